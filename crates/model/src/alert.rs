@@ -1,0 +1,108 @@
+//! Alerts as the store keeps them and the channels send them.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::detection::Entity;
+use crate::ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity, UnknownWord};
+use crate::time::Timestamp;
+
+/// Whether the detection behind an alert may still grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// Later events may extend it.
+    Open,
+    /// The cooldown is over.
+    Closed,
+}
+
+/// A stored detection: a row of `blueteam.alert_history`, and what a channel is given to send.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alert {
+    /// Its id; derived from the fingerprint, so that a retry writes the same row.
+    pub alert_id: AlertId,
+    /// The rule that fired.
+    pub rule_id: RuleId,
+    /// How bad.
+    pub severity: Severity,
+    /// One line for a person.
+    pub title: String,
+    /// A sentence or two.
+    pub description: String,
+    /// What it is about.
+    pub entity: Entity,
+    /// Where its events came from.
+    pub source: String,
+    /// Time of the earliest event.
+    pub first_seen: Timestamp,
+    /// Time of the latest event.
+    pub last_seen: Timestamp,
+    /// How many events.
+    pub event_count: u64,
+    /// The first hundred.
+    pub event_ids: Vec<EventId>,
+    /// Controls that the rule gives evidence for.
+    pub nist_controls: Vec<ControlId>,
+    /// Whether CUI was touched.
+    pub cui_involved: bool,
+    /// The incident that it belongs to, for high and critical ones.
+    pub incident_id: Option<IncidentId>,
+    /// May it still grow?
+    pub state: AlertState,
+    /// Identity across restarts.
+    pub fingerprint: Fingerprint,
+    /// Who has seen it.
+    pub acknowledged_by: Option<String>,
+    /// When they did.
+    pub acknowledged_at: Option<Timestamp>,
+    /// When the row was written.
+    pub created_at: Timestamp,
+}
+
+/// The ways out to people and machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Channel {
+    /// Standard output of the daemon.
+    Console,
+    /// RFC 5424.
+    Syslog,
+    /// SMTP.
+    Email,
+    /// JSON over HTTP, signed.
+    Webhook,
+}
+
+impl Channel {
+    /// Every channel.
+    pub const ALL: [Self; 4] = [Self::Console, Self::Syslog, Self::Email, Self::Webhook];
+
+    /// The word in the configuration and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Console => "console",
+            Self::Syslog => "syslog",
+            Self::Email => "email",
+            Self::Webhook => "webhook",
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Channel {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|c| c.as_str() == text)
+            .ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "console, syslog, email, webhook" })
+    }
+}

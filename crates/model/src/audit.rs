@@ -1,0 +1,462 @@
+//! An audit event as producers write it: the JSON of `POST /v1/events` and of `replay --format audit`, its fields named as the
+//! columns of `audit_events`.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use sonic_rs::{JsonContainerTrait, JsonType, JsonValueTrait, LazyValue};
+use uuid::Uuid;
+
+use crate::event::{Category, Details, Outcome, SecurityEvent, Source, UserId};
+use crate::ids::EventId;
+use crate::text::Text;
+use crate::time::Timestamp;
+
+/// Columns that the server sets; a producer that sends one is forging it.
+pub const SERVER_COLUMNS: [&str; 3] = ["created_at", "seq", "xact_id"];
+
+/// Longest accepted values, in bytes (`user_agent`: characters, as its column is `varchar(500)`; a longer one is cut, because
+/// its length is in the hands of whom we watch and must not cost us the event).
+pub mod limits {
+    /// `action`.
+    pub const ACTION: usize = 128;
+    /// `session_id`.
+    pub const SESSION_ID: usize = 1024;
+    /// `user_agent`, in characters.
+    pub const USER_AGENT: usize = 500;
+    /// `resource_type`.
+    pub const RESOURCE_TYPE: usize = 2048;
+    /// `resource_id`.
+    pub const RESOURCE_ID: usize = 8192;
+    /// `metadata`, as JSON text.
+    pub const METADATA: usize = 64 * 1024;
+    /// Nesting of an event, itself included. The JSON parser recurses, so this also keeps a hostile text from its stack.
+    pub const DEPTH: usize = 32;
+}
+
+/// What is wrong with one event, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, serde::Serialize)]
+#[error("{field}: {error}")]
+pub struct FieldError {
+    /// The field; `event` when it is about the whole.
+    pub field: Cow<'static, str>,
+    /// What is wrong with it.
+    pub error: String,
+}
+
+impl FieldError {
+    /// An error about a field.
+    pub fn new(field: impl Into<Cow<'static, str>>, error: impl fmt::Display) -> Self {
+        Self { field: field.into(), error: error.to_string() }
+    }
+}
+
+/// An audit event, checked field by field. `None` is SQL's NULL.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditRecord<'a> {
+    /// Chosen by the producer; absent ones are made by whoever reads.
+    pub event_id: Option<Uuid>,
+    /// When it happened; absent means now.
+    pub timestamp: Option<Timestamp>,
+    /// One of the six categories of the table.
+    pub category: Category,
+    /// What was done.
+    pub action: Text<'a>,
+    /// How it ended.
+    pub result: Outcome,
+    /// Who.
+    pub user_id: Option<Uuid>,
+    /// Session.
+    pub session_id: Option<Text<'a>>,
+    /// Address.
+    pub ip_address: Option<IpAddr>,
+    /// Client, cut to 500 characters.
+    pub user_agent: Option<Text<'a>>,
+    /// Endpoint, page or file.
+    pub resource_type: Option<Text<'a>>,
+    /// The thing itself.
+    pub resource_id: Option<Text<'a>>,
+    /// Tenant.
+    pub instance_id: Option<Uuid>,
+    /// Whether CUI was touched.
+    pub cui_accessed: bool,
+    /// JSON object; empty when absent.
+    pub metadata: Details<'a>,
+}
+
+/// The fields as they stand in the JSON, of the right JSON type but unchecked.
+#[derive(Default)]
+struct Wire<'a> {
+    event_id: Option<Text<'a>>,
+    timestamp: Option<Text<'a>>,
+    category: Option<Text<'a>>,
+    action: Option<Text<'a>>,
+    result: Option<Text<'a>>,
+    user_id: Option<Text<'a>>,
+    session_id: Option<Text<'a>>,
+    ip_address: Option<Text<'a>>,
+    user_agent: Option<Text<'a>>,
+    resource_type: Option<Text<'a>>,
+    resource_id: Option<Text<'a>>,
+    instance_id: Option<Text<'a>>,
+    cui_accessed: Option<bool>,
+    metadata: Option<LazyValue<'a>>,
+    /// First field that is no column a producer may set.
+    stranger: Option<Text<'a>>,
+}
+
+/// One arm a column: reads the value and gives the column's number.
+macro_rules! read_column {
+    ($wire:ident, $map:ident, $key:ident, $stranger:expr, [$($index:literal $column:ident,)*]) => {
+        match &*$key {
+            $(stringify!($column) => {
+                $wire.$column = $map.next_value()?;
+                $index
+            })*
+            _ => $stranger,
+        }
+    };
+}
+
+struct WireVisitor;
+
+impl<'de> Visitor<'de> for WireVisitor {
+    type Value = Wire<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Wire<'de>, A::Error> {
+        let mut wire = Wire::default();
+        let mut seen = 0_u16;
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            let column = read_column!(wire, map, key, {
+                map.next_value::<IgnoredAny>()?;
+                wire.stranger.get_or_insert(key);
+                continue;
+            }, [
+                0 event_id, 1 timestamp, 2 category, 3 action, 4 result, 5 user_id, 6 session_id, 7 ip_address,
+                8 user_agent, 9 resource_type, 10 resource_id, 11 instance_id, 12 cui_accessed, 13 metadata,
+            ]);
+            // Two values for one field is how a parser and its neighbour come to see different events.
+            if seen & (1 << column) != 0 {
+                return Err(A::Error::custom(format!("duplicate field `{key}`")));
+            }
+            seen |= 1 << column;
+        }
+        Ok(wire)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Wire<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(WireVisitor)
+    }
+}
+
+/// Whether fields that are no columns are errors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// An error that names the field: what a producer sends must be what we keep.
+    Refuse,
+    /// Passed over: an export of the table carries the server's columns too.
+    Ignore,
+}
+
+impl<'a> AuditRecord<'a> {
+    /// Reads and checks one JSON object.
+    pub fn from_json(json: &'a [u8], strangers: Strangers) -> Result<Self, FieldError> {
+        if too_deep(json) {
+            return Err(FieldError::new("event", format_args!("is nested more than {} deep", limits::DEPTH)));
+        }
+        let wire: Wire<'a> = sonic_rs::from_slice(json).map_err(|_| diagnose(json))?;
+        if strangers == Strangers::Refuse
+            && let Some(name) = &wire.stranger
+        {
+            let error = if SERVER_COLUMNS.contains(&&**name) {
+                "is set by the server"
+            } else {
+                "is not a column of audit_events"
+            };
+            return Err(FieldError::new(name.to_string(), error));
+        }
+        Self::check(wire)
+    }
+
+    fn check(wire: Wire<'a>) -> Result<Self, FieldError> {
+        let category = required("category", wire.category)?;
+        let category = Category::parse(&category)
+            .filter(|c| *c != Category::Network)
+            .ok_or_else(|| FieldError::new("category", "is not one of auth, access, admin, data, ai, system"))?;
+        let result = required("result", wire.result)?;
+        let result = Outcome::parse(&result)
+            .ok_or_else(|| FieldError::new("result", "is not one of success, failure, denied"))?;
+        let action = required("action", wire.action)?;
+        if action.is_empty() {
+            return Err(FieldError::new("action", "is empty"));
+        }
+        Ok(Self {
+            event_id: uuid("event_id", wire.event_id.as_ref())?,
+            timestamp: wire
+                .timestamp
+                .map(|t| Timestamp::parse(&t).map_err(|e| FieldError::new("timestamp", e)))
+                .transpose()?,
+            category,
+            action: bounded("action", Some(action), limits::ACTION)?.unwrap_or_default(),
+            result,
+            user_id: uuid("user_id", wire.user_id.as_ref())?,
+            session_id: bounded("session_id", wire.session_id, limits::SESSION_ID)?,
+            ip_address: wire
+                .ip_address
+                .map(|t| parse_ip(&t).map_err(|e| FieldError::new("ip_address", e)))
+                .transpose()?,
+            user_agent: bounded("user_agent", wire.user_agent.map(cut_user_agent), usize::MAX)?,
+            resource_type: bounded("resource_type", wire.resource_type, limits::RESOURCE_TYPE)?,
+            resource_id: bounded("resource_id", wire.resource_id, limits::RESOURCE_ID)?,
+            instance_id: uuid("instance_id", wire.instance_id.as_ref())?,
+            cui_accessed: wire.cui_accessed.unwrap_or(false),
+            metadata: wire.metadata.as_ref().map(metadata).transpose()?.unwrap_or_default(),
+        })
+    }
+
+    /// The event that the engine sees. `event_id` and `timestamp` are for records that carry none.
+    pub fn into_event(
+        self,
+        event_id: impl FnOnce() -> EventId,
+        timestamp: impl FnOnce() -> Timestamp,
+    ) -> SecurityEvent<'a> {
+        let mut event = SecurityEvent::new(
+            self.event_id.map_or_else(event_id, EventId),
+            self.timestamp.unwrap_or_else(timestamp),
+            Source::AuditDb,
+            self.category,
+            self.action,
+            self.result,
+        );
+        event.user_id = self.user_id.map(UserId::Uuid);
+        event.session_id = self.session_id;
+        event.ip_address = self.ip_address;
+        event.user_agent = self.user_agent;
+        event.resource_type = self.resource_type;
+        event.resource_id = self.resource_id;
+        event.instance_id = self.instance_id;
+        event.details = self.metadata;
+        event.cui_involved = self.cui_accessed;
+        event.classify()
+    }
+}
+
+/// Parses an address as PostgreSQL's `inet` would for a single host. An IPv4-mapped IPv6 address is its IPv4 address, so that
+/// one host cannot be two keys.
+pub fn parse_ip(text: &str) -> Result<IpAddr, &'static str> {
+    let host = match text.split_once('/') {
+        Some((host, "32")) if !host.contains(':') => host,
+        Some((host, "128")) => host,
+        Some(_) => return Err("is a network, not an address"),
+        None => text,
+    };
+    host.parse::<IpAddr>().map(|ip| ip.to_canonical()).map_err(|_| "is not an IP address")
+}
+
+fn required<'a>(field: &'static str, value: Option<Text<'a>>) -> Result<Text<'a>, FieldError> {
+    value.ok_or_else(|| FieldError::new(field, "is missing"))
+}
+
+fn uuid(field: &'static str, value: Option<&Text<'_>>) -> Result<Option<Uuid>, FieldError> {
+    value.map(|t| Uuid::try_parse(t).map_err(|_| FieldError::new(field, "is not a UUID"))).transpose()
+}
+
+fn bounded<'a>(field: &'static str, value: Option<Text<'a>>, limit: usize) -> Result<Option<Text<'a>>, FieldError> {
+    if let Some(text) = &value {
+        if text.len() > limit {
+            return Err(FieldError::new(field, format_args!("is {} bytes long; {limit} are allowed", text.len())));
+        }
+        if text.as_bytes().contains(&0) {
+            return Err(FieldError::new(field, "holds a NUL character, which PostgreSQL cannot store"));
+        }
+    }
+    Ok(value)
+}
+
+fn cut_user_agent(text: Text<'_>) -> Text<'_> {
+    if text.len() <= limits::USER_AGENT {
+        return text;
+    }
+    match (text.char_indices().nth(limits::USER_AGENT), text) {
+        (None, text) => text,
+        (Some((end, _)), Text(Cow::Borrowed(t))) => Text(Cow::Borrowed(&t[..end])),
+        (Some((end, _)), Text(Cow::Owned(mut t))) => {
+            t.truncate(end);
+            Text(Cow::Owned(t))
+        }
+    }
+}
+
+fn metadata<'a>(value: &LazyValue<'a>) -> Result<Details<'a>, FieldError> {
+    let raw = value.as_raw_cow();
+    let bad = |error: String| Err(FieldError::new("metadata", error));
+    match value.get_type() {
+        JsonType::Null => return Ok(Details::default()),
+        JsonType::Object => {}
+        _ => return bad("is not a JSON object".to_owned()),
+    }
+    if raw.len() > limits::METADATA {
+        return bad(format!("is {} bytes long; {} are allowed", raw.len(), limits::METADATA));
+    }
+    if raw.contains("\\u0000") {
+        return bad("holds a NUL character, which PostgreSQL cannot store".to_owned());
+    }
+    Ok(Details::from_json(raw))
+}
+
+/// Whether a JSON text nests deeper than we allow. Brackets inside strings count only when there are many.
+fn too_deep(json: &[u8]) -> bool {
+    // Vectorises; nearly every event ends here with two or three.
+    if json.iter().filter(|c| matches!(c, b'{' | b'[')).count() <= limits::DEPTH {
+        return false;
+    }
+    let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for &c in json {
+        match c {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest > limits::DEPTH
+}
+
+/// The columns whose JSON type is a string.
+const TEXTS: [&str; 12] = [
+    "event_id",
+    "timestamp",
+    "category",
+    "action",
+    "result",
+    "user_id",
+    "session_id",
+    "ip_address",
+    "user_agent",
+    "resource_type",
+    "resource_id",
+    "instance_id",
+];
+
+/// Says what is wrong with a text that could not be read; slow, and only for those.
+fn diagnose(json: &[u8]) -> FieldError {
+    let value: sonic_rs::Value = match sonic_rs::from_slice(json) {
+        Ok(value) => value,
+        Err(error) => {
+            let text = error.to_string();
+            let reason = text.lines().next().unwrap_or("unreadable").trim_end_matches('.');
+            return FieldError::new("event", format_args!("is not valid JSON: {reason}"));
+        }
+    };
+    let Some(object) = value.as_object() else {
+        return FieldError::new("event", "is not a JSON object");
+    };
+    for (key, value) in object {
+        let null = value.is_null();
+        if let Some(field) = TEXTS.into_iter().find(|f| *f == key && !null && !value.is_str()) {
+            return FieldError::new(field, "is not a string");
+        }
+        if key == "cui_accessed" && !null && !value.is_boolean() {
+            return FieldError::new("cui_accessed", "is not true or false");
+        }
+        if object.iter().filter(|(other, _)| *other == key).count() > 1 {
+            return FieldError::new(key.to_owned(), "appears twice");
+        }
+    }
+    FieldError::new("event", "cannot be read")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parse(json: &str) -> Result<AuditRecord<'_>, FieldError> {
+        AuditRecord::from_json(json.as_bytes(), Strangers::Refuse)
+    }
+
+    #[test]
+    fn reads_a_full_event_without_copying() {
+        let json = r#"{"event_id":"019a0000-0000-7000-8000-000000000001","timestamp":"2026-03-05T14:07:31Z","category":"data",
+            "action":"export_data","result":"success","user_id":"019a0000-0000-7000-8000-000000000002","session_id":"s1",
+            "ip_address":"::ffff:203.0.113.9","user_agent":"curl/8","resource_type":"api","resource_id":"/x",
+            "instance_id":null,"cui_accessed":true,"metadata":{"bytes":12}}"#;
+        let record = parse(json).unwrap();
+        assert_eq!(record.ip_address, Some("203.0.113.9".parse().unwrap()));
+        assert!(matches!(record.action, Text(Cow::Borrowed("export_data"))));
+        let event = record.into_event(|| unreachable!(), || unreachable!());
+        assert_eq!(event.details.number("bytes"), Some(12));
+        assert!(event.cui_involved);
+    }
+
+    #[test]
+    fn every_error_names_its_field() {
+        let base = |extra: &str| format!(r#"{{"category":"auth","action":"login","result":"success"{extra}}}"#);
+        let long = "x".repeat(2000);
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(70), "}".repeat(70));
+        for (json, field, error) in [
+            (r#"{"action":"login","result":"success"}"#.to_owned(), "category", "is missing"),
+            (r#"{"category":"network","action":"a","result":"success"}"#.to_owned(), "category", "is not one of"),
+            (r#"{"category":"auth","action":"","result":"success"}"#.to_owned(), "action", "is empty"),
+            (r#"{"category":"auth","action":"a","result":"ok"}"#.to_owned(), "result", "is not one of"),
+            (base(r#","user_id":"bob""#), "user_id", "is not a UUID"),
+            (base(r#","user_id":7"#), "user_id", "is not a string"),
+            (base(r#","ip_address":"10.0.0.0/8""#), "ip_address", "network"),
+            (base(r#","timestamp":"2026-03-05T14:07:31""#), "timestamp", "no time zone"),
+            (base(r#","cui_accessed":"yes""#), "cui_accessed", "is not true or false"),
+            (base(r#","created_at":"2026-03-05T14:07:31Z""#), "created_at", "set by the server"),
+            (base(r#","usr_id":null"#), "usr_id", "is not a column"),
+            (base(r#","metadata":[1]"#), "metadata", "not a JSON object"),
+            (base(r#","metadata":{"a":"\u0000"}"#), "metadata", "NUL"),
+            (base(&format!(r#","metadata":{deep}"#)), "event", "nested"),
+            (base(&format!(r#","session_id":"{long}""#)), "session_id", "2000 bytes long"),
+            (base(r#","resource_id":"a\u0000b""#), "resource_id", "NUL"),
+            (base(r#","action":"twice""#), "action", "appears twice"),
+            ("[]".to_owned(), "event", "not a JSON object"),
+            (r#"{"category":"#.to_owned(), "event", "not valid JSON"),
+        ] {
+            let found = parse(&json).expect_err(&json);
+            assert_eq!(found.field, field, "{json}: {found}");
+            assert!(found.error.contains(error), "{json}: {found}");
+        }
+    }
+
+    #[test]
+    fn a_long_user_agent_is_cut_not_refused() {
+        let json =
+            format!(r#"{{"category":"auth","action":"login","result":"success","user_agent":"{}"}}"#, "é".repeat(700));
+        assert_eq!(parse(&json).unwrap().user_agent.unwrap().chars().count(), 500);
+    }
+
+    #[test]
+    fn an_export_of_the_table_can_be_replayed() {
+        let json = br#"{"category":"auth","action":"login","result":"success","created_at":"x","seq":1,"xact_id":"5"}"#;
+        assert!(AuditRecord::from_json(json, Strangers::Ignore).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(json in "\\PC{0,200}") {
+            let _ = parse(&json);
+        }
+
+        #[test]
+        fn never_panics_on_bytes(json in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = AuditRecord::from_json(&json, Strangers::Refuse);
+        }
+    }
+}

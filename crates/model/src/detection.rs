@@ -1,0 +1,112 @@
+//! What the engine says: a rule's condition held for a key.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::Source;
+use crate::ids::{ControlId, EventId, Fingerprint, RuleId, Severity};
+use crate::time::Timestamp;
+
+/// The sort of thing that keys a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntityKind {
+    /// An address.
+    Ip,
+    /// A user id.
+    User,
+    /// A session id.
+    Session,
+    /// A source of events.
+    Source,
+}
+
+impl EntityKind {
+    /// The word in the output and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::User => "user",
+            Self::Session => "session",
+            Self::Source => "source",
+        }
+    }
+}
+
+/// Who or what a detection is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Entity {
+    /// What `value` is.
+    #[serde(rename = "type")]
+    pub kind: EntityKind,
+    /// The address, user id, session id or source that keys the rule.
+    pub value: String,
+}
+
+impl fmt::Display for Entity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind.as_str(), self.value)
+    }
+}
+
+/// A rule's condition held for a key, from `first_seen` to `last_seen`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Detection {
+    /// The rule that fired.
+    pub rule_id: RuleId,
+    /// The rule's severity.
+    pub severity: Severity,
+    /// One line for a person.
+    pub title: String,
+    /// What happened, in a sentence or two.
+    #[serde(skip)]
+    pub description: String,
+    /// What keys the rule.
+    pub entity: Entity,
+    /// Time of the earliest event that counts.
+    pub first_seen: Timestamp,
+    /// Time of the latest event that counts.
+    pub last_seen: Timestamp,
+    /// How many events count; more than `event_ids` holds when there were many.
+    pub event_count: u64,
+    /// The first hundred of them.
+    pub event_ids: Vec<EventId>,
+    /// Controls that the rule gives evidence for.
+    pub nist_controls: Vec<ControlId>,
+    /// Where the events came from.
+    #[serde(skip)]
+    pub source: Source,
+    /// Whether an event that counts touched CUI.
+    #[serde(skip)]
+    pub cui_involved: bool,
+    /// Identity of this detection across restarts and replays.
+    #[serde(skip)]
+    pub fingerprint: Fingerprint,
+    /// Sub-period of the key (the start of an off-hours period, in microseconds), else 0.
+    #[serde(skip)]
+    pub episode: i64,
+}
+
+/// Where a detection is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The condition held for the first time.
+    Opened,
+    /// It held again before the cooldown was over.
+    Extended,
+    /// Nothing extended it for the cooldown.
+    Closed,
+}
+
+/// One step in a detection's life, with the detection as it is after it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Set when the detection was opened since the last drain, whatever happened to it since.
+    pub opened: bool,
+    /// The latest phase.
+    pub phase: Phase,
+    /// The detection as it stands.
+    pub detection: Detection,
+}

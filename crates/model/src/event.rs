@@ -1,0 +1,534 @@
+//! The one event model: everything the engine sees is a [`SecurityEvent`].
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sonic_rs::{JsonValueTrait, LazyValue};
+use uuid::Uuid;
+
+use crate::ids::{EventId, Severity, UnknownWord};
+use crate::text::Text;
+use crate::time::Timestamp;
+
+/// Where an event came from. Keys of different sources never share a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Source {
+    /// The `audit_events` table.
+    AuditDb,
+    /// Syslog: sshd, sudo, PAM.
+    Syslog,
+    /// nginx and Apache access logs.
+    Nginx,
+    /// PHP's error log.
+    PhpError,
+    /// PostgreSQL's own log.
+    Postgres,
+    /// Our endpoint agent.
+    Agent,
+    /// Red team reports.
+    Redteam,
+}
+
+impl Source {
+    /// Every source.
+    pub const ALL: [Self; 7] =
+        [Self::AuditDb, Self::Syslog, Self::Nginx, Self::PhpError, Self::Postgres, Self::Agent, Self::Redteam];
+
+    /// The word in the database and in output.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AuditDb => "audit_db",
+            Self::Syslog => "syslog",
+            Self::Nginx => "nginx",
+            Self::PhpError => "php_error",
+            Self::Postgres => "postgres",
+            Self::Agent => "agent",
+            Self::Redteam => "redteam",
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Source {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| UnknownWord {
+            found: text.to_owned(),
+            expected: "audit_db, syslog, nginx, php_error, postgres, agent, redteam",
+        })
+    }
+}
+
+/// The design's event categories (3.1), and `network` for what logs of the wire show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Category {
+    /// Logins, passwords, MFA.
+    Auth,
+    /// Requests and page views.
+    Access,
+    /// Privileged functions.
+    Admin,
+    /// CUI and other business data.
+    Data,
+    /// Conversations with the model.
+    Ai,
+    /// The application about itself.
+    System,
+    /// Seen on the wire; never in `audit_events`.
+    Network,
+}
+
+impl Category {
+    /// Every category.
+    pub const ALL: [Self; 7] =
+        [Self::Auth, Self::Access, Self::Admin, Self::Data, Self::Ai, Self::System, Self::Network];
+
+    /// The word in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Access => "access",
+            Self::Admin => "admin",
+            Self::Data => "data",
+            Self::Ai => "ai",
+            Self::System => "system",
+            Self::Network => "network",
+        }
+    }
+
+    /// The category of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "auth" => Self::Auth,
+            "access" => Self::Access,
+            "admin" => Self::Admin,
+            "data" => Self::Data,
+            "ai" => Self::Ai,
+            "system" => Self::System,
+            "network" => Self::Network,
+            _ => return None,
+        })
+    }
+
+    /// The controls that events of this category give evidence for (design 3.1).
+    pub const fn nist_controls(self) -> &'static [&'static str] {
+        match self {
+            Self::Auth => &["3.3.1", "3.5.1", "3.5.2"],
+            Self::Access => &["3.1.1", "3.3.2"],
+            Self::Admin => &["3.1.7", "3.3.2"],
+            Self::Data => &["3.1.3"],
+            Self::Ai | Self::Network => &["3.14.6"],
+            Self::System => &["3.14.1"],
+        }
+    }
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// `result` of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Outcome {
+    /// It happened.
+    Success,
+    /// It was tried and went wrong.
+    Failure,
+    /// It was tried and refused.
+    Denied,
+}
+
+impl Outcome {
+    /// The word in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Denied => "denied",
+        }
+    }
+
+    /// The result of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "success" => Self::Success,
+            "failure" => Self::Failure,
+            "denied" => Self::Denied,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The actions that a built-in rule asks about; every other one is `Other` and keeps its name in the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the names are the design's")]
+pub enum Action {
+    Login,
+    LoginFailed,
+    Logout,
+    PasswordChange,
+    PasswordReset,
+    FileDownload,
+    ExportData,
+    ReportGenerate,
+    GuardrailTriggered,
+    JailbreakDetected,
+    RateLimitHit,
+    AuditFailure,
+    Other,
+}
+
+impl Action {
+    /// The action of that name.
+    pub fn of(name: &str) -> Self {
+        match name {
+            "login" => Self::Login,
+            "login_failed" => Self::LoginFailed,
+            "logout" => Self::Logout,
+            "password_change" => Self::PasswordChange,
+            "password_reset" => Self::PasswordReset,
+            "file_download" => Self::FileDownload,
+            "export_data" => Self::ExportData,
+            "report_generate" => Self::ReportGenerate,
+            "guardrail_triggered" => Self::GuardrailTriggered,
+            "jailbreak_detected" => Self::JailbreakDetected,
+            "rate_limit_hit" => Self::RateLimitHit,
+            "audit_failure" => Self::AuditFailure,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Who acted: the application's UUID, or a name where a log only has a name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum UserId<'a> {
+    /// `audit_events.user_id`.
+    Uuid(Uuid),
+    /// A login name from a log line.
+    Name(Text<'a>),
+}
+
+impl UserId<'_> {
+    /// The same id, owning its bytes.
+    pub fn into_owned(self) -> UserId<'static> {
+        match self {
+            Self::Uuid(id) => UserId::Uuid(id),
+            Self::Name(name) => UserId::Name(name.into_owned()),
+        }
+    }
+}
+
+impl fmt::Display for UserId<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uuid(id) => id.fmt(f),
+            Self::Name(name) => name.fmt(f),
+        }
+    }
+}
+
+/// The event's `metadata`: a JSON object, unparsed until somebody asks for a field of it.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Details<'a>(Cow<'a, str>);
+
+impl<'a> Details<'a> {
+    /// Wraps a JSON text. The text is not checked here: a field of a text that is no object is absent.
+    pub fn from_json(raw: impl Into<Cow<'a, str>>) -> Self {
+        Self(raw.into())
+    }
+
+    /// The JSON text; empty when there is none.
+    pub fn as_json(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `key` can be in there at all. A search for the bytes costs a tenth of a parse; an escape in the text sends
+    /// us to the parser, so that `"ro\u006ce"` hides nothing.
+    fn may_hold(&self, key: &str) -> bool {
+        !self.0.is_empty() && (self.0.contains(key) || self.0.contains('\\'))
+    }
+
+    fn get(&self, key: &str) -> Option<LazyValue<'_>> {
+        if self.may_hold(key) { sonic_rs::get(self.0.as_ref(), [key]).ok() } else { None }
+    }
+
+    /// A field that is a string.
+    pub fn text(&self, key: &str) -> Option<String> {
+        self.get(key)?.as_str().map(str::to_owned)
+    }
+
+    /// A field that is a non-negative whole number.
+    pub fn number(&self, key: &str) -> Option<u64> {
+        let value = self.get(key)?;
+        value.as_u64().or_else(|| value.as_f64().filter(|f| f.is_finite() && *f >= 0.0).map(|f| f as u64))
+    }
+
+    /// A field that is a UUID.
+    pub fn uuid(&self, key: &str) -> Option<Uuid> {
+        Uuid::try_parse(self.get(key)?.as_str()?).ok()
+    }
+}
+
+/// What a built-in rule may ask about an event, worked out once per event so that a rule is called only for what concerns it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Marks(pub u16);
+
+impl Marks {
+    /// A failed login, as `detection.md` defines it.
+    pub const FAILED_LOGIN: Self = Self(1);
+    /// `result = success` and a user is named.
+    pub const USER_SUCCESS: Self = Self(1 << 1);
+    /// An export, a report or a download.
+    pub const EXPORT: Self = Self(1 << 2);
+    /// A guardrail or jailbreak trigger.
+    pub const GUARDRAIL: Self = Self(1 << 3);
+    /// A rate limit hit.
+    pub const RATE_LIMIT: Self = Self(1 << 4);
+    /// CUI was touched.
+    pub const CUI: Self = Self(1 << 5);
+    /// A successful password change or reset of a named user.
+    pub const PASSWORD: Self = Self(1 << 6);
+    /// `category = data`, or CUI was touched.
+    pub const DATA: Self = Self(1 << 7);
+    /// A session is named.
+    pub const SESSION: Self = Self(1 << 8);
+    /// `system/audit_failure`.
+    pub const AUDIT_FAILURE: Self = Self(1 << 9);
+    /// A user reaches for something: `access`, `data` or `admin`.
+    pub const REACH: Self = Self(1 << 10);
+    /// A successful login of a named user.
+    pub const LOGIN: Self = Self(1 << 11);
+    /// A user is named.
+    pub const USER: Self = Self(1 << 12);
+    /// On every event.
+    pub const ANY: Self = Self(1 << 15);
+
+    /// Both sets together.
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether the sets share a mark.
+    pub const fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+/// A normalised event (design 3.2.1), borrowed from its input where it can be.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SecurityEvent<'a> {
+    /// Its id.
+    pub event_id: EventId,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// Where it came from.
+    pub source: Source,
+    /// The design's category.
+    pub category: Category,
+    /// What was done, by name.
+    pub action: Text<'a>,
+    /// What was done, as far as rules care.
+    pub action_kind: Action,
+    /// How it ended.
+    pub result: Outcome,
+    /// Who did it.
+    pub user_id: Option<UserId<'a>>,
+    /// The name that was tried, where a log line says it; for audit events ask [`SecurityEvent::account`].
+    pub account_name: Option<Text<'a>>,
+    /// The session.
+    pub session_id: Option<Text<'a>>,
+    /// The address, IPv4-mapped IPv6 as IPv4.
+    pub ip_address: Option<IpAddr>,
+    /// The browser or client.
+    pub user_agent: Option<Text<'a>>,
+    /// Endpoint, page or file.
+    pub resource_type: Option<Text<'a>>,
+    /// The thing itself.
+    pub resource_id: Option<Text<'a>>,
+    /// The tenant.
+    pub instance_id: Option<Uuid>,
+    /// The rest.
+    pub details: Details<'a>,
+    /// Whether CUI was touched.
+    pub cui_involved: bool,
+    /// How many times it happened (`message repeated N times`), at least 1.
+    pub occurrences: u32,
+    /// What rules may ask.
+    pub marks: Marks,
+}
+
+impl SecurityEvent<'_> {
+    /// A bare event; callers fill in the rest and then [`SecurityEvent::classify`] it.
+    pub fn new(
+        event_id: EventId,
+        timestamp: Timestamp,
+        source: Source,
+        category: Category,
+        action: Text<'_>,
+        result: Outcome,
+    ) -> SecurityEvent<'_> {
+        let action_kind = Action::of(&action);
+        SecurityEvent {
+            event_id,
+            timestamp,
+            source,
+            category,
+            action,
+            action_kind,
+            result,
+            user_id: None,
+            account_name: None,
+            session_id: None,
+            ip_address: None,
+            user_agent: None,
+            resource_type: None,
+            resource_id: None,
+            instance_id: None,
+            details: Details::default(),
+            cui_involved: false,
+            occurrences: 1,
+            marks: Marks::default(),
+        }
+    }
+
+    /// Works out the marks; call it when every field is set.
+    #[must_use]
+    pub fn classify(mut self) -> Self {
+        let user = self.user_id.is_some();
+        let success = self.result == Outcome::Success;
+        let mut marks = Marks::ANY;
+        let mut set = |mark, on: bool| {
+            if on {
+                marks = marks.and(mark);
+            }
+        };
+        set(Marks::USER, user);
+        set(Marks::USER_SUCCESS, user && success);
+        set(Marks::SESSION, self.session_id.is_some());
+        set(Marks::CUI, self.cui_involved);
+        set(Marks::DATA, self.category == Category::Data || self.cui_involved);
+        set(Marks::REACH, user && matches!(self.category, Category::Access | Category::Data | Category::Admin));
+        match self.action_kind {
+            Action::LoginFailed => set(Marks::FAILED_LOGIN, self.category == Category::Auth),
+            Action::Login => {
+                set(Marks::FAILED_LOGIN, self.category == Category::Auth && !success);
+                set(Marks::LOGIN, self.category == Category::Auth && success && user);
+            }
+            Action::PasswordChange | Action::PasswordReset => set(Marks::PASSWORD, user && success),
+            Action::ExportData | Action::ReportGenerate => set(Marks::EXPORT, self.category == Category::Data),
+            Action::FileDownload => set(Marks::EXPORT, true),
+            Action::GuardrailTriggered | Action::JailbreakDetected => set(Marks::GUARDRAIL, true),
+            Action::RateLimitHit => set(Marks::RATE_LIMIT, true),
+            Action::AuditFailure => set(Marks::AUDIT_FAILURE, self.category == Category::System),
+            Action::Logout | Action::Other => {}
+        }
+        self.marks = marks;
+        self
+    }
+
+    /// The name that was tried: `metadata.username`, else `metadata.email`, else the name in the log line, else the user id.
+    pub fn account(&self) -> Option<String> {
+        self.details
+            .text("username")
+            .or_else(|| self.details.text("email"))
+            .or_else(|| self.account_name.as_ref().map(ToString::to_string))
+            .or_else(|| self.user_id.as_ref().map(ToString::to_string))
+    }
+
+    /// `metadata.role`; the engine falls back to the role in `users.users`.
+    pub fn role(&self) -> Option<String> {
+        self.details.text("role")
+    }
+
+    /// How bad this one event is by itself.
+    pub fn severity(&self) -> Severity {
+        match (self.action_kind, self.result) {
+            (Action::AuditFailure, _) => Severity::Critical,
+            (Action::GuardrailTriggered | Action::JailbreakDetected, _) | (_, Outcome::Denied) => Severity::Medium,
+            (_, Outcome::Failure) => Severity::Low,
+            (_, Outcome::Success) => Severity::Info,
+        }
+    }
+
+    /// The same event, owning its bytes.
+    pub fn into_owned(self) -> SecurityEvent<'static> {
+        SecurityEvent {
+            event_id: self.event_id,
+            timestamp: self.timestamp,
+            source: self.source,
+            category: self.category,
+            action: self.action.into_owned(),
+            action_kind: self.action_kind,
+            result: self.result,
+            user_id: self.user_id.map(UserId::into_owned),
+            account_name: self.account_name.map(Text::into_owned),
+            session_id: self.session_id.map(Text::into_owned),
+            ip_address: self.ip_address,
+            user_agent: self.user_agent.map(Text::into_owned),
+            resource_type: self.resource_type.map(Text::into_owned),
+            resource_id: self.resource_id.map(Text::into_owned),
+            instance_id: self.instance_id,
+            details: Details(Cow::Owned(self.details.0.into_owned())),
+            cui_involved: self.cui_involved,
+            occurrences: self.occurrences,
+            marks: self.marks,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_escaped_key_hides_nothing() {
+        assert_eq!(Details::from_json(r#"{"r\u006fle":"user"}"#).text("role").as_deref(), Some("user"));
+        assert_eq!(Details::from_json(r#"{"a":{"role":"admin"},"role":"user"}"#).text("role").as_deref(), Some("user"));
+        assert_eq!(Details::from_json(r#"{"a":{"role":"admin"}}"#).text("role"), None);
+        assert_eq!(Details::from_json("not json role").text("role"), None);
+        assert_eq!(Details::default().text("role"), None);
+    }
+
+    #[test]
+    fn a_failed_login_is_what_the_semantics_say() {
+        let mark = |category, action: &'static str, result| {
+            let event = SecurityEvent::new(
+                EventId(Uuid::nil()),
+                Timestamp::from_secs(0),
+                Source::AuditDb,
+                category,
+                action.into(),
+                result,
+            );
+            event.classify().marks.meets(Marks::FAILED_LOGIN)
+        };
+        assert!(mark(Category::Auth, "login_failed", Outcome::Failure));
+        assert!(mark(Category::Auth, "login", Outcome::Denied));
+        assert!(mark(Category::Auth, "login", Outcome::Failure));
+        assert!(!mark(Category::Auth, "login", Outcome::Success));
+        assert!(!mark(Category::Access, "login_failed", Outcome::Failure));
+        assert!(!mark(Category::Auth, "mfa_challenge", Outcome::Failure));
+    }
+}

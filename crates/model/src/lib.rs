@@ -1,0 +1,22 @@
+//! What every other crate talks about: events, detections, alerts, incidents, ids, severities and time.
+//!
+//! Invariant: nothing here does I/O, is asynchronous, reads a clock or knows SQL. Whatever arrives from outside is turned
+//! into these types once, at the border, and is trusted from there on.
+
+pub mod alert;
+pub mod audit;
+pub mod detection;
+pub mod event;
+pub mod ids;
+pub mod incident;
+pub mod text;
+pub mod time;
+
+pub use alert::{Alert, AlertState, Channel};
+pub use audit::{AuditRecord, FieldError};
+pub use detection::{Change, Detection, Entity, EntityKind, Phase};
+pub use event::{Action, Category, Outcome, SecurityEvent, Source};
+pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity};
+pub use incident::IncidentStatus;
+pub use text::Text;
+pub use time::{Clock, Span, SystemClock, Timestamp};
