@@ -1,0 +1,3 @@
+//! blueteam.
+pub mod replay;
+pub mod scenario;
