@@ -382,10 +382,17 @@ impl Engine {
                 Err(_) => Key::new(detection.source, self.names.value(&detection.entity.value)),
             }),
         };
-        let rule = self.rules.iter().position(|r| r.info.id == detection.rule_id);
-        let (Some(rule), Some(key)) = (rule, key) else { return false };
-        let (cooldown, episode) = (self.rules[rule].cooldown, detection.episode);
-        self.detections.restore(Slot { rule: rule as u16, key, episode }, cooldown, restored);
+        let (Some(key), episode) = (key, detection.episode) else { return false };
+        let (slot, cooldown) = match self.rules.iter().position(|r| r.info.id == detection.rule_id) {
+            Some(rule) => (Slot { rule: rule as u16, key, episode }, self.rules[rule].cooldown),
+            None => {
+                let Some((rule, cooldown)) = self.sigma.position(&detection.rule_id) else { return false };
+                let entity = &detection.entity;
+                let key = Sigma::key(detection.source, entity.kind, &entity.value, &self.names);
+                (Slot { rule: (self.rules.len() + rule) as u16, key, episode }, cooldown)
+            }
+        };
+        self.detections.restore(slot, cooldown, restored);
         true
     }
 
