@@ -111,7 +111,7 @@ async fn answer(
         features.extend((manners.starttls && !said.encrypted).then_some("STARTTLS"));
         features.extend((!manners.login.is_empty()).then_some("AUTH PLAIN"));
         let last = features.pop().unwrap();
-        let first: String = features.iter().map(|feature| format!("250-{feature}\r\n")).collect();
+        let first: String = features.iter().flat_map(|feature| ["250-", feature, "\r\n"]).collect();
         return format!("{first}250 {last}");
     }
     if let Some(login) = command.strip_prefix("AUTH PLAIN ") {
