@@ -2,14 +2,20 @@
 
 use std::fmt;
 use std::io::Write;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use model::Severity;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::{Outlet, Sending};
 use crate::error::{Receipt, SendError, SetupError, chain};
 use crate::message::{Kind, Message};
 use crate::words;
+
+/// The limit of one attempt: a pipe that nobody reads must not hold up the other channels.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Where the lines go.
 pub struct Settings {
@@ -26,30 +32,41 @@ impl fmt::Debug for Settings {
 }
 
 struct Console {
-    writer: Mutex<Box<dyn Write + Send>>,
+    writer: Arc<Mutex<Box<dyn Write + Send>>>,
     colour: bool,
+    patience: Duration,
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape of the list")]
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    Ok(settings
-        .console
-        .take()
-        .map(|s| -> Box<dyn Outlet> { Box::new(Console { writer: Mutex::new(s.writer), colour: s.colour }) }))
+    Ok(settings.console.take().map(|settings| -> Box<dyn Outlet> { Box::new(Console::new(settings, PATIENCE)) }))
+}
+
+impl Console {
+    fn new(settings: Settings, patience: Duration) -> Self {
+        Self { writer: Arc::new(Mutex::new(settings.writer)), colour: settings.colour, patience }
+    }
+
+    /// Writes on a thread that may block. The lock is taken first, so that a writer that hangs costs one thread, not one
+    /// for each attempt.
+    async fn write(&self, line: String) -> std::io::Result<()> {
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let work = move || writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+        tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+    }
 }
 
 impl Outlet for Console {
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
         Box::pin(async move {
-            let line = line(message, self.colour);
-            let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
-            writer.write_all(line.as_bytes()).and_then(|()| writer.flush()).map_err(|error| {
-                SendError::later(
-                    format!("cannot write to the console: {}", chain(&error)),
-                    "check where its output goes",
-                )
-            })?;
-            Ok(Receipt { detail: "written".to_owned() })
+            let advice = "check where its output goes";
+            match timeout(self.patience, self.write(line(message, self.colour))).await {
+                Ok(Ok(())) => Ok(Receipt { detail: "written".to_owned() }),
+                Ok(Err(error)) => {
+                    Err(SendError::later(format!("cannot write to the console: {}", chain(&error)), advice))
+                }
+                Err(_) => Err(SendError::later("the console took nothing in time", advice)),
+            }
         })
     }
 }
@@ -89,6 +106,44 @@ mod tests {
     #[test]
     fn says_it_in_one_line() {
         insta::assert_snapshot!(line(&samples::message(), false).trim_end());
+    }
+
+    /// Hangs until the other end of the channel is dropped.
+    struct Stuck(std::sync::mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_nobody_reads_holds_nobody_up() {
+        let (release, stuck) = std::sync::mpsc::channel();
+        let settings = Settings { writer: Box::new(Stuck(stuck)), colour: false };
+        let console = Console::new(settings, Duration::from_millis(50));
+        for _ in 0..3 {
+            assert!(console.send(&samples::message()).await.unwrap_err().is_temporary());
+        }
+        drop(release);
+    }
+
+    #[tokio::test]
+    async fn writes_a_line_and_says_when_it_cannot() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let settings = Settings { writer: Box::new(file.reopen().unwrap()), colour: true };
+        Console::new(settings, PATIENCE).send(&samples::message()).await.unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text, line(&samples::message(), true));
+        assert!(text.starts_with("\x1b[1;31mALERT CRITICAL\x1b[0m"));
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let settings = Settings { writer: Box::new(full), colour: false };
+        assert!(Console::new(settings, PATIENCE).send(&samples::message()).await.unwrap_err().is_temporary());
     }
 
     proptest! {
