@@ -109,6 +109,11 @@ pub fn load(
     Ok(Loaded { config, secrets })
 }
 
+/// The process's environment. A text that is no UTF-8 keeps its readable part: `std::env::vars` would panic on it.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+}
+
 /// The part of [`load`] that touches no file: `name` is what errors call the text.
 pub fn parse(
     name: &str,

@@ -27,7 +27,7 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
     match args.action {
         Action::Check => {
             let accept: RuleCheck<'_> = &|_, _| Ok(());
-            config::load(file, std::env::vars(), accept)?;
+            config::load(file, config::environment(), accept)?;
             writeln!(out, "the configuration is right")?;
         }
         Action::Sample => out.write_all(config::SAMPLE.as_bytes())?,
