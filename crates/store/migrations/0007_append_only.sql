@@ -53,8 +53,7 @@ END $$;
 CREATE TRIGGER wake_reader AFTER INSERT ON public.audit_events FOR EACH STATEMENT EXECUTE FUNCTION blueteam.wake_reader();
 CREATE TRIGGER wake_reader AFTER INSERT ON blueteam.collected_events FOR EACH STATEMENT EXECUTE FUNCTION blueteam.wake_reader();
 
--- One month's partition of one table; false when it is there already or its rows are in the default partition. Partitions
--- belong to audit_retention, which alone may drop them.
+-- One month's partition of one table; false when it is there already or its rows are in the default partition.
 CREATE FUNCTION blueteam.make_partition(parent regclass, month date) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -69,7 +68,6 @@ BEGIN
                    to_char(month, 'YYYY-MM-DD') || ' 00:00+00', to_char(month + interval '1 month', 'YYYY-MM-DD') || ' 00:00+00');
     EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER append_only', part);
     PERFORM audit.guard_truncate(part::regclass);
-    EXECUTE format('ALTER TABLE %s OWNER TO audit_retention', part);
     RETURN true;
 EXCEPTION
     -- Events of that month came before their partition and sit in the default one, where they may stay.
@@ -110,24 +108,41 @@ BEGIN
     RETURN blanked;
 END $$;
 
+-- Drops one month of events, if it ended at least twelve months ago. Dropping takes the owner's rights, and this is all that
+-- anybody gets of them: audit_retention alone may call it, and owns no table through which it could do more.
+CREATE FUNCTION audit.drop_month(part regclass) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+DECLARE
+    cut date := (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '12 months')::date;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                    WHERE i.inhrelid = part
+                      AND i.inhparent IN ('public.audit_events'::regclass, 'blueteam.collected_events'::regclass)
+                      AND c.relname ~ '_[0-9]{4}_[0-9]{2}$' AND to_date(right(c.relname, 7), 'YYYY_MM') < cut) THEN
+        RAISE EXCEPTION '% is no month of events past its age', part USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    EXECUTE format('DROP TABLE %s', part);
+END $$;
+
 -- Drops whole months of events that ended more than `months` months ago (at least 12); returns their names. Rows of the default
 -- partition and of an adopted table without partitions stay.
 CREATE FUNCTION audit.drop_old_events(months integer) RETURNS text[]
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     cut     date := (date_trunc('month', now() AT TIME ZONE 'UTC') - make_interval(months => greatest(months, 12)))::date;
-    part    record;
+    part    regclass;
+    name    text;
     dropped text[] := '{}';
 BEGIN
     FOR part IN
-        SELECT n.nspname, c.relname FROM pg_inherits i
-          JOIN pg_class c ON c.oid = i.inhrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        SELECT c.oid::regclass FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
          WHERE i.inhparent IN ('public.audit_events'::regclass, 'blueteam.collected_events'::regclass)
            AND c.relname ~ '_[0-9]{4}_[0-9]{2}$' AND to_date(right(c.relname, 7), 'YYYY_MM') < cut
          ORDER BY c.relname
     LOOP
-        EXECUTE format('DROP TABLE %I.%I', part.nspname, part.relname);
-        dropped := dropped || (part.nspname || '.' || part.relname);
+        name := part::text;
+        PERFORM audit.drop_month(part);
+        dropped := dropped || name;
     END LOOP;
     RETURN dropped;
 END $$;

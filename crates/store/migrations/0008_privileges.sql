@@ -4,6 +4,8 @@
 -- Functions are PUBLIC's by default. Ids are for everybody; the rest is not.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA blueteam, audit FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION blueteam.uuid_v7() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION audit.drop_month(regclass) TO audit_retention;
+REVOKE CREATE ON SCHEMA audit FROM audit_retention;
 REVOKE ALL ON ALL TABLES IN SCHEMA blueteam, users, audit FROM PUBLIC;
 
 -- The cluster's identity: a database restored elsewhere starts its transaction ids over, and the reader must notice.

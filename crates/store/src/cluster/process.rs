@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::time::sleep;
 
 use super::binaries::Binaries;
@@ -134,6 +134,13 @@ impl Postmaster {
         {
             return false;
         }
+        // A server that an earlier value of ours started is our child still, and a zombie keeps its id taken.
+        if self.child.is_none()
+            && is_zombie(self.pid)
+            && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+        {
+            let _ = waitpid(Some(pid), WaitOptions::NOHANG);
+        }
         is_ours(self.pid, &layout.data)
     }
 
@@ -148,6 +155,14 @@ impl Postmaster {
             let mark = std::fs::metadata(&layout.log).map_or(0, |m| m.len());
             let mut server = match running(layout) {
                 Some(pid) => Self { pid, child: None },
+                None if !clear_remains(layout)? => {
+                    if Instant::now() >= deadline {
+                        let why = "processes of a server that was killed still hold its memory".to_owned();
+                        return Err(ClusterError::Start { why, log: layout.log.clone() });
+                    }
+                    sleep(LOOK).await;
+                    continue;
+                }
                 None => Self::spawn(binaries, layout, config)?,
             };
             match server.wait_ready(layout, deadline).await {
@@ -173,13 +188,6 @@ impl Postmaster {
     }
 
     fn spawn(binaries: &Binaries, layout: &Layout, config: &ClusterConfig) -> Result<Self, ClusterError> {
-        // A pid file whose process is gone, or is somebody else by now, would keep the server from starting.
-        // Where it is a PostgreSQL, the server itself decides.
-        let stale = layout.data.join("postmaster.pid");
-        let held = pid_file(&layout.data).is_some_and(|(pid, _)| is_some_postgres(pid));
-        if stale.exists() && !held {
-            std::fs::remove_file(&stale).map_err(|e| ClusterError::io(&stale, e))?;
-        }
         let log = open_log(layout)?;
         let copy = log.try_clone().map_err(|e| ClusterError::io(&layout.log, e))?;
         let mut postgres = command(binaries, layout, "postgres");
@@ -235,6 +243,41 @@ impl Postmaster {
 /// The server that runs on our data already.
 fn running(layout: &Layout) -> Option<u32> {
     pid_file(&layout.data).map(|(pid, _)| pid).filter(|pid| is_ours(*pid, &layout.data))
+}
+
+/// Removes the lock files of a server that was killed; false while processes of it still run. The server would do that by
+/// itself, were it not for process ids that are somebody else's by now, or a zombie's. Its own test for such processes, whether
+/// its shared memory is attached to, is made here too: without it, removing the file could let two servers at one directory.
+fn clear_remains(layout: &Layout) -> Result<bool, ClusterError> {
+    let lock = layout.data.join("postmaster.pid");
+    if let Ok(text) = std::fs::read_to_string(&lock) {
+        let pid = text.lines().next().and_then(|l| l.trim().parse().ok());
+        if pid.is_some_and(is_some_postgres) {
+            // Not ours by its command line; the server knows better what it is.
+            return Ok(true);
+        }
+        if let Some(id) = text.lines().nth(6).and_then(|l| l.split_whitespace().nth(1))
+            && attached(id)
+        {
+            return Ok(false);
+        }
+    }
+    for path in [lock, layout.run.join(format!(".s.PGSQL.{PORT}.lock")), layout.run.join(format!(".s.PGSQL.{PORT}"))] {
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ClusterError::io(&path, e)),
+            _ => {}
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a process is attached to the System V segment of that id; when the kernel does not say, we must assume so.
+fn attached(id: &str) -> bool {
+    let Ok(segments) = std::fs::read_to_string("/proc/sysvipc/shm") else { return true };
+    segments.lines().skip(1).any(|line| {
+        let mut columns = line.split_whitespace();
+        columns.nth(1) == Some(id) && columns.nth(4) != Some("0")
+    })
 }
 
 /// The server's log, appended to; moved aside once when it has grown past 16 MB.

@@ -1,3 +1,4 @@
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,6 @@ fn config(dir: &Path) -> ClusterConfig {
 
 /// A directory that the server's user may pass through.
 fn state_dir() -> tempfile::TempDir {
-    use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o711)).unwrap();
     dir
@@ -26,6 +26,8 @@ fn kill(pid: u32) {
 #[tokio::test]
 async fn a_cluster_lives_through_both_kinds_of_kill() {
     let dir = state_dir();
+    // Durable: what is committed must outlive the kill.
+    let config = |dir: &Path| ClusterConfig::new(dir);
     let mut cluster = Cluster::start(config(dir.path())).await.unwrap();
     let mut owner = cluster.options(Login::Owner, "postgres").unwrap().connect().await.unwrap();
     sqlx::query("CREATE DATABASE blueteam").execute(&mut owner).await.unwrap();
@@ -115,6 +117,7 @@ async fn a_directory_that_the_server_cannot_enter_is_named() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let error = Cluster::start(config(&dir.path().join("state"))).await.unwrap_err();
     assert!(matches!(&error, ClusterError::Untraversable { .. }), "{error}");
     assert!(error.to_string().contains("chmod o+x"));
