@@ -1,3 +1,4 @@
+use store::alerts::AlertFilter;
 use testkit::TestDb;
 
 use crate::{LOGIN, count, row, sql, try_sql};
@@ -23,7 +24,7 @@ async fn a_database_of_migration_030_is_adopted_with_all_it_holds() {
     assert_eq!(count(&mut conn, "audit_events WHERE seq > 0 AND xact_id IS NOT NULL").await, 500);
     assert_eq!(count(&mut conn, indexes).await, 6);
     assert_eq!(count(&mut conn, "pg_class WHERE oid = 'public.audit_events'::regclass AND relkind = 'r'").await, 1);
-    let alerts = store::alerts::list(&mut conn, &Default::default(), 10).await.unwrap();
+    let alerts = store::alerts::list(&mut conn, &AlertFilter::default(), 10).await.unwrap();
     assert_eq!(alerts[0].title, "An old alert");
     assert_eq!(store::incidents::list(&mut conn, true, 10).await.unwrap().len(), 2);
     assert!(store::alerts::open_detections(&mut conn).await.unwrap().is_empty());

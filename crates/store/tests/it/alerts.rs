@@ -3,7 +3,7 @@ use model::{
     Source, Span,
 };
 use sqlx::{Connection as _, PgConnection};
-use store::alerts::{self, Applied};
+use store::alerts::{self, AlertFilter, Applied};
 use testkit::TestDb;
 use uuid::Uuid;
 
@@ -58,11 +58,11 @@ async fn a_detection_lives_and_a_replay_changes_nothing() {
     assert_eq!(apply(&mut conn, &life[1..2]).await.updated, 1);
     assert_eq!(alerts::open_detections(&mut conn).await.unwrap(), [life[1].detection.clone()]);
     assert_eq!(apply(&mut conn, &life[2..]).await.updated, 1);
-    let before = alerts::list(&mut conn, &Default::default(), 10).await.unwrap();
+    let before = alerts::list(&mut conn, &AlertFilter::default(), 10).await.unwrap();
     assert_eq!((before.len(), before[0].event_count, before[0].last_seen), (1, 9, at(9)));
     assert!(before[0].incident_id.is_some());
     assert_eq!(apply(&mut conn, &life).await, Applied::default(), "a replay does nothing");
-    assert_eq!(alerts::list(&mut conn, &Default::default(), 10).await.unwrap(), before);
+    assert_eq!(alerts::list(&mut conn, &AlertFilter::default(), 10).await.unwrap(), before);
     assert!(alerts::open_detections(&mut conn).await.unwrap().is_empty());
 }
 

@@ -1,5 +1,7 @@
 //! The store against a real PostgreSQL, each test in a database of its own.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a failed test, helpers included")]
+
 mod adoption;
 mod alerts;
 mod audit_log;
