@@ -27,7 +27,7 @@ fn json(n: usize, month: &str) -> String {
         user / 256,
         user % 256,
         n % 1000,
-        n % 50 == 0
+        n.is_multiple_of(50)
     )
 }
 

@@ -20,7 +20,7 @@ async fn what_goes_in_comes_out() {
     assert_eq!(insert_audit(&mut conn, &rows).await.unwrap(), Inserted { accepted: 3, ..Inserted::default() });
     let mut out = Vec::new();
     let n = store::history::stream(&mut conn, model::Timestamp::MIN, model::Timestamp::MAX, |e| {
-        out.push(e.clone().into_owned())
+        out.push(e.clone().into_owned());
     })
     .await;
     assert_eq!(n.unwrap(), 3);

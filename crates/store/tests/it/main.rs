@@ -1,6 +1,11 @@
 //! The store against a real PostgreSQL, each test in a database of its own.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed step of a test is a failed test, helpers included")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed step of a test is a failed test, helpers included"
+)]
 
 mod adoption;
 mod alerts;

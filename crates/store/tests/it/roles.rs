@@ -6,7 +6,7 @@ use crate::{LOGIN, count, row, sql, try_sql};
 /// The statement fails, and for lack of rights (a typing error in a test must not pass for a refusal).
 async fn refused(conn: &mut PgConnection, role: &str, text: &str) {
     let error = try_sql(conn, text).await.expect_err(&format!("{role} may: {text}"));
-    let code = error.as_database_error().and_then(|e| e.code()).unwrap_or_default().into_owned();
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
     // 42501 insufficient privilege, 428C9 generated always
     assert!(["42501", "428C9"].contains(&code.as_str()), "{role}: {text}: {error}");
 }
