@@ -1,11 +1,12 @@
 //! What the engine says: a rule's condition held for a key.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::event::Source;
-use crate::ids::{ControlId, EventId, Fingerprint, RuleId, Severity};
+use crate::ids::{ControlId, EventId, Fingerprint, RuleId, Severity, UnknownWord};
 use crate::time::Timestamp;
 
 /// The sort of thing that keys a rule.
@@ -23,6 +24,9 @@ pub enum EntityKind {
 }
 
 impl EntityKind {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Ip, Self::User, Self::Session, Self::Source];
+
     /// The word in the output and the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -31,6 +35,16 @@ impl EntityKind {
             Self::Session => "session",
             Self::Source => "source",
         }
+    }
+}
+
+impl FromStr for EntityKind {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        Self::ALL
+            .into_iter()
+            .find(|k| k.as_str() == text)
+            .ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "ip, user, session, source" })
     }
 }
 

@@ -1,0 +1,223 @@
+//! The engine's changes into alerts, incidents and deliveries, all in the caller's transaction.
+
+use model::{Alert, AlertId, AlertState, Change, Channel, Detection, Fingerprint, IncidentId, Phase};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::db::{Ts, set_actor};
+
+/// What applying a batch did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Alerts that were not there before.
+    pub opened: Vec<AlertId>,
+    /// Alerts that grew or closed.
+    pub updated: u64,
+    /// Incidents that were opened.
+    pub incidents: Vec<IncidentId>,
+    /// Deliveries written.
+    pub deliveries: u64,
+}
+
+/// Writes the engine's changes: alerts by fingerprint; for high and critical ones the open incident of their entity and
+/// source, or a new one; and a delivery for each new alert and channel that `route` names. Idempotent: the same changes
+/// again do nothing. Must run in a transaction, which holds a lock against a second writer until it ends.
+pub async fn apply(
+    conn: &mut PgConnection,
+    changes: &[Change],
+    route: &(dyn Fn(&Alert) -> Vec<Channel> + Sync),
+) -> Result<Applied, StoreError> {
+    let mut applied = Applied::default();
+    if changes.is_empty() {
+        return Ok(applied);
+    }
+    // One writer at a time: neither a second incident for one attack nor a deadlock over the order of rows.
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.alerts.apply', 0))")
+        .execute(&mut *conn)
+        .await?;
+    set_actor(conn, "blueteam-engine").await?;
+    know_rules(conn, changes).await?;
+    for change in changes {
+        let written = write_alert(conn, change).await?;
+        let Some(written) = written else { continue };
+        let incident = if change.detection.severity.opens_incident() {
+            Some(join_incident(conn, &change.detection, &written, &mut applied).await?)
+        } else {
+            None
+        };
+        if written.new {
+            let alert = alert_of(change, &written, incident);
+            applied.deliveries += deliver(conn, &alert, route(&alert)).await?;
+            applied.opened.push(alert.alert_id);
+        } else {
+            applied.updated += 1;
+        }
+    }
+    Ok(applied)
+}
+
+/// A rule that nobody has loaded into the table yet must not keep its alert out.
+async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), StoreError> {
+    let ids: Vec<String> = changes.iter().map(|c| c.detection.rule_id.to_string()).collect();
+    let severities: Vec<String> = changes.iter().map(|c| c.detection.severity.to_string()).collect();
+    sqlx::query!(
+        "INSERT INTO blueteam.alert_rules (rule_id, name, severity)
+         SELECT DISTINCT ON (r.id) r.id, r.id, r.severity FROM unnest($1::text[], $2::text[]) AS r (id, severity)
+          WHERE NOT EXISTS (SELECT FROM blueteam.alert_rules k WHERE k.rule_id = r.id)
+         ON CONFLICT DO NOTHING",
+        &ids,
+        &severities
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+struct Written {
+    new: bool,
+    incident_id: Option<Uuid>,
+    created_at: Ts,
+}
+
+/// Inserts or extends; none when the row already says as much.
+async fn write_alert(conn: &mut PgConnection, change: &Change) -> Result<Option<Written>, StoreError> {
+    let d = &change.detection;
+    let event_ids: Vec<Uuid> = d.event_ids.iter().map(|id| id.0).collect();
+    let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
+    let state = if change.phase == Phase::Closed { "closed" } else { "open" };
+    // A replay of the past may say again what the row already knows, and even less: the row only ever grows.
+    let row = sqlx::query_as!(
+        Written,
+        r#"INSERT INTO blueteam.alert_history AS a (alert_id, fingerprint, rule_id, severity, title, description, event_ids,
+               entity_type, entity_value, source, first_seen, last_seen, event_count, nist_controls, cui_involved, state, episode)
+           VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+           ON CONFLICT (fingerprint) DO UPDATE SET
+               title = excluded.title, description = excluded.description, event_ids = excluded.event_ids,
+               first_seen = least(a.first_seen, excluded.first_seen), last_seen = greatest(a.last_seen, excluded.last_seen),
+               event_count = excluded.event_count, cui_involved = a.cui_involved OR excluded.cui_involved,
+               state = excluded.state, updated_at = now()
+           WHERE excluded.event_count > a.event_count
+              OR (excluded.event_count = a.event_count AND excluded.state = 'closed' AND a.state = 'open')
+           RETURNING (xmax = 0) AS "new!", incident_id, created_at AS "created_at: Ts""#,
+        d.fingerprint.0,
+        d.rule_id.as_str(),
+        d.severity.as_str(),
+        d.title,
+        d.description,
+        &event_ids,
+        d.entity.kind.as_str(),
+        d.entity.value,
+        d.source.as_str(),
+        Ts(d.first_seen) as Ts,
+        Ts(d.last_seen) as Ts,
+        i64::try_from(d.event_count).unwrap_or(i64::MAX),
+        &controls,
+        d.cui_involved,
+        state,
+        d.episode,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row)
+}
+
+/// Links an alert to the incident that is open for its entity and source, or to a new one. An alert that has an incident
+/// keeps it, whatever became of the incident.
+async fn join_incident(
+    conn: &mut PgConnection,
+    d: &Detection,
+    written: &Written,
+    applied: &mut Applied,
+) -> Result<IncidentId, StoreError> {
+    let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
+    if let Some(id) = written.incident_id {
+        // CUI that turns up late makes the incident reportable late (design 3.2.5).
+        sqlx::query!(
+            "UPDATE blueteam.security_incidents SET cui_involved = true, dfars_reportable = true, updated_at = now()
+              WHERE incident_id = $1 AND $2 AND status <> 'closed' AND NOT (cui_involved IS TRUE AND dfars_reportable IS TRUE)",
+            id,
+            d.cui_involved
+        )
+        .execute(conn)
+        .await?;
+        return Ok(IncidentId(id));
+    }
+    let row = sqlx::query!(
+        r#"INSERT INTO blueteam.security_incidents AS i (title, description, severity, detected_by, correlation_rule, nist_controls,
+               cui_involved, dfars_reportable, entity_type, entity_value, source)
+           VALUES ($1, $2, $3, 'correlation_rule', $4, $5, $6, $6, $7, $8, $9)
+           ON CONFLICT (source, entity_type, entity_value) WHERE status <> 'closed' DO UPDATE SET
+               severity = CASE WHEN i.severity = 'critical' OR excluded.severity = 'critical' THEN 'critical'
+                               WHEN i.severity = 'high' OR excluded.severity = 'high' THEN 'high' ELSE i.severity END,
+               nist_controls = ARRAY(SELECT DISTINCT c FROM unnest(i.nist_controls || excluded.nist_controls) AS c ORDER BY c),
+               cui_involved = i.cui_involved IS TRUE OR excluded.cui_involved,
+               dfars_reportable = i.dfars_reportable IS TRUE OR excluded.dfars_reportable,
+               updated_at = now()
+           RETURNING incident_id, (xmax = 0) AS "new!""#,
+        d.title,
+        d.description,
+        d.severity.as_str(),
+        d.rule_id.as_str(),
+        &controls,
+        d.cui_involved,
+        d.entity.kind.as_str(),
+        d.entity.value,
+        d.source.as_str(),
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "UPDATE blueteam.alert_history SET incident_id = $2 WHERE fingerprint = $1",
+        d.fingerprint.0,
+        row.incident_id
+    )
+    .execute(conn)
+    .await?;
+    if row.new {
+        applied.incidents.push(IncidentId(row.incident_id));
+    }
+    Ok(IncidentId(row.incident_id))
+}
+
+fn alert_of(change: &Change, written: &Written, incident_id: Option<IncidentId>) -> Alert {
+    let d = &change.detection;
+    Alert {
+        alert_id: AlertId(d.fingerprint.0),
+        rule_id: d.rule_id.clone(),
+        severity: d.severity,
+        title: d.title.clone(),
+        description: d.description.clone(),
+        entity: d.entity.clone(),
+        source: d.source.to_string(),
+        first_seen: d.first_seen,
+        last_seen: d.last_seen,
+        event_count: d.event_count,
+        event_ids: d.event_ids.clone(),
+        nist_controls: d.nist_controls.clone(),
+        cui_involved: d.cui_involved,
+        incident_id,
+        state: if change.phase == Phase::Closed { AlertState::Closed } else { AlertState::Open },
+        fingerprint: Fingerprint(d.fingerprint.0),
+        acknowledged_by: None,
+        acknowledged_at: None,
+        created_at: written.created_at.0,
+    }
+}
+
+async fn deliver(conn: &mut PgConnection, alert: &Alert, channels: Vec<Channel>) -> Result<u64, StoreError> {
+    if channels.is_empty() {
+        return Ok(0);
+    }
+    let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
+    let done = sqlx::query!(
+        "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
+         SELECT $1, c, 'opened', $3 FROM unnest($2::text[]) AS c ON CONFLICT DO NOTHING",
+        alert.alert_id.0,
+        &channels,
+        serde_json::to_value(alert)?
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

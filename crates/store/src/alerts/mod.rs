@@ -1,0 +1,198 @@
+//! Alerts: what the engine says, kept; and what people do with it.
+
+mod apply;
+
+use model::{
+    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, RuleId, Severity,
+    Timestamp,
+};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::db::{Ts, set_actor};
+
+pub use apply::{Applied, apply};
+
+/// A row of `alert_history`. Rows from before us lack what we added.
+struct AlertRow {
+    alert_id: Uuid,
+    rule_id: Option<String>,
+    severity: String,
+    title: String,
+    description: Option<String>,
+    event_ids: Option<Vec<Uuid>>,
+    incident_id: Option<Uuid>,
+    acknowledged_by: Option<String>,
+    acknowledged_at: Option<Ts>,
+    created_at: Ts,
+    fingerprint: Option<Uuid>,
+    entity_type: Option<String>,
+    entity_value: Option<String>,
+    source: Option<String>,
+    first_seen: Option<Ts>,
+    last_seen: Option<Ts>,
+    event_count: i64,
+    nist_controls: Vec<String>,
+    cui_involved: bool,
+    state: String,
+    episode: i64,
+}
+
+impl AlertRow {
+    fn entity(&self) -> Result<Entity, StoreError> {
+        let kind = self.entity_type.as_deref().unwrap_or("source");
+        let kind = kind.parse().map_err(|e| StoreError::corrupt("alert_history.entity_type", e))?;
+        Ok(Entity { kind, value: self.entity_value.clone().unwrap_or_default() })
+    }
+
+    fn severity(&self) -> Result<Severity, StoreError> {
+        self.severity.parse().map_err(|e| StoreError::corrupt("alert_history.severity", e))
+    }
+
+    fn into_alert(self) -> Result<Alert, StoreError> {
+        Ok(Alert {
+            alert_id: AlertId(self.alert_id),
+            severity: self.severity()?,
+            entity: self.entity()?,
+            rule_id: RuleId(self.rule_id.unwrap_or_default().into()),
+            title: self.title,
+            description: self.description.unwrap_or_default(),
+            source: self.source.unwrap_or_default(),
+            first_seen: self.first_seen.unwrap_or(self.created_at).0,
+            last_seen: self.last_seen.unwrap_or(self.created_at).0,
+            event_count: self.event_count.unsigned_abs(),
+            event_ids: self.event_ids.unwrap_or_default().into_iter().map(EventId).collect(),
+            nist_controls: controls(self.nist_controls),
+            cui_involved: self.cui_involved,
+            incident_id: self.incident_id.map(IncidentId),
+            state: if self.state == "open" { AlertState::Open } else { AlertState::Closed },
+            fingerprint: Fingerprint(self.fingerprint.unwrap_or(self.alert_id)),
+            acknowledged_by: self.acknowledged_by,
+            acknowledged_at: self.acknowledged_at.map(|t| t.0),
+            created_at: self.created_at.0,
+        })
+    }
+
+    fn into_detection(self) -> Result<Detection, StoreError> {
+        let source = self.source.as_deref().unwrap_or_default();
+        Ok(Detection {
+            severity: self.severity()?,
+            entity: self.entity()?,
+            source: source.parse().map_err(|e| StoreError::corrupt("alert_history.source", e))?,
+            rule_id: RuleId(self.rule_id.unwrap_or_default().into()),
+            title: self.title,
+            description: self.description.unwrap_or_default(),
+            first_seen: self.first_seen.unwrap_or(self.created_at).0,
+            last_seen: self.last_seen.unwrap_or(self.created_at).0,
+            event_count: self.event_count.unsigned_abs(),
+            event_ids: self.event_ids.unwrap_or_default().into_iter().map(EventId).collect(),
+            nist_controls: controls(self.nist_controls),
+            cui_involved: self.cui_involved,
+            fingerprint: Fingerprint(self.fingerprint.unwrap_or(self.alert_id)),
+            episode: self.episode,
+        })
+    }
+}
+
+fn controls(names: Vec<String>) -> Vec<ControlId> {
+    names.into_iter().map(|c| ControlId(c.into())).collect()
+}
+
+/// Which alerts to list; everything that is not set matches all.
+#[derive(Clone, Debug, Default)]
+pub struct AlertFilter {
+    /// At least this severity.
+    pub severity: Option<Severity>,
+    /// Of this rule.
+    pub rule_id: Option<RuleId>,
+    /// Of this state.
+    pub state: Option<AlertState>,
+    /// Seen by somebody, or not.
+    pub acknowledged: Option<bool>,
+    /// Written at or after this time.
+    pub since: Option<Timestamp>,
+    /// Of this incident.
+    pub incident_id: Option<IncidentId>,
+}
+
+/// The newest alerts first, at most `limit`.
+pub async fn list(conn: &mut PgConnection, filter: &AlertFilter, limit: u32) -> Result<Vec<Alert>, StoreError> {
+    let severities = filter.severity.map(|least| {
+        Severity::ALL.into_iter().filter(|s| *s >= least).map(|s| s.as_str().to_owned()).collect::<Vec<_>>()
+    });
+    let state = filter.state.map(|s| if s == AlertState::Open { "open" } else { "closed" });
+    let rows = sqlx::query_as!(
+        AlertRow,
+        r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
+                  acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
+                  source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  state, episode
+             FROM blueteam.alert_history
+            WHERE ($1::text[] IS NULL OR severity = ANY ($1)) AND ($2::text IS NULL OR rule_id = $2)
+              AND ($3::text IS NULL OR state = $3) AND ($4::boolean IS NULL OR coalesce(acknowledged, false) = $4)
+              AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::uuid IS NULL OR incident_id = $6)
+            ORDER BY created_at DESC, alert_id DESC LIMIT $7"#,
+        severities.as_deref(),
+        filter.rule_id.as_ref().map(RuleId::as_str),
+        state,
+        filter.acknowledged,
+        filter.since.map(Ts) as Option<Ts>,
+        filter.incident_id.map(|id| id.0),
+        i64::from(limit),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(AlertRow::into_alert).collect()
+}
+
+/// One alert.
+pub async fn show(conn: &mut PgConnection, id: AlertId) -> Result<Option<Alert>, StoreError> {
+    let row = sqlx::query_as!(
+        AlertRow,
+        r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
+                  acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
+                  source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  state, episode
+             FROM blueteam.alert_history WHERE alert_id = $1"#,
+        id.0
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(AlertRow::into_alert).transpose()
+}
+
+/// Detections that may still grow: state that the engine takes back at start. Oldest first.
+pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, StoreError> {
+    let rows = sqlx::query_as!(
+        AlertRow,
+        r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
+                  acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
+                  source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  state, episode
+             FROM blueteam.alert_history WHERE state = 'open' AND fingerprint IS NOT NULL ORDER BY first_seen, alert_id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(AlertRow::into_detection).collect()
+}
+
+/// Notes that somebody has seen an alert. False when there is no such alert; the first to see it stays on record.
+pub async fn ack(conn: &mut PgConnection, actor: &str, id: AlertId) -> Result<bool, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let found = sqlx::query_scalar!("SELECT alert_id FROM blueteam.alert_history WHERE alert_id = $1 FOR UPDATE", id.0)
+        .fetch_optional(&mut *tx)
+        .await?
+        .is_some();
+    sqlx::query!(
+        "UPDATE blueteam.alert_history SET acknowledged = true, acknowledged_by = $2, acknowledged_at = now()
+          WHERE alert_id = $1 AND acknowledged IS NOT TRUE",
+        id.0,
+        actor
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(found)
+}

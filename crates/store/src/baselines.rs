@@ -1,0 +1,54 @@
+//! What is normal for a user, kept across restarts.
+
+use model::Source;
+use serde_json::Value;
+use sqlx::PgConnection;
+
+use crate::StoreError;
+
+/// One user's profile, in the engine's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Baseline {
+    /// The source whose events it was learnt from.
+    pub source: Source,
+    /// The user.
+    pub user_key: String,
+    /// What is normal for them.
+    pub profile: Value,
+}
+
+/// Every profile.
+pub async fn load(conn: &mut PgConnection) -> Result<Vec<Baseline>, StoreError> {
+    let rows = sqlx::query!("SELECT source, user_key, profile FROM blueteam.user_baselines ORDER BY source, user_key")
+        .fetch_all(conn)
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let source = row.source.parse().map_err(|e| StoreError::corrupt("user_baselines.source", e))?;
+            Ok(Baseline { source, user_key: row.user_key, profile: row.profile })
+        })
+        .collect()
+}
+
+/// Writes profiles in the caller's transaction; of two of one user the last counts.
+pub async fn save(conn: &mut PgConnection, baselines: &[Baseline]) -> Result<(), StoreError> {
+    if baselines.is_empty() {
+        return Ok(());
+    }
+    let sources: Vec<String> = baselines.iter().map(|b| b.source.to_string()).collect();
+    let users: Vec<String> = baselines.iter().map(|b| b.user_key.clone()).collect();
+    let profiles: Vec<Value> = baselines.iter().map(|b| b.profile.clone()).collect();
+    sqlx::query!(
+        "INSERT INTO blueteam.user_baselines (source, user_key, profile)
+         SELECT DISTINCT ON (b.source, b.user_key) b.source, b.user_key, b.profile
+           FROM unnest($1::text[], $2::text[], $3::jsonb[]) WITH ORDINALITY AS b (source, user_key, profile, n)
+          ORDER BY b.source, b.user_key, b.n DESC
+         ON CONFLICT (source, user_key) DO UPDATE SET profile = excluded.profile, updated_at = now()",
+        &sources,
+        &users,
+        &profiles
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Events from logs into `collected_events`, together with how far their collector has read.
+
+use model::event::UserId;
+use model::{SecurityEvent, Source};
+use serde_json::Value;
+use sqlx::{Connection, PgConnection};
+
+use crate::StoreError;
+use crate::events::{copy, is_about_data};
+use crate::wire::Encoder;
+
+/// How far a collector has read, in its own words (a file's inode and offset, a journal's cursor).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Position {
+    /// The collector, and what it reads: `syslog:/var/log/auth.log`.
+    pub collector: String,
+    /// Where it is.
+    pub at: Value,
+}
+
+const COLUMNS: &str = "event_id, timestamp, source, category, action, result, user_id, user_name, account, session_id, ip_address, \
+    user_agent, resource_type, resource_id, instance_id, cui_involved, occurrences, metadata";
+
+/// Writes events and the position behind them in one transaction: killed at any instant, a collector neither loses an event
+/// nor reads one twice. Returns how many events were new; one that is there already (same id and time) is passed over.
+///
+/// An event that the database cannot take is left out and reported by its place, so that one line cannot hold up a log.
+pub async fn insert(
+    conn: &mut PgConnection,
+    events: &[SecurityEvent<'_>],
+    position: Option<&Position>,
+) -> Result<Collected, StoreError> {
+    let mut tx = conn.begin().await?;
+    let mut collected = Collected::default();
+    if !events.is_empty() {
+        write(&mut tx, events, &mut collected).await?;
+    }
+    if let Some(position) = position {
+        sqlx::query!(
+            "INSERT INTO blueteam.collector_positions (collector, position) VALUES ($1, $2)
+             ON CONFLICT (collector) DO UPDATE SET position = excluded.position, updated_at = now()",
+            position.collector,
+            position.at,
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(collected)
+}
+
+/// What became of collected events.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// New rows.
+    pub accepted: u64,
+    /// Places of those that were there already.
+    pub duplicates: Vec<usize>,
+    /// Places of those that the database cannot take, with its reason.
+    pub rejected: Vec<(usize, String)>,
+}
+
+/// Copies a batch, halving it around rows that do not go in. Collectors resume from a position that is as durable as their
+/// events, so that the careful way is rare and need not be fast.
+async fn write(
+    conn: &mut PgConnection,
+    events: &[SecurityEvent<'_>],
+    collected: &mut Collected,
+) -> Result<(), StoreError> {
+    let statement = format!("COPY blueteam.collected_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
+    let mut todo = vec![(0, events.len())];
+    while let Some((start, end)) = todo.pop() {
+        let mut savepoint = conn.begin().await?;
+        match copy(&mut savepoint, &statement, encode(&events[start..end])).await {
+            Ok(accepted) => {
+                savepoint.commit().await?;
+                collected.accepted += accepted;
+            }
+            Err(error) if is_about_data(&error) => {
+                savepoint.rollback().await?;
+                if end - start > 1 {
+                    let middle = start + (end - start) / 2;
+                    todo.push((middle, end));
+                    todo.push((start, middle));
+                } else if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
+                    collected.duplicates.push(start);
+                } else {
+                    collected.rejected.push((start, error.to_string()));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+fn encode(events: &[SecurityEvent<'_>]) -> Vec<u8> {
+    let mut out = Encoder::with_capacity(events.len() * 320);
+    for e in events {
+        let (id, name) = match &e.user_id {
+            Some(UserId::Uuid(id)) => (Some(*id), None),
+            Some(UserId::Name(name)) => (None, Some(&**name)),
+            None => (None, None),
+        };
+        out.row(18);
+        out.uuid(Some(e.event_id.0));
+        out.timestamp(e.timestamp);
+        out.text(e.source.as_str());
+        out.text(e.category.as_str());
+        out.text(&e.action);
+        out.text(e.result.as_str());
+        out.uuid(id);
+        out.opt_text(name);
+        out.opt_text(e.account_name.as_deref());
+        out.opt_text(e.session_id.as_deref());
+        out.inet(e.ip_address);
+        out.opt_text(e.user_agent.as_deref());
+        out.opt_text(e.resource_type.as_deref());
+        out.opt_text(e.resource_id.as_deref());
+        out.uuid(e.instance_id);
+        out.boolean(e.cui_involved);
+        out.int4(i32::try_from(e.occurrences).unwrap_or(i32::MAX));
+        out.jsonb(e.details.as_json());
+    }
+    out.finish()
+}
+
+/// Where a collector was; none when it has never written.
+pub async fn position(conn: &mut PgConnection, collector: &str) -> Result<Option<Value>, StoreError> {
+    Ok(sqlx::query_scalar!("SELECT position FROM blueteam.collector_positions WHERE collector = $1", collector)
+        .fetch_optional(conn)
+        .await?)
+}
+
+/// Whether events of this source live in `collected_events`; the others are in `audit_events`.
+pub const fn holds(source: Source) -> bool {
+    !matches!(source, Source::AuditDb)
+}

@@ -1,0 +1,111 @@
+//! Connecting, migrating, logins, partitions, and the types that sqlx lacks.
+
+use std::time::Duration;
+
+use model::Timestamp;
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgPoolOptions, PgTypeInfo, PgValueFormat, PgValueRef};
+use sqlx::{AssertSqlSafe, Connection, Decode, Encode, PgConnection, PgPool, Postgres, Type};
+
+use crate::StoreError;
+
+/// The schema, forward only.
+pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
+
+/// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
+pub(crate) const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
+
+/// A `timestamptz`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ts(pub(crate) Timestamp);
+
+impl Type<Postgres> for Ts {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("TIMESTAMPTZ")
+    }
+}
+
+impl Encode<'_, Postgres> for Ts {
+    fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        Encode::<Postgres>::encode_by_ref(&self.0.as_micros().saturating_sub(PG_EPOCH_MICROS), buf)
+    }
+}
+
+impl<'r> Decode<'r, Postgres> for Ts {
+    fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
+        let at = match value.format() {
+            PgValueFormat::Binary => {
+                Timestamp::from_micros(<i64 as Decode<Postgres>>::decode(value)?.saturating_add(PG_EPOCH_MICROS))
+            }
+            PgValueFormat::Text => Timestamp::parse(value.as_str()?)?,
+        };
+        Ok(Self(at))
+    }
+}
+
+/// A pool of at most `size` connections, which are made when they are needed and checked before they are lent.
+pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(Duration::from_secs(5))
+        .idle_timeout(Duration::from_mins(5))
+        .connect_lazy_with(options.application_name("blueteam"))
+}
+
+/// Brings the schema up to date; does nothing when it is. The login must own the database's objects, or be a superuser.
+pub async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
+    // Migrations drop what may not exist and skip what does; the server's notices about that are noise.
+    sqlx::query("SET client_min_messages = warning").execute(&mut *conn).await?;
+    let result = MIGRATOR.run_direct(None, conn, false).await;
+    sqlx::query("RESET client_min_messages").execute(&mut *conn).await?;
+    Ok(result?)
+}
+
+/// Makes a login with the given password and roles, or brings an existing one in line. For the private cluster, whose
+/// logins are ours.
+pub async fn ensure_login(
+    conn: &mut PgConnection,
+    login: &str,
+    password: &str,
+    roles: &[&str],
+) -> Result<(), StoreError> {
+    let mut tx = conn.begin().await?;
+    // CREATE ROLE takes no parameters; the server quotes for us. The statement must not reach its log.
+    sqlx::query("SET LOCAL log_statement = 'none'").execute(&mut *tx).await?;
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+        .bind(login)
+        .fetch_one(&mut *tx)
+        .await?;
+    let verb = if exists { "ALTER" } else { "CREATE" };
+    let sql: String = sqlx::query_scalar("SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1::text, $2::text, $3::text)")
+        .bind(verb)
+        .bind(login)
+        .bind(password)
+        .fetch_one(&mut *tx)
+        .await?;
+    sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+    for role in roles {
+        let sql: String = sqlx::query_scalar("SELECT format('GRANT %I TO %I', $1::text, $2::text)")
+            .bind(*role)
+            .bind(login)
+            .fetch_one(&mut *tx)
+            .await?;
+        sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Makes the partitions of this month and the next `months` (at most 24); returns how many are new.
+pub async fn ensure_partitions(conn: &mut PgConnection, months: u8) -> Result<u32, StoreError> {
+    let made = sqlx::query_scalar!("SELECT blueteam.ensure_partitions($1)", i32::from(months)).fetch_one(conn).await?;
+    Ok(made.unwrap_or(0).unsigned_abs())
+}
+
+/// Says who acts, until the end of the transaction; the triggers of `audit.audit_log` ask for it.
+pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &str) -> Result<(), StoreError> {
+    sqlx::query!("SELECT set_config('blueteam.actor', $1, true)", actor).fetch_one(conn).await?;
+    Ok(())
+}

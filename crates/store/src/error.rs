@@ -1,0 +1,61 @@
+//! What can go wrong below.
+
+use sqlx::migrate::MigrateError;
+
+/// An error of the database or of what stands in it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The driver's or the server's.
+    #[error(transparent)]
+    Sql(#[from] sqlx::Error),
+    /// A migration failed, or the database was migrated by a newer program.
+    #[error(transparent)]
+    Migrate(#[from] MigrateError),
+    /// A value in the database that we cannot read back.
+    #[error("{what} in the database cannot be read: {why}")]
+    Corrupt {
+        /// Table and column.
+        what: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// Somebody else saved the cursor since it was loaded.
+    #[error("the reader's cursor `{0}` was moved by another process; is a second monitor running?")]
+    CursorMoved(String),
+    /// A value of ours that cannot be JSON.
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+}
+
+impl StoreError {
+    /// Shorthand for [`StoreError::Corrupt`].
+    #[expect(clippy::needless_pass_by_value, reason = "errors and format_args! are made for this one call")]
+    pub(crate) fn corrupt(what: &'static str, why: impl ToString) -> Self {
+        Self::Corrupt { what, why: why.to_string() }
+    }
+
+    /// Whether the server is away (or going), rather than unhappy with what was asked: worth trying again later.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Sql(error) => is_outage(error),
+            Self::Migrate(MigrateError::Execute(error)) => is_outage(error),
+            _ => false,
+        }
+    }
+}
+
+fn is_outage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => true,
+        // 08 connection, 53 out of resources (disk full, too many clients), 57P shutting down or starting, 58 system error.
+        sqlx::Error::Database(e) => e.code().is_some_and(|code| {
+            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") || code.starts_with("58")
+        }),
+        _ => false,
+    }
+}

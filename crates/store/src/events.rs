@@ -1,0 +1,261 @@
+//! Audit events into `audit_events`, in batches.
+//!
+//! The fast way is one binary COPY. A batch that it refuses goes the careful way: rows that are there already are counted as
+//! duplicates, rows that the database cannot take are found by halving and named, and no neighbour of theirs is lost.
+
+use std::collections::VecDeque;
+
+use model::{AuditRecord, EventId, FieldError, Timestamp};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::wire::Encoder;
+
+/// A checked event with its id and time, as a row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditRow<'a> {
+    event_id: Uuid,
+    timestamp: Timestamp,
+    record: AuditRecord<'a>,
+}
+
+impl<'a> AuditRow<'a> {
+    /// Completes a record: `event_id` and `timestamp` are for those that carry none.
+    pub fn new(record: AuditRecord<'a>, event_id: impl FnOnce() -> EventId, now: Timestamp) -> Self {
+        Self {
+            event_id: record.event_id.unwrap_or_else(|| event_id().0),
+            timestamp: record.timestamp.unwrap_or(now),
+            record,
+        }
+    }
+
+    /// The row's id.
+    pub fn event_id(&self) -> EventId {
+        EventId(self.event_id)
+    }
+
+    /// The row's time.
+    pub fn timestamp(&self) -> Timestamp {
+        self.timestamp
+    }
+
+    /// What the row holds.
+    pub fn record(&self) -> &AuditRecord<'a> {
+        &self.record
+    }
+
+    /// About as many bytes as it takes on the wire.
+    fn size(&self) -> usize {
+        let text = |t: &Option<model::Text<'_>>| t.as_ref().map_or(0, |t| t.len());
+        let r = &self.record;
+        160 + r.action.len()
+            + text(&r.session_id)
+            + text(&r.user_agent)
+            + text(&r.resource_type)
+            + text(&r.resource_id)
+            + r.metadata.as_json().len()
+    }
+}
+
+/// What became of a batch. The counts and the list add up to its length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inserted {
+    /// New rows.
+    pub accepted: u64,
+    /// Rows that were there already, or twice in the batch.
+    pub duplicates: u64,
+    /// Rows that the database cannot take: their place in the batch, and why.
+    pub rejected: Vec<(usize, FieldError)>,
+}
+
+const COPY: &str = "COPY public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
+    user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata) FROM STDIN (FORMAT binary)";
+
+/// Writes a batch. Atomic: in the caller's transaction where there is one, else in one of its own. An error means that
+/// nothing was written (rows that are refused are not an error).
+pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<Inserted, StoreError> {
+    if rows.is_empty() {
+        return Ok(Inserted::default());
+    }
+    let mut tx = conn.begin().await?;
+    match copy(&mut tx, COPY, encode(rows)).await {
+        Ok(accepted) => {
+            tx.commit().await?;
+            Ok(Inserted { accepted, ..Inserted::default() })
+        }
+        Err(error) if is_about_data(&error) => {
+            tx.rollback().await?;
+            let mut tx = conn.begin().await?;
+            let inserted = insert_carefully(&mut tx, rows).await?;
+            tx.commit().await?;
+            Ok(inserted)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Sends a COPY stream; returns how many rows it wrote.
+pub(crate) async fn copy(conn: &mut PgConnection, statement: &str, stream: Vec<u8>) -> Result<u64, sqlx::Error> {
+    let mut copy = conn.copy_in_raw(statement).await?;
+    copy.send(stream).await?;
+    copy.finish().await
+}
+
+fn encode(rows: &[AuditRow<'_>]) -> Vec<u8> {
+    let mut out = Encoder::with_capacity(rows.iter().map(AuditRow::size).sum());
+    for row in rows {
+        let r = &row.record;
+        out.row(14);
+        out.uuid(Some(row.event_id));
+        out.timestamp(row.timestamp);
+        out.text(r.category.as_str());
+        out.text(&r.action);
+        out.text(r.result.as_str());
+        out.uuid(r.user_id);
+        out.opt_text(r.session_id.as_deref());
+        out.inet(r.ip_address);
+        out.opt_text(r.user_agent.as_deref());
+        out.opt_text(r.resource_type.as_deref());
+        out.opt_text(r.resource_id.as_deref());
+        out.uuid(r.instance_id);
+        out.boolean(r.cui_accessed);
+        out.jsonb(r.metadata.as_json());
+    }
+    out.finish()
+}
+
+/// Whether the server complains about what the rows hold: bad values (22), constraints (23), JSON too deep for it (54).
+pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+}
+
+/// Writes what can be written of a batch, halving it around rows that the database refuses.
+async fn insert_carefully(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<Inserted, StoreError> {
+    let mut done = Inserted::default();
+    let mut todo = VecDeque::from([(0, rows.len())]);
+    while let Some((start, end)) = todo.pop_front() {
+        let part = &rows[start..end];
+        let mut savepoint = conn.begin().await?;
+        match insert_ignoring_known(&mut savepoint, part).await {
+            Ok(accepted) => {
+                savepoint.commit().await?;
+                done.accepted += accepted;
+                done.duplicates += part.len() as u64 - accepted;
+            }
+            Err(error) if is_about_data(&error) => {
+                savepoint.rollback().await?;
+                if part.len() == 1 {
+                    done.rejected.push((start, reason(&error)));
+                } else {
+                    let middle = start + part.len() / 2;
+                    // At the front, and in this order: rows keep the order of the batch.
+                    todo.push_front((middle, end));
+                    todo.push_front((start, middle));
+                }
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(done)
+}
+
+/// The server's reason as an error of the field that it names, as far as it names one.
+fn reason(error: &sqlx::Error) -> FieldError {
+    let Some(error) = error.as_database_error() else { return FieldError::new("event", "cannot be stored") };
+    let field = match error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+        Some(pg) => pg.column().or_else(|| pg.constraint()).map(str::to_owned),
+        None => None,
+    };
+    let message = error.message();
+    let field = field.unwrap_or_else(|| if message.contains("json") { "metadata" } else { "event" }.to_owned());
+    FieldError::new(field, format_args!("cannot be stored: {message}"))
+}
+
+/// The batch as one array a column.
+#[derive(Default)]
+struct Columns {
+    event_id: Vec<Uuid>,
+    /// Microseconds since 1970. Multiplied with an interval they go through a double; split in two, they stay exact.
+    timestamp: Vec<i64>,
+    category: Vec<String>,
+    action: Vec<String>,
+    result: Vec<String>,
+    user_id: Vec<Option<Uuid>>,
+    session_id: Vec<Option<String>>,
+    ip_address: Vec<Option<String>>,
+    user_agent: Vec<Option<String>>,
+    resource_type: Vec<Option<String>>,
+    resource_id: Vec<Option<String>>,
+    instance_id: Vec<Option<Uuid>>,
+    cui_accessed: Vec<bool>,
+    metadata: Vec<String>,
+}
+
+impl Columns {
+    fn of(rows: &[AuditRow<'_>]) -> Self {
+        let mut columns = Self::default();
+        for row in rows {
+            let r = &row.record;
+            let owned = |t: &Option<model::Text<'_>>| t.as_ref().map(ToString::to_string);
+            columns.event_id.push(row.event_id);
+            columns.timestamp.push(row.timestamp.as_micros());
+            columns.category.push(r.category.to_string());
+            columns.action.push(r.action.to_string());
+            columns.result.push(r.result.to_string());
+            columns.user_id.push(r.user_id);
+            columns.session_id.push(owned(&r.session_id));
+            columns.ip_address.push(r.ip_address.map(|ip| ip.to_string()));
+            columns.user_agent.push(owned(&r.user_agent));
+            columns.resource_type.push(owned(&r.resource_type));
+            columns.resource_id.push(owned(&r.resource_id));
+            columns.instance_id.push(r.instance_id);
+            columns.cui_accessed.push(r.cui_accessed);
+            let json = r.metadata.as_json();
+            columns.metadata.push(if json.is_empty() { "{}" } else { json }.to_owned());
+        }
+        columns
+    }
+}
+
+/// Writes the rows that are not there yet, whatever the table's key is; returns how many.
+async fn insert_ignoring_known(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<u64, sqlx::Error> {
+    let c = Columns::of(rows);
+    let done = sqlx::query!(
+        r#"
+        INSERT INTO public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address,
+            user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata)
+        SELECT r.event_id, 'epoch'::timestamptz + (r.micros / 1000000) * interval '1 second'
+                   + (r.micros % 1000000) * interval '1 microsecond', r.category, r.action, r.result,
+               r.user_id, r.session_id, r.ip_address::inet, r.user_agent, r.resource_type, r.resource_id, r.instance_id,
+               r.cui_accessed, r.metadata::jsonb
+          FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
+                      $9::text[], $10::text[], $11::text[], $12::uuid[], $13::boolean[], $14::text[])
+               WITH ORDINALITY
+               AS r (event_id, micros, category, action, result, user_id, session_id, ip_address, user_agent, resource_type,
+                     resource_id, instance_id, cui_accessed, metadata, n)
+         ORDER BY r.n
+        ON CONFLICT DO NOTHING
+        "#,
+        &c.event_id,
+        &c.timestamp,
+        &c.category,
+        &c.action,
+        &c.result,
+        &c.user_id as &[Option<Uuid>],
+        &c.session_id as &[Option<String>],
+        &c.ip_address as &[Option<String>],
+        &c.user_agent as &[Option<String>],
+        &c.resource_type as &[Option<String>],
+        &c.resource_id as &[Option<String>],
+        &c.instance_id as &[Option<Uuid>],
+        &c.cui_accessed,
+        &c.metadata,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}

@@ -1,0 +1,78 @@
+//! The stored past, as fast as the server sends it: for back-tests, and to rebuild windows at start.
+
+use model::{SecurityEvent, Timestamp};
+use sqlx::PgConnection;
+
+use crate::StoreError;
+use crate::reader::{Cursor, stream as copy_out};
+use crate::wire::{AUDIT_COLUMNS, COLLECTED_COLUMNS};
+
+/// Hands out every event with `since <= timestamp < until`, audit events first, each table in order of time. Returns how
+/// many. Memory is bounded.
+pub async fn stream(
+    conn: &mut PgConnection,
+    since: Timestamp,
+    until: Timestamp,
+    each: impl FnMut(&SecurityEvent<'_>) + Send,
+) -> Result<u64, StoreError> {
+    select(conn, since, until, "true", "true", each).await
+}
+
+/// The same, of the events that the cursor has passed: those that a poll from it will not hand out.
+pub async fn stream_read(
+    conn: &mut PgConnection,
+    since: Timestamp,
+    until: Timestamp,
+    cursor: &Cursor,
+    each: impl FnMut(&SecurityEvent<'_>) + Send,
+) -> Result<u64, StoreError> {
+    let audit = format!("NOT {}", cursor.audit_unread());
+    let collected = format!("NOT {}", cursor.collected_unread());
+    select(conn, since, until, &audit, &collected, each).await
+}
+
+async fn select(
+    conn: &mut PgConnection,
+    since: Timestamp,
+    until: Timestamp,
+    audit: &str,
+    collected: &str,
+    mut each: impl FnMut(&SecurityEvent<'_>) + Send,
+) -> Result<u64, StoreError> {
+    // COPY takes no parameters; these are numbers.
+    let range = format!("timestamp >= {} AND timestamp < {}", literal(since), literal(until));
+    let mut last = 0;
+    let sql = format!("SELECT {AUDIT_COLUMNS} FROM public.audit_events WHERE {range} AND {audit} ORDER BY timestamp");
+    let mut count = copy_out(conn, &sql, &mut each, &mut last).await?;
+    let sql = format!(
+        "SELECT {COLLECTED_COLUMNS} FROM blueteam.collected_events WHERE {range} AND {collected} ORDER BY timestamp"
+    );
+    count += copy_out(conn, &sql, &mut each, &mut last).await?;
+    Ok(count)
+}
+
+/// How many events [`stream`] would hand out, as far as the planner's statistics know: for a progress bar.
+pub async fn estimate(conn: &mut PgConnection, since: Timestamp, until: Timestamp) -> Result<u64, StoreError> {
+    let mut total = 0.0;
+    for table in ["public.audit_events", "blueteam.collected_events"] {
+        let sql = format!(
+            "EXPLAIN (FORMAT json) SELECT FROM {table} WHERE timestamp >= {} AND timestamp < {}",
+            literal(since),
+            literal(until)
+        );
+        let plan: serde_json::Value = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
+        total += plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+    }
+    Ok(total as u64)
+}
+
+/// A time as an SQL expression, exact to the microsecond. Clamped to what PostgreSQL can hold.
+fn literal(at: Timestamp) -> String {
+    // 4713 BC to AD 294276; a margin of some years keeps the arithmetic inside.
+    const EARLIEST: i64 = -210_000_000_000_000_000;
+    const LATEST: i64 = 9_000_000_000_000_000_000;
+    let micros = at.as_micros().clamp(EARLIEST, LATEST);
+    // `bigint * interval` goes through a double, which is exact only up to 2^53; seconds and the rest are.
+    let (secs, rest) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+    format!("('epoch'::timestamptz + {secs} * interval '1 second' + {rest} * interval '1 microsecond')")
+}

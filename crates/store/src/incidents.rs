@@ -1,0 +1,77 @@
+//! Incidents, as far as alerts open them.
+
+use model::{Entity, IncidentId, IncidentStatus, Severity, Timestamp};
+use sqlx::PgConnection;
+
+use crate::StoreError;
+use crate::db::Ts;
+
+/// A row of `security_incidents`, for a list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Incident {
+    /// Its id.
+    pub incident_id: IncidentId,
+    /// One line for a person.
+    pub title: String,
+    /// How bad: the worst of its alerts.
+    pub severity: Severity,
+    /// Where it stands.
+    pub status: IncidentStatus,
+    /// When it was noticed.
+    pub detected_at: Timestamp,
+    /// Who or what noticed it.
+    pub detected_by: String,
+    /// The rule that opened it.
+    pub correlation_rule: Option<String>,
+    /// What it is about; incidents that people open may have none.
+    pub entity: Option<Entity>,
+    /// Where its events came from.
+    pub source: Option<String>,
+    /// Whether CUI was touched.
+    pub cui_involved: bool,
+    /// Whether DFARS 252.204-7012 asks for a report.
+    pub dfars_reportable: bool,
+    /// How many alerts it has.
+    pub alerts: u64,
+}
+
+/// The newest incidents first, at most `limit`; closed ones only when asked for.
+pub async fn list(conn: &mut PgConnection, closed_too: bool, limit: u32) -> Result<Vec<Incident>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT incident_id, title, severity, status, detected_at AS "detected_at: Ts", detected_by, correlation_rule,
+                  entity_type, entity_value, source, coalesce(cui_involved, false) AS "cui!",
+                  coalesce(dfars_reportable, false) AS "dfars!",
+                  (SELECT count(*) FROM blueteam.alert_history a WHERE a.incident_id = i.incident_id) AS "alerts!"
+             FROM blueteam.security_incidents i
+            WHERE $1 OR status <> 'closed' ORDER BY detected_at DESC, incident_id DESC LIMIT $2"#,
+        closed_too,
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let entity = match (row.entity_type, row.entity_value) {
+                (Some(kind), Some(value)) => {
+                    let kind = kind.parse().map_err(|e| StoreError::corrupt("security_incidents.entity_type", e))?;
+                    Some(Entity { kind, value })
+                }
+                _ => None,
+            };
+            Ok(Incident {
+                incident_id: IncidentId(row.incident_id),
+                title: row.title,
+                severity: row.severity.parse().map_err(|e| StoreError::corrupt("security_incidents.severity", e))?,
+                status: row.status.parse().map_err(|e| StoreError::corrupt("security_incidents.status", e))?,
+                detected_at: row.detected_at.0,
+                detected_by: row.detected_by,
+                correlation_rule: row.correlation_rule,
+                entity,
+                source: row.source,
+                cui_involved: row.cui,
+                dfars_reportable: row.dfars,
+                alerts: row.alerts.unsigned_abs(),
+            })
+        })
+        .collect()
+}

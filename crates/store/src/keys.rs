@@ -1,0 +1,149 @@
+//! API keys. The store sees a key's hash (hex SHA-256 of 256 random bits) and its first characters, never the key.
+
+use model::Timestamp;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::db::{Ts, set_actor};
+
+/// A key to be stored.
+#[derive(Clone)]
+pub struct NewKey<'a> {
+    /// Its owner.
+    pub user_id: Uuid,
+    /// A name for people, at most 100 characters.
+    pub name: &'a str,
+    /// Hex SHA-256 of the key.
+    pub hash: &'a str,
+    /// Its first characters, at most 10, so that people can tell keys apart.
+    pub prefix: &'a str,
+    /// What it may do.
+    pub scopes: &'a [String],
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// What a valid key says about its bearer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInfo {
+    /// The key.
+    pub key_id: Uuid,
+    /// Its owner.
+    pub user_id: Uuid,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// A key in a list.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct KeyRow {
+    /// The key.
+    pub key_id: Uuid,
+    /// Its owner.
+    pub username: String,
+    /// Its name.
+    pub name: String,
+    /// Its first characters.
+    pub prefix: String,
+    /// What it may do.
+    pub scopes: Vec<String>,
+    /// Whether it is in force, its end apart.
+    pub is_active: bool,
+    /// When it ends.
+    pub expires_at: Option<Timestamp>,
+    /// When it was last used, to the minute or so.
+    pub last_used: Option<Timestamp>,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Stores a key; returns its id.
+pub async fn create(conn: &mut PgConnection, actor: &str, key: &NewKey<'_>) -> Result<Uuid, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let id = sqlx::query_scalar!(
+        "INSERT INTO users.api_keys (user_id, key_name, key_hash, key_prefix, scopes, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6) RETURNING key_id",
+        key.user_id,
+        key.name,
+        key.hash,
+        key.prefix,
+        key.scopes,
+        key.expires_at.map(Ts) as Option<Ts>
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// Every key, the newest first.
+pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT k.key_id, u.username, k.key_name, k.key_prefix, k.scopes, k.is_active, k.expires_at AS "expires_at: Ts",
+                  k.last_used AS "last_used: Ts", k.created_at AS "created_at: Ts"
+             FROM users.api_keys k JOIN users.users u USING (user_id) ORDER BY k.created_at DESC, k.key_id DESC"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| KeyRow {
+            key_id: r.key_id,
+            username: r.username,
+            name: r.key_name,
+            prefix: r.key_prefix,
+            scopes: r.scopes,
+            is_active: r.is_active,
+            expires_at: r.expires_at.map(|t| t.0),
+            last_used: r.last_used.map(|t| t.0),
+            created_at: r.created_at.0,
+        })
+        .collect())
+}
+
+/// Puts a key out of force for good. False when there is no such key in force.
+pub async fn revoke(conn: &mut PgConnection, actor: &str, key_id: Uuid) -> Result<bool, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let done = sqlx::query!("UPDATE users.api_keys SET is_active = false WHERE key_id = $1 AND is_active", key_id)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Who bears the key with this hash: none when there is none, or it is revoked, or over, or its owner is locked out. Looking
+/// up the hash of a random key tells an attacker nothing by its time: what varies is the hash, which they cannot steer.
+pub async fn authenticate(conn: &mut PgConnection, hash: &str) -> Result<Option<KeyInfo>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT k.key_id, k.user_id, k.scopes, k.expires_at AS "expires_at: Ts"
+             FROM users.api_keys k JOIN users.users u USING (user_id)
+            WHERE k.key_hash = $1 AND k.is_active AND u.is_active AND (k.expires_at IS NULL OR k.expires_at > now())"#,
+        hash
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|r| KeyInfo {
+        key_id: r.key_id,
+        user_id: r.user_id,
+        scopes: r.scopes,
+        expires_at: r.expires_at.map(|t| t.0),
+    }))
+}
+
+/// Adds uses that were counted in memory.
+pub async fn used(conn: &mut PgConnection, key_id: Uuid, times: u32) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE users.api_keys SET last_used = now(), usage_count = least(usage_count::bigint + $2, 2147483647)::integer
+          WHERE key_id = $1",
+        key_id,
+        i64::from(times)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! The only SQL in the product: migrations, every query, the private cluster, the snapshot cursor, partitions.
+//!
+//! Invariants: nothing here formats for people or knows HTTP. Functions take a connection and leave the transaction to the
+//! caller, unless they say otherwise; none logs a payload. A function that a person triggers takes the actor and says it to the
+//! transaction, so that `audit.audit_log` records a person and not a pool.
+
+pub mod alerts;
+pub mod baselines;
+pub mod cluster;
+pub mod collected;
+mod db;
+mod error;
+pub mod events;
+pub mod history;
+pub mod incidents;
+pub mod keys;
+pub mod outbox;
+pub mod reader;
+pub mod rules;
+pub mod users;
+mod wire;
+
+pub use db::{MIGRATOR, ensure_login, ensure_partitions, migrate, pool};
+pub use error::StoreError;
+
+/// The channel on which PostgreSQL wakes the reader (`LISTEN`); its messages are empty.
+pub const EVENTS_CHANNEL: &str = "blueteam_events";

@@ -1,0 +1,125 @@
+//! Deliveries: written with the alert, worked off later, retried with a back-off that the caller chooses.
+
+use model::{AlertId, Channel, Span, Timestamp};
+use serde_json::Value;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::db::Ts;
+
+/// A message that has to leave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delivery {
+    /// Its id; a receiver may use it to recognise a repetition.
+    pub delivery_id: Uuid,
+    /// The alert that it tells of.
+    pub alert_id: AlertId,
+    /// The way out.
+    pub channel: Channel,
+    /// What it tells: `opened`.
+    pub kind: String,
+    /// The alert as it was then.
+    pub payload: Value,
+    /// How often it was tried, this time included.
+    pub attempts: u32,
+}
+
+/// Takes up to `limit` due deliveries for the given channels, the longest due first. They come back to the queue when `lease`
+/// is over, should the taker be killed: a delivery may so be repeated, but never lost.
+pub async fn claim(
+    conn: &mut PgConnection,
+    channels: &[Channel],
+    limit: u32,
+    lease: Span,
+) -> Result<Vec<Delivery>, StoreError> {
+    let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query!(
+        "WITH due AS (
+             SELECT delivery_id FROM blueteam.deliveries
+              WHERE state = 'pending' AND next_attempt_at <= now() AND channel = ANY ($1)
+              ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
+         UPDATE blueteam.deliveries d
+            SET attempts = attempts + 1, next_attempt_at = now() + $3::bigint * interval '1 microsecond'
+           FROM due WHERE d.delivery_id = due.delivery_id
+         RETURNING d.delivery_id, d.alert_id, d.channel, d.kind, d.payload, d.attempts",
+        &channels,
+        i64::from(limit),
+        lease.as_micros()
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            Ok(Delivery {
+                delivery_id: row.delivery_id,
+                alert_id: AlertId(row.alert_id),
+                channel: row.channel.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
+                kind: row.kind,
+                payload: row.payload,
+                attempts: row.attempts.unsigned_abs(),
+            })
+        })
+        .collect()
+}
+
+/// It has arrived.
+pub async fn delivered(conn: &mut PgConnection, id: Uuid) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.deliveries SET state = 'delivered', delivered_at = now(), last_error = NULL
+          WHERE delivery_id = $1 AND state = 'pending'",
+        id
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// It has not; try again in `retry_in`. `error` must hold no secret (an address with a token in it, for one).
+pub async fn failed(conn: &mut PgConnection, id: Uuid, error: &str, retry_in: Span) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.deliveries SET last_error = left($2, 1000), next_attempt_at = now() + $3::bigint * interval '1 microsecond'
+          WHERE delivery_id = $1 AND state = 'pending'",
+        id,
+        error,
+        retry_in.as_micros()
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// It never will.
+pub async fn dead(conn: &mut PgConnection, id: Uuid, error: &str) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.deliveries SET state = 'dead', last_error = left($2, 1000) WHERE delivery_id = $1 AND state = 'pending'",
+        id,
+        error
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The state of the queue, for `status` and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    /// Not yet delivered.
+    pub pending: u64,
+    /// Given up.
+    pub dead: u64,
+    /// When the next pending one is due.
+    pub next_due: Option<Timestamp>,
+}
+
+/// How much is waiting.
+pub async fn backlog(conn: &mut PgConnection) -> Result<Backlog, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE state = 'pending') AS "pending!", count(*) FILTER (WHERE state = 'dead') AS "dead!",
+                  min(next_attempt_at) FILTER (WHERE state = 'pending') AS "next: Ts"
+             FROM blueteam.deliveries WHERE state <> 'delivered'"#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(Backlog { pending: row.pending.unsigned_abs(), dead: row.dead.unsigned_abs(), next_due: row.next.map(|t| t.0) })
+}

@@ -1,0 +1,45 @@
+//! Accounts, as far as detection and API keys need them.
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::db::set_actor;
+
+/// What the engine knows of a user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserFacts {
+    /// The user.
+    pub user_id: Uuid,
+    /// Their role.
+    pub role: String,
+    /// Their home tenant.
+    pub tenant_id: Option<Uuid>,
+}
+
+/// Roles and home tenants of those of the given users that there are.
+pub async fn facts(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<UserFacts>, StoreError> {
+    Ok(sqlx::query_as!(UserFacts, "SELECT user_id, role, tenant_id FROM users.users WHERE user_id = ANY ($1)", ids)
+        .fetch_all(conn)
+        .await?)
+}
+
+/// The account that owns machines' keys: it has no password that could match, so that nobody logs in as it. Made when it is
+/// missing; returns its id.
+pub async fn ensure_service(conn: &mut PgConnection, actor: &str, username: &str) -> Result<Uuid, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    // `!` is no hash of anything.
+    sqlx::query!(
+        "INSERT INTO users.users (username, email, password_hash, role) VALUES ($1::text, $1::text || '@service.invalid', '!', 'user')
+         ON CONFLICT DO NOTHING",
+        username
+    )
+    .execute(&mut *tx)
+    .await?;
+    let id = sqlx::query_scalar!("SELECT user_id FROM users.users WHERE username = $1", username)
+        .fetch_one(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(id)
+}

@@ -1,0 +1,171 @@
+use model::{
+    AlertId, Change, Channel, ControlId, Detection, Entity, EntityKind, EventId, Fingerprint, Phase, RuleId, Severity,
+    Source, Span,
+};
+use sqlx::{Connection as _, PgConnection};
+use store::alerts::{self, AlertFilter, Applied};
+use testkit::TestDb;
+use uuid::Uuid;
+
+use crate::{at, count, id, sql};
+
+fn change(n: u128, rule: &'static str, severity: Severity, phase: Phase, events: u64) -> Change {
+    Change {
+        opened: phase == Phase::Opened,
+        phase,
+        detection: Detection {
+            rule_id: RuleId::builtin(rule),
+            severity,
+            title: format!("{rule} from 203.0.113.9"),
+            description: "What happened.".to_owned(),
+            entity: Entity { kind: EntityKind::Ip, value: "203.0.113.9".to_owned() },
+            first_seen: at(0),
+            last_seen: at(i64::try_from(events).unwrap()),
+            event_count: events,
+            event_ids: (0..events).map(|e| EventId(id(u128::from(e)))).collect(),
+            nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
+            source: Source::AuditDb,
+            cui_involved: false,
+            fingerprint: Fingerprint(id(1_000_000 + n)),
+            episode: 0,
+        },
+    }
+}
+
+async fn apply(conn: &mut PgConnection, changes: &[Change]) -> Applied {
+    let mut tx = conn.begin().await.unwrap();
+    let done = alerts::apply(&mut tx, changes, &|a| {
+        if a.severity >= Severity::High { vec![Channel::Console, Channel::Webhook] } else { vec![Channel::Console] }
+    })
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    done
+}
+
+#[tokio::test]
+async fn a_detection_lives_and_a_replay_changes_nothing() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    let life = [
+        change(1, "brute_force", Severity::High, Phase::Opened, 6),
+        change(1, "brute_force", Severity::High, Phase::Extended, 9),
+        change(1, "brute_force", Severity::High, Phase::Closed, 9),
+    ];
+    let done = apply(&mut conn, &life[..1]).await;
+    assert_eq!((done.opened.len(), done.incidents.len(), done.deliveries), (1, 1, 2));
+    assert_eq!(alerts::open_detections(&mut conn).await.unwrap(), [life[0].detection.clone()]);
+    assert_eq!(apply(&mut conn, &life[1..2]).await.updated, 1);
+    assert_eq!(alerts::open_detections(&mut conn).await.unwrap(), [life[1].detection.clone()]);
+    assert_eq!(apply(&mut conn, &life[2..]).await.updated, 1);
+    let before = alerts::list(&mut conn, &AlertFilter::default(), 10).await.unwrap();
+    assert_eq!((before.len(), before[0].event_count, before[0].last_seen), (1, 9, at(9)));
+    assert!(before[0].incident_id.is_some());
+    assert_eq!(apply(&mut conn, &life).await, Applied::default(), "a replay does nothing");
+    assert_eq!(alerts::list(&mut conn, &AlertFilter::default(), 10).await.unwrap(), before);
+    assert!(alerts::open_detections(&mut conn).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_attack_is_one_incident() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    let mut cui = change(2, "credential_stuffing", Severity::Critical, Phase::Opened, 12);
+    cui.detection.cui_involved = true;
+    let done = apply(
+        &mut conn,
+        &[
+            change(1, "brute_force", Severity::High, Phase::Opened, 6),
+            cui,
+            change(3, "rate_limit_surge", Severity::Medium, Phase::Opened, 60),
+        ],
+    )
+    .await;
+    assert_eq!((done.opened.len(), done.incidents.len()), (3, 1));
+    let incidents = store::incidents::list(&mut conn, false, 10).await.unwrap();
+    let i = &incidents[0];
+    assert_eq!(
+        (incidents.len(), i.severity, i.cui_involved, i.dfars_reportable, i.alerts),
+        (1, Severity::Critical, true, true, 2)
+    );
+    assert_eq!((i.detected_by.as_str(), i.correlation_rule.as_deref()), ("correlation_rule", Some("brute_force")));
+    // Another source is another attack; so is one after the incident was closed.
+    let mut other = change(4, "brute_force", Severity::High, Phase::Opened, 6);
+    other.detection.source = Source::Syslog;
+    assert_eq!(apply(&mut conn, &[other]).await.incidents.len(), 1);
+    sql(&mut db.connect_as("blueteam_admin").await, "UPDATE blueteam.security_incidents SET status = 'closed'").await;
+    assert_eq!(
+        apply(&mut conn, &[change(5, "brute_force", Severity::High, Phase::Opened, 6)]).await.incidents.len(),
+        1
+    );
+    // Extending an alert of a closed incident opens nothing.
+    assert_eq!(
+        apply(&mut conn, &[change(1, "brute_force", Severity::High, Phase::Extended, 7)]).await.incidents.len(),
+        0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_writers_make_one_of_each() {
+    let db = TestDb::new().await;
+    let mut tasks = Vec::new();
+    for n in 0..4 {
+        let mut conn = db.connect().await;
+        tasks.push(tokio::spawn(async move {
+            for round in 0..10 {
+                apply(
+                    &mut conn,
+                    &[
+                        change(round, "brute_force", Severity::High, Phase::Opened, 6),
+                        change(100 + n, "credential_stuffing", Severity::Critical, Phase::Opened, 11),
+                    ],
+                )
+                .await;
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    let mut conn = db.connect().await;
+    assert_eq!(count(&mut conn, "blueteam.security_incidents").await, 1);
+    assert_eq!(count(&mut conn, "blueteam.alert_history").await, 14);
+    assert_eq!(count(&mut conn, "blueteam.deliveries").await, 28);
+}
+
+#[tokio::test]
+async fn an_acknowledgement_is_kept_with_its_first_author() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect().await;
+    apply(&mut conn, &[change(1, "brute_force", Severity::High, Phase::Opened, 6)]).await;
+    let alert = AlertId(id(1_000_001));
+    let mut admin = db.connect_as("blueteam_admin").await;
+    assert!(alerts::ack(&mut admin, "alice", alert).await.unwrap());
+    assert!(alerts::ack(&mut admin, "bob", alert).await.unwrap());
+    assert!(!alerts::ack(&mut admin, "bob", AlertId(Uuid::nil())).await.unwrap());
+    let shown = alerts::show(&mut admin, alert).await.unwrap().unwrap();
+    assert_eq!(shown.acknowledged_by.as_deref(), Some("alice"));
+    let logged =
+        "audit.audit_log WHERE actor = 'alice' AND resource_type = 'ALERT' AND new_value ->> 'acknowledged' = 'true'";
+    assert_eq!(count(&mut conn, logged).await, 1);
+}
+
+#[tokio::test]
+async fn deliveries_are_lent_once_and_come_back() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    apply(&mut conn, &[change(1, "brute_force", Severity::High, Phase::Opened, 6)]).await;
+    let all = Channel::ALL;
+    let first = store::outbox::claim(&mut conn, &all, 10, Span::mins(1)).await.unwrap();
+    assert_eq!(first.len(), 2);
+    assert_eq!(first[0].payload["rule_id"], "brute_force");
+    assert!(store::outbox::claim(&mut conn, &all, 10, Span::mins(1)).await.unwrap().is_empty(), "lent out");
+    store::outbox::delivered(&mut conn, first[0].delivery_id).await.unwrap();
+    store::outbox::failed(&mut conn, first[1].delivery_id, "refused", Span::ZERO).await.unwrap();
+    let again = store::outbox::claim(&mut conn, &all, 10, Span::ZERO).await.unwrap();
+    assert_eq!((again.len(), again[0].attempts), (1, 2));
+    store::outbox::dead(&mut conn, again[0].delivery_id, "given up").await.unwrap();
+    let backlog = store::outbox::backlog(&mut conn).await.unwrap();
+    assert_eq!((backlog.pending, backlog.dead), (0, 1));
+    assert!(store::outbox::claim(&mut conn, &all, 10, Span::ZERO).await.unwrap().is_empty());
+}

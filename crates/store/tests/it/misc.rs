@@ -1,0 +1,82 @@
+use model::{ControlId, RuleId, Severity, Source, Span};
+use serde_json::json;
+use store::baselines::Baseline;
+use store::keys::NewKey;
+use store::rules::Rule;
+use testkit::TestDb;
+
+use crate::{at, count, sql};
+
+#[tokio::test]
+async fn keys_open_while_they_are_in_force() {
+    let db = TestDb::new().await;
+    let mut admin = db.connect_as("blueteam_admin").await;
+    let mut ingest = db.connect_as("blueteam_ingest").await;
+    let user_id = store::users::ensure_service(&mut admin, "alice", "ingest").await.unwrap();
+    assert_eq!(store::users::ensure_service(&mut admin, "alice", "ingest").await.unwrap(), user_id);
+    let scopes = ["events:write".to_owned()];
+    let key = |hash, expires_at| NewKey { user_id, name: "web", hash, prefix: "bt_abc", scopes: &scopes, expires_at };
+    let id = store::keys::create(&mut admin, "alice", &key("aa", None)).await.unwrap();
+    store::keys::create(&mut admin, "alice", &key("bb", Some(at(-99_999_999)))).await.unwrap();
+    let info = store::keys::authenticate(&mut ingest, "aa").await.unwrap().unwrap();
+    assert_eq!((info.key_id, info.user_id, info.scopes), (id, user_id, scopes.to_vec()));
+    assert_eq!(store::keys::authenticate(&mut ingest, "bb").await.unwrap(), None, "over");
+    assert_eq!(store::keys::authenticate(&mut ingest, "cc").await.unwrap(), None, "unknown");
+    store::keys::used(&mut ingest, id, 5).await.unwrap();
+    assert!(store::keys::list(&mut admin).await.unwrap().iter().any(|k| k.last_used.is_some()));
+    assert!(store::keys::revoke(&mut admin, "alice", id).await.unwrap());
+    assert!(!store::keys::revoke(&mut admin, "alice", id).await.unwrap());
+    assert_eq!(store::keys::authenticate(&mut ingest, "aa").await.unwrap(), None, "revoked");
+    assert_eq!(count(&mut admin, "audit.audit_log WHERE resource_type = 'API_KEY' AND actor = 'alice'").await, 3);
+    assert_eq!(count(&mut admin, "audit.audit_log WHERE new_value ->> 'key_hash' = 'aa'").await, 0);
+    let mut engine = db.connect_as("blueteam_engine").await;
+    assert_eq!(store::users::facts(&mut engine, &[user_id]).await.unwrap()[0].role, "user");
+}
+
+#[tokio::test]
+async fn rules_are_kept_in_line_and_an_operators_word_stays() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    let rule = |name: &str| Rule {
+        rule_id: RuleId::builtin("brute_force"),
+        name: name.to_owned(),
+        description: "d".to_owned(),
+        severity: Severity::High,
+        nist_controls: vec![ControlId::known("3.1.8")],
+    };
+    assert_eq!(store::rules::sync(&mut conn, "start", &[rule("a")]).await.unwrap(), 1);
+    assert_eq!(store::rules::sync(&mut conn, "start", &[rule("a")]).await.unwrap(), 0);
+    sql(
+        &mut db.connect_as("blueteam_admin").await,
+        r#"UPDATE blueteam.alert_rules SET enabled = false, config = '{"n":1}'"#,
+    )
+    .await;
+    assert_eq!(store::rules::sync(&mut conn, "start", &[rule("b")]).await.unwrap(), 1);
+    let found = &store::rules::settings(&mut conn).await.unwrap()[0];
+    assert_eq!((found.name.as_str(), found.enabled, &found.config), ("b", false, &json!({"n": 1})));
+}
+
+#[tokio::test]
+async fn baselines_survive() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    let one = |n: u8| Baseline { source: Source::AuditDb, user_key: "u".to_owned(), profile: json!({"n": n}) };
+    store::baselines::save(&mut conn, &[one(1), one(2)]).await.unwrap();
+    assert_eq!(store::baselines::load(&mut conn).await.unwrap(), [one(2)]);
+    assert!(store::history::estimate(&mut conn, at(0), at(0).plus(Span::hours(1))).await.is_ok());
+}
+
+#[tokio::test]
+async fn ids_are_ordered_in_time_and_valid() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect().await;
+    let ids: Vec<uuid::Uuid> = sqlx::query_scalar("SELECT blueteam.uuid_v7() FROM generate_series(1, 1000)")
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+    for id in &ids {
+        assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+    }
+    let millis: Vec<u64> = ids.iter().map(|id| id.get_timestamp().unwrap().to_unix().0).collect();
+    assert!(millis.is_sorted());
+}
