@@ -1,10 +1,11 @@
 //! The stored past, as fast as the server sends it: for back-tests, and to rebuild windows at start.
 
-use model::{SecurityEvent, Timestamp};
+use model::{SecurityEvent, Span, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::reader::{Cursor, stream as copy_out};
+use crate::db::Ts;
+use crate::reader::{Cursor, Snapshot, stream as copy_out};
 use crate::wire::{AUDIT_COLUMNS, COLLECTED_COLUMNS};
 
 /// Hands out every event with `since <= timestamp < until`, audit events first, each table in order of time. Returns how
@@ -48,6 +49,38 @@ async fn select(
         "SELECT {COLLECTED_COLUMNS} FROM blueteam.collected_events WHERE {range} AND {collected} ORDER BY timestamp"
     );
     count += copy_out(conn, &sql, &mut each, &mut last).await?;
+    Ok(count)
+}
+
+/// Hands out what an engine must see again after a restart: of each table the events of the last `memory` before its newest
+/// one that the cursor has passed, and of all times those that it has passed since `learnt`, the snapshot at which profiles were
+/// saved. `each` is told whether the saved profiles know the event.
+pub async fn rebuild(
+    conn: &mut PgConnection,
+    memory: Span,
+    now: Timestamp,
+    (cursor, learnt): (&Cursor, Option<&Snapshot>),
+    mut each: impl FnMut(&SecurityEvent<'_>, bool) + Send,
+) -> Result<u64, StoreError> {
+    let nothing = Snapshot::BEGINNING;
+    let saved = Cursor { snapshot: learnt.unwrap_or(&nothing).clone(), ..cursor.clone() };
+    let (mut count, mut last) = (0, 0);
+    let tables = [
+        ("public.audit_events", AUDIT_COLUMNS, cursor.audit_unread(), saved.audit_unread()),
+        ("blueteam.collected_events", COLLECTED_COLUMNS, cursor.collected_unread(), saved.collected_unread()),
+    ];
+    for (table, columns, unread, unlearnt) in tables {
+        let newest = format!("SELECT max(timestamp) FROM {table} WHERE timestamp <= {}", literal(now));
+        let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(&mut *conn).await?;
+        let Some(newest) = newest else { continue };
+        let since = literal(newest.0.minus(memory));
+        let known = format!(
+            "SELECT {columns} FROM {table} WHERE timestamp >= {since} AND NOT {unread} AND NOT {unlearnt} ORDER BY timestamp"
+        );
+        count += copy_out(conn, &known, &mut |event: &SecurityEvent<'_>| each(event, true), &mut last).await?;
+        let recent = format!("SELECT {columns} FROM {table} WHERE NOT {unread} AND {unlearnt} ORDER BY seq");
+        count += copy_out(conn, &recent, &mut |event: &SecurityEvent<'_>| each(event, false), &mut last).await?;
+    }
     Ok(count)
 }
 

@@ -7,6 +7,7 @@
 
 mod cursor;
 mod snapshot;
+mod wake;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use model::SecurityEvent;
@@ -17,6 +18,7 @@ use crate::wire::{self, AUDIT_COLUMNS, COLLECTED_COLUMNS};
 
 pub use cursor::{Check, Cursor, Start, Witness, check, initialise, load, save};
 pub use snapshot::Snapshot;
+pub use wake::{Wake, claim};
 
 /// What a poll found.
 #[derive(Clone, Debug)]

@@ -1,0 +1,37 @@
+//! Waking the reader, and keeping a second one out.
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::PgConnection;
+
+use crate::{EVENTS_CHANNEL, StoreError};
+
+/// Tells when events were committed, by `LISTEN`.
+#[derive(Debug)]
+pub struct Wake(PgListener);
+
+impl Wake {
+    /// Listens on a connection of its own.
+    pub async fn listen(options: PgConnectOptions) -> Result<Self, StoreError> {
+        let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(EVENTS_CHANNEL).await?;
+        Ok(Self(listener))
+    }
+
+    /// Returns when events were committed since the last call, perhaps by many transactions. Safe to cancel.
+    pub async fn woken(&mut self) -> Result<(), StoreError> {
+        self.0.recv().await?;
+        // What was said meanwhile is said by this as well.
+        while let Some(notification) = self.0.next_buffered() {
+            drop(notification);
+        }
+        Ok(())
+    }
+}
+
+/// Takes the right to read as `name` until the connection ends; false when another connection has it.
+pub async fn claim(conn: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
+    let key = format!("blueteam.reader.{name}");
+    let mine = sqlx::query_scalar!("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key).fetch_one(conn).await?;
+    Ok(mine.unwrap_or(false))
+}
