@@ -4,5 +4,11 @@
 
 pub mod cli;
 pub mod config;
+pub mod daemon;
+pub mod database;
+pub mod failures;
+pub mod monitor;
 pub mod replay;
 pub mod scenario;
+pub mod settings;
+pub mod state;

@@ -370,8 +370,19 @@ impl Engine {
         self.detections.drain(settled_only, tell);
     }
 
+    /// Whether there is anything to hand out.
+    pub fn has_changes(&self) -> bool {
+        self.detections.has_changes()
+    }
+
     /// Takes up an open detection from the store. False when its rule no longer runs.
-    pub fn restore(&mut self, restored: Restored) -> bool {
+    pub fn restore(&mut self, mut restored: Restored) -> bool {
+        let detection = &restored.detection;
+        if detection.episode != 0 && restored.hold_until.is_none() {
+            // Off-hours detections stay open until the period ends.
+            let period = self.calendar.period(Timestamp::from_micros(detection.episode));
+            restored.hold_until = (!period.open).then_some(period.end);
+        }
         let detection = &restored.detection;
         let key = match detection.entity.kind {
             EntityKind::Ip => detection.entity.value.parse().ok().map(|ip| Key::ip(detection.source, ip)),

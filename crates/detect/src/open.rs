@@ -255,6 +255,11 @@ impl Detections {
         }
     }
 
+    /// Whether anything changed since the last drain.
+    pub(crate) fn has_changes(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// Hands out what changed since the last drain, each detection once, as it is now. With `settled_only`, detections that
     /// were merely extended are kept for a later drain: a storm must not become a write per event.
     pub(crate) fn drain(&mut self, settled_only: bool, mut tell: impl FnMut(Change)) {

@@ -15,6 +15,8 @@ use crate::keyed::{Key, Keyed, ip_bits};
 pub(crate) const IPS_MAX: usize = 64;
 /// Known agents a user at most.
 pub(crate) const AGENTS_MAX: usize = 32;
+/// A profile that only grew older is saved this often, in event time.
+const SAVE_EVERY: Span = Span::hours(1);
 /// Changes of tenant remembered.
 const LOGINS_MAX: usize = 8;
 /// Exports are remembered for this long.
@@ -73,6 +75,9 @@ pub struct Profile {
     user: Option<UserId<'static>>,
     #[serde(skip)]
     dirty: bool,
+    /// `last` when it was saved.
+    #[serde(skip)]
+    saved: Timestamp,
 }
 
 /// [`KnownIp`] with the address as a number, which compares faster.
@@ -147,14 +152,16 @@ impl Profile {
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.successes = self.successes.saturating_add(1);
-        self.dirty = true;
+        // A user's thousandth view of a page is no news worth a write; that they are still around is, once an hour.
+        self.dirty |= self.successes <= 2 * acquaintance.events || at.since(self.saved) > SAVE_EVERY;
         let ip = event.ip_address.is_some_and(|ip| self.learn_ip(halves(ip), at));
         let agent = event.user_agent.as_deref().is_some_and(|agent| self.learn_agent(agent, at));
         if event.marks.meets(Marks::LOGIN)
             && let Some(tenant) = event.instance_id
         {
-            self.learn_login(at, tenant);
+            self.dirty |= self.learn_login(at, tenant);
         }
+        self.dirty |= ip || agent;
         Novelty { known, ip, agent }
     }
 
@@ -188,11 +195,11 @@ impl Profile {
     }
 
     /// Keeps the logins at which the tenant changed, in time order, whatever order they come in.
-    fn learn_login(&mut self, at: Timestamp, tenant: Uuid) {
+    fn learn_login(&mut self, at: Timestamp, tenant: Uuid) -> bool {
         let place = self.logins.partition_point(|(login, _)| *login <= at);
         let before = place.checked_sub(1).map(|i| self.logins[i].1);
         if before == Some(tenant) {
-            return;
+            return false;
         }
         self.logins.insert(place, (at, tenant));
         if self.logins.get(place + 1).is_some_and(|(_, next)| *next == tenant) {
@@ -201,6 +208,7 @@ impl Profile {
         if self.logins.len() > LOGINS_MAX {
             self.logins.remove(0);
         }
+        true
     }
 
     fn learn_export(&mut self, at: Timestamp, count: u32, bytes: u64) {
@@ -300,6 +308,7 @@ impl Profiles {
         let mut out = Vec::new();
         for (key, profile) in self.profiles.iter_mut().filter(|(_, p)| p.dirty) {
             profile.dirty = false;
+            profile.saved = profile.last;
             if let Some(user) = profile.user.clone() {
                 out.push(StoredProfile { source: key.origin(), user, profile: profile.clone() });
             }
@@ -314,5 +323,6 @@ impl Profiles {
         *profile = stored.profile;
         profile.user = Some(stored.user);
         profile.dirty = false;
+        profile.saved = profile.last;
     }
 }

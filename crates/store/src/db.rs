@@ -6,7 +6,9 @@ use model::Timestamp;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::Migrator;
-use sqlx::postgres::{PgArgumentBuffer, PgConnectOptions, PgPoolOptions, PgTypeInfo, PgValueFormat, PgValueRef};
+use sqlx::postgres::{
+    PgArgumentBuffer, PgConnectOptions, PgPoolOptions, PgSslMode, PgTypeInfo, PgValueFormat, PgValueRef,
+};
 use sqlx::{AssertSqlSafe, Connection, Decode, Encode, PgConnection, PgPool, Postgres, Type};
 
 use crate::StoreError;
@@ -52,6 +54,37 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
         .acquire_timeout(Duration::from_secs(5))
         .idle_timeout(Duration::from_mins(5))
         .connect_lazy_with(options.application_name("blueteam"))
+}
+
+/// One connection.
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    Ok(PgConnection::connect_with(&options.clone().application_name("blueteam")).await?)
+}
+
+/// Reads a `postgres://` URL. Over a network TLS is required (3.13.8), whatever the URL says less.
+pub fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let options: PgConnectOptions = url.parse()?;
+    let host = options.get_host();
+    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let local = options.get_socket().is_some() || host.starts_with('/') || loopback;
+    let weak = matches!(options.get_ssl_mode(), PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer);
+    Ok(if weak && !local { options.ssl_mode(PgSslMode::Require) } else { options })
+}
+
+/// Makes a database, if it is missing.
+pub async fn ensure_database(admin: &mut PgConnection, name: &str) -> Result<(), StoreError> {
+    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+        .bind(name)
+        .fetch_one(&mut *admin)
+        .await?;
+    if !exists {
+        let sql: String = sqlx::query_scalar("SELECT format('CREATE DATABASE %I', $1::text)")
+            .bind(name)
+            .fetch_one(&mut *admin)
+            .await?;
+        sqlx::query(AssertSqlSafe(sql)).execute(admin).await?;
+    }
+    Ok(())
 }
 
 /// Brings the schema up to date; does nothing when it is. The login must own the database's objects, or be a superuser.

@@ -20,8 +20,10 @@ pub mod rules;
 pub mod users;
 mod wire;
 
-pub use db::{MIGRATOR, ensure_login, ensure_partitions, migrate, pool};
+pub use db::{MIGRATOR, connect, ensure_database, ensure_login, ensure_partitions, migrate, parse_url, pool};
 pub use error::StoreError;
+pub use sqlx::postgres::PgConnectOptions;
+pub use sqlx::{Connection, PgConnection, PgPool};
 
 /// The channel on which PostgreSQL wakes the reader (`LISTEN`); its messages are empty.
 pub const EVENTS_CHANNEL: &str = "blueteam_events";

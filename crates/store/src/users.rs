@@ -17,6 +17,11 @@ pub struct UserFacts {
     pub tenant_id: Option<Uuid>,
 }
 
+/// Roles and home tenants of all users.
+pub async fn all_facts(conn: &mut PgConnection) -> Result<Vec<UserFacts>, StoreError> {
+    Ok(sqlx::query_as!(UserFacts, "SELECT user_id, role, tenant_id FROM users.users").fetch_all(conn).await?)
+}
+
 /// Roles and home tenants of those of the given users that there are.
 pub async fn facts(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<UserFacts>, StoreError> {
     Ok(sqlx::query_as!(UserFacts, "SELECT user_id, role, tenant_id FROM users.users WHERE user_id = ANY ($1)", ids)

@@ -130,6 +130,11 @@ impl Cluster {
         Ok(Self { binaries, layout, config, postmaster })
     }
 
+    /// Whether the server was running already when we came.
+    pub fn was_adopted(&self) -> bool {
+        self.postmaster.is_adopted()
+    }
+
     /// Whether the postmaster lives. Cheap: asks the kernel, not the database.
     pub fn is_alive(&mut self) -> bool {
         self.postmaster.is_alive(&self.layout)

@@ -127,6 +127,10 @@ impl Postmaster {
         self.pid
     }
 
+    pub(super) fn is_adopted(&self) -> bool {
+        self.child.is_none()
+    }
+
     pub(super) fn is_alive(&mut self, layout: &Layout) -> bool {
         // Reaps our child when it has ended.
         if let Some(child) = &mut self.child

@@ -1,7 +1,7 @@
 //! Waking the reader, and keeping a second one out.
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 
 use crate::{EVENTS_CHANNEL, StoreError};
 

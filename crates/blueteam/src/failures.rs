@@ -1,0 +1,74 @@
+//! Failures of our own reader, writer and channels, told as audit events (3.3.4): `audit_log_gap` makes an alert of them like of any
+//! other logging failure, and they stay in the record.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+/// Which part failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Component {
+    /// The monitor.
+    Reader,
+    /// A channel to people.
+    Channel,
+    /// A collector.
+    Collector,
+    /// The database itself.
+    Database,
+}
+
+impl Component {
+    /// Its name in `metadata.component`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Channel => "channel",
+            Self::Collector => "collector",
+            Self::Database => "database",
+        }
+    }
+}
+
+/// A failure to be told.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Which part.
+    pub component: Component,
+    /// What happened, for a person; no payload, no secret.
+    pub message: String,
+}
+
+/// One failure of a part is news; the next of the same part within this time is not.
+const REPEAT_AFTER: Duration = Duration::from_mins(10);
+/// Failures that wait to be written; more than a part can tell in ten minutes.
+const QUEUE: usize = 64;
+
+/// Where failures are told.
+#[derive(Clone, Debug)]
+pub struct Failures {
+    queue: mpsc::Sender<Failure>,
+    told: Arc<Mutex<HashMap<Component, Instant>>>,
+}
+
+impl Failures {
+    /// A queue, and its end.
+    pub fn new() -> (Self, mpsc::Receiver<Failure>) {
+        let (queue, end) = mpsc::channel(QUEUE);
+        (Self { queue, told: Arc::default() }, end)
+    }
+
+    /// Tells a failure, unless the same part has just told one.
+    pub fn tell(&self, component: Component, message: String) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.get(&component).is_some_and(|at| at.elapsed() < REPEAT_AFTER) {
+            return;
+        }
+        // A full queue holds 64 failures already; the log has this one too.
+        if self.queue.try_send(Failure { component, message }).is_ok() {
+            told.insert(component, Instant::now());
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! The live reader: committed events in, alerts out, each exactly once.
+//!
+//! Crash-only: the engine's state is whatever the database says it is. Changes, cursor, alerts, incidents and deliveries commit in
+//! one transaction; when anything fails on the way there, the engine is thrown away and rebuilt from the stored past, exactly as
+//! after a `kill -9`. There is no second way to recover, so the one there is gets used.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use detect::{Engine, Restored, Settings, StoredProfile, User, Users};
+use model::event::UserId;
+use model::{Alert, Change, Channel, Clock, SecurityEvent, Span, Timestamp};
+use notify::Routing;
+use serde_json::{Value, json};
+use store::baselines::Baseline;
+use store::reader::{self, Check, Cursor, Start, Wake, Witness};
+use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::failures::{Component, Failures};
+use crate::state::StateDir;
+
+/// The cursor's name.
+const CURSOR: &str = "monitor";
+/// The file that remembers, outside of the database, how far it was.
+const WITNESS: &str = "witness.json";
+/// Detections of events older than this are stored, but wake nobody: they come from a log's or a database's past.
+const STALE_NEWS: Span = Span::hours(24);
+
+/// What the monitor is told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// Makes the engine.
+    pub engine: Box<dyn Fn() -> anyhow::Result<Engine> + Send + Sync>,
+    /// Which alert takes which channel.
+    pub routing: Routing,
+    /// Where the witness is kept.
+    pub state: StateDir,
+    /// How often the database is asked when it does not say by itself that rows came.
+    pub poll: Span,
+    /// How often user profiles are saved.
+    pub checkpoint: Span,
+    /// How far ahead of the clock an event's time may be.
+    pub max_clock_ahead: Span,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Whether everything that was accepted has reached the database: while events wait in a spool, silence says nothing.
+    pub settled: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Called when deliveries were written.
+    pub deliveries: Arc<Notify>,
+    /// Where our own failures are told.
+    pub failures: Failures,
+}
+
+/// An engine of these settings with these custom rules, made anew each time.
+pub fn engine_maker(
+    settings: Settings,
+    sigma: impl Fn() -> anyhow::Result<detect::sigma::Sigma> + Send + Sync + 'static,
+) -> Box<dyn Fn() -> anyhow::Result<Engine> + Send + Sync> {
+    Box::new(move || {
+        let mut engine = Engine::new(settings.clone())?;
+        engine.set_sigma(sigma()?);
+        Ok(engine)
+    })
+}
+
+/// Why a run of the monitor ended.
+enum End {
+    /// We were told to stop.
+    Stopped,
+    /// Somebody else reads.
+    Taken,
+}
+
+/// Reads until told to stop; starts over after every failure.
+pub async fn run(options: Options, ready: Arc<Notify>, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut failed_since: Option<Timestamp> = None;
+    let mut told_taken = false;
+    loop {
+        let began = std::time::Instant::now();
+        let result = attempt(&options, &ready, &stop, &mut failed_since).await;
+        let pause = match result {
+            Ok(End::Stopped) => return Ok(()),
+            Ok(End::Taken) => {
+                if !told_taken {
+                    warn!("another monitor reads this database; waiting to take over");
+                    told_taken = true;
+                }
+                Duration::from_secs(2)
+            }
+            Err(cause) => {
+                failed_since.get_or_insert(options.clock.now());
+                error!("the monitor starts over: {cause:#}");
+                // At once after a long good run, slower when it fails again and again.
+                if began.elapsed() > Duration::from_secs(10) {
+                    Duration::from_millis(100)
+                } else {
+                    Duration::from_secs(1)
+                }
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn attempt(
+    options: &Options,
+    ready: &Notify,
+    stop: &CancellationToken,
+    failed_since: &mut Option<Timestamp>,
+) -> anyhow::Result<End> {
+    let mut wake = Wake::listen(options.database.clone()).await.context("cannot listen for events")?;
+    let mut conn = store::connect(&options.database).await.context("cannot connect")?;
+    if !reader::claim(&mut conn, CURSOR).await? {
+        return Ok(End::Taken);
+    }
+    let mut monitor = Monitor::start(options, conn).await?;
+    if let Some(since) = failed_since.take() {
+        let now = options.clock.now();
+        options.failures.tell(Component::Reader, format!("events were not analysed from {since} to {now}"));
+    }
+    // What came while nobody read is news before the clock may say that anything is late.
+    monitor.catch_up(options).await?;
+    ready.notify_one();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut polled = std::time::Instant::now();
+    loop {
+        let ticked = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                monitor.commit(options, true).await?;
+                monitor.witness(options, true);
+                return Ok(End::Stopped);
+            }
+            result = wake.woken() => { result.context("no longer told of new events")?; false }
+            _ = tick.tick() => true,
+        };
+        if ticked && polled.elapsed() < options.poll.to_std() {
+            monitor.pass_time(options).await?;
+        } else {
+            polled = std::time::Instant::now();
+            monitor.catch_up(options).await?;
+        }
+    }
+}
+
+struct Monitor {
+    conn: PgConnection,
+    engine: Engine,
+    cursor: Cursor,
+    saved_profiles: Timestamp,
+    users_read: Timestamp,
+    witnessed: Option<(std::time::Instant, i64)>,
+}
+
+fn to_baseline(stored: &StoredProfile) -> Baseline {
+    let kind = if matches!(stored.user, UserId::Uuid(_)) { "uuid" } else { "name" };
+    let profile = json!({ "kind": kind, "profile": stored.profile });
+    Baseline { source: stored.source, user_key: stored.user.to_string(), profile }
+}
+
+fn from_baseline(baseline: Baseline) -> Option<StoredProfile> {
+    let user = match baseline.profile.get("kind").and_then(Value::as_str) {
+        Some("name") => UserId::Name(baseline.user_key.into()),
+        _ => UserId::Uuid(uuid::Uuid::try_parse(&baseline.user_key).ok()?),
+    };
+    let profile = serde_json::from_value(baseline.profile.get("profile")?.clone()).ok()?;
+    Some(StoredProfile { source: baseline.source, user, profile })
+}
+
+/// An event whose time lies in the future happened now, as far as anybody can tell.
+fn sane<'a>(event: &SecurityEvent<'a>, now: Timestamp, max_ahead: Span) -> Option<SecurityEvent<'a>> {
+    (event.timestamp > now.plus(max_ahead)).then(|| SecurityEvent { timestamp: now, ..event.clone() })
+}
+
+impl Monitor {
+    /// Rebuilds the engine: profiles and open detections as stored, windows from the stored past.
+    async fn start(options: &Options, mut conn: PgConnection) -> anyhow::Result<Self> {
+        let began = std::time::Instant::now();
+        let mut engine = (options.engine)()?;
+        let mut cursor = reader::initialise(&mut conn, CURSOR, Start::Beginning).await?;
+        let now = options.clock.now();
+        let rebase = Self::compare(options, &mut conn, &cursor).await?;
+        let users = Self::users(&mut conn).await?;
+        engine.set_users(users);
+        for baseline in store::baselines::load(&mut conn).await? {
+            match from_baseline(baseline) {
+                Some(stored) => engine.restore_profile(stored),
+                None => warn!("a stored user profile cannot be read and is learnt anew"),
+            }
+        }
+        let learnt = match cursor.checkpoint.as_ref().and_then(|c| c.get("profiles")).and_then(Value::as_str) {
+            Some(snapshot) => Some(snapshot.parse().context("the saved checkpoint cannot be read")?),
+            None => None,
+        };
+        let memory = engine.memory();
+        let max_ahead = options.max_clock_ahead;
+        let events = store::history::rebuild(&mut conn, memory, now, (&cursor, learnt.as_ref()), |event, learnt| {
+            let fixed = sane(event, now, max_ahead);
+            engine.rebuild(fixed.as_ref().unwrap_or(event), learnt);
+        })
+        .await
+        .context("cannot read the stored past")?;
+        for detection in store::alerts::open_detections(&mut conn).await? {
+            let title = detection.title.clone();
+            if !engine.restore(Restored { detection, hold_until: None }) {
+                info!("an open alert of a rule that no longer runs stays as it is: {title}");
+            }
+        }
+        if rebase {
+            cursor = Self::rebase(options, &mut conn, &cursor, &mut engine).await?;
+        }
+        info!(events, elapsed_ms = began.elapsed().as_millis() as u64, "monitoring");
+        Ok(Self { conn, engine, cursor, saved_profiles: now, users_read: now, witnessed: None })
+    }
+
+    /// Compares the database with what we remember of it outside; true when it must be found anew.
+    async fn compare(options: &Options, conn: &mut PgConnection, cursor: &Cursor) -> anyhow::Result<bool> {
+        let remembered: Option<Witness> =
+            std::fs::read(options.state.join(WITNESS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let message = match reader::check(conn, cursor, remembered.as_ref()).await? {
+            Check::Continuous => return Ok(false),
+            Check::WentBack { remembered, found } => format!(
+                "the database was restored to an earlier point (we remember step {remembered}, it is at step {found}): events and \
+                 alerts since then are gone from it"
+            ),
+            Check::Elsewhere => {
+                "the database was restored into another cluster; every event that was not analysed yet is read \
+                                 now"
+                .to_owned()
+            }
+        };
+        error!("{message}");
+        options.failures.tell(Component::Database, message);
+        Ok(!matches!(reader::check(conn, cursor, remembered.as_ref()).await?, Check::WentBack { .. }))
+    }
+
+    async fn rebase(
+        options: &Options,
+        conn: &mut PgConnection,
+        cursor: &Cursor,
+        engine: &mut Engine,
+    ) -> anyhow::Result<Cursor> {
+        let now = options.clock.now();
+        let mut tx = conn.begin().await.map_err(StoreError::from)?;
+        let polled = reader::rebase(&mut tx, cursor, |event| {
+            let fixed = sane(event, now, options.max_clock_ahead);
+            engine.push(fixed.as_ref().unwrap_or(event));
+        })
+        .await?;
+        let mut changes = Vec::new();
+        engine.drain(false, |change| changes.push(change));
+        store::alerts::apply(&mut tx, &changes, &|alert| route(options, alert)).await?;
+        // Profiles were saved in ids that mean nothing here; they are saved again with the next checkpoint.
+        let mut next = polled.cursor;
+        next.checkpoint = None;
+        let saved = reader::save(&mut tx, next).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+        Ok(saved)
+    }
+
+    async fn users(conn: &mut PgConnection) -> anyhow::Result<Users> {
+        let facts = store::users::all_facts(conn).await?;
+        Ok(Users::new(facts.into_iter().map(|f| (f.user_id, User { role: Some(f.role), tenant: f.tenant_id }))))
+    }
+
+    /// Reads what became visible, and commits what it caused.
+    async fn catch_up(&mut self, options: &Options) -> anyhow::Result<()> {
+        let now = options.clock.now();
+        let (engine, max_ahead) = (&mut self.engine, options.max_clock_ahead);
+        let polled = reader::poll(&mut self.conn, &self.cursor, |event| {
+            let fixed = sane(event, now, max_ahead);
+            engine.push(fixed.as_ref().unwrap_or(event));
+        })
+        .await
+        .context("cannot read events")?;
+        self.cursor = polled.cursor;
+        if polled.events > 0 {
+            self.commit(options, false).await?;
+        }
+        self.pass_time(options).await
+    }
+
+    /// Lets the clock close detections and notice silence.
+    async fn pass_time(&mut self, options: &Options) -> anyhow::Result<()> {
+        let now = options.clock.now();
+        if now.since(self.users_read) > Span::mins(1) {
+            self.users_read = now;
+            self.engine.set_users(Self::users(&mut self.conn).await?);
+        }
+        // Events in the spool are older than the clock: it must not overtake them.
+        if (options.settled)() {
+            self.engine.advance(now);
+        }
+        let checkpoint = now.since(self.saved_profiles) >= options.checkpoint;
+        if checkpoint || self.engine.has_changes() {
+            self.commit(options, checkpoint).await?;
+        }
+        self.witness(options, false);
+        Ok(())
+    }
+
+    /// Commits the engine's changes with the cursor, and with the profiles when it is time.
+    async fn commit(&mut self, options: &Options, checkpoint: bool) -> anyhow::Result<()> {
+        let mut changes: Vec<Change> = Vec::new();
+        self.engine.drain(false, |change| changes.push(change));
+        let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
+        let applied = store::alerts::apply(&mut tx, &changes, &|alert| route(options, alert)).await?;
+        let mut cursor = self.cursor.clone();
+        if checkpoint {
+            let profiles = self.engine.take_dirty_profiles();
+            let baselines: Vec<Baseline> = profiles.iter().map(to_baseline).collect();
+            store::baselines::save(&mut tx, &baselines).await?;
+            cursor.checkpoint = Some(json!({ "profiles": cursor.snapshot.to_string() }));
+            self.saved_profiles = options.clock.now();
+        }
+        self.cursor = reader::save(&mut tx, cursor).await?;
+        tx.commit().await.map_err(StoreError::from).context("cannot commit alerts")?;
+        if applied.deliveries > 0 {
+            options.deliveries.notify_one();
+        }
+        for change in changes.iter().filter(|c| c.opened) {
+            let d = &change.detection;
+            info!(rule.id = %d.rule_id, severity = %d.severity, "alert opened");
+        }
+        Ok(())
+    }
+
+    /// Remembers outside of the database how far it was; at most once a second.
+    fn witness(&mut self, options: &Options, now: bool) {
+        let witness = self.cursor.witness();
+        let due = self
+            .witnessed
+            .is_none_or(|(at, version)| version != witness.version && (now || at.elapsed() >= Duration::from_secs(1)));
+        if due {
+            self.witnessed = Some((std::time::Instant::now(), witness.version));
+            let written = serde_json::to_vec(&witness).map_err(anyhow::Error::from);
+            if let Err(cause) = written.and_then(|bytes| options.state.replace(WITNESS, &bytes)) {
+                warn!("cannot remember how far the database was: {cause:#}");
+            }
+        }
+    }
+}
+
+/// The channels of an alert. Old news is stored and wakes nobody.
+fn route(options: &Options, alert: &Alert) -> Vec<Channel> {
+    if alert.last_seen < options.clock.now().minus(STALE_NEWS) {
+        return Vec::new();
+    }
+    options.routing.channels(alert.severity)
+}
