@@ -6,7 +6,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::daemon::Parts;
+
 mod config;
+pub(crate) mod up;
 
 /// Audit events in, attacks detected, alerts out.
 #[derive(Debug, Parser)]
@@ -24,6 +27,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run everything: event ingest, collectors, detection and alerts
+    Up(up::Args),
+    /// Run detection and alerts alone
+    Monitor(up::Args),
     /// Check or show the configuration
     Config(config::Args),
 }
@@ -32,6 +39,8 @@ enum Command {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
+        Command::Up(up::Args {}) => up::run(Parts::Everything, cli.config.as_deref(), cli.state_dir.as_deref()),
+        Command::Monitor(up::Args {}) => up::run(Parts::Monitor, cli.config.as_deref(), cli.state_dir.as_deref()),
         Command::Config(args) => config::run(&args, cli.config.as_deref()),
     };
     match result {

@@ -1,1 +1,289 @@
-//! daemon
+//! The running program: a closed list of parts, each with a name and an end.
+//!
+//! `up` starts the HTTP door and the monitor, `monitor` the monitor alone. Both look after the private cluster, if there is one.
+
+use std::fs::File;
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use model::{AuditRecord, Clock, EventId, Span, SystemClock};
+use notify::Channels;
+use rustix::fs::{FlockOperation, flock};
+use serde_json::json;
+use store::events::AuditRow;
+use store::PgConnectOptions;
+use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::config::Loaded;
+use crate::database::{Database, Role};
+use crate::failures::{Failure, Failures};
+use crate::state::StateDir;
+use crate::{collector, dispatcher, monitor, settings};
+
+/// The file that says, by its lock, that a daemon runs on a state directory.
+pub const LOCK: &str = "daemon.lock";
+/// How long a detection that closed may still be taken up by an event that was held up on its way.
+const GRACE: Span = Span::mins(10);
+/// How often user profiles are saved.
+const CHECKPOINT: Span = Span::mins(1);
+
+/// What is started beside the monitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parts {
+    /// The HTTP door, collectors and the monitor.
+    Everything,
+    /// The monitor and its channels alone.
+    Monitor,
+}
+
+/// What somebody who started the daemon is told once it is ready.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// How long it took.
+    pub after: Duration,
+    /// Where events are taken in.
+    pub listen: Option<std::net::SocketAddr>,
+    /// Whether the database is a private cluster.
+    pub private_cluster: bool,
+}
+
+/// Runs until `stop`, then ends every part in its turn.
+pub async fn run(
+    loaded: &Loaded,
+    state: &StateDir,
+    parts: Parts,
+    stop: CancellationToken,
+    on_ready: impl FnOnce(&Ready) + Send,
+) -> anyhow::Result<()> {
+    let began = Instant::now();
+    state.create()?;
+    let _lock = lock(state)?;
+    let database = Database::open(loaded, state).await?;
+    let outcome = with_database(loaded, state, parts, stop, &database, (began, on_ready)).await;
+    let stopped = database.stop().await.context("the private PostgreSQL cluster did not stop cleanly");
+    outcome.and(stopped)
+}
+
+/// Keeps a second daemon off the same state directory, for as long as the file lives.
+fn lock(state: &StateDir) -> anyhow::Result<File> {
+    let path = state.join(LOCK);
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("cannot open {}", path.display()))?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        bail!("another blueteam daemon runs on {}; stop it, or use another --state-dir", state.path().display());
+    }
+    Ok(file)
+}
+
+async fn with_database(
+    loaded: &Loaded,
+    state: &StateDir,
+    parts: Parts,
+    stop: CancellationToken,
+    database: &Database,
+    (began, on_ready): (Instant, impl FnOnce(&Ready)),
+) -> anyhow::Result<()> {
+    database.migrate().await?;
+    let sigma = settings::sigma(&loaded.config)?;
+    settings::sync_rules(&mut database.connect(Role::Operator).await?, &sigma).await?;
+    drop(sigma);
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (failures, told) = Failures::new();
+    let (inner, outer) = (CancellationToken::new(), CancellationToken::new());
+    let mut tasks = Tasks::default();
+    let engine_role = database.options(Role::Engine)?;
+
+    let door = match parts {
+        Parts::Everything => Some(crate::door::open(loaded, state, database, &clock, &outer).await?),
+        Parts::Monitor => None,
+    };
+    if parts == Parts::Everything {
+        for file in &loaded.config.collect.files {
+            let options = collector::Options {
+                database: engine_role.clone(),
+                path: file.path.clone().into(),
+                format: collect::Format::named(file.format.name()).context("no such format")?,
+                clock: Arc::clone(&clock),
+                failures: failures.clone(),
+            };
+            tasks.spawn("collector", collector::run(options, outer.clone()));
+        }
+    }
+
+    let channels = open_channels(loaded)?;
+    let deliveries = Arc::new(Notify::new());
+    let ready = Arc::new(Notify::new());
+    let settled = door.as_ref().map(crate::door::Door::settled);
+    let options = monitor::Options {
+        database: engine_role.clone(),
+        engine: engine_maker(loaded, database).await?,
+        routing: loaded.config.alerts.routing(&loaded.config.channels)?,
+        state: state.clone(),
+        poll: loaded.config.monitor.poll,
+        checkpoint: CHECKPOINT,
+        max_clock_ahead: loaded.config.ingest.max_clock_ahead,
+        clock: Arc::clone(&clock),
+        settled: Box::new(move || settled.as_ref().is_none_or(|settled| settled())),
+        deliveries: Arc::clone(&deliveries),
+        failures: failures.clone(),
+    };
+    tasks.spawn("monitor", monitor::run(options, Arc::clone(&ready), inner.clone()));
+    let options = dispatcher::Options { database: engine_role.clone(), channels, wake: deliveries, clock, failures };
+    tasks.spawn("dispatcher", dispatcher::run(options, inner.clone()));
+    tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));
+    tasks.spawn("partitions", keep_partitions(engine_role, inner.clone()));
+    if let Some(cluster) = database.cluster() {
+        tasks.spawn("cluster watch", watch_cluster(cluster, inner.clone()));
+    }
+
+    tokio::select! {
+        () = ready.notified() => {
+            let listen = door.as_ref().map(crate::door::Door::address);
+            on_ready(&Ready { after: began.elapsed(), listen, private_cluster: database.is_private() });
+            tasks.ended_or(&stop).await;
+        }
+        () = tasks.ended_or(&stop) => {}
+    }
+    // From the outside in: first no new events, then what is under way.
+    outer.cancel();
+    if let Some(door) = door {
+        door.close().await;
+    }
+    inner.cancel();
+    tasks.finish().await
+}
+
+/// The engine as the configuration and the table of rules want it, made anew for each start of the monitor.
+async fn engine_maker(
+    loaded: &Loaded,
+    database: &Database,
+) -> anyhow::Result<Box<dyn Fn() -> anyhow::Result<detect::Engine> + Send + Sync>> {
+    let table = store::rules::settings(&mut database.connect(Role::Operator).await?).await?;
+    let engine = settings::with_table(settings::engine(&loaded.config, Vec::new(), GRACE), &table);
+    let config = loaded.config.clone();
+    Ok(monitor::engine_maker(engine, move || settings::sigma(&config)))
+}
+
+fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
+    let stdout = std::io::stdout();
+    let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let settings = loaded.config.channels.settings(&loaded.secrets, Box::new(stdout), colour, &hostname)?;
+    Ok(Arc::new(Channels::open(settings)?))
+}
+
+/// The parts that run, by name.
+#[derive(Default)]
+struct Tasks {
+    set: JoinSet<(&'static str, anyhow::Result<()>)>,
+    failed: Option<anyhow::Error>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+        self.set.spawn(async move { (name, task.await) });
+    }
+
+    /// Returns when told to stop, or when a part has ended that should not have.
+    async fn ended_or(&mut self, stop: &CancellationToken) {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Some(ended) = self.set.join_next() => self.note(ended, true),
+        }
+    }
+
+    fn note(&mut self, ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>, unexpected: bool) {
+        let failure = match ended {
+            Ok((name, Err(cause))) => cause.context(format!("the {name} failed")),
+            Ok((name, Ok(()))) if unexpected => anyhow::anyhow!("the {name} ended by itself"),
+            Ok(_) => return,
+            Err(panic) => anyhow::anyhow!("a part of the daemon ended with a bug: {panic}"),
+        };
+        error!("{failure:#}");
+        self.failed.get_or_insert(failure);
+    }
+
+    async fn finish(mut self) -> anyhow::Result<()> {
+        let all = async {
+            while let Some(ended) = self.set.join_next().await {
+                self.note(ended, false);
+            }
+        };
+        if tokio::time::timeout(Duration::from_secs(20), all).await.is_err() {
+            warn!("some parts did not end in time and were cut off; nothing committed is lost");
+            self.set.abort_all();
+        }
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Writes our own failures as audit events; waits for the database as long as it takes.
+async fn write_failures(mut told: mpsc::Receiver<Failure>, database: PgConnectOptions, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        let failure = tokio::select! {
+            failure = told.recv() => failure,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let Some(failure) = failure else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        while let Err(cause) = write_failure(&failure, &database).await {
+            warn!("a failure of the {} waits to be recorded: {cause:#}", failure.component.as_str());
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(2)) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn write_failure(failure: &Failure, database: &PgConnectOptions) -> anyhow::Result<()> {
+    let event = json!({
+        "category": "system", "action": "audit_failure", "result": "failure", "resource_type": "blueteam",
+        "metadata": { "component": failure.component.as_str(), "message": failure.message },
+    });
+    let bytes = serde_json::to_vec(&event)?;
+    let record = AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)?;
+    let row = AuditRow::new(record, || EventId(uuid::Uuid::now_v7()), SystemClock.now());
+    let mut conn = store::connect(database).await?;
+    store::events::insert_audit(&mut conn, &[row]).await?;
+    Ok(())
+}
+
+/// Makes partitions ahead of time.
+async fn keep_partitions(database: PgConnectOptions, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_hours(1)) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let made = async { store::ensure_partitions(&mut store::connect(&database).await?, 2).await };
+        match made.await {
+            Ok(0) => {}
+            Ok(made) => info!(made, "partitions made for the coming months"),
+            Err(cause) => warn!("partitions are not made for now: {cause}"),
+        }
+    }
+}
+
+/// Starts the private cluster again when it has died.
+async fn watch_cluster(cluster: Arc<Mutex<store::cluster::Cluster>>, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        match cluster.lock().await.ensure_running().await {
+            Ok(false) => {}
+            Ok(true) => warn!("the private PostgreSQL cluster had died and was started again"),
+            Err(cause) => error!("the private PostgreSQL cluster does not start again: {cause}"),
+        }
+    }
+}

@@ -1,8 +1,11 @@
 //! The database as the configuration says: somebody's PostgreSQL, or a private cluster of our own.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret as _;
 use store::cluster::{Cluster, ClusterConfig, Login};
+use tokio::sync::Mutex;
 use store::{PgConnectOptions, PgConnection};
 
 use crate::config::Loaded;
@@ -32,10 +35,32 @@ impl Role {
     }
 }
 
+/// How to connect to the private cluster.
+#[derive(Clone, Debug)]
+struct Logins {
+    /// To the maintenance database.
+    admin: PgConnectOptions,
+    owner: PgConnectOptions,
+    daemon: PgConnectOptions,
+    operator: PgConnectOptions,
+}
+
+impl Logins {
+    fn of(cluster: &Cluster) -> anyhow::Result<Self> {
+        Ok(Self {
+            admin: cluster.options(Login::Owner, "postgres")?,
+            owner: cluster.options(Login::Owner, NAME)?,
+            daemon: cluster.options(Login::Daemon, NAME)?,
+            operator: cluster.options(Login::Operator, NAME)?,
+        })
+    }
+}
+
 /// An open database.
 #[derive(Debug)]
 pub struct Database {
-    cluster: Option<Cluster>,
+    cluster: Option<Arc<Mutex<Cluster>>>,
+    logins: Option<Logins>,
     external: Option<PgConnectOptions>,
 }
 
@@ -47,14 +72,15 @@ impl Database {
             let options = store::parse_url(url.expose_secret())
                 .ok()
                 .context("the database URL is not a valid postgres:// URL")?;
-            return Ok(Self { cluster: None, external: Some(options) });
+            return Ok(Self { cluster: None, logins: None, external: Some(options) });
         }
         state.create()?;
         let mut config = ClusterConfig::new(state.path());
         config.max_connections =
             u16::try_from(loaded.config.database.max_connections).unwrap_or(u16::MAX).saturating_add(16);
         let cluster = Cluster::start(config).await.context("the private PostgreSQL cluster does not start")?;
-        Ok(Self { cluster: Some(cluster), external: None })
+        let logins = Logins::of(&cluster)?;
+        Ok(Self { cluster: Some(Arc::new(Mutex::new(cluster))), logins: Some(logins), external: None })
     }
 
     /// Whether the cluster is ours and private.
@@ -63,22 +89,22 @@ impl Database {
     }
 
     /// The private cluster, to look after.
-    pub const fn cluster_mut(&mut self) -> Option<&mut Cluster> {
-        self.cluster.as_mut()
+    pub fn cluster(&self) -> Option<Arc<Mutex<Cluster>>> {
+        self.cluster.clone()
     }
 
     /// Brings the schema up to date, makes the logins of a private cluster, and makes this month's partitions.
     pub async fn migrate(&self) -> anyhow::Result<()> {
-        let mut conn = match &self.cluster {
-            Some(cluster) => {
-                let mut admin = store::connect(&cluster.options(Login::Owner, "postgres")?).await?;
-                store::ensure_database(&mut admin, NAME).await?;
-                store::connect(&cluster.options(Login::Owner, NAME)?).await?
+        let mut conn = match &self.logins {
+            Some(logins) => {
+                store::ensure_database(&mut store::connect(&logins.admin).await?, NAME).await?;
+                store::connect(&logins.owner).await?
             }
             None => self.external_owner().await?,
         };
         store::migrate(&mut conn).await.context("the database cannot be migrated")?;
         if let Some(cluster) = &self.cluster {
+            let cluster = cluster.lock().await;
             for login in [Login::Daemon, Login::Operator] {
                 store::ensure_login(&mut conn, login.name(), &cluster.password(login)?, login.roles()).await?;
             }
@@ -94,11 +120,9 @@ impl Database {
 
     /// How to connect on somebody's behalf.
     pub fn options(&self, role: Role) -> anyhow::Result<PgConnectOptions> {
-        let options = match (&self.cluster, &self.external) {
-            (Some(cluster), _) => {
-                let login = if role == Role::Operator { Login::Operator } else { Login::Daemon };
-                cluster.options(login, NAME)?
-            }
+        let options = match (&self.logins, &self.external) {
+            (Some(logins), _) if role == Role::Operator => logins.operator.clone(),
+            (Some(logins), _) => logins.daemon.clone(),
             (None, Some(options)) => options.clone(),
             (None, None) => bail!("there is no database to connect to"),
         };
@@ -115,15 +139,15 @@ impl Database {
 
     /// Stops the private cluster: the end of the daemon that owns it.
     pub async fn stop(self) -> anyhow::Result<()> {
-        match self.cluster {
-            Some(cluster) => Ok(cluster.stop().await?),
+        match self.cluster.and_then(Arc::into_inner) {
+            Some(cluster) => Ok(cluster.into_inner().stop().await?),
             None => Ok(()),
         }
     }
 
     /// Leaves the private cluster as it was found: the end of a command that only looked.
     pub async fn leave(self) -> anyhow::Result<()> {
-        match self.cluster {
+        match self.cluster.and_then(Arc::into_inner).map(Mutex::into_inner) {
             Some(cluster) if !cluster.was_adopted() => Ok(cluster.stop().await?),
             _ => Ok(()),
         }

@@ -3,9 +3,12 @@
 //! Invariant: nothing here holds logic that a crate below could hold.
 
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod daemon;
 pub mod database;
+pub mod dispatcher;
+pub mod door;
 pub mod failures;
 pub mod monitor;
 pub mod replay;

@@ -28,8 +28,15 @@ pub struct File {
 pub enum Format {
     /// RFC 3164 or 5424 lines, sshd's above all.
     Syslog,
-    /// Audit events as NDJSON.
-    Audit,
+}
+
+impl Format {
+    /// Its name in `collect`'s list of formats.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Syslog => "syslog",
+        }
+    }
 }
 
 impl Collect {

@@ -1,0 +1,103 @@
+//! Replay against a parse-only floor and rsigma, and the engine alone. See `make bench`.
+//!
+//! `replay floor FILE`, `replay engine FILE`, `replay full FILE [THREADS]`, `replay workload EVENTS > FILE`.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use blueteam::replay::{Input, Options, run};
+use collect::{Format, LineId, Parsed, Reference};
+use detect::{Engine, Settings};
+use model::{Clock, Span, SystemClock};
+use serde::Deserialize;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The least that anybody must do with an event: read it into a struct and look one field up.
+#[derive(Deserialize)]
+struct Floor<'a> {
+    event_id: &'a str,
+    timestamp: &'a str,
+    category: &'a str,
+    action: &'a str,
+    result: &'a str,
+    user_id: Option<&'a str>,
+    session_id: Option<&'a str>,
+    ip_address: Option<&'a str>,
+    user_agent: Option<&'a str>,
+    resource_type: Option<&'a str>,
+    resource_id: Option<&'a str>,
+    instance_id: Option<&'a str>,
+    cui_accessed: bool,
+    #[serde(borrow)]
+    metadata: sonic_rs::LazyValue<'a>,
+}
+
+fn floor(data: &[u8]) -> u64 {
+    let mut counts: HashMap<&str, u64> = HashMap::new();
+    let mut bytes = 0;
+    for line in data.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let e: Floor<'_> = sonic_rs::from_slice(line).expect("the workload is valid");
+        let texts = [e.session_id, e.ip_address, e.user_agent, e.resource_type, e.resource_id, e.instance_id];
+        bytes += texts.into_iter().flatten().map(str::len).sum::<usize>() + e.event_id.len() + e.timestamp.len();
+        bytes += e.category.len() + e.action.len() + e.result.len() + usize::from(e.cui_accessed) + e.metadata.as_raw_str().len();
+        *counts.entry(e.user_id.unwrap_or_default()).or_default() += 1;
+    }
+    std::hint::black_box(bytes);
+    counts.values().sum()
+}
+
+fn engine(data: &[u8]) -> (u64, f64) {
+    let parser = (Format::named("audit").expect("known").parser)(Reference { latest: SystemClock.now() });
+    let events: Vec<_> = data
+        .split(|b| *b == b'\n')
+        .filter_map(|line| match parser.parse(line, LineId { file: 0, offset: 0 }) {
+            Parsed::Event(event) => Some(event),
+            _ => None,
+        })
+        .collect();
+    let mut engine = Engine::new(Settings::default()).expect("defaults are right");
+    let began = Instant::now();
+    for event in &events {
+        engine.push(event);
+    }
+    engine.drain(false, |change| drop(std::hint::black_box(change)));
+    (events.len() as u64, began.elapsed().as_secs_f64())
+}
+
+fn full(file: &str, threads: usize) -> u64 {
+    let now = SystemClock.now();
+    let parser = (Format::named("audit").expect("known").parser)(Reference { latest: now });
+    let mut engine = Engine::new(Settings::default()).expect("defaults are right");
+    let options = Options { parser: parser.as_ref(), threads, now, max_clock_ahead: Span::mins(5) };
+    let report = run(&[Input::File(file.into())], &options, &mut engine, |change| drop(std::hint::black_box(change)));
+    report.expect("the workload can be read").events
+}
+
+fn main() {
+    // Cargo says --bench.
+    let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let began = Instant::now();
+    let (events, secs) = match args.as_slice() {
+        ["workload", events] => {
+            let mut out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+            blueteam::scenario::workload(&mut out, events.parse().expect("a number"), 20_000, 7).expect("written");
+            return;
+        }
+        ["floor", file] => {
+            let data = std::fs::read(file).expect("readable");
+            let began = Instant::now();
+            (floor(&data), began.elapsed().as_secs_f64())
+        }
+        ["engine", file] => engine(&std::fs::read(file).expect("readable")),
+        ["full", file] => (full(file, 1), began.elapsed().as_secs_f64()),
+        ["full", file, threads] => (full(file, threads.parse().expect("a number")), began.elapsed().as_secs_f64()),
+        _ => {
+            eprintln!("usage: replay (floor|engine|full) FILE, or workload EVENTS; `make bench` runs all");
+            return;
+        }
+    };
+    println!("{:.0}", events as f64 / secs);
+}

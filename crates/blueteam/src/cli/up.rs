@@ -1,0 +1,85 @@
+//! `blueteam up` and `blueteam monitor`: the daemon.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{LogFormat, Loaded};
+use crate::daemon::{self, Parts, Ready};
+use crate::settings;
+use crate::state::StateDir;
+
+/// Where the daemon keeps its state is a global option; the rest is in the configuration file.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {}
+
+pub(super) fn run(parts: Parts, config: Option<&Path>, state_dir: Option<&Path>) -> anyhow::Result<()> {
+    let loaded = settings::load(config)?;
+    let state = StateDir::resolve(state_dir)?;
+    start_logging(&loaded)?;
+    runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        stop_on_signals(&stop)?;
+        daemon::run(&loaded, &state, parts, stop, |ready| greet(ready, &state)).await
+    })
+}
+
+/// The daemon's runtime: a thread per core.
+pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+}
+
+/// The program's own log, on standard error.
+pub(crate) fn start_logging(loaded: &Loaded) -> anyhow::Result<()> {
+    let logging = &loaded.config.logging;
+    let filter = tracing_subscriber::EnvFilter::try_new(&logging.filter).context("logging.filter")?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder = builder.with_ansi(std::io::stderr().is_terminal());
+    match logging.format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// Ctrl-C and SIGTERM end the daemon cleanly.
+fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let (mut signals, stop) = (signal(kind)?, stop.clone());
+        tokio::spawn(async move {
+            signals.recv().await;
+            tracing::info!("stopping");
+            stop.cancel();
+        });
+    }
+    Ok(())
+}
+
+/// Says that it is ready, and how to send a first event.
+fn greet(ready: &Ready, state: &StateDir) {
+    let program = std::env::current_exe().map_or_else(|_| "blueteam".to_owned(), |path| path.display().to_string());
+    let dir = state.path().display();
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "\nblueteam is ready after {:.1} s. State: {dir}", ready.after.as_secs_f64());
+    if let Some(listen) = ready.listen {
+        let _ = writeln!(
+            out,
+            "
+Send a first event, from another terminal:
+
+  KEY=$({program} --state-dir {dir} keys create first-key --scope events:write)
+  curl -sS http://{listen}/v1/events -H \"Authorization: Bearer $KEY\" -d '{{\"category\": \"auth\", \"action\": \"login_failed\",
+    \"result\": \"failure\", \"ip_address\": \"203.0.113.9\", \"metadata\": {{\"username\": \"root\"}}}}'
+
+Six of them within five minutes are a brute force attack:
+
+  {program} --state-dir {dir} alerts list
+
+Ctrl-C ends it; the next start goes on where this one stopped."
+        );
+    }
+    let _ = out.flush();
+}

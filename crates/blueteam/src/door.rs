@@ -1,0 +1,77 @@
+//! The HTTP door, as the configuration wants it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use console::{Console, Pools, Settings, TlsFiles};
+use model::Clock;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Ingest;
+use crate::config::Loaded;
+use crate::database::{Database, Role};
+use crate::state::StateDir;
+
+/// The folder of the spool, below the state directory.
+const SPOOL: &str = "spool";
+/// Connections beside those of the writers: one to try the database with, one to spare.
+const SPARE: u32 = 2;
+
+/// The open door.
+#[derive(Debug)]
+pub struct Door(Console);
+
+fn settings(ingest: &Ingest, state: &StateDir) -> Settings {
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let tls = (!ingest.tls_cert_file.is_empty())
+        .then(|| TlsFiles { cert: ingest.tls_cert_file.clone().into(), key: ingest.tls_key_file.clone().into() });
+    Settings {
+        listen: ingest.listen,
+        tls,
+        max_body_bytes: size(ingest.max_body_bytes),
+        max_batch_events: size(ingest.max_batch_events),
+        max_clock_ahead: ingest.max_clock_ahead,
+        max_clock_behind: ingest.max_clock_behind,
+        queue_max_events: size(ingest.queue_max_events),
+        queue_max_bytes: size(ingest.queue_max_bytes),
+        max_connections: size(ingest.max_connections),
+        spool_max_bytes: ingest.spool_max_bytes,
+        ..Settings::new(state.join(SPOOL))
+    }
+}
+
+/// Opens it; it closes when `stop` says so.
+pub async fn open(
+    loaded: &Loaded,
+    state: &StateDir,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Door> {
+    let settings = settings(&loaded.config.ingest, state);
+    let role = database.options(Role::Ingest)?;
+    let writers = u32::try_from(settings.writers).unwrap_or(1).saturating_add(SPARE);
+    let pools = Pools { events: store::pool(role.clone(), writers), keys: store::pool(role, SPARE) };
+    let listen = settings.listen;
+    let console = console::serve(settings, pools, Arc::clone(clock), stop.clone().cancelled_owned()).await;
+    Ok(Door(console.with_context(|| format!("cannot take events at {listen}"))?))
+}
+
+impl Door {
+    /// Asks whether every accepted event is in the table.
+    pub fn settled(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
+        let ingest = self.0.ingest().clone();
+        Box::new(move || ingest.spool_is_empty())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// Returns when the last request is answered and its events are written.
+    pub async fn close(self) {
+        self.0.ended().await;
+    }
+}
