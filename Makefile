@@ -1,0 +1,25 @@
+# Thin on purpose: what a target does is one line; what the machine lacks is scripts/setup's business.
+.PHONY: run demo test bench lint setup setup-tests
+export PATH := $(HOME)/.cargo/bin:$(PATH)
+
+run: setup
+	cargo run --release -p blueteam -- up
+
+demo: setup
+	cargo run --release -p blueteam -- demo
+
+test: setup-tests
+	cargo nextest run --workspace
+
+bench: setup
+	cargo bench --workspace
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+setup:
+	@scripts/setup
+
+setup-tests:
+	@scripts/setup --tests

@@ -1,0 +1,36 @@
+//! `blueteam config`: is the file right, and what may it hold?
+
+use std::io::Write as _;
+use std::path::Path;
+
+use clap::Subcommand;
+
+use crate::config::{self, RuleCheck};
+
+/// What to do.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Check the file and the environment, and say what is wrong where
+    Check,
+    /// Print a sample with every key, its default and what it means
+    Sample,
+}
+
+pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match args.action {
+        Action::Check => {
+            let accept: RuleCheck<'_> = &|_, _| Ok(());
+            config::load(file, config::environment(), accept)?;
+            writeln!(out, "the configuration is right")?;
+        }
+        Action::Sample => out.write_all(config::SAMPLE.as_bytes())?,
+    }
+    Ok(())
+}

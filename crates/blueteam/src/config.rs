@@ -1,0 +1,173 @@
+//! `blueteam.toml`, one file per section.
+//!
+//! Every key has a default, is known (a misspelt one is an error that names its line and the key that was probably meant),
+//! and can be overridden by `BLUETEAM_<SECTION>__<KEY>`. Secrets never stand in the file: they come from files that it
+//! names, or from the environment.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use model::time::BusinessHours;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+mod alerts;
+mod channels;
+mod collect;
+mod database;
+mod detection;
+mod document;
+mod error;
+mod ingest;
+mod logging;
+mod monitor;
+mod secrets;
+
+pub use alerts::Alerts;
+pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
+pub use collect::{Collect, File, Format};
+pub use database::Database;
+pub use detection::Detection;
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use ingest::Ingest;
+pub use logging::{LogFormat, Logging};
+pub use monitor::Monitor;
+pub use secrets::Secrets;
+
+use document::Document;
+use error::Problem;
+
+/// The sample at the root of the repository: every key with its default.
+pub const SAMPLE: &str = include_str!("../../../blueteam.sample.toml");
+
+/// Everything that an operator may set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// PostgreSQL.
+    pub database: Database,
+    /// The HTTP door for events.
+    pub ingest: Ingest,
+    /// The live reader.
+    pub monitor: Monitor,
+    /// When people are expected to be at work.
+    pub business_hours: BusinessHours,
+    /// The engine as a whole.
+    pub detection: Detection,
+    /// Parameters of single rules; each rule checks its own.
+    pub rules: BTreeMap<String, Value>,
+    /// Which alert takes which channel.
+    pub alerts: Alerts,
+    /// The ways out.
+    pub channels: Channels,
+    /// Log files and sockets.
+    pub collect: Collect,
+    /// The program's own log.
+    pub logging: Logging,
+}
+
+/// A configuration that is right, with its secrets read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the file and the environment say.
+    pub config: Config,
+    /// What must not be shown.
+    pub secrets: Secrets,
+}
+
+/// What a rule says about its parameters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleParamError {
+    /// The parameter, when the error is about one.
+    pub key: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Asks a rule whether it takes these parameters.
+pub type RuleCheck<'a> = &'a dyn Fn(&str, &Value) -> Result<(), RuleParamError>;
+
+/// Reads the file (none: defaults), lets the environment override it, checks all of it and reads the secrets.
+pub fn load(
+    file: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+    validate_rule: RuleCheck<'_>,
+) -> Result<Loaded, ConfigErrors> {
+    let env: BTreeMap<_, _> = env.into_iter().collect();
+    let (name, text) = match file {
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                ConfigErrors::one(Place::Whole(name.clone()), "", format!("cannot be read: {error}"))
+            })?;
+            (name, text)
+        }
+        None => ("defaults".to_owned(), String::new()),
+    };
+    let config = parse(&name, &text, &env, validate_rule)?;
+    let secrets = Secrets::read(&config, &env)?;
+    Ok(Loaded { config, secrets })
+}
+
+/// The process's environment. A text that is no UTF-8 keeps its readable part: `std::env::vars` would panic on it.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+}
+
+/// The part of [`load`] that touches no file: `name` is what errors call the text.
+pub fn parse(
+    name: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+    validate_rule: RuleCheck<'_>,
+) -> Result<Config, ConfigErrors> {
+    let defaults = serde_json::to_value(Config::default())
+        .map_err(|error| ConfigErrors::one(Place::Whole(name.to_owned()), "", error.to_string()))?;
+    let mut document = Document::parse(name, text)?;
+    document.override_by(env, &defaults)?;
+    let config: Config = document.read(&defaults)?;
+    let problems = config.problems(validate_rule);
+    if problems.is_empty() { Ok(config) } else { Err(document.locate(problems)) }
+}
+
+impl Config {
+    /// What serde cannot see: values that are right by themselves but can't be used.
+    fn problems(&self, validate_rule: RuleCheck<'_>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.database.check(&mut problems);
+        self.ingest.check(&mut problems);
+        self.monitor.check(&mut problems);
+        self.detection.check(&mut problems);
+        self.channels.check(&mut problems);
+        self.alerts.check(&self.channels, &mut problems);
+        self.collect.check(&mut problems);
+        if let Err(error) = model::time::Calendar::new(self.business_hours.clone()) {
+            let key = match error {
+                model::time::BusinessHoursError::Zone(_) => "business_hours.time_zone",
+                model::time::BusinessHoursError::Order => "business_hours.end",
+            };
+            problems.push(Problem::new(key, error.to_string()));
+        }
+        for (rule, params) in &self.rules {
+            if let Err(error) = validate_rule(rule, params) {
+                let key = error.key.map_or_else(|| format!("rules.{rule}"), |key| format!("rules.{rule}.{key}"));
+                problems.push(Problem::new(key, error.message));
+            }
+        }
+        problems
+    }
+}
+
+/// A problem unless the number is at least 1.
+fn positive(problems: &mut Vec<Problem>, key: &str, value: u64) {
+    if value == 0 {
+        problems.push(Problem::new(key, "must be at least 1"));
+    }
+}
+
+/// A problem unless the length of time is longer than none.
+fn lasting(problems: &mut Vec<Problem>, key: &str, value: model::Span) {
+    if value <= model::Span::ZERO {
+        problems.push(Problem::new(key, "must be longer than 0s"));
+    }
+}

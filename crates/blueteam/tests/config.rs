@@ -1,0 +1,159 @@
+//! The configuration as an operator meets it.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use blueteam::config::{Config, RuleParamError, SAMPLE, load, parse};
+use secrecy::ExposeSecret as _;
+use serde_json::Value;
+
+fn check(rule: &str, params: &Value) -> Result<(), RuleParamError> {
+    if rule != "brute_force" {
+        return Err(RuleParamError { key: None, message: "no such rule".to_owned() });
+    }
+    match params.get("threshold") {
+        Some(Value::Number(_)) | None => Ok(()),
+        Some(_) => Err(RuleParamError { key: Some("threshold".to_owned()), message: "must be a number".to_owned() }),
+    }
+}
+
+fn with(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let env: BTreeMap<_, _> = env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    parse("blueteam.toml", text, &env, &check).map_err(|error| error.to_string())
+}
+
+fn error(text: &str) -> String {
+    with(text, &[]).unwrap_err()
+}
+
+/// The sample with every default switched on.
+fn switched_on() -> String {
+    SAMPLE
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|rest| !rest.is_empty() && !rest.starts_with(' ')).unwrap_or(line))
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+fn paths(value: &Value, path: &str, into: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => map.iter().for_each(|(key, value)| paths(value, &format!("{path}.{key}"), into)),
+        _ => into.push(path.to_owned()),
+    }
+}
+
+#[test]
+fn the_sample_says_what_the_code_does() {
+    assert_eq!(with(SAMPLE, &[]).unwrap(), Config::default());
+    assert_eq!(with(&switched_on(), &[]).unwrap(), Config::default());
+    let of = |value: &Value| {
+        let mut found = Vec::new();
+        paths(value, "", &mut found);
+        found.sort();
+        found
+    };
+    let sample = serde_json::to_value(switched_on().parse::<toml::Table>().unwrap()).unwrap();
+    assert_eq!(of(&sample), of(&serde_json::to_value(Config::default()).unwrap()));
+}
+
+#[test]
+fn a_wrong_key_names_its_place_and_the_one_that_was_meant() {
+    let text = error("[ingest]\nmax_body_bytes = 1\n  liste = \"x\"\n");
+    assert!(text.starts_with("blueteam.toml:3:3: ingest.liste: unknown key; did you mean `listen`?"), "{text}");
+    assert!(error("[ingst]\n").starts_with("blueteam.toml:1:2: ingst: unknown key; did you mean `ingest`?"));
+    let text = error("[channels.email]\nhots = \"a\"");
+    assert!(text.starts_with("blueteam.toml:2:1: channels.email.hots: unknown key; did you mean `host`?"), "{text}");
+    let text = error("[[collect.files]]\npath = \"/a\"\nformt = \"syslog\"");
+    assert!(text.starts_with("blueteam.toml:3:1: collect.files[0].formt: unknown key"), "{text}");
+    let text = error("[business_hours]\nstrat = \"07:00\"");
+    assert!(text.contains("2:1: business_hours.strat: unknown key; did you mean `start`?"), "{text}");
+}
+
+#[test]
+fn a_wrong_value_names_its_place() {
+    let cases = [
+        ("[monitor]\npoll = \"soon\"", "blueteam.toml:2:1: monitor.poll: `soon` is not a length of time"),
+        ("[monitor]\npoll = 5", "blueteam.toml:2:1: monitor.poll: invalid type"),
+        ("[monitor]\npoll = \"0s\"", "blueteam.toml:2:1: monitor.poll: must be longer than 0s"),
+        ("[ingest]\nmax_batch_events = -1", "blueteam.toml:2:1: ingest.max_batch_events: invalid value"),
+        ("[ingest]\n\nlisten = \"0.0.0.0:8514\"", "blueteam.toml:3:1: ingest.listen: is open to the network"),
+        ("[business_hours]\ntime_zone = \"Mars/Base\"", "blueteam.toml:2:1: business_hours.time_zone: "),
+        (
+            "[detection]\nexpected_sources = [\"nginx\",\n  \"ngix\"]",
+            "blueteam.toml:3:3: detection.expected_sources[1]: ",
+        ),
+        ("[alerts]\nlow = [\"pigeon\"]", "blueteam.toml:2:8: alerts.low[0]: unknown variant `pigeon`"),
+        ("[alerts]\nlow = [\"email\"]", "blueteam.toml:2:1: alerts.low: low alerts are routed to email, which is not"),
+        ("[channels.syslog]\ntarget = \"/dev/log\"", "blueteam.toml:2:1: channels.syslog.target: "),
+        ("[[collect.files]]\npath = \"a\"\nformat = \"audit\"", "blueteam.toml:2:1: collect.files[0].path: "),
+        ("[rules.brute_force]\nthreshold = \"x\"", "blueteam.toml:2:1: rules.brute_force.threshold: must be a number"),
+        ("[rules.brute_farce]\nthreshold = 1", "blueteam.toml:1:8: rules.brute_farce: no such rule"),
+        ("[database]\nurl = \"postgres://a:b@c/d\"", "blueteam.toml:2:1: database.url: holds a password"),
+        ("[channels.email]\npassword = \"b\"", "blueteam.toml:2:1: channels.email.password: secrets do not belong"),
+        ("[ingest]\nlisten = \"ż\" x", "blueteam.toml:2:14: "),
+        ("[a]\n[a]", "blueteam.toml:2:"),
+    ];
+    for (text, expected) in cases {
+        let found = error(text);
+        assert!(found.starts_with(expected), "{text:?}\n  gave {found}\n  not  {expected}");
+    }
+}
+
+#[test]
+fn variables_override_and_are_named_when_wrong() {
+    let config = with(
+        "[ingest]\nmax_batch_events = 5\n[detection]\nexpected_sources = [\"syslog\"]",
+        &[
+            ("BLUETEAM_INGEST__MAX_BATCH_EVENTS", "7"),
+            ("BLUETEAM_BUSINESS_HOURS__HOLIDAYS", "2026-12-25, 2027-01-01"),
+            ("BLUETEAM_DETECTION__EXPECTED_SOURCES", "[\"nginx\"]"),
+            ("BLUETEAM_CHANNELS__CONSOLE__ENABLED", "false"),
+            ("BLUETEAM_RULES__BRUTE_FORCE__THRESHOLD", "9"),
+            ("BLUETEAM_COLLECT__FILES", "[{path = \"/a\", format = \"syslog\"}]"),
+            ("BLUETEAM_CHANNELS__EMAIL__PASSWORD", "not a key"),
+            ("BLUETEAM_STATE_DIR", "/elsewhere"),
+        ],
+    )
+    .unwrap();
+    assert_eq!(config.ingest.max_batch_events, 7);
+    assert_eq!(config.business_hours.holidays.len(), 2);
+    assert_eq!(config.detection.expected_sources, ["nginx"]);
+    assert!(!config.channels.console.enabled);
+    assert_eq!(config.rules["brute_force"]["threshold"], 9);
+    assert_eq!(config.collect.files[0].path, "/a");
+
+    let wrong = |name: &str, value: &str| with("[ingest]\nlisten = \"127.0.0.1:1\"", &[(name, value)]).unwrap_err();
+    let text = wrong("BLUETEAM_INGEST__LISTEN", "here");
+    assert!(text.starts_with("environment variable BLUETEAM_INGEST__LISTEN: ingest.listen: "), "{text}");
+    let text = wrong("BLUETEAM_INGEST__LISTE", "x");
+    assert!(
+        text.starts_with(
+            "environment variable BLUETEAM_INGEST__LISTE: ingest.liste: unknown key; did you mean `listen`"
+        )
+    );
+    let text = wrong("BLUETEAM_DETECTION__EXPECTED_SOURCES", "nginx,ngix");
+    assert!(text.starts_with("environment variable BLUETEAM_DETECTION__EXPECTED_SOURCES: "), "{text}");
+}
+
+#[test]
+fn secrets_come_from_files_and_variables_and_are_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "hidden-in-a-file\n").unwrap();
+    let file = dir.path().join("blueteam.toml");
+    let text = format!("[channels.email]\npassword_file = {:?}\n", secret.display().to_string());
+    std::fs::write(&file, text).unwrap();
+    let env = [("DATABASE_URL".to_owned(), "postgres://a:hidden@b/c".to_owned())];
+    let loaded = load(Some(&file), env, &check).unwrap();
+    assert_eq!(loaded.secrets.email_password.as_ref().unwrap().expose_secret(), "hidden-in-a-file");
+    assert_eq!(loaded.secrets.database_url.as_ref().unwrap().expose_secret(), "postgres://a:hidden@b/c");
+    assert!(!format!("{loaded:?}").contains("hidden"));
+    let env = [("BLUETEAM_CHANNELS__WEBHOOK__URL".to_owned(), "https://a/hidden".to_owned())];
+    let loaded = load(None, env, &check).unwrap();
+    assert!(loaded.config.channels.configured().contains(&model::Channel::Webhook));
+    assert_eq!(loaded.secrets.webhook_url.as_ref().unwrap().expose_secret(), "https://a/hidden");
+    assert!(!format!("{loaded:?}").contains("hidden"));
+    std::fs::remove_file(&secret).unwrap();
+    let error = load(Some(&file), [], &check).unwrap_err().to_string();
+    assert!(error.contains("channels.email.password_file: cannot be read"), "{error}");
+}

@@ -1,0 +1,74 @@
+//! Generated activity with known truth: every attack found once, no near miss fired, nothing else.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use blueteam::replay::{Input, Options, run};
+use blueteam::scenario::{Activity, Expected, Plan, Random};
+use collect::{Format, Reference};
+use detect::{Engine, Settings};
+use model::{Detection, Span, Timestamp};
+
+fn plan(seed: u64) -> Plan {
+    let start = Timestamp::parse("2026-03-02T00:00:00Z").unwrap();
+    Plan { seed, start, days: 28, people: 150, quiet_days: 14, repeat: 2 }
+}
+
+fn replay(lines: &[String], threads: usize) -> Vec<Detection> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    for line in lines {
+        writeln!(file, "{line}").unwrap();
+    }
+    let now = Timestamp::parse("2026-06-01T00:00:00Z").unwrap();
+    let parser = (Format::named("audit").unwrap().parser)(Reference { latest: now });
+    let mut engine = Engine::new(Settings::default()).unwrap();
+    let options = Options { parser: parser.as_ref(), threads, now, max_clock_ahead: Span::mins(5) };
+    let mut found = Vec::new();
+    let inputs = [Input::File(file.path().to_owned())];
+    let report = run(&inputs, &options, &mut engine, |change| found.push(change.detection)).unwrap();
+    assert_eq!(report.events, lines.len() as u64, "{report:?}");
+    found
+}
+
+/// What was found more or less often than expected.
+fn difference(expected: &[Expected], found: &[Detection]) -> Vec<String> {
+    let mut counts: BTreeMap<(String, String), i32> = BTreeMap::new();
+    for e in expected {
+        *counts.entry((e.rule.to_owned(), e.entity.clone())).or_default() -= 1;
+    }
+    for d in found {
+        *counts.entry((d.rule_id.to_string(), d.entity.value.clone())).or_default() += 1;
+    }
+    let wrong = counts.into_iter().filter(|(_, n)| *n != 0);
+    wrong
+        .map(|((rule, entity), n)| format!("{rule} {entity}: {}", if n < 0 { "missed" } else { "not expected" }))
+        .collect()
+}
+
+fn check(seed: u64, shuffle: Span) {
+    let activity = Activity::make(&plan(seed));
+    let expected: Vec<Expected> = activity
+        .expected
+        .iter()
+        .filter(|e| !activity.ssh.iter().any(|(_, line)| line.contains(&format!(" {} ", e.entity))))
+        .cloned()
+        .collect();
+    assert!(expected.len() > 30, "the scenario has attacks: {}", expected.len());
+    let lines = activity.ndjson(shuffle, &mut Random::new(seed ^ 99));
+    let found = replay(&lines, 1 + (seed % 2) as usize);
+    let mut difference = difference(&expected, &found);
+    difference.truncate(20);
+    assert_eq!(difference, [] as [String; 0], "seed {seed}");
+}
+
+#[test]
+fn every_attack_is_found_once_and_nothing_else() {
+    check(1, Span::ZERO);
+}
+
+#[test]
+fn the_same_when_events_come_up_to_twenty_seconds_out_of_order() {
+    for seed in 2..5 {
+        check(seed, Span::secs(20));
+    }
+}

@@ -1,0 +1,87 @@
+//! Formats: one file each, and this list.
+
+mod audit;
+mod syslog;
+
+use model::{SecurityEvent, Source, Timestamp};
+use uuid::Uuid;
+
+/// Every format, by the name that `--format` and the configuration use.
+pub const ALL: &[&Format] = &[&audit::FORMAT, &syslog::FORMAT];
+
+/// A format of log lines.
+#[derive(Debug)]
+pub struct Format {
+    /// Its name.
+    pub name: &'static str,
+    /// What it reads, in a sentence.
+    pub description: &'static str,
+    /// Where its events come from.
+    pub source: Source,
+    /// Makes a parser.
+    pub parser: fn(Reference) -> Box<dyn LineParser>,
+}
+
+impl Format {
+    /// The format of that name.
+    pub fn named(name: &str) -> Option<&'static Self> {
+        ALL.iter().copied().find(|f| f.name == name)
+    }
+}
+
+/// What a parser is told that the lines do not say.
+#[derive(Clone, Copy, Debug)]
+pub struct Reference {
+    /// The lines were written at this time or before; gives the year to lines that carry none.
+    pub latest: Timestamp,
+}
+
+/// Reads lines of one format. Stateless, so that lines can be read in parallel.
+pub trait LineParser: Send + Sync {
+    /// What a line (without its newline) means.
+    fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a>;
+}
+
+/// What a line means.
+#[derive(Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every line of a busy log is an event; boxing would cost each of them"
+)]
+pub enum Parsed<'a> {
+    /// This.
+    Event(SecurityEvent<'a>),
+    /// Nothing that concerns security.
+    Nothing,
+    /// It is not of this format, and why.
+    Rejected(String),
+}
+
+/// Where a line stands: makes the same line the same event every time it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineId {
+    /// Which file: a number that is the same for the same file.
+    pub file: u32,
+    /// Offset of its first byte.
+    pub offset: u64,
+}
+
+impl LineId {
+    /// An event id for a line: time, file and offset. None of it is text that whoever is watched could choose.
+    pub fn event_id(self, at: Timestamp) -> model::EventId {
+        let millis = (at.as_micros() / 1000) as u64;
+        let mut bytes = [0; 16];
+        for (to, from) in bytes.iter_mut().zip(millis.to_be_bytes().into_iter().skip(2)) {
+            *to = from;
+        }
+        let rest = u128::from(self.file) << 48 | u128::from(self.offset & 0xffff_ffff_ffff);
+        for (to, from) in bytes.iter_mut().skip(6).zip(rest.to_be_bytes().into_iter().skip(6)) {
+            *to = from;
+        }
+        // 6 bytes of time, then 10 of which the version and variant bits are taken out of the file's number.
+        model::EventId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+}
+
+/// The nil id, for callers that need one before they know better.
+pub const NO_EVENT: model::EventId = model::EventId(Uuid::nil());

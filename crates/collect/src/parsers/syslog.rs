@@ -1,0 +1,339 @@
+//! Syslog lines: RFC 3164 as rsyslog and syslogd write it to files, the same with ISO times, and RFC 5424. What sshd says of
+//! logins becomes events; everything else is passed over.
+//!
+//! A failed login is one `Failed password`, `Failed publickey` or `Failed keyboard-interactive` line, and
+//! `message repeated N times: [ … ]` is N of them. `Failed none` opens every attempt of an OpenSSH client and the other lines
+//! about an attempt (`Invalid user`, PAM, `Connection closed`) repeat it: none of them counts.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use memchr::memmem;
+use model::event::UserId;
+use model::{Category, Outcome, SecurityEvent, Source, Span, Text, Timestamp};
+
+use super::{Format, LineId, LineParser, Parsed, Reference};
+
+pub(super) const FORMAT: Format = Format {
+    name: "syslog",
+    description: "syslog lines (RFC 3164 with or without ISO times, RFC 5424): logins by sshd",
+    source: Source::Syslog,
+    parser: |reference| Box::new(Syslog::new(reference)),
+};
+
+struct Syslog {
+    latest: Timestamp,
+    /// Year of `latest`.
+    year: i64,
+}
+
+impl Syslog {
+    fn new(reference: Reference) -> Self {
+        let year = i64::from(year_of(reference.latest));
+        Self { latest: reference.latest, year }
+    }
+
+    /// `Mar 27 13:06:56 ` without a year: the latest such time that is not in the future. A day of grace covers clocks and time
+    /// zones that differ.
+    fn bsd_time<'a>(&self, line: &'a [u8]) -> Option<(Timestamp, &'a [u8])> {
+        let (stamp, rest) = line.split_at_checked(16)?;
+        let [m @ .., b' ', d1, d2, b' ', h1, h2, b':', n1, n2, b':', s1, s2, b' '] = stamp else { return None };
+        const MONTHS: [&[u8]; 12] =
+            [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+        let month = MONTHS.iter().position(|name| *name == m)? + 1;
+        let two = |a: u8, b: u8| {
+            (a.is_ascii_digit() && b.is_ascii_digit()).then(|| i64::from(a - b'0') * 10 + i64::from(b - b'0'))
+        };
+        let day = two(if *d1 == b' ' { b'0' } else { *d1 }, *d2)?;
+        let clock = (two(*h1, *h2)?, two(*n1, *n2)?, two(*s1, *s2)?);
+        for year in [self.year + 1, self.year, self.year - 1, self.year - 2, self.year - 3, self.year - 4] {
+            // A 29 February belongs to the last leap year.
+            if let Some(at) = civil(year, month as i64, day, clock)
+                && at <= self.latest.plus(Span::days(1))
+            {
+                return Some((at, rest));
+            }
+        }
+        None
+    }
+}
+
+fn year_of(at: Timestamp) -> i16 {
+    // Good to a day, which the grace of a day covers: 400 years are 146,097 days.
+    let days = at.as_secs().div_euclid(86_400) + 719_468;
+    let era = days.div_euclid(146_097);
+    let doe = days - era * 146_097;
+    let yoe = (doe - doe / 1460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let year = yoe + era * 400 + i64::from(doy >= 306);
+    year.clamp(0, 9999) as i16
+}
+
+fn civil(year: i64, month: i64, day: i64, (hour, minute, second): (i64, i64, i64)) -> Option<Timestamp> {
+    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let days = match month {
+        2 => 28 + i64::from(leap),
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if day < 1 || day > days || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    let y = if month <= 2 { year - 1 } else { year };
+    let era = y.div_euclid(400);
+    let yoe = y - era * 400;
+    let doy = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let date = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
+    Some(Timestamp::from_secs(date * 86_400 + hour * 3600 + minute * 60 + second))
+}
+
+/// The next word, and what follows the space after it.
+fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(b' ', text)?;
+    Some((&text[..end], &text[end + 1..]))
+}
+
+/// Program and message of a line after its time: `host program[pid]: message`.
+fn bsd_message(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_host, rest) = word(rest)?;
+    let end = rest.iter().take(64).position(|c| matches!(c, b'[' | b':' | b' '))?;
+    let program = &rest[..end];
+    let colon = memchr::memchr(b':', &rest[..rest.len().min(128)])?;
+    Some((program, rest.get(colon + 1..)?.trim_ascii_start()))
+}
+
+/// Time, program and message of an RFC 5424 line after `<PRI>1 `.
+fn rfc5424(rest: &[u8]) -> Option<(Timestamp, &[u8], &[u8])> {
+    let (time, rest) = word(rest)?;
+    let (_host, rest) = word(rest)?;
+    let (program, rest) = word(rest)?;
+    let (_pid, rest) = word(rest)?;
+    let (_msgid, rest) = word(rest)?;
+    let at = Timestamp::parse(std::str::from_utf8(time).ok()?).ok()?;
+    let message = structured_data(rest)?;
+    Some((at, program, message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message)))
+}
+
+/// What follows the structured data.
+fn structured_data(rest: &[u8]) -> Option<&[u8]> {
+    if let Some(rest) = rest.strip_prefix(b"-") {
+        return Some(rest.trim_ascii_start());
+    }
+    let (mut quoted, mut escaped, mut inside) = (false, false, false);
+    for (i, c) in rest.iter().enumerate() {
+        match c {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' if inside => quoted = !quoted,
+            b'[' if !quoted && !inside => inside = true,
+            b']' if !quoted => inside = false,
+            b' ' if !inside => return rest.get(i + 1..),
+            _ if !inside => return None,
+            _ => {}
+        }
+    }
+    Some(&[])
+}
+
+impl LineParser for Syslog {
+    fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            return Parsed::Nothing;
+        }
+        let after_priority = match line {
+            [b'<', rest @ ..] => memchr::memchr(b'>', &rest[..rest.len().min(5)]).and_then(|end| rest.get(end + 1..)),
+            _ => Some(line),
+        };
+        let Some(rest) = after_priority else { return Parsed::Rejected("a priority that does not end".to_owned()) };
+        let parts = match rest {
+            [b'1', b' ', rest @ ..] => rfc5424(rest),
+            [b'0'..=b'9', ..] => word(rest).and_then(|(time, rest)| {
+                let at = Timestamp::parse(std::str::from_utf8(time).ok()?).ok()?;
+                bsd_message(rest).map(|(program, message)| (at, program, message))
+            }),
+            _ => self.bsd_time(rest).and_then(|(at, rest)| {
+                // A line without a program (`last message repeated`, kernel noise) says nothing to us.
+                Some(
+                    bsd_message(rest).map_or((at, &rest[..0], &rest[..0]), |(program, message)| (at, program, message)),
+                )
+            }),
+        };
+        match parts {
+            None => Parsed::Rejected("no syslog header that we know".to_owned()),
+            Some((at, b"sshd" | b"sshd-session" | b"sshd-auth", message)) => sshd(message, at, id),
+            Some(_) => Parsed::Nothing,
+        }
+    }
+}
+
+/// What a message of sshd says of a login.
+fn sshd(message: &[u8], at: Timestamp, id: LineId) -> Parsed<'_> {
+    let (times, message) = repeated(message);
+    let (result, rest) = match message {
+        [b'F', b'a', b'i', b'l', b'e', b'd', b' ', rest @ ..] => (Outcome::Failure, rest),
+        [b'A', b'c', b'c', b'e', b'p', b't', b'e', b'd', b' ', rest @ ..] => (Outcome::Success, rest),
+        _ => return Parsed::Nothing,
+    };
+    let Some((method, rest)) = word(rest) else { return Parsed::Nothing };
+    let counts = method == b"password" || method == b"publickey" || method.starts_with(b"keyboard-interactive");
+    if result == Outcome::Failure && !counts {
+        return Parsed::Nothing;
+    }
+    let Some(rest) = rest.strip_prefix(b"for ") else { return Parsed::Nothing };
+    let Some((user, host)) = user_and_host(rest) else {
+        return Parsed::Rejected("an sshd login without an address".to_owned());
+    };
+    let user = user.strip_prefix(b"invalid user ").unwrap_or(user);
+    let user = match String::from_utf8_lossy(user) {
+        Cow::Borrowed(user) => Text::from(user),
+        Cow::Owned(user) => Text::from(user),
+    };
+    let action = if result == Outcome::Success { "login" } else { "login_failed" };
+    let mut event = SecurityEvent::new(id.event_id(at), at, Source::Syslog, Category::Auth, action.into(), result);
+    if result == Outcome::Success {
+        event.user_id = Some(UserId::Name(user.clone()));
+    }
+    event.account_name = Some(user);
+    event.ip_address = address(host);
+    event.resource_type = Some("sshd".into());
+    event.occurrences = times;
+    Parsed::Event(event.classify())
+}
+
+/// `message repeated 5 times: [ … ]` is five of what is in the brackets.
+fn repeated(message: &[u8]) -> (u32, &[u8]) {
+    let inner = || {
+        let rest = message.strip_prefix(b"message repeated ")?;
+        let (times, rest) = word(rest)?;
+        let times: u32 = std::str::from_utf8(times).ok()?.parse().ok()?;
+        let rest = rest.strip_prefix(b"times: [")?.trim_ascii();
+        Some((times.clamp(1, 1_000_000), rest.strip_suffix(b"]").unwrap_or(rest).trim_ascii()))
+    };
+    inner().unwrap_or((1, message))
+}
+
+/// User and host of `USER from HOST port N ssh2[: KEY]`. The user name is the attacker's, and so is the identity in a
+/// certificate: the end of the line decides, and what follows a certificate's type is not looked at.
+fn user_and_host(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = match memmem::find(rest, b"-CERT ") {
+        Some(end) => &rest[..end],
+        None => rest,
+    };
+    let port = memmem::rfind(rest, b" port ")?;
+    let from = memmem::rfind(&rest[..port], b" from ")?;
+    Some((&rest[..from], &rest[from + 6..port]))
+}
+
+fn address(host: &[u8]) -> Option<IpAddr> {
+    let host = std::str::from_utf8(host).ok()?;
+    // A link-local address may carry its zone.
+    let host = host.split_once('%').map_or(host, |(host, _)| host);
+    host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn parser() -> Syslog {
+        Syslog::new(Reference { latest: Timestamp::parse("2026-03-05T12:00:00Z").unwrap() })
+    }
+
+    const ID: LineId = LineId { file: 7, offset: 42 };
+
+    /// Action, account, address, times and time of a line; what else it is otherwise.
+    fn read(line: &str) -> String {
+        match parser().parse(line.as_bytes(), ID) {
+            Parsed::Event(e) => format!(
+                "{} {} {} x{} {}",
+                e.action,
+                e.account_name.as_deref().unwrap_or("-"),
+                e.ip_address.map_or("-".to_owned(), |ip| ip.to_string()),
+                e.occurrences,
+                e.timestamp
+            ),
+            Parsed::Nothing => "nothing".to_owned(),
+            Parsed::Rejected(why) => format!("rejected: {why}"),
+        }
+    }
+
+    #[test]
+    fn reads_what_sshd_writes() {
+        for (line, expected) in [
+            (
+                "Mar  5 11:00:01 host sshd[1]: Failed password for root from 203.0.113.9 port 22 ssh2",
+                "login_failed root 203.0.113.9 x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "Dec 10 06:55:46 LabSZ sshd[24200]: Failed password for invalid user webmaster from 173.234.31.186 port 38926 ssh2",
+                "login_failed webmaster 173.234.31.186 x1 2025-12-10T06:55:46Z",
+            ),
+            (
+                "Mar  5 11:00:01 h sshd[1]: message repeated 5 times: [ Failed password for root from 5.36.59.76 port 42393 ssh2]",
+                "login_failed root 5.36.59.76 x5 2026-03-05T11:00:01Z",
+            ),
+            (
+                "<86>1 2026-03-05T11:00:01.5+01:00 h sshd-session 9 - [a@1 b=\"x ] \\\" y\"] Accepted publickey for ann from ::1 port 5 ssh2: RSA SHA256:x",
+                "login ann ::1 x1 2026-03-05T10:00:01.5Z",
+            ),
+            (
+                "2026-03-05T11:00:01.123456+00:00 h sshd[1]: Failed keyboard-interactive/pam for bob from fe80::1%eth0 port 5 ssh2",
+                "login_failed bob fe80::1 x1 2026-03-05T11:00:01.123456Z",
+            ),
+            ("Mar  5 11:00:01 h sshd[1]: Failed none for invalid user 0 from 5.188.10.180 port 49811 ssh2", "nothing"),
+            ("Mar  5 11:00:01 h sshd[1]: Invalid user admin from 5.188.10.180", "nothing"),
+            ("Mar  5 11:00:01 h sudo: pam_unix(sudo:session): session opened for user root", "nothing"),
+            ("Mar  5 11:00:01 h -- MARK --", "nothing"),
+            ("", "nothing"),
+            ("hello", "rejected: no syslog header that we know"),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_user_name_cannot_forge_an_address() {
+        for (line, expected) in [
+            (
+                "Mar  5 11:00:01 h sshd[1]: Failed password for invalid user x from 9.9.9.9 port 1 ssh2 from 203.0.113.9 port 22 ssh2",
+                "login_failed x from 9.9.9.9 port 1 ssh2 203.0.113.9 x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "Mar  5 11:00:01 h sshd[1]: Failed publickey for ann from 203.0.113.9 port 22 ssh2: RSA-CERT SHA256:x ID y from 9.9.9.9 port 1 ssh2",
+                "login_failed ann 203.0.113.9 x1 2026-03-05T11:00:01Z",
+            ),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_leap_day_belongs_to_a_leap_year() {
+        assert_eq!(
+            read("Feb 29 11:00:01 h sshd[1]: Failed password for root from 192.0.2.1 port 22 ssh2"),
+            "login_failed root 192.0.2.1 x1 2024-02-29T11:00:01Z"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parser().parse(&line, ID);
+        }
+
+        #[test]
+        fn never_panics_on_nearly_right_lines(user in "\\PC{0,30}", tail in "\\PC{0,30}") {
+            let line = format!("Mar  5 11:00:01 h sshd[1]: Failed password for {user} from {tail}");
+            let _ = parser().parse(line.as_bytes(), ID);
+        }
+
+        #[test]
+        fn the_year_of_a_time_is_its_year(secs in 0_i64..4_000_000_000) {
+            let at = Timestamp::from_secs(secs);
+            prop_assert_eq!(i64::from(year_of(at)), at.to_string()[..4].parse::<i64>().unwrap());
+        }
+    }
+}

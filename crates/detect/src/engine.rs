@@ -1,0 +1,430 @@
+//! The engine: shows each event to the rules that care, keeps the time of each source, and hands out what changed.
+
+use std::collections::BTreeMap;
+
+use model::event::{Marks, UserId};
+use model::time::{BusinessHours, BusinessHoursError, Calendar};
+use model::{Change, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::keyed::{Key, Names};
+use crate::open::{Detections, Restored, Slot};
+use crate::profile::{Acquaintance, Novelty, Profiles, StoredProfile};
+use crate::rule::{Built, Context, Info, ParamError, Rule, Usage};
+use crate::rules;
+use crate::sigma::Sigma;
+use crate::users::Users;
+
+/// What the engine is told before it starts.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Business hours.
+    pub business_hours: BusinessHours,
+    /// Parameters that differ from the defaults, by rule.
+    pub rules: BTreeMap<String, Value>,
+    /// Run only these rules; empty means all that are enabled.
+    pub only: Vec<String>,
+    /// How far events may be out of order before what depends on order is decided.
+    pub settle: Span,
+    /// How long after its close a detection may still be taken up by an event that belongs into it.
+    pub grace: Span,
+    /// Cap on known users.
+    pub users_max: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            business_hours: BusinessHours::default(),
+            rules: BTreeMap::new(),
+            only: Vec::new(),
+            settle: Span::secs(30),
+            grace: Span::ZERO,
+            users_max: KEYS_MAX,
+        }
+    }
+}
+
+/// In a replay, how often the rules are told of the time, in event time.
+const SWEEP_EVERY: Span = Span::secs(5);
+/// How long beyond a rule's memory a key is kept for events that come late.
+const LATENESS: Span = Span::mins(10);
+
+/// Default cap on the keys of a rule.
+pub(crate) const KEYS_MAX: usize = 1_000_000;
+
+/// Why the engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Business hours.
+    #[error("business_hours.{0}")]
+    BusinessHours(#[from] BusinessHoursError),
+    /// A rule's parameters.
+    #[error(transparent)]
+    Rule(#[from] ParamError),
+    /// No such rule.
+    #[error("there is no rule `{0}`; `blueteam alerts rules` lists them")]
+    UnknownRule(String),
+}
+
+/// Parameters that every rule has beside its own.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Common {
+    enabled: bool,
+    cooldown: Option<Span>,
+    max_keys: usize,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self { enabled: true, cooldown: None, max_keys: KEYS_MAX }
+    }
+}
+
+const COMMON: [&str; 3] = ["enabled", "cooldown", "max_keys"];
+
+/// Counters for metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Events seen.
+    pub events: u64,
+    /// Events older than their key's window, by nothing but their number.
+    pub late: u64,
+    /// Admin endpoints reached by users whose role is not known.
+    pub unknown_role: u64,
+}
+
+/// What a rule is doing.
+#[derive(Clone, Debug, Serialize)]
+pub struct RuleStatus {
+    /// The rule.
+    pub rule_id: RuleId,
+    /// Keys tracked and given up.
+    #[serde(flatten)]
+    pub usage: Usage,
+}
+
+struct Running {
+    info: &'static Info,
+    rule: Box<dyn Rule>,
+    cooldown: Span,
+    memory: Span,
+}
+
+/// The time of one source.
+#[derive(Clone, Copy, Debug)]
+struct SourceClock {
+    /// Newest event time.
+    newest: Timestamp,
+    /// Arrival of the latest event, on the clock that `advance` brings.
+    arrived: Timestamp,
+    /// What `advance` told the rules last.
+    told: Timestamp,
+}
+
+/// Events in, detections out.
+pub struct Engine {
+    rules: Vec<Running>,
+    sigma: Sigma,
+    detections: Detections,
+    profiles: Profiles,
+    calendar: Calendar,
+    users: Users,
+    names: Names,
+    counters: Counters,
+    clocks: [SourceClock; Source::ALL.len()],
+    settle: Span,
+    horizon: Span,
+    /// The wall clock of the last `advance`; none in a replay.
+    now: Option<Timestamp>,
+    next_sweep: Timestamp,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("counters", &self.counters).finish_non_exhaustive()
+    }
+}
+
+/// Checks the parameters of a rule as the configuration has them.
+pub fn check_params(rule: &str, value: &Value) -> Result<(), ParamError> {
+    build(rule, Some(value)).map(|_| ())
+}
+
+fn build(id: &str, configured: Option<&Value>) -> Result<(&'static Info, Common, Built), ParamError> {
+    let error = |key: Option<String>, message: String| ParamError { rule: id.to_owned(), key, message };
+    let Some(definition) = rules::ALL.iter().find(|d| d.info.id.as_str() == id) else {
+        return Err(error(None, "there is no such rule".to_owned()));
+    };
+    let (mut common, mut own) = (serde_json::Map::new(), serde_json::Map::new());
+    let defaults = (definition.defaults)();
+    let known = |key: &str| COMMON.contains(&key) || defaults.get(key).is_some();
+    match configured {
+        None => {}
+        Some(Value::Object(map)) => {
+            for (key, value) in map {
+                if !known(key) {
+                    return Err(error(Some(key.clone()), "this rule has no such parameter".to_owned()));
+                }
+                let target = if COMMON.contains(&key.as_str()) { &mut common } else { &mut own };
+                target.insert(key.clone(), value.clone());
+            }
+        }
+        Some(_) => return Err(error(None, "is not a table of parameters".to_owned())),
+    }
+    // One at a time, so that an error names its key.
+    let culprit = |map: &serde_json::Map<String, Value>, try_one: &dyn Fn(Value) -> bool| {
+        map.iter()
+            .find(|(k, v)| !try_one(Value::Object([((*k).clone(), (*v).clone())].into_iter().collect())))
+            .map(|(k, _)| k.clone())
+    };
+    let parsed: Common = serde_json::from_value(Value::Object(common.clone()))
+        .map_err(|e| error(culprit(&common, &|v| serde_json::from_value::<Common>(v).is_ok()), e.to_string()))?;
+    let built = (definition.build)(Value::Object(own.clone()), parsed.max_keys)
+        .map_err(|e| error(culprit(&own, &|v| (definition.build)(v, 1).is_ok()), e.to_string()))?;
+    Ok((definition.info, parsed, built))
+}
+
+impl Engine {
+    /// An engine with all rules that the settings want.
+    pub fn new(settings: Settings) -> Result<Self, SettingsError> {
+        let calendar = Calendar::new(settings.business_hours)?;
+        for id in settings.only.iter().chain(settings.rules.keys()) {
+            if !rules::ALL.iter().any(|d| d.info.id.as_str() == id) {
+                return Err(SettingsError::UnknownRule(id.clone()));
+            }
+        }
+        let mut running = Vec::new();
+        for definition in rules::ALL {
+            let id = definition.info.id.as_str();
+            let (info, common, built) = build(id, settings.rules.get(id))?;
+            let wanted = if settings.only.is_empty() { common.enabled } else { settings.only.iter().any(|o| o == id) };
+            if wanted {
+                let cooldown = common.cooldown.unwrap_or(built.cooldown);
+                running.push(Running { info, rule: built.rule, cooldown, memory: built.memory });
+            }
+        }
+        let acquaintance: Acquaintance = rules::acquaintance(settings.rules.get("anomalous_access"))?;
+        let horizon = running.iter().map(|r| r.memory).max().unwrap_or(Span::ZERO);
+        let clock = SourceClock { newest: Timestamp::MIN, arrived: Timestamp::MIN, told: Timestamp::MIN };
+        Ok(Self {
+            rules: running,
+            sigma: Sigma::default(),
+            detections: Detections::new(settings.grace),
+            profiles: Profiles::new(settings.users_max, acquaintance),
+            calendar,
+            users: Users::default(),
+            names: Names::random(),
+            counters: Counters::default(),
+            clocks: [clock; Source::ALL.len()],
+            settle: settings.settle,
+            horizon: horizon.max(Span::hours(1)),
+            now: None,
+            next_sweep: Timestamp::MIN,
+        })
+    }
+
+    /// Sets what `users.users` knows.
+    pub fn set_users(&mut self, users: Users) {
+        self.users = users;
+    }
+
+    /// Sets the custom rules.
+    pub fn set_sigma(&mut self, sigma: Sigma) {
+        self.horizon = self.horizon.max(sigma.memory());
+        self.sigma = sigma;
+    }
+
+    /// How much of the past the engine must see again after a restart.
+    pub fn memory(&self) -> Span {
+        self.horizon
+    }
+
+    /// Shows an event to the rules.
+    pub fn push(&mut self, event: &SecurityEvent<'_>) {
+        self.counters.events += 1;
+        let clock = &mut self.clocks[event.source as usize];
+        clock.newest = clock.newest.max(event.timestamp);
+        let newest = clock.newest;
+        if let Some(now) = self.now {
+            clock.arrived = now;
+        } else if clock.newest >= self.next_sweep {
+            self.next_sweep = clock.newest.plus(SWEEP_EVERY);
+            self.pass_time();
+        }
+        let user = self.user_key(event);
+        let novelty = match user {
+            Some(user) if event.marks.meets(Marks::USER_SUCCESS) => self.profiles.learn(user, event),
+            _ => Novelty::default(),
+        };
+        let mut cx = Context {
+            slot: 0,
+            info: rules::ALL[0].info,
+            cooldown: Span::ZERO,
+            detections: &mut self.detections,
+            profiles: &mut self.profiles,
+            novelty,
+            calendar: &mut self.calendar,
+            users: &self.users,
+            names: &self.names,
+            counters: &mut self.counters,
+            stale: Timestamp::MIN,
+            settle: self.settle,
+            user,
+        };
+        for (i, running) in self.rules.iter_mut().enumerate() {
+            if running.info.interest.meets(event.marks) {
+                cx.slot = i as u16;
+                cx.info = running.info;
+                cx.cooldown = running.cooldown;
+                cx.stale = newest.minus(running.memory).minus(LATENESS);
+                running.rule.observe(event, &mut cx);
+            }
+        }
+        if !self.sigma.is_empty() {
+            self.sigma.observe(event, self.rules.len() as u16, &mut cx);
+        }
+    }
+
+    /// Shows an event that has been processed before a restart: windows take it in, nothing is told. `learnt` says that the
+    /// stored profiles know it already.
+    pub fn rebuild(&mut self, event: &SecurityEvent<'_>, learnt: bool) {
+        self.detections.muted = true;
+        self.profiles.learning = !learnt;
+        self.push(event);
+        self.detections.muted = false;
+        self.profiles.learning = true;
+    }
+
+    fn user_key(&self, event: &SecurityEvent<'_>) -> Option<Key> {
+        Some(self.key_of(event.source, event.user_id.as_ref()?))
+    }
+
+    fn key_of(&self, source: Source, user: &UserId<'_>) -> Key {
+        match user {
+            UserId::Uuid(id) => Key::new(source, id.as_u128()),
+            UserId::Name(name) => Key::new(source, self.names.value(name)),
+        }
+    }
+
+    /// The wall clock has reached `now`. Sources that have been quiet for the settling time have certainly reached it too;
+    /// one that is still delivering its past goes by its own events.
+    pub fn advance(&mut self, now: Timestamp) {
+        self.now = Some(now);
+        self.pass_time();
+    }
+
+    /// The time that a source has certainly reached.
+    fn reached(&self, source: Source) -> Timestamp {
+        let clock = self.clocks[source as usize];
+        match self.now {
+            Some(now) if clock.arrived.plus(self.settle) <= now => now.max(clock.newest.minus(self.settle)),
+            _ => clock.newest.minus(self.settle),
+        }
+    }
+
+    fn pass_time(&mut self) {
+        for source in Source::ALL {
+            let now = self.reached(source);
+            let clock = &mut self.clocks[source as usize];
+            if now > clock.told && (self.now.is_some() || clock.newest > Timestamp::MIN) {
+                clock.told = now;
+                self.each_rule(|rule, cx| rule.advance(source, now, cx));
+            }
+        }
+        let reached = Source::ALL.map(|s| self.reached(s));
+        self.detections.sweep(|source| reached[source as usize]);
+    }
+
+    fn each_rule(&mut self, mut f: impl FnMut(&mut dyn Rule, &mut Context<'_>)) {
+        for (i, running) in self.rules.iter_mut().enumerate() {
+            let mut cx = Context {
+                slot: i as u16,
+                info: running.info,
+                cooldown: running.cooldown,
+                detections: &mut self.detections,
+                profiles: &mut self.profiles,
+                novelty: Novelty::default(),
+                calendar: &mut self.calendar,
+                users: &self.users,
+                names: &self.names,
+                counters: &mut self.counters,
+                stale: Timestamp::MIN,
+                settle: self.settle,
+                user: None,
+            };
+            f(running.rule.as_mut(), &mut cx);
+        }
+    }
+
+    /// The input has ended: decides what was pending and closes everything.
+    pub fn finish(&mut self) {
+        self.each_rule(|rule, cx| rule.finish(cx));
+        self.detections.close_all();
+    }
+
+    /// Hands out what changed since the last drain, each detection once. With `settled_only`, mere extensions wait.
+    pub fn drain(&mut self, settled_only: bool, tell: impl FnMut(Change)) {
+        self.detections.drain(settled_only, tell);
+    }
+
+    /// Takes up an open detection from the store. False when its rule no longer runs.
+    pub fn restore(&mut self, restored: Restored) -> bool {
+        let detection = &restored.detection;
+        let key = match detection.entity.kind {
+            EntityKind::Ip => detection.entity.value.parse().ok().map(|ip| Key::ip(detection.source, ip)),
+            EntityKind::Source => Some(Key::source(detection.source)),
+            EntityKind::Session => Some(Key::new(detection.source, self.names.value(&detection.entity.value))),
+            EntityKind::User => Some(match uuid::Uuid::try_parse(&detection.entity.value) {
+                Ok(id) => Key::new(detection.source, id.as_u128()),
+                Err(_) => Key::new(detection.source, self.names.value(&detection.entity.value)),
+            }),
+        };
+        let (Some(key), episode) = (key, detection.episode) else { return false };
+        let (slot, cooldown) = match self.rules.iter().position(|r| r.info.id == detection.rule_id) {
+            Some(rule) => (Slot { rule: rule as u16, key, episode }, self.rules[rule].cooldown),
+            None => {
+                let Some((rule, cooldown)) = self.sigma.position(&detection.rule_id) else { return false };
+                let entity = &detection.entity;
+                let key = Sigma::key(detection.source, entity.kind, &entity.value, &self.names);
+                (Slot { rule: (self.rules.len() + rule) as u16, key, episode }, cooldown)
+            }
+        };
+        self.detections.restore(slot, cooldown, restored);
+        true
+    }
+
+    /// The profiles that changed since the last call.
+    pub fn take_dirty_profiles(&mut self) -> Vec<StoredProfile> {
+        self.profiles.take_dirty()
+    }
+
+    /// Takes up a stored profile.
+    pub fn restore_profile(&mut self, stored: StoredProfile) {
+        let key = self.key_of(stored.source, &stored.user);
+        self.profiles.restore(key, stored);
+    }
+
+    /// Counters for metrics.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Open detections.
+    pub fn open_detections(&self) -> usize {
+        self.detections.len()
+    }
+
+    /// What each rule is doing.
+    pub fn status(&self) -> Vec<RuleStatus> {
+        let rules = self.rules.iter().map(|r| RuleStatus { rule_id: r.info.id.clone(), usage: r.rule.usage() });
+        rules.chain([RuleStatus { rule_id: RuleId::builtin("user_profiles"), usage: self.profiles.usage() }]).collect()
+    }
+
+    /// Severity of a rule, built in or custom.
+    pub fn severity_of(&self, rule: &RuleId) -> Option<Severity> {
+        self.rules.iter().find(|r| r.info.id == *rule).map(|r| r.info.severity)
+    }
+}

@@ -1,0 +1,368 @@
+//! Open detections: opened when a rule's condition first holds for a key, extended while it holds, closed after the cooldown.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
+use model::{Change, Detection, Entity, EventId, Fingerprint, Phase, SecurityEvent, Source, Span, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::keyed::Key;
+use crate::rule::Info;
+use crate::window::Hit;
+
+/// How many event ids a detection names.
+pub const EVENT_IDS_MAX: usize = 100;
+
+/// Which detection: rule, key and sub-period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Slot {
+    /// Position of the rule in the engine.
+    pub rule: u16,
+    /// The rule's key.
+    pub key: Key,
+    /// Start of the sub-period, else 0.
+    pub episode: i64,
+}
+
+/// What a rule says when its condition starts to hold.
+#[derive(Debug)]
+pub struct Opening {
+    /// Who or what it is about.
+    pub entity: Entity,
+    /// One line.
+    pub title: String,
+    /// A sentence or two.
+    pub description: String,
+    /// The events that make the condition hold, oldest first.
+    pub evidence: Vec<Hit>,
+    /// Stays open at least until then, whatever the cooldown.
+    pub hold_until: Option<Timestamp>,
+}
+
+#[derive(Debug)]
+struct Open {
+    slot: Slot,
+    detection: Detection,
+    cooldown: Span,
+    last_extended: Timestamp,
+    hold_until: Timestamp,
+    fresh: bool,
+    dirty: bool,
+    closed: bool,
+}
+
+impl Open {
+    fn closes_at(&self) -> Timestamp {
+        self.last_extended.plus(self.cooldown).max(self.hold_until)
+    }
+}
+
+/// A detection as it was stored, to go on with after a restart.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The detection.
+    pub detection: Detection,
+    /// When it stays open until, whatever the cooldown.
+    pub hold_until: Option<Timestamp>,
+}
+
+/// The open detections of all rules, and what changed since the last drain.
+#[derive(Debug, Default)]
+pub(crate) struct Detections {
+    open: HashMap<Slot, u32, RandomState>,
+    slab: Vec<Option<Open>>,
+    free: Vec<u32>,
+    closing: BinaryHeap<Reverse<(Timestamp, u32)>>,
+    dirty: Vec<u32>,
+    /// How long a closed detection can still be extended by an event that belongs into it; zero where what is printed stays
+    /// printed.
+    grace: Span,
+    /// Conditions that hold are not told: set while windows are rebuilt from a past that has been told already.
+    pub muted: bool,
+}
+
+impl Detections {
+    /// An empty set; `grace` is how long after its close a detection may still be taken up again.
+    pub(crate) fn new(grace: Span) -> Self {
+        Self { grace, ..Self::default() }
+    }
+
+    /// How many are open.
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// The condition holds at `event`: extends the open detection, or opens one.
+    pub(crate) fn fire(
+        &mut self,
+        slot: Slot,
+        (info, cooldown): (&'static Info, Span),
+        event: &SecurityEvent<'_>,
+        opening: impl FnOnce() -> Opening,
+    ) {
+        if self.muted {
+            return;
+        }
+        let hit = Hit::of(event);
+        if let Some(&i) = self.open.get(&slot) {
+            let goes_on = self.slab[i as usize].as_ref().is_some_and(|open| hit.at < open.closes_at());
+            if goes_on {
+                self.extend(i, hit, event.cui_involved);
+                return;
+            }
+            self.close(i);
+            self.open.remove(&slot);
+        }
+        let opening = opening();
+        let source = event.source;
+        let mut open = Open::new(slot, info, cooldown, source, opening, hit);
+        open.detection.cui_involved = event.cui_involved;
+        self.insert(open);
+    }
+
+    /// The condition held from `from` to `to` without any event that could stand for it (a silence).
+    pub(crate) fn fire_silence(
+        &mut self,
+        slot: Slot,
+        (info, cooldown): (&'static Info, Span),
+        opening: Opening,
+        from: Timestamp,
+        to: Timestamp,
+    ) {
+        if self.muted {
+            return;
+        }
+        if let Some(&i) = self.open.get(&slot) {
+            if let Some(open) = self.slab[i as usize].as_mut().filter(|open| to < open.closes_at()) {
+                open.last_extended = open.last_extended.max(to);
+                open.detection.last_seen = open.detection.last_seen.max(to);
+                self.mark_dirty(i);
+                return;
+            }
+            self.close(i);
+            self.open.remove(&slot);
+        }
+        let mut open = Open::new(slot, info, cooldown, slot.key.origin(), opening, Hit::nothing(from));
+        open.detection.first_seen = from;
+        open.detection.last_seen = to;
+        open.last_extended = to;
+        self.insert(open);
+    }
+
+    fn insert(&mut self, open: Open) {
+        let slot = open.slot;
+        let closes_at = open.closes_at();
+        let i = match self.free.pop() {
+            Some(i) => {
+                self.slab[i as usize] = Some(open);
+                i
+            }
+            None => {
+                self.slab.push(Some(open));
+                (self.slab.len() - 1) as u32
+            }
+        };
+        self.open.insert(slot, i);
+        self.closing.push(Reverse((closes_at, i)));
+        self.mark_dirty(i);
+    }
+
+    fn extend(&mut self, i: u32, hit: Hit, cui: bool) {
+        let Some(open) = self.slab[i as usize].as_mut() else { return };
+        let detection = &mut open.detection;
+        detection.event_count += u64::from(hit.times);
+        detection.first_seen = detection.first_seen.min(hit.at);
+        detection.last_seen = detection.last_seen.max(hit.at);
+        detection.cui_involved |= cui;
+        if detection.event_ids.len() < EVENT_IDS_MAX {
+            detection.event_ids.push(hit.event_id());
+        }
+        open.last_extended = open.last_extended.max(hit.at);
+        if open.closed {
+            open.closed = false;
+            let closes_at = open.closes_at();
+            self.closing.push(Reverse((closes_at, i)));
+        }
+        self.mark_dirty(i);
+    }
+
+    fn mark_dirty(&mut self, i: u32) {
+        if let Some(open) = self.slab[i as usize].as_mut()
+            && !open.dirty
+        {
+            open.dirty = true;
+            self.dirty.push(i);
+        }
+    }
+
+    fn close(&mut self, i: u32) {
+        if let Some(open) = self.slab[i as usize].as_mut()
+            && !open.closed
+        {
+            open.closed = true;
+            self.mark_dirty(i);
+        }
+    }
+
+    /// Closes what nothing has extended. `clock` gives the time that a source has certainly reached.
+    pub(crate) fn sweep(&mut self, clock: impl Fn(Source) -> Timestamp) {
+        // A heap of earliest possible closes: a popped entry that was extended meanwhile goes back with its real time.
+        let mut later = Vec::new();
+        let newest = Source::ALL.into_iter().map(&clock).max().unwrap_or(Timestamp::MIN);
+        while let Some(&Reverse((at, i))) = self.closing.peek() {
+            if at > newest {
+                break;
+            }
+            self.closing.pop();
+            let Some(open) = self.slab[i as usize].as_ref() else { continue };
+            let due = open.closes_at();
+            let now = clock(open.slot.key.origin());
+            if open.closed {
+                if due.plus(self.grace) <= now {
+                    self.forget(i);
+                } else {
+                    later.push(Reverse((due.plus(self.grace), i)));
+                }
+            } else if due <= now {
+                self.close(i);
+                later.push(Reverse((due.plus(self.grace), i)));
+            } else {
+                later.push(Reverse((due.max(at), i)));
+            }
+        }
+        self.closing.extend(later);
+    }
+
+    /// Drops a closed detection once its close has been told.
+    fn forget(&mut self, i: u32) {
+        let Some(open) = self.slab[i as usize].as_ref() else { return };
+        if self.open.get(&open.slot) == Some(&i) {
+            let slot = open.slot;
+            self.open.remove(&slot);
+        }
+        if !open.dirty {
+            self.slab[i as usize] = None;
+            self.free.push(i);
+        }
+    }
+
+    /// Closes everything: the end of the input.
+    pub(crate) fn close_all(&mut self) {
+        for i in 0..self.slab.len() as u32 {
+            self.close(i);
+        }
+    }
+
+    /// Hands out what changed since the last drain, each detection once, as it is now. With `settled_only`, detections that
+    /// were merely extended are kept for a later drain: a storm must not become a write per event.
+    pub(crate) fn drain(&mut self, settled_only: bool, mut tell: impl FnMut(Change)) {
+        let mut kept = Vec::new();
+        for i in std::mem::take(&mut self.dirty) {
+            let Some(open) = self.slab[i as usize].as_mut() else { continue };
+            if settled_only && !open.fresh && !open.closed {
+                kept.push(i);
+                continue;
+            }
+            let phase = match (open.closed, open.fresh) {
+                (true, _) => Phase::Closed,
+                (false, true) => Phase::Opened,
+                (false, false) => Phase::Extended,
+            };
+            let change = Change { opened: open.fresh, phase, detection: open.detection.clone() };
+            open.fresh = false;
+            open.dirty = false;
+            let gone = open.closed && self.open.get(&open.slot) != Some(&i);
+            tell(change);
+            if gone {
+                self.slab[i as usize] = None;
+                self.free.push(i);
+            }
+        }
+        self.dirty = kept;
+    }
+
+    /// Takes up a stored open detection.
+    pub(crate) fn restore(&mut self, slot: Slot, cooldown: Span, restored: Restored) {
+        let open = Open {
+            slot,
+            cooldown,
+            last_extended: restored.detection.last_seen,
+            hold_until: restored.hold_until.unwrap_or(Timestamp::MIN),
+            detection: restored.detection,
+            fresh: false,
+            dirty: false,
+            closed: false,
+        };
+        self.insert(open);
+        // As stored: nothing to tell.
+        if let Some(i) = self.dirty.pop()
+            && let Some(open) = self.slab[i as usize].as_mut()
+        {
+            open.dirty = false;
+        }
+    }
+}
+
+impl Open {
+    fn new(slot: Slot, info: &'static Info, cooldown: Span, source: Source, opening: Opening, hit: Hit) -> Self {
+        let evidence = if opening.evidence.is_empty() { vec![hit] } else { opening.evidence };
+        let first = evidence.iter().min().copied().unwrap_or(hit);
+        let last_seen = evidence.iter().map(|h| h.at).max().unwrap_or(hit.at).max(hit.at);
+        let fingerprint =
+            fingerprint(info.id.as_str(), &opening.entity, source, slot.episode, first.event_id(), first.at);
+        let detection = Detection {
+            rule_id: info.id.clone(),
+            severity: info.severity,
+            title: opening.title,
+            description: opening.description,
+            entity: opening.entity,
+            first_seen: first.at,
+            last_seen,
+            event_count: evidence.iter().map(|h| u64::from(h.times)).sum(),
+            event_ids: evidence.iter().filter(|h| h.times > 0).map(Hit::event_id).take(EVENT_IDS_MAX).collect(),
+            nist_controls: info.controls.to_vec(),
+            source,
+            cui_involved: false,
+            fingerprint,
+            episode: slot.episode,
+        };
+        Self {
+            slot,
+            detection,
+            cooldown,
+            last_extended: hit.at,
+            hold_until: opening.hold_until.unwrap_or(Timestamp::MIN),
+            fresh: true,
+            dirty: false,
+            closed: false,
+        }
+    }
+}
+
+/// Rule, key and first event as one id. A cryptographic hash, because event ids come from those we watch: nobody may craft a
+/// second event whose alert is taken for the first one's.
+fn fingerprint(
+    rule: &str,
+    entity: &Entity,
+    source: Source,
+    episode: i64,
+    first: EventId,
+    at: Timestamp,
+) -> Fingerprint {
+    let mut hash = Sha256::new();
+    for part in [rule, source.as_str(), entity.kind.as_str(), &entity.value] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    hash.update(episode.to_be_bytes());
+    hash.update(first.as_u128().to_be_bytes());
+    // Ids are unique per timestamp in the table, not by themselves.
+    hash.update(at.as_micros().to_be_bytes());
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(hash.finalize()) {
+        *to = from;
+    }
+    Fingerprint(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+}

@@ -1,0 +1,79 @@
+//! The built-in rules: one file each, and this list.
+
+mod account_takeover;
+mod after_hours;
+mod ai_abuse;
+mod anomalous_access;
+mod audit_log_gap;
+mod brute_force;
+mod credential_stuffing;
+mod cross_tenant;
+mod data_exfiltration;
+mod privilege_escalation;
+mod rate_limit_surge;
+mod session_anomaly;
+
+#[cfg(test)]
+mod tests;
+
+use model::{SecurityEvent, Span};
+use serde_json::Value;
+
+pub use crate::engine::check_params;
+use crate::keyed::{Key, Keyed};
+use crate::profile::Acquaintance;
+use crate::rule::{Context, Definition, ParamError, Usage};
+use crate::window::{Hit, Offered, Recent};
+
+/// Every built-in rule, in the order of `detection.md`.
+pub const ALL: &[&Definition] = &[
+    &brute_force::RULE,
+    &credential_stuffing::RULE,
+    &privilege_escalation::RULE,
+    &anomalous_access::RULE,
+    &data_exfiltration::RULE,
+    &ai_abuse::RULE,
+    &after_hours::RULE,
+    &account_takeover::RULE,
+    &session_anomaly::RULE,
+    &audit_log_gap::RULE,
+    &rate_limit_surge::RULE,
+    &cross_tenant::RULE,
+];
+
+/// When a user counts as known: parameters of `anomalous_access`, needed by the shared profiles whether or not it runs.
+pub(crate) fn acquaintance(configured: Option<&Value>) -> Result<Acquaintance, ParamError> {
+    anomalous_access::acquaintance(configured)
+}
+
+/// Counts events of a key in a window; what `brute_force`, `ai_abuse` and `rate_limit_surge` share.
+#[derive(Debug)]
+struct Counting {
+    keys: Keyed<Recent>,
+    /// The condition holds when more than this many events lie within the window.
+    more_than: u32,
+    window: Span,
+}
+
+impl Counting {
+    fn new(more_than: u32, window: Span, max_keys: usize) -> Self {
+        Self { keys: Keyed::new(max_keys), more_than, window }
+    }
+
+    /// Takes the event in and gives the hits when the condition holds at it.
+    fn holds(&mut self, key: Key, event: &SecurityEvent<'_>, cx: &mut Context<'_>) -> Option<&[Hit]> {
+        let (recent, newest) = self.keys.touch(key, event.timestamp, cx.stale);
+        match recent.offer(Hit::of(event), newest, self.window, self.more_than.saturating_add(1)) {
+            Offered::Counts if recent.count() > self.more_than => Some(recent.hits()),
+            Offered::Late => {
+                cx.counters.late += 1;
+                None
+            }
+            Offered::Counts | Offered::Again => None,
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { keys: self.keys.len(), evicted: self.keys.evicted() }
+    }
+}

@@ -1,0 +1,49 @@
+//! CUI accessed outside business hours: one detection per user and off-hours period.
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use serde::{Deserialize, Serialize};
+
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("after_hours"),
+        name: "After-hours access",
+        description: "A user accesses CUI outside business hours.",
+        severity: Severity::Medium,
+        controls: &[ControlId::known("3.14.7")],
+        attack: &["T1078"],
+        interest: Marks::CUI,
+    },
+    defaults: defaults::<Params>,
+    build: |value, _| {
+        let _: Params = params(value)?;
+        Ok(Built { rule: Box::new(AfterHours), cooldown: Span::hours(1), memory: Span::ZERO })
+    },
+};
+
+/// Business hours are a section of their own.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {}
+
+struct AfterHours;
+
+impl Rule for AfterHours {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        let period = cx.calendar.period(event.timestamp);
+        if period.open {
+            return;
+        }
+        cx.fire_episode(key, period.start.as_micros(), event, || {
+            let title = format!("After-hours access: user {user} accessed CUI at {}", event.timestamp);
+            let description = format!("User {user} accessed CUI outside business hours, at {}.", event.timestamp);
+            let mut opening = Opening::new(EntityKind::User, user, title, description);
+            opening.hold_until = Some(period.end);
+            opening
+        });
+    }
+}

@@ -1,0 +1,67 @@
+//! Three guardrail triggers of one user in 10 minutes.
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use serde::{Deserialize, Serialize};
+
+use super::Counting;
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("ai_abuse"),
+        name: "AI abuse pattern",
+        description: "At least `threshold` guardrail or jailbreak triggers of one user within `window`.",
+        severity: Severity::High,
+        controls: &[ControlId::known("3.14.6")],
+        attack: &["AML.T0054"],
+        interest: Marks::GUARDRAIL,
+    },
+    defaults: defaults::<Params>,
+    build: |value, max_keys| {
+        let p: Params = params(value)?;
+        let counting = Counting::new(p.threshold.saturating_sub(1), p.window, max_keys);
+        Ok(Built { rule: Box::new(AiAbuse { counting, window: p.window }), cooldown: p.window, memory: p.window })
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    /// At least this many.
+    threshold: u32,
+    window: Span,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { threshold: 3, window: Span::mins(10) }
+    }
+}
+
+struct AiAbuse {
+    counting: Counting,
+    window: Span,
+}
+
+impl Rule for AiAbuse {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        let window = self.window;
+        let Some(hits) = self.counting.holds(key, event, cx) else { return };
+        cx.fire(key, event, || {
+            let count: u32 = hits.iter().map(|h| h.times).sum();
+            let title = format!("AI abuse: {count} guardrail triggers of user {user} within {window}");
+            let description = format!(
+                "User {user} keeps running into the model's guardrails ({count} times within {window}). Read the conversation: it \
+                 is an attempt to misuse the model, or a guardrail that is too tight."
+            );
+            Opening::new(EntityKind::User, user, title, description).evidence(hits.iter().copied())
+        });
+    }
+
+    fn usage(&self) -> Usage {
+        self.counting.usage()
+    }
+}

@@ -1,0 +1,82 @@
+//! A known user appears from an address or with an agent never seen for that user.
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::open::Opening;
+use crate::profile::Acquaintance;
+use crate::rule::{Built, Context, Definition, Info, ParamError, Rule, defaults, params};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("anomalous_access"),
+        name: "Anomalous access",
+        description: "A known user appears from an address or with a user agent never seen for that user. A user is known after \
+                      `known_after_events` successful events spread over at least `known_after`.",
+        severity: Severity::Medium,
+        controls: &[ControlId::known("3.14.7")],
+        attack: &["T1078"],
+        interest: Marks::USER_SUCCESS,
+    },
+    defaults: defaults::<Params>,
+    build: |value, _| {
+        let _: Params = params(value)?;
+        Ok(Built { rule: Box::new(AnomalousAccess), cooldown: Span::hours(1), memory: Span::ZERO })
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    known_after_events: u32,
+    known_after: Span,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { known_after_events: 20, known_after: Span::hours(24) }
+    }
+}
+
+/// The rule's parameters as the shared profiles need them.
+pub(super) fn acquaintance(configured: Option<&Value>) -> Result<Acquaintance, ParamError> {
+    // Checked with the rule; what is not ours (enabled, cooldown) is passed over.
+    let mut p = Params::default();
+    if let Some(events) = configured.and_then(|c| c.get("known_after_events")).and_then(Value::as_u64) {
+        p.known_after_events = u32::try_from(events).unwrap_or(u32::MAX);
+    }
+    if let Some(spread) = configured.and_then(|c| c.get("known_after")).and_then(Value::as_str) {
+        p.known_after = spread.parse().map_err(|e: model::time::SpanError| ParamError {
+            rule: "anomalous_access".to_owned(),
+            key: Some("known_after".to_owned()),
+            message: e.to_string(),
+        })?;
+    }
+    Ok(Acquaintance { events: p.known_after_events, spread: p.known_after })
+}
+
+/// Its state is the shared profiles.
+struct AnomalousAccess;
+
+impl Rule for AnomalousAccess {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let novelty = cx.novelty;
+        if !novelty.known || !(novelty.ip || novelty.agent) {
+            return;
+        }
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        cx.fire(key, event, || {
+            let ip = event.ip_address.filter(|_| novelty.ip).map(|ip| format!("address {ip}"));
+            let agent = event.user_agent.as_ref().filter(|_| novelty.agent).map(|a| format!("agent “{a}”"));
+            let new = [ip, agent].into_iter().flatten().collect::<Vec<_>>().join(" and ");
+            let title = format!("Anomalous access: user {user} with new {new}");
+            let description = format!(
+                "User {user} was never seen with {new} before. Ask them; if it was not them, end their sessions and reset their \
+                 password."
+            );
+            Opening::new(EntityKind::User, user, title, description)
+        });
+    }
+}

@@ -1,0 +1,143 @@
+//! Expected audit events stop arriving, or logging says itself that it failed.
+
+use model::event::Marks;
+use model::time::Period;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::keyed::Key;
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("audit_log_gap"),
+        name: "Audit log gap",
+        description: "During business hours, an expected source is silent for more than `silence`; or a source reports that \
+                      audit logging failed.",
+        severity: Severity::Critical,
+        controls: &[ControlId::known("3.3.4")],
+        attack: &["T1562.008", "T1070"],
+        interest: Marks::ANY,
+    },
+    defaults: defaults::<Params>,
+    build: |value, _| {
+        let Params { silence, expected } = params(value)?;
+        let watches = expected.into_iter().map(|source| (source, Watch::default())).collect();
+        Ok(Built { rule: Box::new(AuditLogGap { watches, silence }), cooldown: Span::hours(1), memory: silence })
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    silence: Span,
+    /// Sources that are expected to speak.
+    expected: Vec<Source>,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { silence: Span::mins(5), expected: vec![Source::AuditDb] }
+    }
+}
+
+/// Silences remembered until late events can no longer break them.
+const SILENCES_MAX: usize = 64;
+
+/// What is known of one expected source.
+#[derive(Debug, Default)]
+struct Watch {
+    /// Newest event, or the start of the watch.
+    last: Option<Timestamp>,
+    /// Silences between two events, until late ones can no longer fall into them.
+    silences: Vec<(Timestamp, Timestamp)>,
+}
+
+impl Watch {
+    fn spoke(&mut self, at: Timestamp, silence: Span) {
+        let Some(last) = self.last else {
+            self.last = Some(at);
+            return;
+        };
+        if at > last {
+            if at.since(last) > silence && self.silences.len() < SILENCES_MAX {
+                self.silences.push((last, at));
+            }
+            self.last = Some(at);
+        } else if let Some(i) = self.silences.iter().position(|(from, to)| *from < at && at < *to) {
+            let (from, to) = self.silences.swap_remove(i);
+            self.silences.extend([(from, at), (at, to)].into_iter().filter(|(a, b)| b.since(*a) > silence));
+        }
+    }
+}
+
+struct AuditLogGap {
+    watches: Vec<(Source, Watch)>,
+    silence: Span,
+}
+
+impl AuditLogGap {
+    /// Tells a silence as far as it lies in business hours, each working day for itself.
+    fn tell(&self, source: Source, (from, to): (Timestamp, Timestamp), cx: &mut Context<'_>) {
+        let mut at = from;
+        while at < to {
+            let Period { open, end, .. } = cx.calendar.period(at);
+            let until = end.min(to);
+            if open && until.since(at) > self.silence {
+                let silent = until.since(at);
+                let title = format!("Audit log gap: no events from {source} since {at}");
+                let description = format!(
+                    "{source} was expected to report during business hours, and nothing arrived for {silent} from {at} on. Check \
+                     that the application logs and that its events reach the database."
+                );
+                let opening = Opening::new(EntityKind::Source, source, title, description);
+                cx.fire_silence(Key::source(source), at.as_micros(), at, until, opening);
+            }
+            at = until;
+        }
+    }
+}
+
+impl Rule for AuditLogGap {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        if let Some((_, watch)) = self.watches.iter_mut().find(|(source, _)| *source == event.source) {
+            watch.spoke(event.timestamp, self.silence);
+        }
+        if event.marks.meets(Marks::AUDIT_FAILURE) {
+            let source = event.source;
+            cx.fire(Key::source(source), event, || {
+                let what = event.details.text("message").or_else(|| event.details.text("component"));
+                let what = what.map(|w| format!(": {w}")).unwrap_or_default();
+                let title = format!("Audit logging failed in {source}{what}");
+                let description = format!(
+                    "{source} reports that audit events could not be recorded{what}. Events may be missing from this time on."
+                );
+                Opening::new(EntityKind::Source, source, title, description)
+            });
+        }
+    }
+
+    fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
+        let Some(i) = self.watches.iter().position(|(s, _)| *s == source) else { return };
+        let watch = &mut self.watches[i].1;
+        let last = *watch.last.get_or_insert(now);
+        let settled: Vec<_> = watch.silences.extract_if(.., |(_, to)| *to <= now).collect();
+        for silence in settled {
+            self.tell(source, silence, cx);
+        }
+        if now.since(last) > self.silence {
+            self.tell(source, (last, now), cx);
+        }
+    }
+
+    fn finish(&mut self, cx: &mut Context<'_>) {
+        for i in 0..self.watches.len() {
+            let (source, watch) = &mut self.watches[i];
+            let source = *source;
+            for silence in std::mem::take(&mut watch.silences) {
+                self.tell(source, silence, cx);
+            }
+        }
+    }
+}

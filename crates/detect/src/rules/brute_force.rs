@@ -1,0 +1,69 @@
+//! More than 5 failed logins from one address in 5 minutes.
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use serde::{Deserialize, Serialize};
+
+use super::Counting;
+use crate::keyed::Key;
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("brute_force"),
+        name: "Brute force",
+        description: "More than `threshold` failed logins from one address within `window`.",
+        severity: Severity::High,
+        controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
+        attack: &["T1110.001"],
+        interest: Marks::FAILED_LOGIN,
+    },
+    defaults: defaults::<Params>,
+    build: |value, max_keys| {
+        let p: Params = params(value)?;
+        let rule = BruteForce { counting: Counting::new(p.threshold, p.window, max_keys), window: p.window };
+        Ok(Built { rule: Box::new(rule), cooldown: p.window, memory: p.window })
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    /// More than this many.
+    threshold: u32,
+    window: Span,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { threshold: 5, window: Span::mins(5) }
+    }
+}
+
+struct BruteForce {
+    counting: Counting,
+    window: Span,
+}
+
+impl Rule for BruteForce {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let Some(ip) = event.ip_address else { return };
+        let key = Key::ip(event.source, ip);
+        let window = self.window;
+        let Some(hits) = self.counting.holds(key, event, cx) else { return };
+        cx.fire(key, event, || {
+            let count: u32 = hits.iter().map(|h| h.times).sum();
+            let title = format!("Brute force: {count} failed logins from {ip} within {window}");
+            let description = format!(
+                "Someone at {ip} is trying passwords: {count} logins failed within {window}. Block the address if it is not \
+                 one of yours, and check whether a login from it succeeded."
+            );
+            Opening::new(EntityKind::Ip, ip, title, description).evidence(hits.iter().copied())
+        });
+    }
+
+    fn usage(&self) -> Usage {
+        self.counting.usage()
+    }
+}

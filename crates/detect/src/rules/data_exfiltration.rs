@@ -1,0 +1,125 @@
+//! More exports in an hour than is normal for the user.
+
+use std::collections::VecDeque;
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::keyed::Keyed;
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::window::Hit;
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("data_exfiltration"),
+        name: "Data exfiltration",
+        description: "Exports and downloads of one user within `window` exceed the larger of `floor` and `factor` times the \
+                      user's own hourly mean of the last 14 days; the same for bytes with `floor_bytes`.",
+        severity: Severity::High,
+        controls: &[ControlId::known("3.1.3"), ControlId::known("3.14.6")],
+        attack: &["T1567", "T1530"],
+        interest: Marks::EXPORT,
+    },
+    defaults: defaults::<Params>,
+    build: |value, max_keys| {
+        let params: Params = params(value)?;
+        let (cooldown, memory) = (params.window, params.window);
+        Ok(Built { rule: Box::new(DataExfiltration { users: Keyed::new(max_keys), params }), cooldown, memory })
+    },
+};
+
+/// Exports of one user in one window that are remembered; a limit beyond it cannot be exceeded, so it is a hundred times the
+/// floor.
+const EXPORTS_MAX: usize = 65_536;
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    window: Span,
+    /// Exports that are never too many.
+    floor: u32,
+    /// Bytes that are never too many.
+    floor_bytes: u64,
+    /// Times the user's own mean.
+    factor: f64,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { window: Span::hours(1), floor: 20, floor_bytes: 500_000_000, factor: 5.0 }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Exports {
+    /// In time order.
+    exports: VecDeque<(Hit, u64)>,
+    count: u64,
+    bytes: u64,
+}
+
+impl Exports {
+    /// Takes an export in; false when it is too old or known already.
+    fn offer(&mut self, hit: Hit, bytes: u64, cutoff: Timestamp) -> bool {
+        if hit.at <= cutoff {
+            return false;
+        }
+        while self.exports.front().is_some_and(|(h, _)| h.at <= cutoff) || self.exports.len() >= EXPORTS_MAX {
+            if let Some((old, bytes)) = self.exports.pop_front() {
+                self.count -= u64::from(old.times);
+                self.bytes = self.bytes.saturating_sub(bytes);
+            }
+        }
+        let place = self.exports.partition_point(|(h, _)| *h < hit);
+        if self.exports.get(place).is_some_and(|(h, _)| *h == hit) {
+            return false;
+        }
+        self.exports.insert(place, (hit, bytes));
+        self.count += u64::from(hit.times);
+        self.bytes = self.bytes.saturating_add(bytes);
+        true
+    }
+}
+
+struct DataExfiltration {
+    users: Keyed<Exports>,
+    params: Params,
+}
+
+impl Rule for DataExfiltration {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        let Params { window, floor, floor_bytes, factor } = self.params;
+        let bytes = event.details.number("bytes").unwrap_or(0);
+        let (state, newest) = self.users.touch(key, event.timestamp, cx.stale);
+        let cutoff = newest.minus(window);
+        if !state.offer(Hit::of(event), bytes, cutoff) {
+            cx.counters.late += u64::from(event.timestamp <= cutoff);
+            return;
+        }
+        let (mean_count, mean_bytes) = cx.profiles.learn_export(key, event, bytes, cutoff);
+        let count_limit = f64::from(floor).max(factor * mean_count);
+        let bytes_limit = (floor_bytes as f64).max(factor * mean_bytes);
+        let (count, total) = (state.count, state.bytes);
+        if count as f64 <= count_limit && total as f64 <= bytes_limit {
+            return;
+        }
+        cx.fire(key, event, || {
+            let megabytes = total / 1_000_000;
+            let title = format!("Data exfiltration: user {user} exported {count} times, {megabytes} MB, within {window}");
+            let description = format!(
+                "User {user} exported {count} times ({megabytes} MB) within {window}; their own mean is {mean_count:.1} times and \
+                 {:.1} MB an hour, and the limit is {count_limit:.0} times or {:.0} MB.",
+                mean_bytes / 1e6,
+                bytes_limit / 1e6
+            );
+            Opening::new(EntityKind::User, user, title, description).evidence(state.exports.iter().map(|(h, _)| *h))
+        });
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { keys: self.users.len(), evicted: self.users.evicted() }
+    }
+}

@@ -1,0 +1,68 @@
+//! More than 50 rate limit hits of one source in a minute.
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use serde::{Deserialize, Serialize};
+
+use super::Counting;
+use crate::keyed::Key;
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("rate_limit_surge"),
+        name: "Rate limit surge",
+        description: "More than `threshold` rate limit hits of one source within `window`.",
+        severity: Severity::Medium,
+        controls: &[ControlId::known("3.14.6")],
+        attack: &["T1499"],
+        interest: Marks::RATE_LIMIT,
+    },
+    defaults: defaults::<Params>,
+    build: |value, max_keys| {
+        let p: Params = params(value)?;
+        let rule = RateLimitSurge { counting: Counting::new(p.threshold, p.window, max_keys), window: p.window };
+        Ok(Built { rule: Box::new(rule), cooldown: p.window, memory: p.window })
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    /// More than this many.
+    threshold: u32,
+    window: Span,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { threshold: 50, window: Span::mins(1) }
+    }
+}
+
+struct RateLimitSurge {
+    counting: Counting,
+    window: Span,
+}
+
+impl Rule for RateLimitSurge {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let source = event.source;
+        let window = self.window;
+        let Some(hits) = self.counting.holds(Key::source(source), event, cx) else { return };
+        cx.fire(Key::source(source), event, || {
+            let count: u32 = hits.iter().map(|h| h.times).sum();
+            let title = format!("Rate limit surge: {count} hits in {source} within {window}");
+            let description = format!(
+                "The application refused {count} requests for coming too fast within {window}. Somebody floods or probes it, or a \
+                 client of yours has gone wild."
+            );
+            Opening::new(EntityKind::Source, source, title, description).evidence(hits.iter().copied())
+        });
+    }
+
+    fn usage(&self) -> Usage {
+        self.counting.usage()
+    }
+}

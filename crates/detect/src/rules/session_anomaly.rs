@@ -1,0 +1,236 @@
+//! One session from two places, a session used after its logout, or too many sessions of one user at once.
+
+use std::net::IpAddr;
+
+use model::event::Marks;
+use model::{Action, Category, ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::keyed::{Key, Keyed, ip_bits};
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::window::Hit;
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("session_anomaly"),
+        name: "Session anomaly",
+        description: "One session from two addresses within `replay_window`, or used after its logout; or more than \
+                      `max_sessions` sessions of one user within `window` from at least two addresses.",
+        severity: Severity::High,
+        controls: &[ControlId::known("3.13.15")],
+        attack: &["T1550.004", "T1539"],
+        interest: Marks::SESSION,
+    },
+    defaults: defaults::<Params>,
+    build: |value, max_keys| {
+        let params: Params = params(value)?;
+        let (cooldown, memory) = (params.replay_window, params.remember_logout.max(params.window));
+        let rule = SessionAnomaly { sessions: Keyed::new(max_keys), users: Keyed::new(max_keys), params };
+        Ok(Built { rule: Box::new(rule), cooldown, memory })
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    replay_window: Span,
+    /// How long a session that was logged out is remembered.
+    remember_logout: Span,
+    window: Span,
+    /// More than this many sessions at once.
+    max_sessions: usize,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { replay_window: Span::mins(10), remember_logout: Span::hours(24), window: Span::mins(5), max_sessions: 3 }
+    }
+}
+
+/// Places of a session, and sessions of a user, that are remembered.
+const PLACES_MAX: usize = 4;
+const SESSIONS_MAX: usize = 16;
+
+#[derive(Debug, Default)]
+struct Session {
+    /// Where it was last used, per address; the latest use last.
+    places: SmallVec<[(Hit, Option<[u64; 2]>); 1]>,
+    logout: Option<Hit>,
+}
+
+/// One user's use of a session from an address.
+#[derive(Clone, Copy, Debug)]
+struct Use {
+    hit: Hit,
+    session: [u64; 2],
+    ip: [u64; 2],
+}
+
+#[derive(Debug, Default)]
+struct User {
+    uses: SmallVec<[Use; 1]>,
+}
+
+struct SessionAnomaly {
+    sessions: Keyed<Session>,
+    users: Keyed<User>,
+    params: Params,
+}
+
+fn halves(value: u128) -> [u64; 2] {
+    [(value >> 64) as u64, value as u64]
+}
+
+impl Session {
+    /// Takes a use in; gives the latest use from another address within `window`.
+    fn used(&mut self, hit: Hit, ip: Option<IpAddr>, window: Span) -> Option<Hit> {
+        let ip = ip.map(|ip| halves(ip_bits(ip)));
+        let elsewhere = self.places.iter().rev().find(|(other, at)| {
+            at.is_some() && ip.is_some() && *at != ip && other.at.since(hit.at).as_micros().abs() < window.as_micros()
+        });
+        let elsewhere = elsewhere.map(|(other, _)| *other);
+        match self.places.iter().position(|(_, at)| *at == ip) {
+            Some(i) if self.places[i].0.at > hit.at => {}
+            Some(i) if i + 1 == self.places.len() => self.places[i].0 = hit,
+            Some(i) => {
+                self.places.remove(i);
+                self.places.push((hit, ip));
+            }
+            None => {
+                if self.places.len() >= PLACES_MAX {
+                    self.places.remove(0);
+                }
+                self.places.push((hit, ip));
+            }
+        }
+        elsewhere
+    }
+}
+
+impl SessionAnomaly {
+    fn session(&mut self, event: &SecurityEvent<'_>, name: &str, value: u128, cx: &mut Context<'_>) {
+        let key = Key::new(event.source, value);
+        let hit = Hit::of(event);
+        let window = self.params.replay_window;
+        let (state, _) = self.sessions.touch(key, event.timestamp, cx.stale);
+        if event.action_kind == Action::Logout {
+            state.logout = Some(state.logout.map_or(hit, |earlier| earlier.min(hit)));
+            // Uses that were later but arrived earlier.
+            let after = state.places.iter().map(|(used, _)| *used).filter(|used| used.at > hit.at).min();
+            if let Some(after) = after {
+                cx.fire(key, event, || used_after_logout(name, [hit, after]));
+            }
+            return;
+        }
+        if event.marks.meets(Marks::LOGIN) {
+            // A new login under the same id is a new session.
+            state.logout = state.logout.filter(|logout| logout.at > hit.at);
+        }
+        let elsewhere = state.used(hit, event.ip_address, window);
+        if let Some(other) = elsewhere {
+            cx.fire(key, event, || {
+                let title = format!("Session replay: session {name} used from two addresses within {window}");
+                let description = format!(
+                    "One session was used from two addresses within {window}, lastly from {}. The session token may be stolen: \
+                     end the session and ask the user.",
+                    event.ip_address.map(|ip| ip.to_string()).unwrap_or_default()
+                );
+                Opening::new(EntityKind::Session, name, title, description).evidence([other.min(hit), other.max(hit)])
+            });
+        } else if let Some(logout) = state.logout.filter(|logout| {
+            hit.at > logout.at
+                && hit.at.since(logout.at) < self.params.remember_logout
+                && event.category != Category::System
+        }) {
+            cx.fire(key, event, || used_after_logout(name, [logout, hit]));
+        }
+    }
+
+    fn user(&mut self, event: &SecurityEvent<'_>, session: u128, ip: IpAddr, cx: &mut Context<'_>) {
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        let Params { window, max_sessions, .. } = self.params;
+        let (state, newest) = self.users.touch(key, event.timestamp, cx.stale);
+        let cutoff = newest.minus(window);
+        let used = Use { hit: Hit::of(event), session: halves(session), ip: halves(ip_bits(ip)) };
+        if used.hit.at <= cutoff {
+            cx.counters.late += 1;
+            return;
+        }
+        if !state.take_in(used, cutoff) {
+            return;
+        }
+        let (sessions, places) = state.distinct();
+        if sessions <= max_sessions || places < 2 {
+            return;
+        }
+        cx.fire(key, event, || {
+            let title = format!("Concurrent sessions: user {user} has {sessions} sessions from {places} addresses within {window}");
+            let description = format!(
+                "User {user} used {sessions} different sessions from {places} addresses within {window}. Several people may be \
+                 using the account."
+            );
+            let mut hits: Vec<Hit> = state.uses.iter().map(|u| u.hit).collect();
+            hits.sort_unstable();
+            Opening::new(EntityKind::User, user, title, description).evidence(hits)
+        });
+    }
+}
+
+impl User {
+    /// Takes a use in. False when that cannot have changed the number of sessions or addresses upwards.
+    fn take_in(&mut self, used: Use, cutoff: Timestamp) -> bool {
+        if let [only] = self.uses.as_mut_slice()
+            && only.session == used.session
+            && only.ip == used.ip
+        {
+            only.hit = only.hit.max(used.hit);
+            return false;
+        }
+        self.uses.retain(|u| u.hit.at > cutoff);
+        if let Some(same) = self.uses.iter_mut().find(|u| u.session == used.session && u.ip == used.ip) {
+            same.hit = same.hit.max(used.hit);
+        } else {
+            if self.uses.len() >= SESSIONS_MAX
+                && let Some((oldest, _)) = self.uses.iter().enumerate().min_by_key(|(_, u)| u.hit)
+            {
+                self.uses.swap_remove(oldest);
+            }
+            self.uses.push(used);
+        }
+        true
+    }
+
+    /// Distinct sessions and addresses.
+    fn distinct(&self) -> (usize, usize) {
+        let count = |differs: &dyn Fn(&Use, &Use) -> bool| {
+            self.uses.iter().enumerate().filter(|(i, a)| self.uses.iter().take(*i).all(|b| differs(a, b))).count()
+        };
+        (count(&|a, b| a.session != b.session), count(&|a, b| a.ip != b.ip))
+    }
+}
+
+fn used_after_logout(name: &str, evidence: [Hit; 2]) -> Opening {
+    let title = format!("Session replay: session {name} used after its logout");
+    let description =
+        "A session was used after it had been logged out. The session token may be stolen, or logging out does \
+                       not end the session on the server."
+            .to_owned();
+    Opening::new(EntityKind::Session, name, title, description).evidence(evidence)
+}
+
+impl Rule for SessionAnomaly {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let Some(name) = event.session_id.as_deref().filter(|name| !name.is_empty()) else { return };
+        let value = cx.names.value(name);
+        self.session(event, name, value, cx);
+        if let Some(ip) = event.ip_address {
+            self.user(event, value, ip, cx);
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { keys: self.sessions.len() + self.users.len(), evicted: self.sessions.evicted() + self.users.evicted() }
+    }
+}

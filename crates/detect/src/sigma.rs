@@ -1,0 +1,277 @@
+//! Custom rules: detection and correlation rules of the Sigma specification, evaluated by the `rsigma` libraries over the same
+//! events. Ours is only the bridge: fields of an event by name, and what a match is about.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
+use rsigma_eval::{CorrelationConfig, CorrelationEngine, EvaluationResult, JsonEvent, ResultBody};
+use rsigma_parser::{Level, SigmaCollection, parse_sigma_yaml};
+use serde_json::{Map, Value, json};
+
+use crate::keyed::{Key, Names};
+use crate::open::Opening;
+use crate::rule::{Context, Info};
+
+/// Bounds on the state of correlation rules: groups in all, and entries in one group.
+const GROUPS_MAX: usize = 200_000;
+const GROUP_ENTRIES_MAX: usize = 10_000;
+
+/// A rules file that cannot be used, or a rule in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SigmaError {
+    /// The file's name.
+    pub file: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Custom rules, ready to run.
+#[derive(Default)]
+pub struct Sigma {
+    engine: Option<CorrelationEngine>,
+    rules: Vec<(&'static Info, Span)>,
+    by_id: BTreeMap<String, usize>,
+    memory: Span,
+}
+
+impl std::fmt::Debug for Sigma {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sigma").field("rules", &self.rules.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a rule is called in the database: its id, else its name, else its title.
+fn identity(id: Option<&String>, name: Option<&String>, title: &str) -> String {
+    id.or(name).cloned().unwrap_or_else(|| title.to_owned())
+}
+
+fn severity(level: Option<Level>) -> Severity {
+    match level {
+        Some(Level::Critical) => Severity::Critical,
+        Some(Level::High) => Severity::High,
+        Some(Level::Low) => Severity::Low,
+        Some(Level::Informational) => Severity::Info,
+        Some(Level::Medium) | None => Severity::Medium,
+    }
+}
+
+/// Controls from tags such as `nist.800-171.3.14.6`.
+fn controls(tags: &[String]) -> Vec<ControlId> {
+    let control = |tag: &String| tag.strip_prefix("nist.800-171.").map(|id| ControlId(id.to_owned().into()));
+    let found: Vec<ControlId> = tags.iter().filter_map(control).collect();
+    if found.is_empty() { vec![ControlId::known("3.14.6")] } else { found }
+}
+
+impl Sigma {
+    /// Reads rule files, given as name and text. One bad rule never stops the others.
+    pub fn load(files: &[(String, String)]) -> (Self, Vec<SigmaError>) {
+        let (mut all, mut errors) = (SigmaCollection::new(), Vec::new());
+        for (file, text) in files {
+            let error = |message: String| SigmaError { file: file.clone(), message };
+            match parse_sigma_yaml(text) {
+                Err(e) => errors.push(error(e.to_string())),
+                Ok(collection) => {
+                    errors.extend(collection.errors.iter().cloned().map(error));
+                    for rule in collection.rules {
+                        match rsigma_eval::compile_rule(&rule) {
+                            Ok(_) => all.rules.push(rule),
+                            Err(e) => errors.push(error(format!("{}: {e}", rule.title))),
+                        }
+                    }
+                    all.filters.extend(collection.filters);
+                    all.correlations.extend(collection.correlations);
+                    if let Some(missing) = unresolved(&mut all) {
+                        errors.extend(missing.into_iter().map(error));
+                    }
+                }
+            }
+        }
+        let mut sigma = Self::default();
+        match sigma.start(&all) {
+            Ok(()) => {}
+            Err(message) => {
+                errors.push(SigmaError { file: "all files together".to_owned(), message });
+                sigma = Self::default();
+            }
+        }
+        (sigma, errors)
+    }
+
+    fn start(&mut self, all: &SigmaCollection) -> Result<(), String> {
+        if all.rules.is_empty() && all.correlations.is_empty() {
+            return Ok(());
+        }
+        let config = CorrelationConfig {
+            max_state_entries: GROUPS_MAX,
+            max_group_entries: Some(GROUP_ENTRIES_MAX),
+            emit_detections: false,
+            ..CorrelationConfig::default()
+        };
+        let mut engine = CorrelationEngine::new(config);
+        engine.add_collection(all).map_err(|e| e.to_string())?;
+        for rule in &all.rules {
+            let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
+            self.add(id, &rule.title, rule.description.as_deref(), rule.level, &rule.tags, Span::hours(1));
+        }
+        for rule in &all.correlations {
+            let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
+            let window = Span::secs(i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 2_000_000));
+            self.memory = self.memory.max(window);
+            self.add(id, &rule.title, rule.description.as_deref(), rule.level, &rule.tags, window);
+        }
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    fn add(&mut self, id: String, title: &str, description: Option<&str>, level: Option<Level>, tags: &[String], cooldown: Span) {
+        let leak = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+        let attack: Vec<&'static str> =
+            tags.iter().filter_map(|t| t.strip_prefix("attack.t")).map(|t| leak(&format!("T{t}"))).collect();
+        // Rules live as long as the program: loaded once at start.
+        let info: &'static Info = Box::leak(Box::new(Info {
+            id: RuleId(id.clone().into()),
+            name: leak(title),
+            description: leak(description.unwrap_or(title)),
+            severity: severity(level),
+            controls: Vec::leak(controls(tags)),
+            attack: Vec::leak(attack),
+            interest: model::event::Marks::ANY,
+        }));
+        self.by_id.entry(id).or_insert(self.rules.len());
+        // A match names its rule by title when the rule has no id.
+        self.by_id.entry(title.to_owned()).or_insert(self.rules.len());
+        self.rules.push((info, cooldown));
+    }
+
+    /// The rules' identities.
+    pub fn infos(&self) -> impl Iterator<Item = &'static Info> {
+        self.rules.iter().map(|(info, _)| *info)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.engine.is_none()
+    }
+
+    /// How much of the past correlation rules must see again after a restart.
+    pub(crate) fn memory(&self) -> Span {
+        self.memory
+    }
+
+    /// Position and cooldown of a rule.
+    pub(crate) fn position(&self, id: &RuleId) -> Option<(usize, Span)> {
+        self.rules.iter().position(|(info, _)| info.id == *id).map(|i| (i, self.rules[i].1))
+    }
+
+    /// The key of an entity, the same before and after a restart.
+    pub(crate) fn key(source: Source, kind: EntityKind, value: &str, names: &Names) -> Key {
+        Key::new(source, names.value(&format!("{} {value}", kind.as_str())))
+    }
+
+    pub(crate) fn observe(&mut self, event: &SecurityEvent<'_>, first_slot: u16, cx: &mut Context<'_>) {
+        let Some(engine) = &mut self.engine else { return };
+        let fields = fields(event);
+        let results = engine.process_event_at(&JsonEvent::borrow(&fields), event.timestamp.as_secs());
+        for result in results {
+            let named = result.header.rule_id.as_ref().and_then(|id| self.by_id.get(id));
+            let Some(&i) = named.or_else(|| self.by_id.get(&result.header.rule_title)) else { continue };
+            let (info, cooldown) = self.rules[i];
+            cx.slot = first_slot + i as u16;
+            cx.info = info;
+            cx.cooldown = cooldown;
+            let (kind, value) = entity(&result, event);
+            let key = Self::key(event.source, kind, &value, cx.names);
+            cx.fire(key, event, || {
+                let title = format!("{}: {value}", info.name);
+                let description = match &result.body {
+                    ResultBody::Detection(_) => info.description.to_owned(),
+                    ResultBody::Correlation(c) => {
+                        format!("{} ({} within {} s)", info.description, c.aggregated_value, c.timespan_secs)
+                    }
+                };
+                Opening::new(kind, &value, title, description)
+            });
+        }
+    }
+}
+
+/// Takes out correlations that refer to rules nobody has, and says so.
+fn unresolved(all: &mut SigmaCollection) -> Option<Vec<String>> {
+    let mut known: BTreeSet<String> = BTreeSet::new();
+    for (id, name) in all.rules.iter().map(|r| (&r.id, &r.name)).chain(all.correlations.iter().map(|r| (&r.id, &r.name))) {
+        known.extend(id.iter().chain(name.iter()).cloned());
+    }
+    let (good, bad): (Vec<_>, Vec<_>) =
+        std::mem::take(&mut all.correlations).into_iter().partition(|c| c.rules.iter().all(|r| known.contains(r)));
+    all.correlations = good;
+    let say = |c: &rsigma_parser::CorrelationRule| {
+        let missing: Vec<&str> = c.rules.iter().filter(|r| !known.contains(*r)).map(String::as_str).collect();
+        format!("{}: refers to rules that do not exist here: {}", c.title, missing.join(", "))
+    };
+    (!bad.is_empty()).then(|| bad.iter().map(say).collect())
+}
+
+/// What a match is about: the first field it is grouped by, else the user, else the address, else the source.
+fn entity(result: &EvaluationResult, event: &SecurityEvent<'_>) -> (EntityKind, String) {
+    if let ResultBody::Correlation(correlation) = &result.body
+        && let Some((field, value)) = correlation.group_key.first()
+    {
+        let kind = match field.as_str() {
+            "ip_address" => EntityKind::Ip,
+            "user_id" | "account" => EntityKind::User,
+            "session_id" => EntityKind::Session,
+            _ => EntityKind::Source,
+        };
+        return (kind, value.clone());
+    }
+    match (&event.user_id, event.ip_address) {
+        (Some(user), _) => (EntityKind::User, user.to_string()),
+        (None, Some(ip)) => (EntityKind::Ip, ip.to_string()),
+        (None, None) => (EntityKind::Source, event.source.to_string()),
+    }
+}
+
+/// An event as Sigma rules see it: the columns of `audit_events`, what the one event model adds, and `metadata` as an object.
+fn fields(event: &SecurityEvent<'_>) -> Value {
+    let mut map = Map::new();
+    let mut set = |key: &str, value: Value| {
+        map.insert(key.to_owned(), value);
+    };
+    set("event_id", json!(event.event_id));
+    set("timestamp", json!(event.timestamp));
+    set("source", json!(event.source));
+    set("category", json!(event.category));
+    set("severity", json!(event.severity()));
+    set("action", json!(event.action));
+    set("result", json!(event.result));
+    set("cui_accessed", json!(event.cui_involved));
+    let texts = [
+        ("session_id", &event.session_id),
+        ("user_agent", &event.user_agent),
+        ("resource_type", &event.resource_type),
+        ("resource_id", &event.resource_id),
+    ];
+    for (key, text) in texts {
+        if let Some(text) = text {
+            set(key, json!(text));
+        }
+    }
+    if let Some(user) = &event.user_id {
+        set("user_id", json!(user.to_string()));
+    }
+    if let Some(account) = event.account() {
+        set("account", json!(account));
+    }
+    if let Some(ip) = event.ip_address {
+        set("ip_address", json!(ip));
+    }
+    if let Some(tenant) = event.instance_id {
+        set("instance_id", json!(tenant));
+    }
+    if let Some(role) = event.role() {
+        set("role", json!(role));
+    }
+    if let Ok(metadata @ Value::Object(_)) = serde_json::from_str(event.details.as_json()) {
+        set("metadata", metadata);
+    }
+    Value::Object(map)
+}

@@ -1,0 +1,157 @@
+//! Alerts as lines on the daemon's standard output, or any other writer.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Severity;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::{Outlet, Sending};
+use crate::error::{Receipt, SendError, SetupError, chain};
+use crate::message::{Kind, Message};
+use crate::words;
+
+/// The limit of one attempt: a pipe that nobody reads must not hold up the other channels.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Where the lines go.
+pub struct Settings {
+    /// The writer; locked for one line at a time.
+    pub writer: Box<dyn Write + Send>,
+    /// Whether it shows colours.
+    pub colour: bool,
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").field("colour", &self.colour).finish_non_exhaustive()
+    }
+}
+
+struct Console {
+    writer: Arc<Mutex<Box<dyn Write + Send>>>,
+    colour: bool,
+    patience: Duration,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the shape of the list")]
+pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
+    Ok(settings.console.take().map(|settings| -> Box<dyn Outlet> { Box::new(Console::new(settings, PATIENCE)) }))
+}
+
+impl Console {
+    fn new(settings: Settings, patience: Duration) -> Self {
+        Self { writer: Arc::new(Mutex::new(settings.writer)), colour: settings.colour, patience }
+    }
+
+    /// Writes on a thread that may block. The lock is taken first, so that a writer that hangs costs one thread, not one
+    /// for each attempt.
+    async fn write(&self, line: String) -> std::io::Result<()> {
+        let mut writer = Arc::clone(&self.writer).lock_owned().await;
+        let work = move || writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
+        tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+    }
+}
+
+impl Outlet for Console {
+    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+        Box::pin(async move {
+            let advice = "check where its output goes";
+            match timeout(self.patience, self.write(line(message, self.colour))).await {
+                Ok(Ok(())) => Ok(Receipt { detail: "written".to_owned() }),
+                Ok(Err(error)) => {
+                    Err(SendError::later(format!("cannot write to the console: {}", chain(&error)), advice))
+                }
+                Err(_) => Err(SendError::later("the console took nothing in time", advice)),
+            }
+        })
+    }
+}
+
+/// `ALERT CRITICAL  2026-03-05 14:12:31 UTC  Credential stuffing from 203.0.113.7  (credential_stuffing, 12 events) …`
+fn line(message: &Message, colour: bool) -> String {
+    let alert = &message.alert;
+    let word = match message.kind {
+        Kind::Test => "TEST ",
+        Kind::Opened => "ALERT",
+    };
+    let severity = alert.severity.as_str().to_ascii_uppercase();
+    let (on, off) = match (colour, alert.severity) {
+        (false, _) | (true, Severity::Info | Severity::Low) => ("", ""),
+        (true, Severity::Critical) => ("\x1b[1;31m", "\x1b[0m"),
+        (true, Severity::High) => ("\x1b[31m", "\x1b[0m"),
+        (true, Severity::Medium) => ("\x1b[33m", "\x1b[0m"),
+    };
+    let cui = if alert.cui_involved { ", CUI" } else { "" };
+    let incident = alert.incident_id.map(|id| format!("  incident {id}")).unwrap_or_default();
+    format!(
+        "{on}{word} {severity:<8}{off}  {}  {}  ({}, {} events{cui})  alert {}{incident}\n",
+        words::time(alert.last_seen),
+        words::field(&alert.title),
+        words::field(alert.rule_id.as_str()),
+        alert.event_count,
+        alert.alert_id,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::samples;
+    use proptest::prelude::*;
+
+    #[test]
+    fn says_it_in_one_line() {
+        insta::assert_snapshot!(line(&samples::message(), false).trim_end());
+    }
+
+    /// Hangs until the other end of the channel is dropped.
+    struct Stuck(std::sync::mpsc::Receiver<()>);
+
+    impl Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pipe_that_nobody_reads_holds_nobody_up() {
+        let (release, stuck) = std::sync::mpsc::channel();
+        let settings = Settings { writer: Box::new(Stuck(stuck)), colour: false };
+        let console = Console::new(settings, Duration::from_millis(50));
+        for _ in 0..3 {
+            assert!(console.send(&samples::message()).await.unwrap_err().is_temporary());
+        }
+        drop(release);
+    }
+
+    #[tokio::test]
+    async fn writes_a_line_and_says_when_it_cannot() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let settings = Settings { writer: Box::new(file.reopen().unwrap()), colour: true };
+        Console::new(settings, PATIENCE).send(&samples::message()).await.unwrap();
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert_eq!(text, line(&samples::message(), true));
+        assert!(text.starts_with("\x1b[1;31mALERT CRITICAL\x1b[0m"));
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let settings = Settings { writer: Box::new(full), colour: false };
+        assert!(Console::new(settings, PATIENCE).send(&samples::message()).await.unwrap_err().is_temporary());
+    }
+
+    proptest! {
+        #[test]
+        fn an_attacker_cannot_drive_the_terminal(text: String) {
+            let line = line(&samples::hostile(&text), false);
+            prop_assert!(line.ends_with('\n'));
+            prop_assert!(!line.trim_end_matches('\n').chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Mail over SMTP: STARTTLS, TLS from the start, or plain text to this machine only.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+
+use lettre::Address;
+use lettre::message::Mailbox;
+use lettre::transport::smtp;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::ClientId;
+use model::Channel;
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::timeout;
+
+use super::{Outlet, Sending};
+use crate::error::{Receipt, SendError, SetupError, chain, tidy};
+use crate::message::Message;
+use crate::tls;
+
+mod body;
+
+/// How the connection is protected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Security {
+    /// Upgrades on the submission port; refuses to go on without.
+    StartTls,
+    /// TLS from the first byte (port 465).
+    Tls,
+    /// None; only to this machine.
+    Plain,
+}
+
+/// The mail server and who gets the mail.
+#[derive(Debug)]
+pub struct Settings {
+    /// The server's name, which its certificate must carry.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// How the connection is protected.
+    pub security: Security,
+    /// User name and password, where the server wants them.
+    pub login: Option<(String, SecretString)>,
+    /// The sender, `Name <a@b>` or `a@b`.
+    pub from: String,
+    /// Who is told.
+    pub to: Vec<String>,
+    /// Certificates (PEM) that are trusted besides the machine's.
+    pub ca_pem: Option<String>,
+    /// The limit of one attempt, from name lookup to the server's last word.
+    pub timeout: Duration,
+}
+
+struct Email {
+    host: String,
+    port: u16,
+    security: Security,
+    tls: Option<TlsParameters>,
+    login: Option<Credentials>,
+    from: Mailbox,
+    to: Vec<Mailbox>,
+    hello: ClientId,
+    timeout: Duration,
+}
+
+pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
+    let Some(settings) = settings.email.take() else { return Ok(None) };
+    let bad = |key, message: String| SetupError::new(Channel::Email, key, message);
+    if settings.security == Security::Plain && !tls::is_loopback(&settings.host) {
+        return Err(bad("security", "`plain` is only for a mail server on this machine".to_owned()));
+    }
+    let mailbox = |key, text: &str| text.parse::<Mailbox>().map_err(|error| bad(key, format!("`{text}`: {error}")));
+    let from = mailbox("from", &settings.from)?;
+    let to: Vec<_> = settings.to.iter().map(|to| mailbox("to", to)).collect::<Result<_, _>>()?;
+    if to.is_empty() {
+        return Err(bad("to", "names nobody".to_owned()));
+    }
+    let mut parameters = TlsParameters::builder(settings.host.clone());
+    if let Some(pem) = &settings.ca_pem {
+        // Checked by our own reader first, whose messages say more.
+        tls::client_config(Some(pem)).map_err(|message| bad("ca_file", message))?;
+        let certificate = Certificate::from_pem(pem.as_bytes()).map_err(|error| bad("ca_file", chain(&error)))?;
+        parameters = parameters.add_root_certificate(certificate);
+    }
+    let tls = match settings.security {
+        Security::Plain => None,
+        Security::StartTls | Security::Tls => {
+            Some(parameters.build_rustls().map_err(|error| bad("host", chain(&error)))?)
+        }
+    };
+    Ok(Some(Box::new(Email {
+        hello: ClientId::default(),
+        login: settings.login.map(|(user, password)| Credentials::new(user, password.expose_secret().to_owned())),
+        host: settings.host,
+        port: settings.port,
+        security: settings.security,
+        timeout: settings.timeout,
+        tls,
+        from,
+        to,
+    })))
+}
+
+impl Outlet for Email {
+    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+        Box::pin(async move {
+            let mail = body::mail(&self.from, &self.to, message)?;
+            match timeout(self.timeout, self.submit(&mail)).await {
+                Ok(result) => result,
+                Err(_) => {
+                    Err(SendError::later(format!("{} did not take the mail in time", self.host), "check the server"))
+                }
+            }
+        })
+    }
+}
+
+impl Email {
+    async fn submit(&self, mail: &[u8]) -> Result<Receipt, SendError> {
+        let mut connection = self.connect().await?;
+        let outcome = self.converse(&mut connection, mail).await;
+        // The mail is accepted or refused by now; how the conversation ends changes nothing.
+        connection.abort().await;
+        outcome
+    }
+
+    async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
+        let at_once = self.tls.clone().filter(|_| self.security == Security::Tls);
+        let address = (self.host.as_str(), self.port);
+        let connect = AsyncSmtpConnection::connect_tokio1(address, Some(self.timeout), &self.hello, at_once, None);
+        let mut connection = self.step("connection", connect).await?;
+        if self.security == Security::StartTls {
+            let parameters = self.tls.clone().filter(|_| connection.can_starttls()).ok_or_else(|| {
+                SendError::later(
+                    format!("{} offers no STARTTLS", self.host),
+                    "mail is not sent in plain text; set security to `tls` or mend the server",
+                )
+            })?;
+            self.step("STARTTLS", connection.starttls(parameters, &self.hello)).await?;
+        }
+        if let Some(login) = &self.login {
+            self.step("login", connection.auth(&[Mechanism::Plain, Mechanism::Login], login)).await?;
+        }
+        Ok(connection)
+    }
+
+    /// The server takes the mail for each recipient or refuses it; one bad address must not silence the alert for the rest.
+    async fn converse(&self, connection: &mut AsyncSmtpConnection, mail: &[u8]) -> Result<Receipt, SendError> {
+        let sender = Mail::new(Some(self.from.email.clone()), Vec::new());
+        self.step("sender", connection.command(sender)).await?;
+        let mut refused = Vec::new();
+        let unique: BTreeSet<&Address> = self.to.iter().map(|to| &to.email).collect();
+        for address in &unique {
+            let answer = connection.command(Rcpt::new((*address).clone(), Vec::new()));
+            match self.step("recipient", answer).await {
+                Ok(_) => {}
+                Err(error) if connection.has_broken() => return Err(error),
+                Err(error) => refused.push((address, error)),
+            }
+        }
+        if refused.len() == unique.len() {
+            // If anyone may be accepted later, all of it is worth another attempt.
+            let worth = refused.iter().position(|(_, error)| error.is_temporary()).unwrap_or(0);
+            return Err(refused.swap_remove(worth).1);
+        }
+        self.step("DATA", connection.command(Data)).await?;
+        let answer = self.step("message", connection.message(mail)).await?;
+        let mut detail = answer.first_line().unwrap_or("accepted").to_owned();
+        for (address, error) in refused {
+            detail = format!("NOT to {address} ({}); {detail}", error.what);
+        }
+        Ok(Receipt { detail: tidy(&detail) })
+    }
+
+    async fn step<T>(&self, step: &str, work: impl Future<Output = Result<T, smtp::Error>>) -> Result<T, SendError> {
+        work.await.map_err(|error| {
+            let what = format!("{}: {step}: {}", self.host, chain(&error));
+            // A refused login is mended by a person with the same message still waiting; dropping it would lose the alert.
+            match (error.is_permanent(), step) {
+                (true, "login") => SendError::later(what, "check username and password of [channels.email]"),
+                (true, _) => SendError::never(what, "check from and to of [channels.email]"),
+                (false, _) if error.is_tls() || what.contains("certificate") => {
+                    SendError::later(what, "check the server's certificate, host and ca_file")
+                }
+                (false, _) => SendError::later(what, "check that the mail server runs; nothing to do unless it lasts"),
+            }
+        })
+    }
+}

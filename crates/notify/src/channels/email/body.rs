@@ -1,0 +1,142 @@
+//! What a mail looks like: a plain sentence first, then the facts, as text and as HTML.
+
+use std::fmt::Write as _;
+use std::time::{Duration, SystemTime};
+
+use lettre::message::header::{Header, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, MultiPart};
+
+use crate::error::{SendError, chain};
+use crate::message::{Kind, Message};
+use crate::plain::clip;
+use crate::words;
+
+/// The longest subject in bytes.
+const SUBJECT_MAX: usize = 180;
+
+/// RFC 3834: tells out-of-office robots not to answer.
+#[derive(Clone)]
+struct AutoSubmitted;
+
+impl Header for AutoSubmitted {
+    fn name() -> HeaderName {
+        HeaderName::new_from_ascii_str("Auto-Submitted")
+    }
+
+    fn parse(_: &str) -> Result<Self, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(Self)
+    }
+
+    fn display(&self) -> HeaderValue {
+        HeaderValue::new(Self::name(), "auto-generated".to_owned())
+    }
+}
+
+/// The whole mail, ready to be sent.
+pub(super) fn mail(from: &Mailbox, to: &[Mailbox], message: &Message) -> Result<Vec<u8>, SendError> {
+    let micros = u64::try_from(message.sent_at.as_micros()).unwrap_or(0);
+    let mut builder = lettre::Message::builder()
+        .from(from.clone())
+        .subject(subject(message))
+        // The same at every attempt, so that a mail program shows a repetition once.
+        .message_id(Some(format!("<{}@{}>", message.delivery_id, from.email.domain())))
+        .date(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
+        .header(AutoSubmitted);
+    for mailbox in to {
+        builder = builder.to(mailbox.clone());
+    }
+    let mail = builder
+        .multipart(MultiPart::alternative_plain_html(text(message), html(message)))
+        .map_err(|error| SendError::never(format!("no mail can be made: {}", chain(&error)), "report this as a bug"))?;
+    Ok(mail.formatted())
+}
+
+fn subject(message: &Message) -> String {
+    let word = match message.kind {
+        Kind::Test => "TEST".to_owned(),
+        Kind::Opened => message.alert.severity.as_str().to_ascii_uppercase(),
+    };
+    clip(&format!("[{word}] {}", words::field(&message.alert.title)), SUBJECT_MAX).into_owned()
+}
+
+fn text(message: &Message) -> String {
+    let facts = words::facts(message);
+    let width = facts.iter().map(|(label, _)| label.chars().count() + 1).max().unwrap_or(0);
+    let mut out = format!("{}\n\n{}\n\n", words::summary(message), words::field(&message.alert.description));
+    for (label, value) in facts {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "{:<width$} {value}", format!("{label}:"));
+    }
+    let _ = write!(out, "\nTo see it and say that you have: blueteam alerts show {}\n", message.alert.alert_id);
+    out
+}
+
+fn html(message: &Message) -> String {
+    let mut rows = String::new();
+    for (label, value) in words::facts(message) {
+        let _ = writeln!(
+            rows,
+            "<tr><th align=\"left\" style=\"padding-right:1em\">{}</th><td>{}</td></tr>",
+            escape(label),
+            escape(&value)
+        );
+    }
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n<body>\n\
+         <p><strong>{}</strong></p>\n<p>{}</p>\n<table>\n{rows}</table>\n\
+         <p>To see it and say that you have: <code>blueteam alerts show {}</code></p>\n</body></html>\n",
+        escape(&subject(message)),
+        escape(&words::summary(message)),
+        escape(&words::field(&message.alert.description)),
+        message.alert.alert_id,
+    )
+}
+
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::samples;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_manager_can_read_it() {
+        insta::assert_snapshot!("text", text(&samples::message()));
+        insta::assert_snapshot!("html", html(&samples::message()));
+    }
+
+    proptest! {
+        #[test]
+        fn an_attacker_adds_no_header_and_no_markup(text in "(?s)(.|[\r\n:<>&\"]|\r\nBcc: x@evil.example\r\n){0,60}") {
+            let message = samples::hostile(&format!("x{text}"));
+            let from: Mailbox = "Blue Team <soc@example.com>".parse().unwrap();
+            let mail = String::from_utf8(mail(&from, &["a@example.com".parse().unwrap()], &message).unwrap()).unwrap();
+            let head = mail.split("\r\n\r\n").next().unwrap();
+            let names: Vec<_> = head
+                .split("\r\n")
+                .filter(|line| !line.starts_with([' ', '\t']))
+                .map(|line| line.split(':').next().unwrap())
+                .collect();
+            let known = ["From", "Subject", "Message-ID", "Date", "Auto-Submitted", "To", "MIME-Version", "Content-Type"];
+            prop_assert!(names.iter().all(|name| known.contains(name)), "{:?}", names);
+            prop_assert_eq!(names.len(), known.len());
+            prop_assert!(mail.is_ascii());
+            let tags = html(&message).matches('<').count();
+            prop_assert_eq!(tags, html(&samples::hostile("x")).matches('<').count());
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Carries alerts to people and machines.
+//!
+//! A [`Message`] is an alert on its way out. [`Routing`] says which channels a severity takes; [`Channels`] holds the ones
+//! that are configured and sends through them. What fails says whether to try again ([`SendError::retry`]) and [`backoff()`]
+//! says when.
+//!
+//! Invariant: nothing here creates an alert, knows SQL, or sends the payload of an event. Text that an attacker may have
+//! written goes through [`plain::neutral`] before it leaves.
+
+pub mod backoff;
+pub mod channels;
+pub mod error;
+pub mod message;
+pub mod plain;
+pub mod routing;
+mod tls;
+mod words;
+
+pub use backoff::backoff;
+pub use channels::{Channels, Settings};
+pub use error::{Receipt, Retry, SendError, SetupError};
+pub use message::{Kind, Message};
+pub use routing::{Routing, RoutingError};

@@ -1,0 +1,88 @@
+//! An alert on its way out.
+
+use model::{Alert, Timestamp};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What the message says about the alert. Later issues add to it (escalated, digest, resolved).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Kind {
+    /// It is new.
+    Opened,
+    /// It is none: somebody checks that the channel works.
+    Test,
+}
+
+impl Kind {
+    /// The word in the JSON body, the syslog message id and the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// What a channel is given to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The alert.
+    pub alert: Alert,
+    /// The delivery's id, the same at every attempt, so that a receiver can drop a repetition.
+    pub delivery_id: Uuid,
+    /// What the message says about the alert.
+    pub kind: Kind,
+    /// When this attempt is made.
+    pub sent_at: Timestamp,
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    use super::*;
+    use model::{
+        AlertId, AlertState, ControlId, Entity, EntityKind, EventId, Fingerprint, IncidentId, RuleId, Severity,
+    };
+
+    /// A critical alert with everything set.
+    pub(crate) fn message() -> Message {
+        Message {
+            alert: Alert {
+                alert_id: AlertId(Uuid::from_u128(0xa1)),
+                rule_id: RuleId::builtin("credential_stuffing"),
+                severity: Severity::Critical,
+                title: "Credential stuffing from 203.0.113.7".to_owned(),
+                description: "Failed logins on 12 different accounts within 10 minutes.".to_owned(),
+                entity: Entity { kind: EntityKind::Ip, value: "203.0.113.7".to_owned() },
+                source: "audit_db".to_owned(),
+                first_seen: Timestamp::from_secs(1_772_719_651),
+                last_seen: Timestamp::from_secs(1_772_719_951),
+                event_count: 12,
+                event_ids: vec![EventId(Uuid::from_u128(1)), EventId(Uuid::from_u128(2))],
+                nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
+                cui_involved: true,
+                incident_id: Some(IncidentId(Uuid::from_u128(0x1c))),
+                state: AlertState::Open,
+                fingerprint: Fingerprint(Uuid::from_u128(0xf)),
+                acknowledged_by: None,
+                acknowledged_at: None,
+                created_at: Timestamp::from_secs(1_772_719_952),
+            },
+            delivery_id: Uuid::from_u128(0xd1),
+            kind: Kind::Opened,
+            sent_at: Timestamp::from_secs(1_772_719_953),
+        }
+    }
+
+    /// The same with everything that an attacker can write set to `text`.
+    pub(crate) fn hostile(text: &str) -> Message {
+        let mut message = message();
+        message.alert.title = text.to_owned();
+        message.alert.description = text.to_owned();
+        message.alert.entity.value = text.to_owned();
+        message.alert.source = text.to_owned();
+        message.alert.rule_id = RuleId(text.to_owned().into());
+        message
+    }
+}

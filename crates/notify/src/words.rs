@@ -1,0 +1,72 @@
+//! What a person reads: the same words in mail, on the console and in the log.
+
+use model::{EntityKind, Severity, Timestamp};
+
+use crate::message::{Kind, Message};
+use crate::plain::{clip, neutral};
+
+/// The longest text of any one field, in bytes.
+const FIELD_MAX: usize = 1000;
+
+/// A field of the alert, safe to show and bounded.
+pub(crate) fn field(text: &str) -> String {
+    neutral(&clip(text, FIELD_MAX)).into_owned()
+}
+
+/// `2026-03-05 14:07:31 UTC`: whole seconds are enough for a person.
+pub(crate) fn time(at: Timestamp) -> String {
+    at.to_jiff().strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// What the entity is, for somebody who has never seen the program.
+pub(crate) const fn entity_word(kind: EntityKind) -> &'static str {
+    match kind {
+        EntityKind::Ip => "Network address",
+        EntityKind::User => "User",
+        EntityKind::Session => "Session",
+        EntityKind::Source => "Source of events",
+    }
+}
+
+/// The sentences that come first: how bad, what, and by when somebody should look (design 3.2.3).
+pub(crate) fn summary(message: &Message) -> String {
+    let alert = &message.alert;
+    if message.kind == Kind::Test {
+        return "This is a test of the alert channel. Nothing has happened and nothing needs to be done.".to_owned();
+    }
+    let (weight, urgency) = match alert.severity {
+        Severity::Critical => ("A critical security alert", "Somebody should look into it now."),
+        Severity::High => ("A serious security alert", "Somebody should look into it within 15 minutes."),
+        Severity::Medium => ("A security alert of medium weight", "Somebody should look into it within an hour."),
+        Severity::Low => ("A minor security alert", "Somebody should look into it within 24 hours."),
+        Severity::Info => ("A note", "Nothing needs to be done."),
+    };
+    let cui = if alert.cui_involved {
+        " Controlled unclassified information (CUI) was touched: if this proves to be a cyber incident, it must be reported \
+         to the DoD within 72 hours of its discovery (DFARS 252.204-7012)."
+    } else {
+        ""
+    };
+    format!("{weight}: {}. {urgency}{cui}", field(&alert.title).trim_end_matches('.'))
+}
+
+/// The facts, as label and value, in reading order.
+pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
+    let alert = &message.alert;
+    let controls: Vec<_> = alert.nist_controls.iter().map(|c| field(&c.0)).collect();
+    let mut facts = vec![
+        ("Severity", alert.severity.to_string()),
+        (entity_word(alert.entity.kind), field(&alert.entity.value)),
+        ("First seen", time(alert.first_seen)),
+        ("Last seen", time(alert.last_seen)),
+        ("Events", alert.event_count.to_string()),
+        ("Seen in", field(&alert.source)),
+        ("Rule", field(alert.rule_id.as_str())),
+        ("NIST 800-171 controls", clip(&controls.join(", "), FIELD_MAX).into_owned()),
+        ("CUI touched", if alert.cui_involved { "yes" } else { "no" }.to_owned()),
+        ("Alert", alert.alert_id.to_string()),
+    ];
+    facts.extend(alert.incident_id.map(|id| ("Incident", id.to_string())));
+    facts.retain(|(_, value)| !value.is_empty());
+    facts
+}

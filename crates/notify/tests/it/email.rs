@@ -1,0 +1,125 @@
+use model::Channel;
+use notify::channels::email::{Security, Settings as Mail};
+use notify::{Channels, Receipt, SendError, Settings};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+
+use super::smtp_server::{Conversation, Manners, Server, start};
+use super::{IMPATIENCE, PATIENCE, send};
+
+/// `\0soc\0s3cret` in base64.
+const LOGIN: &str = "AHNvYwBzM2NyZXQ=";
+
+fn mail(port: u16, security: Security) -> Mail {
+    Mail {
+        host: "localhost".to_owned(),
+        port,
+        security,
+        login: None,
+        from: "Blue Team <soc@example.com>".to_owned(),
+        to: vec!["Ann <ann@example.com>".to_owned(), "bob@example.com".to_owned()],
+        ca_pem: None,
+        timeout: PATIENCE,
+    }
+}
+
+fn with(mail: Mail) -> Settings {
+    Settings { email: Some(mail), ..Settings::default() }
+}
+
+async fn sent(manners: Manners, security: Security, password: &str) -> (Result<Receipt, SendError>, Conversation) {
+    let Server { port, ca_pem, conversation } = start(manners).await;
+    let login = (!manners.login.is_empty()).then(|| ("soc".to_owned(), SecretString::from(password)));
+    let result = send(Channel::Email, with(Mail { ca_pem: Some(ca_pem), login, ..mail(port, security) })).await;
+    (result, conversation.await.unwrap())
+}
+
+#[tokio::test]
+async fn starttls_and_login_come_before_the_mail() {
+    let manners = Manners { starttls: true, login: LOGIN, ..Manners::default() };
+    let (result, said) = sent(manners, Security::StartTls, "s3cret").await;
+    assert!(result.unwrap().detail.contains("queued as 42"));
+    assert!(said.encrypted);
+    let words: Vec<_> = said.commands.iter().map(|command| command.split([' ', ':']).next().unwrap()).collect();
+    assert_eq!(words, ["EHLO", "STARTTLS", "EHLO", "AUTH", "MAIL", "RCPT", "RCPT", "DATA", "QUIT"]);
+    assert!(said.mail.contains("Message-ID: <00000000-0000-0000-0000-0000000000d1@example.com>\r\n"), "{}", said.mail);
+    assert!(said.mail.contains("Auto-Submitted: auto-generated\r\n"));
+    assert!(said.mail.contains("multipart/alternative") && said.mail.contains("text/html"));
+}
+
+#[tokio::test]
+async fn tls_from_the_start_and_plain_on_this_machine() {
+    let (result, said) = sent(Manners { implicit_tls: true, ..Manners::default() }, Security::Tls, "").await;
+    assert!(result.is_ok() && said.encrypted);
+    let (result, said) = sent(Manners::default(), Security::Plain, "").await;
+    assert!(result.is_ok() && !said.encrypted);
+}
+
+#[tokio::test]
+async fn nothing_is_said_in_plain_text_when_starttls_is_missing() {
+    let (result, said) = sent(Manners { login: LOGIN, ..Manners::default() }, Security::StartTls, "s3cret").await;
+    assert!(result.unwrap_err().what.contains("STARTTLS"));
+    assert!(
+        said.commands.iter().all(|command| command.starts_with("EHLO") || command == "QUIT"),
+        "{:?}",
+        said.commands
+    );
+}
+
+#[tokio::test]
+async fn a_strange_certificate_is_refused() {
+    let server = start(Manners { starttls: true, ..Manners::default() }).await;
+    let error = send(Channel::Email, with(mail(server.port, Security::StartTls))).await.unwrap_err();
+    assert!(error.is_temporary() && error.advice.contains("certificate"), "{error}");
+    assert!(!server.conversation.await.unwrap().commands.iter().any(|command| command.starts_with("MAIL")));
+}
+
+#[tokio::test]
+async fn a_wrong_password_keeps_the_alert_waiting_and_is_not_shown() {
+    let manners = Manners { starttls: true, login: LOGIN, ..Manners::default() };
+    let (result, _) = sent(manners, Security::StartTls, "wr0ng").await;
+    let error = result.unwrap_err();
+    assert!(error.is_temporary() && error.advice.contains("password"), "{error}");
+    assert!(!format!("{error:?}").contains("wr0ng"));
+}
+
+#[tokio::test]
+async fn one_bad_address_does_not_silence_the_rest() {
+    let manners = Manners { refuse: &[("ann", "550 no Ann here")], ..Manners::default() };
+    let (result, said) = sent(manners, Security::Plain, "").await;
+    let detail = result.unwrap().detail;
+    assert!(detail.contains("NOT to ann@example.com") && detail.contains("no Ann here"), "{detail}");
+    assert!(!said.mail.is_empty());
+
+    let manners = Manners { refuse: &[("", "550 nobody here")], ..Manners::default() };
+    assert!(!sent(manners, Security::Plain, "").await.0.unwrap_err().is_temporary());
+    let manners = Manners { refuse: &[("ann", "550 gone"), ("bob", "451 grey")], ..Manners::default() };
+    assert!(sent(manners, Security::Plain, "").await.0.unwrap_err().is_temporary());
+}
+
+#[tokio::test]
+async fn the_verdict_on_the_message_decides() {
+    let verdict = |verdict| Manners { verdict, ..Manners::default() };
+    assert!(sent(verdict("451 later"), Security::Plain, "").await.0.unwrap_err().is_temporary());
+    assert!(!sent(verdict("554 spam"), Security::Plain, "").await.0.unwrap_err().is_temporary());
+}
+
+#[tokio::test]
+async fn refused_and_hanging_servers_are_tried_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let hanging = Mail { timeout: IMPATIENCE, host: "127.0.0.1".to_owned(), ..mail(port, Security::Plain) };
+    assert!(send(Channel::Email, with(hanging)).await.unwrap_err().is_temporary());
+    drop(listener);
+    assert!(send(Channel::Email, with(mail(port, Security::Plain))).await.unwrap_err().is_temporary());
+}
+
+#[test]
+fn settings_that_cannot_work_are_refused() {
+    let key = |mail: Mail| Channels::open(with(mail)).unwrap_err().key;
+    assert_eq!(key(Mail { host: "mail.example.com".to_owned(), ..mail(25, Security::Plain) }), "security");
+    assert_eq!(key(Mail { to: Vec::new(), ..mail(25, Security::Tls) }), "to");
+    assert_eq!(key(Mail { to: vec!["a@b\r\nBcc: c@d".to_owned()], ..mail(25, Security::Tls) }), "to");
+    assert_eq!(key(Mail { from: "nobody".to_owned(), ..mail(25, Security::Tls) }), "from");
+    assert_eq!(key(Mail { ca_pem: Some("nothing".to_owned()), ..mail(25, Security::Tls) }), "ca_file");
+}
