@@ -123,7 +123,15 @@ impl Sigma {
         Ok(())
     }
 
-    fn add(&mut self, id: String, title: &str, description: Option<&str>, level: Option<Level>, tags: &[String], cooldown: Span) {
+    fn add(
+        &mut self,
+        id: String,
+        title: &str,
+        description: Option<&str>,
+        level: Option<Level>,
+        tags: &[String],
+        cooldown: Span,
+    ) {
         let leak = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
         let attack: Vec<&'static str> =
             tags.iter().filter_map(|t| t.strip_prefix("attack.t")).map(|t| leak(&format!("T{t}"))).collect();
@@ -197,7 +205,9 @@ impl Sigma {
 /// Takes out correlations that refer to rules nobody has, and says so.
 fn unresolved(all: &mut SigmaCollection) -> Option<Vec<String>> {
     let mut known: BTreeSet<String> = BTreeSet::new();
-    for (id, name) in all.rules.iter().map(|r| (&r.id, &r.name)).chain(all.correlations.iter().map(|r| (&r.id, &r.name))) {
+    for (id, name) in
+        all.rules.iter().map(|r| (&r.id, &r.name)).chain(all.correlations.iter().map(|r| (&r.id, &r.name)))
+    {
         known.extend(id.iter().chain(name.iter()).cloned());
     }
     let (good, bad): (Vec<_>, Vec<_>) =

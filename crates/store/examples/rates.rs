@@ -19,7 +19,15 @@ fn json(n: usize) -> String {
     let cat = ["auth", "access", "access", "access", "data", "admin", "ai", "system"][n % 8];
     format!(
         r#"{{"timestamp":"2026-11-{:02}T{:02}:{:02}:{:02}Z","category":"{cat}","action":"page_view","result":"success","user_id":"019a0000-0000-7000-8000-{user:012x}","session_id":"sess-{user:08x}-{:08x}","ip_address":"10.{}.{}.7","user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36","resource_type":"page","resource_id":"/api/projects/{}/items","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":{},"metadata":{{"username":"user{user}","role":"user","bytes":{n}}}}}"#,
-        1 + n * 20 / ROWS, n * 480 / ROWS % 24, n / 60 % 60, n % 60, n / 100, user / 256, user % 256, n % 1000, n % 50 == 0
+        1 + n * 20 / ROWS,
+        n * 480 / ROWS % 24,
+        n / 60 % 60,
+        n % 60,
+        n / 100,
+        user / 256,
+        user % 256,
+        n % 1000,
+        n % 50 == 0
     )
 }
 
@@ -27,11 +35,27 @@ fn text(rows: &[AuditRow<'_>], ids: bool) -> Vec<u8> {
     let mut out = String::new();
     for row in rows {
         let r = row.record();
-        if ids { write!(out, "{}\t", row.event_id()).unwrap(); }
-        writeln!(out, "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}", row.timestamp(), r.category, r.action, r.result,
-            r.user_id.unwrap(), r.session_id.as_ref().unwrap(), r.ip_address.unwrap(), r.user_agent.as_ref().unwrap(),
-            r.resource_type.as_ref().unwrap(), r.resource_id.as_ref().unwrap(), r.instance_id.unwrap(), r.cui_accessed,
-            r.metadata.as_json()).unwrap();
+        if ids {
+            write!(out, "{}\t", row.event_id()).unwrap();
+        }
+        writeln!(
+            out,
+            "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
+            row.timestamp(),
+            r.category,
+            r.action,
+            r.result,
+            r.user_id.unwrap(),
+            r.session_id.as_ref().unwrap(),
+            r.ip_address.unwrap(),
+            r.user_agent.as_ref().unwrap(),
+            r.resource_type.as_ref().unwrap(),
+            r.resource_id.as_ref().unwrap(),
+            r.instance_id.unwrap(),
+            r.cui_accessed,
+            r.metadata.as_json()
+        )
+        .unwrap();
     }
     out.into_bytes()
 }
@@ -50,10 +74,13 @@ async fn raw(conn: &mut PgConnection, table: &str, ids: bool, batches: &[Vec<u8>
 }
 
 fn rows(texts: &[String]) -> Vec<AuditRow<'_>> {
-    texts.iter().map(|t| {
-        let record = AuditRecord::from_json(t.as_bytes(), Strangers::Refuse).unwrap();
-        AuditRow::new(record, || EventId(Uuid::now_v7()), Timestamp::from_secs(0))
-    }).collect()
+    texts
+        .iter()
+        .map(|t| {
+            let record = AuditRecord::from_json(t.as_bytes(), Strangers::Refuse).unwrap();
+            AuditRow::new(record, || EventId(Uuid::now_v7()), Timestamp::from_secs(0))
+        })
+        .collect()
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -73,18 +100,29 @@ async fn main() {
         conn.execute("TRUNCATE docs.audit_events").await.unwrap();
         let docs = raw(&mut conn, "docs.audit_events", false, &bare).await;
         let defaults = raw(&mut conn, "audit_events", false, &bare).await;
-        println!("insert_audit {ours:.0}, copy {copy:.0} (ratio {:.2}); documents {docs:.0}, ours with server ids {defaults:.0} (ratio {:.2}), with ids {:.2}",
-            ours / copy, defaults / docs, ours / docs);
+        println!(
+            "insert_audit {ours:.0}, copy {copy:.0} (ratio {:.2}); documents {docs:.0}, ours with server ids {defaults:.0} (ratio {:.2}), with ids {:.2}",
+            ours / copy,
+            defaults / docs,
+            ours / docs
+        );
     }
     for _ in 0..3 {
         let begin = Instant::now();
-        let n = store::history::stream(&mut conn, Timestamp::parse("2026-01-01T00:00:00Z").unwrap(), Timestamp::MAX, |e| { std::hint::black_box(e); }).await.unwrap();
+        let n =
+            store::history::stream(&mut conn, Timestamp::parse("2026-01-01T00:00:00Z").unwrap(), Timestamp::MAX, |e| {
+                std::hint::black_box(e);
+            })
+            .await
+            .unwrap();
         let ours = n as f64 / begin.elapsed().as_secs_f64();
         let begin = Instant::now();
         let mut m = 0;
         let sql = "COPY (SELECT seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address, user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata FROM audit_events) TO STDOUT (FORMAT binary)";
         let mut s = conn.copy_out_raw(sql).await.unwrap();
-        while let Some(b) = s.next().await { m += b.unwrap().len(); }
+        while let Some(b) = s.next().await {
+            m += b.unwrap().len();
+        }
         drop(s);
         let raw = n as f64 / begin.elapsed().as_secs_f64();
         println!("history {ours:.0}, raw {raw:.0} ({m} bytes), ratio {:.2}", ours / raw);
