@@ -324,6 +324,8 @@ impl Ingest {
         while tasks.writers.join_next().await.is_some() {}
         // What it was writing stays in the spool; the table's key makes writing it again a no-op.
         tasks.drain.shutdown().await;
+        // Handles live on elsewhere; the next run must not wait for them.
+        locked(&self.0.spool).release();
     }
 }
 

@@ -154,7 +154,8 @@ mod tests {
             let body = format!("[{}]", values.join(","));
             prop_assert_eq!(split(body.as_bytes(), 100), Ok(expected.clone()));
             if !values.is_empty() {
-                prop_assert_eq!(split(values.join("\n").as_bytes(), 100), Ok(expected));
+                let lines = values.join("\n");
+                prop_assert_eq!(split(lines.as_bytes(), 100), Ok(expected));
             }
         }
     }

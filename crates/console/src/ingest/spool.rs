@@ -108,7 +108,7 @@ pub(crate) struct Spool {
     read_records: u64,
     next: u64,
     /// Held while we live: two processes in one spool would write over each other.
-    _lock: File,
+    lock: Option<File>,
 }
 
 impl Spool {
@@ -134,7 +134,7 @@ impl Spool {
             read_at: HEADER,
             read_records: 0,
             next: ids.last().map_or(1, |last| last + 1),
-            _lock: file,
+            lock: Some(file),
         };
         let mut cuts = Vec::new();
         for id in ids {
@@ -150,6 +150,11 @@ impl Spool {
 
     fn path(&self, id: u64) -> PathBuf {
         self.dir.join(format!("{id:020}.seg"))
+    }
+
+    /// Lets another take over; nothing is to be asked of this one any more.
+    pub(crate) fn release(&mut self) {
+        self.lock = None;
     }
 
     /// Whether nothing waits.
