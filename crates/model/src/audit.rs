@@ -222,6 +222,27 @@ impl<'a> AuditRecord<'a> {
         })
     }
 
+    /// The same record, owning its bytes.
+    pub fn into_owned(self) -> AuditRecord<'static> {
+        let own = |text: Option<Text<'a>>| text.map(Text::into_owned);
+        AuditRecord {
+            action: self.action.into_owned(),
+            session_id: own(self.session_id),
+            user_agent: own(self.user_agent),
+            resource_type: own(self.resource_type),
+            resource_id: own(self.resource_id),
+            metadata: Details::from_json(self.metadata.as_json().to_owned()),
+            event_id: self.event_id,
+            timestamp: self.timestamp,
+            category: self.category,
+            result: self.result,
+            user_id: self.user_id,
+            ip_address: self.ip_address,
+            instance_id: self.instance_id,
+            cui_accessed: self.cui_accessed,
+        }
+    }
+
     /// The event that the engine sees. `event_id` and `timestamp` are for records that carry none.
     pub fn into_event(
         self,

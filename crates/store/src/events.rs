@@ -95,6 +95,70 @@ pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
     }
 }
 
+/// Writes the batches of several requests as one, and says what became of each: `ends` holds the end of each batch in `rows`,
+/// ascending, the last being `rows.len()`. Places of refused rows count from the start of their batch. Atomic, like
+/// [`insert_audit`].
+pub async fn insert_audit_parts(
+    conn: &mut PgConnection,
+    rows: &[AuditRow<'_>],
+    ends: &[usize],
+) -> Result<Vec<Inserted>, StoreError> {
+    let ranges: Vec<_> = ends.iter().scan(0, |start, &end| Some(std::mem::replace(start, end)..end)).collect();
+    let whole = |range: &std::ops::Range<usize>| Inserted { accepted: range.len() as u64, ..Inserted::default() };
+    if rows.is_empty() {
+        return Ok(ranges.iter().map(whole).collect());
+    }
+    let mut tx = conn.begin().await?;
+    match copy(&mut tx, COPY, encode(rows)).await {
+        Ok(_) => {
+            tx.commit().await?;
+            Ok(ranges.iter().map(whole).collect())
+        }
+        Err(error) if is_about_data(&error) => {
+            tx.rollback().await?;
+            let mut tx = conn.begin().await?;
+            let inserted = insert_parts_carefully(&mut tx, rows, &ranges).await?;
+            tx.commit().await?;
+            Ok(inserted)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Halves the list of batches until each half is wholly new or a single batch, whose rows are then looked at one by one.
+async fn insert_parts_carefully(
+    conn: &mut PgConnection,
+    rows: &[AuditRow<'_>],
+    ranges: &[std::ops::Range<usize>],
+) -> Result<Vec<Inserted>, StoreError> {
+    let mut done = vec![Inserted::default(); ranges.len()];
+    let mut todo = VecDeque::from([(0, ranges.len())]);
+    while let Some((first, end)) = todo.pop_front() {
+        if end - first == 1 {
+            done[first] = insert_carefully(conn, &rows[ranges[first].clone()]).await?;
+            continue;
+        }
+        let part = &rows[ranges[first].start..ranges[end - 1].end];
+        let mut savepoint = conn.begin().await?;
+        match insert_ignoring_known(&mut savepoint, part).await {
+            Ok(accepted) if accepted == part.len() as u64 => {
+                savepoint.commit().await?;
+                for at in first..end {
+                    done[at].accepted = ranges[at].len() as u64;
+                }
+            }
+            Err(error) if !is_about_data(&error) => return Err(error.into()),
+            _ => {
+                savepoint.rollback().await?;
+                let middle = first.midpoint(end);
+                todo.push_front((middle, end));
+                todo.push_front((first, middle));
+            }
+        }
+    }
+    Ok(done)
+}
+
 /// Sends a COPY stream; returns how many rows it wrote.
 pub(crate) async fn copy(conn: &mut PgConnection, statement: &str, stream: Vec<u8>) -> Result<u64, sqlx::Error> {
     let mut copy = conn.copy_in_raw(statement).await?;

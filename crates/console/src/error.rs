@@ -1,0 +1,58 @@
+//! Errors as RFC 9457 problem documents.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+/// A refusal, as the client sees it. Never holds anything of the server's inside.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    detail: Cow<'static, str>,
+    /// Seconds after which a retry makes sense.
+    retry_after: Option<u32>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, detail: detail.into(), retry_after: None }
+    }
+
+    /// 401: who are you?
+    pub(crate) fn unauthorized() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "a valid API key is needed: Authorization: Bearer bt_…")
+    }
+
+    /// 429: too much waits already.
+    pub(crate) fn busy() -> Self {
+        let busy = Self::new(StatusCode::TOO_MANY_REQUESTS, "too many events wait for their commit; nothing was taken");
+        Self { retry_after: Some(1), ..busy }
+    }
+
+    /// 503: it cannot be kept now.
+    pub(crate) fn unavailable(detail: &'static str) -> Self {
+        Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = serde_json::json!({
+            "type": "about:blank",
+            "title": self.status.canonical_reason().unwrap_or("error"),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let mut response = (self.status, kind, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"blueteam\""));
+        }
+        response
+    }
+}

@@ -1,0 +1,340 @@
+//! Events on their way into the table: prepared, queued, written in groups, spooled while the database is away.
+
+mod body;
+mod dead;
+mod drain;
+mod prepare;
+mod record;
+mod split;
+mod spool;
+mod writer;
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use model::{AuditRecord, Clock, Timestamp};
+use sqlx::PgPool;
+use store::events::{AuditRow, Inserted};
+use tokio::sync::{Notify, OwnedSemaphorePermit, RwLock, Semaphore, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+pub(crate) use body::{BodyError, Charge, Encoding};
+pub(crate) use prepare::Prepared;
+use spool::{Spool, SpoolError};
+
+use crate::Settings;
+
+/// Why events were not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IngestError {
+    /// Too many wait already; nothing was taken.
+    #[error("too many events wait for their commit")]
+    QueueFull,
+    /// The database is away and the spool could not take them; nothing was taken.
+    #[error("the database is away and the spool cannot take the events")]
+    NotKept,
+    /// The program is ending; nothing was taken.
+    #[error("the ingest is closed")]
+    Closed,
+    /// No answer in time: they may yet be written, or not.
+    #[error("the commit takes too long")]
+    Open,
+}
+
+/// Where an event of our own went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// Into the table.
+    Written,
+    /// Into the spool.
+    Spooled,
+    /// Nowhere: the database refuses it for good.
+    Rejected,
+}
+
+/// What became of a request's rows.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Written(Inserted),
+    Spooled(u64),
+}
+
+/// Counts since the start, and the present state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Stats {
+    /// Events that became rows, those out of the spool too.
+    pub accepted: u64,
+    /// Events that were rows already.
+    pub duplicates: u64,
+    /// Events that were no good.
+    pub rejected: u64,
+    /// Events that went to the spool.
+    pub spooled: u64,
+    /// Events that neither the database nor the spool could take; their senders were told.
+    pub refused: u64,
+    /// Events out of the spool that the database refused for good; they stand in `dead-letter.ndjson`.
+    pub dead_letters: u64,
+    /// Events that wait for their commit.
+    pub waiting: u64,
+    /// Events in the spool.
+    pub spool_events: u64,
+    /// Bytes of the spool on disk.
+    pub spool_bytes: u64,
+    /// When rows were last committed.
+    pub last_commit: Option<Timestamp>,
+    /// Since when events go to the spool.
+    pub outage_since: Option<Timestamp>,
+}
+
+/// The events of one request, waiting.
+struct Job {
+    rows: Vec<AuditRow<'static>>,
+    bytes: usize,
+    reply: oneshot::Sender<Result<Answer, IngestError>>,
+    _space: OwnedSemaphorePermit,
+    _charge: Option<Charge>,
+}
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+/// A time during which the database took nothing.
+#[derive(Clone, Copy, Debug)]
+struct Outage {
+    since: Timestamp,
+    spooled: u64,
+    refused: u64,
+}
+
+#[derive(Default)]
+struct Counters {
+    accepted: AtomicU64,
+    duplicates: AtomicU64,
+    rejected: AtomicU64,
+    spooled: AtomicU64,
+    refused: AtomicU64,
+    dead_letters: AtomicU64,
+    /// Microseconds; 0 for never.
+    last_commit: AtomicI64,
+}
+
+fn add(counter: &AtomicU64, n: u64) {
+    counter.fetch_add(n, Ordering::Relaxed);
+}
+
+struct Inner {
+    settings: Settings,
+    pool: PgPool,
+    clock: Arc<dyn Clock>,
+    queue: Mutex<Queue>,
+    wake: Notify,
+    space: Arc<Semaphore>,
+    budget: Arc<Semaphore>,
+    /// Held shared while a group is written. The drain takes it alone for its last step, so that nothing overtakes the spool.
+    gate: RwLock<()>,
+    spooling: AtomicBool,
+    refusing: AtomicBool,
+    drain: Notify,
+    spool: Mutex<Spool>,
+    outage: Mutex<Option<Outage>>,
+    counters: Counters,
+    committed: watch::Sender<u64>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic elsewhere leaves these counters and queues usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes events in. Clones are the same ingest.
+#[derive(Clone)]
+pub struct Ingest(Arc<Inner>);
+
+/// The tasks behind an [`Ingest`].
+pub(crate) struct Tasks {
+    writers: JoinSet<()>,
+    drain: JoinSet<()>,
+}
+
+impl Ingest {
+    /// Opens the spool and starts the writers. Events that a former run left in the spool are written first.
+    pub(crate) fn start(settings: Settings, pool: PgPool, clock: Arc<dyn Clock>) -> Result<(Self, Tasks), SpoolError> {
+        let (spool, cuts) = Spool::open(&settings.spool_dir, settings.spool_max_bytes)?;
+        for cut in cuts {
+            let (file, bytes) = (cut.path.display(), cut.bytes);
+            match cut.kept {
+                None => tracing::warn!(%file, bytes, "cut the end of a spool file that a crash left half written"),
+                Some(kept) => {
+                    let kept = kept.display();
+                    tracing::error!(%file, bytes, %kept, "a spool file is damaged; what follows the damage was kept apart");
+                }
+            }
+        }
+        let outage = (!spool.is_empty()).then(|| Outage {
+            since: spool.since().unwrap_or_else(|| clock.now()),
+            spooled: spool.records(),
+            refused: 0,
+        });
+        if let Some(outage) = outage {
+            tracing::info!(events = outage.spooled, "events of a former run wait in the spool; they are written first");
+        }
+        let budget = settings.queue_max_bytes.max(2 * settings.max_body_bytes).min(Semaphore::MAX_PERMITS);
+        let writers = settings.writers.max(1);
+        let inner = Arc::new(Inner {
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            space: Arc::new(Semaphore::new(settings.queue_max_events.clamp(1, Semaphore::MAX_PERMITS))),
+            budget: Arc::new(Semaphore::new(budget)),
+            gate: RwLock::new(()),
+            spooling: AtomicBool::new(outage.is_some()),
+            refusing: AtomicBool::new(false),
+            drain: Notify::new(),
+            spool: Mutex::new(spool),
+            outage: Mutex::new(outage),
+            counters: Counters::default(),
+            committed: watch::Sender::new(0),
+            settings,
+            pool,
+            clock,
+        });
+        let mut tasks = Tasks { writers: JoinSet::new(), drain: JoinSet::new() };
+        for _ in 0..writers {
+            tasks.writers.spawn(writer::run(Arc::clone(&inner)));
+        }
+        tasks.drain.spawn(drain::run(Arc::clone(&inner)));
+        Ok((Self(inner), tasks))
+    }
+
+    /// Counts and state.
+    pub fn stats(&self) -> Stats {
+        let inner = &*self.0;
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let c = &inner.counters;
+        let (spool_events, spool_bytes) = {
+            let spool = locked(&inner.spool);
+            (spool.records(), spool.bytes())
+        };
+        let last = c.last_commit.load(Ordering::Relaxed);
+        let space = inner.settings.queue_max_events.max(1);
+        Stats {
+            accepted: read(&c.accepted),
+            duplicates: read(&c.duplicates),
+            rejected: read(&c.rejected),
+            spooled: read(&c.spooled),
+            refused: read(&c.refused),
+            dead_letters: read(&c.dead_letters),
+            waiting: space.saturating_sub(inner.space.available_permits()) as u64,
+            spool_events,
+            spool_bytes,
+            last_commit: (last != 0).then(|| Timestamp::from_micros(last)),
+            outage_since: locked(&inner.outage).map(|o| o.since),
+        }
+    }
+
+    /// Changes whenever rows were committed; its value is how many since the start.
+    pub fn committed(&self) -> watch::Receiver<u64> {
+        self.0.committed.subscribe()
+    }
+
+    /// Whether every acknowledged event is in the table.
+    pub fn spool_is_empty(&self) -> bool {
+        !self.is_spooling()
+    }
+
+    /// Whether events go to the spool now.
+    pub(crate) fn is_spooling(&self) -> bool {
+        self.0.spooling.load(Ordering::SeqCst)
+    }
+
+    /// Whether the spool could not take the last ones.
+    pub(crate) fn is_refusing(&self) -> bool {
+        self.0.refusing.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(crate) fn charge(&self) -> Charge {
+        Charge::new(Arc::clone(&self.0.budget))
+    }
+
+    /// Reads and checks the events of a body.
+    pub(crate) fn prepare(&self, body: &[u8]) -> Result<Prepared, BodyError> {
+        let now = self.0.clock.now();
+        let prepared = prepare::prepare(body, &self.0.settings, now, random)?;
+        add(&self.0.counters.rejected, prepared.rejected.len() as u64);
+        Ok(prepared)
+    }
+
+    /// Queues the rows of a request and waits for what becomes of them. Refuses at once when too many wait.
+    pub(crate) async fn submit(&self, rows: Vec<AuditRow<'static>>, charge: Charge) -> Result<Answer, IngestError> {
+        let space = Arc::clone(&self.0.space).try_acquire_many_owned(self.size(rows.len()));
+        let space = space.map_err(|_| IngestError::QueueFull)?;
+        self.enqueue(rows, space, Some(charge)).await
+    }
+
+    /// Writes an event of the program's own, by the same road. Waits for room rather than being refused.
+    pub async fn record(&self, record: AuditRecord<'static>) -> Result<Recorded, IngestError> {
+        let Ok(row) = prepare::complete(record, self.0.clock.now(), random) else { return Ok(Recorded::Rejected) };
+        let space = Arc::clone(&self.0.space).acquire_many_owned(1).await.map_err(|_| IngestError::Closed)?;
+        Ok(match self.enqueue(vec![row], space, None).await? {
+            Answer::Written(done) if done.rejected.is_empty() => Recorded::Written,
+            Answer::Written(_) => Recorded::Rejected,
+            Answer::Spooled(_) => Recorded::Spooled,
+        })
+    }
+
+    /// A request larger than the whole queue may pass when the queue is empty.
+    fn size(&self, rows: usize) -> u32 {
+        u32::try_from(rows.min(self.0.settings.queue_max_events.max(1))).unwrap_or(u32::MAX)
+    }
+
+    async fn enqueue(
+        &self,
+        rows: Vec<AuditRow<'static>>,
+        space: OwnedSemaphorePermit,
+        charge: Option<Charge>,
+    ) -> Result<Answer, IngestError> {
+        let (reply, answer) = oneshot::channel();
+        let bytes = charge.as_ref().map_or(0, Charge::bytes);
+        {
+            let mut queue = locked(&self.0.queue);
+            if queue.closed {
+                return Err(IngestError::Closed);
+            }
+            queue.jobs.push_back(Job { rows, bytes, reply, _space: space, _charge: charge });
+        }
+        self.0.wake.notify_one();
+        match timeout(self.0.settings.timeouts.answer, answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) | Err(_) => Err(IngestError::Open),
+        }
+    }
+
+    /// Takes nothing more, and returns when what waited is written or spooled.
+    pub(crate) async fn close(&self, mut tasks: Tasks) {
+        locked(&self.0.queue).closed = true;
+        self.0.wake.notify_one();
+        while tasks.writers.join_next().await.is_some() {}
+        // What it was writing stays in the spool; the table's key makes writing it again a no-op.
+        tasks.drain.shutdown().await;
+        // Handles live on elsewhere; the next run must not wait for them.
+        locked(&self.0.spool).release();
+    }
+}
+
+impl std::fmt::Debug for Ingest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ingest").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+fn random(bytes: &mut [u8]) -> bool {
+    getrandom::fill(bytes).is_ok()
+}

@@ -1,0 +1,193 @@
+//! The way back: when the database is there again, the spool goes into the table, in order, before anything new does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use model::event::Details;
+use model::{AuditRecord, Category, FieldError, Outcome, Text};
+use store::events::AuditRow;
+use tokio::time::{Instant, sleep};
+
+use super::spool::{Batch, Spool, SpoolError};
+use super::writer::Conn;
+use super::{Inner, Outage, add, dead, locked, prepare, random, record};
+
+/// Bytes of the spool written at once.
+const BATCH: usize = 4 * 1024 * 1024;
+/// So few left that new requests can be made to wait for them.
+const NEAR: u64 = 10_000;
+/// After so long they are made to wait anyway: as much comes in as goes out.
+const LONG: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Why the drain did not get on.
+#[derive(Debug, thiserror::Error)]
+enum DrainError {
+    #[error("{0}")]
+    Write(#[from] super::writer::WriteError),
+    #[error("{0}")]
+    Spool(#[from] SpoolError),
+    #[error("{0}")]
+    DeadLetter(std::io::Error),
+    #[error("its work was broken off")]
+    Task,
+}
+
+/// Drains whenever there is something, for ever.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let mut conn = Conn::new(&inner);
+    let mut pause = FIRST_PAUSE;
+    let mut since: Option<Instant> = None;
+    let mut said = String::new();
+    loop {
+        if !inner.spooling.load(Ordering::SeqCst) {
+            (since, pause) = (None, FIRST_PAUSE);
+            said.clear();
+            inner.drain.notified().await;
+            continue;
+        }
+        let long = since.is_some_and(|since| since.elapsed() > LONG);
+        match step(&inner, &mut conn, long).await {
+            Ok(()) => {
+                since.get_or_insert_with(Instant::now);
+                pause = FIRST_PAUSE;
+            }
+            Err(error) => {
+                since = None;
+                let error = error.to_string();
+                // Once, not every few seconds for hours.
+                if error != said {
+                    tracing::warn!(%error, "the spool cannot be written to the database yet");
+                    said = error;
+                }
+                sleep(pause).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+}
+
+/// Writes a batch; or, near the end, all that is left, while new requests wait.
+async fn step(inner: &Arc<Inner>, conn: &mut Conn, long: bool) -> Result<(), DrainError> {
+    // Before the gate is shut: nobody is made to wait for a database that is away.
+    conn.ready().await?;
+    let last = long || locked(&inner.spool).records() <= NEAR;
+    if !last {
+        return batch(inner, conn).await.map(|_| ());
+    }
+    let _alone = inner.gate.write().await;
+    while batch(inner, conn).await? {}
+    end_outage(inner, conn).await
+}
+
+/// Writes the next records. False when there are none.
+async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> {
+    let peeked = with_spool(inner, |spool| spool.peek(BATCH)).await;
+    let batch = match peeked {
+        Ok(None) => return Ok(false),
+        Ok(Some(batch)) => batch,
+        Err(DrainError::Spool(error @ SpoolError::Damaged { .. })) => {
+            tracing::error!(%error, "the spool is damaged");
+            return Ok(true);
+        }
+        Err(error) => return Err(error),
+    };
+    let (mut rows, mut letters) = (Vec::new(), Vec::new());
+    for payload in batch.payloads() {
+        match record::decode(payload) {
+            Ok(row) => rows.push(row),
+            Err(error) => letters.push((payload.to_vec(), error)),
+        }
+    }
+    let ends = if rows.is_empty() { vec![] } else { vec![rows.len()] };
+    let done = conn.write(&rows, &ends).await?;
+    for (at, error) in done.iter().flat_map(|done| &done.rejected) {
+        let Some(row) = rows.get(*at) else { continue };
+        let mut json = Vec::new();
+        if record::encode(row, &mut json).is_ok() {
+            letters.push((json, error.clone()));
+        }
+    }
+    bury(inner, letters).await?;
+    inner.note_committed(&done);
+    forget(inner, batch).await?;
+    Ok(true)
+}
+
+async fn forget(inner: &Arc<Inner>, batch: Batch) -> Result<(), DrainError> {
+    with_spool(inner, move |spool| spool.advance(&batch)).await
+}
+
+async fn with_spool<T: Send + 'static>(
+    inner: &Arc<Inner>,
+    work: impl FnOnce(&mut Spool) -> Result<T, SpoolError> + Send + 'static,
+) -> Result<T, DrainError> {
+    let task = Arc::clone(inner);
+    let done = tokio::task::spawn_blocking(move || work(&mut locked(&task.spool))).await;
+    Ok(done.map_err(|_| DrainError::Task)??)
+}
+
+async fn bury(inner: &Arc<Inner>, letters: Vec<(Vec<u8>, FieldError)>) -> Result<(), DrainError> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let count = letters.len() as u64;
+    let task = Arc::clone(inner);
+    let done = tokio::task::spawn_blocking(move || {
+        dead::append(&task.settings.spool_dir, &letters, task.clock.now()).map_err(DrainError::DeadLetter)
+    });
+    done.await.map_err(|_| DrainError::Task)??;
+    add(&inner.counters.dead_letters, count);
+    tracing::error!(events = count, "the database refuses events of the spool for good; see dead-letter.ndjson");
+    Ok(())
+}
+
+/// Writes down that there was an outage, and lets new events into the table again. The gate is shut.
+async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
+    let outage = *locked(&inner.outage);
+    if let Some(row) = outage.and_then(|outage| outage_row(inner, outage)) {
+        let done = conn.write(&[row], &[1]).await?;
+        if done.iter().any(|d| !d.rejected.is_empty()) {
+            tracing::error!("the database refuses the event that tells of its outage");
+        }
+        inner.note_committed(&done);
+    }
+    *locked(&inner.outage) = None;
+    inner.refusing.store(false, Ordering::SeqCst);
+    inner.spooling.store(false, Ordering::SeqCst);
+    if let Some(Outage { since, spooled, refused }) = outage {
+        tracing::info!(%since, spooled, refused, "the database takes events again; the spool is empty");
+    }
+    Ok(())
+}
+
+/// `system/audit_failure`, as 3.3.4 wants it told.
+fn outage_row(inner: &Inner, outage: Outage) -> Option<AuditRow<'static>> {
+    let now = inner.clock.now();
+    let metadata = serde_json::json!({
+        "component": "ingest",
+        "from": outage.since,
+        "to": now,
+        "spooled": outage.spooled,
+        "refused": outage.refused,
+    });
+    let record = AuditRecord {
+        event_id: None,
+        timestamp: Some(now),
+        category: Category::System,
+        action: Text::from("audit_failure"),
+        result: Outcome::Failure,
+        user_id: None,
+        session_id: None,
+        ip_address: None,
+        user_agent: None,
+        resource_type: Some(Text::from("audit_events")),
+        resource_id: None,
+        instance_id: None,
+        cui_accessed: false,
+        metadata: Details::from_json(metadata.to_string()),
+    };
+    prepare::complete(record, now, random).ok()
+}

@@ -1,0 +1,139 @@
+//! From the text of a request to rows that can be written: ids and times fixed, clocks checked.
+
+use model::audit::{Strangers, limits};
+use model::event::Details;
+use model::{AuditRecord, EventId, FieldError, Timestamp};
+use store::events::AuditRow;
+use uuid::Builder;
+
+use super::body::BodyError;
+use super::split::split;
+use crate::Settings;
+
+/// What a request holds.
+#[derive(Debug, Default)]
+pub(crate) struct Prepared {
+    /// What can be written.
+    pub(crate) rows: Vec<AuditRow<'static>>,
+    /// Where each row stood in the request.
+    pub(crate) places: Vec<usize>,
+    /// What cannot, where it stood, and why.
+    pub(crate) rejected: Vec<(usize, FieldError)>,
+}
+
+/// Reads and checks the events of a body. `random` fills a buffer with random bytes, for ids.
+pub(super) fn prepare(
+    body: &[u8],
+    settings: &Settings,
+    now: Timestamp,
+    mut random: impl FnMut(&mut [u8]) -> bool,
+) -> Result<Prepared, BodyError> {
+    let events = split(body, settings.max_batch_events)?;
+    let mut done = Prepared { rows: Vec::with_capacity(events.len()), ..Prepared::default() };
+    for (index, json) in events.into_iter().enumerate() {
+        let record = AuditRecord::from_json(json, Strangers::Refuse).and_then(|r| check_clock(r, settings, now));
+        let row = record.and_then(|record| complete(record.into_owned(), now, &mut random));
+        match row {
+            Ok(row) => {
+                done.rows.push(row);
+                done.places.push(index);
+            }
+            Err(error) => done.rejected.push((index, error)),
+        }
+    }
+    Ok(done)
+}
+
+/// Gives a record its id and time where it has none.
+pub(super) fn complete(
+    mut record: AuditRecord<'static>,
+    now: Timestamp,
+    mut random: impl FnMut(&mut [u8]) -> bool,
+) -> Result<AuditRow<'static>, FieldError> {
+    if record.event_id.is_none() {
+        let mut bytes = [0; 10];
+        if !random(&mut bytes) {
+            return Err(FieldError::new("event_id", "is missing, and no random number could be had to make one"));
+        }
+        let millis = u64::try_from(now.as_micros() / 1000).unwrap_or(0);
+        record.event_id = Some(Builder::from_unix_timestamp_millis(millis, &bytes).into_uuid());
+    }
+    let id = record.event_id.unwrap_or_default();
+    Ok(AuditRow::new(record, || EventId(id), now))
+}
+
+/// An event from the future is taken at its arrival and marked; one from too far back is refused.
+fn check_clock<'a>(
+    mut record: AuditRecord<'a>,
+    settings: &Settings,
+    now: Timestamp,
+) -> Result<AuditRecord<'a>, FieldError> {
+    let Some(at) = record.timestamp else { return Ok(record) };
+    if at < now.minus(settings.max_clock_behind) {
+        let oldest = settings.max_clock_behind;
+        return Err(FieldError::new("timestamp", format_args!("is older than {oldest}, which is the most allowed")));
+    }
+    if at > now.plus(settings.max_clock_ahead) {
+        let marked = mark_skew(record.metadata.as_json(), at);
+        if marked.len() > limits::METADATA {
+            let ahead = settings.max_clock_ahead;
+            let error = format_args!("is more than {ahead} ahead of the server, and metadata has no room to note it");
+            return Err(FieldError::new("timestamp", error));
+        }
+        record.metadata = Details::from_json(marked);
+        record.timestamp = Some(now);
+    }
+    Ok(record)
+}
+
+/// The metadata with `clock_skew` and the time that the producer gave. At the end, because of two equal keys `jsonb` keeps the
+/// last: a producer cannot say otherwise.
+fn mark_skew(metadata: &str, claimed: Timestamp) -> String {
+    let inner = metadata.trim().strip_prefix('{').and_then(|m| m.strip_suffix('}')).unwrap_or("").trim();
+    let comma = if inner.is_empty() { "" } else { "," };
+    format!(r#"{{{inner}{comma}"clock_skew":true,"clock_skew_timestamp":"{claimed}"}}"#)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_772_719_651);
+
+    fn one(extra: &str) -> Prepared {
+        let body = format!(r#"{{"category":"auth","action":"login","result":"success"{extra}}}"#);
+        prepare(body.as_bytes(), &Settings::new("/"), NOW, |b| {
+            b.fill(7);
+            true
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn ids_and_times_are_filled_in() {
+        let done = one("");
+        assert_eq!(done.rows[0].timestamp(), NOW);
+        assert_eq!(done.rows[0].event_id().0.get_version_num(), 7);
+    }
+
+    #[test]
+    fn a_clock_ahead_is_replaced_and_marked() {
+        let at = |secs: i64| NOW.plus(model::Span::secs(secs));
+        let done = one(&format!(r#","timestamp":"{}""#, at(300)));
+        assert_eq!(done.rows[0].timestamp(), at(300));
+        for (given, marked) in [("", ""), (r#","metadata":{ }"#, ""), (r#","metadata":{"a":1}"#, r#""a":1,"#)] {
+            let done = one(&format!(r#","timestamp":"{}"{given}"#, at(301)));
+            assert_eq!(done.rows[0].timestamp(), NOW);
+            let expected = format!(r#"{{{marked}"clock_skew":true,"clock_skew_timestamp":"{}"}}"#, at(301));
+            assert_eq!(done.rows[0].record().metadata.as_json(), expected);
+        }
+    }
+
+    #[test]
+    fn an_event_from_long_ago_is_refused() {
+        let edge = NOW.minus(model::Span::days(30));
+        assert_eq!(one(&format!(r#","timestamp":"{edge}""#)).rows.len(), 1);
+        let done = one(&format!(r#","timestamp":"{}""#, edge.minus(model::Span::micros(1))));
+        assert_eq!(done.rejected[0].1.to_string(), "timestamp: is older than 30d, which is the most allowed");
+    }
+}

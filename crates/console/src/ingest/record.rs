@@ -1,0 +1,91 @@
+//! A row as the JSON that the spool and the dead letters hold: ids and times fixed, one object, readable by people and by
+//! [`AuditRecord::from_json`].
+
+use model::audit::Strangers;
+use model::{AuditRecord, FieldError, Timestamp};
+use serde::Serialize;
+use store::events::AuditRow;
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    event_id: uuid::Uuid,
+    timestamp: Timestamp,
+    category: &'a str,
+    action: &'a str,
+    result: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<uuid::Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip_address: Option<std::net::IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_id: Option<uuid::Uuid>,
+    cui_accessed: bool,
+}
+
+/// Appends a row as JSON.
+pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    let r = row.record();
+    let fields = Fields {
+        event_id: row.event_id().0,
+        timestamp: row.timestamp(),
+        category: r.category.as_str(),
+        action: &r.action,
+        result: r.result.as_str(),
+        user_id: r.user_id,
+        session_id: r.session_id.as_deref(),
+        ip_address: r.ip_address,
+        user_agent: r.user_agent.as_deref(),
+        resource_type: r.resource_type.as_deref(),
+        resource_id: r.resource_id.as_deref(),
+        instance_id: r.instance_id,
+        cui_accessed: r.cui_accessed,
+    };
+    serde_json::to_writer(&mut *out, &fields)?;
+    let metadata = r.metadata.as_json();
+    if !metadata.is_empty() {
+        // As it came: it may be JSON that only the database can judge.
+        out.pop();
+        out.extend_from_slice(b",\"metadata\":");
+        out.extend_from_slice(metadata.as_bytes());
+        out.push(b'}');
+    }
+    Ok(())
+}
+
+/// The row that [`encode`] wrote.
+pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
+    let record = AuditRecord::from_json(json, Strangers::Refuse)?.into_owned();
+    let id = record.event_id.ok_or_else(|| FieldError::new("event_id", "is missing"))?;
+    let at = record.timestamp.ok_or_else(|| FieldError::new("timestamp", "is missing"))?;
+    Ok(AuditRow::new(record, || model::EventId(id), at))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_survives_the_spool() {
+        for json in [
+            r#"{"event_id":"019a0000-0000-7000-8000-000000000001","timestamp":"2026-03-05T14:07:31.000001Z","category":"data",
+            "action":"é\n\"","result":"success","user_id":"019a0000-0000-7000-8000-000000000002","session_id":"s1",
+            "ip_address":"2001:db8::1","user_agent":"curl/8\u0001","resource_type":"","resource_id":"/x",
+            "instance_id":"019a0000-0000-7000-8000-000000000003","cui_accessed":true,"metadata":{"bytes": 12,"x":"\ud800"}}"#,
+            r#"{"event_id":"019a0000-0000-7000-8000-000000000001","timestamp":"2026-03-05T14:07:31Z","category":"ai",
+            "action":"a","result":"denied"}"#,
+        ] {
+            let row = decode(json.as_bytes()).unwrap();
+            let mut out = Vec::new();
+            encode(&row, &mut out).unwrap();
+            assert_eq!(decode(&out).unwrap(), row);
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Listening: connections bounded in number and patience, TLS off this machine, an end that finishes what was begun.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use model::Clock;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
+
+use crate::api::{State, router};
+use crate::auth::Auth;
+use crate::ingest::{Ingest, Tasks};
+use crate::{Pools, Settings, TlsFiles};
+
+/// How often the use of keys is written down.
+const FLUSH_USES: Duration = Duration::from_secs(10);
+/// Bytes of a request's head, and of what hyper reads ahead.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// Keys and events would cross the network in the clear.
+    #[error("{0} is open to the network: give it a certificate and a key, or listen on 127.0.0.1")]
+    Plaintext(SocketAddr),
+    /// The certificate or its key is no good.
+    #[error("{path}: {why}")]
+    Tls {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The spool cannot be opened.
+    #[error("the spool: {0}")]
+    Spool(String),
+}
+
+/// The running console.
+#[derive(Debug)]
+pub struct Console {
+    ingest: Ingest,
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Console {
+    /// The way in for events of the program's own, and what there is to know about the others.
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// Where it listens; tells the port when the setting was 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns when the console has ended: requests finished, events written or spooled, uses of keys counted.
+    pub async fn ended(self) {
+        if self.task.await.is_err() {
+            tracing::error!("the console ended by a fault of its own");
+        }
+    }
+}
+
+/// Starts the console. It ends when `shutdown` does.
+pub async fn serve(
+    settings: Settings,
+    pools: Pools,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<Console, ServeError> {
+    let listen = settings.listen;
+    let tls = settings.tls.as_ref().map(acceptor).transpose()?;
+    if tls.is_none() && !listen.ip().is_loopback() {
+        return Err(ServeError::Plaintext(listen));
+    }
+    let failed = |error| ServeError::Listen { address: listen, error };
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let (ingest, tasks) = Ingest::start(settings.clone(), pools.events, Arc::clone(&clock))
+        .map_err(|error| ServeError::Spool(error.to_string()))?;
+    let state = Arc::new(State { auth: Auth::new(pools.keys, clock, &settings), ingest: ingest.clone() });
+    let door = Door { listener, tls, router: router(Arc::clone(&state)), settings };
+    let task = tokio::spawn(run(door, state, tasks, shutdown));
+    Ok(Console { ingest, address, task })
+}
+
+struct Door {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    settings: Settings,
+}
+
+async fn run(door: Door, state: Arc<State>, tasks: Tasks, shutdown: impl Future<Output = ()>) {
+    let counting = Arc::clone(&state);
+    let uses = tokio::spawn(async move {
+        loop {
+            sleep(FLUSH_USES).await;
+            counting.auth.flush_uses().await;
+        }
+    });
+    accept(door, shutdown).await;
+    state.ingest.close(tasks).await;
+    uses.abort();
+    state.auth.flush_uses().await;
+}
+
+/// Takes connections until the shutdown, then waits for those that are open, but not for ever.
+async fn accept(door: Door, shutdown: impl Future<Output = ()>) {
+    let Door { listener, tls, router, settings } = door;
+    let places = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let (end, ending) = watch::channel(());
+    let mut open = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let next = async {
+            // Never closed, so there is always a place in the end.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, listener.accept().await)
+        };
+        let (place, accepted) = tokio::select! {
+            () = &mut shutdown => break,
+            next = next => next,
+            Some(_) = open.join_next(), if !open.is_empty() => continue,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let (tls, router, ending) = (tls.clone(), router.clone(), ending.clone());
+                let head = settings.timeouts.head;
+                open.spawn(async move {
+                    let _place = place;
+                    connection(stream, tls, router, ending, head).await;
+                });
+            }
+            Err(error) => {
+                // Out of file handles, most likely: others must end first.
+                tracing::warn!(%error, "a connection could not be taken");
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    drop(ending);
+    let _ = end.send(());
+    if timeout(settings.timeouts.shutdown, async { while open.join_next().await.is_some() {} }).await.is_err() {
+        tracing::warn!(connections = open.len(), "connections were cut at the end");
+        open.shutdown().await;
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    ending: watch::Receiver<()>,
+    patience: Duration,
+) {
+    // Answers are small and whole; waiting to fill a packet only delays them.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => http(stream, router, ending, patience).await,
+        Some(tls) => {
+            if let Ok(Ok(stream)) = timeout(patience, tls.accept(stream)).await {
+                http(stream, router, ending, patience).await;
+            }
+        }
+    }
+}
+
+async fn http(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    mut ending: watch::Receiver<()>,
+    patience: Duration,
+) {
+    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // Errors here are the client's: gone, too slow, or no HTTP.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = ending.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
+    let bad = |path: &Path, why: String| ServeError::Tls { path: path.display().to_string(), why };
+    let chain = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| bad(&files.cert, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| bad(&files.cert, error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}

@@ -1,0 +1,70 @@
+//! Who is let in.
+
+use std::time::Duration;
+
+use crate::http::{Running, call, event, mint};
+
+#[tokio::test]
+async fn only_a_key_in_force_with_the_scope_is_let_in() {
+    let mut run = Running::new(|s| s.key_cache = Duration::from_millis(200)).await;
+    let none = call(run.to, "POST /v1/events", "", event(1).as_bytes()).await;
+    assert_eq!(none.status, 401);
+    assert!(none.head.contains("www-authenticate: bearer"), "{none:?}");
+    let good = run.key.clone();
+    let unknown = console::auth::mint([9; 32]).secret;
+    let reader = mint(&run.pool, 2, "{events:read}", "NULL").await;
+    let over = mint(&run.pool, 3, "{events:write}", "now() - interval '1 second'").await;
+    let soon = mint(&run.pool, 4, "{events:write}", "now() + interval '700 milliseconds'").await;
+    let mut bodies = Vec::new();
+    for (key, status) in [(unknown, 401), (over, 401), ("bt_x".to_owned(), 401), (reader, 403), (soon.clone(), 200)] {
+        run.key = key;
+        let answer = run.post(event(1)).await;
+        assert_eq!(answer.status, status);
+        bodies.extend((status == 401).then_some(answer.text));
+    }
+    bodies.dedup();
+    assert_eq!(bodies.len(), 1, "the answer must not tell why");
+    run.key = good;
+    assert_eq!(run.post(event(2)).await.status, 200);
+    sqlx::query("UPDATE users.api_keys SET is_active = false WHERE key_name = 'k1'").execute(&run.pool).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(run.post(event(3)).await.status, 401);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    run.key = soon;
+    assert_eq!(run.post(event(3)).await.status, 401);
+}
+
+#[tokio::test]
+async fn no_plaintext_off_this_machine_but_tls() {
+    use std::sync::Arc;
+    let db = testkit::TestDb::new().await;
+    let pool = db.pool(4);
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = console::Settings::new(dir.path().join("spool"));
+    settings.listen = "0.0.0.0:0".parse().unwrap();
+    let pools = console::Pools { events: pool.clone(), keys: pool };
+    let start = |s| console::serve(s, pools.clone(), Arc::new(model::SystemClock), std::future::pending());
+    assert!(matches!(start(settings.clone()).await, Err(console::ServeError::Plaintext(_))));
+    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
+    std::fs::write(&cert, own.cert.pem()).unwrap();
+    std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
+    settings.tls = Some(console::TlsFiles { cert, key });
+    let console = start(settings).await.unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(own.cert.der().clone()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let to = std::net::SocketAddr::from(([127, 0, 0, 1], console.address().port()));
+    let stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
+    let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    let _ = stream.read_to_string(&mut text).await;
+    assert!(text.starts_with("HTTP/1.1 200") && text.ends_with("ok\n"), "{text}");
+}

@@ -1,0 +1,7 @@
+//! The console over real sockets, on a real PostgreSQL.
+
+mod answers;
+mod http;
+mod keys;
+mod outage;
+mod slow;
