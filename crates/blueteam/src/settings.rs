@@ -44,6 +44,45 @@ pub fn engine(config: &Config, only: Vec<String>, grace: Span) -> Settings {
     }
 }
 
+/// Lets an operator's word in the table of rules count: rules that are switched off, and parameters set there. What the
+/// configuration file says comes first.
+pub fn with_table(mut settings: Settings, table: &[store::rules::RuleSetting]) -> Settings {
+    for row in table {
+        if !detect::rules::ALL.iter().any(|d| d.info.id == row.rule_id) {
+            continue;
+        }
+        let params = settings.rules.entry(row.rule_id.to_string()).or_insert_with(|| serde_json::json!({}));
+        let Some(params) = params.as_object_mut() else { continue };
+        let mut merged = row.config.as_object().cloned().unwrap_or_default();
+        merged.append(&mut params.clone());
+        if !row.enabled {
+            merged.insert("enabled".to_owned(), serde_json::json!(false));
+        }
+        // What somebody wrote into the table must not keep the program from starting.
+        match detect::rules::check_params(row.rule_id.as_str(), &serde_json::Value::Object(merged.clone())) {
+            Ok(()) => *params = merged,
+            Err(error) => tracing::warn!("blueteam.alert_rules: {error}; the rule runs without it"),
+        }
+    }
+    settings
+}
+
+/// Writes the built-in and the custom rules into the table of rules.
+pub async fn sync_rules(conn: &mut store::PgConnection, sigma: &Sigma) -> anyhow::Result<u64> {
+    let builtin = detect::rules::ALL.iter().map(|d| d.info);
+    let rules: Vec<store::rules::Rule> = builtin
+        .chain(sigma.infos())
+        .map(|info| store::rules::Rule {
+            rule_id: info.id.clone(),
+            name: info.name.to_owned(),
+            description: info.description.to_owned(),
+            severity: info.severity,
+            nist_controls: info.controls.to_vec(),
+        })
+        .collect();
+    Ok(store::rules::sync(conn, "blueteam", &rules).await?)
+}
+
 /// The custom rules of the configured folder. A rule that cannot be used is an error: a rule that silently does not run is worse
 /// than a program that does not start.
 pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
@@ -56,6 +95,22 @@ pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
         bail!("{}: {}{more}; `blueteam alerts rules check` shows all", first.file, first.message);
     }
     Ok(sigma)
+}
+
+/// Lets the table of rules count for custom rules: those that are switched off there stay silent.
+pub fn sigma_with_table(mut sigma: Sigma, table: &[store::rules::RuleSetting]) -> Sigma {
+    sigma.retain(|id| table.iter().all(|row| row.rule_id != *id || row.enabled));
+    sigma
+}
+
+/// What the engine is told by the configuration and the table of rules together.
+pub fn engine_with_table(
+    config: &Config,
+    only: Vec<String>,
+    grace: Span,
+    table: &[store::rules::RuleSetting],
+) -> Settings {
+    with_table(engine(config, only, grace), table)
 }
 
 /// The rule files of a folder, `*.yml` and `*.yaml`, in order of name.
