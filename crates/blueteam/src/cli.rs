@@ -8,8 +8,18 @@ use clap::{Parser, Subcommand};
 
 use crate::daemon::Parts;
 
-mod config;
 pub(crate) mod up;
+mod alerts;
+mod analysis;
+mod backtest;
+mod config;
+mod incidents;
+mod keys;
+mod migrate;
+mod out;
+mod replay;
+mod session;
+mod status;
 
 /// Audit events in, attacks detected, alerts out.
 #[derive(Debug, Parser)]
@@ -31,6 +41,20 @@ enum Command {
     Up(up::Args),
     /// Run detection and alerts alone
     Monitor(up::Args),
+    /// Bring the database's schema and its table of rules up to date
+    Migrate(migrate::Args),
+    /// How things stand: database, reader, events, alerts, incidents
+    Status(status::Args),
+    /// Alerts, and the rules that raise them
+    Alerts(alerts::Args),
+    /// Incidents
+    Incidents(incidents::Args),
+    /// Keys with which applications send events
+    Keys(keys::Args),
+    /// Run the detection rules over log files or standard input, without a database
+    Replay(replay::Args),
+    /// Run the detection rules over the stored events
+    Backtest(backtest::Args),
     /// Check or show the configuration
     Config(config::Args),
 }
@@ -38,13 +62,23 @@ enum Command {
 /// Runs the command that the arguments name; 2 is a usage error, as clap has it, 1 is every other failure.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    let globals = session::Globals { config: cli.config.as_deref(), state_dir: cli.state_dir.as_deref() };
     let result = match cli.command {
-        Command::Up(up::Args {}) => up::run(Parts::Everything, cli.config.as_deref(), cli.state_dir.as_deref()),
-        Command::Monitor(up::Args {}) => up::run(Parts::Monitor, cli.config.as_deref(), cli.state_dir.as_deref()),
-        Command::Config(args) => config::run(&args, cli.config.as_deref()),
+        Command::Up(up::Args {}) => up::run(Parts::Everything, cli.config.as_deref(), cli.state_dir.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Monitor(up::Args {}) => up::run(Parts::Monitor, cli.config.as_deref(), cli.state_dir.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Migrate(args) => migrate::run(&args, globals),
+        Command::Status(args) => status::run(&args, globals),
+        Command::Alerts(args) => alerts::run(&args, globals),
+        Command::Incidents(args) => incidents::run(&args, globals),
+        Command::Keys(args) => keys::run(&args, globals),
+        Command::Replay(args) => replay::run(&args, globals),
+        Command::Backtest(args) => backtest::run(&args, globals),
+        Command::Config(args) => config::run(&args, cli.config.as_deref()).map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
+        // `blueteam alerts list | head` got what it wanted.
+        Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done about a standard error that is gone.
             let _ = writeln!(std::io::stderr(), "error: {error:#}");

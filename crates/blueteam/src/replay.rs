@@ -5,7 +5,8 @@
 
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, bail};
 use collect::{LineId, LineParser, Parsed};
@@ -29,10 +30,11 @@ pub enum Input {
 }
 
 impl Input {
-    fn open(&self) -> anyhow::Result<Box<dyn Read + Send>> {
+    fn open(&self, counter: &Arc<AtomicU64>) -> anyhow::Result<Box<dyn Read + Send>> {
+        let counter = Arc::clone(counter);
         match self {
-            Self::Stdin => Ok(Box::new(io::stdin())),
-            Self::File(path) => open_file(path).with_context(|| format!("cannot read {}", path.display())),
+            Self::Stdin => Ok(Box::new(Counted { inner: io::stdin(), counter })),
+            Self::File(path) => open_file(path, counter).with_context(|| format!("cannot read {}", path.display())),
         }
     }
 
@@ -44,8 +46,22 @@ impl Input {
     }
 }
 
-fn open_file(path: &Path) -> io::Result<Box<dyn Read + Send>> {
-    let mut file = std::fs::File::open(path)?;
+/// Counts the bytes that were read, before they are decompressed.
+struct Counted<R> {
+    inner: R,
+    counter: Arc<AtomicU64>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.counter.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+fn open_file(path: &Path, counter: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
+    let mut file = Counted { inner: std::fs::File::open(path)?, counter };
     let mut magic = [0; 4];
     let mut got = 0;
     // A pipe given as a file may hand out less than asked for.
@@ -105,6 +121,7 @@ pub struct Options<'a> {
 /// The inputs in order, handed out in chunks.
 struct Chunks<'a> {
     inputs: &'a [Input],
+    counter: &'a Arc<AtomicU64>,
     file: u32,
     current: Option<Box<dyn Read + Send>>,
     offset: u64,
@@ -127,7 +144,7 @@ impl Chunks<'_> {
             let Some(input) = self.inputs.get(self.file as usize) else { return Ok(None) };
             let reader = match &mut self.current {
                 Some(reader) => reader,
-                None => self.current.insert(input.open()?),
+                None => self.current.insert(input.open(self.counter)?),
             };
             buffer.clear();
             buffer.append(&mut self.rest);
@@ -235,7 +252,18 @@ pub fn run<F: FnMut(Change) + Send>(
     engine: &mut Engine,
     tell: F,
 ) -> anyhow::Result<Report> {
-    let chunks = Mutex::new(Chunks { inputs, file: 0, current: None, offset: 0, rest: Vec::new(), ticket: 0 });
+    run_counting(inputs, options, engine, tell, &Arc::default())
+}
+
+/// The same; counts the bytes that it has read, for a progress bar.
+pub fn run_counting<F: FnMut(Change) + Send>(
+    inputs: &[Input],
+    options: &Options<'_>,
+    engine: &mut Engine,
+    tell: F,
+    counter: &Arc<AtomicU64>,
+) -> anyhow::Result<Report> {
+    let chunks = Mutex::new(Chunks { inputs, counter, file: 0, current: None, offset: 0, rest: Vec::new(), ticket: 0 });
     let turn = Mutex::new(Turn {
         next: 0,
         engine,
@@ -321,7 +349,7 @@ pub fn in_order_of_time(inputs: Vec<Input>, parser: &dyn LineParser) -> anyhow::
     for input in inputs {
         let mut head = Vec::new();
         input
-            .open()?
+            .open(&Arc::default())?
             .take(CHUNK as u64)
             .read_to_end(&mut head)
             .with_context(|| format!("cannot read {}", input.name()))?;

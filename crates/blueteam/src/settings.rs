@@ -97,6 +97,22 @@ pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
     Ok(sigma)
 }
 
+/// Lets the table of rules count for custom rules: those that are switched off there stay silent.
+pub fn sigma_with_table(mut sigma: Sigma, table: &[store::rules::RuleSetting]) -> Sigma {
+    sigma.retain(|id| table.iter().all(|row| row.rule_id != *id || row.enabled));
+    sigma
+}
+
+/// What the engine is told by the configuration and the table of rules together.
+pub fn engine_with_table(
+    config: &Config,
+    only: Vec<String>,
+    grace: Span,
+    table: &[store::rules::RuleSetting],
+) -> Settings {
+    with_table(engine(config, only, grace), table)
+}
+
 /// The rule files of a folder, `*.yml` and `*.yaml`, in order of name.
 pub fn read_rules(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut paths = Vec::new();

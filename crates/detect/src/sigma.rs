@@ -31,7 +31,38 @@ pub struct Sigma {
     engine: Option<CorrelationEngine>,
     rules: Vec<(&'static Info, Span)>,
     by_id: BTreeMap<String, usize>,
+    /// Positions of rules that match without anybody being told.
+    silenced: BTreeSet<usize>,
     memory: Span,
+}
+
+/// Advice about a rule that can be used.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Advice {
+    /// The file's name.
+    pub file: String,
+    /// The line, from 1, where it is known.
+    pub line: Option<u32>,
+    /// `error` (the specification forbids it), `warning`, `info` or `hint`.
+    pub level: String,
+    /// The linter's name for it.
+    pub code: String,
+    /// What could be better.
+    pub message: String,
+}
+
+/// What the specification's linter says about a rule file.
+pub fn advice(file: &str, text: &str) -> Vec<Advice> {
+    rsigma_parser::lint::lint_yaml_str(text)
+        .into_iter()
+        .map(|w| Advice {
+            file: file.to_owned(),
+            line: w.span.map(|span| span.start_line + 1),
+            level: w.severity.to_string(),
+            code: w.rule.to_string(),
+            message: w.message,
+        })
+        .collect()
 }
 
 impl std::fmt::Debug for Sigma {
@@ -156,6 +187,13 @@ impl Sigma {
         self.rules.iter().map(|(info, _)| *info)
     }
 
+    /// Lets only those rules be told for which `wanted` holds. The others are still evaluated, because correlations may build on
+    /// them.
+    pub fn retain(&mut self, wanted: impl Fn(&RuleId) -> bool) {
+        let silenced = self.rules.iter().enumerate().filter(|(_, (info, _))| !wanted(&info.id)).map(|(i, _)| i);
+        self.silenced = silenced.collect();
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.engine.is_none()
     }
@@ -182,6 +220,9 @@ impl Sigma {
         for result in results {
             let named = result.header.rule_id.as_ref().and_then(|id| self.by_id.get(id));
             let Some(&i) = named.or_else(|| self.by_id.get(&result.header.rule_title)) else { continue };
+            if self.silenced.contains(&i) {
+                continue;
+            }
             let (info, cooldown) = self.rules[i];
             cx.slot = first_slot + i as u16;
             cx.info = info;

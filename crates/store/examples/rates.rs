@@ -18,11 +18,7 @@ fn json(n: usize, month: &str) -> String {
     let user = (n * 7919) % 20_000;
     let cat = ["auth", "access", "access", "access", "data", "admin", "ai", "system"][n % 8];
     format!(
-<<<<<<< HEAD
-        r#"{{"timestamp":"{month}-{:02}T{:02}:{:02}:{:02}Z","category":"{cat}","action":"page_view","result":"success","user_id":"019a0000-0000-7000-8000-{user:012x}","session_id":"sess-{user:08x}-{:08x}","ip_address":"10.{}.{}.7","user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36","resource_type":"page","resource_id":"/api/projects/{}/items","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":{},"metadata":{{"username":"user{user}","role":"user","bytes":{n}}}}}"#,
-=======
         r#"{{"timestamp":"2026-11-{:02}T{:02}:{:02}:{:02}Z","category":"{cat}","action":"page_view","result":"success","user_id":"019a0000-0000-7000-8000-{user:012x}","session_id":"sess-{user:08x}-{:08x}","ip_address":"10.{}.{}.7","user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36","resource_type":"page","resource_id":"/api/projects/{}/items","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":{},"metadata":{{"username":"user{user}","role":"user","bytes":{n}}}}}"#,
->>>>>>> console
         1 + n * 20 / ROWS,
         n * 480 / ROWS % 24,
         n / 60 % 60,
@@ -31,11 +27,7 @@ fn json(n: usize, month: &str) -> String {
         user / 256,
         user % 256,
         n % 1000,
-<<<<<<< HEAD
-        n.is_multiple_of(50)
-=======
         n % 50 == 0
->>>>>>> console
     )
 }
 

@@ -15,6 +15,7 @@ pub mod history;
 pub mod incidents;
 pub mod keys;
 pub mod outbox;
+pub mod posture;
 pub mod reader;
 pub mod rules;
 pub mod users;

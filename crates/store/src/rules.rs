@@ -85,3 +85,19 @@ pub async fn settings(conn: &mut PgConnection) -> Result<Vec<RuleSetting>, Store
         })
         .collect())
 }
+
+/// Lets a rule fire, or not. False when there is no such rule.
+pub async fn set_enabled(
+    conn: &mut PgConnection,
+    actor: &str,
+    rule: &RuleId,
+    enabled: bool,
+) -> Result<bool, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let done = sqlx::query!("UPDATE blueteam.alert_rules SET enabled = $2 WHERE rule_id = $1", rule.as_str(), enabled)
+        .execute(&mut *tx)
+        .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected() == 1)
+}

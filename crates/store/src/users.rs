@@ -29,6 +29,13 @@ pub async fn facts(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<UserFact
         .await?)
 }
 
+/// The user of that name.
+pub async fn named(conn: &mut PgConnection, username: &str) -> Result<Option<Uuid>, StoreError> {
+    Ok(sqlx::query_scalar!("SELECT user_id FROM users.users WHERE username = $1", username)
+        .fetch_optional(conn)
+        .await?)
+}
+
 /// The account that owns machines' keys: it has no password that could match, so that nobody logs in as it. Made when it is
 /// missing; returns its id.
 pub async fn ensure_service(conn: &mut PgConnection, actor: &str, username: &str) -> Result<Uuid, StoreError> {

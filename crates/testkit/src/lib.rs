@@ -48,6 +48,11 @@ impl TestDb {
         self.admin.clone().database(&self.name)
     }
 
+    /// The same as a URL, for a program under test.
+    pub fn url(&self) -> String {
+        self.options().to_url_lossy().to_string()
+    }
+
     /// A connection as the superuser.
     pub async fn connect(&self) -> PgConnection {
         connect(&self.options()).await

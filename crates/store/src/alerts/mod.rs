@@ -162,6 +162,26 @@ pub async fn show(conn: &mut PgConnection, id: AlertId) -> Result<Option<Alert>,
     row.map(AlertRow::into_alert).transpose()
 }
 
+/// The alerts whose ids begin with the given hexadecimal digits (hyphens do not count), at most `limit`; none for a text that
+/// cannot begin an id.
+pub async fn starting_with(conn: &mut PgConnection, prefix: &str, limit: u32) -> Result<Vec<AlertId>, StoreError> {
+    let digits: String = prefix.chars().filter(|c| *c != '-').collect();
+    let bound = |fill: &str| {
+        let missing = 32_usize.saturating_sub(digits.len());
+        Uuid::try_parse(&format!("{digits}{}", fill.repeat(missing)))
+    };
+    let (Ok(from), Ok(to)) = (bound("0"), bound("f")) else { return Ok(Vec::new()) };
+    let ids = sqlx::query_scalar!(
+        "SELECT alert_id FROM blueteam.alert_history WHERE alert_id BETWEEN $1 AND $2 ORDER BY alert_id LIMIT $3",
+        from,
+        to,
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(AlertId).collect())
+}
+
 /// Detections that may still grow: state that the engine takes back at start. Oldest first.
 pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, StoreError> {
     let rows = sqlx::query_as!(

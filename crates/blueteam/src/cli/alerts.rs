@@ -1,0 +1,46 @@
+//! `blueteam alerts`: what was found, who has seen it, and the rules that find it.
+
+mod list;
+mod rules;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+
+use super::session::Globals;
+
+/// Alerts, and the rules that raise them.
+///
+/// Exit code: 0 done, 1 failed (no such alert, a rule file with errors, a channel that does not work), 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List alerts, the newest first
+    #[command(after_help = list::EXAMPLES)]
+    List(list::ListArgs),
+    /// Show everything about one alert
+    Show(list::ShowArgs),
+    /// Note that you have seen an alert
+    Ack(list::AckArgs),
+    /// The rules: list them, check custom ones, switch them on and off
+    Rules(rules::Args),
+    /// Send a test message through each channel, or through one
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::Args),
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::List(args) => list::list(args, globals),
+        Action::Show(args) => list::show(args, globals),
+        Action::Ack(args) => list::ack(args, globals),
+        Action::Rules(args) => rules::run(args, globals),
+        Action::Test(args) => test::run(args, globals),
+    }
+}

@@ -1,0 +1,221 @@
+//! `blueteam alerts rules`: what is looked for, with which parameters, and what came of it.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use comfy_table::Cell;
+use detect::sigma::{Sigma, advice};
+use model::{ControlId, RuleId, Severity, Span, Timestamp};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use store::posture::Fired;
+use store::rules::RuleSetting;
+
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, actor, with_database};
+use crate::config::Config;
+use crate::settings;
+
+/// The rules that raise alerts: the built-in ones and the Sigma rules of `detection.rules_dir`.
+///
+/// Without a further word, lists them. Exit code: 0 done, 1 failed or (check) a rule cannot be used, 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  blueteam alerts rules
+  blueteam alerts rules --json | jq '.[] | select(.alerts > 0)'
+  blueteam alerts rules check ./rules.d
+  blueteam alerts rules disable after_hours
+
+Parameters are set in the configuration file, under [rules.ID]."
+)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+    /// As a JSON array, with descriptions and parameters
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Check Sigma rules before they are put to use
+    Check {
+        /// The folder; without it, the configured one
+        dir: Option<PathBuf>,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let a rule fire; a running daemon follows when it starts the next time
+    Enable(Switch),
+    /// Keep a rule from firing; a running daemon follows when it starts the next time
+    Disable(Switch),
+}
+
+#[derive(Debug, clap::Args)]
+struct Switch {
+    /// The rule
+    id: String,
+    /// Who decides, for the record; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        None => list(args.json, globals),
+        Some(Action::Check { dir, json }) => check(dir.as_deref(), *json, globals),
+        Some(Action::Enable(s)) => switch(s, true, globals),
+        Some(Action::Disable(s)) => switch(s, false, globals),
+    }
+}
+
+/// A rule as it runs.
+#[derive(Debug, Serialize)]
+struct Row {
+    rule_id: RuleId,
+    name: String,
+    kind: &'static str,
+    severity: Severity,
+    enabled: bool,
+    nist_controls: Vec<ControlId>,
+    attack: Vec<String>,
+    description: String,
+    parameters: Value,
+    alerts: u64,
+    last_fired: Option<Timestamp>,
+}
+
+/// The rules with what file and table of rules make of them.
+fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired]) -> Vec<Row> {
+    let set = settings::engine_with_table(config, Vec::new(), Span::ZERO, table);
+    let allowed = |id: &RuleId| table.iter().all(|row| row.rule_id != *id || row.enabled);
+    let row = |info: &detect::Info, kind, enabled, parameters| {
+        let count = fired.iter().find(|f| f.rule_id == info.id);
+        Row {
+            rule_id: info.id.clone(),
+            name: info.name.to_owned(),
+            kind,
+            severity: info.severity,
+            enabled,
+            nist_controls: info.controls.to_vec(),
+            attack: info.attack.iter().map(|a| (*a).to_owned()).collect(),
+            description: info.description.to_owned(),
+            parameters,
+            alerts: count.map_or(0, |c| c.alerts),
+            last_fired: count.and_then(|c| c.last),
+        }
+    };
+    let builtin = detect::rules::ALL.iter().map(|definition| {
+        let mut parameters = match (definition.defaults)() {
+            Value::Object(defaults) => defaults,
+            _ => Map::new(),
+        };
+        if let Some(Value::Object(own)) = set.rules.get(definition.info.id.as_str()) {
+            parameters.extend(own.clone());
+        }
+        let enabled = parameters.remove("enabled").and_then(|e| e.as_bool()).unwrap_or(true);
+        row(definition.info, "built-in", enabled, Value::Object(parameters))
+    });
+    let custom = sigma.infos().map(|info| row(info, "sigma", allowed(&info.id), Value::Object(Map::new())));
+    builtin.chain(custom).collect()
+}
+
+fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let rows = with_database(globals, async |conn, loaded| {
+        let (table, fired) = (store::rules::settings(conn).await?, store::posture::fired(conn).await?);
+        Ok(rows(&loaded.config, &settings::sigma(&loaded.config)?, &table, &fired))
+    })?;
+    if json {
+        out::json(&rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let look = Look::stdout();
+    let header = ["rule", "severity", "on", "controls", "att&ck", "alerts", "last fired", "parameters"];
+    let mut table = out::table(look, &header);
+    for r in &rows {
+        let controls: Vec<&str> = r.nist_controls.iter().map(|c| &*c.0).collect();
+        table.add_row([
+            out::text(r.rule_id.as_str()),
+            look.severity(r.severity),
+            Cell::new(if r.enabled { "yes" } else { "NO" }),
+            out::text(controls.join(" ")),
+            out::text(r.attack.join(" ")),
+            Cell::new(r.alerts),
+            Cell::new(out::maybe_time(r.last_fired)),
+            out::text(parameters(&r.parameters)),
+        ]);
+    }
+    out::print(&table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `threshold=5 window=5m`; the cap on keys is the same everywhere and says little.
+fn parameters(value: &Value) -> String {
+    let Value::Object(map) = value else { return String::new() };
+    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), |text| text.replace(' ', ""));
+    let parts: Vec<String> =
+        map.iter().filter(|(k, _)| *k != "max_keys").map(|(k, v)| format!("{k}={}", shown(v))).collect();
+    parts.join(" ")
+}
+
+fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let dir = match dir {
+        Some(dir) => dir.to_owned(),
+        None => {
+            let configured = globals.load()?.config.detection.rules_dir;
+            if configured.is_empty() {
+                bail!("say which folder, or set detection.rules_dir");
+            }
+            PathBuf::from(configured)
+        }
+    };
+    let files = settings::read_rules(&dir)?;
+    let (sigma, errors) = Sigma::load(&files);
+    let advice: Vec<_> = files.iter().flat_map(|(file, text)| advice(file, text)).collect();
+    let code = if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let rules = sigma.infos().count();
+    if json {
+        let errors: Vec<Value> =
+            errors.iter().map(|e| serde_json::json!({ "file": e.file, "message": e.message })).collect();
+        out::json(&serde_json::json!({ "files": files.len(), "rules": rules, "errors": errors, "advice": advice }))?;
+        return Ok(code);
+    }
+    let safe = notify::plain::neutral;
+    for a in &advice {
+        let line = a.line.map_or_else(String::new, |line| format!(":{line}"));
+        out::line(format_args!("{}{line}: {} [{}]: {}", safe(&a.file), a.level, a.code, safe(&a.message)))?;
+    }
+    for e in &errors {
+        out::line(format_args!("{}: CANNOT BE USED: {}", safe(&e.file), safe(&e.message)))?;
+    }
+    out::line(format_args!("{} files, {rules} rules that can be used, {} errors", files.len(), errors.len()))?;
+    Ok(code)
+}
+
+fn switch(args: &Switch, enabled: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (id, actor) = (RuleId(args.id.clone().into()), actor(args.actor.as_deref()));
+    with_database(globals, async |conn, loaded| {
+        let word = if enabled { "enabled" } else { "disabled" };
+        if !store::rules::set_enabled(conn, &actor, &id, enabled).await? {
+            // A rule that the program has and the table does not: nobody has migrated since it came.
+            let sigma = settings::sigma(&loaded.config)?;
+            settings::sync_rules(conn, &sigma).await?;
+            let found = store::rules::set_enabled(conn, &actor, &id, enabled).await?;
+            found.then_some(()).with_context(|| {
+                format!("there is no rule `{}`; `blueteam alerts rules` lists them", notify::plain::neutral(&args.id))
+            })?;
+        }
+        out::line(format_args!("{word} {}", notify::plain::neutral(id.as_str())))?;
+        let file = loaded.config.rules.get(id.as_str()).and_then(|rule| rule.get("enabled")).and_then(Value::as_bool);
+        if enabled && file == Some(false) {
+            out::note("the configuration file disables it still ([rules] enabled = false)");
+        }
+        out::note("a running daemon follows when it starts the next time");
+        Ok(ExitCode::SUCCESS)
+    })
+}

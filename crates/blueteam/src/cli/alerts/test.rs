@@ -1,0 +1,91 @@
+//! `blueteam alerts test`: does the message arrive?
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use model::{
+    Alert, AlertId, AlertState, Channel, Clock as _, ControlId, Entity, EntityKind, Fingerprint, RuleId, Severity,
+    SystemClock,
+};
+use notify::{Channels, Kind, Message};
+use uuid::Uuid;
+
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, actor, block_on};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  blueteam alerts test
+  blueteam alerts test email --severity critical
+
+Exit code: 0 every channel took the message, 1 one did not, 2 wrong arguments.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// console, syslog, email or webhook; without it, each one that is configured
+    channel: Option<Channel>,
+    /// The severity that the message carries
+    #[arg(long, default_value_t = Severity::Info)]
+    severity: Severity,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let loaded = globals.load()?;
+    let uname = rustix::system::uname();
+    let hostname = uname.nodename().to_string_lossy();
+    let channels = &loaded.config.channels;
+    let stdout = Box::new(std::io::stdout());
+    let settings = channels.settings(&loaded.secrets, stdout, Look::stdout().colour, &hostname)?;
+    let channels = Channels::open(settings)?;
+    let wanted = match args.channel {
+        Some(channel) => vec![channel],
+        None => channels.configured(),
+    };
+    if wanted.is_empty() {
+        bail!("no channel is configured; see [channels] in `blueteam config sample`");
+    }
+    let message = message(args.severity, &actor(None), &hostname);
+    let failed = block_on(async {
+        let mut failed = 0;
+        for channel in wanted {
+            match channels.send(channel, &message).await {
+                Ok(receipt) => out::line(format_args!("{channel}: sent ({})", receipt.detail))?,
+                Err(error) => {
+                    failed += 1;
+                    out::line(format_args!("{channel}: FAILED: {}\n  advice: {}", error.what, error.advice))?;
+                }
+            }
+        }
+        std::io::stdout().flush()?;
+        anyhow::Ok(failed)
+    })?;
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
+    let now = SystemClock.now();
+    // A test of its own each time: a receiver must not take the second for a repetition of the first.
+    let id = Uuid::now_v7();
+    let alert = Alert {
+        alert_id: AlertId(id),
+        rule_id: RuleId::builtin("test"),
+        severity,
+        title: format!("Test of the alert channel from {hostname}"),
+        description: format!("{actor} on {hostname} checks that alerts arrive. Nothing has happened."),
+        entity: Entity { kind: EntityKind::Source, value: hostname.to_owned() },
+        source: "test".to_owned(),
+        first_seen: now,
+        last_seen: now,
+        event_count: 0,
+        event_ids: Vec::new(),
+        nist_controls: vec![ControlId::known("3.14.3")],
+        cui_involved: false,
+        incident_id: None,
+        state: AlertState::Closed,
+        fingerprint: Fingerprint(id),
+        acknowledged_by: None,
+        acknowledged_at: None,
+        created_at: now,
+    };
+    Message { alert, delivery_id: id, kind: Kind::Test, sent_at: now }
+}

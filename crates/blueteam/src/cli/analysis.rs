@@ -1,0 +1,157 @@
+//! What `replay` and `backtest` share: which rules run, and how detections are shown.
+
+use std::io::{self, BufWriter, Stdout, Write};
+use std::path::Path;
+
+use anyhow::bail;
+use detect::Engine;
+use detect::sigma::Sigma;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use model::{Change, Detection, Span};
+use notify::plain::neutral;
+use store::rules::RuleSetting;
+
+use super::out::{Look, time};
+use crate::config::Config;
+use crate::settings;
+
+/// Rules to run, and where the custom ones are.
+#[derive(Debug, clap::Args)]
+pub(super) struct RuleArgs {
+    /// Only these rules, built-in or custom, with commas between them
+    #[arg(long, value_delimiter = ',', value_name = "ID,…")]
+    pub rules: Vec<String>,
+    /// A folder of Sigma rules, instead of the configured one
+    #[arg(long, value_name = "DIR")]
+    pub rules_dir: Option<std::path::PathBuf>,
+}
+
+impl RuleArgs {
+    /// The engine for one run: nothing that was told is taken back. Rules that are named run even where they are switched off.
+    pub(super) fn engine(&self, config: &Config, table: &[RuleSetting]) -> anyhow::Result<Engine> {
+        let mut sigma = self.sigma(config)?;
+        let builtin = |id: &str| detect::rules::ALL.iter().any(|d| d.info.id.as_str() == id);
+        let (ours, custom): (Vec<String>, Vec<String>) = self.rules.iter().cloned().partition(|id| builtin(id));
+        if let Some(unknown) = custom.iter().find(|id| sigma.infos().all(|info| info.id.as_str() != **id)) {
+            bail!("there is no rule `{}`; `blueteam alerts rules` lists them", neutral(unknown));
+        }
+        let none_of_ours = ours.is_empty() && !custom.is_empty();
+        let mut set = settings::engine_with_table(config, ours, Span::ZERO, table);
+        if none_of_ours {
+            // An empty list would mean all of them.
+            for params in set.rules.values_mut() {
+                if let Some(params) = params.as_object_mut() {
+                    params.insert("enabled".to_owned(), serde_json::json!(false));
+                }
+            }
+        }
+        if self.rules.is_empty() {
+            sigma = settings::sigma_with_table(sigma, table);
+        } else {
+            sigma.retain(|id| custom.iter().any(|c| c == id.as_str()));
+        }
+        let mut engine = Engine::new(set)?;
+        if self.rules.is_empty() || !custom.is_empty() {
+            engine.set_sigma(sigma);
+        }
+        Ok(engine)
+    }
+
+    fn sigma(&self, config: &Config) -> anyhow::Result<Sigma> {
+        match &self.rules_dir {
+            None => settings::sigma(config),
+            Some(dir) => {
+                let mut config = config.clone();
+                config.detection.rules_dir = path_text(dir)?;
+                settings::sigma(&config)
+            }
+        }
+    }
+}
+
+fn path_text(path: &Path) -> anyhow::Result<String> {
+    match path.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => bail!("{} is not UTF-8", path.display()),
+    }
+}
+
+/// Shows detections as they close.
+pub(super) struct Printer {
+    out: BufWriter<Stdout>,
+    look: Look,
+    json: bool,
+    /// The progress bar that must not be written over.
+    bar: ProgressBar,
+    /// How many were shown.
+    pub shown: u64,
+    failed: Option<io::Error>,
+}
+
+impl Printer {
+    /// JSON when asked for, or when no person reads.
+    pub(super) fn new(json: bool, bar: ProgressBar) -> Self {
+        let look = Look::stdout();
+        let out = BufWriter::with_capacity(64 * 1024, io::stdout());
+        Self { out, look, json: json || !look.terminal, bar, shown: 0, failed: None }
+    }
+
+    /// Shows a detection that is over.
+    pub(super) fn show(&mut self, change: &Change) {
+        if change.phase != model::Phase::Closed || self.failed.is_some() {
+            return;
+        }
+        self.shown += 1;
+        let bar = self.bar.clone();
+        let result = if self.look.terminal {
+            bar.suspend(|| self.write(&change.detection))
+        } else {
+            self.write(&change.detection)
+        };
+        if let Err(error) = result {
+            if error.kind() == io::ErrorKind::BrokenPipe {
+                // Nobody reads any more, so there is nothing left to find out for them.
+                std::process::exit(0);
+            }
+            self.failed = Some(error);
+        }
+    }
+
+    fn write(&mut self, d: &Detection) -> io::Result<()> {
+        if self.json {
+            serde_json::to_writer(&mut self.out, d)?;
+            writeln!(self.out)?;
+        } else {
+            let events = if d.event_count == 1 { "event" } else { "events" };
+            writeln!(
+                self.out,
+                "{}  {}  {}  {}  ({} {events} until {})",
+                time(d.first_seen),
+                self.look.severity_word(d.severity),
+                neutral(d.rule_id.as_str()),
+                neutral(&d.title),
+                d.event_count,
+                time(d.last_seen)
+            )?;
+        }
+        if self.look.terminal { self.out.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is left; the first error that writing had.
+    pub(super) fn finish(mut self) -> io::Result<u64> {
+        self.bar.finish_and_clear();
+        match self.failed.take() {
+            Some(error) => Err(error),
+            None => self.out.flush().map(|()| self.shown),
+        }
+    }
+}
+
+/// A progress bar on standard error; hidden when that is no terminal.
+pub(super) fn bar(total: u64, template: &str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

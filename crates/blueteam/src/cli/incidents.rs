@@ -1,0 +1,72 @@
+//! `blueteam incidents`: what alerts opened.
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use comfy_table::Cell;
+
+use super::out::{self, Look};
+use super::session::{Globals, with_database};
+
+/// Incidents: one attack is one incident, however many rules saw it.
+///
+/// Exit code: 0 done, 1 failed, 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List incidents, the newest first
+    #[command(
+        after_help = "Examples:\n  blueteam incidents list\n  blueteam incidents list --all --json | jq '.[] | select(.dfars_reportable)'"
+    )]
+    List {
+        /// Closed ones too
+        #[arg(long)]
+        all: bool,
+        /// At most this many
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: u32,
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let Action::List { all, limit, json } = args.action;
+    with_database(globals, async |conn, _| {
+        let incidents = store::incidents::list(conn, all, limit).await?;
+        if json {
+            out::json(&incidents)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if incidents.is_empty() {
+            out::line(if all { "no incidents" } else { "no open incidents" })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let look = Look::stdout();
+        let mut table = out::table(look, &["incident", "detected", "severity", "status", "flags", "alerts", "title"]);
+        for i in &incidents {
+            let flags: Vec<&str> = [(i.cui_involved, "CUI"), (i.dfars_reportable, "DFARS")]
+                .into_iter()
+                .filter_map(|(on, f)| on.then_some(f))
+                .collect();
+            table.add_row([
+                // The beginning is a time; incidents of one minute differ only after it.
+                Cell::new(i.incident_id),
+                Cell::new(out::time(i.detected_at)),
+                look.severity(i.severity),
+                Cell::new(i.status),
+                Cell::new(flags.join(" ")),
+                Cell::new(i.alerts),
+                out::text(&i.title),
+            ]);
+        }
+        out::print(&table)?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,208 @@
+//! `blueteam keys`: keys with which applications send events.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use clap::Subcommand;
+use comfy_table::Cell;
+use model::{Clock as _, Span, SystemClock};
+use sha2::{Digest as _, Sha256};
+use store::keys::{KeyRow, NewKey};
+
+use super::out::{self, Look};
+use super::session::{Globals, actor, with_database};
+
+/// What a key may be allowed to do.
+const SCOPES: [&str; 1] = ["events:write"];
+/// The account that owns keys for which nobody else is named. It has no password, so nobody logs in as it.
+const OWNER: &str = "ingest";
+/// The longest name of a key, in characters.
+const NAME_MAX: usize = 100;
+
+/// Keys with which applications send events.
+///
+/// Only a key's hash is stored: a key that is lost cannot be shown again, make a new one and revoke the old.
+///
+/// Exit code: 0 done, 1 failed (no such key, no such user), 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a key; it is printed once, alone on standard output
+    #[command(after_help = "Examples:\n  blueteam keys create web-shop --scope events:write --expires 90d\n  \
+                            KEY=$(blueteam keys create web-shop --scope events:write)")]
+    Create {
+        /// A name that tells what uses the key
+        name: String,
+        /// What the key may do
+        #[arg(long = "scope", required = true, value_parser = SCOPES)]
+        scopes: Vec<String>,
+        /// How long it is good for, such as 90d; without it, until it is revoked
+        #[arg(long, value_name = "SPAN")]
+        expires: Option<Span>,
+        /// The user that owns it; without it, the service account `ingest`
+        #[arg(long, value_name = "USER")]
+        owner: Option<String>,
+        /// Who makes it, for the record; without it, the system's user name
+        #[arg(long = "as", value_name = "NAME")]
+        actor: Option<String>,
+    },
+    /// List keys, the newest first
+    List {
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a key out of force for good
+    #[command(after_help = "Examples:\n  blueteam keys revoke 0199c2d4-7a10-7000-8000-5b1f3c2d4e5f\n  \
+                            blueteam keys revoke bt_Xk3vQ9a      (its first characters, as `keys list` shows them)")]
+    Revoke {
+        /// The key's id or its first characters
+        id: String,
+        /// Who revokes it, for the record; without it, the system's user name
+        #[arg(long = "as", value_name = "NAME")]
+        actor: Option<String>,
+    },
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Create { name, scopes, expires, owner, actor: given } => {
+            if name.trim().is_empty() || name.chars().count() > NAME_MAX {
+                bail!("a key's name has from 1 to {NAME_MAX} characters");
+            }
+            let new = New { name, scopes, expires: *expires, owner: owner.as_deref(), actor: &actor(given.as_deref()) };
+            create(&new, globals)
+        }
+        Action::List { json } => list(*json, globals),
+        Action::Revoke { id, actor: given } => revoke(id, &actor(given.as_deref()), globals),
+    }
+}
+
+struct New<'a> {
+    name: &'a str,
+    scopes: &'a [String],
+    expires: Option<Span>,
+    owner: Option<&'a str>,
+    actor: &'a str,
+}
+
+/// A new key: 256 random bits behind a prefix that scanners for leaked secrets can know.
+fn mint() -> anyhow::Result<String> {
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).context("the system gives no random numbers")?;
+    Ok(format!("bt_{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
+}
+
+/// Hex SHA-256.
+fn hash(secret: &str) -> String {
+    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn create(new: &New<'_>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    if new.expires.is_some_and(|span| span <= Span::ZERO) {
+        bail!("--expires must be longer than nothing");
+    }
+    let secret = mint()?;
+    let expires_at = new.expires.map(|span| SystemClock.now().plus(span));
+    let id = with_database(globals, async |conn, _| {
+        let user_id = match new.owner {
+            Some(owner) => {
+                store::users::named(conn, owner).await?.with_context(|| format!("there is no user `{owner}`"))?
+            }
+            None => store::users::ensure_service(conn, new.actor, OWNER).await?,
+        };
+        let prefix: String = secret.chars().take(10).collect();
+        let key =
+            NewKey { user_id, name: new.name, hash: &hash(&secret), prefix: &prefix, scopes: new.scopes, expires_at };
+        Ok(store::keys::create(conn, new.actor, &key).await?)
+    })?;
+    let until = expires_at.map_or_else(|| "is revoked".to_owned(), out::time);
+    out::note(format_args!(
+        "key {id} ({}), good until {until}. It is shown once: store it now.",
+        new.scopes.join(", ")
+    ));
+    out::line(&secret)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state(key: &KeyRow) -> &'static str {
+    match (key.is_active, key.expires_at) {
+        (false, _) => "revoked",
+        (true, Some(end)) if end <= SystemClock.now() => "expired",
+        (true, _) => "active",
+    }
+}
+
+fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    with_database(globals, async |conn, _| {
+        let keys = store::keys::list(conn).await?;
+        if json {
+            out::json(&keys)?;
+        } else if keys.is_empty() {
+            out::line("no keys; make one with `blueteam keys create NAME --scope events:write`")?;
+        } else {
+            let header = ["key", "begins", "name", "owner", "scopes", "state", "expires", "last used"];
+            let mut table = out::table(Look::stdout(), &header);
+            for key in &keys {
+                table.add_row([
+                    Cell::new(key.key_id),
+                    out::text(&key.prefix),
+                    out::text(&key.name),
+                    out::text(&key.username),
+                    out::text(key.scopes.join(" ")),
+                    Cell::new(state(key)),
+                    Cell::new(out::maybe_time(key.expires_at)),
+                    Cell::new(out::maybe_time(key.last_used)),
+                ]);
+            }
+            out::print(&table)?;
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn revoke(id: &str, actor: &str, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    with_database(globals, async |conn, _| {
+        let keys = store::keys::list(conn).await?;
+        let meant: Vec<&KeyRow> = match keys.iter().find(|k| k.key_id.to_string() == id) {
+            Some(exact) => vec![exact],
+            // A key's beginning as the list shows it, or the whole key pasted by somebody in a hurry. Too little means nobody.
+            None => keys
+                .iter()
+                .filter(|k| id.len() >= 6 && (k.prefix.starts_with(id) || id.starts_with(&k.prefix)))
+                .collect(),
+        };
+        match meant[..] {
+            [] => bail!("there is no such key; `blueteam keys list` shows all"),
+            [key] => {
+                let name = notify::plain::neutral(&key.name);
+                if store::keys::revoke(conn, actor, key.key_id).await? {
+                    out::line(format_args!("revoked {} ({name})", key.key_id))?;
+                } else {
+                    out::line(format_args!("{} ({name}) was revoked before", key.key_id))?;
+                }
+                Ok(ExitCode::SUCCESS)
+            }
+            _ => bail!("several keys begin like this; say more of it, or the id"),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_256_random_bits_behind_a_known_prefix() {
+        let (a, b) = (mint().unwrap(), mint().unwrap());
+        assert!(a.starts_with("bt_") && a.len() == 46 && a != b, "{}", a.len());
+        assert_eq!(hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

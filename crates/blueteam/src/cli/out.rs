@@ -1,0 +1,146 @@
+//! How commands show things: tables that fit, colour where it is wanted, and nothing in them that acts on the terminal.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use model::{Severity, Timestamp};
+use notify::plain::neutral;
+use serde::Serialize;
+
+/// What standard output is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Look {
+    /// People read it as it comes.
+    pub terminal: bool,
+    /// It may be coloured.
+    pub colour: bool,
+}
+
+impl Look {
+    pub(super) fn stdout() -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self { terminal, colour: terminal && wants_colour() }
+    }
+
+    /// The beginning of an id on a terminal; the whole of it where a program may want to use it.
+    pub(super) fn id(self, id: impl ToString, shown: usize) -> String {
+        let mut id = id.to_string();
+        if self.terminal {
+            id.truncate(shown);
+        }
+        id
+    }
+
+    /// A severity in its colour.
+    pub(super) fn severity(self, severity: Severity) -> Cell {
+        let cell = Cell::new(severity);
+        match colour_of(severity) {
+            Some(AnsiColor::Yellow) if self.colour => cell.fg(Color::Yellow),
+            Some(_) if self.colour => cell.fg(Color::Red),
+            _ => cell,
+        }
+    }
+
+    /// A severity in its colour, in a line of text, padded.
+    pub(super) fn severity_word(self, severity: Severity) -> String {
+        let word = format!("{:<8}", severity.as_str().to_ascii_uppercase());
+        match colour_of(severity) {
+            Some(colour) if self.colour => {
+                let mut style = Style::new().fg_color(Some(colour.into()));
+                if severity == Severity::Critical {
+                    style = style.bold();
+                }
+                format!("{style}{word}{style:#}")
+            }
+            _ => word,
+        }
+    }
+}
+
+const fn colour_of(severity: Severity) -> Option<AnsiColor> {
+    match severity {
+        Severity::Critical | Severity::High => Some(AnsiColor::Red),
+        Severity::Medium => Some(AnsiColor::Yellow),
+        Severity::Low | Severity::Info => None,
+    }
+}
+
+fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+}
+
+/// A table without lines: fits a terminal by wrapping, and is as wide as it needs to be in a pipe.
+pub(super) fn table(look: Look, header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header.iter().map(|h| h.to_ascii_uppercase()));
+    table.set_content_arrangement(if look.terminal {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    });
+    table
+}
+
+/// Text that may come from outside, as a cell.
+pub(super) fn text(text: impl AsRef<str>) -> Cell {
+    Cell::new(neutral(text.as_ref()))
+}
+
+/// Writes a table without the space that pads its last column; each line without the margin on its left.
+pub(super) fn print(table: &Table) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    for line in table.lines() {
+        writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+    }
+    Ok(())
+}
+
+/// Writes one JSON text and a newline.
+pub(super) fn json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Writes a line.
+pub(super) fn line(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    writeln!(std::io::stdout().lock(), "{text}")?;
+    Ok(())
+}
+
+/// Says something that is not the result.
+pub(super) fn note(text: impl std::fmt::Display) {
+    // Nothing can be done about a standard error that is gone.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A time for people: UTC, whole seconds.
+pub(super) fn time(at: Timestamp) -> String {
+    at.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// A time that may be missing.
+pub(super) fn maybe_time(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), time)
+}
+
+/// Whether the error is that nobody reads our output any more.
+pub(super) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<std::io::Error>())
+        .any(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// A point in time: a length of time ago, or a time.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+    use model::Clock as _;
+    if let Ok(ago) = text.parse::<model::Span>() {
+        return Ok(model::SystemClock.now().minus(ago));
+    }
+    Timestamp::parse(text).map_err(|_| {
+        format!("`{text}` is neither a length of time (24h, 30d) nor a time with its zone (2026-03-05T14:00:00Z)")
+    })
+}

@@ -1,0 +1,67 @@
+//! What every command that asks the database needs: a runtime, a connection, and a name for who asks.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use store::{Connection as _, PgConnection};
+
+use crate::config::Loaded;
+use crate::database::{Database, Role};
+use crate::settings;
+use crate::state::StateDir;
+
+/// The options that every command has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Globals<'a> {
+    pub config: Option<&'a Path>,
+    pub state_dir: Option<&'a Path>,
+}
+
+impl Globals<'_> {
+    pub(super) fn load(&self) -> anyhow::Result<Loaded> {
+        settings::load(self.config)
+    }
+
+    pub(super) fn state(&self) -> anyhow::Result<StateDir> {
+        StateDir::resolve(self.state_dir)
+    }
+}
+
+/// Runs a command to its end: one thread is enough for one connection.
+pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    runtime.block_on(work)
+}
+
+/// Does `work` with a connection that may do what people may, and leaves the database as it was found.
+pub(super) fn with_database<T>(
+    globals: Globals<'_>,
+    work: impl AsyncFnOnce(&mut PgConnection, &Loaded) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let (loaded, state) = (globals.load()?, globals.state()?);
+    block_on(async {
+        let database = Database::open(&loaded, &state).await?;
+        let done = async {
+            let mut conn = database.connect(Role::Operator).await?;
+            let done = work(&mut conn, &loaded).await;
+            // Nothing hangs on a polite goodbye.
+            let _ = conn.close().await;
+            done
+        };
+        let done = done.await;
+        database.leave().await?;
+        done
+    })
+}
+
+/// Who acts, for the record: the name that was given, else the system's user name, as `sudo` and the shell know it.
+pub(super) fn actor(given: Option<&str>) -> String {
+    let known = |name: &str| std::env::var(name).ok().filter(|user| !user.trim().is_empty());
+    given
+        .map(str::to_owned)
+        .or_else(|| known("SUDO_USER"))
+        .or_else(|| known("USER"))
+        .or_else(|| known("LOGNAME"))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}

@@ -1,0 +1,214 @@
+//! `blueteam status`: how things stand.
+
+use std::process::ExitCode;
+
+use comfy_table::Cell;
+use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+use store::PgConnection;
+use store::posture::{self, Activity, AlertCount, IncidentCount, Lag, Schema};
+
+use super::out::{self, Look};
+use super::session::{Globals, block_on};
+use crate::config::Loaded;
+use crate::database::{Database, Role};
+use crate::state::StateDir;
+
+/// The reader's cursor.
+const READER: &str = "monitor";
+/// The file that a running daemon holds a lock on.
+const DAEMON_LOCK: &str = "daemon.lock";
+/// A committed event that waits longer than this is being waited for.
+const LAG_ALLOWED: Span = Span::mins(1);
+/// How long after its discovery an incident must be reported (DFARS 252.204-7012).
+const DFARS_LIMIT: Span = Span::hours(72);
+/// Exit code when somebody should look.
+const ATTENTION: u8 = 3;
+
+/// How things stand: database, daemon, events of each source, alerts, incidents, deliveries, rules.
+///
+/// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3 something needs attention, named
+/// at the end: the daemon is not running, the schema is behind, events wait unread for more than a minute, high or critical
+/// alerts that nobody has acknowledged, incidents to be reported under DFARS, or messages that could not be delivered.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
+                        blueteam status >/dev/null || echo 'look at blueteam'")]
+pub(super) struct Args {
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// How things stand.
+#[derive(Debug, Serialize)]
+struct Status {
+    at: Timestamp,
+    database: &'static str,
+    state_dir: String,
+    daemon_running: bool,
+    schema: Schema,
+    sources: Vec<Activity>,
+    reader: Option<Lag>,
+    alerts: Vec<AlertCount>,
+    incidents: IncidentCount,
+    dfars_report_due: Option<Timestamp>,
+    deliveries: Deliveries,
+    disabled_rules: Vec<String>,
+    attention: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Deliveries {
+    waiting: u64,
+    dead: u64,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (loaded, state) = (globals.load()?, globals.state()?);
+    let daemon_running = daemon_runs(&state);
+    let now = SystemClock.now();
+    let mut status = block_on(async {
+        let database = Database::open(&loaded, &state).await?;
+        let done = async {
+            let mut conn = database.connect(Role::Operator).await?;
+            ask(&mut conn, &loaded, &state, (now, daemon_running, database.is_private())).await
+        };
+        let done = done.await;
+        database.leave().await?;
+        done
+    })?;
+    status.attention = attention(&status);
+    if args.json {
+        out::json(&status)?;
+    } else {
+        show(&status)?;
+    }
+    Ok(if status.attention.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(ATTENTION) })
+}
+
+/// Whether a daemon holds the lock. Ours is shared and gone at once.
+fn daemon_runs(state: &StateDir) -> bool {
+    let Ok(file) = std::fs::File::open(state.join(DAEMON_LOCK)) else { return false };
+    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+async fn ask(
+    conn: &mut PgConnection,
+    loaded: &Loaded,
+    state: &StateDir,
+    (now, daemon_running, private): (Timestamp, bool, bool),
+) -> anyhow::Result<Status> {
+    let incidents = posture::incidents(conn).await?;
+    let backlog = store::outbox::backlog(conn).await?;
+    let table = store::rules::settings(conn).await?;
+    let in_file = |id: &str| loaded.config.rules.get(id).and_then(|r| r.get("enabled")).and_then(|e| e.as_bool());
+    let mut disabled: Vec<String> =
+        loaded.config.rules.keys().filter(|id| in_file(id) == Some(false)).cloned().collect();
+    disabled.extend(table.iter().filter(|r| !r.enabled).map(|r| r.rule_id.to_string()));
+    disabled.sort();
+    disabled.dedup();
+    Ok(Status {
+        at: now,
+        database: if private { "private cluster" } else { "DATABASE_URL" },
+        state_dir: state.path().display().to_string(),
+        daemon_running,
+        schema: posture::schema(conn).await?,
+        sources: posture::activity(conn, now).await?,
+        reader: posture::lag(conn, READER).await?,
+        alerts: posture::alerts(conn).await?,
+        dfars_report_due: incidents.dfars_since.map(|since| since.plus(DFARS_LIMIT)),
+        incidents,
+        deliveries: Deliveries { waiting: backlog.pending, dead: backlog.dead },
+        disabled_rules: disabled,
+        attention: Vec::new(),
+    })
+}
+
+/// What somebody should look at, the worst first.
+fn attention(s: &Status) -> Vec<String> {
+    let mut out = Vec::new();
+    if let Some(due) = s.dfars_report_due {
+        let n = s.incidents.dfars_unreported;
+        out.push(format!("incidents to be reported to the DoD: {n}, the first by {}", out::time(due)));
+    }
+    for a in s.alerts.iter().filter(|a| a.severity >= Severity::High && a.unacknowledged > 0) {
+        out.push(format!("{} alerts that nobody has acknowledged: {}", a.severity, a.unacknowledged));
+    }
+    if s.schema.applied < s.schema.known {
+        out.push(format!(
+            "the schema is at version {} of {}: run `blueteam migrate`",
+            s.schema.applied, s.schema.known
+        ));
+    }
+    if !s.daemon_running {
+        out.push("the daemon is not running here: nothing is detected".to_owned());
+    }
+    if let Some(oldest) = s.reader.and_then(|lag| lag.oldest)
+        && s.at.since(oldest) > LAG_ALLOWED
+    {
+        out.push(format!("events wait unread since {}", out::time(oldest)));
+    }
+    if s.deliveries.dead > 0 {
+        out.push(format!("messages that could not be delivered: {}", s.deliveries.dead));
+    }
+    out
+}
+
+fn show(s: &Status) -> anyhow::Result<()> {
+    let label = |name: &str, value: String| out::line(format_args!("{name:<12} {value}"));
+    let schema = if s.schema.applied == s.schema.known {
+        format!("version {}, up to date", s.schema.applied)
+    } else {
+        format!("version {}, the program knows {}", s.schema.applied, s.schema.known)
+    };
+    label("database", format!("{} (schema {schema})", s.database))?;
+    label("daemon", if s.daemon_running { "running" } else { "not running" }.to_owned())?;
+    let lag = match s.reader {
+        None => "has never run".to_owned(),
+        Some(Lag { unread: 0, .. }) => "up to date".to_owned(),
+        Some(Lag { unread, oldest }) => {
+            let more = if unread >= posture::LAG_MAX { "at least " } else { "" };
+            format!("{more}{unread} events unread, the first since {}", out::maybe_time(oldest))
+        }
+    };
+    label("reader", lag)?;
+    let i = &s.incidents;
+    let due = s.dfars_report_due.map_or_else(String::new, |due| format!(", the first by {}", out::time(due)));
+    label("incidents", format!("{} open, {} with CUI, {} to report{due}", i.open, i.cui, i.dfars_unreported))?;
+    label("deliveries", format!("{} waiting, {} given up", s.deliveries.waiting, s.deliveries.dead))?;
+    if !s.disabled_rules.is_empty() {
+        label("rules off", notify::plain::neutral(&s.disabled_rules.join(", ")).into_owned())?;
+    }
+    let look = Look::stdout();
+    out::line("")?;
+    if s.sources.is_empty() {
+        out::line("no events within a week")?;
+    } else {
+        let mut table = out::table(look, &["source", "last hour", "last 24 h", "newest"]);
+        for a in &s.sources {
+            let newest = Cell::new(out::maybe_time(a.newest));
+            table.add_row([Cell::new(a.source), Cell::new(a.last_hour), Cell::new(a.last_day), newest]);
+        }
+        out::print(&table)?;
+    }
+    out::line("")?;
+    if s.alerts.is_empty() {
+        out::line("no alerts wait")?;
+    } else {
+        let mut table = out::table(look, &["alerts", "open", "unacknowledged"]);
+        for a in &s.alerts {
+            table.add_row([look.severity(a.severity), Cell::new(a.open), Cell::new(a.unacknowledged)]);
+        }
+        out::print(&table)?;
+    }
+    out::line("")?;
+    if s.attention.is_empty() {
+        return out::line("all is well");
+    }
+    out::line("needs attention:")?;
+    for what in &s.attention {
+        out::line(format_args!("  {what}"))?;
+    }
+    Ok(())
+}
