@@ -1,5 +1,5 @@
 //! Load against a running console: `load URL-HOST:PORT KEY-FILE CONNECTIONS EVENTS-A-REQUEST SECONDS`. Prints requests and rows a
-//! second and the latency of a request. Without arguments it starts a private, durable cluster and a console of its own in a
+//! second and the latency of a request. Without arguments, or with a number of writers alone, it starts a private, durable cluster and a console of its own in a
 //! throw-away directory, and measures single events over 64 connections and batches, beside `COPY` of the same rows.
 #![expect(
     clippy::print_stdout,
@@ -23,11 +23,10 @@ use tokio::net::TcpStream;
 
 /// One event of about 560 bytes, as the PHP application writes them.
 fn event(n: u64, at: Timestamp) -> String {
+    // UUIDv7: milliseconds, version, variant, and the number where the random bits go.
+    let id = EventId::from_u128(((at.as_micros() / 1000) as u128) << 80 | 7 << 76 | 2 << 62 | u128::from(n));
     format!(
-        r#"{{"event_id":"{:08x}-{:04x}-7000-8000-{:012x}","timestamp":"{at}","category":"access","action":"api_request","result":"success","user_id":"019a0000-0000-7000-8000-{:012x}","session_id":"sess_{:016x}","ip_address":"10.{}.{}.{}","user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36","resource_type":"api","resource_id":"/api/v2/documents/{n}/versions","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":false,"metadata":{{"method":"GET","status":200,"duration_ms":{},"role":"analyst"}}}}"#,
-        n >> 16,
-        n & 0xffff,
-        at.as_micros() & 0xffff_ffff_ffff,
+        r#"{{"event_id":"{id}","timestamp":"{at}","category":"access","action":"api_request","result":"success","user_id":"019a0000-0000-7000-8000-{:012x}","session_id":"sess_{:016x}","ip_address":"10.{}.{}.{}","user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36","resource_type":"api","resource_id":"/api/v2/documents/{n}/versions","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":false,"metadata":{{"method":"GET","status":200,"duration_ms":{},"role":"analyst"}}}}"#,
         n % 20_000,
         n % 50_000,
         n % 7,
@@ -132,7 +131,7 @@ async fn copy_floor(pool: &PgPool, connections: u64, batch: u64, seconds: u64) -
     rows as f64 / begin.elapsed().as_secs_f64()
 }
 
-async fn own() {
+async fn own(writers: usize) {
     let dir = tempfile::Builder::new().prefix("blueteam-load").tempdir_in("/var/tmp").unwrap();
     std::os::unix::fs::chown(dir.path(), None, None).unwrap();
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
@@ -154,6 +153,7 @@ async fn own() {
     .unwrap();
     drop(conn);
     let mut settings = Settings::new(dir.path().join("spool"));
+    settings.writers = writers;
     settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     let pools = Pools { events: pool.clone(), keys: pool.clone() };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
@@ -187,6 +187,6 @@ async fn main() {
         let numbers = [connections, batch, seconds].map(|n| n.parse().unwrap());
         load(to.parse().unwrap(), key.trim(), numbers[0], numbers[1], numbers[2]).await;
     } else {
-        own().await;
+        own(args.first().map_or(2, |n| n.parse().unwrap())).await;
     }
 }

@@ -12,7 +12,7 @@ const ZSTD_WINDOW_LOG: u32 = 23;
 const CHUNK: usize = 64 * 1024;
 
 /// Why a body is refused as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BodyError {
     /// Larger than allowed.
     #[error("the body is too large")]

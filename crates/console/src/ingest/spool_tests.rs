@@ -28,8 +28,8 @@ fn drain(spool: &mut Spool) -> Vec<Vec<u8>> {
 }
 
 fn only_segment(dir: &Path) -> PathBuf {
-    let files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    files.filter(|p| p.extension().is_some_and(|e| e == "seg")).next().unwrap()
+    let mut files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
+    files.find(|p| p.extension().is_some_and(|e| e == "seg")).unwrap()
 }
 
 proptest! {

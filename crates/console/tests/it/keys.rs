@@ -1,6 +1,9 @@
 //! Who is let in.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::http::{Running, call, event, mint};
 
@@ -36,7 +39,6 @@ async fn only_a_key_in_force_with_the_scope_is_let_in() {
 
 #[tokio::test]
 async fn no_plaintext_off_this_machine_but_tls() {
-    use std::sync::Arc;
     let db = testkit::TestDb::new().await;
     let pool = db.pool(4);
     let dir = tempfile::tempdir().unwrap();
@@ -62,7 +64,6 @@ async fn no_plaintext_off_this_machine_but_tls() {
     let stream = tokio::net::TcpStream::connect(to).await.unwrap();
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
     let mut stream = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap();
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     let _ = stream.read_to_string(&mut text).await;

@@ -1,4 +1,5 @@
 //! The console over real sockets, on a real PostgreSQL.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
 
 mod answers;
 mod http;

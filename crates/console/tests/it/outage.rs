@@ -9,6 +9,8 @@ use tokio::time::sleep;
 
 use crate::http::{Running, call, event, mint};
 
+const PATIENCE: Duration = Duration::from_secs(1);
+
 struct Own {
     cluster: Option<Cluster>,
     dir: tempfile::TempDir,
@@ -50,7 +52,7 @@ async fn drained(run: &Running) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_event_is_there_once_and_in_order() {
     let (mut own, pool) = Own::new().await;
-    let run = Arc::new(Running::on(pool, None, |_| {}).await);
+    let run = Arc::new(Running::on(pool, None, |s| s.timeouts.acquire = PATIENCE).await);
     let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
     let mut clients = tokio::task::JoinSet::new();
     for client in 0..20_u64 {
@@ -111,7 +113,11 @@ async fn every_acknowledged_event_is_there_once_and_in_order() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_spool_refuses_and_a_restart_writes_what_it_holds() {
     let (mut own, pool) = Own::new().await;
-    let mut run = Running::on(pool.clone(), None, |s| s.spool_max_bytes = 2000).await;
+    let mut run = Running::on(pool.clone(), None, |s| {
+        s.spool_max_bytes = 2000;
+        s.timeouts.acquire = PATIENCE;
+    })
+    .await;
     assert_eq!(run.post(event(0)).await.status, 200);
     own.down().await;
     let mut taken = Vec::new();
@@ -146,7 +152,7 @@ async fn a_full_spool_refuses_and_a_restart_writes_what_it_holds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_database_refuses_in_the_drain_is_a_dead_letter() {
     let (mut own, pool) = Own::new().await;
-    let run = Running::on(pool, None, |_| {}).await;
+    let run = Running::on(pool, None, |s| s.timeouts.acquire = PATIENCE).await;
     assert_eq!(run.post(event(0)).await.status, 200);
     own.down().await;
     let surrogate = event(2).replace('}', r#","metadata":{"a":"\ud800"}}"#);
