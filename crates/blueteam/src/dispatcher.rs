@@ -84,7 +84,11 @@ async fn pause(options: &Options, stop: &CancellationToken, rest: Duration) -> b
 }
 
 /// Sends what is due; false when nothing was.
-async fn round(options: &Options, conn: &mut PgConnection, stop: &CancellationToken) -> Result<bool, store::StoreError> {
+async fn round(
+    options: &Options,
+    conn: &mut PgConnection,
+    stop: &CancellationToken,
+) -> Result<bool, store::StoreError> {
     let configured = options.channels.configured();
     // Deliveries for a channel that is not configured any more are claimed too: to be given up, and said.
     let due = outbox::claim(conn, &Channel::ALL, AT_ONCE, LEASE).await?;
@@ -124,7 +128,12 @@ async fn round(options: &Options, conn: &mut PgConnection, stop: &CancellationTo
 
 type Outcome = Result<String, (String, Option<Option<Duration>>)>;
 
-async fn note(options: &Options, conn: &mut PgConnection, delivery: Delivery, result: Outcome) -> Result<(), store::StoreError> {
+async fn note(
+    options: &Options,
+    conn: &mut PgConnection,
+    delivery: Delivery,
+    result: Outcome,
+) -> Result<(), store::StoreError> {
     let Delivery { delivery_id, channel, attempts, .. } = delivery;
     match result {
         Ok(detail) => {

@@ -1,7 +1,8 @@
 //! Bounded state per key: a slab with a hash index and a list in order of last use.
 //!
-//! Everything an attacker can make us remember lives in one of these, so the bound is the point: at the cap, the key that has
-//! been quiet the longest goes, and is counted.
+//! Everything an attacker can make us remember lives in one of these, so the bound is the point: at the cap, a key that has
+//! been quiet for long goes, and is counted. Which one is found by second chance: a use only sets a mark on the key's own cache
+//! line, where a list in exact order of use would touch three others.
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
@@ -71,26 +72,26 @@ impl Names {
     }
 }
 
-const NONE: u32 = u32::MAX;
-
 #[derive(Debug)]
 struct Slot<S> {
     key: Key,
     /// Newest event time seen for the key.
     newest: Timestamp,
-    newer: u32,
-    older: u32,
+    /// Used since the hand last came by.
+    used: bool,
     state: S,
 }
 
-/// A map from [`Key`] to `S`, bounded, in order of last use.
+/// How many slots the hand looks at for a stale key before a new slot is made.
+const LOOKS: usize = 2;
+
+/// A map from [`Key`] to `S`, bounded.
 #[derive(Debug)]
 pub(crate) struct Keyed<S> {
     slots: Vec<Slot<S>>,
     index: HashTable<u32>,
-    /// Most recently used, and least.
-    head: u32,
-    tail: u32,
+    /// Goes round the slots, taking marks away; a slot without one is given up.
+    hand: usize,
     cap: usize,
     evicted: u64,
     hasher: RandomState,
@@ -102,9 +103,8 @@ impl<S: Default> Keyed<S> {
         Self {
             slots: Vec::new(),
             index: HashTable::new(),
-            head: NONE,
-            tail: NONE,
-            cap: cap.clamp(1, NONE as usize - 1),
+            hand: 0,
+            cap: cap.clamp(1, u32::MAX as usize - 1),
             evicted: 0,
             hasher: RandomState::default(),
         }
@@ -122,88 +122,67 @@ impl<S: Default> Keyed<S> {
 
     /// The state of a key, if there is one; does not count as a use.
     pub(crate) fn get(&self, key: Key) -> Option<&S> {
-        self.find(key).map(|at| &self.slots[at as usize].state)
-    }
-
-    fn find(&self, key: Key) -> Option<u32> {
+        if self.slots.is_empty() {
+            return None;
+        }
         let hash = self.hasher.hash_one(key);
-        self.index.find(hash, |at| self.slots[*at as usize].key == key).copied()
+        let i = self.index.find(hash, |at| self.slots[*at as usize].key == key)?;
+        Some(&self.slots[*i as usize].state)
     }
 
     /// The state of a key and the newest time seen for it, `at` included; made when it is new. A new key takes the place of
-    /// the quietest one when that has seen nothing since `stale`, or when the cap is reached.
+    /// one that has seen nothing since `stale`, when the hand comes by one, or of a quiet one when the cap is reached.
     pub(crate) fn touch(&mut self, key: Key, at: Timestamp, stale: Timestamp) -> (&mut S, Timestamp) {
         let hash = self.hasher.hash_one(key);
         let found = self.index.find(hash, |i| self.slots[*i as usize].key == key).copied();
-        let i = match found {
-            Some(i) => {
-                self.move_to_head(i);
-                i
-            }
-            None => self.insert(key, hash, stale),
-        };
+        let i = found.unwrap_or_else(|| self.insert(key, hash, stale));
         let slot = &mut self.slots[i as usize];
+        slot.used = true;
         slot.newest = slot.newest.max(at);
         (&mut slot.state, slot.newest)
     }
 
     fn insert(&mut self, key: Key, hash: u64, stale: Timestamp) -> u32 {
-        let full = self.slots.len() >= self.cap;
-        let reusable = self.tail != NONE && (full || self.slots[self.tail as usize].newest < stale);
-        let i = if reusable {
-            let i = self.tail;
-            let slot = &self.slots[i as usize];
-            self.evicted += u64::from(slot.newest >= stale);
-            let old = self.hasher.hash_one(slot.key);
-            if let Ok(entry) = self.index.find_entry(old, |other| *other == i) {
-                entry.remove();
+        let i = match self.replaceable(stale) {
+            Some(i) => {
+                let slot = &mut self.slots[i];
+                self.evicted += u64::from(slot.newest >= stale);
+                let old = self.hasher.hash_one(slot.key);
+                if let Ok(entry) = self.index.find_entry(old, |other| *other as usize == i) {
+                    entry.remove();
+                }
+                slot.key = key;
+                slot.newest = Timestamp::MIN;
+                slot.state = S::default();
+                i as u32
             }
-            self.unlink(i);
-            let slot = &mut self.slots[i as usize];
-            slot.key = key;
-            slot.newest = Timestamp::MIN;
-            slot.state = S::default();
-            i
-        } else {
-            let slot = Slot { key, newest: Timestamp::MIN, newer: NONE, older: NONE, state: S::default() };
-            self.slots.push(slot);
-            (self.slots.len() - 1) as u32
+            None => {
+                self.slots.push(Slot { key, newest: Timestamp::MIN, used: true, state: S::default() });
+                (self.slots.len() - 1) as u32
+            }
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hash, i, |other| hasher.hash_one(slots[*other as usize].key));
-        self.link_at_head(i);
         i
     }
 
-    fn move_to_head(&mut self, i: u32) {
-        if self.head != i {
-            self.unlink(i);
-            self.link_at_head(i);
+    /// A slot to use again: a stale one under the hand, or at the cap the first one without a mark.
+    fn replaceable(&mut self, stale: Timestamp) -> Option<usize> {
+        let full = self.slots.len() >= self.cap;
+        // After one round every mark is gone, so that the second must find one.
+        let looks = if full { 2 * self.slots.len() + 1 } else { LOOKS.min(self.slots.len()) };
+        for _ in 0..looks {
+            let i = self.hand;
+            self.hand = (self.hand + 1) % self.slots.len();
+            let slot = &mut self.slots[i];
+            if slot.newest < stale || (full && !slot.used) {
+                return Some(i);
+            }
+            if full {
+                slot.used = false;
+            }
         }
-    }
-
-    fn unlink(&mut self, i: u32) {
-        let Slot { newer, older, .. } = self.slots[i as usize];
-        match newer {
-            NONE => self.head = older,
-            n => self.slots[n as usize].older = older,
-        }
-        match older {
-            NONE => self.tail = newer,
-            o => self.slots[o as usize].newer = newer,
-        }
-    }
-
-    fn link_at_head(&mut self, i: u32) {
-        let old = self.head;
-        let slot = &mut self.slots[i as usize];
-        slot.newer = NONE;
-        slot.older = old;
-        match old {
-            NONE => self.tail = i,
-            o => self.slots[o as usize].newer = i,
-        }
-        self.head = i;
+        None
     }
 
     /// Every key's state, in no order; does not count as a use.
@@ -227,14 +206,17 @@ mod tests {
     }
 
     #[test]
-    fn at_the_cap_the_quietest_goes_and_is_counted() {
-        let mut keyed = Keyed::<u32>::new(2);
-        *keyed.touch(key(1), at(1), at(0)).0 = 10;
-        *keyed.touch(key(2), at(2), at(0)).0 = 20;
-        keyed.touch(key(1), at(3), at(0));
-        *keyed.touch(key(3), at(4), at(0)).0 = 30;
-        assert_eq!((keyed.get(key(1)), keyed.get(key(2)), keyed.get(key(3))), (Some(&10), None, Some(&30)));
-        assert_eq!((keyed.len(), keyed.evicted()), (2, 1));
+    fn at_the_cap_a_quiet_key_goes_and_is_counted() {
+        let mut keyed = Keyed::<u32>::new(3);
+        for n in 1..=3 {
+            *keyed.touch(key(n), at(1), at(0)).0 = 10 * u32::from(n);
+        }
+        // The first to go over the cap takes every mark away and the first key.
+        keyed.touch(key(4), at(2), at(0));
+        keyed.touch(key(2), at(3), at(0));
+        keyed.touch(key(5), at(4), at(0));
+        assert_eq!((keyed.get(key(1)), keyed.get(key(2)), keyed.get(key(3))), (None, Some(&20), None));
+        assert_eq!((keyed.len(), keyed.evicted()), (3, 2));
     }
 
     #[test]
@@ -255,18 +237,20 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_list_in_order_of_use(cap in 1_usize..8, uses in proptest::collection::vec(0_u8..12, 0..200)) {
+        fn never_forgets_a_key_it_has_not_given_up(cap in 1_usize..8, uses in proptest::collection::vec(0_u8..12, 0..200)) {
             let mut keyed = Keyed::<u64>::new(cap);
-            let mut model: Vec<(u8, u64)> = Vec::new();
+            let mut counts = std::collections::HashMap::new();
             for n in uses {
+                let before = keyed.evicted();
                 *keyed.touch(key(n), at(1), at(0)).0 += 1;
-                let count = match model.iter().position(|(k, _)| *k == n) {
-                    Some(i) => model.remove(i).1,
-                    None => { if model.len() == cap { model.remove(0); } 0 }
-                };
-                model.push((n, count + 1));
-                prop_assert_eq!(keyed.len(), model.len());
-                for (k, count) in &model {
+                *counts.entry(n).or_insert(0_u64) += 1;
+                if keyed.evicted() > before || keyed.len() < counts.len() {
+                    counts.retain(|k, _| keyed.get(key(*k)).is_some());
+                    counts.insert(n, *keyed.get(key(n)).unwrap());
+                }
+                prop_assert!(keyed.len() <= cap);
+                prop_assert_eq!(keyed.len(), counts.len());
+                for (k, count) in &counts {
                     prop_assert_eq!(keyed.get(key(*k)), Some(count));
                 }
             }
