@@ -24,7 +24,7 @@ impl Look {
     }
 
     /// The beginning of an id on a terminal; the whole of it where a program may want to use it.
-    pub(super) fn id(self, id: impl ToString, shown: usize) -> String {
+    pub(super) fn id(self, id: &impl ToString, shown: usize) -> String {
         let mut id = id.to_string();
         if self.terminal {
             id.truncate(shown);

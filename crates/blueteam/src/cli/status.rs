@@ -102,7 +102,8 @@ async fn ask(
     let incidents = posture::incidents(conn).await?;
     let backlog = store::outbox::backlog(conn).await?;
     let table = store::rules::settings(conn).await?;
-    let in_file = |id: &str| loaded.config.rules.get(id).and_then(|r| r.get("enabled")).and_then(|e| e.as_bool());
+    let in_file =
+        |id: &str| loaded.config.rules.get(id).and_then(|r| r.get("enabled")).and_then(serde_json::Value::as_bool);
     let mut disabled: Vec<String> =
         loaded.config.rules.keys().filter(|id| in_file(id) == Some(false)).cloned().collect();
     disabled.extend(table.iter().filter(|r| !r.enabled).map(|r| r.rule_id.to_string()));

@@ -82,7 +82,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         out::table(look, &["alert", "last seen", "severity", "rule", "state", "events", "seen by", "title"]);
     for a in &alerts {
         table.add_row([
-            Cell::new(look.id(a.alert_id, ID_SHOWN)),
+            Cell::new(look.id(&a.alert_id, ID_SHOWN)),
             Cell::new(out::time(a.last_seen)),
             look.severity(a.severity),
             out::text(a.rule_id.as_str()),
@@ -162,7 +162,6 @@ fn describe(a: &Alert) -> anyhow::Result<()> {
         ("seen by", seen),
     ];
     for (label, value) in facts {
-        // The entity's kind may be a label already.
         out::line(format_args!("{label:<12} {value}"))?;
     }
     if !a.event_ids.is_empty() {
