@@ -167,7 +167,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
                     Cell::new(out::maybe_time(key.last_used)),
                 ]);
             }
-            out::print(&table)?;
+            out::print(table)?;
         }
         Ok(ExitCode::SUCCESS)
     })

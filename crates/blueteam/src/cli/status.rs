@@ -191,7 +191,7 @@ fn show(s: &Status) -> anyhow::Result<()> {
             let newest = Cell::new(out::maybe_time(a.newest));
             table.add_row([Cell::new(a.source), Cell::new(a.last_hour), Cell::new(a.last_day), newest]);
         }
-        out::print(&table)?;
+        out::print(table)?;
     }
     out::line("")?;
     if s.alerts.is_empty() {
@@ -201,7 +201,7 @@ fn show(s: &Status) -> anyhow::Result<()> {
         for a in &s.alerts {
             table.add_row([look.severity(a.severity), Cell::new(a.open), Cell::new(a.unacknowledged)]);
         }
-        out::print(&table)?;
+        out::print(table)?;
     }
     out::line("")?;
     if s.attention.is_empty() {

@@ -92,7 +92,9 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
             out::text(&a.title),
         ]);
     }
-    out::print(&table)?;
+    // The title begins with the rule's name; the rest is in `show`.
+    out::spare(look, &mut table, &[3, 4, 6]);
+    out::print(table)?;
     if alerts.len() as u64 == u64::from(args.limit) {
         out::note(format_args!("the newest {}; there may be more (--limit)", args.limit));
     }

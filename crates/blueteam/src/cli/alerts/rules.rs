@@ -150,7 +150,8 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             out::text(parameters(&r.parameters)),
         ]);
     }
-    out::print(&table)?;
+    out::spare(look, &mut table, &[3, 4, 7]);
+    out::print(table)?;
     Ok(ExitCode::SUCCESS)
 }
 
