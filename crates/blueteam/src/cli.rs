@@ -36,24 +36,18 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
+// What a command does is said at its arguments.
 enum Command {
     /// Run everything: event ingest, collectors, detection and alerts
     Up(up::Args),
     /// Run detection and alerts alone
     Monitor(up::Args),
-    /// Bring the database's schema and its table of rules up to date
     Migrate(migrate::Args),
-    /// How things stand: database, reader, events, alerts, incidents
     Status(status::Args),
-    /// Alerts, and the rules that raise them
     Alerts(alerts::Args),
-    /// Incidents
     Incidents(incidents::Args),
-    /// Keys with which applications send events
     Keys(keys::Args),
-    /// Run the detection rules over log files or standard input, without a database
     Replay(replay::Args),
-    /// Run the detection rules over the stored events
     Backtest(backtest::Args),
     /// Check or show the configuration
     Config(config::Args),
@@ -88,5 +82,15 @@ pub fn main() -> ExitCode {
             let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn arguments_do_not_contradict_each_other() {
+        super::Cli::command().debug_assert();
     }
 }

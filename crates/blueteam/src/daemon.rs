@@ -165,9 +165,9 @@ async fn engine_maker(
     database: &Database,
 ) -> anyhow::Result<Box<dyn Fn() -> anyhow::Result<detect::Engine> + Send + Sync>> {
     let table = store::rules::settings(&mut database.connect(Role::Operator).await?).await?;
-    let engine = settings::with_table(settings::engine(&loaded.config, Vec::new(), GRACE), &table);
+    let engine = settings::engine_with_table(&loaded.config, Vec::new(), GRACE, &table);
     let config = loaded.config.clone();
-    Ok(monitor::engine_maker(engine, move || settings::sigma(&config)))
+    Ok(monitor::engine_maker(engine, move || Ok(settings::sigma_with_table(settings::sigma(&config)?, &table))))
 }
 
 fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {

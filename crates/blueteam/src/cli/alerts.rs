@@ -24,11 +24,8 @@ enum Action {
     /// List alerts, the newest first
     #[command(after_help = list::EXAMPLES)]
     List(list::ListArgs),
-    /// Show everything about one alert
     Show(list::ShowArgs),
-    /// Note that you have seen an alert
     Ack(list::AckArgs),
-    /// The rules: list them, check custom ones, switch them on and off
     Rules(rules::Args),
     /// Send a test message through each channel, or through one
     #[command(after_help = test::EXAMPLES)]

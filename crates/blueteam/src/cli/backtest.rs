@@ -13,7 +13,7 @@ use super::session::{Globals, with_database};
 /// How many events pass between two looks at what closed.
 const BATCH: u64 = 4096;
 
-/// Runs the detection rules over the stored events and shows what they would have found. Writes nothing.
+/// Run the detection rules over the stored events and show what they would have found. Writes nothing.
 ///
 /// Learns who is normal from the beginning of the range alone: choose it longer than what you look for. Output as of `replay`:
 /// one JSON object a line with --json or into a pipe, readable lines on a terminal.

@@ -56,8 +56,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 .filter_map(|(on, f)| on.then_some(f))
                 .collect();
             table.add_row([
-                // The beginning is a time; incidents of one minute differ only after it.
-                Cell::new(i.incident_id),
+                Cell::new(look.id(&i.incident_id, 13)),
                 Cell::new(out::time(i.detected_at)),
                 look.severity(i.severity),
                 Cell::new(i.status),
@@ -66,7 +65,8 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 out::text(&i.title),
             ]);
         }
-        out::print(&table)?;
+        out::spare(look, &mut table, &[3, 5]);
+        out::print(table)?;
         Ok(ExitCode::SUCCESS)
     })
 }

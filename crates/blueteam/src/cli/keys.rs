@@ -102,7 +102,12 @@ fn mint() -> anyhow::Result<String> {
 
 /// Hex SHA-256.
 fn hash(secret: &str) -> String {
-    Sha256::digest(secret.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    use std::fmt::Write as _;
+    Sha256::digest(secret.as_bytes()).iter().fold(String::with_capacity(64), |mut out, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
 }
 
 fn create(new: &New<'_>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -162,7 +167,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
                     Cell::new(out::maybe_time(key.last_used)),
                 ]);
             }
-            out::print(&table)?;
+            out::print(table)?;
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -9,7 +9,7 @@ use super::session::{Globals, block_on};
 use crate::database::{Database, Role};
 use crate::settings;
 
-/// Brings the schema up to date, and writes the built-in rules and those of `detection.rules_dir` into the table of rules.
+/// Bring the schema up to date, and write the built-in rules and those of `detection.rules_dir` into the table of rules.
 ///
 /// Safe to run at any time and as often as you like: what is up to date is left alone, what an operator set for a rule stays.
 /// The daemon does the same when it starts.

@@ -3,7 +3,7 @@
 use std::io::{IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use model::{Severity, Timestamp};
 use notify::plain::neutral;
 use serde::Serialize;
@@ -24,7 +24,7 @@ impl Look {
     }
 
     /// The beginning of an id on a terminal; the whole of it where a program may want to use it.
-    pub(super) fn id(self, id: impl ToString, shown: usize) -> String {
+    pub(super) fn id(self, id: &impl ToString, shown: usize) -> String {
         let mut id = id.to_string();
         if self.terminal {
             id.truncate(shown);
@@ -87,8 +87,40 @@ pub(super) fn text(text: impl AsRef<str>) -> Cell {
     Cell::new(neutral(text.as_ref()))
 }
 
+/// Leaves columns out where the terminal is too narrow for all of them.
+pub(super) fn spare(look: Look, table: &mut Table, columns: &[usize]) {
+    /// From this width on there is room for everything.
+    const WIDE: u16 = 130;
+    if look.terminal && table.width().is_some_and(|width| width < WIDE) {
+        for column in columns {
+            hold(table, *column, ColumnConstraint::Hidden);
+        }
+    }
+}
+
+fn hold(table: &mut Table, column: usize, constraint: ColumnConstraint) {
+    if let Some(column) = table.column_mut(column) {
+        column.set_constraint(constraint);
+    }
+}
+
+/// Lets only the last column wrap, when that leaves it room: half a time or half an id is of no use.
+fn wrap_last(table: &mut Table) {
+    const LAST_MIN: u16 = 20;
+    let widths = table.column_max_content_widths();
+    let shown = |i: &usize| table.column(*i).is_some_and(|c| !c.is_hidden());
+    let fixed: Vec<usize> = (0..widths.len().saturating_sub(1)).filter(shown).collect();
+    let taken: u16 = fixed.iter().map(|i| widths[*i].saturating_add(2)).sum();
+    if table.width().is_some_and(|width| taken.saturating_add(LAST_MIN) <= width) {
+        for column in fixed {
+            hold(table, column, ColumnConstraint::ContentWidth);
+        }
+    }
+}
+
 /// Writes a table without the space that pads its last column; each line without the margin on its left.
-pub(super) fn print(table: &Table) -> anyhow::Result<()> {
+pub(super) fn print(mut table: Table) -> anyhow::Result<()> {
+    wrap_last(&mut table);
     let mut out = std::io::stdout().lock();
     for line in table.lines() {
         writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;

@@ -17,7 +17,7 @@ use super::out;
 use super::session::Globals;
 use crate::replay::{Input, Options, Report};
 
-/// Runs the detection rules over log files or standard input and shows what they find. Needs no database and writes nothing.
+/// Run the detection rules over log files or standard input and show what they find. Needs no database, writes nothing.
 ///
 /// Business hours, thresholds and custom rules come from the configuration file, as for the daemon. Files may be compressed with
 /// gzip or zstd; several are read in the order of their first events. Output: one JSON object a line with --json or into a pipe,

@@ -102,7 +102,8 @@ async fn ask(
     let incidents = posture::incidents(conn).await?;
     let backlog = store::outbox::backlog(conn).await?;
     let table = store::rules::settings(conn).await?;
-    let in_file = |id: &str| loaded.config.rules.get(id).and_then(|r| r.get("enabled")).and_then(|e| e.as_bool());
+    let in_file =
+        |id: &str| loaded.config.rules.get(id).and_then(|r| r.get("enabled")).and_then(serde_json::Value::as_bool);
     let mut disabled: Vec<String> =
         loaded.config.rules.keys().filter(|id| in_file(id) == Some(false)).cloned().collect();
     disabled.extend(table.iter().filter(|r| !r.enabled).map(|r| r.rule_id.to_string()));
@@ -190,7 +191,7 @@ fn show(s: &Status) -> anyhow::Result<()> {
             let newest = Cell::new(out::maybe_time(a.newest));
             table.add_row([Cell::new(a.source), Cell::new(a.last_hour), Cell::new(a.last_day), newest]);
         }
-        out::print(&table)?;
+        out::print(table)?;
     }
     out::line("")?;
     if s.alerts.is_empty() {
@@ -200,7 +201,7 @@ fn show(s: &Status) -> anyhow::Result<()> {
         for a in &s.alerts {
             table.add_row([look.severity(a.severity), Cell::new(a.open), Cell::new(a.unacknowledged)]);
         }
-        out::print(&table)?;
+        out::print(table)?;
     }
     out::line("")?;
     if s.attention.is_empty() {

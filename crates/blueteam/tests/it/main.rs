@@ -1,3 +1,7 @@
 //! The product as a whole.
 
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test, helpers included")]
+
+mod cli;
+mod cli_analysis;
 mod scenarios;

@@ -82,7 +82,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         out::table(look, &["alert", "last seen", "severity", "rule", "state", "events", "seen by", "title"]);
     for a in &alerts {
         table.add_row([
-            Cell::new(look.id(a.alert_id, ID_SHOWN)),
+            Cell::new(look.id(&a.alert_id, ID_SHOWN)),
             Cell::new(out::time(a.last_seen)),
             look.severity(a.severity),
             out::text(a.rule_id.as_str()),
@@ -92,7 +92,9 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
             out::text(&a.title),
         ]);
     }
-    out::print(&table)?;
+    // The title begins with the rule's name; the rest is in `show`.
+    out::spare(look, &mut table, &[3, 4, 6]);
+    out::print(table)?;
     if alerts.len() as u64 == u64::from(args.limit) {
         out::note(format_args!("the newest {}; there may be more (--limit)", args.limit));
     }
@@ -162,7 +164,6 @@ fn describe(a: &Alert) -> anyhow::Result<()> {
         ("seen by", seen),
     ];
     for (label, value) in facts {
-        // The entity's kind may be a label already.
         out::line(format_args!("{label:<12} {value}"))?;
     }
     if !a.event_ids.is_empty() {

@@ -150,7 +150,8 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             out::text(parameters(&r.parameters)),
         ]);
     }
-    out::print(&table)?;
+    out::spare(look, &mut table, &[3, 4, 7]);
+    out::print(table)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -164,15 +165,14 @@ fn parameters(value: &Value) -> String {
 }
 
 fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let dir = match dir {
-        Some(dir) => dir.to_owned(),
-        None => {
-            let configured = globals.load()?.config.detection.rules_dir;
-            if configured.is_empty() {
-                bail!("say which folder, or set detection.rules_dir");
-            }
-            PathBuf::from(configured)
+    let dir = if let Some(dir) = dir {
+        dir.to_owned()
+    } else {
+        let configured = globals.load()?.config.detection.rules_dir;
+        if configured.is_empty() {
+            bail!("say which folder, or set detection.rules_dir");
         }
+        PathBuf::from(configured)
     };
     let files = settings::read_rules(&dir)?;
     let (sigma, errors) = Sigma::load(&files);

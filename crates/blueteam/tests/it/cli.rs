@@ -1,0 +1,331 @@
+//! The command line as people and scripts meet it: the built program against a database of its own.
+
+use std::io::Write as _;
+use std::process::{Command, Output, Stdio};
+
+use insta::assert_snapshot;
+use model::{
+    Change, Channel, ControlId, Detection, Entity, EntityKind, EventId, Fingerprint, Phase, RuleId, Severity, Source,
+    Span, Timestamp,
+};
+use serde_json::Value;
+use sqlx::Connection as _;
+use store::alerts;
+use testkit::TestDb;
+use uuid::Uuid;
+
+/// The program with a state directory of its own and nothing of this machine's environment.
+pub(crate) struct Program {
+    state: tempfile::TempDir,
+    database: Option<String>,
+}
+
+/// What a run left behind.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// What it printed, if it said that all is well.
+    pub(crate) fn good(self) -> String {
+        assert_eq!(self.code, 0, "{}\n{}", self.out, self.err);
+        self.out
+    }
+
+    pub(crate) fn json(self) -> Value {
+        serde_json::from_str(&self.good()).unwrap()
+    }
+}
+
+impl Program {
+    pub(crate) fn new(db: Option<&TestDb>) -> Self {
+        Self { state: tempfile::tempdir().unwrap(), database: db.map(TestDb::url) }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
+        self.state.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blueteam"));
+        command.args(args).env_clear().env("USER", "tester").env("BLUETEAM_STATE_DIR", self.state.path());
+        if let Some(url) = &self.database {
+            command.env("DATABASE_URL", url);
+        }
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(self.command(args).stdin(Stdio::null()).output().unwrap())
+    }
+
+    pub(crate) fn feed(&self, args: &[&str], input: &str) -> Ran {
+        let mut command = self.command(args);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        Ran::of(child.wait_with_output().unwrap())
+    }
+}
+
+fn at(secs: i64) -> Timestamp {
+    Timestamp::parse("2026-03-02T10:00:00Z").unwrap().plus(Span::secs(secs))
+}
+
+fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &str) -> Detection {
+    Detection {
+        rule_id: RuleId::builtin(rule),
+        severity,
+        title: title.to_owned(),
+        description: "What happened.".to_owned(),
+        entity: Entity { kind: EntityKind::Ip, value: "203.0.113.9".to_owned() },
+        first_seen: at(0),
+        last_seen: at(60),
+        event_count: 6,
+        event_ids: (1..4).map(EventId::from_u128).collect(),
+        nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
+        source: Source::AuditDb,
+        cui_involved: severity == Severity::Critical,
+        fingerprint: Fingerprint(Uuid::from_u128(fingerprint << 112)),
+        episode: 0,
+    }
+}
+
+/// A database with a critical alert whose title an attacker chose, and a closed medium one.
+async fn with_alerts() -> (TestDb, Program) {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    let changes = [
+        (Phase::Opened, detection(1, "credential_stuffing", Severity::Critical, "eve\u{1b}[2J\u{202e} was here")),
+        (Phase::Closed, detection(2, "rate_limit_surge", Severity::Medium, "Rate limit surge")),
+    ]
+    .map(|(phase, detection)| Change { opened: true, phase, detection });
+    let mut conn = db.connect().await;
+    for change in changes {
+        let mut tx = conn.begin().await.unwrap();
+        alerts::apply(&mut tx, &[change], &|_| vec![Channel::Console]).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    (db, program)
+}
+
+/// Ids that are made on the way are named in their order; times of now are `[now]`.
+fn steady(text: &str) -> String {
+    let (mut ids, mut out) = (Vec::new(), Vec::new());
+    let schema = store::MIGRATOR.iter().map(|m| m.version).max().unwrap();
+    for line in text.replace(&format!("version {schema},"), "version [newest],").lines() {
+        let mut line = line.to_owned();
+        for word in line.clone().split(|c: char| !(c.is_alphanumeric() || "-:.".contains(c))) {
+            if word.len() == 36 && Uuid::try_parse(word).is_ok_and(|id| id.get_version_num() == 7) {
+                if !ids.contains(&word.to_owned()) {
+                    ids.push(word.to_owned());
+                }
+                let n = ids.iter().position(|id| id == word).unwrap();
+                line = line.replace(word, &format!("[id {n}]{}", " ".repeat(30)));
+            } else if word.len() > 19 && Timestamp::parse(word).is_ok_and(|t| t > at(86_400 * 30)) {
+                line = line.replace(word, &format!("{:<1$}", "[now]", word.len()));
+            }
+        }
+        out.push(line.trim_end().to_owned());
+    }
+    out.join("\n")
+}
+
+#[tokio::test]
+async fn migrate_makes_the_schema_and_the_table_of_rules_once() {
+    let db = TestDb::empty().await;
+    let program = Program::new(Some(&db));
+    let first = program.run(&["migrate"]).good();
+    assert!(first.contains("schema: brought from version 0 to "), "{first}");
+    assert!(first.contains("rules: 12 known, 12 written"), "{first}");
+    let second = program.run(&["migrate"]).good();
+    assert!(second.contains("up to date") && second.contains("12 known, 0 written"), "{second}");
+}
+
+#[tokio::test]
+async fn alerts_are_listed_shown_and_acknowledged() {
+    let (_db, program) = with_alerts().await;
+    assert_snapshot!("alerts_list", steady(&program.run(&["alerts", "list"]).good()));
+    let listed = program.run(&["alerts", "list", "--severity", "high", "--json"]).json();
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    let id = listed[0]["alert_id"].as_str().unwrap();
+    assert_snapshot!("alerts_show", steady(&program.run(&["alerts", "show", &id[..8]]).good()));
+    assert_eq!(program.run(&["alerts", "show", id, "--json"]).json()["alert_id"], id);
+
+    let seen = program.run(&["alerts", "ack", &id[..6], "--as", "alice"]).good();
+    assert!(seen.contains("seen by alice at 20"), "{seen}");
+    let again = program.run(&["alerts", "ack", id]).good();
+    assert!(again.contains("seen by alice"), "the first stays on record: {again}");
+    let unacked = program.run(&["alerts", "list", "--unacked", "--json"]).json();
+    assert_eq!(unacked[0]["rule_id"], "rate_limit_surge");
+    let count =
+        |args: &[&str]| program.run(&[&["alerts", "list", "--json"], args].concat()).json().as_array().unwrap().len();
+    assert_eq!(count(&["--state", "open"]), 1);
+    assert_eq!(count(&["--rule", "rate_limit_surge"]), 1);
+    assert_eq!(count(&["--since", "1h"]), 2);
+    assert_eq!(count(&["--since", "2999-01-01T00:00:00Z"]), 0);
+}
+
+#[tokio::test]
+async fn an_id_that_is_none_or_several_is_an_error() {
+    let (db, program) = with_alerts().await;
+    for (args, said) in [
+        (["alerts", "show", "zz"], "there is no alert `zz`"),
+        (["alerts", "show", "%"], "there is no alert"),
+        (["alerts", "ack", ""], "at least the first digit"),
+        (["alerts", "show", &"0".repeat(40)], "there is no alert"),
+    ] {
+        let ran = program.run(&args);
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}");
+        assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
+    }
+    let mut conn = db.connect().await;
+    for n in 0..17 {
+        let change =
+            Change { opened: true, phase: Phase::Opened, detection: detection(9 + n, "ai_abuse", Severity::Low, "x") };
+        let mut tx = conn.begin().await.unwrap();
+        alerts::apply(&mut tx, &[change], &|_| Vec::new()).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    // Nineteen ids and sixteen digits.
+    let some_digit_is_ambiguous =
+        (0..16).any(|d| program.run(&["alerts", "show", &format!("{d:x}")]).err.contains("several alerts begin with"));
+    assert!(some_digit_is_ambiguous);
+}
+
+#[tokio::test]
+async fn incidents_carry_their_flags() {
+    let (_db, program) = with_alerts().await;
+    assert_snapshot!("incidents_list", steady(&program.run(&["incidents", "list"]).good()));
+    assert_eq!(program.run(&["incidents", "list", "--json"]).json()[0]["cui_involved"], true);
+}
+
+#[tokio::test]
+async fn status_says_what_needs_attention_and_exits_3() {
+    let (db, program) = with_alerts().await;
+    let ran = program.run(&["status"]);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    assert_snapshot!("status_attention", steady(&ran.out));
+    let ran = program.run(&["status", "--json"]);
+    let status: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &status["incidents"]["open"]), (3, &Value::from(1)));
+
+    // With a daemon at work and nothing waiting, all is well.
+    let quiet = TestDb::new().await;
+    let program = Program::new(Some(&quiet));
+    let lock = std::fs::File::create(program.path("daemon.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    assert_snapshot!("status_well", steady(&program.run(&["status"]).good()));
+    drop(db);
+}
+
+#[tokio::test]
+async fn a_key_is_shown_once_and_can_be_revoked() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    let made = program.run(&["keys", "create", "web-shop", "--scope", "events:write", "--expires", "90d"]);
+    assert!(made.err.contains("shown once") && !made.err.contains("bt_"), "the secret stands on standard output alone");
+    let secret = made.good();
+    let secret = secret.trim_end();
+    assert!(secret.starts_with("bt_") && secret.len() == 46, "{secret}");
+    let hash: String = sqlx::query_scalar("SELECT encode(sha256($1), 'hex')")
+        .bind(secret.as_bytes())
+        .fetch_one(&mut db.connect().await)
+        .await
+        .unwrap();
+    let known = store::keys::authenticate(&mut db.connect().await, &hash).await.unwrap().unwrap();
+    assert_eq!(known.scopes, ["events:write"]);
+    let listed = program.run(&["keys", "list", "--json"]).good();
+    assert!(!listed.contains(secret) && listed.contains(&secret[..10]));
+    let actor: Option<String> =
+        sqlx::query_scalar("SELECT changed_by FROM audit.audit_log WHERE table_name LIKE '%api_keys' LIMIT 1")
+            .fetch_optional(&mut db.connect().await)
+            .await
+            .unwrap_or_default();
+    assert!(actor.is_none_or(|actor| actor == "tester"));
+
+    assert_eq!(program.run(&["keys", "revoke", "bt_"]).code, 1, "too little to mean one");
+    assert!(program.run(&["keys", "revoke", &secret[..10]]).good().starts_with("revoked "));
+    assert!(store::keys::authenticate(&mut db.connect().await, &hash).await.unwrap().is_none());
+    assert!(program.run(&["keys", "list"]).good().contains("revoked"));
+    assert_eq!(program.run(&["keys", "create", "x", "--scope", "everything"]).code, 2);
+    let ran = program.run(&["keys", "create", "x", "--scope", "events:write", "--owner", "nobody"]);
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+}
+
+#[tokio::test]
+async fn rules_are_listed_and_switched() {
+    let (_db, program) = with_alerts().await;
+    program.run(&["migrate"]).good();
+    program.run(&["alerts", "rules", "disable", "after_hours"]).good();
+    let listed = program.run(&["alerts", "rules"]).good();
+    assert_snapshot!("alerts_rules", listed);
+    let rules = program.run(&["alerts", "rules", "--json"]).json();
+    let rule = |id: &str| rules.as_array().unwrap().iter().find(|r| r["rule_id"] == id).unwrap().clone();
+    assert_eq!(rule("after_hours")["enabled"], false);
+    assert_eq!(rule("brute_force")["parameters"]["threshold"], 5);
+    assert_eq!(rule("credential_stuffing")["alerts"], 1);
+    program.run(&["alerts", "rules", "enable", "after_hours"]).good();
+    assert_eq!(program.run(&["alerts", "rules", "enable", "nonsense"]).code, 1);
+}
+
+#[test]
+fn rule_files_are_checked_with_all_their_errors() {
+    let program = Program::new(None);
+    program.write("rules/good.yml", super::cli_analysis::SIGMA);
+    let dir = program.path("rules").display().to_string();
+    let good = program.run(&["alerts", "rules", "check", &dir]).good();
+    assert!(good.contains("1 files, 1 rules that can be used, 0 errors"), "{good}");
+    program.write("rules/bad.yml", "title: [");
+    program.write("rules/worse.yaml", "title: No detection\nlogsource: {product: x}\n");
+    let ran = program.run(&["alerts", "rules", "check", &dir]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.out.contains("bad.yml: CANNOT BE USED") && ran.out.contains("worse.yaml: CANNOT BE USED"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(program.run(&["alerts", "rules", "check"]).code, 1, "no folder is configured");
+}
+
+#[test]
+fn a_test_message_says_which_channel_works() {
+    let program = Program::new(None);
+    let well = program.run(&["alerts", "test"]).good();
+    assert!(well.starts_with("TEST ") && well.contains("console: sent"), "{well}");
+    let file = program.write("blueteam.toml", "[channels.syslog]\ntarget = \"unix:/nowhere/log\"\n");
+    let ran = program.run(&["--config", &file, "alerts", "test"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.out.contains("syslog: FAILED") && ran.out.contains("advice: "), "{}", ran.out);
+    assert_eq!(program.run(&["alerts", "test", "email"]).code, 1, "not configured");
+}
+
+#[tokio::test]
+async fn a_reader_that_goes_away_is_no_error() {
+    let (_db, program) = with_alerts().await;
+    let mut child = program.command(&["alerts", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (output.status.code(), output.stderr.len()),
+        (Some(0), 0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
