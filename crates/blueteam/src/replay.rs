@@ -160,7 +160,7 @@ impl Chunks<'_> {
                     ended = true;
                     break buffer.len();
                 }
-                if let Some(newline) = memrchr(&buffer[start..]) {
+                if let Some(newline) = memchr::memrchr(b'\n', &buffer[start..]) {
                     break start + newline + 1;
                 }
                 if buffer.len() > LINE_MAX {
@@ -182,10 +182,6 @@ impl Chunks<'_> {
             }
         }
     }
-}
-
-fn memrchr(bytes: &[u8]) -> Option<usize> {
-    bytes.iter().rposition(|b| *b == b'\n')
 }
 
 /// The engine and what belongs to the order of the input.
@@ -313,11 +309,11 @@ fn worker<F: FnMut(Change) + Send>(
         let mut rejects = Vec::new();
         let mut lines = 0;
         let mut events = Vec::with_capacity(buffer.len() / 256);
-        let mut offset = 0;
-        for line in buffer.split_inclusive(|b| *b == b'\n') {
-            let id = LineId { file: chunk.file, offset: chunk.offset + offset };
-            offset += line.len() as u64;
-            let text = line.strip_suffix(b"\n").unwrap_or(line);
+        let mut start = 0;
+        while start < buffer.len() {
+            // Byte by byte, finding the ends of lines would cost as much as reading what is in them.
+            let end = memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
+            let (text, id) = (&buffer[start..end], LineId { file: chunk.file, offset: chunk.offset + start as u64 });
             if !text.trim_ascii().is_empty() {
                 match options.parser.parse(text, id) {
                     Parsed::Event(event) => events.push(event),
@@ -326,6 +322,7 @@ fn worker<F: FnMut(Change) + Send>(
                 }
             }
             lines += 1;
+            start = end + 1;
         }
         let mut turn = lock(turn);
         while turn.next != chunk.ticket && !turn.broken {

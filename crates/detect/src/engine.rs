@@ -255,9 +255,10 @@ impl Engine {
             self.pass_time();
         }
         let user = self.user_key(event);
-        let novelty = match user {
+        let (novelty, user_slot) = match user {
             Some(user) if event.marks.meets(Marks::USER_SUCCESS) => self.profiles.learn(user, event),
-            _ => Novelty::default(),
+            Some(user) if event.marks.meets(Marks::SESSION) => (Novelty::default(), self.profiles.slot(user)),
+            _ => (Novelty::default(), None),
         };
         let mut cx = Context {
             slot: 0,
@@ -273,6 +274,7 @@ impl Engine {
             stale: Timestamp::MIN,
             settle: self.settle,
             user,
+            user_slot,
         };
         for (i, running) in self.rules.iter_mut().enumerate() {
             if running.info.interest.meets(event.marks) {
@@ -354,6 +356,7 @@ impl Engine {
                 stale: Timestamp::MIN,
                 settle: self.settle,
                 user: None,
+                user_slot: None,
             };
             f(running.rule.as_mut(), &mut cx);
         }

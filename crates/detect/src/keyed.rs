@@ -122,24 +122,40 @@ impl<S: Default> Keyed<S> {
 
     /// The state of a key, if there is one; does not count as a use.
     pub(crate) fn get(&self, key: Key) -> Option<&S> {
+        self.slot(key).map(|i| &self.slots[i as usize].state)
+    }
+
+    /// The slot of a key, if it has one. It is the key's until the key is given up.
+    pub(crate) fn slot(&self, key: Key) -> Option<u32> {
         if self.slots.is_empty() {
             return None;
         }
         let hash = self.hasher.hash_one(key);
-        let i = self.index.find(hash, |at| self.slots[*at as usize].key == key)?;
-        Some(&self.slots[*i as usize].state)
+        self.index.find(hash, |at| self.slots[*at as usize].key == key).copied()
     }
 
     /// The state of a key and the newest time seen for it, `at` included; made when it is new. A new key takes the place of
     /// one that has seen nothing since `stale`, when the hand comes by one, or of a quiet one when the cap is reached.
     pub(crate) fn touch(&mut self, key: Key, at: Timestamp, stale: Timestamp) -> (&mut S, Timestamp) {
+        let i = self.touch_slot(key, at, stale);
+        let slot = &mut self.slots[i as usize];
+        (&mut slot.state, slot.newest)
+    }
+
+    /// The same, giving the slot.
+    pub(crate) fn touch_slot(&mut self, key: Key, at: Timestamp, stale: Timestamp) -> u32 {
         let hash = self.hasher.hash_one(key);
         let found = self.index.find(hash, |i| self.slots[*i as usize].key == key).copied();
         let i = found.unwrap_or_else(|| self.insert(key, hash, stale));
         let slot = &mut self.slots[i as usize];
         slot.used = true;
         slot.newest = slot.newest.max(at);
-        (&mut slot.state, slot.newest)
+        i
+    }
+
+    /// The state in a slot.
+    pub(crate) fn at_slot(&mut self, slot: u32) -> &mut S {
+        &mut self.slots[slot as usize].state
     }
 
     fn insert(&mut self, key: Key, hash: u64, stale: Timestamp) -> u32 {
@@ -188,6 +204,33 @@ impl<S: Default> Keyed<S> {
     /// Every key's state, in no order; does not count as a use.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut S)> {
         self.slots.iter_mut().map(|slot| (slot.key, &mut slot.state))
+    }
+}
+
+/// State of users beside their profile, found by the profile's slot: no second look-up for what is asked of every event.
+#[derive(Debug, Default)]
+pub(crate) struct Beside<S> {
+    states: Vec<Option<(Key, S)>>,
+}
+
+impl<S: Default> Beside<S> {
+    /// The state of the key that has this slot.
+    pub(crate) fn touch(&mut self, slot: u32, key: Key) -> &mut S {
+        let i = slot as usize;
+        if self.states.len() <= i {
+            self.states.resize_with(i + 1, || None);
+        }
+        let state = &mut self.states[i];
+        // The slot was another key's.
+        if state.as_ref().is_some_and(|(owner, _)| *owner != key) {
+            *state = None;
+        }
+        &mut state.get_or_insert_with(|| (key, S::default())).1
+    }
+
+    /// How many keys have state.
+    pub(crate) fn len(&self) -> usize {
+        self.states.iter().flatten().count()
     }
 }
 

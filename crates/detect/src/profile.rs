@@ -283,13 +283,22 @@ impl Profiles {
         profile
     }
 
-    /// Learns from a successful event of a named user.
-    pub fn learn(&mut self, user: Key, event: &SecurityEvent<'_>) -> Novelty {
+    /// The slot of a user's profile, if there is one.
+    pub(crate) fn slot(&self, user: Key) -> Option<u32> {
+        self.profiles.slot(user)
+    }
+
+    /// Learns from a successful event of a named user; gives the profile's slot, too.
+    pub(crate) fn learn(&mut self, user: Key, event: &SecurityEvent<'_>) -> (Novelty, Option<u32>) {
         if !self.learning {
-            return Novelty::default();
+            return (Novelty::default(), self.slot(user));
         }
-        let acquaintance = self.acquaintance;
-        self.touch(user, event).learn(event, acquaintance)
+        let slot = self.profiles.touch_slot(user, event.timestamp, Timestamp::MIN);
+        let profile = self.profiles.at_slot(slot);
+        if profile.user.is_none() {
+            profile.user = event.user_id.clone().map(UserId::into_owned);
+        }
+        (profile.learn(event, self.acquaintance), Some(slot))
     }
 
     /// Learns an export and gives the user's mean an hour (count, bytes) over the hours with exports that ended before

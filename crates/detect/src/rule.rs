@@ -113,6 +113,8 @@ pub struct Context<'a> {
     pub stale: Timestamp,
     /// How far events may be out of order.
     pub settle: Span,
+    /// The slot of the user's profile, for state that lives beside it; none for a user who never succeeded in anything.
+    pub(crate) user_slot: Option<u32>,
     /// The user's key, when the event names one.
     pub user: Option<Key>,
 }

@@ -295,7 +295,7 @@ fn bounded<'a>(field: &'static str, value: Option<Text<'a>>, limit: usize) -> Re
         if text.len() > limit {
             return Err(FieldError::new(field, format_args!("is {} bytes long; {limit} are allowed", text.len())));
         }
-        if text.as_bytes().contains(&0) {
+        if memchr::memchr(0, text.as_bytes()).is_some() {
             return Err(FieldError::new(field, "holds a NUL character, which PostgreSQL cannot store"));
         }
     }

@@ -7,7 +7,7 @@ use model::{Action, Category, ControlId, EntityKind, RuleId, SecurityEvent, Seve
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::keyed::{Key, Keyed, ip_bits};
+use crate::keyed::{Beside, Key, Keyed, ip_bits};
 use crate::open::Opening;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
 use crate::window::Hit;
@@ -27,7 +27,7 @@ pub(super) const RULE: Definition = Definition {
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.replay_window, params.remember_logout.max(params.window));
-        let rule = SessionAnomaly { sessions: Keyed::new(max_keys), users: Keyed::new(max_keys), params };
+        let rule = SessionAnomaly { sessions: Keyed::new(max_keys), users: Beside::default(), params };
         Ok(Built { rule: Box::new(rule), cooldown, memory })
     },
 };
@@ -68,14 +68,21 @@ struct Use {
     ip: [u64; 2],
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct User {
+    newest: Timestamp,
     uses: SmallVec<[Use; 1]>,
+}
+
+impl Default for User {
+    fn default() -> Self {
+        Self { newest: Timestamp::MIN, uses: SmallVec::new() }
+    }
 }
 
 struct SessionAnomaly {
     sessions: Keyed<Session>,
-    users: Keyed<User>,
+    users: Beside<User>,
     params: Params,
 }
 
@@ -149,9 +156,11 @@ impl SessionAnomaly {
     }
 
     fn user(&mut self, event: &SecurityEvent<'_>, session: u128, ip: IpAddr, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        let (Some(key), Some(user), Some(slot)) = (cx.user, &event.user_id, cx.user_slot) else { return };
         let Params { window, max_sessions, .. } = self.params;
-        let (state, newest) = self.users.touch(key, event.timestamp, cx.stale);
+        let state = self.users.touch(slot, key);
+        state.newest = state.newest.max(event.timestamp);
+        let newest = state.newest;
         let cutoff = newest.minus(window);
         let used = Use { hit: Hit::of(event), session: halves(session), ip: halves(ip_bits(ip)) };
         if used.hit.at <= cutoff {
@@ -231,6 +240,6 @@ impl Rule for SessionAnomaly {
     }
 
     fn usage(&self) -> Usage {
-        Usage { keys: self.sessions.len() + self.users.len(), evicted: self.sessions.evicted() + self.users.evicted() }
+        Usage { keys: self.sessions.len() + self.users.len(), evicted: self.sessions.evicted() }
     }
 }
