@@ -1,6 +1,8 @@
 //! An audit event as producers write it: the JSON of `POST /v1/events` and of `replay --format audit`, its fields named as the
 //! columns of `audit_events`.
 
+mod flat;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
@@ -102,22 +104,86 @@ struct Wire<'a> {
     resource_id: Option<Text<'a>>,
     instance_id: Option<Text<'a>>,
     cui_accessed: Option<bool>,
-    metadata: Option<LazyValue<'a>>,
+    metadata: Option<Metadata<'a>>,
     /// First field that is no column a producer may set.
     stranger: Option<Text<'a>>,
 }
 
-/// One arm a column: reads the value and gives the column's number.
-macro_rules! read_column {
-    ($wire:ident, $map:ident, $key:ident, $stranger:expr, [$($index:literal $column:ident,)*]) => {
-        match &*$key {
-            $(stringify!($column) => {
-                $wire.$column = $map.next_value()?;
-                $index
-            })*
-            _ => $stranger,
+/// `metadata`, as its reader found it.
+enum Metadata<'a> {
+    /// By the library: a valid JSON value of any type.
+    Any(LazyValue<'a>),
+    /// By the quick way: an object that holds no other.
+    Flat(&'a str),
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Metadata<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        LazyValue::deserialize(deserializer).map(Self::Any)
+    }
+}
+
+/// A key of the object: one of the columns a producer may set, or something else.
+enum Key<'a> {
+    Column(Column),
+    Stranger(Text<'a>),
+}
+
+/// Makes the columns' enum, its parser, and what reads the value of each into its field of [`Wire`].
+macro_rules! columns {
+    ($($column:ident)*) => {
+        #[derive(Clone, Copy)]
+        #[expect(non_camel_case_types, reason = "named as the columns are")]
+        enum Column {
+            $($column,)*
+        }
+
+        impl Column {
+            fn of(key: &str) -> Option<Self> {
+                match key {
+                    $(stringify!($column) => Some(Self::$column),)*
+                    _ => None,
+                }
+            }
+
+            fn read<'de, A: MapAccess<'de>>(self, wire: &mut Wire<'de>, map: &mut A) -> Result<(), A::Error> {
+                match self {
+                    $(Self::$column => wire.$column = map.next_value()?,)*
+                }
+                Ok(())
+            }
         }
     };
+}
+
+columns! {
+    event_id timestamp category action result user_id session_id ip_address user_agent resource_type resource_id instance_id
+    cui_accessed metadata
+}
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a column of audit_events")
+            }
+
+            fn visit_borrowed_str<E: Error>(self, key: &'de str) -> Result<Key<'de>, E> {
+                Ok(Column::of(key).map_or_else(|| Key::Stranger(key.into()), Key::Column))
+            }
+
+            fn visit_str<E: Error>(self, key: &str) -> Result<Key<'de>, E> {
+                Ok(Column::of(key).map_or_else(|| Key::Stranger(key.to_owned().into()), Key::Column))
+            }
+        }
+
+        // Not `deserialize_str`: parsers have a shorter way for keys.
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
 }
 
 struct WireVisitor;
@@ -132,20 +198,21 @@ impl<'de> Visitor<'de> for WireVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Wire<'de>, A::Error> {
         let mut wire = Wire::default();
         let mut seen = 0_u16;
-        while let Some(key) = map.next_key::<Text<'de>>()? {
-            let column = read_column!(wire, map, key, {
-                map.next_value::<IgnoredAny>()?;
-                wire.stranger.get_or_insert(key);
-                continue;
-            }, [
-                0 event_id, 1 timestamp, 2 category, 3 action, 4 result, 5 user_id, 6 session_id, 7 ip_address,
-                8 user_agent, 9 resource_type, 10 resource_id, 11 instance_id, 12 cui_accessed, 13 metadata,
-            ]);
-            // Two values for one field is how a parser and its neighbour come to see different events.
-            if seen & (1 << column) != 0 {
-                return Err(A::Error::custom(format!("duplicate field `{key}`")));
+        while let Some(key) = map.next_key::<Key<'de>>()? {
+            match key {
+                Key::Column(column) => {
+                    // Two values for one field is how a parser and its neighbour come to see different events.
+                    if seen & (1 << column as u16) != 0 {
+                        return Err(A::Error::custom("duplicate field"));
+                    }
+                    seen |= 1 << column as u16;
+                    column.read(&mut wire, &mut map)?;
+                }
+                Key::Stranger(name) => {
+                    map.next_value::<IgnoredAny>()?;
+                    wire.stranger.get_or_insert(name);
+                }
             }
-            seen |= 1 << column;
         }
         Ok(wire)
     }
@@ -169,10 +236,14 @@ pub enum Strangers {
 impl<'a> AuditRecord<'a> {
     /// Reads and checks one JSON object.
     pub fn from_json(json: &'a [u8], strangers: Strangers) -> Result<Self, FieldError> {
-        if too_deep(json) {
-            return Err(FieldError::new("event", format_args!("is nested more than {} deep", limits::DEPTH)));
-        }
-        let wire: Wire<'a> = sonic_rs::from_slice(json).map_err(|_| diagnose(json))?;
+        let wire = match flat::read(json) {
+            Some(wire) => wire,
+            None if too_deep(json) => {
+                let error = format_args!("is nested more than {} deep", limits::DEPTH);
+                return Err(FieldError::new("event", error));
+            }
+            None => sonic_rs::from_slice(json).map_err(|_| diagnose(json))?,
+        };
         if strangers == Strangers::Refuse
             && let Some(name) = &wire.stranger
         {
@@ -316,18 +387,21 @@ fn cut_user_agent(text: Text<'_>) -> Text<'_> {
     }
 }
 
-fn metadata<'a>(value: &LazyValue<'a>) -> Result<Details<'a>, FieldError> {
-    let raw = value.as_raw_cow();
+fn metadata<'a>(value: &Metadata<'a>) -> Result<Details<'a>, FieldError> {
     let bad = |error: String| Err(FieldError::new("metadata", error));
-    match value.get_type() {
-        JsonType::Null => return Ok(Details::default()),
-        JsonType::Object => {}
-        _ => return bad("is not a JSON object".to_owned()),
-    }
+    let raw = match value {
+        Metadata::Flat(object) => Cow::Borrowed(*object),
+        Metadata::Any(value) => match value.get_type() {
+            JsonType::Null => return Ok(Details::default()),
+            JsonType::Object => value.as_raw_cow(),
+            _ => return bad("is not a JSON object".to_owned()),
+        },
+    };
     if raw.len() > limits::METADATA {
         return bad(format!("is {} bytes long; {} are allowed", raw.len(), limits::METADATA));
     }
-    if raw.contains("\\u0000") {
+    // The quick way has seen that there is no escape.
+    if matches!(value, Metadata::Any(_)) && raw.contains("\\u0000") {
         return bad("holds a NUL character, which PostgreSQL cannot store".to_owned());
     }
     Ok(Details::from_json(raw))

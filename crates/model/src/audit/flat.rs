@@ -1,0 +1,262 @@
+//! The shape that nearly every event has, read in one pass: an object of strings, `true`, `false`, `null` and one flat `metadata`
+//! object, without escapes and without other white space than single blanks between tokens.
+//!
+//! It answers only when it is sure. Anything else, right or wrong, is left to the JSON library, so that there is one place that
+//! decides what is an error; a property test holds the two against each other.
+
+use super::{Column, Metadata, Wire};
+use crate::text::Text;
+
+/// A cursor over the text and the quotation marks in it.
+struct Scan<'a> {
+    text: &'a str,
+    at: usize,
+    quotes: memchr::Memchr<'a>,
+}
+
+impl<'a> Scan<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn blanks(&mut self) {
+        while self.peek() == Some(b' ') {
+            self.at += 1;
+        }
+    }
+
+    /// The byte, and blanks after it.
+    fn expect(&mut self, byte: u8) -> Option<()> {
+        if self.peek() != Some(byte) {
+            return None;
+        }
+        self.at += 1;
+        self.blanks();
+        Some(())
+    }
+
+    /// A string that begins here, and blanks after it. There are no escapes, so that it ends at the next mark.
+    fn string(&mut self) -> Option<&'a str> {
+        if self.quotes.next()? != self.at {
+            return None;
+        }
+        let start = self.at + 1;
+        let end = self.quotes.next()?;
+        self.at = end + 1;
+        self.blanks();
+        self.text.get(start..end)
+    }
+
+    fn word(&mut self, word: &str) -> Option<()> {
+        if !self.text.as_bytes().get(self.at..)?.starts_with(word.as_bytes()) {
+            return None;
+        }
+        self.at += word.len();
+        self.blanks();
+        Some(())
+    }
+
+    fn digits(&mut self) -> Option<()> {
+        let start = self.at;
+        while self.peek().is_some_and(|c| c.is_ascii_digit()) {
+            self.at += 1;
+        }
+        (self.at > start).then_some(())
+    }
+
+    /// A number as JSON has it, and blanks after it.
+    fn number(&mut self) -> Option<()> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        self.blanks();
+        Some(())
+    }
+
+    /// Past a value that holds no other.
+    fn scalar(&mut self) -> Option<()> {
+        match self.peek()? {
+            b'"' => self.string().map(|_| ()),
+            b't' => self.word("true"),
+            b'f' => self.word("false"),
+            b'n' => self.word("null"),
+            _ => self.number(),
+        }
+    }
+
+    /// The text of an object of scalars, and blanks after it.
+    fn flat_object(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        self.expect(b'{')?;
+        if self.peek() != Some(b'}') {
+            loop {
+                self.string()?;
+                self.expect(b':')?;
+                self.scalar()?;
+                if self.peek()? != b',' {
+                    break;
+                }
+                self.expect(b',')?;
+            }
+        }
+        if self.peek() != Some(b'}') {
+            return None;
+        }
+        self.at += 1;
+        let object = self.text.get(start..self.at);
+        self.blanks();
+        object
+    }
+
+    fn text(&mut self) -> Option<Option<Text<'a>>> {
+        match self.peek()? {
+            b'"' => self.string().map(|text| Some(text.into())),
+            b'n' => self.word("null").map(|()| None),
+            _ => None,
+        }
+    }
+
+    fn value(&mut self, column: Column, wire: &mut Wire<'a>) -> Option<()> {
+        match column {
+            Column::event_id => wire.event_id = self.text()?,
+            Column::timestamp => wire.timestamp = self.text()?,
+            Column::category => wire.category = self.text()?,
+            Column::action => wire.action = self.text()?,
+            Column::result => wire.result = self.text()?,
+            Column::user_id => wire.user_id = self.text()?,
+            Column::session_id => wire.session_id = self.text()?,
+            Column::ip_address => wire.ip_address = self.text()?,
+            Column::user_agent => wire.user_agent = self.text()?,
+            Column::resource_type => wire.resource_type = self.text()?,
+            Column::resource_id => wire.resource_id = self.text()?,
+            Column::instance_id => wire.instance_id = self.text()?,
+            Column::cui_accessed => {
+                wire.cui_accessed = match self.peek()? {
+                    b't' => self.word("true").map(|()| Some(true))?,
+                    b'f' => self.word("false").map(|()| Some(false))?,
+                    _ => self.word("null").map(|()| None)?,
+                }
+            }
+            Column::metadata => wire.metadata = Some(Metadata::Flat(self.flat_object()?)),
+        }
+        Some(())
+    }
+}
+
+/// Reads the usual shape; none for any other.
+pub(super) fn read(json: &[u8]) -> Option<Wire<'_>> {
+    // Control characters are errors in strings and white space outside of them; an escape needs a copy.
+    let odd = json.iter().fold(false, |odd, c| odd | (*c < b' ') | (*c == b'\\'));
+    if odd {
+        return None;
+    }
+    let text = std::str::from_utf8(json).ok()?;
+    let mut scan = Scan { text, at: 0, quotes: memchr::memchr_iter(b'"', json) };
+    scan.expect(b'{')?;
+    let (mut wire, mut seen) = (Wire::default(), 0_u16);
+    loop {
+        let column = Column::of(scan.string()?)?;
+        scan.expect(b':')?;
+        let bit = 1 << column as u16;
+        if seen & bit != 0 {
+            return None;
+        }
+        seen |= bit;
+        scan.value(column, &mut wire)?;
+        match scan.peek()? {
+            b',' => scan.expect(b',')?,
+            b'}' => break,
+            _ => return None,
+        }
+    }
+    scan.expect(b'}')?;
+    (scan.at == json.len()).then_some(wire)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::AuditRecord;
+    use super::*;
+
+    /// Where the quick way answers, the library must answer the same.
+    fn agree(json: &str) -> bool {
+        let quick = read(json.as_bytes());
+        let answered = quick.is_some();
+        if let Some(wire) = quick {
+            let library: Wire<'_> = sonic_rs::from_slice(json.as_bytes()).unwrap_or_else(|e| panic!("{json}: {e}"));
+            assert_eq!(AuditRecord::check(wire), AuditRecord::check(library), "{json}");
+        }
+        answered
+    }
+
+    #[test]
+    fn answers_for_what_producers_send() {
+        for json in [
+            r#"{"category":"auth","action":"login","result":"success"}"#,
+            r#"{"category": "auth", "action": "login", "result": "success", "metadata": {"a": -1.5e+3, "b": null, "c": "x"}}"#,
+            r#"{"category":"auth","action":"é","result":"success","user_id":null,"cui_accessed":true,"metadata":{}}"#,
+        ] {
+            assert!(agree(json), "{json}");
+        }
+    }
+
+    #[test]
+    fn leaves_what_it_is_not_sure_of() {
+        for json in [
+            r#"{"category":"auth","action":"a\u0062","result":"success"}"#,
+            r#"{"category":"auth","action":"a","result":"success","metadata":{"a":{"b":1}}}"#,
+            r#"{"category":"auth","action":"a","result":"success","metadata":{"a":01}}"#,
+            r#"{"category":"auth","action":"a","result":"success","metadata":{"a":1,}}"#,
+            r#"{"category":"auth","action":"a","action":"b","result":"success"}"#,
+            r#"{"category":"auth","action":"a","result":"success","x":1}"#,
+            r#"{"category":"auth","action":7,"result":"success"}"#,
+            r#"{"category":"auth","action":"a","result":"success"} x"#,
+            r#"{"category":"auth","action":"a","result":"success""#,
+            "{}",
+            "",
+        ] {
+            assert!(!agree(json), "{json}");
+        }
+    }
+
+    proptest! {
+        /// Texts that are nearly events, cut and changed anywhere.
+        #[test]
+        fn never_disagrees_with_the_library(
+            action in "[ -~é]{0,8}",
+            value in prop_oneof![
+                Just("{}".to_owned()), "[-0-9.eE+]{0,8}".prop_map(|n| format!("{{\"k\":{n}}}")),
+                "[ -~]{0,12}".prop_map(|s| format!("{{\"k\":\"{s}\",\"l\":true}}")), "[\\[\\]{}:,\"0-9a ]{0,14}",
+            ],
+            at in 0_usize..160, change in proptest::option::of(any::<char>()),
+        ) {
+            let mut json = format!(
+                r#"{{"event_id":"019a0000-0000-7000-8000-000000000001", "category":"auth","action":"{action}","result":"success","metadata":{value},"cui_accessed":false}}"#
+            );
+            if let Some(c) = change
+                && let Some((i, old)) = json.char_indices().nth(at)
+            {
+                json.replace_range(i..i + old.len_utf8(), c.encode_utf8(&mut [0; 4]));
+            }
+            agree(&json);
+        }
+    }
+}
