@@ -162,8 +162,9 @@ impl<'a> Scan<'a> {
 /// Reads the usual shape; none for any other.
 pub(super) fn read(json: &[u8]) -> Option<Wire<'_>> {
     // Control characters are errors in strings and white space outside of them; an escape needs a copy.
-    let odd = json.iter().fold(false, |odd, c| odd | (*c < b' ') | (*c == b'\\'));
-    if odd {
+    // On whole bytes, so that the compiler makes vectors of it.
+    let odd = json.iter().fold(0, |odd, c| odd | u8::from(*c < b' ') | u8::from(*c == b'\\'));
+    if odd != 0 {
         return None;
     }
     let text = std::str::from_utf8(json).ok()?;
