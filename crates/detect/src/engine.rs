@@ -309,6 +309,15 @@ impl Engine {
         }
     }
 
+    /// Goes on live at `now` after a restart: sources that have a past may be about to deliver more of it, so that their time
+    /// is that of their events until they have been quiet for the settling time.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.now = Some(now);
+        for clock in self.clocks.iter_mut().filter(|clock| clock.newest > Timestamp::MIN) {
+            clock.arrived = now;
+        }
+    }
+
     /// The wall clock has reached `now`. Sources that have been quiet for the settling time have certainly reached it too;
     /// one that is still delivering its past goes by its own events.
     pub fn advance(&mut self, now: Timestamp) {
