@@ -8,18 +8,19 @@ use clap::{Parser, Subcommand};
 
 use crate::daemon::Parts;
 
-pub(crate) mod up;
 mod alerts;
 mod analysis;
 mod backtest;
 mod config;
+mod demo;
 mod incidents;
-mod keys;
+pub(crate) mod keys;
 mod migrate;
 mod out;
 mod replay;
 mod session;
 mod status;
+pub(crate) mod up;
 
 /// Audit events in, attacks detected, alerts out.
 #[derive(Debug, Parser)]
@@ -55,6 +56,8 @@ enum Command {
     Replay(replay::Args),
     /// Run the detection rules over the stored events
     Backtest(backtest::Args),
+    /// Show what it does, on made-up activity and a throw-away state directory
+    Demo(demo::Args),
     /// Check or show the configuration
     Config(config::Args),
 }
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args, globals),
         Command::Replay(args) => replay::run(&args, globals),
         Command::Backtest(args) => backtest::run(&args, globals),
+        Command::Demo(args) => demo::run(&args),
         Command::Config(args) => config::run(&args, cli.config.as_deref()).map(|()| ExitCode::SUCCESS),
     };
     match result {

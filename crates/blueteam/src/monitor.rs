@@ -24,7 +24,7 @@ use crate::failures::{Component, Failures};
 use crate::state::StateDir;
 
 /// The cursor's name.
-const CURSOR: &str = "monitor";
+pub const CURSOR: &str = "monitor";
 /// The file that remembers, outside of the database, how far it was.
 const WITNESS: &str = "witness.json";
 /// Detections of events older than this are stored, but wake nobody: they come from a log's or a database's past.
