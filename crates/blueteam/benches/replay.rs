@@ -41,7 +41,11 @@ fn floor(data: &[u8]) -> u64 {
         let e: Floor<'_> = sonic_rs::from_slice(line).expect("the workload is valid");
         let texts = [e.session_id, e.ip_address, e.user_agent, e.resource_type, e.resource_id, e.instance_id];
         bytes += texts.into_iter().flatten().map(str::len).sum::<usize>() + e.event_id.len() + e.timestamp.len();
-        bytes += e.category.len() + e.action.len() + e.result.len() + usize::from(e.cui_accessed) + e.metadata.as_raw_str().len();
+        bytes += e.category.len()
+            + e.action.len()
+            + e.result.len()
+            + usize::from(e.cui_accessed)
+            + e.metadata.as_raw_str().len();
         *counts.entry(e.user_id.unwrap_or_default()).or_default() += 1;
     }
     std::hint::black_box(bytes);

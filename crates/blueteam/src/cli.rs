@@ -67,8 +67,12 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let globals = session::Globals { config: cli.config.as_deref(), state_dir: cli.state_dir.as_deref() };
     let result = match cli.command {
-        Command::Up(up::Args {}) => up::run(Parts::Everything, cli.config.as_deref(), cli.state_dir.as_deref()).map(|()| ExitCode::SUCCESS),
-        Command::Monitor(up::Args {}) => up::run(Parts::Monitor, cli.config.as_deref(), cli.state_dir.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Up(up::Args {}) => {
+            up::run(Parts::Everything, cli.config.as_deref(), cli.state_dir.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
+        Command::Monitor(up::Args {}) => {
+            up::run(Parts::Monitor, cli.config.as_deref(), cli.state_dir.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
         Command::Migrate(args) => migrate::run(&args, globals),
         Command::Status(args) => status::run(&args, globals),
         Command::Alerts(args) => alerts::run(&args, globals),

@@ -50,7 +50,9 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
                 error!("{} is not read for now: {cause:#}", options.path.display());
                 // Once is a database that restarts; again and again is news.
                 if failures == 5 {
-                    options.failures.tell(Component::Collector, format!("{} cannot be read: {cause:#}", options.path.display()));
+                    options
+                        .failures
+                        .tell(Component::Collector, format!("{} cannot be read: {cause:#}", options.path.display()));
                 }
             }
         }
@@ -100,7 +102,8 @@ async fn store_batch(options: &Options, conn: &mut PgConnection, batch: &Batch) 
             Turn::Rotated | Turn::Truncated => info!("{} was rotated", options.path.display()),
             Turn::Lost { at } => {
                 let path = options.path.display();
-                let message = format!("{path}: the file read before is gone; what it held beyond byte {} is lost", at.offset);
+                let message =
+                    format!("{path}: the file read before is gone; what it held beyond byte {} is lost", at.offset);
                 warn!("{message}");
                 options.failures.tell(Component::Collector, message);
             }

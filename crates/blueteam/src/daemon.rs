@@ -12,8 +12,8 @@ use model::{AuditRecord, Clock, EventId, Span, SystemClock};
 use notify::Channels;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
-use store::events::AuditRow;
 use store::PgConnectOptions;
+use store::events::AuditRow;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -225,7 +225,11 @@ impl Tasks {
 }
 
 /// Writes our own failures as audit events; waits for the database as long as it takes.
-async fn write_failures(mut told: mpsc::Receiver<Failure>, database: PgConnectOptions, stop: CancellationToken) -> anyhow::Result<()> {
+async fn write_failures(
+    mut told: mpsc::Receiver<Failure>,
+    database: PgConnectOptions,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     loop {
         let failure = tokio::select! {
             failure = told.recv() => failure,

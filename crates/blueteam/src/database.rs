@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use secrecy::ExposeSecret as _;
 use store::cluster::{Cluster, ClusterConfig, Login};
-use tokio::sync::Mutex;
 use store::{PgConnectOptions, PgConnection};
+use tokio::sync::Mutex;
 
 use crate::config::Loaded;
 use crate::state::StateDir;

@@ -154,7 +154,8 @@ async fn analysed(conn: &mut PgConnection, activity: &Activity) -> anyhow::Resul
         tokio::time::sleep(Duration::from_millis(100)).await;
         let lag = store::posture::lag(conn, crate::monitor::CURSOR).await?.context("nobody reads the events")?;
         let now = model::Clock::now(&SystemClock);
-        let lines = store::posture::activity(conn, now).await?.iter().filter(|a| a.source == model::Source::Syslog).count();
+        let lines =
+            store::posture::activity(conn, now).await?.iter().filter(|a| a.source == model::Source::Syslog).count();
         let alerts = store::alerts::list(conn, &AlertFilter::default(), SHOWN_MAX).await?;
         let grown = alerts.iter().map(|a| a.event_count).sum::<u64>();
         let pending = lag.unread > 0 || (lines == 0 && !activity.ssh.is_empty());

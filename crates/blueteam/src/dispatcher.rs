@@ -84,7 +84,11 @@ async fn pause(options: &Options, stop: &CancellationToken, rest: Duration) -> b
 }
 
 /// Sends what is due; false when nothing was.
-async fn round(options: &Options, conn: &mut PgConnection, stop: &CancellationToken) -> Result<bool, store::StoreError> {
+async fn round(
+    options: &Options,
+    conn: &mut PgConnection,
+    stop: &CancellationToken,
+) -> Result<bool, store::StoreError> {
     let configured = options.channels.configured();
     // What is claimed now and not sent would wait for the end of its lease.
     if stop.is_cancelled() {
@@ -128,7 +132,12 @@ async fn round(options: &Options, conn: &mut PgConnection, stop: &CancellationTo
 
 type Outcome = Result<String, (String, Option<Option<Duration>>)>;
 
-async fn note(options: &Options, conn: &mut PgConnection, delivery: Delivery, result: Outcome) -> Result<(), store::StoreError> {
+async fn note(
+    options: &Options,
+    conn: &mut PgConnection,
+    delivery: Delivery,
+    result: Outcome,
+) -> Result<(), store::StoreError> {
     let Delivery { delivery_id, channel, attempts, .. } = delivery;
     match result {
         Ok(detail) => {

@@ -29,7 +29,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Dropped at the end of this function, however it ends; signals end it too.
     let mut dir = tempfile::Builder::new();
     // Another user's PostgreSQL must get through.
-    let dir = dir.prefix("blueteam-demo-").permissions(std::fs::Permissions::from_mode(0o711)).disable_cleanup(args.keep);
+    let dir =
+        dir.prefix("blueteam-demo-").permissions(std::fs::Permissions::from_mode(0o711)).disable_cleanup(args.keep);
     let dir = dir.tempdir().context("cannot make a temporary directory")?;
     let state = StateDir::resolve(Some(dir.path()))?;
     let loaded = demo::configuration(&state);

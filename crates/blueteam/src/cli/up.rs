@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{LogFormat, Loaded};
+use crate::config::{Loaded, LogFormat};
 use crate::daemon::{self, Parts, Ready};
 use crate::settings;
 use crate::state::StateDir;
