@@ -1,3 +1,4 @@
 //! The product as a whole.
 
+mod life;
 mod scenarios;
