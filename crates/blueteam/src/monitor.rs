@@ -138,6 +138,7 @@ async fn attempt(
             () = stop.cancelled() => {
                 monitor.commit(options, true).await?;
                 monitor.witness(options, true);
+                wake.close().await;
                 return Ok(End::Stopped);
             }
             result = wake.woken() => { result.context("no longer told of new events")?; false }

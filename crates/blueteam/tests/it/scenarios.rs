@@ -5,7 +5,7 @@ use std::io::Write;
 
 use blueteam::replay::{Input, Options, run};
 use blueteam::scenario::{Activity, Expected, Plan, Random};
-use collect::{Format, Reference};
+use collect::{Format, LineId, Parsed, Reference};
 use detect::{Engine, Settings};
 use model::{Detection, Span, Timestamp};
 
@@ -84,4 +84,32 @@ fn a_single_day_of_attacks_is_found_on_whatever_day_one_looks() {
         let now = Timestamp::parse(&format!("2026-05-{day:02}T05:30:00Z")).unwrap();
         check_plan(&Plan::last_working_day(now, day), Span::ZERO);
     }
+}
+
+/// As the monitor does with a backlog: a daemon that has been waiting is given hours of events at once.
+#[test]
+fn a_backlog_read_in_large_pieces_is_judged_like_its_events_one_by_one() {
+    let now = Timestamp::parse("2026-05-06T05:30:00Z").unwrap();
+    let activity = Activity::make(&Plan::last_working_day(now, 3));
+    let lines = activity.ndjson(Span::ZERO, &mut Random::new(1));
+    let parser = (Format::named("audit").unwrap().parser)(Reference { latest: now });
+    let mut engine = Engine::new(Settings { grace: Span::mins(10), ..Settings::default() }).unwrap();
+    let (mut clock, mut offset, mut found) = (now, 0_u64, BTreeMap::new());
+    engine.advance(clock);
+    for piece in lines.chunks(3000) {
+        for line in piece {
+            offset += 1;
+            match parser.parse(line.as_bytes(), LineId { file: 1, offset }) {
+                Parsed::Event(event) => engine.push(&event),
+                other => panic!("{other:?}"),
+            }
+        }
+        clock = clock.plus(Span::millis(200));
+        engine.advance(clock);
+        engine.drain(false, |change| drop(found.insert(change.detection.fingerprint, change.detection)));
+    }
+    let ssh = |e: &&Expected| activity.ssh.iter().any(|(_, line)| line.contains(&format!(" {} ", e.entity)));
+    let expected: Vec<Expected> = activity.expected.iter().filter(|e| !ssh(e)).cloned().collect();
+    let found: Vec<Detection> = found.into_values().collect();
+    assert_eq!(difference(&expected, &found), [] as [String; 0]);
 }

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_blueteam");
 /// How long anything may take on a busy machine.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A daemon with its state directory. Dropped, both are gone, and its PostgreSQL.
 pub(super) struct Daemon {
