@@ -12,8 +12,9 @@ mod alerts;
 mod analysis;
 mod backtest;
 mod config;
+mod demo;
 mod incidents;
-mod keys;
+pub(crate) mod keys;
 mod migrate;
 mod out;
 mod replay;
@@ -49,6 +50,8 @@ enum Command {
     Keys(keys::Args),
     Replay(replay::Args),
     Backtest(backtest::Args),
+    /// Show what it does, on made-up activity and a throw-away state directory
+    Demo(demo::Args),
     /// Check or show the configuration
     Config(config::Args),
 }
@@ -71,6 +74,7 @@ pub fn main() -> ExitCode {
         Command::Keys(args) => keys::run(&args, globals),
         Command::Replay(args) => replay::run(&args, globals),
         Command::Backtest(args) => backtest::run(&args, globals),
+        Command::Demo(args) => demo::run(&args),
         Command::Config(args) => config::run(&args, cli.config.as_deref()).map(|()| ExitCode::SUCCESS),
     };
     match result {

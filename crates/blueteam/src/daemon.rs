@@ -217,7 +217,8 @@ impl Tasks {
         };
         if tokio::time::timeout(Duration::from_secs(20), all).await.is_err() {
             warn!("some parts did not end in time and were cut off; nothing committed is lost");
-            self.set.abort_all();
+            // Not before they are gone: the cluster can be stopped only when nobody holds on to it.
+            self.set.shutdown().await;
         }
         self.failed.map_or(Ok(()), Err)
     }

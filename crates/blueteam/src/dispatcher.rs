@@ -90,9 +90,13 @@ async fn round(
     stop: &CancellationToken,
 ) -> Result<bool, store::StoreError> {
     let configured = options.channels.configured();
+    // What is claimed now and not sent would wait for the end of its lease.
+    if stop.is_cancelled() {
+        return Ok(false);
+    }
     // Deliveries for a channel that is not configured any more are claimed too: to be given up, and said.
     let due = outbox::claim(conn, &Channel::ALL, AT_ONCE, LEASE).await?;
-    if due.is_empty() || stop.is_cancelled() {
+    if due.is_empty() {
         return Ok(false);
     }
     let mut under_way = JoinSet::new();

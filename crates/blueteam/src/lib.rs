@@ -7,6 +7,7 @@ pub mod collector;
 pub mod config;
 pub mod daemon;
 pub mod database;
+pub mod demo;
 pub mod dispatcher;
 pub mod door;
 pub mod failures;

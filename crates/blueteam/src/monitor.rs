@@ -24,7 +24,7 @@ use crate::failures::{Component, Failures};
 use crate::state::StateDir;
 
 /// The cursor's name.
-const CURSOR: &str = "monitor";
+pub const CURSOR: &str = "monitor";
 /// The file that remembers, outside of the database, how far it was.
 const WITNESS: &str = "witness.json";
 /// Detections of events older than this are stored, but wake nobody: they come from a log's or a database's past.
@@ -138,6 +138,7 @@ async fn attempt(
             () = stop.cancelled() => {
                 monitor.commit(options, true).await?;
                 monitor.witness(options, true);
+                wake.close().await;
                 return Ok(End::Stopped);
             }
             result = wake.woken() => { result.context("no longer told of new events")?; false }
@@ -158,6 +159,8 @@ struct Monitor {
     cursor: Cursor,
     saved_profiles: Timestamp,
     users_read: Timestamp,
+    /// The cursor as the database has it: the one in memory is ahead after a poll that found nothing.
+    committed: Witness,
     witnessed: Option<(std::time::Instant, i64)>,
 }
 
@@ -219,7 +222,10 @@ impl Monitor {
             cursor = Self::rebase(options, &mut conn, &cursor, &mut engine).await?;
         }
         info!(events, elapsed_ms = began.elapsed().as_millis() as u64, "monitoring");
-        Ok(Self { conn, engine, cursor, saved_profiles: now, users_read: now, witnessed: None })
+        // A source whose past is read right now is not silent.
+        engine.resume(options.clock.now());
+        let committed = cursor.witness();
+        Ok(Self { conn, engine, cursor, saved_profiles: now, users_read: now, committed, witnessed: None })
     }
 
     /// Compares the database with what we remember of it outside; true when it must be found anew.
@@ -324,6 +330,7 @@ impl Monitor {
         }
         self.cursor = reader::save(&mut tx, cursor).await?;
         tx.commit().await.map_err(StoreError::from).context("cannot commit alerts")?;
+        self.committed = self.cursor.witness();
         if applied.deliveries > 0 {
             options.deliveries.notify_one();
         }
@@ -336,13 +343,13 @@ impl Monitor {
 
     /// Remembers outside of the database how far it was; at most once a second.
     fn witness(&mut self, options: &Options, now: bool) {
-        let witness = self.cursor.witness();
+        let witness = &self.committed;
         let due = self
             .witnessed
             .is_none_or(|(at, version)| version != witness.version && (now || at.elapsed() >= Duration::from_secs(1)));
         if due {
             self.witnessed = Some((std::time::Instant::now(), witness.version));
-            let written = serde_json::to_vec(&witness).map_err(anyhow::Error::from);
+            let written = serde_json::to_vec(witness).map_err(anyhow::Error::from);
             if let Err(cause) = written.and_then(|bytes| options.state.replace(WITNESS, &bytes)) {
                 warn!("cannot remember how far the database was: {cause:#}");
             }

@@ -6,6 +6,8 @@ mod episodes;
 mod people;
 mod workload;
 
+use std::borrow::Cow;
+
 use model::{Category, Outcome, Span, Timestamp};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -70,7 +72,7 @@ pub struct AppEvent {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expected {
     /// The rule.
-    pub rule: &'static str,
+    pub rule: Cow<'static, str>,
     /// `entity.value` of the detection.
     pub entity: String,
 }
@@ -101,6 +103,23 @@ pub struct Plan {
     pub quiet_days: u32,
     /// How many times each kind of attack and near miss is made.
     pub repeat: usize,
+}
+
+impl Plan {
+    /// Small enough for a demonstration: the last working day that is over at `now`, attacks and all, after two working days on
+    /// which people become known.
+    pub fn last_working_day(now: Timestamp, seed: u64) -> Self {
+        let before = |at: Timestamp| {
+            let days = (1..).map(|n| at.minus(Span::days(n)));
+            // No four days in a row are free.
+            days.take(4).find(|day| people::is_working_day(*day)).unwrap_or(at)
+        };
+        let today = Timestamp::from_secs(now.as_secs() - now.as_secs().rem_euclid(86_400));
+        let last = before(today);
+        let start = before(before(last));
+        let quiet_days = (last.since(start).as_micros() / Span::days(1).as_micros()) as u32;
+        Self { seed, start, days: quiet_days + 1, people: 40, quiet_days, repeat: 1 }
+    }
 }
 
 impl Activity {
@@ -153,7 +172,7 @@ const fn what(category: Category, action: &'static str, result: Outcome) -> What
 
 impl Maker {
     fn expect(&mut self, rule: &'static str, entity: impl ToString) {
-        self.activity.expected.push(Expected { rule, entity: entity.to_string() });
+        self.activity.expected.push(Expected { rule: rule.into(), entity: entity.to_string() });
     }
 
     /// An event with more fields set by `more`.

@@ -46,7 +46,7 @@ impl Default for Settings {
     }
 }
 
-/// In a replay, how often the rules are told of the time, in event time.
+/// How often the rules are told of the time while events come, in event time.
 const SWEEP_EVERY: Span = Span::secs(5);
 /// How long beyond a rule's memory a key is kept for events that come late.
 const LATENESS: Span = Span::mins(10);
@@ -250,7 +250,9 @@ impl Engine {
         let newest = clock.newest;
         if let Some(now) = self.now {
             clock.arrived = now;
-        } else if clock.newest >= self.next_sweep {
+        }
+        // Live too: a backlog is hours of events at once, and must be decided as it would have been one by one.
+        if clock.newest >= self.next_sweep {
             self.next_sweep = clock.newest.plus(SWEEP_EVERY);
             self.pass_time();
         }
@@ -311,6 +313,15 @@ impl Engine {
         }
     }
 
+    /// Goes on live at `now` after a restart: sources that have a past may be about to deliver more of it, so that their time
+    /// is that of their events until they have been quiet for the settling time.
+    pub fn resume(&mut self, now: Timestamp) {
+        self.now = Some(now);
+        for clock in self.clocks.iter_mut().filter(|clock| clock.newest > Timestamp::MIN) {
+            clock.arrived = now;
+        }
+    }
+
     /// The wall clock has reached `now`. Sources that have been quiet for the settling time have certainly reached it too;
     /// one that is still delivering its past goes by its own events.
     pub fn advance(&mut self, now: Timestamp) {
@@ -331,7 +342,8 @@ impl Engine {
         for source in Source::ALL {
             let now = self.reached(source);
             let clock = &mut self.clocks[source as usize];
-            if now > clock.told && (self.now.is_some() || clock.newest > Timestamp::MIN) {
+            // Backwards too: a source that was quiet goes by its own events again once it delivers its past.
+            if now != clock.told && (self.now.is_some() || clock.newest > Timestamp::MIN) {
                 clock.told = now;
                 self.each_rule(|rule, cx| rule.advance(source, now, cx));
             }

@@ -70,7 +70,8 @@ pub async fn rebuild(
         ("blueteam.collected_events", COLLECTED_COLUMNS, cursor.collected_unread(), saved.collected_unread()),
     ];
     for (table, columns, unread, unlearnt) in tables {
-        let newest = format!("SELECT max(timestamp) FROM {table} WHERE timestamp <= {}", literal(now));
+        // Of what was read: a backlog must not push what came before it out of the windows.
+        let newest = format!("SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}", literal(now));
         let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(&mut *conn).await?;
         let Some(newest) = newest else { continue };
         let since = literal(newest.0.minus(memory));

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::session::Globals;
+pub(super) use list::show_table;
 
 /// Alerts, and the rules that raise them.
 ///

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 use comfy_table::Cell;
+use store::incidents::Incident;
 
 use super::out::{self, Look};
 use super::session::{Globals, with_database};
@@ -48,25 +49,30 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             out::line(if all { "no incidents" } else { "no open incidents" })?;
             return Ok(ExitCode::SUCCESS);
         }
-        let look = Look::stdout();
-        let mut table = out::table(look, &["incident", "detected", "severity", "status", "flags", "alerts", "title"]);
-        for i in &incidents {
-            let flags: Vec<&str> = [(i.cui_involved, "CUI"), (i.dfars_reportable, "DFARS")]
-                .into_iter()
-                .filter_map(|(on, f)| on.then_some(f))
-                .collect();
-            table.add_row([
-                Cell::new(look.id(&i.incident_id, 13)),
-                Cell::new(out::time(i.detected_at)),
-                look.severity(i.severity),
-                Cell::new(i.status),
-                Cell::new(flags.join(" ")),
-                Cell::new(i.alerts),
-                out::text(&i.title),
-            ]);
-        }
-        out::spare(look, &mut table, &[3, 5]);
-        out::print(table)?;
+        show_table(&incidents)?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Incidents as a table.
+pub(super) fn show_table(incidents: &[Incident]) -> anyhow::Result<()> {
+    let look = Look::stdout();
+    let mut table = out::table(look, &["incident", "detected", "severity", "status", "flags", "alerts", "title"]);
+    for i in incidents {
+        let flags: Vec<&str> = [(i.cui_involved, "CUI"), (i.dfars_reportable, "DFARS")]
+            .into_iter()
+            .filter_map(|(on, f)| on.then_some(f))
+            .collect();
+        table.add_row([
+            Cell::new(look.id(&i.incident_id, 13)),
+            Cell::new(out::time(i.detected_at)),
+            look.severity(i.severity),
+            Cell::new(i.status),
+            Cell::new(flags.join(" ")),
+            Cell::new(i.alerts),
+            out::text(&i.title),
+        ]);
+    }
+    out::spare(look, &mut table, &[3, 5]);
+    out::print(table)
 }

@@ -7,9 +7,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Subcommand;
 use comfy_table::Cell;
-use model::{Clock as _, Span, SystemClock};
+use model::{Clock as _, Span, SystemClock, Timestamp};
 use sha2::{Digest as _, Sha256};
+use store::PgConnection;
 use store::keys::{KeyRow, NewKey};
+use uuid::Uuid;
 
 use super::out::{self, Look};
 use super::session::{Globals, actor, with_database};
@@ -110,23 +112,44 @@ fn hash(secret: &str) -> String {
     })
 }
 
+/// Makes a key with the scope `events:write` for the service account, stores it, and returns it.
+pub(crate) async fn issue(conn: &mut PgConnection, actor: &str, name: &str) -> anyhow::Result<String> {
+    let scopes = SCOPES.map(str::to_owned);
+    let new = New { name, scopes: &scopes, expires: None, owner: None, actor };
+    Ok(store_new(conn, &new, None, None).await?.0)
+}
+
+/// A new key and its id; without an owner it is the service account's.
+async fn store_new(
+    conn: &mut PgConnection,
+    new: &New<'_>,
+    owner: Option<Uuid>,
+    expires_at: Option<Timestamp>,
+) -> anyhow::Result<(String, Uuid)> {
+    let secret = mint()?;
+    let user_id = match owner {
+        Some(owner) => owner,
+        None => store::users::ensure_service(conn, new.actor, OWNER).await?,
+    };
+    let prefix: String = secret.chars().take(10).collect();
+    let key = NewKey { user_id, name: new.name, hash: &hash(&secret), prefix: &prefix, scopes: new.scopes, expires_at };
+    let id = store::keys::create(conn, new.actor, &key).await?;
+    Ok((secret, id))
+}
+
 fn create(new: &New<'_>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if new.expires.is_some_and(|span| span <= Span::ZERO) {
         bail!("--expires must be longer than nothing");
     }
-    let secret = mint()?;
     let expires_at = new.expires.map(|span| SystemClock.now().plus(span));
-    let id = with_database(globals, async |conn, _| {
-        let user_id = match new.owner {
+    let (secret, id) = with_database(globals, async |conn, _| {
+        let owner = match new.owner {
             Some(owner) => {
-                store::users::named(conn, owner).await?.with_context(|| format!("there is no user `{owner}`"))?
+                Some(store::users::named(conn, owner).await?.with_context(|| format!("there is no user `{owner}`"))?)
             }
-            None => store::users::ensure_service(conn, new.actor, OWNER).await?,
+            None => None,
         };
-        let prefix: String = secret.chars().take(10).collect();
-        let key =
-            NewKey { user_id, name: new.name, hash: &hash(&secret), prefix: &prefix, scopes: new.scopes, expires_at };
-        Ok(store::keys::create(conn, new.actor, &key).await?)
+        store_new(conn, new, owner, expires_at).await
     })?;
     let until = expires_at.map_or_else(|| "is revoked".to_owned(), out::time);
     out::note(format_args!(

@@ -46,7 +46,7 @@ pub(crate) fn start_logging(loaded: &Loaded) -> anyhow::Result<()> {
 }
 
 /// Ctrl-C and SIGTERM end the daemon cleanly.
-fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
+pub(crate) fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
     for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
         let (mut signals, stop) = (signal(kind)?, stop.clone());
         tokio::spawn(async move {

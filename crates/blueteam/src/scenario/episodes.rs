@@ -307,6 +307,6 @@ impl Maker {
         }
         let line = "Accepted publickey for deploy from 10.20.0.5 port 50122 ssh2: ED25519 SHA256:0".to_owned();
         self.activity.ssh.push((at.plus(Span::secs(90)), line));
-        self.activity.expected.push(super::Expected { rule: "brute_force", entity: ip });
+        self.activity.expected.push(super::Expected { rule: "brute_force".into(), entity: ip });
     }
 }

@@ -4,4 +4,5 @@
 
 mod cli;
 mod cli_analysis;
+mod life;
 mod scenarios;

@@ -1,13 +1,16 @@
 //! Waking the reader, and keeping a second one out.
 
-use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{PgConnection, PgPool};
 
 use crate::{EVENTS_CHANNEL, StoreError};
 
 /// Tells when events were committed, by `LISTEN`.
 #[derive(Debug)]
-pub struct Wake(PgListener);
+pub struct Wake {
+    listener: PgListener,
+    pool: PgPool,
+}
 
 impl Wake {
     /// Listens on a connection of its own.
@@ -15,14 +18,20 @@ impl Wake {
         let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(EVENTS_CHANNEL).await?;
-        Ok(Self(listener))
+        Ok(Self { listener, pool })
+    }
+
+    /// Ends the connection; without it, it ends some time after the drop, perhaps when its server is gone already.
+    pub async fn close(self) {
+        drop(self.listener);
+        self.pool.close().await;
     }
 
     /// Returns when events were committed since the last call, perhaps by many transactions. Safe to cancel.
     pub async fn woken(&mut self) -> Result<(), StoreError> {
-        self.0.recv().await?;
+        self.listener.recv().await?;
         // What was said meanwhile is said by this as well.
-        while let Some(notification) = self.0.next_buffered() {
+        while let Some(notification) = self.listener.next_buffered() {
             drop(notification);
         }
         Ok(())

@@ -80,3 +80,25 @@ async fn ids_are_ordered_in_time_and_valid() {
     let millis: Vec<u64> = ids.iter().map(|id| id.get_timestamp().unwrap().to_unix().0).collect();
     assert!(millis.is_sorted());
 }
+
+#[tokio::test]
+async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
+    use store::reader::{Snapshot, Start, initialise, poll, save};
+    let db = TestDb::new().await;
+    let (mut conn, mut writer) = (db.connect_as("blueteam_engine").await, db.connect_as("blueteam_ingest").await);
+    let cursor = initialise(&mut conn, "monitor", Start::Beginning).await.unwrap();
+    store::events::insert_audit(&mut writer, &crate::logins([1, 2])).await.unwrap();
+    let read = poll(&mut conn, &cursor, |_| {}).await.unwrap().cursor;
+    let read = save(&mut conn, read).await.unwrap();
+    let learnt: Snapshot = read.snapshot.clone();
+    // Two hours later, unread.
+    store::events::insert_audit(&mut writer, &crate::logins([7200, 7201])).await.unwrap();
+    let mut seen = Vec::new();
+    let memory = Span::mins(5);
+    store::history::rebuild(&mut conn, memory, at(8000), (&read, Some(&learnt)), |event, known| {
+        seen.push((crate::number(event), known));
+    })
+    .await
+    .unwrap();
+    assert_eq!(seen, [(1, true), (2, true)]);
+}

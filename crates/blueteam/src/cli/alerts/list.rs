@@ -59,6 +59,31 @@ const fn word(state: AlertState) -> &'static str {
 /// How much of an id a terminal shows: ids are hashes, so that few digits tell them apart.
 const ID_SHOWN: usize = 8;
 
+/// Alerts as a table.
+pub(in crate::cli) fn show_table(alerts: &[Alert]) -> anyhow::Result<()> {
+    if alerts.is_empty() {
+        return out::line("no alerts");
+    }
+    let look = Look::stdout();
+    let mut table =
+        out::table(look, &["alert", "last seen", "severity", "rule", "state", "events", "seen by", "title"]);
+    for a in alerts {
+        table.add_row([
+            Cell::new(look.id(&a.alert_id, ID_SHOWN)),
+            Cell::new(out::time(a.last_seen)),
+            look.severity(a.severity),
+            out::text(a.rule_id.as_str()),
+            Cell::new(word(a.state)),
+            Cell::new(a.event_count),
+            out::text(a.acknowledged_by.as_deref().unwrap_or("-")),
+            out::text(&a.title),
+        ]);
+    }
+    // The title begins with the rule's name; the rest is in `show`.
+    out::spare(look, &mut table, &[3, 4, 6]);
+    out::print(table)
+}
+
 pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let filter = AlertFilter {
         severity: args.severity,
@@ -73,28 +98,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         out::json(&alerts)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if alerts.is_empty() {
-        out::line("no alerts")?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let look = Look::stdout();
-    let mut table =
-        out::table(look, &["alert", "last seen", "severity", "rule", "state", "events", "seen by", "title"]);
-    for a in &alerts {
-        table.add_row([
-            Cell::new(look.id(&a.alert_id, ID_SHOWN)),
-            Cell::new(out::time(a.last_seen)),
-            look.severity(a.severity),
-            out::text(a.rule_id.as_str()),
-            Cell::new(word(a.state)),
-            Cell::new(a.event_count),
-            out::text(a.acknowledged_by.as_deref().unwrap_or("-")),
-            out::text(&a.title),
-        ]);
-    }
-    // The title begins with the rule's name; the rest is in `show`.
-    out::spare(look, &mut table, &[3, 4, 6]);
-    out::print(table)?;
+    show_table(&alerts)?;
     if alerts.len() as u64 == u64::from(args.limit) {
         out::note(format_args!("the newest {}; there may be more (--limit)", args.limit));
     }

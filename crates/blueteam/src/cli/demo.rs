@@ -1,0 +1,74 @@
+//! `blueteam demo`: shows what the program does, on a state directory that is gone afterwards.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use model::{Clock as _, SystemClock};
+use tokio_util::sync::CancellationToken;
+
+use super::{alerts, analysis, incidents, out, up};
+use crate::demo::{self, Outcome};
+use crate::scenario::{Activity, Plan};
+use crate::state::StateDir;
+
+/// Play a day of activity with attacks in it through a daemon on a throw-away state directory, and show what is found.
+///
+/// Exit code: 0 every attack was found, 1 one was not or the demonstration failed, 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Keep the state directory, to look at it with the other commands
+    #[arg(long)]
+    keep: bool,
+    /// Other people and other times
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    seed: u64,
+}
+
+pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    // Dropped at the end of this function, however it ends; signals end it too.
+    let mut dir = tempfile::Builder::new();
+    // Another user's PostgreSQL must get through.
+    let dir =
+        dir.prefix("blueteam-demo-").permissions(std::fs::Permissions::from_mode(0o711)).disable_cleanup(args.keep);
+    let dir = dir.tempdir().context("cannot make a temporary directory")?;
+    let state = StateDir::resolve(Some(dir.path()))?;
+    let loaded = demo::configuration(&state);
+    up::start_logging(&loaded)?;
+    let activity = Activity::make(&Plan::last_working_day(SystemClock.now(), args.seed));
+    out::note(format_args!(
+        "playing {} application events and {} lines of sshd with {} attacks in them",
+        activity.events.len(),
+        activity.ssh.len(),
+        activity.expected.len()
+    ));
+    let bar = analysis::bar(activity.events.len() as u64, "{bar:40} {pos}/{len} events");
+    let outcome = up::runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        up::stop_on_signals(&stop)?;
+        demo::run(&loaded, &state, &activity, stop, |sent| bar.set_position(sent)).await
+    });
+    bar.finish_and_clear();
+    if args.keep {
+        out::note(format_args!("the state directory is kept: {}", state.path().display()));
+    }
+    show(&outcome?, activity.expected.len())
+}
+
+fn show(outcome: &Outcome, expected: usize) -> anyhow::Result<ExitCode> {
+    out::line("Alerts\n")?;
+    alerts::show_table(&outcome.alerts)?;
+    out::line("\nIncidents\n")?;
+    incidents::show_table(&outcome.incidents)?;
+    let count = |sign: i64| outcome.differences.values().map(|n| (n * sign).max(0)).sum::<i64>();
+    let (missed, more) = (count(-1), count(1));
+    out::line(format_args!(
+        "\n{} of {expected} expected detections found, {more} that were not expected",
+        expected as i64 - missed
+    ))?;
+    for (what, n) in &outcome.differences {
+        let verb = if *n < 0 { "missed" } else { "not expected" };
+        out::line(format_args!("  {verb}: {} {}", what.rule, what.entity))?;
+    }
+    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

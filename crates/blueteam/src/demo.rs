@@ -1,0 +1,188 @@
+//! The demonstration: a daemon on a throw-away state directory, and a day of activity with attacks in it, sent down the roads
+//! that real events take: application events by HTTP, sshd's lines by a log file that is followed.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use model::{Alert, SystemClock};
+use store::PgConnection;
+use store::alerts::AlertFilter;
+use store::incidents::Incident;
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::keys;
+use crate::config::{Config, File, Format, Loaded, Secrets};
+use crate::daemon::{self, Parts, Ready};
+use crate::database::{Database, Role};
+use crate::scenario::{Activity, Expected};
+use crate::state::StateDir;
+
+/// The followed file, below the state directory.
+const LOG: &str = "auth.log";
+/// Events in one request.
+const BATCH: usize = 500;
+/// Everything is sent and nothing is unread, and no alert has come for this long: nothing more will come.
+const QUIET: Duration = Duration::from_millis(1500);
+/// The longest wait for the analysis.
+const PATIENCE: Duration = Duration::from_mins(2);
+/// Alerts and incidents that are shown at most; more than any plan makes.
+const SHOWN_MAX: u32 = 1000;
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Alerts, the newest first.
+    pub alerts: Vec<Alert>,
+    /// Incidents, the newest first.
+    pub incidents: Vec<Incident>,
+    /// What was expected, or found, too often or not at all: positive when found more often than expected.
+    pub differences: BTreeMap<Expected, i64>,
+}
+
+/// The configuration: defaults, on a free port of this machine, with nobody to be told.
+pub fn configuration(state: &StateDir) -> Loaded {
+    let mut config = Config::default();
+    config.ingest.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.collect.files = vec![File { path: state.join(LOG).display().to_string(), format: Format::Syslog }];
+    config.channels.console.enabled = false;
+    // The day is in the past: by today's clock its sources are silent.
+    config.detection.expected_sources.clear();
+    "warn".clone_into(&mut config.logging.filter);
+    // Neither DATABASE_URL nor any other secret of the surroundings: the demonstration writes into its own database alone.
+    Loaded { config, secrets: Secrets::default() }
+}
+
+/// Runs the daemon, plays the activity, and ends the daemon. `progress` is told how many events are sent.
+pub async fn run(
+    loaded: &Loaded,
+    state: &StateDir,
+    activity: &Activity,
+    stop: CancellationToken,
+    progress: impl Fn(u64),
+) -> anyhow::Result<Outcome> {
+    state.create()?;
+    // There from the start, so that nothing warns of its absence.
+    std::fs::write(state.join(LOG), "").context("cannot write into the state directory")?;
+    let (ready, started) = oneshot::channel::<Ready>();
+    let ended = CancellationToken::new();
+    let daemon = async {
+        let on_ready = |told: &Ready| drop(ready.send(told.clone()));
+        let done = daemon::run(loaded, state, Parts::Everything, stop.clone(), on_ready).await;
+        ended.cancel();
+        done
+    };
+    let play = async {
+        let played = tokio::select! {
+            played = play(loaded, state, activity, started, progress) => played,
+            () = ended.cancelled() => Err(anyhow::anyhow!("the daemon ended before the demonstration did")),
+            () = stop.cancelled() => Err(anyhow::anyhow!("interrupted")),
+        };
+        stop.cancel();
+        played
+    };
+    let (ran, played) = tokio::join!(daemon, play);
+    // A daemon that failed is the cause of a play that did.
+    ran?;
+    played
+}
+
+async fn play(
+    loaded: &Loaded,
+    state: &StateDir,
+    activity: &Activity,
+    started: oneshot::Receiver<Ready>,
+    progress: impl Fn(u64),
+) -> anyhow::Result<Outcome> {
+    let ready = started.await.context("the daemon did not start")?;
+    let listen = ready.listen.context("the daemon does not listen")?;
+    // The running cluster is adopted, not started again.
+    let database = Database::open(loaded, state).await?;
+    let mut conn = database.connect(Role::Operator).await?;
+    let key = keys::issue(&mut conn, "blueteam demo", "demo").await?;
+    append(state, activity)?;
+    post(listen, &key, activity, progress).await?;
+    let outcome = analysed(&mut conn, activity).await;
+    drop(conn);
+    database.leave().await?;
+    outcome
+}
+
+/// Writes sshd's lines as syslog does.
+fn append(state: &StateDir, activity: &Activity) -> anyhow::Result<()> {
+    let mut log = std::fs::File::options().append(true).open(state.join(LOG)).context("cannot open the log file")?;
+    for (at, message) in &activity.ssh {
+        writeln!(log, "{at} bastion sshd[4242]: {message}").context("cannot write the log file")?;
+    }
+    Ok(())
+}
+
+/// Sends the application's events in their order.
+async fn post(listen: SocketAddr, key: &str, activity: &Activity, progress: impl Fn(u64)) -> anyhow::Result<()> {
+    // The client wants a provider even where there is nothing to encrypt; one that is there already is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+    let url = format!("http://{listen}/v1/events");
+    let mut sent = 0;
+    for batch in activity.events.chunks(BATCH) {
+        let body = serde_json::to_vec(&batch.iter().map(|e| &e.json).collect::<Vec<_>>())?;
+        let request = client.post(&url).bearer_auth(key).header("content-type", "application/json").body(body);
+        let response = request.send().await.context("the daemon does not take events")?;
+        let (status, text) = (response.status(), response.text().await.unwrap_or_default());
+        if !status.is_success() {
+            bail!("the daemon answered {status}: {}", notify::plain::neutral(&text));
+        }
+        let answer: serde_json::Value = serde_json::from_str(&text).context("the daemon's answer cannot be read")?;
+        if answer["rejected"].as_array().is_some_and(|rejected| !rejected.is_empty()) {
+            bail!("the daemon refused events: {}", notify::plain::neutral(&answer["rejected"][0].to_string()));
+        }
+        sent += batch.len() as u64;
+        progress(sent);
+    }
+    Ok(())
+}
+
+/// Waits until every event is read and the alerts have stopped to grow.
+async fn analysed(conn: &mut PgConnection, activity: &Activity) -> anyhow::Result<Outcome> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut last = (u64::MAX, usize::MAX);
+    let mut since = Instant::now();
+    loop {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let lag = store::posture::lag(conn, crate::monitor::CURSOR).await?.context("nobody reads the events")?;
+        let now = model::Clock::now(&SystemClock);
+        let lines =
+            store::posture::activity(conn, now).await?.iter().filter(|a| a.source == model::Source::Syslog).count();
+        let alerts = store::alerts::list(conn, &AlertFilter::default(), SHOWN_MAX).await?;
+        let grown = alerts.iter().map(|a| a.event_count).sum::<u64>();
+        let pending = lag.unread > 0 || (lines == 0 && !activity.ssh.is_empty());
+        if pending || (grown, alerts.len()) != last {
+            last = (grown, alerts.len());
+            since = Instant::now();
+        }
+        if since.elapsed() >= QUIET {
+            let incidents = store::incidents::list(conn, true, SHOWN_MAX).await?;
+            let differences = differences(&activity.expected, &alerts);
+            return Ok(Outcome { alerts, incidents, differences });
+        }
+        if Instant::now() > deadline {
+            bail!("the events are not analysed after {} s: {} are unread", PATIENCE.as_secs(), lag.unread);
+        }
+    }
+}
+
+fn differences(expected: &[Expected], alerts: &[Alert]) -> BTreeMap<Expected, i64> {
+    let mut counts = BTreeMap::new();
+    for one in expected {
+        *counts.entry(one.clone()).or_default() -= 1;
+    }
+    for alert in alerts {
+        let rule = alert.rule_id.to_string().into();
+        *counts.entry(Expected { rule, entity: alert.entity.value.clone() }).or_default() += 1;
+    }
+    counts.retain(|_, n| *n != 0);
+    counts
+}

@@ -1,0 +1,137 @@
+//! From the commit of events to the alert and beyond.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use sqlx::{Connection as _, PgConnection};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+
+use super::daemon::{Daemon, PATIENCE, alert_comes, failure, has_alert};
+
+const SOON: Duration = Duration::from_secs(2);
+
+/// Failed logins as the documents' application writes them: straight into the table.
+async fn insert(conn: &mut PgConnection, ip: &str, times: i32) {
+    let sql = "INSERT INTO audit_events (timestamp, category, action, result, ip_address, metadata)
+               SELECT now(), 'auth', 'login_failed', 'failure', $1::inet, '{\"username\": \"root\"}' FROM generate_series(1, $2)";
+    sqlx::query(sql).bind(ip).bind(times).execute(conn).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_are_read_in_whatever_order_they_commit() {
+    let daemon = Daemon::new("").await;
+    let (mut held, mut first) = (daemon.connect().await, daemon.connect().await);
+    let (mut second, mut conn) = (daemon.connect().await, daemon.connect().await);
+    let mut held = held.begin().await.unwrap();
+    insert(&mut held, "192.0.2.1", 6).await;
+    let mut first = first.begin().await.unwrap();
+    insert(&mut first, "192.0.2.2", 6).await;
+    let mut second = second.begin().await.unwrap();
+    insert(&mut second, "192.0.2.3", 6).await;
+    second.commit().await.unwrap();
+    alert_comes(&mut conn, "brute_force", "192.0.2.3", SOON).await;
+    first.commit().await.unwrap();
+    alert_comes(&mut conn, "brute_force", "192.0.2.2", SOON).await;
+    assert!(!has_alert(&mut conn, "brute_force", "192.0.2.1").await);
+    held.commit().await.unwrap();
+    alert_comes(&mut conn, "brute_force", "192.0.2.1", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_alert_follows_the_sixth_failure_at_once() {
+    let daemon = Daemon::new("").await;
+    let (mut writer, mut conn) = (daemon.connect().await, daemon.connect().await);
+    let mut took = Vec::new();
+    for n in 1..=20 {
+        let ip = format!("192.0.2.{n}");
+        insert(&mut writer, &ip, 5).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        insert(&mut writer, &ip, 1).await;
+        took.push(alert_comes(&mut conn, "brute_force", &ip, SOON).await);
+    }
+    took.sort();
+    println!("commit of the sixth failure to commit of its alert: p50 {:?}, worst {:?}", took[10], took[19]);
+    assert!(took[10] < Duration::from_millis(250), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_failure_is_an_audit_log_gap() {
+    let daemon = Daemon::new("").await;
+    let event = json!({"category": "system", "action": "audit_failure", "result": "failure", "metadata": {"message": "disk full"}});
+    daemon.client().send(&[event]).await;
+    alert_comes(&mut daemon.connect().await, "audit_log_gap", "audit_db", SOON).await;
+}
+
+/// Answers every request with 204 and hands its head and body on.
+async fn receive(listener: TcpListener, told: mpsc::Sender<(String, Vec<u8>)>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let told = told.clone();
+        tokio::spawn(async move {
+            while let Some(request) = request(&mut stream).await {
+                stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                told.send(request).await.unwrap();
+            }
+        });
+    }
+}
+
+async fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            let head = String::from_utf8(bytes[..end].to_vec()).unwrap().to_ascii_lowercase();
+            let length: usize = header(&head, "content-length").parse().unwrap();
+            if bytes.len() >= end + 4 + length {
+                return Some((head, bytes[end + 4..].to_vec()));
+            }
+        }
+        if stream.read_buf(&mut bytes).await.ok()? == 0 {
+            return None;
+        }
+    }
+}
+
+fn header(head: &str, name: &str) -> String {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
+    const SECRET: &str = "a secret of the test's own";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, SECRET).unwrap();
+    let (url, file) = (format!("http://{}/hook", listener.local_addr().unwrap()), secret.display());
+    let (tell, mut told) = mpsc::channel(64);
+    tokio::spawn(receive(listener, tell));
+    let daemon = Daemon::new(&format!("[channels.webhook]\nurl = \"{url}\"\nsecret_file = \"{file}\"\n")).await;
+    let guesses: Vec<Value> = (0..11).map(|n| failure("203.0.113.9", &format!("guess{n}"))).collect();
+    daemon.client().send(&guesses).await;
+
+    let mut critical = 0;
+    let mut wait = PATIENCE;
+    // After the first, a second would come soon.
+    while let Ok(Some((head, body))) = tokio::time::timeout(wait, told.recv()).await {
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+        mac.update(format!("{}.", header(&head, "blueteam-timestamp")).as_bytes());
+        mac.update(&body);
+        let signature = mac.finalize().into_bytes().iter().fold("v1=".to_owned(), |mut text, byte| {
+            write!(text, "{byte:02x}").unwrap();
+            text
+        });
+        assert_eq!(header(&head, "blueteam-signature"), signature);
+        let message: Value = serde_json::from_slice(&body).unwrap();
+        if message["alert"]["rule_id"] == "credential_stuffing" {
+            assert_eq!(message["alert"]["severity"], "critical");
+            critical += 1;
+            wait = SOON;
+        }
+    }
+    assert_eq!(critical, 1, "{}", daemon.log());
+}

@@ -1,0 +1,212 @@
+//! The program under test, and what tests ask it and its database.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions as _, PgConnection};
+use tokio::time::sleep;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_blueteam");
+/// How long anything may take on a busy machine.
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A daemon with its state directory. Dropped, both are gone, and its PostgreSQL.
+pub(super) struct Daemon {
+    dir: tempfile::TempDir,
+    port: u16,
+    child: Option<Child>,
+    starts: u32,
+}
+
+impl Daemon {
+    /// A running daemon with `more` in its configuration file.
+    pub(super) async fn new(more: &str) -> Self {
+        let mut builder = tempfile::Builder::new();
+        let dir =
+            builder.prefix("blueteam-life-").permissions(std::fs::Permissions::from_mode(0o711)).tempdir().unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // The tests' events are from all kinds of days: silence between them means nothing.
+        let config = format!(
+            "[ingest]\nlisten = \"127.0.0.1:{port}\"\n[detection]\nexpected_sources = []\n[logging]\nfilter = \"info\"\n{more}"
+        );
+        std::fs::write(dir.path().join("blueteam.toml"), config).unwrap();
+        let mut daemon = Self { dir, port, child: None, starts: 0 };
+        daemon.start().await;
+        daemon
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(super) fn command(&self) -> Command {
+        let mut command = Command::new(PROGRAM);
+        command.env_remove("DATABASE_URL").arg("--state-dir").arg(self.dir.path());
+        command.arg("--config").arg(self.path("blueteam.toml"));
+        command
+    }
+
+    /// Starts it and waits until it is ready.
+    pub(super) async fn start(&mut self) {
+        self.starts += 1;
+        let (out, err) = (self.path(&format!("out.{}", self.starts)), self.path("daemon.log"));
+        let log = File::options().create(true).append(true).open(err).unwrap();
+        let mut up = self.command();
+        up.arg("up").stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(log);
+        self.child = Some(up.spawn().unwrap());
+        let since = Instant::now();
+        while !std::fs::read_to_string(&out).unwrap().contains("blueteam is ready") {
+            let ended = self.child.as_mut().unwrap().try_wait().unwrap();
+            assert!(ended.is_none() && since.elapsed() < PATIENCE, "it does not start ({ended:?}):\n{}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
+    }
+
+    /// As `kill -9` does.
+    pub(super) fn kill(&mut self) {
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// As an init system does; says how it ended.
+    pub(super) async fn terminate(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        let since = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(since.elapsed() < PATIENCE, "it does not stop:\n{}", self.log());
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The process id of its PostgreSQL, when one runs.
+    pub(super) fn postmaster(&self) -> Option<Pid> {
+        postmaster(self.dir.path())
+    }
+
+    /// A connection as the database's owner.
+    pub(super) async fn connect(&self) -> PgConnection {
+        let since = Instant::now();
+        loop {
+            match self.try_connect().await {
+                Ok(conn) => return conn,
+                Err(error) => assert!(since.elapsed() < PATIENCE, "no connection: {error}\n{}", self.log()),
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub(super) async fn try_connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let password = std::fs::read_to_string(self.path("secrets/blueteam_owner.password")).unwrap();
+        let options = PgConnectOptions::new().socket(self.path("postgres/run")).port(5432).database("blueteam");
+        options.username("blueteam_owner").password(password.trim()).connect().await
+    }
+
+    /// A key with which events may be sent.
+    pub(super) fn key(&self) -> String {
+        let out = self.command().args(["keys", "create", "test", "--scope", "events:write"]).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8(out.stdout).unwrap().trim().to_owned()
+    }
+
+    /// Something that sends events.
+    pub(super) fn client(&self) -> Client {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
+        Client { http, url: format!("http://127.0.0.1:{}/v1/events", self.port), key: self.key() }
+    }
+}
+
+fn postmaster(dir: &Path) -> Option<Pid> {
+    let text = std::fs::read_to_string(dir.join("postgres/data/postmaster.pid")).ok()?;
+    Pid::from_raw(text.lines().next()?.trim().parse().ok()?)
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if let Some(pid) = self.postmaster() {
+            // An immediate shutdown; its files go next.
+            let _ = kill_process(pid, Signal::QUIT);
+            let since = Instant::now();
+            while self.postmaster().is_some() && since.elapsed() < Duration::from_secs(10) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    }
+}
+
+/// Sends events.
+pub(super) struct Client {
+    http: reqwest::Client,
+    url: String,
+    key: String,
+}
+
+impl Client {
+    /// Sends a batch until it is acknowledged, as a good client does.
+    pub(super) async fn send(&self, events: &[Value]) {
+        let body = serde_json::to_vec(events).unwrap();
+        let since = Instant::now();
+        loop {
+            let request = self.http.post(&self.url).bearer_auth(&self.key).body(body.clone()).send().await;
+            if let Ok(response) = request
+                && response.status().is_success()
+                && let Ok(text) = response.text().await
+            {
+                let answer: Value = serde_json::from_str(&text).unwrap();
+                assert_eq!(answer["rejected"], json!([]), "{answer}");
+                return;
+            }
+            assert!(since.elapsed() < PATIENCE, "no acknowledgement");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// A failed login now.
+pub(super) fn failure(ip: &str, account: &str) -> Value {
+    json!({"category": "auth", "action": "login_failed", "result": "failure", "ip_address": ip, "metadata": {"username": account}})
+}
+
+/// Rule, entity and fingerprint of every alert. Fails when one is there twice.
+pub(super) async fn alerts(conn: &mut PgConnection) -> BTreeSet<(String, String, uuid::Uuid)> {
+    let sql = "SELECT rule_id::text, entity_value, fingerprint FROM blueteam.alert_history";
+    let rows: Vec<(String, String, uuid::Uuid)> = sqlx::query_as(sql).fetch_all(conn).await.unwrap();
+    let (count, set) = (rows.len(), BTreeSet::from_iter(rows));
+    assert_eq!(count, set.len(), "an alert is there twice");
+    set
+}
+
+/// Waits for an alert of that rule about that entity; says how long it took.
+pub(super) async fn alert_comes(conn: &mut PgConnection, rule: &str, entity: &str, limit: Duration) -> Duration {
+    let since = Instant::now();
+    while !has_alert(conn, rule, entity).await {
+        assert!(since.elapsed() < limit, "no alert of {rule} about {entity} within {limit:?}");
+        sleep(Duration::from_millis(1)).await;
+    }
+    since.elapsed()
+}
+
+pub(super) async fn has_alert(conn: &mut PgConnection, rule: &str, entity: &str) -> bool {
+    let sql = "SELECT EXISTS (SELECT FROM blueteam.alert_history WHERE rule_id = $1 AND entity_value = $2)";
+    sqlx::query_scalar(sql).bind(rule).bind(entity).fetch_one(conn).await.unwrap()
+}
