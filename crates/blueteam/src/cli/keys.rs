@@ -128,7 +128,7 @@ fn create(new: &New<'_>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             NewKey { user_id, name: new.name, hash: &hash(&secret), prefix: &prefix, scopes: new.scopes, expires_at };
         Ok(store::keys::create(conn, new.actor, &key).await?)
     })?;
-    let until = expires_at.map_or_else(|| "is revoked".to_owned(), out::time);
+    let until = expires_at.map_or_else(|| "it is revoked".to_owned(), out::time);
     out::note(format_args!(
         "key {id} ({}), good until {until}. It is shown once: store it now.",
         new.scopes.join(", ")
