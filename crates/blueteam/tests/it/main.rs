@@ -5,3 +5,4 @@
 mod cli;
 mod cli_analysis;
 mod scenarios;
+mod tidy;
