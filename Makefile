@@ -12,7 +12,7 @@ test: setup-tests
 	cargo nextest run --workspace
 
 bench: setup
-	cargo bench --workspace
+	scripts/bench
 
 lint: setup
 	cargo fmt --all --check

@@ -1,6 +1,7 @@
 //! Replay against a parse-only floor and rsigma, and the engine alone. See `make bench`.
 //!
-//! `replay floor FILE`, `replay engine FILE`, `replay full FILE [THREADS]`, `replay workload EVENTS > FILE`.
+//! `replay floor FILE`, `replay engine FILE`, `replay full FILE [THREADS]`, `replay workload EVENTS > FILE`, and
+//! `replay memory ADDRESSES`, which prints bytes a key, peak megabytes, keys tracked and keys given up.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -88,6 +89,35 @@ fn full(file: &str, threads: usize) -> u64 {
     report.expect("the workload can be read").events
 }
 
+/// The most memory that this process has held, in bytes.
+fn peak() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+}
+
+/// What `brute_force` holds when so many addresses fail once each within its window.
+fn memory(addresses: u32) {
+    let settings = Settings { only: vec!["brute_force".to_owned()], ..Settings::default() };
+    let mut engine = Engine::new(settings).expect("defaults are right");
+    let parser = (Format::named("audit").expect("known").parser)(Reference { latest: SystemClock.now() });
+    let line = "{\"event_id\":\"019c0000-0000-7000-8000-000000000001\",\"timestamp\":\"2026-03-04T00:00:00Z\",\"category\":\
+                \"auth\",\"action\":\"login_failed\",\"result\":\"failure\"}";
+    let Parsed::Event(event) = parser.parse(line.as_bytes(), LineId { file: 0, offset: 0 }) else {
+        unreachable!("the line is an event")
+    };
+    let before = peak();
+    for n in 0..addresses {
+        // All of it within a minute, so that no key becomes stale.
+        let at = event.timestamp.plus(Span::micros(i64::from(n) * 60_000_000 / i64::from(addresses)));
+        let ip = Some(std::net::Ipv4Addr::from(0x0a00_0000 + n).into());
+        engine.push(&model::SecurityEvent { timestamp: at, ip_address: ip, ..event.clone() });
+    }
+    let usage = engine.status().into_iter().find(|s| s.rule_id.as_str() == "brute_force").expect("it runs").usage;
+    let grown = peak() - before;
+    println!("{} {} {} {}", grown / usage.keys.max(1) as u64, peak() / 1_000_000, usage.keys, usage.evicted);
+}
+
 fn main() {
     // Cargo says --bench.
     let args: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
@@ -99,6 +129,7 @@ fn main() {
             blueteam::scenario::workload(&mut out, events.parse().expect("a number"), 20_000, 7).expect("written");
             return;
         }
+        ["memory", addresses] => return memory(addresses.parse().expect("a number")),
         ["floor", file] => {
             let data = std::fs::read(file).expect("readable");
             let began = Instant::now();
@@ -108,7 +139,9 @@ fn main() {
         ["full", file] => (full(file, 1), began.elapsed().as_secs_f64()),
         ["full", file, threads] => (full(file, threads.parse().expect("a number")), began.elapsed().as_secs_f64()),
         _ => {
-            eprintln!("usage: replay (floor|engine|full) FILE, or workload EVENTS; `make bench` runs all");
+            eprintln!(
+                "usage: replay (floor|engine|full) FILE, workload EVENTS, or memory ADDRESSES; `make bench` runs all"
+            );
             return;
         }
     };

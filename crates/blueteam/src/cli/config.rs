@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use crate::config::{self, RuleCheck};
+use crate::{config, settings};
 
 /// What to do.
 #[derive(Debug, clap::Args)]
@@ -26,8 +26,8 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check => {
-            let accept: RuleCheck<'_> = &|_, _| Ok(());
-            config::load(file, config::environment(), accept)?;
+            let loaded = settings::load(file)?;
+            settings::sigma(&loaded.config)?;
             writeln!(out, "the configuration is right")?;
         }
         Action::Sample => out.write_all(config::SAMPLE.as_bytes())?,

@@ -151,7 +151,7 @@ fn create(new: &New<'_>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         };
         store_new(conn, new, owner, expires_at).await
     })?;
-    let until = expires_at.map_or_else(|| "is revoked".to_owned(), out::time);
+    let until = expires_at.map_or_else(|| "it is revoked".to_owned(), out::time);
     out::note(format_args!(
         "key {id} ({}), good until {until}. It is shown once: store it now.",
         new.scopes.join(", ")

@@ -71,8 +71,9 @@ fn greet(ready: &Ready, state: &StateDir) {
 Send a first event, from another terminal:
 
   KEY=$({program} --state-dir {dir} keys create first-key --scope events:write)
-  curl -sS http://{listen}/v1/events -H \"Authorization: Bearer $KEY\" -d '{{\"category\": \"auth\", \"action\": \"login_failed\",
-    \"result\": \"failure\", \"ip_address\": \"203.0.113.9\", \"metadata\": {{\"username\": \"root\"}}}}'
+  curl -sS http://{listen}/v1/events -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' \\
+    -d '{{\"category\": \"auth\", \"action\": \"login_failed\", \"result\": \"failure\", \"ip_address\": \"203.0.113.9\",
+    \"metadata\": {{\"username\": \"root\"}}}}'
 
 Six of them within five minutes are a brute force attack:
 

@@ -6,3 +6,4 @@ mod cli;
 mod cli_analysis;
 mod life;
 mod scenarios;
+mod tidy;

@@ -1,0 +1,193 @@
+//! Keeps the invariants that ARCHITECTURE.md promises and that neither Cargo nor the compiler keeps.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Which crates of ours each crate may depend on. A new crate gets its line here before anything depends on it.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("detect", &["model"]),
+    ("collect", &["model"]),
+    ("notify", &["model"]),
+    ("store", &["model"]),
+    ("console", &["model", "store"]),
+    ("blueteam", &["collect", "console", "detect", "model", "notify", "store"]),
+    ("testkit", &["model", "store"]),
+];
+
+/// Libraries that belong to some crates alone.
+const ONLY_IN: &[(&str, &[&str])] = &[
+    ("sqlx", &["store", "console", "testkit"]),
+    ("axum", &["console"]),
+    ("hyper", &["console"]),
+    ("lettre", &["notify"]),
+    ("reqwest", &["notify"]),
+    ("rsigma-eval", &["detect"]),
+    ("rsigma-parser", &["detect"]),
+];
+
+/// Files of more than [`LINES_MAX`] lines, and why they stay whole.
+const LONG_FILES: &[(&str, &str)] = &[
+    ("crates/model/src/event.rs", "one type, its fields' types and their texts; nobody reads a part of it alone"),
+    ("crates/model/src/time.rs", "timestamp, span and calendar are each other's arithmetic; a third of it is tests"),
+];
+const LINES_MAX: usize = 500;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).map_err(|error| format!("{path}: {error}")).unwrap()
+}
+
+fn names(folder: &str) -> Vec<String> {
+    let entries = fs::read_dir(root().join(folder)).unwrap();
+    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn crates() -> Vec<String> {
+    names("crates").into_iter().filter(|name| root().join("crates").join(name).join("Cargo.toml").exists()).collect()
+}
+
+/// Every Rust file below a folder, by its path from the root.
+fn sources(folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in names(folder) {
+        let path = format!("{folder}/{name}");
+        if root().join(&path).is_dir() {
+            found.extend(sources(&path));
+        } else if Path::new(&name).extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// The names in a table of a crate's manifest.
+fn dependencies(krate: &str, table: &str) -> BTreeSet<String> {
+    let manifest: toml::Table = read(&format!("crates/{krate}/Cargo.toml")).parse().unwrap();
+    let table = manifest.get(table).and_then(toml::Value::as_table);
+    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
+}
+
+/// The lines that are not comments.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines().enumerate().map(|(n, line)| (n + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+}
+
+#[test]
+fn crates_depend_on_each_other_one_way() {
+    let all: BTreeSet<String> = crates().into_iter().collect();
+    assert_eq!(all, MAY_USE.iter().map(|(name, _)| (*name).to_owned()).collect());
+    for (krate, allowed) in MAY_USE {
+        let used = dependencies(krate, "dependencies");
+        let wrong: Vec<_> = used.iter().filter(|d| all.contains(*d) && !allowed.contains(&d.as_str())).collect();
+        assert!(wrong.is_empty(), "{krate} must not depend on {wrong:?}");
+        let wrong: Vec<_> = dependencies(krate, "dev-dependencies")
+            .into_iter()
+            .filter(|d| all.contains(d) && d != "testkit" && !allowed.contains(&d.as_str()))
+            .collect();
+        assert!(wrong.is_empty(), "the tests of {krate} must not depend on {wrong:?}");
+    }
+}
+
+#[test]
+fn libraries_stay_where_they_belong() {
+    for (library, homes) in ONLY_IN {
+        for krate in crates() {
+            let used = dependencies(&krate, "dependencies").contains(*library);
+            assert!(!used || homes.contains(&krate.as_str()), "{krate} must not depend on {library}: {homes:?} does");
+        }
+    }
+}
+
+#[test]
+fn only_store_knows_sql() {
+    const WORDS: [&str; 6] = ["SELECT ", "INSERT INTO ", "DELETE FROM ", "TRUNCATE ", "CREATE TABLE ", "sqlx::query"];
+    for krate in crates().iter().filter(|krate| !["store", "testkit"].contains(&krate.as_str())) {
+        for file in sources(&format!("crates/{krate}/src")) {
+            for (n, line) in code(&read(&file)) {
+                let update = line.find("UPDATE ").is_some_and(|at| line[at..].contains(" SET "));
+                let word = WORDS.iter().find(|word| line.contains(**word));
+                assert!(word.is_none() && !update, "{file}:{n}: SQL outside of `store`: {}", line.trim());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_engine_does_no_io_and_reads_no_clock() {
+    const WORDS: [&str; 8] =
+        ["std::fs", "std::io", "std::time", "std::env", "std::thread", "std::process", "SystemClock.", "tokio"];
+    for folder in ["crates/detect/src", "crates/model/src"] {
+        for file in sources(folder) {
+            // Tests, and the real clock's own home.
+            if file.contains("/tests") || file == "crates/model/src/time.rs" {
+                continue;
+            }
+            for (n, line) in code(&read(&file)) {
+                let word = WORDS.iter().find(|word| line.contains(**word));
+                assert!(word.is_none(), "{file}:{n}: the engine's world is its arguments: {}", line.trim());
+            }
+        }
+    }
+}
+
+#[test]
+fn every_file_of_a_list_is_in_it() {
+    let lists = [
+        ("crates/detect/src/rules", "crates/detect/src/rules.rs", "&NAME::RULE,"),
+        ("crates/collect/src/parsers", "crates/collect/src/parsers.rs", "&NAME::FORMAT"),
+        ("crates/notify/src/channels", "crates/notify/src/channels.rs", "NAME::open)"),
+    ];
+    for (folder, list, entry) in lists {
+        let text = read(list);
+        let files = names(folder).into_iter().filter_map(|name| name.strip_suffix(".rs").map(str::to_owned));
+        for name in files.filter(|name| name != "tests" && !name.starts_with('.')) {
+            let entry = entry.replace("NAME", &name);
+            assert!(text.contains(&entry), "{folder}/{name}.rs is not in the list of {list}: `{entry}` is missing");
+        }
+    }
+}
+
+#[test]
+fn the_map_names_every_crate_and_nothing_else() {
+    let map = read("ARCHITECTURE.md");
+    assert!(map.lines().count() <= 200, "ARCHITECTURE.md is a map: at most 200 lines");
+    let named: BTreeSet<String> = map
+        .lines()
+        .filter_map(|line| line.strip_prefix("### `crates/"))
+        .map(|rest| rest.trim_end_matches('`').to_owned())
+        .collect();
+    assert_eq!(named, crates().into_iter().collect());
+    // What it points to exists.
+    for quoted in
+        map.split('`').skip(1).step_by(2).filter(|quoted| quoted.starts_with("crates/") && !quoted.contains('<'))
+    {
+        assert!(root().join(quoted).exists(), "ARCHITECTURE.md names `{quoted}`, which does not exist");
+    }
+}
+
+#[test]
+fn decisions_are_numbered_without_a_gap_and_those_that_are_cited_exist() {
+    let files: Vec<String> = names("docs/decisions").into_iter().filter(|name| name != "README.md").collect();
+    for (n, name) in files.iter().enumerate() {
+        let number = format!("{:04}", n + 1);
+        assert!(name.starts_with(&format!("{number}-")), "{name} should have the number {number}");
+        assert!(read(&format!("docs/decisions/{name}")).starts_with(&format!("# {number}: ")), "{name}: its title");
+    }
+}
+
+#[test]
+fn files_stay_short_enough_to_read() {
+    for file in sources("crates") {
+        let lines = read(&file).lines().count();
+        let reason = LONG_FILES.iter().find(|(name, _)| *name == file);
+        assert!(lines <= LINES_MAX || reason.is_some(), "{file} has {lines} lines: split it, or say here why not");
+        assert!(lines > LINES_MAX || reason.is_none(), "{file} is short now: take it from the list");
+    }
+}
