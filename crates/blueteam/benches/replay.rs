@@ -3,6 +3,13 @@
 //! `replay floor FILE`, `replay engine FILE`, `replay full FILE [THREADS]`, `replay workload EVENTS > FILE`, and
 //! `replay memory ADDRESSES`, which prints bytes a key, peak megabytes, keys tracked and keys given up.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark talks, and ends when it cannot run"
+)]
+
 use std::collections::HashMap;
 use std::time::Instant;
 

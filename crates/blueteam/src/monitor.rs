@@ -195,9 +195,10 @@ impl Monitor {
         let users = Self::users(&mut conn).await?;
         engine.set_users(users);
         for baseline in store::baselines::load(&mut conn).await? {
-            match from_baseline(baseline) {
-                Some(stored) => engine.restore_profile(stored),
-                None => warn!("a stored user profile cannot be read and is learnt anew"),
+            if let Some(stored) = from_baseline(baseline) {
+                engine.restore_profile(stored);
+            } else {
+                warn!("a stored user profile cannot be read and is learnt anew");
             }
         }
         let learnt = match cursor.checkpoint.as_ref().and_then(|c| c.get("profiles")).and_then(Value::as_str) {

@@ -171,7 +171,7 @@ const fn what(category: Category, action: &'static str, result: Outcome) -> What
 }
 
 impl Maker {
-    fn expect(&mut self, rule: &'static str, entity: impl ToString) {
+    fn expect(&mut self, rule: &'static str, entity: impl std::fmt::Display) {
         self.activity.expected.push(Expected { rule: rule.into(), entity: entity.to_string() });
     }
 

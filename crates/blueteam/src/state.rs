@@ -20,12 +20,11 @@ impl StateDir {
             return Ok(Self(PathBuf::from("/var/lib/blueteam")));
         }
         let xdg = std::env::var_os("XDG_STATE_HOME").filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
-        let dir = match xdg {
-            Some(dir) => dir,
-            None => {
-                let home = std::env::var_os("HOME").context("HOME is not set; say --state-dir")?;
-                PathBuf::from(home).join(".local/state")
-            }
+        let dir = if let Some(dir) = xdg {
+            dir
+        } else {
+            let home = std::env::var_os("HOME").context("HOME is not set; say --state-dir")?;
+            PathBuf::from(home).join(".local/state")
         };
         Ok(Self(dir.join("blueteam")))
     }

@@ -409,14 +409,13 @@ impl Engine {
             }),
         };
         let (Some(key), episode) = (key, detection.episode) else { return false };
-        let (slot, cooldown) = match self.rules.iter().position(|r| r.info.id == detection.rule_id) {
-            Some(rule) => (Slot { rule: rule as u16, key, episode }, self.rules[rule].cooldown),
-            None => {
-                let Some((rule, cooldown)) = self.sigma.position(&detection.rule_id) else { return false };
-                let entity = &detection.entity;
-                let key = Sigma::key(detection.source, entity.kind, &entity.value, &self.names);
-                (Slot { rule: (self.rules.len() + rule) as u16, key, episode }, cooldown)
-            }
+        let (slot, cooldown) = if let Some(rule) = self.rules.iter().position(|r| r.info.id == detection.rule_id) {
+            (Slot { rule: rule as u16, key, episode }, self.rules[rule].cooldown)
+        } else {
+            let Some((rule, cooldown)) = self.sigma.position(&detection.rule_id) else { return false };
+            let entity = &detection.entity;
+            let key = Sigma::key(detection.source, entity.kind, &entity.value, &self.names);
+            (Slot { rule: (self.rules.len() + rule) as u16, key, episode }, cooldown)
         };
         self.detections.restore(slot, cooldown, restored);
         true

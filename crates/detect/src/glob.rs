@@ -53,15 +53,12 @@ fn percent_decode(path: &str) -> String {
     let mut out = Vec::with_capacity(b.len());
     let mut at = 0;
     while let Some(&c) = b.get(at) {
-        match (c, hex(b.get(at + 1)), hex(b.get(at + 2))) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high << 4 | low);
-                at += 3;
-            }
-            _ => {
-                out.push(c);
-                at += 1;
-            }
+        if let (b'%', Some(high), Some(low)) = (c, hex(b.get(at + 1)), hex(b.get(at + 2))) {
+            out.push(high << 4 | low);
+            at += 3;
+        } else {
+            out.push(c);
+            at += 1;
         }
     }
     String::from_utf8_lossy(&out).into_owned()

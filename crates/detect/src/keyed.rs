@@ -159,23 +159,20 @@ impl<S: Default> Keyed<S> {
     }
 
     fn insert(&mut self, key: Key, hash: u64, stale: Timestamp) -> u32 {
-        let i = match self.replaceable(stale) {
-            Some(i) => {
-                let slot = &mut self.slots[i];
-                self.evicted += u64::from(slot.newest >= stale);
-                let old = self.hasher.hash_one(slot.key);
-                if let Ok(entry) = self.index.find_entry(old, |other| *other as usize == i) {
-                    entry.remove();
-                }
-                slot.key = key;
-                slot.newest = Timestamp::MIN;
-                slot.state = S::default();
-                i as u32
+        let i = if let Some(i) = self.replaceable(stale) {
+            let slot = &mut self.slots[i];
+            self.evicted += u64::from(slot.newest >= stale);
+            let old = self.hasher.hash_one(slot.key);
+            if let Ok(entry) = self.index.find_entry(old, |other| *other as usize == i) {
+                entry.remove();
             }
-            None => {
-                self.slots.push(Slot { key, newest: Timestamp::MIN, used: true, state: S::default() });
-                (self.slots.len() - 1) as u32
-            }
+            slot.key = key;
+            slot.newest = Timestamp::MIN;
+            slot.state = S::default();
+            i as u32
+        } else {
+            self.slots.push(Slot { key, newest: Timestamp::MIN, used: true, state: S::default() });
+            (self.slots.len() - 1) as u32
         };
         let (slots, hasher) = (&self.slots, &self.hasher);
         self.index.insert_unique(hash, i, |other| hasher.hash_one(slots[*other as usize].key));

@@ -154,15 +154,12 @@ impl Detections {
     fn insert(&mut self, open: Open) {
         let slot = open.slot;
         let closes_at = open.closes_at();
-        let i = match self.free.pop() {
-            Some(i) => {
-                self.slab[i as usize] = Some(open);
-                i
-            }
-            None => {
-                self.slab.push(Some(open));
-                (self.slab.len() - 1) as u32
-            }
+        let i = if let Some(i) = self.free.pop() {
+            self.slab[i as usize] = Some(open);
+            i
+        } else {
+            self.slab.push(Some(open));
+            (self.slab.len() - 1) as u32
         };
         self.open.insert(slot, i);
         self.closing.push(Reverse((closes_at, i)));

@@ -145,7 +145,7 @@ impl Context<'_> {
 
 impl Opening {
     /// An opening about an entity.
-    pub fn new(kind: EntityKind, value: impl ToString, title: String, description: String) -> Self {
+    pub fn new(kind: EntityKind, value: impl std::fmt::Display, title: String, description: String) -> Self {
         Self {
             entity: Entity { kind, value: value.to_string() },
             title,

@@ -96,7 +96,7 @@ fn controls(tags: &[String]) -> Vec<ControlId> {
 impl Sigma {
     /// Reads rule files, given as name and text. One bad rule never stops the others.
     pub fn load(files: &[(String, String)]) -> (Self, Vec<SigmaError>) {
-        let (mut all, mut errors) = (SigmaCollection::new(), Vec::new());
+        let (mut all, mut errors, mut from) = (SigmaCollection::new(), Vec::new(), Vec::new());
         for (file, text) in files {
             let error = |message: String| SigmaError { file: file.clone(), message };
             match parse_sigma_yaml(text) {
@@ -110,12 +110,15 @@ impl Sigma {
                         }
                     }
                     all.filters.extend(collection.filters);
+                    from.extend(collection.correlations.iter().map(|c| (c.title.clone(), file.clone())));
                     all.correlations.extend(collection.correlations);
-                    if let Some(missing) = unresolved(&mut all) {
-                        errors.extend(missing.into_iter().map(error));
-                    }
                 }
             }
+        }
+        // Only now: a correlation may refer to a rule of a later file.
+        for (title, message) in unresolved(&mut all) {
+            let file = from.iter().find(|(of, _)| *of == title).map(|(_, file)| file.clone()).unwrap_or_default();
+            errors.push(SigmaError { file, message });
         }
         let mut sigma = Self::default();
         match sigma.start(&all) {
@@ -142,13 +145,13 @@ impl Sigma {
         engine.add_collection(all).map_err(|e| e.to_string())?;
         for rule in &all.rules {
             let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
-            self.add(id, &rule.title, rule.description.as_deref(), rule.level, &rule.tags, Span::hours(1));
+            self.add(id, (&rule.title, rule.description.as_deref()), rule.level, &rule.tags, Span::hours(1));
         }
         for rule in &all.correlations {
             let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
             let window = Span::secs(i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 2_000_000));
             self.memory = self.memory.max(window);
-            self.add(id, &rule.title, rule.description.as_deref(), rule.level, &rule.tags, window);
+            self.add(id, (&rule.title, rule.description.as_deref()), rule.level, &rule.tags, window);
         }
         self.engine = Some(engine);
         Ok(())
@@ -157,8 +160,7 @@ impl Sigma {
     fn add(
         &mut self,
         id: String,
-        title: &str,
-        description: Option<&str>,
+        (title, description): (&str, Option<&str>),
         level: Option<Level>,
         tags: &[String],
         cooldown: Span,
@@ -243,12 +245,11 @@ impl Sigma {
     }
 }
 
-/// Takes out correlations that refer to rules nobody has, and says so.
-fn unresolved(all: &mut SigmaCollection) -> Option<Vec<String>> {
+/// Takes out correlations that refer to rules nobody has; gives the title of each and what is missing.
+fn unresolved(all: &mut SigmaCollection) -> Vec<(String, String)> {
     let mut known: BTreeSet<String> = BTreeSet::new();
-    for (id, name) in
-        all.rules.iter().map(|r| (&r.id, &r.name)).chain(all.correlations.iter().map(|r| (&r.id, &r.name)))
-    {
+    let names = all.rules.iter().map(|r| (&r.id, &r.name)).chain(all.correlations.iter().map(|r| (&r.id, &r.name)));
+    for (id, name) in names {
         known.extend(id.iter().chain(name.iter()).cloned());
     }
     let (good, bad): (Vec<_>, Vec<_>) =
@@ -256,9 +257,9 @@ fn unresolved(all: &mut SigmaCollection) -> Option<Vec<String>> {
     all.correlations = good;
     let say = |c: &rsigma_parser::CorrelationRule| {
         let missing: Vec<&str> = c.rules.iter().filter(|r| !known.contains(*r)).map(String::as_str).collect();
-        format!("{}: refers to rules that do not exist here: {}", c.title, missing.join(", "))
+        (c.title.clone(), format!("{}: refers to rules that do not exist here: {}", c.title, missing.join(", ")))
     };
-    (!bad.is_empty()).then(|| bad.iter().map(say).collect())
+    bad.iter().map(say).collect()
 }
 
 /// What a match is about: the first field it is grouped by, else the user, else the address, else the source.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 const ROWS: usize = 300_000;
 const BATCH: usize = 5000;
 
-fn json(n: usize, month: &str) -> String {
+fn json(n: usize, _month: &str) -> String {
     let user = (n * 7919) % 20_000;
     let cat = ["auth", "access", "access", "access", "data", "admin", "ai", "system"][n % 8];
     format!(
@@ -27,7 +27,7 @@ fn json(n: usize, month: &str) -> String {
         user / 256,
         user % 256,
         n % 1000,
-        n % 50 == 0
+        n.is_multiple_of(50)
     )
 }
 

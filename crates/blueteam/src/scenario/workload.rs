@@ -40,16 +40,14 @@ pub fn workload(out: &mut dyn Write, events: u64, users: u64, seed: u64) -> io::
         let id = random.uuid(at);
         let (cui, agent) = (random.range(0, 10) == 0, user % 37);
         let bytes = random.range(1000, 900_000);
-        let request = random.next();
         writeln!(
             out,
             "{{\"event_id\":\"{id}\",\"timestamp\":\"{at}\",\"category\":\"{category}\",\"action\":\"{action}\",\
-             \"result\":\"{result}\",\"user_id\":\"019c0000-0000-7000-8000-{user:012x}\",\"session_id\":\"sess-{session:024x}\",\
-             \"ip_address\":\"{ip}\",\"user_agent\":\"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.{agent} (KHTML, \
-             like Gecko) Chrome/144.0\",\"resource_type\":\"/api/bearings.php\",\"resource_id\":\"bearing-{:06}\",\
+             \"result\":\"{result}\",\"user_id\":\"019c0000-0000-7000-8000-{user:012x}\",\"session_id\":\"sess-{session:012x}\",\
+             \"ip_address\":\"{ip}\",\"user_agent\":\"Mozilla/5.0 (X11; Linux x86_64) Firefox/147.{agent}\",\"resource_type\":\"/api/bearings.php\",\"resource_id\":\"bearing-{:06}\",\
              \"instance_id\":\"019c0000-0000-7000-9000-{tenant:012x}\",\"cui_accessed\":{cui},\"metadata\":\
              {{\"username\":\"user{user:05}\",\"role\":\"{role}\",\"home_instance_id\":\"019c0000-0000-7000-9000-{tenant:012x}\",\
-             \"bytes\":{bytes},\"request_id\":\"{request:016x}\"}}}}",
+             \"bytes\":{bytes}}}}}",
             n % 1_000_000,
         )?;
     }

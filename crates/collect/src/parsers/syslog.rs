@@ -21,6 +21,9 @@ pub(super) const FORMAT: Format = Format {
     parser: |reference| Box::new(Syslog::new(reference)),
 };
 
+const MONTHS: [&[u8]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
 struct Syslog {
     latest: Timestamp,
     /// Year of `latest`.
@@ -38,8 +41,6 @@ impl Syslog {
     fn bsd_time<'a>(&self, line: &'a [u8]) -> Option<(Timestamp, &'a [u8])> {
         let (stamp, rest) = line.split_at_checked(16)?;
         let [m @ .., b' ', d1, d2, b' ', h1, h2, b':', n1, n2, b':', s1, s2, b' '] = stamp else { return None };
-        const MONTHS: [&[u8]; 12] =
-            [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
         let month = MONTHS.iter().position(|name| *name == m)? + 1;
         let two = |a: u8, b: u8| {
             (a.is_ascii_digit() && b.is_ascii_digit()).then(|| i64::from(a - b'0') * 10 + i64::from(b - b'0'))
@@ -152,11 +153,8 @@ impl LineParser for Syslog {
                 let at = Timestamp::parse(std::str::from_utf8(time).ok()?).ok()?;
                 bsd_message(rest).map(|(program, message)| (at, program, message))
             }),
-            _ => self.bsd_time(rest).and_then(|(at, rest)| {
-                // A line without a program (`last message repeated`, kernel noise) says nothing to us.
-                Some(
-                    bsd_message(rest).map_or((at, &rest[..0], &rest[..0]), |(program, message)| (at, program, message)),
-                )
+            _ => self.bsd_time(rest).map(|(at, rest)| {
+                bsd_message(rest).map_or((at, &rest[..0], &rest[..0]), |(program, message)| (at, program, message))
             }),
         };
         match parts {

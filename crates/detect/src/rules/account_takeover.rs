@@ -74,14 +74,7 @@ impl AccountTakeover {
             && first_seen.is_none_or(|first| first >= change.at)
     }
 
-    fn fire(
-        &self,
-        cx: &mut Context<'_>,
-        key: Key,
-        event: &SecurityEvent<'_>,
-        (change, access): (Hit, Hit),
-        ip: IpAddr,
-    ) {
+    fn fire(cx: &mut Context<'_>, key: Key, event: &SecurityEvent<'_>, (change, access): (Hit, Hit), ip: IpAddr) {
         let Some(user) = &event.user_id else { return };
         cx.fire(key, event, || {
             let after = access.at.since(change.at);
@@ -111,12 +104,11 @@ impl Rule for AccountTakeover {
                 let change = self.users.get(key).and_then(|s| {
                     s.changes.iter().rev().find(|change| self.is_takeover(**change, hit, first)).copied()
                 });
-                match change {
-                    Some(change) => self.fire(cx, key, event, (change, hit), ip),
-                    None => {
-                        let (state, _) = self.users.touch(key, event.timestamp, cx.stale);
-                        remember(&mut state.accesses, (hit, ip));
-                    }
+                if let Some(change) = change {
+                    Self::fire(cx, key, event, (change, hit), ip);
+                } else {
+                    let (state, _) = self.users.touch(key, event.timestamp, cx.stale);
+                    remember(&mut state.accesses, (hit, ip));
                 }
             }
         }
@@ -126,7 +118,7 @@ impl Rule for AccountTakeover {
             let accesses = std::mem::take(&mut state.accesses);
             for (access, ip) in &accesses {
                 if self.is_takeover(hit, *access, first_seen(cx, *ip)) {
-                    self.fire(cx, key, event, (hit, *access), *ip);
+                    Self::fire(cx, key, event, (hit, *access), *ip);
                 }
             }
             self.users.touch(key, event.timestamp, cx.stale).0.accesses = accesses;

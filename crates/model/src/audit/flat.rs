@@ -124,28 +124,30 @@ impl<'a> Scan<'a> {
         object
     }
 
-    fn text(&mut self) -> Option<Option<Text<'a>>> {
+    /// A string or `null` into its field.
+    fn text(&mut self, field: &mut Option<Text<'a>>) -> Option<()> {
         match self.peek()? {
-            b'"' => self.string().map(|text| Some(text.into())),
-            b'n' => self.word("null").map(|()| None),
-            _ => None,
+            b'"' => *field = Some(self.string()?.into()),
+            b'n' => self.word("null")?,
+            _ => return None,
         }
+        Some(())
     }
 
     fn value(&mut self, column: Column, wire: &mut Wire<'a>) -> Option<()> {
         match column {
-            Column::event_id => wire.event_id = self.text()?,
-            Column::timestamp => wire.timestamp = self.text()?,
-            Column::category => wire.category = self.text()?,
-            Column::action => wire.action = self.text()?,
-            Column::result => wire.result = self.text()?,
-            Column::user_id => wire.user_id = self.text()?,
-            Column::session_id => wire.session_id = self.text()?,
-            Column::ip_address => wire.ip_address = self.text()?,
-            Column::user_agent => wire.user_agent = self.text()?,
-            Column::resource_type => wire.resource_type = self.text()?,
-            Column::resource_id => wire.resource_id = self.text()?,
-            Column::instance_id => wire.instance_id = self.text()?,
+            Column::event_id => self.text(&mut wire.event_id)?,
+            Column::timestamp => self.text(&mut wire.timestamp)?,
+            Column::category => self.text(&mut wire.category)?,
+            Column::action => self.text(&mut wire.action)?,
+            Column::result => self.text(&mut wire.result)?,
+            Column::user_id => self.text(&mut wire.user_id)?,
+            Column::session_id => self.text(&mut wire.session_id)?,
+            Column::ip_address => self.text(&mut wire.ip_address)?,
+            Column::user_agent => self.text(&mut wire.user_agent)?,
+            Column::resource_type => self.text(&mut wire.resource_type)?,
+            Column::resource_id => self.text(&mut wire.resource_id)?,
+            Column::instance_id => self.text(&mut wire.instance_id)?,
             Column::cui_accessed => {
                 wire.cui_accessed = match self.peek()? {
                     b't' => self.word("true").map(|()| Some(true))?,

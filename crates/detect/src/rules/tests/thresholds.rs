@@ -104,9 +104,9 @@ fn anomalous_access() {
     check(
         "anomalous_access",
         &[
-            ("a new address", 1, after(familiar(20, 24), &[new_ip.clone()])),
-            ("19 events", 0, after(familiar(19, 24), &[new_ip.clone()])),
-            ("20 within 23 hours", 0, after(familiar(20, 23), &[new_ip.clone()])),
+            ("a new address", 1, after(familiar(20, 24), std::slice::from_ref(&new_ip))),
+            ("19 events", 0, after(familiar(19, 24), std::slice::from_ref(&new_ip))),
+            ("20 within 23 hours", 0, after(familiar(20, 23), std::slice::from_ref(&new_ip))),
             ("a new agent", 1, after(familiar(20, 24), &[new_ip.clone().ip("192.0.2.1").agent("B")])),
             ("both new are one", 1, after(familiar(20, 24), &[new_ip.clone().agent("B")])),
             ("a failure", 0, after(familiar(20, 24), &[new_ip.clone().result(Outcome::Failure)])),
