@@ -85,7 +85,7 @@ fn a_wrong_value_names_its_place() {
         ("[alerts]\nlow = [\"pigeon\"]", "blueteam.toml:2:8: alerts.low[0]: unknown variant `pigeon`"),
         ("[alerts]\nlow = [\"email\"]", "blueteam.toml:2:1: alerts.low: low alerts are routed to email, which is not"),
         ("[channels.syslog]\ntarget = \"/dev/log\"", "blueteam.toml:2:1: channels.syslog.target: "),
-        ("[[collect.files]]\npath = \"a\"\nformat = \"audit\"", "blueteam.toml:2:1: collect.files[0].path: "),
+        ("[[collect.files]]\npath = \"a\"\nformat = \"syslog\"", "blueteam.toml:2:1: collect.files[0].path: "),
         ("[rules.brute_force]\nthreshold = \"x\"", "blueteam.toml:2:1: rules.brute_force.threshold: must be a number"),
         ("[rules.brute_farce]\nthreshold = 1", "blueteam.toml:1:8: rules.brute_farce: no such rule"),
         ("[database]\nurl = \"postgres://a:b@c/d\"", "blueteam.toml:2:1: database.url: holds a password"),

@@ -349,7 +349,7 @@ impl Engine {
             }
         }
         let reached = Source::ALL.map(|s| self.reached(s));
-        self.detections.sweep(|source| reached[source as usize]);
+        self.detections.sweep(|source| reached[source as usize], self.now);
     }
 
     fn each_rule(&mut self, mut f: impl FnMut(&mut dyn Rule, &mut Context<'_>)) {

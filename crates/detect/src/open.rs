@@ -51,6 +51,8 @@ struct Open {
     fresh: bool,
     dirty: bool,
     closed: bool,
+    /// The wall clock when it closed; none in a replay.
+    closed_at: Option<Timestamp>,
 }
 
 impl Open {
@@ -169,6 +171,10 @@ impl Detections {
     fn extend(&mut self, i: u32, hit: Hit, cui: bool) {
         let Some(open) = self.slab[i as usize].as_mut() else { return };
         let detection = &mut open.detection;
+        // What was pending when the program was killed is decided again, perhaps for the second time.
+        if detection.event_ids.contains(&hit.event_id()) {
+            return;
+        }
         detection.event_count += u64::from(hit.times);
         detection.first_seen = detection.first_seen.min(hit.at);
         detection.last_seen = detection.last_seen.max(hit.at);
@@ -203,8 +209,10 @@ impl Detections {
         }
     }
 
-    /// Closes what nothing has extended. `clock` gives the time that a source has certainly reached.
-    pub(crate) fn sweep(&mut self, clock: impl Fn(Source) -> Timestamp) {
+    /// Closes what nothing has extended. `clock` gives the time that a source has certainly reached, by its own events; `now`
+    /// is the wall clock, if there is one. A closed detection is forgotten by the wall clock: one event with a late time may
+    /// close the others of its source, but what belongs to them still finds them.
+    pub(crate) fn sweep(&mut self, clock: impl Fn(Source) -> Timestamp, wall: Option<Timestamp>) {
         // A heap of earliest possible closes: a popped entry that was extended meanwhile goes back with its real time.
         let mut later = Vec::new();
         let newest = Source::ALL.into_iter().map(&clock).max().unwrap_or(Timestamp::MIN);
@@ -217,14 +225,21 @@ impl Detections {
             let due = open.closes_at();
             let now = clock(open.slot.key.origin());
             if open.closed {
-                if due.plus(self.grace) <= now {
+                let over = match (wall, open.closed_at) {
+                    (Some(wall), Some(closed_at)) => closed_at.plus(self.grace) <= wall,
+                    _ => due.plus(self.grace) <= now,
+                };
+                if over {
                     self.forget(i);
                 } else {
-                    later.push(Reverse((due.plus(self.grace), i)));
+                    later.push(Reverse((due, i)));
                 }
             } else if due <= now {
                 self.close(i);
-                later.push(Reverse((due.plus(self.grace), i)));
+                if let Some(open) = self.slab[i as usize].as_mut() {
+                    open.closed_at = wall;
+                }
+                later.push(Reverse((due, i)));
             } else {
                 later.push(Reverse((due.max(at), i)));
             }
@@ -296,6 +311,7 @@ impl Detections {
             fresh: false,
             dirty: false,
             closed: false,
+            closed_at: None,
         };
         self.insert(open);
         // As stored: nothing to tell.
@@ -339,6 +355,7 @@ impl Open {
             fresh: true,
             dirty: false,
             closed: false,
+            closed_at: None,
         }
     }
 }

@@ -18,7 +18,7 @@ pub(crate) const AGENTS_MAX: usize = 32;
 /// A profile that only grew older is saved this often, in event time.
 const SAVE_EVERY: Span = Span::hours(1);
 /// Changes of tenant remembered.
-const LOGINS_MAX: usize = 8;
+const LOGINS_MAX: usize = 32;
 /// Exports are remembered for this long.
 const EXPORT_MEMORY: Span = Span::days(14);
 

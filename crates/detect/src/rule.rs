@@ -120,6 +120,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Whether windows are being rebuilt from a past that has been told.
+    pub(crate) fn is_muted(&self) -> bool {
+        self.detections.muted
+    }
+
     /// The condition holds for `key` at `event`.
     pub fn fire(&mut self, key: Key, event: &SecurityEvent<'_>, opening: impl FnOnce() -> Opening) {
         self.fire_episode(key, 0, event, opening);

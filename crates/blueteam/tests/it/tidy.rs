@@ -22,7 +22,7 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("axum", &["console"]),
     ("hyper", &["console"]),
     ("lettre", &["notify"]),
-    ("reqwest", &["notify"]),
+    ("reqwest", &["notify", "blueteam"]),
     ("rsigma-eval", &["detect"]),
     ("rsigma-parser", &["detect"]),
 ];

@@ -119,6 +119,10 @@ impl Rule for AuditLogGap {
     }
 
     fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
+        // While windows are rebuilt nothing is told, so nothing may be decided either.
+        if cx.is_muted() {
+            return;
+        }
         let Some(i) = self.watches.iter().position(|(s, _)| *s == source) else { return };
         let watch = &mut self.watches[i].1;
         let last = *watch.last.get_or_insert(now);

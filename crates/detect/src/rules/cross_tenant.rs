@@ -92,7 +92,8 @@ impl Rule for CrossTenant {
     }
 
     fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
-        if self.pending.is_empty() {
+        // While windows are rebuilt nothing is told, so nothing may be decided either.
+        if self.pending.is_empty() || cx.is_muted() {
             return;
         }
         for (key, event) in std::mem::take(&mut self.pending) {
