@@ -343,7 +343,8 @@ impl Engine {
             let now = self.reached(source);
             let clock = &mut self.clocks[source as usize];
             // Backwards too: a source that was quiet goes by its own events again once it delivers its past.
-            if now != clock.told && (self.now.is_some() || clock.newest > Timestamp::MIN) {
+            // Live always: what is pending may be older than a time that was reached long ago.
+            if self.now.is_some() || (now != clock.told && clock.newest > Timestamp::MIN) {
                 clock.told = now;
                 self.each_rule(|rule, cx| rule.advance(source, now, cx));
             }
