@@ -3,12 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use base64::Engine as _;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::{Clock as _, Span, SystemClock, Timestamp};
-use sha2::{Digest as _, Sha256};
 use store::PgConnection;
 use store::keys::{KeyRow, NewKey};
 use uuid::Uuid;
@@ -95,23 +92,6 @@ struct New<'a> {
     actor: &'a str,
 }
 
-/// A new key: 256 random bits behind a prefix that scanners for leaked secrets can know.
-fn mint() -> anyhow::Result<String> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).context("the system gives no random numbers")?;
-    Ok(format!("bt_{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
-}
-
-/// Hex SHA-256.
-fn hash(secret: &str) -> String {
-    use std::fmt::Write as _;
-    Sha256::digest(secret.as_bytes()).iter().fold(String::with_capacity(64), |mut out, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
-}
-
 /// Makes a key with the scope `events:write` for the service account, stores it, and returns it.
 pub(crate) async fn issue(conn: &mut PgConnection, actor: &str, name: &str) -> anyhow::Result<String> {
     let scopes = SCOPES.map(str::to_owned);
@@ -126,15 +106,17 @@ async fn store_new(
     owner: Option<Uuid>,
     expires_at: Option<Timestamp>,
 ) -> anyhow::Result<(String, Uuid)> {
-    let secret = mint()?;
+    let mut random = [0; 32];
+    getrandom::fill(&mut random).context("the system gives no random numbers")?;
+    let minted = console::auth::mint(random);
     let user_id = match owner {
         Some(owner) => owner,
         None => store::users::ensure_service(conn, new.actor, OWNER).await?,
     };
-    let prefix: String = secret.chars().take(10).collect();
-    let key = NewKey { user_id, name: new.name, hash: &hash(&secret), prefix: &prefix, scopes: new.scopes, expires_at };
+    let (hash, prefix) = (&minted.hash, &minted.prefix);
+    let key = NewKey { user_id, name: new.name, hash, prefix, scopes: new.scopes, expires_at };
     let id = store::keys::create(conn, new.actor, &key).await?;
-    Ok((secret, id))
+    Ok((minted.secret, id))
 }
 
 fn create(new: &New<'_>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -221,16 +203,4 @@ fn revoke(id: &str, actor: &str, globals: Globals<'_>) -> anyhow::Result<ExitCod
             _ => bail!("several keys begin like this; say more of it, or the id"),
         }
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_256_random_bits_behind_a_known_prefix() {
-        let (a, b) = (mint().unwrap(), mint().unwrap());
-        assert!(a.starts_with("bt_") && a.len() == 46 && a != b, "{}", a.len());
-        assert_eq!(hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    }
 }
