@@ -240,6 +240,13 @@ impl Postmaster {
             }
             sleep(LOOK).await;
         }
+        // It may have let go of our data a moment before it can be reaped; a zombie would keep its id as long as we live.
+        while let Some(child) = &mut self.child
+            && matches!(child.try_wait(), Ok(None))
+            && Instant::now() < deadline
+        {
+            sleep(LOOK).await;
+        }
         Ok(())
     }
 }
