@@ -247,7 +247,6 @@ impl Engine {
         self.counters.events += 1;
         let clock = &mut self.clocks[event.source as usize];
         clock.newest = clock.newest.max(event.timestamp);
-        let newest = clock.newest;
         if let Some(now) = self.now {
             clock.arrived = now;
         }
@@ -283,7 +282,8 @@ impl Engine {
                 cx.slot = i as u16;
                 cx.info = running.info;
                 cx.cooldown = running.cooldown;
-                cx.stale = newest.minus(running.memory).minus(LATENESS);
+                // By the event's own time: one event from the present must not make the past of others forgettable.
+                cx.stale = event.timestamp.minus(running.memory).minus(LATENESS);
                 running.rule.observe(event, &mut cx);
             }
         }
