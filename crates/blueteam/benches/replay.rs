@@ -45,7 +45,9 @@ struct Floor<'a> {
 fn floor(data: &[u8]) -> u64 {
     let mut counts: HashMap<&str, u64> = HashMap::new();
     let mut bytes = 0;
-    for line in data.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+    let mut start = 0;
+    for end in memchr::memchr_iter(b'\n', data) {
+        let line = &data[std::mem::replace(&mut start, end + 1)..end];
         let e: Floor<'_> = sonic_rs::from_slice(line).expect("the workload is valid");
         let texts = [e.session_id, e.ip_address, e.user_agent, e.resource_type, e.resource_id, e.instance_id];
         bytes += texts.into_iter().flatten().map(str::len).sum::<usize>() + e.event_id.len() + e.timestamp.len();
@@ -60,31 +62,37 @@ fn floor(data: &[u8]) -> u64 {
     counts.values().sum()
 }
 
+/// The engine alone. Events are decoded some thousands at a time, outside of what is timed: live and in a replay they come fresh
+/// from the reader, not from memory that has gone cold.
 fn engine(data: &[u8]) -> (u64, f64) {
+    const AT_ONCE: usize = 2048;
     let parser = (Format::named("audit").expect("known").parser)(Reference { latest: SystemClock.now() });
-    let events: Vec<_> = data
-        .split(|b| *b == b'\n')
-        .filter_map(|line| match parser.parse(line, LineId { file: 0, offset: 0 }) {
-            Parsed::Event(event) => Some(event),
-            _ => None,
-        })
-        .collect();
-    // The median of several runs over memory that is warm: what a daemon sees that has run for a day.
-    let mut runs: Vec<f64> = (0..5)
+    let lines: Vec<&[u8]> = data.split(|b| *b == b'\n').filter(|line| !line.is_empty()).collect();
+    let mut runs: Vec<f64> = (0..3)
         .map(|_| {
             let mut engine = Engine::new(Settings::default()).expect("defaults are right");
-            let began = Instant::now();
-            for event in &events {
-                engine.push(event);
+            let mut spent = std::time::Duration::ZERO;
+            for lines in lines.chunks(AT_ONCE) {
+                let events: Vec<_> = lines
+                    .iter()
+                    .filter_map(|line| match parser.parse(line, LineId { file: 0, offset: 0 }) {
+                        Parsed::Event(event) => Some(event),
+                        _ => None,
+                    })
+                    .collect();
+                let began = Instant::now();
+                for event in &events {
+                    engine.push(event);
+                }
+                spent += began.elapsed();
+                engine.drain(true, |change| drop(std::hint::black_box(change)));
             }
-            let secs = began.elapsed().as_secs_f64();
-            engine.drain(false, |change| drop(std::hint::black_box(change)));
-            secs
+            spent.as_secs_f64()
         })
         .collect();
     runs.sort_by(f64::total_cmp);
     eprintln!("engine runs: {runs:?}");
-    (events.len() as u64, runs[2])
+    (lines.len() as u64, runs[1])
 }
 
 fn full(file: &str, threads: usize) -> u64 {

@@ -135,6 +135,22 @@ struct Chunk {
     ticket: u64,
     file: u32,
     offset: u64,
+    /// How much of the buffer they take.
+    len: usize,
+}
+
+/// Reads until the buffer is full or the input ends.
+fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(filled)
 }
 
 impl Chunks<'_> {
@@ -147,36 +163,39 @@ impl Chunks<'_> {
                 None => self.current.insert(input.open(self.counter)?),
             };
             buffer.clear();
-            buffer.append(&mut self.rest);
+            let mut filled = self.rest.len();
+            // Longer than what is in it, so that it is cleared once and not before each read.
+            buffer.resize(buffer.len().max(filled + CHUNK), 0);
+            buffer[..filled].copy_from_slice(&self.rest);
             let mut ended = false;
             let end = loop {
-                let start = buffer.len();
-                let read = reader
-                    .by_ref()
-                    .take(CHUNK as u64)
-                    .read_to_end(buffer)
+                buffer.resize(buffer.len().max(filled + CHUNK), 0);
+                let read = fill(reader, &mut buffer[filled..][..CHUNK])
                     .with_context(|| format!("cannot read {}", input.name()))?;
                 if read == 0 {
                     ended = true;
-                    break buffer.len();
+                    break filled;
                 }
-                if let Some(newline) = memchr::memrchr(b'\n', &buffer[start..]) {
+                let newline = memchr::memrchr(b'\n', &buffer[filled..][..read]);
+                let start = filled;
+                filled += read;
+                if let Some(newline) = newline {
                     break start + newline + 1;
                 }
-                if buffer.len() > LINE_MAX {
+                if filled > LINE_MAX {
                     bail!("{}: a line of more than {LINE_MAX} bytes at byte {}", input.name(), self.offset);
                 }
             };
-            self.rest.extend_from_slice(&buffer[end..]);
-            buffer.truncate(end);
-            let chunk = Chunk { ticket: self.ticket, file: self.file, offset: self.offset };
+            self.rest.clear();
+            self.rest.extend_from_slice(&buffer[end..filled]);
+            let chunk = Chunk { ticket: self.ticket, file: self.file, offset: self.offset, len: end };
             self.offset += end as u64;
             if ended {
                 self.current = None;
                 self.file += 1;
                 self.offset = 0;
             }
-            if !buffer.is_empty() {
+            if chunk.len > 0 {
                 self.ticket += 1;
                 return Ok(Some(chunk));
             }
@@ -198,7 +217,7 @@ struct Turn<'a, F> {
 }
 
 impl<F: FnMut(Change)> Turn<'_, F> {
-    fn push(&mut self, mut event: SecurityEvent<'_>, options: &Options<'_>) {
+    fn push(&mut self, event: &mut SecurityEvent<'_>, options: &Options<'_>) {
         // A file has no arrival times: a time from the future that also leaps ahead of everything before it is replaced by the
         // newest time so far, so that one poisoned event cannot end every window.
         if event.timestamp > options.now.plus(options.max_clock_ahead)
@@ -210,7 +229,7 @@ impl<F: FnMut(Change)> Turn<'_, F> {
         }
         self.newest = self.newest.max(event.timestamp);
         self.report.events += 1;
-        self.engine.push(&event);
+        self.engine.push(event);
     }
 
     fn end_chunk(&mut self, file: u32, lines: u64, rejects: Vec<(u64, String)>, inputs: &[Input]) {
@@ -303,9 +322,10 @@ fn worker<F: FnMut(Change) + Send>(
     turn: &Mutex<Turn<'_, F>>,
     moved_on: &Condvar,
 ) -> anyhow::Result<()> {
-    let mut buffer = Vec::with_capacity(CHUNK * 2);
+    let mut whole = Vec::with_capacity(CHUNK * 2);
     loop {
-        let Some(chunk) = lock(chunks).next(&mut buffer)? else { return Ok(()) };
+        let Some(chunk) = lock(chunks).next(&mut whole)? else { return Ok(()) };
+        let buffer = &whole[..chunk.len];
         let mut rejects = Vec::new();
         let mut lines = 0;
         let mut events = Vec::with_capacity(buffer.len() / 256);
@@ -328,7 +348,7 @@ fn worker<F: FnMut(Change) + Send>(
         while turn.next != chunk.ticket && !turn.broken {
             turn = moved_on.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
-        for event in events {
+        for event in &mut events {
             turn.push(event, options);
         }
         turn.end_chunk(chunk.file, lines, rejects, inputs);

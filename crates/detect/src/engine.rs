@@ -49,7 +49,7 @@ impl Default for Settings {
 /// How often the rules are told of the time while events come, in event time.
 const SWEEP_EVERY: Span = Span::secs(5);
 /// How long beyond a rule's memory a key is kept for events that come late.
-const LATENESS: Span = Span::mins(10);
+pub(crate) const LATENESS: Span = Span::mins(10);
 
 /// Default cap on the keys of a rule.
 pub(crate) const KEYS_MAX: usize = 1_000_000;
@@ -257,7 +257,7 @@ impl Engine {
         }
         let user = self.user_key(event);
         let (novelty, user_slot) = match user {
-            Some(user) if event.marks.meets(Marks::USER_SUCCESS) => self.profiles.learn(user, event),
+            Some(user) if event.marks.meets(Marks::USER_SUCCESS) => self.profiles.learn(user, event, &self.names),
             Some(user) if event.marks.meets(Marks::SESSION) => (Novelty::default(), self.profiles.slot(user)),
             _ => (Novelty::default(), None),
         };
@@ -273,6 +273,7 @@ impl Engine {
             names: &self.names,
             counters: &mut self.counters,
             stale: Timestamp::MIN,
+            now: event.timestamp,
             settle: self.settle,
             user,
             user_slot,
@@ -367,6 +368,7 @@ impl Engine {
                 names: &self.names,
                 counters: &mut self.counters,
                 stale: Timestamp::MIN,
+                now: Timestamp::MIN,
                 settle: self.settle,
                 user: None,
                 user_slot: None,
@@ -430,7 +432,7 @@ impl Engine {
     /// Takes up a stored profile.
     pub fn restore_profile(&mut self, stored: StoredProfile) {
         let key = self.key_of(stored.source, &stored.user);
-        self.profiles.restore(key, stored);
+        self.profiles.restore(key, stored, &self.names);
     }
 
     /// Counters for metrics.

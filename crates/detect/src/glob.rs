@@ -28,10 +28,13 @@ impl Glob {
 
 /// A request path without query and fragment and without the disguises that a server sees through: `%2e`, `//`, `/./`, `/../`.
 pub(crate) fn plain_path(raw: &str) -> std::borrow::Cow<'_, str> {
-    let path = raw.split(['?', '#']).next().unwrap_or_default();
-    if !path.contains('%') && !path.contains("//") && !path.contains("/.") {
-        return path.into();
+    // Asked of nearly every event, of a few bytes: one pass over them beats four searches.
+    let special = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
+    let plain = |c: &u8| !matches!(c, b'%' | b'?' | b'#');
+    if raw.as_bytes().iter().all(plain) && !raw.as_bytes().windows(2).any(special) {
+        return raw.into();
     }
+    let path = raw.split(['?', '#']).next().unwrap_or_default();
     let decoded = percent_decode(path);
     let mut parts: Vec<&str> = Vec::new();
     for part in decoded.split('/') {

@@ -6,6 +6,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::net::IpAddr;
+use std::ops::{Index, IndexMut};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
@@ -64,6 +65,11 @@ impl Names {
         Self { seed: (random.hash_one(1_u8), random.hash_one(2_u8)) }
     }
 
+    /// Half a value: enough to tell the few texts that one key knows from each other.
+    pub fn tag(&self, name: &str) -> u64 {
+        self.value(name) as u64
+    }
+
     /// The value of a name.
     pub fn value(&self, name: &str) -> u128 {
         let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
@@ -72,14 +78,97 @@ impl Names {
     }
 }
 
+/// The key's parts lie flat, so that the marks fill what would else be padding.
 #[derive(Debug)]
 struct Slot<S> {
-    key: Key,
+    hi: u64,
+    lo: u64,
     /// Newest event time seen for the key.
     newest: Timestamp,
+    source: Source,
     /// Used since the hand last came by.
     used: bool,
     state: S,
+}
+
+impl<S: Default> Slot<S> {
+    fn new(key: Key) -> Self {
+        let Key { hi, lo, source } = key;
+        Self { hi, lo, newest: Timestamp::MIN, source, used: true, state: S::default() }
+    }
+
+    fn key(&self) -> Key {
+        Key { hi: self.hi, lo: self.lo, source: self.source }
+    }
+}
+
+/// A list that grows without moving what it holds: doubling a table of a million slots copies it, into memory that the system
+/// must clear first, and all of it while events wait.
+#[derive(Debug)]
+struct Slab<T> {
+    /// All but the last are full.
+    chunks: Vec<Vec<T>>,
+}
+
+/// Slots in a piece of a slab, as a power of two.
+const CHUNK_BITS: u32 = 12;
+const CHUNK: usize = 1 << CHUNK_BITS;
+
+impl<T> Slab<T> {
+    const fn new() -> Self {
+        Self { chunks: Vec::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+    }
+
+    fn push(&mut self, item: T) {
+        match self.chunks.last_mut() {
+            Some(last) if last.len() < CHUNK => last.push(item),
+            // The first piece grows as needed: most maps stay small.
+            None => self.chunks.push(vec![item]),
+            Some(_) => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(item);
+                self.chunks.push(chunk);
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &T> {
+        self.chunks.iter().flatten()
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks.iter_mut().flatten()
+    }
+}
+
+impl<T> Index<usize> for Slab<T> {
+    type Output = T;
+    fn index(&self, i: usize) -> &T {
+        &self.chunks[i >> CHUNK_BITS][i & (CHUNK - 1)]
+    }
+}
+
+impl<T> IndexMut<usize> for Slab<T> {
+    fn index_mut(&mut self, i: usize) -> &mut T {
+        &mut self.chunks[i >> CHUNK_BITS][i & (CHUNK - 1)]
+    }
+}
+
+/// Where a key's slot is, with enough of its hash to tell most others without a look at theirs, and to grow the index without
+/// a look at any.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    slot: u32,
+    hash: u32,
+}
+
+/// The hash that the index works with: its control bytes are taken from the top, its places from the bottom.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
 }
 
 /// How many slots the hand looks at for a stale key before a new slot is made.
@@ -88,8 +177,8 @@ const LOOKS: usize = 2;
 /// A map from [`Key`] to `S`, bounded.
 #[derive(Debug)]
 pub(crate) struct Keyed<S> {
-    slots: Vec<Slot<S>>,
-    index: HashTable<u32>,
+    slots: Slab<Slot<S>>,
+    index: HashTable<Entry>,
     /// Goes round the slots, taking marks away; a slot without one is given up.
     hand: usize,
     cap: usize,
@@ -101,7 +190,7 @@ impl<S: Default> Keyed<S> {
     /// Room for `cap` keys, at least one.
     pub(crate) fn new(cap: usize) -> Self {
         Self {
-            slots: Vec::new(),
+            slots: Slab::new(),
             index: HashTable::new(),
             hand: 0,
             cap: cap.clamp(1, u32::MAX as usize - 1),
@@ -122,16 +211,21 @@ impl<S: Default> Keyed<S> {
 
     /// The state of a key, if there is one; does not count as a use.
     pub(crate) fn get(&self, key: Key) -> Option<&S> {
-        self.slot(key).map(|i| &self.slots[i as usize].state)
+        self.slot(key).map(|slot| self.state(slot))
+    }
+
+    fn hash(&self, key: Key) -> u32 {
+        (self.hasher.hash_one(key) >> 32) as u32
     }
 
     /// The slot of a key, if it has one. It is the key's until the key is given up.
     pub(crate) fn slot(&self, key: Key) -> Option<u32> {
-        if self.slots.is_empty() {
-            return None;
-        }
-        let hash = self.hasher.hash_one(key);
-        self.index.find(hash, |at| self.slots[*at as usize].key == key).copied()
+        if self.index.is_empty() { None } else { self.find(key, self.hash(key)) }
+    }
+
+    fn find(&self, key: Key, hash: u32) -> Option<u32> {
+        let is = |e: &Entry| e.hash == hash && self.slots[e.slot as usize].key() == key;
+        self.index.find(spread(hash), is).map(|e| e.slot)
     }
 
     /// The state of a key and the newest time seen for it, `at` included; made when it is new. A new key takes the place of
@@ -144,13 +238,17 @@ impl<S: Default> Keyed<S> {
 
     /// The same, giving the slot.
     pub(crate) fn touch_slot(&mut self, key: Key, at: Timestamp, stale: Timestamp) -> u32 {
-        let hash = self.hasher.hash_one(key);
-        let found = self.index.find(hash, |i| self.slots[*i as usize].key == key).copied();
-        let i = found.unwrap_or_else(|| self.insert(key, hash, stale));
+        let hash = self.hash(key);
+        let i = self.find(key, hash).unwrap_or_else(|| self.insert(key, hash, stale));
         let slot = &mut self.slots[i as usize];
         slot.used = true;
         slot.newest = slot.newest.max(at);
         i
+    }
+
+    /// The state in a slot; does not count as a use.
+    pub(crate) fn state(&self, slot: u32) -> &S {
+        &self.slots[slot as usize].state
     }
 
     /// The state in a slot.
@@ -158,25 +256,22 @@ impl<S: Default> Keyed<S> {
         &mut self.slots[slot as usize].state
     }
 
-    fn insert(&mut self, key: Key, hash: u64, stale: Timestamp) -> u32 {
-        let i = if let Some(i) = self.replaceable(stale) {
-            let slot = &mut self.slots[i];
-            self.evicted += u64::from(slot.newest >= stale);
-            let old = self.hasher.hash_one(slot.key);
-            if let Ok(entry) = self.index.find_entry(old, |other| *other as usize == i) {
+    fn insert(&mut self, key: Key, hash: u32, stale: Timestamp) -> u32 {
+        let slot = if let Some(i) = self.replaceable(stale) {
+            let old = &self.slots[i];
+            self.evicted += u64::from(old.newest >= stale);
+            let old = self.hash(old.key());
+            if let Ok(entry) = self.index.find_entry(spread(old), |e| e.slot as usize == i) {
                 entry.remove();
             }
-            slot.key = key;
-            slot.newest = Timestamp::MIN;
-            slot.state = S::default();
+            self.slots[i] = Slot::new(key);
             i as u32
         } else {
-            self.slots.push(Slot { key, newest: Timestamp::MIN, used: true, state: S::default() });
+            self.slots.push(Slot::new(key));
             (self.slots.len() - 1) as u32
         };
-        let (slots, hasher) = (&self.slots, &self.hasher);
-        self.index.insert_unique(hash, i, |other| hasher.hash_one(slots[*other as usize].key));
-        i
+        self.index.insert_unique(spread(hash), Entry { slot, hash }, |e| spread(e.hash));
+        slot
     }
 
     /// A slot to use again: a stale one under the hand, or at the cap the first one without a mark.
@@ -200,22 +295,28 @@ impl<S: Default> Keyed<S> {
 
     /// Every key's state, in no order; does not count as a use.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut S)> {
-        self.slots.iter_mut().map(|slot| (slot.key, &mut slot.state))
+        self.slots.iter_mut().map(|slot| (slot.key(), &mut slot.state))
     }
 }
 
 /// State of users beside their profile, found by the profile's slot: no second look-up for what is asked of every event.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Beside<S> {
-    states: Vec<Option<(Key, S)>>,
+    states: Slab<Option<(Key, S)>>,
+}
+
+impl<S> Default for Beside<S> {
+    fn default() -> Self {
+        Self { states: Slab::new() }
+    }
 }
 
 impl<S: Default> Beside<S> {
     /// The state of the key that has this slot.
     pub(crate) fn touch(&mut self, slot: u32, key: Key) -> &mut S {
         let i = slot as usize;
-        if self.states.len() <= i {
-            self.states.resize_with(i + 1, || None);
+        while self.states.len() <= i {
+            self.states.push(None);
         }
         let state = &mut self.states[i];
         // The slot was another key's.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 use uuid::Uuid;
 
-use crate::keyed::{Key, Keyed, ip_bits};
+use crate::keyed::{Key, Keyed, Names, ip_bits};
 
 /// Known addresses a user at most.
 pub(crate) const IPS_MAX: usize = 64;
@@ -40,6 +40,9 @@ pub struct KnownAgent {
     pub agent: Box<str>,
     /// Latest successful event with it.
     pub last: Timestamp,
+    /// The agent's [`Names`] tag: what is compared, so that the text need not be fetched.
+    #[serde(skip)]
+    tag: u64,
 }
 
 /// A clock hour in which a user exported.
@@ -142,7 +145,7 @@ impl Profile {
         self.logins.iter().rev().find(|(login, _)| *login <= at).or(self.logins.first()).map(|(_, tenant)| *tenant)
     }
 
-    fn learn(&mut self, event: &SecurityEvent<'_>, acquaintance: Acquaintance) -> Novelty {
+    fn learn(&mut self, event: &SecurityEvent<'_>, acquaintance: Acquaintance, names: &Names) -> Novelty {
         let at = event.timestamp;
         let known = self.successes >= acquaintance.events && self.last.since(self.first) >= acquaintance.spread;
         if self.successes == 0 {
@@ -155,7 +158,7 @@ impl Profile {
         // A user's thousandth view of a page is no news worth a write; that they are still around is, once an hour.
         self.dirty |= self.successes <= 2 * acquaintance.events || at.since(self.saved) > SAVE_EVERY;
         let ip = event.ip_address.is_some_and(|ip| self.learn_ip(halves(ip), at));
-        let agent = event.user_agent.as_deref().is_some_and(|agent| self.learn_agent(agent, at));
+        let agent = event.user_agent.as_deref().is_some_and(|agent| self.learn_agent(agent, names.tag(agent), at));
         if event.marks.meets(Marks::LOGIN)
             && let Some(tenant) = event.instance_id
         {
@@ -180,8 +183,8 @@ impl Profile {
         true
     }
 
-    fn learn_agent(&mut self, agent: &str, at: Timestamp) -> bool {
-        if let Some(known) = self.agents.iter_mut().find(|k| *k.agent == *agent) {
+    fn learn_agent(&mut self, agent: &str, tag: u64, at: Timestamp) -> bool {
+        if let Some(known) = self.agents.iter_mut().find(|k| k.tag == tag) {
             known.last = known.last.max(at);
             return false;
         }
@@ -190,7 +193,7 @@ impl Profile {
         {
             self.agents.swap_remove(oldest);
         }
-        self.agents.push(KnownAgent { agent: agent.into(), last: at });
+        self.agents.push(KnownAgent { agent: agent.into(), last: at, tag });
         true
     }
 
@@ -289,7 +292,7 @@ impl Profiles {
     }
 
     /// Learns from a successful event of a named user; gives the profile's slot, too.
-    pub(crate) fn learn(&mut self, user: Key, event: &SecurityEvent<'_>) -> (Novelty, Option<u32>) {
+    pub(crate) fn learn(&mut self, user: Key, event: &SecurityEvent<'_>, names: &Names) -> (Novelty, Option<u32>) {
         if !self.learning {
             return (Novelty::default(), self.slot(user));
         }
@@ -298,7 +301,7 @@ impl Profiles {
         if profile.user.is_none() {
             profile.user = event.user_id.clone().map(UserId::into_owned);
         }
-        (profile.learn(event, self.acquaintance), Some(slot))
+        (profile.learn(event, self.acquaintance, names), Some(slot))
     }
 
     /// Learns an export and gives the user's mean an hour (count, bytes) over the hours with exports that ended before
@@ -326,7 +329,10 @@ impl Profiles {
     }
 
     /// Takes up a stored profile.
-    pub fn restore(&mut self, key: Key, stored: StoredProfile) {
+    pub fn restore(&mut self, key: Key, mut stored: StoredProfile, names: &Names) {
+        for known in &mut stored.profile.agents {
+            known.tag = names.tag(&known.agent);
+        }
         let last = stored.profile.last;
         let (profile, _) = self.profiles.touch(key, last, Timestamp::MIN);
         *profile = stored.profile;

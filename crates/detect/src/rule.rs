@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::engine::Counters;
+use crate::engine::{Counters, LATENESS};
 use crate::keyed::{Key, Names};
 use crate::open::{Detections, Opening, Slot};
 use crate::profile::{Novelty, Profiles};
@@ -109,8 +109,10 @@ pub struct Context<'a> {
     pub names: &'a Names,
     /// Metrics.
     pub counters: &'a mut Counters,
-    /// A key of the event's source that has been quiet since then may be forgotten.
+    /// A key of the event's source that has been quiet since then may be forgotten: the rule's memory before the event.
     pub stale: Timestamp,
+    /// The event's own time.
+    pub(crate) now: Timestamp,
     /// How far events may be out of order.
     pub settle: Span,
     /// The slot of the user's profile, for state that lives beside it; none for a user who never succeeded in anything.
@@ -120,6 +122,11 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Since when a key must have been quiet to be forgotten, where less than the rule's whole memory is asked of it.
+    pub(crate) fn quiet_for(&self, memory: Span) -> Timestamp {
+        self.now.minus(memory).minus(LATENESS)
+    }
+
     /// Whether windows are being rebuilt from a past that has been told.
     pub(crate) fn is_muted(&self) -> bool {
         self.detections.muted

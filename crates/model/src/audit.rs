@@ -139,6 +139,9 @@ macro_rules! columns {
         }
 
         impl Column {
+            /// Each column with its name as a key of a JSON object, in the order of the table.
+            const KEYS: &[(Self, &str)] = &[$((Self::$column, concat!("\"", stringify!($column), "\":"))),*];
+
             fn of(key: &str) -> Option<Self> {
                 match key {
                     $(stringify!($column) => Some(Self::$column),)*
@@ -302,7 +305,7 @@ impl<'a> AuditRecord<'a> {
             user_agent: own(self.user_agent),
             resource_type: own(self.resource_type),
             resource_id: own(self.resource_id),
-            metadata: Details::from_json(self.metadata.as_json().to_owned()),
+            metadata: self.metadata.into_owned(),
             event_id: self.event_id,
             timestamp: self.timestamp,
             category: self.category,
@@ -390,6 +393,7 @@ fn cut_user_agent(text: Text<'_>) -> Text<'_> {
 fn metadata<'a>(value: &Metadata<'a>) -> Result<Details<'a>, FieldError> {
     let bad = |error: String| Err(FieldError::new("metadata", error));
     let raw = match value {
+        Metadata::Flat(object) if object.len() <= limits::METADATA => return Ok(Details::from_flat(object)),
         Metadata::Flat(object) => Cow::Borrowed(*object),
         Metadata::Any(value) => match value.get_type() {
             JsonType::Null => return Ok(Details::default()),

@@ -1,14 +1,13 @@
 //! The one event model: everything the engine sees is a [`SecurityEvent`].
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sonic_rs::{JsonValueTrait, LazyValue};
 use uuid::Uuid;
 
+pub use crate::details::Details;
 use crate::ids::{EventId, Severity, UnknownWord};
 use crate::text::Text;
 use crate::time::Timestamp;
@@ -249,48 +248,6 @@ impl fmt::Display for UserId<'_> {
     }
 }
 
-/// The event's `metadata`: a JSON object, unparsed until somebody asks for a field of it.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Details<'a>(Cow<'a, str>);
-
-impl<'a> Details<'a> {
-    /// Wraps a JSON text. The text is not checked here: a field of a text that is no object is absent.
-    pub fn from_json(raw: impl Into<Cow<'a, str>>) -> Self {
-        Self(raw.into())
-    }
-
-    /// The JSON text; empty when there is none.
-    pub fn as_json(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether `key` can be in there at all. A search for the bytes costs a tenth of a parse; an escape in the text sends
-    /// us to the parser, so that `"ro\u006ce"` hides nothing.
-    fn may_hold(&self, key: &str) -> bool {
-        !self.0.is_empty() && (self.0.contains(key) || self.0.contains('\\'))
-    }
-
-    fn get(&self, key: &str) -> Option<LazyValue<'_>> {
-        if self.may_hold(key) { sonic_rs::get(self.0.as_ref(), [key]).ok() } else { None }
-    }
-
-    /// A field that is a string.
-    pub fn text(&self, key: &str) -> Option<String> {
-        self.get(key)?.as_str().map(str::to_owned)
-    }
-
-    /// A field that is a non-negative whole number.
-    pub fn number(&self, key: &str) -> Option<u64> {
-        let value = self.get(key)?;
-        value.as_u64().or_else(|| value.as_f64().filter(|f| f.is_finite() && *f >= 0.0).map(|f| f as u64))
-    }
-
-    /// A field that is a UUID.
-    pub fn uuid(&self, key: &str) -> Option<Uuid> {
-        Uuid::try_parse(self.get(key)?.as_str()?).ok()
-    }
-}
-
 /// What a built-in rule may ask about an event, worked out once per event so that a rule is called only for what concerns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Marks(pub u16);
@@ -490,7 +447,7 @@ impl SecurityEvent<'_> {
             resource_type: self.resource_type.map(Text::into_owned),
             resource_id: self.resource_id.map(Text::into_owned),
             instance_id: self.instance_id,
-            details: Details(Cow::Owned(self.details.0.into_owned())),
+            details: self.details.into_owned(),
             cui_involved: self.cui_involved,
             occurrences: self.occurrences,
             marks: self.marks,
@@ -501,15 +458,6 @@ impl SecurityEvent<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_escaped_key_hides_nothing() {
-        assert_eq!(Details::from_json(r#"{"r\u006fle":"user"}"#).text("role").as_deref(), Some("user"));
-        assert_eq!(Details::from_json(r#"{"a":{"role":"admin"},"role":"user"}"#).text("role").as_deref(), Some("user"));
-        assert_eq!(Details::from_json(r#"{"a":{"role":"admin"}}"#).text("role"), None);
-        assert_eq!(Details::from_json("not json role").text("role"), None);
-        assert_eq!(Details::default().text("role"), None);
-    }
 
     #[test]
     fn a_failed_login_is_what_the_semantics_say() {

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod audit;
+mod details;
 pub mod detection;
 pub mod event;
 pub mod ids;

@@ -27,7 +27,8 @@ pub(super) const RULE: Definition = Definition {
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.replay_window, params.remember_logout.max(params.window));
-        let rule = SessionAnomaly { sessions: Keyed::new(max_keys), users: Beside::default(), params };
+        let (sessions, logouts) = (Keyed::new(max_keys), Keyed::new(max_keys));
+        let rule = SessionAnomaly { sessions, logouts, users: Beside::default(), params };
         Ok(Built { rule: Box::new(rule), cooldown, memory })
     },
 };
@@ -57,7 +58,6 @@ const SESSIONS_MAX: usize = 16;
 struct Session {
     /// Where it was last used, per address; the latest use last.
     places: SmallVec<[(Hit, Option<[u64; 2]>); 1]>,
-    logout: Option<Hit>,
 }
 
 /// One user's use of a session from an address.
@@ -81,7 +81,10 @@ impl Default for User {
 }
 
 struct SessionAnomaly {
+    /// Kept for the replay window.
     sessions: Keyed<Session>,
+    /// The earliest logout of each session. Kept for a day, and so apart: few sessions are logged out.
+    logouts: Keyed<Option<Hit>>,
     users: Beside<User>,
     params: Params,
 }
@@ -121,9 +124,10 @@ impl SessionAnomaly {
         let key = Key::new(event.source, value);
         let hit = Hit::of(event);
         let window = self.params.replay_window;
-        let (state, _) = self.sessions.touch(key, event.timestamp, cx.stale);
+        let (state, _) = self.sessions.touch(key, event.timestamp, cx.quiet_for(window));
         if event.action_kind == Action::Logout {
-            state.logout = Some(state.logout.map_or(hit, |earlier| earlier.min(hit)));
+            let (logout, _) = self.logouts.touch(key, event.timestamp, cx.stale);
+            *logout = Some(logout.map_or(hit, |earlier| earlier.min(hit)));
             // Uses that were later but arrived earlier.
             let after = state.places.iter().map(|(used, _)| *used).filter(|used| used.at > hit.at).min();
             if let Some(after) = after {
@@ -131,9 +135,14 @@ impl SessionAnomaly {
             }
             return;
         }
-        if event.marks.meets(Marks::LOGIN) {
+        let slot = self.logouts.slot(key);
+        let mut logout = slot.and_then(|slot| *self.logouts.at_slot(slot));
+        if event.marks.meets(Marks::LOGIN)
+            && let Some(slot) = slot
+        {
             // A new login under the same id is a new session.
-            state.logout = state.logout.filter(|logout| logout.at > hit.at);
+            logout = logout.filter(|logout| logout.at > hit.at);
+            *self.logouts.at_slot(slot) = logout;
         }
         let elsewhere = state.used(hit, event.ip_address, window);
         if let Some(other) = elsewhere {
@@ -146,7 +155,7 @@ impl SessionAnomaly {
                 );
                 Opening::new(EntityKind::Session, name, title, description).evidence([other.min(hit), other.max(hit)])
             });
-        } else if let Some(logout) = state.logout.filter(|logout| {
+        } else if let Some(logout) = logout.filter(|logout| {
             hit.at > logout.at
                 && hit.at.since(logout.at) < self.params.remember_logout
                 && event.category != Category::System
@@ -240,6 +249,7 @@ impl Rule for SessionAnomaly {
     }
 
     fn usage(&self) -> Usage {
-        Usage { keys: self.sessions.len() + self.users.len(), evicted: self.sessions.evicted() }
+        let keys = self.sessions.len() + self.logouts.len() + self.users.len();
+        Usage { keys, evicted: self.sessions.evicted() + self.logouts.evicted() }
     }
 }

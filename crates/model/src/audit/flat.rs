@@ -5,13 +5,12 @@
 //! decides what is an error; a property test holds the two against each other.
 
 use super::{Column, Metadata, Wire};
-use crate::text::Text;
+use crate::text::{Text, next_quote};
 
-/// A cursor over the text and the quotation marks in it.
+/// A cursor over the text.
 struct Scan<'a> {
     text: &'a str,
     at: usize,
-    quotes: memchr::Memchr<'a>,
 }
 
 impl<'a> Scan<'a> {
@@ -37,14 +36,29 @@ impl<'a> Scan<'a> {
 
     /// A string that begins here, and blanks after it. There are no escapes, so that it ends at the next mark.
     fn string(&mut self) -> Option<&'a str> {
-        if self.quotes.next()? != self.at {
+        if self.peek() != Some(b'"') {
             return None;
         }
         let start = self.at + 1;
-        let end = self.quotes.next()?;
+        let end = next_quote(self.text.as_bytes(), start)?;
         self.at = end + 1;
         self.blanks();
         self.text.get(start..end)
+    }
+
+    /// A column's name and the colon after it. Producers write their fields in one order, mostly the table's, so that the name
+    /// after the last one is tried first.
+    fn column(&mut self, guess: usize) -> Option<Column> {
+        if let Some((column, key)) = Column::KEYS.get(guess)
+            && self.text.as_bytes().get(self.at..)?.starts_with(key.as_bytes())
+        {
+            self.at += key.len();
+            self.blanks();
+            return Some(*column);
+        }
+        let column = Column::of(self.string()?)?;
+        self.expect(b':')?;
+        Some(column)
     }
 
     fn word(&mut self, word: &str) -> Option<()> {
@@ -161,21 +175,33 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Whether any byte is a control character or a backslash. In lanes, so that the compiler makes vectors of it.
+fn is_odd(json: &[u8]) -> bool {
+    let odd = |c: u8| u8::from(c < b' ') | u8::from(c == b'\\');
+    let (blocks, rest) = json.as_chunks::<32>();
+    let mut lanes = [0_u8; 32];
+    for block in blocks {
+        for (lane, c) in lanes.iter_mut().zip(block) {
+            *lane |= odd(*c);
+        }
+    }
+    lanes.into_iter().chain(rest.iter().map(|c| odd(*c))).fold(0, |any, o| any | o) != 0
+}
+
 /// Reads the usual shape; none for any other.
 pub(super) fn read(json: &[u8]) -> Option<Wire<'_>> {
     // Control characters are errors in strings and white space outside of them; an escape needs a copy.
-    // On whole bytes, so that the compiler makes vectors of it.
-    let odd = json.iter().fold(0, |odd, c| odd | u8::from(*c < b' ') | u8::from(*c == b'\\'));
-    if odd != 0 {
+    if is_odd(json) {
         return None;
     }
     let text = std::str::from_utf8(json).ok()?;
-    let mut scan = Scan { text, at: 0, quotes: memchr::memchr_iter(b'"', json) };
+    let mut scan = Scan { text, at: 0 };
     scan.expect(b'{')?;
     let (mut wire, mut seen) = (Wire::default(), 0_u16);
+    let mut guess = 0;
     loop {
-        let column = Column::of(scan.string()?)?;
-        scan.expect(b':')?;
+        let column = scan.column(guess)?;
+        guess = column as usize + 1;
         let bit = 1 << column as u16;
         if seen & bit != 0 {
             return None;
