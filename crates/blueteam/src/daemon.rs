@@ -251,7 +251,7 @@ async fn write_failures(
 
 async fn write_failure(failure: &Failure, database: &PgConnectOptions) -> anyhow::Result<()> {
     let event = json!({
-        "category": "system", "action": "audit_failure", "result": "failure", "resource_type": "blueteam",
+        "category": "system", "action": "audit_failure", "result": "failure", "resource_type": model::event::OURSELVES,
         "metadata": { "component": failure.component.as_str(), "message": failure.message },
     });
     let bytes = serde_json::to_vec(&event)?;
