@@ -102,7 +102,8 @@ async fn store_batch(options: &Options, conn: &mut PgConnection, batch: &Batch) 
             Turn::Rotated | Turn::Truncated => info!("{} was rotated", options.path.display()),
             Turn::Damaged { at } => {
                 let path = options.path.display();
-                let message = format!("{path}: a compressed piece of it is broken beyond byte {} of its text", at.offset);
+                let message =
+                    format!("{path}: a compressed piece of it is broken beyond byte {} of its text", at.offset);
                 warn!("{message}");
                 options.failures.tell(Component::Collector, message);
             }

@@ -67,6 +67,49 @@ async fn an_audit_failure_is_an_audit_log_gap() {
     alert_comes(&mut daemon.connect().await, "audit_log_gap", "audit_db", SOON).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_is_switched_off_and_on_while_the_daemon_runs() {
+    let daemon = Daemon::new("").await;
+    let mut conn = daemon.connect().await;
+    let switch = |word: &str| {
+        let done = daemon.command().args(["alerts", "rules", word, "brute_force"]).status().unwrap();
+        assert!(done.success());
+    };
+    let followed = async |times: usize| {
+        let since = std::time::Instant::now();
+        while daemon.log().matches("the engine is made anew").count() < times
+            || daemon.log().matches(" monitoring").count() < times + 1
+        {
+            assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    insert(&mut conn, "192.0.2.1", 5).await;
+    switch("disable");
+    followed(1).await;
+    insert(&mut conn, "192.0.2.2", 11).await;
+    insert(&mut conn, "192.0.2.1", 1).await;
+    // Another rule's alert says that all of it was read.
+    insert_guesses(&mut conn, "192.0.2.2").await;
+    alert_comes(&mut conn, "credential_stuffing", "192.0.2.2", PATIENCE).await;
+    assert!(
+        !has_alert(&mut conn, "brute_force", "192.0.2.1").await
+            && !has_alert(&mut conn, "brute_force", "192.0.2.2").await
+    );
+    switch("enable");
+    followed(2).await;
+    insert(&mut conn, "192.0.2.1", 1).await;
+    alert_comes(&mut conn, "brute_force", "192.0.2.1", PATIENCE).await;
+    assert!(!daemon.log().contains("another monitor reads"), "{}", daemon.log());
+}
+
+/// Failed logins on eleven accounts.
+async fn insert_guesses(conn: &mut PgConnection, ip: &str) {
+    let sql = "INSERT INTO audit_events (timestamp, category, action, result, ip_address, metadata)
+               SELECT now(), 'auth', 'login_failed', 'failure', $1::inet, jsonb_build_object('username', n::text) FROM generate_series(1, 11) n";
+    sqlx::query(sql).bind(ip).execute(conn).await.unwrap();
+}
+
 /// Answers every request with 204 and hands its head and body on.
 async fn receive(listener: TcpListener, told: mpsc::Sender<(String, Vec<u8>)>) {
     while let Ok((mut stream, _)) = listener.accept().await {
