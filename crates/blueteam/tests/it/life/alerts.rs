@@ -178,3 +178,30 @@ async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
     }
     assert_eq!(critical, 1, "{}", daemon.log());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_out_that_hangs_delays_no_other() {
+    // It takes connections and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a secret of the test's own").unwrap();
+    let file = secret.display();
+    let daemon = Daemon::new(&format!("[channels.webhook]\nurl = \"{url}\"\nsecret_file = \"{file}\"\n")).await;
+    let mut conn = daemon.connect().await;
+    // More than there are places at once, and one more when all of them hang.
+    for batch in [1..=20, 21..=21] {
+        let last = format!("192.0.2.{}", batch.end());
+        for n in batch {
+            insert_guesses(&mut conn, &format!("192.0.2.{n}")).await;
+        }
+        alert_comes(&mut conn, "credential_stuffing", &last, PATIENCE).await;
+        let since = std::time::Instant::now();
+        let waiting = "SELECT count(*) FROM blueteam.deliveries WHERE channel = 'console' AND state <> 'delivered'";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut conn).await.unwrap() > 0 {
+            assert!(since.elapsed() < Duration::from_secs(4), "{}", daemon.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
