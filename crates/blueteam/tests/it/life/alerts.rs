@@ -42,6 +42,39 @@ async fn rows_are_read_in_whatever_order_they_commit() {
     alert_comes(&mut conn, "brute_force", "192.0.2.1", SOON).await;
 }
 
+/// One transaction is open for all of a stream of others, through a restart too: it delays none of them, and its own events are
+/// read when it commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_held_open_delays_nobody() {
+    let mut daemon = Daemon::new("").await;
+    let (mut held, mut writer) = (daemon.connect().await, daemon.connect().await);
+    let mut conn = daemon.connect().await;
+    let mut held = held.begin().await.unwrap();
+    insert(&mut held, "198.51.100.1", 6).await;
+    let mut last = Duration::ZERO;
+    for n in 1..=100 {
+        if n == 50 {
+            // Its server lives on, and with it the transaction.
+            daemon.kill();
+            daemon.start().await;
+        }
+        let ip = format!("192.0.2.{n}");
+        insert(&mut writer, &ip, 6).await;
+        last = last.max(alert_comes(&mut conn, "brute_force", &ip, SOON).await);
+    }
+    println!("the slowest alert beside an open transaction came after {last:?}");
+    assert!(!has_alert(&mut conn, "brute_force", "198.51.100.1").await);
+    insert(&mut held, "198.51.100.1", 1).await;
+    held.commit().await.unwrap();
+    alert_comes(&mut conn, "brute_force", "198.51.100.1", SOON).await;
+    let count = "SELECT event_count FROM blueteam.alert_history WHERE entity_value = '198.51.100.1'";
+    let since = std::time::Instant::now();
+    while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut conn).await.unwrap() != 7 {
+        assert!(since.elapsed() < SOON);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_alert_follows_the_sixth_failure_at_once() {
     let daemon = Daemon::new("").await;
