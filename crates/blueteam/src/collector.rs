@@ -100,6 +100,13 @@ async fn store_batch(options: &Options, conn: &mut PgConnection, batch: &Batch) 
     for turn in &batch.turns {
         match turn {
             Turn::Rotated | Turn::Truncated => info!("{} was rotated", options.path.display()),
+            Turn::Damaged { at } => {
+                let path = options.path.display();
+                let message =
+                    format!("{path}: a compressed piece of it is broken beyond byte {} of its text", at.offset);
+                warn!("{message}");
+                options.failures.tell(Component::Collector, message);
+            }
             Turn::Lost { at } => {
                 let path = options.path.display();
                 let message =

@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
+use detect::Engine;
 use model::{AuditRecord, Clock, EventId, Span, SystemClock};
 use notify::Channels;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use store::PgConnectOptions;
 use store::events::AuditRow;
+use store::rules::RuleSetting;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -122,7 +124,7 @@ async fn with_database(
     let settled = door.as_ref().map(crate::door::Door::settled);
     let options = monitor::Options {
         database: engine_role.clone(),
-        engine: engine_maker(loaded, database).await?,
+        engine: engine_maker(loaded),
         routing: loaded.config.alerts.routing(&loaded.config.channels)?,
         state: state.clone(),
         poll: loaded.config.monitor.poll,
@@ -159,15 +161,14 @@ async fn with_database(
     tasks.finish().await
 }
 
-/// The engine as the configuration and the table of rules want it, made anew for each start of the monitor.
-async fn engine_maker(
-    loaded: &Loaded,
-    database: &Database,
-) -> anyhow::Result<Box<dyn Fn() -> anyhow::Result<detect::Engine> + Send + Sync>> {
-    let table = store::rules::settings(&mut database.connect(Role::Operator).await?).await?;
-    let engine = settings::engine_with_table(&loaded.config, Vec::new(), GRACE, &table);
+/// Makes the engine as the configuration and the table of rules want it, anew for each start of the monitor.
+fn engine_maker(loaded: &Loaded) -> Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync> {
     let config = loaded.config.clone();
-    Ok(monitor::engine_maker(engine, move || Ok(settings::sigma_with_table(settings::sigma(&config)?, &table))))
+    Box::new(move |table| {
+        let mut engine = Engine::new(settings::engine_with_table(&config, Vec::new(), GRACE, table))?;
+        engine.set_sigma(settings::sigma_with_table(settings::sigma(&config)?, table));
+        Ok(engine)
+    })
 }
 
 fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
@@ -251,7 +252,7 @@ async fn write_failures(
 
 async fn write_failure(failure: &Failure, database: &PgConnectOptions) -> anyhow::Result<()> {
     let event = json!({
-        "category": "system", "action": "audit_failure", "result": "failure", "resource_type": "blueteam",
+        "category": "system", "action": "audit_failure", "result": "failure", "resource_type": model::event::OURSELVES,
         "metadata": { "component": failure.component.as_str(), "message": failure.message },
     });
     let bytes = serde_json::to_vec(&event)?;

@@ -1,9 +1,10 @@
 //! Works off the outbox: claims what is due, sends it, and notes what became of it.
 
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Alert, Channel, Clock, Span};
+use model::{Alert, Channel, Clock, Span, Timestamp};
 use notify::{Channels, Kind, Message, Retry, backoff};
 use store::outbox::{self, Delivery};
 use store::{PgConnectOptions, PgConnection};
@@ -14,8 +15,9 @@ use tracing::{info, warn};
 
 use crate::failures::{Component, Failures};
 
-/// Deliveries under way at once.
-const AT_ONCE: u32 = 16;
+/// Deliveries of one channel under way at once. Each channel has places of its own, and a place is taken again as soon as it is
+/// free: a way out that is slow or hangs delays nobody else's messages.
+const AT_ONCE: usize = 4;
 /// A delivery that nobody reports on for this long is tried again; longer than any channel's own time limit.
 const LEASE: Span = Span::mins(2);
 /// First pause after a failure, and the longest.
@@ -42,92 +44,109 @@ pub struct Options {
 
 /// Sends until told to stop. What is under way is finished; what is not begun stays in the outbox.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let mut conn: Option<PgConnection> = None;
+    let mut pool = Pool { options, under_way: JoinSet::new(), busy: HashMap::new(), sent: VecDeque::new(), conn: None };
     loop {
-        let mut open = match conn.take() {
-            Some(open) => open,
-            None => match store::connect(&options.database).await {
-                Ok(open) => open,
-                Err(cause) => {
-                    warn!("deliveries wait for the database: {cause}");
-                    if pause(&options, &stop, Duration::from_secs(2)).await {
-                        return Ok(());
-                    }
-                    continue;
-                }
-            },
-        };
-        let rest = match round(&options, &mut open, &stop).await {
-            Ok(sent) => {
-                conn = Some(open);
-                if sent { Duration::ZERO } else { Duration::from_secs(1) }
-            }
+        let rest = match pool.work(stop.is_cancelled()).await {
+            Ok(()) if stop.is_cancelled() && pool.under_way.is_empty() => return Ok(()),
+            Ok(()) => Duration::from_secs(1),
             Err(cause) => {
-                warn!("deliveries are interrupted: {cause}");
-                Duration::from_secs(1)
+                warn!("deliveries wait for the database: {cause}");
+                pool.conn = None;
+                if stop.is_cancelled() && pool.under_way.is_empty() {
+                    return Ok(());
+                }
+                Duration::from_secs(2)
             }
         };
-        if pause(&options, &stop, rest).await {
-            return Ok(());
+        tokio::select! {
+            biased;
+            Some(done) = pool.under_way.join_next_with_id() => pool.take_back(done),
+            () = stop.cancelled(), if !stop.is_cancelled() => {}
+            () = pool.options.wake.notified() => {}
+            () = tokio::time::sleep(rest) => {}
         }
     }
 }
 
-/// Waits; true when told to stop.
-async fn pause(options: &Options, stop: &CancellationToken, rest: Duration) -> bool {
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => true,
-        () = options.wake.notified() => false,
-        () = tokio::time::sleep(rest) => false,
-    }
+/// A delivery and what became of it.
+type Sent = (Delivery, Outcome);
+
+/// Deliveries under way.
+struct Pool {
+    options: Options,
+    under_way: JoinSet<Sent>,
+    /// The channel of each that is under way.
+    busy: HashMap<tokio::task::Id, Channel>,
+    /// Sent, but not noted yet.
+    sent: VecDeque<Sent>,
+    conn: Option<PgConnection>,
 }
 
-/// Sends what is due; false when nothing was.
-async fn round(
-    options: &Options,
-    conn: &mut PgConnection,
-    stop: &CancellationToken,
-) -> Result<bool, store::StoreError> {
-    let configured = options.channels.configured();
-    // What is claimed now and not sent would wait for the end of its lease.
-    if stop.is_cancelled() {
-        return Ok(false);
-    }
-    // Deliveries for a channel that is not configured any more are claimed too: to be given up, and said.
-    let due = outbox::claim(conn, &Channel::ALL, AT_ONCE, LEASE).await?;
-    if due.is_empty() {
-        return Ok(false);
-    }
-    let mut under_way = JoinSet::new();
-    for delivery in due {
-        let (channels, now) = (Arc::clone(&options.channels), options.clock.now());
-        let known = configured.contains(&delivery.channel);
-        under_way.spawn(async move {
-            let result = match serde_json::from_value::<Alert>(delivery.payload.clone()) {
-                Ok(alert) => {
-                    let kind = Kind::Opened;
-                    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now };
-                    channels.send(delivery.channel, &message).await.map_err(|error| {
-                        let retry = match error.retry {
-                            Retry::Later { after } if known => Some(after),
-                            _ => None,
-                        };
-                        (error.to_string(), retry)
-                    })
+impl Pool {
+    /// Notes what was sent, and sends what is due as far as there are places; when `ending`, nothing new.
+    async fn work(&mut self, ending: bool) -> Result<(), store::StoreError> {
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None => store::connect(&self.options.database).await?,
+        };
+        while let Some((delivery, outcome)) = self.sent.front() {
+            note(&self.options, &mut conn, delivery, outcome).await?;
+            self.sent.pop_front();
+        }
+        // What is claimed now and not sent would wait for the end of its lease.
+        if !ending {
+            // Deliveries for a channel that is not configured any more are claimed too: to be given up, and said.
+            for channel in Channel::ALL {
+                let free = AT_ONCE.saturating_sub(self.busy.values().filter(|busy| **busy == channel).count());
+                if free > 0 {
+                    for delivery in outbox::claim(&mut conn, &[channel], free as u32, LEASE).await? {
+                        self.send(delivery);
+                    }
                 }
-                Err(_) => Err(("the stored message cannot be read".to_owned(), None)),
-            };
-            (delivery, result.map(|receipt| receipt.detail))
-        });
-    }
-    while let Some(done) = under_way.join_next().await {
-        // A send that panicked comes back when its lease is over.
-        if let Ok((delivery, result)) = done {
-            note(options, conn, delivery, result).await?;
+            }
         }
+        self.conn = Some(conn);
+        Ok(())
     }
-    Ok(true)
+
+    fn send(&mut self, delivery: Delivery) {
+        let (channels, now) = (Arc::clone(&self.options.channels), self.options.clock.now());
+        let channel = delivery.channel;
+        let task = self.under_way.spawn(async move {
+            let outcome = send(&channels, &delivery, now).await;
+            (delivery, outcome)
+        });
+        self.busy.insert(task.id(), channel);
+    }
+
+    /// A place is free again.
+    fn take_back(&mut self, done: Result<(tokio::task::Id, Sent), tokio::task::JoinError>) {
+        let id = match done {
+            Ok((id, sent)) => {
+                self.sent.push_back(sent);
+                id
+            }
+            // It comes back when its lease is over.
+            Err(panic) => panic.id(),
+        };
+        self.busy.remove(&id);
+    }
+}
+
+async fn send(channels: &Channels, delivery: &Delivery, now: Timestamp) -> Outcome {
+    let known = channels.configured().contains(&delivery.channel);
+    let Ok(alert) = serde_json::from_value::<Alert>(delivery.payload.clone()) else {
+        return Err(("the stored message cannot be read".to_owned(), None));
+    };
+    let message = Message { alert, delivery_id: delivery.delivery_id, kind: Kind::Opened, sent_at: now };
+    let sent = channels.send(delivery.channel, &message).await;
+    sent.map(|receipt| receipt.detail).map_err(|error| {
+        let retry = match error.retry {
+            Retry::Later { after } if known => Some(after),
+            _ => None,
+        };
+        (error.to_string(), retry)
+    })
 }
 
 type Outcome = Result<String, (String, Option<Option<Duration>>)>;
@@ -135,11 +154,11 @@ type Outcome = Result<String, (String, Option<Option<Duration>>)>;
 async fn note(
     options: &Options,
     conn: &mut PgConnection,
-    delivery: Delivery,
-    result: Outcome,
+    delivery: &Delivery,
+    outcome: &Outcome,
 ) -> Result<(), store::StoreError> {
-    let Delivery { delivery_id, channel, attempts, .. } = delivery;
-    match result {
+    let Delivery { delivery_id, channel, attempts, .. } = *delivery;
+    match outcome {
         Ok(detail) => {
             info!(%channel, %delivery_id, "delivered: {detail}");
             outbox::delivered(conn, delivery_id).await
@@ -152,12 +171,12 @@ async fn note(
                 options.failures.tell(Component::Channel, format!("alerts do not go out by {channel}: {error}"));
             }
             let wait = Span::micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
-            outbox::failed(conn, delivery_id, &error, wait).await
+            outbox::failed(conn, delivery_id, error, wait).await
         }
         Err((error, _)) => {
             warn!(%channel, %delivery_id, attempts, "given up: {error}");
             options.failures.tell(Component::Channel, format!("an alert was not delivered by {channel}: {error}"));
-            outbox::dead(conn, delivery_id, &error).await
+            outbox::dead(conn, delivery_id, error).await
         }
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use detect::{Engine, Restored, Settings, StoredProfile, User, Users};
+use detect::{Engine, Restored, StoredProfile, User, Users};
 use model::event::UserId;
 use model::{Alert, Change, Channel, Clock, SecurityEvent, Span, Timestamp};
 use notify::Routing;
 use serde_json::{Value, json};
 use store::baselines::Baseline;
 use store::reader::{self, Check, Cursor, Start, Wake, Witness};
+use store::rules::RuleSetting;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -34,8 +35,8 @@ const STALE_NEWS: Span = Span::hours(24);
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
-    /// Makes the engine.
-    pub engine: Box<dyn Fn() -> anyhow::Result<Engine> + Send + Sync>,
+    /// Makes the engine as the table of rules wants it.
+    pub engine: Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync>,
     /// Which alert takes which channel.
     pub routing: Routing,
     /// Where the witness is kept.
@@ -56,24 +57,14 @@ pub struct Options {
     pub failures: Failures,
 }
 
-/// An engine of these settings with these custom rules, made anew each time.
-pub fn engine_maker(
-    settings: Settings,
-    sigma: impl Fn() -> anyhow::Result<detect::sigma::Sigma> + Send + Sync + 'static,
-) -> Box<dyn Fn() -> anyhow::Result<Engine> + Send + Sync> {
-    Box::new(move || {
-        let mut engine = Engine::new(settings.clone())?;
-        engine.set_sigma(sigma()?);
-        Ok(engine)
-    })
-}
-
 /// Why a run of the monitor ended.
 enum End {
     /// We were told to stop.
     Stopped,
     /// Somebody else reads.
     Taken,
+    /// The table of rules says something else than when we began.
+    Rules,
 }
 
 /// Reads until told to stop; starts over after every failure.
@@ -91,6 +82,10 @@ pub async fn run(options: Options, ready: Arc<Notify>, stop: CancellationToken) 
                     told_taken = true;
                 }
                 Duration::from_secs(2)
+            }
+            Ok(End::Rules) => {
+                info!("the rules were changed; the engine is made anew");
+                continue;
             }
             Err(cause) => {
                 failed_since.get_or_insert(options.clock.now());
@@ -136,14 +131,17 @@ async fn attempt(
         let ticked = tokio::select! {
             biased;
             () = stop.cancelled() => {
-                monitor.commit(options, true).await?;
-                monitor.witness(options, true);
-                wake.close().await;
+                monitor.end(options, wake).await?;
                 return Ok(End::Stopped);
             }
-            result = wake.woken() => { result.context("no longer told of new events")?; false }
+            // Before the events: however many there are, the clock goes on.
             _ = tick.tick() => true,
+            result = wake.woken() => { result.context("no longer told of new events")?; false }
         };
+        if ticked && monitor.rules_changed().await? {
+            monitor.end(options, wake).await?;
+            return Ok(End::Rules);
+        }
         if ticked && polled.elapsed() < options.poll.to_std() {
             monitor.pass_time(options).await?;
         } else {
@@ -157,6 +155,8 @@ struct Monitor {
     conn: PgConnection,
     engine: Engine,
     cursor: Cursor,
+    /// The table of rules as the engine was made from it.
+    rules: Vec<RuleSetting>,
     saved_profiles: Timestamp,
     users_read: Timestamp,
     /// The cursor as the database has it: the one in memory is ahead after a poll that found nothing.
@@ -188,7 +188,8 @@ impl Monitor {
     /// Rebuilds the engine: profiles and open detections as stored, windows from the stored past.
     async fn start(options: &Options, mut conn: PgConnection) -> anyhow::Result<Self> {
         let began = std::time::Instant::now();
-        let mut engine = (options.engine)()?;
+        let rules = store::rules::settings(&mut conn).await?;
+        let mut engine = (options.engine)(&rules)?;
         let mut cursor = reader::initialise(&mut conn, CURSOR, Start::Beginning).await?;
         let now = options.clock.now();
         let rebase = Self::compare(options, &mut conn, &cursor).await?;
@@ -226,7 +227,7 @@ impl Monitor {
         // A source whose past is read right now is not silent.
         engine.resume(options.clock.now());
         let committed = cursor.witness();
-        Ok(Self { conn, engine, cursor, saved_profiles: now, users_read: now, committed, witnessed: None })
+        Ok(Self { conn, engine, cursor, rules, saved_profiles: now, users_read: now, committed, witnessed: None })
     }
 
     /// Compares the database with what we remember of it outside; true when it must be found anew.
@@ -294,6 +295,20 @@ impl Monitor {
             self.commit(options, false).await?;
         }
         self.pass_time(options).await
+    }
+
+    /// Whether somebody has switched a rule on or off, or changed it, since the engine was made.
+    async fn rules_changed(&mut self) -> anyhow::Result<bool> {
+        Ok(store::rules::settings(&mut self.conn).await? != self.rules)
+    }
+
+    /// Commits everything, and lets go of the database.
+    async fn end(mut self, options: &Options, wake: Wake) -> anyhow::Result<()> {
+        self.commit(options, true).await?;
+        self.witness(options, true);
+        wake.close().await;
+        // The right to read ends with the connection, and whoever comes next should find it free.
+        self.conn.close().await.context("cannot close the connection")
     }
 
     /// Lets the clock close detections and notice silence.

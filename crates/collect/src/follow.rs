@@ -1,14 +1,20 @@
 //! Follows a growing log file: through rotation by renaming and by copying and truncating, over lines that are only half there,
-//! and from where it stopped last time.
+//! and from where it stopped last time, through all the pieces that were rotated away meanwhile, compressed or not.
 //!
 //! Nothing here keeps time: the caller asks again when it likes.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+mod rotated;
+mod source;
+
+use std::fs::Metadata;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use rotated::Piece;
+use source::Source;
 
 /// A line longer than this is cut into pieces of this size: memory stays bounded whatever is written.
 pub const LINE_MAX: usize = 1024 * 1024;
@@ -20,15 +26,36 @@ pub struct Position {
     pub device: u64,
     /// The file itself, whatever its name is by now.
     pub inode: u64,
-    /// The first byte that is not read.
+    /// The first byte of its text that is not read.
     pub offset: u64,
+    /// A fingerprint of its first line, once that is read: finds it again when it was copied or compressed.
+    #[serde(default)]
+    pub head: Option<u64>,
+    /// When it was last written, as far as we saw, in microseconds since 1970: what was written later is newer.
+    #[serde(default)]
+    pub written: Option<i64>,
 }
 
 impl Position {
-    /// A number for the file: the same as long as the file is.
+    fn is_of(&self, metadata: &Metadata) -> bool {
+        (metadata.dev(), metadata.ino()) == (self.device, self.inode)
+    }
+
+    /// Goes behind a line that is `length` bytes long with its newline.
+    fn pass(&mut self, line: &[u8], length: usize) {
+        if self.offset == 0 {
+            self.head = Some(source::fingerprint(line));
+        }
+        self.offset += length as u64;
+    }
+
+    /// A number for the file: the same for the same text, wherever it was copied or compressed to.
     pub const fn file_number(&self) -> u32 {
-        let mixed = (self.inode ^ self.device.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> 32) as u32
+        let file = match self.head {
+            Some(head) => head,
+            None => self.inode ^ self.device.rotate_left(32),
+        };
+        (file.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
     }
 }
 
@@ -39,6 +66,11 @@ pub enum Turn {
     Rotated,
     /// It was cut to a shorter length and is read from its start again.
     Truncated,
+    /// A compressed piece is broken from here on.
+    Damaged {
+        /// The position in it.
+        at: Position,
+    },
     /// The file that was read last is gone, and what it held beyond our position with it.
     Lost {
         /// The position in it.
@@ -72,7 +104,7 @@ impl Batch {
 }
 
 struct Open {
-    file: File,
+    source: Source,
     position: Position,
 }
 
@@ -92,15 +124,6 @@ impl std::fmt::Debug for Follower {
     }
 }
 
-fn position_of(file: &File) -> io::Result<Position> {
-    let metadata = file.metadata()?;
-    Ok(Position { device: metadata.dev(), inode: metadata.ino(), offset: 0 })
-}
-
-fn same_file(a: &Position, b: &Position) -> bool {
-    (a.device, a.inode) == (b.device, b.inode)
-}
-
 impl Follower {
     /// Follows `path` from a saved position, or from the beginning of the file.
     pub fn new(path: impl Into<PathBuf>, saved: Option<Position>) -> Self {
@@ -112,8 +135,8 @@ impl Follower {
         &self.path
     }
 
-    /// Reads up to about `limit` bytes of whole lines. An empty batch means that there is nothing new; a file that does not
-    /// exist has nothing new.
+    /// Reads up to about `limit` bytes of whole lines, of one file. An empty batch means that there is nothing new; a file that
+    /// does not exist has nothing new.
     pub fn read(&mut self, limit: usize) -> io::Result<Batch> {
         let mut batch = Batch::default();
         if self.open.is_none() && !self.find(&mut batch)? {
@@ -121,73 +144,72 @@ impl Follower {
         }
         self.read_open(limit, &mut batch)?;
         // Only at the end of a file can something else have happened to it.
-        if batch.lines.is_empty() && self.turn(&mut batch)? {
-            self.read_open(limit, &mut batch)?;
+        if batch.lines.is_empty() {
+            self.turn(limit, &mut batch)?;
         }
         batch.position = self.open.as_ref().map(|open| open.position);
         Ok(batch)
     }
 
-    /// Opens the file that was read last, under whatever name, or else the one at the path.
+    /// Opens the file that was read last, under whatever name, or else the oldest one that is newer.
     fn find(&mut self, batch: &mut Batch) -> io::Result<bool> {
-        if let Some(saved) = self.resume
-            && let Some(file) = self.renamed(&saved)?
-        {
-            self.resume = None;
-            return self.start(file, saved.offset, batch).map(|()| true);
-        }
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
+        let Some(saved) = self.resume else {
+            let source = match Source::open(&self.path) {
+                Ok(source) => source,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(error) => return Err(error),
+            };
+            self.start(source);
+            return Ok(true);
         };
-        if let Some(at) = self.resume.take() {
-            batch.turns.push(Turn::Lost { at });
-        }
-        self.start(file, 0, batch).map(|()| true)
-    }
-
-    /// The file of a saved position, at the path or beside it.
-    fn renamed(&self, saved: &Position) -> io::Result<Option<File>> {
-        let folder = self.path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let entries = match std::fs::read_dir(folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let name = self.path.file_name().unwrap_or_default();
-        for entry in entries {
-            let entry = entry?;
-            let ours = entry.file_name().as_encoded_bytes().starts_with(name.as_encoded_bytes());
-            // A file may go away while we look.
-            let Ok(metadata) = entry.metadata() else { continue };
-            if ours && (metadata.dev(), metadata.ino()) == (saved.device, saved.inode) {
-                return File::open(entry.path()).map(Some);
+        let pieces = rotated::pieces(&self.path)?;
+        if let Some(source) = resumed(&pieces, &saved) {
+            self.start(source);
+            if let Some(open) = &mut self.open {
+                open.position = Position { offset: saved.offset, head: saved.head, ..open.position };
             }
+            return Ok(true);
         }
-        Ok(None)
+        let newer = rotated::newer(&pieces, None, &saved);
+        let log = pieces.iter().find(|piece| piece.path.file_name() == self.path.file_name());
+        let Some(piece) = newer.first().or(log) else { return Ok(false) };
+        let source = Source::open(&piece.path)?;
+        let cut = log.is_some_and(|log| log.is(&saved));
+        batch.turns.push(if cut { Turn::Truncated } else { Turn::Lost { at: saved } });
+        self.start(source);
+        Ok(true)
     }
 
-    fn start(&mut self, mut file: File, offset: u64, batch: &mut Batch) -> io::Result<()> {
-        let mut position = position_of(&file)?;
-        let offset = if file.metadata()?.len() < offset {
-            batch.turns.push(Turn::Truncated);
-            0
-        } else {
-            offset
-        };
-        file.seek(SeekFrom::Start(offset))?;
-        position.offset = offset;
+    fn start(&mut self, source: Source) {
+        self.resume = None;
         self.rest.clear();
-        self.open = Some(Open { file, position });
-        Ok(())
+        self.open = Some(Open { position: source.start(), source });
     }
 
     fn read_open(&mut self, limit: usize, batch: &mut Batch) -> io::Result<()> {
-        let Some(open) = &mut self.open else { return Ok(()) };
+        if self.fill(limit, batch)? || !self.find(batch)? {
+            return Ok(());
+        }
+        self.fill(limit, batch).map(|_| ())
+    }
+
+    /// Reads lines of the open file; false when it was cut, and where we were is to be found again.
+    fn fill(&mut self, limit: usize, batch: &mut Batch) -> io::Result<bool> {
+        let Some(open) = &mut self.open else { return Ok(true) };
+        // Before reading: what is written afterwards is written later.
+        open.position.written = Some(open.source.written()?);
         let mut bytes = std::mem::take(&mut self.rest);
         let seen = bytes.len();
-        open.file.by_ref().take(limit as u64).read_to_end(&mut bytes)?;
+        if !open.source.read(limit, &mut bytes)? {
+            batch.turns.push(Turn::Damaged { at: open.position });
+        }
+        // After reading: then what was read is certainly of the text that we know. What was written between our last read and a
+        // cut is in the copy, if there is one.
+        if open.source.was_cut(open.position.head, open.position.offset + bytes.len() as u64)? {
+            self.resume = Some(open.position);
+            self.open = None;
+            return Ok(false);
+        }
         let mut start = 0;
         let mut search = seen.min(bytes.len());
         loop {
@@ -197,207 +219,76 @@ impl Follower {
                 None if bytes.len() - start >= LINE_MAX => (start + LINE_MAX, start + LINE_MAX),
                 None => break,
             };
-            batch.lines.push((open.position.offset, start, end));
-            open.position.offset += (next - start) as u64;
+            open.position.pass(&bytes[start..end], next - start);
+            batch.lines.push((open.position.offset - (next - start) as u64, start, end));
             start = next;
             search = next;
         }
         self.rest = bytes.split_off(start);
         batch.bytes = bytes;
-        Ok(())
+        Ok(true)
     }
 
-    /// At the end of the file: was it cut, or has another taken its place? True when there is a file to read on in.
-    fn turn(&mut self, batch: &mut Batch) -> io::Result<bool> {
-        let Some(open) = &mut self.open else { return Ok(false) };
-        if open.file.metadata()?.len() < open.position.offset + self.rest.len() as u64 {
-            batch.turns.push(Turn::Truncated);
-            open.file.seek(SeekFrom::Start(0))?;
-            open.position.offset = 0;
-            self.rest.clear();
-            return Ok(true);
-        }
-        let there = match File::open(&self.path) {
-            Ok(file) => file,
-            // Between the renaming and the new file.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+    /// At the end of the file: has another taken its place? Then reads on there.
+    fn turn(&mut self, limit: usize, batch: &mut Batch) -> io::Result<()> {
+        let Some(next) = self.next()? else { return Ok(()) };
+        let next = match Source::open(&next.path) {
+            Ok(next) => next,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        if same_file(&position_of(&there)?, &open.position) {
-            return Ok(false);
+        // Something may have been written between our last read and the turn.
+        let before = self.rest.len();
+        self.read_open(limit, batch)?;
+        if !batch.lines.is_empty() || self.rest.len() > before {
+            return Ok(());
         }
-        // Something may have been written between our last read and the renaming.
-        let mut late = Vec::new();
-        open.file.by_ref().take(1).read_to_end(&mut late)?;
-        if !late.is_empty() {
-            open.file.seek(SeekFrom::Current(-1))?;
-            return Ok(true);
-        }
+        let Some(open) = &mut self.open else { return Ok(()) };
         // The last line of the old file may have no newline; it is a line all the same.
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
             batch.lines.push((open.position.offset, 0, rest.len()));
-            open.position.offset += rest.len() as u64;
+            open.position.pass(&rest, rest.len());
             batch.bytes = rest;
-            return Ok(false);
+            return Ok(());
         }
         batch.turns.push(Turn::Rotated);
-        self.start(there, 0, batch)?;
-        Ok(true)
+        self.start(next);
+        self.read_open(limit, batch)
     }
+
+    /// The file that comes after the open one, once there is something in it: who writes the log may write on in the old file
+    /// after the new one was made, until it is told to change.
+    fn next(&self) -> io::Result<Option<Piece>> {
+        let Some(open) = &self.open else { return Ok(None) };
+        match std::fs::metadata(&self.path) {
+            Ok(there) if open.position.is_of(&there) => return Ok(None),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let pieces = rotated::pieces(&self.path)?;
+        // Compressed under our eyes, it is another file with the same text.
+        let copy = |piece: &&Piece| piece.is_piece() && open.position.head.is_some_and(|h| piece.begins_with(h));
+        let here = pieces.iter().find(|piece| piece.is(&open.position)).or_else(|| pieces.iter().find(copy));
+        let next = rotated::newer(&pieces, here, &open.position).into_iter().next();
+        Ok(next.or_else(|| rotated::live(&pieces).cloned()))
+    }
+}
+
+/// The file of a saved position, where it goes on: by its inode if it is still the same text, else by its text.
+fn resumed(pieces: &[Piece], saved: &Position) -> Option<Source> {
+    let same_text = |piece: &&Piece| saved.head.is_none_or(|head| piece.begins_with(head));
+    let (same, others): (Vec<&Piece>, Vec<&Piece>) = pieces.iter().partition(|piece| piece.is(saved));
+    let mut others: Vec<&Piece> = others.into_iter().filter(|piece| saved.head.is_some() && piece.is_piece()).collect();
+    // Where all pieces begin with the same line, the newest is the likeliest.
+    others.sort_by(|a, b| b.age(a));
+    same.into_iter().chain(others).filter(same_text).find_map(|piece| {
+        let mut source = Source::open(&piece.path).ok()?;
+        // A broken piece, or one that was cut, is not it.
+        source.skip(saved.offset).is_ok_and(|there| there).then_some(source)
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs::OpenOptions;
-    use std::io::Write;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    struct Log {
-        _folder: tempfile::TempDir,
-        path: PathBuf,
-    }
-
-    impl Log {
-        fn new() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            Self { path: folder.path().join("auth.log"), _folder: folder }
-        }
-
-        fn write(&self, text: &str) {
-            OpenOptions::new().create(true).append(true).open(&self.path).unwrap().write_all(text.as_bytes()).unwrap();
-        }
-
-        fn rename(&self) {
-            std::fs::rename(&self.path, self.path.with_extension("log.1")).unwrap();
-        }
-
-        fn follow(&self, saved: Option<Position>) -> Follower {
-            Follower::new(&self.path, saved)
-        }
-    }
-
-    /// Everything there is to read now.
-    fn drain(follower: &mut Follower) -> Vec<String> {
-        let mut lines = Vec::new();
-        for _ in 0..20 {
-            let batch = follower.read(1 << 16).unwrap();
-            lines.extend(batch.lines().map(|(_, line)| String::from_utf8_lossy(line).into_owned()));
-        }
-        lines
-    }
-
-    #[test]
-    fn half_lines_wait_for_their_end() {
-        let log = Log::new();
-        let mut follower = log.follow(None);
-        assert!(drain(&mut follower).is_empty(), "a file that is not there yet has no lines");
-        log.write("one\ntw");
-        assert_eq!(drain(&mut follower), ["one"]);
-        log.write("o\n");
-        assert_eq!(drain(&mut follower), ["two"]);
-    }
-
-    #[test]
-    fn a_renamed_file_is_read_to_its_end_first() {
-        let log = Log::new();
-        let mut follower = log.follow(None);
-        log.write("one\n");
-        assert_eq!(drain(&mut follower), ["one"]);
-        log.write("two\nthree without end");
-        log.rename();
-        log.write("four\n");
-        assert_eq!(drain(&mut follower), ["two", "three without end", "four"]);
-    }
-
-    #[test]
-    fn a_truncated_file_is_read_from_its_start() {
-        let log = Log::new();
-        let mut follower = log.follow(None);
-        log.write("one\ntwo\n");
-        assert_eq!(drain(&mut follower), ["one", "two"]);
-        std::fs::write(&log.path, "three\n").unwrap();
-        assert_eq!(drain(&mut follower), ["three"]);
-    }
-
-    #[test]
-    fn a_restart_goes_on_where_it_stopped_also_after_a_rotation() {
-        let log = Log::new();
-        log.write("one\ntwo\n");
-        let mut follower = log.follow(None);
-        let position = follower.read(1 << 16).unwrap().position;
-        log.write("three\n");
-        log.rename();
-        log.write("four\n");
-        assert_eq!(drain(&mut log.follow(position)), ["three", "four"]);
-    }
-
-    #[test]
-    fn a_file_that_is_gone_is_said_to_be() {
-        let log = Log::new();
-        log.write("one\n");
-        let position = log.follow(None).read(1 << 16).unwrap().position;
-        log.rename();
-        log.write("two\n");
-        std::fs::remove_file(log.path.with_extension("log.1")).unwrap();
-        let batch = log.follow(position).read(1 << 16).unwrap();
-        assert_eq!(batch.turns, [Turn::Lost { at: position.unwrap() }]);
-        assert_eq!(batch.lines().count(), 1);
-    }
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Write(u8, bool),
-        Rename,
-        Read,
-        Restart,
-    }
-
-    proptest! {
-        /// Whatever the order of writing, rotating, reading and restarting from the saved position: every line once, in order.
-        #[test]
-        fn no_line_is_lost_or_read_twice(steps in proptest::collection::vec(prop_oneof![
-            4 => (1_u8..5, any::<bool>()).prop_map(|(n, whole)| Step::Write(n, whole)),
-            1 => Just(Step::Rename),
-            3 => Just(Step::Read),
-            1 => Just(Step::Restart),
-        ], 0..40)) {
-            let log = Log::new();
-            let mut follower = log.follow(None);
-            let (mut saved, mut written, mut read, mut half, mut n) = (None, Vec::new(), Vec::new(), false, 0_u32);
-            let mut rotations = 0;
-            let mut take = |follower: &mut Follower, saved: &mut Option<Position>| {
-                let batch = follower.read(64).unwrap();
-                read.extend(batch.lines().map(|(_, line)| String::from_utf8_lossy(line).into_owned()));
-                *saved = batch.position.or(*saved);
-            };
-            log.write("");
-            for step in steps {
-                match step {
-                    Step::Write(count, whole) => for _ in 0..count {
-                        if half { log.write("end\n"); half = false; }
-                        n += 1;
-                        written.push(format!("line {n} end"));
-                        if whole { log.write(&format!("line {n} end\n")); } else { log.write(&format!("line {n} ")); half = true; }
-                    },
-                    Step::Rename if half => {}
-                    Step::Rename => {
-                        // Everything is read before the next rotation, as logrotate's pace allows.
-                        for _ in 0..200 { take(&mut follower, &mut saved); }
-                        rotations += 1;
-                        std::fs::rename(&log.path, log.path.with_extension(format!("log.{rotations}"))).unwrap();
-                        log.write("");
-                    }
-                    Step::Read => take(&mut follower, &mut saved),
-                    Step::Restart => follower = log.follow(saved),
-                }
-            }
-            if half { log.write("end\n"); }
-            for _ in 0..400 { take(&mut follower, &mut saved); }
-            prop_assert_eq!(read, written);
-        }
-    }
-}
+mod tests;

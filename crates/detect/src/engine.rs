@@ -246,9 +246,12 @@ impl Engine {
     pub fn push(&mut self, event: &SecurityEvent<'_>) {
         self.counters.events += 1;
         let clock = &mut self.clocks[event.source as usize];
-        clock.newest = clock.newest.max(event.timestamp);
-        if let Some(now) = self.now {
-            clock.arrived = now;
+        // What we say of ourselves comes amid whatever the source delivers, and says nothing of how far the source is.
+        if !event.marks.meets(Marks::OWN_FAILURE) {
+            clock.newest = clock.newest.max(event.timestamp);
+            if let Some(now) = self.now {
+                clock.arrived = now;
+            }
         }
         // Live too: a backlog is hours of events at once, and must be decided as it would have been one by one.
         if clock.newest >= self.next_sweep {

@@ -248,6 +248,9 @@ impl fmt::Display for UserId<'_> {
     }
 }
 
+/// `resource_type` of what the product tells of itself.
+pub const OURSELVES: &str = "blueteam";
+
 /// What a built-in rule may ask about an event, worked out once per event so that a rule is called only for what concerns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Marks(pub u16);
@@ -279,6 +282,8 @@ impl Marks {
     pub const LOGIN: Self = Self(1 << 11);
     /// A user is named.
     pub const USER: Self = Self(1 << 12);
+    /// A failure that the product tells of itself: `system/audit_failure` about [`OURSELVES`].
+    pub const OWN_FAILURE: Self = Self(1 << 13);
     /// On every event.
     pub const ANY: Self = Self(1 << 15);
 
@@ -398,7 +403,11 @@ impl SecurityEvent<'_> {
             Action::FileDownload => set(Marks::EXPORT, true),
             Action::GuardrailTriggered | Action::JailbreakDetected => set(Marks::GUARDRAIL, true),
             Action::RateLimitHit => set(Marks::RATE_LIMIT, true),
-            Action::AuditFailure => set(Marks::AUDIT_FAILURE, self.category == Category::System),
+            Action::AuditFailure => {
+                let failure = self.category == Category::System;
+                set(Marks::AUDIT_FAILURE, failure);
+                set(Marks::OWN_FAILURE, failure && self.resource_type.as_deref() == Some(OURSELVES));
+            }
             Action::Logout | Action::Other => {}
         }
         self.marks = marks;

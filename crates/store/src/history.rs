@@ -52,9 +52,16 @@ async fn select(
     Ok(count)
 }
 
+/// Of the events that came in lately, at most this many of a table are seen again for that reason alone: a start stays fast.
+const RECEIVED_MAX: u32 = 500_000;
+
 /// Hands out what an engine must see again after a restart: of each table the events of the last `memory` before its newest
-/// one that the cursor has passed, and of all times those that it has passed since `learnt`, the snapshot at which profiles were
-/// saved. `each` is told whether the saved profiles know the event.
+/// one that the cursor has passed; those that came in during the last `memory` before its last arrival, whatever their own time,
+/// up to [`RECEIVED_MAX`]; and of all times those that it has passed since `learnt`, the snapshot at which profiles were saved.
+/// `each` is told whether the saved profiles know the event.
+///
+/// By arrival as well as by time, because one event from the present amid a backlog (we tell of our own failures so) would
+/// else push the backlog out of what is seen again, and with it the windows that the rest of the backlog continues.
 pub async fn rebuild(
     conn: &mut PgConnection,
     memory: Span,
@@ -73,16 +80,47 @@ pub async fn rebuild(
         // Of what was read: a backlog must not push what came before it out of the windows.
         let newest = format!("SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}", literal(now));
         let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(&mut *conn).await?;
-        let Some(newest) = newest else { continue };
-        let since = literal(newest.0.minus(memory));
-        let known = format!(
+        let since = literal(newest.map_or(now, |newest| newest.0).minus(memory));
+        let mut known = |event: &SecurityEvent<'_>| each(event, true);
+        if let Some(received) = received(conn, table, &cursor.snapshot, memory).await? {
+            // Its own step, or the planner would walk all of the past in order of time.
+            let older = format!(
+                "WITH received AS MATERIALIZED (SELECT {columns} FROM {table}
+                     WHERE {received} AND timestamp < {since} AND NOT {unread} AND NOT {unlearnt})
+                 SELECT {columns} FROM received ORDER BY timestamp"
+            );
+            count += copy_out(conn, &older, &mut known, &mut last).await?;
+        }
+        let recent = format!(
             "SELECT {columns} FROM {table} WHERE timestamp >= {since} AND NOT {unread} AND NOT {unlearnt} ORDER BY timestamp"
         );
-        count += copy_out(conn, &known, &mut |event: &SecurityEvent<'_>| each(event, true), &mut last).await?;
-        let recent = format!("SELECT {columns} FROM {table} WHERE NOT {unread} AND {unlearnt} ORDER BY seq");
-        count += copy_out(conn, &recent, &mut |event: &SecurityEvent<'_>| each(event, false), &mut last).await?;
+        count += copy_out(conn, &recent, &mut known, &mut last).await?;
+        let unlearnt = format!("SELECT {columns} FROM {table} WHERE NOT {unread} AND {unlearnt} ORDER BY seq");
+        count += copy_out(conn, &unlearnt, &mut |event: &SecurityEvent<'_>| each(event, false), &mut last).await?;
     }
     Ok(count)
+}
+
+/// An SQL condition: rows that came in during the last `memory` before the last arrival that the snapshot sees, without those of
+/// the transaction in which [`RECEIVED_MAX`] is reached. None when nothing came in.
+async fn received(
+    conn: &mut PgConnection,
+    table: &str,
+    snapshot: &Snapshot,
+    memory: Span,
+) -> Result<Option<String>, StoreError> {
+    let passed = format!("xact_id < '{}'::xid8", snapshot.xmax());
+    let sql = format!(
+        "SELECT max(created_at),
+                (SELECT xact_id::text FROM {table} WHERE {passed} ORDER BY xact_id DESC OFFSET {RECEIVED_MAX} LIMIT 1)
+           FROM (SELECT created_at FROM {table} WHERE {passed} ORDER BY xact_id DESC LIMIT 1000) latest"
+    );
+    let row: (Option<Ts>, Option<String>) = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(conn).await?;
+    let (Some(arrived), beyond) = row else { return Ok(None) };
+    let beyond = beyond.as_deref().unwrap_or("0");
+    let beyond: u64 = beyond.parse().map_err(|_| StoreError::corrupt("xact_id", "it is no number"))?;
+    let since = literal(arrived.0.minus(memory));
+    Ok(Some(format!("xact_id > '{beyond}'::xid8 AND {passed} AND created_at >= {since}")))
 }
 
 /// How many events [`stream`] would hand out, as far as the planner's statistics know: for a progress bar.

@@ -4,5 +4,6 @@
 
 mod alerts;
 mod daemon;
+mod full;
 mod kills;
 mod stops;

@@ -2,7 +2,7 @@
 
 use model::audit::{Strangers, limits};
 use model::event::Details;
-use model::{AuditRecord, EventId, FieldError, Timestamp};
+use model::{AuditRecord, EventId, FieldError, Span, Timestamp};
 use store::events::AuditRow;
 use uuid::Builder;
 
@@ -31,7 +31,8 @@ pub(super) fn prepare(
     let events = split(body, settings.max_batch_events)?;
     let mut done = Prepared { rows: Vec::with_capacity(events.len()), ..Prepared::default() };
     for (index, json) in events.into_iter().enumerate() {
-        let record = AuditRecord::from_json(json, Strangers::Refuse).and_then(|r| check_clock(r, settings, now));
+        let record = AuditRecord::from_json(json, Strangers::Refuse).map(|r| date(r, settings, now));
+        let record = record.and_then(|r| check_clock(r, settings, now));
         let row = record.and_then(|record| complete(record.into_owned(), now, &mut random));
         match row {
             Ok(row) => {
@@ -60,6 +61,25 @@ pub(super) fn complete(
     }
     let id = record.event_id.unwrap_or_default();
     Ok(AuditRow::new(record, || EventId(id), now))
+}
+
+/// How old an id may be whose time stands for the event's.
+const RETRY_MAX: Span = Span::days(1);
+
+/// An event that has an id and no time happened when its id was made, if that says so (UUIDv7): each retry then carries the same
+/// pair, and is the no-op that it should be.
+fn date<'a>(mut record: AuditRecord<'a>, settings: &Settings, now: Timestamp) -> AuditRecord<'a> {
+    if record.timestamp.is_none()
+        && let Some(id) = record.event_id.filter(|id| id.get_version_num() == 7)
+        && let Some(made) = id.get_timestamp()
+    {
+        let (secs, nanos) = made.to_unix();
+        let made =
+            Timestamp::from_secs(i64::try_from(secs).unwrap_or(i64::MAX)).plus(Span::micros(i64::from(nanos / 1000)));
+        let plausible = made >= now.minus(RETRY_MAX) && made <= now.plus(settings.max_clock_ahead);
+        record.timestamp = plausible.then_some(made);
+    }
+    record
 }
 
 /// An event from the future is taken at its arrival and marked; one from too far back is refused.
@@ -117,8 +137,25 @@ mod tests {
     }
 
     #[test]
+    fn an_id_that_knows_its_time_dates_the_event() {
+        let dated = |before: Span| {
+            let millis = NOW.minus(before).as_micros().unsigned_abs() / 1000;
+            let id = Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid();
+            one(&format!(r#","event_id":"{id}""#)).rows[0].timestamp()
+        };
+        for before in [Span::ZERO, Span::secs(90), Span::days(1), Span::mins(-5)] {
+            assert_eq!(dated(before), NOW.minus(before), "the same with each retry");
+        }
+        for before in [Span::days(2), Span::mins(-6)] {
+            assert_eq!(dated(before), NOW, "an id that was not made for this event");
+        }
+        let v4 = one(r#","event_id":"4f0b5c1e-63a8-4f0e-9c51-0a6c0e1d2f33""#);
+        assert_eq!(v4.rows[0].timestamp(), NOW);
+    }
+
+    #[test]
     fn a_clock_ahead_is_replaced_and_marked() {
-        let at = |secs: i64| NOW.plus(model::Span::secs(secs));
+        let at = |secs: i64| NOW.plus(Span::secs(secs));
         let done = one(&format!(r#","timestamp":"{}""#, at(300)));
         assert_eq!(done.rows[0].timestamp(), at(300));
         for (given, marked) in [("", ""), (r#","metadata":{ }"#, ""), (r#","metadata":{"a":1}"#, r#""a":1,"#)] {
@@ -131,9 +168,9 @@ mod tests {
 
     #[test]
     fn an_event_from_long_ago_is_refused() {
-        let edge = NOW.minus(model::Span::days(30));
+        let edge = NOW.minus(Span::days(30));
         assert_eq!(one(&format!(r#","timestamp":"{edge}""#)).rows.len(), 1);
-        let done = one(&format!(r#","timestamp":"{}""#, edge.minus(model::Span::micros(1))));
+        let done = one(&format!(r#","timestamp":"{}""#, edge.minus(Span::micros(1))));
         assert_eq!(done.rejected[0].1.to_string(), "timestamp: is older than 30d, which is the most allowed");
     }
 }

@@ -101,7 +101,10 @@ impl AuditLogGap {
 
 impl Rule for AuditLogGap {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        if let Some((_, watch)) = self.watches.iter_mut().find(|(source, _)| *source == event.source) {
+        // What we write ourselves does not show that the source still speaks.
+        if !event.marks.meets(Marks::OWN_FAILURE)
+            && let Some((_, watch)) = self.watches.iter_mut().find(|(source, _)| *source == event.source)
+        {
             watch.spoke(event.timestamp, self.silence);
         }
         if event.marks.meets(Marks::AUDIT_FAILURE) {

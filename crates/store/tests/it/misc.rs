@@ -102,3 +102,26 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
     .unwrap();
     assert_eq!(seen, [(1, true), (2, true)]);
 }
+
+/// One event from the present amid a backlog: what the backlog continues is still seen again.
+#[tokio::test]
+async fn windows_are_rebuilt_by_arrival_too() {
+    use store::reader::{Start, initialise, poll, save};
+    let db = TestDb::new().await;
+    let (mut conn, mut writer) = (db.connect_as("blueteam_engine").await, db.connect_as("blueteam_ingest").await);
+    let cursor = initialise(&mut conn, "monitor", Start::Beginning).await.unwrap();
+    store::events::insert_audit(&mut writer, &crate::logins([1, 2])).await.unwrap();
+    store::events::insert_audit(&mut writer, &crate::logins([7200])).await.unwrap();
+    store::events::insert_audit(&mut writer, &crate::logins([3])).await.unwrap();
+    let read = poll(&mut conn, &cursor, |_| {}).await.unwrap().cursor;
+    let read = save(&mut conn, read).await.unwrap();
+    store::events::insert_audit(&mut writer, &crate::logins([4])).await.unwrap();
+    let mut seen = Vec::new();
+    let learnt = read.snapshot.clone();
+    store::history::rebuild(&mut conn, Span::mins(5), at(8000), (&read, Some(&learnt)), |event, known| {
+        seen.push((crate::number(event), known));
+    })
+    .await
+    .unwrap();
+    assert_eq!(seen, [(1, true), (2, true), (3, true), (7200, true)]);
+}

@@ -50,9 +50,9 @@ enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Let a rule fire; a running daemon follows when it starts the next time
+    /// Let a rule fire; a running daemon follows within seconds
     Enable(Switch),
-    /// Keep a rule from firing; a running daemon follows when it starts the next time
+    /// Keep a rule from firing; a running daemon follows within seconds
     Disable(Switch),
 }
 
@@ -215,7 +215,7 @@ fn switch(args: &Switch, enabled: bool, globals: Globals<'_>) -> anyhow::Result<
         if enabled && file == Some(false) {
             out::note("the configuration file disables it still ([rules] enabled = false)");
         }
-        out::note("a running daemon follows when it starts the next time");
+        out::note("a running daemon follows within seconds");
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -42,6 +42,39 @@ async fn rows_are_read_in_whatever_order_they_commit() {
     alert_comes(&mut conn, "brute_force", "192.0.2.1", SOON).await;
 }
 
+/// One transaction is open for all of a stream of others, through a restart too: it delays none of them, and its own events are
+/// read when it commits.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_held_open_delays_nobody() {
+    let mut daemon = Daemon::new("").await;
+    let (mut held, mut writer) = (daemon.connect().await, daemon.connect().await);
+    let mut conn = daemon.connect().await;
+    let mut held = held.begin().await.unwrap();
+    insert(&mut held, "198.51.100.1", 6).await;
+    let mut last = Duration::ZERO;
+    for n in 1..=100 {
+        if n == 50 {
+            // Its server lives on, and with it the transaction.
+            daemon.kill();
+            daemon.start().await;
+        }
+        let ip = format!("192.0.2.{n}");
+        insert(&mut writer, &ip, 6).await;
+        last = last.max(alert_comes(&mut conn, "brute_force", &ip, SOON).await);
+    }
+    println!("the slowest alert beside an open transaction came after {last:?}");
+    assert!(!has_alert(&mut conn, "brute_force", "198.51.100.1").await);
+    insert(&mut held, "198.51.100.1", 1).await;
+    held.commit().await.unwrap();
+    alert_comes(&mut conn, "brute_force", "198.51.100.1", SOON).await;
+    let count = "SELECT event_count FROM blueteam.alert_history WHERE entity_value = '198.51.100.1'";
+    let since = std::time::Instant::now();
+    while sqlx::query_scalar::<_, i64>(count).fetch_one(&mut conn).await.unwrap() != 7 {
+        assert!(since.elapsed() < SOON);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_alert_follows_the_sixth_failure_at_once() {
     let daemon = Daemon::new("").await;
@@ -65,6 +98,49 @@ async fn an_audit_failure_is_an_audit_log_gap() {
     let event = json!({"category": "system", "action": "audit_failure", "result": "failure", "metadata": {"message": "disk full"}});
     daemon.client().send(&[event]).await;
     alert_comes(&mut daemon.connect().await, "audit_log_gap", "audit_db", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_is_switched_off_and_on_while_the_daemon_runs() {
+    let daemon = Daemon::new("").await;
+    let mut conn = daemon.connect().await;
+    let switch = |word: &str| {
+        let done = daemon.command().args(["alerts", "rules", word, "brute_force"]).status().unwrap();
+        assert!(done.success());
+    };
+    let followed = async |times: usize| {
+        let since = std::time::Instant::now();
+        while daemon.log().matches("the engine is made anew").count() < times
+            || daemon.log().matches(" monitoring").count() < times + 1
+        {
+            assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    insert(&mut conn, "192.0.2.1", 5).await;
+    switch("disable");
+    followed(1).await;
+    insert(&mut conn, "192.0.2.2", 11).await;
+    insert(&mut conn, "192.0.2.1", 1).await;
+    // Another rule's alert says that all of it was read.
+    insert_guesses(&mut conn, "192.0.2.2").await;
+    alert_comes(&mut conn, "credential_stuffing", "192.0.2.2", PATIENCE).await;
+    assert!(
+        !has_alert(&mut conn, "brute_force", "192.0.2.1").await
+            && !has_alert(&mut conn, "brute_force", "192.0.2.2").await
+    );
+    switch("enable");
+    followed(2).await;
+    insert(&mut conn, "192.0.2.1", 1).await;
+    alert_comes(&mut conn, "brute_force", "192.0.2.1", PATIENCE).await;
+    assert!(!daemon.log().contains("another monitor reads"), "{}", daemon.log());
+}
+
+/// Failed logins on eleven accounts.
+async fn insert_guesses(conn: &mut PgConnection, ip: &str) {
+    let sql = "INSERT INTO audit_events (timestamp, category, action, result, ip_address, metadata)
+               SELECT now(), 'auth', 'login_failed', 'failure', $1::inet, jsonb_build_object('username', n::text) FROM generate_series(1, 11) n";
+    sqlx::query(sql).bind(ip).execute(conn).await.unwrap();
 }
 
 /// Answers every request with 204 and hands its head and body on.
@@ -134,4 +210,31 @@ async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
         }
     }
     assert_eq!(critical, 1, "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_way_out_that_hangs_delays_no_other() {
+    // It takes connections and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "a secret of the test's own").unwrap();
+    let file = secret.display();
+    let daemon = Daemon::new(&format!("[channels.webhook]\nurl = \"{url}\"\nsecret_file = \"{file}\"\n")).await;
+    let mut conn = daemon.connect().await;
+    // More than there are places at once, and one more when all of them hang.
+    for batch in [1..=20, 21..=21] {
+        let last = format!("192.0.2.{}", batch.end());
+        for n in batch {
+            insert_guesses(&mut conn, &format!("192.0.2.{n}")).await;
+        }
+        alert_comes(&mut conn, "credential_stuffing", &last, PATIENCE).await;
+        let since = std::time::Instant::now();
+        let waiting = "SELECT count(*) FROM blueteam.deliveries WHERE channel = 'console' AND state <> 'delivered'";
+        while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut conn).await.unwrap() > 0 {
+            assert!(since.elapsed() < Duration::from_secs(4), "{}", daemon.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
 }

@@ -23,11 +23,22 @@ pub(super) struct Daemon {
     port: u16,
     child: Option<Child>,
     starts: u32,
+    /// The spool lies on a file system of its own of that many KiB, which lasts as long as the daemon.
+    spool_disk: Option<u32>,
 }
 
 impl Daemon {
     /// A running daemon with `more` in its configuration file.
     pub(super) async fn new(more: &str) -> Self {
+        Self::on_disk(more, None).await
+    }
+
+    /// The same with a spool on a disk of that many KiB.
+    pub(super) async fn with_spool_disk(kib: u32) -> Self {
+        Self::on_disk("", Some(kib)).await
+    }
+
+    async fn on_disk(more: &str, spool_disk: Option<u32>) -> Self {
         let mut builder = tempfile::Builder::new();
         let dir =
             builder.prefix("blueteam-life-").permissions(std::fs::Permissions::from_mode(0o711)).tempdir().unwrap();
@@ -37,7 +48,7 @@ impl Daemon {
             "[ingest]\nlisten = \"127.0.0.1:{port}\"\n[detection]\nexpected_sources = []\n[logging]\nfilter = \"info\"\n{more}"
         );
         std::fs::write(dir.path().join("blueteam.toml"), config).unwrap();
-        let mut daemon = Self { dir, port, child: None, starts: 0 };
+        let mut daemon = Self { dir, port, child: None, starts: 0, spool_disk };
         daemon.start().await;
         daemon
     }
@@ -53,12 +64,24 @@ impl Daemon {
         command
     }
 
+    /// [`Self::command`] in a mount namespace of its own, which takes the file system with it when it ends.
+    fn on_a_disk_of(&self, kib: u32) -> Command {
+        let spool = self.path("spool");
+        std::fs::create_dir_all(&spool).unwrap();
+        let script = format!("mount -t tmpfs -o size={kib}k,mode=700 tmpfs \"$1\" && shift && exec \"$@\"");
+        let mut command = private_mounts();
+        let inner = self.command();
+        command.env_remove("DATABASE_URL").args(["sh", "-c", &script, "sh"]).arg(spool);
+        command.arg(inner.get_program()).args(inner.get_args());
+        command
+    }
+
     /// Starts it and waits until it is ready.
     pub(super) async fn start(&mut self) {
         self.starts += 1;
         let (out, err) = (self.path(&format!("out.{}", self.starts)), self.path("daemon.log"));
         let log = File::options().create(true).append(true).open(err).unwrap();
-        let mut up = self.command();
+        let mut up = self.spool_disk.map_or_else(|| self.command(), |kib| self.on_a_disk_of(kib));
         up.arg("up").stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(log);
         self.child = Some(up.spawn().unwrap());
         let since = Instant::now();
@@ -130,6 +153,16 @@ impl Daemon {
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
         Client { http, url: format!("http://127.0.0.1:{}/v1/events", self.port), key: self.key() }
     }
+}
+
+/// Runs a command that may mount what it likes, unseen by others.
+pub(super) fn private_mounts() -> Command {
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-current-user", "--keep-caps"]);
+    }
+    command
 }
 
 fn postmaster(dir: &Path) -> Option<Pid> {

@@ -86,6 +86,39 @@ fn a_logout_that_arrives_late_still_ends_the_session() {
     assert_eq!(count("session_anomaly", &[Draft { at: at(9), ..used }, logout]), 0, "used before it");
 }
 
+/// What the product tells of itself at that time.
+fn own_failure(secs: i64) -> SecurityEvent<'static> {
+    let mut event = draft(secs, Category::System, "audit_failure").result(Outcome::Failure).event();
+    event.resource_type = Some(model::event::OURSELVES.into());
+    event.classify()
+}
+
+#[test]
+fn a_failure_of_our_own_amid_a_backlog_does_not_hurry_it() {
+    let login = |secs, tenant| draft(secs, Category::Auth, "login").user(7).tenant(tenant).ip(HOME);
+    let view = draft(5, Category::Data, "view").user(7).tenant(2).ip(HOME);
+    let mut engine = engine(only("cross_tenant"));
+    engine.advance(at(90_000));
+    engine.push(&login(0, 1).event());
+    engine.push(&view.event());
+    engine.push(&own_failure(90_000));
+    engine.advance(at(90_001));
+    engine.push(&login(4, 2).event());
+    engine.advance(at(90_100));
+    assert!(!engine.has_changes(), "the user had logged in there");
+}
+
+#[test]
+fn a_failure_of_our_own_does_not_show_that_the_application_speaks() {
+    let mut engine = engine(only("audit_log_gap"));
+    for event in [spoke(0).event(), own_failure(200), spoke(400).event()] {
+        engine.push(&event);
+    }
+    engine.finish();
+    let silences = drain(&mut engine).into_iter().filter(|change| change.detection.event_ids.is_empty());
+    assert_eq!(silences.count(), 1);
+}
+
 fn spoke(secs: i64) -> Draft {
     draft(secs, Category::Access, "view")
 }

@@ -1,0 +1,144 @@
+//! The bytes of a log file, compressed or not, and what tells it from others.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::Position;
+
+/// How much of the first line tells a file from others.
+const HEAD_MAX: usize = 1024;
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// An open file.
+pub(super) struct Source {
+    reader: Reader,
+    device: u64,
+    inode: u64,
+    /// Reading on makes no sense: the compressed data is broken.
+    damaged: bool,
+}
+
+enum Reader {
+    Plain(File),
+    Gzip(Box<MultiGzDecoder<BufReader<File>>>),
+    Zstd(Box<zstd::Decoder<'static, BufReader<File>>>),
+}
+
+impl Source {
+    /// Opens a file at its start; what it is, its first bytes say.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let metadata = file.metadata()?;
+        let mut magic = Vec::new();
+        file.by_ref().take(4).read_to_end(&mut magic)?;
+        file.seek(SeekFrom::Start(0))?;
+        let reader = if magic.starts_with(&GZIP) {
+            Reader::Gzip(Box::new(MultiGzDecoder::new(BufReader::new(file))))
+        } else if magic.starts_with(&ZSTD) {
+            Reader::Zstd(Box::new(zstd::Decoder::new(file)?))
+        } else {
+            Reader::Plain(file)
+        };
+        Ok(Self { reader, device: metadata.dev(), inode: metadata.ino(), damaged: false })
+    }
+
+    /// Goes to a place in the text; false when the text ends before it.
+    pub(super) fn skip(&mut self, offset: u64) -> io::Result<bool> {
+        match &mut self.reader {
+            Reader::Plain(file) => {
+                let long_enough = file.metadata()?.len() >= offset;
+                file.seek(SeekFrom::Start(offset))?;
+                Ok(long_enough)
+            }
+            compressed => Ok(io::copy(&mut compressed.take(offset), &mut io::sink())? == offset),
+        }
+    }
+
+    /// Reads up to `limit` bytes of text onto the end of `bytes`; false when the compressed data is broken there.
+    pub(super) fn read(&mut self, limit: usize, bytes: &mut Vec<u8>) -> io::Result<bool> {
+        if self.damaged {
+            return Ok(true);
+        }
+        match (&mut self.reader).take(limit as u64).read_to_end(bytes) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(self.reader, Reader::Plain(_)) => Err(error),
+            Err(_) => {
+                self.damaged = true;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Whether the file, written by another program, is now shorter than that, or has another text.
+    pub(super) fn was_cut(&self, head: Option<u64>, length: u64) -> io::Result<bool> {
+        // Nobody writes compressed files.
+        let Reader::Plain(file) = &self.reader else { return Ok(false) };
+        if file.metadata()?.len() < length {
+            return Ok(true);
+        }
+        let Some(head) = head else { return Ok(false) };
+        let mut bytes = [0; HEAD_MAX];
+        let mut there = 0;
+        while let Some(free @ [_, ..]) = bytes.get_mut(there..) {
+            match file.read_at(free, there as u64)? {
+                0 => break,
+                read => there += read,
+            }
+        }
+        Ok(fingerprint_of_start(&bytes[..there]) != Some(head))
+    }
+
+    /// When it was last written, as far as a plain file's own time tells.
+    pub(super) fn written(&self) -> io::Result<i64> {
+        let metadata = match &self.reader {
+            Reader::Plain(file) => file.metadata()?,
+            Reader::Gzip(decoder) => decoder.get_ref().get_ref().metadata()?,
+            Reader::Zstd(decoder) => decoder.get_ref().get_ref().metadata()?,
+        };
+        Ok(written(&metadata))
+    }
+
+    /// Its start, as a position.
+    pub(super) fn start(&self) -> Position {
+        Position { device: self.device, inode: self.inode, offset: 0, head: None, written: None }
+    }
+}
+
+impl Read for Reader {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(buf),
+            Self::Gzip(decoder) => decoder.read(buf),
+            Self::Zstd(decoder) => decoder.read(buf),
+        }
+    }
+}
+
+/// When a file was last written, in microseconds since 1970.
+pub(super) fn written(metadata: &std::fs::Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000).saturating_add(metadata.mtime_nsec() / 1000)
+}
+
+/// The fingerprint of a file that begins with this line: FNV-1a, because it is stored and must stay what it is.
+pub(super) fn fingerprint(line: &[u8]) -> u64 {
+    line.iter()
+        .take(HEAD_MAX)
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn fingerprint_of_start(bytes: &[u8]) -> Option<u64> {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    (!bytes.is_empty()).then(|| fingerprint(line))
+}
+
+/// The fingerprint of a file, by its text; none when there is no text or it cannot be read.
+pub(super) fn head(path: &Path) -> Option<u64> {
+    let mut bytes = Vec::new();
+    Source::open(path).ok()?.read(HEAD_MAX, &mut bytes).ok()?;
+    fingerprint_of_start(&bytes)
+}
