@@ -19,6 +19,7 @@ mod migrate;
 mod out;
 mod replay;
 mod session;
+mod sources;
 mod status;
 pub(crate) mod up;
 
@@ -47,6 +48,7 @@ enum Command {
     Status(status::Args),
     Alerts(alerts::Args),
     Incidents(incidents::Args),
+    Sources(sources::Args),
     Keys(keys::Args),
     Replay(replay::Args),
     Backtest(backtest::Args),
@@ -71,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, globals),
         Command::Alerts(args) => alerts::run(&args, globals),
         Command::Incidents(args) => incidents::run(&args, globals),
+        Command::Sources(args) => sources::run(&args, globals),
         Command::Keys(args) => keys::run(&args, globals),
         Command::Replay(args) => replay::run(&args, globals),
         Command::Backtest(args) => backtest::run(&args, globals),

@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use collect::follow::{Batch, Follower, Position, Turn};
-use collect::{Format, LineId, LineParser, Parsed, Reference};
-use model::{Clock, SecurityEvent};
+use collect::{Format, LineId};
+use model::time::Calendar;
+use model::{Clock, Span, Timestamp};
+use store::sources::{Cause, Gap};
 use store::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::failures::{Component, Failures};
+use crate::intake::{Beside, Intake};
 
 /// Bytes read before they are committed.
 const BATCH: usize = 1024 * 1024;
@@ -27,6 +30,12 @@ pub struct Options {
     pub path: PathBuf,
     /// What is in it.
     pub format: &'static Format,
+    /// How often it is configured to speak.
+    pub every: Option<Span>,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// How far events may be out of order before they count as late.
+    pub settle: Span,
     /// The present.
     pub clock: Arc<dyn Clock>,
     /// Where failures are told.
@@ -34,7 +43,8 @@ pub struct Options {
 }
 
 impl Options {
-    fn name(&self) -> String {
+    /// The collector's name, and the source's in the ledger.
+    pub fn name(&self) -> String {
         format!("{}:{}", self.format.name, self.path.display())
     }
 }
@@ -69,6 +79,9 @@ async fn follow(options: &Options, stop: &CancellationToken) -> anyhow::Result<(
         Some(position) => Some(serde_json::from_value(position).context("the saved position cannot be read")?),
         None => None,
     };
+    let calendar = options.calendar.clone();
+    let mut intake =
+        Intake::open(&mut conn, options.name(), options.format, options.every, (calendar, options.settle)).await?;
     let mut follower = Follower::new(&options.path, saved);
     let mut missing = false;
     while !stop.is_cancelled() {
@@ -85,7 +98,7 @@ async fn follow(options: &Options, stop: &CancellationToken) -> anyhow::Result<(
         }
         if !batch.is_empty() {
             missing = false;
-            store_batch(options, &mut conn, &batch).await?;
+            store_batch(options, &mut conn, &mut intake, &batch).await?;
             continue;
         }
         tokio::select! {
@@ -96,44 +109,46 @@ async fn follow(options: &Options, stop: &CancellationToken) -> anyhow::Result<(
     Ok(())
 }
 
-async fn store_batch(options: &Options, conn: &mut PgConnection, batch: &Batch) -> anyhow::Result<()> {
+/// Tells what happened to the file, and what of it is lost.
+fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
+    let path = options.path.display();
+    let mut gaps = Vec::new();
     for turn in &batch.turns {
-        match turn {
-            Turn::Rotated | Turn::Truncated => info!("{} was rotated", options.path.display()),
+        let message = match turn {
+            Turn::Rotated | Turn::Truncated => {
+                info!("{path} was rotated");
+                continue;
+            }
             Turn::Damaged { at } => {
-                let path = options.path.display();
-                let message =
-                    format!("{path}: a compressed piece of it is broken beyond byte {} of its text", at.offset);
-                warn!("{message}");
-                options.failures.tell(Component::Collector, message);
+                format!("{path}: a compressed piece of it is broken beyond byte {} of its text", at.offset)
             }
             Turn::Lost { at } => {
-                let path = options.path.display();
-                let message =
-                    format!("{path}: the file read before is gone; what it held beyond byte {} is lost", at.offset);
-                warn!("{message}");
-                options.failures.tell(Component::Collector, message);
+                format!("{path}: the file read before is gone; what it held beyond byte {} is lost", at.offset)
             }
-        }
+        };
+        warn!("{message}");
+        options.failures.tell(Component::Collector, message.clone());
+        let written = match turn {
+            Turn::Damaged { at } | Turn::Lost { at } => at.written.map(Timestamp::from_micros),
+            Turn::Rotated | Turn::Truncated => None,
+        };
+        let started_at = written.unwrap_or(now).min(now);
+        gaps.push(Gap { cause: Cause::Rotation, started_at, ended_at: Some(now), lost: None, detail: message });
     }
-    let parser: Box<dyn LineParser> = (options.format.parser)(Reference { latest: options.clock.now() });
+    gaps
+}
+
+async fn store_batch(
+    options: &Options,
+    conn: &mut PgConnection,
+    intake: &mut Intake,
+    batch: &Batch,
+) -> anyhow::Result<()> {
+    let now = options.clock.now();
+    let gaps = tell(options, batch, now);
     let file = batch.position.as_ref().map_or(0, Position::file_number);
-    let (mut events, mut rejected): (Vec<SecurityEvent<'_>>, _) = (Vec::new(), 0_u64);
-    for (offset, line) in batch.lines() {
-        match parser.parse(line, LineId { file, offset }) {
-            Parsed::Event(event) => events.push(event),
-            Parsed::Nothing => {}
-            Parsed::Rejected(_) => rejected += 1,
-        }
-    }
-    if rejected > 0 {
-        warn!("{}: {rejected} lines are not in the format {}", options.path.display(), options.format.name);
-    }
-    let at = serde_json::to_value(batch.position)?;
-    let position = store::collected::Position { collector: options.name(), at };
-    let stored = store::collected::insert(conn, &events, Some(&position)).await.context("cannot store events")?;
-    if !stored.rejected.is_empty() {
-        warn!("{}: the database refused {} events", options.path.display(), stored.rejected.len());
-    }
-    Ok(())
+    let at = serde_json::to_value(&batch.position)?;
+    let position = Some(store::collected::Position { collector: options.name(), at });
+    let entries = batch.lines().map(|(offset, line)| (LineId { file, offset }, line));
+    intake.store(conn, entries, Beside { position, gaps }, now).await
 }

@@ -2,6 +2,7 @@
 //!
 //! `up` starts the HTTP door and the monitor, `monitor` the monitor alone. Both look after the private cluster, if there is one.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use detect::Engine;
-use model::{AuditRecord, Clock, EventId, Span, SystemClock};
+use model::time::Calendar;
+use model::{AuditRecord, Clock, EventId, Source, Span, SystemClock};
 use notify::Channels;
 use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
@@ -25,7 +27,7 @@ use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::failures::{Failure, Failures};
 use crate::state::StateDir;
-use crate::{collector, dispatcher, monitor, settings};
+use crate::{collector, dispatcher, monitor, settings, watch};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -100,22 +102,36 @@ async fn with_database(
     let (inner, outer) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = Tasks::default();
     let engine_role = database.options(Role::Engine)?;
+    let calendar = Calendar::new(loaded.config.business_hours.clone())?;
 
     let door = match parts {
         Parts::Everything => Some(crate::door::open(loaded, state, database, &clock, &outer).await?),
         Parts::Monitor => None,
     };
     if parts == Parts::Everything {
+        let mut configured = BTreeSet::from([Source::AuditDb.as_str().to_owned()]);
         for file in &loaded.config.collect.files {
             let options = collector::Options {
                 database: engine_role.clone(),
                 path: file.path.clone().into(),
-                format: collect::Format::named(file.format.name()).context("no such format")?,
+                format: file.format().context("no such format")?,
+                every: file.every,
+                calendar: calendar.clone(),
+                settle: loaded.config.detection.settle,
                 clock: Arc::clone(&clock),
                 failures: failures.clone(),
             };
+            configured.insert(options.name());
             tasks.spawn("collector", collector::run(options, outer.clone()));
         }
+        let options = watch::Options {
+            database: engine_role.clone(),
+            calendar: calendar.clone(),
+            configured,
+            clock: Arc::clone(&clock),
+            failures: failures.clone(),
+        };
+        tasks.spawn("watch over sources", watch::run(options, inner.clone()));
     }
 
     let channels = open_channels(loaded)?;
@@ -130,6 +146,8 @@ async fn with_database(
         poll: loaded.config.monitor.poll,
         checkpoint: CHECKPOINT,
         max_clock_ahead: loaded.config.ingest.max_clock_ahead,
+        calendar,
+        settle: loaded.config.detection.settle,
         clock: Arc::clone(&clock),
         settled: Box::new(move || settled.as_ref().is_none_or(|settled| settled())),
         deliveries: Arc::clone(&deliveries),

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::keys;
-use crate::config::{Config, File, Format, Loaded, Secrets};
+use crate::config::{Config, File, Loaded, Secrets};
 use crate::daemon::{self, Parts, Ready};
 use crate::database::{Database, Role};
 use crate::scenario::{Activity, Expected};
@@ -47,7 +47,8 @@ pub struct Outcome {
 pub fn configuration(state: &StateDir) -> Loaded {
     let mut config = Config::default();
     config.ingest.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.collect.files = vec![File { path: state.join(LOG).display().to_string(), format: Format::Syslog }];
+    config.collect.files =
+        vec![File { path: state.join(LOG).display().to_string(), format: "syslog".to_owned(), every: None }];
     config.channels.console.enabled = false;
     // The day is in the past: by today's clock its sources are silent.
     config.detection.expected_sources.clear();

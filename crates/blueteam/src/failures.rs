@@ -50,7 +50,7 @@ const QUEUE: usize = 64;
 #[derive(Clone, Debug)]
 pub struct Failures {
     queue: mpsc::Sender<Failure>,
-    told: Arc<Mutex<HashMap<Component, Instant>>>,
+    told: Arc<Mutex<HashMap<(Component, String), Instant>>>,
 }
 
 impl Failures {
@@ -62,13 +62,20 @@ impl Failures {
 
     /// Tells a failure, unless the same part has just told one.
     pub fn tell(&self, component: Component, message: String) {
+        self.tell_of(component, "", message);
+    }
+
+    /// Tells a failure about one of the many that a part looks after, unless it has just told one about the same.
+    pub fn tell_of(&self, component: Component, subject: &str, message: String) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.get(&component).is_some_and(|at| at.elapsed() < REPEAT_AFTER) {
+        told.retain(|_, at| at.elapsed() < REPEAT_AFTER);
+        let key = (component, subject.to_owned());
+        if told.contains_key(&key) {
             return;
         }
         // A full queue holds 64 failures already; the log has this one too.
         if self.queue.try_send(Failure { component, message }).is_ok() {
-            told.insert(component, Instant::now());
+            told.insert(key, Instant::now());
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here holds logic that a crate below could hold.
 
+mod books;
 pub mod cli;
 pub mod collector;
 pub mod config;
@@ -11,8 +12,11 @@ pub mod demo;
 pub mod dispatcher;
 pub mod door;
 pub mod failures;
+mod intake;
 pub mod monitor;
 pub mod replay;
 pub mod scenario;
 pub mod settings;
 pub mod state;
+mod timekeeping;
+mod watch;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use detect::{Engine, Restored, StoredProfile, User, Users};
 use model::event::UserId;
+use model::time::Calendar;
 use model::{Alert, Change, Channel, Clock, SecurityEvent, Span, Timestamp};
 use notify::Routing;
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::books::Books;
 use crate::failures::{Component, Failures};
 use crate::state::StateDir;
 
@@ -47,6 +49,10 @@ pub struct Options {
     pub checkpoint: Span,
     /// How far ahead of the clock an event's time may be.
     pub max_clock_ahead: Span,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// How far events may be out of order before they count as late.
+    pub settle: Span,
     /// The present.
     pub clock: Arc<dyn Clock>,
     /// Whether everything that was accepted has reached the database: while events wait in a spool, silence says nothing.
@@ -154,6 +160,7 @@ async fn attempt(
 struct Monitor {
     conn: PgConnection,
     engine: Engine,
+    books: Books,
     cursor: Cursor,
     /// The table of rules as the engine was made from it.
     rules: Vec<RuleSetting>,
@@ -227,7 +234,18 @@ impl Monitor {
         // A source whose past is read right now is not silent.
         engine.resume(options.clock.now());
         let committed = cursor.witness();
-        Ok(Self { conn, engine, cursor, rules, saved_profiles: now, users_read: now, committed, witnessed: None })
+        let books = Books::open(&mut conn, options.calendar.clone(), options.settle).await?;
+        Ok(Self {
+            conn,
+            engine,
+            books,
+            cursor,
+            rules,
+            saved_profiles: now,
+            users_read: now,
+            committed,
+            witnessed: None,
+        })
     }
 
     /// Compares the database with what we remember of it outside; true when it must be found anew.
@@ -283,8 +301,9 @@ impl Monitor {
     /// Reads what became visible, and commits what it caused.
     async fn catch_up(&mut self, options: &Options) -> anyhow::Result<()> {
         let now = options.clock.now();
-        let (engine, max_ahead) = (&mut self.engine, options.max_clock_ahead);
+        let (engine, books, max_ahead) = (&mut self.engine, &mut self.books, options.max_clock_ahead);
         let polled = reader::poll(&mut self.conn, &self.cursor, |event| {
+            books.note(event, now);
             let fixed = sane(event, now, max_ahead);
             engine.push(fixed.as_ref().unwrap_or(event));
         })
@@ -344,6 +363,7 @@ impl Monitor {
             cursor.checkpoint = Some(json!({ "profiles": cursor.snapshot.to_string() }));
             self.saved_profiles = options.clock.now();
         }
+        self.books.save(&mut tx, options.clock.now(), &options.failures).await?;
         self.cursor = reader::save(&mut tx, cursor).await?;
         tx.commit().await.map_err(StoreError::from).context("cannot commit alerts")?;
         self.committed = self.cursor.witness();

@@ -6,6 +6,7 @@
 //! Adding a format touches its file in `parsers/` and the list in `parsers.rs`.
 
 pub mod follow;
+pub mod ledger;
 pub mod parsers;
 
 pub use parsers::{Format, LineId, LineParser, Parsed, Reference};

@@ -31,6 +31,8 @@ pub struct Info {
     pub attack: &'static [&'static str],
     /// It is shown the events that carry one of these marks.
     pub interest: Marks,
+    /// Sources whose events can carry them: silent, they make the rule blind. Empty: whatever there is.
+    pub feeds: &'static [Source],
 }
 
 /// A built-in rule: its identity and how to make it.

@@ -177,6 +177,7 @@ impl Sigma {
             controls: Vec::leak(controls(tags)),
             attack: Vec::leak(attack),
             interest: model::event::Marks::ANY,
+            feeds: &[],
         }));
         self.by_id.entry(id).or_insert(self.rules.len());
         // A match names its rule by title when the rule has no id.

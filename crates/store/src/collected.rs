@@ -1,12 +1,13 @@
 //! Events from logs into `collected_events`, together with how far their collector has read.
 
 use model::event::UserId;
-use model::{SecurityEvent, Source};
+use model::{SecurityEvent, Source, Span, Timestamp};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
 use crate::events::{copy, is_about_data};
+use crate::sources::{self, DeadLetter, Gap, Intake};
 use crate::wire::Encoder;
 
 /// How far a collector has read, in its own words (a file's inode and offset, a journal's cursor).
@@ -21,7 +22,34 @@ pub struct Position {
 const COLUMNS: &str = "event_id, timestamp, source, category, action, result, user_id, user_name, account, session_id, ip_address, \
     user_agent, resource_type, resource_id, instance_id, cui_involved, occurrences, metadata";
 
-/// Writes events and the position behind them in one transaction: killed at any instant, a collector neither loses an event
+/// What the completeness ledger is told with a batch.
+#[derive(Clone, Debug)]
+pub struct Account<'a> {
+    /// The source, as `blueteam sources` lists it.
+    pub source_id: &'a str,
+    /// What its events are to the engine.
+    pub kind: Source,
+    /// The time.
+    pub now: Timestamp,
+    /// Entries that are nothing to security.
+    pub ignored: u64,
+    /// Events that came late.
+    pub late: u64,
+    /// Newest event time.
+    pub newest: Option<Timestamp>,
+    /// The least that an event lay behind our clock.
+    pub skew: Option<Span>,
+    /// Entries that could not be read.
+    pub letters: Vec<DeadLetter>,
+    /// Further ones that are counted, but not kept.
+    pub unkept: u64,
+    /// What was lost.
+    pub gaps: Vec<Gap>,
+    /// What is learnt of its pauses, when that has changed.
+    pub rhythm: Option<Value>,
+}
+
+/// Writes events, the position behind them and the source's account in one transaction: killed at any instant, a collector neither loses an event
 /// nor reads one twice. Returns how many events were new; one that is there already (same id and time) is passed over.
 ///
 /// An event that the database cannot take is left out and reported by its place, so that one line cannot hold up a log.
@@ -29,11 +57,15 @@ pub async fn insert(
     conn: &mut PgConnection,
     events: &[SecurityEvent<'_>],
     position: Option<&Position>,
+    account: Option<&Account<'_>>,
 ) -> Result<Collected, StoreError> {
     let mut tx = conn.begin().await?;
     let mut collected = Collected::default();
     if !events.is_empty() {
         write(&mut tx, events, &mut collected).await?;
+    }
+    if let Some(account) = account {
+        settle(&mut tx, account, events, &collected).await?;
     }
     if let Some(position) = position {
         sqlx::query!(
@@ -47,6 +79,42 @@ pub async fn insert(
     }
     tx.commit().await?;
     Ok(collected)
+}
+
+/// Books a batch in the completeness ledger.
+async fn settle(
+    conn: &mut PgConnection,
+    account: &Account<'_>,
+    events: &[SecurityEvent<'_>],
+    collected: &Collected,
+) -> Result<(), StoreError> {
+    let Account { source_id, kind, now, .. } = *account;
+    let refused = collected.rejected.iter().map(|(at, reason)| {
+        let entry = events.get(*at).map(|e| e.details.as_json().as_bytes().to_vec()).unwrap_or_default();
+        DeadLetter { place: String::new(), reason: reason.clone(), length: entry.len() as u64, entry }
+    });
+    let letters: Vec<DeadLetter> = account.letters.iter().cloned().chain(refused).collect();
+    let intake = Intake {
+        accepted: collected.accepted,
+        ignored: account.ignored,
+        repeated: collected.duplicates.len() as u64,
+        rejected: letters.len() as u64 + account.unkept,
+        late: account.late,
+        newest: account.newest,
+        skew: account.skew,
+    };
+    sources::book(conn, source_id, kind, &intake, now).await?;
+    sources::bury(conn, source_id, &letters, now).await?;
+    for gap in &account.gaps {
+        sources::note_gap(conn, source_id, gap).await?;
+    }
+    if let Some(rhythm) = &account.rhythm {
+        sources::save_ledger(conn, source_id, rhythm, None).await?;
+    }
+    if !intake.is_empty() {
+        sources::end_silence(conn, source_id, now).await?;
+    }
+    Ok(())
 }
 
 /// What became of collected events.

@@ -18,6 +18,7 @@ pub mod outbox;
 pub mod posture;
 pub mod reader;
 pub mod rules;
+pub mod sources;
 pub mod users;
 mod wire;
 

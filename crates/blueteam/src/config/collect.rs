@@ -1,5 +1,7 @@
 //! `[collect]`.
 
+use collect::Format;
+use model::Span;
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -18,24 +20,17 @@ pub struct Collect {
 pub struct File {
     /// Where it is; absolute, because the daemon's working directory is nobody's business.
     pub path: String,
-    /// What is in it.
-    pub format: Format,
+    /// What is in it: a name of `collect`'s list of formats.
+    pub format: String,
+    /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
 }
 
-/// What a log file holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Format {
-    /// RFC 3164 or 5424 lines, sshd's above all.
-    Syslog,
-}
-
-impl Format {
-    /// Its name in `collect`'s list of formats.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Syslog => "syslog",
-        }
+impl File {
+    /// Its format; `check` has seen to it that there is one.
+    pub fn format(&self) -> Option<&'static Format> {
+        Format::named(&self.format)
     }
 }
 
@@ -44,6 +39,11 @@ impl Collect {
         for (i, file) in self.files.iter().enumerate() {
             if !file.path.starts_with('/') {
                 problems.push(Problem::new(format!("collect.files[{i}].path"), "must be absolute"));
+            }
+            if file.format().is_none() {
+                let known: Vec<&str> = collect::parsers::ALL.iter().map(|f| f.name).collect();
+                let message = format!("there is no format `{}`; there are {}", file.format, known.join(", "));
+                problems.push(Problem::new(format!("collect.files[{i}].format"), message));
             }
         }
     }

@@ -6,4 +6,5 @@ mod alerts;
 mod daemon;
 mod full;
 mod kills;
+mod sources;
 mod stops;

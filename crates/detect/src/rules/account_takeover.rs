@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use model::event::Marks;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span, Timestamp};
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -22,6 +22,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.5.2"), ControlId::known("3.14.6")],
         attack: &["T1098", "T1531"],
         interest: Marks::PASSWORD.and(Marks::DATA),
+        feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {

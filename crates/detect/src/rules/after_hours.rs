@@ -1,7 +1,7 @@
 //! CUI accessed outside business hours: one detection per user and off-hours period.
 
 use model::event::Marks;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::open::Opening;
@@ -16,6 +16,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.14.7")],
         attack: &["T1078"],
         interest: Marks::CUI,
+        feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
     build: |value, _| {

@@ -1,7 +1,7 @@
 //! Three guardrail triggers of one user in 10 minutes.
 
 use model::event::Marks;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
@@ -17,6 +17,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.14.6")],
         attack: &["AML.T0054"],
         interest: Marks::GUARDRAIL,
+        feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {

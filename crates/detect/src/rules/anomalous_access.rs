@@ -1,7 +1,7 @@
 //! A known user appears from an address or with an agent never seen for that user.
 
 use model::event::Marks;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,6 +19,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.14.7")],
         attack: &["T1078"],
         interest: Marks::USER_SUCCESS,
+        feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: defaults::<Params>,
     build: |value, _| {

@@ -19,6 +19,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.3.4")],
         attack: &["T1562.008", "T1070"],
         interest: Marks::ANY,
+        feeds: &[],
     },
     defaults: defaults::<Params>,
     build: |value, _| {

@@ -1,7 +1,7 @@
 //! More than 5 failed logins from one address in 5 minutes.
 
 use model::event::Marks;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
@@ -18,6 +18,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.001"],
         interest: Marks::FAILED_LOGIN,
+        feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {

@@ -2,7 +2,7 @@
 
 use foldhash::quality::RandomState;
 use model::event::Marks;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 use std::hash::BuildHasher;
 
@@ -20,6 +20,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.004", "T1110.003"],
         interest: Marks::FAILED_LOGIN,
+        feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {

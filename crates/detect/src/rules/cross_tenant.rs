@@ -20,6 +20,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.1.3")],
         attack: &["T1078", "T1530"],
         interest: Marks::REACH,
+        feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
     build: |value, _| {

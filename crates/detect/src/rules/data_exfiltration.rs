@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use model::event::Marks;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span, Timestamp};
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::keyed::Keyed;
@@ -21,6 +21,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.1.3"), ControlId::known("3.14.6")],
         attack: &["T1567", "T1530"],
         interest: Marks::EXPORT,
+        feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {

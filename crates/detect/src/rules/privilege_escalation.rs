@@ -1,7 +1,7 @@
 //! A user whose role is known and not an admin role reaches an admin endpoint.
 
 use model::event::{Marks, UserId};
-use model::{Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Span};
+use model::{Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::glob::{Glob, plain_path};
@@ -17,6 +17,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.1.7"), ControlId::known("3.14.7")],
         attack: &["T1078", "T1548"],
         interest: Marks::REACH,
+        feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
     build: |value, _| {

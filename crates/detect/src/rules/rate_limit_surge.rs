@@ -1,7 +1,7 @@
 //! More than 50 rate limit hits of one source in a minute.
 
 use model::event::Marks;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span};
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
@@ -18,6 +18,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.14.6")],
         attack: &["T1499"],
         interest: Marks::RATE_LIMIT,
+        feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use model::event::Marks;
-use model::{Action, Category, ControlId, EntityKind, RuleId, SecurityEvent, Severity, Span, Timestamp};
+use model::{Action, Category, ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -22,6 +22,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.13.15")],
         attack: &["T1550.004", "T1539"],
         interest: Marks::SESSION,
+        feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {

@@ -92,9 +92,9 @@ async fn collected_events_and_their_position_are_one() {
         e.classify()
     };
     let place = |n: u64| Position { collector: "syslog:/var/log/auth.log".to_owned(), at: json!({"offset": n}) };
-    let done = store::collected::insert(&mut conn, &[event(1), event(2)], Some(&place(7))).await.unwrap();
+    let done = store::collected::insert(&mut conn, &[event(1), event(2)], Some(&place(7)), None).await.unwrap();
     assert_eq!(done.accepted, 2);
-    let done = store::collected::insert(&mut conn, &[event(2), event(3)], Some(&place(9))).await.unwrap();
+    let done = store::collected::insert(&mut conn, &[event(2), event(3)], Some(&place(9)), None).await.unwrap();
     assert_eq!((done.accepted, done.duplicates), (1, vec![0]));
     let found = store::collected::position(&mut conn, "syslog:/var/log/auth.log").await.unwrap();
     assert_eq!(found, Some(json!({"offset": 9})));

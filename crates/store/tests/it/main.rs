@@ -16,6 +16,7 @@ mod misc;
 mod reader;
 mod reader_property;
 mod roles;
+mod sources;
 
 use model::audit::Strangers;
 use model::{AuditRecord, EventId, SecurityEvent, Timestamp};

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use store::posture::Fired;
 use store::rules::RuleSetting;
+use store::sources::SourceRow;
 
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
@@ -88,10 +89,12 @@ struct Row {
     parameters: Value,
     alerts: u64,
     last_fired: Option<Timestamp>,
+    /// Silent sources that it needs.
+    blind_to: Vec<String>,
 }
 
 /// The rules with what file and table of rules make of them.
-fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired]) -> Vec<Row> {
+fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired], sources: &[SourceRow]) -> Vec<Row> {
     let set = settings::engine_with_table(config, Vec::new(), Span::ZERO, table);
     let allowed = |id: &RuleId| table.iter().all(|row| row.rule_id != *id || row.enabled);
     let row = |info: &detect::Info, kind, enabled, parameters| {
@@ -108,6 +111,11 @@ fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired]) 
             parameters,
             alerts: count.map_or(0, |c| c.alerts),
             last_fired: count.and_then(|c| c.last),
+            blind_to: sources
+                .iter()
+                .filter(|s| s.silent_since.is_some() && info.feeds.contains(&s.kind))
+                .map(|s| s.source_id.clone())
+                .collect(),
         }
     };
     let builtin = detect::rules::ALL.iter().map(|definition| {
@@ -128,7 +136,8 @@ fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired]) 
 fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let rows = with_database(globals, async |conn, loaded| {
         let (table, fired) = (store::rules::settings(conn).await?, store::posture::fired(conn).await?);
-        Ok(rows(&loaded.config, &settings::sigma(&loaded.config)?, &table, &fired))
+        let sources = store::sources::list(conn).await?;
+        Ok(rows(&loaded.config, &settings::sigma(&loaded.config)?, &table, &fired, &sources))
     })?;
     if json {
         out::json(&rows)?;
@@ -142,7 +151,11 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         table.add_row([
             out::text(r.rule_id.as_str()),
             look.severity(r.severity),
-            Cell::new(if r.enabled { "yes" } else { "NO" }),
+            Cell::new(match (r.enabled, r.blind_to.is_empty()) {
+                (false, _) => "NO",
+                (true, false) => "BLIND",
+                (true, true) => "yes",
+            }),
             out::text(controls.join(" ")),
             out::text(r.attack.join(" ")),
             Cell::new(r.alerts),
@@ -152,6 +165,11 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     }
     out::spare(look, &mut table, &[3, 4, 7]);
     out::print(table)?;
+    let silent: std::collections::BTreeSet<&String> = rows.iter().flat_map(|r| &r.blind_to).collect();
+    for source in silent {
+        let safe = notify::plain::neutral(source);
+        out::line(format_args!("BLIND: {safe} is silent; see `blueteam sources show {safe}`"))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

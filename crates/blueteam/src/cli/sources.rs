@@ -1,0 +1,252 @@
+//! `blueteam sources`: is it all there? What each source sent, when it was silent, and what could not be read.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Subcommand;
+use collect::ledger::{Hours, Rhythm, Sequence};
+use comfy_table::Cell;
+use model::{Clock as _, Span, SystemClock, Timestamp};
+use serde::Serialize;
+use store::sources::{self, Gap, KeptLetter, SourceRow};
+
+use super::out::{self, Look};
+use super::session::{Globals, with_database};
+
+/// Gaps that `show` shows.
+const GAPS_MAX: i64 = 50;
+/// Bytes of a dead letter in a table.
+const SHOWN: usize = 120;
+
+/// Sources: what delivers events, whether it still does, and what of it could not be read.
+///
+/// Exit code: 0 done, 1 failed or (show) no such source, 2 wrong arguments, 3 (list) a source is silent.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List the sources with what they sent
+    #[command(
+        after_help = "Examples:\n  blueteam sources list\n  blueteam sources list --json | jq '.[] | select(.silent_since)'"
+    )]
+    List {
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a source: its account, its usual pauses, its gaps
+    Show {
+        /// Its name, as `list` has it
+        id: String,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what could not be read, and why, the newest first
+    #[command(after_help = "Examples:\n  blueteam sources dead-letters\n  \
+                            blueteam sources dead-letters --source syslog:/var/log/auth.log --json | jq -r .[].entry")]
+    DeadLetters {
+        /// Of this source alone
+        #[arg(long, value_name = "ID")]
+        source: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 100, value_name = "N")]
+        limit: u32,
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    with_database(globals, async |conn, _| match &args.action {
+        Action::List { json } => list(&sources::list(conn).await?, *json),
+        Action::Show { id, json } => {
+            let Some(row) = sources::find(conn, id).await? else {
+                bail!("there is no source `{id}`; `blueteam sources list` names them")
+            };
+            let gaps = sources::gaps(conn, id, GAPS_MAX).await?;
+            show(&Shown::new(row, gaps), *json)
+        }
+        Action::DeadLetters { source, limit, json } => {
+            letters(&sources::dead_letters(conn, source.as_deref(), i64::from(*limit)).await?, *json)
+        }
+    })
+}
+
+/// How long ago, in the largest unit that says something.
+fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
+    at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", rounded(now.since(at))))
+}
+
+fn rounded(span: Span) -> Span {
+    let secs = span.as_micros() / 1_000_000;
+    Span::secs(match secs {
+        ..120 => secs,
+        120..7200 => secs - secs % 60,
+        7200..172_800 => secs - secs % 3600,
+        _ => secs - secs % 86_400,
+    })
+}
+
+fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
+    let code = if rows.iter().any(|r| r.silent_since.is_some()) { ExitCode::from(3) } else { ExitCode::SUCCESS };
+    if json {
+        out::json(&rows)?;
+        return Ok(code);
+    }
+    let (look, now) = (Look::stdout(), SystemClock.now());
+    let mut table = out::table(
+        look,
+        &["source", "state", "last", "received", "events", "ignored", "repeated", "late", "rejected", "skew"],
+    );
+    for r in rows {
+        let state = match r.silent_since {
+            Some(since) => format!("SILENT since {}", out::time(since)),
+            None if r.last_received_at.is_none() => "waiting".to_owned(),
+            None => "ok".to_owned(),
+        };
+        let numbers = [r.received, r.accepted, r.ignored, r.repeated, r.late, r.rejected];
+        let mut cells = vec![out::text(&r.source_id), Cell::new(state), Cell::new(ago(r.last_received_at, now))];
+        cells.extend(numbers.iter().map(Cell::new));
+        // Less than this is the way a line takes.
+        let skew = r.skew.filter(|s| s.as_micros().abs() >= 1_000_000).map(|s| rounded(s).to_string());
+        cells.push(Cell::new(skew.unwrap_or_default()));
+        table.add_row(cells);
+    }
+    out::spare(look, &mut table, &[4, 5, 6, 7, 9]);
+    out::print(table)?;
+    if let Some(synchronised) = crate::timekeeping::synchronised() {
+        out::line(if synchronised {
+            "this machine's clock is synchronised"
+        } else {
+            "this machine's clock is NOT synchronised (3.3.7)"
+        })?;
+    }
+    Ok(code)
+}
+
+/// A source in full.
+#[derive(Debug, Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    row: SourceRow,
+    /// The pause that it keeps within, by business hours and others.
+    usual_pause_open: Option<Span>,
+    usual_pause_closed: Option<Span>,
+    /// Numbers that are missing now.
+    missing_numbers: Option<u64>,
+    gaps: Vec<Gap>,
+}
+
+impl Shown {
+    fn new(row: SourceRow, gaps: Vec<Gap>) -> Self {
+        let rhythm: Rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
+        let sequence: Option<Sequence> = row.sequence.clone().and_then(|s| serde_json::from_value(s).ok());
+        Self {
+            usual_pause_open: rhythm.usual(Hours::Open),
+            usual_pause_closed: rhythm.usual(Hours::Closed),
+            missing_numbers: sequence.map(|s| s.missing()),
+            row,
+            gaps,
+        }
+    }
+}
+
+fn show(shown: &Shown, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        out::json(shown)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (row, now) = (&shown.row, SystemClock.now());
+    let span = |span: Option<Span>| span.map_or_else(|| "not known yet".to_owned(), |s| s.to_string());
+    out::line(format_args!("{} ({})", notify::plain::neutral(&row.source_id), row.kind))?;
+    out::line(format_args!("  known since    {}", out::time(row.first_seen_at)))?;
+    out::line(format_args!("  last received  {}", ago(row.last_received_at, now)))?;
+    out::line(format_args!("  newest event   {}", row.last_event_at.map_or_else(|| "none".to_owned(), out::time)))?;
+    out::line(format_args!(
+        "  received       {} = {} events + {} ignored + {} repeated + {} rejected; {} of the events late",
+        row.received, row.accepted, row.ignored, row.repeated, row.rejected, row.late
+    ))?;
+    out::line(format_args!(
+        "  usual pause    {} by day, {} else",
+        span(shown.usual_pause_open),
+        span(shown.usual_pause_closed)
+    ))?;
+    if let Some(every) = row.expected_every {
+        out::line(format_args!("  configured     to speak every {every}"))?;
+    }
+    if let Some(missing) = shown.missing_numbers {
+        out::line(format_args!("  missing        {missing} of its numbers"))?;
+    }
+    if shown.gaps.is_empty() {
+        out::line("  gaps           none")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let look = Look::stdout();
+    let mut table = out::table(look, &["from", "to", "cause", "lost", "what"]);
+    for gap in &shown.gaps {
+        table.add_row([
+            Cell::new(out::time(gap.started_at)),
+            Cell::new(gap.ended_at.map_or_else(|| "still".to_owned(), out::time)),
+            Cell::new(gap.cause.as_str()),
+            Cell::new(gap.lost.map(|n| n.to_string()).unwrap_or_default()),
+            out::text(&gap.detail),
+        ]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A dead letter as JSON: what is no text has its bytes replaced.
+#[derive(Serialize)]
+struct Letter<'a> {
+    letter_id: i64,
+    source_id: &'a str,
+    received_at: Timestamp,
+    place: &'a str,
+    reason: &'a str,
+    entry: std::borrow::Cow<'a, str>,
+    length: u64,
+}
+
+fn letters(kept: &[KeptLetter], json: bool) -> anyhow::Result<ExitCode> {
+    let letters: Vec<Letter<'_>> = kept
+        .iter()
+        .map(|k| Letter {
+            letter_id: k.letter_id,
+            source_id: &k.source_id,
+            received_at: k.received_at,
+            place: &k.letter.place,
+            reason: &k.letter.reason,
+            entry: String::from_utf8_lossy(&k.letter.entry),
+            length: k.letter.length,
+        })
+        .collect();
+    if json {
+        out::json(&letters)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if letters.is_empty() {
+        out::line("no dead letters: everything that came could be read")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let look = Look::stdout();
+    let mut table = out::table(look, &["received", "source", "place", "reason", "entry"]);
+    for letter in &letters {
+        let entry: String = letter.entry.chars().take(if look.terminal { SHOWN } else { usize::MAX }).collect();
+        table.add_row([
+            Cell::new(out::time(letter.received_at)),
+            out::text(letter.source_id),
+            Cell::new(letter.place),
+            out::text(letter.reason),
+            out::text(&entry),
+        ]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,148 @@
+//! From entries to rows: what every collector does with what it has read. Parses, stores, and keeps the source's account.
+
+use anyhow::Context as _;
+use collect::ledger::{Hours, Rhythm};
+use collect::{Format, LineId, LineParser, Parsed, Reference};
+use model::time::Calendar;
+use model::{SecurityEvent, Span, Timestamp};
+use store::PgConnection;
+use store::collected::{Account, Position};
+use store::sources::{DeadLetter, ENTRY_MAX, Gap};
+use tracing::warn;
+
+/// Entries that could not be read are kept up to this many a batch; beyond, they are counted in one more.
+const LETTERS_MAX: usize = 1000;
+
+/// A source that is being read.
+pub(crate) struct Intake {
+    source_id: String,
+    format: &'static Format,
+    calendar: Calendar,
+    settle: Span,
+    rhythm: Rhythm,
+    last_received: Option<Timestamp>,
+    newest: Option<Timestamp>,
+}
+
+/// What came with the entries.
+#[derive(Default)]
+pub(crate) struct Beside {
+    /// Where reading stands after them; `None` for a source that cannot be read again.
+    pub position: Option<Position>,
+    /// What was lost on the way.
+    pub gaps: Vec<Gap>,
+}
+
+impl Intake {
+    /// Makes the source known, and takes up what the ledger has of it.
+    pub(crate) async fn open(
+        conn: &mut PgConnection,
+        source_id: String,
+        format: &'static Format,
+        expected_every: Option<Span>,
+        (calendar, settle): (Calendar, Span),
+    ) -> anyhow::Result<Self> {
+        store::sources::declare(conn, &source_id, format.source, expected_every).await?;
+        let row = store::sources::find(conn, &source_id).await?.context("the source was not made known")?;
+        Ok(Self {
+            // What was learnt by an older version in another form is learnt anew.
+            rhythm: serde_json::from_value(row.rhythm).unwrap_or_default(),
+            last_received: row.last_received_at,
+            newest: row.last_event_at,
+            source_id,
+            format,
+            calendar,
+            settle,
+        })
+    }
+
+    /// Parses and stores entries, with their account and the position after them in one transaction.
+    pub(crate) async fn store<'a>(
+        &mut self,
+        conn: &mut PgConnection,
+        entries: impl Iterator<Item = (LineId, &'a [u8])>,
+        beside: Beside,
+        now: Timestamp,
+    ) -> anyhow::Result<()> {
+        let source_id = self.source_id.clone();
+        let mut account = Account {
+            source_id: &source_id,
+            kind: self.format.source,
+            now,
+            ignored: 0,
+            late: 0,
+            newest: self.newest,
+            skew: None,
+            letters: Vec::new(),
+            unkept: 0,
+            gaps: beside.gaps,
+            rhythm: None,
+        };
+        let parser: Box<dyn LineParser> = (self.format.parser)(Reference { latest: now });
+        let mut events: Vec<SecurityEvent<'a>> = Vec::new();
+        for (id, entry) in entries {
+            match parser.parse(entry, id) {
+                Parsed::Event(event) => {
+                    weigh(&event, &mut account, self.settle);
+                    events.push(event);
+                }
+                Parsed::Nothing => account.ignored += 1,
+                Parsed::Rejected(reason) if account.letters.len() < LETTERS_MAX => {
+                    account.letters.push(letter(id, reason, entry));
+                }
+                Parsed::Rejected(_) => account.unkept += 1,
+            }
+        }
+        if !account.letters.is_empty() {
+            warn!(
+                "{}: {} entries are not in the format {}; see `blueteam sources dead-letters`",
+                self.source_id,
+                account.letters.len() as u64 + account.unkept,
+                self.format.name
+            );
+        }
+        let learnt = self.breathe(now, events.len() as u64 + account.ignored);
+        account.rhythm = learnt.then(|| serde_json::to_value(&self.rhythm)).transpose()?;
+        let stored = store::collected::insert(conn, &events, beside.position.as_ref(), Some(&account))
+            .await
+            .context("cannot store events")?;
+        self.newest = account.newest;
+        if !stored.rejected.is_empty() {
+            warn!("{}: the database refused {} events", self.source_id, stored.rejected.len());
+        }
+        Ok(())
+    }
+
+    /// Learns the pause before this arrival; whether it did.
+    fn breathe(&mut self, now: Timestamp, arrived: u64) -> bool {
+        if arrived == 0 {
+            return false;
+        }
+        let last = self.last_received.replace(now);
+        // What comes in one burst says nothing of how often it speaks.
+        let Some(pause) = last.map(|last| now.since(last)).filter(|pause| *pause >= Span::secs(1)) else {
+            return false;
+        };
+        let hours = if self.calendar.period(now).open { Hours::Open } else { Hours::Closed };
+        self.rhythm.note(pause, hours);
+        true
+    }
+}
+
+/// What an event says of its source: whether it is late, and how far the source's clock can be from ours.
+fn weigh(event: &SecurityEvent<'_>, account: &mut Account<'_>, settle: Span) {
+    account.late += u64::from(account.newest.is_some_and(|newest| event.timestamp < newest.minus(settle)));
+    account.newest = account.newest.max(Some(event.timestamp));
+    let behind = account.now.since(event.timestamp);
+    account.skew = Some(account.skew.map_or(behind, |least| least.min(behind)));
+}
+
+fn letter(id: LineId, reason: String, entry: &[u8]) -> DeadLetter {
+    let kept = entry.len().min(ENTRY_MAX);
+    DeadLetter {
+        place: format!("file {:08x}, byte {}", id.file, id.offset),
+        reason,
+        entry: entry[..kept].to_vec(),
+        length: entry.len() as u64,
+    }
+}

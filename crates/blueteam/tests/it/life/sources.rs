@@ -1,0 +1,82 @@
+//! The completeness ledger of a running program.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+
+use super::daemon::{Daemon, PATIENCE, alert_comes};
+
+/// What `sources` prints as JSON; the exit code with it.
+fn ask(daemon: &Daemon, args: &[&str]) -> (Option<i32>, Value) {
+    let output = daemon.command().arg("sources").args(args).arg("--json").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}: {text}{output:?}"));
+    (output.status.code(), value)
+}
+
+async fn until(what: &str, daemon: &Daemon, mut holds: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < PATIENCE, "{what} did not happen:\n{}", daemon.log());
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_is_accounted_for_and_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("auth.log");
+    let mut log = File::create(&path).unwrap();
+    let files = format!("[[collect.files]]\npath = \"{}\"\nformat = \"syslog\"\nevery = \"2s\"", path.display());
+    let daemon = Daemon::new(&files).await;
+    let id = format!("syslog:{}", path.display());
+    let lines = "2026-03-04T10:00:00Z web sshd[7]: Failed password for root from 192.0.2.9 port 4 ssh2\n\
+                 2026-03-04T10:00:01Z web CRON[8]: (root) CMD (true)\n\u{1}\u{2} what is this\n";
+    log.write_all(lines.as_bytes()).unwrap();
+    let of = |field: &str| {
+        let rows = ask(&daemon, &["list"]).1;
+        rows.as_array().unwrap().iter().find(|r| r["source_id"] == id.as_str()).map(|r| r[field].clone())
+    };
+    until("the account of three lines", &daemon, || of("received") == Some(json!(3))).await;
+    assert_eq!((of("accepted"), of("ignored"), of("rejected")), (Some(json!(1)), Some(json!(1)), Some(json!(1))));
+    let letters = ask(&daemon, &["dead-letters", "--source", &id]).1;
+    assert_eq!(letters.as_array().unwrap().len(), 1, "{letters}");
+    assert_eq!(letters[0]["entry"], "\u{1}\u{2} what is this");
+
+    until("the silence", &daemon, || of("silent_since").is_some_and(|since| !since.is_null())).await;
+    assert_eq!(ask(&daemon, &["list"]).0, Some(3));
+    alert_comes(&mut daemon.connect().await, "audit_log_gap", "audit_db", PATIENCE).await;
+    let rules = daemon.command().args(["alerts", "rules", "--json"]).output().unwrap();
+    let rules: Value = serde_json::from_slice(&rules.stdout).unwrap();
+    let blind =
+        |rule: &str| rules.as_array().unwrap().iter().find(|r| r["rule_id"] == rule).unwrap()["blind_to"].clone();
+    assert_eq!((blind("brute_force"), blind("ai_abuse")), (json!([id]), json!([])));
+
+    log.write_all(b"2026-03-04T10:00:05Z web sshd[7]: Failed password for root from 192.0.2.9 port 4 ssh2\n").unwrap();
+    until("the end of the silence", &daemon, || {
+        ask(&daemon, &["show", &id]).1["gaps"].as_array().unwrap().iter().any(|g| !g["ended_at"].is_null())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_producer_that_counts_is_followed() {
+    let daemon = Daemon::new("").await;
+    let event = |n: u64| {
+        json!({ "category": "access", "action": "api_request", "result": "success",
+                "metadata": { "producer": "shop", "producer_seq": n } })
+    };
+    daemon.client().send(&[1, 2, 5].map(event)).await;
+    let missing = || ask(&daemon, &["show", "producer:shop"]).1["missing_numbers"].clone();
+    let known = || ask(&daemon, &["list"]).1.as_array().unwrap().iter().any(|r| r["source_id"] == "producer:shop");
+    until("the producer's account", &daemon, known).await;
+    assert_eq!(missing(), json!(2));
+    daemon.client().send(&[4].map(event)).await;
+    until("the fourth", &daemon, || missing() == json!(1)).await;
+    let rows = ask(&daemon, &["list"]).1;
+    let table = rows.as_array().unwrap().iter().find(|r| r["source_id"] == "audit_db").unwrap().clone();
+    assert_eq!((&table["received"], &table["accepted"]), (&json!(4), &json!(4)));
+}

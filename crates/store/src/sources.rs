@@ -1,0 +1,403 @@
+//! The completeness ledger: what each source sent, what became of it, when it was silent, and what could not be read.
+
+use model::{Source, Span, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::PgConnection;
+use sqlx::postgres::types::PgInterval;
+
+use crate::StoreError;
+use crate::db::Ts;
+
+/// An entry is kept up to this many bytes.
+pub const ENTRY_MAX: usize = 8192;
+/// Dead letters kept of one source.
+pub const LETTERS_MAX: i64 = 10_000;
+
+/// What a batch added to a source's account. `received` is their sum.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intake {
+    /// Events stored.
+    pub accepted: u64,
+    /// Entries that are nothing to security.
+    pub ignored: u64,
+    /// Events that were there already.
+    pub repeated: u64,
+    /// Entries that could not be read or stored.
+    pub rejected: u64,
+    /// Accepted ones that came after newer ones by more than the settling time.
+    pub late: u64,
+    /// Newest event time.
+    pub newest: Option<Timestamp>,
+    /// The least that an event lay behind our clock; negative when it was ahead.
+    pub skew: Option<Span>,
+}
+
+impl Intake {
+    /// Whether there is anything to book.
+    pub fn is_empty(&self) -> bool {
+        self.accepted + self.ignored + self.repeated + self.rejected == 0
+    }
+}
+
+/// What could not be read, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Where it stood.
+    pub place: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The entry; what is beyond [`ENTRY_MAX`] is cut.
+    pub entry: Vec<u8>,
+    /// Its length before it was cut.
+    pub length: u64,
+}
+
+/// Why something is or may be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Cause {
+    /// It said nothing for longer than it uses to.
+    Silence,
+    /// A file was rotated away before it was read to its end.
+    Rotation,
+    /// Numbers of a producer are missing.
+    Sequence,
+    /// We were not there.
+    Outage,
+}
+
+impl Cause {
+    /// The word in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Silence => "silence",
+            Self::Rotation => "rotation",
+            Self::Sequence => "sequence",
+            Self::Outage => "outage",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, StoreError> {
+        [Self::Silence, Self::Rotation, Self::Sequence, Self::Outage]
+            .into_iter()
+            .find(|c| c.as_str() == text)
+            .ok_or_else(|| StoreError::corrupt("source_gaps.cause", text))
+    }
+}
+
+/// A time in which something is or may be missing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Why.
+    pub cause: Cause,
+    /// From when.
+    pub started_at: Timestamp,
+    /// Until when; none while it lasts.
+    pub ended_at: Option<Timestamp>,
+    /// Entries or bytes known to be lost.
+    pub lost: Option<u64>,
+    /// For a person.
+    pub detail: String,
+}
+
+/// A source as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SourceRow {
+    /// Its name: format and path, a listener's address, `audit_db`, `producer:NAME`.
+    pub source_id: String,
+    /// What its events are to the engine.
+    pub kind: Source,
+    /// How often it is configured to speak.
+    pub expected_every: Option<Span>,
+    /// Since when it is known.
+    pub first_seen_at: Timestamp,
+    /// When it spoke last.
+    pub last_received_at: Option<Timestamp>,
+    /// Newest event time.
+    pub last_event_at: Option<Timestamp>,
+    /// Entries received: accepted, ignored, repeated and rejected ones.
+    pub received: u64,
+    /// Events stored.
+    pub accepted: u64,
+    /// Entries that are nothing to security.
+    pub ignored: u64,
+    /// Events that were there already.
+    pub repeated: u64,
+    /// Entries that could not be read.
+    pub rejected: u64,
+    /// Accepted late ones.
+    pub late: u64,
+    /// The least that an event lay behind our clock, lately.
+    pub skew: Option<Span>,
+    /// What is learnt of its pauses.
+    #[serde(skip)]
+    pub rhythm: Value,
+    /// Which of its numbers are missing.
+    #[serde(skip)]
+    pub sequence: Option<Value>,
+    /// Since when it is silent.
+    pub silent_since: Option<Timestamp>,
+}
+
+fn interval(span: Span) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: span.as_micros() }
+}
+
+fn span(interval: &PgInterval) -> Span {
+    // Months do not occur: we write microseconds only.
+    Span::micros(i64::from(interval.days) * 86_400_000_000 + interval.microseconds)
+}
+
+/// Makes a source known, with the cadence that the configuration gives it.
+pub async fn declare(
+    conn: &mut PgConnection,
+    source_id: &str,
+    kind: Source,
+    expected_every: Option<Span>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO blueteam.sources (source_id, kind, expected_every) VALUES ($1, $2, $3)
+         ON CONFLICT (source_id) DO UPDATE SET kind = excluded.kind, expected_every = excluded.expected_every",
+        source_id,
+        kind.as_str(),
+        expected_every.map(interval) as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Books what a batch of a source held. Belongs into the transaction that stores the batch.
+pub async fn book(
+    conn: &mut PgConnection,
+    source_id: &str,
+    kind: Source,
+    intake: &Intake,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    sqlx::query!(
+        "INSERT INTO blueteam.sources AS s
+                (source_id, kind, last_received_at, last_event_at, received, accepted, ignored, repeated, rejected, late, skew)
+         VALUES ($1, $2, $3, $4, $5::bigint + $6::bigint + $7::bigint + $8::bigint, $5, $6, $7, $8, $9, $10)
+         ON CONFLICT (source_id) DO UPDATE SET
+                last_received_at = greatest(s.last_received_at, excluded.last_received_at),
+                last_event_at = greatest(s.last_event_at, excluded.last_event_at),
+                received = s.received + excluded.received, accepted = s.accepted + excluded.accepted,
+                ignored = s.ignored + excluded.ignored, repeated = s.repeated + excluded.repeated,
+                rejected = s.rejected + excluded.rejected, late = s.late + excluded.late,
+                -- The least of an hour says most of the clock; what was measured in another hour no longer counts.
+                skew = CASE WHEN date_trunc('hour', s.last_received_at) = date_trunc('hour', excluded.last_received_at)
+                            THEN least(s.skew, excluded.skew) ELSE coalesce(excluded.skew, s.skew) END",
+        source_id,
+        kind.as_str(),
+        Ts(now) as Ts,
+        intake.newest.map(Ts) as Option<Ts>,
+        count(intake.accepted),
+        count(intake.ignored),
+        count(intake.repeated),
+        count(intake.rejected),
+        count(intake.late),
+        intake.skew.map(interval) as _,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Saves what was learnt of a source's pauses, and of its numbers.
+pub async fn save_ledger(
+    conn: &mut PgConnection,
+    source_id: &str,
+    rhythm: &Value,
+    sequence: Option<&Value>,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.sources SET rhythm = $2, sequence = coalesce($3, sequence) WHERE source_id = $1",
+        source_id,
+        rhythm,
+        sequence,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Keeps what could not be read; the oldest go when a source has more than [`LETTERS_MAX`].
+pub async fn bury(
+    conn: &mut PgConnection,
+    source_id: &str,
+    letters: &[DeadLetter],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    // One batch of garbage must not cost more than what is kept of it.
+    let letters = &letters[letters.len().saturating_sub(LETTERS_MAX as usize)..];
+    for chunk in letters.chunks(1000) {
+        let places: Vec<String> = chunk.iter().map(|l| l.place.clone()).collect();
+        let reasons: Vec<String> = chunk.iter().map(|l| l.reason.replace('\0', "\u{fffd}")).collect();
+        let entries: Vec<Vec<u8>> = chunk.iter().map(|l| l.entry[..l.entry.len().min(ENTRY_MAX)].to_vec()).collect();
+        let lengths: Vec<i64> = chunk.iter().map(|l| i64::try_from(l.length).unwrap_or(i64::MAX)).collect();
+        sqlx::query!(
+            "INSERT INTO blueteam.dead_letters (source_id, received_at, place, reason, entry, length)
+             SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::bigint[])",
+            source_id,
+            Ts(now) as Ts,
+            &places,
+            &reasons,
+            &entries,
+            &lengths,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// Gives up the oldest dead letters of each source beyond [`LETTERS_MAX`]. Returns how many.
+pub async fn clear_dead_letters(conn: &mut PgConnection) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "WITH old AS MATERIALIZED (
+             SELECT source_id, (SELECT letter_id FROM blueteam.dead_letters l WHERE l.source_id = s.source_id
+                                 ORDER BY letter_id DESC OFFSET $1 LIMIT 1) AS last
+               FROM (SELECT DISTINCT source_id FROM blueteam.dead_letters) s)
+         DELETE FROM blueteam.dead_letters d USING old WHERE d.source_id = old.source_id AND d.letter_id <= old.last",
+        LETTERS_MAX,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Notes a time in which something is missing.
+pub async fn note_gap(conn: &mut PgConnection, source_id: &str, gap: &Gap) -> Result<(), StoreError> {
+    sqlx::query!(
+        "INSERT INTO blueteam.source_gaps (source_id, cause, started_at, ended_at, lost, detail) VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT DO NOTHING",
+        source_id,
+        gap.cause.as_str(),
+        Ts(gap.started_at) as Ts,
+        gap.ended_at.map(Ts) as Option<Ts>,
+        gap.lost.map(|n| i64::try_from(n).unwrap_or(i64::MAX)),
+        gap.detail,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends a source's silence, if there is one: it has spoken at `now`.
+pub async fn end_silence(conn: &mut PgConnection, source_id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "UPDATE blueteam.source_gaps SET ended_at = greatest(started_at, $2)
+          WHERE source_id = $1 AND cause = 'silence' AND ended_at IS NULL",
+        source_id,
+        Ts(now) as Ts,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Every source, by name.
+pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT s.source_id, kind, expected_every, first_seen_at AS "first_seen_at: Ts", last_received_at AS "last_received_at: Ts",
+                  last_event_at AS "last_event_at: Ts", received, accepted, ignored, repeated, rejected, late, skew, rhythm, sequence,
+                  g.started_at AS "silent_since?: Ts"
+             FROM blueteam.sources s
+             LEFT JOIN blueteam.source_gaps g ON g.source_id = s.source_id AND g.cause = 'silence' AND g.ended_at IS NULL
+            ORDER BY s.source_id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|r| {
+            Ok(SourceRow {
+                kind: r.kind.parse().map_err(|e| StoreError::corrupt("sources.kind", e))?,
+                source_id: r.source_id,
+                expected_every: r.expected_every.as_ref().map(span),
+                first_seen_at: r.first_seen_at.0,
+                last_received_at: r.last_received_at.map(|t| t.0),
+                last_event_at: r.last_event_at.map(|t| t.0),
+                received: r.received.unsigned_abs(),
+                accepted: r.accepted.unsigned_abs(),
+                ignored: r.ignored.unsigned_abs(),
+                repeated: r.repeated.unsigned_abs(),
+                rejected: r.rejected.unsigned_abs(),
+                late: r.late.unsigned_abs(),
+                skew: r.skew.as_ref().map(span),
+                rhythm: r.rhythm,
+                sequence: r.sequence,
+                silent_since: r.silent_since.map(|t| t.0),
+            })
+        })
+        .collect()
+}
+
+/// One source; none when there is none of that name.
+pub async fn find(conn: &mut PgConnection, source_id: &str) -> Result<Option<SourceRow>, StoreError> {
+    // A handful of rows: one query for both is worth more than the index.
+    Ok(list(conn).await?.into_iter().find(|s| s.source_id == source_id))
+}
+
+/// The gaps of a source, newest first.
+pub async fn gaps(conn: &mut PgConnection, source_id: &str, limit: i64) -> Result<Vec<Gap>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT cause, started_at AS "started_at: Ts", ended_at AS "ended_at: Ts", lost, detail
+             FROM blueteam.source_gaps WHERE source_id = $1 ORDER BY started_at DESC, gap_id DESC LIMIT $2"#,
+        source_id,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|r| {
+            Ok(Gap {
+                cause: Cause::parse(&r.cause)?,
+                started_at: r.started_at.0,
+                ended_at: r.ended_at.map(|t| t.0),
+                lost: r.lost.map(i64::unsigned_abs),
+                detail: r.detail,
+            })
+        })
+        .collect()
+}
+
+/// A dead letter as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptLetter {
+    /// Its number.
+    pub letter_id: i64,
+    /// Whose it is.
+    pub source_id: String,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// Where it stood, why it is here, and its beginning.
+    pub letter: DeadLetter,
+}
+
+/// The newest dead letters, of one source or of all.
+pub async fn dead_letters(
+    conn: &mut PgConnection,
+    source_id: Option<&str>,
+    limit: i64,
+) -> Result<Vec<KeptLetter>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT letter_id, source_id, received_at AS "received_at: Ts", place, reason, entry, length
+             FROM blueteam.dead_letters WHERE $1::text IS NULL OR source_id = $1 ORDER BY letter_id DESC LIMIT $2"#,
+        source_id,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| KeptLetter {
+            letter_id: r.letter_id,
+            source_id: r.source_id,
+            received_at: r.received_at.0,
+            letter: DeadLetter { place: r.place, reason: r.reason, entry: r.entry, length: r.length.unsigned_abs() },
+        })
+        .collect())
+}
