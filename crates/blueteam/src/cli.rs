@@ -86,7 +86,10 @@ pub fn main() -> ExitCode {
         Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing can be done about a standard error that is gone.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            // It may quote a file or an answer that somebody else wrote; only its own line ends are meant.
+            let text = format!("{error:#}");
+            let lines: Vec<_> = text.lines().map(notify::plain::neutral).collect();
+            let _ = writeln!(std::io::stderr(), "error: {}", lines.join("\n"));
             ExitCode::FAILURE
         }
     }

@@ -17,7 +17,6 @@ use rustix::fs::{FlockOperation, flock};
 use serde_json::json;
 use store::PgConnectOptions;
 use store::events::AuditRow;
-use store::rules::RuleSetting;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -180,7 +179,7 @@ async fn with_database(
 }
 
 /// Makes the engine as the configuration and the table of rules want it, anew for each start of the monitor.
-fn engine_maker(loaded: &Loaded) -> Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync> {
+fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
     let config = loaded.config.clone();
     Box::new(move |table| {
         let mut engine = Engine::new(settings::engine_with_table(&config, Vec::new(), GRACE, table))?;

@@ -33,12 +33,15 @@ const WITNESS: &str = "witness.json";
 /// Detections of events older than this are stored, but wake nobody: they come from a log's or a database's past.
 const STALE_NEWS: Span = Span::hours(24);
 
+/// Makes an engine as the table of rules wants it.
+pub type MakeEngine = Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync>;
+
 /// What the monitor is told.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
     /// Makes the engine as the table of rules wants it.
-    pub engine: Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync>,
+    pub engine: MakeEngine,
     /// Which alert takes which channel.
     pub routing: Routing,
     /// Where the witness is kept.

@@ -1,9 +1,11 @@
 //! Listening: connections bounded in number and patience, TLS off this machine, an end that finishes what was begun.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +21,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::Service as _;
@@ -133,38 +135,63 @@ async fn run(door: Door, state: Arc<State>, tasks: Tasks, shutdown: impl Future<
     state.auth.flush_uses().await;
 }
 
+/// A connection, as far as somebody else may need its place.
+struct Held {
+    task: AbortHandle,
+    /// A request was asked and is not answered yet.
+    asked: Arc<AtomicBool>,
+}
+
+/// Makes a place when all are taken: the connection that has been there the longest and asks nothing goes. Who opens a
+/// thousand of them and says nothing shuts nobody else out.
+fn shed(held: &mut VecDeque<Held>) {
+    held.retain(|connection| !connection.task.is_finished());
+    let idle = held.iter().position(|connection| !connection.asked.load(Ordering::Relaxed));
+    if let Some(connection) = idle.and_then(|idle| held.remove(idle)) {
+        connection.task.abort();
+    }
+}
+
 /// Takes connections until the shutdown, then waits for those that are open, but not for ever.
 async fn accept(door: Door, shutdown: impl Future<Output = ()>) {
     let Door { listener, tls, router, settings } = door;
     let places = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
     let (end, ending) = watch::channel(());
     let mut open = JoinSet::new();
+    let mut held: VecDeque<Held> = VecDeque::new();
+    let mut waiting: Option<TcpStream> = None;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
-        let next = async {
-            // Never closed, so there is always a place in the end.
-            let place = Arc::clone(&places).acquire_owned().await.ok();
-            (place, listener.accept().await)
-        };
-        let (place, accepted) = tokio::select! {
+        tokio::select! {
             () = &mut shutdown => break,
-            next = next => next,
-            Some(_) = open.join_next(), if !open.is_empty() => continue,
-        };
-        match accepted {
-            Ok((stream, _)) => {
+            accepted = listener.accept(), if waiting.is_none() => match accepted {
+                Ok((stream, _)) => {
+                    waiting = Some(stream);
+                    if places.available_permits() == 0 {
+                        shed(&mut held);
+                    }
+                }
+                Err(error) => {
+                    // Out of file handles, most likely: others must end first.
+                    tracing::warn!(%error, "a connection could not be taken");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            },
+            place = Arc::clone(&places).acquire_owned(), if waiting.is_some() => {
+                let Some(stream) = waiting.take() else { continue };
                 let (tls, router, ending) = (tls.clone(), router.clone(), ending.clone());
-                let head = settings.timeouts.head;
-                open.spawn(async move {
+                let (head, asked) = (settings.timeouts.head, Arc::new(AtomicBool::new(false)));
+                let busy = Arc::clone(&asked);
+                let task = open.spawn(async move {
                     let _place = place;
-                    connection(stream, tls, router, ending, head).await;
+                    connection(stream, tls, (router, busy), ending, head).await;
                 });
-            }
-            Err(error) => {
-                // Out of file handles, most likely: others must end first.
-                tracing::warn!(%error, "a connection could not be taken");
-                sleep(Duration::from_millis(50)).await;
-            }
+                if held.len() > 2 * settings.max_connections {
+                    held.retain(|connection| !connection.task.is_finished());
+                }
+                held.push_back(Held { task, asked });
+            },
+            Some(_) = open.join_next(), if !open.is_empty() => {}
         }
     }
     drop(listener);
@@ -179,17 +206,17 @@ async fn accept(door: Door, shutdown: impl Future<Output = ()>) {
 async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    router: Router,
+    service: (Router, Arc<AtomicBool>),
     ending: watch::Receiver<()>,
     patience: Duration,
 ) {
     // Answers are small and whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => http(stream, router, ending, patience).await,
+        None => http(stream, service, ending, patience).await,
         Some(tls) => {
             if let Ok(Ok(stream)) = timeout(patience, tls.accept(stream)).await {
-                http(stream, router, ending, patience).await;
+                http(stream, service, ending, patience).await;
             }
         }
     }
@@ -197,11 +224,19 @@ async fn connection(
 
 async fn http(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    router: Router,
+    (router, asked): (Router, Arc<AtomicBool>),
     mut ending: watch::Receiver<()>,
     patience: Duration,
 ) {
-    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
+    let service = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        let (answer, asked) = (router.clone().call(request.map(Body::new)), Arc::clone(&asked));
+        async move {
+            let answer = answer.await;
+            asked.store(false, Ordering::Relaxed);
+            answer
+        }
+    });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -329,3 +329,13 @@ async fn a_reader_that_goes_away_is_no_error() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn an_error_shows_what_it_quotes_and_does_not_act_it_out() {
+    let program = Program::new(None);
+    let file = program.write("blueteam.toml", "[rules.brute_force]\n\"\\u001b[2Jx\" = 1\n");
+    let ran = program.run(&["--config", &file, "config", "check"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("rules.brute_force.<U+001B>[2Jx: this rule has no such parameter"), "{}", ran.err);
+    assert!(!ran.err.contains('\u{1b}'));
+}

@@ -31,7 +31,8 @@ pub(super) fn prepare(
     let events = split(body, settings.max_batch_events)?;
     let mut done = Prepared { rows: Vec::with_capacity(events.len()), ..Prepared::default() };
     for (index, json) in events.into_iter().enumerate() {
-        let record = AuditRecord::from_json(json, Strangers::Refuse).map(|r| date(r, settings, now));
+        let record =
+            AuditRecord::from_json(json, Strangers::Refuse).and_then(check_numbers).map(|r| date(r, settings, now));
         let record = record.and_then(|r| check_clock(r, settings, now));
         let row = record.and_then(|record| complete(record.into_owned(), now, &mut random));
         match row {
@@ -61,6 +62,38 @@ pub(super) fn complete(
     }
     let id = record.event_id.unwrap_or_default();
     Ok(AuditRow::new(record, || EventId(id), now))
+}
+
+/// Refuses numbers beyond what other programs read: `1e130000` is eight bytes here, and a hundred thousand when PostgreSQL writes
+/// it out.
+fn check_numbers(record: AuditRecord<'_>) -> Result<AuditRecord<'_>, FieldError> {
+    const EXPONENT_MAX: u32 = 308;
+    let mut bytes = record.metadata.as_json().bytes().peekable();
+    let mut digit = false;
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => {
+                while let Some(byte) = bytes.next().filter(|byte| *byte != b'"') {
+                    if byte == b'\\' {
+                        bytes.next();
+                    }
+                }
+            }
+            b'e' | b'E' if digit => {
+                bytes.next_if(|byte| matches!(byte, b'+' | b'-'));
+                let mut exponent = 0_u32;
+                while let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
+                    exponent = exponent.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
+                }
+                if exponent > EXPONENT_MAX {
+                    return Err(FieldError::new("metadata", "holds a number with an exponent beyond 308"));
+                }
+            }
+            _ => {}
+        }
+        digit = byte.is_ascii_digit() || byte == b'.';
+    }
+    Ok(record)
 }
 
 /// How old an id may be whose time stands for the event's.
@@ -151,6 +184,21 @@ mod tests {
         }
         let v4 = one(r#","event_id":"4f0b5c1e-63a8-4f0e-9c51-0a6c0e1d2f33""#);
         assert_eq!(v4.rows[0].timestamp(), NOW);
+    }
+
+    #[test]
+    fn numbers_that_nobody_can_read_are_refused() {
+        let ok = |metadata: &str| one(&format!(r#","metadata":{metadata}"#)).rejected.is_empty();
+        for metadata in
+            [r#"{"a":1e308}"#, r#"{"a":[-1.5E-300,true,false]}"#, r#"{"1e999":"1e999\\\"1e999"}"#, r#"{"a":9e+1}"#]
+        {
+            assert!(ok(metadata), "{metadata}");
+        }
+        for metadata in
+            [r#"{"a":1e309}"#, r#"{"a":[1,1E130000]}"#, r#"{"a":"\\","b":1.5e-16300}"#, r#"{"a":1e99999999999}"#]
+        {
+            assert!(!ok(metadata), "{metadata}");
+        }
     }
 
     #[test]

@@ -29,6 +29,21 @@ async fn a_slow_head_is_cut_and_a_slow_body_answered() {
 }
 
 #[tokio::test]
+async fn whoever_holds_all_connections_and_says_nothing_shuts_nobody_out() {
+    let run = Running::new(|s| s.max_connections = 4).await;
+    let mut silent = Vec::new();
+    for _ in 0..8 {
+        let mut stream = TcpStream::connect(run.to).await.unwrap();
+        let _ = stream.write_all(b"POST /v1/events HTTP/1.1\r\nHo").await;
+        silent.push(stream);
+    }
+    for n in 0..6 {
+        let answer = timeout(Duration::from_secs(2), run.post(event(n))).await.unwrap();
+        assert_eq!(answer.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn a_full_queue_says_when_to_come_back() {
     let run = Running::new(|s| s.queue_max_events = 2).await;
     // Nothing commits while the table is locked.

@@ -125,3 +125,22 @@ async fn windows_are_rebuilt_by_arrival_too() {
     .unwrap();
     assert_eq!(seen, [(1, true), (2, true), (3, true), (7200, true)]);
 }
+
+/// A few kilobytes of `1e130000` are a gigabyte of text: whoever may write events must not be able to stop their reading.
+#[tokio::test]
+async fn metadata_that_explodes_when_read_stops_nobody() {
+    use store::reader::{Start, initialise, poll};
+    let db = TestDb::new().await;
+    let (mut conn, mut owner) = (db.connect_as("blueteam_engine").await, db.connect().await);
+    let cursor = initialise(&mut conn, "monitor", Start::Beginning).await.unwrap();
+    for value in ["1e130000", "1e-16000", "17"] {
+        let sql = format!(
+            "INSERT INTO audit_events (category, action, result, metadata) VALUES ('auth', 'x', 'success',
+                 jsonb_build_object('deep', jsonb_build_array((SELECT jsonb_agg({value}::numeric) FROM generate_series(1, 9000)))))"
+        );
+        crate::sql(&mut owner, &sql).await;
+    }
+    let mut sizes = Vec::new();
+    poll(&mut conn, &cursor, |event| sizes.push(event.details.as_json().len())).await.unwrap();
+    assert!(sizes[0] < 10 && sizes[1] < 10 && sizes[2] > 9000, "{sizes:?}");
+}
