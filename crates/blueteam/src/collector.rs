@@ -147,7 +147,7 @@ async fn store_batch(
     let now = options.clock.now();
     let gaps = tell(options, batch, now);
     let file = batch.position.as_ref().map_or(0, Position::file_number);
-    let at = serde_json::to_value(&batch.position)?;
+    let at = serde_json::to_value(batch.position)?;
     let position = Some(store::collected::Position { collector: options.name(), at });
     let entries = batch.lines().map(|(offset, line)| (LineId { file, offset }, line));
     intake.store(conn, entries, Beside { position, gaps }, now).await

@@ -108,29 +108,8 @@ async fn with_database(
         Parts::Monitor => None,
     };
     if parts == Parts::Everything {
-        let mut configured = BTreeSet::from([Source::AuditDb.as_str().to_owned()]);
-        for file in &loaded.config.collect.files {
-            let options = collector::Options {
-                database: engine_role.clone(),
-                path: file.path.clone().into(),
-                format: file.format().context("no such format")?,
-                every: file.every,
-                calendar: calendar.clone(),
-                settle: loaded.config.detection.settle,
-                clock: Arc::clone(&clock),
-                failures: failures.clone(),
-            };
-            configured.insert(options.name());
-            tasks.spawn("collector", collector::run(options, outer.clone()));
-        }
-        let options = watch::Options {
-            database: engine_role.clone(),
-            calendar: calendar.clone(),
-            configured,
-            clock: Arc::clone(&clock),
-            failures: failures.clone(),
-        };
-        tasks.spawn("watch over sources", watch::run(options, inner.clone()));
+        let common = (&engine_role, &calendar, &clock, &failures);
+        start_collectors(loaded, common, &mut tasks, (&outer, &inner))?;
     }
 
     let channels = open_channels(loaded)?;
@@ -176,6 +155,39 @@ async fn with_database(
     }
     inner.cancel();
     tasks.finish().await
+}
+
+/// Starts a collector for each configured file, and the watch over them.
+fn start_collectors(
+    loaded: &Loaded,
+    (database, calendar, clock, failures): (&PgConnectOptions, &Calendar, &Arc<dyn Clock>, &Failures),
+    tasks: &mut Tasks,
+    (outer, inner): (&CancellationToken, &CancellationToken),
+) -> anyhow::Result<()> {
+    let mut configured = BTreeSet::from([Source::AuditDb.as_str().to_owned()]);
+    for file in &loaded.config.collect.files {
+        let options = collector::Options {
+            database: database.clone(),
+            path: file.path.clone().into(),
+            format: file.format().context("no such format")?,
+            every: file.every,
+            calendar: calendar.clone(),
+            settle: loaded.config.detection.settle,
+            clock: Arc::clone(clock),
+            failures: failures.clone(),
+        };
+        configured.insert(options.name());
+        tasks.spawn("collector", collector::run(options, outer.clone()));
+    }
+    let options = watch::Options {
+        database: database.clone(),
+        calendar: calendar.clone(),
+        configured,
+        clock: Arc::clone(clock),
+        failures: failures.clone(),
+    };
+    tasks.spawn("watch over sources", watch::run(options, inner.clone()));
+    Ok(())
 }
 
 /// Makes the engine as the configuration and the table of rules want it, anew for each start of the monitor.
