@@ -66,7 +66,7 @@ fn floor(data: &[u8]) -> u64 {
 /// from the reader, not from memory that has gone cold.
 fn engine(data: &[u8]) -> (u64, f64) {
     const AT_ONCE: usize = 2048;
-    let parser = (Format::named("audit").expect("known").parser)(Reference { latest: SystemClock.now() });
+    let parser = (Format::named("audit").expect("known").parser)(Reference::utc(SystemClock.now()));
     let lines: Vec<&[u8]> = data.split(|b| *b == b'\n').filter(|line| !line.is_empty()).collect();
     let mut runs: Vec<f64> = (0..3)
         .map(|_| {
@@ -97,9 +97,9 @@ fn engine(data: &[u8]) -> (u64, f64) {
 
 fn full(file: &str, threads: usize) -> u64 {
     let now = SystemClock.now();
-    let parser = (Format::named("audit").expect("known").parser)(Reference { latest: now });
+    let parser = (Format::named("audit").expect("known").parser)(Reference::utc(now));
     let mut engine = Engine::new(Settings::default()).expect("defaults are right");
-    let options = Options { parser: parser.as_ref(), threads, now, max_clock_ahead: Span::mins(5) };
+    let options = Options { parser: parser.as_ref(), begins: None, threads, now, max_clock_ahead: Span::mins(5) };
     let report = run(&[Input::File(file.into())], &options, &mut engine, |change| drop(std::hint::black_box(change)));
     report.expect("the workload can be read").events
 }
@@ -115,7 +115,7 @@ fn peak() -> u64 {
 fn memory(addresses: u32) {
     let settings = Settings { only: vec!["brute_force".to_owned()], ..Settings::default() };
     let mut engine = Engine::new(settings).expect("defaults are right");
-    let parser = (Format::named("audit").expect("known").parser)(Reference { latest: SystemClock.now() });
+    let parser = (Format::named("audit").expect("known").parser)(Reference::utc(SystemClock.now()));
     let line = "{\"event_id\":\"019c0000-0000-7000-8000-000000000001\",\"timestamp\":\"2026-03-04T00:00:00Z\",\"category\":\
                 \"auth\",\"action\":\"login_failed\",\"result\":\"failure\"}";
     let Parsed::Event(event) = parser.parse(line.as_bytes(), LineId { file: 0, offset: 0 }) else {

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use collect::entries::Entries;
 use collect::follow::{Batch, Follower, Position, Turn};
 use collect::{Format, LineId};
 use model::time::Calendar;
@@ -19,6 +20,8 @@ use crate::intake::{Beside, Intake};
 
 /// Bytes read before they are committed.
 const BATCH: usize = 1024 * 1024;
+/// An entry that nothing was added to for this long is complete.
+const COMPLETE_AFTER: Duration = Duration::from_secs(1);
 /// How often a file that had nothing new is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -46,6 +49,10 @@ impl Options {
     /// The collector's name, and the source's in the ledger.
     pub fn name(&self) -> String {
         format!("{}:{}", self.format.name, self.path.display())
+    }
+
+    fn position(&self, at: Position) -> anyhow::Result<store::collected::Position> {
+        Ok(store::collected::Position { collector: self.name(), at: serde_json::to_value(at)? })
     }
 }
 
@@ -83,7 +90,9 @@ async fn follow(options: &Options, stop: &CancellationToken) -> anyhow::Result<(
     let mut intake =
         Intake::open(&mut conn, options.name(), options.format, options.every, (calendar, options.settle)).await?;
     let mut follower = Follower::new(&options.path, saved);
-    let mut missing = false;
+    let mut entries = Entries::of(options.format);
+    let (mut missing, mut last): (bool, Option<Position>) = (false, None);
+    let mut quiet_since = Instant::now();
     while !stop.is_cancelled() {
         let batch;
         (follower, batch) = tokio::task::spawn_blocking(move || {
@@ -96,10 +105,21 @@ async fn follow(options: &Options, stop: &CancellationToken) -> anyhow::Result<(
             warn!("{} does not exist yet; it is read from its start when it does", options.path.display());
             missing = true;
         }
+        let idle = quiet_since.elapsed() > COMPLETE_AFTER && entries.open_since().is_some();
         if !batch.is_empty() {
-            missing = false;
-            store_batch(options, &mut conn, &mut intake, &batch).await?;
+            (missing, quiet_since) = (false, Instant::now());
+            // What was open belongs to the file before.
+            if !batch.turns.is_empty()
+                && let Some(entry) = entries.finish()
+            {
+                intake.store(&mut conn, vec![entry], Beside::default(), options.clock.now()).await?;
+            }
+            store_batch(options, &mut conn, (&mut intake, &mut entries), &batch).await?;
+            last = batch.position;
             continue;
+        } else if idle && let (Some(entry), Some(position)) = (entries.finish(), last) {
+            let beside = Beside { position: Some(options.position(position)?), gaps: Vec::new() };
+            intake.store(&mut conn, vec![entry], beside, options.clock.now()).await?;
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
@@ -141,14 +161,20 @@ fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
 async fn store_batch(
     options: &Options,
     conn: &mut PgConnection,
-    intake: &mut Intake,
+    (intake, entries): (&mut Intake, &mut Entries),
     batch: &Batch,
 ) -> anyhow::Result<()> {
     let now = options.clock.now();
     let gaps = tell(options, batch, now);
     let file = batch.position.as_ref().map_or(0, Position::file_number);
-    let at = serde_json::to_value(batch.position)?;
-    let position = Some(store::collected::Position { collector: options.name(), at });
-    let entries = batch.lines().map(|(offset, line)| (LineId { file, offset }, line));
-    intake.store(conn, entries, Beside { position, gaps }, now).await
+    let complete = entries.push(batch.lines().map(|(offset, line)| (LineId { file, offset }, line)));
+    let position = match batch.position {
+        // An entry that may go on is read again after a restart.
+        Some(position) => {
+            let offset = entries.open_since().unwrap_or(position.offset);
+            Some(options.position(Position { offset, ..position })?)
+        }
+        None => None,
+    };
+    intake.store(conn, complete, Beside { position, gaps }, now).await
 }

@@ -1,6 +1,7 @@
 //! From entries to rows: what every collector does with what it has read. Parses, stores, and keeps the source's account.
 
 use anyhow::Context as _;
+use collect::entries::Entry;
 use collect::ledger::{Hours, Rhythm};
 use collect::{Format, LineId, LineParser, Parsed, Reference};
 use model::time::Calendar;
@@ -57,10 +58,10 @@ impl Intake {
     }
 
     /// Parses and stores entries, with their account and the position after them in one transaction.
-    pub(crate) async fn store<'a>(
+    pub(crate) async fn store(
         &mut self,
         conn: &mut PgConnection,
-        entries: impl Iterator<Item = (LineId, &'a [u8])>,
+        entries: Vec<Entry<'_>>,
         beside: Beside,
         now: Timestamp,
     ) -> anyhow::Result<()> {
@@ -78,9 +79,10 @@ impl Intake {
             gaps: beside.gaps,
             rhythm: None,
         };
-        let parser: Box<dyn LineParser> = (self.format.parser)(Reference { latest: now });
-        let mut events: Vec<SecurityEvent<'a>> = Vec::new();
-        for (id, entry) in entries {
+        let parser: Box<dyn LineParser> = (self.format.parser)(Reference::utc(now));
+        let mut events: Vec<SecurityEvent<'_>> = Vec::new();
+        for (id, entry) in &entries {
+            let id = *id;
             match parser.parse(entry, id) {
                 Parsed::Event(event) => {
                     weigh(&event, &mut account, self.settle);

@@ -106,10 +106,15 @@ pub struct Report {
     pub clock_skew: u64,
 }
 
+/// Whether a line begins an entry.
+pub type Begins = fn(&[u8]) -> bool;
+
 /// How to replay.
 pub struct Options<'a> {
     /// Reads the lines.
     pub parser: &'a dyn LineParser,
+    /// Whether a line begins an entry; see [`collect::Format::begins`].
+    pub begins: Option<Begins>,
     /// Workers, at least one.
     pub threads: usize,
     /// The wall clock, for events from the future.
@@ -121,6 +126,7 @@ pub struct Options<'a> {
 /// The inputs in order, handed out in chunks.
 struct Chunks<'a> {
     inputs: &'a [Input],
+    begins: Option<Begins>,
     counter: &'a Arc<AtomicU64>,
     file: u32,
     current: Option<Box<dyn Read + Send>>,
@@ -137,6 +143,28 @@ struct Chunk {
     offset: u64,
     /// How much of the buffer they take.
     len: usize,
+}
+
+/// The end of an entry whose first line ends at `end`.
+fn entry_end(text: &[u8], mut end: usize, begins: Begins) -> usize {
+    while end < text.len() {
+        let next = memchr::memchr(b'\n', &text[end + 1..]).map_or(text.len(), |i| end + 1 + i);
+        if begins(&text[end + 1..next]) {
+            break;
+        }
+        end = next;
+    }
+    // A newline at the very end is no empty line.
+    if end == text.len() && text.ends_with(b"\n") { end - 1 } else { end }
+}
+
+/// Where the last entry begins that may not be complete; none when it is the first.
+fn last_beginning(text: &[u8], begins: Option<Begins>) -> Option<usize> {
+    let newlines = memchr::memrchr_iter(b'\n', text);
+    let Some(begins) = begins else { return newlines.map(|at| at + 1).next() };
+    newlines
+        .map(|at| at + 1)
+        .find(|at| *at < text.len() && begins(text[*at..].split(|b| *b == b'\n').next().unwrap_or_default()))
 }
 
 /// Reads until the buffer is full or the input ends.
@@ -176,11 +204,12 @@ impl Chunks<'_> {
                     ended = true;
                     break filled;
                 }
-                let newline = memchr::memrchr(b'\n', &buffer[filled..][..read]);
                 let start = filled;
                 filled += read;
-                if let Some(newline) = newline {
-                    break start + newline + 1;
+                // Where entries have many lines, they are only told apart with all before them at hand.
+                let from = if self.begins.is_some() { 0 } else { start };
+                if let Some(end) = last_beginning(&buffer[from..filled], self.begins) {
+                    break from + end;
                 }
                 if filled > LINE_MAX {
                     bail!("{}: a line of more than {LINE_MAX} bytes at byte {}", input.name(), self.offset);
@@ -278,7 +307,16 @@ pub fn run_counting<F: FnMut(Change) + Send>(
     tell: F,
     counter: &Arc<AtomicU64>,
 ) -> anyhow::Result<Report> {
-    let chunks = Mutex::new(Chunks { inputs, counter, file: 0, current: None, offset: 0, rest: Vec::new(), ticket: 0 });
+    let chunks = Mutex::new(Chunks {
+        inputs,
+        begins: options.begins,
+        counter,
+        file: 0,
+        current: None,
+        offset: 0,
+        rest: Vec::new(),
+        ticket: 0,
+    });
     let turn = Mutex::new(Turn {
         next: 0,
         engine,
@@ -327,12 +365,14 @@ fn worker<F: FnMut(Change) + Send>(
         let Some(chunk) = lock(chunks).next(&mut whole)? else { return Ok(()) };
         let buffer = &whole[..chunk.len];
         let mut rejects = Vec::new();
+        let begins = options.begins;
         let mut lines = 0;
         let mut events = Vec::with_capacity(buffer.len() / 256);
         let mut start = 0;
         while start < buffer.len() {
             // Byte by byte, finding the ends of lines would cost as much as reading what is in them.
-            let end = memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
+            let first_end = memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
+            let end = begins.map_or(first_end, |begins| entry_end(buffer, first_end, begins));
             let (text, id) = (&buffer[start..end], LineId { file: chunk.file, offset: chunk.offset + start as u64 });
             if !text.trim_ascii().is_empty() {
                 match options.parser.parse(text, id) {
@@ -341,7 +381,7 @@ fn worker<F: FnMut(Change) + Send>(
                     Parsed::Rejected(why) => rejects.push((lines, why)),
                 }
             }
-            lines += 1;
+            lines += 1 + memchr::memchr_iter(b'\n', text).count() as u64;
             start = end + 1;
         }
         let mut turn = lock(turn);

@@ -5,8 +5,10 @@
 //!
 //! Adding a format touches its file in `parsers/` and the list in `parsers.rs`.
 
+pub mod entries;
 pub mod follow;
 pub mod ledger;
 pub mod parsers;
+mod text;
 
 pub use parsers::{Format, LineId, LineParser, Parsed, Reference};

@@ -1,13 +1,19 @@
 //! Formats: one file each, and this list.
 
 mod audit;
+mod nginx;
+mod nginx_error;
+mod php;
+mod postgres;
 mod syslog;
 
+use model::civil::Zone;
 use model::{SecurityEvent, Source, Timestamp};
 use uuid::Uuid;
 
 /// Every format, by the name that `--format` and the configuration use.
-pub const ALL: &[&Format] = &[&audit::FORMAT, &syslog::FORMAT];
+pub const ALL: &[&Format] =
+    &[&audit::FORMAT, &syslog::FORMAT, &nginx::FORMAT, &nginx_error::FORMAT, &php::FORMAT, &postgres::FORMAT];
 
 /// A format of log lines.
 #[derive(Debug)]
@@ -18,6 +24,8 @@ pub struct Format {
     pub description: &'static str,
     /// Where its events come from.
     pub source: Source,
+    /// Whether a line begins an entry, where entries may have many lines; none where each line is one.
+    pub begins: Option<fn(&[u8]) -> bool>,
     /// Makes a parser.
     pub parser: fn(Reference) -> Box<dyn LineParser>,
 }
@@ -30,10 +38,19 @@ impl Format {
 }
 
 /// What a parser is told that the lines do not say.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Reference {
     /// The lines were written at this time or before; gives the year to lines that carry none.
     pub latest: Timestamp,
+    /// The zone of lines that name none.
+    pub zone: Zone,
+}
+
+impl Reference {
+    /// Lines written until `latest`, in UTC where they do not say.
+    pub const fn utc(latest: Timestamp) -> Self {
+        Self { latest, zone: Zone::UTC }
+    }
 }
 
 /// Reads lines of one format. Stateless, so that lines can be read in parallel.

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod audit;
+pub mod civil;
 mod details;
 pub mod detection;
 pub mod event;

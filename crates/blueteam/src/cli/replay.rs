@@ -60,12 +60,13 @@ fn format(name: &str) -> Result<&'static Format, String> {
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
     let now = SystemClock.now();
-    let parser = (args.format.parser)(Reference { latest: now });
+    let parser = (args.format.parser)(Reference::utc(now));
     let mut engine = args.rules.engine(&loaded.config, &[])?;
     let inputs = crate::replay::in_order_of_time(inputs(&args.files), parser.as_ref())?;
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
     let options = Options {
         parser: parser.as_ref(),
+        begins: args.format.begins,
         threads: threads.clamp(1, THREADS_MAX),
         now,
         max_clock_ahead: loaded.config.ingest.max_clock_ahead,

@@ -20,9 +20,9 @@ fn replay(lines: &[String], threads: usize) -> Vec<Detection> {
         writeln!(file, "{line}").unwrap();
     }
     let now = Timestamp::parse("2026-06-01T00:00:00Z").unwrap();
-    let parser = (Format::named("audit").unwrap().parser)(Reference { latest: now });
+    let parser = (Format::named("audit").unwrap().parser)(Reference::utc(now));
     let mut engine = Engine::new(Settings::default()).unwrap();
-    let options = Options { parser: parser.as_ref(), threads, now, max_clock_ahead: Span::mins(5) };
+    let options = Options { parser: parser.as_ref(), begins: None, threads, now, max_clock_ahead: Span::mins(5) };
     let mut found = Vec::new();
     let inputs = [Input::File(file.path().to_owned())];
     let report = run(&inputs, &options, &mut engine, |change| found.push(change.detection)).unwrap();
@@ -92,7 +92,7 @@ fn a_backlog_read_in_large_pieces_is_judged_like_its_events_one_by_one() {
     let now = Timestamp::parse("2026-05-06T05:30:00Z").unwrap();
     let activity = Activity::make(&Plan::last_working_day(now, 3));
     let lines = activity.ndjson(Span::ZERO, &mut Random::new(1));
-    let parser = (Format::named("audit").unwrap().parser)(Reference { latest: now });
+    let parser = (Format::named("audit").unwrap().parser)(Reference::utc(now));
     let mut engine = Engine::new(Settings { grace: Span::mins(10), ..Settings::default() }).unwrap();
     let (mut clock, mut offset, mut found) = (now, 0_u64, BTreeMap::new());
     engine.advance(clock);

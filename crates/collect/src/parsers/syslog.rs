@@ -1,5 +1,5 @@
 //! Syslog lines: RFC 3164 as rsyslog and syslogd write it to files, the same with ISO times, and RFC 5424. What sshd says of
-//! logins becomes events; everything else is passed over.
+//! logins becomes events, and what sudo, su, PAM, the account tools and logind say of who did what; everything else is passed over.
 //!
 //! A failed login is one `Failed password`, `Failed publickey` or `Failed keyboard-interactive` line, and
 //! `message repeated N times: [ … ]` is N of them. `Failed none` opens every attempt of an OpenSSH client and the other lines
@@ -9,31 +9,33 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use memchr::memmem;
+use model::civil::{Civil, Zone, digits, month};
 use model::event::UserId;
 use model::{Category, Outcome, SecurityEvent, Source, Span, Text, Timestamp};
 
 use super::{Format, LineId, LineParser, Parsed, Reference};
 
+mod programs;
+
 pub(super) const FORMAT: Format = Format {
     name: "syslog",
-    description: "syslog lines (RFC 3164 with or without ISO times, RFC 5424): logins by sshd",
+    description: "syslog lines (RFC 3164 with or without ISO times, RFC 5424): sshd, sudo, su, PAM, accounts, logind",
     source: Source::Syslog,
+    begins: None,
     parser: |reference| Box::new(Syslog::new(reference)),
 };
-
-const MONTHS: [&[u8]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 struct Syslog {
     latest: Timestamp,
     /// Year of `latest`.
     year: i64,
+    zone: Zone,
 }
 
 impl Syslog {
     fn new(reference: Reference) -> Self {
         let year = i64::from(year_of(reference.latest));
-        Self { latest: reference.latest, year }
+        Self { latest: reference.latest, year, zone: reference.zone }
     }
 
     /// `Mar 27 13:06:56 ` without a year: the latest such time that is not in the future. A day of grace covers clocks and time
@@ -41,15 +43,13 @@ impl Syslog {
     fn bsd_time<'a>(&self, line: &'a [u8]) -> Option<(Timestamp, &'a [u8])> {
         let (stamp, rest) = line.split_at_checked(16)?;
         let [m @ .., b' ', d1, d2, b' ', h1, h2, b':', n1, n2, b':', s1, s2, b' '] = stamp else { return None };
-        let month = MONTHS.iter().position(|name| *name == m)? + 1;
-        let two = |a: u8, b: u8| {
-            (a.is_ascii_digit() && b.is_ascii_digit()).then(|| i64::from(a - b'0') * 10 + i64::from(b - b'0'))
-        };
+        let two = |a: u8, b: u8| digits(&[a, b]);
         let day = two(if *d1 == b' ' { b'0' } else { *d1 }, *d2)?;
-        let clock = (two(*h1, *h2)?, two(*n1, *n2)?, two(*s1, *s2)?);
+        let (hour, minute, second) = (two(*h1, *h2)?, two(*n1, *n2)?, two(*s1, *s2)?);
+        let civil = Civil { year: 0, month: month(m)?, day, hour, minute, second, micros: 0 };
         for year in [self.year + 1, self.year, self.year - 1, self.year - 2, self.year - 3, self.year - 4] {
             // A 29 February belongs to the last leap year.
-            if let Some(at) = civil(year, month as i64, day, clock)
+            if let Some(at) = (Civil { year, ..civil }).in_zone(&self.zone)
                 && at <= self.latest.plus(Span::days(1))
             {
                 return Some((at, rest));
@@ -68,24 +68,6 @@ fn year_of(at: Timestamp) -> i16 {
     let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
     let year = yoe + era * 400 + i64::from(doy >= 306);
     year.clamp(0, 9999) as i16
-}
-
-fn civil(year: i64, month: i64, day: i64, (hour, minute, second): (i64, i64, i64)) -> Option<Timestamp> {
-    let leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let days = match month {
-        2 => 28 + i64::from(leap),
-        4 | 6 | 9 | 11 => 30,
-        _ => 31,
-    };
-    if day < 1 || day > days || hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let y = if month <= 2 { year - 1 } else { year };
-    let era = y.div_euclid(400);
-    let yoe = y - era * 400;
-    let doy = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let date = era * 146_097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719_468;
-    Some(Timestamp::from_secs(date * 86_400 + hour * 3600 + minute * 60 + second))
 }
 
 /// The next word, and what follows the space after it.
@@ -160,14 +142,16 @@ impl LineParser for Syslog {
         match parts {
             None => Parsed::Rejected("no syslog header that we know".to_owned()),
             Some((at, b"sshd" | b"sshd-session" | b"sshd-auth", message)) => sshd(message, at, id),
-            Some(_) => Parsed::Nothing,
+            Some((at, program, message)) => {
+                programs::event(program, message, at, id).map_or(Parsed::Nothing, Parsed::Event)
+            }
         }
     }
 }
 
 /// What a message of sshd says of a login.
 fn sshd(message: &[u8], at: Timestamp, id: LineId) -> Parsed<'_> {
-    let (times, message) = repeated(message);
+    let (times, message) = repeated(without_id(message));
     let (result, rest) = match message {
         [b'F', b'a', b'i', b'l', b'e', b'd', b' ', rest @ ..] => (Outcome::Failure, rest),
         [b'A', b'c', b'c', b'e', b'p', b't', b'e', b'd', b' ', rest @ ..] => (Outcome::Success, rest),
@@ -199,6 +183,12 @@ fn sshd(message: &[u8], at: Timestamp, id: LineId) -> Parsed<'_> {
     Parsed::Event(event.classify())
 }
 
+/// Past `[ID 800047 auth.info] `, with which Solaris begins a message.
+fn without_id(message: &[u8]) -> &[u8] {
+    let rest = message.strip_prefix(b"[ID ").and_then(|rest| rest.get(memchr::memchr(b']', rest)? + 1..));
+    rest.map_or(message, <[u8]>::trim_ascii_start)
+}
+
 /// `message repeated 5 times: [ … ]` is five of what is in the brackets.
 fn repeated(message: &[u8]) -> (u32, &[u8]) {
     let inner = || {
@@ -218,9 +208,11 @@ fn user_and_host(rest: &[u8]) -> Option<(&[u8], &[u8])> {
         Some(end) => &rest[..end],
         None => rest,
     };
-    let port = memmem::rfind(rest, b" port ")?;
+    // Old versions wrote no port.
+    let port = memmem::rfind(rest, b" port ").unwrap_or(rest.len());
     let from = memmem::rfind(&rest[..port], b" from ")?;
-    Some((&rest[..from], &rest[from + 6..port]))
+    let host = rest[from + 6..port].split(|c| *c == b' ').next()?;
+    Some((&rest[..from], host))
 }
 
 fn address(host: &[u8]) -> Option<IpAddr> {
@@ -237,7 +229,7 @@ mod tests {
     use super::*;
 
     fn parser() -> Syslog {
-        Syslog::new(Reference { latest: Timestamp::parse("2026-03-05T12:00:00Z").unwrap() })
+        Syslog::new(Reference::utc(Timestamp::parse("2026-03-05T12:00:00Z").unwrap()))
     }
 
     const ID: LineId = LineId { file: 7, offset: 42 };
@@ -284,6 +276,37 @@ mod tests {
             ("Mar  5 11:00:01 h sshd[1]: Failed none for invalid user 0 from 5.188.10.180 port 49811 ssh2", "nothing"),
             ("Mar  5 11:00:01 h sshd[1]: Invalid user admin from 5.188.10.180", "nothing"),
             ("Mar  5 11:00:01 h sudo: pam_unix(sudo:session): session opened for user root", "nothing"),
+            (
+                "Mar  5 11:00:01 h sudo:      ann : TTY=pts/0 ; PWD=/home/ann ; USER=root ; COMMAND=/bin/sh -c USER=x ; id",
+                "sudo root - x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "Mar  5 11:00:01 h sudo: bob : user NOT in sudoers ; TTY=pts/0 ; USER=root ; COMMAND=/bin/ls",
+                "sudo root - x1 2026-03-05T11:00:01Z",
+            ),
+            ("Mar  5 11:00:01 h su[9]: FAILED SU (to root) bob on pts/1", "su root - x1 2026-03-05T11:00:01Z"),
+            ("Mar  5 11:00:01 h su: Successful su for root by ann", "su root - x1 2026-03-05T11:00:01Z"),
+            (
+                "Mar  5 11:00:01 h useradd[7]: new user: name=eve, UID=1001, GID=1001",
+                "user_create eve - x1 2026-03-05T11:00:01Z",
+            ),
+            ("Mar  5 11:00:01 h usermod[7]: add 'eve' to group 'sudo'", "group_add eve - x1 2026-03-05T11:00:01Z"),
+            (
+                "Mar  5 11:00:01 h passwd[7]: pam_unix(passwd:chauthtok): password changed for eve",
+                "password_change - - x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "Mar  5 11:00:01 h vsftpd: pam_unix(vsftpd:auth): authentication failure; logname= uid=0 euid=0 tty=ftp ruser=x rhost=192.0.2.7  user=eve",
+                "login_failed eve 192.0.2.7 x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "Mar  5 11:00:01 h login: pam_unix(sshd:auth): authentication failure; rhost=192.0.2.7 user=eve",
+                "nothing",
+            ),
+            (
+                "Mar  5 11:00:01 h systemd-logind[1]: New session 5 of user ann.",
+                "session_opened - - x1 2026-03-05T11:00:01Z",
+            ),
             ("Mar  5 11:00:01 h -- MARK --", "nothing"),
             ("", "nothing"),
             ("hello", "rejected: no syslog header that we know"),

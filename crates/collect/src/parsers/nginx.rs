@@ -1,0 +1,327 @@
+//! Access logs of nginx and Apache: `combined`, with or without a virtual host before and further fields after it, and JSON objects
+//! with nginx's variable names.
+//!
+//! Everything between the quotation marks was sent by somebody: request targets are hostile bytes.
+
+use std::net::IpAddr;
+
+use model::civil::{Civil, digits, month};
+use model::event::UserId;
+use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
+use serde_json::{Map, Value};
+
+use super::{Format, LineId, LineParser, Parsed, Reference};
+use crate::text::{Object, text};
+
+pub(super) const FORMAT: Format = Format {
+    name: "nginx",
+    description: "access logs of nginx and Apache: combined (further fields allowed) or JSON",
+    source: Source::Nginx,
+    begins: None,
+    parser: |_: Reference| Box::new(Access),
+};
+
+/// What is kept of a request target; the column holds more, attackers send more.
+const TARGET_MAX: usize = 8192;
+/// And of an agent.
+const AGENT_MAX: usize = 500;
+
+struct Access;
+
+impl LineParser for Access {
+    fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
+        let line = line.trim_ascii();
+        match line.first() {
+            None => Parsed::Nothing,
+            Some(b'{') => json(line, id),
+            Some(_) => match combined(line) {
+                Some(request) => Parsed::Event(request.into_event(id)),
+                None => Parsed::Rejected("no line of an access log".to_owned()),
+            },
+        }
+    }
+}
+
+/// A request as the line has it.
+struct Request<'a> {
+    at: Timestamp,
+    host: &'a [u8],
+    user: &'a [u8],
+    /// Empty when what was sent is no HTTP.
+    method: &'a [u8],
+    target: &'a [u8],
+    status: u16,
+    bytes: &'a [u8],
+    referer: &'a [u8],
+    agent: &'a [u8],
+}
+
+/// `-` stands for nothing.
+fn given(field: &[u8]) -> Option<&[u8]> {
+    (!field.is_empty() && field != b"-").then_some(field)
+}
+
+fn cut(bytes: &[u8], max: usize) -> Text<'_> {
+    let mut end = bytes.len().min(max);
+    // Not within a character.
+    while end > 0 && end < bytes.len() && bytes[end] & 0xc0 == 0x80 {
+        end -= 1;
+    }
+    text(&bytes[..end])
+}
+
+impl<'a> Request<'a> {
+    fn into_event(self, id: LineId) -> SecurityEvent<'a> {
+        let result = match self.status {
+            401 | 403 | 407 | 429 => Outcome::Denied,
+            400.. => Outcome::Failure,
+            _ => Outcome::Success,
+        };
+        let mut event = SecurityEvent::new(
+            id.event_id(self.at),
+            self.at,
+            Source::Nginx,
+            Category::Network,
+            "http_request".into(),
+            result,
+        );
+        event.ip_address = address(self.host);
+        event.user_id = given(self.user).map(|user| UserId::Name(text(user)));
+        event.user_agent = given(self.agent).map(|agent| cut(agent, AGENT_MAX));
+        event.resource_type = Some(text(if self.method.is_empty() { b"-" } else { self.method }));
+        event.resource_id = Some(cut(self.target, TARGET_MAX));
+        let mut details = Object::with_capacity(96);
+        details.number("status", self.status.to_string().as_bytes()).number("bytes", self.bytes);
+        if let Some(referer) = given(self.referer) {
+            details.text("referer", &referer[..referer.len().min(1024)]);
+        }
+        if event.ip_address.is_none() {
+            details.text("host", self.host);
+        }
+        event.details = model::event::Details::from_json(details.finish());
+        event.classify()
+    }
+}
+
+fn address(host: &[u8]) -> Option<IpAddr> {
+    str::from_utf8(host).ok()?.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+/// `04/Jul/2026:12:00:00 +0200`.
+fn clf_time(stamp: &[u8]) -> Option<Timestamp> {
+    let [d1, d2, b'/', m @ .., b' ', sign, z1, z2, z3, z4] = stamp else { return None };
+    let [m1, m2, m3, b'/', y1, y2, y3, y4, b':', h1, h2, b':', n1, n2, b':', s1, s2] = m else { return None };
+    let civil = Civil {
+        year: digits(&[*y1, *y2, *y3, *y4])?,
+        month: month(&[*m1, *m2, *m3])?,
+        day: digits(&[*d1, *d2])?,
+        hour: digits(&[*h1, *h2])?,
+        minute: digits(&[*n1, *n2])?,
+        second: digits(&[*s1, *s2])?,
+        micros: 0,
+    };
+    let east = digits(&[*z1, *z2])? * 3600 + digits(&[*z3, *z4])? * 60;
+    match sign {
+        b'+' => civil.at_offset(east),
+        b'-' => civil.at_offset(-east),
+        _ => None,
+    }
+}
+
+/// Past the quotation mark that ends a field which began before `at`: one that is not escaped, with a space or the end after it.
+fn end_of_quoted(line: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        let quote = at + memchr::memchr(b'"', line.get(at..)?)?;
+        let escapes = line[..quote].iter().rev().take_while(|c| **c == b'\\').count();
+        if escapes % 2 == 0 && line.get(quote + 1).is_none_or(|c| *c == b' ') {
+            return Some(quote);
+        }
+        at = quote + 1;
+    }
+}
+
+/// A quoted field at `at`, and what follows it.
+fn quoted(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    if line.get(at) != Some(&b'"') {
+        return None;
+    }
+    let end = end_of_quoted(line, at + 1)?;
+    Some((&line[at + 1..end], end + 1))
+}
+
+fn combined(line: &[u8]) -> Option<Request<'_>> {
+    // `[` first, because a user name may hold spaces: it is the client's word.
+    let open = memchr::memmem::find_iter(line, b" [").find(|at| line.get(at + 4) == Some(&b'/'))?;
+    let close = open + memchr::memchr(b']', &line[open..])?;
+    let at = clf_time(&line[open + 2..close])?;
+    let (host, user) = names(&line[..open])?;
+    let (request, mut end) = quoted(line, close + 2)?;
+    let rest = line.get(end + 1..)?;
+    let status = rest.get(..3).and_then(digits)?;
+    let bytes = rest.get(4..)?;
+    let bytes = &bytes[..memchr::memchr(b' ', bytes).unwrap_or(bytes.len())];
+    end += 1 + 4 + bytes.len();
+    let (mut referer, mut agent): (&[u8], &[u8]) = (b"", b"");
+    if let Some((field, next)) = quoted(line, end + 1) {
+        referer = field;
+        agent = quoted(line, next + 1).map_or(b"", |(field, _)| field);
+    }
+    let (method, target) = method_and_target(request);
+    Some(Request { at, host, user, method, target, status: u16::try_from(status).ok()?, bytes, referer, agent })
+}
+
+/// Host and user of `HOST IDENT USER`, perhaps with `VHOST:PORT ` before them.
+fn names(head: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (first, rest) = head.split_at(memchr::memchr(b' ', head)?);
+    let rest = &rest[1..];
+    let (second, after) = rest.split_at(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
+    let (host, rest) =
+        if address(first).is_none() && address(second).is_some() { (second, after.get(1..)?) } else { (first, rest) };
+    // The identity of RFC 1413 is one word.
+    let user = rest.get(memchr::memchr(b' ', rest)? + 1..)?;
+    Some((host, user))
+}
+
+/// Method and target of a request line; a line that is no HTTP is a target alone.
+fn method_and_target(request: &[u8]) -> (&[u8], &[u8]) {
+    let end = memchr::memchr(b' ', request).unwrap_or(0);
+    if end == 0 || !request[..end].iter().all(|c| c.is_ascii_uppercase() || *c == b'_' || *c == b'-') {
+        return (b"", request);
+    }
+    let rest = &request[end + 1..];
+    // The target may hold spaces: only what looks like a version at the end is cut off.
+    let target = match memchr::memrchr(b' ', rest) {
+        Some(at) if rest[at + 1..].starts_with(b"HTTP/") => &rest[..at],
+        _ => rest,
+    };
+    (&request[..end], target)
+}
+
+/// The first of these keys that is there, as text.
+fn field(object: &Map<String, Value>, keys: &[&str]) -> Option<String> {
+    keys.iter().find_map(|key| match object.get(*key)? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    })
+}
+
+fn json(line: &[u8], id: LineId) -> Parsed<'static> {
+    let Ok(object) = serde_json::from_slice::<Map<String, Value>>(line) else {
+        return Parsed::Rejected("neither a line of an access log nor a JSON object".to_owned());
+    };
+    let get = |keys: &[&str]| field(&object, keys);
+    let stamp = get(&["time_iso8601", "@timestamp", "time_local", "timestamp", "time", "msec"]).unwrap_or_default();
+    let at = Timestamp::parse(&stamp).ok().or_else(|| clf_time(stamp.as_bytes())).or_else(|| {
+        let secs: f64 = stamp.parse().ok()?;
+        (secs.is_finite() && secs > 0.0 && secs < 1e11).then(|| Timestamp::from_micros((secs * 1e6) as i64))
+    });
+    let (Some(at), Some(host)) = (at, get(&["remote_addr", "client_ip", "remote_ip", "client", "ip"])) else {
+        return Parsed::Rejected("a JSON object without time_iso8601 or remote_addr".to_owned());
+    };
+    let request = get(&["request"]).unwrap_or_default();
+    let (method, target) = method_and_target(request.as_bytes());
+    let method = get(&["request_method", "method"]).map_or_else(|| method.to_vec(), String::into_bytes);
+    let target = get(&["request_uri", "uri", "path", "url"]).map_or_else(|| target.to_vec(), String::into_bytes);
+    let part = |keys: &[&str]| get(keys).unwrap_or_default().into_bytes();
+    let (user, bytes) = (part(&["remote_user", "user"]), part(&["body_bytes_sent", "bytes_sent", "bytes"]));
+    let (referer, agent) =
+        (part(&["http_referer", "referer", "referrer"]), part(&["http_user_agent", "user_agent", "agent"]));
+    let status = get(&["status"]).and_then(|s| s.parse().ok()).unwrap_or(0);
+    let request = Request {
+        at,
+        host: host.as_bytes(),
+        user: &user,
+        method: &method,
+        target: &target,
+        status,
+        bytes: &bytes,
+        referer: &referer,
+        agent: &agent,
+    };
+    Parsed::Event(request.into_event(id).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: LineId = LineId { file: 7, offset: 42 };
+
+    fn read(line: &str) -> String {
+        match Access.parse(line.as_bytes(), ID) {
+            Parsed::Event(e) => format!(
+                "{} {} {} {} {} {} {:?} {}",
+                e.timestamp,
+                e.ip_address.map_or("-".to_owned(), |ip| ip.to_string()),
+                e.user_id.as_ref().map_or("-".to_owned(), ToString::to_string),
+                e.resource_type.as_deref().unwrap_or("-"),
+                e.resource_id.as_deref().unwrap_or("-"),
+                e.user_agent.as_deref().unwrap_or("-"),
+                e.result,
+                e.details.as_json(),
+            ),
+            Parsed::Nothing => "nothing".to_owned(),
+            Parsed::Rejected(why) => format!("rejected: {why}"),
+        }
+    }
+
+    #[test]
+    fn reads_what_servers_write() {
+        for (line, expected) in [
+            (
+                r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] "GET /a?b=c HTTP/1.1" 404 571 "http://x/" "curl/8""#,
+                r#"2016-10-25T12:49:33Z 192.0.2.7 - GET /a?b=c curl/8 Failure {"status":404,"bytes":571,"referer":"http://x/"}"#,
+            ),
+            (
+                r#"www.example.com:443 2001:db8::1 - ann b [25/Oct/2016:14:49:33 -0130] "POST / HTTP/2.0" 403 - "-" "-" "more" 0.2"#,
+                r#"2016-10-25T16:19:33Z 2001:db8::1 ann b POST / - Denied {"status":403}"#,
+            ),
+            // Apache escapes quotation marks, old servers don't, and some clients speak no HTTP.
+            (
+                r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0000] "GET /\"x\" y HTTP/1.1" 200 5 "-" "a \"b\"""#,
+                r#"2016-10-25T14:49:33Z 192.0.2.7 - GET /\"x\" y a \"b\" Success {"status":200,"bytes":5}"#,
+            ),
+            (
+                r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0000] "\x16\x03\x01" 400 150 "-" "-""#,
+                r#"2016-10-25T14:49:33Z 192.0.2.7 - - \x16\x03\x01 - Failure {"status":400,"bytes":150}"#,
+            ),
+            (
+                r#"crawler.example.org - - [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
+                r#"2016-10-25T14:49:33Z - - GET / - Success {"status":200,"bytes":5,"host":"crawler.example.org"}"#,
+            ),
+            (
+                r#"{"time_iso8601":"2026-03-04T10:00:00+01:00","remote_addr":"192.0.2.7","request":"GET /x HTTP/1.1","status":"302","http_user_agent":"é"}"#,
+                r#"2026-03-04T09:00:00Z 192.0.2.7 - GET /x é Success {"status":302}"#,
+            ),
+            (r#"{"msg":"hello"}"#, "rejected: a JSON object without time_iso8601 or remote_addr"),
+            ("hello", "rejected: no line of an access log"),
+            (
+                r#"192.0.2.7 - - [32/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
+                "rejected: no line of an access log",
+            ),
+            ("", "nothing"),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Access.parse(&line, ID);
+        }
+
+        #[test]
+        fn whatever_is_asked_for_is_an_event(target in "[!-~]{0,40}", agent in "\\PC{0,20}", status in 100_u16..600) {
+            let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+            let (target, agent) = (escape(&target), escape(&agent));
+            let line = format!("192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] \"GET {target} HTTP/1.1\" {status} 5 \"-\" \"{agent}\"");
+            let Parsed::Event(event) = Access.parse(line.as_bytes(), ID) else { panic!("{line}") };
+            prop_assert_eq!(event.resource_id.as_deref(), Some(target.as_str()));
+            prop_assert_eq!(event.details.number("status"), Some(u64::from(status)));
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! PostgreSQL's own log, `jsonlog` or `csvlog`: refused and accepted logins, refused access, and changes of the schema. It is the
+//! witness that an application cannot silence.
+
+use std::net::IpAddr;
+
+use model::civil::{Civil, Zone};
+use model::event::{Details, UserId};
+use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
+use serde_json::{Map, Value};
+
+use super::{Format, LineId, LineParser, Parsed, Reference};
+use crate::text::Object;
+
+pub(super) const FORMAT: Format = Format {
+    name: "postgres",
+    description: "PostgreSQL's log as jsonlog or csvlog: logins, refused access, changes of the schema",
+    source: Source::Postgres,
+    begins: Some(begins),
+    parser: |reference: Reference| Box::new(Postgres { zone: reference.zone }),
+};
+
+/// What is kept of a message or a statement.
+const TEXT_MAX: usize = 1024;
+
+/// A JSON object is a line; a row of CSV begins with its time, and its texts may hold newlines.
+fn begins(line: &[u8]) -> bool {
+    match line {
+        [b'{', ..] => true,
+        [y @ .., _] if line.len() > 23 => {
+            y[..4].iter().all(u8::is_ascii_digit) && y[4] == b'-' && y[7] == b'-' && y[10] == b' ' && y[13] == b':'
+        }
+        _ => false,
+    }
+}
+
+struct Postgres {
+    zone: Zone,
+}
+
+/// The columns of a message that say something to us.
+#[derive(Default)]
+struct Message {
+    time: String,
+    user: String,
+    database: String,
+    host: String,
+    severity: String,
+    state: String,
+    message: String,
+    statement: String,
+    application: String,
+}
+
+impl LineParser for Postgres {
+    fn parse<'a>(&self, entry: &'a [u8], id: LineId) -> Parsed<'a> {
+        let entry = entry.trim_ascii();
+        let message = match entry.first() {
+            None => return Parsed::Nothing,
+            Some(b'{') => match serde_json::from_slice(entry) {
+                Ok(object) => of_json(&object),
+                Err(_) => return Parsed::Rejected("no JSON object".to_owned()),
+            },
+            Some(_) => match of_csv(entry) {
+                Some(message) => message,
+                None => return Parsed::Rejected("neither a JSON object nor a row of csvlog".to_owned()),
+            },
+        };
+        match self.time(&message.time) {
+            Some(at) => {
+                meaning(&message).map_or(Parsed::Nothing, |meaning| Parsed::Event(meaning.event(at, message, id)))
+            }
+            None => Parsed::Rejected("no time at its beginning".to_owned()),
+        }
+    }
+}
+
+impl Postgres {
+    /// `2026-03-04 10:00:00.123 UTC`. Of abbreviations only UTC's are unequivocal; for others the configured zone holds.
+    fn time(&self, text: &str) -> Option<Timestamp> {
+        let (stamp, zone) = text.rsplit_once(' ')?;
+        if let Ok(at) = Timestamp::parse(&format!("{stamp}{zone}")) {
+            return Some(at);
+        }
+        let utc = Timestamp::parse(&format!("{stamp}Z")).ok()?;
+        let civil = Civil::of_utc(utc);
+        if matches!(zone, "UTC" | "GMT" | "Z") { Some(utc) } else { civil.in_zone(&self.zone) }
+    }
+}
+
+fn of_json(object: &Map<String, Value>) -> Message {
+    let get = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    Message {
+        time: get("timestamp"),
+        user: get("user"),
+        database: get("dbname"),
+        host: get("remote_host"),
+        severity: get("error_severity"),
+        state: get("state_code"),
+        message: get("message"),
+        statement: get("statement"),
+        application: get("application_name"),
+    }
+}
+
+/// The fields of a row of CSV, quotation marks doubled within them.
+fn fields(row: &[u8]) -> Option<Vec<String>> {
+    let (mut fields, mut at) = (Vec::new(), 0);
+    loop {
+        let mut field = Vec::new();
+        if row.get(at) == Some(&b'"') {
+            at += 1;
+            loop {
+                let end = at + memchr::memchr(b'"', row.get(at..)?)?;
+                field.extend_from_slice(&row[at..end]);
+                at = end + 1;
+                if row.get(at) != Some(&b'"') {
+                    break;
+                }
+                field.push(b'"');
+                at += 1;
+            }
+        } else {
+            let end = memchr::memchr(b',', &row[at..]).map_or(row.len(), |i| at + i);
+            field.extend_from_slice(&row[at..end]);
+            at = end;
+        }
+        fields.push(String::from_utf8_lossy(&field).into_owned());
+        match row.get(at) {
+            None => return Some(fields),
+            Some(b',') => at += 1,
+            Some(_) => return None,
+        }
+    }
+}
+
+/// csvlog's columns, as PostgreSQL 15 and later have them (their order has not changed since 9.0; new ones are appended).
+fn of_csv(row: &[u8]) -> Option<Message> {
+    let mut fields = fields(row)?;
+    if fields.len() < 23 {
+        return None;
+    }
+    let mut take = |i: usize| std::mem::take(&mut fields[i]);
+    // `connection_from` is an address with its port, or `[local]`.
+    let from = take(4);
+    let host = from.rsplit_once(':').map_or(from.as_str(), |(host, _)| host).to_owned();
+    Some(Message {
+        time: take(0),
+        user: take(1),
+        database: take(2),
+        host,
+        severity: take(11),
+        state: take(12),
+        message: take(13),
+        statement: take(19),
+        application: take(22),
+    })
+}
+
+/// What a message means to security.
+struct Meaning {
+    category: Category,
+    action: &'static str,
+    result: Outcome,
+    /// What it was about.
+    object: Option<String>,
+}
+
+/// The words that follow `word` in a statement, as far as they are a name.
+fn object_of(statement: &str) -> Option<String> {
+    let mut words = statement.split_whitespace().skip(1).filter(|w| {
+        ![
+            "IF", "EXISTS", "NOT", "ONLY", "TABLE", "TRIGGER", "FUNCTION", "ROLE", "USER", "INDEX", "VIEW", "SCHEMA",
+            "OR", "REPLACE",
+        ]
+        .contains(&w.to_ascii_uppercase().as_str())
+    });
+    words.next().map(|w| w.trim_matches(|c| matches!(c, ';' | '(' | ')' | ',')).to_owned())
+}
+
+/// Whether a logged statement changes the schema or who may do what.
+fn changes_schema(statement: &str) -> bool {
+    let first = statement.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
+    matches!(first.as_str(), "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT" | "REVOKE" | "REASSIGN" | "SECURITY")
+}
+
+fn meaning(m: &Message) -> Option<Meaning> {
+    let quoted = || m.message.split('"').nth(1).map(str::to_owned);
+    match m.state.as_str() {
+        // invalid_password, invalid_authorization_specification
+        "28P01" | "28000" => {
+            return Some(Meaning {
+                category: Category::Auth,
+                action: "login_failed",
+                result: Outcome::Failure,
+                object: None,
+            });
+        }
+        // insufficient_privilege
+        "42501" => {
+            let object = m.message.rsplit_once(' ').map(|(_, object)| object.trim_matches('"').to_owned());
+            return Some(Meaning {
+                category: Category::Data,
+                action: "permission_denied",
+                result: Outcome::Denied,
+                object,
+            });
+        }
+        _ => {}
+    }
+    if m.message.starts_with("connection authorized: ") {
+        return Some(Meaning { category: Category::Auth, action: "login", result: Outcome::Success, object: None });
+    }
+    let logged = ["statement: ", "execute <unnamed>: "].iter().find_map(|prefix| m.message.strip_prefix(prefix));
+    if let Some(statement) = logged.filter(|s| changes_schema(s)) {
+        let object = object_of(statement);
+        return Some(Meaning { category: Category::Admin, action: "schema_change", result: Outcome::Success, object });
+    }
+    // A refused change of an append-only table: the trigger raises this.
+    if m.severity == "ERROR" && (m.message.contains("append-only") || m.state == "P0001") && !m.statement.is_empty() {
+        return Some(Meaning {
+            category: Category::Data,
+            action: "write_refused",
+            result: Outcome::Denied,
+            object: quoted(),
+        });
+    }
+    matches!(m.severity.as_str(), "PANIC" | "FATAL").then(|| Meaning {
+        category: Category::System,
+        action: "database_error",
+        result: Outcome::Failure,
+        object: None,
+    })
+}
+
+impl Meaning {
+    fn event(self, at: Timestamp, m: Message, id: LineId) -> SecurityEvent<'static> {
+        let Self { category, action, result, object } = self;
+        let mut event = SecurityEvent::new(id.event_id(at), at, Source::Postgres, category, action.into(), result);
+        event.ip_address = m.host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        // FATAL: … for user "x": the role that was tried, when no session has one.
+        let user = if m.user.is_empty() { m.message.split('"').nth(1).unwrap_or_default().to_owned() } else { m.user };
+        if !user.is_empty() {
+            let name = Text::from(user.replace('\0', "\u{fffd}"));
+            if action != "login_failed" {
+                event.user_id = Some(UserId::Name(name.clone()));
+            }
+            event.account_name = Some(name);
+        }
+        event.user_agent =
+            (!m.application.is_empty()).then(|| Text::from(cut(&m.application, 200).replace('\0', "\u{fffd}")));
+        event.resource_type = Some("postgresql".into());
+        event.resource_id = object.map(|o| Text::from(cut(&o, 200).replace('\0', "\u{fffd}")));
+        let mut details = Object::with_capacity(256);
+        details.text("severity", m.severity.as_bytes()).text("state", m.state.as_bytes());
+        details.text("database", m.database.as_bytes()).text("message", cut(&m.message, TEXT_MAX).as_bytes());
+        if !m.statement.is_empty() {
+            details.text("statement", cut(&m.statement, TEXT_MAX).as_bytes());
+        }
+        event.details = Details::from_json(details.finish());
+        event.classify()
+    }
+}
+
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: LineId = LineId { file: 7, offset: 42 };
+
+    fn read(entry: &str) -> String {
+        match (Postgres { zone: Zone::UTC }).parse(entry.as_bytes(), ID) {
+            Parsed::Event(e) => format!(
+                "{} {} {} {} {}",
+                e.timestamp,
+                e.action,
+                e.account_name.as_deref().unwrap_or("-"),
+                e.ip_address.map_or("-".to_owned(), |ip| ip.to_string()),
+                e.resource_id.as_deref().unwrap_or("-"),
+            ),
+            Parsed::Nothing => "nothing".to_owned(),
+            Parsed::Rejected(why) => format!("rejected: {why}"),
+        }
+    }
+
+    #[test]
+    fn reads_both_kinds_of_log() {
+        for (entry, expected) in [
+            (
+                r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"eqmon","dbname":"eqmon","remote_host":"192.0.2.7","error_severity":"FATAL","state_code":"28P01","message":"password authentication failed for user \"eqmon\""}"#,
+                "2026-03-04T10:00:00.123Z login_failed eqmon 192.0.2.7 -",
+            ),
+            (
+                r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"eqmon","remote_host":"[local]","error_severity":"ERROR","state_code":"42501","message":"permission denied for table audit_events","statement":"DELETE FROM audit_events"}"#,
+                "2026-03-04T10:00:00.123Z permission_denied eqmon - audit_events",
+            ),
+            (
+                r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"postgres","error_severity":"LOG","message":"statement: DROP TRIGGER guard ON public.audit_events"}"#,
+                "2026-03-04T10:00:00.123Z schema_change postgres - guard",
+            ),
+            (
+                "2026-03-04 10:00:00.123 UTC,\"x\",\"db\",77,\"192.0.2.7:5432\",65e.1,1,\"authentication\",2026-03-04 10:00:00 UTC,3/1,0,FATAL,28P01,\"password authentication failed for user \"\"x\"\"\",,,,,,\"a\nb\",,,\"psql\",\"client backend\",,0",
+                "2026-03-04T10:00:00.123Z login_failed x 192.0.2.7 -",
+            ),
+            (
+                r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","error_severity":"LOG","message":"checkpoint complete"}"#,
+                "nothing",
+            ),
+            ("{", "rejected: no JSON object"),
+            (r#"{"message":"x"}"#, "rejected: no time at its beginning"),
+            ("a,b", "rejected: neither a JSON object nor a row of csvlog"),
+        ] {
+            assert_eq!(read(entry), expected, "{entry}");
+        }
+    }
+
+    #[test]
+    fn a_row_begins_with_its_time() {
+        assert!(begins(b"2026-03-04 10:00:00.123 UTC,\"x\""));
+        assert!(!begins(b"SELECT '2026-03-04 10:00:00.123 UTC'"));
+        assert!(!begins(b"2026-03-04"));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(raw in proptest::collection::vec(any::<u8>(), 0..200), tail in "\\PC{0,80}") {
+            let parser = Postgres { zone: Zone::UTC };
+            let _ = (parser.parse(&raw, ID), begins(&raw));
+            let _ = parser.parse(format!("2026-03-04 10:00:00.123 UTC,{tail}").as_bytes(), ID);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! What programs other than sshd say in syslog: sudo, su, PAM, the account tools, systemd-logind.
+
+use memchr::memmem;
+use model::event::{Details, UserId};
+use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
+
+use super::super::LineId;
+use crate::text::{Object, text};
+
+/// What is kept of a command.
+const COMMAND_MAX: usize = 1024;
+
+/// Who did what, as a message has it.
+struct Deed<'a> {
+    category: Category,
+    action: &'static str,
+    result: Outcome,
+    /// Who did it; nobody for a login that failed.
+    actor: Option<&'a [u8]>,
+    /// Whom it was done to, or who was tried.
+    account: Option<&'a [u8]>,
+    /// What was done it with: a command, a terminal.
+    what: &'a [u8],
+    host: Option<&'a [u8]>,
+}
+
+impl<'a> Deed<'a> {
+    const fn new(category: Category, action: &'static str, result: Outcome) -> Self {
+        Self { category, action, result, actor: None, account: None, what: b"", host: None }
+    }
+
+    const fn by(mut self, actor: &'a [u8]) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+
+    const fn to(mut self, account: &'a [u8]) -> Self {
+        self.account = Some(account);
+        self
+    }
+
+    const fn with(mut self, what: &'a [u8]) -> Self {
+        self.what = what;
+        self
+    }
+}
+
+/// The event of a message; none when it is nothing to security.
+pub(super) fn event<'a>(program: &'a [u8], message: &'a [u8], at: Timestamp, id: LineId) -> Option<SecurityEvent<'a>> {
+    let deed = match program {
+        b"sudo" => sudo(message).or_else(|| pam(message)),
+        b"su" => su(message).or_else(|| pam(message)),
+        b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"gpasswd" | b"chpasswd" | b"passwd" | b"chage" => {
+            account_tool(message).or_else(|| pam(message))
+        }
+        b"systemd-logind" => logind(message),
+        _ => pam(message),
+    }?;
+    let mut event =
+        SecurityEvent::new(id.event_id(at), at, Source::Syslog, deed.category, deed.action.into(), deed.result);
+    event.user_id = deed.actor.filter(|a| !a.is_empty()).map(|a| UserId::Name(text(a)));
+    event.account_name = deed.account.filter(|a| !a.is_empty()).map(text);
+    event.ip_address = deed.host.and_then(super::address);
+    event.resource_type = Some(text(program));
+    if !deed.what.is_empty() {
+        event.resource_id = Some(text(&deed.what[..deed.what.len().min(COMMAND_MAX)]));
+    }
+    if let Some(host) = deed.host.filter(|h| !h.is_empty() && super::address(h).is_none()) {
+        let mut details = Object::with_capacity(64);
+        details.text("host", &host[..host.len().min(255)]);
+        event.details = Details::from_json(details.finish());
+    }
+    Some(event.classify())
+}
+
+/// What stands between two marks.
+fn between<'a>(text: &'a [u8], from: &[u8], to: &[u8]) -> Option<&'a [u8]> {
+    let rest = &text[memmem::find(text, from)? + from.len()..];
+    Some(&rest[..memmem::find(rest, to).unwrap_or(rest.len())])
+}
+
+/// `ann : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls`, or why it was refused before `TTY`.
+fn sudo(message: &[u8]) -> Option<Deed<'_>> {
+    let message = message.trim_ascii();
+    let colon = memmem::find(message, b" : ")?;
+    let (actor, rest) = (&message[..colon], &message[colon + 3..]);
+    // The command is the actor's, and the last field: nothing is looked for in it.
+    let (head, command) = match memmem::find(rest, b"COMMAND=") {
+        Some(at) => (&rest[..at], &rest[at + 8..]),
+        None => (rest, &rest[..0]),
+    };
+    let target = between(head, b"USER=", b" ;").map_or(&head[..0], <[u8]>::trim_ascii);
+    let result = if head.starts_with(b"TTY=") || head.starts_with(b"HOST=") || head.starts_with(b"PWD=") {
+        Outcome::Success
+    } else if memmem::find(head, b"NOT in sudoers").is_some() || memmem::find(head, b"not allowed").is_some() {
+        Outcome::Denied
+    } else if memmem::find(head, b"incorrect password attempt").is_some()
+        || memmem::find(head, b"a password is required").is_some()
+    {
+        Outcome::Failure
+    } else {
+        return None;
+    };
+    Some(Deed::new(Category::Admin, "sudo", result).by(actor).to(target).with(command))
+}
+
+/// The forms of shadow's and coreutils' `su`.
+fn su(message: &[u8]) -> Option<Deed<'_>> {
+    let message = message.trim_ascii();
+    for (mark, result) in [
+        (&b"Successful su for "[..], Outcome::Success),
+        (b"FAILED su for ", Outcome::Failure),
+        (b"FAILED SU (to ", Outcome::Failure),
+    ] {
+        let Some(rest) = message.strip_prefix(mark) else { continue };
+        if mark.ends_with(b"(to ") {
+            let close = memmem::find(rest, b") ")?;
+            let actor = rest[close + 2..].split(|c| *c == b' ').next()?;
+            return Some(Deed::new(Category::Admin, "su", result).by(actor).to(&rest[..close]));
+        }
+        let by = memmem::find(rest, b" by ")?;
+        return Some(Deed::new(Category::Admin, "su", result).by(&rest[by + 4..]).to(&rest[..by]));
+    }
+    let rest = message.strip_prefix(b"(to ")?;
+    let close = memmem::find(rest, b") ")?;
+    let actor = rest[close + 2..].split(|c| *c == b' ').next()?;
+    Some(Deed::new(Category::Admin, "su", Outcome::Success).by(actor).to(&rest[..close]))
+}
+
+/// `new user: name=x, UID=…`, `delete user 'x'`, `add 'x' to group 'sudo'`, `password for 'x' changed by 'root'`.
+fn account_tool(message: &[u8]) -> Option<Deed<'_>> {
+    let done = |action| Deed::new(Category::Admin, action, Outcome::Success);
+    if let Some(rest) = message.strip_prefix(b"new user: name=") {
+        let name = &rest[..memchr::memchr(b',', rest).unwrap_or(rest.len())];
+        return Some(done("user_create").to(name).with(message));
+    }
+    if let Some(name) = message.strip_prefix(b"delete user '").and_then(|r| r.split(|c| *c == b'\'').next()) {
+        return Some(done("user_delete").to(name).with(message));
+    }
+    if let Some(rest) = message.strip_prefix(b"add '") {
+        let name = rest.split(|c| *c == b'\'').next()?;
+        let group = between(rest, b"group '", b"'").unwrap_or_default();
+        return Some(done("group_add").to(name).with(group));
+    }
+    let name = between(message, b"password for '", b"' changed")?;
+    Some(done("password_set").to(name).with(message))
+}
+
+fn logind(message: &[u8]) -> Option<Deed<'_>> {
+    let rest = message.strip_prefix(b"New session ")?;
+    let at = memmem::find(rest, b" of user ")?;
+    let user = rest[at + 9..].trim_ascii();
+    let user = user.strip_suffix(b".").unwrap_or(user);
+    Some(Deed::new(Category::Access, "session_opened", Outcome::Success).by(user).with(&rest[..at]))
+}
+
+/// `pam_unix(cron:auth): authentication failure; … rhost=H  user=U` and `… password changed for U`. sshd's own lines say the same of
+/// the same attempt and are counted there.
+fn pam(message: &[u8]) -> Option<Deed<'_>> {
+    let (service, said): (&[u8], _) = if let Some(said) = message.strip_prefix(b"(pam_unix) ") {
+        (b"", said)
+    } else {
+        let rest = message.strip_prefix(b"pam_")?;
+        let open = memchr::memchr(b'(', rest)?;
+        let close = memmem::find(rest, b"): ")?;
+        (rest.get(open + 1..close)?, &rest[close + 3..])
+    };
+    let service = &service[..memchr::memchr(b':', service).unwrap_or(service.len())];
+    if let Some(user) = said.strip_prefix(b"password changed for ") {
+        return Some(Deed::new(Category::Auth, "password_change", Outcome::Success).by(user).with(service));
+    }
+    let fields = said.strip_prefix(b"authentication failure;")?;
+    if service == b"sshd" {
+        return None;
+    }
+    // The names before and after the host are the client's words: of several hosts before the user the last one is the module's.
+    let (head, user) = match memmem::find(fields, b" user=") {
+        Some(at) => (&fields[..at], &fields[at + 6..]),
+        None => (fields, &fields[..0]),
+    };
+    let host = memmem::rfind(head, b" rhost=").map_or(&fields[..0], |at| &head[at + 7..]);
+    let host = host.split(|c| *c == b' ').next().unwrap_or_default();
+    let mut deed = Deed::new(Category::Auth, "login_failed", Outcome::Failure).to(user.trim_ascii()).with(service);
+    deed.host = Some(host);
+    Some(deed)
+}
