@@ -53,7 +53,7 @@ async fn select(
 }
 
 /// Of the events that came in lately, at most this many of a table are seen again for that reason alone: a start stays fast.
-const RECEIVED_MAX: u32 = 500_000;
+const RECEIVED_MAX: u32 = 250_000;
 
 /// Hands out what an engine must see again after a restart: of each table the events of the last `memory` before its newest
 /// one that the cursor has passed; those that came in during the last `memory` before its last arrival, whatever their own time,
@@ -112,7 +112,7 @@ async fn received(
     let passed = format!("xact_id < '{}'::xid8", snapshot.xmax());
     let sql = format!(
         "SELECT max(created_at),
-                (SELECT xact_id::text FROM {table} WHERE {passed} ORDER BY xact_id DESC OFFSET {RECEIVED_MAX} LIMIT 1)
+                (SELECT e.xact_id::text FROM {table} e WHERE {passed} ORDER BY e.xact_id DESC OFFSET {RECEIVED_MAX} LIMIT 1)
            FROM (SELECT created_at FROM {table} WHERE {passed} ORDER BY xact_id DESC LIMIT 1000) latest"
     );
     let row: (Option<Ts>, Option<String>) = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(conn).await?;

@@ -37,7 +37,9 @@ pub(crate) fn start_logging(loaded: &Loaded) -> anyhow::Result<()> {
     let logging = &loaded.config.logging;
     let filter = tracing_subscriber::EnvFilter::try_new(&logging.filter).context("logging.filter")?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    let builder = builder.with_ansi(std::io::stderr().is_terminal());
+    // A log that nobody reads any more is not worth the daemon's life: the library would complain on the same standard error, and
+    // panic there.
+    let builder = builder.with_ansi(std::io::stderr().is_terminal()).log_internal_errors(false);
     match logging.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

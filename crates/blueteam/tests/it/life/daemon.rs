@@ -78,12 +78,23 @@ impl Daemon {
 
     /// Starts it and waits until it is ready.
     pub(super) async fn start(&mut self) {
+        let log = File::options().create(true).append(true).open(self.path("daemon.log")).unwrap();
+        self.start_with(log.into()).await;
+    }
+
+    /// The same, with a log whose reader has gone.
+    pub(super) async fn start_unread(&mut self) {
+        self.start_with(Stdio::piped()).await;
+    }
+
+    async fn start_with(&mut self, log: Stdio) {
         self.starts += 1;
-        let (out, err) = (self.path(&format!("out.{}", self.starts)), self.path("daemon.log"));
-        let log = File::options().create(true).append(true).open(err).unwrap();
+        let out = self.path(&format!("out.{}", self.starts));
         let mut up = self.spool_disk.map_or_else(|| self.command(), |kib| self.on_a_disk_of(kib));
         up.arg("up").stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(log);
-        self.child = Some(up.spawn().unwrap());
+        let mut child = up.spawn().unwrap();
+        drop(child.stderr.take());
+        self.child = Some(child);
         let since = Instant::now();
         while !std::fs::read_to_string(&out).unwrap().contains("blueteam is ready") {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();

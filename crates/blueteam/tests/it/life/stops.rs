@@ -26,6 +26,17 @@ async fn the_second_start_goes_on_where_the_first_stopped() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_nobody_reads_any_more_ends_nothing() {
+    let mut daemon = Daemon::new("").await;
+    assert_eq!(daemon.terminate().await.code(), Some(0), "{}", daemon.log());
+    daemon.start_unread().await;
+    daemon.client().send(&vec![failure("198.51.100.9", "root"); 6]).await;
+    alert_comes(&mut daemon.connect().await, "brute_force", "198.51.100.9", Duration::from_secs(5)).await;
+    assert_eq!(daemon.terminate().await.code(), Some(0));
+    assert_eq!(daemon.postmaster(), None, "its PostgreSQL is stopped with it");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_daemon_on_a_state_directory_is_refused() {
     let daemon = Daemon::new("").await;
     let second = daemon.command().arg("up").output().unwrap();
