@@ -5,13 +5,19 @@ mod after_hours;
 mod ai_abuse;
 mod anomalous_access;
 mod audit_log_gap;
+mod audit_tampering;
 mod brute_force;
 mod credential_stuffing;
+mod cross_source_attack;
 mod cross_tenant;
 mod data_exfiltration;
+mod injection_attempt;
 mod privilege_escalation;
 mod rate_limit_surge;
 mod session_anomaly;
+mod slow_spray;
+mod success_after_brute_force;
+mod web_scanner;
 
 #[cfg(test)]
 mod tests;
@@ -25,7 +31,7 @@ use crate::profile::Acquaintance;
 use crate::rule::{Context, Definition, ParamError, Usage};
 use crate::window::{Hit, Offered, Recent};
 
-/// Every built-in rule, in the order of `detection.md`.
+/// Every built-in rule: the documents' twelve in their order, then those that logs call for.
 pub const ALL: &[&Definition] = &[
     &brute_force::RULE,
     &credential_stuffing::RULE,
@@ -39,6 +45,12 @@ pub const ALL: &[&Definition] = &[
     &audit_log_gap::RULE,
     &rate_limit_surge::RULE,
     &cross_tenant::RULE,
+    &success_after_brute_force::RULE,
+    &slow_spray::RULE,
+    &web_scanner::RULE,
+    &injection_attempt::RULE,
+    &cross_source_attack::RULE,
+    &audit_tampering::RULE,
 ];
 
 /// When a user counts as known: parameters of `anomalous_access`, needed by the shared profiles whether or not it runs.

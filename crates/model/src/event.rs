@@ -196,6 +196,7 @@ pub enum Action {
     JailbreakDetected,
     RateLimitHit,
     AuditFailure,
+    HttpRequest,
     Other,
 }
 
@@ -215,6 +216,7 @@ impl Action {
             "jailbreak_detected" => Self::JailbreakDetected,
             "rate_limit_hit" => Self::RateLimitHit,
             "audit_failure" => Self::AuditFailure,
+            "http_request" => Self::HttpRequest,
             _ => Self::Other,
         }
     }
@@ -253,7 +255,7 @@ pub const OURSELVES: &str = "blueteam";
 
 /// What a built-in rule may ask about an event, worked out once per event so that a rule is called only for what concerns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Marks(pub u16);
+pub struct Marks(pub u32);
 
 impl Marks {
     /// A failed login, as `detection.md` defines it.
@@ -284,6 +286,10 @@ impl Marks {
     pub const USER: Self = Self(1 << 12);
     /// A failure that the product tells of itself: `system/audit_failure` about [`OURSELVES`].
     pub const OWN_FAILURE: Self = Self(1 << 13);
+    /// A request as an access log has it.
+    pub const WEB: Self = Self(1 << 14);
+    /// The database's own word on who touched what: refused, or a change of the schema.
+    pub const DATABASE: Self = Self(1 << 16);
     /// On every event.
     pub const ANY: Self = Self(1 << 15);
 
@@ -390,6 +396,7 @@ impl SecurityEvent<'_> {
         set(Marks::USER_SUCCESS, user && success);
         set(Marks::SESSION, self.session_id.is_some());
         set(Marks::CUI, self.cui_involved);
+        set(Marks::DATABASE, self.source == Source::Postgres);
         set(Marks::DATA, self.category == Category::Data || self.cui_involved);
         set(Marks::REACH, user && matches!(self.category, Category::Access | Category::Data | Category::Admin));
         match self.action_kind {
@@ -408,6 +415,7 @@ impl SecurityEvent<'_> {
                 set(Marks::AUDIT_FAILURE, failure);
                 set(Marks::OWN_FAILURE, failure && self.resource_type.as_deref() == Some(OURSELVES));
             }
+            Action::HttpRequest => set(Marks::WEB, self.category == Category::Network),
             Action::Logout | Action::Other => {}
         }
         self.marks = marks;

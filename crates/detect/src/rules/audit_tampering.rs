@@ -1,0 +1,93 @@
+//! The database's own log says that somebody reached for the audit trail, or changed what protects it.
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
+use serde::{Deserialize, Serialize};
+
+use crate::keyed::Key;
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("audit_tampering"),
+        name: "Audit trail tampering",
+        description: "PostgreSQL refused a change of a protected table, or a statement changed its definition, its triggers or its rights.",
+        severity: Severity::Critical,
+        controls: &[ControlId::known("3.3.8"), ControlId::known("3.3.9")],
+        attack: &["T1562.008", "T1070"],
+        interest: Marks::DATABASE,
+        feeds: &[Source::Postgres],
+    },
+    defaults: defaults::<Params>,
+    build: |value, _| {
+        let p: Params = params(value)?;
+        let protected = p.protected.iter().map(|name| name.to_ascii_lowercase()).collect();
+        Ok(Built {
+            rule: Box::new(AuditTampering { protected, by: p.by }),
+            cooldown: Span::hours(1),
+            memory: Span::ZERO,
+        })
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    /// What is looked for in the statement or message.
+    protected: Vec<String>,
+    /// Who may change definitions: roles that migrate.
+    by: Vec<String>,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        let list = |items: &[&str]| items.iter().map(|s| (*s).to_owned()).collect();
+        Self {
+            protected: list(&["audit_events", "collected_events", "audit_log", "blueteam.", "guard"]),
+            by: list(&["blueteam_owner"]),
+        }
+    }
+}
+
+struct AuditTampering {
+    protected: Vec<String>,
+    by: Vec<String>,
+}
+
+impl Rule for AuditTampering {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let change = &*event.action == "schema_change";
+        if !(change || matches!(&*event.action, "permission_denied" | "write_refused")) {
+            return;
+        }
+        let role = event.account_name.as_deref().unwrap_or("unknown");
+        if change && self.by.iter().any(|by| by == role) {
+            return;
+        }
+        let texts = [
+            event.details.text("statement"),
+            event.details.text("message"),
+            event.resource_id.as_ref().map(|r| r.to_string()),
+        ];
+        let touches = |text: &String| {
+            let text = text.to_ascii_lowercase();
+            self.protected.iter().any(|name| text.contains(name.as_str()))
+        };
+        if !texts.iter().flatten().any(touches) {
+            return;
+        }
+        // The same key as a restart makes of the entity.
+        let Some(user) = cx.user.or_else(|| Some(Key::new(event.source, cx.names.value(role)))) else { return };
+        cx.fire(user, event, || {
+            let how = if change { "changed the definition of" } else { "was refused a change of" };
+            let what = event.resource_id.as_deref().unwrap_or("the audit trail");
+            let title = format!("Audit trail tampering: role {role} {how} {what}");
+            let description = format!(
+                "PostgreSQL's log says that the role {role} {how} {what}. The audit trail is append-only for everybody: find out who \
+                 used the role, from where, and whether events are missing since."
+            );
+            Opening::new(EntityKind::User, role, title, description)
+        });
+    }
+}

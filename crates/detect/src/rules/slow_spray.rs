@@ -1,0 +1,102 @@
+//! Many accounts tried from one address in a day, too slowly for `credential_stuffing`.
+
+use foldhash::quality::RandomState;
+use std::hash::BuildHasher as _;
+
+use model::event::Marks;
+use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::keyed::{Key, Keyed};
+use crate::open::Opening;
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::window::{Distinct, Hit, Offered};
+
+pub(super) const RULE: Definition = Definition {
+    info: &Info {
+        id: RuleId::builtin("slow_spray"),
+        name: "Slow password spray",
+        description: "Failed logins from one address name more than `threshold` accounts within `window`, never as many within `fast`.",
+        severity: Severity::High,
+        controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
+        attack: &["T1110.003"],
+        interest: Marks::FAILED_LOGIN,
+        feeds: &[Source::AuditDb, Source::Syslog],
+    },
+    defaults: defaults::<Params>,
+    build: |value, max_keys| {
+        let params: Params = params(value)?;
+        let (cooldown, memory) = (params.window, params.window);
+        let rule = SlowSpray { keys: Keyed::new(max_keys), hasher: RandomState::default(), params };
+        Ok(Built { rule: Box::new(rule), cooldown, memory })
+    },
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Params {
+    /// More than this many accounts.
+    threshold: usize,
+    window: Span,
+    /// As many within this are `credential_stuffing`'s.
+    fast: Span,
+}
+
+impl Default for Params {
+    fn default() -> Self {
+        Self { threshold: 10, window: Span::hours(24), fast: Span::mins(10) }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    accounts: Distinct,
+    /// When it was last seen to be fast: that one is told of already.
+    fast: Option<Timestamp>,
+}
+
+struct SlowSpray {
+    keys: Keyed<State>,
+    hasher: RandomState,
+    params: Params,
+}
+
+impl Rule for SlowSpray {
+    fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let (Some(ip), Some(account)) = (event.ip_address, event.account()) else { return };
+        let key = Key::ip(event.source, ip);
+        let Params { threshold, window, fast } = self.params;
+        let value = self.hasher.hash_one(account.as_str());
+        let (state, newest) = self.keys.touch(key, event.timestamp, cx.stale);
+        match state.accounts.offer(Hit::of(event), value, newest, window, threshold.saturating_add(1)) {
+            Offered::Counts if state.accounts.count() > threshold => {}
+            Offered::Late => {
+                cx.counters.late += 1;
+                return;
+            }
+            Offered::Counts | Offered::Again => return,
+        }
+        let hits: Vec<Hit> = state.accounts.hits().collect();
+        let times = || hits.iter().map(|h| h.at);
+        let (first, last) = (times().min().unwrap_or(event.timestamp), times().max().unwrap_or(event.timestamp));
+        if last.since(first) < fast {
+            state.fast = state.fast.max(Some(last));
+        }
+        if state.fast.is_some_and(|at| newest.since(at) < window) {
+            return;
+        }
+        cx.fire(key, event, || {
+            let count = state.accounts.count();
+            let title = format!("Slow password spray: {count} accounts tried from {ip} within {window}");
+            let description = format!(
+                "Someone at {ip} tries one account after the other, slowly enough to go unnoticed: at least {count} within \
+                 {window}. Block the address, and look for a login from it that succeeded."
+            );
+            Opening::new(EntityKind::Ip, ip, title, description).evidence(hits)
+        });
+    }
+
+    fn usage(&self) -> Usage {
+        Usage { keys: self.keys.len(), evicted: self.keys.evicted() }
+    }
+}
