@@ -72,11 +72,15 @@ final class AuditLogger
         array $metadata = [],
         bool $cuiAccessed = false
     ): void {
+        // A page's own handler may throw at a warning; ours are not its business.
+        set_error_handler(static fn (): bool => true);
         try {
             $event = self::event($category, $action, $result, $userId, $metadata + self::$context, $cuiAccessed);
             self::write($event);
         } catch (Throwable $e) {
             self::say($e, 'event lost');
+        } finally {
+            restore_error_handler();
         }
     }
 
@@ -84,15 +88,16 @@ final class AuditLogger
     public static function drain(int $most = 200): int
     {
         $seen = 0;
+        set_error_handler(static fn (): bool => true);
         try {
             $taken = self::spool() . '.draining';
             $lock = is_file($taken) || is_file(self::spool()) ? fopen(self::spool() . '.lock', 'c') : false;
-            if (!$lock || !flock($lock, LOCK_EX | LOCK_NB) || (!is_file($taken) && !@rename(self::spool(), $taken))) {
+            if (!$lock || !flock($lock, LOCK_EX | LOCK_NB) || (!is_file($taken) && !rename(self::spool(), $taken))) {
                 return 0;
             }
             $file = fopen($taken, 'rb');
             // How far the last call came; read again or not is the same to the table.
-            fseek($file, (int) @file_get_contents("$taken.at"));
+            fseek($file, (int) file_get_contents("$taken.at"));
             while ($seen < $most && ($line = fgets($file)) !== false) {
                 try {
                     is_array($event = json_decode($line, true)) && self::insert($event);
@@ -108,11 +113,13 @@ final class AuditLogger
             }
             if ($seen < $most) {
                 unlink($taken);
-                @unlink("$taken.at");
+                unlink("$taken.at");
             }
         } catch (Throwable $e) {
             self::$pdo = self::$insert = null;
             self::say($e, 'the spool stays');
+        } finally {
+            restore_error_handler();
         }
         return $seen;
     }
@@ -121,17 +128,17 @@ final class AuditLogger
     {
         $mark = self::spool() . '.away';
         clearstatcache(true, $mark);
-        $why = null;
-        if (is_file($mark) && time() - filemtime($mark) < self::RETRY) {
+        $since = filemtime($mark);
+        if ($since !== false && time() - $since < self::RETRY) {
             self::append($event); // a page that waits for a database that is away would be a page that fails
             return;
         }
         try {
             self::insert($event);
-            @unlink($mark);
+            unlink($mark);
         } catch (Throwable $e) {
             self::$pdo = self::$insert = null;
-            @touch($mark);
+            touch($mark);
             self::append($event);
             self::say($e, 'event ' . $event['event_id'] . ' spooled');
             return;
@@ -179,16 +186,16 @@ final class AuditLogger
         $line = json_encode($event, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES) . "\n";
         $spool = self::spool();
         for ($try = 0; $try < 5; $try++) {
-            $file = @fopen($spool, 'ab');
+            $file = fopen($spool, 'ab');
             if (!$file || !flock($file, LOCK_EX)) {
                 break;
             }
             clearstatcache(true, $spool);
-            if (@fileinode($spool) !== fstat($file)['ino']) {
+            if (fileinode($spool) !== fstat($file)['ino']) {
                 continue; // drain() took it away between the two
             }
             $before = fstat($file)['size'];
-            $before === 0 && @chmod($spool, 0600);
+            $before === 0 && chmod($spool, 0600);
             if ($before + strlen($line) <= self::SPOOL_MAX) {
                 if (fwrite($file, $line) === strlen($line) && fflush($file)) {
                     return;

@@ -1,11 +1,11 @@
 //! An event as a line of JSON: what is spooled, and what both sinks take.
 
 use std::net::IpAddr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use serde::ser::{SerializeMap as _, Serializer};
-use uuid::{NoContext, Timestamp, Uuid};
+use uuid::Uuid;
 
 use crate::event::{Category, Detail, Event, Outcome};
 
@@ -71,49 +71,96 @@ impl Serialize for Metadata<'_> {
     }
 }
 
-/// Appends the event's line, its end included. The id is made here.
-pub(crate) fn write(out: &mut Vec<u8>, producer: &str, queued: &mut Queued) {
-    bound_metadata(&mut queued.event);
-    let start = out.len();
-    if let Some(line) = encode(out, producer, queued)
-        && !holds_nul(line)
-    {
-        return;
+/// Writes the lines of one run.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    producer: String,
+    /// Random for each run; with the sequence number it makes the ids, so that no event costs a call for random bytes.
+    seed: u64,
+    /// The second that was written last, and its date and time: most events share them with the one before.
+    second: u64,
+    date: String,
+}
+
+impl Writer {
+    pub(crate) fn new(producer: String) -> Self {
+        let (seed, _) = Uuid::new_v4().as_u64_pair();
+        // The version's bits, which are the same in each, are spread by the mixing.
+        Self { producer, seed: mix(seed), second: 0, date: date(0) }
     }
-    // PostgreSQL stores no NUL; and a value that is no JSON (there is none we know of) must not cost us the event.
-    out.truncate(start);
-    clean(&mut queued.event);
-    if encode(out, producer, queued).is_none() {
-        out.truncate(start);
-        queued.event.metadata = vec![("metadata_lost".into(), Detail::Word("not serialisable"))];
-        if encode(out, producer, queued).is_none() {
-            out.truncate(start);
+
+    /// Appends the event's line, its end included. The id is made here.
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, queued: &mut Queued) {
+        bound_metadata(&mut queued.event);
+        let start = out.len();
+        if let Some(line) = self.encode(out, queued)
+            && memchr::memmem::find(line, b"\\u0000").is_none()
+        {
+            return;
         }
+        // PostgreSQL stores no NUL (a false alarm only costs a second look); and a value that is no JSON, of which we know none, must
+        // not cost us the event.
+        out.truncate(start);
+        clean(&mut queued.event);
+        if self.encode(out, queued).is_none() {
+            out.truncate(start);
+            queued.event.metadata = vec![("metadata_lost".into(), Detail::Word("not serialisable"))];
+            if self.encode(out, queued).is_none() {
+                out.truncate(start);
+            }
+        }
+    }
+
+    fn encode<'a>(&mut self, out: &'a mut Vec<u8>, queued: &Queued) -> Option<&'a [u8]> {
+        let Queued { event, time, seq } = queued;
+        let start = out.len();
+        // A clock before 1970 is no clock; the server will say so.
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wire = Wire {
+            event_id: self.id(since, *seq),
+            timestamp: self.rfc3339(since),
+            category: event.category,
+            action: if event.action.is_empty() { "unnamed" } else { cut(&event.action, ACTION) },
+            result: event.outcome,
+            user_id: event.user_id,
+            session_id: event.session_id.as_deref().map(|text| cut(text, SESSION_ID)),
+            ip_address: event.ip_address.map(|ip| ip.to_canonical()),
+            user_agent: event.user_agent.as_deref().map(cut_agent),
+            resource_type: event.resource_type.as_deref().map(|text| cut(text, RESOURCE_TYPE)),
+            resource_id: event.resource_id.as_deref().map(|text| cut(text, RESOURCE_ID)),
+            instance_id: event.instance_id,
+            cui_accessed: event.cui_accessed,
+            metadata: Metadata { details: &event.metadata, producer: &self.producer, seq: *seq },
+        };
+        serde_json::to_writer(&mut *out, &wire).ok()?;
+        out.push(b'\n');
+        out.get(start..)
+    }
+
+    /// Ordered by time (UUIDv7), which an index likes. Within a run the number tells two of one millisecond apart, between runs the
+    /// seed does.
+    fn id(&self, since: Duration, seq: u64) -> Uuid {
+        let mut bytes = [0; 10];
+        let (low, high) = bytes.split_at_mut(2);
+        low.copy_from_slice(&(seq as u16).to_be_bytes());
+        high.copy_from_slice(&mix(self.seed.wrapping_add(seq)).to_be_bytes());
+        uuid::Builder::from_unix_timestamp_millis(since.as_millis() as u64, &bytes).into_uuid()
+    }
+
+    /// To the microsecond, as PostgreSQL keeps it: a retry must carry the very same time.
+    fn rfc3339(&mut self, since: Duration) -> String {
+        if since.as_secs() != self.second {
+            (self.second, self.date) = (since.as_secs(), date(since.as_secs()));
+        }
+        format!("{}.{:06}Z", self.date, since.subsec_micros())
     }
 }
 
-fn encode<'a>(out: &'a mut Vec<u8>, producer: &str, queued: &Queued) -> Option<&'a [u8]> {
-    let Queued { event, time, seq } = queued;
-    let start = out.len();
-    let wire = Wire {
-        event_id: id(*time),
-        timestamp: rfc3339(*time),
-        category: event.category,
-        action: if event.action.is_empty() { "unnamed" } else { cut(&event.action, ACTION) },
-        result: event.outcome,
-        user_id: event.user_id,
-        session_id: event.session_id.as_deref().map(|text| cut(text, SESSION_ID)),
-        ip_address: event.ip_address.map(|ip| ip.to_canonical()),
-        user_agent: event.user_agent.as_deref().map(cut_agent),
-        resource_type: event.resource_type.as_deref().map(|text| cut(text, RESOURCE_TYPE)),
-        resource_id: event.resource_id.as_deref().map(|text| cut(text, RESOURCE_ID)),
-        instance_id: event.instance_id,
-        cui_accessed: event.cui_accessed,
-        metadata: Metadata { details: &event.metadata, producer, seq: *seq },
-    };
-    serde_json::to_writer(&mut *out, &wire).ok()?;
-    out.push(b'\n');
-    out.get(start..)
+/// Spreads the bits of a number over all of it; no two numbers meet (SplitMix64's last step).
+fn mix(number: u64) -> u64 {
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
 }
 
 /// Metadata beyond what the ingest takes is replaced by a word about it; the event is worth more.
@@ -153,11 +200,6 @@ fn deeper(value: &serde_json::Value, left: usize) -> bool {
         serde_json::Value::Object(map) => left == 0 || map.values().any(|v| deeper(v, left - 1)),
         _ => false,
     }
-}
-
-/// Whether a string of the line holds a NUL. A false alarm (an escaped backslash before `u0000`) only costs a second look.
-fn holds_nul(line: &[u8]) -> bool {
-    line.windows(6).any(|six| six == b"\\u0000")
 }
 
 fn clean(event: &mut Event) {
@@ -202,24 +244,11 @@ fn cut_agent(text: &str) -> &str {
     text.char_indices().nth(USER_AGENT).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
-fn since_epoch(time: SystemTime) -> std::time::Duration {
-    // A clock before 1970 is no clock; the server will say so.
-    time.duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
-/// Ordered by time (UUIDv7), which an index likes.
-fn id(time: SystemTime) -> Uuid {
-    let since = since_epoch(time);
-    Uuid::new_v7(Timestamp::from_unix(NoContext, since.as_secs(), since.subsec_nanos()))
-}
-
-/// To the microsecond, as PostgreSQL keeps it: a retry must carry the very same time.
-fn rfc3339(time: SystemTime) -> String {
-    let since = since_epoch(time);
-    let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", since.subsec_micros())
+/// Date and time of a second since 1970.
+fn date(seconds: u64) -> String {
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
 /// The date of a day, counted from 1970-01-01, in the Gregorian calendar: years are counted from March, so that the odd day is
@@ -237,8 +266,6 @@ fn civil(days: u64) -> (u64, u64, u64) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::{Value, json};
 
     use super::*;
@@ -246,8 +273,8 @@ mod tests {
     fn line(event: Event) -> Value {
         let mut out = Vec::new();
         let time = UNIX_EPOCH + Duration::from_micros(1_772_668_800_000_001);
-        write(&mut out, "apollo/1", &mut Queued { event, time, seq: 7 });
-        assert_eq!(out.iter().filter(|b| **b == b'\n').count(), 1);
+        Writer::new("apollo/1".to_owned()).write(&mut out, &mut Queued { event, time, seq: 7 });
+        assert_eq!(memchr::memchr_iter(b'\n', &out).count(), 1);
         serde_json::from_slice(&out).unwrap()
     }
 
@@ -280,8 +307,18 @@ mod tests {
             (4_107_542_400, "2100-03-01T00:00:00"),
             (1_798_761_599, "2026-12-31T23:59:59"),
         ] {
-            assert_eq!(rfc3339(UNIX_EPOCH + Duration::from_secs(seconds)), format!("{expect}.000000Z"));
+            assert_eq!(date(seconds), expect);
         }
+    }
+
+    #[test]
+    fn no_two_ids_are_the_same() {
+        let (one, two) = (Writer::new("a".to_owned()), Writer::new("a".to_owned()));
+        let since = Duration::from_micros(1_772_668_800_000_001);
+        let ids = (1..=200_000).flat_map(|seq| [one.id(since, seq), two.id(since, seq)]);
+        let ids: std::collections::HashSet<Uuid> = ids.collect();
+        assert_eq!(ids.len(), 400_000, "in one millisecond, of two runs");
+        assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
     }
 
     #[test]

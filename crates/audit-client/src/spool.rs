@@ -51,7 +51,7 @@ impl Batch {
     }
 
     fn take(bytes: Vec<u8>, most: usize, from_disk: bool) -> Self {
-        let newlines = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let newlines = memchr::memchr_iter(b'\n', &bytes).map(|at| at + 1);
         let ends: Vec<usize> = newlines.take(most).collect();
         let mut batch = Self { bytes, ends, from_disk };
         batch.shorten(most);
@@ -321,14 +321,14 @@ fn read(segment: &Segment, from: u64, most: usize) -> io::Result<Vec<u8>> {
 /// What a former run left, without the half line at its end. None when nothing is left.
 fn whole(path: &Path) -> io::Result<Option<Segment>> {
     let bytes = fs::read(path)?;
-    let len = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    let len = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
     if len < bytes.len() {
         tracing::warn!(file = %path.display(), bytes = bytes.len() - len, "cut a half line off the audit spool");
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(len as u64)?;
         file.sync_all()?;
     }
-    let lines = bytes.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n")).count() as u64;
+    let lines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
     Ok((len > 0).then(|| Segment { path: path.to_owned(), len: len as u64, lines }))
 }
 

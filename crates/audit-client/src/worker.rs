@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use crate::action;
 use crate::config::Builder;
 use crate::event::{Category, Event, Outcome};
-use crate::line::{self, Queued};
+use crate::line::{Queued, Writer};
 use crate::logger::{FIRST, Shared};
 use crate::sink::{Sent, Sink};
 use crate::spool::{Batch, Kept, Spool};
@@ -40,6 +40,7 @@ struct Intake {
     shared: Arc<Shared>,
     events: Receiver<Queued>,
     spool: Spool,
+    writer: Writer,
     room: Vec<u8>,
     full: bool,
 }
@@ -52,7 +53,7 @@ impl Intake {
             let next = self.events.try_recv().ok();
             let done = next.is_none();
             if let Some(mut queued) = next {
-                line::write(&mut self.room, &self.shared.producer, &mut queued);
+                self.writer.write(&mut self.room, &mut queued);
                 count += 1;
             }
             // Not too much at once, so that one failed append does not cost all.
@@ -99,7 +100,7 @@ impl Intake {
     fn tell_as(&mut self, seq: u64, event: Event) {
         let queued = &mut Queued { event, time: SystemTime::now(), seq };
         let mut bytes = Vec::new();
-        line::write(&mut bytes, &self.shared.producer, queued);
+        self.writer.write(&mut bytes, queued);
         self.spool.append(&bytes, 1, true);
     }
 
@@ -128,8 +129,9 @@ impl Worker {
         spool: Spool,
         sink: Sink,
     ) -> Self {
+        let writer = Writer::new(shared.producer.clone());
         Self {
-            intake: Intake { shared, events, spool, room: Vec::new(), full: false },
+            intake: Intake { shared, events, spool, writer, room: Vec::new(), full: false },
             sink,
             batch: config.batch,
             interval: config.interval,

@@ -52,3 +52,21 @@ fn the_php_class_has_the_same() {
     let expect = action::ALL.iter().map(|(c, _)| (format!("CAT_{}", c.as_str().to_uppercase()), c.as_str().to_owned()));
     assert_eq!(categories, expect.collect());
 }
+
+/// The words of a PHP declaration, without comments and spaces.
+fn declaration(text: &str) -> String {
+    let (_, rest) = text.split_once("public static function log(").unwrap();
+    let (arguments, _) = rest.split_once("): void").unwrap();
+    let lines = arguments.lines().map(|line| line.split("//").next().unwrap());
+    lines.flat_map(str::chars).filter(|c| !c.is_whitespace()).collect()
+}
+
+#[test]
+fn the_php_class_is_called_as_the_design_says() {
+    let ours = declaration(&std::fs::read_to_string(crate::php::file("AuditLogger.php")).unwrap());
+    assert!(ours.starts_with("string$category,string$action,string$result,?string$userId,"), "{ours}");
+    if design().is_some() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/spec/eqmon-blue-team-design.md");
+        assert_eq!(ours, declaration(&std::fs::read_to_string(file).unwrap()));
+    }
+}
