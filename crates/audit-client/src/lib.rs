@@ -37,6 +37,9 @@
 //! `system/audit_start`, the last `system/audit_stop`. So a hole is a loss, and a run without its stop ended badly and may have lost its
 //! tail. The start after a bad end names the run that ended so in `metadata.unclean_end_of`.
 
+#[cfg(not(any(feature = "http", feature = "postgres")))]
+compile_error!("blueteam-audit needs somewhere to send events to: the feature `http` or `postgres`");
+
 pub mod action;
 mod config;
 mod event;

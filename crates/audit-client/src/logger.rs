@@ -160,6 +160,15 @@ impl Shared {
     }
 }
 
+/// Says that the thread has ended, also when it ended by a fault of its own: nobody is to wait for it for ever.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.flushed.send_replace(u64::MAX);
+    }
+}
+
 impl AuditLogger {
     /// Begins to make one. `name` is the application's; it stands in `producer` of each event.
     pub fn builder(name: impl AsRef<str>) -> Builder {
@@ -179,7 +188,11 @@ impl AuditLogger {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let worker = Worker::new(config, Arc::clone(&shared), events, spool, sink);
         // A thread and a runtime of our own: fsync must hold up no request, and a busy application must not hold up us.
-        let run = move || runtime.block_on(worker.run(unclean));
+        let ended = Ended(Arc::clone(&shared));
+        let run = move || {
+            let _ended = ended;
+            runtime.block_on(worker.run(unclean));
+        };
         thread::Builder::new().name("blueteam-audit".to_owned()).spawn(run)?;
         Ok(Self(Arc::new(Handle { queue, shared })))
     }

@@ -12,7 +12,6 @@ use crate::spool::Batch;
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
-#[cfg_attr(not(any(feature = "http", feature = "postgres")), expect(dead_code, reason = "no sink makes them"))]
 pub(crate) enum Sent {
     /// It is there, but for those lines (their place, and why) that are refused for good.
     Done(Vec<(usize, String)>),
@@ -43,10 +42,6 @@ impl Sink {
     }
 
     /// Sends the batch; ends within the patience that it was opened with.
-    #[cfg_attr(
-        not(any(feature = "http", feature = "postgres")),
-        expect(clippy::unused_async, unused_variables, reason = "without a sink there is nothing to match")
-    )]
     pub(crate) async fn send(&mut self, batch: &Batch) -> Sent {
         match *self {
             #[cfg(feature = "http")]
@@ -58,7 +53,6 @@ impl Sink {
 }
 
 /// An error with its causes, in one line.
-#[cfg(any(feature = "http", feature = "postgres"))]
 fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::action;
 use crate::config::Builder;
-use crate::event::{Category, Event, Outcome};
+use crate::event::{Category, Detail, Event, Outcome};
 use crate::line::{Queued, Writer};
 use crate::logger::{FIRST, Shared};
 use crate::sink::{Sent, Sink};
@@ -111,11 +111,11 @@ impl Intake {
             return;
         }
         let mut event = Event::new(Category::System, action::AUDIT_FAILURE, Outcome::Failure)
-            .detail("reason", "events were lost on their way to the audit log")
-            .detail("dropped", losses.dropped)
-            .detail("rejected", losses.rejected);
+            .detail("reason", "events were lost on their way to the audit log");
+        event.put("dropped".into(), Detail::Number(losses.dropped));
+        event.put("rejected".into(), Detail::Number(losses.rejected));
         if let Some(since) = losses.since.and_then(|since| since.elapsed().ok()) {
-            event = event.detail("for_seconds", since.as_secs());
+            event.put("for_seconds".into(), Detail::Number(since.as_secs()));
         }
         self.tell(event);
     }
@@ -170,7 +170,6 @@ impl Worker {
             }
         };
         self.end(deadline).await;
-        shared.flushed.send_replace(u64::MAX);
     }
 
     fn is_due(&self) -> bool {
