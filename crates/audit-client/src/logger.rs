@@ -1,0 +1,263 @@
+//! The handle: takes events and counts what becomes of them.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::config::{Builder, StartError};
+use crate::event::Event;
+use crate::line::Queued;
+use crate::sink::Sink;
+use crate::spool::Spool;
+use crate::worker::Worker;
+
+/// Takes events in and brings them away. Clones are the same logger.
+///
+/// When the last clone is dropped its thread goes on for some seconds to send or spool what is left, if the process lives so long;
+/// [`AuditLogger::shutdown`] waits for that.
+#[derive(Clone, Debug)]
+pub struct AuditLogger(Arc<Handle>);
+
+#[derive(Debug)]
+struct Handle {
+    queue: SyncSender<Queued>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.close(Duration::from_secs(5));
+    }
+}
+
+/// What became of the events so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Events that were logged: the last sequence number.
+    pub logged: u64,
+    /// Events that the sink has.
+    pub sent: u64,
+    /// Events that wait in the spool.
+    pub spooled: u64,
+    /// Events that were dropped, because queue or spool were full or could not be read.
+    pub dropped: u64,
+    /// Events that the sink refused for good.
+    pub rejected: u64,
+    /// Whether the last attempt to send failed.
+    pub away: bool,
+}
+
+/// The sequence number of the first event of a run, which says that it begins.
+pub(crate) const FIRST: u64 = 1;
+
+/// What was lost and not yet told.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Losses {
+    pub(crate) dropped: u64,
+    pub(crate) rejected: u64,
+    pub(crate) since: Option<SystemTime>,
+}
+
+/// What handle and thread share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) producer: String,
+    half: usize,
+    seq: AtomicU64,
+    pub(crate) waiting: AtomicUsize,
+    pub(crate) sent: AtomicU64,
+    pub(crate) spooled: AtomicU64,
+    pub(crate) away: AtomicBool,
+    dropped: AtomicU64,
+    rejected: AtomicU64,
+    losses: Mutex<Losses>,
+    overflow: AtomicU64,
+    pub(crate) wake: Notify,
+    closing: AtomicBool,
+    deadline: Mutex<Option<Instant>>,
+    flushes: AtomicU64,
+    /// How many flushes are done; `u64::MAX` when the thread has ended.
+    pub(crate) flushed: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn new(name: &str, queue: usize) -> Self {
+        let run = Uuid::new_v4().simple().to_string();
+        Self {
+            producer: format!("{name}/{}", run.get(..12).unwrap_or(&run)),
+            half: (queue / 2).max(1),
+            seq: AtomicU64::new(FIRST),
+            waiting: AtomicUsize::new(0),
+            sent: AtomicU64::new(0),
+            spooled: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+            dropped: AtomicU64::new(0),
+            rejected: AtomicU64::new(0),
+            losses: Mutex::default(),
+            overflow: AtomicU64::new(0),
+            wake: Notify::new(),
+            closing: AtomicBool::new(false),
+            deadline: Mutex::default(),
+            flushes: AtomicU64::new(0),
+            flushed: watch::Sender::new(0),
+        }
+    }
+
+    /// The next sequence number.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.seq.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Events that the queue had no room for since the last call. Told apart from [`Shared::lose`] because callers must not wait for a
+    /// lock.
+    pub(crate) fn take_overflow(&self) -> u64 {
+        self.overflow.swap(0, Relaxed)
+    }
+
+    /// Notes a loss.
+    pub(crate) fn lose(&self, dropped: u64, rejected: u64) {
+        self.dropped.fetch_add(dropped, Relaxed);
+        self.rejected.fetch_add(rejected, Relaxed);
+        let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses.dropped += dropped;
+        losses.rejected += rejected;
+        losses.since.get_or_insert_with(SystemTime::now);
+    }
+
+    /// What is to be told, once.
+    pub(crate) fn take_losses(&self) -> Losses {
+        std::mem::take(&mut *self.losses.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// For how long something lost has not been told.
+    pub(crate) fn lost_for(&self) -> Duration {
+        let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
+        losses.since.and_then(|since| since.elapsed().ok()).unwrap_or_default()
+    }
+
+    fn close(&self, within: Duration) {
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Instant::now() + within);
+        self.closing.store(true, Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Until when to end, once that was asked for.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        if !self.closing.load(Relaxed) {
+            return None;
+        }
+        *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many flushes were asked for.
+    pub(crate) fn flushes(&self) -> u64 {
+        self.flushes.load(Relaxed)
+    }
+}
+
+/// Says that the thread has ended, also when it ended by a fault of its own: nobody is to wait for it for ever.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.flushed.send_replace(u64::MAX);
+    }
+}
+
+impl AuditLogger {
+    /// Begins to make one. `name` is the application's; it stands in `producer` of each event.
+    pub fn builder(name: impl AsRef<str>) -> Builder {
+        Builder::new(name.as_ref())
+    }
+
+    pub(crate) fn start(config: &Builder, sink: Sink) -> Result<Self, StartError> {
+        let (queue, events) = sync_channel(config.queue);
+        let shared = Arc::new(Shared::new(&config.name, config.queue));
+        let (spool, unclean) = match &config.spool {
+            None => (Spool::in_memory(), Vec::new()),
+            Some(dir) => Spool::open(dir, config.spool_max_bytes, &shared.producer).unwrap_or_else(|error| {
+                tracing::error!(%error, dir = %dir.display(), "there is no audit spool; events wait in memory alone");
+                (Spool::in_memory(), Vec::new())
+            }),
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let worker = Worker::new(config, Arc::clone(&shared), events, spool, sink);
+        // A thread and a runtime of our own: fsync must hold up no request, and a busy application must not hold up us.
+        let ended = Ended(Arc::clone(&shared));
+        let run = move || {
+            let _ended = ended;
+            runtime.block_on(worker.run(unclean));
+        };
+        thread::Builder::new().name("blueteam-audit".to_owned()).spawn(run)?;
+        Ok(Self(Arc::new(Handle { queue, shared })))
+    }
+
+    /// Takes an event. Neither waits nor fails: without a lock and without a system call but, now and then, the one that wakes the
+    /// thread when the queue is half full.
+    pub fn log(&self, event: Event) {
+        let Handle { queue, shared } = &*self.0;
+        if shared.closing.load(Relaxed) {
+            shared.overflow.fetch_add(1, Relaxed);
+            return;
+        }
+        let time = event.time.unwrap_or_else(SystemTime::now);
+        let seq = shared.next_seq();
+        if queue.try_send(Queued { event, time, seq }).is_err() {
+            shared.overflow.fetch_add(1, Relaxed);
+            shared.wake.notify_one();
+        } else if shared.waiting.fetch_add(1, Relaxed) + 1 == shared.half {
+            shared.wake.notify_one();
+        }
+    }
+
+    /// The name under which this run's events arrive: `metadata.producer`.
+    pub fn producer(&self) -> &str {
+        &self.0.shared.producer
+    }
+
+    /// What became of the events so far.
+    pub fn stats(&self) -> Stats {
+        let shared = &self.0.shared;
+        Stats {
+            logged: shared.seq.load(Relaxed),
+            sent: shared.sent.load(Relaxed),
+            spooled: shared.spooled.load(Relaxed),
+            dropped: shared.dropped.load(Relaxed) + shared.overflow.load(Relaxed),
+            rejected: shared.rejected.load(Relaxed),
+            away: shared.away.load(Relaxed),
+        }
+    }
+
+    /// Waits until all that was logged before is with the sink, or on disk because the sink is away.
+    pub async fn flush(&self) {
+        let wanted = self.0.shared.flushes.fetch_add(1, Relaxed) + 1;
+        self.0.shared.wake.notify_one();
+        self.reached(wanted).await;
+    }
+
+    /// Ends: sends what waits, for so long at most, and leaves the rest on disk. What is logged after is dropped. Returns what is left.
+    pub async fn shutdown(&self, within: Duration) -> Stats {
+        self.0.shared.close(within);
+        self.reached(u64::MAX).await;
+        self.stats()
+    }
+
+    /// [`AuditLogger::shutdown`] where nothing is async.
+    pub fn shutdown_blocking(&self, within: Duration) -> Stats {
+        self.0.shared.close(within);
+        while *self.0.shared.flushed.borrow() != u64::MAX {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.stats()
+    }
+
+    async fn reached(&self, wanted: u64) {
+        // The sender is ours too, so it cannot be gone.
+        drop(self.0.shared.flushed.subscribe().wait_for(|done| *done >= wanted).await);
+    }
+}
