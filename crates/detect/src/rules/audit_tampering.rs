@@ -68,7 +68,7 @@ impl Rule for AuditTampering {
         let texts = [
             event.details.text("statement"),
             event.details.text("message"),
-            event.resource_id.as_ref().map(|r| r.to_string()),
+            event.resource_id.as_ref().map(ToString::to_string),
         ];
         let touches = |text: &String| {
             let text = text.to_ascii_lowercase();

@@ -105,7 +105,9 @@ fn is_probe(event: &SecurityEvent<'_>) -> bool {
     }
     let scheme = target.get(..8).unwrap_or(target).to_ascii_lowercase();
     let path = plain_path(target).to_ascii_lowercase();
-    scheme.starts_with("http://") || scheme.starts_with("https://") || SECRETS.iter().any(|secret| path.contains(secret))
+    scheme.starts_with("http://")
+        || scheme.starts_with("https://")
+        || SECRETS.iter().any(|secret| path.contains(secret))
 }
 
 impl WebScanner {
