@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use collect::entries::Entries;
 use collect::follow::{Batch, Follower, Position, Turn};
 use collect::{Format, LineId};
+use model::civil::Zone;
 use model::time::Calendar;
 use model::{Clock, Span, Timestamp};
 use store::sources::{Cause, Gap};
@@ -35,6 +36,8 @@ pub struct Options {
     pub format: &'static Format,
     /// How often it is configured to speak.
     pub every: Option<Span>,
+    /// The zone of times that name none.
+    pub zone: Zone,
     /// Business hours.
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
@@ -89,6 +92,7 @@ async fn follow(options: &Options, stop: &CancellationToken) -> anyhow::Result<(
     let calendar = options.calendar.clone();
     let mut intake =
         Intake::open(&mut conn, options.name(), options.format, options.every, (calendar, options.settle)).await?;
+    intake = intake.in_zone(options.zone.clone());
     let mut follower = Follower::new(&options.path, saved);
     let mut entries = Entries::of(options.format);
     let (mut missing, mut last): (bool, Option<Position>) = (false, None);

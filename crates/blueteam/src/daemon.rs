@@ -171,6 +171,7 @@ fn start_collectors(
             path: file.path.clone().into(),
             format: file.format().context("no such format")?,
             every: file.every,
+            zone: file.zone().context("no such time zone")?,
             calendar: calendar.clone(),
             settle: loaded.config.detection.settle,
             clock: Arc::clone(clock),

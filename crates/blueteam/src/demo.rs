@@ -47,8 +47,12 @@ pub struct Outcome {
 pub fn configuration(state: &StateDir) -> Loaded {
     let mut config = Config::default();
     config.ingest.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.collect.files =
-        vec![File { path: state.join(LOG).display().to_string(), format: "syslog".to_owned(), every: None }];
+    config.collect.files = vec![File {
+        path: state.join(LOG).display().to_string(),
+        format: "syslog".to_owned(),
+        every: None,
+        time_zone: None,
+    }];
     config.channels.console.enabled = false;
     // The day is in the past: by today's clock its sources are silent.
     config.detection.expected_sources.clear();

@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use collect::entries::Entry;
 use collect::ledger::{Hours, Rhythm};
 use collect::{Format, LineId, LineParser, Parsed, Reference};
+use model::civil::Zone;
 use model::time::Calendar;
 use model::{SecurityEvent, Span, Timestamp};
 use store::PgConnection;
@@ -20,6 +21,7 @@ pub(crate) struct Intake {
     format: &'static Format,
     calendar: Calendar,
     settle: Span,
+    zone: Zone,
     rhythm: Rhythm,
     last_received: Option<Timestamp>,
     newest: Option<Timestamp>,
@@ -54,7 +56,13 @@ impl Intake {
             format,
             calendar,
             settle,
+            zone: Zone::UTC,
         })
+    }
+
+    /// Times that name no zone are of this one.
+    pub(crate) fn in_zone(self, zone: Zone) -> Self {
+        Self { zone, ..self }
     }
 
     /// Parses and stores entries, with their account and the position after them in one transaction.
@@ -79,7 +87,7 @@ impl Intake {
             gaps: beside.gaps,
             rhythm: None,
         };
-        let parser: Box<dyn LineParser> = (self.format.parser)(Reference::utc(now));
+        let parser: Box<dyn LineParser> = (self.format.parser)(Reference { latest: now, zone: self.zone.clone() });
         let mut events: Vec<SecurityEvent<'_>> = Vec::new();
         for (id, entry) in &entries {
             let id = *id;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use collect::{Format, Reference};
 use indicatif::ProgressBar;
+use model::civil::Zone;
 use model::{Clock as _, SystemClock};
 use notify::plain::{clip, neutral};
 
@@ -28,6 +29,7 @@ use crate::replay::{Input, Options, Report};
 #[command(after_help = "Examples:
   blueteam replay events.ndjson
   blueteam replay --format syslog /var/log/auth.log /var/log/auth.log.*.gz
+  blueteam replay --format nginx /var/log/nginx/access.log
   journalctl -u ssh | blueteam replay --format syslog --rules brute_force
   blueteam replay events.ndjson.zst | jq -r '[.rule_id, .entity.value] | @tsv'")]
 pub(super) struct Args {
@@ -37,6 +39,9 @@ pub(super) struct Args {
     /// What a line is
     #[arg(long, default_value = "audit", value_parser = format)]
     format: &'static Format,
+    /// The zone of times that name none, such as America/New_York
+    #[arg(long, default_value = "UTC", value_parser = zone, value_name = "ZONE")]
+    time_zone: Zone,
     #[command(flatten)]
     rules: RuleArgs,
     /// One JSON object a line
@@ -57,10 +62,14 @@ fn format(name: &str) -> Result<&'static Format, String> {
     })
 }
 
+fn zone(name: &str) -> Result<Zone, String> {
+    Zone::named(name).ok_or_else(|| "is not a known IANA time zone".to_owned())
+}
+
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
     let now = SystemClock.now();
-    let parser = (args.format.parser)(Reference::utc(now));
+    let parser = (args.format.parser)(Reference { latest: now, zone: args.time_zone.clone() });
     let mut engine = args.rules.engine(&loaded.config, &[])?;
     let inputs = crate::replay::in_order_of_time(inputs(&args.files), parser.as_ref())?;
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
