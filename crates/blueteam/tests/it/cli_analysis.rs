@@ -120,6 +120,39 @@ fn real_logs_give_the_sources_that_the_truth_names() {
         let brute = &truth[format!("open/{file}")]["A"]["brute"];
         let expected: BTreeSet<String> = brute.as_object().unwrap().keys().cloned().collect();
         assert!(!expected.is_empty() && found == expected, "{file}: {found:?} instead of {expected:?}");
+        // The truth knows one login right after guesses, and no source that tries many accounts slowly.
+        let rules = ["--rules", "success_after_brute_force,slow_spray"];
+        let out = program.run(&[&["replay", "--format", "syslog"], &rules[..], &[path.as_str()]].concat()).good();
+        let found: Vec<String> = out
+            .lines()
+            .map(|l| serde_json::from_str::<Value>(l).unwrap())
+            .map(|d| format!("{} {}", d["rule_id"].as_str().unwrap(), d["entity"]["value"].as_str().unwrap()))
+            .collect();
+        let guessed = &truth[format!("open/{file}")]["success_after_over_5_failures_in_5min_detail"];
+        let expected: Vec<String> = guessed
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|hit| format!("success_after_brute_force {}", hit[1].as_str().unwrap()))
+            .collect();
+        assert_eq!(found, expected, "{file}");
+    }
+}
+
+/// Real access logs of quiet sites: what is counted by other means is found, and nothing is made up.
+#[test]
+fn real_access_logs_give_no_false_alarm() {
+    let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/samples/web");
+    if !samples.is_dir() {
+        eprintln!("SKIPPED: there are no sample logs in {}", samples.display());
+        return;
+    }
+    let program = Program::new(None);
+    let rules = ["--rules", "web_scanner,injection_attempt,cross_source_attack"];
+    for file in ["elastic/apache_logs", "lnav/logfile_shop_access_log.0"] {
+        let path = samples.join(file).display().to_string();
+        let out = program.run(&[&["replay", "--format", "nginx"], &rules[..], &[path.as_str()]].concat()).good();
+        assert_eq!(out, "", "{file}: no client exceeds 20 errors a minute, none sends code");
     }
 }
 

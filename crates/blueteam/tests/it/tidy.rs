@@ -120,6 +120,10 @@ fn only_store_knows_sql() {
     let know = ["store", "testkit", "audit-client"];
     for krate in crates().iter().filter(|krate| !know.contains(&krate.as_str())) {
         for file in sources(&format!("crates/{krate}/src")) {
+            // What a log of PostgreSQL says is full of it.
+            if file.ends_with("parsers/postgres.rs") || file.ends_with("rules/tests/logs.rs") {
+                continue;
+            }
             for (n, line) in code(&read(&file)) {
                 let update = line.find("UPDATE ").is_some_and(|at| line[at..].contains(" SET "));
                 let word = WORDS.iter().find(|word| line.contains(**word));

@@ -21,7 +21,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.003"],
         interest: Marks::FAILED_LOGIN,
-        feeds: &[Source::AuditDb, Source::Syslog],
+        feeds: &[Source::Syslog],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {
@@ -40,11 +40,14 @@ struct Params {
     window: Span,
     /// As many within this are `credential_stuffing`'s.
     fast: Span,
+    /// Whose logins it looks at. Of the applications' own the documents ask for `credential_stuffing` alone; add `audit_db` for more.
+    sources: Vec<Source>,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { threshold: 10, window: Span::hours(24), fast: Span::mins(10) }
+        let sources = vec![Source::Syslog, Source::Nginx, Source::Postgres];
+        Self { threshold: 10, window: Span::hours(24), fast: Span::mins(10), sources }
     }
 }
 
@@ -63,9 +66,12 @@ struct SlowSpray {
 
 impl Rule for SlowSpray {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let Params { threshold, window, fast, ref sources } = self.params;
+        if !sources.contains(&event.source) {
+            return;
+        }
         let (Some(ip), Some(account)) = (event.ip_address, event.account()) else { return };
         let key = Key::ip(event.source, ip);
-        let Params { threshold, window, fast } = self.params;
         let value = self.hasher.hash_one(account.as_str());
         let (state, newest) = self.keys.touch(key, event.timestamp, cx.stale);
         match state.accounts.offer(Hit::of(event), value, newest, window, threshold.saturating_add(1)) {

@@ -18,7 +18,7 @@ pub(super) const RULE: Definition = Definition {
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.001", "T1078"],
         interest: Marks::FAILED_LOGIN.and(Marks::LOGIN),
-        feeds: &[Source::AuditDb, Source::Syslog, Source::Postgres],
+        feeds: &[Source::Syslog, Source::Postgres],
     },
     defaults: defaults::<Params>,
     build: |value, max_keys| {
@@ -34,11 +34,14 @@ struct Params {
     /// More than this many failures.
     threshold: u32,
     window: Span,
+    /// Whose logins it looks at. Of the applications' own the documents ask for `brute_force` alone; add `audit_db` for more.
+    sources: Vec<Source>,
 }
 
 impl Default for Params {
     fn default() -> Self {
-        Self { threshold: 5, window: Span::mins(5) }
+        let sources = vec![Source::Syslog, Source::Nginx, Source::Postgres];
+        Self { threshold: 5, window: Span::mins(5), sources }
     }
 }
 
@@ -56,9 +59,9 @@ struct SuccessAfterBruteForce {
 
 impl Rule for SuccessAfterBruteForce {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let Some(ip) = event.ip_address else { return };
+        let Params { threshold, window, ref sources } = self.params;
+        let Some(ip) = event.ip_address.filter(|_| sources.contains(&event.source)) else { return };
         let key = Key::ip(event.source, ip);
-        let Params { threshold, window } = self.params;
         let hit = Hit::of(event);
         let succeeded = event.marks.meets(Marks::LOGIN);
         // A success of somebody who never failed leaves nothing behind; one whose failures are late is told when they come.

@@ -30,7 +30,12 @@ fn success_after_brute_force() {
             ("six, the first just within the window", 1, then(guesses(6, 1), login(299))),
             ("six, the first just outside", 0, then(guesses(6, 1), login(300))),
             ("another address", 0, then(guesses(6, 1), login(9).ip("203.0.113.10"))),
-            ("another source", 0, then(guesses(6, 1), login(9).source(Source::AuditDb))),
+            ("another source", 0, then(guesses(6, 1), login(9).source(Source::Postgres))),
+            (
+                "the application's own",
+                0,
+                [(0..6).map(failure).collect(), vec![login(9).source(Source::AuditDb)]].concat(),
+            ),
             ("a login before the failures", 0, [vec![login(-1)], guesses(9, 1)].concat()),
             ("the failures arrive late", 1, [vec![login(9)], guesses(6, 1)].concat()),
             ("failures go on after it", 1, [then(guesses(6, 1), login(9)), (10..16).map(shell).collect()].concat()),
