@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use model::event::{Marks, UserId};
 use model::time::{BusinessHours, BusinessHoursError, Calendar};
-use model::{Change, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use model::{Change, EntityKind, Memory, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -136,7 +136,7 @@ pub struct Engine {
     counters: Counters,
     clocks: [SourceClock; Source::ALL.len()],
     settle: Span,
-    horizon: Span,
+    memory: Memory,
     /// The wall clock of the last `advance`; none in a replay.
     now: Option<Timestamp>,
     next_sweep: Timestamp,
@@ -207,7 +207,8 @@ impl Engine {
             }
         }
         let acquaintance: Acquaintance = rules::acquaintance(settings.rules.get("anomalous_access"))?;
-        let horizon = running.iter().map(|r| r.memory).max().unwrap_or(Span::ZERO);
+        let all = running.iter().map(|r| r.memory).max().unwrap_or(Span::ZERO).max(Span::hours(1));
+        let logins = running.iter().map(|r| r.rule.remembers_logins()).max().unwrap_or(Span::ZERO).max(all);
         let clock = SourceClock { newest: Timestamp::MIN, arrived: Timestamp::MIN, told: Timestamp::MIN };
         Ok(Self {
             rules: running,
@@ -220,7 +221,7 @@ impl Engine {
             counters: Counters::default(),
             clocks: [clock; Source::ALL.len()],
             settle: settings.settle,
-            horizon: horizon.max(Span::hours(1)),
+            memory: Memory { all, logins },
             now: None,
             next_sweep: Timestamp::MIN,
         })
@@ -233,13 +234,14 @@ impl Engine {
 
     /// Sets the custom rules.
     pub fn set_sigma(&mut self, sigma: Sigma) {
-        self.horizon = self.horizon.max(sigma.memory());
+        self.memory.all = self.memory.all.max(sigma.memory());
+        self.memory.logins = self.memory.logins.max(self.memory.all);
         self.sigma = sigma;
     }
 
     /// How much of the past the engine must see again after a restart.
-    pub fn memory(&self) -> Span {
-        self.horizon
+    pub fn memory(&self) -> Memory {
+        self.memory
     }
 
     /// Shows an event to the rules.

@@ -52,7 +52,8 @@ pub struct Built {
     pub rule: Box<dyn Rule>,
     /// How long a detection stays open when nothing extends it, unless the configuration says otherwise.
     pub cooldown: Span,
-    /// How much of the past it must see again after a restart.
+    /// How much of the past it must see again after a restart; of logins and logouts it may want more
+    /// ([`Rule::remembers_logins`]).
     pub memory: Span,
 }
 
@@ -60,6 +61,12 @@ pub struct Built {
 pub trait Rule: Send {
     /// An event with one of the rule's marks.
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>);
+
+    /// How much of the past of logins and logouts it must see again after a restart, where that is more than of the rest: a
+    /// day of everything is a long start.
+    fn remembers_logins(&self) -> Span {
+        Span::ZERO
+    }
 
     /// Time has passed: the clock of `source` has certainly reached `now`.
     fn advance(&mut self, _source: Source, _now: Timestamp, _cx: &mut Context<'_>) {}

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Source;
 use crate::ids::{ControlId, EventId, Fingerprint, RuleId, Severity, UnknownWord};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 
 /// The sort of thing that keys a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -123,4 +123,13 @@ pub struct Change {
     pub phase: Phase,
     /// The detection as it stands.
     pub detection: Detection,
+}
+
+/// How much of the past must be seen again after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Of all events.
+    pub all: Span,
+    /// Of those of the category `auth`, which are few; at least as much.
+    pub logins: Span,
 }

@@ -16,7 +16,7 @@ pub mod time;
 
 pub use alert::{Alert, AlertState, Channel};
 pub use audit::{AuditRecord, FieldError};
-pub use detection::{Change, Detection, Entity, EntityKind, Phase};
+pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity};
 pub use incident::IncidentStatus;

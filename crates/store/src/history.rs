@@ -1,6 +1,6 @@
 //! The stored past, as fast as the server sends it: for back-tests, and to rebuild windows at start.
 
-use model::{SecurityEvent, Span, Timestamp};
+use model::{Memory, SecurityEvent, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -64,7 +64,7 @@ const RECEIVED_MAX: u32 = 250_000;
 /// else push the backlog out of what is seen again, and with it the windows that the rest of the backlog continues.
 pub async fn rebuild(
     conn: &mut PgConnection,
-    memory: Span,
+    memory: Memory,
     now: Timestamp,
     (cursor, learnt): (&Cursor, Option<&Snapshot>),
     mut each: impl FnMut(&SecurityEvent<'_>, bool) + Send,
@@ -80,19 +80,19 @@ pub async fn rebuild(
         // Of what was read: a backlog must not push what came before it out of the windows.
         let newest = format!("SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}", literal(now));
         let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(&mut *conn).await?;
-        let since = literal(newest.map_or(now, |newest| newest.0).minus(memory));
+        let recent = since("timestamp", newest.map_or(now, |newest| newest.0), memory);
         let mut known = |event: &SecurityEvent<'_>| each(event, true);
         if let Some(received) = received(conn, table, &cursor.snapshot, memory).await? {
             // Its own step, or the planner would walk all of the past in order of time.
             let older = format!(
                 "WITH received AS MATERIALIZED (SELECT {columns} FROM {table}
-                     WHERE {received} AND timestamp < {since} AND NOT {unread} AND NOT {unlearnt})
+                     WHERE {received} AND NOT {recent} AND NOT {unread} AND NOT {unlearnt})
                  SELECT {columns} FROM received ORDER BY timestamp"
             );
             count += copy_out(conn, &older, &mut known, &mut last).await?;
         }
         let recent = format!(
-            "SELECT {columns} FROM {table} WHERE timestamp >= {since} AND NOT {unread} AND NOT {unlearnt} ORDER BY timestamp"
+            "SELECT {columns} FROM {table} WHERE {recent} AND NOT {unread} AND NOT {unlearnt} ORDER BY timestamp"
         );
         count += copy_out(conn, &recent, &mut known, &mut last).await?;
         let unlearnt = format!("SELECT {columns} FROM {table} WHERE NOT {unread} AND {unlearnt} ORDER BY seq");
@@ -101,13 +101,20 @@ pub async fn rebuild(
     Ok(count)
 }
 
+/// An SQL condition: rows whose time in `column` lies within the memory before `newest`.
+fn since(column: &str, newest: Timestamp, memory: Memory) -> String {
+    let (all, logins) = (literal(newest.minus(memory.all)), literal(newest.minus(memory.logins.max(memory.all))));
+    // The first half stands alone so that an index on time bounds both.
+    format!("({column} >= {logins} AND (category = 'auth' OR {column} >= {all}))")
+}
+
 /// An SQL condition: rows that came in during the last `memory` before the last arrival that the snapshot sees, without those of
 /// the transaction in which [`RECEIVED_MAX`] is reached. None when nothing came in.
 async fn received(
     conn: &mut PgConnection,
     table: &str,
     snapshot: &Snapshot,
-    memory: Span,
+    memory: Memory,
 ) -> Result<Option<String>, StoreError> {
     let passed = format!("xact_id < '{}'::xid8", snapshot.xmax());
     let sql = format!(
@@ -119,8 +126,8 @@ async fn received(
     let (Some(arrived), beyond) = row else { return Ok(None) };
     let beyond = beyond.as_deref().unwrap_or("0");
     let beyond: u64 = beyond.parse().map_err(|_| StoreError::corrupt("xact_id", "it is no number"))?;
-    let since = literal(arrived.0.minus(memory));
-    Ok(Some(format!("xact_id > '{beyond}'::xid8 AND {passed} AND created_at >= {since}")))
+    let lately = since("created_at", arrived.0, memory);
+    Ok(Some(format!("xact_id > '{beyond}'::xid8 AND {passed} AND {lately}")))
 }
 
 /// How many events [`stream`] would hand out, as far as the planner's statistics know: for a progress bar.

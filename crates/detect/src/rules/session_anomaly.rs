@@ -27,7 +27,7 @@ pub(super) const RULE: Definition = Definition {
     defaults: defaults::<Params>,
     build: |value, max_keys| {
         let params: Params = params(value)?;
-        let (cooldown, memory) = (params.replay_window, params.remember_logout.max(params.window));
+        let (cooldown, memory) = (params.replay_window, params.replay_window.max(params.window));
         let (sessions, logouts) = (Keyed::new(max_keys), Keyed::new(max_keys));
         let rule = SessionAnomaly { sessions, logouts, users: Beside::default(), params };
         Ok(Built { rule: Box::new(rule), cooldown, memory })
@@ -127,7 +127,7 @@ impl SessionAnomaly {
         let window = self.params.replay_window;
         let (state, _) = self.sessions.touch(key, event.timestamp, cx.quiet_for(window));
         if event.action_kind == Action::Logout {
-            let (logout, _) = self.logouts.touch(key, event.timestamp, cx.stale);
+            let (logout, _) = self.logouts.touch(key, event.timestamp, cx.quiet_for(self.params.remember_logout));
             *logout = Some(logout.map_or(hit, |earlier| earlier.min(hit)));
             // Uses that were later but arrived earlier.
             let after = state.places.iter().map(|(used, _)| *used).filter(|used| used.at > hit.at).min();
@@ -247,6 +247,10 @@ impl Rule for SessionAnomaly {
         if let Some(ip) = event.ip_address {
             self.user(event, value, ip, cx);
         }
+    }
+
+    fn remembers_logins(&self) -> Span {
+        self.params.remember_logout
     }
 
     fn usage(&self) -> Usage {

@@ -26,7 +26,7 @@ pub(super) const RULE: Definition = Definition {
     defaults: defaults::<Params>,
     build: |value, max_keys| {
         let params: Params = params(value)?;
-        let (cooldown, memory) = (params.window, params.window);
+        let (cooldown, memory) = (params.window, Span::ZERO);
         let rule = SlowSpray { keys: Keyed::new(max_keys), hasher: RandomState::default(), params };
         Ok(Built { rule: Box::new(rule), cooldown, memory })
     },
@@ -73,7 +73,7 @@ impl Rule for SlowSpray {
         let (Some(ip), Some(account)) = (event.ip_address, event.account()) else { return };
         let key = Key::ip(event.source, ip);
         let value = self.hasher.hash_one(account.as_str());
-        let (state, newest) = self.keys.touch(key, event.timestamp, cx.stale);
+        let (state, newest) = self.keys.touch(key, event.timestamp, cx.quiet_for(window));
         match state.accounts.offer(Hit::of(event), value, newest, window, threshold.saturating_add(1)) {
             Offered::Counts if state.accounts.count() > threshold => {}
             Offered::Late => {
@@ -100,6 +100,10 @@ impl Rule for SlowSpray {
             );
             Opening::new(EntityKind::Ip, ip, title, description).evidence(hits)
         });
+    }
+
+    fn remembers_logins(&self) -> Span {
+        self.params.window
     }
 
     fn usage(&self) -> Usage {

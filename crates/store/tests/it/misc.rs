@@ -1,4 +1,4 @@
-use model::{ControlId, RuleId, Severity, Source, Span};
+use model::{ControlId, Memory, RuleId, Severity, Source, Span};
 use serde_json::json;
 use store::baselines::Baseline;
 use store::keys::NewKey;
@@ -94,7 +94,7 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
     // Two hours later, unread.
     store::events::insert_audit(&mut writer, &crate::logins([7200, 7201])).await.unwrap();
     let mut seen = Vec::new();
-    let memory = Span::mins(5);
+    let memory = Memory { all: Span::mins(5), logins: Span::mins(5) };
     store::history::rebuild(&mut conn, memory, at(8000), (&read, Some(&learnt)), |event, known| {
         seen.push((crate::number(event), known));
     })
@@ -118,12 +118,46 @@ async fn windows_are_rebuilt_by_arrival_too() {
     store::events::insert_audit(&mut writer, &crate::logins([4])).await.unwrap();
     let mut seen = Vec::new();
     let learnt = read.snapshot.clone();
-    store::history::rebuild(&mut conn, Span::mins(5), at(8000), (&read, Some(&learnt)), |event, known| {
-        seen.push((crate::number(event), known));
-    })
+    store::history::rebuild(
+        &mut conn,
+        Memory { all: Span::mins(5), logins: Span::mins(5) },
+        at(8000),
+        (&read, Some(&learnt)),
+        |event, known| {
+            seen.push((crate::number(event), known));
+        },
+    )
     .await
     .unwrap();
     assert_eq!(seen, [(1, true), (2, true), (3, true), (7200, true)]);
+}
+
+/// A day of logins is few events, a day of everything is a long start. By arrival nothing is asked for here: it all came just now.
+#[tokio::test]
+async fn logins_are_seen_again_from_further_back() {
+    use store::reader::{Start, initialise, poll, save};
+    let db = TestDb::new().await;
+    let (mut conn, mut writer) = (db.connect_as("blueteam_engine").await, db.connect().await);
+    let cursor = initialise(&mut conn, "monitor", Start::Beginning).await.unwrap();
+    for (id, secs, category) in [(1, 0, "auth"), (2, 1000, "auth"), (3, 2000, "data"), (4, 7200, "data")] {
+        let sql = format!(
+            "INSERT INTO audit_events (event_id, timestamp, category, action, result)
+             VALUES ('00000000-0000-0000-0000-{id:012}', 'epoch'::timestamptz + {secs} * interval '1 s', '{category}', 'a', 'success')"
+        );
+        crate::sql(&mut writer, &sql).await;
+    }
+    let read = poll(&mut conn, &cursor, |_| {}).await.unwrap().cursor;
+    let read = save(&mut conn, read).await.unwrap();
+    let learnt = read.snapshot.clone();
+    let memory = Memory { all: Span::ZERO, logins: Span::secs(6500) };
+    let mut seen = Vec::new();
+    store::history::rebuild(&mut conn, memory, at(8000), (&read, Some(&learnt)), |event, _| seen.push(event.timestamp))
+        .await
+        .unwrap();
+    seen.sort();
+    // All four arrived within the memory of logins, and so the first one too; of the rest only the newest lies within nothing.
+    let expected: Vec<_> = [0, 1000, 7200].into_iter().map(model::Timestamp::from_secs).collect();
+    assert_eq!(seen, expected);
 }
 
 /// A few kilobytes of `1e130000` are a gigabyte of text: whoever may write events must not be able to stop their reading.
