@@ -80,3 +80,38 @@ async fn a_producer_that_counts_is_followed() {
     let table = rows.as_array().unwrap().iter().find(|r| r["source_id"] == "audit_db").unwrap().clone();
     assert_eq!((&table["received"], &table["accepted"]), (&json!(4), &json!(4)));
 }
+
+/// An entry of many lines is one event, however it is written and whoever is killed in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn entries_of_many_lines_are_one_event_each() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("php.log");
+    let mut log = File::create(&path).unwrap();
+    let files = format!("[[collect.files]]\npath = \"{}\"\nformat = \"php\"", path.display());
+    let mut daemon = Daemon::new(&files).await;
+    let id = format!("php:{}", path.display());
+    let accepted = |daemon: &Daemon| {
+        let rows = ask(daemon, &["list"]).1;
+        rows.as_array().unwrap().iter().find(|r| r["source_id"] == id.as_str()).and_then(|r| r["accepted"].as_u64())
+    };
+    let first = "[05-Mar-2026 10:00:00 UTC] PHP Fatal error:  Uncaught Error: x in /a.php:1\nStack trace:\n#0 {main}\n";
+    log.write_all(first.as_bytes()).unwrap();
+    until("the first entry", &daemon, || accepted(&daemon) == Some(1)).await;
+    // The second is written in two pieces, with a kill between them: what was read of it is read again.
+    let (head, tail) =
+        ("[05-Mar-2026 10:00:01 UTC] PHP Fatal error:  Uncaught Error: y in /a.php:2\n", "Stack trace:\n#0 {main}\n");
+    log.write_all(head.as_bytes()).unwrap();
+    sleep(Duration::from_millis(300)).await;
+    daemon.kill();
+    log.write_all(tail.as_bytes()).unwrap();
+    daemon.start().await;
+    until("the second entry", &daemon, || accepted(&daemon) == Some(2)).await;
+    let mut conn = daemon.connect().await;
+    let frames: Vec<i64> = sqlx::query_scalar(
+        "SELECT (metadata->>'frames')::bigint FROM blueteam.collected_events WHERE source = 'php_error' ORDER BY timestamp",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(frames, [1, 1]);
+}
