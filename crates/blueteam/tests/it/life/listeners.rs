@@ -87,7 +87,8 @@ async fn a_real_rsyslog_is_heard_over_udp_tcp_and_tls() {
     }
     for n in 0..LINES {
         for via in ["viaudp", "viatcp", "viatls"] {
-            socket.send(line(&format!("{via}{n}")).as_bytes()).unwrap();
+            // A program of the same machine does not name it.
+            socket.send(line(&format!("{via}{n}")).replace(" web ", " ").as_bytes()).unwrap();
         }
     }
     for via in ["viaudp", "viatcp", "viatls"] {
