@@ -188,14 +188,13 @@ impl Writer<'_> {
 
     async fn try_store(&mut self, held: &[Message], first: u64, since: Option<Timestamp>) -> anyhow::Result<()> {
         let options = self.options;
-        let (mut conn, mut intake) = match self.open.take() {
-            Some(open) => open,
-            None => {
-                let mut conn = store::connect(&options.database).await.context("cannot connect to the database")?;
-                let time = (options.calendar.clone(), options.settle);
-                let intake = Intake::open(&mut conn, options.name(), options.format, options.every, time).await?;
-                (conn, intake)
-            }
+        let (mut conn, mut intake) = if let Some(open) = self.open.take() {
+            open
+        } else {
+            let mut conn = store::connect(&options.database).await.context("cannot connect to the database")?;
+            let time = (options.calendar.clone(), options.settle);
+            let intake = Intake::open(&mut conn, options.name(), options.format, options.every, time).await?;
+            (conn, intake)
         };
         let now = options.clock.now();
         let lost = since.map(|since| (since, self.lost.0.load(Ordering::Relaxed)));

@@ -55,17 +55,14 @@ impl Framer {
                     self.decide(*first, messages);
                     &bytes[1..]
                 }
-                State::Line => match memchr::memchr(b'\n', bytes) {
-                    Some(end) => {
-                        self.keep(&bytes[..end]);
+                State::Line => {
+                    let end = memchr::memchr(b'\n', bytes);
+                    self.keep(&bytes[..end.unwrap_or(bytes.len())]);
+                    if end.is_some() {
                         self.complete(messages);
-                        &bytes[end + 1..]
                     }
-                    None => {
-                        self.keep(bytes);
-                        &[]
-                    }
-                },
+                    &bytes[end.map_or(bytes.len(), |end| end + 1)..]
+                }
                 State::Counted { left } => {
                     let (mine, rest) = bytes.split_at(left.min(bytes.len()));
                     self.keep(mine);
