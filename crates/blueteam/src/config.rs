@@ -25,7 +25,7 @@ mod secrets;
 
 pub use alerts::Alerts;
 pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
-pub use collect::{Collect, File};
+pub use collect::{Address, Collect, File, Listener, TlsPair};
 pub use database::Database;
 pub use detection::Detection;
 pub use error::{ConfigError, ConfigErrors, Place};

@@ -26,7 +26,7 @@ use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::failures::{Failure, Failures};
 use crate::state::StateDir;
-use crate::{collector, dispatcher, monitor, settings, watch};
+use crate::{collector, dispatcher, listener, monitor, settings, watch};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -179,6 +179,21 @@ fn start_collectors(
         };
         configured.insert(options.name());
         tasks.spawn("collector", collector::run(options, outer.clone()));
+    }
+    for listener in &loaded.config.collect.listeners {
+        let options = listener::Options {
+            database: database.clone(),
+            address: listener.address.parse().map_err(anyhow::Error::msg)?,
+            tls: listener.tls(),
+            format: listener.format().context("no such format")?,
+            every: listener.every,
+            calendar: calendar.clone(),
+            settle: loaded.config.detection.settle,
+            clock: Arc::clone(clock),
+            failures: failures.clone(),
+        };
+        configured.insert(options.name());
+        tasks.spawn("listener", listener::run(options, outer.clone()));
     }
     let options = watch::Options {
         database: database.clone(),

@@ -7,6 +7,7 @@
 
 pub mod entries;
 pub mod follow;
+pub mod framing;
 pub mod ledger;
 pub mod parsers;
 mod text;

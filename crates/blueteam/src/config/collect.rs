@@ -1,5 +1,10 @@
 //! `[collect]`.
 
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
 use collect::Format;
 use model::Span;
 use model::civil::Zone;
@@ -7,12 +12,14 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
 
-/// Log files to follow.
+/// Where logs come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Collect {
     /// The files.
     pub files: Vec<File>,
+    /// Sockets on which messages are taken.
+    pub listeners: Vec<Listener>,
 }
 
 /// One log file.
@@ -43,6 +50,126 @@ impl File {
     }
 }
 
+/// One socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// `udp:HOST:PORT`, `tcp:HOST:PORT`, `tls:HOST:PORT` or `unix:/PATH`.
+    pub address: String,
+    /// What is in its messages: a name of `collect`'s list of formats.
+    #[serde(default = "syslog")]
+    pub format: String,
+    /// How often somebody speaks at least; silence beyond is told. Unset: as it has learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// Certificate chain (PEM), for `tls:`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tls_cert_file: String,
+    /// Its key (PEM).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tls_key_file: String,
+}
+
+fn syslog() -> String {
+    "syslog".to_owned()
+}
+
+/// A certificate and its key, as files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsPair {
+    /// The chain.
+    pub cert: String,
+    /// Its key.
+    pub key: String,
+}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// Datagrams.
+    Udp(SocketAddr),
+    /// A stream in the clear.
+    Tcp(SocketAddr),
+    /// A stream over TLS.
+    Tls(SocketAddr),
+    /// Datagrams of this machine's programs.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether what is sent there crosses a network in the clear.
+    pub fn is_plain_network(&self) -> bool {
+        matches!(self, Self::Udp(at) | Self::Tcp(at) if !at.ip().is_loopback())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(at) => write!(f, "udp:{at}"),
+            Self::Tcp(at) => write!(f, "tcp:{at}"),
+            Self::Tls(at) => write!(f, "tls:{at}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORMS: &str = "must be udp:, tcp: or tls: with an IP address and a port (udp:127.0.0.1:5514), or unix: with an absolute path";
+        let (kind, rest) = text.split_once(':').ok_or(FORMS)?;
+        let at = || rest.parse::<SocketAddr>().map_err(|_| FORMS);
+        match kind {
+            "udp" => at().map(Self::Udp),
+            "tcp" => at().map(Self::Tcp),
+            "tls" => at().map(Self::Tls),
+            "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
+            _ => Err(FORMS),
+        }
+    }
+}
+
+impl Listener {
+    /// Its format; `check` has seen to it that there is one.
+    pub fn format(&self) -> Option<&'static Format> {
+        Format::named(&self.format)
+    }
+
+    /// Its certificate and key.
+    pub fn tls(&self) -> Option<TlsPair> {
+        let given = !self.tls_cert_file.is_empty() && !self.tls_key_file.is_empty();
+        given.then(|| TlsPair { cert: self.tls_cert_file.clone(), key: self.tls_key_file.clone() })
+    }
+
+    fn check(&self, key: &str, problems: &mut Vec<Problem>) {
+        let mut wrong = |field: &str, message: String| problems.push(Problem::new(format!("{key}.{field}"), message));
+        let is_tls = match self.address.parse::<Address>() {
+            Ok(address) => matches!(address, Address::Tls(_)),
+            Err(why) => return wrong("address", why.to_owned()),
+        };
+        match self.format() {
+            None => wrong("format", unknown(&self.format)),
+            Some(format) if format.begins.is_some() => {
+                wrong("format", format!("entries of `{}` have many lines; messages have one", self.format));
+            }
+            Some(_) => {}
+        }
+        let given = !self.tls_cert_file.is_empty() || !self.tls_key_file.is_empty();
+        if is_tls && self.tls().is_none() {
+            wrong("address", "tls needs tls_cert_file and tls_key_file".to_owned());
+        } else if given && !is_tls {
+            wrong("tls_cert_file", "is for an address that begins with tls:".to_owned());
+        }
+    }
+}
+
+fn unknown(format: &str) -> String {
+    let known: Vec<&str> = collect::parsers::ALL.iter().map(|f| f.name).collect();
+    format!("there is no format `{format}`; there are {}", known.join(", "))
+}
+
 impl Collect {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         for (i, file) in self.files.iter().enumerate() {
@@ -54,10 +181,48 @@ impl Collect {
                 problems.push(Problem::new(format!("collect.files[{i}].time_zone"), message));
             }
             if file.format().is_none() {
-                let known: Vec<&str> = collect::parsers::ALL.iter().map(|f| f.name).collect();
-                let message = format!("there is no format `{}`; there are {}", file.format, known.join(", "));
-                problems.push(Problem::new(format!("collect.files[{i}].format"), message));
+                problems.push(Problem::new(format!("collect.files[{i}].format"), unknown(&file.format)));
             }
         }
+        for (i, listener) in self.listeners.iter().enumerate() {
+            let key = format!("collect.listeners[{i}]");
+            listener.check(&key, problems);
+            if self.listeners[..i].iter().any(|other| other.address == listener.address) {
+                problems.push(Problem::new(format!("{key}.address"), "is there twice"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problems(toml: &str) -> Vec<String> {
+        let collect: Collect = toml::from_str(toml).unwrap();
+        let mut problems = Vec::new();
+        collect.check(&mut problems);
+        problems.into_iter().map(|p| p.key).collect()
+    }
+
+    #[test]
+    fn listeners_are_checked() {
+        for (fields, wrong) in [
+            ("address = 'udp:127.0.0.1:5514'", None),
+            ("address = 'unix:/run/x'\nformat = 'nginx'", None),
+            ("address = 'tls:[::1]:6514'\ntls_cert_file = 'c'\ntls_key_file = 'k'", None),
+            ("address = 'tls:[::1]:6514'\ntls_cert_file = 'c'", Some("address")),
+            ("address = 'tcp:[::1]:6514'\ntls_cert_file = 'c'", Some("tls_cert_file")),
+            ("address = 'udp:localhost:1'", Some("address")),
+            ("address = 'unix:here'", Some("address")),
+            ("address = '127.0.0.1:5514'", Some("address")),
+            ("address = 'udp:127.0.0.1:1'\nformat = 'php'", Some("format")),
+            ("address = 'udp:127.0.0.1:1'\nformat = 'morse'", Some("format")),
+        ] {
+            let wrong: Vec<String> = wrong.iter().map(|field| format!("collect.listeners[0].{field}")).collect();
+            assert_eq!(problems(&format!("[[listeners]]\n{fields}")), wrong, "{fields}");
+        }
+        let twice = "[[listeners]]\naddress = 'udp:[::1]:1'\n[[listeners]]\naddress = 'udp:[::1]:1'";
+        assert_eq!(problems(twice), ["collect.listeners[1].address"]);
     }
 }

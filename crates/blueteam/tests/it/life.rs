@@ -6,5 +6,6 @@ mod alerts;
 mod daemon;
 mod full;
 mod kills;
+mod listeners;
 mod sources;
 mod stops;

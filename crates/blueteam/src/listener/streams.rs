@@ -1,0 +1,127 @@
+//! Connections over TCP, with TLS or without: bounded in number and in patience.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use collect::framing::Framer;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::Options;
+use super::queue::Queue;
+use crate::failures::Component;
+
+/// Connections at once.
+const CONNECTIONS: usize = 256;
+/// A connection that says nothing for so long is closed. Long: a sender that finds itself closed may lose a message over it.
+const IDLE: Duration = Duration::from_hours(1);
+/// A message that is not complete so long after its last byte but one came is taken as it is, and its sender is cut off.
+const SLOW: Duration = Duration::from_secs(30);
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// At the stop, what has arrived is still read: until nothing more comes for this long,
+const LAST_QUIET: Duration = Duration::from_millis(100);
+/// and no longer than this.
+const LAST: Duration = Duration::from_secs(2);
+
+/// Takes connections until the stop.
+pub(super) async fn accept(
+    options: &Options,
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    queue: &Queue,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut open = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = open.join_next(), if !open.is_empty() => continue,
+            () = stop.cancelled() => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of file handles, most likely: others must end first.
+                warn!(%error, "a connection could not be taken");
+                sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            let message = format!("{}: {CONNECTIONS} connections are open; more are refused", options.name());
+            options.failures.tell_of(Component::Collector, &options.address.to_string(), message);
+            continue;
+        };
+        let (tls, queue, stop) = (tls.clone(), queue.clone(), stop.clone());
+        open.spawn(async move {
+            let _place = place;
+            connection(stream, tls, &queue, &stop).await;
+        });
+    }
+    drop(listener);
+    while open.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, queue: &Queue, stop: &CancellationToken) {
+    match tls {
+        None => read(stream, queue, stop).await,
+        Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => read(stream, queue, stop).await,
+            Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
+            Err(_) => debug!("a TLS handshake took too long"),
+        },
+    }
+}
+
+async fn read(mut stream: impl AsyncRead + Unpin, queue: &Queue, stop: &CancellationToken) {
+    let (mut framer, mut messages) = (Framer::default(), Vec::new());
+    let mut buffer = vec![0; 16 * 1024];
+    let mut began: Option<Instant> = None;
+    let mut last: Option<Instant> = None;
+    loop {
+        let patience = match began {
+            _ if last.is_some() => LAST_QUIET,
+            Some(began) => SLOW.saturating_sub(began.elapsed()),
+            None => IDLE,
+        };
+        let length = tokio::select! {
+            biased;
+            () = stop.cancelled(), if last.is_none() => {
+                last = Some(Instant::now());
+                continue;
+            }
+            read = timeout(patience, stream.read(&mut buffer)) => match read {
+                Ok(Ok(length)) => length,
+                // What came before counts all the same.
+                Ok(Err(_)) | Err(_) => 0,
+            },
+        };
+        framer.push(&buffer[..length], &mut messages);
+        let ends = length == 0 || last.is_some_and(|since| since.elapsed() > LAST);
+        if ends {
+            messages.extend(framer.finish());
+        }
+        // An unfinished message has its time from where it began; a new one, anew.
+        began = match began {
+            Some(began) if framer.is_open() && messages.is_empty() => Some(began),
+            _ => framer.is_open().then(Instant::now),
+        };
+        for message in messages.drain(..) {
+            if !queue.push(message).await {
+                return;
+            }
+        }
+        if ends {
+            return;
+        }
+    }
+}
