@@ -1,6 +1,7 @@
 //! Formats: one file each, and this list.
 
 mod audit;
+mod journald;
 mod nginx;
 mod nginx_error;
 mod php;
@@ -12,8 +13,15 @@ use model::{SecurityEvent, Source, Timestamp};
 use uuid::Uuid;
 
 /// Every format, by the name that `--format` and the configuration use.
-pub const ALL: &[&Format] =
-    &[&audit::FORMAT, &syslog::FORMAT, &nginx::FORMAT, &nginx_error::FORMAT, &php::FORMAT, &postgres::FORMAT];
+pub const ALL: &[&Format] = &[
+    &audit::FORMAT,
+    &syslog::FORMAT,
+    &journald::FORMAT,
+    &nginx::FORMAT,
+    &nginx_error::FORMAT,
+    &php::FORMAT,
+    &postgres::FORMAT,
+];
 
 /// A format of log lines.
 #[derive(Debug)]

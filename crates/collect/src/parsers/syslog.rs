@@ -141,11 +141,16 @@ impl LineParser for Syslog {
         };
         match parts {
             None => Parsed::Rejected("no syslog header that we know".to_owned()),
-            Some((at, b"sshd" | b"sshd-session" | b"sshd-auth", message)) => sshd(message, at, id),
-            Some((at, program, message)) => {
-                programs::event(program, message, at, id).map_or(Parsed::Nothing, Parsed::Event)
-            }
+            Some((at, program, message)) => meaning(program, message, at, id),
         }
+    }
+}
+
+/// What a program's message means, whatever brought it.
+pub(super) fn meaning<'a>(program: &'a [u8], message: &'a [u8], at: Timestamp, id: LineId) -> Parsed<'a> {
+    match program {
+        b"sshd" | b"sshd-session" | b"sshd-auth" => sshd(message, at, id),
+        _ => programs::event(program, message, at, id).map_or(Parsed::Nothing, Parsed::Event),
     }
 }
 
