@@ -11,9 +11,10 @@ use anyhow::Context as _;
 use detect::{Engine, Restored, StoredProfile, User, Users};
 use model::event::UserId;
 use model::time::Calendar;
-use model::{Alert, Change, Channel, Clock, SecurityEvent, Span, Timestamp};
-use notify::Routing;
+use model::{Alert, Change, Clock, SecurityEvent, Span, Timestamp};
+use notify::{Mutes, Routing};
 use serde_json::{Value, json};
+use store::alerts::Route;
 use store::baselines::Baseline;
 use store::reader::{self, Check, Cursor, Start, Wake, Witness};
 use store::rules::RuleSetting;
@@ -151,6 +152,9 @@ async fn attempt(
             monitor.end(options, wake).await?;
             return Ok(End::Rules);
         }
+        if ticked {
+            monitor.read_mutes(options).await?;
+        }
         if ticked && polled.elapsed() < options.poll.to_std() {
             monitor.pass_time(options).await?;
         } else {
@@ -167,6 +171,9 @@ struct Monitor {
     cursor: Cursor,
     /// The table of rules as the engine was made from it.
     rules: Vec<RuleSetting>,
+    /// What nobody is told of, and the stamp of the table that it was read from.
+    mutes: Mutes,
+    mutes_stamp: i64,
     saved_profiles: Timestamp,
     users_read: Timestamp,
     /// The cursor as the database has it: the one in memory is ahead after a poll that found nothing.
@@ -238,12 +245,16 @@ impl Monitor {
         engine.resume(options.clock.now());
         let committed = cursor.witness();
         let books = Books::open(&mut conn, options.calendar.clone(), options.settle).await?;
+        let mutes_stamp = store::mutes::stamp(&mut conn).await?;
+        let mutes = Mutes::new(store::mutes::ending_after(&mut conn, now).await?);
         Ok(Self {
             conn,
             engine,
             books,
             cursor,
             rules,
+            mutes,
+            mutes_stamp,
             saved_profiles: now,
             users_read: now,
             committed,
@@ -287,7 +298,8 @@ impl Monitor {
         .await?;
         let mut changes = Vec::new();
         engine.drain(false, |change| changes.push(change));
-        store::alerts::apply(&mut tx, &changes, &|alert| route(options, alert)).await?;
+        let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
+        store::alerts::apply(&mut tx, &changes, &|alert| route(options, &mutes, alert)).await?;
         // Profiles were saved in ids that mean nothing here; they are saved again with the next checkpoint.
         let mut next = polled.cursor;
         next.checkpoint = None;
@@ -324,6 +336,16 @@ impl Monitor {
         Ok(store::rules::settings(&mut self.conn).await? != self.rules)
     }
 
+    /// Follows what people decide: a silence counts within a second.
+    async fn read_mutes(&mut self, options: &Options) -> anyhow::Result<()> {
+        let stamp = store::mutes::stamp(&mut self.conn).await?;
+        if stamp != self.mutes_stamp {
+            self.mutes = Mutes::new(store::mutes::ending_after(&mut self.conn, options.clock.now()).await?);
+            self.mutes_stamp = stamp;
+        }
+        Ok(())
+    }
+
     /// Commits everything, and lets go of the database.
     async fn end(mut self, options: &Options, wake: Wake) -> anyhow::Result<()> {
         self.commit(options, true).await?;
@@ -357,7 +379,7 @@ impl Monitor {
         let mut changes: Vec<Change> = Vec::new();
         self.engine.drain(false, |change| changes.push(change));
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
-        let applied = store::alerts::apply(&mut tx, &changes, &|alert| route(options, alert)).await?;
+        let applied = store::alerts::apply(&mut tx, &changes, &|alert| route(options, &self.mutes, alert)).await?;
         let mut cursor = self.cursor.clone();
         if checkpoint {
             let profiles = self.engine.take_dirty_profiles();
@@ -396,10 +418,11 @@ impl Monitor {
     }
 }
 
-/// The channels of an alert. Old news is stored and wakes nobody.
-fn route(options: &Options, alert: &Alert) -> Vec<Channel> {
-    if alert.last_seen < options.clock.now().minus(STALE_NEWS) {
-        return Vec::new();
+/// The channels of an alert, or what mutes it. Old news is stored and wakes nobody.
+fn route(options: &Options, mutes: &Mutes, alert: &Alert) -> Route {
+    let now = options.clock.now();
+    if alert.last_seen < now.minus(STALE_NEWS) {
+        return Route::default();
     }
-    options.routing.channels(alert.severity)
+    Route { channels: options.routing.channels(alert.severity), muted_by: mutes.covering(alert, now) }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detection::Entity;
 use crate::ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity, UnknownWord};
+use crate::mute::MutedBy;
 use crate::time::Timestamp;
 
 /// Whether the detection behind an alert may still grow.
@@ -60,6 +61,9 @@ pub struct Alert {
     pub acknowledged_at: Option<Timestamp>,
     /// When the row was written.
     pub created_at: Timestamp,
+    /// Why nobody was told of it, when somebody would have been.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_by: Option<MutedBy>,
 }
 
 /// The ways out to people and machines.

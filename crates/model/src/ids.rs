@@ -41,6 +41,10 @@ uuid_id! {
     /// `blueteam.security_incidents.incident_id`.
     IncidentId
 }
+uuid_id! {
+    /// `blueteam.mutes.mute_id`.
+    MuteId
+}
 
 impl EventId {
     /// The id as a number, for compact storage in windows.

@@ -11,6 +11,7 @@ pub mod detection;
 pub mod event;
 pub mod ids;
 pub mod incident;
+pub mod mute;
 pub mod text;
 pub mod time;
 
@@ -18,7 +19,8 @@ pub use alert::{Alert, AlertState, Channel};
 pub use audit::{AuditRecord, FieldError};
 pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
-pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity};
+pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, MuteId, RuleId, Severity};
 pub use incident::IncidentStatus;
+pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
 pub use text::Text;
 pub use time::{Clock, Span, SystemClock, Timestamp};

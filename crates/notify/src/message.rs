@@ -68,6 +68,7 @@ pub(crate) mod samples {
                 acknowledged_by: None,
                 acknowledged_at: None,
                 created_at: Timestamp::from_secs(1_772_719_952),
+                muted_by: None,
             },
             delivery_id: Uuid::from_u128(0xd1),
             kind: Kind::Opened,

@@ -2,6 +2,7 @@
 
 mod list;
 mod rules;
+mod silences;
 mod test;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ enum Action {
     Show(list::ShowArgs),
     Ack(list::AckArgs),
     Rules(rules::Args),
+    Silences(silences::Args),
     /// Send a test message through each channel, or through one
     #[command(after_help = test::EXAMPLES)]
     Test(test::Args),
@@ -39,6 +41,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Show(args) => list::show(args, globals),
         Action::Ack(args) => list::ack(args, globals),
         Action::Rules(args) => rules::run(args, globals),
+        Action::Silences(args) => silences::run(args, globals),
         Action::Test(args) => test::run(args, globals),
     }
 }

@@ -119,7 +119,7 @@ async fn with_alerts() -> (TestDb, Program) {
     let mut conn = db.connect().await;
     for change in changes {
         let mut tx = conn.begin().await.unwrap();
-        alerts::apply(&mut tx, &[change], &|_| vec![Channel::Console]).await.unwrap();
+        alerts::apply(&mut tx, &[change], &|_| vec![Channel::Console].into()).await.unwrap();
         tx.commit().await.unwrap();
     }
     (db, program)
@@ -183,6 +183,43 @@ async fn alerts_are_listed_shown_and_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_silence_is_previewed_made_listed_and_ended() {
+    let (_db, program) = with_alerts().await;
+    let silences = |args: &[&str]| program.run(&[&["alerts", "silences"], args].concat());
+    let preview = silences(&["preview", "--entity", "ip:203.0.113.0/24"]).good();
+    assert!(
+        preview.starts_with("in the last 30 days it would have kept 2 alerts quiet, 1 critical and 0 high"),
+        "{preview}"
+    );
+    assert_eq!(silences(&["preview", "--entity", "ip:203.0.112.0/24", "--json"]).json().as_array().unwrap().len(), 0);
+    let add = ["add", "--rule", "rate_limit_surge", "--entity", "ip:203.0.113.9", "--for", "4h", "--reason"];
+    let made =
+        silences(&[&add[..], &["ordered scan", "--ticket", "SEC-12", "--as", "alice", "--json"]].concat()).json();
+    let listed = silences(&["list", "--json"]).json();
+    assert_eq!(
+        (&listed[0]["author"], &listed[0]["entity"], &listed[0]["review"]),
+        (&"alice".into(), &"ip:203.0.113.9".into(), &true.into())
+    );
+    assert_snapshot!("silences_list", steady(&silences(&["list"]).good()));
+    assert_eq!(silences(&["list", "--ending", "1h", "--json"]).json().as_array().unwrap().len(), 0);
+    let id = made["mute_id"].as_str().unwrap();
+    assert!(silences(&["end", &id[..20], "--as", "bob"]).good().contains("ended at 20"));
+    assert_eq!(silences(&["list"]).good(), "nothing is muted\n");
+    for (args, said) in [
+        (&[&add[..], &["x"]].concat()[..], "from 3 to 1000 characters"),
+        (&["add", "--for", "4h", "--reason", "because"], "say what is covered"),
+        (&["add", "--rule", "brute_farce", "--for", "4h", "--reason", "because"], "there is no rule `brute_farce`"),
+        (&["add", "--rule", "brute_force", "--for", "367d", "--reason", "because"], "366 days at most"),
+        (&["add", "--kind", "exception", "--source", "syslog", "--for", "1d", "--reason", "because"], "add --rule"),
+        (&["end", id], "nothing that still counts"),
+    ] {
+        let ran = silences(args);
+        assert_eq!(ran.code, 1, "{args:?}");
+        assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
+    }
+}
+
+#[tokio::test]
 async fn an_id_that_is_none_or_several_is_an_error() {
     let (db, program) = with_alerts().await;
     for (args, said) in [
@@ -200,7 +237,7 @@ async fn an_id_that_is_none_or_several_is_an_error() {
         let change =
             Change { opened: true, phase: Phase::Opened, detection: detection(9 + n, "ai_abuse", Severity::Low, "x") };
         let mut tx = conn.begin().await.unwrap();
-        alerts::apply(&mut tx, &[change], &|_| Vec::new()).await.unwrap();
+        alerts::apply(&mut tx, &[change], &|_| alerts::Route::default()).await.unwrap();
         tx.commit().await.unwrap();
     }
     // Nineteen ids and sixteen digits.

@@ -46,6 +46,7 @@ fn message() -> Message {
             acknowledged_by: None,
             acknowledged_at: None,
             created_at: Timestamp::from_secs(1_772_719_952),
+            muted_by: None,
         },
         delivery_id: Uuid::from_u128(0xd1),
         kind: Kind::Opened,

@@ -1,6 +1,9 @@
 //! The engine's changes into alerts, incidents and deliveries, all in the caller's transaction.
 
-use model::{Alert, AlertId, AlertState, Change, Channel, Detection, Fingerprint, IncidentId, Phase};
+use model::{
+    Alert, AlertId, AlertState, Change, Channel, Detection, EntityKind, Fingerprint, IncidentId, MuteId, MutedBy,
+    Phase, Severity,
+};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -20,13 +23,29 @@ pub struct Applied {
     pub deliveries: u64,
 }
 
+/// Who is told of a new alert.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// By which ways.
+    pub channels: Vec<Channel>,
+    /// Why by none of them: somebody decided so.
+    pub muted_by: Option<MuteId>,
+}
+
+impl From<Vec<Channel>> for Route {
+    fn from(channels: Vec<Channel>) -> Self {
+        Self { channels, muted_by: None }
+    }
+}
+
 /// Writes the engine's changes: alerts by fingerprint; for high and critical ones the open incident of their entity and
-/// source, or a new one; and a delivery for each new alert and channel that `route` names. Idempotent: the same changes
+/// source, or a new one; and a delivery for each new alert and channel that `route` names, unless the alert is muted: by the route,
+/// or, for less than a high one, by an open critical alert about the same entity. Idempotent: the same changes
 /// again do nothing. Must run in a transaction, which holds a lock against a second writer until it ends.
 pub async fn apply(
     conn: &mut PgConnection,
     changes: &[Change],
-    route: &(dyn Fn(&Alert) -> Vec<Channel> + Sync),
+    route: &(dyn Fn(&Alert) -> Route + Sync),
 ) -> Result<Applied, StoreError> {
     let mut applied = Applied::default();
     if changes.is_empty() {
@@ -48,7 +67,7 @@ pub async fn apply(
         };
         if written.new {
             let alert = alert_of(change, &written, incident);
-            applied.deliveries += deliver(conn, &alert, route(&alert)).await?;
+            applied.deliveries += tell(conn, &alert, route(&alert)).await?;
             applied.opened.push(alert.alert_id);
         } else {
             applied.updated += 1;
@@ -202,7 +221,49 @@ fn alert_of(change: &Change, written: &Written, incident_id: Option<IncidentId>)
         acknowledged_by: None,
         acknowledged_at: None,
         created_at: written.created_at.0,
+        muted_by: None,
     }
+}
+
+/// Writes the deliveries of a new alert, or what muted it.
+async fn tell(conn: &mut PgConnection, alert: &Alert, route: Route) -> Result<u64, StoreError> {
+    let muted_by = match route.muted_by {
+        Some(mute) => Some(MutedBy::Mute(mute)),
+        None => inhibiting(conn, alert).await?.map(MutedBy::Alert),
+    };
+    let (mute, critical) = match muted_by {
+        None => return deliver(conn, alert, route.channels).await,
+        Some(MutedBy::Mute(id)) => (Some(id.0), None),
+        Some(MutedBy::Alert(id)) => (None, Some(id.0)),
+    };
+    sqlx::query!(
+        "UPDATE blueteam.alert_history SET muted_by_mute = $2, muted_by_alert = $3 WHERE alert_id = $1",
+        alert.alert_id.0,
+        mute,
+        critical
+    )
+    .execute(conn)
+    .await?;
+    Ok(0)
+}
+
+/// The critical alert that is open about the same entity, for an alert that says less. It was told itself: one that was muted mutes
+/// nothing. A source is no attacker: what is wrong with it may be two things.
+async fn inhibiting(conn: &mut PgConnection, alert: &Alert) -> Result<Option<AlertId>, StoreError> {
+    if alert.severity >= Severity::High || alert.entity.kind == EntityKind::Source {
+        return Ok(None);
+    }
+    let id = sqlx::query_scalar!(
+        "SELECT alert_id FROM blueteam.alert_history
+          WHERE state = 'open' AND severity = 'critical' AND entity_type = $1 AND entity_value = $2 AND source = $3
+            AND muted_by_mute IS NULL ORDER BY created_at LIMIT 1",
+        alert.entity.kind.as_str(),
+        alert.entity.value,
+        alert.source
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(id.map(AlertId))
 }
 
 async fn deliver(conn: &mut PgConnection, alert: &Alert, channels: Vec<Channel>) -> Result<u64, StoreError> {

@@ -3,8 +3,8 @@
 mod apply;
 
 use model::{
-    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, RuleId, Severity,
-    Timestamp,
+    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, MuteId, MutedBy,
+    RuleId, Severity, Timestamp,
 };
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::db::{Ts, set_actor};
 
-pub use apply::{Applied, apply};
+pub use apply::{Applied, Route, apply};
 
 /// A row of `alert_history`. Rows from before us lack what we added.
 struct AlertRow {
@@ -37,6 +37,8 @@ struct AlertRow {
     cui_involved: bool,
     state: String,
     episode: i64,
+    muted_by_mute: Option<Uuid>,
+    muted_by_alert: Option<Uuid>,
 }
 
 impl AlertRow {
@@ -71,6 +73,10 @@ impl AlertRow {
             acknowledged_by: self.acknowledged_by,
             acknowledged_at: self.acknowledged_at.map(|t| t.0),
             created_at: self.created_at.0,
+            muted_by: self
+                .muted_by_mute
+                .map(|id| MutedBy::Mute(MuteId(id)))
+                .or(self.muted_by_alert.map(|id| MutedBy::Alert(AlertId(id)))),
         })
     }
 
@@ -114,6 +120,8 @@ pub struct AlertFilter {
     pub since: Option<Timestamp>,
     /// Of this incident.
     pub incident_id: Option<IncidentId>,
+    /// Muted by anything, or told.
+    pub muted: Option<bool>,
 }
 
 /// The newest alerts first, at most `limit`.
@@ -127,18 +135,20 @@ pub async fn list(conn: &mut PgConnection, filter: &AlertFilter, limit: u32) -> 
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
                   source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
-                  state, episode
+                  state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history
             WHERE ($1::text[] IS NULL OR severity = ANY ($1)) AND ($2::text IS NULL OR rule_id = $2)
               AND ($3::text IS NULL OR state = $3) AND ($4::boolean IS NULL OR coalesce(acknowledged, false) = $4)
               AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::uuid IS NULL OR incident_id = $6)
-            ORDER BY created_at DESC, alert_id DESC LIMIT $7"#,
+              AND ($7::boolean IS NULL OR (muted_by_mute IS NOT NULL OR muted_by_alert IS NOT NULL) = $7)
+            ORDER BY created_at DESC, alert_id DESC LIMIT $8"#,
         severities.as_deref(),
         filter.rule_id.as_ref().map(RuleId::as_str),
         state,
         filter.acknowledged,
         filter.since.map(Ts) as Option<Ts>,
         filter.incident_id.map(|id| id.0),
+        filter.muted,
         i64::from(limit),
     )
     .fetch_all(conn)
@@ -153,7 +163,7 @@ pub async fn show(conn: &mut PgConnection, id: AlertId) -> Result<Option<Alert>,
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
                   source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
-                  state, episode
+                  state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history WHERE alert_id = $1"#,
         id.0
     )
@@ -189,7 +199,7 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
                   source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
-                  state, episode
+                  state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history WHERE state = 'open' AND fingerprint IS NOT NULL ORDER BY first_seen, alert_id"#
     )
     .fetch_all(conn)

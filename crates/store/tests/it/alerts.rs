@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{at, count, id, sql};
 
-fn change(n: u128, rule: &'static str, severity: Severity, phase: Phase, events: u64) -> Change {
+pub(crate) fn change(n: u128, rule: &'static str, severity: Severity, phase: Phase, events: u64) -> Change {
     Change {
         opened: phase == Phase::Opened,
         phase,
@@ -36,6 +36,7 @@ async fn apply(conn: &mut PgConnection, changes: &[Change]) -> Applied {
     let mut tx = conn.begin().await.unwrap();
     let done = alerts::apply(&mut tx, changes, &|a| {
         if a.severity >= Severity::High { vec![Channel::Console, Channel::Webhook] } else { vec![Channel::Console] }
+            .into()
     })
     .await
     .unwrap();

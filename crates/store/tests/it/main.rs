@@ -13,6 +13,7 @@ mod audit_log;
 mod cluster;
 mod events;
 mod misc;
+mod mutes;
 mod reader;
 mod reader_property;
 mod roles;

@@ -27,6 +27,9 @@ pub(super) struct ListArgs {
     /// open (may still grow) or closed
     #[arg(long, value_parser = state)]
     state: Option<AlertState>,
+    /// Only those that were muted
+    #[arg(long)]
+    muted: bool,
     /// Only those that nobody has acknowledged
     #[arg(long)]
     unacked: bool,
@@ -73,7 +76,7 @@ pub(in crate::cli) fn show_table(alerts: &[Alert]) -> anyhow::Result<()> {
             Cell::new(out::time(a.last_seen)),
             look.severity(a.severity),
             out::text(a.rule_id.as_str()),
-            Cell::new(word(a.state)),
+            Cell::new(if a.muted_by.is_some() { "muted" } else { word(a.state) }),
             Cell::new(a.event_count),
             out::text(a.acknowledged_by.as_deref().unwrap_or("-")),
             out::text(&a.title),
@@ -92,6 +95,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         acknowledged: args.unacked.then_some(false),
         since: args.since,
         incident_id: None,
+        muted: args.muted.then_some(true),
     };
     let alerts = with_database(globals, async |conn, _| Ok(store::alerts::list(conn, &filter, args.limit).await?))?;
     if args.json {
@@ -166,6 +170,7 @@ fn describe(a: &Alert) -> anyhow::Result<()> {
         ("incident", a.incident_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
         ("written", out::time(a.created_at)),
         ("seen by", seen),
+        ("told", a.muted_by.map_or_else(|| "as routed".to_owned(), |by| format!("nobody: muted by {by}"))),
     ];
     for (label, value) in facts {
         out::line(format_args!("{label:<12} {value}"))?;

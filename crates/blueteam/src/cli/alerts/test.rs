@@ -86,6 +86,7 @@ fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
         acknowledged_by: None,
         acknowledged_at: None,
         created_at: now,
+        muted_by: None,
     };
     Message { alert, delivery_id: id, kind: Kind::Test, sent_at: now }
 }

@@ -100,6 +100,26 @@ async fn an_audit_failure_is_an_audit_log_gap() {
     alert_comes(&mut daemon.connect().await, "audit_log_gap", "audit_db", SOON).await;
 }
 
+/// The record stays whole: the alert and its incident are there, only nobody is told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silence_counts_within_a_second_while_the_daemon_runs() {
+    let daemon = Daemon::new("").await;
+    let (mut writer, mut conn) = (daemon.connect().await, daemon.connect().await);
+    let add = ["alerts", "silences", "add", "--entity", "ip:192.0.2.0/30", "--for", "1h", "--reason", "ordered scan"];
+    assert!(daemon.command().args(add).stdout(std::process::Stdio::null()).status().unwrap().success());
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    for ip in ["192.0.2.1", "192.0.2.9"] {
+        insert(&mut writer, ip, 6).await;
+        alert_comes(&mut conn, "brute_force", ip, SOON).await;
+    }
+    let told = "SELECT entity_value, muted_by_mute IS NULL, incident_id IS NOT NULL,
+                       EXISTS (SELECT FROM blueteam.deliveries d WHERE d.alert_id = a.alert_id)
+                  FROM blueteam.alert_history a WHERE rule_id = 'brute_force' ORDER BY 1";
+    let told: Vec<(String, bool, bool, bool)> = sqlx::query_as(told).fetch_all(&mut conn).await.unwrap();
+    let delivered = told[1].3;
+    assert_eq!(told, [("192.0.2.1".to_owned(), false, true, false), ("192.0.2.9".to_owned(), true, true, delivered)]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rule_is_switched_off_and_on_while_the_daemon_runs() {
     let daemon = Daemon::new("").await;

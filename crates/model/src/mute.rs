@@ -1,0 +1,265 @@
+//! Who is not told, of what, until when: silences, maintenance windows and exceptions. A muted alert is stored like any other
+//! (decision 14 of the design: suppress the message, never the record).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::alert::Alert;
+use crate::detection::{Entity, EntityKind};
+use crate::ids::{AlertId, MuteId, RuleId, UnknownWord};
+use crate::time::Timestamp;
+
+/// Why nobody is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MuteKind {
+    /// It is known and looked into.
+    Silence,
+    /// Somebody works on a system, from one time to another.
+    Maintenance,
+    /// A rule is wrong about something that is usual here; names the rule.
+    Exception,
+}
+
+impl MuteKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Silence, Self::Maintenance, Self::Exception];
+
+    /// The word in the database and on the command line.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Silence => "silence",
+            Self::Maintenance => "maintenance",
+            Self::Exception => "exception",
+        }
+    }
+}
+
+impl fmt::Display for MuteKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for MuteKind {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let known = Self::ALL.into_iter().find(|k| k.as_str() == text);
+        known.ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "silence, maintenance, exception" })
+    }
+}
+
+/// Which entities a mute is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Whom {
+    /// This one.
+    One(Entity),
+    /// The addresses of a network.
+    Network(Network),
+}
+
+/// A network of addresses, IPv4 or IPv6. IPv4 is kept as IPv4-mapped IPv6, so that an address matches however it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    bits: u128,
+    /// Of 128.
+    prefix: u8,
+}
+
+impl Network {
+    /// The network of `prefix` bits (of 32 or 128) around an address; none when there are not that many.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let (most, added) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
+        (prefix <= most).then(|| Self::around(mapped(address), prefix + added))
+    }
+
+    fn around(bits: u128, prefix: u8) -> Self {
+        let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+        Self { bits: bits & mask, prefix }
+    }
+
+    /// How many bits of 128 are fixed.
+    pub const fn fixed_bits(self) -> u8 {
+        self.prefix
+    }
+
+    /// The network of the same size that an address lies in.
+    pub fn of_same_size(self, address: IpAddr) -> Self {
+        Self::around(mapped(address), self.prefix)
+    }
+
+    /// Whether the address lies in it.
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.of_same_size(address) == self
+    }
+}
+
+fn mapped(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let address = Ipv6Addr::from_bits(self.bits);
+        match address.to_ipv4_mapped() {
+            Some(v4) if self.prefix >= 96 => write!(f, "{v4}/{}", self.prefix - 96),
+            _ => write!(f, "{address}/{}", self.prefix),
+        }
+    }
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(entity) => write!(f, "{}:{}", entity.kind.as_str(), entity.value),
+            Self::Network(network) => write!(f, "ip:{network}"),
+        }
+    }
+}
+
+/// Not an entity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no entity; write ip:203.0.113.7, ip:203.0.113.0/24, user:ID, session:ID or source:NAME")]
+pub struct WhomError(String);
+
+impl FromStr for Whom {
+    type Err = WhomError;
+    fn from_str(text: &str) -> Result<Self, WhomError> {
+        let bad = || WhomError(text.to_owned());
+        let (kind, value) = text.split_once(':').ok_or_else(bad)?;
+        let kind: EntityKind = kind.parse().map_err(|_| bad())?;
+        if value.is_empty() {
+            return Err(bad());
+        }
+        if kind != EntityKind::Ip {
+            return Ok(Self::One(Entity { kind, value: value.to_owned() }));
+        }
+        if let Some((address, prefix)) = value.split_once('/') {
+            let (address, prefix) = (address.parse().map_err(|_| bad())?, prefix.parse().map_err(|_| bad())?);
+            return Network::new(address, prefix).map(Self::Network).ok_or_else(bad);
+        }
+        let address: IpAddr = value.parse().map_err(|_| bad())?;
+        Ok(Self::One(Entity { kind, value: address.to_canonical().to_string() }))
+    }
+}
+
+impl Serialize for Whom {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a mute covers: alerts that all of the parts that are set agree with. One part at least is set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Scope {
+    /// Alerts of this rule.
+    pub rule_id: Option<RuleId>,
+    /// Alerts from this source of events.
+    pub source: Option<String>,
+    /// Alerts about this entity.
+    pub entity: Option<Whom>,
+}
+
+impl Scope {
+    /// Whether an alert is covered.
+    pub fn covers(&self, alert: &Alert) -> bool {
+        self.rule_id.as_ref().is_none_or(|rule| *rule == alert.rule_id)
+            && self.source.as_ref().is_none_or(|source| *source == alert.source)
+            && match &self.entity {
+                None => true,
+                Some(Whom::One(entity)) => *entity == alert.entity,
+                Some(Whom::Network(network)) => {
+                    alert.entity.kind == EntityKind::Ip
+                        && alert.entity.value.parse().is_ok_and(|address| network.contains(address))
+                }
+            }
+    }
+
+    /// Whether it would cover everything.
+    pub const fn is_empty(&self) -> bool {
+        self.rule_id.is_none() && self.source.is_none() && self.entity.is_none()
+    }
+}
+
+/// A row of `blueteam.mutes`: somebody decided that nobody is told of something for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mute {
+    /// Its id.
+    pub mute_id: MuteId,
+    /// Why nobody is told.
+    pub kind: MuteKind,
+    /// What it covers.
+    #[serde(flatten)]
+    pub scope: Scope,
+    /// Who decided so.
+    pub author: String,
+    /// Their reason.
+    pub reason: String,
+    /// Where it is written up.
+    pub ticket: Option<String>,
+    /// From when on.
+    pub starts_at: Timestamp,
+    /// Until just before this.
+    pub ends_at: Timestamp,
+    /// Who ended it before its time; `ends_at` is then when.
+    pub ended_by: Option<String>,
+}
+
+impl Mute {
+    /// Whether it counts at this time.
+    pub fn is_active(&self, now: Timestamp) -> bool {
+        self.starts_at <= now && now < self.ends_at
+    }
+}
+
+/// What kept an alert from being told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MutedBy {
+    /// Somebody's decision.
+    Mute(MuteId),
+    /// A critical alert about the same entity, which had been told.
+    Alert(AlertId),
+}
+
+impl fmt::Display for MutedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mute(id) => write!(f, "mute {id}"),
+            Self::Alert(id) => write!(f, "critical alert {id} about the same entity"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entities_are_read_as_they_are_shown() {
+        for text in
+            ["ip:203.0.113.7", "ip:203.0.113.0/24", "ip:2001:db8::/32", "user:a:b", "source:audit_db", "ip:::/0"]
+        {
+            assert_eq!(text.parse::<Whom>().unwrap().to_string(), text);
+        }
+        assert_eq!("ip:203.0.113.99/24".parse::<Whom>().unwrap().to_string(), "ip:203.0.113.0/24");
+        for text in ["", "203.0.113.7", "ip:", "ip:203.0.113.7/33", "ip:host", "host:a", "ip:2001:db8::/129"] {
+            assert!(text.parse::<Whom>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_network_holds_its_addresses_however_they_are_written() {
+        let network = Network::new("203.0.113.0".parse().unwrap(), 24).unwrap();
+        assert!(network.contains("203.0.113.255".parse().unwrap()));
+        assert!(network.contains("::ffff:203.0.113.1".parse().unwrap()));
+        assert!(!network.contains("203.0.114.0".parse().unwrap()));
+        assert!(!network.contains("2001:db8::1".parse().unwrap()));
+    }
+}

@@ -1,0 +1,144 @@
+//! Which alerts nobody is told of.
+//!
+//! A detection must not pay for each mute there is: mutes are found by the narrowest thing that they name (an entity, a network,
+//! a rule, a source), and only those few are compared in full.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use model::mute::Network;
+use model::{Alert, EntityKind, Mute, MuteId, RuleId, Timestamp, Whom};
+
+/// Mutes, ready to be asked.
+#[derive(Debug, Default)]
+pub struct Mutes {
+    all: Vec<Mute>,
+    by_entity: HashMap<(EntityKind, String), Vec<usize>>,
+    by_network: HashMap<Network, Vec<usize>>,
+    /// A network of each size that occurs.
+    sizes: Vec<Network>,
+    by_rule: HashMap<RuleId, Vec<usize>>,
+    by_source: HashMap<String, Vec<usize>>,
+}
+
+impl Mutes {
+    /// Makes them ready. One that covers everything is left out: it would be a mistake, and a costly one.
+    pub fn new(all: Vec<Mute>) -> Self {
+        let mut mutes = Self::default();
+        for (i, mute) in all.iter().enumerate() {
+            let scope = &mute.scope;
+            match (&scope.entity, &scope.rule_id, &scope.source) {
+                (Some(Whom::One(entity)), ..) => {
+                    mutes.by_entity.entry((entity.kind, entity.value.clone())).or_default().push(i);
+                }
+                (Some(Whom::Network(network)), ..) => {
+                    if mutes.sizes.iter().all(|size| size.fixed_bits() != network.fixed_bits()) {
+                        mutes.sizes.push(*network);
+                    }
+                    mutes.by_network.entry(*network).or_default().push(i);
+                }
+                (None, Some(rule), _) => mutes.by_rule.entry(rule.clone()).or_default().push(i),
+                (None, None, Some(source)) => mutes.by_source.entry(source.clone()).or_default().push(i),
+                (None, None, None) => {}
+            }
+        }
+        Self { all, ..mutes }
+    }
+
+    /// The mute that covers an alert now, the oldest of several.
+    pub fn covering(&self, alert: &Alert, now: Timestamp) -> Option<MuteId> {
+        if self.all.is_empty() {
+            return None;
+        }
+        let entity = &alert.entity;
+        let address: Option<IpAddr> = match entity.kind {
+            EntityKind::Ip if !self.sizes.is_empty() => entity.value.parse().ok(),
+            _ => None,
+        };
+        let networks = address.into_iter().flat_map(|ip| self.sizes.iter().map(move |size| size.of_same_size(ip)));
+        let named = [
+            self.by_entity.get(&(entity.kind, entity.value.clone())),
+            self.by_rule.get(&alert.rule_id),
+            self.by_source.get(&alert.source),
+        ];
+        let candidates =
+            named.into_iter().flatten().chain(networks.filter_map(|network| self.by_network.get(&network))).flatten();
+        let covering =
+            candidates.filter_map(|i| self.all.get(*i)).filter(|m| m.is_active(now) && m.scope.covers(alert));
+        covering.min_by_key(|mute| (mute.starts_at, mute.mute_id)).map(|mute| mute.mute_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::samples;
+    use model::{MuteKind, Scope};
+    use proptest::prelude::*;
+    use uuid::Uuid;
+
+    fn mute(n: u128, rule: Option<&'static str>, source: Option<&str>, entity: Option<&str>) -> Mute {
+        Mute {
+            mute_id: MuteId(Uuid::from_u128(n)),
+            kind: MuteKind::Silence,
+            scope: Scope {
+                rule_id: rule.map(RuleId::builtin),
+                source: source.map(str::to_owned),
+                entity: entity.map(|text| text.parse().unwrap()),
+            },
+            author: "alice".to_owned(),
+            reason: "a scan that was ordered".to_owned(),
+            ticket: None,
+            starts_at: Timestamp::from_secs(100),
+            ends_at: Timestamp::from_secs(200),
+            ended_by: None,
+        }
+    }
+
+    fn at(secs: i64) -> Timestamp {
+        Timestamp::from_secs(secs)
+    }
+
+    #[test]
+    fn counts_from_its_start_to_just_before_its_end() {
+        let mutes = Mutes::new(vec![mute(1, None, None, Some("ip:203.0.113.7"))]);
+        let alert = samples::message().alert;
+        let asked: Vec<bool> = [99, 100, 199, 200].map(|t| mutes.covering(&alert, at(t)).is_some()).into();
+        assert_eq!(asked, [false, true, true, false]);
+    }
+
+    #[test]
+    fn all_that_is_named_must_agree() {
+        let alert = samples::message().alert;
+        let covered = |m: Mute| Mutes::new(vec![m]).covering(&alert, at(150)).is_some();
+        assert!(covered(mute(1, Some("credential_stuffing"), Some("audit_db"), Some("ip:203.0.113.0/24"))));
+        assert!(covered(mute(1, Some("credential_stuffing"), None, None)));
+        assert!(covered(mute(1, None, Some("audit_db"), None)));
+        assert!(!covered(mute(1, Some("brute_force"), None, Some("ip:203.0.113.7"))));
+        assert!(!covered(mute(1, None, Some("syslog"), Some("ip:203.0.113.7"))));
+        assert!(!covered(mute(1, None, None, Some("ip:203.0.112.0/24"))));
+        assert!(!covered(mute(1, None, None, Some("user:203.0.113.7"))));
+        assert!(!covered(mute(1, None, None, None)));
+    }
+
+    proptest! {
+        /// The index finds what comparing each one finds.
+        #[test]
+        fn finds_what_a_search_of_all_finds(
+            picks in proptest::collection::vec((0usize..3, 0usize..3, 0usize..5, 0i64..300), 0..30), now in 0i64..400,
+        ) {
+            let rules = [None, Some("credential_stuffing"), Some("brute_force")];
+            let sources = [None, Some("audit_db"), Some("syslog")];
+            let entities = [None, Some("ip:203.0.113.7"), Some("ip:203.0.113.0/24"), Some("ip:0.0.0.0/0"), Some("user:x")];
+            let all: Vec<Mute> = picks.iter().enumerate().filter(|(_, p)| (p.0, p.1, p.2) != (0, 0, 0)).map(|(i, p)| {
+                let starts_at = at(p.3);
+                let ends_at = starts_at.plus(model::Span::secs(100));
+                Mute { starts_at, ends_at, ..mute(i as u128, rules[p.0], sources[p.1], entities[p.2]) }
+            }).collect();
+            let alert = samples::message().alert;
+            let slow = all.iter().filter(|m| m.is_active(at(now)) && m.scope.covers(&alert))
+                .min_by_key(|m| (m.starts_at, m.mute_id)).map(|m| m.mute_id);
+            prop_assert_eq!(Mutes::new(all).covering(&alert, at(now)), slow);
+        }
+    }
+}

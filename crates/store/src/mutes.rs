@@ -1,0 +1,121 @@
+//! Silences, maintenance windows and exceptions.
+
+use model::{Mute, MuteId, MuteKind, RuleId, Scope, Timestamp};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::db::{Ts, set_actor};
+
+struct Row {
+    mute_id: Uuid,
+    kind: String,
+    rule_id: Option<String>,
+    source: Option<String>,
+    entity: Option<String>,
+    author: String,
+    reason: String,
+    ticket: Option<String>,
+    starts_at: Ts,
+    ends_at: Ts,
+    ended_by: Option<String>,
+}
+
+impl TryFrom<Row> for Mute {
+    type Error = StoreError;
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let entity = row.entity.map(|text| text.parse().map_err(|e| StoreError::corrupt("mutes.entity", e)));
+        Ok(Self {
+            mute_id: MuteId(row.mute_id),
+            kind: row.kind.parse::<MuteKind>().map_err(|e| StoreError::corrupt("mutes.kind", e))?,
+            scope: Scope {
+                rule_id: row.rule_id.map(|id| RuleId(id.into())),
+                source: row.source,
+                entity: entity.transpose()?,
+            },
+            author: row.author,
+            reason: row.reason,
+            ticket: row.ticket,
+            starts_at: row.starts_at.0,
+            ends_at: row.ends_at.0,
+            ended_by: row.ended_by,
+        })
+    }
+}
+
+/// Writes a decision. The author is the actor.
+pub async fn add(conn: &mut PgConnection, mute: &Mute) -> Result<(), StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, &mute.author).await?;
+    sqlx::query!(
+        "INSERT INTO blueteam.mutes (mute_id, kind, rule_id, source, entity, author, reason, ticket, starts_at, ends_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        mute.mute_id.0,
+        mute.kind.as_str(),
+        mute.scope.rule_id.as_ref().map(RuleId::as_str),
+        mute.scope.source,
+        mute.scope.entity.as_ref().map(ToString::to_string),
+        mute.author,
+        mute.reason,
+        mute.ticket,
+        Ts(mute.starts_at) as Ts,
+        Ts(mute.ends_at) as Ts,
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Ends a mute now. False when there is none of this id that has not ended already.
+pub async fn end(conn: &mut PgConnection, actor: &str, id: MuteId, now: Timestamp) -> Result<bool, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let done = sqlx::query!(
+        "UPDATE blueteam.mutes SET ends_at = $3, ended_by = $2 WHERE mute_id = $1 AND ends_at > $3 AND ended_by IS NULL",
+        id.0,
+        actor,
+        Ts(now) as Ts
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Those that end after `since`, the next to end first: with the present, what counts now or later.
+pub async fn ending_after(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<Mute>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"SELECT mute_id, kind, rule_id, source, entity, author, reason, ticket, starts_at AS "starts_at: Ts",
+                  ends_at AS "ends_at: Ts", ended_by
+             FROM blueteam.mutes WHERE ends_at > $1 ORDER BY ends_at, mute_id"#,
+        Ts(since) as Ts
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Mute::try_from).collect()
+}
+
+/// Another number whenever a mute is added, ended or over; cheap enough to be asked each second. Not a time: transactions commit in
+/// another order than they begin.
+pub async fn stamp(conn: &mut PgConnection) -> Result<i64, StoreError> {
+    let stamp = sqlx::query_scalar!(
+        r#"SELECT coalesce(bit_xor(hashtextextended(mute_id::text || (ended_by IS NOT NULL)::text, 0)), 0) AS "stamp!"
+             FROM blueteam.mutes WHERE ends_at > now()"#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(stamp)
+}
+
+/// How many alerts a mute has kept quiet.
+pub async fn muted_alerts(conn: &mut PgConnection, id: MuteId) -> Result<u64, StoreError> {
+    let count = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "count!" FROM blueteam.alert_history WHERE muted_by_mute = $1"#,
+        id.0
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(count.unsigned_abs())
+}
