@@ -13,6 +13,7 @@ use serde_json::Value;
 
 mod alerts;
 mod channels;
+mod chat;
 mod collect;
 mod database;
 mod detection;

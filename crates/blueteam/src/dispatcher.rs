@@ -138,7 +138,10 @@ async fn send(channels: &Channels, delivery: &Delivery, now: Timestamp) -> Outco
     let Ok(alert) = serde_json::from_value::<Alert>(delivery.payload.clone()) else {
         return Err(("the stored message cannot be read".to_owned(), None));
     };
-    let message = Message { alert, delivery_id: delivery.delivery_id, kind: Kind::Opened, sent_at: now };
+    let Ok(kind) = delivery.kind.parse::<Kind>() else {
+        return Err((format!("nobody knows how to tell `{}`", delivery.kind), None));
+    };
+    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now };
     let sent = channels.send(delivery.channel, &message).await;
     sent.map(|receipt| receipt.detail).map_err(|error| {
         let retry = match error.retry {

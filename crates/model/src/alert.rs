@@ -78,11 +78,20 @@ pub enum Channel {
     Email,
     /// JSON over HTTP, signed.
     Webhook,
+    /// A Slack channel, by incoming webhook.
+    Slack,
+    /// A Microsoft Teams channel, by workflow.
+    Teams,
+    /// PagerDuty, Events API v2.
+    Pagerduty,
 }
 
 impl Channel {
     /// Every channel.
-    pub const ALL: [Self; 4] = [Self::Console, Self::Syslog, Self::Email, Self::Webhook];
+    pub const ALL: [Self; 7] =
+        [Self::Console, Self::Syslog, Self::Email, Self::Webhook, Self::Slack, Self::Teams, Self::Pagerduty];
+    /// Those that want to hear that an alert is over, because they keep it open until then.
+    pub const RESOLVING: [Self; 1] = [Self::Pagerduty];
 
     /// The word in the configuration and the database.
     pub const fn as_str(self) -> &'static str {
@@ -91,6 +100,9 @@ impl Channel {
             Self::Syslog => "syslog",
             Self::Email => "email",
             Self::Webhook => "webhook",
+            Self::Slack => "slack",
+            Self::Teams => "teams",
+            Self::Pagerduty => "pagerduty",
         }
     }
 }
@@ -104,9 +116,9 @@ impl fmt::Display for Channel {
 impl FromStr for Channel {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL
-            .into_iter()
-            .find(|c| c.as_str() == text)
-            .ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "console, syslog, email, webhook" })
+        Self::ALL.into_iter().find(|c| c.as_str() == text).ok_or_else(|| UnknownWord {
+            found: text.to_owned(),
+            expected: "console, syslog, email, webhook, slack, teams, pagerduty",
+        })
     }
 }

@@ -11,7 +11,10 @@ use crate::message::Message;
 
 pub mod console;
 pub mod email;
+pub mod pagerduty;
+pub mod slack;
 pub mod syslog;
+pub mod teams;
 pub mod webhook;
 
 /// A send under way.
@@ -34,6 +37,12 @@ pub struct Settings {
     pub email: Option<email::Settings>,
     /// Signed JSON over HTTP.
     pub webhook: Option<webhook::Settings>,
+    /// Slack's incoming webhook.
+    pub slack: Option<crate::post::Target>,
+    /// A Teams workflow that takes cards.
+    pub teams: Option<crate::post::Target>,
+    /// PagerDuty.
+    pub pagerduty: Option<pagerduty::Settings>,
 }
 
 /// Opens a channel when the settings name it.
@@ -45,6 +54,9 @@ pub const ALL: &[(Channel, Open)] = &[
     (Channel::Syslog, syslog::open),
     (Channel::Email, email::open),
     (Channel::Webhook, webhook::open),
+    (Channel::Slack, slack::open),
+    (Channel::Teams, teams::open),
+    (Channel::Pagerduty, pagerduty::open),
 ];
 
 /// The channels that are configured.

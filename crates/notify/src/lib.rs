@@ -13,6 +13,7 @@ pub mod error;
 pub mod message;
 pub mod mutes;
 pub mod plain;
+pub mod post;
 pub mod routing;
 mod tls;
 mod words;

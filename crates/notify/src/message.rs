@@ -1,16 +1,21 @@
 //! An alert on its way out.
 
+use std::str::FromStr;
+
+use model::ids::UnknownWord;
 use model::{Alert, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What the message says about the alert. Later issues add to it (escalated, digest, resolved).
+/// What the message says about the alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Kind {
     /// It is new.
     Opened,
+    /// Nothing has added to it for the rule's cooldown.
+    Resolved,
     /// It is none: somebody checks that the channel works.
     Test,
 }
@@ -20,8 +25,18 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Opened => "opened",
+            Self::Resolved => "resolved",
             Self::Test => "test",
         }
+    }
+}
+
+/// The word of a kind of delivery.
+impl FromStr for Kind {
+    type Err = UnknownWord;
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let known = [Self::Opened, Self::Resolved, Self::Test].into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "opened, resolved, test" })
     }
 }
 

@@ -22,12 +22,13 @@ pub struct RoutingError {
     pub channel: Channel,
 }
 
-/// The design's table (3.2.3), and the webhook for what cannot wait. The digest takes medium and low as well once it exists.
+/// The design's table (3.2.3), and webhook, chat and pager for what cannot wait. The digest takes medium and low as well once it exists.
 pub const fn by_design(severity: Severity) -> &'static [Channel] {
+    use Channel::{Console, Email, Pagerduty, Slack, Syslog, Teams, Webhook};
     match severity {
-        Severity::Critical => &[Channel::Email, Channel::Syslog, Channel::Console, Channel::Webhook],
-        Severity::High => &[Channel::Email, Channel::Syslog, Channel::Webhook],
-        Severity::Medium => &[Channel::Syslog],
+        Severity::Critical => &[Email, Syslog, Console, Webhook, Slack, Teams, Pagerduty],
+        Severity::High => &[Email, Syslog, Webhook, Slack, Teams, Pagerduty],
+        Severity::Medium => &[Syslog],
         Severity::Low | Severity::Info => &[],
     }
 }
@@ -82,7 +83,10 @@ mod tests {
         assert_eq!(routing.channels(Severity::Low), []);
         assert_eq!(routing.channels(Severity::Info), []);
         let all = Routing::new(&Channel::ALL, &BTreeMap::new()).unwrap();
-        assert_eq!(all.channels(Severity::High), [Email, Syslog, Webhook]);
+        assert_eq!(
+            all.channels(Severity::High),
+            [Email, Syslog, Webhook, Channel::Slack, Channel::Teams, Channel::Pagerduty]
+        );
     }
 
     #[test]

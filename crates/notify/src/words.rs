@@ -34,6 +34,9 @@ pub(crate) fn summary(message: &Message) -> String {
     if message.kind == Kind::Test {
         return "This is a test of the alert channel. Nothing has happened and nothing needs to be done.".to_owned();
     }
+    if message.kind == Kind::Resolved {
+        return format!("Over for now: {}. Nothing more of it was seen.", field(&alert.title).trim_end_matches('.'));
+    }
     let (weight, urgency) = match alert.severity {
         Severity::Critical => ("A critical security alert", "Somebody should look into it now."),
         Severity::High => ("A serious security alert", "Somebody should look into it within 15 minutes."),

@@ -17,7 +17,7 @@ pub struct Delivery {
     pub alert_id: AlertId,
     /// The way out.
     pub channel: Channel,
-    /// What it tells: `opened`.
+    /// What it tells: `opened`, `resolved`.
     pub kind: String,
     /// The alert as it was then.
     pub payload: Value,
@@ -26,7 +26,7 @@ pub struct Delivery {
 }
 
 /// Takes up to `limit` due deliveries for the given channels, the longest due first. They come back to the queue when `lease`
-/// is over, should the taker be killed: a delivery may so be repeated, but never lost.
+/// is over, should the taker be killed: a delivery may so be repeated, but never lost. That an alert is over is told after it was told of.
 pub async fn claim(
     conn: &mut PgConnection,
     channels: &[Channel],
@@ -36,8 +36,11 @@ pub async fn claim(
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
     let rows = sqlx::query!(
         "WITH due AS (
-             SELECT delivery_id FROM blueteam.deliveries
+             SELECT delivery_id FROM blueteam.deliveries q
               WHERE state = 'pending' AND next_attempt_at <= now() AND channel = ANY ($1)
+                AND (kind <> 'resolved' OR NOT EXISTS (
+                     SELECT FROM blueteam.deliveries o WHERE o.alert_id = q.alert_id AND o.channel = q.channel
+                        AND o.kind = 'opened' AND o.state = 'pending'))
               ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          UPDATE blueteam.deliveries d
             SET attempts = attempts + 1, next_attempt_at = now() + $3::bigint * interval '1 microsecond'

@@ -5,9 +5,11 @@ use std::io::Write;
 
 use model::{Channel, Span};
 use notify::channels::{console, email, syslog, webhook};
+use notify::post::Target;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
+use super::chat::{Hook, Pagerduty};
 use super::error::Problem;
 use super::lasting;
 use super::secrets::Secrets;
@@ -24,6 +26,12 @@ pub struct Channels {
     pub syslog: Syslog,
     /// SMTP.
     pub email: Email,
+    /// Slack.
+    pub slack: Hook,
+    /// Microsoft Teams.
+    pub teams: Hook,
+    /// PagerDuty.
+    pub pagerduty: Pagerduty,
 }
 
 /// `[channels.console]`.
@@ -185,6 +193,9 @@ impl Channels {
             (Channel::Syslog, !self.syslog.target.is_empty()),
             (Channel::Email, !self.email.host.is_empty()),
             (Channel::Webhook, webhook),
+            (Channel::Slack, !self.slack.url_file.is_empty()),
+            (Channel::Teams, !self.teams.url_file.is_empty()),
+            (Channel::Pagerduty, !self.pagerduty.routing_key_file.is_empty()),
         ]
         .into_iter()
         .filter_map(|(channel, on)| on.then_some(channel))
@@ -212,6 +223,9 @@ impl Channels {
             syslog: if on(Channel::Syslog) { Some(self.syslog.settings(hostname)?) } else { None },
             email: if on(Channel::Email) { Some(self.email.settings(secrets)?) } else { None },
             webhook: if on(Channel::Webhook) { Some(self.webhook.settings(secrets)?) } else { None },
+            slack: self.slack.target(secrets.slack_url.as_ref())?,
+            teams: self.teams.target(secrets.teams_url.as_ref())?,
+            pagerduty: self.pagerduty.settings(secrets.pagerduty_key.as_ref())?,
         })
     }
 
@@ -241,6 +255,9 @@ impl Channels {
         lasting(problems, "channels.webhook.timeout", webhook.timeout);
         lasting(problems, "channels.syslog.timeout", syslog.timeout);
         lasting(problems, "channels.email.timeout", email.timeout);
+        lasting(problems, "channels.slack.timeout", self.slack.timeout);
+        lasting(problems, "channels.teams.timeout", self.teams.timeout);
+        lasting(problems, "channels.pagerduty.timeout", self.pagerduty.timeout);
     }
 }
 
@@ -291,19 +308,17 @@ impl Webhook {
             anyhow::anyhow!("channels.webhook: set secret_file, so that the receiver can tell who sends")
         })?;
         Ok(webhook::Settings {
-            url: copy(url),
+            target: Target { url: copy(url), ca_pem: pem(&self.ca_file)?, timeout: self.timeout.to_std() },
             secret: copy(secret),
-            ca_pem: pem(&self.ca_file)?,
-            timeout: self.timeout.to_std(),
         })
     }
 }
 
-fn copy(secret: &SecretString) -> SecretString {
+pub(super) fn copy(secret: &SecretString) -> SecretString {
     SecretString::from(secret.expose_secret())
 }
 
-fn pem(file: &str) -> anyhow::Result<Option<String>> {
+pub(super) fn pem(file: &str) -> anyhow::Result<Option<String>> {
     use anyhow::Context as _;
     if file.is_empty() {
         return Ok(None);

@@ -27,12 +27,19 @@ pub struct Secrets {
     pub webhook_secret: Option<SecretString>,
     /// Where webhooks go; many services put a token into it.
     pub webhook_url: Option<SecretString>,
+    /// Slack's incoming webhook.
+    pub slack_url: Option<SecretString>,
+    /// The Teams workflow.
+    pub teams_url: Option<SecretString>,
+    /// PagerDuty's integration key.
+    pub pagerduty_key: Option<SecretString>,
 }
 
 impl Secrets {
     pub(super) fn read(config: &Config, env: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
         let email = &config.channels.email;
         let webhook = &config.channels.webhook;
+        let pagerduty = &config.channels.pagerduty;
         let inline = |text: &str| (!text.is_empty()).then(|| SecretString::from(text));
         let database_url = one(env, "DATABASE_URL", "database.url_file", &config.database.url_file)?;
         let webhook_url = one(env, "", "channels.webhook.url_file", &webhook.url_file)?;
@@ -41,6 +48,9 @@ impl Secrets {
             email_password: one(env, EMAIL_PASSWORD, "channels.email.password_file", &email.password_file)?,
             webhook_secret: one(env, WEBHOOK_SECRET, "channels.webhook.secret_file", &webhook.secret_file)?,
             webhook_url: webhook_url.or_else(|| inline(&webhook.url)),
+            slack_url: one(env, "", "channels.slack.url_file", &config.channels.slack.url_file)?,
+            teams_url: one(env, "", "channels.teams.url_file", &config.channels.teams.url_file)?,
+            pagerduty_key: one(env, "", "channels.pagerduty.routing_key_file", &pagerduty.routing_key_file)?,
         })
     }
 }
@@ -73,8 +83,14 @@ pub(super) fn inline_hint(path: &str) -> Option<String> {
     let (key, variable) = match path {
         "channels.email.password" => ("password_file", EMAIL_PASSWORD),
         "channels.webhook.secret" => ("secret_file", WEBHOOK_SECRET),
+        "channels.slack.url" | "channels.teams.url" => return Some(by_file("url_file")),
+        "channels.pagerduty.routing_key" => return Some(by_file("routing_key_file")),
         "database.password" => ("url_file", "DATABASE_URL"),
         _ => return None,
     };
     Some(format!("secrets do not belong in this file; use `{key}` or the environment variable {variable}"))
+}
+
+fn by_file(key: &str) -> String {
+    format!("secrets do not belong in this file; use `{key}`")
 }

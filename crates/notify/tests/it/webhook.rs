@@ -2,7 +2,9 @@ use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use model::Channel;
+use notify::channels::pagerduty;
 use notify::channels::webhook::Settings as Webhook;
+use notify::post::Target;
 use notify::{Channels, Receipt, Retry, SendError, Settings};
 use secrecy::SecretString;
 use sha2::Sha256;
@@ -14,7 +16,8 @@ use super::{IMPATIENCE, PATIENCE, send};
 const SECRET: &str = "a secret of the test's own";
 
 fn settings(url: &str, timeout: Duration) -> Settings {
-    let webhook = Webhook { url: SecretString::from(url), secret: SecretString::from(SECRET), ca_pem: None, timeout };
+    let target = Target { url: SecretString::from(url), ca_pem: None, timeout };
+    let webhook = Webhook { target, secret: SecretString::from(SECRET) };
     Settings { webhook: Some(webhook), ..Settings::default() }
 }
 
@@ -65,6 +68,57 @@ async fn delivers_signed_json() {
     mac.verify_slice(&bytes).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(json["alert"]["rule_id"], "brute_force");
+    // CloudEvents 1.0, binary mode: the required attributes, and a time as RFC 3339 writes it.
+    assert_eq!((header("ce-specversion").as_str(), header("ce-type").as_str()), ("1.0", "blueteam.alert.opened"));
+    assert_eq!(
+        (header("ce-id"), header("ce-source").as_str()),
+        (super::message().delivery_id.to_string(), "/blueteam/alerts")
+    );
+    assert!(model::Timestamp::parse(&header("ce-time").to_uppercase()).is_ok());
+}
+
+/// What a service is sent, and what becomes of its answer.
+async fn posted(channel: Channel, answer: &'static str) -> (Result<Receipt, SendError>, String, serde_json::Value) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = SecretString::from(format!("http://{}/services/hidden", listener.local_addr().unwrap()));
+    let target = Target { url, ca_pem: None, timeout: PATIENCE };
+    let settings = match channel {
+        Channel::Slack => Settings { slack: Some(target), ..Settings::default() },
+        Channel::Teams => Settings { teams: Some(target), ..Settings::default() },
+        _ => {
+            let routing_key = SecretString::from("0123456789abcdef0123456789abcdef");
+            Settings { pagerduty: Some(pagerduty::Settings { target, routing_key }), ..Settings::default() }
+        }
+    };
+    let sink = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let request = request(&mut stream).await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        request
+    });
+    let sent = send(channel, settings).await;
+    let (head, body) = sink.await.unwrap();
+    (sent, head, serde_json::from_slice(&body).unwrap())
+}
+
+#[tokio::test]
+async fn services_are_sent_what_they_take() {
+    for (channel, at, expected) in [
+        (Channel::Slack, "/blocks/0/type", "header"),
+        (Channel::Teams, "/attachments/0/contentType", "application/vnd.microsoft.card.adaptive"),
+        (Channel::Pagerduty, "/event_action", "trigger"),
+    ] {
+        let (sent, head, body) = posted(channel, "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(sent.unwrap().detail, "answered 202");
+        assert!(head.starts_with("post /services/hidden http/1.1") && head.contains("content-type: application/json"));
+        assert_eq!(body.pointer(at).and_then(serde_json::Value::as_str), Some(expected), "{channel}");
+        let error = posted(channel, "HTTP/1.1 404 Gone\r\nContent-Length: 0\r\n\r\n").await.0.unwrap_err();
+        assert!(!error.is_temporary() && error.advice.contains(channel.as_str()), "{error}");
+        assert!(!error.to_string().contains("hidden"), "{error}");
+        let error =
+            posted(channel, "HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n").await.0.unwrap_err();
+        assert_eq!(error.retry, Retry::Later { after: Some(Duration::from_secs(7)) });
+    }
 }
 
 #[tokio::test]

@@ -72,6 +72,10 @@ pub async fn apply(
         } else {
             applied.updated += 1;
         }
+        if change.phase == Phase::Closed {
+            let alert = alert_of(change, &written, incident);
+            applied.deliveries += resolve(conn, &alert).await?;
+        }
     }
     Ok(applied)
 }
@@ -274,6 +278,22 @@ async fn deliver(conn: &mut PgConnection, alert: &Alert, channels: Vec<Channel>)
     let done = sqlx::query!(
         "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
          SELECT $1, c, 'opened', $3 FROM unnest($2::text[]) AS c ON CONFLICT DO NOTHING",
+        alert.alert_id.0,
+        &channels,
+        serde_json::to_value(alert)?
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Tells that an alert is over, by the ways that keep it open until then and were told of it.
+async fn resolve(conn: &mut PgConnection, alert: &Alert) -> Result<u64, StoreError> {
+    let channels: Vec<String> = Channel::RESOLVING.iter().map(ToString::to_string).collect();
+    let done = sqlx::query!(
+        "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
+         SELECT $1, d.channel, 'resolved', $3 FROM blueteam.deliveries d
+          WHERE d.alert_id = $1 AND d.kind = 'opened' AND d.channel = ANY ($2) ON CONFLICT DO NOTHING",
         alert.alert_id.0,
         &channels,
         serde_json::to_value(alert)?

@@ -170,3 +170,25 @@ async fn deliveries_are_lent_once_and_come_back() {
     assert_eq!((backlog.pending, backlog.dead), (0, 1));
     assert!(store::outbox::claim(&mut conn, &all, 10, Span::ZERO).await.unwrap().is_empty());
 }
+
+#[tokio::test]
+async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    let say = async |conn: &mut PgConnection, phase| {
+        let mut tx = conn.begin().await.unwrap();
+        let route = |_: &model::Alert| vec![Channel::Pagerduty, Channel::Console].into();
+        let done = alerts::apply(&mut tx, &[change(1, "brute_force", Severity::High, phase, 6)], &route).await.unwrap();
+        tx.commit().await.unwrap();
+        done.deliveries
+    };
+    assert_eq!(say(&mut conn, Phase::Opened).await, 2);
+    assert_eq!(say(&mut conn, Phase::Closed).await, 1);
+    assert_eq!(say(&mut conn, Phase::Closed).await, 0, "once");
+    let kinds = |due: &[store::outbox::Delivery]| due.iter().map(|d| d.kind.clone()).collect::<Vec<_>>();
+    let pager = [Channel::Pagerduty];
+    let first = store::outbox::claim(&mut conn, &pager, 10, Span::ZERO).await.unwrap();
+    assert_eq!(kinds(&first), ["opened"], "the end waits for the beginning");
+    store::outbox::delivered(&mut conn, first[0].delivery_id).await.unwrap();
+    assert_eq!(kinds(&store::outbox::claim(&mut conn, &pager, 10, Span::ZERO).await.unwrap()), ["resolved"]);
+}

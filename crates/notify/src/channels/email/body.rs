@@ -54,6 +54,7 @@ pub(super) fn mail(from: &Mailbox, to: &[Mailbox], message: &Message) -> Result<
 fn subject(message: &Message) -> String {
     let word = match message.kind {
         Kind::Test => "TEST".to_owned(),
+        Kind::Resolved => "OVER".to_owned(),
         Kind::Opened => message.alert.severity.as_str().to_ascii_uppercase(),
     };
     clip(&format!("[{word}] {}", words::field(&message.alert.title)), SUBJECT_MAX).into_owned()

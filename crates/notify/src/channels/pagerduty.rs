@@ -1,0 +1,105 @@
+//! PagerDuty, Events API v2: an alert triggers, its end resolves. The dedup key is the alert's fingerprint, so that a repeated
+//! delivery pages nobody twice.
+
+use model::{Channel, Severity};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
+
+use super::{Outlet, Sending};
+use crate::error::SetupError;
+use crate::message::{Kind, Message};
+use crate::plain::clip;
+use crate::post::{Poster, Target};
+use crate::words;
+
+/// Where events go, unless the service is in the EU (`https://events.eu.pagerduty.com/v2/enqueue`).
+pub const ENDPOINT: &str = "https://events.pagerduty.com/v2/enqueue";
+/// PagerDuty's limit of a summary, in characters; we count bytes, which are never fewer.
+const SUMMARY_MAX: usize = 1024;
+/// An integration key has 32 characters.
+const KEY_LENGTH: usize = 32;
+
+/// Which service to page.
+#[derive(Debug)]
+pub struct Settings {
+    /// The events endpoint.
+    pub target: Target,
+    /// The integration key of the service.
+    pub routing_key: SecretString,
+}
+
+struct Pagerduty {
+    poster: Poster,
+    routing_key: SecretString,
+}
+
+pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
+    let Some(settings) = settings.pagerduty.take() else { return Ok(None) };
+    let key = settings.routing_key.expose_secret();
+    if key.len() != KEY_LENGTH || !key.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        let message = format!("must be an integration key of {KEY_LENGTH} letters and digits");
+        return Err(SetupError::new(Channel::Pagerduty, "routing_key_file", message));
+    }
+    let poster = Poster::new(Channel::Pagerduty, &settings.target)?;
+    Ok(Some(Box::new(Pagerduty { poster, routing_key: settings.routing_key })))
+}
+
+impl Outlet for Pagerduty {
+    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let body = body(message, self.routing_key.expose_secret()).to_string().into_bytes();
+        Box::pin(self.poster.post(headers, body, message.sent_at))
+    }
+}
+
+const fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "critical",
+        Severity::High => "error",
+        Severity::Medium => "warning",
+        Severity::Low | Severity::Info => "info",
+    }
+}
+
+fn body(message: &Message, routing_key: &str) -> Value {
+    let alert = &message.alert;
+    let dedup_key = alert.fingerprint.to_string();
+    if message.kind == Kind::Resolved {
+        return json!({ "routing_key": routing_key, "event_action": "resolve", "dedup_key": dedup_key });
+    }
+    let details: Map<String, Value> =
+        words::facts(message).into_iter().map(|(k, v)| (k.to_owned(), Value::String(v))).collect();
+    json!({
+        "routing_key": routing_key,
+        "event_action": "trigger",
+        "dedup_key": dedup_key,
+        "client": "blueteam",
+        "payload": {
+            "summary": clip(&words::summary(message), SUMMARY_MAX),
+            "source": words::field(&alert.entity.value),
+            "severity": severity(alert.severity),
+            "timestamp": alert.last_seen.to_string(),
+            "component": words::field(&alert.source),
+            "class": words::field(alert.rule_id.as_str()),
+            "custom_details": details,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::samples;
+
+    #[test]
+    fn an_alert_triggers_and_its_end_resolves_the_same() {
+        let trigger = body(&samples::message(), "0123456789abcdef0123456789abcdef");
+        insta::assert_json_snapshot!(trigger);
+        let resolve = body(&Message { kind: Kind::Resolved, ..samples::message() }, "k");
+        assert_eq!(
+            resolve,
+            json!({ "routing_key": "k", "event_action": "resolve", "dedup_key": trigger["dedup_key"] })
+        );
+    }
+}

@@ -1,0 +1,94 @@
+//! A Microsoft Teams channel, by a workflow that takes an Adaptive Card ("Post to a channel when a webhook request is received").
+//!
+//! Cards read Markdown in their text blocks; text that an attacker may have written goes into text runs, which do not.
+
+use model::{Channel, Severity};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde_json::{Value, json};
+
+use super::{Outlet, Sending};
+use crate::error::SetupError;
+use crate::message::Message;
+use crate::plain::clip;
+use crate::post::Poster;
+use crate::words;
+
+/// The longest text of one run, in bytes: a whole card may have 28 KB.
+const RUN_MAX: usize = 1500;
+
+struct Teams(Poster);
+
+pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
+    let Some(target) = settings.teams.take() else { return Ok(None) };
+    Ok(Some(Box::new(Teams(Poster::new(Channel::Teams, &target)?))))
+}
+
+impl Outlet for Teams {
+    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        Box::pin(self.0.post(headers, body(message).to_string().into_bytes(), message.sent_at))
+    }
+}
+
+const fn colour(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical | Severity::High => "Attention",
+        Severity::Medium => "Warning",
+        Severity::Low | Severity::Info => "Default",
+    }
+}
+
+fn run(text: &str) -> Value {
+    json!({ "type": "TextRun", "text": clip(text, RUN_MAX) })
+}
+
+fn body(message: &Message) -> Value {
+    let alert = &message.alert;
+    let mut title = run(&format!("{}: {}", alert.severity.as_str().to_ascii_uppercase(), words::field(&alert.title)));
+    title["weight"] = json!("Bolder");
+    title["size"] = json!("Large");
+    title["color"] = json!(colour(alert.severity));
+    let mut body = vec![
+        json!({ "type": "RichTextBlock", "inlines": [title] }),
+        json!({ "type": "RichTextBlock", "inlines": [run(&words::summary(message))] }),
+    ];
+    body.extend(words::facts(message).iter().map(|(label, value)| {
+        let mut label = run(&format!("{label}: "));
+        label["weight"] = json!("Bolder");
+        json!({ "type": "RichTextBlock", "spacing": "None", "inlines": [label, run(value)] })
+    }));
+    json!({
+        "type": "message",
+        "attachments": [{
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "contentUrl": null,
+            "content": {
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard",
+                "version": "1.4",
+                "fallbackText": clip(&words::field(&alert.title), RUN_MAX),
+                "body": body,
+            },
+        }],
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::samples;
+
+    #[test]
+    fn a_card_has_the_facts() {
+        insta::assert_json_snapshot!(body(&samples::message()));
+    }
+
+    #[test]
+    fn hostile_text_is_in_runs_alone_and_the_card_stays_small() {
+        let card = body(&samples::hostile(&"[click](http://evil) ".repeat(1000)));
+        assert!(card.to_string().len() < 28_000, "{}", card.to_string().len());
+        for block in card["attachments"][0]["content"]["body"].as_array().unwrap() {
+            assert_eq!(block["type"], "RichTextBlock");
+        }
+    }
+}
