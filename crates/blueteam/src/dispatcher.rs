@@ -164,7 +164,7 @@ async fn note(
     match outcome {
         Ok(detail) => {
             info!(%channel, %delivery_id, "delivered: {detail}");
-            outbox::delivered(conn, delivery_id).await
+            outbox::delivered(conn, delivery_id, detail).await
         }
         Err((error, Some(after))) if attempts < TRIES_MAX => {
             let random = getrandom::u64().unwrap_or(u64::from(attempts));

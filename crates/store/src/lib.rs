@@ -14,6 +14,7 @@ pub mod events;
 pub mod history;
 pub mod incidents;
 pub mod keys;
+pub mod ledger;
 pub mod mutes;
 pub mod outbox;
 pub mod posture;

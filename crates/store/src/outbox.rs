@@ -66,12 +66,15 @@ pub async fn claim(
         .collect()
 }
 
-/// It has arrived.
-pub async fn delivered(conn: &mut PgConnection, id: Uuid) -> Result<(), StoreError> {
+/// It has arrived. `detail` is what the other side said.
+pub async fn delivered(conn: &mut PgConnection, id: Uuid, detail: &str) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.deliveries SET state = 'delivered', delivered_at = now(), last_error = NULL
-          WHERE delivery_id = $1 AND state = 'pending'",
-        id
+        "WITH d AS (UPDATE blueteam.deliveries SET state = 'delivered', delivered_at = now(), last_error = NULL
+                     WHERE delivery_id = $1 AND state = 'pending' RETURNING delivery_id, attempts)
+         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
+         SELECT delivery_id, attempts, 'delivered', left($2, 1000) FROM d",
+        id,
+        detail
     )
     .execute(conn)
     .await?;
@@ -81,8 +84,11 @@ pub async fn delivered(conn: &mut PgConnection, id: Uuid) -> Result<(), StoreErr
 /// It has not; try again in `retry_in`. `error` must hold no secret (an address with a token in it, for one).
 pub async fn failed(conn: &mut PgConnection, id: Uuid, error: &str, retry_in: Span) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.deliveries SET last_error = left($2, 1000), next_attempt_at = now() + $3::bigint * interval '1 microsecond'
-          WHERE delivery_id = $1 AND state = 'pending'",
+        "WITH d AS (UPDATE blueteam.deliveries
+                       SET last_error = left($2, 1000), next_attempt_at = now() + $3::bigint * interval '1 microsecond'
+                     WHERE delivery_id = $1 AND state = 'pending' RETURNING delivery_id, attempts)
+         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
+         SELECT delivery_id, attempts, 'failed', left($2, 1000) FROM d",
         id,
         error,
         retry_in.as_micros()
@@ -92,10 +98,13 @@ pub async fn failed(conn: &mut PgConnection, id: Uuid, error: &str, retry_in: Sp
     Ok(())
 }
 
-/// It never will.
+/// It never will, unless somebody has it [`resend`]t.
 pub async fn dead(conn: &mut PgConnection, id: Uuid, error: &str) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.deliveries SET state = 'dead', last_error = left($2, 1000) WHERE delivery_id = $1 AND state = 'pending'",
+        "WITH d AS (UPDATE blueteam.deliveries SET state = 'dead', last_error = left($2, 1000)
+                     WHERE delivery_id = $1 AND state = 'pending' RETURNING delivery_id, attempts)
+         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
+         SELECT delivery_id, attempts, 'dead', left($2, 1000) FROM d",
         id,
         error
     )

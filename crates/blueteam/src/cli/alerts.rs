@@ -1,5 +1,6 @@
 //! `blueteam alerts`: what was found, who has seen it, and the rules that find it.
 
+mod deliveries;
 mod list;
 mod rules;
 mod silences;
@@ -30,6 +31,7 @@ enum Action {
     Ack(list::AckArgs),
     Rules(rules::Args),
     Silences(silences::Args),
+    Deliveries(deliveries::Args),
     /// Send a test message through each channel, or through one
     #[command(after_help = test::EXAMPLES)]
     Test(test::Args),
@@ -42,6 +44,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Ack(args) => list::ack(args, globals),
         Action::Rules(args) => rules::run(args, globals),
         Action::Silences(args) => silences::run(args, globals),
+        Action::Deliveries(args) => deliveries::run(args, globals),
         Action::Test(args) => test::run(args, globals),
     }
 }

@@ -151,7 +151,10 @@ fn attention(s: &Status) -> Vec<String> {
         out.push(format!("events wait unread since {}", out::time(oldest)));
     }
     if s.deliveries.dead > 0 {
-        out.push(format!("messages that could not be delivered: {}", s.deliveries.dead));
+        out.push(format!(
+            "messages that could not be delivered: {} (`blueteam alerts deliveries list --state dead`)",
+            s.deliveries.dead
+        ));
     }
     out
 }

@@ -161,7 +161,7 @@ async fn deliveries_are_lent_once_and_come_back() {
     assert_eq!(first.len(), 2);
     assert_eq!(first[0].payload["rule_id"], "brute_force");
     assert!(store::outbox::claim(&mut conn, &all, 10, Span::mins(1)).await.unwrap().is_empty(), "lent out");
-    store::outbox::delivered(&mut conn, first[0].delivery_id).await.unwrap();
+    store::outbox::delivered(&mut conn, first[0].delivery_id, "answered 204").await.unwrap();
     store::outbox::failed(&mut conn, first[1].delivery_id, "refused", Span::ZERO).await.unwrap();
     let again = store::outbox::claim(&mut conn, &all, 10, Span::ZERO).await.unwrap();
     assert_eq!((again.len(), again[0].attempts), (1, 2));
@@ -169,6 +169,22 @@ async fn deliveries_are_lent_once_and_come_back() {
     let backlog = store::outbox::backlog(&mut conn).await.unwrap();
     assert_eq!((backlog.pending, backlog.dead), (0, 1));
     assert!(store::outbox::claim(&mut conn, &all, 10, Span::ZERO).await.unwrap().is_empty());
+    // The ledger has all of it, and what was given up comes back when a person wants it.
+    let mut admin = db.connect_as("blueteam_admin").await;
+    let dead = store::ledger::Filter { state: Some("dead".to_owned()), ..store::ledger::Filter::default() };
+    let given_up = store::ledger::list(&mut admin, &dead, 10).await.unwrap();
+    assert_eq!((given_up.len(), given_up[0].last_error.as_deref()), (1, Some("given up")));
+    assert_eq!(store::ledger::resend(&mut admin, "alice", None).await.unwrap(), 1);
+    assert_eq!(store::ledger::resend(&mut admin, "alice", None).await.unwrap(), 0);
+    let once_more = store::outbox::claim(&mut conn, &all, 10, Span::mins(1)).await.unwrap();
+    assert_eq!((once_more[0].delivery_id, once_more[0].attempts), (given_up[0].delivery_id, 1));
+    let story = store::ledger::attempts(&mut admin, given_up[0].delivery_id).await.unwrap();
+    let told: Vec<_> = story.iter().map(|a| (a.attempt, a.outcome.as_str(), a.detail.as_str())).collect();
+    assert_eq!(told, [(1, "failed", "refused"), (2, "dead", "given up"), (0, "resent", "by alice")]);
+    for sql in ["UPDATE blueteam.delivery_attempts SET detail = ''", "DELETE FROM blueteam.delivery_attempts"] {
+        assert!(sqlx::query(sql).execute(&mut admin).await.is_err(), "{sql}");
+        assert!(sqlx::query(sql).execute(&mut conn).await.is_err(), "{sql}");
+    }
 }
 
 #[tokio::test]
@@ -189,6 +205,6 @@ async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     let pager = [Channel::Pagerduty];
     let first = store::outbox::claim(&mut conn, &pager, 10, Span::ZERO).await.unwrap();
     assert_eq!(kinds(&first), ["opened"], "the end waits for the beginning");
-    store::outbox::delivered(&mut conn, first[0].delivery_id).await.unwrap();
+    store::outbox::delivered(&mut conn, first[0].delivery_id, "answered 204").await.unwrap();
     assert_eq!(kinds(&store::outbox::claim(&mut conn, &pager, 10, Span::ZERO).await.unwrap()), ["resolved"]);
 }

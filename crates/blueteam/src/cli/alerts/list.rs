@@ -121,7 +121,7 @@ pub(super) struct ShowArgs {
 }
 
 /// The alert whose id begins like this.
-async fn find(conn: &mut PgConnection, prefix: &str) -> anyhow::Result<AlertId> {
+pub(super) async fn find(conn: &mut PgConnection, prefix: &str) -> anyhow::Result<AlertId> {
     let shown = notify::plain::neutral(prefix);
     if prefix.is_empty() {
         bail!("say at least the first digit of the alert's id");

@@ -230,6 +230,18 @@ async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
         }
     }
     assert_eq!(critical, 1, "{}", daemon.log());
+    // The ledger has what the sink answered.
+    let ask = |args: &[&str]| {
+        let ran = daemon.command().args(["alerts", "deliveries"]).args(args).arg("--json").output().unwrap();
+        serde_json::from_slice::<Value>(&ran.stdout).unwrap()
+    };
+    let delivered = ask(&["list", "--channel", "webhook", "--state", "delivered"]);
+    let one = delivered[0]["delivery_id"].as_str().unwrap();
+    let story = ask(&["show", one]);
+    assert_eq!(story["attempts"][0]["outcome"], "delivered", "{story}");
+    assert!(story["attempts"][0]["detail"].as_str().unwrap().starts_with("answered 20"), "{story}");
+    let resend = daemon.command().args(["alerts", "deliveries", "resend", one]).output().unwrap();
+    assert!(!resend.status.success() && String::from_utf8_lossy(&resend.stderr).contains("were not given up"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

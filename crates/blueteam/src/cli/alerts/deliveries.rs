@@ -1,0 +1,177 @@
+//! `blueteam alerts deliveries`: who was told of what.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Subcommand;
+use comfy_table::Cell;
+use model::{Channel, Timestamp};
+use serde::Serialize;
+use store::ledger::{self, Attempt, Entry, Filter};
+use uuid::Uuid;
+
+use super::list;
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, actor, with_database};
+
+/// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ late.
+const ID_SHOWN: usize = 18;
+
+/// See who was told of what: each message, each attempt, and what the other side said.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    List(ListArgs),
+    Show(ShowArgs),
+    Resend(ResendArgs),
+}
+
+/// List messages, the newest first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam alerts deliveries list --state dead\n  \
+                        blueteam alerts deliveries list --alert 3f2a81c0 --json\n  \
+                        blueteam alerts deliveries list --channel email --since 24h")]
+struct ListArgs {
+    /// pending, delivered, or dead (given up)
+    #[arg(long, value_parser = ["pending", "delivered", "dead"])]
+    state: Option<String>,
+    /// By this way
+    #[arg(long)]
+    channel: Option<Channel>,
+    /// Of this alert: its id, or enough of its beginning
+    #[arg(long, value_name = "ID")]
+    alert: Option<String>,
+    /// Written since: a length of time ago (24h, 30d) or a time
+    #[arg(long, value_parser = out::moment)]
+    since: Option<Timestamp>,
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: u32,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show every attempt of one message.
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    /// Its id
+    id: Uuid,
+    /// As a JSON array of attempts
+    #[arg(long)]
+    json: bool,
+}
+
+/// Have messages that were given up tried again. A receiver that has seen one before knows it by its id.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam alerts deliveries resend 0199f3a2-1c44-7d10-9a51-000000000001\n  \
+                        blueteam alerts deliveries resend --all")]
+struct ResendArgs {
+    /// Their ids
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    ids: Vec<Uuid>,
+    /// All that were given up
+    #[arg(long)]
+    all: bool,
+    /// Who wants it; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::List(args) => list(args, globals),
+        Action::Show(args) => show(args, globals),
+        Action::Resend(args) => resend(args, globals),
+    }
+}
+
+fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let entries = with_database(globals, async |conn, _| {
+        let alert_id = match &args.alert {
+            Some(prefix) => Some(list::find(conn, prefix).await?),
+            None => None,
+        };
+        let filter = Filter { state: args.state.clone(), channel: args.channel, alert_id, since: args.since };
+        Ok(ledger::list(conn, &filter, args.limit).await?)
+    })?;
+    if args.json {
+        out::json(&entries)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    table(&entries)?;
+    if entries.len() as u64 == u64::from(args.limit) {
+        out::note(format_args!("the newest {}; there may be more (--limit)", args.limit));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(entries: &[Entry]) -> anyhow::Result<()> {
+    if entries.is_empty() {
+        return out::line("no messages");
+    }
+    let look = Look::stdout();
+    let mut table = out::table(look, &["message", "written", "channel", "tells", "state", "tries", "arrived", "alert"]);
+    for e in entries {
+        table.add_row([
+            Cell::new(look.id(&e.delivery_id, ID_SHOWN)),
+            Cell::new(out::time(e.created_at)),
+            Cell::new(e.channel),
+            out::text(&e.kind),
+            Cell::new(&e.state),
+            Cell::new(e.attempts),
+            Cell::new(out::maybe_time(e.delivered_at)),
+            out::text(e.last_error.as_deref().unwrap_or(&e.title)),
+        ]);
+    }
+    out::spare(look, &mut table, &[3, 5, 6]);
+    out::print(table)
+}
+
+/// A message's story.
+#[derive(Debug, Serialize)]
+struct Story {
+    delivery_id: Uuid,
+    attempts: Vec<Attempt>,
+}
+
+fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let attempts = with_database(globals, async |conn, _| Ok(ledger::attempts(conn, args.id).await?))?;
+    if args.json {
+        out::json(&Story { delivery_id: args.id, attempts })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if attempts.is_empty() {
+        bail!(
+            "nothing was tried yet for {}, or there is no such message; see `blueteam alerts deliveries list`",
+            args.id
+        );
+    }
+    let mut table = out::table(Look::stdout(), &["at", "try", "outcome", "what the other side said"]);
+    for a in &attempts {
+        table.add_row([Cell::new(out::time(a.at)), Cell::new(a.attempt), Cell::new(&a.outcome), out::text(&a.detail)]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn resend(args: &ResendArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let actor = actor(args.actor.as_deref());
+    let ids = (!args.all).then_some(&args.ids[..]);
+    let resent = with_database(globals, async |conn, _| Ok(ledger::resend(conn, &actor, ids).await?))?;
+    if let Some(ids) = ids
+        && resent < ids.len() as u64
+    {
+        let missing = ids.len() as u64 - resent;
+        bail!(
+            "{resent} are tried again; {missing} were not given up, or are not there (`blueteam alerts deliveries list --state dead`)"
+        );
+    }
+    out::line(format_args!("{resent} are tried again"))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,131 @@
+//! The delivery ledger: who was told of what, when, after how many attempts, and what the other side said.
+
+use model::{AlertId, Channel, Timestamp};
+use serde::Serialize;
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::db::{Ts, set_actor};
+
+/// A delivery as people look at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    /// Its id; receivers are told it.
+    pub delivery_id: Uuid,
+    /// The alert that it tells of.
+    pub alert_id: AlertId,
+    /// The alert's title.
+    pub title: String,
+    /// The way out.
+    pub channel: Channel,
+    /// What it tells: `opened`, `resolved`.
+    pub kind: String,
+    /// `pending`, `delivered` or `dead`.
+    pub state: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// What went wrong the last time.
+    pub last_error: Option<String>,
+    /// When it was written, with its alert.
+    pub created_at: Timestamp,
+    /// When it is tried again, of a pending one.
+    pub next_attempt_at: Option<Timestamp>,
+    /// When it arrived.
+    pub delivered_at: Option<Timestamp>,
+}
+
+/// One attempt, or that somebody had it tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// Attempts so far, this one included.
+    pub attempt: i32,
+    /// When it ended.
+    pub at: Timestamp,
+    /// `delivered`, `failed`, `dead`, `resent`.
+    pub outcome: String,
+    /// What the other side said.
+    pub detail: String,
+}
+
+/// Which deliveries to list; everything that is not set matches all.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// `pending`, `delivered` or `dead`.
+    pub state: Option<String>,
+    /// By this way.
+    pub channel: Option<Channel>,
+    /// Of this alert.
+    pub alert_id: Option<AlertId>,
+    /// Written at or after this time.
+    pub since: Option<Timestamp>,
+}
+
+/// The newest deliveries first, at most `limit`.
+pub async fn list(conn: &mut PgConnection, filter: &Filter, limit: u32) -> Result<Vec<Entry>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT d.delivery_id, d.alert_id, a.title, d.channel, d.kind, d.state, d.attempts, d.last_error,
+                  d.created_at AS "created_at: Ts", d.next_attempt_at AS "next_attempt_at: Ts", d.delivered_at AS "delivered_at: Ts"
+             FROM blueteam.deliveries d JOIN blueteam.alert_history a USING (alert_id)
+            WHERE ($1::text IS NULL OR d.state = $1) AND ($2::text IS NULL OR d.channel = $2)
+              AND ($3::uuid IS NULL OR d.alert_id = $3) AND ($4::timestamptz IS NULL OR d.created_at >= $4)
+            ORDER BY d.created_at DESC, d.delivery_id DESC LIMIT $5"#,
+        filter.state,
+        filter.channel.map(Channel::as_str),
+        filter.alert_id.map(|id| id.0),
+        filter.since.map(Ts) as Option<Ts>,
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let pending = row.state == "pending";
+            Ok(Entry {
+                delivery_id: row.delivery_id,
+                alert_id: AlertId(row.alert_id),
+                title: row.title,
+                channel: row.channel.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
+                kind: row.kind,
+                state: row.state,
+                attempts: row.attempts.unsigned_abs(),
+                last_error: row.last_error,
+                created_at: row.created_at.0,
+                next_attempt_at: pending.then_some(row.next_attempt_at.0),
+                delivered_at: row.delivered_at.map(|t| t.0),
+            })
+        })
+        .collect()
+}
+
+/// Every attempt of a delivery, the first first.
+pub async fn attempts(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Attempt>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT attempt, at AS "at: Ts", outcome, detail FROM blueteam.delivery_attempts WHERE delivery_id = $1 ORDER BY attempt_id"#,
+        id
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Attempt { attempt: row.attempt, at: row.at.0, outcome: row.outcome, detail: row.detail })
+        .collect())
+}
+
+/// Has deliveries that were given up tried again, from the first attempt on: those of `ids`, or all. Returns how many.
+pub async fn resend(conn: &mut PgConnection, actor: &str, ids: Option<&[Uuid]>) -> Result<u64, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let done = sqlx::query!(
+        "WITH d AS (UPDATE blueteam.deliveries SET state = 'pending', attempts = 0, next_attempt_at = now()
+                     WHERE state = 'dead' AND ($1::uuid[] IS NULL OR delivery_id = ANY ($1)) RETURNING delivery_id)
+         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
+         SELECT delivery_id, 0, 'resent', left('by ' || $2, 1000) FROM d",
+        ids,
+        actor
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected())
+}
