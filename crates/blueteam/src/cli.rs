@@ -13,6 +13,7 @@ mod analysis;
 mod backtest;
 mod config;
 mod demo;
+mod events;
 mod incidents;
 pub(crate) mod keys;
 mod migrate;
@@ -48,6 +49,7 @@ enum Command {
     Status(status::Args),
     Alerts(alerts::Args),
     Incidents(incidents::Args),
+    Events(events::Args),
     Sources(sources::Args),
     Keys(keys::Args),
     Replay(replay::Args),
@@ -73,6 +75,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, globals),
         Command::Alerts(args) => alerts::run(&args, globals),
         Command::Incidents(args) => incidents::run(&args, globals),
+        Command::Events(args) => events::run(&args, globals),
         Command::Sources(args) => sources::run(&args, globals),
         Command::Keys(args) => keys::run(&args, globals),
         Command::Replay(args) => replay::run(&args, globals),

@@ -20,6 +20,7 @@ pub mod outbox;
 pub mod posture;
 pub mod reader;
 pub mod rules;
+pub mod search;
 pub mod sources;
 pub mod users;
 mod wire;

@@ -220,6 +220,41 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
 }
 
 #[tokio::test]
+async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    let insert = "INSERT INTO audit_events (timestamp, category, action, result, ip_address, resource_id, cui_accessed, metadata)
+        SELECT '2026-03-02T10:00:00Z'::timestamptz + n * interval '1 minute', 'data', 'export_data', 'success', '203.0.113.9', '=1+' || n, n = 2,
+               jsonb_build_object('username', 'eve' || chr(27)) FROM generate_series(1, 2) AS n";
+    sqlx::query(insert).execute(&mut db.connect().await).await.unwrap();
+    let events = |args: &[&str]| program.run(&[&["events"], args].concat());
+    let since = ["--since", "2026-03-01T00:00:00Z"];
+    assert_snapshot!("events_search", events(&[&["search"], &since[..]].concat()).good());
+    let chain = events(&[&["search", "--user", "eve\u{1b}", "--timeline", "--json"], &since[..]].concat()).json();
+    assert_eq!(chain[1]["cui"], true, "the oldest first: {chain}");
+    assert_snapshot!("events_stats", events(&[&["stats", "--by", "action,cui"], &since[..]].concat()).good());
+    let csv = events(&[&["export", "--format", "csv", "--as", "alice"], &since[..]].concat()).good();
+    assert!(csv.lines().nth(1).unwrap().contains(",\"'=1+1\","), "{csv}");
+    let lines = events(&[&["export"], &since[..]].concat()).good();
+    assert_eq!(lines.lines().filter(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()).count(), 2);
+    assert_eq!(events(&["search"]).good(), "no events of the last 24 hours (--since)\n");
+    let asked = events(&["queries", "--json"]).json();
+    let commands: Vec<&str> = asked.as_array().unwrap().iter().map(|a| a["command"].as_str().unwrap()).collect();
+    assert_eq!(commands, ["search", "export", "export", "stats", "search", "search"]);
+    assert_eq!((&asked[2]["actor"], &asked[2]["filter"]["format"]), (&"alice".into(), &"csv".into()));
+    for (args, code, said) in [
+        (&["search", "--timeline"][..], 1, "add --user or --session"),
+        (&["search", "--ip", "10.0.0"], 2, "neither an address nor a network"),
+        (&["stats", "--by", "colour"], 2, "known fields: hour, day"),
+        (&["tail", "--since", "1h"], 1, "tail begins now"),
+    ] {
+        let ran = events(args);
+        assert_eq!(ran.code, code, "{args:?}");
+        assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
+    }
+}
+
+#[tokio::test]
 async fn an_id_that_is_none_or_several_is_an_error() {
     let (db, program) = with_alerts().await;
     for (args, said) in [

@@ -17,6 +17,7 @@ mod mutes;
 mod reader;
 mod reader_property;
 mod roles;
+mod search;
 mod sources;
 
 use model::audit::Strangers;

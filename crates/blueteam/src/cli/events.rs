@@ -1,0 +1,76 @@
+//! `blueteam events`: what applications and logs said (3.3.6), asked by people, who are recorded.
+
+mod export;
+mod filter;
+mod search;
+mod stats;
+mod tail;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use comfy_table::Cell;
+
+use super::out::{self, Look};
+use super::session::{Globals, with_database};
+
+/// Events: search, follow, count and export what applications and logs said.
+///
+/// Every question is recorded with who asked it; `events queries` lists them. Times are UTC. Without --since, the last 24 hours are asked.
+///
+/// Exit code: 0 done, whether or not something was found; 1 failed; 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Search(search::Args),
+    Tail(tail::Args),
+    Stats(stats::Args),
+    Export(export::Args),
+    Queries(QueriesArgs),
+}
+
+/// List who asked the events what, the newest first.
+#[derive(Debug, clap::Args)]
+struct QueriesArgs {
+    /// At most this many
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    limit: u32,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Search(args) => search::run(args, globals),
+        Action::Tail(args) => tail::run(args, globals),
+        Action::Stats(args) => stats::run(args, globals),
+        Action::Export(args) => export::run(args, globals),
+        Action::Queries(args) => queries(args, globals),
+    }
+}
+
+fn queries(args: &QueriesArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let asked = with_database(globals, async |conn, _| Ok(store::search::asked(conn, args.limit).await?))?;
+    if args.json {
+        out::json(&asked)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = out::table(Look::stdout(), &["asked", "by", "login", "command", "for"]);
+    for a in &asked {
+        table.add_row([
+            Cell::new(out::time(a.asked_at)),
+            out::text(&a.actor),
+            out::text(&a.login),
+            Cell::new(&a.command),
+            out::text(a.filter.to_string()),
+        ]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}

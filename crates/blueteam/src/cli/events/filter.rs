@@ -1,0 +1,117 @@
+//! Which events: the options that every command here has.
+
+use model::{Category, Clock as _, Outcome, Span, SystemClock, Timestamp};
+use serde_json::{Value, json};
+use store::PgConnection;
+use store::search::{Command, Filter, Range, record};
+
+use crate::cli::out;
+use crate::cli::session::actor;
+
+/// As far as is asked when nobody says since when.
+const SINCE: Span = Span::hours(24);
+
+/// Everything that is given must agree.
+#[derive(Debug, clap::Args)]
+pub(super) struct FilterArgs {
+    /// At or after: a length of time ago (24h, 30d) or a time (2026-03-05T14:00:00Z)
+    #[arg(long, value_parser = out::moment, value_name = "WHEN")]
+    since: Option<Timestamp>,
+    /// Before
+    #[arg(long, value_parser = out::moment, value_name = "WHEN")]
+    until: Option<Timestamp>,
+    /// Of this user: an id, or the name that the application or log gave
+    #[arg(long, value_name = "ID|NAME")]
+    user: Option<String>,
+    /// From this address or network (203.0.113.0/24)
+    #[arg(long)]
+    ip: Option<Range>,
+    /// auth, access, admin, data, ai, system, network
+    #[arg(long, value_parser = category)]
+    category: Option<Category>,
+    /// Of this action, such as login or export_data
+    #[arg(long)]
+    action: Option<String>,
+    /// success, failure, denied
+    #[arg(long, value_parser = result)]
+    result: Option<Outcome>,
+    /// audit_db, or the kind of log: syslog, nginx, …
+    #[arg(long)]
+    source: Option<String>,
+    /// Of this application (`metadata.service`)
+    #[arg(long)]
+    service: Option<String>,
+    /// Of this session
+    #[arg(long, value_name = "ID")]
+    session: Option<String>,
+    /// Only those that touched CUI
+    #[arg(long)]
+    cui: bool,
+    /// With this text in metadata, resource or user agent; case does not count
+    #[arg(long)]
+    text: Option<String>,
+    /// Who asks, for the record; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+fn category(text: &str) -> Result<Category, String> {
+    Category::parse(text).ok_or_else(|| "say auth, access, admin, data, ai, system or network".to_owned())
+}
+
+fn result(text: &str) -> Result<Outcome, String> {
+    Outcome::parse(text).ok_or_else(|| "say success, failure or denied".to_owned())
+}
+
+impl FilterArgs {
+    /// What is asked for, with the last day where no beginning is named.
+    pub(super) fn filter(&self) -> anyhow::Result<Filter> {
+        let since = self.since.unwrap_or_else(|| SystemClock.now().minus(SINCE));
+        anyhow::ensure!(self.until.is_none_or(|until| until > since), "--until must be later than --since");
+        Ok(Filter { since: Some(since), ..self.from_now_on() })
+    }
+
+    /// The same without a beginning.
+    pub(super) fn from_now_on(&self) -> Filter {
+        Filter {
+            since: None,
+            until: self.until,
+            user: self.user.clone(),
+            ip: self.ip,
+            category: self.category,
+            action: self.action.clone(),
+            result: self.result,
+            source: self.source.clone(),
+            service: self.service.clone(),
+            session: self.session.clone(),
+            cui: self.cui,
+            text: self.text.clone(),
+        }
+    }
+
+    /// Whether one user or one session is asked for.
+    pub(super) const fn is_about_somebody(&self) -> bool {
+        self.user.is_some() || self.session.is_some()
+    }
+
+    /// Whether a beginning was named.
+    pub(super) const fn has_beginning(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Records the question before it is answered.
+    pub(super) async fn record(
+        &self,
+        conn: &mut PgConnection,
+        command: Command,
+        filter: &Filter,
+        more: Value,
+    ) -> anyhow::Result<()> {
+        let mut asked = serde_json::to_value(filter)?;
+        if let (Some(asked), Value::Object(more)) = (asked.as_object_mut(), more) {
+            asked.extend(more);
+            asked.retain(|_, value| *value != json!(false));
+        }
+        Ok(record(conn, &actor(self.actor.as_deref()), command, &asked).await?)
+    }
+}

@@ -1,0 +1,93 @@
+//! `blueteam events search`.
+
+use std::process::ExitCode;
+
+use comfy_table::{Cell, Table};
+use serde_json::json;
+use store::search::{Command, Found, Order};
+
+use super::filter::FilterArgs;
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, with_database};
+
+/// Search events, the newest first; or, as a timeline, one user's or session's, as they happened.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  blueteam events search --ip 203.0.113.0/24 --since 7d
+  blueteam events search --user alice --timeline --since 2026-03-05T00:00:00Z --until 2026-03-06T00:00:00Z
+  blueteam events search --cui --result denied --json | jq -r .[].user_name | sort | uniq -c")]
+pub(super) struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// The chain of one user's or one session's actions, the oldest first
+    #[arg(long)]
+    timeline: bool,
+    /// At most this many
+    #[arg(long, default_value_t = 100, value_name = "N")]
+    limit: u32,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        !args.timeline || args.filter.is_about_somebody(),
+        "--timeline is somebody's: add --user or --session"
+    );
+    let filter = args.filter.filter()?;
+    let order = if args.timeline { Order::Oldest } else { Order::Newest };
+    let events = with_database(globals, async |conn, _| {
+        let more = json!({ "timeline": args.timeline, "limit": args.limit });
+        args.filter.record(conn, Command::Search, &filter, more).await?;
+        let mut events = Vec::new();
+        store::search::events(conn, &filter, order, Some(args.limit), |event| {
+            events.push(event);
+            true
+        })
+        .await?;
+        Ok(events)
+    })?;
+    if args.json {
+        out::json(&events)?;
+    } else if events.is_empty() {
+        let when = if args.filter.has_beginning() { "" } else { " of the last 24 hours (--since)" };
+        out::line(format_args!("no events{when}"))?;
+    } else {
+        let look = Look::stdout();
+        let mut table = header(look);
+        for event in &events {
+            add(&mut table, event);
+        }
+        out::spare(look, &mut table, &[1, 6]);
+        out::print(table)?;
+    }
+    if events.len() as u64 == u64::from(args.limit) {
+        let which = if args.timeline { "oldest" } else { "newest" };
+        out::note(format_args!("the {which} {}; there may be more (--limit)", args.limit));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn header(look: Look) -> Table {
+    out::table(look, &["time", "source", "category", "action", "result", "user", "address", "to what"])
+}
+
+pub(super) fn add(table: &mut Table, event: &Found) {
+    let user = event.user_name.clone().or_else(|| event.user_id.map(|id| id.to_string()));
+    let parts = [event.resource_type.as_deref(), event.resource_id.as_deref()];
+    let mut what = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if event.cui {
+        what.push_str(" [CUI]");
+    }
+    table.add_row([
+        Cell::new(out::time(event.timestamp)),
+        out::text(&event.source),
+        out::text(&event.category),
+        out::text(&event.action),
+        out::text(&event.result),
+        out::text(user.as_deref().unwrap_or("-")),
+        out::text(event.ip_address.as_deref().unwrap_or("-")),
+        out::text(what.trim()),
+    ]);
+}

@@ -1,0 +1,66 @@
+//! `blueteam events tail`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde_json::json;
+use store::search::{Command, Found, Tail};
+
+use super::filter::FilterArgs;
+use crate::cli::out;
+use crate::cli::session::{Globals, with_database};
+
+/// How often the database is asked.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// Follow events as they come, each once, in whatever order their writers commit. Ctrl-C ends it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam events tail --result denied\n  \
+                        blueteam events tail --category auth --json | jq -r .user_name")]
+pub(super) struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(!args.filter.has_beginning(), "tail begins now; `events search` shows what was before (--since)");
+    let filter = args.filter.from_now_on();
+    with_database(globals, async |conn, _| {
+        args.filter.record(conn, Command::Tail, &filter, json!({})).await?;
+        let mut tail = Tail::begin(conn).await?;
+        let stop = tokio::signal::ctrl_c();
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                _ = &mut stop => return Ok(ExitCode::SUCCESS),
+                () = tokio::time::sleep(EVERY) => {}
+            }
+            for event in tail.next(conn, &filter).await? {
+                if args.json {
+                    out::line(serde_json::to_string(&event)?)?;
+                } else {
+                    out::line(line(&event))?;
+                }
+            }
+        }
+    })
+}
+
+fn line(event: &Found) -> String {
+    let user = event.user_name.clone().or_else(|| event.user_id.map(|id| id.to_string()));
+    let parts = [
+        out::time(event.timestamp),
+        event.source.clone(),
+        format!("{}/{}", event.category, event.action),
+        event.result.clone(),
+        user.unwrap_or_else(|| "-".to_owned()),
+        event.ip_address.clone().unwrap_or_else(|| "-".to_owned()),
+        event.resource_type.clone().unwrap_or_default(),
+        event.resource_id.clone().unwrap_or_default(),
+        if event.cui { "[CUI]" } else { "" }.to_owned(),
+    ];
+    notify::plain::neutral(parts.join("  ").trim_end()).into_owned()
+}

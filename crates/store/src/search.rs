@@ -1,0 +1,395 @@
+//! The stored events, asked by people (3.3.6): what applications and logs said, by who, where, what and when.
+//!
+//! Statements are put together from the filters that are set, so that the planner sees no more than it must and takes the index that
+//! serves; every value is bound. What is asked is recorded before it is answered.
+
+use std::str::FromStr;
+
+use futures_util::TryStreamExt as _;
+use model::{Category, Outcome, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::types::ipnetwork::IpNetwork;
+use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row as _};
+use uuid::Uuid;
+
+use crate::StoreError;
+use crate::db::{Ts, set_actor};
+
+/// An address, or a network of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range(IpNetwork);
+
+impl FromStr for Range {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = |_| format!("`{text}` is neither an address nor a network (203.0.113.0/24)");
+        let range: IpNetwork = text.parse().map_err(bad)?;
+        IpNetwork::new(range.network(), range.prefix()).map(Self).map_err(bad)
+    }
+}
+
+impl Serialize for Range {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// Which events; everything that is not set matches all.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Filter {
+    /// At or after.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// A user's id, or the name that an application or a log gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// An address, or a network of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Range>,
+    /// Of this category.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<Category>,
+    /// This action.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub result: Option<Outcome>,
+    /// `audit_db`, or the kind of log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// `metadata.service`: which application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// Of this session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// Only those that touched CUI.
+    pub cui: bool,
+    /// Text anywhere in metadata, resource or user agent; case does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+}
+
+/// An event as people look at it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Found {
+    /// Its id.
+    pub event_id: Uuid,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// `audit_db`, or the kind of log.
+    pub source: String,
+    /// What it is about.
+    pub category: String,
+    /// What was done.
+    pub action: String,
+    /// How it ended.
+    pub result: String,
+    /// Who, as an id.
+    pub user_id: Option<Uuid>,
+    /// Who, as a name.
+    pub user_name: Option<String>,
+    /// In which session.
+    pub session_id: Option<String>,
+    /// From where.
+    pub ip_address: Option<String>,
+    /// With what.
+    pub user_agent: Option<String>,
+    /// To what kind of thing.
+    pub resource_type: Option<String>,
+    /// To which.
+    pub resource_id: Option<String>,
+    /// The tenant.
+    pub instance_id: Option<Uuid>,
+    /// Whether CUI was touched.
+    pub cui: bool,
+    /// The rest.
+    pub metadata: Value,
+    /// When it was stored.
+    pub created_at: Timestamp,
+}
+
+const COLUMNS: &str = "SELECT event_id, timestamp, source, category, action, result, user_id, user_name, session_id, \
+    host(ip_address) AS ip, user_agent, resource_type, resource_id, instance_id, coalesce(cui, false) AS cui, \
+    coalesce(metadata, '{}') AS metadata, created_at FROM blueteam.all_events WHERE true";
+
+fn found(row: &PgRow) -> Result<Found, sqlx::Error> {
+    Ok(Found {
+        event_id: row.try_get("event_id")?,
+        timestamp: row.try_get::<Ts, _>("timestamp")?.0,
+        source: row.try_get("source")?,
+        category: row.try_get("category")?,
+        action: row.try_get("action")?,
+        result: row.try_get("result")?,
+        user_id: row.try_get("user_id")?,
+        user_name: row.try_get("user_name")?,
+        session_id: row.try_get("session_id")?,
+        ip_address: row.try_get("ip")?,
+        user_agent: row.try_get("user_agent")?,
+        resource_type: row.try_get("resource_type")?,
+        resource_id: row.try_get("resource_id")?,
+        instance_id: row.try_get("instance_id")?,
+        cui: row.try_get("cui")?,
+        metadata: row.try_get("metadata")?,
+        created_at: row.try_get::<Ts, _>("created_at")?.0,
+    })
+}
+
+/// `%` and `_` mean themselves.
+fn like(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+fn conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
+    if let Some(since) = f.since {
+        sql.push(" AND timestamp >= ").push_bind(Ts(since));
+    }
+    if let Some(until) = f.until {
+        sql.push(" AND timestamp < ").push_bind(Ts(until));
+    }
+    match f.user.as_deref().map(|user| (user, Uuid::try_parse(user))) {
+        Some((_, Ok(id))) => sql.push(" AND user_id = ").push_bind(id),
+        Some((name, Err(_))) => sql.push(" AND user_name = ").push_bind(name.to_owned()),
+        None => sql,
+    };
+    if let Some(Range(ip)) = f.ip {
+        let whole = ip.prefix() == if ip.is_ipv4() { 32 } else { 128 };
+        sql.push(if whole { " AND ip_address = " } else { " AND ip_address <<= " }).push_bind(ip);
+    }
+    if let Some(category) = f.category {
+        sql.push(" AND category = ").push_bind(category.as_str());
+    }
+    if let Some(result) = f.result {
+        sql.push(" AND result = ").push_bind(result.as_str());
+    }
+    let equal = [(" AND action = ", &f.action), (" AND source = ", &f.source), (" AND session_id = ", &f.session)];
+    for (condition, value) in equal {
+        if let Some(value) = value {
+            sql.push(condition).push_bind(value.clone());
+        }
+    }
+    if let Some(service) = &f.service {
+        sql.push(" AND metadata ->> 'service' = ").push_bind(service.clone());
+    }
+    if f.cui {
+        sql.push(" AND cui");
+    }
+    if let Some(text) = &f.text {
+        sql.push(" AND (metadata::text ILIKE ").push_bind(like(text));
+        sql.push(" OR concat_ws(' ', resource_type, resource_id, user_agent) ILIKE ").push_bind(like(text));
+        sql.push(")");
+    }
+}
+
+/// Which comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// The newest.
+    Newest,
+    /// The oldest: as it happened.
+    Oldest,
+}
+
+/// What the events are asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A few of them.
+    Search,
+    /// Those that come from now on.
+    Tail,
+    /// How many.
+    Stats,
+    /// All of them.
+    Export,
+}
+
+impl Command {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Search => "search",
+            Self::Tail => "tail",
+            Self::Stats => "stats",
+            Self::Export => "export",
+        }
+    }
+}
+
+/// Records who asks what; to be committed before the answer is given.
+pub async fn record(conn: &mut PgConnection, actor: &str, command: Command, filter: &Value) -> Result<(), StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    sqlx::query!(
+        "INSERT INTO blueteam.event_queries (actor, command, filter) VALUES ($1, $2, $3)",
+        actor,
+        command.as_str(),
+        filter
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A query that somebody made.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Asked {
+    /// When.
+    pub asked_at: Timestamp,
+    /// Who, as they said.
+    pub actor: String,
+    /// With which database login.
+    pub login: String,
+    /// `search`, `tail`, `stats`, `export`.
+    pub command: String,
+    /// For what.
+    pub filter: Value,
+}
+
+/// The newest queries first, at most `limit`.
+pub async fn asked(conn: &mut PgConnection, limit: u32) -> Result<Vec<Asked>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT asked_at AS "asked_at: Ts", actor, login, command, filter FROM blueteam.event_queries
+            ORDER BY query_id DESC LIMIT $1"#,
+        i64::from(limit)
+    )
+    .fetch_all(conn)
+    .await?;
+    let asked = rows.into_iter().map(|r| Asked {
+        asked_at: r.asked_at.0,
+        actor: r.actor,
+        login: r.login,
+        command: r.command,
+        filter: r.filter,
+    });
+    Ok(asked.collect())
+}
+
+/// Hands each matching event to `each`, as they come from the server, until it says that it wants no more; memory stays bounded. A `limit`
+/// of none is all of them. Returns how many were handed over.
+pub async fn events(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    order: Order,
+    limit: Option<u32>,
+    mut each: impl FnMut(Found) -> bool,
+) -> Result<u64, StoreError> {
+    let mut sql = QueryBuilder::new(COLUMNS);
+    conditions(&mut sql, filter);
+    sql.push(match order {
+        Order::Newest => " ORDER BY timestamp DESC, event_id DESC",
+        Order::Oldest => " ORDER BY timestamp, event_id",
+    });
+    if let Some(limit) = limit {
+        sql.push(" LIMIT ").push_bind(i64::from(limit));
+    }
+    let mut count = 0;
+    let query = sql.build().persistent(false);
+    let mut rows = query.fetch(conn);
+    while let Some(row) = rows.try_next().await? {
+        count += 1;
+        if !each(found(&row)?) {
+            break;
+        }
+    }
+    Ok(count)
+}
+
+/// What events can be counted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    sql: &'static str,
+}
+
+/// Everything that events can be counted by.
+pub const FIELDS: &[Field] = &[
+    Field { name: "hour", sql: "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:00\"Z\"')" },
+    Field { name: "day", sql: "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD')" },
+    Field { name: "source", sql: "source" },
+    Field { name: "service", sql: "metadata ->> 'service'" },
+    Field { name: "category", sql: "category" },
+    Field { name: "action", sql: "action" },
+    Field { name: "result", sql: "result" },
+    Field { name: "user", sql: "coalesce(user_id::text, user_name)" },
+    Field { name: "ip", sql: "host(ip_address)" },
+    Field { name: "session", sql: "session_id" },
+    Field { name: "resource", sql: "concat_ws(' ', resource_type, resource_id)" },
+    Field { name: "tenant", sql: "instance_id::text" },
+    Field { name: "cui", sql: "CASE WHEN cui THEN 'yes' ELSE 'no' END" },
+];
+
+/// How many events share these values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Count {
+    /// The values, in the order of the fields that were asked for; none where an event has none.
+    pub values: Vec<Option<String>>,
+    /// How many.
+    pub events: i64,
+}
+
+/// Counts by one or two fields, the most first, at most `limit`.
+pub async fn stats(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    by: &[Field],
+    limit: u32,
+) -> Result<Vec<Count>, StoreError> {
+    let mut sql = QueryBuilder::new("SELECT ARRAY[");
+    for (i, field) in by.iter().enumerate() {
+        sql.push(if i == 0 { "" } else { ", " }).push(field.sql);
+    }
+    sql.push("]::text[] AS values, count(*) AS events FROM blueteam.all_events WHERE true");
+    conditions(&mut sql, filter);
+    sql.push(" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ").push_bind(i64::from(limit));
+    let rows = sql.build().persistent(false).fetch_all(conn).await?;
+    let count = |row: &PgRow| Ok(Count { values: row.try_get("values")?, events: row.try_get("events")? });
+    Ok(rows.iter().map(count).collect::<Result<_, sqlx::Error>>()?)
+}
+
+/// Follows events as they become visible: each once, in whatever order writers commit (decision 8 of the design).
+#[derive(Debug)]
+pub struct Tail {
+    snapshot: String,
+}
+
+impl Tail {
+    /// From now on.
+    pub async fn begin(conn: &mut PgConnection) -> Result<Self, StoreError> {
+        let snapshot =
+            sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#).fetch_one(conn).await?;
+        Ok(Self { snapshot })
+    }
+
+    /// What became visible since the last time, oldest first.
+    pub async fn next(&mut self, conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Found>, StoreError> {
+        let mut tx = conn.begin().await?;
+        sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *tx).await?;
+        let next =
+            sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#).fetch_one(&mut *tx).await?;
+        let mut sql = QueryBuilder::new(COLUMNS);
+        conditions(&mut sql, filter);
+        sql.push(" AND xact_id >= pg_snapshot_xmin(").push_bind(self.snapshot.clone()).push("::pg_snapshot)");
+        sql.push(" AND NOT pg_visible_in_snapshot(xact_id, ").push_bind(self.snapshot.clone()).push("::pg_snapshot)");
+        sql.push(" ORDER BY timestamp, event_id");
+        let rows = sql.build().persistent(false).fetch_all(&mut *tx).await?;
+        let events = rows.iter().map(found).collect::<Result<_, _>>()?;
+        tx.commit().await?;
+        self.snapshot = next;
+        Ok(events)
+    }
+}
