@@ -23,6 +23,7 @@ mod ingest;
 mod logging;
 mod monitor;
 mod secrets;
+mod watchdog;
 
 pub use alerts::Alerts;
 pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
@@ -34,6 +35,7 @@ pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use monitor::Monitor;
 pub use secrets::Secrets;
+pub use watchdog::Watchdog;
 
 use document::Document;
 use error::Problem;
@@ -61,6 +63,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// The ways out.
     pub channels: Channels,
+    /// Who notices when we are gone.
+    pub watchdog: Watchdog,
     /// Log files and sockets.
     pub collect: Collect,
     /// The program's own log.
@@ -138,6 +142,7 @@ impl Config {
         self.database.check(&mut problems);
         self.ingest.check(&mut problems);
         self.monitor.check(&mut problems);
+        self.watchdog.check(&mut problems);
         self.detection.check(&mut problems);
         self.channels.check(&mut problems);
         self.alerts.check(&self.channels, &mut problems);

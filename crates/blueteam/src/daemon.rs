@@ -26,7 +26,8 @@ use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::failures::{Failure, Failures};
 use crate::state::StateDir;
-use crate::{collector, dispatcher, listener, monitor, settings, watch};
+use crate::watchdog::Pulse;
+use crate::{collector, dispatcher, listener, monitor, settings, watch, watchdog};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -113,6 +114,7 @@ async fn with_database(
     }
 
     let channels = open_channels(loaded)?;
+    let pulse = Arc::new(Pulse::default());
     let deliveries = Arc::new(Notify::new());
     let ready = Arc::new(Notify::new());
     let settled = door.as_ref().map(crate::door::Door::settled);
@@ -130,8 +132,13 @@ async fn with_database(
         settled: Box::new(move || settled.as_ref().is_none_or(|settled| settled())),
         deliveries: Arc::clone(&deliveries),
         failures: failures.clone(),
+        pulse: Arc::clone(&pulse),
     };
     tasks.spawn("monitor", monitor::run(options, Arc::clone(&ready), inner.clone()));
+    if let Some(heartbeat) = loaded.config.watchdog.heartbeat(&loaded.secrets)? {
+        let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
+        tasks.spawn("watchdog", watchdog::run(watchdog::Options { heartbeat, every, pulse, clock }, inner.clone()));
+    }
     let options = dispatcher::Options { database: engine_role.clone(), channels, wake: deliveries, clock, failures };
     tasks.spawn("dispatcher", dispatcher::run(options, inner.clone()));
     tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));

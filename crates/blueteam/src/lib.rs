@@ -21,3 +21,4 @@ pub mod settings;
 pub mod state;
 mod timekeeping;
 mod watch;
+pub mod watchdog;

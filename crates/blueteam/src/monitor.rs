@@ -26,6 +26,7 @@ use tracing::{error, info, warn};
 use crate::books::Books;
 use crate::failures::{Component, Failures};
 use crate::state::StateDir;
+use crate::watchdog::Pulse;
 
 /// The cursor's name.
 pub const CURSOR: &str = "monitor";
@@ -65,6 +66,8 @@ pub struct Options {
     pub deliveries: Arc<Notify>,
     /// Where our own failures are told.
     pub failures: Failures,
+    /// Beats as long as events are read.
+    pub pulse: Arc<Pulse>,
 }
 
 /// Why a run of the monitor ended.
@@ -161,6 +164,7 @@ async fn attempt(
             polled = std::time::Instant::now();
             monitor.catch_up(options).await?;
         }
+        options.pulse.beat(options.clock.now());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use model::{Channel, Timestamp};
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Response, StatusCode, Url, redirect};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -26,25 +26,55 @@ pub struct Target {
     pub timeout: Duration,
 }
 
+/// A service that expects to hear from us, and raises the alarm when it no longer does: the dead man's switch.
+pub struct Heartbeat(Poster);
+
+impl Heartbeat {
+    /// `section` is where its settings stand in the configuration. An error is one sentence; it holds no secret.
+    pub fn new(section: &str, target: &Target) -> Result<Self, String> {
+        Poster::of(section.to_owned(), target).map(Self).map_err(|(key, message)| format!("{section}.{key} {message}"))
+    }
+
+    /// Says that we live. The body says nothing about anybody's events.
+    pub async fn beat(&self, now: Timestamp) -> Result<Receipt, SendError> {
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        self.0.post(headers, br#"{"program":"blueteam","status":"watching"}"#.to_vec(), now).await
+    }
+}
+
+impl std::fmt::Debug for Heartbeat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The URL is a secret.
+        f.debug_tuple("Heartbeat").field(&self.0.host).finish()
+    }
+}
+
 /// A receiver.
 pub(crate) struct Poster {
     client: Client,
     url: Url,
     host: String,
-    channel: Channel,
+    /// Where its settings stand in the configuration.
+    section: String,
 }
 
 impl Poster {
     pub(crate) fn new(channel: Channel, target: &Target) -> Result<Self, SetupError> {
-        let bad = |key, message: String| SetupError::new(channel, key, message);
-        let url = Url::parse(target.url.expose_secret()).map_err(|error| bad("url", format!("is no URL: {error}")))?;
+        let section = format!("channels.{channel}");
+        Self::of(section, target).map_err(|(key, message)| SetupError::new(channel, key, message))
+    }
+
+    /// An error is a key and what is wrong with it.
+    fn of(section: String, target: &Target) -> Result<Self, (&'static str, String)> {
+        let url = target.url.expose_secret();
+        let url = Url::parse(url).map_err(|error| ("url", format!("is no URL: {error}")))?;
         let host = url.host_str().unwrap_or_default().to_owned();
         match url.scheme() {
             "https" => {}
             "http" if tls::is_loopback(&host) => {}
-            _ => return Err(bad("url", "must start with https:// (http:// only to this machine)".to_owned())),
+            _ => return Err(("url", "must start with https:// (http:// only to this machine)".to_owned())),
         }
-        let tls = tls::client_config(target.ca_pem.as_deref()).map_err(|message| bad("ca_file", message))?;
+        let tls = tls::client_config(target.ca_pem.as_deref()).map_err(|message| ("ca_file", message))?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
@@ -54,8 +84,8 @@ impl Poster {
             .pool_max_idle_per_host(1)
             .user_agent(concat!("blueteam/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| bad("url", chain(&error)))?;
-        Ok(Self { client, url, host, channel })
+            .map_err(|error| ("url", chain(&error)))?;
+        Ok(Self { client, url, host, section })
     }
 
     /// Posts; any 2xx is taken as delivered. `now` is what a date in `Retry-After` is compared with.
@@ -96,7 +126,7 @@ impl Poster {
             _ if status.is_redirection() => {
                 SendError::never(what, "set url to where it really is; redirects aren't followed")
             }
-            _ => SendError::never(what, format!("check the address and the secret of [channels.{}]", self.channel)),
+            _ => SendError::never(what, format!("check the address and the secret of [{}]", self.section)),
         })
     }
 }

@@ -33,6 +33,8 @@ pub struct Secrets {
     pub teams_url: Option<SecretString>,
     /// PagerDuty's integration key.
     pub pagerduty_key: Option<SecretString>,
+    /// Where we say that we live.
+    pub watchdog_url: Option<SecretString>,
 }
 
 impl Secrets {
@@ -50,6 +52,7 @@ impl Secrets {
             webhook_url: webhook_url.or_else(|| inline(&webhook.url)),
             slack_url: one(env, "", "channels.slack.url_file", &config.channels.slack.url_file)?,
             teams_url: one(env, "", "channels.teams.url_file", &config.channels.teams.url_file)?,
+            watchdog_url: one(env, "", "watchdog.url_file", &config.watchdog.url_file)?,
             pagerduty_key: one(env, "", "channels.pagerduty.routing_key_file", &pagerduty.routing_key_file)?,
         })
     }
@@ -83,7 +86,7 @@ pub(super) fn inline_hint(path: &str) -> Option<String> {
     let (key, variable) = match path {
         "channels.email.password" => ("password_file", EMAIL_PASSWORD),
         "channels.webhook.secret" => ("secret_file", WEBHOOK_SECRET),
-        "channels.slack.url" | "channels.teams.url" => return Some(by_file("url_file")),
+        "channels.slack.url" | "channels.teams.url" | "watchdog.url" => return Some(by_file("url_file")),
         "channels.pagerduty.routing_key" => return Some(by_file("routing_key_file")),
         "database.password" => ("url_file", "DATABASE_URL"),
         _ => return None,

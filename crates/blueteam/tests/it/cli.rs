@@ -236,7 +236,7 @@ async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
     let csv = events(&[&["export", "--format", "csv", "--as", "alice"], &since[..]].concat()).good();
     assert!(csv.lines().nth(1).unwrap().contains(",\"'=1+1\","), "{csv}");
     let lines = events(&[&["export"], &since[..]].concat()).good();
-    assert_eq!(lines.lines().filter(|l| serde_json::from_str::<serde_json::Value>(l).is_ok()).count(), 2);
+    assert_eq!(lines.lines().filter(|l| serde_json::from_str::<Value>(l).is_ok()).count(), 2);
     assert_eq!(events(&["search"]).good(), "no events of the last 24 hours (--since)\n");
     let asked = events(&["queries", "--json"]).json();
     let commands: Vec<&str> = asked.as_array().unwrap().iter().map(|a| a["command"].as_str().unwrap()).collect();

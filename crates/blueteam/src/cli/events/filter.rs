@@ -68,11 +68,11 @@ impl FilterArgs {
     pub(super) fn filter(&self) -> anyhow::Result<Filter> {
         let since = self.since.unwrap_or_else(|| SystemClock.now().minus(SINCE));
         anyhow::ensure!(self.until.is_none_or(|until| until > since), "--until must be later than --since");
-        Ok(Filter { since: Some(since), ..self.from_now_on() })
+        Ok(Filter { since: Some(since), ..self.onward() })
     }
 
     /// The same without a beginning.
-    pub(super) fn from_now_on(&self) -> Filter {
+    pub(super) fn onward(&self) -> Filter {
         Filter {
             since: None,
             until: self.until,

@@ -27,7 +27,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     anyhow::ensure!(!args.filter.has_beginning(), "tail begins now; `events search` shows what was before (--since)");
-    let filter = args.filter.from_now_on();
+    let filter = args.filter.onward();
     with_database(globals, async |conn, _| {
         args.filter.record(conn, Command::Tail, &filter, json!({})).await?;
         let mut tail = Tail::begin(conn).await?;

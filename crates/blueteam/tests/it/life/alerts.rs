@@ -244,6 +244,30 @@ async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
     assert!(!resend.status.success() && String::from_utf8_lossy(&resend.stderr).contains("were not given up"));
 }
 
+/// What ends with us cannot be told by us: a service outside hears from us until then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watchdog_hears_from_us_until_we_are_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("url");
+    std::fs::write(&file, format!("http://{}/ping/token", listener.local_addr().unwrap())).unwrap();
+    let (tell, mut told) = mpsc::channel(64);
+    tokio::spawn(receive(listener, tell));
+    let mut daemon = Daemon::new(&format!("[watchdog]\nurl_file = \"{}\"\nevery = \"1s\"\n", file.display())).await;
+    for _ in 0..2 {
+        let (head, body) = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+        assert!(head.starts_with("post /ping/token http/1.1"), "{head}");
+        assert_eq!(
+            serde_json::from_slice::<Value>(&body).unwrap(),
+            json!({"program": "blueteam", "status": "watching"})
+        );
+    }
+    assert!(!daemon.log().contains("token"), "{}", daemon.log());
+    daemon.kill();
+    while told.try_recv().is_ok() {}
+    assert!(tokio::time::timeout(SOON, told.recv()).await.is_err(), "a dead daemon says that it lives");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_way_out_that_hangs_delays_no_other() {
     // It takes connections and never answers.

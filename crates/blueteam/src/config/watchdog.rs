@@ -1,0 +1,44 @@
+//! `[watchdog]`: who notices when we are gone.
+
+use model::Span;
+use notify::post::{Heartbeat, Target};
+use serde::{Deserialize, Serialize};
+
+use super::channels::{copy, pem};
+use super::error::Problem;
+use super::lasting;
+use super::secrets::Secrets;
+
+/// A service that raises the alarm when it no longer hears from us. The URL holds a token: it stands in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watchdog {
+    /// A file that holds the URL; empty: nobody is told that we live.
+    pub url_file: String,
+    /// How often.
+    pub every: Span,
+    /// Certificates (PEM) that are trusted besides the machine's.
+    pub ca_file: String,
+    /// The limit of one attempt.
+    pub timeout: Span,
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self { url_file: String::new(), every: Span::mins(1), ca_file: String::new(), timeout: Span::secs(10) }
+    }
+}
+
+impl Watchdog {
+    /// Whom to tell, when somebody listens.
+    pub fn heartbeat(&self, secrets: &Secrets) -> anyhow::Result<Option<Heartbeat>> {
+        let Some(url) = &secrets.watchdog_url else { return Ok(None) };
+        let target = Target { url: copy(url), ca_pem: pem(&self.ca_file)?, timeout: self.timeout.to_std() };
+        Heartbeat::new("watchdog", &target).map(Some).map_err(anyhow::Error::msg)
+    }
+
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        lasting(problems, "watchdog.every", self.every);
+        lasting(problems, "watchdog.timeout", self.timeout);
+    }
+}
