@@ -9,6 +9,9 @@ use std::net::IpAddr;
 use model::mute::Network;
 use model::{Alert, EntityKind, Mute, MuteId, RuleId, Timestamp, Whom};
 
+/// Rules that nobody can mute: somebody who tampers with the record must not be able to see to it first that nobody hears of it.
+pub const NEVER: &[&str] = &["audit_tampering"];
+
 /// Mutes, ready to be asked.
 #[derive(Debug, Default)]
 pub struct Mutes {
@@ -47,7 +50,7 @@ impl Mutes {
 
     /// The mute that covers an alert now, the oldest of several.
     pub fn covering(&self, alert: &Alert, now: Timestamp) -> Option<MuteId> {
-        if self.all.is_empty() {
+        if self.all.is_empty() || NEVER.contains(&alert.rule_id.as_str()) {
             return None;
         }
         let entity = &alert.entity;
@@ -119,6 +122,14 @@ mod tests {
         assert!(!covered(mute(1, None, None, Some("ip:203.0.112.0/24"))));
         assert!(!covered(mute(1, None, None, Some("user:203.0.113.7"))));
         assert!(!covered(mute(1, None, None, None)));
+    }
+
+    #[test]
+    fn tampering_is_told_whatever_is_muted() {
+        let mut alert = samples::message().alert;
+        alert.rule_id = RuleId::builtin("audit_tampering");
+        let all = vec![mute(1, Some("audit_tampering"), None, None), mute(2, None, None, Some("ip:0.0.0.0/0"))];
+        assert_eq!(Mutes::new(all).covering(&alert, at(150)), None);
     }
 
     proptest! {

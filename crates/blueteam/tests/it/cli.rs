@@ -209,6 +209,7 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
         (&[&add[..], &["x"]].concat()[..], "from 3 to 1000 characters"),
         (&["add", "--for", "4h", "--reason", "because"], "say what is covered"),
         (&["add", "--rule", "brute_farce", "--for", "4h", "--reason", "because"], "there is no rule `brute_farce`"),
+        (&["add", "--rule", "audit_tampering", "--for", "4h", "--reason", "because"], "cannot be muted"),
         (&["add", "--rule", "brute_force", "--for", "367d", "--reason", "because"], "366 days at most"),
         (&["add", "--kind", "exception", "--source", "syslog", "--for", "1d", "--reason", "because"], "add --rule"),
         (&["end", id], "nothing that still counts"),

@@ -206,6 +206,9 @@ fn check(mute: &Mute, now: Timestamp) -> anyhow::Result<()> {
 /// A rule that is misspelt mutes nothing, and nobody would notice before it is too late.
 async fn known_rule(conn: &mut PgConnection, scope: &Scope) -> anyhow::Result<()> {
     let Some(rule) = &scope.rule_id else { return Ok(()) };
+    if notify::mutes::NEVER.contains(&rule.as_str()) {
+        bail!("{rule} cannot be muted: whoever tampers with the record would begin with that");
+    }
     let known = store::rules::settings(conn).await?;
     if known.iter().any(|k| k.rule_id == *rule) {
         return Ok(());
