@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod list;
+mod navigator;
 mod rules;
 mod silences;
 mod test;

@@ -256,6 +256,23 @@ async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
 }
 
 #[tokio::test]
+async fn the_navigator_shows_what_is_no_longer_looked_for() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    program.run(&["migrate"]).good();
+    let score = |technique: &str| {
+        let layer = program.run(&["alerts", "rules", "navigator"]).json();
+        assert_eq!((&layer["versions"]["layer"], &layer["domain"]), (&"4.5".into(), &"enterprise-attack".into()));
+        let all = layer["techniques"].as_array().unwrap().clone();
+        all.into_iter().find(|t| t["techniqueID"] == technique).unwrap()
+    };
+    assert_eq!(score("T1499")["score"], 1);
+    program.run(&["alerts", "rules", "disable", "rate_limit_surge"]).good();
+    let off = score("T1499");
+    assert_eq!((&off["score"], &off["comment"]), (&0.into(), &"rate_limit_surge (off)".into()));
+}
+
+#[tokio::test]
 async fn an_id_that_is_none_or_several_is_an_error() {
     let (db, program) = with_alerts().await;
     for (args, said) in [

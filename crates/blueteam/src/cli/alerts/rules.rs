@@ -14,6 +14,7 @@ use store::posture::Fired;
 use store::rules::RuleSetting;
 use store::sources::SourceRow;
 
+use super::navigator;
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
 use crate::config::Config;
@@ -55,6 +56,11 @@ enum Action {
     Enable(Switch),
     /// Keep a rule from firing; a running daemon follows within seconds
     Disable(Switch),
+    /// Write a layer for MITRE's ATT&CK Navigator: what is looked for, and what is not because its rules are off or blind
+    #[command(
+        after_help = "Examples:\n  blueteam alerts rules navigator > layer.json   # open it at https://mitre-attack.github.io/attack-navigator/"
+    )]
+    Navigator,
 }
 
 #[derive(Debug, clap::Args)]
@@ -72,25 +78,29 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Some(Action::Check { dir, json }) => check(dir.as_deref(), *json, globals),
         Some(Action::Enable(s)) => switch(s, true, globals),
         Some(Action::Disable(s)) => switch(s, false, globals),
+        Some(Action::Navigator) => {
+            out::json(&navigator::layer(&read(globals)?))?;
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 
 /// A rule as it runs.
 #[derive(Debug, Serialize)]
-struct Row {
-    rule_id: RuleId,
+pub(super) struct Row {
+    pub(super) rule_id: RuleId,
     name: String,
     kind: &'static str,
     severity: Severity,
-    enabled: bool,
+    pub(super) enabled: bool,
     nist_controls: Vec<ControlId>,
-    attack: Vec<String>,
+    pub(super) attack: Vec<String>,
     description: String,
     parameters: Value,
     alerts: u64,
     last_fired: Option<Timestamp>,
     /// Silent sources that it needs.
-    blind_to: Vec<String>,
+    pub(super) blind_to: Vec<String>,
 }
 
 /// The rules with what file and table of rules make of them.
@@ -133,12 +143,17 @@ fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired], 
     builtin.chain(custom).collect()
 }
 
-fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let rows = with_database(globals, async |conn, loaded| {
+/// The rules as they run now.
+fn read(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
+    with_database(globals, async |conn, loaded| {
         let (table, fired) = (store::rules::settings(conn).await?, store::posture::fired(conn).await?);
         let sources = store::sources::list(conn).await?;
         Ok(rows(&loaded.config, &settings::sigma(&loaded.config)?, &table, &fired, &sources))
-    })?;
+    })
+}
+
+fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let rows = read(globals)?;
     if json {
         out::json(&rows)?;
         return Ok(ExitCode::SUCCESS);
