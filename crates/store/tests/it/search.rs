@@ -173,6 +173,8 @@ async fn the_usual_questions_are_served_by_indexes() {
         let plan: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(explain)).fetch_all(&mut conn).await.unwrap();
         let plan = plan.join("\n");
         assert!(plan.contains("Index") && plan.contains(index), "{condition}:\n{plan}");
+        // The view is read through: where its branches differ in a type it is not, and all that matches would be sorted.
+        assert!(!plan.contains("Subquery Scan"), "{condition}:\n{plan}");
         // The partition that holds the rows is not read from end to end.
         let month = sqlx::query_scalar::<_, String>(
             "SELECT tableoid::regclass::text FROM audit_events ORDER BY timestamp DESC LIMIT 1",
