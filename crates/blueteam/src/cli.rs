@@ -11,6 +11,7 @@ use crate::daemon::Parts;
 mod alerts;
 mod analysis;
 mod backtest;
+mod compliance;
 mod config;
 mod demo;
 mod events;
@@ -51,6 +52,7 @@ enum Command {
     Incidents(incidents::Args),
     Events(events::Args),
     Sources(sources::Args),
+    Compliance(compliance::Args),
     Keys(keys::Args),
     Replay(replay::Args),
     Backtest(backtest::Args),
@@ -77,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Incidents(args) => incidents::run(&args, globals),
         Command::Events(args) => events::run(&args, globals),
         Command::Sources(args) => sources::run(&args, globals),
+        Command::Compliance(args) => compliance::run(&args, globals),
         Command::Keys(args) => keys::run(&args, globals),
         Command::Replay(args) => replay::run(&args, globals),
         Command::Backtest(args) => backtest::run(&args, globals),

@@ -94,8 +94,10 @@ async fn with_database(
 ) -> anyhow::Result<()> {
     database.migrate().await?;
     let sigma = settings::sigma(&loaded.config)?;
-    settings::sync_rules(&mut database.connect(Role::Operator).await?, &sigma).await?;
-    drop(sigma);
+    let mut operator = database.connect(Role::Operator).await?;
+    settings::sync_rules(&mut operator, &sigma).await?;
+    settings::sync_catalog(&mut operator).await?;
+    drop((operator, sigma));
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (failures, told) = Failures::new();

@@ -67,6 +67,24 @@ pub fn with_table(mut settings: Settings, table: &[store::rules::RuleSetting]) -
     settings
 }
 
+/// Writes the requirements of NIST SP 800-171 and their objectives into their tables.
+pub async fn sync_catalog(conn: &mut store::PgConnection) -> anyhow::Result<u64> {
+    let catalog = comply::Catalog::r2();
+    let entries: Vec<store::compliance::Entry<'_>> = catalog
+        .requirements
+        .iter()
+        .map(|r| store::compliance::Entry {
+            control_id: &r.control_id.0,
+            family_id: &r.family_id,
+            family: &r.family,
+            requirement: &r.requirement,
+        })
+        .collect();
+    let objectives: Vec<&str> =
+        catalog.requirements.iter().flat_map(|r| &r.assessment_objectives).map(|o| o.id.0.as_str()).collect();
+    Ok(store::compliance::load(conn, "blueteam", &entries, &objectives).await?)
+}
+
 /// Writes the built-in and the custom rules into the table of rules.
 pub async fn sync_rules(conn: &mut store::PgConnection, sigma: &Sigma) -> anyhow::Result<u64> {
     let builtin = detect::rules::ALL.iter().map(|d| d.info);

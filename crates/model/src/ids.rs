@@ -95,7 +95,39 @@ impl ControlId {
 
 impl fmt::Display for ControlId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.pad(&self.0)
+    }
+}
+
+impl ControlId {
+    /// Its family and its number within it, by which requirements are ordered; zeros when it is not of that shape.
+    pub fn order(&self) -> (u8, u8) {
+        let mut parts = self.0.split('.').skip(1).map(|part| part.parse().unwrap_or(0));
+        (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+    }
+}
+
+/// An assessment objective of NIST SP 800-171A, such as `3.3.4[a]`. A requirement with a single objective has `[a]` too, as the
+/// CMMC guide writes it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ObjectiveId(pub String);
+
+impl ObjectiveId {
+    /// The requirement that it belongs to.
+    pub fn control(&self) -> &str {
+        self.0.split('[').next().unwrap_or_default()
+    }
+
+    /// By which objectives are ordered.
+    pub fn order(&self) -> ((u8, u8), &str) {
+        (ControlId(self.control().to_owned().into()).order(), &self.0)
+    }
+}
+
+impl fmt::Display for ObjectiveId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
     }
 }
 

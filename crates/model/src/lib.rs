@@ -4,6 +4,7 @@
 //! into these types once, at the border, and is trusted from there on.
 
 pub mod alert;
+pub mod assessment;
 pub mod audit;
 pub mod civil;
 mod details;
@@ -16,10 +17,13 @@ pub mod text;
 pub mod time;
 
 pub use alert::{Alert, AlertState, Channel};
+pub use assessment::{
+    Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility, Standing, Support,
+};
 pub use audit::{AuditRecord, FieldError};
 pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
-pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, MuteId, RuleId, Severity};
+pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, MuteId, ObjectiveId, RuleId, Severity};
 pub use incident::IncidentStatus;
 pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
 pub use text::Text;

@@ -22,6 +22,9 @@ pub enum StoreError {
     /// Somebody else saved the cursor since it was loaded.
     #[error("the reader's cursor `{0}` was moved by another process; is a second monitor running?")]
     CursorMoved(String),
+    /// There is no such row.
+    #[error("{0} has no `{1}`")]
+    Missing(&'static str, String),
     /// A value of ours that cannot be JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),

@@ -8,6 +8,7 @@ pub mod alerts;
 pub mod baselines;
 pub mod cluster;
 pub mod collected;
+pub mod compliance;
 mod db;
 mod error;
 pub mod events;

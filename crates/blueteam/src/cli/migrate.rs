@@ -9,7 +9,8 @@ use super::session::{Globals, block_on};
 use crate::database::{Database, Role};
 use crate::settings;
 
-/// Bring the schema up to date, and write the built-in rules and those of `detection.rules_dir` into the table of rules.
+/// Bring the schema up to date, and write the rules (built in and those of `detection.rules_dir`) and the requirements of NIST SP 800-171
+/// into their tables.
 ///
 /// Safe to run at any time and as often as you like: what is up to date is left alone, what an operator set for a rule stays.
 /// The daemon does the same when it starts.
@@ -36,20 +37,27 @@ pub(super) fn run(Args {}: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCo
             let mut conn = database.connect(Role::Operator).await?;
             let after = store::posture::schema(&mut conn).await?.applied;
             let changed = settings::sync_rules(&mut conn, &sigma).await?;
+            let requirements = settings::sync_catalog(&mut conn).await?;
             let rules = detect::rules::ALL.len() + sigma.infos().count();
             // Nothing hangs on a polite goodbye.
             let _ = conn.close().await;
-            anyhow::Ok((before, after, changed, rules))
+            anyhow::Ok((before, after, changed, rules, requirements))
         };
         let done = done.await;
         database.leave().await?;
-        let (before, after, changed, rules) = done?;
+        let (before, after, changed, rules, requirements) = done?;
         if before == after {
             out::line(format_args!("schema: up to date (version {after})"))?;
         } else {
             out::line(format_args!("schema: brought from version {before} to {after}"))?;
         }
         out::line(format_args!("rules: {rules} known, {changed} written"))?;
+        let catalog = comply::Catalog::r2();
+        out::line(format_args!(
+            "{}: {} requirements, {requirements} rows written",
+            catalog.name(),
+            catalog.requirements.len()
+        ))?;
         Ok(ExitCode::SUCCESS)
     })
 }

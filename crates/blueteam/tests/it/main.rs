@@ -4,6 +4,7 @@
 
 mod cli;
 mod cli_analysis;
+mod compliance;
 mod life;
 mod scenarios;
 mod tidy;

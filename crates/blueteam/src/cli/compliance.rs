@@ -1,0 +1,88 @@
+//! `blueteam compliance`: the requirements of NIST SP 800-171, what was found about them, and what follows.
+
+mod history;
+mod score;
+mod set;
+mod sheet;
+mod show;
+mod status;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use comply::catalog::ObjectiveText;
+use comply::{Catalog, Requirement};
+use model::{Clock as _, Control, Standing, SystemClock};
+use store::PgConnection;
+
+use super::session::Globals;
+
+/// The 110 requirements of NIST SP 800-171 Rev. 2 (CMMC Level 2), objective by objective: what was found, who decided so, and the score.
+///
+/// Checks propose a finding; a named person decides it with `set`. What nobody has decided counts as not met.
+///
+/// Exit code: 0 done, 1 failed, 2 wrong arguments.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Status(status::Args),
+    Gaps(status::GapsArgs),
+    Show(show::Args),
+    Set(set::Args),
+    Score(score::Args),
+    History(history::Args),
+    Import(sheet::ImportArgs),
+    Export(sheet::ExportArgs),
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Status(args) => status::run(args, globals),
+        Action::Gaps(args) => status::gaps(args, globals),
+        Action::Show(args) => show::run(args, globals),
+        Action::Set(args) => set::run(args, globals),
+        Action::Score(args) => score::run(args, globals),
+        Action::History(args) => history::run(args, globals),
+        Action::Import(args) => sheet::import(args, globals),
+        Action::Export(args) => sheet::export(args, globals),
+    }
+}
+
+/// Every requirement as it stands now; an error when the requirements were never loaded.
+async fn controls(conn: &mut PgConnection) -> anyhow::Result<Vec<Control>> {
+    let controls = store::compliance::all(conn, SystemClock.now()).await?;
+    if controls.is_empty() {
+        bail!("the requirements are not in the database yet; run `blueteam migrate`");
+    }
+    Ok(controls)
+}
+
+/// What `3.1.1` or `3.1.1[a]` means.
+fn find(text: &str) -> anyhow::Result<(&'static Requirement, Option<&'static ObjectiveText>)> {
+    let shown = notify::plain::neutral(text);
+    Catalog::r2().find(text).with_context(|| {
+        format!("there is no `{shown}`; write a requirement (3.1.1, AC.L2-3.1.1) or an objective (3.1.1[a] or 3.1.1a)")
+    })
+}
+
+/// The word that people read.
+const fn word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Met => "MET",
+        Standing::NotMet => "NOT MET",
+        Standing::NotApplicable => "N/A",
+        Standing::Stale => "stale",
+        Standing::NotAssessed => "not assessed",
+    }
+}
+
+/// A catalog entry and what is known of it.
+fn known<'a>(requirement: &Requirement, controls: &'a [Control]) -> Option<&'a Control> {
+    controls.iter().find(|c| c.control_id == requirement.control_id)
+}

@@ -1,0 +1,256 @@
+//! `blueteam compliance import` and `export`: findings as a spreadsheet.
+
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use comply::Catalog;
+use model::{Clock as _, Control, Finding, Method, SystemClock};
+use serde::Deserialize;
+use store::Connection as _;
+use store::compliance::{Changes, NewDecision};
+
+use super::set::{Decided, finding};
+use super::{controls, find, known};
+use crate::cli::out;
+use crate::cli::session::{Globals, actor, with_database};
+
+/// The columns of the sheet, one row an objective. Those of a requirement stand in the row of its first objective.
+const COLUMNS: [&str; 17] = [
+    "control_id",
+    "objective_id",
+    "cmmc_practice",
+    "objective",
+    "finding",
+    "reason",
+    "methods",
+    "decided_by",
+    "decided_at",
+    "weight",
+    "partial_credit",
+    "planned",
+    "owner",
+    "responsibility",
+    "provider",
+    "notes",
+    "status",
+];
+/// A sheet larger than this is none of ours.
+const SHEET_MAX: u64 = 16 << 20;
+
+/// Write all findings as CSV (RFC 4180), one row an objective.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance export > findings.csv\n  blueteam compliance export --output findings.csv"
+)]
+pub(super) struct ExportArgs {
+    /// To this file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// Read findings from a CSV file with the columns that `export` writes; all of it, or nothing when a row is wrong.
+///
+/// Needed are objective_id and finding, and a reason for each finding. You decide what it says: your name stands behind what changes. An empty
+/// finding leaves an objective alone, and so does one that is there already.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance import findings.csv --as alice\n  blueteam compliance import findings.csv --dry-run"
+)]
+pub(super) struct ImportArgs {
+    /// The file; `-` is standard input
+    file: PathBuf,
+    /// Check it and say what would change
+    #[arg(long)]
+    dry_run: bool,
+    /// Who decides so; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+pub(super) fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let controls = with_database(globals, async |conn, _| controls(conn).await)?;
+    let text = csv(&controls)?;
+    match &args.output {
+        None => std::io::stdout().lock().write_all(&text)?,
+        Some(path) => {
+            let file = std::fs::File::create_new(path);
+            file.and_then(|mut f| f.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The sheet of all objectives.
+pub(super) fn csv(controls: &[Control]) -> anyhow::Result<Vec<u8>> {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    writer.write_record(COLUMNS)?;
+    for r in &Catalog::r2().requirements {
+        let Some(c) = known(r, controls) else { continue };
+        for (n, (text, o)) in r.assessment_objectives.iter().zip(&c.objectives).enumerate() {
+            let d = o.decision.as_ref();
+            let of_control =
+                |value: Option<&str>| if n == 0 { value.unwrap_or_default().to_owned() } else { String::new() };
+            let methods: Vec<&str> = d.map(|d| d.methods.iter().map(|m| m.as_str()).collect()).unwrap_or_default();
+            writer.write_record([
+                r.control_id.0.as_ref(),
+                o.objective_id.0.as_str(),
+                &r.cmmc_practice,
+                &text.text,
+                d.map_or("", |d| d.finding.as_str()),
+                &safe(d.map_or("", |d| &d.reason)),
+                &methods.join(" "),
+                &safe(d.map_or("", |d| &d.by)),
+                &d.map_or_else(String::new, |d| out::time(d.at)),
+                &r.dod_weight.map_or_else(String::new, |w| w.to_string()),
+                if c.partial_credit { "true" } else { "false" },
+                if c.planned { "true" } else { "false" },
+                &safe(&of_control(c.owner.as_deref())),
+                &of_control(Some(c.responsibility.as_str())),
+                &safe(&of_control(c.provider.as_deref())),
+                &safe(&of_control(c.notes.as_deref())),
+                o.standing().as_str(),
+            ])?;
+        }
+    }
+    writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
+}
+
+/// A spreadsheet takes a cell that begins like this for a formula.
+fn safe(text: &str) -> String {
+    if text.trim_start().starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) {
+        format!("'{text}")
+    } else {
+        text.to_owned()
+    }
+}
+
+/// Takes back what [`safe`] did.
+fn plain(text: &str) -> String {
+    let text = text.trim();
+    match text.strip_prefix('\'') {
+        Some(rest) if safe(rest) != rest => rest.to_owned(),
+        _ => text.to_owned(),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Row {
+    objective_id: String,
+    finding: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    methods: String,
+    #[serde(default)]
+    owner: String,
+    #[serde(default)]
+    notes: String,
+}
+
+pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let text = read(&args.file)?;
+    let who = actor(args.actor.as_deref());
+    let (decided, changed) = with_database(globals, async |conn, _| {
+        let before = controls(conn).await?;
+        let (decisions, changes) =
+            parse(&text, &before).with_context(|| format!("{} was not imported", args.file.display()))?;
+        if !args.dry_run {
+            let mut tx = conn.begin().await?;
+            store::compliance::decide(&mut tx, &who, SystemClock.now(), &decisions).await?;
+            for (control, changes) in &changes {
+                store::compliance::change(&mut tx, &who, control, changes).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok((decisions.len(), changes.len()))
+    })?;
+    let verb = if args.dry_run { "would change" } else { "changed" };
+    out::line(format_args!("{verb} {decided} findings and {changed} requirements"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    let source: Box<dyn std::io::Read> = if path.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?)
+    };
+    source.take(SHEET_MAX + 1).read_to_end(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+    if text.len() as u64 > SHEET_MAX {
+        bail!("{} is larger than 16 MiB", path.display());
+    }
+    Ok(text)
+}
+
+type Sheet = (Vec<NewDecision>, Vec<(model::ControlId, Changes)>);
+type Change = (Option<NewDecision>, Option<(model::ControlId, Changes)>);
+
+/// What a sheet changes. Every wrong row is named, by line and column.
+fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Sheet> {
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
+    let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(text);
+    let headers = reader.headers().context("the first line is not a header")?.clone();
+    for needed in ["objective_id", "finding", "reason"] {
+        if !headers.iter().any(|h| h == needed) {
+            bail!("the header has no column `{needed}`; `blueteam compliance export` shows the columns");
+        }
+    }
+    let (mut decisions, mut changes, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    for record in reader.records() {
+        let record = record.map_err(|e| anyhow::anyhow!("{e}"))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let row: Row = record.deserialize(Some(&headers)).map_err(|e| anyhow::anyhow!("line {line}: {e}"))?;
+        match one(&row, before) {
+            Ok((decision, change)) => {
+                decisions.extend(decision);
+                changes.extend(change);
+            }
+            Err(error) => wrong.push(format!("line {line}: {}", notify::plain::neutral(&error.to_string()))),
+        }
+    }
+    let seen: std::collections::BTreeSet<_> = decisions.iter().map(|d: &NewDecision| &d.objective_id).collect();
+    if seen.len() < decisions.len() {
+        wrong.push("an objective is decided in two rows".to_owned());
+    }
+    if wrong.is_empty() { Ok((decisions, changes)) } else { bail!("{}", wrong.join("\n")) }
+}
+
+/// What one row changes.
+fn one(row: &Row, before: &[Control]) -> anyhow::Result<Change> {
+    let (requirement, objective) = find(&row.objective_id)?;
+    let objective = objective
+        .with_context(|| format!("objective_id: `{}` is a requirement, not an objective", row.objective_id))?;
+    let control = known(requirement, before).context("the database has no such requirement")?;
+    let now = control.objectives.iter().find(|o| o.objective_id == objective.id).and_then(|o| o.decision.as_ref());
+    let (owner, notes) = (plain(&row.owner), plain(&row.notes));
+    let new = |text: String, old: Option<&String>| (!text.is_empty() && Some(&text) != old).then_some(text);
+    let changes = Changes {
+        owner: new(owner, control.owner.as_ref()),
+        notes: new(notes, control.notes.as_ref()),
+        ..Changes::default()
+    };
+    let changes = (changes != Changes::default()).then(|| (requirement.control_id.clone(), changes));
+    if row.finding.trim().is_empty() {
+        return Ok((None, changes));
+    }
+    let Decided(finding) = finding(row.finding.trim()).map_err(|e| anyhow::anyhow!("finding: {e}"))?;
+    let reason = plain(&row.reason);
+    let words = row.methods.split([' ', ',', ';']).filter(|w| !w.is_empty());
+    let mut methods =
+        words.map(str::parse).collect::<Result<Vec<Method>, _>>().map_err(|e| anyhow::anyhow!("methods: {e}"))?;
+    if methods.is_empty() && finding == Some(Finding::Met) {
+        methods.push(Method::Examine);
+    }
+    if now.map(|d| (Some(d.finding), &d.reason, &d.methods)) == Some((finding, &reason, &methods))
+        || (now.is_none() && finding.is_none())
+    {
+        return Ok((None, changes));
+    }
+    if !(3..=4000).contains(&reason.chars().count()) {
+        bail!("reason: from 3 to 4000 characters");
+    }
+    Ok((Some(NewDecision { objective_id: objective.id.clone(), finding, reason, methods }), changes))
+}

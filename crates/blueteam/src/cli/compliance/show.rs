@@ -1,0 +1,114 @@
+//! `blueteam compliance show`: all that is known of one requirement.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use comply::{Catalog, Requirement};
+use model::{Control, Objective, Responsibility};
+use serde::Serialize;
+
+use super::{controls, find, word};
+use crate::cli::out;
+use crate::cli::session::{Globals, with_database};
+
+/// Show a requirement: its wording, its objectives, what was found, by whom and why.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam compliance show 3.3.1\n  blueteam compliance show AU.L2-3.3.1 --json")]
+pub(super) struct Args {
+    /// The requirement
+    id: String,
+    /// What an assessor may examine, ask and test, too
+    #[arg(long)]
+    methods: bool,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Shown<'a> {
+    requirement: &'a Requirement,
+    standing: &'a Control,
+    status: model::Implementation,
+    finding: model::Standing,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (requirement, _) = find(&args.id)?;
+    let controls = with_database(globals, async |conn, _| controls(conn).await)?;
+    let control = super::known(requirement, &controls).context("the database has no such requirement")?;
+    if args.json {
+        let (status, finding) = (control.implementation(), control.standing());
+        out::json(&Shown { requirement, standing: control, status, finding })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    head(requirement, control)?;
+    for (text, objective) in requirement.assessment_objectives.iter().zip(&control.objectives) {
+        objective_lines(&text.text, objective)?;
+    }
+    if args.methods {
+        let m = &requirement.assessment_methods;
+        for (name, objects) in [("examine", &m.examine), ("interview", &m.interview), ("test", &m.test)] {
+            out::line(format_args!("\n{name}:"))?;
+            for object in objects {
+                out::line(format_args!("  {object}"))?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
+    let neutral = notify::plain::neutral;
+    out::line(format_args!("{}  {}  {}", r.control_id, r.cmmc_practice, r.title))?;
+    out::line(format_args!("{}\n", r.requirement))?;
+    out::line(format_args!("status      {} ({})", c.implementation().as_str().replace('_', " "), word(c.standing())))?;
+    let weight = r.dod_weight.map_or("no score without it".to_owned(), |w| format!("{w} points"));
+    let partial = if c.partial_credit { ", the partial score is taken" } else { "" };
+    out::line(format_args!("weight      {weight}{partial}"))?;
+    if let Some(note) = &r.weight_note {
+        out::line(format_args!("            {note}"))?;
+    }
+    let plan = if c.planned { "on a plan of action; " } else { "" };
+    let may = if r.poam_allowed { "may wait on one" } else { "may not wait on one" };
+    out::line(format_args!(
+        "poa&m       {plan}{may}{}",
+        r.poam_note.as_ref().map_or_else(String::new, |n| format!(" ({n})"))
+    ))?;
+    out::line(format_args!("owner       {}", neutral(c.owner.as_deref().unwrap_or("-"))))?;
+    out::line(format_args!("next due    {}", out::maybe_time(c.due)))?;
+    let provider = c.provider.as_deref().map_or_else(String::new, |p| format!(" ({})", neutral(p)));
+    out::line(format_args!("done by     {}{provider}", c.responsibility))?;
+    if c.responsibility != Responsibility::Own {
+        out::line(format_args!("  provider  {}", neutral(c.provider_duties.as_deref().unwrap_or("-"))))?;
+        out::line(format_args!("  we        {}", neutral(c.customer_duties.as_deref().unwrap_or("-"))))?;
+    }
+    out::line(format_args!("how         {}", neutral(c.notes.as_deref().unwrap_or("not written yet: set --notes"))))?;
+    out::line(format_args!("800-53      {}", r.nist_800_53_r4_mappings.join(", ")))?;
+    out::line(format_args!("source      {}, last verified {}\n", Catalog::r2().name(), Catalog::r2().last_verified))
+}
+
+fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
+    let neutral = notify::plain::neutral;
+    out::line(format_args!("{:<11} {:<13} {text}", o.objective_id.0, word(o.standing())))?;
+    if let Some(d) = &o.decision {
+        let methods: Vec<&str> = d.methods.iter().map(|m| m.as_str()).collect();
+        let how = if methods.is_empty() { String::new() } else { format!(" ({})", methods.join(", ")) };
+        out::line(format_args!("{:25}{}, {}{how}: {}", "", neutral(&d.by), out::time(d.at), neutral(&d.reason)))?;
+    }
+    if let Some(p) = &o.proposal {
+        out::line(format_args!(
+            "{:25}proposed {}, {} by {}: {}",
+            "",
+            p.finding.as_str().replace('_', " "),
+            out::time(p.at),
+            neutral(&p.by),
+            neutral(&p.reason)
+        ))?;
+    }
+    let s = o.support;
+    if s != model::Support::default() {
+        out::line(format_args!("{:25}evidence: {} valid, {} lapsed, {} drafts", "", s.valid, s.lapsed, s.drafts))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,198 @@
+//! `blueteam compliance status` and `gaps`: where every requirement stands.
+
+use std::process::ExitCode;
+
+use comfy_table::{Cell, Color};
+use comply::score::Score;
+use comply::{Catalog, Requirement};
+use model::{Clock as _, Control, Implementation, Standing, SystemClock, Timestamp};
+use serde::Serialize;
+
+use super::{controls, known, word};
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, with_database};
+
+/// Show all 110 requirements with their status.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  blueteam compliance status
+  blueteam compliance status --family 3.3 --status not_implemented
+  blueteam compliance status --owner alice --due 30d --json
+
+Statuses: implemented, partially_implemented, planned, not_implemented, not_applicable, not_assessed.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    filter: Filter,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show only what is not met, the heaviest first.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam compliance gaps\n  blueteam compliance gaps --family AC --json")]
+pub(super) struct GapsArgs {
+    #[command(flatten)]
+    filter: Filter,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Filter {
+    /// Of this family: 3.3, AU, or part of its name
+    #[arg(long)]
+    family: Option<String>,
+    /// With this status; may be given several times
+    #[arg(long)]
+    status: Vec<Implementation>,
+    /// That this person answers for
+    #[arg(long)]
+    owner: Option<String>,
+    /// To be assessed within this time from now (30d)
+    #[arg(long, value_name = "TIME")]
+    due: Option<model::Span>,
+}
+
+impl Filter {
+    fn takes(&self, r: &Requirement, c: &Control, now: Timestamp) -> bool {
+        let family = |wanted: &String| {
+            r.family_id == *wanted
+                || r.domain.eq_ignore_ascii_case(wanted)
+                // Two letters are a domain: AU is not "Identification and Authentication".
+                || (wanted.len() > 2 && r.family.to_ascii_lowercase().contains(&wanted.to_ascii_lowercase()))
+        };
+        let owner =
+            |wanted: &String| c.owner.as_ref().is_some_and(|o| o.to_lowercase().contains(&wanted.to_lowercase()));
+        self.family.as_ref().is_none_or(family)
+            && (self.status.is_empty() || self.status.contains(&c.implementation()))
+            && self.owner.as_ref().is_none_or(owner)
+            && self.due.is_none_or(|within| c.due.is_some_and(|due| due <= now.plus(within)))
+    }
+}
+
+/// A requirement in a list.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    control_id: &'a str,
+    cmmc_practice: &'a str,
+    family: &'a str,
+    title: &'a str,
+    status: Implementation,
+    finding: Standing,
+    objectives: usize,
+    objectives_met: usize,
+    weight: Option<u8>,
+    poam_eligibility: comply::Eligibility,
+    planned: bool,
+    owner: Option<&'a str>,
+    due: Option<Timestamp>,
+}
+
+fn listed<'a>(r: &'a Requirement, c: &'a Control) -> Listed<'a> {
+    Listed {
+        control_id: &r.control_id.0,
+        cmmc_practice: &r.cmmc_practice,
+        family: &r.family,
+        title: &r.title,
+        status: c.implementation(),
+        finding: c.standing(),
+        objectives: c.objectives.len(),
+        objectives_met: c.objectives.iter().filter(|o| o.standing().counts()).count(),
+        weight: r.dod_weight,
+        poam_eligibility: r.poam_eligibility,
+        planned: c.planned,
+        owner: c.owner.as_deref(),
+        due: c.due,
+    }
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let controls = with_database(globals, async |conn, _| controls(conn).await)?;
+    let chosen = choose(&args.filter, &controls);
+    if args.json {
+        out::json(&chosen)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    table(&chosen, true)?;
+    out::note(summary(&controls));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let controls = with_database(globals, async |conn, _| controls(conn).await)?;
+    let mut chosen = choose(&args.filter, &controls);
+    chosen.retain(|l| !l.finding.counts());
+    // 3.12.4 has no weight because there is no score without it.
+    chosen.sort_by_key(|l| std::cmp::Reverse(l.weight.unwrap_or(u8::MAX)));
+    if args.json {
+        out::json(&chosen)?;
+    } else if chosen.is_empty() {
+        out::line("no gaps")?;
+    } else {
+        table(&chosen, false)?;
+        out::note(summary(&controls));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn choose<'a>(filter: &Filter, controls: &'a [Control]) -> Vec<Listed<'a>> {
+    let now = SystemClock.now();
+    let pairs = Catalog::r2().requirements.iter().filter_map(|r| Some((r, known(r, controls)?)));
+    pairs.filter(|(r, c)| filter.takes(r, c, now)).map(|(r, c)| listed(r, c)).collect()
+}
+
+/// One line a requirement, with a line before each family.
+fn table(chosen: &[Listed<'_>], families: bool) -> anyhow::Result<()> {
+    let look = Look::stdout();
+    let mut table = out::table(look, &["id", "status", "met", "pts", "poa&m", "owner", "due", "requirement"]);
+    let mut family = "";
+    for l in chosen {
+        if families && l.family != family {
+            family = l.family;
+            table.add_row(["", "", "", "", "", "", "", &family.to_ascii_uppercase()]);
+        }
+        let eligible = match l.poam_eligibility {
+            _ if l.planned => "planned",
+            comply::Eligibility::Allowed => "may",
+            comply::Eligibility::Conditional => "if FIPS",
+            _ => "no",
+        };
+        table.add_row([
+            Cell::new(l.control_id),
+            coloured(look, l),
+            Cell::new(format!("{}/{}", l.objectives_met, l.objectives)),
+            Cell::new(l.weight.map_or_else(|| "all".to_owned(), |w| w.to_string())),
+            Cell::new(eligible),
+            out::text(l.owner.unwrap_or("-")),
+            Cell::new(l.due.map_or_else(|| "-".to_owned(), |at| out::time(at)[..10].to_owned())),
+            out::text(l.title),
+        ]);
+    }
+    out::spare(look, &mut table, &[4, 6]);
+    out::print(table)
+}
+
+fn coloured(look: Look, l: &Listed<'_>) -> Cell {
+    let text = if l.finding == Standing::Stale { "stale".to_owned() } else { l.status.as_str().replace('_', " ") };
+    let cell = Cell::new(text);
+    match l.finding {
+        _ if !look.colour => cell,
+        Standing::Met | Standing::NotApplicable => cell.fg(Color::Green),
+        Standing::NotMet => cell.fg(Color::Red),
+        Standing::Stale => cell.fg(Color::Yellow),
+        Standing::NotAssessed => cell,
+    }
+}
+
+fn summary(controls: &[Control]) -> String {
+    let catalog = Catalog::r2();
+    let score = Score::of(catalog, controls);
+    let count = |standing| controls.iter().filter(|c| c.standing() == standing).count();
+    let counts = [Standing::Met, Standing::NotApplicable, Standing::NotMet, Standing::Stale, Standing::NotAssessed]
+        .map(|standing| format!("{} {}", count(standing), word(standing)))
+        .join(", ");
+    let points = score.points.map_or("no score (3.12.4 is not met)".to_owned(), |p| format!("score {p} of 110"));
+    format!("{}: {counts}; {points}", catalog.name())
+}

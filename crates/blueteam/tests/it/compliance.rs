@@ -1,0 +1,192 @@
+//! `blueteam compliance` as people and scripts meet it.
+
+use std::fmt::Write as _;
+use std::process::{Command, Stdio};
+
+use blueteam::scenario::Random;
+use insta::assert_snapshot;
+use serde_json::Value;
+use testkit::TestDb;
+
+use crate::cli::Program;
+
+/// Times and the login differ from run to run.
+fn steady(text: &str) -> String {
+    let day = |word: &str| word.len() >= 20 && word.starts_with("20") && word.contains('T');
+    let line = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        words.iter().map(|w| if day(w) { "2026-01-01T00:00:00Z" } else { w }).collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(|l| line(l.trim_end())).collect::<Vec<_>>().join("\n")
+}
+
+struct Office {
+    program: Program,
+    _db: TestDb,
+}
+
+impl Office {
+    async fn new() -> Self {
+        let db = TestDb::new().await;
+        let program = Program::new(Some(&db));
+        let migrated = program.run(&["migrate"]).good();
+        assert!(migrated.contains("NIST SP 800-171 Rev. 2: 110 requirements, 430 rows written"), "{migrated}");
+        assert!(program.run(&["migrate"]).good().contains("110 requirements, 0 rows written"));
+        Self { program, _db: db }
+    }
+
+    fn run(&self, args: &[&str]) -> crate::cli::Ran {
+        self.program.run(&[&["compliance"], args].concat())
+    }
+}
+
+#[tokio::test]
+async fn findings_are_decided_rolled_up_scored_and_kept() {
+    let office = Office::new().await;
+    assert_eq!(office.run(&["score"]).code, 3);
+    let set = |id: &str, finding: &str, reason: &str| {
+        office.run(&["set", id, "--finding", finding, "--reason", reason, "--as", "alice"]).good()
+    };
+    set("3.3.1", "met", "journal and application events");
+    set("3.3.1a", "not_met", "the door has no log");
+    set("3.3.2", "met", "every event names a user");
+    set("AU.L2-3.3.3", "not_met", "nobody reviews them");
+    set("3.1.16", "na", "no wireless access; policy AC-4");
+    office
+        .run(&["set", "3.3.1", "--owner", "bob", "--due", "2027-01-31T00:00:00Z", "--notes", "rsyslog over TLS"])
+        .good();
+    office
+        .run(&[
+            "set",
+            "3.10.1",
+            "--responsibility",
+            "inherited",
+            "--provider",
+            "Acme",
+            "--provider-duties",
+            "locks the doors",
+        ])
+        .good();
+
+    assert_snapshot!("compliance_status", steady(&office.run(&["status"]).good()));
+    assert_snapshot!("compliance_show", steady(&office.run(&["show", "3.3.1"]).good()));
+    assert_snapshot!(
+        "compliance_score",
+        steady(&office.run(&["score"]).out.lines().take(8).collect::<Vec<_>>().join("\n"))
+    );
+    let one = office.run(&["status", "--owner", "BOB", "--json"]).json();
+    assert_eq!(one[0]["control_id"], "3.3.1");
+    assert_eq!((one.as_array().unwrap().len(), &one[0]["status"]), (1, &Value::from("partially_implemented")));
+    let family = office.run(&["gaps", "--family", "AU", "--json"]).json();
+    assert_eq!(family.as_array().unwrap().len(), 8, "all but 3.3.2");
+    assert_eq!(family[0]["weight"], 5, "the heaviest first");
+
+    let history = office.run(&["history", "3.3.1", "--json"]).json();
+    assert_eq!(history.as_array().unwrap().len(), 7, "six objectives, then one of them again");
+    assert_eq!(
+        (&history[6]["previous"], &history[6]["finding"], &history[6]["by"]),
+        (&"met".into(), &"not_met".into(), &"alice".into())
+    );
+    assert!(office.run(&["history"]).good().contains("the door has no log"));
+}
+
+#[tokio::test]
+async fn wrong_decisions_are_refused_with_what_to_do() {
+    let office = Office::new().await;
+    for (args, says) in [
+        (&["set", "3.3.99", "--owner", "x"][..], "there is no `3.3.99`"),
+        (&["set", "3.3.1"], "say what is to be set"),
+        (&["set", "3.3.1", "--finding", "met", "--reason", "  "], "--reason: from 3"),
+        (&["set", "3.3.1", "--reason", "so"], "--finding"),
+        (&["set", "3.3.1", "--partial", "true"], "only 3.5.3 and 3.13.11"),
+        (&["set", "3.3.1", "--responsibility", "shared"], "--provider"),
+        (&["show", "3.15.1\u{1b}[2J"], "there is no `3.15.1"),
+    ] {
+        let ran = office.run(args);
+        assert_eq!(
+            (ran.code, ran.err.contains(says), ran.err.contains('\u{1b}')),
+            (1, true, false),
+            "{args:?}: {}",
+            ran.err
+        );
+    }
+    assert_eq!(office.run(&["set", "3.3.1", "--finding", "partly", "--reason", "why not"]).code, 2);
+}
+
+#[tokio::test]
+async fn a_sheet_goes_out_and_comes_back_whole_or_not_at_all() {
+    let office = Office::new().await;
+    office
+        .run(&["set", "3.3.1", "--finding", "met", "--reason", "=1+1, \"quoted\"\nand two lines", "--method", "test"])
+        .good();
+    office.run(&["set", "3.3.1", "--notes", "'+ tick", "--owner=-bob"]).good();
+    let sheet = office.run(&["export"]).good();
+    assert_eq!(csv::Reader::from_reader(sheet.as_bytes()).records().count(), 320);
+    let path = office.program.write("findings.csv", &sheet);
+    assert!(
+        office.run(&["import", &path]).good().contains("changed 0 findings and 0 requirements"),
+        "it is what is there"
+    );
+
+    let other = Office::new().await;
+    assert!(other.run(&["import", &path, "--dry-run"]).good().contains("would change 6 findings and 1 requirements"));
+    assert!(other.run(&["import", &path, "--as", "carol"]).good().contains("changed 6 findings and 1 requirements"));
+    let shown = other.run(&["show", "3.3.1", "--json"]).json();
+    assert_eq!(shown["standing"]["objectives"][0]["decision"]["reason"], "=1+1, \"quoted\"\nand two lines");
+    assert_eq!((&shown["standing"]["notes"], &shown["standing"]["owner"]), (&"'+ tick".into(), &"-bob".into()));
+
+    let bad = "objective_id,finding,reason\n3.3.2[a],met,fine enough\n3.3.2[q],met,fine\n3.3.2[b],maybe,fine\n3.3.3[a],met,\n";
+    let bad = other.run(&["import", &other.program.write("bad.csv", bad)]);
+    for says in ["was not imported", "line 3: there is no `3.3.2[q]`", "line 4: finding: ", "line 5: reason: "] {
+        assert!(bad.err.contains(says), "{says}: {}", bad.err);
+    }
+    assert_eq!(other.run(&["show", "3.3.2", "--json"]).json()["status"], "not_assessed", "all or nothing");
+    let headless = other.run(&["import", &other.program.write("no.csv", "id,finding\n")]);
+    assert!(headless.err.contains("no column `objective_id`"), "{}", headless.err);
+}
+
+/// The score of a separate program, written from the rule and not from our code.
+fn score_elsewhere(sheet: &str) -> String {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/score.py");
+    let mut child = Command::new("python3").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), sheet.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn a_separate_program_counts_the_same_score() {
+    let office = Office::new().await;
+    let mut random = Random::new(171);
+    let mut scores = std::collections::BTreeSet::new();
+    let empty = office.run(&["export"]).good();
+    for round in 0..20 {
+        let mut sheet = "objective_id,finding,reason\n".to_owned();
+        for record in csv::Reader::from_reader(empty.as_bytes()).records() {
+            let (control, id) = {
+                let r = record.unwrap();
+                (r[0].to_owned(), r[1].to_owned())
+            };
+            // From nearly all met to nearly nothing.
+            let finding = match random.range(0, 100 + round * 4) {
+                0 => "not_assessed",
+                1..=3 => "not_applicable",
+                n if n < 100 => "met",
+                _ => "not_met",
+            };
+            let finding = if control == "3.12.4" && round % 5 != 0 { "met" } else { finding };
+            writeln!(sheet, "{id},{finding},round {round}").unwrap();
+        }
+        office.run(&["import", &office.program.write("random.csv", &sheet)]).good();
+        if let Some(partial) = [(8, "true"), (16, "false")].iter().find(|(n, _)| *n == round).map(|(_, word)| *word) {
+            office.run(&["set", "3.5.3", "--partial", partial]).good();
+            office.run(&["set", "3.13.11", "--partial", partial]).good();
+        }
+        let ours = serde_json::from_str::<Value>(&office.run(&["score", "--json"]).out).unwrap();
+        let ours = ours["points"].as_i64().map_or("no score".to_owned(), |p| p.to_string());
+        assert_eq!(ours, score_elsewhere(&office.run(&["export"]).good()), "round {round}");
+        scores.insert(ours);
+    }
+    assert!(scores.len() > 10, "the sets hardly differ: {scores:?}");
+}

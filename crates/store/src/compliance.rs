@@ -1,0 +1,310 @@
+//! Requirements, what was found about their objectives, and every decision there ever was (3.12.1).
+
+use std::collections::HashMap;
+
+use model::{
+    Control, ControlId, Decision, Finding, Method, Objective, ObjectiveId, Proposal, Responsibility, Support, Timestamp,
+};
+use serde::Serialize;
+use sqlx::{Connection, PgConnection};
+
+use crate::StoreError;
+use crate::db::{Ts, set_actor};
+
+/// A requirement as the catalog has it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// `3.1.1`
+    pub control_id: &'a str,
+    /// `3.1`
+    pub family_id: &'a str,
+    /// `Access Control`
+    pub family: &'a str,
+    /// Its wording.
+    pub requirement: &'a str,
+}
+
+/// Writes the requirements and the ids of their objectives. What people wrote about them stays; the words of an adopted database's
+/// status become proposals, because nobody said which objectives they were about. Returns how many rows are new or have another wording.
+pub async fn load(
+    conn: &mut PgConnection,
+    actor: &str,
+    entries: &[Entry<'_>],
+    objectives: &[&str],
+) -> Result<u64, StoreError> {
+    let column =
+        |of: for<'e> fn(&'e Entry<'_>) -> &'e str| entries.iter().map(|e| of(e).to_owned()).collect::<Vec<String>>();
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let controls = sqlx::query!(
+        "INSERT INTO blueteam.compliance_controls AS c (control_id, family_id, family, requirement)
+         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+         ON CONFLICT (control_id) DO UPDATE
+            SET family_id = excluded.family_id, family = excluded.family, requirement = excluded.requirement
+          WHERE (c.family_id, c.family, c.requirement) IS DISTINCT FROM (excluded.family_id, excluded.family, excluded.requirement)",
+        &column(|e| e.control_id),
+        &column(|e| e.family_id),
+        &column(|e| e.family),
+        &column(|e| e.requirement),
+    )
+    .execute(&mut *tx)
+    .await?;
+    let ids: Vec<String> = objectives.iter().map(ToString::to_string).collect();
+    let added = sqlx::query!(
+        "INSERT INTO blueteam.compliance_objectives (objective_id, control_id, proposed, proposed_reason, proposed_by, proposed_at)
+         SELECT o, c.control_id, p.finding, p.reason, p.by, p.at FROM unnest($1::text[]) AS o
+           JOIN blueteam.compliance_controls c ON c.control_id = split_part(o, '[', 1)
+           LEFT JOIN LATERAL (
+                SELECT CASE c.status WHEN 'implemented' THEN 'met' WHEN 'not_applicable' THEN 'not_applicable' ELSE 'not_met' END AS finding,
+                       'status of the requirement when the database was adopted: ' || c.status AS reason, 'adoption' AS by, now() AS at
+                 WHERE c.status <> 'not_assessed') p ON true
+         ON CONFLICT (objective_id) DO NOTHING",
+        &ids
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(controls.rows_affected() + added.rows_affected())
+}
+
+/// Every requirement with its objectives, in order, as they stand at `now`.
+pub async fn all(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT control_id, implementation_notes, responsible_party, next_assessment AS "due: Ts", responsibility, provider,
+                  provider_duties, customer_duties, partial_credit,
+                  EXISTS (SELECT FROM blueteam.poam_items p
+                           WHERE p.control_id = c.control_id AND p.status IN ('open', 'in_progress')) AS "planned!"
+             FROM blueteam.compliance_controls c"#
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut objectives = objectives(conn, now).await?;
+    let mut controls = Vec::with_capacity(rows.len());
+    for row in rows {
+        controls.push(Control {
+            objectives: objectives.remove(&row.control_id).unwrap_or_default(),
+            control_id: ControlId(row.control_id.into()),
+            notes: row.implementation_notes,
+            owner: row.responsible_party,
+            due: row.due.map(|at| at.0),
+            responsibility: (row.responsibility.parse::<Responsibility>())
+                .map_err(|e| StoreError::corrupt("compliance_controls.responsibility", e))?,
+            provider: row.provider,
+            provider_duties: row.provider_duties,
+            customer_duties: row.customer_duties,
+            partial_credit: row.partial_credit,
+            planned: row.planned,
+        });
+    }
+    controls.sort_by_key(|c| c.control_id.order());
+    Ok(controls)
+}
+
+async fn objectives(conn: &mut PgConnection, now: Timestamp) -> Result<HashMap<String, Vec<Objective>>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT o.objective_id, control_id, finding, reason, methods, decided_by, decided_at AS "decided_at: Ts", proposed,
+                  proposed_reason, proposed_by, proposed_at AS "proposed_at: Ts", coalesce(e.valid, 0) AS "valid!",
+                  coalesce(e.lapsed, 0) AS "lapsed!", coalesce(e.drafts, 0) AS "drafts!"
+             FROM blueteam.compliance_objectives o
+             LEFT JOIN (SELECT x.objective_id, count(*) FILTER (WHERE state = 'draft') AS drafts,
+                               count(*) FILTER (WHERE state = 'final' AND valid_until <= $1) AS lapsed,
+                               count(*) FILTER (WHERE state = 'final' AND (valid_until IS NULL OR valid_until > $1)) AS valid
+                          FROM blueteam.evidence_objectives x JOIN blueteam.compliance_evidence USING (evidence_id)
+                         GROUP BY x.objective_id) e USING (objective_id)
+            ORDER BY o.objective_id"#,
+        Ts(now) as Ts
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut found: HashMap<String, Vec<Objective>> = HashMap::new();
+    for row in rows {
+        let decision = match (decided(&row.finding)?, row.reason, row.decided_by, row.decided_at) {
+            (Some(finding), Some(reason), Some(by), Some(at)) => {
+                Some(Decision { finding, reason, methods: methods(&row.methods)?, by, at: at.0 })
+            }
+            _ => None,
+        };
+        let proposal = match (row.proposed, row.proposed_reason, row.proposed_by, row.proposed_at) {
+            (Some(finding), Some(reason), Some(by), Some(at)) => {
+                decided(&finding)?.map(|finding| Proposal { finding, reason, by, at: at.0 })
+            }
+            _ => None,
+        };
+        found.entry(row.control_id).or_default().push(Objective {
+            objective_id: ObjectiveId(row.objective_id),
+            decision,
+            proposal,
+            support: Support { valid: few(row.valid), lapsed: few(row.lapsed), drafts: few(row.drafts) },
+        });
+    }
+    Ok(found)
+}
+
+fn few(count: i64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The finding of a word; none for `not_assessed`.
+fn decided(word: &str) -> Result<Option<Finding>, StoreError> {
+    if word == "not_assessed" {
+        return Ok(None);
+    }
+    word.parse().map(Some).map_err(|e| StoreError::corrupt("compliance_objectives.finding", e))
+}
+
+fn methods(words: &[String]) -> Result<Vec<Method>, StoreError> {
+    let parse = |w: &String| w.parse().map_err(|e| StoreError::corrupt("compliance_objectives.methods", e));
+    words.iter().map(parse).collect()
+}
+
+/// What somebody decides about one objective; no finding takes an earlier one back.
+#[derive(Clone, Debug)]
+pub struct NewDecision {
+    /// The objective.
+    pub objective_id: ObjectiveId,
+    /// The finding.
+    pub finding: Option<Finding>,
+    /// Why, 3 to 4,000 characters.
+    pub reason: String,
+    /// How it was looked at.
+    pub methods: Vec<Method>,
+}
+
+/// What somebody says about a requirement; what is none stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "as in model::Control")]
+pub struct Changes {
+    pub notes: Option<String>,
+    pub owner: Option<String>,
+    pub due: Option<Timestamp>,
+    pub responsibility: Option<Responsibility>,
+    pub provider: Option<String>,
+    pub provider_duties: Option<String>,
+    pub customer_duties: Option<String>,
+    pub partial_credit: Option<bool>,
+}
+
+/// Writes decisions, all or none, each into the history as well.
+pub async fn decide(
+    conn: &mut PgConnection,
+    actor: &str,
+    now: Timestamp,
+    decisions: &[NewDecision],
+) -> Result<(), StoreError> {
+    let column = |of: fn(&NewDecision) -> String| decisions.iter().map(of).collect::<Vec<String>>();
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let written = sqlx::query_scalar!(
+        "UPDATE blueteam.compliance_objectives o
+            SET finding = d.finding, reason = d.reason, methods = string_to_array(d.methods, ' '), decided_by = $5, decided_at = $6,
+                updated_at = now()
+           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS d (id, finding, reason, methods)
+          WHERE objective_id = d.id RETURNING objective_id",
+        &column(|d| d.objective_id.0.clone()),
+        &column(|d| d.finding.map_or("not_assessed", Finding::as_str).to_owned()),
+        &column(|d| d.reason.clone()),
+        &column(|d| d.methods.iter().map(|m| m.as_str()).collect::<Vec<_>>().join(" ")),
+        actor,
+        Ts(now) as Ts
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    if let Some(missing) = decisions.iter().find(|d| !written.contains(&d.objective_id.0)) {
+        return Err(StoreError::Missing("compliance_objectives", missing.objective_id.to_string()));
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Writes what somebody says about a requirement.
+pub async fn change(
+    conn: &mut PgConnection,
+    actor: &str,
+    control: &ControlId,
+    changes: &Changes,
+) -> Result<(), StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let done = sqlx::query!(
+        "UPDATE blueteam.compliance_controls
+            SET implementation_notes = coalesce($2, implementation_notes), responsible_party = coalesce($3, responsible_party),
+                next_assessment = coalesce($4, next_assessment), responsibility = coalesce($5, responsibility),
+                provider = coalesce($6, provider), provider_duties = coalesce($7, provider_duties),
+                customer_duties = coalesce($8, customer_duties), partial_credit = coalesce($9, partial_credit), updated_at = now()
+          WHERE control_id = $1",
+        control.0.as_ref(),
+        changes.notes,
+        changes.owner,
+        changes.due.map(Ts) as Option<Ts>,
+        changes.responsibility.map(Responsibility::as_str),
+        changes.provider,
+        changes.provider_duties,
+        changes.customer_duties,
+        changes.partial_credit
+    )
+    .execute(&mut *tx)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Err(StoreError::Missing("compliance_controls", control.to_string()));
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Writes what a check proposes.
+pub async fn propose(conn: &mut PgConnection, objective: &ObjectiveId, proposal: &Proposal) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.compliance_objectives
+            SET proposed = $2, proposed_reason = $3, proposed_by = $4, proposed_at = $5 WHERE objective_id = $1",
+        objective.0,
+        proposal.finding.as_str(),
+        proposal.reason,
+        proposal.by,
+        Ts(proposal.at) as Ts
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A decision that was taken, as the history has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The objective.
+    pub objective_id: ObjectiveId,
+    /// What was found before.
+    pub previous: String,
+    /// What was found then.
+    pub finding: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// Who decided.
+    pub by: Option<String>,
+    /// Who was logged in to the database.
+    pub login: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The decisions about one requirement, or all, the oldest first.
+pub async fn history(conn: &mut PgConnection, control: Option<&ControlId>) -> Result<Vec<Change>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT objective_id, previous, finding, reason, decided_by, login, changed_at AS "changed_at: Ts"
+             FROM blueteam.objective_history WHERE $1::text IS NULL OR control_id = $1 ORDER BY change_id"#,
+        control.map(|c| c.0.as_ref())
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Change {
+            objective_id: ObjectiveId(row.objective_id),
+            previous: row.previous,
+            finding: row.finding,
+            reason: row.reason,
+            by: row.decided_by,
+            login: row.login,
+            at: row.changed_at.0,
+        })
+        .collect())
+}

@@ -1,0 +1,137 @@
+use model::{Finding, Method, ObjectiveId, Standing, SystemClock};
+use store::compliance::{self, Entry, NewDecision};
+use testkit::TestDb;
+
+use crate::{count, sql, try_sql};
+
+const ENTRIES: [Entry<'_>; 2] = [
+    Entry { control_id: "3.3.1", family_id: "3.3", family: "Audit", requirement: "Create logs." },
+    Entry { control_id: "3.3.2", family_id: "3.3", family: "Audit", requirement: "Trace people." },
+];
+const OBJECTIVES: [&str; 3] = ["3.3.1[a]", "3.3.1[b]", "3.3.2[a]"];
+
+fn met(id: &str) -> NewDecision {
+    NewDecision {
+        objective_id: ObjectiveId(id.to_owned()),
+        finding: Some(Finding::Met),
+        reason: "seen".to_owned(),
+        methods: vec![Method::Examine, Method::Test],
+    }
+}
+
+/// A decided requirement with a piece of evidence behind one objective.
+async fn decided() -> TestDb {
+    let db = TestDb::new().await;
+    let mut admin = db.connect_as("blueteam_admin").await;
+    assert_eq!(compliance::load(&mut admin, "blueteam", &ENTRIES, &OBJECTIVES).await.unwrap(), 5);
+    assert_eq!(compliance::load(&mut admin, "blueteam", &ENTRIES, &OBJECTIVES).await.unwrap(), 0);
+    let decisions = [met("3.3.1[a]"), met("3.3.1[b]")];
+    compliance::decide(&mut admin, "alice", model::Clock::now(&SystemClock), &decisions).await.unwrap();
+    sql(
+        &mut admin,
+        "INSERT INTO blueteam.compliance_evidence (control_id, evidence_type, description, state, approved_by, approved_at, valid_until)
+         VALUES ('3.3.1', 'policy_doc', 'the policy', 'final', 'alice', now(), now() + interval '1 day')",
+    )
+    .await;
+    sql(
+        &mut admin,
+        "INSERT INTO blueteam.evidence_objectives SELECT evidence_id, '3.3.1[a]' FROM blueteam.compliance_evidence",
+    )
+    .await;
+    db
+}
+
+#[tokio::test]
+async fn the_documents_word_follows_the_objectives() {
+    let db = decided().await;
+    let mut conn = db.connect().await;
+    let is = |word: &str| format!("blueteam.compliance_controls WHERE control_id = '3.3.1' AND status = '{word}'");
+    assert_eq!(count(&mut conn, &is("implemented")).await, 1);
+    let not = |id: &str| NewDecision { finding: Some(Finding::NotMet), ..met(id) };
+    let now = model::Clock::now(&SystemClock);
+    let mut admin = db.connect_as("blueteam_admin").await;
+    compliance::decide(&mut admin, "bob", now, &[not("3.3.1[a]")]).await.unwrap();
+    assert_eq!(count(&mut conn, &is("partially_implemented")).await, 1);
+    compliance::decide(&mut admin, "bob", now, &[not("3.3.1[b]")]).await.unwrap();
+    assert_eq!(count(&mut conn, &is("not_implemented")).await, 1);
+    let back = NewDecision { finding: None, ..met("3.3.1[b]") };
+    compliance::decide(&mut admin, "bob", now, &[back.clone(), NewDecision { finding: None, ..met("3.3.1[a]") }])
+        .await
+        .unwrap();
+    assert_eq!(count(&mut conn, &is("not_assessed")).await, 1);
+    let history = compliance::history(&mut admin, None).await.unwrap();
+    assert_eq!(history.len(), 6);
+    assert_eq!((history[5].by.as_deref(), history[2].previous.as_str()), (Some("bob"), "met"));
+    let logged = "audit.audit_log WHERE actor = 'bob' AND resource_type = 'CONTROL' AND metadata ->> 'table' = 'blueteam.compliance_objectives'";
+    assert_eq!(count(&mut conn, logged).await, 4);
+    let missing = compliance::decide(&mut admin, "bob", now, &[met("3.9.9[a]")]).await.unwrap_err();
+    assert!(missing.to_string().contains("3.9.9[a]"), "{missing}");
+}
+
+#[tokio::test]
+async fn evidence_lapses_with_the_clock() {
+    let db = decided().await;
+    let mut conn = db.connect_as("blueteam_reader").await;
+    let now = model::Clock::now(&SystemClock);
+    let standing = |controls: Vec<model::Control>| controls[0].objectives[0].standing();
+    assert_eq!(standing(compliance::all(&mut conn, now).await.unwrap()), Standing::Met);
+    let later = now.plus(model::Span::days(2));
+    assert_eq!(standing(compliance::all(&mut conn, later).await.unwrap()), Standing::Stale);
+}
+
+#[tokio::test]
+async fn an_adopted_status_becomes_a_proposal() {
+    let db = TestDb::new().await;
+    sql(
+        &mut db.connect().await,
+        "INSERT INTO blueteam.compliance_controls (control_id, family, family_id, requirement, status, implementation_notes)
+         VALUES ('3.3.1', 'Audit', '3.3', 'as it was', 'implemented', 'ours'), ('3.3.2', 'Audit', '3.3', 'x', 'planned', NULL)",
+    )
+    .await;
+    let mut admin = db.connect_as("blueteam_admin").await;
+    compliance::load(&mut admin, "blueteam", &ENTRIES, &OBJECTIVES).await.unwrap();
+    let controls = compliance::all(&mut admin, model::Clock::now(&SystemClock)).await.unwrap();
+    assert_eq!(controls[0].notes.as_deref(), Some("ours"));
+    let proposed = |c: usize| controls[c].objectives[0].proposal.as_ref().map(|p| (p.finding, p.by.as_str()));
+    assert_eq!(proposed(0), Some((Finding::Met, "adoption")));
+    assert_eq!(proposed(1), Some((Finding::NotMet, "adoption")));
+    assert_eq!(controls[0].standing(), Standing::NotAssessed, "nobody has decided");
+}
+
+#[tokio::test]
+async fn no_role_rewrites_what_was_decided_or_taken_in() {
+    let db = decided().await;
+    for role in ["blueteam_admin", "blueteam_engine", "blueteam_reader", "blueteam_ingest", ""] {
+        let mut conn = if role.is_empty() { db.connect().await } else { db.connect_as(role).await };
+        for text in [
+            "UPDATE blueteam.objective_history SET decided_by = 'mallory'",
+            "DELETE FROM blueteam.objective_history",
+            "TRUNCATE blueteam.objective_history",
+            "DELETE FROM blueteam.compliance_evidence",
+            "TRUNCATE blueteam.compliance_evidence CASCADE",
+            "UPDATE blueteam.compliance_evidence SET sha256 = repeat('0', 64)",
+            "UPDATE blueteam.compliance_evidence SET content = 'other'",
+            "UPDATE blueteam.compliance_evidence SET state = 'draft'",
+            "UPDATE blueteam.compliance_evidence SET retain_until = now()",
+            "UPDATE blueteam.compliance_objectives SET finding = 'met', decided_by = NULL, decided_at = NULL",
+            "UPDATE blueteam.compliance_objectives SET finding = 'met', decided_by = 'x', decided_at = now(), reason = ' '",
+            "UPDATE blueteam.compliance_controls SET partial_credit = true WHERE control_id = '3.3.1'",
+            "UPDATE blueteam.compliance_controls SET responsibility = 'shared'",
+        ] {
+            let error = try_sql(&mut conn, text).await.expect_err(&format!("{role}: {text}"));
+            let code =
+                error.as_database_error().and_then(sqlx::error::DatabaseError::code).unwrap_or_default().into_owned();
+            assert!(["42501", "23514"].contains(&code.as_str()), "{role}: {text}: {error}");
+        }
+    }
+    for (role, text) in [
+        ("blueteam_engine", "UPDATE blueteam.compliance_objectives SET finding = 'met'"),
+        (
+            "blueteam_admin",
+            "INSERT INTO blueteam.objective_history (objective_id, control_id, previous, finding, methods) VALUES ('3.3.1[a]', '3.3.1', 'met', 'met', '{}')",
+        ),
+        ("blueteam_admin", "UPDATE blueteam.compliance_controls SET status = 'implemented'"),
+    ] {
+        assert!(try_sql(&mut db.connect_as(role).await, text).await.is_err(), "{role}: {text}");
+    }
+}
