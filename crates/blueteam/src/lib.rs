@@ -20,5 +20,6 @@ pub mod scenario;
 pub mod settings;
 pub mod state;
 mod timekeeping;
+pub mod vault;
 mod watch;
 pub mod watchdog;

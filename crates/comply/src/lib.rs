@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod cmmc;
+pub mod evidence;
 pub mod score;
 
 pub use catalog::{Catalog, Eligibility, Requirement};

@@ -46,6 +46,11 @@ uuid_id! {
     MuteId
 }
 
+uuid_id! {
+    /// `blueteam.compliance_evidence.evidence_id`.
+    EvidenceId
+}
+
 impl EventId {
     /// The id as a number, for compact storage in windows.
     pub fn as_u128(self) -> u128 {

@@ -10,6 +10,7 @@ pub mod civil;
 mod details;
 pub mod detection;
 pub mod event;
+pub mod evidence;
 pub mod ids;
 pub mod incident;
 pub mod mute;
@@ -23,7 +24,10 @@ pub use assessment::{
 pub use audit::{AuditRecord, FieldError};
 pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
-pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, MuteId, ObjectiveId, RuleId, Severity};
+pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
+pub use ids::{
+    AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, MuteId, ObjectiveId, RuleId, Severity,
+};
 pub use incident::IncidentStatus;
 pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
 pub use text::Text;

@@ -12,6 +12,7 @@ pub mod compliance;
 mod db;
 mod error;
 pub mod events;
+pub mod evidence;
 pub mod history;
 pub mod incidents;
 pub mod keys;

@@ -1,5 +1,6 @@
 //! `blueteam compliance`: the requirements of NIST SP 800-171, what was found about them, and what follows.
 
+mod evidence;
 mod history;
 mod score;
 mod set;
@@ -35,6 +36,7 @@ enum Action {
     Gaps(status::GapsArgs),
     Show(show::Args),
     Set(set::Args),
+    Evidence(evidence::Args),
     Score(score::Args),
     History(history::Args),
     Import(sheet::ImportArgs),
@@ -47,6 +49,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Gaps(args) => status::gaps(args, globals),
         Action::Show(args) => show::run(args, globals),
         Action::Set(args) => set::run(args, globals),
+        Action::Evidence(args) => evidence::run(args, globals),
         Action::Score(args) => score::run(args, globals),
         Action::History(args) => history::run(args, globals),
         Action::Import(args) => sheet::import(args, globals),

@@ -1,6 +1,7 @@
 //! `blueteam compliance` as people and scripts meet it.
 
 use std::fmt::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use blueteam::scenario::Random;
@@ -189,4 +190,93 @@ async fn a_separate_program_counts_the_same_score() {
         scores.insert(ours);
     }
     assert!(scores.len() > 10, "the sets hardly differ: {scores:?}");
+}
+
+#[tokio::test]
+async fn evidence_is_taken_in_approved_verified_and_missed_when_tampered_with() {
+    let office = Office::new().await;
+    let evidence = |args: &[&str]| office.run(&[&["evidence"], args].concat());
+    let policy = office.program.write("in/policy.txt", "Access is granted by the owner.\n");
+    let add = [
+        "add",
+        &policy,
+        "--supports",
+        "3.1.1",
+        "--supports",
+        "3.1.2a",
+        "--kind",
+        "policy_doc",
+        "--shows",
+        "who grants access",
+    ];
+    let draft = evidence(&[&add[..], &["--for", "365d", "--json"]].concat()).json();
+    assert_eq!(draft["objectives"].as_array().unwrap().len(), 7);
+    assert_eq!(draft["sha256"], SUM);
+    office.run(&["set", "3.1.1", "--finding", "met", "--reason", "see the policy"]).good();
+    let id = draft["evidence_id"].as_str().unwrap();
+    assert_eq!(evidence(&["list", "--json"]).json()[0]["validity"], "draft");
+    evidence(&["approve", id, "--as", "alice"]).good();
+    assert!(evidence(&["approve", id]).err.contains("is final already, by alice"));
+    let note = [
+        "add",
+        "--text",
+        "asked alice",
+        "--supports",
+        "3.1.1[b]",
+        "--kind",
+        "test_result",
+        "--shows",
+        "interview",
+        "--final",
+    ];
+    evidence(&[&note[..], &["--effective", "2020-01-01T00:00:00Z", "--for", "30d"]].concat()).good();
+    assert_snapshot!("evidence_list", ids_hidden(&evidence(&["list"]).good()));
+    assert_eq!(evidence(&["list", "--validity", "lapsed", "--json"]).json().as_array().unwrap().len(), 1);
+    assert_eq!(
+        office.run(&["status", "--family", "3.1", "--json"]).json()[0]["finding"],
+        "met",
+        "valid evidence is left for each"
+    );
+
+    assert_eq!(evidence(&["verify"]).code, 0);
+    let list = office.program.path("hashes.csv");
+    let own = evidence(&["hash-list", "--output", list.to_str().unwrap()]).good();
+    let sum = Command::new("sha256sum").arg(&list).output().unwrap();
+    assert_eq!(own.split(' ').next(), String::from_utf8(sum.stdout).unwrap().split(' ').next());
+    assert!(std::fs::read_to_string(&list).unwrap().starts_with("Artifact Name,Hash Value,Hash Algorithm\r\n\""));
+    let sums = evidence(&["hash-list", "--sha256sum"]).good();
+    let only: String = sums.lines().filter(|l| l.ends_with("policy.txt")).map(|l| format!("{l}\n")).collect();
+    office.program.write("in/SHA256SUMS", &only);
+    let checked =
+        Command::new("sha256sum").args(["-c", "SHA256SUMS"]).current_dir(office.program.path("in")).output().unwrap();
+    assert!(checked.status.success());
+
+    let kept = office.program.path(draft["file_path"].as_str().unwrap());
+    assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o440);
+    std::fs::set_permissions(&kept, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::write(&kept, "Access is granted to everybody.\n").unwrap();
+    let tampered = evidence(&["verify"]);
+    assert_eq!(tampered.code, 3);
+    assert!(tampered.out.contains("policy.txt") && tampered.out.contains("was changed"), "{}", tampered.out);
+    std::fs::remove_file(&kept).unwrap();
+    assert!(evidence(&["verify"]).out.contains("is gone"));
+}
+
+/// Of the policy, as `sha256sum` has it.
+const SUM: &str = "0830c428df961a9e9d9109955dca9fc4a9b63165685dd1e95cb29578693a2393";
+
+/// Ids and days differ from run to run.
+fn ids_hidden(text: &str) -> String {
+    let hide = |word: &str| {
+        let id = word.len() == 36 && word.matches('-').count() == 4;
+        let day = word.len() == 10 && word.starts_with("20") && !word.starts_with("2020");
+        if id {
+            "0".repeat(36)
+        } else if day {
+            "2027-01-01".to_owned()
+        } else {
+            word.to_owned()
+        }
+    };
+    text.lines().map(|l| l.trim_end().split(' ').map(hide).collect::<Vec<_>>().join(" ")).collect::<Vec<_>>().join("\n")
 }

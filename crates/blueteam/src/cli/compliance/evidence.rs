@@ -1,0 +1,193 @@
+//! `blueteam compliance evidence`: what findings rest on.
+
+mod add;
+mod verify;
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Subcommand;
+use comfy_table::Cell;
+use model::{Clock as _, Evidence, EvidenceId, SystemClock, Validity};
+use serde::Serialize;
+use store::PgConnection;
+use store::evidence::EvidenceFilter;
+
+use super::find;
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, actor, with_database};
+
+/// As much of an id as a terminal shows.
+const ID_SHOWN: usize = 13;
+
+/// Evidence: files and texts with their hashes, what they show, how long they count, and which objectives they support.
+///
+/// What is taken in is kept for six years and never changed. Only what somebody approved counts; what lapses makes the objectives that rest on it alone stale.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Add(add::Args),
+    List(ListArgs),
+    Show(ShowArgs),
+    Approve(ApproveArgs),
+    Verify(verify::VerifyArgs),
+    HashList(verify::HashListArgs),
+}
+
+/// List what there is, with how long it counts.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance evidence list --control 3.3.1\n  blueteam compliance evidence list --validity lapsing --json"
+)]
+struct ListArgs {
+    /// For this requirement
+    #[arg(long, value_name = "ID")]
+    control: Option<String>,
+    /// Only what is valid, lapsing (within 30 days), lapsed or draft; may be given several times
+    #[arg(long)]
+    validity: Vec<Validity>,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show one piece, with its text.
+#[derive(Debug, clap::Args)]
+struct ShowArgs {
+    /// Its id, or enough of its beginning
+    id: String,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Approve a draft: it is final from then on, and counts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam compliance evidence approve 0199f3a2-1c44 --as alice")]
+struct ApproveArgs {
+    /// Its id, or enough of its beginning
+    id: String,
+    /// Who approves; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Add(args) => add::run(args, globals),
+        Action::List(args) => list(args, globals),
+        Action::Show(args) => show(args, globals),
+        Action::Approve(args) => approve(args, globals),
+        Action::Verify(args) => verify::verify(args, globals),
+        Action::HashList(args) => verify::hash_list(args, globals),
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    evidence: Evidence,
+    validity: Validity,
+}
+
+fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let control = args.control.as_deref().map(find).transpose()?.map(|(r, _)| r.control_id.clone());
+    let now = SystemClock.now();
+    let filter = EvidenceFilter { control, ..EvidenceFilter::default() };
+    let all = with_database(globals, async |conn, _| Ok(store::evidence::list(conn, &filter).await?))?;
+    let listed = all.into_iter().map(|evidence| Listed { validity: evidence.validity(now), evidence });
+    let listed: Vec<_> = listed.filter(|l| args.validity.is_empty() || args.validity.contains(&l.validity)).collect();
+    if args.json {
+        out::json(&listed)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if listed.is_empty() {
+        out::line("no evidence")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let look = Look::stdout();
+    let mut table = out::table(look, &["id", "kind", "counts", "until", "supports", "sha-256", "shows"]);
+    for Listed { evidence: e, validity } in &listed {
+        let supports: Vec<&str> = e.objectives.iter().map(|o| o.0.as_str()).collect();
+        table.add_row([
+            Cell::new(look.id(&e.evidence_id, ID_SHOWN)),
+            Cell::new(e.kind),
+            Cell::new(validity),
+            Cell::new(e.valid_until.map_or_else(|| "-".to_owned(), |at| out::time(at)[..10].to_owned())),
+            Cell::new(supports.join(" ")),
+            Cell::new(look.id(&e.sha256.as_deref().unwrap_or("-"), 8)),
+            out::text(&e.description),
+        ]);
+    }
+    out::spare(look, &mut table, &[5]);
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one piece whose id begins like this.
+async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Evidence> {
+    let digits = |text: &str| text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
+    let (wanted, shown) = (digits(id), notify::plain::neutral(id));
+    let full = id.parse::<EvidenceId>().ok();
+    let mut all =
+        store::evidence::list(conn, &EvidenceFilter { evidence_id: full, ..EvidenceFilter::default() }).await?;
+    all.retain(|e| !wanted.is_empty() && digits(&e.evidence_id.to_string()).starts_with(&wanted));
+    match all.len() {
+        1 => Ok(all.remove(0)),
+        0 => bail!("no evidence begins with `{shown}`; see `blueteam compliance evidence list`"),
+        _ => bail!("several pieces begin with `{shown}`; say more of the id"),
+    }
+}
+
+fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let neutral = notify::plain::neutral;
+    let evidence = with_database(globals, async |conn, _| one(conn, &args.id).await)?;
+    let validity = evidence.validity(SystemClock.now());
+    let e = &evidence;
+    if args.json {
+        out::json(&Listed { evidence, validity })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let supports: Vec<&str> = e.objectives.iter().map(|o| o.0.as_str()).collect();
+    out::line(format_args!("{}  {}  {}\n", e.evidence_id, e.kind, neutral(&e.description)))?;
+    out::line(format_args!("counts      {validity}, until {}", out::maybe_time(e.valid_until)))?;
+    out::line(format_args!("supports    {}", supports.join(" ")))?;
+    out::line(format_args!("effective   {}", out::maybe_time(e.effective_at)))?;
+    out::line(format_args!(
+        "taken in    {} by {}",
+        out::time(e.collected_at),
+        neutral(e.collected_by.as_deref().unwrap_or("-"))
+    ))?;
+    out::line(format_args!(
+        "approved    {} by {}",
+        out::maybe_time(e.approved_at),
+        neutral(e.approved_by.as_deref().unwrap_or("-"))
+    ))?;
+    out::line(format_args!("owner       {}", neutral(e.owner.as_deref().unwrap_or("-"))))?;
+    out::line(format_args!("kept until  {}", out::time(e.retain_until)))?;
+    out::line(format_args!("file        {}", neutral(e.file_name.as_deref().unwrap_or("-"))))?;
+    out::line(format_args!("sha-256     {}", e.sha256.as_deref().unwrap_or("-")))?;
+    if let Some(content) = &e.content {
+        let lines: Vec<_> = content.lines().map(neutral).collect();
+        out::line(format_args!("\n{}", lines.join("\n")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn approve(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let who = actor(args.actor.as_deref());
+    let id = with_database(globals, async |conn, _| {
+        let e = one(conn, &args.id).await?;
+        if !store::evidence::approve(conn, &who, e.evidence_id, SystemClock.now()).await? {
+            bail!("{} is final already, by {}", e.evidence_id, e.approved_by.as_deref().unwrap_or("-"));
+        }
+        Ok(e.evidence_id)
+    })?;
+    out::line(format_args!("{id} is final, by {}", notify::plain::neutral(&who)))?;
+    Ok(ExitCode::SUCCESS)
+}

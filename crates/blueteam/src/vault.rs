@@ -1,0 +1,125 @@
+//! Where files of evidence are kept: below the state directory, by their hash, read-only, and never changed.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use sha2::{Digest as _, Sha256};
+
+/// Its folder in the state directory.
+const FOLDER: &str = "evidence";
+
+/// The files of evidence.
+#[derive(Debug)]
+pub struct Vault {
+    state: PathBuf,
+}
+
+/// A file that was taken in.
+#[derive(Debug)]
+pub struct Kept {
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Octets.
+    pub size: u64,
+    /// Where it is, below the state directory.
+    pub path: String,
+}
+
+impl Vault {
+    /// That of a state directory.
+    pub fn new(state: &Path) -> Self {
+        Self { state: state.to_owned() }
+    }
+
+    /// Copies a file in. It is on disk when this returns; the same content twice is one file.
+    pub fn take(&self, source: &Path) -> anyhow::Result<Kept> {
+        let mut from = File::open(source).with_context(|| format!("cannot open {}", source.display()))?;
+        if !from.metadata()?.is_file() {
+            bail!("{} is not a file", source.display());
+        }
+        let folder = self.state.join(FOLDER);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let mut copy = tempfile::NamedTempFile::new_in(&folder)
+            .with_context(|| format!("cannot write to {}", folder.display()))?;
+        let mut hash = Hashing::new(&mut from);
+        io::copy(&mut hash, &mut copy).with_context(|| format!("cannot copy {}", source.display()))?;
+        let (sha256, size) = hash.end();
+        copy.as_file().set_permissions(Permissions::from_mode(0o440))?;
+        copy.as_file().sync_all()?;
+        let path = format!("{FOLDER}/{}/{sha256}", &sha256[..2]);
+        let target = self.state.join(&path);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent)?;
+            copy.persist(&target).with_context(|| format!("cannot keep {}", target.display()))?;
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(Kept { sha256, size, path })
+    }
+
+    /// Where a file is kept. A path in the database that leads out of the vault is refused.
+    pub fn locate(&self, path: &str) -> anyhow::Result<PathBuf> {
+        let inside =
+            path.strip_prefix("evidence/").is_some_and(|rest| rest.split('/').all(|p| !matches!(p, "" | "." | "..")));
+        if !inside {
+            bail!("`{}` is not in the evidence vault", notify::plain::neutral(path));
+        }
+        Ok(self.state.join(path))
+    }
+
+    /// The hash of a file as it is now; none when it is gone.
+    pub fn hash(&self, path: &str) -> anyhow::Result<Option<String>> {
+        let path = self.locate(path)?;
+        match File::open(&path) {
+            Ok(file) => {
+                let mut hash = Hashing::new(file);
+                io::copy(&mut hash, &mut io::sink()).with_context(|| format!("cannot read {}", path.display()))?;
+                Ok(Some(hash.end().0))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+        }
+    }
+}
+
+/// SHA-256 of a text, in hexadecimal.
+pub fn sha256(text: &[u8]) -> String {
+    hex(&Sha256::digest(text))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Hashes what is read through it.
+pub(crate) struct Hashing<R> {
+    inner: R,
+    hash: Sha256,
+    size: u64,
+}
+
+impl<R> Hashing<R> {
+    pub(crate) fn new(inner: R) -> Self {
+        Self { inner, hash: Sha256::new(), size: 0 }
+    }
+
+    /// The hash of all that was read, and how much that was.
+    pub(crate) fn end(self) -> (String, u64) {
+        (hex(&self.hash.finalize()), self.size)
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf)?;
+        self.hash.update(&buf[..n]);
+        self.size += n as u64;
+        Ok(n)
+    }
+}

@@ -1,0 +1,121 @@
+//! What a finding rests on (3.12.1): documents, samples, results of checks.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::ids::{ControlId, EvidenceId, ObjectiveId, UnknownWord};
+use crate::time::Timestamp;
+use crate::words;
+
+/// `blueteam.compliance_evidence.evidence_type`: the kinds of both documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceKind {
+    /// Lines of a log, events.
+    LogSample,
+    /// A setting as somebody saw it.
+    ConfigScreenshot,
+    /// What came of trying.
+    TestResult,
+    /// A policy, a procedure, a record.
+    PolicyDoc,
+    /// What a scanner said.
+    ScanResult,
+    /// What a check of ours saw.
+    AutomatedCheck,
+}
+words!(EvidenceKind,
+    "log_sample, config_screenshot, test_result, policy_doc, scan_result, automated_check",
+    LogSample => "log_sample", ConfigScreenshot => "config_screenshot", TestResult => "test_result", PolicyDoc => "policy_doc",
+    ScanResult => "scan_result", AutomatedCheck => "automated_check");
+
+/// Whether a piece counts in an assessment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Validity {
+    /// Approved and within its dates.
+    Valid,
+    /// Approved, and will lapse within 30 days.
+    Lapsing,
+    /// Approved, and past its date.
+    Lapsed,
+    /// Nobody has approved it: drafts and working papers count for nothing.
+    Draft,
+}
+words!(Validity, "valid, lapsing, lapsed, draft",
+    Valid => "valid", Lapsing => "lapsing", Lapsed => "lapsed", Draft => "draft");
+
+/// How long before it lapses a piece is shown as lapsing.
+pub const REMIND: crate::Span = crate::Span::days(30);
+
+/// What a check decided from, and which check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The check.
+    pub check_id: String,
+    /// Its facts: with them the check decides the same again.
+    pub facts: Value,
+}
+
+/// A row of `blueteam.compliance_evidence`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Its id.
+    pub evidence_id: EvidenceId,
+    /// The requirement that it was taken in for.
+    pub control_id: ControlId,
+    /// The objectives that it supports.
+    pub objectives: Vec<ObjectiveId>,
+    /// What it is.
+    pub kind: EvidenceKind,
+    /// What it shows, in a sentence.
+    pub description: String,
+    /// Text that is kept in the database.
+    pub content: Option<String>,
+    /// Where a file is kept, below the state directory.
+    pub file_path: Option<String>,
+    /// The name that the file had.
+    pub file_name: Option<String>,
+    /// Octets of the file or text.
+    pub size_bytes: Option<u64>,
+    /// Of the file or text, in hexadecimal; none for what was taken in before this program.
+    pub sha256: Option<String>,
+    /// When it was taken in.
+    pub collected_at: Timestamp,
+    /// By whom.
+    pub collected_by: Option<String>,
+    /// From when on it says something.
+    pub effective_at: Option<Timestamp>,
+    /// Until when it counts; for good when none.
+    pub valid_until: Option<Timestamp>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Who approved it.
+    pub approved_by: Option<String>,
+    /// When; set for what is final.
+    pub approved_at: Option<Timestamp>,
+    /// Not deleted before.
+    pub retain_until: Timestamp,
+    /// What a check decided from.
+    pub recorded: Option<Recorded>,
+}
+
+impl Evidence {
+    /// Whether it counts at `now`.
+    pub fn validity(&self, now: Timestamp) -> Validity {
+        match (self.approved_at, self.valid_until) {
+            (None, _) => Validity::Draft,
+            (_, Some(until)) if until <= now => Validity::Lapsed,
+            (_, Some(until)) if until <= now.plus(REMIND) => Validity::Lapsing,
+            _ => Validity::Valid,
+        }
+    }
+
+    /// The name on a list: of the file, else of the piece.
+    pub fn artifact(&self) -> String {
+        self.file_name.clone().unwrap_or_else(|| format!("{}.txt", self.evidence_id))
+    }
+}
