@@ -4,6 +4,7 @@
 //! (`data/`); another revision is another file.
 
 pub mod catalog;
+pub mod checks;
 pub mod cmmc;
 pub mod evidence;
 pub mod score;

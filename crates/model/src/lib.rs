@@ -11,6 +11,7 @@ mod details;
 pub mod detection;
 pub mod event;
 pub mod evidence;
+pub mod facts;
 pub mod ids;
 pub mod incident;
 pub mod mute;

@@ -267,6 +267,20 @@ pub async fn propose(conn: &mut PgConnection, objective: &ObjectiveId, proposal:
     Ok(())
 }
 
+/// Takes back what a check proposed, because it can't tell any more.
+pub async fn withdraw(conn: &mut PgConnection, objective: &ObjectiveId, check_id: &str) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.compliance_objectives
+            SET proposed = NULL, proposed_reason = NULL, proposed_by = NULL, proposed_at = NULL
+          WHERE objective_id = $1 AND proposed_by = $2",
+        objective.0,
+        check_id
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// A decision that was taken, as the history has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {

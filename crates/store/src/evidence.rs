@@ -130,3 +130,31 @@ pub async fn approve(conn: &mut PgConnection, actor: &str, id: EvidenceId, now: 
     tx.commit().await?;
     Ok(done.rows_affected() > 0)
 }
+
+/// The recorded facts of a check's result that a person last approved as a baseline: those of the newest piece that somebody, and not the
+/// check itself, put their name to.
+pub async fn baseline(conn: &mut PgConnection, check_id: &str) -> Result<Option<serde_json::Value>, StoreError> {
+    let facts = sqlx::query_scalar!(
+        r#"SELECT facts AS "facts!" FROM blueteam.compliance_evidence
+            WHERE check_id = $1 AND owner IS NOT NULL ORDER BY collected_at DESC LIMIT 1"#,
+        check_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(facts)
+}
+
+/// Makes a check's result the baseline that later ones are compared with. False when it is no such result.
+pub async fn make_baseline(conn: &mut PgConnection, actor: &str, id: EvidenceId) -> Result<bool, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let done = sqlx::query!(
+        "UPDATE blueteam.compliance_evidence SET owner = $2 WHERE evidence_id = $1 AND check_id IS NOT NULL",
+        id.0,
+        actor
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected() > 0)
+}

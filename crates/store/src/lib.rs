@@ -13,6 +13,7 @@ mod db;
 mod error;
 pub mod events;
 pub mod evidence;
+pub mod facts;
 pub mod history;
 pub mod incidents;
 pub mod keys;

@@ -23,7 +23,7 @@ fn steady(text: &str) -> String {
 
 struct Office {
     program: Program,
-    _db: TestDb,
+    db: TestDb,
 }
 
 impl Office {
@@ -33,7 +33,7 @@ impl Office {
         let migrated = program.run(&["migrate"]).good();
         assert!(migrated.contains("NIST SP 800-171 Rev. 2: 110 requirements, 430 rows written"), "{migrated}");
         assert!(program.run(&["migrate"]).good().contains("110 requirements, 0 rows written"));
-        Self { program, _db: db }
+        Self { program, db }
     }
 
     fn run(&self, args: &[&str]) -> crate::cli::Ran {
@@ -260,6 +260,55 @@ async fn evidence_is_taken_in_approved_verified_and_missed_when_tampered_with() 
     assert!(tampered.out.contains("policy.txt") && tampered.out.contains("was changed"), "{}", tampered.out);
     std::fs::remove_file(&kept).unwrap();
     assert!(evidence(&["verify"]).out.contains("is gone"));
+}
+
+#[tokio::test]
+async fn checks_look_propose_and_decide_the_same_again() {
+    let office = Office::new().await;
+    let ran = office.run(&["evidence", "--json"]);
+    assert_eq!(ran.code, 3, "nobody has assessed anything: {}", ran.err);
+    let found: Value = serde_json::from_str(&ran.out).unwrap();
+    let found = found.as_array().unwrap();
+    assert!(found.len() >= 28, "{}", found.len());
+    let says = |control: &str, letter: &str| {
+        let check = found.iter().find(|f| f["control_id"] == control).unwrap();
+        check["says"].as_array().unwrap().iter().find(|s| s["objective"] == letter).unwrap().clone()
+    };
+    assert_eq!(says("3.3.8", "b")["verdict"], "met", "{}", says("3.3.8", "b"));
+    assert_eq!(says("3.3.1", "c")["verdict"], "not_met", "no event yet");
+    // What it saw is kept, proposes, and decides nothing.
+    let shown = office.run(&["show", "3.3.8", "--json"]).json();
+    let b = &shown["standing"]["objectives"][1];
+    assert_eq!(
+        (&b["proposal"]["finding"], &b["decision"], &b["support"]["valid"]),
+        (&"met".into(), &Value::Null, &1.into())
+    );
+    let id = found.iter().find(|f| f["control_id"] == "3.3.8").unwrap()["evidence_id"].as_str().unwrap();
+    let replayed = office.run(&["evidence", "replay", id]);
+    assert_eq!((replayed.code, replayed.out.contains("the same as was kept")), (0, true), "{}", replayed.out);
+    assert_eq!(office.run(&["evidence", "verify"]).code, 0);
+
+    // A role that may change the record is seen and named.
+    let mut conn = office.db.connect().await;
+    for sql in ["CREATE ROLE meddler_of_the_test", "GRANT DELETE ON public.audit_events TO meddler_of_the_test"] {
+        sqlx::query(sql).execute(&mut conn).await.unwrap();
+    }
+    let again = office.run(&["evidence", "--control", "3.3.8"]);
+    for sql in ["DROP OWNED BY meddler_of_the_test", "DROP ROLE meddler_of_the_test"] {
+        sqlx::query(sql).execute(&mut conn).await.unwrap();
+    }
+    assert_eq!(again.code, 3);
+    assert!(again.out.contains("meddler_of_the_test: DELETE on audit_events"), "{}", again.out);
+    assert!(office.run(&["evidence", "--control", "3.10.1"]).err.contains("no check looks at 3.10.1"));
+    assert!(office.run(&["evidence", "--control", "3.14.3", "add"]).code == 2);
+
+    // Drift is measured against what somebody approved.
+    let at = |run: &crate::cli::Ran| serde_json::from_str::<Value>(&run.out).unwrap();
+    let first = at(&office.run(&["evidence", "--control", "3.4.1", "--json"]));
+    assert_eq!(first[0]["says"][2]["verdict"], "cant_tell");
+    office.run(&["evidence", "baseline", first[0]["evidence_id"].as_str().unwrap(), "--as", "alice"]).good();
+    let second = at(&office.run(&["evidence", "--control", "3.4.1", "--json"]));
+    assert!(["met", "not_met"].contains(&second[0]["says"][2]["verdict"].as_str().unwrap()));
 }
 
 /// Of the policy, as `sha256sum` has it.

@@ -1,6 +1,7 @@
 //! `blueteam compliance evidence`: what findings rest on.
 
 mod add;
+mod collect;
 mod verify;
 
 use std::process::ExitCode;
@@ -20,13 +21,18 @@ use crate::cli::session::{Globals, actor, with_database};
 /// As much of an id as a terminal shows.
 const ID_SHOWN: usize = 13;
 
-/// Evidence: files and texts with their hashes, what they show, how long they count, and which objectives they support.
+/// Evidence: run the checks, or look after files and texts with their hashes, what they show, how long they count, and which objectives they support.
 ///
 /// What is taken in is kept for six years and never changed. Only what somebody approved counts; what lapses makes the objectives that rest on it alone stale.
+///
+/// Without a subcommand every check runs: it looks, keeps what it saw, and proposes met or not met, or says what it would need to tell. It decides nothing.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true, after_help = collect::EXAMPLES)]
 pub(super) struct Args {
     #[command(subcommand)]
-    action: Action,
+    action: Option<Action>,
+    #[command(flatten)]
+    collect: collect::CollectArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -37,6 +43,8 @@ enum Action {
     Approve(ApproveArgs),
     Verify(verify::VerifyArgs),
     HashList(verify::HashListArgs),
+    Replay(collect::ReplayArgs),
+    Baseline(collect::BaselineArgs),
 }
 
 /// List what there is, with how long it counts.
@@ -48,6 +56,9 @@ struct ListArgs {
     /// For this requirement
     #[arg(long, value_name = "ID")]
     control: Option<String>,
+    /// All results of checks, not only the last of each
+    #[arg(long)]
+    all: bool,
     /// Only what is valid, lapsing (within 30 days), lapsed or draft; may be given several times
     #[arg(long)]
     validity: Vec<Validity>,
@@ -78,13 +89,16 @@ struct ApproveArgs {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    match &args.action {
+    let Some(action) = &args.action else { return collect::run(&args.collect, globals) };
+    match action {
         Action::Add(args) => add::run(args, globals),
         Action::List(args) => list(args, globals),
         Action::Show(args) => show(args, globals),
         Action::Approve(args) => approve(args, globals),
         Action::Verify(args) => verify::verify(args, globals),
         Action::HashList(args) => verify::hash_list(args, globals),
+        Action::Replay(args) => collect::replay(args, globals),
+        Action::Baseline(args) => collect::baseline(args, globals),
     }
 }
 
@@ -98,7 +112,7 @@ struct Listed {
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let control = args.control.as_deref().map(find).transpose()?.map(|(r, _)| r.control_id.clone());
     let now = SystemClock.now();
-    let filter = EvidenceFilter { control, ..EvidenceFilter::default() };
+    let filter = EvidenceFilter { control, latest: !args.all, ..EvidenceFilter::default() };
     let all = with_database(globals, async |conn, _| Ok(store::evidence::list(conn, &filter).await?))?;
     let listed = all.into_iter().map(|evidence| Listed { validity: evidence.validity(now), evidence });
     let listed: Vec<_> = listed.filter(|l| args.validity.is_empty() || args.validity.contains(&l.validity)).collect();

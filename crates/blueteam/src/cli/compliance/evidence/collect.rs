@@ -1,0 +1,179 @@
+//! `blueteam compliance evidence`, bare: run the checks. And have them decide again from what they recorded.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use comfy_table::{Cell, Color};
+use comply::checks::{ALL, Check, Says, Verdict};
+use indicatif::{ProgressBar, ProgressStyle};
+use model::{Clock as _, ControlId, SystemClock};
+
+use super::super::find;
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, actor, with_database};
+use crate::evidence::{self, Found};
+
+pub(super) const EXAMPLES: &str = "Examples:
+  blueteam compliance evidence
+  blueteam compliance evidence --control 3.3.8
+  blueteam compliance evidence list --validity lapsing
+
+Exit code: 0 no check found something not met, 3 one did, 1 failed, 2 wrong arguments.";
+
+/// Which checks run.
+#[derive(Debug, clap::Args)]
+pub(super) struct CollectArgs {
+    /// Only the checks of this requirement
+    #[arg(long, value_name = "ID")]
+    control: Option<String>,
+    /// Only what was found, met or not met; leave out what a check can't tell
+    #[arg(long)]
+    found: bool,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Have a check decide again from the facts that it recorded.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments.")]
+pub(super) struct ReplayArgs {
+    /// The evidence's id, or enough of its beginning
+    id: String,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Make a check's result the approved baseline that later ones are compared with (3.4.1).
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance evidence --control 3.4.1\n  blueteam compliance evidence baseline 0199f3a2-1c44 --as alice"
+)]
+pub(super) struct BaselineArgs {
+    /// The evidence's id, or enough of its beginning
+    id: String,
+    /// Who approves; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let checks = chosen(args.control.as_deref())?;
+    let state = globals.state()?;
+    let who = actor(None);
+    // Drawn on a terminal only, which indicatif sees to.
+    let bar = ProgressBar::new(checks.len() as u64 + 8);
+    bar.set_style(ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}")?);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let found = with_database(globals, async |conn, loaded| {
+        super::super::controls(conn).await?;
+        let step = |what: &str| {
+            bar.set_message(format!("reading {what}"));
+            bar.inc(1);
+        };
+        let facts = evidence::gather(conn, &loaded.config, &state, SystemClock.now(), step).await?;
+        let mut found = Vec::with_capacity(checks.len());
+        for check in &checks {
+            bar.set_message(check.title);
+            found.push(evidence::run(conn, check, &facts, &who).await?);
+            bar.inc(1);
+        }
+        Ok(found)
+    });
+    bar.finish_and_clear();
+    let found = found?;
+    let bad = found.iter().flat_map(|f| &f.says).any(|s| matches!(s.verdict, Verdict::NotMet { .. }));
+    let code = if bad { ExitCode::from(3) } else { ExitCode::SUCCESS };
+    if args.json {
+        out::json(&found)?;
+        return Ok(code);
+    }
+    print(&found, args.found)?;
+    Ok(code)
+}
+
+fn chosen(control: Option<&str>) -> anyhow::Result<Vec<&'static Check>> {
+    let Some(text) = control else { return Ok(ALL.to_vec()) };
+    let (requirement, _) = find(text)?;
+    let checks: Vec<_> = ALL.iter().copied().filter(|c| c.control == requirement.control_id).collect();
+    if checks.is_empty() {
+        bail!(
+            "no check looks at {}: nothing that software sees decides it; take in evidence with `evidence add`",
+            requirement.control_id
+        );
+    }
+    Ok(checks)
+}
+
+fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
+    let look = Look::stdout();
+    let mut table = out::table(look, &["objective", "proposed", "by what was seen"]);
+    let mut counts = [0_u32; 3];
+    for f in found {
+        for s in &f.says {
+            let (n, word, colour) = shown(s);
+            counts[n] += 1;
+            if only_found && n == 2 {
+                continue;
+            }
+            let cell = Cell::new(word);
+            let cell = if look.colour { cell.fg(colour) } else { cell };
+            table.add_row([Cell::new(s.objective_id(&f.control_id)), cell, out::text(s.verdict.text())]);
+        }
+    }
+    out::print(table)?;
+    let [met, not_met, open] = counts;
+    out::note(format_args!(
+        "{} checks: {met} objectives seen to be met, {not_met} not met, {open} that they can't tell; `compliance set` decides",
+        found.len()
+    ));
+    Ok(())
+}
+
+const fn shown(s: &Says) -> (usize, &'static str, Color) {
+    match s.verdict {
+        Verdict::Met { .. } => (0, "met", Color::Green),
+        Verdict::NotMet { .. } => (1, "NOT MET", Color::Red),
+        Verdict::CantTell { .. } => (2, "can't tell", Color::Reset),
+    }
+}
+
+pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let piece = with_database(globals, async |conn, _| super::one(conn, &args.id).await)?;
+    let replayed = evidence::replay(&piece)?;
+    let code = if replayed.same { ExitCode::SUCCESS } else { ExitCode::from(3) };
+    if args.json {
+        out::json(&replayed)?;
+        return Ok(code);
+    }
+    let control = ControlId(piece.control_id.0.clone());
+    for s in &replayed.says {
+        out::line(format_args!(
+            "{} {}: {}",
+            s.objective_id(&control),
+            shown(s).1,
+            notify::plain::neutral(&s.verdict.text())
+        ))?;
+    }
+    out::line(if replayed.same {
+        "the same as was kept"
+    } else {
+        "NOT what was kept: the check or the record has changed"
+    })?;
+    Ok(code)
+}
+
+pub(super) fn baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let who = actor(args.actor.as_deref());
+    let id = with_database(globals, async |conn, _| {
+        let piece = super::one(conn, &args.id).await?;
+        if !store::evidence::make_baseline(conn, &who, piece.evidence_id).await? {
+            bail!("{} was not taken in by a check", piece.evidence_id);
+        }
+        Ok(piece.evidence_id)
+    })?;
+    out::line(format_args!("{id} is the baseline, approved by {}", notify::plain::neutral(&who)))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,36 @@
+//! 3.1.5: least privilege, for specific security functions and privileged accounts.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "ac_3_1_5",
+    control: ControlId::known("3.1.5"),
+    title: "Privileged logins and accounts",
+    reads: &[Section::Database, Section::Accounts],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let (Some(d), Some(a)) = (&facts.database, &facts.accounts) else { return unread("abcd", "privileged accounts") };
+    let admins = a.active.get("admin").copied().unwrap_or_default();
+    let saw = format!(
+        "superusers: {}; managers of the record: {}; {admins} accounts with the role admin",
+        some(&d.superusers),
+        some(&d.managers)
+    );
+    let total: u64 = a.active.values().sum();
+    let least = if total >= 3 && admins == total {
+        not_met('b', format!("all {total} active accounts are administrators"))
+    } else {
+        cant_tell('b', saw.clone(), "a person who says that each of them needs it")
+    };
+    vec![
+        cant_tell('a', saw.clone(), "the privileged accounts of the other systems"),
+        least,
+        cant_tell('c', "", "the list of security functions"),
+        cant_tell('d', saw, "the list of security functions"),
+    ]
+}

@@ -1,0 +1,38 @@
+//! 3.3.2: the actions of users can be uniquely traced to them.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "au_3_3_2",
+    control: ControlId::known("3.3.2"),
+    title: "Traces from users to actions",
+    reads: &[Section::Events],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(e) = &facts.events else { return unread("ab", "events") };
+    let of_users = |t: &&model::facts::EventType| {
+        matches!(t.category.as_str(), "access" | "admin" | "data" | "ai") && t.source == "audit_db"
+    };
+    let (all, named) =
+        e.types.iter().filter(of_users).fold((0, 0), |(all, named), t| (all + t.events, named + t.with_user));
+    let traced = match all {
+        0 => cant_tell('b', "", "events of what users did"),
+        _ if named < all => not_met('b', format!("{} of {all} events of what users did name nobody", all - named)),
+        _ => met(
+            'b',
+            format!(
+                "all {all} events of what users did name their user; one user's last {} actions are recorded here",
+                e.chain.len()
+            ),
+        ),
+    };
+    vec![
+        cant_tell('a', "audit_events has user_id, session_id and ip_address", "the policy that defines the content"),
+        traced,
+    ]
+}

@@ -1,0 +1,27 @@
+//! 3.3.3: logged events are reviewed and updated.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "au_3_3_3",
+    control: ControlId::known("3.3.3"),
+    title: "Review of the types of logged events",
+    reads: &[Section::Programme],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(p) = &facts.programme else { return unread("abc", "reviews") };
+    let (a, c) = ("the policy that defines the process", "what the review led to");
+    let reviewed = match p.last_review {
+        None => not_met('b', "nobody has ever signed a review of the logged event types"),
+        Some(at) if at < facts.taken_at.minus(model::Span::days(100)) => {
+            not_met('b', format!("the last review was signed on {at}, more than a quarter ago"))
+        }
+        Some(at) => met('b', format!("reviewed and signed on {at}")),
+    };
+    vec![cant_tell('a', "", a), reviewed, cant_tell('c', "", c)]
+}

@@ -1,0 +1,44 @@
+//! 3.3.4: people are alerted when audit logging fails. From the delivery ledger.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, holds, met, not_met, some, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "au_3_3_4",
+    control: ControlId::known("3.3.4"),
+    title: "Alerts about failures of the record",
+    reads: &[Section::Rules, Section::Alerts, Section::Transport],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let (Some(rules), Some(alerts), Some(t)) = (&facts.rules, &facts.alerts, &facts.transport) else {
+        return unread("abc", "rules, alerts and channels");
+    };
+    let on = rules.iter().any(|r| r.rule_id == "audit_log_gap" && r.enabled);
+    let people: Vec<String> = t.channels.iter().filter(|c| *c != "console" && *c != "syslog").cloned().collect();
+    let told: u64 = alerts.deliveries.iter().filter(|(k, _)| k.ends_with(" delivered")).map(|(_, n)| n).sum();
+    let saw = format!("{} alerts about the record and {told} deliveries in {} days", alerts.audit_failures, facts.days);
+    let alerted = match (on, people.is_empty()) {
+        (false, _) => not_met('c', "the rule audit_log_gap is off"),
+        (_, true) => not_met('c', "no channel that reaches people is on: only console and syslog"),
+        _ if alerts.audit_failures > 0 && told > 0 => met('c', format!("{saw}, by {}", some(&people))),
+        _ => cant_tell('c', saw, "a failure, or a test of one"),
+    };
+    vec![
+        if people.is_empty() {
+            not_met('a', "nobody is configured to be told")
+        } else {
+            cant_tell('a', some(&people), "the names behind the channels")
+        },
+        holds(
+            'b',
+            on,
+            "silence of a source, holes in its numbers, rotation, and outages of our own raise audit_log_gap",
+            "the rule audit_log_gap is off",
+        ),
+        alerted,
+    ]
+}

@@ -1,0 +1,28 @@
+//! 3.3.5: review, analysis and reporting of audit records are correlated.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "au_3_3_5",
+    control: ControlId::known("3.3.5"),
+    title: "Correlation",
+    reads: &[Section::Rules, Section::Sources, Section::Alerts],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let (Some(rules), Some(sources)) = (&facts.rules, &facts.sources) else { return unread("ab", "rules and sources") };
+    let on = rules.iter().filter(|r| r.enabled).count();
+    let off: Vec<String> = rules.iter().filter(|r| !r.enabled).map(|r| r.rule_id.clone()).collect();
+    let saw = format!("{on} rules watch {} sources together", sources.len());
+    let correlated = match (on, sources.len()) {
+        (0, _) => not_met('b', "no rule is on"),
+        (_, 0) => not_met('b', "there is no source"),
+        _ if off.is_empty() => met('b', saw),
+        _ => met('b', format!("{saw}; off: {}", some(&off))),
+    };
+    vec![cant_tell('a', "", "the procedure for review, analysis and reporting"), correlated]
+}

@@ -1,0 +1,28 @@
+//! 3.3.9: management of audit logging is limited to a subset of privileged users.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "au_3_3_9",
+    control: ControlId::known("3.3.9"),
+    title: "Who manages the record",
+    reads: &[Section::Database],
+    decide,
+};
+
+/// More than these are no subset.
+const MOST: usize = 5;
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(d) = &facts.database else { return unread("ab", "the database's roles") };
+    let saw = format!("blueteam_admin: {}; superusers: {}", some(&d.managers), some(&d.superusers));
+    let limited = if d.managers.len() + d.superusers.len() > MOST {
+        not_met('b', format!("{} logins manage the record: {saw}", d.managers.len() + d.superusers.len()))
+    } else {
+        met('b', format!("only members of blueteam_admin and superusers manage it: {saw}"))
+    };
+    vec![cant_tell('a', saw, "the names of the people who are to manage it"), limited]
+}

@@ -1,0 +1,40 @@
+//! 3.4.1: baseline configurations and inventories. Compares this machine with the baseline that somebody approved.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "cm_3_4_1",
+    control: ControlId::known("3.4.1"),
+    title: "Drift of this machine from its baseline",
+    reads: &[Section::Host, Section::Programme],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let (Some(h), Some(p)) = (&facts.host, &facts.programme) else { return unread("abcdef", "the machine") };
+    let n = h.packages.unwrap_or_default();
+    let saw =
+        format!("{n} packages, open ports {:?} on {}", h.open_ports, h.os.as_deref().unwrap_or("an unknown system"));
+    let assets: u64 = p.assets.values().sum();
+    let maintained = match &h.drift {
+        None => cant_tell('c', saw.clone(), "an approved baseline: approve the evidence of this check"),
+        Some(drift) if drift.is_empty() => met('c', "this machine is as its approved baseline"),
+        Some(drift) => not_met('c', format!("this machine differs from its approved baseline: {}", some(drift))),
+    };
+    let others = "the baselines of the other machines";
+    vec![
+        cant_tell('a', saw.clone(), others),
+        cant_tell('b', saw, others),
+        maintained,
+        if assets == 0 {
+            not_met('d', "no asset is in the inventory")
+        } else {
+            met('d', format!("{assets} assets are in the inventory, each with a CMMC category"))
+        },
+        cant_tell('e', "", "hardware, software and firmware of each asset"),
+        cant_tell('f', "", "a review of the inventory"),
+    ]
+}

@@ -1,0 +1,36 @@
+//! 3.5.3: multifactor authentication. Logins without any event of a second factor are a counterexample.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, not_met, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "ia_3_5_3",
+    control: ControlId::known("3.5.3"),
+    title: "Second factors in the record",
+    reads: &[Section::Events, Section::Host],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(e) = &facts.events else { return unread("abcd", "events") };
+    let count =
+        |wanted: &[&str]| e.types.iter().filter(|t| wanted.contains(&t.action.as_str())).map(|t| t.events).sum::<u64>();
+    let (logins, second) =
+        (count(&["login", "login_success"]), count(&["mfa_verified", "mfa_success", "mfa_challenge"]));
+    let saw = format!("{logins} logins and {second} second factors in {} days", facts.days);
+    let network = |o| {
+        if logins > 0 && second == 0 {
+            not_met(o, format!("{logins} logins in {} days, and no event of a second factor", facts.days))
+        } else {
+            cant_tell(o, saw.clone(), "the login settings of each system")
+        }
+    };
+    vec![
+        cant_tell('a', "", "the list of privileged accounts"),
+        cant_tell('b', "", "the login settings of each machine"),
+        network('c'),
+        network('d'),
+    ]
+}

@@ -1,0 +1,32 @@
+//! 3.6.2: incidents are tracked, documented and reported.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "ir_3_6_2",
+    control: ControlId::known("3.6.2"),
+    title: "Incidents are tracked and documented",
+    reads: &[Section::Incidents],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(i) = &facts.incidents else { return unread("abcdef", "incidents") };
+    let total: u64 = i.by_status.values().sum();
+    let needs = "the names of authorities and officials, and what they were sent";
+    vec![
+        met('a', format!("each detection opens an incident or joins one: {total} so far")),
+        if i.closed_undocumented > 0 {
+            not_met('b', format!("{} closed incidents have no root cause", i.closed_undocumented))
+        } else {
+            cant_tell('b', "every closed incident has its root cause", "a person who finds that enough")
+        },
+        cant_tell('c', "", needs),
+        cant_tell('d', "", needs),
+        cant_tell('e', format!("{} incidents are to be reported under DFARS 252.204-7012", i.reportable), needs),
+        cant_tell('f', "", needs),
+    ]
+}

@@ -1,0 +1,24 @@
+//! 3.11.2: scans for vulnerabilities. A program that does not scan cannot tell.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, each, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "ra_3_11_2",
+    control: ControlId::known("3.11.2"),
+    title: "Vulnerability scans",
+    reads: &[Section::Host],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(h) = &facts.host else { return unread("abcde", "the machine") };
+    let saw = h
+        .updates_checked
+        .map_or(String::new(), |at| format!("the list of this machine's packages was last fetched on {at}"));
+    each("abcde", |o| {
+        cant_tell(o, saw.clone(), "reports of a vulnerability scanner, taken in as evidence (scan_result)")
+    })
+}

@@ -1,0 +1,33 @@
+//! 3.14.1: flaws are identified, reported and corrected in time.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, each, not_met, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "si_3_14_1",
+    control: ControlId::known("3.14.1"),
+    title: "Updates of this machine",
+    reads: &[Section::Host],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(h) = &facts.host else { return unread("abcdef", "the machine") };
+    let looked = h.updates_checked.map_or("the list of packages was never fetched".to_owned(), |at| {
+        format!("the list of packages was last fetched on {at}")
+    });
+    let auto = match h.automatic_updates {
+        Some(true) => "on",
+        Some(false) => "off",
+        None => "unknown",
+    };
+    let saw = format!("{looked}; automatic updates are {auto}");
+    let needs = "the times that the policy allows, and the other systems";
+    let stale = h.updates_checked.is_some_and(|at| at < facts.taken_at.minus(model::Span::days(30)));
+    let identified = if stale { not_met('b', saw.clone()) } else { cant_tell('b', saw.clone(), needs) };
+    let mut says = each("acdef", |o| cant_tell(o, if o == 'f' { saw.clone() } else { String::new() }, needs));
+    says.insert(1, identified);
+    says
+}

@@ -1,0 +1,24 @@
+//! 3.14.2: protection from malicious code at designated locations.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "si_3_14_2",
+    control: ControlId::known("3.14.2"),
+    title: "Protection from malicious code",
+    reads: &[Section::Host],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(h) = &facts.host else { return unread("ab", "the machine") };
+    let needs = "the designated locations";
+    let saw = h
+        .malware_scanner
+        .as_ref()
+        .map_or("no scanner was found on this machine".to_owned(), |s| format!("this machine has {s}"));
+    vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs)]
+}

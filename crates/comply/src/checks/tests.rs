@@ -1,0 +1,159 @@
+use std::collections::BTreeSet;
+
+use model::facts::{
+    AccountFacts, AlertFacts, DatabaseFacts, EventFacts, EventType, Facts, HostFacts, IncidentFacts, ProgrammeFacts,
+    SourceFacts, TransportFacts,
+};
+use model::{Finding, Timestamp};
+
+use super::{ALL, Check, find};
+use crate::catalog::Catalog;
+
+fn nothing() -> Facts {
+    Facts::none(Timestamp::from_secs(1_800_000_000), 30)
+}
+
+fn verdict(check: &str, objective: char, facts: &Facts) -> Option<Finding> {
+    let check = find(check).unwrap();
+    (check.decide)(facts).into_iter().find(|s| s.objective == objective).unwrap().verdict.finding()
+}
+
+#[test]
+fn checks_are_about_objectives_that_exist_and_say_something_of_each_once() {
+    let ids: BTreeSet<&str> = ALL.iter().map(|c| c.id).collect();
+    assert_eq!(ids.len(), ALL.len());
+    for check in ALL {
+        let requirement = Catalog::r2().get(&check.control).unwrap();
+        let says = (check.decide)(&nothing());
+        let seen: BTreeSet<char> = says.iter().map(|s| s.objective).collect();
+        assert_eq!(seen.len(), says.len(), "{}", check.id);
+        for s in &says {
+            let id = s.objective_id(&check.control);
+            assert!(requirement.assessment_objectives.iter().any(|o| o.id == id), "{}: {id}", check.id);
+        }
+        assert_eq!(check.id.split('_').skip(1).collect::<Vec<_>>().join("."), check.control.0, "{}", check.id);
+    }
+}
+
+#[test]
+fn nobody_guesses_when_nothing_was_seen() {
+    for check in ALL {
+        for says in (check.decide)(&nothing()) {
+            assert_eq!(says.verdict.finding(), None, "{}: {}", check.id, says.verdict.text());
+            assert!(says.verdict.text().contains("needs "), "{}", check.id);
+        }
+    }
+}
+
+/// Facts with every section, empty.
+fn empty() -> Facts {
+    Facts {
+        events: Some(EventFacts::default()),
+        sources: Some(Vec::new()),
+        database: Some(DatabaseFacts { password_encryption: "scram-sha-256".to_owned(), ..Default::default() }),
+        accounts: Some(AccountFacts::default()),
+        rules: Some(Vec::new()),
+        alerts: Some(AlertFacts::default()),
+        incidents: Some(IncidentFacts::default()),
+        programme: Some(ProgrammeFacts::default()),
+        transport: Some(TransportFacts::default()),
+        host: Some(HostFacts::default()),
+        ..nothing()
+    }
+}
+
+#[test]
+fn a_check_decides_the_same_from_what_it_recorded() {
+    let facts = empty();
+    for check in ALL {
+        let own = check.narrow(&facts);
+        let recorded: Facts = serde_json::from_value(serde_json::to_value(&own).unwrap()).unwrap();
+        assert_eq!((check.decide)(&recorded), (check.decide)(&facts), "{} reads more than it says", check.id);
+    }
+}
+
+#[test]
+fn a_section_that_is_missing_is_enough_to_not_tell() {
+    fn without(facts: &Facts, check: &Check) -> Facts {
+        // Everything but the first section that it reads.
+        let mut left = facts.clone();
+        let (id, title, decide, control) = (check.id, check.title, check.decide, check.control.clone());
+        let rest = Check { reads: &check.reads[..1], id, title, decide, control };
+        let first = rest.narrow(facts);
+        macro_rules! drop { ($($field:ident),+) => { $(if first.$field.is_some() { left.$field = None; })+ }; }
+        drop!(events, sources, database, accounts, rules, alerts, incidents, programme, transport, host);
+        left
+    }
+    for check in ALL {
+        let left = without(&empty(), check);
+        assert!((check.decide)(&left).iter().any(|s| s.verdict.finding().is_none()), "{}", check.id);
+    }
+}
+
+#[test]
+fn the_record_is_guarded_or_it_is_not() {
+    let mut facts = empty();
+    assert_eq!(verdict("au_3_3_8", 'b', &facts), Some(Finding::Met));
+    let database = facts.database.as_mut().unwrap();
+    database.may_change.push("app: DELETE on audit_events".to_owned());
+    assert_eq!(verdict("au_3_3_8", 'c', &facts), Some(Finding::NotMet));
+    facts.database = Some(DatabaseFacts { unguarded: vec!["audit_events_2026_11".to_owned()], ..Default::default() });
+    assert_eq!(verdict("au_3_3_8", 'b', &facts), Some(Finding::NotMet));
+}
+
+#[test]
+fn an_event_without_its_user_is_a_counterexample() {
+    let of = |events, with_user| EventType {
+        source: "audit_db".to_owned(),
+        category: "data".to_owned(),
+        action: "export".to_owned(),
+        events,
+        with_user,
+        ..Default::default()
+    };
+    let mut facts = empty();
+    facts.events.as_mut().unwrap().types = vec![of(10, 10)];
+    assert_eq!(verdict("au_3_3_2", 'b', &facts), Some(Finding::Met));
+    facts.events.as_mut().unwrap().types = vec![of(10, 9)];
+    assert_eq!(verdict("au_3_3_2", 'b', &facts), Some(Finding::NotMet));
+    facts.events.as_mut().unwrap().types.clear();
+    assert_eq!(verdict("au_3_3_2", 'b', &facts), None);
+}
+
+#[test]
+fn a_silent_source_blinds() {
+    let mut facts = empty();
+    let source = |open_gaps| SourceFacts {
+        source_id: "syslog".to_owned(),
+        last_received: None,
+        rejected: 0,
+        open_gaps,
+        gaps: open_gaps,
+        skew_ms: Some(-5_000),
+    };
+    facts.rules = Some(vec![model::facts::RuleFacts {
+        rule_id: "brute_force".to_owned(),
+        enabled: true,
+        controls: Vec::new(),
+        last_fired: None,
+    }]);
+    facts.sources = Some(vec![source(0)]);
+    facts.events.as_mut().unwrap().total = 1;
+    assert_eq!(verdict("si_3_14_6", 'a', &facts), Some(Finding::Met));
+    assert_eq!(verdict("au_3_3_1", 'c', &facts), Some(Finding::Met));
+    assert_eq!(verdict("au_3_3_7", 'c', &facts), Some(Finding::NotMet), "a clock is ahead by five seconds");
+    facts.sources = Some(vec![source(1)]);
+    assert_eq!(verdict("si_3_14_6", 'a', &facts), Some(Finding::NotMet));
+    assert_eq!(verdict("au_3_3_1", 'c', &facts), Some(Finding::NotMet));
+}
+
+#[test]
+fn machines_say_what_they_are() {
+    let mut facts = empty();
+    let host = |fips, data_encrypted| HostFacts { fips, data_encrypted, ..Default::default() };
+    for (seen, finding) in [(None, None), (Some(true), None), (Some(false), Some(Finding::NotMet))] {
+        facts.host = Some(host(seen, seen));
+        assert_eq!(verdict("sc_3_13_11", 'a', &facts), finding, "{seen:?}");
+        assert_eq!(verdict("sc_3_13_16", 'a', &facts), finding, "{seen:?}");
+    }
+}

@@ -1,0 +1,321 @@
+//! What was seen of a system when somebody looked: all that a check may decide from. Recorded with the evidence, so that an assessor can have
+//! the check decide again.
+//!
+//! A section that is none could not be read. Within a section, an `Option` that is none means the same.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Timestamp;
+
+/// Everything that was seen.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// When.
+    pub taken_at: Timestamp,
+    /// Events, alerts and deliveries are counted over so many days before.
+    pub days: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What applications and logs said.
+    pub events: Option<EventFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Who said it, and whether all of it came.
+    pub sources: Option<Vec<SourceFacts>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How the record is guarded.
+    pub database: Option<DatabaseFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Accounts and keys.
+    pub accounts: Option<AccountFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What is looked for.
+    pub rules: Option<Vec<RuleFacts>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What was found, and who was told.
+    pub alerts: Option<AlertFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What became of it.
+    pub incidents: Option<IncidentFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The compliance work itself.
+    pub programme: Option<ProgrammeFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// How data moves.
+    pub transport: Option<TransportFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The machine that this program runs on.
+    pub host: Option<HostFacts>,
+}
+
+impl Facts {
+    /// Nothing seen yet.
+    pub const fn none(taken_at: Timestamp, days: u16) -> Self {
+        Self {
+            taken_at,
+            days,
+            events: None,
+            sources: None,
+            database: None,
+            accounts: None,
+            rules: None,
+            alerts: None,
+            incidents: None,
+            programme: None,
+            transport: None,
+            host: None,
+        }
+    }
+}
+
+/// Events of the window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFacts {
+    /// All of them.
+    pub total: u64,
+    /// By type, the most frequent first.
+    pub types: Vec<EventType>,
+    /// The oldest event that is kept, of any age.
+    pub oldest: Option<Timestamp>,
+    /// Some of the newest, without their metadata.
+    pub sample: Vec<SampleEvent>,
+    /// What one user did lately, in order.
+    pub chain: Vec<SampleEvent>,
+}
+
+/// Events of one category and action.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventType {
+    /// `audit_db`, or the log.
+    pub source: String,
+    /// The category.
+    pub category: String,
+    /// The action.
+    pub action: String,
+    /// How many.
+    pub events: u64,
+    /// Of them, those that name a user.
+    pub with_user: u64,
+    /// Of them, those that name an address.
+    pub with_address: u64,
+    /// Of them, those that were refused or failed.
+    pub refused: u64,
+}
+
+/// An event as a sample shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of audit_events")]
+pub struct SampleEvent {
+    pub event_id: String,
+    pub timestamp: Timestamp,
+    pub category: String,
+    pub action: String,
+    pub result: String,
+    pub user_id: Option<String>,
+    pub ip_address: Option<String>,
+    pub resource: Option<String>,
+}
+
+/// A source of events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFacts {
+    /// Its id.
+    pub source_id: String,
+    /// When it last spoke.
+    pub last_received: Option<Timestamp>,
+    /// Entries that could not be read.
+    pub rejected: u64,
+    /// Gaps that last.
+    pub open_gaps: u64,
+    /// Gaps of the window.
+    pub gaps: u64,
+    /// How far its clock is behind ours, in milliseconds; negative when it is ahead.
+    pub skew_ms: Option<i64>,
+}
+
+/// The guards of the record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatabaseFacts {
+    /// Roles that could update, delete from or truncate a table of the record, as `role: right on table`. Superusers are not among them.
+    pub may_change: Vec<String>,
+    /// Tables and partitions of the record without an append-only trigger that always fires.
+    pub unguarded: Vec<String>,
+    /// Logins that are superusers.
+    pub superusers: Vec<String>,
+    /// Logins that may manage the record's configuration.
+    pub managers: Vec<String>,
+    /// Roles that may read the events.
+    pub readers: Vec<String>,
+    /// How the server keeps passwords: `scram-sha-256`, `md5`.
+    pub password_encryption: String,
+    /// Whether it has TLS.
+    pub ssl: bool,
+    /// Whether it checks its pages.
+    pub checksums: bool,
+    /// The addresses that it listens on; empty for none.
+    pub listen_addresses: String,
+    /// Its version.
+    pub version: String,
+}
+
+/// Accounts of the product.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountFacts {
+    /// Active accounts by role.
+    pub active: BTreeMap<String, u64>,
+    /// Password hashes by scheme; `none` for what is not a hash.
+    pub schemes: BTreeMap<String, u64>,
+    /// Active accounts that were not used for 90 days.
+    pub idle: u64,
+    /// Locked now.
+    pub locked: u64,
+    /// Temporary passwords that have logged in since and were not changed.
+    pub temporary_used: u64,
+    /// Active keys.
+    pub keys: u64,
+    /// Of them, those that never expire.
+    pub keys_without_end: u64,
+    /// Of them, those that were not used for 90 days.
+    pub keys_idle: u64,
+}
+
+/// A detection rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleFacts {
+    /// Its id.
+    pub rule_id: String,
+    /// Whether it may fire.
+    pub enabled: bool,
+    /// The requirements that it serves.
+    pub controls: Vec<String>,
+    /// When it last fired.
+    pub last_fired: Option<Timestamp>,
+}
+
+/// Alerts and deliveries of the window.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertFacts {
+    /// Alerts by severity.
+    pub by_severity: BTreeMap<String, u64>,
+    /// Of them, acknowledged.
+    pub acknowledged: u64,
+    /// Alerts about a failure of the record itself (rules `audit_log_gap` and `audit_tampering`).
+    pub audit_failures: u64,
+    /// Deliveries by channel and state, as `email delivered`.
+    pub deliveries: BTreeMap<String, u64>,
+    /// Some of the newest.
+    pub sample: Vec<SampleAlert>,
+}
+
+/// An alert as a sample shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the columns of alert_history")]
+pub struct SampleAlert {
+    pub alert_id: String,
+    pub rule_id: String,
+    pub severity: String,
+    pub title: String,
+    pub created_at: Timestamp,
+}
+
+/// Incidents.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentFacts {
+    /// By status.
+    pub by_status: BTreeMap<String, u64>,
+    /// Closed ones without a root cause or lessons.
+    pub closed_undocumented: u64,
+    /// To be reported (DFARS 252.204-7012).
+    pub reportable: u64,
+}
+
+/// The compliance work.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgrammeFacts {
+    /// Objectives in all.
+    pub objectives: u64,
+    /// Decided by somebody within a year.
+    pub decided_in_a_year: u64,
+    /// Requirements that are not met.
+    pub not_met: u64,
+    /// Of them, without an open plan of action.
+    pub unplanned: u64,
+    /// Open plans past their date.
+    pub plans_overdue: u64,
+    /// Plans that were completed within the window.
+    pub plans_completed: u64,
+    /// Checks that ran within the window.
+    pub checks_run: u64,
+    /// Pieces of approved evidence that lapsed.
+    pub lapsed: u64,
+    /// Questions that were asked of the record within the window.
+    pub queries: u64,
+    /// When the types of logged events were last reviewed and signed off.
+    pub last_review: Option<Timestamp>,
+    /// Assets in scope, by category.
+    pub assets: BTreeMap<String, u64>,
+    /// When a system security plan was last approved as evidence of 3.12.4.
+    pub plan_approved: Option<Timestamp>,
+}
+
+/// How data moves, by the configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TransportFacts {
+    /// Ways on which data may leave the machine or reach it, each with whether it is encrypted.
+    pub ways: Vec<Way>,
+    /// Channels that are switched on.
+    pub channels: Vec<String>,
+}
+
+/// One way of data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Way {
+    /// What it is.
+    pub name: String,
+    /// It stays on the machine.
+    pub local: bool,
+    /// It is encrypted.
+    pub encrypted: bool,
+}
+
+/// The machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostFacts {
+    /// Its operating system.
+    pub os: Option<String>,
+    /// Whether the kernel runs in FIPS mode.
+    pub fips: Option<bool>,
+    /// Whether the disk under the data is encrypted.
+    pub data_encrypted: Option<bool>,
+    /// Whether its clock follows an authoritative one.
+    pub clock_synchronised: Option<bool>,
+    /// The servers that the clock follows.
+    pub time_servers: Vec<String>,
+    /// TCP ports that are open to others, ascending.
+    pub open_ports: Vec<u16>,
+    /// Installed packages, how many.
+    pub packages: Option<u64>,
+    /// SHA-256 over names and versions of the packages, ascending.
+    pub packages_sha256: Option<String>,
+    /// What differs from the approved baseline, by name; none when there is no approved baseline.
+    pub drift: Option<Vec<String>>,
+    /// The settings of the SSH server that matter, lower case.
+    pub sshd: Option<BTreeMap<String, String>>,
+    /// Failed logins after which PAM locks an account (`pam_faillock`).
+    pub lock_after: Option<u32>,
+    /// Rules for new passwords (`pwquality.conf`).
+    pub pwquality: Option<BTreeMap<String, String>>,
+    /// Passwords that PAM remembers (`remember=`).
+    pub remembered: Option<u32>,
+    /// Seconds without input after which a shell ends (`TMOUT`).
+    pub shell_timeout: Option<u32>,
+    /// Whether security updates are installed without a person.
+    pub automatic_updates: Option<bool>,
+    /// When the list of packages was last fetched.
+    pub updates_checked: Option<Timestamp>,
+    /// The scanner for malicious code, when there is one.
+    pub malware_scanner: Option<String>,
+    /// When its signatures were last updated.
+    pub signatures_updated: Option<Timestamp>,
+}

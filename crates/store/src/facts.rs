@@ -1,0 +1,344 @@
+//! What the database knows that a check of compliance may decide from.
+
+use std::collections::BTreeMap;
+
+use model::facts::{
+    AccountFacts, AlertFacts, DatabaseFacts, EventFacts, EventType, IncidentFacts, ProgrammeFacts, RuleFacts,
+    SampleAlert, SampleEvent, SourceFacts,
+};
+use model::{Span, Timestamp};
+use sqlx::PgConnection;
+
+use crate::StoreError;
+use crate::db::Ts;
+
+/// As many events and alerts are kept as a sample.
+const SAMPLE: i64 = 5;
+/// As many types of events are told apart; the rest is rare.
+const TYPES_MAX: i64 = 500;
+
+fn count(n: i64) -> u64 {
+    n.unsigned_abs()
+}
+
+/// Events since a time.
+pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFacts, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT 'audit_db' AS "source!", category AS "category!", action AS "action!", count(*) AS "events!",
+                  count(user_id) AS "with_user!", count(ip_address) AS "with_address!",
+                  count(*) FILTER (WHERE result <> 'success') AS "refused!"
+             FROM public.audit_events WHERE timestamp >= $1 GROUP BY category, action
+            UNION ALL
+           SELECT source, category, action, count(*), count(*) FILTER (WHERE num_nonnulls(user_id, user_name) > 0),
+                  count(ip_address), count(*) FILTER (WHERE result <> 'success')
+             FROM blueteam.collected_events WHERE timestamp >= $1 GROUP BY source, category, action
+            ORDER BY 4 DESC, 1, 2, 3 LIMIT $2"#,
+        Ts(since) as Ts,
+        TYPES_MAX
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let types: Vec<EventType> = rows
+        .into_iter()
+        .map(|r| EventType {
+            source: r.source,
+            category: r.category,
+            action: r.action,
+            events: count(r.events),
+            with_user: count(r.with_user),
+            with_address: count(r.with_address),
+            refused: count(r.refused),
+        })
+        .collect();
+    let oldest = sqlx::query_scalar!(
+        r#"SELECT least((SELECT min(timestamp) FROM public.audit_events),
+                        (SELECT min(timestamp) FROM blueteam.collected_events)) AS "oldest: Ts""#
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let sample = sample(conn, since, None).await?;
+    let chain = match sample.iter().find_map(|e| e.user_id.clone()) {
+        Some(user) => self::sample(conn, since, Some(&user)).await?,
+        None => Vec::new(),
+    };
+    Ok(EventFacts { total: types.iter().map(|t| t.events).sum(), types, oldest: oldest.map(|t| t.0), sample, chain })
+}
+
+/// The newest events, of one user or of all.
+async fn sample(conn: &mut PgConnection, since: Timestamp, user: Option<&str>) -> Result<Vec<SampleEvent>, StoreError> {
+    let user = user.and_then(|id| uuid::Uuid::try_parse(id).ok());
+    let rows = sqlx::query!(
+        r#"SELECT event_id, timestamp AS "timestamp: Ts", category, action, result, user_id, host(ip_address) AS ip,
+                  concat_ws(' ', resource_type, resource_id) AS resource
+             FROM public.audit_events WHERE timestamp >= $1 AND ($2::uuid IS NULL OR user_id = $2)
+            ORDER BY timestamp DESC LIMIT $3"#,
+        Ts(since) as Ts,
+        user,
+        SAMPLE
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| SampleEvent {
+            event_id: r.event_id.to_string(),
+            timestamp: r.timestamp.0,
+            category: r.category,
+            action: r.action,
+            result: r.result,
+            user_id: r.user_id.map(|id| id.to_string()),
+            ip_address: r.ip,
+            resource: r.resource.filter(|r| !r.is_empty()),
+        })
+        .collect())
+}
+
+/// The ledger.
+pub async fn sources(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<SourceFacts>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT source_id, last_received_at AS "last: Ts", rejected,
+                  (extract(epoch FROM skew) * 1000)::bigint AS skew_ms,
+                  (SELECT count(*) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id AND ended_at IS NULL) AS "open!",
+                  (SELECT count(*) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id AND coalesce(ended_at, now()) >= $1)
+                      AS "gaps!"
+             FROM blueteam.sources s ORDER BY source_id"#,
+        Ts(since) as Ts
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| SourceFacts {
+            source_id: r.source_id,
+            last_received: r.last.map(|t| t.0),
+            rejected: count(r.rejected),
+            open_gaps: count(r.open),
+            gaps: count(r.gaps),
+            skew_ms: r.skew_ms,
+        })
+        .collect())
+}
+
+/// The rights and the guards that the database really has.
+pub async fn database(conn: &mut PgConnection) -> Result<DatabaseFacts, StoreError> {
+    let row = sqlx::query!(
+        r#"WITH record AS (
+               SELECT c.oid, c.oid::regclass::text AS name, c.relowner FROM pg_class c
+                WHERE c.oid = ANY (ARRAY['public.audit_events', 'blueteam.collected_events', 'audit.audit_log']::regclass[])
+                   OR c.oid IN (SELECT inhrelid FROM pg_inherits
+                                 WHERE inhparent = ANY (ARRAY['public.audit_events', 'blueteam.collected_events']::regclass[])))
+           SELECT
+             ARRAY(SELECT r.rolname || ': ' || p.priv || ' on ' || t.name
+                     FROM record t CROSS JOIN pg_roles r CROSS JOIN unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) AS p (priv)
+                    WHERE NOT r.rolsuper AND r.oid <> t.relowner AND r.rolname !~ '^pg_'
+                      -- The retention role may blank addresses; nobody logs in as it, and the trigger lets it do nothing else.
+                      AND NOT (r.rolname = 'audit_retention' AND NOT r.rolcanlogin AND t.name = 'audit.audit_log')
+                      AND (has_table_privilege(r.oid, t.oid, p.priv)
+                           OR (p.priv = 'UPDATE' AND has_any_column_privilege(r.oid, t.oid, 'UPDATE')))
+                    ORDER BY 1) AS "may_change!",
+             ARRAY(SELECT t.name FROM record t
+                    WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.oid AND g.tgenabled = 'A' AND g.tgname = 'append_only')
+                       OR NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.oid AND g.tgenabled = 'A'
+                                         AND g.tgname = 'append_only_truncate') ORDER BY 1) AS "unguarded!",
+             ARRAY(SELECT rolname::text FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY 1) AS "superusers!",
+             ARRAY(SELECT rolname::text FROM pg_roles r WHERE rolcanlogin AND NOT rolsuper
+                      AND pg_has_role(r.oid, 'blueteam_admin', 'MEMBER') ORDER BY 1) AS "managers!",
+             ARRAY(SELECT rolname::text FROM pg_roles r WHERE NOT rolsuper AND rolname !~ '^pg_'
+                      AND has_table_privilege(r.oid, 'public.audit_events', 'SELECT') ORDER BY 1) AS "readers!",
+             current_setting('password_encryption') AS "password_encryption!", current_setting('ssl') = 'on' AS "ssl!",
+             current_setting('data_checksums') = 'on' AS "checksums!", current_setting('listen_addresses') AS "listen!",
+             current_setting('server_version') AS "version!""#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(DatabaseFacts {
+        may_change: row.may_change,
+        unguarded: row.unguarded,
+        superusers: row.superusers,
+        managers: row.managers,
+        readers: row.readers,
+        password_encryption: row.password_encryption,
+        ssl: row.ssl,
+        checksums: row.checksums,
+        listen_addresses: row.listen,
+        version: row.version,
+    })
+}
+
+/// Accounts and keys of the product.
+pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<AccountFacts, StoreError> {
+    let idle = now.minus(Span::days(90));
+    let active = sqlx::query!(r#"SELECT role, count(*) AS "n!" FROM users.users WHERE is_active GROUP BY role"#)
+        .fetch_all(&mut *conn)
+        .await?;
+    // A hash says by its beginning what it is. What cannot be a hash of a password ("!", "*") lets nobody in.
+    let schemes = sqlx::query!(
+        r#"SELECT CASE WHEN password_hash ~ '^\$2[abxy]\$' THEN 'bcrypt'
+                       WHEN password_hash ~ '^\$(scrypt|7)\$' THEN 'scrypt'
+                       WHEN password_hash ~ '^\$[a-z0-9-]+\$' THEN split_part(password_hash, '$', 2)
+                       WHEN password_hash ~ '^[0-9a-f]{32,128}$' THEN 'unsalted hash'
+                       ELSE 'plain text or unknown' END AS "scheme!", count(*) AS "n!"
+             FROM users.users WHERE password_hash !~ '^[!*]' GROUP BY 1"#
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let row = sqlx::query!(
+        r#"SELECT count(*) FILTER (WHERE is_active AND password_hash !~ '^[!*]' AND coalesce(last_login, created_at) < $2) AS "idle!",
+                  count(*) FILTER (WHERE account_locked_until > $1) AS "locked!",
+                  count(*) FILTER (WHERE must_change_password AND last_login > password_last_changed) AS "temporary!"
+             FROM users.users"#,
+        Ts(now) as Ts,
+        Ts(idle) as Ts
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let keys = sqlx::query!(
+        r#"SELECT count(*) AS "active!", count(*) FILTER (WHERE expires_at IS NULL) AS "without_end!",
+                  count(*) FILTER (WHERE coalesce(last_used, created_at) < $2) AS "idle!"
+             FROM users.api_keys WHERE is_active AND (expires_at IS NULL OR expires_at > $1)"#,
+        Ts(now) as Ts,
+        Ts(idle) as Ts
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(AccountFacts {
+        active: active.into_iter().map(|r| (r.role, count(r.n))).collect(),
+        schemes: schemes.into_iter().map(|r| (r.scheme, count(r.n))).collect(),
+        idle: count(row.idle),
+        locked: count(row.locked),
+        temporary_used: count(row.temporary),
+        keys: count(keys.active),
+        keys_without_end: count(keys.without_end),
+        keys_idle: count(keys.idle),
+    })
+}
+
+/// The rules, with when they last fired.
+pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT rule_id, coalesce(enabled, true) AS "enabled!", coalesce(nist_controls, '{}') AS "controls!",
+                  (SELECT max(created_at) FROM blueteam.alert_history a WHERE a.rule_id = r.rule_id) AS "fired: Ts"
+             FROM blueteam.alert_rules r ORDER BY rule_id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| RuleFacts {
+            rule_id: r.rule_id,
+            enabled: r.enabled,
+            controls: r.controls,
+            last_fired: r.fired.map(|t| t.0),
+        })
+        .collect())
+}
+
+/// Alerts and deliveries since a time.
+pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFacts, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT severity, count(*) AS "n!", count(*) FILTER (WHERE acknowledged) AS "acknowledged!",
+                  count(*) FILTER (WHERE rule_id IN ('audit_log_gap', 'audit_tampering')) AS "failures!"
+             FROM blueteam.alert_history WHERE created_at >= $1 GROUP BY severity"#,
+        Ts(since) as Ts
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let deliveries = sqlx::query!(
+        r#"SELECT channel || ' ' || state AS "what!", count(*) AS "n!" FROM blueteam.deliveries WHERE created_at >= $1 GROUP BY 1"#,
+        Ts(since) as Ts
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let sample = sqlx::query!(
+        r#"SELECT alert_id, rule_id, severity, title, created_at AS "created_at: Ts" FROM blueteam.alert_history
+            WHERE created_at >= $1 ORDER BY created_at DESC, alert_id LIMIT $2"#,
+        Ts(since) as Ts,
+        SAMPLE
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(AlertFacts {
+        acknowledged: rows.iter().map(|r| count(r.acknowledged)).sum(),
+        audit_failures: rows.iter().map(|r| count(r.failures)).sum(),
+        by_severity: rows.into_iter().map(|r| (r.severity, count(r.n))).collect(),
+        deliveries: deliveries.into_iter().map(|r| (r.what, count(r.n))).collect(),
+        sample: sample
+            .into_iter()
+            .map(|r| SampleAlert {
+                alert_id: r.alert_id.to_string(),
+                rule_id: r.rule_id.unwrap_or_default(),
+                severity: r.severity,
+                title: r.title,
+                created_at: r.created_at.0,
+            })
+            .collect(),
+    })
+}
+
+/// Incidents.
+pub async fn incidents(conn: &mut PgConnection) -> Result<IncidentFacts, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT status, count(*) AS "n!", count(*) FILTER (WHERE dfars_reportable) AS "reportable!",
+                  count(*) FILTER (WHERE status = 'closed' AND coalesce(root_cause, '') = '') AS "undocumented!"
+             FROM blueteam.security_incidents GROUP BY status"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(IncidentFacts {
+        closed_undocumented: rows.iter().map(|r| count(r.undocumented)).sum(),
+        reportable: rows.iter().map(|r| count(r.reportable)).sum(),
+        by_status: rows.into_iter().map(|r| (r.status, count(r.n))).collect(),
+    })
+}
+
+/// The compliance work since a time.
+pub async fn programme(
+    conn: &mut PgConnection,
+    now: Timestamp,
+    since: Timestamp,
+) -> Result<ProgrammeFacts, StoreError> {
+    let row = sqlx::query!(
+        r#"WITH failed AS (
+               SELECT control_id, coalesce(bool_or(p.status IN ('open', 'in_progress')), false) AS planned
+                 FROM (SELECT DISTINCT control_id FROM blueteam.compliance_objectives WHERE finding = 'not_met') o
+                 LEFT JOIN blueteam.poam_items p USING (control_id)
+                GROUP BY control_id)
+           SELECT (SELECT count(*) FROM blueteam.compliance_objectives) AS "objectives!",
+                  (SELECT count(*) FROM blueteam.compliance_objectives
+                    WHERE finding <> 'not_assessed' AND decided_at > $1::timestamptz - interval '366 days') AS "decided!",
+                  (SELECT count(*) FROM failed) AS "not_met!",
+                  (SELECT count(*) FROM failed WHERE NOT planned) AS "unplanned!",
+                  (SELECT count(*) FROM blueteam.poam_items
+                    WHERE status IN ('open', 'in_progress') AND scheduled_completion < $1) AS "overdue!",
+                  (SELECT count(*) FROM blueteam.poam_items WHERE actual_completion >= $2) AS "completed!",
+                  (SELECT count(*) FROM blueteam.compliance_evidence WHERE check_id IS NOT NULL AND collected_at >= $2) AS "checks!",
+                  (SELECT count(*) FROM blueteam.compliance_evidence WHERE state = 'final' AND valid_until <= $1 AND check_id IS NULL)
+                      AS "lapsed!",
+                  (SELECT count(*) FROM blueteam.event_queries WHERE asked_at >= $2) AS "queries!",
+                  (SELECT max(approved_at) FROM blueteam.compliance_evidence
+                    WHERE control_id = '3.3.3' AND state = 'final' AND check_id IS NULL) AS "review: Ts",
+                  (SELECT max(approved_at) FROM blueteam.compliance_evidence
+                    WHERE control_id = '3.12.4' AND state = 'final' AND check_id IS NULL) AS "plan: Ts""#,
+        Ts(now) as Ts,
+        Ts(since) as Ts
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let assets = sqlx::query!(r#"SELECT category, count(*) AS "n!" FROM blueteam.assets GROUP BY category"#)
+        .fetch_all(conn)
+        .await?;
+    Ok(ProgrammeFacts {
+        objectives: count(row.objectives),
+        decided_in_a_year: count(row.decided),
+        not_met: count(row.not_met),
+        unplanned: count(row.unplanned),
+        plans_overdue: count(row.overdue),
+        plans_completed: count(row.completed),
+        checks_run: count(row.checks),
+        lapsed: count(row.lapsed),
+        queries: count(row.queries),
+        last_review: row.review.map(|t| t.0),
+        assets: assets.into_iter().map(|r| (r.category, count(r.n))).collect::<BTreeMap<_, _>>(),
+        plan_approved: row.plan.map(|t| t.0),
+    })
+}
