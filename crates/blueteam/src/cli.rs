@@ -20,6 +20,7 @@ pub(crate) mod keys;
 mod migrate;
 mod out;
 mod replay;
+mod report;
 mod session;
 mod sources;
 mod status;
@@ -53,6 +54,7 @@ enum Command {
     Events(events::Args),
     Sources(sources::Args),
     Compliance(compliance::Args),
+    Report(report::Args),
     Keys(keys::Args),
     Replay(replay::Args),
     Backtest(backtest::Args),
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Events(args) => events::run(&args, globals),
         Command::Sources(args) => sources::run(&args, globals),
         Command::Compliance(args) => compliance::run(&args, globals),
+        Command::Report(args) => report::run(&args, globals),
         Command::Keys(args) => keys::run(&args, globals),
         Command::Replay(args) => replay::run(&args, globals),
         Command::Backtest(args) => backtest::run(&args, globals),

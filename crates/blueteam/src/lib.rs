@@ -11,6 +11,7 @@ pub mod database;
 pub mod demo;
 pub mod dispatcher;
 pub mod door;
+pub mod dossier;
 pub mod evidence;
 pub mod failures;
 mod intake;

@@ -6,7 +6,11 @@
 pub mod catalog;
 pub mod checks;
 pub mod cmmc;
+pub mod document;
 pub mod evidence;
+pub mod poam;
+pub mod reports;
 pub mod score;
+pub mod system;
 
 pub use catalog::{Catalog, Eligibility, Requirement};

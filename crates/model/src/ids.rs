@@ -51,6 +51,11 @@ uuid_id! {
     EvidenceId
 }
 
+uuid_id! {
+    /// `blueteam.poam_items.poam_id`.
+    PlanId
+}
+
 impl EventId {
     /// The id as a number, for compact storage in windows.
     pub fn as_u128(self) -> u128 {

@@ -15,6 +15,7 @@ pub mod facts;
 pub mod ids;
 pub mod incident;
 pub mod mute;
+pub mod plan;
 pub mod text;
 pub mod time;
 
@@ -27,9 +28,10 @@ pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
 pub use ids::{
-    AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, MuteId, ObjectiveId, RuleId, Severity,
+    AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, MuteId, ObjectiveId, PlanId, RuleId, Severity,
 };
 pub use incident::IncidentStatus;
 pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
+pub use plan::{Plan, PlanKind, PlanStatus, RiskLevel};
 pub use text::Text;
 pub use time::{Clock, Span, SystemClock, Timestamp};

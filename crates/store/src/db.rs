@@ -137,6 +137,11 @@ pub async fn ensure_partitions(conn: &mut PgConnection, months: u8) -> Result<u3
     Ok(made.unwrap_or(0).unsigned_abs())
 }
 
+/// A transaction that sees one moment and writes nothing: for what is read by several queries and must agree.
+pub async fn snapshot(conn: &mut PgConnection) -> Result<sqlx::Transaction<'_, Postgres>, StoreError> {
+    Ok(conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+}
+
 /// Says who acts, until the end of the transaction; the triggers of `audit.audit_log` ask for it.
 pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &str) -> Result<(), StoreError> {
     sqlx::query!("SELECT set_config('blueteam.actor', $1, true)", actor).fetch_one(conn).await?;

@@ -5,6 +5,7 @@
 //! transaction, so that `audit.audit_log` records a person and not a pool.
 
 pub mod alerts;
+pub mod assets;
 pub mod baselines;
 pub mod cluster;
 pub mod collected;
@@ -20,6 +21,7 @@ pub mod keys;
 pub mod ledger;
 pub mod mutes;
 pub mod outbox;
+pub mod plans;
 pub mod posture;
 pub mod reader;
 pub mod rules;
@@ -28,7 +30,7 @@ pub mod sources;
 pub mod users;
 mod wire;
 
-pub use db::{MIGRATOR, connect, ensure_database, ensure_login, ensure_partitions, migrate, parse_url, pool};
+pub use db::{MIGRATOR, connect, ensure_database, ensure_login, ensure_partitions, migrate, parse_url, pool, snapshot};
 pub use error::StoreError;
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};

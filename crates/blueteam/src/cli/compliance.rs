@@ -1,11 +1,14 @@
 //! `blueteam compliance`: the requirements of NIST SP 800-171, what was found about them, and what follows.
 
+mod assets;
 mod evidence;
 mod history;
+mod poam;
 mod score;
 mod set;
 mod sheet;
 mod show;
+mod ssp;
 mod status;
 
 use std::process::ExitCode;
@@ -18,6 +21,8 @@ use model::{Clock as _, Control, Standing, SystemClock};
 use store::PgConnection;
 
 use super::session::Globals;
+pub(super) use poam::csv as plans_sheet;
+pub(super) use sheet::csv as findings_sheet;
 
 /// The 110 requirements of NIST SP 800-171 Rev. 2 (CMMC Level 2), objective by objective: what was found, who decided so, and the score.
 ///
@@ -37,6 +42,9 @@ enum Action {
     Show(show::Args),
     Set(set::Args),
     Evidence(evidence::Args),
+    Poam(poam::Args),
+    Ssp(ssp::Args),
+    Assets(assets::Args),
     Score(score::Args),
     History(history::Args),
     Import(sheet::ImportArgs),
@@ -50,6 +58,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Show(args) => show::run(args, globals),
         Action::Set(args) => set::run(args, globals),
         Action::Evidence(args) => evidence::run(args, globals),
+        Action::Poam(args) => poam::run(args, globals),
+        Action::Ssp(args) => ssp::run(args, globals),
+        Action::Assets(args) => assets::run(args, globals),
         Action::Score(args) => score::run(args, globals),
         Action::History(args) => history::run(args, globals),
         Action::Import(args) => sheet::import(args, globals),

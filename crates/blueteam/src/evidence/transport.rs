@@ -24,7 +24,8 @@ pub(super) fn read(config: &Config) -> TransportFacts {
         let e = &channels.email;
         way(format!("mail to {}:{}", e.host, e.port), is_here(&e.host), e.security != EmailSecurity::Plain);
     }
-    let web = [("webhook", &channels.webhook.url), ("PagerDuty", &channels.pagerduty.url)];
+    let pagerduty = if channels.pagerduty.routing_key_file.is_empty() { "" } else { &channels.pagerduty.url };
+    let web = [("webhook", channels.webhook.url.as_str()), ("PagerDuty", pagerduty)];
     for (name, url) in web.into_iter().filter(|(_, url)| !url.is_empty()) {
         let host = url.split("://").nth(1).unwrap_or_default();
         way(name.to_owned(), is_here(host), url.starts_with("https://"));

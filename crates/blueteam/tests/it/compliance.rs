@@ -21,13 +21,14 @@ fn steady(text: &str) -> String {
     text.lines().map(|l| line(l.trim_end())).collect::<Vec<_>>().join("\n")
 }
 
-struct Office {
-    program: Program,
+/// A migrated database and the program.
+pub(crate) struct Office {
+    pub(crate) program: Program,
     db: TestDb,
 }
 
 impl Office {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let db = TestDb::new().await;
         let program = Program::new(Some(&db));
         let migrated = program.run(&["migrate"]).good();
@@ -36,7 +37,7 @@ impl Office {
         Self { program, db }
     }
 
-    fn run(&self, args: &[&str]) -> crate::cli::Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> crate::cli::Ran {
         self.program.run(&[&["compliance"], args].concat())
     }
 }

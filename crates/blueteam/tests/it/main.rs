@@ -5,6 +5,7 @@
 mod cli;
 mod cli_analysis;
 mod compliance;
+mod dossier;
 mod life;
 mod scenarios;
 mod tidy;

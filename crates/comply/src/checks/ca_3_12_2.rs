@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, holds, not_met, unread};
+use super::{Check, Says, Section, cant_tell, holds, met, not_met, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_2",
@@ -21,7 +21,11 @@ fn decide(facts: &Facts) -> Vec<Says> {
     );
     vec![
         holds('a', p.decided_in_a_year > 0, saw.clone(), "nobody has assessed anything"),
-        holds('b', p.unplanned == 0, saw.clone(), saw.clone()),
+        match (p.decided_in_a_year, p.unplanned) {
+            (0, _) => cant_tell('b', saw.clone(), "an assessment"),
+            (_, 0) => met('b', saw.clone()),
+            _ => not_met('b', saw.clone()),
+        },
         if p.plans_overdue > 0 {
             not_met('c', saw)
         } else {

@@ -83,7 +83,7 @@ pub(super) fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<
 }
 
 /// The sheet of all objectives.
-pub(super) fn csv(controls: &[Control]) -> anyhow::Result<Vec<u8>> {
+pub(in crate::cli) fn csv(controls: &[Control]) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
     for r in &Catalog::r2().requirements {
@@ -118,7 +118,7 @@ pub(super) fn csv(controls: &[Control]) -> anyhow::Result<Vec<u8>> {
 }
 
 /// A spreadsheet takes a cell that begins like this for a formula.
-fn safe(text: &str) -> String {
+pub(super) fn safe(text: &str) -> String {
     if text.trim_start().starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) {
         format!("'{text}")
     } else {

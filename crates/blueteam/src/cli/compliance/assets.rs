@@ -1,0 +1,125 @@
+//! `blueteam compliance assets`: what the assessment is about.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Subcommand;
+use clap::builder::PossibleValuesParser;
+use comply::system::CATEGORIES;
+
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, actor, with_database};
+
+/// Assets, each in exactly one CMMC category (32 CFR 170.19(c)).
+///
+/// This program and its database are a security protection asset themselves.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// List them
+    List {
+        /// As a JSON array
+        #[arg(long)]
+        json: bool,
+    },
+    Set(SetArgs),
+    /// Take one out
+    Remove {
+        /// Its name
+        name: String,
+        /// Who does so; without it, the system's user name
+        #[arg(long = "as", value_name = "NAME")]
+        actor: Option<String>,
+    },
+}
+
+/// Add an asset, or replace what is known of it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam compliance assets set fileserver --category cui --owner alice\n  \
+                        blueteam compliance assets set printer --category specialized --treatment 'policy PR-2: own VLAN, no CUI'")]
+struct SetArgs {
+    /// Its name
+    name: String,
+    #[arg(long, value_parser = PossibleValuesParser::new(CATEGORIES))]
+    category: String,
+    /// Who answers for it
+    #[arg(long)]
+    owner: Option<String>,
+    /// What it is
+    #[arg(long)]
+    description: Option<String>,
+    /// How it is treated: the policy for risk-managed and specialized assets; for those out of scope, why
+    #[arg(long)]
+    treatment: Option<String>,
+    /// Who says so; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::List { json } => list(*json, globals),
+        Action::Set(args) => set(args, globals),
+        Action::Remove { name, actor: who } => {
+            let who = actor(who.as_deref());
+            let gone = with_database(globals, async |conn, _| Ok(store::assets::remove(conn, &who, name).await?))?;
+            if !gone {
+                bail!("there is no asset `{}`", notify::plain::neutral(name));
+            }
+            out::line("taken out")?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let assets = with_database(globals, async |conn, _| Ok(store::assets::list(conn).await?))?;
+    if json {
+        out::json(&assets)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if assets.is_empty() {
+        out::line("no assets")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let look = Look::stdout();
+    let mut table = out::table(look, &["asset", "category", "owner", "description", "treatment"]);
+    for a in &assets {
+        let text = |t: &Option<String>| out::text(t.as_deref().unwrap_or("-"));
+        table.add_row([
+            out::text(&a.name),
+            out::text(a.category.replace('_', " ")),
+            text(&a.owner),
+            text(&a.description),
+            text(&a.treatment),
+        ]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let explained = args.treatment.as_deref().is_some_and(|t| t.trim().len() >= 3);
+    if !matches!(args.category.as_str(), "cui" | "security_protection") && !explained {
+        bail!("--treatment: say by which policy it is managed, or why it is out of scope");
+    }
+    if args.name.trim().is_empty() || args.name.len() > 200 {
+        bail!("the name has from 1 to 200 characters");
+    }
+    let asset = store::assets::Asset {
+        name: args.name.clone(),
+        category: args.category.clone(),
+        owner: args.owner.clone(),
+        description: args.description.clone(),
+        treatment: args.treatment.clone(),
+    };
+    let who = actor(args.actor.as_deref());
+    with_database(globals, async |conn, _| Ok(store::assets::save(conn, &who, &asset).await?))?;
+    out::line(format_args!("{} is {}", notify::plain::neutral(&asset.name), asset.category.replace('_', " ")))?;
+    Ok(ExitCode::SUCCESS)
+}

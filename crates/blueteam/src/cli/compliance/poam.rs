@@ -1,0 +1,415 @@
+//! `blueteam compliance poam`: plans of action.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::{Subcommand, ValueEnum};
+use comfy_table::{Cell, Color};
+use comply::Catalog;
+use comply::poam::{EMASS, close_out, emass};
+use model::{Clock as _, EvidenceId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, SystemClock, Timestamp};
+use serde::Serialize;
+use store::PgConnection;
+use uuid::Uuid;
+
+use super::sheet::safe;
+use super::{controls, find};
+use crate::cli::out::{self, Look};
+use crate::cli::session::{Globals, actor, with_database};
+
+/// As much of an id as a terminal shows.
+const ID_SHOWN: usize = 13;
+
+/// Plans of action and milestones (3.12.2; 32 CFR 170.21): what is not met, who mends it, until when.
+///
+/// The POA&M of a conditional CMMC status holds only what the rule allows, for 180 days; everything else is on the operational plan. Without a subcommand
+/// the open items are listed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Generate(GenerateArgs),
+    List(ListArgs),
+    Add(AddArgs),
+    Update(UpdateArgs),
+    Close(CloseArgs),
+    Export(ExportArgs),
+}
+
+/// Write an item for each requirement that is not met and on no open plan.
+#[derive(Debug, clap::Args)]
+struct GenerateArgs {
+    /// Who writes them; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+/// List items, the next due first.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = "Exit code: 0 nothing is overdue, 3 something is, 1 failed, 2 wrong arguments.")]
+struct ListArgs {
+    /// Closed ones too
+    #[arg(long)]
+    all: bool,
+    /// Only those past their day, or past their 180 days
+    #[arg(long)]
+    overdue: bool,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+/// What may be said of an item.
+#[derive(Debug, Default, clap::Args)]
+struct Details {
+    /// What is wrong
+    #[arg(long)]
+    weakness: Option<String>,
+    /// What is done about it
+    #[arg(long)]
+    remediation: Option<String>,
+    /// low, moderate, high, very_high
+    #[arg(long)]
+    risk: Option<RiskLevel>,
+    /// poam or operational
+    #[arg(long)]
+    kind: Option<PlanKind>,
+    /// Who answers for it
+    #[arg(long)]
+    owner: Option<String>,
+    /// When it is to be done, with its zone
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    due: Option<Timestamp>,
+    /// Steps with their days: '2027-01-15 order keys; 2027-02-01 roll out'
+    #[arg(long)]
+    milestones: Option<String>,
+    /// What it takes: money, people; funded or not
+    #[arg(long)]
+    resources: Option<String>,
+    /// What keeps the risk down until then
+    #[arg(long)]
+    mitigation: Option<String>,
+    /// Where the work is tracked; may be given several times, and replaces what was given before
+    #[arg(long, value_name = "LINK")]
+    task: Vec<String>,
+    /// The day of the conditional status, from which the 180 days run
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    conditional_since: Option<Timestamp>,
+    /// Who writes it; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+/// Add an item.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam compliance poam add 3.5.3 --kind operational --weakness 'no second factor for the VPN' \\\n    --remediation 'hardware keys for all' --owner bob --due 2027-03-01T00:00:00Z --task https://tracker.example/SEC-7"
+)]
+struct AddArgs {
+    /// The requirement
+    control: String,
+    #[command(flatten)]
+    details: Details,
+}
+
+/// Change an item. A new day or new milestones are noted as a change of milestones.
+#[derive(Debug, clap::Args)]
+struct UpdateArgs {
+    /// Its id, or enough of its beginning
+    id: String,
+    /// open, in_progress, or accepted_risk (`close` completes it)
+    #[arg(long)]
+    status: Option<PlanStatus>,
+    #[command(flatten)]
+    details: Details,
+}
+
+/// Close an item: it is done. Then decide the requirement's findings with `compliance set`.
+#[derive(Debug, clap::Args)]
+struct CloseArgs {
+    /// Its id, or enough of its beginning
+    id: String,
+    /// The id of the evidence that shows it
+    #[arg(long, value_name = "ID")]
+    evidence: EvidenceId,
+    /// Who closes it; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// The columns of the eMASS template, RFC 4180
+    Csv,
+    /// For people
+    Markdown,
+}
+
+/// Write all items for others.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  blueteam compliance poam export --format csv --output poam.csv")]
+struct ExportArgs {
+    #[arg(long, value_enum, default_value = "csv")]
+    format: Format,
+    /// To this file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        None => list(&ListArgs::default(), globals),
+        Some(Action::Generate(args)) => generate(args, globals),
+        Some(Action::List(args)) => list(args, globals),
+        Some(Action::Add(args)) => add(args, globals),
+        Some(Action::Update(args)) => update(args, globals),
+        Some(Action::Close(args)) => close(args, globals),
+        Some(Action::Export(args)) => export(args, globals),
+    }
+}
+
+fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (who, now) = (actor(args.actor.as_deref()), SystemClock.now());
+    let plans = with_database(globals, async |conn, _| {
+        let controls = controls(conn).await?;
+        let plans = comply::poam::missing(Catalog::r2(), &controls, now, || PlanId(Uuid::now_v7()));
+        store::plans::save(conn, &who, &plans, now).await?;
+        Ok(plans)
+    })?;
+    out::line(format_args!(
+        "{} items written; give each an owner, milestones and a day with `poam update`",
+        plans.len()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    plan: Plan,
+    overdue: bool,
+    close_out_by: Option<Timestamp>,
+}
+
+fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let now = SystemClock.now();
+    let plans = with_database(globals, async |conn, _| Ok(store::plans::list(conn).await?))?;
+    let mut listed: Vec<Listed> = plans
+        .into_iter()
+        .map(|plan| {
+            let close_out_by = close_out(&plan);
+            let late = close_out_by.is_some_and(|at| plan.status.is_open() && at < now);
+            Listed { overdue: plan.is_overdue(now) || late, close_out_by, plan }
+        })
+        .filter(|l| (args.all || l.plan.status.is_open()) && (!args.overdue || l.overdue))
+        .collect();
+    listed.sort_by_key(|l| (l.plan.due.is_none(), l.plan.due, l.plan.control_id.order()));
+    let code = if listed.iter().any(|l| l.overdue) { ExitCode::from(3) } else { ExitCode::SUCCESS };
+    if args.json {
+        out::json(&listed)?;
+        return Ok(code);
+    }
+    if listed.is_empty() {
+        out::line("no plans of action; `compliance poam generate` writes one for each requirement that is not met")?;
+        return Ok(code);
+    }
+    let look = Look::stdout();
+    let mut table =
+        out::table(look, &["item", "id", "plan", "risk", "status", "due", "close out", "owner", "weakness"]);
+    for Listed { plan: p, overdue, close_out_by } in &listed {
+        let day = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| out::time(at)[..10].to_owned());
+        let due = Cell::new(if *overdue { format!("{} OVERDUE", day(p.due)) } else { day(p.due) });
+        table.add_row([
+            Cell::new(look.id(&p.poam_id, ID_SHOWN)),
+            Cell::new(&p.control_id),
+            Cell::new(p.kind),
+            Cell::new(p.risk.as_str().replace('_', " ")),
+            Cell::new(p.status.as_str().replace('_', " ")),
+            if *overdue && look.colour { due.fg(Color::Red) } else { due },
+            Cell::new(day(*close_out_by)),
+            out::text(p.owner.as_deref().unwrap_or("-")),
+            out::text(&p.weakness),
+        ]);
+    }
+    out::spare(look, &mut table, &[2, 6]);
+    out::print(table)?;
+    Ok(code)
+}
+
+/// Puts what is given into an item.
+fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &str) {
+    let before = (plan.due, plan.milestones.clone());
+    let set = |to: &mut Option<String>, from: &Option<String>| {
+        if from.is_some() {
+            to.clone_from(from);
+        }
+    };
+    set(&mut plan.milestones, &d.milestones);
+    set(&mut plan.owner, &d.owner);
+    set(&mut plan.resources, &d.resources);
+    set(&mut plan.mitigation, &d.mitigation);
+    plan.due = d.due.or(plan.due);
+    plan.conditional_since = d.conditional_since.or(plan.conditional_since);
+    plan.risk = d.risk.unwrap_or(plan.risk);
+    plan.kind = d.kind.unwrap_or(plan.kind);
+    if let Some(text) = &d.weakness {
+        plan.weakness.clone_from(text);
+    }
+    if let Some(text) = &d.remediation {
+        plan.remediation.clone_from(text);
+    }
+    if !d.task.is_empty() {
+        plan.tasks.clone_from(&d.task);
+    }
+    if before != (plan.due, plan.milestones.clone()) && (before.0.is_some() || before.1.is_some()) {
+        let (due, milestones) = before;
+        let was = format!(
+            "{} {who}: was due {}, {}",
+            out::time(now),
+            out::maybe_time(due),
+            milestones.as_deref().unwrap_or("no milestones")
+        );
+        let gap = if plan.milestone_changes.is_empty() { "" } else { "; " };
+        plan.milestone_changes = format!("{}{gap}{was}", plan.milestone_changes);
+    }
+}
+
+fn check(plan: &Plan) -> anyhow::Result<()> {
+    if plan.weakness.trim().is_empty() || plan.remediation.trim().is_empty() {
+        bail!("--weakness and --remediation: say what is wrong and what is done about it");
+    }
+    let eligible = Catalog::r2().get(&plan.control_id).is_some_and(|r| r.poam_eligibility.allows(true));
+    if plan.kind == PlanKind::Poam && !eligible {
+        bail!(
+            "{} may not be on the POA&M of a conditional status (32 CFR 170.21(a)(2)); use --kind operational",
+            plan.control_id
+        );
+    }
+    Ok(())
+}
+
+fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (requirement, _) = find(&args.control)?;
+    let (who, now) = (actor(args.details.actor.as_deref()), SystemClock.now());
+    let mut plan = Plan {
+        poam_id: PlanId(Uuid::now_v7()),
+        control_id: requirement.control_id.clone(),
+        kind: PlanKind::Operational,
+        weakness: String::new(),
+        risk: RiskLevel::of_weight(requirement.dod_weight),
+        remediation: String::new(),
+        milestones: None,
+        milestone_changes: String::new(),
+        due: None,
+        completed: None,
+        status: PlanStatus::Open,
+        resources: None,
+        owner: None,
+        identified_by: Some(format!("{who}, by hand")),
+        mitigation: None,
+        tasks: Vec::new(),
+        conditional_since: None,
+        closed_by: None,
+        closing_evidence: None,
+        created_at: now,
+    };
+    put(&mut plan, &args.details, now, &who);
+    check(&plan)?;
+    with_database(globals, async |conn, _| {
+        controls(conn).await?;
+        Ok(store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?)
+    })?;
+    out::line(format_args!("{} for {}", plan.poam_id, plan.control_id))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The one item whose id begins like this.
+async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Plan> {
+    let digits = |text: &str| text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
+    let (wanted, shown) = (digits(id), notify::plain::neutral(id));
+    let mut all = store::plans::list(conn).await?;
+    all.retain(|p| !wanted.is_empty() && digits(&p.poam_id.to_string()).starts_with(&wanted));
+    match all.len() {
+        1 => Ok(all.remove(0)),
+        0 => bail!("no item begins with `{shown}`; see `blueteam compliance poam list --all`"),
+        _ => bail!("several items begin with `{shown}`; say more of the id"),
+    }
+}
+
+fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (who, now) = (actor(args.details.actor.as_deref()), SystemClock.now());
+    if args.status == Some(PlanStatus::Completed) {
+        bail!("--status: `compliance poam close` completes an item, with the evidence that shows it");
+    }
+    let id = with_database(globals, async |conn, _| {
+        let mut plan = one(conn, &args.id).await?;
+        if plan.status == PlanStatus::Completed {
+            bail!("{} is completed, by {}", plan.poam_id, plan.closed_by.as_deref().unwrap_or("-"));
+        }
+        put(&mut plan, &args.details, now, &who);
+        plan.status = args.status.unwrap_or(plan.status);
+        check(&plan)?;
+        store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
+        Ok(plan.poam_id)
+    })?;
+    out::line(format_args!("changed {id}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (who, now) = (actor(args.actor.as_deref()), SystemClock.now());
+    let plan = with_database(globals, async |conn, _| {
+        let mut plan = one(conn, &args.id).await?;
+        if plan.status == PlanStatus::Completed {
+            bail!("{} is completed already, by {}", plan.poam_id, plan.closed_by.as_deref().unwrap_or("-"));
+        }
+        let filter = store::evidence::EvidenceFilter { evidence_id: Some(args.evidence), ..Default::default() };
+        let evidence = store::evidence::list(conn, &filter).await?;
+        let evidence = evidence.first().with_context(|| format!("there is no evidence {}", args.evidence))?;
+        if evidence.approved_at.is_none() {
+            bail!("{} is a draft; approve it first", args.evidence);
+        }
+        (plan.status, plan.completed) = (PlanStatus::Completed, Some(now));
+        (plan.closed_by, plan.closing_evidence) = (Some(who.clone()), Some(args.evidence));
+        store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
+        Ok(plan)
+    })?;
+    out::line(format_args!("closed {}; now decide {} with `compliance set`", plan.poam_id, plan.control_id))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let plans = with_database(globals, async |conn, _| Ok(store::plans::list(conn).await?))?;
+    let text = match args.format {
+        Format::Csv => csv(&plans)?,
+        Format::Markdown => comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()).markdown().into_bytes(),
+    };
+    match &args.output {
+        None => std::io::stdout().lock().write_all(&text)?,
+        Some(path) => {
+            let file = std::fs::File::create_new(path);
+            file.and_then(|mut f| f.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The sheet that eMASS takes.
+pub(in crate::cli) fn csv(plans: &[Plan]) -> anyhow::Result<Vec<u8>> {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    writer.write_record(EMASS)?;
+    for plan in plans {
+        writer.write_record(emass(Catalog::r2(), plan).map(|cell| safe(&cell)))?;
+    }
+    writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
+}

@@ -1,0 +1,49 @@
+//! `blueteam compliance ssp`: the system security plan.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use comply::reports;
+
+use crate::cli::out;
+use crate::cli::report::write;
+use crate::cli::session::{Globals, with_database};
+use crate::dossier::{self, Dossier};
+use model::{Clock as _, SystemClock};
+
+/// Write the system security plan (3.12.4), from the description of the system, the findings and the evidence.
+///
+/// What is missing is listed at its beginning and on standard error; nothing is made up.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  blueteam compliance ssp --sample > system.toml
+  blueteam compliance ssp --system system.toml --output ssp.html
+
+Without --system, system.toml in the state directory is read, if it is there.
+Exit code: 0 done, 1 failed, 2 wrong arguments.")]
+pub(super) struct Args {
+    /// The description of the system
+    #[arg(long, value_name = "FILE")]
+    system: Option<PathBuf>,
+    /// To this file, which must not exist: .md or .html [default: Markdown to standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write a commented description to fill in, and nothing else
+    #[arg(long)]
+    sample: bool,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    if args.sample {
+        out::line(comply::system::SAMPLE.trim_end())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let system = dossier::system(args.system.as_deref(), &globals.state()?)?;
+    let dossier = with_database(globals, async |conn, _| Dossier::read(conn, system, SystemClock.now()).await)?;
+    write(&reports::ssp(&dossier.known()), args.output.as_deref())?;
+    let missing = dossier.system.missing();
+    if !missing.is_empty() {
+        out::note(format_args!("missing in the description of the system:\n  {}", missing.join("\n  ")));
+    }
+    Ok(ExitCode::SUCCESS)
+}

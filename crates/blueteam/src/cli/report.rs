@@ -1,0 +1,101 @@
+//! `blueteam report`: reports for others.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail};
+use clap::Subcommand;
+use comply::document::Document;
+use comply::reports;
+use model::{Clock as _, SystemClock};
+
+use super::out;
+use super::session::{Globals, with_database};
+use crate::dossier::{self, Dossier};
+use crate::vault::Vault;
+
+/// Reports for others.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    Assessor(AssessorArgs),
+}
+
+/// Write what a CMMC assessor works from: result, findings by requirement, evidence with hashes, plans, samples of events and alerts.
+///
+/// As a .zip it is the whole package: the report, the plan, the sheets, all evidence, the lists of hashes, and how to check them without this program.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  blueteam report assessor --output cmmc.zip
+  blueteam report assessor --output cmmc-report.md
+  blueteam report assessor --system system.toml --output cmmc-report.html
+
+Run `blueteam compliance evidence` first, so that the checks have looked.
+Exit code: 0 done, 1 failed (also when a piece of evidence was tampered with), 2 wrong arguments.")]
+struct AssessorArgs {
+    /// The description of the system [default: system.toml in the state directory]
+    #[arg(long, value_name = "FILE")]
+    system: Option<PathBuf>,
+    /// To this file, which must not exist: .md, .html or .zip [default: Markdown to standard output]
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::Assessor(args) => assessor(args, globals),
+    }
+}
+
+fn assessor(args: &AssessorArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let state = globals.state()?;
+    let system = dossier::system(args.system.as_deref(), &state)?;
+    let dossier = with_database(globals, async |conn, _| Dossier::read(conn, system, SystemClock.now()).await)?;
+    let output = args.output.as_deref();
+    if let Some(path) = output.filter(|path| ending(path) == "zip") {
+        let sheets = vec![
+            ("findings.csv", super::compliance::findings_sheet(&dossier.controls)?),
+            ("poam.csv", super::compliance::plans_sheet(&dossier.plans)?),
+        ];
+        let sum = dossier.package(&Vault::new(state.path()), path, sheets)?;
+        out::line(format_args!(
+            "{}\nSHA256SUMS in it has the hash {sum}: give that to the assessor by another way",
+            path.display()
+        ))?;
+    } else {
+        write(&reports::assessor(&dossier.known()), output)?;
+    }
+    let missing = dossier.system.missing();
+    if !missing.is_empty() {
+        out::note(format_args!(
+            "{} things are missing in the description of the system; `blueteam compliance ssp` lists them",
+            missing.len()
+        ));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ending(path: &Path) -> String {
+    path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase()
+}
+
+/// Writes a document in the form that the file's ending says; without a file, as Markdown to standard output.
+pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()> {
+    let Some(path) = output else {
+        std::io::stdout().lock().write_all(doc.markdown().as_bytes())?;
+        return Ok(());
+    };
+    let text = match ending(path).as_str() {
+        "md" => doc.markdown(),
+        "html" => doc.html(),
+        other => bail!("--output: `.{other}` is not a form that this can be written in; .md and .html are"),
+    };
+    let file = std::fs::File::create_new(path);
+    file.and_then(|mut f| f.write_all(text.as_bytes())).with_context(|| format!("cannot write {}", path.display()))
+}

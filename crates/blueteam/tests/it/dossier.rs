@@ -1,0 +1,169 @@
+//! Plans of action, the system security plan, and the package for an assessor.
+
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::compliance::Office;
+
+const SYSTEM: &str = "name = \"Bearing <Expert>\"\nboundary = \"two servers\"\n[organisation]\nname = \"Example Ltd\"\ncage_codes = [\"1ABC2\"]\n";
+
+async fn assessed() -> Office {
+    let office = Office::new().await;
+    office.run(&["set", "3.12.4", "--finding", "met", "--reason", "this plan", "--as", "alice"]).good();
+    office.run(&["set", "3.1.9", "--finding", "not_met", "--reason", "no <notice> | yet", "--as", "alice"]).good();
+    office.run(&["set", "3.1.1a", "--finding", "not_met", "--reason", "no list of users", "--as", "alice"]).good();
+    office
+}
+
+#[tokio::test]
+async fn plans_are_made_from_gaps_kept_apart_clocked_and_closed_with_evidence() {
+    let office = assessed().await;
+    let poam = |args: &[&str]| office.run(&[&["poam"], args].concat());
+    assert!(poam(&[]).good().contains("no plans of action"));
+    assert!(poam(&["generate", "--as", "bob"]).good().starts_with("2 items written"));
+    assert!(poam(&["generate"]).good().starts_with("0 items written"), "once is enough");
+    let listed = poam(&["list", "--json"]).json();
+    let of = |control: &str| listed.as_array().unwrap().iter().find(|p| p["control_id"] == control).unwrap().clone();
+    assert_eq!(
+        (&of("3.1.9")["kind"], &of("3.1.1")["kind"]),
+        (&"poam".into(), &"operational".into()),
+        "five points may not wait"
+    );
+    assert_eq!((&of("3.1.9")["risk"], &of("3.1.1")["risk"]), (&"low".into(), &"high".into()));
+    assert!(of("3.1.9")["weakness"].as_str().unwrap().contains("3.1.9[a]: no <notice>"));
+    let status = office.run(&["status", "--json"]).json();
+    let planned = status.as_array().unwrap().iter().filter(|c| c["status"] == "planned").count();
+    assert_eq!(planned, 2);
+    let score: Value = serde_json::from_str(&office.run(&["score", "--json"]).out).unwrap();
+    assert!(score["unplanned"].as_array().unwrap().is_empty());
+
+    // Past its day, and past its 180 days.
+    let id = of("3.1.9")["poam_id"].as_str().unwrap().to_owned();
+    poam(&["update", &id, "--due", "2026-01-01T00:00:00Z", "--owner", "carol", "--task", "SEC-7"]).good();
+    let overdue = poam(&["list", "--overdue", "--json"]);
+    assert_eq!(overdue.code, 3);
+    assert!(overdue.out.contains("was due 20"), "the change of milestones is kept: {}", overdue.out);
+    poam(&["update", &id, "--due", "2099-01-01T00:00:00Z", "--conditional-since", "2026-01-01T00:00:00Z"]).good();
+    let late: Value = serde_json::from_str(&poam(&["list", "--overdue", "--json"]).out).unwrap();
+    assert_eq!(late[0]["close_out_by"], "2026-06-30T00:00:00Z", "180 days, whatever day somebody sets");
+
+    let sheet = poam(&["export"]).good();
+    let mut sheet = csv::Reader::from_reader(sheet.as_bytes());
+    assert_eq!(sheet.headers().unwrap().len(), 25);
+    let row = sheet.records().map(Result::unwrap).find(|r| &r[2] == "AC.L2-3.1.9").unwrap();
+    assert_eq!((&row[3], &row[6], &row[10], &row[12]), ("carol", "01/01/2099", "Ongoing", "Low"));
+
+    assert!(
+        poam(&["add", "3.1.20", "--kind", "poam", "--weakness", "w", "--remediation", "r"])
+            .err
+            .contains("may not be on the POA&M")
+    );
+    assert!(poam(&["update", &id, "--status", "completed"]).err.contains("poam close"));
+    let add = [
+        "evidence",
+        "add",
+        "--text",
+        "photo of the notice",
+        "--supports",
+        "3.1.9",
+        "--kind",
+        "test_result",
+        "--shows",
+        "the notice",
+        "--json",
+    ];
+    let draft = office.run(&add).json()["evidence_id"].as_str().unwrap().to_owned();
+    assert!(poam(&["close", &id, "--evidence", &draft]).err.contains("is a draft"));
+    office.run(&["evidence", "approve", &draft]).good();
+    poam(&["close", &id, "--evidence", &draft, "--as", "alice"]).good();
+    assert!(poam(&["close", &id, "--evidence", &draft]).err.contains("completed already, by alice"));
+    assert_eq!(poam(&["list", "--all", "--json"]).json().as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn the_plan_says_what_is_missing_and_takes_no_misspelt_key() {
+    let office = assessed().await;
+    let system = office.program.write("system.toml", SYSTEM);
+    let plan = office.run(&["ssp", "--system", &system]);
+    let text = plan.out.clone();
+    assert_eq!(plan.code, 0);
+    assert!(plan.err.contains("people: the system owner by name"), "{}", plan.err);
+    for says in ["Bearing &lt;Expert&gt;", "two servers", "3.14.7 ", "NOT STATED", "110 requirements do not say how"] {
+        assert!(text.contains(says), "{says}");
+    }
+    assert_eq!(office.run(&["ssp"]).good(), text, "that of the state directory is taken by itself");
+    let bad = office.run(&["ssp", "--system", &office.program.write("bad.toml", "nmae = \"x\"\n")]);
+    assert!(bad.err.contains("nmae") && bad.err.contains("line 1"), "{}", bad.err);
+    let sample = office.run(&["ssp", "--sample"]).good();
+    office.run(&["ssp", "--system", &office.program.write("sample.toml", &sample)]).good();
+    assert!(office.run(&["ssp", "--output", office.program.path("x.docx").to_str().unwrap()]).err.contains(".docx"));
+}
+
+#[tokio::test]
+async fn the_package_checks_without_us_and_names_what_was_tampered_with() {
+    let office = assessed().await;
+    office.program.write("system.toml", SYSTEM);
+    office.run(&["poam", "generate"]).good();
+    office.run(&["assets", "set", "server", "--category", "cui", "--owner", "alice"]).good();
+    assert!(office.run(&["assets", "set", "tv", "--category", "out_of_scope"]).err.contains("--treatment"));
+    office.run(&["evidence"]);
+    // Two files of one name, one of them large enough for several buffers.
+    let add = |path: &str| {
+        let args = [
+            "evidence",
+            "add",
+            path,
+            "--supports",
+            "3.1.1",
+            "--kind",
+            "policy_doc",
+            "--shows",
+            "a policy",
+            "--final",
+            "--json",
+        ];
+        office.run(&args).json()
+    };
+    let first = add(&office.program.write("a/policy.txt", &"long ".repeat(200_000)));
+    add(&office.program.write("b/policy.txt", "short"));
+    let zip = office.program.path("package.zip");
+    let report = |zip: &std::path::Path| office.program.run(&["report", "assessor", "--output", zip.to_str().unwrap()]);
+    let said = report(&zip).good();
+    assert!(report(&zip).err.contains("exists"));
+
+    let out = office.program.path("unpacked");
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(&zip).unwrap()).unwrap();
+    archive.extract(&out).unwrap();
+    let checked = Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&out).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let own = Command::new("sha256sum").arg("SHA256SUMS").current_dir(&out).output().unwrap();
+    assert!(said.contains(String::from_utf8(own.stdout).unwrap().split(' ').next().unwrap()), "{said}");
+    let listed = std::fs::read_to_string(out.join("SHA256SUMS")).unwrap().lines().count();
+    assert_eq!(listed, archive.len() - 1, "each file but the list itself");
+    let hashes = std::fs::read_to_string(out.join("hashes.csv")).unwrap();
+    assert_eq!(hashes.lines().count() - 1, std::fs::read_dir(out.join("evidence")).unwrap().count());
+    let mut html = String::new();
+    std::fs::File::open(out.join("assessor-report.html")).unwrap().read_to_string(&mut html).unwrap();
+    for says in
+        ["Bearing &lt;Expert&gt;", "no &lt;notice&gt; | yet", "3.14.7[b]", "Contents", "no CMMC status", "1ABC2"]
+    {
+        assert!(html.contains(says), "{says}");
+    }
+    let findings = std::fs::read_to_string(out.join("findings.csv")).unwrap();
+    assert_eq!(csv::Reader::from_reader(findings.as_bytes()).records().count(), 320);
+
+    let kept = office.program.path(first["file_path"].as_str().unwrap());
+    std::fs::set_permissions(&kept, std::fs::Permissions::from_mode(0o640)).unwrap();
+    std::fs::write(&kept, "another policy").unwrap();
+    let tampered = report(&office.program.path("again.zip"));
+    assert_eq!(tampered.code, 1);
+    assert!(
+        tampered.err.contains(first["evidence_id"].as_str().unwrap()) && tampered.err.contains("was changed"),
+        "{}",
+        tampered.err
+    );
+    assert!(!office.program.path("again.zip").exists(), "nothing half-written is left");
+}

@@ -1,0 +1,115 @@
+//! One page with its style in it, no script, and a policy that lets none run.
+
+use std::fmt::Write as _;
+
+use super::{Block, Document};
+
+const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\
+h1,h2,h3{line-height:1.25}table{border-collapse:collapse;width:100%;font-size:.875rem;margin:1rem 0}\
+th,td{border:1px solid #bbb;padding:.25rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eef1f5}\
+nav ol{columns:2}pre{background:#f5f5f5;padding:.75rem;overflow:auto;font-size:.8rem}.mark{text-align:center;font-weight:700}\
+.bar{background:#d9dee5;height:.9rem;min-width:8rem}.bar i{display:block;height:100%;background:#2a6f4d}\
+@media print{thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
+
+pub(super) fn draw(doc: &Document) -> String {
+    let mut out = String::new();
+    let title = plain(&doc.title);
+    let _ = write!(
+        out,
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
+         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+    );
+    let marking = plain(&doc.marking);
+    if !marking.is_empty() {
+        let _ = writeln!(out, "<p class=\"mark\">{marking}</p>");
+    }
+    let _ = writeln!(out, "<header><h1>{title}</h1>");
+    for line in &doc.subtitle {
+        let _ = writeln!(out, "<p>{}</p>", plain(line));
+    }
+    let _ = writeln!(out, "<p>{}</p></header>", plain(&doc.date));
+    contents(&mut out, doc);
+    out.push_str("<main>\n");
+    let mut n = 0;
+    for block in &doc.blocks {
+        one(&mut out, block, &mut n);
+    }
+    out.push_str("</main>\n");
+    if !marking.is_empty() {
+        let _ = writeln!(out, "<p class=\"mark\">{marking}</p>");
+    }
+    out.push_str("</body>\n</html>\n");
+    out
+}
+
+fn contents(out: &mut String, doc: &Document) {
+    out.push_str("<nav aria-label=\"Contents\"><ol>\n");
+    let headings =
+        doc.blocks.iter().filter_map(|b| if let Block::Heading(level, text) = b { Some((level, text)) } else { None });
+    for (n, (level, text)) in headings.enumerate() {
+        if *level == 1 {
+            let _ = writeln!(out, "<li><a href=\"#h{n}\">{}</a></li>", plain(text));
+        }
+    }
+    out.push_str("</ol></nav>\n");
+}
+
+fn one(out: &mut String, block: &Block, headings: &mut usize) {
+    let _ = match block {
+        Block::Heading(level, text) => {
+            let (n, tag) = (*headings, level + 1);
+            *headings += 1;
+            writeln!(out, "<h{tag} id=\"h{n}\">{}</h{tag}>", plain(text))
+        }
+        Block::Text(text) => writeln!(out, "<p>{}</p>", plain(text)),
+        Block::List(points) => {
+            out.push_str("<ul>\n");
+            let _ = points.iter().try_for_each(|p| writeln!(out, "<li>{}</li>", plain(p)));
+            writeln!(out, "</ul>")
+        }
+        Block::Table(table) => {
+            let cells = |tag: &str, row: &[String]| {
+                row.iter().fold(String::new(), |mut line, c| {
+                    let _ = write!(line, "<{tag}>{}</{}>", plain(c), tag.split(' ').next().unwrap_or(tag));
+                    line
+                })
+            };
+            let _ = writeln!(out, "<table><thead><tr>{}</tr></thead><tbody>", cells("th scope=\"col\"", &table.header));
+            let _ = table.rows.iter().try_for_each(|r| writeln!(out, "<tr>{}</tr>", cells("td", r)));
+            writeln!(out, "</tbody></table>")
+        }
+        Block::Bars(bars) => {
+            out.push_str("<table><tbody>\n");
+            for b in bars {
+                let percent = (b.part * 100).checked_div(b.whole).unwrap_or(0);
+                let _ = writeln!(
+                    out,
+                    "<tr><th scope=\"row\">{}</th><td><div class=\"bar\"><i style=\"width:{percent}%\"></i></div></td><td>{} of {}</td></tr>",
+                    plain(&b.label),
+                    b.part,
+                    b.whole
+                );
+            }
+            writeln!(out, "</tbody></table>")
+        }
+        Block::Code(text) => writeln!(out, "<pre>{}</pre>", plain(text)),
+    };
+}
+
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            '\n' | '\t' => out.push(c),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out
+}

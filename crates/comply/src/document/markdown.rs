@@ -1,0 +1,82 @@
+//! CommonMark with tables.
+
+use std::fmt::Write as _;
+
+use super::{Block, Document};
+
+pub(super) fn draw(doc: &Document) -> String {
+    let mut out = String::new();
+    // Writing to a String cannot fail.
+    let _ = writeln!(out, "# {}\n", plain(&doc.title));
+    if !doc.marking.is_empty() {
+        let _ = writeln!(out, "**{}**\n", plain(&doc.marking));
+    }
+    for line in &doc.subtitle {
+        let _ = writeln!(out, "{}\n", plain(line));
+    }
+    let _ = writeln!(out, "{}", doc.date);
+    for block in &doc.blocks {
+        out.push('\n');
+        one(&mut out, block);
+    }
+    out
+}
+
+fn one(out: &mut String, block: &Block) {
+    let _ = match block {
+        Block::Heading(level, text) => writeln!(out, "{} {}", "#".repeat(usize::from(*level) + 1), plain(text)),
+        Block::Text(text) => writeln!(out, "{}", plain(text)),
+        Block::List(points) => points.iter().try_for_each(|p| writeln!(out, "- {}", plain(p))),
+        Block::Table(table) => {
+            let row =
+                |cells: &[String]| format!("| {} |", cells.iter().map(|c| plain(c)).collect::<Vec<_>>().join(" | "));
+            let rule = vec!["---"; table.header.len()].join(" | ");
+            let _ = writeln!(out, "{}\n| {rule} |", row(&table.header));
+            table.rows.iter().try_for_each(|r| writeln!(out, "{}", row(r)))
+        }
+        Block::Bars(bars) => {
+            let _ = writeln!(out, "| | | |\n| --- | --- | --- |");
+            bars.iter().try_for_each(|b| {
+                const WIDE: usize = 20;
+                let filled = (b.part * WIDE).checked_div(b.whole).unwrap_or(0);
+                let bar = format!("{}{}", "█".repeat(filled), "░".repeat(WIDE - filled));
+                writeln!(out, "| {} | {bar} | {} of {} |", plain(&b.label), b.part, b.whole)
+            })
+        }
+        Block::Code(text) => {
+            let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+            let fence = "`".repeat(longest.max(2) + 1);
+            writeln!(out, "{fence}\n{}\n{fence}", text.trim_end())
+        }
+    };
+}
+
+/// Text in which nothing acts: on one line, with what Markdown and HTML take for markup escaped.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 8);
+    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (n, c) in joined.chars().enumerate() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '&' => out.push_str("&amp;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' => {
+                out.push('\\');
+                out.push(c);
+            }
+            // They begin something at the beginning of a line only.
+            '#' | '-' | '+' | '=' | '!' if n == 0 => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    // `1.` would begin a list.
+    let digits = out.chars().take_while(char::is_ascii_digit).count();
+    if digits > 0 && out[digits..].starts_with([')', '.']) && out[digits + 1..].starts_with(' ') {
+        out.insert(digits, '\\');
+    }
+    out
+}

@@ -1,0 +1,122 @@
+//! What a plan of action is made from, and the sheet that eMASS takes.
+
+use model::{Control, Finding, Objective, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, Timestamp};
+
+use crate::catalog::{Catalog, Requirement};
+use crate::cmmc::CLOSE_OUT;
+
+/// The items that are missing: one for each requirement that is not met and on no open plan. What may wait for a conditional status goes on the
+/// POA&M, due in 180 days; what may not goes on the operational plan, because it must be done before there is a status at all.
+pub fn missing(catalog: &Catalog, controls: &[Control], now: Timestamp, mut id: impl FnMut() -> PlanId) -> Vec<Plan> {
+    let open = controls.iter().filter(|c| c.standing() == Standing::NotMet && !c.planned);
+    let pairs = open.filter_map(|c| Some((c, catalog.get(&c.control_id)?)));
+    pairs.map(|(c, r)| item(c, r, now, id())).collect()
+}
+
+fn item(c: &Control, r: &Requirement, now: Timestamp, poam_id: PlanId) -> Plan {
+    let failed = |o: &&Objective| o.decision.as_ref().is_some_and(|d| d.finding == Finding::NotMet);
+    let reasons: Vec<String> = c
+        .objectives
+        .iter()
+        .filter(failed)
+        .filter_map(|o| o.decision.as_ref().map(|d| format!("{}: {}", o.objective_id, d.reason)))
+        .collect();
+    let kind = if r.poam_eligibility.allows(c.partial_credit) { PlanKind::Poam } else { PlanKind::Operational };
+    let by = c.objectives.iter().filter_map(|o| o.decision.as_ref()).map(|d| d.by.as_str()).next().unwrap_or("nobody");
+    Plan {
+        poam_id,
+        control_id: c.control_id.clone(),
+        kind,
+        weakness: reasons.join("; "),
+        risk: RiskLevel::of_weight(r.dod_weight),
+        remediation: format!("Meet {}: {}", r.control_id, r.requirement),
+        milestones: None,
+        milestone_changes: String::new(),
+        due: Some(now.plus(CLOSE_OUT)),
+        completed: None,
+        status: PlanStatus::Open,
+        resources: None,
+        owner: c.owner.clone(),
+        identified_by: Some(format!("assessment by {by}")),
+        mitigation: None,
+        tasks: Vec::new(),
+        conditional_since: None,
+        closed_by: None,
+        closing_evidence: None,
+        created_at: now,
+    }
+}
+
+/// The day on which an item must be closed out: 180 days after the conditional status (32 CFR 170.21(b)).
+pub fn close_out(plan: &Plan) -> Option<Timestamp> {
+    (plan.kind == PlanKind::Poam).then_some(plan.conditional_since?.plus(CLOSE_OUT))
+}
+
+/// The columns of the eMASS POA&M template, in its order (A to Y).
+pub const EMASS: [&str; 25] = [
+    "POA&M Item ID",
+    "Control Vulnerability Description",
+    "Security Control Number (NC/NA controls only)",
+    "Office/Org",
+    "Security Checks",
+    "Resources Required",
+    "Scheduled Completion Date",
+    "Milestone with Completion Dates",
+    "Milestone Changes",
+    "Source Identifying Vulnerability",
+    "Status",
+    "Comments",
+    "Raw Severity",
+    "Devices Affected",
+    "Mitigations",
+    "Predisposing Conditions",
+    "Severity",
+    "Relevance of Threat",
+    "Threat Description",
+    "Likelihood",
+    "Impact",
+    "Impact Description",
+    "Residual Risk Level",
+    "Recommendations",
+    "Resulting Residual Risk after Proposed Mitigations",
+];
+
+/// The cells of an item in the order of [`EMASS`]. What nobody said stays empty.
+pub fn emass(catalog: &Catalog, plan: &Plan) -> [String; 25] {
+    let r = catalog.get(&plan.control_id);
+    let day = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_jiff().strftime("%m/%d/%Y").to_string());
+    let status = match plan.status {
+        PlanStatus::Open | PlanStatus::InProgress => "Ongoing",
+        PlanStatus::Completed => "Completed",
+        PlanStatus::AcceptedRisk => "Risk Accepted",
+    };
+    let risk = match plan.risk {
+        RiskLevel::Low => "Low",
+        RiskLevel::Moderate => "Moderate",
+        RiskLevel::High => "High",
+        RiskLevel::VeryHigh => "Very High",
+    };
+    let mut comments =
+        vec![format!("{} plan of action", if plan.kind == PlanKind::Poam { "CMMC" } else { "operational" })];
+    comments.extend(close_out(plan).map(|at| format!("close out by {}", day(Some(at)))));
+    comments.extend(plan.tasks.iter().cloned());
+    let text = |t: &Option<String>| t.clone().unwrap_or_default();
+    let mut cells: [String; 25] = Default::default();
+    cells[0] = plan.poam_id.to_string();
+    cells[1].clone_from(&plan.weakness);
+    cells[2] = r.map_or_else(|| plan.control_id.to_string(), |r| r.cmmc_practice.clone());
+    cells[3] = text(&plan.owner);
+    cells[4] = plan.control_id.to_string();
+    cells[5] = text(&plan.resources);
+    cells[6] = day(plan.due);
+    cells[7] = text(&plan.milestones);
+    cells[8].clone_from(&plan.milestone_changes);
+    cells[9] = text(&plan.identified_by);
+    cells[10] = status.into();
+    cells[11] = comments.join("; ");
+    cells[12] = risk.into();
+    cells[14] = text(&plan.mitigation);
+    cells[16] = risk.into();
+    cells[23].clone_from(&plan.remediation);
+    cells
+}

@@ -1,0 +1,249 @@
+//! What an assessor works from: result, scope, the 110, each with its objectives and evidence, what is not met, plans, the register of evidence,
+//! and what the tool saw apart from what people attested.
+
+use model::{Control, Decision, Responsibility, Standing};
+
+use super::{Known, day, maybe_day, or_missing, poam, word};
+use crate::catalog::Requirement;
+use crate::cmmc::{CONDITIONAL_FROM, Status};
+use crate::document::{Bar, Block, Document};
+use crate::evidence::artifacts;
+use crate::score::Score;
+
+/// The report.
+pub fn report(known: &Known<'_>) -> Document {
+    let s = known.system;
+    let mut doc = Document {
+        title: "CMMC Level 2 Assessment Report".to_owned(),
+        subtitle: vec![
+            format!("{}, {}", or_missing(&s.organisation.name), or_missing(&s.name)),
+            format!("CAGE codes: {}", or_missing(&s.organisation.cage_codes.join(", "))),
+            format!("System security plan: {}, version {}", or_missing(&s.name), or_missing(&s.version)),
+            format!("{}, catalog last verified {}", known.catalog.name(), known.catalog.last_verified),
+        ],
+        marking: s.marking.clone(),
+        date: day(known.now),
+        blocks: Vec::new(),
+    };
+    let score = Score::of(known.catalog, known.controls);
+    result(&mut doc, known, &score);
+    scope(&mut doc, known);
+    all(&mut doc, known, &score);
+    details(&mut doc, known);
+    not_met(&mut doc, known);
+    poam::chapters(&mut doc, known.catalog, known.plans, known.now);
+    others(&mut doc, known);
+    register(&mut doc, known);
+    seen(&mut doc, known);
+    doc.heading(1, "Sign-off").table(
+        &["Role", "Name", "Date", "Signature"],
+        vec![
+            vec!["Assessor".to_owned(), String::new(), String::new(), String::new()],
+            vec!["Affirming official".to_owned(), String::new(), String::new(), String::new()],
+        ],
+    );
+    doc
+}
+
+fn result(doc: &mut Document, known: &Known<'_>, score: &Score) {
+    let status = Status::of(known.catalog, known.controls, score);
+    doc.heading(1, "Result");
+    let points = score.points.map_or_else(
+        || "no score: 3.12.4 is not met, and without a system security plan there is none".to_owned(),
+        |p| format!("{p} out of 110"),
+    );
+    doc.list(vec![
+        format!("Score (DoD Assessment Methodology v1.2.1): {points}"),
+        format!("Threshold of a conditional status: {CONDITIONAL_FROM}"),
+        format!("Status that the findings allow: {}", status.level),
+        format!("Requirements: {} met or not applicable, {} not met, {} open", score.met, score.not_met, score.open),
+        format!("Points lost: {}", score.lost()),
+    ]);
+    if !status.obstacles.is_empty() {
+        doc.text("What stands in the way of a status:");
+        doc.list(status.obstacles.iter().map(ToString::to_string).collect());
+    }
+    doc.heading(2, "Requirements met, by family");
+    let bars = known.catalog.families().into_iter().map(|(id, name)| {
+        let of: Vec<&Control> = known
+            .controls
+            .iter()
+            .filter(|c| known.catalog.get(&c.control_id).is_some_and(|r| r.family_id == id))
+            .collect();
+        Bar {
+            label: format!("{id} {name}"),
+            part: of.iter().filter(|c| c.standing().counts()).count(),
+            whole: of.len(),
+        }
+    });
+    doc.add(Block::Bars(bars.collect()));
+}
+
+fn scope(doc: &mut Document, known: &Known<'_>) {
+    let s = known.system;
+    doc.heading(1, "Scope").text(or_missing(&s.boundary));
+    let count = |category: &str| known.assets.iter().filter(|a| a.category == category).count();
+    let rows = crate::system::CATEGORIES.iter().map(|c| vec![c.replace('_', " "), count(c).to_string()]).collect();
+    doc.table(&["Asset category (32 CFR 170.19(c))", "Assets"], rows);
+    doc.heading(2, "External service providers");
+    let rows = s.providers.iter().map(|p| {
+        vec![p.name.clone(), p.services.clone(), or_missing(&p.authorization), or_missing(&p.responsibility_matrix)]
+    });
+    doc.table(&["Provider", "Services", "Authorization", "Responsibility matrix"], rows.collect());
+}
+
+fn all(doc: &mut Document, known: &Known<'_>, score: &Score) {
+    doc.heading(1, "All requirements");
+    let rows = known.catalog.requirements.iter().map(|r| {
+        let standing = control(known, r).map_or(Standing::NotAssessed, Control::standing);
+        let lost = score.deductions.iter().find(|d| d.control_id == r.control_id);
+        vec![
+            r.control_id.to_string(),
+            r.title.clone(),
+            word(standing).to_owned(),
+            r.dod_weight.map_or_else(|| "-".to_owned(), |w| w.to_string()),
+            lost.map_or_else(String::new, |d| format!("-{}", d.points)),
+        ]
+    });
+    doc.table(&["Id", "Requirement", "Result", "Weight", "Deduction"], rows.collect());
+}
+
+fn control<'a>(known: &Known<'a>, r: &Requirement) -> Option<&'a Control> {
+    known.controls.iter().find(|c| c.control_id == r.control_id)
+}
+
+fn details(doc: &mut Document, known: &Known<'_>) {
+    for (id, name) in known.catalog.families() {
+        doc.heading(1, format!("{id} {name}"));
+        for r in known.catalog.requirements.iter().filter(|r| r.family_id == id) {
+            doc.heading(2, format!("{} {} ({})", r.control_id, r.title, r.cmmc_practice)).text(&r.requirement);
+            let Some(c) = control(known, r) else { continue };
+            doc.text(format!(
+                "Result: {}. Responsible: {}. {}",
+                word(c.standing()),
+                c.owner.as_deref().unwrap_or("NOT STATED"),
+                c.notes.as_deref().unwrap_or("How it is implemented is not stated.")
+            ));
+            let rows = r.assessment_objectives.iter().zip(&c.objectives).map(|(text, o)| {
+                let d = o.decision.as_ref();
+                let pieces =
+                    known.evidence.iter().filter(|e| e.approved_at.is_some() && e.objectives.contains(&o.objective_id));
+                vec![
+                    o.objective_id.to_string(),
+                    text.text.clone(),
+                    word(o.standing()).to_owned(),
+                    d.map_or_else(String::new, methods),
+                    d.map_or_else(String::new, |d| format!("{} ({}, {})", d.reason, d.by, day(d.at))),
+                    pieces.map(|e| short(&e.evidence_id.to_string())).collect::<Vec<_>>().join(" "),
+                ]
+            });
+            doc.table(
+                &["Objective", "Determine if", "Finding", "Methods", "Reason, who and when", "Evidence"],
+                rows.collect(),
+            );
+        }
+    }
+}
+
+fn methods(d: &Decision) -> String {
+    d.methods.iter().map(|m| m.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// The last group of an id: ids of one hour begin alike.
+fn short(id: &str) -> String {
+    id.rsplit('-').next().unwrap_or(id).to_owned()
+}
+
+fn not_met(doc: &mut Document, known: &Known<'_>) {
+    doc.heading(1, "Not met");
+    let mut rows = Vec::new();
+    for o in known.controls.iter().flat_map(|c| &c.objectives).filter(|o| o.standing() == Standing::NotMet) {
+        let reason = o.decision.as_ref().map_or_else(String::new, |d| d.reason.clone());
+        rows.push(vec![o.objective_id.to_string(), reason]);
+    }
+    doc.table(&["Objective", "Why the evidence does not conform"], rows);
+}
+
+fn others(doc: &mut Document, known: &Known<'_>) {
+    doc.heading(1, "Not applicable, inherited and shared");
+    let mut rows = Vec::new();
+    for c in known.controls {
+        for o in c.objectives.iter().filter(|o| o.standing() == Standing::NotApplicable) {
+            let reason = o.decision.as_ref().map_or_else(String::new, |d| d.reason.clone());
+            rows.push(vec![o.objective_id.to_string(), "not applicable".to_owned(), reason]);
+        }
+        if c.responsibility != Responsibility::Own {
+            let text = |t: &Option<String>| or_missing(t.as_deref().unwrap_or_default());
+            let what = format!("{}: {}; we: {}", text(&c.provider), text(&c.provider_duties), text(&c.customer_duties));
+            rows.push(vec![c.control_id.to_string(), c.responsibility.to_string(), what]);
+        }
+    }
+    doc.table(&["Id", "", "Rationale, or who does what"], rows);
+}
+
+fn register(doc: &mut Document, known: &Known<'_>) {
+    doc.heading(1, "Evidence")
+        .text("Hashed with SHA-256 (FIPS 180-4). The package lists the same hashes, and the hash of that list.");
+    let rows = artifacts(known.evidence).into_iter().map(|(artifact, e)| {
+        vec![
+            short(&e.evidence_id.to_string()),
+            artifact.name,
+            e.description.clone(),
+            e.validity(known.now).to_string(),
+            maybe_day(e.effective_at),
+            maybe_day(e.valid_until),
+            e.approved_by.clone().unwrap_or_else(|| "-".to_owned()),
+            artifact.sha256,
+        ]
+    });
+    doc.table(&["Id", "Artifact", "Shows", "Counts", "Effective", "Until", "Approved by", "SHA-256"], rows.collect());
+}
+
+fn seen(doc: &mut Document, known: &Known<'_>) {
+    doc.heading(1, "What the tool saw, and what people attested").text(
+        "Findings are decisions of the named people above. The checks of this program propose and decide nothing; what they saw supports EXAMINE and, in part, TEST. \
+         Nothing here replaces an INTERVIEW.",
+    );
+    let decided = |c: &Control| c.objectives.iter().filter(|o| o.decision.is_some()).count();
+    let proposed = |c: &Control| c.objectives.iter().filter(|o| o.proposal.is_some()).count();
+    let sum = |of: &dyn Fn(&Control) -> usize| known.controls.iter().map(of).sum::<usize>();
+    doc.list(vec![
+        format!("{} of 320 objectives were decided by people", sum(&decided)),
+        format!("{} have a proposal of a check", sum(&proposed)),
+        format!(
+            "{} pieces of evidence were taken in by checks",
+            known.evidence.iter().filter(|e| e.recorded.is_some()).count()
+        ),
+    ]);
+    let differ = known.controls.iter().flat_map(|c| &c.objectives).filter_map(|o| {
+        let (d, p) = (o.decision.as_ref()?, o.proposal.as_ref()?);
+        (d.finding != p.finding)
+            .then(|| vec![o.objective_id.to_string(), d.finding.to_string(), p.finding.to_string(), p.reason.clone()])
+    });
+    doc.heading(2, "Where people and checks differ");
+    doc.table(&["Objective", "Decided", "Proposed", "By what was seen"], differ.collect());
+    let Some(facts) = known.facts else { return };
+    if let Some(events) = &facts.events {
+        doc.heading(2, "Sample of events");
+        let rows = events.sample.iter().map(|e| {
+            let text = |t: &Option<String>| t.clone().unwrap_or_default();
+            vec![
+                e.timestamp.to_string(),
+                e.category.clone(),
+                e.action.clone(),
+                e.result.clone(),
+                text(&e.user_id),
+                text(&e.ip_address),
+            ]
+        });
+        doc.table(&["Time", "Category", "Action", "Result", "User", "Address"], rows.collect());
+    }
+    if let Some(alerts) = &facts.alerts {
+        doc.heading(2, "Sample of alerts");
+        let rows = alerts
+            .sample
+            .iter()
+            .map(|a| vec![a.created_at.to_string(), a.severity.clone(), a.rule_id.clone(), a.title.clone()]);
+        doc.table(&["Time", "Severity", "Rule", "Alert"], rows.collect());
+    }
+}

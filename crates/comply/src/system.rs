@@ -1,0 +1,215 @@
+//! The system under assessment, as its owner describes it in `system.toml`: boundary, people, connections. The plan (3.12.4) is made from it.
+
+use serde::{Deserialize, Serialize};
+
+/// The commented sample.
+pub const SAMPLE: &str = include_str!("../data/system.sample.toml");
+
+/// The description of a system. Everything may be missing; the plan lists what is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct System {
+    /// Its name.
+    pub name: String,
+    /// Its unique identifier.
+    pub identifier: String,
+    /// The plan's version.
+    pub version: String,
+    /// What it is for.
+    pub purpose: String,
+    /// Where the boundary runs.
+    pub boundary: String,
+    /// Where and how it is run.
+    pub environment: String,
+    /// How CUI comes in, moves and leaves.
+    pub data_flow: String,
+    /// Whether all hardware and software is owned and maintained by the organisation; if not, what is not.
+    pub ownership: String,
+    /// How often the plan is updated.
+    pub update_frequency: String,
+    /// The line on every page.
+    pub marking: String,
+    /// `operational`, `under-development`, `under-major-modification`, `disposition`, `other`.
+    pub state: String,
+    /// The organisation.
+    pub organisation: Organisation,
+    /// Named people by role.
+    pub people: Vec<Person>,
+    /// Users by role, and how many.
+    pub users: Vec<Users>,
+    /// CUI by the category of the CUI Registry.
+    pub information: Vec<Information>,
+    /// Hardware and software, or references to the inventory.
+    pub components: Vec<Component>,
+    /// Connections to other systems.
+    pub connections: Vec<Connection>,
+    /// External service providers (32 CFR 170.19(c)(2)).
+    pub providers: Vec<Provider>,
+    /// Assets by CMMC category.
+    pub assets: Vec<Asset>,
+    /// Changes of the plan.
+    pub changes: Vec<PlanChange>,
+}
+
+/// Who runs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Organisation {
+    pub name: String,
+    pub address: String,
+    pub phone: String,
+    /// CAGE codes in scope.
+    pub cage_codes: Vec<String>,
+}
+
+/// A named person.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Person {
+    /// `information owner`, `system owner`, `system security officer`, `affirming official`, …
+    pub role: String,
+    pub name: String,
+    pub title: String,
+    pub address: String,
+    pub phone: String,
+    pub email: String,
+}
+
+/// Users of one role.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Users {
+    pub role: String,
+    pub count: u32,
+    pub privileged: bool,
+}
+
+/// A kind of CUI.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Information {
+    pub category: String,
+    pub description: String,
+}
+
+/// Hardware or software.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Component {
+    pub name: String,
+    /// `hardware`, `software`, `service`, `network`, …
+    pub kind: String,
+    pub version: String,
+    pub responsible: String,
+    pub description: String,
+}
+
+/// A connection to another system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Connection {
+    pub system: String,
+    pub owner: String,
+    pub direction: String,
+    pub data: String,
+    pub protection: String,
+}
+
+/// An external service provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Provider {
+    pub name: String,
+    pub services: String,
+    pub relationship: String,
+    /// FedRAMP Moderate or equivalent, for a cloud provider with CUI.
+    pub authorization: String,
+    /// Where its customer responsibility matrix is.
+    pub responsibility_matrix: String,
+}
+
+/// The categories of 32 CFR 170.19(c).
+pub const CATEGORIES: [&str; 5] =
+    ["cui", "security_protection", "contractor_risk_managed", "specialized", "out_of_scope"];
+
+/// An asset.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Asset {
+    pub name: String,
+    /// One of [`CATEGORIES`].
+    pub category: String,
+    pub owner: String,
+    pub description: String,
+    /// How it is treated; for those out of scope, why.
+    pub treatment: String,
+}
+
+/// A change of the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct PlanChange {
+    pub date: String,
+    pub description: String,
+    pub by: String,
+}
+
+impl System {
+    /// What an assessor will ask for and the description does not say, by the key to set.
+    pub fn missing(&self) -> Vec<String> {
+        let mut missing = Vec::new();
+        let mut need = |given: bool, what: &str| {
+            if !given {
+                missing.push(what.to_owned());
+            }
+        };
+        let said = |text: &str| !text.trim().is_empty();
+        for (text, what) in [
+            (&self.name, "name: the system's name"),
+            (&self.identifier, "identifier: its unique identifier"),
+            (&self.version, "version: the plan's version"),
+            (&self.purpose, "purpose: what the system is for"),
+            (&self.boundary, "boundary: where it runs (3.12.4[b])"),
+            (&self.environment, "environment: where and how it is run (3.12.4[c])"),
+            (&self.data_flow, "data_flow: how CUI comes in, moves and leaves"),
+            (&self.update_frequency, "update_frequency: how often the plan is updated (3.12.4[g])"),
+            (&self.organisation.name, "organisation.name"),
+            (&self.organisation.address, "organisation.address"),
+        ] {
+            need(said(text), what);
+        }
+        for role in ["information owner", "system owner", "system security officer", "affirming official"] {
+            let named = self.people.iter().any(|p| p.role.eq_ignore_ascii_case(role) && said(&p.name));
+            need(named, &format!("people: the {role} by name"));
+        }
+        need(!self.organisation.cage_codes.is_empty(), "organisation.cage_codes");
+        need(!self.users.is_empty(), "users: how many, by role");
+        need(!self.information.is_empty(), "information: CUI by the category of the CUI Registry");
+        need(!self.components.is_empty(), "components: hardware and software, or where the inventory is");
+        need(
+            !self.connections.is_empty(),
+            "connections: other systems (3.12.4[f]); write one that says `none` when there is none",
+        );
+        for p in self.providers.iter().filter(|p| !said(&p.responsibility_matrix)) {
+            need(false, &format!("providers: the responsibility matrix of {}", p.name));
+        }
+        let scoped = |a: &&Asset| !CATEGORIES.contains(&a.category.as_str());
+        for a in self.assets.iter().filter(scoped) {
+            need(
+                false,
+                &format!("assets: {} has the category `{}`; there are {}", a.name, a.category, CATEGORIES.join(", ")),
+            );
+        }
+        need(!self.assets.is_empty(), "assets: each with its CMMC category (32 CFR 170.19(c))");
+        missing
+    }
+}
