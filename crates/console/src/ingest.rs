@@ -5,6 +5,7 @@ mod dead;
 mod drain;
 mod prepare;
 mod record;
+mod speaker;
 mod split;
 mod spool;
 mod writer;
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 
 pub(crate) use body::{BodyError, Charge, Encoding};
 pub(crate) use prepare::Prepared;
+pub(crate) use speaker::Speaker;
 use spool::{Spool, SpoolError};
 
 use crate::Settings;
@@ -264,10 +266,10 @@ impl Ingest {
         Charge::new(Arc::clone(&self.0.budget))
     }
 
-    /// Reads and checks the events of a body.
-    pub(crate) fn prepare(&self, body: &[u8]) -> Result<Prepared, BodyError> {
+    /// Reads and checks the events of a body, as sent by `speaker`.
+    pub(crate) fn prepare(&self, body: &[u8], speaker: &Speaker) -> Result<Prepared, BodyError> {
         let now = self.0.clock.now();
-        let prepared = prepare::prepare(body, &self.0.settings, now, random)?;
+        let prepared = prepare::prepare(body, (&self.0.settings, speaker), now, random)?;
         add(&self.0.counters.rejected, prepared.rejected.len() as u64);
         Ok(prepared)
     }

@@ -12,6 +12,7 @@ pub mod event;
 pub mod ids;
 pub mod incident;
 pub mod mute;
+pub mod service;
 pub mod text;
 pub mod time;
 
@@ -22,5 +23,6 @@ pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, MuteId, RuleId, Severity};
 pub use incident::IncidentStatus;
 pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
+pub use service::ServiceName;
 pub use text::Text;
 pub use time::{Clock, Span, SystemClock, Timestamp};

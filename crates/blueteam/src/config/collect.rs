@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use collect::Format;
-use model::Span;
 use model::civil::Zone;
+use model::{ServiceName, Span};
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -36,6 +36,9 @@ pub struct File {
     /// The zone of times in it that name none, as an IANA name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// Whose log it is: set as `metadata.service` on all its events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
 }
 
 impl File {
@@ -62,6 +65,9 @@ pub struct Listener {
     /// How often somebody speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
+    /// Who speaks there: set as `metadata.service` on all its events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
     /// Certificate chain (PEM), for `tls:`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tls_cert_file: String,

@@ -7,5 +7,6 @@ mod daemon;
 mod full;
 mod kills;
 mod listeners;
+mod services;
 mod sources;
 mod stops;

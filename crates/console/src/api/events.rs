@@ -60,7 +60,7 @@ pub(super) async fn post(State(state): State<Arc<super::State>>, request: Reques
 async fn take(state: &super::State, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
     let authorization = head.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    state.auth.check(authorization, SCOPE).await.map_err(|error| match error {
+    let speaker = state.auth.check(authorization, SCOPE).await.map_err(|error| match error {
         AuthError::Unknown => Problem::unauthorized(),
         AuthError::Scope => Problem::new(StatusCode::FORBIDDEN, "the API key lacks the scope events:write"),
         AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
@@ -73,11 +73,11 @@ async fn take(state: &super::State, request: Request) -> Result<Response, Proble
         let task = ingest.clone();
         let work = tokio::task::spawn_blocking(move || {
             let plain = encoding.decode(body, task.settings().max_body_bytes, &mut charge);
-            (plain.and_then(|plain| task.prepare(&plain)), charge)
+            (plain.and_then(|plain| task.prepare(&plain, &speaker)), charge)
         });
         work.await.map_err(|_| Problem::unavailable("the request could not be worked on"))?
     } else {
-        (ingest.prepare(&body), charge)
+        (ingest.prepare(&body, &speaker), charge)
     };
     let prepared = prepared.map_err(|error| refuse_body(error, ingest))?;
     answer(ingest, prepared, charge).await

@@ -153,16 +153,27 @@ impl Daemon {
 
     /// A key with which events may be sent.
     pub(super) fn key(&self) -> String {
-        let out = self.command().args(["keys", "create", "test", "--scope", "events:write"]).output().unwrap();
+        self.key_with(&[])
+    }
+
+    /// The same, made with more arguments.
+    pub(super) fn key_with(&self, more: &[&str]) -> String {
+        let out =
+            self.command().args(["keys", "create", "test", "--scope", "events:write"]).args(more).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
     /// Something that sends events.
     pub(super) fn client(&self) -> Client {
+        self.client_with(self.key())
+    }
+
+    /// The same with that key.
+    pub(super) fn client_with(&self, key: String) -> Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Client { http, url: format!("http://127.0.0.1:{}/v1/events", self.port), key: self.key() }
+        Client { http, url: format!("http://127.0.0.1:{}/v1/events", self.port), key }
     }
 }
 
