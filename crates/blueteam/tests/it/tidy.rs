@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("collect", &["model"]),
     ("notify", &["model"]),
     ("store", &["model"]),
-    ("console", &["model", "store"]),
+    ("console", &["collect", "model", "store"]),
     ("blueteam", &["collect", "console", "detect", "model", "notify", "store"]),
     ("testkit", &["model", "store"]),
     // What an application links; it is published, and none of ours are.

@@ -47,6 +47,16 @@ pub(super) fn prepare(
     Ok(done)
 }
 
+/// Checks a record that came otherwise than as JSON of ours, and completes it.
+pub(super) fn finish(
+    record: AuditRecord<'static>,
+    (settings, speaker): (&Settings, &Speaker),
+    now: Timestamp,
+) -> Result<AuditRow<'static>, FieldError> {
+    let record = check_clock(check_numbers(record)?, settings, now)?;
+    complete(speaker.stamp(record)?, now, |_| false)
+}
+
 /// Gives a record its id and time where it has none.
 pub(super) fn complete(
     mut record: AuditRecord<'static>,

@@ -30,6 +30,17 @@ impl Speaker {
         }
     }
 
+    /// The record with the service that its OpenTelemetry resource names, where it is for the sender to say. A service with a key of its
+    /// own may call its parts what it likes: what it calls them stays in `service.name`.
+    pub(super) fn claim<'a>(&self, mut record: AuditRecord<'a>, claimed: &str) -> AuditRecord<'a> {
+        if let Self::Relay { .. } = self
+            && let Ok(name) = claimed.parse()
+        {
+            record.metadata = record.metadata.with_service(&name);
+        }
+        record
+    }
+
     /// The record with its service. An error when it claims another's.
     pub(crate) fn stamp<'a>(&self, mut record: AuditRecord<'a>) -> Result<AuditRecord<'a>, FieldError> {
         let claimed = claimed(record.metadata.as_json());
