@@ -13,6 +13,7 @@ pub mod dispatcher;
 pub mod door;
 pub mod failures;
 mod intake;
+pub mod journal;
 pub mod listener;
 pub mod monitor;
 pub mod replay;

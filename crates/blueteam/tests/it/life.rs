@@ -5,6 +5,7 @@
 mod alerts;
 mod daemon;
 mod full;
+mod journal;
 mod kills;
 mod listeners;
 mod services;
