@@ -18,7 +18,7 @@ pub mod time;
 
 pub use alert::{Alert, AlertState, Channel};
 pub use audit::{AuditRecord, FieldError};
-pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase};
+pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase, Rows};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, MuteId, RuleId, Severity};
 pub use incident::IncidentStatus;

@@ -100,21 +100,23 @@ async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), S
     Ok(())
 }
 
-/// The services that the events name. Asked of the tables, so that a restart, a relay and a forgotten window change nothing.
+/// The services that the events name. Asked of the tables, so that windows need not remember it; one look-up by the key for each event.
 async fn services(conn: &mut PgConnection, d: &Detection) -> Result<Vec<String>, StoreError> {
-    let ids: Vec<Uuid> = d.event_ids.iter().map(|id| id.0).collect();
-    // The times let the planner leave out the other months.
+    if d.rows.0.is_empty() {
+        return Ok(Vec::new());
+    }
+    let times: Vec<Ts> = d.rows.0.iter().map(|(at, _)| Ts(*at)).collect();
+    let ids: Vec<Uuid> = d.rows.0.iter().map(|(_, id)| id.0).collect();
     let names = sqlx::query_scalar!(
-        r#"SELECT DISTINCT e.service AS "service!" FROM (
-               SELECT metadata ->> 'service' AS service FROM public.audit_events
-                WHERE event_id = ANY ($1) AND timestamp BETWEEN $2 AND $3
+        r#"SELECT DISTINCT e.service AS "service!"
+             FROM unnest($1::timestamptz[], $2::uuid[]) AS k (at, id)
+            CROSS JOIN LATERAL (
+               SELECT metadata ->> 'service' AS service FROM public.audit_events WHERE timestamp = k.at AND event_id = k.id
                UNION ALL
-               SELECT metadata ->> 'service' FROM blueteam.collected_events
-                WHERE event_id = ANY ($1) AND timestamp BETWEEN $2 AND $3) AS e
-            WHERE e.service <> '' AND length(e.service) <= 63 ORDER BY 1 LIMIT $4"#,
+               SELECT metadata ->> 'service' FROM blueteam.collected_events WHERE timestamp = k.at AND event_id = k.id) AS e
+            WHERE e.service <> '' AND length(e.service) <= 63 ORDER BY 1 LIMIT $3"#,
+        &times as &[Ts],
         &ids,
-        Ts(d.first_seen) as Ts,
-        Ts(d.last_seen) as Ts,
         SERVICES_MAX,
     )
     .fetch_all(conn)

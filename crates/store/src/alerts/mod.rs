@@ -3,7 +3,7 @@
 mod apply;
 
 use model::{
-    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, MuteId, MutedBy,
+    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, MuteId, MutedBy, Rows,
     RuleId, Severity, Timestamp,
 };
 use sqlx::{Connection, PgConnection};
@@ -95,6 +95,7 @@ impl AlertRow {
             last_seen: self.last_seen.unwrap_or(self.created_at).0,
             event_count: self.event_count.unsigned_abs(),
             event_ids: self.event_ids.unwrap_or_default().into_iter().map(EventId).collect(),
+            rows: Rows::default(),
             nist_controls: controls(self.nist_controls),
             cui_involved: self.cui_involved,
             fingerprint: Fingerprint(self.fingerprint.unwrap_or(self.alert_id)),
