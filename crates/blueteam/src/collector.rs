@@ -10,7 +10,7 @@ use collect::follow::{Batch, Follower, Position, Turn};
 use collect::{Format, LineId};
 use model::civil::Zone;
 use model::time::Calendar;
-use model::{Clock, Span, Timestamp};
+use model::{Clock, ServiceName, Span, Timestamp};
 use store::sources::{Cause, Gap};
 use store::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ pub struct Options {
     pub every: Option<Span>,
     /// The zone of times that name none.
     pub zone: Zone,
+    /// Whose events they are.
+    pub service: Option<ServiceName>,
     /// Business hours.
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
@@ -92,7 +94,7 @@ async fn follow(options: &Options, stop: &CancellationToken) -> anyhow::Result<(
     let calendar = options.calendar.clone();
     let mut intake =
         Intake::open(&mut conn, options.name(), options.format, options.every, (calendar, options.settle)).await?;
-    intake = intake.in_zone(options.zone.clone());
+    intake = intake.in_zone(options.zone.clone()).of_service(options.service.clone());
     let mut follower = Follower::new(&options.path, saved);
     let mut entries = Entries::of(options.format);
     let (mut missing, mut last): (bool, Option<Position>) = (false, None);

@@ -27,7 +27,7 @@ use crate::database::{Database, Role};
 use crate::failures::{Failure, Failures};
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
-use crate::{collector, dispatcher, listener, monitor, settings, watch, watchdog};
+use crate::{collector, dispatcher, journal, listener, monitor, settings, watch, watchdog};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -180,6 +180,7 @@ fn start_collectors(
             path: file.path.clone().into(),
             format: file.format().context("no such format")?,
             every: file.every,
+            service: file.service.clone(),
             zone: file.zone().context("no such time zone")?,
             calendar: calendar.clone(),
             settle: loaded.config.detection.settle,
@@ -196,6 +197,7 @@ fn start_collectors(
             tls: listener.tls(),
             format: listener.format().context("no such format")?,
             every: listener.every,
+            service: listener.service.clone(),
             calendar: calendar.clone(),
             settle: loaded.config.detection.settle,
             clock: Arc::clone(clock),
@@ -203,6 +205,20 @@ fn start_collectors(
         };
         configured.insert(options.name());
         tasks.spawn("listener", listener::run(options, outer.clone()));
+    }
+    for journal in &loaded.config.collect.journals {
+        let options = journal::Options {
+            database: database.clone(),
+            directory: journal.directory.clone(),
+            every: journal.every,
+            service: journal.service.clone(),
+            calendar: calendar.clone(),
+            settle: loaded.config.detection.settle,
+            clock: Arc::clone(clock),
+            failures: failures.clone(),
+        };
+        configured.insert(options.name());
+        tasks.spawn("follower of the journal", journal::run(options, outer.clone()));
     }
     let options = watch::Options {
         database: database.clone(),

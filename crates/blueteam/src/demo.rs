@@ -52,6 +52,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
         format: "syslog".to_owned(),
         every: None,
         time_zone: None,
+        service: None,
     }];
     config.channels.console.enabled = false;
     // The day is in the past: by today's clock its sources are silent.

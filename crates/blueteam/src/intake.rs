@@ -6,7 +6,7 @@ use collect::ledger::{Hours, Rhythm};
 use collect::{Format, LineId, LineParser, Parsed, Reference};
 use model::civil::Zone;
 use model::time::Calendar;
-use model::{SecurityEvent, Span, Timestamp};
+use model::{SecurityEvent, ServiceName, Span, Timestamp};
 use store::PgConnection;
 use store::collected::{Account, Position};
 use store::sources::{DeadLetter, ENTRY_MAX, Gap};
@@ -22,6 +22,7 @@ pub(crate) struct Intake {
     calendar: Calendar,
     settle: Span,
     zone: Zone,
+    service: Option<ServiceName>,
     rhythm: Rhythm,
     last_received: Option<Timestamp>,
     newest: Option<Timestamp>,
@@ -57,12 +58,18 @@ impl Intake {
             calendar,
             settle,
             zone: Zone::UTC,
+            service: None,
         })
     }
 
     /// Times that name no zone are of this one.
     pub(crate) fn in_zone(self, zone: Zone) -> Self {
         Self { zone, ..self }
+    }
+
+    /// Its events are this service's.
+    pub(crate) fn of_service(self, service: Option<ServiceName>) -> Self {
+        Self { service, ..self }
     }
 
     /// Parses and stores entries, with their account and the position after them in one transaction.
@@ -92,7 +99,10 @@ impl Intake {
         for (id, entry) in &entries {
             let id = *id;
             match parser.parse(entry, id) {
-                Parsed::Event(event) => {
+                Parsed::Event(mut event) => {
+                    if let Some(service) = &self.service {
+                        event.details = event.details.with_service(service);
+                    }
                     weigh(&event, &mut account, self.settle);
                     events.push(event);
                 }

@@ -15,6 +15,7 @@ pub mod dossier;
 pub mod evidence;
 pub mod failures;
 mod intake;
+pub mod journal;
 pub mod listener;
 pub mod monitor;
 pub mod replay;

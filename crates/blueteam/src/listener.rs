@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use collect::{Format, LineId};
 use model::time::Calendar;
-use model::{Clock, Span, Timestamp};
+use model::{Clock, ServiceName, Span, Timestamp};
 use store::sources::{Cause, Gap};
 use store::{PgConnectOptions, PgConnection};
 use tokio::sync::mpsc;
@@ -49,6 +49,8 @@ pub struct Options {
     pub format: &'static Format,
     /// How often somebody is configured to speak.
     pub every: Option<Span>,
+    /// Whose events they are.
+    pub service: Option<ServiceName>,
     /// Business hours.
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
@@ -194,7 +196,7 @@ impl Writer<'_> {
             let mut conn = store::connect(&options.database).await.context("cannot connect to the database")?;
             let time = (options.calendar.clone(), options.settle);
             let intake = Intake::open(&mut conn, options.name(), options.format, options.every, time).await?;
-            (conn, intake)
+            (conn, intake.of_service(options.service.clone()))
         };
         let now = options.clock.now();
         let lost = since.map(|since| (since, self.lost.0.load(Ordering::Relaxed)));

@@ -9,6 +9,7 @@ pub mod entries;
 pub mod follow;
 pub mod framing;
 pub mod ledger;
+pub mod otlp;
 pub mod parsers;
 mod text;
 

@@ -1,7 +1,7 @@
 //! Formats: one file each, and this list.
 
 mod audit;
-mod journald;
+pub mod journald;
 mod nginx;
 mod nginx_error;
 mod php;

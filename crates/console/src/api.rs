@@ -2,16 +2,17 @@
 
 mod events;
 mod health;
+mod logs;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
 
-use crate::auth::Auth;
+use crate::auth::{Auth, AuthError};
 use crate::error::Problem;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Speaker};
 
 /// What the handlers share.
 pub(crate) struct State {
@@ -19,10 +20,23 @@ pub(crate) struct State {
     pub(crate) auth: Auth,
 }
 
+const SCOPE: &str = "events:write";
+
+/// Who sends, if they may.
+async fn speaker(state: &State, headers: &HeaderMap) -> Result<Speaker, Problem> {
+    let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    state.auth.check(authorization, SCOPE).await.map_err(|error| match error {
+        AuthError::Unknown => Problem::unauthorized(),
+        AuthError::Scope => Problem::new(StatusCode::FORBIDDEN, "the API key lacks the scope events:write"),
+        AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
+    })
+}
+
 /// Every route.
 pub(crate) fn router(state: Arc<State>) -> Router {
     Router::new()
         .route("/v1/events", post(events::post))
+        .route("/v1/logs", post(logs::post))
         .route("/healthz", get(health::get))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
         .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method"))

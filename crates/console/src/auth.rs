@@ -21,6 +21,8 @@ use store::keys::KeyInfo;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use crate::ingest::Speaker;
+
 /// What every key begins with, so that scanners for leaked secrets can know it.
 const PREFIX: &str = "bt_";
 /// Length of a key: the prefix and 32 bytes as base64url without padding.
@@ -108,8 +110,8 @@ impl Auth {
         }
     }
 
-    /// Lets the bearer of an `Authorization` header in, or not.
-    pub(crate) async fn check(&self, header: Option<&str>, scope: &str) -> Result<(), AuthError> {
+    /// Lets the bearer of an `Authorization` header in, or not; says for whom they speak.
+    pub(crate) async fn check(&self, header: Option<&str>, scope: &str) -> Result<Speaker, AuthError> {
         let key = header.and_then(bearer).ok_or(AuthError::Unknown)?;
         let digest = digest(key);
         let known = match self.remembered(&digest, self.fresh) {
@@ -123,7 +125,7 @@ impl Auth {
             return Err(AuthError::Scope);
         }
         known.uses.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        Ok(Speaker::of(&known.info))
     }
 
     fn remembered(&self, digest: &[u8; 32], age: Duration) -> Option<Arc<Known>> {

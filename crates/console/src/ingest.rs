@@ -3,8 +3,10 @@
 mod body;
 mod dead;
 mod drain;
+mod logs;
 mod prepare;
 mod record;
+mod speaker;
 mod split;
 mod spool;
 mod writer;
@@ -13,6 +15,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use collect::otlp::{self, OtlpError};
 use model::{AuditRecord, Clock, Timestamp};
 use sqlx::PgPool;
 use store::events::{AuditRow, Inserted};
@@ -22,6 +25,7 @@ use tokio::time::timeout;
 
 pub(crate) use body::{BodyError, Charge, Encoding};
 pub(crate) use prepare::Prepared;
+pub(crate) use speaker::Speaker;
 use spool::{Spool, SpoolError};
 
 use crate::Settings;
@@ -264,10 +268,23 @@ impl Ingest {
         Charge::new(Arc::clone(&self.0.budget))
     }
 
-    /// Reads and checks the events of a body.
-    pub(crate) fn prepare(&self, body: &[u8]) -> Result<Prepared, BodyError> {
+    /// Reads and checks the events of a body, as sent by `speaker`.
+    pub(crate) fn prepare(&self, body: &[u8], speaker: &Speaker) -> Result<Prepared, BodyError> {
         let now = self.0.clock.now();
-        let prepared = prepare::prepare(body, &self.0.settings, now, random)?;
+        let prepared = prepare::prepare(body, (&self.0.settings, speaker), now, random)?;
+        add(&self.0.counters.rejected, prepared.rejected.len() as u64);
+        Ok(prepared)
+    }
+
+    /// Reads and checks the log records of an OTLP request, as sent by `speaker`.
+    pub(crate) fn prepare_logs(
+        &self,
+        body: &[u8],
+        kind: otlp::Encoding,
+        speaker: &Speaker,
+    ) -> Result<Prepared, OtlpError> {
+        let now = self.0.clock.now();
+        let prepared = logs::prepare(body, kind, (&self.0.settings, speaker), now)?;
         add(&self.0.counters.rejected, prepared.rejected.len() as u64);
         Ok(prepared)
     }

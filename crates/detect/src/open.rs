@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
-use model::{Change, Detection, Entity, EventId, Fingerprint, Phase, SecurityEvent, Source, Span, Timestamp};
+use model::{Change, Detection, Entity, EventId, Fingerprint, Phase, Rows, SecurityEvent, Source, Span, Timestamp};
 use sha2::{Digest, Sha256};
 
 use crate::keyed::Key;
@@ -181,6 +181,7 @@ impl Detections {
         detection.cui_involved |= cui;
         if detection.event_ids.len() < EVENT_IDS_MAX {
             detection.event_ids.push(hit.event_id());
+            detection.rows.0.push((hit.at, hit.event_id()));
         }
         open.last_extended = open.last_extended.max(hit.at);
         if open.closed {
@@ -330,6 +331,8 @@ impl Open {
         let last_seen = evidence.iter().map(|h| h.at).max().unwrap_or(hit.at).max(hit.at);
         let fingerprint =
             fingerprint(info.id.as_str(), &opening.entity, source, slot.episode, first.event_id(), first.at);
+        let named = evidence.iter().filter(|h| h.times > 0).take(EVENT_IDS_MAX);
+        let rows: Vec<(Timestamp, EventId)> = named.map(|h| (h.at, h.event_id())).collect();
         let detection = Detection {
             rule_id: info.id.clone(),
             severity: info.severity,
@@ -339,7 +342,8 @@ impl Open {
             first_seen: first.at,
             last_seen,
             event_count: evidence.iter().map(|h| u64::from(h.times)).sum(),
-            event_ids: evidence.iter().filter(|h| h.times > 0).map(Hit::event_id).take(EVENT_IDS_MAX).collect(),
+            event_ids: rows.iter().map(|(_, id)| *id).collect(),
+            rows: Rows(rows),
             nist_controls: info.controls.to_vec(),
             source,
             cui_involved: false,

@@ -37,6 +37,9 @@ pub struct Alert {
     pub entity: Entity,
     /// Where its events came from.
     pub source: String,
+    /// Whose events they are, where they say it: names of services, sorted.
+    #[serde(default)]
+    pub services: Vec<String>,
     /// Time of the earliest event.
     pub first_seen: Timestamp,
     /// Time of the latest event.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use sonic_rs::{JsonValueTrait, LazyValue};
 use uuid::Uuid;
 
+use crate::service::ServiceName;
 use crate::text::next_quote;
 
 /// The event's `metadata`.
@@ -62,6 +63,14 @@ impl<'a> Details<'a> {
     /// The JSON text; empty when there is none.
     pub fn as_json(&self) -> &str {
         &self.json
+    }
+
+    /// The same with `service`. At the end, because of two equal keys `jsonb` keeps the last: what was said before does not count.
+    pub fn with_service(&self, service: &ServiceName) -> Details<'static> {
+        let inner = self.json.trim().strip_prefix('{').and_then(|m| m.strip_suffix('}')).unwrap_or("").trim();
+        let comma = if inner.is_empty() { "" } else { "," };
+        // The name has no character that JSON would escape.
+        Details { json: format!(r#"{{{inner}{comma}"service":"{service}"}}"#).into(), flat: false }
     }
 
     /// The same, owning its bytes.
@@ -135,6 +144,18 @@ mod tests {
         assert_eq!(Details::from_json(r#"{"a":{"role":"admin"}}"#).text("role"), None);
         assert_eq!(Details::from_json("not json role").text("role"), None);
         assert_eq!(Details::default().text("role"), None);
+    }
+
+    #[test]
+    fn the_service_comes_last() {
+        let name: ServiceName = "eqmon".parse().unwrap();
+        for (json, expected) in [
+            ("", r#"{"service":"eqmon"}"#),
+            (" { } ", r#"{"service":"eqmon"}"#),
+            (r#"{"service":"other"}"#, r#"{"service":"other","service":"eqmon"}"#),
+        ] {
+            assert_eq!(Details::from_json(json).with_service(&name).as_json(), expected);
+        }
     }
 
     proptest! {

@@ -86,6 +86,9 @@ pub struct Detection {
     pub event_count: u64,
     /// The first hundred of them.
     pub event_ids: Vec<EventId>,
+    /// Where the rows of these events are.
+    #[serde(skip)]
+    pub rows: Rows,
     /// Controls that the rule gives evidence for.
     pub nist_controls: Vec<ControlId>,
     /// Where the events came from.
@@ -101,6 +104,19 @@ pub struct Detection {
     #[serde(skip)]
     pub episode: i64,
 }
+
+/// The keys of rows: ids are found by their times, by which the tables are laid out. Only those that were added since the start are known,
+/// because the others are stored by their ids alone; so two detections are the same whatever is known of their rows.
+#[derive(Clone, Debug, Default)]
+pub struct Rows(pub Vec<(Timestamp, EventId)>);
+
+impl PartialEq for Rows {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Rows {}
 
 /// Where a detection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

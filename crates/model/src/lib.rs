@@ -16,6 +16,7 @@ pub mod ids;
 pub mod incident;
 pub mod mute;
 pub mod plan;
+pub mod service;
 pub mod text;
 pub mod time;
 
@@ -24,7 +25,7 @@ pub use assessment::{
     Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
-pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase};
+pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase, Rows};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
 pub use ids::{
@@ -33,5 +34,6 @@ pub use ids::{
 pub use incident::IncidentStatus;
 pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
 pub use plan::{Plan, PlanKind, PlanStatus, RiskLevel};
+pub use service::ServiceName;
 pub use text::Text;
 pub use time::{Clock, Span, SystemClock, Timestamp};

@@ -49,6 +49,7 @@ fn alert(n: u32) -> Alert {
         description: String::new(),
         entity: Entity { kind: EntityKind::Ip, value: format!("198.51.{}.{}", n / 256 % 256, n % 256) },
         source: "audit_db".to_owned(),
+        services: Vec::new(),
         first_seen: now,
         last_seen: now,
         event_count: 6,

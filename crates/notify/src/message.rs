@@ -71,6 +71,7 @@ pub(crate) mod samples {
                 description: "Failed logins on 12 different accounts within 10 minutes.".to_owned(),
                 entity: Entity { kind: EntityKind::Ip, value: "203.0.113.7".to_owned() },
                 source: "audit_db".to_owned(),
+                services: vec!["eqmon".to_owned()],
                 first_seen: Timestamp::from_secs(1_772_719_651),
                 last_seen: Timestamp::from_secs(1_772_719_951),
                 event_count: 12,
@@ -98,6 +99,7 @@ pub(crate) mod samples {
         message.alert.description = text.to_owned();
         message.alert.entity.value = text.to_owned();
         message.alert.source = text.to_owned();
+        message.alert.services = vec![text.to_owned()];
         message.alert.rule_id = RuleId(text.to_owned().into());
         message
     }

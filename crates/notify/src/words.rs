@@ -1,6 +1,6 @@
 //! What a person reads: the same words in mail, on the console and in the log.
 
-use model::{EntityKind, Severity, Timestamp};
+use model::{Alert, EntityKind, Severity, Timestamp};
 
 use crate::message::{Kind, Message};
 use crate::plain::{clip, neutral};
@@ -53,6 +53,11 @@ pub(crate) fn summary(message: &Message) -> String {
     format!("{weight}: {}. {urgency}{cui}", field(&alert.title).trim_end_matches('.'))
 }
 
+/// Whose events they are; empty when they do not say.
+pub(crate) fn services(alert: &Alert) -> String {
+    alert.services.iter().map(|s| field(s)).collect::<Vec<_>>().join(", ")
+}
+
 /// The facts, as label and value, in reading order.
 pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
     let alert = &message.alert;
@@ -63,6 +68,7 @@ pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
         ("First seen", time(alert.first_seen)),
         ("Last seen", time(alert.last_seen)),
         ("Events", alert.event_count.to_string()),
+        ("Service", clip(&services(alert), FIELD_MAX).into_owned()),
         ("Seen in", field(&alert.source)),
         ("Rule", field(alert.rule_id.as_str())),
         ("NIST 800-171 controls", clip(&controls.join(", "), FIELD_MAX).into_owned()),

@@ -7,7 +7,7 @@ use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{
-    PgArgumentBuffer, PgConnectOptions, PgPoolOptions, PgSslMode, PgTypeInfo, PgValueFormat, PgValueRef,
+    PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPoolOptions, PgSslMode, PgTypeInfo, PgValueFormat, PgValueRef,
 };
 use sqlx::{AssertSqlSafe, Connection, Decode, Encode, PgConnection, PgPool, Postgres, Type};
 
@@ -26,6 +26,12 @@ pub(crate) struct Ts(pub(crate) Timestamp);
 impl Type<Postgres> for Ts {
     fn type_info() -> PgTypeInfo {
         PgTypeInfo::with_name("TIMESTAMPTZ")
+    }
+}
+
+impl PgHasArrayType for Ts {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_name("_timestamptz")
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Incident {
     pub entity: Option<Entity>,
     /// Where its events came from.
     pub source: Option<String>,
+    /// Whose events they are, where they say it.
+    pub services: Vec<String>,
     /// Whether CUI was touched.
     pub cui_involved: bool,
     /// Whether DFARS 252.204-7012 asks for a report.
@@ -39,7 +41,7 @@ pub struct Incident {
 pub async fn list(conn: &mut PgConnection, closed_too: bool, limit: u32) -> Result<Vec<Incident>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT incident_id, title, severity, status, detected_at AS "detected_at: Ts", detected_by, correlation_rule,
-                  entity_type, entity_value, source, coalesce(cui_involved, false) AS "cui!",
+                  entity_type, entity_value, source, services, coalesce(cui_involved, false) AS "cui!",
                   coalesce(dfars_reportable, false) AS "dfars!",
                   (SELECT count(*) FROM blueteam.alert_history a WHERE a.incident_id = i.incident_id) AS "alerts!"
              FROM blueteam.security_incidents i
@@ -68,6 +70,7 @@ pub async fn list(conn: &mut PgConnection, closed_too: bool, limit: u32) -> Resu
                 correlation_rule: row.correlation_rule,
                 entity,
                 source: row.source,
+                services: row.services,
                 cui_involved: row.cui,
                 dfars_reportable: row.dfars,
                 alerts: row.alerts.unsigned_abs(),

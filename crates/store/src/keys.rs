@@ -1,6 +1,6 @@
 //! API keys. The store sees a key's hash (hex SHA-256 of 256 random bits) and its first characters, never the key.
 
-use model::Timestamp;
+use model::{ServiceName, Timestamp};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -20,6 +20,8 @@ pub struct NewKey<'a> {
     pub prefix: &'a str,
     /// What it may do.
     pub scopes: &'a [String],
+    /// The service that sends with it; none for a relay, which speaks for several.
+    pub service: Option<&'a ServiceName>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
 }
@@ -33,6 +35,10 @@ pub struct KeyInfo {
     pub user_id: Uuid,
     /// What it may do.
     pub scopes: Vec<String>,
+    /// The service that sends with it; none for a relay, which speaks for several.
+    pub service: Option<ServiceName>,
+    /// For a relay: the services that have a key of their own in force, for which it may not speak.
+    pub reserved: Vec<String>,
     /// When it ends.
     pub expires_at: Option<Timestamp>,
 }
@@ -50,6 +56,8 @@ pub struct KeyRow {
     pub prefix: String,
     /// What it may do.
     pub scopes: Vec<String>,
+    /// The service that sends with it; none for a relay, which speaks for several.
+    pub service: Option<String>,
     /// Whether it is in force, its end apart.
     pub is_active: bool,
     /// When it ends.
@@ -65,13 +73,14 @@ pub async fn create(conn: &mut PgConnection, actor: &str, key: &NewKey<'_>) -> R
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let id = sqlx::query_scalar!(
-        "INSERT INTO users.api_keys (user_id, key_name, key_hash, key_prefix, scopes, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6) RETURNING key_id",
+        "INSERT INTO users.api_keys (user_id, key_name, key_hash, key_prefix, scopes, service, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6::text::blueteam.service_name, $7) RETURNING key_id",
         key.user_id,
         key.name,
         key.hash,
         key.prefix,
         key.scopes,
+        key.service.map(ServiceName::as_str),
         key.expires_at.map(Ts) as Option<Ts>
     )
     .fetch_one(&mut *tx)
@@ -83,7 +92,7 @@ pub async fn create(conn: &mut PgConnection, actor: &str, key: &NewKey<'_>) -> R
 /// Every key, the newest first.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT k.key_id, u.username, k.key_name, k.key_prefix, k.scopes, k.is_active, k.expires_at AS "expires_at: Ts",
+        r#"SELECT k.key_id, u.username, k.key_name, k.key_prefix, k.scopes, k.service::text AS service, k.is_active, k.expires_at AS "expires_at: Ts",
                   k.last_used AS "last_used: Ts", k.created_at AS "created_at: Ts"
              FROM users.api_keys k JOIN users.users u USING (user_id) ORDER BY k.created_at DESC, k.key_id DESC"#
     )
@@ -97,6 +106,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
             name: r.key_name,
             prefix: r.key_prefix,
             scopes: r.scopes,
+            service: r.service,
             is_active: r.is_active,
             expires_at: r.expires_at.map(|t| t.0),
             last_used: r.last_used.map(|t| t.0),
@@ -120,19 +130,29 @@ pub async fn revoke(conn: &mut PgConnection, actor: &str, key_id: Uuid) -> Resul
 /// up the hash of a random key tells an attacker nothing by its time: what varies is the hash, which they cannot steer.
 pub async fn authenticate(conn: &mut PgConnection, hash: &str) -> Result<Option<KeyInfo>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT k.key_id, k.user_id, k.scopes, k.expires_at AS "expires_at: Ts"
+        r#"SELECT k.key_id, k.user_id, k.scopes, k.service::text AS service, k.expires_at AS "expires_at: Ts",
+                  CASE WHEN k.service IS NULL THEN ARRAY(
+                      SELECT DISTINCT o.service::text FROM users.api_keys o
+                       WHERE o.service IS NOT NULL AND o.is_active AND (o.expires_at IS NULL OR o.expires_at > now())) END AS reserved
              FROM users.api_keys k JOIN users.users u USING (user_id)
             WHERE k.key_hash = $1 AND k.is_active AND u.is_active AND (k.expires_at IS NULL OR k.expires_at > now())"#,
         hash
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|r| KeyInfo {
-        key_id: r.key_id,
-        user_id: r.user_id,
-        scopes: r.scopes,
-        expires_at: r.expires_at.map(|t| t.0),
-    }))
+    row.map(|r| {
+        let service =
+            r.service.map(|s| s.parse().map_err(|e| StoreError::corrupt("api_keys.service", e))).transpose()?;
+        Ok(KeyInfo {
+            key_id: r.key_id,
+            user_id: r.user_id,
+            scopes: r.scopes,
+            service,
+            reserved: r.reserved.unwrap_or_default(),
+            expires_at: r.expires_at.map(|t| t.0),
+        })
+    })
+    .transpose()
 }
 
 /// Adds uses that were counted in memory.

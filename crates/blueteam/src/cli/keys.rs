@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use comfy_table::Cell;
-use model::{Clock as _, Span, SystemClock, Timestamp};
+use model::{Clock as _, ServiceName, Span, SystemClock, Timestamp};
 use store::PgConnection;
 use store::keys::{KeyRow, NewKey};
 use uuid::Uuid;
@@ -34,14 +34,20 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a key; it is printed once, alone on standard output
-    #[command(after_help = "Examples:\n  blueteam keys create web-shop --scope events:write --expires 90d\n  \
-                            KEY=$(blueteam keys create web-shop --scope events:write)")]
+    #[command(
+        after_help = "Examples:\n  blueteam keys create web-shop --scope events:write --service web-shop --expires 90d\n  \
+                            KEY=$(blueteam keys create web-shop --scope events:write)"
+    )]
     Create {
         /// A name that tells what uses the key
         name: String,
         /// What the key may do
         #[arg(long = "scope", required = true, value_parser = SCOPES)]
         scopes: Vec<String>,
+        /// The service that sends with it: its events are that service's, whatever they say. Without it, the key is of a relay that
+        /// says whose they are
+        #[arg(long, value_name = "SERVICE")]
+        service: Option<ServiceName>,
         /// How long it is good for, such as 90d; without it, until it is revoked
         #[arg(long, value_name = "SPAN")]
         expires: Option<Span>,
@@ -72,11 +78,12 @@ enum Action {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::Create { name, scopes, expires, owner, actor: given } => {
+        Action::Create { name, scopes, service, expires, owner, actor: given } => {
             if name.trim().is_empty() || name.chars().count() > NAME_MAX {
                 bail!("a key's name has from 1 to {NAME_MAX} characters");
             }
-            let new = New { name, scopes, expires: *expires, owner: owner.as_deref(), actor: &actor(given.as_deref()) };
+            let (service, owner) = (service.as_ref(), owner.as_deref());
+            let new = New { name, scopes, service, expires: *expires, owner, actor: &actor(given.as_deref()) };
             create(&new, globals)
         }
         Action::List { json } => list(*json, globals),
@@ -87,6 +94,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 struct New<'a> {
     name: &'a str,
     scopes: &'a [String],
+    service: Option<&'a ServiceName>,
     expires: Option<Span>,
     owner: Option<&'a str>,
     actor: &'a str,
@@ -95,7 +103,7 @@ struct New<'a> {
 /// Makes a key with the scope `events:write` for the service account, stores it, and returns it.
 pub(crate) async fn issue(conn: &mut PgConnection, actor: &str, name: &str) -> anyhow::Result<String> {
     let scopes = SCOPES.map(str::to_owned);
-    let new = New { name, scopes: &scopes, expires: None, owner: None, actor };
+    let new = New { name, scopes: &scopes, service: None, expires: None, owner: None, actor };
     Ok(store_new(conn, &new, None, None).await?.0)
 }
 
@@ -114,7 +122,7 @@ async fn store_new(
         None => store::users::ensure_service(conn, new.actor, OWNER).await?,
     };
     let (hash, prefix) = (&minted.hash, &minted.prefix);
-    let key = NewKey { user_id, name: new.name, hash, prefix, scopes: new.scopes, expires_at };
+    let key = NewKey { user_id, name: new.name, hash, prefix, scopes: new.scopes, service: new.service, expires_at };
     let id = store::keys::create(conn, new.actor, &key).await?;
     Ok((minted.secret, id))
 }
@@ -158,7 +166,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         } else if keys.is_empty() {
             out::line("no keys; make one with `blueteam keys create NAME --scope events:write`")?;
         } else {
-            let header = ["key", "begins", "name", "owner", "scopes", "state", "expires", "last used"];
+            let header = ["key", "begins", "name", "owner", "service", "scopes", "state", "expires", "last used"];
             let mut table = out::table(Look::stdout(), &header);
             for key in &keys {
                 table.add_row([
@@ -166,6 +174,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
                     out::text(&key.prefix),
                     out::text(&key.name),
                     out::text(&key.username),
+                    out::text(key.service.as_deref().unwrap_or("-")),
                     out::text(key.scopes.join(" ")),
                     Cell::new(state(key)),
                     Cell::new(out::maybe_time(key.expires_at)),

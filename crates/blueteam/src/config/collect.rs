@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use collect::Format;
-use model::Span;
 use model::civil::Zone;
+use model::{ServiceName, Span};
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -20,6 +20,23 @@ pub struct Collect {
     pub files: Vec<File>,
     /// Sockets on which messages are taken.
     pub listeners: Vec<Listener>,
+    /// Journals of systemd.
+    pub journals: Vec<Journal>,
+}
+
+/// One journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    /// The folder with its files; this machine's journal without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<String>,
+    /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// Whose log it is: set as `metadata.service` on all its events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
 }
 
 /// One log file.
@@ -36,6 +53,9 @@ pub struct File {
     /// The zone of times in it that name none, as an IANA name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// Whose log it is: set as `metadata.service` on all its events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
 }
 
 impl File {
@@ -62,6 +82,9 @@ pub struct Listener {
     /// How often somebody speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every: Option<Span>,
+    /// Who speaks there: set as `metadata.service` on all its events.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceName>,
     /// Certificate chain (PEM), for `tls:`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tls_cert_file: String,
@@ -184,6 +207,15 @@ impl Collect {
                 problems.push(Problem::new(format!("collect.files[{i}].format"), unknown(&file.format)));
             }
         }
+        for (i, journal) in self.journals.iter().enumerate() {
+            let key = format!("collect.journals[{i}].directory");
+            if journal.directory.as_ref().is_some_and(|path| !path.starts_with('/')) {
+                problems.push(Problem::new(&key, "must be absolute"));
+            }
+            if self.journals[..i].iter().any(|other| other.directory == journal.directory) {
+                problems.push(Problem::new(key, "is there twice"));
+            }
+        }
         for (i, listener) in self.listeners.iter().enumerate() {
             let key = format!("collect.listeners[{i}]");
             listener.check(&key, problems);
@@ -203,6 +235,13 @@ mod tests {
         let mut problems = Vec::new();
         collect.check(&mut problems);
         problems.into_iter().map(|p| p.key).collect()
+    }
+
+    #[test]
+    fn journals_are_checked() {
+        assert!(problems("[[journals]]\nservice = 'bastion'\n[[journals]]\ndirectory = '/srv/journal'").is_empty());
+        assert_eq!(problems("[[journals]]\n[[journals]]"), ["collect.journals[1].directory"]);
+        assert_eq!(problems("[[journals]]\ndirectory = 'here'"), ["collect.journals[0].directory"]);
     }
 
     #[test]

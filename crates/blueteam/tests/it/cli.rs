@@ -99,6 +99,7 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
         last_seen: at(60),
         event_count: 6,
         event_ids: (1..4).map(EventId::from_u128).collect(),
+        rows: model::Rows::default(),
         nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         source: Source::AuditDb,
         cui_involved: severity == Severity::Critical,

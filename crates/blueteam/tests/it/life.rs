@@ -5,7 +5,9 @@
 mod alerts;
 mod daemon;
 mod full;
+mod journal;
 mod kills;
 mod listeners;
+mod services;
 mod sources;
 mod stops;

@@ -12,7 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("notify", &["model"]),
     ("comply", &["model"]),
     ("store", &["model"]),
-    ("console", &["model", "store"]),
+    ("console", &["collect", "model", "store"]),
     ("blueteam", &["collect", "comply", "console", "detect", "model", "notify", "store"]),
     ("testkit", &["model", "store"]),
     // What an application links; it is published, and none of ours are.

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use super::{Format, LineId, LineParser, Parsed, Reference, syslog};
 
-pub(super) const FORMAT: Format = Format {
+/// The format.
+pub const FORMAT: Format = Format {
     name: "journald",
     description: "the journal as `journalctl -o json` exports it: sshd, sudo, su, PAM, accounts, logind",
     source: Source::Syslog,
@@ -14,6 +15,32 @@ pub(super) const FORMAT: Format = Format {
 };
 
 struct Journal;
+
+/// The cursor of an entry, which `journalctl` writes first; none when the line does not begin with one.
+pub fn cursor(line: &[u8]) -> Option<&str> {
+    let rest = line.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"__CURSOR\"")?;
+    let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+    let end = memchr::memchr(b'"', rest)?;
+    // Letters, digits, `=` and `;`: it goes into an argument of `journalctl`.
+    let cursor = std::str::from_utf8(rest.get(..end)?).ok()?;
+    let plain = cursor.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b';'));
+    (plain && !cursor.is_empty()).then_some(cursor)
+}
+
+/// Where the entry with this cursor stands: the journal's id and the entry's number in it, or the cursor as a whole where it does not
+/// say so. The same whenever it is read.
+pub fn line_id(cursor: &str) -> LineId {
+    // FNV-1a, because ids must stay what they are.
+    let hash = |text: &str| {
+        text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    };
+    let part = |key: &str| cursor.split(';').find_map(|part| part.strip_prefix(key));
+    let number = part("i=").and_then(|number| u64::from_str_radix(number, 16).ok());
+    match (part("s="), number) {
+        (Some(journal), Some(offset)) => LineId { file: hash(journal) as u32, offset },
+        _ => LineId { file: 0, offset: hash(cursor) },
+    }
+}
 
 /// A field's bytes: a text, or numbers where it is not UTF-8. A field that was given twice is a list of either.
 fn bytes(object: &Map<String, Value>, key: &str) -> Option<Vec<u8>> {
@@ -93,6 +120,27 @@ mod tests {
             ("", "nothing"),
         ] {
             assert_eq!(read(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_tells_entries_apart() {
+        let line = br#"{"__CURSOR":"s=6b0e;i=5a;b=1;m=2;t=3;x=4","MESSAGE":"x"}"#;
+        let found = cursor(line).unwrap();
+        assert_eq!(found, "s=6b0e;i=5a;b=1;m=2;t=3;x=4");
+        assert_eq!(line_id(found).offset, 0x5a);
+        assert_eq!(line_id(found), line_id("s=6b0e;i=5a;b=9"));
+        assert_ne!(line_id(found).file, line_id("s=6b0f;i=5a;b=1").file);
+        assert_ne!(line_id("a"), line_id("b"));
+        for bad in [
+            "",
+            "{}",
+            r#"{"__CURSOR":""}"#,
+            r#"{"__CURSOR":"--x"}"#,
+            r#"{"__CURSOR":"a\u0041"}"#,
+            r#"{"MESSAGE":"","__CURSOR":"s=1"}"#,
+        ] {
+            assert_eq!(cursor(bad.as_bytes()), None, "{bad}");
         }
     }
 

@@ -13,13 +13,11 @@ use model::FieldError;
 use serde::Serialize;
 use tokio::time::timeout;
 
-use crate::auth::AuthError;
 use crate::error::Problem;
 use crate::ingest::{Answer, BodyError, Charge, Encoding, Ingest, IngestError, Prepared};
 
-const SCOPE: &str = "events:write";
 /// Bodies above this are taken apart on a thread that may take its time.
-const BIG: usize = 64 * 1024;
+pub(super) const BIG: usize = 64 * 1024;
 /// Content types under which JSON and its lines travel. What the body is, the body says.
 const TYPES: [&str; 7] = [
     "application/json",
@@ -59,12 +57,7 @@ pub(super) async fn post(State(state): State<Arc<super::State>>, request: Reques
 
 async fn take(state: &super::State, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let authorization = head.headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    state.auth.check(authorization, SCOPE).await.map_err(|error| match error {
-        AuthError::Unknown => Problem::unauthorized(),
-        AuthError::Scope => Problem::new(StatusCode::FORBIDDEN, "the API key lacks the scope events:write"),
-        AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
-    })?;
+    let speaker = super::speaker(state, &head.headers).await?;
     let ingest = &state.ingest;
     let encoding = encoding(&head.headers)?;
     check_type(&head.headers)?;
@@ -73,11 +66,11 @@ async fn take(state: &super::State, request: Request) -> Result<Response, Proble
         let task = ingest.clone();
         let work = tokio::task::spawn_blocking(move || {
             let plain = encoding.decode(body, task.settings().max_body_bytes, &mut charge);
-            (plain.and_then(|plain| task.prepare(&plain)), charge)
+            (plain.and_then(|plain| task.prepare(&plain, &speaker)), charge)
         });
         work.await.map_err(|_| Problem::unavailable("the request could not be worked on"))?
     } else {
-        (ingest.prepare(&body), charge)
+        (ingest.prepare(&body, &speaker), charge)
     };
     let prepared = prepared.map_err(|error| refuse_body(error, ingest))?;
     answer(ingest, prepared, charge).await
@@ -121,7 +114,7 @@ fn shorten(error: &mut FieldError) {
     }
 }
 
-fn refuse(error: IngestError) -> Problem {
+pub(super) fn refuse(error: IngestError) -> Problem {
     match error {
         IngestError::QueueFull => Problem::busy(),
         IngestError::NotKept => {
@@ -134,7 +127,7 @@ fn refuse(error: IngestError) -> Problem {
     }
 }
 
-fn refuse_body(error: BodyError, ingest: &Ingest) -> Problem {
+pub(super) fn refuse_body(error: BodyError, ingest: &Ingest) -> Problem {
     let settings = ingest.settings();
     match error {
         BodyError::TooLarge => too_large(settings.max_body_bytes),
@@ -151,7 +144,7 @@ fn too_large(most: usize) -> Problem {
     Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is larger than {most} bytes after decompression"))
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
+pub(super) fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
     let bad =
         || Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not one of gzip, zstd, identity");
     let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
@@ -175,7 +168,7 @@ fn check_type(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// Reads the body within its bounds of size, memory and time.
-async fn read(ingest: &Ingest, headers: &HeaderMap, mut body: Body) -> Result<(Bytes, Charge), Problem> {
+pub(super) async fn read(ingest: &Ingest, headers: &HeaderMap, mut body: Body) -> Result<(Bytes, Charge), Problem> {
     let most = ingest.settings().max_body_bytes;
     let length =
         headers.get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());

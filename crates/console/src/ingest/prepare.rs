@@ -7,6 +7,7 @@ use store::events::AuditRow;
 use uuid::Builder;
 
 use super::body::BodyError;
+use super::speaker::Speaker;
 use super::split::split;
 use crate::Settings;
 
@@ -24,7 +25,7 @@ pub(crate) struct Prepared {
 /// Reads and checks the events of a body. `random` fills a buffer with random bytes, for ids.
 pub(super) fn prepare(
     body: &[u8],
-    settings: &Settings,
+    (settings, speaker): (&Settings, &Speaker),
     now: Timestamp,
     mut random: impl FnMut(&mut [u8]) -> bool,
 ) -> Result<Prepared, BodyError> {
@@ -33,7 +34,7 @@ pub(super) fn prepare(
     for (index, json) in events.into_iter().enumerate() {
         let record =
             AuditRecord::from_json(json, Strangers::Refuse).and_then(check_numbers).map(|r| date(r, settings, now));
-        let record = record.and_then(|r| check_clock(r, settings, now));
+        let record = record.and_then(|r| check_clock(r, settings, now)).and_then(|r| speaker.stamp(r));
         let row = record.and_then(|record| complete(record.into_owned(), now, &mut random));
         match row {
             Ok(row) => {
@@ -44,6 +45,16 @@ pub(super) fn prepare(
         }
     }
     Ok(done)
+}
+
+/// Checks a record that came otherwise than as JSON of ours, and completes it.
+pub(super) fn finish(
+    record: AuditRecord<'static>,
+    (settings, speaker): (&Settings, &Speaker),
+    now: Timestamp,
+) -> Result<AuditRow<'static>, FieldError> {
+    let record = check_clock(check_numbers(record)?, settings, now)?;
+    complete(speaker.stamp(record)?, now, |_| false)
 }
 
 /// Gives a record its id and time where it has none.
@@ -155,7 +166,8 @@ mod tests {
 
     fn one(extra: &str) -> Prepared {
         let body = format!(r#"{{"category":"auth","action":"login","result":"success"{extra}}}"#);
-        prepare(body.as_bytes(), &Settings::new("/"), NOW, |b| {
+        let relay = Speaker::Relay { reserved: Vec::new() };
+        prepare(body.as_bytes(), (&Settings::new("/"), &relay), NOW, |b| {
             b.fill(7);
             true
         })

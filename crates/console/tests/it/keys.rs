@@ -7,6 +7,38 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::http::{Running, call, event, mint};
 
+/// What a key's service is, nobody but the key says; and a key without one speaks for no service that has a key.
+#[tokio::test]
+async fn a_key_says_whose_events_they_are() {
+    let mut run = Running::new(|s| s.key_cache = Duration::ZERO).await;
+    let relay = run.key.clone();
+    let eqmon = mint(&run.pool, 2, "{events:write}", "NULL").await;
+    let name = |service: &'static str| format!("UPDATE users.api_keys SET service = '{service}' WHERE key_name = 'k2'");
+    for bad in ["", "-x", "a b", "a\n"] {
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(name(bad))).execute(&run.pool).await;
+        assert!(done.is_err(), "{bad:?} is no name");
+    }
+    sqlx::raw_sql(sqlx::AssertSqlSafe(name("eqmon"))).execute(&run.pool).await.unwrap();
+    let said = |n: u64, service: &str| event(n).replace('}', &format!(r#","metadata":{{"service":"{service}"}}}}"#));
+    let refused = |answer: crate::http::Answer| {
+        assert_eq!(answer.status, 422, "{answer:?}");
+        assert_eq!(answer.json()["rejected"][0]["field"], "metadata.service");
+    };
+    refused(run.post(said(1, "eqmon")).await);
+    assert_eq!(run.post(said(2, "artemis")).await.status, 200);
+    run.key = eqmon;
+    refused(run.post(said(3, "artemis")).await);
+    assert_eq!(run.post(said(4, "eqmon")).await.status, 200);
+    assert_eq!(run.post(event(5)).await.status, 200);
+    // Once its key is revoked, the service may be spoken for again.
+    sqlx::query("UPDATE users.api_keys SET is_active = false WHERE key_name = 'k2'").execute(&run.pool).await.unwrap();
+    run.key = relay;
+    assert_eq!(run.post(said(6, "eqmon")).await.status, 200);
+    let sql = "SELECT right(event_id::text, 1) || (metadata->>'service') FROM audit_events ORDER BY event_id";
+    let rows: Vec<String> = sqlx::query_scalar(sql).fetch_all(&run.pool).await.unwrap();
+    assert_eq!(rows, ["2artemis", "4eqmon", "5eqmon", "6eqmon"]);
+}
+
 #[tokio::test]
 async fn only_a_key_in_force_with_the_scope_is_let_in() {
     let mut run = Running::new(|s| s.key_cache = Duration::from_millis(200)).await;

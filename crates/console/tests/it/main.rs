@@ -4,5 +4,6 @@
 mod answers;
 mod http;
 mod keys;
+mod otlp;
 mod outage;
 mod slow;

@@ -34,6 +34,7 @@ fn message() -> Message {
             description: "7 failed logins within 5 minutes.\n.\n.stuffed".to_owned(),
             entity: Entity { kind: EntityKind::Ip, value: "203.0.113.7".to_owned() },
             source: "syslog".to_owned(),
+            services: Vec::new(),
             first_seen: Timestamp::from_secs(1_772_719_651),
             last_seen: Timestamp::from_secs(1_772_719_951),
             event_count: 7,

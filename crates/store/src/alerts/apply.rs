@@ -10,6 +10,9 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::db::{Ts, set_actor};
 
+/// The services that an alert names at most; events that no key vouches for may name any.
+const SERVICES_MAX: i64 = 20;
+
 /// What applying a batch did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
@@ -58,8 +61,8 @@ pub async fn apply(
     set_actor(conn, "blueteam-engine").await?;
     know_rules(conn, changes).await?;
     for change in changes {
-        let written = write_alert(conn, change).await?;
-        let Some(written) = written else { continue };
+        let services = services(conn, &change.detection).await?;
+        let Some(written) = write_alert(conn, change, &services).await? else { continue };
         let incident = if change.detection.severity.opens_incident() {
             Some(join_incident(conn, &change.detection, &written, &mut applied).await?)
         } else {
@@ -97,14 +100,43 @@ async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), S
     Ok(())
 }
 
+/// The services that the events name. Asked of the tables, so that windows need not remember it; one look-up by the key for each event.
+async fn services(conn: &mut PgConnection, d: &Detection) -> Result<Vec<String>, StoreError> {
+    if d.rows.0.is_empty() {
+        return Ok(Vec::new());
+    }
+    let times: Vec<Ts> = d.rows.0.iter().map(|(at, _)| Ts(*at)).collect();
+    let ids: Vec<Uuid> = d.rows.0.iter().map(|(_, id)| id.0).collect();
+    let names = sqlx::query_scalar!(
+        r#"SELECT DISTINCT e.service AS "service!"
+             FROM unnest($1::timestamptz[], $2::uuid[]) AS k (at, id)
+            CROSS JOIN LATERAL (
+               SELECT metadata ->> 'service' AS service FROM public.audit_events WHERE timestamp = k.at AND event_id = k.id
+               UNION ALL
+               SELECT metadata ->> 'service' FROM blueteam.collected_events WHERE timestamp = k.at AND event_id = k.id) AS e
+            WHERE e.service <> '' AND length(e.service) <= 63 ORDER BY 1 LIMIT $3"#,
+        &times as &[Ts],
+        &ids,
+        SERVICES_MAX,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(names)
+}
+
 struct Written {
+    services: Vec<String>,
     new: bool,
     incident_id: Option<Uuid>,
     created_at: Ts,
 }
 
 /// Inserts or extends; none when the row already says as much.
-async fn write_alert(conn: &mut PgConnection, change: &Change) -> Result<Option<Written>, StoreError> {
+async fn write_alert(
+    conn: &mut PgConnection,
+    change: &Change,
+    services: &[String],
+) -> Result<Option<Written>, StoreError> {
     let d = &change.detection;
     let event_ids: Vec<Uuid> = d.event_ids.iter().map(|id| id.0).collect();
     let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
@@ -113,16 +145,18 @@ async fn write_alert(conn: &mut PgConnection, change: &Change) -> Result<Option<
     let row = sqlx::query_as!(
         Written,
         r#"INSERT INTO blueteam.alert_history AS a (alert_id, fingerprint, rule_id, severity, title, description, event_ids,
-               entity_type, entity_value, source, first_seen, last_seen, event_count, nist_controls, cui_involved, state, episode)
-           VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+               entity_type, entity_value, source, first_seen, last_seen, event_count, nist_controls, cui_involved, state, episode,
+               services)
+           VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
            ON CONFLICT (fingerprint) DO UPDATE SET
                title = excluded.title, description = excluded.description, event_ids = excluded.event_ids,
                first_seen = least(a.first_seen, excluded.first_seen), last_seen = greatest(a.last_seen, excluded.last_seen),
                event_count = excluded.event_count, cui_involved = a.cui_involved OR excluded.cui_involved,
-               state = excluded.state, updated_at = now()
+               state = excluded.state, updated_at = now(),
+               services = ARRAY(SELECT DISTINCT s FROM unnest(a.services || excluded.services) AS s ORDER BY s LIMIT $18)
            WHERE excluded.event_count > a.event_count
               OR (excluded.event_count = a.event_count AND excluded.state = 'closed' AND a.state = 'open')
-           RETURNING (xmax = 0) AS "new!", incident_id, created_at AS "created_at: Ts""#,
+           RETURNING (xmax = 0) AS "new!", incident_id, services, created_at AS "created_at: Ts""#,
         d.fingerprint.0,
         d.rule_id.as_str(),
         d.severity.as_str(),
@@ -139,6 +173,8 @@ async fn write_alert(conn: &mut PgConnection, change: &Change) -> Result<Option<
         d.cui_involved,
         state,
         d.episode,
+        services,
+        SERVICES_MAX,
     )
     .fetch_optional(conn)
     .await?;
@@ -162,8 +198,9 @@ async fn join_incident(
             id,
             d.cui_involved
         )
-        .execute(conn)
+        .execute(&mut *conn)
         .await?;
+        name_services(conn, id, &written.services).await?;
         return Ok(IncidentId(id));
     }
     let row = sqlx::query!(
@@ -195,12 +232,28 @@ async fn join_incident(
         d.fingerprint.0,
         row.incident_id
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    name_services(conn, row.incident_id, &written.services).await?;
     if row.new {
         applied.incidents.push(IncidentId(row.incident_id));
     }
     Ok(IncidentId(row.incident_id))
+}
+
+/// An incident names the services of its alerts.
+async fn name_services(conn: &mut PgConnection, incident: Uuid, services: &[String]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.security_incidents i
+            SET services = ARRAY(SELECT DISTINCT s FROM unnest(i.services || $2) AS s ORDER BY s LIMIT $3)
+          WHERE incident_id = $1 AND status <> 'closed' AND NOT services @> $2 AND cardinality(services)::bigint < $3",
+        incident,
+        services,
+        SERVICES_MAX,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 fn alert_of(change: &Change, written: &Written, incident_id: Option<IncidentId>) -> Alert {
@@ -213,6 +266,7 @@ fn alert_of(change: &Change, written: &Written, incident_id: Option<IncidentId>)
         description: d.description.clone(),
         entity: d.entity.clone(),
         source: d.source.to_string(),
+        services: written.services.clone(),
         first_seen: d.first_seen,
         last_seen: d.last_seen,
         event_count: d.event_count,

@@ -3,7 +3,7 @@
 mod apply;
 
 use model::{
-    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, MuteId, MutedBy,
+    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, MuteId, MutedBy, Rows,
     RuleId, Severity, Timestamp,
 };
 use sqlx::{Connection, PgConnection};
@@ -30,6 +30,7 @@ struct AlertRow {
     entity_type: Option<String>,
     entity_value: Option<String>,
     source: Option<String>,
+    services: Vec<String>,
     first_seen: Option<Ts>,
     last_seen: Option<Ts>,
     event_count: i64,
@@ -61,6 +62,7 @@ impl AlertRow {
             title: self.title,
             description: self.description.unwrap_or_default(),
             source: self.source.unwrap_or_default(),
+            services: self.services,
             first_seen: self.first_seen.unwrap_or(self.created_at).0,
             last_seen: self.last_seen.unwrap_or(self.created_at).0,
             event_count: self.event_count.unsigned_abs(),
@@ -93,6 +95,7 @@ impl AlertRow {
             last_seen: self.last_seen.unwrap_or(self.created_at).0,
             event_count: self.event_count.unsigned_abs(),
             event_ids: self.event_ids.unwrap_or_default().into_iter().map(EventId).collect(),
+            rows: Rows::default(),
             nist_controls: controls(self.nist_controls),
             cui_involved: self.cui_involved,
             fingerprint: Fingerprint(self.fingerprint.unwrap_or(self.alert_id)),
@@ -110,6 +113,8 @@ fn controls(names: Vec<String>) -> Vec<ControlId> {
 pub struct AlertFilter {
     /// At least this severity.
     pub severity: Option<Severity>,
+    /// Of this service.
+    pub service: Option<String>,
     /// Of this rule.
     pub rule_id: Option<RuleId>,
     /// Of this state.
@@ -134,13 +139,14 @@ pub async fn list(conn: &mut PgConnection, filter: &AlertFilter, limit: u32) -> 
         AlertRow,
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  source, services, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
                   state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history
             WHERE ($1::text[] IS NULL OR severity = ANY ($1)) AND ($2::text IS NULL OR rule_id = $2)
               AND ($3::text IS NULL OR state = $3) AND ($4::boolean IS NULL OR coalesce(acknowledged, false) = $4)
               AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::uuid IS NULL OR incident_id = $6)
               AND ($7::boolean IS NULL OR (muted_by_mute IS NOT NULL OR muted_by_alert IS NOT NULL) = $7)
+              AND ($9::text IS NULL OR services @> ARRAY[$9])
             ORDER BY created_at DESC, alert_id DESC LIMIT $8"#,
         severities.as_deref(),
         filter.rule_id.as_ref().map(RuleId::as_str),
@@ -150,6 +156,7 @@ pub async fn list(conn: &mut PgConnection, filter: &AlertFilter, limit: u32) -> 
         filter.incident_id.map(|id| id.0),
         filter.muted,
         i64::from(limit),
+        filter.service,
     )
     .fetch_all(conn)
     .await?;
@@ -162,7 +169,7 @@ pub async fn show(conn: &mut PgConnection, id: AlertId) -> Result<Option<Alert>,
         AlertRow,
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  source, services, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
                   state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history WHERE alert_id = $1"#,
         id.0
@@ -198,7 +205,7 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
         AlertRow,
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  source, services, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
                   state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history WHERE state = 'open' AND fingerprint IS NOT NULL ORDER BY first_seen, alert_id"#
     )

@@ -23,6 +23,7 @@ pub(crate) fn change(n: u128, rule: &'static str, severity: Severity, phase: Pha
             last_seen: at(i64::try_from(events).unwrap()),
             event_count: events,
             event_ids: (0..events).map(|e| EventId(id(u128::from(e)))).collect(),
+            rows: model::Rows::default(),
             nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
             source: Source::AuditDb,
             cui_involved: false,

@@ -15,7 +15,15 @@ async fn keys_open_while_they_are_in_force() {
     let user_id = store::users::ensure_service(&mut admin, "alice", "ingest").await.unwrap();
     assert_eq!(store::users::ensure_service(&mut admin, "alice", "ingest").await.unwrap(), user_id);
     let scopes = ["events:write".to_owned()];
-    let key = |hash, expires_at| NewKey { user_id, name: "web", hash, prefix: "bt_abc", scopes: &scopes, expires_at };
+    let key = |hash, expires_at| NewKey {
+        user_id,
+        name: "web",
+        hash,
+        prefix: "bt_abc",
+        scopes: &scopes,
+        service: None,
+        expires_at,
+    };
     let id = store::keys::create(&mut admin, "alice", &key("aa", None)).await.unwrap();
     store::keys::create(&mut admin, "alice", &key("bb", Some(at(-99_999_999)))).await.unwrap();
     let info = store::keys::authenticate(&mut ingest, "aa").await.unwrap().unwrap();

@@ -21,6 +21,9 @@ pub(super) struct ListArgs {
     /// This severity and worse: info, low, medium, high, critical
     #[arg(long)]
     severity: Option<Severity>,
+    /// Made of events of this service
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
     /// Of this rule
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
@@ -90,6 +93,7 @@ pub(in crate::cli) fn show_table(alerts: &[Alert]) -> anyhow::Result<()> {
 pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let filter = AlertFilter {
         severity: args.severity,
+        service: args.service.clone(),
         rule_id: args.rule.clone().map(|id| RuleId(id.into())),
         state: args.state,
         acknowledged: args.unacked.then_some(false),
@@ -160,6 +164,7 @@ fn describe(a: &Alert) -> anyhow::Result<()> {
         ("severity", a.severity.to_string()),
         ("rule", safe(a.rule_id.as_str())),
         (a.entity.kind.as_str(), safe(&a.entity.value)),
+        ("service", if a.services.is_empty() { "-".to_owned() } else { safe(&a.services.join(", ")) }),
         ("source", safe(&a.source)),
         ("first seen", out::time(a.first_seen)),
         ("last seen", out::time(a.last_seen)),

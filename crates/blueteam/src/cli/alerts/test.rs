@@ -74,6 +74,7 @@ fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
         description: format!("{actor} on {hostname} checks that alerts arrive. Nothing has happened."),
         entity: Entity { kind: EntityKind::Source, value: hostname.to_owned() },
         source: "test".to_owned(),
+        services: Vec::new(),
         first_seen: now,
         last_seen: now,
         event_count: 0,

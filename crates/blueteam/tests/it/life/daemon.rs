@@ -25,20 +25,27 @@ pub(super) struct Daemon {
     starts: u32,
     /// The spool lies on a file system of its own of that many KiB, which lasts as long as the daemon.
     spool_disk: Option<u32>,
+    /// A folder whose programs stand in for those of the system.
+    tools: Option<PathBuf>,
 }
 
 impl Daemon {
     /// A running daemon with `more` in its configuration file.
     pub(super) async fn new(more: &str) -> Self {
-        Self::on_disk(more, None).await
+        Self::on_disk(more, None, None).await
+    }
+
+    /// The same, with programs that stand in for those of the system.
+    pub(super) async fn with_tools(more: &str, tools: &Path) -> Self {
+        Self::on_disk(more, None, Some(tools.to_owned())).await
     }
 
     /// The same with a spool on a disk of that many KiB.
     pub(super) async fn with_spool_disk(kib: u32) -> Self {
-        Self::on_disk("", Some(kib)).await
+        Self::on_disk("", Some(kib), None).await
     }
 
-    async fn on_disk(more: &str, spool_disk: Option<u32>) -> Self {
+    async fn on_disk(more: &str, spool_disk: Option<u32>, tools: Option<PathBuf>) -> Self {
         let mut builder = tempfile::Builder::new();
         let dir =
             builder.prefix("blueteam-life-").permissions(std::fs::Permissions::from_mode(0o711)).tempdir().unwrap();
@@ -48,7 +55,7 @@ impl Daemon {
             "[ingest]\nlisten = \"127.0.0.1:{port}\"\n[detection]\nexpected_sources = []\n[logging]\nfilter = \"info\"\n{more}"
         );
         std::fs::write(dir.path().join("blueteam.toml"), config).unwrap();
-        let mut daemon = Self { dir, port, child: None, starts: 0, spool_disk };
+        let mut daemon = Self { dir, port, child: None, starts: 0, spool_disk, tools };
         daemon.start().await;
         daemon
     }
@@ -91,6 +98,9 @@ impl Daemon {
         self.starts += 1;
         let out = self.path(&format!("out.{}", self.starts));
         let mut up = self.spool_disk.map_or_else(|| self.command(), |kib| self.on_a_disk_of(kib));
+        if let Some(tools) = &self.tools {
+            up.env("PATH", format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()));
+        }
         up.arg("up").stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(log);
         let mut child = up.spawn().unwrap();
         drop(child.stderr.take());
@@ -153,16 +163,27 @@ impl Daemon {
 
     /// A key with which events may be sent.
     pub(super) fn key(&self) -> String {
-        let out = self.command().args(["keys", "create", "test", "--scope", "events:write"]).output().unwrap();
+        self.key_with(&[])
+    }
+
+    /// The same, made with more arguments.
+    pub(super) fn key_with(&self, more: &[&str]) -> String {
+        let out =
+            self.command().args(["keys", "create", "test", "--scope", "events:write"]).args(more).output().unwrap();
         assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
     /// Something that sends events.
     pub(super) fn client(&self) -> Client {
+        self.client_with(self.key())
+    }
+
+    /// The same with that key.
+    pub(super) fn client_with(&self, key: String) -> Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Client { http, url: format!("http://127.0.0.1:{}/v1/events", self.port), key: self.key() }
+        Client { http, url: format!("http://127.0.0.1:{}/v1/events", self.port), key }
     }
 }
 

@@ -99,6 +99,9 @@ fn params(message: &Message) -> Vec<(&'static str, String)> {
     params.extend(alert.incident_id.map(|id| ("incident_id", id.to_string())));
     params.push(("delivery_id", message.delivery_id.to_string()));
     params.push(("source", alert.source.clone()));
+    if !alert.services.is_empty() {
+        params.push(("service", alert.services.join(",")));
+    }
     params.push(("controls", controls.join(",")));
     params
 }
@@ -181,7 +184,7 @@ mod tests {
             prop_assert!(message.len() <= max);
             prop_assert!(!message.chars().any(char::is_control));
             let (values, _) = values(&message).expect("well-formed");
-            prop_assert!(values.len() <= 13);
+            prop_assert!(values.len() <= 14);
             if max > 2500 && text.len() <= VALUE_MAX {
                 prop_assert_eq!(values[4].clone(), neutral(&text).into_owned());
             }
