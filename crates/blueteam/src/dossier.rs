@@ -93,6 +93,18 @@ impl Dossier {
         }
     }
 
+    /// The OSCAL documents. A reference in them that points nowhere is an error of ours, and is not handed out.
+    pub fn oscal(&self) -> anyhow::Result<Vec<comply::oscal::File>> {
+        let known = self.known();
+        let files = comply::oscal::all(&known);
+        for file in &files {
+            if let [first, ..] = &comply::oscal::dangling(&known, file)[..] {
+                bail!("{} would point nowhere: {first}", file.path);
+            }
+        }
+        Ok(files)
+    }
+
     /// Writes the package: reports, sheets, evidence, hashes. Returns the hash of its list of hashes. A piece of evidence that is not what
     /// was taken in is an error that names it: no package is better than one with a forged piece.
     pub fn package(&self, vault: &Vault, to: &Path, sheets: Vec<(&str, Vec<u8>)>) -> anyhow::Result<String> {
@@ -112,6 +124,9 @@ impl Dossier {
             package.put(&format!("{name}.md"), doc.markdown().as_bytes())?;
             package.put(&format!("{name}.html"), doc.html().as_bytes())?;
         }
+        for document in self.oscal()? {
+            package.put(&format!("oscal/{}", document.path), pretty(&document.json)?.as_bytes())?;
+        }
         for (name, sheet) in sheets {
             package.put(name, &sheet)?;
         }
@@ -127,6 +142,13 @@ impl Dossier {
         file.persist_noclobber(to).with_context(|| format!("cannot write {}", to.display()))?;
         Ok(sum)
     }
+}
+
+/// A document as people can read it.
+pub fn pretty(json: &serde_json::Value) -> anyhow::Result<String> {
+    let mut text = serde_json::to_string_pretty(json)?;
+    text.push('\n');
+    Ok(text)
 }
 
 /// What the checks saw last of events and alerts, put together from what they recorded.
@@ -151,6 +173,7 @@ assessor-report.*       the report: result, findings by requirement, evidence, p
 system-security-plan.*  the plan (3.12.4)
 plan-of-action.*        plans of action (3.12.2); poam.csv has the columns of eMASS
 findings.csv            the result of each of the 320 objectives
+oscal/                  all of it as OSCAL 1.2.1, a trestle workspace
 evidence/               the artifacts
 hashes.csv              artifact name, hash value, algorithm (32 CFR 170.17(c)(4))
 SHA256SUMS              the hashes of all files of this package

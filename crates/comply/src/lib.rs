@@ -8,6 +8,7 @@ pub mod checks;
 pub mod cmmc;
 pub mod document;
 pub mod evidence;
+pub mod oscal;
 pub mod poam;
 pub mod reports;
 pub mod score;

@@ -3,6 +3,7 @@
 mod assets;
 mod evidence;
 mod history;
+mod oscal;
 mod poam;
 mod score;
 mod set;

@@ -167,3 +167,27 @@ async fn the_package_checks_without_us_and_names_what_was_tampered_with() {
     );
     assert!(!office.program.path("again.zip").exists(), "nothing half-written is left");
 }
+
+#[tokio::test]
+async fn oscal_goes_out_and_comes_back() {
+    let office = assessed().await;
+    office.program.write("system.toml", SYSTEM);
+    office.run(&["poam", "generate"]).good();
+    office.run(&["set", "3.1.1", "--owner", "alice", "--notes", "by role"]).good();
+    let folder = office.program.path("workspace");
+    let folder = folder.to_str().unwrap();
+    let written = office.run(&["export", "--oscal", folder]).good();
+    assert_eq!(written.lines().count(), 7, "{written}");
+    assert_eq!(office.run(&["export", "--oscal", folder]).code, 1, "nothing is overwritten");
+    let other = Office::new().await;
+    let path = |end: &str| written.lines().find(|l| l.ends_with(end)).unwrap();
+    let (plan, poam) = (path("system-security-plan.json"), path("plan-of-action-and-milestones.json"));
+    assert!(other.run(&["import", plan, "--dry-run"]).good().contains("would change 1 requirements"));
+    assert!(other.run(&["import", plan]).good().contains("changed 1 requirements"));
+    assert!(other.run(&["import", poam]).good().contains("changed 2 plans of action"));
+    assert!(other.run(&["import", poam]).good().contains("changed 0 plans of action"), "they are there");
+    let shown = other.run(&["show", "3.1.1", "--json"]).json();
+    assert_eq!((&shown["standing"]["notes"], &shown["standing"]["owner"]), (&"by role".into(), &"alice".into()));
+    assert_eq!(shown["status"], "not_assessed", "an import decides nothing");
+    assert!(other.run(&["import", path("catalog.json")]).err.contains("neither"));
+}

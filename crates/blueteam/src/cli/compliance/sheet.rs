@@ -39,21 +39,30 @@ const COLUMNS: [&str; 17] = [
 /// A sheet larger than this is none of ours.
 const SHEET_MAX: u64 = 16 << 20;
 
-/// Write all findings as CSV (RFC 4180), one row an objective.
+/// Write all findings as CSV (RFC 4180), one row an objective; or everything as OSCAL 1.2.1.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  blueteam compliance export > findings.csv\n  blueteam compliance export --output findings.csv"
-)]
+#[command(after_help = "Examples:
+  blueteam compliance export > findings.csv
+  blueteam compliance export --oscal workspace --system system.toml
+
+The OSCAL documents lie as a trestle workspace wants them, and name each other by trestle:// hrefs.")]
 pub(super) struct ExportArgs {
     /// To this file, which must not exist
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "oscal")]
     output: Option<PathBuf>,
+    /// As OSCAL documents below this folder: catalog, profile, component definition, plan, assessment plan and results, POA&M
+    #[arg(long, value_name = "DIR")]
+    oscal: Option<PathBuf>,
+    /// The description of the system, for OSCAL [default: system.toml in the state directory]
+    #[arg(long, value_name = "FILE", requires = "oscal")]
+    system: Option<PathBuf>,
 }
 
-/// Read findings from a CSV file with the columns that `export` writes; all of it, or nothing when a row is wrong.
+/// Read findings from a CSV file, or a system security plan or POA&M of OSCAL (.json).
 ///
-/// Needed are objective_id and finding, and a reason for each finding. You decide what it says: your name stands behind what changes. An empty
-/// finding leaves an objective alone, and so does one that is there already.
+/// A CSV file has the columns that `export` writes; all of it is read, or nothing when a row is wrong. Needed are objective_id and finding, and a reason for each finding. You decide what it says: your name stands behind what changes. An empty
+/// finding leaves an objective alone, and so does one that is there already. Of an OSCAL
+/// plan, how requirements are implemented and who answers for them is taken; of a POA&M, its items. Neither decides a finding.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam compliance import findings.csv --as alice\n  blueteam compliance import findings.csv --dry-run"
@@ -70,6 +79,9 @@ pub(super) struct ImportArgs {
 }
 
 pub(super) fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    if let Some(folder) = &args.oscal {
+        return super::oscal::export(folder, args.system.as_deref(), globals);
+    }
     let controls = with_database(globals, async |conn, _| controls(conn).await)?;
     let text = csv(&controls)?;
     match &args.output {
@@ -152,6 +164,9 @@ struct Row {
 pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let text = read(&args.file)?;
     let who = actor(args.actor.as_deref());
+    if text.trim_ascii_start().starts_with(b"{") {
+        return super::oscal::import(&text, &args.file, args.dry_run, &who, globals);
+    }
     let (decided, changed) = with_database(globals, async |conn, _| {
         let before = controls(conn).await?;
         let (decisions, changes) =

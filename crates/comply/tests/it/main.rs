@@ -1,5 +1,7 @@
 //! The catalog against the reference, the score against its bounds, the status against the rule's corners.
 
+mod oscal;
+
 use comply::cmmc::{Level2, Obstacle, Status};
 use comply::score::Score;
 use comply::{Catalog, Eligibility};

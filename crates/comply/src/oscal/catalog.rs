@@ -1,0 +1,71 @@
+//! The catalog of NIST SP 800-171 r2, and a profile that takes all of it.
+
+use serde_json::{Value, json};
+
+use super::{control, href, metadata, objective, prop, statement};
+use crate::catalog::Requirement;
+use crate::reports::Known;
+
+/// The catalog: families as groups, requirements as controls, objectives and methods as parts.
+pub(super) fn catalog(known: &Known<'_>) -> Value {
+    let families = known.catalog.families().into_iter().map(|(id, name)| {
+        let controls = known.catalog.requirements.iter().filter(|r| r.family_id == id).map(requirement);
+        json!({
+            "id": format!("sp800-171r2-{id}"),
+            "class": "family",
+            "title": name,
+            "props": [{ "name": "label", "value": id }],
+            "controls": controls.collect::<Vec<_>>(),
+        })
+    });
+    let title = format!("{}: {}", known.catalog.name(), known.catalog.title);
+    json!({ "metadata": metadata(known, &title), "groups": families.collect::<Vec<_>>() })
+}
+
+fn requirement(r: &Requirement) -> Value {
+    let mut props = vec![
+        json!({ "name": "label", "value": r.control_id }),
+        prop("cmmc-practice", &r.cmmc_practice),
+        prop("cmmc-level", r.cmmc_level),
+        prop("poam-allowed", r.poam_allowed),
+    ];
+    props.extend(r.dod_weight.map(|w| prop("dod-weight", w)));
+    props.extend(r.partial_weight.map(|w| prop("dod-partial-weight", w)));
+    props.extend(r.nist_800_53_r4_mappings.iter().map(|m| prop("sp800-53r4-control", m)));
+    let base = control(&r.control_id);
+    let objectives = r.assessment_objectives.iter().map(|o| {
+        json!({
+            "id": objective(&o.id),
+            "name": "assessment-objective",
+            "props": [{ "name": "label", "value": o.id }],
+            "prose": o.text,
+            "links": [{ "href": format!("#{}", statement(&r.control_id)), "rel": "assessment-for" }],
+        })
+    });
+    let mut parts = vec![
+        json!({ "id": statement(&r.control_id), "name": "statement", "prose": r.requirement }),
+        json!({ "id": format!("{base}_obj"), "name": "assessment-objective", "prose": "Determine if:",
+                "parts": objectives.collect::<Vec<_>>() }),
+    ];
+    let m = &r.assessment_methods;
+    for (method, objects) in [("EXAMINE", &m.examine), ("INTERVIEW", &m.interview), ("TEST", &m.test)] {
+        if !objects.is_empty() {
+            parts.push(json!({
+                "id": format!("{base}_asm-{}", method.to_ascii_lowercase()),
+                "name": "assessment-method",
+                "props": [{ "name": "method", "value": method }],
+                "parts": [{ "name": "assessment-objects", "prose": objects.join("\n\n") }],
+            }));
+        }
+    }
+    json!({ "id": base, "class": "requirement", "title": r.title, "props": props, "parts": parts })
+}
+
+/// All of the catalog, as CMMC Level 2 takes it.
+pub(super) fn profile(known: &Known<'_>) -> Value {
+    json!({
+        "metadata": metadata(known, "CMMC Level 2"),
+        "imports": [{ "href": href("catalogs", "catalog"), "include-all": {} }],
+        "merge": { "as-is": true },
+    })
+}

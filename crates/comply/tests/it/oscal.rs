@@ -1,0 +1,146 @@
+//! The OSCAL documents against NIST's schema, with nothing filled in and with everything.
+
+use std::collections::BTreeSet;
+
+use comply::oscal::{self, Imported};
+use comply::reports::Known;
+use comply::system::System;
+use comply::{Catalog, poam};
+use model::evidence::{Evidence, EvidenceKind};
+use model::{EvidenceId, Finding, Plan, PlanId, Responsibility, Span, Timestamp};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{all, decision};
+
+const SCHEMA: &str = include_str!("../data/oscal-1.2.3-complete-schema.json");
+const FULL: &str = include_str!("../data/system.full.toml");
+
+fn now() -> Timestamp {
+    Timestamp::from_secs(1_800_000_000)
+}
+
+fn evidence() -> Evidence {
+    Evidence {
+        evidence_id: EvidenceId(Uuid::from_u128(7)),
+        control_id: model::ControlId::known("3.1.1"),
+        objectives: vec![model::ObjectiveId("3.1.1[a]".to_owned())],
+        kind: EvidenceKind::PolicyDoc,
+        description: "who may log in".to_owned(),
+        content: None,
+        file_path: None,
+        file_name: Some("policy.pdf".to_owned()),
+        size_bytes: Some(1),
+        sha256: Some("0".repeat(64)),
+        collected_at: now(),
+        collected_by: None,
+        effective_at: None,
+        valid_until: Some(now().plus(Span::days(365))),
+        owner: None,
+        approved_by: Some("alice".to_owned()),
+        approved_at: Some(now()),
+        retain_until: now(),
+        recorded: None,
+    }
+}
+
+/// Runs `check` on all documents of an empty and of a full dossier.
+fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
+    let (nothing, full) = (System::default(), toml::from_str::<System>(FULL).unwrap());
+    assert!(full.missing().is_empty(), "{:?}", full.missing());
+    let (unassessed, mut controls) = (all(None), all(Some(Finding::Met)));
+    controls[0].notes = Some("by role, reviewed each quarter".to_owned());
+    controls[0].owner = Some("alice".to_owned());
+    controls[1].objectives[0].decision = Some(decision(Finding::NotApplicable));
+    controls[2].objectives[0].decision = Some(decision(Finding::NotMet));
+    controls[3].responsibility = Responsibility::Shared;
+    controls[3].provider = Some("Example Hosting".to_owned());
+    let mut plans = poam::missing(Catalog::r2(), &controls, now(), || PlanId(Uuid::from_u128(9)));
+    plans[0].milestones = Some("2027-01-15 buy; 2027-02-01 roll out".to_owned());
+    plans[0].mitigation = Some("watched".to_owned());
+    plans[0].owner = Some("bob".to_owned());
+    let pieces = [evidence()];
+    let base = Known {
+        catalog: Catalog::r2(),
+        system: &nothing,
+        controls: &unassessed,
+        evidence: &[],
+        plans: &[],
+        assets: &[],
+        facts: None,
+        now: now(),
+    };
+    check(&base, oscal::all(&base));
+    let known =
+        Known { system: &full, controls: &controls, evidence: &pieces, plans: &plans, assets: &full.assets, ..base };
+    check(&known, oscal::all(&known));
+}
+
+#[test]
+fn every_document_is_valid_and_points_nowhere_wrong() {
+    let schema: Value = serde_json::from_str(SCHEMA).unwrap();
+    let validator = jsonschema::draft7::options().should_validate_formats(true).build(&schema).unwrap();
+    both(|known, files| {
+        assert!(files.len() >= 6);
+        for file in &files {
+            let errors: Vec<String> = validator
+                .iter_errors(&file.json)
+                .map(|e| e.to_string().chars().rev().take(400).collect())
+                .take(5)
+                .collect();
+            assert!(errors.is_empty(), "{}: {errors:#?}", file.path);
+            assert_eq!(oscal::dangling(known, file), Vec::<String>::new(), "{}", file.path);
+        }
+        assert_eq!(files, oscal::all(known), "the same each time");
+        let ids: BTreeSet<&str> = files
+            .iter()
+            .map(|f| f.json.as_object().unwrap().values().next().unwrap()["uuid"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids.len(), files.len());
+    });
+}
+
+#[test]
+fn a_reference_that_points_nowhere_is_noticed() {
+    both(|known, mut files| {
+        let ssp = files.iter_mut().find(|f| f.path.starts_with("system-security-plans")).unwrap();
+        let at = "/system-security-plan/control-implementation/implemented-requirements/0/statements/0/by-components/0/component-uuid";
+        *ssp.json.pointer_mut(at).unwrap() = Value::from(Uuid::nil().to_string());
+        assert_eq!(oscal::dangling(known, ssp).len(), 1);
+    });
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    both(|known, files| {
+        for file in files {
+            let text = file.json.to_string();
+            match oscal::read(known.catalog, text.as_bytes(), now()) {
+                Ok(Imported::Plan(found)) => {
+                    assert_eq!(found.len(), 110);
+                    let (control, notes, owner) = &found[0];
+                    assert_eq!(control.0, "3.1.1");
+                    assert_eq!(notes.as_ref(), known.controls[0].notes.as_ref());
+                    assert_eq!(owner.as_ref(), known.controls[0].owner.as_ref());
+                }
+                Ok(Imported::Poam(plans)) => assert_eq!(plans, expected(known.plans)),
+                Err(error) => assert!(error.to_string().contains("neither"), "{}: {error}", file.path),
+            }
+        }
+    });
+}
+
+/// OSCAL has no place for some of what we keep.
+fn expected(plans: &[Plan]) -> Vec<Plan> {
+    plans.iter().cloned().map(|p| Plan { resources: None, ..p }).collect()
+}
+
+#[test]
+fn a_wrong_document_is_refused_with_its_place() {
+    let refused = |text: &str| oscal::read(Catalog::r2(), text.as_bytes(), now()).unwrap_err().to_string();
+    assert!(refused("{").contains("not JSON"));
+    assert!(refused("{\"catalog\":{}}").contains("neither"));
+    let ssp =
+        r#"{"system-security-plan":{"control-implementation":{"implemented-requirements":[{"control-id":"ac-2"}]}}}"#;
+    assert_eq!(refused(ssp), "control-implementation.implemented-requirements[0]: the catalog has no control `ac-2`");
+}
