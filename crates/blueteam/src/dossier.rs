@@ -115,6 +115,12 @@ impl Dossier {
         let file =
             tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
         let mut package = Package::new(BufWriter::with_capacity(1 << 20, file.as_file()), self.now)?;
+        // First of all, because it may be the end.
+        let mut list = Vec::new();
+        for (artifact, piece) in artifacts(&self.evidence) {
+            package.evidence(&artifact, piece, vault)?;
+            list.push(artifact);
+        }
         let known = self.known();
         for (name, doc) in [
             ("assessor-report", reports::assessor(&known)),
@@ -123,17 +129,13 @@ impl Dossier {
         ] {
             package.put(&format!("{name}.md"), doc.markdown().as_bytes())?;
             package.put(&format!("{name}.html"), doc.html().as_bytes())?;
+            package.put(&format!("{name}.pdf"), &typeset::pdf(&doc)?)?;
         }
         for document in self.oscal()? {
             package.put(&format!("oscal/{}", document.path), pretty(&document.json)?.as_bytes())?;
         }
         for (name, sheet) in sheets {
             package.put(name, &sheet)?;
-        }
-        let mut list = Vec::new();
-        for (artifact, piece) in artifacts(&self.evidence) {
-            package.evidence(&artifact, piece, vault)?;
-            list.push(artifact);
         }
         package.put("hashes.csv", csv(&list).as_bytes())?;
         package.put("README.txt", README.as_bytes())?;

@@ -1,12 +1,13 @@
-//! One document for every form: reports and plans are put together as blocks, and each form (Markdown, HTML) draws the same blocks.
+//! One document for every form: reports and plans are put together as blocks, and each form (Markdown, HTML, PDF) draws the same blocks.
 //!
 //! Text in a block is plain: whatever stands in it is shown, and nothing in it acts. The same document gives the same octets.
 
 mod html;
 mod markdown;
+use serde::Serialize;
 
 /// A document.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Document {
     /// Its title.
     pub title: String,
@@ -21,7 +22,8 @@ pub struct Document {
 }
 
 /// A part of a document.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", content = "value", rename_all = "snake_case")]
 pub enum Block {
     /// A heading; level 1 begins a chapter.
     Heading(u8, String),
@@ -38,7 +40,7 @@ pub enum Block {
 }
 
 /// A table.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
     /// The heads of its columns.
     pub header: Vec<String>,
@@ -47,7 +49,7 @@ pub struct Table {
 }
 
 /// A bar of a chart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Bar {
     /// What it is about.
     pub label: String,

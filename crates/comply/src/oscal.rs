@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::reports::Known;
 
-pub use import::{ImportError, Imported, read};
+pub use import::{Described, ImportError, Imported, read};
 
 /// The version that the documents follow.
 pub const VERSION: &str = "1.2.1";

@@ -34,7 +34,7 @@ enum Action {
 #[command(after_help = "Examples:
   blueteam report assessor --output cmmc.zip
   blueteam report assessor --output cmmc-report.md
-  blueteam report assessor --system system.toml --output cmmc-report.html
+  blueteam report assessor --system system.toml --output cmmc-report.pdf
 
 Run `blueteam compliance evidence` first, so that the checks have looked.
 Exit code: 0 done, 1 failed (also when a piece of evidence was tampered with), 2 wrong arguments.")]
@@ -42,7 +42,7 @@ struct AssessorArgs {
     /// The description of the system [default: system.toml in the state directory]
     #[arg(long, value_name = "FILE")]
     system: Option<PathBuf>,
-    /// To this file, which must not exist: .md, .html or .zip [default: Markdown to standard output]
+    /// To this file, which must not exist: .md, .html, .pdf or .zip [default: Markdown to standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -92,10 +92,11 @@ pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()>
         return Ok(());
     };
     let text = match ending(path).as_str() {
-        "md" => doc.markdown(),
-        "html" => doc.html(),
-        other => bail!("--output: `.{other}` is not a form that this can be written in; .md and .html are"),
+        "md" => doc.markdown().into_bytes(),
+        "html" => doc.html().into_bytes(),
+        "pdf" => typeset::pdf(doc)?,
+        other => bail!("--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf are"),
     };
     let file = std::fs::File::create_new(path);
-    file.and_then(|mut f| f.write_all(text.as_bytes())).with_context(|| format!("cannot write {}", path.display()))
+    file.and_then(|mut f| f.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -152,6 +152,7 @@ async fn the_package_checks_without_us_and_names_what_was_tampered_with() {
     {
         assert!(html.contains(says), "{says}");
     }
+    assert!(std::fs::read(out.join("assessor-report.pdf")).unwrap().starts_with(b"%PDF-"));
     let findings = std::fs::read_to_string(out.join("findings.csv")).unwrap();
     assert_eq!(csv::Reader::from_reader(findings.as_bytes()).records().count(), 320);
 

@@ -11,9 +11,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("collect", &["model"]),
     ("notify", &["model"]),
     ("comply", &["model"]),
+    ("typeset", &["comply"]),
     ("store", &["model"]),
     ("console", &["collect", "model", "store"]),
-    ("blueteam", &["collect", "comply", "console", "detect", "model", "notify", "store"]),
+    ("blueteam", &["collect", "comply", "console", "detect", "model", "notify", "store", "typeset"]),
     ("testkit", &["model", "store"]),
     // What an application links; it is published, and none of ours are.
     ("audit-client", &[]),
@@ -29,6 +30,8 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("hyper", &["console"]),
     ("lettre", &["notify"]),
     ("reqwest", &["notify", "blueteam", "audit-client"]),
+    ("typst", &["typeset"]),
+    ("typst-pdf", &["typeset"]),
     ("rsigma-eval", &["detect"]),
     ("rsigma-parser", &["detect"]),
 ];

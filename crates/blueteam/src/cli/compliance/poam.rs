@@ -149,6 +149,8 @@ enum Format {
     Csv,
     /// For people
     Markdown,
+    /// The same, typeset
+    Pdf,
 }
 
 /// Write all items for others.
@@ -393,6 +395,7 @@ fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let text = match args.format {
         Format::Csv => csv(&plans)?,
         Format::Markdown => comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()).markdown().into_bytes(),
+        Format::Pdf => typeset::pdf(&comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()))?,
     };
     match &args.output {
         None => std::io::stdout().lock().write_all(&text)?,

@@ -17,7 +17,7 @@ use model::{Clock as _, SystemClock};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance ssp --sample > system.toml
-  blueteam compliance ssp --system system.toml --output ssp.html
+  blueteam compliance ssp --system system.toml --output ssp.pdf
 
 Without --system, system.toml in the state directory is read, if it is there.
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
@@ -25,7 +25,7 @@ pub(super) struct Args {
     /// The description of the system
     #[arg(long, value_name = "FILE")]
     system: Option<PathBuf>,
-    /// To this file, which must not exist: .md or .html [default: Markdown to standard output]
+    /// To this file, which must not exist: .md, .html or .pdf [default: Markdown to standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write a commented description to fill in, and nothing else
