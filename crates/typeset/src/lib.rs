@@ -104,7 +104,7 @@ fn widths(table: &Table) -> Vec<f64> {
             let count = cells().count().max(1);
             let mean = cells().map(|c| c.chars().count()).sum::<usize>() as f64 / count as f64;
             let longest = cells().flat_map(|c| c.split_whitespace()).map(|w| w.chars().count()).max().unwrap_or(1);
-            mean.powf(0.7).max(longest.min(WORD) as f64 * 0.55).max(2.0)
+            mean.powf(0.7).max(longest.min(WORD) as f64 * 0.7).max(2.0)
         })
         .collect()
 }
