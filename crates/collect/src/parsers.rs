@@ -133,6 +133,9 @@ mod tests {
             }
             assert!(events > 0, "{} has no seed that says something", format.name);
         }
+        for seed in seeds("json_ingest") {
+            let _ = model::AuditRecord::from_json(&seed, model::audit::Strangers::Refuse);
+        }
         for seed in seeds("otlp_protobuf") {
             let _ = crate::otlp::read(&seed, crate::otlp::Encoding::Protobuf, 1000, |_| ());
         }
