@@ -144,7 +144,7 @@ async fn with_database(
     let options = dispatcher::Options { database: engine_role.clone(), channels, wake: deliveries, clock, failures };
     tasks.spawn("dispatcher", dispatcher::run(options, inner.clone()));
     tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));
-    tasks.spawn("partitions", keep_partitions(engine_role, inner.clone()));
+    tasks.spawn("partitions", keep_partitions(engine_role, loaded.config.collect.keep_months, inner.clone()));
     if let Some(cluster) = database.cluster() {
         tasks.spawn("cluster watch", watch_cluster(cluster, inner.clone()));
     }
@@ -333,8 +333,8 @@ async fn write_failure(failure: &Failure, database: &PgConnectOptions) -> anyhow
     Ok(())
 }
 
-/// Makes partitions ahead of time.
-async fn keep_partitions(database: PgConnectOptions, stop: CancellationToken) -> anyhow::Result<()> {
+/// Makes partitions ahead of time, and drops those of logs that are older than `keep_months`, unless that is 0.
+async fn keep_partitions(database: PgConnectOptions, keep_months: u16, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_hours(1)) => {}
@@ -345,6 +345,15 @@ async fn keep_partitions(database: PgConnectOptions, stop: CancellationToken) ->
             Ok(0) => {}
             Ok(made) => info!(made, "partitions made for the coming months"),
             Err(cause) => warn!("partitions are not made for now: {cause}"),
+        }
+        if keep_months == 0 {
+            continue;
+        }
+        let dropped = async { store::collected::drop_old(&mut store::connect(&database).await?, keep_months).await };
+        match dropped.await {
+            Ok(months) if months.is_empty() => {}
+            Ok(months) => info!("events of logs past their age were dropped: {}", months.join(", ")),
+            Err(cause) => warn!("events of logs past their age are not dropped for now: {cause}"),
         }
     }
 }

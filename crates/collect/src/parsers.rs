@@ -110,3 +110,37 @@ impl LineId {
 
 /// The nil id, for callers that need one before they know better.
 pub const NO_EVENT: model::EventId = model::EventId(Uuid::nil());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the fuzzer found once is found no more; see fuzz/README.md.
+    #[test]
+    fn every_seed_is_read() {
+        let seeds = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/").to_owned() + name;
+            let seeds = std::fs::read_dir(folder).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap());
+            seeds.collect::<Vec<_>>()
+        };
+        for format in ALL {
+            let parser = (format.parser)(Reference::utc(Timestamp::from_secs(1_772_712_451)));
+            let mut events = 0;
+            for seed in seeds(format.name) {
+                for (line, offset) in seed.split(|byte| *byte == b'\n').zip(0..) {
+                    events += usize::from(matches!(parser.parse(line, LineId { file: 7, offset }), Parsed::Event(_)));
+                }
+            }
+            assert!(events > 0, "{} has no seed that says something", format.name);
+        }
+        for seed in seeds("json_ingest") {
+            let _ = model::AuditRecord::from_json(&seed, model::audit::Strangers::Refuse);
+        }
+        for seed in seeds("otlp_protobuf") {
+            let _ = crate::otlp::read(&seed, crate::otlp::Encoding::Protobuf, 1000, |_| ());
+        }
+        for seed in seeds("otlp_json") {
+            let _ = crate::otlp::read(&seed, crate::otlp::Encoding::Json, 1000, |_| ());
+        }
+    }
+}

@@ -245,7 +245,11 @@ impl<'a> AuditRecord<'a> {
                 let error = format_args!("is nested more than {} deep", limits::DEPTH);
                 return Err(FieldError::new("event", error));
             }
-            None => sonic_rs::from_slice(json).map_err(|_| diagnose(json))?,
+            None => {
+                // The library looks whether bytes are UTF-8 only after it has handed out texts of them.
+                let text = std::str::from_utf8(json).map_err(|_| FieldError::new("event", "is not valid UTF-8"))?;
+                sonic_rs::from_str(text).map_err(|_| diagnose(text))?
+            }
         };
         if strangers == Strangers::Refuse
             && let Some(name) = &wire.stranger
@@ -451,8 +455,8 @@ const TEXTS: [&str; 12] = [
 ];
 
 /// Says what is wrong with a text that could not be read; slow, and only for those.
-fn diagnose(json: &[u8]) -> FieldError {
-    let value: sonic_rs::Value = match sonic_rs::from_slice(json) {
+fn diagnose(json: &str) -> FieldError {
+    let value: sonic_rs::Value = match sonic_rs::from_str(json) {
         Ok(value) => value,
         Err(error) => {
             let text = error.to_string();

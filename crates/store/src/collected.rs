@@ -200,6 +200,12 @@ pub async fn position(conn: &mut PgConnection, collector: &str) -> Result<Option
         .await?)
 }
 
+/// Drops the months that are older than so many whole months (at least 3), each with a record of what it held. Returns their names.
+pub async fn drop_old(conn: &mut PgConnection, months: u16) -> Result<Vec<String>, StoreError> {
+    let dropped = sqlx::query_scalar!("SELECT audit.drop_old_collected($1)", i32::from(months)).fetch_one(conn).await?;
+    Ok(dropped.unwrap_or_default())
+}
+
 /// Whether events of this source live in `collected_events`; the others are in `audit_events`.
 pub const fn holds(source: Source) -> bool {
     !matches!(source, Source::AuditDb)

@@ -228,19 +228,28 @@ impl Command {
     }
 }
 
-/// Records who asks what; to be committed before the answer is given.
-pub async fn record(conn: &mut PgConnection, actor: &str, command: Command, filter: &Value) -> Result<(), StoreError> {
+/// Records who asks what; to be committed before the answer is given. Returns the record's number.
+pub async fn record(conn: &mut PgConnection, actor: &str, command: Command, filter: &Value) -> Result<i64, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
-    sqlx::query!(
-        "INSERT INTO blueteam.event_queries (actor, command, filter) VALUES ($1, $2, $3)",
+    let id = sqlx::query_scalar!(
+        "INSERT INTO blueteam.event_queries (actor, command, filter) VALUES ($1, $2, $3) RETURNING query_id",
         actor,
         command.as_str(),
         filter
     )
-    .execute(&mut *tx)
+    .fetch_one(&mut *tx)
     .await?;
     tx.commit().await?;
+    Ok(id)
+}
+
+/// Records how many rows the answer had. A query without this was broken off, or is not answered yet.
+pub async fn answered(conn: &mut PgConnection, query: i64, rows: u64) -> Result<(), StoreError> {
+    let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+    sqlx::query!("INSERT INTO blueteam.event_query_answers (query_id, rows) VALUES ($1, $2)", query, rows)
+        .execute(conn)
+        .await?;
     Ok(())
 }
 
@@ -257,12 +266,15 @@ pub struct Asked {
     pub command: String,
     /// For what.
     pub filter: Value,
+    /// How many rows they saw; none when it was broken off or lasts.
+    pub rows: Option<i64>,
 }
 
 /// The newest queries first, at most `limit`.
 pub async fn asked(conn: &mut PgConnection, limit: u32) -> Result<Vec<Asked>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT asked_at AS "asked_at: Ts", actor, login, command, filter FROM blueteam.event_queries
+        r#"SELECT asked_at AS "asked_at: Ts", actor, login, command, filter, a.rows AS "rows?"
+             FROM blueteam.event_queries LEFT JOIN blueteam.event_query_answers a USING (query_id)
             ORDER BY query_id DESC LIMIT $1"#,
         i64::from(limit)
     )
@@ -274,6 +286,7 @@ pub async fn asked(conn: &mut PgConnection, limit: u32) -> Result<Vec<Asked>, St
         login: r.login,
         command: r.command,
         filter: r.filter,
+        rows: r.rows,
     });
     Ok(asked.collect())
 }

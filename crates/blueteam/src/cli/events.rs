@@ -61,13 +61,14 @@ fn queries(args: &QueriesArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::json(&asked)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = out::table(Look::stdout(), &["asked", "by", "login", "command", "for"]);
+    let mut table = out::table(Look::stdout(), &["asked", "by", "login", "command", "rows", "for"]);
     for a in &asked {
         table.add_row([
             Cell::new(out::time(a.asked_at)),
             out::text(&a.actor),
             out::text(&a.login),
             Cell::new(&a.command),
+            Cell::new(a.rows.map_or_else(|| "-".to_owned(), |rows| rows.to_string())),
             out::text(a.filter.to_string()),
         ]);
     }

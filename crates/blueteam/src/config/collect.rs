@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
 
+/// The fewest months that may be kept: an incident is investigated with them, and DFARS 252.204-7012 (e) asks for 90 days.
+const KEEP_MIN: u16 = 3;
+
 /// Where logs come from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -22,6 +25,8 @@ pub struct Collect {
     pub listeners: Vec<Listener>,
     /// Journals of systemd.
     pub journals: Vec<Journal>,
+    /// How many whole months the events of logs are kept, at least 3; 0: for good.
+    pub keep_months: u16,
 }
 
 /// One journal.
@@ -195,6 +200,10 @@ fn unknown(format: &str) -> String {
 
 impl Collect {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        if (1..KEEP_MIN).contains(&self.keep_months) {
+            let message = format!("must be 0 (for good) or at least {KEEP_MIN}");
+            problems.push(Problem::new("collect.keep_months", message));
+        }
         for (i, file) in self.files.iter().enumerate() {
             if !file.path.starts_with('/') {
                 problems.push(Problem::new(format!("collect.files[{i}].path"), "must be absolute"));
@@ -241,6 +250,7 @@ mod tests {
     fn journals_are_checked() {
         assert!(problems("[[journals]]\nservice = 'bastion'\n[[journals]]\ndirectory = '/srv/journal'").is_empty());
         assert_eq!(problems("[[journals]]\n[[journals]]"), ["collect.journals[1].directory"]);
+        assert_eq!(problems("keep_months = 2"), ["collect.keep_months"]);
         assert_eq!(problems("[[journals]]\ndirectory = 'here'"), ["collect.journals[0].directory"]);
     }
 

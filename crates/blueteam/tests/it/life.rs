@@ -8,6 +8,7 @@ mod full;
 mod journal;
 mod kills;
 mod listeners;
+mod nginx;
 mod services;
 mod sources;
 mod stops;

@@ -27,17 +27,18 @@ pub fn cursor(line: &[u8]) -> Option<&str> {
     (plain && !cursor.is_empty()).then_some(cursor)
 }
 
-/// Where the entry with this cursor stands: the journal's id and the entry's number in it, or the cursor as a whole where it does not
-/// say so. The same whenever it is read.
+/// Stands for the entry with this cursor: boot, monotonic time and hash of the content, or the cursor as a whole where it does not
+/// say so. Not the journal's id and the entry's number there: an entry may be in two files, and is one all the same.
 pub fn line_id(cursor: &str) -> LineId {
     // FNV-1a, because ids must stay what they are.
     let hash = |text: &str| {
         text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
     };
     let part = |key: &str| cursor.split(';').find_map(|part| part.strip_prefix(key));
-    let number = part("i=").and_then(|number| u64::from_str_radix(number, 16).ok());
-    match (part("s="), number) {
-        (Some(journal), Some(offset)) => LineId { file: hash(journal) as u32, offset },
+    match (part("b="), part("m="), part("x=")) {
+        (Some(boot), Some(time), Some(content)) => {
+            LineId { file: hash(boot) as u32, offset: hash(time) ^ hash(content).rotate_left(17) }
+        }
         _ => LineId { file: 0, offset: hash(cursor) },
     }
 }
@@ -128,9 +129,10 @@ mod tests {
         let line = br#"{"__CURSOR":"s=6b0e;i=5a;b=1;m=2;t=3;x=4","MESSAGE":"x"}"#;
         let found = cursor(line).unwrap();
         assert_eq!(found, "s=6b0e;i=5a;b=1;m=2;t=3;x=4");
-        assert_eq!(line_id(found).offset, 0x5a);
-        assert_eq!(line_id(found), line_id("s=6b0e;i=5a;b=9"));
-        assert_ne!(line_id(found).file, line_id("s=6b0f;i=5a;b=1").file);
+        assert_eq!(line_id(found), line_id("s=6b0f;i=5b;b=1;m=2;t=3;x=4"), "a copy in another file");
+        for other in ["s=6b0e;i=5a;b=2;m=2;t=3;x=4", "s=6b0e;i=5a;b=1;m=3;t=3;x=4", "s=6b0e;i=5a;b=1;m=2;t=3;x=5"] {
+            assert_ne!(line_id(found), line_id(other));
+        }
         assert_ne!(line_id("a"), line_id("b"));
         for bad in [
             "",

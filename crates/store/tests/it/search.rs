@@ -2,7 +2,7 @@ use sqlx::Connection as _;
 use store::search::{self, Command, FIELDS, Field, Filter, Order, Tail};
 use testkit::TestDb;
 
-use crate::{at, sql, try_sql};
+use crate::{at, count, sql, try_sql};
 
 /// Five events of applications and one of a log.
 async fn with_events() -> TestDb {
@@ -26,6 +26,41 @@ async fn with_events() -> TestDb {
     )
     .await;
     db
+}
+
+#[tokio::test]
+async fn old_months_of_logs_are_dropped_and_recorded() {
+    let db = TestDb::new().await;
+    let mut owner = db.connect().await;
+    let month = |ago: u8, table: &str| {
+        format!(
+            "SELECT blueteam.make_partition('{table}', (date_trunc('month', now() AT TIME ZONE 'UTC') - interval '{ago} months')::date)"
+        )
+    };
+    for ago in [3, 4, 5] {
+        sql(&mut owner, &month(ago, "blueteam.collected_events")).await;
+        sql(&mut owner, &month(ago, "public.audit_events")).await;
+        let row = format!(
+            "INSERT INTO blueteam.collected_events (event_id, timestamp, source, category, action, result)
+             SELECT blueteam.uuid_v7(), date_trunc('month', now()) - interval '{ago} months' + interval '3 days', 'nginx', 'network', 'x', 'success'
+               FROM generate_series(1, {ago})"
+        );
+        sql(&mut owner, &row).await;
+    }
+    let mut engine = db.connect_as("blueteam_engine").await;
+    assert_eq!(store::collected::drop_old(&mut engine, 12).await.unwrap(), Vec::<String>::new());
+    assert_eq!(store::collected::drop_old(&mut engine, 4).await.unwrap().len(), 1);
+    // Less than three is three.
+    assert_eq!(store::collected::drop_old(&mut engine, 0).await.unwrap().len(), 1);
+    assert_eq!(count(&mut engine, "blueteam.collected_events").await, 3);
+    let held: Vec<i64> = sqlx::query_scalar("SELECT events FROM blueteam.dropped_months ORDER BY drop_id")
+        .fetch_all(&mut engine)
+        .await
+        .unwrap();
+    assert_eq!(held, [5, 4]);
+    for denied in ["DELETE FROM blueteam.dropped_months", "INSERT INTO blueteam.dropped_months DEFAULT VALUES"] {
+        assert!(try_sql(&mut engine, denied).await.unwrap_err().to_string().contains("permission denied"), "{denied}");
+    }
 }
 
 #[tokio::test]
@@ -97,7 +132,11 @@ async fn who_asks_is_recorded_and_cannot_be_unrecorded() {
     let db = with_events().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     let filter = serde_json::json!({ "user": "alice" });
-    search::record(&mut admin, "eve", Command::Export, &filter).await.unwrap();
+    let query = search::record(&mut admin, "eve", Command::Export, &filter).await.unwrap();
+    assert_eq!(search::asked(&mut admin, 10).await.unwrap()[0].rows, None);
+    search::answered(&mut admin, query, 7).await.unwrap();
+    assert!(search::answered(&mut admin, query, 8).await.is_err(), "it is answered once");
+    assert_eq!(search::asked(&mut admin, 10).await.unwrap()[0].rows, Some(7));
     let asked = search::asked(&mut admin, 10).await.unwrap();
     assert_eq!(
         (asked.len(), asked[0].actor.as_str(), asked[0].command.as_str(), &asked[0].filter),
@@ -107,6 +146,8 @@ async fn who_asks_is_recorded_and_cannot_be_unrecorded() {
         "DELETE FROM blueteam.event_queries",
         "UPDATE blueteam.event_queries SET actor = 'x'",
         "TRUNCATE blueteam.event_queries",
+        "UPDATE blueteam.event_query_answers SET rows = 0",
+        "DELETE FROM blueteam.event_query_answers",
         "INSERT INTO blueteam.event_queries (actor, login, command, filter) VALUES ('x', 'x', 'tail', '{}')",
     ] {
         assert!(try_sql(&mut admin, text).await.is_err(), "{text}");

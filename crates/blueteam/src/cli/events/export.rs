@@ -48,8 +48,8 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             Format::Ndjson => "ndjson",
             Format::Csv => "csv",
         };
-        args.filter.record(conn, Command::Export, &filter, json!({ "format": format })).await?;
-        store::search::events(conn, &filter, Order::Oldest, None, |event| {
+        let query = args.filter.record(conn, Command::Export, &filter, json!({ "format": format })).await?;
+        let rows = store::search::events(conn, &filter, Order::Oldest, None, |event| {
             failed = match args.format {
                 Format::Ndjson => line(&mut out, &event),
                 Format::Csv => out.write_all(csv(&event).as_bytes()),
@@ -58,6 +58,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             failed.is_ok()
         })
         .await?;
+        store::search::answered(conn, query, rows).await?;
         Ok(())
     })?;
     progress.finish_and_clear();
@@ -100,7 +101,7 @@ fn csv(event: &Found) -> String {
 /// A field as RFC 4180 writes it. One that a spreadsheet would take for a formula begins with an apostrophe: whoever wrote the log must not
 /// run code on the desk of whoever reads it.
 fn quoted(field: &str) -> String {
-    let guard = if field.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
+    let guard = if field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', ' ']) { "'" } else { "" };
     if guard.is_empty() && !field.contains([',', '"', '\r', '\n']) {
         return field.to_owned();
     }
@@ -120,6 +121,8 @@ mod tests {
             ("two\nlines", "\"two\nlines\""),
             ("=cmd|'/C calc'!A0", "\"'=cmd|'/C calc'!A0\""),
             ("@x", "\"'@x\""),
+            (" =x", "\"' =x\""),
+            ("\n=x", "\"'\n=x\""),
         ] {
             assert_eq!(quoted(field), written);
         }

@@ -99,14 +99,14 @@ impl FilterArgs {
         self.since.is_some()
     }
 
-    /// Records the question before it is answered.
+    /// Records the question before it is answered; returns the record's number, for the answer.
     pub(super) async fn record(
         &self,
         conn: &mut PgConnection,
         command: Command,
         filter: &Filter,
         more: Value,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<i64> {
         let mut asked = serde_json::to_value(filter)?;
         if let (Some(asked), Value::Object(more)) = (asked.as_object_mut(), more) {
             asked.extend(more);

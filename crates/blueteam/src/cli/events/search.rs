@@ -39,13 +39,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let order = if args.timeline { Order::Oldest } else { Order::Newest };
     let events = with_database(globals, async |conn, _| {
         let more = json!({ "timeline": args.timeline, "limit": args.limit });
-        args.filter.record(conn, Command::Search, &filter, more).await?;
+        let query = args.filter.record(conn, Command::Search, &filter, more).await?;
         let mut events = Vec::new();
         store::search::events(conn, &filter, order, Some(args.limit), |event| {
             events.push(event);
             true
         })
         .await?;
+        store::search::answered(conn, query, events.len() as u64).await?;
         Ok(events)
     })?;
     if args.json {

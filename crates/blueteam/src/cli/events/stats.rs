@@ -42,8 +42,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let filter = args.filter.filter()?;
     let names: Vec<&str> = args.by.iter().map(|field| field.name).collect();
     let counts = with_database(globals, async |conn, _| {
-        args.filter.record(conn, Command::Stats, &filter, json!({ "by": names })).await?;
-        Ok(store::search::stats(conn, &filter, &args.by, args.limit).await?)
+        let query = args.filter.record(conn, Command::Stats, &filter, json!({ "by": names })).await?;
+        let counts = store::search::stats(conn, &filter, &args.by, args.limit).await?;
+        store::search::answered(conn, query, counts.len() as u64).await?;
+        Ok(counts)
     })?;
     if args.json {
         let rows = counts.iter().map(|count| {

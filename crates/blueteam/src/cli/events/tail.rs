@@ -29,16 +29,21 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     anyhow::ensure!(!args.filter.has_beginning(), "tail begins now; `events search` shows what was before (--since)");
     let filter = args.filter.onward();
     with_database(globals, async |conn, _| {
-        args.filter.record(conn, Command::Tail, &filter, json!({})).await?;
+        let query = args.filter.record(conn, Command::Tail, &filter, json!({})).await?;
         let mut tail = Tail::begin(conn).await?;
         let stop = tokio::signal::ctrl_c();
         tokio::pin!(stop);
+        let mut rows = 0;
         loop {
             tokio::select! {
-                _ = &mut stop => return Ok(ExitCode::SUCCESS),
+                _ = &mut stop => {
+                    store::search::answered(conn, query, rows).await?;
+                    return Ok(ExitCode::SUCCESS);
+                }
                 () = tokio::time::sleep(EVERY) => {}
             }
             for event in tail.next(conn, &filter).await? {
+                rows += 1;
                 if args.json {
                     out::line(serde_json::to_string(&event)?)?;
                 } else {
