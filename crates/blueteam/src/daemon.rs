@@ -227,7 +227,7 @@ fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let stdout = std::io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let settings = loaded.config.channels.settings(&loaded.secrets, Box::new(stdout), colour, &hostname)?;
+    let settings = loaded.channel_settings(Box::new(stdout), colour, &hostname)?;
     Ok(Arc::new(Channels::open(settings)?))
 }
 

@@ -23,4 +23,4 @@ pub use channels::{Channels, Settings};
 pub use error::{Receipt, Retry, SendError, SetupError};
 pub use message::{Kind, Message};
 pub use mutes::Mutes;
-pub use routing::{Routing, RoutingError};
+pub use routing::{Routing, RoutingError, Wishes};

@@ -294,3 +294,21 @@ async fn a_way_out_that_hangs_delays_no_other() {
         }
     }
 }
+
+/// Business hours on no day: it is always outside of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hour_and_the_rule_say_who_is_told() {
+    let daemon = Daemon::new(
+        "[business_hours]\ndays = []\n[alerts]\nhigh = []\n[alerts.off_hours]\nhigh = [\"console\"]\n\
+         [alerts.rules.credential_stuffing]\nchannels = []\n",
+    )
+    .await;
+    let mut conn = daemon.connect().await;
+    insert_guesses(&mut conn, "192.0.2.1").await;
+    alert_comes(&mut conn, "credential_stuffing", "192.0.2.1", PATIENCE).await;
+    alert_comes(&mut conn, "brute_force", "192.0.2.1", PATIENCE).await;
+    let told =
+        "SELECT a.rule_id::text, d.channel FROM blueteam.deliveries d JOIN blueteam.alert_history a USING (alert_id)";
+    let told: Vec<(String, String)> = sqlx::query_as(told).fetch_all(&mut conn).await.unwrap();
+    assert_eq!(told, [("brute_force".to_owned(), "console".to_owned())]);
+}
