@@ -20,6 +20,7 @@ mod database;
 mod detection;
 mod document;
 mod error;
+mod escalation;
 mod ingest;
 mod logging;
 mod monitor;
@@ -33,6 +34,7 @@ pub use collect::{Address, Collect, File, Listener, TlsPair};
 pub use database::Database;
 pub use detection::Detection;
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use escalation::{Escalation, Leave, Rota, Tier};
 pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use monitor::Monitor;
@@ -66,6 +68,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// The people, by name.
     pub personnel: Personnel,
+    /// Who is told when nobody acknowledges an alert.
+    pub escalation: Escalation,
     /// The ways out.
     pub channels: Channels,
     /// Who notices when we are gone.
@@ -169,6 +173,7 @@ impl Config {
         self.channels.check(&mut problems);
         self.alerts.check(&self.channels, &mut problems);
         self.personnel.check(&mut problems);
+        self.escalation.check(&self.channels, &self.personnel, &mut problems);
         self.collect.check(&mut problems);
         if let Err(error) = model::time::Calendar::new(self.business_hours.clone()) {
             let key = match error {

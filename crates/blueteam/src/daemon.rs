@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use detect::Engine;
+use jiff::tz::TimeZone;
 use model::time::Calendar;
 use model::{AuditRecord, Clock, EventId, Source, Span, SystemClock};
 use notify::Channels;
@@ -27,7 +28,7 @@ use crate::database::{Database, Role};
 use crate::failures::{Failure, Failures};
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
-use crate::{collector, dispatcher, listener, monitor, settings, watch, watchdog};
+use crate::{collector, dispatcher, escalation, listener, monitor, settings, watch, watchdog};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -139,8 +140,7 @@ async fn with_database(
         let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
         tasks.spawn("watchdog", watchdog::run(watchdog::Options { heartbeat, every, pulse, clock }, inner.clone()));
     }
-    let options = dispatcher::Options { database: engine_role.clone(), channels, wake: deliveries, clock, failures };
-    tasks.spawn("dispatcher", dispatcher::run(options, inner.clone()));
+    start_messages(loaded, (&engine_role, &clock, &failures), (channels, deliveries), &mut tasks, &inner)?;
     tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));
     tasks.spawn("partitions", keep_partitions(engine_role, inner.clone()));
     if let Some(cluster) = database.cluster() {
@@ -162,6 +162,40 @@ async fn with_database(
     }
     inner.cancel();
     tasks.finish().await
+}
+
+/// Starts what carries messages to people: the dispatcher, and the watch over alerts that nobody acknowledges, when somebody is to be
+/// told of them.
+fn start_messages(
+    loaded: &Loaded,
+    (database, clock, failures): (&PgConnectOptions, &Arc<dyn Clock>, &Failures),
+    (channels, deliveries): (Arc<Channels>, Arc<Notify>),
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let config = &loaded.config.escalation;
+    if !config.tiers.is_empty() {
+        let options = escalation::Options {
+            database: database.clone(),
+            patience: config.patience(),
+            tiers: config.tiers.clone(),
+            rota: config.rota(),
+            zone: TimeZone::get(&loaded.config.business_hours.time_zone)?,
+            clock: Arc::clone(clock),
+            deliveries: Arc::clone(&deliveries),
+        };
+        tasks.spawn("escalation", escalation::run(options, stop.clone()));
+    }
+    let options = dispatcher::Options {
+        database: database.clone(),
+        channels,
+        personnel: Arc::new(loaded.config.personnel.clone()),
+        wake: deliveries,
+        clock: Arc::clone(clock),
+        failures: failures.clone(),
+    };
+    tasks.spawn("dispatcher", dispatcher::run(options, stop.clone()));
+    Ok(())
 }
 
 /// Starts a collector for each configured file, and the watch over them.

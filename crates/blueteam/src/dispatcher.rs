@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::config::{Person, Personnel};
 use crate::failures::{Component, Failures};
 
 /// Deliveries of one channel under way at once. Each channel has places of its own, and a place is taken again as soon as it is
@@ -34,6 +35,8 @@ pub struct Options {
     pub database: PgConnectOptions,
     /// The ways out.
     pub channels: Arc<Channels>,
+    /// The people that messages may go to by name.
+    pub personnel: Arc<Personnel>,
     /// Rings when deliveries were written.
     pub wake: Arc<Notify>,
     /// The present.
@@ -111,9 +114,10 @@ impl Pool {
 
     fn send(&mut self, delivery: Delivery) {
         let (channels, now) = (Arc::clone(&self.options.channels), self.options.clock.now());
+        let personnel = Arc::clone(&self.options.personnel);
         let channel = delivery.channel;
         let task = self.under_way.spawn(async move {
-            let outcome = send(&channels, &delivery, now).await;
+            let outcome = send(&channels, &personnel, &delivery, now).await;
             (delivery, outcome)
         });
         self.busy.insert(task.id(), channel);
@@ -133,7 +137,7 @@ impl Pool {
     }
 }
 
-async fn send(channels: &Channels, delivery: &Delivery, now: Timestamp) -> Outcome {
+async fn send(channels: &Channels, personnel: &Personnel, delivery: &Delivery, now: Timestamp) -> Outcome {
     let known = channels.configured().contains(&delivery.channel);
     let Ok(alert) = serde_json::from_value::<Alert>(delivery.payload.clone()) else {
         return Err(("the stored message cannot be read".to_owned(), None));
@@ -141,7 +145,9 @@ async fn send(channels: &Channels, delivery: &Delivery, now: Timestamp) -> Outco
     let Ok(kind) = delivery.kind.parse::<Kind>() else {
         return Err((format!("nobody knows how to tell `{}`", delivery.kind), None));
     };
-    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now };
+    // Who is no longer among the personnel is not written to; when nobody is left, the channel's usual readers are.
+    let people = delivery.people.iter().filter_map(|name| personnel.named(name)).map(Person::told).collect();
+    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now, people };
     let sent = channels.send(delivery.channel, &message).await;
     sent.map(|receipt| receipt.detail).map_err(|error| {
         let retry = match error.retry {

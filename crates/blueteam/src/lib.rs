@@ -11,6 +11,7 @@ pub mod database;
 pub mod demo;
 pub mod dispatcher;
 pub mod door;
+mod escalation;
 pub mod failures;
 mod intake;
 pub mod listener;

@@ -182,3 +182,22 @@ fn routes_and_people_are_checked() {
     let text = error(&people.replace("bob@example.com", "bob at home"));
     assert!(text.contains("personnel.people[1].mail"), "{text}");
 }
+
+#[test]
+fn an_escalation_must_reach_somebody() {
+    let mail = "[channels.email]\nhost = \"localhost\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n\
+                [personnel]\npeople = [{ name = \"Ann\", mail = \"ann@example.com\" }]\n";
+    let wrong = |text: &str| error(&format!("{mail}[escalation]\n{text}"));
+    assert!(wrong("high = \"0s\"").contains("escalation.high: must be longer"));
+    assert!(wrong("tiers = [{ people = [\"Ann\"] }]").contains("escalation.tiers[0].channels: must name a channel"));
+    assert!(wrong("tiers = [{ channels = [\"slack\"] }]").contains("slack is not configured"));
+    let text = wrong("tiers = [{ channels = [\"console\"], people = [\"Ann\"] }]");
+    assert!(text.contains("people are told by mail"), "{text}");
+    let text = wrong("tiers = [{ channels = [\"email\"], people = [\"Eve\"] }]");
+    assert!(text.contains("escalation.tiers[0].people: nobody in personnel.people is called `Eve`"), "{text}");
+    assert!(wrong("tiers = [{ channels = [\"email\"], on_duty = true }]").contains("needs [escalation.rota]"));
+    let leave = "[escalation.rota]\npeople = [\"Ann\"]\nleave = [{ name = \"Ann\", from = \"2026-02-02\", to = \"2026-02-01\" }]";
+    assert!(wrong(leave).contains("escalation.rota.leave[0].to: is before it begins"));
+    let right = "tiers = [{ channels = [\"email\"], on_duty = true }]\n[escalation.rota]\npeople = [\"Ann\"]";
+    assert!(with(&format!("{mail}[escalation]\n{right}"), &[]).is_ok());
+}

@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod collected;
 mod db;
 mod error;
+pub mod escalations;
 pub mod events;
 pub mod history;
 pub mod incidents;

@@ -1,6 +1,7 @@
 //! `[personnel]`: the people by name, and who of them is told that auditing fails (3.3.4).
 
-use notify::channels::email::{Mailbox, Person as Told};
+use notify::Person as Told;
+use notify::channels::email::Address;
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -49,7 +50,7 @@ impl Personnel {
             if self.people.iter().take(i).any(|other| other.name == person.name) {
                 problems.push(Problem::new(key("name"), format!("`{}` is there twice", person.name)));
             }
-            if let Err(error) = person.mail.parse::<Mailbox>() {
+            if let Err(error) = person.mail.parse::<Address>() {
                 problems.push(Problem::new(key("mail"), format!("`{}`: {error}", person.mail)));
             }
         }
@@ -63,8 +64,8 @@ impl Personnel {
 }
 
 impl Person {
-    /// As the mail channel wants them.
-    pub(super) fn told(&self) -> Told {
+    /// As a message names them.
+    pub fn told(&self) -> Told {
         Told { name: self.name.clone(), mail: self.mail.clone(), phone: self.phone.clone() }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
-use lettre::Address;
-pub use lettre::message::Mailbox;
+pub use lettre::Address;
+use lettre::message::Mailbox;
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{Outlet, Sending};
 use crate::error::{Receipt, SendError, SetupError, chain, tidy};
-use crate::message::Message;
+use crate::message::{Message, Person};
 use crate::tls;
 
 mod body;
@@ -56,17 +56,6 @@ pub struct Settings {
     pub timeout: Duration,
 }
 
-/// Somebody who is told by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// The name, as others call them.
-    pub name: String,
-    /// The mail address, without the name.
-    pub mail: String,
-    /// Where they are reached when mail is not; may be empty.
-    pub phone: String,
-}
-
 /// The control that asks for an alert in the event of an audit logging failure.
 const AUDIT_FAILURE: &str = "3.3.4";
 
@@ -97,10 +86,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
     if to.is_empty() {
         return Err(bad("to", "names nobody".to_owned()));
     }
-    let named = |person: &Person| {
-        let mailbox = mailbox("audit_failures", &person.mail)?;
-        Ok(Mailbox::new(Some(person.name.clone()), mailbox.email))
-    };
+    let named = |person: &Person| named(person).map_err(|error| bad("audit_failures", error));
     let personnel = settings.audit_failures.iter().map(named).collect::<Result<_, _>>()?;
     let mut parameters = TlsParameters::builder(settings.host.clone());
     if let Some(pem) = &settings.ca_pem {
@@ -130,6 +116,12 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
     })))
 }
 
+/// The mailbox of a person.
+fn named(person: &Person) -> Result<Mailbox, String> {
+    let address = person.mail.parse::<Address>().map_err(|error| format!("`{}`: {error}", person.mail))?;
+    Ok(Mailbox::new(Some(person.name.clone()), address))
+}
+
 /// `Ann Lee (+1 555 0100)`.
 fn called(person: &Person) -> String {
     if person.phone.is_empty() { person.name.clone() } else { format!("{} ({})", person.name, person.phone) }
@@ -143,7 +135,9 @@ fn is_audit_failure(message: &Message) -> bool {
 impl Outlet for Email {
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
         Box::pin(async move {
-            let mut to = self.to.clone();
+            let people: Result<Vec<_>, _> = message.people.iter().map(named).collect();
+            let people = people.map_err(|error| SendError::never(error, "check [personnel]"))?;
+            let mut to = if people.is_empty() { self.to.clone() } else { people };
             let failure = is_audit_failure(message);
             if failure {
                 to.extend(self.personnel.iter().cloned());

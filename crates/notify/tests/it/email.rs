@@ -1,6 +1,6 @@
 use model::{Channel, ControlId};
-use notify::channels::email::{Person, Security, Settings as Mail};
-use notify::{Channels, Receipt, SendError, Settings};
+use notify::channels::email::{Security, Settings as Mail};
+use notify::{Channels, Kind, Person, Receipt, SendError, Settings};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
@@ -148,4 +148,17 @@ async fn the_named_personnel_hear_of_audit_failures_and_of_nothing_else() {
         assert_eq!(said.commands.iter().any(|command| command.contains("carol@example.com")), failure);
         assert_eq!(said.mail.contains("Responsible"), failure, "{}", said.mail);
     }
+}
+
+#[tokio::test]
+async fn an_escalation_goes_to_the_people_of_its_tier_alone() {
+    let Server { port, conversation, .. } = start(Manners::default()).await;
+    let dora = Person { name: "Dora".to_owned(), mail: "dora@example.com".to_owned(), phone: String::new() };
+    let message = notify::Message { kind: Kind::Escalated, people: vec![dora], ..super::message() };
+    let channels = Channels::open(with(mail(port, Security::Plain))).unwrap();
+    channels.send(Channel::Email, &message).await.unwrap();
+    let said = conversation.await.unwrap();
+    let told: Vec<_> = said.commands.iter().filter(|command| command.starts_with("RCPT")).collect();
+    assert!(told.len() == 1 && told[0].contains("dora@example.com"), "{told:?}");
+    assert!(said.mail.contains("ESCALATED") && said.mail.contains("Nobody has acknowledged"), "{}", said.mail);
 }

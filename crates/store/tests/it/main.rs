@@ -11,6 +11,7 @@ mod adoption;
 mod alerts;
 mod audit_log;
 mod cluster;
+mod escalations;
 mod events;
 mod misc;
 mod mutes;

@@ -63,6 +63,7 @@ fn subject(message: &Message) -> String {
     let word = match message.kind {
         Kind::Test => "TEST".to_owned(),
         Kind::Resolved => "OVER".to_owned(),
+        Kind::Escalated => format!("ESCALATED {}", message.alert.severity.as_str().to_ascii_uppercase()),
         Kind::Opened => message.alert.severity.as_str().to_ascii_uppercase(),
     };
     clip(&format!("[{word}] {}", words::field(&message.alert.title)), SUBJECT_MAX).into_owned()
