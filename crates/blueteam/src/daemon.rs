@@ -25,7 +25,9 @@ use tracing::{error, info, warn};
 
 use crate::config::Loaded;
 use crate::database::{Database, Role};
+use crate::dispatcher::Names;
 use crate::failures::{Failure, Failures};
+use crate::links::Links;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 use crate::{collector, dispatcher, escalation, listener, monitor, settings, watch, watchdog};
@@ -140,7 +142,7 @@ async fn with_database(
         let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
         tasks.spawn("watchdog", watchdog::run(watchdog::Options { heartbeat, every, pulse, clock }, inner.clone()));
     }
-    start_messages(loaded, (&engine_role, &clock, &failures), (channels, deliveries), &mut tasks, &inner)?;
+    start_messages((loaded, state), (&engine_role, &clock, &failures), (channels, deliveries), &mut tasks, &inner)?;
     tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));
     tasks.spawn("partitions", keep_partitions(engine_role, inner.clone()));
     if let Some(cluster) = database.cluster() {
@@ -167,7 +169,7 @@ async fn with_database(
 /// Starts what carries messages to people: the dispatcher, and the watch over alerts that nobody acknowledges, when somebody is to be
 /// told of them.
 fn start_messages(
-    loaded: &Loaded,
+    (loaded, state): (&Loaded, &StateDir),
     (database, clock, failures): (&PgConnectOptions, &Arc<dyn Clock>, &Failures),
     (channels, deliveries): (Arc<Channels>, Arc<Notify>),
     tasks: &mut Tasks,
@@ -189,7 +191,7 @@ fn start_messages(
     let options = dispatcher::Options {
         database: database.clone(),
         channels,
-        personnel: Arc::new(loaded.config.personnel.clone()),
+        names: Arc::new(Names { personnel: loaded.config.personnel.clone(), links: Links::open(config, state)? }),
         wake: deliveries,
         clock: Arc::clone(clock),
         failures: failures.clone(),

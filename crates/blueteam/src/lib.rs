@@ -14,6 +14,7 @@ pub mod door;
 mod escalation;
 pub mod failures;
 mod intake;
+mod links;
 pub mod listener;
 pub mod monitor;
 pub mod replay;

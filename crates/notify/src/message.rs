@@ -68,6 +68,8 @@ pub struct Message {
     pub sent_at: Timestamp,
     /// Who is told by name, where a channel can; empty: its usual readers.
     pub people: Vec<Person>,
+    /// Where the alert can be acknowledged by whoever gets the message; only ways to people carry it.
+    pub ack_url: Option<String>,
 }
 
 #[cfg(test)]
@@ -106,6 +108,7 @@ pub(crate) mod samples {
             kind: Kind::Opened,
             sent_at: Timestamp::from_secs(1_772_719_953),
             people: Vec::new(),
+            ack_url: None,
         }
     }
 

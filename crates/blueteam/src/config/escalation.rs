@@ -25,6 +25,10 @@ pub struct Escalation {
     pub low: Span,
     /// Who is told then, one after the other; empty: nobody.
     pub tiers: Vec<Tier>,
+    /// Where people reach this program's HTTP door, such as `https://soc.example.com`; empty: mails carry no link to acknowledge.
+    pub ack_url: String,
+    /// How long such a link is good.
+    pub ack_valid: Span,
     /// Who takes turns.
     pub rota: Rota,
 }
@@ -75,6 +79,8 @@ impl Default for Escalation {
             medium: Span::hours(1),
             low: Span::hours(24),
             tiers: Vec::new(),
+            ack_url: String::new(),
+            ack_valid: Span::days(3),
             rota: Rota::default(),
         }
     }
@@ -109,7 +115,12 @@ impl Escalation {
         for (severity, span) in self.patience() {
             lasting(problems, &format!("escalation.{severity}"), span);
         }
+        lasting(problems, "escalation.ack_valid", self.ack_valid);
         let mut bad = |key: String, message: String| problems.push(Problem::new(format!("escalation.{key}"), message));
+        let public = self.ack_url.starts_with("https://") || self.ack_url.starts_with("http://127.0.0.1:");
+        if !self.ack_url.is_empty() && !public {
+            bad("ack_url".to_owned(), "must begin with https:// (or http://127.0.0.1:)".to_owned());
+        }
         let known = |name: &String| personnel.named(name).is_some();
         let nobody = |name: &str| format!("nobody in personnel.people is called `{name}`");
         if self.tiers.len() > TIERS_MAX {

@@ -6,6 +6,7 @@ mod alerts;
 mod daemon;
 mod full;
 mod kills;
+mod links;
 mod listeners;
 mod sources;
 mod stops;

@@ -52,6 +52,7 @@ fn message() -> Message {
         kind: Kind::Opened,
         sent_at: Timestamp::from_secs(1_772_719_953),
         people: Vec::new(),
+        ack_url: None,
     }
 }
 

@@ -83,6 +83,9 @@ fn text(message: &Message, responsible: Option<&str>) -> String {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{:<width$} {value}", format!("{label}:"));
     }
+    if let Some(url) = &message.ack_url {
+        let _ = write!(out, "\nTo say that you have seen it: {url}\n");
+    }
     let _ = write!(out, "\nTo see it and say that you have: blueteam alerts show {}\n", message.alert.alert_id);
     out
 }
@@ -97,9 +100,13 @@ fn html(message: &Message, responsible: Option<&str>) -> String {
             escape(&value)
         );
     }
+    let ack = message
+        .ack_url
+        .as_ref()
+        .map_or_else(String::new, |url| format!("<p><a href=\"{}\">Say that you have seen it</a></p>\n", escape(url)));
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n<body>\n\
-         <p><strong>{}</strong></p>\n<p>{}</p>\n<table>\n{rows}</table>\n\
+         <p><strong>{}</strong></p>\n<p>{}</p>\n<table>\n{rows}</table>\n{ack}\
          <p>To see it and say that you have: <code>blueteam alerts show {}</code></p>\n</body></html>\n",
         escape(&subject(message)),
         escape(&words::summary(message)),
@@ -133,6 +140,14 @@ mod tests {
     fn a_manager_can_read_it() {
         insta::assert_snapshot!("text", text(&samples::message(), None));
         insta::assert_snapshot!("html", html(&samples::message(), None));
+    }
+
+    #[test]
+    fn a_link_to_acknowledge_stands_in_both_parts() {
+        let url = "https://soc.example.com/ack/1/2/3/4?a=1&b=2";
+        let message = Message { ack_url: Some(url.to_owned()), ..samples::message() };
+        assert!(text(&message, None).contains(&format!("To say that you have seen it: {url}\n")));
+        assert!(html(&message, None).contains("<a href=\"https://soc.example.com/ack/1/2/3/4?a=1&amp;b=2\">"));
     }
 
     proptest! {
