@@ -5,6 +5,7 @@
 //! names, or from the environment.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 
 use model::time::BusinessHours;
@@ -19,21 +20,25 @@ mod database;
 mod detection;
 mod document;
 mod error;
+mod escalation;
 mod ingest;
 mod logging;
 mod monitor;
+mod personnel;
 mod secrets;
 mod watchdog;
 
-pub use alerts::Alerts;
+pub use alerts::{Alerts, Override};
 pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
 pub use collect::{Address, Collect, File, Listener, TlsPair};
 pub use database::Database;
 pub use detection::Detection;
 pub use error::{ConfigError, ConfigErrors, Place};
+pub use escalation::{Escalation, Leave, Rota, Tier};
 pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use monitor::Monitor;
+pub use personnel::{Person, Personnel};
 pub use secrets::Secrets;
 pub use watchdog::Watchdog;
 
@@ -61,6 +66,10 @@ pub struct Config {
     pub rules: BTreeMap<String, Value>,
     /// Which alert takes which channel.
     pub alerts: Alerts,
+    /// The people, by name.
+    pub personnel: Personnel,
+    /// Who is told when nobody acknowledges an alert.
+    pub escalation: Escalation,
     /// The ways out.
     pub channels: Channels,
     /// Who notices when we are gone.
@@ -135,6 +144,23 @@ pub fn parse(
     if problems.is_empty() { Ok(config) } else { Err(document.locate(problems)) }
 }
 
+impl Loaded {
+    /// What the channels are opened with: the ways out, and the people by name. `colour` is what `auto` means here; `hostname` is
+    /// this machine's name; reads the `ca_file`s.
+    pub fn channel_settings(
+        &self,
+        stdout: Box<dyn Write + Send>,
+        colour: bool,
+        hostname: &str,
+    ) -> anyhow::Result<notify::Settings> {
+        let mut settings = self.config.channels.settings(&self.secrets, stdout, colour, hostname)?;
+        if let Some(email) = &mut settings.email {
+            email.audit_failures = self.config.personnel.for_audit_failures();
+        }
+        Ok(settings)
+    }
+}
+
 impl Config {
     /// What serde cannot see: values that are right by themselves but can't be used.
     fn problems(&self, validate_rule: RuleCheck<'_>) -> Vec<Problem> {
@@ -146,6 +172,8 @@ impl Config {
         self.detection.check(&mut problems);
         self.channels.check(&mut problems);
         self.alerts.check(&self.channels, &mut problems);
+        self.personnel.check(&mut problems);
+        self.escalation.check(&self.channels, &self.personnel, &mut problems);
         self.collect.check(&mut problems);
         if let Err(error) = model::time::Calendar::new(self.business_hours.clone()) {
             let key = match error {

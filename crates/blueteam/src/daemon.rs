@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use detect::Engine;
+use jiff::tz::TimeZone;
 use model::time::Calendar;
 use model::{AuditRecord, Clock, EventId, Source, Span, SystemClock};
 use notify::Channels;
@@ -24,10 +25,12 @@ use tracing::{error, info, warn};
 
 use crate::config::Loaded;
 use crate::database::{Database, Role};
+use crate::dispatcher::Names;
 use crate::failures::{Failure, Failures};
+use crate::links::Links;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
-use crate::{collector, dispatcher, journal, listener, monitor, settings, watch, watchdog};
+use crate::{collector, dispatcher, escalation, journal, listener, monitor, settings, watch, watchdog};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -141,8 +144,7 @@ async fn with_database(
         let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
         tasks.spawn("watchdog", watchdog::run(watchdog::Options { heartbeat, every, pulse, clock }, inner.clone()));
     }
-    let options = dispatcher::Options { database: engine_role.clone(), channels, wake: deliveries, clock, failures };
-    tasks.spawn("dispatcher", dispatcher::run(options, inner.clone()));
+    start_messages((loaded, state), (&engine_role, &clock, &failures), (channels, deliveries), &mut tasks, &inner)?;
     tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));
     tasks.spawn("partitions", keep_partitions(engine_role, loaded.config.collect.keep_months, inner.clone()));
     if let Some(cluster) = database.cluster() {
@@ -164,6 +166,40 @@ async fn with_database(
     }
     inner.cancel();
     tasks.finish().await
+}
+
+/// Starts what carries messages to people: the dispatcher, and the watch over alerts that nobody acknowledges, when somebody is to be
+/// told of them.
+fn start_messages(
+    (loaded, state): (&Loaded, &StateDir),
+    (database, clock, failures): (&PgConnectOptions, &Arc<dyn Clock>, &Failures),
+    (channels, deliveries): (Arc<Channels>, Arc<Notify>),
+    tasks: &mut Tasks,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let config = &loaded.config.escalation;
+    if !config.tiers.is_empty() {
+        let options = escalation::Options {
+            database: database.clone(),
+            patience: config.patience(),
+            tiers: config.tiers.clone(),
+            rota: config.rota(),
+            zone: TimeZone::get(&loaded.config.business_hours.time_zone)?,
+            clock: Arc::clone(clock),
+            deliveries: Arc::clone(&deliveries),
+        };
+        tasks.spawn("escalation", escalation::run(options, stop.clone()));
+    }
+    let options = dispatcher::Options {
+        database: database.clone(),
+        channels,
+        names: Arc::new(Names { personnel: loaded.config.personnel.clone(), links: Links::open(config, state)? }),
+        wake: deliveries,
+        clock: Arc::clone(clock),
+        failures: failures.clone(),
+    };
+    tasks.spawn("dispatcher", dispatcher::run(options, stop.clone()));
+    Ok(())
 }
 
 /// Starts a collector for each configured file, and the watch over them.
@@ -245,7 +281,7 @@ fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let stdout = std::io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let settings = loaded.config.channels.settings(&loaded.secrets, Box::new(stdout), colour, &hostname)?;
+    let settings = loaded.channel_settings(Box::new(stdout), colour, &hostname)?;
     Ok(Arc::new(Channels::open(settings)?))
 }
 

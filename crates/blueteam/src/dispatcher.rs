@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::config::{Person, Personnel};
 use crate::failures::{Component, Failures};
+use crate::links::Links;
 
 /// Deliveries of one channel under way at once. Each channel has places of its own, and a place is taken again as soon as it is
 /// free: a way out that is slow or hangs delays nobody else's messages.
@@ -28,12 +30,23 @@ const TRIES_MAX: u32 = 400;
 /// Failures in a row after which a channel counts as failing.
 const FAILING_AFTER: u32 = 3;
 
+/// Who is called what, and where they answer.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// The people that messages may go to by name.
+    pub(crate) personnel: Personnel,
+    /// By which those who get a mail acknowledge; none: by command only.
+    pub(crate) links: Option<Links>,
+}
+
 /// What the dispatcher is told.
 pub struct Options {
     /// How to connect, as the engine's role.
     pub database: PgConnectOptions,
     /// The ways out.
     pub channels: Arc<Channels>,
+    /// What messages say beside the alert.
+    pub names: Arc<Names>,
     /// Rings when deliveries were written.
     pub wake: Arc<Notify>,
     /// The present.
@@ -111,9 +124,10 @@ impl Pool {
 
     fn send(&mut self, delivery: Delivery) {
         let (channels, now) = (Arc::clone(&self.options.channels), self.options.clock.now());
+        let names = Arc::clone(&self.options.names);
         let channel = delivery.channel;
         let task = self.under_way.spawn(async move {
-            let outcome = send(&channels, &delivery, now).await;
+            let outcome = send(&channels, &names, &delivery, now).await;
             (delivery, outcome)
         });
         self.busy.insert(task.id(), channel);
@@ -133,7 +147,7 @@ impl Pool {
     }
 }
 
-async fn send(channels: &Channels, delivery: &Delivery, now: Timestamp) -> Outcome {
+async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Timestamp) -> Outcome {
     let known = channels.configured().contains(&delivery.channel);
     let Ok(alert) = serde_json::from_value::<Alert>(delivery.payload.clone()) else {
         return Err(("the stored message cannot be read".to_owned(), None));
@@ -141,7 +155,11 @@ async fn send(channels: &Channels, delivery: &Delivery, now: Timestamp) -> Outco
     let Ok(kind) = delivery.kind.parse::<Kind>() else {
         return Err((format!("nobody knows how to tell `{}`", delivery.kind), None));
     };
-    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now };
+    // Who is no longer among the personnel is not written to; when nobody is left, the channel's usual readers are.
+    let people = delivery.people.iter().filter_map(|name| names.personnel.named(name)).map(Person::told).collect();
+    let link = |links: &Links| links.to(delivery.alert_id, kind, &delivery.people, now);
+    let ack_url = names.links.as_ref().filter(|_| delivery.channel == Channel::Email).and_then(link);
+    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now, people, ack_url };
     let sent = channels.send(delivery.channel, &message).await;
     sent.map(|receipt| receipt.detail).map_err(|error| {
         let retry = match error.retry {

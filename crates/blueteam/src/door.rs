@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use console::{Console, Pools, Settings, TlsFiles};
+use console::{Acknowledge, Console, Pools, Settings, TlsFiles};
 use model::Clock;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Ingest;
 use crate::config::Loaded;
 use crate::database::{Database, Role};
+use crate::links::Links;
 use crate::state::StateDir;
 
 /// The folder of the spool, below the state directory.
@@ -49,7 +50,11 @@ pub async fn open(
     clock: &Arc<dyn Clock>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Door> {
-    let settings = settings(&loaded.config.ingest, state);
+    let mut settings = settings(&loaded.config.ingest, state);
+    if let Some(links) = Links::open(&loaded.config.escalation, state)? {
+        let people = store::pool(database.options(Role::Operator)?, SPARE);
+        settings.acknowledge = Some(Acknowledge { key: links.key().clone(), people });
+    }
     let role = database.options(Role::Ingest)?;
     let writers = u32::try_from(settings.writers).unwrap_or(1).saturating_add(SPARE);
     let pools = Pools { events: store::pool(role.clone(), writers), keys: store::pool(role, SPARE) };

@@ -303,7 +303,8 @@ impl Monitor {
         let mut changes = Vec::new();
         engine.drain(false, |change| changes.push(change));
         let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
-        store::alerts::apply(&mut tx, &changes, &|alert| route(options, &mutes, alert)).await?;
+        let open = options.calendar.clone().period(now).open;
+        store::alerts::apply(&mut tx, &changes, &|alert| route(options, &mutes, open, alert)).await?;
         // Profiles were saved in ids that mean nothing here; they are saved again with the next checkpoint.
         let mut next = polled.cursor;
         next.checkpoint = None;
@@ -383,7 +384,9 @@ impl Monitor {
         let mut changes: Vec<Change> = Vec::new();
         self.engine.drain(false, |change| changes.push(change));
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
-        let applied = store::alerts::apply(&mut tx, &changes, &|alert| route(options, &self.mutes, alert)).await?;
+        let open = options.calendar.clone().period(options.clock.now()).open;
+        let route = |alert: &Alert| route(options, &self.mutes, open, alert);
+        let applied = store::alerts::apply(&mut tx, &changes, &route).await?;
         let mut cursor = self.cursor.clone();
         if checkpoint {
             let profiles = self.engine.take_dirty_profiles();
@@ -422,11 +425,11 @@ impl Monitor {
     }
 }
 
-/// The channels of an alert, or what mutes it. Old news is stored and wakes nobody.
-fn route(options: &Options, mutes: &Mutes, alert: &Alert) -> Route {
+/// The channels of an alert, or what mutes it; `open` when it is business time. Old news is stored and wakes nobody.
+fn route(options: &Options, mutes: &Mutes, open: bool, alert: &Alert) -> Route {
     let now = options.clock.now();
     if alert.last_seen < now.minus(STALE_NEWS) {
         return Route::default();
     }
-    Route { channels: options.routing.channels(alert.severity), muted_by: mutes.covering(alert, now) }
+    Route { channels: options.routing.channels(alert, open), muted_by: mutes.covering(alert, now) }
 }

@@ -83,7 +83,7 @@ fn a_wrong_value_names_its_place() {
             "blueteam.toml:3:3: detection.expected_sources[1]: ",
         ),
         ("[alerts]\nlow = [\"pigeon\"]", "blueteam.toml:2:8: alerts.low[0]: unknown variant `pigeon`"),
-        ("[alerts]\nlow = [\"email\"]", "blueteam.toml:2:1: alerts.low: low alerts are routed to email, which is not"),
+        ("[alerts]\nlow = [\"email\"]", "blueteam.toml:2:1: alerts.low: email is not configured"),
         ("[channels.syslog]\ntarget = \"/dev/log\"", "blueteam.toml:2:1: channels.syslog.target: "),
         ("[[collect.files]]\npath = \"a\"\nformat = \"syslog\"", "blueteam.toml:2:1: collect.files[0].path: "),
         ("[rules.brute_force]\nthreshold = \"x\"", "blueteam.toml:2:1: rules.brute_force.threshold: must be a number"),
@@ -156,4 +156,48 @@ fn secrets_come_from_files_and_variables_and_are_never_shown() {
     std::fs::remove_file(&secret).unwrap();
     let error = load(Some(&file), [], &check).unwrap_err().to_string();
     assert!(error.contains("channels.email.password_file: cannot be read"), "{error}");
+}
+
+#[test]
+fn routes_and_people_are_checked() {
+    let text = error("[alerts.off_hours]\nhigh = [\"pagerduty\"]");
+    assert!(text.starts_with("blueteam.toml:2:1: alerts.off_hours.high: pagerduty is not configured"), "{text}");
+    let text = error("[alerts.rules.brute_force]\nchannels = []\noff_hours = [\"slack\"]");
+    assert!(text.starts_with("blueteam.toml:3:1: alerts.rules.brute_force.off_hours: slack is not"), "{text}");
+    let text = error("[alerts.rules.audit_log_gap]\nchannels = []");
+    assert!(
+        text.starts_with("blueteam.toml:2:1: alerts.rules.audit_log_gap.channels: somebody must be told"),
+        "{text}"
+    );
+    let text = error("[alerts.sources.nginx]\nchanels = []");
+    assert!(text.contains("2:1: alerts.sources.nginx.chanels: unknown key"), "{text}");
+    let people = "[personnel]\naudit_failures = [\"Ann\"]\npeople = [{ name = \"Ann\", mail = \"ann@example.com\" }, \
+                  { name = \"Bob\", mail = \"bob@example.com\", phone = \"1\" }]\n";
+    let told = with(people, &[]).unwrap().personnel.for_audit_failures();
+    assert_eq!(told.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["Ann"]);
+    let all = with(&people.replace("[\"Ann\"]", "[]"), &[]).unwrap().personnel.for_audit_failures();
+    assert_eq!(all.len(), 2);
+    let text = error(&people.replace("[\"Ann\"]", "[\"Eve\"]"));
+    assert!(text.contains("nobody in personnel.people is called `Eve`"), "{text}");
+    let text = error(&people.replace("bob@example.com", "bob at home"));
+    assert!(text.contains("personnel.people[1].mail"), "{text}");
+}
+
+#[test]
+fn an_escalation_must_reach_somebody() {
+    let mail = "[channels.email]\nhost = \"localhost\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n\
+                [personnel]\npeople = [{ name = \"Ann\", mail = \"ann@example.com\" }]\n";
+    let wrong = |text: &str| error(&format!("{mail}[escalation]\n{text}"));
+    assert!(wrong("high = \"0s\"").contains("escalation.high: must be longer"));
+    assert!(wrong("tiers = [{ people = [\"Ann\"] }]").contains("escalation.tiers[0].channels: must name a channel"));
+    assert!(wrong("tiers = [{ channels = [\"slack\"] }]").contains("slack is not configured"));
+    let text = wrong("tiers = [{ channels = [\"console\"], people = [\"Ann\"] }]");
+    assert!(text.contains("people are told by mail"), "{text}");
+    let text = wrong("tiers = [{ channels = [\"email\"], people = [\"Eve\"] }]");
+    assert!(text.contains("escalation.tiers[0].people: nobody in personnel.people is called `Eve`"), "{text}");
+    assert!(wrong("tiers = [{ channels = [\"email\"], on_duty = true }]").contains("needs [escalation.rota]"));
+    let leave = "[escalation.rota]\npeople = [\"Ann\"]\nleave = [{ name = \"Ann\", from = \"2026-02-02\", to = \"2026-02-01\" }]";
+    assert!(wrong(leave).contains("escalation.rota.leave[0].to: is before it begins"));
+    let right = "tiers = [{ channels = [\"email\"], on_duty = true }]\n[escalation.rota]\npeople = [\"Ann\"]";
+    assert!(with(&format!("{mail}[escalation]\n{right}"), &[]).is_ok());
 }

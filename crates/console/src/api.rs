@@ -1,5 +1,6 @@
 //! The routes, one module a resource.
 
+mod acknowledge;
 mod events;
 mod health;
 mod logs;
@@ -10,6 +11,9 @@ use axum::Router;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::routing::{get, post};
 
+use model::Clock;
+
+use crate::Acknowledge;
 use crate::auth::{Auth, AuthError};
 use crate::error::Problem;
 use crate::ingest::{Ingest, Speaker};
@@ -18,6 +22,8 @@ use crate::ingest::{Ingest, Speaker};
 pub(crate) struct State {
     pub(crate) ingest: Ingest,
     pub(crate) auth: Auth,
+    pub(crate) acknowledge: Option<Acknowledge>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 const SCOPE: &str = "events:write";
@@ -34,7 +40,12 @@ async fn speaker(state: &State, headers: &HeaderMap) -> Result<Speaker, Problem>
 
 /// Every route.
 pub(crate) fn router(state: Arc<State>) -> Router {
-    Router::new()
+    let mut routes = Router::new();
+    if state.acknowledge.is_some() {
+        let link = get(acknowledge::get).post(acknowledge::post);
+        routes = routes.route("/ack/{alert}/{expires}/{who}/{tag}", link);
+    }
+    routes
         .route("/v1/events", post(events::post))
         .route("/v1/logs", post(logs::post))
         .route("/healthz", get(health::get))

@@ -1,9 +1,10 @@
-//! The HTTP side of the product. For now its API: `POST /v1/events`, and `/healthz`.
+//! The HTTP side of the product. For now its API: `POST /v1/events`, and `/healthz`; and the links by which people acknowledge alerts.
 //!
 //! Invariants: only this crate knows HTTP status codes; it holds no SQL (that is `store`'s). Every queue is bounded and says what
 //! happens when it is full. An event is acknowledged after its commit, or after it stands on disk in the spool; never before.
 //! No payload, no key and no token reaches a log.
 
+pub mod acknowledge;
 mod api;
 pub mod auth;
 mod error;
@@ -13,7 +14,7 @@ mod settings;
 
 pub use ingest::{Ingest, IngestError, Recorded, Stats};
 pub use server::{Console, ServeError, serve};
-pub use settings::{Settings, Timeouts, TlsFiles};
+pub use settings::{Acknowledge, Settings, Timeouts, TlsFiles};
 
 /// The database pools that the console works with.
 #[derive(Clone, Debug)]

@@ -108,7 +108,12 @@ pub async fn serve(
     let address = listener.local_addr().map_err(failed)?;
     let (ingest, tasks) = Ingest::start(settings.clone(), pools.events, Arc::clone(&clock))
         .map_err(|error| ServeError::Spool(error.to_string()))?;
-    let state = Arc::new(State { auth: Auth::new(pools.keys, clock, &settings), ingest: ingest.clone() });
+    let state = Arc::new(State {
+        auth: Auth::new(pools.keys, Arc::clone(&clock), &settings),
+        ingest: ingest.clone(),
+        acknowledge: settings.acknowledge.clone(),
+        clock,
+    });
     let door = Door { listener, tls, router: router(Arc::clone(&state)), settings };
     let task = tokio::spawn(run(door, state, tasks, shutdown));
     Ok(Console { ingest, address, task })

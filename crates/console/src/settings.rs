@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use model::Span;
 
+use crate::acknowledge::LinkKey;
+
 /// A certificate chain and its key, PEM.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
@@ -45,6 +47,15 @@ impl Default for Timeouts {
     }
 }
 
+/// What the links in mails need.
+#[derive(Clone, Debug)]
+pub struct Acknowledge {
+    /// What they are signed with.
+    pub key: LinkKey,
+    /// Connections of a role that does people's work.
+    pub people: sqlx::PgPool,
+}
+
 /// Everything that the console needs to be told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -78,6 +89,8 @@ pub struct Settings {
     pub key_grace: Duration,
     /// How long things may take.
     pub timeouts: Timeouts,
+    /// Serves the links by which people acknowledge alerts.
+    pub acknowledge: Option<Acknowledge>,
 }
 
 impl Settings {
@@ -99,6 +112,7 @@ impl Settings {
             key_cache: Duration::from_secs(10),
             key_grace: Duration::from_hours(1),
             timeouts: Timeouts::default(),
+            acknowledge: None,
         }
     }
 }

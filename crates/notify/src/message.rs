@@ -14,6 +14,8 @@ use uuid::Uuid;
 pub enum Kind {
     /// It is new.
     Opened,
+    /// Nobody has acknowledged it in time.
+    Escalated,
     /// Nothing has added to it for the rule's cooldown.
     Resolved,
     /// It is none: somebody checks that the channel works.
@@ -25,6 +27,7 @@ impl Kind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Opened => "opened",
+            Self::Escalated => "escalated",
             Self::Resolved => "resolved",
             Self::Test => "test",
         }
@@ -35,9 +38,21 @@ impl Kind {
 impl FromStr for Kind {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let known = [Self::Opened, Self::Resolved, Self::Test].into_iter().find(|kind| kind.as_str() == text);
-        known.ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "opened, resolved, test" })
+        let known =
+            [Self::Opened, Self::Escalated, Self::Resolved, Self::Test].into_iter().find(|kind| kind.as_str() == text);
+        known.ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "opened, escalated, resolved, test" })
     }
+}
+
+/// Somebody who is told by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    /// The name, as others call them.
+    pub name: String,
+    /// The mail address, without the name.
+    pub mail: String,
+    /// Where they are reached when mail is not; may be empty.
+    pub phone: String,
 }
 
 /// What a channel is given to send.
@@ -51,6 +66,10 @@ pub struct Message {
     pub kind: Kind,
     /// When this attempt is made.
     pub sent_at: Timestamp,
+    /// Who is told by name, where a channel can; empty: its usual readers.
+    pub people: Vec<Person>,
+    /// Where the alert can be acknowledged by whoever gets the message; only ways to people carry it.
+    pub ack_url: Option<String>,
 }
 
 #[cfg(test)]
@@ -89,6 +108,8 @@ pub(crate) mod samples {
             delivery_id: Uuid::from_u128(0xd1),
             kind: Kind::Opened,
             sent_at: Timestamp::from_secs(1_772_719_953),
+            people: Vec::new(),
+            ack_url: None,
         }
     }
 

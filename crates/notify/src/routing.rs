@@ -2,25 +2,61 @@
 
 use std::collections::BTreeMap;
 
-use model::{Channel, Severity};
+use model::{Alert, Channel, Severity};
 
-/// The channels of each severity, of those that are configured.
+/// The channels of an alert, of those that are configured. What is said for a rule goes before what is said for a source, and that before
+/// the severity's; within each, the list for the time outside of business hours, where there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routing {
     by_severity: BTreeMap<Severity, Vec<Channel>>,
+    wishes: Wishes,
 }
 
-/// A route that leads nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{severity} alerts are routed to {channel}, which is not configured; configure [channels.{channel}] or drop it"
-)]
-pub struct RoutingError {
-    /// The severity.
-    pub severity: Severity,
-    /// The channel.
-    pub channel: Channel,
+/// What an operator wants other than the design's table. Every channel that is named must be configured: somebody counts on it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Instead of the design's channels.
+    pub severities: BTreeMap<Severity, Vec<Channel>>,
+    /// Instead of those, outside of business hours.
+    pub off_hours: BTreeMap<Severity, Vec<Channel>>,
+    /// For the alerts of a rule, by its id.
+    pub rules: BTreeMap<String, Lists>,
+    /// For the alerts of a source, by its name.
+    pub sources: BTreeMap<String, Lists>,
 }
+
+/// The channels of one rule or source; `None`: as if nothing were said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lists {
+    /// At any time, unless `off_hours` says otherwise.
+    pub channels: Option<Vec<Channel>>,
+    /// Outside of business hours.
+    pub off_hours: Option<Vec<Channel>>,
+}
+
+/// A wish that cannot be fulfilled.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{problem}")]
+pub struct RoutingError {
+    /// The key below `alerts` that is wrong, such as `rules.brute_force.channels`.
+    pub key: String,
+    /// What is wrong with it.
+    pub problem: RoutingProblem,
+}
+
+/// What is wrong with a wish.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RoutingProblem {
+    /// It leads nowhere.
+    #[error("{0} is not configured; configure [channels.{0}] or drop it")]
+    NotConfigured(Channel),
+    /// An intruder's first step would be to keep this quiet.
+    #[error("somebody must be told that the record fails or is tampered with; name a channel")]
+    Silent,
+}
+
+/// Rules about the record itself (3.3.4, 3.3.8), whose alerts always go somewhere.
+const ALWAYS_TOLD: [&str; 2] = ["audit_log_gap", "audit_tampering"];
 
 /// The design's table (3.2.3), and webhook, chat and pager for what cannot wait. The digest takes medium and low as well once it exists.
 pub const fn by_design(severity: Severity) -> &'static [Channel] {
@@ -34,36 +70,63 @@ pub const fn by_design(severity: Severity) -> &'static [Channel] {
 }
 
 impl Routing {
-    /// The design's table, cut down to the channels that are configured, except where `overrides` names the channels of a
-    /// severity; an override that names a channel that is not configured is an error, because somebody counts on it.
-    pub fn new(configured: &[Channel], overrides: &BTreeMap<Severity, Vec<Channel>>) -> Result<Self, RoutingError> {
-        let mut by_severity = BTreeMap::new();
-        for severity in Severity::ALL {
-            let channels = match overrides.get(&severity) {
-                Some(wanted) => {
-                    if let Some(&channel) = wanted.iter().find(|channel| !configured.contains(channel)) {
-                        return Err(RoutingError { severity, channel });
-                    }
-                    wanted.clone()
-                }
-                None => by_design(severity).iter().copied().filter(|channel| configured.contains(channel)).collect(),
-            };
-            by_severity.insert(severity, without_repeats(channels));
-        }
-        Ok(Self { by_severity })
+    /// The design's table, cut down to the channels that are configured, and an operator's wishes.
+    pub fn new(configured: &[Channel], wishes: Wishes) -> Result<Self, RoutingError> {
+        check(configured, &wishes)?;
+        let designed = |severity| by_design(severity).iter().copied().filter(|c| configured.contains(c)).collect();
+        let of = |severity| wishes.severities.get(&severity).cloned().unwrap_or_else(|| designed(severity));
+        Ok(Self { by_severity: Severity::ALL.into_iter().map(|severity| (severity, of(severity))).collect(), wishes })
     }
 
-    /// Where an alert of this severity goes.
-    pub fn channels(&self, severity: Severity) -> Vec<Channel> {
-        self.by_severity.get(&severity).cloned().unwrap_or_default()
+    /// Where an alert goes, each channel once. `open`: it is business time.
+    pub fn channels(&self, alert: &Alert, open: bool) -> Vec<Channel> {
+        let rule = self.wishes.rules.get(alert.rule_id.as_str()).and_then(|lists| lists.at(open));
+        // What is said of a source or a time of day does not silence the record's own alarms.
+        let heard = |list: &&Vec<Channel>| !list.is_empty() || !ALWAYS_TOLD.contains(&alert.rule_id.as_str());
+        let source = || self.wishes.sources.get(&alert.source).and_then(|lists| lists.at(open)).filter(heard);
+        let off_hours = || self.wishes.off_hours.get(&alert.severity).filter(|_| !open).filter(heard);
+        let chosen = rule.or_else(source).or_else(off_hours).or_else(|| self.by_severity.get(&alert.severity));
+        without_repeats(chosen.map_or(&[], Vec::as_slice))
     }
 }
 
-fn without_repeats(channels: Vec<Channel>) -> Vec<Channel> {
+impl Lists {
+    fn at(&self, open: bool) -> Option<&Vec<Channel>> {
+        self.off_hours.as_ref().filter(|_| !open).or(self.channels.as_ref())
+    }
+}
+
+fn check(configured: &[Channel], wishes: &Wishes) -> Result<(), RoutingError> {
+    let leads = |key: String, list: &[Channel]| match list.iter().find(|channel| !configured.contains(channel)) {
+        Some(channel) => Err(RoutingError { key, problem: RoutingProblem::NotConfigured(*channel) }),
+        None => Ok(()),
+    };
+    for (severity, list) in &wishes.severities {
+        leads(severity.to_string(), list)?;
+    }
+    for (severity, list) in &wishes.off_hours {
+        leads(format!("off_hours.{severity}"), list)?;
+    }
+    for (section, all) in [("rules", &wishes.rules), ("sources", &wishes.sources)] {
+        for (name, lists) in all {
+            for (part, list) in [("channels", &lists.channels), ("off_hours", &lists.off_hours)] {
+                let Some(list) = list else { continue };
+                let key = format!("{section}.{name}.{part}");
+                if list.is_empty() && section == "rules" && ALWAYS_TOLD.contains(&name.as_str()) {
+                    return Err(RoutingError { key, problem: RoutingProblem::Silent });
+                }
+                leads(key, list)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn without_repeats(channels: &[Channel]) -> Vec<Channel> {
     let mut seen = Vec::with_capacity(channels.len());
     for channel in channels {
-        if !seen.contains(&channel) {
-            seen.push(channel);
+        if !seen.contains(channel) {
+            seen.push(*channel);
         }
     }
     seen
@@ -71,32 +134,131 @@ fn without_repeats(channels: Vec<Channel>) -> Vec<Channel> {
 
 #[cfg(test)]
 mod tests {
+    use model::RuleId;
+    use proptest::prelude::*;
+
     use super::*;
-    use Channel::{Console, Email, Syslog, Webhook};
+    use crate::message::samples;
+    use Channel::{Console, Email, Slack, Syslog, Webhook};
+
+    fn alert(severity: Severity, rule: &str, source: &str) -> Alert {
+        let rule_id = RuleId(rule.to_owned().into());
+        Alert { severity, rule_id, source: source.to_owned(), ..samples::message().alert }
+    }
+
+    fn plain(severity: Severity) -> Alert {
+        alert(severity, "brute_force", "nginx")
+    }
 
     #[test]
     fn follows_the_design() {
-        let routing = Routing::new(&[Console, Syslog, Email], &BTreeMap::new()).unwrap();
-        assert_eq!(routing.channels(Severity::Critical), [Email, Syslog, Console]);
-        assert_eq!(routing.channels(Severity::High), [Email, Syslog]);
-        assert_eq!(routing.channels(Severity::Medium), [Syslog]);
-        assert_eq!(routing.channels(Severity::Low), []);
-        assert_eq!(routing.channels(Severity::Info), []);
-        let all = Routing::new(&Channel::ALL, &BTreeMap::new()).unwrap();
+        let routing = Routing::new(&[Console, Syslog, Email], Wishes::default()).unwrap();
+        for open in [true, false] {
+            assert_eq!(routing.channels(&plain(Severity::Critical), open), [Email, Syslog, Console]);
+            assert_eq!(routing.channels(&plain(Severity::High), open), [Email, Syslog]);
+            assert_eq!(routing.channels(&plain(Severity::Medium), open), [Syslog]);
+            assert_eq!(routing.channels(&plain(Severity::Low), open), []);
+            assert_eq!(routing.channels(&plain(Severity::Info), open), []);
+        }
+        let all = Routing::new(&Channel::ALL, Wishes::default()).unwrap();
         assert_eq!(
-            all.channels(Severity::High),
-            [Email, Syslog, Webhook, Channel::Slack, Channel::Teams, Channel::Pagerduty]
+            all.channels(&plain(Severity::High), true),
+            [Email, Syslog, Webhook, Slack, Channel::Teams, Channel::Pagerduty]
         );
     }
 
     #[test]
-    fn an_override_wins_and_must_lead_somewhere() {
-        let overrides = BTreeMap::from([(Severity::Low, vec![Console, Console]), (Severity::High, vec![])]);
-        let routing = Routing::new(&[Console, Email], &overrides).unwrap();
-        assert_eq!(routing.channels(Severity::Low), [Console]);
-        assert_eq!(routing.channels(Severity::High), []);
-        assert_eq!(routing.channels(Severity::Critical), [Email, Console]);
-        let error = Routing::new(&[Email], &overrides).unwrap_err();
-        assert_eq!((error.severity, error.channel), (Severity::Low, Console));
+    fn a_wish_wins_and_must_lead_somewhere() {
+        let severities = BTreeMap::from([(Severity::Low, vec![Console, Console]), (Severity::High, vec![])]);
+        let wishes = Wishes { severities, ..Wishes::default() };
+        let routing = Routing::new(&[Console, Email], wishes.clone()).unwrap();
+        assert_eq!(routing.channels(&plain(Severity::Low), true), [Console]);
+        assert_eq!(routing.channels(&plain(Severity::High), true), []);
+        assert_eq!(routing.channels(&plain(Severity::Critical), true), [Email, Console]);
+        let error = Routing::new(&[Email], wishes).unwrap_err();
+        assert_eq!((error.key.as_str(), error.problem), ("low", RoutingProblem::NotConfigured(Console)));
+    }
+
+    #[test]
+    fn the_nearest_word_counts() {
+        let lists = |channels: Option<&[Channel]>, off_hours: Option<&[Channel]>| Lists {
+            channels: channels.map(<[_]>::to_vec),
+            off_hours: off_hours.map(<[_]>::to_vec),
+        };
+        let wishes = Wishes {
+            off_hours: BTreeMap::from([(Severity::High, vec![Slack])]),
+            rules: BTreeMap::from([
+                ("brute_force".to_owned(), lists(Some(&[Console]), None)),
+                ("ai_abuse".to_owned(), lists(None, Some(&[Webhook]))),
+            ]),
+            sources: BTreeMap::from([("nginx".to_owned(), lists(Some(&[Syslog]), Some(&[])))]),
+            ..Wishes::default()
+        };
+        let routing = Routing::new(&[Console, Email, Slack, Syslog, Webhook], wishes).unwrap();
+        let to = |rule, source, open| routing.channels(&alert(Severity::High, rule, source), open);
+        assert_eq!(
+            (to("brute_force", "nginx", true), to("brute_force", "nginx", false)),
+            (vec![Console], vec![Console])
+        );
+        assert_eq!((to("ai_abuse", "nginx", true), to("ai_abuse", "nginx", false)), (vec![Syslog], vec![Webhook]));
+        assert_eq!((to("x", "nginx", true), to("x", "nginx", false)), (vec![Syslog], vec![]));
+        assert_eq!((to("x", "php", true), to("x", "php", false)), (vec![Email, Syslog, Webhook, Slack], vec![Slack]));
+    }
+
+    #[test]
+    fn the_record_cannot_be_made_to_fail_in_silence() {
+        let quiet = Lists { channels: None, off_hours: Some(vec![]) };
+        let wishes = Wishes { rules: BTreeMap::from([("audit_tampering".to_owned(), quiet)]), ..Wishes::default() };
+        let error = Routing::new(&Channel::ALL, wishes).unwrap_err();
+        assert_eq!((error.key.as_str(), error.problem), ("rules.audit_tampering.off_hours", RoutingProblem::Silent));
+    }
+
+    fn any_list() -> impl Strategy<Value = Vec<Channel>> {
+        prop::collection::vec(prop::sample::select(Channel::ALL.to_vec()), 0..5)
+    }
+
+    fn any_severities() -> impl Strategy<Value = BTreeMap<Severity, Vec<Channel>>> {
+        prop::collection::btree_map(prop::sample::select(Severity::ALL.to_vec()), any_list(), 0..4)
+    }
+
+    fn any_lists(names: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<String, Lists>> {
+        let lists = (prop::option::of(any_list()), prop::option::of(any_list()));
+        let lists = lists.prop_map(|(channels, off_hours)| Lists { channels, off_hours });
+        prop::collection::btree_map(prop::sample::select(names).prop_map(str::to_owned), lists, 0..3)
+    }
+
+    proptest! {
+        #[test]
+        fn every_alert_goes_to_configured_channels_alone_and_to_each_once(
+            configured in prop::sample::subsequence(Channel::ALL.to_vec(), 0..=Channel::ALL.len()),
+            severities in any_severities(),
+            off_hours in any_severities(),
+            rules in any_lists(&["a", "b", "audit_log_gap"]),
+            sources in any_lists(&["s", "t"]),
+            severity in prop::sample::select(Severity::ALL.to_vec()),
+            rule in prop::sample::select(vec!["a", "b", "c", "audit_log_gap"]),
+            source in prop::sample::select(vec!["s", "t", "u"]),
+            open: bool,
+        ) {
+            let mut wishes = Wishes { severities, off_hours, rules, sources };
+            let named = wishes.rules.values_mut().chain(wishes.sources.values_mut());
+            let named = named.flat_map(|lists| [&mut lists.channels, &mut lists.off_hours]).flatten();
+            for list in wishes.severities.values_mut().chain(wishes.off_hours.values_mut()).chain(named) {
+                list.retain(|channel| configured.contains(channel));
+            }
+            let Ok(routing) = Routing::new(&configured, wishes.clone()) else { return Ok(()) };
+            let to = routing.channels(&alert(severity, rule, source), open);
+            prop_assert!(to.iter().all(|channel| configured.contains(channel)));
+            prop_assert_eq!(&without_repeats(&to), &to);
+            // Nothing said about this alert or this time: what its severity says.
+            let silent = !wishes.rules.contains_key(rule) && !wishes.sources.contains_key(source);
+            if silent && (open || !wishes.off_hours.contains_key(&severity)) {
+                let said = wishes.severities.get(&severity).cloned();
+                let designed = || by_design(severity).iter().copied().filter(|c| configured.contains(c)).collect();
+                prop_assert_eq!(to, without_repeats(&said.unwrap_or_else(designed)));
+            } else if rule == "audit_log_gap" && wishes.rules.get(rule).is_some_and(|lists| lists.at(open).is_some()) {
+                prop_assert!(!to.is_empty());
+            }
+        }
     }
 }

@@ -50,6 +50,13 @@ pub(crate) fn summary(message: &Message) -> String {
     } else {
         ""
     };
+    if message.kind == Kind::Escalated {
+        let title = field(&alert.title);
+        return format!(
+            "Nobody has acknowledged this in time. {weight}: {}. {urgency}{cui}",
+            title.trim_end_matches('.')
+        );
+    }
     format!("{weight}: {}. {urgency}{cui}", field(&alert.title).trim_end_matches('.'))
 }
 

@@ -12,6 +12,7 @@ pub mod collected;
 pub mod compliance;
 mod db;
 mod error;
+pub mod escalations;
 pub mod events;
 pub mod evidence;
 pub mod facts;

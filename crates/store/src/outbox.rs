@@ -17,10 +17,12 @@ pub struct Delivery {
     pub alert_id: AlertId,
     /// The way out.
     pub channel: Channel,
-    /// What it tells: `opened`, `resolved`.
+    /// What it tells: `opened`, `escalated`, `resolved`.
     pub kind: String,
     /// The alert as it was then.
     pub payload: Value,
+    /// Who is told by name; empty: the channel's usual readers.
+    pub people: Vec<String>,
     /// How often it was tried, this time included.
     pub attempts: u32,
 }
@@ -45,7 +47,7 @@ pub async fn claim(
          UPDATE blueteam.deliveries d
             SET attempts = attempts + 1, next_attempt_at = now() + $3::bigint * interval '1 microsecond'
            FROM due WHERE d.delivery_id = due.delivery_id
-         RETURNING d.delivery_id, d.alert_id, d.channel, d.kind, d.payload, d.attempts",
+         RETURNING d.delivery_id, d.alert_id, d.channel, d.kind, d.payload, d.people, d.attempts",
         &channels,
         i64::from(limit),
         lease.as_micros()
@@ -60,6 +62,7 @@ pub async fn claim(
                 channel: row.channel.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
                 kind: row.kind,
                 payload: row.payload,
+                people: row.people,
                 attempts: row.attempts.unsigned_abs(),
             })
         })

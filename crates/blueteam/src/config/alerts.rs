@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use model::{Channel, Severity};
-use notify::routing::{Routing, by_design};
+use notify::routing::{Lists, Routing, Wishes, by_design};
 use serde::{Deserialize, Serialize};
 
 use super::Channels;
@@ -24,6 +24,22 @@ pub struct Alerts {
     pub low: Vec<Channel>,
     /// For the record.
     pub info: Vec<Channel>,
+    /// Instead of those, outside of business hours.
+    pub off_hours: BTreeMap<Severity, Vec<Channel>>,
+    /// For the alerts of one rule, by its id; goes before all others.
+    pub rules: BTreeMap<String, Override>,
+    /// For the alerts of one source, by its name; goes before the severity.
+    pub sources: BTreeMap<String, Override>,
+}
+
+/// The channels of one rule or source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Override {
+    /// At any time, unless `off_hours` says otherwise; absent: as if nothing were said.
+    pub channels: Option<Vec<Channel>>,
+    /// Outside of business hours; absent: as `channels`.
+    pub off_hours: Option<Vec<Channel>>,
 }
 
 impl Default for Alerts {
@@ -35,6 +51,9 @@ impl Default for Alerts {
             medium: of(Severity::Medium),
             low: of(Severity::Low),
             info: of(Severity::Info),
+            off_hours: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            sources: BTreeMap::new(),
         }
     }
 }
@@ -53,13 +72,24 @@ impl Alerts {
     /// The routing over the channels that are configured.
     pub fn routing(&self, channels: &Channels) -> Result<Routing, notify::RoutingError> {
         let own = Severity::ALL.into_iter().filter(|s| self.of(*s) != by_design(*s));
-        let overrides: BTreeMap<_, _> = own.map(|s| (s, self.of(s).to_vec())).collect();
-        Routing::new(&channels.configured(), &overrides)
+        let severities = own.map(|s| (s, self.of(s).to_vec())).collect();
+        let wishes = Wishes {
+            severities,
+            off_hours: self.off_hours.clone(),
+            rules: lists(&self.rules),
+            sources: lists(&self.sources),
+        };
+        Routing::new(&channels.configured(), wishes)
     }
 
     pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
         if let Err(error) = self.routing(channels) {
-            problems.push(Problem::new(format!("alerts.{}", error.severity), error.to_string()));
+            problems.push(Problem::new(format!("alerts.{}", error.key), error.to_string()));
         }
     }
+}
+
+fn lists(overrides: &BTreeMap<String, Override>) -> BTreeMap<String, Lists> {
+    let of = |o: &Override| Lists { channels: o.channels.clone(), off_hours: o.off_hours.clone() };
+    overrides.iter().map(|(name, o)| (name.clone(), of(o))).collect()
 }

@@ -108,7 +108,7 @@ pub struct Email {
     pub password_file: String,
     /// The sender.
     pub from: String,
-    /// Who is told: the named personnel of 3.3.4.
+    /// Who is told of every alert that goes by mail.
     pub to: Vec<String>,
     /// Certificates (PEM) that are trusted besides the machine's.
     pub ca_file: String,
@@ -202,9 +202,7 @@ impl Channels {
         .collect()
     }
 
-    /// What the channels are opened with. `colour` is what `auto` means here; `hostname` is this machine's name; reads the
-    /// `ca_file`s.
-    pub fn settings(
+    pub(super) fn settings(
         &self,
         secrets: &Secrets,
         stdout: Box<dyn Write + Send>,
@@ -295,6 +293,7 @@ impl Email {
             login,
             from: self.from.clone(),
             to: self.to.clone(),
+            audit_failures: Vec::new(),
             ca_pem: pem(&self.ca_file)?,
             timeout: self.timeout.to_std(),
         })

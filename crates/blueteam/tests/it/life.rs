@@ -7,6 +7,7 @@ mod daemon;
 mod full;
 mod journal;
 mod kills;
+mod links;
 mod listeners;
 mod nginx;
 mod services;

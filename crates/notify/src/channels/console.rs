@@ -77,6 +77,7 @@ fn line(message: &Message, colour: bool) -> String {
     let word = match message.kind {
         Kind::Test => "TEST ",
         Kind::Opened => "ALERT",
+        Kind::Escalated => "AGAIN",
         Kind::Resolved => "OVER ",
     };
     let severity = alert.severity.as_str().to_ascii_uppercase();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 
-use lettre::Address;
+pub use lettre::Address;
 use lettre::message::Mailbox;
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{Outlet, Sending};
 use crate::error::{Receipt, SendError, SetupError, chain, tidy};
-use crate::message::Message;
+use crate::message::{Message, Person};
 use crate::tls;
 
 mod body;
@@ -48,11 +48,16 @@ pub struct Settings {
     pub from: String,
     /// Who is told.
     pub to: Vec<String>,
+    /// Who is told besides them that auditing fails (3.3.4).
+    pub audit_failures: Vec<Person>,
     /// Certificates (PEM) that are trusted besides the machine's.
     pub ca_pem: Option<String>,
     /// The limit of one attempt, from name lookup to the server's last word.
     pub timeout: Duration,
 }
+
+/// The control that asks for an alert in the event of an audit logging failure.
+const AUDIT_FAILURE: &str = "3.3.4";
 
 struct Email {
     host: String,
@@ -62,6 +67,9 @@ struct Email {
     login: Option<Credentials>,
     from: Mailbox,
     to: Vec<Mailbox>,
+    personnel: Vec<Mailbox>,
+    /// Who is responsible for audit failures, in a line for the reader; empty when nobody is named.
+    responsible: String,
     hello: ClientId,
     timeout: Duration,
 }
@@ -78,6 +86,8 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
     if to.is_empty() {
         return Err(bad("to", "names nobody".to_owned()));
     }
+    let named = |person: &Person| named(person).map_err(|error| bad("audit_failures", error));
+    let personnel = settings.audit_failures.iter().map(named).collect::<Result<_, _>>()?;
     let mut parameters = TlsParameters::builder(settings.host.clone());
     if let Some(pem) = &settings.ca_pem {
         // Checked by our own reader first, whose messages say more.
@@ -101,14 +111,40 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
         tls,
         from,
         to,
+        personnel,
+        responsible: settings.audit_failures.iter().map(called).collect::<Vec<_>>().join(", "),
     })))
+}
+
+/// The mailbox of a person.
+fn named(person: &Person) -> Result<Mailbox, String> {
+    let address = person.mail.parse::<Address>().map_err(|error| format!("`{}`: {error}", person.mail))?;
+    Ok(Mailbox::new(Some(person.name.clone()), address))
+}
+
+/// `Ann Lee (+1 555 0100)`.
+fn called(person: &Person) -> String {
+    if person.phone.is_empty() { person.name.clone() } else { format!("{} ({})", person.name, person.phone) }
+}
+
+/// Whether the alert says that auditing fails.
+fn is_audit_failure(message: &Message) -> bool {
+    message.alert.nist_controls.iter().any(|control| control.0 == AUDIT_FAILURE)
 }
 
 impl Outlet for Email {
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
         Box::pin(async move {
-            let mail = body::mail(&self.from, &self.to, message)?;
-            match timeout(self.timeout, self.submit(&mail)).await {
+            let people: Result<Vec<_>, _> = message.people.iter().map(named).collect();
+            let people = people.map_err(|error| SendError::never(error, "check [personnel]"))?;
+            let mut to = if people.is_empty() { self.to.clone() } else { people };
+            let failure = is_audit_failure(message);
+            if failure {
+                to.extend(self.personnel.iter().cloned());
+            }
+            let responsible = Some(self.responsible.as_str()).filter(|names| failure && !names.is_empty());
+            let mail = body::mail(&self.from, &to, message, responsible)?;
+            match timeout(self.timeout, self.submit(&to, &mail)).await {
                 Ok(result) => result,
                 Err(_) => {
                     Err(SendError::later(format!("{} did not take the mail in time", self.host), "check the server"))
@@ -119,9 +155,9 @@ impl Outlet for Email {
 }
 
 impl Email {
-    async fn submit(&self, mail: &[u8]) -> Result<Receipt, SendError> {
+    async fn submit(&self, to: &[Mailbox], mail: &[u8]) -> Result<Receipt, SendError> {
         let mut connection = self.connect().await?;
-        let outcome = self.converse(&mut connection, mail).await;
+        let outcome = self.converse(&mut connection, to, mail).await;
         // The mail is accepted or refused by now; how the conversation ends changes nothing.
         connection.abort().await;
         outcome
@@ -148,11 +184,16 @@ impl Email {
     }
 
     /// The server takes the mail for each recipient or refuses it; one bad address must not silence the alert for the rest.
-    async fn converse(&self, connection: &mut AsyncSmtpConnection, mail: &[u8]) -> Result<Receipt, SendError> {
+    async fn converse(
+        &self,
+        connection: &mut AsyncSmtpConnection,
+        to: &[Mailbox],
+        mail: &[u8],
+    ) -> Result<Receipt, SendError> {
         let sender = Mail::new(Some(self.from.email.clone()), Vec::new());
         self.step("sender", connection.command(sender)).await?;
         let mut refused = Vec::new();
-        let unique: BTreeSet<&Address> = self.to.iter().map(|to| &to.email).collect();
+        let unique: BTreeSet<&Address> = to.iter().map(|to| &to.email).collect();
         for address in &unique {
             let answer = connection.command(Rcpt::new((*address).clone(), Vec::new()));
             match self.step("recipient", answer).await {

@@ -1,6 +1,6 @@
-use model::Channel;
+use model::{Channel, ControlId};
 use notify::channels::email::{Security, Settings as Mail};
-use notify::{Channels, Receipt, SendError, Settings};
+use notify::{Channels, Kind, Person, Receipt, SendError, Settings};
 use secrecy::SecretString;
 use tokio::net::TcpListener;
 
@@ -18,6 +18,7 @@ fn mail(port: u16, security: Security) -> Mail {
         login: None,
         from: "Blue Team <soc@example.com>".to_owned(),
         to: vec!["Ann <ann@example.com>".to_owned(), "bob@example.com".to_owned()],
+        audit_failures: Vec::new(),
         ca_pem: None,
         timeout: PATIENCE,
     }
@@ -122,4 +123,42 @@ fn settings_that_cannot_work_are_refused() {
     assert_eq!(key(Mail { to: vec!["a@b\r\nBcc: c@d".to_owned()], ..mail(25, Security::Tls) }), "to");
     assert_eq!(key(Mail { from: "nobody".to_owned(), ..mail(25, Security::Tls) }), "from");
     assert_eq!(key(Mail { ca_pem: Some("nothing".to_owned()), ..mail(25, Security::Tls) }), "ca_file");
+}
+
+#[tokio::test]
+async fn the_named_personnel_hear_of_audit_failures_and_of_nothing_else() {
+    let named = |name: &str, mail: &str| Person {
+        name: name.to_owned(),
+        mail: mail.to_owned(),
+        phone: "+1 555 0100".to_owned(),
+    };
+    for failure in [true, false] {
+        let Server { port, conversation, .. } = start(Manners::default()).await;
+        // Ann is among those who hear of everything: she gets one mail.
+        let audit_failures = vec![named("Carol \u{d6}", "carol@example.com"), named("Ann", "ann@example.com")];
+        let settings = with(Mail { audit_failures, ..mail(port, Security::Plain) });
+        let mut message = super::message();
+        if failure {
+            message.alert.nist_controls.push(ControlId::known("3.3.4"));
+        }
+        Channels::open(settings).unwrap().send(Channel::Email, &message).await.unwrap();
+        let said = conversation.await.unwrap();
+        let told = said.commands.iter().filter(|command| command.starts_with("RCPT")).count();
+        assert_eq!(told, if failure { 3 } else { 2 }, "{:?}", said.commands);
+        assert_eq!(said.commands.iter().any(|command| command.contains("carol@example.com")), failure);
+        assert_eq!(said.mail.contains("Responsible"), failure, "{}", said.mail);
+    }
+}
+
+#[tokio::test]
+async fn an_escalation_goes_to_the_people_of_its_tier_alone() {
+    let Server { port, conversation, .. } = start(Manners::default()).await;
+    let dora = Person { name: "Dora".to_owned(), mail: "dora@example.com".to_owned(), phone: String::new() };
+    let message = notify::Message { kind: Kind::Escalated, people: vec![dora], ..super::message() };
+    let channels = Channels::open(with(mail(port, Security::Plain))).unwrap();
+    channels.send(Channel::Email, &message).await.unwrap();
+    let said = conversation.await.unwrap();
+    let told: Vec<_> = said.commands.iter().filter(|command| command.starts_with("RCPT")).collect();
+    assert!(told.len() == 1 && told[0].contains("dora@example.com"), "{told:?}");
+    assert!(said.mail.contains("ESCALATED") && said.mail.contains("Nobody has acknowledged"), "{}", said.mail);
 }

@@ -52,6 +52,8 @@ fn message() -> Message {
         delivery_id: Uuid::from_u128(0xd1),
         kind: Kind::Opened,
         sent_at: Timestamp::from_secs(1_772_719_953),
+        people: Vec::new(),
+        ack_url: None,
     }
 }
 

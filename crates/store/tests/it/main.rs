@@ -12,6 +12,7 @@ mod alerts;
 mod audit_log;
 mod cluster;
 mod compliance;
+mod escalations;
 mod events;
 mod misc;
 mod mutes;

@@ -7,6 +7,7 @@ use comfy_table::Cell;
 use model::{Alert, AlertId, AlertState, RuleId, Severity, Timestamp};
 use store::PgConnection;
 use store::alerts::AlertFilter;
+use store::escalations::Escalation;
 
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
@@ -138,15 +139,16 @@ pub(super) async fn find(conn: &mut PgConnection, prefix: &str) -> anyhow::Resul
 }
 
 pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let alert = with_database(globals, async |conn, _| {
+    let (alert, told) = with_database(globals, async |conn, _| {
         let id = find(conn, &args.id).await?;
-        Ok(store::alerts::show(conn, id).await?)
+        Ok((store::alerts::show(conn, id).await?, store::escalations::of_alert(conn, id).await?))
     })?;
     let Some(alert) = alert else { bail!("the alert is gone") };
     if args.json {
         out::json(&alert)?;
     } else {
         describe(&alert)?;
+        escalated(&told)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -185,6 +187,16 @@ fn describe(a: &Alert) -> anyhow::Result<()> {
         for id in &a.event_ids {
             out::line(format_args!("  {id}"))?;
         }
+    }
+    Ok(())
+}
+
+/// Which tiers were told of it, because nobody had acknowledged it in time.
+fn escalated(told: &[Escalation]) -> anyhow::Result<()> {
+    for e in told {
+        let people = if e.people.is_empty() { "its readers".to_owned() } else { e.people.join(", ") };
+        let (people, by) = (notify::plain::neutral(&people).into_owned(), e.channels.join(", "));
+        out::line(format_args!("escalated    {} to tier {}: {people}, by {by}", out::time(e.at), e.tier))?;
     }
     Ok(())
 }

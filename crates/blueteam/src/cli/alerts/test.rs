@@ -33,9 +33,8 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let loaded = globals.load()?;
     let uname = rustix::system::uname();
     let hostname = uname.nodename().to_string_lossy();
-    let channels = &loaded.config.channels;
     let stdout = Box::new(std::io::stdout());
-    let settings = channels.settings(&loaded.secrets, stdout, Look::stdout().colour, &hostname)?;
+    let settings = loaded.channel_settings(stdout, Look::stdout().colour, &hostname)?;
     let channels = Channels::open(settings)?;
     let wanted = match args.channel {
         Some(channel) => vec![channel],
@@ -89,5 +88,5 @@ fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
         created_at: now,
         muted_by: None,
     };
-    Message { alert, delivery_id: id, kind: Kind::Test, sent_at: now }
+    Message { alert, delivery_id: id, kind: Kind::Test, sent_at: now, people: Vec::new(), ack_url: None }
 }

@@ -294,3 +294,55 @@ async fn a_way_out_that_hangs_delays_no_other() {
         }
     }
 }
+
+/// Business hours on no day: it is always outside of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_hour_and_the_rule_say_who_is_told() {
+    let daemon = Daemon::new(
+        "[business_hours]\ndays = []\n[alerts]\nhigh = []\n[alerts.off_hours]\nhigh = [\"console\"]\n\
+         [alerts.rules.credential_stuffing]\nchannels = []\n",
+    )
+    .await;
+    let mut conn = daemon.connect().await;
+    insert_guesses(&mut conn, "192.0.2.1").await;
+    alert_comes(&mut conn, "credential_stuffing", "192.0.2.1", PATIENCE).await;
+    alert_comes(&mut conn, "brute_force", "192.0.2.1", PATIENCE).await;
+    let told =
+        "SELECT a.rule_id::text, d.channel FROM blueteam.deliveries d JOIN blueteam.alert_history a USING (alert_id)";
+    let told: Vec<(String, String)> = sqlx::query_as(told).fetch_all(&mut conn).await.unwrap();
+    assert_eq!(told, [("brute_force".to_owned(), "console".to_owned())]);
+}
+
+/// One alert goes through both tiers, another stops where somebody acknowledges it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_alert_that_nobody_acknowledges_goes_to_the_next_tier() {
+    let daemon = Daemon::new(
+        "[escalation]\ncritical = \"1h\"\nhigh = \"3s\"\ntiers = [{ channels = [\"console\"] }, { channels = [\"console\"] }]\n\
+         [alerts]\nhigh = [\"console\"]\n",
+    )
+    .await;
+    let mut conn = daemon.connect().await;
+    for ip in ["192.0.2.1", "192.0.2.2"] {
+        insert(&mut conn, ip, 6).await;
+        alert_comes(&mut conn, "brute_force", ip, PATIENCE).await;
+    }
+    let id = "SELECT alert_id FROM blueteam.alert_history WHERE entity_value = '192.0.2.2'";
+    let id: uuid::Uuid = sqlx::query_scalar(id).fetch_one(&mut conn).await.unwrap();
+    let ack = daemon.command().args(["alerts", "ack", &id.to_string(), "--as", "ann"]).output().unwrap();
+    assert!(ack.status.success(), "{}", String::from_utf8_lossy(&ack.stderr));
+    let told = "SELECT count(*) FROM blueteam.deliveries d JOIN blueteam.alert_history a USING (alert_id)
+                 WHERE d.kind = 'escalated' AND d.state = 'delivered' AND a.entity_value = $1";
+    let since = std::time::Instant::now();
+    while sqlx::query_scalar::<_, i64>(told).bind("192.0.2.1").fetch_one(&mut conn).await.unwrap() < 2 {
+        assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let late = "SELECT count(*) FROM blueteam.escalations e JOIN blueteam.alert_history a USING (alert_id)
+                 WHERE a.entity_value = '192.0.2.2' AND e.at > a.acknowledged_at";
+    assert_eq!(sqlx::query_scalar::<_, i64>(late).fetch_one(&mut conn).await.unwrap(), 0);
+    let first = "SELECT alert_id FROM blueteam.alert_history WHERE entity_value = '192.0.2.1'";
+    let first: uuid::Uuid = sqlx::query_scalar(first).fetch_one(&mut conn).await.unwrap();
+    let shown = daemon.command().args(["alerts", "show", &first.to_string()]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("to tier 1: its readers, by console") && shown.contains("to tier 2"), "{shown}");
+}

@@ -20,7 +20,7 @@ pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// A daemon with its state directory. Dropped, both are gone, and its PostgreSQL.
 pub(super) struct Daemon {
     dir: tempfile::TempDir,
-    port: u16,
+    pub(super) port: u16,
     child: Option<Child>,
     starts: u32,
     /// The spool lies on a file system of its own of that many KiB, which lasts as long as the daemon.

@@ -1,5 +1,6 @@
 //! What a mail looks like: a plain sentence first, then the facts, as text and as HTML.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
@@ -33,7 +34,13 @@ impl Header for AutoSubmitted {
 }
 
 /// The whole mail, ready to be sent.
-pub(super) fn mail(from: &Mailbox, to: &[Mailbox], message: &Message) -> Result<Vec<u8>, SendError> {
+/// `responsible` names the people who have to see to it, when somebody does.
+pub(super) fn mail(
+    from: &Mailbox,
+    to: &[Mailbox],
+    message: &Message,
+    responsible: Option<&str>,
+) -> Result<Vec<u8>, SendError> {
     let micros = u64::try_from(message.sent_at.as_micros()).unwrap_or(0);
     let mut builder = lettre::Message::builder()
         .from(from.clone())
@@ -42,11 +49,12 @@ pub(super) fn mail(from: &Mailbox, to: &[Mailbox], message: &Message) -> Result<
         .message_id(Some(format!("<{}@{}>", message.delivery_id, from.email.domain())))
         .date(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
         .header(AutoSubmitted);
-    for mailbox in to {
+    let mut seen = BTreeSet::new();
+    for mailbox in to.iter().filter(|mailbox| seen.insert(&mailbox.email)) {
         builder = builder.to(mailbox.clone());
     }
     let mail = builder
-        .multipart(MultiPart::alternative_plain_html(text(message), html(message)))
+        .multipart(MultiPart::alternative_plain_html(text(message, responsible), html(message, responsible)))
         .map_err(|error| SendError::never(format!("no mail can be made: {}", chain(&error)), "report this as a bug"))?;
     Ok(mail.formatted())
 }
@@ -55,26 +63,36 @@ fn subject(message: &Message) -> String {
     let word = match message.kind {
         Kind::Test => "TEST".to_owned(),
         Kind::Resolved => "OVER".to_owned(),
+        Kind::Escalated => format!("ESCALATED {}", message.alert.severity.as_str().to_ascii_uppercase()),
         Kind::Opened => message.alert.severity.as_str().to_ascii_uppercase(),
     };
     clip(&format!("[{word}] {}", words::field(&message.alert.title)), SUBJECT_MAX).into_owned()
 }
 
-fn text(message: &Message) -> String {
-    let facts = words::facts(message);
+fn facts(message: &Message, responsible: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut facts = words::facts(message);
+    facts.extend(responsible.map(|names| ("Responsible", words::field(names))));
+    facts
+}
+
+fn text(message: &Message, responsible: Option<&str>) -> String {
+    let facts = facts(message, responsible);
     let width = facts.iter().map(|(label, _)| label.chars().count() + 1).max().unwrap_or(0);
     let mut out = format!("{}\n\n{}\n\n", words::summary(message), words::field(&message.alert.description));
     for (label, value) in facts {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{:<width$} {value}", format!("{label}:"));
     }
+    if let Some(url) = &message.ack_url {
+        let _ = write!(out, "\nTo say that you have seen it: {url}\n");
+    }
     let _ = write!(out, "\nTo see it and say that you have: blueteam alerts show {}\n", message.alert.alert_id);
     out
 }
 
-fn html(message: &Message) -> String {
+fn html(message: &Message, responsible: Option<&str>) -> String {
     let mut rows = String::new();
-    for (label, value) in words::facts(message) {
+    for (label, value) in facts(message, responsible) {
         let _ = writeln!(
             rows,
             "<tr><th align=\"left\" style=\"padding-right:1em\">{}</th><td>{}</td></tr>",
@@ -82,9 +100,13 @@ fn html(message: &Message) -> String {
             escape(&value)
         );
     }
+    let ack = message
+        .ack_url
+        .as_ref()
+        .map_or_else(String::new, |url| format!("<p><a href=\"{}\">Say that you have seen it</a></p>\n", escape(url)));
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n<body>\n\
-         <p><strong>{}</strong></p>\n<p>{}</p>\n<table>\n{rows}</table>\n\
+         <p><strong>{}</strong></p>\n<p>{}</p>\n<table>\n{rows}</table>\n{ack}\
          <p>To see it and say that you have: <code>blueteam alerts show {}</code></p>\n</body></html>\n",
         escape(&subject(message)),
         escape(&words::summary(message)),
@@ -116,8 +138,16 @@ mod tests {
 
     #[test]
     fn a_manager_can_read_it() {
-        insta::assert_snapshot!("text", text(&samples::message()));
-        insta::assert_snapshot!("html", html(&samples::message()));
+        insta::assert_snapshot!("text", text(&samples::message(), None));
+        insta::assert_snapshot!("html", html(&samples::message(), None));
+    }
+
+    #[test]
+    fn a_link_to_acknowledge_stands_in_both_parts() {
+        let url = "https://soc.example.com/ack/1/2/3/4?a=1&b=2";
+        let message = Message { ack_url: Some(url.to_owned()), ..samples::message() };
+        assert!(text(&message, None).contains(&format!("To say that you have seen it: {url}\n")));
+        assert!(html(&message, None).contains("<a href=\"https://soc.example.com/ack/1/2/3/4?a=1&amp;b=2\">"));
     }
 
     proptest! {
@@ -125,7 +155,7 @@ mod tests {
         fn an_attacker_adds_no_header_and_no_markup(text in "(?s)(.|[\r\n:<>&\"]|\r\nBcc: x@evil.example\r\n){0,60}") {
             let message = samples::hostile(&format!("x{text}"));
             let from: Mailbox = "Blue Team <soc@example.com>".parse().unwrap();
-            let mail = String::from_utf8(mail(&from, &["a@example.com".parse().unwrap()], &message).unwrap()).unwrap();
+            let mail = String::from_utf8(mail(&from, &["a@example.com".parse().unwrap()], &message, None).unwrap()).unwrap();
             let head = mail.split("\r\n\r\n").next().unwrap();
             let names: Vec<_> = head
                 .split("\r\n")
@@ -136,8 +166,8 @@ mod tests {
             prop_assert!(names.iter().all(|name| known.contains(name)), "{:?}", names);
             prop_assert_eq!(names.len(), known.len());
             prop_assert!(mail.is_ascii());
-            let tags = html(&message).matches('<').count();
-            prop_assert_eq!(tags, html(&samples::hostile("x")).matches('<').count());
+            let tags = html(&message, None).matches('<').count();
+            prop_assert_eq!(tags, html(&samples::hostile("x"), None).matches('<').count());
         }
     }
 }

@@ -1,0 +1,88 @@
+use model::{AlertId, Channel, Phase, Severity, Span};
+use sqlx::{Connection as _, PgConnection};
+use store::{alerts, escalations, outbox};
+use testkit::TestDb;
+
+use crate::alerts::change;
+use crate::{count, sql};
+
+const PATIENCE: [(Severity, Span); 2] = [(Severity::Critical, Span::mins(5)), (Severity::High, Span::mins(15))];
+
+/// The ids of the alerts that are due, and their tiers.
+async fn due(conn: &mut PgConnection, tiers: u16) -> Vec<(AlertId, u16)> {
+    let due = escalations::due(conn, &PATIENCE, tiers).await.unwrap();
+    due.into_iter().map(|due| (due.alert.alert_id, due.tier)).collect()
+}
+
+#[tokio::test]
+async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
+    let db = TestDb::new().await;
+    let (mut conn, mut owner) = (db.connect_as("blueteam_engine").await, db.connect().await);
+    // The fourth was told to nobody, the third may wait for ever.
+    let changes = [
+        change(1, "brute_force", Severity::High, Phase::Opened, 6),
+        change(2, "credential_stuffing", Severity::Critical, Phase::Opened, 6),
+        change(3, "after_hours", Severity::Medium, Phase::Opened, 6),
+        change(4, "session_anomaly", Severity::High, Phase::Opened, 6),
+    ];
+    let mut tx = conn.begin().await.unwrap();
+    let silent = AlertId(changes[3].detection.fingerprint.0);
+    let route = |a: &model::Alert| if a.alert_id == silent { vec![] } else { vec![Channel::Console] }.into();
+    alerts::apply(&mut tx, &changes, &route).await.unwrap();
+    tx.commit().await.unwrap();
+    let [high, critical] = [0, 1].map(|n: usize| AlertId(changes[n].detection.fingerprint.0));
+
+    assert_eq!(due(&mut conn, 2).await, [], "all of them are new");
+    let age = async |owner: &mut PgConnection, mins: i32| {
+        sql(owner, &format!("UPDATE blueteam.alert_history SET created_at = now() - interval '{mins} minutes'")).await;
+    };
+    age(&mut owner, 6).await;
+    assert_eq!(due(&mut conn, 2).await, [(critical, 1)]);
+    assert_eq!(due(&mut conn, 0).await, []);
+    let found = escalations::due(&mut conn, &PATIENCE, 2).await.unwrap();
+    let people = ["Ann".to_owned()];
+    assert!(escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email]).await.unwrap());
+    assert!(!escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email]).await.unwrap(), "only once");
+    let mail = outbox::claim(&mut conn, &[Channel::Email], 10, Span::mins(2)).await.unwrap();
+    assert_eq!((mail.len(), mail[0].kind.as_str(), mail[0].people.as_slice()), (1, "escalated", people.as_slice()));
+
+    assert_eq!(due(&mut conn, 2).await, [], "its next tier has not waited yet");
+    // As if it had been told six minutes ago.
+    sql(&mut owner, "ALTER TABLE blueteam.escalations DISABLE TRIGGER append_only").await;
+    sql(&mut owner, "UPDATE blueteam.escalations SET at = now() - interval '6 minutes'").await;
+    sql(&mut owner, "ALTER TABLE blueteam.escalations ENABLE ALWAYS TRIGGER append_only").await;
+    assert_eq!(due(&mut conn, 1).await, [], "there is no second tier");
+    age(&mut owner, 16).await;
+    let mut both = due(&mut conn, 2).await;
+    both.sort();
+    let mut expected = [(critical, 2), (high, 1)];
+    expected.sort();
+    assert_eq!(both, expected);
+
+    alerts::ack(&mut db.connect_as("blueteam_admin").await, "ann", critical).await.unwrap();
+    assert_eq!(due(&mut conn, 2).await, [(high, 1)], "somebody has seen the other");
+    age(&mut owner, 60 * 24 + 31).await;
+    assert_eq!(due(&mut conn, 2).await, [], "old news");
+    assert_eq!(escalations::of_alert(&mut conn, critical).await.unwrap()[0].people, people);
+}
+
+#[tokio::test]
+async fn what_was_told_stays_on_record() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    let mut tx = conn.begin().await.unwrap();
+    let changes = [change(1, "brute_force", Severity::High, Phase::Opened, 6)];
+    alerts::apply(&mut tx, &changes, &|_| vec![Channel::Console].into()).await.unwrap();
+    tx.commit().await.unwrap();
+    let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0)).await.unwrap().unwrap();
+    let due = escalations::Due { alert, tier: 1 };
+    escalations::escalate(&mut conn, &due, &[], &[Channel::Console]).await.unwrap();
+    for role in ["blueteam_engine", "blueteam_admin", "blueteam_reader"] {
+        let mut conn = db.connect_as(role).await;
+        for text in ["UPDATE blueteam.escalations SET people = '{}'", "DELETE FROM blueteam.escalations"] {
+            assert!(crate::try_sql(&mut conn, text).await.is_err(), "{role}: {text}");
+        }
+    }
+    assert!(crate::try_sql(&mut db.connect().await, "DELETE FROM blueteam.escalations").await.is_err());
+    assert_eq!(count(&mut conn, "blueteam.escalations").await, 1);
+}
