@@ -17,6 +17,7 @@ mod intake;
 mod links;
 pub mod listener;
 pub mod monitor;
+mod outage;
 pub mod replay;
 pub mod scenario;
 pub mod settings;

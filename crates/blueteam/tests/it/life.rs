@@ -6,7 +6,8 @@ mod alerts;
 mod daemon;
 mod full;
 mod kills;
-mod links;
+
 mod listeners;
+mod mails;
 mod sources;
 mod stops;
