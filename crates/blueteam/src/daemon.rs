@@ -30,7 +30,7 @@ use crate::failures::{Failure, Failures};
 use crate::links::Links;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
-use crate::{collector, dispatcher, escalation, journal, listener, monitor, settings, watch, watchdog};
+use crate::{collector, dispatcher, escalation, journal, listener, monitor, outage, settings, watch, watchdog};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -177,6 +177,14 @@ fn start_messages(
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
+    let options = outage::Options {
+        database: database.clone(),
+        channels: Arc::clone(&channels),
+        after: loaded.config.watchdog.database_away,
+        state: state.clone(),
+        clock: Arc::clone(clock),
+    };
+    tasks.spawn("watch over the database", outage::run(options, stop.clone()));
     let config = &loaded.config.escalation;
     if !config.tiers.is_empty() {
         let options = escalation::Options {

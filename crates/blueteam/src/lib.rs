@@ -20,6 +20,7 @@ pub mod journal;
 mod links;
 pub mod listener;
 pub mod monitor;
+mod outage;
 pub mod replay;
 pub mod scenario;
 pub mod settings;

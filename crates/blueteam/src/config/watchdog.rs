@@ -21,11 +21,19 @@ pub struct Watchdog {
     pub ca_file: String,
     /// The limit of one attempt.
     pub timeout: Span,
+    /// How long the database may be away before the personnel are told.
+    pub database_away: Span,
 }
 
 impl Default for Watchdog {
     fn default() -> Self {
-        Self { url_file: String::new(), every: Span::mins(1), ca_file: String::new(), timeout: Span::secs(10) }
+        Self {
+            url_file: String::new(),
+            every: Span::mins(1),
+            ca_file: String::new(),
+            timeout: Span::secs(10),
+            database_away: Span::mins(1),
+        }
     }
 }
 
@@ -40,5 +48,6 @@ impl Watchdog {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         lasting(problems, "watchdog.every", self.every);
         lasting(problems, "watchdog.timeout", self.timeout);
+        lasting(problems, "watchdog.database_away", self.database_away);
     }
 }

@@ -1,8 +1,9 @@
-//! From the mail that tells of an alert to its acknowledgement.
+//! What people get by mail, and what they answer.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use rustix::process::{Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -78,4 +79,33 @@ async fn the_link_in_the_mail_acknowledges_the_alert() {
     assert_eq!(by.as_deref(), Some("a reader (link in a mail)"));
     let key = std::fs::metadata(daemon.path("acknowledge.key")).unwrap();
     assert_eq!((key.len(), key.permissions().mode() & 0o777), (32, 0o600));
+}
+
+/// Its PostgreSQL lets nobody in for a while: people are told from the configuration alone, once, and once more when it is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn people_are_told_that_the_database_is_away_and_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, mut told) = mpsc::channel(64);
+    tokio::spawn(take_mail(listener, tell));
+    let daemon = Daemon::new(&format!(
+        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n\
+         [personnel]\npeople = [{{ name = \"Ann\", mail = \"ann@example.com\" }}]\n[watchdog]\ndatabase_away = \"1s\"\n"
+    ))
+    .await;
+    let postmaster = daemon.postmaster().unwrap();
+    kill_process(postmaster, Signal::STOP).unwrap();
+    let away = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    assert!(away.contains("Subject: [CRITICAL] The database of the audit record is away"), "{away}");
+    assert!(away.contains("ann@example.com"), "{away}");
+    // Two more looks say nothing new.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    assert!(told.try_recv().is_err());
+    kill_process(postmaster, Signal::CONT).unwrap();
+    let mut subjects = Vec::new();
+    while !subjects.iter().any(|subject: &String| subject.contains("[OVER]")) {
+        let mail = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+        subjects.push(mail.lines().find(|line| line.starts_with("Subject: ")).unwrap().to_owned());
+    }
+    assert!(!subjects.iter().any(|subject| subject.contains("[CRITICAL] The database")), "{subjects:?}");
 }
