@@ -29,7 +29,7 @@ pub fn format(name: &str, data: &[u8]) {
         }
         if let Some(cursor) = journald::cursor(entry) {
             assert!(cursor.bytes().all(|b| b.is_ascii_graphic()) && !cursor.starts_with('-'));
-            let _ = journald::line_id(cursor);
+            let _ = journald::line_id(&cursor);
         }
     }
 }

@@ -172,7 +172,7 @@ async fn store_batch(
         last.map(|cursor| store::collected::Position { collector: options.name(), at: json!({ "cursor": cursor }) });
     let unknown = LineId { file: 0, offset: 0 };
     let entries = batch.iter().map(|line| {
-        let id = cursor(line).map_or(unknown, line_id);
+        let id = cursor(line).map_or(unknown, |cursor| line_id(&cursor));
         (id, line.strip_suffix(b"\n").unwrap_or(line).into())
     });
     let beside = Beside { position, gaps: Vec::new() };

@@ -1,5 +1,7 @@
 //! The journal of systemd as `journalctl -o json` exports it: what its messages mean is what the same messages mean in syslog.
 
+use std::borrow::Cow;
+
 use model::{Source, Timestamp};
 use serde_json::{Map, Value};
 
@@ -16,15 +18,30 @@ pub const FORMAT: Format = Format {
 
 struct Journal;
 
-/// The cursor of an entry, which `journalctl` writes first; none when the line does not begin with one.
-pub fn cursor(line: &[u8]) -> Option<&str> {
+/// The cursor of an entry; none when it has none that `journalctl` could be given. It mostly stands first, and is found without reading the
+/// rest; `journalctl` promises no order, and now and then writes another.
+pub fn cursor(line: &[u8]) -> Option<Cow<'_, str>> {
+    let found = match leading(line) {
+        Some(found) => Cow::Borrowed(found),
+        // The JSON reader tells what is a key from what stands in a message.
+        None => match serde_json::from_slice(line).ok()? {
+            Value::Object(mut object) => match object.remove("__CURSOR")? {
+                Value::String(text) => Cow::Owned(text),
+                _ => return None,
+            },
+            _ => return None,
+        },
+    };
+    // Letters, digits, `=` and `;`: it goes into an argument of `journalctl`.
+    let plain = found.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b';'));
+    (plain && !found.is_empty()).then_some(found)
+}
+
+/// The cursor of a line that begins with it.
+fn leading(line: &[u8]) -> Option<&str> {
     let rest = line.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"__CURSOR\"")?;
     let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
-    let end = memchr::memchr(b'"', rest)?;
-    // Letters, digits, `=` and `;`: it goes into an argument of `journalctl`.
-    let cursor = std::str::from_utf8(rest.get(..end)?).ok()?;
-    let plain = cursor.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b';'));
-    (plain && !cursor.is_empty()).then_some(cursor)
+    std::str::from_utf8(rest.get(..memchr::memchr(b'"', rest)?)?).ok()
 }
 
 /// Stands for the entry with this cursor: boot, monotonic time and hash of the content, or the cursor as a whole where it does not
@@ -129,9 +146,14 @@ mod tests {
         let line = br#"{"__CURSOR":"s=6b0e;i=5a;b=1;m=2;t=3;x=4","MESSAGE":"x"}"#;
         let found = cursor(line).unwrap();
         assert_eq!(found, "s=6b0e;i=5a;b=1;m=2;t=3;x=4");
-        assert_eq!(line_id(found), line_id("s=6b0f;i=5b;b=1;m=2;t=3;x=4"), "a copy in another file");
+        assert_eq!(
+            cursor(br#"{"MESSAGE":"\"__CURSOR\":\"no\"","__CURSOR":"s=1"}"#).unwrap(),
+            "s=1",
+            "not always the first"
+        );
+        assert_eq!(line_id(&found), line_id("s=6b0f;i=5b;b=1;m=2;t=3;x=4"), "a copy in another file");
         for other in ["s=6b0e;i=5a;b=2;m=2;t=3;x=4", "s=6b0e;i=5a;b=1;m=3;t=3;x=4", "s=6b0e;i=5a;b=1;m=2;t=3;x=5"] {
-            assert_ne!(line_id(found), line_id(other));
+            assert_ne!(line_id(&found), line_id(other));
         }
         assert_ne!(line_id("a"), line_id("b"));
         for bad in [
@@ -140,7 +162,9 @@ mod tests {
             r#"{"__CURSOR":""}"#,
             r#"{"__CURSOR":"--x"}"#,
             r#"{"__CURSOR":"a\u0041"}"#,
-            r#"{"MESSAGE":"","__CURSOR":"s=1"}"#,
+            r#"{"MESSAGE":"","__CURSOR":"s=1 --file=x"}"#,
+            r#"{"MESSAGE":"","__CURSOR":5}"#,
+            r#"{"MESSAGE":"\"__CURSOR\":\"s=1\""}"#,
         ] {
             assert_eq!(cursor(bad.as_bytes()), None, "{bad}");
         }
