@@ -11,6 +11,7 @@ pub mod evidence;
 pub mod oscal;
 pub mod poam;
 pub mod reports;
+pub mod review;
 pub mod score;
 pub mod system;
 

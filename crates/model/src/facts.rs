@@ -101,6 +101,9 @@ pub struct EventType {
     pub with_address: u64,
     /// Of them, those that were refused or failed.
     pub refused: u64,
+    /// Of them, those that touched CUI.
+    #[serde(default)]
+    pub cui: u64,
 }
 
 /// An event as a sample shows it.

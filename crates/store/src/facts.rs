@@ -26,11 +26,11 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
     let rows = sqlx::query!(
         r#"SELECT 'audit_db' AS "source!", category AS "category!", action AS "action!", count(*) AS "events!",
                   count(user_id) AS "with_user!", count(ip_address) AS "with_address!",
-                  count(*) FILTER (WHERE result <> 'success') AS "refused!"
+                  count(*) FILTER (WHERE result <> 'success') AS "refused!", count(*) FILTER (WHERE cui_accessed) AS "cui!"
              FROM public.audit_events WHERE timestamp >= $1 GROUP BY category, action
             UNION ALL
            SELECT source, category, action, count(*), count(*) FILTER (WHERE num_nonnulls(user_id, user_name) > 0),
-                  count(ip_address), count(*) FILTER (WHERE result <> 'success')
+                  count(ip_address), count(*) FILTER (WHERE result <> 'success'), count(*) FILTER (WHERE cui_involved)
              FROM blueteam.collected_events WHERE timestamp >= $1 GROUP BY source, category, action
             ORDER BY 4 DESC, 1, 2, 3 LIMIT $2"#,
         Ts(since) as Ts,
@@ -48,6 +48,7 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
             with_user: count(r.with_user),
             with_address: count(r.with_address),
             refused: count(r.refused),
+            cui: count(r.cui),
         })
         .collect();
     let oldest = sqlx::query_scalar!(

@@ -5,6 +5,7 @@ mod evidence;
 mod history;
 mod oscal;
 mod poam;
+mod review;
 mod score;
 mod set;
 mod sheet;
@@ -46,6 +47,7 @@ enum Action {
     Poam(poam::Args),
     Ssp(ssp::Args),
     Assets(assets::Args),
+    Review(review::Args),
     Score(score::Args),
     History(history::Args),
     Import(sheet::ImportArgs),
@@ -62,6 +64,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Poam(args) => poam::run(args, globals),
         Action::Ssp(args) => ssp::run(args, globals),
         Action::Assets(args) => assets::run(args, globals),
+        Action::Review(args) => review::run(args, globals),
         Action::Score(args) => score::run(args, globals),
         Action::History(args) => history::run(args, globals),
         Action::Import(args) => sheet::import(args, globals),

@@ -24,7 +24,7 @@ fn steady(text: &str) -> String {
 /// A migrated database and the program.
 pub(crate) struct Office {
     pub(crate) program: Program,
-    db: TestDb,
+    pub(crate) db: TestDb,
 }
 
 impl Office {

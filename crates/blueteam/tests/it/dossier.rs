@@ -192,3 +192,26 @@ async fn oscal_goes_out_and_comes_back() {
     assert_eq!(shown["status"], "not_assessed", "an import decides nothing");
     assert!(other.run(&["import", path("catalog.json")]).err.contains("neither"));
 }
+
+#[tokio::test]
+async fn what_is_logged_is_reviewed_signed_and_compared() {
+    let office = Office::new().await;
+    let mut conn = office.db.connect().await;
+    let event = |action: &str| {
+        format!(
+            "INSERT INTO public.audit_events (category, action, result, cui_accessed) VALUES ('data', '{action}', 'denied', true)"
+        )
+    };
+    sqlx::query(sqlx::AssertSqlSafe(event("export"))).execute(&mut conn).await.unwrap();
+    let first = office.run(&["review"]).good();
+    assert!(first.contains("New since the last review:\n  audit_db data.export"), "{first}");
+    assert_eq!(office.run(&["review", "--sign"]).code, 2, "a signature has a conclusion");
+    let signed = office.run(&["review", "--sign", "--conclusion", "as it should be", "--as", "alice"]).good();
+    assert!(signed.contains("signed by alice"), "{signed}");
+    sqlx::query(sqlx::AssertSqlSafe(event("print"))).execute(&mut conn).await.unwrap();
+    let second = office.run(&["review"]).good();
+    assert!(second.contains("New since the last review:\n  audit_db data.print\n\nSilent"), "{second}");
+    let checked = office.run(&["evidence", "--control", "3.3.3", "--json"]);
+    let found: Value = serde_json::from_str(&checked.out).unwrap();
+    assert_eq!(found[0]["says"][1]["verdict"], "met", "{found}");
+}

@@ -1,0 +1,94 @@
+//! `blueteam compliance review`: the review of what is logged (3.3.3).
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use comply::review::Review;
+use model::evidence::{Evidence, EvidenceKind};
+use model::{Clock as _, ControlId, EvidenceId, ObjectiveId, Span, SystemClock};
+use store::evidence::EvidenceFilter;
+use uuid::Uuid;
+
+use crate::cli::out;
+use crate::cli::session::{Globals, actor, with_database};
+use crate::vault;
+
+/// Events of so many days are looked at.
+const DAYS: u16 = 30;
+/// A review counts for a quarter, and some days to make the next one.
+const VALID: Span = Span::days(100);
+const REVIEW: ControlId = ControlId::known("3.3.3");
+
+/// Review what is logged (3.3.3): types of events that are new or silent since the last review, what is refused most, what touches CUI.
+///
+/// Read it, then sign it: it is kept as evidence of 3.3.3[b] for a quarter, with your name and what you concluded.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  blueteam compliance review
+  blueteam compliance review --sign --as alice --conclusion 'the new export type is wanted; nginx is silent because it was moved'
+
+Exit code: 0 done, 1 failed, 2 wrong arguments.")]
+pub(super) struct Args {
+    /// Keep it as evidence under your name
+    #[arg(long, requires = "conclusion")]
+    sign: bool,
+    /// What follows from it
+    #[arg(long, requires = "sign")]
+    conclusion: Option<String>,
+    /// Who signs; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+}
+
+pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (now, who) = (SystemClock.now(), actor(args.actor.as_deref()));
+    let conclusion = args.conclusion.as_deref().unwrap_or_default().trim();
+    if args.sign && conclusion.chars().count() < 3 {
+        bail!("--conclusion: say what follows from it, in 3 characters or more");
+    }
+    let (text, signed) = with_database(globals, async |conn, _| {
+        super::controls(conn).await?;
+        let filter = EvidenceFilter { control: Some(REVIEW), ..EvidenceFilter::default() };
+        let before = store::evidence::list(conn, &filter).await?;
+        let last = before.iter().rev().filter(|e| e.recorded.is_none()).find_map(|e| e.content.as_deref());
+        let events = store::facts::events(conn, now.minus(Span::days(i64::from(DAYS)))).await?;
+        let text = Review::of(&events, last).text(now, DAYS);
+        if !args.sign {
+            return Ok((text, None));
+        }
+        let content = format!("Signed by {who}: {conclusion}\n\n{text}");
+        let piece = piece(content, &who, now);
+        store::evidence::add(conn, &who, &piece).await?;
+        Ok((text, Some(piece.evidence_id)))
+    })?;
+    let lines: Vec<_> = text.lines().map(notify::plain::neutral).collect();
+    out::line(lines.join("\n"))?;
+    if let Some(id) = signed {
+        out::line(format_args!("\nsigned by {} and kept as {id}", notify::plain::neutral(&who)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn piece(content: String, who: &str, now: model::Timestamp) -> Evidence {
+    Evidence {
+        evidence_id: EvidenceId(Uuid::now_v7()),
+        control_id: REVIEW,
+        objectives: vec![ObjectiveId("3.3.3[b]".to_owned())],
+        kind: EvidenceKind::LogSample,
+        description: "Review of logged events".to_owned(),
+        file_path: None,
+        file_name: None,
+        size_bytes: Some(content.len() as u64),
+        sha256: Some(vault::sha256(content.as_bytes())),
+        content: Some(content),
+        collected_at: now,
+        collected_by: Some(who.to_owned()),
+        effective_at: Some(now),
+        valid_until: Some(now.plus(VALID)),
+        owner: Some(who.to_owned()),
+        approved_by: Some(who.to_owned()),
+        approved_at: Some(now),
+        retain_until: now,
+        recorded: None,
+    }
+}
