@@ -126,26 +126,18 @@ fn evidence(check: &Check, own: &Facts, says: &[Says]) -> anyhow::Result<Evidenc
     let facts = serde_json::to_value(own)?;
     let content = words(check, own, says);
     let met = says.iter().filter(|s| s.verdict.finding() == Some(Finding::Met));
+    let (id, now) = (EvidenceId(Uuid::now_v7()), own.taken_at);
     Ok(Evidence {
-        evidence_id: EvidenceId(Uuid::now_v7()),
-        control_id: check.control.clone(),
         objectives: met.map(|s| s.objective_id(&check.control)).collect(),
-        kind: EvidenceKind::AutomatedCheck,
         description: check.title.to_owned(),
-        file_path: None,
-        file_name: None,
         size_bytes: Some(content.len() as u64),
         sha256: Some(vault::sha256(content.as_bytes())),
         content: Some(content),
-        collected_at: own.taken_at,
-        collected_by: Some(check.id.to_owned()),
-        effective_at: Some(own.taken_at),
-        valid_until: Some(own.taken_at.plus(VALID)),
-        owner: None,
+        valid_until: Some(now.plus(VALID)),
         approved_by: Some(format!("check {}", check.id)),
-        approved_at: Some(own.taken_at),
-        retain_until: own.taken_at,
+        approved_at: Some(now),
         recorded: Some(Recorded { check_id: check.id.to_owned(), facts }),
+        ..Evidence::draft(id, check.control.clone(), EvidenceKind::AutomatedCheck, check.id, now)
     })
 }
 

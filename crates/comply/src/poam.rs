@@ -24,26 +24,13 @@ fn item(c: &Control, r: &Requirement, now: Timestamp, poam_id: PlanId) -> Plan {
     let kind = if r.poam_eligibility.allows(c.partial_credit) { PlanKind::Poam } else { PlanKind::Operational };
     let by = c.objectives.iter().filter_map(|o| o.decision.as_ref()).map(|d| d.by.as_str()).next().unwrap_or("nobody");
     Plan {
-        poam_id,
-        control_id: c.control_id.clone(),
         kind,
         weakness: reasons.join("; "),
-        risk: RiskLevel::of_weight(r.dod_weight),
         remediation: format!("Meet {}: {}", r.control_id, r.requirement),
-        milestones: None,
-        milestone_changes: String::new(),
         due: Some(now.plus(CLOSE_OUT)),
-        completed: None,
-        status: PlanStatus::Open,
-        resources: None,
         owner: c.owner.clone(),
         identified_by: Some(format!("assessment by {by}")),
-        mitigation: None,
-        tasks: Vec::new(),
-        conditional_since: None,
-        closed_by: None,
-        closing_evidence: None,
-        created_at: now,
+        ..Plan::new(poam_id, c.control_id.clone(), RiskLevel::of_weight(r.dod_weight), now)
     }
 }
 

@@ -51,6 +51,9 @@ words!(Validity, "valid, lapsing, lapsed, draft",
 /// How long before it lapses a piece is shown as lapsing.
 pub const REMIND: crate::Span = crate::Span::days(30);
 
+/// How long a piece is kept at least: six years (32 CFR 170.16(c)(4), 170.17(c)(4)).
+const KEPT: crate::Span = crate::Span::days(6 * 365 + 2);
+
 /// What a check decided from, and which check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recorded {
@@ -104,6 +107,31 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// A draft without content, taken in at `now` by somebody. It is kept for six years, which the table sees to.
+    pub fn draft(evidence_id: EvidenceId, control_id: ControlId, kind: EvidenceKind, by: &str, now: Timestamp) -> Self {
+        Self {
+            evidence_id,
+            control_id,
+            objectives: Vec::new(),
+            kind,
+            description: String::new(),
+            content: None,
+            file_path: None,
+            file_name: None,
+            size_bytes: None,
+            sha256: None,
+            collected_at: now,
+            collected_by: Some(by.to_owned()),
+            effective_at: Some(now),
+            valid_until: None,
+            owner: None,
+            approved_by: None,
+            approved_at: None,
+            retain_until: now.plus(KEPT),
+            recorded: None,
+        }
+    }
+
     /// Whether it counts at `now`.
     pub fn validity(&self, now: Timestamp) -> Validity {
         match (self.approved_at, self.valid_until) {

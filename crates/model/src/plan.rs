@@ -116,6 +116,32 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// An open item of the operational plan that says nothing yet.
+    pub const fn new(poam_id: PlanId, control_id: ControlId, risk: RiskLevel, now: Timestamp) -> Self {
+        Self {
+            poam_id,
+            control_id,
+            kind: PlanKind::Operational,
+            weakness: String::new(),
+            risk,
+            remediation: String::new(),
+            milestones: None,
+            milestone_changes: String::new(),
+            due: None,
+            completed: None,
+            status: PlanStatus::Open,
+            resources: None,
+            owner: None,
+            identified_by: None,
+            mitigation: None,
+            tasks: Vec::new(),
+            conditional_since: None,
+            closed_by: None,
+            closing_evidence: None,
+            created_at: now,
+        }
+    }
+
     /// Whether it is open past its day.
     pub fn is_overdue(&self, now: Timestamp) -> bool {
         self.status.is_open() && self.due.is_some_and(|due| due < now)

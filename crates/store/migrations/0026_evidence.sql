@@ -33,7 +33,7 @@ SELECT audit.track('blueteam.evidence_objectives', 'EVIDENCE');
 CREATE FUNCTION blueteam.keep_evidence() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    may_change text[] := '{state,approved_by,approved_at,valid_until,owner,retain_until,description}';
+    may_change text[] := '{state,approved_by,approved_at,valid_until,owner,retain_until}';
 BEGIN
     IF TG_OP = 'DELETE' THEN
         IF OLD.retain_until > now() THEN
@@ -61,7 +61,7 @@ SELECT audit.guard_truncate('blueteam.compliance_evidence');
 REVOKE INSERT, UPDATE, DELETE ON blueteam.compliance_evidence FROM blueteam_admin;
 GRANT INSERT (evidence_id, control_id, evidence_type, description, content, file_path, collected_at, automated, valid_until, file_name,
               media_type, size_bytes, sha256, effective_at, owner, collected_by, state, approved_by, approved_at, facts, check_id),
-      UPDATE (state, approved_by, approved_at, valid_until, owner, description, retain_until), DELETE
+      UPDATE (state, approved_by, approved_at, valid_until, owner, retain_until), DELETE
     ON blueteam.compliance_evidence TO blueteam_admin;
 GRANT INSERT (evidence_id, control_id, evidence_type, description, content, collected_at, automated, valid_until, media_type, size_bytes,
               sha256, effective_at, collected_by, state, approved_by, approved_at, facts, check_id)

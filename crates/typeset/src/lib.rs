@@ -55,7 +55,7 @@ fn refused(errors: &[SourceDiagnostic]) -> TypesetError {
 
 /// All that the typesetter may see: the template, the document, the fonts. No files, no network, no clock.
 struct Desk {
-    library: LazyHash<Library>,
+    language: LazyHash<Library>,
     main: Source,
     data: Bytes,
 }
@@ -87,7 +87,7 @@ impl Desk {
             }
         }
         Ok(Self {
-            library: LazyHash::new(Library::default()),
+            language: LazyHash::new(Library::default()),
             main: Source::detached(TEMPLATE),
             data: Bytes::from_string(data.to_string()),
         })
@@ -132,7 +132,7 @@ fn breakable(text: &str) -> String {
 
 impl World for Desk {
     fn library(&self) -> &LazyHash<Library> {
-        &self.library
+        &self.language
     }
 
     fn book(&self) -> &LazyHash<FontBook> {

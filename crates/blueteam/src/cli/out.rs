@@ -1,12 +1,16 @@
 //! How commands show things: tables that fit, colour where it is wanted, and nothing in them that acts on the terminal.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
+use anyhow::{Context as _, bail};
 use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
 use model::{Severity, Timestamp};
 use notify::plain::neutral;
 use serde::Serialize;
+use uuid::Uuid;
 
 /// What standard output is.
 #[derive(Clone, Copy, Debug)]
@@ -156,6 +160,58 @@ pub(super) fn time(at: Timestamp) -> String {
 /// A time that may be missing.
 pub(super) fn maybe_time(at: Option<Timestamp>) -> String {
     at.map_or_else(|| "-".to_owned(), time)
+}
+
+/// A day that may be missing, for people: UTC.
+pub(super) fn maybe_day(at: Option<Timestamp>) -> String {
+    at.map_or_else(|| "-".to_owned(), |at| at.to_jiff().strftime("%Y-%m-%d").to_string())
+}
+
+/// A time as an argument; what has no zone could mean two times.
+pub(super) fn zoned(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text).map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
+}
+
+/// Writes a file that must not be there yet.
+pub(super) fn new_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let file = std::fs::File::create_new(path);
+    file.and_then(|mut f| f.write_all(content)).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Writes to a file that must not be there yet, or to standard output.
+pub(super) fn deliver(path: Option<&Path>, content: &[u8]) -> anyhow::Result<()> {
+    match path {
+        Some(path) => new_file(path, content),
+        None => Ok(std::io::stdout().lock().write_all(content)?),
+    }
+}
+
+/// A field for a spreadsheet. One that it would take for a formula begins with an apostrophe: whoever wrote the text must not run code on the
+/// desk of whoever reads it. So does one that begins with an apostrophe itself, so that it can be told from the others.
+pub(super) fn no_formula(text: &str) -> Cow<'_, str> {
+    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', ' ', '\'']) {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The one of them whose id begins like this; with or without its dashes. `what` they are, and `see`: the command that lists
+/// them.
+pub(super) fn pick<T>(
+    mut all: Vec<T>,
+    prefix: &str,
+    id: impl Fn(&T) -> Uuid,
+    (what, see): (&str, &str),
+) -> anyhow::Result<T> {
+    let wanted: String = prefix.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    all.retain(|one| !wanted.is_empty() && id(one).simple().to_string().starts_with(&wanted));
+    let shown = neutral(prefix);
+    match all.len() {
+        1 => Ok(all.remove(0)),
+        0 => bail!("no {what} begins with `{shown}`; see `{see}`"),
+        _ => bail!("several begin with `{shown}`; say more of the id"),
+    }
 }
 
 /// Whether the error is that nobody reads our output any more.

@@ -1,10 +1,9 @@
 //! `blueteam report`: reports for others.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use comply::document::Document;
 use comply::reports;
@@ -87,16 +86,12 @@ fn ending(path: &Path) -> String {
 
 /// Writes a document in the form that the file's ending says; without a file, as Markdown to standard output.
 pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()> {
-    let Some(path) = output else {
-        std::io::stdout().lock().write_all(doc.markdown().as_bytes())?;
-        return Ok(());
-    };
+    let Some(path) = output else { return out::deliver(None, doc.markdown().as_bytes()) };
     let text = match ending(path).as_str() {
         "md" => doc.markdown().into_bytes(),
         "html" => doc.html().into_bytes(),
         "pdf" => typeset::pdf(doc)?,
         other => bail!("--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf are"),
     };
-    let file = std::fs::File::create_new(path);
-    file.and_then(|mut f| f.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))
+    out::new_file(path, &text)
 }

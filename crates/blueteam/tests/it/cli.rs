@@ -213,7 +213,7 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
         (&["add", "--rule", "audit_tampering", "--for", "4h", "--reason", "because"], "cannot be muted"),
         (&["add", "--rule", "brute_force", "--for", "367d", "--reason", "because"], "366 days at most"),
         (&["add", "--kind", "exception", "--source", "syslog", "--for", "1d", "--reason", "because"], "add --rule"),
-        (&["end", id], "nothing that still counts"),
+        (&["end", id], "no mute that still counts"),
     ] {
         let ran = silences(args);
         assert_eq!(ran.code, 1, "{args:?}");

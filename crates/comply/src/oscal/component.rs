@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::{control, href, id, metadata};
 use crate::reports::Known;
 
-/// What the program does for a requirement, in the words of its design.
-pub(super) const SERVES: [(&str, &str); 19] = [
+/// What the program does for a requirement today: an assessor reads it as a claim.
+pub(super) const SERVES: [(&str, &str); 18] = [
     ("3.3.1", "Takes in audit events and logs of applications and systems, and keeps them in append-only tables."),
     ("3.3.2", "Keeps user, session and address with each event, and shows what one user did as a timeline."),
     ("3.3.3", "Counts the types of logged events, and keeps signed reviews of them as evidence."),
@@ -17,9 +17,8 @@ pub(super) const SERVES: [(&str, &str); 19] = [
     ("3.3.7", "Measures the skew of each producer's clock, and reads whether its own host is synchronised."),
     ("3.3.8", "Refuses changes of the record by privileges and by triggers that raise, for every role."),
     ("3.3.9", "Gives the management of the record to one database role, and shows who has it."),
-    ("3.6.1", "Opens incidents from detections and leads them from detection to close."),
+    ("3.6.1", "Opens an incident for each attack that is detected, and joins later alerts about it."),
     ("3.6.2", "Tracks incidents with their alerts, and marks those to be reported under DFARS 252.204-7012."),
-    ("3.6.3", "Records exercises of incident response."),
     ("3.12.1", "Keeps findings for each assessment objective, with who decided, when and why."),
     ("3.12.2", "Keeps plans of action with owners, milestones and clocks."),
     ("3.12.3", "Runs checks that look at the controls and keep what they saw."),

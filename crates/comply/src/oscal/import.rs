@@ -131,26 +131,19 @@ fn one(
     };
     let weight = catalog.get(&control_id).and_then(|r| r.dod_weight);
     let uuid = prop(item, "item-id").or_else(|| text(item, "uuid")).and_then(|t| Uuid::try_parse(t).ok());
+    let id = PlanId(uuid.unwrap_or_else(|| super::id(&["imported", &item.to_string()])));
+    let risk_level = word("risk-level").map_or_else(|| Ok(RiskLevel::of_weight(weight)), str::parse).map_err(bad)?;
     Ok(Plan {
-        poam_id: PlanId(uuid.unwrap_or_else(|| super::id(&["imported", &item.to_string()]))),
         kind: word("kind").map_or(Ok(PlanKind::Operational), str::parse).map_err(bad)?,
         weakness: text(item, "description").unwrap_or(title).to_owned(),
-        risk: word("risk-level").map_or_else(|| Ok(RiskLevel::of_weight(weight)), str::parse).map_err(bad)?,
         remediation: remediation.and_then(|r| text(r, "description")).unwrap_or("not stated").to_owned(),
         milestones: (!milestones.is_empty()).then(|| milestones.join("; ")),
-        milestone_changes: String::new(),
         due: due.transpose()?,
         completed: (status == PlanStatus::Completed).then_some(now),
         status,
-        resources: None,
         owner: word("owner").map(str::to_owned),
         identified_by: word("identified-by").map(str::to_owned),
         mitigation: risk.and_then(|r| text(r.pointer("/mitigating-factors/0")?, "description")).map(str::to_owned),
-        tasks: Vec::new(),
-        conditional_since: None,
-        closed_by: None,
-        closing_evidence: None,
-        created_at: now,
-        control_id,
+        ..Plan::new(id, control_id, risk_level, now)
     })
 }

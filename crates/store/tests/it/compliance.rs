@@ -111,6 +111,7 @@ async fn no_role_rewrites_what_was_decided_or_taken_in() {
             "TRUNCATE blueteam.compliance_evidence CASCADE",
             "UPDATE blueteam.compliance_evidence SET sha256 = repeat('0', 64)",
             "UPDATE blueteam.compliance_evidence SET content = 'other'",
+            "UPDATE blueteam.compliance_evidence SET description = 'other'",
             "UPDATE blueteam.compliance_evidence SET state = 'draft'",
             "UPDATE blueteam.compliance_evidence SET retain_until = now()",
             "UPDATE blueteam.compliance_objectives SET finding = 'met', decided_by = NULL, decided_at = NULL",

@@ -89,7 +89,7 @@ struct AddArgs {
     #[arg(long = "for", value_name = "TIME")]
     length: Span,
     /// When it begins, with its zone; without it, now
-    #[arg(long, value_parser = starting, value_name = "TIME")]
+    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
     from: Option<Timestamp>,
     /// Why; somebody will ask
     #[arg(long)]
@@ -103,10 +103,6 @@ struct AddArgs {
     /// As a JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn starting(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|_| format!("`{text}` is no time with its zone (2026-03-05T14:00:00Z)"))
 }
 
 /// Show what a mute would have kept quiet in the last 30 days, without making it.
@@ -329,20 +325,18 @@ fn covers(scope: &Scope) -> String {
 
 fn end(args: &EndArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (now, actor) = (SystemClock.now(), actor(args.actor.as_deref()));
-    let shown = notify::plain::neutral(&args.id).into_owned();
-    let digits = |text: &str| text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
-    let wanted = digits(&args.id);
     with_database(globals, async |conn, _| {
-        let mut ids = store::mutes::ending_after(conn, now).await?;
-        ids.retain(|mute| !wanted.is_empty() && digits(&mute.mute_id.to_string()).starts_with(&wanted));
-        match &ids[..] {
-            [] => bail!("nothing that still counts begins with `{shown}`; see `blueteam alerts silences list`"),
-            [mute] if store::mutes::end(conn, &actor, mute.mute_id, now).await? => {
-                out::line(format_args!("{} {} ended at {}", mute.kind, mute.mute_id, out::time(now)))?;
-                Ok(ExitCode::SUCCESS)
-            }
-            [_] => bail!("somebody else has just ended it"),
-            _ => bail!("several begin with `{shown}`; say more of the id"),
+        let all = store::mutes::ending_after(conn, now).await?;
+        let mute = out::pick(
+            all,
+            &args.id,
+            |mute| mute.mute_id.0,
+            ("mute that still counts", "blueteam alerts silences list"),
+        )?;
+        if !store::mutes::end(conn, &actor, mute.mute_id, now).await? {
+            bail!("somebody else has just ended it");
         }
+        out::line(format_args!("{} {} ended at {}", mute.kind, mute.mute_id, out::time(now)))?;
+        Ok(ExitCode::SUCCESS)
     })
 }

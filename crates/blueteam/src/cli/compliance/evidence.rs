@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Subcommand;
 use comfy_table::Cell;
-use model::{Clock as _, Evidence, EvidenceId, SystemClock, Validity};
+use model::{Clock as _, Evidence, SystemClock, Validity};
 use serde::Serialize;
 use store::PgConnection;
 use store::evidence::EvidenceFilter;
@@ -132,7 +132,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             Cell::new(look.id(&e.evidence_id, ID_SHOWN)),
             Cell::new(e.kind),
             Cell::new(validity),
-            Cell::new(e.valid_until.map_or_else(|| "-".to_owned(), |at| out::time(at)[..10].to_owned())),
+            Cell::new(out::maybe_day(e.valid_until)),
             Cell::new(supports.join(" ")),
             Cell::new(look.id(&e.sha256.as_deref().unwrap_or("-"), 8)),
             out::text(&e.description),
@@ -145,17 +145,9 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
 /// The one piece whose id begins like this.
 async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Evidence> {
-    let digits = |text: &str| text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
-    let (wanted, shown) = (digits(id), notify::plain::neutral(id));
-    let full = id.parse::<EvidenceId>().ok();
-    let mut all =
-        store::evidence::list(conn, &EvidenceFilter { evidence_id: full, ..EvidenceFilter::default() }).await?;
-    all.retain(|e| !wanted.is_empty() && digits(&e.evidence_id.to_string()).starts_with(&wanted));
-    match all.len() {
-        1 => Ok(all.remove(0)),
-        0 => bail!("no evidence begins with `{shown}`; see `blueteam compliance evidence list`"),
-        _ => bail!("several pieces begin with `{shown}`; say more of the id"),
-    }
+    let filter = EvidenceFilter { evidence_id: id.parse().ok(), ..EvidenceFilter::default() };
+    let all = store::evidence::list(conn, &filter).await?;
+    out::pick(all, id, |e| e.evidence_id.0, ("evidence", "blueteam compliance evidence list --all"))
 }
 
 fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {

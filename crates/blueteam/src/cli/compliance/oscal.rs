@@ -1,6 +1,5 @@
 //! `blueteam compliance export --oscal` and `import` of OSCAL documents.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -25,10 +24,7 @@ pub(super) fn export(folder: &Path, system: Option<&Path>, globals: Globals<'_>)
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
         }
-        let file = std::fs::File::create_new(&path);
-        let text = pretty(&document.json)?;
-        file.and_then(|mut f| f.write_all(text.as_bytes()))
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        out::new_file(&path, pretty(&document.json)?.as_bytes())?;
         out::line(path.display())?;
     }
     if dossier.plans.is_empty() {

@@ -1,6 +1,5 @@
 //! `blueteam compliance poam`: plans of action.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -14,7 +13,6 @@ use serde::Serialize;
 use store::PgConnection;
 use uuid::Uuid;
 
-use super::sheet::safe;
 use super::{controls, find};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
@@ -84,7 +82,7 @@ struct Details {
     #[arg(long)]
     owner: Option<String>,
     /// When it is to be done, with its zone
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
     due: Option<Timestamp>,
     /// Steps with their days: '2027-01-15 order keys; 2027-02-01 roll out'
     #[arg(long)]
@@ -99,7 +97,7 @@ struct Details {
     #[arg(long, value_name = "LINK")]
     task: Vec<String>,
     /// The day of the conditional status, from which the 180 days run
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
     conditional_since: Option<Timestamp>,
     /// Who writes it; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
@@ -164,10 +162,6 @@ struct ExportArgs {
     output: Option<PathBuf>,
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
-}
-
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         None => list(&ListArgs::default(), globals),
@@ -229,8 +223,8 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let mut table =
         out::table(look, &["item", "id", "plan", "risk", "status", "due", "close out", "owner", "weakness"]);
     for Listed { plan: p, overdue, close_out_by } in &listed {
-        let day = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| out::time(at)[..10].to_owned());
-        let due = Cell::new(if *overdue { format!("{} OVERDUE", day(p.due)) } else { day(p.due) });
+        let due =
+            Cell::new(if *overdue { format!("{} OVERDUE", out::maybe_day(p.due)) } else { out::maybe_day(p.due) });
         table.add_row([
             Cell::new(look.id(&p.poam_id, ID_SHOWN)),
             Cell::new(&p.control_id),
@@ -238,7 +232,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             Cell::new(p.risk.as_str().replace('_', " ")),
             Cell::new(p.status.as_str().replace('_', " ")),
             if *overdue && look.colour { due.fg(Color::Red) } else { due },
-            Cell::new(day(*close_out_by)),
+            Cell::new(out::maybe_day(*close_out_by)),
             out::text(p.owner.as_deref().unwrap_or("-")),
             out::text(&p.weakness),
         ]);
@@ -303,27 +297,11 @@ fn check(plan: &Plan) -> anyhow::Result<()> {
 fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (requirement, _) = find(&args.control)?;
     let (who, now) = (actor(args.details.actor.as_deref()), SystemClock.now());
+    let id = PlanId(Uuid::now_v7());
+    let risk = RiskLevel::of_weight(requirement.dod_weight);
     let mut plan = Plan {
-        poam_id: PlanId(Uuid::now_v7()),
-        control_id: requirement.control_id.clone(),
-        kind: PlanKind::Operational,
-        weakness: String::new(),
-        risk: RiskLevel::of_weight(requirement.dod_weight),
-        remediation: String::new(),
-        milestones: None,
-        milestone_changes: String::new(),
-        due: None,
-        completed: None,
-        status: PlanStatus::Open,
-        resources: None,
-        owner: None,
         identified_by: Some(format!("{who}, by hand")),
-        mitigation: None,
-        tasks: Vec::new(),
-        conditional_since: None,
-        closed_by: None,
-        closing_evidence: None,
-        created_at: now,
+        ..Plan::new(id, requirement.control_id.clone(), risk, now)
     };
     put(&mut plan, &args.details, now, &who);
     check(&plan)?;
@@ -337,15 +315,8 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
 /// The one item whose id begins like this.
 async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Plan> {
-    let digits = |text: &str| text.chars().filter(|c| *c != '-').collect::<String>().to_ascii_lowercase();
-    let (wanted, shown) = (digits(id), notify::plain::neutral(id));
-    let mut all = store::plans::list(conn).await?;
-    all.retain(|p| !wanted.is_empty() && digits(&p.poam_id.to_string()).starts_with(&wanted));
-    match all.len() {
-        1 => Ok(all.remove(0)),
-        0 => bail!("no item begins with `{shown}`; see `blueteam compliance poam list --all`"),
-        _ => bail!("several items begin with `{shown}`; say more of the id"),
-    }
+    let all = store::plans::list(conn).await?;
+    out::pick(all, id, |p| p.poam_id.0, ("item", "blueteam compliance poam list --all"))
 }
 
 fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -397,13 +368,7 @@ fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         Format::Markdown => comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()).markdown().into_bytes(),
         Format::Pdf => typeset::pdf(&comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()))?,
     };
-    match &args.output {
-        None => std::io::stdout().lock().write_all(&text)?,
-        Some(path) => {
-            let file = std::fs::File::create_new(path);
-            file.and_then(|mut f| f.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-    }
+    out::deliver(args.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -412,7 +377,7 @@ pub(in crate::cli) fn csv(plans: &[Plan]) -> anyhow::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
     writer.write_record(EMASS)?;
     for plan in plans {
-        writer.write_record(emass(Catalog::r2(), plan).map(|cell| safe(&cell)))?;
+        writer.write_record(emass(Catalog::r2(), plan).iter().map(|cell| out::no_formula(cell).into_owned()))?;
     }
     writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
 }

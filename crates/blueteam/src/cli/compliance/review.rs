@@ -71,24 +71,15 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
 fn piece(content: String, who: &str, now: model::Timestamp) -> Evidence {
     Evidence {
-        evidence_id: EvidenceId(Uuid::now_v7()),
-        control_id: REVIEW,
         objectives: vec![ObjectiveId("3.3.3[b]".to_owned())],
-        kind: EvidenceKind::LogSample,
         description: "Review of logged events".to_owned(),
-        file_path: None,
-        file_name: None,
         size_bytes: Some(content.len() as u64),
         sha256: Some(vault::sha256(content.as_bytes())),
         content: Some(content),
-        collected_at: now,
-        collected_by: Some(who.to_owned()),
-        effective_at: Some(now),
         valid_until: Some(now.plus(VALID)),
         owner: Some(who.to_owned()),
         approved_by: Some(who.to_owned()),
         approved_at: Some(now),
-        retain_until: now,
-        recorded: None,
+        ..Evidence::draft(EvidenceId(Uuid::now_v7()), REVIEW, EvidenceKind::LogSample, who, now)
     }
 }

@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long)]
     owner: Option<String>,
     /// When it is to be assessed next, with its zone
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
     due: Option<Timestamp>,
     /// How it is done here: what, by which product and setting, how often, by whom
     #[arg(long)]
@@ -75,10 +75,6 @@ pub(super) fn finding(text: &str) -> Result<Decided, String> {
         return Ok(Decided(Some(Finding::NotApplicable)));
     }
     text.parse().map(|f| Decided(Some(f))).map_err(|e: model::ids::UnknownWord| e.to_string())
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {

@@ -1,6 +1,6 @@
 //! `blueteam compliance import` and `export`: findings as a spreadsheet.
 
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use store::compliance::{Changes, NewDecision};
 
 use super::set::{Decided, finding};
 use super::{controls, find, known};
-use crate::cli::out;
+use crate::cli::out::{self, no_formula};
 use crate::cli::session::{Globals, actor, with_database};
 
 /// The columns of the sheet, one row an objective. Those of a requirement stand in the row of its first objective.
@@ -84,13 +84,7 @@ pub(super) fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<
     }
     let controls = with_database(globals, async |conn, _| controls(conn).await)?;
     let text = csv(&controls)?;
-    match &args.output {
-        None => std::io::stdout().lock().write_all(&text)?,
-        Some(path) => {
-            let file = std::fs::File::create_new(path);
-            file.and_then(|mut f| f.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))?;
-        }
-    }
+    out::deliver(args.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,17 +105,17 @@ pub(in crate::cli) fn csv(controls: &[Control]) -> anyhow::Result<Vec<u8>> {
                 &r.cmmc_practice,
                 &text.text,
                 d.map_or("", |d| d.finding.as_str()),
-                &safe(d.map_or("", |d| &d.reason)),
+                &no_formula(d.map_or("", |d| &d.reason)),
                 &methods.join(" "),
-                &safe(d.map_or("", |d| &d.by)),
+                &no_formula(d.map_or("", |d| &d.by)),
                 &d.map_or_else(String::new, |d| out::time(d.at)),
                 &r.dod_weight.map_or_else(String::new, |w| w.to_string()),
                 if c.partial_credit { "true" } else { "false" },
                 if c.planned { "true" } else { "false" },
-                &safe(&of_control(c.owner.as_deref())),
+                &no_formula(&of_control(c.owner.as_deref())),
                 &of_control(Some(c.responsibility.as_str())),
-                &safe(&of_control(c.provider.as_deref())),
-                &safe(&of_control(c.notes.as_deref())),
+                &no_formula(&of_control(c.provider.as_deref())),
+                &no_formula(&of_control(c.notes.as_deref())),
                 o.standing().as_str(),
             ])?;
         }
@@ -129,21 +123,12 @@ pub(in crate::cli) fn csv(controls: &[Control]) -> anyhow::Result<Vec<u8>> {
     writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
 }
 
-/// A spreadsheet takes a cell that begins like this for a formula.
-pub(super) fn safe(text: &str) -> String {
-    if text.trim_start().starts_with(['=', '+', '-', '@', '\t', '\r', '\'']) {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    }
-}
-
-/// Takes back what [`safe`] did.
+/// Takes back what [`out::no_formula`] did.
 fn plain(text: &str) -> String {
-    let text = text.trim();
+    let text = text.trim_end();
     match text.strip_prefix('\'') {
-        Some(rest) if safe(rest) != rest => rest.to_owned(),
-        _ => text.to_owned(),
+        Some(rest) if no_formula(rest) != rest => rest.to_owned(),
+        _ => text.trim_start().to_owned(),
     }
 }
 

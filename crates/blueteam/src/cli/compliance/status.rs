@@ -166,7 +166,7 @@ fn table(chosen: &[Listed<'_>], families: bool) -> anyhow::Result<()> {
             Cell::new(l.weight.map_or_else(|| "all".to_owned(), |w| w.to_string())),
             Cell::new(eligible),
             out::text(l.owner.unwrap_or("-")),
-            Cell::new(l.due.map_or_else(|| "-".to_owned(), |at| out::time(at)[..10].to_owned())),
+            Cell::new(out::maybe_day(l.due)),
             out::text(l.title),
         ]);
     }

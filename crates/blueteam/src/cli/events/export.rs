@@ -1,5 +1,6 @@
 //! `blueteam events export`.
 
+use std::borrow::Cow;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use store::search::{Command, Found, Order};
 
 use super::filter::FilterArgs;
 use crate::cli::analysis::bar;
+use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 
 /// Write events to standard output, the oldest first, as many as there are.
@@ -98,14 +100,12 @@ fn csv(event: &Found) -> String {
     fields.join(",") + "\r\n"
 }
 
-/// A field as RFC 4180 writes it. One that a spreadsheet would take for a formula begins with an apostrophe: whoever wrote the log must not
-/// run code on the desk of whoever reads it.
+/// A field as RFC 4180 writes it, and no formula.
 fn quoted(field: &str) -> String {
-    let guard = if field.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', ' ']) { "'" } else { "" };
-    if guard.is_empty() && !field.contains([',', '"', '\r', '\n']) {
-        return field.to_owned();
+    match out::no_formula(field) {
+        Cow::Borrowed(field) if !field.contains([',', '"', '\r', '\n']) => field.to_owned(),
+        field => format!("\"{}\"", field.replace('"', "\"\"")),
     }
-    format!("\"{guard}{}\"", field.replace('"', "\"\""))
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SENTENCE")]
     shows: String,
     /// From when on it says so, with its zone; without it, now
-    #[arg(long, value_parser = moment, value_name = "TIME")]
+    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
     effective: Option<Timestamp>,
     /// For how long from then on it counts (365d); without it, for good
     #[arg(long = "for", value_name = "TIME")]
@@ -55,10 +55,6 @@ pub(super) struct Args {
     /// As a JSON object
     #[arg(long)]
     json: bool,
-}
-
-fn moment(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -116,26 +112,16 @@ fn piece(args: &Args, who: &str, now: Timestamp) -> anyhow::Result<Evidence> {
         bail!("--shows: from 3 to 500 characters");
     }
     let effective = args.effective.unwrap_or(now);
+    let control = first.context("--supports: name a requirement or an objective")?;
     Ok(Evidence {
-        evidence_id: EvidenceId(Uuid::now_v7()),
-        control_id: first.context("--supports: name a requirement or an objective")?,
         objectives,
-        kind: args.kind,
         description: args.shows.trim().to_owned(),
-        content: None,
-        file_path: None,
-        file_name: None,
-        size_bytes: None,
-        sha256: None,
-        collected_at: now,
-        collected_by: Some(who.to_owned()),
         effective_at: Some(effective),
         valid_until: args.length.map(|length| effective.plus(length)),
         owner: args.owner.clone(),
         approved_by: args.approved.then(|| who.to_owned()),
         approved_at: args.approved.then_some(now),
-        retain_until: now.plus(Span::days(6 * 365 + 2)),
-        recorded: None,
+        ..Evidence::draft(EvidenceId(Uuid::now_v7()), control, args.kind, who, now)
     })
 }
 

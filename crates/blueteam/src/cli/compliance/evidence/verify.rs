@@ -1,10 +1,8 @@
 //! `blueteam compliance evidence verify` and `hash-list`.
 
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use comfy_table::Cell;
 use comply::evidence::{artifacts, csv, sums};
 use model::Evidence;
@@ -92,14 +90,9 @@ pub(super) fn hash_list(args: &HashListArgs, globals: Globals<'_>) -> anyhow::Re
         with_database(globals, async |conn, _| Ok(store::evidence::list(conn, &EvidenceFilter::default()).await?))?;
     let list: Vec<_> = artifacts(&all).into_iter().map(|(artifact, _)| artifact).collect();
     let text = if args.sha256sum { sums(&list) } else { csv(&list) };
-    match &args.output {
-        None => std::io::stdout().lock().write_all(text.as_bytes())?,
-        Some(path) => {
-            let file = std::fs::File::create_new(path);
-            file.and_then(|mut f| f.write_all(text.as_bytes()))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            out::line(format_args!("{}  {}", vault::sha256(text.as_bytes()), path.display()))?;
-        }
+    out::deliver(args.output.as_deref(), text.as_bytes())?;
+    if let Some(path) = &args.output {
+        out::line(format_args!("{}  {}", vault::sha256(text.as_bytes()), path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
