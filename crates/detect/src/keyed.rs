@@ -4,14 +4,14 @@
 //! been quiet for long goes, and is counted. Which one is found by second chance: a use only sets a mark on the key's own cache
 //! line, where a list in exact order of use would touch three others.
 
-use std::hash::{BuildHasher, Hasher};
+use std::hash::BuildHasher;
 use std::net::IpAddr;
 use std::ops::{Index, IndexMut};
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 use model::{Source, Timestamp};
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::SipHasher13;
 
 /// What keys a rule: a value within a source. Addresses and UUIDs are stored as they are; names by a 128-bit hash keyed with
 /// this process's randomness, which nobody outside can aim at.
@@ -72,9 +72,7 @@ impl Names {
 
     /// The value of a name.
     pub fn value(&self, name: &str) -> u128 {
-        let mut hasher = SipHasher13::new_with_keys(self.seed.0, self.seed.1);
-        hasher.write(name.as_bytes());
-        hasher.finish128().as_u128()
+        SipHasher13::new_with_keys(self.seed.0, self.seed.1).hash(name.as_bytes()).as_u128()
     }
 }
 

@@ -1,8 +1,10 @@
 //! What is normal for a user: addresses, agents, tenants they logged in to, exports an hour. Kept in the database, so that a
 //! restart forgets nobody.
 
+use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
 
+use foldhash::quality::RandomState;
 use model::event::{Marks, UserId};
 use model::{SecurityEvent, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -145,7 +147,12 @@ impl Profile {
         self.logins.iter().rev().find(|(login, _)| *login <= at).or(self.logins.first()).map(|(_, tenant)| *tenant)
     }
 
-    fn learn(&mut self, event: &SecurityEvent<'_>, acquaintance: Acquaintance, names: &Names) -> Novelty {
+    fn learn(
+        &mut self,
+        event: &SecurityEvent<'_>,
+        acquaintance: Acquaintance,
+        tag: impl FnOnce(&str) -> u64,
+    ) -> Novelty {
         let at = event.timestamp;
         let known = self.successes >= acquaintance.events && self.last.since(self.first) >= acquaintance.spread;
         if self.successes == 0 {
@@ -158,7 +165,7 @@ impl Profile {
         // A user's thousandth view of a page is no news worth a write; that they are still around is, once an hour.
         self.dirty |= self.successes <= 2 * acquaintance.events || at.since(self.saved) > SAVE_EVERY;
         let ip = event.ip_address.is_some_and(|ip| self.learn_ip(halves(ip), at));
-        let agent = event.user_agent.as_deref().is_some_and(|agent| self.learn_agent(agent, names.tag(agent), at));
+        let agent = event.user_agent.as_deref().is_some_and(|agent| self.learn_agent(agent, tag(agent), at));
         if event.marks.meets(Marks::LOGIN)
             && let Some(tenant) = event.instance_id
         {
@@ -252,10 +259,36 @@ pub struct StoredProfile {
     pub profile: Profile,
 }
 
+/// The tags of the agents that were asked for last. There are few agents and they are long: finding one again costs a quarter of
+/// hashing it so that nobody can aim at another's tag.
+#[derive(Debug, Default)]
+struct Tags {
+    hasher: RandomState,
+    slots: Vec<(Box<str>, u64)>,
+}
+
+/// Agents whose tags are at hand; a power of two.
+const TAGS: usize = 512;
+
+impl Tags {
+    fn of(&mut self, agent: &str, names: &Names) -> u64 {
+        if self.slots.is_empty() {
+            self.slots.resize_with(TAGS, || ("".into(), names.tag("")));
+        }
+        let i = self.hasher.hash_one(agent) as usize & (TAGS - 1);
+        let slot = &mut self.slots[i];
+        if *slot.0 != *agent {
+            *slot = (agent.into(), names.tag(agent));
+        }
+        slot.1
+    }
+}
+
 /// Everybody's normal.
 #[derive(Debug)]
 pub struct Profiles {
     profiles: Keyed<Profile>,
+    tags: Tags,
     acquaintance: Acquaintance,
     /// Whether successful events are learnt; off while windows are rebuilt from events that the stored profiles know.
     pub learning: bool,
@@ -264,7 +297,7 @@ pub struct Profiles {
 impl Profiles {
     /// Room for `cap` users.
     pub fn new(cap: usize, acquaintance: Acquaintance) -> Self {
-        Self { profiles: Keyed::new(cap), acquaintance, learning: true }
+        Self { profiles: Keyed::new(cap), tags: Tags::default(), acquaintance, learning: true }
     }
 
     /// How many users, and how many were given up.
@@ -301,7 +334,8 @@ impl Profiles {
         if profile.user.is_none() {
             profile.user = event.user_id.clone().map(UserId::into_owned);
         }
-        (profile.learn(event, self.acquaintance, names), Some(slot))
+        let tags = &mut self.tags;
+        (profile.learn(event, self.acquaintance, |agent| tags.of(agent, names)), Some(slot))
     }
 
     /// Learns an export and gives the user's mean an hour (count, bytes) over the hours with exports that ended before

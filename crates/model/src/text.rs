@@ -78,19 +78,3 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         deserializer.deserialize_str(TextVisitor)
     }
 }
-
-/// Where the next quotation mark is. Most strings are short: eight bytes at a time, without a call, beats any wider search.
-pub(crate) fn next_quote(bytes: &[u8], mut at: usize) -> Option<usize> {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGHS: u64 = u64::from_le_bytes([0x80; 8]);
-    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let zero_at_quote = u64::from_le_bytes(*eight) ^ (ONES * u64::from(b'"'));
-        // The lowest high bit left standing belongs to the first zero byte.
-        let found = zero_at_quote.wrapping_sub(ONES) & !zero_at_quote & HIGHS;
-        if found != 0 {
-            return Some(at + found.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    bytes.get(at..)?.iter().position(|b| *b == b'"').map(|i| at + i)
-}

@@ -90,12 +90,20 @@ impl Timestamp {
             }
             Ok(value)
         };
-        let is = |at: usize, set: &[u8]| b.get(at).is_some_and(|c| set.contains(c));
-        if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
+        // Of a known length, so that no place in it needs to be checked.
+        let head: &[u8; 19] = b.first_chunk().ok_or(TimestampError::Shape)?;
+        let marks = (head[4], head[7], head[10], head[13], head[16]);
+        let mut odd = !matches!(marks, (b'-', b'-', b'T' | b't' | b' ', b':', b':'));
+        let mut two = |at: usize| {
+            let (tens, ones) = (head[at].wrapping_sub(b'0'), head[at + 1].wrapping_sub(b'0'));
+            odd |= tens > 9 || ones > 9;
+            i64::from(tens) * 10 + i64::from(ones)
+        };
+        let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));
+        let (hour, minute, second) = (two(11), two(14), two(17));
+        if odd {
             return Err(TimestampError::Shape);
         }
-        let (year, month, day) = (num(0, 4)?, num(5, 2)?, num(8, 2)?);
-        let (hour, minute, second) = (num(11, 2)?, num(14, 2)?, num(17, 2)?);
         if !(1..=12).contains(&month)
             || day < 1
             || day > days_in_month(year, month)
