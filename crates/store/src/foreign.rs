@@ -1,7 +1,7 @@
 //! Reading the `audit_events` of another database, of which we may do nothing but SELECT, each committed row once.
 //!
 //! The table is the documents': it has no column that says which transaction wrote a row, but every row of PostgreSQL has `xmin`. How that
-//! is read without loss is in `position`; why so, in decision 0020.
+//! is read without loss is in `position`; why so, in decision 0016.
 
 mod keep;
 mod position;
