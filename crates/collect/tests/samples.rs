@@ -122,6 +122,8 @@ fn annotated_lines_are_failures_where_they_are_said_to_be() {
             Some(_) if line.contains("Failed publickey") => {}
             // A password has no particulars after `ssh2: `; a user's name may hold anything. The end of the line decides.
             Some(_) if line.contains("58946 ssh2: from") => {}
+            // An old form that their filter does not know, and Wazuh's cases do.
+            Some(_) if line.contains("pop(pam_unix)[") => {}
             Some(event) => invented.push(format!("{file} {:?}: {line}", event.ip_address)),
         }
     }
@@ -181,7 +183,19 @@ fn cases_of_wazuh_are_what_its_rules_say() {
             }
         }
     }
-    eprintln!("right {right:#?}\notherwise {otherwise:#?}");
+    let known = [
+        ("apache.ini", 6),
+        ("nginx.ini", 5),
+        ("pam.ini", 3),
+        ("php.ini", 2),
+        ("sshd.ini", 45),
+        ("su.ini", 2),
+        ("sudo.ini", 8),
+        ("syslog.ini", 6),
+        ("systemd.ini", 2),
+        ("web_rules.ini", 6),
+    ];
+    assert_eq!(right, known.map(|(file, count)| (file.to_owned(), count)).into(), "{otherwise:#?}");
 }
 
 /// CrowdSec's cases: what its parsers read in access logs, line by line, and in what else stands there as a whole.
@@ -193,7 +207,7 @@ fn cases_of_crowdsec_are_read_as_its_parsers_do() {
     for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
         let parser = case["parser"].as_str().unwrap();
         let (parsed, meta) = (&case["parsed"], &case["meta"]);
-        let (Some(line), true) = (parsed["message"].as_str(), case["success"].as_bool().unwrap()) else { continue };
+        let (Some(line), true) = (parsed["message"].as_str(), case["success"] == true) else { continue };
         let ours = ["crowdsecurity/nginx-logs", "crowdsecurity/apache2-logs"].contains(&parser);
         if !ours || meta["log_type"] != "http_access-log" {
             continue;
@@ -215,5 +229,6 @@ fn cases_of_crowdsec_are_read_as_its_parsers_do() {
             ));
         }
     }
-    eprintln!("right {right:#?}\notherwise {otherwise:#?}");
+    assert!(otherwise.is_empty(), "{otherwise:#?}");
+    assert_eq!(right.values().sum::<i32>(), 37, "{right:?}");
 }
