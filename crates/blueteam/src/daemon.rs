@@ -117,18 +117,7 @@ async fn with_database(
     };
     if parts == Parts::Everything {
         let common = (&engine_role, &calendar, &clock, &failures);
-        let mut configured = start_collectors(loaded, common, &mut tasks, &outer)?;
-        configured.extend(applications::start(loaded, (database, &calendar, &clock, &failures), &outer, |task| {
-            tasks.spawn("reader of another database", task);
-        })?);
-        let options = watch::Options {
-            database: engine_role.clone(),
-            calendar: calendar.clone(),
-            configured,
-            clock: Arc::clone(&clock),
-            failures: failures.clone(),
-        };
-        tasks.spawn("watch over sources", watch::run(options, inner.clone()));
+        start_sources(loaded, database, common, &mut tasks, (&outer, &inner))?;
     }
 
     let channels = open_channels(loaded)?;
@@ -220,6 +209,29 @@ fn start_messages(
         failures: failures.clone(),
     };
     tasks.spawn("dispatcher", dispatcher::run(options, stop.clone()));
+    Ok(())
+}
+
+/// Starts whatever reads from outside, and the watch over it.
+fn start_sources(
+    loaded: &Loaded,
+    database: &Database,
+    (engine_role, calendar, clock, failures): (&PgConnectOptions, &Calendar, &Arc<dyn Clock>, &Failures),
+    tasks: &mut Tasks,
+    (outer, inner): (&CancellationToken, &CancellationToken),
+) -> anyhow::Result<()> {
+    let mut configured = start_collectors(loaded, (engine_role, calendar, clock, failures), tasks, outer)?;
+    configured.extend(applications::start(loaded, (database, calendar, clock, failures), outer, |task| {
+        tasks.spawn("reader of another database", task);
+    })?);
+    let options = watch::Options {
+        database: engine_role.clone(),
+        calendar: calendar.clone(),
+        configured,
+        clock: Arc::clone(clock),
+        failures: failures.clone(),
+    };
+    tasks.spawn("watch over sources", watch::run(options, inner.clone()));
     Ok(())
 }
 

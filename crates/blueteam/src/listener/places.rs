@@ -23,7 +23,7 @@ pub(super) struct Place {
 fn peer(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
-        ip => ip,
+        ip @ IpAddr::V4(_) => ip,
     }
 }
 

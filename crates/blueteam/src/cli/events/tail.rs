@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn print(event: &Found, json: bool) -> anyhow::Result<()> {
-    Ok(if json { out::line(serde_json::to_string(event)?) } else { out::line(line(event)) }?)
+    if json { out::line(serde_json::to_string(event)?) } else { out::line(line(event)) }
 }
 
 fn line(event: &Found) -> String {
