@@ -30,7 +30,9 @@ use crate::failures::{Failure, Failures};
 use crate::links::Links;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
-use crate::{collector, dispatcher, escalation, journal, listener, monitor, outage, settings, watch, watchdog};
+use crate::{
+    applications, collector, dispatcher, escalation, journal, listener, monitor, outage, settings, watch, watchdog,
+};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -115,7 +117,7 @@ async fn with_database(
     };
     if parts == Parts::Everything {
         let common = (&engine_role, &calendar, &clock, &failures);
-        start_collectors(loaded, common, &mut tasks, (&outer, &inner))?;
+        start_sources(loaded, database, common, &mut tasks, (&outer, &inner))?;
     }
 
     let channels = open_channels(loaded)?;
@@ -210,13 +212,36 @@ fn start_messages(
     Ok(())
 }
 
-/// Starts a collector for each configured file, and the watch over them.
+/// Starts whatever reads from outside, and the watch over it.
+fn start_sources(
+    loaded: &Loaded,
+    database: &Database,
+    (engine_role, calendar, clock, failures): (&PgConnectOptions, &Calendar, &Arc<dyn Clock>, &Failures),
+    tasks: &mut Tasks,
+    (outer, inner): (&CancellationToken, &CancellationToken),
+) -> anyhow::Result<()> {
+    let mut configured = start_collectors(loaded, (engine_role, calendar, clock, failures), tasks, outer)?;
+    configured.extend(applications::start(loaded, (database, calendar, clock, failures), outer, |task| {
+        tasks.spawn("reader of another database", task);
+    })?);
+    let options = watch::Options {
+        database: engine_role.clone(),
+        calendar: calendar.clone(),
+        configured,
+        clock: Arc::clone(clock),
+        failures: failures.clone(),
+    };
+    tasks.spawn("watch over sources", watch::run(options, inner.clone()));
+    Ok(())
+}
+
+/// Starts a collector for each configured log. Returns their names in the ledger.
 fn start_collectors(
     loaded: &Loaded,
     (database, calendar, clock, failures): (&PgConnectOptions, &Calendar, &Arc<dyn Clock>, &Failures),
     tasks: &mut Tasks,
-    (outer, inner): (&CancellationToken, &CancellationToken),
-) -> anyhow::Result<()> {
+    outer: &CancellationToken,
+) -> anyhow::Result<BTreeSet<String>> {
     let mut configured = BTreeSet::from([Source::AuditDb.as_str().to_owned()]);
     for file in &loaded.config.collect.files {
         let options = collector::Options {
@@ -264,15 +289,7 @@ fn start_collectors(
         configured.insert(options.name());
         tasks.spawn("follower of the journal", journal::run(options, outer.clone()));
     }
-    let options = watch::Options {
-        database: database.clone(),
-        calendar: calendar.clone(),
-        configured,
-        clock: Arc::clone(clock),
-        failures: failures.clone(),
-    };
-    tasks.spawn("watch over sources", watch::run(options, inner.clone()));
-    Ok(())
+    Ok(configured)
 }
 
 /// Makes the engine as the configuration and the table of rules want it, anew for each start of the monitor.

@@ -9,22 +9,48 @@ use model::time::Calendar;
 use model::{SecurityEvent, ServiceName, Span, Timestamp};
 use store::PgConnection;
 use store::collected::{Account, Position};
-use store::sources::{DeadLetter, ENTRY_MAX, Gap};
+use store::sources::{DeadLetter, ENTRY_MAX, Gap, SourceRow};
 use tracing::warn;
 
 /// Entries that could not be read are kept up to this many a batch; beyond, they are counted in one more.
 const LETTERS_MAX: usize = 1000;
 
+/// How a source breathes: what is learnt of its pauses.
+pub(crate) struct Breath {
+    calendar: Calendar,
+    rhythm: Rhythm,
+    last_received: Option<Timestamp>,
+}
+
+impl Breath {
+    /// Takes up what the ledger has of it.
+    pub(crate) fn of(row: &SourceRow, calendar: Calendar) -> Self {
+        // What was learnt by an older version in another form is learnt anew.
+        let rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
+        Self { calendar, rhythm, last_received: row.last_received_at }
+    }
+
+    /// It has spoken. What is learnt, if that has changed.
+    pub(crate) fn spoke(&mut self, now: Timestamp) -> anyhow::Result<Option<serde_json::Value>> {
+        let last = self.last_received.replace(now);
+        // What comes in one burst says nothing of how often it speaks.
+        let Some(pause) = last.map(|last| now.since(last)).filter(|pause| *pause >= Span::secs(1)) else {
+            return Ok(None);
+        };
+        let hours = if self.calendar.period(now).open { Hours::Open } else { Hours::Closed };
+        self.rhythm.note(pause, hours);
+        Ok(Some(serde_json::to_value(&self.rhythm)?))
+    }
+}
+
 /// A source that is being read.
 pub(crate) struct Intake {
     source_id: String,
     format: &'static Format,
-    calendar: Calendar,
     settle: Span,
     zone: Zone,
     service: Option<ServiceName>,
-    rhythm: Rhythm,
-    last_received: Option<Timestamp>,
+    breath: Breath,
     newest: Option<Timestamp>,
 }
 
@@ -49,13 +75,10 @@ impl Intake {
         store::sources::declare(conn, &source_id, format.source, expected_every).await?;
         let row = store::sources::find(conn, &source_id).await?.context("the source was not made known")?;
         Ok(Self {
-            // What was learnt by an older version in another form is learnt anew.
-            rhythm: serde_json::from_value(row.rhythm).unwrap_or_default(),
-            last_received: row.last_received_at,
+            breath: Breath::of(&row, calendar),
             newest: row.last_event_at,
             source_id,
             format,
-            calendar,
             settle,
             zone: Zone::UTC,
             service: None,
@@ -121,8 +144,9 @@ impl Intake {
                 self.format.name
             );
         }
-        let learnt = self.breathe(now, events.len() as u64 + account.ignored);
-        account.rhythm = learnt.then(|| serde_json::to_value(&self.rhythm)).transpose()?;
+        if events.len() as u64 + account.ignored > 0 {
+            account.rhythm = self.breath.spoke(now)?;
+        }
         let stored = store::collected::insert(conn, &events, beside.position.as_ref(), Some(&account))
             .await
             .context("cannot store events")?;
@@ -131,21 +155,6 @@ impl Intake {
             warn!("{}: the database refused {} events", self.source_id, stored.rejected.len());
         }
         Ok(())
-    }
-
-    /// Learns the pause before this arrival; whether it did.
-    fn breathe(&mut self, now: Timestamp, arrived: u64) -> bool {
-        if arrived == 0 {
-            return false;
-        }
-        let last = self.last_received.replace(now);
-        // What comes in one burst says nothing of how often it speaks.
-        let Some(pause) = last.map(|last| now.since(last)).filter(|pause| *pause >= Span::secs(1)) else {
-            return false;
-        };
-        let hours = if self.calendar.period(now).open { Hours::Open } else { Hours::Closed };
-        self.rhythm.note(pause, hours);
-        true
     }
 }
 

@@ -63,8 +63,11 @@ impl Options {
         format!("{}:{}", FORMAT.name, self.directory.as_deref().unwrap_or("journal"))
     }
 
-    fn command(&self, after: Option<&str>) -> Command {
-        let mut command = Command::new("journalctl");
+    fn command(&self, after: Option<&str>, dies_with_us: bool) -> Command {
+        let mut command = Command::new(if dies_with_us { "setpriv" } else { "journalctl" });
+        if dies_with_us {
+            command.args(["--pdeathsig", "KILL", "journalctl"]);
+        }
         command.args(["--follow", "--no-tail", "--quiet", "--no-pager", "--output=json", "--all"]);
         // The cursor and the times are always there. What is not asked for, a hostile program need not fill.
         command.arg("--output-fields=MESSAGE,_COMM,SYSLOG_IDENTIFIER");
@@ -95,6 +98,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
+/// Whether the system has what makes a child end with us, even by `kill -9`. Without it, `journalctl` ends at the next entry, which nobody takes.
+async fn setpriv_works() -> bool {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "true"]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    matches!(timeout(Duration::from_secs(5), command.status()).await, Ok(Ok(status)) if status.success())
+}
+
 async fn follow(options: &Options, stop: &CancellationToken, stored: &mut bool) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await.context("cannot connect to the database")?;
     let format: &'static Format = &FORMAT;
@@ -103,7 +113,7 @@ async fn follow(options: &Options, stop: &CancellationToken, stored: &mut bool) 
     let mut intake = intake.of_service(options.service.clone());
     let saved = store::collected::position(&mut conn, &options.name()).await?;
     let after = saved.as_ref().and_then(|at| at.get("cursor")).and_then(Value::as_str);
-    let mut child = options.command(after).spawn().context("cannot start journalctl")?;
+    let mut child = options.command(after, setpriv_works().await).spawn().context("cannot start journalctl")?;
     let output = child.stdout.take().context("journalctl has no output")?;
     let (queue, mut lines) = mpsc::channel(QUEUE);
     let reading = tokio::spawn(read(output, queue));

@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here holds logic that a crate below could hold.
 
+mod applications;
 mod books;
 pub mod cli;
 pub mod collector;

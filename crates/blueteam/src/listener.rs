@@ -24,6 +24,8 @@ use crate::failures::{Component, Failures};
 use crate::intake::{Beside, Intake};
 use queue::{Message, Queue};
 
+mod drops;
+mod places;
 mod queue;
 mod sockets;
 mod streams;

@@ -122,10 +122,113 @@ fn annotated_lines_are_failures_where_they_are_said_to_be() {
             Some(_) if line.contains("Failed publickey") => {}
             // A password has no particulars after `ssh2: `; a user's name may hold anything. The end of the line decides.
             Some(_) if line.contains("58946 ssh2: from") => {}
+            // An old form that their filter does not know, and Wazuh's cases do.
+            Some(_) if line.contains("pop(pam_unix)[") => {}
             Some(event) => invented.push(format!("{file} {:?}: {line}", event.ip_address)),
         }
     }
     eprintln!("right {right:?}, missed {}:\n{}\ninvented {invented:#?}", missed.len(), missed.join("\n"));
     assert!(invented.is_empty(), "{invented:#?}");
     assert!(missed.iter().all(|m| !m.contains("Failed password")), "{missed:#?}");
+}
+
+/// What is said of each line of a case: `action/result`, `-` when it is nothing to us, `rejected` when it is not of the format.
+fn said(format: &str, line: &str) -> String {
+    let (events, _, rejected) = read(format, line.as_bytes());
+    match events.first() {
+        _ if !rejected.is_empty() => "rejected".to_owned(),
+        Some(event) => format!("{}/{}", event.action.to_string(), event.result.as_str()),
+        None => "-".to_owned(),
+    }
+}
+
+/// Wazuh's cases: its rules of failed logins, refused and successful `sudo` and `su`, errors of web servers. `docs/formats.md` has the numbers, and why
+/// the rest is otherwise.
+#[test]
+fn cases_of_wazuh_are_what_its_rules_say() {
+    let Some(samples) = samples() else { return };
+    let cases = std::fs::read_to_string(samples.join("derived/wazuh_cases.jsonl")).unwrap();
+    let (mut right, mut otherwise) = (BTreeMap::new(), BTreeMap::<_, Vec<String>>::new());
+    for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let text = |key: &str| case[key].as_str().unwrap().to_owned();
+        let (file, rule) = (text("file"), text("rule"));
+        let format = match file.as_str() {
+            "sshd.ini" | "pam.ini" | "sudo.ini" | "su.ini" | "syslog.ini" | "systemd.ini" => "syslog",
+            "apache.ini" | "nginx.ini" | "php.ini" => "nginx_error",
+            "web_rules.ini" => "nginx",
+            _ => continue,
+        };
+        let expected: &[&str] = match rule.as_str() {
+            // Failed logins, of known and of unknown users.
+            "5710" | "5712" | "5716" | "5760" | "5763" | "5503" | "5504" | "2502" | "31315" => {
+                &["login_failed/failure"]
+            }
+            "5301" | "5302" => &["su/failure", "su/denied"],
+            "5305" => &["su/success"],
+            "5403" => &["sudo/success"],
+            "5401" | "5404" | "5405" => &["sudo/failure", "sudo/denied"],
+            "5718" | "5719" | "30305" => &["access_denied/denied"],
+            _ if format == "nginx" => &["http_request/success", "http_request/failure", "http_request/denied"],
+            _ if format == "nginx_error" => &["server_error/failure", "access_denied/denied"],
+            // What is no authentication is nothing to us.
+            _ => &["-"],
+        };
+        for line in case["logs"].as_array().unwrap() {
+            let (matches, line) = (line["expect_match"].as_bool().unwrap(), line["line"].as_str().unwrap());
+            let said = said(format, line);
+            if !matches || expected.contains(&said.as_str()) {
+                *right.entry(file.clone()).or_insert(0) += 1;
+            } else {
+                otherwise.entry(file.clone()).or_default().push(format!("{rule} {said}: {line}"));
+            }
+        }
+    }
+    let known = [
+        ("apache.ini", 6),
+        ("nginx.ini", 5),
+        ("pam.ini", 3),
+        ("php.ini", 2),
+        ("sshd.ini", 45),
+        ("su.ini", 2),
+        ("sudo.ini", 8),
+        ("syslog.ini", 6),
+        ("systemd.ini", 2),
+        ("web_rules.ini", 6),
+    ];
+    assert_eq!(right, known.map(|(file, count)| (file.to_owned(), count)).into(), "{otherwise:#?}");
+}
+
+/// CrowdSec's cases: what its parsers read in access logs, line by line, and in what else stands there as a whole.
+#[test]
+fn cases_of_crowdsec_are_read_as_its_parsers_do() {
+    let Some(samples) = samples() else { return };
+    let cases = std::fs::read_to_string(samples.join("derived/crowdsec_parser_cases.jsonl")).unwrap();
+    let (mut right, mut otherwise) = (BTreeMap::new(), Vec::new());
+    for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        let parser = case["parser"].as_str().unwrap();
+        let (parsed, meta) = (&case["parsed"], &case["meta"]);
+        let (Some(line), true) = (parsed["message"].as_str(), case["success"] == true) else { continue };
+        let ours = ["crowdsecurity/nginx-logs", "crowdsecurity/apache2-logs"].contains(&parser);
+        if !ours || meta["log_type"] != "http_access-log" {
+            continue;
+        }
+        let (events, _, rejected) = read("nginx", line.as_bytes());
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let same = rejected.is_empty()
+            && events.first().is_some_and(|event| {
+                event.ip_address.map(|ip| ip.to_string()) == Some(text(&meta["source_ip"]))
+                    && event.details.number("status").map(|s| s.to_string()) == Some(text(&meta["http_status"]))
+                    && event.resource_id.clone().map(|t| t.to_string()) == Some(text(&meta["http_path"]))
+            });
+        if same {
+            *right.entry(parser.to_owned()).or_insert(0) += 1;
+        } else {
+            otherwise.push(format!(
+                "{line}: {:?} {rejected:?}",
+                events.first().map(|e| (e.ip_address, e.resource_id.clone()))
+            ));
+        }
+    }
+    assert!(otherwise.is_empty(), "{otherwise:#?}");
+    assert_eq!(right.values().sum::<i32>(), 37, "{right:?}");
 }

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use model::{AuditRecord, EventId, FieldError, Timestamp};
+use model::{AuditRecord, EventId, FieldError, ServiceName, Timestamp};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
@@ -38,6 +38,13 @@ impl<'a> AuditRow<'a> {
     /// The row's time.
     pub fn timestamp(&self) -> Timestamp {
         self.timestamp
+    }
+
+    /// The same as an event of that service, whatever it says of itself.
+    #[must_use]
+    pub fn of_service(mut self, service: &ServiceName) -> Self {
+        self.record.metadata = self.record.metadata.with_service(service);
+        self
     }
 
     /// What the row holds.

@@ -16,6 +16,7 @@ pub mod escalations;
 pub mod events;
 pub mod evidence;
 pub mod facts;
+pub mod foreign;
 pub mod history;
 pub mod incidents;
 pub mod keys;

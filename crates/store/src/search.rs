@@ -388,8 +388,14 @@ impl Tail {
         Ok(Self { snapshot })
     }
 
-    /// What became visible since the last time, oldest first.
-    pub async fn next(&mut self, conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Found>, StoreError> {
+    /// Hands out what became visible since the last time, oldest first, as it comes from the server; memory stays bounded, however much that is. When
+    /// `each` wants no more, the next time begins where this one did.
+    pub async fn next(
+        &mut self,
+        conn: &mut PgConnection,
+        filter: &Filter,
+        mut each: impl FnMut(Found) -> bool,
+    ) -> Result<(), StoreError> {
         let mut tx = conn.begin().await?;
         sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *tx).await?;
         let next =
@@ -399,10 +405,16 @@ impl Tail {
         sql.push(" AND xact_id >= pg_snapshot_xmin(").push_bind(self.snapshot.clone()).push("::pg_snapshot)");
         sql.push(" AND NOT pg_visible_in_snapshot(xact_id, ").push_bind(self.snapshot.clone()).push("::pg_snapshot)");
         sql.push(" ORDER BY timestamp, event_id");
-        let rows = sql.build().persistent(false).fetch_all(&mut *tx).await?;
-        let events = rows.iter().map(found).collect::<Result<_, _>>()?;
+        let query = sql.build().persistent(false);
+        let mut rows = query.fetch(&mut *tx);
+        while let Some(row) = rows.try_next().await? {
+            if !each(found(&row)?) {
+                return Ok(());
+            }
+        }
+        drop(rows);
         tx.commit().await?;
         self.snapshot = next;
-        Ok(events)
+        Ok(())
     }
 }

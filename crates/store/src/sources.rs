@@ -136,7 +136,7 @@ pub struct SourceRow {
     /// Which of its numbers are missing.
     #[serde(skip)]
     pub sequence: Option<Value>,
-    /// Since when it is silent.
+    /// Since when it is silent, or cannot be reached.
     pub silent_since: Option<Timestamp>,
 }
 
@@ -288,11 +288,22 @@ pub async fn note_gap(conn: &mut PgConnection, source_id: &str, gap: &Gap) -> Re
 
 /// Ends a source's silence, if there is one: it has spoken at `now`.
 pub async fn end_silence(conn: &mut PgConnection, source_id: &str, now: Timestamp) -> Result<bool, StoreError> {
+    end_gap(conn, source_id, Cause::Silence, now).await
+}
+
+/// Ends what lasts of that cause, if anything does.
+pub async fn end_gap(
+    conn: &mut PgConnection,
+    source_id: &str,
+    cause: Cause,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "UPDATE blueteam.source_gaps SET ended_at = greatest(started_at, $2)
-          WHERE source_id = $1 AND cause = 'silence' AND ended_at IS NULL",
+          WHERE source_id = $1 AND cause = $3 AND ended_at IS NULL",
         source_id,
         Ts(now) as Ts,
+        cause.as_str(),
     )
     .execute(conn)
     .await?;
@@ -304,9 +315,9 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError>
     let rows = sqlx::query!(
         r#"SELECT s.source_id, kind, expected_every, first_seen_at AS "first_seen_at: Ts", last_received_at AS "last_received_at: Ts",
                   last_event_at AS "last_event_at: Ts", received, accepted, ignored, repeated, rejected, late, skew, rhythm, sequence,
-                  g.started_at AS "silent_since?: Ts"
+                  (SELECT min(started_at) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id
+                      AND g.cause IN ('silence', 'outage') AND g.ended_at IS NULL) AS "silent_since?: Ts"
              FROM blueteam.sources s
-             LEFT JOIN blueteam.source_gaps g ON g.source_id = s.source_id AND g.cause = 'silence' AND g.ended_at IS NULL
             ORDER BY s.source_id"#
     )
     .fetch_all(conn)

@@ -25,6 +25,8 @@ pub struct Collect {
     pub listeners: Vec<Listener>,
     /// Journals of systemd.
     pub journals: Vec<Journal>,
+    /// Databases of applications, whose audit events are read.
+    pub databases: Vec<Database>,
     /// How many whole months the events of logs are kept, at least 3; 0: for good.
     pub keep_months: u16,
 }
@@ -42,6 +44,33 @@ pub struct Journal {
     /// Whose log it is: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
+}
+
+/// One application with a database of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// The application: set as `metadata.service` on all its events, whatever they say.
+    pub service: ServiceName,
+    /// A file with the `postgres://` URL of a login that may SELECT from `public.audit_events`.
+    pub url_file: String,
+    /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every: Option<Span>,
+    /// How often it is asked for new events.
+    #[serde(default = "poll")]
+    pub poll: Span,
+    /// How often its whole table is gone through for events that came late.
+    #[serde(default = "sweep")]
+    pub sweep: Span,
+}
+
+fn poll() -> Span {
+    Span::secs(5)
+}
+
+fn sweep() -> Span {
+    Span::mins(10)
 }
 
 /// One log file.
@@ -225,6 +254,17 @@ impl Collect {
                 problems.push(Problem::new(key, "is there twice"));
             }
         }
+        for (i, database) in self.databases.iter().enumerate() {
+            let key = format!("collect.databases[{i}]");
+            if database.url_file.is_empty() {
+                problems.push(Problem::new(format!("{key}.url_file"), "is empty"));
+            }
+            super::lasting(problems, &format!("{key}.poll"), database.poll);
+            super::lasting(problems, &format!("{key}.sweep"), database.sweep);
+            if self.databases[..i].iter().any(|other| other.service == database.service) {
+                problems.push(Problem::new(format!("{key}.service"), "is there twice"));
+            }
+        }
         for (i, listener) in self.listeners.iter().enumerate() {
             let key = format!("collect.listeners[{i}]");
             listener.check(&key, problems);
@@ -252,6 +292,16 @@ mod tests {
         assert_eq!(problems("[[journals]]\n[[journals]]"), ["collect.journals[1].directory"]);
         assert_eq!(problems("keep_months = 2"), ["collect.keep_months"]);
         assert_eq!(problems("[[journals]]\ndirectory = 'here'"), ["collect.journals[0].directory"]);
+    }
+
+    #[test]
+    fn databases_are_checked() {
+        let one = |fields: &str| problems(&format!("[[databases]]\nservice = 'eqmon'\nurl_file = '/x'\n{fields}"));
+        assert!(one("").is_empty());
+        assert_eq!(one("poll = '0s'"), ["collect.databases[0].poll"]);
+        assert_eq!(one("sweep = '0s'"), ["collect.databases[0].sweep"]);
+        assert_eq!(one("[[databases]]\nservice = 'eqmon'\nurl_file = '/y'"), ["collect.databases[1].service"]);
+        assert_eq!(problems("[[databases]]\nservice = 'eqmon'\nurl_file = ''"), ["collect.databases[0].url_file"]);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub struct Secrets {
     pub pagerduty_key: Option<SecretString>,
     /// Where we say that we live.
     pub watchdog_url: Option<SecretString>,
+    /// The URLs of `collect.databases`, in their order.
+    pub databases: Vec<SecretString>,
 }
 
 impl Secrets {
@@ -45,7 +47,13 @@ impl Secrets {
         let inline = |text: &str| (!text.is_empty()).then(|| SecretString::from(text));
         let database_url = one(env, "DATABASE_URL", "database.url_file", &config.database.url_file)?;
         let webhook_url = one(env, "", "channels.webhook.url_file", &webhook.url_file)?;
+        let mut databases = Vec::new();
+        for (i, database) in config.collect.databases.iter().enumerate() {
+            let key = format!("collect.databases[{i}].url_file");
+            databases.extend(one(env, "", &key, &database.url_file)?);
+        }
         Ok(Self {
+            databases,
             database_url: database_url.or_else(|| inline(&config.database.url)),
             email_password: one(env, EMAIL_PASSWORD, "channels.email.password_file", &email.password_file)?,
             webhook_secret: one(env, WEBHOOK_SECRET, "channels.webhook.secret_file", &webhook.secret_file)?,

@@ -11,16 +11,20 @@ use collect::framing::MESSAGE_MAX;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram};
+use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::queue::Queue;
-use super::{Lost, Options, streams};
+use super::{Lost, Options, drops, streams};
 use crate::config::{Address, TlsPair};
 
 /// What the system is asked to hold of datagrams that we have not read yet; it may give less.
 const DATAGRAM_BUFFER: usize = 8 * 1024 * 1024;
+
+/// How often the kernel is asked what it dropped.
+const LOOK_FOR_DROPS: Duration = Duration::from_secs(1);
 
 /// Opens the socket and reads it until the stop.
 pub(super) async fn read(
@@ -75,9 +79,19 @@ async fn udp(at: SocketAddr, queue: &Queue, lost: &Lost, stop: &CancellationToke
             lost.note(1);
         }
     };
+    let mut dropped = 0;
+    let mut count_dropped = || {
+        // What the kernel could not hold is as lost as what we could not.
+        let all = drops::dropped(&socket).unwrap_or(dropped);
+        lost.note(all.saturating_sub(dropped));
+        dropped = all;
+    };
+    let mut look = tokio::time::interval(LOOK_FOR_DROPS);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             read = socket.recv_from(&mut buffer) => take(&buffer[..read?.0]),
+            _ = look.tick() => count_dropped(),
             () = stop.cancelled() => break,
         }
     }
@@ -85,6 +99,7 @@ async fn udp(at: SocketAddr, queue: &Queue, lost: &Lost, stop: &CancellationToke
     while let Ok((length, _)) = socket.try_recv_from(&mut buffer) {
         take(&buffer[..length]);
     }
+    count_dropped();
     Ok(())
 }
 

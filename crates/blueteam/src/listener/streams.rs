@@ -1,12 +1,10 @@
 //! Connections over TCP, with TLS or without: bounded in number and in patience.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use collect::framing::Framer;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -14,11 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Options;
+use super::places::Places;
 use super::queue::Queue;
 use crate::failures::Component;
 
-/// Connections at once.
-const CONNECTIONS: usize = 256;
 /// A connection that says nothing for so long is closed. Long: a sender that finds itself closed may lose a message over it.
 const IDLE: Duration = Duration::from_hours(1);
 /// A message that is not complete so long after its last byte but one came is taken as it is, and its sender is cut off.
@@ -38,7 +35,7 @@ pub(super) async fn accept(
     queue: &Queue,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Places::default();
     let mut open = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -46,8 +43,8 @@ pub(super) async fn accept(
             Some(_) = open.join_next(), if !open.is_empty() => continue,
             () = stop.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok((stream, peer)) => (stream, peer.ip()),
             Err(error) => {
                 // Out of file handles, most likely: others must end first.
                 warn!(%error, "a connection could not be taken");
@@ -55,10 +52,13 @@ pub(super) async fn accept(
                 continue;
             }
         };
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            let message = format!("{}: {CONNECTIONS} connections are open; more are refused", options.name());
-            options.failures.tell_of(Component::Collector, &options.address.to_string(), message);
-            continue;
+        let place = match places.take(peer) {
+            Ok(place) => place,
+            Err(why) => {
+                let message = format!("{}: {why}", options.name());
+                options.failures.tell_of(Component::Collector, &options.address.to_string(), message);
+                continue;
+            }
         };
         let (tls, queue, stop) = (tls.clone(), queue.clone(), stop.clone());
         open.spawn(async move {

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod daemon;
+mod databases;
 mod full;
 mod journal;
 mod kills;

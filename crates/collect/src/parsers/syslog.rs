@@ -76,6 +76,14 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..end], &text[end + 1..]))
 }
 
+/// The time of a line that begins with one of ISO 8601, and what follows. macOS has `2026-03-24 08:38:42.344447-0700  host …`.
+fn iso_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+    let date = if line.get(10) == Some(&b' ') { 11 } else { 0 };
+    let end = date + memchr::memchr(b' ', line.get(date..)?)?;
+    let time = std::str::from_utf8(&line[..end]).ok()?;
+    Some((Timestamp::parse(time).ok()?, line[end..].trim_ascii_start()))
+}
+
 /// Program and message of a line after its time: `host program[pid]: message`.
 fn bsd_message(rest: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_host, rest) = word(rest)?;
@@ -131,10 +139,9 @@ impl LineParser for Syslog {
         let Some(rest) = after_priority else { return Parsed::Rejected("a priority that does not end".to_owned()) };
         let parts = match rest {
             [b'1', b' ', rest @ ..] => rfc5424(rest),
-            [b'0'..=b'9', ..] => word(rest).and_then(|(time, rest)| {
-                let at = Timestamp::parse(std::str::from_utf8(time).ok()?).ok()?;
-                bsd_message(rest).map(|(program, message)| (at, program, message))
-            }),
+            [b'0'..=b'9', ..] => {
+                iso_time(rest).and_then(|(at, rest)| bsd_message(rest).map(|(program, message)| (at, program, message)))
+            }
             _ => self.bsd_time(rest).map(|(at, rest)| {
                 bsd_message(rest).map_or((at, &rest[..0], &rest[..0]), |(program, message)| (at, program, message))
             }),
@@ -312,6 +319,15 @@ mod tests {
                 "Mar  5 11:00:01 h systemd-logind[1]: New session 5 of user ann.",
                 "session_opened - - x1 2026-03-05T11:00:01Z",
             ),
+            (
+                "2026-03-05 04:00:01.344447-0700  localhost sshd[2519]: Failed password for eve from 172.18.1.100 port 43042 ssh2",
+                "login_failed eve 172.18.1.100 x1 2026-03-05T11:00:01.344447Z",
+            ),
+            (
+                "Mar  5 11:00:01 h su(pam_unix)[23164]: authentication failure; logname= uid=1342 euid=0 tty= ruser=dcid rhost=  user=eve",
+                "login_failed eve - x1 2026-03-05T11:00:01Z",
+            ),
+            ("Mar  5 11:00:01 h sshd(pam_unix)[7]: authentication failure; rhost=192.0.2.7 user=eve", "nothing"),
             ("Mar  5 11:00:01 h -- MARK --", "nothing"),
             ("", "nothing"),
             ("hello", "rejected: no syslog header that we know"),

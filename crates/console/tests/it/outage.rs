@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use store::cluster::{Cluster, ClusterConfig, Login};
 use tokio::time::sleep;
 
@@ -131,6 +131,13 @@ async fn a_full_spool_refuses_and_a_restart_writes_what_it_holds() {
     };
     assert_eq!((refused.status, refused.head.contains("retry-after: 5")), (503, true));
     assert!(taken.len() > 3 && run.ingest.stats().spool_bytes <= 2000);
+    // A collector of OpenTelemetry is told to come again in its own words (gRPC's code 14, UNAVAILABLE).
+    let record = json!({ "eventName": "user.login", "body": { "stringValue": "x".repeat(2000) } });
+    let logs = json!({ "resourceLogs": [{ "scopeLogs": [{ "logRecords": [record] }] }] }).to_string();
+    let headers = format!("Authorization: Bearer {}\r\nContent-Type: application/json\r\n", run.key);
+    let answer = call(run.to, "POST /v1/logs", &headers, logs.as_bytes()).await;
+    assert_eq!((answer.status, answer.head.contains("retry-after: 5")), (503, true), "{answer:?}");
+    assert_eq!(answer.json()["code"], 14, "{answer:?}");
     let health = call(run.to, "GET /healthz", "", b"").await;
     assert_eq!((health.status, &*health.text), (503, "degraded\n"));
     // A key that nobody has seen cannot be checked.

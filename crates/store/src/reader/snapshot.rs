@@ -21,6 +21,11 @@ impl Snapshot {
     /// Before every transaction.
     pub(crate) const BEGINNING: Self = Self { xmin: 1, xmax: 1, running: Vec::new() };
 
+    /// The oldest id that was running; every id below it is settled.
+    pub(crate) fn xmin(&self) -> u64 {
+        self.xmin
+    }
+
     /// The first id that was not given out yet.
     pub fn xmax(&self) -> u64 {
         self.xmax

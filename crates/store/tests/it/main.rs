@@ -14,6 +14,7 @@ mod cluster;
 mod compliance;
 mod escalations;
 mod events;
+mod foreign;
 mod misc;
 mod mutes;
 mod reader;

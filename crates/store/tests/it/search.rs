@@ -175,7 +175,11 @@ async fn tail_shows_each_event_once_in_whatever_order_writers_commit() {
     let mut seen = Vec::new();
     let all = Filter::default();
     let mut look = async |seen: &mut Vec<String>| {
-        seen.extend(tail.next(&mut admin, &all).await.unwrap().into_iter().filter_map(|e| e.ip_address));
+        let each = |event: store::search::Found| {
+            seen.extend(event.ip_address);
+            true
+        };
+        tail.next(&mut admin, &all, each).await.unwrap();
     };
     look(&mut seen).await;
     sql(&mut quick, &insert("192.0.2.2")).await;

@@ -42,16 +42,20 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 }
                 () = tokio::time::sleep(EVERY) => {}
             }
-            for event in tail.next(conn, &filter).await? {
+            let mut printed = Ok(());
+            tail.next(conn, &filter, |event| {
                 rows += 1;
-                if args.json {
-                    out::line(serde_json::to_string(&event)?)?;
-                } else {
-                    out::line(line(&event))?;
-                }
-            }
+                printed = print(&event, args.json);
+                printed.is_ok()
+            })
+            .await?;
+            printed?;
         }
     })
+}
+
+fn print(event: &Found, json: bool) -> anyhow::Result<()> {
+    if json { out::line(serde_json::to_string(event)?) } else { out::line(line(event)) }
 }
 
 fn line(event: &Found) -> String {

@@ -100,6 +100,20 @@ async fn a_journal_is_followed_over_every_death() {
     let account: (i64, i64, i64) = sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap();
     assert_eq!(account, (i64::from(all), 0, 0), "no entry is read twice");
     assert_eq!(daemon.terminate().await.code(), Some(0));
+    // Nothing is said, and we are killed: it goes with us.
+    let before = starts(tools.path()).len();
+    daemon.start().await;
+    while starts(tools.path()).len() == before {
+        sleep(Duration::from_millis(20)).await;
+    }
+    let pid = starts(tools.path())[before].split(' ').next().unwrap().to_owned();
+    daemon.kill();
+    let since = Instant::now();
+    // One that nobody has buried yet is dead as well.
+    while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(since.elapsed() < PATIENCE, "it goes on");
+        sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// Writes a journal file as systemd does, by what receives the journals of other machines.

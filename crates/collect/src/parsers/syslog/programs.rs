@@ -48,6 +48,8 @@ impl<'a> Deed<'a> {
 /// The event of a message; none when it is nothing to security.
 pub(super) fn event<'a>(program: &'a [u8], message: &'a [u8], at: Timestamp, id: LineId) -> Option<SecurityEvent<'a>> {
     let deed = match program {
+        // As Linux wrote it long ago, and as appliances still do.
+        [service @ .., b'(', b'p', b'a', b'm', b'_', b'u', b'n', b'i', b'x', b')'] => pam_said(service, message),
         b"sudo" => sudo(message).or_else(|| pam(message)),
         b"su" => su(message).or_else(|| pam(message)),
         b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"gpasswd" | b"chpasswd" | b"passwd" | b"chage" => {
@@ -165,7 +167,11 @@ fn pam(message: &[u8]) -> Option<Deed<'_>> {
         let close = memmem::find(rest, b"): ")?;
         (rest.get(open + 1..close)?, &rest[close + 3..])
     };
-    let service = &service[..memchr::memchr(b':', service).unwrap_or(service.len())];
+    pam_said(&service[..memchr::memchr(b':', service).unwrap_or(service.len())], said)
+}
+
+/// What PAM said for a service.
+fn pam_said<'a>(service: &'a [u8], said: &'a [u8]) -> Option<Deed<'a>> {
     if let Some(user) = said.strip_prefix(b"password changed for ") {
         return Some(Deed::new(Category::Auth, "password_change", Outcome::Success).by(user).with(service));
     }
