@@ -26,6 +26,7 @@ mod logging;
 mod monitor;
 mod personnel;
 mod secrets;
+mod siem;
 mod watchdog;
 
 pub use alerts::{Alerts, Override};
@@ -40,6 +41,7 @@ pub use logging::{LogFormat, Logging};
 pub use monitor::Monitor;
 pub use personnel::{Person, Personnel};
 pub use secrets::Secrets;
+pub use siem::Siem;
 pub use watchdog::Watchdog;
 
 use document::Document;
