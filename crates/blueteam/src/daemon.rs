@@ -28,9 +28,12 @@ use crate::database::{Database, Role};
 use crate::dispatcher::Names;
 use crate::failures::{Failure, Failures};
 use crate::links::Links;
+use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
-use crate::{collector, dispatcher, escalation, journal, listener, monitor, outage, settings, watch, watchdog};
+use crate::{
+    collector, dispatcher, escalation, journal, listener, monitor, notices, outage, settings, watch, watchdog,
+};
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -109,8 +112,9 @@ async fn with_database(
     let engine_role = database.options(Role::Engine)?;
     let calendar = Calendar::new(loaded.config.business_hours.clone())?;
 
+    let shown = Arc::new(Shown::default());
     let door = match parts {
-        Parts::Everything => Some(crate::door::open(loaded, state, database, &clock, &outer).await?),
+        Parts::Everything => Some(crate::door::open(loaded, state, database, &clock, &shown, &outer).await?),
         Parts::Monitor => None,
     };
     if parts == Parts::Everything {
@@ -138,6 +142,7 @@ async fn with_database(
         deliveries: Arc::clone(&deliveries),
         failures: failures.clone(),
         pulse: Arc::clone(&pulse),
+        shown,
     };
     tasks.spawn("monitor", monitor::run(options, Arc::clone(&ready), inner.clone()));
     if let Some(heartbeat) = loaded.config.watchdog.heartbeat(&loaded.secrets)? {
@@ -185,6 +190,17 @@ fn start_messages(
         clock: Arc::clone(clock),
     };
     tasks.spawn("watch over the database", outage::run(options, stop.clone()));
+    let zone = TimeZone::get(&loaded.config.business_hours.time_zone)?;
+    let config = &loaded.config;
+    let options = notices::Options {
+        database: database.clone(),
+        digest: (config.digest.time(), zone.clone(), config.digest.channels(&config.channels)),
+        heartbeat: (config.heartbeat.every, config.heartbeat.channels(&config.channels)),
+        hostname: hostname(),
+        deliveries: Arc::clone(&deliveries),
+        clock: Arc::clone(clock),
+    };
+    tasks.spawn("schedule of digests", notices::run(options, stop.clone()));
     let config = &loaded.config.escalation;
     if !config.tiers.is_empty() {
         let options = escalation::Options {
@@ -192,7 +208,7 @@ fn start_messages(
             patience: config.patience(),
             tiers: config.tiers.clone(),
             rota: config.rota(),
-            zone: TimeZone::get(&loaded.config.business_hours.time_zone)?,
+            zone,
             clock: Arc::clone(clock),
             deliveries: Arc::clone(&deliveries),
         };
@@ -285,11 +301,15 @@ fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
     })
 }
 
+/// This machine's name.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let stdout = std::io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let settings = loaded.channel_settings(Box::new(stdout), colour, &hostname)?;
+    let settings = loaded.channel_settings(Box::new(stdout), colour, &hostname())?;
     Ok(Arc::new(Channels::open(settings)?))
 }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::chat::{Hook, Pagerduty};
 use super::error::Problem;
 use super::lasting;
-use super::siem::Siem;
 use super::secrets::Secrets;
+use super::siem::Siem;
 
 /// The ways out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -153,7 +153,8 @@ mod tests {
                 c => part.push(c),
             }
         }
-        let (mut pairs, mut word, mut key): (Vec<(String, String)>, String, Option<String>) = (Vec::new(), String::new(), None);
+        let (mut pairs, mut word, mut key): (Vec<(String, String)>, String, Option<String>) =
+            (Vec::new(), String::new(), None);
         while let Some(c) = chars.next() {
             match c {
                 '\\' => match chars.next()? {

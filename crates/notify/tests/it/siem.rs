@@ -86,7 +86,9 @@ async fn a_real_rsyslog_gets_all_three_over_tls_and_nobody_else_does() {
     std::fs::write(dir.path().join("key"), issued.signing_key.serialize_pem()).unwrap();
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let Some(_daemon) = rsyslogd(dir.path(), port) else {
-        eprintln!("SKIPPED: rsyslogd is not installed, so nothing was checked against it (apt-get install rsyslog-openssl)");
+        eprintln!(
+            "SKIPPED: rsyslogd is not installed, so nothing was checked against it (apt-get install rsyslog-openssl)"
+        );
         return;
     };
     let since = Instant::now();
