@@ -13,7 +13,7 @@ fn names(text: &str) -> BTreeSet<&str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_dashboard_asks_for_is_there_for_a_key_that_may() {
-    let daemon = Daemon::new("").await;
+    let daemon = Daemon::new("[alerts]\nhigh = [\"console\"]\n").await;
     let failures: Vec<_> = (0..6).map(|_| failure("203.0.113.9", "root")).collect();
     daemon.client().send(&failures).await;
     let key = |scope: &str| {
@@ -32,6 +32,8 @@ async fn what_the_dashboard_asks_for_is_there_for_a_key_that_may() {
             http.get(&url).bearer_auth(&may).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
         if text.contains("blueteam_alerts{severity=\"high\",state=\"open\"} 1\n")
             && text.contains("outcome=\"delivered\"} 1\n")
+            // The engine is shown once a second.
+            && text.contains("blueteam_rule_keys{rule=\"brute_force\"} 1\n")
         {
             break text;
         }
