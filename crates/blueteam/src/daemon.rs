@@ -74,9 +74,47 @@ pub async fn run(
     state.create()?;
     let _lock = lock(state)?;
     let database = Database::open(loaded, state).await?;
+    if !await_database(loaded, state, &database, &stop).await? {
+        return Ok(());
+    }
     let outcome = with_database(loaded, state, parts, stop, &database, (began, on_ready)).await;
     let stopped = database.stop().await.context("the private PostgreSQL cluster did not stop cleanly");
     outcome.and(stopped)
+}
+
+/// Waits for a database that is away when we start, and has people told of it meanwhile. False when told to stop first. A database that
+/// answers, but not as we want, is a mistake of the configuration and ends the start.
+async fn await_database(
+    loaded: &Loaded,
+    state: &StateDir,
+    database: &Database,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let Some(external) = database.external() else { return Ok(true) };
+    let away = async || store::connect(external).await.is_err_and(|error| error.is_outage());
+    if !away().await {
+        return Ok(true);
+    }
+    error!("the database is away; waiting for it, and nothing is taken in or detected until then");
+    let options = outage::Options {
+        database: external.clone(),
+        channels: open_channels(loaded)?,
+        after: loaded.config.watchdog.database_away,
+        state: state.clone(),
+        clock: Arc::new(SystemClock),
+    };
+    let back = stop.child_token();
+    let watch = tokio::spawn(outage::run(options, back.clone()));
+    let mut up = false;
+    while !up && !stop.is_cancelled() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(2)) => up = !away().await,
+            () = stop.cancelled() => {}
+        }
+    }
+    back.cancel();
+    watch.await??;
+    Ok(up)
 }
 
 /// Keeps a second daemon off the same state directory, for as long as the file lives.

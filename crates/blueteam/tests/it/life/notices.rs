@@ -56,3 +56,39 @@ async fn a_day_has_one_digest_through_a_kill_and_a_restart() {
     let kinds: Vec<String> = sqlx::query_scalar(sent).fetch_all(&mut conn).await.unwrap();
     assert_eq!(kinds, ["digest", "heartbeat"]);
 }
+
+/// PostgreSQL is not there yet when we start: we wait, tell people, and end when told to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_without_the_database_waits_and_people_are_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, mut told) = mpsc::channel(64);
+    tokio::spawn(take_mail(listener, tell));
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("blueteam.toml");
+    let text = format!(
+        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n\
+         [watchdog]\ndatabase_away = \"1s\"\n"
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_blueteam"))
+        .arg("--config")
+        .arg(&config)
+        .arg("--state-dir")
+        .arg(dir.path().join("state"))
+        .arg("monitor")
+        .env("DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let mail = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
+    assert!(mail.contains("[CRITICAL] The database of the audit record is away"), "{mail}");
+    assert!(child.try_wait().unwrap().is_none(), "it waits");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let since = std::time::Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(since.elapsed() < PATIENCE, "it does not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
