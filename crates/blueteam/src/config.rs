@@ -24,8 +24,10 @@ mod escalation;
 mod ingest;
 mod logging;
 mod monitor;
+mod notices;
 mod personnel;
 mod secrets;
+mod siem;
 mod watchdog;
 
 pub use alerts::{Alerts, Override};
@@ -38,8 +40,10 @@ pub use escalation::{Escalation, Leave, Rota, Tier};
 pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use monitor::Monitor;
+pub use notices::{Digest, Heartbeat};
 pub use personnel::{Person, Personnel};
 pub use secrets::Secrets;
+pub use siem::Siem;
 pub use watchdog::Watchdog;
 
 use document::Document;
@@ -70,6 +74,10 @@ pub struct Config {
     pub personnel: Personnel,
     /// Who is told when nobody acknowledges an alert.
     pub escalation: Escalation,
+    /// What happened, once a day.
+    pub digest: Digest,
+    /// That messages arrive, on schedule.
+    pub heartbeat: Heartbeat,
     /// The ways out.
     pub channels: Channels,
     /// Who notices when we are gone.
@@ -172,6 +180,8 @@ impl Config {
         self.detection.check(&mut problems);
         self.channels.check(&mut problems);
         self.alerts.check(&self.channels, &mut problems);
+        self.digest.check(&self.channels, &mut problems);
+        self.heartbeat.check(&self.channels, &mut problems);
         self.personnel.check(&mut problems);
         self.escalation.check(&self.channels, &self.personnel, &mut problems);
         self.collect.check(&mut problems);

@@ -28,10 +28,12 @@ use crate::database::{Database, Role};
 use crate::dispatcher::Names;
 use crate::failures::{Failure, Failures};
 use crate::links::Links;
+use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 use crate::{
-    applications, collector, dispatcher, escalation, journal, listener, monitor, outage, settings, watch, watchdog,
+    applications, collector, dispatcher, escalation, journal, listener, monitor, notices, outage, settings, watch,
+    watchdog,
 };
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
@@ -73,9 +75,47 @@ pub async fn run(
     state.create()?;
     let _lock = lock(state)?;
     let database = Database::open(loaded, state).await?;
+    if !await_database(loaded, state, &database, &stop).await? {
+        return Ok(());
+    }
     let outcome = with_database(loaded, state, parts, stop, &database, (began, on_ready)).await;
     let stopped = database.stop().await.context("the private PostgreSQL cluster did not stop cleanly");
     outcome.and(stopped)
+}
+
+/// Waits for a database that is away when we start, and has people told of it meanwhile. False when told to stop first. A database that
+/// answers, but not as we want, is a mistake of the configuration and ends the start.
+async fn await_database(
+    loaded: &Loaded,
+    state: &StateDir,
+    database: &Database,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let Some(external) = database.external() else { return Ok(true) };
+    let away = async || store::connect(external).await.is_err_and(|error| error.is_outage());
+    if !away().await {
+        return Ok(true);
+    }
+    error!("the database is away; waiting for it, and nothing is taken in or detected until then");
+    let options = outage::Options {
+        database: external.clone(),
+        channels: open_channels(loaded)?,
+        after: loaded.config.watchdog.database_away,
+        state: state.clone(),
+        clock: Arc::new(SystemClock),
+    };
+    let back = stop.child_token();
+    let watch = tokio::spawn(outage::run(options, back.clone()));
+    let mut up = false;
+    while !up && !stop.is_cancelled() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(2)) => up = !away().await,
+            () = stop.cancelled() => {}
+        }
+    }
+    back.cancel();
+    watch.await??;
+    Ok(up)
 }
 
 /// Keeps a second daemon off the same state directory, for as long as the file lives.
@@ -111,8 +151,9 @@ async fn with_database(
     let engine_role = database.options(Role::Engine)?;
     let calendar = Calendar::new(loaded.config.business_hours.clone())?;
 
+    let shown = Arc::new(Shown::default());
     let door = match parts {
-        Parts::Everything => Some(crate::door::open(loaded, state, database, &clock, &outer).await?),
+        Parts::Everything => Some(crate::door::open(loaded, state, database, &clock, &shown, &outer).await?),
         Parts::Monitor => None,
     };
     if parts == Parts::Everything {
@@ -140,6 +181,7 @@ async fn with_database(
         deliveries: Arc::clone(&deliveries),
         failures: failures.clone(),
         pulse: Arc::clone(&pulse),
+        shown,
     };
     tasks.spawn("monitor", monitor::run(options, Arc::clone(&ready), inner.clone()));
     if let Some(heartbeat) = loaded.config.watchdog.heartbeat(&loaded.secrets)? {
@@ -187,6 +229,17 @@ fn start_messages(
         clock: Arc::clone(clock),
     };
     tasks.spawn("watch over the database", outage::run(options, stop.clone()));
+    let zone = TimeZone::get(&loaded.config.business_hours.time_zone)?;
+    let config = &loaded.config;
+    let options = notices::Options {
+        database: database.clone(),
+        digest: (config.digest.time(), zone.clone(), config.digest.channels(&config.channels)),
+        heartbeat: (config.heartbeat.every, config.heartbeat.channels(&config.channels)),
+        hostname: hostname(),
+        deliveries: Arc::clone(&deliveries),
+        clock: Arc::clone(clock),
+    };
+    tasks.spawn("schedule of digests", notices::run(options, stop.clone()));
     let config = &loaded.config.escalation;
     if !config.tiers.is_empty() {
         let options = escalation::Options {
@@ -194,7 +247,7 @@ fn start_messages(
             patience: config.patience(),
             tiers: config.tiers.clone(),
             rota: config.rota(),
-            zone: TimeZone::get(&loaded.config.business_hours.time_zone)?,
+            zone,
             clock: Arc::clone(clock),
             deliveries: Arc::clone(&deliveries),
         };
@@ -302,11 +355,15 @@ fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
     })
 }
 
+/// This machine's name.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let stdout = std::io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let settings = loaded.channel_settings(Box::new(stdout), colour, &hostname)?;
+    let settings = loaded.channel_settings(Box::new(stdout), colour, &hostname())?;
     Ok(Arc::new(Channels::open(settings)?))
 }
 

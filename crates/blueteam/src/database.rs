@@ -93,6 +93,11 @@ impl Database {
         self.cluster.clone()
     }
 
+    /// How to connect to a database that is not ours; none for the private cluster.
+    pub const fn external(&self) -> Option<&PgConnectOptions> {
+        self.external.as_ref()
+    }
+
     /// Brings the schema up to date, makes the logins of a private cluster, and makes this month's partitions.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let mut conn = match &self.logins {

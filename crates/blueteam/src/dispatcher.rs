@@ -157,7 +157,7 @@ async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Time
     };
     // Who is no longer among the personnel is not written to; when nobody is left, the channel's usual readers are.
     let people = delivery.people.iter().filter_map(|name| names.personnel.named(name)).map(Person::told).collect();
-    let link = |links: &Links| links.to(delivery.alert_id, kind, &delivery.people, now);
+    let link = |links: &Links| links.to(delivery.alert_id?, kind, &delivery.people, now);
     let ack_url = names.links.as_ref().filter(|_| delivery.channel == Channel::Email).and_then(link);
     let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now, people, ack_url };
     let sent = channels.send(delivery.channel, &message).await;

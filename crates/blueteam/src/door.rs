@@ -12,6 +12,7 @@ use crate::config::Ingest;
 use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::links::Links;
+use crate::metrics::{self, Shown};
 use crate::state::StateDir;
 
 /// The folder of the spool, below the state directory.
@@ -48,9 +49,11 @@ pub async fn open(
     state: &StateDir,
     database: &Database,
     clock: &Arc<dyn Clock>,
+    shown: &Arc<Shown>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Door> {
     let mut settings = settings(&loaded.config.ingest, state);
+    settings.metrics = Some(metrics::serve(database.options(Role::Engine)?, Arc::clone(shown), Arc::clone(clock)));
     if let Some(links) = Links::open(&loaded.config.escalation, state)? {
         let people = store::pool(database.options(Role::Operator)?, SPARE);
         settings.acknowledge = Some(Acknowledge { key: links.key().clone(), people });

@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::books::Books;
 use crate::failures::{Component, Failures};
+use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 
@@ -68,6 +69,8 @@ pub struct Options {
     pub failures: Failures,
     /// Beats as long as events are read.
     pub pulse: Arc<Pulse>,
+    /// What the engine does, for metrics.
+    pub shown: Arc<Shown>,
 }
 
 /// Why a run of the monitor ended.
@@ -165,6 +168,9 @@ async fn attempt(
             monitor.catch_up(options).await?;
         }
         options.pulse.beat(options.clock.now());
+        if ticked {
+            options.shown.show(&monitor.engine, options.clock.now());
+        }
     }
 }
 

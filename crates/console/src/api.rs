@@ -4,6 +4,7 @@ mod acknowledge;
 mod events;
 mod health;
 mod logs;
+mod metrics;
 
 use std::sync::Arc;
 
@@ -13,27 +14,35 @@ use axum::routing::{get, post};
 
 use model::Clock;
 
-use crate::Acknowledge;
 use crate::auth::{Auth, AuthError};
 use crate::error::Problem;
 use crate::ingest::{Ingest, Speaker};
+use crate::{Acknowledge, Metrics};
 
 /// What the handlers share.
 pub(crate) struct State {
     pub(crate) ingest: Ingest,
     pub(crate) auth: Auth,
     pub(crate) acknowledge: Option<Acknowledge>,
+    pub(crate) metrics: Option<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-const SCOPE: &str = "events:write";
+/// What a key may do.
+const WRITE: &str = "events:write";
+const METRICS: &str = "metrics:read";
 
 /// Who sends, if they may.
 async fn speaker(state: &State, headers: &HeaderMap) -> Result<Speaker, Problem> {
+    bearer(state, headers, WRITE).await
+}
+
+/// Who asks, if their key has the scope.
+async fn bearer(state: &State, headers: &HeaderMap, scope: &'static str) -> Result<Speaker, Problem> {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    state.auth.check(authorization, SCOPE).await.map_err(|error| match error {
+    state.auth.check(authorization, scope).await.map_err(|error| match error {
         AuthError::Unknown => Problem::unauthorized(),
-        AuthError::Scope => Problem::new(StatusCode::FORBIDDEN, "the API key lacks the scope events:write"),
+        AuthError::Scope => Problem::new(StatusCode::FORBIDDEN, format!("the API key lacks the scope {scope}")),
         AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
     })
 }
@@ -44,6 +53,9 @@ pub(crate) fn router(state: Arc<State>) -> Router {
     if state.acknowledge.is_some() {
         let link = get(acknowledge::get).post(acknowledge::post);
         routes = routes.route("/ack/{alert}/{expires}/{who}/{tag}", link);
+    }
+    if state.metrics.is_some() {
+        routes = routes.route("/metrics", get(metrics::get));
     }
     routes
         .route("/v1/events", post(events::post))

@@ -14,7 +14,7 @@ mod settings;
 
 pub use ingest::{Ingest, IngestError, Recorded, Stats};
 pub use server::{Console, ServeError, serve};
-pub use settings::{Acknowledge, Settings, Timeouts, TlsFiles};
+pub use settings::{Acknowledge, Metrics, Settings, Timeouts, TlsFiles, Writing};
 
 /// The database pools that the console works with.
 #[derive(Clone, Debug)]

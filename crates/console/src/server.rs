@@ -112,6 +112,7 @@ pub async fn serve(
         auth: Auth::new(pools.keys, Arc::clone(&clock), &settings),
         ingest: ingest.clone(),
         acknowledge: settings.acknowledge.clone(),
+        metrics: settings.metrics.clone(),
         clock,
     });
     let door = Door { listener, tls, router: router(Arc::clone(&state)), settings };

@@ -2,11 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use model::Span;
 
 use crate::acknowledge::LinkKey;
+use crate::ingest::Stats;
 
 /// A certificate chain and its key, PEM.
 #[derive(Clone, Debug)]
@@ -56,6 +59,19 @@ pub struct Acknowledge {
     pub people: sqlx::PgPool,
 }
 
+/// A text that is being written.
+pub type Writing = Pin<Box<dyn Future<Output = String> + Send>>;
+
+/// Writes the numbers in Prometheus' text format. What cannot be had at the moment is left out, and a number says so.
+#[derive(Clone)]
+pub struct Metrics(pub Arc<dyn Fn(Stats) -> Writing + Send + Sync>);
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
 /// Everything that the console needs to be told.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -91,6 +107,8 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// Serves the links by which people acknowledge alerts.
     pub acknowledge: Option<Acknowledge>,
+    /// Serves the numbers of the program to monitoring systems.
+    pub metrics: Option<Metrics>,
 }
 
 impl Settings {
@@ -113,6 +131,7 @@ impl Settings {
             key_grace: Duration::from_hours(1),
             timeouts: Timeouts::default(),
             acknowledge: None,
+            metrics: None,
         }
     }
 }

@@ -87,14 +87,27 @@ pub enum Channel {
     Teams,
     /// PagerDuty, Events API v2.
     Pagerduty,
+    /// A SIEM that speaks OCSF, over syslog.
+    Ocsf,
+    /// A SIEM that speaks CEF, over syslog.
+    Cef,
 }
 
 impl Channel {
     /// Every channel.
-    pub const ALL: [Self; 7] =
-        [Self::Console, Self::Syslog, Self::Email, Self::Webhook, Self::Slack, Self::Teams, Self::Pagerduty];
+    pub const ALL: [Self; 9] = [
+        Self::Console,
+        Self::Syslog,
+        Self::Email,
+        Self::Webhook,
+        Self::Slack,
+        Self::Teams,
+        Self::Pagerduty,
+        Self::Ocsf,
+        Self::Cef,
+    ];
     /// Those that want to hear that an alert is over, because they keep it open until then.
-    pub const RESOLVING: [Self; 1] = [Self::Pagerduty];
+    pub const RESOLVING: [Self; 2] = [Self::Pagerduty, Self::Ocsf];
 
     /// The word in the configuration and the database.
     pub const fn as_str(self) -> &'static str {
@@ -106,6 +119,8 @@ impl Channel {
             Self::Slack => "slack",
             Self::Teams => "teams",
             Self::Pagerduty => "pagerduty",
+            Self::Ocsf => "ocsf",
+            Self::Cef => "cef",
         }
     }
 }
@@ -121,7 +136,7 @@ impl FromStr for Channel {
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         Self::ALL.into_iter().find(|c| c.as_str() == text).ok_or_else(|| UnknownWord {
             found: text.to_owned(),
-            expected: "console, syslog, email, webhook, slack, teams, pagerduty",
+            expected: "console, syslog, email, webhook, slack, teams, pagerduty, ocsf, cef",
         })
     }
 }

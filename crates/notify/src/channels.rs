@@ -9,8 +9,10 @@ use model::Channel;
 use crate::error::{Receipt, SendError, SetupError};
 use crate::message::Message;
 
+pub mod cef;
 pub mod console;
 pub mod email;
+pub mod ocsf;
 pub mod pagerduty;
 pub mod slack;
 pub mod syslog;
@@ -43,6 +45,10 @@ pub struct Settings {
     pub teams: Option<crate::post::Target>,
     /// PagerDuty.
     pub pagerduty: Option<pagerduty::Settings>,
+    /// OCSF over syslog.
+    pub ocsf: Option<syslog::Receiver>,
+    /// CEF over syslog.
+    pub cef: Option<syslog::Receiver>,
 }
 
 /// Opens a channel when the settings name it.
@@ -57,6 +63,8 @@ pub const ALL: &[(Channel, Open)] = &[
     (Channel::Slack, slack::open),
     (Channel::Teams, teams::open),
     (Channel::Pagerduty, pagerduty::open),
+    (Channel::Ocsf, ocsf::open),
+    (Channel::Cef, cef::open),
 ];
 
 /// The channels that are configured.

@@ -20,9 +20,18 @@ pub enum Kind {
     Resolved,
     /// It is none: somebody checks that the channel works.
     Test,
+    /// It is none: what happened in a day, in the title and the lines of the description.
+    Digest,
+    /// It is none: a sign of life on schedule, which shows that alerts would arrive.
+    Heartbeat,
 }
 
 impl Kind {
+    /// Whether the message tells of an alert.
+    pub const fn is_of_an_alert(self) -> bool {
+        matches!(self, Self::Opened | Self::Escalated | Self::Resolved)
+    }
+
     /// The word in the JSON body, the syslog message id and the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -30,6 +39,8 @@ impl Kind {
             Self::Escalated => "escalated",
             Self::Resolved => "resolved",
             Self::Test => "test",
+            Self::Digest => "digest",
+            Self::Heartbeat => "heartbeat",
         }
     }
 }
@@ -38,9 +49,11 @@ impl Kind {
 impl FromStr for Kind {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let known =
-            [Self::Opened, Self::Escalated, Self::Resolved, Self::Test].into_iter().find(|kind| kind.as_str() == text);
-        known.ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "opened, escalated, resolved, test" })
+        let all = [Self::Opened, Self::Escalated, Self::Resolved, Self::Test, Self::Digest, Self::Heartbeat];
+        let expected = "opened, escalated, resolved, test, digest, heartbeat";
+        all.into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| UnknownWord { found: text.to_owned(), expected })
     }
 }
 

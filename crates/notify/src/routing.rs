@@ -58,13 +58,14 @@ pub enum RoutingProblem {
 /// Rules about the record itself (3.3.4, 3.3.8), whose alerts always go somewhere.
 const ALWAYS_TOLD: [&str; 2] = ["audit_log_gap", "audit_tampering"];
 
-/// The design's table (3.2.3), and webhook, chat and pager for what cannot wait. The digest takes medium and low as well once it exists.
+/// The design's table (3.2.3), webhook, chat and pager for what cannot wait, and a SIEM beside us wherever
+/// syslog is told. The daily digest tells of medium and low as well.
 pub const fn by_design(severity: Severity) -> &'static [Channel] {
-    use Channel::{Console, Email, Pagerduty, Slack, Syslog, Teams, Webhook};
+    use Channel::{Cef, Console, Email, Ocsf, Pagerduty, Slack, Syslog, Teams, Webhook};
     match severity {
-        Severity::Critical => &[Email, Syslog, Console, Webhook, Slack, Teams, Pagerduty],
-        Severity::High => &[Email, Syslog, Webhook, Slack, Teams, Pagerduty],
-        Severity::Medium => &[Syslog],
+        Severity::Critical => &[Email, Syslog, Console, Webhook, Slack, Teams, Pagerduty, Ocsf, Cef],
+        Severity::High => &[Email, Syslog, Webhook, Slack, Teams, Pagerduty, Ocsf, Cef],
+        Severity::Medium => &[Syslog, Ocsf, Cef],
         Severity::Low | Severity::Info => &[],
     }
 }
@@ -163,7 +164,7 @@ mod tests {
         let all = Routing::new(&Channel::ALL, Wishes::default()).unwrap();
         assert_eq!(
             all.channels(&plain(Severity::High), true),
-            [Email, Syslog, Webhook, Slack, Channel::Teams, Channel::Pagerduty]
+            [Email, Syslog, Webhook, Slack, Channel::Teams, Channel::Pagerduty, Channel::Ocsf, Channel::Cef]
         );
     }
 

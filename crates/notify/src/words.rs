@@ -34,6 +34,12 @@ pub(crate) fn summary(message: &Message) -> String {
     if message.kind == Kind::Test {
         return "This is a test of the alert channel. Nothing has happened and nothing needs to be done.".to_owned();
     }
+    if message.kind == Kind::Heartbeat {
+        return "A sign of life, on schedule: alerts would reach you this way. Nothing has happened.".to_owned();
+    }
+    if message.kind == Kind::Digest {
+        return format!("{}.", field(&alert.title).trim_end_matches('.'));
+    }
     if message.kind == Kind::Resolved {
         return format!("Over for now: {}. Nothing more of it was seen.", field(&alert.title).trim_end_matches('.'));
     }
@@ -65,9 +71,24 @@ pub(crate) fn services(alert: &Alert) -> String {
     alert.services.iter().map(|s| field(s)).collect::<Vec<_>>().join(", ")
 }
 
+/// The description in lines; only a digest has more than one.
+pub(crate) fn lines(message: &Message) -> Vec<String> {
+    match message.kind {
+        Kind::Digest => message.alert.description.lines().map(field).collect(),
+        _ => vec![field(&message.alert.description)],
+    }
+}
+
 /// The facts, as label and value, in reading order.
 pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
     let alert = &message.alert;
+    if !message.kind.is_of_an_alert() && message.kind != Kind::Test {
+        return vec![
+            ("From", time(alert.first_seen)),
+            ("To", time(alert.last_seen)),
+            ("Host", field(&alert.entity.value)),
+        ];
+    }
     let controls: Vec<_> = alert.nist_controls.iter().map(|c| field(&c.0)).collect();
     let mut facts = vec![
         ("Severity", alert.severity.to_string()),

@@ -1,6 +1,6 @@
 //! Alerts that nobody acknowledged in time, and who was told of them then.
 
-use model::{Alert, AlertId, Channel, Severity, Span, Timestamp};
+use model::{Alert, AlertId, AlertState, Channel, Severity, Span, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -74,7 +74,10 @@ pub async fn escalate(
     people: &[String],
     channels: &[Channel],
 ) -> Result<bool, StoreError> {
-    let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
+    // A way that keeps an alert open until it hears of its end would open it again, and nobody would ever close it there.
+    let over = due.alert.state == AlertState::Closed;
+    let told = channels.iter().filter(|channel| !(over && Channel::RESOLVING.contains(channel)));
+    let channels: Vec<String> = told.map(ToString::to_string).collect();
     let tier = i16::try_from(due.tier).unwrap_or(i16::MAX);
     let noted = sqlx::query!(
         "INSERT INTO blueteam.escalations (alert_id, tier, people, channels) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",

@@ -13,13 +13,13 @@ use crate::db::{Ts, set_actor};
 pub struct Entry {
     /// Its id; receivers are told it.
     pub delivery_id: Uuid,
-    /// The alert that it tells of.
-    pub alert_id: AlertId,
-    /// The alert's title.
+    /// The alert that it tells of; none of a digest and a sign of life.
+    pub alert_id: Option<AlertId>,
+    /// The title of the alert, digest or sign of life.
     pub title: String,
     /// The way out.
     pub channel: Channel,
-    /// What it tells: `opened`, `resolved`.
+    /// What it tells: `opened`, `escalated`, `resolved`, `digest`, `heartbeat`.
     pub kind: String,
     /// `pending`, `delivered` or `dead`.
     pub state: String,
@@ -64,9 +64,9 @@ pub struct Filter {
 /// The newest deliveries first, at most `limit`.
 pub async fn list(conn: &mut PgConnection, filter: &Filter, limit: u32) -> Result<Vec<Entry>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT d.delivery_id, d.alert_id, a.title, d.channel, d.kind, d.state, d.attempts, d.last_error,
+        r#"SELECT d.delivery_id, d.alert_id, coalesce(a.title, d.payload ->> 'title', '') AS "title!", d.channel, d.kind, d.state, d.attempts, d.last_error,
                   d.created_at AS "created_at: Ts", d.next_attempt_at AS "next_attempt_at: Ts", d.delivered_at AS "delivered_at: Ts"
-             FROM blueteam.deliveries d JOIN blueteam.alert_history a USING (alert_id)
+             FROM blueteam.deliveries d LEFT JOIN blueteam.alert_history a USING (alert_id)
             WHERE ($1::text IS NULL OR d.state = $1) AND ($2::text IS NULL OR d.channel = $2)
               AND ($3::uuid IS NULL OR d.alert_id = $3) AND ($4::timestamptz IS NULL OR d.created_at >= $4)
             ORDER BY d.created_at DESC, d.delivery_id DESC LIMIT $5"#,
@@ -83,7 +83,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter, limit: u32) -> Resul
             let pending = row.state == "pending";
             Ok(Entry {
                 delivery_id: row.delivery_id,
-                alert_id: AlertId(row.alert_id),
+                alert_id: row.alert_id.map(AlertId),
                 title: row.title,
                 channel: row.channel.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
                 kind: row.kind,

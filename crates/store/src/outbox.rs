@@ -13,11 +13,11 @@ use crate::db::Ts;
 pub struct Delivery {
     /// Its id; a receiver may use it to recognise a repetition.
     pub delivery_id: Uuid,
-    /// The alert that it tells of.
-    pub alert_id: AlertId,
+    /// The alert that it tells of; none of a digest and a sign of life.
+    pub alert_id: Option<AlertId>,
     /// The way out.
     pub channel: Channel,
-    /// What it tells: `opened`, `escalated`, `resolved`.
+    /// What it tells: `opened`, `escalated`, `resolved`, `digest`, `heartbeat`.
     pub kind: String,
     /// The alert as it was then.
     pub payload: Value,
@@ -42,7 +42,7 @@ pub async fn claim(
               WHERE state = 'pending' AND next_attempt_at <= now() AND channel = ANY ($1)
                 AND (kind <> 'resolved' OR NOT EXISTS (
                      SELECT FROM blueteam.deliveries o WHERE o.alert_id = q.alert_id AND o.channel = q.channel
-                        AND o.kind = 'opened' AND o.state = 'pending'))
+                        AND o.kind IN ('opened', 'escalated') AND o.state = 'pending'))
               ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
          UPDATE blueteam.deliveries d
             SET attempts = attempts + 1, next_attempt_at = now() + $3::bigint * interval '1 microsecond'
@@ -58,7 +58,7 @@ pub async fn claim(
         .map(|row| {
             Ok(Delivery {
                 delivery_id: row.delivery_id,
-                alert_id: AlertId(row.alert_id),
+                alert_id: row.alert_id.map(AlertId),
                 channel: row.channel.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
                 kind: row.kind,
                 payload: row.payload,

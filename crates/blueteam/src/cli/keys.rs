@@ -14,7 +14,7 @@ use super::out::{self, Look};
 use super::session::{Globals, actor, with_database};
 
 /// What a key may be allowed to do.
-const SCOPES: [&str; 1] = ["events:write"];
+const SCOPES: [&str; 2] = ["events:write", "metrics:read"];
 /// The account that owns keys for which nobody else is named. It has no password, so nobody logs in as it.
 const OWNER: &str = "ingest";
 /// The longest name of a key, in characters.
@@ -102,7 +102,7 @@ struct New<'a> {
 
 /// Makes a key with the scope `events:write` for the service account, stores it, and returns it.
 pub(crate) async fn issue(conn: &mut PgConnection, actor: &str, name: &str) -> anyhow::Result<String> {
-    let scopes = SCOPES.map(str::to_owned);
+    let scopes = ["events:write".to_owned()];
     let new = New { name, scopes: &scopes, service: None, expires: None, owner: None, actor };
     Ok(store_new(conn, &new, None, None).await?.0)
 }

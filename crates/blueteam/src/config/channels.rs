@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::Write;
 
 use model::{Channel, Span};
-use notify::channels::{console, email, syslog, webhook};
+use notify::channels::{cef, console, email, ocsf, syslog, webhook};
 use notify::post::Target;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
@@ -13,6 +13,7 @@ use super::chat::{Hook, Pagerduty};
 use super::error::Problem;
 use super::lasting;
 use super::secrets::Secrets;
+use super::siem::Siem;
 
 /// The ways out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,10 @@ pub struct Channels {
     pub teams: Hook,
     /// PagerDuty.
     pub pagerduty: Pagerduty,
+    /// OCSF over syslog.
+    pub ocsf: Siem,
+    /// CEF over syslog.
+    pub cef: Siem,
 }
 
 /// `[channels.console]`.
@@ -76,8 +81,10 @@ pub struct Webhook {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Syslog {
-    /// `unix:/dev/log`, `udp:host:514` or `tcp:host:601`; empty: no syslog.
+    /// `unix:/dev/log`, `udp:host:514`, `tcp:host:601` or `tls:host:6514`; empty: no syslog.
     pub target: String,
+    /// Certificates (PEM) that are trusted besides the machine's, for TLS.
+    pub ca_file: String,
     /// The facility.
     pub facility: String,
     /// This machine's name in the messages; empty: its host name.
@@ -158,6 +165,7 @@ impl Default for Syslog {
     fn default() -> Self {
         Self {
             target: String::new(),
+            ca_file: String::new(),
             facility: "authpriv".to_owned(),
             hostname: String::new(),
             app_name: "blueteam".to_owned(),
@@ -196,6 +204,8 @@ impl Channels {
             (Channel::Slack, !self.slack.url_file.is_empty()),
             (Channel::Teams, !self.teams.url_file.is_empty()),
             (Channel::Pagerduty, !self.pagerduty.routing_key_file.is_empty()),
+            (Channel::Ocsf, !self.ocsf.target.is_empty()),
+            (Channel::Cef, !self.cef.target.is_empty()),
         ]
         .into_iter()
         .filter_map(|(channel, on)| on.then_some(channel))
@@ -224,6 +234,8 @@ impl Channels {
             slack: self.slack.target(secrets.slack_url.as_ref())?,
             teams: self.teams.target(secrets.teams_url.as_ref())?,
             pagerduty: self.pagerduty.settings(secrets.pagerduty_key.as_ref())?,
+            ocsf: self.ocsf.receiver(hostname)?,
+            cef: self.cef.receiver(hostname)?,
         })
     }
 
@@ -250,6 +262,8 @@ impl Channels {
         if !webhook.url.is_empty() && !webhook.url_file.is_empty() {
             bad("webhook.url", "and url_file exclude each other".to_owned());
         }
+        self.ocsf.check("channels.ocsf", ocsf::MESSAGE_MIN, problems);
+        self.cef.check("channels.cef", cef::MESSAGE_MIN, problems);
         lasting(problems, "channels.webhook.timeout", webhook.timeout);
         lasting(problems, "channels.syslog.timeout", syslog.timeout);
         lasting(problems, "channels.email.timeout", email.timeout);
@@ -261,15 +275,16 @@ impl Channels {
 
 impl Syslog {
     fn settings(&self, hostname: &str) -> anyhow::Result<syslog::Settings> {
-        Ok(syslog::Settings {
+        let receiver = syslog::Receiver {
             target: self.target.parse()?,
+            ca_pem: pem(&self.ca_file)?,
             facility: self.facility.parse()?,
             hostname: if self.hostname.is_empty() { hostname.to_owned() } else { self.hostname.clone() },
             app_name: self.app_name.clone(),
-            enterprise_id: self.enterprise_id,
             max_message_bytes: self.max_message_bytes,
             timeout: self.timeout.to_std(),
-        })
+        };
+        Ok(syslog::Settings { receiver, enterprise_id: self.enterprise_id })
     }
 }
 

@@ -40,8 +40,12 @@ pub(super) fn read(config: &Config) -> TransportFacts {
             way(name.to_owned(), false, true);
         }
     }
-    if let Some((kind, rest)) = channels.syslog.target.split_once(':') {
-        way(format!("syslog to {}", channels.syslog.target), kind == "unix" || is_here(rest), kind == "tls");
+    for (name, target) in
+        [("syslog", &channels.syslog.target), ("OCSF", &channels.ocsf.target), ("CEF", &channels.cef.target)]
+    {
+        if let Some((kind, rest)) = target.split_once(':') {
+            way(format!("{name} to {target}"), kind == "unix" || is_here(rest), kind == "tls");
+        }
     }
     let channels = config.channels.configured().iter().map(ToString::to_string).collect();
     TransportFacts { ways, channels }

@@ -76,6 +76,8 @@ fn line(message: &Message, colour: bool) -> String {
     let alert = &message.alert;
     let word = match message.kind {
         Kind::Test => "TEST ",
+        Kind::Digest => "DIGEST ",
+        Kind::Heartbeat => "ALIVE ",
         Kind::Opened => "ALERT",
         Kind::Escalated => "AGAIN",
         Kind::Resolved => "OVER ",

@@ -16,6 +16,7 @@ use notify::{Channels, Kind, Message, Receipt, SendError, Settings};
 use uuid::Uuid;
 
 mod email;
+mod siem;
 mod smtp_server;
 mod syslog;
 mod webhook;

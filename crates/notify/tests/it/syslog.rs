@@ -5,23 +5,29 @@ use std::time::{Duration, Instant};
 
 use model::Channel;
 use notify::Settings;
-use notify::channels::syslog::{Facility, Settings as Syslog, Target};
+use notify::channels::syslog::{Facility, Receiver, Settings as Syslog, Target};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, UdpSocket, UnixListener};
 
 use super::{IMPATIENCE, PATIENCE, send};
 
 fn settings(target: &str, timeout: Duration) -> Settings {
-    let syslog = Syslog {
+    Settings {
+        syslog: Some(Syslog { receiver: receiver(target, timeout), enterprise_id: 32473 }),
+        ..Settings::default()
+    }
+}
+
+pub(crate) fn receiver(target: &str, timeout: Duration) -> Receiver {
+    Receiver {
         target: target.parse::<Target>().unwrap(),
+        ca_pem: None,
         facility: Facility::AUTHPRIV,
         hostname: "soc1".to_owned(),
         app_name: "blueteam".to_owned(),
-        enterprise_id: 32473,
-        max_message_bytes: 2048,
+        max_message_bytes: 8192,
         timeout,
-    };
-    Settings { syslog: Some(syslog), ..Settings::default() }
+    }
 }
 
 #[tokio::test]
@@ -85,7 +91,7 @@ async fn a_receiver_that_takes_nothing_does_not_hold_us_up() {
     assert!(error.is_temporary() && error.what.contains("in time"), "{error}");
 }
 
-struct Rsyslogd(Child);
+pub(crate) struct Rsyslogd(Child);
 
 impl Drop for Rsyslogd {
     fn drop(&mut self) {
@@ -108,6 +114,11 @@ action(type="omfile" file="{0}/out" template="parts")
 "#,
         dir.display()
     );
+    start(dir, &config)
+}
+
+/// A daemon with that configuration, when one is installed.
+pub(crate) fn start(dir: &Path, config: &str) -> Option<Rsyslogd> {
     std::fs::write(dir.join("conf"), config).unwrap();
     let binary = ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"].into_iter().find(|path| Path::new(path).exists())?;
     let child = Command::new(binary)

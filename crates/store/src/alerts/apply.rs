@@ -346,8 +346,8 @@ async fn resolve(conn: &mut PgConnection, alert: &Alert) -> Result<u64, StoreErr
     let channels: Vec<String> = Channel::RESOLVING.iter().map(ToString::to_string).collect();
     let done = sqlx::query!(
         "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
-         SELECT $1, d.channel, 'resolved', $3 FROM blueteam.deliveries d
-          WHERE d.alert_id = $1 AND d.kind = 'opened' AND d.channel = ANY ($2) ON CONFLICT DO NOTHING",
+         SELECT DISTINCT $1::uuid, d.channel, 'resolved', $3::jsonb FROM blueteam.deliveries d
+          WHERE d.alert_id = $1 AND d.kind IN ('opened', 'escalated') AND d.channel = ANY ($2) ON CONFLICT DO NOTHING",
         alert.alert_id.0,
         &channels,
         serde_json::to_value(alert)?

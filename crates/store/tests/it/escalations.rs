@@ -1,4 +1,4 @@
-use model::{AlertId, Channel, Phase, Severity, Span};
+use model::{AlertId, AlertState, Channel, Phase, Severity, Span};
 use sqlx::{Connection as _, PgConnection};
 use store::{alerts, escalations, outbox};
 use testkit::TestDb;
@@ -85,4 +85,28 @@ async fn what_was_told_stays_on_record() {
     }
     assert!(crate::try_sql(&mut db.connect().await, "DELETE FROM blueteam.escalations").await.is_err());
     assert_eq!(count(&mut conn, "blueteam.escalations").await, 1);
+}
+
+#[tokio::test]
+async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    let changes = [change(9, "credential_stuffing", Severity::Critical, Phase::Opened, 6)];
+    alerts::apply(&mut conn, &changes, &|_: &model::Alert| vec![Channel::Console].into()).await.unwrap();
+    let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0)).await.unwrap().unwrap();
+    let due = |tier, state| escalations::Due { alert: model::Alert { state, ..alert.clone() }, tier };
+    let channels = [Channel::Email, Channel::Pagerduty];
+    assert!(escalations::escalate(&mut conn, &due(1, AlertState::Closed), &[], &channels).await.unwrap());
+    assert_eq!(outbox::claim(&mut conn, &[Channel::Pagerduty], 9, Span::mins(2)).await.unwrap(), []);
+    assert_eq!(outbox::claim(&mut conn, &[Channel::Email], 9, Span::mins(2)).await.unwrap().len(), 1);
+    assert!(escalations::escalate(&mut conn, &due(2, AlertState::Closed), &[], &channels[1..]).await.unwrap(), "noted");
+    // One that is open is told, and by that way hears of its end, after it was told.
+    assert!(escalations::escalate(&mut conn, &due(3, AlertState::Open), &[], &channels[1..]).await.unwrap());
+    let closed = [change(9, "credential_stuffing", Severity::Critical, Phase::Closed, 6)];
+    alerts::apply(&mut conn, &closed, &|_: &model::Alert| vec![].into()).await.unwrap();
+    let first = outbox::claim(&mut conn, &[Channel::Pagerduty], 9, Span::mins(2)).await.unwrap();
+    assert_eq!(first.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["escalated"]);
+    outbox::delivered(&mut conn, first[0].delivery_id, "ok").await.unwrap();
+    let then = outbox::claim(&mut conn, &[Channel::Pagerduty], 9, Span::mins(2)).await.unwrap();
+    assert_eq!(then.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["resolved"]);
 }

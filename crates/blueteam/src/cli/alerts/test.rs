@@ -22,7 +22,7 @@ Exit code: 0 every channel took the message, 1 one did not, 2 wrong arguments.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// console, syslog, email, webhook, slack, teams or pagerduty; without it, each one that is configured
+    /// console, syslog, email, webhook, slack, teams, pagerduty, ocsf or cef; without it, each one that is configured
     channel: Option<Channel>,
     /// The severity that the message carries
     #[arg(long, default_value_t = Severity::Info)]

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::daemon::{Daemon, PATIENCE, failure};
 
 /// A mail server that takes everything and hands it on.
-async fn take_mail(listener: TcpListener, told: mpsc::Sender<String>) {
+pub(super) async fn take_mail(listener: TcpListener, told: mpsc::Sender<String>) {
     while let Ok((stream, _)) = listener.accept().await {
         let told = told.clone();
         tokio::spawn(async move {

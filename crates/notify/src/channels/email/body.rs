@@ -62,6 +62,8 @@ pub(super) fn mail(
 fn subject(message: &Message) -> String {
     let word = match message.kind {
         Kind::Test => "TEST".to_owned(),
+        Kind::Digest => "DIGEST".to_owned(),
+        Kind::Heartbeat => "ALIVE".to_owned(),
         Kind::Resolved => "OVER".to_owned(),
         Kind::Escalated => format!("ESCALATED {}", message.alert.severity.as_str().to_ascii_uppercase()),
         Kind::Opened => message.alert.severity.as_str().to_ascii_uppercase(),
@@ -78,7 +80,7 @@ fn facts(message: &Message, responsible: Option<&str>) -> Vec<(&'static str, Str
 fn text(message: &Message, responsible: Option<&str>) -> String {
     let facts = facts(message, responsible);
     let width = facts.iter().map(|(label, _)| label.chars().count() + 1).max().unwrap_or(0);
-    let mut out = format!("{}\n\n{}\n\n", words::summary(message), words::field(&message.alert.description));
+    let mut out = format!("{}\n\n{}\n\n", words::summary(message), words::lines(message).join("\n"));
     for (label, value) in facts {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{:<width$} {value}", format!("{label}:"));
@@ -86,8 +88,17 @@ fn text(message: &Message, responsible: Option<&str>) -> String {
     if let Some(url) = &message.ack_url {
         let _ = write!(out, "\nTo say that you have seen it: {url}\n");
     }
-    let _ = write!(out, "\nTo see it and say that you have: blueteam alerts show {}\n", message.alert.alert_id);
+    let _ = write!(out, "\n{}: {}\n", more(message).0, more(message).1);
     out
+}
+
+/// Where to see more, and by which command.
+fn more(message: &Message) -> (&'static str, String) {
+    if message.kind.is_of_an_alert() || message.kind == Kind::Test {
+        ("To see it and say that you have", format!("blueteam alerts show {}", message.alert.alert_id))
+    } else {
+        ("To see how things stand", "blueteam status".to_owned())
+    }
 }
 
 fn html(message: &Message, responsible: Option<&str>) -> String {
@@ -107,11 +118,12 @@ fn html(message: &Message, responsible: Option<&str>) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n<body>\n\
          <p><strong>{}</strong></p>\n<p>{}</p>\n<table>\n{rows}</table>\n{ack}\
-         <p>To see it and say that you have: <code>blueteam alerts show {}</code></p>\n</body></html>\n",
+         <p>{}: <code>{}</code></p>\n</body></html>\n",
         escape(&subject(message)),
         escape(&words::summary(message)),
-        escape(&words::field(&message.alert.description)),
-        message.alert.alert_id,
+        words::lines(message).iter().map(|line| escape(line)).collect::<Vec<_>>().join("<br>\n"),
+        more(message).0,
+        escape(&more(message).1),
     )
 }
 

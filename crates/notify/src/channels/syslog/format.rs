@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use model::Severity;
 
-use super::{Settings, level};
+use super::{Receiver, level};
 use crate::message::{Kind, Message};
 use crate::plain::{clip, neutral};
 
@@ -47,21 +47,25 @@ impl FromStr for Facility {
     }
 }
 
-/// The whole message, at most `max_message_bytes` long, in one line.
-pub(super) fn message(settings: &Settings, message: &Message) -> String {
-    let alert = &message.alert;
-    let severity = if message.kind == Kind::Test { Severity::Info } else { alert.severity };
-    let mut out = format!(
-        "<{}>1 {} {} {} {} {} [alert@{}",
-        settings.facility.0 * 8 + level(severity),
+/// What stands before the structured data (RFC 5424 6.2).
+pub(in crate::channels) fn head(receiver: &Receiver, message: &Message) -> String {
+    let severity = if message.kind == Kind::Test { Severity::Info } else { message.alert.severity };
+    format!(
+        "<{}>1 {} {} {} {} {}",
+        receiver.facility.0 * 8 + level(severity),
         message.sent_at.to_jiff().strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
-        name(&settings.hostname, 255),
-        name(&settings.app_name, 48),
+        name(&receiver.hostname, 255),
+        name(&receiver.app_name, 48),
         std::process::id(),
         message.kind.as_str(),
-        settings.enterprise_id,
-    );
-    let room = settings.max_message_bytes.saturating_sub(TEXT_MIN);
+    )
+}
+
+/// The whole message, at most `max_message_bytes` long, in one line.
+pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Message) -> String {
+    let alert = &message.alert;
+    let mut out = format!("{} [alert@{enterprise_id}", head(receiver, message));
+    let room = receiver.max_message_bytes.saturating_sub(TEXT_MIN);
     for (key, value) in params(message) {
         let param = format!(" {key}=\"{}\"", value_text(&value));
         // One that doesn't fit is left out whole; a shorter one after it may still fit.
@@ -76,7 +80,7 @@ pub(super) fn message(settings: &Settings, message: &Message) -> String {
         // RFC 5424 6.4: says that the text is UTF-8.
         out.push('\u{feff}');
     }
-    let left = settings.max_message_bytes.saturating_sub(out.len());
+    let left = receiver.max_message_bytes.saturating_sub(out.len());
     out.push_str(&clip(&text, left));
     out
 }
@@ -119,7 +123,7 @@ fn value_text(value: &str) -> String {
 }
 
 /// A header field: printable ASCII without spaces, `-` when nothing is left (RFC 5424 6).
-fn name(text: &str, max: usize) -> String {
+pub(in crate::channels) fn name(text: &str, max: usize) -> String {
     let kept: String = text.chars().filter(char::is_ascii_graphic).take(max).collect();
     if kept.is_empty() { "-".to_owned() } else { kept }
 }
@@ -131,13 +135,13 @@ mod tests {
     use proptest::prelude::*;
     use std::time::Duration;
 
-    fn settings(max_message_bytes: usize) -> Settings {
-        Settings {
+    fn receiver(max_message_bytes: usize) -> Receiver {
+        Receiver {
+            ca_pem: None,
             target: super::super::Target::Udp("127.0.0.1:514".to_owned()),
             facility: Facility::AUTHPRIV,
             hostname: "soc host".to_owned(),
             app_name: "blueteam".to_owned(),
-            enterprise_id: 32473,
             max_message_bytes,
             timeout: Duration::from_secs(1),
         }
@@ -173,14 +177,14 @@ mod tests {
 
     #[test]
     fn follows_the_rfc() {
-        let text = message(&settings(2048), &samples::message());
+        let text = message(&receiver(2048), 32473, &samples::message());
         insta::assert_snapshot!(text.replace(&std::process::id().to_string(), "PID"));
     }
 
     proptest! {
         #[test]
         fn an_attacker_writes_no_second_line_and_no_parameter(text in "(?s)(.|[\"\\\\\\]\r\n\u{1b} ]){0,400}", max in 480usize..3000) {
-            let message = message(&settings(max), &samples::hostile(&text));
+            let message = message(&receiver(max), 32473, &samples::hostile(&text));
             prop_assert!(message.len() <= max);
             prop_assert!(!message.chars().any(char::is_control));
             let (values, _) = values(&message).expect("well-formed");

@@ -1,0 +1,202 @@
+//! A SIEM that speaks OCSF: each alert is a Detection Finding, a JSON object as the text of a syslog message. The class and the version of
+//! the schema stand here and nowhere else; a test holds what is sent against the published definition.
+
+use model::{Alert, AlertState, Channel, EntityKind, Severity, Timestamp};
+use serde_json::{Value, json};
+
+use super::syslog::{Sender, head};
+use super::{Outlet, Sending};
+use crate::error::SetupError;
+use crate::message::{Kind, Message};
+use crate::plain::{clip, neutral};
+use crate::words;
+
+/// The version of the schema.
+pub const VERSION: &str = "1.5.0";
+/// Detection Finding.
+pub const CLASS: u32 = 2004;
+/// Findings.
+const CATEGORY: u32 = 2;
+/// The smallest limit of a message that a finding always fits in: JSON cannot be cut.
+pub const MESSAGE_MIN: usize = 4096;
+
+/// The longest name of anything, and the longest description, in bytes before escaping.
+const NAME_MAX: usize = 200;
+const TEXT_MAX: usize = 1000;
+
+struct Ocsf(Sender);
+
+pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
+    let Some(receiver) = settings.ocsf.take() else { return Ok(None) };
+    Ok(Some(Box::new(Ocsf(Sender::new(Channel::Ocsf, receiver, MESSAGE_MIN)?))))
+}
+
+impl Outlet for Ocsf {
+    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+        let head = format!("{} - ", head(&self.0.receiver, message));
+        let room = self.0.receiver.max_message_bytes.saturating_sub(head.len());
+        Box::pin(self.0.send(head + &fitting(message, room)))
+    }
+}
+
+/// The finding in at most `room` bytes: what is not required goes first.
+fn fitting(message: &Message, room: usize) -> String {
+    let mut finding = finding(message);
+    for part in ["unmapped", "evidences", "observables", "message"] {
+        let text = finding.to_string();
+        if text.len() <= room {
+            return text;
+        }
+        if let Some(fields) = finding.as_object_mut() {
+            fields.remove(part);
+        }
+    }
+    if let Some(info) = finding.get_mut("finding_info").and_then(Value::as_object_mut) {
+        info.remove("desc");
+    }
+    finding.to_string()
+}
+
+/// 1 informational to 5 critical; the schema's 6, fatal, is no word of ours.
+const fn severity(severity: Severity) -> (u8, &'static str) {
+    match severity {
+        Severity::Critical => (5, "Critical"),
+        Severity::High => (4, "High"),
+        Severity::Medium => (3, "Medium"),
+        Severity::Low => (2, "Low"),
+        Severity::Info => (1, "Informational"),
+    }
+}
+
+/// What happened to the finding: created, updated, closed.
+const fn activity(kind: Kind) -> (u32, &'static str) {
+    match kind {
+        Kind::Escalated => (2, "Update"),
+        Kind::Resolved => (3, "Close"),
+        _ => (1, "Create"),
+    }
+}
+
+/// New, in progress once somebody has acknowledged it, resolved.
+fn status(alert: &Alert, kind: Kind) -> (u8, &'static str) {
+    match (kind, alert.state, &alert.acknowledged_by) {
+        (Kind::Resolved, ..) | (_, AlertState::Closed, _) => (4, "Resolved"),
+        (_, _, Some(_)) => (2, "In Progress"),
+        _ => (1, "New"),
+    }
+}
+
+/// Milliseconds since 1970, as the schema wants times.
+const fn millis(at: Timestamp) -> i64 {
+    at.as_micros().div_euclid(1000)
+}
+
+fn short(text: &str) -> String {
+    bounded(text, NAME_MAX)
+}
+
+/// What acts is spelled out, which makes it longer: it is cut before and after.
+fn bounded(text: &str, most: usize) -> String {
+    clip(&neutral(&clip(text, most)), most).into_owned()
+}
+
+/// Where the entity stands among the evidence, and as what it can be searched for. An address that is none by its form is not called one.
+fn entity(alert: &Alert) -> (Value, Value) {
+    let value = short(&alert.entity.value);
+    let (evidence, name, kind, word) = match alert.entity.kind {
+        EntityKind::Ip if value.parse::<std::net::IpAddr>().is_ok() => {
+            (json!({ "src_endpoint": { "ip": value } }), "evidences.src_endpoint.ip", 2, "IP Address")
+        }
+        EntityKind::User => {
+            (json!({ "actor": { "user": { "name": value } } }), "evidences.actor.user.name", 4, "User Name")
+        }
+        EntityKind::Session => {
+            (json!({ "actor": { "session": { "uid": value } } }), "evidences.actor.session.uid", 99, "Session")
+        }
+        EntityKind::Ip | EntityKind::Source => {
+            (json!({ "data": { "source": value } }), "evidences.data.source", 99, "Source of events")
+        }
+    };
+    (evidence, json!({ "name": name, "type_id": kind, "type": word, "value": value }))
+}
+
+/// The alert as a Detection Finding.
+pub fn finding(message: &Message) -> Value {
+    let alert = &message.alert;
+    let (activity_id, activity_name) = activity(message.kind);
+    let (severity_id, severity) = severity(alert.severity);
+    let (status_id, status) = status(alert, message.kind);
+    let (evidence, observable) = entity(alert);
+    let controls: Vec<_> = alert.nist_controls.iter().take(20).map(|c| short(&c.0)).collect();
+    let services: Vec<_> = alert.services.iter().take(20).map(|s| short(s)).collect();
+    let mut metadata = json!({
+        "version": VERSION,
+        "product": { "name": "blueteam", "vendor_name": "blueteam", "version": env!("CARGO_PKG_VERSION") },
+        "uid": message.delivery_id.to_string(),
+        "logged_time": millis(message.sent_at),
+    });
+    if let Some(incident) = alert.incident_id {
+        metadata["correlation_uid"] = Value::String(incident.to_string());
+    }
+    json!({
+        "class_uid": CLASS,
+        "class_name": "Detection Finding",
+        "category_uid": CATEGORY,
+        "category_name": "Findings",
+        "activity_id": activity_id,
+        "activity_name": activity_name,
+        "type_uid": CLASS * 100 + activity_id,
+        "type_name": format!("Detection Finding: {activity_name}"),
+        "time": millis(alert.created_at),
+        "start_time": millis(alert.first_seen),
+        "end_time": millis(alert.last_seen),
+        "count": alert.event_count,
+        "severity_id": severity_id,
+        "severity": severity,
+        "status_id": status_id,
+        "status": status,
+        "is_alert": matches!(message.kind, Kind::Opened | Kind::Escalated),
+        "message": clip(&words::summary(message), TEXT_MAX),
+        "metadata": metadata,
+        "finding_info": {
+            "uid": alert.alert_id.to_string(),
+            "title": short(&alert.title),
+            "desc": bounded(&alert.description, TEXT_MAX),
+            "created_time": millis(alert.created_at),
+            "first_seen_time": millis(alert.first_seen),
+            "last_seen_time": millis(alert.last_seen),
+            "analytic": { "uid": short(alert.rule_id.as_str()), "name": short(alert.rule_id.as_str()), "type_id": 1, "type": "Rule" },
+            "data_sources": [short(&alert.source)],
+            "related_events_count": alert.event_count,
+        },
+        "evidences": [evidence],
+        "observables": [observable],
+        "unmapped": { "nist_800_171": controls, "services": services, "cui_involved": alert.cui_involved },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::samples;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_alert_is_a_detection_finding() {
+        let mut finding = finding(&samples::message());
+        finding["metadata"]["product"]["version"] = Value::String("VERSION".to_owned());
+        insta::assert_json_snapshot!(finding);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_an_attacker_writes_it_is_one_line_of_whole_json(text in "(?s)(.|[\"\\\\\r\n\u{1b}\u{202e}]){0,2000}", room in 3300_usize..9000) {
+            let line = fitting(&samples::hostile(&text), room);
+            prop_assert!(line.len() <= room, "{} of {room}", line.len());
+            prop_assert!(!line.chars().any(char::is_control));
+            let read: Value = serde_json::from_str(&line).unwrap();
+            prop_assert_eq!(&read["class_uid"], 2004);
+            prop_assert!(read["finding_info"]["title"].is_string());
+        }
+    }
+}
