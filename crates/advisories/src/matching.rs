@@ -39,6 +39,9 @@ pub struct Match<'a> {
     pub confidence: Confidence,
     /// A version that no longer is concerned, where one is known.
     pub fixed: Option<&'a str>,
+    /// Only the vendor's name for it agrees: no more than a hint, and none where another advisory of the same vulnerability names the
+    /// package itself ([`Index::names`]).
+    pub hint: bool,
 }
 
 /// Components, found by name.
@@ -64,7 +67,8 @@ impl<'a> Index<'a> {
     pub fn concerned(&self, advisory: &'a Advisory) -> Vec<Match<'a>> {
         let mut found: Vec<Match<'a>> = Vec::new();
         for affected in &advisory.affected {
-            let components = if affected.package.ecosystem.is_vendor() {
+            let hint = affected.package.ecosystem.is_vendor();
+            let components = if hint {
                 self.by_name.get(&plain(&affected.package.name))
             } else {
                 self.by_package.get(&affected.package)
@@ -73,12 +77,21 @@ impl<'a> Index<'a> {
                 let Some((confidence, fixed)) = judge(affected, component) else { continue };
                 match found.iter_mut().find(|m| m.component == *component) {
                     Some(known) if known.confidence >= confidence => {}
-                    Some(known) => (known.confidence, known.fixed) = (confidence, fixed),
-                    None => found.push(Match { component, confidence, fixed }),
+                    Some(known) => *known = Match { component, confidence, fixed, hint },
+                    None => found.push(Match { component, confidence, fixed, hint }),
                 }
             }
         }
         found
+    }
+}
+
+impl Index<'_> {
+    /// The packages that are in use and that an advisory names by their ecosystem, whether their versions are concerned or not: it knows
+    /// better than one that goes by a vendor's name.
+    pub fn names(&self, advisory: &Advisory) -> Vec<Package> {
+        let named = advisory.affected.iter().map(|a| &a.package).filter(|p| !p.ecosystem.is_vendor());
+        named.filter(|p| self.by_package.contains_key(p)).cloned().collect()
     }
 }
 

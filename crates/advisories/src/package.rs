@@ -86,7 +86,7 @@ impl Component {
         let name = if distribution { path.rsplit('/').next()?.to_owned() } else { path };
         // Maven joins with a colon in OSV.
         let name = if ecosystem.0 == "maven" { name.replacen('/', ":", 1) } else { name };
-        (!name.is_empty()).then(|| Self { package: Package { ecosystem, name }, version })
+        (!name.is_empty()).then_some(Self { package: Package { ecosystem, name }, version })
     }
 }
 
@@ -102,15 +102,12 @@ fn decode(text: &str) -> String {
     let hex = |at: usize| bytes.get(at).and_then(|c| char::from(*c).to_digit(16)).map(|d| d as u8);
     let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
     while let Some(&c) = bytes.get(at) {
-        match (c, hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(high << 4 | low);
-                at += 3;
-            }
-            _ => {
-                out.push(c);
-                at += 1;
-            }
+        if let (b'%', Some(high), Some(low)) = (c, hex(at + 1), hex(at + 2)) {
+            out.push(high << 4 | low);
+            at += 3;
+        } else {
+            out.push(c);
+            at += 1;
         }
     }
     String::from_utf8_lossy(&out).into_owned()

@@ -32,8 +32,8 @@ use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 use crate::{
-    applications, collector, dispatcher, escalation, journal, listener, monitor, notices, outage, settings, watch,
-    watchdog,
+    advisories, applications, collector, dispatcher, escalation, journal, listener, monitor, notices, outage, settings,
+    watch, watchdog,
 };
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
@@ -240,6 +240,8 @@ fn start_messages(
         clock: Arc::clone(clock),
     };
     tasks.spawn("schedule of digests", notices::run(options, stop.clone()));
+    let options = advisories::Options::of(config, database, (&deliveries, clock))?;
+    tasks.spawn("watch over advisories", advisories::run(options, stop.clone()));
     let config = &loaded.config.escalation;
     if !config.tiers.is_empty() {
         let options = escalation::Options {
