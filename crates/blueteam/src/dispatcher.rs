@@ -12,14 +12,17 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::config::{Person, Personnel};
 use crate::failures::{Component, Failures};
 use crate::links::Links;
 
 /// Deliveries of one channel under way at once. Each channel has places of its own, and a place is taken again as soon as it is
-/// free: a way out that is slow or hangs delays nobody else's messages.
-const AT_ONCE: usize = 4;
+/// free: a way out that is slow or hangs delays nobody else's messages. Mail servers take few connections from one sender.
+const fn places(channel: Channel) -> usize {
+    if matches!(channel, Channel::Email) { 4 } else { 32 }
+}
 /// A delivery that nobody reports on for this long is tried again; longer than any channel's own time limit.
 const LEASE: Span = Span::mins(2);
 /// First pause after a failure, and the longest.
@@ -73,7 +76,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         };
         tokio::select! {
             biased;
-            Some(done) = pool.under_way.join_next_with_id() => pool.take_back(done),
+            Some(done) = pool.under_way.join_next_with_id() => {
+                pool.take_back(done);
+                // Noted together with whatever else has arrived by now: one commit for all.
+                while let Some(done) = pool.under_way.try_join_next_with_id() {
+                    pool.take_back(done);
+                }
+            }
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = pool.options.wake.notified() => {}
             () = tokio::time::sleep(rest) => {}
@@ -102,15 +111,12 @@ impl Pool {
             Some(conn) => conn,
             None => store::connect(&self.options.database).await?,
         };
-        while let Some((delivery, outcome)) = self.sent.front() {
-            note(&self.options, &mut conn, delivery, outcome).await?;
-            self.sent.pop_front();
-        }
+        self.note(&mut conn).await?;
         // What is claimed now and not sent would wait for the end of its lease.
         if !ending {
             // Deliveries for a channel that is not configured any more are claimed too: to be given up, and said.
-            for channel in Channel::ALL {
-                let free = AT_ONCE.saturating_sub(self.busy.values().filter(|busy| **busy == channel).count());
+            for channel in outbox::due(&mut conn).await? {
+                let free = places(channel).saturating_sub(self.busy.values().filter(|busy| **busy == channel).count());
                 if free > 0 {
                     for delivery in outbox::claim(&mut conn, &[channel], free as u32, LEASE).await? {
                         self.send(delivery);
@@ -119,6 +125,29 @@ impl Pool {
             }
         }
         self.conn = Some(conn);
+        Ok(())
+    }
+
+    /// Notes what became of what was sent: arrivals in one statement, the rest one by one.
+    async fn note(&mut self, conn: &mut PgConnection) -> Result<(), store::StoreError> {
+        let arrived = |sent: &&Sent| sent.1.is_ok();
+        let told: Vec<(Uuid, &str)> = self
+            .sent
+            .iter()
+            .filter_map(|(delivery, outcome)| Some((delivery.delivery_id, outcome.as_ref().ok()?.as_str())))
+            .collect();
+        if !told.is_empty() {
+            outbox::delivered(conn, &told).await?;
+            for (delivery, outcome) in self.sent.iter().filter(arrived) {
+                let (channel, delivery_id) = (delivery.channel, delivery.delivery_id);
+                info!(%channel, %delivery_id, "delivered: {}", outcome.as_deref().unwrap_or_default());
+            }
+            self.sent.retain(|sent| !arrived(&sent));
+        }
+        while let Some((delivery, Err(failure))) = self.sent.front() {
+            note_failure(&self.options, conn, delivery, failure).await?;
+            self.sent.pop_front();
+        }
         Ok(())
     }
 
@@ -170,21 +199,19 @@ async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Time
     })
 }
 
-type Outcome = Result<String, (String, Option<Option<Duration>>)>;
+/// What went wrong, and whether and when to try again.
+type NotSent = (String, Option<Option<Duration>>);
+type Outcome = Result<String, NotSent>;
 
-async fn note(
+async fn note_failure(
     options: &Options,
     conn: &mut PgConnection,
     delivery: &Delivery,
-    outcome: &Outcome,
+    failure: &NotSent,
 ) -> Result<(), store::StoreError> {
     let Delivery { delivery_id, channel, attempts, .. } = *delivery;
-    match outcome {
-        Ok(detail) => {
-            info!(%channel, %delivery_id, "delivered: {detail}");
-            outbox::delivered(conn, delivery_id, detail).await
-        }
-        Err((error, Some(after))) if attempts < TRIES_MAX => {
+    match failure {
+        (error, Some(after)) if attempts < TRIES_MAX => {
             let random = getrandom::u64().unwrap_or(u64::from(attempts));
             let wait = after.unwrap_or_else(|| backoff(attempts, RETRY_BASE, RETRY_CAP, random));
             warn!(%channel, %delivery_id, attempts, "not delivered, again in {} s: {error}", wait.as_secs());
@@ -194,7 +221,7 @@ async fn note(
             let wait = Span::micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX));
             outbox::failed(conn, delivery_id, error, wait).await
         }
-        Err((error, _)) => {
+        (error, _) => {
             warn!(%channel, %delivery_id, attempts, "given up: {error}");
             options.failures.tell(Component::Channel, format!("an alert was not delivered by {channel}: {error}"));
             outbox::dead(conn, delivery_id, error).await

@@ -81,7 +81,7 @@ impl Poster {
             .no_proxy()
             .timeout(target.timeout)
             .connect_timeout(target.timeout)
-            .pool_max_idle_per_host(1)
+            .pool_max_idle_per_host(32)
             .user_agent(concat!("blueteam/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ("url", chain(&error)))?;

@@ -69,15 +69,28 @@ pub async fn claim(
         .collect()
 }
 
-/// It has arrived. `detail` is what the other side said.
-pub async fn delivered(conn: &mut PgConnection, id: Uuid, detail: &str) -> Result<(), StoreError> {
+/// The channels that have something due.
+pub async fn due(conn: &mut PgConnection) -> Result<Vec<Channel>, StoreError> {
+    let names = sqlx::query_scalar!(
+        "SELECT DISTINCT channel FROM blueteam.deliveries WHERE state = 'pending' AND next_attempt_at <= now()"
+    )
+    .fetch_all(conn)
+    .await?;
+    names.iter().map(|name| name.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))).collect()
+}
+
+/// They have arrived; with each, what the other side said.
+pub async fn delivered(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = told.iter().map(|(id, _)| *id).collect();
+    let details: Vec<String> = told.iter().map(|(_, detail)| (*detail).to_owned()).collect();
     sqlx::query!(
-        "WITH d AS (UPDATE blueteam.deliveries SET state = 'delivered', delivered_at = now(), last_error = NULL
-                     WHERE delivery_id = $1 AND state = 'pending' RETURNING delivery_id, attempts)
+        "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, detail)),
+              d AS (UPDATE blueteam.deliveries q SET state = 'delivered', delivered_at = now(), last_error = NULL
+                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING q.delivery_id, q.attempts, t.detail)
          INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'delivered', left($2, 1000) FROM d",
-        id,
-        detail
+         SELECT delivery_id, attempts, 'delivered', left(detail, 1000) FROM d",
+        &ids,
+        &details
     )
     .execute(conn)
     .await?;

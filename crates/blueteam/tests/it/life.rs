@@ -6,6 +6,7 @@ mod advisories;
 mod alerts;
 mod daemon;
 mod databases;
+mod deliveries;
 mod full;
 mod journal;
 mod kills;

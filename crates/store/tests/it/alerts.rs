@@ -162,7 +162,7 @@ async fn deliveries_are_lent_once_and_come_back() {
     assert_eq!(first.len(), 2);
     assert_eq!(first[0].payload["rule_id"], "brute_force");
     assert!(store::outbox::claim(&mut conn, &all, 10, Span::mins(1)).await.unwrap().is_empty(), "lent out");
-    store::outbox::delivered(&mut conn, first[0].delivery_id, "answered 204").await.unwrap();
+    store::outbox::delivered(&mut conn, &[(first[0].delivery_id, "answered 204")]).await.unwrap();
     store::outbox::failed(&mut conn, first[1].delivery_id, "refused", Span::ZERO).await.unwrap();
     let again = store::outbox::claim(&mut conn, &all, 10, Span::ZERO).await.unwrap();
     assert_eq!((again.len(), again[0].attempts), (1, 2));
@@ -206,6 +206,6 @@ async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     let pager = [Channel::Pagerduty];
     let first = store::outbox::claim(&mut conn, &pager, 10, Span::ZERO).await.unwrap();
     assert_eq!(kinds(&first), ["opened"], "the end waits for the beginning");
-    store::outbox::delivered(&mut conn, first[0].delivery_id, "answered 204").await.unwrap();
+    store::outbox::delivered(&mut conn, &[(first[0].delivery_id, "answered 204")]).await.unwrap();
     assert_eq!(kinds(&store::outbox::claim(&mut conn, &pager, 10, Span::ZERO).await.unwrap()), ["resolved"]);
 }

@@ -106,7 +106,7 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
     alerts::apply(&mut conn, &closed, &|_: &model::Alert| vec![].into()).await.unwrap();
     let first = outbox::claim(&mut conn, &[Channel::Pagerduty], 9, Span::mins(2)).await.unwrap();
     assert_eq!(first.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["escalated"]);
-    outbox::delivered(&mut conn, first[0].delivery_id, "ok").await.unwrap();
+    outbox::delivered(&mut conn, &[(first[0].delivery_id, "ok")]).await.unwrap();
     let then = outbox::claim(&mut conn, &[Channel::Pagerduty], 9, Span::mins(2)).await.unwrap();
     assert_eq!(then.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["resolved"]);
 }

@@ -176,7 +176,7 @@ async fn receive(listener: TcpListener, told: mpsc::Sender<(String, Vec<u8>)>) {
     }
 }
 
-async fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+pub(super) async fn request(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
