@@ -24,6 +24,7 @@ mod escalation;
 mod ingest;
 mod logging;
 mod monitor;
+mod monitors;
 mod notices;
 mod personnel;
 mod secrets;
@@ -40,6 +41,7 @@ pub use escalation::{Escalation, Leave, Rota, Tier};
 pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use monitor::Monitor;
+pub use monitors::Monitors;
 pub use notices::{Digest, Heartbeat};
 pub use personnel::{Person, Personnel};
 pub use secrets::Secrets;
@@ -82,6 +84,8 @@ pub struct Config {
     pub channels: Channels,
     /// Who notices when we are gone.
     pub watchdog: Watchdog,
+    /// What is measured, and when that is an alert.
+    pub monitors: Monitors,
     /// Log files and sockets.
     pub collect: Collect,
     /// The program's own log.
@@ -177,6 +181,7 @@ impl Config {
         self.ingest.check(&mut problems);
         self.monitor.check(&mut problems);
         self.watchdog.check(&mut problems);
+        self.monitors.check(&mut problems);
         self.detection.check(&mut problems);
         self.channels.check(&mut problems);
         self.alerts.check(&self.channels, &mut problems);

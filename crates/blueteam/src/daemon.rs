@@ -32,8 +32,8 @@ use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 use crate::{
-    applications, collector, dispatcher, escalation, journal, listener, monitor, notices, outage, settings, watch,
-    watchdog,
+    applications, collector, dispatcher, escalation, journal, listener, monitor, monitors, notices, outage, settings,
+    watch, watchdog,
 };
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
@@ -188,6 +188,9 @@ async fn with_database(
         let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
         tasks.spawn("watchdog", watchdog::run(watchdog::Options { heartbeat, every, pulse, clock }, inner.clone()));
     }
+    let place = (state.path(), database.is_private());
+    let options = monitors::Options::new(loaded, place, engine_role.clone(), (&clock, &deliveries))?;
+    tasks.spawn("monitors", monitors::run(options, inner.clone()));
     start_messages((loaded, state), (&engine_role, &clock, &failures), (channels, deliveries), &mut tasks, &inner)?;
     tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));
     tasks.spawn("partitions", keep_partitions(engine_role, loaded.config.collect.keep_months, inner.clone()));

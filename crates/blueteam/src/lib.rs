@@ -22,6 +22,7 @@ mod links;
 pub mod listener;
 pub mod metrics;
 pub mod monitor;
+mod monitors;
 mod notices;
 mod outage;
 pub mod replay;
