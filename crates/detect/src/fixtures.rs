@@ -154,11 +154,7 @@ pub fn parse(text: &str) -> Result<Vec<Case>, FixtureError> {
 }
 
 /// Shows each case to an engine of its own, and counts what the rules of these ids say.
-pub fn run(
-    cases: &[Case],
-    ids: &[&str],
-    mut engine: impl FnMut() -> Result<Engine, SettingsError>,
-) -> Result<Vec<Verdict>, SettingsError> {
+pub fn run<E>(cases: &[Case], ids: &[&str], mut engine: impl FnMut() -> Result<Engine, E>) -> Result<Vec<Verdict>, E> {
     let mut verdicts = Vec::with_capacity(cases.len());
     for case in cases {
         let mut engine = engine()?;
