@@ -32,8 +32,8 @@ use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 use crate::{
-    applications, collector, dispatcher, escalation, journal, listener, monitor, monitors, notices, outage, settings,
-    watch, watchdog,
+    applications, collector, dispatcher, escalation, journal, lab, listener, monitor, monitors, notices, outage,
+    settings, watch, watchdog,
 };
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
@@ -129,6 +129,17 @@ fn lock(state: &StateDir) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// Brings schema and tables of rules and requirements up to date, and puts the rules to their test.
+async fn prepare(loaded: &Loaded, database: &Database) -> anyhow::Result<()> {
+    database.migrate().await?;
+    let sigma = settings::sigma(&loaded.config)?;
+    let mut operator = database.connect(Role::Operator).await?;
+    settings::sync_rules(&mut operator, &sigma).await?;
+    settings::sync_catalog(&mut operator).await?;
+    lab::prove(&mut operator, &loaded.config).await;
+    Ok(())
+}
+
 async fn with_database(
     loaded: &Loaded,
     state: &StateDir,
@@ -137,13 +148,7 @@ async fn with_database(
     database: &Database,
     (began, on_ready): (Instant, impl FnOnce(&Ready)),
 ) -> anyhow::Result<()> {
-    database.migrate().await?;
-    let sigma = settings::sigma(&loaded.config)?;
-    let mut operator = database.connect(Role::Operator).await?;
-    settings::sync_rules(&mut operator, &sigma).await?;
-    settings::sync_catalog(&mut operator).await?;
-    drop((operator, sigma));
-
+    prepare(loaded, database).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (failures, told) = Failures::new();
     let (inner, outer) = (CancellationToken::new(), CancellationToken::new());

@@ -18,6 +18,7 @@ pub mod evidence;
 pub mod failures;
 mod intake;
 pub mod journal;
+mod lab;
 mod links;
 pub mod listener;
 pub mod metrics;

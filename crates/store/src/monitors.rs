@@ -209,11 +209,11 @@ pub struct Queries {
     pub hidden: u64,
 }
 
-/// Looks at the queries that run, in the moment; `allowed` is in seconds.
-pub async fn slow_queries(conn: &mut PgConnection, allowed: f64) -> Result<Queries, StoreError> {
+/// Looks at the queries that run, in the moment; `limit` is in seconds.
+pub async fn slow_queries(conn: &mut PgConnection, limit: f64) -> Result<Queries, StoreError> {
     let row = sqlx::query!(
         r#"SELECT longest AS "longest!", slow AS "slow!", hidden AS "hidden!" FROM blueteam.slow_queries($1)"#,
-        allowed
+        limit
     )
     .fetch_one(conn)
     .await?;

@@ -1,23 +1,17 @@
 //! `blueteam alerts rules test` and `backtest`: whether a rule does what it is for, on its fixtures and on what is stored.
 
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use comfy_table::Cell;
-use detect::fixtures::{self, Case, Verdict};
-use detect::sigma::Sigma;
-use model::{RuleId, Timestamp};
+use model::Timestamp;
 use notify::plain::neutral;
-use serde::Serialize;
-use store::PgConnection;
 
-use crate::cli::analysis::RuleArgs;
 use crate::cli::backtest;
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, block_on};
-use crate::config::Config;
 use crate::database::{Database, Role};
+use crate::lab::{self, Tested};
 use crate::settings;
 
 /// Run the fixtures of the rules, or of one: on these a rule must fire, on those it must not.
@@ -70,73 +64,9 @@ pub(super) fn backtest(args: &BacktestArgs, globals: Globals<'_>) -> anyhow::Res
     backtest::run(&backtest::Args::of_rule(&args.rule, args.since, args.until, args.json), globals)
 }
 
-/// Fixtures, and the rules that they are for: those of one file have them in common.
-pub(super) struct Fixtures {
-    pub(super) rules: Vec<String>,
-    builtin: bool,
-    pub(super) cases: Vec<Case>,
-}
-
-/// All fixtures that there are: of the built-in rules, and of the Sigma rules of the configured folder that have some.
-pub(super) fn all(config: &Config) -> anyhow::Result<Vec<Fixtures>> {
-    let mut found = Vec::new();
-    for definition in detect::rules::ALL {
-        let id = definition.info.id.to_string();
-        let cases = fixtures::parse(definition.fixtures).with_context(|| format!("the fixtures of {id}"))?;
-        found.push(Fixtures { rules: vec![id], builtin: true, cases });
-    }
-    if config.detection.rules_dir.is_empty() {
-        return Ok(found);
-    }
-    for file in settings::read_rules(Path::new(&config.detection.rules_dir))? {
-        let beside = fixtures_of(Path::new(&file.0));
-        if !beside.exists() {
-            continue;
-        }
-        let text = std::fs::read_to_string(&beside).with_context(|| format!("cannot read {}", beside.display()))?;
-        let cases = fixtures::parse(&text).with_context(|| beside.display().to_string())?;
-        let rules: Vec<String> = Sigma::load(&[file]).0.infos().map(|info| info.id.to_string()).collect();
-        if rules.is_empty() {
-            bail!("{}: its rules cannot be tested by themselves, because they refer to other files", beside.display());
-        }
-        found.push(Fixtures { rules, builtin: false, cases });
-    }
-    Ok(found)
-}
-
-/// `rules/x.yml` has `rules/tests/x.ndjson`.
-fn fixtures_of(rule: &Path) -> PathBuf {
-    let name = rule.file_stem().unwrap_or_default().to_string_lossy();
-    rule.parent().unwrap_or_else(|| Path::new("")).join("tests").join(format!("{name}.ndjson"))
-}
-
-/// What came of a rule's fixtures.
-#[derive(Debug, Serialize)]
-struct Tested {
-    rule_id: RuleId,
-    ok: bool,
-    cases: Vec<Verdict>,
-}
-
-fn run_all(fixtures: &[Fixtures], config: &Config) -> anyhow::Result<Vec<Tested>> {
-    let mut tested = Vec::new();
-    for f in fixtures {
-        let ids: Vec<&str> = f.rules.iter().map(String::as_str).collect();
-        let cases = if f.builtin {
-            fixtures::run(&f.cases, &ids, || fixtures::alone(&f.rules[0]))?
-        } else {
-            let rules = RuleArgs { rules: f.rules.clone(), rules_dir: None };
-            fixtures::run(&f.cases, &ids, || rules.engine(config, &[]))?
-        };
-        let ok = cases.iter().all(|case| case.ok);
-        tested.extend(f.rules.iter().map(|id| Tested { rule_id: RuleId(id.clone().into()), ok, cases: cases.clone() }));
-    }
-    Ok(tested)
-}
-
 pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
-    let mut fixtures = all(&loaded.config)?;
+    let mut fixtures = lab::all(&loaded.config)?;
     let custom: Vec<String> = settings::sigma(&loaded.config)?.infos().map(|info| info.id.to_string()).collect();
     let without: Vec<&String> = custom.iter().filter(|id| fixtures.iter().all(|f| !f.rules.contains(id))).collect();
     if let Some(rule) = &args.rule {
@@ -148,7 +78,7 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
             bail!("there is no rule `{}`; `blueteam alerts rules` lists them", neutral(rule));
         }
     }
-    let mut tested = run_all(&fixtures, &loaded.config)?;
+    let mut tested = lab::run(&fixtures, &loaded.config)?;
     tested.retain(|t| args.rule.as_ref().is_none_or(|rule| t.rule_id.as_str() == rule));
     if args.json {
         out::json(&tested)?;
@@ -161,7 +91,7 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         }
     }
     if !args.no_record {
-        match record(&tested, &actor(args.actor.as_deref()), globals) {
+        match write(&tested, &actor(args.actor.as_deref()), globals) {
             Ok(true) => {}
             Ok(false) => out::note("not recorded: there is no database yet"),
             Err(cause) => out::note(format_args!("not recorded: {cause:#}")),
@@ -204,25 +134,16 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
 }
 
 /// Writes down what came of it. False when there is no database: a test of rules is no reason to make one.
-fn record(tested: &[Tested], actor: &str, globals: Globals<'_>) -> anyhow::Result<bool> {
+fn write(tested: &[Tested], actor: &str, globals: Globals<'_>) -> anyhow::Result<bool> {
     let (loaded, state) = (globals.load()?, globals.state()?);
     if loaded.secrets.database_url.is_none() && !state.join("postgres").exists() {
         return Ok(false);
     }
     block_on(async {
         let database = Database::open(&loaded, &state).await?;
-        let written = async { write(&mut database.connect(Role::Operator).await?, tested, actor).await };
+        let written = async { lab::record(&mut database.connect(Role::Operator).await?, tested, actor).await };
         let written = written.await;
         database.leave().await?;
         written.map(|()| true)
     })
-}
-
-async fn write(conn: &mut PgConnection, tested: &[Tested], actor: &str) -> anyhow::Result<()> {
-    for t in tested.iter().filter(|t| !t.cases.is_empty()) {
-        let failed = t.cases.iter().filter(|case| !case.ok).count();
-        let counts = (u32::try_from(t.cases.len()).unwrap_or(u32::MAX), u32::try_from(failed).unwrap_or(u32::MAX));
-        store::proofs::note(conn, actor, env!("CARGO_PKG_VERSION"), (&t.rule_id, counts.0, counts.1)).await?;
-    }
-    Ok(())
 }

@@ -13,11 +13,11 @@ use store::alerts::Route;
 use store::rules::RuleSetting;
 use store::{Connection as _, PgConnection};
 
-use super::lab;
 use crate::cli::analysis::RuleArgs;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 use crate::config::Config;
+use crate::lab;
 
 /// Show what would happen if a rule fired now: which alert, which incident, who is told. Nothing is kept and nothing is sent.
 ///
