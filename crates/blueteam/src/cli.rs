@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 use crate::daemon::Parts;
 
+mod advisories;
 mod alerts;
 mod analysis;
 mod backtest;
@@ -51,6 +52,7 @@ enum Command {
     Migrate(migrate::Args),
     Status(status::Args),
     Alerts(alerts::Args),
+    Advisories(advisories::Args),
     Incidents(incidents::Args),
     Events(events::Args),
     Sources(sources::Args),
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(&args, globals),
         Command::Status(args) => status::run(&args, globals),
         Command::Alerts(args) => alerts::run(&args, globals),
+        Command::Advisories(args) => advisories::run(&args, globals),
         Command::Incidents(args) => incidents::run(&args, globals),
         Command::Events(args) => events::run(&args, globals),
         Command::Sources(args) => sources::run(&args, globals),

@@ -12,6 +12,7 @@ use model::time::BusinessHours;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod advisories;
 mod alerts;
 mod channels;
 mod chat;
@@ -31,6 +32,7 @@ mod secrets;
 mod siem;
 mod watchdog;
 
+pub use advisories::Advisories;
 pub use alerts::{Alerts, Override};
 pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
 pub use collect::{Address, Collect, File, Listener, TlsPair};
@@ -88,6 +90,8 @@ pub struct Config {
     pub monitors: Monitors,
     /// Log files and sockets.
     pub collect: Collect,
+    /// What publishers say of what we run.
+    pub advisories: Advisories,
     /// The program's own log.
     pub logging: Logging,
 }
@@ -190,6 +194,7 @@ impl Config {
         self.personnel.check(&mut problems);
         self.escalation.check(&self.channels, &self.personnel, &mut problems);
         self.collect.check(&mut problems);
+        self.advisories.check(&mut problems);
         if let Err(error) = model::time::Calendar::new(self.business_hours.clone()) {
             let key = match error {
                 model::time::BusinessHoursError::Zone(_) => "business_hours.time_zone",

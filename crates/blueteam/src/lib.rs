@@ -2,6 +2,7 @@
 //!
 //! Invariant: nothing here holds logic that a crate below could hold.
 
+mod advisories;
 mod applications;
 mod books;
 pub mod cli;

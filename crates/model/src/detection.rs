@@ -105,6 +105,16 @@ pub struct Detection {
     pub episode: i64,
 }
 
+/// The rule under which advisories are told (3.14.3): no rule of the engine's.
+pub const ADVISORY: RuleId = RuleId::builtin("advisory");
+
+impl Detection {
+    /// Whether somebody must respond to an attack: it is high or critical, and no advisory, which warns of what has not happened.
+    pub fn opens_incident(&self) -> bool {
+        self.severity.opens_incident() && self.rule_id != ADVISORY
+    }
+}
+
 /// The keys of rows: ids are found by their times, by which the tables are laid out. Only those that were added since the start are known,
 /// because the others are stored by their ids alone; so two detections are the same whatever is known of their rows.
 #[derive(Clone, Debug, Default)]

@@ -25,7 +25,7 @@ pub use assessment::{
     Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
-pub use detection::{Change, Detection, Entity, EntityKind, Memory, Phase, Rows};
+pub use detection::{ADVISORY, Change, Detection, Entity, EntityKind, Memory, Phase, Rows};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
 pub use ids::{

@@ -16,7 +16,7 @@ pub mod plain;
 pub mod post;
 pub mod rota;
 pub mod routing;
-mod tls;
+pub mod tls;
 mod words;
 
 pub use backoff::backoff;

@@ -7,7 +7,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 
 /// A client configuration on ring with the machine's certificates and `extra_ca_pem`.
-pub(crate) fn client_config(extra_ca_pem: Option<&str>) -> Result<ClientConfig, String> {
+pub fn client_config(extra_ca_pem: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(pem) = extra_ca_pem {
@@ -29,7 +29,7 @@ pub(crate) fn client_config(extra_ca_pem: Option<&str>) -> Result<ClientConfig, 
 }
 
 /// Whether the host is this machine, where plain text is nobody else's to read.
-pub(crate) fn is_loopback(host: &str) -> bool {
+pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

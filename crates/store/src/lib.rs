@@ -4,6 +4,7 @@
 //! caller, unless they say otherwise; none logs a payload. A function that a person triggers takes the actor and says it to the
 //! transaction, so that `audit.audit_log` records a person and not a pool.
 
+pub mod advisories;
 pub mod alerts;
 pub mod assets;
 pub mod baselines;

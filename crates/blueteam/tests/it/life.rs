@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test, helpers included")]
 
+mod advisories;
 mod alerts;
 mod daemon;
 mod databases;

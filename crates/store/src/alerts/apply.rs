@@ -63,7 +63,7 @@ pub async fn apply(
     for change in changes {
         let services = services(conn, &change.detection).await?;
         let Some(written) = write_alert(conn, change, &services).await? else { continue };
-        let incident = if change.detection.severity.opens_incident() {
+        let incident = if change.detection.opens_incident() {
             Some(join_incident(conn, &change.detection, &written, &mut applied).await?)
         } else {
             None

@@ -1,0 +1,176 @@
+//! The Common Security Advisory Framework (CSAF 2.0, OASIS): a document with a tree of products and what is wrong with which.
+
+use std::collections::HashMap;
+
+use model::Severity;
+use serde_json::Value;
+
+use super::{Format, osv::word};
+use crate::json::{list, maybe, text, texts};
+use crate::package::{Component, Ecosystem, Package};
+use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut};
+
+pub(super) const FORMAT: Format = Format {
+    name: "csaf",
+    description: "the Common Security Advisory Framework 2.0 (JSON)",
+    is: |document| document.get("document").is_some_and(|d| d.get("csaf_version").is_some()),
+    read,
+};
+
+/// How deep the tree of products may be; the parser of the JSON allows little more.
+const DEPTH_MAX: usize = 100;
+
+fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
+    let shape = |reason: &str| ReadError::Shape { format: "CSAF document", reason: reason.to_owned() };
+    let about = document.get("document").ok_or_else(|| shape("it has no `document`"))?;
+    let tracking = about.get("tracking").unwrap_or(&Value::Null);
+    let own = text(tracking, "id");
+    if own.is_empty() {
+        return Err(shape("`document.tracking.id` is missing"));
+    }
+    let products = products(document.get("product_tree").unwrap_or(&Value::Null));
+    let whole = word(about.get("aggregate_severity").map_or("", |s| text(s, "text")));
+    let published = maybe(tracking, "current_release_date");
+    Ok(list(document, "vulnerabilities")
+        .iter()
+        .enumerate()
+        .map(|(i, vulnerability)| {
+            let cve = text(vulnerability, "cve");
+            let notes = list(vulnerability, "notes");
+            let note =
+                notes.iter().find(|n| matches!(text(n, "category"), "description" | "summary")).or(notes.first());
+            let title =
+                maybe(vulnerability, "title").or_else(|| maybe(about, "title")).unwrap_or_else(|| own.to_owned());
+            Advisory {
+                id: if cve.is_empty() { format!("{own}#{}", i + 1) } else { cve.to_owned() },
+                feed: FORMAT.name.to_owned(),
+                title: cut(&title, 300),
+                summary: cut(note.map_or("", |n| text(n, "text")), SUMMARY_MAX),
+                severity: severity(vulnerability).or(whole).unwrap_or(Severity::Medium),
+                aliases: vec![own.to_owned()],
+                known_exploited: list(vulnerability, "threats").iter().any(|t| {
+                    text(t, "category") == "exploit_status" && text(t, "details").eq_ignore_ascii_case("exploited")
+                }),
+                due: None,
+                published: published.clone(),
+                action: list(vulnerability, "remediations")
+                    .iter()
+                    .find_map(|r| maybe(r, "details"))
+                    .map(|a| cut(&a, SUMMARY_MAX)),
+                affected: concerned(vulnerability, &products),
+            }
+        })
+        .collect())
+}
+
+fn severity(vulnerability: &Value) -> Option<Severity> {
+    let scores = list(vulnerability, "scores").iter();
+    scores.filter_map(|score| word(text(score.get("cvss_v3")?, "baseSeverity"))).max()
+}
+
+/// Products that are known to be affected. One of an unknown version is a range without bounds.
+fn concerned(vulnerability: &Value, products: &HashMap<String, Component>) -> Vec<Affected> {
+    let status = vulnerability.get("product_status").unwrap_or(&Value::Null);
+    let ids = ["known_affected", "first_affected", "last_affected"].into_iter().flat_map(|key| texts(status, key));
+    let mut affected: Vec<Affected> = Vec::new();
+    for component in ids.filter_map(|id| products.get(&id)) {
+        let version = Some(component.version.clone()).filter(|v| !v.is_empty());
+        match affected.iter_mut().find(|a| a.package == component.package) {
+            Some(known) => known.versions.extend(version),
+            None => affected.push(Affected {
+                package: component.package.clone(),
+                versions: version.into_iter().collect(),
+                ranges: Vec::new(),
+            }),
+        }
+    }
+    affected
+}
+
+/// Every product by its id: by its package URL where it has one, else as its vendor names it.
+fn products(tree: &Value) -> HashMap<String, Component> {
+    let mut found = HashMap::new();
+    for product in list(tree, "full_product_names") {
+        take(product, "", "", &mut found);
+    }
+    let mut branches: Vec<(&Value, &str, &str, usize)> =
+        list(tree, "branches").iter().map(|b| (b, "", "", 0)).collect();
+    while let Some((branch, mut name, mut version, depth)) = branches.pop() {
+        match text(branch, "category") {
+            "product_name" => name = text(branch, "name"),
+            "product_version" => version = text(branch, "name"),
+            // A range is words for people, or a `vers`; the product is concerned in a version that we do not know.
+            _ => {}
+        }
+        if let Some(product) = branch.get("product") {
+            take(product, name, version, &mut found);
+        }
+        if depth < DEPTH_MAX {
+            branches.extend(list(branch, "branches").iter().map(|b| (b, name, version, depth + 1)));
+        }
+    }
+    for relation in list(tree, "relationships") {
+        // `openssl as a component of RHEL`: known by the part.
+        let part = found.get(text(relation, "product_reference")).cloned();
+        if let (Some(part), Some(whole)) = (part, relation.get("full_product_name")) {
+            found.insert(text(whole, "product_id").to_owned(), part);
+        }
+    }
+    found
+}
+
+fn take(product: &Value, name: &str, version: &str, found: &mut HashMap<String, Component>) {
+    let purl = product.get("product_identification_helper").map_or("", |h| text(h, "purl"));
+    let name = if name.is_empty() { text(product, "name") } else { name };
+    let vendor = || Component {
+        package: Package { ecosystem: Ecosystem::default(), name: name.to_owned() },
+        version: version.to_owned(),
+    };
+    let mut component = Component::of_purl(purl).unwrap_or_else(vendor);
+    if component.version.is_empty() {
+        version.clone_into(&mut component.version);
+    }
+    found.insert(text(product, "product_id").to_owned(), component);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn products_are_found_in_the_tree() {
+        let document = serde_json::json!({
+            "document": { "csaf_version": "2.0", "title": "T", "aggregate_severity": { "text": "Important" },
+                          "tracking": { "id": "ACME-1", "current_release_date": "2024-05-01T00:00:00Z" } },
+            "product_tree": {
+                "branches": [{ "category": "vendor", "name": "Acme", "branches": [{ "category": "product_name", "name": "Widget", "branches": [
+                    { "category": "product_version", "name": "1.2", "product": { "name": "Acme Widget 1.2", "product_id": "W12" } },
+                    { "category": "product_version", "name": "1.3", "product": { "name": "Acme Widget 1.3", "product_id": "W13",
+                      "product_identification_helper": { "purl": "pkg:npm/widget@1.3.0" } } }] }] }],
+                "full_product_names": [{ "name": "Gadget", "product_id": "G" }],
+                "relationships": [{ "category": "default_component_of", "product_reference": "W13", "relates_to_product_reference": "G",
+                                    "full_product_name": { "name": "both", "product_id": "G:W13" } }]
+            },
+            "vulnerabilities": [{
+                "cve": "CVE-2024-9", "notes": [{ "category": "description", "text": "bad" }],
+                "product_status": { "known_affected": ["W12", "G:W13"], "fixed": ["G"] },
+                "scores": [{ "cvss_v3": { "baseSeverity": "CRITICAL" }, "products": ["W12"] }],
+                "remediations": [{ "category": "vendor_fix", "details": "Update to 1.4." }]
+            }, { "product_status": { "known_affected": ["G"] } }]
+        });
+        let read = crate::feeds::read(&document.to_string(), None).unwrap();
+        assert_eq!(
+            (read[0].id.as_str(), read[0].severity, read[0].action.as_deref()),
+            ("CVE-2024-9", Severity::Critical, Some("Update to 1.4."))
+        );
+        assert_eq!(
+            read[0].affected.iter().map(|a| (a.package.clone(), a.versions.clone())).collect::<Vec<_>>(),
+            [
+                (Component::new("", "Widget", "").package, vec!["1.2".to_owned()]),
+                (Component::new("npm", "widget", "").package, vec!["1.3.0".to_owned()]),
+            ]
+        );
+        assert_eq!((read[1].id.as_str(), read[1].severity), ("ACME-1#2", Severity::High));
+        assert!(read[1].affected[0].versions.is_empty());
+    }
+}

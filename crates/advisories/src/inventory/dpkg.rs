@@ -1,0 +1,34 @@
+//! `/var/lib/dpkg/status`: what is installed on a Debian machine. Debian's advisories name source packages, so that each package is listed
+//! under the name of its source too.
+
+use super::Format;
+use crate::{Component, ReadError};
+
+pub(super) const FORMAT: Format = Format {
+    name: "dpkg",
+    description: "/var/lib/dpkg/status",
+    is: |text| text.starts_with("Package: ") && text.contains("\nStatus: "),
+    read,
+};
+
+fn read(text: &str) -> Result<Vec<Component>, ReadError> {
+    let mut found = Vec::new();
+    for entry in text.split("\n\n") {
+        let field =
+            |name: &str| entry.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::trim);
+        let (Some(name), Some(version)) = (field("Package"), field("Version")) else { continue };
+        if !field("Status").is_some_and(|status| status.ends_with(" installed")) {
+            continue;
+        }
+        found.push(Component::new("deb", name, version));
+        if let Some(source) = field("Source") {
+            // Its own version, where it differs: `gcc-defaults (1.203)`.
+            let (name, of) = source.split_once(" (").unwrap_or((source, version));
+            found.push(Component::new("deb", name, of.trim_end_matches(')')));
+        }
+    }
+    if found.is_empty() {
+        return Err(ReadError::Shape { format: "dpkg status", reason: "it lists no installed package".to_owned() });
+    }
+    Ok(found)
+}

@@ -1,0 +1,141 @@
+//! What a package is called: by its ecosystem and name, as a package URL says it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Who publishes packages under names of their own: the type of a package URL (`cargo`, `deb`, `npm`, …), or none for a product that only
+/// its vendor names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Ecosystem(pub String);
+
+impl Ecosystem {
+    /// By the type of a package URL.
+    pub fn of_purl(name: &str) -> Self {
+        Self(name.to_ascii_lowercase())
+    }
+
+    /// By the name that OSV gives it, whose release (`Debian:12`) plays no part: a version says which it belongs to.
+    pub fn of_osv(name: &str) -> Self {
+        let name = name.split(':').next().unwrap_or_default();
+        Self(
+            match name {
+                "crates.io" => "cargo",
+                "Debian" | "Ubuntu" => "deb",
+                "Packagist" => "composer",
+                "Go" => "golang",
+                "RubyGems" => "gem",
+                "Alpine" => "apk",
+                other => return Self(other.to_ascii_lowercase()),
+            }
+            .to_owned(),
+        )
+    }
+
+    /// Whether it is no ecosystem's.
+    pub fn is_vendor(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for Ecosystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.is_vendor() { "-" } else { &self.0 })
+    }
+}
+
+/// A package by name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Package {
+    /// Whose name it is.
+    pub ecosystem: Ecosystem,
+    /// The name, with its namespace where it has one (`symfony/http-kernel`).
+    pub name: String,
+}
+
+/// A package in the version that is in use.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Component {
+    /// The package.
+    pub package: Package,
+    /// Its version, as its ecosystem writes it; empty when it is not known.
+    pub version: String,
+}
+
+impl Component {
+    /// By its parts.
+    pub fn new(ecosystem: &str, name: &str, version: &str) -> Self {
+        let package = Package { ecosystem: Ecosystem(ecosystem.to_owned()), name: name.to_owned() };
+        Self { package, version: version.to_owned() }
+    }
+
+    /// By a package URL (`pkg:npm/%40angular/core@17.0.1`); none for what is no such URL. The namespace of a distribution's package is its
+    /// vendor and no part of the name.
+    pub fn of_purl(purl: &str) -> Option<Self> {
+        let rest = purl.strip_prefix("pkg:")?;
+        let rest = rest.split(['?', '#']).next()?.trim_start_matches('/');
+        let (ecosystem, rest) = rest.split_once('/')?;
+        let (path, version) = match rest.rsplit_once('@') {
+            Some((path, version)) if !path.is_empty() => (path, decode(version)),
+            _ => (rest, String::new()),
+        };
+        let ecosystem = Ecosystem::of_purl(ecosystem);
+        let path = decode(path.trim_matches('/'));
+        let distribution = matches!(ecosystem.0.as_str(), "deb" | "rpm" | "apk");
+        let name = if distribution { path.rsplit('/').next()?.to_owned() } else { path };
+        // Maven joins with a colon in OSV.
+        let name = if ecosystem.0 == "maven" { name.replacen('/', ":", 1) } else { name };
+        (!name.is_empty()).then_some(Self { package: Package { ecosystem, name }, version })
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.package.name, if self.version.is_empty() { "(any version)" } else { &self.version })
+    }
+}
+
+/// Undoes `%40` and its like; what is no such thing stays.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let hex = |at: usize| bytes.get(at).and_then(|c| char::from(*c).to_digit(16)).map(|d| d as u8);
+    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    while let Some(&c) = bytes.get(at) {
+        if let (b'%', Some(high), Some(low)) = (c, hex(at + 1), hex(at + 2)) {
+            out.push(high << 4 | low);
+            at += 3;
+        } else {
+            out.push(c);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn package_urls_name_packages() {
+        for (purl, ecosystem, name, version) in [
+            ("pkg:cargo/serde@1.0.200", "cargo", "serde", "1.0.200"),
+            ("pkg:npm/%40angular/core@17.0.1", "npm", "@angular/core", "17.0.1"),
+            ("pkg:composer/symfony/http-kernel@v6.4.0", "composer", "symfony/http-kernel", "v6.4.0"),
+            ("pkg:deb/debian/xz-utils@5.4.1-0.2?arch=amd64&distro=debian-12", "deb", "xz-utils", "5.4.1-0.2"),
+            ("pkg:deb/debian/openssl@1%3A3.0.11-1~deb12u2", "deb", "openssl", "1:3.0.11-1~deb12u2"),
+            (
+                "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1",
+                "maven",
+                "org.apache.logging.log4j:log4j-core",
+                "2.14.1",
+            ),
+            ("pkg:pypi/django", "pypi", "django", ""),
+        ] {
+            assert_eq!(Component::of_purl(purl), Some(Component::new(ecosystem, name, version)), "{purl}");
+        }
+        assert_eq!(Component::of_purl("cpe:2.3:a:x"), None);
+        assert_eq!(Component::of_purl("pkg:cargo/"), None);
+    }
+}

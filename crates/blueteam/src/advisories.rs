@@ -1,0 +1,173 @@
+//! Security advisories (3.14.3): brings advisories and lists of components into the database, finds where they meet, and has people told.
+
+mod fetch;
+mod watch;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+
+use advisories::{Advisory, Component, Index, Package, feeds, inventory, matching};
+use anyhow::{Context as _, bail};
+use store::advisories::{Found, Import, StoredAdvisory, StoredComponent};
+use store::{Connection as _, PgConnection, StoreError};
+
+pub(crate) use fetch::fetch;
+pub(crate) use watch::{Input, Options, run};
+
+use crate::vault;
+
+/// The largest text that is read, in bytes: the largest export that a publisher offers as JSON is about half of it.
+pub(crate) const TEXT_MAX: u64 = 256 * 1024 * 1024;
+/// Advisories that are held against the components at once.
+const PAGE: u32 = 2000;
+/// The most matches: beyond it a list is not what somebody runs, and nobody would read them.
+const MATCHES_MAX: usize = 100_000;
+
+/// What is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Advisories.
+    Feed,
+    /// Components.
+    Inventory,
+}
+
+impl Kind {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Feed => "feed",
+            Self::Inventory => "inventory",
+        }
+    }
+}
+
+/// What an import did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Done {
+    /// Advisories or components that were read.
+    pub(crate) items: usize,
+    /// Matches that are new, or open again.
+    pub(crate) found: u64,
+    /// The text was the same as last time.
+    pub(crate) unchanged: bool,
+}
+
+/// Reads a file, within the limit.
+pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
+    let name = path.display();
+    let size = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?.len();
+    if size > TEXT_MAX {
+        bail!("{name} has {size} bytes; {TEXT_MAX} are allowed");
+    }
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))
+}
+
+/// Brings a text in under `name`, in one transaction, and finds what it means. `origin` is where it was read; `format` is told from the text
+/// when it is none.
+pub(crate) async fn import(
+    conn: &mut PgConnection,
+    kind: Kind,
+    (name, origin, actor): (&str, &str, &str),
+    format: Option<&str>,
+    text: &str,
+) -> anyhow::Result<Done> {
+    let digest = vault::sha256(text.as_bytes());
+    if store::advisories::unchanged(conn, kind.as_str(), name, &digest).await? {
+        let found = refresh(conn, actor).await?;
+        return Ok(Done { items: 0, found, unchanged: true });
+    }
+    let import = Import { kind: kind.as_str(), name, origin, digest: &digest, actor };
+    let items = match kind {
+        Kind::Feed => {
+            let read = feeds::read(text, format).with_context(|| origin.to_owned())?;
+            let stored = read.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
+            let mut tx = conn.begin().await.map_err(StoreError::from)?;
+            store::advisories::save_advisories(&mut tx, import, &stored).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            read.len()
+        }
+        Kind::Inventory => {
+            let read = inventory::read(text, format).with_context(|| origin.to_owned())?;
+            let parts = |c: &Component| (c.package.ecosystem.0.clone(), c.package.name.clone(), c.version.clone());
+            let components: Vec<_> = read.iter().map(parts).collect();
+            let mut tx = conn.begin().await.map_err(StoreError::from)?;
+            store::advisories::save_components(&mut tx, import, &components).await?;
+            tx.commit().await.map_err(StoreError::from)?;
+            read.len()
+        }
+    };
+    Ok(Done { items, found: refresh(conn, actor).await?, unchanged: false })
+}
+
+fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
+    Ok(StoredAdvisory {
+        feed: advisory.feed.clone(),
+        advisory_id: advisory.id.clone(),
+        vulnerability: advisory.vulnerability().to_owned(),
+        known_exploited: advisory.known_exploited,
+        document: serde_json::to_value(advisory)?,
+    })
+}
+
+/// Holds all advisories against all components, and writes what was found. Returns how many matches are new or open again.
+pub(crate) async fn refresh(conn: &mut PgConnection, actor: &str) -> anyhow::Result<u64> {
+    let mut tx = conn.begin().await.map_err(StoreError::from)?;
+    let exploited: HashSet<String> = store::advisories::exploited(&mut tx).await?.into_iter().collect();
+    let mut inventories: BTreeMap<String, Vec<Component>> = BTreeMap::new();
+    for c in store::advisories::components(&mut tx).await? {
+        inventories.entry(c.inventory).or_default().push(Component::new(&c.ecosystem, &c.name, &c.version));
+    }
+    let indices: Vec<(&String, Index<'_>)> = inventories.iter().map(|(name, list)| (name, Index::new(list))).collect();
+    let (mut found, mut hints, mut after) = (Vec::new(), Vec::new(), None::<(String, String)>);
+    let mut named: HashSet<(String, Package)> = HashSet::new();
+    loop {
+        let place = after.as_ref().map(|(feed, id)| (feed.as_str(), id.as_str()));
+        let page = store::advisories::page(&mut tx, place, PAGE).await?;
+        let Some(last) = page.last() else { break };
+        after = Some((last.feed.clone(), last.advisory_id.clone()));
+        for row in &page {
+            let advisory: Advisory = serde_json::from_value(row.document.clone())
+                .with_context(|| format!("the stored advisory {} cannot be read", row.advisory_id))?;
+            let known = exploited.contains(&row.vulnerability);
+            for (inventory, index) in &indices {
+                named.extend(index.names(&advisory).into_iter().map(|package| (row.vulnerability.clone(), package)));
+                for m in index.concerned(&advisory) {
+                    let finding = finding(row, &advisory, known, inventory, &m);
+                    if m.hint { hints.push((m.component.package.clone(), finding)) } else { found.push(finding) }
+                }
+            }
+        }
+        if found.len() + hints.len() > MATCHES_MAX {
+            bail!("more than {MATCHES_MAX} matches; import the inventory of one system at a time");
+        }
+    }
+    let unnamed = |(package, f): &(Package, Found)| !named.contains(&(f.vulnerability.clone(), package.clone()));
+    found.extend(hints.into_iter().filter(unnamed).map(|(_, finding)| finding));
+    let new = store::advisories::save_matches(&mut tx, actor, &found).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(new)
+}
+
+fn finding(
+    row: &StoredAdvisory,
+    advisory: &Advisory,
+    known_exploited: bool,
+    inventory: &str,
+    found: &matching::Match<'_>,
+) -> Found {
+    Found {
+        vulnerability: row.vulnerability.clone(),
+        feed: row.feed.clone(),
+        advisory_id: row.advisory_id.clone(),
+        component: StoredComponent {
+            inventory: inventory.to_owned(),
+            ecosystem: found.component.package.ecosystem.0.clone(),
+            name: found.component.package.name.clone(),
+            version: found.component.version.clone(),
+        },
+        confidence: found.confidence.as_str(),
+        severity: matching::severity(advisory, known_exploited, found.confidence),
+        exploited: known_exploited,
+        fixed_in: found.fixed.map(str::to_owned),
+    }
+}

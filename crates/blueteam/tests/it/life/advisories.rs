@@ -1,0 +1,149 @@
+//! Advisories from the file to the alert, and to the close of the response (3.14.3).
+
+use std::time::{Duration, Instant};
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+use testkit::TestDb;
+
+use super::daemon::{Daemon, PATIENCE};
+use crate::cli::Program;
+
+fn osv(id: &str, name: &str, fixed: &str, severity: &str) -> Value {
+    json!({
+        "id": id, "modified": "2026-01-01T00:00:00Z", "summary": format!("{name} is broken"), "details": "It is.",
+        "aliases": [id.replace("RUSTSEC", "CVE")], "database_specific": { "severity": severity },
+        "affected": [{ "package": { "ecosystem": "crates.io", "name": name },
+                       "ranges": [{ "type": "SEMVER", "events": [{ "introduced": "0" }, { "fixed": fixed }] }] }]
+    })
+}
+
+fn lock(packages: &[(&str, &str)]) -> String {
+    let package = |(name, version): &(&str, &str)| {
+        format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\nsource = \"registry+https://example.com\"\n")
+    };
+    packages.iter().map(package).collect::<Vec<_>>().join("\n")
+}
+
+fn kev(cve: &str) -> Value {
+    json!({ "catalogVersion": "2026.01.01", "vulnerabilities": [{
+        "cveID": cve, "vendorProject": "Acme", "product": "Rsa", "vulnerabilityName": "Acme RSA leak", "dateAdded": "2026-01-02",
+        "shortDescription": "Attackers use it.", "requiredAction": "Update.", "dueDate": "2026-01-23" }] })
+}
+
+#[tokio::test]
+async fn what_concerns_us_is_found_answered_and_checked_again() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    program.run(&["migrate"]).good();
+    let lock_file = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6"), ("time", "0.1.40"), ("serde", "1.0.2")]));
+    let components = ["advisories", "components", &lock_file, "--name", "apollo"];
+    assert_eq!(program.run(&components).good(), "apollo: 3 components; nothing new is concerned\n");
+    let feed = format!(
+        "{}\n{}\n{}\n",
+        osv("RUSTSEC-2026-1", "rsa", "0.9.7", "HIGH"),
+        osv("RUSTSEC-2026-2", "time", "0.2.23", "LOW"),
+        osv("RUSTSEC-2026-3", "tokio", "9.9.9", "HIGH")
+    );
+    let feed = program.write("osv.ndjson", &feed);
+    let imported = program.run(&["advisories", "import", &feed]).good();
+    assert_eq!(imported, "osv.ndjson: 3 advisories; 2 new; `blueteam advisories list` shows them\n");
+    assert!(program.run(&["advisories", "import", &feed]).good().contains("the same as last time; nothing new"));
+    // What attackers use is critical, whoever described it.
+    let kev = program.write("kev.json", &kev("CVE-2026-1").to_string());
+    program.run(&["advisories", "import", &kev]).good();
+    assert_snapshot!("advisories_list", program.run(&["advisories", "list"]).good());
+    let shown = program.run(&["advisories", "show", "CVE-2026-1"]).good();
+    assert!(
+        shown.contains("exploited  yes") && shown.contains("due        2026-01-23") && shown.contains("RUSTSEC-2026-1"),
+        "{shown}"
+    );
+
+    let respond =
+        |status: &[&str]| program.run(&[&["advisories", "respond", "CVE-2026-1", "--as", "alice"], status].concat());
+    assert_eq!(respond(&["--status", "fixed"]).code, 1);
+    respond(&["--status", "in-progress", "--owner", "bob", "--due", "2026-02-01"]).good();
+    respond(&["--status", "fixed", "--reason", "upgraded, CHG-91"]).good();
+    program.run(&["advisories", "respond", "CVE-2026-2", "--status", "accepted", "--reason", "not reachable"]).good();
+    assert_eq!(program.run(&["advisories", "list", "--json"]).json(), json!([]));
+    // The list has the last word: it still holds the old version. What was accepted stays so.
+    program.write("Cargo.lock", &lock(&[("rsa", "0.9.6"), ("time", "0.1.40")]));
+    assert!(program.run(&components).good().contains("1 new"));
+    let open = program.run(&["advisories", "list", "--json"]).json();
+    assert_eq!(
+        (open[0]["name"].as_str(), open[0]["state"].as_str(), open[1].is_null()),
+        (Some("rsa"), Some("open"), true)
+    );
+    program.write("Cargo.lock", &lock(&[("rsa", "0.9.7"), ("time", "0.1.40")]));
+    program.run(&components).good();
+    let all = program.run(&["advisories", "list", "--all", "--json"]).json();
+    let gone = all.as_array().unwrap().iter().find(|m| m["name"] == "rsa").unwrap();
+    assert_eq!(gone["resolution"], "gone");
+    let sources = program.run(&["advisories", "sources", "--json"]).json();
+    assert_eq!(sources.as_array().unwrap().len(), 3);
+    // Who did what is on record.
+    let mut conn = db.connect().await;
+    let actors: Vec<String> =
+        sqlx::query_scalar("SELECT DISTINCT actor FROM audit.audit_log WHERE resource_type = 'ALERT' ORDER BY 1")
+            .fetch_all(&mut conn)
+            .await
+            .unwrap();
+    assert!(actors.iter().any(|a| a.contains("alice")), "{actors:?}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_said_and_changes_nothing() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    program.run(&["migrate"]).good();
+    let broken = program.write("broken.json", "{\"document\":");
+    let ran = program.run(&["advisories", "import", &broken]);
+    assert!(ran.code == 1 && ran.err.contains("broken.json") && ran.err.contains("not valid JSON"), "{}", ran.err);
+    let other = program.write("other.json", "{}");
+    assert!(program.run(&["advisories", "components", &other]).err.contains("none of the formats"));
+    assert!(program.run(&["advisories", "import", "http://192.0.2.1/x"]).err.contains("must start with https://"));
+    assert_eq!(program.run(&["advisories", "sources", "--json"]).json(), json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_daemon_reads_tells_and_closes() {
+    let files = tempfile::tempdir().unwrap();
+    let place = |name: &str| files.path().join(name).display().to_string();
+    std::fs::write(place("Cargo.lock"), lock(&[("rsa", "0.9.6")])).unwrap();
+    std::fs::write(place("osv.json"), osv("RUSTSEC-2026-1", "rsa", "0.9.7", "HIGH").to_string()).unwrap();
+    let entry =
+        |name: &str, file: &str| format!("[{{ name = \"{name}\", from = \"{}\", every = \"10s\" }}]", place(file));
+    let missing = format!("{{ name = \"missing\", from = \"{}\" }}", place("no-such-file"));
+    let daemon = Daemon::new(&format!(
+        "[advisories]\ninventories = {}\nfeeds = [{missing}, {}\n",
+        entry("apollo", "Cargo.lock"),
+        entry("osv", "osv.json").trim_start_matches('[')
+    ))
+    .await;
+    let mut conn = daemon.connect().await;
+    let state =
+        "SELECT state || ' ' || severity || ' ' || title FROM blueteam.alert_history WHERE rule_id = 'advisory'";
+    let since = Instant::now();
+    let mut wait = async |wanted: &str| loop {
+        let seen: Vec<String> = sqlx::query_scalar(state).fetch_all(&mut conn).await.unwrap();
+        if seen.first().is_some_and(|s| s.starts_with(wanted)) {
+            break seen;
+        }
+        assert!(since.elapsed() < PATIENCE, "{seen:?}\n{}", daemon.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let open = wait("open").await;
+    assert_eq!(open, ["open high Advisory for apollo: CVE-2026-1: rsa 0.9.6 is affected, fixed in 0.9.7"]);
+    // The new list no longer has it: the match is gone and its alert closed.
+    std::fs::write(place("Cargo.lock"), lock(&[("rsa", "0.9.7")])).unwrap();
+    wait("closed").await;
+    let incidents: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM blueteam.security_incidents").fetch_one(&mut conn).await.unwrap();
+    assert_eq!(incidents, 0, "an advisory is no attack");
+    let failed: Option<String> =
+        sqlx::query_scalar("SELECT failed FROM blueteam.advisory_sources WHERE name = 'missing'")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+    assert!(failed.unwrap().contains("cannot read"));
+}
