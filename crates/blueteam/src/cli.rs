@@ -19,6 +19,7 @@ mod events;
 mod incidents;
 pub(crate) mod keys;
 mod migrate;
+mod monitors;
 mod out;
 mod replay;
 mod report;
@@ -55,6 +56,7 @@ enum Command {
     Incidents(incidents::Args),
     Events(events::Args),
     Sources(sources::Args),
+    Monitors(monitors::Args),
     Compliance(compliance::Args),
     Report(report::Args),
     Keys(keys::Args),
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Command::Incidents(args) => incidents::run(&args, globals),
         Command::Events(args) => events::run(&args, globals),
         Command::Sources(args) => sources::run(&args, globals),
+        Command::Monitors(args) => monitors::run(&args, globals),
         Command::Compliance(args) => compliance::run(&args, globals),
         Command::Report(args) => report::run(&args, globals),
         Command::Keys(args) => keys::run(&args, globals),

@@ -25,6 +25,7 @@ mod escalation;
 mod ingest;
 mod logging;
 mod monitor;
+mod monitors;
 mod notices;
 mod personnel;
 mod secrets;
@@ -42,6 +43,7 @@ pub use escalation::{Escalation, Leave, Rota, Tier};
 pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use monitor::Monitor;
+pub use monitors::Monitors;
 pub use notices::{Digest, Heartbeat};
 pub use personnel::{Person, Personnel};
 pub use secrets::Secrets;
@@ -84,6 +86,8 @@ pub struct Config {
     pub channels: Channels,
     /// Who notices when we are gone.
     pub watchdog: Watchdog,
+    /// What is measured, and when that is an alert.
+    pub monitors: Monitors,
     /// Log files and sockets.
     pub collect: Collect,
     /// What publishers say of what we run.
@@ -181,6 +185,7 @@ impl Config {
         self.ingest.check(&mut problems);
         self.monitor.check(&mut problems);
         self.watchdog.check(&mut problems);
+        self.monitors.check(&mut problems);
         self.detection.check(&mut problems);
         self.channels.check(&mut problems);
         self.alerts.check(&self.channels, &mut problems);

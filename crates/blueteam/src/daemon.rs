@@ -12,13 +12,11 @@ use anyhow::{Context as _, bail};
 use detect::Engine;
 use jiff::tz::TimeZone;
 use model::time::Calendar;
-use model::{AuditRecord, Clock, EventId, Source, Span, SystemClock};
+use model::{Clock, Source, Span, SystemClock};
 use notify::Channels;
 use rustix::fs::{FlockOperation, flock};
-use serde_json::json;
 use store::PgConnectOptions;
-use store::events::AuditRow;
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -26,14 +24,14 @@ use tracing::{error, info, warn};
 use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::dispatcher::Names;
-use crate::failures::{Failure, Failures};
+use crate::failures::Failures;
 use crate::links::Links;
 use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 use crate::{
-    advisories, applications, collector, dispatcher, escalation, journal, listener, monitor, notices, outage, settings,
-    watch, watchdog,
+    advisories, applications, collector, dispatcher, escalation, failures, journal, lab, listener, monitor, monitors,
+    notices, outage, settings, watch, watchdog,
 };
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
@@ -129,6 +127,17 @@ fn lock(state: &StateDir) -> anyhow::Result<File> {
     Ok(file)
 }
 
+/// Brings schema and tables of rules and requirements up to date, and puts the rules to their test.
+async fn prepare(loaded: &Loaded, database: &Database) -> anyhow::Result<()> {
+    database.migrate().await?;
+    let sigma = settings::sigma(&loaded.config)?;
+    let mut operator = database.connect(Role::Operator).await?;
+    settings::sync_rules(&mut operator, &sigma).await?;
+    settings::sync_catalog(&mut operator).await?;
+    lab::prove(&mut operator, &loaded.config).await;
+    Ok(())
+}
+
 async fn with_database(
     loaded: &Loaded,
     state: &StateDir,
@@ -137,13 +146,7 @@ async fn with_database(
     database: &Database,
     (began, on_ready): (Instant, impl FnOnce(&Ready)),
 ) -> anyhow::Result<()> {
-    database.migrate().await?;
-    let sigma = settings::sigma(&loaded.config)?;
-    let mut operator = database.connect(Role::Operator).await?;
-    settings::sync_rules(&mut operator, &sigma).await?;
-    settings::sync_catalog(&mut operator).await?;
-    drop((operator, sigma));
-
+    prepare(loaded, database).await?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (failures, told) = Failures::new();
     let (inner, outer) = (CancellationToken::new(), CancellationToken::new());
@@ -188,8 +191,11 @@ async fn with_database(
         let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
         tasks.spawn("watchdog", watchdog::run(watchdog::Options { heartbeat, every, pulse, clock }, inner.clone()));
     }
+    let place = (state.path(), database.is_private());
+    let options = monitors::Options::new(loaded, place, engine_role.clone(), (&clock, &deliveries))?;
+    tasks.spawn("monitors", monitors::run(options, inner.clone()));
     start_messages((loaded, state), (&engine_role, &clock, &failures), (channels, deliveries), &mut tasks, &inner)?;
-    tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));
+    tasks.spawn("failure writer", failures::write(told, database.options(Role::Ingest)?, inner.clone()));
     tasks.spawn("partitions", keep_partitions(engine_role, loaded.config.collect.keep_months, inner.clone()));
     if let Some(cluster) = database.cluster() {
         tasks.spawn("cluster watch", watch_cluster(cluster, inner.clone()));
@@ -413,44 +419,6 @@ impl Tasks {
         }
         self.failed.map_or(Ok(()), Err)
     }
-}
-
-/// Writes our own failures as audit events; waits for the database as long as it takes.
-async fn write_failures(
-    mut told: mpsc::Receiver<Failure>,
-    database: PgConnectOptions,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        let failure = tokio::select! {
-            failure = told.recv() => failure,
-            () = stop.cancelled() => return Ok(()),
-        };
-        let Some(failure) = failure else {
-            stop.cancelled().await;
-            return Ok(());
-        };
-        while let Err(cause) = write_failure(&failure, &database).await {
-            warn!("a failure of the {} waits to be recorded: {cause:#}", failure.component.as_str());
-            tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs(2)) => {}
-                () = stop.cancelled() => return Ok(()),
-            }
-        }
-    }
-}
-
-async fn write_failure(failure: &Failure, database: &PgConnectOptions) -> anyhow::Result<()> {
-    let event = json!({
-        "category": "system", "action": "audit_failure", "result": "failure", "resource_type": model::event::OURSELVES,
-        "metadata": { "component": failure.component.as_str(), "message": failure.message },
-    });
-    let bytes = serde_json::to_vec(&event)?;
-    let record = AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)?;
-    let row = AuditRow::new(record, || EventId(uuid::Uuid::now_v7()), SystemClock.now());
-    let mut conn = store::connect(database).await?;
-    store::events::insert_audit(&mut conn, &[row]).await?;
-    Ok(())
 }
 
 /// Makes partitions ahead of time, and drops those of logs that are older than `keep_months`, unless that is 0.

@@ -5,7 +5,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use model::{AuditRecord, Clock as _, EventId, SystemClock};
+use serde_json::json;
+use store::PgConnectOptions;
+use store::events::AuditRow;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// Which part failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -78,4 +84,42 @@ impl Failures {
             told.insert(key, Instant::now());
         }
     }
+}
+
+/// Writes our own failures as audit events; waits for the database as long as it takes.
+pub(crate) async fn write(
+    mut told: mpsc::Receiver<Failure>,
+    database: PgConnectOptions,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    loop {
+        let failure = tokio::select! {
+            failure = told.recv() => failure,
+            () = stop.cancelled() => return Ok(()),
+        };
+        let Some(failure) = failure else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        while let Err(cause) = write_one(&failure, &database).await {
+            warn!("a failure of the {} waits to be recorded: {cause:#}", failure.component.as_str());
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_secs(2)) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+        }
+    }
+}
+
+async fn write_one(failure: &Failure, database: &PgConnectOptions) -> anyhow::Result<()> {
+    let event = json!({
+        "category": "system", "action": "audit_failure", "result": "failure", "resource_type": model::event::OURSELVES,
+        "metadata": { "component": failure.component.as_str(), "message": failure.message },
+    });
+    let bytes = serde_json::to_vec(&event)?;
+    let record = AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)?;
+    let row = AuditRow::new(record, || EventId(uuid::Uuid::now_v7()), SystemClock.now());
+    let mut conn = store::connect(database).await?;
+    store::events::insert_audit(&mut conn, &[row]).await?;
+    Ok(())
 }

@@ -243,7 +243,9 @@ impl Monitor {
         .context("cannot read the stored past")?;
         for detection in store::alerts::open_detections(&mut conn).await? {
             let title = detection.title.clone();
-            if !engine.restore(Restored { detection, hold_until: None }) {
+            let rule = detection.rule_id.clone();
+            let monitors = crate::monitors::ALL.iter().any(|m| m.rule_id() == rule);
+            if !engine.restore(Restored { detection, hold_until: None }) && !monitors {
                 info!("an open alert of a rule that no longer runs stays as it is: {title}");
             }
         }

@@ -85,7 +85,7 @@ pub async fn sync_catalog(conn: &mut store::PgConnection) -> anyhow::Result<u64>
     Ok(store::compliance::load(conn, "blueteam", &entries, &objectives).await?)
 }
 
-/// Writes the built-in and the custom rules into the table of rules.
+/// Writes the built-in and the custom rules, and the monitors, into the table of rules.
 pub async fn sync_rules(conn: &mut store::PgConnection, sigma: &Sigma) -> anyhow::Result<u64> {
     let builtin = detect::rules::ALL.iter().map(|d| d.info);
     let rules: Vec<store::rules::Rule> = builtin
@@ -97,6 +97,7 @@ pub async fn sync_rules(conn: &mut store::PgConnection, sigma: &Sigma) -> anyhow
             severity: info.severity,
             nist_controls: info.controls.to_vec(),
         })
+        .chain(crate::monitors::ALL.iter().map(|monitor| monitor.rule()))
         .collect();
     Ok(store::rules::sync(conn, "blueteam", &rules).await?)
 }

@@ -221,6 +221,14 @@ fn some(of: &[String]) -> String {
     format!("{}{more}", of[..of.len().min(SHOWN)].join(", "))
 }
 
+/// How many of the rules that are on were shown to work by their fixtures, to follow their number.
+fn proofs(rules: &[model::facts::RuleFacts]) -> String {
+    let proven = || rules.iter().filter(|r| r.enabled && !r.proof_failed).filter_map(|r| r.last_proven);
+    let Some(last) = proven().min() else { return String::new() };
+    let day = last.to_jiff().strftime("%Y-%m-%d");
+    format!(" ({} of them shown to work by their fixtures, the first of these on {day})", proven().count())
+}
+
 impl Check {
     /// The facts that it decides from, and no others.
     pub fn narrow(&self, facts: &Facts) -> Facts {

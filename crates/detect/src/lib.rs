@@ -3,9 +3,10 @@
 //! Invariants: no I/O, no clock, no knowledge of where events come from. The same [`Engine`] runs live, in `replay` and in
 //! `backtest`. State is bounded: every rule has a cap on the keys it tracks, and counts what it gives up.
 //!
-//! Adding a rule touches its file in `rules/` and the list in `rules.rs`.
+//! Adding a rule touches its file in `rules/`, its fixtures beside it, and the list in `rules.rs`.
 
 mod engine;
+pub mod fixtures;
 mod glob;
 mod keyed;
 mod open;

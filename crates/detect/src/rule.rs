@@ -42,6 +42,8 @@ pub struct Definition {
     pub info: &'static Info,
     /// Its parameters with their defaults.
     pub defaults: fn() -> Value,
+    /// On what it must fire and on what not ([`crate::fixtures`]).
+    pub fixtures: &'static str,
     /// Makes it from its parameters.
     pub build: fn(Value, usize) -> Result<Built, serde_json::Error>,
 }

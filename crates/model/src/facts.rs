@@ -194,6 +194,12 @@ pub struct RuleFacts {
     pub controls: Vec<String>,
     /// When it last fired.
     pub last_fired: Option<Timestamp>,
+    /// When its fixtures last showed that it fires when it must and is silent when it must not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_proven: Option<Timestamp>,
+    /// Whether they showed the opposite when they were last run.
+    #[serde(default)]
+    pub proof_failed: bool,
 }
 
 /// Alerts and deliveries of the window.

@@ -214,12 +214,15 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
     })
 }
 
-/// The rules, with when they last fired.
+/// The rules, with when they last fired and were last proven. Monitors are none: a threshold needs no proof.
 pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT rule_id, coalesce(enabled, true) AS "enabled!", coalesce(nist_controls, '{}') AS "controls!",
-                  (SELECT max(created_at) FROM blueteam.alert_history a WHERE a.rule_id = r.rule_id) AS "fired: Ts"
-             FROM blueteam.alert_rules r ORDER BY rule_id"#
+                  (SELECT max(created_at) FROM blueteam.alert_history a WHERE a.rule_id = r.rule_id) AS "fired: Ts",
+                  (SELECT max(at) FROM blueteam.rule_proofs p WHERE p.rule_id = r.rule_id AND failed = 0) AS "proven: Ts",
+                  coalesce((SELECT failed > 0 FROM blueteam.rule_proofs p WHERE p.rule_id = r.rule_id
+                             ORDER BY at DESC, proof_id DESC LIMIT 1), false) AS "proof_failed!"
+             FROM blueteam.alert_rules r WHERE rule_id NOT LIKE 'monitor\_%' ORDER BY rule_id"#
     )
     .fetch_all(conn)
     .await?;
@@ -230,6 +233,8 @@ pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError
             enabled: r.enabled,
             controls: r.controls,
             last_fired: r.fired.map(|t| t.0),
+            last_proven: r.proven.map(|t| t.0),
+            proof_failed: r.proof_failed,
         })
         .collect())
 }

@@ -1,10 +1,12 @@
 //! `blueteam alerts`: what was found, who has seen it, and the rules that find it.
 
 mod deliveries;
+mod lab;
 mod list;
 mod navigator;
 mod rules;
 mod silences;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;

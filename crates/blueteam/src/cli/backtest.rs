@@ -38,6 +38,13 @@ pub(super) struct Args {
     json: bool,
 }
 
+impl Args {
+    /// Of one rule.
+    pub(super) fn of_rule(rule: &str, since: Timestamp, until: Option<Timestamp>, json: bool) -> Self {
+        Self { since, until, rules: RuleArgs { rules: vec![rule.to_owned()], rules_dir: None }, json }
+    }
+}
+
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let until = args.until.unwrap_or_else(|| SystemClock.now());
     if until <= args.since {

@@ -51,7 +51,8 @@ pub(super) fn run(Args {}: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCo
         } else {
             out::line(format_args!("schema: brought from version {before} to {after}"))?;
         }
-        out::line(format_args!("rules: {rules} known, {changed} written"))?;
+        let known = rules + crate::monitors::ALL.len();
+        out::line(format_args!("rules and monitors: {known} known, {changed} written"))?;
         let catalog = comply::Catalog::r2();
         out::line(format_args!(
             "{}: {} requirements, {requirements} rows written",

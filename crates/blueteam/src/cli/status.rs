@@ -30,7 +30,8 @@ const ATTENTION: u8 = 3;
 ///
 /// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3 something needs attention, named
 /// at the end: the daemon is not running, the schema is behind, events wait unread for more than a minute, high or critical
-/// alerts that nobody has acknowledged, incidents to be reported under DFARS, or messages that could not be delivered.
+/// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, or messages that could not
+/// be delivered.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
                         blueteam status >/dev/null || echo 'look at blueteam'")]
@@ -55,7 +56,16 @@ struct Status {
     dfars_report_due: Option<Timestamp>,
     deliveries: Deliveries,
     disabled_rules: Vec<String>,
+    over_threshold: Vec<Over>,
     attention: Vec<String>,
+}
+
+/// A monitor that is over its threshold.
+#[derive(Debug, Serialize)]
+struct Over {
+    monitor: String,
+    since: Timestamp,
+    says: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -122,8 +132,16 @@ async fn ask(
         incidents,
         deliveries: Deliveries { waiting: backlog.pending, dead: backlog.dead },
         disabled_rules: disabled,
+        over_threshold: over(conn).await?,
         attention: Vec::new(),
     })
+}
+
+/// The monitors that are over their thresholds.
+async fn over(conn: &mut PgConnection) -> anyhow::Result<Vec<Over>> {
+    let all = store::monitors::list(conn).await?;
+    let over = all.iter().filter_map(|m| Some((m, m.over_since?)));
+    Ok(over.map(|(m, since)| Over { monitor: m.name.clone(), since, says: super::monitors::says(m) }).collect())
 }
 
 /// What somebody should look at, the worst first.
@@ -149,6 +167,9 @@ fn attention(s: &Status) -> Vec<String> {
         && s.at.since(oldest) > LAG_ALLOWED
     {
         out.push(format!("events wait unread since {}", out::time(oldest)));
+    }
+    for o in &s.over_threshold {
+        out.push(format!("{} (since {}; `blueteam monitors show {}`)", o.says, out::time(o.since), o.monitor));
     }
     if s.deliveries.dead > 0 {
         out.push(format!(

@@ -13,6 +13,7 @@ mod kills;
 mod listeners;
 mod mails;
 mod metrics;
+mod monitors;
 mod nginx;
 mod notices;
 mod services;

@@ -6,6 +6,7 @@ mod cli;
 mod cli_analysis;
 mod compliance;
 mod dossier;
+mod lab;
 mod life;
 mod scenarios;
 mod tidy;

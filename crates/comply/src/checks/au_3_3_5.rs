@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::{Check, Says, Section, cant_tell, met, not_met, proofs, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_5",
@@ -17,7 +17,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let (Some(rules), Some(sources)) = (&facts.rules, &facts.sources) else { return unread("ab", "rules and sources") };
     let on = rules.iter().filter(|r| r.enabled).count();
     let off: Vec<String> = rules.iter().filter(|r| !r.enabled).map(|r| r.rule_id.clone()).collect();
-    let saw = format!("{on} rules watch {} sources together", sources.len());
+    let saw = format!("{on} rules{} watch {} sources together", proofs(rules), sources.len());
     let correlated = match (on, sources.len()) {
         (0, _) => not_met('b', "no rule is on"),
         (_, 0) => not_met('b', "there is no source"),

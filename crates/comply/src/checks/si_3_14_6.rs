@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::{Check, Says, Section, cant_tell, met, not_met, proofs, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_6",
@@ -21,12 +21,17 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let dead: Vec<String> = sources.iter().filter(|s| s.open_gaps > 0).map(|s| s.source_id.clone()).collect();
     let total: u64 = a.by_severity.values().sum();
     let saw = format!(
-        "{on} rules over {} sources; {total} alerts in {} days, {} of them are recorded here",
+        "{on} rules{} over {} sources; {total} alerts in {} days, {} of them are recorded here",
+        proofs(rules),
         sources.len(),
         facts.days,
         a.sample.len()
     );
+    let broken: Vec<String> = rules.iter().filter(|r| r.enabled && r.proof_failed).map(|r| r.rule_id.clone()).collect();
     let monitored = match (on, sources.len(), dead.is_empty()) {
+        _ if !broken.is_empty() => {
+            not_met('a', format!("the fixtures of {} show that it does not work", some(&broken)))
+        }
         (0, ..) => not_met('a', "no rule is on"),
         (_, 0, _) => not_met('a', "there is no source"),
         (.., false) => not_met('a', format!("blind where {} is silent", some(&dead))),

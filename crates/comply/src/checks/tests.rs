@@ -136,12 +136,18 @@ fn a_silent_source_blinds() {
         enabled: true,
         controls: Vec::new(),
         last_fired: None,
+        last_proven: None,
+        proof_failed: false,
     }]);
     facts.sources = Some(vec![source(0)]);
     facts.events.as_mut().unwrap().total = 1;
     assert_eq!(verdict("si_3_14_6", 'a', &facts), Some(Finding::Met));
     assert_eq!(verdict("au_3_3_1", 'c', &facts), Some(Finding::Met));
     assert_eq!(verdict("au_3_3_7", 'c', &facts), Some(Finding::NotMet), "a clock is ahead by five seconds");
+    if let Some(rule) = facts.rules.as_mut().and_then(|rules| rules.first_mut()) {
+        rule.proof_failed = true;
+    }
+    assert_eq!(verdict("si_3_14_6", 'a', &facts), Some(Finding::NotMet), "its fixtures say that it does not work");
     facts.sources = Some(vec![source(1)]);
     assert_eq!(verdict("si_3_14_6", 'a', &facts), Some(Finding::NotMet));
     assert_eq!(verdict("au_3_3_1", 'c', &facts), Some(Finding::NotMet));

@@ -25,6 +25,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/account_takeover.ndjson"),
     build: |value, max_keys| {
         let Params { window } = params(value)?;
         let rule = AccountTakeover { users: Keyed::new(max_keys), window };

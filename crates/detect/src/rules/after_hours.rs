@@ -19,6 +19,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/after_hours.ndjson"),
     build: |value, _| {
         let _: Params = params(value)?;
         Ok(Built { rule: Box::new(AfterHours), cooldown: Span::hours(1), memory: Span::ZERO })

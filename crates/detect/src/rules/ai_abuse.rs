@@ -20,6 +20,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/ai_abuse.ndjson"),
     build: |value, max_keys| {
         let p: Params = params(value)?;
         let counting = Counting::new(p.threshold.saturating_sub(1), p.window, max_keys);

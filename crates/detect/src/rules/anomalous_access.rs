@@ -22,6 +22,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/anomalous_access.ndjson"),
     build: |value, _| {
         let _: Params = params(value)?;
         Ok(Built { rule: Box::new(AnomalousAccess), cooldown: Span::hours(1), memory: Span::ZERO })

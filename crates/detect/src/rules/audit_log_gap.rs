@@ -22,6 +22,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/audit_log_gap.ndjson"),
     build: |value, _| {
         let Params { silence, expected } = params(value)?;
         let watches = expected.into_iter().map(|source| (source, Watch::default())).collect();

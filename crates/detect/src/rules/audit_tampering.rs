@@ -20,6 +20,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::Postgres],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/audit_tampering.ndjson"),
     build: |value, _| {
         let p: Params = params(value)?;
         let protected = p.protected.iter().map(|name| name.to_ascii_lowercase()).collect();

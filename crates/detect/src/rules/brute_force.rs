@@ -21,6 +21,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/brute_force.ndjson"),
     build: |value, max_keys| {
         let p: Params = params(value)?;
         let rule = BruteForce { counting: Counting::new(p.threshold, p.window, max_keys), window: p.window };

@@ -23,6 +23,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/credential_stuffing.ndjson"),
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, params.window);

@@ -22,6 +22,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::Syslog, Source::Nginx],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/cross_source_attack.ndjson"),
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, params.window);

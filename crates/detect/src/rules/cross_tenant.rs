@@ -23,6 +23,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/cross_tenant.ndjson"),
     build: |value, _| {
         let _: Params = params(value)?;
         Ok(Built { rule: Box::new(CrossTenant::default()), cooldown: Span::hours(1), memory: Span::ZERO })

@@ -24,6 +24,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/data_exfiltration.ndjson"),
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, params.window);

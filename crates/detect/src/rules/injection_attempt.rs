@@ -20,6 +20,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::Nginx],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/injection_attempt.ndjson"),
     build: |value, _| {
         let _: Params = params(value)?;
         Ok(Built { rule: Box::new(InjectionAttempt), cooldown: Span::hours(1), memory: Span::ZERO })

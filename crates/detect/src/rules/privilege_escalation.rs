@@ -20,6 +20,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/privilege_escalation.ndjson"),
     build: |value, _| {
         let p: Params = params(value)?;
         let endpoints = p.admin_endpoints.iter().map(|e| Glob::new(e)).collect();

@@ -21,6 +21,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/rate_limit_surge.ndjson"),
     build: |value, max_keys| {
         let p: Params = params(value)?;
         let rule = RateLimitSurge { counting: Counting::new(p.threshold, p.window, max_keys), window: p.window };

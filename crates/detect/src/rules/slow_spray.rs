@@ -24,6 +24,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::Syslog],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/slow_spray.ndjson"),
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, Span::ZERO);

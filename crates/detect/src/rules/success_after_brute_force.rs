@@ -21,6 +21,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::Syslog, Source::Postgres],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/success_after_brute_force.ndjson"),
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, params.window);

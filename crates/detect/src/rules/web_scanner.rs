@@ -23,6 +23,7 @@ pub(super) const RULE: Definition = Definition {
         feeds: &[Source::Nginx],
     },
     defaults: defaults::<Params>,
+    fixtures: include_str!("fixtures/web_scanner.ndjson"),
     build: |value, max_keys| {
         let p: Params = params(value)?;
         let (cooldown, memory) = (Span::hours(1), p.errors_window.max(p.probes_window));

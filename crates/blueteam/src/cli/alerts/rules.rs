@@ -7,14 +7,15 @@ use anyhow::{Context as _, bail};
 use clap::Subcommand;
 use comfy_table::Cell;
 use detect::sigma::{Sigma, advice};
-use model::{ControlId, RuleId, Severity, Span, Timestamp};
+use model::{ControlId, RuleId, Severity, Source, Span, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use store::posture::Fired;
+use store::proofs::Proof;
 use store::rules::RuleSetting;
 use store::sources::SourceRow;
 
-use super::navigator;
+use super::{lab, navigator, simulate};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
 use crate::config::Config;
@@ -31,6 +32,9 @@ use crate::settings;
   blueteam alerts rules --json | jq '.[] | select(.alerts > 0)'
   blueteam alerts rules check ./rules.d
   blueteam alerts rules disable after_hours
+  blueteam alerts rules test
+  blueteam alerts rules backtest brute_force --since 30d
+  blueteam alerts rules simulate brute_force
 
 Parameters are set in the configuration file, under [rules.ID]."
 )]
@@ -44,6 +48,15 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// List the rules: what they serve and need, whether they see anything, when they last fired and were last proven
+    List {
+        /// As a JSON array, with descriptions and parameters
+        #[arg(long)]
+        json: bool,
+    },
+    Test(lab::TestArgs),
+    Backtest(lab::BacktestArgs),
+    Simulate(simulate::Args),
     /// Check Sigma rules before they are put to use
     Check {
         /// The folder; without it, the configured one
@@ -75,6 +88,10 @@ struct Switch {
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         None => list(args.json, globals),
+        Some(Action::List { json }) => list(*json, globals),
+        Some(Action::Test(args)) => lab::test(args, globals),
+        Some(Action::Backtest(args)) => lab::backtest(args, globals),
+        Some(Action::Simulate(args)) => simulate::run(args, globals),
         Some(Action::Check { dir, json }) => check(dir.as_deref(), *json, globals),
         Some(Action::Enable(s)) => switch(s, true, globals),
         Some(Action::Disable(s)) => switch(s, false, globals),
@@ -99,12 +116,22 @@ pub(super) struct Row {
     parameters: Value,
     alerts: u64,
     last_fired: Option<Timestamp>,
+    /// Sources whose events it looks at; none: of any.
+    needs: Vec<Source>,
+    /// What came of its fixtures when they were last run.
+    last_proven: Option<Proof>,
     /// Silent sources that it needs.
     pub(super) blind_to: Vec<String>,
 }
 
 /// The rules with what file and table of rules make of them.
-fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired], sources: &[SourceRow]) -> Vec<Row> {
+fn rows(
+    config: &Config,
+    sigma: &Sigma,
+    table: &[RuleSetting],
+    (fired, proofs): (&[Fired], &[Proof]),
+    sources: &[SourceRow],
+) -> Vec<Row> {
     let set = settings::engine_with_table(config, Vec::new(), Span::ZERO, table);
     let allowed = |id: &RuleId| table.iter().all(|row| row.rule_id != *id || row.enabled);
     let row = |info: &detect::Info, kind, enabled, parameters| {
@@ -121,6 +148,8 @@ fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired], 
             parameters,
             alerts: count.map_or(0, |c| c.alerts),
             last_fired: count.and_then(|c| c.last),
+            needs: info.feeds.to_vec(),
+            last_proven: proofs.iter().find(|p| p.rule_id == info.id).cloned(),
             blind_to: sources
                 .iter()
                 .filter(|s| s.silent_since.is_some() && info.feeds.contains(&s.kind))
@@ -147,8 +176,8 @@ fn rows(config: &Config, sigma: &Sigma, table: &[RuleSetting], fired: &[Fired], 
 fn read(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
     with_database(globals, async |conn, loaded| {
         let (table, fired) = (store::rules::settings(conn).await?, store::posture::fired(conn).await?);
-        let sources = store::sources::list(conn).await?;
-        Ok(rows(&loaded.config, &settings::sigma(&loaded.config)?, &table, &fired, &sources))
+        let (proofs, sources) = (store::proofs::latest(conn).await?, store::sources::list(conn).await?);
+        Ok(rows(&loaded.config, &settings::sigma(&loaded.config)?, &table, (&fired, &proofs), &sources))
     })
 }
 
@@ -159,7 +188,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let look = Look::stdout();
-    let header = ["rule", "severity", "on", "controls", "att&ck", "alerts", "last fired", "parameters"];
+    let header = ["rule", "severity", "on", "controls", "att&ck", "needs", "last fired", "last proven"];
     let mut table = out::table(look, &header);
     for r in &rows {
         let controls: Vec<&str> = r.nist_controls.iter().map(|c| &*c.0).collect();
@@ -173,12 +202,12 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             }),
             out::text(controls.join(" ")),
             out::text(r.attack.join(" ")),
-            Cell::new(r.alerts),
+            Cell::new(needs(&r.needs)),
             Cell::new(out::maybe_time(r.last_fired)),
-            out::text(parameters(&r.parameters)),
+            Cell::new(proven(r.last_proven.as_ref())),
         ]);
     }
-    out::spare(look, &mut table, &[3, 4, 7]);
+    out::spare(look, &mut table, &[3, 4, 5]);
     out::print(table)?;
     let silent: std::collections::BTreeSet<&String> = rows.iter().flat_map(|r| &r.blind_to).collect();
     for source in silent {
@@ -188,13 +217,18 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `threshold=5 window=5m`; the cap on keys is the same everywhere and says little.
-fn parameters(value: &Value) -> String {
-    let Value::Object(map) = value else { return String::new() };
-    let shown = |value: &Value| value.as_str().map_or_else(|| value.to_string(), |text| text.replace(' ', ""));
-    let parts: Vec<String> =
-        map.iter().filter(|(k, _)| *k != "max_keys").map(|(k, v)| format!("{k}={}", shown(v))).collect();
-    parts.join(" ")
+/// The sources that a rule looks at.
+fn needs(sources: &[Source]) -> String {
+    if sources.is_empty() { "any".to_owned() } else { sources.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ") }
+}
+
+/// When a rule was last proven, or that it failed.
+fn proven(proof: Option<&Proof>) -> String {
+    match proof {
+        None => "never".to_owned(),
+        Some(p) if p.failed > 0 => format!("FAILED {}", out::maybe_day(Some(p.at))),
+        Some(p) => out::maybe_day(Some(p.at)),
+    }
 }
 
 fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
