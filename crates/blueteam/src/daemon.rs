@@ -32,8 +32,8 @@ use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 use crate::{
-    applications, collector, dispatcher, escalation, journal, listener, monitor, notices, outage, settings, watch,
-    watchdog,
+    applications, collector, dispatcher, duties, escalation, journal, listener, monitor, notices, outage, settings,
+    watch, watchdog,
 };
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
@@ -188,7 +188,8 @@ async fn with_database(
         let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
         tasks.spawn("watchdog", watchdog::run(watchdog::Options { heartbeat, every, pulse, clock }, inner.clone()));
     }
-    start_messages((loaded, state), (&engine_role, &clock, &failures), (channels, deliveries), &mut tasks, &inner)?;
+    let common = (&engine_role, database.options(Role::Operator)?, &clock, &failures);
+    start_messages((loaded, state), common, (channels, deliveries), &mut tasks, &inner)?;
     tasks.spawn("failure writer", write_failures(told, database.options(Role::Ingest)?, inner.clone()));
     tasks.spawn("partitions", keep_partitions(engine_role, loaded.config.collect.keep_months, inner.clone()));
     if let Some(cluster) = database.cluster() {
@@ -216,7 +217,7 @@ async fn with_database(
 /// told of them.
 fn start_messages(
     (loaded, state): (&Loaded, &StateDir),
-    (database, clock, failures): (&PgConnectOptions, &Arc<dyn Clock>, &Failures),
+    (database, operator, clock, failures): (&PgConnectOptions, PgConnectOptions, &Arc<dyn Clock>, &Failures),
     (channels, deliveries): (Arc<Channels>, Arc<Notify>),
     tasks: &mut Tasks,
     stop: &CancellationToken,
@@ -235,11 +236,21 @@ fn start_messages(
         database: database.clone(),
         digest: (config.digest.time(), zone.clone(), config.digest.channels(&config.channels)),
         heartbeat: (config.heartbeat.every, config.heartbeat.channels(&config.channels)),
-        hostname: hostname(),
+        hostname: notices::hostname(),
         deliveries: Arc::clone(&deliveries),
         clock: Arc::clone(clock),
     };
     tasks.spawn("schedule of digests", notices::run(options, stop.clone()));
+    let options = duties::Options {
+        operator,
+        database: database.clone(),
+        config: config.clone(),
+        state: state.clone(),
+        hostname: notices::hostname(),
+        deliveries: Arc::clone(&deliveries),
+        clock: Arc::clone(clock),
+    };
+    tasks.spawn("schedule of compliance", duties::run(options, stop.clone()));
     let config = &loaded.config.escalation;
     if !config.tiers.is_empty() {
         let options = escalation::Options {
@@ -355,15 +366,10 @@ fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
     })
 }
 
-/// This machine's name.
-fn hostname() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
 fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let stdout = std::io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let settings = loaded.channel_settings(Box::new(stdout), colour, &hostname())?;
+    let settings = loaded.channel_settings(Box::new(stdout), colour, &notices::hostname())?;
     Ok(Arc::new(Channels::open(settings)?))
 }
 

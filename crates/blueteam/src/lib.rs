@@ -13,6 +13,7 @@ pub mod demo;
 pub mod dispatcher;
 pub mod door;
 pub mod dossier;
+mod duties;
 mod escalation;
 pub mod evidence;
 pub mod failures;

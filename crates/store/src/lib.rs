@@ -29,6 +29,7 @@ pub mod plans;
 pub mod posture;
 pub mod reader;
 pub mod rules;
+pub mod scores;
 pub mod search;
 pub mod sources;
 pub mod users;

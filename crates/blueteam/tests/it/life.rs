@@ -5,6 +5,7 @@
 mod alerts;
 mod daemon;
 mod databases;
+mod duties;
 mod full;
 mod journal;
 mod kills;
