@@ -163,8 +163,7 @@ async fn with_database(
 
     let channels = open_channels(loaded)?;
     let pulse = Arc::new(Pulse::default());
-    let deliveries = Arc::new(Notify::new());
-    let ready = Arc::new(Notify::new());
+    let (deliveries, ready) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let settled = door.as_ref().map(crate::door::Door::settled);
     let options = monitor::Options {
         database: engine_role.clone(),

@@ -54,7 +54,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = up::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         up::stop_on_signals(&stop)?;
-        demo::run(&loaded, &state, &activity, stop, |sent| bar.set_position(sent)).await
+        Box::pin(demo::run(&loaded, &state, &activity, stop, |sent| bar.set_position(sent))).await
     });
     bar.finish_and_clear();
     if args.keep {

@@ -1,5 +1,7 @@
 //! 3.4.2: security settings are enforced. One that differs from the approved baseline is not.
 
+use std::collections::BTreeMap;
+
 use model::ControlId;
 use model::facts::Facts;
 
@@ -18,7 +20,8 @@ const NO_SETTING: [&str; 4] = ["operating system", "packages", "open ports", "se
 
 fn decide(facts: &Facts) -> Vec<Says> {
     let Some(h) = &facts.host else { return unread("ab", "the machine's settings") };
-    let (kernel, files) = (h.kernel.as_ref().map_or(0, |k| k.len()), h.files.as_ref().map_or(0, |f| f.len()));
+    let of = |map: &Option<BTreeMap<String, String>>| map.as_ref().map_or(0, BTreeMap::len);
+    let (kernel, files) = (of(&h.kernel), of(&h.files));
     let saw = format!("{kernel} kernel settings and {files} files that configure security are read on this machine");
     let settings: Option<Vec<String>> =
         h.drift.as_ref().map(|drift| drift.iter().filter(|d| !NO_SETTING.contains(&d.as_str())).cloned().collect());

@@ -15,7 +15,7 @@ pub(super) const CHECK: Check = Check {
 
 fn decide(facts: &Facts) -> Vec<Says> {
     let Some(h) = &facts.host else { return unread("ab", "the machine's settings") };
-    let mut saw = h.remembered.map_or("PAM of this machine remembers no passwords".to_owned(), |n| {
+    let saw = h.remembered.map_or("PAM of this machine remembers no passwords".to_owned(), |n| {
         format!("PAM of this machine remembers {n} passwords")
     });
     let needs = "the settings of each system and the policy";
@@ -29,10 +29,10 @@ fn decide(facts: &Facts) -> Vec<Says> {
         );
         return vec![cant_tell('a', saw, needs), not_met('b', bad)];
     }
-    if changed > 0 {
-        saw.push_str(&format!(
-            "; former passwords are kept of all {changed} accounts of applications that changed theirs"
-        ));
-    }
+    let saw = if changed > 0 {
+        format!("{saw}; former passwords are kept of all {changed} accounts of applications that changed theirs")
+    } else {
+        saw
+    };
     vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs)]
 }
