@@ -175,7 +175,7 @@ async fn tail_shows_each_event_once_in_whatever_order_writers_commit() {
     let mut seen = Vec::new();
     let all = Filter::default();
     let mut look = async |seen: &mut Vec<String>| {
-        let each = |event: store::search::Found| {
+        let each = |event: search::Found| {
             seen.extend(event.ip_address);
             true
         };
