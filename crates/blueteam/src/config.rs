@@ -17,6 +17,7 @@ mod alerts;
 mod channels;
 mod chat;
 mod collect;
+mod compliance;
 mod database;
 mod detection;
 mod document;
@@ -36,6 +37,7 @@ pub use advisories::Advisories;
 pub use alerts::{Alerts, Override};
 pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
 pub use collect::{Address, Collect, File, Listener, TlsPair};
+pub use compliance::Compliance;
 pub use database::Database;
 pub use detection::Detection;
 pub use error::{ConfigError, ConfigErrors, Place};
@@ -82,6 +84,8 @@ pub struct Config {
     pub digest: Digest,
     /// That messages arrive, on schedule.
     pub heartbeat: Heartbeat,
+    /// The checks on schedule, and who is reminded.
+    pub compliance: Compliance,
     /// The ways out.
     pub channels: Channels,
     /// Who notices when we are gone.
@@ -191,6 +195,7 @@ impl Config {
         self.alerts.check(&self.channels, &mut problems);
         self.digest.check(&self.channels, &mut problems);
         self.heartbeat.check(&self.channels, &mut problems);
+        self.compliance.check(&self.channels, &mut problems);
         self.personnel.check(&mut problems);
         self.escalation.check(&self.channels, &self.personnel, &mut problems);
         self.collect.check(&mut problems);

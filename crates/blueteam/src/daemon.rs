@@ -30,8 +30,8 @@ use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::watchdog::Pulse;
 use crate::{
-    advisories, applications, collector, dispatcher, escalation, failures, journal, lab, listener, monitor, monitors,
-    notices, outage, settings, watch, watchdog,
+    advisories, applications, collector, dispatcher, duties, escalation, failures, journal, lab, listener, monitor,
+    monitors, notices, outage, settings, watch, watchdog,
 };
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
@@ -166,8 +166,7 @@ async fn with_database(
 
     let channels = open_channels(loaded)?;
     let pulse = Arc::new(Pulse::default());
-    let deliveries = Arc::new(Notify::new());
-    let ready = Arc::new(Notify::new());
+    let (deliveries, ready) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let settled = door.as_ref().map(crate::door::Door::settled);
     let options = monitor::Options {
         database: engine_role.clone(),
@@ -194,7 +193,8 @@ async fn with_database(
     let place = (state.path(), database.is_private());
     let options = monitors::Options::new(loaded, place, engine_role.clone(), (&clock, &deliveries))?;
     tasks.spawn("monitors", monitors::run(options, inner.clone()));
-    start_messages((loaded, state), (&engine_role, &clock, &failures), (channels, deliveries), &mut tasks, &inner)?;
+    let common = (&engine_role, database.options(Role::Operator)?, &clock, &failures);
+    start_messages((loaded, state), common, (channels, deliveries), &mut tasks, &inner)?;
     tasks.spawn("failure writer", failures::write(told, database.options(Role::Ingest)?, inner.clone()));
     tasks.spawn("partitions", keep_partitions(engine_role, loaded.config.collect.keep_months, inner.clone()));
     if let Some(cluster) = database.cluster() {
@@ -222,7 +222,7 @@ async fn with_database(
 /// told of them.
 fn start_messages(
     (loaded, state): (&Loaded, &StateDir),
-    (database, clock, failures): (&PgConnectOptions, &Arc<dyn Clock>, &Failures),
+    (database, operator, clock, failures): (&PgConnectOptions, PgConnectOptions, &Arc<dyn Clock>, &Failures),
     (channels, deliveries): (Arc<Channels>, Arc<Notify>),
     tasks: &mut Tasks,
     stop: &CancellationToken,
@@ -241,13 +241,23 @@ fn start_messages(
         database: database.clone(),
         digest: (config.digest.time(), zone.clone(), config.digest.channels(&config.channels)),
         heartbeat: (config.heartbeat.every, config.heartbeat.channels(&config.channels)),
-        hostname: hostname(),
+        hostname: notices::hostname(),
         deliveries: Arc::clone(&deliveries),
         clock: Arc::clone(clock),
     };
     tasks.spawn("schedule of digests", notices::run(options, stop.clone()));
     let options = advisories::Options::of(config, database, (&deliveries, clock))?;
     tasks.spawn("watch over advisories", advisories::run(options, stop.clone()));
+    let options = duties::Options {
+        operator,
+        database: database.clone(),
+        config: config.clone(),
+        state: state.clone(),
+        hostname: notices::hostname(),
+        deliveries: Arc::clone(&deliveries),
+        clock: Arc::clone(clock),
+    };
+    tasks.spawn("schedule of compliance", duties::run(options, stop.clone()));
     let config = &loaded.config.escalation;
     if !config.tiers.is_empty() {
         let options = escalation::Options {
@@ -363,15 +373,10 @@ fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
     })
 }
 
-/// This machine's name.
-fn hostname() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
 fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let stdout = std::io::stdout();
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let settings = loaded.channel_settings(Box::new(stdout), colour, &hostname())?;
+    let settings = loaded.channel_settings(Box::new(stdout), colour, &notices::hostname())?;
     Ok(Arc::new(Channels::open(settings)?))
 }
 

@@ -1,6 +1,8 @@
 //! The demonstration: a daemon on a throw-away state directory, and a day of activity with attacks in it, sent down the roads
 //! that real events take: application events by HTTP, sshd's lines by a log file that is followed.
 
+mod office;
+
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -18,6 +20,7 @@ use crate::cli::keys;
 use crate::config::{Config, File, Loaded, Secrets};
 use crate::daemon::{self, Parts, Ready};
 use crate::database::{Database, Role};
+use crate::dossier::Dossier;
 use crate::scenario::{Activity, Expected};
 use crate::state::StateDir;
 
@@ -41,6 +44,8 @@ pub struct Outcome {
     pub incidents: Vec<Incident>,
     /// What was expected, or found, too often or not at all: positive when found more often than expected.
     pub differences: BTreeMap<Expected, i64>,
+    /// What an assessor is told of it.
+    pub dossier: Dossier,
 }
 
 /// The configuration: defaults, on a free port of this machine, with nobody to be told.
@@ -57,6 +62,8 @@ pub fn configuration(state: &StateDir) -> Loaded {
     config.channels.console.enabled = false;
     // The day is in the past: by today's clock its sources are silent.
     config.detection.expected_sources.clear();
+    // They run once, when everything is played.
+    config.compliance.every = model::Span::ZERO;
     "warn".clone_into(&mut config.logging.filter);
     // Neither DATABASE_URL nor any other secret of the surroundings: the demonstration writes into its own database alone.
     Loaded { config, secrets: Secrets::default() }
@@ -111,10 +118,23 @@ async fn play(
     let key = keys::issue(&mut conn, "blueteam demo", "demo").await?;
     append(state, activity)?;
     post(listen, &key, activity, progress).await?;
-    let outcome = analysed(&mut conn, activity).await;
+    let outcome = looked_at(&mut conn, loaded, state, activity).await;
     drop(conn);
     database.leave().await?;
     outcome
+}
+
+async fn looked_at(
+    conn: &mut PgConnection,
+    loaded: &Loaded,
+    state: &StateDir,
+    activity: &Activity,
+) -> anyhow::Result<Outcome> {
+    let (alerts, incidents) = analysed(conn, activity).await?;
+    let now = model::Clock::now(&SystemClock);
+    let dossier = office::assess(conn, &loaded.config, state, now).await.context("the assessment failed")?;
+    let differences = differences(&activity.expected, &alerts);
+    Ok(Outcome { alerts, incidents, differences, dossier })
 }
 
 /// Writes sshd's lines as syslog does.
@@ -152,7 +172,7 @@ async fn post(listen: SocketAddr, key: &str, activity: &Activity, progress: impl
 }
 
 /// Waits until every event is read and the alerts have stopped to grow.
-async fn analysed(conn: &mut PgConnection, activity: &Activity) -> anyhow::Result<Outcome> {
+async fn analysed(conn: &mut PgConnection, activity: &Activity) -> anyhow::Result<(Vec<Alert>, Vec<Incident>)> {
     let deadline = Instant::now() + PATIENCE;
     let mut last = (u64::MAX, usize::MAX);
     let mut since = Instant::now();
@@ -171,8 +191,7 @@ async fn analysed(conn: &mut PgConnection, activity: &Activity) -> anyhow::Resul
         }
         if since.elapsed() >= QUIET {
             let incidents = store::incidents::list(conn, true, SHOWN_MAX).await?;
-            let differences = differences(&activity.expected, &alerts);
-            return Ok(Outcome { alerts, incidents, differences });
+            return Ok((alerts, incidents));
         }
         if Instant::now() > deadline {
             bail!("the events are not analysed after {} s: {} are unread", PATIENCE.as_secs(), lag.unread);

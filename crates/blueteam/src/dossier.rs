@@ -10,7 +10,7 @@ use comply::evidence::{Artifact, artifacts, csv, sums};
 use comply::reports::{self, Known};
 use comply::system::{Asset, System};
 use model::facts::Facts;
-use model::{Control, Evidence, Plan, Timestamp};
+use model::{Control, Evidence, Plan, Scored, Timestamp};
 use store::PgConnection;
 use store::evidence::EvidenceFilter;
 use zip::write::SimpleFileOptions;
@@ -20,7 +20,7 @@ use crate::state::StateDir;
 use crate::vault::{self, Hashing, Vault};
 
 /// The name of the system's description in the state directory.
-const SYSTEM: &str = "system.toml";
+pub(crate) const SYSTEM: &str = "system.toml";
 
 /// All that is known.
 #[derive(Debug)]
@@ -34,6 +34,7 @@ pub struct Dossier {
     /// Plans of action.
     pub plans: Vec<Plan>,
     assets: Vec<Asset>,
+    scores: Vec<Scored>,
     facts: Option<Facts>,
     /// When it was read.
     pub now: Timestamp,
@@ -61,6 +62,7 @@ impl Dossier {
         let filter = EvidenceFilter { latest: true, ..EvidenceFilter::default() };
         let evidence = store::evidence::list(&mut tx, &filter).await?;
         let plans = store::plans::list(&mut tx).await?;
+        let scores = store::scores::all(&mut tx).await?;
         let mut assets: Vec<Asset> = store::assets::list(&mut tx)
             .await?
             .into_iter()
@@ -76,7 +78,7 @@ impl Dossier {
         let more = system.assets.iter().filter(|a| !assets.iter().any(|b| b.name == a.name)).cloned();
         assets.extend(more.collect::<Vec<_>>());
         let facts = facts(&evidence, now);
-        Ok(Self { system, controls, evidence, plans, assets, facts, now })
+        Ok(Self { system, controls, evidence, plans, assets, scores, facts, now })
     }
 
     /// As reports want it.
@@ -88,6 +90,7 @@ impl Dossier {
             evidence: &self.evidence,
             plans: &self.plans,
             assets: &self.assets,
+            scores: &self.scores,
             facts: self.facts.as_ref(),
             now: self.now,
         }
@@ -173,7 +176,7 @@ CMMC Level 2 assessment package
 
 assessor-report.*       the report: result, findings by requirement, evidence, plans
 system-security-plan.*  the plan (3.12.4)
-plan-of-action.*        plans of action (3.12.2); poam.csv has the columns of eMASS
+plan-of-action.*        plans of action (3.12.2); poam.csv and poam.xlsx have the columns of eMASS
 findings.csv            the result of each of the 320 objectives
 oscal/                  all of it as OSCAL 1.2.1, a trestle workspace
 evidence/               the artifacts

@@ -1,6 +1,7 @@
 //! Automated evidence: gathers facts, lets the checks decide, keeps what they decided from, and proposes what they found.
 
 mod host;
+mod settings;
 mod transport;
 
 use anyhow::Context as _;
@@ -37,6 +38,13 @@ pub struct Found {
     pub says: Vec<Says>,
     /// Where that is kept.
     pub evidence_id: EvidenceId,
+}
+
+impl Found {
+    /// Whether an objective was seen not to be met.
+    pub fn is_not_met(&self) -> bool {
+        self.says.iter().any(|s| matches!(s.verdict, Verdict::NotMet { .. }))
+    }
 }
 
 /// Looks at everything. `step` is told what is read next.
@@ -98,6 +106,11 @@ fn drift(before: &model::facts::HostFacts, now: &model::facts::HostFacts) -> Vec
     );
     differs("FIPS mode", before.fips == now.fips);
     differs("disk encryption", before.data_encrypted == now.data_encrypted);
+    differs("services", before.services.is_none() || now.services.is_none() || before.services == now.services);
+    let kernel = settings::differing(before.kernel.as_ref(), now.kernel.as_ref());
+    let files = settings::differing(before.files.as_ref(), now.files.as_ref());
+    found.extend(kernel.iter().map(|name| format!("kernel setting {name}")));
+    found.extend(files.iter().map(|path| format!("file {path}")));
     found
 }
 

@@ -14,6 +14,7 @@ pub mod demo;
 pub mod dispatcher;
 pub mod door;
 pub mod dossier;
+mod duties;
 mod escalation;
 pub mod evidence;
 pub mod failures;

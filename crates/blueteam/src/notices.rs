@@ -164,8 +164,13 @@ fn one_line(title: &str) -> String {
     notify::plain::neutral(title).into_owned()
 }
 
+/// This machine's name.
+pub(crate) fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// A notice as a channel is given it.
-fn payload(hostname: &str, (title, text): (String, String), (from, now): (Timestamp, Timestamp)) -> Alert {
+pub(crate) fn payload(hostname: &str, (title, text): (String, String), (from, now): (Timestamp, Timestamp)) -> Alert {
     let id = Uuid::now_v7();
     Alert {
         alert_id: AlertId(id),

@@ -137,7 +137,7 @@ fn said(format: &str, line: &str) -> String {
     let (events, _, rejected) = read(format, line.as_bytes());
     match events.first() {
         _ if !rejected.is_empty() => "rejected".to_owned(),
-        Some(event) => format!("{}/{}", event.action.to_string(), event.result.as_str()),
+        Some(event) => format!("{}/{}", event.action, event.result.as_str()),
         None => "-".to_owned(),
     }
 }

@@ -29,6 +29,11 @@ mod ca_3_12_2;
 mod ca_3_12_3;
 mod ca_3_12_4;
 mod cm_3_4_1;
+mod cm_3_4_2;
+mod cm_3_4_3;
+mod cm_3_4_4;
+mod cm_3_4_5;
+mod cm_3_4_6;
 mod cm_3_4_7;
 mod ia_3_5_10;
 mod ia_3_5_3;
@@ -70,6 +75,11 @@ pub const ALL: &[&Check] = &[
     &au_3_3_8::CHECK,
     &au_3_3_9::CHECK,
     &cm_3_4_1::CHECK,
+    &cm_3_4_2::CHECK,
+    &cm_3_4_3::CHECK,
+    &cm_3_4_4::CHECK,
+    &cm_3_4_5::CHECK,
+    &cm_3_4_6::CHECK,
     &cm_3_4_7::CHECK,
     &ia_3_5_3::CHECK,
     &ia_3_5_7::CHECK,

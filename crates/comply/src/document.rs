@@ -4,7 +4,10 @@
 
 mod html;
 mod markdown;
+mod trend;
+
 use serde::Serialize;
+pub use trend::{Point, Trend};
 
 /// A document.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -35,6 +38,8 @@ pub enum Block {
     Table(Table),
     /// Horizontal bars: how much of how much.
     Bars(Vec<Bar>),
+    /// A value over time.
+    Trend(Trend),
     /// Text as it stands, in a fixed width.
     Code(String),
 }
@@ -118,6 +123,15 @@ mod tests {
             .list(vec!["a_b_c".to_owned(), "1. x".to_owned()])
             .table(&["a", "b"], vec![vec!["x|y\nz".to_owned(), "<img src=x onerror=y>".to_owned()]])
             .add(Block::Bars(vec![Bar { label: "Access <Control>".to_owned(), part: 1, whole: 4 }]))
+            .add(Block::Trend(Trend::new(
+                "a \"><b>score</b>".to_owned(),
+                vec![
+                    Point { at: 0, day: "<b>1</b>".to_owned(), value: Some(1) },
+                    Point { at: 9, day: "2 | 3".to_owned(), value: None },
+                ],
+                110,
+                (88, "<b>mark</b>".to_owned()),
+            )))
             .add(Block::Code("```\nfence\n````".to_owned()));
         doc
     }

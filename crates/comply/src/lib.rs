@@ -10,9 +10,11 @@ pub mod document;
 pub mod evidence;
 pub mod oscal;
 pub mod poam;
+pub mod reminders;
 pub mod reports;
 pub mod review;
 pub mod score;
+pub mod sprs;
 pub mod system;
 
 pub use catalog::{Catalog, Eligibility, Requirement};

@@ -5,7 +5,7 @@ mod poam;
 mod ssp;
 
 use model::facts::Facts;
-use model::{Control, Evidence, Plan, Timestamp};
+use model::{Control, Evidence, Plan, Scored, Timestamp};
 
 pub use assessor::report as assessor;
 pub use poam::report as poam;
@@ -31,6 +31,8 @@ pub struct Known<'a> {
     pub assets: &'a [crate::system::Asset],
     /// What the checks saw last.
     pub facts: Option<&'a Facts>,
+    /// The score as it was noted, the oldest first.
+    pub scores: &'a [Scored],
     /// When the report is made.
     pub now: Timestamp,
 }

@@ -4,9 +4,15 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use model::Timestamp;
 use model::facts::{EventFacts, EventType};
+use model::{ControlId, Span, Timestamp};
 
+/// The requirement.
+pub const CONTROL: ControlId = ControlId::known("3.3.3");
+/// What a signed review is called among the evidence.
+pub const TITLE: &str = "Review of logged events";
+/// A review counts for a quarter, and some days to make the next one.
+pub const VALID: Span = Span::days(100);
 /// Before the list of types at the end of a review, by which the next one compares.
 const MARK: &str = "\nTypes of events:\n";
 /// As many of the most frequent are shown.

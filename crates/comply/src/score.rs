@@ -1,6 +1,6 @@
 //! The score of the DoD Assessment Methodology v1.2.1, which 32 CFR 170.24(c) took over: 110 less the weights of what is not met.
 
-use model::{Control, ControlId, Standing};
+use model::{Control, ControlId, Scored, Standing, Timestamp};
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Requirement};
@@ -105,6 +105,12 @@ impl Score {
             for_lack_of_plans: true,
         });
         self.deductions.sort_by_key(|d| d.control_id.order());
+    }
+
+    /// For its history.
+    pub fn at(&self, at: Timestamp) -> Scored {
+        let few = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Scored { at, points: self.points, met: few(self.met), not_met: few(self.not_met), open: few(self.open) }
     }
 
     /// Points that were lost, 3.12.4 aside.

@@ -33,6 +33,8 @@ pub struct System {
     pub state: String,
     /// The organisation.
     pub organisation: Organisation,
+    /// What SPRS asks of an assessment and nothing else says.
+    pub assessment: Assessment,
     /// Named people by role.
     pub people: Vec<Person>,
     /// Users by role, and how many.
@@ -61,6 +63,27 @@ pub struct Organisation {
     pub phone: String,
     /// CAGE codes in scope.
     pub cage_codes: Vec<String>,
+}
+
+/// The words that SPRS has for a scope.
+pub const SCOPES: [&str; 3] = ["Enterprise", "Enclave", "Contract"];
+/// The levels of the DoD Assessment Methodology: one's own assessment is a basic one.
+pub const LEVELS: [&str; 3] = ["Basic", "Medium", "High"];
+
+/// What SPRS asks of an assessment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Assessment {
+    /// One of [`SCOPES`].
+    pub scope: String,
+    /// One of [`LEVELS`].
+    pub level: String,
+    /// Who assesses; the organisation itself when empty.
+    pub assessor: String,
+    /// The plan's day; that of its last change when empty.
+    pub plan_date: String,
+    /// The day on which everything will be met; the last day of the plans of action when empty.
+    pub completion: String,
 }
 
 /// A named person.

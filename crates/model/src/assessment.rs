@@ -10,6 +10,21 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ControlId, ObjectiveId, UnknownWord};
 use crate::time::Timestamp;
 
+/// The score at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Scored {
+    /// When it was counted.
+    pub at: Timestamp,
+    /// From 110 to -203; none without a system security plan.
+    pub points: Option<i32>,
+    /// Requirements that are met or do not apply.
+    pub met: u32,
+    /// That are not met by a decision.
+    pub not_met: u32,
+    /// That nobody has decided, or whose evidence has lapsed.
+    pub open: u32,
+}
+
 /// Gives a plain enum the words that the database, files and people use for it.
 #[macro_export]
 macro_rules! words {

@@ -175,6 +175,12 @@ pub struct AccountFacts {
     pub locked: u64,
     /// Temporary passwords that have logged in since and were not changed.
     pub temporary_used: u64,
+    /// Accounts whose password was changed after they were made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<u64>,
+    /// Of them, those of whose former passwords nothing is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_without_history: Option<u64>,
     /// Active keys.
     pub keys: u64,
     /// Of them, those that never expire.
@@ -327,4 +333,17 @@ pub struct HostFacts {
     pub malware_scanner: Option<String>,
     /// When its signatures were last updated.
     pub signatures_updated: Option<Timestamp>,
+    // What follows came later: what older records do not have is left out, so that they are shown as they were kept.
+    /// Settings of the kernel that matter to its security, by the name that `sysctl` has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<BTreeMap<String, String>>,
+    /// Services that systemd starts, ascending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<String>>,
+    /// SHA-256 of files that configure security, by path; `unreadable` for those that we may not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<BTreeMap<String, String>>,
+    /// Of the files and folders that decide what runs, those that everybody may write to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writable: Option<Vec<String>>,
 }

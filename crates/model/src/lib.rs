@@ -22,7 +22,7 @@ pub mod time;
 
 pub use alert::{Alert, AlertState, Channel};
 pub use assessment::{
-    Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility, Standing, Support,
+    Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility, Scored, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
 pub use detection::{ADVISORY, Change, Detection, Entity, EntityKind, Memory, Phase, Rows};

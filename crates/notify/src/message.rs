@@ -24,6 +24,8 @@ pub enum Kind {
     Digest,
     /// It is none: a sign of life on schedule, which shows that alerts would arrive.
     Heartbeat,
+    /// It is none: work that is due or late, an item in each line of the description.
+    Reminder,
 }
 
 impl Kind {
@@ -41,6 +43,7 @@ impl Kind {
             Self::Test => "test",
             Self::Digest => "digest",
             Self::Heartbeat => "heartbeat",
+            Self::Reminder => "reminder",
         }
     }
 }
@@ -49,8 +52,9 @@ impl Kind {
 impl FromStr for Kind {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let all = [Self::Opened, Self::Escalated, Self::Resolved, Self::Test, Self::Digest, Self::Heartbeat];
-        let expected = "opened, escalated, resolved, test, digest, heartbeat";
+        let all =
+            [Self::Opened, Self::Escalated, Self::Resolved, Self::Test, Self::Digest, Self::Heartbeat, Self::Reminder];
+        let expected = "opened, escalated, resolved, test, digest, heartbeat, reminder";
         all.into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| UnknownWord { found: text.to_owned(), expected })

@@ -37,7 +37,7 @@ pub(crate) fn summary(message: &Message) -> String {
     if message.kind == Kind::Heartbeat {
         return "A sign of life, on schedule: alerts would reach you this way. Nothing has happened.".to_owned();
     }
-    if message.kind == Kind::Digest {
+    if matches!(message.kind, Kind::Digest | Kind::Reminder) {
         return format!("{}.", field(&alert.title).trim_end_matches('.'));
     }
     if message.kind == Kind::Resolved {
@@ -71,10 +71,10 @@ pub(crate) fn services(alert: &Alert) -> String {
     alert.services.iter().map(|s| field(s)).collect::<Vec<_>>().join(", ")
 }
 
-/// The description in lines; only a digest has more than one.
+/// The description in lines; only a digest and reminders have more than one.
 pub(crate) fn lines(message: &Message) -> Vec<String> {
     match message.kind {
-        Kind::Digest => message.alert.description.lines().map(field).collect(),
+        Kind::Digest | Kind::Reminder => message.alert.description.lines().map(field).collect(),
         _ => vec![field(&message.alert.description)],
     }
 }

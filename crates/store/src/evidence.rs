@@ -60,14 +60,16 @@ pub struct EvidenceFilter {
     pub evidence_id: Option<EvidenceId>,
     /// Of each check, only the last.
     pub latest: bool,
+    /// Without texts and recorded facts, which are large: what is asked is what there is, and how long it counts.
+    pub bare: bool,
 }
 
 /// The pieces that a filter takes, by the day they were taken in.
 pub async fn list(conn: &mut PgConnection, filter: &EvidenceFilter) -> Result<Vec<Evidence>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT evidence_id, control_id, evidence_type, description, content, file_path, file_name, size_bytes, sha256,
-                  collected_at AS "collected_at: Ts", collected_by, effective_at AS "effective_at: Ts", valid_until AS "valid_until: Ts",
-                  owner, approved_by, approved_at AS "approved_at: Ts", retain_until AS "retain_until: Ts", facts, check_id,
+        r#"SELECT evidence_id, control_id, evidence_type, description, CASE WHEN NOT $4 THEN content END AS content, file_path, file_name,
+                  size_bytes, sha256, collected_at AS "collected_at: Ts", collected_by, effective_at AS "effective_at: Ts", valid_until AS "valid_until: Ts",
+                  owner, approved_by, approved_at AS "approved_at: Ts", retain_until AS "retain_until: Ts", CASE WHEN NOT $4 THEN facts END AS facts, check_id,
                   ARRAY(SELECT objective_id FROM blueteam.evidence_objectives o WHERE o.evidence_id = e.evidence_id ORDER BY 1)
                       AS "objectives!"
              FROM blueteam.compliance_evidence e
@@ -80,7 +82,8 @@ pub async fn list(conn: &mut PgConnection, filter: &EvidenceFilter) -> Result<Ve
             ORDER BY collected_at, evidence_id"#,
         filter.control.as_ref().map(|c| c.0.as_ref()),
         filter.evidence_id.map(|id| id.0),
-        filter.latest
+        filter.latest,
+        filter.bare
     )
     .fetch_all(conn)
     .await?;
@@ -108,10 +111,37 @@ pub async fn list(conn: &mut PgConnection, filter: &EvidenceFilter) -> Result<Ve
                 approved_by: row.approved_by,
                 approved_at: row.approved_at.map(|at| at.0),
                 retain_until: row.retain_until.0,
-                recorded: row.check_id.zip(row.facts).map(|(check_id, facts)| Recorded { check_id, facts }),
+                recorded: row.check_id.map(|check_id| Recorded { check_id, facts: row.facts.unwrap_or_default() }),
             })
         })
         .collect()
+}
+
+/// When each check last gave a result.
+pub async fn last_results(conn: &mut PgConnection) -> Result<Vec<(String, Timestamp)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT check_id AS "check_id!", max(collected_at) AS "at!: Ts" FROM blueteam.compliance_evidence
+            WHERE check_id IS NOT NULL GROUP BY check_id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.check_id, row.at.0)).collect())
+}
+
+/// Keeps others from running the checks, for as long as the connection lives. Waits for them, or returns false when they run already.
+pub async fn hold_checks(conn: &mut PgConnection, wait: bool) -> Result<bool, StoreError> {
+    if wait {
+        sqlx::query!("SELECT pg_advisory_lock(hashtextextended('blueteam.compliance.checks', 0))")
+            .execute(conn)
+            .await?;
+        return Ok(true);
+    }
+    let held = sqlx::query_scalar!(
+        r#"SELECT pg_try_advisory_lock(hashtextextended('blueteam.compliance.checks', 0)) AS "held!""#
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(held)
 }
 
 /// Makes a draft final. False when there is no such draft.

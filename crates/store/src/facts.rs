@@ -186,8 +186,11 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
     let row = sqlx::query!(
         r#"SELECT count(*) FILTER (WHERE is_active AND password_hash !~ '^[!*]' AND coalesce(last_login, created_at) < $2) AS "idle!",
                   count(*) FILTER (WHERE account_locked_until > $1) AS "locked!",
-                  count(*) FILTER (WHERE must_change_password AND last_login > password_last_changed) AS "temporary!"
-             FROM users.users"#,
+                  count(*) FILTER (WHERE must_change_password AND last_login > password_last_changed) AS "temporary!",
+                  count(*) FILTER (WHERE c.changed) AS "changed!",
+                  count(*) FILTER (WHERE c.changed AND coalesce(jsonb_array_length(password_history), 0) = 0) AS "forgotten!"
+             FROM users.users u CROSS JOIN LATERAL (
+                  SELECT password_hash !~ '^[!*]' AND password_last_changed > u.created_at + interval '1 minute' AS changed) c"#,
         Ts(now) as Ts,
         Ts(idle) as Ts
     )
@@ -208,6 +211,8 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
         idle: count(row.idle),
         locked: count(row.locked),
         temporary_used: count(row.temporary),
+        changed: Some(count(row.changed)),
+        changed_without_history: Some(count(row.forgotten)),
         keys: count(keys.active),
         keys_without_end: count(keys.without_end),
         keys_idle: count(keys.idle),

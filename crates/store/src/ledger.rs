@@ -19,7 +19,7 @@ pub struct Entry {
     pub title: String,
     /// The way out.
     pub channel: Channel,
-    /// What it tells: `opened`, `escalated`, `resolved`, `digest`, `heartbeat`.
+    /// What it tells: `opened`, `escalated`, `resolved`, `digest`, `heartbeat`, `reminder`.
     pub kind: String,
     /// `pending`, `delivered` or `dead`.
     pub state: String,

@@ -32,6 +32,7 @@ pub mod posture;
 pub mod proofs;
 pub mod reader;
 pub mod rules;
+pub mod scores;
 pub mod search;
 pub mod sources;
 pub mod users;

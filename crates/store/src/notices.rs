@@ -1,4 +1,4 @@
-//! What is told on schedule: the daily digest and the sign of life. Each once, whatever restarts.
+//! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever restarts.
 
 use model::{Alert, Channel, Severity, Timestamp};
 use serde_json::Value;
@@ -30,6 +30,44 @@ pub async fn write(
     .fetch_optional(conn)
     .await?;
     Ok(noted.map(i64::unsigned_abs))
+}
+
+/// Of these keys those that no notice of the kind has, in their order. Until the end of the transaction nobody else asks.
+pub async fn unsaid(conn: &mut PgConnection, kind: &str, keys: &[String]) -> Result<Vec<String>, StoreError> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.notices ' || $1, 0))", kind)
+        .execute(&mut *conn)
+        .await?;
+    let unsaid = sqlx::query_scalar!(
+        r#"SELECT k AS "key!" FROM unnest($2::text[]) WITH ORDINALITY AS u (k, n)
+            WHERE NOT EXISTS (SELECT FROM blueteam.notices WHERE kind = $1 AND key = k) ORDER BY n"#,
+        kind,
+        keys
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(unsaid)
+}
+
+/// Notes several keys and writes one message about all of them for each channel. Returns how many messages.
+pub async fn write_together(
+    conn: &mut PgConnection,
+    kind: &str,
+    keys: &[String],
+    payload: &Value,
+    channels: &[Channel],
+) -> Result<u64, StoreError> {
+    let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
+    let written = sqlx::query!(
+        "WITH noted AS (INSERT INTO blueteam.notices (kind, key) SELECT $1, unnest($2::text[]))
+         INSERT INTO blueteam.deliveries (channel, kind, payload) SELECT c, $1, $4 FROM unnest($3::text[]) AS c",
+        kind,
+        keys,
+        &channels,
+        payload
+    )
+    .execute(conn)
+    .await?;
+    Ok(written.rows_affected())
 }
 
 /// The newest notice of a kind: its key and when it was written.

@@ -17,7 +17,7 @@ pub struct Delivery {
     pub alert_id: Option<AlertId>,
     /// The way out.
     pub channel: Channel,
-    /// What it tells: `opened`, `escalated`, `resolved`, `digest`, `heartbeat`.
+    /// What it tells: `opened`, `escalated`, `resolved`, `digest`, `heartbeat`, `reminder`.
     pub kind: String,
     /// The alert as it was then.
     pub payload: Value,

@@ -163,7 +163,7 @@ impl World for Desk {
 
 #[cfg(test)]
 mod tests {
-    use comply::document::Bar;
+    use comply::document::{Bar, Point, Trend};
 
     use super::*;
 
@@ -179,6 +179,9 @@ mod tests {
         doc.table(&["id", "hash"], vec![vec!["1".to_owned(), "0123456789abcdef".repeat(4)]; 200]);
         doc.add(Block::Bars(vec![Bar { label: "b".to_owned(), part: 1, whole: 3 }]))
             .add(Block::Code("x = 1".to_owned()));
+        let point = |at, value| Point { at, day: format!("#day {at}"), value };
+        let points = vec![point(0, Some(-203)), point(5, None), point(7, Some(90)), point(9, Some(110))];
+        doc.add(Block::Trend(Trend::new("#score".to_owned(), points, 110, (88, "#mark".to_owned()))));
         doc
     }
 

@@ -12,6 +12,7 @@ mod sheet;
 mod show;
 mod ssp;
 mod status;
+mod workbook;
 
 use std::process::ExitCode;
 
@@ -23,8 +24,8 @@ use model::{Clock as _, Control, Standing, SystemClock};
 use store::PgConnection;
 
 use super::session::Globals;
-pub(super) use poam::csv as plans_sheet;
 pub(super) use sheet::csv as findings_sheet;
+pub(super) use workbook::{csv as plans_sheet, xlsx as plans_workbook};
 
 /// The 110 requirements of NIST SP 800-171 Rev. 2 (CMMC Level 2), objective by objective: what was found, who decided so, and the score.
 ///
@@ -75,10 +76,21 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 /// Every requirement as it stands now; an error when the requirements were never loaded.
 async fn controls(conn: &mut PgConnection) -> anyhow::Result<Vec<Control>> {
     let controls = store::compliance::all(conn, SystemClock.now()).await?;
+    loaded(&controls)?;
+    Ok(controls)
+}
+
+fn loaded(controls: &[Control]) -> anyhow::Result<()> {
     if controls.is_empty() {
         bail!("the requirements are not in the database yet; run `blueteam migrate`");
     }
-    Ok(controls)
+    Ok(())
+}
+
+/// Notes the score after something changed, for its history.
+async fn note_score(conn: &mut PgConnection, actor: &str) -> anyhow::Result<()> {
+    let controls = controls(conn).await?;
+    crate::duties::note_score(conn, actor, &controls, SystemClock.now()).await
 }
 
 /// What `3.1.1` or `3.1.1[a]` means.

@@ -1,18 +1,23 @@
 //! `blueteam demo`: shows what the program does, on a state directory that is gone afterwards.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use comply::Catalog;
+use comply::score::Score;
 use model::{Clock as _, SystemClock};
 use tokio_util::sync::CancellationToken;
 
-use super::{alerts, analysis, incidents, out, up};
+use super::{alerts, analysis, incidents, out, report, up};
 use crate::demo::{self, Outcome};
 use crate::scenario::{Activity, Plan};
 use crate::state::StateDir;
 
 /// Play a day of activity with attacks in it through a daemon on a throw-away state directory, and show what is found.
+///
+/// The checks of compliance look at it too; a made-up person decides what they propose, so that there is something for an assessor to read.
 ///
 /// Exit code: 0 every attack was found, 1 one was not or the demonstration failed, 2 wrong arguments.
 #[derive(Debug, clap::Args)]
@@ -20,6 +25,9 @@ pub(super) struct Args {
     /// Keep the state directory, to look at it with the other commands
     #[arg(long)]
     keep: bool,
+    /// Write what an assessor would be given to this file, which must not exist: a .zip, or the report alone as .pdf, .html or .md
+    #[arg(long, value_name = "FILE")]
+    package: Option<PathBuf>,
     /// Other people and other times
     #[arg(long, default_value_t = 1, value_name = "N")]
     seed: u64,
@@ -46,13 +54,39 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let outcome = up::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         up::stop_on_signals(&stop)?;
-        demo::run(&loaded, &state, &activity, stop, |sent| bar.set_position(sent)).await
+        Box::pin(demo::run(&loaded, &state, &activity, stop, |sent| bar.set_position(sent))).await
     });
     bar.finish_and_clear();
     if args.keep {
         out::note(format_args!("the state directory is kept: {}", state.path().display()));
     }
-    show(&outcome?, activity.expected.len())
+    let outcome = outcome?;
+    let code = show(&outcome, activity.expected.len())?;
+    assessor(args, &outcome, &state)?;
+    Ok(code)
+}
+
+/// What an assessor would be given, or how to have it.
+fn assessor(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Result<()> {
+    let dossier = &outcome.dossier;
+    let decided = dossier.controls.iter().flat_map(|c| &c.objectives).filter(|o| o.decision.is_some()).count();
+    let points = Score::of(Catalog::r2(), &dossier.controls).points;
+    out::line(format_args!(
+        "\nCompliance: {decided} of 320 objectives decided by what the checks saw, score {}, {} pieces of evidence, {} plans of action",
+        points.map_or_else(|| "none".to_owned(), |p| p.to_string()),
+        dossier.evidence.len(),
+        dossier.plans.len()
+    ))?;
+    if let Some(path) = &args.package {
+        return report::give(dossier, state, Some(path));
+    }
+    if args.keep {
+        let state = state.path().display();
+        out::line(format_args!("for an assessor: blueteam --state-dir {state} report assessor --output cmmc.zip"))?;
+    } else {
+        out::note("with --package cmmc.zip it writes what an assessor would be given");
+    }
+    Ok(())
 }
 
 fn show(outcome: &Outcome, expected: usize) -> anyhow::Result<ExitCode> {

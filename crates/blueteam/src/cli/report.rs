@@ -12,6 +12,7 @@ use model::{Clock as _, SystemClock};
 use super::out;
 use super::session::{Globals, with_database};
 use crate::dossier::{self, Dossier};
+use crate::state::StateDir;
 use crate::vault::Vault;
 
 /// Reports for others.
@@ -56,11 +57,17 @@ fn assessor(args: &AssessorArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
     let state = globals.state()?;
     let system = dossier::system(args.system.as_deref(), &state)?;
     let dossier = with_database(globals, async |conn, _| Dossier::read(conn, system, SystemClock.now()).await)?;
-    let output = args.output.as_deref();
+    give(&dossier, &state, args.output.as_deref())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the report, or the whole package when the file is a .zip, and says what of the system is not described.
+pub(super) fn give(dossier: &Dossier, state: &StateDir, output: Option<&Path>) -> anyhow::Result<()> {
     if let Some(path) = output.filter(|path| ending(path) == "zip") {
         let sheets = vec![
             ("findings.csv", super::compliance::findings_sheet(&dossier.controls)?),
             ("poam.csv", super::compliance::plans_sheet(&dossier.plans)?),
+            ("poam.xlsx", super::compliance::plans_workbook(&dossier.plans, dossier.now)?),
         ];
         let sum = dossier.package(&Vault::new(state.path()), path, sheets)?;
         out::line(format_args!(
@@ -77,7 +84,7 @@ fn assessor(args: &AssessorArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
             missing.len()
         ));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn ending(path: &Path) -> String {

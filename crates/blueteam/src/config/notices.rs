@@ -72,13 +72,18 @@ impl Heartbeat {
     }
 }
 
-fn configured(wanted: &[Channel], channels: &Channels) -> Vec<Channel> {
+pub(super) fn configured(wanted: &[Channel], channels: &Channels) -> Vec<Channel> {
     let all = channels.configured();
     wanted.iter().copied().filter(|channel| all.contains(channel)).collect()
 }
 
 /// A list of one's own must lead somewhere, and nobody is called out of bed because nothing happened.
-fn lead(key: &str, wanted: &[Channel], (default, channels): (&[Channel], &Channels), problems: &mut Vec<Problem>) {
+pub(super) fn lead(
+    key: &str,
+    wanted: &[Channel],
+    (default, channels): (&[Channel], &Channels),
+    problems: &mut Vec<Problem>,
+) {
     if wanted.contains(&Channel::Pagerduty) {
         problems.push(Problem::new(key, "pagerduty would page somebody for nothing; drop it"));
     }

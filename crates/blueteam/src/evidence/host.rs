@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use model::Timestamp;
 use model::facts::HostFacts;
 
+use super::settings;
 use crate::vault;
 
 /// Settings of the SSH server that matter to a check.
@@ -84,6 +85,10 @@ impl Host {
             signatures_updated: ["daily.cld", "daily.cvd"]
                 .iter()
                 .find_map(|f| self.changed(&format!("var/lib/clamav/{f}"))),
+            kernel: settings::kernel(&self.root),
+            services: settings::services(&self.root),
+            files: settings::files(&self.root),
+            writable: settings::writable(&self.root),
         }
     }
 

@@ -56,6 +56,18 @@ async fn plans_are_made_from_gaps_kept_apart_clocked_and_closed_with_evidence() 
     let row = sheet.records().map(Result::unwrap).find(|r| &r[2] == "AC.L2-3.1.9").unwrap();
     assert_eq!((&row[3], &row[6], &row[10], &row[12]), ("carol", "01/01/2099", "Ongoing", "Low"));
 
+    let book = office.program.path("poam.xlsx");
+    poam(&["update", &id, "--mitigation", "=cmd|' /C calc'!A0"]).good();
+    poam(&["export", "--format", "xlsx", "--output", book.to_str().unwrap()]).good();
+    let cells = workbook(&book);
+    assert_eq!(
+        (cells[0].len(), cells[0][0].as_str(), cells[0][24].as_str()),
+        (25, "POA&M Item ID", "Resulting Residual Risk after Proposed Mitigations")
+    );
+    let row = cells.iter().find(|r| r[2] == "AC.L2-3.1.9").unwrap();
+    assert_eq!((row[0].as_str(), row[3].as_str(), row[6].as_str()), (id.as_str(), "carol", "01/01/2099"));
+    assert_eq!(row[14], "'=cmd|' /C calc'!A0", "no formula");
+
     assert!(
         poam(&["add", "3.1.20", "--kind", "poam", "--weakness", "w", "--remediation", "r"])
             .err
@@ -81,6 +93,126 @@ async fn plans_are_made_from_gaps_kept_apart_clocked_and_closed_with_evidence() 
     poam(&["close", &id, "--evidence", &draft, "--as", "alice"]).good();
     assert!(poam(&["close", &id, "--evidence", &draft]).err.contains("completed already, by alice"));
     assert_eq!(poam(&["list", "--all", "--json"]).json().as_array().unwrap().len(), 2);
+}
+
+/// The cells of a workbook's first sheet, as another program reads them. None of them may be anything but text.
+fn workbook(path: &std::path::Path) -> Vec<Vec<String>> {
+    const READ: &str = "
+import json, re, sys, zipfile
+from xml.etree import ElementTree as E
+book = zipfile.ZipFile(sys.argv[1]); assert book.testzip() is None
+ns = '{http://schemas.openxmlformats.org/spreadsheetml/2006/main}'
+shared = [''.join(t.text or '' for t in s.iter(ns + 't')) for s in E.fromstring(book.read('xl/sharedStrings.xml'))]
+rows = []
+for row in E.fromstring(book.read('xl/worksheets/sheet1.xml')).iter(ns + 'row'):
+    cells = [''] * 25
+    for c in row:
+        assert c.find(ns + 'f') is None, 'a formula'
+        v, place = c.find(ns + 'v'), re.match('[A-Z]+', c.get('r')).group()
+        n = 0
+        for letter in place: n = n * 26 + ord(letter) - 64
+        if v is not None:
+            assert c.get('t') == 's', 'no text'
+            cells[n - 1] = shared[int(v.text)]
+    rows.append(cells)
+json.dump(rows, sys.stdout)";
+    let read = Command::new("python3").args(["-c", READ]).arg(path).output().unwrap();
+    assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
+    serde_json::from_slice(&read.stdout).unwrap()
+}
+
+#[tokio::test]
+async fn what_sprs_asks_for_is_given_and_what_is_missing_is_listed() {
+    let office = assessed().await;
+    office.program.write("system.toml", SYSTEM);
+    office.run(&["poam", "generate"]).good();
+    let ran = office.run(&["score", "--sprs"]);
+    assert_eq!(ran.code, 3, "something is missing");
+    assert!(
+        ran.out.contains("Assessment scope        -") && ran.out.contains("  - assessment.scope: Enterprise"),
+        "{}",
+        ran.out
+    );
+    let full = format!(
+        "version = \"3\"\n{SYSTEM}[assessment]\nscope = \"enclave\"\nlevel = \"basic\"\nplan_date = \"2026-02-01\"\n[[people]]\nrole = \"affirming official\"\nname = \"Alex\"\n"
+    );
+    let full = office.program.write("full.toml", &full);
+    let json: Value = serde_json::from_str(&office.run(&["score", "--sprs", "--json", "--system", &full]).out).unwrap();
+    assert_eq!(
+        (&json["scope"], &json["confidence_level"], &json["ssp_date"]),
+        (&"Enclave".into(), &"Low".into(), &"2026-02-01".into())
+    );
+    assert_eq!(
+        (&json["ssp_version"], &json["cage_codes"][0], &json["poam_used"]),
+        (&"3".into(), &"1ABC2".into(), &true.into())
+    );
+    assert_eq!(json["assessment_date"].as_str().unwrap().len(), 10);
+    assert!(json["score"].as_str().unwrap().ends_with(" out of 110"));
+    // Not everything that costs points is planned: the day of 110 is nobody's guess.
+    assert_eq!(json["plan_completion_date"], Value::Null);
+    let missing: Vec<&str> = json["missing"].as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect();
+    assert_eq!(missing.len(), 2, "{missing:?}");
+}
+
+#[tokio::test]
+async fn the_score_is_noted_when_it_changes_and_drawn_over_time() {
+    let office = Office::new().await;
+    assert!(office.run(&["score", "--history"]).good().contains("no score was noted yet"));
+    assert!(office.program.run(&["report", "assessor"]).good().contains("No earlier score was noted"));
+    office.run(&["set", "3.12.4", "--finding", "met", "--reason", "this plan", "--as", "alice"]).good();
+    office.run(&["set", "3.12.4", "--notes", "changes no score", "--as", "alice"]).good();
+    office.run(&["set", "3.1.1", "--finding", "met", "--reason", "list of users", "--as", "alice"]).good();
+    let noted = office.run(&["score", "--history", "--json"]).json();
+    let points: Vec<_> = noted.as_array().unwrap().iter().map(|s| s["points"].as_i64().unwrap()).collect();
+    assert_eq!(points, [-203, -198], "each score once");
+    assert!(office.run(&["score", "--history"]).good().contains("-198"));
+    let text = office.program.run(&["report", "assessor"]).good();
+    let line = text.lines().skip_while(|l| !l.contains("Score over time")).find(|l| l.contains("| -203 |"));
+    assert!(line.is_some(), "{text}");
+    let page = office.program.path("report.html");
+    office.program.run(&["report", "assessor", "--output", page.to_str().unwrap()]).good();
+    assert!(std::fs::read_to_string(&page).unwrap().contains("<polyline points="));
+    let pdf = office.program.path("report.pdf");
+    office.program.run(&["report", "assessor", "--output", pdf.to_str().unwrap()]).good();
+    assert!(std::fs::read(&pdf).unwrap().starts_with(b"%PDF-"));
+}
+
+#[test]
+fn the_demonstration_ends_with_a_package_for_an_assessor() {
+    let program = crate::cli::Program::new(None);
+    let zip = program.path("cmmc.zip");
+    let ran = program.run(&["demo", "--package", zip.to_str().unwrap()]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("Compliance: ") && ran.out.contains("SHA256SUMS in it has the hash"), "{}", ran.out);
+    assert!(!ran.err.contains("are missing in the description"), "{}", ran.err);
+    let out = program.path("unpacked");
+    zip::ZipArchive::new(std::fs::File::open(&zip).unwrap()).unwrap().extract(&out).unwrap();
+    let checked = Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&out).output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    let read = |name: &str| std::fs::read_to_string(out.join(name)).unwrap();
+    let report = read("assessor-report.md");
+    // What an assessor works from: a score, findings with who and why, what was seen, and what is planned.
+    for says in [
+        "Example Bearings Ltd \\(demonstration\\)",
+        " out of 110",
+        "Demonstration: taken over from check au\\_3\\_3\\_8",
+        "Sample of events",
+        "Sample of alerts",
+        "0DEM0",
+        "System security plan of the made-up system",
+    ] {
+        let says = says.replace("\\(", "(").replace("\\)", ")");
+        assert!(report.contains(&says), "{says}");
+    }
+    let sample =
+        report.lines().skip_while(|l| !l.contains("Sample of events")).take_while(|l| !l.contains("Sample of alerts"));
+    assert!(sample.filter(|l| l.starts_with("| 20")).count() >= 5, "events that were played are in it");
+    assert!(csv::Reader::from_reader(read("poam.csv").as_bytes()).records().count() > 0);
+    assert_eq!(csv::Reader::from_reader(read("findings.csv").as_bytes()).records().count(), 320);
+    for file in ["poam.xlsx", "assessor-report.pdf"] {
+        assert!(out.join(file).exists(), "{file}");
+    }
+    assert!(std::fs::read_dir(out.join("evidence")).unwrap().count() > 40);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod alerts;
 mod daemon;
 mod databases;
 mod deliveries;
+mod duties;
 mod full;
 mod journal;
 mod kills;

@@ -1,15 +1,15 @@
-//! 3.5.8: passwords are not reused for a number of generations.
+//! 3.5.8: passwords are not reused for a number of generations. What keeps no former password cannot refuse it.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, unread};
+use super::{Check, Says, Section, cant_tell, not_met, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_8",
     control: ControlId::known("3.5.8"),
     title: "Reuse of passwords",
-    reads: &[Section::Host],
+    reads: &[Section::Host, Section::Accounts],
     decide,
 };
 
@@ -19,5 +19,20 @@ fn decide(facts: &Facts) -> Vec<Says> {
         format!("PAM of this machine remembers {n} passwords")
     });
     let needs = "the settings of each system and the policy";
+    let known = facts.accounts.as_ref().and_then(|a| a.changed.zip(a.changed_without_history));
+    let Some((changed, forgotten)) = known else {
+        return vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs)];
+    };
+    if forgotten > 0 {
+        let bad = format!(
+            "of {changed} accounts of applications whose password changed, {forgotten} have no former password kept to refuse"
+        );
+        return vec![cant_tell('a', saw, needs), not_met('b', bad)];
+    }
+    let saw = if changed > 0 {
+        format!("{saw}; former passwords are kept of all {changed} accounts of applications that changed theirs")
+    } else {
+        saw
+    };
     vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs)]
 }

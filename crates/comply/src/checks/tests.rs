@@ -163,3 +163,52 @@ fn machines_say_what_they_are() {
         assert_eq!(verdict("sc_3_13_16", 'a', &facts), finding, "{seen:?}");
     }
 }
+
+#[test]
+fn what_left_the_approved_baseline_is_named() {
+    let mut facts = empty();
+    let drifted = |drift: &[&str]| HostFacts {
+        drift: Some(drift.iter().map(ToString::to_string).collect()),
+        ..Default::default()
+    };
+    let of = |check: &str, objective, facts: &Facts| verdict(check, objective, facts);
+    // Without an approved baseline nothing is known; with one, what differs is a counterexample to what it is about.
+    let all = [("cm_3_4_2", 'b'), ("cm_3_4_3", 'c'), ("cm_3_4_6", 'b')];
+    for (check, objective) in all {
+        assert_eq!(of(check, objective, &facts), None, "{check}");
+    }
+    for (drift, expected) in [
+        (&[][..], [None, None, None]),
+        (&["packages"][..], [None, Some(Finding::NotMet), None]),
+        (&["open ports"][..], [None, Some(Finding::NotMet), Some(Finding::NotMet)]),
+        (&["file /etc/sudoers"][..], [Some(Finding::NotMet), Some(Finding::NotMet), None]),
+    ] {
+        facts.host = Some(drifted(drift));
+        assert_eq!(all.map(|(check, objective)| of(check, objective, &facts)), expected, "{drift:?}");
+    }
+    facts.host = Some(HostFacts { writable: Some(Vec::new()), ..Default::default() });
+    assert_eq!(of("cm_3_4_5", 'h', &facts), None, "the other machines are not seen");
+    facts.host = Some(HostFacts { writable: Some(vec!["/etc".to_owned()]), ..Default::default() });
+    assert_eq!(of("cm_3_4_5", 'h', &facts), Some(Finding::NotMet));
+}
+
+#[test]
+fn a_password_of_which_nothing_is_kept_can_be_used_again() {
+    let mut facts = empty();
+    assert_eq!(verdict("ia_3_5_8", 'b', &facts), None, "older records do not say");
+    let accounts =
+        |forgotten| AccountFacts { changed: Some(3), changed_without_history: Some(forgotten), ..Default::default() };
+    facts.accounts = Some(accounts(0));
+    assert_eq!(verdict("ia_3_5_8", 'b', &facts), None);
+    facts.accounts = Some(accounts(1));
+    assert_eq!(verdict("ia_3_5_8", 'b', &facts), Some(Finding::NotMet));
+}
+
+#[test]
+fn facts_of_an_older_version_are_written_as_they_were() {
+    let facts = empty();
+    let text = serde_json::to_string(&facts).unwrap();
+    for later in ["kernel", "services", "\"files\"", "writable", "changed"] {
+        assert!(!text.contains(later), "{later} would make an old record look changed");
+    }
+}

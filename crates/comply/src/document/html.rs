@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, Document};
+use super::{Block, Document, Trend};
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1a1a1a}\
 h1,h2,h3{line-height:1.25}table{border-collapse:collapse;width:100%;font-size:.875rem;margin:1rem 0}\
 th,td{border:1px solid #bbb;padding:.25rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eef1f5}\
 nav ol{columns:2}pre{background:#f5f5f5;padding:.75rem;overflow:auto;font-size:.8rem}.mark{text-align:center;font-weight:700}\
 .bar{background:#d9dee5;height:.9rem;min-width:8rem}.bar i{display:block;height:100%;background:#2a6f4d}\
-@media print{thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
+figure{margin:1rem 0}svg{width:100%;max-width:50rem}@media print{thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
 
 pub(super) fn draw(doc: &Document) -> String {
     let mut out = String::new();
@@ -93,8 +93,36 @@ fn one(out: &mut String, block: &Block, headings: &mut usize) {
             }
             writeln!(out, "</tbody></table>")
         }
+        Block::Trend(trend) => line(out, trend),
         Block::Code(text) => writeln!(out, "<pre>{}</pre>", plain(text)),
     };
+}
+
+/// A line in a frame, from the lower left; the picture is 1100 by 340 units.
+fn line(out: &mut String, trend: &Trend) -> std::fmt::Result {
+    let height = |y: i64| 300 - y * 280 / 1000;
+    writeln!(out, "<figure><svg viewBox=\"0 0 1100 340\" role=\"img\" aria-label=\"{}\">", plain(&trend.label))?;
+    writeln!(out, "<path d=\"M90 20V300H1090\" fill=\"none\" stroke=\"#777\"/>")?;
+    let mark = height(trend.mark_at);
+    writeln!(out, "<path d=\"M90 {mark}H1090\" fill=\"none\" stroke=\"#b5651d\" stroke-dasharray=\"8 6\"/>")?;
+    for corners in &trend.lines {
+        let at = |[x, y]: &[i64; 2]| format!("{},{}", 90 + x, height(*y));
+        let corners: Vec<String> = corners.iter().map(at).collect();
+        let corners = corners.join(" ");
+        writeln!(out, "<polyline points=\"{corners}\" fill=\"none\" stroke=\"#2a6f4d\" stroke-width=\"4\"/>")?;
+    }
+    let day = |point: Option<&super::Point>| point.map_or_else(String::new, |p| plain(&p.day));
+    for (x, y, side, text) in [
+        (80, 306, "end", trend.low.to_string()),
+        (80, 28, "end", trend.high.to_string()),
+        (80, mark + 6, "end", trend.mark.to_string()),
+        (100, mark - 6, "start", plain(&trend.mark_label)),
+        (90, 330, "start", day(trend.points.first())),
+        (1090, 330, "end", day(trend.points.last())),
+    ] {
+        writeln!(out, "<text x=\"{x}\" y=\"{y}\" font-size=\"20\" text-anchor=\"{side}\">{text}</text>")?;
+    }
+    writeln!(out, "</svg></figure>")
 }
 
 fn plain(text: &str) -> String {

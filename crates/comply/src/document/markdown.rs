@@ -43,6 +43,13 @@ fn one(out: &mut String, block: &Block) {
                 writeln!(out, "| {} | {bar} | {} of {} |", plain(&b.label), b.part, b.whole)
             })
         }
+        Block::Trend(trend) => {
+            let _ = writeln!(out, "{}\n\n| Date | Value |\n| --- | --- |", plain(&trend.label));
+            trend.changes().into_iter().try_for_each(|p| {
+                let value = p.value.map_or_else(|| "none".to_owned(), |v| v.to_string());
+                writeln!(out, "| {} | {value} |", plain(&p.day))
+            })
+        }
         Block::Code(text) => {
             let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
             let fence = "`".repeat(longest.max(2) + 1);

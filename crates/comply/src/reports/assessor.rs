@@ -6,7 +6,7 @@ use model::{Control, Decision, Responsibility, Standing};
 use super::{Known, day, maybe_day, or_missing, poam, word};
 use crate::catalog::Requirement;
 use crate::cmmc::{CONDITIONAL_FROM, Status};
-use crate::document::{Bar, Block, Document};
+use crate::document::{Bar, Block, Document, Point, Trend};
 use crate::evidence::artifacts;
 use crate::score::Score;
 
@@ -77,6 +77,35 @@ fn result(doc: &mut Document, known: &Known<'_>, score: &Score) {
         }
     });
     doc.add(Block::Bars(bars.collect()));
+    over_time(doc, known, score);
+}
+
+/// The line ends at the score of this report.
+fn over_time(doc: &mut Document, known: &Known<'_>, score: &Score) {
+    doc.heading(2, "Score over time");
+    let Some(first) = known.scores.first().filter(|s| s.at < known.now) else {
+        doc.text("No earlier score was noted.");
+        return;
+    };
+    let before = known.scores.iter().filter(|s| s.at < known.now);
+    let points: Vec<Point> = before
+        .chain([&score.at(known.now)])
+        .map(|s| Point { at: s.at.as_micros().div_euclid(1_000_000), day: day(s.at), value: s.points })
+        .collect();
+    if points.iter().all(|p| p.value.is_none()) {
+        doc.text(format!(
+            "Noted since {}; there was no score in all that time, because 3.12.4 was not met.",
+            day(first.at)
+        ));
+        return;
+    }
+    let label = format!(
+        "The score from {} to {}. The line is broken where there was no score, for lack of a system security plan (3.12.4).",
+        day(first.at),
+        day(known.now)
+    );
+    let mark = (CONDITIONAL_FROM, "conditional status".to_owned());
+    doc.add(Block::Trend(Trend::new(label, points, crate::score::MOST, mark)));
 }
 
 fn scope(doc: &mut Document, known: &Known<'_>) {

@@ -68,6 +68,7 @@ fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
         plans: &[],
         assets: &[],
         facts: None,
+        scores: &[],
         now: now(),
     };
     check(&base, oscal::all(&base));

@@ -78,6 +78,7 @@ fn line(message: &Message, colour: bool) -> String {
         Kind::Test => "TEST ",
         Kind::Digest => "DIGEST ",
         Kind::Heartbeat => "ALIVE ",
+        Kind::Reminder => "REMINDER ",
         Kind::Opened => "ALERT",
         Kind::Escalated => "AGAIN",
         Kind::Resolved => "OVER ",

@@ -7,13 +7,13 @@ use anyhow::{Context as _, bail};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::{Cell, Color};
 use comply::Catalog;
-use comply::poam::{EMASS, close_out, emass};
+use comply::poam::close_out;
 use model::{Clock as _, EvidenceId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, SystemClock, Timestamp};
 use serde::Serialize;
 use store::PgConnection;
 use uuid::Uuid;
 
-use super::{controls, find};
+use super::{controls, find, workbook};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
 
@@ -145,6 +145,8 @@ struct CloseArgs {
 enum Format {
     /// The columns of the eMASS template, RFC 4180
     Csv,
+    /// The same as a workbook
+    Xlsx,
     /// For people
     Markdown,
     /// The same, typeset
@@ -153,7 +155,7 @@ enum Format {
 
 /// Write all items for others.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance poam export --format csv --output poam.csv")]
+#[command(after_help = "Examples:\n  blueteam compliance poam export --format xlsx --output poam.xlsx")]
 struct ExportArgs {
     #[arg(long, value_enum, default_value = "csv")]
     format: Format,
@@ -180,6 +182,8 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
         let controls = controls(conn).await?;
         let plans = comply::poam::missing(Catalog::r2(), &controls, now, || PlanId(Uuid::now_v7()));
         store::plans::save(conn, &who, &plans, now).await?;
+        // What is on no plan costs 3.12.2 as well.
+        super::note_score(conn, &who).await?;
         Ok(plans)
     })?;
     out::line(format_args!(
@@ -364,20 +368,11 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let plans = with_database(globals, async |conn, _| Ok(store::plans::list(conn).await?))?;
     let text = match args.format {
-        Format::Csv => csv(&plans)?,
+        Format::Csv => workbook::csv(&plans)?,
+        Format::Xlsx => workbook::xlsx(&plans, SystemClock.now())?,
         Format::Markdown => comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()).markdown().into_bytes(),
         Format::Pdf => typeset::pdf(&comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()))?,
     };
     out::deliver(args.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The sheet that eMASS takes.
-pub(in crate::cli) fn csv(plans: &[Plan]) -> anyhow::Result<Vec<u8>> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
-    writer.write_record(EMASS)?;
-    for plan in plans {
-        writer.write_record(emass(Catalog::r2(), plan).iter().map(|cell| out::no_formula(cell).into_owned()))?;
-    }
-    writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
 }

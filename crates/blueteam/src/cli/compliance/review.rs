@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use comply::review::Review;
+use comply::review::{CONTROL, Review, TITLE, VALID};
 use model::evidence::{Evidence, EvidenceKind};
-use model::{Clock as _, ControlId, EvidenceId, ObjectiveId, Span, SystemClock};
+use model::{Clock as _, EvidenceId, ObjectiveId, Span, SystemClock};
 use store::evidence::EvidenceFilter;
 use uuid::Uuid;
 
@@ -15,9 +15,6 @@ use crate::vault;
 
 /// Events of so many days are looked at.
 const DAYS: u16 = 30;
-/// A review counts for a quarter, and some days to make the next one.
-const VALID: Span = Span::days(100);
-const REVIEW: ControlId = ControlId::known("3.3.3");
 
 /// Review what is logged (3.3.3): types of events that are new or silent since the last review, what is refused most, what touches CUI.
 ///
@@ -48,7 +45,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     }
     let (text, signed) = with_database(globals, async |conn, _| {
         super::controls(conn).await?;
-        let filter = EvidenceFilter { control: Some(REVIEW), ..EvidenceFilter::default() };
+        let filter = EvidenceFilter { control: Some(CONTROL), ..EvidenceFilter::default() };
         let before = store::evidence::list(conn, &filter).await?;
         let last = before.iter().rev().filter(|e| e.recorded.is_none()).find_map(|e| e.content.as_deref());
         let events = store::facts::events(conn, now.minus(Span::days(i64::from(DAYS)))).await?;
@@ -72,7 +69,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 fn piece(content: String, who: &str, now: model::Timestamp) -> Evidence {
     Evidence {
         objectives: vec![ObjectiveId("3.3.3[b]".to_owned())],
-        description: "Review of logged events".to_owned(),
+        description: TITLE.to_owned(),
         size_bytes: Some(content.len() as u64),
         sha256: Some(vault::sha256(content.as_bytes())),
         content: Some(content),
@@ -80,6 +77,6 @@ fn piece(content: String, who: &str, now: model::Timestamp) -> Evidence {
         owner: Some(who.to_owned()),
         approved_by: Some(who.to_owned()),
         approved_at: Some(now),
-        ..Evidence::draft(EvidenceId(Uuid::now_v7()), REVIEW, EvidenceKind::LogSample, who, now)
+        ..Evidence::draft(EvidenceId(Uuid::now_v7()), CONTROL, EvidenceKind::LogSample, who, now)
     }
 }

@@ -1,38 +1,39 @@
 //! `blueteam compliance score`: the DoD score and the CMMC status that it allows.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use comfy_table::Cell;
 use comply::Catalog;
 use comply::cmmc::{CONDITIONAL_FROM, Status};
 use comply::score::{MOST, Score};
-use model::{Control, Timestamp};
+use comply::sprs::Submission;
+use model::Scored;
 use serde::Serialize;
 
 use super::{controls, word};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_database};
+use crate::dossier;
 
 /// Show the score (DoD Assessment Methodology v1.2.1), what was deducted, and the CMMC status that it allows (32 CFR 170.21, 170.24).
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance score\n  blueteam compliance score --json\n\n\
-                        Exit code: 0 a status can be had (conditional or final), 3 none can, 1 failed, 2 wrong arguments.")]
+#[command(after_help = "Examples:\n  blueteam compliance score\n  blueteam compliance score --sprs\n  \
+                        blueteam compliance score --history --json\n\n\
+                        Exit code: 0 a status can be had (conditional or final), 3 none can (of --sprs: something is missing), 1 failed, 2 wrong arguments.")]
 pub(super) struct Args {
-    /// As a JSON object, with the fields that SPRS asks for
+    /// What SPRS asks for, and what of it is missing
+    #[arg(long, conflicts_with = "history")]
+    sprs: bool,
+    /// The scores that were noted, the oldest first
+    #[arg(long)]
+    history: bool,
+    /// The description of the system, for SPRS [default: system.toml in the state directory]
+    #[arg(long, value_name = "FILE")]
+    system: Option<PathBuf>,
+    /// As JSON; the score itself with the fields that SPRS asks for
     #[arg(long)]
     json: bool,
-}
-
-/// What is submitted to SPRS for CMMC Level 2 (Self), as far as the findings tell it (32 CFR 170.16(a)(1)(i)).
-#[derive(Debug, Serialize)]
-struct Sprs {
-    cmmc_level: &'static str,
-    cmmc_status: String,
-    score: Option<String>,
-    poam_used: bool,
-    standard: String,
-    /// The last decision that it rests on.
-    assessed_until: Option<Timestamp>,
 }
 
 #[derive(Debug, Serialize)]
@@ -41,22 +42,24 @@ struct Shown {
     score: Score,
     threshold: i32,
     status: Status,
-    sprs: Sprs,
+    sprs: Submission,
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let controls = with_database(globals, async |conn, _| controls(conn).await)?;
+    let system = dossier::system(args.system.as_deref(), &globals.state()?)?;
+    let (controls, plans, history) = with_database(globals, async |conn, _| {
+        Ok((controls(conn).await?, store::plans::list(conn).await?, store::scores::all(conn).await?))
+    })?;
+    if args.history {
+        return past(&history, args.json);
+    }
     let catalog = Catalog::r2();
     let score = Score::of(catalog, &controls);
     let status = Status::of(catalog, &controls, &score);
-    let sprs = Sprs {
-        cmmc_level: "Level 2 (Self)",
-        cmmc_status: status.level.to_string(),
-        score: score.points.map(|p| format!("{p} out of {MOST}")),
-        poam_used: controls.iter().any(|c| c.planned),
-        standard: catalog.name(),
-        assessed_until: last_decision(&controls),
-    };
+    let sprs = Submission::of(catalog, &system, &controls, &plans);
+    if args.sprs {
+        return submission(&sprs, args.json);
+    }
     let code = if status.obstacles.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
     let shown = Shown { score, threshold: CONDITIONAL_FROM, status, sprs };
     if args.json {
@@ -67,9 +70,47 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(code)
 }
 
-fn last_decision(controls: &[Control]) -> Option<Timestamp> {
-    let objectives = controls.iter().flat_map(|c| &c.objectives);
-    objectives.filter_map(|o| o.decision.as_ref()).map(|d| d.at).max()
+/// The scores that were noted: when one changed, and one a day.
+fn past(history: &[Scored], json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        out::json(&history)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if history.is_empty() {
+        out::line("no score was noted yet; it is when a finding changes, and once a day while the daemon runs")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = out::table(Look::stdout(), &["at", "score", "met or N/A", "not met", "open"]);
+    for s in history {
+        table.add_row([
+            out::time(s.at),
+            s.points.map_or_else(|| "none".to_owned(), |p| p.to_string()),
+            s.met.to_string(),
+            s.not_met.to_string(),
+            s.open.to_string(),
+        ]);
+    }
+    out::print(table)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn submission(sprs: &Submission, json: bool) -> anyhow::Result<ExitCode> {
+    let code = if sprs.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
+    if json {
+        out::json(sprs)?;
+        return Ok(code);
+    }
+    for (what, value) in sprs.fields() {
+        let value = value.unwrap_or_else(|| "-".to_owned());
+        out::line(format_args!("{what:<24}{}", notify::plain::neutral(&value)))?;
+    }
+    if !sprs.missing.is_empty() {
+        out::line("\nmissing")?;
+    }
+    for missing in &sprs.missing {
+        out::line(format_args!("  - {missing}"))?;
+    }
+    Ok(code)
 }
 
 fn print(shown: &Shown, catalog: &Catalog) -> anyhow::Result<()> {

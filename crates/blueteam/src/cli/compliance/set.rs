@@ -102,7 +102,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             store::compliance::change(&mut tx, &who, &requirement.control_id, changes).await?;
         }
         tx.commit().await?;
-        Ok(())
+        super::note_score(conn, &who).await
     })?;
     let ids: Vec<&str> = decisions.iter().map(|d| d.objective_id.0.as_str()).collect();
     let what = if ids.is_empty() { requirement.control_id.to_string() } else { ids.join(", ") };

@@ -163,6 +163,7 @@ pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
                 store::compliance::change(&mut tx, &who, control, changes).await?;
             }
             tx.commit().await?;
+            super::note_score(conn, &who).await?;
         }
         Ok((decisions.len(), changes.len()))
     })?;

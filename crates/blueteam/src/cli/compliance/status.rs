@@ -3,16 +3,21 @@
 use std::process::ExitCode;
 
 use comfy_table::{Cell, Color};
+use comply::reminders::Reminder;
 use comply::score::Score;
 use comply::{Catalog, Requirement};
 use model::{Clock as _, Control, Implementation, Standing, SystemClock, Timestamp};
 use serde::Serialize;
 
-use super::{controls, known, word};
+use super::{controls, known, loaded, word};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_database};
+use crate::duties;
 
-/// Show all 110 requirements with their status.
+/// As many things that are due are named.
+const SHOWN: usize = 20;
+
+/// Show all 110 requirements with their status, and what is due soon or late: evidence, the review of what is logged, plans of action.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance status
@@ -109,7 +114,11 @@ fn listed<'a>(r: &'a Requirement, c: &'a Control) -> Listed<'a> {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let controls = with_database(globals, async |conn, _| controls(conn).await)?;
+    let (controls, due) = with_database(globals, async |conn, _| {
+        let (all, due) = duties::due(conn, SystemClock.now()).await?;
+        loaded(&all)?;
+        Ok((all, due))
+    })?;
     let chosen = choose(&args.filter, &controls);
     if args.json {
         out::json(&chosen)?;
@@ -117,7 +126,18 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     }
     table(&chosen, true)?;
     out::note(summary(&controls));
+    remind(&due);
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is due soon or late, as people are told by the daemon.
+fn remind(due: &[Reminder]) {
+    for reminder in due.iter().take(SHOWN) {
+        out::note(duties::line(reminder));
+    }
+    if due.len() > SHOWN {
+        out::note(format_args!("and {} more that are due soon", due.len() - SHOWN));
+    }
 }
 
 pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {

@@ -64,6 +64,7 @@ fn subject(message: &Message) -> String {
         Kind::Test => "TEST".to_owned(),
         Kind::Digest => "DIGEST".to_owned(),
         Kind::Heartbeat => "ALIVE".to_owned(),
+        Kind::Reminder => "REMINDER".to_owned(),
         Kind::Resolved => "OVER".to_owned(),
         Kind::Escalated => format!("ESCALATED {}", message.alert.severity.as_str().to_ascii_uppercase()),
         Kind::Opened => message.alert.severity.as_str().to_ascii_uppercase(),

@@ -69,6 +69,8 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
     bar.enable_steady_tick(Duration::from_millis(100));
     let found = with_database(globals, async |conn, loaded| {
         super::super::controls(conn).await?;
+        bar.set_message("waiting for others who run the checks");
+        store::evidence::hold_checks(conn, true).await?;
         let step = |what: &str| {
             bar.set_message(format!("reading {what}"));
             bar.inc(1);
@@ -80,11 +82,12 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
             found.push(evidence::run(conn, check, &facts, &who).await?);
             bar.inc(1);
         }
+        super::super::note_score(conn, &who).await?;
         Ok(found)
     });
     bar.finish_and_clear();
     let found = found?;
-    let bad = found.iter().flat_map(|f| &f.says).any(|s| matches!(s.verdict, Verdict::NotMet { .. }));
+    let bad = found.iter().any(Found::is_not_met);
     let code = if bad { ExitCode::from(3) } else { ExitCode::SUCCESS };
     if args.json {
         out::json(&found)?;

@@ -1,0 +1,93 @@
+//! The compliance part of the demonstration: the checks look at what was played, a made-up person decides what they propose, and plans follow.
+//!
+//! Everything goes the way that it goes for people; only who decides is made up, and every reason says so.
+
+use anyhow::Context as _;
+use comply::{Catalog, checks, poam, reports};
+use model::evidence::{Evidence, EvidenceKind};
+use model::{ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Timestamp};
+use store::PgConnection;
+use store::compliance::NewDecision;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::dossier::{self, Dossier};
+use crate::state::StateDir;
+use crate::{duties, evidence, vault};
+
+/// The description of the made-up system.
+const SYSTEM: &str = include_str!("system.toml");
+/// Who decides, in a world that is not.
+const WHO: &str = "Sam Example (made up by the demonstration)";
+/// The requirement of a plan, which the plan itself is evidence of.
+const PLAN: ControlId = ControlId::known("3.12.4");
+/// The longest reason that a decision may have.
+const REASON_MAX: usize = 4000;
+
+/// Has the checks look, decides, plans, and reads all of it for a report.
+pub(super) async fn assess(
+    conn: &mut PgConnection,
+    config: &Config,
+    state: &StateDir,
+    now: Timestamp,
+) -> anyhow::Result<Dossier> {
+    std::fs::write(state.join(dossier::SYSTEM), SYSTEM).context("cannot write into the state directory")?;
+    let system = dossier::system(None, state)?;
+    plan(&mut *conn, &system, now).await?;
+    let facts = evidence::gather(conn, config, state, now, |_| ()).await?;
+    let mut decisions = Vec::new();
+    for check in checks::ALL {
+        let found = evidence::run(conn, check, &facts, WHO).await?;
+        decisions.extend(found.says.iter().filter_map(|says| {
+            let finding = says.verdict.finding()?;
+            let objective = says.objective_id(&check.control);
+            Some(decision(objective, finding, &format!("taken over from check {}: {}", check.id, says.verdict.text())))
+        }));
+    }
+    // A check that says something of the plan is asked; of the rest of it the made-up person is.
+    let described = |id: &ObjectiveId| !decisions.iter().any(|d: &NewDecision| d.objective_id == *id);
+    let rest: Vec<NewDecision> = objectives_of(&PLAN)
+        .filter(described)
+        .map(|id| decision(id, Finding::Met, "the plan of the made-up system says so"))
+        .collect();
+    decisions.extend(rest);
+    store::compliance::decide(conn, WHO, now, &decisions).await?;
+    let controls = store::compliance::all(conn, now).await?;
+    let mut plans = poam::missing(Catalog::r2(), &controls, now, || PlanId(Uuid::now_v7()));
+    for plan in &mut plans {
+        plan.owner = Some(WHO.to_owned());
+    }
+    store::plans::save(conn, WHO, &plans, now).await?;
+    let controls = store::compliance::all(conn, now).await?;
+    duties::note_score(conn, WHO, &controls, now).await?;
+    Dossier::read(conn, system, now).await
+}
+
+fn objectives_of(control: &ControlId) -> impl Iterator<Item = ObjectiveId> {
+    Catalog::r2().get(control).into_iter().flat_map(|r| r.assessment_objectives.iter().map(|o| o.id.clone()))
+}
+
+fn decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> NewDecision {
+    let reason = format!("Demonstration: {reason}").chars().take(REASON_MAX).collect();
+    NewDecision { objective_id, finding: Some(finding), reason, methods: vec![Method::Examine] }
+}
+
+/// The plan as it is at the beginning, approved, as evidence of itself.
+async fn plan(conn: &mut PgConnection, system: &comply::system::System, now: Timestamp) -> anyhow::Result<()> {
+    let before = Dossier::read(conn, system.clone(), now).await?;
+    let content = reports::ssp(&before.known()).markdown();
+    let piece = Evidence {
+        objectives: objectives_of(&PLAN).collect(),
+        description: "System security plan of the made-up system".to_owned(),
+        size_bytes: Some(content.len() as u64),
+        sha256: Some(vault::sha256(content.as_bytes())),
+        content: Some(content),
+        valid_until: Some(now.plus(model::Span::days(366))),
+        owner: Some(WHO.to_owned()),
+        approved_by: Some(WHO.to_owned()),
+        approved_at: Some(now),
+        ..Evidence::draft(EvidenceId(Uuid::now_v7()), PLAN, EvidenceKind::PolicyDoc, WHO, now)
+    };
+    store::evidence::add(conn, WHO, &piece).await?;
+    Ok(())
+}

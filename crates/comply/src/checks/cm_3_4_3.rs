@@ -1,0 +1,36 @@
+//! 3.4.3: changes are tracked, reviewed, approved and logged. A machine that is not as it was approved has a change that nobody did.
+
+use model::ControlId;
+use model::facts::Facts;
+
+use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+
+pub(super) const CHECK: Check = Check {
+    id: "cm_3_4_3",
+    control: ControlId::known("3.4.3"),
+    title: "Changes of this machine that nobody approved",
+    reads: &[Section::Host],
+    decide,
+};
+
+fn decide(facts: &Facts) -> Vec<Says> {
+    let Some(h) = &facts.host else { return unread("abcd", "the machine's settings") };
+    let needs = "the records of changes, each with its review and approval";
+    let saw = match &h.drift {
+        None => "there is no approved baseline of this machine".to_owned(),
+        Some(drift) if drift.is_empty() => "this machine is as its approved baseline".to_owned(),
+        Some(drift) => format!("{} things of this machine changed since its baseline was approved", drift.len()),
+    };
+    let approved = match &h.drift {
+        Some(drift) if !drift.is_empty() => {
+            not_met('c', format!("changed, and the baseline with it was not approved: {}", some(drift)))
+        }
+        _ => cant_tell('c', saw.clone(), needs),
+    };
+    vec![
+        cant_tell('a', saw.clone(), needs),
+        cant_tell('b', saw.clone(), needs),
+        approved,
+        cant_tell('d', saw, "the log of changes of each machine"),
+    ]
+}

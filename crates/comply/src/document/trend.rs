@@ -1,0 +1,124 @@
+//! A value over time: what every form draws from, so that all draw the same line.
+
+use serde::Serialize;
+
+/// More points than a page can show are thinned to so many.
+const POINTS_MAX: usize = 200;
+/// The scale begins and ends at a multiple of this.
+const GRID: i32 = 10;
+
+/// A value over time. It holds from its point to the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trend {
+    /// What it is, in a sentence: for those who cannot see it.
+    pub label: String,
+    /// The lower end of the scale.
+    pub low: i32,
+    /// The upper end of the scale.
+    pub high: i32,
+    /// A value that is marked.
+    pub mark: i32,
+    /// What the mark says.
+    pub mark_label: String,
+    /// The points, the oldest first.
+    pub points: Vec<Point>,
+    /// Lines in thousandths of width and height from the lower left: each a list of corners.
+    pub lines: Vec<Vec<[i64; 2]>>,
+    /// The height of the mark, in the same thousandths.
+    pub mark_at: i64,
+}
+
+/// A point of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Point {
+    /// Seconds since 1970.
+    pub at: i64,
+    /// The day, as people read it.
+    pub day: String,
+    /// The value; none when there was none.
+    pub value: Option<i32>,
+}
+
+impl Trend {
+    /// Puts points in scale. `most` is the highest value that there can be.
+    pub fn new(label: String, points: Vec<Point>, most: i32, (mark, mark_label): (i32, String)) -> Self {
+        let points = thin(points);
+        let least = points.iter().filter_map(|p| p.value).min().unwrap_or(mark).min(mark);
+        let low = least.div_euclid(GRID) * GRID;
+        let high = (most + GRID - 1).div_euclid(GRID) * GRID;
+        let (first, last) = (points.first().map_or(0, |p| p.at), points.last().map_or(0, |p| p.at));
+        let x = |at: i64| (at - first) * 1000 / (last - first).max(1);
+        let y = |value: i32| i64::from(value - low) * 1000 / i64::from((high - low).max(1));
+        let mut lines: Vec<Vec<[i64; 2]>> = Vec::new();
+        let mut open = false;
+        for (n, point) in points.iter().enumerate() {
+            let Some(value) = point.value else {
+                open = false;
+                continue;
+            };
+            if !open {
+                lines.push(Vec::new());
+            }
+            open = true;
+            let until = points.get(n + 1).map_or(last, |next| next.at);
+            if let Some(line) = lines.last_mut() {
+                line.extend([[x(point.at), y(value)], [x(until), y(value)]]);
+            }
+        }
+        Self { label, low, high, mark, mark_label, mark_at: y(mark), points, lines }
+    }
+
+    /// Of the points those at which the value changed, and the last: for a table.
+    pub fn changes(&self) -> Vec<&Point> {
+        let mut kept: Vec<&Point> = Vec::new();
+        for (n, point) in self.points.iter().enumerate() {
+            let same = n > 0 && self.points[n - 1].value == point.value;
+            if !same || n + 1 == self.points.len() {
+                kept.push(point);
+            }
+        }
+        kept
+    }
+}
+
+/// Evenly fewer points, with the first and the last among them.
+fn thin(points: Vec<Point>) -> Vec<Point> {
+    let (all, most) = (points.len(), POINTS_MAX);
+    if all <= most {
+        return points;
+    }
+    let kept =
+        |n: usize| n == all - 1 || n * (most - 1) / (all - 1) != (n.max(1) - 1) * (most - 1) / (all - 1) || n == 0;
+    points.into_iter().enumerate().filter(|(n, _)| kept(*n)).map(|(_, p)| p).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(at: i64, value: Option<i32>) -> Point {
+        Point { at, day: at.to_string(), value }
+    }
+
+    #[test]
+    fn a_line_stands_still_until_the_next_point_and_breaks_where_there_is_no_value() {
+        let points =
+            vec![point(0, Some(50)), point(50, Some(110)), point(60, None), point(80, Some(90)), point(100, Some(90))];
+        let trend = Trend::new("score".to_owned(), points, 110, (88, "conditional".to_owned()));
+        assert_eq!((trend.low, trend.high, trend.mark_at), (50, 110, 633));
+        assert_eq!(trend.lines[0], [[0, 0], [500, 0], [500, 1000], [600, 1000]]);
+        assert_eq!(trend.lines[1], [[800, 666], [1000, 666], [1000, 666], [1000, 666]]);
+        assert_eq!(trend.lines.len(), 2);
+        assert_eq!(trend.changes().len(), 5, "the last is shown though it says nothing new");
+    }
+
+    #[test]
+    fn many_points_are_thinned_and_none_draw_nothing() {
+        let many = (0..10_000).map(|n| point(n, Some(-203))).collect();
+        let trend = Trend::new(String::new(), many, 110, (88, String::new()));
+        assert!((100..=POINTS_MAX).contains(&trend.points.len()), "{}", trend.points.len());
+        assert_eq!((trend.points[0].at, trend.points.last().map(|p| p.at)), (0, Some(9_999)));
+        assert_eq!(trend.low, -210);
+        assert!(Trend::new(String::new(), Vec::new(), 110, (88, String::new())).lines.is_empty());
+    }
+}

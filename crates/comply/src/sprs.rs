@@ -1,0 +1,220 @@
+//! What is submitted to the Supplier Performance Risk System: the fields for CMMC Level 2 (Self) (32 CFR 170.16(a)(1)(i)), those of a NIST SP
+//! 800-171 assessment (DoDAM v1.2.1, 6(d) and Annex B), and of the affirmation (32 CFR 170.22). What nobody said is listed, not made up.
+
+use model::{Control, Plan, Timestamp};
+use serde::Serialize;
+
+use crate::catalog::Catalog;
+use crate::cmmc::{Level2, Status};
+use crate::score::{MOST, Score};
+use crate::system::{LEVELS, SCOPES, System};
+
+/// The fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Submission {
+    /// `Level 2 (Self)`.
+    pub cmmc_level: &'static str,
+    /// What the findings allow to claim.
+    pub cmmc_status: String,
+    /// The day of the last decision.
+    pub assessment_date: Option<String>,
+    /// `Enterprise`, `Enclave` or `Contract`.
+    pub scope: Option<String>,
+    /// What is within the boundary, in words.
+    pub scope_description: Option<String>,
+    /// The CAGE codes of the systems in scope.
+    pub cage_codes: Vec<String>,
+    /// The name of the plan.
+    pub ssp_name: Option<String>,
+    /// Its version.
+    pub ssp_version: Option<String>,
+    /// Its day.
+    pub ssp_date: Option<String>,
+    /// `97 out of 110`; none without a plan.
+    pub score: Option<String>,
+    /// The day on which everything will be met, by the plans of action; none at 110.
+    pub plan_completion_date: Option<String>,
+    /// Whether something waits on a plan of action.
+    pub poam_used: bool,
+    /// `NIST SP 800-171 Rev. 2`.
+    pub standard: String,
+    /// `Basic`, `Medium` or `High`: who assessed.
+    pub assessment_level: Option<String>,
+    /// What follows from that: `Low`, `Medium` or `High`.
+    pub confidence_level: Option<&'static str>,
+    /// Who assessed.
+    pub assessing_organisation: Option<String>,
+    /// Name, title and how to reach who affirms.
+    pub affirming_official: Option<String>,
+    /// What is to be said before it can be submitted, by the key or command that says it.
+    pub missing: Vec<String>,
+}
+
+impl Submission {
+    /// Puts together what is known.
+    pub fn of(catalog: &Catalog, system: &System, controls: &[Control], plans: &[Plan]) -> Self {
+        let score = Score::of(catalog, controls);
+        let status = Status::of(catalog, controls, &score);
+        let a = &system.assessment;
+        let official = system.people.iter().find(|p| p.role.eq_ignore_ascii_case("affirming official"));
+        let said = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
+        let one_of =
+            |text: &str, of: &[&str]| of.iter().find(|w| w.eq_ignore_ascii_case(text.trim())).map(ToString::to_string);
+        let level = one_of(&a.level, &LEVELS);
+        let last_change = system.changes.iter().map(|c| c.date.trim()).filter(|d| !d.is_empty()).max();
+        let mut s = Self {
+            cmmc_level: "Level 2 (Self)",
+            cmmc_status: status.level.to_string(),
+            assessment_date: last_decision(controls).map(day),
+            scope: one_of(&a.scope, &SCOPES),
+            scope_description: said(&system.boundary),
+            cage_codes: system.organisation.cage_codes.clone(),
+            ssp_name: said(&system.name),
+            ssp_version: said(&system.version),
+            ssp_date: said(&a.plan_date).or_else(|| last_change.map(str::to_owned)),
+            score: score.points.map(|p| format!("{p} out of {MOST}")),
+            plan_completion_date: None,
+            poam_used: controls.iter().any(|c| c.planned),
+            standard: catalog.name(),
+            confidence_level: level.as_deref().map(confidence),
+            assessment_level: level,
+            assessing_organisation: said(&a.assessor).or_else(|| said(&system.organisation.name)),
+            affirming_official: official.filter(|p| !p.name.trim().is_empty()).map(|p| {
+                let parts = [&p.name, &p.title, &p.email, &p.phone];
+                parts.into_iter().map(|t| t.trim()).filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ")
+            }),
+            missing: Vec::new(),
+        };
+        s.complete(&score, &a.completion, plans);
+        s.list_missing(&score, status.level);
+        s
+    }
+
+    /// The day of 110: what was said, else the last day of the open plans, if everything that costs points has one.
+    fn complete(&mut self, score: &Score, said: &str, plans: &[Plan]) {
+        if score.deductions.is_empty() {
+            return;
+        }
+        if !said.trim().is_empty() {
+            self.plan_completion_date = Some(said.trim().to_owned());
+            return;
+        }
+        let open = |p: &&Plan| p.status.is_open();
+        let days =
+            score.deductions.iter().filter(|d| !d.for_lack_of_plans).map(|d| {
+                plans.iter().filter(open).filter(|p| p.control_id == d.control_id).filter_map(|p| p.due).max()
+            });
+        self.plan_completion_date = days.collect::<Option<Vec<Timestamp>>>().and_then(|d| d.into_iter().max()).map(day);
+    }
+
+    fn list_missing(&mut self, score: &Score, level: Level2) {
+        let mut missing = Vec::new();
+        let mut need = |given: bool, what: &str| {
+            if !given {
+                missing.push(what.to_owned());
+            }
+        };
+        need(self.assessment_date.is_some(), "assessment date: nobody has decided anything yet (`compliance set`)");
+        need(self.scope.is_some(), "assessment.scope: Enterprise, Enclave or Contract");
+        need(self.scope_description.is_some(), "boundary: what is in scope");
+        need(!self.cage_codes.is_empty(), "organisation.cage_codes");
+        need(self.ssp_name.is_some(), "name: the system's, which is the plan's");
+        need(self.ssp_version.is_some(), "version: the plan's");
+        need(self.ssp_date.is_some(), "assessment.plan_date: the plan's day, or a dated entry in `changes`");
+        need(self.score.is_some(), "score: there is none while 3.12.4 is not met");
+        need(
+            score.deductions.is_empty() || self.plan_completion_date.is_some(),
+            "plan completion date: a plan of action with a day for each requirement that costs points, or assessment.completion",
+        );
+        need(self.assessment_level.is_some(), "assessment.level: Basic (one's own), Medium or High (the government's)");
+        need(self.assessing_organisation.is_some(), "assessment.assessor, or organisation.name");
+        need(self.affirming_official.is_some(), "people: the affirming official by name");
+        need(level != Level2::None, "CMMC status: the findings allow none (`compliance score` says why)");
+        self.missing = missing;
+    }
+
+    /// The fields as people read them: what, and its value.
+    pub fn fields(&self) -> Vec<(&'static str, Option<String>)> {
+        let joined = Some(self.cage_codes.join(", ")).filter(|c| !c.is_empty());
+        vec![
+            ("CMMC level", Some(self.cmmc_level.to_owned())),
+            ("CMMC status", Some(self.cmmc_status.clone())),
+            ("Assessment date", self.assessment_date.clone()),
+            ("Assessment scope", self.scope.clone()),
+            ("What is in scope", self.scope_description.clone()),
+            ("CAGE codes", joined),
+            ("SSP name", self.ssp_name.clone()),
+            ("SSP version", self.ssp_version.clone()),
+            ("SSP date", self.ssp_date.clone()),
+            ("Score", self.score.clone()),
+            ("Plan completion date", self.plan_completion_date.clone()),
+            ("POA&M used", Some(if self.poam_used { "yes" } else { "no" }.to_owned())),
+            ("Standard", Some(self.standard.clone())),
+            ("Assessment level", self.assessment_level.clone()),
+            ("Confidence level", self.confidence_level.map(str::to_owned)),
+            ("Assessing organisation", self.assessing_organisation.clone()),
+            ("Affirming official", self.affirming_official.clone()),
+        ]
+    }
+}
+
+/// A self-assessment gives low confidence (DoDAM v1.2.1, 4).
+fn confidence(level: &str) -> &'static str {
+    match level {
+        "High" => "High",
+        "Medium" => "Medium",
+        _ => "Low",
+    }
+}
+
+fn last_decision(controls: &[Control]) -> Option<Timestamp> {
+    let objectives = controls.iter().flat_map(|c| &c.objectives);
+    objectives.filter_map(|o| o.decision.as_ref()).map(|d| d.at).max()
+}
+
+fn day(at: Timestamp) -> String {
+    at.to_jiff().strftime("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::system::{Organisation, Person, PlanChange};
+
+    #[test]
+    fn what_nobody_said_is_listed_and_not_made_up() {
+        let nothing = Submission::of(Catalog::r2(), &System::default(), &[], &[]);
+        assert_eq!(nothing.missing.len(), 13, "{:#?}", nothing.missing);
+        assert_eq!((&nothing.score, &nothing.plan_completion_date, nothing.confidence_level), (&None, &None, None));
+    }
+
+    #[test]
+    fn what_is_said_is_taken() {
+        let mut system = System {
+            name: "Plant".to_owned(),
+            version: "2".to_owned(),
+            boundary: "two servers".to_owned(),
+            organisation: Organisation {
+                name: "Ltd".to_owned(),
+                cage_codes: vec!["1ABC2".to_owned()],
+                ..Default::default()
+            },
+            people: vec![Person { role: "Affirming Official".to_owned(), name: "A".to_owned(), ..Default::default() }],
+            changes: vec![PlanChange { date: "2026-02-01".to_owned(), ..Default::default() }],
+            ..System::default()
+        };
+        system.assessment.scope = "enclave".to_owned();
+        system.assessment.level = "basic".to_owned();
+        system.assessment.completion = "2027-03-31".to_owned();
+        let s = Submission::of(Catalog::r2(), &system, &[], &[]);
+        assert_eq!((s.scope.as_deref(), s.confidence_level), (Some("Enclave"), Some("Low")));
+        assert_eq!(
+            (s.ssp_date.as_deref(), s.plan_completion_date.as_deref()),
+            (Some("2026-02-01"), Some("2027-03-31"))
+        );
+        let left: Vec<_> = s.missing.iter().map(|m| m.split([':', ' ']).next().unwrap()).collect();
+        assert_eq!(left, ["assessment", "score", "CMMC"], "no finding, no score, no status");
+        system.assessment.scope = "somewhere".to_owned();
+        assert_eq!(Submission::of(Catalog::r2(), &system, &[], &[]).scope, None, "no word of SPRS");
+    }
+}

@@ -1,0 +1,47 @@
+//! The score over time: a row of `posture_scores` whenever it changed, and one a day.
+
+use model::Scored;
+use serde_json::json;
+use sqlx::{Connection as _, PgConnection};
+
+use crate::StoreError;
+use crate::db::{Ts, set_actor};
+
+/// Notes a score, unless it is the last one and that is younger than a day. Returns whether it was noted.
+pub async fn note(conn: &mut PgConnection, actor: &str, scored: &Scored) -> Result<bool, StoreError> {
+    let details = json!({
+        "kind": "dod_score", "points": scored.points, "met": scored.met, "not_met": scored.not_met, "open": scored.open
+    });
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    let done = sqlx::query!(
+        "INSERT INTO blueteam.posture_scores (scored_at, compliance_score, details)
+         SELECT $1, $2::integer, $3 WHERE NOT EXISTS (
+            SELECT FROM (SELECT scored_at, details FROM blueteam.posture_scores WHERE details->>'kind' = 'dod_score'
+                          ORDER BY scored_at DESC LIMIT 1) last
+             WHERE last.details = $3 AND last.scored_at > $1::timestamptz - interval '1 day')",
+        Ts(scored.at) as Ts,
+        scored.points,
+        details
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Every score there was, the oldest first.
+pub async fn all(conn: &mut PgConnection) -> Result<Vec<Scored>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT scored_at AS "at: Ts", (details->>'points')::integer AS points, (details->>'met')::integer AS "met!",
+                  (details->>'not_met')::integer AS "not_met!", (details->>'open')::integer AS "open!"
+             FROM blueteam.posture_scores WHERE details->>'kind' = 'dod_score' ORDER BY scored_at, score_id"#
+    )
+    .fetch_all(conn)
+    .await?;
+    let few = |n: i32| u32::try_from(n).unwrap_or_default();
+    Ok(rows
+        .into_iter()
+        .map(|r| Scored { at: r.at.0, points: r.points, met: few(r.met), not_met: few(r.not_met), open: few(r.open) })
+        .collect())
+}
