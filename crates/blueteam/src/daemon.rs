@@ -241,6 +241,7 @@ fn start_messages(
         database: database.clone(),
         digest: (config.digest.time(), zone.clone(), config.digest.channels(&config.channels)),
         heartbeat: (config.heartbeat.every, config.heartbeat.channels(&config.channels)),
+        per: config.alerts.messages_per,
         hostname: notices::hostname(),
         deliveries: Arc::clone(&deliveries),
         clock: Arc::clone(clock),

@@ -439,5 +439,9 @@ fn route(options: &Options, mutes: &Mutes, open: bool, alert: &Alert) -> Route {
     if alert.last_seen < now.minus(STALE_NEWS) {
         return Route::default();
     }
-    Route { channels: options.routing.channels(alert, open), muted_by: mutes.covering(alert, now) }
+    Route {
+        channels: options.routing.channels(alert, open),
+        muted_by: mutes.covering(alert, now),
+        most: options.routing.most(alert),
+    }
 }

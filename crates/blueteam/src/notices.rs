@@ -13,7 +13,7 @@ use model::{
     Alert, AlertId, AlertState, Channel, Clock, Entity, EntityKind, Fingerprint, RuleId, Severity, Span, Timestamp,
 };
 use store::notices::{self, Summary};
-use store::{PgConnectOptions, PgConnection};
+use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -28,6 +28,8 @@ const DIGEST: &str = "digest";
 const HEARTBEAT: &str = "heartbeat";
 /// Alerts that a digest names one by one.
 const NAMED: usize = 50;
+/// How long the first folded alert waits for others, at most.
+const FOLDED_PATIENCE: Span = Span::secs(60);
 /// The longest period that a digest tells of, however long we did not run.
 const LONGEST: Span = Span::days(7);
 
@@ -39,6 +41,8 @@ pub(crate) struct Options {
     pub digest: (Time, TimeZone, Vec<Channel>),
     /// How often there is a sign of life, and by which ways.
     pub heartbeat: (Span, Vec<Channel>),
+    /// In how long a channel takes its limit of messages; what was folded meanwhile is summed up as often.
+    pub per: Span,
     /// This machine's name.
     pub hostname: String,
     /// Called when messages were written.
@@ -51,7 +55,11 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut done, mut failing) = ([String::new(), String::new()], false);
     loop {
-        match look(&options, &mut done).await {
+        let looked = match look(&options, &mut done).await {
+            Ok(()) => sum_up(&options).await,
+            failed => failed,
+        };
+        match looked {
             Ok(()) => failing = false,
             Err(_) if failing => {}
             Err(cause) => {
@@ -95,6 +103,32 @@ async fn look(options: &Options, done: &mut [String; 2]) -> anyhow::Result<()> {
             info!(kind, written, "messages on schedule");
             options.deliveries.notify_one();
         }
+    }
+    Ok(())
+}
+
+/// Sums up what was folded because a channel had been told of too many alerts.
+async fn sum_up(options: &Options) -> anyhow::Result<()> {
+    let mut conn = store::connect(&options.database).await?;
+    let mut tx = conn.begin().await.map_err(StoreError::from)?;
+    // The first summary comes while the storm lasts, the next ones with its pace.
+    let patience = FOLDED_PATIENCE.min(options.per);
+    let all = notices::folded(&mut tx, patience, options.per).await?;
+    for folded in &all {
+        let count: u64 = folded.groups.iter().map(|(_, _, n)| n).sum();
+        let worst = folded.groups.first().map_or(Severity::Info, |(severity, _, _)| *severity);
+        let title = format!("{count} more alerts, the worst {worst}, were not sent one by one");
+        let lines: Vec<String> =
+            folded.groups.iter().map(|(severity, rule, n)| format!("{severity}: {n} of {}", one_line(rule))).collect();
+        let text = format!("{}\nAll are stored; `blueteam alerts list` shows them.", lines.join("\n"));
+        let mut alert = payload(&options.hostname, (title, text), folded.span);
+        alert.severity = worst;
+        alert.event_count = count;
+        notices::tell_folded(&mut tx, folded.channel, folded.span.1, &serde_json::to_value(alert)?).await?;
+    }
+    tx.commit().await.map_err(StoreError::from)?;
+    if !all.is_empty() {
+        options.deliveries.notify_one();
     }
     Ok(())
 }

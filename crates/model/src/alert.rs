@@ -109,6 +109,9 @@ impl Channel {
     /// Those that want to hear that an alert is over, because they keep it open until then.
     pub const RESOLVING: [Self; 2] = [Self::Pagerduty, Self::Ocsf];
 
+    /// Those that people read message by message; programs can take as many as there are.
+    pub const READ_BY_PEOPLE: [Self; 4] = [Self::Email, Self::Slack, Self::Teams, Self::Pagerduty];
+
     /// The word in the configuration and the database.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Alert, Channel, Severity};
+use model::{Alert, Channel, Severity, Span};
 
 /// The channels of an alert, of those that are configured. What is said for a rule goes before what is said for a source, and that before
 /// the severity's; within each, the list for the time outside of business hours, where there is one.
@@ -23,6 +23,8 @@ pub struct Wishes {
     pub rules: BTreeMap<String, Lists>,
     /// For the alerts of a source, by its name.
     pub sources: BTreeMap<String, Lists>,
+    /// How many messages of new alerts of one severity a channel that people read takes, and in how long; none: all.
+    pub most: Option<(u32, Span)>,
 }
 
 /// The channels of one rule or source; `None`: as if nothing were said.
@@ -77,6 +79,12 @@ impl Routing {
         let designed = |severity| by_design(severity).iter().copied().filter(|c| configured.contains(c)).collect();
         let of = |severity| wishes.severities.get(&severity).cloned().unwrap_or_else(|| designed(severity));
         Ok(Self { by_severity: Severity::ALL.into_iter().map(|severity| (severity, of(severity))).collect(), wishes })
+    }
+
+    /// The limit of messages that counts for an alert. What says that the record fails or is tampered with is never folded: a storm would be the
+    /// way to hide it.
+    pub fn most(&self, alert: &Alert) -> Option<(u32, Span)> {
+        self.wishes.most.filter(|_| !ALWAYS_TOLD.contains(&alert.rule_id.as_str()))
     }
 
     /// Where an alert goes, each channel once. `open`: it is business time.
@@ -241,7 +249,7 @@ mod tests {
             source in prop::sample::select(vec!["s", "t", "u"]),
             open: bool,
         ) {
-            let mut wishes = Wishes { severities, off_hours, rules, sources };
+            let mut wishes = Wishes { severities, off_hours, rules, sources, most: None };
             let named = wishes.rules.values_mut().chain(wishes.sources.values_mut());
             let named = named.flat_map(|lists| [&mut lists.channels, &mut lists.off_hours]).flatten();
             for list in wishes.severities.values_mut().chain(wishes.off_hours.values_mut()).chain(named) {

@@ -35,7 +35,7 @@ pub struct Escalation {
 }
 
 /// The alerts that somebody was told of, and that nobody acknowledged, for longer than `patience` says for their severity: since they were
-/// written, or since their last tier of `tiers` was told. Holds them until the transaction ends, so that an acknowledgement comes before or after.
+/// written, or since their last tier of `tiers` was told. One that was folded is not among them: a storm must not come back through the tiers. Holds them until the transaction ends, so that an acknowledgement comes before or after.
 pub async fn due(conn: &mut PgConnection, patience: &[(Severity, Span)], tiers: u16) -> Result<Vec<Due>, StoreError> {
     let severities: Vec<String> = patience.iter().map(|(severity, _)| severity.to_string()).collect();
     let micros: Vec<i64> = patience.iter().map(|(_, span)| span.as_micros()).collect();
@@ -49,6 +49,7 @@ pub async fn due(conn: &mut PgConnection, patience: &[(Severity, Span)], tiers: 
               AND coalesce(e.at, a.created_at) <= now() - p.micros * interval '1 microsecond'
               AND a.created_at > now() - ($3 * p.micros + $4) * interval '1 microsecond'
               AND EXISTS (SELECT FROM blueteam.deliveries d WHERE d.alert_id = a.alert_id AND d.kind = 'opened')
+              AND NOT EXISTS (SELECT FROM blueteam.folded_alerts f WHERE f.alert_id = a.alert_id)
             ORDER BY a.created_at LIMIT $5 FOR UPDATE OF a SKIP LOCKED"#,
         &severities,
         &micros,

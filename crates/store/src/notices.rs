@@ -1,6 +1,6 @@
 //! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever restarts.
 
-use model::{Alert, Channel, Severity, Timestamp};
+use model::{Alert, Channel, Severity, Span, Timestamp};
 use serde_json::Value;
 use sqlx::PgConnection;
 
@@ -136,4 +136,73 @@ pub async fn summary(conn: &mut PgConnection, from: Timestamp, own: &str, most: 
         told,
         dead: row.dead.unsigned_abs(),
     })
+}
+
+/// Alerts that were folded for a channel and that no summary tells of yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The channel.
+    pub channel: Channel,
+    /// How many, by severity and rule; the worst first.
+    pub groups: Vec<(Severity, String, u64)>,
+    /// When the first and the last of them came.
+    pub span: (Timestamp, Timestamp),
+}
+
+/// What was folded and is to be told: of each channel whose first untold alert is older than `patience`, and that was told of no summary for `per`.
+/// Holds the rows until the transaction ends.
+pub async fn folded(conn: &mut PgConnection, patience: Span, per: Span) -> Result<Vec<Folded>, StoreError> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.folded_alerts', 0))")
+        .execute(&mut *conn)
+        .await?;
+    let rows = sqlx::query!(
+        r#"SELECT f.channel, a.severity AS "severity!", a.rule_id AS "rule!", count(*) AS "count!", min(f.at) AS "first!: Ts", max(f.at) AS "last!: Ts"
+             FROM blueteam.folded_alerts f JOIN blueteam.alert_history a USING (alert_id)
+            WHERE f.told_by IS NULL
+              AND (SELECT min(o.at) FROM blueteam.folded_alerts o WHERE o.channel = f.channel AND o.told_by IS NULL)
+                  <= now() - $1::bigint * interval '1 microsecond'
+              AND NOT EXISTS (SELECT FROM blueteam.folded_alerts t JOIN blueteam.deliveries d ON d.delivery_id = t.told_by
+                               WHERE t.channel = f.channel AND d.created_at > now() - $2::bigint * interval '1 microsecond')
+            GROUP BY f.channel, a.severity, a.rule_id
+            ORDER BY f.channel, array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], a.severity), count(*) DESC"#,
+        patience.as_micros(),
+        per.as_micros()
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut all: Vec<Folded> = Vec::new();
+    for row in rows {
+        let channel: Channel = row.channel.parse().map_err(|e| StoreError::corrupt("folded_alerts.channel", e))?;
+        let severity: Severity = row.severity.parse().map_err(|e| StoreError::corrupt("alert_history.severity", e))?;
+        let (first, last) = (row.first.0, row.last.0);
+        let group = (severity, row.rule, row.count.unsigned_abs());
+        match all.last_mut().filter(|f| f.channel == channel) {
+            Some(known) => {
+                known.groups.push(group);
+                known.span = (known.span.0.min(first), known.span.1.max(last));
+            }
+            None => all.push(Folded { channel, groups: vec![group], span: (first, last) }),
+        }
+    }
+    Ok(all)
+}
+
+/// Writes the summary of what was folded for a channel until `until`.
+pub async fn tell_folded(
+    conn: &mut PgConnection,
+    channel: Channel,
+    until: Timestamp,
+    payload: &Value,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "WITH d AS (INSERT INTO blueteam.deliveries (channel, kind, payload) VALUES ($1, 'digest', $2) RETURNING delivery_id)
+         UPDATE blueteam.folded_alerts f SET told_by = d.delivery_id FROM d
+          WHERE f.channel = $1 AND f.told_by IS NULL AND f.at <= $3",
+        channel.as_str(),
+        payload,
+        Ts(until) as Ts
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

@@ -192,8 +192,11 @@ async fn apply(options: &Options, conn: &mut PgConnection, changes: &[Change]) -
     let now = options.clock.now();
     let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
     let open = options.calendar.clone().period(now).open;
-    let route =
-        |alert: &Alert| Route { channels: options.routing.channels(alert, open), muted_by: mutes.covering(alert, now) };
+    let route = |alert: &Alert| Route {
+        channels: options.routing.channels(alert, open),
+        muted_by: mutes.covering(alert, now),
+        most: options.routing.most(alert),
+    };
     store::alerts::apply(conn, changes, &route).await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use model::{Channel, Severity};
+use model::{Channel, Severity, Span};
 use notify::routing::{Lists, Routing, Wishes, by_design};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,11 @@ pub struct Alerts {
     pub low: Vec<Channel>,
     /// For the record.
     pub info: Vec<Channel>,
+    /// How many messages of new alerts a channel that people read (mail, Slack, Teams, PagerDuty) takes within `messages_per`; the rest is folded
+    /// into a summary. 0: no limit.
+    pub messages: u32,
+    /// In how long.
+    pub messages_per: Span,
     /// Instead of those, outside of business hours.
     pub off_hours: BTreeMap<Severity, Vec<Channel>>,
     /// For the alerts of one rule, by its id; goes before all others.
@@ -51,6 +56,8 @@ impl Default for Alerts {
             medium: of(Severity::Medium),
             low: of(Severity::Low),
             info: of(Severity::Info),
+            messages: 30,
+            messages_per: Span::mins(10),
             off_hours: BTreeMap::new(),
             rules: BTreeMap::new(),
             sources: BTreeMap::new(),
@@ -78,6 +85,7 @@ impl Alerts {
             off_hours: self.off_hours.clone(),
             rules: lists(&self.rules),
             sources: lists(&self.sources),
+            most: (self.messages > 0).then_some((self.messages, self.messages_per)),
         };
         Routing::new(&channels.configured(), wishes)
     }
@@ -85,6 +93,9 @@ impl Alerts {
     pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
         if let Err(error) = self.routing(channels) {
             problems.push(Problem::new(format!("alerts.{}", error.key), error.to_string()));
+        }
+        if self.messages_per < Span::secs(1) {
+            problems.push(Problem::new("alerts.messages_per", "must be at least 1s"));
         }
     }
 }

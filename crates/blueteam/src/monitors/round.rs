@@ -171,8 +171,11 @@ async fn one(
     if let Some(change) = &change {
         let open = options.calendar.period(now).open;
         let routing = &options.routing;
-        let route =
-            |alert: &Alert| Route { channels: routing.channels(alert, open), muted_by: mutes.covering(alert, now) };
+        let route = |alert: &Alert| Route {
+            channels: routing.channels(alert, open),
+            muted_by: mutes.covering(alert, now),
+            most: routing.most(alert),
+        };
         written = store::alerts::apply(&mut tx, std::slice::from_ref(change), &route).await?.deliveries;
         let word = if change.opened { "is over its threshold" } else { "is calm again" };
         info!(monitor = monitor.name, "{word}: {}", change.detection.title);

@@ -2,7 +2,7 @@
 
 use model::{
     Alert, AlertId, AlertState, Change, Channel, Detection, EntityKind, Fingerprint, IncidentId, MuteId, MutedBy,
-    Phase, Severity,
+    Phase, Severity, Span,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -33,11 +33,13 @@ pub struct Route {
     pub channels: Vec<Channel>,
     /// Why by none of them: somebody decided so.
     pub muted_by: Option<MuteId>,
+    /// How many messages of new alerts a channel that people read takes, and in how long; beyond, they are folded into a summary. None: all.
+    pub most: Option<(u32, Span)>,
 }
 
 impl From<Vec<Channel>> for Route {
     fn from(channels: Vec<Channel>) -> Self {
-        Self { channels, muted_by: None }
+        Self { channels, muted_by: None, most: None }
     }
 }
 
@@ -290,7 +292,7 @@ async fn tell(conn: &mut PgConnection, alert: &Alert, route: Route) -> Result<u6
         None => inhibiting(conn, alert).await?.map(MutedBy::Alert),
     };
     let (mute, critical) = match muted_by {
-        None => return deliver(conn, alert, route.channels).await,
+        None => return deliver(conn, alert, route.channels, route.most).await,
         Some(MutedBy::Mute(id)) => (Some(id.0), None),
         Some(MutedBy::Alert(id)) => (None, Some(id.0)),
     };
@@ -324,17 +326,32 @@ async fn inhibiting(conn: &mut PgConnection, alert: &Alert) -> Result<Option<Ale
     Ok(id.map(AlertId))
 }
 
-async fn deliver(conn: &mut PgConnection, alert: &Alert, channels: Vec<Channel>) -> Result<u64, StoreError> {
+async fn deliver(
+    conn: &mut PgConnection,
+    alert: &Alert,
+    channels: Vec<Channel>,
+    most: Option<(u32, Span)>,
+) -> Result<u64, StoreError> {
     if channels.is_empty() {
         return Ok(0);
     }
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
+    let limited: Vec<String> = Channel::READ_BY_PEOPLE.iter().map(ToString::to_string).collect();
+    let (messages, per) = most.unwrap_or((u32::MAX, Span::ZERO));
     let done = sqlx::query!(
-        "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
-         SELECT $1, c, 'opened', $3 FROM unnest($2::text[]) AS c ON CONFLICT DO NOTHING",
+        "WITH c AS (SELECT c, c = ANY ($4) AND $5 <= (
+                        SELECT count(*) FROM (SELECT FROM blueteam.deliveries d WHERE d.channel = c AND d.kind = 'opened'
+                           AND d.payload ->> 'severity' = $3::jsonb ->> 'severity' AND d.created_at > now() - $6::bigint * interval '1 microsecond' LIMIT $5) AS recent) AS is_full
+                      FROM unnest($2::text[]) AS c),
+              f AS (INSERT INTO blueteam.folded_alerts (alert_id, channel) SELECT $1, c FROM c WHERE is_full ON CONFLICT DO NOTHING)
+         INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
+         SELECT $1, c, 'opened', $3 FROM c WHERE NOT is_full ON CONFLICT DO NOTHING",
         alert.alert_id.0,
         &channels,
-        serde_json::to_value(alert)?
+        serde_json::to_value(alert)?,
+        &limited,
+        i64::from(messages),
+        per.as_micros()
     )
     .execute(conn)
     .await?;

@@ -79,7 +79,7 @@ async fn the_table_refuses_what_would_hide_too_much() {
 
 async fn apply(conn: &mut sqlx::PgConnection, changes: &[model::Change], muted_by: Option<MuteId>) -> Applied {
     let mut tx = conn.begin().await.unwrap();
-    let route = |_: &model::Alert| Route { channels: vec![Channel::Console], muted_by };
+    let route = |_: &model::Alert| Route { channels: vec![Channel::Console], muted_by, most: None };
     let done = alerts::apply(&mut tx, changes, &route).await.unwrap();
     tx.commit().await.unwrap();
     done

@@ -116,7 +116,11 @@ async fn apply_and_take_back(
     let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
     let routes: Mutex<Vec<(AlertId, Route)>> = Mutex::default();
     let route = |alert: &Alert| {
-        let route = Route { channels: routing.channels(alert, open), muted_by: mutes.covering(alert, now) };
+        let route = Route {
+            channels: routing.channels(alert, open),
+            muted_by: mutes.covering(alert, now),
+            most: routing.most(alert),
+        };
         routes.lock().unwrap_or_else(PoisonError::into_inner).push((alert.alert_id, route.clone()));
         route
     };

@@ -12,10 +12,12 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
 use super::alerts::request;
 use super::daemon::{Daemon, PATIENCE, failure};
+use super::mails::take_mail;
 
 /// Messages that wait for their receiver at once.
 const HEAP: usize = 1500;
@@ -166,4 +168,39 @@ async fn an_alert_is_told_at_once_and_thousands_in_seconds() {
     // Far from what is asked, so that a busy machine and a debug build are no failure; far from what a commit each would give.
     assert!(median < 2000 && worst < 20_000, "median {median} ms, worst {worst} ms");
     assert!(rate > 50.0, "{rate} deliveries/s");
+}
+
+/// Many attackers at once: an incident each, as many mails as the limit says, and one that tells of the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_is_summed_up_and_nothing_of_it_is_lost() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, mut told) = mpsc::channel(256);
+    tokio::spawn(take_mail(listener, tell));
+    let daemon = Daemon::new(&format!(
+        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n\
+         [alerts]\nmessages = 10\nmessages_per = \"30s\"\n"
+    ))
+    .await;
+    let mut guesses = Vec::new();
+    for n in 0..60 {
+        guesses.extend((0..6).map(|_| failure(&format!("198.51.100.{n}"), "root")));
+    }
+    daemon.client().send(&guesses).await;
+    let mut mails = Vec::new();
+    while !mails.iter().any(|mail: &String| mail.contains("were not sent one by one")) {
+        let mail = tokio::time::timeout(PATIENCE, told.recv()).await;
+        mails.push(mail.unwrap_or_else(|_| panic!("{}", daemon.log())).unwrap());
+    }
+    assert_eq!(mails.len(), 11, "{mails:?}");
+    assert!(mails[10].contains("50 more alerts, the worst high"), "{}", mails[10]);
+    let mut conn = daemon.connect().await;
+    for (sql, wanted) in [
+        ("SELECT count(*) FROM blueteam.security_incidents", 60),
+        ("SELECT count(*) FROM blueteam.alert_history WHERE rule_id = 'brute_force'", 60),
+        ("SELECT count(*) FROM blueteam.folded_alerts", 50),
+        ("SELECT count(*) FROM blueteam.folded_alerts WHERE told_by IS NULL", 0),
+    ] {
+        assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn).await.unwrap(), wanted, "{sql}");
+    }
 }
