@@ -1,6 +1,7 @@
 //! Security advisories (3.14.3): `feeds` reads what publishers write, `inventory` reads what we run, `matching` says which advisory
 //! concerns which component. Text in, answers out: nothing here does I/O or knows a clock.
 
+mod cvss;
 pub mod feeds;
 pub mod inventory;
 mod json;

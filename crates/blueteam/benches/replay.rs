@@ -1,6 +1,6 @@
 //! Replay against a parse-only floor and rsigma, and the engine alone. See `make bench`.
 //!
-//! `replay floor FILE`, `replay engine FILE`, `replay full FILE [THREADS]`, `replay workload EVENTS > FILE`, and
+//! `replay floor FILE`, `replay engine FILE`, `replay full FILE [THREADS]`, `replay workload EVENTS > FILE`, `replay storm EVENTS > FILE`, and
 //! `replay memory ADDRESSES`, which prints bytes a key, peak megabytes, keys tracked and keys given up.
 
 #![expect(
@@ -104,6 +104,23 @@ fn full(file: &str, threads: usize) -> u64 {
     report.expect("the workload can be read").events
 }
 
+/// Failed logins from 1,000 addresses, one a millisecond: every rule about them fires for every address.
+fn storm(out: &mut impl std::io::Write, events: u64) -> std::io::Result<()> {
+    let start = SystemClock.now().minus(Span::hours(2));
+    for n in 0..events {
+        let (at, from, account) = (start.plus(Span::micros(n as i64 * 1000)), n % 1000, n % 50_000);
+        writeln!(
+            out,
+            "{{\"event_id\":\"019c0000-0000-7000-8000-{n:012x}\",\"timestamp\":\"{at}\",\"category\":\"auth\",\"action\":\"login_failed\",\
+             \"result\":\"failure\",\"ip_address\":\"198.51.{}.{}\",\"user_agent\":\"Mozilla/5.0 (X11; Linux x86_64) Chrome/120.0.0.0\",\
+             \"resource_type\":\"/login\",\"metadata\":{{\"username\":\"user{account}\"}}}}",
+            from / 250,
+            from % 250
+        )?;
+    }
+    Ok(())
+}
+
 /// The most memory that this process has held, in bytes.
 fn peak() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
@@ -143,6 +160,10 @@ fn main() {
             let mut out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
             blueteam::scenario::workload(&mut out, events.parse().expect("a number"), 20_000, 7).expect("written");
             return;
+        }
+        ["storm", events] => {
+            let mut out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
+            return storm(&mut out, events.parse().expect("a number")).expect("written");
         }
         ["memory", addresses] => return memory(addresses.parse().expect("a number")),
         ["floor", file] => {

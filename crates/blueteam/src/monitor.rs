@@ -246,7 +246,7 @@ impl Monitor {
             let rule = detection.rule_id.clone();
             let monitors = crate::monitors::ALL.iter().any(|m| m.rule_id() == rule);
             if !engine.restore(Restored { detection, hold_until: None }) && !monitors {
-                info!("an open alert of a rule that no longer runs stays as it is: {title}");
+                tracing::debug!("an open alert that the engine does not keep stays as it is: {title}");
             }
         }
         if rebase {

@@ -300,7 +300,7 @@ pub async fn about(conn: &mut PgConnection, id: &str) -> Result<Vec<StoredAdviso
     Ok(rows.fetch_all(conn).await?)
 }
 
-/// Writes what was found now: new matches; what changed of open ones; those that no longer hold are closed as gone. One that was closed as
+/// Writes what was found now: new matches; what changed of open ones, of which what became worse is told again; those that no longer hold are closed as gone. One that was closed as
 /// fixed or gone and is found in a list that was read since is opened again: the list has the last word. What a person accepted, mitigated
 /// or found not to be affected stays closed. Returns how many are new or opened again. Must run in a transaction.
 pub async fn save_matches(conn: &mut PgConnection, actor: &str, found: &[Found]) -> Result<u64, StoreError> {
@@ -323,7 +323,9 @@ pub async fn save_matches(conn: &mut PgConnection, actor: &str, found: &[Found])
                       feed = excluded.feed, advisory_id = excluded.advisory_id, confidence = excluded.confidence,
                       severity = excluded.severity, exploited = excluded.exploited, fixed_in = excluded.fixed_in, updated_at = now(),
                       state = CASE WHEN m.state = 'closed' THEN 'open' ELSE m.state END,
-                      alert_id = CASE WHEN m.state = 'closed' THEN NULL ELSE m.alert_id END, resolution = NULL
+                      alert_id = CASE WHEN m.state = 'closed' OR array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], excluded.severity)
+                           < array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], m.severity) THEN NULL ELSE m.alert_id END,
+                      resolution = NULL
                 WHERE (m.state <> 'closed' AND (m.feed, m.advisory_id, m.confidence, m.severity, m.exploited, m.fixed_in)
                           IS DISTINCT FROM (excluded.feed, excluded.advisory_id, excluded.confidence, excluded.severity, excluded.exploited, excluded.fixed_in))
                    OR (m.resolution IN ('fixed', 'gone') AND m.decided_at < (SELECT s.imported_at FROM blueteam.advisory_sources s

@@ -70,13 +70,17 @@ fn between(range: &Value) -> Vec<Range> {
     ranges
 }
 
-/// What a database says in a word; else medium. A CVSS vector is not counted here.
+/// What a database says in a word, else what its CVSS 3 vector comes to; else medium.
 fn severity(document: &Value) -> Severity {
     let entries = std::iter::once(document).chain(list(document, "affected"));
     let mut words = entries.flat_map(|of| {
         ["database_specific", "ecosystem_specific"].map(|at| of.get(at).map_or("", |at| text(at, "severity")))
     });
-    words.find_map(word).unwrap_or(Severity::Medium)
+    let scored = || {
+        let entries = std::iter::once(document).chain(list(document, "affected"));
+        entries.flat_map(|of| list(of, "severity")).filter_map(|s| crate::cvss::severity(text(s, "score"))).max()
+    };
+    words.find_map(word).or_else(scored).unwrap_or(Severity::Medium)
 }
 
 /// A severity in the words that publishers use.

@@ -63,5 +63,15 @@ pub(super) fn actor(given: Option<&str>) -> String {
         .or_else(|| known("SUDO_USER"))
         .or_else(|| known("USER"))
         .or_else(|| known("LOGNAME"))
+        .or_else(|| account(rustix::process::getuid().as_raw()))
         .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+/// The name of a local account: services and `sudo -i` in containers set no variables.
+fn account(uid: u32) -> Option<String> {
+    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields
+        .find_map(|of| (of.get(2)?.parse() == Ok(uid)).then(|| (*of.first().unwrap_or(&"")).to_owned()))
+        .filter(|n| !n.is_empty())
 }

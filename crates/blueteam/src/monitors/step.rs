@@ -39,7 +39,8 @@ pub(super) fn step(
         alert_id: before.and_then(|b| b.alert_id),
     };
     if next.over_since.is_none() && over {
-        let id = Uuid::now_v7();
+        // Its first letters, by which people name it, must not be those of whatever else begins at this moment.
+        let id = Uuid::new_v5(&Uuid::now_v7(), b"alert");
         next = Monitored {
             over_since: Some(now),
             last_over: Some(now),

@@ -157,8 +157,9 @@ enum Format {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam compliance poam export --format xlsx --output poam.xlsx")]
 struct ExportArgs {
-    #[arg(long, value_enum, default_value = "csv")]
-    format: Format,
+    /// Without it, what the file's ending says, and CSV on standard output
+    #[arg(long, value_enum)]
+    format: Option<Format>,
     /// To this file, which must not exist
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -180,7 +181,10 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
     let (who, now) = (actor(args.actor.as_deref()), SystemClock.now());
     let plans = with_database(globals, async |conn, _| {
         let controls = controls(conn).await?;
-        let plans = comply::poam::missing(Catalog::r2(), &controls, now, || PlanId(Uuid::now_v7()));
+        let plans = comply::poam::missing(Catalog::r2(), &controls, now, || {
+            // Told apart by their first letters, although they are made at once.
+            PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"))
+        });
         store::plans::save(conn, &who, &plans, now).await?;
         // What is on no plan costs 3.12.2 as well.
         super::note_score(conn, &who).await?;
@@ -367,7 +371,21 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
 fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let plans = with_database(globals, async |conn, _| Ok(store::plans::list(conn).await?))?;
-    let text = match args.format {
+    let ending = args.output.as_ref().and_then(|path| path.extension()).and_then(|ending| ending.to_str());
+    let format = match (args.format, ending) {
+        (Some(format), _) => format,
+        (None, Some("xlsx")) => Format::Xlsx,
+        (None, Some("md")) => Format::Markdown,
+        (None, Some("pdf")) => Format::Pdf,
+        (None, None | Some("csv")) => Format::Csv,
+        (None, Some(other)) => {
+            bail!("--output: nobody knows what `.{other}` is; say --format csv, xlsx, markdown or pdf")
+        }
+    };
+    if args.output.is_none() && Look::stdout().terminal && matches!(format, Format::Xlsx | Format::Pdf) {
+        bail!("--output: this is no text for a terminal; name a file");
+    }
+    let text = match format {
         Format::Csv => workbook::csv(&plans)?,
         Format::Xlsx => workbook::xlsx(&plans, SystemClock.now())?,
         Format::Markdown => comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()).markdown().into_bytes(),

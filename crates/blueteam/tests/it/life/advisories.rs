@@ -120,7 +120,7 @@ async fn the_daemon_reads_tells_and_closes() {
         entry("osv", "osv.json").trim_start_matches('[')
     ))
     .await;
-    let mut conn = daemon.connect().await;
+    let (mut conn, mut watching) = (daemon.connect().await, daemon.connect().await);
     let state =
         "SELECT state || ' ' || severity || ' ' || title FROM blueteam.alert_history WHERE rule_id = 'advisory'";
     let since = Instant::now();
@@ -134,9 +134,23 @@ async fn the_daemon_reads_tells_and_closes() {
     };
     let open = wait("open").await;
     assert_eq!(open, ["open high Advisory for apollo: CVE-2026-1: rsa 0.9.6 is affected, fixed in 0.9.7"]);
+    // Attackers have begun to use it: what became worse is told again, and the alert that said less is over.
+    let both = format!("[{},{}]", osv("RUSTSEC-2026-1", "rsa", "0.9.7", "HIGH"), kev("CVE-2026-1"));
+    std::fs::write(place("osv.json"), both).unwrap();
+    let since = Instant::now();
+    let open = "SELECT severity::text FROM blueteam.alert_history WHERE rule_id = 'advisory' AND state = 'open'";
+    let mut becomes = async |wanted: &[&str]| loop {
+        let seen: Vec<String> = sqlx::query_scalar(open).fetch_all(&mut watching).await.unwrap();
+        if seen == wanted {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{seen:?}\n{}", daemon.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    becomes(&["critical"]).await;
     // The new list no longer has it: the match is gone and its alert closed.
     std::fs::write(place("Cargo.lock"), lock(&[("rsa", "0.9.7")])).unwrap();
-    wait("closed").await;
+    becomes(&[]).await;
     let incidents: i64 =
         sqlx::query_scalar("SELECT count(*) FROM blueteam.security_incidents").fetch_one(&mut conn).await.unwrap();
     assert_eq!(incidents, 0, "an advisory is no attack");
