@@ -8,6 +8,9 @@ use serde_json::Value;
 
 use crate::{Advisory, ReadError};
 
+/// The longest id, in bytes.
+const ID_MAX: usize = 300;
+
 /// A format.
 #[derive(Debug)]
 pub struct Format {
@@ -26,6 +29,7 @@ pub const ALL: &[Format] = &[kev::FORMAT, csaf::FORMAT, osv::FORMAT];
 
 /// Reads a text: one JSON document, or one a line. `format` is a name of [`ALL`]; without one it is told from the text.
 pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Advisory>, ReadError> {
+    crate::no_nul(text, "feed")?;
     let documents = match crate::json::parse(text) {
         // OSV's exports are lists too.
         Ok(Value::Array(documents)) => documents,
@@ -44,7 +48,12 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Advisory>, ReadError
         };
         let format =
             format.ok_or_else(|| ReadError::Unknown(ALL.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")))?;
-        advisories.extend((format.read)(document)?);
+        let read = (format.read)(document)?;
+        if let Some(wrong) = read.iter().find(|a| a.id.len() > ID_MAX || a.vulnerability().len() > ID_MAX) {
+            let reason = format!("the id `{}…` has more than {ID_MAX} bytes", crate::cut(&wrong.id, 40));
+            return Err(ReadError::Shape { format: format.name, reason });
+        }
+        advisories.extend(read);
     }
     Ok(advisories)
 }

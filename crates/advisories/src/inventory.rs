@@ -8,6 +8,11 @@ mod spdx;
 
 use crate::{Component, ReadError};
 
+/// The longest parts of a component, in bytes.
+const NAME_MAX: usize = 500;
+const VERSION_MAX: usize = 200;
+const ECOSYSTEM_MAX: usize = 50;
+
 /// A format.
 #[derive(Debug)]
 pub struct Format {
@@ -31,7 +36,26 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Component>, ReadErro
         None => ALL.iter().find(|f| (f.is)(text)),
     };
     let format = format.ok_or_else(|| ReadError::Unknown(ALL.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")))?;
+    crate::no_nul(text, format.name)?;
     let mut components = (format.read)(text)?;
+    let shape = |reason: String| ReadError::Shape { format: format.name, reason };
+    if components.is_empty() {
+        // It would take the place of a list that has some.
+        return Err(shape("it lists no component".to_owned()));
+    }
+    let fits = |c: &Component| {
+        let text = [&c.package.name, &c.version, &c.package.ecosystem.0];
+        !text.iter().any(|t| t.contains('\0'))
+            && (1..=NAME_MAX).contains(&c.package.name.len())
+            && c.version.len() <= VERSION_MAX
+            && c.package.ecosystem.0.len() <= ECOSYSTEM_MAX
+    };
+    if let Some(wrong) = components.iter().find(|c| !fits(c)) {
+        return Err(shape(format!(
+            "the component `{}` has a name or version that is too long, empty or no text",
+            crate::cut(&wrong.package.name, 40)
+        )));
+    }
     components.sort_unstable();
     components.dedup();
     Ok(components)

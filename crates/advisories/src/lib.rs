@@ -95,6 +95,14 @@ pub struct Range {
 /// The longest summary that is kept, in characters.
 const SUMMARY_MAX: usize = 4000;
 
+/// PostgreSQL cannot store the character NUL, and no honest text holds it.
+fn no_nul(text: &str, format: &'static str) -> Result<(), ReadError> {
+    if text.contains('\0') || text.contains("\\u0000") {
+        return Err(ReadError::Shape { format, reason: "it holds a NUL character".to_owned() });
+    }
+    Ok(())
+}
+
 /// At most so many characters of a text from outside.
 fn cut(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()

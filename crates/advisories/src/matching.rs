@@ -66,6 +66,7 @@ impl<'a> Index<'a> {
     /// What an advisory concerns; each component once, with the surest answer.
     pub fn concerned(&self, advisory: &'a Advisory) -> Vec<Match<'a>> {
         let mut found: Vec<Match<'a>> = Vec::new();
+        let mut places: HashMap<&Component, usize> = HashMap::new();
         for affected in &advisory.affected {
             let hint = affected.package.ecosystem.is_vendor();
             let components = if hint {
@@ -75,10 +76,14 @@ impl<'a> Index<'a> {
             };
             for component in components.into_iter().flatten() {
                 let Some((confidence, fixed)) = judge(affected, component) else { continue };
-                match found.iter_mut().find(|m| m.component == *component) {
-                    Some(known) if known.confidence >= confidence => {}
-                    Some(known) => *known = Match { component, confidence, fixed, hint },
-                    None => found.push(Match { component, confidence, fixed, hint }),
+                let one = Match { component, confidence, fixed, hint };
+                match places.get(*component) {
+                    Some(place) if found[*place].confidence >= confidence => {}
+                    Some(place) => found[*place] = one,
+                    None => {
+                        places.insert(component, found.len());
+                        found.push(one);
+                    }
                 }
             }
         }

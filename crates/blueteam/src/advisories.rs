@@ -4,6 +4,7 @@ mod fetch;
 mod watch;
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::Read as _;
 use std::path::Path;
 
 use advisories::{Advisory, Component, Index, Package, feeds, inventory, matching};
@@ -55,11 +56,18 @@ pub(crate) struct Done {
 /// Reads a file, within the limit.
 pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
     let name = path.display();
-    let size = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?.len();
-    if size > TEXT_MAX {
-        bail!("{name} has {size} bytes; {TEXT_MAX} are allowed");
+    let about = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
+    // A pipe would hold up everything else, and a device never ends.
+    if !about.is_file() {
+        bail!("{name} is no regular file");
     }
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))
+    if about.len() > TEXT_MAX {
+        bail!("{name} has {} bytes; {TEXT_MAX} are allowed", about.len());
+    }
+    let mut text = String::new();
+    let file = std::fs::File::open(path).with_context(|| format!("cannot read {name}"))?;
+    file.take(TEXT_MAX).read_to_string(&mut text).with_context(|| format!("cannot read {name}"))?;
+    Ok(text)
 }
 
 /// Brings a text in under `name`, in one transaction, and finds what it means. `origin` is where it was read; `format` is told from the text
@@ -73,30 +81,34 @@ pub(crate) async fn import(
 ) -> anyhow::Result<Done> {
     let digest = vault::sha256(text.as_bytes());
     if store::advisories::unchanged(conn, kind.as_str(), name, &digest).await? {
-        let found = refresh(conn, actor).await?;
+        let mut tx = conn.begin().await.map_err(StoreError::from)?;
+        let found = refresh(&mut tx, actor).await?;
+        tx.commit().await.map_err(StoreError::from)?;
         return Ok(Done { items: 0, found, unchanged: true });
     }
     let import = Import { kind: kind.as_str(), name, origin, digest: &digest, actor };
+    // What cannot be held against what we run is not kept either, or no later import could be.
+    let mut tx = conn.begin().await.map_err(StoreError::from)?;
     let items = match kind {
         Kind::Feed => {
             let read = feeds::read(text, format).with_context(|| origin.to_owned())?;
             let stored = read.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
-            let mut tx = conn.begin().await.map_err(StoreError::from)?;
-            store::advisories::save_advisories(&mut tx, import, &stored).await?;
-            tx.commit().await.map_err(StoreError::from)?;
+            store::advisories::save_advisories(&mut tx, import, &stored).await.with_context(|| origin.to_owned())?;
             read.len()
         }
         Kind::Inventory => {
             let read = inventory::read(text, format).with_context(|| origin.to_owned())?;
             let parts = |c: &Component| (c.package.ecosystem.0.clone(), c.package.name.clone(), c.version.clone());
             let components: Vec<_> = read.iter().map(parts).collect();
-            let mut tx = conn.begin().await.map_err(StoreError::from)?;
-            store::advisories::save_components(&mut tx, import, &components).await?;
-            tx.commit().await.map_err(StoreError::from)?;
+            store::advisories::save_components(&mut tx, import, &components)
+                .await
+                .with_context(|| origin.to_owned())?;
             read.len()
         }
     };
-    Ok(Done { items, found: refresh(conn, actor).await?, unchanged: false })
+    let found = refresh(&mut tx, actor).await.with_context(|| origin.to_owned())?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(Done { items, found, unchanged: false })
 }
 
 fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
@@ -109,12 +121,12 @@ fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
     })
 }
 
-/// Holds all advisories against all components, and writes what was found. Returns how many matches are new or open again.
-pub(crate) async fn refresh(conn: &mut PgConnection, actor: &str) -> anyhow::Result<u64> {
-    let mut tx = conn.begin().await.map_err(StoreError::from)?;
-    let exploited: HashSet<String> = store::advisories::exploited(&mut tx).await?.into_iter().collect();
+/// Holds all advisories against all components, and writes what was found. Returns how many matches are new or open again. Must run in a
+/// transaction.
+async fn refresh(tx: &mut PgConnection, actor: &str) -> anyhow::Result<u64> {
+    let exploited: HashSet<String> = store::advisories::exploited(tx).await?.into_iter().collect();
     let mut inventories: BTreeMap<String, Vec<Component>> = BTreeMap::new();
-    for c in store::advisories::components(&mut tx).await? {
+    for c in store::advisories::components(tx).await? {
         inventories.entry(c.inventory).or_default().push(Component::new(&c.ecosystem, &c.name, &c.version));
     }
     let indices: Vec<(&String, Index<'_>)> = inventories.iter().map(|(name, list)| (name, Index::new(list))).collect();
@@ -122,7 +134,7 @@ pub(crate) async fn refresh(conn: &mut PgConnection, actor: &str) -> anyhow::Res
     let mut named: HashSet<(String, Package)> = HashSet::new();
     loop {
         let place = after.as_ref().map(|(feed, id)| (feed.as_str(), id.as_str()));
-        let page = store::advisories::page(&mut tx, place, PAGE).await?;
+        let page = store::advisories::page(tx, place, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some((last.feed.clone(), last.advisory_id.clone()));
         for row in &page {
@@ -143,8 +155,7 @@ pub(crate) async fn refresh(conn: &mut PgConnection, actor: &str) -> anyhow::Res
     }
     let unnamed = |(package, f): &(Package, Found)| !named.contains(&(f.vulnerability.clone(), package.clone()));
     found.extend(hints.into_iter().filter(unnamed).map(|(_, finding)| finding));
-    let new = store::advisories::save_matches(&mut tx, actor, &found).await?;
-    tx.commit().await.map_err(StoreError::from)?;
+    let new = store::advisories::save_matches(tx, actor, &found).await?;
     Ok(new)
 }
 

@@ -25,14 +25,17 @@ pub use position::Position;
 const FETCH: usize = 1000;
 
 /// What is taken of a row. Texts are cut where the HTTP door would refuse them: who can write there must not be able to hide an event by its
-/// length. Metadata that is too large for us, or holds numbers that explode when they are written out, is withheld.
+/// length. Metadata that is too large or too deep for us (without a bound of its own, the search through it would end on
+/// the stack of that server), or holds numbers that explode when they are written out, is withheld.
 fn columns() -> String {
     format!(
         "xmin::text, event_id, timestamp, category::text, action::text, result::text, user_id, left(session_id::text, {}), host(ip_address), \
          left(user_agent::text, {}), left(resource_type::text, {}), left(resource_id::text, {}), instance_id, coalesce(cui_accessed, false), \
          CASE WHEN metadata IS NULL THEN '{{}}' \
               WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL) \
-               AND jsonb_path_exists(metadata, '$.** ? (@.type() == \"number\" && (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))') \
+               AND jsonb_path_exists(metadata, '$.**{{{}}}') THEN '{{\"metadata_withheld\":\"depth\"}}' \
+              WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL) \
+               AND jsonb_path_exists(metadata, '$.**{{0 to {}}} ? (@.type() == \"number\" && (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))') \
               THEN '{{\"metadata_withheld\":\"numbers\"}}' \
               WHEN octet_length(metadata::text) > {} THEN '{{\"metadata_withheld\":\"size\"}}' \
               WHEN jsonb_typeof(metadata) <> 'object' THEN jsonb_build_object('value', metadata)::text \
@@ -41,6 +44,8 @@ fn columns() -> String {
         limits::USER_AGENT,
         limits::RESOURCE_TYPE / 4,
         limits::RESOURCE_ID / 4,
+        limits::DEPTH + 1,
+        limits::DEPTH,
         limits::METADATA,
     )
 }

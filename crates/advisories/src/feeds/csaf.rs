@@ -42,12 +42,13 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
             let title =
                 maybe(vulnerability, "title").or_else(|| maybe(about, "title")).unwrap_or_else(|| own.to_owned());
             Advisory {
-                id: if cve.is_empty() { format!("{own}#{}", i + 1) } else { cve.to_owned() },
+                // With the document's own id: two vendors that write of one CVE say different things.
+                id: if cve.is_empty() { format!("{own}#{}", i + 1) } else { format!("{own}/{cve}") },
                 feed: FORMAT.name.to_owned(),
                 title: cut(&title, 300),
                 summary: cut(note.map_or("", |n| text(n, "text")), SUMMARY_MAX),
                 severity: severity(vulnerability).or(whole).unwrap_or(Severity::Medium),
-                aliases: vec![own.to_owned()],
+                aliases: [own, cve].into_iter().filter(|id| !id.is_empty()).map(str::to_owned).collect(),
                 known_exploited: list(vulnerability, "threats").iter().any(|t| {
                     text(t, "category") == "exploit_status" && text(t, "details").eq_ignore_ascii_case("exploited")
                 }),
@@ -73,15 +74,18 @@ fn concerned(vulnerability: &Value, products: &HashMap<String, Component>) -> Ve
     let status = vulnerability.get("product_status").unwrap_or(&Value::Null);
     let ids = ["known_affected", "first_affected", "last_affected"].into_iter().flat_map(|key| texts(status, key));
     let mut affected: Vec<Affected> = Vec::new();
+    let mut places: HashMap<&Package, usize> = HashMap::new();
     for component in ids.filter_map(|id| products.get(&id)) {
         let version = Some(component.version.clone()).filter(|v| !v.is_empty());
-        match affected.iter_mut().find(|a| a.package == component.package) {
-            Some(known) => known.versions.extend(version),
-            None => affected.push(Affected {
+        if let Some(place) = places.get(&component.package) {
+            affected[*place].versions.extend(version);
+        } else {
+            places.insert(&component.package, affected.len());
+            affected.push(Affected {
                 package: component.package.clone(),
                 versions: version.into_iter().collect(),
                 ranges: Vec::new(),
-            }),
+            });
         }
     }
     affected
@@ -161,7 +165,7 @@ mod tests {
         let read = crate::feeds::read(&document.to_string(), None).unwrap();
         assert_eq!(
             (read[0].id.as_str(), read[0].severity, read[0].action.as_deref()),
-            ("CVE-2024-9", Severity::Critical, Some("Update to 1.4."))
+            ("ACME-1/CVE-2024-9", Severity::Critical, Some("Update to 1.4."))
         );
         assert_eq!(
             read[0].affected.iter().map(|a| (a.package.clone(), a.versions.clone())).collect::<Vec<_>>(),

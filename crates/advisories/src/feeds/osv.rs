@@ -20,10 +20,8 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
     if id.is_empty() {
         return Err(ReadError::Shape { format: "OSV entry", reason: "it has no `id`".to_owned() });
     }
-    // Taken back by its publisher.
-    if document.get("withdrawn").is_some_and(|w| !w.is_null()) {
-        return Ok(Vec::new());
-    }
+    // Taken back by its publisher: it stays on record and concerns nothing any more.
+    let withdrawn = document.get("withdrawn").is_some_and(|w| !w.is_null());
     let details = text(document, "details");
     let title = maybe(document, "summary").unwrap_or_else(|| details.lines().next().unwrap_or(id).to_owned());
     Ok(vec![Advisory {
@@ -37,7 +35,7 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
         due: None,
         published: maybe(document, "published").or_else(|| maybe(document, "modified")),
         action: None,
-        affected: list(document, "affected").iter().filter_map(affected).collect(),
+        affected: list(document, "affected").iter().filter(|_| !withdrawn).filter_map(affected).collect(),
     }])
 }
 
@@ -126,7 +124,7 @@ mod tests {
         assert_eq!(crate::feeds::read(&lines, Some("osv")).unwrap().len(), 2);
         let withdrawn =
             serde_json::json!({ "id": "X", "modified": "2024-01-01T00:00:00Z", "withdrawn": "2024-01-02T00:00:00Z" });
-        assert!(crate::feeds::read(&withdrawn.to_string(), None).unwrap().is_empty());
+        assert!(crate::feeds::read(&withdrawn.to_string(), None).unwrap()[0].affected.is_empty());
         assert!(crate::feeds::read("{\"a\":", None).unwrap_err().to_string().contains("not valid JSON"));
         assert!(crate::feeds::read("{}", None).unwrap_err().to_string().contains("kev, csaf, osv"));
     }

@@ -162,13 +162,15 @@ async fn what_somebody_writes_to_hide_an_event_hides_none() {
         r#"'{"service": "eqmon", "a": 1}'"#,
         "jsonb_build_object('a', repeat('x', 70000))",
         "(SELECT jsonb_agg('1e130000'::jsonb) FROM generate_series(1, 2000))",
+        // As deep as that server takes it, and deeper than it can search.
+        "(repeat('{\"\":', 10500) || '1' || repeat('}', 10500))::jsonb",
     ] {
         sql(&mut owner, &insert("auth", metadata)).await;
     }
     sql(&mut owner, &insert("network", "'{}'")).await;
-    assert_eq!(both.read(true).await, 6);
-    assert_eq!(both.account().await, (6, 5, 0, 1));
-    assert_eq!(both.stored().await, 5, "none is another service's");
+    assert_eq!(both.read(true).await, 7);
+    assert_eq!(both.account().await, (7, 6, 0, 1));
+    assert_eq!(both.stored().await, 6, "none is another service's");
     let mut conn = both.here.connect().await;
     let rows: Vec<(String, i64)> = sqlx::query_as("SELECT metadata::text, count(*) FROM audit_events GROUP BY 1")
         .fetch_all(&mut conn)
@@ -181,6 +183,7 @@ async fn what_somebody_writes_to_hide_an_event_hides_none() {
         r#"{"a": 1, "service": "artemis"}"#,
         r#"{"service": "artemis", "metadata_withheld": "size"}"#,
         r#"{"service": "artemis", "metadata_withheld": "numbers"}"#,
+        r#"{"service": "artemis", "metadata_withheld": "depth"}"#,
     ];
     assert_eq!(rows, kept.into_iter().map(|text| (text.to_owned(), 1)).collect());
     let letters = store::sources::dead_letters(&mut conn, Some(NAME), 10).await.unwrap();

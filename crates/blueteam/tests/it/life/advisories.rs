@@ -102,7 +102,42 @@ async fn what_cannot_be_read_is_said_and_changes_nothing() {
     let other = program.write("other.json", "{}");
     assert!(program.run(&["advisories", "components", &other]).err.contains("none of the formats"));
     assert!(program.run(&["advisories", "import", "http://192.0.2.1/x"]).err.contains("must start with https://"));
+    let empty = program.write("sbom.json", "{\"bomFormat\":\"CycloneDX\"}");
+    assert!(program.run(&["advisories", "components", &empty]).err.contains("lists no component"));
+    // A device never ends, and a pipe never begins.
+    assert!(program.run(&["advisories", "import", "/dev/zero"]).err.contains("is no regular file"));
     assert_eq!(program.run(&["advisories", "sources", "--json"]).json(), json!([]));
+}
+
+/// Two vendors write of one vulnerability, and one takes back what it wrote.
+#[tokio::test]
+async fn publishers_do_not_overwrite_each_other() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    program.run(&["migrate"]).good();
+    let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6")]));
+    program.run(&["advisories", "components", &locks, "--name", "apollo"]).good();
+    let csaf = |vendor: &str, purl: &str| {
+        json!({ "document": { "csaf_version": "2.0", "title": vendor, "tracking": { "id": vendor } },
+                "product_tree": { "full_product_names": [{ "name": "p", "product_id": "P", "product_identification_helper": { "purl": purl } }] },
+                "vulnerabilities": [{ "cve": "CVE-2026-7", "product_status": { "known_affected": ["P"] } }] })
+        .to_string()
+    };
+    let ours = program.write("ours.json", &csaf("ACME-1", "pkg:cargo/rsa@0.9.6"));
+    let theirs = program.write("theirs.json", &csaf("OTHER-1", "pkg:cargo/other@1.0.0"));
+    for file in [&ours, &theirs] {
+        program.run(&["advisories", "import", file]).good();
+    }
+    let open = || program.run(&["advisories", "list", "--json"]).json().as_array().unwrap().len();
+    assert_eq!(open(), 1);
+    let mut entry = osv("RUSTSEC-2026-1", "rsa", "0.9.7", "HIGH");
+    let name = program.write("osv.json", &entry.to_string());
+    program.run(&["advisories", "import", &name]).good();
+    assert_eq!(open(), 2);
+    entry["withdrawn"] = json!("2026-02-01T00:00:00Z");
+    program.write("osv.json", &entry.to_string());
+    program.run(&["advisories", "import", &name]).good();
+    assert_eq!(open(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
