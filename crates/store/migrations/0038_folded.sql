@@ -10,6 +10,7 @@ CREATE TABLE blueteam.folded_alerts (
 );
 CREATE INDEX folded_untold ON blueteam.folded_alerts (channel, at) WHERE told_by IS NULL;
 CREATE INDEX deliveries_opened ON blueteam.deliveries (channel, created_at) WHERE kind = 'opened';
-GRANT SELECT, INSERT ON blueteam.folded_alerts TO blueteam_engine;
+-- A simulation of a rule writes what it would, as a person's role, and takes it back.
+GRANT SELECT, INSERT ON blueteam.folded_alerts TO blueteam_engine, blueteam_admin;
 GRANT UPDATE (told_by) ON blueteam.folded_alerts TO blueteam_engine;
-GRANT SELECT ON blueteam.folded_alerts TO blueteam_reader, blueteam_admin;
+GRANT SELECT ON blueteam.folded_alerts TO blueteam_reader;
