@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use model::text::percent_decode;
 use serde::{Deserialize, Serialize};
 
 /// Who publishes packages under names of their own: the type of a package URL (`cargo`, `deb`, `npm`, …), or none for a product that only
@@ -77,11 +78,11 @@ impl Component {
         let rest = rest.split(['?', '#']).next()?.trim_start_matches('/');
         let (ecosystem, rest) = rest.split_once('/')?;
         let (path, version) = match rest.rsplit_once('@') {
-            Some((path, version)) if !path.is_empty() => (path, decode(version)),
+            Some((path, version)) if !path.is_empty() => (path, percent_decode(version)),
             _ => (rest, String::new()),
         };
         let ecosystem = Ecosystem::of_purl(ecosystem);
-        let path = decode(path.trim_matches('/'));
+        let path = percent_decode(path.trim_matches('/'));
         let distribution = matches!(ecosystem.0.as_str(), "deb" | "rpm" | "apk");
         let name = if distribution { path.rsplit('/').next()?.to_owned() } else { path };
         // Maven joins with a colon in OSV.
@@ -94,23 +95,6 @@ impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.package.name, if self.version.is_empty() { "(any version)" } else { &self.version })
     }
-}
-
-/// Undoes `%40` and its like; what is no such thing stays.
-fn decode(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let hex = |at: usize| bytes.get(at).and_then(|c| char::from(*c).to_digit(16)).map(|d| d as u8);
-    let (mut out, mut at) = (Vec::with_capacity(bytes.len()), 0);
-    while let Some(&c) = bytes.get(at) {
-        if let (b'%', Some(high), Some(low)) = (c, hex(at + 1), hex(at + 2)) {
-            out.push(high << 4 | low);
-            at += 3;
-        } else {
-            out.push(c);
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

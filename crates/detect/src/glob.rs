@@ -35,7 +35,7 @@ pub(crate) fn plain_path(raw: &str) -> std::borrow::Cow<'_, str> {
         return raw.into();
     }
     let path = raw.split(['?', '#']).next().unwrap_or_default();
-    let decoded = percent_decode(path);
+    let decoded = model::text::percent_decode(path);
     let mut parts: Vec<&str> = Vec::new();
     for part in decoded.split('/') {
         match part {
@@ -48,23 +48,6 @@ pub(crate) fn plain_path(raw: &str) -> std::borrow::Cow<'_, str> {
     }
     let slash = if decoded.ends_with('/') && !parts.is_empty() { "/" } else { "" };
     format!("{}{}{slash}", if decoded.starts_with('/') { "/" } else { "" }, parts.join("/")).into()
-}
-
-fn percent_decode(path: &str) -> String {
-    let b = path.as_bytes();
-    let hex = |c: Option<&u8>| c.and_then(|c| char::from(*c).to_digit(16)).map(|d| d as u8);
-    let mut out = Vec::with_capacity(b.len());
-    let mut at = 0;
-    while let Some(&c) = b.get(at) {
-        if let (b'%', Some(high), Some(low)) = (c, hex(b.get(at + 1)), hex(b.get(at + 2))) {
-            out.push(high << 4 | low);
-            at += 3;
-        } else {
-            out.push(c);
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

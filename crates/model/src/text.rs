@@ -78,3 +78,21 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
         deserializer.deserialize_str(TextVisitor)
     }
 }
+
+/// Undoes the percent encoding of URLs (RFC 3986, section 2.1); what is none stays. Bytes that are then no UTF-8 become replacement characters.
+pub fn percent_decode(text: &str) -> String {
+    let b = text.as_bytes();
+    let hex = |c: Option<&u8>| c.and_then(|c| char::from(*c).to_digit(16)).map(|d| d as u8);
+    let mut out = Vec::with_capacity(b.len());
+    let mut at = 0;
+    while let Some(&c) = b.get(at) {
+        if let (b'%', Some(high), Some(low)) = (c, hex(b.get(at + 1)), hex(b.get(at + 2))) {
+            out.push(high << 4 | low);
+            at += 3;
+        } else {
+            out.push(c);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
