@@ -68,7 +68,10 @@ enum Command {
     Config(config::Args),
 }
 
-/// Runs the command that the arguments name; 2 is a usage error, as clap has it, 1 is every other failure.
+/// The exit code of arguments that are wrong, as clap has it.
+const USAGE: u8 = 2;
+
+/// Runs the command that the arguments name; 1 is every failure but wrong arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let globals = session::Globals { config: cli.config.as_deref(), state_dir: cli.state_dir.as_deref() };
@@ -105,7 +108,7 @@ pub fn main() -> ExitCode {
             let text = format!("{error:#}");
             let lines: Vec<_> = text.lines().map(notify::plain::neutral).collect();
             let _ = writeln!(std::io::stderr(), "error: {}", lines.join("\n"));
-            ExitCode::FAILURE
+            if error.is::<out::Usage>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

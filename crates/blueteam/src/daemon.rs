@@ -176,6 +176,7 @@ async fn with_database(
         poll: loaded.config.monitor.poll,
         checkpoint: CHECKPOINT,
         max_clock_ahead: loaded.config.ingest.max_clock_ahead,
+        expect_unheard: loaded.config.detection.expect_unheard,
         calendar,
         settle: loaded.config.detection.settle,
         clock: Arc::clone(&clock),

@@ -83,6 +83,17 @@ impl Database {
         Ok(Self { cluster: Some(Arc::new(Mutex::new(cluster))), logins: Some(logins), external: None })
     }
 
+    /// The same for a command that asks of what is there: where nothing has ever run it makes nothing.
+    pub async fn existing(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Self> {
+        if loaded.secrets.database_url.is_none() && !store::cluster::exists(state.path()) {
+            let dir = state.path().display();
+            bail!(
+                "there is no database in {dir} yet: start one with `blueteam up`, or name another place with --state-dir or DATABASE_URL"
+            );
+        }
+        Self::open(loaded, state).await
+    }
+
     /// Whether the cluster is ours and private.
     pub const fn is_private(&self) -> bool {
         self.cluster.is_some()

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use detect::{Engine, Restored, StoredProfile, User, Users};
 use model::event::UserId;
 use model::time::Calendar;
-use model::{Alert, Change, Clock, SecurityEvent, Span, Timestamp};
+use model::{Alert, Change, Clock, SecurityEvent, Source, Span, Timestamp};
 use notify::{Mutes, Routing};
 use serde_json::{Value, json};
 use store::alerts::Route;
@@ -55,6 +55,8 @@ pub struct Options {
     pub checkpoint: Span,
     /// How far ahead of the clock an event's time may be.
     pub max_clock_ahead: Span,
+    /// Whether a source that has never spoken can be silent.
+    pub expect_unheard: bool,
     /// Business hours.
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
@@ -251,6 +253,11 @@ impl Monitor {
         }
         if rebase {
             cursor = Self::rebase(options, &mut conn, &cursor, &mut engine).await?;
+        }
+        if !options.expect_unheard {
+            let known = store::sources::list(&mut conn).await?;
+            let heard = |s: &Source| known.iter().any(|row| row.kind == *s && row.last_received_at.is_some());
+            engine.set_unheard(Source::ALL.into_iter().filter(|s| !heard(s)).collect());
         }
         info!(events, elapsed_ms = began.elapsed().as_millis() as u64, "monitoring");
         // A source whose past is read right now is not silent.

@@ -201,3 +201,16 @@ fn an_escalation_must_reach_somebody() {
     let right = "tiers = [{ channels = [\"email\"], on_duty = true }]\n[escalation.rota]\npeople = [\"Ann\"]";
     assert!(with(&format!("{mail}[escalation]\n{right}"), &[]).is_ok());
 }
+
+/// A reader may paste all that the README shows into one file.
+#[test]
+fn what_the_readme_shows_is_right_together() {
+    let readme = include_str!("../../../README.md");
+    let blocks = readme.split("\n\n").filter(|block| block.lines().all(|line| line.starts_with("    ")));
+    let shown: Vec<String> = blocks
+        .map(|block| block.lines().flat_map(|line| [line.trim_start(), "\n"]).collect())
+        .filter(|block: &String| block.starts_with('['))
+        .collect();
+    assert!(shown.len() >= 8, "{shown:?}");
+    with(&shown.concat(), &[]).unwrap();
+}

@@ -23,15 +23,16 @@ use tokio::net::TcpStream;
 
 /// One event of about 560 bytes, as the PHP application writes them.
 fn event(n: u64, at: Timestamp) -> String {
+    // Everybody has a session and an address: what is measured is the way in, not a storm of alerts.
+    let user = n % 20_000;
     // UUIDv7: milliseconds, version, variant, and the number where the random bits go.
     let id = EventId::from_u128(((at.as_micros() / 1000) as u128) << 80 | 7 << 76 | 2 << 62 | u128::from(n));
     format!(
-        r#"{{"event_id":"{id}","timestamp":"{at}","category":"access","action":"api_request","result":"success","user_id":"019a0000-0000-7000-8000-{:012x}","session_id":"sess_{:016x}","ip_address":"10.{}.{}.{}","user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36","resource_type":"api","resource_id":"/api/v2/documents/{n}/versions","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":false,"metadata":{{"method":"GET","status":200,"duration_ms":{},"role":"analyst"}}}}"#,
-        n % 20_000,
-        n % 50_000,
-        n % 7,
-        n % 251,
-        n % 241,
+        r#"{{"event_id":"{id}","timestamp":"{at}","category":"access","action":"api_request","result":"success","user_id":"019a0000-0000-7000-8000-{:012x}","session_id":"sess_{:016x}","ip_address":"10.7.{}.{}","user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36","resource_type":"api","resource_id":"/api/v2/documents/{n}/versions","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":false,"metadata":{{"method":"GET","status":200,"duration_ms":{},"role":"analyst"}}}}"#,
+        user,
+        user,
+        user / 250,
+        user % 250,
         n % 900,
     )
 }

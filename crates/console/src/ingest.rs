@@ -6,6 +6,7 @@ mod drain;
 mod logs;
 mod prepare;
 mod record;
+mod refused;
 mod speaker;
 mod split;
 mod spool;
@@ -25,6 +26,7 @@ use tokio::time::timeout;
 
 pub(crate) use body::{BodyError, Charge, Encoding};
 pub(crate) use prepare::Prepared;
+use refused::Refused;
 pub(crate) use speaker::Speaker;
 use spool::{Spool, SpoolError};
 
@@ -147,6 +149,7 @@ struct Inner {
     spool: Mutex<Spool>,
     outage: Mutex<Option<Outage>>,
     counters: Counters,
+    refused: Refused,
     committed: watch::Sender<u64>,
 }
 
@@ -163,6 +166,7 @@ pub struct Ingest(Arc<Inner>);
 pub(crate) struct Tasks {
     writers: JoinSet<()>,
     drain: JoinSet<()>,
+    refused: JoinSet<()>,
 }
 
 impl Ingest {
@@ -201,16 +205,18 @@ impl Ingest {
             spool: Mutex::new(spool),
             outage: Mutex::new(outage),
             counters: Counters::default(),
+            refused: Refused::default(),
             committed: watch::Sender::new(0),
             settings,
             pool,
             clock,
         });
-        let mut tasks = Tasks { writers: JoinSet::new(), drain: JoinSet::new() };
+        let mut tasks = Tasks { writers: JoinSet::new(), drain: JoinSet::new(), refused: JoinSet::new() };
         for _ in 0..writers {
             tasks.writers.spawn(writer::run(Arc::clone(&inner)));
         }
         tasks.drain.spawn(drain::run(Arc::clone(&inner)));
+        tasks.refused.spawn(refused::run(Arc::clone(&inner)));
         Ok((Self(inner), tasks))
     }
 
@@ -272,7 +278,7 @@ impl Ingest {
     pub(crate) fn prepare(&self, body: &[u8], speaker: &Speaker) -> Result<Prepared, BodyError> {
         let now = self.0.clock.now();
         let prepared = prepare::prepare(body, (&self.0.settings, speaker), now, random)?;
-        add(&self.0.counters.rejected, prepared.rejected.len() as u64);
+        self.note_rejected("POST /v1/events", speaker, &prepared);
         Ok(prepared)
     }
 
@@ -285,8 +291,17 @@ impl Ingest {
     ) -> Result<Prepared, OtlpError> {
         let now = self.0.clock.now();
         let prepared = logs::prepare(body, kind, (&self.0.settings, speaker), now)?;
-        add(&self.0.counters.rejected, prepared.rejected.len() as u64);
+        self.note_rejected("POST /v1/logs", speaker, &prepared);
         Ok(prepared)
+    }
+
+    fn note_rejected(&self, request: &str, speaker: &Speaker, prepared: &Prepared) {
+        add(&self.0.counters.rejected, prepared.rejected.len() as u64);
+        let mut entries = prepared.entries.iter();
+        for (index, error) in &prepared.rejected {
+            let entry = entries.next().map_or(&[][..], Vec::as_slice);
+            self.0.refused.note(format_args!("{request} by {speaker}, event {index}"), error, entry);
+        }
     }
 
     /// Queues the rows of a request and waits for what becomes of them. Refuses at once when too many wait.
@@ -341,6 +356,8 @@ impl Ingest {
         while tasks.writers.join_next().await.is_some() {}
         // What it was writing stays in the spool; the table's key makes writing it again a no-op.
         tasks.drain.shutdown().await;
+        tasks.refused.shutdown().await;
+        refused::book(&self.0).await;
         // Handles live on elsewhere; the next run must not wait for them.
         locked(&self.0.spool).release();
     }

@@ -137,6 +137,8 @@ pub struct Engine {
     clocks: [SourceClock; Source::ALL.len()],
     settle: Span,
     memory: Memory,
+    /// Sources that have never spoken, until they do.
+    unheard: Vec<Source>,
     /// The wall clock of the last `advance`; none in a replay.
     now: Option<Timestamp>,
     next_sweep: Timestamp,
@@ -222,6 +224,7 @@ impl Engine {
             clocks: [clock; Source::ALL.len()],
             settle: settings.settle,
             memory: Memory { all, logins },
+            unheard: Vec::new(),
             now: None,
             next_sweep: Timestamp::MIN,
         })
@@ -319,6 +322,11 @@ impl Engine {
         }
     }
 
+    /// Says which sources have never spoken at all: nothing has ended, so that their silence is none until their first event.
+    pub fn set_unheard(&mut self, unheard: Vec<Source>) {
+        self.unheard = unheard;
+    }
+
     /// Goes on live at `now` after a restart: sources that have a past may be about to deliver more of it, so that their time
     /// is that of their events until they have been quiet for the settling time.
     pub fn resume(&mut self, now: Timestamp) {
@@ -350,7 +358,8 @@ impl Engine {
             let clock = &mut self.clocks[source as usize];
             // Backwards too: a source that was quiet goes by its own events again once it delivers its past.
             // Live always: what is pending may be older than a time that was reached long ago.
-            if self.now.is_some() || (now != clock.told && clock.newest > Timestamp::MIN) {
+            let spoke = clock.newest > Timestamp::MIN;
+            if (self.now.is_some() && (spoke || !self.unheard.contains(&source))) || (now != clock.told && spoke) {
                 clock.told = now;
                 self.each_rule(|rule, cx| rule.advance(source, now, cx));
             }

@@ -113,6 +113,8 @@ pub async fn ensure_login(
     let mut tx = conn.begin().await?;
     // CREATE ROLE takes no parameters; the server quotes for us. The statement must not reach its log.
     sqlx::query("SET LOCAL log_statement = 'none'").execute(&mut *tx).await?;
+    // That it is a member already is no news.
+    sqlx::query("SET LOCAL client_min_messages = 'error'").execute(&mut *tx).await?;
     let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
         .bind(login)
         .fetch_one(&mut *tx)

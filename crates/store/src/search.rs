@@ -74,6 +74,9 @@ pub struct Filter {
     /// Text anywhere in metadata, resource or user agent; case does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// One of these; empty for any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ids: Vec<Uuid>,
 }
 
 /// An event as people look at it.
@@ -184,6 +187,9 @@ fn conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
     }
     if let Some(service) = &f.service {
         sql.push(" AND metadata ->> 'service' = ").push_bind(service.clone());
+    }
+    if !f.ids.is_empty() {
+        sql.push(" AND event_id = ANY(").push_bind(f.ids.clone()).push(")");
     }
     if f.cui {
         sql.push(" AND cui");

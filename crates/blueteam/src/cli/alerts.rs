@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::session::Globals;
-pub(super) use list::show_table;
+pub(super) use list::{find, show_table};
 
 /// Alerts, and the rules that raise them.
 ///

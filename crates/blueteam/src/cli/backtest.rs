@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use detect::{User, Users};
 use model::{Clock as _, SystemClock, Timestamp};
 
@@ -48,7 +47,7 @@ impl Args {
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let until = args.until.unwrap_or_else(|| SystemClock.now());
     if until <= args.since {
-        bail!("--until must be later than --since");
+        out::usage!("--until must be later than --since");
     }
     with_database(globals, async |conn, loaded| {
         let table = store::rules::settings(conn).await?;

@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use clap::Subcommand;
+use serde_json::{Value, json};
 
 use crate::{config, settings};
 
@@ -17,18 +18,40 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Check the file and the environment, and say what is wrong where
-    Check,
+    Check {
+        /// As a JSON object: whether it is right, and what is wrong at which place
+        #[arg(long)]
+        json: bool,
+    },
     /// Print a sample with every key, its default and what it means
     Sample,
+}
+
+/// What is wrong, for a program: each with its place, as `file:line:column` or `environment variable NAME`.
+fn problems(error: &anyhow::Error) -> Vec<Value> {
+    match error.downcast_ref::<config::ConfigErrors>() {
+        Some(errors) => errors
+            .0
+            .iter()
+            .map(|e| json!({ "place": e.place.to_string(), "key": e.key, "message": e.message }))
+            .collect(),
+        None => vec![json!({ "place": null, "key": "", "message": format!("{error:#}") })],
+    }
 }
 
 pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.action {
-        Action::Check => {
-            let loaded = settings::load(file)?;
-            settings::sigma(&loaded.config)?;
-            writeln!(out, "the configuration is right")?;
+        Action::Check { json } => {
+            let checked = settings::load(file).and_then(|loaded| settings::sigma(&loaded.config).map(|_| ()));
+            if json {
+                let problems = checked.as_ref().err().map(problems).unwrap_or_default();
+                serde_json::to_writer_pretty(&mut out, &json!({ "ok": checked.is_ok(), "problems": problems }))?;
+                writeln!(out)?;
+            } else if checked.is_ok() {
+                writeln!(out, "the configuration is right")?;
+            }
+            checked?;
         }
         Action::Sample => out.write_all(config::SAMPLE.as_bytes())?,
     }

@@ -17,6 +17,8 @@ use super::session::{Globals, actor, with_database};
 const SCOPES: [&str; 2] = ["events:write", "metrics:read"];
 /// The account that owns keys for which nobody else is named. It has no password, so nobody logs in as it.
 const OWNER: &str = "ingest";
+/// So many first characters of a key say which one is meant.
+const PREFIX_MIN: usize = 6;
 /// The longest name of a key, in characters.
 const NAME_MAX: usize = 100;
 
@@ -57,6 +59,9 @@ enum Action {
         /// Who makes it, for the record; without it, the system's user name
         #[arg(long = "as", value_name = "NAME")]
         actor: Option<String>,
+        /// As a JSON object: the key with its id and what it may do
+        #[arg(long)]
+        json: bool,
     },
     /// List keys, the newest first
     List {
@@ -78,13 +83,13 @@ enum Action {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::Create { name, scopes, service, expires, owner, actor: given } => {
+        Action::Create { name, scopes, service, expires, owner, actor: given, json } => {
             if name.trim().is_empty() || name.chars().count() > NAME_MAX {
-                bail!("a key's name has from 1 to {NAME_MAX} characters");
+                out::usage!("a key's name has from 1 to {NAME_MAX} characters");
             }
             let (service, owner) = (service.as_ref(), owner.as_deref());
             let new = New { name, scopes, service, expires: *expires, owner, actor: &actor(given.as_deref()) };
-            create(&new, globals)
+            create(&new, *json, globals)
         }
         Action::List { json } => list(*json, globals),
         Action::Revoke { id, actor: given } => revoke(id, &actor(given.as_deref()), globals),
@@ -127,9 +132,9 @@ async fn store_new(
     Ok((minted.secret, id))
 }
 
-fn create(new: &New<'_>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn create(new: &New<'_>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if new.expires.is_some_and(|span| span <= Span::ZERO) {
-        bail!("--expires must be longer than nothing");
+        out::usage!("--expires must be longer than nothing");
     }
     let expires_at = new.expires.map(|span| SystemClock.now().plus(span));
     let (secret, id) = with_database(globals, async |conn, _| {
@@ -141,6 +146,13 @@ fn create(new: &New<'_>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         };
         store_new(conn, new, owner, expires_at).await
     })?;
+    if json {
+        let (scopes, service) = (new.scopes, new.service);
+        out::json(&serde_json::json!({
+            "key_id": id, "name": new.name, "scopes": scopes, "service": service, "expires_at": expires_at, "key": secret,
+        }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let until = expires_at.map_or_else(|| "it is revoked".to_owned(), out::time);
     out::note(format_args!(
         "key {id} ({}), good until {until}. It is shown once: store it now.",
@@ -195,10 +207,13 @@ fn revoke(id: &str, actor: &str, globals: Globals<'_>) -> anyhow::Result<ExitCod
             // A key's beginning as the list shows it, or the whole key pasted by somebody in a hurry. Too little means nobody.
             None => keys
                 .iter()
-                .filter(|k| id.len() >= 6 && (k.prefix.starts_with(id) || id.starts_with(&k.prefix)))
+                .filter(|k| id.len() >= PREFIX_MIN && (k.prefix.starts_with(id) || id.starts_with(&k.prefix)))
                 .collect(),
         };
         match meant[..] {
+            [] if id.len() < PREFIX_MIN => {
+                bail!("say at least {PREFIX_MIN} characters of the key, or its id; `blueteam keys list` shows both")
+            }
             [] => bail!("there is no such key; `blueteam keys list` shows all"),
             [key] => {
                 let name = notify::plain::neutral(&key.name);

@@ -12,6 +12,17 @@ use notify::plain::neutral;
 use serde::Serialize;
 use uuid::Uuid;
 
+/// Arguments that say nothing that can be done: as wrong as ones that clap refuses, and with its exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Usage(pub(super) String);
+
+/// Ends a command with a [`Usage`] error.
+macro_rules! usage {
+    ($($text:tt)*) => { return Err(anyhow::Error::new($crate::cli::out::Usage(format!($($text)*)))) };
+}
+pub(super) use usage;
+
 /// What standard output is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look {
@@ -91,15 +102,25 @@ pub(super) fn text(text: impl AsRef<str>) -> Cell {
     Cell::new(neutral(text.as_ref()))
 }
 
-/// Leaves columns out where the terminal is too narrow for all of them.
+/// Leaves columns out, the first of these first, as long as the terminal is too narrow for what is in the table.
 pub(super) fn spare(look: Look, table: &mut Table, columns: &[usize]) {
-    /// From this width on there is room for everything.
-    const WIDE: u16 = 130;
-    if look.terminal && table.width().is_some_and(|width| width < WIDE) {
-        for column in columns {
-            hold(table, *column, ColumnConstraint::Hidden);
+    for column in columns {
+        if !look.terminal || fixed(table).is_none_or(|(_, fits)| fits) {
+            return;
         }
+        hold(table, *column, ColumnConstraint::Hidden);
     }
+}
+
+/// All shown columns but the last, and whether they fit into the terminal in full and leave room for it; none without a terminal.
+fn fixed(table: &Table) -> Option<(Vec<usize>, bool)> {
+    const LAST_MIN: u16 = 20;
+    let widths = table.column_max_content_widths();
+    let shown = |i: &usize| table.column(*i).is_some_and(|c| !c.is_hidden());
+    let fixed: Vec<usize> = (0..widths.len().saturating_sub(1)).filter(shown).collect();
+    let taken: u16 = fixed.iter().map(|i| widths[*i].saturating_add(2)).sum();
+    let last = widths.last().copied().unwrap_or_default().saturating_add(2).min(LAST_MIN);
+    Some((fixed, taken.saturating_add(last) <= table.width()?))
 }
 
 fn hold(table: &mut Table, column: usize, constraint: ColumnConstraint) {
@@ -110,13 +131,8 @@ fn hold(table: &mut Table, column: usize, constraint: ColumnConstraint) {
 
 /// Lets only the last column wrap, when that leaves it room: half a time or half an id is of no use.
 fn wrap_last(table: &mut Table) {
-    const LAST_MIN: u16 = 20;
-    let widths = table.column_max_content_widths();
-    let shown = |i: &usize| table.column(*i).is_some_and(|c| !c.is_hidden());
-    let fixed: Vec<usize> = (0..widths.len().saturating_sub(1)).filter(shown).collect();
-    let taken: u16 = fixed.iter().map(|i| widths[*i].saturating_add(2)).sum();
-    if table.width().is_some_and(|width| taken.saturating_add(LAST_MIN) <= width) {
-        for column in fixed {
+    if let Some((columns, true)) = fixed(table) {
+        for column in columns {
             hold(table, column, ColumnConstraint::ContentWidth);
         }
     }
@@ -228,7 +244,12 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = text.parse::<model::Span>() {
         return Ok(model::SystemClock.now().minus(ago));
     }
-    Timestamp::parse(text).map_err(|_| {
-        format!("`{text}` is neither a length of time (24h, 30d) nor a time with its zone (2026-03-05T14:00:00Z)")
+    // A day alone is one by UTC, as all times here are shown.
+    let day = text.len() == "2026-03-05".len() && !text.contains([':', 'T']);
+    let whole = if day { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    Timestamp::parse(&whole).map_err(|_| {
+        format!(
+            "`{text}` is neither a length of time (24h, 30d), nor a day (2026-03-05), nor a time with its zone (2026-03-05T14:00:00Z)"
+        )
     })
 }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
 use clap::Subcommand;
 use comply::document::Document;
 use comply::reports;
@@ -98,7 +97,7 @@ pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()>
         "md" => doc.markdown().into_bytes(),
         "html" => doc.html().into_bytes(),
         "pdf" => typeset::pdf(doc)?,
-        other => bail!("--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf are"),
+        other => out::usage!("--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf are"),
     };
     out::new_file(path, &text)
 }

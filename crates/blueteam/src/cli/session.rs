@@ -41,7 +41,7 @@ pub(super) fn with_database<T>(
 ) -> anyhow::Result<T> {
     let (loaded, state) = (globals.load()?, globals.state()?);
     block_on(async {
-        let database = Database::open(&loaded, &state).await?;
+        let database = Database::existing(&loaded, &state).await?;
         let done = async {
             let mut conn = database.connect(Role::Operator).await?;
             let done = work(&mut conn, &loaded).await;

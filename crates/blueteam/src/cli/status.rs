@@ -30,8 +30,8 @@ const ATTENTION: u8 = 3;
 ///
 /// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3 something needs attention, named
 /// at the end: the daemon is not running, the schema is behind, events wait unread for more than a minute, high or critical
-/// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, or messages that could not
-/// be delivered.
+/// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, messages that could not
+/// be delivered, or an expected source that has never spoken.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
                         blueteam status >/dev/null || echo 'look at blueteam'")]
@@ -57,6 +57,8 @@ struct Status {
     deliveries: Deliveries,
     disabled_rules: Vec<String>,
     over_threshold: Vec<Over>,
+    /// Expected sources that have never spoken.
+    unheard: Vec<String>,
     attention: Vec<String>,
 }
 
@@ -79,7 +81,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let daemon_running = daemon_runs(&state);
     let now = SystemClock.now();
     let mut status = block_on(async {
-        let database = Database::open(&loaded, &state).await?;
+        let database = Database::existing(&loaded, &state).await?;
         let done = async {
             let mut conn = database.connect(Role::Operator).await?;
             ask(&mut conn, &loaded, &state, (now, daemon_running, database.is_private())).await
@@ -133,8 +135,16 @@ async fn ask(
         deliveries: Deliveries { waiting: backlog.pending, dead: backlog.dead },
         disabled_rules: disabled,
         over_threshold: over(conn).await?,
+        unheard: unheard(conn, &loaded.config.detection.expected_sources).await?,
         attention: Vec::new(),
     })
+}
+
+/// Which of the expected sources nobody has ever heard of.
+async fn unheard(conn: &mut PgConnection, expected: &[String]) -> anyhow::Result<Vec<String>> {
+    let known = store::sources::list(conn).await?;
+    let heard = |name: &str| known.iter().any(|s| s.kind.as_str() == name && s.last_received_at.is_some());
+    Ok(expected.iter().filter(|name| !heard(name)).cloned().collect())
 }
 
 /// The monitors that are over their thresholds.
@@ -167,6 +177,9 @@ fn attention(s: &Status) -> Vec<String> {
         && s.at.since(oldest) > LAG_ALLOWED
     {
         out.push(format!("events wait unread since {}", out::time(oldest)));
+    }
+    for source in &s.unheard {
+        out.push(format!("nothing has ever come from {source}, which is expected (detection.expected_sources)"));
     }
     for o in &s.over_threshold {
         out.push(format!("{} (since {}; `blueteam monitors show {}`)", o.says, out::time(o.since), o.monitor));

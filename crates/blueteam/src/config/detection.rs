@@ -18,6 +18,8 @@ pub struct Detection {
     pub max_keys: u64,
     /// Sources that are expected to speak during business hours; silence is an alert (3.3.4).
     pub expected_sources: Vec<String>,
+    /// Whether that holds of one that has never spoken at all; else it is expected from its first event on.
+    pub expect_unheard: bool,
 }
 
 impl Default for Detection {
@@ -27,6 +29,7 @@ impl Default for Detection {
             settle: Span::secs(30),
             max_keys: 1_000_000,
             expected_sources: vec!["audit_db".to_owned()],
+            expect_unheard: false,
         }
     }
 }

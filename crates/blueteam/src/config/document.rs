@@ -128,6 +128,11 @@ impl Document {
                         if path == field || path.ends_with(&format!(".{field}")) { path } else { join(&path, field) };
                     ConfigErrors(vec![self.error(path.clone(), unknown(&path, defaults))])
                 }
+                // What the standard library says of it helps nobody.
+                None if message == "invalid socket address syntax" => {
+                    let message = "is not an address with its port, such as 127.0.0.1:8514 or [::1]:8514";
+                    ConfigErrors(vec![self.error(path, message.to_owned())])
+                }
                 None => ConfigErrors(vec![self.error(path, message)]),
             }
         })

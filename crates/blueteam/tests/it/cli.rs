@@ -123,7 +123,16 @@ async fn with_alerts() -> (TestDb, Program) {
         alerts::apply(&mut tx, &[change], &|_| vec![Channel::Console].into()).await.unwrap();
         tx.commit().await.unwrap();
     }
+    hear(&mut conn).await;
     (db, program)
+}
+
+/// An application has spoken once, and no log.
+async fn hear(conn: &mut store::PgConnection) {
+    let intake = store::sources::Intake { accepted: 1, ..Default::default() };
+    store::sources::book(conn, "audit_db", Source::AuditDb, &intake, model::Clock::now(&model::SystemClock))
+        .await
+        .unwrap();
 }
 
 /// Ids that are made on the way are named in their order; times of now are `[now]`.
@@ -245,10 +254,12 @@ async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
     assert_eq!(commands, ["search", "export", "export", "stats", "search", "search"]);
     assert_eq!((&asked[2]["actor"], &asked[2]["filter"]["format"]), (&"alice".into(), &"csv".into()));
     for (args, code, said) in [
-        (&["search", "--timeline"][..], 1, "add --user or --session"),
+        (&["search", "--timeline"][..], 2, "add --user, --session or --alert"),
         (&["search", "--ip", "10.0.0"], 2, "neither an address nor a network"),
         (&["stats", "--by", "colour"], 2, "known fields: hour, day"),
-        (&["tail", "--since", "1h"], 1, "tail begins now"),
+        (&["tail", "--since", "1h"], 2, "tail begins now"),
+        (&["search", "--alert", "0", "--since", "1h"], 2, "cannot be used with"),
+        (&["search", "--alert", "zz"], 1, "there is no alert `zz`"),
     ] {
         let ran = events(args);
         assert_eq!(ran.code, code, "{args:?}");
@@ -261,6 +272,7 @@ async fn the_navigator_shows_what_is_no_longer_looked_for() {
     let db = TestDb::new().await;
     let program = Program::new(Some(&db));
     program.run(&["migrate"]).good();
+    hear(&mut db.connect().await).await;
     let score = |technique: &str| {
         let layer = program.run(&["alerts", "rules", "navigator"]).json();
         assert_eq!((&layer["versions"]["layer"], &layer["domain"]), (&"4.5".into(), &"enterprise-attack".into()));
@@ -320,6 +332,7 @@ async fn status_says_what_needs_attention_and_exits_3() {
     // With a daemon at work and nothing waiting, all is well.
     let quiet = TestDb::new().await;
     let program = Program::new(Some(&quiet));
+    hear(&mut quiet.connect().await).await;
     let lock = std::fs::File::create(program.path("daemon.lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
     assert_snapshot!("status_well", steady(&program.run(&["status"]).good()));

@@ -180,5 +180,5 @@ async fn backtest_finds_what_replay_finds() {
     assert_eq!(program.run(&[&["backtest"], &range[..]].concat()).good(), "");
     assert_eq!(program.run(&[&["backtest", "--rules", "brute_force"], &range[..]].concat()).good(), found);
     assert_eq!(program.run(&["backtest", "--since", "soon"]).code, 2);
-    assert_eq!(program.run(&["backtest", "--since", "1h", "--until", "2h"]).code, 1);
+    assert_eq!(program.run(&["backtest", "--since", "1h", "--until", "2h"]).code, 2);
 }

@@ -77,7 +77,7 @@ async fn take(state: &super::State, request: Request) -> Result<Response, Proble
 }
 
 async fn answer(ingest: &Ingest, prepared: Prepared, charge: Charge) -> Result<Response, Problem> {
-    let Prepared { rows, places, rejected } = prepared;
+    let Prepared { rows, places, rejected, .. } = prepared;
     let mut report = Report { accepted: 0, duplicates: 0, spooled: None, rejected: Vec::new() };
     report.rejected.extend(rejected.into_iter().map(|(index, error)| Rejected { index, error }));
     if !rows.is_empty() {

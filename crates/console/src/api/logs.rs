@@ -75,7 +75,7 @@ async fn take(
 }
 
 async fn store(ingest: &Ingest, prepared: Prepared, charge: Charge) -> Result<(u64, String), Problem> {
-    let Prepared { rows, mut rejected, places } = prepared;
+    let Prepared { rows, mut rejected, places, .. } = prepared;
     if !rows.is_empty() {
         match ingest.submit(rows, charge).await.map_err(events::refuse)? {
             Answer::Written(done) => {

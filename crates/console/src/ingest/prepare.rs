@@ -4,6 +4,7 @@ use model::audit::{Strangers, limits};
 use model::event::Details;
 use model::{AuditRecord, EventId, FieldError, Span, Timestamp};
 use store::events::AuditRow;
+use store::sources::ENTRY_MAX;
 use uuid::Builder;
 
 use super::body::BodyError;
@@ -20,7 +21,12 @@ pub(crate) struct Prepared {
     pub(crate) places: Vec<usize>,
     /// What cannot, where it stood, and why.
     pub(crate) rejected: Vec<(usize, FieldError)>,
+    /// The texts of the first of them, as they came; nothing for those that are no text.
+    pub(crate) entries: Vec<Vec<u8>>,
 }
+
+/// Texts of rejected events that are kept of one request.
+const ENTRIES_MAX: usize = 100;
 
 /// Reads and checks the events of a body. `random` fills a buffer with random bytes, for ids.
 pub(super) fn prepare(
@@ -41,7 +47,12 @@ pub(super) fn prepare(
                 done.rows.push(row);
                 done.places.push(index);
             }
-            Err(error) => done.rejected.push((index, error)),
+            Err(error) => {
+                if done.entries.len() < ENTRIES_MAX {
+                    done.entries.push(json[..json.len().min(ENTRY_MAX)].to_vec());
+                }
+                done.rejected.push((index, error));
+            }
         }
     }
     Ok(done)

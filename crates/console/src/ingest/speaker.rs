@@ -1,6 +1,7 @@
 //! For whom a key speaks: `metadata.service` of its events is what the key says, not what they say.
 
 use std::collections::HashMap;
+use std::fmt;
 
 use model::audit::limits;
 use model::{AuditRecord, FieldError, ServiceName};
@@ -19,6 +20,15 @@ pub(crate) enum Speaker {
         /// The services that have.
         reserved: Vec<String>,
     },
+}
+
+impl fmt::Display for Speaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "the service {name}"),
+            Self::Relay { .. } => f.write_str("a relay"),
+        }
+    }
 }
 
 impl Speaker {

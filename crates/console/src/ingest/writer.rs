@@ -65,6 +65,7 @@ async fn write(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
         match conn.write(&rows, &ends).await {
             Ok(done) => {
                 inner.note_committed(&done);
+                inner.note_refused(&rows, &ends, &done);
                 for (job, done) in jobs.into_iter().zip(done) {
                     // The client may have gone; its events are written all the same.
                     let _ = job.reply.send(Ok(Answer::Written(done)));
@@ -128,6 +129,18 @@ impl Inner {
         c.last_commit.store(self.clock.now().as_micros(), Ordering::Relaxed);
         if accepted > 0 {
             self.committed.send_modify(|n| *n += accepted);
+        }
+    }
+
+    /// Notes what only the database could refuse.
+    fn note_refused(&self, rows: &[AuditRow<'_>], ends: &[usize], done: &[Inserted]) {
+        let starts = std::iter::once(0).chain(ends.iter().copied());
+        for (start, done) in starts.zip(done) {
+            for (at, error) in &done.rejected {
+                let mut text = Vec::new();
+                let entry = rows.get(start + at).and_then(|row| record::encode(row, &mut text).ok());
+                self.refused.note("the database", error, if entry.is_some() { &text } else { b"" });
+            }
         }
     }
 

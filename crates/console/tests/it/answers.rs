@@ -45,6 +45,30 @@ async fn a_bad_event_costs_its_neighbours_nothing() {
 }
 
 #[tokio::test]
+async fn what_is_refused_stands_in_the_ledger() {
+    let mut run = Running::new(|_| {}).await;
+    run.post(format!("[{},{BAD},7]", event(1))).await;
+    let surrogate = event(6).replace('}', r#","metadata":{"a":"\ud800"}}"#);
+    assert_eq!(run.post(surrogate).await.counts(), (0, 0, 1));
+    run.stop().await;
+    let booked: (i64, i64) =
+        sqlx::query_as("SELECT received, rejected FROM blueteam.sources WHERE source_id = 'audit_db'")
+            .fetch_one(&run.pool)
+            .await
+            .unwrap();
+    assert_eq!(booked, (3, 3));
+    let letters: Vec<(String, Vec<u8>)> =
+        sqlx::query_as("SELECT place, entry FROM blueteam.dead_letters ORDER BY letter_id")
+            .fetch_all(&run.pool)
+            .await
+            .unwrap();
+    assert_eq!(letters.len(), 3);
+    assert_eq!(letters[0], ("POST /v1/events by a relay, event 1".to_owned(), BAD.as_bytes().to_vec()));
+    assert_eq!(letters[1].1, b"7");
+    assert!(letters[2].0 == "the database" && letters[2].1.starts_with(b"{\"event_id\":"), "{letters:?}");
+}
+
+#[tokio::test]
 async fn duplicates_are_counted_for_whom_they_are() {
     let run = Running::new(|_| {}).await;
     let body = format!("[{},{}]", event(1), event(2));

@@ -18,6 +18,13 @@ use layout::Layout;
 pub use layout::Login;
 use process::Postmaster;
 
+/// Whether a state directory holds a cluster: whoever only asks need not make one. A directory that we may not look into is somebody's.
+pub fn exists(state_dir: &Path) -> bool {
+    let base = state_dir.join("postgres");
+    let denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    base.join("data/PG_VERSION").exists() || std::fs::read_dir(base).is_err_and(denied)
+}
+
 /// Why there is no cluster.
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {

@@ -126,7 +126,7 @@ pub(super) struct ShowArgs {
 }
 
 /// The alert whose id begins like this.
-pub(super) async fn find(conn: &mut PgConnection, prefix: &str) -> anyhow::Result<AlertId> {
+pub(in crate::cli) async fn find(conn: &mut PgConnection, prefix: &str) -> anyhow::Result<AlertId> {
     let shown = notify::plain::neutral(prefix);
     if prefix.is_empty() {
         bail!("say at least the first digit of the alert's id");

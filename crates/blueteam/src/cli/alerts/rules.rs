@@ -120,7 +120,7 @@ pub(super) struct Row {
     needs: Vec<Source>,
     /// What came of its fixtures when they were last run.
     last_proven: Option<Proof>,
-    /// Silent sources that it needs.
+    /// Silent sources that it needs; where none of what it needs has ever spoken, the kinds of source.
     pub(super) blind_to: Vec<String>,
 }
 
@@ -150,11 +150,7 @@ fn rows(
             last_fired: count.and_then(|c| c.last),
             needs: info.feeds.to_vec(),
             last_proven: proofs.iter().find(|p| p.rule_id == info.id).cloned(),
-            blind_to: sources
-                .iter()
-                .filter(|s| s.silent_since.is_some() && info.feeds.contains(&s.kind))
-                .map(|s| s.source_id.clone())
-                .collect(),
+            blind_to: blind_to(info.feeds, sources),
         }
     };
     let builtin = detect::rules::ALL.iter().map(|definition| {
@@ -170,6 +166,15 @@ fn rows(
     });
     let custom = sigma.infos().map(|info| row(info, "sigma", allowed(&info.id), Value::Object(Map::new())));
     builtin.chain(custom).collect()
+}
+
+/// What a rule that needs these kinds of source does not see.
+fn blind_to(needs: &[Source], sources: &[SourceRow]) -> Vec<String> {
+    let of_use = || sources.iter().filter(|s| needs.contains(&s.kind));
+    if !needs.is_empty() && of_use().all(|s| s.last_received_at.is_none()) {
+        return needs.iter().map(|kind| kind.as_str().to_owned()).collect();
+    }
+    of_use().filter(|s| s.silent_since.is_some()).map(|s| s.source_id.clone()).collect()
 }
 
 /// The rules as they run now.
@@ -212,7 +217,10 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let silent: std::collections::BTreeSet<&String> = rows.iter().flat_map(|r| &r.blind_to).collect();
     for source in silent {
         let safe = notify::plain::neutral(source);
-        out::line(format_args!("BLIND: {safe} is silent; see `blueteam sources show {safe}`"))?;
+        out::line(match source.parse::<Source>() {
+            Ok(kind) => format!("BLIND: nothing comes from {kind}; see `blueteam sources list`"),
+            Err(_) => format!("BLIND: {safe} is silent; see `blueteam sources show {safe}`"),
+        })?;
     }
     Ok(ExitCode::SUCCESS)
 }

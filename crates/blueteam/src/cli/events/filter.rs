@@ -4,6 +4,7 @@ use model::{Category, Clock as _, Outcome, Span, SystemClock, Timestamp};
 use serde_json::{Value, json};
 use store::PgConnection;
 use store::search::{Command, Filter, Range, record};
+use uuid::Uuid;
 
 use crate::cli::out;
 use crate::cli::session::actor;
@@ -50,6 +51,9 @@ pub(super) struct FilterArgs {
     /// With this text in metadata, resource or user agent; case does not count
     #[arg(long)]
     text: Option<String>,
+    /// These events, as an alert names them (`blueteam alerts show`)
+    #[arg(long, value_name = "EVENT", value_delimiter = ',')]
+    id: Vec<Uuid>,
     /// Who asks, for the record; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
@@ -67,8 +71,12 @@ impl FilterArgs {
     /// What is asked for, with the last day where no beginning is named.
     pub(super) fn filter(&self) -> anyhow::Result<Filter> {
         let since = self.since.unwrap_or_else(|| SystemClock.now().minus(SINCE));
-        anyhow::ensure!(self.until.is_none_or(|until| until > since), "--until must be later than --since");
-        Ok(Filter { since: Some(since), ..self.onward() })
+        if self.until.is_some_and(|until| until <= since) {
+            out::usage!("--until must be later than --since");
+        }
+        // One that is named is found wherever it lies.
+        let since = Some(since).filter(|_| self.since.is_some() || self.id.is_empty());
+        Ok(Filter { since, ..self.onward() })
     }
 
     /// The same without a beginning.
@@ -86,6 +94,7 @@ impl FilterArgs {
             session: self.session.clone(),
             cui: self.cui,
             text: self.text.clone(),
+            ids: self.id.clone(),
         }
     }
 
@@ -97,6 +106,11 @@ impl FilterArgs {
     /// Whether a beginning was named.
     pub(super) const fn has_beginning(&self) -> bool {
         self.since.is_some()
+    }
+
+    /// Whether what was asked for goes back a day and no further.
+    pub(super) const fn is_of_the_last_day(&self) -> bool {
+        self.since.is_none() && self.id.is_empty()
     }
 
     /// Records the question before it is answered; returns the record's number, for the answer.

@@ -2,24 +2,34 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use comfy_table::{Cell, Table};
+use model::Span;
 use serde_json::json;
 use store::search::{Command, Found, Order};
 
 use super::filter::FilterArgs;
+use crate::cli::alerts::find;
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_database};
+
+/// What makes an alert may lie this far outside of the times that it names: events come out of order.
+const AROUND: Span = Span::hours(24);
 
 /// Search events, the newest first; or, as a timeline, one user's or session's, as they happened.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam events search --ip 203.0.113.0/24 --since 7d
   blueteam events search --user alice --timeline --since 2026-03-05T00:00:00Z --until 2026-03-06T00:00:00Z
+  blueteam events search --alert 3f2a81c0 --timeline
   blueteam events search --cui --result denied --json | jq -r .[].user_name | sort | uniq -c")]
 pub(super) struct Args {
     #[command(flatten)]
     filter: FilterArgs,
-    /// The chain of one user's or one session's actions, the oldest first
+    /// Those that this alert rests on: its id, or enough of its beginning
+    #[arg(long, value_name = "ALERT", conflicts_with_all = ["since", "until", "id"])]
+    alert: Option<String>,
+    /// The chain of one user's, one session's or one alert's actions, the oldest first
     #[arg(long)]
     timeline: bool,
     /// At most this many
@@ -31,13 +41,20 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        !args.timeline || args.filter.is_about_somebody(),
-        "--timeline is somebody's: add --user or --session"
-    );
-    let filter = args.filter.filter()?;
+    if args.timeline && args.alert.is_none() && !args.filter.is_about_somebody() {
+        out::usage!("--timeline is somebody's: add --user, --session or --alert");
+    }
+    let mut filter = args.filter.filter()?;
     let order = if args.timeline { Order::Oldest } else { Order::Newest };
     let events = with_database(globals, async |conn, _| {
+        if let Some(alert) = &args.alert {
+            let id = find(conn, alert).await?;
+            let alert = store::alerts::show(conn, id).await?.context("the alert is gone")?;
+            filter.since = Some(alert.first_seen.minus(AROUND));
+            filter.until = Some(alert.last_seen.plus(AROUND));
+            filter.ids = alert.event_ids.iter().map(|id| id.0).collect();
+            anyhow::ensure!(!filter.ids.is_empty(), "the alert rests on no event: something was missing");
+        }
         let more = json!({ "timeline": args.timeline, "limit": args.limit });
         let query = args.filter.record(conn, Command::Search, &filter, more).await?;
         let mut events = Vec::new();
@@ -52,7 +69,11 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if args.json {
         out::json(&events)?;
     } else if events.is_empty() {
-        let when = if args.filter.has_beginning() { "" } else { " of the last 24 hours (--since)" };
+        let when = if args.alert.is_none() && args.filter.is_of_the_last_day() {
+            " of the last 24 hours (--since)"
+        } else {
+            ""
+        };
         out::line(format_args!("no events{when}"))?;
     } else {
         let look = Look::stdout();
@@ -60,7 +81,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         for event in &events {
             add(&mut table, event);
         }
-        out::spare(look, &mut table, &[1, 6]);
+        out::spare(look, &mut table, &[1, 2, 5]);
         out::print(table)?;
     }
     if events.len() as u64 == u64::from(args.limit) {

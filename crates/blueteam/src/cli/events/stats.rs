@@ -38,7 +38,9 @@ fn field(text: &str) -> Result<Field, String> {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(args.by.len() <= 2, "--by: two fields at most");
+    if args.by.len() > 2 {
+        out::usage!("--by: two fields at most");
+    }
     let filter = args.filter.filter()?;
     let names: Vec<&str> = args.by.iter().map(|field| field.name).collect();
     let counts = with_database(globals, async |conn, _| {

@@ -26,7 +26,9 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(!args.filter.has_beginning(), "tail begins now; `events search` shows what was before (--since)");
+    if args.filter.has_beginning() {
+        out::usage!("tail begins now; `events search` shows what was before (--since)");
+    }
     let filter = args.filter.onward();
     with_database(globals, async |conn, _| {
         let query = args.filter.record(conn, Command::Tail, &filter, json!({})).await?;

@@ -165,3 +165,17 @@ fn silence_is_noticed_by_the_clock() {
     night.advance(at(14 * 3600));
     assert!(!night.has_changes(), "nobody works at night");
 }
+
+/// A source that has never spoken has not fallen silent; one that has is watched from then on.
+#[test]
+fn a_source_is_expected_from_its_first_event_on() {
+    let mut engine = engine(only("audit_log_gap"));
+    engine.set_unheard(vec![Source::AuditDb]);
+    engine.advance(at(0));
+    engine.advance(at(600));
+    assert!(!engine.has_changes(), "nothing has ended");
+    engine.push(&spoke(600).event());
+    engine.advance(at(902));
+    let opened = drain(&mut engine);
+    assert_eq!((opened.len(), opened[0].detection.first_seen), (1, at(600)));
+}
