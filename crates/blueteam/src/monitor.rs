@@ -256,7 +256,7 @@ impl Monitor {
         }
         if !options.expect_unheard {
             let known = store::sources::list(&mut conn).await?;
-            let heard = |s: &Source| known.iter().any(|row| row.kind == *s && row.last_received_at.is_some());
+            let heard = |s: &Source| known.iter().any(|row| row.kind == *s && row.has_spoken());
             engine.set_unheard(Source::ALL.into_iter().filter(|s| !heard(s)).collect());
         }
         info!(events, elapsed_ms = began.elapsed().as_millis() as u64, "monitoring");

@@ -1,7 +1,7 @@
 //! An audit event as producers write it: the JSON of `POST /v1/events` and of `replay --format audit`, its fields named as the
 //! columns of `audit_events`.
 
-mod flat;
+pub(crate) mod flat;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -88,6 +88,11 @@ impl<'a> Details<'a> {
         Self { json: json.into(), flat: None }
     }
 
+    /// Wraps a JSON text that will be asked for fields: looks once where they are, when it is of the usual shape.
+    pub fn read(json: &'a str) -> Self {
+        crate::audit::flat::details(json).unwrap_or_else(|| Self::from_json(json))
+    }
+
     /// Wraps what is known to be a valid object that holds no other, without any backslash.
     pub(crate) fn from_flat(json: &'a str, places: Places) -> Self {
         Self { json: Cow::Borrowed(json), flat: Some(places) }
@@ -158,6 +163,27 @@ mod tests {
         assert_eq!(Details::from_json(r#"{"a":{"role":"admin"}}"#).text("role"), None);
         assert_eq!(Details::from_json("not json role").text("role"), None);
         assert_eq!(Details::default().text("role"), None);
+    }
+
+    #[test]
+    fn how_a_text_is_read_does_not_change_what_is_in_it() {
+        for json in [
+            r#"{"role": "user", "bytes": 17, "username": "ann", "home_instance_id": "44f77e1d-27b0-462a-95d1-33698d7d690a"}"#,
+            r#"{"bytes": 1.5e3, "role": null}"#,
+            r#"{"a": {"role": "admin"}, "role": "user"}"#,
+            r#"{"role": "us\u0065r"}"#,
+            r#"{"role": "user"} x"#,
+            "{}",
+            "",
+            "7",
+        ] {
+            let (read, any) = (Details::read(json), Details::from_json(json));
+            for key in ASKED {
+                assert_eq!(read.text(key), any.text(key), "{key} of {json}");
+                assert_eq!(read.number(key), any.number(key), "{key} of {json}");
+                assert_eq!(read.uuid(key), any.uuid(key), "{key} of {json}");
+            }
+        }
     }
 
     #[test]

@@ -140,6 +140,13 @@ pub struct SourceRow {
     pub silent_since: Option<Timestamp>,
 }
 
+impl SourceRow {
+    /// Whether anything has ever come from it. What we note of ourselves is a sign of life, and no event.
+    pub const fn has_spoken(&self) -> bool {
+        self.received > 0
+    }
+}
+
 fn interval(span: Span) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: span.as_micros() }
 }

@@ -211,7 +211,7 @@ pub(crate) fn event(message: &[u8]) -> Result<Option<(i64, SecurityEvent<'_>)>, 
     if let Some(json) = row.field()? {
         let json = utf8(json.get(1..).ok_or_else(short)?)?;
         if json != "{}" {
-            event.details = Details::from_json(json);
+            event.details = Details::read(json);
         }
     }
     if columns > 15 {

@@ -143,7 +143,7 @@ async fn ask(
 /// Which of the expected sources nobody has ever heard of.
 async fn unheard(conn: &mut PgConnection, expected: &[String]) -> anyhow::Result<Vec<String>> {
     let known = store::sources::list(conn).await?;
-    let heard = |name: &str| known.iter().any(|s| s.kind.as_str() == name && s.last_received_at.is_some());
+    let heard = |name: &str| known.iter().any(|s| s.kind.as_str() == name && s.has_spoken());
     Ok(expected.iter().filter(|name| !heard(name)).cloned().collect())
 }
 

@@ -271,6 +271,14 @@ struct Partial<'a> {
     seen: u16,
 }
 
+/// A `metadata` object by itself, with the places of its fields; none when it is not of the usual shape.
+pub(crate) fn details(json: &str) -> Option<Details<'_>> {
+    let quotes = survey(json.as_bytes())?;
+    let mut scan = Scan { text: json, at: 0, quotes: quotes.iter() };
+    let details = scan.flat_object()?;
+    (scan.at == json.len()).then_some(details)
+}
+
 /// Reads the usual shape; none for any other.
 pub(super) fn read(json: &[u8], strangers: Strangers) -> Option<AuditRecord<'_>> {
     let quotes = survey(json)?;

@@ -171,7 +171,7 @@ fn rows(
 /// What a rule that needs these kinds of source does not see.
 fn blind_to(needs: &[Source], sources: &[SourceRow]) -> Vec<String> {
     let of_use = || sources.iter().filter(|s| needs.contains(&s.kind));
-    if !needs.is_empty() && of_use().all(|s| s.last_received_at.is_none()) {
+    if !needs.is_empty() && !of_use().any(SourceRow::has_spoken) {
         return needs.iter().map(|kind| kind.as_str().to_owned()).collect();
     }
     of_use().filter(|s| s.silent_since.is_some()).map(|s| s.source_id.clone()).collect()
