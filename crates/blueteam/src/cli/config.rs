@@ -28,6 +28,9 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
         Action::Check => {
             let loaded = settings::load(file)?;
             settings::sigma(&loaded.config)?;
+            for warning in loaded.config.warnings() {
+                super::out::note(format_args!("warning: {warning}"));
+            }
             writeln!(out, "the configuration is right")?;
         }
         Action::Sample => out.write_all(config::SAMPLE.as_bytes())?,
