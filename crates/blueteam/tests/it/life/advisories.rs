@@ -176,6 +176,10 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
     assert_eq!(retire(&["second", "--reason", " "]).code, 1);
     assert_eq!(retire(&["nothing", "--reason", "not used"]).code, 1);
     assert_eq!(retire(&["second", "--reason", "we use them no more"]).good(), "feed second is retired\n");
+    // CISA's catalogue names the product, and no version: a hint.
+    let hint = program.run(&["advisories", "list", "--json"]).json();
+    assert_eq!((&hint[0]["name"], &hint[0]["confidence"]), (&json!("rsa"), &json!("possible")));
+    retire(&["kev", "--reason", "for the test"]).good();
     assert_eq!(names(), ["time"]);
     assert!(retire(&["second", "--reason", "we use them no more"]).err.contains("retired already"));
     let sources = program.run(&["advisories", "sources"]).good();
