@@ -94,3 +94,47 @@ fn request(data: &[u8], encoding: Encoding) {
     assert!(done.is_ok() || told == 0, "a request that is refused was told of");
     assert!(told <= 1000);
 }
+
+/// What a publisher writes: read twice it is the same, its parts keep their bounds, what is stored of it is read again, and holding it against
+/// what we run ends.
+pub fn advisory_feed(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(all) = advisories::feeds::read(text, None) else { return };
+    assert_eq!(advisories::feeds::read(text, None).as_ref(), Ok(&all));
+    let ours = [("deb", "openssl", "3.0.11-1"), ("cargo", "rsa", "0.9.6"), ("npm", "@a/b", ""), ("", "Sudo", "1.9.13p3")];
+    let ours = ours.map(|(ecosystem, name, version)| advisories::Component::new(ecosystem, name, version));
+    let index = advisories::Index::new(&ours);
+    for advisory in &all {
+        assert!(!advisory.id.is_empty() && advisory.id.len() <= 300 && advisory.vulnerability().len() <= 300);
+        assert!(advisory.title.chars().count() <= 300 && advisory.summary.chars().count() <= 4000);
+        assert!(advisory.due.as_ref().is_none_or(|day| day.len() == 10 && day.is_ascii()));
+        let stored = serde_json::to_string(advisory).expect("what was read can be written");
+        assert!(!has_nul(&serde_json::json!(advisory)), "PostgreSQL cannot keep it");
+        assert_eq!(&serde_json::from_str::<advisories::Advisory>(&stored).expect("what was written can be read"), advisory);
+        assert!(index.concerned(advisory).len() <= ours.len());
+        let _ = index.names(advisory);
+    }
+}
+
+fn has_nul(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(text) => text.contains('\0'),
+        serde_json::Value::Array(items) => items.iter().any(has_nul),
+        serde_json::Value::Object(map) => map.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        _ => false,
+    }
+}
+
+/// A list of what we run: read twice it is the same, in order, each component once and within the bounds of its table.
+pub fn advisory_inventory(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(all) = advisories::inventory::read(text, None) else { return };
+    assert_eq!(advisories::inventory::read(text, None).as_ref(), Ok(&all));
+    assert!(!all.is_empty() && all.is_sorted() && all.windows(2).all(|two| two[0] != two[1]));
+    for component in &all {
+        let parts = [&component.package.name, &component.version, &component.package.ecosystem.0];
+        assert!(parts.iter().all(|part| !part.contains('\0') && part.len() <= 500) && !component.package.name.is_empty());
+        let again = advisories::Component::new(&component.package.ecosystem.0, &component.package.name, &component.version);
+        assert_eq!(&again, component, "as it comes back from the database");
+    }
+}

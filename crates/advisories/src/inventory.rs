@@ -77,7 +77,7 @@ mod tests {
         let composer = r#"{"content-hash":"x","packages":[{"name":"symfony/yaml","version":"v6.4.0"}],"packages-dev":[{"name":"phpunit/phpunit","version":"10.0.0"}]}"#;
         assert_eq!(all(composer), ["composer phpunit/phpunit 10.0.0", "composer symfony/yaml v6.4.0"]);
         let dpkg = "Package: sudo\nStatus: install ok installed\nSource: sudo (1.9)\nVersion: 1.9.13p3-1\nDescription: x\n y\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: libssl3\nStatus: install ok installed\nSource: openssl\nVersion: 3.0.11-1\n";
-        assert_eq!(all(dpkg), ["deb libssl3 3.0.11-1", "deb openssl 3.0.11-1", "deb sudo 1.9", "deb sudo 1.9.13p3-1"]);
+        assert_eq!(all(dpkg), ["deb libssl3 3.0.11-1", "deb openssl 3.0.11-1", "deb sudo 1.9"]);
         let cyclone = r#"{"bomFormat":"CycloneDX","components":[{"type":"library","name":"core","group":"@angular","purl":"pkg:npm/%40angular/core@17.0.1","components":[{"name":"inner","version":"2"}]},{"name":"widget","version":"1.2"}]}"#;
         assert_eq!(all(cyclone), ["- inner 2", "- widget 1.2", "npm @angular/core 17.0.1"]);
         let spdx = r#"{"spdxVersion":"SPDX-2.3","packages":[{"name":"x","versionInfo":"1","externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:pypi/x@1.0"}]},{"name":"y","versionInfo":"NOASSERTION"}]}"#;

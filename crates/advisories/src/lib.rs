@@ -107,3 +107,26 @@ fn no_nul(text: &str, format: &'static str) -> Result<(), ReadError> {
 fn cut(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    /// What the fuzzer found once is found no more; see fuzz/README.md.
+    #[test]
+    fn every_seed_is_read() {
+        let seeds = |name: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/").to_owned() + name;
+            let seeds = std::fs::read_dir(folder).unwrap().map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap());
+            seeds.collect::<Vec<_>>()
+        };
+        let feeds: Vec<_> = seeds("advisory_feed").iter().map(|text| super::feeds::read(text, None)).collect();
+        for format in super::feeds::ALL {
+            let said = |read: &Vec<super::Advisory>| read.iter().any(|advisory| advisory.feed == format.name);
+            assert!(feeds.iter().flatten().any(said), "{} has no seed that says something", format.name);
+        }
+        let inventories = seeds("advisory_inventory");
+        for format in super::inventory::ALL {
+            let says = |text: &String| (format.is)(text) && super::inventory::read(text, Some(format.name)).is_ok();
+            assert!(inventories.iter().any(says), "{} has no seed that says something", format.name);
+        }
+    }
+}

@@ -87,7 +87,9 @@ impl Component {
         let name = if distribution { path.rsplit('/').next()?.to_owned() } else { path };
         // Maven joins with a colon in OSV.
         let name = if ecosystem.0 == "maven" { name.replacen('/', ":", 1) } else { name };
-        (!name.is_empty()).then_some(Self { package: Package { ecosystem, name }, version })
+        // `%00` is one more way to write what no database keeps.
+        let fits = !name.is_empty() && !name.contains('\0') && !version.contains('\0');
+        fits.then_some(Self { package: Package { ecosystem, name }, version })
     }
 }
 
@@ -121,5 +123,6 @@ mod tests {
         }
         assert_eq!(Component::of_purl("cpe:2.3:a:x"), None);
         assert_eq!(Component::of_purl("pkg:cargo/"), None);
+        assert_eq!((Component::of_purl("pkg:cargo/a%00b@1"), Component::of_purl("pkg:cargo/ab@1%00")), (None, None));
     }
 }

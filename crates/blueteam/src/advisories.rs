@@ -6,6 +6,7 @@ mod watch;
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::Arc;
 
 use advisories::{Advisory, Component, Index, Package, feeds, inventory, matching};
 use anyhow::{Context as _, bail};
@@ -25,7 +26,7 @@ const PAGE: u32 = 2000;
 const MATCHES_MAX: usize = 100_000;
 
 /// What is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Kind {
     /// Advisories.
     Feed,
@@ -87,28 +88,59 @@ pub(crate) async fn import(
         return Ok(Done { items: 0, found, unchanged: true });
     }
     let import = Import { kind: kind.as_str(), name, origin, digest: &digest, actor };
+    let (text, format) = (text.to_owned(), format.map(str::to_owned));
+    // Reading a hundred megabytes takes seconds: not where everything else waits for its turn.
+    let read = tokio::task::spawn_blocking(move || read(kind, &text, format.as_deref())).await?;
+    let read = read.with_context(|| origin.to_owned())?;
     // What cannot be held against what we run is not kept either, or no later import could be.
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
-    let items = match kind {
-        Kind::Feed => {
-            let read = feeds::read(text, format).with_context(|| origin.to_owned())?;
-            let stored = read.iter().map(stored).collect::<Result<Vec<_>, _>>()?;
-            store::advisories::save_advisories(&mut tx, import, &stored).await.with_context(|| origin.to_owned())?;
-            read.len()
+    let items = match &read {
+        Read::Advisories(all) => {
+            store::advisories::save_advisories(&mut tx, import, all).await.with_context(|| origin.to_owned())?;
+            all.len()
         }
-        Kind::Inventory => {
-            let read = inventory::read(text, format).with_context(|| origin.to_owned())?;
-            let parts = |c: &Component| (c.package.ecosystem.0.clone(), c.package.name.clone(), c.version.clone());
-            let components: Vec<_> = read.iter().map(parts).collect();
-            store::advisories::save_components(&mut tx, import, &components)
-                .await
-                .with_context(|| origin.to_owned())?;
-            read.len()
+        Read::Components(all) => {
+            store::advisories::save_components(&mut tx, import, all).await.with_context(|| origin.to_owned())?;
+            all.len()
         }
     };
     let found = refresh(&mut tx, actor).await.with_context(|| origin.to_owned())?;
     tx.commit().await.map_err(StoreError::from)?;
     Ok(Done { items, found, unchanged: false })
+}
+
+/// Has done with a feed or an inventory: what it said concerns nothing any more. False when there is none of that name in use.
+pub(crate) async fn retire(
+    conn: &mut PgConnection,
+    (kind, name): (Kind, &str),
+    (actor, reason): (&str, &str),
+) -> anyhow::Result<bool> {
+    let mut tx = conn.begin().await.map_err(StoreError::from)?;
+    if !store::advisories::retire(&mut tx, actor, (kind.as_str(), name), reason).await? {
+        return Ok(false);
+    }
+    refresh(&mut tx, actor).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    Ok(true)
+}
+
+/// What a text holds, as it is stored.
+enum Read {
+    Advisories(Vec<StoredAdvisory>),
+    Components(Vec<(String, String, String)>),
+}
+
+fn read(kind: Kind, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
+    match kind {
+        Kind::Feed => {
+            let read = feeds::read(text, format)?;
+            Ok(Read::Advisories(read.iter().map(stored).collect::<Result<_, _>>()?))
+        }
+        Kind::Inventory => {
+            let parts = |c: Component| (c.package.ecosystem.0, c.package.name, c.version);
+            Ok(Read::Components(inventory::read(text, format)?.into_iter().map(parts).collect()))
+        }
+    }
 }
 
 fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
@@ -117,6 +149,7 @@ fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
         advisory_id: advisory.id.clone(),
         vulnerability: advisory.vulnerability().to_owned(),
         known_exploited: advisory.known_exploited,
+        listed: true,
         document: serde_json::to_value(advisory)?,
     })
 }
@@ -124,39 +157,77 @@ fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
 /// Holds all advisories against all components, and writes what was found. Returns how many matches are new or open again. Must run in a
 /// transaction.
 async fn refresh(tx: &mut PgConnection, actor: &str) -> anyhow::Result<u64> {
-    let exploited: HashSet<String> = store::advisories::exploited(tx).await?.into_iter().collect();
     let mut inventories: BTreeMap<String, Vec<Component>> = BTreeMap::new();
     for c in store::advisories::components(tx).await? {
         inventories.entry(c.inventory).or_default().push(Component::new(&c.ecosystem, &c.name, &c.version));
     }
-    let indices: Vec<(&String, Index<'_>)> = inventories.iter().map(|(name, list)| (name, Index::new(list))).collect();
-    let (mut found, mut hints, mut after) = (Vec::new(), Vec::new(), None::<(String, String)>);
-    let mut named: HashSet<(String, Package)> = HashSet::new();
+    let exploited = store::advisories::exploited(tx).await?.into_iter().collect();
+    let ours = Arc::new(Ours { exploited, inventories });
+    let (mut all, mut after) = (Met::default(), None::<(String, String)>);
     loop {
         let place = after.as_ref().map(|(feed, id)| (feed.as_str(), id.as_str()));
         let page = store::advisories::page(tx, place, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some((last.feed.clone(), last.advisory_id.clone()));
-        for row in &page {
-            let advisory: Advisory = serde_json::from_value(row.document.clone())
-                .with_context(|| format!("the stored advisory {} cannot be read", row.advisory_id))?;
-            let known = exploited.contains(&row.vulnerability);
-            for (inventory, index) in &indices {
-                named.extend(index.names(&advisory).into_iter().map(|package| (row.vulnerability.clone(), package)));
-                for m in index.concerned(&advisory) {
-                    let finding = finding(row, &advisory, known, inventory, &m);
-                    if m.hint { hints.push((m.component.package.clone(), finding)) } else { found.push(finding) }
-                }
-            }
-        }
-        if found.len() + hints.len() > MATCHES_MAX {
+        // Comparing takes the processor: not where everything else waits for its turn.
+        let ours = Arc::clone(&ours);
+        let met = tokio::task::spawn_blocking(move || ours.meets(&page)).await??;
+        all.found.extend(met.found);
+        all.hints.extend(met.hints);
+        all.named.extend(met.named);
+        if all.found.len() + all.hints.len() > MATCHES_MAX {
             bail!("more than {MATCHES_MAX} matches; import the inventory of one system at a time");
         }
     }
+    let Met { mut found, hints, named } = all;
     let unnamed = |(package, f): &(Package, Found)| !named.contains(&(f.vulnerability.clone(), package.clone()));
     found.extend(hints.into_iter().filter(unnamed).map(|(_, finding)| finding));
     let new = store::advisories::save_matches(tx, actor, &found).await?;
     Ok(new)
+}
+
+/// What advisories are held against.
+struct Ours {
+    /// What attackers are known to use.
+    exploited: HashSet<String>,
+    /// What we run, by inventory.
+    inventories: BTreeMap<String, Vec<Component>>,
+}
+
+/// Where advisories meet what we run.
+#[derive(Default)]
+struct Met {
+    found: Vec<Found>,
+    /// Where only a vendor's name agrees.
+    hints: Vec<(Package, Found)>,
+    /// Packages that an advisory of the vulnerability names itself.
+    named: HashSet<(String, Package)>,
+}
+
+impl Ours {
+    fn meets(&self, page: &[StoredAdvisory]) -> anyhow::Result<Met> {
+        let indices: Vec<(&String, Index<'_>)> =
+            self.inventories.iter().map(|(name, list)| (name, Index::new(list))).collect();
+        let mut met = Met::default();
+        for row in page {
+            let advisory: Advisory = serde_json::from_value(row.document.clone())
+                .with_context(|| format!("the stored advisory {} cannot be read", row.advisory_id))?;
+            let known = self.exploited.contains(&row.vulnerability);
+            for (inventory, index) in &indices {
+                let named = index.names(&advisory).into_iter().map(|package| (row.vulnerability.clone(), package));
+                met.named.extend(named);
+                for m in index.concerned(&advisory) {
+                    let finding = finding(row, &advisory, known, inventory, &m);
+                    if m.hint {
+                        met.hints.push((m.component.package.clone(), finding));
+                    } else {
+                        met.found.push(finding);
+                    }
+                }
+            }
+        }
+        Ok(met)
+    }
 }
 
 fn finding(

@@ -192,7 +192,7 @@ impl Config {
         self.monitors.check(&mut problems);
         self.detection.check(&mut problems);
         self.channels.check(&mut problems);
-        self.alerts.check(&self.channels, &mut problems);
+        self.alerts.check(&self.channels, || crate::settings::rule_ids(self), &mut problems);
         self.digest.check(&self.channels, &mut problems);
         self.heartbeat.check(&self.channels, &mut problems);
         self.compliance.check(&self.channels, &mut problems);
@@ -214,6 +214,32 @@ impl Config {
             }
         }
         problems
+    }
+}
+
+impl Config {
+    /// The severities of which nobody is told at once because no channel of theirs is configured, the worst first.
+    pub fn untold(&self) -> Vec<model::Severity> {
+        self.alerts.untold(&self.channels)
+    }
+
+    /// What is right by itself and probably not meant: that somebody who counts on being told is told nothing.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let untold: Vec<&str> = self.untold().iter().map(|severity| severity.as_str()).collect();
+        if !untold.is_empty() {
+            let which = untold.join(" and ");
+            warnings.push(format!(
+                "nobody is told of {which} alerts: no channel that they take is configured ([channels], [alerts])"
+            ));
+        }
+        if self.digest.channels(&self.channels).is_empty() && !self.digest.channels.is_empty() {
+            let wanted: Vec<&str> = self.digest.channels.iter().map(|channel| channel.as_str()).collect();
+            let wanted = wanted.join(", ");
+            warnings
+                .push(format!("nobody gets the daily digest: digest.channels is {wanted}, which is not configured"));
+        }
+        warnings
     }
 }
 

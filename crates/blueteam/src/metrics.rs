@@ -9,6 +9,7 @@ use detect::{Counters, RuleStatus};
 use model::{Clock, Timestamp};
 use store::PgConnectOptions;
 use store::metrics::Numbers;
+use store::monitors::Monitored;
 use store::posture::Lag;
 
 use crate::monitor::CURSOR;
@@ -60,11 +61,13 @@ pub(crate) fn serve(database: PgConnectOptions, shown: Arc<Shown>, clock: Arc<dy
     }))
 }
 
-type Known = (Numbers, Option<Lag>);
+type Known = (Numbers, Option<Lag>, Vec<Monitored>);
 
 async fn ask(database: &PgConnectOptions) -> Result<Known, store::StoreError> {
     let mut conn = store::connect(database).await?;
-    Ok((store::metrics::read(&mut conn).await?, store::posture::lag(&mut conn, CURSOR).await?))
+    let numbers = store::metrics::read(&mut conn).await?;
+    let lag = store::posture::lag(&mut conn, CURSOR).await?;
+    Ok((numbers, lag, store::monitors::list(&mut conn).await?))
 }
 
 /// Writes metrics, one after the other.
@@ -108,8 +111,9 @@ fn text(stats: &Stats, seen: &Seen, known: Option<&Known>, now: Timestamp) -> St
         ("database_up", "gauge", "Whether the database answered; without it the metrics that it knows are missing."),
         f64::from(u8::from(known.is_some())),
     );
-    if let Some((numbers, lag)) = known {
+    if let Some((numbers, lag, monitored)) = known {
         database(&mut page, numbers, lag.as_ref(), now);
+        monitors(&mut page, monitored);
     }
     page.0
 }
@@ -195,9 +199,77 @@ fn database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestam
     page.one(("database_bytes", "gauge", "Size of the database."), numbers.database_bytes as f64);
 }
 
+/// What each monitor measured, what is too much, and whether it was.
+fn monitors(page: &mut Page, all: &[Monitored]) {
+    let one = |monitor: &Monitored| labels(&[("monitor", monitor.name.as_str())]);
+    // Watched and without a number: worse than any.
+    let watched = all.iter().filter(|monitor| monitor.watched);
+    page.add(
+        (
+            "monitor_value",
+            "gauge",
+            "What a monitor measured last, in its own unit; missing while there is nothing to measure.",
+        ),
+        watched.map(|monitor| (one(monitor), monitor.value.unwrap_or(f64::INFINITY))),
+    );
+    page.add(
+        ("monitor_threshold", "gauge", "Above this a monitor raises an alert."),
+        all.iter().map(|monitor| (one(monitor), monitor.threshold)),
+    );
+    let states = ["ok", "over", "unwatched"];
+    let samples = all.iter().flat_map(|monitor| {
+        let is = state(monitor);
+        states.map(|state| {
+            (labels(&[("monitor", monitor.name.as_str()), ("state", state)]), f64::from(u8::from(is == state)))
+        })
+    });
+    page.add(
+        ("monitor_state", "gauge", "1 for the state that a monitor is in: ok, over (its alert is open), unwatched."),
+        samples,
+    );
+}
+
+const fn state(monitor: &Monitored) -> &'static str {
+    match (monitor.watched, monitor.over_since) {
+        (_, Some(_)) => "over",
+        (false, None) => "unwatched",
+        (true, None) => "ok",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_monitor_is_in_one_state() {
+        let at = Timestamp::from_secs(0);
+        let monitor = |name: &str, watched, value, over_since| Monitored {
+            name: name.to_owned(),
+            watched,
+            value,
+            threshold: 80.0,
+            detail: String::new(),
+            measured_at: at,
+            over_since,
+            last_over: None,
+            calm_since: None,
+            peak: None,
+            times_over: 0,
+            alert_id: None,
+        };
+        let all = [
+            monitor("storage", true, Some(91.5), Some(at)),
+            monitor("backups", true, None, Some(at)),
+            monitor("archiving", false, None, None),
+            monitor("connections", true, Some(12.0), None),
+        ];
+        let mut page = Page(String::new());
+        monitors(&mut page, &all);
+        let samples: Vec<&str> =
+            page.0.lines().filter(|line| !line.starts_with('#') && !line.ends_with(" 0")).collect();
+        insta::assert_snapshot!(samples.join("\n"));
+    }
 
     #[test]
     fn a_source_writes_no_line_of_its_own() {

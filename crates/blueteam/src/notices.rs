@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
+use model::text::counted;
 use model::{
     Alert, AlertId, AlertState, Channel, Clock, Entity, EntityKind, Fingerprint, RuleId, Severity, Span, Timestamp,
 };
@@ -28,6 +29,8 @@ const DIGEST: &str = "digest";
 const HEARTBEAT: &str = "heartbeat";
 /// Alerts that a digest names one by one.
 const NAMED: usize = 50;
+/// A mute that ends within this is named, for somebody to look at it again.
+const ENDS_SOON: Span = Span::days(7);
 /// How long the first folded alert waits for others, at most.
 const FOLDED_PATIENCE: Span = Span::secs(60);
 /// The longest period that a digest tells of, however long we did not run.
@@ -117,7 +120,11 @@ async fn sum_up(options: &Options) -> anyhow::Result<()> {
     for folded in &all {
         let count: u64 = folded.groups.iter().map(|(_, _, n)| n).sum();
         let worst = folded.groups.first().map_or(Severity::Info, |(severity, _, _)| *severity);
-        let title = format!("{count} more alerts, the worst {worst}, were not sent one by one");
+        let title = format!(
+            "{count} more {}, the worst {worst}, {} not sent one by one",
+            if count == 1 { "alert" } else { "alerts" },
+            if count == 1 { "was" } else { "were" }
+        );
         let lines: Vec<String> =
             folded.groups.iter().map(|(severity, rule, n)| format!("{severity}: {n} of {}", one_line(rule))).collect();
         let text = format!("{}\nAll are stored; `blueteam alerts list` shows them.", lines.join("\n"));
@@ -146,7 +153,8 @@ async fn write(
     }
     let from = last.as_ref().map_or(now.minus(Span::days(1)), |(_, at)| *at).max(now.minus(LONGEST));
     let (title, text) = if kind == DIGEST {
-        let summary = notices::summary(conn, from, OURSELVES, NAMED).await?;
+        let period = (from, now, now.plus(ENDS_SOON));
+        let summary = notices::summary(conn, period, OURSELVES, NAMED).await?;
         (title(&summary), text(&summary))
     } else {
         (format!("blueteam on {} is alive", options.hostname), "Sent on schedule.".to_owned())
@@ -154,7 +162,7 @@ async fn write(
     let payload = serde_json::to_value(payload(&options.hostname, (title, text), (from, now)))?;
     // What begins is not told: there is no day yet to tell of.
     let channels = if last.is_some() { channels } else { &[] };
-    Ok(notices::write(conn, (kind, key), &payload, channels).await?.unwrap_or(0))
+    Ok(notices::write(conn, (kind, key, OURSELVES), &payload, channels).await?.unwrap_or(0))
 }
 
 /// The one line that a reader in a hurry reads.
@@ -162,35 +170,73 @@ fn title(summary: &Summary) -> String {
     let alerts: u64 = summary.alerts.iter().map(|(_, n)| n).sum();
     let what = if alerts == 0 && summary.silent.is_empty() && summary.dead == 0 {
         "all quiet".to_owned()
-    } else if alerts == 1 {
-        "1 alert".to_owned()
     } else {
-        format!("{alerts} alerts")
+        counted(alerts, "alert")
     };
-    format!("Daily digest: {what}, {} events, {} sources alive", summary.events, summary.alive)
+    let silent = match summary.silent.len() {
+        0 => String::new(),
+        n => format!(", {n} silent"),
+    };
+    format!(
+        "Daily digest: {what}, {}, {} alive{silent}",
+        counted(summary.events, "event"),
+        counted(summary.alive_count, "source")
+    )
 }
 
-/// The rest, a line each.
+/// The rest, a line each. Writing to a string cannot fail.
 fn text(summary: &Summary) -> String {
     let mut out = String::new();
     for (severity, n) in &summary.alerts {
-        // Writing to a string cannot fail.
         let _ = writeln!(out, "{severity}: {n}");
     }
     if summary.alerts.is_empty() {
         out.push_str("No alerts.\n");
     }
+    for alert in &summary.told {
+        let _ = writeln!(out, "{}", told(alert));
+    }
+    let all: u64 = summary.alerts.iter().filter(|(s, _)| in_digest(*s)).map(|(_, n)| n).sum();
+    if all > summary.told.len() as u64 {
+        let _ = writeln!(out, "and {} more; `blueteam alerts list` shows them", all - summary.told.len() as u64);
+    }
+    let of = if summary.entries == summary.events {
+        String::new()
+    } else {
+        format!(" of {} that were read", counted(summary.entries, "entry"))
+    };
+    let _ = writeln!(out, "Stored: {}{of}", counted(summary.events, "event"));
+    if !summary.alive.is_empty() {
+        let more = if summary.alive_count > summary.alive.len() as u64 { ", …" } else { "" };
+        let _ = writeln!(out, "Sources alive: {}{more}", one_line(&summary.alive.join(", ")));
+    }
     if !summary.silent.is_empty() {
-        let _ = writeln!(out, "Silent sources: {}", summary.silent.join(", "));
+        let _ = writeln!(out, "Sources silent: {}", one_line(&summary.silent.join(", ")));
+    }
+    for mute in &summary.ending {
+        let ends = mute.ends_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
+        let said = format!("{} of {} by {}: {}", mute.kind, mute.scope, mute.author, mute.reason);
+        let _ = writeln!(out, "Ends {ends}: {}", one_line(&said));
     }
     if summary.dead > 0 {
         let _ = writeln!(out, "Messages that could not be delivered: {}", summary.dead);
     }
-    for alert in &summary.told {
-        let at = alert.created_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
-        let _ = writeln!(out, "{at}  {}  {}  ({})", alert.severity, one_line(&alert.title), alert.alert_id);
-    }
     out
+}
+
+/// An alert in a line: what, about whom, how often.
+fn told(alert: &Alert) -> String {
+    let at = alert.created_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
+    let muted = if alert.muted_by.is_some() { ", muted" } else { "" };
+    let about = one_line(&alert.entity.to_string());
+    let events = counted(alert.event_count, "event");
+    let id = alert.alert_id.to_string();
+    let id = id.get(..8).unwrap_or_default();
+    format!("{at}  {}  {}; {about}, {events}{muted} ({id})", alert.severity, one_line(&alert.title))
+}
+
+const fn in_digest(severity: Severity) -> bool {
+    matches!(severity, Severity::Medium | Severity::Low)
 }
 
 /// A line break in a title would begin a line of its own.
@@ -215,6 +261,7 @@ pub(crate) fn payload(hostname: &str, (title, text): (String, String), (from, no
         entity: Entity { kind: EntityKind::Source, value: hostname.to_owned() },
         source: "blueteam".to_owned(),
         services: Vec::new(),
+        tenant: None,
         first_seen: from,
         last_seen: now,
         event_count: 0,
@@ -247,14 +294,88 @@ mod tests {
         assert_eq!(day("2026-03-09T11:00:00Z"), "2026-03-09");
     }
 
+    fn quiet() -> Summary {
+        Summary {
+            entries: 9,
+            events: 7,
+            alive: vec!["audit_db".to_owned(), "/var/log/auth.log".to_owned()],
+            alive_count: 2,
+            silent: Vec::new(),
+            alerts: Vec::new(),
+            told: Vec::new(),
+            ending: Vec::new(),
+            dead: 0,
+        }
+    }
+
     #[test]
     fn a_quiet_day_says_so() {
-        let summary =
-            Summary { events: 7, alive: 2, silent: Vec::new(), alerts: Vec::new(), told: Vec::new(), dead: 0 };
-        assert_eq!(title(&summary), "Daily digest: all quiet, 7 events, 2 sources alive");
-        assert_eq!(text(&summary), "No alerts.\n");
-        let silent = Summary { silent: vec!["a".to_owned()], ..summary };
-        assert_eq!(title(&silent), "Daily digest: 0 alerts, 7 events, 2 sources alive");
-        assert_eq!(text(&silent), "No alerts.\nSilent sources: a\n");
+        assert_eq!(title(&quiet()), "Daily digest: all quiet, 7 events, 2 sources alive");
+        let read = "Stored: 7 events of 9 entries that were read\nSources alive: audit_db, /var/log/auth.log\n";
+        assert_eq!(text(&quiet()), format!("No alerts.\n{read}"));
+        let silent = Summary { silent: vec!["a".to_owned()], ..quiet() };
+        assert_eq!(title(&silent), "Daily digest: 0 alerts, 7 events, 2 sources alive, 1 silent");
+        assert_eq!(text(&silent), format!("No alerts.\n{read}Sources silent: a\n"));
+    }
+
+    #[test]
+    fn a_day_with_something_in_it_names_it() {
+        let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
+        let mut alert =
+            payload("soc1", ("Off-hours access by ann\nCRITICAL: none".to_owned(), String::new()), (at, at));
+        alert.severity = Severity::Medium;
+        alert.alert_id = AlertId(Uuid::from_u128(0x1234_5678 << 96));
+        alert.entity = Entity { kind: EntityKind::User, value: "ann\u{202e}".to_owned() };
+        alert.event_count = 1;
+        let mute = model::Mute {
+            mute_id: model::MuteId(Uuid::nil()),
+            kind: model::MuteKind::Silence,
+            scope: model::Scope { rule_id: None, source: Some("nginx".to_owned()), tenant: None, entity: None },
+            author: "alice".to_owned(),
+            reason: "an ordered scan".to_owned(),
+            ticket: None,
+            starts_at: at,
+            ends_at: at.plus(Span::hours(1)),
+            ended_by: None,
+        };
+        let alerts = vec![(Severity::High, 1), (Severity::Medium, 3)];
+        let day =
+            Summary { events: 1, entries: 1, alive_count: 1, alerts, told: vec![alert], ending: vec![mute], ..quiet() };
+        assert_eq!(title(&day), "Daily digest: 4 alerts, 1 event, 1 source alive");
+        insta::assert_snapshot!(text(&day));
+        let one = Summary { alerts: vec![(Severity::High, 1)], ..quiet() };
+        assert_eq!(title(&one), "Daily digest: 1 alert, 7 events, 2 sources alive");
+    }
+
+    proptest::proptest! {
+        /// Whoever can name a user, a log or a silence writes no line of his own and nothing that acts on whoever reads it.
+        #[test]
+        fn an_attacker_writes_no_line_of_the_digest(
+            text in "(?s)(.|[|=\\]\\[\r\n\u{0}\u{1b}\u{85}\u{2028}\u{202e}\u{2066}]|\nCRITICAL: none){0,300}", long in 0_usize..3,
+        ) {
+            let said = text.repeat(1 + long * 40);
+            let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
+            let mut alert = payload("soc1", (said.clone(), said.clone()), (at, at));
+            alert.severity = Severity::Low;
+            alert.entity.value = said.clone();
+            let mute = model::Mute {
+                mute_id: model::MuteId(Uuid::nil()),
+                kind: model::MuteKind::Exception,
+                scope: model::Scope { rule_id: None, source: Some(said.clone()), tenant: None, entity: None },
+                author: said.clone(),
+                reason: said.clone(),
+                ticket: None,
+                starts_at: at,
+                ends_at: at,
+                ended_by: None,
+            };
+            let day = Summary {
+                alive: vec![said.clone()], silent: vec![said], told: vec![alert], ending: vec![mute], alerts: vec![(Severity::Low, 1)], ..quiet()
+            };
+            let digest = super::text(&day);
+            proptest::prop_assert_eq!(digest.lines().count(), 6, "{}", digest);
+            let acts = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));
+            proptest::prop_assert!(!digest.chars().any(acts), "{:?}", digest);
+        }
     }
 }

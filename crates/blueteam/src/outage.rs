@@ -122,6 +122,7 @@ fn message(kind: Kind, since: Timestamp, now: Timestamp) -> Message {
     let id = Uuid::from_u128(number + u128::from(kind == Kind::Resolved));
     let alert = Alert {
         services: Vec::new(),
+        tenant: None,
         alert_id: AlertId(Uuid::from_u128(number)),
         rule_id: RuleId::builtin("audit_log_gap"),
         severity: Severity::Critical,

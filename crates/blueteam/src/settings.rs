@@ -116,6 +116,14 @@ pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
     Ok(sigma)
 }
 
+/// The ids of everything that alerts: built-in rules, the user's own, monitors, advisories. None when the user's own cannot be read.
+pub fn rule_ids(config: &Config) -> Option<Vec<String>> {
+    let own = sigma(config).ok()?;
+    let rules = detect::rules::ALL.iter().map(|rule| rule.info).chain(own.infos()).map(|info| info.id.to_string());
+    let monitors = crate::monitors::ALL.iter().map(|monitor| monitor.rule().rule_id.to_string());
+    Some(rules.chain(monitors).chain([model::ADVISORY.to_string()]).collect())
+}
+
 /// Lets the table of rules count for custom rules: those that are switched off there stay silent.
 pub fn sigma_with_table(mut sigma: Sigma, table: &[store::rules::RuleSetting]) -> Sigma {
     sigma.retain(|id| table.iter().all(|row| row.rule_id != *id || row.enabled));

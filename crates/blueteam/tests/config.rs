@@ -214,3 +214,38 @@ fn what_the_readme_shows_is_right_together() {
     assert!(shown.len() >= 8, "{shown:?}");
     with(&shown.concat(), &[]).unwrap();
 }
+
+#[test]
+fn a_rule_or_tenant_that_is_misspelt_is_named() {
+    let text = error("[alerts.rules.brute_forec]\nchannels = [\"console\"]");
+    assert!(
+        text.starts_with(
+            "blueteam.toml:1:15: alerts.rules.brute_forec: there is no such rule; did you mean `brute_force`?"
+        ),
+        "{text}"
+    );
+    for known in ["brute_force", "advisory", "monitor_storage"] {
+        with(&format!("[alerts.rules.{known}]\nchannels = [\"console\"]"), &[]).unwrap();
+    }
+    let tenant = "7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10";
+    let config = with(&format!("[alerts.tenants.\"{tenant}\"]\nchannels = [\"console\"]"), &[]).unwrap();
+    assert_eq!(config.alerts.tenants.len(), 1);
+    let text = error("[alerts.tenants.apollo]\nchannels = [\"console\"]");
+    assert!(text.starts_with("blueteam.toml:1:") && text.contains("alerts.tenants"), "{text}");
+    let text = error(&format!("[alerts.tenants.\"{tenant}\"]\nchannels = [\"slack\"]"));
+    assert!(text.contains("2:1: alerts.tenants.") && text.contains("slack is not configured"), "{text}");
+}
+
+#[test]
+fn that_nobody_is_told_is_said() {
+    let warnings = |text: &str| with(text, &[]).unwrap().warnings();
+    let of = warnings("");
+    assert_eq!(of.len(), 2, "{of:?}");
+    assert!(of[0].starts_with("nobody is told of high and medium alerts"), "{of:?}");
+    assert!(of[1].contains("nobody gets the daily digest: digest.channels is email"), "{of:?}");
+    let syslog = "[channels.syslog]\ntarget = \"udp:127.0.0.1:9\"\n";
+    assert_eq!(warnings(syslog).len(), 1);
+    assert!(warnings(&format!("{syslog}[digest]\nchannels = [\"syslog\"]\n")).is_empty());
+    // Who asks for silence gets it.
+    assert!(warnings("[alerts]\nhigh = []\nmedium = []\n[digest]\nchannels = []\n").is_empty());
+}

@@ -111,7 +111,7 @@ impl Detections {
         if let Some(&i) = self.open.get(&slot) {
             let goes_on = self.slab[i as usize].as_ref().is_some_and(|open| hit.at < open.closes_at());
             if goes_on {
-                self.extend(i, hit, event.cui_involved);
+                self.extend(i, hit, event);
                 return;
             }
             self.close(i);
@@ -121,6 +121,7 @@ impl Detections {
         let source = event.source;
         let mut open = Open::new(slot, info, cooldown, source, opening, hit);
         open.detection.cui_involved = event.cui_involved;
+        open.detection.tenant = event.instance_id;
         self.insert(open);
     }
 
@@ -168,7 +169,7 @@ impl Detections {
         self.mark_dirty(i);
     }
 
-    fn extend(&mut self, i: u32, hit: Hit, cui: bool) {
+    fn extend(&mut self, i: u32, hit: Hit, event: &SecurityEvent<'_>) {
         let Some(open) = self.slab[i as usize].as_mut() else { return };
         let detection = &mut open.detection;
         // What was pending when the program was killed is decided again, perhaps for the second time.
@@ -178,9 +179,12 @@ impl Detections {
         detection.event_count += u64::from(hit.times);
         detection.first_seen = detection.first_seen.min(hit.at);
         detection.last_seen = detection.last_seen.max(hit.at);
-        detection.cui_involved |= cui;
+        detection.cui_involved |= event.cui_involved;
         if detection.event_ids.len() < EVENT_IDS_MAX {
             detection.event_ids.push(hit.event_id());
+            detection.rows.0.push((hit.at, hit.event_id()));
+        } else if event.instance_id != detection.tenant && detection.rows.0.len() <= EVENT_IDS_MAX {
+            // One that differs is enough to know that they do.
             detection.rows.0.push((hit.at, hit.event_id()));
         }
         open.last_extended = open.last_extended.max(hit.at);
@@ -347,6 +351,7 @@ impl Open {
             nist_controls: info.controls.to_vec(),
             source,
             cui_involved: false,
+            tenant: None,
             fingerprint,
             episode: slot.episode,
         };

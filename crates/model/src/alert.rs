@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::detection::Entity;
 use crate::ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity, UnknownWord};
@@ -40,6 +41,9 @@ pub struct Alert {
     /// Whose events they are, where they say it: names of services, sorted.
     #[serde(default)]
     pub services: Vec<String>,
+    /// The tenant (`instance_id`) that all of its events name; none when one of them names no or another one.
+    #[serde(default)]
+    pub tenant: Option<Uuid>,
     /// Time of the earliest event.
     pub first_seen: Timestamp,
     /// Time of the latest event.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::event::Source;
 use crate::ids::{ControlId, EventId, Fingerprint, RuleId, Severity, UnknownWord};
@@ -100,6 +101,10 @@ pub struct Detection {
     /// Identity of this detection across restarts and replays.
     #[serde(skip)]
     pub fingerprint: Fingerprint,
+    /// The tenant of its first hundred events, as far as the engine knows it: that of the event which opened it, or as it was stored. An event
+    /// beyond those that names another is in `rows` too; whether all agree is asked of the tables.
+    #[serde(skip)]
+    pub tenant: Option<Uuid>,
     /// Sub-period of the key (the start of an off-hours period, in microseconds), else 0.
     #[serde(skip)]
     pub episode: i64,

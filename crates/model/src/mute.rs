@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::alert::Alert;
 use crate::detection::{Entity, EntityKind};
@@ -162,6 +163,8 @@ pub struct Scope {
     pub rule_id: Option<RuleId>,
     /// Alerts from this source of events.
     pub source: Option<String>,
+    /// Alerts of this tenant alone.
+    pub tenant: Option<Uuid>,
     /// Alerts about this entity.
     pub entity: Option<Whom>,
 }
@@ -171,6 +174,7 @@ impl Scope {
     pub fn covers(&self, alert: &Alert) -> bool {
         self.rule_id.as_ref().is_none_or(|rule| *rule == alert.rule_id)
             && self.source.as_ref().is_none_or(|source| *source == alert.source)
+            && self.tenant.is_none_or(|tenant| Some(tenant) == alert.tenant)
             && match &self.entity {
                 None => true,
                 Some(Whom::One(entity)) => *entity == alert.entity,
@@ -183,7 +187,19 @@ impl Scope {
 
     /// Whether it would cover everything.
     pub const fn is_empty(&self) -> bool {
-        self.rule_id.is_none() && self.source.is_none() && self.entity.is_none()
+        self.rule_id.is_none() && self.source.is_none() && self.tenant.is_none() && self.entity.is_none()
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.rule_id.as_ref().map(|rule| format!("rule {rule}")),
+            self.source.as_ref().map(|source| format!("source {source}")),
+            self.tenant.map(|tenant| format!("tenant {tenant}")),
+            self.entity.as_ref().map(|whom| whom.to_string().replacen(':', " ", 1)),
+        ];
+        f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 }
 

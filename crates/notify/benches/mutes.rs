@@ -27,6 +27,7 @@ fn mute(n: u32) -> Mute {
         scope: Scope {
             rule_id: Some(RuleId::builtin("brute_force")),
             source: None,
+            tenant: None,
             entity: Some(entity.parse().expect("an entity")),
         },
         author: "bench".to_owned(),
@@ -50,6 +51,7 @@ fn alert(n: u32) -> Alert {
         entity: Entity { kind: EntityKind::Ip, value: format!("198.51.{}.{}", n / 256 % 256, n % 256) },
         source: "audit_db".to_owned(),
         services: Vec::new(),
+        tenant: None,
         first_seen: now,
         last_seen: now,
         event_count: 6,

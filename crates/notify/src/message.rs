@@ -92,6 +92,8 @@ pub struct Message {
 #[cfg(test)]
 pub(crate) mod samples {
     use super::*;
+    use proptest::prelude::*;
+
     use model::{
         AlertId, AlertState, ControlId, Entity, EntityKind, EventId, Fingerprint, IncidentId, RuleId, Severity,
     };
@@ -108,6 +110,7 @@ pub(crate) mod samples {
                 entity: Entity { kind: EntityKind::Ip, value: "203.0.113.7".to_owned() },
                 source: "audit_db".to_owned(),
                 services: vec!["eqmon".to_owned()],
+                tenant: Some(Uuid::from_u128(0x7e)),
                 first_seen: Timestamp::from_secs(1_772_719_651),
                 last_seen: Timestamp::from_secs(1_772_719_951),
                 event_count: 12,
@@ -128,6 +131,18 @@ pub(crate) mod samples {
             people: Vec::new(),
             ack_url: None,
         }
+    }
+
+    /// What an attacker might write where he can: what ends a line, a field or a header, what turns text around or hides in it, and more of it than
+    /// fits anywhere.
+    pub(crate) fn attacks() -> impl Strategy<Value = String> {
+        let pieces = "(?s)(.|[\\]\\[|=\\\\:<>&\"'; \r\n\t\u{0}\u{1b}\u{7f}\u{85}\u{2028}\u{2029}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}]|\r\nBcc: x@evil\\.example\r\n\r\n| src=1\\.2\\.3\\.4|\"\\] |\\|10\\|){0,120}";
+        (pieces, prop::sample::select(vec![1_usize, 1, 1, 7, 200])).prop_map(|(text, times)| text.repeat(times))
+    }
+
+    /// Whether nothing in a text acts instead of showing; line feeds apart.
+    pub(crate) fn harmless(text: &str) -> bool {
+        text.split('\n').all(|line| matches!(crate::plain::neutral(line), std::borrow::Cow::Borrowed(_)))
     }
 
     /// The same with everything that an attacker can write set to `text`.

@@ -1,13 +1,14 @@
 //! Which alerts nobody is told of.
 //!
 //! A detection must not pay for each mute there is: mutes are found by the narrowest thing that they name (an entity, a network,
-//! a rule, a source), and only those few are compared in full.
+//! a rule, a tenant, a source), and only those few are compared in full.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use model::mute::Network;
 use model::{Alert, EntityKind, Mute, MuteId, RuleId, Timestamp, Whom};
+use uuid::Uuid;
 
 /// Rules that nobody can mute: somebody who tampers with the record must not be able to see to it first that nobody hears of it.
 pub const NEVER: &[&str] = &["audit_tampering"];
@@ -21,6 +22,7 @@ pub struct Mutes {
     /// A network of each size that occurs.
     sizes: Vec<Network>,
     by_rule: HashMap<RuleId, Vec<usize>>,
+    by_tenant: HashMap<Uuid, Vec<usize>>,
     by_source: HashMap<String, Vec<usize>>,
 }
 
@@ -30,7 +32,7 @@ impl Mutes {
         let mut mutes = Self::default();
         for (i, mute) in all.iter().enumerate() {
             let scope = &mute.scope;
-            match (&scope.entity, &scope.rule_id, &scope.source) {
+            match (&scope.entity, &scope.rule_id, scope.tenant, &scope.source) {
                 (Some(Whom::One(entity)), ..) => {
                     mutes.by_entity.entry((entity.kind, entity.value.clone())).or_default().push(i);
                 }
@@ -40,9 +42,10 @@ impl Mutes {
                     }
                     mutes.by_network.entry(*network).or_default().push(i);
                 }
-                (None, Some(rule), _) => mutes.by_rule.entry(rule.clone()).or_default().push(i),
-                (None, None, Some(source)) => mutes.by_source.entry(source.clone()).or_default().push(i),
-                (None, None, None) => {}
+                (None, Some(rule), ..) => mutes.by_rule.entry(rule.clone()).or_default().push(i),
+                (None, None, Some(tenant), _) => mutes.by_tenant.entry(tenant).or_default().push(i),
+                (None, None, None, Some(source)) => mutes.by_source.entry(source.clone()).or_default().push(i),
+                (None, None, None, None) => {}
             }
         }
         Self { all, ..mutes }
@@ -62,6 +65,7 @@ impl Mutes {
         let named = [
             self.by_entity.get(&(entity.kind, entity.value.clone())),
             self.by_rule.get(&alert.rule_id),
+            alert.tenant.and_then(|tenant| self.by_tenant.get(&tenant)),
             self.by_source.get(&alert.source),
         ];
         let candidates =
@@ -78,7 +82,6 @@ mod tests {
     use crate::message::samples;
     use model::{MuteKind, Scope};
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     fn mute(n: u128, rule: Option<&'static str>, source: Option<&str>, entity: Option<&str>) -> Mute {
         Mute {
@@ -87,6 +90,7 @@ mod tests {
             scope: Scope {
                 rule_id: rule.map(RuleId::builtin),
                 source: source.map(str::to_owned),
+                tenant: None,
                 entity: entity.map(|text| text.parse().unwrap()),
             },
             author: "alice".to_owned(),
@@ -96,6 +100,10 @@ mod tests {
             ends_at: Timestamp::from_secs(200),
             ended_by: None,
         }
+    }
+
+    fn alert_tenant() -> Option<Uuid> {
+        samples::message().alert.tenant
     }
 
     fn at(secs: i64) -> Timestamp {
@@ -122,6 +130,15 @@ mod tests {
         assert!(!covered(mute(1, None, None, Some("ip:203.0.112.0/24"))));
         assert!(!covered(mute(1, None, None, Some("user:203.0.113.7"))));
         assert!(!covered(mute(1, None, None, None)));
+        let of = |tenant, rule| {
+            let mut mute = mute(1, rule, None, None);
+            mute.scope.tenant = tenant;
+            mute
+        };
+        assert!(covered(of(alert_tenant(), None)));
+        assert!(covered(of(alert_tenant(), Some("credential_stuffing"))));
+        assert!(!covered(of(Some(Uuid::from_u128(99)), None)));
+        assert!(!covered(of(alert_tenant(), Some("brute_force"))));
     }
 
     #[test]
@@ -136,15 +153,18 @@ mod tests {
         /// The index finds what comparing each one finds.
         #[test]
         fn finds_what_a_search_of_all_finds(
-            picks in proptest::collection::vec((0usize..3, 0usize..3, 0usize..5, 0i64..300), 0..30), now in 0i64..400,
+            picks in proptest::collection::vec((0usize..3, 0usize..3, 0usize..5, 0usize..3, 0i64..300), 0..30), now in 0i64..400,
         ) {
             let rules = [None, Some("credential_stuffing"), Some("brute_force")];
             let sources = [None, Some("audit_db"), Some("syslog")];
             let entities = [None, Some("ip:203.0.113.7"), Some("ip:203.0.113.0/24"), Some("ip:0.0.0.0/0"), Some("user:x")];
-            let all: Vec<Mute> = picks.iter().enumerate().filter(|(_, p)| (p.0, p.1, p.2) != (0, 0, 0)).map(|(i, p)| {
-                let starts_at = at(p.3);
+            let tenants = [None, alert_tenant(), Some(Uuid::from_u128(99))];
+            let all: Vec<Mute> = picks.iter().enumerate().filter(|(_, p)| (p.0, p.1, p.2, p.3) != (0, 0, 0, 0)).map(|(i, p)| {
+                let starts_at = at(p.4);
                 let ends_at = starts_at.plus(model::Span::secs(100));
-                Mute { starts_at, ends_at, ..mute(i as u128, rules[p.0], sources[p.1], entities[p.2]) }
+                let mut mute = Mute { starts_at, ends_at, ..mute(i as u128, rules[p.0], sources[p.1], entities[p.2]) };
+                mute.scope.tenant = tenants[p.3];
+                mute
             }).collect();
             let alert = samples::message().alert;
             let slow = all.iter().filter(|m| m.is_active(at(now)) && m.scope.covers(&alert))

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use model::{Alert, Channel, Severity, Span};
+use uuid::Uuid;
 
-/// The channels of an alert, of those that are configured. What is said for a rule goes before what is said for a source, and that before
-/// the severity's; within each, the list for the time outside of business hours, where there is one.
+/// The channels of an alert, of those that are configured. What is said for a rule goes before what is said for a tenant, that before what is
+/// said for a source, and that before the severity's; within each, the list for the time outside of business hours, where there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routing {
     by_severity: BTreeMap<Severity, Vec<Channel>>,
@@ -21,13 +22,15 @@ pub struct Wishes {
     pub off_hours: BTreeMap<Severity, Vec<Channel>>,
     /// For the alerts of a rule, by its id.
     pub rules: BTreeMap<String, Lists>,
+    /// For the alerts whose events are all of one tenant, by its id.
+    pub tenants: BTreeMap<Uuid, Lists>,
     /// For the alerts of a source, by its name.
     pub sources: BTreeMap<String, Lists>,
     /// How many messages of new alerts of one severity a channel that people read takes, and in how long; none: all.
     pub most: Option<(u32, Span)>,
 }
 
-/// The channels of one rule or source; `None`: as if nothing were said.
+/// The channels of one rule, tenant or source; `None`: as if nothing were said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lists {
     /// At any time, unless `off_hours` says otherwise.
@@ -90,11 +93,13 @@ impl Routing {
     /// Where an alert goes, each channel once. `open`: it is business time.
     pub fn channels(&self, alert: &Alert, open: bool) -> Vec<Channel> {
         let rule = self.wishes.rules.get(alert.rule_id.as_str()).and_then(|lists| lists.at(open));
-        // What is said of a source or a time of day does not silence the record's own alarms.
+        // What is said of a tenant, a source or a time of day does not silence the record's own alarms.
         let heard = |list: &&Vec<Channel>| !list.is_empty() || !ALWAYS_TOLD.contains(&alert.rule_id.as_str());
+        let tenant = || self.wishes.tenants.get(&alert.tenant?).and_then(|lists| lists.at(open)).filter(heard);
         let source = || self.wishes.sources.get(&alert.source).and_then(|lists| lists.at(open)).filter(heard);
         let off_hours = || self.wishes.off_hours.get(&alert.severity).filter(|_| !open).filter(heard);
-        let chosen = rule.or_else(source).or_else(off_hours).or_else(|| self.by_severity.get(&alert.severity));
+        let chosen =
+            rule.or_else(tenant).or_else(source).or_else(off_hours).or_else(|| self.by_severity.get(&alert.severity));
         without_repeats(chosen.map_or(&[], Vec::as_slice))
     }
 }
@@ -116,7 +121,8 @@ fn check(configured: &[Channel], wishes: &Wishes) -> Result<(), RoutingError> {
     for (severity, list) in &wishes.off_hours {
         leads(format!("off_hours.{severity}"), list)?;
     }
-    for (section, all) in [("rules", &wishes.rules), ("sources", &wishes.sources)] {
+    let tenants = wishes.tenants.iter().map(|(id, lists)| (id.to_string(), lists.clone())).collect();
+    for (section, all) in [("rules", &wishes.rules), ("tenants", &tenants), ("sources", &wishes.sources)] {
         for (name, lists) in all {
             for (part, list) in [("channels", &lists.channels), ("off_hours", &lists.off_hours)] {
                 let Some(list) = list else { continue };
@@ -215,6 +221,33 @@ mod tests {
     }
 
     #[test]
+    fn a_tenant_goes_before_a_source_and_after_a_rule() {
+        let lists = |channels: &[Channel]| Lists { channels: Some(channels.to_vec()), off_hours: None };
+        let off = Lists { channels: None, off_hours: Some(vec![Webhook]) };
+        let (apollo, hermes, other) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+        let wishes = Wishes {
+            rules: BTreeMap::from([("ai_abuse".to_owned(), lists(&[Console]))]),
+            tenants: BTreeMap::from([(apollo, lists(&[Slack])), (hermes, off)]),
+            sources: BTreeMap::from([("nginx".to_owned(), lists(&[Syslog]))]),
+            ..Wishes::default()
+        };
+        let routing = Routing::new(&[Console, Email, Slack, Syslog, Webhook], wishes).unwrap();
+        let to = |rule, tenant, open| routing.channels(&Alert { tenant, ..alert(Severity::High, rule, "nginx") }, open);
+        assert_eq!(to("ai_abuse", Some(apollo), true), [Console]);
+        assert_eq!(to("x", Some(apollo), true), [Slack]);
+        assert_eq!((to("x", Some(hermes), true), to("x", Some(hermes), false)), (vec![Syslog], vec![Webhook]));
+        assert_eq!((to("x", Some(other), true), to("x", None, true)), (vec![Syslog], vec![Syslog]));
+        let wishes = Wishes { tenants: BTreeMap::from([(apollo, lists(&[Channel::Teams]))]), ..Wishes::default() };
+        let error = Routing::new(&[Console], wishes).unwrap_err();
+        assert_eq!(error.key, format!("tenants.{apollo}.channels"));
+        // The record's own alarms are not silenced for a tenant.
+        let wishes = Wishes { tenants: BTreeMap::from([(apollo, lists(&[]))]), ..Wishes::default() };
+        let routing = Routing::new(&[Syslog], wishes).unwrap();
+        let of = |rule| routing.channels(&Alert { tenant: Some(apollo), ..alert(Severity::High, rule, "x") }, true);
+        assert_eq!((of("x"), of("audit_tampering")), (vec![], vec![Syslog]));
+    }
+
+    #[test]
     fn the_record_cannot_be_made_to_fail_in_silence() {
         let quiet = Lists { channels: None, off_hours: Some(vec![]) };
         let wishes = Wishes { rules: BTreeMap::from([("audit_tampering".to_owned(), quiet)]), ..Wishes::default() };
@@ -230,10 +263,13 @@ mod tests {
         prop::collection::btree_map(prop::sample::select(Severity::ALL.to_vec()), any_list(), 0..4)
     }
 
-    fn any_lists(names: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<String, Lists>> {
+    fn any_one() -> impl Strategy<Value = Lists> {
         let lists = (prop::option::of(any_list()), prop::option::of(any_list()));
-        let lists = lists.prop_map(|(channels, off_hours)| Lists { channels, off_hours });
-        prop::collection::btree_map(prop::sample::select(names).prop_map(str::to_owned), lists, 0..3)
+        lists.prop_map(|(channels, off_hours)| Lists { channels, off_hours })
+    }
+
+    fn any_lists(names: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<String, Lists>> {
+        prop::collection::btree_map(prop::sample::select(names).prop_map(str::to_owned), any_one(), 0..3)
     }
 
     proptest! {
@@ -244,23 +280,27 @@ mod tests {
             off_hours in any_severities(),
             rules in any_lists(&["a", "b", "audit_log_gap"]),
             sources in any_lists(&["s", "t"]),
+            tenants in prop::collection::btree_map((1u128..3).prop_map(Uuid::from_u128), any_one(), 0..3),
+            tenant in prop::option::of((1u128..4).prop_map(Uuid::from_u128)),
             severity in prop::sample::select(Severity::ALL.to_vec()),
             rule in prop::sample::select(vec!["a", "b", "c", "audit_log_gap"]),
             source in prop::sample::select(vec!["s", "t", "u"]),
             open: bool,
         ) {
-            let mut wishes = Wishes { severities, off_hours, rules, sources, most: None };
-            let named = wishes.rules.values_mut().chain(wishes.sources.values_mut());
+            let mut wishes = Wishes { severities, off_hours, rules, tenants, sources, most: None };
+            let named = wishes.rules.values_mut().chain(wishes.tenants.values_mut()).chain(wishes.sources.values_mut());
             let named = named.flat_map(|lists| [&mut lists.channels, &mut lists.off_hours]).flatten();
             for list in wishes.severities.values_mut().chain(wishes.off_hours.values_mut()).chain(named) {
                 list.retain(|channel| configured.contains(channel));
             }
             let Ok(routing) = Routing::new(&configured, wishes.clone()) else { return Ok(()) };
-            let to = routing.channels(&alert(severity, rule, source), open);
+            let to = routing.channels(&Alert { tenant, ..alert(severity, rule, source) }, open);
             prop_assert!(to.iter().all(|channel| configured.contains(channel)));
             prop_assert_eq!(&without_repeats(&to), &to);
             // Nothing said about this alert or this time: what its severity says.
-            let silent = !wishes.rules.contains_key(rule) && !wishes.sources.contains_key(source);
+            let silent = !wishes.rules.contains_key(rule)
+                && !wishes.sources.contains_key(source)
+                && tenant.is_none_or(|id| !wishes.tenants.contains_key(&id));
             if silent && (open || !wishes.off_hours.contains_key(&severity)) {
                 let said = wishes.severities.get(&severity).cloned();
                 let designed = || by_design(severity).iter().copied().filter(|c| configured.contains(c)).collect();

@@ -97,12 +97,16 @@ pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
         ("Last seen", time(alert.last_seen)),
         ("Events", alert.event_count.to_string()),
         ("Service", clip(&services(alert), FIELD_MAX).into_owned()),
+        ("Tenant", alert.tenant.map(|id| id.to_string()).unwrap_or_default()),
         ("Seen in", field(&alert.source)),
         ("Rule", field(alert.rule_id.as_str())),
         ("NIST 800-171 controls", clip(&controls.join(", "), FIELD_MAX).into_owned()),
         ("CUI touched", if alert.cui_involved { "yes" } else { "no" }.to_owned()),
-        ("Alert", alert.alert_id.to_string()),
     ];
+    // A test tells of no alert that anybody could look up.
+    if message.kind != Kind::Test {
+        facts.push(("Alert", alert.alert_id.to_string()));
+    }
     facts.extend(alert.incident_id.map(|id| ("Incident", id.to_string())));
     facts.retain(|(_, value)| !value.is_empty());
     facts

@@ -1,12 +1,15 @@
 //! Security advisories, what we run, and where the two meet (3.14.3).
 
-use model::{AlertId, Severity, Timestamp};
+mod matches;
+
+use model::Timestamp;
 use serde::Serialize;
-use sqlx::{Connection, PgConnection};
-use uuid::Uuid;
+use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::{Ts, set_actor};
+
+pub use matches::{Decision, Filter, Found, Match, decide, matches, over, save_matches, told, untold};
 
 /// Where advisories or components come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -27,6 +30,12 @@ pub struct Origin {
     pub imported_at: Timestamp,
     /// Why it could not be read since.
     pub failed: Option<String>,
+    /// Who has done with it.
+    pub retired_by: Option<String>,
+    /// When.
+    pub retired_at: Option<Timestamp>,
+    /// Why.
+    pub retired_reason: Option<String>,
 }
 
 /// What is to be noted of an import.
@@ -55,6 +64,8 @@ pub struct StoredAdvisory {
     pub vulnerability: String,
     /// Attackers use it.
     pub known_exploited: bool,
+    /// Whether a feed lists it still.
+    pub listed: bool,
     /// All of it.
     pub document: serde_json::Value,
 }
@@ -69,74 +80,15 @@ pub struct StoredComponent {
     pub version: String,
 }
 
-/// An advisory that concerns a component, as it was found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the columns of advisory_matches")]
-pub struct Found {
-    pub vulnerability: String,
-    pub feed: String,
-    pub advisory_id: String,
-    #[serde(flatten)]
-    pub component: StoredComponent,
-    pub confidence: &'static str,
-    pub severity: Severity,
-    pub exploited: bool,
-    pub fixed_in: Option<String>,
-}
-
-/// The same with what became of it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[expect(missing_docs, reason = "the columns of advisory_matches")]
-pub struct Match {
-    pub match_id: Uuid,
-    pub vulnerability: String,
-    pub feed: String,
-    pub advisory_id: String,
-    pub title: String,
-    pub inventory: String,
-    pub ecosystem: String,
-    pub name: String,
-    pub version: String,
-    pub confidence: String,
-    pub severity: String,
-    pub exploited: bool,
-    pub fixed_in: Option<String>,
-    pub state: String,
-    pub resolution: Option<String>,
-    pub reason: Option<String>,
-    pub owner: Option<String>,
-    pub due: Option<String>,
-    pub ticket: Option<String>,
-    pub decided_by: Option<String>,
-    pub decided_at: Option<Timestamp>,
-    pub alert_id: Option<AlertId>,
-    pub created_at: Timestamp,
-}
-
-/// What a person decides about a match.
-#[derive(Clone, Debug, Default)]
-pub struct Decision {
-    /// `open`, `in_progress` or `closed`.
-    pub state: String,
-    /// With `closed`: `fixed`, `mitigated`, `not_affected` or `accepted`.
-    pub resolution: Option<String>,
-    /// Why; what is none stays as it was.
-    pub reason: Option<String>,
-    /// Who deals with it.
-    pub owner: Option<String>,
-    /// Until when, `YYYY-MM-DD`.
-    pub due: Option<String>,
-    /// Where else it is tracked.
-    pub ticket: Option<String>,
-}
-
-/// Writes the advisories of a feed, all or none; those that are there are replaced. Must run in a transaction.
+/// Writes the advisories of a feed, all or none; those that are there are replaced, and those that this feed listed before and lists no longer are
+/// withdrawn, unless another one lists them. Must run in a transaction.
 pub async fn save_advisories(
     conn: &mut PgConnection,
     import: Import<'_>,
     advisories: &[StoredAdvisory],
 ) -> Result<(), StoreError> {
     set_actor(conn, import.actor).await?;
+    sqlx::query!("DELETE FROM blueteam.advisory_listings WHERE source = $1", import.name).execute(&mut *conn).await?;
     // In pieces: one statement with a hundred megabytes of parameters would be refused.
     for piece in advisories.chunks(500) {
         let text = |of: fn(&StoredAdvisory) -> &String| piece.iter().map(|a| of(a).clone()).collect::<Vec<_>>();
@@ -157,8 +109,62 @@ pub async fn save_advisories(
         )
         .execute(&mut *conn)
         .await?;
+        sqlx::query!(
+            "INSERT INTO blueteam.advisory_listings (source, feed, advisory_id)
+             SELECT $1, f, i FROM unnest($2::text[], $3::text[]) AS n (f, i) ON CONFLICT DO NOTHING",
+            import.name,
+            &text(|a| &a.feed),
+            &text(|a| &a.advisory_id)
+        )
+        .execute(&mut *conn)
+        .await?;
     }
-    note_import(conn, import, advisories.len()).await
+    note_import(conn, import, advisories.len()).await?;
+    forget_the_time_before(conn).await
+}
+
+/// Once every feed has been read with its listings, what none of them lists is withdrawn.
+async fn forget_the_time_before(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.advisories SET unlisted_before = false WHERE unlisted_before AND NOT EXISTS (
+                SELECT FROM blueteam.advisory_sources s WHERE s.kind = 'feed' AND s.items > 0 AND s.retired_at IS NULL
+                   AND s.digest = repeat('0', 64))"
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes that somebody has done with a feed or an inventory: what it listed is withdrawn, what ran is gone, and the row stays. False when there is
+/// none of that name that is in use. Must run in a transaction.
+pub async fn retire(
+    conn: &mut PgConnection,
+    actor: &str,
+    (kind, name): (&str, &str),
+    reason: &str,
+) -> Result<bool, StoreError> {
+    set_actor(conn, actor).await?;
+    let done = sqlx::query!(
+        "UPDATE blueteam.advisory_sources SET retired_by = $3, retired_at = now(), retired_reason = $4, digest = repeat('0', 64),
+                failed = NULL, failed_at = NULL
+          WHERE kind = $1 AND name = $2 AND retired_at IS NULL",
+        kind,
+        name,
+        actor,
+        reason
+    )
+    .execute(&mut *conn)
+    .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    if kind == "feed" {
+        sqlx::query!("DELETE FROM blueteam.advisory_listings WHERE source = $1", name).execute(&mut *conn).await?;
+        forget_the_time_before(conn).await?;
+    } else {
+        sqlx::query!("DELETE FROM blueteam.components WHERE inventory = $1", name).execute(conn).await?;
+    }
+    Ok(true)
 }
 
 /// Replaces the components of an inventory. Must run in a transaction.
@@ -188,7 +194,8 @@ async fn note_import(conn: &mut PgConnection, import: Import<'_>, items: usize) 
     sqlx::query!(
         "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT (kind, name) DO UPDATE SET origin = excluded.origin, digest = excluded.digest, items = excluded.items,
-             imported_by = excluded.imported_by, imported_at = now(), failed = NULL, failed_at = NULL",
+             imported_by = excluded.imported_by, imported_at = now(), failed = NULL, failed_at = NULL,
+             retired_by = NULL, retired_at = NULL, retired_reason = NULL",
         import.kind,
         import.name,
         import.origin,
@@ -236,7 +243,8 @@ pub async fn note_failure(conn: &mut PgConnection, import: Import<'_>, why: &str
 /// Where everything comes from, by kind and name.
 pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT kind, name, origin, digest, items, imported_by, imported_at AS "imported_at: Ts", failed
+        r#"SELECT kind, name, origin, digest, items, imported_by, imported_at AS "imported_at: Ts", failed, retired_by,
+                  retired_at AS "retired_at: Ts", retired_reason
              FROM blueteam.advisory_sources ORDER BY kind, name"#
     )
     .fetch_all(conn)
@@ -252,6 +260,9 @@ pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError>
             imported_by: r.imported_by,
             imported_at: r.imported_at.0,
             failed: r.failed,
+            retired_by: r.retired_by,
+            retired_at: r.retired_at.map(|at| at.0),
+            retired_reason: r.retired_reason,
         })
         .collect())
 }
@@ -265,7 +276,7 @@ pub async fn components(conn: &mut PgConnection) -> Result<Vec<StoredComponent>,
     Ok(rows.fetch_all(conn).await?)
 }
 
-/// The stored advisories after a place, at most so many, in the order of their place; the first ones without a place.
+/// The stored advisories that a feed lists after a place, at most so many, in the order of their place; the first ones without a place.
 pub async fn page(
     conn: &mut PgConnection,
     after: Option<(&str, &str)>,
@@ -274,8 +285,10 @@ pub async fn page(
     let (feed, id) = after.unwrap_or_default();
     let rows = sqlx::query_as!(
         StoredAdvisory,
-        "SELECT feed, advisory_id, vulnerability, known_exploited, document FROM blueteam.advisories
-          WHERE (feed, advisory_id) > ($1, $2) ORDER BY feed, advisory_id LIMIT $3",
+        r#"SELECT feed, advisory_id, vulnerability, known_exploited, true AS "listed!", document FROM blueteam.advisories a
+          WHERE (feed, advisory_id) > ($1, $2) AND (unlisted_before OR EXISTS (SELECT FROM blueteam.advisory_listings l
+                WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id))
+          ORDER BY feed, advisory_id LIMIT $3"#,
         feed,
         id,
         i64::from(limit)
@@ -285,7 +298,10 @@ pub async fn page(
 
 /// What attackers are known to use, by the ids that all publishers know.
 pub async fn exploited(conn: &mut PgConnection) -> Result<Vec<String>, StoreError> {
-    let ids = sqlx::query_scalar!("SELECT DISTINCT vulnerability FROM blueteam.advisories WHERE known_exploited");
+    let ids = sqlx::query_scalar!(
+        "SELECT DISTINCT vulnerability FROM blueteam.advisories a WHERE known_exploited AND (unlisted_before OR EXISTS (
+                SELECT FROM blueteam.advisory_listings l WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id))"
+    );
     Ok(ids.fetch_all(conn).await?)
 }
 
@@ -293,177 +309,10 @@ pub async fn exploited(conn: &mut PgConnection) -> Result<Vec<String>, StoreErro
 pub async fn about(conn: &mut PgConnection, id: &str) -> Result<Vec<StoredAdvisory>, StoreError> {
     let rows = sqlx::query_as!(
         StoredAdvisory,
-        "SELECT feed, advisory_id, vulnerability, known_exploited, document FROM blueteam.advisories
-          WHERE vulnerability = $1 OR advisory_id = $1 ORDER BY feed, advisory_id",
+        r#"SELECT feed, advisory_id, vulnerability, known_exploited, unlisted_before OR EXISTS (SELECT FROM blueteam.advisory_listings l
+                  WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id) AS "listed!", document FROM blueteam.advisories a
+          WHERE vulnerability = $1 OR advisory_id = $1 ORDER BY feed, advisory_id"#,
         id
     );
     Ok(rows.fetch_all(conn).await?)
-}
-
-/// Writes what was found now: new matches; what changed of open ones, of which what became worse is told again; those that no longer hold are closed as gone. One that was closed as
-/// fixed or gone and is found in a list that was read since is opened again: the list has the last word. What a person accepted, mitigated
-/// or found not to be affected stays closed. Returns how many are new or opened again. Must run in a transaction.
-pub async fn save_matches(conn: &mut PgConnection, actor: &str, found: &[Found]) -> Result<u64, StoreError> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.advisory_matches', 0))")
-        .execute(&mut *conn)
-        .await?;
-    set_actor(conn, actor).await?;
-    let found = serde_json::to_value(found)?;
-    let changed = sqlx::query_scalar!(
-        r#"WITH best AS (
-               SELECT DISTINCT ON (vulnerability, inventory, ecosystem, name, version) *
-                 FROM jsonb_to_recordset($1) AS f (vulnerability text, feed text, advisory_id text, inventory text, ecosystem text, name text,
-                      version text, confidence text, severity text, exploited boolean, fixed_in text)
-                ORDER BY vulnerability, inventory, ecosystem, name, version, confidence, fixed_in NULLS LAST),
-           written AS (
-               INSERT INTO blueteam.advisory_matches AS m (vulnerability, feed, advisory_id, inventory, ecosystem, name, version, confidence,
-                      severity, exploited, fixed_in)
-               SELECT * FROM best
-               ON CONFLICT (vulnerability, inventory, ecosystem, name, version) DO UPDATE SET
-                      feed = excluded.feed, advisory_id = excluded.advisory_id, confidence = excluded.confidence,
-                      severity = excluded.severity, exploited = excluded.exploited, fixed_in = excluded.fixed_in, updated_at = now(),
-                      state = CASE WHEN m.state = 'closed' THEN 'open' ELSE m.state END,
-                      alert_id = CASE WHEN m.state = 'closed' OR array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], excluded.severity)
-                           < array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], m.severity) THEN NULL ELSE m.alert_id END,
-                      resolution = NULL
-                WHERE (m.state <> 'closed' AND (m.feed, m.advisory_id, m.confidence, m.severity, m.exploited, m.fixed_in)
-                          IS DISTINCT FROM (excluded.feed, excluded.advisory_id, excluded.confidence, excluded.severity, excluded.exploited, excluded.fixed_in))
-                   OR (m.resolution IN ('fixed', 'gone') AND m.decided_at < (SELECT s.imported_at FROM blueteam.advisory_sources s
-                          WHERE s.kind = 'inventory' AND s.name = m.inventory))
-               RETURNING alert_id)
-           SELECT count(*) FILTER (WHERE alert_id IS NULL) AS "new!" FROM written"#,
-        found
-    )
-    .fetch_one(&mut *conn)
-    .await?;
-    sqlx::query!(
-        "UPDATE blueteam.advisory_matches m SET state = 'closed', resolution = 'gone', decided_by = $1, decided_at = now(), updated_at = now(),
-                reason = 'no longer in the inventory in this version, or the advisory no longer names it'
-          WHERE m.state <> 'closed' AND (m.vulnerability, m.inventory, m.ecosystem, m.name, m.version) NOT IN (
-                SELECT f.vulnerability, f.inventory, f.ecosystem, f.name, f.version
-                  FROM jsonb_to_recordset($2) AS f (vulnerability text, inventory text, ecosystem text, name text, version text))",
-        actor,
-        found
-    )
-    .execute(&mut *conn)
-    .await?;
-    Ok(changed.unsigned_abs())
-}
-
-/// Which matches to list.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Closed ones too.
-    pub all: bool,
-    /// Of this inventory alone.
-    pub inventory: Option<String>,
-    /// Of this vulnerability, advisory or match alone; of a match, the beginning of its id will do.
-    pub about: Option<String>,
-}
-
-/// Matches, the worst and newest first, at most 10,000.
-pub async fn matches(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Match>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT m.match_id, m.vulnerability, m.feed, m.advisory_id, coalesce(a.document ->> 'title', '') AS "title!", m.inventory,
-                  m.ecosystem, m.name, m.version, m.confidence, m.severity, m.exploited, m.fixed_in, m.state, m.resolution, m.reason, m.owner,
-                  m.due::text AS due, m.ticket, m.decided_by, m.decided_at AS "decided_at: Ts", m.alert_id, m.created_at AS "created_at: Ts"
-             FROM blueteam.advisory_matches m JOIN blueteam.advisories a USING (feed, advisory_id)
-            WHERE ($1 OR m.state <> 'closed') AND ($2::text IS NULL OR m.inventory = $2)
-              AND ($3::text IS NULL OR $3 IN (m.vulnerability, m.advisory_id) OR m.match_id::text LIKE $3 || '%')
-            ORDER BY m.state = 'closed', array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], m.severity), m.confidence,
-                     m.created_at DESC, m.match_id
-            LIMIT 10000"#,
-        filter.all,
-        filter.inventory,
-        filter.about.as_deref().map(|id| id.replace(['%', '_', '\\'], ""))
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows
-        .into_iter()
-        .map(|r| Match {
-            match_id: r.match_id,
-            vulnerability: r.vulnerability,
-            feed: r.feed,
-            advisory_id: r.advisory_id,
-            title: r.title,
-            inventory: r.inventory,
-            ecosystem: r.ecosystem,
-            name: r.name,
-            version: r.version,
-            confidence: r.confidence,
-            severity: r.severity,
-            exploited: r.exploited,
-            fixed_in: r.fixed_in,
-            state: r.state,
-            resolution: r.resolution,
-            reason: r.reason,
-            owner: r.owner,
-            due: r.due,
-            ticket: r.ticket,
-            decided_by: r.decided_by,
-            decided_at: r.decided_at.map(|at| at.0),
-            alert_id: r.alert_id.map(AlertId),
-            created_at: r.created_at.0,
-        })
-        .collect())
-}
-
-/// Writes what somebody decided about matches. What the decision leaves out stays as it was; a match that is opened again has no resolution.
-/// Returns how many there are.
-pub async fn decide(
-    conn: &mut PgConnection,
-    actor: &str,
-    ids: &[Uuid],
-    decision: &Decision,
-) -> Result<u64, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
-    let done = sqlx::query!(
-        "UPDATE blueteam.advisory_matches SET state = $2, resolution = $3, reason = coalesce($4, reason), owner = coalesce($5, owner),
-                due = coalesce($6::text::date, due), ticket = coalesce($7, ticket), decided_by = $8, decided_at = now(), updated_at = now()
-          WHERE match_id = ANY ($1)",
-        ids,
-        decision.state,
-        decision.resolution,
-        decision.reason,
-        decision.owner,
-        decision.due,
-        decision.ticket,
-        actor
-    )
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(done.rows_affected())
-}
-
-/// Open matches that no alert tells of yet; locked until the transaction ends, so that two daemons do not both tell.
-pub async fn untold(conn: &mut PgConnection) -> Result<Vec<Match>, StoreError> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.advisory_matches', 0))")
-        .execute(&mut *conn)
-        .await?;
-    let all = matches(conn, &Filter::default()).await?;
-    Ok(all.into_iter().filter(|m| m.alert_id.is_none()).collect())
-}
-
-/// Notes which alert tells of matches.
-pub async fn told(conn: &mut PgConnection, ids: &[Uuid], alert: AlertId) -> Result<(), StoreError> {
-    sqlx::query!("UPDATE blueteam.advisory_matches SET alert_id = $2 WHERE match_id = ANY ($1)", ids, alert.0)
-        .execute(conn)
-        .await?;
-    Ok(())
-}
-
-/// Open alerts of `rule` all of whose matches are closed.
-pub async fn over(conn: &mut PgConnection, rule: &str) -> Result<Vec<AlertId>, StoreError> {
-    let ids = sqlx::query_scalar!(
-        "SELECT h.alert_id FROM blueteam.alert_history h
-          WHERE h.state = 'open' AND h.rule_id = $1 AND NOT EXISTS (
-                SELECT FROM blueteam.advisory_matches m WHERE m.alert_id = h.alert_id AND m.state <> 'closed')",
-        rule
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(ids.into_iter().map(AlertId).collect())
 }

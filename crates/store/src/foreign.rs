@@ -50,6 +50,9 @@ fn columns() -> String {
     )
 }
 
+/// The microseconds of the years 1 to 9999: a database's times go on for ever in both directions.
+const CALENDAR: std::ops::Range<i64> = -62_135_596_800_000_000..253_402_300_800_000_000;
+
 /// A row as it was found.
 #[derive(Debug)]
 pub struct Found {
@@ -168,6 +171,9 @@ fn record(row: &PgRow, id: Uuid, at: Timestamp) -> Result<AuditRow<'static>, Fie
     let text = |n: usize| row.try_get::<Option<String>, _>(n).map_err(strange);
     let owned = |n: usize| text(n).map(|t| t.map(Text::from));
     let uuid = |n: usize| row.try_get::<Option<Uuid>, _>(n).map_err(strange);
+    if !CALENDAR.contains(&at.as_micros()) {
+        return Err(FieldError::new("timestamp", "is no time that a calendar has (`infinity`, or a year beyond 9999)"));
+    }
     let (category, result) = (text(3)?.unwrap_or_default(), text(5)?.unwrap_or_default());
     let category = Category::parse(&category)
         .filter(|c| *c != Category::Network)

@@ -98,6 +98,15 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter, limit: u32) -> Resul
         .collect()
 }
 
+/// The ways by which an alert was not told by itself, because there were too many at once; a summary tells of it.
+pub async fn folded(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Channel>, StoreError> {
+    let names =
+        sqlx::query_scalar!("SELECT channel FROM blueteam.folded_alerts WHERE alert_id = $1 ORDER BY channel", id.0)
+            .fetch_all(conn)
+            .await?;
+    names.iter().map(|name| name.parse().map_err(|e| StoreError::corrupt("folded_alerts.channel", e))).collect()
+}
+
 /// Every attempt of a delivery, the first first.
 pub async fn attempts(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Attempt>, StoreError> {
     let rows = sqlx::query!(

@@ -12,6 +12,7 @@ struct Row {
     kind: String,
     rule_id: Option<String>,
     source: Option<String>,
+    tenant: Option<Uuid>,
     entity: Option<String>,
     author: String,
     reason: String,
@@ -31,6 +32,7 @@ impl TryFrom<Row> for Mute {
             scope: Scope {
                 rule_id: row.rule_id.map(|id| RuleId(id.into())),
                 source: row.source,
+                tenant: row.tenant,
                 entity: entity.transpose()?,
             },
             author: row.author,
@@ -48,8 +50,8 @@ pub async fn add(conn: &mut PgConnection, mute: &Mute) -> Result<(), StoreError>
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, &mute.author).await?;
     sqlx::query!(
-        "INSERT INTO blueteam.mutes (mute_id, kind, rule_id, source, entity, author, reason, ticket, starts_at, ends_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "INSERT INTO blueteam.mutes (mute_id, kind, rule_id, source, entity, author, reason, ticket, starts_at, ends_at, tenant)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         mute.mute_id.0,
         mute.kind.as_str(),
         mute.scope.rule_id.as_ref().map(RuleId::as_str),
@@ -60,6 +62,7 @@ pub async fn add(conn: &mut PgConnection, mute: &Mute) -> Result<(), StoreError>
         mute.ticket,
         Ts(mute.starts_at) as Ts,
         Ts(mute.ends_at) as Ts,
+        mute.scope.tenant,
     )
     .execute(&mut *tx)
     .await?;
@@ -87,7 +90,7 @@ pub async fn end(conn: &mut PgConnection, actor: &str, id: MuteId, now: Timestam
 pub async fn ending_after(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<Mute>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT mute_id, kind, rule_id, source, entity, author, reason, ticket, starts_at AS "starts_at: Ts",
+        r#"SELECT mute_id, kind, rule_id, source, tenant, entity, author, reason, ticket, starts_at AS "starts_at: Ts",
                   ends_at AS "ends_at: Ts", ended_by
              FROM blueteam.mutes WHERE ends_at > $1 ORDER BY ends_at, mute_id"#,
         Ts(since) as Ts

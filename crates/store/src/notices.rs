@@ -1,31 +1,37 @@
 //! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever restarts.
 
-use model::{Alert, Channel, Severity, Span, Timestamp};
+use model::{Alert, Channel, Mute, Severity, Span, Timestamp};
 use serde_json::Value;
 use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::alerts::{self, AlertFilter};
 use crate::db::Ts;
+use crate::mutes;
 
 /// Writes a notice and its messages, unless it is written already. `kind` is `digest` or `heartbeat`, `key` its day or period. Without any
-/// `channels` it is only noted. Returns how many messages were written; none when the notice was there.
+/// `channels` it is only noted. With it stands how much all sources but `own` (our own account) had been read. Returns how many messages were
+/// written; none when the notice was there.
 pub async fn write(
     conn: &mut PgConnection,
-    (kind, key): (&str, &str),
+    (kind, key, own): (&str, &str, &str),
     payload: &Value,
     channels: &[Channel],
 ) -> Result<Option<u64>, StoreError> {
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
     let noted = sqlx::query_scalar!(
-        r#"WITH noted AS (INSERT INTO blueteam.notices (kind, key) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING kind),
+        r#"WITH noted AS (INSERT INTO blueteam.notices (kind, key, received, accepted)
+                          SELECT $1, $2, coalesce(sum(received), 0)::bigint, coalesce(sum(accepted), 0)::bigint
+                            FROM blueteam.sources WHERE source_id <> $5
+                          ON CONFLICT DO NOTHING RETURNING kind),
                 written AS (INSERT INTO blueteam.deliveries (channel, kind, payload)
                             SELECT c, n.kind, $4 FROM noted n CROSS JOIN unnest($3::text[]) AS c RETURNING 1)
            SELECT (SELECT count(*) FROM written) AS "written!" FROM noted"#,
         kind,
         key,
         &channels,
-        payload
+        payload,
+        own
     )
     .fetch_optional(conn)
     .await?;
@@ -84,39 +90,84 @@ pub async fn last(conn: &mut PgConnection, kind: &str) -> Result<Option<(String,
 /// What happened in a period, for its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
-    /// Events that were stored.
+    /// Entries that were read, of all sources: lines, rows, records.
+    pub entries: u64,
+    /// Events that were stored of them.
     pub events: u64,
-    /// Sources that said something.
-    pub alive: u64,
+    /// Sources that said something, by name; at most as many as were asked for.
+    pub alive: Vec<String>,
+    /// How many there are.
+    pub alive_count: u64,
     /// Sources that are silent now, by name.
     pub silent: Vec<String>,
     /// How many alerts were written, the worst severity first.
     pub alerts: Vec<(Severity, u64)>,
     /// The newest medium and low ones, at most as many as were asked for.
     pub told: Vec<Alert>,
+    /// Silences, maintenance windows and exceptions that end soon, the next one first.
+    pub ending: Vec<Mute>,
     /// Messages that could not be delivered, ever.
     pub dead: u64,
 }
 
-/// What happened from `from` to now. `own` is the name of our own account among the sources.
-pub async fn summary(conn: &mut PgConnection, from: Timestamp, own: &str, most: usize) -> Result<Summary, StoreError> {
+/// What happened from `from` to `now`. `own` is the name of our own account among the sources; mutes that end before `until` are named.
+pub async fn summary(
+    conn: &mut PgConnection,
+    (from, now, until): (Timestamp, Timestamp, Timestamp),
+    own: &str,
+    most: usize,
+) -> Result<Summary, StoreError> {
+    // What was read since the last digest, by the accounts of the sources: the times in a log may be those of last year. Before the accounts were
+    // noted, by the time at which it was stored.
     let row = sqlx::query!(
-        r#"SELECT (SELECT count(*) FROM public.audit_events WHERE timestamp > $1 AND timestamp <= now())
-                + (SELECT count(*) FROM blueteam.collected_events WHERE timestamp > $1 AND timestamp <= now()) AS "events!",
-                  (SELECT count(*) FROM blueteam.sources WHERE last_received_at > $1 AND source_id <> $2) AS "alive!",
+        r#"WITH last AS (SELECT received, accepted FROM blueteam.notices WHERE kind = 'digest' ORDER BY at DESC LIMIT 1),
+                total AS (SELECT coalesce(sum(received), 0)::bigint AS received, coalesce(sum(accepted), 0)::bigint AS accepted
+                            FROM blueteam.sources WHERE source_id <> $2)
+           SELECT coalesce((SELECT greatest(t.received - l.received, 0) FROM last l, total t),
+                      (SELECT count(*) FROM public.audit_events WHERE created_at > $1)
+                    + (SELECT count(*) FROM blueteam.collected_events WHERE created_at > $1)) AS "entries!",
+                  coalesce((SELECT greatest(t.accepted - l.accepted, 0) FROM last l, total t),
+                      (SELECT count(*) FROM public.audit_events WHERE created_at > $1)
+                    + (SELECT count(*) FROM blueteam.collected_events WHERE created_at > $1)) AS "events!",
+                  (SELECT count(*) FROM blueteam.sources WHERE last_received_at > $1 AND source_id <> $2) AS "alive_count!",
+                  ARRAY(SELECT source_id FROM blueteam.sources WHERE last_received_at > $1 AND source_id <> $2
+                         ORDER BY 1 LIMIT $3) AS "alive!: Vec<String>",
                   ARRAY(SELECT DISTINCT source_id FROM blueteam.source_gaps
-                         WHERE cause = 'silence' AND ended_at IS NULL ORDER BY 1 LIMIT 50) AS "silent!: Vec<String>",
+                         WHERE cause = 'silence' AND ended_at IS NULL ORDER BY 1 LIMIT $3) AS "silent!: Vec<String>",
                   (SELECT count(*) FROM blueteam.deliveries WHERE state = 'dead') AS "dead!""#,
         Ts(from) as Ts,
-        own
+        own,
+        most as i64
     )
     .fetch_one(&mut *conn)
     .await?;
+    let filter = AlertFilter { since: Some(from), ..AlertFilter::default() };
+    let mut told = alerts::list(conn, &filter, 10_000).await?;
+    told.retain(|alert| matches!(alert.severity, Severity::Medium | Severity::Low));
+    told.truncate(most);
+    let mut ending = mutes::ending_after(conn, now).await?;
+    ending.retain(|mute| mute.ends_at <= until);
+    ending.truncate(most);
+    Ok(Summary {
+        entries: row.entries.unsigned_abs(),
+        events: row.events.unsigned_abs(),
+        alive: row.alive,
+        alive_count: row.alive_count.unsigned_abs(),
+        silent: row.silent,
+        alerts: counts(conn, from).await?,
+        told,
+        ending,
+        dead: row.dead.unsigned_abs(),
+    })
+}
+
+/// How many alerts were written since, the worst severity first.
+async fn counts(conn: &mut PgConnection, from: Timestamp) -> Result<Vec<(Severity, u64)>, StoreError> {
     let counted = sqlx::query!(
         r#"SELECT severity, count(*) AS "count!" FROM blueteam.alert_history WHERE created_at > $1 GROUP BY severity"#,
         Ts(from) as Ts
     )
-    .fetch_all(&mut *conn)
+    .fetch_all(conn)
     .await?;
     let mut counts = Vec::with_capacity(counted.len());
     for row in counted {
@@ -124,18 +175,7 @@ pub async fn summary(conn: &mut PgConnection, from: Timestamp, own: &str, most: 
         counts.push((severity, row.count.unsigned_abs()));
     }
     counts.sort_by_key(|(severity, _): &(Severity, u64)| std::cmp::Reverse(*severity));
-    let filter = AlertFilter { since: Some(from), ..AlertFilter::default() };
-    let mut told = alerts::list(conn, &filter, 10_000).await?;
-    told.retain(|alert| matches!(alert.severity, Severity::Medium | Severity::Low));
-    told.truncate(most);
-    Ok(Summary {
-        events: row.events.unsigned_abs(),
-        alive: row.alive.unsigned_abs(),
-        silent: row.silent,
-        alerts: counts,
-        told,
-        dead: row.dead.unsigned_abs(),
-    })
+    Ok(counts)
 }
 
 /// Alerts that were folded for a channel and that no summary tells of yet.

@@ -3,6 +3,7 @@
 use model::{AlertId, Channel, Span, Timestamp};
 use serde_json::Value;
 use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -27,29 +28,35 @@ pub struct Delivery {
     pub attempts: u32,
 }
 
-/// Takes up to `limit` due deliveries for the given channels, the longest due first. They come back to the queue when `lease`
+/// Takes due deliveries, of each channel as many as are asked for at most, the longest due first. They come back to the queue when `lease`
 /// is over, should the taker be killed: a delivery may so be repeated, but never lost. That an alert is over is told after it was told of.
 pub async fn claim(
     conn: &mut PgConnection,
-    channels: &[Channel],
-    limit: u32,
+    wanted: &[(Channel, u32)],
     lease: Span,
 ) -> Result<Vec<Delivery>, StoreError> {
-    let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
+    let channels: Vec<String> = wanted.iter().map(|(channel, _)| channel.to_string()).collect();
+    let most: Vec<i64> = wanted.iter().map(|(_, most)| i64::from(*most)).collect();
     let rows = sqlx::query!(
-        "WITH due AS (
-             SELECT delivery_id FROM blueteam.deliveries q
-              WHERE state = 'pending' AND next_attempt_at <= now() AND channel = ANY ($1)
-                AND (kind <> 'resolved' OR NOT EXISTS (
-                     SELECT FROM blueteam.deliveries o WHERE o.alert_id = q.alert_id AND o.channel = q.channel
-                        AND o.kind IN ('opened', 'escalated') AND o.state = 'pending'))
-              ORDER BY next_attempt_at LIMIT $2 FOR UPDATE SKIP LOCKED)
-         UPDATE blueteam.deliveries d
-            SET attempts = attempts + 1, next_attempt_at = now() + $3::bigint * interval '1 microsecond'
-           FROM due WHERE d.delivery_id = due.delivery_id
-         RETURNING d.delivery_id, d.alert_id, d.channel, d.kind, d.payload, d.people, d.attempts",
+        r#"WITH due AS (
+             SELECT q.delivery_id FROM unnest($1::text[], $2::bigint[]) AS w (channel, most)
+              CROSS JOIN LATERAL (
+                 SELECT q.delivery_id FROM blueteam.deliveries q
+                  WHERE q.state = 'pending' AND q.next_attempt_at <= now() AND q.channel = w.channel
+                    AND (q.kind <> 'resolved' OR NOT EXISTS (
+                         SELECT FROM blueteam.deliveries o WHERE o.alert_id = q.alert_id AND o.channel = q.channel
+                            AND o.kind IN ('opened', 'escalated') AND o.state = 'pending'))
+                  ORDER BY q.next_attempt_at LIMIT w.most FOR UPDATE SKIP LOCKED) AS q),
+            taken AS (
+             UPDATE blueteam.deliveries d
+                SET attempts = attempts + 1, next_attempt_at = now() + $3::bigint * interval '1 microsecond'
+              WHERE d.delivery_id = ANY (ARRAY(SELECT delivery_id FROM due))
+             RETURNING d.delivery_id, d.alert_id, d.channel, d.kind, d.payload, d.people, d.attempts, d.created_at)
+         SELECT delivery_id AS "delivery_id!", alert_id, channel AS "channel!", kind AS "kind!", payload AS "payload!",
+                people AS "people!", attempts AS "attempts!"
+           FROM taken ORDER BY created_at, delivery_id"#,
         &channels,
-        i64::from(limit),
+        &most,
         lease.as_micros()
     )
     .fetch_all(conn)
@@ -69,14 +76,24 @@ pub async fn claim(
         .collect()
 }
 
-/// The channels that have something due.
-pub async fn due(conn: &mut PgConnection) -> Result<Vec<Channel>, StoreError> {
-    let names = sqlx::query_scalar!(
-        "SELECT DISTINCT channel FROM blueteam.deliveries WHERE state = 'pending' AND next_attempt_at <= now()"
+/// Gives back what was claimed and not begun: as if it had not been taken.
+pub async fn put_back(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.deliveries SET attempts = greatest(attempts - 1, 0), next_attempt_at = now()
+          WHERE delivery_id = ANY ($1) AND state = 'pending'",
+        ids
     )
-    .fetch_all(conn)
+    .execute(conn)
     .await?;
-    names.iter().map(|name| name.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))).collect()
+    Ok(())
+}
+
+/// A connection for working off the queue: its commits do not wait for the disk. Should the machine of the database crash, the notes of the last
+/// instants are gone, and what they were about is sent again under the same id.
+pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    let mut conn = crate::connect(options).await?;
+    sqlx::query!("SET synchronous_commit = off").execute(&mut conn).await?;
+    Ok(conn)
 }
 
 /// They have arrived; with each, what the other side said.
@@ -97,32 +114,39 @@ pub async fn delivered(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result
     Ok(())
 }
 
-/// It has not; try again in `retry_in`. `error` must hold no secret (an address with a token in it, for one).
-pub async fn failed(conn: &mut PgConnection, id: Uuid, error: &str, retry_in: Span) -> Result<(), StoreError> {
+/// They have not; each is tried again in its time. What went wrong must hold no secret (an address with a token in it, for one).
+pub async fn failed(conn: &mut PgConnection, told: &[(Uuid, &str, Span)]) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = told.iter().map(|(id, ..)| *id).collect();
+    let errors: Vec<String> = told.iter().map(|(_, error, _)| (*error).to_owned()).collect();
+    let waits: Vec<i64> = told.iter().map(|(_, _, retry_in)| retry_in.as_micros()).collect();
     sqlx::query!(
-        "WITH d AS (UPDATE blueteam.deliveries
-                       SET last_error = left($2, 1000), next_attempt_at = now() + $3::bigint * interval '1 microsecond'
-                     WHERE delivery_id = $1 AND state = 'pending' RETURNING delivery_id, attempts)
+        "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS t (id, error, wait)),
+              d AS (UPDATE blueteam.deliveries q
+                       SET last_error = left(t.error, 1000), next_attempt_at = now() + t.wait * interval '1 microsecond'
+                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING q.delivery_id, q.attempts, t.error)
          INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'failed', left($2, 1000) FROM d",
-        id,
-        error,
-        retry_in.as_micros()
+         SELECT delivery_id, attempts, 'failed', left(error, 1000) FROM d",
+        &ids,
+        &errors,
+        &waits
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
-/// It never will, unless somebody has it [`resend`]t.
-pub async fn dead(conn: &mut PgConnection, id: Uuid, error: &str) -> Result<(), StoreError> {
+/// They never will, unless somebody has them resent.
+pub async fn dead(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), StoreError> {
+    let ids: Vec<Uuid> = told.iter().map(|(id, _)| *id).collect();
+    let errors: Vec<String> = told.iter().map(|(_, error)| (*error).to_owned()).collect();
     sqlx::query!(
-        "WITH d AS (UPDATE blueteam.deliveries SET state = 'dead', last_error = left($2, 1000)
-                     WHERE delivery_id = $1 AND state = 'pending' RETURNING delivery_id, attempts)
+        "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, error)),
+              d AS (UPDATE blueteam.deliveries q SET state = 'dead', last_error = left(t.error, 1000)
+                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING q.delivery_id, q.attempts, t.error)
          INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'dead', left($2, 1000) FROM d",
-        id,
-        error
+         SELECT delivery_id, attempts, 'dead', left(error, 1000) FROM d",
+        &ids,
+        &errors
     )
     .execute(conn)
     .await?;

@@ -6,7 +6,7 @@ use model::Severity;
 use serde_json::Value;
 
 use super::{Format, osv::word};
-use crate::json::{list, maybe, text, texts};
+use crate::json::{list, maybe, moment, text, texts};
 use crate::package::{Component, Ecosystem, Package};
 use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut};
 
@@ -30,7 +30,7 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
     }
     let products = products(document.get("product_tree").unwrap_or(&Value::Null));
     let whole = word(about.get("aggregate_severity").map_or("", |s| text(s, "text")));
-    let published = maybe(tracking, "current_release_date");
+    let published = moment(tracking, "current_release_date", "CSAF document")?;
     Ok(list(document, "vulnerabilities")
         .iter()
         .enumerate()

@@ -5,7 +5,7 @@ use model::Severity;
 use serde_json::Value;
 
 use super::Format;
-use crate::json::{list, maybe, text};
+use crate::json::{day, list, maybe, moment, text};
 use crate::package::{Ecosystem, Package};
 use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut};
 
@@ -37,8 +37,8 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
                 severity: Severity::Critical,
                 aliases: Vec::new(),
                 known_exploited: true,
-                due: maybe(entry, "dueDate"),
-                published: maybe(entry, "dateAdded"),
+                due: day(entry, "dueDate", "KEV catalogue")?,
+                published: moment(entry, "dateAdded", "KEV catalogue")?,
                 action: maybe(entry, "requiredAction"),
                 affected: vec![Affected { package, versions: Vec::new(), ranges: Vec::new() }],
             })
@@ -62,6 +62,13 @@ mod tests {
         assert_eq!(read.len(), 1);
         assert_eq!((read[0].vulnerability(), read[0].due.as_deref()), ("CVE-2021-3156", Some("2022-04-27")));
         assert!(read[0].known_exploited);
+        for date in ["infinity", "-infinity", "99999-01-01", "+099999-01-01", "2022-02-30", "tomorrow", "-000001-01-01"]
+        {
+            let mut wrong = catalogue.clone();
+            wrong["vulnerabilities"][0]["dueDate"] = date.into();
+            let error = crate::feeds::read(&wrong.to_string(), None).unwrap_err().to_string();
+            assert!(error.contains("`dueDate` is no date"), "{date}: {error}");
+        }
         let wrong = serde_json::json!({ "catalogVersion": "1", "vulnerabilities": [{}] });
         assert!(crate::feeds::read(&wrong.to_string(), None).unwrap_err().to_string().contains("cveID"));
     }

@@ -4,7 +4,7 @@ use model::Severity;
 use serde_json::Value;
 
 use super::Format;
-use crate::json::{list, maybe, text, texts};
+use crate::json::{list, maybe, moment, text, texts};
 use crate::package::{Component, Ecosystem, Package};
 use crate::{Advisory, Affected, Range, ReadError, SUMMARY_MAX, cut};
 
@@ -33,7 +33,10 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
         aliases: texts(document, "aliases").into_iter().chain(texts(document, "upstream")).collect(),
         known_exploited: false,
         due: None,
-        published: maybe(document, "published").or_else(|| maybe(document, "modified")),
+        published: match moment(document, "published", "OSV entry")? {
+            Some(published) => Some(published),
+            None => moment(document, "modified", "OSV entry")?,
+        },
         action: None,
         affected: list(document, "affected").iter().filter(|_| !withdrawn).filter_map(affected).collect(),
     }])

@@ -1,5 +1,5 @@
-//! `/var/lib/dpkg/status`: what is installed on a Debian machine. Debian's advisories name source packages, so that each package is listed
-//! under the name of its source too.
+//! `/var/lib/dpkg/status`: what is installed on a Debian machine. Debian's advisories name source packages and their versions, so that each
+//! package is listed under the name of its source too; one of the same name is listed with the source's version alone, or it would be told twice.
 
 use super::Format;
 use crate::{Component, ReadError};
@@ -20,10 +20,12 @@ fn read(text: &str) -> Result<Vec<Component>, ReadError> {
         if !field("Status").is_some_and(|status| status.ends_with(" installed")) {
             continue;
         }
-        found.push(Component::new("deb", name, version));
-        if let Some(source) = field("Source") {
-            // Its own version, where it differs: `gcc-defaults (1.203)`.
-            let (name, of) = source.split_once(" (").unwrap_or((source, version));
+        // The source has its own version, where it differs: `gcc-defaults (1.203)`.
+        let source = field("Source").map(|source| source.split_once(" (").unwrap_or((source, version)));
+        if source.is_none_or(|(source, _)| source != name) {
+            found.push(Component::new("deb", name, version));
+        }
+        if let Some((name, of)) = source {
             found.push(Component::new("deb", name, of.trim_end_matches(')')));
         }
     }

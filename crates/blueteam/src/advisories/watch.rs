@@ -248,6 +248,7 @@ fn detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
         nist_controls: vec![ControlId::known("3.14.3"), ControlId::known("3.11.2"), ControlId::known("3.14.1")],
         source: Source::Agent,
         cui_involved: false,
+        tenant: None,
         // Its first letters, by which people name it, must not be those of whatever else begins at this moment.
         fingerprint: Fingerprint(Uuid::new_v5(&Uuid::now_v7(), b"alert")),
         episode: 0,

@@ -12,7 +12,7 @@ use model::Severity;
 use serde_json::json;
 use store::advisories::{Decision, Filter, Match};
 
-use crate::advisories::{Kind, fetch, import};
+use crate::advisories::{Kind, fetch, import, retire as retire_it};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
 
@@ -40,6 +40,7 @@ enum Action {
         json: bool,
     },
     Respond(RespondArgs),
+    Retire(RetireArgs),
     /// Where advisories and components came from, and when
     Sources {
         /// As a JSON array
@@ -67,6 +68,9 @@ struct ImportArgs {
     /// Who does so; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
 }
 
 /// Which advisories concern what we run, the worst first.
@@ -114,6 +118,36 @@ struct RespondArgs {
     /// Who says so; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON array of the matches
+    #[arg(long)]
+    json: bool,
+}
+
+/// Have done with a feed or an inventory: what it listed concerns nothing any more, and stays on record.
+///
+/// Matches that no other feed supports are closed as gone. To take it up again, import it again. One that stands in `[advisories]` of the
+/// configuration is read by the daemon: take it out there first.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  blueteam advisories retire acme-csaf --reason 'we no longer use their products'\n  \
+                        blueteam advisories retire web01 --kind inventory --reason 'the machine is gone, CHG-92'\n\n\
+                        Exit code: 0 done, 1 failed, 2 wrong arguments."
+)]
+struct RetireArgs {
+    /// Its name, as `advisories sources` shows it
+    name: String,
+    /// feed or inventory; needed where both have the name
+    #[arg(long, value_enum)]
+    kind: Option<Kind>,
+    /// Why; an assessor reads it
+    #[arg(long)]
+    reason: String,
+    /// Who says so; without it, the system's user name
+    #[arg(long = "as", value_name = "NAME")]
+    actor: Option<String>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,6 +171,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::List(args) => list(args, globals),
         Action::Show { id, json } => show(id, *json, globals),
         Action::Respond(args) => respond(args, globals),
+        Action::Retire(args) => retire(args, globals),
         Action::Sources { json } => sources(*json, globals),
     }
 }
@@ -148,8 +183,10 @@ fn name_of(from: &str) -> String {
 }
 
 fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    if args.from.len() > 1 && kind == Kind::Inventory && args.name.is_some() {
-        bail!("--name: each list replaces what the inventory had before; import one, or give each a name of its own");
+    if args.from.len() > 1 && args.name.is_some() {
+        bail!(
+            "--name: each list replaces what was there under the name before; import one, or give each a name of its own"
+        );
     }
     let known = match kind {
         Kind::Feed => feeds::ALL.iter().any(|f| Some(f.name) == args.format.as_deref()),
@@ -171,6 +208,14 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
         }
         Ok(all)
     })?;
+    if args.json {
+        let done: Vec<_> = done
+            .iter()
+            .map(|(name, done)| json!({ "name": name, "items": done.items, "new": done.found, "unchanged": done.unchanged }))
+            .collect();
+        out::json(&done)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let what = if kind == Kind::Feed { "advisories" } else { "components" };
     for (name, done) in done {
         let name = notify::plain::neutral(&name).into_owned();
@@ -251,7 +296,7 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
     }
     for stored in &advisories {
         let advisory: Advisory = serde_json::from_value(stored.document.clone())?;
-        describe(&advisory)?;
+        describe(&advisory, stored.listed)?;
     }
     if matches.is_empty() {
         out::line("It concerns nothing in the inventories.")?;
@@ -272,7 +317,7 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(advisory: &Advisory) -> anyhow::Result<()> {
+fn describe(advisory: &Advisory, listed: bool) -> anyhow::Result<()> {
     let plain = |text: &str| notify::plain::neutral(text).into_owned();
     out::line(format_args!("{}  {}", plain(&advisory.id), plain(&advisory.title)))?;
     let rows = [
@@ -283,6 +328,7 @@ fn describe(advisory: &Advisory) -> anyhow::Result<()> {
         ("also", Some(advisory.aliases.join(", ")).filter(|a| !a.is_empty())),
         ("exploited", advisory.known_exploited.then(|| "yes".to_owned())),
         ("to do", advisory.action.clone()),
+        ("withdrawn", (!listed).then(|| "no feed lists it any more".to_owned())),
     ];
     for (name, value) in rows {
         if let Some(value) = value {
@@ -322,9 +368,54 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         if ids.is_empty() {
             bail!("nothing in the inventories is concerned by `{}`", notify::plain::neutral(&args.id));
         }
-        Ok(store::advisories::decide(conn, &who, &ids, &decision).await?)
+        let written = store::advisories::decide(conn, &who, &ids, &decision).await?;
+        let mut now = store::advisories::matches(conn, &filter).await?;
+        now.retain(|m| ids.contains(&m.match_id));
+        Ok((written, now))
     })?;
+    let (written, now) = written;
+    if args.json {
+        out::json(&now)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     out::line(format_args!("{written} {}", if written == 1 { "match is noted" } else { "matches are noted" }))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    if args.reason.trim().chars().count() < 3 {
+        bail!("--reason: say in a sentence why; an assessor reads it");
+    }
+    let who = actor(args.actor.as_deref());
+    let shown = notify::plain::neutral(&args.name).into_owned();
+    let retired = with_database(globals, async |conn, loaded| {
+        let mut known = store::advisories::origins(conn).await?;
+        known.retain(|o| o.name == args.name && args.kind.is_none_or(|kind| kind.as_str() == o.kind));
+        let origin = match &known[..] {
+            [one] => one.clone(),
+            [] => bail!(
+                "there is no feed or inventory `{shown}`; `blueteam advisories sources` shows those that there are"
+            ),
+            _ => bail!("both a feed and an inventory are called `{shown}`; say --kind"),
+        };
+        let kind = if origin.kind == Kind::Feed.as_str() { Kind::Feed } else { Kind::Inventory };
+        if loaded.config.advisories.inputs().iter().any(|input| input.kind == kind && input.name == args.name) {
+            bail!(
+                "`{shown}` stands in [advisories] of the configuration, so that the daemon would read it again; take it out there first"
+            );
+        }
+        if !retire_it(conn, (kind, &args.name), (&who, args.reason.trim())).await? {
+            bail!("`{shown}` is retired already");
+        }
+        Ok(origin)
+    })?;
+    if args.json {
+        out::json(
+            &json!({ "kind": retired.kind, "name": retired.name, "retired_by": who, "reason": args.reason.trim() }),
+        )?;
+    } else {
+        out::line(format_args!("{} {shown} is retired", retired.kind))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -340,7 +431,13 @@ fn sources(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     }
     let mut table = out::table(Look::stdout(), &["kind", "name", "items", "read", "by", "from"]);
     for o in &origins {
-        let from = o.failed.as_ref().map_or_else(|| o.origin.clone(), |why| format!("{} FAILED: {why}", o.origin));
+        let from = match (&o.retired_by, &o.retired_reason, &o.failed) {
+            (Some(by), Some(why), _) => {
+                format!("{} retired {} by {by}: {why}", o.origin, out::maybe_day(o.retired_at))
+            }
+            (_, _, Some(why)) => format!("{} FAILED: {why}", o.origin),
+            _ => o.origin.clone(),
+        };
         table.add_row([
             out::text(&o.kind),
             out::text(&o.name),

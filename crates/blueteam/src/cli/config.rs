@@ -43,12 +43,17 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check { json } => {
-            let checked = settings::load(file).and_then(|loaded| settings::sigma(&loaded.config).map(|_| ()));
+            let checked = settings::load(file).and_then(|l| settings::sigma(&l.config).map(|_| l.config.warnings()));
+            let warnings = checked.as_ref().map(Vec::as_slice).unwrap_or_default();
             if json {
                 let problems = checked.as_ref().err().map(problems).unwrap_or_default();
-                serde_json::to_writer_pretty(&mut out, &json!({ "ok": checked.is_ok(), "problems": problems }))?;
+                let found = json!({ "ok": checked.is_ok(), "problems": problems, "warnings": warnings });
+                serde_json::to_writer_pretty(&mut out, &found)?;
                 writeln!(out)?;
             } else if checked.is_ok() {
+                for warning in warnings {
+                    super::out::note(format_args!("warning: {warning}"));
+                }
                 writeln!(out, "the configuration is right")?;
             }
             checked?;

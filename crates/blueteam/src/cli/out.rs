@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, bail};
-use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets};
 use model::{Severity, Timestamp};
 use notify::plain::neutral;
 use serde::Serialize;
@@ -102,25 +102,29 @@ pub(super) fn text(text: impl AsRef<str>) -> Cell {
     Cell::new(neutral(text.as_ref()))
 }
 
+/// Below this width a table that has columns to spare is not cut down: its rows are written in lines, with everything.
+const NARROW: u16 = 100;
+
 /// Leaves columns out, the first of these first, as long as the terminal is too narrow for what is in the table.
 pub(super) fn spare(look: Look, table: &mut Table, columns: &[usize]) {
     for column in columns {
-        if !look.terminal || fixed(table).is_none_or(|(_, fits)| fits) {
+        if !look.terminal || fixed(table).1 {
             return;
         }
         hold(table, *column, ColumnConstraint::Hidden);
     }
 }
 
-/// All shown columns but the last, and whether they fit into the terminal in full and leave room for it; none without a terminal.
-fn fixed(table: &Table) -> Option<(Vec<usize>, bool)> {
+/// All shown columns but the last, and whether they fit into the terminal in full and leave room for it.
+fn fixed(table: &Table) -> (Vec<usize>, bool) {
     const LAST_MIN: u16 = 20;
     let widths = table.column_max_content_widths();
     let shown = |i: &usize| table.column(*i).is_some_and(|c| !c.is_hidden());
     let fixed: Vec<usize> = (0..widths.len().saturating_sub(1)).filter(shown).collect();
     let taken: u16 = fixed.iter().map(|i| widths[*i].saturating_add(2)).sum();
-    let last = widths.last().copied().unwrap_or_default().saturating_add(2).min(LAST_MIN);
-    Some((fixed, taken.saturating_add(last) <= table.width()?))
+    let last = widths.last().copied().unwrap_or(0).saturating_add(1).min(LAST_MIN);
+    let fits = table.width().is_none_or(|width| taken.saturating_add(last) <= width);
+    (fixed, fits)
 }
 
 fn hold(table: &mut Table, column: usize, constraint: ColumnConstraint) {
@@ -129,21 +133,74 @@ fn hold(table: &mut Table, column: usize, constraint: ColumnConstraint) {
     }
 }
 
-/// Lets only the last column wrap, when that leaves it room: half a time or half an id is of no use.
-fn wrap_last(table: &mut Table) {
-    if let Some((columns, true)) = fixed(table) {
+/// Lets only the last column wrap, when that leaves it room: half a time or half an id is of no use. False when there is none.
+fn wrap_last(table: &mut Table) -> bool {
+    let (columns, fits) = fixed(table);
+    if fits && table.width().is_some() {
         for column in columns {
             hold(table, column, ColumnConstraint::ContentWidth);
         }
     }
+    fits
+}
+
+/// The rows in lines: what names one, and below it the rest with its labels. Words are kept whole, and no column is left out.
+fn stacked(table: &Table, width: usize) -> Vec<String> {
+    let header: Vec<String> =
+        table.header().into_iter().flat_map(|row| row.cell_iter().map(|cell| cell.content().to_lowercase())).collect();
+    let mut lines = Vec::new();
+    for row in table.row_iter() {
+        let cells: Vec<String> = row.cell_iter().map(|cell| cell.content().replace('\n', " ")).collect();
+        let (mut head, mut used) = (0, 0);
+        while head < cells.len() && head < 3 && (head == 0 || used + cells[head].chars().count() <= width) {
+            used += cells[head].chars().count() + 2;
+            head += 1;
+        }
+        lines.extend(wrapped(cells[..head].join("  ").split(' '), width, ""));
+        let (title, rest): (Vec<usize>, Vec<usize>) = (head..cells.len())
+            .filter(|i| !matches!(cells[*i].as_str(), "" | "-"))
+            .partition(|i| header[*i] == "title");
+        let pairs: Vec<String> = rest.iter().map(|i| format!("{} {}", header[*i], cells[*i])).collect();
+        lines.extend(title.iter().flat_map(|i| wrapped(cells[*i].split(' '), width, "  ")));
+        lines.extend(wrapped(pairs.join(", ").split(' '), width, "  "));
+    }
+    lines
+}
+
+/// Words in lines of at most `width` characters; one that is longer stands alone.
+fn wrapped<'a>(words: impl Iterator<Item = &'a str>, width: usize, indent: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in words {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            // A break takes the place of the space.
+            _ if word.is_empty() => {}
+            _ => lines.push(format!("{indent}{word}")),
+        }
+    }
+    lines
+}
+
+/// The table as lines.
+fn lines(mut table: Table) -> Vec<String> {
+    let spared = table.column_iter().any(Column::is_hidden);
+    if let Some(width) = table.width()
+        && (spared && width < NARROW || !wrap_last(&mut table))
+    {
+        return stacked(&table, usize::from(width));
+    }
+    let _ = wrap_last(&mut table);
+    table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect()
 }
 
 /// Writes a table without the space that pads its last column; each line without the margin on its left.
-pub(super) fn print(mut table: Table) -> anyhow::Result<()> {
-    wrap_last(&mut table);
+pub(super) fn print(table: Table) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    for line in table.lines() {
-        writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;
+    for line in lines(table) {
+        writeln!(out, "{line}")?;
     }
     Ok(())
 }
@@ -252,4 +309,61 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
             "`{text}` is neither a length of time (24h, 30d), nor a day (2026-03-05), nor a time with its zone (2026-03-05T14:00:00Z)"
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TERMINAL: Look = Look { terminal: true, colour: false };
+
+    fn alerts(width: u16) -> Table {
+        let mut table =
+            table(TERMINAL, &["alert", "last seen", "severity", "rule", "state", "events", "seen by", "title"]);
+        table.set_width(width);
+        let row = ["3f2a81c0", "2026-03-05T14:07:31Z", "critical", "credential_stuffing", "muted", "112", "-"];
+        let title = "Credential stuffing from 2001:db8:85a3:8d3:1319:8a2e:370:7348: 112 failed logins on 40 accounts";
+        table.add_row(row.into_iter().chain([title]));
+        table.add_row(["9b110c2e", "2026-03-05T14:07:31Z", "low", "after_hours", "open", "1", "alice", "Off-hours"]);
+        spare(TERMINAL, &mut table, &[3, 4, 6]);
+        table
+    }
+
+    /// Every word of a row, whole, whatever the width.
+    #[test]
+    fn a_narrow_terminal_breaks_no_word_and_drops_no_meaning() {
+        for width in [40_u16, 60, 80, 99] {
+            let lines = lines(alerts(width));
+            let shown = lines.join("\n");
+            for word in [
+                "3f2a81c0",
+                "2026-03-05T14:07:31Z",
+                "critical",
+                "credential_stuffing",
+                "muted",
+                "112",
+                "2001:db8:85a3:8d3:1319:8a2e:370:7348:",
+                "alice",
+                "Off-hours",
+            ] {
+                assert!(shown.split([' ', '\n', ',']).any(|w| w == word), "{width}: {word}\n{shown}");
+            }
+            assert!(lines.iter().all(|line| line.chars().count() <= usize::from(width)), "{shown}");
+        }
+        insta::assert_snapshot!(lines(alerts(60)).join("\n"));
+    }
+
+    #[test]
+    fn a_wide_one_has_a_table() {
+        assert!(lines(alerts(140))[0].starts_with("ALERT"));
+        assert!(lines(alerts(110))[0].starts_with("ALERT"));
+    }
+
+    #[test]
+    fn a_table_that_fits_stays_one() {
+        let mut small = table(TERMINAL, &["alerts", "open"]);
+        small.set_width(40);
+        small.add_row(["critical", "1"]);
+        assert!(lines(small)[0].starts_with("ALERTS"));
+    }
 }

@@ -30,8 +30,8 @@ const ATTENTION: u8 = 3;
 ///
 /// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3 something needs attention, named
 /// at the end: the daemon is not running, the schema is behind, events wait unread for more than a minute, high or critical
-/// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, messages that could not
-/// be delivered, or an expected source that has never spoken.
+/// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
+/// delivered, high or critical alerts for which no channel is configured, or an expected source that has never spoken.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
                         blueteam status >/dev/null || echo 'look at blueteam'")]
@@ -55,6 +55,8 @@ struct Status {
     incidents: IncidentCount,
     dfars_report_due: Option<Timestamp>,
     deliveries: Deliveries,
+    /// High or critical, and no channel of theirs is configured.
+    untold: Vec<Severity>,
     disabled_rules: Vec<String>,
     over_threshold: Vec<Over>,
     /// Expected sources that have never spoken.
@@ -133,6 +135,7 @@ async fn ask(
         dfars_report_due: incidents.dfars_since.map(|since| since.plus(DFARS_LIMIT)),
         incidents,
         deliveries: Deliveries { waiting: backlog.pending, dead: backlog.dead },
+        untold: loaded.config.untold().into_iter().filter(|severity| *severity >= Severity::High).collect(),
         disabled_rules: disabled,
         over_threshold: over(conn).await?,
         unheard: unheard(conn, &loaded.config.detection.expected_sources).await?,
@@ -180,6 +183,13 @@ fn attention(s: &Status) -> Vec<String> {
     }
     for source in &s.unheard {
         out.push(format!("nothing has ever come from {source}, which is expected (detection.expected_sources)"));
+    }
+    if !s.untold.is_empty() {
+        let which: Vec<&str> = s.untold.iter().map(|severity| severity.as_str()).collect();
+        let which = which.join(" and ");
+        out.push(format!(
+            "nobody is told of {which} alerts: no channel is configured for them (`blueteam config check`)"
+        ));
     }
     for o in &s.over_threshold {
         out.push(format!("{} (since {}; `blueteam monitors show {}`)", o.says, out::time(o.since), o.monitor));

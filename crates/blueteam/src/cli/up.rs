@@ -20,6 +20,9 @@ pub(super) fn run(parts: Parts, config: Option<&Path>, state_dir: Option<&Path>)
     let loaded = settings::load(config)?;
     let state = StateDir::resolve(state_dir)?;
     start_logging(&loaded)?;
+    for warning in loaded.config.warnings() {
+        tracing::warn!("{warning}");
+    }
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(&stop)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use model::{Channel, Severity, Span};
 use notify::routing::{Lists, Routing, Wishes, by_design};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::Channels;
 use super::error::Problem;
@@ -33,11 +34,13 @@ pub struct Alerts {
     pub off_hours: BTreeMap<Severity, Vec<Channel>>,
     /// For the alerts of one rule, by its id; goes before all others.
     pub rules: BTreeMap<String, Override>,
+    /// For the alerts whose events are all of one tenant, by its id (`instance_id`); goes before the source.
+    pub tenants: BTreeMap<Uuid, Override>,
     /// For the alerts of one source, by its name; goes before the severity.
     pub sources: BTreeMap<String, Override>,
 }
 
-/// The channels of one rule or source.
+/// The channels of one rule, tenant or source.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Override {
@@ -60,6 +63,7 @@ impl Default for Alerts {
             messages_per: Span::mins(10),
             off_hours: BTreeMap::new(),
             rules: BTreeMap::new(),
+            tenants: BTreeMap::new(),
             sources: BTreeMap::new(),
         }
     }
@@ -84,13 +88,40 @@ impl Alerts {
             severities,
             off_hours: self.off_hours.clone(),
             rules: lists(&self.rules),
+            tenants: lists(&self.tenants),
             sources: lists(&self.sources),
             most: (self.messages > 0).then_some((self.messages, self.messages_per)),
         };
         Routing::new(&channels.configured(), wishes)
     }
 
-    pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
+    /// The severities of which nobody is told at once, though nobody asked for that: the channels that they take are not configured. Low and
+    /// info are told to nobody by design.
+    pub(super) fn untold(&self, channels: &Channels) -> Vec<Severity> {
+        let configured = channels.configured();
+        let nobody = |severity: &Severity| {
+            let wanted = self.of(*severity);
+            !wanted.is_empty() && !wanted.iter().any(|channel| configured.contains(channel))
+        };
+        [Severity::Critical, Severity::High, Severity::Medium].into_iter().filter(nobody).collect()
+    }
+
+    pub(super) fn check(
+        &self,
+        channels: &Channels,
+        rules: impl FnOnce() -> Option<Vec<String>>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let builtin = |id: &str| detect::rules::ALL.iter().any(|rule| rule.info.id.as_str() == id);
+        let strangers: Vec<&String> = self.rules.keys().filter(|id| !builtin(id)).collect();
+        // What the user's own rules are called is asked only when it matters; where they cannot be read, that is said elsewhere.
+        if !strangers.is_empty()
+            && let Some(known) = rules()
+        {
+            for id in strangers.into_iter().filter(|id| !known.contains(id)) {
+                problems.push(Problem::new(format!("alerts.rules.{id}"), no_such_rule(id, &known)));
+            }
+        }
         if let Err(error) = self.routing(channels) {
             problems.push(Problem::new(format!("alerts.{}", error.key), error.to_string()));
         }
@@ -100,7 +131,13 @@ impl Alerts {
     }
 }
 
-fn lists(overrides: &BTreeMap<String, Override>) -> BTreeMap<String, Lists> {
+fn no_such_rule(id: &str, known: &[String]) -> String {
+    let nearer = |a: &&String, b: &&String| strsim::jaro_winkler(id, a).total_cmp(&strsim::jaro_winkler(id, b));
+    let near = known.iter().max_by(nearer).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    format!("there is no such rule; {near}`blueteam alerts rules` lists them")
+}
+
+fn lists<K: Clone + Ord>(overrides: &BTreeMap<K, Override>) -> BTreeMap<K, Lists> {
     let of = |o: &Override| Lists { channels: o.channels.clone(), off_hours: o.off_hours.clone() };
     overrides.iter().map(|(name, o)| (name.clone(), of(o))).collect()
 }

@@ -114,6 +114,7 @@ fn change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Change> {
         nist_controls: monitor.controls.to_vec(),
         source: Source::AuditDb,
         cui_involved: false,
+        tenant: None,
         fingerprint: Fingerprint(id),
         episode: 0,
     };

@@ -103,6 +103,7 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
         nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         source: Source::AuditDb,
         cui_involved: severity == Severity::Critical,
+        tenant: None,
         fingerprint: Fingerprint(Uuid::from_u128(fingerprint << 112)),
         episode: 0,
     }
@@ -182,6 +183,8 @@ async fn alerts_are_listed_shown_and_acknowledged() {
     assert!(seen.contains("seen by alice at 20"), "{seen}");
     let again = program.run(&["alerts", "ack", id]).good();
     assert!(again.contains("seen by alice"), "the first stays on record: {again}");
+    let again = program.run(&["alerts", "ack", id, "--json"]).json();
+    assert_eq!((&again[0]["alert_id"], &again[0]["acknowledged_by"]), (&Value::from(id), &Value::from("alice")));
     let unacked = program.run(&["alerts", "list", "--unacked", "--json"]).json();
     assert_eq!(unacked[0]["rule_id"], "rate_limit_surge");
     let count =
@@ -335,7 +338,11 @@ async fn status_says_what_needs_attention_and_exits_3() {
     hear(&mut quiet.connect().await).await;
     let lock = std::fs::File::create(program.path("daemon.lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-    assert_snapshot!("status_well", steady(&program.run(&["status"]).good()));
+    // High alerts would be told to nobody: that is worth a look.
+    let ran = program.run(&["status"]);
+    assert!(ran.code == 3 && ran.out.contains("nobody is told of high alerts"), "{}", ran.out);
+    let file = program.write("blueteam.toml", "[channels.syslog]\ntarget = \"udp:127.0.0.1:9\"\n");
+    assert_snapshot!("status_well", steady(&program.run(&["--config", &file, "status"]).good()));
     drop(db);
 }
 
@@ -432,6 +439,24 @@ async fn a_reader_that_goes_away_is_no_error() {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+#[test]
+fn a_users_own_rules_may_be_routed_and_what_reaches_nobody_is_a_warning() {
+    let program = Program::new(None);
+    program.write("rules/shell.yml", super::cli_analysis::SIGMA);
+    let dir = program.path("rules").display().to_string();
+    let config = |id: &str| {
+        let text = format!("[detection]\nrules_dir = \"{dir}\"\n[alerts.rules.\"{id}\"]\nchannels = [\"console\"]\n");
+        program.write("blueteam.toml", &text)
+    };
+    let ran = program.run(&["--config", &config("0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f60"), "config", "check"]);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "the configuration is right\n"), "{}", ran.err);
+    assert!(ran.err.contains("warning: nobody is told of high and medium alerts"), "{}", ran.err);
+    assert!(ran.err.contains("warning: nobody gets the daily digest"), "{}", ran.err);
+    let ran = program.run(&["--config", &config("0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f61"), "config", "check"]);
+    let wanted = "there is no such rule; did you mean `0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f60`?";
+    assert!(ran.code == 1 && ran.err.contains("blueteam.toml:3:15:") && ran.err.contains(wanted), "{}", ran.err);
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn message() -> Message {
             entity: Entity { kind: EntityKind::Ip, value: "203.0.113.7".to_owned() },
             source: "syslog".to_owned(),
             services: Vec::new(),
+            tenant: Some(Uuid::from_u128(0x7e)),
             first_seen: Timestamp::from_secs(1_772_719_651),
             last_seen: Timestamp::from_secs(1_772_719_951),
             event_count: 7,

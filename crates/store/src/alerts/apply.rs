@@ -63,8 +63,8 @@ pub async fn apply(
     set_actor(conn, "blueteam-engine").await?;
     know_rules(conn, changes).await?;
     for change in changes {
-        let services = services(conn, &change.detection).await?;
-        let Some(written) = write_alert(conn, change, &services).await? else { continue };
+        let owners = owners(conn, &change.detection).await?;
+        let Some(written) = write_alert(conn, change, &owners).await? else { continue };
         let incident = if change.detection.opens_incident() {
             Some(join_incident(conn, &change.detection, &written, &mut applied).await?)
         } else {
@@ -102,43 +102,53 @@ async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), S
     Ok(())
 }
 
-/// The services that the events name. Asked of the tables, so that windows need not remember it; one look-up by the key for each event.
-async fn services(conn: &mut PgConnection, d: &Detection) -> Result<Vec<String>, StoreError> {
+/// Whose the events are, as they say.
+#[derive(Default)]
+struct Owners {
+    services: Vec<String>,
+    /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for an event without a tenant.
+    tenants: Vec<Uuid>,
+}
+
+/// The services and tenants that the events name. Asked of the tables, so that windows need not remember them; one look-up by the key for each
+/// event.
+async fn owners(conn: &mut PgConnection, d: &Detection) -> Result<Owners, StoreError> {
     if d.rows.0.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Owners::default());
     }
     let times: Vec<Ts> = d.rows.0.iter().map(|(at, _)| Ts(*at)).collect();
     let ids: Vec<Uuid> = d.rows.0.iter().map(|(_, id)| id.0).collect();
-    let names = sqlx::query_scalar!(
-        r#"SELECT DISTINCT e.service AS "service!"
-             FROM unnest($1::timestamptz[], $2::uuid[]) AS k (at, id)
-            CROSS JOIN LATERAL (
-               SELECT metadata ->> 'service' AS service FROM public.audit_events WHERE timestamp = k.at AND event_id = k.id
-               UNION ALL
-               SELECT metadata ->> 'service' FROM blueteam.collected_events WHERE timestamp = k.at AND event_id = k.id) AS e
-            WHERE e.service <> '' AND length(e.service) <= 63 ORDER BY 1 LIMIT $3"#,
+    let owners = sqlx::query_as!(
+        Owners,
+        r#"WITH e AS MATERIALIZED (
+               SELECT e.service, e.tenant FROM unnest($1::timestamptz[], $2::uuid[]) AS k (at, id)
+                CROSS JOIN LATERAL (
+                   SELECT metadata ->> 'service' AS service, instance_id AS tenant
+                     FROM public.audit_events WHERE timestamp = k.at AND event_id = k.id
+                   UNION ALL
+                   SELECT metadata ->> 'service', instance_id
+                     FROM blueteam.collected_events WHERE timestamp = k.at AND event_id = k.id) AS e)
+           SELECT ARRAY(SELECT DISTINCT service FROM e WHERE service <> '' AND length(service) <= 63 ORDER BY 1 LIMIT $3) AS "services!",
+                  ARRAY(SELECT DISTINCT coalesce(tenant, '00000000-0000-0000-0000-000000000000') FROM e ORDER BY 1 LIMIT 2) AS "tenants!""#,
         &times as &[Ts],
         &ids,
         SERVICES_MAX,
     )
-    .fetch_all(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(names)
+    Ok(owners)
 }
 
 struct Written {
     services: Vec<String>,
+    tenants: Vec<Uuid>,
     new: bool,
     incident_id: Option<Uuid>,
     created_at: Ts,
 }
 
 /// Inserts or extends; none when the row already says as much.
-async fn write_alert(
-    conn: &mut PgConnection,
-    change: &Change,
-    services: &[String],
-) -> Result<Option<Written>, StoreError> {
+async fn write_alert(conn: &mut PgConnection, change: &Change, owners: &Owners) -> Result<Option<Written>, StoreError> {
     let d = &change.detection;
     let event_ids: Vec<Uuid> = d.event_ids.iter().map(|id| id.0).collect();
     let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
@@ -148,17 +158,18 @@ async fn write_alert(
         Written,
         r#"INSERT INTO blueteam.alert_history AS a (alert_id, fingerprint, rule_id, severity, title, description, event_ids,
                entity_type, entity_value, source, first_seen, last_seen, event_count, nist_controls, cui_involved, state, episode,
-               services)
-           VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+               services, tenants)
+           VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19)
            ON CONFLICT (fingerprint) DO UPDATE SET
                title = excluded.title, description = excluded.description, event_ids = excluded.event_ids,
                first_seen = least(a.first_seen, excluded.first_seen), last_seen = greatest(a.last_seen, excluded.last_seen),
                event_count = excluded.event_count, cui_involved = a.cui_involved OR excluded.cui_involved,
                state = excluded.state, updated_at = now(),
-               services = ARRAY(SELECT DISTINCT s FROM unnest(a.services || excluded.services) AS s ORDER BY s LIMIT $18)
+               services = ARRAY(SELECT DISTINCT s FROM unnest(a.services || excluded.services) AS s ORDER BY s LIMIT $18),
+               tenants = ARRAY(SELECT DISTINCT t FROM unnest(a.tenants || excluded.tenants) AS t ORDER BY t LIMIT 2)
            WHERE excluded.event_count > a.event_count
               OR (excluded.event_count = a.event_count AND excluded.state = 'closed' AND a.state = 'open')
-           RETURNING (xmax = 0) AS "new!", incident_id, services, created_at AS "created_at: Ts""#,
+           RETURNING (xmax = 0) AS "new!", incident_id, services, tenants, created_at AS "created_at: Ts""#,
         d.fingerprint.0,
         d.rule_id.as_str(),
         d.severity.as_str(),
@@ -175,8 +186,9 @@ async fn write_alert(
         d.cui_involved,
         state,
         d.episode,
-        services,
+        &owners.services,
         SERVICES_MAX,
+        &owners.tenants,
     )
     .fetch_optional(conn)
     .await?;
@@ -269,6 +281,7 @@ fn alert_of(change: &Change, written: &Written, incident_id: Option<IncidentId>)
         entity: d.entity.clone(),
         source: d.source.to_string(),
         services: written.services.clone(),
+        tenant: super::the_tenant(&written.tenants),
         first_seen: d.first_seen,
         last_seen: d.last_seen,
         event_count: d.event_count,

@@ -31,6 +31,7 @@ struct AlertRow {
     entity_value: Option<String>,
     source: Option<String>,
     services: Vec<String>,
+    tenants: Vec<Uuid>,
     first_seen: Option<Ts>,
     last_seen: Option<Ts>,
     event_count: i64,
@@ -63,6 +64,7 @@ impl AlertRow {
             description: self.description.unwrap_or_default(),
             source: self.source.unwrap_or_default(),
             services: self.services,
+            tenant: the_tenant(&self.tenants),
             first_seen: self.first_seen.unwrap_or(self.created_at).0,
             last_seen: self.last_seen.unwrap_or(self.created_at).0,
             event_count: self.event_count.unsigned_abs(),
@@ -98,9 +100,18 @@ impl AlertRow {
             rows: Rows::default(),
             nist_controls: controls(self.nist_controls),
             cui_involved: self.cui_involved,
+            tenant: the_tenant(&self.tenants),
             fingerprint: Fingerprint(self.fingerprint.unwrap_or(self.alert_id)),
             episode: self.episode,
         })
+    }
+}
+
+/// The one tenant that all events name: the column holds those that they name, and the nil UUID where one of them names none.
+fn the_tenant(tenants: &[Uuid]) -> Option<Uuid> {
+    match tenants {
+        [one] if !one.is_nil() => Some(*one),
+        _ => None,
     }
 }
 
@@ -115,6 +126,8 @@ pub struct AlertFilter {
     pub severity: Option<Severity>,
     /// Of this service.
     pub service: Option<String>,
+    /// Of this tenant alone.
+    pub tenant: Option<Uuid>,
     /// Of this rule.
     pub rule_id: Option<RuleId>,
     /// Of this state.
@@ -139,14 +152,14 @@ pub async fn list(conn: &mut PgConnection, filter: &AlertFilter, limit: u32) -> 
         AlertRow,
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, services, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  source, services, tenants, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
                   state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history
             WHERE ($1::text[] IS NULL OR severity = ANY ($1)) AND ($2::text IS NULL OR rule_id = $2)
               AND ($3::text IS NULL OR state = $3) AND ($4::boolean IS NULL OR coalesce(acknowledged, false) = $4)
               AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::uuid IS NULL OR incident_id = $6)
               AND ($7::boolean IS NULL OR (muted_by_mute IS NOT NULL OR muted_by_alert IS NOT NULL) = $7)
-              AND ($9::text IS NULL OR services @> ARRAY[$9])
+              AND ($9::text IS NULL OR services @> ARRAY[$9]) AND ($10::uuid IS NULL OR tenants = ARRAY[$10])
             ORDER BY created_at DESC, alert_id DESC LIMIT $8"#,
         severities.as_deref(),
         filter.rule_id.as_ref().map(RuleId::as_str),
@@ -157,6 +170,7 @@ pub async fn list(conn: &mut PgConnection, filter: &AlertFilter, limit: u32) -> 
         filter.muted,
         i64::from(limit),
         filter.service,
+        filter.tenant,
     )
     .fetch_all(conn)
     .await?;
@@ -169,7 +183,7 @@ pub async fn show(conn: &mut PgConnection, id: AlertId) -> Result<Option<Alert>,
         AlertRow,
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, services, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  source, services, tenants, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
                   state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history WHERE alert_id = $1"#,
         id.0
@@ -205,7 +219,7 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
         AlertRow,
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
                   acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, services, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
+                  source, services, tenants, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
                   state, episode, muted_by_mute, muted_by_alert
              FROM blueteam.alert_history WHERE state = 'open' AND fingerprint IS NOT NULL ORDER BY first_seen, alert_id"#
     )

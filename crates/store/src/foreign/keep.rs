@@ -56,7 +56,10 @@ pub async fn keep(
     for row in &rows {
         let at = row.timestamp();
         intake.late += u64::from(intake.newest.is_some_and(|newest| at < newest.minus(account.settle)));
-        intake.newest = intake.newest.max(Some(at));
+        // A clock that runs ahead must not make a source look alive for years.
+        if at <= now.plus(Span::days(1)) {
+            intake.newest = intake.newest.max(Some(at));
+        }
         let behind = now.since(at);
         intake.skew = Some(intake.skew.map_or(behind, |least| least.min(behind)));
     }

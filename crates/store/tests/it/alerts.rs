@@ -27,6 +27,7 @@ pub(crate) fn change(n: u128, rule: &'static str, severity: Severity, phase: Pha
             nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
             source: Source::AuditDb,
             cui_involved: false,
+            tenant: None,
             fingerprint: Fingerprint(id(1_000_000 + n)),
             episode: 0,
         },
@@ -157,19 +158,19 @@ async fn deliveries_are_lent_once_and_come_back() {
     let db = TestDb::new().await;
     let mut conn = db.connect_as("blueteam_engine").await;
     apply(&mut conn, &[change(1, "brute_force", Severity::High, Phase::Opened, 6)]).await;
-    let all = Channel::ALL;
-    let first = store::outbox::claim(&mut conn, &all, 10, Span::mins(1)).await.unwrap();
+    let all = Channel::ALL.map(|channel| (channel, 10));
+    let first = store::outbox::claim(&mut conn, &all, Span::mins(1)).await.unwrap();
     assert_eq!(first.len(), 2);
     assert_eq!(first[0].payload["rule_id"], "brute_force");
-    assert!(store::outbox::claim(&mut conn, &all, 10, Span::mins(1)).await.unwrap().is_empty(), "lent out");
+    assert!(store::outbox::claim(&mut conn, &all, Span::mins(1)).await.unwrap().is_empty(), "lent out");
     store::outbox::delivered(&mut conn, &[(first[0].delivery_id, "answered 204")]).await.unwrap();
-    store::outbox::failed(&mut conn, first[1].delivery_id, "refused", Span::ZERO).await.unwrap();
-    let again = store::outbox::claim(&mut conn, &all, 10, Span::ZERO).await.unwrap();
+    store::outbox::failed(&mut conn, &[(first[1].delivery_id, "refused", Span::ZERO)]).await.unwrap();
+    let again = store::outbox::claim(&mut conn, &all, Span::ZERO).await.unwrap();
     assert_eq!((again.len(), again[0].attempts), (1, 2));
-    store::outbox::dead(&mut conn, again[0].delivery_id, "given up").await.unwrap();
+    store::outbox::dead(&mut conn, &[(again[0].delivery_id, "given up")]).await.unwrap();
     let backlog = store::outbox::backlog(&mut conn).await.unwrap();
     assert_eq!((backlog.pending, backlog.dead), (0, 1));
-    assert!(store::outbox::claim(&mut conn, &all, 10, Span::ZERO).await.unwrap().is_empty());
+    assert!(store::outbox::claim(&mut conn, &all, Span::ZERO).await.unwrap().is_empty());
     // The ledger has all of it, and what was given up comes back when a person wants it.
     let mut admin = db.connect_as("blueteam_admin").await;
     let dead = store::ledger::Filter { state: Some("dead".to_owned()), ..store::ledger::Filter::default() };
@@ -177,7 +178,7 @@ async fn deliveries_are_lent_once_and_come_back() {
     assert_eq!((given_up.len(), given_up[0].last_error.as_deref()), (1, Some("given up")));
     assert_eq!(store::ledger::resend(&mut admin, "alice", None).await.unwrap(), 1);
     assert_eq!(store::ledger::resend(&mut admin, "alice", None).await.unwrap(), 0);
-    let once_more = store::outbox::claim(&mut conn, &all, 10, Span::mins(1)).await.unwrap();
+    let once_more = store::outbox::claim(&mut conn, &all, Span::mins(1)).await.unwrap();
     assert_eq!((once_more[0].delivery_id, once_more[0].attempts), (given_up[0].delivery_id, 1));
     let story = store::ledger::attempts(&mut admin, given_up[0].delivery_id).await.unwrap();
     let told: Vec<_> = story.iter().map(|a| (a.attempt, a.outcome.as_str(), a.detail.as_str())).collect();
@@ -203,9 +204,53 @@ async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     assert_eq!(say(&mut conn, Phase::Closed).await, 1);
     assert_eq!(say(&mut conn, Phase::Closed).await, 0, "once");
     let kinds = |due: &[store::outbox::Delivery]| due.iter().map(|d| d.kind.clone()).collect::<Vec<_>>();
-    let pager = [Channel::Pagerduty];
-    let first = store::outbox::claim(&mut conn, &pager, 10, Span::ZERO).await.unwrap();
+    let pager = [(Channel::Pagerduty, 10)];
+    let first = store::outbox::claim(&mut conn, &pager, Span::ZERO).await.unwrap();
     assert_eq!(kinds(&first), ["opened"], "the end waits for the beginning");
     store::outbox::delivered(&mut conn, &[(first[0].delivery_id, "answered 204")]).await.unwrap();
-    assert_eq!(kinds(&store::outbox::claim(&mut conn, &pager, 10, Span::ZERO).await.unwrap()), ["resolved"]);
+    assert_eq!(kinds(&store::outbox::claim(&mut conn, &pager, Span::ZERO).await.unwrap()), ["resolved"]);
+}
+
+/// Whose an alert is: the tenant that all of its events name. One event of another or of none, and it is nobody's.
+#[tokio::test]
+async fn an_alert_is_a_tenants_when_all_of_its_events_are() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect().await;
+    let (apollo, hermes) = (Uuid::from_u128(0xa), Uuid::from_u128(0xb));
+    let tenants = [Some(apollo), Some(apollo), None, Some(hermes), Some(apollo)];
+    for (n, tenant) in (0_u128..).zip(tenants) {
+        sqlx::query("INSERT INTO public.audit_events (event_id, timestamp, category, action, result, instance_id) VALUES ($1, to_timestamp($2), 'auth', 'login', 'failure', $3)")
+            .bind(id(n))
+            .bind(at(i64::try_from(n).unwrap()).as_secs())
+            .bind(tenant)
+            .execute(&mut conn)
+            .await
+            .unwrap();
+    }
+    let of = |n: u128, events: u64, rows: std::ops::Range<u128>, phase| {
+        let mut change = change(n, "brute_force", Severity::Medium, phase, events);
+        change.detection.rows = model::Rows(rows.map(|e| (at(i64::try_from(e).unwrap()), EventId(id(e)))).collect());
+        change
+    };
+    apply(&mut conn, &[of(1, 2, 0..2, Phase::Opened), of(2, 2, 1..3, Phase::Opened), of(3, 2, 3..5, Phase::Opened)])
+        .await;
+    apply(&mut conn, &[of(4, 2, 0..0, Phase::Opened)]).await;
+    let tenant = async |conn: &mut PgConnection, n: u128| {
+        alerts::show(conn, AlertId(id(1_000_000 + n))).await.unwrap().unwrap().tenant
+    };
+    for (n, expected) in [(1, Some(apollo)), (2, None), (3, None), (4, None)] {
+        assert_eq!(tenant(&mut conn, n).await, expected, "{n}");
+    }
+    let filter = AlertFilter { tenant: Some(apollo), ..AlertFilter::default() };
+    assert_eq!(alerts::list(&mut conn, &filter, 10).await.unwrap().len(), 1);
+    assert_eq!(
+        alerts::open_detections(&mut conn).await.unwrap().iter().filter(|d| d.tenant == Some(apollo)).count(),
+        1
+    );
+    // It grows: by one more of the tenant's, and by another's.
+    apply(&mut conn, &[of(1, 3, 4..5, Phase::Extended)]).await;
+    assert_eq!(tenant(&mut conn, 1).await, Some(apollo));
+    apply(&mut conn, &[of(1, 4, 3..4, Phase::Closed)]).await;
+    assert_eq!(tenant(&mut conn, 1).await, None);
+    assert!(alerts::list(&mut conn, &filter, 10).await.unwrap().is_empty());
 }

@@ -14,6 +14,7 @@ fn mute(n: u128, rule: &'static str) -> Mute {
         scope: Scope {
             rule_id: Some(RuleId::builtin(rule)),
             source: Some("audit_db".to_owned()),
+            tenant: None,
             entity: Some("ip:203.0.113.0/24".parse().unwrap()),
         },
         author: "alice".to_owned(),
@@ -38,12 +39,16 @@ async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
     assert!(mutes::ending_after(&mut admin, at(50)).await.unwrap().is_empty());
     let ended = &mutes::ending_after(&mut admin, at(49)).await.unwrap()[0];
     assert_eq!((ended.ends_at, ended.ended_by.as_deref()), (at(50), Some("bob")));
+    let of_tenant = Scope { rule_id: None, source: None, tenant: Some(id(7)), entity: None };
+    let tenant = Mute { scope: of_tenant, kind: MuteKind::Maintenance, starts_at: at(0), ..mute(3, "brute_force") };
+    mutes::add(&mut admin, &tenant).await.unwrap();
+    assert_eq!(mutes::ending_after(&mut admin, at(50)).await.unwrap(), [tenant]);
     let current = Mute { starts_at: model::Clock::now(&model::SystemClock), ..mute(2, "brute_force") };
     mutes::add(&mut admin, &Mute { ends_at: current.starts_at.plus(Span::hours(1)), ..current }).await.unwrap();
     let added = mutes::stamp(&mut admin).await.unwrap();
     assert_ne!(before, added);
     let logged = "audit.audit_log WHERE actor = 'alice' AND resource_type = 'ALERT_RULE' AND new_value ->> 'reason' LIKE 'the scanner%'";
-    assert_eq!(count(&mut db.connect().await, logged).await, 2);
+    assert_eq!(count(&mut db.connect().await, logged).await, 3);
 }
 
 #[tokio::test]
@@ -51,7 +56,7 @@ async fn the_table_refuses_what_would_hide_too_much() {
     let db = TestDb::new().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     let good = mute(1, "brute_force");
-    let everything = Scope { rule_id: None, source: None, entity: None };
+    let everything = Scope { rule_id: None, source: None, tenant: None, entity: None };
     let no_rule = Scope { rule_id: None, ..good.scope.clone() };
     for bad in [
         Mute { scope: everything, kind: MuteKind::Silence, ..good.clone() },

@@ -26,9 +26,9 @@ use crate::settings;
   blueteam alerts rules test
   blueteam alerts rules test brute_force
 
-A line of fixtures is a JSON object. {\"case\": \"…\", \"fires\": true} begins a case; the lines after it are its events, their fields named as
-the columns of audit_events, with `source`, `user_name` and `occurrences` for those of logs. \"times\": 6, \"every\": \"50s\" makes six of one,
-in which {n} stands for 0 to 5.")]
+A line of fixtures is a JSON object. {\"case\": \"…\", \"fires\": true} begins a case; the lines after it are its events, their fields named as \
+the columns of audit_events, with `source`, `user_name` and `occurrences` for those of logs. \"times\": 6, \"every\": \"50s\" makes six of one, \
+in which the letter n between braces stands for 0 to 5.")]
 pub(super) struct TestArgs {
     /// The rule; without it, all of them
     rule: Option<String>,

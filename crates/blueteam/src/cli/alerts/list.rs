@@ -4,13 +4,17 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use comfy_table::Cell;
-use model::{Alert, AlertId, AlertState, RuleId, Severity, Timestamp};
+use model::{Alert, AlertId, AlertState, Channel, RuleId, Severity, Timestamp};
+use serde::Serialize;
 use store::PgConnection;
 use store::alerts::AlertFilter;
 use store::escalations::Escalation;
+use store::ledger;
+use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
+use crate::config::Config;
 
 pub(super) const EXAMPLES: &str = "Examples:
   blueteam alerts list --severity high --since 24h
@@ -25,6 +29,9 @@ pub(super) struct ListArgs {
     /// Made of events of this service
     #[arg(long, value_name = "NAME")]
     service: Option<String>,
+    /// Whose events are all of this tenant (their instance_id)
+    #[arg(long, value_name = "ID")]
+    tenant: Option<Uuid>,
     /// Of this rule
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
@@ -95,6 +102,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     let filter = AlertFilter {
         severity: args.severity,
         service: args.service.clone(),
+        tenant: args.tenant,
         rule_id: args.rule.clone().map(|id| RuleId(id.into())),
         state: args.state,
         acknowledged: args.unacked.then_some(false),
@@ -139,21 +147,84 @@ pub(in crate::cli) async fn find(conn: &mut PgConnection, prefix: &str) -> anyho
 }
 
 pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (alert, told) = with_database(globals, async |conn, _| {
+    let (alert, told, escalations, config) = with_database(globals, async |conn, loaded| {
         let id = find(conn, &args.id).await?;
-        Ok((store::alerts::show(conn, id).await?, store::escalations::of_alert(conn, id).await?))
+        let filter = ledger::Filter { alert_id: Some(id), ..ledger::Filter::default() };
+        let told =
+            Told { deliveries: ledger::list(conn, &filter, 100).await?, folded: ledger::folded(conn, id).await? };
+        let escalations = store::escalations::of_alert(conn, id).await?;
+        Ok((store::alerts::show(conn, id).await?, told, escalations, loaded.config.clone()))
     })?;
     let Some(alert) = alert else { bail!("the alert is gone") };
     if args.json {
-        out::json(&alert)?;
+        out::json(&Shown { told: told.by(), folded: told.folded, alert })?;
     } else {
-        describe(&alert)?;
-        escalated(&told)?;
+        describe(&alert, &told.says(&alert, &config))?;
+        escalated(&escalations)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(a: &Alert) -> anyhow::Result<()> {
+/// An alert and who was told of it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    alert: Alert,
+    told: Vec<Channel>,
+    folded: Vec<Channel>,
+}
+
+/// What became of the messages about an alert.
+struct Told {
+    deliveries: Vec<ledger::Entry>,
+    /// Ways by which it was summed up with others.
+    folded: Vec<Channel>,
+}
+
+impl Told {
+    /// By which ways a message about it was written, each once.
+    fn by(&self) -> Vec<Channel> {
+        let mut by: Vec<Channel> = self.deliveries.iter().map(|delivery| delivery.channel).collect();
+        by.sort_unstable();
+        by.dedup();
+        by
+    }
+
+    /// Who was told, and when it is nobody, why.
+    fn says(&self, alert: &Alert, config: &Config) -> String {
+        if let Some(by) = alert.muted_by {
+            return format!("nobody: muted by {by}");
+        }
+        let state = |channel: &Channel| {
+            let of = |state: &str| self.deliveries.iter().any(|d| d.channel == *channel && d.state == state);
+            if of("delivered") {
+                format!("{channel}")
+            } else if of("dead") {
+                format!("{channel} (given up)")
+            } else {
+                format!("{channel} (under way)")
+            }
+        };
+        let by: Vec<String> = self.by().iter().map(state).collect();
+        let summed = self.folded.iter().map(|channel| format!("{channel} (in a summary of many)"));
+        let by: Vec<String> = by.into_iter().chain(summed).collect();
+        if !by.is_empty() {
+            return format!("by {}", by.join(", "));
+        }
+        let severity = alert.severity;
+        if config.untold().contains(&severity) {
+            return format!("nobody: no channel is configured for {severity} alerts (`blueteam config check`)");
+        }
+        match severity {
+            Severity::Medium | Severity::Low if !config.digest.channels(&config.channels).is_empty() => {
+                "nobody at once; the daily digest names it".to_owned()
+            }
+            _ => "nobody: by the routing of that time, or because it was of the past when it was found".to_owned(),
+        }
+    }
+}
+
+fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
     let safe = |text: &str| notify::plain::neutral(text).into_owned();
     let controls: Vec<String> = a.nist_controls.iter().map(|c| safe(&c.0)).collect();
     let seen = match (&a.acknowledged_by, a.acknowledged_at) {
@@ -167,6 +238,7 @@ fn describe(a: &Alert) -> anyhow::Result<()> {
         ("rule", safe(a.rule_id.as_str())),
         (a.entity.kind.as_str(), safe(&a.entity.value)),
         ("service", if a.services.is_empty() { "-".to_owned() } else { safe(&a.services.join(", ")) }),
+        ("tenant", a.tenant.map_or_else(|| "-".to_owned(), |id| id.to_string())),
         ("source", safe(&a.source)),
         ("first seen", out::time(a.first_seen)),
         ("last seen", out::time(a.last_seen)),
@@ -177,7 +249,7 @@ fn describe(a: &Alert) -> anyhow::Result<()> {
         ("incident", a.incident_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
         ("written", out::time(a.created_at)),
         ("seen by", seen),
-        ("told", a.muted_by.map_or_else(|| "as routed".to_owned(), |by| format!("nobody: muted by {by}"))),
+        ("told", told.to_owned()),
     ];
     for (label, value) in facts {
         out::line(format_args!("{label:<12} {value}"))?;
@@ -211,6 +283,9 @@ pub(super) struct AckArgs {
     /// Who has seen them; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON array of the alerts
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn ack(args: &AckArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -221,12 +296,20 @@ pub(super) fn ack(args: &AckArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
         for prefix in &args.ids {
             ids.push(find(conn, prefix).await?);
         }
+        let mut seen = Vec::with_capacity(ids.len());
         for id in ids {
             store::alerts::ack(conn, &actor, id).await?;
             let Some(alert) = store::alerts::show(conn, id).await? else { continue };
+            if args.json {
+                seen.push(alert);
+                continue;
+            }
             let by = alert.acknowledged_by.unwrap_or_default();
             let by = notify::plain::neutral(&by);
             out::line(format_args!("{id} seen by {by} at {}", out::maybe_time(alert.acknowledged_at)))?;
+        }
+        if args.json {
+            out::json(&seen)?;
         }
         Ok(ExitCode::SUCCESS)
     })

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Subcommand;
 use comfy_table::Cell;
+use model::text::counted;
 use model::{Alert, Clock as _, Mute, MuteId, MuteKind, RuleId, Scope, Severity, Span, SystemClock, Timestamp, Whom};
 use serde::Serialize;
 use store::PgConnection;
@@ -52,6 +53,9 @@ struct ScopeArgs {
     /// Alerts from this source of events, such as audit_db or syslog
     #[arg(long)]
     source: Option<String>,
+    /// Alerts whose events are all of this tenant (their instance_id)
+    #[arg(long, value_name = "ID")]
+    tenant: Option<Uuid>,
     /// Alerts about this entity: ip:203.0.113.7, ip:203.0.113.0/24, user:ID, session:ID
     #[arg(long)]
     entity: Option<Whom>,
@@ -62,10 +66,11 @@ impl ScopeArgs {
         let scope = Scope {
             rule_id: self.rule.clone().map(|id| RuleId(id.into())),
             source: self.source.clone(),
+            tenant: self.tenant,
             entity: self.entity.clone(),
         };
         if scope.is_empty() {
-            bail!("say what is covered: --rule, --source, --entity, or several of them");
+            bail!("say what is covered: --rule, --source, --tenant, --entity, or several of them");
         }
         Ok(scope)
     }
@@ -76,6 +81,7 @@ impl ScopeArgs {
 #[command(after_help = "Examples:
   blueteam alerts silences add --entity ip:203.0.113.7 --for 4h --reason 'ordered scan' --ticket SEC-12
   blueteam alerts silences add --kind maintenance --source syslog --from 2026-12-01T20:00:00Z --for 2h --reason 'kernel updates'
+  blueteam alerts silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 --for 2h --reason 'they are moving'
   blueteam alerts silences add --kind exception --rule after_hours --entity user:7b0c… --for 90d --reason 'night shift'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
@@ -215,8 +221,12 @@ async fn known_rule(conn: &mut PgConnection, scope: &Scope) -> anyhow::Result<()
 
 /// The alerts of the last 30 days that a scope covers, the newest first.
 async fn hidden(conn: &mut PgConnection, scope: &Scope, now: Timestamp) -> anyhow::Result<Vec<Alert>> {
-    let filter =
-        AlertFilter { since: Some(now.minus(PREVIEW)), rule_id: scope.rule_id.clone(), ..AlertFilter::default() };
+    let filter = AlertFilter {
+        since: Some(now.minus(PREVIEW)),
+        rule_id: scope.rule_id.clone(),
+        tenant: scope.tenant,
+        ..AlertFilter::default()
+    };
     let mut alerts = store::alerts::list(conn, &filter, PREVIEW_MAX).await?;
     alerts.retain(|alert| scope.covers(alert));
     Ok(alerts)
@@ -227,7 +237,10 @@ fn in_the_past(hidden: &[Alert]) -> String {
     let (critical, high) = (count(Severity::Critical), count(Severity::High));
     match hidden.len() {
         0 => "in the last 30 days it would have kept no alert quiet".to_owned(),
-        n => format!("in the last 30 days it would have kept {n} alerts quiet, {critical} critical and {high} high"),
+        n => format!(
+            "in the last 30 days it would have kept {} quiet, {critical} critical and {high} high",
+            counted(n as u64, "alert")
+        ),
     }
 }
 
@@ -301,7 +314,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         table.add_row([
             Cell::new(look.id(&l.mute.mute_id, ID_SHOWN)),
             Cell::new(l.mute.kind),
-            out::text(covers(&l.mute.scope)),
+            out::text(l.mute.scope.to_string()),
             Cell::new(format!("{until}{state}")),
             Cell::new(l.muted_alerts),
             out::text(&l.mute.author),
@@ -312,15 +325,6 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     out::spare(look, &mut table, &[1, 5, 6]);
     out::print(table)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn covers(scope: &Scope) -> String {
-    let parts = [
-        scope.rule_id.as_ref().map(|rule| format!("rule {rule}")),
-        scope.source.as_ref().map(|source| format!("source {source}")),
-        scope.entity.as_ref().map(|whom| whom.to_string().replacen(':', " ", 1)),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn end(args: &EndArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {

@@ -162,7 +162,7 @@ fn show(outcome: &Outcome) -> anyhow::Result<()> {
         let told = match would.muted_by {
             Some(MutedBy::Mute(id)) => format!("nobody: muted by {id} (`blueteam alerts silences`)"),
             Some(MutedBy::Alert(id)) => format!("nobody: the critical alert {id} about the same is open"),
-            None if would.channels.is_empty() => format!("nobody ({hours})"),
+            None if would.channels.is_empty() => format!("nobody: no channel is configured for it ({hours})"),
             None => {
                 let channels: Vec<&str> = would.channels.iter().map(|c| c.as_str()).collect();
                 format!("by {} ({hours})", channels.join(", "))

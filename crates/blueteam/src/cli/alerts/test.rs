@@ -74,6 +74,7 @@ fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
         entity: Entity { kind: EntityKind::Source, value: hostname.to_owned() },
         source: "test".to_owned(),
         services: Vec::new(),
+        tenant: None,
         first_seen: now,
         last_seen: now,
         event_count: 0,

@@ -140,6 +140,64 @@ async fn publishers_do_not_overwrite_each_other() {
     assert_eq!(open(), 1);
 }
 
+/// What a catalogue no longer lists concerns nothing, unless another lists it; a feed that somebody has done with is retired, for a reason.
+#[tokio::test]
+async fn what_no_feed_lists_any_more_is_withdrawn() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    program.run(&["migrate"]).good();
+    let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6"), ("time", "0.1.40")]));
+    program.run(&["advisories", "components", &locks, "--name", "apollo"]).good();
+    let (rsa, time) = (osv("RUSTSEC-2026-1", "rsa", "0.9.7", "HIGH"), osv("RUSTSEC-2026-2", "time", "0.2.23", "LOW"));
+    let import = |file: &str, text: String, name: &str| {
+        let path = program.write(file, &text);
+        let done = program.run(&["advisories", "import", &path, "--name", name, "--json"]).json();
+        assert_eq!(done[0]["name"], name);
+    };
+    let open = || {
+        let all = program.run(&["advisories", "list", "--json"]).json();
+        let names = all.as_array().unwrap().iter().map(|m| (m["name"].as_str().unwrap().to_owned(), m["due"].clone()));
+        names.collect::<Vec<_>>()
+    };
+    let names = || open().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    import("a.json", format!("{rsa}\n{time}\n"), "first");
+    import("b.json", rsa.to_string(), "second");
+    import("k.json", kev("CVE-2026-1").to_string(), "kev");
+    // CISA's date is the due date until somebody decides otherwise.
+    assert_eq!(open()[0], ("rsa".to_owned(), json!("2026-01-23")));
+    assert_eq!(names(), ["rsa", "time"]);
+    import("a.json", rsa.to_string(), "first");
+    assert_eq!(names(), ["rsa"], "time is listed no more");
+    let shown = program.run(&["advisories", "show", "CVE-2026-2"]).good();
+    assert!(shown.contains("withdrawn  no feed lists it any more") && shown.contains("gone"), "{shown}");
+    import("a.json", time.to_string(), "first");
+    assert_eq!(names(), ["rsa", "time"], "the second feed lists rsa still, and the first lists time again");
+    let retire = |args: &[&str]| program.run(&[&["advisories", "retire", "--as", "alice"], args].concat());
+    assert_eq!(retire(&["second", "--reason", " "]).code, 1);
+    assert_eq!(retire(&["nothing", "--reason", "not used"]).code, 1);
+    assert_eq!(retire(&["second", "--reason", "we use them no more"]).good(), "feed second is retired\n");
+    // CISA's catalogue names the product, and no version: a hint.
+    let hint = program.run(&["advisories", "list", "--json"]).json();
+    assert_eq!((&hint[0]["name"], &hint[0]["confidence"]), (&json!("rsa"), &json!("possible")));
+    retire(&["kev", "--reason", "for the test"]).good();
+    assert_eq!(names(), ["time"]);
+    assert!(retire(&["second", "--reason", "we use them no more"]).err.contains("retired already"));
+    let sources = program.run(&["advisories", "sources"]).good();
+    assert!(sources.contains("by alice: we use them no more"), "{sources}");
+    let who = "SELECT actor FROM audit.audit_log WHERE new_value ->> 'retired_reason' = 'we use them no more'";
+    let who: String = sqlx::query_scalar(who).fetch_one(&mut db.connect().await).await.unwrap();
+    assert!(who.contains("alice"), "{who}");
+    import("b.json", rsa.to_string(), "second");
+    assert_eq!(names(), ["rsa", "time"], "taken up again");
+    let done =
+        program.run(&["advisories", "respond", "CVE-2026-1", "--status", "in-progress", "--owner", "bob", "--json"]);
+    assert_eq!(done.json()[0]["owner"], "bob");
+    retire(&["apollo", "--reason", "the machine is gone"]).good();
+    assert!(names().is_empty());
+    let bad = program.write("bad.json", &kev("CVE-2026-9").to_string().replace("2026-01-23", "infinity"));
+    assert!(program.run(&["advisories", "import", &bad]).err.contains("`dueDate` is no date"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daemon_reads_tells_and_closes() {
     let files = tempfile::tempdir().unwrap();

@@ -34,6 +34,7 @@ async fn what_the_dashboard_asks_for_is_there_for_a_key_that_may() {
             && text.contains("outcome=\"delivered\"} 1\n")
             // The engine is shown once a second.
             && text.contains("blueteam_rule_keys{rule=\"brute_force\"} 1\n")
+            && text.contains("blueteam_monitor_state{monitor=\"connections\",state=\"ok\"} 1\n")
         {
             break text;
         }

@@ -58,3 +58,63 @@ async fn alerts_and_incidents_say_whose_events_they_are() {
     let incidents = ask(&daemon, &["incidents", "list"]);
     assert!(incidents.as_array().unwrap().iter().any(|i| i["services"] == json!(["bastion"])), "{incidents}");
 }
+
+/// Routing, silences and lists by tenant; an alert that grows by another tenant's event, however late, is no longer one tenant's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tenants_alerts_go_their_own_way_and_can_be_silenced() {
+    let [apollo, hermes, artemis] = [1_u128, 2, 3].map(|n| uuid::Uuid::from_u128(n).to_string());
+    let daemon =
+        Daemon::new(&format!("[alerts]\nhigh = []\n[alerts.tenants.\"{apollo}\"]\nchannels = [\"console\"]\n")).await;
+    let client = daemon.client();
+    let silenced = daemon
+        .command()
+        .args(["alerts", "silences", "add", "--kind", "maintenance", "--tenant", &hermes, "--for", "1h"])
+        .args(["--reason", "they are moving"])
+        .output()
+        .unwrap();
+    assert!(silenced.status.success(), "{}", String::from_utf8_lossy(&silenced.stderr));
+    // A running daemon follows within a second.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let of = |ip: &str, tenant: Option<&str>| {
+        let mut event = failure(ip, "root");
+        event["instance_id"] = tenant.into();
+        event
+    };
+    let mut events = Vec::new();
+    for _ in 0..6 {
+        events.extend([of("203.0.113.1", Some(&apollo)), of("203.0.113.2", Some(&hermes))]);
+        events.extend([of("203.0.113.3", Some(&artemis)), of("203.0.113.4", None)]);
+    }
+    client.send(&events).await;
+    let mut conn = daemon.connect().await;
+    for n in 1..=4 {
+        alert_comes(&mut conn, "brute_force", &format!("203.0.113.{n}"), PATIENCE).await;
+    }
+    let list = |args: &[&str]| -> Vec<Value> {
+        let alerts = ask(&daemon, &[&["alerts", "list", "--rule", "brute_force"], args].concat());
+        alerts.as_array().unwrap().clone()
+    };
+    let mine = list(&["--tenant", &apollo]);
+    assert_eq!((mine.len(), &mine[0]["entity"]["value"]), (1, &json!("203.0.113.1")));
+    let muted = list(&["--muted"]);
+    assert_eq!((muted.len(), &muted[0]["tenant"]), (1, &json!(hermes)));
+    let told = "SELECT entity_value FROM blueteam.deliveries JOIN blueteam.alert_history USING (alert_id) WHERE rule_id = 'brute_force'";
+    let told: Vec<String> = sqlx::query_scalar(told).fetch_all(&mut conn).await.unwrap();
+    assert_eq!(told, ["203.0.113.1"]);
+    // A hundred more of its own, and then one of another's.
+    client.send(&(0..110).map(|_| of("203.0.113.1", Some(&apollo))).collect::<Vec<_>>()).await;
+    let grown = async |least: i64| {
+        let sql = "SELECT event_count >= $1 FROM blueteam.alert_history WHERE entity_value = '203.0.113.1'";
+        let since = std::time::Instant::now();
+        let mut conn = daemon.connect().await;
+        while !sqlx::query_scalar::<_, bool>(sql).bind(least).fetch_one(&mut conn).await.unwrap() {
+            assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    };
+    grown(116).await;
+    assert_eq!(list(&["--tenant", &apollo]).len(), 1);
+    client.send(&[of("203.0.113.1", Some(&artemis))]).await;
+    grown(117).await;
+    assert!(list(&["--tenant", &apollo]).is_empty(), "{:?}", list(&[]));
+}

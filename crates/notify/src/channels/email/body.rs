@@ -95,7 +95,7 @@ fn text(message: &Message, responsible: Option<&str>) -> String {
 
 /// Where to see more, and by which command.
 fn more(message: &Message) -> (&'static str, String) {
-    if message.kind.is_of_an_alert() || message.kind == Kind::Test {
+    if message.kind.is_of_an_alert() {
         ("To see it and say that you have", format!("blueteam alerts show {}", message.alert.alert_id))
     } else {
         ("To see how things stand", "blueteam status".to_owned())
@@ -165,8 +165,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_attacker_adds_no_header_and_no_markup(text in "(?s)(.|[\r\n:<>&\"]|\r\nBcc: x@evil.example\r\n){0,60}") {
-            let message = samples::hostile(&format!("x{text}"));
+        fn an_attacker_adds_no_header_and_no_markup(text in samples::attacks(), digest: bool) {
+            let mut message = samples::hostile(&format!("x{text}"));
+            if digest {
+                // Its lines are ours; what stands in one is made harmless where it is written.
+                message.kind = Kind::Digest;
+            }
+            let (plain, marked) = (super::text(&message, Some(&text)), html(&message, Some(&text)));
+            prop_assert!(samples::harmless(&plain) && samples::harmless(&marked), "{:?}", plain);
+            prop_assert!(plain.len() < 40_000 || digest, "{}", plain.len());
             let from: Mailbox = "Blue Team <soc@example.com>".parse().unwrap();
             let mail = String::from_utf8(mail(&from, &["a@example.com".parse().unwrap()], &message, None).unwrap()).unwrap();
             let head = mail.split("\r\n\r\n").next().unwrap();
@@ -179,8 +186,10 @@ mod tests {
             prop_assert!(names.iter().all(|name| known.contains(name)), "{:?}", names);
             prop_assert_eq!(names.len(), known.len());
             prop_assert!(mail.is_ascii());
+            let base = Message { kind: message.kind, ..samples::hostile("x") };
+            let breaks = if digest { words::lines(&message).len().saturating_sub(1) } else { 0 };
             let tags = html(&message, None).matches('<').count();
-            prop_assert_eq!(tags, html(&samples::hostile("x"), None).matches('<').count());
+            prop_assert_eq!(tags, html(&base, None).matches('<').count() + breaks);
         }
     }
 }
