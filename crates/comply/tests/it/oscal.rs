@@ -41,6 +41,8 @@ fn evidence() -> Evidence {
         approved_at: Some(now()),
         retain_until: now(),
         recorded: None,
+        confirmed_at: None,
+        review: false,
     }
 }
 
