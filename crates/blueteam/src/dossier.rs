@@ -261,7 +261,7 @@ impl<W: Write + Seek> Package<W> {
             (Some(path), _) => Box::new(
                 vault
                     .open(path)
-                    .with_context(|| format!("evidence {} ({}) is gone", piece.evidence_id, artifact.name))?,
+                    .with_context(|| format!("evidence {} ({}) cannot be read", piece.evidence_id, artifact.name))?,
             ),
             (None, Some(text)) => Box::new(text.as_bytes()),
             (None, None) => bail!("evidence {} has neither a file nor a text", piece.evidence_id),

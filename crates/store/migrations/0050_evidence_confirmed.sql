@@ -1,5 +1,5 @@
--- Checks that see the same as before confirm what is stored, and only the newest result of a check counts (decision 0020). 0014 said
--- that what a check found is evidence; it did not say that a hundred thousand rows of it must be read to know where things stand.
+-- Checks that see the same as before confirm what is stored, and only the newest result of a check counts: a hundred thousand rows of six years need not
+-- be read to know where things stand.
 
 ALTER TABLE blueteam.compliance_evidence
     -- Order of insertion: clocks go wrong. Rows that are there are numbered as they lie.

@@ -1,4 +1,4 @@
-//! A check that sees the same as before confirms what is stored (decision 0020).
+//! A check that sees the same as before confirms what is stored (decision 0019).
 
 use std::collections::HashMap;
 

@@ -65,18 +65,19 @@ impl Grid {
         };
         let Some(fit) = self.fit(width) else { return self.blocks(width) };
         for row in &self.rows {
-            table.add_row(row.iter().map(|bit| match bit.colour {
-                Some(colour) if self.look.colour => Cell::new(&bit.text).fg(colour),
-                _ => Cell::new(&bit.text),
+            table.add_row(row.iter().zip(&fit).map(|(bit, width)| {
+                let cell = Cell::new(wrapped(&bit.text, width.unwrap_or(WORD_MAX)).join("\n"));
+                match bit.colour {
+                    Some(colour) if self.look.colour => cell.fg(colour),
+                    _ => cell,
+                }
             }));
         }
-        for (n, words) in fit.into_iter().enumerate() {
-            let constraint = match words {
+        for (n, width) in fit.into_iter().enumerate() {
+            let constraint = match width {
                 None => ColumnConstraint::Hidden,
                 // A space on each side belongs to the column.
-                Some(words) => {
-                    ColumnConstraint::LowerBoundary(Width::Fixed(u16::try_from(words + 2).unwrap_or(u16::MAX)))
-                }
+                Some(width) => ColumnConstraint::Absolute(Width::Fixed(u16::try_from(width + 2).unwrap_or(u16::MAX))),
             };
             if let Some(column) = table.column_mut(n) {
                 column.set_constraint(constraint);
@@ -85,33 +86,31 @@ impl Grid {
         out::print_as_is(table)
     }
 
-    /// The least that each column needs to keep its words whole; none for a column that is left out. None when they do not fit.
+    /// How wide each column is; none for one that is left out. None when the words do not fit, whatever is left out.
     fn fit(&self, width: usize) -> Option<Vec<Option<usize>>> {
         let last = self.header.len().saturating_sub(1);
-        let mut needs: Vec<Option<usize>> = (0..self.header.len()).map(|n| Some(self.longest(n))).collect();
-        if let Some(Some(need)) = needs.get_mut(last) {
-            *need = (*need).max(LAST_MIN);
-        }
-        let taken = |needs: &[Option<usize>]| needs.iter().flatten().map(|n| n + 2).sum::<usize>();
-        // What wraps into many lines tells less than what is left out: numbers, names and days stay whole.
-        let whole = |needs: &[Option<usize>]| {
-            let of = |n: usize| if n == last { LAST_MIN } else { self.widest(n) };
-            needs.iter().enumerate().filter(|(_, need)| need.is_some()).map(|(n, _)| of(n) + 2).sum::<usize>()
+        let mut shown: Vec<bool> = vec![true; self.header.len()];
+        let least = |n: usize| if n == last { self.longest(n).max(LAST_MIN) } else { self.longest(n) };
+        let whole = |n: usize| if n == last { least(n) } else { self.widest(n) };
+        let sum = |shown: &[bool], of: &dyn Fn(usize) -> usize| {
+            (0..shown.len()).filter(|n| shown[*n]).map(|n| of(n) + 2).sum::<usize>()
         };
+        // What wraps into many lines tells less than what is left out: numbers, names and days stay whole.
         for column in self.spare {
-            if whole(&needs) <= width {
+            if sum(&shown, &whole) <= width {
                 break;
             }
-            if let Some(need) = needs.get_mut(*column) {
-                *need = None;
-            }
+            shown[*column] = false;
         }
-        if whole(&needs) <= width {
-            for (n, need) in needs.iter_mut().enumerate().filter(|(n, _)| *n != last) {
-                *need = need.map(|_| self.widest(n));
-            }
+        let mut left = width.checked_sub(sum(&shown, &least))?;
+        let mut widths: Vec<Option<usize>> = (0..shown.len()).map(|n| shown[n].then(|| least(n))).collect();
+        for (n, column) in widths.iter_mut().enumerate() {
+            let Some(column) = column else { continue };
+            let more = if n == last { left } else { left.min(self.widest(n).saturating_sub(*column)) };
+            *column += more;
+            left -= more;
         }
-        (taken(&needs) <= width).then_some(needs)
+        Some(widths)
     }
 
     fn texts(&self, column: usize) -> impl Iterator<Item = &str> {
@@ -148,23 +147,63 @@ impl Grid {
     }
 }
 
-/// Lines of whole words; a word that is longer than a line is broken.
+/// Writes a text behind a margin that begins with `label`; on a terminal in lines of whole words, in a pipe on one.
+pub(super) fn paragraph(label: &str, margin: usize, text: &str) -> anyhow::Result<()> {
+    let width = if Look::stdout().terminal { comfy_table::Table::new().width() } else { None };
+    let Some(width) = width.map(usize::from) else { return out::line(format_args!("{label:<margin$}{text}")) };
+    for (n, line) in wrapped(text, width.saturating_sub(margin).max(20)).iter().enumerate() {
+        let before = if n == 0 { label } else { "" };
+        out::line(format_args!("{before:<margin$}{line}"))?;
+    }
+    Ok(())
+}
+
+/// A word, or what stands between its dashes when it is longer than that.
+fn parts(word: &str, longest: usize) -> impl Iterator<Item = &str> {
+    let long = word.chars().count() > longest;
+    word.split_inclusive(move |c: char| long && c == '-')
+}
+
+/// Lines of whole words. A word that is longer than a line is broken, after a dash if it has one.
 pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let width = width.max(1);
     let mut lines = vec![String::new()];
+    let mut add = |piece: &str, gap: &str| {
+        let long = piece.chars().count();
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(piece),
+            Some(line) if line.chars().count() + gap.len() + long <= width => {
+                line.push_str(gap);
+                line.push_str(piece);
+            }
+            _ => lines.push(piece.to_owned()),
+        }
+    };
     for word in text.split_whitespace() {
-        let letters: Vec<char> = word.chars().collect();
-        for piece in letters.chunks(width.max(1)) {
-            let piece: String = piece.iter().collect();
-            let room = lines.last().map_or(0, |line| width.saturating_sub(line.chars().count() + 1));
-            match lines.last_mut() {
-                Some(line) if line.is_empty() => *line = piece,
-                Some(line) if piece.chars().count() <= room => {
-                    line.push(' ');
-                    line.push_str(&piece);
-                }
-                _ => lines.push(piece),
+        let mut gap = " ";
+        for part in parts(word, width) {
+            let letters: Vec<char> = part.chars().collect();
+            for piece in letters.chunks(width) {
+                add(&piece.iter().collect::<String>(), gap);
+                gap = "";
             }
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wrapped;
+
+    #[test]
+    fn lines_hold_whole_words() {
+        assert_eq!(wrapped("nobody keeps the list", 10), ["nobody", "keeps the", "list"]);
+        assert_eq!(
+            wrapped("store Cryptographically-Protected ones", 18),
+            ["store", "Cryptographically-", "Protected ones"]
+        );
+        assert_eq!(wrapped("aaaaaaaaaaaa", 5), ["aaaaa", "aaaaa", "aa"]);
+        assert_eq!(wrapped("", 5), [""]);
+    }
 }

@@ -10,7 +10,7 @@ use comply::sprs::Submission;
 use model::Scored;
 use serde::Serialize;
 
-use super::grid::Grid;
+use super::grid::{Grid, paragraph};
 use super::{controls, word};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
@@ -119,11 +119,12 @@ fn print(shown: &Shown, catalog: &Catalog) -> anyhow::Result<()> {
         Some(points) => format!("{points} of {MOST} ({CONDITIONAL_FROM} for a conditional status)"),
         None => "no score: 3.12.4 is not met, and without a system security plan there is none".to_owned(),
     };
-    out::line(format_args!("score     {points}"))?;
-    out::line(format_args!("status    {}", status.level))?;
-    out::line(format_args!("counts    {} met or N/A, {} not met, {} open\n", score.met, score.not_met, score.open))?;
+    paragraph("score", 10, &points)?;
+    paragraph("status", 10, &status.level.to_string())?;
+    paragraph("counts", 10, &format!("{} met or N/A, {} not met, {} open", score.met, score.not_met, score.open))?;
+    out::line("")?;
     for obstacle in &status.obstacles {
-        out::line(format_args!("  - {obstacle}"))?;
+        paragraph("  -", 4, &obstacle.to_string())?;
     }
     if score.deductions.is_empty() {
         return Ok(());

@@ -11,6 +11,8 @@ use store::PgConnection;
 use store::evidence::EvidenceFilter;
 
 use super::evidence::collect::shown;
+use super::grid::paragraph;
+use super::ids::many;
 use super::{controls, find, word};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
@@ -97,7 +99,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         for (name, objects) in [("examine", &m.examine), ("interview", &m.interview), ("test", &m.test)] {
             out::line(format_args!("\n{name}:"))?;
             for object in objects {
-                out::line(format_args!("  {object}"))?;
+                paragraph("", 2, object)?;
             }
         }
     }
@@ -105,35 +107,38 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
+    const MARGIN: usize = 12;
     let neutral = notify::plain::neutral;
-    out::line(format_args!("{}  {}  {}", r.control_id, r.cmmc_practice, r.title))?;
-    out::line(format_args!("{}\n", r.requirement))?;
+    let tell = |label: &str, text: &str| paragraph(label, MARGIN, &neutral(text));
+    out::line(format_args!("{}  {}", r.control_id, r.cmmc_practice))?;
+    paragraph("", 0, &r.title)?;
+    paragraph("", 0, &r.requirement)?;
+    out::line("")?;
     let (status, finding) = (c.implementation().as_str().replace('_', " "), word(c.standing()));
     let finding = if status == finding { String::new() } else { format!(" ({finding})") };
-    out::line(format_args!("status      {status}{finding}"))?;
-    let weight = r.dod_weight.map_or("no score without it".to_owned(), |w| format!("{w} points"));
+    tell("status", &format!("{status}{finding}"))?;
+    let weight = r.dod_weight.map_or("no score without it".to_owned(), |w| many(usize::from(w), "point", "points"));
     let partial = if c.partial_credit { ", the partial score is taken" } else { "" };
-    out::line(format_args!("weight      {weight}{partial}"))?;
+    tell("weight", &format!("{weight}{partial}"))?;
     if let Some(note) = &r.weight_note {
-        out::line(format_args!("            {note}"))?;
+        tell("", note)?;
     }
     let plan = if c.planned { "on a plan of action; " } else { "" };
     let may = if r.poam_allowed { "may wait on one" } else { "may not wait on one" };
-    out::line(format_args!(
-        "poa&m       {plan}{may}{}",
-        r.poam_note.as_ref().map_or_else(String::new, |n| format!(" ({n})"))
-    ))?;
-    out::line(format_args!("owner       {}", neutral(c.owner.as_deref().unwrap_or("-"))))?;
-    out::line(format_args!("next due    {}", out::maybe_time(c.due)))?;
-    let provider = c.provider.as_deref().map_or_else(String::new, |p| format!(" ({})", neutral(p)));
-    out::line(format_args!("done by     {}{provider}", c.responsibility))?;
+    let note = r.poam_note.as_ref().map_or_else(String::new, |n| format!(" ({n})"));
+    tell("poa&m", &format!("{plan}{may}{note}"))?;
+    tell("owner", c.owner.as_deref().unwrap_or("-"))?;
+    tell("next due", &out::maybe_time(c.due))?;
+    let provider = c.provider.as_deref().map_or_else(String::new, |p| format!(" ({p})"));
+    tell("done by", &format!("{}{provider}", c.responsibility))?;
     if c.responsibility != Responsibility::Own {
-        out::line(format_args!("  provider  {}", neutral(c.provider_duties.as_deref().unwrap_or("-"))))?;
-        out::line(format_args!("  we        {}", neutral(c.customer_duties.as_deref().unwrap_or("-"))))?;
+        tell("  provider", c.provider_duties.as_deref().unwrap_or("-"))?;
+        tell("  we", c.customer_duties.as_deref().unwrap_or("-"))?;
     }
-    out::line(format_args!("how         {}", neutral(c.notes.as_deref().unwrap_or("not written yet: set --notes"))))?;
-    out::line(format_args!("800-53      {}", r.nist_800_53_r4_mappings.join(", ")))?;
-    out::line(format_args!("source      {}, last verified {}\n", Catalog::r2().name(), Catalog::r2().last_verified))
+    tell("how", c.notes.as_deref().unwrap_or("not written yet: set --notes"))?;
+    tell("800-53", &r.nist_800_53_r4_mappings.join(", "))?;
+    tell("source", &format!("{}, last verified {}", Catalog::r2().name(), Catalog::r2().last_verified))?;
+    out::line("")
 }
 
 /// What the check said of an objective, unless that stands there as a proposal.
@@ -142,31 +147,33 @@ fn check_line(s: &Says, c: &Looked, o: &Objective) -> anyhow::Result<()> {
     if proposed && !matches!(s.verdict, Verdict::CantTell { .. }) {
         return Ok(());
     }
-    let text = notify::plain::neutral(&s.verdict.text()).into_owned();
-    out::line(format_args!("{:25}{}, {} by {}: {text}", "", shown(s).1, out::time(c.at), c.check_id))
+    under(&format!("{}, {} by {}: {}", shown(s).1, out::time(c.at), c.check_id, s.verdict.text()))
+}
+
+/// A line below an objective.
+fn under(text: &str) -> anyhow::Result<()> {
+    paragraph("", 14, &notify::plain::neutral(text))
 }
 
 fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
-    let neutral = notify::plain::neutral;
-    out::line(format_args!("{:<11} {:<13} {text}", o.objective_id.0, word(o.standing())))?;
+    paragraph(&format!("{:<11} {}", o.objective_id.0, word(o.standing())), 26, text)?;
     if let Some(d) = &o.decision {
         let methods: Vec<&str> = d.methods.iter().map(|m| m.as_str()).collect();
         let how = if methods.is_empty() { String::new() } else { format!(" ({})", methods.join(", ")) };
-        out::line(format_args!("{:25}{}, {}{how}: {}", "", neutral(&d.by), out::time(d.at), neutral(&d.reason)))?;
+        under(&format!("{}, {}{how}: {}", d.by, out::time(d.at), d.reason))?;
     }
     if let Some(p) = &o.proposal {
-        out::line(format_args!(
-            "{:25}proposed {}, {} by {}: {}",
-            "",
-            p.finding.as_str().replace('_', " "),
-            out::time(p.at),
-            neutral(&p.by),
-            neutral(&p.reason)
-        ))?;
+        let finding = p.finding.as_str().replace('_', " ");
+        under(&format!("proposed {finding}, {} by {}: {}", out::time(p.at), p.by, p.reason))?;
     }
     let s = o.support;
     if s != model::Support::default() {
-        out::line(format_args!("{:25}evidence: {} valid, {} lapsed, {} drafts", "", s.valid, s.lapsed, s.drafts))?;
+        under(&format!(
+            "evidence: {} valid, {} lapsed, {}",
+            s.valid,
+            s.lapsed,
+            many(s.drafts as usize, "draft", "drafts")
+        ))?;
     }
     Ok(())
 }

@@ -66,8 +66,8 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     state.create()?;
     match (&args.file, &args.text) {
         (Some(file), _) => {
-            let kept = Vault::new(state.path()).take(file)?;
             evidence.file_name = Some(file_name(file)?);
+            let kept = Vault::new(state.path()).take(file)?;
             (evidence.file_path, evidence.size_bytes, evidence.sha256) =
                 (Some(kept.path), Some(kept.size), Some(kept.sha256));
         }

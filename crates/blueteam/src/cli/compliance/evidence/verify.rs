@@ -57,7 +57,7 @@ pub(super) fn verify(args: &VerifyArgs, globals: Globals<'_>) -> anyhow::Result<
         let confirmed = by_piece(store::evidence::confirmations(conn, None).await?);
         each_page(conn, false, |e| {
             seen += 1;
-            if let Some(problem) = problem(&e, &vault)?.or_else(|| crate::evidence::broken(&e, &confirmed)) {
+            if let Some(problem) = problem(&e, &vault).or_else(|| crate::evidence::broken(&e, &confirmed)) {
                 wrong.push(Wrong { evidence_id: e.evidence_id, artifact: e.artifact(), problem });
             }
             Ok(())
@@ -108,19 +108,22 @@ async fn each_page(
 }
 
 /// What is wrong with a piece.
-fn problem(e: &Evidence, vault: &Vault) -> anyhow::Result<Option<String>> {
+fn problem(e: &Evidence, vault: &Vault) -> Option<String> {
     let Some(taken) = &e.sha256 else {
-        return Ok(Some("has no hash: it was taken in before this program".to_owned()));
+        return Some("has no hash: it was taken in before this program".to_owned());
     };
     let now = match (&e.file_path, &e.content) {
-        (Some(path), _) => vault.hash(path)?,
+        (Some(path), _) => match vault.hash(path) {
+            Ok(hash) => hash,
+            Err(error) => return Some(format!("{error:#}")),
+        },
         (None, content) => content.as_ref().map(|text| vault::sha256(text.as_bytes())),
     };
-    Ok(match now {
+    match now {
         None => Some("is gone".to_owned()),
         Some(now) if now != *taken => Some(format!("was changed: its hash is {now}, and was {taken}")),
         Some(_) => None,
-    })
+    }
 }
 
 pub(super) fn hash_list(args: &HashListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
