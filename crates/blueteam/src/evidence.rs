@@ -123,13 +123,14 @@ pub async fn run(conn: &mut PgConnection, check: &'static Check, facts: &Facts, 
     let own = check.narrow(facts);
     let says = (check.decide)(&own);
     let mut tx = store::Connection::begin(conn).await?;
-    let (evidence_id, confirmed) = match confirm::again(&mut tx, check, &own, &says, actor).await? {
-        Some(id) => (id, true),
-        None => {
-            let evidence = evidence(check, &own, &says)?;
-            store::evidence::add(&mut tx, actor, &evidence).await?;
-            (evidence.evidence_id, false)
-        }
+    let again = confirm::again(&mut tx, check, &own, &says, actor).await?;
+    let confirmed = again.is_some();
+    let evidence_id = if let Some(id) = again {
+        id
+    } else {
+        let evidence = evidence(check, &own, &says)?;
+        store::evidence::add(&mut tx, actor, &evidence).await?;
+        evidence.evidence_id
     };
     for s in &says {
         if let Some(finding) = s.verdict.finding() {

@@ -125,11 +125,11 @@ fn wrap_last(table: &mut Table) {
 /// Writes a table without the space that pads its last column; each line without the margin on its left.
 pub(super) fn print(mut table: Table) -> anyhow::Result<()> {
     wrap_last(&mut table);
-    print_as_is(table)
+    print_as_is(&table)
 }
 
 /// Writes a table whose columns have their widths.
-pub(super) fn print_as_is(table: Table) -> anyhow::Result<()> {
+pub(super) fn print_as_is(table: &Table) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for line in table.lines() {
         writeln!(out, "{}", line.strip_prefix(' ').unwrap_or(&line).trim_end())?;

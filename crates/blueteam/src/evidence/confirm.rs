@@ -1,7 +1,5 @@
 //! A check that sees the same as before confirms what is stored (decision 0019).
 
-use std::collections::HashMap;
-
 use comply::checks::{Check, Says};
 use model::evidence::{Confirmation, Evidence};
 use model::facts::Facts;
@@ -50,15 +48,13 @@ pub(super) async fn again(
 
 /// What is wrong with the confirmations of a piece: the first that does not follow from the one before it. A number that is missing is seen as
 /// well.
-pub fn broken(piece: &Evidence, all: &HashMap<EvidenceId, Vec<Confirmation>>) -> Option<String> {
+pub fn broken(piece: &Evidence, confirmations: &[Confirmation]) -> Option<String> {
     let mut before = piece.sha256.clone().unwrap_or_default();
-    let mut expected = 1;
-    for c in all.get(&piece.evidence_id).into_iter().flatten() {
+    for (expected, c) in (1..).zip(confirmations) {
         if c.n != expected || c.sha256 != sha256(c.link(&before).as_bytes()) {
             return Some(format!("confirmation {expected} does not follow from what was before it"));
         }
         before.clone_from(&c.sha256);
-        expected += 1;
     }
     None
 }

@@ -83,7 +83,7 @@ impl Grid {
                 column.set_constraint(constraint);
             }
         }
-        out::print_as_is(table)
+        out::print_as_is(&table)
     }
 
     /// How wide each column is; none for one that is left out. None when the words do not fit, whatever is left out.
