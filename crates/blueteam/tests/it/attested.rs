@@ -10,6 +10,17 @@ use sqlx::AssertSqlSafe;
 
 use crate::compliance::Office;
 
+/// Follows the chain of the confirmations as the package's README tells it.
+const FOLLOW: &str = "
+import csv, hashlib, sys, datetime
+before = sys.argv[2]
+for row in csv.DictReader(open(sys.argv[1], newline='')):
+    at = datetime.datetime.fromisoformat(row['Confirmed'].replace('Z', '+00:00'))
+    micros = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
+    text = ''.join(part + '\\n' for part in (before, row['Evidence'], row['Number'], str(micros), row['By']))
+    before = hashlib.sha256(text.encode()).hexdigest()
+    assert before == row['SHA-256 of the chain'], row";
+
 #[tokio::test]
 async fn what_a_check_sees_again_is_confirmed_and_the_chain_shows_tampering() {
     let office = Office::new().await;
@@ -38,15 +49,6 @@ async fn what_a_check_sees_again_is_confirmed_and_the_chain_shows_tampering() {
     assert!(String::from_utf8(sum.stdout).unwrap().starts_with(list.as_str().unwrap()));
     let checked = Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&out).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-    const FOLLOW: &str = "
-import csv, hashlib, sys, datetime
-before = sys.argv[2]
-for row in csv.DictReader(open(sys.argv[1], newline='')):
-    at = datetime.datetime.fromisoformat(row['Confirmed'].replace('Z', '+00:00'))
-    micros = (at - datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)) // datetime.timedelta(microseconds=1)
-    text = ''.join(part + '\\n' for part in (before, row['Evidence'], row['Number'], str(micros), row['By']))
-    before = hashlib.sha256(text.encode()).hexdigest()
-    assert before == row['SHA-256 of the chain'], row";
     let follow = Command::new("python3")
         .args(["-c", FOLLOW])
         .arg(out.join("evidence/confirmations.csv"))
@@ -218,82 +220,72 @@ fn names(folder: &Path) -> Vec<String> {
     std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
 }
 
-#[tokio::test]
-async fn a_full_disk_and_a_signal_leave_no_half_package() {
+/// Has a large file among the evidence, which takes a while to pack because it does not compress; and a folder for the package.
+async fn with_a_large_file() -> (Office, std::path::PathBuf) {
     let office = Office::new().await;
     let big = office.program.path("big.bin");
-    // It does not compress, so that packing it takes a while.
-    let fill = Command::new("sh")
-        .arg("-c")
-        .arg(format!("head -c 150000000 /dev/urandom > {}", big.display()))
-        .status()
-        .unwrap();
-    assert!(fill.success());
-    office
-        .run(&[
-            "evidence",
-            "add",
-            big.to_str().unwrap(),
-            "--supports",
-            "3.1.1",
-            "--kind",
-            "log_sample",
-            "--shows",
-            "a large log",
-            "--final",
-        ])
-        .good();
+    let fill = format!("head -c 150000000 /dev/urandom > {}", big.display());
+    assert!(Command::new("sh").args(["-c", &fill]).status().unwrap().success());
+    let add = [
+        "evidence",
+        "add",
+        big.to_str().unwrap(),
+        "--supports",
+        "3.1.1",
+        "--kind",
+        "log_sample",
+        "--shows",
+        "a log",
+        "--final",
+    ];
+    office.run(&add).good();
     let folder = office.program.path("out");
     std::fs::create_dir(&folder).unwrap();
-    let zip = folder.join("package.zip");
-    let given = office.program.command(&["report", "assessor", "--output", zip.to_str().unwrap()]);
-    let shell = |script: &str| {
-        let mut command = Command::new("sh");
-        command
-            .args(["-c", script, "sh"])
-            .arg(given.get_program())
-            .args(given.get_args())
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin");
-        command
-            .envs(given.get_envs().filter_map(|(k, v)| Some((k, v?))))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        command
-    };
+    (office, folder)
+}
+
+/// Packs by a shell script, which gets the program and its arguments.
+fn pack(office: &Office, folder: &Path, script: &str) -> Command {
+    let given =
+        office.program.command(&["report", "assessor", "--output", folder.join("package.zip").to_str().unwrap()]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", script, "sh"])
+        .arg(given.get_program())
+        .args(given.get_args())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin");
+    command.envs(given.get_envs().filter_map(|(k, v)| Some((k, v?))));
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command
+}
+
+#[tokio::test]
+async fn a_full_disk_leaves_no_half_package() {
+    let (office, folder) = with_a_large_file().await;
     // A limit on the size of files is a full disk to the program.
-    let full = shell("trap '' XFSZ; ulimit -f 2000; exec \"$@\"").output().unwrap();
+    let full = pack(&office, &folder, "trap '' XFSZ; ulimit -f 2000; exec \"$@\"").output().unwrap();
     let err = String::from_utf8_lossy(&full.stderr);
     assert!(full.status.code() == Some(1) && err.contains("cannot write the package"), "{err}");
     assert_eq!(names(&folder), Vec::<String>::new());
+}
 
-    for signal in ["TERM", "INT", "HUP"] {
-        let mut child = shell("exec \"$@\"").spawn().unwrap();
+#[tokio::test]
+async fn a_signal_leaves_no_half_package() {
+    let (office, folder) = with_a_large_file().await;
+    for (signal, expected) in [("-TERM", 143), ("-INT", 130), ("-HUP", 129)] {
+        let mut child = pack(&office, &folder, "exec \"$@\"").spawn().unwrap();
+        let size = |name: &String| std::fs::metadata(folder.join(name)).map_or(0, |m| m.len());
         let mut waited = 0;
-        while names(&folder)
-            .first()
-            .is_none_or(|name| std::fs::metadata(folder.join(name)).map_or(0, |m| m.len()) < 1 << 20)
-        {
+        while names(&folder).first().is_none_or(|name| size(name) < 1 << 20) {
             std::thread::sleep(Duration::from_millis(5));
             waited += 1;
             assert!(waited < 12_000, "nothing is written");
         }
         let mode = std::fs::metadata(folder.join(&names(&folder)[0])).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(
-            Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap().success()
-        );
-        let code = child.wait().unwrap().code();
-        assert_eq!(
-            code,
-            Some(match signal {
-                "TERM" => 143,
-                "INT" => 130,
-                _ => 129,
-            }),
-            "{signal}"
-        );
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(expected), "{signal}");
         assert_eq!(names(&folder), Vec::<String>::new(), "{signal}");
     }
 }
