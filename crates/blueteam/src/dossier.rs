@@ -1,14 +1,14 @@
 //! Everything that reports tell of, read at one moment; and the package of it for an assessor.
 
-use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use comply::Catalog;
-use comply::evidence::{Artifact, artifacts, csv, sums};
+use comply::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv, sums};
 use comply::reports::{self, Known};
 use comply::system::{Asset, System};
+use model::evidence::Confirmation;
 use model::facts::Facts;
 use model::{Control, Evidence, Plan, Scored, Timestamp};
 use store::PgConnection;
@@ -16,6 +16,7 @@ use store::evidence::EvidenceFilter;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
+use crate::interrupted;
 use crate::state::StateDir;
 use crate::vault::{self, Hashing, Vault};
 
@@ -33,6 +34,8 @@ pub struct Dossier {
     pub evidence: Vec<Evidence>,
     /// Plans of action.
     pub plans: Vec<Plan>,
+    /// When checks saw the same again.
+    pub confirmations: Vec<Confirmation>,
     assets: Vec<Asset>,
     scores: Vec<Scored>,
     facts: Option<Facts>,
@@ -61,6 +64,8 @@ impl Dossier {
         }
         let filter = EvidenceFilter { latest: true, ..EvidenceFilter::default() };
         let evidence = store::evidence::list(&mut tx, &filter).await?;
+        let ids: Vec<_> = evidence.iter().map(|e| e.evidence_id).collect();
+        let confirmations = store::evidence::confirmations(&mut tx, Some(&ids)).await?;
         let plans = store::plans::list(&mut tx).await?;
         let scores = store::scores::all(&mut tx).await?;
         let mut assets: Vec<Asset> = store::assets::list(&mut tx)
@@ -78,7 +83,7 @@ impl Dossier {
         let more = system.assets.iter().filter(|a| !assets.iter().any(|b| b.name == a.name)).cloned();
         assets.extend(more.collect::<Vec<_>>());
         let facts = facts(&evidence, now);
-        Ok(Self { system, controls, evidence, plans, assets, scores, facts, now })
+        Ok(Self { system, controls, evidence, plans, confirmations, assets, scores, facts, now })
     }
 
     /// As reports want it.
@@ -109,20 +114,33 @@ impl Dossier {
     }
 
     /// Writes the package: reports, sheets, evidence, hashes. Returns the hash of its list of hashes. A piece of evidence that is not what
-    /// was taken in is an error that names it: no package is better than one with a forged piece.
-    pub fn package(&self, vault: &Vault, to: &Path, sheets: Vec<(&str, Vec<u8>)>) -> anyhow::Result<String> {
+    /// was taken in is an error that names it: no package is better than one with a forged piece. Only its owner may read it, because what it
+    /// holds is about the protection of CUI. `step` is told how many octets of evidence have been packed since it was last told.
+    pub fn package(
+        &self,
+        vault: &Vault,
+        to: &Path,
+        sheets: Vec<(&str, Vec<u8>)>,
+        step: &dyn Fn(u64),
+    ) -> anyhow::Result<String> {
         let folder = to.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if to.exists() {
             bail!("{} exists; it is not overwritten", to.display());
         }
         let file =
             tempfile::NamedTempFile::new_in(folder).with_context(|| format!("cannot write to {}", folder.display()))?;
+        let _held = interrupted::hold(file.path());
         let mut package = Package::new(BufWriter::with_capacity(1 << 20, file.as_file()), self.now)?;
         // First of all, because it may be the end.
         let mut list = Vec::new();
         for (artifact, piece) in artifacts(&self.evidence) {
-            package.evidence(&artifact, piece, vault)?;
+            package.evidence(&artifact, piece, vault, step)?;
             list.push(artifact);
+        }
+        let confirmed = confirmations(&self.confirmations);
+        if !confirmed.is_empty() {
+            package.put(&format!("evidence/{CONFIRMATIONS}"), confirmed.as_bytes())?;
+            list.push(Artifact { name: CONFIRMATIONS.to_owned(), sha256: vault::sha256(confirmed.as_bytes()) });
         }
         let known = self.known();
         for (name, doc) in [
@@ -192,7 +210,9 @@ To check it without the program that made it:
        sha256sum -c SHA256SUMS
   3. The values of hashes.csv are those of the files in evidence/.
 
-What a check of the program decided from is at the end of its file in evidence/, under 'Facts:'.
+What a check of the program decided from is at the end of its file in evidence/, under 'Facts:'. When the check saw the very same again, that is a line of
+evidence/confirmations.csv. Each hash of its last column is the SHA-256 of the hash before it (for number 1, of the hash of the piece's file), the id, the
+number, the time in microseconds since 1970 and the name, with a line end after each.
 ";
 
 /// A ZIP whose octets depend on nothing but its content and its time.
@@ -229,16 +249,20 @@ impl<W: Write + Seek> Package<W> {
         Ok(())
     }
 
-    fn evidence(&mut self, artifact: &Artifact, piece: &Evidence, vault: &Vault) -> anyhow::Result<()> {
+    fn evidence(
+        &mut self,
+        artifact: &Artifact,
+        piece: &Evidence,
+        vault: &Vault,
+        step: &dyn Fn(u64),
+    ) -> anyhow::Result<()> {
         let name = format!("evidence/{}", artifact.name);
         let mut source: Box<dyn Read> = match (&piece.file_path, &piece.content) {
-            (Some(path), _) => {
-                let path = vault.locate(path)?;
-                Box::new(
-                    File::open(&path)
-                        .with_context(|| format!("evidence {} ({}) is gone", piece.evidence_id, artifact.name))?,
-                )
-            }
+            (Some(path), _) => Box::new(
+                vault
+                    .open(path)
+                    .with_context(|| format!("evidence {} ({}) cannot be read", piece.evidence_id, artifact.name))?,
+            ),
             (None, Some(text)) => Box::new(text.as_bytes()),
             (None, None) => bail!("evidence {} has neither a file nor a text", piece.evidence_id),
         };
@@ -254,7 +278,8 @@ impl<W: Write + Seek> Package<W> {
             if n == 0 {
                 break;
             }
-            self.zip.write_all(&buffer[..n])?;
+            self.zip.write_all(&buffer[..n]).context("cannot write the package")?;
+            step(n as u64);
         }
         let (sha256, _) = hashing.end();
         if sha256 != artifact.sha256 {

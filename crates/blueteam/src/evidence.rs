@@ -1,5 +1,6 @@
 //! Automated evidence: gathers facts, lets the checks decide, keeps what they decided from, and proposes what they found.
 
+mod confirm;
 mod host;
 mod settings;
 mod transport;
@@ -18,6 +19,7 @@ use crate::config::Config;
 use crate::state::StateDir;
 use crate::{timekeeping, vault};
 
+pub use confirm::broken;
 pub use host::Host;
 
 /// Events, alerts and deliveries of so many days are looked at.
@@ -38,6 +40,8 @@ pub struct Found {
     pub says: Vec<Says>,
     /// Where that is kept.
     pub evidence_id: EvidenceId,
+    /// It was the same as before, which is confirmed and not kept a second time.
+    pub confirmed: bool,
 }
 
 impl Found {
@@ -114,14 +118,20 @@ fn drift(before: &model::facts::HostFacts, now: &model::facts::HostFacts) -> Vec
     found
 }
 
-/// Lets a check decide, keeps its facts and its words as evidence, and proposes its findings.
+/// Lets a check decide, keeps its facts and its words as evidence or confirms that they are the same as before, and proposes its findings.
 pub async fn run(conn: &mut PgConnection, check: &'static Check, facts: &Facts, actor: &str) -> anyhow::Result<Found> {
     let own = check.narrow(facts);
     let says = (check.decide)(&own);
-    let evidence = evidence(check, &own, &says)?;
-    let evidence_id = evidence.evidence_id;
     let mut tx = store::Connection::begin(conn).await?;
-    store::evidence::add(&mut tx, actor, &evidence).await?;
+    let again = confirm::again(&mut tx, check, &own, &says, actor).await?;
+    let confirmed = again.is_some();
+    let evidence_id = if let Some(id) = again {
+        id
+    } else {
+        let evidence = evidence(check, &own, &says)?;
+        store::evidence::add(&mut tx, actor, &evidence).await?;
+        evidence.evidence_id
+    };
     for s in &says {
         if let Some(finding) = s.verdict.finding() {
             let proposal = Proposal { finding, reason: s.verdict.text(), by: check.id.to_owned(), at: facts.taken_at };
@@ -131,7 +141,14 @@ pub async fn run(conn: &mut PgConnection, check: &'static Check, facts: &Facts, 
         }
     }
     tx.commit().await?;
-    Ok(Found { check_id: check.id, control_id: check.control.clone(), title: check.title, says, evidence_id })
+    Ok(Found {
+        check_id: check.id,
+        control_id: check.control.clone(),
+        title: check.title,
+        says,
+        evidence_id,
+        confirmed,
+    })
 }
 
 /// The record of a decision: final, because a machine wrote down what it saw; it supports what it found to be met.
@@ -149,7 +166,11 @@ fn evidence(check: &Check, own: &Facts, says: &[Says]) -> anyhow::Result<Evidenc
         valid_until: Some(now.plus(VALID)),
         approved_by: Some(format!("check {}", check.id)),
         approved_at: Some(now),
-        recorded: Some(Recorded { check_id: check.id.to_owned(), facts }),
+        recorded: Some(Recorded {
+            check_id: check.id.to_owned(),
+            facts,
+            facts_sha256: Some(confirm::digest(own, says)?),
+        }),
         ..Evidence::draft(id, check.control.clone(), EvidenceKind::AutomatedCheck, check.id, now)
     })
 }

@@ -19,6 +19,7 @@ mod escalation;
 pub mod evidence;
 pub mod failures;
 mod intake;
+mod interrupted;
 pub mod journal;
 mod lab;
 mod links;

@@ -2,11 +2,14 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use rustix::fs::OFlags;
 use sha2::{Digest as _, Sha256};
+
+use crate::interrupted;
 
 /// Its folder in the state directory.
 const FOLDER: &str = "evidence";
@@ -36,14 +39,12 @@ impl Vault {
 
     /// Copies a file in. It is on disk when this returns; the same content twice is one file.
     pub fn take(&self, source: &Path) -> anyhow::Result<Kept> {
-        let mut from = File::open(source).with_context(|| format!("cannot open {}", source.display()))?;
-        if !from.metadata()?.is_file() {
-            bail!("{} is not a file", source.display());
-        }
+        let mut from = regular(source, OFlags::empty()).with_context(|| format!("cannot open {}", source.display()))?;
         let folder = self.state.join(FOLDER);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
         let mut copy = tempfile::NamedTempFile::new_in(&folder)
             .with_context(|| format!("cannot write to {}", folder.display()))?;
+        let _held = interrupted::hold(copy.path());
         let mut hash = Hashing::new(&mut from);
         io::copy(&mut hash, &mut copy).with_context(|| format!("cannot copy {}", source.display()))?;
         let (sha256, size) = hash.end();
@@ -72,7 +73,7 @@ impl Vault {
     /// The hash of a file as it is now; none when it is gone.
     pub fn hash(&self, path: &str) -> anyhow::Result<Option<String>> {
         let path = self.locate(path)?;
-        match File::open(&path) {
+        match regular(&path, OFlags::NOFOLLOW) {
             Ok(file) => {
                 let mut hash = Hashing::new(file);
                 io::copy(&mut hash, &mut io::sink()).with_context(|| format!("cannot read {}", path.display()))?;
@@ -82,6 +83,25 @@ impl Vault {
             Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
         }
     }
+
+    /// Opens a file that is kept. A link, a pipe or a folder in its place is an error.
+    pub fn open(&self, path: &str) -> anyhow::Result<File> {
+        let path = self.locate(path)?;
+        regular(&path, OFlags::NOFOLLOW).with_context(|| format!("cannot open {}", path.display()))
+    }
+}
+
+/// Opens a plain file for reading, without waiting for anybody: a pipe without a writer would hold us for good, and a device has no end.
+fn regular(path: &Path, how: OFlags) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | how).bits();
+    let file = File::options().read(true).custom_flags(flags.cast_signed()).open(path).map_err(|error| {
+        let link = error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        if link { io::Error::other("it is a link and no file") } else { error }
+    })?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    Ok(file)
 }
 
 /// SHA-256 of a text, in hexadecimal.

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use model::Evidence;
+use model::evidence::Confirmation;
 
 /// An artifact of the list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Artifact {
     /// Its name in the package, unique in the list.
     pub name: String,
@@ -14,9 +15,13 @@ pub struct Artifact {
     pub sha256: String,
 }
 
+/// The name of the list of confirmations among the artifacts.
+pub const CONFIRMATIONS: &str = "confirmations.csv";
+
 /// The artifacts that have a hash, each under a name of its own: pieces that share a name get their id before it.
 pub fn artifacts(evidence: &[Evidence]) -> Vec<(Artifact, &Evidence)> {
-    let mut names: HashMap<String, u32> = HashMap::new();
+    // Nobody's file takes the name of our list.
+    let mut names: HashMap<String, u32> = HashMap::from([(CONFIRMATIONS.to_owned(), 1)]);
     for e in evidence {
         *names.entry(e.artifact().to_lowercase()).or_default() += 1;
     }
@@ -47,6 +52,19 @@ pub fn csv(artifacts: &[Artifact]) -> String {
     for a in artifacts {
         let name = a.name.replace('"', "\"\"");
         let _ = write!(text, "\"{name}\",{},SHA-256\r\n", a.sha256.to_ascii_uppercase());
+    }
+    text
+}
+
+/// When checks saw again what they had seen, one line a time; RFC 4180. Empty when there is none. Each hash is over the one before it, of the
+/// first over that of the piece, followed by id, number, time in microseconds and name, a line each.
+pub fn confirmations(all: &[Confirmation]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let mut text = "Evidence,Number,Confirmed,By,SHA-256 of the chain\r\n".to_owned();
+    for c in all {
+        let _ = write!(text, "{},{},{},\"{}\",{}\r\n", c.evidence_id, c.n, c.at, c.by.replace('"', "\"\""), c.sha256);
     }
     text
 }

@@ -62,7 +62,7 @@ fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
     let lasting: std::collections::HashSet<&ObjectiveId> =
         evidence.iter().filter(|e| e.validity(now) == Validity::Valid).flat_map(|e| &e.objectives).collect();
     let replaced = |e: &Evidence| !e.objectives.is_empty() && e.objectives.iter().all(|o| lasting.contains(o));
-    let own = |e: &&Evidence| e.recorded.is_none() && e.description != review::TITLE && !replaced(e);
+    let own = |e: &&Evidence| e.recorded.is_none() && !e.review && !replaced(e);
     let mut found: Vec<Reminder> = evidence
         .iter()
         .filter(own)
@@ -98,7 +98,7 @@ fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
 }
 
 fn of_review(evidence: &[Evidence], now: Timestamp) -> Option<Reminder> {
-    let reviews = evidence.iter().filter(|e| e.control_id == review::CONTROL && e.recorded.is_none());
+    let reviews = evidence.iter().filter(|e| e.review);
     let last = reviews.filter_map(|e| e.approved_at).max();
     let by = last.map(|at| at.plus(review::VALID));
     let late = by.map_or(Some(true), |by| stage(by, SOON, now))?;
@@ -222,6 +222,7 @@ mod tests {
             description: review::TITLE.to_owned(),
             approved_at: Some(now().minus(Span::days(days))),
             valid_until: None,
+            review: true,
             ..piece(1, DAY, &["3.3.3[b]"])
         };
         let of = |days| due(std::slice::from_ref(&control), &[signed(days)], &[], now());

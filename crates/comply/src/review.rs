@@ -19,7 +19,7 @@ const MARK: &str = "\nTypes of events:\n";
 const TOP: usize = 10;
 
 /// A review that somebody is to judge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Review {
     /// Types that the last review did not have; all, when there was none.
     pub new: Vec<String>,

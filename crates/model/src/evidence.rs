@@ -61,6 +61,31 @@ pub struct Recorded {
     pub check_id: String,
     /// Its facts: with them the check decides the same again.
     pub facts: Value,
+    /// SHA-256 over its facts and what it said, without the time: the same again when both are. None of what was taken in before it was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts_sha256: Option<String>,
+}
+
+/// That a check saw again what it had seen when a piece was taken in: a row of `blueteam.evidence_confirmations`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Confirmation {
+    /// The piece.
+    pub evidence_id: EvidenceId,
+    /// The how manieth, from 1.
+    pub n: u32,
+    /// When.
+    pub at: Timestamp,
+    /// Who had the check run.
+    pub by: String,
+    /// SHA-256 over [`Confirmation::link`]: chains it to the one before, and the first to the piece.
+    pub sha256: String,
+}
+
+impl Confirmation {
+    /// What its hash is over. `before` is the hash of the confirmation before it, or of the piece.
+    pub fn link(&self, before: &str) -> String {
+        format!("{before}\n{}\n{}\n{}\n{}\n", self.evidence_id, self.n, self.at.as_micros(), self.by)
+    }
 }
 
 /// A row of `blueteam.compliance_evidence`.
@@ -104,6 +129,10 @@ pub struct Evidence {
     pub retain_until: Timestamp,
     /// What a check decided from.
     pub recorded: Option<Recorded>,
+    /// When its check last saw the same again.
+    pub confirmed_at: Option<Timestamp>,
+    /// It is a review of what is logged (3.3.3) that this program prepared and somebody signed.
+    pub review: bool,
 }
 
 impl Evidence {
@@ -129,6 +158,8 @@ impl Evidence {
             approved_at: None,
             retain_until: now.plus(KEPT),
             recorded: None,
+            confirmed_at: None,
+            review: false,
         }
     }
 

@@ -102,15 +102,29 @@ pub async fn all(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>
 
 async fn objectives(conn: &mut PgConnection, now: Timestamp) -> Result<HashMap<String, Vec<Objective>>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT o.objective_id, control_id, finding, reason, methods, decided_by, decided_at AS "decided_at: Ts", proposed,
-                  proposed_reason, proposed_by, proposed_at AS "proposed_at: Ts", coalesce(e.valid, 0) AS "valid!",
-                  coalesce(e.lapsed, 0) AS "lapsed!", coalesce(e.drafts, 0) AS "drafts!"
+        r#"WITH newest AS MATERIALIZED (
+               SELECT evidence_id, control_id, valid_until FROM blueteam.latest_results JOIN blueteam.compliance_evidence USING (evidence_id)
+                WHERE state = 'final'),
+           results AS MATERIALIZED (
+               SELECT x.objective_id, count(*) FILTER (WHERE valid_until <= $1) AS lapsed,
+                      count(*) FILTER (WHERE valid_until IS NULL OR valid_until > $1) AS valid
+                 FROM newest JOIN blueteam.evidence_objectives x USING (evidence_id) GROUP BY x.objective_id)
+           SELECT o.objective_id, control_id, finding, reason, methods, decided_by, decided_at AS "decided_at: Ts", proposed,
+                  proposed_reason, proposed_by, proposed_at AS "proposed_at: Ts", coalesce(p.valid, 0) + coalesce(r.valid, 0) AS "valid!",
+                  coalesce(p.drafts, 0) AS "drafts!",
+                  coalesce(p.lapsed, 0) + CASE WHEN r.objective_id IS NOT NULL THEN r.lapsed
+                      -- A check supported it once and does not any more: that support has lapsed.
+                      WHEN control_id IN (SELECT control_id FROM newest) AND (SELECT true FROM blueteam.evidence_objectives x JOIN blueteam.compliance_evidence e USING (evidence_id)
+                             WHERE x.objective_id = o.objective_id AND check_id IS NOT NULL LIMIT 1) THEN 1 ELSE 0 END AS "lapsed!"
              FROM blueteam.compliance_objectives o
              LEFT JOIN (SELECT x.objective_id, count(*) FILTER (WHERE state = 'draft') AS drafts,
                                count(*) FILTER (WHERE state = 'final' AND valid_until <= $1) AS lapsed,
                                count(*) FILTER (WHERE state = 'final' AND (valid_until IS NULL OR valid_until > $1)) AS valid
-                          FROM blueteam.evidence_objectives x JOIN blueteam.compliance_evidence USING (evidence_id)
-                         GROUP BY x.objective_id) e USING (objective_id)
+                          FROM blueteam.compliance_evidence e
+                         -- Piece by piece: beside what checks support, what people took in is little. OFFSET keeps it so.
+                         CROSS JOIN LATERAL (SELECT objective_id FROM blueteam.evidence_objectives o WHERE o.evidence_id = e.evidence_id OFFSET 0) x
+                         WHERE check_id IS NULL GROUP BY x.objective_id) p USING (objective_id)
+             LEFT JOIN results r USING (objective_id)
             ORDER BY o.objective_id"#,
         Ts(now) as Ts
     )
@@ -194,6 +208,14 @@ pub async fn decide(
     let column = |of: fn(&NewDecision) -> String| decisions.iter().map(of).collect::<Vec<String>>();
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
+    // In one order, whoever else decides at the same time: two sheets would wait for each other for good.
+    sqlx::query!(
+        "SELECT FROM blueteam.compliance_controls
+          WHERE control_id IN (SELECT split_part(o, '[', 1) FROM unnest($1::text[]) o) ORDER BY control_id FOR UPDATE",
+        &column(|d| d.objective_id.0.clone())
+    )
+    .execute(&mut *tx)
+    .await?;
     let written = sqlx::query_scalar!(
         "UPDATE blueteam.compliance_objectives o
             SET finding = d.finding, reason = d.reason, methods = string_to_array(d.methods, ' '), decided_by = $5, decided_at = $6,

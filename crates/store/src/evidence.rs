@@ -1,7 +1,9 @@
 //! Evidence, and which objectives it supports.
 
+use model::evidence::Confirmation;
 use model::{ControlId, Evidence, EvidenceId, ObjectiveId, Recorded, Timestamp};
 use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
 
 use crate::StoreError;
 use crate::db::{Ts, set_actor};
@@ -14,8 +16,9 @@ pub async fn add(conn: &mut PgConnection, actor: &str, e: &Evidence) -> Result<(
     sqlx::query!(
         "INSERT INTO blueteam.compliance_evidence
             (evidence_id, control_id, evidence_type, description, content, file_path, file_name, size_bytes, sha256, collected_at,
-             automated, collected_by, effective_at, valid_until, owner, state, approved_by, approved_at, facts, check_id)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+             automated, collected_by, effective_at, valid_until, owner, state, approved_by, approved_at, facts, check_id, facts_sha256,
+             form)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
         e.evidence_id.0,
         e.control_id.0.as_ref(),
         e.kind.as_str(),
@@ -36,6 +39,8 @@ pub async fn add(conn: &mut PgConnection, actor: &str, e: &Evidence) -> Result<(
         e.approved_at.map(Ts) as Option<Ts>,
         e.recorded.as_ref().map(|r| &r.facts),
         e.recorded.as_ref().map(|r| &r.check_id),
+        e.recorded.as_ref().and_then(|r| r.facts_sha256.as_ref()),
+        e.review.then_some("review"),
     )
     .execute(&mut *tx)
     .await?;
@@ -62,34 +67,48 @@ pub struct EvidenceFilter {
     pub latest: bool,
     /// Without texts and recorded facts, which are large: what is asked is what there is, and how long it counts.
     pub bare: bool,
+    /// Only those with larger ids, in the order of their ids and [`PAGE`] at a time: six years of results are more than fits into memory.
+    pub after: Option<EvidenceId>,
 }
+
+/// Pieces of a page.
+pub const PAGE: usize = 1000;
 
 /// The pieces that a filter takes, by the day they were taken in.
 pub async fn list(conn: &mut PgConnection, filter: &EvidenceFilter) -> Result<Vec<Evidence>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT evidence_id, control_id, evidence_type, description, CASE WHEN NOT $4 THEN content END AS content, file_path, file_name,
+        r#"SELECT e.evidence_id, control_id, evidence_type, description, CASE WHEN NOT $4 THEN content END AS content, file_path, file_name,
                   size_bytes, sha256, collected_at AS "collected_at: Ts", collected_by, effective_at AS "effective_at: Ts", valid_until AS "valid_until: Ts",
                   owner, approved_by, approved_at AS "approved_at: Ts", retain_until AS "retain_until: Ts", CASE WHEN NOT $4 THEN facts END AS facts, check_id,
+                  facts_sha256, form IS NOT NULL AS "review!",
+                  (SELECT max(confirmed_at) FROM blueteam.evidence_confirmations c WHERE c.evidence_id = e.evidence_id) AS "confirmed: Ts",
                   ARRAY(SELECT objective_id FROM blueteam.evidence_objectives o WHERE o.evidence_id = e.evidence_id ORDER BY 1)
                       AS "objectives!"
-             FROM blueteam.compliance_evidence e
+             FROM (SELECT evidence_id FROM blueteam.compliance_evidence WHERE NOT $3 OR check_id IS NULL
+                   UNION ALL
+                   SELECT evidence_id FROM blueteam.latest_results WHERE $3) chosen
+             JOIN blueteam.compliance_evidence e USING (evidence_id)
             WHERE ($1::text IS NULL OR control_id = $1
                    OR EXISTS (SELECT FROM blueteam.evidence_objectives o
                                WHERE o.evidence_id = e.evidence_id AND split_part(objective_id, '[', 1) = $1))
-              AND ($2::uuid IS NULL OR evidence_id = $2)
-              AND (NOT $3 OR check_id IS NULL OR NOT EXISTS (
-                   SELECT FROM blueteam.compliance_evidence l WHERE l.check_id = e.check_id AND l.collected_at > e.collected_at))
-            ORDER BY collected_at, evidence_id"#,
+              AND ($2::uuid IS NULL OR e.evidence_id = $2)
+              AND ($5::uuid IS NULL OR e.evidence_id > $5)
+            ORDER BY CASE WHEN $5::uuid IS NULL THEN collected_at END, e.evidence_id
+            LIMIT CASE WHEN $5::uuid IS NOT NULL THEN $6::bigint END"#,
         filter.control.as_ref().map(|c| c.0.as_ref()),
         filter.evidence_id.map(|id| id.0),
         filter.latest,
-        filter.bare
+        filter.bare,
+        filter.after.map(|id| id.0),
+        PAGE as i64
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
             Ok(Evidence {
+                confirmed_at: row.confirmed.map(|at| at.0),
+                review: row.review,
                 evidence_id: EvidenceId(row.evidence_id),
                 control_id: ControlId(row.control_id.into()),
                 objectives: row.objectives.into_iter().map(ObjectiveId).collect(),
@@ -111,21 +130,133 @@ pub async fn list(conn: &mut PgConnection, filter: &EvidenceFilter) -> Result<Ve
                 approved_by: row.approved_by,
                 approved_at: row.approved_at.map(|at| at.0),
                 retain_until: row.retain_until.0,
-                recorded: row.check_id.map(|check_id| Recorded { check_id, facts: row.facts.unwrap_or_default() }),
+                recorded: row.check_id.map(|check_id| Recorded {
+                    check_id,
+                    facts: row.facts.unwrap_or_default(),
+                    facts_sha256: row.facts_sha256,
+                }),
             })
         })
         .collect()
 }
 
-/// When each check last gave a result.
+/// Ids that begin or end like this, written without dashes; a few of them are enough to say that there are several.
+pub async fn like(conn: &mut PgConnection, hex: &str) -> Result<Vec<EvidenceId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        r#"SELECT evidence_id FROM blueteam.compliance_evidence
+            WHERE starts_with(replace(evidence_id::text, '-', ''), $1) OR right(evidence_id::text, length($1)) = $1
+            ORDER BY evidence_id LIMIT 6"#,
+        hex
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(ids.into_iter().map(EvidenceId).collect())
+}
+
+/// When each check last gave a result, or confirmed one.
 pub async fn last_results(conn: &mut PgConnection) -> Result<Vec<(String, Timestamp)>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT check_id AS "check_id!", max(collected_at) AS "at!: Ts" FROM blueteam.compliance_evidence
-            WHERE check_id IS NOT NULL GROUP BY check_id"#
+        r#"SELECT l.check_id AS "check_id!", greatest(collected_at, (
+                      SELECT max(confirmed_at) FROM blueteam.evidence_confirmations c WHERE c.evidence_id = e.evidence_id)) AS "at!: Ts"
+             FROM blueteam.latest_results l JOIN blueteam.compliance_evidence e USING (evidence_id)"#
     )
     .fetch_all(conn)
     .await?;
     Ok(rows.into_iter().map(|row| (row.check_id, row.at.0)).collect())
+}
+
+/// The newest result of a check, as far as the next one must know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// The piece.
+    pub evidence_id: EvidenceId,
+    /// When it was taken in.
+    pub collected_at: Timestamp,
+    /// See [`Recorded::facts_sha256`].
+    pub facts_sha256: Option<String>,
+    /// How often it was confirmed.
+    pub confirmations: u32,
+    /// The hash of the last confirmation, or of the piece.
+    pub last_sha256: Option<String>,
+}
+
+/// The newest result of a check; none when it never ran.
+pub async fn newest(conn: &mut PgConnection, check_id: &str) -> Result<Option<Newest>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT e.evidence_id, collected_at AS "collected_at: Ts", facts_sha256, coalesce(c.n, 0) AS "n!",
+                  coalesce(c.sha256, e.sha256) AS last_sha256
+             FROM blueteam.compliance_evidence e
+             LEFT JOIN LATERAL (SELECT n, sha256 FROM blueteam.evidence_confirmations c WHERE c.evidence_id = e.evidence_id
+                                 ORDER BY n DESC LIMIT 1) c ON true
+            WHERE check_id = $1 ORDER BY seq DESC LIMIT 1"#,
+        check_id
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|r| Newest {
+        evidence_id: EvidenceId(r.evidence_id),
+        collected_at: r.collected_at.0,
+        facts_sha256: r.facts_sha256,
+        confirmations: r.n.unsigned_abs(),
+        last_sha256: r.last_sha256,
+    }))
+}
+
+/// Keeps that a check saw the same again: the piece counts until `valid_until`, and is kept for six years from then on.
+pub async fn confirm(
+    conn: &mut PgConnection,
+    actor: &str,
+    c: &Confirmation,
+    valid_until: Timestamp,
+) -> Result<(), StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    sqlx::query!(
+        "INSERT INTO blueteam.evidence_confirmations (evidence_id, n, confirmed_at, confirmed_by, sha256) VALUES ($1, $2, $3, $4, $5)",
+        c.evidence_id.0,
+        i32::try_from(c.n).unwrap_or(i32::MAX),
+        Ts(c.at) as Ts,
+        c.by,
+        c.sha256
+    )
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query!(
+        "UPDATE blueteam.compliance_evidence
+            SET valid_until = $2, retain_until = greatest(retain_until, $3::timestamptz + interval '6 years') WHERE evidence_id = $1",
+        c.evidence_id.0,
+        Ts(valid_until) as Ts,
+        Ts(c.at) as Ts
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The confirmations of some pieces, or of all, in order.
+pub async fn confirmations(
+    conn: &mut PgConnection,
+    of: Option<&[EvidenceId]>,
+) -> Result<Vec<Confirmation>, StoreError> {
+    let ids: Option<Vec<Uuid>> = of.map(|ids| ids.iter().map(|id| id.0).collect());
+    let rows = sqlx::query!(
+        r#"SELECT evidence_id, n, confirmed_at AS "at: Ts", confirmed_by, sha256 FROM blueteam.evidence_confirmations
+            WHERE $1::uuid[] IS NULL OR evidence_id = ANY ($1) ORDER BY evidence_id, n"#,
+        ids.as_deref()
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|r| Confirmation {
+            evidence_id: EvidenceId(r.evidence_id),
+            n: r.n.unsigned_abs(),
+            at: r.at.0,
+            by: r.confirmed_by,
+            sha256: r.sha256,
+        })
+        .collect())
 }
 
 /// Keeps others from running the checks, for as long as the connection lives. Waits for them, or returns false when they run already.
@@ -166,7 +297,7 @@ pub async fn approve(conn: &mut PgConnection, actor: &str, id: EvidenceId, now: 
 pub async fn baseline(conn: &mut PgConnection, check_id: &str) -> Result<Option<serde_json::Value>, StoreError> {
     let facts = sqlx::query_scalar!(
         r#"SELECT facts AS "facts!" FROM blueteam.compliance_evidence
-            WHERE check_id = $1 AND owner IS NOT NULL ORDER BY collected_at DESC LIMIT 1"#,
+            WHERE check_id = $1 AND owner IS NOT NULL ORDER BY seq DESC LIMIT 1"#,
         check_id
     )
     .fetch_optional(conn)

@@ -14,7 +14,7 @@ use crate::db::Ts;
 
 /// As many events and alerts are kept as a sample.
 const SAMPLE: i64 = 5;
-/// As many types of events are told apart; the rest is rare.
+/// As many types of events are told apart. The rest is counted together by source and category, so that nothing is left out of a sum.
 const TYPES_MAX: i64 = 500;
 
 fn count(n: i64) -> u64 {
@@ -24,15 +24,21 @@ fn count(n: i64) -> u64 {
 /// Events since a time.
 pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFacts, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT 'audit_db' AS "source!", category AS "category!", action AS "action!", count(*) AS "events!",
-                  count(user_id) AS "with_user!", count(ip_address) AS "with_address!",
-                  count(*) FILTER (WHERE result <> 'success') AS "refused!", count(*) FILTER (WHERE cui_accessed) AS "cui!"
-             FROM public.audit_events WHERE timestamp >= $1 GROUP BY category, action
-            UNION ALL
-           SELECT source, category, action, count(*), count(*) FILTER (WHERE num_nonnulls(user_id, user_name) > 0),
-                  count(ip_address), count(*) FILTER (WHERE result <> 'success'), count(*) FILTER (WHERE cui_involved)
-             FROM blueteam.collected_events WHERE timestamp >= $1 GROUP BY source, category, action
-            ORDER BY 4 DESC, 1, 2, 3 LIMIT $2"#,
+        r#"WITH types AS (
+               SELECT 'audit_db' AS source, category, action, count(*) AS events, count(user_id) AS with_user, count(ip_address) AS with_address,
+                      count(*) FILTER (WHERE result <> 'success') AS refused, count(*) FILTER (WHERE cui_accessed) AS cui
+                 FROM public.audit_events WHERE timestamp >= $1 GROUP BY category, action
+                UNION ALL
+               SELECT source, category, action, count(*), count(*) FILTER (WHERE num_nonnulls(user_id, user_name) > 0),
+                      count(ip_address), count(*) FILTER (WHERE result <> 'success'), count(*) FILTER (WHERE cui_involved)
+                 FROM blueteam.collected_events WHERE timestamp >= $1 GROUP BY source, category, action),
+           ranked AS (SELECT *, row_number() OVER (ORDER BY events DESC, source, category, action) > $2 AS rare FROM types)
+           SELECT source AS "source!", category AS "category!",
+                  CASE WHEN rare THEN '(rarer types)' ELSE min(action) END AS "action!", sum(events)::bigint AS "events!",
+                  sum(with_user)::bigint AS "with_user!", sum(with_address)::bigint AS "with_address!", sum(refused)::bigint AS "refused!",
+                  sum(cui)::bigint AS "cui!"
+             FROM ranked GROUP BY source, category, rare, CASE WHEN NOT rare THEN action END
+            ORDER BY 4 DESC, 1, 2, 3"#,
         Ts(since) as Ts,
         TYPES_MAX
     )
@@ -322,14 +328,16 @@ pub async fn programme(
                   (SELECT count(*) FROM blueteam.poam_items
                     WHERE status IN ('open', 'in_progress') AND scheduled_completion < $1) AS "overdue!",
                   (SELECT count(*) FROM blueteam.poam_items WHERE actual_completion >= $2) AS "completed!",
-                  (SELECT count(*) FROM blueteam.compliance_evidence WHERE check_id IS NOT NULL AND collected_at >= $2) AS "checks!",
+                  (SELECT count(*) FROM blueteam.compliance_evidence WHERE check_id IS NOT NULL AND collected_at >= $2)
+                    + (SELECT count(*) FROM blueteam.evidence_confirmations WHERE confirmed_at >= $2) AS "checks!",
                   (SELECT count(*) FROM blueteam.compliance_evidence WHERE state = 'final' AND valid_until <= $1 AND check_id IS NULL)
                       AS "lapsed!",
                   (SELECT count(*) FROM blueteam.event_queries WHERE asked_at >= $2) AS "queries!",
                   (SELECT max(approved_at) FROM blueteam.compliance_evidence
-                    WHERE control_id = '3.3.3' AND state = 'final' AND check_id IS NULL) AS "review: Ts",
+                    WHERE form = 'review' AND state = 'final' AND approved_at <= $1) AS "review: Ts",
                   (SELECT max(approved_at) FROM blueteam.compliance_evidence
-                    WHERE control_id = '3.12.4' AND state = 'final' AND check_id IS NULL) AS "plan: Ts""#,
+                    WHERE control_id = '3.12.4' AND state = 'final' AND check_id IS NULL AND approved_at <= $1
+                      AND (valid_until IS NULL OR valid_until > $1)) AS "plan: Ts""#,
         Ts(now) as Ts,
         Ts(since) as Ts
     )

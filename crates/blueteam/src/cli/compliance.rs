@@ -2,7 +2,9 @@
 
 mod assets;
 mod evidence;
+mod grid;
 mod history;
+mod ids;
 mod oscal;
 mod poam;
 mod review;
@@ -12,6 +14,7 @@ mod sheet;
 mod show;
 mod ssp;
 mod status;
+mod when;
 mod workbook;
 
 use std::process::ExitCode;

@@ -193,13 +193,27 @@ fn lines(mut table: Table) -> Vec<String> {
         return stacked(&table, usize::from(width));
     }
     let _ = wrap_last(&mut table);
+    trimmed(&table)
+}
+
+/// The lines as they are shown: without the margin on their left and the space that pads the last column.
+fn trimmed(table: &Table) -> Vec<String> {
     table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect()
 }
 
-/// Writes a table without the space that pads its last column; each line without the margin on its left.
+/// Writes a table.
 pub(super) fn print(table: Table) -> anyhow::Result<()> {
+    print_lines(&lines(table))
+}
+
+/// Writes a table whose columns have their widths.
+pub(super) fn print_as_is(table: &Table) -> anyhow::Result<()> {
+    print_lines(&trimmed(table))
+}
+
+fn print_lines(lines: &[String]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    for line in lines(table) {
+    for line in lines {
         writeln!(out, "{line}")?;
     }
     Ok(())

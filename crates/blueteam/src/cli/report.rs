@@ -1,11 +1,15 @@
 //! `blueteam report`: reports for others.
 
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use comply::document::Document;
 use comply::reports;
+use indicatif::{ProgressBar, ProgressStyle};
 use model::{Clock as _, SystemClock};
 
 use super::out;
@@ -41,7 +45,7 @@ struct AssessorArgs {
     /// The description of the system [default: system.toml in the state directory]
     #[arg(long, value_name = "FILE")]
     system: Option<PathBuf>,
-    /// To this file, which must not exist: .md, .html, .pdf or .zip [default: Markdown to standard output]
+    /// To this file, which must not exist: .md, .html, .pdf or .zip [default: Markdown to standard output]; only you may read it
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -68,7 +72,17 @@ pub(super) fn give(dossier: &Dossier, state: &StateDir, output: Option<&Path>) -
             ("poam.csv", super::compliance::plans_sheet(&dossier.plans)?),
             ("poam.xlsx", super::compliance::plans_workbook(&dossier.plans, dossier.now)?),
         ];
-        let sum = dossier.package(&Vault::new(state.path()), path, sheets)?;
+        // Drawn on a terminal only, which indicatif sees to.
+        let bar = ProgressBar::new(dossier.evidence.iter().filter_map(|e| e.size_bytes).sum());
+        bar.set_style(ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} of evidence {wide_msg}")?);
+        let sum = dossier.package(&Vault::new(state.path()), path, sheets, &|octets| {
+            bar.inc(octets);
+            if bar.position() >= bar.length().unwrap_or(u64::MAX) {
+                bar.set_message("then the reports");
+            }
+        });
+        bar.finish_and_clear();
+        let sum = sum?;
         out::line(format_args!(
             "{}\nSHA256SUMS in it has the hash {sum}: give that to the assessor by another way",
             path.display()
@@ -79,8 +93,8 @@ pub(super) fn give(dossier: &Dossier, state: &StateDir, output: Option<&Path>) -
     let missing = dossier.system.missing();
     if !missing.is_empty() {
         out::note(format_args!(
-            "{} things are missing in the description of the system; `blueteam compliance ssp` lists them",
-            missing.len()
+            "{} missing in the description of the system; `blueteam compliance ssp` lists them",
+            if missing.len() == 1 { "1 thing is".to_owned() } else { format!("{} things are", missing.len()) }
         ));
     }
     Ok(())
@@ -99,5 +113,7 @@ pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()>
         "pdf" => typeset::pdf(doc)?,
         other => out::usage!("--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf are"),
     };
-    out::new_file(path, &text)
+    // It tells where the protection of CUI has gaps.
+    let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    file.and_then(|mut f| f.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test, helpers included")]
 
+mod at_the_desk;
+mod attested;
 mod cli;
 mod cli_analysis;
 mod compliance;

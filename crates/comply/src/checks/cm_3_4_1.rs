@@ -21,7 +21,9 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let assets: u64 = p.assets.values().sum();
     let maintained = match &h.drift {
         None => cant_tell('c', saw.clone(), "an approved baseline: approve the evidence of this check"),
-        Some(drift) if drift.is_empty() => met('c', "this machine is as its approved baseline"),
+        Some(drift) if drift.is_empty() => {
+            cant_tell('c', "this machine is as its approved baseline", "the other machines")
+        }
         Some(drift) => not_met('c', format!("this machine differs from its approved baseline: {}", some(drift))),
     };
     let others = "the baselines of the other machines";

@@ -15,9 +15,10 @@ pub(super) const CHECK: Check = Check {
 
 fn decide(facts: &Facts) -> Vec<Says> {
     let Some(h) = &facts.host else { return unread("ab", "the machine's settings") };
-    let saw = h.remembered.map_or("PAM of this machine remembers no passwords".to_owned(), |n| {
-        format!("PAM of this machine remembers {n} passwords")
-    });
+    let saw =
+        h.remembered.map_or("PAM of this machine remembers no passwords, as far as it can be read".to_owned(), |n| {
+            format!("PAM of this machine remembers {n} passwords")
+        });
     let needs = "the settings of each system and the policy";
     let known = facts.accounts.as_ref().and_then(|a| a.changed.zip(a.changed_without_history));
     let Some((changed, forgotten)) = known else {

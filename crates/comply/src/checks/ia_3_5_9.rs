@@ -21,9 +21,11 @@ fn decide(facts: &Facts) -> Vec<Says> {
             format!("{} accounts have logged in with a temporary password and still have it", a.temporary_used),
         )];
     }
-    vec![cant_tell(
-        'a',
-        "no account of this product that must change its password has logged in without changing it",
-        "the same of the other systems",
-    )]
+    let accounts: u64 = a.active.values().sum();
+    let saw = if accounts == 0 {
+        "this product has no accounts".to_owned()
+    } else {
+        format!("of {accounts} accounts of this product, none logged in with a temporary password and kept it")
+    };
+    vec![cant_tell('a', saw, "the same of the other systems")]
 }

@@ -205,6 +205,34 @@ fn a_password_of_which_nothing_is_kept_can_be_used_again() {
 }
 
 #[test]
+fn what_the_policy_or_another_system_decides_is_nobody_s_to_guess() {
+    let mut facts = empty();
+    let logins = EventType {
+        source: "audit_db".to_owned(),
+        category: "auth".to_owned(),
+        action: "login".to_owned(),
+        events: 1000,
+        ..Default::default()
+    };
+    facts.events.as_mut().unwrap().types = vec![logins];
+    let rules = std::collections::BTreeMap::from([("minlen".to_owned(), "6".to_owned())]);
+    facts.host = Some(HostFacts { pwquality: Some(rules), drift: Some(Vec::new()), ..Default::default() });
+    facts.accounts = Some(AccountFacts { active: [("user".to_owned(), 5)].into(), ..Default::default() });
+    for id in ["ia_3_5_3", "ia_3_5_7", "ia_3_5_9"] {
+        for says in (find(id).unwrap().decide)(&facts) {
+            assert_eq!(says.verdict.finding(), None, "{id}: {}", says.verdict.text());
+        }
+    }
+    let text = |id: &str| (find(id).unwrap().decide)(&facts).pop().unwrap().verdict.text();
+    assert!(text("ia_3_5_3").contains("1000 logins and 0 second factors") && text("ia_3_5_3").contains("not logged"));
+    assert!(text("ia_3_5_7").contains("minlen = 6") && text("ia_3_5_7").contains("less than the eight"));
+    assert!(text("ia_3_5_9").contains("of 5 accounts"));
+    facts.accounts.as_mut().unwrap().temporary_used = 1;
+    assert_eq!(verdict("ia_3_5_9", 'a', &facts), Some(Finding::NotMet), "that is a counterexample");
+    assert_eq!(verdict("cm_3_4_1", 'c', &facts), None, "one machine is not all of them");
+}
+
+#[test]
 fn facts_of_an_older_version_are_written_as_they_were() {
     let facts = empty();
     let text = serde_json::to_string(&facts).unwrap();

@@ -41,6 +41,9 @@ pub enum Imported {
 pub fn read(catalog: &Catalog, text: &[u8], now: Timestamp) -> Result<Imported, ImportError> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let doc: Value = serde_json::from_slice(text)?;
+    if has_nul(&doc) {
+        return Err(wrong("the document", "holds a NUL, which no text has"));
+    }
     if let Some(ssp) = doc.get("system-security-plan") {
         return plan(catalog, ssp).map(Imported::Plan);
     }
@@ -48,6 +51,15 @@ pub fn read(catalog: &Catalog, text: &[u8], now: Timestamp) -> Result<Imported, 
         return items(catalog, poam, now).map(Imported::Poam);
     }
     Err(ImportError::Unknown)
+}
+
+fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(list) => list.iter().any(has_nul),
+        Value::Object(map) => map.values().any(has_nul),
+        _ => false,
+    }
 }
 
 fn wrong(place: &str, what: impl Into<String>) -> ImportError {
@@ -100,7 +112,11 @@ fn items(catalog: &Catalog, poam: &Value, now: Timestamp) -> Result<Vec<Plan>, I
         let risk = item.pointer("/related-risks/0/risk-uuid").and_then(Value::as_str);
         let risk =
             risk.and_then(|id| risks.iter().find(|r| r.get("uuid").and_then(Value::as_str) == Some(id)).copied());
-        found.push(one(catalog, item, risk, &place, now)?);
+        let item = one(catalog, item, risk, &place, now)?;
+        if found.iter().any(|f: &Plan| f.poam_id == item.poam_id) {
+            return Err(wrong(&place, format!("its id {} stands there twice", item.poam_id)));
+        }
+        found.push(item);
     }
     Ok(found)
 }

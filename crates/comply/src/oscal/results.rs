@@ -44,6 +44,7 @@ fn observation(e: &Evidence) -> Value {
     };
     let mut props = vec![prop("evidence-id", e.evidence_id), prop("artifact", e.artifact()), prop("kind", e.kind)];
     props.extend(e.sha256.as_ref().map(|hash| prop("sha-256", hash)));
+    props.extend(e.confirmed_at.map(|at| prop("confirmed-at", time(at))));
     let mut o = json!({
         "uuid": observation_id(e),
         "title": said(&e.description),

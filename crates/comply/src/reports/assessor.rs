@@ -219,7 +219,10 @@ fn register(doc: &mut Document, known: &Known<'_>) {
             artifact.name,
             e.description.clone(),
             e.validity(known.now).to_string(),
-            maybe_day(e.effective_at),
+            e.confirmed_at.map_or_else(
+                || maybe_day(e.effective_at),
+                |at| format!("{}, again {}", maybe_day(e.effective_at), day(at)),
+            ),
             maybe_day(e.valid_until),
             e.approved_by.clone().unwrap_or_else(|| "-".to_owned()),
             artifact.sha256,

@@ -41,6 +41,8 @@ fn evidence() -> Evidence {
         approved_at: Some(now()),
         retain_until: now(),
         recorded: None,
+        confirmed_at: None,
+        review: false,
     }
 }
 
@@ -98,6 +100,31 @@ fn every_document_is_valid_and_points_nowhere_wrong() {
             .map(|f| f.json.as_object().unwrap().values().next().unwrap()["uuid"].as_str().unwrap())
             .collect();
         assert_eq!(ids.len(), files.len());
+    });
+}
+
+/// Another program's opinion: trestle reads every document in its own classes and follows what they import.
+#[test]
+fn trestle_takes_every_document() {
+    let trestle = std::env::var_os("TRESTLE").unwrap_or_else(|| "trestle".into());
+    if std::process::Command::new(&trestle).arg("version").output().is_err() {
+        eprintln!("SKIPPED: trestle is not installed (pip install compliance-trestle; TRESTLE names the program)");
+        return;
+    }
+    both(|_, files| {
+        let folder = tempfile::tempdir().unwrap();
+        let run = |args: &[&str]| {
+            let out = std::process::Command::new(&trestle).args(args).current_dir(folder.path()).output().unwrap();
+            let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+            assert!(out.status.success(), "trestle {args:?}: {said}");
+        };
+        run(&["init", "--local"]);
+        for file in &files {
+            let path = folder.path().join(&file.path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, file.json.to_string()).unwrap();
+        }
+        run(&["validate", "--all"]);
     });
 }
 

@@ -79,6 +79,76 @@ async fn evidence_lapses_with_the_clock() {
     assert_eq!(standing(compliance::all(&mut conn, later).await.unwrap()), Standing::Stale);
 }
 
+/// A result of a check, `days` ago, that supports `3.3.2[a]` or nothing.
+async fn result(db: &TestDb, days: i32, supports: bool) {
+    let mut conn = db.connect().await;
+    sql(
+        &mut conn,
+        &format!(
+            "WITH made AS (INSERT INTO blueteam.compliance_evidence (control_id, evidence_type, description, state, approved_by, approved_at, collected_at,
+                 valid_until, facts, check_id)
+             VALUES ('3.3.2', 'automated_check', 'x', 'final', 'check', now(), now() - interval '{days} days', now() + interval '{} days', '{{}}', 'au_3_3_2')
+             RETURNING evidence_id)
+             INSERT INTO blueteam.evidence_objectives SELECT evidence_id, '3.3.2[a]' FROM made WHERE {supports}",
+            35 - days
+        ),
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn only_the_newest_result_of_a_check_supports() {
+    let db = decided().await;
+    let mut admin = db.connect_as("blueteam_admin").await;
+    let now = model::Clock::now(&SystemClock);
+    compliance::decide(&mut admin, "alice", now, &[met("3.3.2[a]")]).await.unwrap();
+    let mut conn = db.connect_as("blueteam_reader").await;
+    let mut seen = Vec::new();
+    for (days, supports) in [(300, true), (3, true), (2, false), (1, true)] {
+        result(&db, days, supports).await;
+        let objective = compliance::all(&mut conn, now).await.unwrap()[1].objectives[0].clone();
+        seen.push((objective.support.valid, objective.support.lapsed, objective.standing()));
+    }
+    let expected = [(0, 1, Standing::Stale), (1, 0, Standing::Met), (0, 1, Standing::Stale), (1, 0, Standing::Met)];
+    assert_eq!(seen, expected, "what it said before does not hold any more when it says otherwise");
+    let filter = store::evidence::EvidenceFilter { latest: true, ..Default::default() };
+    assert_eq!(
+        store::evidence::list(&mut conn, &filter).await.unwrap().len(),
+        2,
+        "the newest, and what people took in"
+    );
+    let mut after = model::EvidenceId(uuid::Uuid::nil());
+    let mut paged = 0;
+    loop {
+        let filter = store::evidence::EvidenceFilter { after: Some(after), ..Default::default() };
+        let page = store::evidence::list(&mut conn, &filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        assert!(page.windows(2).all(|w| w[0].evidence_id.0 < w[1].evidence_id.0));
+        (after, paged) = (last.evidence_id, paged + page.len());
+    }
+    assert_eq!(paged, 5);
+}
+
+#[tokio::test]
+async fn rare_types_of_events_are_counted_together_and_none_is_left_out() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect().await;
+    sql(
+        &mut conn,
+        "INSERT INTO public.audit_events (category, action, result, user_id)
+         SELECT (ARRAY['data', 'admin'])[1 + n % 2], 'action_' || n, 'success', CASE WHEN n <= 590 THEN gen_random_uuid() END
+           FROM generate_series(1, 600) n, generate_series(1, CASE WHEN n <= 400 THEN 3 ELSE 1 END)",
+    )
+    .await;
+    let since = model::Clock::now(&SystemClock).minus(model::Span::days(30));
+    let facts = store::facts::events(&mut conn, since).await.unwrap();
+    assert_eq!((facts.total, facts.types.len()), (1400, 501), "500 types; the rarer ones are all of one category");
+    let rest: Vec<_> = facts.types.iter().filter(|t| t.action == "(rarer types)").collect();
+    assert_eq!(rest.iter().map(|t| t.events).sum::<u64>(), 100);
+    let unnamed: u64 = facts.types.iter().map(|t| t.events - t.with_user).sum();
+    assert_eq!(unnamed, 10, "a check sees those without a user, however rare");
+}
+
 #[tokio::test]
 async fn an_adopted_status_becomes_a_proposal() {
     let db = TestDb::new().await;

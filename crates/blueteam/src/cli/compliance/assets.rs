@@ -7,8 +7,10 @@ use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
 use comply::system::CATEGORIES;
 
-use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
+use super::grid::Grid;
+use super::when::actor;
+use crate::cli::out;
+use crate::cli::session::{Globals, with_database};
 
 /// Assets, each in exactly one CMMC category (32 CFR 170.19(c)).
 ///
@@ -35,6 +37,9 @@ enum Action {
         /// Who does so; without it, the system's user name
         #[arg(long = "as", value_name = "NAME")]
         actor: Option<String>,
+        /// As a JSON object
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -59,19 +64,26 @@ struct SetArgs {
     /// Who says so; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List { json } => list(*json, globals),
         Action::Set(args) => set(args, globals),
-        Action::Remove { name, actor: who } => {
-            let who = actor(who.as_deref());
+        Action::Remove { name, actor: who, json } => {
+            let who = actor(who.as_deref())?;
             let gone = with_database(globals, async |conn, _| Ok(store::assets::remove(conn, &who, name).await?))?;
             if !gone {
                 bail!("there is no asset `{}`", notify::plain::neutral(name));
             }
-            out::line("taken out")?;
+            if *json {
+                out::json(&serde_json::json!({ "removed": name }))?;
+            } else {
+                out::line("taken out")?;
+            }
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -87,19 +99,18 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::line("no assets")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let look = Look::stdout();
-    let mut table = out::table(look, &["asset", "category", "owner", "description", "treatment"]);
+    let mut table = Grid::new(&["asset", "category", "owner", "description", "treatment"], &[3]);
     for a in &assets {
-        let text = |t: &Option<String>| out::text(t.as_deref().unwrap_or("-"));
-        table.add_row([
-            out::text(&a.name),
-            out::text(a.category.replace('_', " ")),
+        let text = |t: &Option<String>| t.as_deref().unwrap_or("-").into();
+        table.row([
+            (&a.name).into(),
+            a.category.replace('_', " ").into(),
             text(&a.owner),
             text(&a.description),
             text(&a.treatment),
         ]);
     }
-    out::print(table)?;
+    table.print()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -118,8 +129,12 @@ fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         description: args.description.clone(),
         treatment: args.treatment.clone(),
     };
-    let who = actor(args.actor.as_deref());
+    let who = actor(args.actor.as_deref())?;
     with_database(globals, async |conn, _| Ok(store::assets::save(conn, &who, &asset).await?))?;
+    if args.json {
+        out::json(&asset)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     out::line(format_args!("{} is {}", notify::plain::neutral(&asset.name), asset.category.replace('_', " ")))?;
     Ok(ExitCode::SUCCESS)
 }

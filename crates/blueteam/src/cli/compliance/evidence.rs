@@ -1,25 +1,23 @@
 //! `blueteam compliance evidence`: what findings rest on.
 
 mod add;
-mod collect;
+pub(super) mod collect;
 mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use comfy_table::Cell;
 use model::{Clock as _, Evidence, SystemClock, Validity};
 use serde::Serialize;
 use store::PgConnection;
 use store::evidence::EvidenceFilter;
 
-use super::find;
-use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
-
-/// As much of an id as a terminal shows.
-const ID_SHOWN: usize = 13;
+use super::grid::Grid;
+use super::when::actor;
+use super::{find, ids};
+use crate::cli::out;
+use crate::cli::session::{Globals, with_database};
 
 /// Evidence: run the checks, or look after files and texts with their hashes, what they show, how long they count, and which objectives they support.
 ///
@@ -70,7 +68,7 @@ struct ListArgs {
 /// Show one piece, with its text.
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// Its id, or enough of its beginning
+    /// Its id, or enough of its beginning or its end
     id: String,
     /// As a JSON object
     #[arg(long)]
@@ -79,13 +77,16 @@ struct ShowArgs {
 
 /// Approve a draft: it is final from then on, and counts.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance evidence approve 0199f3a2-1c44 --as alice")]
+#[command(after_help = "Examples:\n  blueteam compliance evidence approve 8f2c1d7e90ab --as alice")]
 struct ApproveArgs {
-    /// Its id, or enough of its beginning
+    /// Its id, or enough of its beginning or its end
     id: String,
     /// Who approves; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -124,30 +125,37 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::line("no evidence")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let look = Look::stdout();
-    let mut table = out::table(look, &["id", "kind", "counts", "until", "supports", "sha-256", "shows"]);
+    let mut table = Grid::new(&["id", "kind", "counts", "until", "supports", "sha-256", "shows"], &[5, 1, 3]);
+    let look = table.look();
     for Listed { evidence: e, validity } in &listed {
-        let supports: Vec<&str> = e.objectives.iter().map(|o| o.0.as_str()).collect();
-        table.add_row([
-            Cell::new(look.id(&e.evidence_id, ID_SHOWN)),
-            Cell::new(e.kind),
-            Cell::new(validity),
-            Cell::new(out::maybe_day(e.valid_until)),
-            Cell::new(supports.join(" ")),
-            Cell::new(look.id(&e.sha256.as_deref().unwrap_or("-"), 8)),
-            out::text(&e.description),
+        table.row([
+            ids::shown(look, &e.evidence_id).into(),
+            e.kind.into(),
+            validity.into(),
+            out::maybe_day(e.valid_until).into(),
+            ids::objectives(&e.objectives).into(),
+            look.id(&e.sha256.as_deref().unwrap_or("-"), 8).into(),
+            (&e.description).into(),
         ]);
     }
-    out::spare(look, &mut table, &[5]);
-    out::print(table)?;
+    table.print()?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// The one piece whose id begins like this.
-async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Evidence> {
-    let filter = EvidenceFilter { evidence_id: id.parse().ok(), ..EvidenceFilter::default() };
-    let all = store::evidence::list(conn, &filter).await?;
-    out::pick(all, id, |e| e.evidence_id.0, ("evidence", "blueteam compliance evidence list --all"))
+/// The one piece whose id begins or ends like this.
+pub(super) async fn one(conn: &mut PgConnection, text: &str) -> anyhow::Result<Evidence> {
+    let found = store::evidence::like(conn, &ids::typed(text)?).await?;
+    let uuids: Vec<_> = found.iter().map(|id| id.0).collect();
+    let id = match found[..] {
+        [id] => id,
+        [] => bail!(
+            "no evidence has an id that begins or ends with `{}`; see `blueteam compliance evidence list --all`",
+            notify::plain::neutral(text)
+        ),
+        _ => return Err(ids::several(text, &uuids)),
+    };
+    let filter = EvidenceFilter { evidence_id: Some(id), ..EvidenceFilter::default() };
+    store::evidence::list(conn, &filter).await?.pop().with_context(|| format!("evidence {id} is gone"))
 }
 
 fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -159,10 +167,9 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::json(&Listed { evidence, validity })?;
         return Ok(ExitCode::SUCCESS);
     }
-    let supports: Vec<&str> = e.objectives.iter().map(|o| o.0.as_str()).collect();
     out::line(format_args!("{}  {}  {}\n", e.evidence_id, e.kind, neutral(&e.description)))?;
     out::line(format_args!("counts      {validity}, until {}", out::maybe_time(e.valid_until)))?;
-    out::line(format_args!("supports    {}", supports.join(" ")))?;
+    out::line(format_args!("supports    {}", ids::objectives(&e.objectives)))?;
     out::line(format_args!("effective   {}", out::maybe_time(e.effective_at)))?;
     out::line(format_args!(
         "taken in    {} by {}",
@@ -174,6 +181,9 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::maybe_time(e.approved_at),
         neutral(e.approved_by.as_deref().unwrap_or("-"))
     ))?;
+    if e.confirmed_at.is_some() {
+        out::line(format_args!("confirmed   {} by its check: it saw the same again", out::maybe_time(e.confirmed_at)))?;
+    }
     out::line(format_args!("owner       {}", neutral(e.owner.as_deref().unwrap_or("-"))))?;
     out::line(format_args!("kept until  {}", out::time(e.retain_until)))?;
     out::line(format_args!("file        {}", neutral(e.file_name.as_deref().unwrap_or("-"))))?;
@@ -186,14 +196,20 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 }
 
 fn approve(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let who = actor(args.actor.as_deref());
-    let id = with_database(globals, async |conn, _| {
+    let who = actor(args.actor.as_deref())?;
+    let evidence = with_database(globals, async |conn, _| {
         let e = one(conn, &args.id).await?;
         if !store::evidence::approve(conn, &who, e.evidence_id, SystemClock.now()).await? {
             bail!("{} is final already, by {}", e.evidence_id, e.approved_by.as_deref().unwrap_or("-"));
         }
-        Ok(e.evidence_id)
+        one(conn, &e.evidence_id.to_string()).await
     })?;
+    if args.json {
+        let validity = evidence.validity(SystemClock.now());
+        out::json(&Listed { evidence, validity })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let id = evidence.evidence_id;
     out::line(format_args!("{id} is final, by {}", notify::plain::neutral(&who)))?;
     Ok(ExitCode::SUCCESS)
 }

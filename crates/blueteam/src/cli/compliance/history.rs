@@ -2,10 +2,9 @@
 
 use std::process::ExitCode;
 
-use comfy_table::Cell;
-
 use super::find;
-use crate::cli::out::{self, Look};
+use super::grid::Grid;
+use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 
 /// Show every decision there ever was, the oldest first.
@@ -30,19 +29,18 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::line("nobody has decided anything yet")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = out::table(Look::stdout(), &["at", "objective", "from", "to", "by", "login", "reason"]);
+    let mut table = Grid::new(&["at", "objective", "from", "to", "by", "login", "reason"], &[5, 2]);
     for c in &changes {
-        table.add_row([
-            Cell::new(out::time(c.at)),
-            Cell::new(&c.objective_id),
-            Cell::new(c.previous.replace('_', " ")),
-            Cell::new(c.finding.replace('_', " ")),
-            out::text(c.by.as_deref().unwrap_or("-")),
-            out::text(&c.login),
-            out::text(c.reason.as_deref().unwrap_or("-")),
+        table.row([
+            out::time(c.at).into(),
+            (&c.objective_id).into(),
+            c.previous.replace('_', " ").into(),
+            c.finding.replace('_', " ").into(),
+            c.by.as_deref().unwrap_or("-").into(),
+            (&c.login).into(),
+            c.reason.as_deref().unwrap_or("-").into(),
         ]);
     }
-    out::spare(Look::stdout(), &mut table, &[5]);
-    out::print(table)?;
+    table.print()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -10,22 +10,36 @@ use model::{Clock as _, SystemClock};
 use store::Connection as _;
 use store::compliance::Changes;
 
+use super::ids::many;
+use super::sheet::ImportArgs;
 use super::{controls, known};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 use crate::dossier::{self, Dossier, pretty};
 
 /// Writes the documents below a folder; none of them may be there.
-pub(super) fn export(folder: &Path, system: Option<&Path>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+pub(super) fn export(
+    folder: &Path,
+    system: Option<&Path>,
+    json: bool,
+    globals: Globals<'_>,
+) -> anyhow::Result<ExitCode> {
     let system = dossier::system(system, &globals.state()?)?;
     let dossier = with_database(globals, async |conn, _| Dossier::read(conn, system, SystemClock.now()).await)?;
+    let mut written = Vec::new();
     for document in dossier.oscal()? {
         let path = folder.join(&document.path);
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).with_context(|| format!("cannot make {}", parent.display()))?;
         }
         out::new_file(&path, pretty(&document.json)?.as_bytes())?;
-        out::line(path.display())?;
+        if !json {
+            out::line(path.display())?;
+        }
+        written.push(path);
+    }
+    if json {
+        out::json(&written)?;
     }
     if dossier.plans.is_empty() {
         out::note("no POA&M: there is no item, and OSCAL has no empty one");
@@ -34,13 +48,8 @@ pub(super) fn export(folder: &Path, system: Option<&Path>, globals: Globals<'_>)
 }
 
 /// Reads a plan or a POA&M.
-pub(super) fn import(
-    text: &[u8],
-    path: &Path,
-    dry_run: bool,
-    who: &str,
-    globals: Globals<'_>,
-) -> anyhow::Result<ExitCode> {
+pub(super) fn import(text: &[u8], args: &ImportArgs, who: &str, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (path, dry_run) = (&args.file, args.dry_run);
     let now = SystemClock.now();
     let found = read(Catalog::r2(), text, now).with_context(|| format!("{} was not imported", path.display()))?;
     let changed = with_database(globals, async |conn, _| {
@@ -81,7 +90,17 @@ pub(super) fn import(
         }
         Ok(changed)
     })?;
-    let what = if matches!(found, Imported::Poam(_)) { "plans of action" } else { "requirements" };
-    out::line(format_args!("{} {changed} {what}", if dry_run { "would change" } else { "changed" }))?;
+    let plans = matches!(found, Imported::Poam(_));
+    if args.json {
+        let what = if plans { "plans" } else { "requirements" };
+        out::json(&serde_json::json!({ "dry_run": dry_run, what: changed }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let what = if plans {
+        many(changed, "plan of action", "plans of action")
+    } else {
+        many(changed, "requirement", "requirements")
+    };
+    out::line(format_args!("{} {what}", if dry_run { "would change" } else { "changed" }))?;
     Ok(ExitCode::SUCCESS)
 }

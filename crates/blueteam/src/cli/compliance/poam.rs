@@ -3,31 +3,35 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use comply::Catalog;
 use comply::poam::close_out;
-use model::{Clock as _, EvidenceId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, SystemClock, Timestamp};
+use model::{Clock as _, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, SystemClock, Timestamp};
 use serde::Serialize;
 use store::PgConnection;
 use uuid::Uuid;
 
+use super::grid::{Bit, Grid};
+use super::ids::{many, pick, shown};
+use super::when::{actor, day};
 use super::{controls, find, workbook};
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
-
-/// As much of an id as a terminal shows.
-const ID_SHOWN: usize = 13;
+use crate::cli::session::{Globals, with_database};
 
 /// Plans of action and milestones (3.12.2; 32 CFR 170.21): what is not met, who mends it, until when.
 ///
 /// The POA&M of a conditional CMMC status holds only what the rule allows, for 180 days; everything else is on the operational plan. Without a subcommand
 /// the open items are listed.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
+    /// As a JSON array
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -41,11 +45,17 @@ enum Action {
 }
 
 /// Write an item for each requirement that is not met and on no open plan.
+///
+/// What nobody has decided, or whose evidence has lapsed, costs points as well and is among the `gaps`, but nobody knows yet what is wrong with it: it gets
+/// no item before it is decided. How many these are is said.
 #[derive(Debug, clap::Args)]
 struct GenerateArgs {
     /// Who writes them; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON array of the items that were written
+    #[arg(long)]
+    json: bool,
 }
 
 /// List items, the next due first.
@@ -81,8 +91,8 @@ struct Details {
     /// Who answers for it
     #[arg(long)]
     owner: Option<String>,
-    /// When it is to be done, with its zone
-    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
+    /// When it is to be done: 2027-01-31, a time with its zone, or a length of time from now (30d)
+    #[arg(long, value_parser = day, value_name = "TIME")]
     due: Option<Timestamp>,
     /// Steps with their days: '2027-01-15 order keys; 2027-02-01 roll out'
     #[arg(long)]
@@ -97,11 +107,14 @@ struct Details {
     #[arg(long, value_name = "LINK")]
     task: Vec<String>,
     /// The day of the conditional status, from which the 180 days run
-    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
+    #[arg(long, value_parser = day, value_name = "TIME")]
     conditional_since: Option<Timestamp>,
     /// Who writes it; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Add an item.
@@ -119,7 +132,7 @@ struct AddArgs {
 /// Change an item. A new day or new milestones are noted as a change of milestones.
 #[derive(Debug, clap::Args)]
 struct UpdateArgs {
-    /// Its id, or enough of its beginning
+    /// Its id, or enough of its beginning or its end
     id: String,
     /// open, in_progress, or accepted_risk (`close` completes it)
     #[arg(long)]
@@ -131,14 +144,17 @@ struct UpdateArgs {
 /// Close an item: it is done. Then decide the requirement's findings with `compliance set`.
 #[derive(Debug, clap::Args)]
 struct CloseArgs {
-    /// Its id, or enough of its beginning
+    /// Its id, or enough of its beginning or its end
     id: String,
-    /// The id of the evidence that shows it
+    /// The evidence that shows it: its id, or enough of its beginning or its end
     #[arg(long, value_name = "ID")]
-    evidence: EvidenceId,
+    evidence: String,
     /// Who closes it; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -167,7 +183,7 @@ struct ExportArgs {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        None => list(&ListArgs::default(), globals),
+        None => list(&ListArgs { json: args.json, ..ListArgs::default() }, globals),
         Some(Action::Generate(args)) => generate(args, globals),
         Some(Action::List(args)) => list(args, globals),
         Some(Action::Add(args)) => add(args, globals),
@@ -178,9 +194,11 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (who, now) = (actor(args.actor.as_deref()), SystemClock.now());
-    let plans = with_database(globals, async |conn, _| {
+    let (who, now) = (actor(args.actor.as_deref())?, SystemClock.now());
+    let (plans, undecided) = with_database(globals, async |conn, _| {
         let controls = controls(conn).await?;
+        let open = |c: &&model::Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
+        let undecided = controls.iter().filter(open).count();
         let plans = comply::poam::missing(Catalog::r2(), &controls, now, || {
             // Told apart by their first letters, although they are made at once.
             PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"))
@@ -188,12 +206,22 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
         store::plans::save(conn, &who, &plans, now).await?;
         // What is on no plan costs 3.12.2 as well.
         super::note_score(conn, &who).await?;
-        Ok(plans)
+        Ok((plans, undecided))
     })?;
-    out::line(format_args!(
-        "{} items written; give each an owner, milestones and a day with `poam update`",
-        plans.len()
-    ))?;
+    if args.json {
+        out::json(&plans)?;
+    } else {
+        out::line(format_args!(
+            "{} written; give each an owner, milestones and a day with `poam update`",
+            many(plans.len(), "item", "items")
+        ))?;
+    }
+    if undecided > 0 {
+        out::note(format_args!(
+            "{} not decided or stale, and got no item: decide them with `compliance set`; `compliance gaps` lists them",
+            many(undecided, "requirement is", "requirements are")
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -227,26 +255,24 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::line("no plans of action; `compliance poam generate` writes one for each requirement that is not met")?;
         return Ok(code);
     }
-    let look = Look::stdout();
-    let mut table =
-        out::table(look, &["item", "id", "plan", "risk", "status", "due", "close out", "owner", "weakness"]);
+    let header = ["item", "id", "plan", "risk", "status", "due", "close out", "owner", "weakness"];
+    let mut table = Grid::new(&header, &[2, 6, 3, 4]);
+    let look = table.look();
     for Listed { plan: p, overdue, close_out_by } in &listed {
-        let due =
-            Cell::new(if *overdue { format!("{} OVERDUE", out::maybe_day(p.due)) } else { out::maybe_day(p.due) });
-        table.add_row([
-            Cell::new(look.id(&p.poam_id, ID_SHOWN)),
-            Cell::new(&p.control_id),
-            Cell::new(p.kind),
-            Cell::new(p.risk.as_str().replace('_', " ")),
-            Cell::new(p.status.as_str().replace('_', " ")),
-            if *overdue && look.colour { due.fg(Color::Red) } else { due },
-            Cell::new(out::maybe_day(*close_out_by)),
-            out::text(p.owner.as_deref().unwrap_or("-")),
-            out::text(&p.weakness),
+        let late = if *overdue { " OVERDUE" } else { "" };
+        table.row([
+            shown(look, &p.poam_id).into(),
+            (&p.control_id).into(),
+            p.kind.into(),
+            p.risk.as_str().replace('_', " ").into(),
+            p.status.as_str().replace('_', " ").into(),
+            Bit::coloured(format!("{}{late}", out::maybe_day(p.due)), overdue.then_some(Color::Red)),
+            out::maybe_day(*close_out_by).into(),
+            p.owner.as_deref().unwrap_or("-").into(),
+            (&p.weakness).into(),
         ]);
     }
-    out::spare(look, &mut table, &[2, 6]);
-    out::print(table)?;
+    table.print()?;
     Ok(code)
 }
 
@@ -304,7 +330,7 @@ fn check(plan: &Plan) -> anyhow::Result<()> {
 
 fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (requirement, _) = find(&args.control)?;
-    let (who, now) = (actor(args.details.actor.as_deref()), SystemClock.now());
+    let (who, now) = (actor(args.details.actor.as_deref())?, SystemClock.now());
     let id = PlanId(Uuid::now_v7());
     let risk = RiskLevel::of_weight(requirement.dod_weight);
     let mut plan = Plan {
@@ -317,22 +343,31 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         controls(conn).await?;
         Ok(store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?)
     })?;
-    out::line(format_args!("{} for {}", plan.poam_id, plan.control_id))?;
+    told(&plan, args.details.json, format_args!("{} for {}", plan.poam_id, plan.control_id))
+}
+
+/// Says what became of an item.
+fn told(plan: &Plan, json: bool, what: std::fmt::Arguments<'_>) -> anyhow::Result<ExitCode> {
+    if json {
+        out::json(plan)?;
+    } else {
+        out::line(what)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// The one item whose id begins like this.
+/// The one item whose id begins or ends like this.
 async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Plan> {
     let all = store::plans::list(conn).await?;
-    out::pick(all, id, |p| p.poam_id.0, ("item", "blueteam compliance poam list --all"))
+    pick(all, id, |p| p.poam_id.0, ("item", "blueteam compliance poam list --all"))
 }
 
 fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (who, now) = (actor(args.details.actor.as_deref()), SystemClock.now());
+    let (who, now) = (actor(args.details.actor.as_deref())?, SystemClock.now());
     if args.status == Some(PlanStatus::Completed) {
         bail!("--status: `compliance poam close` completes an item, with the evidence that shows it");
     }
-    let id = with_database(globals, async |conn, _| {
+    let plan = with_database(globals, async |conn, _| {
         let mut plan = one(conn, &args.id).await?;
         if plan.status == PlanStatus::Completed {
             bail!("{} is completed, by {}", plan.poam_id, plan.closed_by.as_deref().unwrap_or("-"));
@@ -341,32 +376,32 @@ fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         plan.status = args.status.unwrap_or(plan.status);
         check(&plan)?;
         store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
-        Ok(plan.poam_id)
+        Ok(plan)
     })?;
-    out::line(format_args!("changed {id}"))?;
-    Ok(ExitCode::SUCCESS)
+    told(&plan, args.details.json, format_args!("changed {}", plan.poam_id))
 }
 
 fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (who, now) = (actor(args.actor.as_deref()), SystemClock.now());
+    let (who, now) = (actor(args.actor.as_deref())?, SystemClock.now());
     let plan = with_database(globals, async |conn, _| {
         let mut plan = one(conn, &args.id).await?;
         if plan.status == PlanStatus::Completed {
             bail!("{} is completed already, by {}", plan.poam_id, plan.closed_by.as_deref().unwrap_or("-"));
         }
-        let filter = store::evidence::EvidenceFilter { evidence_id: Some(args.evidence), ..Default::default() };
-        let evidence = store::evidence::list(conn, &filter).await?;
-        let evidence = evidence.first().with_context(|| format!("there is no evidence {}", args.evidence))?;
+        let evidence = super::evidence::one(conn, &args.evidence).await?;
         if evidence.approved_at.is_none() {
-            bail!("{} is a draft; approve it first", args.evidence);
+            bail!("{} is a draft; approve it first", evidence.evidence_id);
         }
         (plan.status, plan.completed) = (PlanStatus::Completed, Some(now));
-        (plan.closed_by, plan.closing_evidence) = (Some(who.clone()), Some(args.evidence));
+        (plan.closed_by, plan.closing_evidence) = (Some(who.clone()), Some(evidence.evidence_id));
         store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
         Ok(plan)
     })?;
-    out::line(format_args!("closed {}; now decide {} with `compliance set`", plan.poam_id, plan.control_id))?;
-    Ok(ExitCode::SUCCESS)
+    told(
+        &plan,
+        args.json,
+        format_args!("closed {}; now decide {} with `compliance set`", plan.poam_id, plan.control_id),
+    )
 }
 
 fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {

@@ -9,8 +9,9 @@ use model::{Clock as _, EvidenceId, ObjectiveId, Span, SystemClock};
 use store::evidence::EvidenceFilter;
 use uuid::Uuid;
 
+use super::when::actor;
 use crate::cli::out;
-use crate::cli::session::{Globals, actor, with_database};
+use crate::cli::session::{Globals, with_database};
 use crate::vault;
 
 /// Events of so many days are looked at.
@@ -35,29 +36,37 @@ pub(super) struct Args {
     /// Who signs; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (now, who) = (SystemClock.now(), actor(args.actor.as_deref()));
+    let (now, who) = (SystemClock.now(), actor(args.actor.as_deref())?);
     let conclusion = args.conclusion.as_deref().unwrap_or_default().trim();
     if args.sign && conclusion.chars().count() < 3 {
         bail!("--conclusion: say what follows from it, in 3 characters or more");
     }
-    let (text, signed) = with_database(globals, async |conn, _| {
+    let (review, text, signed) = with_database(globals, async |conn, _| {
         super::controls(conn).await?;
         let filter = EvidenceFilter { control: Some(CONTROL), ..EvidenceFilter::default() };
         let before = store::evidence::list(conn, &filter).await?;
-        let last = before.iter().rev().filter(|e| e.recorded.is_none()).find_map(|e| e.content.as_deref());
+        let last = before.iter().rev().filter(|e| e.review).find_map(|e| e.content.as_deref());
         let events = store::facts::events(conn, now.minus(Span::days(i64::from(DAYS)))).await?;
-        let text = Review::of(&events, last).text(now, DAYS);
+        let review = Review::of(&events, last);
+        let text = review.text(now, DAYS);
         if !args.sign {
-            return Ok((text, None));
+            return Ok((review, text, None));
         }
         let content = format!("Signed by {who}: {conclusion}\n\n{text}");
         let piece = piece(content, &who, now);
         store::evidence::add(conn, &who, &piece).await?;
-        Ok((text, Some(piece.evidence_id)))
+        Ok((review, text, Some(piece.evidence_id)))
     })?;
+    if args.json {
+        out::json(&serde_json::json!({ "review": review, "text": text, "evidence_id": signed }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let lines: Vec<_> = text.lines().map(notify::plain::neutral).collect();
     out::line(lines.join("\n"))?;
     if let Some(id) = signed {
@@ -77,6 +86,7 @@ fn piece(content: String, who: &str, now: model::Timestamp) -> Evidence {
         owner: Some(who.to_owned()),
         approved_by: Some(who.to_owned()),
         approved_at: Some(now),
+        review: true,
         ..Evidence::draft(EvidenceId(Uuid::now_v7()), CONTROL, EvidenceKind::LogSample, who, now)
     }
 }

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use comfy_table::Cell;
 use comply::Catalog;
 use comply::cmmc::{CONDITIONAL_FROM, Status};
 use comply::score::{MOST, Score};
@@ -11,8 +10,9 @@ use comply::sprs::Submission;
 use model::Scored;
 use serde::Serialize;
 
+use super::grid::{Grid, paragraph};
 use super::{controls, word};
-use crate::cli::out::{self, Look};
+use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 use crate::dossier;
 
@@ -80,17 +80,17 @@ fn past(history: &[Scored], json: bool) -> anyhow::Result<ExitCode> {
         out::line("no score was noted yet; it is when a finding changes, and once a day while the daemon runs")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = out::table(Look::stdout(), &["at", "score", "met or N/A", "not met", "open"]);
+    let mut table = Grid::new(&["at", "score", "met or N/A", "not met", "open"], &[]);
     for s in history {
-        table.add_row([
-            out::time(s.at),
-            s.points.map_or_else(|| "none".to_owned(), |p| p.to_string()),
-            s.met.to_string(),
-            s.not_met.to_string(),
-            s.open.to_string(),
+        table.row([
+            out::time(s.at).into(),
+            s.points.map_or_else(|| "none".to_owned(), |p| p.to_string()).into(),
+            s.met.into(),
+            s.not_met.into(),
+            s.open.into(),
         ]);
     }
-    out::print(table)?;
+    table.print()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -119,16 +119,17 @@ fn print(shown: &Shown, catalog: &Catalog) -> anyhow::Result<()> {
         Some(points) => format!("{points} of {MOST} ({CONDITIONAL_FROM} for a conditional status)"),
         None => "no score: 3.12.4 is not met, and without a system security plan there is none".to_owned(),
     };
-    out::line(format_args!("score     {points}"))?;
-    out::line(format_args!("status    {}", status.level))?;
-    out::line(format_args!("counts    {} met or N/A, {} not met, {} open\n", score.met, score.not_met, score.open))?;
+    paragraph("score", 10, &points)?;
+    paragraph("status", 10, &status.level.to_string())?;
+    paragraph("counts", 10, &format!("{} met or N/A, {} not met, {} open", score.met, score.not_met, score.open))?;
+    out::line("")?;
     for obstacle in &status.obstacles {
-        out::line(format_args!("  - {obstacle}"))?;
+        paragraph("  -", 4, &obstacle.to_string())?;
     }
     if score.deductions.is_empty() {
         return Ok(());
     }
-    let mut table = out::table(Look::stdout(), &["id", "points", "finding", "why", "requirement"]);
+    let mut table = Grid::new(&["id", "points", "finding", "why", "requirement"], &[3]);
     for d in &score.deductions {
         let why = match (d.for_lack_of_plans, d.partial) {
             (true, _) => "not all is planned",
@@ -136,14 +137,14 @@ fn print(shown: &Shown, catalog: &Catalog) -> anyhow::Result<()> {
             _ => "",
         };
         let title = catalog.get(&d.control_id).map_or("", |r| &r.title);
-        table.add_row([
-            Cell::new(&d.control_id),
-            Cell::new(format!("-{}", d.points)),
-            Cell::new(word(d.standing)),
-            Cell::new(why),
-            Cell::new(title),
+        table.row([
+            (&d.control_id).into(),
+            format!("-{}", d.points).into(),
+            word(d.standing).into(),
+            why.into(),
+            title.into(),
         ]);
     }
     out::line("")?;
-    out::print(table)
+    table.print()
 }

@@ -3,23 +3,29 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use model::{Clock as _, Finding, Method, ObjectiveId, Responsibility, SystemClock, Timestamp};
-use store::Connection as _;
+use comply::score::PLAN;
+use model::{Clock as _, Evidence, Finding, Method, ObjectiveId, Responsibility, SystemClock, Timestamp, Validity};
 use store::compliance::{Changes, NewDecision};
+use store::evidence::EvidenceFilter;
+use store::{Connection as _, PgConnection};
 
-use super::find;
+use super::ids::many;
+use super::when::{actor, day};
+use super::{find, show};
 use crate::cli::out;
-use crate::cli::session::{Globals, actor, with_database};
+use crate::cli::session::{Globals, with_database};
+use crate::dossier;
 
 /// Decide a finding, or say who does a requirement and how.
 ///
 /// Given a requirement, --finding decides all of its objectives; given an objective (3.1.1[a], or 3.1.1a for shells that expand brackets), that one.
+/// 3.12.4 can be met only when an approved system security plan is among its evidence.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance set 3.3.1 --finding met --reason 'journal and application events, see SSP 3.3' --method examine --method test
   blueteam compliance set 3.5.3a --finding not_met --reason 'no second factor for the VPN'
   blueteam compliance set 3.10.1 --responsibility inherited --provider 'Acme Hosting' --provider-duties 'locks the data centre'
-  blueteam compliance set 3.3.1 --owner alice --due 2027-01-31T00:00:00Z --notes 'rsyslog over TLS to the collector; kept for six years'
+  blueteam compliance set 3.3.1 --owner alice --due 2027-01-31 --notes 'rsyslog over TLS to the collector; kept for six years'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
 pub(super) struct Args {
@@ -37,8 +43,8 @@ pub(super) struct Args {
     /// Who answers for the requirement
     #[arg(long)]
     owner: Option<String>,
-    /// When it is to be assessed next, with its zone
-    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
+    /// When it is to be assessed next: 2027-01-31, a time with its zone, or a length of time from now (30d)
+    #[arg(long, value_parser = day, value_name = "TIME")]
     due: Option<Timestamp>,
     /// How it is done here: what, by which product and setting, how often, by whom
     #[arg(long)]
@@ -61,6 +67,9 @@ pub(super) struct Args {
     /// Who decides; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON object: the requirement as it stands then, as `show` has it
+    #[arg(long)]
+    json: bool,
 }
 
 /// A finding, or none again.
@@ -88,8 +97,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if partial_wrong {
         bail!("--partial: only 3.5.3 and 3.13.11 have a partial score (DoD Assessment Methodology v1.2.1)");
     }
-    let who = actor(args.actor.as_deref());
-    with_database(globals, async |conn, _| {
+    let who = actor(args.actor.as_deref())?;
+    let met = |d: &NewDecision| d.finding == Some(Finding::Met);
+    let needs_plan = requirement.control_id == PLAN && decisions.iter().any(met);
+    let (controls, check) = with_database(globals, async |conn, _| {
+        if needs_plan && !has_plan(conn).await? {
+            bail!("{}", no_plan(globals)?);
+        }
         if args.responsibility.is_some_and(|r| r != Responsibility::Own) && args.provider.is_none() {
             let all = super::controls(conn).await?;
             if super::known(requirement, &all).is_none_or(|c| c.provider.is_none()) {
@@ -102,12 +116,43 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             store::compliance::change(&mut tx, &who, &requirement.control_id, changes).await?;
         }
         tx.commit().await?;
-        super::note_score(conn, &who).await
+        super::note_score(conn, &who).await?;
+        Ok((super::controls(conn).await?, show::looked(conn, requirement).await?))
     })?;
+    if args.json {
+        return show::json(requirement, &controls, check.as_ref());
+    }
     let ids: Vec<&str> = decisions.iter().map(|d| d.objective_id.0.as_str()).collect();
     let what = if ids.is_empty() { requirement.control_id.to_string() } else { ids.join(", ") };
     out::line(format_args!("set {what}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether an approved plan that counts today is among the evidence of 3.12.4.
+pub(super) async fn has_plan(conn: &mut PgConnection) -> anyhow::Result<bool> {
+    let filter = EvidenceFilter { control: Some(PLAN), latest: true, bare: true, ..EvidenceFilter::default() };
+    let now = SystemClock.now();
+    let counts = |e: &Evidence| e.recorded.is_none() && matches!(e.validity(now), Validity::Valid | Validity::Lapsing);
+    Ok(store::evidence::list(conn, &filter).await?.iter().any(counts))
+}
+
+/// What to do before 3.12.4 can be met.
+fn no_plan(globals: Globals<'_>) -> anyhow::Result<String> {
+    let missing = dossier::system(None, &globals.state()?)?.missing();
+    let described = match missing.len() {
+        0 => String::new(),
+        n => format!(
+            "\n{} missing in the description of the system ({}{}); `compliance ssp --sample` shows what it holds",
+            many(n, "thing is", "things are"),
+            missing.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            if n > 3 { "; ..." } else { "" }
+        ),
+    };
+    Ok(format!(
+        "3.12.4 is met by a system security plan, and no approved one is among the evidence. Take yours in first:\n  \
+         blueteam compliance ssp --output ssp.pdf\n  \
+         blueteam compliance evidence add ssp.pdf --supports 3.12.4 --kind policy_doc --shows 'the system security plan' --for 365d --final{described}"
+    ))
 }
 
 fn decisions(

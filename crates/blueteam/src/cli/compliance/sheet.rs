@@ -11,10 +11,12 @@ use serde::Deserialize;
 use store::Connection as _;
 use store::compliance::{Changes, NewDecision};
 
+use super::ids::many;
 use super::set::{Decided, finding};
+use super::when::actor;
 use super::{controls, find, known};
 use crate::cli::out::{self, no_formula};
-use crate::cli::session::{Globals, actor, with_database};
+use crate::cli::session::{Globals, with_database};
 
 /// The columns of the sheet, one row an objective. Those of a requirement stand in the row of its first objective.
 const COLUMNS: [&str; 17] = [
@@ -56,6 +58,9 @@ pub(super) struct ExportArgs {
     /// The description of the system, for OSCAL [default: system.toml in the state directory]
     #[arg(long, value_name = "FILE", requires = "oscal")]
     system: Option<PathBuf>,
+    /// With --oscal: the names of the files as a JSON array
+    #[arg(long, requires = "oscal")]
+    json: bool,
 }
 
 /// Read findings from a CSV file, or a system security plan or POA&M of OSCAL (.json).
@@ -69,18 +74,21 @@ pub(super) struct ExportArgs {
 )]
 pub(super) struct ImportArgs {
     /// The file; `-` is standard input
-    file: PathBuf,
+    pub(super) file: PathBuf,
     /// Check it and say what would change
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
     /// Who decides so; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON object: how much was, or would be, changed
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 pub(super) fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if let Some(folder) = &args.oscal {
-        return super::oscal::export(folder, args.system.as_deref(), globals);
+        return super::oscal::export(folder, args.system.as_deref(), args.json, globals);
     }
     let controls = with_database(globals, async |conn, _| controls(conn).await)?;
     let text = csv(&controls)?;
@@ -148,11 +156,11 @@ struct Row {
 
 pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let text = read(&args.file)?;
-    let who = actor(args.actor.as_deref());
+    let who = actor(args.actor.as_deref())?;
     if text.trim_ascii_start().starts_with(b"{") {
-        return super::oscal::import(&text, &args.file, args.dry_run, &who, globals);
+        return super::oscal::import(&text, args, &who, globals);
     }
-    let (decided, changed) = with_database(globals, async |conn, _| {
+    let (decided, changed, planless) = with_database(globals, async |conn, _| {
         let before = controls(conn).await?;
         let (decisions, changes) =
             parse(&text, &before).with_context(|| format!("{} was not imported", args.file.display()))?;
@@ -165,10 +173,25 @@ pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
             tx.commit().await?;
             super::note_score(conn, &who).await?;
         }
-        Ok((decisions.len(), changes.len()))
+        let plan = |d: &NewDecision| d.finding == Some(Finding::Met) && d.objective_id.0.starts_with("3.12.4[");
+        let planless = decisions.iter().any(plan) && !super::set::has_plan(conn).await?;
+        Ok((decisions.len(), changes.len(), planless))
     })?;
+    if planless {
+        out::note(
+            "3.12.4 is met by a system security plan, and no approved one is among the evidence: take it in with `compliance evidence add`",
+        );
+    }
+    if args.json {
+        out::json(&serde_json::json!({ "dry_run": args.dry_run, "findings": decided, "requirements": changed }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let verb = if args.dry_run { "would change" } else { "changed" };
-    out::line(format_args!("{verb} {decided} findings and {changed} requirements"))?;
+    out::line(format_args!(
+        "{verb} {} and {}",
+        many(decided, "finding", "findings"),
+        many(changed, "requirement", "requirements")
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -177,11 +200,15 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
     let source: Box<dyn std::io::Read> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
+        // A pipe is as good as a file; a folder is not.
         Box::new(std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?)
     };
     source.take(SHEET_MAX + 1).read_to_end(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
     if text.len() as u64 > SHEET_MAX {
         bail!("{} is larger than 16 MiB", path.display());
+    }
+    if text.contains(&0) {
+        bail!("{} is no text: it holds NUL", path.display());
     }
     Ok(text)
 }
@@ -201,9 +228,11 @@ fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Sheet> {
     }
     let (mut decisions, mut changes, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for record in reader.records() {
-        let record = record.map_err(|e| anyhow::anyhow!("{e}"))?;
+        let record = record.map_err(|e| anyhow::anyhow!("{}", notify::plain::neutral(&e.to_string())))?;
         let line = record.position().map_or(0, csv::Position::line);
-        let row: Row = record.deserialize(Some(&headers)).map_err(|e| anyhow::anyhow!("line {line}: {e}"))?;
+        let row: Row = record
+            .deserialize(Some(&headers))
+            .map_err(|e| anyhow::anyhow!("line {line}: {}", notify::plain::neutral(&e.to_string())))?;
         match one(&row, before) {
             Ok((decision, change)) => {
                 decisions.extend(decision);

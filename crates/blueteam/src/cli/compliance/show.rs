@@ -3,15 +3,21 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use comply::checks::{Says, Verdict};
 use comply::{Catalog, Requirement};
-use model::{Control, Objective, Responsibility};
+use model::{Control, Objective, Responsibility, Timestamp};
 use serde::Serialize;
+use store::PgConnection;
+use store::evidence::EvidenceFilter;
 
+use super::evidence::collect::shown;
+use super::grid::paragraph;
+use super::ids::many;
 use super::{controls, find, word};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 
-/// Show a requirement: its wording, its objectives, what was found, by whom and why.
+/// Show a requirement: its wording, its objectives, what was found, by whom and why, and what its check last saw, also where it can't tell.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam compliance show 3.3.1\n  blueteam compliance show AU.L2-3.3.1 --json")]
 pub(super) struct Args {
@@ -31,27 +37,69 @@ struct Shown<'a> {
     standing: &'a Control,
     status: model::Implementation,
     finding: model::Standing,
+    check: Option<&'a Looked>,
+}
+
+/// What the check of a requirement last saw.
+#[derive(Debug, Serialize)]
+pub(super) struct Looked {
+    check_id: String,
+    evidence_id: model::EvidenceId,
+    /// When it last saw so.
+    at: Timestamp,
+    /// Of each objective; empty when this version cannot read what it recorded.
+    says: Vec<Says>,
+}
+
+/// The newest result of the check of a requirement; none when there is no check, or it never ran.
+pub(super) async fn looked(conn: &mut PgConnection, requirement: &Requirement) -> anyhow::Result<Option<Looked>> {
+    let filter =
+        EvidenceFilter { control: Some(requirement.control_id.clone()), latest: true, ..EvidenceFilter::default() };
+    let pieces = store::evidence::list(conn, &filter).await?;
+    let last = pieces.iter().rev().find(|e| e.recorded.is_some());
+    Ok(last.map(|e| Looked {
+        check_id: e.recorded.as_ref().map(|r| r.check_id.clone()).unwrap_or_default(),
+        evidence_id: e.evidence_id,
+        at: e.confirmed_at.unwrap_or(e.collected_at),
+        says: crate::evidence::replay(e).map(|r| r.says).unwrap_or_default(),
+    }))
+}
+
+/// Writes it as JSON.
+pub(super) fn json(
+    requirement: &Requirement,
+    controls: &[Control],
+    check: Option<&Looked>,
+) -> anyhow::Result<ExitCode> {
+    let control = super::known(requirement, controls).context("the database has no such requirement")?;
+    let (status, finding) = (control.implementation(), control.standing());
+    out::json(&Shown { requirement, standing: control, status, finding, check })?;
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (requirement, _) = find(&args.id)?;
-    let controls = with_database(globals, async |conn, _| controls(conn).await)?;
-    let control = super::known(requirement, &controls).context("the database has no such requirement")?;
+    let (controls, check) =
+        with_database(globals, async |conn, _| Ok((controls(conn).await?, looked(conn, requirement).await?)))?;
     if args.json {
-        let (status, finding) = (control.implementation(), control.standing());
-        out::json(&Shown { requirement, standing: control, status, finding })?;
-        return Ok(ExitCode::SUCCESS);
+        return json(requirement, &controls, check.as_ref());
     }
+    let control = super::known(requirement, &controls).context("the database has no such requirement")?;
     head(requirement, control)?;
     for (text, objective) in requirement.assessment_objectives.iter().zip(&control.objectives) {
         objective_lines(&text.text, objective)?;
+        let says =
+            check.iter().flat_map(|c| &c.says).find(|s| s.objective_id(&control.control_id) == objective.objective_id);
+        if let (Some(s), Some(c)) = (says, &check) {
+            check_line(s, c, objective)?;
+        }
     }
     if args.methods {
         let m = &requirement.assessment_methods;
         for (name, objects) in [("examine", &m.examine), ("interview", &m.interview), ("test", &m.test)] {
             out::line(format_args!("\n{name}:"))?;
             for object in objects {
-                out::line(format_args!("  {object}"))?;
+                paragraph("", 2, object)?;
             }
         }
     }
@@ -59,56 +107,73 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
+    const MARGIN: usize = 12;
     let neutral = notify::plain::neutral;
-    out::line(format_args!("{}  {}  {}", r.control_id, r.cmmc_practice, r.title))?;
-    out::line(format_args!("{}\n", r.requirement))?;
-    out::line(format_args!("status      {} ({})", c.implementation().as_str().replace('_', " "), word(c.standing())))?;
-    let weight = r.dod_weight.map_or("no score without it".to_owned(), |w| format!("{w} points"));
+    let tell = |label: &str, text: &str| paragraph(label, MARGIN, &neutral(text));
+    out::line(format_args!("{}  {}", r.control_id, r.cmmc_practice))?;
+    paragraph("", 0, &r.title)?;
+    paragraph("", 0, &r.requirement)?;
+    out::line("")?;
+    let (status, finding) = (c.implementation().as_str().replace('_', " "), word(c.standing()));
+    let finding = if status == finding { String::new() } else { format!(" ({finding})") };
+    tell("status", &format!("{status}{finding}"))?;
+    let weight = r.dod_weight.map_or("no score without it".to_owned(), |w| many(usize::from(w), "point", "points"));
     let partial = if c.partial_credit { ", the partial score is taken" } else { "" };
-    out::line(format_args!("weight      {weight}{partial}"))?;
+    tell("weight", &format!("{weight}{partial}"))?;
     if let Some(note) = &r.weight_note {
-        out::line(format_args!("            {note}"))?;
+        tell("", note)?;
     }
     let plan = if c.planned { "on a plan of action; " } else { "" };
     let may = if r.poam_allowed { "may wait on one" } else { "may not wait on one" };
-    out::line(format_args!(
-        "poa&m       {plan}{may}{}",
-        r.poam_note.as_ref().map_or_else(String::new, |n| format!(" ({n})"))
-    ))?;
-    out::line(format_args!("owner       {}", neutral(c.owner.as_deref().unwrap_or("-"))))?;
-    out::line(format_args!("next due    {}", out::maybe_time(c.due)))?;
-    let provider = c.provider.as_deref().map_or_else(String::new, |p| format!(" ({})", neutral(p)));
-    out::line(format_args!("done by     {}{provider}", c.responsibility))?;
+    let note = r.poam_note.as_ref().map_or_else(String::new, |n| format!(" ({n})"));
+    tell("poa&m", &format!("{plan}{may}{note}"))?;
+    tell("owner", c.owner.as_deref().unwrap_or("-"))?;
+    tell("next due", &out::maybe_time(c.due))?;
+    let provider = c.provider.as_deref().map_or_else(String::new, |p| format!(" ({p})"));
+    tell("done by", &format!("{}{provider}", c.responsibility))?;
     if c.responsibility != Responsibility::Own {
-        out::line(format_args!("  provider  {}", neutral(c.provider_duties.as_deref().unwrap_or("-"))))?;
-        out::line(format_args!("  we        {}", neutral(c.customer_duties.as_deref().unwrap_or("-"))))?;
+        tell("  provider", c.provider_duties.as_deref().unwrap_or("-"))?;
+        tell("  we", c.customer_duties.as_deref().unwrap_or("-"))?;
     }
-    out::line(format_args!("how         {}", neutral(c.notes.as_deref().unwrap_or("not written yet: set --notes"))))?;
-    out::line(format_args!("800-53      {}", r.nist_800_53_r4_mappings.join(", ")))?;
-    out::line(format_args!("source      {}, last verified {}\n", Catalog::r2().name(), Catalog::r2().last_verified))
+    tell("how", c.notes.as_deref().unwrap_or("not written yet: set --notes"))?;
+    tell("800-53", &r.nist_800_53_r4_mappings.join(", "))?;
+    tell("source", &format!("{}, last verified {}", Catalog::r2().name(), Catalog::r2().last_verified))?;
+    out::line("")
+}
+
+/// What the check said of an objective, unless that stands there as a proposal.
+fn check_line(s: &Says, c: &Looked, o: &Objective) -> anyhow::Result<()> {
+    let proposed = o.proposal.as_ref().is_some_and(|p| p.by == c.check_id && Some(p.finding) == s.verdict.finding());
+    if proposed && !matches!(s.verdict, Verdict::CantTell { .. }) {
+        return Ok(());
+    }
+    under(&format!("{}, {} by {}: {}", shown(s).1, out::time(c.at), c.check_id, s.verdict.text()))
+}
+
+/// A line below an objective.
+fn under(text: &str) -> anyhow::Result<()> {
+    paragraph("", 14, &notify::plain::neutral(text))
 }
 
 fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
-    let neutral = notify::plain::neutral;
-    out::line(format_args!("{:<11} {:<13} {text}", o.objective_id.0, word(o.standing())))?;
+    paragraph(&format!("{:<11} {}", o.objective_id.0, word(o.standing())), 26, text)?;
     if let Some(d) = &o.decision {
         let methods: Vec<&str> = d.methods.iter().map(|m| m.as_str()).collect();
         let how = if methods.is_empty() { String::new() } else { format!(" ({})", methods.join(", ")) };
-        out::line(format_args!("{:25}{}, {}{how}: {}", "", neutral(&d.by), out::time(d.at), neutral(&d.reason)))?;
+        under(&format!("{}, {}{how}: {}", d.by, out::time(d.at), d.reason))?;
     }
     if let Some(p) = &o.proposal {
-        out::line(format_args!(
-            "{:25}proposed {}, {} by {}: {}",
-            "",
-            p.finding.as_str().replace('_', " "),
-            out::time(p.at),
-            neutral(&p.by),
-            neutral(&p.reason)
-        ))?;
+        let finding = p.finding.as_str().replace('_', " ");
+        under(&format!("proposed {finding}, {} by {}: {}", out::time(p.at), p.by, p.reason))?;
     }
     let s = o.support;
     if s != model::Support::default() {
-        out::line(format_args!("{:25}evidence: {} valid, {} lapsed, {} drafts", "", s.valid, s.lapsed, s.drafts))?;
+        under(&format!(
+            "evidence: {} valid, {} lapsed, {}",
+            s.valid,
+            s.lapsed,
+            many(s.drafts as usize, "draft", "drafts")
+        ))?;
     }
     Ok(())
 }

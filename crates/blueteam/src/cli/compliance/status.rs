@@ -2,15 +2,17 @@
 
 use std::process::ExitCode;
 
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use comply::reminders::Reminder;
 use comply::score::Score;
 use comply::{Catalog, Requirement};
 use model::{Clock as _, Control, Implementation, Standing, SystemClock, Timestamp};
 use serde::Serialize;
 
+use super::grid::{Bit, Grid};
+use super::ids::many;
 use super::{controls, known, loaded, word};
-use crate::cli::out::{self, Look};
+use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 use crate::duties;
 
@@ -33,7 +35,10 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Show only what is not met, the heaviest first.
+/// Show everything that costs points: what is not met, what nobody has decided, and what has gone stale; the heaviest first.
+///
+/// `poam generate` writes an item for what is not met. What is not assessed or stale has to be decided first (`compliance set`): until then nobody knows
+/// what is wrong. Both commands count the two apart, and count the same.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam compliance gaps\n  blueteam compliance gaps --family AC --json")]
 pub(super) struct GapsArgs {
@@ -153,8 +158,21 @@ pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     } else {
         table(&chosen, false)?;
         out::note(summary(&controls));
+        out::note(apart(&chosen));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What of the gaps can be planned for, and what has to be decided before.
+fn apart(chosen: &[Listed<'_>]) -> String {
+    let failed: Vec<_> = chosen.iter().filter(|l| l.finding == Standing::NotMet).collect();
+    let planned = failed.iter().filter(|l| l.planned).count();
+    format!(
+        "{}: {} not met ({planned} on an open plan of action; `poam generate` writes one for each other), {} not decided or stale (decide them with `compliance set`)",
+        many(chosen.len(), "gap", "gaps"),
+        failed.len(),
+        chosen.len() - failed.len()
+    )
 }
 
 fn choose<'a>(filter: &Filter, controls: &'a [Control]) -> Vec<Listed<'a>> {
@@ -165,13 +183,12 @@ fn choose<'a>(filter: &Filter, controls: &'a [Control]) -> Vec<Listed<'a>> {
 
 /// One line a requirement, with a line before each family.
 fn table(chosen: &[Listed<'_>], families: bool) -> anyhow::Result<()> {
-    let look = Look::stdout();
-    let mut table = out::table(look, &["id", "status", "met", "pts", "poa&m", "owner", "due", "requirement"]);
+    let mut table = Grid::new(&["id", "status", "met", "pts", "poa&m", "owner", "due", "requirement"], &[4, 6, 5, 3]);
     let mut family = "";
     for l in chosen {
         if families && l.family != family {
             family = l.family;
-            table.add_row(["", "", "", "", "", "", "", &family.to_ascii_uppercase()]);
+            table.row(["", "", "", "", "", "", "", &family.to_ascii_uppercase()].map(Bit::from));
         }
         let eligible = match l.poam_eligibility {
             _ if l.planned => "planned",
@@ -179,31 +196,29 @@ fn table(chosen: &[Listed<'_>], families: bool) -> anyhow::Result<()> {
             comply::Eligibility::Conditional => "if FIPS",
             _ => "no",
         };
-        table.add_row([
-            Cell::new(l.control_id),
-            coloured(look, l),
-            Cell::new(format!("{}/{}", l.objectives_met, l.objectives)),
-            Cell::new(l.weight.map_or_else(|| "all".to_owned(), |w| w.to_string())),
-            Cell::new(eligible),
-            out::text(l.owner.unwrap_or("-")),
-            Cell::new(out::maybe_day(l.due)),
-            out::text(l.title),
+        table.row([
+            l.control_id.into(),
+            coloured(l),
+            format!("{}/{}", l.objectives_met, l.objectives).into(),
+            l.weight.map_or_else(|| "all".to_owned(), |w| w.to_string()).into(),
+            eligible.into(),
+            l.owner.unwrap_or("-").into(),
+            out::maybe_day(l.due).into(),
+            l.title.into(),
         ]);
     }
-    out::spare(look, &mut table, &[4, 6]);
-    out::print(table)
+    table.print()
 }
 
-fn coloured(look: Look, l: &Listed<'_>) -> Cell {
+fn coloured(l: &Listed<'_>) -> Bit {
     let text = if l.finding == Standing::Stale { "stale".to_owned() } else { l.status.as_str().replace('_', " ") };
-    let cell = Cell::new(text);
-    match l.finding {
-        _ if !look.colour => cell,
-        Standing::Met | Standing::NotApplicable => cell.fg(Color::Green),
-        Standing::NotMet => cell.fg(Color::Red),
-        Standing::Stale => cell.fg(Color::Yellow),
-        Standing::NotAssessed => cell,
-    }
+    let colour = match l.finding {
+        Standing::Met | Standing::NotApplicable => Some(Color::Green),
+        Standing::NotMet => Some(Color::Red),
+        Standing::Stale => Some(Color::Yellow),
+        Standing::NotAssessed => None,
+    };
+    Bit::coloured(text, colour)
 }
 
 fn summary(controls: &[Control]) -> String {

@@ -8,8 +8,9 @@ use model::{Clock as _, Evidence, EvidenceId, EvidenceKind, ObjectiveId, Span, S
 use uuid::Uuid;
 
 use super::super::find;
+use super::super::when::{actor, day};
 use crate::cli::out;
-use crate::cli::session::{Globals, actor, with_database};
+use crate::cli::session::{Globals, with_database};
 use crate::vault::{self, Vault};
 
 /// Take in a file or a text as evidence.
@@ -37,8 +38,8 @@ pub(super) struct Args {
     /// What it shows, in a sentence
     #[arg(long, value_name = "SENTENCE")]
     shows: String,
-    /// From when on it says so, with its zone; without it, now
-    #[arg(long, value_parser = out::zoned, value_name = "TIME")]
+    /// From when on it says so (2027-01-31, or a time with its zone); without it, now
+    #[arg(long, value_parser = day, value_name = "TIME")]
     effective: Option<Timestamp>,
     /// For how long from then on it counts (365d); without it, for good
     #[arg(long = "for", value_name = "TIME")]
@@ -59,14 +60,14 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let now = SystemClock.now();
-    let who = actor(args.actor.as_deref());
+    let who = actor(args.actor.as_deref())?;
     let mut evidence = piece(args, &who, now)?;
     let state = globals.state()?;
     state.create()?;
     match (&args.file, &args.text) {
         (Some(file), _) => {
-            let kept = Vault::new(state.path()).take(file)?;
             evidence.file_name = Some(file_name(file)?);
+            let kept = Vault::new(state.path()).take(file)?;
             (evidence.file_path, evidence.size_bytes, evidence.sha256) =
                 (Some(kept.path), Some(kept.size), Some(kept.sha256));
         }

@@ -4,14 +4,17 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::bail;
-use comfy_table::{Cell, Color};
+use comfy_table::Color;
 use comply::checks::{ALL, Check, Says, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Clock as _, ControlId, SystemClock};
 
 use super::super::find;
-use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
+use super::super::grid::{Bit, Grid};
+use super::super::ids::many;
+use super::super::when::actor;
+use crate::cli::out;
+use crate::cli::session::{Globals, with_database};
 use crate::evidence::{self, Found};
 
 pub(super) const EXAMPLES: &str = "Examples:
@@ -39,7 +42,7 @@ pub(super) struct CollectArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments.")]
 pub(super) struct ReplayArgs {
-    /// The evidence's id, or enough of its beginning
+    /// The evidence's id, or enough of its beginning or its end
     id: String,
     /// As a JSON object
     #[arg(long)]
@@ -49,20 +52,23 @@ pub(super) struct ReplayArgs {
 /// Make a check's result the approved baseline that later ones are compared with (3.4.1).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam compliance evidence --control 3.4.1\n  blueteam compliance evidence baseline 0199f3a2-1c44 --as alice"
+    after_help = "Examples:\n  blueteam compliance evidence --control 3.4.1\n  blueteam compliance evidence baseline 8f2c1d7e90ab --as alice"
 )]
 pub(super) struct BaselineArgs {
-    /// The evidence's id, or enough of its beginning
+    /// The evidence's id, or enough of its beginning or its end
     id: String,
     /// Who approves; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
+    /// As a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let checks = chosen(args.control.as_deref())?;
     let state = globals.state()?;
-    let who = actor(None);
+    let who = actor(None)?;
     // Drawn on a terminal only, which indicatif sees to.
     let bar = ProgressBar::new(checks.len() as u64 + 8);
     bar.set_style(ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}")?);
@@ -111,9 +117,8 @@ fn chosen(control: Option<&str>) -> anyhow::Result<Vec<&'static Check>> {
 }
 
 fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
-    let look = Look::stdout();
-    let mut table = out::table(look, &["objective", "proposed", "by what was seen"]);
-    let mut counts = [0_u32; 3];
+    let mut table = Grid::new(&["objective", "proposed", "by what was seen"], &[]);
+    let mut counts = [0_usize; 3];
     for f in found {
         for s in &f.says {
             let (n, word, colour) = shown(s);
@@ -121,25 +126,28 @@ fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
             if only_found && n == 2 {
                 continue;
             }
-            let cell = Cell::new(word);
-            let cell = if look.colour { cell.fg(colour) } else { cell };
-            table.add_row([Cell::new(s.objective_id(&f.control_id)), cell, out::text(s.verdict.text())]);
+            table.row([s.objective_id(&f.control_id).into(), Bit::coloured(word, colour), s.verdict.text().into()]);
         }
     }
-    out::print(table)?;
+    table.print()?;
     let [met, not_met, open] = counts;
+    let same = found.iter().filter(|f| f.confirmed).count();
     out::note(format_args!(
-        "{} checks: {met} objectives seen to be met, {not_met} not met, {open} that they can't tell; `compliance set` decides",
-        found.len()
+        "{}: {} seen to be met, {not_met} not met, {open} that they can't tell; `compliance set` decides",
+        many(found.len(), "check", "checks"),
+        many(met, "objective", "objectives"),
     ));
+    if same > 0 {
+        out::note(format_args!("{} the same as before, which is confirmed", many(same, "result is", "results are")));
+    }
     Ok(())
 }
 
-const fn shown(s: &Says) -> (usize, &'static str, Color) {
+pub(in crate::cli::compliance) const fn shown(s: &Says) -> (usize, &'static str, Option<Color>) {
     match s.verdict {
-        Verdict::Met { .. } => (0, "met", Color::Green),
-        Verdict::NotMet { .. } => (1, "NOT MET", Color::Red),
-        Verdict::CantTell { .. } => (2, "can't tell", Color::Reset),
+        Verdict::Met { .. } => (0, "met", Some(Color::Green)),
+        Verdict::NotMet { .. } => (1, "NOT MET", Some(Color::Red)),
+        Verdict::CantTell { .. } => (2, "can't tell", None),
     }
 }
 
@@ -169,7 +177,7 @@ pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<
 }
 
 pub(super) fn baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let who = actor(args.actor.as_deref());
+    let who = actor(args.actor.as_deref())?;
     let id = with_database(globals, async |conn, _| {
         let piece = super::one(conn, &args.id).await?;
         if !store::evidence::make_baseline(conn, &who, piece.evidence_id).await? {
@@ -177,6 +185,10 @@ pub(super) fn baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Res
         }
         Ok(piece.evidence_id)
     })?;
+    if args.json {
+        out::json(&serde_json::json!({ "baseline": id, "approved_by": who }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     out::line(format_args!("{id} is the baseline, approved by {}", notify::plain::neutral(&who)))?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,15 +1,19 @@
 //! `blueteam compliance evidence verify` and `hash-list`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use comfy_table::Cell;
-use comply::evidence::{artifacts, csv, sums};
-use model::Evidence;
+use comply::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv, sums};
+use model::evidence::Confirmation;
+use model::{Evidence, EvidenceId};
 use serde::Serialize;
-use store::evidence::EvidenceFilter;
+use store::PgConnection;
+use store::evidence::{EvidenceFilter, PAGE};
 
-use crate::cli::out::{self, Look};
+use super::super::grid::Grid;
+use super::super::ids::many;
+use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 use crate::vault::{self, Vault};
 
@@ -34,61 +38,114 @@ pub(super) struct HashListArgs {
     /// To this file, which must not exist; the list's own hash is printed
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// As a JSON array
+    #[arg(long, conflicts_with_all = ["sha256sum", "output"])]
+    json: bool,
 }
 
 #[derive(Debug, Serialize)]
 struct Wrong {
-    evidence_id: model::EvidenceId,
+    evidence_id: EvidenceId,
     artifact: String,
     problem: String,
 }
 
 pub(super) fn verify(args: &VerifyArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let all =
-        with_database(globals, async |conn, _| Ok(store::evidence::list(conn, &EvidenceFilter::default()).await?))?;
     let vault = Vault::new(globals.state()?.path());
-    let mut wrong = Vec::new();
-    for e in &all {
-        if let Some(problem) = problem(e, &vault)? {
-            wrong.push(Wrong { evidence_id: e.evidence_id, artifact: e.artifact(), problem });
-        }
-    }
+    let (mut wrong, mut seen) = (Vec::new(), 0);
+    with_database(globals, async |conn, _| {
+        let confirmed = by_piece(store::evidence::confirmations(conn, None).await?);
+        each_page(conn, false, |e| {
+            seen += 1;
+            let own = confirmed.get(&e.evidence_id).map_or(&[][..], Vec::as_slice);
+            if let Some(problem) = problem(&e, &vault).or_else(|| crate::evidence::broken(&e, own)) {
+                wrong.push(Wrong { evidence_id: e.evidence_id, artifact: e.artifact(), problem });
+            }
+            Ok(())
+        })
+        .await
+    })?;
     let code = if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
     if args.json {
         out::json(&wrong)?;
         return Ok(code);
     }
     if !wrong.is_empty() {
-        let mut table = out::table(Look::stdout(), &["id", "artifact", "problem"]);
+        let mut table = Grid::new(&["id", "artifact", "problem"], &[]);
         for w in &wrong {
-            table.add_row([Cell::new(w.evidence_id), out::text(&w.artifact), out::text(&w.problem)]);
+            table.row([w.evidence_id.into(), (&w.artifact).into(), (&w.problem).into()]);
         }
-        out::print(table)?;
+        table.print()?;
     }
-    out::note(format_args!("{} pieces, {} not as they were taken in", all.len(), wrong.len()));
+    out::note(format_args!("{}, {} not as taken in", many(seen, "piece", "pieces"), wrong.len()));
     Ok(code)
 }
 
+fn by_piece(all: Vec<Confirmation>) -> HashMap<EvidenceId, Vec<Confirmation>> {
+    let mut found: HashMap<EvidenceId, Vec<Confirmation>> = HashMap::new();
+    for c in all {
+        found.entry(c.evidence_id).or_default().push(c);
+    }
+    found
+}
+
+/// Shows every piece to `look`, a page at a time.
+async fn each_page(
+    conn: &mut PgConnection,
+    bare: bool,
+    mut look: impl FnMut(Evidence) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut after = EvidenceId(uuid::Uuid::nil());
+    loop {
+        let filter = EvidenceFilter { after: Some(after), bare, ..EvidenceFilter::default() };
+        let page = store::evidence::list(conn, &filter).await?;
+        let full = page.len() == PAGE;
+        after = page.last().map_or(after, |e| e.evidence_id);
+        page.into_iter().try_for_each(&mut look)?;
+        if !full {
+            return Ok(());
+        }
+    }
+}
+
 /// What is wrong with a piece.
-fn problem(e: &Evidence, vault: &Vault) -> anyhow::Result<Option<String>> {
+fn problem(e: &Evidence, vault: &Vault) -> Option<String> {
     let Some(taken) = &e.sha256 else {
-        return Ok(Some("has no hash: it was taken in before this program".to_owned()));
+        return Some("has no hash: it was taken in before this program".to_owned());
     };
     let now = match (&e.file_path, &e.content) {
-        (Some(path), _) => vault.hash(path)?,
+        (Some(path), _) => match vault.hash(path) {
+            Ok(hash) => hash,
+            Err(error) => return Some(format!("{error:#}")),
+        },
         (None, content) => content.as_ref().map(|text| vault::sha256(text.as_bytes())),
     };
-    Ok(match now {
+    match now {
         None => Some("is gone".to_owned()),
         Some(now) if now != *taken => Some(format!("was changed: its hash is {now}, and was {taken}")),
         Some(_) => None,
-    })
+    }
 }
 
 pub(super) fn hash_list(args: &HashListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let all =
-        with_database(globals, async |conn, _| Ok(store::evidence::list(conn, &EvidenceFilter::default()).await?))?;
-    let list: Vec<_> = artifacts(&all).into_iter().map(|(artifact, _)| artifact).collect();
+    let (all, confirmed) = with_database(globals, async |conn, _| {
+        let mut all = Vec::new();
+        each_page(conn, true, |e| {
+            all.push(e);
+            Ok(())
+        })
+        .await?;
+        Ok((all, store::evidence::confirmations(conn, None).await?))
+    })?;
+    let mut list: Vec<_> = artifacts(&all).into_iter().map(|(artifact, _)| artifact).collect();
+    let confirmed = confirmations(&confirmed);
+    if !confirmed.is_empty() {
+        list.push(Artifact { name: CONFIRMATIONS.to_owned(), sha256: vault::sha256(confirmed.as_bytes()) });
+    }
+    if args.json {
+        out::json(&list)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let text = if args.sha256sum { sums(&list) } else { csv(&list) };
     out::deliver(args.output.as_deref(), text.as_bytes())?;
     if let Some(path) = &args.output {
