@@ -92,6 +92,12 @@ pub(crate) async fn import(
     // Reading a hundred megabytes takes seconds: not where everything else waits for its turn.
     let read = tokio::task::spawn_blocking(move || read(kind, &text, format.as_deref())).await?;
     let read = read.with_context(|| origin.to_owned())?;
+    if matches!(&read, Read::Advisories(all) if all.is_empty()) {
+        // A download that broke off, or a file that is being written, must not close what is open.
+        anyhow::bail!(
+            "{origin} lists no advisory; what `{name}` listed before stays (`blueteam advisories retire` ends it)"
+        );
+    }
     // What cannot be held against what we run is not kept either, or no later import could be.
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
     let items = match &read {

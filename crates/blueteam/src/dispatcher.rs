@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use model::{Alert, Channel, Clock, Span, Timestamp};
 use notify::{Channels, Kind, Message, Retry, backoff};
-use store::outbox::{self, Delivery};
+use store::outbox::{self, Delivery, Wanted};
 use store::{PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -179,9 +179,15 @@ impl Pool {
         }
         // What is claimed now and not sent would wait for the end of its lease.
         if !ending {
-            // Deliveries for a channel that is not configured any more are claimed too: to be given up, and said.
-            let wanted: Vec<(Channel, u32)> =
-                self.lanes.iter().map(|lane| (lane.channel, lane.wants())).filter(|(_, most)| *most > 0).collect();
+            // Deliveries for a channel that is not configured any more are given up in the end, and that is said; not at once, because another
+            // program at this database may have the channel.
+            let known = self.options.channels.configured();
+            let wanted = self.lanes.iter().map(|lane| Wanted {
+                channel: lane.channel,
+                most: lane.wants(),
+                ours: known.contains(&lane.channel),
+            });
+            let wanted: Vec<Wanted> = wanted.filter(|w| w.most > 0).collect();
             if !wanted.is_empty() {
                 for delivery in outbox::claim(&mut conn, &wanted, LEASE).await? {
                     if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.channel == delivery.channel) {

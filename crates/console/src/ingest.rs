@@ -300,7 +300,8 @@ impl Ingest {
         let mut entries = prepared.entries.iter();
         for (index, error) in &prepared.rejected {
             let entry = entries.next().map_or(&[][..], Vec::as_slice);
-            self.0.refused.note(format_args!("{request} by {speaker}, event {index}"), error, entry);
+            let place = format_args!("{request} by {speaker}, event {index}");
+            self.0.refused.note(Some(speaker), place, error, entry);
         }
     }
 

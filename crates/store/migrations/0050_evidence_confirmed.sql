@@ -48,6 +48,24 @@ CREATE TRIGGER keep_confirmation BEFORE UPDATE OR DELETE ON blueteam.evidence_co
 ALTER TABLE blueteam.evidence_confirmations ENABLE ALWAYS TRIGGER keep_confirmation;
 SELECT audit.guard_truncate('blueteam.evidence_confirmations');
 
+-- Each follows the one before it, and none is of the future: one row out of order would keep every later one out.
+CREATE FUNCTION blueteam.follow_confirmation() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    last blueteam.evidence_confirmations;
+BEGIN
+    SELECT * INTO last FROM blueteam.evidence_confirmations c WHERE c.evidence_id = NEW.evidence_id ORDER BY n DESC LIMIT 1;
+    IF NEW.n <> coalesce(last.n, 0) + 1 OR NOT isfinite(NEW.confirmed_at) OR NEW.confirmed_at > clock_timestamp() + interval '1 day' THEN
+        RAISE EXCEPTION 'confirmation % of evidence % does not follow from the one before it', NEW.n, NEW.evidence_id
+              USING ERRCODE = 'integrity_constraint_violation';
+    END IF;
+    RETURN NEW;
+END $$;
+REVOKE ALL ON FUNCTION blueteam.follow_confirmation() FROM PUBLIC;
+CREATE TRIGGER follow_confirmation BEFORE INSERT ON blueteam.evidence_confirmations
+    FOR EACH ROW EXECUTE FUNCTION blueteam.follow_confirmation();
+ALTER TABLE blueteam.evidence_confirmations ENABLE ALWAYS TRIGGER follow_confirmation;
+
 -- The newest result of each check, found by as many steps in the index as there are checks.
 CREATE VIEW blueteam.latest_results WITH (security_invoker = true) AS
     WITH RECURSIVE checks AS (

@@ -28,21 +28,37 @@ pub struct Delivery {
     pub attempts: u32,
 }
 
+/// What is wanted of a channel's deliveries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The channel.
+    pub channel: Channel,
+    /// So many at most.
+    pub most: u32,
+    /// Whether whoever asks can send by it. What they cannot send they take when nobody else has for an hour, to give it up and say so.
+    pub ours: bool,
+}
+
+impl Wanted {
+    /// Of a channel that whoever asks has.
+    pub const fn of(channel: Channel, most: u32) -> Self {
+        Self { channel, most, ours: true }
+    }
+}
+
 /// Takes due deliveries, of each channel as many as are asked for at most, the longest due first. They come back to the queue when `lease`
 /// is over, should the taker be killed: a delivery may so be repeated, but never lost. That an alert is over is told after it was told of.
-pub async fn claim(
-    conn: &mut PgConnection,
-    wanted: &[(Channel, u32)],
-    lease: Span,
-) -> Result<Vec<Delivery>, StoreError> {
-    let channels: Vec<String> = wanted.iter().map(|(channel, _)| channel.to_string()).collect();
-    let most: Vec<i64> = wanted.iter().map(|(_, most)| i64::from(*most)).collect();
+pub async fn claim(conn: &mut PgConnection, wanted: &[Wanted], lease: Span) -> Result<Vec<Delivery>, StoreError> {
+    let channels: Vec<String> = wanted.iter().map(|w| w.channel.to_string()).collect();
+    let most: Vec<i64> = wanted.iter().map(|w| i64::from(w.most)).collect();
+    let ours: Vec<bool> = wanted.iter().map(|w| w.ours).collect();
     let rows = sqlx::query!(
         r#"WITH due AS (
-             SELECT q.delivery_id FROM unnest($1::text[], $2::bigint[]) AS w (channel, most)
+             SELECT q.delivery_id FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS w (channel, most, ours)
               CROSS JOIN LATERAL (
                  SELECT q.delivery_id FROM blueteam.deliveries q
                   WHERE q.state = 'pending' AND q.next_attempt_at <= now() AND q.channel = w.channel
+                    AND (w.ours OR q.created_at < now() - interval '1 hour')
                     AND (q.kind <> 'resolved' OR NOT EXISTS (
                          SELECT FROM blueteam.deliveries o WHERE o.alert_id = q.alert_id AND o.channel = q.channel
                             AND o.kind IN ('opened', 'escalated') AND o.state = 'pending'))
@@ -57,7 +73,8 @@ pub async fn claim(
            FROM taken ORDER BY created_at, delivery_id"#,
         &channels,
         &most,
-        lease.as_micros()
+        lease.as_micros(),
+        &ours
     )
     .fetch_all(conn)
     .await?;

@@ -141,9 +141,9 @@ pub struct SourceRow {
 }
 
 impl SourceRow {
-    /// Whether anything has ever come from it. What we note of ourselves is a sign of life, and no event.
+    /// Whether anything that could be read has ever come from it. What we note of ourselves is a sign of life, and no event.
     pub const fn has_spoken(&self) -> bool {
-        self.received > 0
+        self.accepted + self.ignored + self.repeated > 0
     }
 }
 

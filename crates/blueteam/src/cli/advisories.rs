@@ -239,7 +239,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::json(&matches)?;
     } else if matches.is_empty() {
         out::line(
-            "no advisory concerns what is in the inventories; `blueteam advisories sources` shows what was read",
+            "no advisory waits for an answer; --all shows those that were answered, `blueteam advisories sources` what was read",
         )?;
     } else {
         table(&matches)?;

@@ -27,6 +27,18 @@ enum Action {
     Sample,
 }
 
+/// All that a start would refuse, and what it would warn of.
+fn check(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
+    let loaded = settings::load(file)?;
+    settings::sigma(&loaded.config)?;
+    // Some ways out want a runtime when they are opened; none speaks to anybody yet.
+    super::session::block_on(async {
+        let settings = loaded.channel_settings(Box::new(std::io::sink()), false, "localhost")?;
+        Ok(notify::Channels::open(settings).map(|_| ())?)
+    })?;
+    Ok(loaded.config.warnings())
+}
+
 /// What is wrong, for a program: each with its place, as `file:line:column` or `environment variable NAME`.
 fn problems(error: &anyhow::Error) -> Vec<Value> {
     match error.downcast_ref::<config::ConfigErrors>() {
@@ -43,7 +55,7 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check { json } => {
-            let checked = settings::load(file).and_then(|l| settings::sigma(&l.config).map(|_| l.config.warnings()));
+            let checked = check(file);
             let warnings = checked.as_ref().map(Vec::as_slice).unwrap_or_default();
             if json {
                 let problems = checked.as_ref().err().map(problems).unwrap_or_default();

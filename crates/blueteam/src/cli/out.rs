@@ -259,9 +259,13 @@ pub(super) fn zoned(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text).map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
 }
 
-/// Writes a file that must not be there yet.
+/// Writes a file that must not be there yet, for its owner alone: what is exported tells who did what, and where we are weak.
 pub(super) fn new_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let file = std::fs::File::create_new(path);
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
+    if file.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists) {
+        bail!("{} exists; it is not overwritten", path.display());
+    }
     file.and_then(|mut f| f.write_all(content)).with_context(|| format!("cannot write {}", path.display()))
 }
 

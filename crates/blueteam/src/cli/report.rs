@@ -1,11 +1,8 @@
 //! `blueteam report`: reports for others.
 
-use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use clap::Subcommand;
 use comply::document::Document;
 use comply::reports;
@@ -113,7 +110,5 @@ pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()>
         "pdf" => typeset::pdf(doc)?,
         other => out::usage!("--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf are"),
     };
-    // It tells where the protection of CUI has gaps.
-    let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
-    file.and_then(|mut f| f.write_all(&text)).with_context(|| format!("cannot write {}", path.display()))
+    out::new_file(path, &text)
 }

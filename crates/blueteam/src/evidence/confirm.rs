@@ -3,8 +3,9 @@
 use comply::checks::{Check, Says};
 use model::evidence::{Confirmation, Evidence};
 use model::facts::Facts;
-use model::{EvidenceId, Span, Timestamp};
+use model::{EvidenceId, Finding, Span, Timestamp};
 use store::PgConnection;
+use store::evidence::EvidenceFilter;
 
 use super::VALID;
 use crate::vault::sha256;
@@ -34,6 +35,11 @@ pub(super) async fn again(
     if !fresh || newest.facts_sha256 != Some(digest(own, says)?) {
         return Ok(None);
     }
+    // What stands in the database is believed only when it is what the check made of its facts: whoever may write there may write anything.
+    let wanted = EvidenceFilter { evidence_id: Some(newest.evidence_id), ..EvidenceFilter::default() };
+    if !store::evidence::list(conn, &wanted).await?.iter().all(is_the_checks_own) {
+        return Ok(None);
+    }
     let mut c = Confirmation {
         evidence_id: newest.evidence_id,
         n: newest.confirmations + 1,
@@ -44,6 +50,18 @@ pub(super) async fn again(
     c.sha256 = sha256(c.link(before).as_bytes());
     store::evidence::confirm(conn, actor, &c, now.plus(VALID)).await?;
     Ok(Some(newest.evidence_id))
+}
+
+/// Whether a stored result says what its check decides from its facts, and of the objectives that it says.
+fn is_the_checks_own(piece: &Evidence) -> bool {
+    let Ok(replayed) = super::replay(piece) else { return false };
+    let Some(check) = comply::checks::find(&replayed.check_id) else { return false };
+    let met = replayed.says.iter().filter(|s| s.verdict.finding() == Some(Finding::Met));
+    let (mut met, mut stored): (Vec<_>, Vec<_>) =
+        (met.map(|s| s.objective_id(&check.control)).collect(), piece.objectives.clone());
+    met.sort_by(|a, b| a.0.cmp(&b.0));
+    stored.sort_by(|a, b| a.0.cmp(&b.0));
+    replayed.same && met == stored
 }
 
 /// What is wrong with the confirmations of a piece: the first that does not follow from the one before it. A number that is missing is seen as

@@ -249,8 +249,11 @@ fn seen(doc: &mut Document, known: &Known<'_>) {
     ]);
     let differ = known.controls.iter().flat_map(|c| &c.objectives).filter_map(|o| {
         let (d, p) = (o.decision.as_ref()?, o.proposal.as_ref()?);
-        (d.finding != p.finding)
-            .then(|| vec![o.objective_id.to_string(), d.finding.to_string(), p.finding.to_string(), p.reason.clone()])
+        // A check that looked before somebody decided may have been overtaken by it.
+        let when = if p.at < d.at { "before the decision" } else { "after the decision" };
+        let seen = format!("{} ({}, {when})", p.reason, day(p.at));
+        let words = [d.finding, p.finding].map(|finding| finding.to_string().replace('_', " "));
+        (d.finding != p.finding).then(|| [vec![o.objective_id.to_string()], words.to_vec(), vec![seen]].concat())
     });
     doc.heading(2, "Where people and checks differ");
     doc.table(&["Objective", "Decided", "Proposed", "By what was seen"], differ.collect());

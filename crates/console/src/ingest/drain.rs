@@ -134,6 +134,9 @@ async fn bury(inner: &Arc<Inner>, letters: Vec<(Vec<u8>, FieldError)>) -> Result
         return Ok(());
     }
     let count = letters.len() as u64;
+    for (entry, error) in &letters {
+        inner.refused.note(None, "the spool", error, entry);
+    }
     let task = Arc::clone(inner);
     let done = tokio::task::spawn_blocking(move || {
         dead::append(&task.settings.spool_dir, &letters, task.clock.now()).map_err(DrainError::DeadLetter)

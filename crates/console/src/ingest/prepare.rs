@@ -1,5 +1,7 @@
 //! From the text of a request to rows that can be written: ids and times fixed, clocks checked.
 
+use std::iter::Peekable;
+
 use model::audit::{Strangers, limits};
 use model::event::Details;
 use model::{AuditRecord, EventId, FieldError, Span, Timestamp};
@@ -39,7 +41,7 @@ pub(super) fn prepare(
     let mut done = Prepared { rows: Vec::with_capacity(events.len()), ..Prepared::default() };
     for (index, json) in events.into_iter().enumerate() {
         let record =
-            AuditRecord::from_json(json, Strangers::Refuse).and_then(check_numbers).map(|r| date(r, settings, now));
+            AuditRecord::from_json(json, Strangers::Refuse).and_then(check_json).map(|r| date(r, settings, now));
         let record = record.and_then(|r| check_clock(r, settings, now)).and_then(|r| speaker.stamp(r));
         let row = record.and_then(|record| complete(record.into_owned(), now, &mut random));
         match row {
@@ -64,7 +66,7 @@ pub(super) fn finish(
     (settings, speaker): (&Settings, &Speaker),
     now: Timestamp,
 ) -> Result<AuditRow<'static>, FieldError> {
-    let record = check_clock(check_numbers(record)?, settings, now)?;
+    let record = check_clock(check_json(record)?, settings, now)?;
     complete(speaker.stamp(record)?, now, |_| false)
 }
 
@@ -86,22 +88,18 @@ pub(super) fn complete(
     Ok(AuditRow::new(record, || EventId(id), now))
 }
 
-/// Refuses numbers beyond what other programs read: `1e130000` is eight bytes here, and a hundred thousand when PostgreSQL writes
-/// it out.
-fn check_numbers(record: AuditRecord<'_>) -> Result<AuditRecord<'_>, FieldError> {
+/// Refuses what `jsonb` cannot hold, and numbers beyond what other programs read: `1e130000` is eight bytes here, and a hundred
+/// thousand when PostgreSQL writes it out. What only the database refuses would else stand among good events until it is tried, and while the
+/// database is away it would be acknowledged.
+fn check_json(record: AuditRecord<'_>) -> Result<AuditRecord<'_>, FieldError> {
     const EXPONENT_MAX: u32 = 308;
+    const DIGITS_MAX: u32 = 1000;
     let mut bytes = record.metadata.as_json().bytes().peekable();
-    let mut digit = false;
+    let mut digits = 0;
     while let Some(byte) = bytes.next() {
         match byte {
-            b'"' => {
-                while let Some(byte) = bytes.next().filter(|byte| *byte != b'"') {
-                    if byte == b'\\' {
-                        bytes.next();
-                    }
-                }
-            }
-            b'e' | b'E' if digit => {
+            b'"' => check_string(&mut bytes)?,
+            b'e' | b'E' if digits > 0 => {
                 bytes.next_if(|byte| matches!(byte, b'+' | b'-'));
                 let mut exponent = 0_u32;
                 while let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
@@ -113,9 +111,38 @@ fn check_numbers(record: AuditRecord<'_>) -> Result<AuditRecord<'_>, FieldError>
             }
             _ => {}
         }
-        digit = byte.is_ascii_digit() || byte == b'.';
+        digits = if byte.is_ascii_digit() || byte == b'.' { digits + 1 } else { 0 };
+        if digits > DIGITS_MAX {
+            return Err(FieldError::new("metadata", "holds a number of more than 1000 digits"));
+        }
     }
     Ok(record)
+}
+
+/// Up to the end of a string: its escapes must be characters that `jsonb` holds (RFC 8259, section 8.2).
+fn check_string(bytes: &mut Peekable<impl Iterator<Item = u8>>) -> Result<(), FieldError> {
+    let half = || FieldError::new("metadata", "holds half of a character (an unpaired surrogate)");
+    let mut high = false;
+    loop {
+        let unit = match bytes.next() {
+            None | Some(b'"') => return if high { Err(half()) } else { Ok(()) },
+            Some(b'\\') => match bytes.next() {
+                Some(b'u') => {
+                    let digit = |byte| char::from(byte).to_digit(16).unwrap_or(0);
+                    Some(bytes.by_ref().take(4).fold(0, |unit, byte| unit << 4 | digit(byte)))
+                }
+                _ => None,
+            },
+            Some(_) => None,
+        };
+        high = match (high, unit) {
+            (true, Some(0xdc00..=0xdfff)) => false,
+            (true, _) | (false, Some(0xdc00..=0xdfff)) => return Err(half()),
+            (false, Some(0xd800..=0xdbff)) => true,
+            (false, Some(0)) => return Err(FieldError::new("metadata", "holds the character U+0000")),
+            (false, _) => false,
+        };
+    }
 }
 
 /// How old an id may be whose time stands for the event's.
@@ -222,6 +249,30 @@ mod tests {
         {
             assert!(!ok(metadata), "{metadata}");
         }
+    }
+
+    #[test]
+    fn what_the_database_cannot_hold_is_refused_here() {
+        let why =
+            |metadata: &str| one(&format!(r#","metadata":{metadata}"#)).rejected.first().map(|(_, e)| e.to_string());
+        for metadata in [
+            r#"{"a":"\ud83d\ude00 \u0041\\u0000"}"#,
+            r#"{"\ud83d\ude00":1}"#,
+            &format!(r#"{{"a":{}}}"#, "9".repeat(1000)),
+        ] {
+            assert_eq!(why(metadata), None, "{metadata}");
+        }
+        for metadata in [
+            r#"{"a":"\ud800"}"#,
+            r#"{"a":"\ud800x"}"#,
+            r#"{"a":"\ude00"}"#,
+            r#"{"a":"\ud800\u0041"}"#,
+            r#"{"\ud800":1}"#,
+        ] {
+            assert!(why(metadata).is_some_and(|w| w.contains("half of a character")), "{metadata}");
+        }
+        assert!(why(r#"{"a":"x\u0000"}"#).is_some());
+        assert!(why(&format!(r#"{{"a":0.{}}}"#, "1".repeat(1000))).is_some());
     }
 
     #[test]

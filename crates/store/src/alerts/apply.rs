@@ -76,6 +76,10 @@ pub async fn apply(
             applied.opened.push(alert.alert_id);
         } else {
             applied.updated += 1;
+            if written.muted && change.phase != Phase::Closed {
+                let alert = alert_of(change, &written, incident);
+                applied.deliveries += unmute(conn, &alert, route(&alert)).await?;
+            }
         }
         if change.phase == Phase::Closed {
             let alert = alert_of(change, &written, incident);
@@ -143,6 +147,8 @@ struct Written {
     services: Vec<String>,
     tenants: Vec<Uuid>,
     new: bool,
+    /// Somebody's mute kept it quiet so far.
+    muted: bool,
     incident_id: Option<Uuid>,
     created_at: Ts,
 }
@@ -169,7 +175,7 @@ async fn write_alert(conn: &mut PgConnection, change: &Change, owners: &Owners) 
                tenants = ARRAY(SELECT DISTINCT t FROM unnest(a.tenants || excluded.tenants) AS t ORDER BY t LIMIT 2)
            WHERE excluded.event_count > a.event_count
               OR (excluded.event_count = a.event_count AND excluded.state = 'closed' AND a.state = 'open')
-           RETURNING (xmax = 0) AS "new!", incident_id, services, tenants, created_at AS "created_at: Ts""#,
+           RETURNING (xmax = 0) AS "new!", muted_by_mute IS NOT NULL AS "muted!", incident_id, services, tenants, created_at AS "created_at: Ts""#,
         d.fingerprint.0,
         d.rule_id.as_str(),
         d.severity.as_str(),
@@ -318,6 +324,17 @@ async fn tell(conn: &mut PgConnection, alert: &Alert, route: Route) -> Result<u6
     .execute(conn)
     .await?;
     Ok(0)
+}
+
+/// A muted alert that goes on is told after all, once no mute covers it any more: its events are another tenant's too, or the mute is over.
+async fn unmute(conn: &mut PgConnection, alert: &Alert, route: Route) -> Result<u64, StoreError> {
+    if route.muted_by.is_some() || route.channels.is_empty() {
+        return Ok(0);
+    }
+    sqlx::query!("UPDATE blueteam.alert_history SET muted_by_mute = NULL WHERE alert_id = $1", alert.alert_id.0)
+        .execute(&mut *conn)
+        .await?;
+    tell(conn, alert, route).await
 }
 
 /// The critical alert that is open about the same entity, for an alert that says less. It was told itself: one that was muted mutes

@@ -4,6 +4,7 @@ use model::{
 };
 use sqlx::{Connection as _, PgConnection};
 use store::alerts::{self, AlertFilter, Applied};
+use store::outbox::Wanted;
 use testkit::TestDb;
 use uuid::Uuid;
 
@@ -158,7 +159,7 @@ async fn deliveries_are_lent_once_and_come_back() {
     let db = TestDb::new().await;
     let mut conn = db.connect_as("blueteam_engine").await;
     apply(&mut conn, &[change(1, "brute_force", Severity::High, Phase::Opened, 6)]).await;
-    let all = Channel::ALL.map(|channel| (channel, 10));
+    let all = Channel::ALL.map(|channel| Wanted::of(channel, 10));
     let first = store::outbox::claim(&mut conn, &all, Span::mins(1)).await.unwrap();
     assert_eq!(first.len(), 2);
     assert_eq!(first[0].payload["rule_id"], "brute_force");
@@ -189,6 +190,26 @@ async fn deliveries_are_lent_once_and_come_back() {
     }
 }
 
+/// Another program at the same database may have the channel that this one has not.
+#[tokio::test]
+async fn what_one_cannot_send_waits_for_somebody_who_can() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    apply(&mut conn, &[change(1, "brute_force", Severity::High, Phase::Opened, 6)]).await;
+    let stranger = Channel::ALL.map(|channel| Wanted { ours: false, ..Wanted::of(channel, 10) });
+    assert!(store::outbox::claim(&mut conn, &stranger, Span::ZERO).await.unwrap().is_empty());
+    let mut owner = db.connect().await;
+    sqlx::query("UPDATE blueteam.deliveries SET created_at = created_at - interval '61 minutes'")
+        .execute(&mut owner)
+        .await
+        .unwrap();
+    assert_eq!(
+        store::outbox::claim(&mut conn, &stranger, Span::ZERO).await.unwrap().len(),
+        2,
+        "nobody can: it is said"
+    );
+}
+
 #[tokio::test]
 async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     let db = TestDb::new().await;
@@ -204,7 +225,7 @@ async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     assert_eq!(say(&mut conn, Phase::Closed).await, 1);
     assert_eq!(say(&mut conn, Phase::Closed).await, 0, "once");
     let kinds = |due: &[store::outbox::Delivery]| due.iter().map(|d| d.kind.clone()).collect::<Vec<_>>();
-    let pager = [(Channel::Pagerduty, 10)];
+    let pager = [Wanted::of(Channel::Pagerduty, 10)];
     let first = store::outbox::claim(&mut conn, &pager, Span::ZERO).await.unwrap();
     assert_eq!(kinds(&first), ["opened"], "the end waits for the beginning");
     store::outbox::delivered(&mut conn, &[(first[0].delivery_id, "answered 204")]).await.unwrap();

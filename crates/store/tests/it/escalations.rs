@@ -43,7 +43,7 @@ async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
     let people = ["Ann".to_owned()];
     assert!(escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email]).await.unwrap());
     assert!(!escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email]).await.unwrap(), "only once");
-    let mail = outbox::claim(&mut conn, &[(Channel::Email, 10)], Span::mins(2)).await.unwrap();
+    let mail = outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Email, 10)], Span::mins(2)).await.unwrap();
     assert_eq!((mail.len(), mail[0].kind.as_str(), mail[0].people.as_slice()), (1, "escalated", people.as_slice()));
 
     assert_eq!(due(&mut conn, 2).await, [], "its next tier has not waited yet");
@@ -97,16 +97,22 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
     let due = |tier, state| escalations::Due { alert: model::Alert { state, ..alert.clone() }, tier };
     let channels = [Channel::Email, Channel::Pagerduty];
     assert!(escalations::escalate(&mut conn, &due(1, AlertState::Closed), &[], &channels).await.unwrap());
-    assert_eq!(outbox::claim(&mut conn, &[(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap(), []);
-    assert_eq!(outbox::claim(&mut conn, &[(Channel::Email, 9)], Span::mins(2)).await.unwrap().len(), 1);
+    assert_eq!(
+        outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap(),
+        []
+    );
+    assert_eq!(
+        outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Email, 9)], Span::mins(2)).await.unwrap().len(),
+        1
+    );
     assert!(escalations::escalate(&mut conn, &due(2, AlertState::Closed), &[], &channels[1..]).await.unwrap(), "noted");
     // One that is open is told, and by that way hears of its end, after it was told.
     assert!(escalations::escalate(&mut conn, &due(3, AlertState::Open), &[], &channels[1..]).await.unwrap());
     let closed = [change(9, "credential_stuffing", Severity::Critical, Phase::Closed, 6)];
     alerts::apply(&mut conn, &closed, &|_: &model::Alert| vec![].into()).await.unwrap();
-    let first = outbox::claim(&mut conn, &[(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap();
+    let first = outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap();
     assert_eq!(first.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["escalated"]);
     outbox::delivered(&mut conn, &[(first[0].delivery_id, "ok")]).await.unwrap();
-    let then = outbox::claim(&mut conn, &[(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap();
+    let then = outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap();
     assert_eq!(then.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["resolved"]);
 }

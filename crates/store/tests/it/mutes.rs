@@ -107,6 +107,22 @@ async fn a_muted_alert_is_stored_with_its_incident_and_what_muted_it() {
     assert!(alerts::list(&mut engine, &told, 10).await.unwrap().is_empty());
 }
 
+/// Muted as long as a mute covers it: what goes on beyond it is told, once.
+#[tokio::test]
+async fn a_muted_alert_that_outgrows_its_mute_is_told() {
+    let db = TestDb::new().await;
+    let mut engine = db.connect_as("blueteam_engine").await;
+    let by = mute(1, "brute_force");
+    mutes::add(&mut db.connect_as("blueteam_admin").await, &by).await.unwrap();
+    let grown = |phase, events| [change(1, "brute_force", Severity::High, phase, events)];
+    assert_eq!(apply(&mut engine, &grown(Phase::Opened, 6), Some(by.mute_id)).await.deliveries, 0);
+    assert_eq!(apply(&mut engine, &grown(Phase::Extended, 7), Some(by.mute_id)).await.deliveries, 0, "covered still");
+    assert_eq!(apply(&mut engine, &grown(Phase::Extended, 9), None).await.deliveries, 1);
+    assert_eq!(apply(&mut engine, &grown(Phase::Extended, 12), None).await.deliveries, 0, "told already");
+    let muted = AlertFilter { muted: Some(true), ..AlertFilter::default() };
+    assert!(alerts::list(&mut engine, &muted, 10).await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn a_critical_keeps_the_mediums_of_its_entity_quiet_and_nothing_else() {
     let db = TestDb::new().await;

@@ -16,6 +16,8 @@ use crate::cli::session::{Globals, actor, with_database};
 
 /// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ late.
 const ID_SHOWN: usize = 18;
+/// Among so many, the newest, one is found by the beginning of its id.
+const LATEST: u32 = 10_000;
 
 /// See who was told of what: each message, each attempt, and what the other side said.
 #[derive(Debug, clap::Args)]
@@ -60,8 +62,8 @@ struct ListArgs {
 /// Show every attempt of one message.
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
-    /// Its id
-    id: Uuid,
+    /// Its id, or enough of its beginning
+    id: String,
     /// As a JSON array of attempts
     #[arg(long)]
     json: bool,
@@ -141,15 +143,23 @@ struct Story {
 }
 
 fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let attempts = with_database(globals, async |conn, _| Ok(ledger::attempts(conn, args.id).await?))?;
+    let (delivery_id, attempts) = with_database(globals, async |conn, _| {
+        let all = ledger::list(conn, &Filter::default(), LATEST).await?;
+        let id = match args.id.parse() {
+            Ok(id) => id,
+            Err(_) => {
+                out::pick(all, &args.id, |e| e.delivery_id, ("message", "blueteam alerts deliveries list"))?.delivery_id
+            }
+        };
+        Ok((id, ledger::attempts(conn, id).await?))
+    })?;
     if args.json {
-        out::json(&Story { delivery_id: args.id, attempts })?;
+        out::json(&Story { delivery_id, attempts })?;
         return Ok(ExitCode::SUCCESS);
     }
     if attempts.is_empty() {
         bail!(
-            "nothing was tried yet for {}, or there is no such message; see `blueteam alerts deliveries list`",
-            args.id
+            "nothing was tried yet for {delivery_id}, or there is no such message; see `blueteam alerts deliveries list`"
         );
     }
     let mut table = out::table(Look::stdout(), &["at", "try", "outcome", "what the other side said"]);

@@ -193,7 +193,7 @@ impl Told {
     /// Who was told, and when it is nobody, why.
     fn says(&self, alert: &Alert, config: &Config) -> String {
         if let Some(by) = alert.muted_by {
-            return format!("nobody: muted by {by}");
+            return format!("nobody: muted by {by} (`blueteam alerts silences list --all`)");
         }
         let state = |channel: &Channel| {
             let of = |state: &str| self.deliveries.iter().any(|d| d.channel == *channel && d.state == state);
@@ -255,7 +255,11 @@ fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
         out::line(format_args!("{label:<12} {value}"))?;
     }
     if !a.event_ids.is_empty() {
-        out::line(format_args!("\nfirst {} events:", a.event_ids.len()))?;
+        out::line(format_args!(
+            "\nfirst {} events (`blueteam events search --alert {}` shows them):",
+            a.event_ids.len(),
+            &a.alert_id.to_string()[..8]
+        ))?;
         for id in &a.event_ids {
             out::line(format_args!("  {id}"))?;
         }

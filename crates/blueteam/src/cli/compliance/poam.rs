@@ -8,7 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use comfy_table::Color;
 use comply::Catalog;
 use comply::poam::close_out;
-use model::{Clock as _, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, SystemClock, Timestamp};
+use model::{Clock as _, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, SystemClock, Timestamp};
 use serde::Serialize;
 use store::PgConnection;
 use uuid::Uuid;
@@ -391,6 +391,15 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         let evidence = super::evidence::one(conn, &args.evidence).await?;
         if evidence.approved_at.is_none() {
             bail!("{} is a draft; approve it first", evidence.evidence_id);
+        }
+        let of_it = |objective: &ObjectiveId| objective.control() == &*plan.control_id.0;
+        if evidence.control_id != plan.control_id && !evidence.objectives.iter().any(of_it) {
+            bail!(
+                "{} says nothing of {}; add what shows that it is done with `compliance evidence add --control {}`",
+                evidence.evidence_id,
+                plan.control_id,
+                plan.control_id
+            );
         }
         (plan.status, plan.completed) = (PlanStatus::Completed, Some(now));
         (plan.closed_by, plan.closing_evidence) = (Some(who.clone()), Some(evidence.evidence_id));

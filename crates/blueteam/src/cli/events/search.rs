@@ -54,6 +54,12 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             filter.until = Some(alert.last_seen.plus(AROUND));
             filter.ids = alert.event_ids.iter().map(|id| id.0).collect();
             anyhow::ensure!(!filter.ids.is_empty(), "the alert rests on no event: something was missing");
+            if alert.event_count > filter.ids.len() as u64 {
+                let (kept, all) = (filter.ids.len(), alert.event_count);
+                out::note(format_args!(
+                    "the alert keeps the first {kept} of its {all} events; search for the others by what it is about"
+                ));
+            }
         }
         let more = json!({ "timeline": args.timeline, "limit": args.limit });
         let query = args.filter.record(conn, Command::Search, &filter, more).await?;

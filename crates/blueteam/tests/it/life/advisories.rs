@@ -102,6 +102,8 @@ async fn what_cannot_be_read_is_said_and_changes_nothing() {
     let other = program.write("other.json", "{}");
     assert!(program.run(&["advisories", "components", &other]).err.contains("none of the formats"));
     assert!(program.run(&["advisories", "import", "http://192.0.2.1/x"]).err.contains("must start with https://"));
+    let nothing = program.write("nothing.json", "[]");
+    assert!(program.run(&["advisories", "import", &nothing, "--format", "osv"]).err.contains("lists no advisory"));
     let empty = program.write("sbom.json", "{\"bomFormat\":\"CycloneDX\"}");
     assert!(program.run(&["advisories", "components", &empty]).err.contains("lists no component"));
     // A device never ends, and a pipe never begins.

@@ -96,7 +96,8 @@ fn text(message: &Message, responsible: Option<&str>) -> String {
 /// Where to see more, and by which command.
 fn more(message: &Message) -> (&'static str, String) {
     if message.kind.is_of_an_alert() {
-        ("To see it and say that you have", format!("blueteam alerts show {}", message.alert.alert_id))
+        let id = message.alert.alert_id;
+        ("To see it, and to say that you have", format!("blueteam alerts show {id}; blueteam alerts ack {id}"))
     } else {
         ("To see how things stand", "blueteam status".to_owned())
     }
