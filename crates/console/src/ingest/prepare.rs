@@ -256,7 +256,7 @@ mod tests {
         let why =
             |metadata: &str| one(&format!(r#","metadata":{metadata}"#)).rejected.first().map(|(_, e)| e.to_string());
         for metadata in [
-            r#"{"a":"\ud83d\ude00 \u0041\\u0000"}"#,
+            r#"{"a":"\ud83d\ude00 \u0041\\ud800"}"#,
             r#"{"\ud83d\ude00":1}"#,
             &format!(r#"{{"a":{}}}"#, "9".repeat(1000)),
         ] {
