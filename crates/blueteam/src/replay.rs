@@ -246,7 +246,7 @@ struct Turn<'a, F> {
 }
 
 impl<F: FnMut(Change)> Turn<'_, F> {
-    fn push(&mut self, event: &mut SecurityEvent<'_>, options: &Options<'_>) {
+    fn bring_back(&mut self, event: &mut SecurityEvent<'_>, options: &Options<'_>) {
         // A file has no arrival times: a time from the future that also leaps ahead of everything before it is replaced by the
         // newest time so far, so that one poisoned event cannot end every window.
         if event.timestamp > options.now.plus(options.max_clock_ahead)
@@ -257,8 +257,15 @@ impl<F: FnMut(Change)> Turn<'_, F> {
             self.report.clock_skew += 1;
         }
         self.newest = self.newest.max(event.timestamp);
-        self.report.events += 1;
-        self.engine.push(event);
+    }
+
+    /// Shows the engine the events of a chunk.
+    fn push(&mut self, events: &mut [SecurityEvent<'_>], options: &Options<'_>) {
+        for event in events.iter_mut() {
+            self.bring_back(event, options);
+        }
+        self.report.events += events.len() as u64;
+        self.engine.push_all(events);
     }
 
     fn end_chunk(&mut self, file: u32, lines: u64, rejects: Vec<(u64, String)>, inputs: &[Input]) {
@@ -388,9 +395,7 @@ fn worker<F: FnMut(Change) + Send>(
         while turn.next != chunk.ticket && !turn.broken {
             turn = moved_on.wait(turn).unwrap_or_else(PoisonError::into_inner);
         }
-        for event in &mut events {
-            turn.push(event, options);
-        }
+        turn.push(&mut events, options);
         turn.end_chunk(chunk.file, lines, rejects, inputs);
         drop(turn);
         moved_on.notify_all();

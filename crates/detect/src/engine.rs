@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use model::event::{Marks, UserId};
 use model::time::{BusinessHours, BusinessHoursError, Calendar};
 use model::{Change, EntityKind, Memory, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
+use crate::ahead::{AHEAD, Ahead};
 use crate::keyed::{Key, Names};
 use crate::open::{Detections, Restored, Slot};
+use crate::params;
 use crate::profile::{Acquaintance, Novelty, Profiles, StoredProfile};
-use crate::rule::{Built, Context, Info, ParamError, Rule, Usage};
+use crate::rule::{Context, Info, ParamError, Rule, Usage};
 use crate::rules;
 use crate::sigma::Sigma;
 use crate::users::Users;
@@ -68,23 +70,6 @@ pub enum SettingsError {
     UnknownRule(String),
 }
 
-/// Parameters that every rule has beside its own.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Common {
-    enabled: bool,
-    cooldown: Option<Span>,
-    max_keys: usize,
-}
-
-impl Default for Common {
-    fn default() -> Self {
-        Self { enabled: true, cooldown: None, max_keys: KEYS_MAX }
-    }
-}
-
-const COMMON: [&str; 3] = ["enabled", "cooldown", "max_keys"];
-
 /// Counters for metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
@@ -127,6 +112,8 @@ struct SourceClock {
 /// Events in, detections out.
 pub struct Engine {
     rules: Vec<Running>,
+    /// Those that look ahead, by their place.
+    ahead_rules: Vec<usize>,
     sigma: Sigma,
     detections: Detections,
     profiles: Profiles,
@@ -150,45 +137,6 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Checks the parameters of a rule as the configuration has them.
-pub fn check_params(rule: &str, value: &Value) -> Result<(), ParamError> {
-    build(rule, Some(value)).map(|_| ())
-}
-
-fn build(id: &str, configured: Option<&Value>) -> Result<(&'static Info, Common, Built), ParamError> {
-    let error = |key: Option<String>, message: String| ParamError { rule: id.to_owned(), key, message };
-    let Some(definition) = rules::ALL.iter().find(|d| d.info.id.as_str() == id) else {
-        return Err(error(None, "there is no such rule".to_owned()));
-    };
-    let (mut common, mut own) = (serde_json::Map::new(), serde_json::Map::new());
-    let defaults = (definition.defaults)();
-    let known = |key: &str| COMMON.contains(&key) || defaults.get(key).is_some();
-    match configured {
-        None => {}
-        Some(Value::Object(map)) => {
-            for (key, value) in map {
-                if !known(key) {
-                    return Err(error(Some(key.clone()), "this rule has no such parameter".to_owned()));
-                }
-                let target = if COMMON.contains(&key.as_str()) { &mut common } else { &mut own };
-                target.insert(key.clone(), value.clone());
-            }
-        }
-        Some(_) => return Err(error(None, "is not a table of parameters".to_owned())),
-    }
-    // One at a time, so that an error names its key.
-    let culprit = |map: &serde_json::Map<String, Value>, try_one: &dyn Fn(Value) -> bool| {
-        map.iter()
-            .find(|(k, v)| !try_one(Value::Object([((*k).clone(), (*v).clone())].into_iter().collect())))
-            .map(|(k, _)| k.clone())
-    };
-    let parsed: Common = serde_json::from_value(Value::Object(common.clone()))
-        .map_err(|e| error(culprit(&common, &|v| serde_json::from_value::<Common>(v).is_ok()), e.to_string()))?;
-    let built = (definition.build)(Value::Object(own.clone()), parsed.max_keys)
-        .map_err(|e| error(culprit(&own, &|v| (definition.build)(v, 1).is_ok()), e.to_string()))?;
-    Ok((definition.info, parsed, built))
-}
-
 impl Engine {
     /// An engine with all rules that the settings want.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
@@ -201,7 +149,7 @@ impl Engine {
         let mut running = Vec::new();
         for definition in rules::ALL {
             let id = definition.info.id.as_str();
-            let (info, common, built) = build(id, settings.rules.get(id))?;
+            let (info, common, built) = params::build(id, settings.rules.get(id))?;
             let wanted = if settings.only.is_empty() { common.enabled } else { settings.only.iter().any(|o| o == id) };
             if wanted {
                 let cooldown = common.cooldown.unwrap_or(built.cooldown);
@@ -212,8 +160,10 @@ impl Engine {
         let all = running.iter().map(|r| r.memory).max().unwrap_or(Span::ZERO).max(Span::hours(1));
         let logins = running.iter().map(|r| r.rule.remembers_logins()).max().unwrap_or(Span::ZERO).max(all);
         let clock = SourceClock { newest: Timestamp::MIN, arrived: Timestamp::MIN, told: Timestamp::MIN };
+        let ahead_rules = running.iter().enumerate().filter(|(_, r)| r.rule.looks_ahead()).map(|(i, _)| i).collect();
         Ok(Self {
             rules: running,
+            ahead_rules,
             sigma: Sigma::default(),
             detections: Detections::new(settings.grace),
             profiles: Profiles::new(settings.users_max, acquaintance),
@@ -249,6 +199,41 @@ impl Engine {
 
     /// Shows an event to the rules.
     pub fn push(&mut self, event: &SecurityEvent<'_>) {
+        let ahead = Ahead::of(event, &self.names);
+        self.show(event, ahead);
+    }
+
+    /// Shows events to the rules, one after the other, as [`Self::push`] does, but faster: they wait for memory together.
+    pub fn push_all(&mut self, events: &[SecurityEvent<'_>]) {
+        for events in events.chunks(AHEAD) {
+            let mut ahead = [Ahead::NOTHING; AHEAD];
+            self.look_ahead(events, &mut ahead);
+            for (event, ahead) in events.iter().zip(ahead) {
+                self.show(event, ahead);
+            }
+        }
+    }
+
+    /// Step by step for all of them: each step reads where the one before has found something.
+    fn look_ahead(&self, events: &[SecurityEvent<'_>], ahead: &mut [Ahead; AHEAD]) {
+        for (event, ahead) in events.iter().zip(ahead.iter_mut()) {
+            *ahead = Ahead::of(event, &self.names);
+        }
+        for ahead in ahead.iter_mut() {
+            ahead.find_user(&self.profiles);
+        }
+        let mut read = 0;
+        for ahead in ahead.iter_mut() {
+            read ^= self.profiles.look_ahead(ahead.user_hint);
+            for rule in &self.ahead_rules {
+                read ^= self.rules[*rule].rule.look_ahead(ahead);
+            }
+        }
+        // Nobody needs it but the caches.
+        std::hint::black_box(read);
+    }
+
+    fn show(&mut self, event: &SecurityEvent<'_>, ahead: Ahead) {
         self.counters.events += 1;
         let clock = &mut self.clocks[event.source as usize];
         // What we say of ourselves comes amid whatever the source delivers, and says nothing of how far the source is.
@@ -263,10 +248,12 @@ impl Engine {
             self.next_sweep = clock.newest.plus(SWEEP_EVERY);
             self.pass_time();
         }
-        let user = self.user_key(event);
-        let (novelty, user_slot) = match user {
+        let user = ahead.user;
+        let (novelty, user_slot) = match user.map(|user| (user, ahead.user_hint)) {
             Some(user) if event.marks.meets(Marks::USER_SUCCESS) => self.profiles.learn(user, event, &self.names),
-            Some(user) if event.marks.meets(Marks::SESSION) => (Novelty::default(), self.profiles.slot(user)),
+            Some((user, hint)) if event.marks.meets(Marks::SESSION) => {
+                (Novelty::default(), self.profiles.slot_near(user, hint))
+            }
             _ => (Novelty::default(), None),
         };
         let mut cx = Context {
@@ -285,6 +272,7 @@ impl Engine {
             settle: self.settle,
             user,
             user_slot,
+            ahead,
         };
         for (i, running) in self.rules.iter_mut().enumerate() {
             if running.info.interest.meets(event.marks) {
@@ -309,10 +297,6 @@ impl Engine {
         self.push(event);
         self.detections.muted = false;
         self.profiles.learning = true;
-    }
-
-    fn user_key(&self, event: &SecurityEvent<'_>) -> Option<Key> {
-        Some(self.key_of(event.source, event.user_id.as_ref()?))
     }
 
     fn key_of(&self, source: Source, user: &UserId<'_>) -> Key {
@@ -386,6 +370,7 @@ impl Engine {
                 settle: self.settle,
                 user: None,
                 user_slot: None,
+                ahead: Ahead::NOTHING,
             };
             f(running.rule.as_mut(), &mut cx);
         }

@@ -38,6 +38,11 @@ impl Key {
         Self::new(source, 0)
     }
 
+    /// The value in two halves.
+    pub(crate) const fn halves(self) -> [u64; 2] {
+        [self.hi, self.lo]
+    }
+
     /// Where the key's events come from.
     pub const fn origin(self) -> Source {
         self.source
@@ -134,6 +139,10 @@ impl<T> Slab<T> {
         }
     }
 
+    fn get(&self, i: usize) -> Option<&T> {
+        self.chunks.get(i >> CHUNK_BITS)?.get(i & (CHUNK - 1))
+    }
+
     fn iter(&self) -> impl Iterator<Item = &T> {
         self.chunks.iter().flatten()
     }
@@ -168,6 +177,9 @@ struct Entry {
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
+
+/// A hint that leads nowhere.
+pub(crate) const NOWHERE: u32 = u32::MAX;
 
 /// How many slots the hand looks at for a stale key before a new slot is made.
 const LOOKS: usize = 2;
@@ -242,6 +254,31 @@ impl<S: Default> Keyed<S> {
         slot.used = true;
         slot.newest = slot.newest.max(at);
         i
+    }
+
+    /// The slot of a key that was found at `hint` before, perhaps long ago; looked up where it is another's by now.
+    pub(crate) fn slot_near(&self, key: Key, hint: u32) -> Option<u32> {
+        if self.is_at(key, hint) { Some(hint) } else { self.slot(key) }
+    }
+
+    fn is_at(&self, key: Key, hint: u32) -> bool {
+        self.slots.get(hint as usize).is_some_and(|slot| slot.key() == key)
+    }
+
+    /// As [`Self::touch_slot`], with a hint.
+    pub(crate) fn touch_near(&mut self, key: Key, hint: u32, at: Timestamp, stale: Timestamp) -> u32 {
+        if !self.is_at(key, hint) {
+            return self.touch_slot(key, at, stale);
+        }
+        let slot = &mut self.slots[hint as usize];
+        slot.used = true;
+        slot.newest = slot.newest.max(at);
+        hint
+    }
+
+    /// The state at a hint, whosever it is by now.
+    pub(crate) fn near(&self, hint: u32) -> Option<&S> {
+        self.slots.get(hint as usize).map(|slot| &slot.state)
     }
 
     /// The state in a slot; does not count as a use.
@@ -322,6 +359,11 @@ impl<S: Default> Beside<S> {
             *state = None;
         }
         &mut state.get_or_insert_with(|| (key, S::default())).1
+    }
+
+    /// The state in a slot, whosever it is.
+    pub(crate) fn near(&self, slot: u32) -> Option<&S> {
+        self.states.get(slot as usize)?.as_ref().map(|(_, state)| state)
     }
 
     /// How many keys have state.

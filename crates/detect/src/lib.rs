@@ -5,11 +5,13 @@
 //!
 //! Adding a rule touches its file in `rules/`, its fixtures beside it, and the list in `rules.rs`.
 
+mod ahead;
 mod engine;
 pub mod fixtures;
 mod glob;
 mod keyed;
 mod open;
+mod params;
 mod profile;
 mod rule;
 pub mod rules;

@@ -324,12 +324,36 @@ impl Profiles {
         self.profiles.slot(user)
     }
 
+    /// The same, where it was found at `hint` before.
+    pub(crate) fn slot_near(&self, user: Key, hint: u32) -> Option<u32> {
+        self.profiles.slot_near(user, hint)
+    }
+
+    /// The profile in a slot.
+    pub(crate) fn at(&self, slot: u32) -> &Profile {
+        self.profiles.state(slot)
+    }
+
+    /// Reads what [`Self::learn`] will need of a profile.
+    pub(crate) fn look_ahead(&self, hint: u32) -> u64 {
+        let Some(profile) = self.profiles.near(hint) else { return 0 };
+        let ip = profile.ips.first().map_or(0, |known| known.ip[1]);
+        let agent = profile.agents.first().map_or(0, |known| known.tag);
+        let times = profile.last.as_micros() ^ profile.saved.as_micros();
+        ip ^ agent ^ times as u64 ^ u64::from(profile.successes) ^ u64::from(profile.user.is_some())
+    }
+
     /// Learns from a successful event of a named user; gives the profile's slot, too.
-    pub(crate) fn learn(&mut self, user: Key, event: &SecurityEvent<'_>, names: &Names) -> (Novelty, Option<u32>) {
+    pub(crate) fn learn(
+        &mut self,
+        (user, hint): (Key, u32),
+        event: &SecurityEvent<'_>,
+        names: &Names,
+    ) -> (Novelty, Option<u32>) {
         if !self.learning {
-            return (Novelty::default(), self.slot(user));
+            return (Novelty::default(), self.slot_near(user, hint));
         }
-        let slot = self.profiles.touch_slot(user, event.timestamp, Timestamp::MIN);
+        let slot = self.profiles.touch_near(user, hint, event.timestamp, Timestamp::MIN);
         let profile = self.profiles.at_slot(slot);
         if profile.user.is_none() {
             profile.user = event.user_id.clone().map(UserId::into_owned);

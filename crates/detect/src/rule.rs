@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::ahead::Ahead;
 use crate::engine::{Counters, LATENESS};
 use crate::keyed::{Key, Names};
 use crate::open::{Detections, Opening, Slot};
-use crate::profile::{Novelty, Profiles};
+use crate::profile::{Novelty, Profile, Profiles};
 use crate::users::Users;
 use crate::window::Hit;
 use model::time::Calendar;
@@ -63,6 +64,17 @@ pub struct Built {
 pub trait Rule: Send {
     /// An event with one of the rule's marks.
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>);
+
+    /// Whether it has something to look up ahead.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    /// Looks up what [`Self::observe`] will need of an event that comes soon, and reads it, so that it is at hand by then. Gives something that
+    /// depends on all that was read. Changes nothing but hints.
+    fn look_ahead(&self, _ahead: &mut Ahead) -> u64 {
+        0
+    }
 
     /// How much of the past of logins and logouts it must see again after a restart, where that is more than of the rest: a
     /// day of everything is a long start.
@@ -130,12 +142,22 @@ pub struct Context<'a> {
     pub(crate) user_slot: Option<u32>,
     /// The user's key, when the event names one.
     pub user: Option<Key>,
+    /// What was worked out of the event before.
+    pub(crate) ahead: Ahead,
 }
 
 impl Context<'_> {
     /// Since when a key must have been quiet to be forgotten, where less than the rule's whole memory is asked of it.
     pub(crate) fn quiet_for(&self, memory: Span) -> Timestamp {
         self.now.minus(memory).minus(LATENESS)
+    }
+
+    /// What is normal for the event's user, when anything is known.
+    pub(crate) fn profile(&self) -> Option<&Profile> {
+        match self.user_slot {
+            Some(slot) => Some(self.profiles.at(slot)),
+            None => self.profiles.get(self.user?),
+        }
     }
 
     /// Whether windows are being rebuilt from a past that has been told.

@@ -25,8 +25,8 @@ mod tests;
 use model::{SecurityEvent, Span};
 use serde_json::Value;
 
-pub use crate::engine::check_params;
 use crate::keyed::{Key, Keyed};
+pub use crate::params::check_params;
 use crate::profile::Acquaintance;
 use crate::rule::{Context, Definition, ParamError, Usage};
 use crate::window::{Hit, Offered, Recent};

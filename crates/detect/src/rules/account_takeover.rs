@@ -95,7 +95,7 @@ impl Rule for AccountTakeover {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let Some(key) = cx.user else { return };
         let hit = Hit::of(event);
-        let first_seen = |cx: &Context<'_>, ip| cx.profiles.get(key).and_then(|p| p.first_seen_at(ip));
+        let first_seen = |cx: &Context<'_>, ip| cx.profile().and_then(|p| p.first_seen_at(ip));
         if event.marks.meets(Marks::DATA)
             && let Some(ip) = event.ip_address
         {

@@ -7,7 +7,8 @@ use model::{Action, Category, ControlId, EntityKind, RuleId, SecurityEvent, Seve
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::keyed::{Beside, Key, Keyed, ip_bits};
+use crate::ahead::Ahead;
+use crate::keyed::{Beside, Key, Keyed, NOWHERE, ip_bits};
 use crate::open::Opening;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
 use crate::window::Hit;
@@ -122,11 +123,11 @@ impl Session {
 }
 
 impl SessionAnomaly {
-    fn session(&mut self, event: &SecurityEvent<'_>, name: &str, value: u128, cx: &mut Context<'_>) {
-        let key = Key::new(event.source, value);
+    fn session(&mut self, event: &SecurityEvent<'_>, name: &str, key: Key, cx: &mut Context<'_>) {
         let hit = Hit::of(event);
         let window = self.params.replay_window;
-        let (state, _) = self.sessions.touch(key, event.timestamp, cx.quiet_for(window));
+        let slot = self.sessions.touch_near(key, cx.ahead.session_hint, event.timestamp, cx.quiet_for(window));
+        let state = self.sessions.at_slot(slot);
         if event.action_kind == Action::Logout {
             let (logout, _) = self.logouts.touch(key, event.timestamp, cx.quiet_for(self.params.remember_logout));
             *logout = Some(logout.map_or(hit, |earlier| earlier.min(hit)));
@@ -166,14 +167,14 @@ impl SessionAnomaly {
         }
     }
 
-    fn user(&mut self, event: &SecurityEvent<'_>, session: u128, ip: IpAddr, cx: &mut Context<'_>) {
+    fn user(&mut self, event: &SecurityEvent<'_>, session: [u64; 2], ip: IpAddr, cx: &mut Context<'_>) {
         let (Some(key), Some(user), Some(slot)) = (cx.user, &event.user_id, cx.user_slot) else { return };
         let Params { window, max_sessions, .. } = self.params;
         let state = self.users.touch(slot, key);
         state.newest = state.newest.max(event.timestamp);
         let newest = state.newest;
         let cutoff = newest.minus(window);
-        let used = Use { hit: Hit::of(event), session: halves(session), ip: halves(ip_bits(ip)) };
+        let used = Use { hit: Hit::of(event), session, ip: halves(ip_bits(ip)) };
         if used.hit.at <= cutoff {
             cx.counters.late += 1;
             return;
@@ -242,12 +243,23 @@ fn used_after_logout(name: &str, evidence: [Hit; 2]) -> Opening {
 
 impl Rule for SessionAnomaly {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let Some(name) = event.session_id.as_deref().filter(|name| !name.is_empty()) else { return };
-        let value = cx.names.value(name);
-        self.session(event, name, value, cx);
+        let (Some(name), Some(key)) = (event.session_id.as_deref(), cx.ahead.session) else { return };
+        self.session(event, name, key, cx);
         if let Some(ip) = event.ip_address {
-            self.user(event, value, ip, cx);
+            self.user(event, key.halves(), ip, cx);
         }
+    }
+
+    fn looks_ahead(&self) -> bool {
+        true
+    }
+
+    fn look_ahead(&self, ahead: &mut Ahead) -> u64 {
+        ahead.session_hint = ahead.session.and_then(|key| self.sessions.slot(key)).unwrap_or(NOWHERE);
+        let place = self.sessions.near(ahead.session_hint).and_then(|session| session.places.last());
+        let used = self.users.near(ahead.user_hint).and_then(|user| user.uses.first());
+        let place = place.map_or(0, |(hit, at)| hit.at.as_micros() as u64 ^ at.map_or(0, |at| at[1]));
+        place ^ used.map_or(0, |used| used.session[1] ^ used.ip[1])
     }
 
     fn remembers_logins(&self) -> Span {
