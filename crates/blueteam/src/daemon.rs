@@ -159,9 +159,9 @@ async fn with_database(
         Parts::Everything => Some(crate::door::open(loaded, state, database, &clock, &shown, &outer).await?),
         Parts::Monitor => None,
     };
-    if parts == Parts::Everything {
+    if let Some(door) = &door {
         let common = (&engine_role, &calendar, &clock, &failures);
-        start_sources(loaded, database, common, &mut tasks, (&outer, &inner))?;
+        start_sources((loaded, door), database, common, &mut tasks, (&outer, &inner))?;
     }
 
     let channels = open_channels(loaded)?;
@@ -276,7 +276,11 @@ fn start_messages(
     let options = dispatcher::Options {
         database: database.clone(),
         channels,
-        names: Arc::new(Names { personnel: loaded.config.personnel.clone(), links: Links::open(config, state)? }),
+        names: Arc::new(Names {
+            personnel: loaded.config.personnel.clone(),
+            links: Links::open(config, state)?,
+            patience: config.patience().to_vec(),
+        }),
         wake: deliveries,
         clock: Arc::clone(clock),
         failures: failures.clone(),
@@ -287,7 +291,7 @@ fn start_messages(
 
 /// Starts whatever reads from outside, and the watch over it.
 fn start_sources(
-    loaded: &Loaded,
+    (loaded, door): (&Loaded, &crate::door::Door),
     database: &Database,
     (engine_role, calendar, clock, failures): (&PgConnectOptions, &Calendar, &Arc<dyn Clock>, &Failures),
     tasks: &mut Tasks,
@@ -303,6 +307,7 @@ fn start_sources(
         configured,
         clock: Arc::clone(clock),
         failures: failures.clone(),
+        stuck: door.stuck(),
     };
     tasks.spawn("watch over sources", watch::run(options, inner.clone()));
     Ok(())

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Alert, Channel, Clock, Span, Timestamp};
+use model::{Alert, Channel, Clock, Severity, Span, Timestamp};
 use notify::{Channels, Kind, Message, Retry, backoff};
 use store::outbox::{self, Delivery, Wanted};
 use store::{PgConnectOptions, PgConnection};
@@ -44,6 +44,8 @@ pub struct Names {
     pub(crate) personnel: Personnel,
     /// By which those who get a mail acknowledge; none: by command only.
     pub(crate) links: Option<Links>,
+    /// By when somebody should look into an alert of each severity.
+    pub(crate) patience: Vec<(Severity, Span)>,
 }
 
 /// What the dispatcher is told.
@@ -274,7 +276,8 @@ async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Time
     let people = delivery.people.iter().filter_map(|name| names.personnel.named(name)).map(Person::told).collect();
     let link = |links: &Links| links.to(delivery.alert_id?, kind, &delivery.people, now);
     let ack_url = names.links.as_ref().filter(|_| delivery.channel == Channel::Email).and_then(link);
-    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now, people, ack_url };
+    let within = names.patience.iter().find(|(severity, _)| *severity == alert.severity).map(|(_, patience)| *patience);
+    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now, people, ack_url, within };
     let sent = channels.send(delivery.channel, &message).await;
     sent.map(|receipt| receipt.detail).map_err(|error| {
         let again = match error.retry {

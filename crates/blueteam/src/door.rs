@@ -43,6 +43,11 @@ fn settings(ingest: &Ingest, state: &StateDir) -> Settings {
     }
 }
 
+/// What waits in the spool and what was refused, as its folder shows it.
+pub(crate) fn spool(state: &StateDir) -> std::io::Result<console::SpoolOnDisk> {
+    console::spool_on_disk(&state.join(SPOOL))
+}
+
 /// Opens it; it closes when `stop` says so.
 pub async fn open(
     loaded: &Loaded,
@@ -71,6 +76,12 @@ impl Door {
     pub fn settled(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
         let ingest = self.0.ingest().clone();
         Box::new(move || ingest.spool_is_empty())
+    }
+
+    /// Asks why accepted events do not get from the spool into the table, should there be a reason of ours.
+    pub fn stuck(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+        let ingest = self.0.ingest().clone();
+        Box::new(move || ingest.stats().stuck)
     }
 
     /// Where it listens.

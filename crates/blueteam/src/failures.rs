@@ -22,6 +22,8 @@ pub enum Component {
     Channel,
     /// A collector.
     Collector,
+    /// What writes accepted events.
+    Writer,
     /// The database itself.
     Database,
 }
@@ -33,6 +35,7 @@ impl Component {
             Self::Reader => "reader",
             Self::Channel => "channel",
             Self::Collector => "collector",
+            Self::Writer => "writer",
             Self::Database => "database",
         }
     }

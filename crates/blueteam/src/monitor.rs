@@ -134,6 +134,7 @@ async fn attempt(
     if !reader::claim(&mut conn, CURSOR).await? {
         return Ok(End::Taken);
     }
+    reader::commit_early(&mut conn).await?;
     let mut monitor = Monitor::start(options, conn).await?;
     if let Some(since) = failed_since.take() {
         let now = options.clock.now();
@@ -190,6 +191,9 @@ struct Monitor {
     users_read: Timestamp,
     /// The cursor as the database has it: the one in memory is ahead after a poll that found nothing.
     committed: Witness,
+    /// What is remembered next outside of the database: a second old by then, so that it has reached the disk there.
+    ripening: Witness,
+    /// When something was remembered last, and which version.
     witnessed: Option<(std::time::Instant, i64)>,
 }
 
@@ -276,6 +280,7 @@ impl Monitor {
             mutes_stamp,
             saved_profiles: now,
             users_read: now,
+            ripening: committed.clone(),
             committed,
             witnessed: None,
         })
@@ -310,6 +315,7 @@ impl Monitor {
     ) -> anyhow::Result<Cursor> {
         let now = options.clock.now();
         let mut tx = conn.begin().await.map_err(StoreError::from)?;
+        reader::commit_durably(&mut tx).await?;
         let polled = reader::rebase(&mut tx, cursor, |event| {
             let fixed = sane(event, now, options.max_clock_ahead);
             engine.push(fixed.as_ref().unwrap_or(event));
@@ -399,6 +405,11 @@ impl Monitor {
         let mut changes: Vec<Change> = Vec::new();
         self.engine.drain(false, |change| changes.push(change));
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
+        // A cursor that only moved on may be lost with the machine; what people are told of may not.
+        let durable = checkpoint || !changes.is_empty();
+        if durable {
+            reader::commit_durably(&mut tx).await?;
+        }
         let open = options.calendar.clone().period(options.clock.now()).open;
         let route = |alert: &Alert| route(options, &self.mutes, open, alert);
         let applied = store::alerts::apply(&mut tx, &changes, &route).await?;
@@ -414,6 +425,9 @@ impl Monitor {
         self.cursor = reader::save(&mut tx, cursor).await?;
         tx.commit().await.map_err(StoreError::from).context("cannot commit alerts")?;
         self.committed = self.cursor.witness();
+        if durable {
+            self.ripening = self.committed.clone();
+        }
         if applied.deliveries > 0 {
             options.deliveries.notify_one();
         }
@@ -424,15 +438,21 @@ impl Monitor {
         Ok(())
     }
 
-    /// Remembers outside of the database how far it was; at most once a second.
+    /// Remembers outside of the database how far it was; at most once a second. Never more than its disk has: after a crash of its
+    /// machine it would seem to have gone back.
     fn witness(&mut self, options: &Options, now: bool) {
-        let witness = &self.committed;
-        let due = self
-            .witnessed
-            .is_none_or(|(at, version)| version != witness.version && (now || at.elapsed() >= Duration::from_secs(1)));
-        if due {
-            self.witnessed = Some((std::time::Instant::now(), witness.version));
-            let written = serde_json::to_vec(witness).map_err(anyhow::Error::from);
+        let due = match self.witnessed {
+            Some((at, _)) => now || at.elapsed() >= Duration::from_secs(1),
+            None => true,
+        };
+        if !due {
+            return;
+        }
+        let witness = std::mem::replace(&mut self.ripening, self.committed.clone());
+        let news = self.witnessed.is_none_or(|(_, version)| version != witness.version);
+        self.witnessed = Some((std::time::Instant::now(), witness.version));
+        if news {
+            let written = serde_json::to_vec(&witness).map_err(anyhow::Error::from);
             if let Err(cause) = written.and_then(|bytes| options.state.replace(WITNESS, &bytes)) {
                 warn!("cannot remember how far the database was: {cause:#}");
             }

@@ -147,7 +147,7 @@ fn message(kind: Kind, since: Timestamp, now: Timestamp) -> Message {
         created_at: since,
         muted_by: None,
     };
-    Message { alert, delivery_id: id, kind, sent_at: now, people: Vec::new(), ack_url: None }
+    Message { alert, delivery_id: id, kind, sent_at: now, people: Vec::new(), ack_url: None, within: None }
 }
 
 #[cfg(test)]

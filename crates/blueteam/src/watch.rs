@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub clock: Arc<dyn Clock>,
     /// Where silence is told.
     pub failures: Failures,
+    /// Why accepted events do not get into the table.
+    pub stuck: Box<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 /// Looks until told to stop.
@@ -45,6 +47,9 @@ pub(crate) async fn run(mut options: Options, stop: CancellationToken) -> anyhow
         match look(&mut options, began, first).await {
             Ok(()) => first = false,
             Err(cause) => warn!("the sources are not watched for now: {cause:#}"),
+        }
+        if let Some(why) = (options.stuck)() {
+            options.failures.tell_of(Component::Writer, "spool", format!("accepted events wait in the spool: {why}"));
         }
         let now = options.clock.now();
         if now.since(cleared) > CLEAR_EVERY {

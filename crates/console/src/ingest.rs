@@ -4,6 +4,7 @@ mod body;
 mod dead;
 mod drain;
 mod logs;
+mod look;
 mod prepare;
 mod record;
 mod refused;
@@ -25,6 +26,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub(crate) use body::{BodyError, Charge, Encoding};
+pub use look::{SpoolOnDisk, spool_on_disk};
 pub(crate) use prepare::Prepared;
 use refused::Refused;
 pub(crate) use speaker::Speaker;
@@ -92,6 +94,8 @@ pub struct Stats {
     pub last_commit: Option<Timestamp>,
     /// Since when events go to the spool.
     pub outage_since: Option<Timestamp>,
+    /// Why the spool does not get into the table although the database is there.
+    pub stuck: Option<String>,
 }
 
 /// The events of one request, waiting.
@@ -148,6 +152,7 @@ struct Inner {
     drain: Notify,
     spool: Mutex<Spool>,
     outage: Mutex<Option<Outage>>,
+    stuck: Mutex<Option<String>>,
     counters: Counters,
     refused: Refused,
     committed: watch::Sender<u64>,
@@ -204,6 +209,7 @@ impl Ingest {
             drain: Notify::new(),
             spool: Mutex::new(spool),
             outage: Mutex::new(outage),
+            stuck: Mutex::default(),
             counters: Counters::default(),
             refused: Refused::default(),
             committed: watch::Sender::new(0),
@@ -243,6 +249,7 @@ impl Ingest {
             spool_bytes,
             last_commit: (last != 0).then(|| Timestamp::from_micros(last)),
             outage_since: locked(&inner.outage).map(|o| o.since),
+            stuck: locked(&inner.stuck).clone(),
         }
     }
 

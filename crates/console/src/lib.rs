@@ -12,7 +12,7 @@ mod ingest;
 mod server;
 mod settings;
 
-pub use ingest::{Ingest, IngestError, Recorded, Stats};
+pub use ingest::{Ingest, IngestError, Recorded, SpoolOnDisk, Stats, spool_on_disk};
 pub use server::{Console, ServeError, serve};
 pub use settings::{Acknowledge, Metrics, Settings, Timeouts, TlsFiles, Writing};
 

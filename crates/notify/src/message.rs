@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use model::ids::UnknownWord;
-use model::{Alert, Timestamp};
+use model::{Alert, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -87,6 +87,8 @@ pub struct Message {
     pub people: Vec<Person>,
     /// Where the alert can be acknowledged by whoever gets the message; only ways to people carry it.
     pub ack_url: Option<String>,
+    /// By when somebody should look into it; none: that is not said.
+    pub within: Option<Span>,
 }
 
 #[cfg(test)]
@@ -130,6 +132,7 @@ pub(crate) mod samples {
             sent_at: Timestamp::from_secs(1_772_719_953),
             people: Vec::new(),
             ack_url: None,
+            within: Some(Span::mins(15)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! What a person reads: the same words in mail, on the console and in the log.
 
-use model::{Alert, EntityKind, Severity, Timestamp};
+use model::{Alert, EntityKind, Severity, Span, Timestamp};
 
 use crate::message::{Kind, Message};
 use crate::plain::{clip, neutral};
@@ -43,12 +43,18 @@ pub(crate) fn summary(message: &Message) -> String {
     if message.kind == Kind::Resolved {
         return format!("Over for now: {}. Nothing more of it was seen.", field(&alert.title).trim_end_matches('.'));
     }
-    let (weight, urgency) = match alert.severity {
-        Severity::Critical => ("A critical security alert", "Somebody should look into it now."),
-        Severity::High => ("A serious security alert", "Somebody should look into it within 15 minutes."),
-        Severity::Medium => ("A security alert of medium weight", "Somebody should look into it within an hour."),
-        Severity::Low => ("A minor security alert", "Somebody should look into it within 24 hours."),
-        Severity::Info => ("A note", "Nothing needs to be done."),
+    let weight = match alert.severity {
+        Severity::Critical => "A critical security alert",
+        Severity::High => "A serious security alert",
+        Severity::Medium => "A security alert of medium weight",
+        Severity::Low => "A minor security alert",
+        Severity::Info => "A note",
+    };
+    let urgency = match (alert.severity, message.within) {
+        (Severity::Info, _) => "Nothing needs to be done.".to_owned(),
+        (Severity::Critical, _) => "Somebody should look into it now.".to_owned(),
+        (_, Some(within)) => format!("Somebody should look into it within {}.", long(within)),
+        (_, None) => "Somebody should look into it.".to_owned(),
     };
     let cui = if alert.cui_involved {
         " Controlled unclassified information (CUI) was touched: if this proves to be a cyber incident, it must be reported \
@@ -64,6 +70,22 @@ pub(crate) fn summary(message: &Message) -> String {
         );
     }
     format!("{weight}: {}. {urgency}{cui}", field(&alert.title).trim_end_matches('.'))
+}
+
+/// A length of time as people say it, in the largest unit that divides it.
+fn long(span: Span) -> String {
+    let secs = span.as_micros() / 1_000_000;
+    let (n, unit) = match secs {
+        _ if secs > 86_400 && secs % 86_400 == 0 => (secs / 86_400, "day"),
+        _ if secs >= 3600 && secs % 3600 == 0 => (secs / 3600, "hour"),
+        _ if secs >= 60 && secs % 60 == 0 => (secs / 60, "minute"),
+        _ => (secs, "second"),
+    };
+    match (n, unit) {
+        (1, "hour") => "an hour".to_owned(),
+        (1, unit) => format!("a {unit}"),
+        (n, unit) => format!("{n} {unit}s"),
+    }
 }
 
 /// Whose events they are; empty when they do not say.

@@ -14,11 +14,11 @@ use uuid::Uuid;
 const ROWS: usize = 300_000;
 const BATCH: usize = 5000;
 
-fn json(n: usize, _month: &str) -> String {
+fn json(n: usize, month: &str) -> String {
     let user = (n * 7919) % 20_000;
     let cat = ["auth", "access", "access", "access", "data", "admin", "ai", "system"][n % 8];
     format!(
-        r#"{{"timestamp":"2026-11-{:02}T{:02}:{:02}:{:02}Z","category":"{cat}","action":"page_view","result":"success","user_id":"019a0000-0000-7000-8000-{user:012x}","session_id":"sess-{user:08x}-{:08x}","ip_address":"10.{}.{}.7","user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36","resource_type":"page","resource_id":"/api/projects/{}/items","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":{},"metadata":{{"username":"user{user}","role":"user","bytes":{n}}}}}"#,
+        r#"{{"timestamp":"{month}-{:02}T{:02}:{:02}:{:02}Z","category":"{cat}","action":"page_view","result":"success","user_id":"019a0000-0000-7000-8000-{user:012x}","session_id":"sess-{user:08x}-{:08x}","ip_address":"10.{}.{}.7","user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36","resource_type":"page","resource_id":"/api/projects/{}/items","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":{},"metadata":{{"username":"user{user}","role":"user","bytes":{n}}}}}"#,
         1 + n * 20 / ROWS,
         n * 480 / ROWS % 24,
         n / 60 % 60,
@@ -83,11 +83,19 @@ fn rows(texts: &[String]) -> Vec<AuditRow<'_>> {
         .collect()
 }
 
+/// The month that many after this one, as in `2026-11`.
+fn month(later: u32) -> String {
+    let now = model::Clock::now(&model::SystemClock).to_string();
+    let (year, month): (u32, u32) = (now[..4].parse().unwrap(), now[5..7].parse().unwrap());
+    let months = year * 12 + month - 1 + later;
+    format!("{:04}-{:02}", months / 12, months % 12 + 1)
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let mut conn = PgConnection::connect(&std::env::var("DATABASE_URL").unwrap()).await.unwrap();
-    // Each pass writes a month of its own, in order of time, as a live system does.
-    let months = ["2026-10", "2026-11", "2026-12"].map(|m| (0..ROWS).map(|n| json(n, m)).collect::<Vec<_>>());
+    // Each pass writes a month of its own, in order of time, as a live system does: this one and the next two, which have partitions.
+    let months = [0, 1, 2].map(month).each_ref().map(|m| (0..ROWS).map(|n| json(n, m)).collect::<Vec<_>>());
     {
         let (one, two, three) = (rows(&months[0]), rows(&months[1]), rows(&months[2]));
         let batches: Vec<_> = two.chunks(BATCH).map(|c| text(c, true)).collect();

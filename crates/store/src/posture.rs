@@ -108,7 +108,7 @@ pub struct AlertCount {
     pub severity: Severity,
     /// Alerts that may still grow.
     pub open: u64,
-    /// Alerts that nobody has acknowledged.
+    /// Alerts that nobody has acknowledged, and that no mute keeps quiet.
     pub unacknowledged: u64,
 }
 
@@ -116,8 +116,9 @@ pub struct AlertCount {
 pub async fn alerts(conn: &mut PgConnection) -> Result<Vec<AlertCount>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT severity, count(*) FILTER (WHERE state = 'open') AS "open!",
-                  count(*) FILTER (WHERE acknowledged IS NOT TRUE) AS "unacknowledged!"
-             FROM blueteam.alert_history WHERE state = 'open' OR acknowledged IS NOT TRUE GROUP BY severity"#
+                  count(*) FILTER (WHERE acknowledged IS NOT TRUE AND muted_by_mute IS NULL AND muted_by_alert IS NULL) AS "unacknowledged!"
+             FROM blueteam.alert_history
+            WHERE state = 'open' OR (acknowledged IS NOT TRUE AND muted_by_mute IS NULL AND muted_by_alert IS NULL) GROUP BY severity"#
     )
     .fetch_all(conn)
     .await?;

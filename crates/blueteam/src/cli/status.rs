@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use comfy_table::Cell;
 use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
 use rustix::fs::{FlockOperation, flock};
@@ -31,7 +32,8 @@ const ATTENTION: u8 = 3;
 /// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3 something needs attention, named
 /// at the end: the daemon is not running, the schema is behind, events wait unread for more than a minute, high or critical
 /// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
-/// delivered, high or critical alerts for which no channel is configured, or an expected source that has never spoken.
+/// delivered, high or critical alerts for which no channel is configured, events in the spool or refused by the database, or an expected
+/// source that has never spoken.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
                         blueteam status >/dev/null || echo 'look at blueteam'")]
@@ -61,6 +63,8 @@ struct Status {
     over_threshold: Vec<Over>,
     /// Expected sources that have never spoken.
     unheard: Vec<String>,
+    /// What was accepted while the database was away.
+    spool: console::SpoolOnDisk,
     attention: Vec<String>,
 }
 
@@ -139,6 +143,7 @@ async fn ask(
         disabled_rules: disabled,
         over_threshold: over(conn).await?,
         unheard: unheard(conn, &loaded.config.detection.expected_sources).await?,
+        spool: crate::door::spool(state).context("cannot look into the spool")?,
         attention: Vec::new(),
     })
 }
@@ -191,6 +196,7 @@ fn attention(s: &Status) -> Vec<String> {
             "nobody is told of {which} alerts: no channel is configured for them (`blueteam config check`)"
         ));
     }
+    out.extend(spooled(&s.spool));
     for o in &s.over_threshold {
         out.push(format!("{} (since {}; `blueteam monitors show {}`)", o.says, out::time(o.since), o.monitor));
     }
@@ -200,6 +206,27 @@ fn attention(s: &Status) -> Vec<String> {
             s.deliveries.dead
         ));
     }
+    out
+}
+
+/// What of the spool somebody should look at.
+fn spooled(spool: &console::SpoolOnDisk) -> Vec<String> {
+    let mut out = Vec::new();
+    let file = spool.refused_file.display();
+    if spool.refused_full {
+        out.push(format!("{file} is full, and until it is moved away nothing gets from the spool into the database"));
+    } else if spool.refused_bytes > 0 {
+        out.push(format!(
+            "events of the spool that the database refused for good: look into {file}, then move it away"
+        ));
+    }
+    if spool.waiting_bytes > 0 {
+        let since = out::maybe_time(spool.since);
+        out.push(format!("{} bytes of events wait in the spool for the database since {since}", spool.waiting_bytes));
+    }
+    out.extend(
+        spool.damaged.iter().map(|path| format!("a damaged piece of the spool was set aside: {}", path.display())),
+    );
     out
 }
 

@@ -344,6 +344,23 @@ async fn status_says_what_needs_attention_and_exits_3() {
     let file = program.write("blueteam.toml", "[channels.syslog]\ntarget = \"udp:127.0.0.1:9\"\n");
     assert_snapshot!("status_well", steady(&program.run(&["--config", &file, "status"]).good()));
     drop(db);
+
+    // What stands in the spool, and what the database refused of it.
+    let spool = program.path("spool");
+    std::fs::create_dir(&spool).unwrap();
+    std::fs::write(spool.join("00000000000000000001.seg"), [0; 300]).unwrap();
+    std::fs::write(spool.join("dead-letter.ndjson"), "{}\n").unwrap();
+    let ran = program.run(&["--config", &file, "status"]);
+    assert_eq!(ran.code, 3);
+    assert!(
+        ran.out.contains("300 bytes of events wait in the spool") && ran.out.contains("refused for good: look into"),
+        "{}",
+        ran.out
+    );
+    let full = std::fs::OpenOptions::new().write(true).open(spool.join("dead-letter.ndjson")).unwrap();
+    full.set_len(64 * 1024 * 1024).unwrap();
+    let ran = program.run(&["--config", &file, "status"]);
+    assert!(ran.out.contains("dead-letter.ndjson is full, and until it is moved away"), "{}", ran.out);
 }
 
 #[tokio::test]

@@ -51,12 +51,15 @@ pub(super) async fn run(inner: Arc<Inner>) {
         let long = since.is_some_and(|since| since.elapsed() > LONG);
         match step(&inner, &mut conn, long).await {
             Ok(()) => {
+                *locked(&inner.stuck) = None;
                 since.get_or_insert_with(Instant::now);
                 pause = FIRST_PAUSE;
             }
             Err(error) => {
                 since = None;
+                let ours = !matches!(error, DrainError::Write(_));
                 let error = error.to_string();
+                *locked(&inner.stuck) = ours.then(|| error.clone());
                 // Once, not every few seconds for hours.
                 if error != said {
                     tracing::warn!(%error, "the spool cannot be written to the database yet");

@@ -209,7 +209,9 @@ impl Email {
         }
         self.step("DATA", connection.command(Data)).await?;
         let answer = self.step("message", connection.message(mail)).await?;
-        let mut detail = answer.first_line().unwrap_or("accepted").to_owned();
+        let refuses = |address: &Address| refused.iter().any(|(of, _)| ***of == *address);
+        let taken: Vec<String> = unique.iter().filter(|a| !refuses(a)).map(ToString::to_string).collect();
+        let mut detail = format!("to {}: {}", taken.join(", "), answer.first_line().unwrap_or("accepted"));
         for (address, error) in refused {
             detail = format!("NOT to {address} ({}); {detail}", error.what);
         }

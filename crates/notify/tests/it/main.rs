@@ -56,6 +56,7 @@ fn message() -> Message {
         sent_at: Timestamp::from_secs(1_772_719_953),
         people: Vec::new(),
         ack_url: None,
+        within: None,
     }
 }
 

@@ -76,9 +76,12 @@ pub async fn apply(
             applied.opened.push(alert.alert_id);
         } else {
             applied.updated += 1;
-            if written.muted && change.phase != Phase::Closed {
+            let open = change.phase != Phase::Closed;
+            if open && (written.muted || written.widened) {
                 let alert = alert_of(change, &written, incident);
-                applied.deliveries += unmute(conn, &alert, route(&alert)).await?;
+                let route = route(&alert);
+                applied.deliveries +=
+                    if written.muted { unmute(conn, &alert, route).await? } else { widen(conn, &alert, route).await? };
             }
         }
         if change.phase == Phase::Closed {
@@ -149,6 +152,8 @@ struct Written {
     new: bool,
     /// Somebody's mute kept it quiet so far.
     muted: bool,
+    /// Its events were one tenant's until now.
+    widened: bool,
     incident_id: Option<Uuid>,
     created_at: Ts,
 }
@@ -175,7 +180,10 @@ async fn write_alert(conn: &mut PgConnection, change: &Change, owners: &Owners) 
                tenants = ARRAY(SELECT DISTINCT t FROM unnest(a.tenants || excluded.tenants) AS t ORDER BY t LIMIT 2)
            WHERE excluded.event_count > a.event_count
               OR (excluded.event_count = a.event_count AND excluded.state = 'closed' AND a.state = 'open')
-           RETURNING (xmax = 0) AS "new!", muted_by_mute IS NOT NULL AS "muted!", incident_id, services, tenants, created_at AS "created_at: Ts""#,
+           RETURNING (xmax = 0) AS "new!", muted_by_mute IS NOT NULL AS "muted!",
+              cardinality(a.tenants) > 1 AND EXISTS (SELECT FROM blueteam.alert_history o WHERE o.fingerprint = $1
+                                                        AND cardinality(o.tenants) = 1 AND o.muted_by_alert IS NULL) AS "widened!",
+              incident_id, services, tenants, created_at AS "created_at: Ts""#,
         d.fingerprint.0,
         d.rule_id.as_str(),
         d.severity.as_str(),
@@ -337,6 +345,14 @@ async fn unmute(conn: &mut PgConnection, alert: &Alert, route: Route) -> Result<
     tell(conn, alert, route).await
 }
 
+/// An alert went where one tenant's alerts go, and is no longer one tenant's: the others' readers are told too. Who knows of it is not told again.
+async fn widen(conn: &mut PgConnection, alert: &Alert, route: Route) -> Result<u64, StoreError> {
+    if route.muted_by.is_some() || inhibiting(conn, alert).await?.is_some() {
+        return Ok(0);
+    }
+    deliver(conn, alert, route.channels, route.most).await
+}
+
 /// The critical alert that is open about the same entity, for an alert that says less. It was told itself: one that was muted mutes
 /// nothing. A source is no attacker: what is wrong with it may be two things.
 async fn inhibiting(conn: &mut PgConnection, alert: &Alert) -> Result<Option<AlertId>, StoreError> {
@@ -372,7 +388,9 @@ async fn deliver(
         "WITH c AS (SELECT c, c = ANY ($4) AND $5 <= (
                         SELECT count(*) FROM (SELECT FROM blueteam.deliveries d WHERE d.channel = c AND d.kind = 'opened'
                            AND d.payload ->> 'severity' = $3::jsonb ->> 'severity' AND d.created_at > now() - $6::bigint * interval '1 microsecond' LIMIT $5) AS recent) AS is_full
-                      FROM unnest($2::text[]) AS c),
+                      FROM unnest($2::text[]) AS c
+                     WHERE NOT EXISTS (SELECT FROM blueteam.deliveries k
+                                        WHERE k.alert_id = $1 AND k.channel = c AND k.kind = 'opened')),
               f AS (INSERT INTO blueteam.folded_alerts (alert_id, channel) SELECT $1, c FROM c WHERE is_full ON CONFLICT DO NOTHING)
          INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
          SELECT $1, c, 'opened', $3 FROM c WHERE NOT is_full ON CONFLICT DO NOTHING",

@@ -16,7 +16,7 @@ use sqlx::{Connection, PgConnection};
 use crate::StoreError;
 use crate::wire::{self, AUDIT_COLUMNS, COLLECTED_COLUMNS};
 
-pub use cursor::{Check, Cursor, Start, Witness, check, initialise, load, save};
+pub use cursor::{Check, Cursor, Start, Witness, check, commit_durably, commit_early, initialise, load, save};
 pub use snapshot::Snapshot;
 pub use wake::{Wake, claim};
 
@@ -39,9 +39,11 @@ pub async fn poll(
     mut each: impl FnMut(&SecurityEvent<'_>) + Send,
 ) -> Result<Polled, StoreError> {
     let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    // Without statistics (a new partition) the planner would take a third of the table for new.
+    // Without statistics (a new partition) the planner would take a third of the table for new: it would read all of it, or start workers, whose
+    // making costs more than what there is to read.
     let now = sqlx::query_scalar!(
-        r#"SELECT pg_current_snapshot()::text AS "now!" FROM set_config('enable_seqscan', 'off', true)"#
+        r#"SELECT pg_current_snapshot()::text AS "now!"
+             FROM set_config('enable_seqscan', 'off', true) AS a, set_config('max_parallel_workers_per_gather', '0', true) AS b"#
     )
     .fetch_one(&mut *tx)
     .await?;

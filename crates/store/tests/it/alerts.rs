@@ -232,6 +232,62 @@ async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     assert_eq!(kinds(&store::outbox::claim(&mut conn, &pager, Span::ZERO).await.unwrap()), ["resolved"]);
 }
 
+/// Events `0..` of these tenants.
+async fn events_of(conn: &mut PgConnection, tenants: &[Option<Uuid>]) {
+    for (n, tenant) in (0_u128..).zip(tenants) {
+        sqlx::query("INSERT INTO public.audit_events (event_id, timestamp, category, action, result, instance_id) VALUES ($1, to_timestamp($2), 'auth', 'login', 'failure', $3)")
+            .bind(id(n))
+            .bind(at(i64::try_from(n).unwrap()).as_secs())
+            .bind(tenant)
+            .execute(&mut *conn)
+            .await
+            .unwrap();
+    }
+}
+
+/// A change whose newest events are those.
+fn of(n: u128, events: u64, rows: std::ops::Range<u128>, phase: Phase) -> Change {
+    let mut change = change(n, "brute_force", Severity::Medium, phase, events);
+    change.detection.rows = model::Rows(rows.map(|e| (at(i64::try_from(e).unwrap()), EventId(id(e)))).collect());
+    change
+}
+
+/// What went where one tenant's alerts go is told where everybody's go, once it is another tenant's too.
+#[tokio::test]
+async fn who_reads_for_all_is_told_once_an_alert_is_no_longer_one_tenants() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect().await;
+    let (apollo, hermes) = (Uuid::from_u128(0xa), Uuid::from_u128(0xb));
+    events_of(&mut conn, &[Some(apollo), Some(apollo), Some(hermes), Some(hermes), Some(apollo)]).await;
+    let apply = async |conn: &mut PgConnection, change: Change| {
+        let mut tx = conn.begin().await.unwrap();
+        let route = |a: &model::Alert| match a.tenant {
+            Some(_) => vec![Channel::Slack].into(),
+            None => vec![Channel::Webhook, Channel::Slack].into(),
+        };
+        let done = alerts::apply(&mut tx, &[change], &route).await.unwrap();
+        tx.commit().await.unwrap();
+        done.deliveries
+    };
+    assert_eq!(apply(&mut conn, of(1, 1, 0..1, Phase::Opened)).await, 1);
+    assert_eq!(apply(&mut conn, of(1, 2, 1..2, Phase::Extended)).await, 0, "the same tenant's");
+    assert_eq!(
+        apply(&mut conn, of(1, 3, 2..3, Phase::Extended)).await,
+        1,
+        "another's too: the webhook, and Slack not again"
+    );
+    assert_eq!(apply(&mut conn, of(1, 4, 3..4, Phase::Extended)).await, 0);
+    let told: Vec<String> = sqlx::query_scalar("SELECT channel FROM blueteam.deliveries ORDER BY created_at")
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(told, ["slack", "webhook"]);
+    // While a critical alert about the same entity keeps it quiet, it stays so.
+    assert_eq!(apply(&mut conn, of(2, 1, 4..5, Phase::Opened)).await, 1);
+    sql(&mut conn, "UPDATE blueteam.alert_history SET severity = 'critical' WHERE fingerprint = (SELECT fingerprint FROM blueteam.alert_history ORDER BY created_at LIMIT 1)").await;
+    assert_eq!(apply(&mut conn, of(2, 2, 2..3, Phase::Extended)).await, 0);
+}
+
 /// Whose an alert is: the tenant that all of its events name. One event of another or of none, and it is nobody's.
 #[tokio::test]
 async fn an_alert_is_a_tenants_when_all_of_its_events_are() {
@@ -239,20 +295,7 @@ async fn an_alert_is_a_tenants_when_all_of_its_events_are() {
     let mut conn = db.connect().await;
     let (apollo, hermes) = (Uuid::from_u128(0xa), Uuid::from_u128(0xb));
     let tenants = [Some(apollo), Some(apollo), None, Some(hermes), Some(apollo)];
-    for (n, tenant) in (0_u128..).zip(tenants) {
-        sqlx::query("INSERT INTO public.audit_events (event_id, timestamp, category, action, result, instance_id) VALUES ($1, to_timestamp($2), 'auth', 'login', 'failure', $3)")
-            .bind(id(n))
-            .bind(at(i64::try_from(n).unwrap()).as_secs())
-            .bind(tenant)
-            .execute(&mut conn)
-            .await
-            .unwrap();
-    }
-    let of = |n: u128, events: u64, rows: std::ops::Range<u128>, phase| {
-        let mut change = change(n, "brute_force", Severity::Medium, phase, events);
-        change.detection.rows = model::Rows(rows.map(|e| (at(i64::try_from(e).unwrap()), EventId(id(e)))).collect());
-        change
-    };
+    events_of(&mut conn, &tenants).await;
     apply(&mut conn, &[of(1, 2, 0..2, Phase::Opened), of(2, 2, 1..3, Phase::Opened), of(3, 2, 3..5, Phase::Opened)])
         .await;
     apply(&mut conn, &[of(4, 2, 0..0, Phase::Opened)]).await;

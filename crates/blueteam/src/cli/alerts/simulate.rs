@@ -42,6 +42,8 @@ struct Outcome {
     events: usize,
     business_hours: bool,
     rule_enabled: bool,
+    /// What is set here otherwise than its fixture takes for granted.
+    set_here: Vec<String>,
     alerts: Vec<Would>,
 }
 
@@ -82,7 +84,23 @@ async fn simulate(rule: &str, conn: &mut PgConnection, config: &Config) -> anyho
     let business_hours = Calendar::new(config.business_hours.clone())?.period(now).open;
     let alerts = apply_and_take_back(conn, config, &changes, (now, business_hours)).await?;
     let rule_enabled = table.iter().all(|row| row.rule_id.as_str() != rule || row.enabled);
-    Ok(Outcome { case: case.name, events: case.events.len(), business_hours, rule_enabled, alerts })
+    let set_here = set_here(rule, config);
+    Ok(Outcome { case: case.name, events: case.events.len(), business_hours, rule_enabled, set_here, alerts })
+}
+
+/// The parameters and times of day of the configuration that are not the defaults.
+fn set_here(rule: &str, config: &Config) -> Vec<String> {
+    let of_rule = config.rules.get(rule).and_then(serde_json::Value::as_object);
+    let mut set: Vec<String> = of_rule
+        .into_iter()
+        .flatten()
+        .filter(|(key, _)| *key != "enabled")
+        .map(|(key, value)| format!("rules.{rule}.{key} = {value}"))
+        .collect();
+    if config.business_hours != Config::default().business_hours {
+        set.push("[business_hours]".to_owned());
+    }
+    set
 }
 
 /// What the engine says of the events, as it is configured.
@@ -171,7 +189,10 @@ fn show(outcome: &Outcome) -> anyhow::Result<()> {
         label("told", told)?;
     }
     if outcome.alerts.is_empty() {
-        out::line("it does not fire with the parameters that it has here; no alert")?;
+        let set = outcome.set_here.join(", ");
+        let why =
+            if set.is_empty() { String::new() } else { format!(". Its fixture knows nothing of: {}", neutral(&set)) };
+        out::line(format_args!("it does not fire with the parameters that it has here; no alert{why}"))?;
     }
     if !outcome.rule_enabled {
         out::line("the rule is switched off: as things are, none of this happens")?;

@@ -89,5 +89,5 @@ fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
         created_at: now,
         muted_by: None,
     };
-    Message { alert, delivery_id: id, kind: Kind::Test, sent_at: now, people: Vec::new(), ack_url: None }
+    Message { alert, delivery_id: id, kind: Kind::Test, sent_at: now, people: Vec::new(), ack_url: None, within: None }
 }

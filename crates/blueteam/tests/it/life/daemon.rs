@@ -14,6 +14,12 @@ use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::time::sleep;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_blueteam");
+
+/// The program: `BLUETEAM_TEST_PROGRAM`, such as a release build whose figures mean something, or the one that was built with the tests.
+fn program() -> PathBuf {
+    std::env::var_os("BLUETEAM_TEST_PROGRAM").map_or_else(|| PROGRAM.into(), PathBuf::from)
+}
+
 /// How long anything may take on a busy machine.
 pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -65,7 +71,7 @@ impl Daemon {
     }
 
     pub(super) fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         command.env_remove("DATABASE_URL").arg("--state-dir").arg(self.dir.path());
         command.arg("--config").arg(self.path("blueteam.toml"));
         command
@@ -122,6 +128,13 @@ impl Daemon {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// The most memory that it has had at once, in bytes.
+    pub(super) fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// As an init system does; says how it ended.

@@ -1,6 +1,6 @@
 //! Messages reach their receiver whatever is killed meanwhile, soon, and as fast as they come.
 //!
-//! `BLUETEAM_TEST_KILLS=100` kills that often; `BLUETEAM_TEST_FIGURES=1` prints the figures, which mean something in a release build.
+//! `BLUETEAM_TEST_KILLS=100` kills that often; `BLUETEAM_TEST_STORM=1000000` sends that many events; `BLUETEAM_TEST_FIGURES=1` prints the figures, which mean something in a release build.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -173,6 +173,8 @@ async fn an_alert_is_told_at_once_and_thousands_in_seconds() {
 /// Many attackers at once: an incident each, as many mails as the limit says, and one that tells of the rest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_is_summed_up_and_nothing_of_it_is_lost() {
+    let events: usize = std::env::var("BLUETEAM_TEST_STORM").map_or(360, |n| n.parse().unwrap());
+    let attackers = (events / 6).min(1000);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (tell, mut told) = mpsc::channel(256);
@@ -182,25 +184,54 @@ async fn a_storm_is_summed_up_and_nothing_of_it_is_lost() {
          [alerts]\nmessages = 10\nmessages_per = \"30s\"\n"
     ))
     .await;
+    let (client, began) = (daemon.client(), Instant::now());
     let mut guesses = Vec::new();
-    for n in 0..60 {
-        guesses.extend((0..6).map(|_| failure(&format!("198.51.100.{n}"), "root")));
+    for n in 0..events {
+        let attacker = n % attackers;
+        guesses.push(failure(&format!("198.51.{}.{}", attacker / 200, attacker % 200), "root"));
+        if guesses.len() == 5000 || n + 1 == events {
+            client.send(&std::mem::take(&mut guesses)).await;
+        }
     }
-    daemon.client().send(&guesses).await;
     let mut mails = Vec::new();
     while !mails.iter().any(|mail: &String| mail.contains("were not sent one by one")) {
         let mail = tokio::time::timeout(PATIENCE, told.recv()).await;
         mails.push(mail.unwrap_or_else(|_| panic!("{}", daemon.log())).unwrap());
     }
+    let summary = format!("{} more alerts, the worst high", attackers - 10);
+    assert!(mails[10].contains(&summary), "{}", mails[10]);
     assert_eq!(mails.len(), 11, "{mails:?}");
-    assert!(mails[10].contains("50 more alerts, the worst high"), "{}", mails[10]);
     let mut conn = daemon.connect().await;
+    let seen = "SELECT sum(event_count)::bigint FROM blueteam.alert_history WHERE rule_id = 'brute_force'";
+    let since = Instant::now();
+    while sqlx::query_scalar::<_, i64>(seen).fetch_one(&mut conn).await.unwrap() < events as i64 {
+        assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
+        sleep(Duration::from_millis(100)).await;
+    }
+    while let Ok(mail) = told.try_recv() {
+        mails.push(mail);
+    }
+    let windows = began.elapsed().as_secs() as usize / 30 + 1;
+    assert!(mails.len() <= 11 * windows, "{} mails in {windows} times half a minute", mails.len());
     for (sql, wanted) in [
-        ("SELECT count(*) FROM blueteam.security_incidents", 60),
-        ("SELECT count(*) FROM blueteam.alert_history WHERE rule_id = 'brute_force'", 60),
-        ("SELECT count(*) FROM blueteam.folded_alerts", 50),
+        ("SELECT count(*) FROM blueteam.security_incidents WHERE entity_type = 'ip'", attackers),
+        ("SELECT count(*) FROM blueteam.alert_history WHERE rule_id = 'brute_force'", attackers),
+        (
+            "SELECT count(*) FROM blueteam.folded_alerts f JOIN blueteam.alert_history USING (alert_id) WHERE rule_id = 'brute_force'",
+            attackers - 10,
+        ),
         ("SELECT count(*) FROM blueteam.folded_alerts WHERE told_by IS NULL", 0),
     ] {
-        assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn).await.unwrap(), wanted, "{sql}");
+        assert_eq!(sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn).await.unwrap(), wanted as i64, "{sql}");
+    }
+    let peak = daemon.peak_memory();
+    assert!(peak < 400 << 20, "{} MB at its peak", peak >> 20);
+    if std::env::var_os("BLUETEAM_TEST_FIGURES").is_some() {
+        println!(
+            "{events} events of {attackers} attackers in {:?}: {} mails, {} MB at the peak",
+            began.elapsed(),
+            mails.len(),
+            peak >> 20
+        );
     }
 }

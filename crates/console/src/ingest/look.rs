@@ -1,0 +1,82 @@
+//! The spool's folder as anybody may see it: for a program that is not the one that writes there.
+
+use std::path::{Path, PathBuf};
+
+use model::Timestamp;
+
+use super::dead;
+
+/// What stands in a spool's folder.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct SpoolOnDisk {
+    /// Bytes of events that wait for the database.
+    pub waiting_bytes: u64,
+    /// When the oldest file of them was begun, as its file system says.
+    pub since: Option<Timestamp>,
+    /// Bytes of events that the database refused for good.
+    pub refused_bytes: u64,
+    /// Whether there is no room for more of them: nothing of the spool goes into the table then, because nothing is dropped.
+    pub refused_full: bool,
+    /// Where the refused ones are.
+    pub refused_file: PathBuf,
+    /// Files that were set aside because they are damaged.
+    pub damaged: Vec<PathBuf>,
+}
+
+/// Looks into a spool's folder. What is not there is empty.
+pub fn spool_on_disk(dir: &Path) -> std::io::Result<SpoolOnDisk> {
+    let mut found = SpoolOnDisk { refused_file: dir.join(dead::FILE), ..SpoolOnDisk::default() };
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) => return Err(error),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        // A file that is through is deleted while we look.
+        let Ok(about) = path.metadata() else { continue };
+        if path == found.refused_file {
+            found.refused_bytes = about.len();
+            found.refused_full = about.len() + dead::ROOM > dead::MAX_BYTES;
+            continue;
+        }
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("seg") => {
+                found.waiting_bytes += about.len();
+                let begun = about.created().or_else(|_| about.modified()).ok();
+                let begun = begun.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+                let begun = begun.map(|at| Timestamp::from_micros(i64::try_from(at.as_micros()).unwrap_or(i64::MAX)));
+                found.since = [found.since, begun].into_iter().flatten().min();
+            }
+            Some("damaged") => found.damaged.push(path),
+            _ => {}
+        }
+    }
+    found.damaged.sort();
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sees_what_waits_what_was_refused_and_what_is_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = spool_on_disk(&dir.path().join("none")).unwrap();
+        assert_eq!((missing.waiting_bytes, missing.since, missing.refused_full), (0, None, false));
+        let write = |name: &str, bytes: usize| std::fs::write(dir.path().join(name), vec![b'x'; bytes]).unwrap();
+        write("lock", 0);
+        write("00000000000000000001.seg", 100);
+        write("00000000000000000002.seg", 20);
+        write("00000000000000000000.damaged", 7);
+        write("dead-letter.ndjson", 10);
+        let found = spool_on_disk(dir.path()).unwrap();
+        assert_eq!((found.waiting_bytes, found.refused_bytes, found.refused_full), (120, 10, false));
+        assert!(found.since.is_some());
+        assert_eq!(found.damaged, [dir.path().join("00000000000000000000.damaged")]);
+        let full = std::fs::OpenOptions::new().write(true).open(&found.refused_file).unwrap();
+        full.set_len(dead::MAX_BYTES - 1).unwrap();
+        assert!(spool_on_disk(dir.path()).unwrap().refused_full);
+    }
+}
