@@ -1,22 +1,30 @@
 //! Runs the engine over files or standard input, without a database.
 //!
-//! Lines are read in parallel and shown to the engine in their order: each worker takes the next chunk of input, reads its
-//! lines, waits for its turn, and pushes its events. Reading is most of the work, so that two cores are nearly twice one.
+//! Lines are read in parallel and shown to the engine in their order, by one thread: what the engine remembers stays in that core's cache. When
+//! nothing is ready for it, that thread reads too, so that cores are busy whichever of the two takes longer.
 
+mod chunks;
+
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use collect::{LineId, LineParser, Parsed};
 use detect::Engine;
 use model::{Change, SecurityEvent, Span, Timestamp};
 
+use chunks::{Chunk, Chunks, entry_end};
+
 /// Input is handed out in pieces of about this size: small enough that what is read stays in the cache.
-const CHUNK: usize = 256 * 1024;
-/// A line longer than this is rejected.
-const LINE_MAX: usize = 16 * 1024 * 1024;
+const CHUNK: usize = 128 * 1024;
+/// Chunks that are read before all workers meet: their buffers live until then.
+const ROUND: usize = 64;
+/// Chunks that are ready and wait for the engine, for each worker.
+const READY: usize = 2;
 /// Rejected lines that are reported in full.
 const REPORTED_MAX: usize = 10;
 
@@ -123,263 +131,35 @@ pub struct Options<'a> {
     pub max_clock_ahead: Span,
 }
 
-/// The inputs in order, handed out in chunks.
-struct Chunks<'a> {
-    inputs: &'a [Input],
-    begins: Option<Begins>,
-    counter: &'a Arc<AtomicU64>,
-    file: u32,
-    current: Option<Box<dyn Read + Send>>,
-    offset: u64,
-    /// The beginning of a line whose end is yet to come.
-    rest: Vec<u8>,
-    ticket: u64,
-}
-
-/// Whole lines of one file.
-struct Chunk {
+/// What was read of a chunk.
+struct Lines<'a> {
     ticket: u64,
     file: u32,
-    offset: u64,
-    /// How much of the buffer they take.
-    len: usize,
+    lines: u64,
+    events: Vec<SecurityEvent<'a>>,
+    /// The place of each line that was not understood, and why.
+    rejects: Vec<(u64, String)>,
 }
 
-/// The end of an entry whose first line ends at `end`.
-fn entry_end(text: &[u8], mut end: usize, begins: Begins) -> usize {
-    while end < text.len() {
-        let next = memchr::memchr(b'\n', &text[end + 1..]).map_or(text.len(), |i| end + 1 + i);
-        if begins(&text[end + 1..next]) {
-            break;
-        }
-        end = next;
-    }
-    // A newline at the very end is no empty line.
-    if end == text.len() && text.ends_with(b"\n") { end - 1 } else { end }
+/// An empty list for events that borrow from elsewhere, in the memory of a used one: new memory must be cleared by the system first, which costs as
+/// much as reading what goes into it.
+fn emptied<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
+    used.clear();
+    // Collected in place; there is nothing to go through.
+    used.into_iter().filter_map(|_| None).collect()
 }
 
-/// Where the last entry begins that may not be complete; none when it is the first.
-fn last_beginning(text: &[u8], begins: Option<Begins>) -> Option<usize> {
-    let newlines = memchr::memrchr_iter(b'\n', text);
-    let Some(begins) = begins else { return newlines.map(|at| at + 1).next() };
-    newlines
-        .map(|at| at + 1)
-        .find(|at| *at < text.len() && begins(text[*at..].split(|b| *b == b'\n').next().unwrap_or_default()))
-}
-
-/// Reads until the buffer is full or the input ends.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(n) => filled += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(filled)
-}
-
-impl Chunks<'_> {
-    /// Fills `buffer` with the next whole lines. None at the end of the last input.
-    fn next(&mut self, buffer: &mut Vec<u8>) -> anyhow::Result<Option<Chunk>> {
-        loop {
-            let Some(input) = self.inputs.get(self.file as usize) else { return Ok(None) };
-            let reader = match &mut self.current {
-                Some(reader) => reader,
-                None => self.current.insert(input.open(self.counter)?),
-            };
-            buffer.clear();
-            let mut filled = self.rest.len();
-            // Longer than what is in it, so that it is cleared once and not before each read.
-            buffer.resize(buffer.len().max(filled + CHUNK), 0);
-            buffer[..filled].copy_from_slice(&self.rest);
-            let mut ended = false;
-            let end = loop {
-                buffer.resize(buffer.len().max(filled + CHUNK), 0);
-                let read = fill(reader, &mut buffer[filled..][..CHUNK])
-                    .with_context(|| format!("cannot read {}", input.name()))?;
-                if read == 0 {
-                    ended = true;
-                    break filled;
-                }
-                let start = filled;
-                filled += read;
-                // Where entries have many lines, they are only told apart with all before them at hand.
-                let from = if self.begins.is_some() { 0 } else { start };
-                if let Some(end) = last_beginning(&buffer[from..filled], self.begins) {
-                    break from + end;
-                }
-                if filled > LINE_MAX {
-                    bail!("{}: a line of more than {LINE_MAX} bytes at byte {}", input.name(), self.offset);
-                }
-            };
-            self.rest.clear();
-            self.rest.extend_from_slice(&buffer[end..filled]);
-            let chunk = Chunk { ticket: self.ticket, file: self.file, offset: self.offset, len: end };
-            self.offset += end as u64;
-            if ended {
-                self.current = None;
-                self.file += 1;
-                self.offset = 0;
-            }
-            if chunk.len > 0 {
-                self.ticket += 1;
-                return Ok(Some(chunk));
-            }
-        }
-    }
-}
-
-/// The engine and what belongs to the order of the input.
-struct Turn<'a, F> {
-    next: u64,
-    engine: &'a mut Engine,
-    tell: F,
-    report: Report,
-    newest: Timestamp,
-    /// Line number at the start of the chunk, per file.
-    line: (u32, u64),
-    /// A worker gave up; the others need not wait for it.
-    broken: bool,
-}
-
-impl<F: FnMut(Change)> Turn<'_, F> {
-    fn bring_back(&mut self, event: &mut SecurityEvent<'_>, options: &Options<'_>) {
-        // A file has no arrival times: a time from the future that also leaps ahead of everything before it is replaced by the
-        // newest time so far, so that one poisoned event cannot end every window.
-        if event.timestamp > options.now.plus(options.max_clock_ahead)
-            && self.newest > Timestamp::MIN
-            && event.timestamp > self.newest.plus(Span::days(1))
-        {
-            event.timestamp = self.newest;
-            self.report.clock_skew += 1;
-        }
-        self.newest = self.newest.max(event.timestamp);
-    }
-
-    /// Shows the engine the events of a chunk.
-    fn push(&mut self, events: &mut [SecurityEvent<'_>], options: &Options<'_>) {
-        for event in events.iter_mut() {
-            self.bring_back(event, options);
-        }
-        self.report.events += events.len() as u64;
-        self.engine.push_all(events);
-    }
-
-    fn end_chunk(&mut self, file: u32, lines: u64, rejects: Vec<(u64, String)>, inputs: &[Input]) {
-        if self.line.0 != file {
-            self.line = (file, 0);
-        }
-        self.report.rejected += rejects.len() as u64;
-        for (index, reason) in rejects {
-            if self.report.rejects.len() < REPORTED_MAX {
-                let input = inputs.get(file as usize).map(Input::name).unwrap_or_default();
-                self.report.rejects.push(RejectedLine { input, line: self.line.1 + index + 1, reason });
-            }
-        }
-        self.line.1 += lines;
-        self.report.lines += lines;
-        let tell = &mut self.tell;
-        self.engine.drain(true, |change| {
-            if change.phase == model::Phase::Closed {
-                tell(change);
-            }
-        });
-        self.next += 1;
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A poisoned lock means that another worker panicked; the scope will say so.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Runs the engine over the inputs and tells each detection when it closes, all of them by the end.
-pub fn run<F: FnMut(Change) + Send>(
-    inputs: &[Input],
-    options: &Options<'_>,
-    engine: &mut Engine,
-    tell: F,
-) -> anyhow::Result<Report> {
-    run_counting(inputs, options, engine, tell, &Arc::default())
-}
-
-/// The same; counts the bytes that it has read, for a progress bar.
-pub fn run_counting<F: FnMut(Change) + Send>(
-    inputs: &[Input],
-    options: &Options<'_>,
-    engine: &mut Engine,
-    tell: F,
-    counter: &Arc<AtomicU64>,
-) -> anyhow::Result<Report> {
-    let chunks = Mutex::new(Chunks {
-        inputs,
-        begins: options.begins,
-        counter,
-        file: 0,
-        current: None,
-        offset: 0,
-        rest: Vec::new(),
-        ticket: 0,
-    });
-    let turn = Mutex::new(Turn {
-        next: 0,
-        engine,
-        tell,
-        report: Report::default(),
-        newest: Timestamp::MIN,
-        line: (0, 0),
-        broken: false,
-    });
-    let moved_on = Condvar::new();
-    let work = || {
-        let result = worker(inputs, options, &chunks, &turn, &moved_on);
-        if result.is_err() {
-            lock(&turn).broken = true;
-            moved_on.notify_all();
-        }
-        result
-    };
-    std::thread::scope(|scope| {
-        let others: Vec<_> = (1..options.threads).map(|_| scope.spawn(work)).collect();
-        let mut result = work();
-        for other in others {
-            match other.join() {
-                Ok(theirs) => result = result.and(theirs),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        result
-    })?;
-    let mut turn = turn.into_inner().unwrap_or_else(PoisonError::into_inner);
-    turn.engine.finish();
-    let tell = &mut turn.tell;
-    turn.engine.drain(false, tell);
-    Ok(turn.report)
-}
-
-fn worker<F: FnMut(Change) + Send>(
-    inputs: &[Input],
-    options: &Options<'_>,
-    chunks: &Mutex<Chunks<'_>>,
-    turn: &Mutex<Turn<'_, F>>,
-    moved_on: &Condvar,
-) -> anyhow::Result<()> {
-    let mut whole = Vec::with_capacity(CHUNK * 2);
-    loop {
-        let Some(chunk) = lock(chunks).next(&mut whole)? else { return Ok(()) };
-        let buffer = &whole[..chunk.len];
+impl<'a> Lines<'a> {
+    /// Reads a chunk into an empty list.
+    fn read(buffer: &'a [u8], chunk: &Chunk, options: &Options<'_>, mut events: Vec<SecurityEvent<'a>>) -> Self {
         let mut rejects = Vec::new();
-        let begins = options.begins;
         let mut lines = 0;
-        let mut events = Vec::with_capacity(buffer.len() / 256);
+        events.reserve(buffer.len() / 256);
         let mut start = 0;
         while start < buffer.len() {
             // Byte by byte, finding the ends of lines would cost as much as reading what is in them.
             let first_end = memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
-            let end = begins.map_or(first_end, |begins| entry_end(buffer, first_end, begins));
+            let end = options.begins.map_or(first_end, |begins| entry_end(buffer, first_end, begins));
             let (text, id) = (&buffer[start..end], LineId { file: chunk.file, offset: chunk.offset + start as u64 });
             if !text.trim_ascii().is_empty() {
                 match options.parser.parse(text, id) {
@@ -391,15 +171,212 @@ fn worker<F: FnMut(Change) + Send>(
             lines += 1 + memchr::memchr_iter(b'\n', text).count() as u64;
             start = end + 1;
         }
-        let mut turn = lock(turn);
-        while turn.next != chunk.ticket && !turn.broken {
-            turn = moved_on.wait(turn).unwrap_or_else(PoisonError::into_inner);
-        }
-        turn.push(&mut events, options);
-        turn.end_chunk(chunk.file, lines, rejects, inputs);
-        drop(turn);
-        moved_on.notify_all();
+        Self { ticket: chunk.ticket, file: chunk.file, lines, events, rejects }
     }
+}
+
+/// The engine and what belongs to the order of the input.
+struct Show<'a, F> {
+    inputs: &'a [Input],
+    options: &'a Options<'a>,
+    engine: &'a mut Engine,
+    tell: F,
+    report: Report,
+    newest: Timestamp,
+    /// Line number at the start of the chunk, per file.
+    line: (u32, u64),
+    /// The ticket of the chunk that comes next.
+    next: u64,
+}
+
+impl<F: FnMut(Change)> Show<'_, F> {
+    fn bring_back(&mut self, event: &mut SecurityEvent<'_>) {
+        // A file has no arrival times: a time from the future that also leaps ahead of everything before it is replaced by the
+        // newest time so far, so that one poisoned event cannot end every window.
+        if event.timestamp > self.options.now.plus(self.options.max_clock_ahead)
+            && self.newest > Timestamp::MIN
+            && event.timestamp > self.newest.plus(Span::days(1))
+        {
+            event.timestamp = self.newest;
+            self.report.clock_skew += 1;
+        }
+        self.newest = self.newest.max(event.timestamp);
+    }
+
+    /// Shows the engine what was read of the next chunk. Gives back the list, emptied.
+    fn show(&mut self, mut read: Lines<'_>) -> Vec<SecurityEvent<'static>> {
+        for event in &mut read.events {
+            self.bring_back(event);
+        }
+        self.report.events += read.events.len() as u64;
+        self.engine.push_all(&read.events);
+        if self.line.0 != read.file {
+            self.line = (read.file, 0);
+        }
+        self.report.rejected += read.rejects.len() as u64;
+        for (index, reason) in read.rejects {
+            if self.report.rejects.len() < REPORTED_MAX {
+                let input = self.inputs.get(read.file as usize).map(Input::name).unwrap_or_default();
+                self.report.rejects.push(RejectedLine { input, line: self.line.1 + index + 1, reason });
+            }
+        }
+        self.line.1 += read.lines;
+        self.report.lines += read.lines;
+        let tell = &mut self.tell;
+        self.engine.drain(true, |change| {
+            if change.phase == model::Phase::Closed {
+                tell(change);
+            }
+        });
+        self.next += 1;
+        emptied(read.events)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A poisoned lock means that another worker panicked; the scope will say so.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The buffers of a round, filled one after the other. What is read of them is lent to the engine's thread until all is shown.
+struct Round<'a> {
+    source: &'a Mutex<Chunks<'a>>,
+    buffers: Vec<OnceLock<Vec<u8>>>,
+    /// Buffers of the round before.
+    spare: Mutex<Vec<Vec<u8>>>,
+    /// Lists that were shown.
+    shown: &'a Mutex<Vec<Vec<SecurityEvent<'static>>>>,
+    /// A worker gave up; the others need not go on.
+    broken: AtomicBool,
+}
+
+impl<'a> Round<'a> {
+    fn new(
+        source: &'a Mutex<Chunks<'a>>,
+        spare: Vec<Vec<u8>>,
+        shown: &'a Mutex<Vec<Vec<SecurityEvent<'static>>>>,
+    ) -> Self {
+        let buffers = (0..ROUND).map(|_| OnceLock::new()).collect();
+        Self { source, buffers, spare: Mutex::new(spare), shown, broken: AtomicBool::new(false) }
+    }
+
+    /// Reads the next chunk; none at the end of the round or of the input.
+    fn next(&self, options: &Options<'_>) -> anyhow::Result<Option<Lines<'_>>> {
+        if self.broken.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let mut buffer = lock(&self.spare).pop().unwrap_or_else(|| Vec::with_capacity(2 * CHUNK));
+        let mut source = lock(self.source);
+        let Some(place) = self.buffers.get((source.tickets() % ROUND as u64) as usize).filter(|b| b.get().is_none())
+        else {
+            return Ok(None);
+        };
+        let chunk = source.next(&mut buffer).inspect_err(|_| self.broken.store(true, Ordering::Relaxed))?;
+        let Some(chunk) = chunk else { return Ok(None) };
+        let buffer = place.get_or_init(|| buffer);
+        drop(source);
+        let events = lock(self.shown).pop().unwrap_or_default();
+        Ok(Some(Lines::read(&buffer[..chunk.len], &chunk, options, emptied(events))))
+    }
+
+    /// Reads chunks for the engine's thread until there are no more.
+    fn work<'b>(&'b self, options: &Options<'_>, ready: &SyncSender<anyhow::Result<Lines<'b>>>) {
+        while let Some(read) = self.next(options).transpose() {
+            let failed = read.is_err();
+            // Nobody listens any more: the engine's thread has failed itself.
+            if ready.send(read).is_err() || failed {
+                return;
+            }
+        }
+    }
+}
+
+/// Shows what comes in the order of the input until all workers are through; reads, too, when nothing has come.
+fn show_all<'b, F: FnMut(Change)>(
+    round: &'b Round<'_>,
+    show: &mut Show<'_, F>,
+    ready: &Receiver<anyhow::Result<Lines<'b>>>,
+) -> anyhow::Result<()> {
+    let mut early: BTreeMap<u64, Lines<'b>> = BTreeMap::new();
+    let mut more = true;
+    loop {
+        while let Some(read) = early.remove(&show.next) {
+            let list = show.show(read);
+            lock(round.shown).push(list);
+        }
+        let read = match ready.try_recv() {
+            Ok(read) => Some(read?),
+            Err(TryRecvError::Empty) if more => {
+                let read = round.next(show.options)?;
+                more = read.is_some();
+                read
+            }
+            Err(TryRecvError::Empty) => match ready.recv() {
+                Ok(read) => Some(read?),
+                Err(_) => return Ok(()),
+            },
+            // The last of the round may be our own.
+            Err(TryRecvError::Disconnected) if more => {
+                let read = round.next(show.options)?;
+                more = read.is_some();
+                read
+            }
+            Err(TryRecvError::Disconnected) => return Ok(()),
+        };
+        if let Some(read) = read {
+            early.insert(read.ticket, read);
+        }
+    }
+}
+
+/// Runs the engine over the inputs and tells each detection when it closes, all of them by the end.
+pub fn run<F: FnMut(Change)>(
+    inputs: &[Input],
+    options: &Options<'_>,
+    engine: &mut Engine,
+    tell: F,
+) -> anyhow::Result<Report> {
+    run_counting(inputs, options, engine, tell, &Arc::default())
+}
+
+/// The same, counting the bytes that were read, before they are decompressed.
+pub fn run_counting<F: FnMut(Change)>(
+    inputs: &[Input],
+    options: &Options<'_>,
+    engine: &mut Engine,
+    tell: F,
+    counter: &Arc<AtomicU64>,
+) -> anyhow::Result<Report> {
+    let source = Mutex::new(Chunks::new(inputs, options.begins, counter));
+    let report = Report::default();
+    let mut show = Show { inputs, options, engine, tell, report, newest: Timestamp::MIN, line: (0, 0), next: 0 };
+    let (mut buffer, mut buffers, mut list) = (Vec::new(), Vec::new(), Vec::new());
+    // Alone, one buffer is filled again and again, and stays in the cache.
+    while options.threads <= 1
+        && let Some(chunk) = lock(&source).next(&mut buffer)?
+    {
+        list = show.show(Lines::read(&buffer[..chunk.len], &chunk, options, emptied(list)));
+    }
+    let shown = Mutex::default();
+    while !lock(&source).ended() {
+        let round = Round::new(&source, std::mem::take(&mut buffers), &shown);
+        std::thread::scope(|scope| {
+            let (sender, ready) = sync_channel(READY * options.threads);
+            for _ in 1..options.threads {
+                let (sender, round) = (sender.clone(), &round);
+                scope.spawn(move || round.work(options, &sender));
+            }
+            drop(sender);
+            let shown = show_all(&round, &mut show, &ready);
+            round.broken.store(true, Ordering::Relaxed);
+            shown
+        })?;
+        buffers = round.buffers.into_iter().filter_map(OnceLock::into_inner).collect();
+    }
+    show.engine.finish();
+    let tell = &mut show.tell;
+    show.engine.drain(false, tell);
+    Ok(show.report)
 }
 
 /// Puts several files into the order of their first events: rotated logs are named newest first.

@@ -137,6 +137,15 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+/// Something of each text that rules look at: another core may have read them in.
+fn texts(event: &SecurityEvent<'_>) -> u64 {
+    let first = |text: &Option<model::Text<'_>>| {
+        u64::from(text.as_deref().and_then(|t| t.as_bytes().first().copied()).unwrap_or(0))
+    };
+    let details = event.details.as_json().as_bytes().last().copied().unwrap_or(0);
+    first(&event.user_agent) ^ first(&event.resource_id) ^ first(&event.resource_type) ^ u64::from(details)
+}
+
 impl Engine {
     /// An engine with all rules that the settings want.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
@@ -216,13 +225,14 @@ impl Engine {
 
     /// Step by step for all of them: each step reads where the one before has found something.
     fn look_ahead(&self, events: &[SecurityEvent<'_>], ahead: &mut [Ahead; AHEAD]) {
+        let mut read = 0;
         for (event, ahead) in events.iter().zip(ahead.iter_mut()) {
             *ahead = Ahead::of(event, &self.names);
+            read ^= texts(event);
         }
         for ahead in ahead.iter_mut() {
             ahead.find_user(&self.profiles);
         }
-        let mut read = 0;
         for ahead in ahead.iter_mut() {
             read ^= self.profiles.look_ahead(ahead.user_hint);
             for rule in &self.ahead_rules {
@@ -248,14 +258,7 @@ impl Engine {
             self.next_sweep = clock.newest.plus(SWEEP_EVERY);
             self.pass_time();
         }
-        let user = ahead.user;
-        let (novelty, user_slot) = match user.map(|user| (user, ahead.user_hint)) {
-            Some(user) if event.marks.meets(Marks::USER_SUCCESS) => self.profiles.learn(user, event, &self.names),
-            Some((user, hint)) if event.marks.meets(Marks::SESSION) => {
-                (Novelty::default(), self.profiles.slot_near(user, hint))
-            }
-            _ => (Novelty::default(), None),
-        };
+        let (novelty, user_slot) = self.learn(event, &ahead);
         let mut cx = Context {
             slot: 0,
             info: rules::ALL[0].info,
@@ -270,7 +273,7 @@ impl Engine {
             stale: Timestamp::MIN,
             now: event.timestamp,
             settle: self.settle,
-            user,
+            user: ahead.user,
             user_slot,
             ahead,
         };
@@ -286,6 +289,17 @@ impl Engine {
         }
         if !self.sigma.is_empty() {
             self.sigma.observe(event, self.rules.len() as u16, &mut cx);
+        }
+    }
+
+    /// What the event teaches of its user, and where the profile is.
+    fn learn(&mut self, event: &SecurityEvent<'_>, ahead: &Ahead) -> (Novelty, Option<u32>) {
+        match ahead.user.map(|user| (user, ahead.user_hint)) {
+            Some(user) if event.marks.meets(Marks::USER_SUCCESS) => self.profiles.learn(user, event, &self.names),
+            Some((user, hint)) if event.marks.meets(Marks::SESSION) => {
+                (Novelty::default(), self.profiles.slot_near(user, hint))
+            }
+            _ => (Novelty::default(), None),
         }
     }
 

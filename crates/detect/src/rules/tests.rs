@@ -21,7 +21,7 @@ fn at(secs: i64) -> Timestamp {
 }
 
 /// An event to be filled in by hand.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Draft {
     n: u128,
     at: Timestamp,

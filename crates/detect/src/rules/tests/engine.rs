@@ -104,3 +104,45 @@ fn the_same_events_give_the_same_fingerprints_in_every_process() {
     let other: Vec<Draft> = events.iter().map(|e| e.clone().n(1)).collect();
     assert_ne!(run(only("brute_force"), &other)[0].fingerprint, a[0].fingerprint, "another first event");
 }
+
+/// Whether they are shown one by one or looked up together; also when what was found ahead is given up before its turn, because the caps
+/// are far too small.
+#[test]
+fn events_shown_together_say_what_they_say_alone() {
+    use proptest::prelude::*;
+
+    let event =
+        (0_i64..2000, 0_u128..6, 0_usize..5, 0_usize..4, 0_usize..6).prop_map(|(secs, user, session, ip, what)| {
+            let (category, action) = [
+                (Category::Auth, "login"),
+                (Category::Auth, "login_failed"),
+                (Category::Auth, "logout"),
+                (Category::Auth, "password_change"),
+                (Category::Data, "file_download"),
+                (Category::Access, "page_view"),
+            ][what];
+            let session = ["", "s1", "s2", "s3", "s4"][session];
+            let ip = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1"][ip];
+            let result = if action == "login_failed" { Outcome::Failure } else { Outcome::Success };
+            draft(secs, category, action).user(user).session(session).ip(ip).agent("Firefox").result(result)
+        });
+    let caps = prop_oneof![Just(1_u64), Just(3), Just(1000)];
+    proptest!(|(drafts in proptest::collection::vec(event, 1..200), cap in caps)| {
+        let settings = || Settings {
+            rules: crate::rules::ALL.iter().map(|d| (d.info.id.to_string(), json!({"max_keys": cap}))).collect(),
+            users_max: cap as usize,
+            ..Settings::default()
+        };
+        let (mut alone, mut together) = (engine(settings()), engine(settings()));
+        let events: Vec<_> = drafts.iter().enumerate().map(|(n, d)| d.clone().n(n as u128 + 1).event()).collect();
+        events.iter().for_each(|event| alone.push(event));
+        together.push_all(&events);
+        let end = |engine: &mut Engine| {
+            engine.finish();
+            let mut changes = drain(engine);
+            changes.sort_by_key(|c| c.detection.fingerprint.0);
+            changes
+        };
+        prop_assert_eq!(end(&mut alone), end(&mut together));
+    });
+}
