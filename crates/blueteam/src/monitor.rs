@@ -134,7 +134,6 @@ async fn attempt(
     if !reader::claim(&mut conn, CURSOR).await? {
         return Ok(End::Taken);
     }
-    reader::commit_early(&mut conn).await?;
     let mut monitor = Monitor::start(options, conn).await?;
     if let Some(since) = failed_since.take() {
         let now = options.clock.now();
@@ -315,7 +314,6 @@ impl Monitor {
     ) -> anyhow::Result<Cursor> {
         let now = options.clock.now();
         let mut tx = conn.begin().await.map_err(StoreError::from)?;
-        reader::commit_durably(&mut tx).await?;
         let polled = reader::rebase(&mut tx, cursor, |event| {
             let fixed = sane(event, now, options.max_clock_ahead);
             engine.push(fixed.as_ref().unwrap_or(event));
@@ -407,8 +405,8 @@ impl Monitor {
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
         // A cursor that only moved on may be lost with the machine; what people are told of may not.
         let durable = checkpoint || !changes.is_empty();
-        if durable {
-            reader::commit_durably(&mut tx).await?;
+        if !durable {
+            reader::commit_early(&mut tx).await?;
         }
         let open = options.calendar.clone().period(options.clock.now()).open;
         let route = |alert: &Alert| route(options, &self.mutes, open, alert);

@@ -1,4 +1,5 @@
 //! Rates of the store against raw COPY, on the database of DATABASE_URL (rows are added to it). Prints rows a second.
+//! `rates schema` writes the same rows by COPY into the documents' table and into ours, both with their defaults, and prints the two rates.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
 use std::fmt::Write as _;
@@ -94,6 +95,13 @@ fn month(later: u32) -> String {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let mut conn = PgConnection::connect(&std::env::var("DATABASE_URL").unwrap()).await.unwrap();
+    if std::env::args().nth(1).as_deref() == Some("schema") {
+        let texts: Vec<_> = (0..ROWS).map(|n| json(n, &month(0))).collect();
+        let bare: Vec<_> = rows(&texts).chunks(BATCH).map(|c| text(c, false)).collect();
+        let docs = raw(&mut conn, "docs.audit_events", false, &bare).await;
+        let ours = raw(&mut conn, "audit_events", false, &bare).await;
+        return println!("{ours:.0} {docs:.0}");
+    }
     // Each pass writes a month of its own, in order of time, as a live system does: this one and the next two, which have partitions.
     let months = [0, 1, 2].map(month).each_ref().map(|m| (0..ROWS).map(|n| json(n, m)).collect::<Vec<_>>());
     {

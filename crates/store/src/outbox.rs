@@ -106,13 +106,10 @@ pub async fn put_back(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), Store
 }
 
 /// A connection for working off the queue: its commits do not wait for the disk. Should the machine of the database crash, the notes of the last
-/// instants are gone, and what they were about is sent again under the same id. All that is asked on it is looked up by key; statistics from before a
-/// heap came would have the planner hash the whole queue for a few.
+/// instants are gone, and what they were about is sent again under the same id.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     let mut conn = crate::connect(options).await?;
-    for setting in ["synchronous_commit", "enable_hashjoin", "enable_mergejoin"] {
-        sqlx::query_scalar!("SELECT set_config($1, 'off', false)", setting).fetch_one(&mut conn).await?;
-    }
+    sqlx::query!("SET synchronous_commit = off").execute(&mut conn).await?;
     Ok(conn)
 }
 

@@ -177,16 +177,10 @@ pub async fn save(conn: &mut PgConnection, cursor: Cursor) -> Result<Cursor, Sto
     }
 }
 
-/// Commits on this connection do not wait for the disk from now on. Should the server's machine crash, it forgets the last half second of
-/// them, whole and in order: the cursor is where it was, and what it had read since is read again.
-pub async fn commit_early(conn: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("SET synchronous_commit = off").execute(conn).await?;
-    Ok(())
-}
-
-/// This transaction is committed when it is on disk, as the server is set up: for what others act on.
-pub async fn commit_durably(tx: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("SET LOCAL synchronous_commit TO DEFAULT").execute(tx).await?;
+/// The commit of this transaction does not wait for the disk. Should the server's machine crash, it forgets the last half second of such
+/// commits, whole and in order: the cursor is where it was, and what it had read since is read again.
+pub async fn commit_early(tx: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("SET LOCAL synchronous_commit = off").execute(tx).await?;
     Ok(())
 }
 

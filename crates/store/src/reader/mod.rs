@@ -16,7 +16,7 @@ use sqlx::{Connection, PgConnection};
 use crate::StoreError;
 use crate::wire::{self, AUDIT_COLUMNS, COLLECTED_COLUMNS};
 
-pub use cursor::{Check, Cursor, Start, Witness, check, commit_durably, commit_early, initialise, load, save};
+pub use cursor::{Check, Cursor, Start, Witness, check, commit_early, initialise, load, save};
 pub use snapshot::Snapshot;
 pub use wake::{Wake, claim};
 
