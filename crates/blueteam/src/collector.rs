@@ -64,8 +64,11 @@ impl Options {
 /// Follows the file until told to stop; starts over from the saved position after every failure.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failures = 0_u32;
+    // Before the database is asked, which may be away: what is rotated meanwhile is read all the same.
+    let path = options.path.clone();
+    let first = tokio::task::spawn_blocking(move || Position::before(&path)).await?;
     loop {
-        match follow(&options, &stop).await {
+        match follow(&options, first, &stop).await {
             Ok(()) => return Ok(()),
             Err(cause) => {
                 failures += 1;
@@ -85,11 +88,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-async fn follow(options: &Options, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn follow(options: &Options, first: Option<Position>, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await.context("cannot connect to the database")?;
     let saved = match store::collected::position(&mut conn, &options.name()).await? {
         Some(position) => Some(serde_json::from_value(position).context("the saved position cannot be read")?),
-        None => None,
+        None => first,
     };
     let calendar = options.calendar.clone();
     let mut intake =

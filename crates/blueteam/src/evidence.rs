@@ -76,6 +76,7 @@ pub async fn gather(
     facts.incidents = Some(store::facts::incidents(conn).await?);
     step("programme");
     facts.programme = Some(store::facts::programme(conn, now, since).await?);
+    facts.advisories = Some(store::facts::advisories(conn, now, since).await?);
     facts.transport = Some(transport::read(config));
     step("machine");
     let mut host = Host::here().read(state.path());

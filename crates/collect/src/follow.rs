@@ -37,6 +37,13 @@ pub struct Position {
 }
 
 impl Position {
+    /// The beginning of the file as it is now; none when there is none. Kept until it is first read, it finds what was in the file meanwhile,
+    /// should that be rotated away before.
+    pub fn before(path: &Path) -> Option<Self> {
+        let source = Source::open(path).ok()?;
+        Some(Self { head: source::head(path), written: source.written().ok(), ..source.start() })
+    }
+
     fn is_of(&self, metadata: &Metadata) -> bool {
         (metadata.dev(), metadata.ino()) == (self.device, self.inode)
     }

@@ -118,6 +118,7 @@ pub enum Section {
     Alerts,
     Incidents,
     Programme,
+    Advisories,
     Transport,
     Host,
 }
@@ -250,7 +251,7 @@ impl Check {
             };
         }
         keep!(events Events, sources Sources, database Database, accounts Accounts, rules Rules, alerts Alerts,
-              incidents Incidents, programme Programme, transport Transport, host Host);
+              incidents Incidents, programme Programme, advisories Advisories, transport Transport, host Host);
         own
     }
 }

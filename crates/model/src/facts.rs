@@ -42,6 +42,9 @@ pub struct Facts {
     /// The compliance work itself.
     pub programme: Option<ProgrammeFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Security advisories, and what became of them.
+    pub advisories: Option<AdvisoryFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     /// How data moves.
     pub transport: Option<TransportFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -63,6 +66,7 @@ impl Facts {
             alerts: None,
             incidents: None,
             programme: None,
+            advisories: None,
             transport: None,
             host: None,
         }
@@ -274,6 +278,34 @@ pub struct ProgrammeFacts {
     pub plan_approved: Option<Timestamp>,
 }
 
+/// Security advisories.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdvisoryFacts {
+    /// The feeds that are in use.
+    pub feeds: Vec<FeedFacts>,
+    /// Components that they are held against.
+    pub components: u64,
+    /// Advisories about them that nobody has closed.
+    pub open: u64,
+    /// Of them, past their date.
+    pub overdue: u64,
+    /// Closed within the window by somebody who gave a reason.
+    pub answered: u64,
+}
+
+/// A feed of advisories.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedFacts {
+    /// Its name.
+    pub name: String,
+    /// Advisories that it listed.
+    pub items: u64,
+    /// When it was last read.
+    pub read_at: Timestamp,
+    /// It could not be read since.
+    pub failed: bool,
+}
+
 /// How data moves, by the configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransportFacts {
@@ -281,6 +313,9 @@ pub struct TransportFacts {
     pub ways: Vec<Way>,
     /// Channels that are switched on.
     pub channels: Vec<String>,
+    /// The people, by name, that are told by mail when auditing fails; none: this was not asked yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit_failures: Option<Vec<String>>,
 }
 
 /// One way of data.

@@ -80,7 +80,7 @@ pub struct StoredComponent {
     pub version: String,
 }
 
-/// Writes the advisories of a feed, all or none; those that are there are replaced, and those that this feed listed before and lists no longer are
+/// Writes the advisories of a feed, all or none; what this feed said of them before is replaced, and those that this feed listed before and lists no longer are
 /// withdrawn, unless another one lists them. Must run in a transaction.
 pub async fn save_advisories(
     conn: &mut PgConnection,
@@ -94,6 +94,20 @@ pub async fn save_advisories(
         let text = |of: fn(&StoredAdvisory) -> &String| piece.iter().map(|a| of(a).clone()).collect::<Vec<_>>();
         let exploited: Vec<bool> = piece.iter().map(|a| a.known_exploited).collect();
         let documents: Vec<serde_json::Value> = piece.iter().map(|a| a.document.clone()).collect();
+        // What other feeds say of them stands in the table so far, and is about to be overwritten.
+        sqlx::query!(
+            "UPDATE blueteam.advisory_listings l SET vulnerability = a.vulnerability, known_exploited = a.known_exploited, document = a.document
+               FROM unnest($1::text[], $2::text[], $3::bool[], $4::jsonb[]) AS n (feed, id, exploited, document)
+               JOIN blueteam.advisories a ON (a.feed, a.advisory_id) = (n.feed, n.id)
+              WHERE (l.feed, l.advisory_id) = (n.feed, n.id) AND l.document IS NULL
+                AND (a.document, a.known_exploited) IS DISTINCT FROM (n.document, n.exploited)",
+            &text(|a| &a.feed),
+            &text(|a| &a.advisory_id),
+            &exploited,
+            &documents
+        )
+        .execute(&mut *conn)
+        .await?;
         sqlx::query!(
             "INSERT INTO blueteam.advisories AS a (feed, advisory_id, vulnerability, known_exploited, document)
              SELECT DISTINCT ON (feed, id) feed, id, vulnerability, exploited, document
@@ -110,17 +124,43 @@ pub async fn save_advisories(
         .execute(&mut *conn)
         .await?;
         sqlx::query!(
-            "INSERT INTO blueteam.advisory_listings (source, feed, advisory_id)
-             SELECT $1, f, i FROM unnest($2::text[], $3::text[]) AS n (f, i) ON CONFLICT DO NOTHING",
+            "INSERT INTO blueteam.advisory_listings (source, feed, advisory_id, vulnerability, known_exploited, document)
+             SELECT $1, f, i, CASE WHEN o.differs THEN v END, CASE WHEN o.differs THEN e END, CASE WHEN o.differs THEN d END
+               FROM unnest($2::text[], $3::text[], $4::text[], $5::bool[], $6::jsonb[]) AS n (f, i, v, e, d)
+              CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM blueteam.advisory_listings l
+                                                  WHERE l.feed = f AND l.advisory_id = i AND l.document IS NOT NULL) AS differs) AS o
+             ON CONFLICT DO NOTHING",
             import.name,
             &text(|a| &a.feed),
-            &text(|a| &a.advisory_id)
+            &text(|a| &a.advisory_id),
+            &text(|a| &a.vulnerability),
+            &exploited,
+            &documents
         )
         .execute(&mut *conn)
         .await?;
     }
+    settle(conn).await?;
     note_import(conn, import, advisories.len()).await?;
     forget_the_time_before(conn).await
+}
+
+/// Of advisories of which feeds say different things, puts into force what weighs most: that attackers use it, then the severity, then the newest.
+async fn settle(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.advisories a SET vulnerability = b.vulnerability, known_exploited = b.known_exploited, document = b.document,
+                updated_at = now()
+           FROM (SELECT DISTINCT ON (feed, advisory_id) feed, advisory_id, vulnerability, known_exploited, document
+                   FROM blueteam.advisory_listings WHERE document IS NOT NULL
+                  ORDER BY feed, advisory_id, known_exploited DESC,
+                        array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], document ->> 'severity') NULLS LAST,
+                        document ->> 'published' DESC NULLS LAST, source) AS b
+          WHERE (a.feed, a.advisory_id) = (b.feed, b.advisory_id)
+            AND (a.document, a.known_exploited) IS DISTINCT FROM (b.document, b.known_exploited)"
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Once every feed has been read with its listings, what none of them lists is withdrawn.
@@ -160,6 +200,7 @@ pub async fn retire(
     }
     if kind == "feed" {
         sqlx::query!("DELETE FROM blueteam.advisory_listings WHERE source = $1", name).execute(&mut *conn).await?;
+        settle(conn).await?;
         forget_the_time_before(conn).await?;
     } else {
         sqlx::query!("DELETE FROM blueteam.components WHERE inventory = $1", name).execute(conn).await?;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::facts::{
-    AccountFacts, AlertFacts, DatabaseFacts, EventFacts, EventType, IncidentFacts, ProgrammeFacts, RuleFacts,
-    SampleAlert, SampleEvent, SourceFacts,
+    AccountFacts, AdvisoryFacts, AlertFacts, DatabaseFacts, EventFacts, EventType, FeedFacts, IncidentFacts,
+    ProgrammeFacts, RuleFacts, SampleAlert, SampleEvent, SourceFacts,
 };
 use model::{Span, Timestamp};
 use sqlx::PgConnection;
@@ -359,5 +359,48 @@ pub async fn programme(
         last_review: row.review.map(|t| t.0),
         assets: assets.into_iter().map(|r| (r.category, count(r.n))).collect::<BTreeMap<_, _>>(),
         plan_approved: row.plan.map(|t| t.0),
+    })
+}
+
+/// Security advisories: what is read, and what became of what concerns us.
+pub async fn advisories(
+    conn: &mut PgConnection,
+    now: Timestamp,
+    since: Timestamp,
+) -> Result<AdvisoryFacts, StoreError> {
+    let feeds = sqlx::query!(
+        r#"SELECT name, items, imported_at AS "read_at: Ts", failed IS NOT NULL AS "failed!" FROM blueteam.advisory_sources
+            WHERE kind = 'feed' AND retired_at IS NULL ORDER BY name"#
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let feeds = feeds.into_iter().map(|r| FeedFacts {
+        name: r.name,
+        items: count(r.items),
+        read_at: r.read_at.0,
+        failed: r.failed,
+    });
+    let row = sqlx::query!(
+        r#"WITH m AS (
+               SELECT m.state, m.resolution, m.decided_at, coalesce(m.due, (
+                        SELECT min(to_date(k.document ->> 'due', 'YYYY-MM-DD')) FROM blueteam.advisories k
+                         WHERE k.vulnerability = m.vulnerability AND k.document ->> 'due' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$')) AS due
+                 FROM blueteam.advisory_matches m)
+           SELECT (SELECT count(*) FROM blueteam.components) AS "components!",
+                  count(*) FILTER (WHERE state <> 'closed') AS "open!",
+                  count(*) FILTER (WHERE state <> 'closed' AND due < $1::timestamptz::date) AS "overdue!",
+                  count(*) FILTER (WHERE state = 'closed' AND resolution <> 'gone' AND decided_at >= $2) AS "answered!"
+             FROM m"#,
+        Ts(now) as Ts,
+        Ts(since) as Ts
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(AdvisoryFacts {
+        feeds: feeds.collect(),
+        components: count(row.components),
+        open: count(row.open),
+        overdue: count(row.overdue),
+        answered: count(row.answered),
     })
 }

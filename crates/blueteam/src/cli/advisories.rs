@@ -184,7 +184,7 @@ fn name_of(from: &str) -> String {
 
 fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.from.len() > 1 && args.name.is_some() {
-        bail!(
+        out::usage!(
             "--name: each list replaces what was there under the name before; import one, or give each a name of its own"
         );
     }
@@ -193,7 +193,7 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
         Kind::Inventory => inventory::ALL.iter().any(|f| Some(f.name) == args.format.as_deref()),
     };
     if !known && args.format.is_some() {
-        bail!(
+        out::usage!(
             "--format: `import` reads kev, csaf and osv; `components` reads cyclonedx, spdx, composer, cargo and dpkg"
         );
     }
@@ -351,7 +351,7 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Status::Accepted => ("closed", Some("accepted")),
     };
     if resolution.is_some() && args.reason.as_deref().is_none_or(|r| r.trim().chars().count() < 3) {
-        bail!("--reason: say in a sentence why it is closed; an assessor reads it");
+        out::usage!("--reason: say in a sentence why it is closed; an assessor reads it");
     }
     let decision = Decision {
         state: state.to_owned(),
@@ -384,7 +384,7 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
 fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.reason.trim().chars().count() < 3 {
-        bail!("--reason: say in a sentence why; an assessor reads it");
+        out::usage!("--reason: say in a sentence why; an assessor reads it");
     }
     let who = actor(args.actor.as_deref());
     let shown = notify::plain::neutral(&args.name).into_owned();

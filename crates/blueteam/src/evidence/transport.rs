@@ -48,7 +48,11 @@ pub(super) fn read(config: &Config) -> TransportFacts {
         }
     }
     let channels = config.channels.configured().iter().map(ToString::to_string).collect();
-    TransportFacts { ways, channels }
+    // By mail alone: nothing else knows people by name.
+    let told = config.personnel.for_audit_failures();
+    let reached = |_: &notify::Person| !config.channels.email.host.is_empty();
+    let audit_failures = told.into_iter().filter(reached).map(|person| person.name).collect();
+    TransportFacts { ways, channels, audit_failures: Some(audit_failures) }
 }
 
 /// Whether a host, with a port or a path behind it, is this machine.

@@ -133,7 +133,22 @@ async fn gaps_and_plans_count_the_same_and_3_12_4_wants_its_plan() {
     let imported = office.run(&["import", &office.program.write("f.csv", sheet)]);
     assert!(imported.code == 0 && imported.err.contains("no approved one is among the evidence"), "{}", imported.err);
     office.piece("3.12.4", "the plan");
-    office.run(&["set", "3.12.4", "--finding", "met", "--reason", "it is there"]).good();
+    let met = ["set", "3.12.4", "--finding", "met", "--reason", "it is there"];
+    // A plan of this program's own that has gaps is none yet; one that was written elsewhere has no description here.
+    office.program.write("system.toml", "name = \"Enclave\"\n");
+    let refused = office.run(&met);
+    assert!(refused.code == 1 && refused.err.contains("lacks:") && refused.err.contains("boundary"), "{}", refused.err);
+    // A description that cannot be read keeps nobody from the score.
+    let broken = office.program.write("system.toml", "name = \n");
+    let score = office.run(&["score"]);
+    assert!(score.out.contains("no score") && score.err.contains("system.toml is not a description"), "{}", score.err);
+    assert_eq!(office.run(&["score", "--system", &broken]).code, 1, "a file that is asked for must be right");
+    std::fs::remove_file(&broken).unwrap();
+    office.run(&met).good();
+    // A line that is wrong is named as an editor numbers it.
+    let sheet = "objective_id,finding,reason\n3.1.1[a],met,a list\n\n\n3.1.1[b],perhaps,a guess\n";
+    let refused = office.run(&["import", &office.program.write("g.csv", sheet)]);
+    assert!(refused.code == 1 && refused.err.contains("line 5:"), "{}", refused.err);
 
     office.run(&["set", "3.1.9", "--finding", "not_met", "--reason", "no notice"]).good();
     let gaps = office.run(&["gaps"]);

@@ -126,7 +126,7 @@ async fn wrong_decisions_are_refused_with_what_to_do() {
         let ran = office.run(args);
         assert_eq!(
             (ran.code, ran.err.contains(says), ran.err.contains('\u{1b}')),
-            (1, true, false),
+            (if says.contains("there is no") { 1 } else { 2 }, true, false),
             "{args:?}: {}",
             ran.err
         );

@@ -364,3 +364,42 @@ proptest! {
         prop_assert_eq!(read, written);
     }
 }
+
+#[test]
+fn what_is_rotated_before_the_first_look_is_read() {
+    let read = |log: &Log, first: Option<Position>| {
+        let mut follower = log.follow(first);
+        let mut lines = Vec::new();
+        loop {
+            let batch = follower.read(1 << 20).unwrap();
+            if batch.is_empty() {
+                return lines;
+            }
+            lines.extend(batch.lines().map(|(_, line)| String::from_utf8(line.to_vec()).unwrap()));
+        }
+    };
+    let rotations: [fn(&Log); 3] = [Log::rename, Log::copy_and_truncate, |log| {
+        log.rename();
+        log.gzip(1);
+    }];
+    for rotate in rotations {
+        let log = Log::new();
+        assert_eq!(Position::before(&log.path), None);
+        // What was rotated away before anybody followed it is nobody's.
+        log.write("long ago\n");
+        log.rename();
+        log.write("one\ntwo\n");
+        let first = Position::before(&log.path);
+        log.write("three\n");
+        rotate(&log);
+        log.write("four\n");
+        assert_eq!(read(&log, first), ["one", "two", "three", "four"]);
+    }
+    let log = Log::new();
+    log.write("");
+    let first = Position::before(&log.path);
+    log.write("one\n");
+    log.rename();
+    log.write("two\n");
+    assert_eq!(read(&log, first), ["one", "two"], "it was empty then");
+}

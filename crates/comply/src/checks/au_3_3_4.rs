@@ -1,7 +1,7 @@
 //! 3.3.4: people are alerted when audit logging fails. From the delivery ledger.
 
 use model::ControlId;
-use model::facts::Facts;
+use model::facts::{Facts, TransportFacts};
 
 use super::{Check, Says, Section, cant_tell, holds, met, not_met, some, unread};
 
@@ -28,11 +28,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
         _ => cant_tell('c', saw, "a failure, or a test of one"),
     };
     vec![
-        if people.is_empty() {
-            not_met('a', "nobody is configured to be told")
-        } else {
-            cant_tell('a', some(&people), "the names behind the channels")
-        },
+        identified(t, &people),
         holds(
             'b',
             on,
@@ -41,4 +37,13 @@ fn decide(facts: &Facts) -> Vec<Says> {
         ),
         alerted,
     ]
+}
+
+/// Whether somebody is named who is told: roles behind a channel are not known here.
+fn identified(t: &TransportFacts, channels: &[String]) -> Says {
+    match &t.audit_failures {
+        Some(named) if !named.is_empty() => met('a', format!("{} are told by mail", some(named))),
+        _ if channels.is_empty() => not_met('a', "nobody is configured to be told"),
+        _ => cant_tell('a', some(channels), "the names of those who are told ([personnel] in the configuration)"),
+    }
 }

@@ -1,30 +1,65 @@
-//! 3.14.3: alerts and advisories are monitored and acted on.
+//! 3.14.3: alerts and advisories are monitored and acted on. From what people did about them.
 
-use model::ControlId;
-use model::facts::Facts;
+use model::facts::{AdvisoryFacts, Facts};
+use model::{ControlId, Span};
 
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_3",
     control: ControlId::known("3.14.3"),
-    title: "Alerts that people acted on",
-    reads: &[Section::Alerts],
+    title: "Alerts and advisories that people acted on",
+    reads: &[Section::Alerts, Section::Advisories],
     decide,
 };
+
+/// A feed that was not read for longer is not monitored.
+const FRESH: Span = Span::days(30);
 
 fn decide(facts: &Facts) -> Vec<Says> {
     let Some(a) = &facts.alerts else { return unread("abc", "alerts") };
     let total: u64 = a.by_severity.values().sum();
     let saw = format!("{} of {total} alerts were acknowledged in {} days", a.acknowledged, facts.days);
-    let taken = match (total, a.acknowledged) {
-        (0, _) => cant_tell('c', saw.clone(), "an alert or an advisory"),
-        (_, 0) => not_met('c', saw.clone()),
+    let advisories = facts.advisories.as_ref().filter(|a| !a.feeds.is_empty());
+    let taken = match (total, a.acknowledged, advisories) {
+        (1.., 0, _) => not_met('c', saw.clone()),
+        (.., Some(b)) if b.overdue > 0 => not_met(
+            'c',
+            format!("{} of {} open advisories about what runs here are past their date", b.overdue, b.open),
+        ),
+        (.., Some(b)) if b.answered > 0 => met(
+            'c',
+            format!(
+                "{saw}; {} advisories were closed with a reason, {} are open and none past its date",
+                b.answered, b.open
+            ),
+        ),
+        (0, ..) => cant_tell('c', saw.clone(), "an alert or an advisory that somebody dealt with"),
         _ => cant_tell('c', saw.clone(), "a person who looks at the responses"),
     };
-    vec![
-        cant_tell('a', "", "the procedure"),
-        cant_tell('b', saw, "the advisories that are followed (CISA, vendors)"),
-        taken,
-    ]
+    let watched = match advisories {
+        None => cant_tell('b', saw, "the advisories that are followed (CISA, vendors): `blueteam advisories import`"),
+        Some(advisories) => watched(advisories, facts),
+    };
+    vec![cant_tell('a', "", "the procedure"), watched, taken]
+}
+
+fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
+    let stale = |feed: &&model::facts::FeedFacts| feed.failed || facts.taken_at.since(feed.read_at) > FRESH;
+    let old: Vec<String> = advisories.feeds.iter().filter(stale).map(|feed| feed.name.clone()).collect();
+    let names: Vec<String> = advisories.feeds.iter().map(|feed| feed.name.clone()).collect();
+    let items: u64 = advisories.feeds.iter().map(|feed| feed.items).sum();
+    let saw = format!(
+        "{items} advisories of {} are held against {} components; {} about them are open",
+        some(&names),
+        advisories.components,
+        advisories.open
+    );
+    if !old.is_empty() {
+        not_met('b', format!("not read within 30 days, or not readable: {}", some(&old)))
+    } else if advisories.components == 0 {
+        cant_tell('b', saw, "a list of what runs here: `blueteam advisories components`")
+    } else {
+        met('b', saw)
+    }
 }

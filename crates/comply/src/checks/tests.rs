@@ -154,6 +154,53 @@ fn a_silent_source_blinds() {
 }
 
 #[test]
+fn advisories_are_followed_or_not_and_answered_or_not() {
+    use model::facts::{AdvisoryFacts, AlertFacts, FeedFacts};
+
+    let mut facts = nothing();
+    let feed = |days: i64, failed: bool| FeedFacts {
+        name: "kev".to_owned(),
+        items: 1300,
+        read_at: facts.taken_at.minus(model::Span::days(days)),
+        failed,
+    };
+    let (fresh, old, broken) = (feed(1, false), feed(31, false), feed(1, true));
+    facts.alerts = Some(AlertFacts::default());
+    facts.advisories = Some(AdvisoryFacts::default());
+    let says = |facts: &Facts| ['a', 'b', 'c'].map(|o| verdict("si_3_14_3", o, facts));
+    assert_eq!(says(&facts), [None, None, None], "no feed: they may be followed elsewhere");
+    let mut with = |feed: &FeedFacts, components, overdue, answered| {
+        facts.advisories = Some(AdvisoryFacts { feeds: vec![feed.clone()], components, open: 3, overdue, answered });
+        says(&facts)
+    };
+    let (met, not_met) = (Some(Finding::Met), Some(Finding::NotMet));
+    assert_eq!(with(&fresh, 0, 0, 0), [None, None, None], "nothing to hold them against");
+    assert_eq!(with(&fresh, 9, 0, 0), [None, met, None]);
+    assert_eq!(with(&fresh, 9, 0, 2), [None, met, met]);
+    assert_eq!(with(&fresh, 9, 1, 2), [None, met, not_met]);
+    assert_eq!(with(&old, 9, 0, 0)[1], not_met);
+    assert_eq!(with(&broken, 9, 0, 0)[1], not_met);
+}
+
+#[test]
+fn whoever_is_told_that_auditing_fails_has_a_name() {
+    use model::facts::{AlertFacts, TransportFacts};
+
+    let mut facts = nothing();
+    (facts.rules, facts.alerts) = (Some(Vec::new()), Some(AlertFacts::default()));
+    let mut with = |channels: &[&str], named: Option<&[&str]>| {
+        let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        facts.transport =
+            Some(TransportFacts { ways: Vec::new(), channels: owned(channels), audit_failures: named.map(owned) });
+        verdict("au_3_3_4", 'a', &facts)
+    };
+    assert_eq!(with(&["console"], Some(&[])), Some(Finding::NotMet));
+    assert_eq!(with(&["email"], Some(&[])), None, "a mailbox is no name");
+    assert_eq!(with(&["email"], None), None, "recorded before names were");
+    assert_eq!(with(&["email"], Some(&["Ann"])), Some(Finding::Met));
+}
+
+#[test]
 fn machines_say_what_they_are() {
     let mut facts = empty();
     let host = |fips, data_encrypted| HostFacts { fips, data_encrypted, ..Default::default() };

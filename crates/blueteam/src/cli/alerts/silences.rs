@@ -70,7 +70,7 @@ impl ScopeArgs {
             entity: self.entity.clone(),
         };
         if scope.is_empty() {
-            bail!("say what is covered: --rule, --source, --tenant, --entity, or several of them");
+            out::usage!("say what is covered: --rule, --source, --tenant, --entity, or several of them");
         }
         Ok(scope)
     }
@@ -191,16 +191,16 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 /// What the database would refuse, in words.
 fn check(mute: &Mute, now: Timestamp) -> anyhow::Result<()> {
     if mute.ends_at <= now || mute.ends_at <= mute.starts_at {
-        bail!("--for and --from: it would be over already");
+        out::usage!("--for and --from: it would be over already");
     }
     if mute.ends_at > mute.starts_at.plus(Span::days(366)) {
-        bail!("--for: 366 days at most; nothing is muted for good");
+        out::usage!("--for: 366 days at most; nothing is muted for good");
     }
     if !(3..=1000).contains(&mute.reason.chars().count()) {
-        bail!("--reason: from 3 to 1000 characters, for whoever asks why nobody was told");
+        out::usage!("--reason: from 3 to 1000 characters, for whoever asks why nobody was told");
     }
     if mute.kind == MuteKind::Exception && mute.scope.rule_id.is_none() {
-        bail!("an exception is one to a rule: add --rule");
+        out::usage!("an exception is one to a rule: add --rule");
     }
     Ok(())
 }

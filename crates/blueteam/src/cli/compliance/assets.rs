@@ -117,7 +117,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let explained = args.treatment.as_deref().is_some_and(|t| t.trim().len() >= 3);
     if !matches!(args.category.as_str(), "cui" | "security_protection") && !explained {
-        bail!("--treatment: say by which policy it is managed, or why it is out of scope");
+        out::usage!("--treatment: say by which policy it is managed, or why it is out of scope");
     }
     if args.name.trim().is_empty() || args.name.len() > 200 {
         bail!("the name has from 1 to 200 characters");

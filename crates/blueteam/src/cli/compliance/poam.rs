@@ -316,7 +316,7 @@ fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &str) {
 
 fn check(plan: &Plan) -> anyhow::Result<()> {
     if plan.weakness.trim().is_empty() || plan.remediation.trim().is_empty() {
-        bail!("--weakness and --remediation: say what is wrong and what is done about it");
+        out::usage!("--weakness and --remediation: say what is wrong and what is done about it");
     }
     let eligible = Catalog::r2().get(&plan.control_id).is_some_and(|r| r.poam_eligibility.allows(true));
     if plan.kind == PlanKind::Poam && !eligible {
@@ -365,7 +365,7 @@ async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Plan> {
 fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (who, now) = (actor(args.details.actor.as_deref())?, SystemClock.now());
     if args.status == Some(PlanStatus::Completed) {
-        bail!("--status: `compliance poam close` completes an item, with the evidence that shows it");
+        out::usage!("--status: `compliance poam close` completes an item, with the evidence that shows it");
     }
     let plan = with_database(globals, async |conn, _| {
         let mut plan = one(conn, &args.id).await?;
@@ -423,11 +423,11 @@ fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         (None, Some("pdf")) => Format::Pdf,
         (None, None | Some("csv")) => Format::Csv,
         (None, Some(other)) => {
-            bail!("--output: nobody knows what `.{other}` is; say --format csv, xlsx, markdown or pdf")
+            out::usage!("--output: nobody knows what `.{other}` is; say --format csv, xlsx, markdown or pdf")
         }
     };
     if args.output.is_none() && Look::stdout().terminal && matches!(format, Format::Xlsx | Format::Pdf) {
-        bail!("--output: this is no text for a terminal; name a file");
+        out::usage!("--output: this is no text for a terminal; name a file");
     }
     let text = match format {
         Format::Csv => workbook::csv(&plans)?,

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
 use comply::review::{CONTROL, Review, TITLE, VALID};
 use model::evidence::{Evidence, EvidenceKind};
 use model::{Clock as _, EvidenceId, ObjectiveId, Span, SystemClock};
@@ -45,7 +44,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let (now, who) = (SystemClock.now(), actor(args.actor.as_deref())?);
     let conclusion = args.conclusion.as_deref().unwrap_or_default().trim();
     if args.sign && conclusion.chars().count() < 3 {
-        bail!("--conclusion: say what follows from it, in 3 characters or more");
+        out::usage!("--conclusion: say what follows from it, in 3 characters or more");
     }
     let (review, text, signed) = with_database(globals, async |conn, _| {
         super::controls(conn).await?;

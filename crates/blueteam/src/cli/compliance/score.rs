@@ -46,7 +46,14 @@ struct Shown {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let system = dossier::system(args.system.as_deref(), &globals.state()?)?;
+    // The points need no description of the system; what SPRS is told does.
+    let system = match dossier::system(args.system.as_deref(), &globals.state()?) {
+        Err(error) if args.system.is_none() && !args.sprs => {
+            out::note(format_args!("what SPRS is told is incomplete: {error:#}"));
+            comply::system::System::default()
+        }
+        read => read?,
+    };
     let (controls, plans, history) = with_database(globals, async |conn, _| {
         Ok((controls(conn).await?, store::plans::list(conn).await?, store::scores::all(conn).await?))
     })?;

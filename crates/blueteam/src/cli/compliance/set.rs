@@ -19,7 +19,7 @@ use crate::dossier;
 /// Decide a finding, or say who does a requirement and how.
 ///
 /// Given a requirement, --finding decides all of its objectives; given an objective (3.1.1[a], or 3.1.1a for shells that expand brackets), that one.
-/// 3.12.4 can be met only when an approved system security plan is among its evidence.
+/// 3.12.4 can be met only when an approved system security plan is among its evidence, and the description of the system, where there is one, lacks nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance set 3.3.1 --finding met --reason 'journal and application events, see SSP 3.3' --method examine --method test
@@ -91,11 +91,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let decisions = decisions(args, requirement, objective)?;
     let changes = changes(args);
     if decisions.is_empty() && changes.is_none() {
-        bail!("say what is to be set: --finding with --reason, --owner, --due, --notes, --responsibility, --partial");
+        out::usage!(
+            "say what is to be set: --finding with --reason, --owner, --due, --notes, --responsibility, --partial"
+        );
     }
     let partial_wrong = args.partial == Some(true) && requirement.partial_weight.is_none();
     if partial_wrong {
-        bail!("--partial: only 3.5.3 and 3.13.11 have a partial score (DoD Assessment Methodology v1.2.1)");
+        out::usage!("--partial: only 3.5.3 and 3.13.11 have a partial score (DoD Assessment Methodology v1.2.1)");
     }
     let who = actor(args.actor.as_deref())?;
     let met = |d: &NewDecision| d.finding == Some(Finding::Met);
@@ -104,10 +106,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         if needs_plan && !has_plan(conn).await? {
             bail!("{}", no_plan(globals)?);
         }
+        if needs_plan && let Some(why) = unfinished(globals)? {
+            bail!("{why}");
+        }
         if args.responsibility.is_some_and(|r| r != Responsibility::Own) && args.provider.is_none() {
             let all = super::controls(conn).await?;
             if super::known(requirement, &all).is_none_or(|c| c.provider.is_none()) {
-                bail!("--responsibility: name the provider with --provider");
+                out::usage!("--responsibility: name the provider with --provider");
             }
         }
         let mut tx = conn.begin().await?;
@@ -136,6 +141,22 @@ pub(super) async fn has_plan(conn: &mut PgConnection) -> anyhow::Result<bool> {
     Ok(store::evidence::list(conn, &filter).await?.iter().any(counts))
 }
 
+/// Why the plan is none yet, though one was approved: the description of the system, where there is one, has gaps.
+fn unfinished(globals: Globals<'_>) -> anyhow::Result<Option<String>> {
+    let state = globals.state()?;
+    let system = dossier::system(None, &state)?;
+    let missing = system.missing();
+    if missing.is_empty() || system == comply::system::System::default() {
+        return Ok(None);
+    }
+    Ok(Some(format!(
+        "3.12.4 is met by a plan that says all that it must, and the description of the system ({}) lacks:\n  {}\n\
+         Complete it, write the plan anew (`blueteam compliance ssp`), and take it in as evidence",
+        state.join(dossier::SYSTEM).display(),
+        missing.join("\n  ")
+    )))
+}
+
 /// What to do before 3.12.4 can be met.
 fn no_plan(globals: Globals<'_>) -> anyhow::Result<String> {
     let missing = dossier::system(None, &globals.state()?)?.missing();
@@ -162,13 +183,13 @@ fn decisions(
 ) -> anyhow::Result<Vec<NewDecision>> {
     let Some(Decided(finding)) = args.finding else {
         if args.reason.is_some() || !args.methods.is_empty() {
-            bail!("--reason and --method say something about a --finding");
+            out::usage!("--reason and --method say something about a --finding");
         }
         return Ok(Vec::new());
     };
     let reason = args.reason.as_deref().unwrap_or_default().trim().to_owned();
     if !(3..=4000).contains(&reason.chars().count()) {
-        bail!("--reason: from 3 to 4000 characters; an assessor will ask");
+        out::usage!("--reason: from 3 to 4000 characters; an assessor will ask");
     }
     let methods = match (&args.methods[..], finding) {
         ([], Some(Finding::Met)) => vec![Method::Examine],

@@ -229,7 +229,7 @@ fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Sheet> {
     let (mut decisions, mut changes, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     for record in reader.records() {
         let record = record.map_err(|e| anyhow::anyhow!("{}", notify::plain::neutral(&e.to_string())))?;
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = record.position().map_or(0, |at| line_at(text, at.byte()));
         let row: Row = record
             .deserialize(Some(&headers))
             .map_err(|e| anyhow::anyhow!("line {line}: {}", notify::plain::neutral(&e.to_string())))?;
@@ -246,6 +246,14 @@ fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Sheet> {
         wrong.push("an objective is decided in two rows".to_owned());
     }
     if wrong.is_empty() { Ok((decisions, changes)) } else { bail!("{}", wrong.join("\n")) }
+}
+
+/// The line on which the record that is read at this byte stands: the reader counts from before the blank lines that it skips.
+fn line_at(text: &[u8], byte: u64) -> usize {
+    let (before, after) = text.split_at(usize::try_from(byte).unwrap_or(usize::MAX).min(text.len()));
+    let blank = after.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    let newlines = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count();
+    1 + newlines(before) + newlines(&after[..blank])
 }
 
 /// What one row changes.

@@ -1,9 +1,8 @@
 //! Days as people give them, and who gives them.
 
-use anyhow::bail;
 use model::{Clock as _, Span, SystemClock, Timestamp};
 
-use crate::cli::session;
+use crate::cli::{out, session};
 
 /// A day in the future or the past: `2027-01-31` (to its end, UTC), a time with its zone, or a length of time from now (30d).
 pub(super) fn day(text: &str) -> Result<Timestamp, String> {
@@ -27,7 +26,7 @@ fn wrong(text: &str) -> String {
 /// Who acts: the name that was given, else the system's user name.
 pub(super) fn actor(given: Option<&str>) -> anyhow::Result<String> {
     if given.is_some_and(|name| !(1..=200).contains(&name.trim().chars().count())) {
-        bail!("--as: a name of 1 to 200 characters; it stands in the record");
+        out::usage!("--as: a name of 1 to 200 characters; it stands in the record");
     }
     Ok(session::actor(given.map(str::trim)))
 }

@@ -61,7 +61,7 @@ async fn what_concerns_us_is_found_answered_and_checked_again() {
 
     let respond =
         |status: &[&str]| program.run(&[&["advisories", "respond", "CVE-2026-1", "--as", "alice"], status].concat());
-    assert_eq!(respond(&["--status", "fixed"]).code, 1);
+    assert_eq!(respond(&["--status", "fixed"]).code, 2);
     respond(&["--status", "in-progress", "--owner", "bob", "--due", "2026-02-01"]).good();
     respond(&["--status", "fixed", "--reason", "upgraded, CHG-91"]).good();
     program.run(&["advisories", "respond", "CVE-2026-2", "--status", "accepted", "--reason", "not reachable"]).good();
@@ -175,7 +175,7 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
     import("a.json", time.to_string(), "first");
     assert_eq!(names(), ["rsa", "time"], "the second feed lists rsa still, and the first lists time again");
     let retire = |args: &[&str]| program.run(&[&["advisories", "retire", "--as", "alice"], args].concat());
-    assert_eq!(retire(&["second", "--reason", " "]).code, 1);
+    assert_eq!(retire(&["second", "--reason", " "]).code, 2);
     assert_eq!(retire(&["nothing", "--reason", "not used"]).code, 1);
     assert_eq!(retire(&["second", "--reason", "we use them no more"]).good(), "feed second is retired\n");
     // CISA's catalogue names the product, and no version: a hint.
@@ -198,6 +198,43 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
     assert!(names().is_empty());
     let bad = program.write("bad.json", &kev("CVE-2026-9").to_string().replace("2026-01-23", "infinity"));
     assert!(program.run(&["advisories", "import", &bad]).err.contains("`dueDate` is no date"));
+}
+
+/// Two feeds list one advisory and differ: what weighs more counts, whichever was read last, and each goes with its feed alone.
+#[tokio::test]
+async fn feeds_that_differ_about_an_advisory_do_not_overwrite_each_other() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    program.run(&["migrate"]).good();
+    let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6")]));
+    program.run(&["advisories", "components", &locks, "--name", "apollo"]).good();
+    let import = |name: &str, severity: &str, fixed: &str| {
+        let path = program.write("feed.json", &osv("RUSTSEC-2026-1", "rsa", fixed, severity).to_string());
+        program.run(&["advisories", "import", &path, "--name", name]).good();
+    };
+    let open = || {
+        let all = program.run(&["advisories", "list", "--json"]).json();
+        let all =
+            all.as_array().unwrap().iter().map(|m| format!("{} {}", m["severity"], m["fixed_in"]).replace('"', ""));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let retire =
+        |name: &str| program.run(&["advisories", "retire", name, "--as", "alice", "--reason", "the test"]).good();
+    import("first", "HIGH", "0.9.7");
+    assert_eq!(open(), "high 0.9.7");
+    import("second", "LOW", "0.9.8");
+    assert_eq!(open(), "high 0.9.7", "the later one weighs less");
+    retire("first");
+    assert_eq!(open(), "low 0.9.8", "what the second feed says was kept");
+    import("first", "CRITICAL", "0.9.9");
+    assert_eq!(open(), "critical 0.9.9");
+    import("second", "LOW", "0.9.9");
+    retire("first");
+    assert_eq!(open(), "low 0.9.9");
+    import("second", "MODERATE", "0.9.9");
+    assert_eq!(open(), "medium 0.9.9", "alone, a feed says something new");
+    retire("second");
+    assert_eq!(open(), "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         (None, text) => {
             let text = text.clone().unwrap_or_default();
             if text.trim().is_empty() || text.len() > 1 << 20 {
-                bail!("--text: from one character to 1 MiB");
+                out::usage!("--text: from one character to 1 MiB");
             }
             evidence.size_bytes = Some(text.len() as u64);
             evidence.sha256 = Some(vault::sha256(text.as_bytes()));
@@ -110,7 +110,7 @@ fn piece(args: &Args, who: &str, now: Timestamp) -> anyhow::Result<Evidence> {
     objectives.sort();
     objectives.dedup();
     if !(3..=500).contains(&args.shows.trim().chars().count()) {
-        bail!("--shows: from 3 to 500 characters");
+        out::usage!("--shows: from 3 to 500 characters");
     }
     let effective = args.effective.unwrap_or(now);
     let control = first.context("--supports: name a requirement or an objective")?;
