@@ -146,7 +146,7 @@ struct Lines<'a> {
 fn emptied<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
     used.clear();
     // Collected in place; there is nothing to go through.
-    used.into_iter().filter_map(|_| None).collect()
+    used.into_iter().map_while(|_| None).collect()
 }
 
 impl<'a> Lines<'a> {
