@@ -135,7 +135,9 @@ fn events_shown_together_say_what_they_say_alone() {
         };
         let (mut alone, mut together) = (engine(settings()), engine(settings()));
         let events: Vec<_> = drafts.iter().enumerate().map(|(n, d)| d.clone().n(n as u128 + 1).event()).collect();
-        events.iter().for_each(|event| alone.push(event));
+        for event in &events {
+            alone.push(event);
+        }
         together.push_all(&events);
         let end = |engine: &mut Engine| {
             engine.finish();
