@@ -216,7 +216,12 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
         out::json(&done)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let what = if kind == Kind::Feed { "advisories" } else { "components" };
+    let what = |n: usize| match (kind == Kind::Feed, n) {
+        (true, 1) => "advisory",
+        (true, _) => "advisories",
+        (false, 1) => "component",
+        (false, _) => "components",
+    };
     for (name, done) in done {
         let name = notify::plain::neutral(&name).into_owned();
         let found = match done.found {
@@ -226,7 +231,7 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
         if done.unchanged {
             out::line(format_args!("{name}: the same as last time; {found}"))?;
         } else {
-            out::line(format_args!("{name}: {} {what}; {found}", done.items))?;
+            out::line(format_args!("{name}: {} {}; {found}", done.items, what(done.items)))?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -151,7 +151,9 @@ fn summarise(report: &Report, found: u64, args: &Args) -> anyhow::Result<()> {
     }
     if !args.json || report.rejected > 0 {
         let (lines, events, rejected) = (report.lines, report.events, report.rejected);
-        out::note(format_args!("{lines} lines, {events} events, {rejected} rejected, {found} detections"));
+        let n = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+        let (lines, events, found) = (n(lines, "line"), n(events, "event"), n(found, "detection"));
+        out::note(format_args!("{lines}, {events}, {rejected} rejected, {found}"));
     }
     Ok(())
 }

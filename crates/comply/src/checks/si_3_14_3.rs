@@ -23,16 +23,12 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let advisories = facts.advisories.as_ref().filter(|a| !a.feeds.is_empty());
     let taken = match (total, a.acknowledged, advisories) {
         (1.., 0, _) => not_met('c', saw.clone()),
-        (.., Some(b)) if b.overdue > 0 => not_met(
-            'c',
-            format!("{} of {} open advisories about what runs here are past their date", b.overdue, b.open),
-        ),
+        (.., Some(b)) if b.overdue > 0 => {
+            not_met('c', format!("open advisories about what runs here: {}, past their date: {}", b.open, b.overdue))
+        }
         (.., Some(b)) if b.answered > 0 => met(
             'c',
-            format!(
-                "{saw}; {} advisories were closed with a reason, {} are open and none past its date",
-                b.answered, b.open
-            ),
+            format!("{saw}; advisories closed with a reason: {}; open, and none past its date: {}", b.answered, b.open),
         ),
         (0, ..) => cant_tell('c', saw.clone(), "an alert or an advisory that somebody dealt with"),
         _ => cant_tell('c', saw.clone(), "a person who looks at the responses"),
@@ -50,7 +46,7 @@ fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
     let names: Vec<String> = advisories.feeds.iter().map(|feed| feed.name.clone()).collect();
     let items: u64 = advisories.feeds.iter().map(|feed| feed.items).sum();
     let saw = format!(
-        "{items} advisories of {} are held against {} components; {} about them are open",
+        "advisories of {}: {items}, held against the components of inventories: {}; open: {}",
         some(&names),
         advisories.components,
         advisories.open
