@@ -1,9 +1,14 @@
 //! Waking the reader, and keeping a second one out.
 
+use std::time::Duration;
+
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{EVENTS_CHANNEL, StoreError};
+
+/// How long a connection may take.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Tells when events were committed, by `LISTEN`.
 #[derive(Debug)]
@@ -15,7 +20,8 @@ pub struct Wake {
 impl Wake {
     /// Listens on a connection of its own.
     pub async fn listen(options: PgConnectOptions) -> Result<Self, StoreError> {
-        let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await?;
+        // The pool tries by itself for this long, more and more seldom; whoever asks tries again anyway, and at once when the database is back.
+        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(EVENTS_CHANNEL).await?;
         Ok(Self { listener, pool })
