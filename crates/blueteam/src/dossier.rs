@@ -213,6 +213,9 @@ To check it without the program that made it:
 What a check of the program decided from is at the end of its file in evidence/, under 'Facts:'. When the check saw the very same again, that is a line of
 evidence/confirmations.csv. Each hash of its last column is the SHA-256 of the hash before it (for number 1, of the hash of the piece's file), the id, the
 number, the time in microseconds since 1970 and the name, with a line end after each.
+
+Of the results of each check the newest is here. Earlier ones are kept by the program for six years: 'blueteam compliance evidence list --all' names
+them with their hashes, and 'show' and 'verify' take their ids.
 ";
 
 /// A ZIP whose octets depend on nothing but its content and its time.

@@ -1,6 +1,7 @@
 //! What an assessor works from: result, scope, the 110, each with its objectives and evidence, what is not met, plans, the register of evidence,
 //! and what the tool saw apart from what people attested.
 
+use model::facts::SampleEvent;
 use model::{Control, Decision, Responsibility, Standing};
 
 use super::{Known, day, maybe_day, or_missing, poam, word};
@@ -9,6 +10,9 @@ use crate::cmmc::{CONDITIONAL_FROM, Status};
 use crate::document::{Bar, Block, Document, Point, Trend};
 use crate::evidence::artifacts;
 use crate::score::Score;
+
+/// A field of an event that may be absent.
+type Field = fn(&SampleEvent) -> &Option<String>;
 
 /// The report.
 pub fn report(known: &Known<'_>) -> Document {
@@ -260,18 +264,21 @@ fn seen(doc: &mut Document, known: &Known<'_>) {
     let Some(facts) = known.facts else { return };
     if let Some(events) = &facts.events {
         doc.heading(2, "Sample of events");
+        // A column in which nothing stands would only make the others narrow: logs know no users, jobs no addresses.
+        let optional: [(&str, Field); 3] =
+            [("User", |e| &e.user_id), ("Address", |e| &e.ip_address), ("Resource", |e| &e.resource)];
+        let shown: Vec<_> =
+            optional.iter().filter(|(_, of)| events.sample.iter().any(|e| of(e).is_some())).take(2).collect();
+        let head: Vec<&str> =
+            ["Time", "Category", "Action", "Result"].into_iter().chain(shown.iter().map(|(name, _)| *name)).collect();
         let rows = events.sample.iter().map(|e| {
-            let text = |t: &Option<String>| t.clone().unwrap_or_default();
-            vec![
-                e.timestamp.to_string(),
-                e.category.clone(),
-                e.action.clone(),
-                e.result.clone(),
-                text(&e.user_id),
-                text(&e.ip_address),
-            ]
+            let more = shown.iter().map(|(_, of)| of(e).clone().unwrap_or_default());
+            [e.timestamp.to_string(), e.category.clone(), e.action.clone(), e.result.clone()]
+                .into_iter()
+                .chain(more)
+                .collect()
         });
-        doc.table(&["Time", "Category", "Action", "Result", "User", "Address"], rows.collect());
+        doc.table(&head, rows.collect());
     }
     if let Some(alerts) = &facts.alerts {
         doc.heading(2, "Sample of alerts");
