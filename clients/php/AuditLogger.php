@@ -96,6 +96,7 @@ final class AuditLogger
                 return 0;
             }
             $file = fopen($taken, 'rb');
+            flock($file, LOCK_EX) && flock($file, LOCK_UN); // whoever was about to write into it has done so now, and nobody begins
             // How far the last call came; read again or not is the same to the table.
             fseek($file, (int) file_get_contents("$taken.at"));
             while ($seen < $most && ($line = fgets($file)) !== false) {
