@@ -317,7 +317,8 @@ pub async fn components(conn: &mut PgConnection) -> Result<Vec<StoredComponent>,
     Ok(rows.fetch_all(conn).await?)
 }
 
-/// The stored advisories that a feed lists after a place, at most so many, in the order of their place; the first ones without a place.
+/// The stored advisories that a feed lists after a place, about so many, in the order of their place; the first ones without a place. Where feeds
+/// say different things of one, each of them: what concerns us by any of them concerns us. All of one place come together.
 pub async fn page(
     conn: &mut PgConnection,
     after: Option<(&str, &str)>,
@@ -326,10 +327,14 @@ pub async fn page(
     let (feed, id) = after.unwrap_or_default();
     let rows = sqlx::query_as!(
         StoredAdvisory,
-        r#"SELECT feed, advisory_id, vulnerability, known_exploited, true AS "listed!", document FROM blueteam.advisories a
-          WHERE (feed, advisory_id) > ($1, $2) AND (unlisted_before OR EXISTS (SELECT FROM blueteam.advisory_listings l
-                WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id))
-          ORDER BY feed, advisory_id LIMIT $3"#,
+        r#"SELECT a.feed, a.advisory_id, coalesce(s.vulnerability, a.vulnerability) AS "vulnerability!",
+                  coalesce(s.known_exploited, a.known_exploited) AS "known_exploited!", true AS "listed!",
+                  coalesce(s.document, a.document) AS "document!"
+             FROM blueteam.advisories a
+             LEFT JOIN blueteam.advisory_listings s ON (s.feed, s.advisory_id) = (a.feed, a.advisory_id) AND s.document IS NOT NULL
+            WHERE (a.feed, a.advisory_id) > ($1, $2) AND (unlisted_before OR EXISTS (SELECT FROM blueteam.advisory_listings l
+                  WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id))
+            ORDER BY a.feed, a.advisory_id FETCH FIRST $3 ROWS WITH TIES"#,
         feed,
         id,
         i64::from(limit)

@@ -384,7 +384,9 @@ pub async fn advisories(
         r#"WITH m AS (
                SELECT m.state, m.resolution, m.decided_at, coalesce(m.due, (
                         SELECT min(to_date(k.document ->> 'due', 'YYYY-MM-DD')) FROM blueteam.advisories k
-                         WHERE k.vulnerability = m.vulnerability AND k.document ->> 'due' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$')) AS due
+                         WHERE k.vulnerability = m.vulnerability AND k.document ->> 'due' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
+                           AND (k.unlisted_before OR EXISTS (SELECT FROM blueteam.advisory_listings l
+                                                              WHERE l.feed = k.feed AND l.advisory_id = k.advisory_id)))) AS due
                  FROM blueteam.advisory_matches m)
            SELECT (SELECT count(*) FROM blueteam.components) AS "components!",
                   count(*) FILTER (WHERE state <> 'closed') AS "open!",

@@ -85,7 +85,8 @@ pub async fn save_matches(conn: &mut PgConnection, actor: &str, found: &[Found])
                SELECT DISTINCT ON (vulnerability, inventory, ecosystem, name, version) *
                  FROM jsonb_to_recordset($1) AS f (vulnerability text, feed text, advisory_id text, inventory text, ecosystem text, name text,
                       version text, confidence text, severity text, exploited boolean, fixed_in text)
-                ORDER BY vulnerability, inventory, ecosystem, name, version, confidence, fixed_in NULLS LAST),
+                ORDER BY vulnerability, inventory, ecosystem, name, version, confidence, exploited DESC,
+                      array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], severity), fixed_in NULLS LAST),
            written AS (
                INSERT INTO blueteam.advisory_matches AS m (vulnerability, feed, advisory_id, inventory, ecosystem, name, version, confidence,
                       severity, exploited, fixed_in)

@@ -233,6 +233,14 @@ async fn feeds_that_differ_about_an_advisory_do_not_overwrite_each_other() {
     assert_eq!(open(), "low 0.9.9");
     import("second", "MODERATE", "0.9.9");
     assert_eq!(open(), "medium 0.9.9", "alone, a feed says something new");
+    // By either feed is enough, and what one takes back the other still says.
+    import("first", "HIGH", "0.9.6");
+    assert_eq!(open(), "medium 0.9.9", "we run 0.9.6, which the first calls mended");
+    let mut taken_back = osv("RUSTSEC-2026-1", "rsa", "0.9.9", "CRITICAL");
+    taken_back["withdrawn"] = json!("2026-02-01T00:00:00Z");
+    let path = program.write("feed.json", &taken_back.to_string());
+    program.run(&["advisories", "import", &path, "--name", "first"]).good();
+    assert_eq!(open(), "medium 0.9.9");
     retire("second");
     assert_eq!(open(), "");
 }
