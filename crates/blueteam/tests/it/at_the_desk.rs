@@ -138,6 +138,11 @@ async fn gaps_and_plans_count_the_same_and_3_12_4_wants_its_plan() {
     office.program.write("system.toml", "name = \"Enclave\"\n");
     let refused = office.run(&met);
     assert!(refused.code == 1 && refused.err.contains("lacks:") && refused.err.contains("boundary"), "{}", refused.err);
+    let imported = office.run(&[
+        "import",
+        &office.program.write("f.csv", "objective_id,finding,reason\n3.12.4[c],met,it is described\n"),
+    ]);
+    assert!(imported.code == 0 && imported.err.contains("lacks:"), "{}", imported.err);
     // A description that cannot be read keeps nobody from the score.
     let broken = office.program.write("system.toml", "name = \n");
     let score = office.run(&["score"]);

@@ -142,7 +142,7 @@ pub(super) async fn has_plan(conn: &mut PgConnection) -> anyhow::Result<bool> {
 }
 
 /// Why the plan is none yet, though one was approved: the description of the system, where there is one, has gaps.
-fn unfinished(globals: Globals<'_>) -> anyhow::Result<Option<String>> {
+pub(super) fn unfinished(globals: Globals<'_>) -> anyhow::Result<Option<String>> {
     let state = globals.state()?;
     let system = dossier::system(None, &state)?;
     let missing = system.missing();

@@ -174,13 +174,18 @@ pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
             super::note_score(conn, &who).await?;
         }
         let plan = |d: &NewDecision| d.finding == Some(Finding::Met) && d.objective_id.0.starts_with("3.12.4[");
-        let planless = decisions.iter().any(plan) && !super::set::has_plan(conn).await?;
+        let planless = match decisions.iter().any(plan) {
+            true if !super::set::has_plan(conn).await? => Some(
+                "3.12.4 is met by a system security plan, and no approved one is among the evidence: take it in with `compliance evidence add`"
+                    .to_owned(),
+            ),
+            true => super::set::unfinished(globals)?,
+            false => None,
+        };
         Ok((decisions.len(), changes.len(), planless))
     })?;
-    if planless {
-        out::note(
-            "3.12.4 is met by a system security plan, and no approved one is among the evidence: take it in with `compliance evidence add`",
-        );
+    if let Some(why) = planless {
+        out::note(why);
     }
     if args.json {
         out::json(&serde_json::json!({ "dry_run": args.dry_run, "findings": decided, "requirements": changed }))?;
