@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use collect::{LineId, LineParser, Parsed};
-use detect::Engine;
+use detect::{Engine, Glance, Glances};
 use model::{Change, SecurityEvent, Span, Timestamp};
 
 use chunks::{Chunk, Chunks, entry_end};
@@ -137,12 +137,20 @@ struct Lines<'a> {
     file: u32,
     lines: u64,
     events: Vec<SecurityEvent<'a>>,
+    /// One of each event.
+    glances: Vec<Glance>,
     /// The place of each line that was not understood, and why.
     rejects: Vec<(u64, String)>,
 }
 
-/// An empty list for events that borrow from elsewhere, in the memory of a used one: new memory must be cleared by the system first, which costs as
-/// much as reading what goes into it.
+/// What is used again and again: new memory must be cleared by the system first, which costs as much as reading what goes into it.
+#[derive(Default)]
+struct Used {
+    events: Vec<SecurityEvent<'static>>,
+    glances: Vec<Glance>,
+}
+
+/// An empty list for events that borrow from elsewhere, in the memory of a used one.
 fn emptied<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
     used.clear();
     // Collected in place; there is nothing to go through.
@@ -150,11 +158,13 @@ fn emptied<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
 }
 
 impl<'a> Lines<'a> {
-    /// Reads a chunk into an empty list.
-    fn read(buffer: &'a [u8], chunk: &Chunk, options: &Options<'_>, mut events: Vec<SecurityEvent<'a>>) -> Self {
+    /// Reads a chunk, and takes a glance at each event.
+    fn read(buffer: &'a [u8], chunk: &Chunk, options: &Options<'_>, used: Used, eyes: &mut Glances) -> Self {
         let mut rejects = Vec::new();
         let mut lines = 0;
+        let (mut events, mut glances) = (emptied(used.events), used.glances);
         events.reserve(buffer.len() / 256);
+        glances.clear();
         let mut start = 0;
         while start < buffer.len() {
             // Byte by byte, finding the ends of lines would cost as much as reading what is in them.
@@ -163,7 +173,10 @@ impl<'a> Lines<'a> {
             let (text, id) = (&buffer[start..end], LineId { file: chunk.file, offset: chunk.offset + start as u64 });
             if !text.trim_ascii().is_empty() {
                 match options.parser.parse(text, id) {
-                    Parsed::Event(event) => events.push(event),
+                    Parsed::Event(event) => {
+                        glances.push(eyes.at(&event));
+                        events.push(event);
+                    }
                     Parsed::Nothing => {}
                     Parsed::Rejected(why) => rejects.push((lines, why)),
                 }
@@ -171,7 +184,7 @@ impl<'a> Lines<'a> {
             lines += 1 + memchr::memchr_iter(b'\n', text).count() as u64;
             start = end + 1;
         }
-        Self { ticket: chunk.ticket, file: chunk.file, lines, events, rejects }
+        Self { ticket: chunk.ticket, file: chunk.file, lines, events, glances, rejects }
     }
 }
 
@@ -190,7 +203,7 @@ struct Show<'a, F> {
 }
 
 impl<F: FnMut(Change)> Show<'_, F> {
-    fn bring_back(&mut self, event: &mut SecurityEvent<'_>) {
+    fn bring_back(&mut self, event: &mut SecurityEvent<'_>, glance: &mut Glance) {
         // A file has no arrival times: a time from the future that also leaps ahead of everything before it is replaced by the
         // newest time so far, so that one poisoned event cannot end every window.
         if event.timestamp > self.options.now.plus(self.options.max_clock_ahead)
@@ -198,18 +211,19 @@ impl<F: FnMut(Change)> Show<'_, F> {
             && event.timestamp > self.newest.plus(Span::days(1))
         {
             event.timestamp = self.newest;
+            glance.set_time(self.newest);
             self.report.clock_skew += 1;
         }
         self.newest = self.newest.max(event.timestamp);
     }
 
-    /// Shows the engine what was read of the next chunk. Gives back the list, emptied.
-    fn show(&mut self, mut read: Lines<'_>) -> Vec<SecurityEvent<'static>> {
-        for event in &mut read.events {
-            self.bring_back(event);
+    /// Shows the engine what was read of the next chunk. Gives back the lists.
+    fn show(&mut self, mut read: Lines<'_>) -> Used {
+        for (event, glance) in read.events.iter_mut().zip(&mut read.glances) {
+            self.bring_back(event, glance);
         }
         self.report.events += read.events.len() as u64;
-        self.engine.push_all(&read.events);
+        self.engine.push_all(&read.events, &read.glances);
         if self.line.0 != read.file {
             self.line = (read.file, 0);
         }
@@ -229,7 +243,7 @@ impl<F: FnMut(Change)> Show<'_, F> {
             }
         });
         self.next += 1;
-        emptied(read.events)
+        Used { events: emptied(read.events), glances: read.glances }
     }
 }
 
@@ -245,7 +259,9 @@ struct Round<'a> {
     /// Buffers of the round before.
     spare: Mutex<Vec<Vec<u8>>>,
     /// Lists that were shown.
-    shown: &'a Mutex<Vec<Vec<SecurityEvent<'static>>>>,
+    shown: &'a Mutex<Vec<Used>>,
+    /// What takes glances, for each worker that is at it.
+    eyes: &'a Mutex<Vec<Glances>>,
     /// A worker gave up; the others need not go on.
     broken: AtomicBool,
 }
@@ -254,14 +270,14 @@ impl<'a> Round<'a> {
     fn new(
         source: &'a Mutex<Chunks<'a>>,
         spare: Vec<Vec<u8>>,
-        shown: &'a Mutex<Vec<Vec<SecurityEvent<'static>>>>,
+        (shown, eyes): (&'a Mutex<Vec<Used>>, &'a Mutex<Vec<Glances>>),
     ) -> Self {
         let buffers = (0..ROUND).map(|_| OnceLock::new()).collect();
-        Self { source, buffers, spare: Mutex::new(spare), shown, broken: AtomicBool::new(false) }
+        Self { source, buffers, spare: Mutex::new(spare), shown, eyes, broken: AtomicBool::new(false) }
     }
 
     /// Reads the next chunk; none at the end of the round or of the input.
-    fn next(&self, options: &Options<'_>) -> anyhow::Result<Option<Lines<'_>>> {
+    fn next(&self, options: &Options<'_>, eyes: &mut Glances) -> anyhow::Result<Option<Lines<'_>>> {
         if self.broken.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -275,19 +291,21 @@ impl<'a> Round<'a> {
         let Some(chunk) = chunk else { return Ok(None) };
         let buffer = place.get_or_init(|| buffer);
         drop(source);
-        let events = lock(self.shown).pop().unwrap_or_default();
-        Ok(Some(Lines::read(&buffer[..chunk.len], &chunk, options, emptied(events))))
+        let used = lock(self.shown).pop().unwrap_or_default();
+        Ok(Some(Lines::read(&buffer[..chunk.len], &chunk, options, used, eyes)))
     }
 
     /// Reads chunks for the engine's thread until there are no more.
     fn work<'b>(&'b self, options: &Options<'_>, ready: &SyncSender<anyhow::Result<Lines<'b>>>) {
-        while let Some(read) = self.next(options).transpose() {
+        let Some(mut eyes) = lock(self.eyes).pop() else { return };
+        while let Some(read) = self.next(options, &mut eyes).transpose() {
             let failed = read.is_err();
             // Nobody listens any more: the engine's thread has failed itself.
             if ready.send(read).is_err() || failed {
                 return;
             }
         }
+        lock(self.eyes).push(eyes);
     }
 }
 
@@ -296,18 +314,19 @@ fn show_all<'b, F: FnMut(Change)>(
     round: &'b Round<'_>,
     show: &mut Show<'_, F>,
     ready: &Receiver<anyhow::Result<Lines<'b>>>,
+    eyes: &mut Glances,
 ) -> anyhow::Result<()> {
     let mut early: BTreeMap<u64, Lines<'b>> = BTreeMap::new();
     let mut more = true;
     loop {
         while let Some(read) = early.remove(&show.next) {
-            let list = show.show(read);
-            lock(round.shown).push(list);
+            let used = show.show(read);
+            lock(round.shown).push(used);
         }
         let read = match ready.try_recv() {
             Ok(read) => Some(read?),
             Err(TryRecvError::Empty) if more => {
-                let read = round.next(show.options)?;
+                let read = round.next(show.options, eyes)?;
                 more = read.is_some();
                 read
             }
@@ -317,7 +336,7 @@ fn show_all<'b, F: FnMut(Change)>(
             },
             // The last of the round may be our own.
             Err(TryRecvError::Disconnected) if more => {
-                let read = round.next(show.options)?;
+                let read = round.next(show.options, eyes)?;
                 more = read.is_some();
                 read
             }
@@ -349,17 +368,19 @@ pub fn run_counting<F: FnMut(Change)>(
 ) -> anyhow::Result<Report> {
     let source = Mutex::new(Chunks::new(inputs, options.begins, counter));
     let report = Report::default();
+    let mut eyes = engine.glances();
+    let all_eyes = Mutex::new(vec![eyes.clone(); options.threads.saturating_sub(1)]);
     let mut show = Show { inputs, options, engine, tell, report, newest: Timestamp::MIN, line: (0, 0), next: 0 };
-    let (mut buffer, mut buffers, mut list) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut buffer, mut buffers, mut used) = (Vec::new(), Vec::new(), Used::default());
     // Alone, one buffer is filled again and again, and stays in the cache.
     while options.threads <= 1
         && let Some(chunk) = lock(&source).next(&mut buffer)?
     {
-        list = show.show(Lines::read(&buffer[..chunk.len], &chunk, options, emptied(list)));
+        used = show.show(Lines::read(&buffer[..chunk.len], &chunk, options, used, &mut eyes));
     }
     let shown = Mutex::default();
     while !lock(&source).ended() {
-        let round = Round::new(&source, std::mem::take(&mut buffers), &shown);
+        let round = Round::new(&source, std::mem::take(&mut buffers), (&shown, &all_eyes));
         std::thread::scope(|scope| {
             let (sender, ready) = sync_channel(READY * options.threads);
             for _ in 1..options.threads {
@@ -367,7 +388,7 @@ pub fn run_counting<F: FnMut(Change)>(
                 scope.spawn(move || round.work(options, &sender));
             }
             drop(sender);
-            let shown = show_all(&round, &mut show, &ready);
+            let shown = show_all(&round, &mut show, &ready, &mut eyes);
             round.broken.store(true, Ordering::Relaxed);
             shown
         })?;

@@ -8,12 +8,12 @@ use model::{Change, EntityKind, Memory, RuleId, SecurityEvent, Severity, Source,
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::ahead::{AHEAD, Ahead};
-use crate::keyed::{Key, Names};
+use crate::glance::{AHEAD, Glance, Glances, Hints, RULES_MAX, places};
+use crate::keyed::{Key, Names, Place};
 use crate::open::{Detections, Restored, Slot};
 use crate::params;
 use crate::profile::{Acquaintance, Novelty, Profiles, StoredProfile};
-use crate::rule::{Context, Info, ParamError, Rule, Usage};
+use crate::rule::{Context, Info, ParamError, Rule, Usage, quiet_since};
 use crate::rules;
 use crate::sigma::Sigma;
 use crate::users::Users;
@@ -112,8 +112,11 @@ struct SourceClock {
 /// Events in, detections out.
 pub struct Engine {
     rules: Vec<Running>,
-    /// Those that look ahead, by their place.
-    ahead_rules: Vec<usize>,
+    /// Those that look ahead, that wait for news, and that keep time, by their places.
+    ahead: u32,
+    news: u32,
+    timed: u32,
+    glances: Glances,
     sigma: Sigma,
     detections: Detections,
     profiles: Profiles,
@@ -137,13 +140,11 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-/// Something of each text that rules look at: another core may have read them in.
-fn texts(event: &SecurityEvent<'_>) -> u64 {
-    let first = |text: &Option<model::Text<'_>>| {
-        u64::from(text.as_deref().and_then(|t| t.as_bytes().first().copied()).unwrap_or(0))
-    };
-    let details = event.details.as_json().as_bytes().last().copied().unwrap_or(0);
-    first(&event.user_agent) ^ first(&event.resource_id) ^ first(&event.resource_type) ^ u64::from(details)
+const _: () = assert!(rules::ALL.len() <= RULES_MAX, "a glance has no more bits");
+
+/// The rules of which something holds, a bit for each by its place.
+fn bits(rules: &[Running], holds: impl Fn(&dyn Rule) -> bool) -> u32 {
+    rules.iter().enumerate().fold(0, |bits, (i, running)| bits | u32::from(holds(running.rule.as_ref())) << i)
 }
 
 impl Engine {
@@ -169,16 +170,20 @@ impl Engine {
         let all = running.iter().map(|r| r.memory).max().unwrap_or(Span::ZERO).max(Span::hours(1));
         let logins = running.iter().map(|r| r.rule.remembers_logins()).max().unwrap_or(Span::ZERO).max(all);
         let clock = SourceClock { newest: Timestamp::MIN, arrived: Timestamp::MIN, told: Timestamp::MIN };
-        let ahead_rules = running.iter().enumerate().filter(|(_, r)| r.rule.looks_ahead()).map(|(i, _)| i).collect();
+        let names = Names::random();
+        let glances = Glances::new(names.clone(), running.iter().map(|r| (r.info.interest, r.rule.screen())));
         Ok(Self {
+            ahead: bits(&running, |rule| rule.looks_ahead()),
+            news: bits(&running, |rule| rule.waits_for_news()),
+            timed: bits(&running, |rule| rule.keeps_time()),
+            glances,
             rules: running,
-            ahead_rules,
             sigma: Sigma::default(),
             detections: Detections::new(settings.grace),
             profiles: Profiles::new(settings.users_max, acquaintance),
             calendar,
             users: Users::default(),
-            names: Names::random(),
+            names,
             counters: Counters::default(),
             clocks: [clock; Source::ALL.len()],
             settle: settings.settle,
@@ -206,49 +211,54 @@ impl Engine {
         self.memory
     }
 
-    /// Shows an event to the rules.
-    pub fn push(&mut self, event: &SecurityEvent<'_>) {
-        let ahead = Ahead::of(event, &self.names);
-        self.show(event, ahead);
+    /// What takes glances at events for this engine, where they are read.
+    pub fn glances(&self) -> Glances {
+        self.glances.clone()
     }
 
-    /// Shows events to the rules, one after the other, as [`Self::push`] does, but faster: they wait for memory together.
-    pub fn push_all(&mut self, events: &[SecurityEvent<'_>]) {
-        for events in events.chunks(AHEAD) {
-            let mut ahead = [Ahead::NOTHING; AHEAD];
-            self.look_ahead(events, &mut ahead);
-            for (event, ahead) in events.iter().zip(ahead) {
-                self.show(event, ahead);
+    /// Shows an event to the rules.
+    pub fn push(&mut self, event: &SecurityEvent<'_>) {
+        let glance = self.glances.at(event);
+        self.show(event, &glance, Hints::NONE);
+    }
+
+    /// Shows events to the rules, one after the other, as [`Self::push`] does, but faster: they wait for memory together. `glances` are this
+    /// engine's, one of each event.
+    pub fn push_all(&mut self, events: &[SecurityEvent<'_>], glances: &[Glance]) {
+        for (events, glances) in events.chunks(AHEAD).zip(glances.chunks(AHEAD)) {
+            let mut hints = [Hints::NONE; AHEAD];
+            self.look_ahead(glances, &mut hints);
+            for ((event, glance), hints) in events.iter().zip(glances).zip(hints) {
+                self.show(event, glance, hints);
             }
         }
     }
 
     /// Step by step for all of them: each step reads where the one before has found something.
-    fn look_ahead(&self, events: &[SecurityEvent<'_>], ahead: &mut [Ahead; AHEAD]) {
+    fn look_ahead(&self, glances: &[Glance], hints: &mut [Hints; AHEAD]) {
+        for (glance, hints) in glances.iter().zip(hints.iter_mut()) {
+            hints.find_user(glance, &self.profiles);
+            for rule in places(self.ahead) {
+                self.rules[rule].rule.find_ahead(glance, hints);
+            }
+        }
         let mut read = 0;
-        for (event, ahead) in events.iter().zip(ahead.iter_mut()) {
-            *ahead = Ahead::of(event, &self.names);
-            read ^= texts(event);
-        }
-        for ahead in ahead.iter_mut() {
-            ahead.find_user(&self.profiles);
-        }
-        for ahead in ahead.iter_mut() {
-            read ^= self.profiles.look_ahead(ahead.user_hint);
-            for rule in &self.ahead_rules {
-                read ^= self.rules[*rule].rule.look_ahead(ahead);
+        for hints in hints.iter().take(glances.len()) {
+            read ^= self.profiles.look_ahead(hints.user);
+            for rule in places(self.ahead) {
+                read ^= self.rules[rule].rule.read_ahead(*hints);
             }
         }
         // Nobody needs it but the caches.
         std::hint::black_box(read);
     }
 
-    fn show(&mut self, event: &SecurityEvent<'_>, ahead: Ahead) {
+    fn show(&mut self, event: &SecurityEvent<'_>, glance: &Glance, hints: Hints) {
         self.counters.events += 1;
-        let clock = &mut self.clocks[event.source as usize];
+        let clock = &mut self.clocks[glance.source as usize];
         // What we say of ourselves comes amid whatever the source delivers, and says nothing of how far the source is.
-        if !event.marks.meets(Marks::OWN_FAILURE) {
-            clock.newest = clock.newest.max(event.timestamp);
+        if !glance.marks.meets(Marks::OWN_FAILURE) {
+            clock.newest = clock.newest.max(glance.at);
             if let Some(now) = self.now {
                 clock.arrived = now;
             }
@@ -258,7 +268,10 @@ impl Engine {
             self.next_sweep = clock.newest.plus(SWEEP_EVERY);
             self.pass_time();
         }
-        let (novelty, user_slot) = self.learn(event, &ahead);
+        let user = glance.user();
+        let (novelty, user_place) = self.learn(event, glance, user, hints);
+        let news = novelty.known && (novelty.ip || novelty.agent);
+        let wanted = if news { glance.wanted } else { glance.wanted & !self.news };
         let mut cx = Context {
             slot: 0,
             info: rules::ALL[0].info,
@@ -271,21 +284,20 @@ impl Engine {
             names: &self.names,
             counters: &mut self.counters,
             stale: Timestamp::MIN,
-            now: event.timestamp,
             settle: self.settle,
-            user: ahead.user,
-            user_slot,
-            ahead,
+            user,
+            user_place,
+            glance,
+            hints,
         };
-        for (i, running) in self.rules.iter_mut().enumerate() {
-            if running.info.interest.meets(event.marks) {
-                cx.slot = i as u16;
-                cx.info = running.info;
-                cx.cooldown = running.cooldown;
-                // By the event's own time: one event from the present must not make the past of others forgettable.
-                cx.stale = event.timestamp.minus(running.memory).minus(LATENESS);
-                running.rule.observe(event, &mut cx);
-            }
+        for i in places(wanted) {
+            let running = &mut self.rules[i];
+            cx.slot = i as u16;
+            cx.info = running.info;
+            cx.cooldown = running.cooldown;
+            // By the event's own time: one event from the present must not make the past of others forgettable.
+            cx.stale = quiet_since(glance.at, running.memory);
+            running.rule.observe(event, &mut cx);
         }
         if !self.sigma.is_empty() {
             self.sigma.observe(event, self.rules.len() as u16, &mut cx);
@@ -293,11 +305,19 @@ impl Engine {
     }
 
     /// What the event teaches of its user, and where the profile is.
-    fn learn(&mut self, event: &SecurityEvent<'_>, ahead: &Ahead) -> (Novelty, Option<u32>) {
-        match ahead.user.map(|user| (user, ahead.user_hint)) {
-            Some(user) if event.marks.meets(Marks::USER_SUCCESS) => self.profiles.learn(user, event, &self.names),
-            Some((user, hint)) if event.marks.meets(Marks::SESSION) => {
-                (Novelty::default(), self.profiles.slot_near(user, hint))
+    fn learn(
+        &mut self,
+        event: &SecurityEvent<'_>,
+        glance: &Glance,
+        user: Option<Key>,
+        hints: Hints,
+    ) -> (Novelty, Option<Place>) {
+        match user {
+            Some(user) if glance.marks.meets(Marks::USER_SUCCESS) => {
+                self.profiles.learn((user, hints.user), event, glance)
+            }
+            Some(user) if glance.marks.meets(Marks::SESSION) => {
+                (Novelty::default(), self.profiles.place_near(user, hints.user))
             }
             _ => (Novelty::default(), None),
         }
@@ -359,15 +379,16 @@ impl Engine {
             let spoke = clock.newest > Timestamp::MIN;
             if (self.now.is_some() && (spoke || !self.unheard.contains(&source))) || (now != clock.told && spoke) {
                 clock.told = now;
-                self.each_rule(|rule, cx| rule.advance(source, now, cx));
+                self.each_rule(self.timed, |rule, cx| rule.advance(source, now, cx));
             }
         }
         let reached = Source::ALL.map(|s| self.reached(s));
         self.detections.sweep(|source| reached[source as usize], self.now);
     }
 
-    fn each_rule(&mut self, mut f: impl FnMut(&mut dyn Rule, &mut Context<'_>)) {
-        for (i, running) in self.rules.iter_mut().enumerate() {
+    fn each_rule(&mut self, which: u32, mut f: impl FnMut(&mut dyn Rule, &mut Context<'_>)) {
+        for i in places(which) {
+            let running = &mut self.rules[i];
             let mut cx = Context {
                 slot: i as u16,
                 info: running.info,
@@ -380,11 +401,11 @@ impl Engine {
                 names: &self.names,
                 counters: &mut self.counters,
                 stale: Timestamp::MIN,
-                now: Timestamp::MIN,
                 settle: self.settle,
                 user: None,
-                user_slot: None,
-                ahead: Ahead::NOTHING,
+                user_place: None,
+                glance: &Glance::NOTHING,
+                hints: Hints::NONE,
             };
             f(running.rule.as_mut(), &mut cx);
         }
@@ -392,7 +413,7 @@ impl Engine {
 
     /// The input has ended: decides what was pending and closes everything.
     pub fn finish(&mut self) {
-        self.each_rule(|rule, cx| rule.finish(cx));
+        self.each_rule(bits(&self.rules, |_| true), |rule, cx| rule.finish(cx));
         self.detections.close_all();
     }
 

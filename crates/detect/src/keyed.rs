@@ -38,6 +38,11 @@ impl Key {
         Self::new(source, 0)
     }
 
+    /// A 128-bit value in two halves, within a source.
+    pub(crate) const fn from_halves(source: Source, [hi, lo]: [u64; 2]) -> Self {
+        Self { hi, lo, source }
+    }
+
     /// The value in two halves.
     pub(crate) const fn halves(self) -> [u64; 2] {
         [self.hi, self.lo]
@@ -88,6 +93,8 @@ struct Slot<S> {
     lo: u64,
     /// Newest event time seen for the key.
     newest: Timestamp,
+    /// How many keys had the slot before.
+    generation: u32,
     source: Source,
     /// Used since the hand last came by.
     used: bool,
@@ -95,9 +102,9 @@ struct Slot<S> {
 }
 
 impl<S: Default> Slot<S> {
-    fn new(key: Key) -> Self {
+    fn new(key: Key, generation: u32) -> Self {
         let Key { hi, lo, source } = key;
-        Self { hi, lo, newest: Timestamp::MIN, source, used: true, state: S::default() }
+        Self { hi, lo, newest: Timestamp::MIN, generation, source, used: true, state: S::default() }
     }
 
     fn key(&self) -> Key {
@@ -233,6 +240,13 @@ impl<S: Default> Keyed<S> {
         if self.index.is_empty() { None } else { self.find(key, self.hash(key)) }
     }
 
+    /// Where the key's slot probably is: what is asked ahead must not wait for two look-ups one after the other, and whose slot it is, is looked
+    /// at when its time has come.
+    pub(crate) fn hint(&self, key: Key) -> u32 {
+        let hash = self.hash(key);
+        self.index.find(spread(hash), |e| e.hash == hash).map_or(NOWHERE, |e| e.slot)
+    }
+
     fn find(&self, key: Key, hash: u32) -> Option<u32> {
         let is = |e: &Entry| e.hash == hash && self.slots[e.slot as usize].key() == key;
         self.index.find(spread(hash), is).map(|e| e.slot)
@@ -281,6 +295,11 @@ impl<S: Default> Keyed<S> {
         self.slots.get(hint as usize).map(|slot| &slot.state)
     }
 
+    /// A slot as the key's that has it now.
+    pub(crate) fn place(&self, slot: u32) -> Place {
+        Place { slot, generation: self.slots[slot as usize].generation }
+    }
+
     /// The state in a slot; does not count as a use.
     pub(crate) fn state(&self, slot: u32) -> &S {
         &self.slots[slot as usize].state
@@ -299,10 +318,11 @@ impl<S: Default> Keyed<S> {
             if let Ok(entry) = self.index.find_entry(spread(old), |e| e.slot as usize == i) {
                 entry.remove();
             }
-            self.slots[i] = Slot::new(key);
+            let generation = self.slots[i].generation.wrapping_add(1);
+            self.slots[i] = Slot::new(key, generation);
             i as u32
         } else {
-            self.slots.push(Slot::new(key));
+            self.slots.push(Slot::new(key, 0));
             (self.slots.len() - 1) as u32
         };
         self.index.insert_unique(spread(hash), Entry { slot, hash }, |e| spread(e.hash));
@@ -334,10 +354,23 @@ impl<S: Default> Keyed<S> {
     }
 }
 
+/// A slot, and which of the keys that had it one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) slot: u32,
+    generation: u32,
+}
+
+/// State that knows whose it is.
+pub(crate) trait Owned: Default {
+    /// Which of the slot's keys it belongs to.
+    fn generation(&mut self) -> &mut u32;
+}
+
 /// State of users beside their profile, found by the profile's slot: no second look-up for what is asked of every event.
 #[derive(Debug)]
 pub(crate) struct Beside<S> {
-    states: Slab<Option<(Key, S)>>,
+    states: Slab<S>,
 }
 
 impl<S> Default for Beside<S> {
@@ -346,29 +379,30 @@ impl<S> Default for Beside<S> {
     }
 }
 
-impl<S: Default> Beside<S> {
-    /// The state of the key that has this slot.
-    pub(crate) fn touch(&mut self, slot: u32, key: Key) -> &mut S {
-        let i = slot as usize;
+impl<S: Owned> Beside<S> {
+    /// The state of the key that has this place.
+    pub(crate) fn touch(&mut self, place: Place) -> &mut S {
+        let i = place.slot as usize;
         while self.states.len() <= i {
-            self.states.push(None);
+            self.states.push(S::default());
         }
         let state = &mut self.states[i];
         // The slot was another key's.
-        if state.as_ref().is_some_and(|(owner, _)| *owner != key) {
-            *state = None;
+        if *state.generation() != place.generation {
+            *state = S::default();
+            *state.generation() = place.generation;
         }
-        &mut state.get_or_insert_with(|| (key, S::default())).1
+        state
     }
 
     /// The state in a slot, whosever it is.
     pub(crate) fn near(&self, slot: u32) -> Option<&S> {
-        self.states.get(slot as usize)?.as_ref().map(|(_, state)| state)
+        self.states.get(slot as usize)
     }
 
-    /// How many keys have state.
-    pub(crate) fn len(&self) -> usize {
-        self.states.iter().flatten().count()
+    /// Every state, whosever it is.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &S> {
+        self.states.iter()
     }
 }
 

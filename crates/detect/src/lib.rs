@@ -5,9 +5,9 @@
 //!
 //! Adding a rule touches its file in `rules/`, its fixtures beside it, and the list in `rules.rs`.
 
-mod ahead;
 mod engine;
 pub mod fixtures;
+mod glance;
 mod glob;
 mod keyed;
 mod open;
@@ -20,6 +20,7 @@ mod users;
 mod window;
 
 pub use engine::{Counters, Engine, RuleStatus, Settings, SettingsError};
+pub use glance::{Glance, Glances};
 pub use open::{EVENT_IDS_MAX, Restored};
 pub use profile::{ExportHour, KnownAgent, KnownIp, Profile, StoredProfile};
 pub use rule::{Definition, Info, ParamError, Usage};

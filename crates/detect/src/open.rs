@@ -172,8 +172,9 @@ impl Detections {
     fn extend(&mut self, i: u32, hit: Hit, event: &SecurityEvent<'_>) {
         let Some(open) = self.slab[i as usize].as_mut() else { return };
         let detection = &mut open.detection;
-        // What was pending when the program was killed is decided again, perhaps for the second time.
-        if detection.event_ids.contains(&hit.event_id()) {
+        // What was pending when the program was killed is decided again, perhaps for the second time. What is newer than all that was seen is
+        // not among it.
+        if hit.at <= detection.last_seen && detection.event_ids.contains(&hit.event_id()) {
             return;
         }
         detection.event_count += u64::from(hit.times);

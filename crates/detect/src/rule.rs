@@ -6,11 +6,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::ahead::Ahead;
 use crate::engine::{Counters, LATENESS};
-use crate::keyed::{Key, Names};
+use crate::glance::{Glance, Hints, Screen};
+use crate::keyed::{Key, Names, Place};
 use crate::open::{Detections, Opening, Slot};
-use crate::profile::{Novelty, Profile, Profiles};
+use crate::profile::{Normal, Novelty, Profiles};
 use crate::users::Users;
 use crate::window::Hit;
 use model::time::Calendar;
@@ -65,14 +65,32 @@ pub trait Rule: Send {
     /// An event with one of the rule's marks.
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>);
 
+    /// Whether an event that is of interest can concern the rule at all, by what stands in the event alone. Asked where events are read, by many
+    /// threads: what is settled there costs the engine nothing.
+    fn screen(&self) -> Option<Screen> {
+        None
+    }
+
+    /// Whether only events matter that taught something new of a known user ([`Novelty`]).
+    fn waits_for_news(&self) -> bool {
+        false
+    }
+
+    /// Whether it wants to hear of time by [`Self::advance`].
+    fn keeps_time(&self) -> bool {
+        false
+    }
+
     /// Whether it has something to look up ahead.
     fn looks_ahead(&self) -> bool {
         false
     }
 
-    /// Looks up what [`Self::observe`] will need of an event that comes soon, and reads it, so that it is at hand by then. Gives something that
-    /// depends on all that was read. Changes nothing but hints.
-    fn look_ahead(&self, _ahead: &mut Ahead) -> u64 {
+    /// Looks up what [`Self::observe`] will need of an event that comes soon.
+    fn find_ahead(&self, _glance: &Glance, _hints: &mut Hints) {}
+
+    /// Reads what was found, so that it is at hand by then. Gives something that depends on all that was read.
+    fn read_ahead(&self, _hints: Hints) -> u64 {
         0
     }
 
@@ -134,28 +152,28 @@ pub struct Context<'a> {
     pub counters: &'a mut Counters,
     /// A key of the event's source that has been quiet since then may be forgotten: the rule's memory before the event.
     pub stale: Timestamp,
-    /// The event's own time.
-    pub(crate) now: Timestamp,
     /// How far events may be out of order.
     pub settle: Span,
-    /// The slot of the user's profile, for state that lives beside it; none for a user who never succeeded in anything.
-    pub(crate) user_slot: Option<u32>,
+    /// The place of the user's profile, for state that lives beside it; none for a user who never succeeded in anything.
+    pub(crate) user_place: Option<Place>,
     /// The user's key, when the event names one.
     pub user: Option<Key>,
-    /// What was worked out of the event before.
-    pub(crate) ahead: Ahead,
+    /// The event at a glance: enough for what a rule asks of most events, without fetching the event itself.
+    pub(crate) glance: &'a Glance,
+    /// What was found ahead.
+    pub(crate) hints: Hints,
+}
+
+/// Since when a key must have been quiet to be forgotten, at an event, by a rule that remembers so much.
+pub(crate) fn quiet_since(at: Timestamp, memory: Span) -> Timestamp {
+    at.minus(memory).minus(LATENESS)
 }
 
 impl Context<'_> {
-    /// Since when a key must have been quiet to be forgotten, where less than the rule's whole memory is asked of it.
-    pub(crate) fn quiet_for(&self, memory: Span) -> Timestamp {
-        self.now.minus(memory).minus(LATENESS)
-    }
-
     /// What is normal for the event's user, when anything is known.
-    pub(crate) fn profile(&self) -> Option<&Profile> {
-        match self.user_slot {
-            Some(slot) => Some(self.profiles.at(slot)),
+    pub(crate) fn normal(&self) -> Option<&Normal> {
+        match self.user_place {
+            Some(place) => Some(self.profiles.at(place)),
             None => self.profiles.get(self.user?),
         }
     }

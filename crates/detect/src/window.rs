@@ -6,12 +6,14 @@
 use model::{EventId, SecurityEvent, Span, Timestamp};
 use smallvec::SmallVec;
 
+use crate::glance::Glance;
+
 /// An event that counts: when, which, and how often it happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hit {
     /// Event time.
     pub at: Timestamp,
-    id: [u64; 2],
+    pub(crate) id: [u64; 2],
     /// How many times (`message repeated N times`).
     pub times: u32,
 }
@@ -21,6 +23,11 @@ impl Hit {
     pub fn of(event: &SecurityEvent<'_>) -> Self {
         let id = event.event_id.as_u128();
         Self { at: event.timestamp, id: [(id >> 64) as u64, id as u64], times: event.occurrences.max(1) }
+    }
+
+    /// The same, of what is known at a glance.
+    pub(crate) const fn at_a_glance(glance: &Glance) -> Self {
+        Self { at: glance.at, id: glance.id, times: glance.times }
     }
 
     /// A point in time at which nothing happened.

@@ -93,14 +93,18 @@ impl AccountTakeover {
 
 impl Rule for AccountTakeover {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        // Nearly every access ends here: an address known for longer than events can be late.
+        let old = |first| cx.glance.at.since(first) > cx.settle.max(self.window);
+        if !cx.glance.marks.meets(Marks::PASSWORD) && cx.novelty.here_since.is_some_and(old) {
+            return;
+        }
         let Some(key) = cx.user else { return };
         let hit = Hit::of(event);
-        let first_seen = |cx: &Context<'_>, ip| cx.profile().and_then(|p| p.first_seen_at(ip));
+        let first_seen = |cx: &Context<'_>, ip| cx.normal().and_then(|p| p.first_seen_at(ip));
         if event.marks.meets(Marks::DATA)
             && let Some(ip) = event.ip_address
         {
-            let first = first_seen(cx, ip);
-            // Nearly every access ends here: an address known for longer than events can be late.
+            let first = cx.novelty.here_since.or_else(|| first_seen(cx, ip));
             let new = first.is_none_or(|first| hit.at.since(first) <= cx.settle.max(self.window));
             if new {
                 let change = self.users.get(key).and_then(|s| {

@@ -81,4 +81,8 @@ impl Rule for AnomalousAccess {
             Opening::new(EntityKind::User, user, title, description)
         });
     }
+
+    fn waits_for_news(&self) -> bool {
+        true
+    }
 }

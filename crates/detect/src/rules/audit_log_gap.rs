@@ -104,13 +104,14 @@ impl AuditLogGap {
 
 impl Rule for AuditLogGap {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let glance = cx.glance;
         // What we write ourselves does not show that the source still speaks.
-        if !event.marks.meets(Marks::OWN_FAILURE)
-            && let Some((_, watch)) = self.watches.iter_mut().find(|(source, _)| *source == event.source)
+        if !glance.marks.meets(Marks::OWN_FAILURE)
+            && let Some((_, watch)) = self.watches.iter_mut().find(|(source, _)| *source == glance.source)
         {
-            watch.spoke(event.timestamp, self.silence);
+            watch.spoke(glance.at, self.silence);
         }
-        if event.marks.meets(Marks::AUDIT_FAILURE) {
+        if glance.marks.meets(Marks::AUDIT_FAILURE) {
             let source = event.source;
             cx.fire(Key::source(source), event, || {
                 let what = event.details.text("message").or_else(|| event.details.text("component"));
@@ -122,6 +123,10 @@ impl Rule for AuditLogGap {
                 Opening::new(EntityKind::Source, source, title, description)
             });
         }
+    }
+
+    fn keeps_time(&self) -> bool {
+        true
     }
 
     fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {

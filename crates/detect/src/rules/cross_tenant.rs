@@ -1,12 +1,14 @@
 //! A user reaches data of a tenant that is not their own.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use model::event::{Marks, UserId};
 use model::{ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::glance::Screen;
 use crate::keyed::Key;
 use crate::open::Opening;
 use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
@@ -78,6 +80,17 @@ fn fire(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context<'_>) {
 }
 
 impl Rule for CrossTenant {
+    fn screen(&self) -> Option<Screen> {
+        // Most events say themselves that the tenant is the user's own.
+        Some(Arc::new(|event| {
+            event.instance_id.is_some_and(|tenant| event.details.uuid("home_instance_id") != Some(tenant))
+        }))
+    }
+
+    fn keeps_time(&self) -> bool {
+        true
+    }
+
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let (Some(key), Some(tenant)) = (cx.user, event.instance_id) else { return };
         match home(event, key, cx) {

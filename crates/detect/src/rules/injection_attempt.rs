@@ -1,9 +1,12 @@
 //! A request that carries code: SQL, script, shell, or a path out of the web root.
 
+use std::sync::Arc;
+
 use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::glance::Screen;
 use crate::keyed::Key;
 use crate::open::Opening;
 use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
@@ -170,16 +173,25 @@ pub(super) fn kind_of(target: &str) -> Option<&'static str> {
     None
 }
 
+/// Whether a request carries code. Most targets are letters, digits and slashes, which carry nothing.
+fn carries_code(event: &SecurityEvent<'_>) -> bool {
+    let Some(target) = event.resource_id.as_deref() else { return false };
+    let ordinary = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_' | b'?' | b'=' | b'&');
+    let bytes = target.as_bytes();
+    let dots = bytes.windows(2).any(|pair| pair == b"..");
+    if bytes.iter().all(|c| ordinary(c) || *c == b'.') && !dots && !target.contains("win.ini") {
+        return false;
+    }
+    kind_of(target).is_some()
+}
+
 impl Rule for InjectionAttempt {
+    fn screen(&self) -> Option<Screen> {
+        Some(Arc::new(carries_code))
+    }
+
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let (Some(ip), Some(target)) = (event.ip_address, event.resource_id.as_deref()) else { return };
-        // Most targets are letters, digits and slashes, which carry nothing.
-        let ordinary = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_' | b'?' | b'=' | b'&');
-        let bytes = target.as_bytes();
-        let dots = bytes.windows(2).any(|pair| pair == b"..");
-        if bytes.iter().all(|c| ordinary(c) || *c == b'.') && !dots && !target.contains("win.ini") {
-            return;
-        }
         let Some(kind) = kind_of(target) else { return };
         cx.fire(Key::ip(event.source, ip), event, || {
             let answered = event.details.number("status").unwrap_or(0);

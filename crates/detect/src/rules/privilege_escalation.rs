@@ -1,9 +1,12 @@
 //! A user whose role is known and not an admin role reaches an admin endpoint.
 
+use std::sync::Arc;
+
 use model::event::{Marks, UserId};
 use model::{Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::glance::Screen;
 use crate::glob::{Glob, plain_path};
 use crate::open::Opening;
 use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
@@ -24,7 +27,7 @@ pub(super) const RULE: Definition = Definition {
     build: |value, _| {
         let p: Params = params(value)?;
         let endpoints = p.admin_endpoints.iter().map(|e| Glob::new(e)).collect();
-        let rule = PrivilegeEscalation { endpoints, roles: p.admin_roles };
+        let rule = PrivilegeEscalation(Arc::new(Privileges { endpoints, roles: p.admin_roles }));
         Ok(Built { rule: Box::new(rule), cooldown: Span::hours(1), memory: Span::ZERO })
     },
 };
@@ -47,12 +50,21 @@ impl Default for Params {
     }
 }
 
-struct PrivilegeEscalation {
+struct Privileges {
     endpoints: Vec<Glob>,
     roles: Vec<String>,
 }
 
-impl PrivilegeEscalation {
+struct PrivilegeEscalation(Arc<Privileges>);
+
+impl Privileges {
+    /// Somebody reaches for what administrators may, and does not say that they are one.
+    fn concern(&self, event: &SecurityEvent<'_>) -> bool {
+        self.is_admin_endpoint(event)
+            && !self_service(event)
+            && event.role().is_none_or(|role| !self.roles.contains(&role))
+    }
+
     fn is_admin_endpoint(&self, event: &SecurityEvent<'_>) -> bool {
         if event.category == Category::Admin {
             return true;
@@ -79,11 +91,13 @@ fn self_service(event: &SecurityEvent<'_>) -> bool {
 }
 
 impl Rule for PrivilegeEscalation {
+    fn screen(&self) -> Option<Screen> {
+        let privileges = Arc::clone(&self.0);
+        Some(Arc::new(move |event| privileges.concern(event)))
+    }
+
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
-        if !self.is_admin_endpoint(event) || self_service(event) {
-            return;
-        }
         let stored = || match user {
             UserId::Uuid(id) => cx.users.get(*id).and_then(|u| u.role.clone()),
             UserId::Name(_) => None,
@@ -92,7 +106,7 @@ impl Rule for PrivilegeEscalation {
             cx.counters.unknown_role += 1;
             return;
         };
-        if self.roles.contains(&role) {
+        if self.0.roles.contains(&role) {
             return;
         }
         cx.fire(key, event, || {

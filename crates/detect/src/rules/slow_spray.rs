@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::keyed::{Key, Keyed};
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params, quiet_since};
 use crate::window::{Distinct, Hit, Offered};
 
 pub(super) const RULE: Definition = Definition {
@@ -74,7 +74,7 @@ impl Rule for SlowSpray {
         let (Some(ip), Some(account)) = (event.ip_address, event.account()) else { return };
         let key = Key::ip(event.source, ip);
         let value = self.hasher.hash_one(account.as_str());
-        let (state, newest) = self.keys.touch(key, event.timestamp, cx.quiet_for(window));
+        let (state, newest) = self.keys.touch(key, event.timestamp, quiet_since(event.timestamp, window));
         match state.accounts.offer(Hit::of(event), value, newest, window, threshold.saturating_add(1)) {
             Offered::Counts if state.accounts.count() > threshold => {}
             Offered::Late => {

@@ -1,10 +1,13 @@
 //! Somebody looks for what is not there: bursts of errors, probes for secrets, tools that say what they are.
 
+use std::sync::Arc;
+
 use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
+use crate::glance::Screen;
 use crate::glob::plain_path;
 use crate::keyed::Key;
 use crate::open::Opening;
@@ -111,17 +114,24 @@ fn is_probe(event: &SecurityEvent<'_>) -> bool {
         || SECRETS.iter().any(|secret| path.contains(secret))
 }
 
+/// What a scanner is that says itself which one.
+fn tool(event: &SecurityEvent<'_>) -> Option<&'static str> {
+    let agent = event.user_agent.as_deref().unwrap_or_default().to_ascii_lowercase();
+    TOOLS.iter().find(|tool| agent.contains(**tool)).copied()
+}
+
+fn is_refused(event: &SecurityEvent<'_>) -> bool {
+    event.details.number("status").is_some_and(|status| (400..500).contains(&status))
+}
+
 impl WebScanner {
     /// What this request adds up to, in words; none when it is nothing yet.
     fn verdict(&mut self, key: Key, event: &SecurityEvent<'_>, cx: &mut Context<'_>) -> Option<String> {
-        let agent = event.user_agent.as_deref().unwrap_or_default().to_ascii_lowercase();
-        let tool = TOOLS.iter().find(|tool| agent.contains(**tool));
-        let mut verdict = tool.map(|tool| format!("which calls itself {}", tool.trim_end_matches('/')));
+        let mut verdict = tool(event).map(|tool| format!("which calls itself {}", tool.trim_end_matches('/')));
         if is_probe(event) && self.probes.holds(key, event, cx).is_some() {
             verdict = Some(format!("more than {} probes within {}", self.params.probes, self.params.probes_window));
         }
-        let refused = event.details.number("status").is_some_and(|status| (400..500).contains(&status));
-        if refused && self.errors.holds(key, event, cx).is_some() {
+        if is_refused(event) && self.errors.holds(key, event, cx).is_some() {
             verdict = Some(format!("more than {} errors within {}", self.params.errors, self.params.errors_window));
         }
         verdict
@@ -129,6 +139,10 @@ impl WebScanner {
 }
 
 impl Rule for WebScanner {
+    fn screen(&self) -> Option<Screen> {
+        Some(Arc::new(|event| is_refused(event) || is_probe(event) || tool(event).is_some()))
+    }
+
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let Some(ip) = event.ip_address else { return };
         let key = Key::ip(event.source, ip);

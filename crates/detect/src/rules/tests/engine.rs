@@ -138,7 +138,9 @@ fn events_shown_together_say_what_they_say_alone() {
         for event in &events {
             alone.push(event);
         }
-        together.push_all(&events);
+        let mut glances = together.glances();
+        let seen: Vec<_> = events.iter().map(|event| glances.at(event)).collect();
+        together.push_all(&events, &seen);
         let end = |engine: &mut Engine| {
             engine.finish();
             let mut changes = drain(engine);
