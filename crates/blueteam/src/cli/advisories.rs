@@ -228,7 +228,12 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
             0 => "nothing new is concerned".to_owned(),
             n => format!("{n} new; `blueteam advisories list` shows them"),
         };
-        if done.unchanged {
+        if done.unchanged && done.found > 0 {
+            let n = done.found;
+            out::line(format_args!(
+                "{name}: the same as last time; {n} open again or not yet told; `blueteam advisories list` shows them"
+            ))?;
+        } else if done.unchanged {
             out::line(format_args!("{name}: the same as last time; {found}"))?;
         } else {
             out::line(format_args!("{name}: {} {}; {found}", done.items, what(done.items)))?;

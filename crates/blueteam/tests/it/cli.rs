@@ -297,14 +297,14 @@ async fn the_navigator_shows_what_is_no_longer_looked_for() {
 #[tokio::test]
 async fn an_id_that_is_none_or_several_is_an_error() {
     let (db, program) = with_alerts().await;
-    for (args, said) in [
-        (["alerts", "show", "zz"], "there is no alert `zz`"),
-        (["alerts", "show", "%"], "there is no alert"),
-        (["alerts", "ack", ""], "at least the first digit"),
-        (["alerts", "show", &"0".repeat(40)], "there is no alert"),
+    for (args, code, said) in [
+        (["alerts", "show", "zz"], 1, "there is no alert `zz`"),
+        (["alerts", "show", "%"], 1, "there is no alert"),
+        (["alerts", "ack", ""], 2, "a value is required for '<IDS>...'"),
+        (["alerts", "show", &"0".repeat(40)], 1, "there is no alert"),
     ] {
         let ran = program.run(&args);
-        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{args:?}");
+        assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{args:?}");
         assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
     }
     let mut conn = db.connect().await;

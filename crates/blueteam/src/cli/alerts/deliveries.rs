@@ -63,6 +63,7 @@ struct ListArgs {
 #[derive(Debug, clap::Args)]
 struct ShowArgs {
     /// Its id, or enough of its beginning
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
     /// As a JSON array of attempts
     #[arg(long)]

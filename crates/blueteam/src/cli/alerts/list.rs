@@ -127,6 +127,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
 #[command(after_help = "Examples:\n  blueteam alerts show 3f2a81c0\n  blueteam alerts show 3f2a81c0 --json")]
 pub(super) struct ShowArgs {
     /// The alert's id, or enough of its beginning
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
     /// As a JSON object
     #[arg(long)]
@@ -282,7 +283,7 @@ fn escalated(told: &[Escalation]) -> anyhow::Result<()> {
 #[command(after_help = "Examples:\n  blueteam alerts ack 3f2a81c0\n  blueteam alerts ack 3f2a81c0 9b11 --as alice")]
 pub(super) struct AckArgs {
     /// Ids of alerts, or enough of their beginnings
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     ids: Vec<String>,
     /// Who has seen them; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]

@@ -79,6 +79,7 @@ enum Action {
 #[derive(Debug, clap::Args)]
 struct Switch {
     /// The rule
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
     /// Who decides, for the record; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]

@@ -143,6 +143,7 @@ struct ListArgs {
 #[command(after_help = "Examples:\n  blueteam alerts silences end 0199f3a2-1c44")]
 struct EndArgs {
     /// Its id, or enough of its beginning
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
     /// Who ends it; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]

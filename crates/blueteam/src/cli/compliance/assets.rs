@@ -33,6 +33,7 @@ enum Action {
     /// Take one out
     Remove {
         /// Its name
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         name: String,
         /// Who does so; without it, the system's user name
         #[arg(long = "as", value_name = "NAME")]
@@ -49,6 +50,7 @@ enum Action {
                         blueteam compliance assets set printer --category specialized --treatment 'policy PR-2: own VLAN, no CUI'")]
 struct SetArgs {
     /// Its name
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     name: String,
     #[arg(long, value_parser = PossibleValuesParser::new(CATEGORIES))]
     category: String,

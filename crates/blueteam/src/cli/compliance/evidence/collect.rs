@@ -43,6 +43,7 @@ pub(super) struct CollectArgs {
 #[command(after_help = "Exit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments.")]
 pub(super) struct ReplayArgs {
     /// The evidence's id, or enough of its beginning or its end
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
     /// As a JSON object
     #[arg(long)]
@@ -56,6 +57,7 @@ pub(super) struct ReplayArgs {
 )]
 pub(super) struct BaselineArgs {
     /// The evidence's id, or enough of its beginning or its end
+    #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
     /// Who approves; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
