@@ -52,6 +52,17 @@ pub enum Outcome {
     Denied,
 }
 
+impl Outcome {
+    /// As it stands in the table.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failure => "failure",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 /// One value of the metadata. The layer's own need no allocation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use http::request::Parts;
 use http::{Method, Request, Response, header};
@@ -141,7 +141,7 @@ where
 
 impl Settings {
     fn begin(&self, parts: &Parts) -> Event {
-        let mut event = Event::new(Category::Access, action::API_REQUEST, Outcome::Failure).at(SystemTime::now());
+        let mut event = Event::new(Category::Access, action::API_REQUEST, Outcome::Failure);
         event.metadata.reserve_exact(4);
         event.resource_type = Some("endpoint".into());
         event.resource_id = Some(parts.uri.path().to_owned());

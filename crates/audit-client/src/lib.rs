@@ -22,7 +22,8 @@
 //!
 //! # What is promised
 //!
-//! - [`AuditLogger::log`] neither waits nor fails: it puts the event into a bounded queue, without a lock or a system call.
+//! - [`AuditLogger::log`] neither waits nor fails: it writes the event's line into a bounded queue, where it waits for no lock and makes no
+//!   system call.
 //! - A thread of its own takes the queue every [`interval`](Builder::interval), writes it to the spool, and sends from there. While the
 //!   sink is away the spool is fsynced; it is bounded. It outlives `kill -9`; what the queue held in the last interval does not. Power
 //!   may take what was not yet fsynced.
@@ -47,6 +48,7 @@ mod event;
 mod layer;
 mod line;
 mod logger;
+mod queue;
 mod sink;
 mod spool;
 mod worker;

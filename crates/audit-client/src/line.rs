@@ -1,13 +1,14 @@
 //! An event as a line of JSON: what is spooled, and what both sinks take.
 
-use std::net::IpAddr;
+mod json;
+
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-use serde::ser::{SerializeMap as _, Serializer};
 use uuid::Uuid;
 
-use crate::event::{Category, Detail, Event, Outcome};
+use crate::event::{Detail, Event};
+use json::{Json, Unwritten};
 
 /// Longest values of the table's columns and of the ingest, in bytes (the agent: characters).
 const ACTION: usize = 128;
@@ -22,59 +23,17 @@ const DEPTH: usize = 24;
 
 /// An event with what the logger adds to it.
 #[derive(Debug)]
-pub(crate) struct Queued {
-    pub(crate) event: Event,
+pub(crate) struct Queued<'a> {
+    pub(crate) event: &'a mut Event,
     pub(crate) time: SystemTime,
     pub(crate) seq: u64,
 }
 
-#[derive(Serialize)]
-struct Wire<'a> {
-    event_id: Uuid,
-    timestamp: String,
-    category: Category,
-    action: &'a str,
-    result: Outcome,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<Uuid>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ip_address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    resource_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    instance_id: Option<Uuid>,
-    cui_accessed: bool,
-    metadata: Metadata<'a>,
-}
-
-struct Metadata<'a> {
-    details: &'a [(std::borrow::Cow<'static, str>, Detail)],
-    producer: &'a str,
-    seq: u64,
-}
-
-impl Serialize for Metadata<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        for (key, value) in self.details.iter().filter(|(key, _)| key != "producer" && key != "producer_seq") {
-            map.serialize_entry(key, value)?;
-        }
-        map.serialize_entry("producer", self.producer)?;
-        map.serialize_entry("producer_seq", &self.seq)?;
-        map.end()
-    }
-}
-
-/// Writes the lines of one run.
-#[derive(Debug)]
+/// Writes the lines of one run. Clones write lines of the same run.
+#[derive(Clone, Debug)]
 pub(crate) struct Writer {
-    producer: String,
+    /// The last members of `metadata`, but for the number.
+    producer: Arc<str>,
     /// Random for each run; with the sequence number it makes the ids, so that no event costs a call for random bytes.
     seed: u64,
     /// The second that was written last, and its date and time: most events share them with the one before.
@@ -83,58 +42,89 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(producer: String) -> Self {
+    pub(crate) fn new(producer: &str) -> Self {
         let (seed, _) = Uuid::new_v4().as_u64_pair();
         // The version's bits, which are the same in each, are spread by the mixing.
-        Self { producer, seed: mix(seed), second: 0, date: date(0) }
+        let producer = format!("\"producer\":{},\"producer_seq\":", serde_json::Value::from(producer));
+        Self { producer: producer.into(), seed: mix(seed), second: 0, date: date(0) }
     }
 
     /// Appends the event's line, its end included. The id is made here.
-    pub(crate) fn write(&mut self, out: &mut Vec<u8>, queued: &mut Queued) {
-        bound_metadata(&mut queued.event);
+    pub(crate) fn write(&mut self, out: &mut Vec<u8>, queued: &mut Queued<'_>) {
+        bound_metadata(queued.event);
         let start = out.len();
-        if let Some(line) = self.encode(out, queued)
-            && memchr::memmem::find(line, b"\\u0000").is_none()
+        if let Ok(nul) = self.encode(out, queued)
+            && (!nul || memchr::memmem::find(&out[start..], b"\\u0000").is_none())
         {
             return;
         }
         // PostgreSQL stores no NUL (a false alarm only costs a second look); and a value that is no JSON, of which we know none, must
         // not cost us the event.
         out.truncate(start);
-        clean(&mut queued.event);
-        if self.encode(out, queued).is_none() {
+        clean(queued.event);
+        if self.encode(out, queued).is_err() {
             out.truncate(start);
             queued.event.metadata = vec![("metadata_lost".into(), Detail::Word("not serialisable"))];
-            if self.encode(out, queued).is_none() {
+            if self.encode(out, queued).is_err() {
                 out.truncate(start);
             }
         }
     }
 
-    fn encode<'a>(&mut self, out: &'a mut Vec<u8>, queued: &Queued) -> Option<&'a [u8]> {
+    /// Gives whether the line may hold a NUL.
+    fn encode(&mut self, out: &mut Vec<u8>, queued: &Queued<'_>) -> Result<bool, Unwritten> {
         let Queued { event, time, seq } = queued;
-        let start = out.len();
         // A clock before 1970 is no clock; the server will say so.
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let wire = Wire {
-            event_id: self.id(since, *seq),
-            timestamp: self.rfc3339(since),
-            category: event.category,
-            action: if event.action.is_empty() { "unnamed" } else { cut(&event.action, ACTION) },
-            result: event.outcome,
-            user_id: event.user_id,
-            session_id: event.session_id.as_deref().map(|text| cut(text, SESSION_ID)),
-            ip_address: event.ip_address.map(|ip| ip.to_canonical()),
-            user_agent: event.user_agent.as_deref().map(cut_agent),
-            resource_type: event.resource_type.as_deref().map(|text| cut(text, RESOURCE_TYPE)),
-            resource_id: event.resource_id.as_deref().map(|text| cut(text, RESOURCE_ID)),
-            instance_id: event.instance_id,
-            cui_accessed: event.cui_accessed,
-            metadata: Metadata { details: &event.metadata, producer: &self.producer, seq: *seq },
-        };
-        serde_json::to_writer(&mut *out, &wire).ok()?;
-        out.push(b'\n');
-        out.get(start..)
+        let mut json = Json::new(out);
+        json.raw("{\"event_id\":");
+        json.uuid(self.id(since, *seq));
+        // To the microsecond, as PostgreSQL keeps it: a retry must carry the very same time.
+        json.raw(",\"timestamp\":\"");
+        json.raw(self.date_of(since));
+        json.raw(".");
+        json.micros(since.subsec_micros());
+        json.raw("Z\",\"category\":");
+        json.word(event.category.as_str());
+        json.raw(",\"action\":");
+        json.text(if event.action.is_empty() { "unnamed" } else { cut(&event.action, ACTION) })?;
+        json.raw(",\"result\":");
+        json.word(event.outcome.as_str());
+        if let Some(id) = event.user_id {
+            json.raw(",\"user_id\":");
+            json.uuid(id);
+        }
+        if let Some(id) = event.instance_id {
+            json.raw(",\"instance_id\":");
+            json.uuid(id);
+        }
+        if let Some(ip) = event.ip_address {
+            json.raw(",\"ip_address\":");
+            json.ip(ip.to_canonical())?;
+        }
+        for (key, text) in [
+            (",\"session_id\":", event.session_id.as_deref().map(|text| cut(text, SESSION_ID))),
+            (",\"user_agent\":", event.user_agent.as_deref().map(cut_agent)),
+            (",\"resource_type\":", event.resource_type.as_deref().map(|text| cut(text, RESOURCE_TYPE))),
+            (",\"resource_id\":", event.resource_id.as_deref().map(|text| cut(text, RESOURCE_ID))),
+        ] {
+            if let Some(text) = text {
+                json.raw(key);
+                json.text(text)?;
+            }
+        }
+        json.raw(if event.cui_accessed { ",\"cui_accessed\":true" } else { ",\"cui_accessed\":false" });
+        json.raw(",\"metadata\":{");
+        for (key, value) in event.metadata.iter().filter(|(key, _)| key != "producer" && key != "producer_seq") {
+            json.text(key)?;
+            json.raw(":");
+            json.detail(value)?;
+            json.raw(",");
+        }
+        json.raw(&self.producer);
+        json.number(*seq);
+        json.raw("}}\n");
+        Ok(json.nul)
     }
 
     /// Ordered by time (UUIDv7), which an index likes. Within a run the number tells two of one millisecond apart, between runs the
@@ -147,12 +137,11 @@ impl Writer {
         uuid::Builder::from_unix_timestamp_millis(since.as_millis() as u64, &bytes).into_uuid()
     }
 
-    /// To the microsecond, as PostgreSQL keeps it: a retry must carry the very same time.
-    fn rfc3339(&mut self, since: Duration) -> String {
+    fn date_of(&mut self, since: Duration) -> &str {
         if since.as_secs() != self.second {
             (self.second, self.date) = (since.as_secs(), date(since.as_secs()));
         }
-        format!("{}.{:06}Z", self.date, since.subsec_micros())
+        &self.date
     }
 }
 
@@ -269,11 +258,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::event::{Category, Outcome};
 
-    fn line(event: Event) -> Value {
+    fn line(mut event: Event) -> Value {
         let mut out = Vec::new();
         let time = UNIX_EPOCH + Duration::from_micros(1_772_668_800_000_001);
-        Writer::new("apollo/1".to_owned()).write(&mut out, &mut Queued { event, time, seq: 7 });
+        Writer::new("apollo/1").write(&mut out, &mut Queued { event: &mut event, time, seq: 7 });
         assert_eq!(memchr::memchr_iter(b'\n', &out).count(), 1);
         serde_json::from_slice(&out).unwrap()
     }
@@ -297,6 +287,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_written_by_hand_is_what_the_library_reads() {
+        let hostile: String = (0..0x1ff_u32).filter_map(char::from_u32).filter(|c| *c != '\0').collect();
+        for n in [0, 9, 10, 99, 1_000_000, u64::MAX] {
+            for ip in ["0.0.0.0", "255.10.1.100", "2001:db8::1", "::1"] {
+                let id = Uuid::from_u128(u128::from(n) << 60);
+                let got = line(
+                    event()
+                        .ip(ip.parse().unwrap())
+                        .user(id)
+                        .tenant(id)
+                        .session(hostile.clone())
+                        .user_agent("\"\\")
+                        .resource("\u{7f}", "ü")
+                        .detail(hostile.clone(), hostile.clone())
+                        .detail("n", n)
+                        .detail("any", json!({"a\"": [null, -1.5, true]})),
+                );
+                assert_eq!(got["ip_address"], ip);
+                assert_eq!((&got["user_id"], &got["instance_id"]), (&json!(id), &json!(id)));
+                assert_eq!((&got["session_id"], &got["user_agent"]), (&json!(hostile), &json!("\"\\")));
+                assert_eq!((&got["resource_type"], &got["resource_id"]), (&json!("\u{7f}"), &json!("ü")));
+                assert_eq!((&got["metadata"][&hostile], &got["metadata"]["n"]), (&json!(hostile), &json!(n)));
+                assert_eq!(got["metadata"]["any"], json!({"a\"": [null, -1.5, true]}));
+            }
+        }
+    }
+
+    #[test]
     fn dates_are_those_of_the_calendar() {
         for (seconds, expect) in [
             (0, "1970-01-01T00:00:00"),
@@ -313,7 +331,7 @@ mod tests {
 
     #[test]
     fn no_two_ids_are_the_same() {
-        let (one, two) = (Writer::new("a".to_owned()), Writer::new("a".to_owned()));
+        let (one, two) = (Writer::new("a"), Writer::new("a"));
         let since = Duration::from_micros(1_772_668_800_000_001);
         let ids = (1..=200_000).flat_map(|seq| [one.id(since, seq), two.id(since, seq)]);
         let ids: std::collections::HashSet<Uuid> = ids.collect();

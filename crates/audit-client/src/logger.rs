@@ -1,10 +1,9 @@
 //! The handle: takes events and counts what becomes of them.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
@@ -12,6 +11,7 @@ use uuid::Uuid;
 use crate::config::{Builder, StartError};
 use crate::event::Event;
 use crate::line::Queued;
+use crate::queue::{Queue, queue};
 use crate::sink::Sink;
 use crate::spool::Spool;
 use crate::worker::Worker;
@@ -25,7 +25,7 @@ pub struct AuditLogger(Arc<Handle>);
 
 #[derive(Debug)]
 struct Handle {
-    queue: SyncSender<Queued>,
+    queue: Arc<Queue>,
     shared: Arc<Shared>,
 }
 
@@ -63,13 +63,22 @@ pub(crate) struct Losses {
     pub(crate) since: Option<SystemTime>,
 }
 
+/// On a cache line of its own: every caller writes there, and reads what would stand beside it.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Line<T>(T);
+
 /// What handle and thread share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) producer: String,
-    half: usize,
-    seq: AtomicU64,
-    pub(crate) waiting: AtomicUsize,
+    seq: Line<AtomicU64>,
+    /// Numbers whose events don't wait in the queue any more.
+    gone: AtomicU64,
+    start: Instant,
+    /// What the clock would show at `start`, in nanoseconds since 1970, as it goes now.
+    clock: AtomicU64,
+    most: u64,
     pub(crate) sent: AtomicU64,
     pub(crate) spooled: AtomicU64,
     pub(crate) away: AtomicBool,
@@ -90,9 +99,11 @@ impl Shared {
         let run = Uuid::new_v4().simple().to_string();
         Self {
             producer: format!("{name}/{}", run.get(..12).unwrap_or(&run)),
-            half: (queue / 2).max(1),
-            seq: AtomicU64::new(FIRST),
-            waiting: AtomicUsize::new(0),
+            seq: Line(AtomicU64::new(FIRST)),
+            gone: AtomicU64::new(FIRST),
+            start: Instant::now(),
+            clock: AtomicU64::new(0),
+            most: queue as u64,
             sent: AtomicU64::new(0),
             spooled: AtomicU64::new(0),
             away: AtomicBool::new(false),
@@ -108,15 +119,30 @@ impl Shared {
         }
     }
 
-    /// The next sequence number.
+    /// The next sequence number, for what does not wait in the queue.
     pub(crate) fn next_seq(&self) -> u64 {
-        self.seq.fetch_add(1, Relaxed) + 1
+        self.have_gone(1);
+        self.seq.0.fetch_add(1, Relaxed) + 1
+    }
+
+    /// Learns what time it is. Clocks are set, so it is done again and again.
+    pub(crate) fn read_clock(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start = now.saturating_sub(self.start.elapsed());
+        self.clock.store(start.as_nanos() as u64, Relaxed);
+    }
+
+    /// So many events wait in the queue no more.
+    pub(crate) fn have_gone(&self, events: u64) {
+        self.gone.fetch_add(events, Relaxed);
     }
 
     /// Events that the queue had no room for since the last call. Told apart from [`Shared::lose`] because callers must not wait for a
     /// lock.
     pub(crate) fn take_overflow(&self) -> u64 {
-        self.overflow.swap(0, Relaxed)
+        let events = self.overflow.swap(0, Relaxed);
+        self.have_gone(events);
+        events
     }
 
     /// Notes a loss.
@@ -176,8 +202,9 @@ impl AuditLogger {
     }
 
     pub(crate) fn start(config: &Builder, sink: Sink) -> Result<Self, StartError> {
-        let (queue, events) = sync_channel(config.queue);
         let shared = Arc::new(Shared::new(&config.name, config.queue));
+        shared.read_clock();
+        let (queue, takings) = queue(&shared.producer);
         let (spool, unclean) = match &config.spool {
             None => (Spool::in_memory(), Vec::new()),
             Some(dir) => Spool::open(dir, config.spool_max_bytes, &shared.producer).unwrap_or_else(|error| {
@@ -186,7 +213,7 @@ impl AuditLogger {
             }),
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let worker = Worker::new(config, Arc::clone(&shared), events, spool, sink);
+        let worker = Worker::new(config, Arc::clone(&shared), takings, spool, sink);
         // A thread and a runtime of our own: fsync must hold up no request, and a busy application must not hold up us.
         let ended = Ended(Arc::clone(&shared));
         let run = move || {
@@ -197,22 +224,39 @@ impl AuditLogger {
         Ok(Self(Arc::new(Handle { queue, shared })))
     }
 
-    /// Takes an event. Neither waits nor fails: without a lock and without a system call but, now and then, the one that wakes the
-    /// thread when the queue is half full.
-    pub fn log(&self, event: Event) {
+    /// Takes an event. Neither waits nor fails: it writes the event's line into memory that no one else is using, without a system
+    /// call but, now and then, the one that wakes the thread when the queue is half full.
+    pub fn log(&self, mut event: Event) {
+        let time = event.time.unwrap_or_else(SystemTime::now);
+        self.log_at(time, &mut event);
+    }
+
+    /// [`AuditLogger::log`] for who knows the time already.
+    pub(crate) fn log_at(&self, time: SystemTime, event: &mut Event) {
         let Handle { queue, shared } = &*self.0;
         if shared.closing.load(Relaxed) {
             shared.overflow.fetch_add(1, Relaxed);
             return;
         }
-        let time = event.time.unwrap_or_else(SystemTime::now);
-        let seq = shared.next_seq();
-        if queue.try_send(Queued { event, time, seq }).is_err() {
+        let seq = shared.seq.0.fetch_add(1, Relaxed) + 1;
+        let waiting = seq.saturating_sub(shared.gone.load(Relaxed));
+        if waiting > shared.most {
             shared.overflow.fetch_add(1, Relaxed);
             shared.wake.notify_one();
-        } else if shared.waiting.fetch_add(1, Relaxed) + 1 == shared.half {
+            return;
+        }
+        let plenty = queue.put(&mut Queued { event, time, seq });
+        if plenty || waiting == shared.most.div_ceil(2) {
             shared.wake.notify_one();
         }
+    }
+
+    /// The time of a moment, cheaper than a look at the clock, which the thread reads at least every [`Builder::interval`].
+    #[cfg(feature = "tower")]
+    pub(crate) fn time_of(&self, moment: Instant) -> SystemTime {
+        let shared = &self.0.shared;
+        let start = UNIX_EPOCH + Duration::from_nanos(shared.clock.load(Relaxed));
+        start + moment.saturating_duration_since(shared.start)
     }
 
     /// The name under which this run's events arrive: `metadata.producer`.
@@ -224,7 +268,7 @@ impl AuditLogger {
     pub fn stats(&self) -> Stats {
         let shared = &self.0.shared;
         Stats {
-            logged: shared.seq.load(Relaxed),
+            logged: shared.seq.0.load(Relaxed),
             sent: shared.sent.load(Relaxed),
             spooled: shared.spooled.load(Relaxed),
             dropped: shared.dropped.load(Relaxed) + shared.overflow.load(Relaxed),

@@ -1,16 +1,21 @@
 //! Where lines wait until the sink has taken them: files of NDJSON in a folder, and memory for what the disk does not take.
 //!
 //! Everything goes through here, also while all is well: then nothing is fsynced, and a file that was sent is emptied and used
-//! again. How far it was sent is not kept, because sending a line again changes nothing.
+//! again; what it holds is sent from memory. How far it was sent is not kept, because sending a line again changes nothing.
 
 mod folder;
+mod held;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use folder::Folder;
+use held::Held;
 
 /// A file is closed when it is so long.
 const SEGMENT: u64 = 4 * 1024 * 1024;
@@ -22,7 +27,7 @@ const ENDING: &str = "ndjson";
 /// Lines, one after another, as they stand in the spool.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Batch {
-    bytes: Vec<u8>,
+    bytes: Bytes,
     /// Where each line ends, its newline included.
     ends: Vec<usize>,
     from_disk: bool,
@@ -40,7 +45,7 @@ impl Batch {
     }
 
     /// All of it: NDJSON.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
@@ -50,7 +55,7 @@ impl Batch {
         self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
     }
 
-    fn take(bytes: Vec<u8>, most: usize, from_disk: bool) -> Self {
+    fn take(bytes: Bytes, most: usize, from_disk: bool) -> Self {
         let newlines = memchr::memchr_iter(b'\n', &bytes).map(|at| at + 1);
         let ends: Vec<usize> = newlines.take(most).collect();
         let mut batch = Self { bytes, ends, from_disk };
@@ -78,6 +83,8 @@ pub(crate) struct Spool {
     /// How far the first one was sent.
     sent: u64,
     sent_lines: u64,
+    /// What the disk has beyond that: all of it or nothing.
+    held: Held,
     memory: VecDeque<Vec<u8>>,
     memory_bytes: u64,
     durable: bool,
@@ -142,15 +149,23 @@ impl Spool {
     }
 
     /// Appends one or more whole lines. `beyond`: also when the spool is full, for the word about what was dropped.
-    pub(crate) fn append(&mut self, lines: &[u8], count: u64, beyond: bool) -> Kept {
+    pub(crate) fn append(&mut self, lines: impl Into<Bytes>, count: u64, beyond: bool) -> Kept {
+        let lines = lines.into();
         let room = if beyond { u64::MAX } else { self.max_bytes };
         // What memory holds is younger than the disk's; nothing may get between.
         if self.memory.is_empty() && self.folder.is_some() {
             if self.bytes() + lines.len() as u64 > room {
                 return Kept::No;
             }
-            match self.write(lines, count) {
-                Ok(()) => return Kept::OnDisk,
+            let all_held = self.held.len() == self.bytes() - self.sent;
+            match self.write(&lines, count) {
+                Ok(()) => {
+                    self.held.push(lines);
+                    if !all_held {
+                        self.held.clear();
+                    }
+                    return Kept::OnDisk;
+                }
                 Err(error) => tracing::error!(%error, "the audit spool takes nothing; events are kept in memory"),
             }
         }
@@ -197,11 +212,18 @@ impl Spool {
 
     /// The next lines, at most so many and about so many bytes; none when nothing waits.
     pub(crate) fn peek(&mut self, lines: usize, bytes: usize) -> Option<Batch> {
+        self.drop_sent();
+        if let Some(held) = self.held.first(bytes / 2) {
+            let batch = Batch::take(held.slice(..held.len().min(bytes)), lines, true);
+            if batch.len() > 0 {
+                return Some(batch);
+            }
+        }
         while let Some(segment) = self.segments.front() {
             if self.sent < segment.len {
                 match read(segment, self.sent, bytes) {
                     Ok(bytes) => {
-                        let batch = Batch::take(bytes, lines, true);
+                        let batch = Batch::take(bytes.into(), lines, true);
                         if batch.len() > 0 {
                             return Some(batch);
                         }
@@ -209,12 +231,10 @@ impl Spool {
                     Err(error) => tracing::error!(%error, "a file of the audit spool cannot be read"),
                 }
                 self.set_aside();
+                self.drop_sent();
                 continue;
             }
-            if self.segments.len() == 1 {
-                break;
-            }
-            self.drop_first();
+            break;
         }
         let mut taken = Vec::new();
         for line in self.memory.iter().take(lines) {
@@ -223,7 +243,7 @@ impl Spool {
             }
             taken.extend_from_slice(line);
         }
-        (!taken.is_empty()).then(|| Batch::take(taken, lines, false))
+        (!taken.is_empty()).then(|| Batch::take(taken.into(), lines, false))
     }
 
     /// Forgets what [`Spool::peek`] gave: the sink has it.
@@ -235,8 +255,23 @@ impl Spool {
             return;
         }
         self.sent += batch.bytes.len() as u64;
+        self.held.release(batch.bytes.len());
         self.sent_lines += batch.len() as u64;
-        if self.segments.front().is_some_and(|s| self.sent >= s.len) {
+        // What is held is not cut where a file ends.
+        while let Some(first) = self.segments.front()
+            && self.sent >= first.len
+        {
+            let left = (self.sent - first.len, self.sent_lines.saturating_sub(first.lines));
+            self.drop_first();
+            (self.sent, self.sent_lines) = left;
+            if left.0 == 0 {
+                break;
+            }
+        }
+    }
+
+    fn drop_sent(&mut self) {
+        while self.segments.len() > 1 && self.segments.front().is_some_and(|s| self.sent >= s.len) {
             self.drop_first();
         }
     }
@@ -263,6 +298,7 @@ impl Spool {
     /// Takes an unreadable first file out of the way without deleting it.
     fn set_aside(&mut self) {
         let Some(segment) = self.segments.pop_front() else { return };
+        self.held.clear();
         if self.segments.is_empty() {
             self.active = None;
         }
@@ -330,105 +366,4 @@ fn whole(path: &Path) -> io::Result<Option<Segment>> {
     }
     let lines = memchr::memchr_iter(b'\n', &bytes).count() as u64;
     Ok((len > 0).then(|| Segment { path: path.to_owned(), len: len as u64, lines }))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn texts(batch: &Batch) -> Vec<String> {
-        batch.lines().map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
-    }
-
-    fn open(dir: &Path) -> (Spool, Vec<String>) {
-        Spool::open(dir, 1000, "app/1").unwrap()
-    }
-
-    #[test]
-    fn lines_come_out_as_they_went_in_and_stay_until_they_are_sent() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut spool, unclean) = open(dir.path());
-        assert!(unclean.is_empty() && spool.peek(9, 99).is_none());
-        assert_eq!(spool.append(b"a\nb\n", 2, false), Kept::OnDisk);
-        assert_eq!(spool.append(b"c\n", 1, false), Kept::OnDisk);
-        let batch = spool.peek(2, 99).unwrap();
-        assert_eq!(texts(&batch), ["a", "b"]);
-        assert_eq!(texts(&spool.peek(9, 3).unwrap()), ["a"], "a line that does not fit is left");
-        spool.advance(&batch);
-        assert_eq!((spool.lines(), texts(&spool.peek(9, 99).unwrap())), (1, vec!["c".to_owned()]));
-        let batch = spool.peek(9, 99).unwrap();
-        spool.advance(&batch);
-        assert!(spool.is_empty() && spool.bytes() == 0 && spool.peek(9, 99).is_none());
-        spool.append(b"d\n", 1, false);
-        assert_eq!(texts(&spool.peek(9, 99).unwrap()), ["d"]);
-    }
-
-    #[test]
-    fn a_killed_run_is_named_and_its_lines_are_first() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut spool, _) = open(dir.path());
-        spool.append(b"a\n", 1, false);
-        spool.append(b"half", 1, false);
-        drop(spool);
-        let (mut spool, unclean) = open(dir.path());
-        assert_eq!(unclean, ["app/1"]);
-        spool.append(b"b\n", 1, false);
-        let batch = spool.peek(9, 99).unwrap();
-        assert_eq!(texts(&batch), ["a"]);
-        spool.advance(&batch);
-        assert_eq!(texts(&spool.peek(9, 99).unwrap()), ["b"]);
-        spool.close();
-        let (mut spool, unclean) = open(dir.path());
-        assert!(unclean.is_empty());
-        let batch = spool.peek(9, 99).unwrap();
-        assert_eq!(texts(&batch), ["b"]);
-        spool.advance(&batch);
-        spool.close();
-    }
-
-    #[test]
-    fn two_programs_share_a_folder_and_the_next_inherits() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut one, _) = open(dir.path());
-        let (mut two, _) = Spool::open(dir.path(), 1000, "app/2").unwrap();
-        one.append(b"1\n", 1, false);
-        two.append(b"2\n", 1, false);
-        assert_eq!(texts(&one.peek(9, 99).unwrap()), ["1"]);
-        drop((one, two));
-        let (mut next, mut unclean) = open(dir.path());
-        unclean.sort();
-        assert_eq!(unclean, ["app/1", "app/2"]);
-        let mut found = Vec::new();
-        while let Some(batch) = next.peek(9, 99) {
-            found.extend(texts(&batch));
-            next.advance(&batch);
-        }
-        assert_eq!(found, ["1", "2"]);
-    }
-
-    #[test]
-    fn it_is_bounded_but_for_the_word_about_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut spool, _) = Spool::open(dir.path(), 10, "app/1").unwrap();
-        assert_eq!(spool.append(b"12345678\n", 1, false), Kept::OnDisk);
-        assert_eq!(spool.append(b"1\n", 1, false), Kept::No);
-        assert_eq!(spool.append(b"lost one\n", 1, true), Kept::OnDisk);
-        assert_eq!(spool.lines(), 2);
-        let mut memory = Spool::in_memory();
-        assert_eq!(memory.append(&vec![b'\n'; MEMORY_MAX as usize + 1], 1, false), Kept::No);
-        assert_eq!(memory.append(b"a\n", 1, false), Kept::InMemory);
-        assert_eq!(texts(&memory.peek(9, 1).unwrap()), ["a"]);
-    }
-
-    #[test]
-    fn a_folder_that_vanishes_costs_nothing() {
-        let dir = tempfile::tempdir().unwrap();
-        let (mut spool, _) = open(dir.path());
-        fs::remove_dir_all(dir.path()).unwrap();
-        assert_eq!(spool.append(b"a\n", 1, false), Kept::InMemory);
-        let batch = spool.peek(9, 99).unwrap();
-        assert_eq!(texts(&batch), ["a"]);
-        spool.advance(&batch);
-        assert!(spool.is_empty());
-    }
 }

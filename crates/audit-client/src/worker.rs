@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::time::{sleep, timeout};
@@ -12,6 +11,7 @@ use crate::config::Builder;
 use crate::event::{Category, Detail, Event, Outcome};
 use crate::line::{Queued, Writer};
 use crate::logger::{FIRST, Shared};
+use crate::queue::{Piece, Takings};
 use crate::sink::{Sent, Sink};
 use crate::spool::{Batch, Kept, Spool};
 
@@ -38,33 +38,20 @@ pub(crate) struct Worker {
 /// What goes on while a batch is on its way.
 struct Intake {
     shared: Arc<Shared>,
-    events: Receiver<Queued>,
+    takings: Takings,
     spool: Spool,
     writer: Writer,
-    room: Vec<u8>,
     full: bool,
 }
 
 impl Intake {
     /// Brings what the queue holds into the spool.
     fn take(&mut self) {
-        let mut count = 0;
-        loop {
-            let next = self.events.try_recv().ok();
-            let done = next.is_none();
-            if let Some(mut queued) = next {
-                self.writer.write(&mut self.room, &mut queued);
-                count += 1;
-            }
-            // Not too much at once, so that one failed append does not cost all.
-            if count > 0 && (done || self.room.len() > BATCH_BYTES / 4) {
-                self.shared.waiting.fetch_sub(count, Relaxed);
-                self.keep(count as u64);
-                count = 0;
-            }
-            if done {
-                break;
-            }
+        self.shared.read_clock();
+        // Not too much at once, so that one failed append does not cost all.
+        for piece in self.takings.take(BATCH_BYTES / 2) {
+            self.shared.have_gone(piece.lines);
+            self.keep(piece);
         }
         let lost = self.shared.take_overflow();
         if lost > 0 {
@@ -78,12 +65,10 @@ impl Intake {
         self.shared.spooled.store(self.spool.lines(), Relaxed);
     }
 
-    fn keep(&mut self, count: u64) {
-        let kept = self.spool.append(&self.room, count, false);
-        self.room.clear();
-        let full = kept == Kept::No;
+    fn keep(&mut self, piece: Piece) {
+        let full = self.spool.append(piece.bytes, piece.lines, false) == Kept::No;
         if full {
-            self.shared.lose(count, 0);
+            self.shared.lose(piece.lines, 0);
         }
         if full && !self.full {
             tracing::error!("the audit spool is full; from now on events are lost");
@@ -97,11 +82,11 @@ impl Intake {
         self.tell_as(seq, event);
     }
 
-    fn tell_as(&mut self, seq: u64, event: Event) {
-        let queued = &mut Queued { event, time: SystemTime::now(), seq };
+    fn tell_as(&mut self, seq: u64, mut event: Event) {
+        let queued = &mut Queued { event: &mut event, time: SystemTime::now(), seq };
         let mut bytes = Vec::new();
         self.writer.write(&mut bytes, queued);
-        self.spool.append(&bytes, 1, true);
+        self.spool.append(bytes, 1, true);
     }
 
     /// Tells what was lost, if anything was.
@@ -122,16 +107,10 @@ impl Intake {
 }
 
 impl Worker {
-    pub(crate) fn new(
-        config: &Builder,
-        shared: Arc<Shared>,
-        events: Receiver<Queued>,
-        spool: Spool,
-        sink: Sink,
-    ) -> Self {
-        let writer = Writer::new(shared.producer.clone());
+    pub(crate) fn new(config: &Builder, shared: Arc<Shared>, takings: Takings, spool: Spool, sink: Sink) -> Self {
+        let writer = takings.writer();
         Self {
-            intake: Intake { shared, events, spool, writer, room: Vec::new(), full: false },
+            intake: Intake { shared, takings, spool, writer, full: false },
             sink,
             batch: config.batch,
             interval: config.interval,

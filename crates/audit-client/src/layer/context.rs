@@ -33,7 +33,12 @@ impl AuditContext {
         }
     }
 
-    pub(super) fn take(&self) -> Option<Event> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Gives the event to `tell`, the first time.
+    pub(super) fn close(&self, tell: impl FnOnce(&mut Event)) {
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = open.as_mut() {
+            tell(event);
+            *open = None;
+        }
     }
 }

@@ -69,10 +69,12 @@ impl Watch {
     }
 
     fn tell(&self, change: impl FnOnce(&mut Event)) {
-        let Some(mut event) = self.context.take() else { return };
-        change(&mut event);
-        event.put("duration_ms".into(), Detail::Number(self.since.elapsed().as_millis() as u64));
-        self.logger.log(event);
+        self.context.close(|event| {
+            change(event);
+            event.put("duration_ms".into(), Detail::Number(self.since.elapsed().as_millis() as u64));
+            let time = event.time.unwrap_or_else(|| self.logger.time_of(self.since));
+            self.logger.log_at(time, event);
+        });
     }
 }
 

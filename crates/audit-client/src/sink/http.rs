@@ -69,7 +69,7 @@ impl Http {
     }
 
     pub(super) async fn send(&self, batch: &Batch) -> Sent {
-        let request = self.client.post(self.url.clone()).body(batch.bytes().to_vec());
+        let request = self.client.post(self.url.clone()).body(batch.bytes().clone());
         match request.send().await {
             Ok(response) => judge(response).await,
             Err(error) => Sent::Later(None, chain(&error)),
