@@ -94,6 +94,21 @@ enum Logout {
     Perhaps,
 }
 
+/// A time to 15 µs, in six bytes, for which a session has room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Moment {
+    secs: u32,
+    part: u16,
+}
+
+impl Moment {
+    fn of(at: Timestamp) -> Self {
+        let micros = at.as_micros();
+        let secs = u32::try_from(micros.div_euclid(1_000_000)).unwrap_or(if micros < 0 { 0 } else { u32::MAX });
+        Self { secs, part: (micros.rem_euclid(1_000_000) * 65_536 / 1_000_000) as u16 }
+    }
+}
+
 /// A session is nearly always used where it was used last.
 #[derive(Debug, Default)]
 struct Session {
@@ -102,6 +117,8 @@ struct Session {
     /// Where it was used before, per address, the latest use last; none where that is nowhere.
     before: Option<Box<SmallVec<[Place; PLACES_MAX - 1]>>>,
     logout: Logout,
+    /// The last login under its id: what it was before is over, also for a logout that arrives late.
+    login: Moment,
 }
 
 impl Session {
@@ -292,6 +309,9 @@ impl SessionAnomaly {
         let slot = self.sessions.touch_near(key, cx.hints.session, hit.at, quiet_since(hit.at, window));
         let state = self.sessions.at_slot(slot);
         if glance.action == Action::Logout {
+            if state.login > Moment::of(hit.at) {
+                return;
+            }
             state.logout = Logout::Perhaps;
             let stale = quiet_since(hit.at, self.params.remember_logout);
             let (logout, _) = self.logouts.touch(key, hit.at, stale);
@@ -303,6 +323,10 @@ impl SessionAnomaly {
             }
             return;
         }
+        let logs_in = glance.marks.meets(Marks::LOGIN);
+        if logs_in {
+            state.login = state.login.max(Moment::of(hit.at));
+        }
         let elsewhere = state.used(hit, glance.ip(), window);
         if elsewhere.is_none() && state.logout == Logout::None {
             return;
@@ -310,9 +334,7 @@ impl SessionAnomaly {
         let slot = self.logouts.slot(key);
         state.logout = if slot.is_some() { Logout::Perhaps } else { Logout::None };
         let mut logout = slot.and_then(|slot| *self.logouts.at_slot(slot));
-        if glance.marks.meets(Marks::LOGIN)
-            && let Some(slot) = slot
-        {
+        if logs_in && let Some(slot) = slot {
             // A new login under the same id is a new session.
             logout = logout.filter(|logout| logout.at > hit.at);
             *self.logouts.at_slot(slot) = logout;

@@ -86,6 +86,23 @@ fn a_logout_that_arrives_late_still_ends_the_session() {
     assert_eq!(count("session_anomaly", &[Draft { at: at(9), ..used }, logout]), 0, "used before it");
 }
 
+#[test]
+fn a_logout_that_arrives_after_the_next_login_is_of_the_session_before() {
+    let event = |secs: i64, category, action| draft(secs, category, action).user(7).session("s").ip(HOME);
+    let (logout, login) = (event(10, Category::Auth, "logout"), event(11, Category::Auth, "login"));
+    let view = |secs| event(secs, Category::Access, "view");
+    let events = [event(0, Category::Auth, "login"), login.clone(), logout.clone(), view(12), view(1000)];
+    assert_eq!(count("session_anomaly", &events), 0);
+    let next = event(20, Category::Auth, "logout");
+    assert_eq!(
+        count("session_anomaly", &[login.clone(), logout.clone(), next.clone(), view(25)]),
+        1,
+        "used after the next"
+    );
+    let events = [view(5), Draft { at: at(12), ..logout }, login, view(25)];
+    assert_eq!(count("session_anomaly", &events), 1, "a login before it saves nobody");
+}
+
 /// What the product tells of itself at that time.
 fn own_failure(secs: i64) -> SecurityEvent<'static> {
     let mut event = draft(secs, Category::System, "audit_failure").result(Outcome::Failure).event();
