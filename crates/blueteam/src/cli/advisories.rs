@@ -406,7 +406,7 @@ fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             [] => bail!(
                 "there is no feed or inventory `{shown}`; `blueteam advisories sources` shows those that there are"
             ),
-            _ => bail!("both a feed and an inventory are called `{shown}`; say --kind"),
+            _ => out::usage!("both a feed and an inventory are called `{shown}`; say --kind"),
         };
         let kind = if origin.kind == Kind::Feed.as_str() { Kind::Feed } else { Kind::Inventory };
         if loaded.config.advisories.inputs().iter().any(|input| input.kind == kind && input.name == args.name) {

@@ -212,7 +212,9 @@ fn revoke(id: &str, actor: &str, globals: Globals<'_>) -> anyhow::Result<ExitCod
         };
         match meant[..] {
             [] if id.len() < PREFIX_MIN => {
-                bail!("say at least {PREFIX_MIN} characters of the key, or its id; `blueteam keys list` shows both")
+                out::usage!(
+                    "say at least {PREFIX_MIN} characters of the key, or its id; `blueteam keys list` shows both"
+                )
             }
             [] => bail!("there is no such key; `blueteam keys list` shows all"),
             [key] => {
@@ -224,7 +226,7 @@ fn revoke(id: &str, actor: &str, globals: Globals<'_>) -> anyhow::Result<ExitCod
                 }
                 Ok(ExitCode::SUCCESS)
             }
-            _ => bail!("several keys begin like this; say more of it, or the id"),
+            _ => out::usage!("several keys begin like this; say more of it, or the id"),
         }
     })
 }

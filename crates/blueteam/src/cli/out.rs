@@ -301,7 +301,7 @@ pub(super) fn pick<T>(
     match all.len() {
         1 => Ok(all.remove(0)),
         0 => bail!("no {what} begins with `{shown}`; see `{see}`"),
-        _ => bail!("several begin with `{shown}`; say more of the id"),
+        _ => usage!("several begin with `{shown}`; say more of the id"),
     }
 }
 

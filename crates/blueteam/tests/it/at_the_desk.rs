@@ -109,7 +109,7 @@ async fn ids_are_told_apart_by_their_ends() {
     assert_eq!(shown(&b.to_uppercase()).json()["description"], "two");
     let several = shown(&a[..8]);
     assert!(
-        several.code == 1 && several.err.contains("fits several") && several.err.contains(a) && several.err.contains(b),
+        several.code == 2 && several.err.contains("fits several") && several.err.contains(a) && several.err.contains(b),
         "{}",
         several.err
     );

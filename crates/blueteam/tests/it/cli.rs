@@ -394,7 +394,7 @@ async fn a_key_is_shown_once_and_can_be_revoked() {
             .unwrap_or_default();
     assert!(actor.is_none_or(|actor| actor == "tester"));
 
-    assert_eq!(program.run(&["keys", "revoke", "bt_"]).code, 1, "too little to mean one");
+    assert_eq!(program.run(&["keys", "revoke", "bt_"]).code, 2, "too little to mean one");
     assert!(program.run(&["keys", "revoke", &secret[..10]]).good().starts_with("revoked "));
     assert!(store::keys::authenticate(&mut db.connect().await, &hash).await.unwrap().is_none());
     assert!(program.run(&["keys", "list"]).good().contains("revoked"));
@@ -435,7 +435,7 @@ fn rule_files_are_checked_with_all_their_errors() {
         "{}",
         ran.out
     );
-    assert_eq!(program.run(&["alerts", "rules", "check"]).code, 1, "no folder is configured");
+    assert_eq!(program.run(&["alerts", "rules", "check"]).code, 2, "no folder is configured");
 }
 
 #[test]

@@ -138,12 +138,12 @@ pub(super) struct ShowArgs {
 pub(in crate::cli) async fn find(conn: &mut PgConnection, prefix: &str) -> anyhow::Result<AlertId> {
     let shown = notify::plain::neutral(prefix);
     if prefix.is_empty() {
-        bail!("say at least the first digit of the alert's id");
+        out::usage!("say at least the first digit of the alert's id");
     }
     match store::alerts::starting_with(conn, prefix, 2).await?[..] {
         [] => bail!("there is no alert `{shown}`; `blueteam alerts list` shows those that there are"),
         [id] => Ok(id),
-        _ => bail!("several alerts begin with `{shown}`; say more of the id"),
+        _ => out::usage!("several alerts begin with `{shown}`; say more of the id"),
     }
 }
 

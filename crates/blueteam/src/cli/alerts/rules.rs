@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Subcommand;
 use comfy_table::Cell;
 use detect::sigma::{Sigma, advice};
@@ -246,7 +246,7 @@ fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result
     } else {
         let configured = globals.load()?.config.detection.rules_dir;
         if configured.is_empty() {
-            bail!("say which folder, or set detection.rules_dir");
+            out::usage!("say which folder, or set detection.rules_dir");
         }
         PathBuf::from(configured)
     };

@@ -4,7 +4,7 @@ use anyhow::bail;
 use notify::plain::neutral;
 use uuid::Uuid;
 
-use crate::cli::out::Look;
+use crate::cli::out::{self, Look};
 
 /// The least of an id that names something: less fits by accident.
 const LEAST: usize = 4;
@@ -24,7 +24,7 @@ pub(super) fn shown(look: Look, id: &impl ToString) -> String {
 pub(super) fn typed(text: &str) -> anyhow::Result<String> {
     let hex: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
     if !(LEAST..=32).contains(&hex.len()) || !hex.chars().all(|c| c.is_ascii_hexdigit()) {
-        bail!(
+        out::usage!(
             "`{}` is no id and no part of one: write it whole, or {LEAST} or more of its first or last letters",
             neutral(text)
         );
@@ -38,7 +38,7 @@ pub(super) fn several(text: &str, ids: &[Uuid]) -> anyhow::Error {
     if ids.len() > NAMED {
         named.push("and more".to_owned());
     }
-    anyhow::anyhow!("`{}` fits several: {}; say more of it", neutral(text), named.join(", "))
+    anyhow::Error::new(out::Usage(format!("`{}` fits several: {}; say more of it", neutral(text), named.join(", "))))
 }
 
 /// The one of them whose id begins or ends like this, with or without dashes. `what` they are, and `see`: the command that lists them.

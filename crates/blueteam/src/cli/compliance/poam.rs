@@ -320,7 +320,7 @@ fn check(plan: &Plan) -> anyhow::Result<()> {
     }
     let eligible = Catalog::r2().get(&plan.control_id).is_some_and(|r| r.poam_eligibility.allows(true));
     if plan.kind == PlanKind::Poam && !eligible {
-        bail!(
+        out::usage!(
             "{} may not be on the POA&M of a conditional status (32 CFR 170.21(a)(2)); use --kind operational",
             plan.control_id
         );
