@@ -5,12 +5,12 @@ use sqlx::migrate::MigrateError;
 /// An error of the database or of what stands in it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The driver's or the server's.
-    #[error(transparent)]
-    Sql(#[from] sqlx::Error),
+    /// The driver's or the server's. It says all that its cause says, so the cause is not told once more.
+    #[error("{0}")]
+    Sql(sqlx::Error),
     /// A migration failed, or the database was migrated by a newer program.
-    #[error(transparent)]
-    Migrate(#[from] MigrateError),
+    #[error("{0}")]
+    Migrate(MigrateError),
     /// A value in the database that we cannot read back.
     #[error("{what} in the database cannot be read: {why}")]
     Corrupt {
@@ -28,6 +28,18 @@ pub enum StoreError {
     /// A value of ours that cannot be JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<MigrateError> for StoreError {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(error)
+    }
 }
 
 impl StoreError {
