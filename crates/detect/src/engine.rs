@@ -317,7 +317,7 @@ impl Engine {
                 self.profiles.learn((user, hints.user), event, glance)
             }
             Some(user) if glance.marks.meets(Marks::SESSION) => {
-                (Novelty::default(), self.profiles.place_near(user, hints.user))
+                (Novelty::default(), Some(self.profiles.place((user, hints.user), glance.at)))
             }
             _ => (Novelty::default(), None),
         }

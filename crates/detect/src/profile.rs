@@ -409,6 +409,12 @@ impl Profiles {
         self.profiles.slot_near(user, hint).map(|slot| self.profiles.place(slot))
     }
 
+    /// The place of a user's profile, which is an empty one for whom nothing is known of yet.
+    pub(crate) fn place(&mut self, (user, hint): (Key, u32), at: Timestamp) -> Place {
+        let slot = self.profiles.touch_near(user, hint, at, Timestamp::MIN);
+        self.profiles.place(slot)
+    }
+
     /// The profile in a place.
     pub(crate) fn at(&self, place: Place) -> &Normal {
         self.profiles.state(place.slot)

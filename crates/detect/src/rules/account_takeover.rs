@@ -46,19 +46,24 @@ impl Default for Params {
 }
 
 /// Changes and accesses remembered a user.
-const KEPT: usize = 8;
+const KEPT: usize = 64;
 
 #[derive(Debug, Default)]
 struct State {
-    /// Password changes, newest last.
+    /// Password changes, in the order in which they arrived.
     changes: SmallVec<[Hit; 1]>,
     /// Data accesses from addresses that were new just then: the change may yet arrive.
     accesses: SmallVec<[(Hit, IpAddr); 1]>,
 }
 
-fn remember<T>(list: &mut SmallVec<[T; 1]>, item: T) {
+/// The first is kept as long as it counts: a thief who changes the password again and again knows no address that was new at the last
+/// change.
+fn remember<T>(list: &mut SmallVec<[T; 1]>, item: T, counts: impl Fn(&T) -> bool) {
     if list.len() >= KEPT {
-        list.remove(0);
+        list.retain(|old| counts(old));
+    }
+    if list.len() >= KEPT {
+        list.remove(1);
     }
     list.push(item);
 }
@@ -100,6 +105,7 @@ impl Rule for AccountTakeover {
         }
         let Some(key) = cx.user else { return };
         let hit = Hit::of(event);
+        let counts_from = hit.at.minus(self.window).minus(cx.settle);
         let first_seen = |cx: &Context<'_>, ip| cx.normal().and_then(|p| p.first_seen_at(ip));
         if event.marks.meets(Marks::DATA)
             && let Some(ip) = event.ip_address
@@ -114,13 +120,13 @@ impl Rule for AccountTakeover {
                     Self::fire(cx, key, event, (change, hit), ip);
                 } else {
                     let (state, _) = self.users.touch(key, event.timestamp, cx.stale);
-                    remember(&mut state.accesses, (hit, ip));
+                    remember(&mut state.accesses, (hit, ip), |(old, _)| old.at > counts_from);
                 }
             }
         }
         if event.marks.meets(Marks::PASSWORD) {
             let (state, _) = self.users.touch(key, event.timestamp, cx.stale);
-            remember(&mut state.changes, hit);
+            remember(&mut state.changes, hit, |old| old.at > counts_from);
             let accesses = std::mem::take(&mut state.accesses);
             for (access, ip) in &accesses {
                 if self.is_takeover(hit, *access, first_seen(cx, *ip)) {

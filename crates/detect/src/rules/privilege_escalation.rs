@@ -19,7 +19,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.7"), ControlId::known("3.14.7")],
         attack: &["T1078", "T1548"],
-        interest: Marks::REACH,
+        interest: Marks::USER,
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,

@@ -292,11 +292,30 @@ impl User {
     }
 }
 
+/// When a session was logged out, first and last since its last login.
+#[derive(Clone, Copy, Debug)]
+struct Over {
+    first: Timestamp,
+    last: Timestamp,
+}
+
+impl Over {
+    fn again(self, at: Timestamp) -> Self {
+        Self { first: self.first.min(at), last: self.last.max(at) }
+    }
+
+    /// What is left of it after a login, which begins a new session under the same id.
+    fn since(self, login: Timestamp) -> Option<Self> {
+        (self.last > login)
+            .then(|| Self { first: if self.first > login { self.first } else { self.last }, last: self.last })
+    }
+}
+
 struct SessionAnomaly {
     /// Kept for the replay window.
     sessions: Keyed<Session>,
-    /// The earliest logout of each session. Kept for a day, and so apart: few sessions are logged out.
-    logouts: Keyed<Option<Hit>>,
+    /// The logouts of each session. Kept for a day, and so apart: few sessions are logged out.
+    logouts: Keyed<Option<Over>>,
     users: Beside<User>,
     params: Params,
 }
@@ -315,11 +334,11 @@ impl SessionAnomaly {
             state.logout = Logout::Perhaps;
             let stale = quiet_since(hit.at, self.params.remember_logout);
             let (logout, _) = self.logouts.touch(key, hit.at, stale);
-            *logout = Some(logout.map_or(hit, |earlier| earlier.min(hit)));
+            *logout = Some(logout.map_or(Over { first: hit.at, last: hit.at }, |before| before.again(hit.at)));
             // Uses that were later but arrived earlier.
             let after = state.places().map(Place::hit).filter(|used| used.at > hit.at).min();
             if let Some(after) = after {
-                cx.fire(key, event, || used_after_logout(event, [hit, after]));
+                cx.fire(key, event, || used_after_logout(event, hit.at, after));
             }
             return;
         }
@@ -335,18 +354,17 @@ impl SessionAnomaly {
         state.logout = if slot.is_some() { Logout::Perhaps } else { Logout::None };
         let mut logout = slot.and_then(|slot| *self.logouts.at_slot(slot));
         if logs_in && let Some(slot) = slot {
-            // A new login under the same id is a new session.
-            logout = logout.filter(|logout| logout.at > hit.at);
+            logout = logout.and_then(|logout| logout.since(hit.at));
             *self.logouts.at_slot(slot) = logout;
         }
         if let Some(other) = elsewhere {
             cx.fire(key, event, || used_elsewhere(event, window, [other.min(hit), other.max(hit)]));
         } else if let Some(logout) = logout.filter(|logout| {
-            hit.at > logout.at
-                && hit.at.since(logout.at) < self.params.remember_logout
+            hit.at > logout.first
+                && hit.at.since(logout.last) < self.params.remember_logout
                 && glance.category != Category::System
         }) {
-            cx.fire(key, event, || used_after_logout(event, [logout, hit]));
+            cx.fire(key, event, || used_after_logout(event, logout.first, hit));
         }
     }
 
@@ -389,14 +407,15 @@ fn used_elsewhere(event: &SecurityEvent<'_>, window: Span, evidence: [Hit; 2]) -
     Opening::new(EntityKind::Session, name, title, description).evidence(evidence)
 }
 
-fn used_after_logout(event: &SecurityEvent<'_>, evidence: [Hit; 2]) -> Opening {
+/// The use alone is the evidence: another use, hours later, after the same logout, is another detection with another first event.
+fn used_after_logout(event: &SecurityEvent<'_>, logout: Timestamp, used: Hit) -> Opening {
     let name = name(event);
     let title = format!("Session replay: session {name} used after its logout");
-    let description =
-        "A session was used after it had been logged out. The session token may be stolen, or logging out does \
-                       not end the session on the server."
-            .to_owned();
-    Opening::new(EntityKind::Session, name, title, description).evidence(evidence)
+    let description = format!(
+        "A session was used after it had been logged out at {logout}. The session token may be stolen, or logging out does not end the \
+         session on the server."
+    );
+    Opening::new(EntityKind::Session, name, title, description).evidence([used])
 }
 
 impl Rule for SessionAnomaly {

@@ -1,6 +1,7 @@
 //! Every built-in rule at its boundaries, through the engine, with events made by hand.
 
 mod engine;
+mod exact;
 mod logs;
 mod order;
 mod sigma;
