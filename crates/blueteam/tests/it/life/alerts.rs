@@ -346,3 +346,53 @@ async fn an_alert_that_nobody_acknowledges_goes_to_the_next_tier() {
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(shown.contains("to tier 1: its readers, by console") && shown.contains("to tier 2"), "{shown}");
 }
+
+/// Rule, entity, first and last event, and how many, of each detection.
+fn told(found: impl IntoIterator<Item = Value>) -> Vec<[String; 5]> {
+    let of = |d: Value| {
+        [&d["rule_id"], &d["entity"]["value"], &d["first_seen"], &d["last_seen"], &d["event_count"]]
+            .map(Value::to_string)
+    };
+    let mut all: Vec<_> = found.into_iter().map(of).collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_told_live_is_what_a_replay_finds() {
+    let mut lines = Vec::new();
+    blueteam::scenario::workload(&mut lines, 6000, 40, 11).unwrap();
+    // The door takes what is younger than a month.
+    let day = model::Clock::now(&model::SystemClock).minus(model::Span::days(2)).to_string();
+    let lines = String::from_utf8(lines).unwrap().replace("2026-03-04", &day[..10]);
+    let mut events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    // One stolen session, used three times, hours after the same logout.
+    let id = |n: u32| format!("019c0000-0000-7000-8000-0000000000{n:02}");
+    for (n, at, action) in [(1, "05:00", "logout"), (2, "07:00", "view"), (3, "11:00", "view"), (4, "16:00", "view")] {
+        let category = if action == "logout" { "auth" } else { "data" };
+        events.push(json!({"event_id": id(n), "timestamp": format!("{}T{at}:00Z", &day[..10]), "category": category, "action": action,
+                           "result": "success", "user_id": id(99), "session_id": "stolen", "ip_address": "192.0.2.77"}));
+    }
+    events.sort_by_key(|event| event["timestamp"].as_str().unwrap().to_owned());
+    let daemon = Daemon::new("").await;
+    let file = daemon.path("events.ndjson");
+    std::fs::write(&file, events.iter().map(|event| format!("{event}\n")).collect::<Vec<_>>().concat()).unwrap();
+    let client = daemon.client();
+    for some in events.chunks(701) {
+        client.send(some).await;
+    }
+    let ask = |args: &[&str]| daemon.command().args(args).output().unwrap().stdout;
+    let replay = ask(&["replay", "--json", file.to_str().unwrap()]);
+    let found = told(replay.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()));
+    assert_eq!(found.iter().filter(|d| d[1].contains("stolen")).count(), 3);
+    let since = std::time::Instant::now();
+    loop {
+        let alerts = ask(&["alerts", "list", "--limit", "100000", "--json"]);
+        let alerts = told(serde_json::from_slice::<Vec<Value>>(&alerts).unwrap());
+        if alerts == found {
+            break;
+        }
+        assert!(since.elapsed() < PATIENCE, "{} alerts, {} in a replay", alerts.len(), found.len());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
