@@ -6,11 +6,49 @@ use wide::u8x32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Glob {
     parts: Vec<String>,
+    /// Of its first part and of its last.
+    ends: Ends,
+    /// Which bits of `ends` are the pattern's.
+    mask: Ends,
+}
+
+/// The first and the last sixteen bytes of a text, by which nearly every text is told from a pattern without looking at more of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ends {
+    first: u128,
+    last: u128,
+}
+
+impl Ends {
+    pub(crate) fn of(text: &str) -> Self {
+        Self::of_both(text.as_bytes(), text.as_bytes())
+    }
+
+    fn of_both(first: &[u8], last: &[u8]) -> Self {
+        let padded = |bytes: &[u8], from: usize| {
+            let mut word = [0; 16];
+            word[from..from + bytes.len()].copy_from_slice(bytes);
+            word
+        };
+        Self {
+            first: u128::from_le_bytes(first.first_chunk().copied().unwrap_or_else(|| padded(first, 0))),
+            last: u128::from_le_bytes(last.last_chunk().copied().unwrap_or_else(|| padded(last, 16 - last.len()))),
+        }
+    }
 }
 
 impl Glob {
     pub(crate) fn new(pattern: &str) -> Self {
-        Self { parts: pattern.split('*').map(str::to_owned).collect() }
+        let parts: Vec<String> = pattern.split('*').map(str::to_owned).collect();
+        let (first, last) =
+            (parts.first().map_or(&[][..], |p| p.as_bytes()), parts.last().map_or(&[][..], |p| p.as_bytes()));
+        let all = |bytes: &[u8]| vec![0xff; bytes.len()];
+        Self { ends: Ends::of_both(first, last), mask: Ends::of_both(&all(first), &all(last)), parts }
+    }
+
+    /// Whether a text that begins and ends like this may match.
+    pub(crate) fn may_match(&self, text: Ends) -> bool {
+        (self.ends.first ^ text.first) & self.mask.first == 0 && (self.ends.last ^ text.last) & self.mask.last == 0
     }
 
     pub(crate) fn matches(&self, text: &str) -> bool {
@@ -89,6 +127,14 @@ mod tests {
             ("/ab*b", "/ab", false),
         ] {
             assert_eq!(Glob::new(pattern).matches(text), expected, "{pattern} {text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn ends_rule_out_what_does_not_match_and_nothing_else(pattern in "[ab/*]{0,40}", text in "[ab/]{0,40}") {
+            let glob = Glob::new(&pattern);
+            proptest::prop_assert!(!glob.matches(&text) || glob.may_match(Ends::of(&text)), "{} {}", pattern, text);
         }
     }
 

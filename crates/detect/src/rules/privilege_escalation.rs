@@ -7,7 +7,7 @@ use model::{Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEv
 use serde::{Deserialize, Serialize};
 
 use crate::glance::Screen;
-use crate::glob::{Glob, plain_path};
+use crate::glob::{Ends, Glob, plain_path};
 use crate::open::Opening;
 use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
 
@@ -72,7 +72,8 @@ impl Privileges {
         [&event.resource_id, &event.resource_type].into_iter().flatten().any(|resource| {
             // Most resources are ids and words; only a path or file name can match, unless the operator says otherwise.
             let path = plain_path(resource);
-            self.endpoints.iter().any(|e| e.matches(&path))
+            let ends = Ends::of(&path);
+            self.endpoints.iter().any(|e| e.may_match(ends) && e.matches(&path))
         })
     }
 }
