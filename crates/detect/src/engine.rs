@@ -348,6 +348,10 @@ impl Engine {
     /// Goes on live at `now` after a restart: sources that have a past may be about to deliver more of it, so that their time
     /// is that of their events until they have been quiet for the settling time.
     pub fn resume(&mut self, now: Timestamp) {
+        // What the past has decided is not decided again.
+        self.detections.muted = true;
+        self.pass_time();
+        self.detections.muted = false;
         self.now = Some(now);
         for clock in self.clocks.iter_mut().filter(|clock| clock.newest > Timestamp::MIN) {
             clock.arrived = now;

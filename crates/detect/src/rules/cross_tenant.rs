@@ -107,8 +107,12 @@ impl Rule for CrossTenant {
     }
 
     fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
-        // While windows are rebuilt nothing is told, so nothing may be decided either.
-        if self.pending.is_empty() || cx.is_muted() {
+        if self.pending.is_empty() {
+            return;
+        }
+        // While windows are rebuilt: what time has passed over was decided before the restart, and its alert stored with the reader's place.
+        if cx.is_muted() {
+            self.pending.retain(|(_, event)| event.source != source || event.timestamp > now);
             return;
         }
         for (key, event) in std::mem::take(&mut self.pending) {

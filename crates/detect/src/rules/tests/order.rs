@@ -78,6 +78,22 @@ fn cross_tenant_waits_for_a_login_that_is_under_way() {
     assert_eq!(run_in(&mut engine, &[view(5, 2)]).len(), 1, "the tenant that users.users has");
 }
 
+/// What was decided before a restart is in the stored past; what was not is decided after it.
+#[test]
+fn a_restart_decides_again_only_what_was_not_decided() {
+    let login = draft(0, Category::Auth, "login").user(7).tenant(1);
+    let view = |secs: i64| draft(secs, Category::Data, "view").user(7).tenant(2);
+    let mut engine = engine(only("cross_tenant"));
+    for event in [login, view(10), view(5000), view(20_000)] {
+        engine.rebuild(&event.event(), false);
+    }
+    engine.resume(at(20_001));
+    engine.advance(at(30_000));
+    let told: Vec<_> =
+        drain(&mut engine).into_iter().filter(|change| change.opened).map(|c| c.detection.last_seen).collect();
+    assert_eq!(told, [at(20_000)]);
+}
+
 #[test]
 fn a_logout_that_arrives_late_still_ends_the_session() {
     let used = draft(20, Category::Access, "view").user(7).session("s").ip(HOME);
