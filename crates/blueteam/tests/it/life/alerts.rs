@@ -358,6 +358,7 @@ fn told(found: impl IntoIterator<Item = Value>) -> Vec<[String; 5]> {
     all
 }
 
+/// Through three deaths of the program, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_told_live_is_what_a_replay_finds() {
     let mut lines = Vec::new();
@@ -366,25 +367,39 @@ async fn what_is_told_live_is_what_a_replay_finds() {
     let day = model::Clock::now(&model::SystemClock).minus(model::Span::days(2)).to_string();
     let lines = String::from_utf8(lines).unwrap().replace("2026-03-04", &day[..10]);
     let mut events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    // One stolen session, used three times, hours after the same logout.
+    // One stolen session, used three times, hours after the same logout; and somebody whose home only their login tells, abroad.
     let id = |n: u32| format!("019c0000-0000-7000-8000-0000000000{n:02}");
     for (n, at, action) in [(1, "05:00", "logout"), (2, "07:00", "view"), (3, "11:00", "view"), (4, "16:00", "view")] {
         let category = if action == "logout" { "auth" } else { "data" };
         events.push(json!({"event_id": id(n), "timestamp": format!("{}T{at}:00Z", &day[..10]), "category": category, "action": action,
                            "result": "success", "user_id": id(99), "session_id": "stolen", "ip_address": "192.0.2.77"}));
     }
+    let abroad = [2, 5].into_iter().chain(9..20).flat_map(|hour| [(hour, 0), (hour, 30)]);
+    for (n, (hour, minute)) in std::iter::once((1, 0)).chain(abroad).enumerate() {
+        let (category, action, tenant) = if n == 0 { ("auth", "login", 50) } else { ("data", "view", 51) };
+        events.push(
+            json!({"event_id": id(10 + n as u32), "timestamp": format!("{}T{hour:02}:{minute:02}:00Z", &day[..10]),
+                           "category": category, "action": action, "result": "success", "user_id": id(98),
+                           "instance_id": id(tenant), "ip_address": "192.0.2.78"}),
+        );
+    }
     events.sort_by_key(|event| event["timestamp"].as_str().unwrap().to_owned());
-    let daemon = Daemon::new("").await;
+    let mut daemon = Daemon::new("").await;
     let file = daemon.path("events.ndjson");
     std::fs::write(&file, events.iter().map(|event| format!("{event}\n")).collect::<Vec<_>>().concat()).unwrap();
     let client = daemon.client();
-    for some in events.chunks(701) {
+    for (n, some) in events.chunks(701).enumerate() {
         client.send(some).await;
+        if n % 3 == 1 {
+            daemon.kill();
+            daemon.start().await;
+        }
     }
     let ask = |args: &[&str]| daemon.command().args(args).output().unwrap().stdout;
     let replay = ask(&["replay", "--json", file.to_str().unwrap()]);
     let found = told(replay.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()));
-    assert_eq!(found.iter().filter(|d| d[1].contains("stolen")).count(), 3);
+    let about = |what: &str| found.iter().filter(|d| d[1].contains(what)).count();
+    assert_eq!((about("stolen"), about(&id(98))), (3, 3));
     let since = std::time::Instant::now();
     loop {
         let alerts = ask(&["alerts", "list", "--limit", "100000", "--json"]);
