@@ -14,7 +14,7 @@ mod settings;
 
 pub use ingest::{Ingest, IngestError, Recorded, SpoolOnDisk, Stats, spool_on_disk};
 pub use server::{Console, ServeError, serve};
-pub use settings::{Acknowledge, Metrics, Settings, Timeouts, TlsFiles, Writing};
+pub use settings::{Acknowledge, KEY_CACHE, Metrics, Settings, Timeouts, TlsFiles, Writing};
 
 /// The database pools that the console works with.
 #[derive(Clone, Debug)]

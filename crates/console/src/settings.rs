@@ -11,6 +11,9 @@ use model::Span;
 use crate::acknowledge::LinkKey;
 use crate::ingest::Stats;
 
+/// How long a key that was found good is trusted without asking again, unless it is said otherwise.
+pub const KEY_CACHE: Duration = Duration::from_secs(10);
+
 /// A certificate chain and its key, PEM.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
@@ -127,7 +130,7 @@ impl Settings {
             spool_dir: spool_dir.into(),
             spool_max_bytes: 1024 * 1024 * 1024,
             writers: 2,
-            key_cache: Duration::from_secs(10),
+            key_cache: KEY_CACHE,
             key_grace: Duration::from_hours(1),
             timeouts: Timeouts::default(),
             acknowledge: None,

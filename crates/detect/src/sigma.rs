@@ -58,7 +58,8 @@ pub fn advice(file: &str, text: &str) -> Vec<Advice> {
         .map(|w| Advice {
             file: file.to_owned(),
             line: w.span.map(|span| span.start_line + 1),
-            level: w.severity.to_string(),
+            // What it calls an error keeps no rule from being used; what does is an error of loading.
+            level: w.severity.to_string().replace("error", "warning"),
             code: w.rule.to_string(),
             message: w.message,
         })
@@ -68,6 +69,21 @@ pub fn advice(file: &str, text: &str) -> Vec<Advice> {
 impl std::fmt::Debug for Sigma {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sigma").field("rules", &self.rules.len()).finish_non_exhaustive()
+    }
+}
+
+/// The ids of rules so far, and the files in which they stand.
+#[derive(Default)]
+struct Taken(std::collections::HashMap<String, String>);
+
+impl Taken {
+    /// An id is one rule's: by it, it is switched off and its alerts are told from others'.
+    fn take(&mut self, id: String, file: &str) -> Result<(), String> {
+        if let Some(other) = self.0.get(&id) {
+            return Err(format!("the rule `{id}` stands in {other} already; give this one another id"));
+        }
+        self.0.insert(id, file.to_owned());
+        Ok(())
     }
 }
 
@@ -97,6 +113,7 @@ impl Sigma {
     /// Reads rule files, given as name and text. One bad rule never stops the others.
     pub fn load(files: &[(String, String)]) -> (Self, Vec<SigmaError>) {
         let (mut all, mut errors, mut from) = (SigmaCollection::new(), Vec::new(), Vec::new());
+        let mut taken = Taken::default();
         for (file, text) in files {
             let error = |message: String| SigmaError { file: file.clone(), message };
             match parse_sigma_yaml(text) {
@@ -104,14 +121,26 @@ impl Sigma {
                 Ok(collection) => {
                     errors.extend(collection.errors.iter().cloned().map(error));
                     for rule in collection.rules {
+                        let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
+                        if let Err(message) = taken.take(id, file) {
+                            errors.push(error(message));
+                            continue;
+                        }
                         match rsigma_eval::compile_rule(&rule) {
                             Ok(_) => all.rules.push(rule),
                             Err(e) => errors.push(error(format!("{}: {e}", rule.title))),
                         }
                     }
                     all.filters.extend(collection.filters);
-                    from.extend(collection.correlations.iter().map(|c| (c.title.clone(), file.clone())));
-                    all.correlations.extend(collection.correlations);
+                    for correlation in collection.correlations {
+                        let id = identity(correlation.id.as_ref(), correlation.name.as_ref(), &correlation.title);
+                        if let Err(message) = taken.take(id, file) {
+                            errors.push(error(message));
+                            continue;
+                        }
+                        from.push((correlation.title.clone(), file.clone()));
+                        all.correlations.push(correlation);
+                    }
                 }
             }
         }

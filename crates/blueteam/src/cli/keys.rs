@@ -220,7 +220,11 @@ fn revoke(id: &str, actor: &str, globals: Globals<'_>) -> anyhow::Result<ExitCod
             [key] => {
                 let name = notify::plain::neutral(&key.name);
                 if store::keys::revoke(conn, actor, key.key_id).await? {
-                    out::line(format_args!("revoked {} ({name})", key.key_id))?;
+                    out::line(format_args!(
+                        "revoked {} ({name}); a running daemon refuses it within {} seconds",
+                        key.key_id,
+                        console::KEY_CACHE.as_secs()
+                    ))?;
                 } else {
                     out::line(format_args!("{} ({name}) was revoked before", key.key_id))?;
                 }

@@ -130,12 +130,14 @@ impl Rule for AuditLogGap {
     }
 
     fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
-        // While windows are rebuilt nothing is told, so nothing may be decided either.
-        if cx.is_muted() {
-            return;
-        }
         let Some(i) = self.watches.iter().position(|(s, _)| *s == source) else { return };
         let watch = &mut self.watches[i].1;
+        // While windows are rebuilt the past is shown in the order of its times, not of its arrival. What was silence in it was told then, but for
+        // what has just ended; and a long one that has just ended is rather an old event that arrived late.
+        if cx.is_muted() {
+            watch.silences.retain(|(from, to)| *to > now && now.since(*from) < Span::hours(1));
+            return;
+        }
         let last = *watch.last.get_or_insert(now);
         let settled: Vec<_> = watch.silences.extract_if(.., |(_, to)| *to <= now).collect();
         for silence in settled {

@@ -110,7 +110,9 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         incident_id: None,
         muted: args.muted.then_some(true),
     };
-    let alerts = with_database(globals, async |conn, _| Ok(store::alerts::list(conn, &filter, args.limit).await?))?;
+    let mut alerts = with_database(globals, async |conn, _| Ok(store::alerts::list(conn, &filter, args.limit).await?))?;
+    // Many are written at once.
+    alerts.sort_by_key(|alert| std::cmp::Reverse((alert.created_at, alert.last_seen)));
     if args.json {
         out::json(&alerts)?;
         return Ok(ExitCode::SUCCESS);
@@ -237,7 +239,7 @@ fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
         ("alert", a.alert_id.to_string()),
         ("severity", a.severity.to_string()),
         ("rule", safe(a.rule_id.as_str())),
-        (a.entity.kind.as_str(), safe(&a.entity.value)),
+        ("about", format!("{} {}", a.entity.kind.as_str(), safe(&a.entity.value))),
         ("service", if a.services.is_empty() { "-".to_owned() } else { safe(&a.services.join(", ")) }),
         ("tenant", a.tenant.map_or_else(|| "-".to_owned(), |id| id.to_string())),
         ("source", safe(&a.source)),

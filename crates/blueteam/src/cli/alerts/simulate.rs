@@ -178,7 +178,7 @@ fn show(outcome: &Outcome) -> anyhow::Result<()> {
         )?;
         let hours = if outcome.business_hours { "business hours" } else { "outside of business hours" };
         let told = match would.muted_by {
-            Some(MutedBy::Mute(id)) => format!("nobody: muted by {id} (`blueteam alerts silences`)"),
+            Some(MutedBy::Mute(id)) => format!("nobody: muted by {id} (`blueteam alerts silences list`)"),
             Some(MutedBy::Alert(id)) => format!("nobody: the critical alert {id} about the same is open"),
             None if would.channels.is_empty() => format!("nobody: no channel is configured for it ({hours})"),
             None => {

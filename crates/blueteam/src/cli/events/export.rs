@@ -65,6 +65,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     })?;
     progress.finish_and_clear();
     failed?;
+    if !args.filter.has_beginning() && !args.filter.names_events() {
+        out::note("these are those of the last 24 hours; --since names another beginning");
+    }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -103,6 +103,11 @@ impl FilterArgs {
         self.user.is_some() || self.session.is_some()
     }
 
+    /// Whether single events are asked for, which are found wherever they lie.
+    pub(super) const fn names_events(&self) -> bool {
+        !self.id.is_empty()
+    }
+
     /// Whether a beginning was named.
     pub(super) const fn has_beginning(&self) -> bool {
         self.since.is_some()

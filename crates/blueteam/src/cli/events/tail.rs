@@ -17,6 +17,8 @@ const EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam events tail --result denied\n  \
                         blueteam events tail --category auth --json | jq -r .user_name")]
+// It begins now and ends with Ctrl-C.
+#[command(mut_arg("since", |arg| arg.hide(true)), mut_arg("until", |arg| arg.hide(true)))]
 pub(super) struct Args {
     #[command(flatten)]
     filter: FilterArgs,

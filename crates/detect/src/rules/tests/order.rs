@@ -94,6 +94,22 @@ fn a_restart_decides_again_only_what_was_not_decided() {
     assert_eq!(told, [at(20_000)]);
 }
 
+/// An old event that arrives late is no silence until today, and becomes none when the past is shown in its order.
+#[test]
+fn a_restart_makes_no_silence_of_an_old_event() {
+    let mut settings = only("audit_log_gap");
+    settings.settle = Span::secs(30);
+    let mut engine = engine(settings);
+    for secs in [-600_000, -10, -5] {
+        engine.rebuild(&draft(secs, Category::Access, "view").event(), true);
+    }
+    engine.resume(at(0));
+    engine.push(&draft(1, Category::Access, "view").event());
+    engine.advance(at(40));
+    engine.advance(at(100));
+    assert!(drain(&mut engine).is_empty());
+}
+
 #[test]
 fn a_logout_that_arrives_late_still_ends_the_session() {
     let used = draft(20, Category::Access, "view").user(7).session("s").ip(HOME);

@@ -94,6 +94,18 @@ fn a_bad_rule_is_reported_and_stops_no_other() {
 }
 
 #[test]
+fn an_id_is_one_rules() {
+    let rule = |title: &str| {
+        format!(
+            "title: {title}\nid: 6b1c0000-0000-4000-8000-000000000001\nlogsource: {{product: audit}}\ndetection:\n  s: {{action: view}}\n  condition: s\n"
+        )
+    };
+    let (_, errors) = load(&[("a.yml", &rule("one")), ("b.yml", &rule("two"))]);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("b.yml") && errors[0].contains("a.yml"), "{errors:?}");
+}
+
+#[test]
 fn the_linter_has_its_say() {
     let said = advice("shell.yml", &SHELL.replace("level: critical", "level: terrible"));
     assert!(said.iter().any(|a| a.line.is_some() && a.message.contains("terrible")), "{said:?}");
