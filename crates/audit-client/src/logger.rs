@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::config::{Builder, StartError};
 use crate::event::Event;
 use crate::line::Queued;
-use crate::queue::{Queue, queue};
+use crate::queue::{Put, Queue, queue};
 use crate::sink::Sink;
 use crate::spool::Spool;
 use crate::worker::Worker;
@@ -54,6 +54,9 @@ pub struct Stats {
 
 /// The sequence number of the first event of a run, which says that it begins.
 pub(crate) const FIRST: u64 = 1;
+
+/// Longer than anybody waits for an end.
+const FOREVER: Duration = Duration::from_hours(24 * 365);
 
 /// What was lost and not yet told.
 #[derive(Clone, Copy, Debug, Default)]
@@ -167,7 +170,10 @@ impl Shared {
     }
 
     fn close(&self, within: Duration) {
-        self.deadline.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| Instant::now() + within);
+        self.deadline.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| {
+            let now = Instant::now();
+            now.checked_add(within).unwrap_or(now + FOREVER)
+        });
         self.closing.store(true, Relaxed);
         self.wake.notify_one();
     }
@@ -245,9 +251,11 @@ impl AuditLogger {
             shared.wake.notify_one();
             return;
         }
-        let plenty = queue.put(&mut Queued { event, time, seq });
-        if plenty || waiting == shared.most.div_ceil(2) {
-            shared.wake.notify_one();
+        match queue.put(&mut Queued { event, time, seq }) {
+            // The end came meanwhile.
+            Put::Closed => drop(shared.overflow.fetch_add(1, Relaxed)),
+            Put::There if waiting != shared.most.div_ceil(2) => {}
+            Put::There | Put::Plenty => shared.wake.notify_one(),
         }
     }
 

@@ -34,6 +34,18 @@ struct Lines {
     bytes: Vec<u8>,
     /// The number of each line, and where it ends.
     ends: Vec<(u64, usize)>,
+    /// Nobody will take what is put there.
+    closed: bool,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    There,
+    /// The same, and the buffer has just become so full that the thread should come.
+    Plenty,
+    /// Nobody will take it any more.
+    Closed,
 }
 
 #[derive(Debug)]
@@ -65,23 +77,25 @@ pub(crate) fn queue(producer: &str) -> (Arc<Queue>, Takings) {
 }
 
 impl Queue {
-    /// Writes the event's line, and says whether the buffer has just become so full that the thread should come.
-    pub(crate) fn put(&self, queued: &mut Queued<'_>) -> bool {
+    /// Writes the event's line.
+    pub(crate) fn put(&self, queued: &mut Queued<'_>) -> Put {
         let (before, after) = self.shelves.split_at(place() % self.shelves.len());
         let free = after.iter().chain(before).find_map(Shelf::if_free);
         if let Some(mut shelf) = free {
             let (writer, lines) = &mut *shelf;
+            if lines.closed {
+                return Put::Closed;
+            }
             lines.bytes.truncate(lines.ends.last().map_or(0, |(_, end)| *end));
             let before = lines.bytes.len();
             writer.write(&mut lines.bytes, queued);
             lines.ends.push((queued.seq, lines.bytes.len()));
-            return before < PLENTY && lines.bytes.len() >= PLENTY;
+            return if before < PLENTY && lines.bytes.len() >= PLENTY { Put::Plenty } else { Put::There };
         }
         let mut bytes = Vec::new();
         self.writer.clone().write(&mut bytes, queued);
-        // It fails when the thread has died; then nobody sends anything any more, and the thread's end was told.
-        drop(self.aside.send(Line { seq: queued.seq, bytes }));
-        false
+        // It fails when the thread has ended.
+        self.aside.send(Line { seq: queued.seq, bytes }).map_or(Put::Closed, |()| Put::There)
     }
 }
 
@@ -113,6 +127,13 @@ impl Takings {
     /// One for lines of the thread's own.
     pub(crate) fn writer(&self) -> Writer {
         self.queue.writer.clone()
+    }
+
+    /// From now on nothing can be put there; what was put is still to be taken.
+    pub(crate) fn close(&self) {
+        for shelf in &self.queue.shelves {
+            shelf.0.lock().unwrap_or_else(PoisonError::into_inner).1.closed = true;
+        }
     }
 
     /// Takes what is there, in the order of the numbers, in pieces of about so many bytes.
@@ -149,11 +170,12 @@ impl Takings {
         for (shelf, lines) in queue.shelves.iter().zip(&mut *taken) {
             let mut shelf = shelf.0.lock().unwrap_or_else(PoisonError::into_inner);
             if !shelf.1.ends.is_empty() {
+                lines.closed = shelf.1.closed;
                 std::mem::swap(&mut shelf.1, lines);
             }
         }
         for line in aside.try_iter() {
-            taken.push(Lines { ends: vec![(line.seq, line.bytes.len())], bytes: line.bytes });
+            taken.push(Lines { ends: vec![(line.seq, line.bytes.len())], bytes: line.bytes, closed: false });
         }
         for (at, lines) in taken.iter().enumerate() {
             let starts = std::iter::once(0).chain(lines.ends.iter().map(|(_, end)| *end));
@@ -250,6 +272,19 @@ mod tests {
         assert!(fallen.is_err());
         put(&queue, 2);
         assert_eq!(numbers(&takings.take(usize::MAX)), [1, 2]);
+    }
+
+    #[test]
+    fn what_comes_after_the_end_is_said_to() {
+        let (queue, mut takings) = queue("app/1");
+        put(&queue, 1);
+        takings.close();
+        let event = &mut Event::new(Category::Access, "read", Outcome::Success);
+        assert_eq!(queue.put(&mut Queued { event, time: SystemTime::now(), seq: 2 }), Put::Closed);
+        assert_eq!(numbers(&takings.take(usize::MAX)), [1]);
+        assert!(takings.take(usize::MAX).is_empty());
+        let event = &mut Event::new(Category::Access, "read", Outcome::Success);
+        assert_eq!(queue.put(&mut Queued { event, time: SystemTime::now(), seq: 3 }), Put::Closed);
     }
 
     #[test]

@@ -109,11 +109,14 @@ impl Spool {
     pub(crate) fn open(dir: &Path, max_bytes: u64, producer: &str) -> io::Result<(Self, Vec<String>)> {
         let (folder, unclean) = Folder::take(dir, producer)?;
         let mut spool = Self { max_bytes, ..Self::default() };
-        for (id, path) in folder.segments()? {
-            spool.next = id + 1;
-            match whole(&path)? {
-                Some(segment) => spool.segments.push_back(segment),
-                None => fs::remove_file(&path)?,
+        spool.next = folder.unused()?;
+        for (_, path) in folder.segments()? {
+            match whole(&path) {
+                Ok(Some(segment)) => spool.segments.push_back(segment),
+                Ok(None) => drop(fs::remove_file(&path)),
+                Err(error) => {
+                    tracing::error!(%error, file = %path.display(), "a file of the audit spool cannot be read and stays where it is");
+                }
             }
         }
         spool.folder = Some(folder);
@@ -154,7 +157,7 @@ impl Spool {
         let room = if beyond { u64::MAX } else { self.max_bytes };
         // What memory holds is younger than the disk's; nothing may get between.
         if self.memory.is_empty() && self.folder.is_some() {
-            if self.bytes() + lines.len() as u64 > room {
+            if (self.bytes() - self.sent).saturating_add(lines.len() as u64) > room {
                 return Kept::No;
             }
             let all_held = self.held.len() == self.bytes() - self.sent;
@@ -210,8 +213,29 @@ impl Spool {
         Ok(())
     }
 
+    /// Brings to the disk what memory holds, when the disk takes something again. Not while the sink has a batch of it.
+    fn unload(&mut self) {
+        if self.memory.is_empty() || self.folder.is_none() {
+            return;
+        }
+        let lines: Vec<u8> = self.memory.iter().flatten().copied().collect();
+        let all_held = self.held.len() == self.bytes() - self.sent;
+        if let Err(error) = self.write(&lines, self.memory.len() as u64) {
+            tracing::debug!(%error, "the audit spool still takes nothing");
+            return;
+        }
+        tracing::info!(lines = self.memory.len(), "the audit spool takes events again");
+        self.memory.clear();
+        self.memory_bytes = 0;
+        self.held.push(lines.into());
+        if !all_held {
+            self.held.clear();
+        }
+    }
+
     /// The next lines, at most so many and about so many bytes; none when nothing waits.
     pub(crate) fn peek(&mut self, lines: usize, bytes: usize) -> Option<Batch> {
+        self.unload();
         self.drop_sent();
         if let Some(held) = self.held.first(bytes / 2) {
             let batch = Batch::take(held.slice(..held.len().min(bytes)), lines, true);
@@ -228,7 +252,14 @@ impl Spool {
                             return Some(batch);
                         }
                     }
-                    Err(error) => tracing::error!(%error, "a file of the audit spool cannot be read"),
+                    Err(error) if is_damage(&error) => {
+                        tracing::error!(%error, "a file of the audit spool cannot be read");
+                    }
+                    // Too many open files, or a disk that falters: it is there yet, and is tried again.
+                    Err(error) => {
+                        tracing::error!(%error, "a file of the audit spool cannot be read for now");
+                        return None;
+                    }
                 }
                 self.set_aside();
                 self.drop_sent();
@@ -322,19 +353,33 @@ impl Spool {
         }
     }
 
-    /// The run ends as it should: everything is synced, and the mark that says otherwise goes.
-    pub(crate) fn close(&mut self) {
+    /// The run ends as it should: everything is synced, and the mark that says otherwise goes. Gives how many lines memory held that the
+    /// disk did not take; then the mark stays.
+    pub(crate) fn close(&mut self) -> u64 {
+        self.unload();
         self.set_durable(true);
-        let Some(folder) = self.folder.take() else { return };
+        let left = self.memory.len() as u64;
+        let Some(folder) = self.folder.take() else { return left };
         if self.segments.iter().all(|s| s.len == 0) {
             for segment in &self.segments {
                 drop(fs::remove_file(&segment.path));
             }
         }
-        if let Err(error) = folder.leave() {
+        if left > 0 {
+            tracing::error!(
+                lines = left,
+                "the audit spool takes nothing at the end of the program; audit events are lost"
+            );
+        } else if let Err(error) = folder.leave() {
             tracing::warn!(%error, "the audit spool's mark of this run cannot be removed");
         }
+        left
     }
+}
+
+/// Whether it will be no better another time.
+fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
 }
 
 fn private() -> OpenOptions {

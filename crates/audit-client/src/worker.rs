@@ -1,9 +1,11 @@
 //! The thread behind a logger: queue to spool, spool to sink.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
 use crate::action;
@@ -11,7 +13,7 @@ use crate::config::Builder;
 use crate::event::{Category, Detail, Event, Outcome};
 use crate::line::{Queued, Writer};
 use crate::logger::{FIRST, Shared};
-use crate::queue::{Piece, Takings};
+use crate::queue::Takings;
 use crate::sink::{Sent, Sink};
 use crate::spool::{Batch, Kept, Spool};
 
@@ -20,6 +22,8 @@ const BATCH_BYTES: usize = 1024 * 1024;
 /// The pauses after failed attempts.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Words about losses that are remembered, in case they are refused.
+const WORDS: usize = 1024;
 /// How long a loss may stay untold while the sink takes events.
 const TELL_AFTER: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,10 @@ struct Intake {
     spool: Spool,
     writer: Writer,
     full: bool,
+    /// Lines that the spool took, in all.
+    kept: u64,
+    /// The numbers of the last words about losses.
+    words: VecDeque<u64>,
 }
 
 impl Intake {
@@ -49,14 +57,15 @@ impl Intake {
     fn take(&mut self) {
         self.shared.read_clock();
         // Not too much at once, so that one failed append does not cost all.
-        for piece in self.takings.take(BATCH_BYTES / 2) {
-            self.shared.have_gone(piece.lines);
-            self.keep(piece);
-        }
+        let pieces = self.takings.take(BATCH_BYTES / 2);
+        self.shared.have_gone(pieces.iter().map(|piece| piece.lines).sum());
         let lost = self.shared.take_overflow();
         if lost > 0 {
             tracing::error!(events = lost, "the queue of audit events was full; they are lost");
             self.shared.lose(lost, 0);
+        }
+        for piece in pieces {
+            self.keep(piece.bytes.into(), piece.lines);
         }
         let lost = self.spool.take_lost();
         if lost > 0 {
@@ -65,10 +74,20 @@ impl Intake {
         self.shared.spooled.store(self.spool.lines(), Relaxed);
     }
 
-    fn keep(&mut self, piece: Piece) {
-        let full = self.spool.append(piece.bytes, piece.lines, false) == Kept::No;
+    /// As much of it as the spool has room for.
+    fn keep(&mut self, mut lines: Bytes, count: u64) {
+        let full = self.spool.append(lines.clone(), count, false) == Kept::No;
+        if full && count > 1 {
+            let ends = memchr::memchr_iter(b'\n', &lines).nth((count / 2 - 1) as usize);
+            let half = lines.split_to(ends.map_or(0, |end| end + 1));
+            self.keep(half, count / 2);
+            self.keep(lines, count - count / 2);
+            return;
+        }
         if full {
-            self.shared.lose(piece.lines, 0);
+            self.shared.lose(count, 0);
+        } else {
+            self.kept += count;
         }
         if full && !self.full {
             tracing::error!("the audit spool is full; from now on events are lost");
@@ -87,6 +106,7 @@ impl Intake {
         let mut bytes = Vec::new();
         self.writer.write(&mut bytes, queued);
         self.spool.append(bytes, 1, true);
+        self.kept += 1;
     }
 
     /// Tells what was lost, if anything was.
@@ -102,7 +122,17 @@ impl Intake {
         if let Some(since) = losses.since.and_then(|since| since.elapsed().ok()) {
             event.put("for_seconds".into(), Detail::Number(since.as_secs()));
         }
-        self.tell(event);
+        let seq = self.shared.next_seq();
+        self.words.truncate(WORDS - 1);
+        self.words.push_front(seq);
+        self.tell_as(seq, event);
+    }
+
+    /// Whether a line is a word of this run about losses. Others may say `audit_failure` too, and theirs count.
+    fn is_word(&self, line: &[u8]) -> bool {
+        let line: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
+        let seq = line["metadata"]["producer_seq"].as_u64();
+        line["metadata"]["producer"] == *self.shared.producer && seq.is_some_and(|seq| self.words.contains(&seq))
     }
 }
 
@@ -110,7 +140,7 @@ impl Worker {
     pub(crate) fn new(config: &Builder, shared: Arc<Shared>, takings: Takings, spool: Spool, sink: Sink) -> Self {
         let writer = takings.writer();
         Self {
-            intake: Intake { shared, takings, spool, writer, full: false },
+            intake: Intake { shared, takings, spool, writer, full: false, kept: 0, words: VecDeque::new() },
             sink,
             batch: config.batch,
             interval: config.interval,
@@ -126,8 +156,11 @@ impl Worker {
         if !unclean.is_empty() {
             start = start.detail("unclean_end_of", unclean);
         }
+        self.intake.kept = self.intake.spool.lines();
         self.intake.tell_as(FIRST, start);
         let shared = Arc::clone(&self.intake.shared);
+        // The flush under way, and how many lines are to be gone for it: others may come for ever.
+        let mut flush: Option<(u64, u64)> = None;
         let deadline = loop {
             let flushes = shared.flushes();
             let closing = shared.deadline();
@@ -135,15 +168,18 @@ impl Worker {
             if let Some(deadline) = closing {
                 break deadline;
             }
-            let wanted = *shared.flushed.borrow() < flushes;
+            if flush.is_none() && *shared.flushed.borrow() < flushes {
+                flush = Some((flushes, self.intake.kept));
+            }
             if self.is_due() {
                 self.send().await;
             }
+            let gone = self.intake.kept.saturating_sub(self.intake.spool.lines());
+            if let Some((flushes, _)) = flush.take_if(|(_, lines)| gone >= *lines || self.retry_at.is_some()) {
+                self.intake.spool.set_durable(self.retry_at.is_some());
+                shared.flushed.send_replace(flushes);
+            }
             if self.intake.spool.is_empty() || self.retry_at.is_some() {
-                if wanted {
-                    self.intake.spool.set_durable(self.retry_at.is_some());
-                    shared.flushed.send_replace(flushes);
-                }
                 // The queue is looked at by the clock and not at every event: so logging costs its caller no system call.
                 drop(timeout(self.interval, shared.wake.notified()).await);
             }
@@ -157,7 +193,13 @@ impl Worker {
 
     /// Sends one batch. The queue is emptied meanwhile, however long it takes.
     async fn send(&mut self) {
-        let Some(mut batch) = self.intake.spool.peek(self.lines, BATCH_BYTES) else { return };
+        let Some(mut batch) = self.intake.spool.peek(self.lines, BATCH_BYTES) else {
+            if !self.intake.spool.is_empty() {
+                self.retry_at = Some(Instant::now() + self.pause);
+                self.pause = (self.pause * 2).min(PAUSE_MAX);
+            }
+            return;
+        };
         let sent = {
             let Self { sink, intake, interval, .. } = self;
             let sending = sink.send(&batch);
@@ -197,9 +239,7 @@ impl Worker {
         if shared.away.swap(false, Relaxed) {
             tracing::info!(spooled = spool.lines(), "audit events are taken again");
         }
-        if spool.is_empty() {
-            spool.set_durable(false);
-        }
+        spool.set_durable(false);
         if lost > 0 {
             shared.lose(0, lost as u64);
         }
@@ -218,8 +258,7 @@ impl Worker {
         let Some(line) = batch.lines().nth(at) else { return false };
         tracing::error!(why, "an audit event is refused for good");
         self.intake.spool.bury(line, why);
-        let word = b"\"action\":\"audit_failure\"";
-        !line.windows(word.len()).any(|part| part == word)
+        !self.intake.is_word(line)
     }
 
     fn is_away(&mut self, wait: Option<Duration>, why: &str) {
@@ -240,17 +279,19 @@ impl Worker {
 
     /// The last word of this run, and all that can be sent until then.
     async fn end(mut self, deadline: Instant) {
+        self.intake.takings.close();
         self.intake.take();
-        if self.retry_at.is_none() {
-            self.intake.tell_losses();
-        }
+        self.intake.tell_losses();
         self.intake.tell(Event::new(Category::System, action::AUDIT_STOP, Outcome::Success));
         self.retry_at = None;
         while !self.intake.spool.is_empty() && self.retry_at.is_none() && Instant::now() < deadline {
             self.send().await;
         }
         let Intake { shared, spool, .. } = &mut self.intake;
-        shared.spooled.store(spool.lines(), Relaxed);
-        spool.close();
+        let left = spool.close();
+        shared.spooled.store(spool.lines().saturating_sub(left), Relaxed);
+        if left > 0 {
+            shared.lose(left, 0);
+        }
     }
 }

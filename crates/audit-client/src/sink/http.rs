@@ -28,7 +28,7 @@ pub(crate) struct Http {
 /// The answer, as far as it concerns us. `spooled` needs no care: the server has the events on disk.
 #[derive(Deserialize)]
 struct Report {
-    #[serde(default)]
+    // Always there: what answers otherwise is somebody else.
     rejected: Vec<Rejected>,
 }
 

@@ -34,11 +34,19 @@ impl Folder {
             unclean.extend(found.unclean());
             match &ours {
                 None => ours = Some(found),
-                Some(ours) => ours.inherit(&found)?,
+                // What cannot be brought here waits there for another start.
+                Some(ours) => {
+                    if let Err(error) = ours.inherit(&found) {
+                        tracing::error!(%error, "what an ended run left in the audit spool cannot be taken up");
+                    }
+                }
             }
         }
         let Some(folder) = ours else { return Err(io::Error::other("too many programs spool to this folder")) };
-        fs::write(folder.mark(), producer)?;
+        // A full disk takes no mark; what waits there is sent all the same, and that is what makes room.
+        if let Err(error) = fs::write(folder.mark(), producer) {
+            tracing::warn!(%error, "the audit spool takes no mark of this run; should it end badly, the next will not know");
+        }
         Ok((folder, unclean))
     }
 
@@ -63,11 +71,24 @@ impl Folder {
     }
 
     fn inherit(&self, other: &Self) -> io::Result<()> {
-        let next = self.segments()?.last().map_or(0, |(id, _)| id + 1);
+        let next = self.unused()?;
         for (id, (_, path)) in (next..).zip(other.segments()?) {
             fs::rename(path, self.path(id))?;
         }
         Ok(())
+    }
+
+    /// A number that no file has, also none that was set aside.
+    pub(super) fn unused(&self) -> io::Result<u64> {
+        let mut next = 0;
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            if let Some(id) = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok())
+            {
+                next = next.max(id.saturating_add(1));
+            }
+        }
+        Ok(next)
     }
 
     /// The files with lines, oldest first.

@@ -162,3 +162,48 @@ fn a_folder_that_vanishes_costs_nothing() {
     spool.advance(&batch);
     assert!(spool.is_empty());
 }
+
+#[test]
+fn a_file_that_cannot_be_opened_for_now_is_not_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).0.append("a\n", 1, false);
+    let (mut spool, _) = open(dir.path());
+    let path = spool.segments[0].path.clone();
+    let away = dir.path().join("away");
+    fs::rename(&path, &away).unwrap();
+    // A link to itself: neither gone nor damaged.
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    assert!(spool.peek(9, 99).is_none());
+    assert_eq!((spool.lines(), spool.take_lost()), (1, 0));
+    fs::rename(&away, &path).unwrap();
+    assert_eq!(texts(&spool.peek(9, 99).unwrap()), ["a"]);
+}
+
+#[test]
+fn a_number_that_was_set_aside_is_not_used_again() {
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).0.append("a\n", 1, false);
+    let (mut spool, _) = open(dir.path());
+    let damaged = spool.segments[0].path.with_extension("damaged");
+    spool.set_aside();
+    assert!(damaged.exists());
+    drop(spool);
+    let (mut spool, _) = open(dir.path());
+    spool.append("b\n", 1, false);
+    assert!(!damaged.with_extension(ENDING).exists());
+}
+
+#[test]
+fn what_memory_holds_goes_to_the_disk_that_takes_something_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut spool, _) = open(dir.path());
+    let path = spool.folder.as_ref().unwrap().path(spool.next);
+    fs::create_dir(&path).unwrap();
+    assert_eq!(spool.append("a\n", 1, false), Kept::InMemory);
+    assert_eq!(spool.append("b\n", 1, false), Kept::InMemory);
+    fs::remove_dir(&path).unwrap();
+    assert_eq!(spool.close(), 0);
+    let (mut spool, unclean) = open(dir.path());
+    assert!(unclean.is_empty());
+    assert_eq!(texts(&spool.peek(9, 99).unwrap()), ["a", "b"]);
+}

@@ -196,3 +196,41 @@ fn what_can_never_work_is_said_at_the_start() {
         AuditLogger::builder("app").http("https://audit.example.com", "k").ca_pem("-----BEGIN CERTIFICATE-----\n!\n");
     assert!(bad.start().is_err());
 }
+
+/// Callers that go on while the program ends: each event is sent, spooled or counted as dropped.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_logged_while_the_program_ends_is_counted() {
+    for _ in 0..40 {
+        let dir = tempfile::tempdir().unwrap();
+        let audit =
+            AuditLogger::builder("app").http(format!("http://{}", nowhere()), "k").spool(dir.path()).start().unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let (logged, stats) = std::thread::scope(|scope| {
+            let log = || {
+                let mut n = 0;
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    audit.log(Event::new(Category::Access, "read", Outcome::Success));
+                    n += 1;
+                    if n % 50 == 0 {
+                        std::thread::sleep(Duration::from_micros(200));
+                    }
+                }
+                n
+            };
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(log)).collect();
+            std::thread::sleep(Duration::from_millis(5));
+            audit.shutdown_blocking(Duration::ZERO);
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            let logged: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+            (logged, audit.stats())
+        });
+        let spool = std::fs::read_dir(dir.path().join("0"))
+            .unwrap()
+            .map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap());
+        let spool: String = spool.collect();
+        let word = u64::from(spool.contains("\"action\":\"audit_failure\""));
+        assert_eq!(spool.lines().filter(|line| line.starts_with('{')).count() as u64, stats.spooled);
+        // The start, the stop and a word about losses are the logger's own.
+        assert_eq!(stats.spooled + stats.dropped, logged + 2 + word, "{stats:?}");
+    }
+}
