@@ -212,7 +212,11 @@ fn what_the_readme_shows_is_right_together() {
         .filter(|block: &String| block.starts_with('['))
         .collect();
     assert!(shown.len() >= 8, "{shown:?}");
-    with(&shown.concat(), &[]).unwrap();
+    // With the rules that there are.
+    let known = |rule: &str, params: &Value| {
+        detect::rules::check_params(rule, params).map_err(|e| RuleParamError { key: e.key, message: e.message })
+    };
+    parse("blueteam.toml", &shown.concat(), &BTreeMap::new(), &known).unwrap();
 }
 
 #[test]
