@@ -160,15 +160,8 @@ impl Spool {
             if (self.bytes() - self.sent).saturating_add(lines.len() as u64) > room {
                 return Kept::No;
             }
-            let all_held = self.held.len() == self.bytes() - self.sent;
-            match self.write(&lines, count) {
-                Ok(()) => {
-                    self.held.push(lines);
-                    if !all_held {
-                        self.held.clear();
-                    }
-                    return Kept::OnDisk;
-                }
+            match self.put(lines.clone(), count) {
+                Ok(()) => return Kept::OnDisk,
                 Err(error) => tracing::error!(%error, "the audit spool takes nothing; events are kept in memory"),
             }
         }
@@ -178,6 +171,17 @@ impl Spool {
         self.memory_bytes += lines.len() as u64;
         self.memory.extend(lines.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec));
         Kept::InMemory
+    }
+
+    /// Writes them to the disk, and holds them when all that waits there is held.
+    fn put(&mut self, lines: Bytes, count: u64) -> io::Result<()> {
+        let all_held = self.held.len() == self.bytes() - self.sent;
+        self.write(&lines, count)?;
+        self.held.push(lines);
+        if !all_held {
+            self.held.clear();
+        }
+        Ok(())
     }
 
     fn write(&mut self, lines: &[u8], count: u64) -> io::Result<()> {
@@ -219,18 +223,13 @@ impl Spool {
             return;
         }
         let lines: Vec<u8> = self.memory.iter().flatten().copied().collect();
-        let all_held = self.held.len() == self.bytes() - self.sent;
-        if let Err(error) = self.write(&lines, self.memory.len() as u64) {
+        if let Err(error) = self.put(lines.into(), self.memory.len() as u64) {
             tracing::debug!(%error, "the audit spool still takes nothing");
             return;
         }
         tracing::info!(lines = self.memory.len(), "the audit spool takes events again");
         self.memory.clear();
         self.memory_bytes = 0;
-        self.held.push(lines.into());
-        if !all_held {
-            self.held.clear();
-        }
     }
 
     /// The next lines, at most so many and about so many bytes; none when nothing waits.

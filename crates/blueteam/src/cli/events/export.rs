@@ -14,7 +14,7 @@ use crate::cli::analysis::bar;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 
-/// Write events to standard output, the oldest first, as many as there are.
+/// Write events to standard output, the oldest first, as many as there are since then: the last 24 hours when no --since is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam events export --since 30d --format csv > events.csv
