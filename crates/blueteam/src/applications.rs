@@ -112,7 +112,10 @@ async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
         let Err(trouble) = outcome;
         failures += 1;
         match trouble {
-            Trouble::Ours(cause) => error!("{}: what was read cannot be stored for now: {cause:#}", options.name()),
+            Trouble::Ours(cause) => {
+                error!("{}: what was read cannot be stored for now: {cause:#}", options.name());
+                options.failures.not_stored(&options.name(), &cause);
+            }
             Trouble::Theirs(cause) => {
                 let message = format!("{}: cannot be read for now: {cause:#}", options.name());
                 error!("{message}");
@@ -165,6 +168,7 @@ async fn follow(
     loop {
         let sweep = swept.is_none_or(|at| at.elapsed() >= options.sweep);
         reader.read(&mut theirs, sweep).await?;
+        options.failures.stalls().resumed(&options.name());
         if swept.is_none() {
             reader.back(*failures > 0).await.map_err(Trouble::Ours)?;
         }

@@ -73,6 +73,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             Err(cause) => {
                 failures += 1;
                 error!("{} is not read for now: {cause:#}", options.path.display());
+                options.failures.not_stored(&options.name(), &cause);
                 // Once is a database that restarts; again and again is news.
                 if failures == 5 {
                     options
@@ -124,6 +125,7 @@ async fn follow(options: &Options, first: Option<Position>, stop: &CancellationT
                 intake.store(&mut conn, vec![entry], Beside::default(), options.clock.now()).await?;
             }
             store_batch(options, &mut conn, (&mut intake, &mut entries), &batch).await?;
+            options.failures.stalls().resumed(&options.name());
             last = batch.position;
             continue;
         } else if idle && let (Some(entry), Some(position)) = (entries.finish(), last) {

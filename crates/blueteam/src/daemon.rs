@@ -25,10 +25,10 @@ use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::dispatcher::Names;
 use crate::failures::Failures;
+use crate::health::{Pulse, Verdict};
 use crate::links::Links;
 use crate::metrics::Shown;
 use crate::state::StateDir;
-use crate::watchdog::Pulse;
 use crate::{
     advisories, applications, collector, dispatcher, duties, escalation, failures, journal, lab, listener, monitor,
     monitors, notices, outage, settings, watch, watchdog,
@@ -98,9 +98,11 @@ async fn await_database(
     let options = outage::Options {
         database: external.clone(),
         channels: open_channels(loaded)?,
-        after: loaded.config.watchdog.database_away,
+        patience: patience(loaded),
         state: state.clone(),
         clock: Arc::new(SystemClock),
+        signs: outage::Signs::default(),
+        verdict: Arc::default(),
     };
     let back = stop.child_token();
     let watch = tokio::spawn(outage::run(options, back.clone()));
@@ -165,7 +167,7 @@ async fn with_database(
     }
 
     let channels = open_channels(loaded)?;
-    let pulse = Arc::new(Pulse::default());
+    let (pulse, verdict) = (Arc::new(Pulse::default()), Arc::new(Verdict::default()));
     let (deliveries, ready) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let settled = door.as_ref().map(crate::door::Door::settled);
     let options = monitor::Options {
@@ -189,8 +191,24 @@ async fn with_database(
     tasks.spawn("monitor", monitor::run(options, Arc::clone(&ready), inner.clone()));
     if let Some(heartbeat) = loaded.config.watchdog.heartbeat(&loaded.secrets)? {
         let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
-        tasks.spawn("watchdog", watchdog::run(watchdog::Options { heartbeat, every, pulse, clock }, inner.clone()));
+        let (pulse, verdict) = (Arc::clone(&pulse), Arc::clone(&verdict));
+        let options = watchdog::Options { heartbeat, every, pulse, verdict, clock };
+        tasks.spawn("watchdog", watchdog::run(options, inner.clone()));
     }
+    let options = outage::Options {
+        database: engine_role.clone(),
+        channels: Arc::clone(&channels),
+        patience: patience(loaded),
+        state: state.clone(),
+        clock: Arc::clone(&clock),
+        signs: outage::Signs {
+            pulse: Some(pulse),
+            stalls: failures.stalls().clone(),
+            unstored: door.as_ref().map(crate::door::Door::unstored),
+        },
+        verdict,
+    };
+    tasks.spawn("watch over blueteam's own work", outage::run(options, inner.clone()));
     let place = (state.path(), database.is_private());
     let options = monitors::Options::new(loaded, place, engine_role.clone(), (&clock, &deliveries))?;
     tasks.spawn("monitors", monitors::run(options, inner.clone()));
@@ -228,14 +246,6 @@ fn start_messages(
     tasks: &mut Tasks,
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
-    let options = outage::Options {
-        database: database.clone(),
-        channels: Arc::clone(&channels),
-        after: loaded.config.watchdog.database_away,
-        state: state.clone(),
-        clock: Arc::clone(clock),
-    };
-    tasks.spawn("watch over the database", outage::run(options, stop.clone()));
     let zone = TimeZone::get(&loaded.config.business_hours.time_zone)?;
     let config = &loaded.config;
     let options = notices::Options {
@@ -378,6 +388,11 @@ fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
         engine.set_sigma(settings::sigma_with_table(settings::sigma(&config)?, table));
         Ok(engine)
     })
+}
+
+fn patience(loaded: &Loaded) -> outage::Patience {
+    let config = &loaded.config.watchdog;
+    outage::Patience { database: config.database_away, stuck: config.stuck_after }
 }
 
 fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {

@@ -84,6 +84,18 @@ impl Door {
         Box::new(move || ingest.stats().stuck)
     }
 
+    /// Asks why events that were accepted are not in their table, or cannot be accepted at all; none when they are.
+    pub(crate) fn unstored(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+        let ingest = self.0.ingest().clone();
+        Box::new(move || {
+            let stats = ingest.stats();
+            let since = stats.outage_since?;
+            let waiting = model::text::counted(stats.spool_events, "event");
+            let why = stats.stuck.or(stats.outage).map(|why| format!(": {why}")).unwrap_or_default();
+            Some(format!("{waiting} in the spool since {since}{why}"))
+        })
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.0.address()

@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::health::Stalls;
+
 /// Which part failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Component {
@@ -60,13 +62,26 @@ const QUEUE: usize = 64;
 pub struct Failures {
     queue: mpsc::Sender<Failure>,
     told: Arc<Mutex<HashMap<(Component, String), Instant>>>,
+    stalls: Stalls,
 }
 
 impl Failures {
     /// A queue, and its end.
     pub fn new() -> (Self, mpsc::Receiver<Failure>) {
         let (queue, end) = mpsc::channel(QUEUE);
-        (Self { queue, told: Arc::default() }, end)
+        (Self { queue, told: Arc::default(), stalls: Stalls::default() }, end)
+    }
+
+    /// What cannot be stored at the moment. A failure of the database cannot be told through the database.
+    pub fn stalls(&self) -> &Stalls {
+        &self.stalls
+    }
+
+    /// `who` could not store what it has read. Counts only when the database is why: what cannot be read is another matter.
+    pub fn not_stored(&self, who: &str, cause: &anyhow::Error) {
+        if cause.chain().any(|cause| cause.is::<store::StoreError>()) {
+            self.stalls.stalled(who, format!("{cause:#}"), SystemClock.now());
+        }
     }
 
     /// Tells a failure, unless the same part has just told one.

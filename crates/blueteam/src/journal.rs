@@ -86,6 +86,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         let Err(cause) = follow(&options, &stop, &mut stored).await else { return Ok(()) };
         // What gets on is no failure in a row.
         failures = if stored { 1 } else { failures + 1 };
+        options.failures.not_stored(&options.name(), &cause);
         let message = format!("{}: the journal is not read for now: {cause:#}", options.name());
         error!("{message}");
         if failures == NEWS {
@@ -120,6 +121,7 @@ async fn follow(options: &Options, stop: &CancellationToken, stored: &mut bool) 
     info!("{}: following", options.name());
     while let Some(batch) = next(&mut lines, stop).await {
         store_batch(options, &mut conn, &mut intake, &batch).await?;
+        options.failures.stalls().resumed(&options.name());
         *stored = true;
     }
     if stop.is_cancelled() {

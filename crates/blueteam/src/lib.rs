@@ -18,6 +18,7 @@ mod duties;
 mod escalation;
 pub mod evidence;
 pub mod failures;
+pub mod health;
 mod intake;
 mod interrupted;
 pub mod journal;

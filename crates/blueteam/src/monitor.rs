@@ -4,19 +4,21 @@
 //! one transaction; when anything fails on the way there, the engine is thrown away and rebuilt from the stored past, exactly as
 //! after a `kill -9`. There is no second way to recover, so the one there is gets used.
 
+mod start;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use detect::{Engine, Restored, StoredProfile, User, Users};
+use detect::{Engine, StoredProfile};
 use model::event::UserId;
 use model::time::Calendar;
-use model::{Alert, Change, Clock, SecurityEvent, Source, Span, Timestamp};
+use model::{Alert, Change, Clock, SecurityEvent, Span, Timestamp};
 use notify::{Mutes, Routing};
-use serde_json::{Value, json};
-use store::alerts::Route;
+use serde_json::json;
+use store::alerts::{Pending, Route};
 use store::baselines::Baseline;
-use store::reader::{self, Check, Cursor, Start, Wake, Witness};
+use store::reader::{self, Cursor, SetAside, Wake, Witness};
 use store::rules::RuleSetting;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
@@ -25,9 +27,9 @@ use tracing::{error, info, warn};
 
 use crate::books::Books;
 use crate::failures::{Component, Failures};
+use crate::health::Pulse;
 use crate::metrics::Shown;
 use crate::state::StateDir;
-use crate::watchdog::Pulse;
 
 /// The cursor's name.
 pub const CURSOR: &str = "monitor";
@@ -35,6 +37,8 @@ pub const CURSOR: &str = "monitor";
 const WITNESS: &str = "witness.json";
 /// Detections of events older than this are stored, but wake nobody: they come from a log's or a database's past.
 const STALE_NEWS: Span = Span::hours(24);
+/// How often alerts that could not be written are tried again.
+const RETRY_EVERY: Span = Span::secs(2);
 
 /// Makes an engine as the table of rules wants it.
 pub type MakeEngine = Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync>;
@@ -75,6 +79,11 @@ pub struct Options {
     pub shown: Arc<Shown>,
 }
 
+/// Events that the server cannot hand out.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read events: {0}")]
+struct Unreadable(#[source] StoreError);
+
 /// Why a run of the monitor ended.
 enum End {
     /// We were told to stop.
@@ -99,6 +108,8 @@ pub async fn run(options: Options, ready: Arc<Notify>, stop: CancellationToken) 
                     warn!("another monitor reads this database; waiting to take over");
                     told_taken = true;
                 }
+                // It works for us; whether it gets on is seen in the database.
+                options.pulse.beat(options.clock.now());
                 Duration::from_secs(2)
             }
             Ok(End::Rules) => {
@@ -108,6 +119,12 @@ pub async fn run(options: Options, ready: Arc<Notify>, stop: CancellationToken) 
             Err(cause) => {
                 failed_since.get_or_insert(options.clock.now());
                 error!("the monitor starts over: {cause:#}");
+                options.pulse.failed(format!("{cause:#}"));
+                if cause.downcast_ref::<Unreadable>().is_some_and(|Unreadable(error)| error.concerns_rows())
+                    && let Err(cause) = Monitor::withhold_unreadable(&options).await
+                {
+                    warn!("cannot search for the rows that cannot be read: {cause:#}");
+                }
                 // At once after a long good run, slower when it fails again and again.
                 if began.elapsed() > Duration::from_secs(10) {
                     Duration::from_millis(100)
@@ -131,7 +148,8 @@ async fn attempt(
 ) -> anyhow::Result<End> {
     let mut wake = Wake::listen(options.database.clone()).await.context("cannot listen for events")?;
     let mut conn = store::connect(&options.database).await.context("cannot connect")?;
-    if !reader::claim(&mut conn, CURSOR).await? {
+    let holder = uuid::Uuid::now_v7();
+    if !reader::claim(&mut conn, CURSOR, holder).await? {
         return Ok(End::Taken);
     }
     let mut monitor = Monitor::start(options, conn).await?;
@@ -156,6 +174,9 @@ async fn attempt(
             _ = tick.tick() => true,
             result = wake.woken() => { result.context("no longer told of new events")?; false }
         };
+        if ticked && !reader::claim(&mut monitor.conn, CURSOR, holder).await? {
+            return Ok(End::Taken);
+        }
         if ticked && monitor.rules_changed().await? {
             monitor.end(options, wake).await?;
             return Ok(End::Rules);
@@ -188,6 +209,10 @@ struct Monitor {
     mutes_stamp: i64,
     saved_profiles: Timestamp,
     users_read: Timestamp,
+    /// Rows that could not be read and are not recorded yet.
+    set_aside: SetAside,
+    /// When alerts that could not be written were tried last.
+    retried: Timestamp,
     /// The cursor as the database has it: the one in memory is ahead after a poll that found nothing.
     committed: Witness,
     /// What is remembered next outside of the database: a second old by then, so that it has reached the disk there.
@@ -202,141 +227,12 @@ fn to_baseline(stored: &StoredProfile) -> Baseline {
     Baseline { source: stored.source, user_key: stored.user.to_string(), profile }
 }
 
-fn from_baseline(baseline: Baseline) -> Option<StoredProfile> {
-    let user = match baseline.profile.get("kind").and_then(Value::as_str) {
-        Some("name") => UserId::Name(baseline.user_key.into()),
-        _ => UserId::Uuid(uuid::Uuid::try_parse(&baseline.user_key).ok()?),
-    };
-    let profile = serde_json::from_value(baseline.profile.get("profile")?.clone()).ok()?;
-    Some(StoredProfile { source: baseline.source, user, profile })
-}
-
 /// An event whose time lies in the future happened now, as far as anybody can tell.
 fn sane<'a>(event: &SecurityEvent<'a>, now: Timestamp, max_ahead: Span) -> Option<SecurityEvent<'a>> {
     (event.timestamp > now.plus(max_ahead)).then(|| SecurityEvent { timestamp: now, ..event.clone() })
 }
 
 impl Monitor {
-    /// Rebuilds the engine: profiles and open detections as stored, windows from the stored past.
-    async fn start(options: &Options, mut conn: PgConnection) -> anyhow::Result<Self> {
-        let began = std::time::Instant::now();
-        let rules = store::rules::settings(&mut conn).await?;
-        let mut engine = (options.engine)(&rules)?;
-        let mut cursor = reader::initialise(&mut conn, CURSOR, Start::Beginning).await?;
-        let now = options.clock.now();
-        let rebase = Self::compare(options, &mut conn, &cursor).await?;
-        let users = Self::users(&mut conn).await?;
-        engine.set_users(users);
-        for baseline in store::baselines::load(&mut conn).await? {
-            if let Some(stored) = from_baseline(baseline) {
-                engine.restore_profile(stored);
-            } else {
-                warn!("a stored user profile cannot be read and is learnt anew");
-            }
-        }
-        let learnt = match cursor.checkpoint.as_ref().and_then(|c| c.get("profiles")).and_then(Value::as_str) {
-            Some(snapshot) => Some(snapshot.parse().context("the saved checkpoint cannot be read")?),
-            None => None,
-        };
-        let memory = engine.memory();
-        let max_ahead = options.max_clock_ahead;
-        let events = store::history::rebuild(&mut conn, memory, now, (&cursor, learnt.as_ref()), |event, learnt| {
-            let fixed = sane(event, now, max_ahead);
-            engine.rebuild(fixed.as_ref().unwrap_or(event), learnt);
-        })
-        .await
-        .context("cannot read the stored past")?;
-        for detection in store::alerts::open_detections(&mut conn).await? {
-            let title = detection.title.clone();
-            let rule = detection.rule_id.clone();
-            let monitors = crate::monitors::ALL.iter().any(|m| m.rule_id() == rule);
-            if !engine.restore(Restored { detection, hold_until: None }) && !monitors {
-                tracing::debug!("an open alert that the engine does not keep stays as it is: {title}");
-            }
-        }
-        if rebase {
-            cursor = Self::rebase(options, &mut conn, &cursor, &mut engine).await?;
-        }
-        if !options.expect_unheard {
-            let known = store::sources::list(&mut conn).await?;
-            let heard = |s: &Source| known.iter().any(|row| row.kind == *s && row.has_spoken());
-            engine.set_unheard(Source::ALL.into_iter().filter(|s| !heard(s)).collect());
-        }
-        info!(events, elapsed_ms = began.elapsed().as_millis() as u64, "monitoring");
-        // A source whose past is read right now is not silent.
-        engine.resume(options.clock.now());
-        let committed = cursor.witness();
-        let books = Books::open(&mut conn, options.calendar.clone(), options.settle).await?;
-        let mutes_stamp = store::mutes::stamp(&mut conn).await?;
-        let mutes = Mutes::new(store::mutes::ending_after(&mut conn, now).await?);
-        Ok(Self {
-            conn,
-            engine,
-            books,
-            cursor,
-            rules,
-            mutes,
-            mutes_stamp,
-            saved_profiles: now,
-            users_read: now,
-            ripening: committed.clone(),
-            committed,
-            witnessed: None,
-        })
-    }
-
-    /// Compares the database with what we remember of it outside; true when it must be found anew.
-    async fn compare(options: &Options, conn: &mut PgConnection, cursor: &Cursor) -> anyhow::Result<bool> {
-        let remembered: Option<Witness> =
-            std::fs::read(options.state.join(WITNESS)).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        let message = match reader::check(conn, cursor, remembered.as_ref()).await? {
-            Check::Continuous => return Ok(false),
-            Check::WentBack { remembered, found } => format!(
-                "the database was restored to an earlier point (we remember step {remembered}, it is at step {found}): events and \
-                 alerts since then are gone from it"
-            ),
-            Check::Elsewhere => {
-                "the database was restored into another cluster; every event that was not analysed yet is read \
-                                 now"
-                .to_owned()
-            }
-        };
-        error!("{message}");
-        options.failures.tell(Component::Database, message);
-        Ok(!matches!(reader::check(conn, cursor, remembered.as_ref()).await?, Check::WentBack { .. }))
-    }
-
-    async fn rebase(
-        options: &Options,
-        conn: &mut PgConnection,
-        cursor: &Cursor,
-        engine: &mut Engine,
-    ) -> anyhow::Result<Cursor> {
-        let now = options.clock.now();
-        let mut tx = conn.begin().await.map_err(StoreError::from)?;
-        let polled = reader::rebase(&mut tx, cursor, |event| {
-            let fixed = sane(event, now, options.max_clock_ahead);
-            engine.push(fixed.as_ref().unwrap_or(event));
-        })
-        .await?;
-        let mut changes = Vec::new();
-        engine.drain(false, |change| changes.push(change));
-        let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
-        let open = options.calendar.clone().period(now).open;
-        store::alerts::apply(&mut tx, &changes, &|alert| route(options, &mutes, open, alert)).await?;
-        // Profiles were saved in ids that mean nothing here; they are saved again with the next checkpoint.
-        let mut next = polled.cursor;
-        next.checkpoint = None;
-        let saved = reader::save(&mut tx, next).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        Ok(saved)
-    }
-
-    async fn users(conn: &mut PgConnection) -> anyhow::Result<Users> {
-        let facts = store::users::all_facts(conn).await?;
-        Ok(Users::new(facts.into_iter().map(|f| (f.user_id, User { role: Some(f.role), tenant: f.tenant_id }))))
-    }
-
     /// Reads what became visible, and commits what it caused.
     async fn catch_up(&mut self, options: &Options) -> anyhow::Result<()> {
         let now = options.clock.now();
@@ -347,9 +243,10 @@ impl Monitor {
             engine.push(fixed.as_ref().unwrap_or(event));
         })
         .await
-        .context("cannot read events")?;
+        .map_err(Unreadable)?;
         self.cursor = polled.cursor;
-        if polled.events > 0 {
+        self.set_aside.merge(polled.set_aside);
+        if polled.events > 0 || !self.set_aside.is_empty() {
             self.commit(options, false).await?;
         }
         self.pass_time(options).await
@@ -390,11 +287,35 @@ impl Monitor {
         if (options.settled)() {
             self.engine.advance(now);
         }
+        if now.since(self.retried) >= RETRY_EVERY {
+            self.retried = now;
+            self.retry_pending(options).await?;
+        }
         let checkpoint = now.since(self.saved_profiles) >= options.checkpoint;
         if checkpoint || self.engine.has_changes() {
             self.commit(options, checkpoint).await?;
         }
         self.witness(options, false);
+        Ok(())
+    }
+
+    /// Tries alerts once more that could not be written when they were due.
+    async fn retry_pending(&mut self, options: &Options) -> anyhow::Result<()> {
+        if store::alerts::pending(&mut self.conn, Span::ZERO).await?.is_none() {
+            return Ok(());
+        }
+        let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
+        store::alerts::take_turn(&mut tx).await?;
+        let open = options.calendar.clone().period(options.clock.now()).open;
+        let route = |alert: &Alert| route(options, &self.mutes, open, alert);
+        let applied = store::alerts::retry_pending(&mut tx, &route).await?;
+        tx.commit().await.map_err(StoreError::from).context("cannot commit alerts")?;
+
+        let written = applied.opened.len() as u64 + applied.updated;
+        if written > 0 {
+            info!(alerts = written, "alerts that had to wait were written");
+            options.deliveries.notify_one();
+        }
         Ok(())
     }
 
@@ -410,7 +331,11 @@ impl Monitor {
         }
         let open = options.calendar.clone().period(options.clock.now()).open;
         let route = |alert: &Alert| route(options, &self.mutes, open, alert);
+        if !changes.is_empty() {
+            store::alerts::take_turn(&mut tx).await?;
+        }
         let applied = store::alerts::apply(&mut tx, &changes, &route).await?;
+        reader::record_set_aside(&mut tx, &self.set_aside).await?;
         let mut cursor = self.cursor.clone();
         if checkpoint {
             let profiles = self.engine.take_dirty_profiles();
@@ -429,11 +354,32 @@ impl Monitor {
         if applied.deliveries > 0 {
             options.deliveries.notify_one();
         }
+        self.report(options, &applied.pending);
         for change in changes.iter().filter(|c| c.opened) {
             let d = &change.detection;
             info!(rule.id = %d.rule_id, severity = %d.severity, "alert opened");
         }
         Ok(())
+    }
+
+    /// Reports, once they are committed, rows that were set aside and alerts that wait.
+    fn report(&mut self, options: &Options, pending: &[Pending]) {
+        let set_aside = std::mem::take(&mut self.set_aside);
+        if !set_aside.is_empty() {
+            let message = format!("the rules did not see events that cannot be read: {}", set_aside.describe());
+            error!("{message}");
+            options.failures.tell_of(Component::Reader, "unreadable", message);
+        }
+
+        if let Some(first) = pending.first() {
+            let (count, rule) = (model::text::counted(pending.len() as u64, "alert"), &first.rule_id);
+            let message = format!("{count} not written yet, the first of {rule}: {}", first.reason);
+            error!("{message}");
+            // A row that somebody holds for a moment is no news.
+            if pending.iter().any(|p| !p.conflict) {
+                options.failures.tell_of(Component::Reader, "pending", message);
+            }
+        }
     }
 
     /// Remembers outside of the database how far it was; at most once a second. Never more than its disk has: after a crash of its

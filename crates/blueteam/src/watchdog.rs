@@ -2,31 +2,14 @@
 //! ends with us (the machine, the database, the network) cannot be told by us (3.3.4).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use model::{Clock, Span, Timestamp};
+use model::{Clock, Span};
 use notify::post::Heartbeat;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// A monitor that has not come round for this long reads nothing. It comes round each second, but for a large commit.
-const STALE: Span = Span::secs(60);
-
-/// When the monitor last came round: it was connected, it had read, and it went on.
-#[derive(Debug, Default)]
-pub struct Pulse(AtomicI64);
-
-impl Pulse {
-    /// The monitor came round.
-    pub fn beat(&self, now: Timestamp) {
-        self.0.store(now.as_micros(), Ordering::Relaxed);
-    }
-
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        now.since(Timestamp::from_micros(self.0.load(Ordering::Relaxed))) <= STALE
-    }
-}
+use crate::health::{Pulse, Verdict};
 
 /// What the watchdog is told.
 pub struct Options {
@@ -36,6 +19,8 @@ pub struct Options {
     pub every: Span,
     /// Of the monitor.
     pub pulse: Arc<Pulse>,
+    /// Of the watch over blueteam's own work.
+    pub verdict: Arc<Verdict>,
     /// The present.
     pub clock: Arc<dyn Clock>,
 }
@@ -52,7 +37,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         }
         let now = options.clock.now();
         if !options.pulse.is_fresh(now) {
-            warn!("the watchdog is not told that we live, because events are not being read");
+            warn!("skipping watchdog ping: no events are being processed");
+            continue;
+        }
+        if !options.verdict.is_well(now) {
+            warn!("skipping watchdog ping: events are not stored, or wait unread, or alerts cannot be written");
             continue;
         }
         let told = tokio::select! {
@@ -68,18 +57,5 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             }
             Err(_) => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pulse_is_fresh_for_a_minute() {
-        let (pulse, at) = (Pulse::default(), Timestamp::from_secs);
-        assert!(!pulse.is_fresh(at(1_000)), "it has never come round");
-        pulse.beat(at(1_000));
-        assert!(pulse.is_fresh(at(1_060)) && !pulse.is_fresh(at(1_061)));
     }
 }

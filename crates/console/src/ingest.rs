@@ -3,6 +3,7 @@
 mod body;
 mod dead;
 mod drain;
+mod held;
 mod logs;
 mod look;
 mod prepare;
@@ -86,6 +87,8 @@ pub struct Stats {
     pub dead_letters: u64,
     /// Events that wait for their commit.
     pub waiting: u64,
+    /// Events that conflict with an open transaction and wait on disk for its end.
+    pub conflicting: u64,
     /// Events in the spool.
     pub spool_events: u64,
     /// Bytes of the spool on disk.
@@ -94,6 +97,8 @@ pub struct Stats {
     pub last_commit: Option<Timestamp>,
     /// Since when events go to the spool.
     pub outage_since: Option<Timestamp>,
+    /// Why the database took no events when they began to go to the spool.
+    pub outage: Option<String>,
     /// Why the spool does not get into the table although the database is there.
     pub stuck: Option<String>,
 }
@@ -151,7 +156,11 @@ struct Inner {
     refusing: AtomicBool,
     drain: Notify,
     spool: Mutex<Spool>,
+    /// Events that conflict with an open transaction.
+    held: Mutex<Spool>,
+    hold: Notify,
     outage: Mutex<Option<Outage>>,
+    outage_reason: Mutex<Option<String>>,
     stuck: Mutex<Option<String>>,
     counters: Counters,
     refused: Refused,
@@ -177,17 +186,10 @@ pub(crate) struct Tasks {
 impl Ingest {
     /// Opens the spool and starts the writers. Events that a former run left in the spool are written first.
     pub(crate) fn start(settings: Settings, pool: PgPool, clock: Arc<dyn Clock>) -> Result<(Self, Tasks), SpoolError> {
-        let (spool, cuts) = Spool::open(&settings.spool_dir, settings.spool_max_bytes)?;
-        for cut in cuts {
-            let (file, bytes) = (cut.path.display(), cut.bytes);
-            match cut.kept {
-                None => tracing::warn!(%file, bytes, "cut the end of a spool file that a crash left half written"),
-                Some(kept) => {
-                    let kept = kept.display();
-                    tracing::error!(%file, bytes, %kept, "a spool file is damaged; what follows the damage was kept apart");
-                }
-            }
-        }
+        let (spool, mut cuts) = Spool::open(&settings.spool_dir, settings.spool_max_bytes)?;
+        let (held, cuts_of_held) = held::open(&settings.spool_dir)?;
+        cuts.extend(cuts_of_held);
+        report_cuts(cuts);
         let outage = (!spool.is_empty()).then(|| Outage {
             since: spool.since().unwrap_or_else(|| clock.now()),
             spooled: spool.records(),
@@ -208,7 +210,10 @@ impl Ingest {
             refusing: AtomicBool::new(false),
             drain: Notify::new(),
             spool: Mutex::new(spool),
+            held: Mutex::new(held),
+            hold: Notify::new(),
             outage: Mutex::new(outage),
+            outage_reason: Mutex::default(),
             stuck: Mutex::default(),
             counters: Counters::default(),
             refused: Refused::default(),
@@ -222,6 +227,7 @@ impl Ingest {
             tasks.writers.spawn(writer::run(Arc::clone(&inner)));
         }
         tasks.drain.spawn(drain::run(Arc::clone(&inner)));
+        tasks.drain.spawn(held::run(Arc::clone(&inner)));
         tasks.refused.spawn(refused::run(Arc::clone(&inner)));
         Ok((Self(inner), tasks))
     }
@@ -245,10 +251,12 @@ impl Ingest {
             refused: read(&c.refused),
             dead_letters: read(&c.dead_letters),
             waiting: space.saturating_sub(inner.space.available_permits()) as u64,
+            conflicting: locked(&inner.held).records(),
             spool_events,
             spool_bytes,
             last_commit: (last != 0).then(|| Timestamp::from_micros(last)),
             outage_since: locked(&inner.outage).map(|o| o.since),
+            outage: locked(&inner.outage_reason).clone(),
             stuck: locked(&inner.stuck).clone(),
         }
     }
@@ -368,6 +376,21 @@ impl Ingest {
         refused::book(&self.0).await;
         // Handles live on elsewhere; the next run must not wait for them.
         locked(&self.0.spool).release();
+        locked(&self.0.held).release();
+    }
+}
+
+/// Logs what a start had to cut off.
+fn report_cuts(cuts: Vec<spool::Cut>) {
+    for cut in cuts {
+        let (file, bytes) = (cut.path.display(), cut.bytes);
+        match cut.kept {
+            None => tracing::warn!(%file, bytes, "cut the end of a spool file that a crash left half written"),
+            Some(kept) => {
+                let kept = kept.display();
+                tracing::error!(%file, bytes, %kept, "a spool file is damaged; what follows the damage was kept apart");
+            }
+        }
     }
 }
 

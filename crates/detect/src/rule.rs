@@ -1,6 +1,7 @@
 //! What a rule is: identity, parameters, state.
 
 use model::event::Marks;
+use model::text::{KEY_BYTES_MAX, shorten};
 use model::{ControlId, Entity, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -206,13 +207,19 @@ impl Context<'_> {
     }
 }
 
+/// The most bytes of an alert's title.
+const TITLE_BYTES_MAX: usize = 1_500;
+/// The most bytes of an alert's description.
+const DESCRIPTION_BYTES_MAX: usize = 8_000;
+
 impl Opening {
-    /// An opening about an entity.
+    /// An opening about an entity. Texts are shortened: rows may hold values of many megabytes, and what an alert says goes
+    /// out by mail.
     pub fn new(kind: EntityKind, value: impl std::fmt::Display, title: String, description: String) -> Self {
         Self {
-            entity: Entity { kind, value: value.to_string() },
-            title,
-            description,
+            entity: Entity { kind, value: shorten(&value.to_string(), KEY_BYTES_MAX).into_owned() },
+            title: shorten(&title, TITLE_BYTES_MAX).into_owned(),
+            description: shorten(&description, DESCRIPTION_BYTES_MAX).into_owned(),
             evidence: Vec::new(),
             hold_until: None,
         }

@@ -20,6 +20,15 @@ impl Text<'_> {
     }
 }
 
+impl Text<'_> {
+    /// Shortens the text in place when it is longer than `max` bytes; see [`shorten`].
+    pub fn shorten(&mut self, max: usize) {
+        if self.0.len() > max {
+            self.0 = Cow::Owned(shorten(&self.0, max).into_owned());
+        }
+    }
+}
+
 impl Deref for Text<'_> {
     type Target = str;
     fn deref(&self) -> &str {
@@ -79,6 +88,29 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// The most bytes of a value that keys a rule or stands in an index: what the ingest API takes for a session id. PostgreSQL's
+/// B-trees refuse entries of more than 2,704 bytes, and an entity stands in one together with its source.
+pub const KEY_BYTES_MAX: usize = 1_024;
+
+/// Shortens a text that is longer than `max` bytes to its beginning, an ellipsis and a checksum of the whole, so that two
+/// long texts that differ only at their ends stay different. Texts within the limit are returned as they are, and so is what
+/// was shortened before. `max` must be at least 32.
+pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
+    if text.len() <= max {
+        return Cow::Borrowed(text);
+    }
+
+    // FNV-1a. It need not withstand an attacker: who makes two of their own texts look alike hides nothing by it, because
+    // only one sender's values are compared with each other.
+    let checksum = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let tail = format!("…{checksum:016x}");
+    let end = text.floor_char_boundary(max.saturating_sub(tail.len()));
+
+    Cow::Owned(format!("{}{tail}", &text[..end]))
+}
+
 /// Undoes the percent encoding of URLs (RFC 3986, section 2.1); what is none stays. Bytes that are then no UTF-8 become replacement characters.
 pub fn percent_decode(text: &str) -> String {
     let b = text.as_bytes();
@@ -102,5 +134,22 @@ pub fn counted(n: u64, noun: &str) -> String {
         (1, _) => format!("1 {noun}"),
         (_, Some(stem)) => format!("{n} {stem}ies"),
         (_, None) => format!("{n} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_shortened_and_stay_different() {
+        let long = |end: &str| format!("{}{end}", "é".repeat(4_000));
+        let (a, b) = (long("a"), long("b"));
+        let (short_a, short_b) = (shorten(&a, 1_024), shorten(&b, 1_024));
+
+        assert!(short_a.len() <= 1_024 && short_a.len() > 1_000, "{}", short_a.len());
+        assert_ne!(short_a, short_b);
+        assert_eq!(shorten(&short_a, 1_024), short_a);
+        assert_eq!(shorten("as it is", 1_024), "as it is");
     }
 }

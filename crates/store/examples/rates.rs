@@ -125,7 +125,7 @@ async fn main() {
     }
     for _ in 0..3 {
         let begin = Instant::now();
-        let n =
+        let (n, _) =
             store::history::stream(&mut conn, Timestamp::parse("2026-01-01T00:00:00Z").unwrap(), Timestamp::MAX, |e| {
                 std::hint::black_box(e);
             })

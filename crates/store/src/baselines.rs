@@ -22,12 +22,12 @@ pub async fn load(conn: &mut PgConnection) -> Result<Vec<Baseline>, StoreError> 
     let rows = sqlx::query!("SELECT source, user_key, profile FROM blueteam.user_baselines ORDER BY source, user_key")
         .fetch_all(conn)
         .await?;
-    rows.into_iter()
-        .map(|row| {
-            let source = row.source.parse().map_err(|e| StoreError::corrupt("user_baselines.source", e))?;
-            Ok(Baseline { source, user_key: row.user_key, profile: row.profile })
-        })
-        .collect()
+    // A profile that cannot be read is learned again; it must not keep the engine from starting.
+    let readable = rows.into_iter().filter_map(|row| {
+        let source = row.source.parse().ok()?;
+        Some(Baseline { source, user_key: row.user_key, profile: row.profile })
+    });
+    Ok(readable.collect())
 }
 
 /// Writes profiles in the caller's transaction; of two of one user the last counts.

@@ -53,9 +53,20 @@ impl<'r> Decode<'r, Postgres> for Ts {
     }
 }
 
+/// How long a statement of ours waits for a lock. Any login may hold one for as long as it likes, and no wait is endless.
+const LOCK_WAIT: &str = "10s";
+/// The same for connections of a pool, on which people's requests wait.
+const POOL_LOCK_WAIT: &str = "2s";
+
 /// A pool of at most `size` connections, which are made when they are needed and checked before they are lent.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     PgPoolOptions::new()
+        .after_connect(|conn, _| {
+            Box::pin(async move {
+                sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(POOL_LOCK_WAIT).execute(conn).await?;
+                Ok(())
+            })
+        })
         .max_connections(size)
         .acquire_timeout(Duration::from_secs(5))
         .idle_timeout(Duration::from_mins(5))
@@ -66,7 +77,10 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     let mut conn = PgConnection::connect_with(&options.clone().application_name("blueteam")).await?;
     // Compiling a query takes the server a quarter of a second, and what a person asks for takes less without.
-    sqlx::query("SET jit = off").execute(&mut conn).await?;
+    sqlx::query("SELECT set_config('jit', 'off', false), set_config('lock_timeout', $1, false)")
+        .bind(LOCK_WAIT)
+        .execute(&mut conn)
+        .await?;
     Ok(conn)
 }
 
@@ -151,6 +165,16 @@ pub async fn ensure_partitions(conn: &mut PgConnection, months: u8) -> Result<u3
 /// A transaction that sees one moment and writes nothing: for what is read by several queries and must agree.
 pub async fn snapshot(conn: &mut PgConnection) -> Result<sqlx::Transaction<'_, Postgres>, StoreError> {
     Ok(conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+}
+
+/// Takes the exclusive right of that name until the end of the transaction, and waits for it as long as for any lock. It is a
+/// row that only the engine's role may lock: an advisory lock could be taken, and kept, by every login.
+pub(crate) async fn take_exclusively(conn: &mut PgConnection, name: &str) -> Result<(), StoreError> {
+    let row = sqlx::query_scalar!("SELECT name FROM blueteam.exclusive_rights WHERE name = $1 FOR UPDATE", name);
+    match row.fetch_optional(conn).await? {
+        Some(_) => Ok(()),
+        None => Err(StoreError::Missing("blueteam.exclusive_rights", name.to_owned())),
+    }
 }
 
 /// Says who acts, until the end of the transaction; the triggers of `audit.audit_log` ask for it.

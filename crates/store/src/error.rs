@@ -22,6 +22,9 @@ pub enum StoreError {
     /// Somebody else saved the cursor since it was loaded.
     #[error("the reader's cursor `{0}` was moved by another process; is a second monitor running?")]
     CursorMoved(String),
+    /// Rows of a batch that must be written as a whole conflict with a transaction that is open.
+    #[error("{0} events conflict with an open transaction; retrying when it has ended")]
+    Conflict(usize),
     /// There is no such row.
     #[error("{0} has no `{1}`")]
     Missing(&'static str, String),
@@ -49,6 +52,26 @@ impl StoreError {
         Self::Corrupt { what, why: why.to_string() }
     }
 
+    /// Whether the error concerns single rows, so that everything else can be processed: a value or constraint, a limit of the
+    /// server, damaged storage, a trigger that refuses, or a lock that somebody else holds.
+    pub fn concerns_rows(&self) -> bool {
+        match self {
+            Self::Sql(sqlx::Error::Database(e)) if !is_outage_code(e.code().as_deref()) => true,
+            Self::Sql(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_)) => true,
+            Self::Corrupt { .. } | Self::Json(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether another session holds what was asked for: worth trying again soon.
+    pub fn is_conflict(&self) -> bool {
+        match self {
+            Self::Sql(error) => is_conflict(error),
+            Self::Conflict(_) => true,
+            _ => false,
+        }
+    }
+
     /// Whether the server is away (or going), rather than unhappy with what was asked: worth trying again later.
     pub fn is_outage(&self) -> bool {
         match self {
@@ -67,10 +90,18 @@ fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
-        // 08 connection, 53 out of resources (disk full, too many clients), 57P shutting down or starting, 58 system error.
-        sqlx::Error::Database(e) => e.code().is_some_and(|code| {
-            code.starts_with("08") || code.starts_with("53") || code.starts_with("57P") || code.starts_with("58")
-        }),
+        sqlx::Error::Database(e) => is_outage_code(e.code().as_deref()),
         _ => false,
     }
+}
+
+/// 08 connection, 53 out of resources (disk full, too many clients), 57P shutting down or starting, 58 system error.
+fn is_outage_code(code: Option<&str>) -> bool {
+    code.is_some_and(|code| ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)))
+}
+
+/// A lock that was not granted in time (55P03), a deadlock (40P01), or a transaction that lost against another (40001).
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| ["55P03", "40P01", "40001"].contains(&code.as_ref()))
 }

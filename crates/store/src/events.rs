@@ -1,7 +1,8 @@
 //! Audit events into `audit_events`, in batches.
 //!
 //! The fast way is one binary COPY. A batch that it refuses goes the careful way: rows that are there already are counted as
-//! duplicates, rows that the database cannot take are found by halving and named, and no neighbour of theirs is lost.
+//! duplicates, rows that the database cannot take are found by halving and named, and no neighbour of theirs is lost. So
+//! are rows whose key somebody else's open transaction holds: they are named as such, for the caller to try again.
 
 use std::collections::VecDeque;
 
@@ -10,6 +11,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::error::is_conflict;
 use crate::wire::Encoder;
 
 /// A checked event with its id and time, as a row.
@@ -65,7 +67,7 @@ impl<'a> AuditRow<'a> {
     }
 }
 
-/// What became of a batch. The counts and the list add up to its length.
+/// What became of a batch. The counts and the lists add up to its length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inserted {
     /// New rows.
@@ -74,7 +76,14 @@ pub struct Inserted {
     pub duplicates: u64,
     /// Rows that the database cannot take: their place in the batch, and why.
     pub rejected: Vec<(usize, FieldError)>,
+    /// Rows that were not written because another transaction has inserted their key and is still open: their places in the
+    /// batch. Whether they are duplicates is known when that transaction ends.
+    pub conflicting: Vec<usize>,
 }
+
+/// How long one row may wait for another transaction while the conflicting rows of a batch are searched for. Whoever commits
+/// promptly is waited for by the fast way already; here each wait holds up everybody in the batch.
+const CONFLICT_WAIT: &str = "10ms";
 
 const COPY: &str = "COPY public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
     user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata) FROM STDIN (FORMAT binary)";
@@ -91,9 +100,10 @@ pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
             tx.commit().await?;
             Ok(Inserted { accepted, ..Inserted::default() })
         }
-        Err(error) if is_about_data(&error) => {
+        Err(error) if is_about_rows(&error) => {
             tx.rollback().await?;
             let mut tx = conn.begin().await?;
+            wait_briefly(&mut tx).await?;
             let inserted = insert_carefully(&mut tx, rows).await?;
             tx.commit().await?;
             Ok(inserted)
@@ -117,8 +127,9 @@ pub async fn insert_audit_parts(
     }
     match copy(conn, COPY, encode(rows)).await {
         Ok(_) => Ok(ranges.iter().map(whole).collect()),
-        Err(error) if is_about_data(&error) => {
+        Err(error) if is_about_rows(&error) => {
             let mut tx = conn.begin().await?;
+            wait_briefly(&mut tx).await?;
             let inserted = insert_parts_carefully(&mut tx, rows, &ranges).await?;
             tx.commit().await?;
             Ok(inserted)
@@ -149,7 +160,7 @@ async fn insert_parts_carefully(
                     done[at].accepted = ranges[at].len() as u64;
                 }
             }
-            Err(error) if !is_about_data(&error) => return Err(error.into()),
+            Err(error) if !is_about_rows(&error) => return Err(error.into()),
             _ => {
                 savepoint.rollback().await?;
                 let middle = first.midpoint(end);
@@ -199,6 +210,22 @@ pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
         .is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
+/// Whether the error concerns some of the rows, so that halving finds them: their values, or a key that is held elsewhere.
+fn is_about_rows(error: &sqlx::Error) -> bool {
+    is_about_data(error) || is_conflict(error)
+}
+
+/// Makes the rest of the transaction give up quickly on rows that conflict with an open transaction. An error when the whole
+/// table is locked, which no search for rows would help.
+async fn wait_briefly(conn: &mut PgConnection) -> Result<(), StoreError> {
+    // Takes the lock on the table that every row needs, with the patience of the connection.
+    sqlx::query!("INSERT INTO public.audit_events (event_id, timestamp) SELECT NULL, NULL WHERE false")
+        .execute(&mut *conn)
+        .await?;
+    sqlx::query!("SELECT set_config('lock_timeout', $1, true)", CONFLICT_WAIT).fetch_one(conn).await?;
+    Ok(())
+}
+
 /// Writes what can be written of a batch, halving it around rows that the database refuses.
 async fn insert_carefully(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<Inserted, StoreError> {
     let mut done = Inserted::default();
@@ -212,9 +239,11 @@ async fn insert_carefully(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
                 done.accepted += accepted;
                 done.duplicates += part.len() as u64 - accepted;
             }
-            Err(error) if is_about_data(&error) => {
+            Err(error) if is_about_rows(&error) => {
                 savepoint.rollback().await?;
-                if part.len() == 1 {
+                if part.len() == 1 && is_conflict(&error) {
+                    done.conflicting.push(start);
+                } else if part.len() == 1 {
                     done.rejected.push((start, reason(&error)));
                 } else {
                     let middle = start + part.len() / 2;

@@ -262,6 +262,8 @@ pub async fn confirmations(
 /// Keeps others from running the checks, for as long as the connection lives. Waits for them, or returns false when they run already.
 pub async fn hold_checks(conn: &mut PgConnection, wait: bool) -> Result<bool, StoreError> {
     if wait {
+        // Checks look at ten million events and more; whoever waits for them is a person, who can interrupt it.
+        sqlx::query!("SELECT set_config('lock_timeout', '15min', false)").fetch_one(&mut *conn).await?;
         sqlx::query!("SELECT pg_advisory_lock(hashtextextended('blueteam.compliance.checks', 0))")
             .execute(conn)
             .await?;

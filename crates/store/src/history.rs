@@ -5,18 +5,19 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::Ts;
-use crate::reader::{Cursor, Snapshot, stream as copy_out};
-use crate::wire::{AUDIT_COLUMNS, COLLECTED_COLUMNS};
+use crate::reader::{Cursor, Progress, SetAside, Snapshot, Withheld, select as statement, stream as copy_out};
+use crate::wire::EventTable;
 
 /// Hands out every event with `since <= timestamp < until`, audit events first, each table in order of time. Returns how
-/// many. Memory is bounded.
+/// many, and the rows that cannot be read. Memory is bounded.
 pub async fn stream(
     conn: &mut PgConnection,
     since: Timestamp,
     until: Timestamp,
     each: impl FnMut(&SecurityEvent<'_>) + Send,
-) -> Result<u64, StoreError> {
-    select(conn, since, until, "true", "true", each).await
+) -> Result<(u64, SetAside), StoreError> {
+    let withheld = Withheld::load(&mut *conn).await?;
+    select(conn, since, until, |table| format!("true{}", withheld.condition(table)), each).await
 }
 
 /// The same, of the events that the cursor has passed: those that a poll from it will not hand out.
@@ -27,29 +28,29 @@ pub async fn stream_read(
     cursor: &Cursor,
     each: impl FnMut(&SecurityEvent<'_>) + Send,
 ) -> Result<u64, StoreError> {
-    let audit = format!("NOT {}", cursor.audit_unread());
-    let collected = format!("NOT {}", cursor.collected_unread());
-    select(conn, since, until, &audit, &collected, each).await
+    let passed = |table| {
+        let unread = if table == EventTable::Audit { cursor.audit_unread() } else { cursor.collected_unread() };
+        format!("NOT {unread}{}", cursor.withheld.condition(table))
+    };
+    Ok(select(conn, since, until, passed, each).await?.0)
 }
 
 async fn select(
     conn: &mut PgConnection,
     since: Timestamp,
     until: Timestamp,
-    audit: &str,
-    collected: &str,
+    condition: impl Fn(EventTable) -> String,
     mut each: impl FnMut(&SecurityEvent<'_>) + Send,
-) -> Result<u64, StoreError> {
+) -> Result<(u64, SetAside), StoreError> {
     // COPY takes no parameters; these are numbers.
     let range = format!("timestamp >= {} AND timestamp < {}", literal(since), literal(until));
-    let mut last = 0;
-    let sql = format!("SELECT {AUDIT_COLUMNS} FROM public.audit_events WHERE {range} AND {audit} ORDER BY timestamp");
-    let mut count = copy_out(conn, &sql, &mut each, &mut last).await?;
-    let sql = format!(
-        "SELECT {COLLECTED_COLUMNS} FROM blueteam.collected_events WHERE {range} AND {collected} ORDER BY timestamp"
-    );
-    count += copy_out(conn, &sql, &mut each, &mut last).await?;
-    Ok(count)
+    let mut progress = Progress::default();
+    let mut count = 0;
+    for table in [EventTable::Audit, EventTable::Collected] {
+        let sql = statement(table, &format!("{range} AND {}", condition(table)), "timestamp");
+        count += copy_out(conn, table, &sql, &mut each, &mut progress).await?;
+    }
+    Ok((count, progress.set_aside))
 }
 
 /// Of the events that came in lately, at most this many of a table are seen again for that reason alone: a start stays fast.
@@ -71,12 +72,14 @@ pub async fn rebuild(
 ) -> Result<u64, StoreError> {
     let nothing = Snapshot::BEGINNING;
     let saved = Cursor { snapshot: learnt.unwrap_or(&nothing).clone(), ..cursor.clone() };
-    let (mut count, mut last) = (0, 0);
+    // Rows that cannot be read were counted when they were new.
+    let (mut count, mut progress) = (0, Progress::default());
     let tables = [
-        ("public.audit_events", AUDIT_COLUMNS, cursor.audit_unread(), saved.audit_unread()),
-        ("blueteam.collected_events", COLLECTED_COLUMNS, cursor.collected_unread(), saved.collected_unread()),
+        (EventTable::Audit, cursor.audit_unread(), saved.audit_unread()),
+        (EventTable::Collected, cursor.collected_unread(), saved.collected_unread()),
     ];
-    for (table, columns, unread, unlearnt) in tables {
+    for (events, unread, unlearnt) in tables {
+        let (table, columns, withheld) = (events.qualified(), events.columns(), cursor.withheld.condition(events));
         // Of what was read: a backlog must not push what came before it out of the windows.
         let newest = format!("SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}", literal(now));
         let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(&mut *conn).await?;
@@ -86,17 +89,16 @@ pub async fn rebuild(
             // Its own step, or the planner would walk all of the past in order of time.
             let older = format!(
                 "WITH received AS MATERIALIZED (SELECT {columns} FROM {table}
-                     WHERE {received} AND NOT {recent} AND NOT {unread} AND NOT {unlearnt})
-                 SELECT {columns} FROM received ORDER BY timestamp"
+                     WHERE {received} AND NOT {recent} AND NOT {unread} AND NOT {unlearnt}{withheld})
+                 SELECT * FROM received ORDER BY timestamp"
             );
-            count += copy_out(conn, &older, &mut known, &mut last).await?;
+            count += copy_out(conn, events, &older, &mut known, &mut progress).await?;
         }
-        let recent = format!(
-            "SELECT {columns} FROM {table} WHERE {recent} AND NOT {unread} AND NOT {unlearnt} ORDER BY timestamp"
-        );
-        count += copy_out(conn, &recent, &mut known, &mut last).await?;
-        let unlearnt = format!("SELECT {columns} FROM {table} WHERE NOT {unread} AND {unlearnt} ORDER BY seq");
-        count += copy_out(conn, &unlearnt, &mut |event: &SecurityEvent<'_>| each(event, false), &mut last).await?;
+        let recent = format!("{recent} AND NOT {unread} AND NOT {unlearnt}{withheld}");
+        count += copy_out(conn, events, &statement(events, &recent, "timestamp"), &mut known, &mut progress).await?;
+        let unlearnt = format!("NOT {unread} AND {unlearnt}{withheld}");
+        let mut unknown = |event: &SecurityEvent<'_>| each(event, false);
+        count += copy_out(conn, events, &statement(events, &unlearnt, "seq"), &mut unknown, &mut progress).await?;
     }
     Ok(count)
 }
@@ -146,7 +148,7 @@ pub async fn estimate(conn: &mut PgConnection, since: Timestamp, until: Timestam
 }
 
 /// A time as an SQL expression, exact to the microsecond. Clamped to what PostgreSQL can hold.
-fn literal(at: Timestamp) -> String {
+pub(crate) fn literal(at: Timestamp) -> String {
     // 4713 BC to AD 294276; a margin of some years keeps the arithmetic inside.
     const EARLIEST: i64 = -210_000_000_000_000_000;
     const LATEST: i64 = 9_000_000_000_000_000_000;

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::alerts::{self, AlertFilter};
-use crate::db::Ts;
+use crate::db::{Ts, take_exclusively};
 use crate::mutes;
 
 /// Writes a notice and its messages, unless it is written already. `kind` is `digest` or `heartbeat`, `key` its day or period. Without any
@@ -40,9 +40,7 @@ pub async fn write(
 
 /// Of these keys those that no notice of the kind has, in their order. Until the end of the transaction nobody else asks.
 pub async fn unsaid(conn: &mut PgConnection, kind: &str, keys: &[String]) -> Result<Vec<String>, StoreError> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.notices ' || $1, 0))", kind)
-        .execute(&mut *conn)
-        .await?;
+    take_exclusively(conn, "notices").await?;
     let unsaid = sqlx::query_scalar!(
         r#"SELECT k AS "key!" FROM unnest($2::text[]) WITH ORDINALITY AS u (k, n)
             WHERE NOT EXISTS (SELECT FROM blueteam.notices WHERE kind = $1 AND key = k) ORDER BY n"#,
@@ -192,9 +190,7 @@ pub struct Folded {
 /// What was folded and is to be told: of each channel whose first untold alert is older than `patience`, and that was told of no summary for `per`.
 /// Holds the rows until the transaction ends.
 pub async fn folded(conn: &mut PgConnection, patience: Span, per: Span) -> Result<Vec<Folded>, StoreError> {
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.folded_alerts', 0))")
-        .execute(&mut *conn)
-        .await?;
+    take_exclusively(conn, "folded_alerts").await?;
     let rows = sqlx::query!(
         r#"SELECT f.channel, a.severity AS "severity!", a.rule_id AS "rule!", count(*) AS "count!", min(f.at) AS "first!: Ts", max(f.at) AS "last!: Ts"
              FROM blueteam.folded_alerts f JOIN blueteam.alert_history a USING (alert_id)

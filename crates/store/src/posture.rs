@@ -1,6 +1,6 @@
 //! How things stand: what `status` shows, and what lists of rules add to them.
 
-use model::{RuleId, Severity, Source, Timestamp};
+use model::{RuleId, Severity, Source, Span, Timestamp};
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -99,6 +99,26 @@ pub async fn lag(conn: &mut PgConnection, name: &str) -> Result<Option<Lag>, Sto
     );
     let (unread, oldest): (i64, Option<Ts>) = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(conn).await?;
     Ok(Some(Lag { unread: unread.unsigned_abs().min(LAG_MAX), oldest: oldest.map(|t| t.0) }))
+}
+
+/// How many unread events are looked at to find an old one: those that were inserted first are old if any is.
+const OLD_AMONG: u32 = 20_000;
+
+/// Whether events that were written more than `patience` ago are still unread by the reader of that name. False when it has
+/// never run.
+pub async fn waits_unread(conn: &mut PgConnection, name: &str, patience: Span) -> Result<bool, StoreError> {
+    let Some(cursor) = reader::load(conn, name).await? else { return Ok(false) };
+    // The conditions are made of numbers of ours; they cannot be parameters.
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM (
+             (SELECT created_at FROM public.audit_events WHERE {} LIMIT {OLD_AMONG})
+              UNION ALL
+             (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {OLD_AMONG})) AS unread
+          WHERE created_at < now() - $1::bigint * interval '1 microsecond')",
+        cursor.audit_unread(),
+        cursor.collected_unread()
+    );
+    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(patience.as_micros()).fetch_one(conn).await?)
 }
 
 /// How many alerts of a severity wait.

@@ -100,19 +100,54 @@ impl Encoder {
     }
 }
 
+/// The two tables of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum EventTable {
+    /// What applications report.
+    Audit,
+    /// What collectors read from logs.
+    Collected,
+}
+
+impl EventTable {
+    /// Its name in a query.
+    pub(crate) const fn qualified(self) -> &'static str {
+        match self {
+            Self::Audit => "public.audit_events",
+            Self::Collected => "blueteam.collected_events",
+        }
+    }
+
+    /// Its name as the tables of what could not be read have it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Audit => "audit_events",
+            Self::Collected => "collected_events",
+        }
+    }
+
+    /// The columns that [`event`] reads.
+    pub(crate) const fn columns(self) -> &'static str {
+        match self {
+            Self::Audit => AUDIT_COLUMNS,
+            Self::Collected => COLLECTED_COLUMNS,
+        }
+    }
+}
+
 /// The columns that [`event`] reads, from `audit_events`. `seq` comes first: the reader notes it.
 ///
 /// Metadata is empty when it holds a number like `1e130000`: a few kilobytes of those, which any writer of events may store, become
 /// a gigabyte of text when they are read, more than a row may have, and reading would stand still there for ever. Small
 /// rows, nearly all there are, are not looked at: they cannot hold enough of them.
-pub(crate) const AUDIT_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
+const AUDIT_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
      user_agent, resource_type, resource_id, instance_id, cui_accessed, \
      CASE WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL) \
            AND jsonb_path_exists(metadata, '$.** ? (@.type() == \"number\" && (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))') \
           THEN '{}'::jsonb ELSE metadata END AS metadata";
 
 /// The same from `collected_events`, and what only those have.
-pub(crate) const COLLECTED_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
+const COLLECTED_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
      user_agent, resource_type, resource_id, instance_id, cui_involved, metadata, source, user_name, account, occurrences";
 
 /// One row of a COPY stream.
@@ -178,23 +213,64 @@ fn utf8(bytes: &[u8]) -> Result<&str, StoreError> {
     std::str::from_utf8(bytes).map_err(|_| bad("a text is not UTF-8"))
 }
 
-/// What one message of a COPY stream is. PostgreSQL sends one row a message, the header with the first.
-pub(crate) fn event(message: &[u8]) -> Result<Option<(i64, SecurityEvent<'_>)>, StoreError> {
+/// A row that arrived whole and is no event for the engine.
+#[derive(Debug)]
+pub(crate) struct Unreadable {
+    /// Its place in the order of insertion.
+    pub(crate) seq: i64,
+    /// When it happened, as it says.
+    pub(crate) timestamp: Timestamp,
+    /// Its id.
+    pub(crate) event_id: EventId,
+    /// What is wrong with it.
+    pub(crate) reason: String,
+}
+
+/// One message of a COPY stream.
+pub(crate) enum Message<'a> {
+    /// The header or the end.
+    Nothing,
+    /// An event, and its `seq`.
+    Event(i64, SecurityEvent<'a>),
+    /// A row that holds what no event may hold.
+    Unreadable(Unreadable),
+}
+
+/// What one message of a COPY stream is. PostgreSQL sends one row a message, the header with the first. An error means that
+/// the stream itself is damaged.
+pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
     let message = match message.strip_prefix(SIGNATURE) {
         Some(_) => message.get(HEADER..).ok_or_else(short)?,
         None => message,
     };
     if message.is_empty() {
-        return Ok(None);
+        return Ok(Message::Nothing);
     }
     let mut row = Row(message);
     let columns = i16::from_be_bytes(row.take()?);
     if columns < 0 {
-        return Ok(None);
+        return Ok(Message::Nothing);
     }
+
     let seq = i64::from_be_bytes(row.fixed()?);
     let event_id = EventId(Uuid::from_bytes(row.fixed()?));
     let timestamp = Timestamp::from_micros(i64::from_be_bytes(row.fixed()?).saturating_add(PG_EPOCH_MICROS));
+    match fields(row, columns, event_id, timestamp) {
+        Ok(event) => Ok(Message::Event(seq, event)),
+        Err(StoreError::Corrupt { why, .. }) => {
+            Ok(Message::Unreadable(Unreadable { seq, timestamp, event_id, reason: why }))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The columns after `seq`, `event_id` and `timestamp`.
+fn fields(
+    mut row: Row<'_>,
+    columns: i16,
+    event_id: EventId,
+    timestamp: Timestamp,
+) -> Result<SecurityEvent<'_>, StoreError> {
     let category = Category::parse(row.str()?).ok_or_else(|| bad("an unknown category"))?;
     let action = Text::from(row.str()?);
     let result = Outcome::parse(row.str()?).ok_or_else(|| bad("an unknown result"))?;
@@ -214,13 +290,14 @@ pub(crate) fn event(message: &[u8]) -> Result<Option<(i64, SecurityEvent<'_>)>, 
             event.details = Details::read(json);
         }
     }
+
     if columns > 15 {
-        event.source = row.str()?.parse().map_err(|e: model::ids::UnknownWord| bad(&e.to_string()))?;
+        event.source = row.str()?.parse().map_err(|_| bad("an unknown source"))?;
         if let Some(name) = row.opt_text()? {
             event.user_id = Some(UserId::Name(name));
         }
         event.account_name = row.opt_text()?;
         event.occurrences = u32::from_be_bytes(row.fixed()?).max(1);
     }
-    Ok(Some((seq, event.classify())))
+    Ok(event.classify())
 }

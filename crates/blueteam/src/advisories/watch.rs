@@ -197,6 +197,7 @@ async fn apply(options: &Options, conn: &mut PgConnection, changes: &[Change]) -
         muted_by: mutes.covering(alert, now),
         most: options.routing.most(alert),
     };
+    store::alerts::take_turn(conn).await?;
     store::alerts::apply(conn, changes, &route).await?;
     Ok(())
 }

@@ -60,7 +60,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         let bar = bar(total, "{bar:40} {human_pos} of about {human_len} events  {per_sec}  {eta} left");
         let mut printer = Printer::new(args.json, bar.clone());
         let mut seen = 0;
-        let events = store::history::stream(conn, args.since, until, |event| {
+        let (events, set_aside) = store::history::stream(conn, args.since, until, |event| {
             engine.push(event);
             seen += 1;
             if seen % BATCH == 0 {
@@ -72,6 +72,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         engine.finish();
         engine.drain(false, |change| printer.show(&change));
         let found = printer.finish()?;
+        if !set_aside.is_empty() {
+            out::note(format_args!("warning: events that cannot be read were passed over: {}", set_aside.describe()));
+        }
         if !args.json {
             out::note(format_args!("{events} events, {found} detections"));
         }

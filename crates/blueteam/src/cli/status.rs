@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use comfy_table::Cell;
+use model::text::counted;
 use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -32,7 +33,7 @@ const ATTENTION: u8 = 3;
 /// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3 something needs attention, named
 /// at the end: the daemon is not running, the schema is behind, events wait unread for more than a minute, high or critical
 /// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
-/// delivered, high or critical alerts for which no channel is configured, events in the spool or refused by the database, or an expected
+/// delivered, alerts that cannot be written, events that the rules cannot read, high or critical alerts for which no channel is configured, events in the spool or refused by the database, or an expected
 /// source that has never spoken.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
@@ -65,7 +66,26 @@ struct Status {
     unheard: Vec<String>,
     /// What was accepted while the database was away.
     spool: console::SpoolOnDisk,
+    /// Alerts that could not be written yet.
+    pending_alerts: Option<PendingAlerts>,
+    /// Events that the rules have not seen because they cannot be read.
+    unreadable: Vec<Unreadable>,
     attention: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct PendingAlerts {
+    alerts: u64,
+    since: Timestamp,
+    reason: String,
+}
+
+/// Rows of a table that cannot be read for one reason.
+#[derive(Debug, Serialize)]
+struct Unreadable {
+    table: String,
+    reason: String,
+    rows: u64,
 }
 
 /// A monitor that is over its threshold.
@@ -144,6 +164,12 @@ async fn ask(
         over_threshold: over(conn).await?,
         unheard: unheard(conn, &loaded.config.detection.expected_sources).await?,
         spool: crate::door::spool(state).context("cannot look into the spool")?,
+        pending_alerts: store::alerts::pending(conn, Span::ZERO).await?.map(|p| PendingAlerts {
+            alerts: p.alerts,
+            since: p.since,
+            reason: p.reason,
+        }),
+        unreadable: unreadable(conn).await?,
         attention: Vec::new(),
     })
 }
@@ -153,6 +179,12 @@ async fn unheard(conn: &mut PgConnection, expected: &[String]) -> anyhow::Result
     let known = store::sources::list(conn).await?;
     let heard = |name: &str| known.iter().any(|s| s.kind.as_str() == name && s.has_spoken());
     Ok(expected.iter().filter(|name| !heard(name)).cloned().collect())
+}
+
+/// What could not be read during the last day.
+async fn unreadable(conn: &mut PgConnection) -> anyhow::Result<Vec<Unreadable>> {
+    let found = store::reader::unreadable(conn, Span::days(1)).await?;
+    Ok(found.into_iter().map(|(table, reason, rows)| Unreadable { table, reason, rows }).collect())
 }
 
 /// The monitors that are over their thresholds.
@@ -185,6 +217,14 @@ fn attention(s: &Status) -> Vec<String> {
         && s.at.since(oldest) > LAG_ALLOWED
     {
         out.push(format!("events wait unread since {}", out::time(oldest)));
+    }
+    if let Some(p) = &s.pending_alerts {
+        let (alerts, since) = (counted(p.alerts, "alert"), out::time(p.since));
+        out.push(format!("{alerts} not written since {since}: {}", notify::plain::neutral(&p.reason)));
+    }
+    for u in &s.unreadable {
+        let rows = counted(u.rows, "row");
+        out.push(format!("{rows} of {} not seen by the rules: {}", u.table, notify::plain::neutral(&u.reason)));
     }
     for source in &s.unheard {
         out.push(format!("nothing has ever come from {source}, which is expected (detection.expected_sources)"));
@@ -223,6 +263,12 @@ fn spooled(spool: &console::SpoolOnDisk) -> Vec<String> {
     if spool.waiting_bytes > 0 {
         let since = out::maybe_time(spool.since);
         out.push(format!("{} bytes of events wait in the spool for the database since {since}", spool.waiting_bytes));
+    }
+    if spool.conflicting_bytes > 0 {
+        out.push(format!(
+            "{} bytes of events conflict with an open transaction in the database and wait for its end",
+            spool.conflicting_bytes
+        ));
     }
     out.extend(
         spool.damaged.iter().map(|path| format!("a damaged piece of the spool was set aside: {}", path.display())),

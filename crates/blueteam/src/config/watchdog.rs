@@ -23,6 +23,8 @@ pub struct Watchdog {
     pub timeout: Span,
     /// How long the database may be away before the personnel are told.
     pub database_away: Span,
+    /// How long events may wait unread or not be stored, or alerts not be written, before the personnel are told.
+    pub stuck_after: Span,
 }
 
 impl Default for Watchdog {
@@ -33,6 +35,7 @@ impl Default for Watchdog {
             ca_file: String::new(),
             timeout: Span::secs(10),
             database_away: Span::mins(1),
+            stuck_after: Span::mins(1),
         }
     }
 }
@@ -49,5 +52,6 @@ impl Watchdog {
         lasting(problems, "watchdog.every", self.every);
         lasting(problems, "watchdog.timeout", self.timeout);
         lasting(problems, "watchdog.database_away", self.database_away);
+        lasting(problems, "watchdog.stuck_after", self.stuck_after);
     }
 }

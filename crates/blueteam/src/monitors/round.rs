@@ -176,6 +176,7 @@ async fn one(
             muted_by: mutes.covering(alert, now),
             most: routing.most(alert),
         };
+        store::alerts::take_turn(&mut tx).await?;
         written = store::alerts::apply(&mut tx, std::slice::from_ref(change), &route).await?.deliveries;
         let word = if change.opened { "is over its threshold" } else { "is calm again" };
         info!(monitor = monitor.name, "{word}: {}", change.detection.title);

@@ -20,3 +20,4 @@ mod notices;
 mod services;
 mod sources;
 mod stops;
+mod stuck;

@@ -85,6 +85,7 @@ async fn answer(ingest: &Ingest, prepared: Prepared, charge: Charge) -> Result<R
             Answer::Written(done) => {
                 report.accepted = done.accepted;
                 report.duplicates = done.duplicates;
+                report.spooled = (!done.conflicting.is_empty()).then_some(done.conflicting.len() as u64);
                 let late = done.rejected.into_iter();
                 report
                     .rejected

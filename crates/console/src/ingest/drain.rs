@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use model::event::Details;
 use model::{AuditRecord, Category, FieldError, Outcome, Text};
-use store::events::AuditRow;
+use store::events::{AuditRow, Inserted};
 use tokio::time::{Instant, sleep};
 
 use super::spool::{Batch, Spool, SpoolError};
 use super::writer::Conn;
-use super::{Inner, Outage, add, dead, locked, prepare, random, record};
+use super::{Inner, Outage, add, dead, held, locked, prepare, random, record};
 
 /// Bytes of the spool written at once.
 const BATCH: usize = 4 * 1024 * 1024;
@@ -24,13 +24,15 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Why the drain did not get on.
 #[derive(Debug, thiserror::Error)]
-enum DrainError {
+pub(super) enum DrainError {
     #[error("{0}")]
     Write(#[from] super::writer::WriteError),
     #[error("{0}")]
     Spool(#[from] SpoolError),
     #[error("{0}")]
     DeadLetter(std::io::Error),
+    #[error("there is no room for the events that conflict with an open transaction")]
+    NoRoom,
     #[error("its work was broken off")]
     Task,
 }
@@ -97,6 +99,23 @@ async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> 
         }
         Err(error) => return Err(error),
     };
+    let (rows, mut letters) = decode(&batch);
+    let ends = if rows.is_empty() { vec![] } else { vec![rows.len()] };
+    let done = conn.write(&rows, &ends).await?;
+    refused(&rows, &done, &mut letters);
+
+    let conflicting: Vec<usize> = done.iter().flat_map(|done| &done.conflicting).copied().collect();
+    if !conflicting.is_empty() && !held::keep(inner, &rows, &conflicting).await {
+        return Err(DrainError::NoRoom);
+    }
+    bury(inner, letters).await?;
+    inner.note_committed(&done);
+    forget(inner, batch).await?;
+    Ok(true)
+}
+
+/// The rows of a batch, and what is no row.
+pub(super) fn decode(batch: &Batch) -> (Vec<AuditRow<'static>>, Vec<(Vec<u8>, FieldError)>) {
     let (mut rows, mut letters) = (Vec::new(), Vec::new());
     for payload in batch.payloads() {
         match record::decode(payload) {
@@ -104,8 +123,11 @@ async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> 
             Err(error) => letters.push((payload.to_vec(), error)),
         }
     }
-    let ends = if rows.is_empty() { vec![] } else { vec![rows.len()] };
-    let done = conn.write(&rows, &ends).await?;
+    (rows, letters)
+}
+
+/// Adds the rows that the database refused to the dead letters.
+pub(super) fn refused(rows: &[AuditRow<'_>], done: &[Inserted], letters: &mut Vec<(Vec<u8>, FieldError)>) {
     for (at, error) in done.iter().flat_map(|done| &done.rejected) {
         let Some(row) = rows.get(*at) else { continue };
         let mut json = Vec::new();
@@ -113,10 +135,6 @@ async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> 
             letters.push((json, error.clone()));
         }
     }
-    bury(inner, letters).await?;
-    inner.note_committed(&done);
-    forget(inner, batch).await?;
-    Ok(true)
 }
 
 async fn forget(inner: &Arc<Inner>, batch: Batch) -> Result<(), DrainError> {
@@ -132,7 +150,7 @@ async fn with_spool<T: Send + 'static>(
     Ok(done.map_err(|_| DrainError::Task)??)
 }
 
-async fn bury(inner: &Arc<Inner>, letters: Vec<(Vec<u8>, FieldError)>) -> Result<(), DrainError> {
+pub(super) async fn bury(inner: &Arc<Inner>, letters: Vec<(Vec<u8>, FieldError)>) -> Result<(), DrainError> {
     if letters.is_empty() {
         return Ok(());
     }
@@ -161,6 +179,7 @@ async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
         inner.note_committed(&done);
     }
     *locked(&inner.outage) = None;
+    *locked(&inner.outage_reason) = None;
     inner.refusing.store(false, Ordering::SeqCst);
     inner.spooling.store(false, Ordering::SeqCst);
     if let Some(Outage { since, spooled, refused }) = outage {

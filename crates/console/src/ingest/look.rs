@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use model::Timestamp;
 
-use super::dead;
+use super::{dead, held};
 
 /// What stands in a spool's folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -13,6 +13,8 @@ pub struct SpoolOnDisk {
     pub waiting_bytes: u64,
     /// When the oldest file of them was begun, as its file system says.
     pub since: Option<Timestamp>,
+    /// Bytes of events that conflict with an open transaction and wait for its end.
+    pub conflicting_bytes: u64,
     /// Bytes of events that the database refused for good.
     pub refused_bytes: u64,
     /// Whether there is no room for more of them: nothing of the spool goes into the table then, because nothing is dropped.
@@ -53,6 +55,12 @@ pub fn spool_on_disk(dir: &Path) -> std::io::Result<SpoolOnDisk> {
         }
     }
     found.damaged.sort();
+    let conflicting = std::fs::read_dir(held::folder(dir)).into_iter().flatten().flatten();
+    found.conflicting_bytes = conflicting
+        .filter(|entry| entry.path().extension().is_some_and(|e| e == "seg"))
+        .filter_map(|entry| entry.metadata().ok())
+        .map(|about| about.len())
+        .sum();
     Ok(found)
 }
 

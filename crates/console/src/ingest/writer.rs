@@ -12,7 +12,7 @@ use store::events::{AuditRow, Inserted, insert_audit_parts};
 use tokio::time::{sleep, timeout};
 
 use super::spool::{self, SpoolError};
-use super::{Answer, IngestError, Inner, Job, Outage, add, locked, record};
+use super::{Answer, IngestError, Inner, Job, Outage, add, held, locked, record};
 use crate::Timeouts;
 
 /// The most rows of a group, one request's apart.
@@ -66,10 +66,7 @@ async fn write(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
             Ok(done) => {
                 inner.note_committed(&done);
                 inner.note_refused(&rows, &ends, &done);
-                for (job, done) in jobs.into_iter().zip(done) {
-                    // The client may have gone; its events are written all the same.
-                    let _ = job.reply.send(Ok(Answer::Written(done)));
-                }
+                answer(inner, jobs, &rows, &ends, done).await;
                 return;
             }
             Err(why) => inner.begin_outage(&why),
@@ -80,6 +77,19 @@ async fn write(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
     for (job, end) in jobs.into_iter().zip(ends) {
         let answer = if kept { Ok(Answer::Spooled((end - start) as u64)) } else { Err(IngestError::NotKept) };
         start = end;
+        let _ = job.reply.send(answer);
+    }
+}
+
+/// Answers the requests of a group that was written. Events that conflict with an open transaction are put on disk first;
+/// where that fails, their request is asked to send everything again, which is a no-op for what was written.
+async fn answer(inner: &Arc<Inner>, jobs: Vec<Job>, rows: &[AuditRow<'_>], ends: &[usize], done: Vec<Inserted>) {
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    for ((job, start), done) in jobs.into_iter().zip(starts).zip(done) {
+        let places: Vec<usize> = done.conflicting.iter().map(|at| start + at).collect();
+        let kept = places.is_empty() || held::keep(inner, rows, &places).await;
+        let answer = if kept { Ok(Answer::Written(done)) } else { Err(IngestError::Open) };
+        // The client may have gone; its events are written all the same.
         let _ = job.reply.send(answer);
     }
 }
@@ -149,6 +159,7 @@ impl Inner {
         if outage.is_none() {
             *outage = Some(Outage { since: self.clock.now(), spooled: 0, refused: 0 });
             tracing::error!(error = %why, "the database takes no events; they go to the spool");
+            *locked(&self.outage_reason) = Some(why.to_string());
         }
         self.spooling.store(true, Ordering::SeqCst);
         drop(outage);

@@ -1,14 +1,17 @@
 //! The engine's changes into alerts, incidents and deliveries, all in the caller's transaction.
 
+use std::collections::VecDeque;
+
 use model::{
     Alert, AlertId, AlertState, Change, Channel, Detection, EntityKind, Fingerprint, IncidentId, MuteId, MutedBy,
     Phase, Severity, Span,
 };
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
+use super::pending::{Pending, postpone};
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, set_actor, take_exclusively};
 
 /// The services that an alert names at most; events that no key vouches for may name any.
 const SERVICES_MAX: i64 = 20;
@@ -24,6 +27,18 @@ pub struct Applied {
     pub incidents: Vec<IncidentId>,
     /// Deliveries written.
     pub deliveries: u64,
+    /// Changes that could not be written and wait to be tried again.
+    pub pending: Vec<Pending>,
+}
+
+impl Applied {
+    pub(super) fn add(&mut self, other: Self) {
+        self.opened.extend(other.opened);
+        self.updated += other.updated;
+        self.incidents.extend(other.incidents);
+        self.deliveries += other.deliveries;
+        self.pending.extend(other.pending);
+    }
 }
 
 /// Who is told of a new alert.
@@ -43,10 +58,24 @@ impl From<Vec<Channel>> for Route {
     }
 }
 
+/// How long a batch of changes waits for a row that another session holds. People hold one for as long as a click takes.
+const PATIENTLY: &str = "2s";
+/// The same once it is known that something in the batch is held, and the rest must not wait for it.
+pub(super) const BRIEFLY: &str = "50ms";
+
+/// Takes the right to write alerts until the end of the transaction: one writer at a time, so that there is neither a second
+/// incident for one attack nor a deadlock over the order of rows.
+pub async fn take_turn(conn: &mut PgConnection) -> Result<(), StoreError> {
+    take_exclusively(conn, "alerts").await
+}
+
 /// Writes the engine's changes: alerts by fingerprint; for high and critical ones the open incident of their entity and
 /// source, or a new one; and a delivery for each new alert and channel that `route` names, unless the alert is muted: by the route,
 /// or, for less than a high one, by an open critical alert about the same entity. Idempotent: the same changes
-/// again do nothing. Must run in a transaction, which holds a lock against a second writer until it ends.
+/// again do nothing. Must run in a transaction, after [`take_turn`].
+///
+/// A change that cannot be written, because the database refuses it or another session holds its rows, is found by halving,
+/// kept for [`super::retry_pending`], and named in the result; all others are written.
 pub async fn apply(
     conn: &mut PgConnection,
     changes: &[Change],
@@ -56,12 +85,84 @@ pub async fn apply(
     if changes.is_empty() {
         return Ok(applied);
     }
-    // One writer at a time: neither a second incident for one attack nor a deadlock over the order of rows.
-    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.alerts.apply', 0))")
-        .execute(&mut *conn)
-        .await?;
+
+    let failed = apply_halving(conn, changes, route, PATIENTLY, &mut applied).await?;
+    for (at, failure) in failed {
+        let pending = postpone(conn, &changes[at], failure).await?;
+        applied.pending.push(pending);
+    }
+    Ok(applied)
+}
+
+/// Why a change could not be written.
+#[derive(Clone, Debug)]
+pub(super) struct Failure {
+    /// In the database's words.
+    pub(super) reason: String,
+    /// Whether another session was in the way.
+    pub(super) conflict: bool,
+}
+
+/// Failures one after the other, without a change between them that could be written, after which the rest is taken to fail
+/// too: each costs a wait, and a table that is locked fails them all.
+const FAILURES_MAX: usize = 20;
+
+/// Writes what can be written; returns the places of the changes that cannot, and why.
+pub(super) async fn apply_halving(
+    conn: &mut PgConnection,
+    changes: &[Change],
+    route: &(dyn Fn(&Alert) -> Route + Sync),
+    mut patience: &str,
+    applied: &mut Applied,
+) -> Result<Vec<(usize, Failure)>, StoreError> {
+    let mut failed: Vec<(usize, Failure)> = Vec::new();
+    let mut in_a_row = 0;
+    let mut todo = VecDeque::from([(0, changes.len())]);
+    while let Some((start, end)) = todo.pop_front() {
+        if in_a_row >= FAILURES_MAX
+            && let Some((_, failure)) = failed.last().cloned()
+        {
+            failed.extend((start..end).map(|at| (at, failure.clone())));
+            continue;
+        }
+
+        let mut savepoint = conn.begin().await?;
+        match apply_part(&mut savepoint, &changes[start..end], route, patience).await {
+            Ok(done) => {
+                savepoint.commit().await?;
+                applied.add(done);
+                in_a_row = 0;
+            }
+            Err(error) if error.concerns_rows() => {
+                savepoint.rollback().await?;
+                patience = BRIEFLY;
+                if end - start == 1 {
+                    failed.push((start, Failure { reason: error.to_string(), conflict: error.is_conflict() }));
+                    in_a_row += 1;
+                } else {
+                    let middle = start.midpoint(end);
+                    todo.push_front((middle, end));
+                    todo.push_front((start, middle));
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(failed)
+}
+
+/// Writes all of the changes or, with an error, none; waits for rows that others hold no longer than `patience`.
+async fn apply_part(
+    conn: &mut PgConnection,
+    changes: &[Change],
+    route: &(dyn Fn(&Alert) -> Route + Sync),
+    patience: &str,
+) -> Result<Applied, StoreError> {
+    let mut applied = Applied::default();
+    sqlx::query!("SELECT set_config('lock_timeout', $1, true)", patience).fetch_one(&mut *conn).await?;
     set_actor(conn, "blueteam-engine").await?;
     know_rules(conn, changes).await?;
+
     for change in changes {
         let owners = owners(conn, &change.detection).await?;
         let Some(written) = write_alert(conn, change, &owners).await? else { continue };
@@ -70,6 +171,7 @@ pub async fn apply(
         } else {
             None
         };
+
         if written.new {
             let alert = alert_of(change, &written, incident);
             applied.deliveries += tell(conn, &alert, route(&alert)).await?;
@@ -84,6 +186,7 @@ pub async fn apply(
                     if written.muted { unmute(conn, &alert, route).await? } else { widen(conn, &alert, route).await? };
             }
         }
+
         if change.phase == Phase::Closed {
             let alert = alert_of(change, &written, incident);
             applied.deliveries += resolve(conn, &alert).await?;

@@ -1,6 +1,7 @@
 //! Alerts: what the engine says, kept; and what people do with it.
 
 mod apply;
+mod pending;
 
 use model::{
     Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, MuteId, MutedBy, Rows,
@@ -12,7 +13,8 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::db::{Ts, set_actor};
 
-pub use apply::{Applied, Route, apply};
+pub use apply::{Applied, Route, apply, take_turn};
+pub use pending::{Pending, Waiting, pending, retry_pending};
 
 /// A row of `alert_history`. Rows from before us lack what we added.
 struct AlertRow {
@@ -225,7 +227,8 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(AlertRow::into_detection).collect()
+    // An alert that cannot be read back starts again as a new one when it goes on; the others must not wait for it.
+    Ok(rows.into_iter().filter_map(|row| row.into_detection().ok()).collect())
 }
 
 /// Notes that somebody has seen an alert. False when there is no such alert; the first to see it stays on record.

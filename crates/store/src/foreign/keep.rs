@@ -65,6 +65,10 @@ pub async fn keep(
     }
     let mut tx = conn.begin().await?;
     let stored = insert_audit(&mut tx, &rows).await?;
+    if !stored.conflicting.is_empty() {
+        // The position covers all of them, so all of them wait.
+        return Err(StoreError::Conflict(stored.conflicting.len()));
+    }
     for (place, error) in &stored.rejected {
         let row = rows.get(*place).map(|row| format!("event_id {}, timestamp {}", row.event_id().0, row.timestamp()));
         letters.push(letter(error.to_string(), row.unwrap_or_default()));

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgConnection;
 
-use super::Snapshot;
+use super::{Snapshot, Withheld};
 use crate::StoreError;
 
 /// How far has been read.
@@ -28,6 +28,8 @@ pub struct Cursor {
     pub version: i64,
     /// What the caller keeps with it.
     pub checkpoint: Option<Value>,
+    /// Rows that are left out, as known when the cursor was loaded.
+    pub(crate) withheld: Withheld,
 }
 
 impl Cursor {
@@ -110,8 +112,9 @@ pub async fn load(conn: &mut PgConnection, name: &str) -> Result<Option<Cursor>,
            FROM blueteam.reader_cursor WHERE name = $1",
         name
     )
-    .fetch_optional(conn)
+    .fetch_optional(&mut *conn)
     .await?;
+    let withheld = Withheld::load(conn).await?;
     row.map(|row| {
         Ok(Cursor {
             name: name.to_owned(),
@@ -123,6 +126,7 @@ pub async fn load(conn: &mut PgConnection, name: &str) -> Result<Option<Cursor>,
             system_identifier: row.system_identifier,
             version: row.version,
             checkpoint: row.checkpoint,
+            withheld,
         })
     })
     .transpose()
@@ -203,6 +207,7 @@ pub(super) async fn present(conn: &mut PgConnection, name: &str) -> Result<Curso
         system_identifier,
         version: 0,
         checkpoint: None,
+        withheld: Withheld::default(),
     })
 }
 

@@ -6,6 +6,8 @@
 //! that is open for minutes is one number in `xip`: it delays nobody, and nothing is scanned again because of it.
 
 mod cursor;
+mod lease;
+mod set_aside;
 mod snapshot;
 mod wake;
 
@@ -14,19 +16,24 @@ use model::SecurityEvent;
 use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
-use crate::wire::{self, AUDIT_COLUMNS, COLLECTED_COLUMNS};
+use crate::wire::{self, EventTable, Message};
 
 pub use cursor::{Check, Cursor, Start, Witness, check, commit_early, initialise, load, save};
+pub use lease::claim;
+pub(crate) use set_aside::Progress;
+pub use set_aside::{SetAside, Withheld, record_set_aside, unreadable, withhold_unreadable};
 pub use snapshot::Snapshot;
-pub use wake::{Wake, claim};
+pub use wake::Wake;
 
 /// What a poll found.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Polled {
     /// Where to go on from, once [`save`]d.
     pub cursor: Cursor,
     /// How many events were handed out.
     pub events: u64,
+    /// Rows that cannot be read; they are passed over, and belong into [`record_set_aside`].
+    pub set_aside: SetAside,
 }
 
 /// Hands out the events that became visible since the cursor, in order of insertion, audit events first. Memory is bounded
@@ -49,16 +56,26 @@ pub async fn poll(
     .await?;
     let mut next = Cursor { snapshot: now.parse()?, ..cursor.clone() };
     let mut events = 0;
+    let mut set_aside = SetAside::default();
     if !next.snapshot.sees_as_much_as(&cursor.snapshot) {
-        let unread = cursor.audit_unread();
-        let sql = format!("SELECT {AUDIT_COLUMNS} FROM public.audit_events WHERE {unread} ORDER BY seq");
-        events += stream(&mut tx, &sql, &mut each, &mut next.audit_last).await?;
-        let unread = cursor.collected_unread();
-        let sql = format!("SELECT {COLLECTED_COLUMNS} FROM blueteam.collected_events WHERE {unread} ORDER BY seq");
-        events += stream(&mut tx, &sql, &mut each, &mut next.collected_last).await?;
+        for (table, unread, last) in [
+            (EventTable::Audit, cursor.audit_unread(), &mut next.audit_last),
+            (EventTable::Collected, cursor.collected_unread(), &mut next.collected_last),
+        ] {
+            let sql = select(table, &format!("{unread}{}", cursor.withheld.condition(table)), "seq");
+            let mut progress = Progress { last: *last, ..Progress::default() };
+            events += stream(&mut tx, table, &sql, &mut each, &mut progress).await?;
+            *last = progress.last;
+            set_aside.merge(progress.set_aside);
+        }
     }
     tx.commit().await?;
-    Ok(Polled { cursor: next, events })
+    Ok(Polled { cursor: next, events, set_aside })
+}
+
+/// The statement that reads the rows of a table which meet a condition.
+pub(crate) fn select(table: EventTable, condition: &str, order: &str) -> String {
+    format!("SELECT {} FROM {} WHERE {condition} ORDER BY {order}", table.columns(), table.qualified())
 }
 
 /// Finds its place again in a database whose transaction ids are not those of the cursor ([`Check::Elsewhere`]). Hands out
@@ -74,43 +91,45 @@ pub async fn rebase(
 ) -> Result<Polled, StoreError> {
     sqlx::query!("SELECT blueteam.hold_writers()").execute(&mut *conn).await?;
     let mut next = cursor::present(&mut *conn, &cursor.name).await?;
-    let mut ignored = 0;
-    let sql = format!(
-        "SELECT {AUDIT_COLUMNS} FROM public.audit_events WHERE seq > {} OR {} ORDER BY seq",
-        cursor.audit_last,
-        cursor.audit_unread()
-    );
-    let mut events = stream(conn, &sql, &mut each, &mut ignored).await?;
-    let sql = format!(
-        "SELECT {COLLECTED_COLUMNS} FROM blueteam.collected_events WHERE seq > {} OR {} ORDER BY seq",
-        cursor.collected_last,
-        cursor.collected_unread()
-    );
-    events += stream(conn, &sql, &mut each, &mut ignored).await?;
+    let mut events = 0;
+    let mut progress = Progress::default();
+    for (table, last, unread) in [
+        (EventTable::Audit, cursor.audit_last, cursor.audit_unread()),
+        (EventTable::Collected, cursor.collected_last, cursor.collected_unread()),
+    ] {
+        let condition = format!("(seq > {last} OR {unread}){}", cursor.withheld.condition(table));
+        events += stream(conn, table, &select(table, &condition, "seq"), &mut each, &mut progress).await?;
+    }
     next.version = cursor.version;
     next.checkpoint.clone_from(&cursor.checkpoint);
-    Ok(Polled { cursor: next, events })
+    next.withheld = cursor.withheld.clone();
+    Ok(Polled { cursor: next, events, set_aside: progress.set_aside })
 }
 
-/// Runs a query of event columns through COPY; notes the highest `seq`.
+/// Runs a query of event columns through COPY; notes the highest `seq`, and the rows that cannot be read.
 pub(crate) async fn stream(
     conn: &mut PgConnection,
+    table: EventTable,
     select: &str,
     each: &mut (impl FnMut(&SecurityEvent<'_>) + Send),
-    last: &mut i64,
+    progress: &mut Progress,
 ) -> Result<u64, StoreError> {
     let mut rows = conn.copy_out_raw(&format!("COPY ({select}) TO STDOUT (FORMAT binary)")).await?;
     let mut count = 0;
-    // To the end even after a bad row: the connection is usable only then.
+    // To the end even after an error: the connection is usable only then.
     let mut failed = None;
     while let Some(message) = rows.next().await.transpose()? {
         match wire::event(&message) {
-            Ok(Some((seq, event))) => {
-                *last = seq.max(*last);
+            Ok(Message::Event(seq, event)) => {
+                progress.last = seq.max(progress.last);
                 count += 1;
                 each(&event);
             }
-            Ok(None) => {}
+            Ok(Message::Unreadable(row)) => {
+                progress.last = row.seq.max(progress.last);
+                progress.set_aside.note(table, row);
+            }
+            Ok(Message::Nothing) => {}
             Err(error) => {
                 failed = Some(error);
                 break;

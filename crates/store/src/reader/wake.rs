@@ -1,9 +1,9 @@
-//! Waking the reader, and keeping a second one out.
+//! Waking the reader.
 
 use std::time::Duration;
 
+use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{PgConnection, PgPool};
 
 use crate::{EVENTS_CHANNEL, StoreError};
 
@@ -42,11 +42,4 @@ impl Wake {
         }
         Ok(())
     }
-}
-
-/// Takes the right to read as `name` until the connection ends; false when another connection has it.
-pub async fn claim(conn: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
-    let key = format!("blueteam.reader.{name}");
-    let mine = sqlx::query_scalar!("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key).fetch_one(conn).await?;
-    Ok(mine.unwrap_or(false))
 }

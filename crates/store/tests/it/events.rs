@@ -23,7 +23,7 @@ async fn what_goes_in_comes_out() {
         out.push(e.clone().into_owned());
     })
     .await;
-    assert_eq!(n.unwrap(), 3);
+    assert_eq!(n.unwrap().0, 3);
     for (row, event) in [&rows[1], &rows[2], &rows[0]].into_iter().zip(&out) {
         let mut expected = row.record().clone().into_event(|| row.event_id(), || row.timestamp()).into_owned();
         // jsonb keeps the meaning of a JSON text, not its spelling.

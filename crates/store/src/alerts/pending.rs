@@ -1,0 +1,245 @@
+//! Changes of alerts that could not be written when they were due, kept until they are.
+
+use model::{
+    Alert, Change, ControlId, Detection, Entity, EventId, Fingerprint, Phase, Rows, RuleId, Severity, Source, Span,
+    Timestamp,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::apply::{Applied, BRIEFLY, Failure, Route, apply_halving};
+use crate::StoreError;
+use crate::db::Ts;
+
+/// How many are tried in one go.
+const RETRIES_MAX: i64 = 500;
+/// The most bytes of a reason.
+const REASON_BYTES_MAX: usize = 900;
+
+/// A change that could not be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pending {
+    /// The rule that fired.
+    pub rule_id: RuleId,
+    /// Why not, in the database's words.
+    pub reason: String,
+    /// Whether another session holds the alert's rows, so that trying again soon is likely to help.
+    pub conflict: bool,
+}
+
+/// Changes that wait to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// How many.
+    pub alerts: u64,
+    /// When the first of them could not be written.
+    pub since: Timestamp,
+    /// Why not, in the database's words.
+    pub reason: String,
+}
+
+/// A [`Change`] with all that it takes to write it later.
+#[derive(Serialize, Deserialize)]
+struct StoredChange {
+    opened: bool,
+    phase: Phase,
+    rule_id: RuleId,
+    severity: Severity,
+    title: String,
+    description: String,
+    entity: Entity,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
+    event_count: u64,
+    event_ids: Vec<EventId>,
+    rows: Vec<(Timestamp, EventId)>,
+    nist_controls: Vec<ControlId>,
+    source: Source,
+    cui_involved: bool,
+    tenant: Option<Uuid>,
+    fingerprint: Uuid,
+    episode: i64,
+}
+
+impl From<&Change> for StoredChange {
+    fn from(change: &Change) -> Self {
+        let d = change.detection.clone();
+        Self {
+            opened: change.opened,
+            phase: change.phase,
+            rule_id: d.rule_id,
+            severity: d.severity,
+            title: d.title,
+            description: d.description,
+            entity: d.entity,
+            first_seen: d.first_seen,
+            last_seen: d.last_seen,
+            event_count: d.event_count,
+            event_ids: d.event_ids,
+            rows: d.rows.0,
+            nist_controls: d.nist_controls,
+            source: d.source,
+            cui_involved: d.cui_involved,
+            tenant: d.tenant,
+            fingerprint: d.fingerprint.0,
+            episode: d.episode,
+        }
+    }
+}
+
+impl From<StoredChange> for Change {
+    fn from(c: StoredChange) -> Self {
+        Self {
+            opened: c.opened,
+            phase: c.phase,
+            detection: Detection {
+                rule_id: c.rule_id,
+                severity: c.severity,
+                title: c.title,
+                description: c.description,
+                entity: c.entity,
+                first_seen: c.first_seen,
+                last_seen: c.last_seen,
+                event_count: c.event_count,
+                event_ids: c.event_ids,
+                rows: Rows(c.rows),
+                nist_controls: c.nist_controls,
+                source: c.source,
+                cui_involved: c.cui_involved,
+                tenant: c.tenant,
+                fingerprint: Fingerprint(c.fingerprint),
+                episode: c.episode,
+            },
+        }
+    }
+}
+
+/// Keeps a change for later, in the caller's transaction. Of two of one detection the later one counts, since detections only
+/// grow.
+pub(super) async fn postpone(
+    conn: &mut PgConnection,
+    change: &Change,
+    failure: Failure,
+) -> Result<Pending, StoreError> {
+    let Failure { mut reason, conflict } = failure;
+    reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+    sqlx::query!(
+        "INSERT INTO blueteam.pending_alerts AS p (fingerprint, rule_id, change, reason, next_try_at)
+         VALUES ($1, $2, $3, $4, now() + interval '1 second')
+         ON CONFLICT (fingerprint) DO UPDATE SET change = excluded.change, reason = excluded.reason",
+        change.detection.fingerprint.0,
+        change.detection.rule_id.as_str(),
+        serde_json::to_value(StoredChange::from(change))?,
+        reason,
+    )
+    .execute(conn)
+    .await?;
+    Ok(Pending { rule_id: change.detection.rule_id.clone(), reason, conflict })
+}
+
+/// Tries the changes that are due once more, and forgets those that were written. The pause between two tries of one doubles,
+/// up to a minute where another session is in the way and up to an hour where the database refuses. Must run in a transaction,
+/// after [`super::take_turn`].
+pub async fn retry_pending(
+    conn: &mut PgConnection,
+    route: &(dyn Fn(&Alert) -> Route + Sync),
+) -> Result<Applied, StoreError> {
+    let due = sqlx::query!(
+        "SELECT fingerprint, change FROM blueteam.pending_alerts WHERE next_try_at <= now()
+          ORDER BY next_try_at LIMIT $1",
+        RETRIES_MAX
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+
+    let (mut changes, mut fingerprints) = (Vec::new(), Vec::new());
+    for row in due {
+        match serde_json::from_value::<StoredChange>(row.change) {
+            Ok(change) => {
+                changes.push(Change::from(change));
+                fingerprints.push(row.fingerprint);
+            }
+            // Written by another version; it stays for that one.
+            Err(_) => put_off(conn, row.fingerprint, false).await?,
+        }
+    }
+
+    let mut applied = Applied::default();
+    let failed = apply_halving(conn, &changes, route, BRIEFLY, &mut applied).await?;
+    for (at, fingerprint) in fingerprints.into_iter().enumerate() {
+        match failed.iter().find(|(place, _)| *place == at) {
+            Some((_, failure)) => put_off(conn, fingerprint, failure.conflict).await?,
+            None => forget(conn, fingerprint).await?,
+        }
+    }
+    Ok(applied)
+}
+
+async fn forget(conn: &mut PgConnection, fingerprint: Uuid) -> Result<(), StoreError> {
+    sqlx::query!("DELETE FROM blueteam.pending_alerts WHERE fingerprint = $1", fingerprint).execute(conn).await?;
+    Ok(())
+}
+
+async fn put_off(conn: &mut PgConnection, fingerprint: Uuid, conflict: bool) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.pending_alerts
+            SET tries = tries + 1,
+                next_try_at = now() + least(interval '1 second' * 2.0 ^ least(tries, 12),
+                                            CASE WHEN $2 THEN interval '1 minute' ELSE interval '1 hour' END)
+          WHERE fingerprint = $1",
+        fingerprint,
+        conflict
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The changes that have waited for longer than `patience` to be written; none when there are none.
+pub async fn pending(conn: &mut PgConnection, patience: Span) -> Result<Option<Waiting>, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT count(*) OVER () AS "alerts!", since AS "since: Ts", reason FROM blueteam.pending_alerts
+            WHERE since <= now() - $1::bigint * interval '1 microsecond' ORDER BY since LIMIT 1"#,
+        patience.as_micros()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Waiting { alerts: row.alerts.unsigned_abs(), since: row.since.0, reason: row.reason }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_survives_being_stored() {
+        let change = Change {
+            opened: true,
+            phase: Phase::Extended,
+            detection: Detection {
+                rule_id: RuleId::builtin("brute_force"),
+                severity: Severity::High,
+                title: "title".to_owned(),
+                description: "description".to_owned(),
+                entity: Entity { kind: model::EntityKind::Ip, value: "203.0.113.9".to_owned() },
+                first_seen: Timestamp::from_secs(1),
+                last_seen: Timestamp::from_secs(2),
+                event_count: 7,
+                event_ids: vec![EventId(Uuid::from_u128(3))],
+                rows: Rows(vec![(Timestamp::from_secs(1), EventId(Uuid::from_u128(3)))]),
+                nist_controls: vec![ControlId::known("3.1.8")],
+                source: Source::Syslog,
+                cui_involved: true,
+                tenant: Some(Uuid::from_u128(4)),
+                fingerprint: Fingerprint(Uuid::from_u128(5)),
+                episode: 6,
+            },
+        };
+        let stored = serde_json::to_value(StoredChange::from(&change)).unwrap();
+        let read: Change = serde_json::from_value::<StoredChange>(stored).unwrap().into();
+
+        assert_eq!(read, change);
+        assert_eq!(read.detection.rows.0, change.detection.rows.0);
+    }
+}
