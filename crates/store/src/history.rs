@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::Ts;
-use crate::reader::{Cursor, Snapshot, stream as copy_out};
+use crate::reader::{ARRIVAL, Cursor, Snapshot, stream as copy_out};
 use crate::wire::{AUDIT_COLUMNS, COLLECTED_COLUMNS};
 
 /// Hands out every event with `since <= timestamp < until`, audit events first, each table in order of time. Returns how
@@ -73,10 +73,10 @@ pub async fn rebuild(
     let saved = Cursor { snapshot: learnt.unwrap_or(&nothing).clone(), ..cursor.clone() };
     let (mut count, mut last) = (0, 0);
     let tables = [
-        ("public.audit_events", AUDIT_COLUMNS, cursor.audit_unread(), saved.audit_unread()),
-        ("blueteam.collected_events", COLLECTED_COLUMNS, cursor.collected_unread(), saved.collected_unread()),
+        ("public.audit_events", AUDIT_COLUMNS, ARRIVAL, cursor.audit_unread(), saved.audit_unread()),
+        ("blueteam.collected_events", COLLECTED_COLUMNS, "seq", cursor.collected_unread(), saved.collected_unread()),
     ];
-    for (table, columns, unread, unlearnt) in tables {
+    for (table, columns, order, unread, unlearnt) in tables {
         // Of what was read: a backlog must not push what came before it out of the windows.
         let newest = format!("SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}", literal(now));
         let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(&mut *conn).await?;
@@ -95,7 +95,7 @@ pub async fn rebuild(
             "SELECT {columns} FROM {table} WHERE {recent} AND NOT {unread} AND NOT {unlearnt} ORDER BY timestamp"
         );
         count += copy_out(conn, &recent, &mut known, &mut last).await?;
-        let unlearnt = format!("SELECT {columns} FROM {table} WHERE NOT {unread} AND {unlearnt} ORDER BY seq");
+        let unlearnt = format!("SELECT {columns} FROM {table} WHERE NOT {unread} AND {unlearnt} ORDER BY {order}");
         count += copy_out(conn, &unlearnt, &mut |event: &SecurityEvent<'_>| each(event, false), &mut last).await?;
     }
     Ok(count)

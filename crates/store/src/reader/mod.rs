@@ -20,6 +20,10 @@ pub use cursor::{Check, Cursor, Start, Witness, check, commit_early, initialise,
 pub use snapshot::Snapshot;
 pub use wake::{Wake, claim};
 
+/// The order in which audit events arrived. Rows that were in the table when it was adopted share one `seq`: they came in an order
+/// that nobody knows, and are read in that of their times.
+pub(crate) const ARRIVAL: &str = "seq, timestamp, event_id";
+
 /// What a poll found.
 #[derive(Clone, Debug)]
 pub struct Polled {
@@ -51,7 +55,7 @@ pub async fn poll(
     let mut events = 0;
     if !next.snapshot.sees_as_much_as(&cursor.snapshot) {
         let unread = cursor.audit_unread();
-        let sql = format!("SELECT {AUDIT_COLUMNS} FROM public.audit_events WHERE {unread} ORDER BY seq");
+        let sql = format!("SELECT {AUDIT_COLUMNS} FROM public.audit_events WHERE {unread} ORDER BY {ARRIVAL}");
         events += stream(&mut tx, &sql, &mut each, &mut next.audit_last).await?;
         let unread = cursor.collected_unread();
         let sql = format!("SELECT {COLLECTED_COLUMNS} FROM blueteam.collected_events WHERE {unread} ORDER BY seq");
@@ -76,7 +80,7 @@ pub async fn rebase(
     let mut next = cursor::present(&mut *conn, &cursor.name).await?;
     let mut ignored = 0;
     let sql = format!(
-        "SELECT {AUDIT_COLUMNS} FROM public.audit_events WHERE seq > {} OR {} ORDER BY seq",
+        "SELECT {AUDIT_COLUMNS} FROM public.audit_events WHERE seq > {} OR {} ORDER BY {ARRIVAL}",
         cursor.audit_last,
         cursor.audit_unread()
     );

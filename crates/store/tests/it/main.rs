@@ -8,6 +8,8 @@
 )]
 
 mod adoption;
+mod adoption_live;
+mod adoption_upgrade;
 mod alerts;
 mod audit_log;
 mod cluster;
@@ -21,6 +23,7 @@ mod reader;
 mod reader_property;
 mod roles;
 mod search;
+mod servers;
 mod sources;
 
 use model::audit::Strangers;
