@@ -48,7 +48,7 @@ final class AuditLogger
     private const LINE_MAX = 128 * 1024;        // bytes of a spooled line; a socket takes that much without an answer
     private const RETRY = 4;                    // seconds without another attempt after one that failed
     private const WAIT = 2.0;                   // seconds that an answer of the database may take
-    private const DRAIN = 1.0;                  // seconds that bringing lines in may add to the end of a page
+    private const DRAIN = 5.0;                  // seconds that bringing lines in may add to the end of a page
     private const FRESH = 10.0;                 // seconds for which an accepted event shows that the table takes events
 
     // What a failed insert says of the event: nothing, the database is unreachable; perhaps something; that it cannot be stored.
@@ -62,6 +62,7 @@ final class AuditLogger
     private static ?PDOStatement $insert = null;
     private static mixed $link = null; // PgSql\Connection
     private static bool $draining = false;
+    private static bool $quiet = false;
     private static float $accepted = 0.0; // when the table took (or judged) an event last
     private static int $away = 0;         // the mark, for where no file can be written
     private static string $warning = '';  // PHP's last
@@ -245,13 +246,12 @@ final class AuditLogger
             return;
         }
         if (!self::mayTry()) {
+            self::endQuietly();
             self::append($event); // a page that waits for a database that is away would be a page that fails
             return;
         }
         try {
             self::insert($event);
-            self::$away = 0;
-            unlink(self::spool() . '.away');
         } catch (Throwable $e) {
             if (self::verdict($e) === self::REFUSED) {
                 self::setAside(json_encode($event, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES) . "\n", $e);
@@ -309,6 +309,7 @@ final class AuditLogger
     private static function markAway(): void
     {
         self::disconnect();
+        self::endQuietly();
         self::$away = time();
         touch(self::spool() . '.away');
     }
@@ -358,6 +359,8 @@ final class AuditLogger
             throw $e;
         }
         self::$accepted = microtime(true);
+        self::$away = 0;
+        unlink(self::spool() . '.away');
     }
 
     /**
@@ -441,6 +444,19 @@ final class AuditLogger
         $socket && socket_shutdown($socket, 2);
         while (pg_get_result($link));
         self::$link = null;
+    }
+
+    /** At the end of a page PHP gives a notice for each kept connection that is broken; the error log has a line of ours already. */
+    private static function endQuietly(): void
+    {
+        if (self::$quiet) {
+            return;
+        }
+        self::$quiet = true;
+        // After the page's own shutdown functions, whose notices are its business.
+        register_shutdown_function(static fn () => register_shutdown_function(
+            static fn () => error_reporting(error_reporting() & ~E_NOTICE)
+        ));
     }
 
     /** As PDO reports it, whose class the error log names. */

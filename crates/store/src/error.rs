@@ -66,7 +66,7 @@ impl StoreError {
             Self::Sql(error) => is_outage(error),
             Self::Migrate(MigrateError::Execute(error)) => is_outage(error),
             Self::Migration(error) => {
-                matches!(&**error, MigrationError::Failed { error, .. } if is_outage(error))
+                matches!(&**error, MigrationError::Failed { error, .. } | MigrationError::Index(error) if is_outage(error))
             }
             _ => false,
         }

@@ -12,7 +12,7 @@ use crate::php::file;
 
 /// What a page waits for the database at most, and what starting PHP takes on a busy machine.
 const WAIT: Duration = Duration::from_secs(2);
-const START: Duration = Duration::from_millis(1500);
+const START: Duration = Duration::from_millis(2500);
 
 /// A server of one test's own, which it may stop, with a login for PHP and a spool.
 struct Site {
@@ -81,10 +81,14 @@ impl Site {
     fn freeze(&self, frozen: bool) {
         let signal = if frozen { "-STOP" } else { "-CONT" };
         let server = self.cluster.pid();
+        let kill =
+            |pid: &str| Command::new("kill").args([signal, pid]).stderr(Stdio::null()).status().unwrap().success();
+        assert!(kill(&server.to_string()));
         let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
-        let all = children.split_whitespace().map(str::to_owned).chain([server.to_string()]);
-        let done = Command::new("kill").arg(signal).args(all).status().unwrap();
-        assert!(done.success());
+        // One may just have ended.
+        children.split_whitespace().for_each(|child| {
+            kill(child);
+        });
     }
 
     async fn numbers(&self) -> Vec<i64> {
@@ -102,7 +106,9 @@ impl Site {
 /// A server that is stopped cannot end.
 impl Drop for Site {
     fn drop(&mut self) {
-        self.freeze(false);
+        if self.cluster.is_alive() {
+            self.freeze(false);
+        }
     }
 }
 
@@ -156,11 +162,15 @@ async fn a_database_that_does_not_answer_costs_each_page_one_wait() {
     site.freeze(true);
     let since = Instant::now();
     std::fs::write(&go, "").unwrap();
+    let mut waited = 0;
     for page in pages {
         let (out, log) = ended(page);
-        assert!(out == "page" && log.contains("did not answer within 2 s") && log.lines().count() == 1, "{log}");
+        assert!(out == "page" && log.lines().count() <= 1, "{log}");
+        // A page that came late, on a busy machine, found that another had waited.
+        waited += usize::from(log.contains("did not answer within 2 s"));
         assert!(since.elapsed() < WAIT + START, "{:?}", since.elapsed());
     }
+    assert!(waited > 0);
 
     // From then on one worker at a time tries, and the others go on without.
     site.age_mark();
@@ -205,6 +215,14 @@ async fn with_pdo_alone_pages_never_ask_the_database() {
     pages.into_iter().for_each(|page| drop(ended(page)));
     assert_eq!(site.drain(), 0);
     assert_eq!(site.numbers().await, (1..=6).collect::<Vec<_>>());
+
+    // After an outage that was noticed, each page brings lines in again.
+    std::fs::write(site.spool() + ".away", "").unwrap();
+    site.age_mark();
+    for n in 7..=8 {
+        assert_eq!(ended(site.start(&pdo, &log(n))), ("page".to_owned(), String::new()));
+    }
+    assert_eq!(site.numbers().await, (1..=8).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

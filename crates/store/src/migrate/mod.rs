@@ -25,7 +25,7 @@ const LOCK_WAIT: Duration = Duration::from_millis(200);
 /// Between two attempts those who queued get on with their work.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the index build waits for old transactions to end; nobody queues behind it.
-const INDEX_WAIT: Duration = Duration::from_secs(60);
+const INDEX_WAIT: Duration = Duration::from_mins(1);
 /// How long an attempt waits for a vacuum to give way, which takes `deadlock_timeout` (1 s). Nobody queues behind this.
 const VACUUM_WAIT: Duration = Duration::from_secs(5);
 
@@ -74,6 +74,12 @@ pub enum MigrationError {
         /// What the server said.
         error: sqlx::Error,
     },
+    /// The index for reading an adopted table could not be built. All migrations are in place.
+    #[error(
+        "cannot build the index on audit_events: {0}; applications can write audit events. Remove the cause and run \
+         `blueteam migrate` again, which builds it"
+    )]
+    Index(sqlx::Error),
 }
 
 /// What a login lacks to migrate.
@@ -223,7 +229,11 @@ fn is_replaced(version: i64, checksum: &[u8]) -> bool {
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+        hex.extend([digit(byte >> 4), digit(byte & 15)]);
+        hex
+    })
 }
 
 /// Mends what an earlier version broke: its migration 2 took the application's right to insert, which its migration 8 gave back, if
@@ -267,6 +277,9 @@ async fn apply(
         let Err(error) = conn.execute(sqlx::raw_sql(AssertSqlSafe(script))).await else { return Ok(()) };
         // On a broken connection there is nothing to roll back, and the first error says more.
         drop(conn.execute("ROLLBACK").await);
+        if !matches!(error, sqlx::Error::Database(_)) {
+            return Err(error.into());
+        }
         if !is_lock(&error) {
             let (version, description) = (migration.version, migration.description.to_string());
             return Err(MigrationError::Failed { version, description, error }.into());
@@ -332,7 +345,7 @@ async fn index_arrivals(conn: &mut PgConnection, deadline: Instant, patience: Pa
             Err(error) if is_lock(&error) => {
                 pause(conn, "building the index on audit_events".to_owned(), deadline, patience).await?;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(MigrationError::Index(error).into()),
         }
     }
 }

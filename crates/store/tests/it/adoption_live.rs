@@ -41,7 +41,11 @@ struct App {
 
 impl App {
     async fn new(bin: &std::path::Path, owner: Owner) -> Self {
-        let app = Self { server: Server::start(bin).await, owner };
+        Self::on(Server::start(bin).await, owner).await
+    }
+
+    async fn on(server: Server, owner: Owner) -> Self {
+        let app = Self { server, owner };
         let mut admin = app.server.options("postgres", "postgres").connect().await.unwrap();
         sql(&mut admin, "CREATE ROLE owner LOGIN CREATEROLE").await;
         sql(&mut admin, "CREATE DATABASE app OWNER owner").await;
@@ -263,6 +267,24 @@ async fn an_open_transaction_delays_the_adoption_and_no_writer() {
     sql(&mut reader, "COMMIT").await;
     adoption.await.unwrap().unwrap();
     writers.assert_undisturbed("beside a reader", quiet).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vacuum_gives_way_to_the_adoption() {
+    // A vacuum that takes minutes, as one of a large table does.
+    let slow = ["autovacuum_naptime=1s", "autovacuum_vacuum_cost_delay=100ms", "autovacuum_vacuum_cost_limit=1"];
+    let server = Server::start_with(&binaries()[0], &slow).await;
+    let app = App::on(server, Owner::Plain).await;
+    let (quiet, _) = quiet(&app).await;
+    let mut conn = app.superuser().await;
+    let since = Instant::now();
+    while count(&mut conn, "pg_stat_progress_vacuum WHERE relid = 'audit_events'::regclass").await == 0 {
+        assert!(since.elapsed() < Duration::from_mins(1), "no vacuum begins");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let writers = Writers::start(&app).await;
+    store::migrate_within(&mut app.migrator().await, Patience(Duration::from_secs(30))).await.unwrap();
+    writers.assert_undisturbed("beside a vacuum", quiet).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

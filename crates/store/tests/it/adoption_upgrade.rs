@@ -38,7 +38,7 @@ fn schema(db: &TestDb) -> Vec<String> {
     let mut lines: Vec<_> = text
         .replace("START WITH 2", "START WITH 1")
         .lines()
-        .filter(|line| !line.starts_with("\\"))
+        .filter(|line| !line.starts_with('\\'))
         .map(str::to_owned)
         .collect();
     lines.sort();

@@ -4,7 +4,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a failed step of a test is a failed test, helpers included"
+    clippy::print_stderr,
+    reason = "a failed step of a test is a failed test, helpers included; what is skipped or measured is said"
 )]
 
 mod adoption;

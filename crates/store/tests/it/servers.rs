@@ -35,6 +35,11 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start(bin: &Path) -> Self {
+        Self::start_with(bin, &[]).await
+    }
+
+    /// With settings, as `name=value`.
+    pub(crate) async fn start_with(bin: &Path, settings: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let data = dir.path().join("data");
@@ -49,6 +54,7 @@ impl Server {
             .arg(&data)
             .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_prepared_transactions=4", "-k"])
             .arg(dir.path())
+            .args(settings.iter().flat_map(|setting| ["-c", setting]))
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(dir.path().join("log")).unwrap())
             .spawn()
@@ -56,7 +62,7 @@ impl Server {
         let server = Self { child, dir };
         let since = Instant::now();
         while server.options("postgres", "postgres").connect().await.is_err() {
-            assert!(since.elapsed() < Duration::from_secs(60), "{bin:?} does not start");
+            assert!(since.elapsed() < Duration::from_mins(1), "{} does not start", bin.display());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         server
