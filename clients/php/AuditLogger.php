@@ -1,7 +1,8 @@
 <?php
 /**
- * Audit events of a PHP application into PostgreSQL: NIST SP 800-171 3.3.1, 3.3.2. One file; PHP 8.2 or newer with pgsql,
- * pdo_pgsql and sockets (Debian: php-pgsql has the first two, php-common the third).
+ * Audit events of a PHP application into PostgreSQL: NIST SP 800-171 3.3.1, 3.3.2. One file; PHP
+ * 8.2 or newer with pgsql, pdo_pgsql and sockets (Debian: php-pgsql has the first two, php-common
+ * the third).
  *
  *     AuditLogger::log(AuditLogger::CAT_AUTH, 'login_failed', 'failure', null, ['username' => $name]);
  *
@@ -9,8 +10,9 @@
  * of JSON, as `POST /v1/events` takes it) and told in PHP's error log; when the database is back, the spool is brought in. Id
  * and time are chosen here, so bringing an event in twice changes nothing.
  *
- * A page waits for the database for two seconds at most (see WAIT), also when the server is reachable and does not answer;
- * then, for RETRY seconds at a time, all workers write to the spool only, and one of them tries. From cron, or by hand:
+ * A page waits for the database for two seconds at most (see WAIT), also when the server is
+ * reachable and does not answer; then, for RETRY seconds at a time, all workers write to the spool
+ * only, and one of them tries. From cron, or by hand:
  *
  *     php AuditLogger.php     brings the whole spool in; exit code 0: all is in, 1: lines were set aside, 2: lines are left
  *
@@ -51,7 +53,8 @@ final class AuditLogger
     private const DRAIN = 5.0;                  // seconds that bringing lines in may add to the end of a page
     private const FRESH = 10.0;                 // seconds for which an accepted event shows that the table takes events
 
-    // What a failed insert says of the event: nothing, the database is unreachable; perhaps something; that it cannot be stored.
+    // What a failed insert says of the event: nothing, the database is unreachable; perhaps
+    // something; that it cannot be stored.
     private const LATER = 0;
     private const UNCLEAR = 1;
     private const REFUSED = 2;
@@ -105,9 +108,9 @@ final class AuditLogger
     }
 
     /**
-     * Brings lines of the spool into the database: by itself after an outage, or from cron. Returns how many were looked at; 0 when
-     * there are none, or when the database does not take them now. A line that it never takes is set aside in the file
-     * `….refused` (see status()).
+     * Brings lines of the spool into the database: by itself after an outage, or from cron. Returns
+     * how many were looked at; 0 when there are none, or when the database does not take them now.
+     * A line that it never takes is set aside in the file `….refused` (see status()).
      */
     public static function drain(int $most = 200): int
     {
@@ -123,7 +126,8 @@ final class AuditLogger
     }
 
     /**
-     * Lines that wait for the database, lines that it refused, and whether it is taken for unreachable.
+     * Lines that wait for the database, lines that it refused, and whether it is taken for
+     * unreachable.
      *
      * @return array{spooled: int, refused: int, away: bool}
      */
@@ -181,8 +185,9 @@ final class AuditLogger
     /**
      * Brings in lines from where the file stands. Returns how many, and whether there are no more.
      *
-     * An error that may be everybody's (no right, a statement that took too long) is a line's own only when the table takes other
-     * lines and not this one, twice. Until that is known, nothing after the line counts as done.
+     * An error that may be everybody's (no right, a statement that took too long) is a line's own
+     * only when the table takes other lines and not this one, twice. Until that is known, nothing
+     * after the line counts as done.
      */
     private static function bringInLines(mixed $file, string $position, int $most, float $until): array
     {
@@ -235,7 +240,8 @@ final class AuditLogger
     private static function write(array $event): void
     {
         if (!self::isBounded()) {
-            // Nothing could end a page's wait, so pages do not ask the database. One of them at a time does, when it is done.
+            // Nothing could end a page's wait, so pages do not ask the database. One of them at a
+            // time does, when it is done.
             try {
                 self::append($event);
             } catch (RuntimeException) {
@@ -327,7 +333,8 @@ final class AuditLogger
         }
         $state = (string) ($e->errorInfo[0] ?? $e->getCode());
         return match (true) {
-            // No SQLSTATE, connection, resources, shutting down or starting, the server's system; HY is the driver's own.
+            // No SQLSTATE, connection, resources, shutting down or starting, the server's system;
+            // HY is the driver's own.
             preg_match('/^[0-9A-Z]{5}$/D', $state) !== 1, preg_match('/^(00|08|53|57P|58|HY)/', $state) === 1 => self::LATER,
             // Rights, schema, login, read-only server, locks, timeouts, internal errors.
             preg_match('/^(0A|25|28|3D|3F|40|42|55|57|XX)/', $state) === 1 => self::UNCLEAR,
@@ -364,8 +371,9 @@ final class AuditLogger
     }
 
     /**
-     * Whether there is what it takes to end a wait: queries of ext-pgsql that do not block, and ext-sockets to leave a connection on
-     * which an answer is due. (PDO waits in C, and no timeout of libpq or TCP sees a server that is there and does not answer.)
+     * Whether there is what it takes to end a wait: queries of ext-pgsql that do not block, and
+     * ext-sockets to leave a connection on which an answer is due. (PDO waits in C, and no timeout
+     * of libpq or TCP sees a server that is there and does not answer.)
      */
     private static function isBounded(): bool
     {
@@ -376,7 +384,8 @@ final class AuditLogger
 
     private static function insertWithin(float $seconds, array $values): void
     {
-        // Kept between pages, and never the page's own (the name makes it another): its rollback must not take the event along.
+        // Kept between pages, and never the page's own (the name makes it another): its rollback
+        // must not take the event along.
         $kept = self::$link ??= self::connect();
         try {
             self::query($kept, $seconds, $values);

@@ -1,4 +1,5 @@
-//! What AuditLogger.php does when the database hangs, restarts, or refuses a line, by a real PHP and a real server that is stopped.
+//! What AuditLogger.php does when the database hangs, restarts, or refuses a line, by a real PHP
+//! and a real server that is stopped.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

@@ -1,5 +1,5 @@
--- Who holds locks on tables that migrations change, longest transaction first. Of sessions of other logins only a superuser (or
--- a member of pg_read_all_stats) sees since when.
+-- Who holds locks on tables that migrations change, longest transaction first. Of sessions of other
+-- logins only a superuser (or a member of pg_read_all_stats) sees since when.
 WITH watched AS (
     SELECT c.oid, c.oid::regclass::text AS name
       FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace

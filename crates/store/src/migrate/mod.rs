@@ -1,9 +1,11 @@
 //! Bringing the schema up to date beside applications that write.
 //!
 //! Invariants, on any table that an application may use:
-//! - Nobody waits for long. A lock is waited for [`LOCK_WAIT`] at most, because whoever comes later queues behind the one who
-//!   waits; then the migration is rolled back, pauses and tries again, until [`Patience`] ends.
-//! - A migration is one message to the server, from BEGIN to COMMIT: a client that stalls or dies holds no lock.
+//! - Nobody waits for long. A lock is waited for [`LOCK_WAIT`] at most, because whoever comes later
+//!   queues behind the one who waits; then the migration is rolled back, pauses and tries again,
+//!   until [`Patience`] ends.
+//! - A migration is one message to the server, from BEGIN to COMMIT: a client that stalls or dies
+//!   holds no lock.
 //! - What the login lacks is found before the first statement, and said as the statements to run.
 
 mod needs;
@@ -26,14 +28,16 @@ const LOCK_WAIT: Duration = Duration::from_millis(200);
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the index build waits for old transactions to end; nobody queues behind it.
 const INDEX_WAIT: Duration = Duration::from_mins(1);
-/// How long an attempt waits for a vacuum to give way, which takes `deadlock_timeout` (1 s). Nobody queues behind this.
+/// How long an attempt waits for a vacuum to give way, which takes `deadlock_timeout` (1 s). Nobody
+/// queues behind this.
 const VACUUM_WAIT: Duration = Duration::from_secs(5);
 
-/// The last migration that the first version of a table needs: up to here roles and schemas are made.
+/// The last migration that the first version of a table needs: up to here roles and schemas are
+/// made.
 const BASE: i64 = 8;
 
-/// Checksums of migrations as they were before 0053. They made the same schema in a way that applications noticed, so they were
-/// changed; databases that they migrated are up to date.
+/// Checksums of migrations as they were before 0053. They made the same schema in a way that
+/// applications noticed, so they were changed; databases that they migrated are up to date.
 const REPLACED: [(i64, &str); 2] = [
     (2, "7c1bc743a85d29a2659522e6b1fb3e57972a8022414726281ee6993801c315c3a80cb342098fb37937366619f460ff2b"),
     (7, "374ca36b296cb4b313909c5443af072b8260f3e0e24beb6d4c3bc2cca1f65ea8e4699625bbb9eb5a8b36e17ad1009612"),
@@ -61,7 +65,8 @@ pub enum MigrationError {
     /// Other sessions held locks for too long.
     #[error("{0}")]
     Blocked(Blocked),
-    /// The server refused a statement. What came before is in place, and nothing of this migration is.
+    /// The server refused a statement. What came before is in place, and nothing of this migration
+    /// is.
     #[error(
         "migration {version} ({description}) failed and was rolled back: {error}; applications can write audit events as \
          before. Remove the cause and run `blueteam migrate` again, which goes on from there"
@@ -161,14 +166,16 @@ impl Display for Holder {
     }
 }
 
-/// Brings the schema up to date; does nothing when it is. The login must own the database's objects, or be a superuser.
+/// Brings the schema up to date; does nothing when it is. The login must own the database's
+/// objects, or be a superuser.
 pub async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
     migrate_within(conn, Patience::default()).await
 }
 
 /// The same, with another limit to waiting for locks.
 pub async fn migrate_within(conn: &mut PgConnection, patience: Patience) -> Result<(), StoreError> {
-    // Migrations drop what may not exist and skip what does; the server's notices about that are noise.
+    // Migrations drop what may not exist and skip what does; the server's notices about that are
+    // noise.
     conn.execute("SET client_min_messages = warning; SET statement_timeout = 0").await?;
     conn.lock().await?;
     let result = run(conn, Instant::now() + patience.0, patience).await;
@@ -236,8 +243,8 @@ fn to_hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Mends what an earlier version broke: its migration 2 took the application's right to insert, which its migration 8 gave back, if
-/// it came to that.
+/// Mends what an earlier version broke: its migration 2 took the application's right to insert,
+/// which its migration 8 gave back, if it came to that.
 async fn give_back_inserts(conn: &mut PgConnection, pending: &[&Migration]) -> Result<(), StoreError> {
     let is_pending = |version| pending.iter().any(|migration| migration.version == version);
     if is_pending(2) || !is_pending(BASE) {
@@ -289,8 +296,9 @@ async fn apply(
     }
 }
 
-/// Takes the locks for which a vacuum stops. It stops for whoever has waited for `deadlock_timeout`, which the wait for a lock that
-/// keeps writers out must not last; this lock keeps nobody out but vacuums.
+/// Takes the locks for which a vacuum stops. It stops for whoever has waited for
+/// `deadlock_timeout`, which the wait for a lock that keeps writers out must not last; this lock
+/// keeps nobody out but vacuums.
 fn vacuum_gives_way(tables: &[String]) -> String {
     if tables.is_empty() {
         return String::new();
@@ -302,7 +310,8 @@ fn vacuum_gives_way(tables: &[String]) -> String {
     )
 }
 
-/// After a lock that did not come: waits a little, or gives up and names who holds it. Returns the tables under vacuum.
+/// After a lock that did not come: waits a little, or gives up and names who holds it. Returns the
+/// tables under vacuum.
 async fn pause(
     conn: &mut PgConnection,
     what: String,
@@ -324,8 +333,9 @@ fn is_lock(error: &sqlx::Error) -> bool {
     matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
-/// Builds the reader's index on an adopted table. Writers go on meanwhile, which takes more than one transaction: a build that was
-/// cut short leaves an index that is not valid, and the next one starts over.
+/// Builds the reader's index on an adopted table. Writers go on meanwhile, which takes more than
+/// one transaction: a build that was cut short leaves an index that is not valid, and the next one
+/// starts over.
 async fn index_arrivals(conn: &mut PgConnection, deadline: Instant, patience: Patience) -> Result<(), StoreError> {
     loop {
         let state = "SELECT (SELECT i.indisvalid FROM pg_index i JOIN pg_class n ON n.oid = i.indexrelid

@@ -5,7 +5,8 @@ use sqlx::PgConnection;
 use super::{Lacking, MigrationError};
 use crate::StoreError;
 
-/// Roles that the login must be able to become: the first owns functions, the daemon works as the others.
+/// Roles that the login must be able to become: the first owns functions, the daemon works as the
+/// others.
 const BECOMES: [&str; 4] = ["audit_retention", "blueteam_engine", "blueteam_ingest", "blueteam_admin"];
 /// All roles that migration 1 makes where they are missing.
 const ROLES: [&str; 6] = [
@@ -17,8 +18,8 @@ const ROLES: [&str; 6] = [
     "audit_retention",
 ];
 
-/// Refuses when something is missing, before anything is changed. `base`: roles and schemas are still to be made; `adopts`: so is
-/// the table of audit events, unless an application made it.
+/// Refuses when something is missing, before anything is changed. `base`: roles and schemas are
+/// still to be made; `adopts`: so is the table of audit events, unless an application made it.
 pub(super) async fn check(conn: &mut PgConnection, base: bool, adopts: bool) -> Result<(), StoreError> {
     let needs: Vec<(String, bool)> = sqlx::query_as(include_str!("needs.sql"))
         .bind(BECOMES.as_slice())

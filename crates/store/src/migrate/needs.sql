@@ -1,6 +1,8 @@
--- What the current login lacks for the migrations that are pending: one statement a row, in the order in which to run them.
--- Without `required` the migrations go through, and `blueteam up` fails later.
--- $1: the roles that the login must be able to become; the first owns functions, so that migrating takes it.
+-- What the current login lacks for the migrations that are pending: one statement a row, in the
+-- order in which to run them. Without `required` the migrations go through, and `blueteam up` fails
+-- later.
+-- $1: the roles that the login must be able to become; the first owns functions, so that migrating
+-- takes it.
 -- $2: all roles. $3: whether the migrations that make roles and schemas (up to 8) are pending.
 WITH me AS (
     SELECT r.oid, r.rolname, r.rolcreaterole, current_setting('server_version_num')::int >= 160000 AS sets

@@ -1,5 +1,6 @@
--- A login that is no superuser must be able to become the role that is given functions (0007), and for `blueteam up` the roles
--- that the daemon works as. From PostgreSQL 16 on, whoever creates a role may grant it, and is not yet allowed to SET ROLE to it.
+-- A login that is no superuser must be able to become the role that is given functions (0007), and
+-- for `blueteam up` the roles that the daemon works as. From PostgreSQL 16 on, whoever creates a
+-- role may grant it, and is not yet allowed to SET ROLE to it.
 DO $$
 DECLARE
     role   text;

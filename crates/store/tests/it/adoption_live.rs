@@ -1,6 +1,7 @@
 //! Adopting a database while its application writes.
 //!
-//! BLUETEAM_TEST_ADOPT_ROWS sets how many rows there are (20,000), BLUETEAM_TEST_ADOPT_ROUNDS how often each case is run (1).
+//! BLUETEAM_TEST_ADOPT_ROWS sets how many rows there are (20,000), BLUETEAM_TEST_ADOPT_ROUNDS how
+//! often each case is run (1).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -60,7 +61,8 @@ impl App {
             sql(&mut conn, "ALTER TABLE audit_events OWNER TO owner").await;
         }
         let rows = setting("BLUETEAM_TEST_ADOPT_ROWS", 20_000);
-        // In another order than that of their times, as a heap that is filled, emptied and filled again would hold them.
+        // In another order than that of their times, as a heap that is filled, emptied and filled
+        // again would hold them.
         let old = format!(
             "INSERT INTO audit_events (timestamp, created_at, category, action, result)
              SELECT at, at, 'access', 'page_view', 'success'
@@ -153,7 +155,8 @@ impl Writers {
     }
 }
 
-/// One insert, as drivers do it: prepared, unprepared, in a transaction, many rows, COPY, with an id of its own.
+/// One insert, as drivers do it: prepared, unprepared, in a transaction, many rows, COPY, with an
+/// id of its own.
 async fn write(conn: &mut PgConnection, style: u8) -> Result<i64, sqlx::Error> {
     let insert = "INSERT INTO audit_events (category, action, result) VALUES ('auth', 'live', 'success')";
     match style {

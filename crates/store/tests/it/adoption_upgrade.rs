@@ -1,4 +1,5 @@
-//! Databases that an earlier version migrated, and the order in which the rows of an adopted table are read.
+//! Databases that an earlier version migrated, and the order in which the rows of an adopted table
+//! are read.
 
 use std::path::Path;
 use std::process::Command;
@@ -132,7 +133,8 @@ async fn rows_of_before_are_read_in_order_of_their_times_and_once() {
     let db = TestDb::empty().await;
     let mut conn = db.connect().await;
     sql(&mut conn, MIGRATION_030).await;
-    // A heap whose order is not that of time: small rows fill what larger ones left on earlier pages.
+    // A heap whose order is not that of time: small rows fill what larger ones left on earlier
+    // pages.
     sql(
         &mut conn,
         "INSERT INTO audit_events (timestamp, created_at, category, action, result)

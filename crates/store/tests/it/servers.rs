@@ -1,5 +1,5 @@
-//! PostgreSQL servers of every version at hand, each a cluster of its own: what roles may do differs between versions, and belongs
-//! to the cluster.
+//! PostgreSQL servers of every version at hand, each a cluster of its own: what roles may do
+//! differs between versions, and belongs to the cluster.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -11,7 +11,8 @@ use rustix::process::{Pid, Signal, getuid, kill_process};
 use sqlx::ConnectOptions as _;
 use sqlx::postgres::PgConnectOptions;
 
-/// Directories with `postgres` and `initdb`: the system's, and those of BLUETEAM_TEST_PG_BINS (separated by colons).
+/// Directories with `postgres` and `initdb`: the system's, and those of BLUETEAM_TEST_PG_BINS
+/// (separated by colons).
 pub(crate) fn binaries() -> Vec<PathBuf> {
     let system =
         std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|dir| dir.path().join("bin"));
