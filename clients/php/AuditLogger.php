@@ -1,12 +1,20 @@
 <?php
 /**
- * Audit events of a PHP application into PostgreSQL: NIST SP 800-171 3.3.1, 3.3.2. One file; PHP 8.2 or newer with pdo_pgsql.
+ * Audit events of a PHP application into PostgreSQL: NIST SP 800-171 3.3.1, 3.3.2. One file; PHP
+ * 8.2 or newer with pgsql, pdo_pgsql and sockets (Debian: php-pgsql has the first two, php-common
+ * the third).
  *
  *     AuditLogger::log(AuditLogger::CAT_AUTH, 'login_failed', 'failure', null, ['username' => $name]);
  *
  * It never throws into the page and never fails it. An event that the database does not take is appended to a spool file (a line
  * of JSON, as `POST /v1/events` takes it) and told in PHP's error log; when the database is back, the spool is brought in. Id
  * and time are chosen here, so bringing an event in twice changes nothing.
+ *
+ * A page waits for the database for two seconds at most (see WAIT), also when the server is
+ * reachable and does not answer; then, for RETRY seconds at a time, all workers write to the spool
+ * only, and one of them tries. From cron, or by hand:
+ *
+ *     php AuditLogger.php     brings the whole spool in; exit code 0: all is in, 1: lines were set aside, 2: lines are left
  *
  * Settings, from the environment or AuditLogger::configure([...]) (README.md tells of them):
  *   AUDIT_DSN              pgsql:host=/run/postgresql;dbname=eqmon      AUDIT_DB_USER, AUDIT_DB_PASSWORD
@@ -39,19 +47,35 @@ final class AuditLogger
     private const UUID = '/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/iD';
     private const SPOOL_MAX = 64 * 1024 * 1024; // bytes; beyond, events are lost, and the error log says so
     private const METADATA_MAX = 60 * 1024;     // bytes of JSON
-    private const RETRY = 5;                    // seconds without another attempt after one that failed
+    private const LINE_MAX = 128 * 1024;        // bytes of a spooled line; a socket takes that much without an answer
+    private const RETRY = 4;                    // seconds without another attempt after one that failed
+    private const WAIT = 2.0;                   // seconds that an answer of the database may take
+    private const DRAIN = 5.0;                  // seconds that bringing lines in may add to the end of a page
+    private const FRESH = 10.0;                 // seconds for which an accepted event shows that the table takes events
+
+    // What a failed insert says of the event: nothing, the database is unreachable; perhaps
+    // something; that it cannot be stored.
+    private const LATER = 0;
+    private const UNCLEAR = 1;
+    private const REFUSED = 2;
 
     private static array $settings = [];
     private static array $context = [];
     private static ?PDO $pdo = null;
     private static ?PDOStatement $insert = null;
+    private static mixed $link = null; // PgSql\Connection
     private static bool $draining = false;
+    private static bool $quiet = false;
+    private static float $accepted = 0.0; // when the table took (or judged) an event last
+    private static int $away = 0;         // the mark, for where no file can be written
+    private static string $warning = '';  // PHP's last
 
     /** Settings that win over the environment: dsn, db_user, db_password, spool, trusted_proxies. */
     public static function configure(array $settings): void
     {
         self::$settings = $settings;
-        self::$pdo = self::$insert = null;
+        self::$away = 0;
+        self::disconnect();
     }
 
     /** What holds for the rest of this request: session_id (a name of it, never the token), instance_id, role … */
@@ -72,8 +96,7 @@ final class AuditLogger
         array $metadata = [],
         bool $cuiAccessed = false
     ): void {
-        // A page's own handler may throw at a warning; ours are not its business.
-        set_error_handler(static fn (): bool => true);
+        self::keepWarnings();
         try {
             $event = self::event($category, $action, $result, $userId, $metadata + self::$context, $cuiAccessed);
             self::write($event);
@@ -84,11 +107,56 @@ final class AuditLogger
         }
     }
 
-    /** Brings lines of the spool into the database: by itself after an outage, or from cron. Returns how many were looked at. */
+    /**
+     * Brings lines of the spool into the database: by itself after an outage, or from cron. Returns
+     * how many were looked at; 0 when there are none, or when the database does not take them now.
+     * A line that it never takes is set aside in the file `….refused` (see status()).
+     */
     public static function drain(int $most = 200): int
     {
+        return self::bringIn($most, INF);
+    }
+
+    /** Brings in all there is, for cron. Returns 0: all is in; 1: lines were set aside, now or before; 2: lines are left. */
+    public static function drainAll(): int
+    {
+        while (self::drain() > 0);
+        $status = self::status();
+        return $status['spooled'] > 0 ? 2 : ($status['refused'] > 0 ? 1 : 0);
+    }
+
+    /**
+     * Lines that wait for the database, lines that it refused, and whether it is taken for
+     * unreachable.
+     *
+     * @return array{spooled: int, refused: int, away: bool}
+     */
+    public static function status(): array
+    {
+        $lines = static function (string $path, int $from = 0): int {
+            $count = 0;
+            if (is_file($path) && ($file = fopen($path, 'rb'))) {
+                fseek($file, $from);
+                while (($part = fread($file, 65536)) !== false && $part !== '') {
+                    $count += substr_count($part, "\n");
+                }
+            }
+            return $count;
+        };
+        $spool = self::spool();
+        $done = is_file("$spool.draining.at") ? (int) file_get_contents("$spool.draining.at") : 0;
+        clearstatcache();
+        return [
+            'spooled' => $lines($spool) + $lines("$spool.draining", $done),
+            'refused' => $lines("$spool.refused"),
+            'away' => is_file("$spool.away") && time() - filemtime("$spool.away") < self::RETRY,
+        ];
+    }
+
+    private static function bringIn(int $most, float $seconds): int
+    {
         $seen = 0;
-        set_error_handler(static fn (): bool => true);
+        self::keepWarnings();
         try {
             $taken = self::spool() . '.draining';
             $lock = is_file($taken) || is_file(self::spool()) ? fopen(self::spool() . '.lock', 'c') : false;
@@ -99,25 +167,14 @@ final class AuditLogger
             flock($file, LOCK_EX) && flock($file, LOCK_UN); // whoever was about to write into it has done so now, and nobody begins
             // How far the last call came; read again or not is the same to the table.
             fseek($file, (int) file_get_contents("$taken.at"));
-            while ($seen < $most && ($line = fgets($file)) !== false) {
-                try {
-                    is_array($event = json_decode($line, true)) && self::insert($event);
-                } catch (PDOException $e) {
-                    if (!preg_match('/^2[23]/', (string) $e->getCode())) {
-                        throw $e; // away again
-                    }
-                    file_put_contents(self::spool() . '.refused', $line, FILE_APPEND | LOCK_EX);
-                    self::say($e, 'event refused for good');
-                }
-                file_put_contents("$taken.at", (string) ftell($file));
-                $seen++;
-            }
-            if ($seen < $most) {
+            [$seen, $ended] = self::bringInLines($file, "$taken.at", $most, microtime(true) + $seconds);
+            if ($ended) {
                 unlink($taken);
                 unlink("$taken.at");
             }
         } catch (Throwable $e) {
-            self::$pdo = self::$insert = null;
+            $seen = 0;
+            self::markAway();
             self::say($e, 'the spool stays');
         } finally {
             restore_error_handler();
@@ -125,60 +182,316 @@ final class AuditLogger
         return $seen;
     }
 
+    /**
+     * Brings in lines from where the file stands. Returns how many, and whether there are no more.
+     *
+     * An error that may be everybody's (no right, a statement that took too long) is a line's own
+     * only when the table takes other lines and not this one, twice. Until that is known, nothing
+     * after the line counts as done.
+     */
+    private static function bringInLines(mixed $file, string $position, int $most, float $until): array
+    {
+        $unclear = [];
+        for ($seen = 0; $seen < $most && microtime(true) < $until && ($line = fgets($file)) !== false; $seen++) {
+            $error = self::take($line);
+            if ($error !== null && self::verdict($error) === self::UNCLEAR) {
+                $unclear[] = [$line, $error];
+            } elseif ($error !== null) {
+                self::setAside($line, $error);
+            }
+            $unclear || file_put_contents($position, (string) ftell($file));
+        }
+        foreach ($unclear as [$line, $error]) {
+            if (microtime(true) - self::$accepted > self::FRESH) {
+                throw $error;
+            }
+            $again = self::take($line);
+            $again === null || self::setAside($line, $again);
+        }
+        $unclear && file_put_contents($position, (string) ftell($file));
+        return [$seen, ($line ?? '') === false];
+    }
+
+    /** Inserts one line of the spool. Returns why it was not taken; throws when no line would be. */
+    private static function take(string $line): ?Throwable
+    {
+        try {
+            $whole = str_ends_with($line, "\n"); // half a line is what a power cut left
+            $event = json_decode($line, true);
+            if (strlen($line) > self::LINE_MAX || ($whole && !is_array($event))) {
+                throw new UnexpectedValueException('a spooled line is too long or not a JSON object');
+            }
+            is_array($event) && self::insert($event);
+            return null;
+        } catch (Throwable $e) {
+            return self::verdict($e) === self::LATER ? throw $e : $e;
+        }
+    }
+
+    private static function setAside(string $line, Throwable $why): void
+    {
+        $file = self::spool() . '.refused';
+        $known = is_file($file);
+        file_put_contents($file, $line, FILE_APPEND | LOCK_EX);
+        $known || chmod($file, 0600);
+        self::say($why, 'event refused for good');
+    }
+
     private static function write(array $event): void
     {
-        $mark = self::spool() . '.away';
-        clearstatcache(true, $mark);
-        $since = filemtime($mark);
-        if ($since !== false && time() - $since < self::RETRY) {
+        if (!self::isBounded()) {
+            // Nothing could end a page's wait, so pages do not ask the database. One of them at a
+            // time does, when it is done.
+            try {
+                self::append($event);
+            } catch (RuntimeException) {
+                self::insert($event); // there is no spool
+                return;
+            }
+            self::drainAtEnd();
+            return;
+        }
+        if (!self::mayTry()) {
+            self::endQuietly();
             self::append($event); // a page that waits for a database that is away would be a page that fails
             return;
         }
         try {
             self::insert($event);
-            unlink($mark);
         } catch (Throwable $e) {
-            self::$pdo = self::$insert = null;
-            touch($mark);
+            if (self::verdict($e) === self::REFUSED) {
+                self::setAside(json_encode($event, JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES) . "\n", $e);
+                return;
+            }
+            self::markAway();
             self::append($event);
             self::say($e, 'event ' . $event['event_id'] . ' spooled');
             return;
         }
-        if (!self::$draining && (is_file(self::spool()) || is_file(self::spool() . '.draining'))) {
-            self::$draining = true;
-            register_shutdown_function(self::drain(...)); // at the end of the page, a part each time
+        if (is_file(self::spool()) || is_file(self::spool() . '.draining')) {
+            self::drainAtEnd(); // a part each time
         }
+    }
+
+    private static function drainAtEnd(): void
+    {
+        if (self::$draining) {
+            return;
+        }
+        self::$draining = true;
+        register_shutdown_function(static function (): void {
+            self::keepWarnings();
+            $may = self::mayTry();
+            restore_error_handler();
+            if (!$may) {
+                return;
+            }
+            if (!self::isBounded() && function_exists('fastcgi_finish_request')) {
+                fastcgi_finish_request(); // nobody waits for what comes now
+            }
+            self::bringIn(200, self::DRAIN);
+        });
+    }
+
+    /** Whether to ask the database: not for RETRY seconds after a failure of any worker, and then one of them, the rest meanwhile not. */
+    private static function mayTry(): bool
+    {
+        $mark = self::spool() . '.away';
+        clearstatcache(true, $mark);
+        $since = filemtime($mark);
+        if (time() - max((int) $since, self::$away) < self::RETRY) {
+            return false;
+        }
+        if ($since === false || !($file = fopen($mark, 'c'))) {
+            return true;
+        }
+        if (!flock($file, LOCK_EX | LOCK_NB)) {
+            return false;
+        }
+        clearstatcache(true, $mark);
+        return time() - (int) filemtime($mark) >= self::RETRY && touch($mark);
+    }
+
+    private static function markAway(): void
+    {
+        self::disconnect();
+        self::endQuietly();
+        self::$away = time();
+        touch(self::spool() . '.away');
+    }
+
+    private static function disconnect(): void
+    {
+        self::$pdo = self::$insert = self::$link = null;
+    }
+
+    /** What an error says of the event that was to be inserted. */
+    private static function verdict(Throwable $e): int
+    {
+        if (!$e instanceof PDOException) {
+            return self::REFUSED;
+        }
+        $state = (string) ($e->errorInfo[0] ?? $e->getCode());
+        return match (true) {
+            // No SQLSTATE, connection, resources, shutting down or starting, the server's system;
+            // HY is the driver's own.
+            preg_match('/^[0-9A-Z]{5}$/D', $state) !== 1, preg_match('/^(00|08|53|57P|58|HY)/', $state) === 1 => self::LATER,
+            // Rights, schema, login, read-only server, locks, timeouts, internal errors.
+            preg_match('/^(0A|25|28|3D|3F|40|42|55|57|XX)/', $state) === 1 => self::UNCLEAR,
+            default => self::REFUSED,
+        };
     }
 
     private static function insert(array $event): void
     {
-        if (self::$insert === null) {
-            $dsn = self::setting('dsn', 'AUDIT_DSN');
-            if (!str_contains($dsn, 'options=')) { // a page does not wait long for its audit
-                $dsn .= ";options='-c statement_timeout=2000';tcp_user_timeout=3000";
+        $values = [];
+        foreach (self::COLUMNS as $column) {
+            $value = $event[$column] ?? null;
+            $values[] = match (true) {
+                $column === 'metadata' => json_encode($value ?: new stdClass(), JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES),
+                is_bool($value) => $value ? 't' : 'f',
+                $value === null => null,
+                is_scalar($value) => (string) $value,
+                default => throw new UnexpectedValueException("$column is not a scalar"),
+            };
+        }
+        try {
+            self::isBounded() ? self::insertWithin(self::WAIT, $values) : self::insertAtLength($values);
+        } catch (Throwable $e) {
+            match (self::verdict($e)) {
+                self::LATER => self::disconnect(),
+                self::REFUSED => self::$accepted = microtime(true), // it got as far as to be judged
+                default => null,
+            };
+            throw $e;
+        }
+        self::$accepted = microtime(true);
+        self::$away = 0;
+        unlink(self::spool() . '.away');
+    }
+
+    /**
+     * Whether there is what it takes to end a wait: queries of ext-pgsql that do not block, and
+     * ext-sockets to leave a connection on which an answer is due. (PDO waits in C, and no timeout
+     * of libpq or TCP sees a server that is there and does not answer.)
+     */
+    private static function isBounded(): bool
+    {
+        $dsn = self::setting('dsn', 'AUDIT_DSN');
+        return ($dsn === '' || str_starts_with($dsn, 'pgsql:')) && function_exists('pg_pconnect') && function_exists('socket_import_stream')
+            && (int) ini_get('pgsql.auto_reset_persistent') === 0; // which asks each connection first, and waits
+    }
+
+    private static function insertWithin(float $seconds, array $values): void
+    {
+        // Kept between pages, and never the page's own (the name makes it another): its rollback
+        // must not take the event along.
+        $kept = self::$link ??= self::connect();
+        try {
+            self::query($kept, $seconds, $values);
+        } catch (PDOException $e) {
+            // A connection that was kept over a restart of the server fails once.
+            if (self::verdict($e) !== self::LATER || self::$link === null || !pg_connection_reset($kept)) {
+                throw $e;
             }
+            self::query($kept, $seconds, $values);
+        }
+    }
+
+    private static function connect(): mixed
+    {
+        $dsn = self::setting('dsn', 'AUDIT_DSN');
+        if ($dsn === '') {
+            throw new PDOException('AUDIT_DSN is not set');
+        }
+        $text = strtr(substr(self::withTimeouts($dsn), 6), ';', ' ') . ' connect_timeout=2 fallback_application_name=AuditLogger';
+        foreach (['user' => self::setting('db_user', 'AUDIT_DB_USER'), 'password' => self::setting('db_password', 'AUDIT_DB_PASSWORD')] as $key => $value) {
+            $text .= $value === '' ? '' : " $key='" . addcslashes($value, "'\\") . "'";
+        }
+        self::$warning = '';
+        return pg_pconnect($text) ?: throw self::error('', self::$warning);
+    }
+
+    /** A page does not wait long for its audit. The server gives up a little before the page does, and the connection stays good. */
+    private static function withTimeouts(string $dsn): string
+    {
+        return str_contains($dsn, 'options=') ? $dsn : "$dsn;options='-c statement_timeout=1500';tcp_user_timeout=3000";
+    }
+
+    private static function query(mixed $link, float $seconds, array $values): void
+    {
+        $until = microtime(true) + $seconds;
+        $marks = implode(', ', array_map(static fn (int $n): string => "\$$n", range(1, count(self::COLUMNS))));
+        $sql = 'INSERT INTO public.audit_events (' . implode(', ', self::COLUMNS) . ") VALUES ($marks) ON CONFLICT DO NOTHING";
+        if (!pg_send_query_params($link, $sql, $values)) {
+            throw self::error('', pg_last_error($link));
+        }
+        $socket = pg_socket($link);
+        $failed = null;
+        do {
+            while (pg_connection_busy($link)) {
+                $left = (int) (($until - microtime(true)) * 1_000_000);
+                if ($left <= 0) {
+                    self::leave($link);
+                    throw self::error('', "the database did not answer within $seconds s");
+                }
+                [$read, $write, $except] = [[$socket], null, null];
+                stream_select($read, $write, $except, intdiv($left, 1_000_000), $left % 1_000_000);
+            }
+            $result = pg_get_result($link);
+            if ($result !== false && pg_result_status($result) !== PGSQL_COMMAND_OK) {
+                $failed ??= self::error((string) pg_result_error_field($result, PGSQL_DIAG_SQLSTATE), (string) pg_result_error($result));
+            }
+        } while ($result !== false);
+        $failed === null || throw $failed;
+    }
+
+    /** Ends a connection on which an answer is due. PHP would wait for the answer at the end of the page. */
+    private static function leave(mixed $link): void
+    {
+        $socket = socket_import_stream(pg_socket($link));
+        $socket && socket_shutdown($socket, 2);
+        while (pg_get_result($link));
+        self::$link = null;
+    }
+
+    /** At the end of a page PHP gives a notice for each kept connection that is broken; the error log has a line of ours already. */
+    private static function endQuietly(): void
+    {
+        if (self::$quiet) {
+            return;
+        }
+        self::$quiet = true;
+        // After the page's own shutdown functions, whose notices are its business.
+        register_shutdown_function(static fn () => register_shutdown_function(
+            static fn () => error_reporting(error_reporting() & ~E_NOTICE)
+        ));
+    }
+
+    /** As PDO reports it, whose class the error log names. */
+    private static function error(string $state, string $message): PDOException
+    {
+        $e = new PDOException(($state === '' ? '' : "SQLSTATE[$state]: ") . ($message === '' ? 'the connection failed' : $message));
+        $e->errorInfo = [$state, 7, $message];
+        return $e;
+    }
+
+    private static function insertAtLength(array $values): void
+    {
+        if (self::$insert === null) {
+            $dsn = self::withTimeouts(self::setting('dsn', 'AUDIT_DSN'));
             self::$pdo = new PDO($dsn, self::setting('db_user', 'AUDIT_DB_USER'), self::setting('db_password', 'AUDIT_DB_PASSWORD'), [
                 PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION,
                 PDO::ATTR_TIMEOUT => 2,
-                // Kept between pages, and never the page's own: its rollback must not take the event along.
                 PDO::ATTR_PERSISTENT => 'audit',
             ]);
             // One round trip instead of two; the constant's old name is deprecated where the new one is.
             $once = constant(defined('Pdo\Pgsql::ATTR_DISABLE_PREPARES') ? 'Pdo\Pgsql::ATTR_DISABLE_PREPARES' : 'PDO::PGSQL_ATTR_DISABLE_PREPARES');
-            $marks = array_map(static fn (string $c): string => ":$c", self::COLUMNS);
-            self::$insert = self::$pdo->prepare('INSERT INTO public.audit_events (' . implode(', ', self::COLUMNS) . ') VALUES ('
-                . implode(', ', $marks) . ') ON CONFLICT DO NOTHING', [$once => true]);
+            $marks = implode(', ', array_fill(0, count(self::COLUMNS), '?'));
+            self::$insert = self::$pdo->prepare('INSERT INTO public.audit_events (' . implode(', ', self::COLUMNS)
+                . ") VALUES ($marks) ON CONFLICT DO NOTHING", [$once => true]);
         }
-        foreach (self::COLUMNS as $column) {
-            $value = $event[$column] ?? null;
-            $value = match (true) {
-                $column === 'metadata' => json_encode($value ?: new stdClass(), JSON_THROW_ON_ERROR | JSON_UNESCAPED_SLASHES),
-                is_bool($value) => $value ? 't' : 'f',
-                default => $value,
-            };
-            self::$insert->bindValue(":$column", $value);
-        }
-        self::$insert->execute();
+        self::$insert->execute($values);
     }
 
     /** One line, whole or not at all. */
@@ -268,6 +581,15 @@ final class AuditLogger
         return vsprintf('%s%s-%s-%s-%s-%s%s%s', str_split(bin2hex($bytes), 4));
     }
 
+    /** A page's own handler may throw at a warning; ours are not its business. */
+    private static function keepWarnings(): void
+    {
+        set_error_handler(static function (int $level, string $text): bool {
+            self::$warning = $text;
+            return true;
+        });
+    }
+
     private static function setting(string $key, string $variable): string
     {
         return (string) (self::$settings[$key] ?? $_SERVER[$variable] ?? getenv($variable));
@@ -283,4 +605,10 @@ final class AuditLogger
     {
         error_log('AuditLogger exception: ' . $e::class . ': ' . substr(preg_replace('/[[:cntrl:]]+/', ' ', $e->getMessage()), 0, 300) . "; $then");
     }
+}
+
+if (PHP_SAPI === 'cli' && realpath($_SERVER['argv'][0] ?? '') === __FILE__) {
+    $code = AuditLogger::drainAll();
+    $code === 0 || fprintf(STDERR, "AuditLogger: %s\n", json_encode(AuditLogger::status()));
+    exit($code);
 }

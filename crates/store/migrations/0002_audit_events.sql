@@ -43,20 +43,25 @@ BEGIN
         -- Page views are the bulk: the key, read backwards, meets one at every step, and an index of them would only cost.
         CREATE INDEX idx_audit_cat_ts  ON public.audit_events (category, timestamp) WHERE category <> 'access';
         CREATE INDEX idx_audit_cui     ON public.audit_events (timestamp) WHERE cui_accessed;
+        -- The reader's way in. A B-tree, because a BRIN index is summarised late and would leave the newest rows, which are the ones
+        -- wanted, to a scan; all rows of one transaction share a value, and B-tree deduplication makes that cheap.
+        CREATE INDEX idx_audit_xact ON public.audit_events (xact_id);
     ELSE
+        -- Writers wait while this runs, so no row is rewritten: PostgreSQL keeps a constant default beside the table. The rows that
+        -- are there share this transaction's id and the seq 1, by which the reader reads them in order of time. Triggers and
+        -- rights follow in 0053, in a transaction as short as this one; the index is built while writers go on.
         ALTER TABLE public.audit_events
             ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
-            ADD COLUMN IF NOT EXISTS seq        bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
-            ADD COLUMN IF NOT EXISTS xact_id    xid8        NOT NULL DEFAULT pg_current_xact_id(),
+            ADD COLUMN seq bigint NOT NULL DEFAULT 1;
+        ALTER TABLE public.audit_events
+            ALTER COLUMN seq DROP DEFAULT,
+            ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (START WITH 2);
+        EXECUTE format('ALTER TABLE public.audit_events ADD COLUMN xact_id xid8 NOT NULL DEFAULT %L', pg_current_xact_id());
+        ALTER TABLE public.audit_events
+            ALTER COLUMN xact_id SET DEFAULT pg_current_xact_id(),
             ALTER COLUMN event_id SET DEFAULT blueteam.uuid_v7();
-        -- The document granted the whole row; created_at, seq and xact_id are the server's.
-        REVOKE ALL ON public.audit_events FROM eqmon_audit_writer, blueteam_reader, blueteam_admin, PUBLIC;
     END IF;
 END $$;
-
--- The reader's way in. A B-tree, because a BRIN index is summarised late and would leave the newest rows, which are the ones
--- wanted, to a scan; all rows of one transaction share a value, and B-tree deduplication makes that cheap.
-CREATE INDEX IF NOT EXISTS idx_audit_xact ON public.audit_events (xact_id);
 
 COMMENT ON TABLE public.audit_events IS 'Centralized audit log for NIST 800-171 compliance (3.3.1, 3.3.2)';
 COMMENT ON COLUMN public.audit_events.xact_id IS 'Transaction that wrote the row; set by the server';

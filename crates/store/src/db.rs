@@ -5,16 +5,12 @@ use std::time::Duration;
 use model::Timestamp;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
-use sqlx::migrate::Migrator;
 use sqlx::postgres::{
     PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPoolOptions, PgSslMode, PgTypeInfo, PgValueFormat, PgValueRef,
 };
 use sqlx::{AssertSqlSafe, Connection, Decode, Encode, PgConnection, PgPool, Postgres, Type};
 
 use crate::StoreError;
-
-/// The schema, forward only.
-pub static MIGRATOR: Migrator = sqlx::migrate!("./migrations");
 
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 pub(crate) const PG_EPOCH_MICROS: i64 = 946_684_800_000_000;
@@ -108,15 +104,6 @@ pub async fn ensure_database(admin: &mut PgConnection, name: &str) -> Result<(),
         sqlx::query(AssertSqlSafe(sql)).execute(admin).await?;
     }
     Ok(())
-}
-
-/// Brings the schema up to date; does nothing when it is. The login must own the database's objects, or be a superuser.
-pub async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
-    // Migrations drop what may not exist and skip what does; the server's notices about that are noise.
-    sqlx::query("SET client_min_messages = warning").execute(&mut *conn).await?;
-    let result = MIGRATOR.run_direct(None, conn, false).await;
-    sqlx::query("RESET client_min_messages").execute(&mut *conn).await?;
-    Ok(result?)
 }
 
 /// Makes a login with the given password and roles, or brings an existing one in line. For the private cluster, whose

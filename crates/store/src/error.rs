@@ -2,15 +2,20 @@
 
 use sqlx::migrate::MigrateError;
 
+use crate::MigrationError;
+
 /// An error of the database or of what stands in it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The driver's or the server's. It says all that its cause says, so the cause is not told once more.
     #[error("{0}")]
     Sql(sqlx::Error),
-    /// A migration failed, or the database was migrated by a newer program.
+    /// The database was migrated by a newer program, or by another one.
     #[error("{0}")]
     Migrate(MigrateError),
+    /// Migrating stopped.
+    #[error("{0}")]
+    Migration(Box<MigrationError>),
     /// A value in the database that we cannot read back.
     #[error("{what} in the database cannot be read: {why}")]
     Corrupt {
@@ -42,6 +47,12 @@ impl From<sqlx::Error> for StoreError {
 impl From<MigrateError> for StoreError {
     fn from(error: MigrateError) -> Self {
         Self::Migrate(error)
+    }
+}
+
+impl From<MigrationError> for StoreError {
+    fn from(error: MigrationError) -> Self {
+        Self::Migration(Box::new(error))
     }
 }
 
@@ -77,6 +88,9 @@ impl StoreError {
         match self {
             Self::Sql(error) => is_outage(error),
             Self::Migrate(MigrateError::Execute(error)) => is_outage(error),
+            Self::Migration(error) => {
+                matches!(&**error, MigrationError::Failed { error, .. } | MigrationError::Index(error) if is_outage(error))
+            }
             _ => false,
         }
     }

@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::Ts;
-use crate::reader::{Cursor, Progress, SetAside, Snapshot, Withheld, select as statement, stream as copy_out};
+use crate::reader::{Cursor, Progress, SetAside, Snapshot, Withheld, arrival, select as statement, stream as copy_out};
 use crate::wire::EventTable;
 
 /// Hands out every event with `since <= timestamp < until`, audit events first, each table in order of time. Returns how
@@ -98,7 +98,8 @@ pub async fn rebuild(
         count += copy_out(conn, events, &statement(events, &recent, "timestamp"), &mut known, &mut progress).await?;
         let unlearnt = format!("NOT {unread} AND {unlearnt}{withheld}");
         let mut unknown = |event: &SecurityEvent<'_>| each(event, false);
-        count += copy_out(conn, events, &statement(events, &unlearnt, "seq"), &mut unknown, &mut progress).await?;
+        count +=
+            copy_out(conn, events, &statement(events, &unlearnt, arrival(events)), &mut unknown, &mut progress).await?;
     }
     Ok(count)
 }

@@ -23,6 +23,7 @@ pub mod incidents;
 pub mod keys;
 pub mod ledger;
 pub mod metrics;
+mod migrate;
 pub mod monitors;
 pub mod mutes;
 pub mod notices;
@@ -38,8 +39,9 @@ pub mod sources;
 pub mod users;
 mod wire;
 
-pub use db::{MIGRATOR, connect, ensure_database, ensure_login, ensure_partitions, migrate, parse_url, pool, snapshot};
+pub use db::{connect, ensure_database, ensure_login, ensure_partitions, parse_url, pool, snapshot};
 pub use error::StoreError;
+pub use migrate::{Blocked, Holder, Lacking, MIGRATOR, MigrationError, Patience, migrate, migrate_within};
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};
 

@@ -5,7 +5,8 @@ use serde::Serialize;
 use sqlx::PgConnection;
 
 use crate::StoreError;
-use crate::db::{MIGRATOR, Ts};
+use crate::db::Ts;
+use crate::migrate::MIGRATOR;
 use crate::reader;
 
 /// How far the schema is.

@@ -7,4 +7,5 @@ mod door;
 mod http;
 mod layer;
 mod php;
+mod php_hang;
 mod postgres;

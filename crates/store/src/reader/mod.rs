@@ -25,6 +25,15 @@ pub use set_aside::{SetAside, Withheld, record_set_aside, unreadable, withhold_u
 pub use snapshot::Snapshot;
 pub use wake::Wake;
 
+/// The order in which the rows of a table arrived. Audit events that were there when the table was adopted share one `seq`: they
+/// came in an order that nobody knows, and are read in that of their times.
+pub(crate) const fn arrival(table: EventTable) -> &'static str {
+    match table {
+        EventTable::Audit => "seq, timestamp, event_id",
+        EventTable::Collected => "seq",
+    }
+}
+
 /// What a poll found.
 #[derive(Debug)]
 pub struct Polled {
@@ -62,7 +71,7 @@ pub async fn poll(
             (EventTable::Audit, cursor.audit_unread(), &mut next.audit_last),
             (EventTable::Collected, cursor.collected_unread(), &mut next.collected_last),
         ] {
-            let sql = select(table, &format!("{unread}{}", cursor.withheld.condition(table)), "seq");
+            let sql = select(table, &format!("{unread}{}", cursor.withheld.condition(table)), arrival(table));
             let mut progress = Progress { last: *last, ..Progress::default() };
             events += stream(&mut tx, table, &sql, &mut each, &mut progress).await?;
             *last = progress.last;
@@ -98,7 +107,7 @@ pub async fn rebase(
         (EventTable::Collected, cursor.collected_last, cursor.collected_unread()),
     ] {
         let condition = format!("(seq > {last} OR {unread}){}", cursor.withheld.condition(table));
-        events += stream(conn, table, &select(table, &condition, "seq"), &mut each, &mut progress).await?;
+        events += stream(conn, table, &select(table, &condition, arrival(table)), &mut each, &mut progress).await?;
     }
     next.version = cursor.version;
     next.checkpoint.clone_from(&cursor.checkpoint);

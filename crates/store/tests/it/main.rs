@@ -4,10 +4,13 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a failed step of a test is a failed test, helpers included"
+    clippy::print_stderr,
+    reason = "a failed step of a test is a failed test, helpers included; what is skipped or measured is said"
 )]
 
 mod adoption;
+mod adoption_live;
+mod adoption_upgrade;
 mod alerts;
 mod audit_log;
 mod cluster;
@@ -21,6 +24,7 @@ mod reader;
 mod reader_property;
 mod roles;
 mod search;
+mod servers;
 mod sources;
 mod stuck;
 
