@@ -22,6 +22,7 @@ mod reader_property;
 mod roles;
 mod search;
 mod sources;
+mod unclean;
 
 use model::audit::Strangers;
 use model::{AuditRecord, EventId, SecurityEvent, Timestamp};
