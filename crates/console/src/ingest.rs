@@ -10,7 +10,6 @@ mod record;
 mod refused;
 mod speaker;
 mod split;
-mod spool;
 mod writer;
 
 use std::collections::VecDeque;
@@ -18,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use collect::otlp::{self, OtlpError};
+use collect::spool::{self, Spool, SpoolError};
 use model::{AuditRecord, Clock, Timestamp};
 use sqlx::PgPool;
 use store::events::{AuditRow, Inserted};
@@ -30,7 +30,6 @@ pub use look::{SpoolOnDisk, spool_on_disk};
 pub(crate) use prepare::Prepared;
 use refused::Refused;
 pub(crate) use speaker::Speaker;
-use spool::{Spool, SpoolError};
 
 use crate::Settings;
 
