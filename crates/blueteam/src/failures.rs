@@ -26,6 +26,10 @@ pub enum Component {
     Writer,
     /// The database itself.
     Database,
+    /// A certificate that we present.
+    Certificate,
+    /// The configuration.
+    Configuration,
 }
 
 impl Component {
@@ -37,6 +41,8 @@ impl Component {
             Self::Collector => "collector",
             Self::Writer => "writer",
             Self::Database => "database",
+            Self::Certificate => "certificate",
+            Self::Configuration => "configuration",
         }
     }
 }

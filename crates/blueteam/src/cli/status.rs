@@ -15,6 +15,7 @@ use super::session::{Globals, block_on};
 use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::state::StateDir;
+use crate::{certificates, listener};
 
 /// The reader's cursor.
 const READER: &str = "monitor";
@@ -32,8 +33,8 @@ const ATTENTION: u8 = 3;
 /// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3 something needs attention, named
 /// at the end: the daemon is not running, the schema is behind, events wait unread for more than a minute, high or critical
 /// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
-/// delivered, high or critical alerts for which no channel is configured, events in the spool or refused by the database, or an expected
-/// source that has never spoken.
+/// delivered, high or critical alerts for which no channel is configured, events in the spool or refused by the database, messages
+/// that wait in a listener's spool, certificates that expire within 30 days, or an expected source that has never spoken.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
                         blueteam status >/dev/null || echo 'look at blueteam'")]
@@ -65,6 +66,10 @@ struct Status {
     unheard: Vec<String>,
     /// What was accepted while the database was away.
     spool: console::SpoolOnDisk,
+    /// What listeners have received and the database does not have yet.
+    listeners: Vec<listener::Held>,
+    /// How long the certificates that we present are valid.
+    certificates: Vec<certificates::Expiry>,
     attention: Vec<String>,
 }
 
@@ -144,6 +149,8 @@ async fn ask(
         over_threshold: over(conn).await?,
         unheard: unheard(conn, &loaded.config.detection.expected_sources).await?,
         spool: crate::door::spool(state).context("cannot look into the spool")?,
+        listeners: listener::held(state).context("cannot look into the spools of listeners")?,
+        certificates: certificates::expiries(&loaded.config),
         attention: Vec::new(),
     })
 }
@@ -196,7 +203,9 @@ fn attention(s: &Status) -> Vec<String> {
             "nobody is told of {which} alerts: no channel is configured for them (`blueteam config check`)"
         ));
     }
+    out.extend(s.certificates.iter().filter_map(|certificate| certificate.warning(s.at)));
     out.extend(spooled(&s.spool));
+    out.extend(s.listeners.iter().filter_map(|held| held.attention(s.at)));
     for o in &s.over_threshold {
         out.push(format!("{} (since {}; `blueteam monitors show {}`)", o.says, out::time(o.since), o.monitor));
     }

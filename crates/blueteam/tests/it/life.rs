@@ -4,6 +4,7 @@
 
 mod advisories;
 mod alerts;
+mod certificates;
 mod daemon;
 mod databases;
 mod deliveries;
@@ -19,4 +20,5 @@ mod nginx;
 mod notices;
 mod services;
 mod sources;
+mod spools;
 mod stops;
