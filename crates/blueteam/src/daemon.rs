@@ -414,4 +414,3 @@ fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let settings = loaded.channel_settings(Box::new(stdout), colour, &notices::hostname())?;
     Ok(Arc::new(Channels::open(settings)?))
 }
-

@@ -102,7 +102,10 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
     let (look, now) = (Look::stdout(), SystemClock.now());
     let mut table = out::table(
         look,
-        &["source", "state", "last", "received", "events", "ignored", "repeated", "late", "rejected", "dropped", "skew"],
+        &[
+            "source", "state", "last", "received", "events", "ignored", "repeated", "late", "rejected", "dropped",
+            "skew",
+        ],
     );
     for r in rows {
         let state = match r.silent_since {

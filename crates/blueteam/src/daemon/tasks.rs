@@ -17,7 +17,11 @@ pub(super) struct Tasks {
 }
 
 impl Tasks {
-    pub(super) fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
+    pub(super) fn spawn(
+        &mut self,
+        name: &'static str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
         self.set.spawn(async move { (name, task.await) });
     }
 

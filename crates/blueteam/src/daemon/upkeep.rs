@@ -9,7 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 /// Makes partitions ahead of time, and drops those of logs that are older than `keep_months`, unless that is 0.
-pub(super) async fn keep_partitions(database: PgConnectOptions, keep_months: u16, stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn keep_partitions(
+    database: PgConnectOptions,
+    keep_months: u16,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_hours(1)) => {}
@@ -34,7 +38,10 @@ pub(super) async fn keep_partitions(database: PgConnectOptions, keep_months: u16
 }
 
 /// Starts the private cluster again when it has died.
-pub(super) async fn watch_cluster(cluster: Arc<Mutex<store::cluster::Cluster>>, stop: CancellationToken) -> anyhow::Result<()> {
+pub(super) async fn watch_cluster(
+    cluster: Arc<Mutex<store::cluster::Cluster>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}

@@ -192,8 +192,7 @@ impl<'a> Keeper<'a> {
                 warn!("{}: the spool does not take messages: {cause:#}", self.options.name());
                 self.refused = true;
             }
-            let over = stop.is_cancelled()
-                && last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY;
+            let over = stop.is_cancelled() && last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY;
             if self.options.address.is_datagram() || over {
                 self.lost.note(count);
                 break;

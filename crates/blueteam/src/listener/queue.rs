@@ -90,7 +90,8 @@ mod tests {
     #[tokio::test]
     async fn a_reader_waits_until_its_messages_are_kept() {
         let (queue, mut end) = new();
-        let reading = tokio::spawn(async move { queue.hand_over(vec![b"x".to_vec()], Timestamp::from_micros(0)).await });
+        let reading =
+            tokio::spawn(async move { queue.hand_over(vec![b"x".to_vec()], Timestamp::from_micros(0)).await });
         let handover = end.recv().await.unwrap();
         tokio::task::yield_now().await;
         assert!(!reading.is_finished());

@@ -105,12 +105,7 @@ pub(super) async fn accept(
     Ok(())
 }
 
-async fn connection(
-    stream: Stream,
-    tls: Option<TlsAcceptor>,
-    to: (&Queue, &dyn Clock),
-    stop: &CancellationToken,
-) {
+async fn connection(stream: Stream, tls: Option<TlsAcceptor>, to: (&Queue, &dyn Clock), stop: &CancellationToken) {
     match (stream, tls) {
         (Stream::Unix(stream), _) => read(stream, to, stop).await,
         (Stream::Tcp(stream), None) => read(stream, to, stop).await,

@@ -212,7 +212,8 @@ fn config_check_reads_certificates_as_the_daemon_does() {
             let named = if file == "key.pem" { "tls_key_file" } else { "tls_cert_file" };
             assert!(!right && said.contains(expected) && said.contains(&format!("{key}{named}")), "{file}: {said}");
         }
-        for (from, until, expected) in [(-9, -1, "expired on"), (1, 400, "is not valid before"), (-1, 20, "in 19 days")] {
+        for (from, until, expected) in [(-9, -1, "expired on"), (1, 400, "is not valid before"), (-1, 20, "in 19 days")]
+        {
             issue(dir.path(), from, until);
             let (right, said) = config(section);
             assert!(right && said.contains(expected), "{said}");

@@ -92,11 +92,7 @@ impl Places {
         let addresses = [
             format!("udp:127.0.0.1:{udp}"),
             format!("tcp:127.0.0.1:{tcp}"),
-            format!(
-                "tls:127.0.0.1:{tls}\"\ntls_cert_file = \"{}\"\ntls_key_file = \"{}",
-                path("cert"),
-                path("key")
-            ),
+            format!("tls:127.0.0.1:{tls}\"\ntls_cert_file = \"{}\"\ntls_key_file = \"{}", path("cert"), path("key")),
             format!("unix:{}", path("dgram")),
             format!("unix-stream:{}", path("stream")),
         ];
@@ -114,7 +110,7 @@ impl Places {
     }
 
     /// Sends so many messages to each socket. What comes back keeps the connections open.
-    fn send(&self, round: &str, count: usize) -> Vec<Box<dyn std::any::Any>> {
+    fn send(&self, round: &str, count: usize) -> Vec<Box<dyn std::any::Any + Send>> {
         let [udp, tcp, tls] = self.ports;
         let lines = |socket: &str| (0..count).map(|n| line(&format!("{round}-{socket}-{n}-"))).collect::<Vec<_>>();
         let datagrams = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -187,7 +183,8 @@ async fn outcome(conn: &mut PgConnection, round: &str, socket: &str, places: &Pl
         "dgram" => format!("syslog:unix:{}", places.path("dgram").display()),
         _ => return (distinct, rows, 0),
     };
-    let sql = "SELECT coalesce(sum(lost), 0)::bigint FROM blueteam.source_gaps WHERE source_id = $1 AND cause = 'dropped'";
+    let sql =
+        "SELECT coalesce(sum(lost), 0)::bigint FROM blueteam.source_gaps WHERE source_id = $1 AND cause = 'dropped'";
     let dropped = sqlx::query_scalar(sql).bind(source).fetch_one(conn).await.unwrap();
     (distinct, rows, dropped)
 }
@@ -250,7 +247,7 @@ async fn what_was_taken_in_survives_an_outage_with_a_kill_or_a_stop() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_full_spool_makes_streams_wait_and_counts_datagrams() {
-    let (mut server, places, count) = (Server::new().await, Places::new(), messages());
+    let (mut server, places, count) = (Server::new().await, Arc::new(Places::new()), messages());
     let url = server.dir.path().join("url").display().to_string();
     let daemon = Daemon::new(&format!(
         "[collect]\nlistener_spool_max_bytes = 20000\n{}[database]\nurl_file = \"{url}\"\n",
@@ -259,11 +256,13 @@ async fn a_full_spool_makes_streams_wait_and_counts_datagrams() {
     .await;
     places.open(&daemon).await;
     server.stop().await;
-    let _open = places.send("full", count);
+    let sending = Arc::clone(&places);
+    let sender = std::thread::spawn(move || sending.send("full", count));
     read(&daemon).await;
     assert!(spooled(&daemon) < 5 * 24_000, "{}", spooled(&daemon));
     server.start().await;
     all_there(&server, &daemon, "full", &places, count).await;
+    drop(sender.join().unwrap());
 
     let mut conn = server.connect().await;
     let (stored, _, dropped) = outcome(&mut conn, "full", "udp", &places).await;
@@ -304,7 +303,8 @@ async fn what_a_listener_left_behind_is_stored_without_it() {
     server.start().await;
     daemon.start().await;
     let mut conn = server.connect().await;
-    let sql = "SELECT count(*) FROM blueteam.collected_events WHERE account = 'left' AND metadata ->> 'service' = 'web'";
+    let sql =
+        "SELECT count(*) FROM blueteam.collected_events WHERE account = 'left' AND metadata ->> 'service' = 'web'";
     let since = Instant::now();
     while sqlx::query_scalar::<_, i64>(sql).fetch_one(&mut conn).await.unwrap() != 1 {
         assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
