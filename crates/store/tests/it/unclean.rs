@@ -186,7 +186,8 @@ async fn a_backend_that_was_left_behind_is_ended_first() {
         }
         let impatient = ClusterConfig { start_timeout: Duration::from_millis(1500), ..config(dir.path()) };
         let error = Cluster::start(impatient).await.unwrap_err().to_string();
-        assert!(error.contains("pre-existing shared memory"), "{error}");
+        // A lock file that is empty could be of a server that is just starting.
+        assert!(error.contains("pre-existing shared memory") || error.contains("is empty"), "{error}");
         assert!(lives(backend as u32), "it was given no time");
         let cluster = Cluster::start(config(dir.path())).await.unwrap();
         assert!(!lives(backend as u32), "two at one data directory");
