@@ -2,9 +2,9 @@
 //!
 //! `up` starts the HTTP door and the monitor, `monitor` the monitor alone. Both look after the private cluster, if there is one.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::IsTerminal as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,27 +12,36 @@ use anyhow::{Context as _, bail};
 use detect::Engine;
 use jiff::tz::TimeZone;
 use model::time::Calendar;
-use model::{Clock, Source, Span, SystemClock};
+use model::{Clock, Span, SystemClock};
 use notify::Channels;
 use rustix::fs::{FlockOperation, flock};
-use store::PgConnectOptions;
-use tokio::sync::{Mutex, Notify};
-use tokio::task::JoinSet;
+use store::{PgConnectOptions, PgConnection};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::error;
 
+use crate::certificates::Certificates;
 use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::dispatcher::Names;
 use crate::failures::Failures;
 use crate::health::{Pulse, Verdict};
 use crate::links::Links;
+use crate::listener::Waiting;
 use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::{
-    advisories, applications, collector, dispatcher, duties, escalation, failures, journal, lab, listener, monitor,
-    monitors, notices, outage, settings, watch, watchdog,
+    advisories, certificates, dispatcher, duties, escalation, failures, lab, monitor, monitors, notices, outage,
+    settings, watchdog,
 };
+use sources::{Common, start_sources};
+use tasks::Tasks;
+use upkeep::{keep_partitions, watch_cluster};
+
+mod reload;
+mod sources;
+mod tasks;
+mod upkeep;
 
 /// The file that says, by its lock, that a daemon runs on a state directory.
 pub const LOCK: &str = "daemon.lock";
@@ -40,6 +49,8 @@ pub const LOCK: &str = "daemon.lock";
 const GRACE: Span = Span::mins(10);
 /// How often user profiles are saved.
 const CHECKPOINT: Span = Span::mins(1);
+/// What is in a listener's spool for less than this is only passing through.
+const PASSING: Span = Span::secs(5);
 
 /// What is started beside the monitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,22 +72,33 @@ pub struct Ready {
     pub private_cluster: bool,
 }
 
-/// Runs until `stop`, then ends every part in its turn.
+/// How those who started the daemon speak to it while it runs.
+#[derive(Debug)]
+pub struct Control {
+    /// Ends it.
+    pub stop: CancellationToken,
+    /// Has it read its configuration again.
+    pub reload: Arc<Notify>,
+    /// The file that is read then.
+    pub config: Option<PathBuf>,
+}
+
+/// Runs until it is stopped, then ends every part in its turn.
 pub async fn run(
     loaded: &Loaded,
     state: &StateDir,
     parts: Parts,
-    stop: CancellationToken,
+    control: Control,
     on_ready: impl FnOnce(&Ready) + Send,
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     state.create()?;
     let _lock = lock(state)?;
     let database = Database::open(loaded, state).await?;
-    if !await_database(loaded, state, &database, &stop).await? {
+    if !await_database(loaded, state, &database, &control.stop).await? {
         return Ok(());
     }
-    let outcome = with_database(loaded, state, parts, stop, &database, (began, on_ready)).await;
+    let outcome = with_database(loaded, (state, &database), parts, &control, (began, on_ready)).await;
     let stopped = database.stop().await.context("the private PostgreSQL cluster did not stop cleanly");
     outcome.and(stopped)
 }
@@ -131,21 +153,26 @@ fn lock(state: &StateDir) -> anyhow::Result<File> {
 
 /// Brings schema and tables of rules and requirements up to date, and puts the rules to their test.
 async fn prepare(loaded: &Loaded, database: &Database) -> anyhow::Result<()> {
+    certificates::log_warnings(&loaded.config, SystemClock.now());
     database.migrate().await?;
-    let sigma = settings::sigma(&loaded.config)?;
     let mut operator = database.connect(Role::Operator).await?;
-    settings::sync_rules(&mut operator, &sigma).await?;
     settings::sync_catalog(&mut operator).await?;
-    lab::prove(&mut operator, &loaded.config).await;
+    prepare_rules(loaded, &mut operator).await
+}
+
+/// Writes the rules into their table, and puts them to their test.
+async fn prepare_rules(loaded: &Loaded, operator: &mut PgConnection) -> anyhow::Result<()> {
+    let sigma = settings::sigma(&loaded.config)?;
+    settings::sync_rules(operator, &sigma).await?;
+    lab::prove(operator, &loaded.config).await;
     Ok(())
 }
 
 async fn with_database(
     loaded: &Loaded,
-    state: &StateDir,
+    (state, database): (&StateDir, &Database),
     parts: Parts,
-    stop: CancellationToken,
-    database: &Database,
+    control: &Control,
     (began, on_ready): (Instant, impl FnOnce(&Ready)),
 ) -> anyhow::Result<()> {
     prepare(loaded, database).await?;
@@ -155,86 +182,188 @@ async fn with_database(
     let mut tasks = Tasks::default();
     let engine_role = database.options(Role::Engine)?;
     let calendar = Calendar::new(loaded.config.business_hours.clone())?;
+    let (certificates, waiting) = (Certificates::new(&loaded.config), Arc::new(Waiting::default()));
 
     let shown = Arc::new(Shown::default());
     let door = match parts {
-        Parts::Everything => Some(crate::door::open(loaded, state, database, &clock, &shown, &outer).await?),
+        Parts::Everything => {
+            let with = (database, &certificates);
+            Some(crate::door::open(loaded, state, with, &clock, &shown, &outer).await?)
+        }
         Parts::Monitor => None,
     };
     if let Some(door) = &door {
-        let common = (&engine_role, &calendar, &clock, &failures);
-        start_sources((loaded, door), database, common, &mut tasks, (&outer, &inner))?;
+        let common = Common {
+            engine_role: &engine_role,
+            calendar: &calendar,
+            clock: &clock,
+            failures: &failures,
+            certificates: &certificates,
+            state,
+            waiting: &waiting,
+        };
+        start_sources((loaded, door), database, &common, &mut tasks, (&outer, &inner))?;
+        tasks.spawn("watch over certificates", certificates.clone().watch(failures.clone(), inner.clone()));
     }
-
-    let channels = open_channels(loaded)?;
-    let (pulse, verdict) = (Arc::new(Pulse::default()), Arc::new(Verdict::default()));
-    let (deliveries, ready) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-    let settled = door.as_ref().map(crate::door::Door::settled);
-    let options = monitor::Options {
-        database: engine_role.clone(),
-        engine: engine_maker(loaded),
-        routing: loaded.config.alerts.routing(&loaded.config.channels)?,
-        state: state.clone(),
-        poll: loaded.config.monitor.poll,
-        checkpoint: CHECKPOINT,
-        max_clock_ahead: loaded.config.ingest.max_clock_ahead,
-        expect_unheard: loaded.config.detection.expect_unheard,
-        calendar,
-        settle: loaded.config.detection.settle,
-        clock: Arc::clone(&clock),
-        settled: Box::new(move || settled.as_ref().is_none_or(|settled| settled())),
-        deliveries: Arc::clone(&deliveries),
-        failures: failures.clone(),
-        pulse: Arc::clone(&pulse),
-        shown,
-    };
-    tasks.spawn("monitor", monitor::run(options, Arc::clone(&ready), inner.clone()));
-    if let Some(heartbeat) = loaded.config.watchdog.heartbeat(&loaded.secrets)? {
-        let (every, clock) = (loaded.config.watchdog.every, Arc::clone(&clock));
-        let (pulse, verdict) = (Arc::clone(&pulse), Arc::clone(&verdict));
-        let options = watchdog::Options { heartbeat, every, pulse, verdict, clock };
-        tasks.spawn("watchdog", watchdog::run(options, inner.clone()));
-    }
-    let options = outage::Options {
-        database: engine_role.clone(),
-        channels: Arc::clone(&channels),
-        patience: patience(loaded),
-        state: state.clone(),
-        clock: Arc::clone(&clock),
-        signs: outage::Signs {
-            pulse: Some(pulse),
-            stalls: failures.stalls().clone(),
-            unstored: door.as_ref().map(crate::door::Door::unstored),
-        },
-        verdict,
-    };
-    tasks.spawn("watch over blueteam's own work", outage::run(options, inner.clone()));
-    let place = (state.path(), database.is_private());
-    let options = monitors::Options::new(loaded, place, engine_role.clone(), (&clock, &deliveries))?;
-    tasks.spawn("monitors", monitors::run(options, inner.clone()));
-    let common = (&engine_role, database.options(Role::Operator)?, &clock, &failures);
-    start_messages((loaded, state), common, (channels, deliveries), &mut tasks, &inner)?;
     tasks.spawn("failure writer", failures::write(told, database.options(Role::Ingest)?, inner.clone()));
-    tasks.spawn("partitions", keep_partitions(engine_role, loaded.config.collect.keep_months, inner.clone()));
+    tasks.spawn("partitions", keep_partitions(engine_role.clone(), loaded.config.collect.keep_months, inner.clone()));
     if let Some(cluster) = database.cluster() {
         tasks.spawn("cluster watch", watch_cluster(cluster, inner.clone()));
     }
 
-    tokio::select! {
-        () = ready.notified() => {
-            let listen = door.as_ref().map(crate::door::Door::address);
-            on_ready(&Ready { after: began.elapsed(), listen, private_cluster: database.is_private() });
-            tasks.ended_or(&stop).await;
-        }
-        () = tasks.ended_or(&stop) => {}
-    }
+    let shared = Shared {
+        state,
+        database,
+        certificates,
+        settled: settled(door.as_ref(), Arc::clone(&waiting), &clock),
+        unstored: unstored(door.as_ref(), waiting, &clock),
+        clock,
+        failures,
+        pulse: Arc::default(),
+        verdict: Arc::default(),
+        shown,
+        deliveries: Arc::default(),
+        ready: Arc::default(),
+    };
+    let running = Running::start(loaded, &shared)?;
+    let listen = door.as_ref().map(crate::door::Door::address);
+    let on_ready = |after| on_ready(&Ready { after, listen, private_cluster: database.is_private() });
+    let running = reload::supervise((loaded, running), &shared, (&mut tasks, control), || on_ready(began.elapsed()));
+    let running = running.await;
+
     // From the outside in: first no new events, then what is under way.
     outer.cancel();
     if let Some(door) = door {
         door.close().await;
     }
     inner.cancel();
-    tasks.finish().await
+    let (parts, rest) = tokio::join!(running.end(), tasks.finish());
+    parts.and(rest)
+}
+
+/// Whether all that was accepted is in the database, or nearly: the engine's clock does not overtake
+/// what waits in a spool.
+fn settled(door: Option<&crate::door::Door>, waiting: Arc<Waiting>, clock: &Arc<dyn Clock>) -> Settled {
+    let (door, clock) = (door.map(crate::door::Door::settled), Arc::clone(clock));
+    Arc::new(move || {
+        let long = |since| clock.now().since(since) > PASSING;
+        door.as_ref().is_none_or(|settled| settled()) && !waiting.oldest().is_some_and(long)
+    })
+}
+
+/// Why accepted events are not in their tables, if they are not.
+fn unstored(door: Option<&crate::door::Door>, waiting: Arc<Waiting>, clock: &Arc<dyn Clock>) -> outage::Unstored {
+    let (door, clock) = (door.map(crate::door::Door::unstored), Arc::clone(clock));
+    Arc::new(move || {
+        let listeners = || {
+            let since = waiting.oldest().filter(|since| clock.now().since(*since) > PASSING)?;
+            Some(format!("messages of a listener wait in its spool since {since}"))
+        };
+        door.as_ref().and_then(|unstored| unstored()).or_else(listeners)
+    })
+}
+
+/// What the parts share that a reload replaces.
+struct Shared<'a> {
+    state: &'a StateDir,
+    database: &'a Database,
+    certificates: Certificates,
+    settled: Settled,
+    unstored: outage::Unstored,
+    clock: Arc<dyn Clock>,
+    failures: Failures,
+    pulse: Arc<Pulse>,
+    verdict: Arc<Verdict>,
+    shown: Arc<Shown>,
+    deliveries: Arc<Notify>,
+    ready: Arc<Notify>,
+}
+
+type Settled = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// The parts that work by the configuration and to which nobody outside is connected: detection and
+/// messages. A reload ends them and starts them again, which they take like any other restart.
+struct Running {
+    tasks: Tasks,
+    stop: CancellationToken,
+}
+
+impl Running {
+    fn start(loaded: &Loaded, shared: &Shared<'_>) -> anyhow::Result<Self> {
+        let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
+        let Shared { state, database, clock, failures, deliveries, .. } = shared;
+        let engine_role = database.options(Role::Engine)?;
+        let channels = open_channels(loaded)?;
+        let settled = Arc::clone(&shared.settled);
+        let options = monitor::Options {
+            database: engine_role.clone(),
+            engine: engine_maker(loaded),
+            routing: loaded.config.alerts.routing(&loaded.config.channels)?,
+            state: (*state).clone(),
+            poll: loaded.config.monitor.poll,
+            checkpoint: CHECKPOINT,
+            max_clock_ahead: loaded.config.ingest.max_clock_ahead,
+            expect_unheard: loaded.config.detection.expect_unheard,
+            calendar: Calendar::new(loaded.config.business_hours.clone())?,
+            settle: loaded.config.detection.settle,
+            clock: Arc::clone(clock),
+            settled: Box::new(move || settled()),
+            deliveries: Arc::clone(deliveries),
+            failures: failures.clone(),
+            pulse: Arc::clone(&shared.pulse),
+            shown: Arc::clone(&shared.shown),
+        };
+        tasks.spawn("monitor", monitor::run(options, Arc::clone(&shared.ready), stop.clone()));
+        if let Some(heartbeat) = loaded.config.watchdog.heartbeat(&loaded.secrets)? {
+            let options = watchdog::Options {
+                heartbeat,
+                every: loaded.config.watchdog.every,
+                pulse: Arc::clone(&shared.pulse),
+                verdict: Arc::clone(&shared.verdict),
+                clock: Arc::clone(clock),
+            };
+            tasks.spawn("watchdog", watchdog::run(options, stop.clone()));
+        }
+        let options = outage::Options {
+            database: engine_role.clone(),
+            channels: Arc::clone(&channels),
+            patience: patience(loaded),
+            state: (*state).clone(),
+            clock: Arc::clone(clock),
+            signs: outage::Signs {
+                pulse: Some(Arc::clone(&shared.pulse)),
+                stalls: failures.stalls().clone(),
+                unstored: Some(Arc::clone(&shared.unstored)),
+            },
+            verdict: Arc::clone(&shared.verdict),
+        };
+        tasks.spawn("watch over blueteam's own work", outage::run(options, stop.clone()));
+        let place = (state.path(), database.is_private());
+        let options = monitors::Options::new(loaded, place, engine_role.clone(), (clock, deliveries))?;
+        tasks.spawn("monitors", monitors::run(options, stop.clone()));
+        let common = (&engine_role, database.options(Role::Operator)?, clock, failures);
+        start_messages((loaded, *state), common, (channels, Arc::clone(deliveries)), &mut tasks, &stop)?;
+        Ok(Self { tasks, stop })
+    }
+
+    /// Ends them, and waits for those that end soon: nobody else can detect before the monitor has
+    /// let go.
+    async fn retire(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.tasks.retire().await
+    }
+
+    async fn end(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.tasks.finish().await
+    }
+
+    /// Nothing runs, which ends the daemon.
+    fn failed(cause: anyhow::Error) -> Self {
+        let mut tasks = Tasks::default();
+        tasks.spawn("reload", std::future::ready(Err(cause)));
+        Self { tasks, stop: CancellationToken::new() }
+    }
 }
 
 /// Starts what carries messages to people: the dispatcher, and the watch over alerts that nobody acknowledges, when somebody is to be
@@ -299,87 +428,6 @@ fn start_messages(
     Ok(())
 }
 
-/// Starts whatever reads from outside, and the watch over it.
-fn start_sources(
-    (loaded, door): (&Loaded, &crate::door::Door),
-    database: &Database,
-    (engine_role, calendar, clock, failures): (&PgConnectOptions, &Calendar, &Arc<dyn Clock>, &Failures),
-    tasks: &mut Tasks,
-    (outer, inner): (&CancellationToken, &CancellationToken),
-) -> anyhow::Result<()> {
-    let mut configured = start_collectors(loaded, (engine_role, calendar, clock, failures), tasks, outer)?;
-    configured.extend(applications::start(loaded, (database, calendar, clock, failures), outer, |task| {
-        tasks.spawn("reader of another database", task);
-    })?);
-    let options = watch::Options {
-        database: engine_role.clone(),
-        calendar: calendar.clone(),
-        configured,
-        clock: Arc::clone(clock),
-        failures: failures.clone(),
-        stuck: door.stuck(),
-    };
-    tasks.spawn("watch over sources", watch::run(options, inner.clone()));
-    Ok(())
-}
-
-/// Starts a collector for each configured log. Returns their names in the ledger.
-fn start_collectors(
-    loaded: &Loaded,
-    (database, calendar, clock, failures): (&PgConnectOptions, &Calendar, &Arc<dyn Clock>, &Failures),
-    tasks: &mut Tasks,
-    outer: &CancellationToken,
-) -> anyhow::Result<BTreeSet<String>> {
-    let mut configured = BTreeSet::from([Source::AuditDb.as_str().to_owned()]);
-    for file in &loaded.config.collect.files {
-        let options = collector::Options {
-            database: database.clone(),
-            path: file.path.clone().into(),
-            format: file.format().context("no such format")?,
-            every: file.every,
-            service: file.service.clone(),
-            zone: file.zone().context("no such time zone")?,
-            calendar: calendar.clone(),
-            settle: loaded.config.detection.settle,
-            clock: Arc::clone(clock),
-            failures: failures.clone(),
-        };
-        configured.insert(options.name());
-        tasks.spawn("collector", collector::run(options, outer.clone()));
-    }
-    for listener in &loaded.config.collect.listeners {
-        let options = listener::Options {
-            database: database.clone(),
-            address: listener.address.parse().map_err(anyhow::Error::msg)?,
-            tls: listener.tls(),
-            format: listener.format().context("no such format")?,
-            every: listener.every,
-            service: listener.service.clone(),
-            calendar: calendar.clone(),
-            settle: loaded.config.detection.settle,
-            clock: Arc::clone(clock),
-            failures: failures.clone(),
-        };
-        configured.insert(options.name());
-        tasks.spawn("listener", listener::run(options, outer.clone()));
-    }
-    for journal in &loaded.config.collect.journals {
-        let options = journal::Options {
-            database: database.clone(),
-            directory: journal.directory.clone(),
-            every: journal.every,
-            service: journal.service.clone(),
-            calendar: calendar.clone(),
-            settle: loaded.config.detection.settle,
-            clock: Arc::clone(clock),
-            failures: failures.clone(),
-        };
-        configured.insert(options.name());
-        tasks.spawn("follower of the journal", journal::run(options, outer.clone()));
-    }
-    Ok(configured)
-}
-
 /// Makes the engine as the configuration and the table of rules want it, anew for each start of the monitor.
 fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
     let config = loaded.config.clone();
@@ -400,90 +448,4 @@ fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {
     let colour = stdout.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let settings = loaded.channel_settings(Box::new(stdout), colour, &notices::hostname())?;
     Ok(Arc::new(Channels::open(settings)?))
-}
-
-/// The parts that run, by name.
-#[derive(Default)]
-struct Tasks {
-    set: JoinSet<(&'static str, anyhow::Result<()>)>,
-    failed: Option<anyhow::Error>,
-}
-
-impl Tasks {
-    fn spawn(&mut self, name: &'static str, task: impl Future<Output = anyhow::Result<()>> + Send + 'static) {
-        self.set.spawn(async move { (name, task.await) });
-    }
-
-    /// Returns when told to stop, or when a part has ended that should not have.
-    async fn ended_or(&mut self, stop: &CancellationToken) {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            Some(ended) = self.set.join_next() => self.note(ended, true),
-        }
-    }
-
-    fn note(&mut self, ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>, unexpected: bool) {
-        let failure = match ended {
-            Ok((name, Err(cause))) => cause.context(format!("the {name} failed")),
-            Ok((name, Ok(()))) if unexpected => anyhow::anyhow!("the {name} ended by itself"),
-            Ok(_) => return,
-            Err(panic) => anyhow::anyhow!("a part of the daemon ended with a bug: {panic}"),
-        };
-        error!("{failure:#}");
-        self.failed.get_or_insert(failure);
-    }
-
-    async fn finish(mut self) -> anyhow::Result<()> {
-        let all = async {
-            while let Some(ended) = self.set.join_next().await {
-                self.note(ended, false);
-            }
-        };
-        if tokio::time::timeout(Duration::from_secs(20), all).await.is_err() {
-            warn!("some parts did not end in time and were cut off; nothing committed is lost");
-            // Not before they are gone: the cluster can be stopped only when nobody holds on to it.
-            self.set.shutdown().await;
-        }
-        self.failed.map_or(Ok(()), Err)
-    }
-}
-
-/// Makes partitions ahead of time, and drops those of logs that are older than `keep_months`, unless that is 0.
-async fn keep_partitions(database: PgConnectOptions, keep_months: u16, stop: CancellationToken) -> anyhow::Result<()> {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_hours(1)) => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-        let made = async { store::ensure_partitions(&mut store::connect(&database).await?, 2).await };
-        match made.await {
-            Ok(0) => {}
-            Ok(made) => info!(made, "partitions made for the coming months"),
-            Err(cause) => warn!("partitions are not made for now: {cause}"),
-        }
-        if keep_months == 0 {
-            continue;
-        }
-        let dropped = async { store::collected::drop_old(&mut store::connect(&database).await?, keep_months).await };
-        match dropped.await {
-            Ok(months) if months.is_empty() => {}
-            Ok(months) => info!("events of logs past their age were dropped: {}", months.join(", ")),
-            Err(cause) => warn!("events of logs past their age are not dropped for now: {cause}"),
-        }
-    }
-}
-
-/// Starts the private cluster again when it has died.
-async fn watch_cluster(cluster: Arc<Mutex<store::cluster::Cluster>>, stop: CancellationToken) -> anyhow::Result<()> {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-        match cluster.lock().await.ensure_running().await {
-            Ok(false) => {}
-            Ok(true) => warn!("the private PostgreSQL cluster had died and was started again"),
-            Err(cause) => error!("the private PostgreSQL cluster does not start again: {cause}"),
-        }
-    }
 }

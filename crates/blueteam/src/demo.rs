@@ -84,7 +84,8 @@ pub async fn run(
     let ended = CancellationToken::new();
     let daemon = async {
         let on_ready = |told: &Ready| drop(ready.send(told.clone()));
-        let done = daemon::run(loaded, state, Parts::Everything, stop.clone(), on_ready).await;
+        let control = daemon::Control { stop: stop.clone(), reload: std::sync::Arc::default(), config: None };
+        let done = daemon::run(loaded, state, Parts::Everything, control, on_ready).await;
         ended.cancel();
         done
     };

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use console::{Acknowledge, Console, Pools, Settings, TlsFiles};
+use console::{Acknowledge, Console, Pools, Settings};
 use model::Clock;
 use tokio_util::sync::CancellationToken;
 
+use crate::certificates::Certificates;
 use crate::config::Ingest;
 use crate::config::Loaded;
 use crate::database::{Database, Role};
@@ -26,11 +27,8 @@ pub struct Door(Console);
 
 fn settings(ingest: &Ingest, state: &StateDir) -> Settings {
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    let tls = (!ingest.tls_cert_file.is_empty())
-        .then(|| TlsFiles { cert: ingest.tls_cert_file.clone().into(), key: ingest.tls_key_file.clone().into() });
     Settings {
         listen: ingest.listen,
-        tls,
         max_body_bytes: size(ingest.max_body_bytes),
         max_batch_events: size(ingest.max_batch_events),
         max_clock_ahead: ingest.max_clock_ahead,
@@ -49,15 +47,17 @@ pub(crate) fn spool(state: &StateDir) -> std::io::Result<console::SpoolOnDisk> {
 }
 
 /// Opens it; it closes when `stop` says so.
-pub async fn open(
+pub(crate) async fn open(
     loaded: &Loaded,
     state: &StateDir,
-    database: &Database,
+    (database, certificates): (&Database, &Certificates),
     clock: &Arc<dyn Clock>,
     shown: &Arc<Shown>,
     stop: &CancellationToken,
 ) -> anyhow::Result<Door> {
     let mut settings = settings(&loaded.config.ingest, state);
+    let certificate = certificates.door().map(|slot| slot.certificate()).transpose();
+    settings.tls = certificate.context("the certificate of the HTTP door cannot be used")?;
     settings.metrics = Some(metrics::serve(database.options(Role::Engine)?, Arc::clone(shown), Arc::clone(clock)));
     if let Some(links) = Links::open(&loaded.config.escalation, state)? {
         let people = store::pool(database.options(Role::Operator)?, SPARE);

@@ -28,6 +28,10 @@ pub enum Component {
     Writer,
     /// The database itself.
     Database,
+    /// A certificate that we present.
+    Certificate,
+    /// The configuration.
+    Configuration,
 }
 
 impl Component {
@@ -39,6 +43,8 @@ impl Component {
             Self::Collector => "collector",
             Self::Writer => "writer",
             Self::Database => "database",
+            Self::Certificate => "certificate",
+            Self::Configuration => "configuration",
         }
     }
 }

@@ -103,11 +103,22 @@ impl Intake {
         beside: Beside,
         now: Timestamp,
     ) -> anyhow::Result<()> {
+        self.store_received(conn, vec![(now, entries)], beside).await
+    }
+
+    /// The same for entries that were received at various times: what a line means may depend on it.
+    pub(crate) async fn store_received(
+        &mut self,
+        conn: &mut PgConnection,
+        runs: Vec<(Timestamp, Vec<Entry<'_>>)>,
+        beside: Beside,
+    ) -> anyhow::Result<()> {
         let source_id = self.source_id.clone();
+        let Some(&(spoke, _)) = runs.last() else { return Ok(()) };
         let mut account = Account {
             source_id: &source_id,
             kind: self.format.source,
-            now,
+            now: spoke,
             ignored: 0,
             late: 0,
             newest: self.newest,
@@ -117,25 +128,12 @@ impl Intake {
             gaps: beside.gaps,
             rhythm: None,
         };
-        let parser: Box<dyn LineParser> = (self.format.parser)(Reference { latest: now, zone: self.zone.clone() });
         let mut events: Vec<SecurityEvent<'_>> = Vec::new();
-        for (id, entry) in &entries {
-            let id = *id;
-            match parser.parse(entry, id) {
-                Parsed::Event(mut event) => {
-                    if let Some(service) = &self.service {
-                        event.details = event.details.with_service(service);
-                    }
-                    weigh(&event, &mut account, self.settle);
-                    events.push(event);
-                }
-                Parsed::Nothing => account.ignored += 1,
-                Parsed::Rejected(reason) if account.letters.len() < LETTERS_MAX => {
-                    account.letters.push(letter(id, reason, entry));
-                }
-                Parsed::Rejected(_) => account.unkept += 1,
-            }
+        for (received, entries) in &runs {
+            account.now = *received;
+            self.read(entries, &mut account, &mut events);
         }
+        account.now = spoke;
         if !account.letters.is_empty() {
             warn!(
                 "{}: {} entries are not in the format {}; see `blueteam sources dead-letters`",
@@ -145,7 +143,7 @@ impl Intake {
             );
         }
         if events.len() as u64 + account.ignored > 0 {
-            account.rhythm = self.breath.spoke(now)?;
+            account.rhythm = self.breath.spoke(spoke)?;
         }
         let stored = store::collected::insert(conn, &events, beside.position.as_ref(), Some(&account))
             .await
@@ -155,6 +153,29 @@ impl Intake {
             warn!("{}: the database refused {} events", self.source_id, stored.rejected.len());
         }
         Ok(())
+    }
+
+    /// Parses entries that were received at the account's time.
+    fn read<'a>(&self, entries: &'a [Entry<'_>], account: &mut Account<'_>, events: &mut Vec<SecurityEvent<'a>>) {
+        let reference = Reference { latest: account.now, zone: self.zone.clone() };
+        let parser: Box<dyn LineParser> = (self.format.parser)(reference);
+        for (id, entry) in entries {
+            let id = *id;
+            match parser.parse(entry, id) {
+                Parsed::Event(mut event) => {
+                    if let Some(service) = &self.service {
+                        event.details = event.details.with_service(service);
+                    }
+                    weigh(&event, account, self.settle);
+                    events.push(event);
+                }
+                Parsed::Nothing => account.ignored += 1,
+                Parsed::Rejected(reason) if account.letters.len() < LETTERS_MAX => {
+                    account.letters.push(letter(id, reason, entry));
+                }
+                Parsed::Rejected(_) => account.unkept += 1,
+            }
+        }
     }
 }
 

@@ -1,43 +1,56 @@
 //! Listens for log messages on sockets (udp, tcp, tls, unix) and brings them into the database.
 //!
-//! Senders do not send again. So what was taken in is held until the database has it; while the queue is full, streams and the
-//! unix socket are not read (their senders wait), and what UDP brings meanwhile is counted as lost. A peer's address is no
-//! identity and reaches no event.
+//! Senders do not send again. So everything goes to a spool on disk first: a stream is not read
+//! further before what was read of it is synced there, and from the spool it goes into the
+//! database, in order and once. A `kill -9` costs at most what had been read at that instant and
+//! was not synced yet (one read of 64 KiB per connection) and what the kernel still held. While the
+//! spool is full, streams are not read (their senders wait), and datagrams are dropped and counted,
+//! like those that the kernel dropped. A peer's address is no identity and reaches no event.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use collect::{Format, LineId};
+use collect::Format;
 use model::time::Calendar;
 use model::{Clock, ServiceName, Span, Timestamp};
-use store::sources::{Cause, Gap};
-use store::{PgConnectOptions, PgConnection};
-use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
+use serde::{Deserialize, Serialize};
+use store::PgConnectOptions;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
+use uuid::Uuid;
 
-use crate::config::{Address, TlsPair};
+use crate::certificates::Slot;
+use crate::config::Address;
 use crate::failures::{Component, Failures};
-use crate::intake::{Beside, Intake};
-use queue::{Message, Queue};
+use crate::state::StateDir;
+use drain::{Drain, Sink};
+use keeper::{Keeper, Shelf};
+use queue::Queue;
 
+mod drain;
 mod drops;
+mod keeper;
 mod places;
 mod queue;
+mod record;
 mod sockets;
 mod streams;
 
-/// Messages stored at once.
-const BATCH: usize = 1000;
-/// How long the first of them waits for the others.
+pub(crate) use keeper::Waiting;
+
+/// How long a few messages wait for others on their way into the database.
 const LINGER: Duration = Duration::from_millis(100);
-/// How often losses are written down while they go on.
-const TELL_LOSS: Duration = Duration::from_secs(5);
-/// How long a stop waits for a database that is away.
+/// How long a stop waits for a database or a disk that does not take anything.
 const LAST_TRY: Duration = Duration::from_secs(10);
+/// Where the spools are, below the state directory; each in a folder of its own.
+const FOLDER: &str = "listeners";
+/// The file that says whose spool a folder is.
+const ABOUT: &str = "source.json";
 
 /// What a listener is told.
 pub struct Options {
@@ -46,7 +59,7 @@ pub struct Options {
     /// Where it listens.
     pub address: Address,
     /// Certificate and key, for `tls:`.
-    pub tls: Option<TlsPair>,
+    pub(crate) tls: Option<Arc<Slot>>,
     /// What is in the messages.
     pub format: &'static Format,
     /// How often somebody is configured to speak.
@@ -61,6 +74,12 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Where failures are told.
     pub failures: Failures,
+    /// Where the spool is kept.
+    pub state: StateDir,
+    /// The most bytes in it.
+    pub spool_max_bytes: u64,
+    /// Says since when messages wait.
+    pub(crate) waiting: Arc<Waiting>,
 }
 
 impl Options {
@@ -68,9 +87,40 @@ impl Options {
     pub fn name(&self) -> String {
         format!("{}:{}", self.format.name, self.address)
     }
+
+    fn sink(&self) -> Sink {
+        Sink {
+            database: self.database.clone(),
+            name: self.name(),
+            format: self.format,
+            every: self.every,
+            service: self.service.clone(),
+            calendar: self.calendar.clone(),
+            settle: self.settle,
+            failures: self.failures.clone(),
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
 }
 
-/// What could not be taken in, since it was last told.
+/// Whose spool a folder is: what has been taken in is stored even when nobody listens there any more.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    source: String,
+    format: String,
+    service: Option<ServiceName>,
+}
+
+/// The folder of a source's spool: its name as far as a file's may have it, and a number that tells
+/// apart what then looks the same.
+fn folder(state: &StateDir, source: &str) -> PathBuf {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let shown: String = source.chars().map(plain).take(100).collect();
+    let number = Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes()).simple().to_string();
+    state.join(FOLDER).join(format!("{shown}-{}", &number[..8]))
+}
+
+/// What could not be taken in, since it was last written down.
 #[derive(Debug, Default)]
 struct Lost(AtomicU64);
 
@@ -86,19 +136,120 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         warn!("{}: what is sent there crosses the network in the clear; use tls: off this machine", options.name());
     }
     let (lost, options) = (Arc::new(Lost::default()), Arc::new(options));
-    let (queue, messages) = queue::new();
+    let name = options.name();
+    let shelf = Arc::new(Shelf::new(folder(&options.state, &name), options.spool_max_bytes));
+    let about = About { source: name, format: options.format.name.to_owned(), service: options.service.clone() };
+    if let Err(cause) = introduce(&shelf, &about) {
+        warn!("{}: the spool cannot be opened yet: {cause:#}", about.source);
+    }
+    let drain = Arc::new(tokio::sync::Mutex::new(Drain::new(options.sink())));
+    let ended = CancellationToken::new();
+    let draining = tokio::spawn(drain::run(Arc::clone(&drain), Arc::clone(&shelf), ended.clone()));
+    let (queue, handovers) = queue::new();
     let reading = tokio::spawn(read(Arc::clone(&options), queue, Arc::clone(&lost), stop.clone()));
-    let mut writer = Writer {
-        options: &options,
-        lost: &lost,
-        file: getrandom::u32().context("the system gives no random numbers")?,
-        next: 0,
-        told: None,
-        last_try: None,
-        open: None,
-    };
-    writer.run(messages, &stop).await;
+
+    Keeper::new(&options, shelf, lost, drain)?.run(handovers, &stop).await;
+    ended.cancel();
+    draining.await.context("a listener's way into the database ended with a bug")?;
     reading.await.context("a listener ended with a bug")
+}
+
+fn introduce(shelf: &Shelf, about: &About) -> anyhow::Result<()> {
+    std::fs::create_dir_all(shelf.dir())?;
+    std::fs::write(shelf.dir().join(ABOUT), serde_json::to_vec(about)?)?;
+    Ok(())
+}
+
+/// Stores what listeners have taken in that are configured no longer. Returns when nothing of it is
+/// left, or at the stop.
+pub(crate) async fn drain_left_behind(
+    like: LeftBehind,
+    configured: BTreeSet<String>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let folders = match std::fs::read_dir(like.state.join(FOLDER)) {
+        Ok(folders) => folders.filter_map(Result::ok).map(|entry| entry.path()).collect(),
+        Err(_) => Vec::new(),
+    };
+    for dir in folders {
+        let about = std::fs::read(dir.join(ABOUT)).ok().and_then(|text| serde_json::from_slice::<About>(&text).ok());
+        let Some(about) = about.filter(|about| !configured.contains(&about.source)) else { continue };
+        let Some(format) = Format::named(&about.format) else { continue };
+        let shelf = Arc::new(Shelf::new(dir, u64::MAX / 2));
+        if shelf.with(|spool| Ok(spool.is_empty())).await.unwrap_or(true) {
+            continue;
+        }
+        info!("{}: storing what was received before it was taken out of the configuration", about.source);
+        let sink = Sink {
+            database: like.database.clone(),
+            name: about.source,
+            format,
+            every: None,
+            service: about.service,
+            calendar: like.calendar.clone(),
+            settle: like.settle,
+            failures: like.failures.clone(),
+            waiting: Arc::clone(&like.waiting),
+        };
+        drain::run_to_end(Drain::new(sink), shelf, &stop).await;
+    }
+    stop.cancelled().await;
+    Ok(())
+}
+
+/// What spools that were left behind are stored with.
+pub(crate) struct LeftBehind {
+    /// How to connect, as the engine's role.
+    pub(crate) database: PgConnectOptions,
+    /// Where the spools are kept.
+    pub(crate) state: StateDir,
+    /// Business hours.
+    pub(crate) calendar: Calendar,
+    /// How far events may be out of order before they count as late.
+    pub(crate) settle: Span,
+    /// Where failures are told.
+    pub(crate) failures: Failures,
+    /// Says since when messages wait.
+    pub(crate) waiting: Arc<Waiting>,
+}
+
+/// What a listener has received and the database does not have yet, as its folder shows it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Held {
+    source: String,
+    waiting_bytes: u64,
+    since: Option<Timestamp>,
+    damaged: Vec<PathBuf>,
+}
+
+impl Held {
+    /// What somebody should look at. What waits for less than a minute is only passing through.
+    pub(crate) fn attention(&self, now: Timestamp) -> Option<String> {
+        let Self { source, waiting_bytes, since, damaged } = self;
+        if let Some(path) = damaged.first() {
+            return Some(format!("a damaged piece of the spool of {source} was set aside: {}", path.display()));
+        }
+        let since = since.filter(|since| *waiting_bytes > 0 && now.since(*since) > Span::mins(1))?;
+        Some(format!("{waiting_bytes} bytes of messages of {source} wait for the database since {since}"))
+    }
+}
+
+/// What stands in the spools of all listeners, also of those that are configured no longer.
+pub(crate) fn held(state: &StateDir) -> std::io::Result<Vec<Held>> {
+    let folders = match std::fs::read_dir(state.join(FOLDER)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        folders => folders?,
+    };
+    let mut all = Vec::new();
+    for folder in folders {
+        let dir = folder?.path();
+        let about = std::fs::read(dir.join(ABOUT)).ok().and_then(|text| serde_json::from_slice::<About>(&text).ok());
+        let Some(About { source, .. }) = about else { continue };
+        let found = console::spool_on_disk(&dir)?;
+        let (waiting_bytes, since, damaged) = (found.waiting_bytes, found.since, found.damaged);
+        all.push(Held { source, waiting_bytes, since, damaged });
+    }
+    Ok(all)
 }
 
 /// Opens the socket and reads it; tries again when that fails.
@@ -120,106 +271,16 @@ async fn read(options: Arc<Options>, queue: Queue, lost: Arc<Lost>, stop: Cancel
     }
 }
 
-/// Stores what comes out of the queue.
-struct Writer<'a> {
-    options: &'a Options,
-    lost: &'a Lost,
-    /// Stands for this run in the ids of its events.
-    file: u32,
-    next: u64,
-    /// When a loss was last told.
-    told: Option<Instant>,
-    /// When, after the stop, the database was first found away.
-    last_try: Option<Instant>,
-    open: Option<(PgConnection, Intake)>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Writer<'_> {
-    /// Ends when the readers have and the queue is empty.
-    async fn run(&mut self, mut queue: mpsc::Receiver<Message>, stop: &CancellationToken) {
-        let mut lost_since: Option<Timestamp> = None;
-        // Makes the source known, even if nothing ever comes.
-        self.store(&[], 0, None, stop).await;
-        loop {
-            let mut held = Vec::new();
-            let ended = match timeout(Duration::from_secs(1), queue.recv()).await {
-                Ok(None) => true,
-                Ok(Some(first)) => {
-                    held.push(first);
-                    let until = Instant::now() + LINGER;
-                    while held.len() < BATCH {
-                        let more = BATCH - held.len();
-                        if !matches!(timeout_at(until, queue.recv_many(&mut held, more)).await, Ok(1..)) {
-                            break;
-                        }
-                    }
-                    false
-                }
-                Err(_) => false,
-            };
-            if self.lost.0.load(Ordering::Relaxed) > 0 {
-                lost_since.get_or_insert_with(|| self.options.clock.now());
-            }
-            let due = ended || self.told.is_none_or(|told| told.elapsed() >= TELL_LOSS);
-            let since = lost_since.take_if(|_| due);
-            if !held.is_empty() || since.is_some() {
-                let first = self.next;
-                self.next += held.len() as u64;
-                self.store(&held, first, since, stop).await;
-            }
-            if ended {
-                return;
-            }
-        }
+    #[test]
+    fn each_source_has_a_folder_of_its_own() {
+        let state = StateDir::resolve(Some(std::path::Path::new("/state"))).unwrap();
+        let of = |source: &str| folder(&state, source).display().to_string();
+        assert!(of("syslog:udp:127.0.0.1:5514").starts_with("/state/listeners/syslog-udp-127.0.0.1-5514-"));
+        assert_ne!(of("syslog:unix:/a/b"), of("syslog:unix:/a-b"));
+        assert!(!of("syslog:unix:/../../etc").contains("/.."));
     }
-
-    /// Tries until it is done; after a stop, only for a while.
-    async fn store(&mut self, held: &[Message], first: u64, lost_since: Option<Timestamp>, stop: &CancellationToken) {
-        let mut failures = 0_u32;
-        while let Err(cause) = self.try_store(held, first, lost_since).await {
-            self.open = None;
-            failures += 1;
-            if stop.is_cancelled() && self.last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY {
-                error!("{}: {} messages are lost at the stop: {cause:#}", self.options.name(), held.len());
-                return;
-            }
-            if failures == 1 || failures.is_multiple_of(30) {
-                warn!("{}: messages wait for the database: {cause:#}", self.options.name());
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
-    }
-
-    async fn try_store(&mut self, held: &[Message], first: u64, since: Option<Timestamp>) -> anyhow::Result<()> {
-        let options = self.options;
-        let (mut conn, mut intake) = if let Some(open) = self.open.take() {
-            open
-        } else {
-            let mut conn = store::connect(&options.database).await.context("cannot connect to the database")?;
-            let time = (options.calendar.clone(), options.settle);
-            let intake = Intake::open(&mut conn, options.name(), options.format, options.every, time).await?;
-            (conn, intake.of_service(options.service.clone()))
-        };
-        let now = options.clock.now();
-        let lost = since.map(|since| (since, self.lost.0.load(Ordering::Relaxed)));
-        let gaps: Vec<Gap> = lost.into_iter().map(|(since, lost)| gap(options, since, now, lost)).collect();
-        if !held.is_empty() || !gaps.is_empty() {
-            let entries = (first..).zip(held).map(|(n, m)| (LineId { file: self.file, offset: n }, m.text().into()));
-            let beside = Beside { position: None, gaps: gaps.clone() };
-            intake.store(&mut conn, entries.collect(), beside, now).await?;
-        }
-        if let (Some((_, lost)), Some(gap)) = (lost, gaps.into_iter().next()) {
-            self.lost.0.fetch_sub(lost, Ordering::Relaxed);
-            self.told = Some(Instant::now());
-            warn!("{}", gap.detail);
-            options.failures.tell_of(Component::Collector, &options.name(), gap.detail);
-        }
-        self.open = Some((conn, intake));
-        Ok(())
-    }
-}
-
-fn gap(options: &Options, since: Timestamp, now: Timestamp, lost: u64) -> Gap {
-    let detail = format!("{}: {lost} messages came faster than they could be stored, and are lost", options.name());
-    Gap { cause: Cause::Outage, started_at: since.min(now), ended_at: Some(now), lost: Some(lost), detail }
 }

@@ -5,6 +5,9 @@
 
 mod archiving;
 mod backups;
+mod certificates;
+mod certificates_1_day;
+mod certificates_7_days;
 mod connections;
 mod database_access;
 mod failed_logins;
@@ -21,6 +24,8 @@ use std::pin::Pin;
 use model::{ControlId, RuleId, Severity, Span, Timestamp};
 use store::PgConnection;
 
+use crate::certificates::Expiry;
+
 pub(crate) use round::{Options, run};
 
 /// Every monitor.
@@ -34,6 +39,9 @@ pub(crate) const ALL: &[&Monitor] = &[
     &storage::MONITOR,
     &backups::MONITOR,
     &archiving::MONITOR,
+    &certificates::MONITOR,
+    &certificates_7_days::MONITOR,
+    &certificates_1_day::MONITOR,
 ];
 
 /// A number that must stay below a threshold.
@@ -76,6 +84,8 @@ pub(crate) struct Around<'a> {
     pub holds_database: bool,
     /// Where backups appear: paths whose last part may hold `*`.
     pub backups: &'a [String],
+    /// The certificates that we present.
+    pub certificates: &'a [Expiry],
 }
 
 /// What a monitor found.

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::health::Verdict;
 use crate::state::StateDir;
 
-pub(crate) use signs::Signs;
+pub(crate) use signs::{Signs, Unstored};
 
 /// How often we look.
 const EVERY: Duration = Duration::from_secs(2);

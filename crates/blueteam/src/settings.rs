@@ -116,6 +116,19 @@ pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
     Ok(sigma)
 }
 
+/// The same, with every error in a line of its own: for somebody who mends them all at once.
+pub(crate) fn sigma_or_all_errors(config: &Config) -> anyhow::Result<Sigma> {
+    if config.detection.rules_dir.is_empty() {
+        return Ok(Sigma::default());
+    }
+    let (sigma, errors) = Sigma::load(&read_rules(Path::new(&config.detection.rules_dir))?);
+    if errors.is_empty() {
+        return Ok(sigma);
+    }
+    let lines: Vec<String> = errors.iter().map(|error| format!("{}: {}", error.file, error.message)).collect();
+    bail!("{}", lines.join("\n"))
+}
+
 /// The ids of everything that alerts: built-in rules, the user's own, monitors, advisories. None when the user's own cannot be read.
 pub fn rule_ids(config: &Config) -> Option<Vec<String>> {
     let own = sigma(config).ok()?;

@@ -11,6 +11,7 @@ pub mod framing;
 pub mod ledger;
 pub mod otlp;
 pub mod parsers;
+pub mod spool;
 mod text;
 
 pub use parsers::{Format, LineId, LineParser, Parsed, Reference};

@@ -11,7 +11,6 @@ mod record;
 mod refused;
 mod speaker;
 mod split;
-mod spool;
 mod writer;
 
 use std::collections::VecDeque;
@@ -19,6 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use collect::otlp::{self, OtlpError};
+use collect::spool::{self, Spool, SpoolError};
 use model::{AuditRecord, Clock, Timestamp};
 use sqlx::PgPool;
 use store::events::{AuditRow, Inserted};
@@ -31,7 +31,6 @@ pub use look::{SpoolOnDisk, spool_on_disk};
 pub(crate) use prepare::Prepared;
 use refused::Refused;
 pub(crate) use speaker::Speaker;
-use spool::{Spool, SpoolError};
 
 use crate::Settings;
 

@@ -11,10 +11,11 @@ mod error;
 mod ingest;
 mod server;
 mod settings;
+pub mod tls;
 
 pub use ingest::{Ingest, IngestError, Recorded, SpoolOnDisk, Stats, spool_on_disk};
 pub use server::{Console, ServeError, serve};
-pub use settings::{Acknowledge, KEY_CACHE, Metrics, Settings, Timeouts, TlsFiles, Writing};
+pub use settings::{Acknowledge, KEY_CACHE, Metrics, Settings, Timeouts, Writing};
 
 /// The database pools that the console works with.
 #[derive(Clone, Debug)]

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,8 +15,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use model::Clock;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -29,7 +26,7 @@ use tower::Service as _;
 use crate::api::{State, router};
 use crate::auth::Auth;
 use crate::ingest::{Ingest, Tasks};
-use crate::{Pools, Settings, TlsFiles};
+use crate::{Pools, Settings};
 
 /// How often the use of keys is written down.
 const FLUSH_USES: Duration = Duration::from_secs(10);
@@ -51,14 +48,9 @@ pub enum ServeError {
     /// Keys and events would cross the network in the clear.
     #[error("{0} is open to the network: give it a certificate and a key, or listen on 127.0.0.1")]
     Plaintext(SocketAddr),
-    /// The certificate or its key is no good.
-    #[error("{path}: {why}")]
-    Tls {
-        /// The file.
-        path: String,
-        /// What is wrong.
-        why: String,
-    },
+    /// TLS cannot be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
     /// The spool cannot be opened.
     #[error("the spool: {0}")]
     Spool(String),
@@ -99,7 +91,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Console, ServeError> {
     let listen = settings.listen;
-    let tls = settings.tls.as_ref().map(acceptor).transpose()?;
+    let tls = settings.tls.as_ref().map(|certificate| certificate.acceptor(&[b"http/1.1"])).transpose()?;
     if tls.is_none() && !listen.ip().is_loopback() {
         return Err(ServeError::Plaintext(listen));
     }
@@ -252,19 +244,4 @@ async fn http(
         _ = ending.changed() => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
-}
-
-fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
-    let bad = |path: &Path, why: String| ServeError::Tls { path: path.display().to_string(), why };
-    let chain = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| bad(&files.cert, error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| bad(&files.key, error.to_string()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| bad(&files.cert, error.to_string()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -10,18 +10,10 @@ use model::Span;
 
 use crate::acknowledge::LinkKey;
 use crate::ingest::Stats;
+use crate::tls::ServerCertificate;
 
 /// How long a key that was found good is trusted without asking again, unless it is said otherwise.
 pub const KEY_CACHE: Duration = Duration::from_secs(10);
-
-/// A certificate chain and its key, PEM.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// The chain, the server's own certificate first.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
-}
 
 /// How long things may take.
 #[derive(Clone, Debug)]
@@ -81,7 +73,7 @@ pub struct Settings {
     /// Address and port.
     pub listen: SocketAddr,
     /// Needed to listen anywhere but on this machine.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<ServerCertificate>,
     /// The largest request, in bytes, as sent and after decompression.
     pub max_body_bytes: usize,
     /// The most events in one request.

@@ -65,6 +65,8 @@ pub enum Cause {
     Sequence,
     /// We were not there.
     Outage,
+    /// Messages came faster than they could be taken, and were dropped.
+    Dropped,
 }
 
 impl Cause {
@@ -75,11 +77,12 @@ impl Cause {
             Self::Rotation => "rotation",
             Self::Sequence => "sequence",
             Self::Outage => "outage",
+            Self::Dropped => "dropped",
         }
     }
 
     fn parse(text: &str) -> Result<Self, StoreError> {
-        [Self::Silence, Self::Rotation, Self::Sequence, Self::Outage]
+        [Self::Silence, Self::Rotation, Self::Sequence, Self::Outage, Self::Dropped]
             .into_iter()
             .find(|c| c.as_str() == text)
             .ok_or_else(|| StoreError::corrupt("source_gaps.cause", text))
@@ -138,6 +141,8 @@ pub struct SourceRow {
     pub sequence: Option<Value>,
     /// Since when it is silent, or cannot be reached.
     pub silent_since: Option<Timestamp>,
+    /// Messages of it that were dropped because they came faster than they could be taken.
+    pub dropped: u64,
 }
 
 impl SourceRow {
@@ -323,7 +328,9 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError>
         r#"SELECT s.source_id, kind, expected_every, first_seen_at AS "first_seen_at: Ts", last_received_at AS "last_received_at: Ts",
                   last_event_at AS "last_event_at: Ts", received, accepted, ignored, repeated, rejected, late, skew, rhythm, sequence,
                   (SELECT min(started_at) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id
-                      AND g.cause IN ('silence', 'outage') AND g.ended_at IS NULL) AS "silent_since?: Ts"
+                      AND g.cause IN ('silence', 'outage') AND g.ended_at IS NULL) AS "silent_since?: Ts",
+                  (SELECT coalesce(sum(lost), 0)::bigint FROM blueteam.source_gaps g
+                    WHERE g.source_id = s.source_id AND g.cause = 'dropped') AS "dropped!"
              FROM blueteam.sources s
             ORDER BY s.source_id"#
     )
@@ -348,6 +355,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError>
                 rhythm: r.rhythm,
                 sequence: r.sequence,
                 silent_since: r.silent_since.map(|t| t.0),
+                dropped: r.dropped.unsigned_abs(),
             })
         })
         .collect()

@@ -4,9 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 
 use clap::Subcommand;
+use model::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
-use crate::{config, settings};
+use crate::{certificates, config, settings};
 
 /// What to do.
 #[derive(Debug, clap::Args)]
@@ -31,12 +32,16 @@ enum Action {
 fn check(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
     let loaded = settings::load(file)?;
     settings::sigma(&loaded.config)?;
+    certificates::read_all(&loaded.config)?;
     // Some ways out want a runtime when they are opened; none speaks to anybody yet.
     super::session::block_on(async {
         let settings = loaded.channel_settings(Box::new(std::io::sink()), false, "localhost")?;
         Ok(notify::Channels::open(settings).map(|_| ())?)
     })?;
-    Ok(loaded.config.warnings())
+    let now = SystemClock.now();
+    let certificates = certificates::expiries(&loaded.config);
+    let soon = certificates.iter().filter_map(|certificate| certificate.warning(now));
+    Ok(loaded.config.warnings().into_iter().chain(soon).collect())
 }
 
 /// What is wrong, for a program: each with its place, as `file:line:column` or `environment variable NAME`.

@@ -102,7 +102,10 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
     let (look, now) = (Look::stdout(), SystemClock.now());
     let mut table = out::table(
         look,
-        &["source", "state", "last", "received", "events", "ignored", "repeated", "late", "rejected", "skew"],
+        &[
+            "source", "state", "last", "received", "events", "ignored", "repeated", "late", "rejected", "dropped",
+            "skew",
+        ],
     );
     for r in rows {
         let state = match r.silent_since {
@@ -110,7 +113,7 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
             None if r.last_received_at.is_none() => "waiting".to_owned(),
             None => "ok".to_owned(),
         };
-        let numbers = [r.received, r.accepted, r.ignored, r.repeated, r.late, r.rejected];
+        let numbers = [r.received, r.accepted, r.ignored, r.repeated, r.late, r.rejected, r.dropped];
         let mut cells = vec![out::text(&r.source_id), Cell::new(state), Cell::new(ago(r.last_received_at, now))];
         cells.extend(numbers.iter().map(Cell::new));
         // Less than this is the way a line takes.
@@ -118,7 +121,7 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
         cells.push(Cell::new(skew.unwrap_or_default()));
         table.add_row(cells);
     }
-    out::spare(look, &mut table, &[4, 5, 6, 7, 9]);
+    out::spare(look, &mut table, &[4, 5, 6, 7, 10]);
     out::print(table)?;
     if let Some(synchronised) = crate::timekeeping::synchronised() {
         out::line(if synchronised {
@@ -182,6 +185,9 @@ fn show(shown: &Shown, json: bool) -> anyhow::Result<ExitCode> {
     }
     if let Some(missing) = shown.missing_numbers {
         out::line(format_args!("  missing        {missing} of its numbers"))?;
+    }
+    if row.dropped > 0 {
+        out::line(format_args!("  dropped        {} messages came faster than they could be taken", row.dropped))?;
     }
     if shown.gaps.is_empty() {
         out::line("  gaps           none")?;

@@ -16,6 +16,7 @@ use super::session::{Globals, block_on};
 use crate::config::Loaded;
 use crate::database::{Database, Role};
 use crate::state::StateDir;
+use crate::{certificates, listener};
 
 /// The reader's cursor.
 const READER: &str = "monitor";
@@ -33,8 +34,9 @@ const ATTENTION: u8 = 3;
 /// Exit code: 0 all is well; 1 it cannot be told (no database, no right); 2 wrong arguments; 3 something needs attention, named
 /// at the end: the daemon is not running, the schema is behind, events wait unread for more than a minute, high or critical
 /// alerts that nobody has acknowledged, monitors over their thresholds, incidents to be reported under DFARS, messages that could not be
-/// delivered, alerts that cannot be written, events that the rules cannot read, high or critical alerts for which no channel is configured, events in the spool or refused by the database, or an expected
-/// source that has never spoken.
+/// delivered, alerts that cannot be written, events that the rules cannot read, high or critical alerts for which no channel is
+/// configured, events in the spool or refused by the database, messages that wait in a listener's spool, certificates that expire
+/// within 30 days, or an expected source that has never spoken.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam status\n  blueteam status --json | jq .attention\n  \
                         blueteam status >/dev/null || echo 'look at blueteam'")]
@@ -70,6 +72,10 @@ struct Status {
     pending_alerts: Option<PendingAlerts>,
     /// Events that the rules have not seen because they cannot be read.
     unreadable: Vec<Unreadable>,
+    /// What listeners have received and the database does not have yet.
+    listeners: Vec<listener::Held>,
+    /// How long the certificates that we present are valid.
+    certificates: Vec<certificates::Expiry>,
     attention: Vec<String>,
 }
 
@@ -170,6 +176,8 @@ async fn ask(
             reason: p.reason,
         }),
         unreadable: unreadable(conn).await?,
+        listeners: listener::held(state).context("cannot look into the spools of listeners")?,
+        certificates: certificates::expiries(&loaded.config),
         attention: Vec::new(),
     })
 }
@@ -236,7 +244,9 @@ fn attention(s: &Status) -> Vec<String> {
             "nobody is told of {which} alerts: no channel is configured for them (`blueteam config check`)"
         ));
     }
+    out.extend(s.certificates.iter().filter_map(|certificate| certificate.warning(s.at)));
     out.extend(spooled(&s.spool));
+    out.extend(s.listeners.iter().filter_map(|held| held.attention(s.at)));
     for o in &s.over_threshold {
         out.push(format!("{} (since {}; `blueteam monitors show {}`)", o.says, out::time(o.since), o.monitor));
     }

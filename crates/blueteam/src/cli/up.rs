@@ -2,13 +2,15 @@
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Loaded, LogFormat};
-use crate::daemon::{self, Parts, Ready};
+use crate::daemon::{self, Control, Parts, Ready};
 use crate::settings;
 use crate::state::StateDir;
 
@@ -24,9 +26,11 @@ pub(super) fn run(parts: Parts, config: Option<&Path>, state_dir: Option<&Path>)
         tracing::warn!("{warning}");
     }
     runtime()?.block_on(async {
-        let stop = CancellationToken::new();
+        let (stop, reload) = (CancellationToken::new(), Arc::new(Notify::new()));
         stop_on_signals(&stop)?;
-        daemon::run(&loaded, &state, parts, stop, |ready| greet(ready, &state)).await
+        reload_on_hangup(&reload)?;
+        let control = Control { stop, reload, config: config.map(Path::to_owned) };
+        daemon::run(&loaded, &state, parts, control, |ready| greet(ready, &state)).await
     })
 }
 
@@ -60,6 +64,17 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
             stop.cancel();
         });
     }
+    Ok(())
+}
+
+/// SIGHUP has the daemon read its configuration again. Several of them while it does so are one.
+fn reload_on_hangup(reload: &Arc<Notify>) -> anyhow::Result<()> {
+    let (mut signals, reload) = (signal(SignalKind::hangup())?, Arc::clone(reload));
+    tokio::spawn(async move {
+        while signals.recv().await.is_some() {
+            reload.notify_one();
+        }
+    });
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::error::Problem;
 const KEEP_MIN: u16 = 3;
 
 /// Where logs come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Collect {
     /// The files.
@@ -29,6 +29,21 @@ pub struct Collect {
     pub databases: Vec<Database>,
     /// How many whole months the events of logs are kept, at least 3; 0: for good.
     pub keep_months: u16,
+    /// The largest spool on disk of each listener while the database is unreachable, in bytes.
+    pub listener_spool_max_bytes: u64,
+}
+
+impl Default for Collect {
+    fn default() -> Self {
+        Self {
+            files: Vec::new(),
+            listeners: Vec::new(),
+            journals: Vec::new(),
+            databases: Vec::new(),
+            keep_months: 0,
+            listener_spool_max_bytes: 256 * 1024 * 1024,
+        }
+    }
 }
 
 /// One journal.
@@ -108,7 +123,7 @@ impl File {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
-    /// `udp:HOST:PORT`, `tcp:HOST:PORT`, `tls:HOST:PORT` or `unix:/PATH`.
+    /// `udp:HOST:PORT`, `tcp:HOST:PORT`, `tls:HOST:PORT`, `unix:/PATH` or `unix-stream:/PATH`.
     pub address: String,
     /// What is in its messages: a name of `collect`'s list of formats.
     #[serde(default = "syslog")]
@@ -151,9 +166,16 @@ pub enum Address {
     Tls(SocketAddr),
     /// Datagrams of this machine's programs.
     Unix(PathBuf),
+    /// Streams of this machine's programs.
+    UnixStream(PathBuf),
 }
 
 impl Address {
+    /// Whether senders do not wait: what cannot be taken at once is dropped.
+    pub fn is_datagram(&self) -> bool {
+        matches!(self, Self::Udp(_) | Self::Unix(_))
+    }
+
     /// Whether what is sent there crosses a network in the clear.
     pub fn is_plain_network(&self) -> bool {
         matches!(self, Self::Udp(at) | Self::Tcp(at) if !at.ip().is_loopback())
@@ -167,6 +189,7 @@ impl fmt::Display for Address {
             Self::Tcp(at) => write!(f, "tcp:{at}"),
             Self::Tls(at) => write!(f, "tls:{at}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::UnixStream(path) => write!(f, "unix-stream:{}", path.display()),
         }
     }
 }
@@ -175,7 +198,8 @@ impl FromStr for Address {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORMS: &str = "must be udp:, tcp: or tls: with an IP address and a port (udp:127.0.0.1:5514), or unix: with an absolute path";
+        const FORMS: &str = "must be udp:, tcp: or tls: with an IP address and a port (udp:127.0.0.1:5514), or unix: or \
+                             unix-stream: with an absolute path";
         let (kind, rest) = text.split_once(':').ok_or(FORMS)?;
         let at = || rest.parse::<SocketAddr>().map_err(|_| FORMS);
         match kind {
@@ -183,6 +207,7 @@ impl FromStr for Address {
             "tcp" => at().map(Self::Tcp),
             "tls" => at().map(Self::Tls),
             "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
+            "unix-stream" if rest.starts_with('/') => Ok(Self::UnixStream(rest.into())),
             _ => Err(FORMS),
         }
     }
@@ -233,6 +258,7 @@ impl Collect {
             let message = format!("must be 0 (for good) or at least {KEEP_MIN}");
             problems.push(Problem::new("collect.keep_months", message));
         }
+        super::positive(problems, "collect.listener_spool_max_bytes", self.listener_spool_max_bytes);
         for (i, file) in self.files.iter().enumerate() {
             if !file.path.starts_with('/') {
                 problems.push(Problem::new(format!("collect.files[{i}].path"), "must be absolute"));
@@ -309,6 +335,8 @@ mod tests {
         for (fields, wrong) in [
             ("address = 'udp:127.0.0.1:5514'", None),
             ("address = 'unix:/run/x'\nformat = 'nginx'", None),
+            ("address = 'unix-stream:/run/x'", None),
+            ("address = 'unix-stream:x'", Some("address")),
             ("address = 'tls:[::1]:6514'\ntls_cert_file = 'c'\ntls_key_file = 'k'", None),
             ("address = 'tls:[::1]:6514'\ntls_cert_file = 'c'", Some("address")),
             ("address = 'tcp:[::1]:6514'\ntls_cert_file = 'c'", Some("tls_cert_file")),

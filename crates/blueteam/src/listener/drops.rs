@@ -1,9 +1,10 @@
-//! Datagrams that the kernel dropped because nobody read them in time: they never reach us, and only its own table tells of them.
+//! Datagrams that the kernel dropped because nobody read them in time: only its own table counts them.
 
 use std::os::fd::AsFd;
 
-/// Where the kernel lists its UDP sockets.
-const TABLES: [&str; 2] = ["/proc/net/udp", "/proc/net/udp6"];
+/// Where the kernel lists its UDP sockets. Below the process itself, not in `/proc/net`: that is hidden
+/// under `ProcSubset=pid`, as the delivered unit has it.
+const TABLES: [&str; 2] = ["/proc/self/net/udp", "/proc/self/net/udp6"];
 
 /// How many datagrams the kernel has dropped on a socket since it was opened; none when it does not say.
 pub(super) fn dropped(socket: &impl AsFd) -> Option<u64> {

@@ -11,26 +11,47 @@ const OF_ONE: usize = 64;
 
 /// The places of a listener.
 #[derive(Clone, Default)]
-pub(super) struct Places(Arc<Mutex<HashMap<IpAddr, usize>>>);
+pub(super) struct Places(Arc<Mutex<HashMap<Peer, usize>>>);
+
+/// Who connects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Peer {
+    /// A machine.
+    Address(IpAddr),
+    /// A user of this machine.
+    User(u32),
+}
+
+impl std::fmt::Display for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::User(id) => write!(f, "user {id}"),
+        }
+    }
+}
 
 /// One place, until it is dropped.
 pub(super) struct Place {
     places: Places,
-    peer: IpAddr,
+    peer: Peer,
 }
 
-/// Whoever has one IPv6 address has the 2^64 beside it.
-fn peer(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
-        ip @ IpAddr::V4(_) => ip,
+impl Peer {
+    /// Whoever has one IPv6 address has the 2^64 beside it.
+    fn whole(self) -> Self {
+        let Self::Address(address) = self else { return self };
+        Self::Address(match address.to_canonical() {
+            IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
+            ip @ IpAddr::V4(_) => ip,
+        })
     }
 }
 
 impl Places {
-    /// A place for that address; else why there is none.
-    pub(super) fn take(&self, address: IpAddr) -> Result<Place, String> {
-        let peer = peer(address);
+    /// A place for that peer; else why there is none.
+    pub(super) fn take(&self, peer: Peer) -> Result<Place, String> {
+        let peer = peer.whole();
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if open.values().sum::<usize>() >= ALL {
             return Err(format!("{ALL} connections are open; more are refused"));
@@ -63,7 +84,7 @@ mod tests {
     #[test]
     fn one_peer_leaves_places_for_others() {
         let places = Places::default();
-        let take = |address: &str| places.take(address.parse().unwrap());
+        let take = |address: &str| places.take(Peer::Address(address.parse().unwrap()));
         let mut held: Vec<_> = (0..OF_ONE).map(|n| take(&format!("2001:db8::{n:x}")).unwrap()).collect();
         assert!(take("2001:db8::ffff").is_err());
         for other in 1..=3 {

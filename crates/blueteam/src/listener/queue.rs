@@ -1,23 +1,33 @@
-//! What waits to be stored: bounded in messages and in bytes.
+//! The way from the sockets to the disk: bounded in bytes, and so short that it is nearly empty.
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use model::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-/// Messages that wait.
-const MESSAGES: usize = 50_000;
+/// Handovers that wait.
+const HANDOVERS: usize = 4096;
 /// Bytes that wait.
 const BYTES: usize = 32 * 1024 * 1024;
 
-/// A message, and the room that it takes until it is stored.
-pub(super) struct Message {
-    text: Vec<u8>,
+/// Messages that were read at once, and the room that they take until they are kept.
+pub(super) struct Handover {
+    pub(super) messages: Vec<Vec<u8>>,
+    /// When they were read: a line without a year is of the year of this time, however often it is
+    /// read again.
+    pub(super) received: Timestamp,
+    /// Answered once they are on disk.
+    kept: Option<oneshot::Sender<()>>,
     _room: OwnedSemaphorePermit,
 }
 
-impl Message {
-    pub(super) fn text(&self) -> &[u8] {
-        &self.text
+impl Handover {
+    /// Tells whoever read them that they are on disk, or in the database, or counted as dropped.
+    pub(super) fn answer(self) {
+        if let Some(kept) = self.kept {
+            // A reader that was cut off does not wait any more.
+            let _ = kept.send(());
+        }
     }
 }
 
@@ -25,30 +35,37 @@ impl Message {
 #[derive(Clone)]
 pub(super) struct Queue {
     room: Arc<Semaphore>,
-    messages: mpsc::Sender<Message>,
+    handovers: mpsc::Sender<Handover>,
 }
 
 /// A queue and its end.
-pub(super) fn new() -> (Queue, mpsc::Receiver<Message>) {
-    let (messages, end) = mpsc::channel(MESSAGES);
-    (Queue { room: Arc::new(Semaphore::new(BYTES)), messages }, end)
+pub(super) fn new() -> (Queue, mpsc::Receiver<Handover>) {
+    let (handovers, end) = mpsc::channel(HANDOVERS);
+    (Queue { room: Arc::new(Semaphore::new(BYTES)), handovers }, end)
 }
 
-fn size(text: &[u8]) -> u32 {
-    u32::try_from(text.len()).unwrap_or(u32::MAX)
+fn size(messages: &[Vec<u8>]) -> u32 {
+    // A message costs more than its bytes.
+    let bytes: usize = messages.iter().map(|message| message.len() + 64).sum();
+    u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES as u32)
 }
 
 impl Queue {
-    /// Waits for room. False when nobody takes messages any more.
-    pub(super) async fn push(&self, text: Vec<u8>) -> bool {
-        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size(&text)).await else { return false };
-        self.messages.send(Message { text, _room: room }).await.is_ok()
+    /// Waits until the messages are kept: nobody reads more of a stream before. False when nobody
+    /// takes messages any more.
+    pub(super) async fn hand_over(&self, messages: Vec<Vec<u8>>, received: Timestamp) -> bool {
+        let room = Arc::clone(&self.room).acquire_many_owned(size(&messages)).await;
+        let Ok(room) = room else { return false };
+        let (kept, answer) = oneshot::channel();
+        let handover = Handover { messages, received, kept: Some(kept), _room: room };
+        self.handovers.send(handover).await.is_ok() && answer.await.is_ok()
     }
 
-    /// Whether there was room.
-    pub(super) fn try_push(&self, text: Vec<u8>) -> bool {
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(size(&text)) else { return false };
-        self.messages.try_send(Message { text, _room: room }).is_ok()
+    /// Whether there was room; does not wait.
+    pub(super) fn offer(&self, messages: Vec<Vec<u8>>, received: Timestamp) -> bool {
+        let room = Arc::clone(&self.room).try_acquire_many_owned(size(&messages));
+        let Ok(room) = room else { return false };
+        self.handovers.try_send(Handover { messages, received, kept: None, _room: room }).is_ok()
     }
 }
 
@@ -57,15 +74,28 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_full_queue_refuses_until_something_is_stored() {
+    async fn a_full_queue_refuses_until_something_is_kept() {
         let (queue, mut end) = new();
+        let now = Timestamp::from_micros(0);
         let mut taken = 0;
-        while queue.try_push(vec![0; 1024 * 1024]) {
+        while queue.offer(vec![vec![0; 1024 * 1024 - 64]], now) {
             taken += 1;
         }
         assert_eq!(taken, BYTES / 1024 / 1024);
-        drop(end.recv().await);
-        assert!(queue.try_push(vec![0; 1024 * 1024]));
-        assert!(!queue.try_push(vec![0; 1]));
+        end.recv().await.unwrap().answer();
+        assert!(queue.offer(vec![vec![0; 1024 * 1024 - 64]], now));
+        assert!(!queue.offer(vec![vec![0; 1]], now));
+    }
+
+    #[tokio::test]
+    async fn a_reader_waits_until_its_messages_are_kept() {
+        let (queue, mut end) = new();
+        let reading =
+            tokio::spawn(async move { queue.hand_over(vec![b"x".to_vec()], Timestamp::from_micros(0)).await });
+        let handover = end.recv().await.unwrap();
+        tokio::task::yield_now().await;
+        assert!(!reading.is_finished());
+        handover.answer();
+        assert!(reading.await.unwrap());
     }
 }

@@ -3,28 +3,29 @@
 use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use collect::framing::MESSAGE_MAX;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio::net::{TcpListener, UdpSocket, UnixDatagram};
-use tokio::time::MissedTickBehavior;
-use tokio_rustls::TlsAcceptor;
+use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::queue::Queue;
+use super::streams::Socket;
 use super::{Lost, Options, drops, streams};
-use crate::config::{Address, TlsPair};
+use crate::config::Address;
 
 /// What the system is asked to hold of datagrams that we have not read yet; it may give less.
 const DATAGRAM_BUFFER: usize = 8 * 1024 * 1024;
 
-/// How often the kernel is asked what it dropped.
-const LOOK_FOR_DROPS: Duration = Duration::from_secs(1);
+/// Bytes of datagrams that are handed over at once.
+const AT_ONCE: usize = 64 * 1024;
+/// How often the kernel is asked what it dropped, while anything comes.
+const LOOK_FOR_DROPS: Duration = Duration::from_millis(250);
+/// How long what has arrived is still read at the stop.
+const LAST: Duration = Duration::from_secs(2);
 
 /// Opens the socket and reads it until the stop.
 pub(super) async fn read(
@@ -34,33 +35,28 @@ pub(super) async fn read(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     match &options.address {
-        Address::Udp(at) => udp(*at, queue, lost, stop).await,
+        Address::Udp(at) => udp(*at, options, queue, lost, stop).await,
         Address::Unix(path) => {
-            let read = unix(path, queue, stop).await;
+            let read = unix(path, options, queue, stop).await;
             let _ = std::fs::remove_file(path);
             read
         }
-        Address::Tcp(at) => streams::accept(options, TcpListener::bind(at).await?, None, queue, stop).await,
+        Address::UnixStream(path) => {
+            let read = unix_stream(path, options, queue, stop).await;
+            let _ = std::fs::remove_file(path);
+            read
+        }
+        Address::Tcp(at) => {
+            let socket = Socket::Tcp(TcpListener::bind(at).await?);
+            streams::accept(options, socket, None, queue, stop).await
+        }
         Address::Tls(at) => {
-            let pair = options.tls.as_ref().context("tls needs a certificate and a key")?;
-            let acceptor = acceptor(pair)?;
-            streams::accept(options, TcpListener::bind(at).await?, Some(acceptor), queue, stop).await
+            let slot = options.tls.as_ref().context("tls needs a certificate and a key")?;
+            let acceptor = slot.acceptor()?;
+            let socket = Socket::Tcp(TcpListener::bind(at).await?);
+            streams::accept(options, socket, Some(acceptor), queue, stop).await
         }
     }
-}
-
-fn acceptor(pair: &TlsPair) -> anyhow::Result<TlsAcceptor> {
-    let chain = CertificateDer::pem_file_iter(&pair.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| pair.cert.clone())?;
-    let key = PrivateKeyDer::from_pem_file(&pair.key).with_context(|| pair.key.clone())?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .with_context(|| pair.cert.clone())?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
 /// A datagram without what ends it; nothing when it is empty.
@@ -69,70 +65,141 @@ fn message(datagram: &[u8]) -> Option<Vec<u8>> {
     Some(datagram[..=end].to_vec())
 }
 
-async fn udp(at: SocketAddr, queue: &Queue, lost: &Lost, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn udp(
+    at: SocketAddr,
+    options: &Options,
+    queue: &Queue,
+    lost: &Lost,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     let socket = UdpSocket::bind(at).await?;
     // Less is a smaller burst that can be survived, no more.
     let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, DATAGRAM_BUFFER);
     let mut buffer = vec![0; MESSAGE_MAX];
-    let take = |datagram: &[u8]| {
-        if message(datagram).is_some_and(|text| !queue.try_push(text)) {
-            lost.note(1);
-        }
-    };
-    let mut dropped = 0;
-    let mut count_dropped = || {
-        // What the kernel could not hold is as lost as what we could not.
-        let all = drops::dropped(&socket).unwrap_or(dropped);
-        lost.note(all.saturating_sub(dropped));
-        dropped = all;
-    };
+    let mut kernel = KernelDrops::of(&socket, options);
     let mut look = tokio::time::interval(LOOK_FOR_DROPS);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut heard = false;
     loop {
+        let mut messages = Vec::new();
         tokio::select! {
-            read = socket.recv_from(&mut buffer) => take(&buffer[..read?.0]),
-            _ = look.tick() => count_dropped(),
+            read = socket.recv_from(&mut buffer) => messages.extend(message(&buffer[..read?.0])),
+            _ = look.tick(), if heard => {
+                kernel.note(&socket, lost);
+                heard = false;
+                continue;
+            }
             () = stop.cancelled() => break,
         }
+        heard = true;
+        gather(|into| socket.try_recv_from(into).map(|(length, _)| length), &mut buffer, &mut messages);
+        offer(messages, options, queue, lost);
     }
-    // What has arrived was sent before the stop.
-    while let Ok((length, _)) = socket.try_recv_from(&mut buffer) {
-        take(&buffer[..length]);
+    // What has arrived was sent before the stop; a flood must not put the stop off.
+    let since = Instant::now();
+    while since.elapsed() < LAST {
+        let mut messages = Vec::new();
+        let read = gather(|into| socket.try_recv_from(into).map(|(length, _)| length), &mut buffer, &mut messages);
+        offer(messages, options, queue, lost);
+        if read == 0 {
+            break;
+        }
     }
-    count_dropped();
+    kernel.note(&socket, lost);
     Ok(())
 }
 
-async fn unix(path: &Path, queue: &Queue, stop: &CancellationToken) -> anyhow::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        // Left by a daemon that was killed.
-        Ok(found) if found.file_type().is_socket() => std::fs::remove_file(path)?,
-        Ok(_) => bail!("there is something else than a socket"),
-        Err(_) => {}
+/// Reads what is there already, up to [`AT_ONCE`] bytes. Returns how many datagrams there were.
+fn gather(
+    mut receive: impl FnMut(&mut [u8]) -> std::io::Result<usize>,
+    buffer: &mut [u8],
+    messages: &mut Vec<Vec<u8>>,
+) -> usize {
+    let (mut bytes, mut read) = (0, 0);
+    while bytes < AT_ONCE
+        && let Ok(length) = receive(buffer)
+    {
+        (bytes, read) = (bytes + length.max(64), read + 1);
+        messages.extend(message(&buffer[..length]));
     }
+    read
+}
+
+/// Hands over what there is room for; the rest is counted.
+fn offer(messages: Vec<Vec<u8>>, options: &Options, queue: &Queue, lost: &Lost) {
+    let count = messages.len() as u64;
+    if count > 0 && !queue.offer(messages, options.clock.now()) {
+        lost.note(count);
+    }
+}
+
+/// What the kernel dropped: as lost as what did not fit into our own queue.
+struct KernelDrops {
+    noted: u64,
+}
+
+impl KernelDrops {
+    fn of(socket: &UdpSocket, options: &Options) -> Self {
+        if drops::dropped(socket).is_none() {
+            warn!("{}: the kernel does not tell how many datagrams it drops; they are not counted", options.name());
+        }
+        Self { noted: 0 }
+    }
+
+    fn note(&mut self, socket: &UdpSocket, lost: &Lost) {
+        let all = drops::dropped(socket).unwrap_or(self.noted);
+        lost.note(all.saturating_sub(self.noted));
+        self.noted = all;
+    }
+}
+
+/// Removes the socket that a daemon that was killed has left there.
+fn make_way(path: &Path) -> anyhow::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_socket() => Ok(std::fs::remove_file(path)?),
+        Ok(_) => bail!("there is something else than a socket"),
+        Err(_) => Ok(()),
+    }
+}
+
+/// As `/dev/log`: any program of this machine may write.
+fn open_to_all(path: &Path) -> anyhow::Result<()> {
+    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?)
+}
+
+async fn unix_stream(path: &Path, options: &Options, queue: &Queue, stop: &CancellationToken) -> anyhow::Result<()> {
+    make_way(path)?;
+    let socket = Socket::Unix(UnixListener::bind(path)?);
+    open_to_all(path)?;
+    streams::accept(options, socket, None, queue, stop).await
+}
+
+async fn unix(path: &Path, options: &Options, queue: &Queue, stop: &CancellationToken) -> anyhow::Result<()> {
+    make_way(path)?;
     let socket = UnixDatagram::bind(path)?;
-    // As /dev/log: any program of this machine may write.
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?;
+    open_to_all(path)?;
     let mut buffer = vec![0; MESSAGE_MAX];
     loop {
-        let length = tokio::select! {
-            read = socket.recv(&mut buffer) => read?,
+        let mut messages = Vec::new();
+        tokio::select! {
+            read = socket.recv(&mut buffer) => messages.extend(message(&buffer[..read?])),
             () = stop.cancelled() => break,
-        };
-        if let Some(text) = message(&buffer[..length])
-            && !queue.push(text).await
-        {
+        }
+        gather(|into| socket.try_recv(into), &mut buffer, &mut messages);
+        if !messages.is_empty() && !queue.hand_over(messages, options.clock.now()).await {
             bail!("nobody stores any more");
         }
     }
-    let drained = async {
-        while let Ok(length) = socket.try_recv(&mut buffer) {
-            if let Some(text) = message(&buffer[..length]) {
-                queue.push(text).await;
-            }
+    let since = Instant::now();
+    let mut read = 1;
+    while read > 0 && since.elapsed() < LAST {
+        let mut messages = Vec::new();
+        read = gather(|into| socket.try_recv(into), &mut buffer, &mut messages);
+        if !messages.is_empty() && !queue.hand_over(messages, options.clock.now()).await {
+            bail!("nobody stores any more");
         }
-    };
-    if tokio::time::timeout(Duration::from_secs(2), drained).await.is_err() {
+    }
+    if read > 0 {
         warn!("{}: not all that was written to it could be read before the stop", path.display());
     }
     Ok(())

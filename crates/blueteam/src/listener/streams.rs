@@ -1,10 +1,13 @@
-//! Connections over TCP, with TLS or without: bounded in number and in patience.
+//! Connections over TCP, with TLS or without, and over Unix sockets: bounded in number and in patience.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use collect::framing::Framer;
+use model::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -12,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Options;
-use super::places::Places;
+use super::places::{Peer, Places};
 use super::queue::Queue;
 use crate::failures::Component;
 
@@ -27,10 +30,40 @@ const LAST_QUIET: Duration = Duration::from_millis(100);
 /// and no longer than this.
 const LAST: Duration = Duration::from_secs(2);
 
+/// Read at once of a connection: the most that a kill can take of it, beside what the kernel holds.
+const AT_ONCE: usize = 64 * 1024;
+
+/// Where connections come in.
+pub(super) enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Socket {
+    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((Stream::Tcp(stream), Peer::Address(peer.ip())))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let user = stream.peer_cred()?.uid();
+                Ok((Stream::Unix(stream), Peer::User(user)))
+            }
+        }
+    }
+}
+
 /// Takes connections until the stop.
 pub(super) async fn accept(
     options: &Options,
-    listener: TcpListener,
+    listener: Socket,
     tls: Option<TlsAcceptor>,
     queue: &Queue,
     stop: &CancellationToken,
@@ -44,7 +77,7 @@ pub(super) async fn accept(
             () = stop.cancelled() => break,
         };
         let (stream, peer) = match accepted {
-            Ok((stream, peer)) => (stream, peer.ip()),
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file handles, most likely: others must end first.
                 warn!(%error, "a connection could not be taken");
@@ -61,9 +94,10 @@ pub(super) async fn accept(
             }
         };
         let (tls, queue, stop) = (tls.clone(), queue.clone(), stop.clone());
+        let clock = Arc::clone(&options.clock);
         open.spawn(async move {
             let _place = place;
-            connection(stream, tls, &queue, &stop).await;
+            connection(stream, tls, (&queue, &*clock), &stop).await;
         });
     }
     drop(listener);
@@ -71,20 +105,21 @@ pub(super) async fn accept(
     Ok(())
 }
 
-async fn connection(stream: TcpStream, tls: Option<TlsAcceptor>, queue: &Queue, stop: &CancellationToken) {
-    match tls {
-        None => read(stream, queue, stop).await,
-        Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => read(stream, queue, stop).await,
+async fn connection(stream: Stream, tls: Option<TlsAcceptor>, to: (&Queue, &dyn Clock), stop: &CancellationToken) {
+    match (stream, tls) {
+        (Stream::Unix(stream), _) => read(stream, to, stop).await,
+        (Stream::Tcp(stream), None) => read(stream, to, stop).await,
+        (Stream::Tcp(stream), Some(tls)) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => read(stream, to, stop).await,
             Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
             Err(_) => debug!("a TLS handshake took too long"),
         },
     }
 }
 
-async fn read(mut stream: impl AsyncRead + Unpin, queue: &Queue, stop: &CancellationToken) {
+async fn read(mut stream: impl AsyncRead + Unpin, (queue, clock): (&Queue, &dyn Clock), stop: &CancellationToken) {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());
-    let mut buffer = vec![0; 16 * 1024];
+    let mut buffer = vec![0; AT_ONCE];
     let mut began: Option<Instant> = None;
     let mut last: Option<Instant> = None;
     loop {
@@ -115,10 +150,9 @@ async fn read(mut stream: impl AsyncRead + Unpin, queue: &Queue, stop: &Cancella
             Some(began) if framer.is_open() && messages.is_empty() => Some(began),
             _ => framer.is_open().then(Instant::now),
         };
-        for message in messages.drain(..) {
-            if !queue.push(message).await {
-                return;
-            }
+        // Nothing more is read before these are on disk.
+        if !messages.is_empty() && !queue.hand_over(std::mem::take(&mut messages), clock.now()).await {
+            return;
         }
         if ends {
             return;

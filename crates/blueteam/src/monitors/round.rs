@@ -15,7 +15,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::config::Loaded;
+use crate::certificates;
+use crate::config::{Config, Loaded};
 
 use super::{ALL, Around, Measured, Monitor, step};
 
@@ -46,6 +47,8 @@ pub(crate) struct Options {
     pub holds_database: bool,
     /// Where backups appear.
     pub backups: Vec<String>,
+    /// The configuration that names the certificates which we present.
+    pub config: Config,
     /// Business hours.
     pub calendar: Calendar,
     /// Which alert takes which channel.
@@ -77,6 +80,7 @@ impl Options {
             storage: std::iter::once(state.to_owned()).chain(named).collect(),
             holds_database: private || !monitors.storage_paths.is_empty(),
             backups: monitors.backup_files,
+            config: config.clone(),
             calendar: Calendar::new(config.business_hours.clone())?,
             routing: config.alerts.routing(&config.channels)?,
             deliveries: Arc::clone(deliveries),
@@ -154,6 +158,7 @@ async fn one(
     let measured = if off {
         Measured::NotWatched("it is switched off".to_owned())
     } else {
+        let certificates = certificates::expiries(&options.config);
         let mut around = Around {
             conn,
             now,
@@ -162,6 +167,7 @@ async fn one(
             storage: &options.storage,
             holds_database: options.holds_database,
             backups: &options.backups,
+            certificates: &certificates,
         };
         tokio::time::timeout(PATIENCE, (monitor.measure)(&mut around)).await??
     };

@@ -20,7 +20,7 @@ const ASK_EVERY: Span = Span::secs(10);
 const START: Span = Span::mins(1);
 
 /// Asks why accepted events are not in their table; none when they are.
-pub(crate) type Unstored = Box<dyn Fn() -> Option<String> + Send + Sync>;
+pub(crate) type Unstored = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// The parts that show whether work gets on.
 #[derive(Default)]

@@ -4,6 +4,7 @@
 
 mod advisories;
 mod alerts;
+mod certificates;
 mod daemon;
 mod databases;
 mod deliveries;
@@ -19,5 +20,6 @@ mod nginx;
 mod notices;
 mod services;
 mod sources;
+mod spools;
 mod stops;
 mod stuck;

@@ -7,6 +7,7 @@ mod attested;
 mod cli;
 mod cli_analysis;
 mod compliance;
+mod deploy;
 mod dossier;
 mod lab;
 mod life;

@@ -83,7 +83,8 @@ async fn no_plaintext_off_this_machine_but_tls() {
     let (cert, key) = (dir.path().join("c.pem"), dir.path().join("k.pem"));
     std::fs::write(&cert, own.cert.pem()).unwrap();
     std::fs::write(&key, own.signing_key.serialize_pem()).unwrap();
-    settings.tls = Some(console::TlsFiles { cert, key });
+    let pair = console::tls::Pair::read(&console::tls::TlsFiles { cert, key }).unwrap();
+    settings.tls = Some(console::tls::ServerCertificate::new(pair));
     let console = start(settings).await.unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(own.cert.der().clone()).unwrap();

@@ -7,6 +7,7 @@
 mod binaries;
 mod layout;
 mod process;
+mod remains;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -158,6 +159,12 @@ impl Cluster {
 
     /// Ends the server in fast mode: open transactions are rolled back, everything committed is on disk.
     pub async fn stop(mut self) -> Result<(), ClusterError> {
+        if !self.is_alive()
+            && let Some(postmaster) = Postmaster::running(&self.layout)
+        {
+            // A restart that was broken off has left it.
+            self.postmaster = postmaster;
+        }
         self.postmaster.stop(&self.layout, Duration::from_mins(1)).await
     }
 

@@ -9,15 +9,21 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::time::sleep;
 
 use super::binaries::Binaries;
 use super::layout::{Layout, Login, PORT, write_secret};
+use super::remains::{held_memory, is_zombie, release_lock_files, signal_holders};
 use super::{ClusterConfig, ClusterError};
 
 /// How often we look whether something has happened.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long a start waits after PostgreSQL has refused because of what a killed server left.
+const TRY_AGAIN: Duration = Duration::from_millis(250);
+/// How long the processes of a killed server have to go by themselves.
+const REMAINS_GO: Duration = Duration::from_secs(2);
 
 /// A command that runs as the server's user.
 fn command(binaries: &Binaries, layout: &Layout, tool: &str) -> Command {
@@ -102,17 +108,7 @@ fn is_ours(pid: u32, data: &Path) -> bool {
     let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
     let data = data.as_os_str().as_bytes();
     let mut words = line.split(|b| *b == 0);
-    words.next().is_some_and(|w| w.ends_with(b"postgres")) && words.any(|w| w == data) && !is_zombie(pid)
-}
-
-/// Whether the process lives and is a PostgreSQL server at all.
-fn is_some_postgres(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "postgres") && !is_zombie(pid)
-}
-
-fn is_zombie(pid: u32) -> bool {
-    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+    words.next().is_some_and(|w| w.ends_with(b"postgres")) && words.any(|w| w == data) && !is_zombie(pid as i32)
 }
 
 /// A server process, started by us or by an earlier run of us.
@@ -123,6 +119,11 @@ pub(super) struct Postmaster {
 }
 
 impl Postmaster {
+    /// The server that runs on our data, whoever started it.
+    pub(super) fn running(layout: &Layout) -> Option<Self> {
+        running(layout).map(|pid| Self { pid, child: None })
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.pid
     }
@@ -140,7 +141,7 @@ impl Postmaster {
         }
         // A server that an earlier value of ours started is our child still, and a zombie keeps its id taken.
         if self.child.is_none()
-            && is_zombie(self.pid)
+            && is_zombie(self.pid as i32)
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
         {
             let _ = waitpid(Some(pid), WaitOptions::NOHANG);
@@ -148,46 +149,40 @@ impl Postmaster {
         is_ours(self.pid, &layout.data)
     }
 
-    /// Adopts the running server, or starts one. Tries again while the remains of a killed server hold its memory.
+    /// Adopts the running server, or starts one. Tries again while the remains of a killed server
+    /// hold its memory, and ends them when they do not go by themselves.
     pub(super) async fn start_or_adopt(
         binaries: &Binaries,
         layout: &Layout,
         config: &ClusterConfig,
     ) -> Result<Self, ClusterError> {
         let deadline = Instant::now() + config.start_timeout;
+        // A command and the daemon may both find the server dead: one of them mends and starts.
+        let _starting = lock_start(layout, deadline).await?;
+        let (mut remains, mut refusal) = (Remains::default(), None);
         loop {
             let mark = std::fs::metadata(&layout.log).map_or(0, |m| m.len());
-            let mut server = match running(layout) {
-                Some(pid) => Self { pid, child: None },
-                None if !clear_remains(layout)? => {
-                    if Instant::now() >= deadline {
-                        let why = "processes of a server that was killed still hold its memory".to_owned();
-                        return Err(ClusterError::Start { why, log: layout.log.clone() });
-                    }
-                    sleep(LOOK).await;
-                    continue;
-                }
-                None => Self::spawn(binaries, layout, config)?,
+            let mut server = if let Some(server) = Self::running(layout) {
+                server
+            } else {
+                release_lock_files(layout)?;
+                Self::spawn(binaries, layout, config)?
             };
-            match server.wait_ready(layout, deadline).await {
-                Ok(()) => return Ok(server),
-                Err(why) if Instant::now() >= deadline => {
-                    return Err(ClusterError::Start { why, log: layout.log.clone() });
-                }
-                Err(why) => {
-                    let said = log_since(&layout.log, mark);
-                    // Backends of a postmaster that was killed notice within moments and go.
-                    if !(said.contains("pre-existing shared memory")
-                        || said.contains("lock file")
-                        || running(layout).is_some())
-                    {
-                        let last = said.lines().rfind(|l| l.contains("FATAL") || l.contains("PANIC"));
-                        let why = last.map_or(why, str::to_owned);
-                        return Err(ClusterError::Start { why, log: layout.log.clone() });
-                    }
-                    sleep(Duration::from_millis(100)).await;
-                }
+            let Err(why) = server.wait_ready(layout, deadline).await else { return Ok(server) };
+
+            let said = log_since(&layout.log, mark);
+            let last = said.lines().rfind(|l| l.contains("FATAL") || l.contains("PANIC"));
+            refusal = last.map(str::to_owned).or(refusal);
+            let in_the_way =
+                said.contains("pre-existing shared memory") || said.contains("lock file") || running(layout).is_some();
+            if Instant::now() >= deadline || !in_the_way {
+                let why = refusal.unwrap_or(why);
+                return Err(ClusterError::Start { why, log: layout.log.clone() });
             }
+            if let Some(memory) = held_memory(&said) {
+                remains.hurry(memory);
+            }
+            sleep(TRY_AGAIN).await;
         }
     }
 
@@ -256,39 +251,39 @@ fn running(layout: &Layout) -> Option<u32> {
     pid_file(&layout.data).map(|(pid, _)| pid).filter(|pid| is_ours(*pid, &layout.data))
 }
 
-/// Removes the lock files of a server that was killed; false while processes of it still run. The server would do that by
-/// itself, were it not for process ids that are somebody else's by now, or a zombie's. Its own test for such processes, whether
-/// its shared memory is attached to, is made here too: without it, removing the file could let two servers at one directory.
-fn clear_remains(layout: &Layout) -> Result<bool, ClusterError> {
-    let lock = layout.data.join("postmaster.pid");
-    if let Ok(text) = std::fs::read_to_string(&lock) {
-        let pid = text.lines().next().and_then(|l| l.trim().parse().ok());
-        if pid.is_some_and(is_some_postgres) {
-            // Not ours by its command line; the server knows better what it is.
-            return Ok(true);
-        }
-        if let Some(id) = text.lines().nth(6).and_then(|l| l.split_whitespace().nth(1))
-            && attached(id)
-        {
-            return Ok(false);
-        }
-    }
-    for path in [lock, layout.run.join(format!(".s.PGSQL.{PORT}.lock")), layout.run.join(format!(".s.PGSQL.{PORT}"))] {
-        match std::fs::remove_file(&path) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(ClusterError::io(&path, e)),
-            _ => {}
-        }
-    }
-    Ok(true)
+/// Backends of a postmaster that was killed. They notice within moments and go, unless they are
+/// deep in a query, or stopped.
+#[derive(Default)]
+struct Remains {
+    since: Option<Instant>,
 }
 
-/// Whether a process is attached to the System V segment of that id; when the kernel does not say, we must assume so.
-fn attached(id: &str) -> bool {
-    let Ok(segments) = std::fs::read_to_string("/proc/sysvipc/shm") else { return true };
-    segments.lines().skip(1).any(|line| {
-        let mut columns = line.split_whitespace();
-        columns.nth(1) == Some(id) && columns.nth(4) != Some("0")
-    })
+impl Remains {
+    /// Ends what still holds the memory, first as a postmaster ends its backends after a crash,
+    /// then by force. What they had not committed is lost in any case.
+    fn hurry(&mut self, memory: u64) {
+        let waited = self.since.get_or_insert_with(Instant::now).elapsed();
+        if waited > 2 * REMAINS_GO {
+            signal_holders(memory, Signal::KILL);
+        } else if waited > REMAINS_GO {
+            signal_holders(memory, Signal::QUIT);
+        }
+    }
+}
+
+/// Held while somebody starts the server; released with the file.
+async fn lock_start(layout: &Layout, deadline: Instant) -> Result<File, ClusterError> {
+    let path = layout.base.join("start.lock");
+    let mut options = OpenOptions::new();
+    let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = file.map_err(|e| ClusterError::io(&path, e))?;
+    while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if Instant::now() >= deadline {
+            return Err(ClusterError::io(&path, error.into()));
+        }
+        sleep(LOOK).await;
+    }
+    Ok(file)
 }
 
 /// The server's log, appended to; moved aside once when it has grown past 16 MB.

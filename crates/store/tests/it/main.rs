@@ -27,6 +27,7 @@ mod search;
 mod servers;
 mod sources;
 mod stuck;
+mod unclean;
 
 use model::audit::Strangers;
 use model::{AuditRecord, EventId, SecurityEvent, Timestamp};

@@ -46,24 +46,39 @@ impl Daemon {
         Self::on_disk(more, None, Some(tools.to_owned())).await
     }
 
+    /// The same, with that certificate for the door.
+    pub(super) async fn with_tls(files: &str, more: &str) -> Self {
+        let mut daemon = Self::prepared(&format!("{files}[detection]\nexpected_sources = []\n{more}"), None, None);
+        daemon.start().await;
+        daemon
+    }
+
+    /// Has it read its configuration again.
+    pub(super) fn hang_up(&self) {
+        kill_process(Pid::from_child(self.child.as_ref().unwrap()), Signal::HUP).unwrap();
+    }
+
     /// The same with a spool on a disk of that many KiB.
     pub(super) async fn with_spool_disk(kib: u32) -> Self {
         Self::on_disk("", Some(kib), None).await
     }
 
     async fn on_disk(more: &str, spool_disk: Option<u32>, tools: Option<PathBuf>) -> Self {
+        // The tests' events are from all kinds of days: silence between them means nothing.
+        let more = format!("[detection]\nexpected_sources = []\n{more}");
+        let mut daemon = Self::prepared(&more, spool_disk, tools);
+        daemon.start().await;
+        daemon
+    }
+
+    fn prepared(more: &str, spool_disk: Option<u32>, tools: Option<PathBuf>) -> Self {
         let mut builder = tempfile::Builder::new();
         let dir =
             builder.prefix("blueteam-life-").permissions(std::fs::Permissions::from_mode(0o711)).tempdir().unwrap();
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        // The tests' events are from all kinds of days: silence between them means nothing.
-        let config = format!(
-            "[ingest]\nlisten = \"127.0.0.1:{port}\"\n[detection]\nexpected_sources = []\n[logging]\nfilter = \"info\"\n{more}"
-        );
+        let config = format!("[logging]\nfilter = \"info\"\n[ingest]\nlisten = \"127.0.0.1:{port}\"\n{more}");
         std::fs::write(dir.path().join("blueteam.toml"), config).unwrap();
-        let mut daemon = Self { dir, port, child: None, starts: 0, spool_disk, tools };
-        daemon.start().await;
-        daemon
+        Self { dir, port, child: None, starts: 0, spool_disk, tools }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {

@@ -131,7 +131,7 @@ fn a_bound_refuses_before_anything_is_dropped() {
 fn a_full_disk_refuses_and_keeps_what_it_has() {
     if std::env::var_os("SPOOL_LIMITED").is_none() {
         let me = std::env::current_exe().unwrap();
-        let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact ingest::spool::tests::a_full_disk_refuses_and_keeps_what_it_has --nocapture";
+        let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact spool::tests::a_full_disk_refuses_and_keeps_what_it_has --nocapture";
         let done = Command::new("bash").arg("-c").arg(script).arg(me).env("SPOOL_LIMITED", "1").output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         return;

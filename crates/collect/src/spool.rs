@@ -1,4 +1,4 @@
-//! Events on disk while the database is away: append-only segments, read from the front and deleted when they are through.
+//! Entries on disk until the database has them: append-only segments, read from the front and deleted when they are through.
 //!
 //! A segment is `BTSPOOL1`, the time of its making (microseconds, i64), then records: length (u32), CRC-32C of length and
 //! payload (u32), payload; all little-endian. An append is one write and one fsync for many records, and is undone as a whole
@@ -23,16 +23,33 @@ const MAX_RECORD: usize = 1024 * 1024;
 
 /// Why the spool did not do it.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SpoolError {
+pub enum SpoolError {
     /// Its bound is reached.
     #[error("the spool is full ({used} of {max} bytes)")]
-    Full { used: u64, max: u64 },
+    Full {
+        /// Bytes in it.
+        used: u64,
+        /// Its bound.
+        max: u64,
+    },
     /// The disk.
     #[error("{}: {error}", path.display())]
-    Io { path: PathBuf, error: io::Error },
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        error: io::Error,
+    },
     /// A record that was whole no longer is.
     #[error("{} is damaged at byte {at}; it was set aside, and {lost} events in it were not written", path.display())]
-    Damaged { path: PathBuf, at: u64, lost: u64 },
+    Damaged {
+        /// The segment, as it was set aside.
+        path: PathBuf,
+        /// Where it is damaged.
+        at: u64,
+        /// Records that it held from there on.
+        lost: u64,
+    },
 }
 
 fn failed(path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
@@ -41,7 +58,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
 }
 
 /// Appends a record to a buffer, framed.
-pub(crate) fn frame(out: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) {
+pub fn frame(out: &mut Vec<u8>, payload: impl FnOnce(&mut Vec<u8>)) {
     let start = out.len();
     out.extend_from_slice(&[0; FRAME]);
     payload(out);
@@ -74,30 +91,33 @@ struct Segment {
 
 /// What a start had to cut off.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Cut {
-    pub(crate) path: PathBuf,
-    pub(crate) bytes: u64,
+pub struct Cut {
+    /// The segment.
+    pub path: PathBuf,
+    /// How much was cut off.
+    pub bytes: u64,
     /// Where the bytes were kept, when there may be whole records among them.
-    pub(crate) kept: Option<PathBuf>,
+    pub kept: Option<PathBuf>,
 }
 
 /// Records from the front, in order.
 #[derive(Debug, Default)]
-pub(crate) struct Batch {
+pub struct Batch {
     bytes: Vec<u8>,
     ranges: Vec<std::ops::Range<usize>>,
     end: u64,
 }
 
 impl Batch {
-    pub(crate) fn payloads(&self) -> impl Iterator<Item = &[u8]> {
+    /// The records, in order.
+    pub fn payloads(&self) -> impl Iterator<Item = &[u8]> {
         self.ranges.iter().map(|range| &self.bytes[range.clone()])
     }
 }
 
 /// The spool.
 #[derive(Debug)]
-pub(crate) struct Spool {
+pub struct Spool {
     dir: PathBuf,
     max_bytes: u64,
     segments: VecDeque<Segment>,
@@ -113,7 +133,7 @@ pub(crate) struct Spool {
 
 impl Spool {
     /// Opens the spool and checks what stands in it.
-    pub(crate) fn open(dir: &Path, max_bytes: u64) -> Result<(Self, Vec<Cut>), SpoolError> {
+    pub fn open(dir: &Path, max_bytes: u64) -> Result<(Self, Vec<Cut>), SpoolError> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed(dir))?;
         let lock = dir.join("lock");
         let file = private().truncate(false).open(&lock).map_err(failed(&lock))?;
@@ -153,32 +173,32 @@ impl Spool {
     }
 
     /// Lets another take over; nothing is to be asked of this one any more.
-    pub(crate) fn release(&mut self) {
+    pub fn release(&mut self) {
         self.lock = None;
     }
 
     /// Whether nothing waits.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
     /// Bytes on disk.
-    pub(crate) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.segments.iter().map(|s| s.len).sum()
     }
 
     /// Records that wait.
-    pub(crate) fn records(&self) -> u64 {
+    pub fn records(&self) -> u64 {
         self.segments.iter().map(|s| s.records).sum::<u64>().saturating_sub(self.read_records)
     }
 
     /// When the first of them came, about.
-    pub(crate) fn since(&self) -> Option<Timestamp> {
+    pub fn since(&self) -> Option<Timestamp> {
         self.segments.front().map(|s| s.since)
     }
 
     /// Appends framed records, all or none; on disk on return.
-    pub(crate) fn append(&mut self, framed: &[u8], records: u64, now: Timestamp) -> Result<(), SpoolError> {
+    pub fn append(&mut self, framed: &[u8], records: u64, now: Timestamp) -> Result<(), SpoolError> {
         let used = self.bytes();
         if used + framed.len() as u64 + HEADER > self.max_bytes {
             return Err(SpoolError::Full { used, max: self.max_bytes });
@@ -234,7 +254,7 @@ impl Spool {
     }
 
     /// The next records, about `max_bytes` of them; none when the spool is empty. A damaged segment is set aside, and an error.
-    pub(crate) fn peek(&mut self, max_bytes: usize) -> Result<Option<Batch>, SpoolError> {
+    pub fn peek(&mut self, max_bytes: usize) -> Result<Option<Batch>, SpoolError> {
         let Some(segment) = self.segments.front() else { return Ok(None) };
         let left = (segment.len - self.read_at) as usize;
         let mut bytes = vec![0; left.min(max_bytes.max(MAX_RECORD + FRAME))];
@@ -274,7 +294,7 @@ impl Spool {
     }
 
     /// Forgets the records of a batch that [`Spool::peek`] gave: they are in the database.
-    pub(crate) fn advance(&mut self, batch: &Batch) -> Result<(), SpoolError> {
+    pub fn advance(&mut self, batch: &Batch) -> Result<(), SpoolError> {
         self.read_at = batch.end;
         self.read_records += batch.ranges.len() as u64;
         let Some(segment) = self.segments.front() else { return Ok(()) };
