@@ -6,6 +6,7 @@
 //! that is open for minutes is one number in `xip`: it delays nobody, and nothing is scanned again because of it.
 
 mod cursor;
+mod pulse;
 mod snapshot;
 mod wake;
 
@@ -17,6 +18,7 @@ use crate::StoreError;
 use crate::wire::{self, AUDIT_COLUMNS, COLLECTED_COLUMNS};
 
 pub use cursor::{Check, Cursor, Start, Witness, check, commit_early, initialise, load, save};
+pub use pulse::{Pulse, beat, pulse};
 pub use snapshot::Snapshot;
 pub use wake::{Wake, claim};
 

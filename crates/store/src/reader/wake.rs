@@ -46,7 +46,12 @@ impl Wake {
 
 /// Takes the right to read as `name` until the connection ends; false when another connection has it.
 pub async fn claim(conn: &mut PgConnection, name: &str) -> Result<bool, StoreError> {
-    let key = format!("blueteam.reader.{name}");
-    let mine = sqlx::query_scalar!("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key).fetch_one(conn).await?;
+    let mine =
+        sqlx::query_scalar!("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", key(name)).fetch_one(conn).await?;
     Ok(mine.unwrap_or(false))
+}
+
+/// What the right to read as `name` is a lock on.
+pub(super) fn key(name: &str) -> String {
+    format!("blueteam.reader.{name}")
 }
