@@ -5,6 +5,7 @@
 mod advisories;
 mod applications;
 mod books;
+mod claims;
 pub mod cli;
 pub mod collector;
 pub mod config;

@@ -117,6 +117,32 @@ fn libraries_stay_where_they_belong() {
     }
 }
 
+/// A second place that decides on a score or a status would sooner or later decide otherwise.
+#[test]
+fn only_one_place_decides_what_may_be_claimed() {
+    const WORDS: [&str; 7] = [
+        "Score::of(",
+        "Level2::Final",
+        "Level2::Conditional",
+        "\"Final Level 2",
+        "\"Conditional Level 2",
+        "- score.lost()",
+        "CONDITIONAL_FROM &&",
+    ];
+    // The decision, and the words that it is written with.
+    let homes = ["crates/comply/src/claim.rs", "crates/comply/src/cmmc.rs"];
+    for krate in crates() {
+        for file in sources(&format!("crates/{krate}/src")).iter().filter(|file| !homes.contains(&file.as_str())) {
+            for (n, line) in code(&read(file)) {
+                let word = WORDS.iter().find(|word| line.contains(**word));
+                assert!(word.is_none(), "{file}:{n}: a claim decided outside of comply::claim: {}", line.trim());
+            }
+        }
+    }
+    let score = read("crates/comply/src/score.rs");
+    assert!(score.contains("pub(crate) fn of(") && !score.contains("pub points: Option"), "a count is not a claim");
+}
+
 #[test]
 fn only_store_knows_sql() {
     const WORDS: [&str; 6] = ["SELECT ", "INSERT INTO ", "DELETE FROM ", "TRUNCATE ", "CREATE TABLE ", "sqlx::query"];
