@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use typst::text::{Font, FontBook, FontInfo, FontStretch, FontStyle, FontVariant, FontWeight};
+use typst::layout::Abs;
+use typst::text::{Font, FontBook, FontInstance, FontStretch, FontStyle, FontVariant, FontVariations, FontWeight};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// The families that the template asks for: of its text, and of its code.
@@ -50,11 +51,13 @@ pub(crate) struct StandIns<'a> {
     allowed: Allowed,
     /// Coverage is looked up run by run, and texts repeat their characters.
     known: RefCell<HashMap<(Face, String), bool>>,
+    /// Fonts that were asked, by their place in the book.
+    open: RefCell<HashMap<usize, FontInstance>>,
 }
 
 impl<'a> StandIns<'a> {
     pub(crate) fn new(fonts: &'a [Font], book: &'a FontBook, allowed: Allowed) -> Self {
-        Self { fonts, book, allowed, known: RefCell::default() }
+        Self { fonts, book, allowed, known: RefCell::default(), open: RefCell::default() }
     }
 
     /// The text as it can be set. Text that can be set as it is stays as it is.
@@ -110,21 +113,22 @@ impl<'a> StandIns<'a> {
     /// its book names for the cluster's first character, and no other.
     fn has(&self, cluster: &str, families: &[&str], weight: FontWeight) -> bool {
         let variant = FontVariant::new(FontStyle::Normal, weight, FontStretch::NORMAL);
-        let own: Vec<&FontInfo> =
-            families.iter().filter_map(|family| self.info(self.book.select(family, variant)?)).collect();
-        let fallback = self.book.select_fallback(own.first().copied(), variant, cluster);
-        own.into_iter().chain(fallback.and_then(|index| self.info(index))).any(|font| covers(font, cluster))
+        let own: Vec<usize> = families.iter().filter_map(|family| self.book.select(family, variant)).collect();
+        let like = own.first().and_then(|index| self.fonts.get(*index)).map(Font::info);
+        let fallback = self.book.select_fallback(like, variant, cluster);
+        own.into_iter().chain(fallback).any(|index| self.covers(index, cluster))
     }
 
-    fn info(&self, index: usize) -> Option<&'a FontInfo> {
-        self.fonts.get(index).map(Font::info)
+    /// Asks the font itself: the book also lists characters that a font maps to its glyph for missing ones.
+    fn covers(&self, index: usize, cluster: &str) -> bool {
+        let Some(font) = self.fonts.get(index) else { return false };
+        let mut open = self.open.borrow_mut();
+        let face = open.entry(index).or_insert_with(|| {
+            font.clone().instantiate(font.info().variant, Abs::pt(10.0), &FontVariations::default())
+        });
+        let has_glyph = |c: char| face.ttf().glyph_index(c).is_some_and(|glyph| glyph.0 != 0);
+        cluster.chars().filter(|c| !is_invisible(*c)).all(has_glyph)
     }
-}
-
-fn covers(font: &FontInfo, cluster: &str) -> bool {
-    let mut shown = cluster.chars().filter(|c| !is_invisible(*c)).peekable();
-    // Nothing visible at all needs no glyph.
-    shown.peek().is_none() || shown.all(|c| font.coverage.contains(u32::from(c)))
 }
 
 /// Characters without a glyph of their own that join, break or select: the shaper removes them.

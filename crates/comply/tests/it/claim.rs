@@ -17,7 +17,7 @@ use crate::{all, all_but, approved, claim, claim_by, decision, item, now, with_p
 
 const DAY: Span = Span::days(1);
 
-fn poam(control: &str) -> Plan {
+fn poam(control: &'static str) -> Plan {
     item(control, PlanKind::Poam)
 }
 

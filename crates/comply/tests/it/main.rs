@@ -71,7 +71,7 @@ fn approved() -> Evidence {
 }
 
 /// An open item of a plan of action.
-fn item(control: &str, kind: PlanKind) -> Plan {
+fn item(control: &'static str, kind: PlanKind) -> Plan {
     let control = Catalog::r2().get(&ControlId::known(control)).unwrap().control_id.clone();
     Plan { kind, ..Plan::new(PlanId(Uuid::nil()), control, RiskLevel::Low, now()) }
 }

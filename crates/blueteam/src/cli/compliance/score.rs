@@ -166,7 +166,8 @@ fn print(claim: &Claim, catalog: &Catalog) -> anyhow::Result<()> {
         paragraph("", 10, &caution.to_string())?;
     }
     out::line("")?;
-    for obstacle in claim.obstacles() {
+    // The reasons for no score stand beside it already.
+    for obstacle in claim.obstacles().iter().filter(|o| !o.withholds_score()) {
         paragraph("  -", 4, &neutral(&obstacle.to_string()))?;
     }
     // A list of points would be added up to a score that there is not.
