@@ -7,10 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use comply::Catalog;
 use comply::reminders::{self, Reminder};
-use comply::score::Score;
-use model::{Clock, Control, Span, Timestamp};
+use model::{Clock, Span, Timestamp};
 use store::evidence::EvidenceFilter;
 use store::{Connection as _, PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
@@ -19,7 +17,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::state::StateDir;
-use crate::{evidence, notices};
+use crate::{claims, evidence, notices};
 
 /// The longest pause between two looks; checks that are due wait no longer.
 const EVERY: Duration = Duration::from_mins(1);
@@ -80,8 +78,8 @@ async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Re
         return Ok(());
     }
     let mut conn = store::connect(&options.database).await?;
-    let (controls, due) = due(&mut conn, now).await?;
-    note_score(&mut conn, ACTOR, &controls, now).await?;
+    let due = due(&mut conn, now).await?;
+    claims::note_score(&mut conn, ACTOR, &options.state, now).await?;
     remind(options, &mut conn, &due, now).await?;
     *reminded = Some(now);
     Ok(())
@@ -110,26 +108,13 @@ async fn checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Resul
     Ok(true)
 }
 
-/// Where every requirement stands, and what is due or late.
-pub(crate) async fn due(conn: &mut PgConnection, now: Timestamp) -> anyhow::Result<(Vec<Control>, Vec<Reminder>)> {
+/// What is due or late.
+pub(crate) async fn due(conn: &mut PgConnection, now: Timestamp) -> anyhow::Result<Vec<Reminder>> {
     let controls = store::compliance::all(conn, now).await?;
     let filter = EvidenceFilter { latest: true, bare: true, ..EvidenceFilter::default() };
     let evidence = store::evidence::list(conn, &filter).await?;
     let plans = store::plans::list(conn).await?;
-    let due = reminders::due(&controls, &evidence, &plans, now);
-    Ok((controls, due))
-}
-
-/// Notes the score for its history, when it changed or a day has passed.
-pub(crate) async fn note_score(
-    conn: &mut PgConnection,
-    actor: &str,
-    controls: &[Control],
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let scored = Score::of(Catalog::r2(), controls).at(now);
-    store::scores::note(conn, actor, &scored).await?;
-    Ok(())
+    Ok(reminders::due(&controls, &evidence, &plans, now))
 }
 
 /// Tells of what nobody was told of, in one message by each way.

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use comply::Catalog;
 use comply::checks::{Check, Says, Verdict};
 use model::evidence::{Evidence, EvidenceKind, Recorded};
-use model::facts::Facts;
+use model::facts::{Facts, RuleFacts};
 use model::{ControlId, EvidenceId, Finding, Proposal, Span, Timestamp};
 use serde::Serialize;
 use store::PgConnection;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::state::StateDir;
-use crate::{timekeeping, vault};
+use crate::{monitor, timekeeping, vault};
 
 pub use confirm::broken;
 pub use host::Host;
@@ -65,12 +65,13 @@ pub async fn gather(
     facts.events = Some(store::facts::events(conn, since).await.context("cannot read the events")?);
     step("sources");
     facts.sources = Some(store::facts::sources(conn, since).await?);
+    facts.daemon = Some(store::facts::daemon(conn, monitor::CURSOR).await?);
     step("database");
     facts.database = Some(store::facts::database(conn).await?);
     step("accounts");
     facts.accounts = Some(store::facts::accounts(conn, now).await?);
     step("rules");
-    facts.rules = Some(store::facts::rules(conn).await?);
+    facts.rules = Some(rules(conn, config).await?);
     step("alerts");
     facts.alerts = Some(store::facts::alerts(conn, since).await?);
     facts.incidents = Some(store::facts::incidents(conn).await?);
@@ -84,6 +85,22 @@ pub async fn gather(
     host.drift = baseline(conn).await?.map(|baseline| drift(&baseline, &host));
     facts.host = Some(host);
     Ok(facts)
+}
+
+/// The rules, each with what it does not see.
+async fn rules(conn: &mut PgConnection, config: &Config) -> anyhow::Result<Vec<RuleFacts>> {
+    let mut rules = store::facts::rules(conn).await?;
+    let sources = store::sources::list(conn).await?;
+    for rule in &mut rules {
+        let off =
+            config.rules.get(&rule.rule_id).and_then(|own| own.get("enabled")).and_then(serde_json::Value::as_bool);
+        rule.enabled &= off != Some(false);
+        let builtin = detect::rules::ALL.iter().find(|d| d.info.id.as_str() == rule.rule_id);
+        // A custom rule looks at every source.
+        let feeds = builtin.map_or(&[][..], |definition| definition.info.feeds);
+        rule.blind_to = Some(crate::settings::blind_to(feeds, &sources));
+    }
+    Ok(rules)
 }
 
 /// The machine as it was when somebody last approved it.

@@ -6,6 +6,7 @@ mod advisories;
 mod applications;
 mod books;
 mod certificates;
+mod claims;
 pub mod cli;
 pub mod collector;
 pub mod config;

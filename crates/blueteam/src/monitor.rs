@@ -33,6 +33,8 @@ use crate::state::StateDir;
 
 /// The cursor's name.
 pub const CURSOR: &str = "monitor";
+/// How often the database is told that events are read; far more often than anybody takes for stopped.
+const BEAT_EVERY: Duration = Duration::from_secs(10);
 /// The file that remembers, outside of the database, how far it was.
 const WITNESS: &str = "witness.json";
 /// Detections of events older than this are stored, but wake nobody: they come from a log's or a database's past.
@@ -163,6 +165,7 @@ async fn attempt(
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut polled = std::time::Instant::now();
+    let mut beaten: Option<std::time::Instant> = None;
     loop {
         let ticked = tokio::select! {
             biased;
@@ -191,6 +194,10 @@ async fn attempt(
             monitor.catch_up(options).await?;
         }
         options.pulse.beat(options.clock.now());
+        if beaten.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
+            reader::beat(&mut monitor.conn, CURSOR, options.clock.now()).await?;
+            beaten = Some(std::time::Instant::now());
+        }
         if ticked {
             options.shown.show(&monitor.engine, options.clock.now());
         }

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use detect::{Settings, sigma::Sigma};
-use model::Span;
+use model::{Source, Span};
+use store::sources::SourceRow;
 
 use crate::config::{self, Config, Loaded, RuleParamError};
 
@@ -42,6 +43,15 @@ pub fn engine(config: &Config, only: Vec<String>, grace: Span) -> Settings {
         grace,
         users_max: usize::try_from(config.detection.max_keys).unwrap_or(usize::MAX),
     }
+}
+
+/// What a rule that needs these kinds of source does not see.
+pub(crate) fn blind_to(needs: &[Source], sources: &[SourceRow]) -> Vec<String> {
+    let of_use = || sources.iter().filter(|s| needs.contains(&s.kind));
+    if !needs.is_empty() && !of_use().any(SourceRow::has_spoken) {
+        return needs.iter().map(|kind| kind.as_str().to_owned()).collect();
+    }
+    of_use().filter(|s| s.silent_since.is_some()).map(|s| s.source_id.clone()).collect()
 }
 
 /// Lets an operator's word in the table of rules count: rules that are switched off, and parameters set there. What the

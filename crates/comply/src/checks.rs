@@ -2,6 +2,7 @@
 //!
 //! A check says met, not met, or that it can't tell and what it would need. A counterexample proves that something is not met; that none was
 //! seen proves nothing about what this program does not see. So a check says "met" only of what it sees whole, which is mostly the record itself.
+//! One example is a sample and not a proof: what was seen of a part is said as such. Whatever is about watching goes through [`watching`].
 
 use model::facts::Facts;
 use model::{ControlId, Finding, ObjectiveId};
@@ -54,6 +55,7 @@ mod si_3_14_4;
 mod si_3_14_5;
 mod si_3_14_6;
 mod si_3_14_7;
+mod watching;
 
 /// Every check, in the order of the requirements.
 pub const ALL: &[&Check] = &[
@@ -112,6 +114,7 @@ pub const ALL: &[&Check] = &[
 pub enum Section {
     Events,
     Sources,
+    Daemon,
     Database,
     Accounts,
     Rules,
@@ -250,7 +253,7 @@ impl Check {
                 $(if reads(Section::$section) { own.$field.clone_from(&facts.$field); })+
             };
         }
-        keep!(events Events, sources Sources, database Database, accounts Accounts, rules Rules, alerts Alerts,
+        keep!(events Events, sources Sources, daemon Daemon, database Database, accounts Accounts, rules Rules, alerts Alerts,
               incidents Incidents, programme Programme, advisories Advisories, transport Transport, host Host);
         own
     }

@@ -95,6 +95,34 @@ impl Document {
         self
     }
 
+    /// The same document with other text: code by `code`, everything else by `prose`.
+    pub fn map_text(&self, prose: &dyn Fn(&str) -> String, code: &dyn Fn(&str) -> String) -> Self {
+        let all = |texts: &[String]| texts.iter().map(|text| prose(text)).collect::<Vec<_>>();
+        let block = |block: &Block| match block {
+            Block::Heading(level, text) => Block::Heading(*level, prose(text)),
+            Block::Text(text) => Block::Text(prose(text)),
+            Block::List(points) => Block::List(all(points)),
+            Block::Table(table) => Block::Table(Table {
+                header: all(&table.header),
+                rows: table.rows.iter().map(|row| all(row)).collect(),
+            }),
+            Block::Bars(bars) => {
+                let relabel = |bar: &Bar| Bar { label: prose(&bar.label), ..bar.clone() };
+                Block::Bars(bars.iter().map(relabel).collect())
+            }
+            Block::Trend(trend) => Block::Trend(trend.map_text(prose)),
+            Block::Code(text) => Block::Code(code(text)),
+        };
+
+        Self {
+            title: prose(&self.title),
+            subtitle: all(&self.subtitle),
+            marking: prose(&self.marking),
+            date: self.date.clone(),
+            blocks: self.blocks.iter().map(block).collect(),
+        }
+    }
+
     /// As Markdown (CommonMark with tables).
     pub fn markdown(&self) -> String {
         markdown::draw(self)

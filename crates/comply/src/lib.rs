@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod checks;
+pub mod claim;
 pub mod cmmc;
 pub mod document;
 pub mod evidence;

@@ -5,15 +5,63 @@ use model::{Control, Finding, Objective, Plan, PlanId, PlanKind, PlanStatus, Ris
 use crate::catalog::{Catalog, Requirement};
 use crate::cmmc::CLOSE_OUT;
 
-/// The items that are missing: one for each requirement that is not met and on no open plan. What may wait for a conditional status goes on the
-/// POA&M, due in 180 days; what may not goes on the operational plan, because it must be done before there is a status at all.
-pub fn missing(catalog: &Catalog, controls: &[Control], now: Timestamp, mut id: impl FnMut() -> PlanId) -> Vec<Plan> {
-    let open = controls.iter().filter(|c| c.standing() == Standing::NotMet && !c.planned);
-    let pairs = open.filter_map(|c| Some((c, catalog.get(&c.control_id)?)));
-    pairs.map(|(c, r)| item(c, r, now, id())).collect()
+/// What brings the plans of action in line with the findings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Generated {
+    /// Items that were missing.
+    pub new: Vec<Plan>,
+    /// Open items that were on the wrong plan, as they are on the right one.
+    pub moved: Vec<Plan>,
 }
 
-fn item(c: &Control, r: &Requirement, now: Timestamp, poam_id: PlanId) -> Plan {
+/// Plans for every requirement that is not met. What may wait for a conditional status goes on the POA&M, due in 180
+/// days; what may not goes on the operational plan, because it must be done before there is a status at all.
+///
+/// A requirement that has an open item on the wrong plan only, because a partial score was set or taken back since, has
+/// its oldest one moved.
+pub fn generate(
+    catalog: &Catalog,
+    controls: &[Control],
+    plans: &[Plan],
+    now: Timestamp,
+    mut id: impl FnMut() -> PlanId,
+) -> Generated {
+    let mut generated = Generated::default();
+    for c in controls.iter().filter(|c| c.standing() == Standing::NotMet) {
+        let Some(r) = catalog.get(&c.control_id) else { continue };
+        let kind = kind(c, r);
+        let mut open: Vec<&Plan> =
+            plans.iter().filter(|p| p.control_id == c.control_id && p.status.is_open()).collect();
+        open.sort_by_key(|p| p.created_at);
+        // An operational item beside one that is on the POA&M is somebody's choice.
+        match open.first() {
+            None => generated.new.push(item(c, r, kind, now, id())),
+            Some(_) if open.iter().any(|p| p.kind == kind) => {}
+            Some(oldest) => generated.moved.push(moved(oldest, kind, now)),
+        }
+    }
+    generated
+}
+
+/// The plan that a requirement belongs on.
+fn kind(c: &Control, r: &Requirement) -> PlanKind {
+    if r.poam_eligibility.allows(c.partial_credit) { PlanKind::Poam } else { PlanKind::Operational }
+}
+
+fn moved(plan: &Plan, kind: PlanKind, now: Timestamp) -> Plan {
+    let mut moved = Plan { kind, ..plan.clone() };
+    let latest = now.plus(CLOSE_OUT);
+    if kind == PlanKind::Poam && moved.due.is_none_or(|due| due > latest) {
+        moved.due = Some(latest);
+    }
+    let to = if kind == PlanKind::Poam { "the POA&M" } else { "the operational plan" };
+    let gap = if moved.milestone_changes.is_empty() { "" } else { "; " };
+    let day = now.to_jiff().strftime("%Y-%m-%d");
+    moved.milestone_changes = format!("{}{gap}{day}: moved to {to}", moved.milestone_changes);
+    moved
+}
+
+fn item(c: &Control, r: &Requirement, kind: PlanKind, now: Timestamp, poam_id: PlanId) -> Plan {
     let failed = |o: &&Objective| o.decision.as_ref().is_some_and(|d| d.finding == Finding::NotMet);
     let reasons: Vec<String> = c
         .objectives
@@ -21,7 +69,6 @@ fn item(c: &Control, r: &Requirement, now: Timestamp, poam_id: PlanId) -> Plan {
         .filter(failed)
         .filter_map(|o| o.decision.as_ref().map(|d| format!("{}: {}", o.objective_id, d.reason)))
         .collect();
-    let kind = if r.poam_eligibility.allows(c.partial_credit) { PlanKind::Poam } else { PlanKind::Operational };
     let by = c.objectives.iter().filter_map(|o| o.decision.as_ref()).map(|d| d.by.as_str()).next().unwrap_or("nobody");
     Plan {
         kind,

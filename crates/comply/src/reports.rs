@@ -12,6 +12,7 @@ pub use poam::report as poam;
 pub use ssp::report as ssp;
 
 use crate::catalog::Catalog;
+use crate::claim::{Basis, Claim};
 use crate::system::System;
 
 /// All that a report may tell of.
@@ -35,6 +36,25 @@ pub struct Known<'a> {
     pub scores: &'a [Scored],
     /// When the report is made.
     pub now: Timestamp,
+}
+
+impl<'a> Known<'a> {
+    /// What a claim is decided from.
+    pub const fn basis(&self) -> Basis<'a> {
+        Basis {
+            catalog: self.catalog,
+            system: Some(self.system),
+            controls: self.controls,
+            evidence: self.evidence,
+            plans: self.plans,
+            now: self.now,
+        }
+    }
+
+    /// What may be claimed.
+    pub fn claim(&self) -> Claim {
+        Claim::of(&self.basis())
+    }
 }
 
 /// A day.

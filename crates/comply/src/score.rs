@@ -1,6 +1,8 @@
 //! The score of the DoD Assessment Methodology v1.2.1, which 32 CFR 170.24(c) took over: 110 less the weights of what is not met.
+//!
+//! What is counted here is not a claim. Whether there is a score at all is decided in [`crate::claim`].
 
-use model::{Control, ControlId, Scored, Standing, Timestamp};
+use model::{Control, ControlId, Standing};
 use serde::Serialize;
 
 use crate::catalog::{Catalog, Requirement};
@@ -27,11 +29,9 @@ pub struct Deduction {
     pub for_lack_of_plans: bool,
 }
 
-/// A score.
+/// What a score is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Score {
-    /// From 110 to -203; none without a system security plan (3.12.4).
-    pub points: Option<i32>,
     /// What was lost, in the order of the catalog.
     pub deductions: Vec<Deduction>,
     /// Requirements that are met or do not apply.
@@ -46,14 +46,12 @@ pub struct Score {
 
 impl Score {
     /// Counts. A requirement that is missing from `controls` is not assessed.
-    pub fn of(catalog: &Catalog, controls: &[Control]) -> Self {
+    pub(crate) fn of(catalog: &Catalog, controls: &[Control]) -> Self {
         let standing = |r: &Requirement| {
             let found = controls.iter().find(|c| c.control_id == r.control_id);
             found.map_or((Standing::NotAssessed, false, false), |c| (c.standing(), c.partial_credit, c.planned))
         };
-        let mut score =
-            Self { points: None, deductions: Vec::new(), met: 0, not_met: 0, open: 0, unplanned: Vec::new() };
-        let mut plan = false;
+        let mut score = Self { deductions: Vec::new(), met: 0, not_met: 0, open: 0, unplanned: Vec::new() };
         for r in &catalog.requirements {
             let (standing, partial, planned) = standing(r);
             match standing {
@@ -61,8 +59,8 @@ impl Score {
                 Standing::NotMet => score.not_met += 1,
                 Standing::Stale | Standing::NotAssessed => score.open += 1,
             }
+            // It has no weight: without it there is no score to deduct from.
             if r.control_id == PLAN {
-                plan = standing == Standing::Met;
                 continue;
             }
             if standing.counts() {
@@ -83,8 +81,6 @@ impl Score {
             });
         }
         score.lose_plans_of_action(catalog);
-        let lost: i32 = score.deductions.iter().map(|d| i32::from(d.points)).sum();
-        score.points = plan.then_some(MOST - lost);
         score
     }
 
@@ -105,12 +101,6 @@ impl Score {
             for_lack_of_plans: true,
         });
         self.deductions.sort_by_key(|d| d.control_id.order());
-    }
-
-    /// For its history.
-    pub fn at(&self, at: Timestamp) -> Scored {
-        let few = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Scored { at, points: self.points, met: few(self.met), not_met: few(self.not_met), open: few(self.open) }
     }
 
     /// Points that were lost, 3.12.4 aside.

@@ -1,11 +1,11 @@
 //! What is submitted to the Supplier Performance Risk System: the fields for CMMC Level 2 (Self) (32 CFR 170.16(a)(1)(i)), those of a NIST SP
 //! 800-171 assessment (DoDAM v1.2.1, 6(d) and Annex B), and of the affirmation (32 CFR 170.22). What nobody said is listed, not made up.
 
-use model::{Control, Plan, Timestamp};
+use model::{Control, Plan, PlanKind, Timestamp};
 use serde::Serialize;
 
-use crate::catalog::Catalog;
-use crate::cmmc::{Level2, Status};
+use crate::claim::{Basis, Claim, approved_plan};
+use crate::cmmc::Level2;
 use crate::score::{MOST, Score};
 use crate::system::{LEVELS, SCOPES, System};
 
@@ -30,11 +30,11 @@ pub struct Submission {
     pub ssp_version: Option<String>,
     /// Its day.
     pub ssp_date: Option<String>,
-    /// `97 out of 110`; none without a plan.
-    pub score: Option<String>,
+    /// `97 out of 110`.
+    pub score: String,
     /// The day on which everything will be met, by the plans of action; none at 110.
     pub plan_completion_date: Option<String>,
-    /// Whether something waits on a plan of action.
+    /// Whether something waits on the POA&M. The operational plan of action is not reported.
     pub poam_used: bool,
     /// `NIST SP 800-171 Rev. 2`.
     pub standard: String,
@@ -51,43 +51,39 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// Puts together what is known.
-    pub fn of(catalog: &Catalog, system: &System, controls: &[Control], plans: &[Plan]) -> Self {
-        let score = Score::of(catalog, controls);
-        let status = Status::of(catalog, controls, &score);
+    /// Puts together what is known; why there is nothing to submit, where there is no score.
+    pub fn of(basis: &Basis<'_>, claim: &Claim) -> Result<Self, String> {
+        let Some(points) = claim.points() else { return Err(claim.no_score().unwrap_or_default()) };
+        let empty = System::default();
+        let system = basis.system.unwrap_or(&empty);
         let a = &system.assessment;
-        let official = system.people.iter().find(|p| p.role.eq_ignore_ascii_case("affirming official"));
         let said = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
         let one_of =
             |text: &str, of: &[&str]| of.iter().find(|w| w.eq_ignore_ascii_case(text.trim())).map(ToString::to_string);
         let level = one_of(&a.level, &LEVELS);
-        let last_change = system.changes.iter().map(|c| c.date.trim()).filter(|d| !d.is_empty()).max();
         let mut s = Self {
             cmmc_level: "Level 2 (Self)",
-            cmmc_status: status.level.to_string(),
-            assessment_date: last_decision(controls).map(day),
+            cmmc_status: claim.level().to_string(),
+            assessment_date: last_decision(basis.controls).map(day),
             scope: one_of(&a.scope, &SCOPES),
             scope_description: said(&system.boundary),
             cage_codes: system.organisation.cage_codes.clone(),
             ssp_name: said(&system.name),
             ssp_version: said(&system.version),
-            ssp_date: said(&a.plan_date).or_else(|| last_change.map(str::to_owned)),
-            score: score.points.map(|p| format!("{p} out of {MOST}")),
+            ssp_date: plan_date(basis),
+            score: format!("{points} out of {MOST}"),
             plan_completion_date: None,
-            poam_used: controls.iter().any(|c| c.planned),
-            standard: catalog.name(),
+            poam_used: basis.plans.iter().any(|p| p.kind == PlanKind::Poam && p.status.is_open()),
+            standard: basis.catalog.name(),
             confidence_level: level.as_deref().map(confidence),
             assessment_level: level,
             assessing_organisation: said(&a.assessor).or_else(|| said(&system.organisation.name)),
-            affirming_official: official.filter(|p| !p.name.trim().is_empty()).map(|p| {
-                let parts = [&p.name, &p.title, &p.email, &p.phone];
-                parts.into_iter().map(|t| t.trim()).filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", ")
-            }),
+            affirming_official: affirming_official(system),
             missing: Vec::new(),
         };
-        s.complete(&score, &a.completion, plans);
-        s.list_missing(&score, status.level);
-        s
+        s.complete(claim.counts(), &a.completion, basis.plans);
+        s.list_missing(claim.counts(), claim.level());
+        Ok(s)
     }
 
     /// The day of 110: what was said, else the last day of the open plans, if everything that costs points has one.
@@ -121,7 +117,6 @@ impl Submission {
         need(self.ssp_name.is_some(), "name: the system's, which is the plan's");
         need(self.ssp_version.is_some(), "version: the plan's");
         need(self.ssp_date.is_some(), "assessment.plan_date: the plan's day, or a dated entry in `changes`");
-        need(self.score.is_some(), "score: there is none while 3.12.4 is not met");
         need(
             score.deductions.is_empty() || self.plan_completion_date.is_some(),
             "plan completion date: a plan of action with a day for each requirement that costs points, or assessment.completion",
@@ -146,7 +141,7 @@ impl Submission {
             ("SSP name", self.ssp_name.clone()),
             ("SSP version", self.ssp_version.clone()),
             ("SSP date", self.ssp_date.clone()),
-            ("Score", self.score.clone()),
+            ("Score", Some(self.score.clone())),
             ("Plan completion date", self.plan_completion_date.clone()),
             ("POA&M used", Some(if self.poam_used { "yes" } else { "no" }.to_owned())),
             ("Standard", Some(self.standard.clone())),
@@ -167,6 +162,21 @@ fn confidence(level: &str) -> &'static str {
     }
 }
 
+fn affirming_official(system: &System) -> Option<String> {
+    let official = system.people.iter().find(|p| p.role.eq_ignore_ascii_case("affirming official"))?;
+    if official.name.trim().is_empty() {
+        return None;
+    }
+    let parts = [&official.name, &official.title, &official.email, &official.phone];
+    Some(parts.into_iter().map(|t| t.trim()).filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", "))
+}
+
+/// The day of the system security plan: what the description says, else its last change, else the day of its approval.
+pub(crate) fn plan_date(basis: &Basis<'_>) -> Option<String> {
+    let described = basis.system.and_then(System::plan_date);
+    described.or_else(|| Some(day(approved_plan(basis.evidence, basis.now)?.approved_at?)))
+}
+
 fn last_decision(controls: &[Control]) -> Option<Timestamp> {
     let objectives = controls.iter().flat_map(|c| &c.objectives);
     objectives.filter_map(|o| o.decision.as_ref()).map(|d| d.at).max()
@@ -178,43 +188,108 @@ fn day(at: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::EvidenceKind;
+    use model::{ControlId, Decision, Evidence, EvidenceId, Finding, Method, Objective, Responsibility, Support};
+    use uuid::Uuid;
+
     use super::*;
-    use crate::system::{Organisation, Person, PlanChange};
+    use crate::Catalog;
+    use crate::score::PLAN;
+
+    fn now() -> Timestamp {
+        Timestamp::from_secs(1_800_000_000)
+    }
+
+    /// 3.12.4 alone, met.
+    fn controls() -> Vec<Control> {
+        let decision = Decision {
+            finding: Finding::Met,
+            reason: "as seen".to_owned(),
+            methods: vec![Method::Examine],
+            by: "alice".to_owned(),
+            at: now(),
+        };
+        let objective = |id: &model::ObjectiveId| Objective {
+            objective_id: id.clone(),
+            decision: Some(decision.clone()),
+            proposal: None,
+            support: Support::default(),
+        };
+        let plan = Catalog::r2().get(&PLAN).unwrap();
+        vec![Control {
+            control_id: PLAN,
+            notes: None,
+            owner: None,
+            due: None,
+            responsibility: Responsibility::Own,
+            provider: None,
+            provider_duties: None,
+            customer_duties: None,
+            partial_credit: false,
+            planned: false,
+            objectives: plan.assessment_objectives.iter().map(|o| objective(&o.id)).collect(),
+        }]
+    }
+
+    fn approved() -> Evidence {
+        Evidence {
+            approved_by: Some("alice".to_owned()),
+            approved_at: Some(now()),
+            ..Evidence::draft(
+                EvidenceId(Uuid::nil()),
+                ControlId::known("3.12.4"),
+                EvidenceKind::PolicyDoc,
+                "alice",
+                now(),
+            )
+        }
+    }
+
+    fn submission(system: &System) -> Result<Submission, String> {
+        let (controls, evidence) = (controls(), [approved()]);
+        let basis = Basis {
+            catalog: Catalog::r2(),
+            system: Some(system),
+            controls: &controls,
+            evidence: &evidence,
+            plans: &[],
+            now: now(),
+        };
+        Submission::of(&basis, &Claim::of(&basis))
+    }
 
     #[test]
     fn what_nobody_said_is_listed_and_not_made_up() {
-        let nothing = Submission::of(Catalog::r2(), &System::default(), &[], &[]);
-        assert_eq!(nothing.missing.len(), 13, "{:#?}", nothing.missing);
-        assert_eq!((&nothing.score, &nothing.plan_completion_date, nothing.confidence_level), (&None, &None, None));
+        let nothing = submission(&System::default()).unwrap();
+        assert_eq!(nothing.missing.len(), 10, "{:#?}", nothing.missing);
+        assert_eq!((&nothing.plan_completion_date, nothing.confidence_level), (&None, None));
+        assert_eq!(nothing.ssp_date.as_deref(), Some("2027-01-15"), "the day of its approval");
     }
 
     #[test]
     fn what_is_said_is_taken() {
-        let mut system = System {
-            name: "Plant".to_owned(),
-            version: "2".to_owned(),
-            boundary: "two servers".to_owned(),
-            organisation: Organisation {
-                name: "Ltd".to_owned(),
-                cage_codes: vec!["1ABC2".to_owned()],
-                ..Default::default()
-            },
-            people: vec![Person { role: "Affirming Official".to_owned(), name: "A".to_owned(), ..Default::default() }],
-            changes: vec![PlanChange { date: "2026-02-01".to_owned(), ..Default::default() }],
-            ..System::default()
-        };
+        let mut system: System = toml::from_str(include_str!("../tests/data/system.full.toml")).unwrap();
+        assert_eq!(system.missing(), Vec::<String>::new());
         system.assessment.scope = "enclave".to_owned();
         system.assessment.level = "basic".to_owned();
+        system.assessment.plan_date = "2026-02-01".to_owned();
         system.assessment.completion = "2027-03-31".to_owned();
-        let s = Submission::of(Catalog::r2(), &system, &[], &[]);
+        let s = submission(&system).unwrap();
         assert_eq!((s.scope.as_deref(), s.confidence_level), (Some("Enclave"), Some("Low")));
         assert_eq!(
             (s.ssp_date.as_deref(), s.plan_completion_date.as_deref()),
             (Some("2026-02-01"), Some("2027-03-31"))
         );
-        let left: Vec<_> = s.missing.iter().map(|m| m.split([':', ' ']).next().unwrap()).collect();
-        assert_eq!(left, ["assessment", "score", "CMMC"], "no finding, no score, no status");
+        let left: Vec<_> = s.missing.iter().map(|m| m.split(':').next().unwrap()).collect();
+        assert_eq!(left, ["CMMC status"], "the findings give none");
         system.assessment.scope = "somewhere".to_owned();
-        assert_eq!(Submission::of(Catalog::r2(), &system, &[], &[]).scope, None, "no word of SPRS");
+        assert_eq!(submission(&system).unwrap().scope, None, "not a word of SPRS");
+    }
+
+    #[test]
+    fn nothing_is_submitted_without_a_score() {
+        let half = System { name: "Plant".to_owned(), ..System::default() };
+        let refused = submission(&half).unwrap_err();
+        assert!(refused.contains("does not say all that 3.12.4 asks for"), "{refused}");
     }
 }

@@ -187,6 +187,13 @@ pub struct PlanChange {
 }
 
 impl System {
+    /// The plan's day: what the assessment says, else the day of the plan's last change.
+    pub fn plan_date(&self) -> Option<String> {
+        let said = Some(self.assessment.plan_date.trim()).filter(|date| !date.is_empty());
+        let last_change = self.changes.iter().map(|c| c.date.trim()).filter(|date| !date.is_empty()).max();
+        said.or(last_change).map(str::to_owned)
+    }
+
     /// What an assessor will ask for and the description does not say, by the key to set.
     pub fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();

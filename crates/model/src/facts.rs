@@ -24,6 +24,9 @@ pub struct Facts {
     /// Who said it, and whether all of it came.
     pub sources: Option<Vec<SourceFacts>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Whether anything reads the events.
+    pub daemon: Option<DaemonFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     /// How the record is guarded.
     pub database: Option<DatabaseFacts>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +63,7 @@ impl Facts {
             days,
             events: None,
             sources: None,
+            daemon: None,
             database: None,
             accounts: None,
             rules: None,
@@ -139,6 +143,27 @@ pub struct SourceFacts {
     pub gaps: u64,
     /// How far its clock is behind ours, in milliseconds; negative when it is ahead.
     pub skew_ms: Option<i64>,
+    // What follows came later: what older records do not have is left out, so that they are shown as they were kept.
+    /// What its events are: `syslog`, `nginx`, `audit_db`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Since when it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seen: Option<Timestamp>,
+    /// Entries that were understood, ever: a source that is configured and has never spoken has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub understood: Option<u64>,
+}
+
+/// The daemon, as the database knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonFacts {
+    /// Its monitor is connected to the database now.
+    pub running: bool,
+    /// When its monitor last said that it reads the events; none when no monitor has ever run.
+    pub pulse: Option<Timestamp>,
+    /// When the earliest event that it has not read was stored; none when it has read all.
+    pub unread_since: Option<Timestamp>,
 }
 
 /// The guards of the record.
@@ -210,6 +235,9 @@ pub struct RuleFacts {
     /// Whether they showed the opposite when they were last run.
     #[serde(default)]
     pub proof_failed: bool,
+    /// Silent sources that it needs, or the kinds of which none has ever spoken. None in records from before it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub blind_to: Option<Vec<String>>,
 }
 
 /// Alerts and deliveries of the window.

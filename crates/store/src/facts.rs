@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use model::facts::{
-    AccountFacts, AdvisoryFacts, AlertFacts, DatabaseFacts, EventFacts, EventType, FeedFacts, IncidentFacts,
-    ProgrammeFacts, RuleFacts, SampleAlert, SampleEvent, SourceFacts,
+    AccountFacts, AdvisoryFacts, AlertFacts, DaemonFacts, DatabaseFacts, EventFacts, EventType, FeedFacts,
+    IncidentFacts, ProgrammeFacts, RuleFacts, SampleAlert, SampleEvent, SourceFacts,
 };
 use model::{Span, Timestamp};
 use sqlx::PgConnection;
 
-use crate::StoreError;
 use crate::db::Ts;
+use crate::{StoreError, posture, reader};
 
 /// As many events and alerts are kept as a sample.
 const SAMPLE: i64 = 5;
@@ -103,7 +103,8 @@ async fn sample(conn: &mut PgConnection, since: Timestamp, user: Option<&str>) -
 /// The ledger.
 pub async fn sources(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<SourceFacts>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT source_id, last_received_at AS "last: Ts", rejected,
+        r#"SELECT source_id, kind, first_seen_at AS "first: Ts", accepted + ignored + repeated AS "understood!",
+                  last_received_at AS "last: Ts", rejected,
                   (extract(epoch FROM skew) * 1000)::bigint AS skew_ms,
                   (SELECT count(*) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id AND ended_at IS NULL) AS "open!",
                   (SELECT count(*) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id AND coalesce(ended_at, now()) >= $1)
@@ -122,8 +123,18 @@ pub async fn sources(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<So
             open_gaps: count(r.open),
             gaps: count(r.gaps),
             skew_ms: r.skew_ms,
+            kind: Some(r.kind),
+            first_seen: Some(r.first.0),
+            understood: Some(count(r.understood)),
         })
         .collect())
+}
+
+/// Whether the daemon's reader of that name reads the events.
+pub async fn daemon(conn: &mut PgConnection, reader: &str) -> Result<DaemonFacts, StoreError> {
+    let pulse = reader::pulse(conn, reader).await?;
+    let unread_since = posture::lag(conn, reader).await?.and_then(|lag| lag.oldest);
+    Ok(DaemonFacts { running: pulse.held, pulse: pulse.beat_at, unread_since })
 }
 
 /// The rights and the guards that the database really has.
@@ -246,6 +257,8 @@ pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError
             last_fired: r.fired.map(|t| t.0),
             last_proven: r.proven.map(|t| t.0),
             proof_failed: r.proof_failed,
+            // What a rule looks at is not the database's to know.
+            blind_to: None,
         })
         .collect())
 }
@@ -335,9 +348,14 @@ pub async fn programme(
                   (SELECT count(*) FROM blueteam.event_queries WHERE asked_at >= $2) AS "queries!",
                   (SELECT max(approved_at) FROM blueteam.compliance_evidence
                     WHERE form = 'review' AND state = 'final' AND approved_at <= $1) AS "review: Ts",
-                  (SELECT max(approved_at) FROM blueteam.compliance_evidence
-                    WHERE control_id = '3.12.4' AND state = 'final' AND check_id IS NULL AND approved_at <= $1
-                      AND (valid_until IS NULL OR valid_until > $1)) AS "plan: Ts""#,
+                  (SELECT max(approved_at) FROM blueteam.compliance_evidence e
+                    WHERE state = 'final' AND evidence_type = 'policy_doc' AND check_id IS NULL AND form IS NULL
+                      AND coalesce(trim(approved_by), '') <> '' AND approved_at <= $1
+                      AND (valid_until IS NULL OR valid_until > $1)
+                      AND CASE WHEN EXISTS (SELECT FROM blueteam.evidence_objectives o WHERE o.evidence_id = e.evidence_id)
+                               THEN EXISTS (SELECT FROM blueteam.evidence_objectives o
+                                             WHERE o.evidence_id = e.evidence_id AND objective_id LIKE '3.12.4[%')
+                               ELSE control_id = '3.12.4' END) AS "plan: Ts""#,
         Ts(now) as Ts,
         Ts(since) as Ts
     )

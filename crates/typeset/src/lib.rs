@@ -1,6 +1,9 @@
 //! Documents as PDF: contents, page numbers, the marking on every page, tables that go on over pages, tags for screen readers.
 //!
 //! Invariant: a document's text reaches the typesetter as data and never as its language. The same document gives the same octets.
+//! Any text can be set: see [`stand_in`].
+
+mod stand_in;
 
 use std::sync::OnceLock;
 
@@ -13,6 +16,9 @@ use typst::text::{Font, FontBook};
 use typst::utils::LazyHash;
 use typst::{Library, LibraryExt as _, World};
 use typst_pdf::{PdfOptions, PdfStandard, PdfStandards};
+use unicode_segmentation::UnicodeSegmentation as _;
+
+use stand_in::{Allowed, Face, StandIns, leading_stand_in};
 
 /// The form of every document.
 const TEMPLATE: &str = include_str!("template.typ");
@@ -28,9 +34,17 @@ pub enum TypesetError {
     Refused(String),
 }
 
-/// Sets a document as PDF/UA-1.
+/// Sets a document as PDF/UA-1. What the fonts cannot show appears as `[U+1F680]`.
 pub fn pdf(document: &Document) -> Result<Vec<u8>, TypesetError> {
-    let desk = Desk::new(document)?;
+    match set(document, Allowed::Covered) {
+        // Shaping can fail although the fonts have every character. A document in plain letters is better than none.
+        Err(TypesetError::Refused(_)) => set(document, Allowed::Ascii),
+        done => done,
+    }
+}
+
+fn set(document: &Document, allowed: Allowed) -> Result<Vec<u8>, TypesetError> {
+    let desk = Desk::new(&settable(document, allowed))?;
     let pages = typst::compile(&desk).output.map_err(|e| refused(&e))?;
     let standards =
         PdfStandards::new(&[PdfStandard::Ua_1]).map_err(|e| TypesetError::Refused(e.message().to_string()))?;
@@ -47,6 +61,14 @@ pub fn pdf(document: &Document) -> Result<Vec<u8>, TypesetError> {
     // What the library remembers between documents would only grow.
     typst::comemo::evict(0);
     pdf
+}
+
+/// The document with stand-ins for what cannot be shown.
+fn settable(document: &Document, allowed: Allowed) -> Document {
+    let Fonts { fonts, book } = fonts();
+    let stand_ins = &StandIns::new(fonts, book, allowed);
+    let face = |face| move |text: &str| stand_ins.apply(text, face).into_owned();
+    document.map_text(&face(Face::Prose), &face(Face::Code))
 }
 
 fn refused(errors: &[SourceDiagnostic]) -> TypesetError {
@@ -112,20 +134,22 @@ fn widths(table: &Table) -> Vec<f64> {
 /// A word longer than this may be broken anywhere.
 const WORD: usize = 18;
 
-/// Lets a hash or a URL go on in the next line.
+/// Lets a hash or a URL go on in the next line. Letters with their marks, and stand-ins, stay whole.
 fn breakable(text: &str) -> String {
     if text.split_whitespace().all(|w| w.chars().count() <= WORD) {
         return text.to_owned();
     }
     let mut out = String::with_capacity(text.len() * 2);
-    let mut run = 0;
-    for c in text.chars() {
-        run = if c.is_whitespace() { 0 } else { run + 1 };
-        if run > WORD / 2 {
+    let (mut run, mut rest) = (0, text);
+    while let Some(letter) = rest.graphemes(true).next() {
+        let (piece, after) = rest.split_at(leading_stand_in(rest).max(letter.len()));
+        run = if piece.chars().all(char::is_whitespace) { 0 } else { run + piece.chars().count() };
+        if run > WORD / 2 && !out.ends_with(char::is_whitespace) && !out.is_empty() {
             out.push('\u{200b}');
-            run = 1;
+            run = piece.chars().count();
         }
-        out.push(c);
+        out.push_str(piece);
+        rest = after;
     }
     out
 }
@@ -162,39 +186,4 @@ impl World for Desk {
 }
 
 #[cfg(test)]
-mod tests {
-    use comply::document::{Bar, Point, Trend};
-
-    use super::*;
-
-    fn document() -> Document {
-        let mut doc = Document {
-            title: "A #title $with$ *marks*".to_owned(),
-            subtitle: vec!["of #panic(\"nobody\")".to_owned()],
-            marking: "CUI".to_owned(),
-            date: "2026-11-24".to_owned(),
-            blocks: Vec::new(),
-        };
-        doc.heading(1, "One").text("#read(\"/etc/passwd\") <label> @ref").list(vec!["a".to_owned()]);
-        doc.table(&["id", "hash"], vec![vec!["1".to_owned(), "0123456789abcdef".repeat(4)]; 200]);
-        doc.add(Block::Bars(vec![Bar { label: "b".to_owned(), part: 1, whole: 3 }]))
-            .add(Block::Code("x = 1".to_owned()));
-        let point = |at, value| Point { at, day: format!("#day {at}"), value };
-        let points = vec![point(0, Some(-203)), point(5, None), point(7, Some(90)), point(9, Some(110))];
-        doc.add(Block::Trend(Trend::new("#score".to_owned(), points, 110, (88, "#mark".to_owned()))));
-        doc
-    }
-
-    #[test]
-    fn text_is_set_and_not_run_and_the_same_each_time() {
-        let first = pdf(&document()).unwrap();
-        assert!(first.starts_with(b"%PDF-"));
-        assert!(first == pdf(&document()).unwrap(), "the same document gives the same octets");
-    }
-
-    #[test]
-    fn a_long_word_may_break_and_a_short_one_may_not() {
-        assert_eq!(breakable("short words only"), "short words only");
-        assert_eq!(breakable(&"a".repeat(40)).matches('\u{200b}').count(), 4);
-    }
-}
+mod tests;

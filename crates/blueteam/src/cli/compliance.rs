@@ -27,6 +27,7 @@ use model::{Clock as _, Control, Standing, SystemClock};
 use store::PgConnection;
 
 use super::session::Globals;
+use crate::claims::{self, Grounds};
 pub(super) use sheet::csv as findings_sheet;
 pub(super) use workbook::{csv as plans_sheet, xlsx as plans_workbook};
 
@@ -91,9 +92,16 @@ fn loaded(controls: &[Control]) -> anyhow::Result<()> {
 }
 
 /// Notes the score after something changed, for its history.
-async fn note_score(conn: &mut PgConnection, actor: &str) -> anyhow::Result<()> {
-    let controls = controls(conn).await?;
-    crate::duties::note_score(conn, actor, &controls, SystemClock.now()).await
+async fn note_score(conn: &mut PgConnection, actor: &str, globals: Globals<'_>) -> anyhow::Result<()> {
+    claims::note_score(conn, actor, &globals.state()?, SystemClock.now()).await
+}
+
+/// What may be claimed today, by the description of the system in the state directory.
+async fn grounds(conn: &mut PgConnection, globals: Globals<'_>) -> anyhow::Result<Grounds> {
+    let system = claims::description(&globals.state()?);
+    let grounds = Grounds::read(conn, system, SystemClock.now()).await?;
+    loaded(&grounds.controls)?;
+    Ok(grounds)
 }
 
 /// What `3.1.1` or `3.1.1[a]` means.

@@ -5,8 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use comply::Catalog;
-use comply::score::Score;
 use model::{Clock as _, SystemClock};
 use tokio_util::sync::CancellationToken;
 
@@ -70,7 +68,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn assessor(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Result<()> {
     let dossier = &outcome.dossier;
     let decided = dossier.controls.iter().flat_map(|c| &c.objectives).filter(|o| o.decision.is_some()).count();
-    let points = Score::of(Catalog::r2(), &dossier.controls).points;
+    let points = dossier.known().claim().points();
     out::line(format_args!(
         "\nCompliance: {decided} of 320 objectives decided by what the checks saw, score {}, {} pieces of evidence, {} plans of action",
         points.map_or_else(|| "none".to_owned(), |p| p.to_string()),

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::dossier::{self, Dossier};
 use crate::state::StateDir;
-use crate::{duties, evidence, vault};
+use crate::{claims, evidence, vault};
 
 /// The description of the made-up system.
 const SYSTEM: &str = include_str!("system.toml");
@@ -53,13 +53,12 @@ pub(super) async fn assess(
     decisions.extend(rest);
     store::compliance::decide(conn, WHO, now, &decisions).await?;
     let controls = store::compliance::all(conn, now).await?;
-    let mut plans = poam::missing(Catalog::r2(), &controls, now, || PlanId(Uuid::now_v7()));
+    let mut plans = poam::generate(Catalog::r2(), &controls, &[], now, || PlanId(Uuid::now_v7())).new;
     for plan in &mut plans {
         plan.owner = Some(WHO.to_owned());
     }
     store::plans::save(conn, WHO, &plans, now).await?;
-    let controls = store::compliance::all(conn, now).await?;
-    duties::note_score(conn, WHO, &controls, now).await?;
+    claims::note_score(conn, WHO, state, now).await?;
     Dossier::read(conn, system, now).await
 }
 

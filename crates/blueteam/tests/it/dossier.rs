@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::compliance::Office;
 
+/// A description that lacks nothing.
+const FULL: &str = include_str!("../../../comply/tests/data/system.full.toml");
 const SYSTEM: &str = "name = \"Bearing <Expert>\"\nboundary = \"two servers\"\n[organisation]\nname = \"Example Ltd\"\ncage_codes = [\"1ABC2\"]\n";
 
 async fn assessed() -> Office {
@@ -125,7 +127,6 @@ json.dump(rows, sys.stdout)";
 #[tokio::test]
 async fn what_sprs_asks_for_is_given_and_what_is_missing_is_listed() {
     let office = assessed().await;
-    office.program.write("system.toml", SYSTEM);
     office.run(&["poam", "generate"]).good();
     let ran = office.run(&["score", "--sprs"]);
     assert_eq!(ran.code, 3, "something is missing");
@@ -134,10 +135,11 @@ async fn what_sprs_asks_for_is_given_and_what_is_missing_is_listed() {
         "{}",
         ran.out
     );
-    let full = format!(
-        "version = \"3\"\n{SYSTEM}[assessment]\nscope = \"enclave\"\nlevel = \"basic\"\nplan_date = \"2026-02-01\"\n[[people]]\nrole = \"affirming official\"\nname = \"Alex\"\n"
-    );
-    let full = office.program.write("full.toml", &full);
+    let mut full: comply::system::System = toml::from_str(FULL).unwrap();
+    (full.version, full.organisation.cage_codes) = ("3".to_owned(), vec!["1ABC2".to_owned()]);
+    (full.assessment.scope, full.assessment.level) = ("enclave".to_owned(), "basic".to_owned());
+    (full.assessment.plan_date, full.assessment.completion) = ("2026-02-01".to_owned(), String::new());
+    let full = office.program.write("full.toml", &toml::to_string(&full).unwrap());
     let json: Value = serde_json::from_str(&office.run(&["score", "--sprs", "--json", "--system", &full]).out).unwrap();
     assert_eq!(
         (&json["scope"], &json["confidence_level"], &json["ssp_date"]),
@@ -153,6 +155,60 @@ async fn what_sprs_asks_for_is_given_and_what_is_missing_is_listed() {
     assert_eq!(json["plan_completion_date"], Value::Null);
     let missing: Vec<&str> = json["missing"].as_array().unwrap().iter().map(|m| m.as_str().unwrap()).collect();
     assert_eq!(missing.len(), 2, "{missing:?}");
+}
+
+/// Texts that stop a typesetter: a bullet of Word's own, an emoji of several, another script, marks, controls.
+const HOSTILE: [&str; 8] = [
+    "\u{f0b7} order keys",
+    "done \u{1f680}\u{1f469}\u{200d}\u{1f680}",
+    "ask \u{738b}\u{5c0f}\u{660e}",
+    "\u{301}lone mark, e\u{301}\u{489}\u{1ab0}",
+    "\u{5d0}\u{5b0} \u{627}\u{644}\u{639} \u{202e}reversed",
+    "bell \u{7} escape \u{1b}[2J",
+    "\u{378}\u{ffff}\u{10ffff}\u{feff}",
+    "\u{915}\u{94d}\u{937} \u{e01}\u{e33} \u{1100}\u{1161}",
+];
+
+#[tokio::test]
+async fn any_text_of_anybody_can_be_printed() {
+    let office = assessed().await;
+    for (n, text) in HOSTILE.iter().enumerate() {
+        let id = format!("3.1.{}", n + 1);
+        let item =
+            ["poam", "add", &id, "--kind", "operational", "--weakness", text, "--remediation", text, "--owner", text];
+        office.run(&item).good();
+        office
+            .run(&[
+                "set",
+                &id,
+                "--finding",
+                "not_met",
+                "--reason",
+                &format!("why {text}"),
+                "--notes",
+                text,
+                "--owner",
+                text,
+            ])
+            .good();
+        office.piece(&id, text);
+    }
+    office.program.write(
+        "system.toml",
+        &format!("name = \"Plant {0}\"\nboundary = \"{0}\"\nmarking = \"CUI {0}\"\n", HOSTILE[0]),
+    );
+    for args in [&["compliance", "poam", "export"][..], &["compliance", "ssp"], &["report", "assessor"]] {
+        let pdf = office.program.path(&format!("{}.pdf", args[1]));
+        office.program.run(&[args, &["--output", pdf.to_str().unwrap()]].concat()).good();
+        assert!(std::fs::read(&pdf).unwrap().starts_with(b"%PDF-"));
+    }
+    let zip = office.program.path("p.zip");
+    office.program.run(&["report", "assessor", "--output", zip.to_str().unwrap()]).good();
+    let markdown = office.run(&["poam", "export", "--format", "markdown"]).good();
+    assert!(
+        markdown.contains("\u{f0b7} order keys") && markdown.contains('\u{1f680}'),
+        "other forms keep the original"
+    );
 }
 
 #[tokio::test]

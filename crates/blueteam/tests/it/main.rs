@@ -4,6 +4,7 @@
 
 mod at_the_desk;
 mod attested;
+mod claims;
 mod cli;
 mod cli_analysis;
 mod compliance;

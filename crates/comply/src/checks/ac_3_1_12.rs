@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+use super::{Check, Says, Section, cant_tell, not_met, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_12",
@@ -17,10 +17,12 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let (Some(e), Some(h)) = (&facts.events, &facts.host) else {
         return unread("abcd", "events and the machine's settings");
     };
-    let remote: u64 = e.types.iter().filter(|t| t.source == "syslog" && t.category == "auth").map(|t| t.events).sum();
+    // Who logs in at the console has no address: that is not remote access.
+    let logins = e.types.iter().filter(|t| t.source == "syslog" && t.category == "auth");
+    let remote: u64 = logins.map(|t| t.with_address.min(t.events)).sum();
     let ssh = h.open_ports.contains(&22);
     let saw = format!(
-        "port 22 is {}; {remote} logins and failures of SSH and PAM in {} days",
+        "port 22 of this machine is {}, and no other is known to be SSH; {remote} logins and failures with a remote address in {} days",
         if ssh { "open" } else { "closed" },
         facts.days
     );
@@ -32,10 +34,12 @@ fn decide(facts: &Facts) -> Vec<Says> {
     };
     let monitored = if ssh && remote == 0 {
         not_met('d', format!("SSH is open and no event of it was collected in {} days", facts.days))
-    } else if remote > 0 {
-        met('d', saw.clone())
     } else {
-        cant_tell('d', saw.clone(), "logs of the ways in")
+        cant_tell(
+            'd',
+            saw.clone(),
+            "the list of all ways in (VPN, remote desktop, SSH on other ports), and the logs of each",
+        )
     };
     let needs = "what remote access is permitted";
     vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs), controlled, monitored]

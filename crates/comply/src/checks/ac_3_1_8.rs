@@ -1,9 +1,9 @@
-//! 3.1.8: unsuccessful logon attempts are limited. Lockouts in the record show that the means works.
+//! 3.1.8: unsuccessful logon attempts are limited. Lockouts in the record are samples: they show neither which systems lock out nor that all do.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+use super::{Check, Says, Section, cant_tell, not_met, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_8",
@@ -30,9 +30,8 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let needs = "the lockout settings of each application";
     let implemented = if !watched && locked == 0 && failed > 100 && pam.is_none() {
         not_met('b', saw.clone())
-    } else if locked > 0 {
-        met('b', saw.clone())
     } else {
+        // A lockout shows that one system locks out, and whoever may write events can write one.
         cant_tell('b', saw.clone(), needs)
     };
     vec![cant_tell('a', saw, needs), implemented]

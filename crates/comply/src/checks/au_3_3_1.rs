@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::{Check, Says, Section, cant_tell, not_met, some, unread, watching};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_1",
@@ -21,7 +21,12 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let created = match (e.total, gaps.is_empty()) {
         (0, _) => not_met('c', format!("no event in {} days", facts.days)),
         (_, false) => not_met('c', format!("something is missing from {}", some(&gaps))),
-        _ => met('c', format!("{saw}, no gap that lasts")),
+        _ => {
+            let since = facts.taken_at.minus(model::Span::days(i64::from(facts.days)));
+            let heard = sources.iter().filter(|s| watching::heard(s, since)).count();
+            let share = format!("{saw}, no gap that lasts; {heard} of {} sources were heard", sources.len());
+            cant_tell('c', share, "the list of events that are to be logged, and of the systems that log them")
+        }
     };
     let addressed: u64 =
         e.types.iter().filter(|t| t.category == "auth").map(|t| t.events - t.with_address.min(t.events)).sum();
@@ -30,9 +35,10 @@ fn decide(facts: &Facts) -> Vec<Says> {
     } else if addressed > 0 {
         not_met('d', format!("{addressed} events of authentication name no address"))
     } else {
-        met(
+        cant_tell(
             'd',
             "each event has time, category, action, result and source, by constraint; those of authentication name an address",
+            "the content that the policy defines, to compare it with",
         )
     };
     let kept = e.oldest.map_or_else(String::new, |at| format!("the oldest event is of {at}"));

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+use super::{Check, Says, Section, cant_tell, not_met, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_2",
@@ -23,12 +23,13 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let traced = match all {
         0 => cant_tell('b', "", "events of what users did"),
         _ if named < all => not_met('b', format!("{} of {all} events of what users did name nobody", all - named)),
-        _ => met(
+        _ => cant_tell(
             'b',
             format!(
-                "all {all} events of what users did name their user; one user's last {} actions are recorded here",
+                "all {all} events of what users did name a user; one user's last {} actions are recorded here",
                 e.chain.len()
             ),
+            "to know that no account is shared, and that every action of users is in the record",
         ),
     };
     vec![

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::{Facts, TransportFacts};
 
-use super::{Check, Says, Section, cant_tell, holds, met, not_met, some, unread};
+use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_4",
@@ -24,17 +24,24 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let alerted = match (on, people.is_empty()) {
         (false, _) => not_met('c', "the rule audit_log_gap is off"),
         (_, true) => not_met('c', "no channel that reaches people is on: only console and syslog"),
-        _ if alerts.audit_failures > 0 && told > 0 => met('c', format!("{saw}, by {}", some(&people))),
-        _ => cant_tell('c', saw, "a failure, or a test of one"),
+        // That something was delivered does not say that each failure was, nor to whom.
+        _ => cant_tell(
+            'c',
+            format!("{saw}; ways to people: {}", some(&people)),
+            "a test of a failure, and somebody who says that the right people were told",
+        ),
     };
     vec![
         identified(t, &people),
-        holds(
-            'b',
-            on,
-            "silence of a source, holes in its numbers, rotation, and outages of our own raise audit_log_gap",
-            "the rule audit_log_gap is off",
-        ),
+        if on {
+            cant_tell(
+                'b',
+                "silence of a source, holes in its numbers, rotation, and outages of our own raise audit_log_gap",
+                "the policy that defines which failures people are alerted of",
+            )
+        } else {
+            not_met('b', "the rule audit_log_gap is off")
+        },
         alerted,
     ]
 }

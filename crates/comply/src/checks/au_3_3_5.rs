@@ -3,13 +3,14 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, proofs, some, unread};
+use super::watching::met_if_watching;
+use super::{Check, Says, Section, cant_tell, not_met, proofs, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_5",
     control: ControlId::known("3.3.5"),
     title: "Correlation",
-    reads: &[Section::Rules, Section::Sources, Section::Alerts],
+    reads: &[Section::Rules, Section::Sources, Section::Daemon],
     decide,
 };
 
@@ -21,8 +22,8 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let correlated = match (on, sources.len()) {
         (0, _) => not_met('b', "no rule is on"),
         (_, 0) => not_met('b', "there is no source"),
-        _ if off.is_empty() => met('b', saw),
-        _ => met('b', format!("{saw}; off: {}", some(&off))),
+        _ if off.is_empty() => met_if_watching('b', facts, rules.iter(), saw),
+        _ => met_if_watching('b', facts, rules.iter(), format!("{saw}; off: {}", some(&off))),
     };
     vec![cant_tell('a', "", "the procedure for review, analysis and reporting"), correlated]
 }

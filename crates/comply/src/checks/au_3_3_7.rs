@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::{Check, Says, Section, cant_tell, not_met, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_7",
@@ -25,9 +25,13 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let synchronised = match h.clock_synchronised {
         Some(false) => not_met('c', "the system says that its clock is not synchronised"),
         _ if !off.is_empty() => not_met('c', format!("clocks are ahead of ours: {}", some(&off))),
-        Some(true) => met(
+        Some(true) => cant_tell(
             'c',
-            format!("the system says that its clock is synchronised; no producer is ahead by more than {SKEW_MAX} ms"),
+            format!(
+                "this machine says that its clock is synchronised; of {} sources none is ahead by more than {SKEW_MAX} ms",
+                sources.len()
+            ),
+            "the same of the other machines",
         ),
         None => cant_tell(
             'c',
@@ -38,10 +42,18 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let specified = if h.time_servers.is_empty() {
         cant_tell('b', "no time server was found in this machine's settings", "the name of the authoritative source")
     } else {
-        met('b', format!("this machine follows {}", some(&h.time_servers)))
+        cant_tell(
+            'b',
+            format!("this machine follows {}", some(&h.time_servers)),
+            "the document that specifies the authoritative source",
+        )
     };
     vec![
-        met('a', "time stamps are the system clocks of the producers, compared with ours when they arrive"),
+        cant_tell(
+            'a',
+            format!("time stamps of {} sources are compared with this machine's clock when they arrive", sources.len()),
+            "the list of machines, each with the clock that its records have their time from",
+        ),
         specified,
         synchronised,
     ]

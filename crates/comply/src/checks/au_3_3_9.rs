@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::{Check, Says, Section, cant_tell, not_met, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_9",
@@ -22,7 +22,11 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let limited = if d.managers.len() + d.superusers.len() > MOST {
         not_met('b', format!("{} logins manage the record: {saw}", d.managers.len() + d.superusers.len()))
     } else {
-        met('b', format!("only members of blueteam_admin and superusers manage it: {saw}"))
+        cant_tell(
+            'b',
+            format!("only members of blueteam_admin and superusers manage the record in this database: {saw}"),
+            "who manages logging on the machines and in the applications",
+        )
     };
     vec![cant_tell('a', saw, "the names of the people who are to manage it"), limited]
 }

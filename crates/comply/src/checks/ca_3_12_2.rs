@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, holds, met, not_met, unread};
+use super::{Check, Says, Section, cant_tell, met, not_met, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_2",
@@ -19,11 +19,20 @@ fn decide(facts: &Facts) -> Vec<Says> {
         "{} requirements are not met, {} of them on no plan; {} plans are overdue",
         p.not_met, p.unplanned, p.plans_overdue
     );
+    // A deficiency hides in whatever nobody has looked at.
+    let whole = p.objectives > 0 && p.decided_in_a_year >= p.objectives;
+    let share = format!("{} of {} objectives were decided within a year; {saw}", p.decided_in_a_year, p.objectives);
+    let rest = "a decision about the other objectives";
     vec![
-        holds('a', p.decided_in_a_year > 0, saw.clone(), "nobody has assessed anything"),
+        match p.decided_in_a_year {
+            0 => not_met('a', "nobody has assessed anything"),
+            _ if whole => met('a', share.clone()),
+            _ => cant_tell('a', share.clone(), rest),
+        },
         match (p.decided_in_a_year, p.unplanned) {
             (0, _) => cant_tell('b', saw.clone(), "an assessment"),
-            (_, 0) => met('b', saw.clone()),
+            (_, 0) if whole => met('b', share),
+            (_, 0) => cant_tell('b', share, rest),
             _ => not_met('b', saw.clone()),
         },
         if p.plans_overdue > 0 {

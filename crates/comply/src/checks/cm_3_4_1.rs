@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::{Check, Says, Section, cant_tell, not_met, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_1",
@@ -34,7 +34,11 @@ fn decide(facts: &Facts) -> Vec<Says> {
         if assets == 0 {
             not_met('d', "no asset is in the inventory")
         } else {
-            met('d', format!("{assets} assets are in the inventory, each with a CMMC category"))
+            cant_tell(
+                'd',
+                format!("{assets} assets are in the inventory, each with a CMMC category"),
+                "a person who says that it names every asset",
+            )
         },
         cant_tell('e', "", "hardware, software and firmware of each asset"),
         cant_tell('f', "", "a review of the inventory"),

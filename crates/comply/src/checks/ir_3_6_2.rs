@@ -3,22 +3,29 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+use super::watching::met_if_watching;
+use super::{Check, Says, Section, cant_tell, not_met, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "ir_3_6_2",
     control: ControlId::known("3.6.2"),
     title: "Incidents are tracked and documented",
-    reads: &[Section::Incidents],
+    reads: &[Section::Incidents, Section::Rules, Section::Sources, Section::Daemon],
     decide,
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(i) = &facts.incidents else { return unread("abcdef", "incidents") };
+    let (Some(i), Some(rules)) = (&facts.incidents, &facts.rules) else { return unread("abcdef", "incidents") };
     let total: u64 = i.by_status.values().sum();
     let needs = "the names of authorities and officials, and what they were sent";
     vec![
-        met('a', format!("each detection opens an incident or joins one: {total} so far")),
+        match total {
+            0 => cant_tell('a', "no incident so far", "an incident, or an exercise"),
+            _ => {
+                let saw = format!("each detection opens an incident or joins one: {total} so far");
+                met_if_watching('a', facts, rules.iter(), saw)
+            }
+        },
         if i.closed_undocumented > 0 {
             not_met('b', format!("{} closed incidents have no root cause", i.closed_undocumented))
         } else {

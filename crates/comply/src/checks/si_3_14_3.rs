@@ -3,7 +3,7 @@
 use model::facts::{AdvisoryFacts, Facts};
 use model::{ControlId, Span};
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::{Check, Says, Section, cant_tell, not_met, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_3",
@@ -26,9 +26,10 @@ fn decide(facts: &Facts) -> Vec<Says> {
         (.., Some(b)) if b.overdue > 0 => {
             not_met('c', format!("open advisories about what runs here: {}, past their date: {}", b.open, b.overdue))
         }
-        (.., Some(b)) if b.answered > 0 => met(
+        (.., Some(b)) if b.answered > 0 => cant_tell(
             'c',
             format!("{saw}; advisories closed with a reason: {}; open, and none past its date: {}", b.answered, b.open),
+            "a person who looks at the responses",
         ),
         (0, ..) => cant_tell('c', saw.clone(), "an alert or an advisory that somebody dealt with"),
         _ => cant_tell('c', saw.clone(), "a person who looks at the responses"),
@@ -56,6 +57,6 @@ fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
     } else if advisories.components == 0 {
         cant_tell('b', saw, "a list of what runs here: `blueteam advisories components`")
     } else {
-        met('b', saw)
+        cant_tell('b', saw, "to know that these inventories name all that runs here")
     }
 }

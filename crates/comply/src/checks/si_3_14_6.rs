@@ -3,13 +3,14 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, proofs, some, unread};
+use super::watching::{heard, met_if_watching};
+use super::{Check, Says, Section, cant_tell, not_met, proofs, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_6",
     control: ControlId::known("3.14.6"),
     title: "Detection of attacks",
-    reads: &[Section::Rules, Section::Sources, Section::Alerts],
+    reads: &[Section::Rules, Section::Sources, Section::Daemon, Section::Alerts],
     decide,
 };
 
@@ -35,16 +36,19 @@ fn decide(facts: &Facts) -> Vec<Says> {
         (0, ..) => not_met('a', "no rule is on"),
         (_, 0, _) => not_met('a', "there is no source"),
         (.., false) => not_met('a', format!("blind where {} is silent", some(&dead))),
-        _ => met('a', saw.clone()),
+        _ => met_if_watching('a', facts, rules.iter(), saw.clone()),
     };
-    let web = sources.iter().any(|s| s.source_id.contains("nginx") || s.source_id.contains("access"));
+    // What a source is, is its kind: its name is a path that may hold any word.
+    let since = facts.taken_at.minus(model::Span::days(i64::from(facts.days)));
+    let web = sources.iter().filter(|s| s.kind.as_deref() == Some("nginx") && heard(s, since)).count();
+    let inbound = if web > 0 { format!("{web} access logs of web servers were heard; {saw}") } else { saw };
     vec![
         monitored,
-        if web {
-            met('b', format!("access logs are among the sources: {saw}"))
-        } else {
-            cant_tell('b', saw, "access logs or flows of the boundary")
-        },
+        cant_tell(
+            'b',
+            inbound,
+            "the logs of all that comes in at the boundary (firewall, proxy, mail), not of web servers alone",
+        ),
         cant_tell('c', "", "logs of outbound traffic (proxy, firewall)"),
     ]
 }

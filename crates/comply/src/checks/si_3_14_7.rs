@@ -3,13 +3,14 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::watching::met_if_watching;
+use super::{Check, Says, Section, cant_tell, not_met, some, unread};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_7",
     control: ControlId::known("3.14.7"),
     title: "Detection of unauthorised use",
-    reads: &[Section::Rules, Section::Alerts],
+    reads: &[Section::Rules, Section::Sources, Section::Daemon, Section::Alerts],
     decide,
 };
 
@@ -28,15 +29,18 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let identified = if off.len() == OF_USERS.len() {
         not_met('b', "no rule about the use by users is on")
     } else {
-        met(
-            'b',
-            format!(
-                "{} rules are about what users do; {total} alerts in {} days{}",
-                OF_USERS.len() - off.len(),
-                facts.days,
-                if off.is_empty() { String::new() } else { format!("; off: {}", some(&off)) }
-            ),
-        )
+        let on = rules.iter().filter(|r| OF_USERS.contains(&r.rule_id.as_str()));
+        let saw = format!(
+            "{} rules are about what users do; {total} alerts in {} days{}",
+            OF_USERS.len() - off.len(),
+            facts.days,
+            if off.is_empty() { String::new() } else { format!("; off: {}", some(&off)) }
+        );
+        if off.is_empty() {
+            met_if_watching('b', facts, on, saw)
+        } else {
+            cant_tell('b', saw, "the rules that are off")
+        }
     };
     vec![cant_tell('a', "", "the policy of acceptable use"), identified]
 }

@@ -68,6 +68,12 @@ impl Trend {
         Self { label, low, high, mark, mark_label, mark_at: y(mark), points, lines }
     }
 
+    /// The same line with other words.
+    pub(super) fn map_text(&self, change: &dyn Fn(&str) -> String) -> Self {
+        let points = self.points.iter().map(|point| Point { day: change(&point.day), ..point.clone() }).collect();
+        Self { label: change(&self.label), mark_label: change(&self.mark_label), points, ..self.clone() }
+    }
+
     /// Of the points those at which the value changed, and the last: for a table.
     pub fn changes(&self) -> Vec<&Point> {
         let mut kept: Vec<&Point> = Vec::new();

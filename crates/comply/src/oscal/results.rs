@@ -5,13 +5,11 @@ use serde_json::{Value, json};
 
 use super::plan::reviewed;
 use super::{href, id, metadata, objective, prop, put, said, time};
+use crate::claim::Claim;
 use crate::reports::Known;
-use crate::score::Score;
 
 pub(super) fn document(known: &Known<'_>) -> Value {
     let observations = known.evidence.iter().filter(|e| e.approved_at.is_some());
-    let score = Score::of(known.catalog, known.controls);
-    let points = score.points.map_or_else(|| "no score".to_owned(), |p| p.to_string());
     let objectives = known.controls.iter().flat_map(|c| &c.objectives);
     let start = objectives.clone().filter_map(|o| o.decision.as_ref()).map(|d| d.at).min().unwrap_or(known.now);
     let mut result = json!({
@@ -20,7 +18,7 @@ pub(super) fn document(known: &Known<'_>) -> Value {
         "description": "Findings by assessment objective, as named people decided them.",
         "start": time(start),
         "end": time(known.now),
-        "props": [prop("dod-score", points)],
+        "props": claimed(&known.claim()),
         "reviewed-controls": reviewed(),
     });
     put(&mut result, "observations", observations.map(observation).collect());
@@ -30,6 +28,15 @@ pub(super) fn document(known: &Known<'_>) -> Value {
         "import-ap": { "href": href("assessment-plans", "assessment-plan") },
         "results": [result],
     })
+}
+
+/// The score and the status, or why there is none.
+fn claimed(claim: &Claim) -> Vec<Value> {
+    let points = claim.points().map_or_else(|| "no score".to_owned(), |points| points.to_string());
+    let mut props = vec![prop("dod-score", points), prop("cmmc-status", claim.level())];
+    props.extend(claim.obstacles().iter().map(|obstacle| prop("cmmc-status-obstacle", obstacle)));
+    props.extend(claim.until().map(|until| prop("cmmc-status-until", time(until))));
+    props
 }
 
 /// OSCAL knows ids of version 4 and 5 only, and ours are of version 7.

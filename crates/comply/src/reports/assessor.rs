@@ -6,10 +6,10 @@ use model::{Control, Decision, Responsibility, Standing};
 
 use super::{Known, day, maybe_day, or_missing, poam, word};
 use crate::catalog::Requirement;
-use crate::cmmc::{CONDITIONAL_FROM, Status};
+use crate::claim::Claim;
+use crate::cmmc::CONDITIONAL_FROM;
 use crate::document::{Bar, Block, Document, Point, Trend};
 use crate::evidence::artifacts;
-use crate::score::Score;
 
 /// A field of an event that may be absent.
 type Field = fn(&SampleEvent) -> &Option<String>;
@@ -29,10 +29,10 @@ pub fn report(known: &Known<'_>) -> Document {
         date: day(known.now),
         blocks: Vec::new(),
     };
-    let score = Score::of(known.catalog, known.controls);
-    result(&mut doc, known, &score);
+    let claim = known.claim();
+    result(&mut doc, known, &claim);
     scope(&mut doc, known);
-    all(&mut doc, known, &score);
+    all(&mut doc, known, &claim);
     details(&mut doc, known);
     not_met(&mut doc, known);
     poam::chapters(&mut doc, known.catalog, known.plans, known.now);
@@ -49,23 +49,29 @@ pub fn report(known: &Known<'_>) -> Document {
     doc
 }
 
-fn result(doc: &mut Document, known: &Known<'_>, score: &Score) {
-    let status = Status::of(known.catalog, known.controls, score);
+fn result(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
+    let counts = claim.counts();
     doc.heading(1, "Result");
-    let points = score.points.map_or_else(
-        || "no score: 3.12.4 is not met, and without a system security plan there is none".to_owned(),
-        |p| format!("{p} out of 110"),
-    );
-    doc.list(vec![
+    let points = claim
+        .no_score()
+        .map_or_else(|| format!("{} out of 110", claim.points().unwrap_or_default()), |why| format!("no score: {why}"));
+    let mut points = vec![
         format!("Score (DoD Assessment Methodology v1.2.1): {points}"),
         format!("Threshold of a conditional status: {CONDITIONAL_FROM}"),
-        format!("Status that the findings allow: {}", status.level),
-        format!("Requirements: {} met or not applicable, {} not met, {} open", score.met, score.not_met, score.open),
-        format!("Points lost: {}", score.lost()),
-    ]);
-    if !status.obstacles.is_empty() {
+        format!("Status that the findings allow: {}", claim.level()),
+        format!("Requirements: {} met or not applicable, {} not met, {} open", counts.met, counts.not_met, counts.open),
+    ];
+    // Without a score there is nothing to deduct from, and a sum would be read as one.
+    if claim.points().is_some() {
+        points.push(format!("Points lost: {}", counts.lost()));
+    }
+    points
+        .extend(claim.until().map(|until| format!("The conditional status ends on {} (32 CFR 170.21(b))", day(until))));
+    points.extend(claim.cautions().iter().map(ToString::to_string));
+    doc.list(points);
+    if !claim.obstacles().is_empty() {
         doc.text("What stands in the way of a status:");
-        doc.list(status.obstacles.iter().map(ToString::to_string).collect());
+        doc.list(claim.obstacles().iter().map(ToString::to_string).collect());
     }
     doc.heading(2, "Requirements met, by family");
     let bars = known.catalog.families().into_iter().map(|(id, name)| {
@@ -81,11 +87,11 @@ fn result(doc: &mut Document, known: &Known<'_>, score: &Score) {
         }
     });
     doc.add(Block::Bars(bars.collect()));
-    over_time(doc, known, score);
+    over_time(doc, known, claim);
 }
 
 /// The line ends at the score of this report.
-fn over_time(doc: &mut Document, known: &Known<'_>, score: &Score) {
+fn over_time(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
     doc.heading(2, "Score over time");
     let Some(first) = known.scores.first().filter(|s| s.at < known.now) else {
         doc.text("No earlier score was noted.");
@@ -93,12 +99,12 @@ fn over_time(doc: &mut Document, known: &Known<'_>, score: &Score) {
     };
     let before = known.scores.iter().filter(|s| s.at < known.now);
     let points: Vec<Point> = before
-        .chain([&score.at(known.now)])
+        .chain([&claim.noted(known.now)])
         .map(|s| Point { at: s.at.as_micros().div_euclid(1_000_000), day: day(s.at), value: s.points })
         .collect();
     if points.iter().all(|p| p.value.is_none()) {
         doc.text(format!(
-            "Noted since {}; there was no score in all that time, because 3.12.4 was not met.",
+            "Noted since {}; there was no score in all that time, for lack of a system security plan (3.12.4).",
             day(first.at)
         ));
         return;
@@ -125,11 +131,12 @@ fn scope(doc: &mut Document, known: &Known<'_>) {
     doc.table(&["Provider", "Services", "Authorization", "Responsibility matrix"], rows.collect());
 }
 
-fn all(doc: &mut Document, known: &Known<'_>, score: &Score) {
+fn all(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
     doc.heading(1, "All requirements");
     let rows = known.catalog.requirements.iter().map(|r| {
         let standing = control(known, r).map_or(Standing::NotAssessed, Control::standing);
-        let lost = score.deductions.iter().find(|d| d.control_id == r.control_id);
+        let scored = claim.points().is_some();
+        let lost = claim.counts().deductions.iter().filter(|_| scored).find(|d| d.control_id == r.control_id);
         vec![
             r.control_id.to_string(),
             r.title.clone(),

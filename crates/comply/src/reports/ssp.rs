@@ -4,6 +4,7 @@ use model::{Control, Implementation, Responsibility};
 
 use super::{Known, day, maybe_day, or_missing, word};
 use crate::catalog::Requirement;
+use crate::claim::approved_plan;
 use crate::document::Document;
 use crate::system::System;
 
@@ -15,6 +16,8 @@ pub fn report(known: &Known<'_>) -> Document {
         subtitle: vec![
             or_missing(&s.organisation.name),
             format!("version {}, {}", or_missing(&s.version), known.catalog.name()),
+            format!("date of the plan: {}", or_missing(&s.plan_date().unwrap_or_default())),
+            approval(known),
         ],
         marking: s.marking.clone(),
         date: day(known.now),
@@ -32,9 +35,18 @@ pub fn report(known: &Known<'_>) -> Document {
     doc
 }
 
+/// Who approved the plan that counts today.
+fn approval(known: &Known<'_>) -> String {
+    match approved_plan(known.evidence, known.now) {
+        Some(e) => format!("approved by {} on {}", e.approved_by.as_deref().unwrap_or("-"), maybe_day(e.approved_at)),
+        None => "NOT APPROVED: no score and no CMMC status can be claimed".to_owned(),
+    }
+}
+
 /// First of all: what an assessor would find missing.
 fn missing(doc: &mut Document, known: &Known<'_>) {
     let mut points = known.system.missing();
+    points.extend(known.claim().no_score().map(|why| format!("score: {why}")));
     let count = |what: fn(&&Control) -> bool| known.controls.iter().filter(what).count();
     let unwritten = count(|c| c.notes.as_deref().unwrap_or_default().trim().is_empty());
     let undecided = count(|c| c.objectives.iter().any(|o| o.decision.is_none()));

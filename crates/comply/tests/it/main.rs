@@ -2,17 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test, helpers included")]
 
+mod claim;
 mod oscal;
 
-use comply::cmmc::{Level2, Obstacle, Status};
-use comply::score::Score;
+use comply::claim::{Basis, Claim, Obstacle};
+use comply::cmmc::Level2;
+use comply::system::System;
 use comply::{Catalog, Eligibility};
-use model::{Control, ControlId, Decision, Finding, Method, Objective, Responsibility, Standing, Support, Timestamp};
+use model::{
+    Control, ControlId, Decision, Evidence, EvidenceId, EvidenceKind, Finding, Method, Objective, Plan, PlanId,
+    PlanKind, Responsibility, RiskLevel, Standing, Support, Timestamp,
+};
 use proptest::prelude::*;
+use uuid::Uuid;
+
+fn now() -> Timestamp {
+    Timestamp::from_secs(1_800_000_000)
+}
 
 fn decision(finding: Finding) -> Decision {
-    let at = Timestamp::from_secs(1_800_000_000);
-    Decision { finding, reason: "as seen".to_owned(), methods: vec![Method::Examine], by: "alice".to_owned(), at }
+    let (reason, by) = ("as seen".to_owned(), "alice".to_owned());
+    Decision { finding, reason, methods: vec![Method::Examine], by, at: now() }
 }
 
 /// Every requirement with the same finding for each of its objectives; none is not assessed.
@@ -49,9 +59,39 @@ fn all_but(missing: &[&str]) -> Vec<Control> {
     controls
 }
 
+/// A system security plan that somebody approved.
+fn approved() -> Evidence {
+    let id = EvidenceId(Uuid::from_u128(1));
+    let plan = ControlId::known("3.12.4");
+    Evidence {
+        approved_by: Some("alice".to_owned()),
+        approved_at: Some(now()),
+        ..Evidence::draft(id, plan, EvidenceKind::PolicyDoc, "alice", now())
+    }
+}
+
+/// An open item of a plan of action.
+fn item(control: &'static str, kind: PlanKind) -> Plan {
+    let control = Catalog::r2().get(&ControlId::known(control)).unwrap().control_id.clone();
+    Plan { kind, ..Plan::new(PlanId(Uuid::nil()), control, RiskLevel::Low, now()) }
+}
+
+/// What may be claimed with an approved plan, and everything that is planned for on the POA&M.
+fn claim(controls: &[Control]) -> Claim {
+    let planned = controls.iter().filter(|c| c.planned);
+    let plans: Vec<Plan> =
+        planned.map(|c| Plan { control_id: c.control_id.clone(), ..item("3.1.1", PlanKind::Poam) }).collect();
+    claim_by(controls, &[approved()], &plans, now())
+}
+
+fn claim_by(controls: &[Control], evidence: &[Evidence], plans: &[Plan], now: Timestamp) -> Claim {
+    let system = System::default();
+    Claim::of(&Basis { catalog: Catalog::r2(), system: Some(&system), controls, evidence, plans, now })
+}
+
 fn judge(controls: &[Control]) -> (Option<i32>, Level2) {
-    let score = Score::of(Catalog::r2(), controls);
-    (score.points, Status::of(Catalog::r2(), controls, &score).level)
+    let claim = claim(controls);
+    (claim.points(), claim.level())
 }
 
 fn with_partial(mut controls: Vec<Control>, id: &str) -> Vec<Control> {
@@ -106,11 +146,12 @@ fn what_nobody_plans_costs_the_plans_of_action_too() {
     for c in &mut controls {
         c.planned = false;
     }
-    let score = Score::of(Catalog::r2(), &controls);
-    assert_eq!((score.points, score.met, score.not_met), (Some(106), 108, 2));
-    assert!(score.deductions.iter().any(|d| d.control_id.0 == "3.12.2" && d.points == 3 && d.for_lack_of_plans));
-    let status = Status::of(Catalog::r2(), &controls, &score);
-    assert!(status.obstacles.contains(&Obstacle::NotPlanned { control_id: ControlId::known("3.1.9") }));
+    let claim = claim(&controls);
+    let counts = claim.counts();
+    assert_eq!((claim.points(), counts.met, counts.not_met), (Some(106), 108, 2));
+    assert!(counts.deductions.iter().any(|d| d.control_id.0 == "3.12.2" && d.points == 3 && d.for_lack_of_plans));
+    let off = Obstacle::NotOnPoam { control_id: ControlId::known("3.1.9"), operational: false };
+    assert!(claim.obstacles().contains(&off));
 }
 
 #[test]
@@ -155,12 +196,12 @@ proptest! {
                 _ => Some(decision(Finding::NotApplicable)),
             };
         }
-        let before = Score::of(Catalog::r2(), &controls);
+        let before = claim(&controls);
         let (c, o) = places[better];
         controls[c].objectives[o].decision = Some(decision(Finding::Met));
-        let after = Score::of(Catalog::r2(), &controls);
-        prop_assert!(after.lost() <= before.lost());
-        prop_assert!(before.points.is_none_or(|p| (-203..=110).contains(&p)));
-        prop_assert_eq!(after.met + after.not_met + after.open, 110);
+        let after = claim(&controls);
+        prop_assert!(after.counts().lost() <= before.counts().lost());
+        prop_assert!(before.points().is_none_or(|p| (-203..=110).contains(&p)));
+        prop_assert_eq!(after.counts().met + after.counts().not_met + after.counts().open, 110);
     }
 }

@@ -57,7 +57,7 @@ fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
     controls[2].objectives[0].decision = Some(decision(Finding::NotMet));
     controls[3].responsibility = Responsibility::Shared;
     controls[3].provider = Some("Example Hosting".to_owned());
-    let mut plans = poam::missing(Catalog::r2(), &controls, now(), || PlanId(Uuid::from_u128(9)));
+    let mut plans = poam::generate(Catalog::r2(), &controls, &[], now(), || PlanId(Uuid::from_u128(9))).new;
     plans[0].milestones = Some("2027-01-15 buy; 2027-02-01 roll out".to_owned());
     plans[0].mitigation = Some("watched".to_owned());
     plans[0].owner = Some("bob".to_owned());

@@ -7,6 +7,7 @@
 
 mod cursor;
 mod lease;
+mod pulse;
 mod set_aside;
 mod snapshot;
 mod wake;
@@ -20,6 +21,7 @@ use crate::wire::{self, EventTable, Message};
 
 pub use cursor::{Check, Cursor, Start, Witness, check, commit_early, initialise, load, save};
 pub use lease::claim;
+pub use pulse::{Pulse, beat, pulse};
 pub(crate) use set_aside::Progress;
 pub use set_aside::{SetAside, Withheld, record_set_aside, unreadable, withhold_unreadable};
 pub use snapshot::Snapshot;

@@ -17,6 +17,34 @@ pub(crate) async fn read(conn: &mut PgConnection, cursor: &mut Cursor) -> Vec<u1
 }
 
 #[tokio::test]
+async fn a_pulse_ends_with_its_reader_however_that_ends() {
+    let db = TestDb::new().await;
+    let mut asker = db.connect_as("blueteam_reader").await;
+    let asked = reader::pulse(&mut asker, "monitor").await.unwrap();
+    assert_eq!(asked, reader::Pulse::default(), "no reader has ever run");
+
+    let mut conn = db.connect_as("blueteam_engine").await;
+    let at = model::Timestamp::from_secs(1_800_000_000);
+    assert!(reader::claim(&mut conn, "monitor", crate::id(1)).await.unwrap());
+    for later in [0, 10] {
+        let at = at.plus(model::Span::secs(later));
+        reader::beat(&mut conn, "monitor", at).await.unwrap();
+        let pulse = reader::pulse(&mut asker, "monitor").await.unwrap();
+        assert_eq!(pulse, reader::Pulse { beat_at: Some(at), held: true });
+    }
+    assert!(!reader::pulse(&mut asker, "another").await.unwrap().held);
+
+    conn.close().await.unwrap();
+    let since = std::time::Instant::now();
+    while reader::pulse(&mut asker, "monitor").await.unwrap().held {
+        assert!(since.elapsed() < std::time::Duration::from_secs(10), "the right to read ends with the connection");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let after = reader::pulse(&mut asker, "monitor").await.unwrap();
+    assert_eq!(after.beat_at, Some(at.plus(model::Span::secs(10))), "when it was last there stays known");
+}
+
+#[tokio::test]
 async fn a_transaction_held_open_delays_nobody_and_loses_nothing() {
     let db = TestDb::new().await;
     let mut conn = db.connect_as("blueteam_engine").await;

@@ -151,7 +151,7 @@ fn rows(
             last_fired: count.and_then(|c| c.last),
             needs: info.feeds.to_vec(),
             last_proven: proofs.iter().find(|p| p.rule_id == info.id).cloned(),
-            blind_to: blind_to(info.feeds, sources),
+            blind_to: settings::blind_to(info.feeds, sources),
         }
     };
     let builtin = detect::rules::ALL.iter().map(|definition| {
@@ -167,15 +167,6 @@ fn rows(
     });
     let custom = sigma.infos().map(|info| row(info, "sigma", allowed(&info.id), Value::Object(Map::new())));
     builtin.chain(custom).collect()
-}
-
-/// What a rule that needs these kinds of source does not see.
-fn blind_to(needs: &[Source], sources: &[SourceRow]) -> Vec<String> {
-    let of_use = || sources.iter().filter(|s| needs.contains(&s.kind));
-    if !needs.is_empty() && !of_use().any(SourceRow::has_spoken) {
-        return needs.iter().map(|kind| kind.as_str().to_owned()).collect();
-    }
-    of_use().filter(|s| s.silent_since.is_some()).map(|s| s.source_id.clone()).collect()
 }
 
 /// The rules as they run now.

@@ -44,7 +44,8 @@ enum Action {
     Export(ExportArgs),
 }
 
-/// Write an item for each requirement that is not met and on no open plan.
+/// Write an item for each requirement that is not met and on no open plan. An open item that is on the wrong plan, because a partial score was set or
+/// taken back since, is moved.
 ///
 /// What nobody has decided, or whose evidence has lapsed, costs points as well and is among the `gaps`, but nobody knows yet what is wrong with it: it gets
 /// no item before it is decided. How many these are is said.
@@ -53,7 +54,7 @@ struct GenerateArgs {
     /// Who writes them; without it, the system's user name
     #[arg(long = "as", value_name = "NAME")]
     actor: Option<String>,
-    /// As a JSON array of the items that were written
+    /// As a JSON array of the items that were written or moved
     #[arg(long)]
     json: bool,
 }
@@ -195,26 +196,32 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
 fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (who, now) = (actor(args.actor.as_deref())?, SystemClock.now());
-    let (plans, undecided) = with_database(globals, async |conn, _| {
+    let (generated, undecided) = with_database(globals, async |conn, _| {
         let controls = controls(conn).await?;
+        let there = store::plans::list(conn).await?;
         let open = |c: &&model::Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
         let undecided = controls.iter().filter(open).count();
-        let plans = comply::poam::missing(Catalog::r2(), &controls, now, || {
+        let generated = comply::poam::generate(Catalog::r2(), &controls, &there, now, || {
             // Told apart by their first letters, although they are made at once.
             PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"))
         });
-        store::plans::save(conn, &who, &plans, now).await?;
+        let changed = [&generated.new[..], &generated.moved].concat();
+        store::plans::save(conn, &who, &changed, now).await?;
         // What is on no plan costs 3.12.2 as well.
-        super::note_score(conn, &who).await?;
-        Ok((plans, undecided))
+        super::note_score(conn, &who, globals).await?;
+        Ok((generated, undecided))
     })?;
     if args.json {
-        out::json(&plans)?;
+        out::json(&[&generated.new[..], &generated.moved].concat())?;
     } else {
         out::line(format_args!(
             "{} written; give each an owner, milestones and a day with `poam update`",
-            many(plans.len(), "item", "items")
+            many(generated.new.len(), "item", "items")
         ))?;
+        for plan in &generated.moved {
+            let to = if plan.kind == PlanKind::Poam { "the POA&M" } else { "the operational plan of action" };
+            out::line(format_args!("{} for {} moved to {to}", plan.poam_id, plan.control_id))?;
+        }
     }
     if undecided > 0 {
         out::note(format_args!(
@@ -314,7 +321,7 @@ fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &str) {
     }
 }
 
-fn check(plan: &Plan) -> anyhow::Result<()> {
+fn check(plan: &Plan, now: Timestamp) -> anyhow::Result<()> {
     if plan.weakness.trim().is_empty() || plan.remediation.trim().is_empty() {
         out::usage!("--weakness and --remediation: say what is wrong and what is done about it");
     }
@@ -324,6 +331,19 @@ fn check(plan: &Plan) -> anyhow::Result<()> {
             "{} may not be on the POA&M of a conditional status (32 CFR 170.21(a)(2)); use --kind operational",
             plan.control_id
         );
+    }
+    if plan.conditional_since.is_some_and(|since| since > now) {
+        out::usage!("--conditional-since: the day of a conditional status is not in the future");
+    }
+    if let (Some(due), Some(by)) = (plan.due, close_out(plan))
+        && due > by
+    {
+        out::note(format_args!(
+            "due {}, after the conditional status has expired: {} must be closed out by {} (32 CFR 170.21(b))",
+            out::maybe_day(Some(due)),
+            plan.control_id,
+            out::maybe_day(Some(by))
+        ));
     }
     Ok(())
 }
@@ -338,7 +358,7 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         ..Plan::new(id, requirement.control_id.clone(), risk, now)
     };
     put(&mut plan, &args.details, now, &who);
-    check(&plan)?;
+    check(&plan, now)?;
     with_database(globals, async |conn, _| {
         controls(conn).await?;
         Ok(store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?)
@@ -374,7 +394,7 @@ fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         }
         put(&mut plan, &args.details, now, &who);
         plan.status = args.status.unwrap_or(plan.status);
-        check(&plan)?;
+        check(&plan, now)?;
         store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
         Ok(plan)
     })?;

@@ -4,14 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use comply::Catalog;
-use comply::cmmc::{CONDITIONAL_FROM, Status};
-use comply::score::{MOST, Score};
+use comply::claim::{Claim, Status};
+use comply::cmmc::{CONDITIONAL_FROM, Level2};
+use comply::score::Score;
 use comply::sprs::Submission;
-use model::Scored;
+use model::{Clock as _, Scored, SystemClock};
 use serde::Serialize;
+use serde_json::json;
 
 use super::grid::{Grid, paragraph};
-use super::{controls, word};
+use super::{loaded, word};
+use crate::claims::Grounds;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 use crate::dossier;
@@ -20,7 +23,7 @@ use crate::dossier;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam compliance score\n  blueteam compliance score --sprs\n  \
                         blueteam compliance score --history --json\n\n\
-                        Exit code: 0 a status can be had (conditional or final), 3 none can (of --sprs: something is missing), 1 failed, 2 wrong arguments.")]
+                        Exit code: 0 a status can be had (conditional or final), 3 none can, or there is no score for lack of an approved system security plan (of --sprs: something is missing), 1 failed, 2 wrong arguments.")]
 pub(super) struct Args {
     /// What SPRS asks for, and what of it is missing
     #[arg(long, conflicts_with = "history")]
@@ -37,44 +40,69 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Serialize)]
-struct Shown {
+struct Shown<'a> {
+    /// None without an approved system security plan.
+    points: Option<i32>,
+    /// Why there is none.
+    no_score: Option<String>,
     #[serde(flatten)]
-    score: Score,
+    counts: &'a Score,
     threshold: i32,
-    status: Status,
-    sprs: Submission,
+    status: Status<'a>,
+    /// None where there is nothing to submit.
+    sprs: Option<Submission>,
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    // The points need no description of the system; what SPRS is told does.
-    let system = match dossier::system(args.system.as_deref(), &globals.state()?) {
-        Err(error) if args.system.is_none() && !args.sprs => {
-            out::note(format_args!("what SPRS is told is incomplete: {error:#}"));
-            comply::system::System::default()
-        }
-        read => read?,
-    };
-    let (controls, plans, history) = with_database(globals, async |conn, _| {
-        Ok((controls(conn).await?, store::plans::list(conn).await?, store::scores::all(conn).await?))
-    })?;
     if args.history {
+        let history = with_database(globals, async |conn, _| Ok(store::scores::all(conn).await?))?;
         return past(&history, args.json);
     }
-    let catalog = Catalog::r2();
-    let score = Score::of(catalog, &controls);
-    let status = Status::of(catalog, &controls, &score);
-    let sprs = Submission::of(catalog, &system, &controls, &plans);
+    // What cannot be read bars the score, and the reason says so. A file that was named must be there.
+    let system = match dossier::system(args.system.as_deref(), &globals.state()?) {
+        Err(error) if args.system.is_none() => {
+            out::note(format_args!("{error:#}"));
+            None
+        }
+        read => Some(read?),
+    };
+    let grounds = with_database(globals, async |conn, _| {
+        let grounds = Grounds::read(conn, system, SystemClock.now()).await?;
+        loaded(&grounds.controls)?;
+        Ok(grounds)
+    })?;
+    let claim = grounds.claim();
+    let sprs = Submission::of(&grounds.basis(), &claim);
     if args.sprs {
-        return submission(&sprs, args.json);
+        return match sprs {
+            Ok(sprs) => submission(&sprs, args.json),
+            Err(why) => nothing_to_submit(&why, &claim, args.json),
+        };
     }
-    let code = if status.obstacles.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
-    let shown = Shown { score, threshold: CONDITIONAL_FROM, status, sprs };
+    let code = if claim.level() == Level2::None { ExitCode::from(3) } else { ExitCode::SUCCESS };
     if args.json {
-        out::json(&shown)?;
+        out::json(&Shown {
+            points: claim.points(),
+            no_score: claim.no_score(),
+            counts: claim.counts(),
+            threshold: CONDITIONAL_FROM,
+            status: claim.status(),
+            sprs: sprs.ok(),
+        })?;
         return Ok(code);
     }
-    print(&shown, catalog)?;
+    print(&claim, Catalog::r2())?;
     Ok(code)
+}
+
+/// Nothing that SPRS could take, not even in part: a field that is filled in would be read as a claim.
+fn nothing_to_submit(why: &str, claim: &Claim, as_json: bool) -> anyhow::Result<ExitCode> {
+    if as_json {
+        out::json(&json!({ "score": null, "cmmc_status": null, "no_score": why, "status": claim.status() }))?;
+    } else {
+        out::line(format_args!("nothing to submit to SPRS: {}", notify::plain::neutral(why)))?;
+    }
+    Ok(ExitCode::from(3))
 }
 
 /// The scores that were noted: when one changed, and one a day.
@@ -120,24 +148,34 @@ fn submission(sprs: &Submission, json: bool) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn print(shown: &Shown, catalog: &Catalog) -> anyhow::Result<()> {
-    let Shown { score, status, .. } = shown;
-    let points = match score.points {
-        Some(points) => format!("{points} of {MOST} ({CONDITIONAL_FROM} for a conditional status)"),
-        None => "no score: 3.12.4 is not met, and without a system security plan there is none".to_owned(),
-    };
-    paragraph("score", 10, &points)?;
-    paragraph("status", 10, &status.level.to_string())?;
-    paragraph("counts", 10, &format!("{} met or N/A, {} not met, {} open", score.met, score.not_met, score.open))?;
-    out::line("")?;
-    for obstacle in &status.obstacles {
-        paragraph("  -", 4, &obstacle.to_string())?;
+/// The status, and how long it lasts.
+fn status(claim: &Claim) -> String {
+    let until = claim.until().map_or_else(String::new, |until| format!(", until {}", out::time(until)));
+    format!("{}{until}", claim.level())
+}
+
+fn print(claim: &Claim, catalog: &Catalog) -> anyhow::Result<()> {
+    let counts = claim.counts();
+    let neutral = notify::plain::neutral;
+    let threshold =
+        claim.points().map_or_else(String::new, |_| format!(" ({CONDITIONAL_FROM} for a conditional status)"));
+    paragraph("score", 10, &neutral(&format!("{}{threshold}", claim.score_text())))?;
+    paragraph("status", 10, &status(claim))?;
+    paragraph("counts", 10, &format!("{} met or N/A, {} not met, {} open", counts.met, counts.not_met, counts.open))?;
+    for caution in claim.cautions() {
+        paragraph("", 10, &caution.to_string())?;
     }
-    if score.deductions.is_empty() {
+    out::line("")?;
+    // The reasons for no score stand beside it already.
+    for obstacle in claim.obstacles().iter().filter(|o| !o.withholds_score()) {
+        paragraph("  -", 4, &neutral(&obstacle.to_string()))?;
+    }
+    // A list of points would be added up to a score that there is not.
+    if claim.points().is_none() || counts.deductions.is_empty() {
         return Ok(());
     }
     let mut table = Grid::new(&["id", "points", "finding", "why", "requirement"], &[3]);
-    for d in &score.deductions {
+    for d in &counts.deductions {
         let why = match (d.for_lack_of_plans, d.partial) {
             (true, _) => "not all is planned",
             (_, true) => "partial score",

@@ -1,12 +1,13 @@
 //! `blueteam compliance set`: a named person decides.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use comply::claim::Obstacle;
 use comply::score::PLAN;
-use model::{Clock as _, Evidence, Finding, Method, ObjectiveId, Responsibility, SystemClock, Timestamp, Validity};
+use model::{Clock as _, Finding, Method, ObjectiveId, Responsibility, SystemClock, Timestamp};
 use store::compliance::{Changes, NewDecision};
-use store::evidence::EvidenceFilter;
 use store::{Connection as _, PgConnection};
 
 use super::ids::many;
@@ -14,7 +15,7 @@ use super::when::{actor, day};
 use super::{find, show};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::dossier;
+use crate::{claims, dossier};
 
 /// Decide a finding, or say who does a requirement and how.
 ///
@@ -100,13 +101,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::usage!("--partial: only 3.5.3 and 3.13.11 have a partial score (DoD Assessment Methodology v1.2.1)");
     }
     let who = actor(args.actor.as_deref())?;
-    let met = |d: &NewDecision| d.finding == Some(Finding::Met);
-    let needs_plan = requirement.control_id == PLAN && decisions.iter().any(met);
+    let needs_plan = decisions.iter().any(needs_plan);
     let (controls, check) = with_database(globals, async |conn, _| {
-        if needs_plan && !has_plan(conn).await? {
-            bail!("{}", no_plan(globals)?);
-        }
-        if needs_plan && let Some(why) = unfinished(globals)? {
+        if needs_plan && let Some(why) = no_plan(conn, globals).await? {
             bail!("{why}");
         }
         if args.responsibility.is_some_and(|r| r != Responsibility::Own) && args.provider.is_none() {
@@ -121,11 +118,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             store::compliance::change(&mut tx, &who, &requirement.control_id, changes).await?;
         }
         tx.commit().await?;
-        super::note_score(conn, &who).await?;
+        super::note_score(conn, &who, globals).await?;
         Ok((super::controls(conn).await?, show::looked(conn, requirement).await?))
     })?;
     if args.json {
         return show::json(requirement, &controls, check.as_ref());
+    }
+    if args.partial.is_some() {
+        out::note("the plan of action that it belongs on may have changed; `compliance poam generate` moves its item");
     }
     let ids: Vec<&str> = decisions.iter().map(|d| d.objective_id.0.as_str()).collect();
     let what = if ids.is_empty() { requirement.control_id.to_string() } else { ids.join(", ") };
@@ -133,47 +133,62 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether an approved plan that counts today is among the evidence of 3.12.4.
-pub(super) async fn has_plan(conn: &mut PgConnection) -> anyhow::Result<bool> {
-    let filter = EvidenceFilter { control: Some(PLAN), latest: true, bare: true, ..EvidenceFilter::default() };
-    let now = SystemClock.now();
-    let counts = |e: &Evidence| e.recorded.is_none() && matches!(e.validity(now), Validity::Valid | Validity::Lapsing);
-    Ok(store::evidence::list(conn, &filter).await?.iter().any(counts))
+/// Whether a decision says that 3.12.4, or an objective of it, is met: that takes an approved plan.
+pub(super) fn needs_plan(decision: &NewDecision) -> bool {
+    decision.finding == Some(Finding::Met) && decision.objective_id.control() == PLAN.0
+}
+
+/// Why 3.12.4 cannot be met now, and what to do about it; `None` when it can.
+pub(super) async fn no_plan(conn: &mut PgConnection, globals: Globals<'_>) -> anyhow::Result<Option<String>> {
+    let state = globals.state()?;
+    let obstacles = claims::against_plan(conn, &state, SystemClock.now()).await?;
+    let path = state.join(dossier::SYSTEM);
+    let Some(first) = obstacles.first() else { return Ok(None) };
+    Ok(Some(match first {
+        Obstacle::PlanIncomplete { missing } => incomplete(&path, missing),
+        Obstacle::PlanUnreadable => {
+            // The error names the line.
+            dossier::system(None, &state)?;
+            format!("{} cannot be read", path.display())
+        }
+        _ => format!("{}{}", not_approved(), described(&path, &obstacles)),
+    }))
 }
 
 /// Why the plan is none yet, though one was approved: the description of the system, where there is one, has gaps.
-pub(super) fn unfinished(globals: Globals<'_>) -> anyhow::Result<Option<String>> {
-    let state = globals.state()?;
-    let system = dossier::system(None, &state)?;
-    let missing = system.missing();
-    if missing.is_empty() || system == comply::system::System::default() {
-        return Ok(None);
-    }
-    Ok(Some(format!(
+fn incomplete(path: &Path, missing: &[String]) -> String {
+    format!(
         "3.12.4 is met by a plan that says all that it must, and the description of the system ({}) lacks:\n  {}\n\
-         Complete it, write the plan anew (`blueteam compliance ssp`), and take it in as evidence",
-        state.join(dossier::SYSTEM).display(),
+         Complete it, write the plan again (`blueteam compliance ssp`), and take it in as evidence",
+        path.display(),
         missing.join("\n  ")
-    )))
+    )
 }
 
 /// What to do before 3.12.4 can be met.
-fn no_plan(globals: Globals<'_>) -> anyhow::Result<String> {
-    let missing = dossier::system(None, &globals.state()?)?.missing();
-    let described = match missing.len() {
+fn not_approved() -> String {
+    "3.12.4 is met by a system security plan, and no approved one is among the evidence. Take yours in first:\n  \
+     blueteam compliance ssp --output ssp.pdf\n  \
+     blueteam compliance evidence add ssp.pdf --supports 3.12.4 --kind policy_doc --shows 'the system security plan' --for 365d --final"
+        .to_owned()
+}
+
+/// What the description of the system lacks, for those who have one or are about to write one.
+fn described(path: &Path, obstacles: &[Obstacle]) -> String {
+    let lacks = |o: &Obstacle| if let Obstacle::PlanIncomplete { missing } = o { missing.clone() } else { Vec::new() };
+    let mut missing: Vec<String> = obstacles.iter().flat_map(lacks).collect();
+    if missing.is_empty() && !path.exists() {
+        missing = comply::system::System::default().missing();
+    }
+    match missing.len() {
         0 => String::new(),
         n => format!(
             "\n{} missing in the description of the system ({}{}); `compliance ssp --sample` shows what it holds",
             many(n, "thing is", "things are"),
-            missing.iter().take(3).map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            missing[..n.min(3)].join("; "),
             if n > 3 { "; ..." } else { "" }
         ),
-    };
-    Ok(format!(
-        "3.12.4 is met by a system security plan, and no approved one is among the evidence. Take yours in first:\n  \
-         blueteam compliance ssp --output ssp.pdf\n  \
-         blueteam compliance evidence add ssp.pdf --supports 3.12.4 --kind policy_doc --shows 'the system security plan' --for 365d --final{described}"
-    ))
+    }
 }
 
 fn decisions(

@@ -1,18 +1,19 @@
 //! `blueteam compliance import` and `export`: findings as a spreadsheet.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use comply::Catalog;
+use comply::{Catalog, Requirement};
 use model::{Clock as _, Control, Finding, Method, SystemClock};
 use serde::Deserialize;
 use store::Connection as _;
 use store::compliance::{Changes, NewDecision};
 
 use super::ids::many;
-use super::set::{Decided, finding};
+use super::set::{Decided, finding, needs_plan};
 use super::when::actor;
 use super::{controls, find, known};
 use crate::cli::out::{self, no_formula};
@@ -65,7 +66,8 @@ pub(super) struct ExportArgs {
 
 /// Read findings from a CSV file, or a system security plan or POA&M of OSCAL (.json).
 ///
-/// A CSV file has the columns that `export` writes; all of it is read, or nothing when a row is wrong. Needed are objective_id and finding, and a reason for each finding. You decide what it says: your name stands behind what changes. An empty
+/// A CSV file has the columns that `export` writes; all of it is read, or nothing when a row is wrong. As with `set`, 3.12.4 can be met
+/// only when an approved system security plan is among its evidence. Needed are objective_id and finding, and a reason for each finding. You decide what it says: your name stands behind what changes. An empty
 /// finding leaves an objective alone, and so does one that is there already. Of an OSCAL
 /// plan, how requirements are implemented and who answers for them is taken; of a POA&M, its items. Neither decides a finding.
 #[derive(Debug, clap::Args)]
@@ -152,6 +154,8 @@ struct Row {
     owner: String,
     #[serde(default)]
     notes: String,
+    #[serde(default)]
+    partial_credit: String,
 }
 
 pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -160,10 +164,11 @@ pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
     if text.trim_ascii_start().starts_with(b"{") {
         return super::oscal::import(&text, args, &who, globals);
     }
-    let (decided, changed, planless) = with_database(globals, async |conn, _| {
+    let (decided, changed) = with_database(globals, async |conn, _| {
         let before = controls(conn).await?;
-        let (decisions, changes) =
-            parse(&text, &before).with_context(|| format!("{} was not imported", args.file.display()))?;
+        let no_plan = super::set::no_plan(conn, globals).await?;
+        let (decisions, changes) = parse(&text, &before, no_plan.as_deref())
+            .with_context(|| format!("{} was not imported", args.file.display()))?;
         if !args.dry_run {
             let mut tx = conn.begin().await?;
             store::compliance::decide(&mut tx, &who, SystemClock.now(), &decisions).await?;
@@ -171,22 +176,11 @@ pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
                 store::compliance::change(&mut tx, &who, control, changes).await?;
             }
             tx.commit().await?;
-            super::note_score(conn, &who).await?;
+            super::note_score(conn, &who, globals).await?;
         }
-        let plan = |d: &NewDecision| d.finding == Some(Finding::Met) && d.objective_id.0.starts_with("3.12.4[");
-        let planless = match decisions.iter().any(plan) {
-            true if !super::set::has_plan(conn).await? => Some(
-                "3.12.4 is met by a system security plan, and no approved one is among the evidence: take it in with `compliance evidence add`"
-                    .to_owned(),
-            ),
-            true => super::set::unfinished(globals)?,
-            false => None,
-        };
-        Ok((decisions.len(), changes.len(), planless))
+        let changed: BTreeSet<_> = changes.iter().map(|(control, _)| control.order()).collect();
+        Ok((decisions.len(), changed.len()))
     })?;
-    if let Some(why) = planless {
-        out::note(why);
-    }
     if args.json {
         out::json(&serde_json::json!({ "dry_run": args.dry_run, "findings": decided, "requirements": changed }))?;
         return Ok(ExitCode::SUCCESS);
@@ -222,7 +216,9 @@ type Sheet = (Vec<NewDecision>, Vec<(model::ControlId, Changes)>);
 type Change = (Option<NewDecision>, Option<(model::ControlId, Changes)>);
 
 /// What a sheet changes. Every wrong row is named, by line and column.
-fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Sheet> {
+///
+/// `no_plan` says why 3.12.4 cannot be met, if it cannot: each row that decides so is wrong, as it is for `set`.
+fn parse(text: &[u8], before: &[Control], no_plan: Option<&str>) -> anyhow::Result<Sheet> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(text);
     let headers = reader.headers().context("the first line is not a header")?.clone();
@@ -232,6 +228,7 @@ fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Sheet> {
         }
     }
     let (mut decisions, mut changes, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    let mut planless = false;
     for record in reader.records() {
         let record = record.map_err(|e| anyhow::anyhow!("{}", notify::plain::neutral(&e.to_string())))?;
         let line = record.position().map_or(0, |at| line_at(text, at.byte()));
@@ -239,6 +236,10 @@ fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Sheet> {
             .deserialize(Some(&headers))
             .map_err(|e| anyhow::anyhow!("line {line}: {}", notify::plain::neutral(&e.to_string())))?;
         match one(&row, before) {
+            Ok((Some(decision), _)) if no_plan.is_some() && needs_plan(&decision) => {
+                planless = true;
+                wrong.push(format!("line {line}: {} cannot be met without an approved plan", decision.objective_id));
+            }
             Ok((decision, change)) => {
                 decisions.extend(decision);
                 changes.extend(change);
@@ -246,11 +247,23 @@ fn parse(text: &[u8], before: &[Control]) -> anyhow::Result<Sheet> {
             Err(error) => wrong.push(format!("line {line}: {}", notify::plain::neutral(&error.to_string()))),
         }
     }
-    let seen: std::collections::BTreeSet<_> = decisions.iter().map(|d: &NewDecision| &d.objective_id).collect();
+    wrong.extend(no_plan.filter(|_| planless).map(str::to_owned));
+    if contradicts(&changes) {
+        wrong.push("partial_credit: rows of one requirement contradict each other".to_owned());
+    }
+    let seen: BTreeSet<_> = decisions.iter().map(|d: &NewDecision| &d.objective_id).collect();
     if seen.len() < decisions.len() {
         wrong.push("an objective is decided in two rows".to_owned());
     }
     if wrong.is_empty() { Ok((decisions, changes)) } else { bail!("{}", wrong.join("\n")) }
+}
+
+/// Whether two rows of a requirement say different things of its partial score.
+fn contradicts(changes: &[(model::ControlId, Changes)]) -> bool {
+    let said = |(control, c): &(model::ControlId, Changes)| Some((control.order(), c.partial_credit?));
+    let said: BTreeSet<_> = changes.iter().filter_map(said).collect();
+    let controls: BTreeSet<_> = said.iter().map(|(control, _)| control).collect();
+    controls.len() < said.len()
 }
 
 /// The line on which the record that is read at this byte stands: the reader counts from before the blank lines that it skips.
@@ -259,6 +272,20 @@ fn line_at(text: &[u8], byte: u64) -> usize {
     let blank = after.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     let newlines = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count();
     1 + newlines(before) + newlines(&after[..blank])
+}
+
+/// Whether the partial score is taken, by a row that says so of a requirement that has one.
+fn partial(row: &Row, requirement: &Requirement) -> anyhow::Result<Option<bool>> {
+    let said = match row.partial_credit.trim().to_ascii_lowercase().as_str() {
+        "" => return Ok(None),
+        "true" | "yes" => true,
+        "false" | "no" => false,
+        other => bail!("partial_credit: `{other}` is neither true nor false"),
+    };
+    if said && requirement.partial_weight.is_none() {
+        bail!("partial_credit: only 3.5.3 and 3.13.11 have a partial score");
+    }
+    Ok(requirement.partial_weight.is_some().then_some(said))
 }
 
 /// What one row changes.
@@ -273,6 +300,7 @@ fn one(row: &Row, before: &[Control]) -> anyhow::Result<Change> {
     let changes = Changes {
         owner: new(owner, control.owner.as_ref()),
         notes: new(notes, control.notes.as_ref()),
+        partial_credit: partial(row, requirement)?.filter(|said| *said != control.partial_credit),
         ..Changes::default()
     };
     let changes = (changes != Changes::default()).then(|| (requirement.control_id.clone(), changes));

@@ -3,15 +3,15 @@
 use std::process::ExitCode;
 
 use comfy_table::Color;
+use comply::claim::Claim;
 use comply::reminders::Reminder;
-use comply::score::Score;
 use comply::{Catalog, Requirement};
 use model::{Clock as _, Control, Implementation, Standing, SystemClock, Timestamp};
 use serde::Serialize;
 
 use super::grid::{Bit, Grid};
 use super::ids::many;
-use super::{controls, known, loaded, word};
+use super::{grounds, known, word};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 use crate::duties;
@@ -119,18 +119,16 @@ fn listed<'a>(r: &'a Requirement, c: &'a Control) -> Listed<'a> {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (controls, due) = with_database(globals, async |conn, _| {
-        let (all, due) = duties::due(conn, SystemClock.now()).await?;
-        loaded(&all)?;
-        Ok((all, due))
+    let (grounds, due) = with_database(globals, async |conn, _| {
+        Ok((grounds(conn, globals).await?, duties::due(conn, SystemClock.now()).await?))
     })?;
-    let chosen = choose(&args.filter, &controls);
+    let chosen = choose(&args.filter, &grounds.controls);
     if args.json {
         out::json(&chosen)?;
         return Ok(ExitCode::SUCCESS);
     }
     table(&chosen, true)?;
-    out::note(summary(&controls));
+    out::note(summary(&grounds.controls, &grounds.claim()));
     remind(&due);
     Ok(ExitCode::SUCCESS)
 }
@@ -146,8 +144,9 @@ fn remind(due: &[Reminder]) {
 }
 
 pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let controls = with_database(globals, async |conn, _| controls(conn).await)?;
-    let mut chosen = choose(&args.filter, &controls);
+    let grounds = with_database(globals, async |conn, _| grounds(conn, globals).await)?;
+    let claim = grounds.claim();
+    let mut chosen = choose(&args.filter, &grounds.controls);
     chosen.retain(|l| !l.finding.counts());
     // 3.12.4 has no weight because there is no score without it.
     chosen.sort_by_key(|l| std::cmp::Reverse(l.weight.unwrap_or(u8::MAX)));
@@ -155,10 +154,14 @@ pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         out::json(&chosen)?;
     } else if chosen.is_empty() {
         out::line("no gaps")?;
+        out::note(summary(&grounds.controls, &claim));
     } else {
         table(&chosen, false)?;
-        out::note(summary(&controls));
+        out::note(summary(&grounds.controls, &claim));
         out::note(apart(&chosen));
+    }
+    for caution in claim.cautions().iter().filter(|_| !args.json) {
+        out::note(caution);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -221,13 +224,14 @@ fn coloured(l: &Listed<'_>) -> Bit {
     Bit::coloured(text, colour)
 }
 
-fn summary(controls: &[Control]) -> String {
-    let catalog = Catalog::r2();
-    let score = Score::of(catalog, controls);
+fn summary(controls: &[Control], claim: &Claim) -> String {
     let count = |standing| controls.iter().filter(|c| c.standing() == standing).count();
     let counts = [Standing::Met, Standing::NotApplicable, Standing::NotMet, Standing::Stale, Standing::NotAssessed]
         .map(|standing| format!("{} {}", count(standing), word(standing)))
         .join(", ");
-    let points = score.points.map_or("no score (3.12.4 is not met)".to_owned(), |p| format!("score {p} of 110"));
-    format!("{}: {counts}; {points}", catalog.name())
+    let points = match claim.points() {
+        Some(_) => format!("score {}, {}", claim.score_text(), claim.level()),
+        None => format!("{}, {} (`compliance score` says why)", "no score", claim.level()),
+    };
+    format!("{}: {counts}; {points}", Catalog::r2().name())
 }

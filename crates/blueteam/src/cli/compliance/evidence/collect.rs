@@ -90,7 +90,7 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
             found.push(evidence::run(conn, check, &facts, &who).await?);
             bar.inc(1);
         }
-        super::super::note_score(conn, &who).await?;
+        super::super::note_score(conn, &who, globals).await?;
         Ok(found)
     });
     bar.finish_and_clear();
