@@ -9,6 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use store::PgConnection;
 use store::posture::{self, Activity, AlertCount, IncidentCount, Lag, Schema};
+use store::sources::RefusedRows;
 
 use super::out::{self, Look};
 use super::session::{Globals, block_on};
@@ -65,6 +66,9 @@ struct Status {
     unheard: Vec<String>,
     /// What was accepted while the database was away.
     spool: console::SpoolOnDisk,
+    /// What was read and checked, and the database refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<RefusedRows>,
     attention: Vec<String>,
 }
 
@@ -144,6 +148,7 @@ async fn ask(
         over_threshold: over(conn).await?,
         unheard: unheard(conn, &loaded.config.detection.expected_sources).await?,
         spool: crate::door::spool(state).context("cannot look into the spool")?,
+        refused: store::sources::refused_rows(conn, now).await?,
         attention: Vec::new(),
     })
 }
@@ -196,6 +201,13 @@ fn attention(s: &Status) -> Vec<String> {
             "nobody is told of {which} alerts: no channel is configured for them (`blueteam config check`)"
         ));
     }
+    for RefusedRows { source_id, events, last } in &s.refused {
+        let (source, last) = (notify::plain::neutral(source_id), out::time(*last));
+        out.push(format!(
+            "events of {source} that the database refused within a week: {events}, the last at {last} (`blueteam sources \
+             dead-letters`)"
+        ));
+    }
     out.extend(spooled(&s.spool));
     for o in &s.over_threshold {
         out.push(format!("{} (since {}; `blueteam monitors show {}`)", o.says, out::time(o.since), o.monitor));
@@ -214,7 +226,9 @@ fn spooled(spool: &console::SpoolOnDisk) -> Vec<String> {
     let mut out = Vec::new();
     let file = spool.refused_file.display();
     if spool.refused_full {
-        out.push(format!("{file} is full, and until it is moved away nothing gets from the spool into the database"));
+        out.push(format!(
+            "{file} is full, and until it is moved away further events that the database refuses are only counted"
+        ));
     } else if spool.refused_bytes > 0 {
         out.push(format!(
             "events of the spool that the database refused for good: look into {file}, then move it away"
