@@ -99,7 +99,7 @@ fn full(file: &str, threads: usize) -> u64 {
     let now = SystemClock.now();
     let parser = (Format::named("audit").expect("known").parser)(Reference::utc(now));
     let mut engine = Engine::new(Settings::default()).expect("defaults are right");
-    let options = Options { parser: parser.as_ref(), begins: None, threads, now, max_clock_ahead: Span::mins(5) };
+    let options = Options { parser: parser.as_ref(), lines: None, threads, now, max_clock_ahead: Span::mins(5) };
     let report = run(&[Input::File(file.into())], &options, &mut engine, |change| drop(std::hint::black_box(change)));
     report.expect("the workload can be read").events
 }

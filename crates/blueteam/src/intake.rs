@@ -150,7 +150,11 @@ impl Intake {
             .context("cannot store events")?;
         self.newest = account.newest;
         if !stored.rejected.is_empty() {
-            warn!("{}: the database refused {} events", self.source_id, stored.rejected.len());
+            warn!(
+                "{}: the database refused {} events; see `blueteam sources dead-letters`",
+                self.source_id,
+                stored.rejected.len()
+            );
         }
         Ok(())
     }
@@ -163,6 +167,7 @@ impl Intake {
             let id = *id;
             match parser.parse(entry, id) {
                 Parsed::Event(mut event) => {
+                    event.fit();
                     if let Some(service) = &self.service {
                         event.details = event.details.with_service(service);
                     }

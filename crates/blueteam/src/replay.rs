@@ -13,6 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Context as _;
+use collect::parsers::Lines;
 use collect::{LineId, LineParser, Parsed};
 use detect::{Engine, Glance, Glances};
 use model::{Change, SecurityEvent, Span, Timestamp};
@@ -114,15 +115,12 @@ pub struct Report {
     pub clock_skew: u64,
 }
 
-/// Whether a line begins an entry.
-pub type Begins = fn(&[u8]) -> bool;
-
 /// How to replay.
 pub struct Options<'a> {
     /// Reads the lines.
     pub parser: &'a dyn LineParser,
-    /// Whether a line begins an entry; see [`collect::Format::begins`].
-    pub begins: Option<Begins>,
+    /// How lines make entries; see [`collect::Format::lines`].
+    pub lines: Option<Lines>,
     /// Workers, at least one.
     pub threads: usize,
     /// The wall clock, for events from the future.
@@ -132,7 +130,7 @@ pub struct Options<'a> {
 }
 
 /// What was read of a chunk.
-struct Lines<'a> {
+struct Seen<'a> {
     ticket: u64,
     file: u32,
     lines: u64,
@@ -157,7 +155,7 @@ fn emptied<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
     used.into_iter().map_while(|_| None).collect()
 }
 
-impl<'a> Lines<'a> {
+impl<'a> Seen<'a> {
     /// Reads a chunk, and takes a glance at each event.
     fn read(buffer: &'a [u8], chunk: &Chunk, options: &Options<'_>, used: Used, eyes: &mut Glances) -> Self {
         let mut rejects = Vec::new();
@@ -169,11 +167,12 @@ impl<'a> Lines<'a> {
         while start < buffer.len() {
             // Byte by byte, finding the ends of lines would cost as much as reading what is in them.
             let first_end = memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
-            let end = options.begins.map_or(first_end, |begins| entry_end(buffer, first_end, begins));
+            let end = options.lines.map_or(first_end, |lines| entry_end(buffer, (start, first_end), &lines));
             let (text, id) = (&buffer[start..end], LineId { file: chunk.file, offset: chunk.offset + start as u64 });
             if !text.trim_ascii().is_empty() {
                 match options.parser.parse(text, id) {
-                    Parsed::Event(event) => {
+                    Parsed::Event(mut event) => {
+                        event.fit();
                         glances.push(eyes.at(&event));
                         events.push(event);
                     }
@@ -218,7 +217,7 @@ impl<F: FnMut(Change)> Show<'_, F> {
     }
 
     /// Shows the engine what was read of the next chunk. Gives back the lists.
-    fn show(&mut self, mut read: Lines<'_>) -> Used {
+    fn show(&mut self, mut read: Seen<'_>) -> Used {
         for (event, glance) in read.events.iter_mut().zip(&mut read.glances) {
             self.bring_back(event, glance);
         }
@@ -277,7 +276,7 @@ impl<'a> Round<'a> {
     }
 
     /// Reads the next chunk; none at the end of the round or of the input.
-    fn next(&self, options: &Options<'_>, eyes: &mut Glances) -> anyhow::Result<Option<Lines<'_>>> {
+    fn next(&self, options: &Options<'_>, eyes: &mut Glances) -> anyhow::Result<Option<Seen<'_>>> {
         if self.broken.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -292,11 +291,11 @@ impl<'a> Round<'a> {
         let buffer = place.get_or_init(|| buffer);
         drop(source);
         let used = lock(self.shown).pop().unwrap_or_default();
-        Ok(Some(Lines::read(&buffer[..chunk.len], &chunk, options, used, eyes)))
+        Ok(Some(Seen::read(&buffer[..chunk.len], &chunk, options, used, eyes)))
     }
 
     /// Reads chunks for the engine's thread until there are no more.
-    fn work<'b>(&'b self, options: &Options<'_>, ready: &SyncSender<anyhow::Result<Lines<'b>>>) {
+    fn work<'b>(&'b self, options: &Options<'_>, ready: &SyncSender<anyhow::Result<Seen<'b>>>) {
         let Some(mut eyes) = lock(self.eyes).pop() else { return };
         while let Some(read) = self.next(options, &mut eyes).transpose() {
             let failed = read.is_err();
@@ -313,10 +312,10 @@ impl<'a> Round<'a> {
 fn show_all<'b, F: FnMut(Change)>(
     round: &'b Round<'_>,
     show: &mut Show<'_, F>,
-    ready: &Receiver<anyhow::Result<Lines<'b>>>,
+    ready: &Receiver<anyhow::Result<Seen<'b>>>,
     eyes: &mut Glances,
 ) -> anyhow::Result<()> {
-    let mut early: BTreeMap<u64, Lines<'b>> = BTreeMap::new();
+    let mut early: BTreeMap<u64, Seen<'b>> = BTreeMap::new();
     let mut more = true;
     loop {
         while let Some(read) = early.remove(&show.next) {
@@ -366,7 +365,7 @@ pub fn run_counting<F: FnMut(Change)>(
     tell: F,
     counter: &Arc<AtomicU64>,
 ) -> anyhow::Result<Report> {
-    let source = Mutex::new(Chunks::new(inputs, options.begins, counter));
+    let source = Mutex::new(Chunks::new(inputs, options.lines, counter));
     let report = Report::default();
     let mut eyes = engine.glances();
     let all_eyes = Mutex::new(vec![eyes.clone(); options.threads.saturating_sub(1)]);
@@ -376,7 +375,7 @@ pub fn run_counting<F: FnMut(Change)>(
     while options.threads <= 1
         && let Some(chunk) = lock(&source).next(&mut buffer)?
     {
-        used = show.show(Lines::read(&buffer[..chunk.len], &chunk, options, used, &mut eyes));
+        used = show.show(Seen::read(&buffer[..chunk.len], &chunk, options, used, &mut eyes));
     }
     let shown = Mutex::default();
     while !lock(&source).ended() {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use rotated::Piece;
 use source::Source;
 
-/// A line longer than this is cut into pieces of this size: memory stays bounded whatever is written.
+/// Of a longer line only so much is read: memory stays bounded whatever is written.
 pub const LINE_MAX: usize = 1024 * 1024;
 
 /// Where reading stands. Saved with what was read, so that a restart goes on exactly there.
@@ -34,6 +34,13 @@ pub struct Position {
     /// When it was last written, as far as we saw, in microseconds since 1970: what was written later is newer.
     #[serde(default)]
     pub written: Option<i64>,
+    /// A fingerprint of the log's path, the same for all its pieces: tells it from a log that begins with the same line. None
+    /// while reading a file that a version without it began, whose lines keep their numbers.
+    #[serde(default)]
+    pub log: Option<u64>,
+    /// The line that begins here is the rest of one that was too long, and no line.
+    #[serde(default)]
+    pub within: bool,
 }
 
 impl Position {
@@ -41,29 +48,42 @@ impl Position {
     /// should that be rotated away before.
     pub fn before(path: &Path) -> Option<Self> {
         let source = Source::open(path).ok()?;
-        Some(Self { head: source::head(path), written: source.written().ok(), ..source.start() })
+        let log = Some(identity(path));
+        Some(Self { head: source::head(path), written: source.written().ok(), log, ..source.start() })
     }
 
     fn is_of(&self, metadata: &Metadata) -> bool {
         (metadata.dev(), metadata.ino()) == (self.device, self.inode)
     }
 
-    /// Goes behind a line that is `length` bytes long with its newline.
-    fn pass(&mut self, line: &[u8], length: usize) {
+    /// Goes behind a line that is `length` bytes long with its newline. Whether it is one: the rest of a line that was too
+    /// long could look like any line that whoever is watched wants to be read.
+    fn pass(&mut self, line: &[u8], length: usize, ends: bool) -> bool {
+        let begins = !std::mem::replace(&mut self.within, !ends);
         if self.offset == 0 {
             self.head = Some(source::fingerprint(line));
         }
         self.offset += length as u64;
+        begins
     }
 
-    /// A number for the file: the same for the same text, wherever it was copied or compressed to.
+    /// A number for the file: the same for the same text of the same log, wherever it was copied or compressed to.
     pub const fn file_number(&self) -> u32 {
         let file = match self.head {
             Some(head) => head,
             None => self.inode ^ self.device.rotate_left(32),
         };
+        let file = match self.log {
+            Some(log) => file ^ log.rotate_left(17),
+            None => file,
+        };
         (file.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
     }
+}
+
+/// What stays the same of a log while its pieces are renamed.
+fn identity(path: &Path) -> u64 {
+    source::fingerprint(path.as_os_str().as_encoded_bytes())
 }
 
 /// What happened to the file, beside growing.
@@ -149,13 +169,19 @@ impl Follower {
         if self.open.is_none() && !self.find(&mut batch)? {
             return Ok(batch);
         }
+        let before = self.offset();
         self.read_open(limit, &mut batch)?;
         // Only at the end of a file can something else have happened to it.
-        if batch.lines.is_empty() {
+        if batch.lines.is_empty() && self.offset() == before {
             self.turn(limit, &mut batch)?;
         }
         batch.position = self.open.as_ref().map(|open| open.position);
         Ok(batch)
+    }
+
+    /// How far the open file was read.
+    fn offset(&self) -> Option<u64> {
+        self.open.as_ref().map(|open| open.position.offset)
     }
 
     /// Opens the file that was read last, under whatever name, or else the oldest one that is newer.
@@ -173,7 +199,8 @@ impl Follower {
         if let Some(source) = resumed(&pieces, &saved) {
             self.start(source);
             if let Some(open) = &mut self.open {
-                open.position = Position { offset: saved.offset, head: saved.head, ..open.position };
+                let Position { device, inode, written, .. } = open.position;
+                open.position = Position { device, inode, written, ..saved };
             }
             return Ok(true);
         }
@@ -190,7 +217,8 @@ impl Follower {
     fn start(&mut self, source: Source) {
         self.resume = None;
         self.rest.clear();
-        self.open = Some(Open { position: source.start(), source });
+        let position = Position { log: Some(identity(&self.path)), ..source.start() };
+        self.open = Some(Open { position, source });
     }
 
     fn read_open(&mut self, limit: usize, batch: &mut Batch) -> io::Result<()> {
@@ -226,8 +254,10 @@ impl Follower {
                 None if bytes.len() - start >= LINE_MAX => (start + LINE_MAX, start + LINE_MAX),
                 None => break,
             };
-            open.position.pass(&bytes[start..end], next - start);
-            batch.lines.push((open.position.offset - (next - start) as u64, start, end));
+            let at = open.position.offset;
+            if open.position.pass(&bytes[start..end], next - start, newline.is_some()) {
+                batch.lines.push((at, start, end));
+            }
             start = next;
             search = next;
         }
@@ -245,17 +275,19 @@ impl Follower {
             Err(error) => return Err(error),
         };
         // Something may have been written between our last read and the turn.
-        let before = self.rest.len();
+        let (before, offset) = (self.rest.len(), self.offset());
         self.read_open(limit, batch)?;
-        if !batch.lines.is_empty() || self.rest.len() > before {
+        if !batch.lines.is_empty() || self.rest.len() > before || self.offset() != offset {
             return Ok(());
         }
         let Some(open) = &mut self.open else { return Ok(()) };
         // The last line of the old file may have no newline; it is a line all the same.
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
-            batch.lines.push((open.position.offset, 0, rest.len()));
-            open.position.pass(&rest, rest.len());
+            let at = open.position.offset;
+            if open.position.pass(&rest, rest.len(), true) {
+                batch.lines.push((at, 0, rest.len()));
+            }
             batch.bytes = rest;
             return Ok(());
         }

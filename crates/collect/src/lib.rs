@@ -8,6 +8,7 @@
 pub mod entries;
 pub mod follow;
 pub mod framing;
+mod json;
 pub mod ledger;
 pub mod otlp;
 pub mod parsers;

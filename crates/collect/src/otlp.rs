@@ -129,7 +129,8 @@ impl Record {
             }
         };
         let address = self.first(&["audit.ip_address", "client.address", "source.address", "http.client_ip"]);
-        set("ip_address", address.filter(|a| a.parse::<std::net::IpAddr>().is_ok()), 64);
+        // Whatever surrounds it: proxies and frameworks write ports, brackets and lists.
+        set("ip_address", address, 256);
         let uuid = |keys: &[&str]| self.first(keys).filter(|id| uuid::Uuid::try_parse(id).is_ok());
         set("user_id", uuid(&["audit.user_id", "user.id", "enduser.id"]), 64);
         set("instance_id", uuid(&["audit.instance_id"]), 64);

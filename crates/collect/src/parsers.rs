@@ -32,8 +32,8 @@ pub struct Format {
     pub description: &'static str,
     /// Where its events come from.
     pub source: Source,
-    /// Whether a line begins an entry, where entries may have many lines; none where each line is one.
-    pub begins: Option<fn(&[u8]) -> bool>,
+    /// How lines make entries, where those may have many; none where each line is one.
+    pub lines: Option<Lines>,
     /// Makes a parser.
     pub parser: fn(Reference) -> Box<dyn LineParser>,
 }
@@ -42,6 +42,40 @@ impl Format {
     /// The format of that name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().copied().find(|f| f.name == name)
+    }
+}
+
+/// How lines make entries.
+#[derive(Clone, Copy, Debug)]
+pub struct Lines {
+    /// Whether a line looks like the first of an entry.
+    pub begins: fn(&[u8]) -> bool,
+    /// Whether an entry certainly goes on after a line, so that the next is part of it whatever it looks like. Takes how many
+    /// bytes of it were before the line, and none at the first line of an entry.
+    pub goes_on: Option<fn(Option<usize>, &[u8]) -> bool>,
+}
+
+/// An entry that is being put together, line by line.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenEntry {
+    /// Its bytes so far, while it certainly goes on.
+    certain: Option<usize>,
+}
+
+impl OpenEntry {
+    /// After so many bytes something is wrong with the file rather than with the entry, and the next beginning is believed.
+    pub const MAX: usize = 12 * 1024 * 1024;
+
+    /// Takes the next line; whether it begins an entry.
+    pub fn next(&mut self, lines: &Lines, line: &[u8]) -> bool {
+        let within = self.certain.filter(|before| *before < Self::MAX);
+        let begins = within.is_none() && (lines.begins)(line);
+        let goes_on = |before| lines.goes_on.is_some_and(|goes_on| goes_on(before, line));
+        self.certain = match within {
+            Some(before) => goes_on(within).then_some(before + 1 + line.len()),
+            None => (begins && goes_on(None)).then_some(line.len()),
+        };
+        begins
     }
 }
 

@@ -1,6 +1,7 @@
 //! Hostile bytes into text, and text into JSON.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use model::Text;
 
@@ -14,6 +15,24 @@ pub(crate) fn text(bytes: &[u8]) -> Text<'_> {
         Cow::Borrowed(text) => text.into(),
         Cow::Owned(text) => text.into(),
     }
+}
+
+/// An address as servers and proxies write it.
+pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
+    model::address::client(str::from_utf8(bytes).ok()?)
+}
+
+/// Past NULs, which stand before the first new line of a file that was truncated under a writer that does not append, or that
+/// a crash left with a hole.
+pub(crate) fn without_padding(line: &[u8]) -> &[u8] {
+    &line[line.iter().position(|byte| *byte != 0).unwrap_or(line.len())..]
+}
+
+/// The details of an attempt whose client cannot be named: where it was made, which is what it is counted by.
+pub(crate) fn origin(host: &[u8]) -> String {
+    let mut details = Object::with_capacity(host.len() + 16);
+    details.text("origin", if host.is_empty() { b"unknown host" } else { &host[..host.len().min(255)] });
+    details.finish()
 }
 
 /// A flat JSON object, written field by field.

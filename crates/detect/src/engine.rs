@@ -442,7 +442,10 @@ impl Engine {
         let detection = &restored.detection;
         let key = match detection.entity.kind {
             EntityKind::Ip => detection.entity.value.parse().ok().map(|ip| Key::ip(detection.source, ip)),
-            EntityKind::Source => Some(Key::source(detection.source)),
+            EntityKind::Source if detection.entity.value == detection.source.as_str() => {
+                Some(Key::source(detection.source))
+            }
+            EntityKind::Source => Some(Key::new(detection.source, self.names.value(&detection.entity.value))),
             EntityKind::Session => Some(Key::new(detection.source, self.names.value(&detection.entity.value))),
             EntityKind::User => Some(match uuid::Uuid::try_parse(&detection.entity.value) {
                 Ok(id) => Key::new(detection.source, id.as_u128()),

@@ -1,6 +1,8 @@
 //! An audit event as producers write it: the JSON of `POST /v1/events` and of `replay --format audit`, its fields named as the
 //! columns of `audit_events`.
 
+mod clean;
+mod diagnose;
 pub(crate) mod flat;
 
 use std::borrow::Cow;
@@ -8,7 +10,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
-use sonic_rs::{JsonContainerTrait, JsonType, JsonValueTrait, LazyValue};
+use sonic_rs::{JsonType, JsonValueTrait, LazyValue};
 use uuid::Uuid;
 
 use crate::event::{Action, Category, Details, Marks, Outcome, SecurityEvent, Source, UserId};
@@ -16,11 +18,14 @@ use crate::ids::EventId;
 use crate::text::Text;
 use crate::time::Timestamp;
 
+use clean::Cuts;
+use diagnose::diagnose;
+
 /// Columns that the server sets; a producer that sends one is forging it.
 pub const SERVER_COLUMNS: [&str; 3] = ["created_at", "seq", "xact_id"];
 
-/// Longest accepted values, in bytes (`user_agent`: characters, as its column is `varchar(500)`; a longer one is cut, because
-/// its length is in the hands of whom we watch and must not cost us the event).
+/// Longest values that are kept, in bytes (`user_agent`: characters, as its column is `varchar(500)`). Longer ones are cut,
+/// because their length is in the hands of whom we watch and must not cost us the event.
 pub mod limits {
     /// `action`.
     pub const ACTION: usize = 128;
@@ -34,6 +39,8 @@ pub mod limits {
     pub const RESOURCE_ID: usize = 8192;
     /// `metadata`, as JSON text.
     pub const METADATA: usize = 64 * 1024;
+    /// What the server's own fields in `metadata` may take beyond that.
+    pub const MARKS: usize = 4 * 1024;
     /// Nesting of an event, itself included. The JSON parser recurses, so this also keeps a hostile text from its stack.
     pub const DEPTH: usize = 32;
 }
@@ -238,16 +245,38 @@ pub enum Strangers {
 }
 
 impl<'a> AuditRecord<'a> {
-    /// Reads and checks one JSON object.
+    /// Reads and checks one JSON object. What its sender's program got wrong is an error; a text that whoever is watched may
+    /// have chosen, and that cannot be kept, is cleaned or cut, and the metadata says so.
     pub fn from_json(json: &'a [u8], strangers: Strangers) -> Result<Self, FieldError> {
-        if let Some(record) = flat::read(json, strangers) {
-            return Ok(record);
+        match flat::read(json, strangers) {
+            Some(record) => Ok(record),
+            None => Self::from_unusual(json, strangers, limits::METADATA),
         }
+    }
+
+    /// Reads what was checked before, and has the server's fields in its metadata since.
+    pub fn from_checked_json(json: &'a [u8]) -> Result<Self, FieldError> {
+        match flat::read(json, Strangers::Refuse) {
+            Some(record) => Ok(record),
+            None => Self::from_unusual(json, Strangers::Refuse, limits::METADATA + limits::MARKS),
+        }
+    }
+
+    fn from_unusual(json: &'a [u8], strangers: Strangers, room: usize) -> Result<Self, FieldError> {
         if too_deep(json) {
             return Err(FieldError::new("event", format_args!("is nested more than {} deep", limits::DEPTH)));
         }
-        // The library looks whether bytes are UTF-8 only after it has handed out texts of them.
-        let text = std::str::from_utf8(json).map_err(|_| FieldError::new("event", "is not valid UTF-8"))?;
+        // The library looks whether bytes are UTF-8, and escapes escapes, only after it has handed out texts of them.
+        if let Ok(text) = std::str::from_utf8(json)
+            && let Cow::Borrowed(text) = clean::json(text)
+        {
+            return Self::from_text(text, (strangers, room), false);
+        }
+        let text = String::from_utf8_lossy(json);
+        AuditRecord::from_text(&clean::json(&text), (strangers, room), true).map(AuditRecord::into_owned)
+    }
+
+    fn from_text(text: &'a str, (strangers, room): (Strangers, usize), cleaned: bool) -> Result<Self, FieldError> {
         let wire: Wire<'a> = sonic_rs::from_str(text).map_err(|_| diagnose(text))?;
         if strangers == Strangers::Refuse
             && let Some(name) = &wire.stranger
@@ -259,10 +288,11 @@ impl<'a> AuditRecord<'a> {
             };
             return Err(FieldError::new(name.to_string(), error));
         }
-        Self::check(wire)
+        Self::check(wire, room, cleaned)
     }
 
-    fn check(wire: Wire<'a>) -> Result<Self, FieldError> {
+    fn check(wire: Wire<'a>, room: usize, cleaned: bool) -> Result<Self, FieldError> {
+        let mut cuts = Cuts::of(cleaned);
         let category = required("category", wire.category)?;
         let category = Category::parse(&category)
             .filter(|c| *c != Category::Network)
@@ -274,28 +304,30 @@ impl<'a> AuditRecord<'a> {
         if action.is_empty() {
             return Err(FieldError::new("action", "is empty"));
         }
-        Ok(Self {
+        let metadata = wire.metadata.as_ref().map(|value| metadata(value, room, &mut cuts)).transpose()?;
+        let mut record = Self {
             event_id: uuid("event_id", wire.event_id.as_ref())?,
             timestamp: wire
                 .timestamp
                 .map(|t| Timestamp::parse(&t).map_err(|e| FieldError::new("timestamp", e)))
                 .transpose()?,
             category,
-            action: bounded("action", Some(action), limits::ACTION)?.unwrap_or_default(),
+            action: cuts.fit("action", Some(action), limits::ACTION).unwrap_or_default(),
             result,
             user_id: uuid("user_id", wire.user_id.as_ref())?,
-            session_id: bounded("session_id", wire.session_id, limits::SESSION_ID)?,
-            ip_address: wire
-                .ip_address
-                .map(|t| parse_ip(&t).map_err(|e| FieldError::new("ip_address", e)))
-                .transpose()?,
-            user_agent: bounded("user_agent", wire.user_agent.map(cut_user_agent), usize::MAX)?,
-            resource_type: bounded("resource_type", wire.resource_type, limits::RESOURCE_TYPE)?,
-            resource_id: bounded("resource_id", wire.resource_id, limits::RESOURCE_ID)?,
+            session_id: cuts.fit_name("session_id", wire.session_id, limits::SESSION_ID),
+            ip_address: wire.ip_address.and_then(|text| address(&text, &mut cuts)),
+            user_agent: wire.user_agent.map(|agent| cut_user_agent(agent, &mut cuts)),
+            resource_type: cuts.fit("resource_type", wire.resource_type, limits::RESOURCE_TYPE),
+            resource_id: cuts.fit("resource_id", wire.resource_id, limits::RESOURCE_ID),
             instance_id: uuid("instance_id", wire.instance_id.as_ref())?,
             cui_accessed: wire.cui_accessed.unwrap_or(false),
-            metadata: wire.metadata.as_ref().map(metadata).transpose()?.unwrap_or_default(),
-        })
+            metadata: metadata.unwrap_or_default(),
+        };
+        if let Some(marks) = cuts.marks() {
+            record.metadata = record.metadata.with_fields(marks);
+        }
+        Ok(record)
     }
 
     /// The same record, owning its bytes.
@@ -352,6 +384,15 @@ impl<'a> AuditRecord<'a> {
     }
 }
 
+/// A JSON text whose strings PostgreSQL can hold and every reader reads: broken escapes, halves of surrogate pairs, NUL and bytes
+/// that are no characters are replaced, because a text that whoever is watched chose must not make what holds it unreadable.
+pub fn clean_json(json: &[u8]) -> Cow<'_, str> {
+    match String::from_utf8_lossy(json) {
+        Cow::Borrowed(text) => clean::json(text),
+        Cow::Owned(text) => Cow::Owned(clean::json(&text).into_owned()),
+    }
+}
+
 /// Parses an address as PostgreSQL's `inet` would for a single host. An IPv4-mapped IPv6 address is its IPv4 address, so that
 /// one host cannot be two keys.
 pub fn parse_ip(text: &str) -> Result<IpAddr, &'static str> {
@@ -372,46 +413,39 @@ fn uuid(field: &'static str, value: Option<&Text<'_>>) -> Result<Option<Uuid>, F
     value.map(|t| Uuid::try_parse(t).map_err(|_| FieldError::new(field, "is not a UUID"))).transpose()
 }
 
-fn bounded<'a>(field: &'static str, value: Option<Text<'a>>, limit: usize) -> Result<Option<Text<'a>>, FieldError> {
-    if let Some(text) = &value {
-        if text.len() > limit {
-            return Err(FieldError::new(field, format_args!("is {} bytes long; {limit} are allowed", text.len())));
-        }
-        if memchr::memchr(0, text.as_bytes()).is_some() {
-            return Err(FieldError::new(field, "holds a NUL character, which PostgreSQL cannot store"));
-        }
+/// An address, perhaps with what applications and proxies leave around it. One that is none is a text that whoever is watched
+/// may have chosen (`X-Forwarded-For`), and is kept as that.
+fn address(text: &str, cuts: &mut Cuts) -> Option<IpAddr> {
+    if let Ok(ip) = parse_ip(text) {
+        return Some(ip);
     }
-    Ok(value)
+    if !text.is_empty() {
+        cuts.note_address(text);
+    }
+    crate::address::client(text)
 }
 
-fn cut_user_agent(text: Text<'_>) -> Text<'_> {
+fn cut_user_agent<'a>(text: Text<'a>, cuts: &mut Cuts) -> Text<'a> {
     if text.len() <= limits::USER_AGENT {
         return text;
     }
-    match (text.char_indices().nth(limits::USER_AGENT), text) {
-        (None, text) => text,
-        (Some((end, _)), Text(Cow::Borrowed(t))) => Text(Cow::Borrowed(&t[..end])),
-        (Some((end, _)), Text(Cow::Owned(mut t))) => {
-            t.truncate(end);
-            Text(Cow::Owned(t))
-        }
-    }
+    let end = text.char_indices().nth(limits::USER_AGENT).map(|(end, _)| end);
+    let most = end.unwrap_or(text.len());
+    cuts.fit("user_agent", Some(text), most).unwrap_or_default()
 }
 
-fn metadata<'a>(value: &LazyValue<'a>) -> Result<Details<'a>, FieldError> {
-    let bad = |error: String| Err(FieldError::new("metadata", error));
+fn metadata<'a>(value: &LazyValue<'a>, room: usize, cuts: &mut Cuts) -> Result<Details<'a>, FieldError> {
+    let no_object = || FieldError::new("metadata", "is not a JSON object");
     let raw = match value.get_type() {
         JsonType::Null => return Ok(Details::default()),
         JsonType::Object => value.as_raw_cow(),
-        _ => return bad("is not a JSON object".to_owned()),
+        _ => return Err(no_object()),
     };
-    if raw.len() > limits::METADATA {
-        return bad(format!("is {} bytes long; {} are allowed", raw.len(), limits::METADATA));
+    if raw.len() <= room {
+        return Ok(Details::from_json(raw));
     }
-    if raw.contains("\\u0000") {
-        return bad("holds a NUL character, which PostgreSQL cannot store".to_owned());
-    }
-    Ok(Details::from_json(raw))
+    cuts.note("metadata");
+    clean::metadata(&raw).map(Details::from_json).ok_or_else(no_object)
 }
 
 /// Whether a JSON text nests deeper than we allow. Brackets inside strings count only when there are many.
@@ -435,50 +469,6 @@ fn too_deep(json: &[u8]) -> bool {
         }
     }
     deepest > limits::DEPTH
-}
-
-/// The columns whose JSON type is a string.
-const TEXTS: [&str; 12] = [
-    "event_id",
-    "timestamp",
-    "category",
-    "action",
-    "result",
-    "user_id",
-    "session_id",
-    "ip_address",
-    "user_agent",
-    "resource_type",
-    "resource_id",
-    "instance_id",
-];
-
-/// Says what is wrong with a text that could not be read; slow, and only for those.
-fn diagnose(json: &str) -> FieldError {
-    let value: sonic_rs::Value = match sonic_rs::from_str(json) {
-        Ok(value) => value,
-        Err(error) => {
-            let text = error.to_string();
-            let reason = text.lines().next().unwrap_or("unreadable").trim_end_matches('.');
-            return FieldError::new("event", format_args!("is not valid JSON: {reason}"));
-        }
-    };
-    let Some(object) = value.as_object() else {
-        return FieldError::new("event", "is not a JSON object");
-    };
-    for (key, value) in object {
-        let null = value.is_null();
-        if let Some(field) = TEXTS.into_iter().find(|f| *f == key && !null && !value.is_str()) {
-            return FieldError::new(field, "is not a string");
-        }
-        if key == "cui_accessed" && !null && !value.is_boolean() {
-            return FieldError::new("cui_accessed", "is not true or false");
-        }
-        if object.iter().filter(|(other, _)| *other == key).count() > 1 {
-            return FieldError::new(key.to_owned(), "appears twice");
-        }
-    }
-    FieldError::new("event", "cannot be read")
 }
 
 #[cfg(test)]

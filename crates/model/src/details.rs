@@ -23,7 +23,7 @@ pub(crate) struct Places([Place; ASKED.len()]);
 type Place = (u16, u16);
 
 /// The fields that rules ask for.
-const ASKED: [&str; 5] = ["username", "email", "role", "home_instance_id", "bytes"];
+pub(crate) const ASKED: [&str; 5] = ["username", "email", "role", "home_instance_id", "bytes"];
 
 impl Places {
     fn of(key: &[u8]) -> Option<usize> {
@@ -103,12 +103,18 @@ impl<'a> Details<'a> {
         &self.json
     }
 
-    /// The same with `service`. At the end, because of two equal keys `jsonb` keeps the last: what was said before does not count.
+    /// The same with `service`.
     pub fn with_service(&self, service: &ServiceName) -> Details<'static> {
+        // The name has no character that JSON would escape.
+        self.with_fields(format_args!(r#""service":"{service}""#))
+    }
+
+    /// The same with fields that are ours, as JSON. At the end, because of two equal keys `jsonb` keeps the last: what was said
+    /// before does not count.
+    pub fn with_fields(&self, fields: impl std::fmt::Display) -> Details<'static> {
         let inner = self.json.trim().strip_prefix('{').and_then(|m| m.strip_suffix('}')).unwrap_or("").trim();
         let comma = if inner.is_empty() { "" } else { "," };
-        // The name has no character that JSON would escape.
-        Details { json: format!(r#"{{{inner}{comma}"service":"{service}"}}"#).into(), flat: None }
+        Details { json: format!("{{{inner}{comma}{fields}}}").into(), flat: None }
     }
 
     /// The same, owning its bytes.

@@ -12,6 +12,10 @@ use crate::ids::{EventId, Severity, UnknownWord};
 use crate::text::{KEY_BYTES_MAX, Text, shorten};
 use crate::time::Timestamp;
 
+mod fit;
+
+pub use fit::NAME_MAX;
+
 /// Where an event came from. Keys of different sources never share a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

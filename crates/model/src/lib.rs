@@ -3,6 +3,7 @@
 //! Invariant: nothing here does I/O, is asynchronous, reads a clock or knows SQL. Whatever arrives from outside is turned
 //! into these types once, at the border, and is trusted from there on.
 
+pub mod address;
 pub mod alert;
 pub mod assessment;
 pub mod audit;

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
 use crate::events::{copy, is_about_data};
-use crate::sources::{self, DeadLetter, Gap, Intake};
+use crate::sources::{self, BY_DATABASE, DeadLetter, Gap, Intake};
 use crate::wire::Encoder;
 
 /// How far a collector has read, in its own words (a file's inode and offset, a journal's cursor).
@@ -90,8 +90,8 @@ async fn settle(
 ) -> Result<(), StoreError> {
     let Account { source_id, kind, now, .. } = *account;
     let refused = collected.rejected.iter().map(|(at, reason)| {
-        let entry = events.get(*at).map(|e| e.details.as_json().as_bytes().to_vec()).unwrap_or_default();
-        DeadLetter { place: String::new(), reason: reason.clone(), length: entry.len() as u64, entry }
+        let entry = events.get(*at).map(told).unwrap_or_default();
+        DeadLetter { place: BY_DATABASE.to_owned(), reason: reason.clone(), length: entry.len() as u64, entry }
     });
     let letters: Vec<DeadLetter> = account.letters.iter().cloned().chain(refused).collect();
     let intake = Intake {
@@ -115,6 +115,19 @@ async fn settle(
         sources::end_silence(conn, source_id, now).await?;
     }
     Ok(())
+}
+
+/// An event as its dead letter shows it.
+fn told(event: &SecurityEvent<'_>) -> Vec<u8> {
+    let user = event.user_id.as_ref().map(ToString::to_string);
+    let text = |text: &Option<model::Text<'_>>| text.as_ref().map(ToString::to_string);
+    let told = serde_json::json!({
+        "timestamp": event.timestamp, "category": event.category, "action": &*event.action, "result": event.result,
+        "user": user, "account": text(&event.account_name), "ip_address": event.ip_address,
+        "resource_type": text(&event.resource_type), "resource_id": text(&event.resource_id),
+        "metadata": event.details.as_json(),
+    });
+    told.to_string().into_bytes()
 }
 
 /// What became of collected events.

@@ -19,7 +19,27 @@ use crate::wire::Encoder;
 pub struct AuditRow<'a> {
     event_id: Uuid,
     timestamp: Timestamp,
+    /// What its sender says of its time, where the row has that of its arrival.
+    claim: Option<Claim>,
     record: AuditRecord<'a>,
+}
+
+/// What a sender that chose an event's id says of its time, where that is not the row's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing.
+    NoTime,
+    /// A time that cannot be.
+    At(Timestamp),
+}
+
+impl Claim {
+    fn micros(self) -> i64 {
+        match self {
+            Self::NoTime => i64::MIN,
+            Self::At(at) => at.as_micros(),
+        }
+    }
 }
 
 impl<'a> AuditRow<'a> {
@@ -28,8 +48,21 @@ impl<'a> AuditRow<'a> {
         Self {
             event_id: record.event_id.unwrap_or_else(|| event_id().0),
             timestamp: record.timestamp.unwrap_or(now),
+            claim: None,
             record,
         }
+    }
+
+    /// The same with the time of its arrival, which is the first one's of all that claim the same: a retry is no other event.
+    #[must_use]
+    pub fn claiming(mut self, claim: Option<Claim>) -> Self {
+        self.claim = claim;
+        self
+    }
+
+    /// What its sender says of its time, where that is not the row's.
+    pub fn claim(&self) -> Option<Claim> {
+        self.claim
     }
 
     /// The row's id.
@@ -95,6 +128,11 @@ pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
         return Ok(Inserted::default());
     }
     let mut tx = conn.begin().await?;
+    if let Some(rows) = as_first_arrived(&mut tx, rows).await? {
+        let inserted = insert_carefully(&mut tx, &rows).await?;
+        tx.commit().await?;
+        return Ok(inserted);
+    }
     match copy(&mut tx, COPY, encode(rows)).await {
         Ok(accepted) => {
             tx.commit().await?;
@@ -125,6 +163,13 @@ pub async fn insert_audit_parts(
     if rows.is_empty() {
         return Ok(ranges.iter().map(whole).collect());
     }
+    if rows.iter().any(|row| row.claim.is_some()) {
+        let mut tx = conn.begin().await?;
+        let known = as_first_arrived(&mut tx, rows).await?;
+        let inserted = insert_parts_carefully(&mut tx, known.as_deref().unwrap_or(rows), &ranges).await?;
+        tx.commit().await?;
+        return Ok(inserted);
+    }
     match copy(conn, COPY, encode(rows)).await {
         Ok(_) => Ok(ranges.iter().map(whole).collect()),
         Err(error) if is_about_rows(&error) => {
@@ -136,6 +181,38 @@ pub async fn insert_audit_parts(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// The rows with the times at which those that claim one first arrived; none when none does. Holds, until the transaction ends,
+/// whoever brings the same events.
+async fn as_first_arrived<'a>(
+    conn: &mut PgConnection,
+    rows: &[AuditRow<'a>],
+) -> Result<Option<Vec<AuditRow<'a>>>, StoreError> {
+    let claims: Vec<(Uuid, i64, i64)> =
+        rows.iter().filter_map(|row| Some((row.event_id, row.claim?.micros(), row.timestamp.as_micros()))).collect();
+    if claims.is_empty() {
+        return Ok(None);
+    }
+
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.0).collect();
+    let claimed: Vec<i64> = claims.iter().map(|claim| claim.1).collect();
+    let arrivals: Vec<i64> = claims.iter().map(|claim| claim.2).collect();
+    let first = sqlx::query_scalar!(
+        r#"SELECT arrived AS "arrived!" FROM blueteam.first_arrivals($1, $2, $3) AS arrived"#,
+        &ids,
+        &claimed,
+        &arrivals,
+    )
+    .fetch_all(conn)
+    .await?;
+
+    let mut first = first.into_iter().map(Timestamp::from_micros);
+    let mut known = rows.to_vec();
+    for row in known.iter_mut().filter(|row| row.claim.is_some()) {
+        row.timestamp = first.next().unwrap_or(row.timestamp);
+    }
+    Ok(Some(known))
 }
 
 /// Halves the list of batches until each half is wholly new or a single batch, whose rows are then looked at one by one.

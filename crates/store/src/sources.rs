@@ -266,6 +266,41 @@ pub async fn bury(
     Ok(())
 }
 
+/// The place of an event that was read and checked, and that the database refused all the same.
+pub const BY_DATABASE: &str = "the database";
+/// The same of one that had waited in the spool.
+pub const FROM_SPOOL: &str = "the spool";
+
+/// Of a source, how many events the database refused within a week, and when it last did.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct RefusedRows {
+    /// The source.
+    pub source_id: String,
+    /// How many are kept as dead letters.
+    pub events: u64,
+    /// The newest.
+    pub last: Timestamp,
+}
+
+/// What the database refused within a week, by source. There should be none: each is an event that no rule saw.
+pub async fn refused_rows(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<RefusedRows>, StoreError> {
+    let rows = sqlx::query!(
+        r#"SELECT source_id, count(*) AS "events!", max(received_at) AS "last!: Ts" FROM blueteam.dead_letters
+            WHERE place IN ($1, $2) AND received_at > $3::timestamptz - interval '7 days' GROUP BY source_id ORDER BY source_id"#,
+        BY_DATABASE,
+        FROM_SPOOL,
+        Ts(now) as Ts,
+    )
+    .fetch_all(conn)
+    .await?;
+    let rows = rows.into_iter().map(|row| RefusedRows {
+        source_id: row.source_id,
+        events: row.events.unsigned_abs(),
+        last: row.last.0,
+    });
+    Ok(rows.collect())
+}
+
 /// Gives up the oldest dead letters of each source beyond [`LETTERS_MAX`]. Returns how many.
 pub async fn clear_dead_letters(conn: &mut PgConnection) -> Result<u64, StoreError> {
     let done = sqlx::query!(

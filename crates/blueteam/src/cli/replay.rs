@@ -75,7 +75,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
     let options = Options {
         parser: parser.as_ref(),
-        begins: args.format.begins,
+        lines: args.format.lines,
         threads: threads.clamp(1, THREADS_MAX),
         now,
         max_clock_ahead: loaded.config.ingest.max_clock_ahead,

@@ -10,6 +10,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use store::PgConnection;
 use store::posture::{self, Activity, AlertCount, IncidentCount, Lag, Schema};
+use store::sources::RefusedRows;
 
 use super::out::{self, Look};
 use super::session::{Globals, block_on};
@@ -76,6 +77,9 @@ struct Status {
     listeners: Vec<listener::Held>,
     /// How long the certificates that we present are valid.
     certificates: Vec<certificates::Expiry>,
+    /// What was read and checked, and the database refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<RefusedRows>,
     attention: Vec<String>,
 }
 
@@ -178,6 +182,7 @@ async fn ask(
         unreadable: unreadable(conn).await?,
         listeners: listener::held(state).context("cannot look into the spools of listeners")?,
         certificates: certificates::expiries(&loaded.config),
+        refused: store::sources::refused_rows(conn, now).await?,
         attention: Vec::new(),
     })
 }
@@ -245,6 +250,13 @@ fn attention(s: &Status) -> Vec<String> {
         ));
     }
     out.extend(s.certificates.iter().filter_map(|certificate| certificate.warning(s.at)));
+    for RefusedRows { source_id, events, last } in &s.refused {
+        let (source, last) = (notify::plain::neutral(source_id), out::time(*last));
+        out.push(format!(
+            "events of {source} that the database refused within a week: {events}, the last at {last} (`blueteam sources \
+             dead-letters`)"
+        ));
+    }
     out.extend(spooled(&s.spool));
     out.extend(s.listeners.iter().filter_map(|held| held.attention(s.at)));
     for o in &s.over_threshold {
@@ -264,7 +276,9 @@ fn spooled(spool: &console::SpoolOnDisk) -> Vec<String> {
     let mut out = Vec::new();
     let file = spool.refused_file.display();
     if spool.refused_full {
-        out.push(format!("{file} is full, and until it is moved away nothing gets from the spool into the database"));
+        out.push(format!(
+            "{file} is full, and until it is moved away further events that the database refuses are only counted"
+        ));
     } else if spool.refused_bytes > 0 {
         out.push(format!(
             "events of the spool that the database refused for good: look into {file}, then move it away"

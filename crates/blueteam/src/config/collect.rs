@@ -233,7 +233,7 @@ impl Listener {
         };
         match self.format() {
             None => wrong("format", unknown(&self.format)),
-            Some(format) if format.begins.is_some() => {
+            Some(format) if format.lines.is_some() => {
                 wrong("format", format!("entries of `{}` have many lines; messages have one", self.format));
             }
             Some(_) => {}

@@ -6,7 +6,9 @@ use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, bail};
 
-use super::{Begins, CHUNK, Input};
+use collect::parsers::{Lines, OpenEntry};
+
+use super::{CHUNK, Input};
 
 /// A line longer than this is rejected.
 const LINE_MAX: usize = 16 * 1024 * 1024;
@@ -14,7 +16,7 @@ const LINE_MAX: usize = 16 * 1024 * 1024;
 /// The inputs in order, handed out in chunks.
 pub(super) struct Chunks<'a> {
     inputs: &'a [Input],
-    begins: Option<Begins>,
+    lines: Option<Lines>,
     counter: &'a Arc<AtomicU64>,
     file: u32,
     current: Option<Box<dyn Read + Send>>,
@@ -36,11 +38,13 @@ pub(super) struct Chunk {
     pub(super) len: usize,
 }
 
-/// The end of an entry whose first line ends at `end`.
-pub(super) fn entry_end(text: &[u8], mut end: usize, begins: Begins) -> usize {
+/// The end of an entry whose first line begins at `start` and ends at `end`.
+pub(super) fn entry_end(text: &[u8], (start, mut end): (usize, usize), lines: &Lines) -> usize {
+    let mut open = OpenEntry::default();
+    open.next(lines, &text[start..end]);
     while end < text.len() {
         let next = memchr::memchr(b'\n', &text[end + 1..]).map_or(text.len(), |i| end + 1 + i);
-        if begins(&text[end + 1..next]) {
+        if open.next(lines, &text[end + 1..next]) {
             break;
         }
         end = next;
@@ -50,12 +54,17 @@ pub(super) fn entry_end(text: &[u8], mut end: usize, begins: Begins) -> usize {
 }
 
 /// Where the last entry begins that may not be complete; none when it is the first.
-fn last_beginning(text: &[u8], begins: Option<Begins>) -> Option<usize> {
-    let newlines = memchr::memrchr_iter(b'\n', text);
-    let Some(begins) = begins else { return newlines.map(|at| at + 1).next() };
-    newlines
-        .map(|at| at + 1)
-        .find(|at| *at < text.len() && begins(text[*at..].split(|b| *b == b'\n').next().unwrap_or_default()))
+fn last_beginning(text: &[u8], lines: Option<&Lines>) -> Option<usize> {
+    let Some(lines) = lines else { return memchr::memrchr(b'\n', text).map(|at| at + 1) };
+    // From the start: what a line is may depend on all before it.
+    let (mut open, mut at, mut last) = (OpenEntry::default(), 0, None);
+    for line in text.split(|b| *b == b'\n') {
+        if open.next(lines, line) && at > 0 {
+            last = Some(at);
+        }
+        at += line.len() + 1;
+    }
+    last
 }
 
 /// Reads until the buffer is full or the input ends.
@@ -73,8 +82,8 @@ fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 impl<'a> Chunks<'a> {
-    pub(super) fn new(inputs: &'a [Input], begins: Option<Begins>, counter: &'a Arc<AtomicU64>) -> Self {
-        Self { inputs, begins, counter, file: 0, current: None, offset: 0, rest: Vec::new(), ticket: 0 }
+    pub(super) fn new(inputs: &'a [Input], lines: Option<Lines>, counter: &'a Arc<AtomicU64>) -> Self {
+        Self { inputs, lines, counter, file: 0, current: None, offset: 0, rest: Vec::new(), ticket: 0 }
     }
 
     /// Whether there is nothing left.
@@ -112,8 +121,8 @@ impl<'a> Chunks<'a> {
                 let start = filled;
                 filled += read;
                 // Where entries have many lines, they are only told apart with all before them at hand.
-                let from = if self.begins.is_some() { 0 } else { start };
-                if let Some(end) = last_beginning(&buffer[from..filled], self.begins) {
+                let from = if self.lines.is_some() { 0 } else { start };
+                if let Some(end) = last_beginning(&buffer[from..filled], self.lines.as_ref()) {
                     break from + end;
                 }
                 if filled > LINE_MAX {

@@ -22,7 +22,7 @@ fn replay(lines: &[String], threads: usize) -> Vec<Detection> {
     let now = Timestamp::parse("2026-06-01T00:00:00Z").unwrap();
     let parser = (Format::named("audit").unwrap().parser)(Reference::utc(now));
     let mut engine = Engine::new(Settings::default()).unwrap();
-    let options = Options { parser: parser.as_ref(), begins: None, threads, now, max_clock_ahead: Span::mins(5) };
+    let options = Options { parser: parser.as_ref(), lines: None, threads, now, max_clock_ahead: Span::mins(5) };
     let mut found = Vec::new();
     let inputs = [Input::File(file.path().to_owned())];
     let report = run(&inputs, &options, &mut engine, |change| found.push(change.detection)).unwrap();

@@ -105,7 +105,15 @@ impl Source {
 
     /// Its start, as a position.
     pub(super) fn start(&self) -> Position {
-        Position { device: self.device, inode: self.inode, offset: 0, head: None, written: None }
+        Position {
+            device: self.device,
+            inode: self.inode,
+            offset: 0,
+            head: None,
+            written: None,
+            log: None,
+            within: false,
+        }
     }
 }
 

@@ -296,6 +296,70 @@ fn a_line_is_the_same_event_wherever_its_file_went() {
 }
 
 #[test]
+fn two_logs_that_begin_alike_are_two() {
+    let number = |log: &Log| log.follow(None).read(1 << 16).unwrap().position.unwrap().file_number();
+    let (a, b) = (Log::new(), Log::new());
+    for log in [&a, &b] {
+        log.write("one\ntwo\n");
+    }
+    assert_ne!(number(&a), number(&b));
+
+    // And the same log stays one while it is rotated away and compressed: what is read of it goes on with its number.
+    let read = a.follow(None).read(4).unwrap().position.unwrap();
+    a.rename();
+    a.write("three\n");
+    a.gzip(1);
+    let rest = a.follow(Some(read)).read(1 << 16).unwrap();
+    assert_eq!(rest.lines().map(|(at, line)| (at, line.to_vec())).collect::<Vec<_>>(), [(4, b"two".to_vec())]);
+    assert_eq!(rest.position.unwrap().file_number(), read.file_number());
+}
+
+/// An upgrade in the middle of a file must not make other events of lines that are read again.
+#[test]
+fn a_file_that_an_older_version_began_keeps_its_number() {
+    let log = Log::new();
+    log.write("one\ntwo\n");
+    let Position { device, inode, head, .. } = log.follow(None).read(1 << 16).unwrap().position.unwrap();
+    let old = format!(r#"{{"device":{device},"inode":{inode},"offset":4,"head":{},"written":0}}"#, head.unwrap());
+    let old: Position = sonic_rs::from_str(&old).unwrap();
+    // As the older version numbered it: by its first line alone.
+    let as_before = (head.unwrap().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32;
+    let mut follower = log.follow(Some(old));
+    assert_eq!(follower.read(1 << 16).unwrap().position.unwrap().file_number(), as_before);
+
+    log.rename();
+    log.write("three\n");
+    let next = follower.read(1 << 16).unwrap();
+    assert_eq!(next.turns, [Turn::Rotated]);
+    assert_eq!(
+        next.position.unwrap().file_number(),
+        log.follow(None).read(1 << 16).unwrap().position.unwrap().file_number()
+    );
+}
+
+/// A client that sends a long text chooses where it is cut; what follows the cut is no line, also after a restart within it.
+#[test]
+fn the_rest_of_a_line_that_is_too_long_is_no_line() {
+    let log = Log::new();
+    let forged = "forged ".repeat(300_000);
+    log.write(&format!("{}{forged}\nnext\n", "x".repeat(LINE_MAX)));
+    for restarts in [false, true] {
+        let (mut follower, mut lines, mut saved) = (log.follow(None), Vec::new(), None);
+        for _ in 0..20 {
+            let batch = follower.read(LINE_MAX / 2).unwrap();
+            lines.extend(batch.lines().map(|(_, line)| line.to_vec()));
+            saved = batch.position.or(saved);
+            if restarts {
+                follower = log.follow(saved);
+            }
+        }
+        assert_eq!(lines.len(), 2, "restarts: {restarts}");
+        assert!(lines[0].iter().all(|c| *c == b'x'));
+        assert_eq!(lines[1], b"next");
+    }
+}
+
+#[test]
 fn a_position_saved_by_an_older_version_is_understood() {
     let log = Log::new();
     log.write("one\ntwo\n");

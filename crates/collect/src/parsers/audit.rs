@@ -9,7 +9,7 @@ pub(super) const FORMAT: Format = Format {
     name: "audit",
     description: "one JSON object a line, its fields named as the columns of audit_events",
     source: Source::AuditDb,
-    begins: None,
+    lines: None,
     parser: |_: Reference| Box::new(Audit),
 };
 

@@ -12,7 +12,7 @@ pub const FORMAT: Format = Format {
     name: "journald",
     description: "the journal as `journalctl -o json` exports it: sshd, sudo, su, PAM, accounts, logind",
     source: Source::Syslog,
-    begins: None,
+    lines: None,
     parser: |_: Reference| Box::new(Journal),
 };
 
@@ -75,7 +75,7 @@ impl LineParser for Journal {
         if line.is_empty() {
             return Parsed::Nothing;
         }
-        let Ok(object) = serde_json::from_slice::<Map<String, Value>>(line) else {
+        let Some(object) = crate::json::object(line) else {
             return Parsed::Rejected("no JSON object".to_owned());
         };
         let micros = object.get("__REALTIME_TIMESTAMP").and_then(Value::as_str).and_then(|t| t.parse().ok());
@@ -85,8 +85,14 @@ impl LineParser for Journal {
         // `_COMM` is the kernel's word, `SYSLOG_IDENTIFIER` whoever's: a process that calls itself sshd must be one.
         let said = bytes(&object, "SYSLOG_IDENTIFIER");
         let program = bytes(&object, "_COMM").or(said).unwrap_or_default();
-        let message = bytes(&object, "MESSAGE").unwrap_or_default();
-        match syslog::meaning(&program, &message, at, id) {
+        let mut message = bytes(&object, "MESSAGE").unwrap_or_default();
+        // The journal takes blanks off the end, where they can tell what PAM wrote from what a client sent.
+        if message.starts_with(b"pam_") {
+            message.push(b' ');
+        }
+        let host = bytes(&object, "_HOSTNAME").unwrap_or_default();
+        let said = syslog::Said { program: &program, host: &host, message: &message };
+        match syslog::meaning(said, at, id) {
             Parsed::Event(event) => Parsed::Event(event.into_owned()),
             Parsed::Nothing => Parsed::Nothing,
             Parsed::Rejected(why) => Parsed::Rejected(why),

@@ -3,21 +3,19 @@
 //!
 //! Everything between the quotation marks was sent by somebody: request targets are hostile bytes.
 
-use std::net::IpAddr;
-
 use model::civil::{Civil, digits, month};
 use model::event::UserId;
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{Format, LineId, LineParser, Parsed, Reference};
-use crate::text::{Object, text};
+use crate::text::{Object, address, text, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "nginx",
     description: "access logs of nginx and Apache: combined (further fields allowed) or JSON",
     source: Source::Nginx,
-    begins: None,
+    lines: None,
     parser: |_: Reference| Box::new(Access),
 };
 
@@ -30,7 +28,7 @@ struct Access;
 
 impl LineParser for Access {
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
-        let line = line.trim_ascii();
+        let line = without_padding(line).trim_ascii();
         match line.first() {
             None => Parsed::Nothing,
             Some(b'{') => json(line, id),
@@ -103,10 +101,6 @@ impl<'a> Request<'a> {
     }
 }
 
-fn address(host: &[u8]) -> Option<IpAddr> {
-    str::from_utf8(host).ok()?.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
-}
-
 /// `04/Jul/2026:12:00:00 +0200`.
 fn clf_time(stamp: &[u8]) -> Option<Timestamp> {
     let [d1, d2, b'/', m @ .., b' ', sign, z1, z2, z3, z4] = stamp else { return None };
@@ -149,35 +143,65 @@ fn quoted(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
     Some((&line[at + 1..end], end + 1))
 }
 
+/// Where the time stands: ` [04/Jul/2026:12:00:00 +0200] "`, and what it is.
+///
+/// The user name before it is the client's word and may hold brackets and blanks, but servers escape the quotation marks in it:
+/// the first time that is followed by one is the server's, and what the request holds comes later.
+fn stamp(line: &[u8]) -> Option<(usize, Timestamp)> {
+    const LENGTH: usize = b"04/Jul/2026:12:00:00 +0200".len();
+    memchr::memmem::find_iter(line, b" [").find_map(|open| {
+        let time = line.get(open + 2..open + 2 + LENGTH)?;
+        let follows = line.get(open + 2 + LENGTH..)?.starts_with(b"] \"");
+        follows.then(|| clf_time(time)).flatten().map(|at| (open, at))
+    })
+}
+
 fn combined(line: &[u8]) -> Option<Request<'_>> {
-    // `[` first, because a user name may hold spaces: it is the client's word.
-    let open = memchr::memmem::find_iter(line, b" [").find(|at| line.get(at + 4) == Some(&b'/'))?;
-    let close = open + memchr::memchr(b']', &line[open..])?;
-    let at = clf_time(&line[open + 2..close])?;
+    let (open, at) = stamp(line)?;
     let (host, user) = names(&line[..open])?;
-    let (request, mut end) = quoted(line, close + 2)?;
-    let rest = line.get(end + 1..)?;
-    let status = rest.get(..3).and_then(digits)?;
-    let bytes = rest.get(4..)?;
-    let bytes = &bytes[..memchr::memchr(b' ', bytes).unwrap_or(bytes.len())];
-    end += 1 + 4 + bytes.len();
+    let quote = open + memchr::memchr(b'"', &line[open..])?;
+    let (request, status, bytes, end) = answered(line, quote + 1)?;
     let (mut referer, mut agent): (&[u8], &[u8]) = (b"", b"");
     if let Some((field, next)) = quoted(line, end + 1) {
         referer = field;
         agent = quoted(line, next + 1).map_or(b"", |(field, _)| field);
     }
     let (method, target) = method_and_target(request);
-    Some(Request { at, host, user, method, target, status: u16::try_from(status).ok()?, bytes, referer, agent })
+    Some(Request { at, host, user, method, target, status, bytes, referer, agent })
 }
 
-/// Host and user of `HOST IDENT USER`, perhaps with `VHOST:PORT ` before them.
+/// The request that begins at `from`, status and size of the answer, and where they end. Old servers do not escape quotation
+/// marks: one that no status follows is part of the request.
+fn answered(line: &[u8], from: usize) -> Option<(&[u8], u16, &[u8], usize)> {
+    let mut at = from;
+    loop {
+        let end = end_of_quoted(line, at)?;
+        let rest = line.get(end + 1..).unwrap_or_default();
+        if let [b' ', a, b, c, after @ ..] = rest
+            && let Some(status) = digits(&[*a, *b, *c]).and_then(|status| u16::try_from(status).ok())
+            && after.first().is_none_or(|c| *c == b' ')
+        {
+            let bytes = after.get(1..).unwrap_or_default();
+            let bytes = &bytes[..memchr::memchr(b' ', bytes).unwrap_or(bytes.len())];
+            return Some((&line[from..end], status, bytes, end + 6 + bytes.len()));
+        }
+        at = end + 1;
+    }
+}
+
+/// Host and user of `HOST IDENT USER`, perhaps with `VHOST ` before them.
 fn names(head: &[u8]) -> Option<(&[u8], &[u8])> {
     let (first, rest) = head.split_at(memchr::memchr(b' ', head)?);
     let rest = &rest[1..];
     let (second, after) = rest.split_at(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
-    let (host, rest) =
-        if address(first).is_none() && address(second).is_some() { (second, after.get(1..)?) } else { (first, rest) };
-    // The identity of RFC 1413 is one word.
+    // An identity (RFC 1413) is no address: what stands before one is a virtual host, which clients choose. Where the host is one,
+    // too, its identity must be missing, as it always is: a client may say what it likes of its identity.
+    let after = after.get(1..).unwrap_or_default();
+    let shifted = address(second).is_some()
+        && memchr::memchr(b' ', after).is_some()
+        && (address(first).is_none() || after.starts_with(b"- "));
+    let (host, rest) = if shifted { (second, after) } else { (first, rest) };
+    // The identity is one word.
     let user = rest.get(memchr::memchr(b' ', rest)? + 1..)?;
     Some((host, user))
 }
@@ -207,7 +231,7 @@ fn field(object: &Map<String, Value>, keys: &[&str]) -> Option<String> {
 }
 
 fn json(line: &[u8], id: LineId) -> Parsed<'static> {
-    let Ok(object) = serde_json::from_slice::<Map<String, Value>>(line) else {
+    let Some(object) = crate::json::object(line) else {
         return Parsed::Rejected("neither a line of an access log nor a JSON object".to_owned());
     };
     let get = |keys: &[&str]| field(&object, keys);
@@ -302,6 +326,29 @@ mod tests {
                 r#"192.0.2.7 - - [32/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
                 "rejected: no line of an access log",
             ),
+            // The name is the client's, brackets and all.
+            (
+                r#"192.0.2.7 - x [01/Jan/2020:00:00:00 +0000] y [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5 "a [01/Jan/2020:00:00:00 +0000] \"b" "c""#,
+                r#"2016-10-25T14:49:33Z 192.0.2.7 x [01/Jan/2020:00:00:00 +0000] y GET / c Success {"status":200,"bytes":5,"referer":"a [01/Jan/2020:00:00:00 +0000] \\\"b"}"#,
+            ),
+            // So is the virtual host, which may be an address; an identity may not.
+            (
+                r#"10.0.0.5 203.0.113.9 - - [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
+                r#"2016-10-25T14:49:33Z 203.0.113.9 - GET / - Success {"status":200,"bytes":5}"#,
+            ),
+            (
+                r#"203.0.113.9 9.9.9.9 ann b [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
+                r#"2016-10-25T14:49:33Z 203.0.113.9 ann b GET / - Success {"status":200,"bytes":5}"#,
+            ),
+            (
+                r#"[2001:db8::1]:443 - - [25/Oct/2016:14:49:33 +0000] "GET /" 5" HTTP/1.0" 404"#,
+                r#"2016-10-25T14:49:33Z 2001:db8::1 - GET /" 5" - Failure {"status":404}"#,
+            ),
+            (
+                r#"{"time_iso8601":"2026-03-04T10:00:00+01:00","remote_addr":"192.0.2.7","request":"GET /x HTTP/1.1","status":403,"upstream_response_time":-,"http_user_agent":"a\x22b"}"#,
+                r#"2026-03-04T09:00:00Z 192.0.2.7 - GET /x a"b Denied {"status":403}"#,
+            ),
+            ("\0\0\0", "nothing"),
             ("", "nothing"),
         ] {
             assert_eq!(read(line), expected, "{line}");
@@ -312,6 +359,36 @@ mod tests {
         #[test]
         fn never_panics(line in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = Access.parse(&line, ID);
+        }
+
+        /// As nginx writes it (quotation marks, backslashes and what is not printable as `\xHH`), and Apache (`\"`).
+        #[test]
+        fn no_client_hides_its_request_or_dates_it(
+            fields in proptest::array::uniform4(
+                "( \\[01/Jan/2020:00:00:00 \\+0000\\]| - |9\\.9\\.9\\.9 |\"|\\\\| 200 5 |\\] \"GET /|[ -~]{0,6}|\\PC{0,3}){0,5}",
+            ),
+            before in prop_oneof![Just(""), Just("www.example.com:443 "), Just("10.0.0.5 ")],
+            apache in any::<bool>(),
+        ) {
+            let escape = |text: &String| {
+                let mut written = String::new();
+                for byte in text.bytes() {
+                    match byte {
+                        b'"' | b'\\' if apache => written.extend(['\\', char::from(byte)]),
+                        b'"' | b'\\' | 0..b' ' | 0x7f.. => written.push_str(&format!("\\x{byte:02X}")),
+                        _ => written.push(char::from(byte)),
+                    }
+                }
+                written
+            };
+            let [user, request, referer, agent] = fields.each_ref().map(escape);
+            let line = format!(
+                "{before}203.0.113.9 - {user} [25/Oct/2016:14:49:33 +0000] \"{request}\" 404 17 \"{referer}\" \"{agent}\""
+            );
+            let Parsed::Event(event) = Access.parse(line.as_bytes(), ID) else { panic!("{line}") };
+            prop_assert_eq!(event.ip_address, Some(std::net::Ipv4Addr::new(203, 0, 113, 9).into()), "{}", line);
+            prop_assert_eq!(event.timestamp.to_string(), "2016-10-25T14:49:33Z", "{}", line);
+            prop_assert_eq!(event.details.number("status"), Some(404), "{}", line);
         }
 
         #[test]

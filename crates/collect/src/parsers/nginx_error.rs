@@ -7,22 +7,41 @@ use model::civil::{Civil, Zone, digits, month};
 use model::event::Details;
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
-use super::{Format, LineId, LineParser, Parsed, Reference};
-use crate::text::{Object, text};
+use super::{Format, LineId, LineParser, Lines, Parsed, Reference};
+use crate::text::{Object, text, without_padding};
+
+mod appended;
 
 pub(super) const FORMAT: Format = Format {
     name: "nginx_error",
     description: "error logs of nginx and Apache, entries of many lines included",
     source: Source::Nginx,
-    begins: Some(begins),
+    lines: Some(Lines { begins, goes_on: Some(goes_on) }),
     parser: |reference: Reference| Box::new(WebError { zone: reference.zone }),
 };
 
 /// What is kept of a message.
 const MESSAGE_MAX: usize = 1024;
+/// nginx writes no longer entries.
+const ENTRY_MAX: usize = 2047;
 
 fn begins(line: &[u8]) -> bool {
+    let line = without_padding(line);
     nginx_stamp(line).is_some() || apache_stamp(line).is_some()
+}
+
+/// Whether an entry of nginx about a request is not complete after a line. A newline in a path is written as it came, and what
+/// follows it must not become an entry of its own.
+fn goes_on(before: Option<usize>, line: &[u8]) -> bool {
+    let Some(before) = before else {
+        let line = without_padding(line);
+        let opening = nginx_stamp(line).and_then(|(_, rest)| opening(rest));
+        return opening.is_some_and(|(level, numbered, message)| {
+            let of_request = numbered && !matches!(level, b"debug" | b"info" | b"notice");
+            of_request && appended::goes_on(message, line.len())
+        });
+    };
+    before + 1 + line.len() < ENTRY_MAX && !appended::ends(line)
 }
 
 struct WebError {
@@ -79,16 +98,19 @@ struct Complaint<'a> {
     level: &'a [u8],
     message: &'a [u8],
     client: Option<IpAddr>,
+    /// Who the client is could be its own word.
+    unclear: bool,
     request: Option<&'a [u8]>,
 }
 
 impl LineParser for WebError {
     fn parse<'a>(&self, entry: &'a [u8], id: LineId) -> Parsed<'a> {
+        let entry = without_padding(entry);
         if entry.trim_ascii().is_empty() {
             return Parsed::Nothing;
         }
         let complaint = nginx_stamp(entry)
-            .and_then(|(civil, rest)| nginx(civil.in_zone(&self.zone)?, rest))
+            .and_then(|(civil, rest)| nginx(civil.in_zone(&self.zone)?, rest, entry.len()))
             .or_else(|| apache_stamp(entry).and_then(|(civil, rest)| apache(civil.in_zone(&self.zone)?, rest)));
         match complaint {
             Some(complaint) => Parsed::Event(complaint.into_event(id)),
@@ -97,25 +119,26 @@ impl LineParser for WebError {
     }
 }
 
-/// `[error] 54053#0: *1 MESSAGE, client: 192.0.2.7, server: …, request: "GET / HTTP/1.1", …`. What is appended stands at the
-/// end; before it anything may stand that a client sent.
-fn nginx(at: Timestamp, rest: &[u8]) -> Option<Complaint<'_>> {
+/// Level, whether it is about a connection, and message of `[error] 54053#0: *1 MESSAGE`.
+fn opening(rest: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     let inner = rest.strip_prefix(b"[")?;
     let end = memchr::memchr(b']', &inner[..inner.len().min(16)])?;
     let (level, rest) = (&inner[..end], inner.get(end + 2..)?);
     let message = rest.get(memmem::find(rest, b": ")? + 2..)?;
-    let message = match message.strip_prefix(b"*") {
-        Some(numbered) => numbered.get(memchr::memchr(b' ', numbered)? + 1..)?,
-        None => message,
+    match message.strip_prefix(b"*") {
+        Some(numbered) => Some((level, true, numbered.get(memchr::memchr(b' ', numbered)? + 1..)?)),
+        None => Some((level, false, message)),
+    }
+}
+
+/// `[error] 54053#0: *1 MESSAGE, client: 192.0.2.7, server: …, request: "GET / HTTP/1.1", …`, of an entry of so many bytes.
+fn nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<Complaint<'_>> {
+    let (level, _, message) = opening(rest)?;
+    let Some(appended) = appended::find(message, length) else {
+        return Some(Complaint { at, level, message, client: None, unclear: true, request: None });
     };
-    let appended = memmem::rfind(message, b", client: ");
-    let tail = appended.map_or(&message[..0], |at| &message[at..]);
-    let client = tail.get(10..).and_then(|t| t.split(|c| *c == b',').next()).and_then(address);
-    let request = memmem::find(tail, b", request: \"").and_then(|at| {
-        let request = &tail[at + 12..];
-        Some(&request[..memmem::find(request, b"\"")?])
-    });
-    Some(Complaint { at, level, message: &message[..appended.unwrap_or(message.len())], client, request })
+    let appended::Appended { client, request, unclear, at: end } = appended;
+    Some(Complaint { at, level, message: &message[..end], client, unclear, request })
 }
 
 /// `[ssl:error] [pid 44570] [client 192.0.2.7:5] MESSAGE`.
@@ -138,7 +161,7 @@ fn apache(at: Timestamp, mut rest: &[u8]) -> Option<Complaint<'_>> {
         }
         rest = inner[end + 1..].trim_ascii_start();
     }
-    (!level.is_empty()).then_some(Complaint { at, level, message: rest, client, request: None })
+    (!level.is_empty()).then_some(Complaint { at, level, message: rest, client, unclear: false, request: None })
 }
 
 fn address(text: &[u8]) -> Option<IpAddr> {
@@ -163,9 +186,10 @@ fn refused(message: &[u8]) -> Option<&[u8]> {
     let message = complaint(message);
     let rest = message.strip_prefix(b"user ").or_else(|| message.strip_prefix(b"PAM: user "))?;
     if let Some(quoted) = rest.strip_prefix(b"\"") {
-        let end = memmem::rfind(quoted, b"\": password mismatch")
-            .or_else(|| memmem::rfind(quoted, b"\" was not found in"))?;
-        return Some(&quoted[..end]);
+        let end =
+            memmem::rfind(quoted, b"\": password mismatch").or_else(|| memmem::rfind(quoted, b"\" was not found in"));
+        // Of a name that is too long for an entry, the end is missing.
+        return Some(&quoted[..end.unwrap_or(quoted.len())]);
     }
     let marks: [&[u8]; 5] = [
         b": authentication failure for",
@@ -186,12 +210,12 @@ fn denied(message: &[u8]) -> bool {
     message.starts_with(b"client denied by server configuration")
         || message.starts_with(b"Authorization of user ")
         || message.starts_with(b"access forbidden by rule")
-        || memmem::find(message, b": authorization failure for").is_some()
+        || (message.starts_with(b"user ") && memmem::find(message, b": authorization failure for").is_some())
 }
 
 impl<'a> Complaint<'a> {
     fn into_event(self, id: LineId) -> SecurityEvent<'a> {
-        let Self { at, level, message, client, request } = self;
+        let Self { at, level, message, client, unclear, request } = self;
         let minor = matches!(level, b"debug" | b"info" | b"notice");
         let account = refused(message);
         let first = message.split(|c| *c == b'\n').next().unwrap_or_default().trim_ascii();
@@ -216,73 +240,13 @@ impl<'a> Complaint<'a> {
         event.resource_id = request.map(|r| text(&r[..r.len().min(2048)]));
         let mut details = Object::with_capacity(first.len().min(MESSAGE_MAX) + 64);
         details.text("level", level).text("message", &first[..first.len().min(MESSAGE_MAX)]);
+        if account.is_some() && unclear {
+            details.text("origin", b"web server");
+        }
         event.details = Details::from_json(details.finish());
         event.classify()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const ID: LineId = LineId { file: 7, offset: 42 };
-
-    fn read(entry: &str) -> String {
-        match (WebError { zone: Zone::UTC }).parse(entry.as_bytes(), ID) {
-            Parsed::Event(e) => format!(
-                "{} {} {} {} {} {}",
-                e.timestamp,
-                e.action,
-                e.account_name.as_deref().unwrap_or("-"),
-                e.ip_address.map_or("-".to_owned(), |ip| ip.to_string()),
-                e.resource_id.as_deref().unwrap_or("-"),
-                e.details.as_json(),
-            ),
-            Parsed::Nothing => "nothing".to_owned(),
-            Parsed::Rejected(why) => format!("rejected: {why}"),
-        }
-    }
-
-    #[test]
-    fn reads_what_servers_write() {
-        for (entry, expected) in [
-            (
-                "2016/10/25 14:49:34 [error] 54053#0: *1 open() \"/x\" failed (2: No such file), client: 192.0.2.7, server: localhost, request: \"GET /x HTTP/1.1\", host: \"h\"",
-                r#"2016-10-25T14:49:34Z server_error - 192.0.2.7 GET /x HTTP/1.1 {"level":"error","message":"open() \"/x\" failed (2: No such file)"}"#,
-            ),
-            (
-                "2016/10/25 14:49:34 [error] 1#0: *1 user \"a\": b\": password mismatch, client: 2001:db8::1, server: , request: \"GET / HTTP/1.1\"",
-                r#"2016-10-25T14:49:34Z login_failed a": b 2001:db8::1 GET / HTTP/1.1 {"level":"error","message":"user \"a\": b\": password mismatch"}"#,
-            ),
-            (
-                "2023/07/01 22:05:03 [warn] 21925#0: the \"listen\" directive is deprecated",
-                r#"2023-07-01T22:05:03Z server_error - - - {"level":"warn","message":"the \"listen\" directive is deprecated"}"#,
-            ),
-            (
-                "[Sun Dec 04 04:47:44 2005] [error] [client 222.166.160.184] Directory index forbidden by rule: /home/",
-                r#"2005-12-04T04:47:44Z server_error - 222.166.160.184 - {"level":"error","message":"Directory index forbidden by rule: /home/"}"#,
-            ),
-            (
-                "[Sun Jul 09 06:10:51.190799 2023] [auth_basic:error] [pid 44570:tid 1] [client 192.0.2.7:5555] AH01617: user ann: authentication failure for \"/\": Password Mismatch",
-                r#"2023-07-09T06:10:51.190799Z login_failed ann 192.0.2.7 - {"level":"error","message":"AH01617: user ann: authentication failure for \"/\": Password Mismatch"}"#,
-            ),
-            ("goodbye", "rejected: no entry of a web server's error log"),
-            ("", "nothing"),
-        ] {
-            assert_eq!(read(entry), expected, "{entry}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(tail in "\\PC{0,80}", raw in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let parser = WebError { zone: Zone::UTC };
-            for head in ["2016/10/25 14:49:34 [error] 1#0: *1 user ", "[Sun Dec 04 04:47:44 2005] [error] [client ", ""] {
-                let _ = parser.parse(format!("{head}{tail}").as_bytes(), ID);
-            }
-            let _ = (parser.parse(&raw, ID), begins(&raw));
-        }
-    }
-}
+mod tests;

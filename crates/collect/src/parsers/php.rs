@@ -5,14 +5,14 @@ use model::civil::{Civil, Zone, digits, month};
 use model::event::Details;
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
-use super::{Format, LineId, LineParser, Parsed};
-use crate::text::{Object, text};
+use super::{Format, LineId, LineParser, Lines, Parsed};
+use crate::text::{Object, text, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "php",
     description: "PHP error logs, with stack traces; also WordPress's and Laravel's",
     source: Source::PhpError,
-    begins: Some(begins),
+    lines: Some(Lines { begins, goes_on: None }),
     parser: |reference| Box::new(Php { zone: reference.zone }),
 };
 
@@ -20,7 +20,7 @@ pub(super) const FORMAT: Format = Format {
 const MESSAGE_MAX: usize = 1024;
 
 fn begins(line: &[u8]) -> bool {
-    matches!(line, [b'[', b'0'..=b'9', b'0'..=b'9', ..])
+    matches!(without_padding(line), [b'[', b'0'..=b'9', b'0'..=b'9', ..])
 }
 
 struct Php {
@@ -29,6 +29,7 @@ struct Php {
 
 impl LineParser for Php {
     fn parse<'a>(&self, entry: &'a [u8], id: LineId) -> Parsed<'a> {
+        let entry = without_padding(entry);
         if entry.trim_ascii().is_empty() {
             return Parsed::Nothing;
         }

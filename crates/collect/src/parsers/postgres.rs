@@ -8,14 +8,15 @@ use model::event::{Details, UserId};
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Format, LineId, LineParser, Parsed, Reference};
-use crate::text::Object;
+use super::{Format, LineId, LineParser, Lines, Parsed, Reference};
+use crate::json;
+use crate::text::{Object, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "postgres",
     description: "PostgreSQL's log as jsonlog or csvlog: logins, refused access, changes of the schema",
     source: Source::Postgres,
-    begins: Some(begins),
+    lines: Some(Lines { begins, goes_on: Some(goes_on) }),
     parser: |reference: Reference| Box::new(Postgres { zone: reference.zone }),
 };
 
@@ -24,13 +25,23 @@ const TEXT_MAX: usize = 1024;
 
 /// A JSON object is a line; a row of CSV begins with its time, and its texts may hold newlines.
 fn begins(line: &[u8]) -> bool {
-    match line {
+    match without_padding(line) {
         [b'{', ..] => true,
         [y @ .., _] if line.len() > 23 => {
             y[..4].iter().all(u8::is_ascii_digit) && y[4] == b'-' && y[7] == b'-' && y[10] == b' ' && y[13] == b':'
         }
         _ => false,
     }
+}
+
+/// Whether a quotation mark is open after a line: statements, and the names in them, are the client's words, and hold newlines.
+fn goes_on(before: Option<usize>, line: &[u8]) -> bool {
+    if before.is_none() && without_padding(line).starts_with(b"{") {
+        return false;
+    }
+    // A quotation mark within a text is doubled.
+    let odd = memchr::memchr_iter(b'"', line).count() % 2 == 1;
+    odd != before.is_some()
 }
 
 struct Postgres {
@@ -53,12 +64,13 @@ struct Message {
 
 impl LineParser for Postgres {
     fn parse<'a>(&self, entry: &'a [u8], id: LineId) -> Parsed<'a> {
-        let entry = entry.trim_ascii();
+        let entry = without_padding(entry).trim_ascii();
         let message = match entry.first() {
             None => return Parsed::Nothing,
-            Some(b'{') => match serde_json::from_slice(entry) {
-                Ok(object) => of_json(&object),
-                Err(_) => return Parsed::Rejected("no JSON object".to_owned()),
+            // A long statement may have cost the entry its end, and comes after what matters.
+            Some(b'{') => match json::object(entry).or_else(|| json::beginning(entry)) {
+                Some(object) => of_json(&object),
+                None => return Parsed::Rejected("no JSON object".to_owned()),
             },
             Some(_) => match of_csv(entry) {
                 Some(message) => message,
@@ -102,7 +114,7 @@ fn of_json(object: &Map<String, Value>) -> Message {
     }
 }
 
-/// The fields of a row of CSV, quotation marks doubled within them.
+/// The fields of a row of CSV, quotation marks doubled within them. The last one may be cut off.
 fn fields(row: &[u8]) -> Option<Vec<String>> {
     let (mut fields, mut at) = (Vec::new(), 0);
     loop {
@@ -110,9 +122,13 @@ fn fields(row: &[u8]) -> Option<Vec<String>> {
         if row.get(at) == Some(&b'"') {
             at += 1;
             loop {
-                let end = at + memchr::memchr(b'"', row.get(at..)?)?;
-                field.extend_from_slice(&row[at..end]);
-                at = end + 1;
+                let Some(length) = memchr::memchr(b'"', row.get(at..)?) else {
+                    field.extend_from_slice(&row[at..]);
+                    at = row.len();
+                    break;
+                };
+                field.extend_from_slice(&row[at..at + length]);
+                at += length + 1;
                 if row.get(at) != Some(&b'"') {
                     break;
                 }
@@ -136,10 +152,11 @@ fn fields(row: &[u8]) -> Option<Vec<String>> {
 /// csvlog's columns, as PostgreSQL 15 and later have them (their order has not changed since 9.0; new ones are appended).
 fn of_csv(row: &[u8]) -> Option<Message> {
     let mut fields = fields(row)?;
-    if fields.len() < 23 {
+    // Up to the message at least: a long statement may have cost the row its end.
+    if fields.len() < 14 {
         return None;
     }
-    let mut take = |i: usize| std::mem::take(&mut fields[i]);
+    let mut take = |i: usize| fields.get_mut(i).map(std::mem::take).unwrap_or_default();
     // `connection_from` is an address with its port, or `[local]`.
     let from = take(4);
     let host = from.rsplit_once(':').map_or(from.as_str(), |(host, _)| host).to_owned();
@@ -326,7 +343,51 @@ mod tests {
         assert!(!begins(b"2026-03-04"));
     }
 
+    /// One row of csvlog with a user and a statement of whoever.
+    fn row(user: &str, statement: &str) -> String {
+        let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+        format!(
+            "2026-03-04 10:00:00.123 UTC,{},\"db\",77,\"203.0.113.9:5432\",65e.1,1,\"x\",2026-03-04 10:00:00 UTC,3/1,0,FATAL,28P01,\"no\",,,,,,{},,,\"psql\",\"client backend\",,0",
+            quoted(user),
+            quoted(statement),
+        )
+    }
+
+    #[test]
+    fn a_cut_entry_is_read_as_far_as_it_goes() {
+        let whole = row("x", &"SELECT 1; ".repeat(100));
+        assert_eq!(read(&whole[..whole.len() - 400]), "2026-03-04T10:00:00.123Z login_failed x 203.0.113.9 -");
+        assert_eq!(
+            read(
+                r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"x","remote_host":"192.0.2.7","state_code":"28P01","statement":"S"#
+            ),
+            "2026-03-04T10:00:00.123Z login_failed x 192.0.2.7 -"
+        );
+    }
+
     proptest! {
+        /// Whatever is in a statement, and in the name that is tried: as many entries as the server wrote, each as it wrote it.
+        #[test]
+        fn no_client_forges_or_hides_a_row(
+            texts in proptest::collection::vec(
+                ("(\\PC{0,5}|\"|\n|,|\\{){0,5}", "(\\PC{0,9}|\"|\n|,\"\"|\n2026-03-04 10:00:00.123 UTC,\"y\",\"db\",1,\"9.9.9.9:1\",1,1,|\n\\{\"a\":1\\}){0,6}"),
+                1..5,
+            ),
+        ) {
+            let log: String = texts.iter().map(|(user, statement)| row(user, statement) + "\n").collect();
+            let mut entries = crate::entries::Entries::of(&FORMAT);
+            let mut complete = entries.push(log.trim_end_matches('\n').split('\n').map(|line| (ID, line.as_bytes())));
+            complete.extend(entries.finish());
+            prop_assert_eq!(complete.len(), texts.len(), "{}", log);
+            let parser = Postgres { zone: Zone::UTC };
+            for (_, entry) in &complete {
+                let Parsed::Event(event) = parser.parse(entry, ID) else { panic!("{}", String::from_utf8_lossy(entry)) };
+                prop_assert_eq!(event.ip_address, Some(std::net::Ipv4Addr::new(203, 0, 113, 9).into()));
+                prop_assert_eq!(&*event.action, "login_failed");
+            }
+        }
+
+
         #[test]
         fn never_panics(raw in proptest::collection::vec(any::<u8>(), 0..200), tail in "\\PC{0,80}") {
             let parser = Postgres { zone: Zone::UTC };

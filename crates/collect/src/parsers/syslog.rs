@@ -5,23 +5,21 @@
 //! `message repeated N times: [ … ]` is N of them. `Failed none` opens every attempt of an OpenSSH client and the other lines
 //! about an attempt (`Invalid user`, PAM, `Connection closed`) repeat it: none of them counts.
 
-use std::borrow::Cow;
-use std::net::IpAddr;
-
-use memchr::memmem;
 use model::civil::{Civil, Zone, digits, month};
-use model::event::UserId;
-use model::{Category, Outcome, SecurityEvent, Source, Span, Text, Timestamp};
+use model::{Source, Span, Timestamp};
 
 use super::{Format, LineId, LineParser, Parsed, Reference};
+use crate::text::without_padding;
 
+mod pam;
 mod programs;
+mod sshd;
 
 pub(super) const FORMAT: Format = Format {
     name: "syslog",
     description: "syslog lines (RFC 3164 with or without ISO times, RFC 5424): sshd, sudo, su, PAM, accounts, logind",
     source: Source::Syslog,
-    begins: None,
+    lines: None,
     parser: |reference| Box::new(Syslog::new(reference)),
 };
 
@@ -84,25 +82,26 @@ fn iso_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     Some((Timestamp::parse(time).ok()?, line[end..].trim_ascii_start()))
 }
 
-/// Program and message of a line after its time: `host program[pid]: message`.
-fn bsd_message(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (_host, rest) = word(rest)?;
+/// What a line says after its time: `host program[pid]: message`.
+fn bsd_message(rest: &[u8]) -> Option<Said<'_>> {
+    let (host, rest) = word(rest)?;
     let end = rest.iter().take(64).position(|c| matches!(c, b'[' | b':' | b' '))?;
     let program = &rest[..end];
     let colon = memchr::memchr(b':', &rest[..rest.len().min(128)])?;
-    Some((program, rest.get(colon + 1..)?.trim_ascii_start()))
+    Some(Said { program, host, message: rest.get(colon + 1..)?.trim_ascii_start() })
 }
 
-/// Time, program and message of an RFC 5424 line after `<PRI>1 `.
-fn rfc5424(rest: &[u8]) -> Option<(Timestamp, &[u8], &[u8])> {
+/// What an RFC 5424 line says after `<PRI>1 `, and when.
+fn rfc5424(rest: &[u8]) -> Option<(Timestamp, Said<'_>)> {
     let (time, rest) = word(rest)?;
-    let (_host, rest) = word(rest)?;
+    let (host, rest) = word(rest)?;
     let (program, rest) = word(rest)?;
     let (_pid, rest) = word(rest)?;
     let (_msgid, rest) = word(rest)?;
     let at = Timestamp::parse(std::str::from_utf8(time).ok()?).ok()?;
     let message = structured_data(rest)?;
-    Some((at, program, message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message)))
+    let message = message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message);
+    Some((at, Said { program, host, message }))
 }
 
 /// What follows the structured data.
@@ -128,6 +127,7 @@ fn structured_data(rest: &[u8]) -> Option<&[u8]> {
 
 impl LineParser for Syslog {
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
+        let line = without_padding(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
             return Parsed::Nothing;
@@ -139,99 +139,35 @@ impl LineParser for Syslog {
         let Some(rest) = after_priority else { return Parsed::Rejected("a priority that does not end".to_owned()) };
         let parts = match rest {
             [b'1', b' ', rest @ ..] => rfc5424(rest),
-            [b'0'..=b'9', ..] => {
-                iso_time(rest).and_then(|(at, rest)| bsd_message(rest).map(|(program, message)| (at, program, message)))
-            }
+            [b'0'..=b'9', ..] => iso_time(rest).and_then(|(at, rest)| Some((at, bsd_message(rest)?))),
             _ => self.bsd_time(rest).map(|(at, rest)| {
-                bsd_message(rest).map_or((at, &rest[..0], &rest[..0]), |(program, message)| (at, program, message))
+                let nothing = Said { program: b"", host: b"", message: b"" };
+                (at, bsd_message(rest).unwrap_or(nothing))
             }),
         };
         match parts {
             None => Parsed::Rejected("no syslog header that we know".to_owned()),
-            Some((at, program, message)) => meaning(program, message, at, id),
+            Some((at, said)) => meaning(said, at, id),
         }
     }
 }
 
+/// What a program said, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Said<'a> {
+    /// The program, without its process id.
+    pub(super) program: &'a [u8],
+    /// The machine that logged.
+    pub(super) host: &'a [u8],
+    pub(super) message: &'a [u8],
+}
+
 /// What a program's message means, whatever brought it.
-pub(super) fn meaning<'a>(program: &'a [u8], message: &'a [u8], at: Timestamp, id: LineId) -> Parsed<'a> {
-    match program {
-        b"sshd" | b"sshd-session" | b"sshd-auth" => sshd(message, at, id),
-        _ => programs::event(program, message, at, id).map_or(Parsed::Nothing, Parsed::Event),
+pub(super) fn meaning(said: Said<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
+    match said.program {
+        b"sshd" | b"sshd-session" | b"sshd-auth" => sshd::login(said, at, id),
+        _ => programs::event(said, at, id).map_or(Parsed::Nothing, Parsed::Event),
     }
-}
-
-/// What a message of sshd says of a login.
-fn sshd(message: &[u8], at: Timestamp, id: LineId) -> Parsed<'_> {
-    let (times, message) = repeated(without_id(message));
-    let (result, rest) = match message {
-        [b'F', b'a', b'i', b'l', b'e', b'd', b' ', rest @ ..] => (Outcome::Failure, rest),
-        [b'A', b'c', b'c', b'e', b'p', b't', b'e', b'd', b' ', rest @ ..] => (Outcome::Success, rest),
-        _ => return Parsed::Nothing,
-    };
-    let Some((method, rest)) = word(rest) else { return Parsed::Nothing };
-    let counts = method == b"password" || method == b"publickey" || method.starts_with(b"keyboard-interactive");
-    if result == Outcome::Failure && !counts {
-        return Parsed::Nothing;
-    }
-    let Some(rest) = rest.strip_prefix(b"for ") else { return Parsed::Nothing };
-    let Some((user, host)) = user_and_host(rest) else {
-        return Parsed::Rejected("an sshd login without an address".to_owned());
-    };
-    let user = user.strip_prefix(b"invalid user ").unwrap_or(user);
-    let user = match String::from_utf8_lossy(user) {
-        Cow::Borrowed(user) => Text::from(user),
-        Cow::Owned(user) => Text::from(user),
-    };
-    let action = if result == Outcome::Success { "login" } else { "login_failed" };
-    let mut event = SecurityEvent::new(id.event_id(at), at, Source::Syslog, Category::Auth, action.into(), result);
-    if result == Outcome::Success {
-        event.user_id = Some(UserId::Name(user.clone()));
-    }
-    event.account_name = Some(user);
-    event.ip_address = address(host);
-    event.resource_type = Some("sshd".into());
-    event.occurrences = times;
-    Parsed::Event(event.classify())
-}
-
-/// Past `[ID 800047 auth.info] `, with which Solaris begins a message.
-fn without_id(message: &[u8]) -> &[u8] {
-    let rest = message.strip_prefix(b"[ID ").and_then(|rest| rest.get(memchr::memchr(b']', rest)? + 1..));
-    rest.map_or(message, <[u8]>::trim_ascii_start)
-}
-
-/// `message repeated 5 times: [ … ]` is five of what is in the brackets.
-fn repeated(message: &[u8]) -> (u32, &[u8]) {
-    let inner = || {
-        let rest = message.strip_prefix(b"message repeated ")?;
-        let (times, rest) = word(rest)?;
-        let times: u32 = std::str::from_utf8(times).ok()?.parse().ok()?;
-        let rest = rest.strip_prefix(b"times: [")?.trim_ascii();
-        Some((times.clamp(1, 1_000_000), rest.strip_suffix(b"]").unwrap_or(rest).trim_ascii()))
-    };
-    inner().unwrap_or((1, message))
-}
-
-/// User and host of `USER from HOST port N ssh2[: KEY]`. The user name is the attacker's, and so is the identity in a
-/// certificate: the end of the line decides, and what follows a certificate's type is not looked at.
-fn user_and_host(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let rest = match memmem::find(rest, b"-CERT ") {
-        Some(end) => &rest[..end],
-        None => rest,
-    };
-    // Old versions wrote no port.
-    let port = memmem::rfind(rest, b" port ").unwrap_or(rest.len());
-    let from = memmem::rfind(&rest[..port], b" from ")?;
-    let host = rest[from + 6..port].split(|c| *c == b' ').next()?;
-    Some((&rest[..from], host))
-}
-
-fn address(host: &[u8]) -> Option<IpAddr> {
-    let host = std::str::from_utf8(host).ok()?;
-    // A link-local address may carry its zone.
-    let host = host.split_once('%').map_or(host, |(host, _)| host);
-    host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 #[cfg(test)]
@@ -330,6 +266,11 @@ mod tests {
             ("Mar  5 11:00:01 h sshd(pam_unix)[7]: authentication failure; rhost=192.0.2.7 user=eve", "nothing"),
             ("Mar  5 11:00:01 h -- MARK --", "nothing"),
             ("", "nothing"),
+            ("\0\0", "nothing"),
+            (
+                "\0\0Mar  5 11:00:01 h sshd[1]: Failed password for a\0b from 192.0.2.1 port 22 ssh2",
+                "login_failed a\u{fffd}b 192.0.2.1 x1 2026-03-05T11:00:01Z",
+            ),
             ("hello", "rejected: no syslog header that we know"),
         ] {
             assert_eq!(read(line), expected, "{line}");

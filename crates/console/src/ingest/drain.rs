@@ -156,14 +156,17 @@ pub(super) async fn bury(inner: &Arc<Inner>, letters: Vec<(Vec<u8>, FieldError)>
     }
     let count = letters.len() as u64;
     for (entry, error) in &letters {
-        inner.refused.note(None, "the spool", error, entry);
+        inner.refused.note(None, store::sources::FROM_SPOOL, error, entry);
     }
     let task = Arc::clone(inner);
     let done = tokio::task::spawn_blocking(move || {
         dead::append(&task.settings.spool_dir, &letters, task.clock.now()).map_err(DrainError::DeadLetter)
     });
-    done.await.map_err(|_| DrainError::Task)??;
+    let beyond = done.await.map_err(|_| DrainError::Task)??;
     add(&inner.counters.dead_letters, count);
+    if beyond > 0 {
+        tracing::error!(events = beyond, "dead-letter.ndjson is full: refused events are counted and no longer kept");
+    }
     tracing::error!(events = count, "the database refuses events of the spool for good; see dead-letter.ndjson");
     Ok(())
 }

@@ -17,7 +17,7 @@ pub struct SpoolOnDisk {
     pub conflicting_bytes: u64,
     /// Bytes of events that the database refused for good.
     pub refused_bytes: u64,
-    /// Whether there is no room for more of them: nothing of the spool goes into the table then, because nothing is dropped.
+    /// Whether there is no room for more of them: they are counted, and not kept.
     pub refused_full: bool,
     /// Where the refused ones are.
     pub refused_file: PathBuf,

@@ -1,11 +1,8 @@
 //! From the text of a request to rows that can be written: ids and times fixed, clocks checked.
 
-use std::iter::Peekable;
-
-use model::audit::{Strangers, limits};
-use model::event::Details;
+use model::audit::Strangers;
 use model::{AuditRecord, EventId, FieldError, Span, Timestamp};
-use store::events::AuditRow;
+use store::events::{AuditRow, Claim};
 use store::sources::ENTRY_MAX;
 use uuid::Builder;
 
@@ -40,10 +37,8 @@ pub(super) fn prepare(
     let events = split(body, settings.max_batch_events)?;
     let mut done = Prepared { rows: Vec::with_capacity(events.len()), ..Prepared::default() };
     for (index, json) in events.into_iter().enumerate() {
-        let record =
-            AuditRecord::from_json(json, Strangers::Refuse).and_then(check_json).map(|r| date(r, settings, now));
-        let record = record.and_then(|r| check_clock(r, settings, now)).and_then(|r| speaker.stamp(r));
-        let row = record.and_then(|record| complete(record.into_owned(), now, &mut random));
+        let row = AuditRecord::from_json(json, Strangers::Refuse)
+            .and_then(|record| row(record.into_owned(), (settings, speaker), now, &mut random));
         match row {
             Ok(row) => {
                 done.rows.push(row);
@@ -63,11 +58,25 @@ pub(super) fn prepare(
 /// Checks a record that came otherwise than as JSON of ours, and completes it.
 pub(super) fn finish(
     record: AuditRecord<'static>,
-    (settings, speaker): (&Settings, &Speaker),
+    sender: (&Settings, &Speaker),
     now: Timestamp,
 ) -> Result<AuditRow<'static>, FieldError> {
-    let record = check_clock(check_json(record)?, settings, now)?;
-    complete(speaker.stamp(record)?, now, |_| false)
+    row(record, sender, now, |_| false)
+}
+
+/// The row of a record. Where its time is not the sender's, though its id is, the row says what the sender claims, so that a
+/// retry is known again.
+fn row(
+    record: AuditRecord<'static>,
+    (settings, speaker): (&Settings, &Speaker),
+    now: Timestamp,
+    random: impl FnMut(&mut [u8]) -> bool,
+) -> Result<AuditRow<'static>, FieldError> {
+    let record = date(record, settings, now);
+    let (named, undated) = (record.event_id.is_some(), record.timestamp.is_none());
+    let (record, ahead) = check_clock(record, settings, now)?;
+    let claim = ahead.map(Claim::At).or_else(|| undated.then_some(Claim::NoTime)).filter(|_| named);
+    Ok(complete(speaker.stamp(record)?, now, random)?.claiming(claim))
 }
 
 /// Gives a record its id and time where it has none.
@@ -86,63 +95,6 @@ pub(super) fn complete(
     }
     let id = record.event_id.unwrap_or_default();
     Ok(AuditRow::new(record, || EventId(id), now))
-}
-
-/// Refuses what `jsonb` cannot hold, and numbers beyond what other programs read: `1e130000` is eight bytes here, and a hundred
-/// thousand when PostgreSQL writes it out. What only the database refuses would else stand among good events until it is tried, and while the
-/// database is away it would be acknowledged.
-fn check_json(record: AuditRecord<'_>) -> Result<AuditRecord<'_>, FieldError> {
-    const EXPONENT_MAX: u32 = 308;
-    const DIGITS_MAX: u32 = 1000;
-    let mut bytes = record.metadata.as_json().bytes().peekable();
-    let mut digits = 0;
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'"' => check_string(&mut bytes)?,
-            b'e' | b'E' if digits > 0 => {
-                bytes.next_if(|byte| matches!(byte, b'+' | b'-'));
-                let mut exponent = 0_u32;
-                while let Some(digit) = bytes.next_if(u8::is_ascii_digit) {
-                    exponent = exponent.saturating_mul(10).saturating_add(u32::from(digit - b'0'));
-                }
-                if exponent > EXPONENT_MAX {
-                    return Err(FieldError::new("metadata", "holds a number with an exponent beyond 308"));
-                }
-            }
-            _ => {}
-        }
-        digits = if byte.is_ascii_digit() || byte == b'.' { digits + 1 } else { 0 };
-        if digits > DIGITS_MAX {
-            return Err(FieldError::new("metadata", "holds a number of more than 1000 digits"));
-        }
-    }
-    Ok(record)
-}
-
-/// Up to the end of a string: its escapes must be characters that `jsonb` holds (RFC 8259, section 8.2).
-fn check_string(bytes: &mut Peekable<impl Iterator<Item = u8>>) -> Result<(), FieldError> {
-    let half = || FieldError::new("metadata", "holds half of a character (an unpaired surrogate)");
-    let mut high = false;
-    loop {
-        let unit = match bytes.next() {
-            None | Some(b'"') => return if high { Err(half()) } else { Ok(()) },
-            Some(b'\\') => match bytes.next() {
-                Some(b'u') => {
-                    let digit = |byte| char::from(byte).to_digit(16).unwrap_or(0);
-                    Some(bytes.by_ref().take(4).fold(0, |unit, byte| unit << 4 | digit(byte)))
-                }
-                _ => None,
-            },
-            Some(_) => None,
-        };
-        high = match (high, unit) {
-            (true, Some(0xdc00..=0xdfff)) => false,
-            (true, _) | (false, Some(0xdc00..=0xdfff)) => return Err(half()),
-            (false, Some(0xd800..=0xdbff)) => true,
-            (false, Some(0)) => return Err(FieldError::new("metadata", "holds the character U+0000")),
-            (false, _) => false,
-        };
-    }
 }
 
 /// How old an id may be whose time stands for the event's.
@@ -164,40 +116,30 @@ fn date<'a>(mut record: AuditRecord<'a>, settings: &Settings, now: Timestamp) ->
     record
 }
 
-/// An event from the future is taken at its arrival and marked; one from too far back is refused.
+/// An event from the future is taken at its arrival and marked, and the time that it gave is told; one from too far back is
+/// refused.
 fn check_clock<'a>(
     mut record: AuditRecord<'a>,
     settings: &Settings,
     now: Timestamp,
-) -> Result<AuditRecord<'a>, FieldError> {
-    let Some(at) = record.timestamp else { return Ok(record) };
+) -> Result<(AuditRecord<'a>, Option<Timestamp>), FieldError> {
+    let Some(at) = record.timestamp else { return Ok((record, None)) };
     if at < now.minus(settings.max_clock_behind) {
         let oldest = settings.max_clock_behind;
         return Err(FieldError::new("timestamp", format_args!("is older than {oldest}, which is the most allowed")));
     }
-    if at > now.plus(settings.max_clock_ahead) {
-        let marked = mark_skew(record.metadata.as_json(), at);
-        if marked.len() > limits::METADATA {
-            let ahead = settings.max_clock_ahead;
-            let error = format_args!("is more than {ahead} ahead of the server, and metadata has no room to note it");
-            return Err(FieldError::new("timestamp", error));
-        }
-        record.metadata = Details::from_json(marked);
-        record.timestamp = Some(now);
+    if at <= now.plus(settings.max_clock_ahead) {
+        return Ok((record, None));
     }
-    Ok(record)
-}
-
-/// The metadata with `clock_skew` and the time that the producer gave. At the end, because of two equal keys `jsonb` keeps the
-/// last: a producer cannot say otherwise.
-fn mark_skew(metadata: &str, claimed: Timestamp) -> String {
-    let inner = metadata.trim().strip_prefix('{').and_then(|m| m.strip_suffix('}')).unwrap_or("").trim();
-    let comma = if inner.is_empty() { "" } else { "," };
-    format!(r#"{{{inner}{comma}"clock_skew":true,"clock_skew_timestamp":"{claimed}"}}"#)
+    let marks = format_args!(r#""clock_skew":true,"clock_skew_timestamp":"{at}""#);
+    record.metadata = record.metadata.with_fields(marks);
+    record.timestamp = Some(now);
+    Ok((record, Some(at)))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::record;
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_secs(1_772_719_651);
@@ -237,42 +179,36 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_nobody_can_read_are_refused() {
-        let ok = |metadata: &str| one(&format!(r#","metadata":{metadata}"#)).rejected.is_empty();
-        for metadata in
-            [r#"{"a":1e308}"#, r#"{"a":[-1.5E-300,true,false]}"#, r#"{"1e999":"1e999\\\"1e999"}"#, r#"{"a":9e+1}"#]
-        {
-            assert!(ok(metadata), "{metadata}");
-        }
-        for metadata in
-            [r#"{"a":1e309}"#, r#"{"a":[1,1E130000]}"#, r#"{"a":"\\","b":1.5e-16300}"#, r#"{"a":1e99999999999}"#]
-        {
-            assert!(!ok(metadata), "{metadata}");
+    fn what_is_taken_now_is_taken_from_the_spool() {
+        for metadata in [
+            r#"{"a":"\u41zz"}"#,
+            r#"{"a":"\ud800x","b":"\ud83d\ude00"}"#,
+            r#"{"\ud800":1}"#,
+            r#"{"a":"x\u0000"}"#,
+            r#"{"a":[1,1E130000]}"#,
+            &format!(r#"{{"a":0.{}}}"#, "1".repeat(1001)),
+            &format!(r#"{{"username":"root","a":"{}"}}"#, "x".repeat(70_000)),
+        ] {
+            let done = one(&format!(r#","metadata":{metadata},"timestamp":"{}""#, NOW.plus(Span::hours(1))));
+            assert!(done.rejected.is_empty(), "{metadata}: {:?}", done.rejected);
+            let mut spooled = Vec::new();
+            record::encode(&done.rows[0], &mut spooled).unwrap();
+            assert_eq!(record::decode(&spooled).unwrap(), done.rows[0], "{metadata}");
+            serde_json::from_str::<serde_json::Value>(done.rows[0].record().metadata.as_json()).unwrap();
         }
     }
 
     #[test]
-    fn what_the_database_cannot_hold_is_refused_here() {
-        let why =
-            |metadata: &str| one(&format!(r#","metadata":{metadata}"#)).rejected.first().map(|(_, e)| e.to_string());
-        for metadata in [
-            r#"{"a":"\ud83d\ude00 \u0041\\ud800"}"#,
-            r#"{"\ud83d\ude00":1}"#,
-            &format!(r#"{{"a":{}}}"#, "9".repeat(1000)),
-        ] {
-            assert_eq!(why(metadata), None, "{metadata}");
-        }
-        for metadata in [
-            r#"{"a":"\ud800"}"#,
-            r#"{"a":"\ud800x"}"#,
-            r#"{"a":"\ude00"}"#,
-            r#"{"a":"\ud800\u0041"}"#,
-            r#"{"\ud800":1}"#,
-        ] {
-            assert!(why(metadata).is_some_and(|w| w.contains("half of a character")), "{metadata}");
-        }
-        assert!(why(r#"{"a":"x\u0000"}"#).is_some());
-        assert!(why(&format!(r#"{{"a":0.{}}}"#, "1".repeat(1000))).is_some());
+    fn a_row_says_what_its_sender_claims_where_that_is_not_its_time() {
+        let claim = |extra: &str| one(extra).rows[0].claim();
+        let (id, ahead) = ("4f0b5c1e-63a8-4f0e-9c51-0a6c0e1d2f33", NOW.plus(Span::mins(6)));
+        assert_eq!(claim(""), None, "nobody can send it again");
+        assert_eq!(claim(&format!(r#","event_id":"{id}","timestamp":"{NOW}""#)), None);
+        assert_eq!(claim(&format!(r#","event_id":"{id}""#)), Some(Claim::NoTime));
+        assert_eq!(claim(&format!(r#","event_id":"{id}","timestamp":"{ahead}""#)), Some(Claim::At(ahead)));
+        let millis = ahead.as_micros().unsigned_abs() / 1000;
+        let v7 = Builder::from_unix_timestamp_millis(millis, &[7; 10]).into_uuid();
+        assert_eq!(claim(&format!(r#","event_id":"{v7}""#)), Some(Claim::NoTime), "its id is ahead");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A row as the JSON that the spool and the dead letters hold: ids and times fixed, one object, readable by people and by
 //! [`AuditRecord::from_json`].
 
-use model::audit::Strangers;
+use std::borrow::Cow;
+
 use model::{AuditRecord, FieldError, Timestamp};
 use serde::Serialize;
-use store::events::AuditRow;
+use store::events::{AuditRow, Claim};
 
 #[derive(Serialize)]
 struct Fields<'a> {
@@ -29,6 +30,9 @@ struct Fields<'a> {
     instance_id: Option<uuid::Uuid>,
     cui_accessed: bool,
 }
+
+/// The last field of a row that has the time of its arrival: what its sender claims, or null.
+const CLAIM: &[u8] = b",\"claimed_at\":";
 
 /// Appends a row as JSON.
 pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
@@ -57,15 +61,39 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
         out.extend_from_slice(metadata.as_bytes());
         out.push(b'}');
     }
+    if let Some(claim) = row.claim() {
+        out.pop();
+        out.extend_from_slice(CLAIM);
+        match claim {
+            Claim::NoTime => out.extend_from_slice(b"null"),
+            Claim::At(at) => serde_json::to_writer(&mut *out, &at)?,
+        }
+        out.push(b'}');
+    }
     Ok(())
 }
 
 /// The row that [`encode`] wrote.
 pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
-    let record = AuditRecord::from_json(json, Strangers::Refuse)?.into_owned();
+    let (json, claim) = split(json);
+    let record = AuditRecord::from_checked_json(&json)?.into_owned();
     let id = record.event_id.ok_or_else(|| FieldError::new("event_id", "is missing"))?;
     let at = record.timestamp.ok_or_else(|| FieldError::new("timestamp", "is missing"))?;
-    Ok(AuditRow::new(record, || model::EventId(id), at))
+    Ok(AuditRow::new(record, || model::EventId(id), at).claiming(claim))
+}
+
+/// A row without the claim at its end, and the claim.
+fn split(json: &[u8]) -> (Cow<'_, [u8]>, Option<Claim>) {
+    let found = || {
+        let at = memchr::memmem::rfind(json, CLAIM)?;
+        // Within the metadata, another bracket follows.
+        let claim = match json[at + CLAIM.len()..].strip_suffix(b"}")? {
+            b"null" => Claim::NoTime,
+            at => Claim::At(serde_json::from_slice(at).ok()?),
+        };
+        Some(([&json[..at], b"}"].concat(), claim))
+    };
+    found().map_or((Cow::Borrowed(json), None), |(json, claim)| (Cow::Owned(json), Some(claim)))
 }
 
 #[cfg(test)]
@@ -81,11 +109,18 @@ mod tests {
             "instance_id":"019a0000-0000-7000-8000-000000000003","cui_accessed":true,"metadata":{"bytes": 12,"x":"\ud800"}}"#,
             r#"{"event_id":"019a0000-0000-7000-8000-000000000001","timestamp":"2026-03-05T14:07:31Z","category":"ai",
             "action":"a","result":"denied"}"#,
+            // What a sender writes into its metadata is not ours.
+            r#"{"event_id":"019a0000-0000-7000-8000-000000000001","timestamp":"2026-03-05T14:07:31Z","category":"ai",
+            "action":"a","result":"denied","metadata":{"a":1,"claimed_at":null}}"#,
         ] {
             let row = decode(json.as_bytes()).unwrap();
-            let mut out = Vec::new();
-            encode(&row, &mut out).unwrap();
-            assert_eq!(decode(&out).unwrap(), row);
+            assert_eq!(row.claim(), None);
+            for claim in [None, Some(Claim::NoTime), Some(Claim::At(Timestamp::from_micros(1_772_719_651_000_001)))] {
+                let row = row.clone().claiming(claim);
+                let mut out = Vec::new();
+                encode(&row, &mut out).unwrap();
+                assert_eq!(decode(&out).unwrap(), row);
+            }
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use model::audit::limits;
 use model::{AuditRecord, FieldError, ServiceName};
 use serde_json::value::RawValue;
 use store::keys::KeyInfo;
@@ -59,11 +58,7 @@ impl Speaker {
                 Err(FieldError::new(FIELD, format_args!("this API key is of the service `{own}`, and of no other")))
             }
             (Self::Service(own), _) => {
-                let stamped = record.metadata.with_service(own);
-                if stamped.as_json().len() > limits::METADATA {
-                    return Err(FieldError::new("metadata", "has no room to note the service"));
-                }
-                record.metadata = stamped;
+                record.metadata = record.metadata.with_service(own);
                 Ok(record)
             }
             (Self::Relay { reserved }, Some(other)) if reserved.contains(&other) => Err(FieldError::new(

@@ -149,7 +149,7 @@ impl Inner {
             for (at, error) in &done.rejected {
                 let mut text = Vec::new();
                 let entry = rows.get(start + at).and_then(|row| record::encode(row, &mut text).ok());
-                self.refused.note(None, "the database", error, if entry.is_some() { &text } else { b"" });
+                self.refused.note(None, store::sources::BY_DATABASE, error, if entry.is_some() { &text } else { b"" });
             }
         }
     }

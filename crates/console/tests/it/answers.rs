@@ -174,6 +174,69 @@ async fn clocks_are_checked() {
     assert_eq!(row, (expected, true));
 }
 
+#[tokio::test]
+async fn a_retry_is_a_no_op_whatever_the_senders_clock() {
+    let run = Running::new(|_| {}).await;
+    let ahead = now().plus(Span::mins(10));
+    let of_id =
+        |at: model::Timestamp| uuid::Builder::from_unix_timestamp_millis(at.as_micros() as u64 / 1000, &[7; 10]);
+    let claims = [
+        format!(r#""event_id":"4f0b5c1e-63a8-4f0e-9c51-0a6c0e1d2f33","timestamp":"{ahead}""#),
+        format!(r#""event_id":"{}""#, of_id(ahead).into_uuid()),
+        format!(r#""event_id":"{}""#, of_id(now().minus(Span::days(3))).into_uuid()),
+        r#""event_id":"4f0b5c1e-63a8-4f0e-9c51-0a6c0e1d2f34""#.to_owned(),
+    ];
+    for (n, claim) in claims.iter().enumerate() {
+        let event = format!(r#"{{{claim},"category":"auth","action":"login_failed","result":"failure"}}"#);
+        assert_eq!(run.post(&event).await.counts(), (1, 0, 0), "{claim}");
+        // By another request, and twice in one.
+        assert_eq!(run.post(&event).await.counts(), (0, 1, 0), "{claim}");
+        assert_eq!(run.post(format!("[{event},{event}]")).await.counts(), (0, 2, 0), "{claim}");
+        assert_eq!(run.rows().await, n as i64 + 1);
+    }
+}
+
+/// Whoever is watched chooses these texts; the events are taken, and say what was done to them.
+#[tokio::test]
+async fn what_a_client_sends_is_no_reason_to_refuse_its_event() {
+    let run = Running::new(|_| {}).await;
+    let long = "x".repeat(70_000);
+    let hostile = [
+        r#""metadata":{"username":"root\u0000"}"#.to_owned(),
+        r#""metadata":{"username":"\ud800"}"#.to_owned(),
+        r#""metadata":{"username":"\u41zz"}"#.to_owned(),
+        format!(r#""metadata":{{"username":"root","a":"{long}"}}"#),
+        format!(r#""session_id":"{long}","resource_id":"{long}""#),
+        r#""ip_address":"[2001:db8::1%eth0]:443""#.to_owned(),
+        r#""ip_address":"9.9.9.9, 203.0.113.9""#.to_owned(),
+        r#""ip_address":"unknown""#.to_owned(),
+    ];
+    let event = |extra: &str| format!(r#"{{"category":"auth","action":"login_failed","result":"failure",{extra}}}"#);
+    for extra in &hostile {
+        assert_eq!(run.post(event(extra)).await.counts(), (1, 0, 0), "{}", &extra[..extra.len().min(80)]);
+    }
+    let mut bytes = event(r#""metadata":{"username":"X"}"#).into_bytes();
+    let at = bytes.iter().position(|c| *c == b'X').unwrap();
+    bytes[at] = 0xff;
+    assert_eq!(run.post(&bytes).await.counts(), (1, 0, 0));
+    let marked: i64 = sqlx::query_scalar("SELECT count(*) FROM audit_events WHERE metadata ?| '{cut,cleaned}'")
+        .fetch_one(&run.pool)
+        .await
+        .unwrap();
+    assert_eq!(marked, hostile.len() as i64 + 1);
+    let addresses: Vec<String> =
+        sqlx::query_scalar("SELECT host(ip_address) FROM audit_events WHERE ip_address IS NOT NULL ORDER BY 1")
+            .fetch_all(&run.pool)
+            .await
+            .unwrap();
+    assert_eq!(addresses, ["2001:db8::1", "203.0.113.9"]);
+
+    // What the program got wrong is still an error.
+    for broken in [r#"{"action":"a","result":"success"}"#, r#"{"category":"auth","action":"a","result":"success""#] {
+        assert_eq!(run.post(broken).await.status, 422, "{broken}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_clients_each_event_once() {
     let run = std::sync::Arc::new(Running::new(|_| {}).await);

@@ -175,3 +175,44 @@ async fn what_the_database_refuses_in_the_drain_is_a_dead_letter() {
     assert_eq!(run.ingest.stats().dead_letters, 1);
     own.down().await;
 }
+
+/// An event is judged the same whether the database is there or not, and a retry is known across the outage.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_acknowledged_in_an_outage_is_stored_once() {
+    let (mut own, pool) = Own::new().await;
+    let run = Running::on(pool, None, |s| s.timeouts.acquire = PATIENCE).await;
+    assert_eq!(run.post(event(0)).await.status, 200);
+    let dislike = "ALTER TABLE audit_events ADD CONSTRAINT disliked CHECK (session_id <> 's2')";
+    sqlx::raw_sql(dislike).execute(&run.pool).await.unwrap();
+    own.down().await;
+    let ahead = crate::http::now().plus(model::Span::mins(10));
+    let of = |n: u64, extra: &str| {
+        format!(
+            r#"{{"event_id":"4f0b5c1e-63a8-4f0e-9c51-{n:012x}","category":"auth","action":"a","result":"failure"{extra}}}"#
+        )
+    };
+    let events = [
+        of(1, r#","metadata":{"a":"\u41zz"}"#),
+        of(2, r#","metadata":{"a":"\ud800\u0000"}"#),
+        of(3, &format!(r#","timestamp":"{ahead}""#)),
+        of(4, ""),
+        of(5, &format!(r#","session_id":"{}","metadata":{{"a":"{}"}}"#, "x".repeat(5000), "x".repeat(70_000))),
+    ];
+    for _ in 0..2 {
+        let answer = run.post(format!("[{}]", events.join(","))).await;
+        assert_eq!((answer.status, answer.json()["spooled"].as_u64()), (202, Some(5)), "{answer:?}");
+    }
+    // Letters that there is no more room for do not keep the others' events in the spool.
+    let letters = std::fs::File::create(run.spool.join("dead-letter.ndjson")).unwrap();
+    letters.set_len(64 * 1024 * 1024).unwrap();
+    assert_eq!(run.post(event(9).replace("s9", "s2")).await.status, 202);
+    own.up().await;
+    drained(&run).await;
+    assert_eq!(run.post(format!("[{}]", events.join(","))).await.counts(), (0, 5, 0));
+    let stored: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM audit_events WHERE action = 'a'").fetch_one(&run.pool).await.unwrap();
+    assert_eq!(stored, 5);
+    let full = std::fs::metadata(run.spool.join("dead-letter.ndjson")).unwrap().len();
+    assert_eq!((full, run.ingest.stats().dead_letters), (64 * 1024 * 1024, 1), "counted, and not kept");
+    own.down().await;
+}

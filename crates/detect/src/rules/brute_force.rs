@@ -1,5 +1,7 @@
 //! More than 5 failed logins from one address in 5 minutes.
 
+use std::net::IpAddr;
+
 use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
@@ -43,6 +45,31 @@ impl Default for Params {
     }
 }
 
+/// What an attempt is counted by.
+enum Client {
+    Address(IpAddr),
+    /// The log does not say whose it is, or the client wrote what it says: the machine that it was made on.
+    Unnamed(String),
+}
+
+impl Client {
+    fn of(event: &SecurityEvent<'_>) -> Option<Self> {
+        // Only collectors say so; what an application calls an origin is something else.
+        let unnamed = || event.details.text("origin").filter(|_| event.source != Source::AuditDb).map(Self::Unnamed);
+        event.ip_address.map(Self::Address).or_else(unnamed)
+    }
+}
+
+fn unnamed(count: u32, origin: &str, window: Span) -> Opening {
+    let title =
+        format!("Brute force: {count} failed logins at {origin} within {window}, by a client that is not known");
+    let description = format!(
+        "Someone is trying passwords at {origin}: {count} logins failed within {window}. The log names no client, or a text \
+         that the client sent leaves more than one way to read it. Look at the log itself, and at who was connected at that time."
+    );
+    Opening::new(EntityKind::Source, origin, title, description)
+}
+
 struct BruteForce {
     counting: Counting,
     window: Span,
@@ -50,12 +77,19 @@ struct BruteForce {
 
 impl Rule for BruteForce {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let Some(ip) = event.ip_address else { return };
-        let key = Key::ip(event.source, ip);
+        let Some(client) = Client::of(event) else { return };
+        let key = match &client {
+            Client::Address(ip) => Key::ip(event.source, *ip),
+            Client::Unnamed(origin) => Key::new(event.source, cx.names.value(origin)),
+        };
         let window = self.window;
         let Some(hits) = self.counting.holds(key, event, cx) else { return };
         cx.fire(key, event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
+            let ip = match client {
+                Client::Address(ip) => ip,
+                Client::Unnamed(origin) => return unnamed(count, &origin, window).evidence(hits.iter().copied()),
+            };
             let title = format!("Brute force: {count} failed logins from {ip} within {window}");
             let description = format!(
                 "Someone at {ip} is trying passwords: {count} logins failed within {window}. Block the address if it is not \

@@ -1,9 +1,9 @@
-use model::event::UserId;
-use model::{Category, EventId, Outcome, SecurityEvent, Source};
+use model::event::{Details, UserId};
+use model::{AuditRecord, Category, EventId, Outcome, SecurityEvent, Source};
 use serde_json::json;
 use sqlx::Connection as _;
-use store::collected::Position;
-use store::events::{Inserted, insert_audit};
+use store::collected::{Account, Position};
+use store::events::{AuditRow, Claim, Inserted, insert_audit, insert_audit_parts};
 use testkit::TestDb;
 
 use crate::{LOGIN, at, count, id, logins, number, row, sql};
@@ -27,7 +27,7 @@ async fn what_goes_in_comes_out() {
     for (row, event) in [&rows[1], &rows[2], &rows[0]].into_iter().zip(&out) {
         let mut expected = row.record().clone().into_event(|| row.event_id(), || row.timestamp()).into_owned();
         // jsonb keeps the meaning of a JSON text, not its spelling.
-        let json = |d: &model::event::Details<'_>| serde_json::from_str::<serde_json::Value>(d.as_json()).ok();
+        let json = |d: &Details<'_>| serde_json::from_str::<serde_json::Value>(d.as_json()).ok();
         assert_eq!(json(&expected.details), json(&event.details));
         expected.details = event.details.clone();
         assert_eq!(&expected, event);
@@ -55,11 +55,17 @@ async fn a_bad_row_is_named_and_its_neighbours_live() {
     // A constraint of the operator's own, which our checks cannot know.
     sql(&mut conn, "ALTER TABLE audit_events ADD CONSTRAINT no_mallory CHECK (session_id <> 'mallory')").await;
     let bad = LOGIN.replace(r#""session_id":"s""#, r#""session_id":"mallory""#);
-    let surrogate = LOGIN.replace(r#""eve""#, r#""\ud800""#);
+    // As the door no longer lets it in.
+    let mut surrogate = row(LOGIN, 50);
+    surrogate = AuditRow::new(
+        AuditRecord { metadata: Details::from_json(r#"{"a":"\ud800"}"#), ..surrogate.record().clone() },
+        || surrogate.event_id(),
+        surrogate.timestamp(),
+    );
     let mut rows = logins(0..100);
     rows[17] = row(&bad, 17);
     rows[99] = row(&bad, 99);
-    rows[50] = row(&surrogate, 50);
+    rows[50] = surrogate;
     rows[20] = row(LOGIN, 21);
     let done = insert_audit(&mut conn, &rows).await.unwrap();
     assert_eq!((done.accepted, done.duplicates), (96, 1));
@@ -70,6 +76,122 @@ async fn a_bad_row_is_named_and_its_neighbours_live() {
     insert_audit(&mut tx, &[row(&bad, 200), row(LOGIN, 201)]).await.unwrap();
     tx.rollback().await.unwrap();
     assert_eq!(count(&mut conn, "audit_events").await, 96, "the caller's transaction decides");
+}
+
+/// A sender whose clock is ahead, or who gives an id and no time, gets the time of arrival, which differs at each retry.
+#[tokio::test]
+async fn a_retry_is_known_by_what_its_sender_claims() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_ingest").await;
+    let arriving = |n: u128, secs: i64, claim| {
+        let record = row(LOGIN, n);
+        let record = AuditRecord { timestamp: None, ..record.record().clone() };
+        AuditRow::new(record, || EventId(id(n)), at(secs)).claiming(Some(claim))
+    };
+    let ahead = Claim::At(at(5_000));
+    for (claim, other) in [(ahead, Claim::At(at(5_001))), (Claim::NoTime, ahead)] {
+        let n = if claim == ahead { 1 } else { 2 };
+        let first =
+            insert_audit_parts(&mut conn, &[arriving(n, 0, claim), arriving(n, 1, claim)], &[1, 2]).await.unwrap();
+        assert_eq!(first.iter().map(|done| (done.accepted, done.duplicates)).collect::<Vec<_>>(), [(1, 0), (0, 1)]);
+        let again = insert_audit_parts(&mut conn, &[arriving(n, 3_600, claim)], &[1]).await.unwrap();
+        assert_eq!((again[0].accepted, again[0].duplicates), (0, 1));
+        let by_itself = insert_audit(&mut conn, &[arriving(n, 7_200, claim)]).await.unwrap();
+        assert_eq!((by_itself.accepted, by_itself.duplicates), (0, 1));
+        // Another pair is another event.
+        assert_eq!(insert_audit(&mut conn, &[arriving(n + 10, 9, other)]).await.unwrap().accepted, 1);
+    }
+
+    // Two at the same moment: the second waits for the first to commit.
+    let mut other = db.connect_as("blueteam_ingest").await;
+    let mut tx = conn.begin().await.unwrap();
+    assert_eq!(insert_audit(&mut tx, &[arriving(3, 0, ahead)]).await.unwrap().accepted, 1);
+    let waiting = tokio::spawn(async move { insert_audit(&mut other, &[arriving_again(3, ahead)]).await.unwrap() });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(!waiting.is_finished());
+    tx.commit().await.unwrap();
+    let second = waiting.await.unwrap();
+    assert_eq!((second.accepted, second.duplicates), (0, 1));
+    assert_eq!(count(&mut db.connect().await, "audit_events").await, 5);
+}
+
+fn arriving_again(n: u128, claim: Claim) -> AuditRow<'static> {
+    let record = row(LOGIN, n);
+    let record = AuditRecord { timestamp: None, ..record.record().clone().into_owned() };
+    AuditRow::new(record, || EventId(id(n)), at(60)).claiming(Some(claim))
+}
+
+/// No text of an application or of a client is too long for an index of ours: its row would be refused by it.
+#[tokio::test]
+async fn no_index_limits_what_an_event_may_say() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect().await;
+    let unbounded: Vec<(String, String)> = sqlx::query_as(
+        "SELECT i.indexrelid::regclass::text, a.attname::text FROM pg_index i
+           JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
+          WHERE i.indrelid IN ('public.audit_events'::regclass, 'blueteam.collected_events'::regclass)
+            AND a.atttypid IN ('text'::regtype, 'jsonb'::regtype, 'varchar'::regtype) AND a.attname <> 'category'",
+    )
+    .fetch_all(&mut conn)
+    .await
+    .unwrap();
+    assert_eq!(unbounded, []);
+
+    // What compression cannot make short.
+    let noise: String = (0..40_000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    for (table, columns, values) in [
+        ("public.audit_events", "session_id, resource_id, resource_type, action", "$1, $1, $1, $1"),
+        (
+            "blueteam.collected_events",
+            "user_name, account, session_id, user_agent, resource_id, resource_type, action, timestamp, source",
+            "$1, $1, $1, $1, $1, $1, $1, now(), 'nginx'",
+        ),
+    ] {
+        let insert = format!("INSERT INTO {table} (category, result, {columns}) VALUES ('auth', 'failure', {values})");
+        sqlx::query(sqlx::AssertSqlSafe(insert)).bind(&noise).execute(&mut conn).await.unwrap();
+    }
+}
+
+/// There should be none; where there is one, it can be seen, with what it said.
+#[tokio::test]
+async fn a_row_that_the_database_refuses_leaves_a_trace() {
+    let db = TestDb::new().await;
+    let mut conn = db.connect_as("blueteam_engine").await;
+    store::sources::declare(&mut conn, "nginx:/a", Source::Nginx, None).await.unwrap();
+    let event = |n: u128, user: &'static str| {
+        let action = "http_request".into();
+        let mut e =
+            SecurityEvent::new(EventId(id(n)), at(0), Source::Nginx, Category::Network, action, Outcome::Success);
+        e.user_id = Some(UserId::Name(user.into()));
+        e.classify()
+    };
+    let account = Account {
+        source_id: "nginx:/a",
+        kind: Source::Nginx,
+        now: at(60),
+        ignored: 0,
+        late: 0,
+        newest: Some(at(0)),
+        skew: None,
+        letters: Vec::new(),
+        unkept: 0,
+        gaps: Vec::new(),
+        rhythm: None,
+    };
+    let events = [event(1, "ann"), event(2, "a\0b"), event(3, "bob")];
+    let done = store::collected::insert(&mut conn, &events, None, Some(&account)).await.unwrap();
+    assert_eq!((done.accepted, done.rejected.len()), (2, 1));
+    let refused = store::sources::refused_rows(&mut conn, at(60)).await.unwrap();
+    assert_eq!(
+        refused.iter().map(|r| (&*r.source_id, r.events, r.last)).collect::<Vec<_>>(),
+        [("nginx:/a", 1, at(60))]
+    );
+    assert_eq!(store::sources::refused_rows(&mut conn, at(60 + 8 * 86_400)).await.unwrap(), []);
+    let entry: String = sqlx::query_scalar("SELECT convert_from(entry, 'UTF8') FROM blueteam.dead_letters")
+        .fetch_one(&mut db.connect().await)
+        .await
+        .unwrap();
+    assert!(entry.contains("a\\u0000b") && entry.contains("http_request"), "{entry}");
 }
 
 #[tokio::test]

@@ -115,3 +115,40 @@ async fn entries_of_many_lines_are_one_event_each() {
     .unwrap();
     assert_eq!(frames, [1, 1]);
 }
+
+/// Two logs that begin with the same line, and clients that send a name too long for an index, or one that looks like a time:
+/// every request is a row.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_client_keeps_its_request_out_of_the_record() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nothing that compression makes short.
+    let long: String = (0..700_u64).map(|n| format!("{:x}", (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let mut files = String::new();
+    for (name, client) in [("a", "203.0.113.8"), ("b", "203.0.113.9")] {
+        let path = dir.path().join(format!("{name}.log"));
+        let mut lines = r#"10.0.0.1 - - [04/Mar/2026:10:00:00 +0000] "GET /health HTTP/1.1" 200 5"#.to_owned() + "\n";
+        for user in ["-", "x [01/Jan/2020:00:00:00 +0000] y", "a\\x00b", &long] {
+            lines += &format!("{client} - {user} [04/Mar/2026:10:00:01 +0000] \"GET /.env HTTP/1.1\" 404 5\n");
+        }
+        std::fs::write(&path, lines).unwrap();
+        files += &format!("[[collect.files]]\npath = \"{}\"\nformat = \"nginx\"\n", path.display());
+    }
+    let daemon = Daemon::new(&files).await;
+    let mut conn = daemon.connect().await;
+    let since = Instant::now();
+    loop {
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT host(ip_address), count(*) FROM blueteam.collected_events
+              WHERE timestamp >= '2026-03-04T10:00:00Z' GROUP BY 1 ORDER BY 1",
+        )
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+        let rows: Vec<(&str, i64)> = rows.iter().map(|(ip, n)| (&**ip, *n)).collect();
+        if rows == [("10.0.0.1", 2), ("203.0.113.8", 4), ("203.0.113.9", 4)] {
+            return;
+        }
+        assert!(since.elapsed() < PATIENCE, "{rows:?}\n{}", daemon.log());
+        sleep(Duration::from_millis(200)).await;
+    }
+}

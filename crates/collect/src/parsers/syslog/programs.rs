@@ -5,13 +5,15 @@ use model::event::{Details, UserId};
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
 use super::super::LineId;
-use crate::text::{Object, text};
+use super::Said;
+use super::pam::pam;
+use crate::text::{Object, address, origin, text};
 
 /// What is kept of a command.
 const COMMAND_MAX: usize = 1024;
 
 /// Who did what, as a message has it.
-struct Deed<'a> {
+pub(super) struct Deed<'a> {
     category: Category,
     action: &'static str,
     result: Outcome,
@@ -21,35 +23,53 @@ struct Deed<'a> {
     account: Option<&'a [u8]>,
     /// What was done it with: a command, a terminal.
     what: &'a [u8],
-    host: Option<&'a [u8]>,
+    from: Remote<'a>,
+}
+
+/// Whence it was done.
+pub(super) enum Remote<'a> {
+    /// Nothing is said of it.
+    Unknown,
+    /// An address or a host name.
+    Host(&'a [u8]),
+    /// What is said could be the client's own words.
+    Unclear,
 }
 
 impl<'a> Deed<'a> {
-    const fn new(category: Category, action: &'static str, result: Outcome) -> Self {
-        Self { category, action, result, actor: None, account: None, what: b"", host: None }
+    pub(super) const fn new(category: Category, action: &'static str, result: Outcome) -> Self {
+        Self { category, action, result, actor: None, account: None, what: b"", from: Remote::Unknown }
     }
 
-    const fn by(mut self, actor: &'a [u8]) -> Self {
+    pub(super) const fn by(mut self, actor: &'a [u8]) -> Self {
         self.actor = Some(actor);
         self
     }
 
-    const fn to(mut self, account: &'a [u8]) -> Self {
+    pub(super) const fn to(mut self, account: &'a [u8]) -> Self {
         self.account = Some(account);
         self
     }
 
-    const fn with(mut self, what: &'a [u8]) -> Self {
+    pub(super) const fn with(mut self, what: &'a [u8]) -> Self {
         self.what = what;
+        self
+    }
+
+    pub(super) const fn from(mut self, from: Remote<'a>) -> Self {
+        self.from = from;
         self
     }
 }
 
 /// The event of a message; none when it is nothing to security.
-pub(super) fn event<'a>(program: &'a [u8], message: &'a [u8], at: Timestamp, id: LineId) -> Option<SecurityEvent<'a>> {
+pub(super) fn event(said: Said<'_>, at: Timestamp, id: LineId) -> Option<SecurityEvent<'_>> {
+    let Said { program, message, .. } = said;
     let deed = match program {
         // As Linux wrote it long ago, and as appliances still do.
-        [service @ .., b'(', b'p', b'a', b'm', b'_', b'u', b'n', b'i', b'x', b')'] => pam_said(service, message),
+        [service @ .., b'(', b'p', b'a', b'm', b'_', b'u', b'n', b'i', b'x', b')'] => {
+            super::pam::said(b"unix", service, message)
+        }
         b"sudo" => sudo(message).or_else(|| pam(message)),
         b"su" => su(message).or_else(|| pam(message)),
         b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"gpasswd" | b"chpasswd" | b"passwd" | b"chage" => {
@@ -62,15 +82,22 @@ pub(super) fn event<'a>(program: &'a [u8], message: &'a [u8], at: Timestamp, id:
         SecurityEvent::new(id.event_id(at), at, Source::Syslog, deed.category, deed.action.into(), deed.result);
     event.user_id = deed.actor.filter(|a| !a.is_empty()).map(|a| UserId::Name(text(a)));
     event.account_name = deed.account.filter(|a| !a.is_empty()).map(text);
-    event.ip_address = deed.host.and_then(super::address);
     event.resource_type = Some(text(program));
     if !deed.what.is_empty() {
         event.resource_id = Some(text(&deed.what[..deed.what.len().min(COMMAND_MAX)]));
     }
-    if let Some(host) = deed.host.filter(|h| !h.is_empty() && super::address(h).is_none()) {
-        let mut details = Object::with_capacity(64);
-        details.text("host", &host[..host.len().min(255)]);
-        event.details = Details::from_json(details.finish());
+
+    match deed.from {
+        Remote::Unknown => {}
+        Remote::Unclear => event.details = Details::from_json(origin(said.host)),
+        Remote::Host(host) => {
+            event.ip_address = address(host);
+            if event.ip_address.is_none() && !host.is_empty() {
+                let mut details = Object::with_capacity(64);
+                details.text("host", &host[..host.len().min(255)]);
+                event.details = Details::from_json(details.finish());
+            }
+        }
     }
     Some(event.classify())
 }
@@ -154,39 +181,4 @@ fn logind(message: &[u8]) -> Option<Deed<'_>> {
     let user = rest[at + 9..].trim_ascii();
     let user = user.strip_suffix(b".").unwrap_or(user);
     Some(Deed::new(Category::Access, "session_opened", Outcome::Success).by(user).with(&rest[..at]))
-}
-
-/// `pam_unix(cron:auth): authentication failure; … rhost=H  user=U` and `… password changed for U`. sshd's own lines say the same of
-/// the same attempt and are counted there.
-fn pam(message: &[u8]) -> Option<Deed<'_>> {
-    let (service, said): (&[u8], _) = if let Some(said) = message.strip_prefix(b"(pam_unix) ") {
-        (b"", said)
-    } else {
-        let rest = message.strip_prefix(b"pam_")?;
-        let open = memchr::memchr(b'(', rest)?;
-        let close = memmem::find(rest, b"): ")?;
-        (rest.get(open + 1..close)?, &rest[close + 3..])
-    };
-    pam_said(&service[..memchr::memchr(b':', service).unwrap_or(service.len())], said)
-}
-
-/// What PAM said for a service.
-fn pam_said<'a>(service: &'a [u8], said: &'a [u8]) -> Option<Deed<'a>> {
-    if let Some(user) = said.strip_prefix(b"password changed for ") {
-        return Some(Deed::new(Category::Auth, "password_change", Outcome::Success).by(user).with(service));
-    }
-    let fields = said.strip_prefix(b"authentication failure;")?;
-    if service == b"sshd" {
-        return None;
-    }
-    // The names before and after the host are the client's words: of several hosts before the user the last one is the module's.
-    let (head, user) = match memmem::find(fields, b" user=") {
-        Some(at) => (&fields[..at], &fields[at + 6..]),
-        None => (fields, &fields[..0]),
-    };
-    let host = memmem::rfind(head, b" rhost=").map_or(&fields[..0], |at| &head[at + 7..]);
-    let host = host.split(|c| *c == b' ').next().unwrap_or_default();
-    let mut deed = Deed::new(Category::Auth, "login_failed", Outcome::Failure).to(user.trim_ascii()).with(service);
-    deed.host = Some(host);
-    Some(deed)
 }

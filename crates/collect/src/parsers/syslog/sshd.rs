@@ -1,0 +1,250 @@
+//! What sshd says of logins.
+//!
+//! sshd writes `RESULT METHOD for [invalid user ]USER from HOST port N ssh2[: KEY]` (`auth_log` in its auth.c). The user name of
+//! an unknown user is whatever the client sent, and so is the identity in a certificate, which is part of KEY. Only public keys
+//! have a KEY, and the name of a user who exists cannot hold a tail like this one.
+
+use std::net::IpAddr;
+
+use memchr::memmem;
+use model::event::{Details, UserId};
+use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
+
+use super::super::{LineId, Parsed};
+use super::{Said, word};
+use crate::text::{address, origin, text};
+
+/// What stands between the user and what sshd knows of the client.
+const FROM: &[u8] = b" from ";
+
+/// The event of a message about a login.
+pub(super) fn login<'a>(said: Said<'a>, at: Timestamp, id: LineId) -> Parsed<'a> {
+    let (times, message) = repeated(without_id(said.message));
+    let (result, rest) = if let Some(rest) = message.strip_prefix(b"Failed ") {
+        (Outcome::Failure, rest)
+    } else if let Some(rest) = message.strip_prefix(b"Accepted ") {
+        (Outcome::Success, rest)
+    } else {
+        return Parsed::Nothing;
+    };
+    let Some((method, rest)) = word(rest) else { return Parsed::Nothing };
+    let counts = method == b"password" || method == b"publickey" || method.starts_with(b"keyboard-interactive");
+    if result == Outcome::Failure && !counts {
+        return Parsed::Nothing;
+    }
+    let Some(rest) = rest.strip_prefix(b"for ") else { return Parsed::Nothing };
+
+    let unknown = rest.strip_prefix(b"invalid user ").or_else(|| rest.strip_prefix(b"illegal user "));
+    let tail = match (unknown, method) {
+        // Nothing follows: the end of the line is sshd's, whatever the name holds.
+        (Some(name), method) if method != b"publickey" => Tail::last(name),
+        (Some(name), _) => Tail::only(name),
+        (None, _) => Tail::first(rest),
+    };
+    let whole = unknown.unwrap_or(rest);
+    let user = text(tail.as_ref().map_or(whole, |tail| &whole[..tail.at]));
+    Parsed::Event(event((user, tail.and_then(|tail| tail.host)), (result, times), said, (at, id)))
+}
+
+fn event<'a>(
+    (user, host): (Text<'a>, Option<IpAddr>),
+    (result, times): (Outcome, u32),
+    said: Said<'a>,
+    (at, id): (Timestamp, LineId),
+) -> SecurityEvent<'a> {
+    let action = if result == Outcome::Success { "login" } else { "login_failed" };
+    let mut event = SecurityEvent::new(id.event_id(at), at, Source::Syslog, Category::Auth, action.into(), result);
+    if result == Outcome::Success {
+        event.user_id = Some(UserId::Name(user.clone()));
+    }
+    event.account_name = Some(user);
+    event.ip_address = host;
+    event.resource_type = Some("sshd".into());
+    event.occurrences = times;
+    if host.is_none() {
+        // By the host alone: whoever can keep the address out of the line opens a connection for each attempt.
+        event.details = Details::from_json(origin(said.host));
+    }
+    event.classify()
+}
+
+/// What sshd appends to the user name.
+struct Tail {
+    /// Where it begins.
+    at: usize,
+    /// Nobody where it is not said, or not certain.
+    host: Option<IpAddr>,
+}
+
+impl Tail {
+    /// The tail that ends the line.
+    fn last(line: &[u8]) -> Option<Self> {
+        let at = memmem::rfind(line, FROM)?;
+        let host = tail(&line[at + FROM.len()..]).filter(|(_, key)| key.is_empty()).and_then(|(host, _)| host);
+        Some(Self { at, host })
+    }
+
+    /// The first tail there is.
+    fn first(line: &[u8]) -> Option<Self> {
+        let mut places = memmem::find_iter(line, FROM);
+        let found = places.find_map(|at| tail(&line[at + FROM.len()..]).map(|(host, _)| Self { at, host }));
+        found.or_else(|| Self::last(line))
+    }
+
+    /// The only tail whose key is one; nobody when there are several, because either may be the client's words.
+    fn only(line: &[u8]) -> Option<Self> {
+        let mut found: Option<Self> = None;
+        for at in memmem::find_iter(line, FROM) {
+            let Some((host, key)) = tail(&line[at + FROM.len()..]) else { continue };
+            if !is_key(key) {
+                continue;
+            }
+            found = match found {
+                Some(Self { at, host: other }) if other == host => Some(Self { at, host }),
+                Some(Self { at, .. }) => Some(Self { at, host: None }),
+                None => Some(Self { at, host }),
+            };
+        }
+        found.or_else(|| Self::last(line))
+    }
+}
+
+/// Host and key of `HOST[ port N[ ssh2]][: KEY]`; old versions wrote no port.
+fn tail(text: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
+    let text = text.strip_suffix(b" [preauth]").unwrap_or(text).trim_ascii_end();
+    let (host, rest) = text.split_at(memchr::memchr(b' ', text).unwrap_or(text.len()));
+    let Some(rest) = rest.strip_prefix(b" port ") else {
+        return rest.is_empty().then(|| (address(host), rest));
+    };
+    let digits = rest.iter().take_while(|c| c.is_ascii_digit()).count();
+    let (port, rest) = rest.split_at(digits);
+    let rest = rest.strip_prefix(b" ssh2").or_else(|| rest.strip_prefix(b" ssh1")).unwrap_or(rest);
+    let key = rest.strip_prefix(b": ").or_else(|| rest.is_empty().then_some(rest))?;
+    (!port.is_empty()).then(|| (address(host), key))
+}
+
+/// Whether it is nothing, `TYPE FINGERPRINT`, or `TYPE-CERT [FINGERPRINT ]ID … (serial N) CA TYPE FINGERPRINT`.
+fn is_key(key: &[u8]) -> bool {
+    let words = || key.split(|c| *c == b' ');
+    let Some(kind) = words().next().filter(|kind| !kind.is_empty()) else { return key.is_empty() };
+    if !kind.ends_with(b"-CERT") {
+        return words().count() <= 2;
+    }
+    let Some(ca) = memmem::rfind(key, b") CA ") else { return false };
+    memmem::find(key, b" ID ").is_some_and(|id| id < ca) && key[ca + 5..].split(|c| *c == b' ').count() == 2
+}
+
+/// Past `[ID 800047 auth.info] `, with which Solaris begins a message.
+fn without_id(message: &[u8]) -> &[u8] {
+    let rest = message.strip_prefix(b"[ID ").and_then(|rest| rest.get(memchr::memchr(b']', rest)? + 1..));
+    rest.map_or(message, <[u8]>::trim_ascii_start)
+}
+
+/// `message repeated 5 times: [ … ]` is five of what is in the brackets.
+fn repeated(message: &[u8]) -> (u32, &[u8]) {
+    let inner = || {
+        let rest = message.strip_prefix(b"message repeated ")?;
+        let (times, rest) = word(rest)?;
+        let times: u32 = std::str::from_utf8(times).ok()?.parse().ok()?;
+        let rest = rest.strip_prefix(b"times: [")?.trim_ascii();
+        Some((times.clamp(1, 1_000_000), rest.strip_suffix(b"]").unwrap_or(rest).trim_ascii()))
+    };
+    inner().unwrap_or((1, message))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CLIENT: &str = "203.0.113.9";
+    /// Pieces that mean something to somebody, and what attackers make of them.
+    const NASTY: &str = "( from 9.9.9.9 port 1 ssh2| port 7|-CERT |ssh2: |: RSA SHA256:x|: RSA-CERT SHA256:x ID y |\
+        \\(serial 1\\) CA RSA SHA256:z|message repeated 9 times: \\[ |\\]|\\[|\"|#012|#000|\\PC{0,9}|::1| from | for |invalid user ){0,6}";
+
+    fn read(message: &[u8]) -> Option<(Option<String>, Option<String>, u32, Outcome)> {
+        let said = Said { program: b"sshd", host: b"web1", message };
+        match login(said, Timestamp::from_secs(1_772_712_451), LineId { file: 7, offset: 42 }) {
+            Parsed::Event(e) => Some((
+                e.ip_address.map(|ip| ip.to_string()),
+                e.account_name.map(|name| name.to_string()),
+                e.occurrences,
+                e.result,
+            )),
+            Parsed::Nothing | Parsed::Rejected(_) => None,
+        }
+    }
+
+    #[test]
+    fn whose_words_they_are_decides_what_is_read() {
+        let named = |host: &str, user: &str| Some((Some(host.to_owned()), Some(user.to_owned())));
+        let nobody = |user: &str| Some((None, Some(user.to_owned())));
+        for (message, expected) in [
+            ("Failed password for invalid user a-CERT b from 203.0.113.9 port 22 ssh2", named(CLIENT, "a-CERT b")),
+            (
+                "Failed password for invalid user x from 9.9.9.9 port 1 ssh2: RSA-CERT z from 203.0.113.9 port 22 ssh2",
+                named(CLIENT, "x from 9.9.9.9 port 1 ssh2: RSA-CERT z"),
+            ),
+            (
+                "Failed publickey for invalid user x from 9.9.9.9 port 1 ssh2: z from 203.0.113.9 port 22 ssh2: RSA SHA256:k",
+                named(CLIENT, "x from 9.9.9.9 port 1 ssh2: z"),
+            ),
+            (
+                "Failed publickey for ann from 203.0.113.9 port 22 ssh2: RSA-CERT SHA256:x ID y from 9.9.9.9 port 1 ssh2",
+                named(CLIENT, "ann"),
+            ),
+            // A name, or the identity in a certificate: nobody can say.
+            (
+                "Failed publickey for invalid user x from 203.0.113.9 port 22 ssh2: RSA-CERT SHA256:x ID y from 9.9.9.9 port 1 \
+                 ssh2: RSA-CERT SHA256:x ID z (serial 1) CA RSA SHA256:k",
+                nobody("x"),
+            ),
+            ("Failed password for illegal user x from 203.0.113.9 port 22 ssh2", named(CLIENT, "x")),
+            ("Failed password for root from 203.0.113.9 port 22", named(CLIENT, "root")),
+            ("Failed password for root from 203.0.113.9", named(CLIENT, "root")),
+            ("Failed password for root from UNKNOWN port 65535 ssh2", nobody("root")),
+            ("Failed password for root", nobody("root")),
+            ("Failed publickey for root from 203.0.113.9 port 22 ssh2 [preauth]", named(CLIENT, "root")),
+            ("Accepted publickey for ann from ::1 port 5 ssh2: RSA SHA256:x", named("::1", "ann")),
+        ] {
+            assert_eq!(read(message.as_bytes()).map(|(host, user, ..)| (host, user)), expected, "{message}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_name_hides_or_frames_anybody(name in NASTY, raw in proptest::collection::vec(1_u8..=255, 0..9), many in 1_u32..4) {
+            let mut sent = name.into_bytes();
+            sent.extend(raw.iter().filter(|c| **c != b'\n'));
+            for (method, host) in [("password", CLIENT), ("keyboard-interactive/pam", "2001:db8::1"), ("publickey", CLIENT)] {
+                let mut line = format!("Failed {method} for invalid user ").into_bytes();
+                line.extend_from_slice(&sent);
+                line.extend(format!(" from {host} port 22 ssh2").bytes());
+                let mut repeated = format!("message repeated {many} times: [ ").into_bytes();
+                repeated.extend_from_slice(&line);
+                repeated.push(b']');
+
+                for (line, times) in [(line, 1), (repeated, many)] {
+                    let Some((address, _, counted, result)) = read(&line) else {
+                        panic!("not counted: {}", String::from_utf8_lossy(&line))
+                    };
+                    prop_assert_eq!((counted, result), (times, Outcome::Failure));
+                    let right = address.as_deref() == Some(host);
+                    prop_assert!(right || (method == "publickey" && address.is_none()), "{:?}", address);
+                }
+            }
+        }
+
+        #[test]
+        fn no_certificate_frames_anybody(identity in NASTY) {
+            let key = format!("RSA-CERT SHA256:x ID {identity} (serial 0) CA RSA SHA256:k");
+            for (user, may_be_nobody) in [("ann", false), ("invalid user x", true)] {
+                let line = format!("Failed publickey for {user} from {CLIENT} port 22 ssh2: {key}");
+                let (address, ..) = read(line.as_bytes()).unwrap();
+                let nobody = may_be_nobody && address.is_none();
+                prop_assert!(address.as_deref() == Some(CLIENT) || nobody, "{:?} of {}", address, line);
+            }
+        }
+    }
+}
