@@ -85,7 +85,7 @@ impl Failures {
 
     /// `who` could not store what it has read. Counts only when the database is why: what cannot be read is another matter.
     pub fn not_stored(&self, who: &str, cause: &anyhow::Error) {
-        if cause.chain().any(|cause| cause.is::<store::StoreError>()) {
+        if cause.chain().any(<dyn std::error::Error>::is::<store::StoreError>) {
             self.stalls.stalled(who, format!("{cause:#}"), SystemClock.now());
         }
     }

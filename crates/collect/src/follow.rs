@@ -218,7 +218,7 @@ impl Follower {
         self.resume = None;
         self.rest.clear();
         let position = Position { log: Some(identity(&self.path)), ..source.start() };
-        self.open = Some(Open { position, source });
+        self.open = Some(Open { source, position });
     }
 
     fn read_open(&mut self, limit: usize, batch: &mut Batch) -> io::Result<()> {

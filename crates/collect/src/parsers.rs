@@ -45,14 +45,16 @@ impl Format {
     }
 }
 
+/// Decides from the bytes of an entry before a line, none at its first line, and the line itself.
+pub type GoesOn = fn(Option<usize>, &[u8]) -> bool;
+
 /// How lines make entries.
 #[derive(Clone, Copy, Debug)]
 pub struct Lines {
     /// Whether a line looks like the first of an entry.
     pub begins: fn(&[u8]) -> bool,
-    /// Whether an entry certainly goes on after a line, so that the next is part of it whatever it looks like. Takes how many
-    /// bytes of it were before the line, and none at the first line of an entry.
-    pub goes_on: Option<fn(Option<usize>, &[u8]) -> bool>,
+    /// Whether an entry certainly goes on after a line, so that the next is part of it whatever it looks like.
+    pub goes_on: Option<GoesOn>,
 }
 
 /// An entry that is being put together, line by line.

@@ -1,7 +1,7 @@
 //! What a rule is: identity, parameters, state.
 
 use model::event::Marks;
-use model::text::{KEY_BYTES_MAX, shorten};
+use model::text::{KEY_BYTES_MAX, shortened};
 use model::{ControlId, Entity, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -217,9 +217,9 @@ impl Opening {
     /// out by mail.
     pub fn new(kind: EntityKind, value: impl std::fmt::Display, title: String, description: String) -> Self {
         Self {
-            entity: Entity { kind, value: shorten(&value.to_string(), KEY_BYTES_MAX).into_owned() },
-            title: shorten(&title, TITLE_BYTES_MAX).into_owned(),
-            description: shorten(&description, DESCRIPTION_BYTES_MAX).into_owned(),
+            entity: Entity { kind, value: shortened(value.to_string(), KEY_BYTES_MAX) },
+            title: shortened(title, TITLE_BYTES_MAX),
+            description: shortened(description, DESCRIPTION_BYTES_MAX),
             evidence: Vec::new(),
             hold_until: None,
         }

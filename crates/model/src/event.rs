@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 pub use crate::details::Details;
 use crate::ids::{EventId, Severity, UnknownWord};
-use crate::text::{KEY_BYTES_MAX, Text, shorten};
+use crate::text::Text;
 use crate::time::Timestamp;
 
 mod fit;
@@ -432,18 +432,6 @@ impl SecurityEvent<'_> {
         self.marks = marks;
     }
 
-    /// Shortens what may key a rule. Doors bound what they take in, but an application that inserts into the table itself may
-    /// store a text of any length, and one alert that no index can hold would keep all others from being written.
-    fn bound(&mut self) {
-        if let Some(UserId::Name(name)) = &mut self.user_id {
-            name.shorten(KEY_BYTES_MAX);
-        }
-        for text in [&mut self.account_name, &mut self.session_id, &mut self.resource_type].into_iter().flatten() {
-            text.shorten(KEY_BYTES_MAX);
-        }
-        self.action.shorten(KEY_BYTES_MAX);
-    }
-
     /// The name that was tried: `metadata.username`, else `metadata.email`, else the name in the log line, else the user id.
     pub fn account(&self) -> Option<String> {
         self.details
@@ -451,12 +439,12 @@ impl SecurityEvent<'_> {
             .or_else(|| self.details.text("email"))
             .or_else(|| self.account_name.as_ref().map(ToString::to_string))
             .or_else(|| self.user_id.as_ref().map(ToString::to_string))
-            .map(bounded)
+            .map(fit::shortened)
     }
 
     /// `metadata.role`; the engine falls back to the role in `users.users`.
     pub fn role(&self) -> Option<String> {
-        self.details.text("role").map(bounded)
+        self.details.text("role").map(fit::shortened)
     }
 
     /// How bad this one event is by itself.
@@ -493,11 +481,6 @@ impl SecurityEvent<'_> {
             marks: self.marks,
         }
     }
-}
-
-/// A name out of `metadata`, where it may have any length; see [`SecurityEvent::bound`].
-fn bounded(name: String) -> String {
-    if name.len() > KEY_BYTES_MAX { shorten(&name, KEY_BYTES_MAX).into_owned() } else { name }
 }
 
 #[cfg(test)]

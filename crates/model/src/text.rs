@@ -111,6 +111,11 @@ pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{}{tail}", &text[..end]))
 }
 
+/// The same for a text of one's own, which is not copied when it is short.
+pub fn shortened(text: String, max: usize) -> String {
+    if text.len() > max { shorten(&text, max).into_owned() } else { text }
+}
+
 /// Undoes the percent encoding of URLs (RFC 3986, section 2.1); what is none stays. Bytes that are then no UTF-8 become replacement characters.
 pub fn percent_decode(text: &str) -> String {
     let b = text.as_bytes();

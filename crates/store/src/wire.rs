@@ -227,6 +227,10 @@ pub(crate) struct Unreadable {
 }
 
 /// One message of a COPY stream.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made at a time and read where it stands; a box would be one per event"
+)]
 pub(crate) enum Message<'a> {
     /// The header or the end.
     Nothing,

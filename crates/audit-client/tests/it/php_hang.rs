@@ -98,7 +98,7 @@ impl Site {
     }
 
     fn age_mark(&self) {
-        let old = std::time::SystemTime::now() - Duration::from_secs(60);
+        let old = std::time::SystemTime::now() - Duration::from_mins(1);
         let mark = std::fs::File::options().write(true).open(self.spool() + ".away").unwrap();
         mark.set_modified(old).unwrap();
     }
@@ -213,7 +213,9 @@ async fn with_pdo_alone_pages_never_ask_the_database() {
         std::thread::sleep(Duration::from_millis(10));
     }
     site.freeze(false);
-    pages.into_iter().for_each(|page| drop(ended(page)));
+    for page in pages {
+        drop(ended(page));
+    }
     assert_eq!(site.drain(), 0);
     assert_eq!(site.numbers().await, (1..=6).collect::<Vec<_>>());
 

@@ -243,10 +243,11 @@ async fn step(
 fn decoded<'a>(sink: &Sink, batch: &'a Batch) -> Vec<Record<'a>> {
     let mut records = Vec::new();
     for payload in batch.payloads() {
-        match decode(payload) {
-            Some(record) => records.push(record),
+        if let Some(record) = decode(payload) {
+            records.push(record);
+        } else {
             // Whole by its checksum, so another version of the program wrote it.
-            None => error!("{}: a record of the spool cannot be read: {} bytes", sink.name, payload.len()),
+            error!("{}: a record of the spool cannot be read: {} bytes", sink.name, payload.len());
         }
     }
     records

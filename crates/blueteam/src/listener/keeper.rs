@@ -94,9 +94,10 @@ impl Shelf {
 
 fn report(cut: &Cut) {
     let (path, bytes) = (cut.path.display(), cut.bytes);
-    match &cut.kept {
-        Some(kept) => error!("{path}: {bytes} bytes are damaged and were set aside in {}", kept.display()),
-        None => warn!("{path}: the last {bytes} bytes were written only in part and were cut off"),
+    if let Some(kept) = &cut.kept {
+        error!("{path}: {bytes} bytes are damaged and were set aside in {}", kept.display());
+    } else {
+        warn!("{path}: the last {bytes} bytes were written only in part and were cut off");
     }
 }
 
@@ -184,24 +185,60 @@ impl<'a> Keeper<'a> {
                 records.push(Record { place, received, content: Content::Message(message) });
             }
         }
-        let count = records.len() as u64;
-        let framed = Framed::of(&records, held.first().map_or_else(|| self.options.clock.now(), |h| h.received));
+        if self.options.address.is_datagram() {
+            self.keep_what_fits(&records, stop.is_cancelled()).await;
+        } else {
+            self.keep_all(&records, stop).await;
+        }
+        held.into_iter().for_each(Handover::answer);
+    }
+
+    /// Keeps records of streams, whose senders wait meanwhile; gives them up only when the program ends.
+    async fn keep_all(&mut self, records: &[Record<'_>], stop: &CancellationToken) {
+        let framed = Framed::of(records, self.received(records));
         let mut last_try = None;
-        while let Err(cause) = self.try_keep(&framed, &records, stop.is_cancelled()).await {
-            if !self.refused {
-                warn!("{}: the spool does not take messages: {cause:#}", self.options.name());
-                self.refused = true;
-            }
-            let over = stop.is_cancelled() && last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY;
-            if self.options.address.is_datagram() || over {
-                self.lost.note(count);
+        while let Err(cause) = self.try_keep(&framed, records, stop.is_cancelled()).await {
+            self.warn_refused(&cause);
+            if stop.is_cancelled() && last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY {
+                self.lost.note(records.len() as u64);
                 break;
             }
-            // The senders of streams wait meanwhile.
             self.mark(false);
             tokio::time::sleep(TRY_AGAIN).await;
         }
-        held.into_iter().for_each(Handover::answer);
+    }
+
+    /// Keeps as many datagrams as there is room for, and counts the others: nobody waits, and nobody sends them again.
+    async fn keep_what_fits(&mut self, records: &[Record<'_>], stopping: bool) {
+        let mut rest = records;
+        let mut size = records.len();
+        while !rest.is_empty() {
+            let part = &rest[..size.min(rest.len())];
+            let framed = Framed::of(part, self.received(part));
+            match self.try_keep(&framed, part, stopping).await {
+                Ok(()) => rest = &rest[part.len()..],
+                Err(cause) if size > 1 => {
+                    self.warn_refused(&cause);
+                    size /= 2;
+                }
+                Err(cause) => {
+                    self.warn_refused(&cause);
+                    self.lost.note(rest.len() as u64);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn received(&self, records: &[Record<'_>]) -> Timestamp {
+        records.first().map_or_else(|| self.options.clock.now(), |record| record.received)
+    }
+
+    fn warn_refused(&mut self, cause: &anyhow::Error) {
+        if !self.refused {
+            warn!("{}: the spool does not take messages: {cause:#}", self.options.name());
+            self.refused = true;
+        }
     }
 
     async fn try_keep(&mut self, framed: &Framed, records: &[Record<'_>], beyond: bool) -> anyhow::Result<()> {

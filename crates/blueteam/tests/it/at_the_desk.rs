@@ -131,7 +131,7 @@ async fn gaps_and_plans_count_the_same_and_3_12_4_wants_its_plan() {
     office.run(&["set", "3.12.4a", "--finding", "not_met", "--reason", "not written yet"]).good();
     let sheet = "objective_id,finding,reason\n3.12.4[b],met,the boundary is drawn\n";
     let imported = office.run(&["import", &office.program.write("f.csv", sheet)]);
-    assert!(imported.code == 0 && imported.err.contains("no approved one is among the evidence"), "{}", imported.err);
+    assert!(imported.code == 1 && imported.err.contains("no approved one is among the evidence"), "{}", imported.err);
     office.piece("3.12.4", "the plan");
     let met = ["set", "3.12.4", "--finding", "met", "--reason", "it is there"];
     // A plan of this program's own that has gaps is none yet; one that was written elsewhere has no description here.
@@ -142,7 +142,7 @@ async fn gaps_and_plans_count_the_same_and_3_12_4_wants_its_plan() {
         "import",
         &office.program.write("f.csv", "objective_id,finding,reason\n3.12.4[c],met,it is described\n"),
     ]);
-    assert!(imported.code == 0 && imported.err.contains("lacks:"), "{}", imported.err);
+    assert!(imported.code == 1 && imported.err.contains("lacks:"), "{}", imported.err);
     // A description that cannot be read keeps nobody from the score.
     let broken = office.program.write("system.toml", "name = \n");
     let score = office.run(&["score"]);

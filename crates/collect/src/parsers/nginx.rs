@@ -375,7 +375,7 @@ mod tests {
                 for byte in text.bytes() {
                     match byte {
                         b'"' | b'\\' if apache => written.extend(['\\', char::from(byte)]),
-                        b'"' | b'\\' | 0..b' ' | 0x7f.. => written.push_str(&format!("\\x{byte:02X}")),
+                        b'"' | b'\\' | 0..b' ' | 0x7f.. => written.extend(format!("\\x{byte:02X}").chars()),
                         _ => written.push(char::from(byte)),
                     }
                 }

@@ -221,6 +221,14 @@ mod tests {
                 "2026-03-05T11:00:01.123456+00:00 h sshd[1]: Failed keyboard-interactive/pam for bob from fe80::1%eth0 port 5 ssh2",
                 "login_failed bob fe80::1 x1 2026-03-05T11:00:01.123456Z",
             ),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn reads_what_other_programs_write_and_passes_over_the_rest() {
+        for (line, expected) in [
             ("Mar  5 11:00:01 h sshd[1]: Failed none for invalid user 0 from 5.188.10.180 port 49811 ssh2", "nothing"),
             ("Mar  5 11:00:01 h sshd[1]: Invalid user admin from 5.188.10.180", "nothing"),
             ("Mar  5 11:00:01 h sudo: pam_unix(sudo:session): session opened for user root", "nothing"),

@@ -19,12 +19,11 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let total: u64 = i.by_status.values().sum();
     let needs = "the names of authorities and officials, and what they were sent";
     vec![
-        match total {
-            0 => cant_tell('a', "no incident so far", "an incident, or an exercise"),
-            _ => {
-                let saw = format!("each detection opens an incident or joins one: {total} so far");
-                met_if_watching('a', facts, rules.iter(), saw)
-            }
+        if total == 0 {
+            cant_tell('a', "no incident so far", "an incident, or an exercise")
+        } else {
+            let saw = format!("each detection opens an incident or joins one: {total} so far");
+            met_if_watching('a', facts, rules.iter(), saw)
         },
         if i.closed_undocumented > 0 {
             not_met('b', format!("{} closed incidents have no root cause", i.closed_undocumented))

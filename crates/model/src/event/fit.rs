@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{SecurityEvent, UserId};
 use crate::audit::limits;
-use crate::text::Text;
+use crate::text::{KEY_BYTES_MAX, Text};
 
 /// Longest names that are kept, in bytes.
 pub const NAME_MAX: usize = 1024;
@@ -12,6 +12,18 @@ pub const NAME_MAX: usize = 1024;
 const AGENT_MAX: usize = 4 * limits::USER_AGENT;
 
 impl SecurityEvent<'_> {
+    /// Shortens what may key a rule. Doors bound what they take in, but an application that inserts into the table itself may
+    /// store a text of any length, and one alert that no index can hold would keep all others from being written.
+    pub(super) fn bound(&mut self) {
+        if let Some(UserId::Name(name)) = &mut self.user_id {
+            name.shorten(KEY_BYTES_MAX);
+        }
+        for text in [&mut self.account_name, &mut self.session_id, &mut self.resource_type].into_iter().flatten() {
+            text.shorten(KEY_BYTES_MAX);
+        }
+        self.action.shorten(KEY_BYTES_MAX);
+    }
+
     /// Cuts what is too long, and replaces NUL, which PostgreSQL cannot hold; the details say which fields that concerned.
     pub fn fit(&mut self) {
         let mut cut: Vec<&'static str> = Vec::new();
@@ -38,6 +50,11 @@ impl SecurityEvent<'_> {
             self.details = self.details.with_fields(format_args!("\"cut\":[{}]", cut.join(",")));
         }
     }
+}
+
+/// A name out of `metadata`, where it may have any length; see [`SecurityEvent::bound`].
+pub(super) fn shortened(name: String) -> String {
+    crate::text::shortened(name, KEY_BYTES_MAX)
 }
 
 /// Whether there was anything to do.

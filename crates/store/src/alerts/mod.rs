@@ -1,6 +1,7 @@
 //! Alerts: what the engine says, kept; and what people do with it.
 
 mod apply;
+mod messages;
 mod pending;
 
 use model::{

@@ -117,7 +117,12 @@ pub(super) fn held_memory(log: &str) -> Option<u64> {
 pub(super) fn signal_holders(memory: u64, signal: Signal) -> usize {
     let Ok(entries) = fs::read_dir("/proc") else { return 0 };
     let pids = entries.filter_map(|entry| named(entry.ok()?.file_name().to_str()?));
-    pids.filter(|pid| is_attached(*pid, memory)).map(|pid| kill_process(pid, signal)).count()
+    let attached: Vec<Pid> = pids.filter(|pid| is_attached(*pid, memory)).collect();
+    for pid in &attached {
+        // One that has ended meanwhile is what is wanted.
+        let _ = kill_process(*pid, signal);
+    }
+    attached.len()
 }
 
 /// Whether a process of PostgreSQL has that segment in its memory: `maps` names the segment's id

@@ -138,7 +138,8 @@ async fn no_index_limits_what_an_event_may_say() {
     assert_eq!(unbounded, []);
 
     // What compression cannot make short.
-    let noise: String = (0..40_000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let noise: Vec<String> = (0..40_000_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let noise = noise.concat();
     for (table, columns, values) in [
         ("public.audit_events", "session_id, resource_id, resource_type, action", "$1, $1, $1, $1"),
         (

@@ -39,7 +39,7 @@ fn state_dir() -> tempfile::TempDir {
 }
 
 fn config(dir: &Path) -> ClusterConfig {
-    ClusterConfig { start_timeout: Duration::from_secs(60), ..ClusterConfig::new(dir) }
+    ClusterConfig { start_timeout: Duration::from_mins(1), ..ClusterConfig::new(dir) }
 }
 
 fn send(pid: u32, signal: Signal) {

@@ -17,7 +17,7 @@ use super::spools::{Tls, tls_stream};
 /// Writes a certificate that is valid from and for so many days from now, and its key. Returns it.
 fn issue(dir: &Path, from_days: i64, for_days: i64) -> CertificateDer<'static> {
     let at = |days: i64| {
-        let day = Duration::from_secs(86_400);
+        let day = Duration::from_hours(24);
         let (days, past) = (u32::try_from(days.abs()).unwrap(), days < 0);
         if past { SystemTime::now() - day * days } else { SystemTime::now() + day * days }
     };

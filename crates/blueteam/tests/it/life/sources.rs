@@ -122,16 +122,17 @@ async fn entries_of_many_lines_are_one_event_each() {
 async fn no_client_keeps_its_request_out_of_the_record() {
     let dir = tempfile::tempdir().unwrap();
     // Nothing that compression makes short.
-    let long: String = (0..700_u64).map(|n| format!("{:x}", (n + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let long: Vec<String> = (1..=700_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let long = long.concat();
     let mut files = String::new();
     for (name, client) in [("a", "203.0.113.8"), ("b", "203.0.113.9")] {
         let path = dir.path().join(format!("{name}.log"));
         let mut lines = r#"10.0.0.1 - - [04/Mar/2026:10:00:00 +0000] "GET /health HTTP/1.1" 200 5"#.to_owned() + "\n";
         for user in ["-", "x [01/Jan/2020:00:00:00 +0000] y", "a\\x00b", &long] {
-            lines += &format!("{client} - {user} [04/Mar/2026:10:00:01 +0000] \"GET /.env HTTP/1.1\" 404 5\n");
+            lines.extend([format!("{client} - {user} [04/Mar/2026:10:00:01 +0000] \"GET /.env HTTP/1.1\" 404 5\n")]);
         }
         std::fs::write(&path, lines).unwrap();
-        files += &format!("[[collect.files]]\npath = \"{}\"\nformat = \"nginx\"\n", path.display());
+        files.extend([format!("[[collect.files]]\npath = \"{}\"\nformat = \"nginx\"\n", path.display())]);
     }
     let daemon = Daemon::new(&files).await;
     let mut conn = daemon.connect().await;

@@ -57,9 +57,9 @@ impl Receiver {
         let since = Instant::now();
         loop {
             let left = limit.saturating_sub(since.elapsed());
-            let Ok(Some((_, body))) = timeout(left, self.messages.recv()).await else {
-                panic!("no message with \"{text}\" within {limit:?}");
-            };
+            let message = timeout(left, self.messages.recv()).await;
+            assert!(message.is_ok(), "no message with \"{text}\" within {limit:?}");
+            let (_, body) = message.unwrap().unwrap();
             if body.to_string().contains(text) {
                 return since.elapsed();
             }
@@ -80,8 +80,9 @@ async fn reporting(more: &str) -> (Daemon, Receiver, tempfile::TempDir) {
     };
     let hook = file("hook", format!("{}/hook", receiver.url));
     let ping = file("ping", format!("{}/ping", receiver.url));
+    let secret = file("secret", "0123456789abcdef0123456789abcdef".to_owned());
     let config = format!(
-        "[channels.webhook]\nurl_file = \"{hook}\"\n\
+        "[channels.webhook]\nurl_file = \"{hook}\"\nsecret_file = \"{secret}\"\n\
          [watchdog]\nurl_file = \"{ping}\"\nevery = \"1s\"\nstuck_after = \"6s\"\n{more}"
     );
     (Daemon::new(&config).await, receiver, secrets)

@@ -86,7 +86,7 @@ fn no_words_of_a_client_name_another() {
             "login_failed 203.0.113.9 ",
         ),
         // Cut off by nginx: the address may lack digits, or be missing.
-        (format!("user \"x\": password mismatch, client: 203.0.113.9"), "login_failed - web server"),
+        ("user \"x\": password mismatch, client: 203.0.113.9".to_owned(), "login_failed - web server"),
         (format!("user \"{long}"), "login_failed - web server"),
         // A path, and a request that says the same.
         (

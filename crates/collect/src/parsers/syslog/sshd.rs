@@ -18,7 +18,7 @@ use crate::text::{address, origin, text};
 const FROM: &[u8] = b" from ";
 
 /// The event of a message about a login.
-pub(super) fn login<'a>(said: Said<'a>, at: Timestamp, id: LineId) -> Parsed<'a> {
+pub(super) fn login(said: Said<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
     let (times, message) = repeated(without_id(said.message));
     let (result, rest) = if let Some(rest) = message.strip_prefix(b"Failed ") {
         (Outcome::Failure, rest)
