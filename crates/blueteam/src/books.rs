@@ -84,7 +84,7 @@ impl Books {
     /// An event has been read.
     pub(crate) fn note(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
         // What we say of ourselves shows nothing of whether applications speak.
-        if event.source != Source::AuditDb || event.marks.meets(Marks::OWN_FAILURE) {
+        if event.source != Source::AuditDb || event.marks.intersects(Marks::OWN_FAILURE) {
             return;
         }
         add(&mut self.intake, event, (now, self.settle));

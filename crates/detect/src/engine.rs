@@ -257,7 +257,7 @@ impl Engine {
         self.counters.events += 1;
         let clock = &mut self.clocks[glance.source as usize];
         // What we say of ourselves comes amid whatever the source delivers, and says nothing of how far the source is.
-        if !glance.marks.meets(Marks::OWN_FAILURE) {
+        if !glance.marks.intersects(Marks::OWN_FAILURE) {
             clock.newest = clock.newest.max(glance.at);
             if let Some(now) = self.now {
                 clock.arrived = now;
@@ -313,10 +313,10 @@ impl Engine {
         hints: Hints,
     ) -> (Novelty, Option<Place>) {
         match user {
-            Some(user) if glance.marks.meets(Marks::USER_SUCCESS) => {
+            Some(user) if glance.marks.intersects(Marks::USER_SUCCESS) => {
                 self.profiles.learn((user, hints.user), event, glance)
             }
-            Some(user) if glance.marks.meets(Marks::SESSION) => {
+            Some(user) if glance.marks.intersects(Marks::SESSION) => {
                 (Novelty::default(), Some(self.profiles.place((user, hints.user), glance.at)))
             }
             _ => (Novelty::default(), None),

@@ -148,7 +148,8 @@ impl Glances {
                 UserId::Name(name) => self.names.value(name),
             }),
         );
-        let session = event.session_id.as_deref().filter(|name| event.marks.meets(Marks::SESSION) && !name.is_empty());
+        let session =
+            event.session_id.as_deref().filter(|name| event.marks.intersects(Marks::SESSION) && !name.is_empty());
         let session = note(SESSION, session.map(|name| self.names.value(name)));
         let ip = note(IP, event.ip_address.map(ip_bits));
         let agent = event.user_agent.as_deref().map(|agent| self.tags.of(agent, &self.names));
@@ -156,7 +157,8 @@ impl Glances {
         let id = halves(event.event_id.as_u128());
         let mut wanted = 0;
         for (i, wish) in self.wishes.iter().enumerate() {
-            let wants = wish.interest.meets(event.marks) && wish.screen.as_ref().is_none_or(|concerns| concerns(event));
+            let wants =
+                wish.interest.intersects(event.marks) && wish.screen.as_ref().is_none_or(|concerns| concerns(event));
             wanted |= u32::from(wants) << i;
         }
         Glance {

@@ -215,7 +215,7 @@ impl Normal {
             here_since = Some(first.unwrap_or(at));
         }
         let agent = glance.agent().is_some_and(|tag| self.learn_agent(event, tag, at));
-        if glance.marks.meets(Marks::LOGIN)
+        if glance.marks.intersects(Marks::LOGIN)
             && let Some(tenant) = event.instance_id
         {
             self.dirty |= self.more.learn_login(at, tenant);

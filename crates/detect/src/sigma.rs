@@ -2,6 +2,7 @@
 //! events. Ours is only the bridge: fields of an event by name, and what a match is about.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use rsigma_eval::{CorrelationConfig, CorrelationEngine, EvaluationResult, JsonEvent, ResultBody};
@@ -194,20 +195,7 @@ impl Sigma {
         tags: &[String],
         cooldown: Span,
     ) {
-        let leak = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
-        let attack: Vec<&'static str> =
-            tags.iter().filter_map(|t| t.strip_prefix("attack.t")).map(|t| leak(&format!("T{t}"))).collect();
-        // Rules live as long as the program: loaded once at start.
-        let info: &'static Info = Box::leak(Box::new(Info {
-            id: RuleId(id.clone().into()),
-            name: leak(title),
-            description: leak(description.unwrap_or(title)),
-            severity: severity(level),
-            controls: Vec::leak(controls(tags)),
-            attack: Vec::leak(attack),
-            interest: model::event::Marks::ANY,
-            feeds: &[],
-        }));
+        let info = info_of(&id, (title, description), level, tags);
         self.by_id.entry(id).or_insert(self.rules.len());
         // A match names its rule by title when the rule has no id.
         self.by_id.entry(title.to_owned()).or_insert(self.rules.len());
@@ -273,6 +261,36 @@ impl Sigma {
             });
         }
     }
+}
+
+/// The identity of a rule. The engine refers to it for as long as the program lives, and is made again whenever rules change
+/// or the monitor starts over: each is made once, or those would add up.
+fn info_of(
+    id: &str,
+    (title, description): (&str, Option<&str>),
+    level: Option<Level>,
+    tags: &[String],
+) -> &'static Info {
+    static KNOWN: Mutex<BTreeMap<String, &'static Info>> = Mutex::new(BTreeMap::new());
+
+    let (description, severity) = (description.unwrap_or(title), severity(level));
+    let key = [id, title, description, severity.as_str(), &tags.join("\0")].join("\0");
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.entry(key).or_insert_with(|| {
+        let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
+        let attack: Vec<&'static str> =
+            tags.iter().filter_map(|t| t.strip_prefix("attack.t")).map(|t| keep(&format!("T{t}"))).collect();
+        Box::leak(Box::new(Info {
+            id: RuleId(id.to_owned().into()),
+            name: keep(title),
+            description: keep(description),
+            severity,
+            controls: Vec::leak(controls(tags)),
+            attack: Vec::leak(attack),
+            interest: model::event::Marks::ANY,
+            feeds: &[],
+        }))
+    })
 }
 
 /// Takes out correlations that refer to rules nobody has; gives the title of each and what is missing.

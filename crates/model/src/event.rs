@@ -298,12 +298,12 @@ impl Marks {
     pub const ANY: Self = Self(1 << 15);
 
     /// Both sets together.
-    pub const fn and(self, other: Self) -> Self {
+    pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// Whether the sets share a mark.
-    pub const fn meets(self, other: Self) -> bool {
+    pub const fn intersects(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 }
@@ -400,7 +400,7 @@ impl SecurityEvent<'_> {
         let mut marks = Marks::ANY;
         let mut set = |mark, on: bool| {
             if on {
-                marks = marks.and(mark);
+                marks = marks.union(mark);
             }
         };
         set(Marks::USER, user);

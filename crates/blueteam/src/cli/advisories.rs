@@ -28,7 +28,16 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Import advisories from feeds, and show which of them concern what you run
+    #[command(
+        after_help = "Examples:\n  blueteam advisories import https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json\n  \
+                            blueteam advisories import osv/*.json\n  \
+                            blueteam advisories import rhsa-2026_1234.json --format csaf"
+    )]
     Import(ImportArgs),
+    /// Replace the components of an inventory, and show which advisories concern them
+    #[command(after_help = "Examples:\n  blueteam advisories components /var/lib/dpkg/status --name web01\n  \
+                            blueteam advisories components Cargo.lock --name apollo")]
     Components(ImportArgs),
     List(ListArgs),
     /// All that is known of a vulnerability: the advisories, and what they concern
@@ -49,12 +58,7 @@ enum Action {
     },
 }
 
-/// Import advisories (`import`) or replace the components of an inventory (`components`), and say what was found.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam advisories components /var/lib/dpkg/status --name web01\n  \
-                        blueteam advisories components Cargo.lock --name apollo\n  \
-                        blueteam advisories import https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json\n  \
-                        blueteam advisories import osv/*.json")]
 struct ImportArgs {
     /// Files, or https:// addresses
     #[arg(required = true)]

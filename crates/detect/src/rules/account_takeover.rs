@@ -21,7 +21,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.5.2"), ControlId::known("3.14.6")],
         attack: &["T1098", "T1531"],
-        interest: Marks::PASSWORD.and(Marks::DATA),
+        interest: Marks::PASSWORD.union(Marks::DATA),
         feeds: &[Source::AuditDb],
     },
     defaults: defaults::<Params>,
@@ -100,14 +100,14 @@ impl Rule for AccountTakeover {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         // Nearly every access ends here: an address known for longer than events can be late.
         let old = |first| cx.glance.at.since(first) > cx.settle.max(self.window);
-        if !cx.glance.marks.meets(Marks::PASSWORD) && cx.novelty.here_since.is_some_and(old) {
+        if !cx.glance.marks.intersects(Marks::PASSWORD) && cx.novelty.here_since.is_some_and(old) {
             return;
         }
         let Some(key) = cx.user else { return };
         let hit = Hit::of(event);
         let counts_from = hit.at.minus(self.window).minus(cx.settle);
         let first_seen = |cx: &Context<'_>, ip| cx.normal().and_then(|p| p.first_seen_at(ip));
-        if event.marks.meets(Marks::DATA)
+        if event.marks.intersects(Marks::DATA)
             && let Some(ip) = event.ip_address
         {
             let first = cx.novelty.here_since.or_else(|| first_seen(cx, ip));
@@ -124,7 +124,7 @@ impl Rule for AccountTakeover {
                 }
             }
         }
-        if event.marks.meets(Marks::PASSWORD) {
+        if event.marks.intersects(Marks::PASSWORD) {
             let (state, _) = self.users.touch(key, event.timestamp, cx.stale);
             remember(&mut state.changes, hit, |old| old.at > counts_from);
             let accesses = std::mem::take(&mut state.accesses);

@@ -106,12 +106,12 @@ impl Rule for AuditLogGap {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let glance = cx.glance;
         // What we write ourselves does not show that the source still speaks.
-        if !glance.marks.meets(Marks::OWN_FAILURE)
+        if !glance.marks.intersects(Marks::OWN_FAILURE)
             && let Some((_, watch)) = self.watches.iter_mut().find(|(source, _)| *source == glance.source)
         {
             watch.spoke(glance.at, self.silence);
         }
-        if glance.marks.meets(Marks::AUDIT_FAILURE) {
+        if glance.marks.intersects(Marks::AUDIT_FAILURE) {
             let source = event.source;
             cx.fire(Key::source(source), event, || {
                 let what = event.details.text("message").or_else(|| event.details.text("component"));

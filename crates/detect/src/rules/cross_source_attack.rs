@@ -18,7 +18,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::High,
         controls: &[ControlId::known("3.14.6"), ControlId::known("3.3.5")],
         attack: &["T1110", "T1595"],
-        interest: Marks::FAILED_LOGIN.and(Marks::WEB),
+        interest: Marks::FAILED_LOGIN.union(Marks::WEB),
         feeds: &[Source::Syslog, Source::Nginx],
     },
     defaults: defaults::<Params>,
@@ -62,7 +62,7 @@ impl Rule for CrossSourceAttack {
         let Some(ip) = event.ip_address else { return };
         let Params { failures, errors, window } = self.params;
         let web = event.source == Source::Nginx;
-        if web && !event.marks.meets(Marks::FAILED_LOGIN) && event.details.number("status").is_none_or(|s| s < 400)
+        if web && !event.marks.intersects(Marks::FAILED_LOGIN) && event.details.number("status").is_none_or(|s| s < 400)
             || !web && event.source != Source::Syslog
         {
             return;

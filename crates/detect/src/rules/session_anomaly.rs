@@ -342,7 +342,7 @@ impl SessionAnomaly {
             }
             return;
         }
-        let logs_in = glance.marks.meets(Marks::LOGIN);
+        let logs_in = glance.marks.intersects(Marks::LOGIN);
         if logs_in {
             state.login = state.login.max(Moment::of(hit.at));
         }

@@ -17,7 +17,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.001", "T1078"],
-        interest: Marks::FAILED_LOGIN.and(Marks::LOGIN),
+        interest: Marks::FAILED_LOGIN.union(Marks::LOGIN),
         feeds: &[Source::Syslog, Source::Postgres],
     },
     defaults: defaults::<Params>,
@@ -64,7 +64,7 @@ impl Rule for SuccessAfterBruteForce {
         let Some(ip) = event.ip_address.filter(|_| sources.contains(&event.source)) else { return };
         let key = Key::ip(event.source, ip);
         let hit = Hit::of(event);
-        let succeeded = event.marks.meets(Marks::LOGIN);
+        let succeeded = event.marks.intersects(Marks::LOGIN);
         // A success of somebody who never failed leaves nothing behind; one whose failures are late is told when they come.
         let (state, newest) = self.keys.touch(key, event.timestamp, cx.stale);
         if succeeded {

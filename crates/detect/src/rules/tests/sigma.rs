@@ -55,6 +55,16 @@ fn detection_rules_fire() {
 }
 
 #[test]
+fn loading_the_same_rules_again_takes_no_more_memory() {
+    let info = |text: &str| {
+        let (sigma, _) = load(&[("shell.yml", text)]);
+        std::ptr::from_ref(sigma.infos().next().unwrap()).addr()
+    };
+    assert_eq!(info(SHELL), info(SHELL));
+    assert_ne!(info(SHELL), info(&SHELL.replace("critical", "high")));
+}
+
+#[test]
 fn correlation_rules_fire_within_their_time() {
     let both = [("many.yml", [SHELL, MANY].join("---\n"))];
     let load = || load(&both.each_ref().map(|(f, t)| (*f, t.as_str())));
