@@ -1,9 +1,9 @@
-//! What a score and a CMMC status are decided from, read at one moment. The decision is [`comply::claim`]'s alone.
+//! What a score and a CMMC status are decided from, read at one moment. The decision is [`compliance::claim`]'s alone.
 
-use comply::Catalog;
-use comply::claim::{Basis, Claim, Obstacle, plan_obstacles};
-use comply::score::PLAN;
-use comply::system::System;
+use compliance::Catalog;
+use compliance::claim::{Basis, Claim, Obstacle, plan_obstacles};
+use compliance::score::PLAN;
+use compliance::system::System;
 use model::{Control, Evidence, Plan, Timestamp};
 use store::PgConnection;
 use store::evidence::EvidenceFilter;

@@ -4,10 +4,10 @@ use std::io::{self, BufWriter, Read, Seek, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use comply::Catalog;
-use comply::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv, sums};
-use comply::reports::{self, Known};
-use comply::system::{Asset, System};
+use compliance::Catalog;
+use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv, sums};
+use compliance::reports::{self, Known};
+use compliance::system::{Asset, System};
 use model::evidence::Confirmation;
 use model::facts::Facts;
 use model::{Control, Evidence, Plan, Scored, Timestamp};
@@ -102,11 +102,11 @@ impl Dossier {
     }
 
     /// The OSCAL documents. A reference in them that points nowhere is an error of ours, and is not handed out.
-    pub fn oscal(&self) -> anyhow::Result<Vec<comply::oscal::File>> {
+    pub fn oscal(&self) -> anyhow::Result<Vec<compliance::oscal::File>> {
         let known = self.known();
-        let files = comply::oscal::all(&known);
+        let files = compliance::oscal::all(&known);
         for file in &files {
-            if let [first, ..] = &comply::oscal::dangling(&known, file)[..] {
+            if let [first, ..] = &compliance::oscal::dangling(&known, file)[..] {
                 bail!("{} would point nowhere: {first}", file.path);
             }
         }
@@ -150,7 +150,7 @@ impl Dossier {
         ] {
             package.put(&format!("{name}.md"), doc.markdown().as_bytes())?;
             package.put(&format!("{name}.html"), doc.html().as_bytes())?;
-            package.put(&format!("{name}.pdf"), &typeset::pdf(&doc)?)?;
+            package.put(&format!("{name}.pdf"), &pdf::render(&doc)?)?;
         }
         for document in self.oscal()? {
             package.put(&format!("oscal/{}", document.path), pretty(&document.json)?.as_bytes())?;

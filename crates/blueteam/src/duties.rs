@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use comply::reminders::{self, Reminder};
+use compliance::reminders::{self, Reminder};
 use model::{Clock, Span, Timestamp};
 use store::evidence::EvidenceFilter;
 use store::{Connection as _, PgConnectOptions, PgConnection};
@@ -94,7 +94,7 @@ async fn checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Resul
     let last: HashMap<String, Timestamp> = store::evidence::last_results(&mut conn).await?.into_iter().collect();
     // A result of the future was taken by a wrong clock, and holds nothing up.
     let due = |id: &str| last.get(id).is_none_or(|at| at.plus(every) <= now || *at > now);
-    let due: Vec<_> = comply::checks::ALL.iter().copied().filter(|check| due(check.id)).collect();
+    let due: Vec<_> = compliance::checks::ALL.iter().copied().filter(|check| due(check.id)).collect();
     if due.is_empty() {
         return Ok(false);
     }

@@ -6,8 +6,8 @@ mod settings;
 mod transport;
 
 use anyhow::Context as _;
-use comply::Catalog;
-use comply::checks::{Check, Says, Verdict};
+use compliance::Catalog;
+use compliance::checks::{Check, Says, Verdict};
 use model::evidence::{Evidence, EvidenceKind, Recorded};
 use model::facts::{Facts, RuleFacts};
 use model::{ControlId, EvidenceId, Finding, Proposal, Span, Timestamp};
@@ -229,7 +229,7 @@ pub struct Replayed {
 pub fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
     let recorded =
         evidence.recorded.as_ref().context("it was not taken in by a check, so there is nothing to decide again")?;
-    let check = comply::checks::find(&recorded.check_id)
+    let check = compliance::checks::find(&recorded.check_id)
         .with_context(|| format!("this version has no check `{}`", notify::plain::neutral(&recorded.check_id)))?;
     let facts: Facts = serde_json::from_value(recorded.facts.clone()).context("the recorded facts cannot be read")?;
     let says = (check.decide)(&facts);

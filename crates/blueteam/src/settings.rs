@@ -79,7 +79,7 @@ pub fn with_table(mut settings: Settings, table: &[store::rules::RuleSetting]) -
 
 /// Writes the requirements of NIST SP 800-171 and their objectives into their tables.
 pub async fn sync_catalog(conn: &mut store::PgConnection) -> anyhow::Result<u64> {
-    let catalog = comply::Catalog::r2();
+    let catalog = compliance::Catalog::r2();
     let entries: Vec<store::compliance::Entry<'_>> = catalog
         .requirements
         .iter()

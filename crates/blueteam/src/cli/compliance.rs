@@ -21,8 +21,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::Subcommand;
-use comply::catalog::ObjectiveText;
-use comply::{Catalog, Requirement};
+use compliance::catalog::ObjectiveText;
+use compliance::{Catalog, Requirement};
 use model::{Clock as _, Control, Standing, SystemClock};
 use store::PgConnection;
 

@@ -53,7 +53,7 @@ pub(super) fn run(Args {}: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCo
         }
         let known = rules + crate::monitors::ALL.len();
         out::line(format_args!("rules and monitors: {known} known, {changed} written"))?;
-        let catalog = comply::Catalog::r2();
+        let catalog = compliance::Catalog::r2();
         out::line(format_args!(
             "{}: {} requirements, {requirements} rows written",
             catalog.name(),

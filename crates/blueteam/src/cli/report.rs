@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use comply::document::Document;
-use comply::reports;
+use compliance::document::Document;
+use compliance::reports;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Clock as _, SystemClock};
 
@@ -107,7 +107,7 @@ pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()>
     let text = match ending(path).as_str() {
         "md" => doc.markdown().into_bytes(),
         "html" => doc.html().into_bytes(),
-        "pdf" => typeset::pdf(doc)?,
+        "pdf" => pdf::render(doc)?,
         other => out::usage!("--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf are"),
     };
     out::new_file(path, &text)

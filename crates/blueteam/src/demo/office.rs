@@ -3,7 +3,7 @@
 //! Everything goes the way that it goes for people; only who decides is made up, and every reason says so.
 
 use anyhow::Context as _;
-use comply::{Catalog, checks, poam, reports};
+use compliance::{Catalog, checks, poam, reports};
 use model::evidence::{Evidence, EvidenceKind};
 use model::{ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Timestamp};
 use store::PgConnection;
@@ -72,7 +72,7 @@ fn decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> NewDec
 }
 
 /// The plan as it is at the beginning, approved, as evidence of itself.
-async fn plan(conn: &mut PgConnection, system: &comply::system::System, now: Timestamp) -> anyhow::Result<()> {
+async fn plan(conn: &mut PgConnection, system: &compliance::system::System, now: Timestamp) -> anyhow::Result<()> {
     let before = Dossier::read(conn, system.clone(), now).await?;
     let content = reports::ssp(&before.known()).markdown();
     let piece = Evidence {

@@ -1,6 +1,6 @@
 //! A check that sees the same as before confirms what is stored (decision 0020).
 
-use comply::checks::{Check, Says};
+use compliance::checks::{Check, Says};
 use model::evidence::{Confirmation, Evidence};
 use model::facts::Facts;
 use model::{EvidenceId, Finding, Span, Timestamp};
@@ -55,7 +55,7 @@ pub(super) async fn again(
 /// Whether a stored result says what its check decides from its facts, and of the objectives that it says.
 fn is_the_checks_own(piece: &Evidence) -> bool {
     let Ok(replayed) = super::replay(piece) else { return false };
-    let Some(check) = comply::checks::find(&replayed.check_id) else { return false };
+    let Some(check) = compliance::checks::find(&replayed.check_id) else { return false };
     let met = replayed.says.iter().filter(|s| s.verdict.finding() == Some(Finding::Met));
     let (mut met, mut stored): (Vec<_>, Vec<_>) =
         (met.map(|s| s.objective_id(&check.control)).collect(), piece.objectives.clone());

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::compliance::Office;
 
 /// A description that lacks nothing.
-const FULL: &str = include_str!("../../../comply/tests/data/system.full.toml");
+const FULL: &str = include_str!("../../../compliance/tests/data/system.full.toml");
 const SYSTEM: &str = "name = \"Bearing <Expert>\"\nboundary = \"two servers\"\n[organisation]\nname = \"Example Ltd\"\ncage_codes = [\"1ABC2\"]\n";
 
 async fn assessed() -> Office {
@@ -135,7 +135,7 @@ async fn what_sprs_asks_for_is_given_and_what_is_missing_is_listed() {
         "{}",
         ran.out
     );
-    let mut full: comply::system::System = toml::from_str(FULL).unwrap();
+    let mut full: compliance::system::System = toml::from_str(FULL).unwrap();
     (full.version, full.organisation.cage_codes) = ("3".to_owned(), vec!["1ABC2".to_owned()]);
     (full.assessment.scope, full.assessment.level) = ("enclave".to_owned(), "basic".to_owned());
     (full.assessment.plan_date, full.assessment.completion) = ("2026-02-01".to_owned(), String::new());

@@ -10,29 +10,29 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("detect", &["model"]),
     ("collect", &["model"]),
     ("notify", &["model"]),
-    ("comply", &["model"]),
+    ("compliance", &["model"]),
     ("advisories", &["model"]),
-    ("typeset", &["comply"]),
+    ("pdf", &["compliance"]),
     ("store", &["model"]),
     ("console", &["collect", "model", "store"]),
-    ("blueteam", &["advisories", "collect", "comply", "console", "detect", "model", "notify", "store", "typeset"]),
+    ("blueteam", &["advisories", "collect", "compliance", "console", "detect", "model", "notify", "store", "pdf"]),
     ("testkit", &["model", "store"]),
     // What an application links; it is published, and none of ours are.
-    ("audit-client", &[]),
+    ("blueteam-audit", &[]),
 ];
 
 /// Which crates of ours the tests of a crate may use besides those: the client's speak with the real ingest.
-const TESTS_MAY_USE: &[(&str, &[&str])] = &[("audit-client", &["console", "model", "store"])];
+const TESTS_MAY_USE: &[(&str, &[&str])] = &[("blueteam-audit", &["console", "model", "store"])];
 
 /// Libraries that belong to some crates alone.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("sqlx", &["store", "console", "testkit", "audit-client"]),
+    ("sqlx", &["store", "console", "testkit", "blueteam-audit"]),
     ("axum", &["console"]),
     ("hyper", &["console"]),
     ("lettre", &["notify"]),
-    ("reqwest", &["notify", "blueteam", "audit-client"]),
-    ("typst", &["typeset"]),
-    ("typst-pdf", &["typeset"]),
+    ("reqwest", &["notify", "blueteam", "blueteam-audit"]),
+    ("typst", &["pdf"]),
+    ("typst-pdf", &["pdf"]),
     ("rsigma-eval", &["detect"]),
     ("rsigma-parser", &["detect"]),
 ];
@@ -130,16 +130,16 @@ fn only_one_place_decides_what_may_be_claimed() {
         "CONDITIONAL_FROM &&",
     ];
     // The decision, and the words that it is written with.
-    let homes = ["crates/comply/src/claim.rs", "crates/comply/src/cmmc.rs"];
+    let homes = ["crates/compliance/src/claim.rs", "crates/compliance/src/cmmc.rs"];
     for krate in crates() {
         for file in sources(&format!("crates/{krate}/src")).iter().filter(|file| !homes.contains(&file.as_str())) {
             for (n, line) in code(&read(file)) {
                 let word = WORDS.iter().find(|word| line.contains(**word));
-                assert!(word.is_none(), "{file}:{n}: a claim decided outside of comply::claim: {}", line.trim());
+                assert!(word.is_none(), "{file}:{n}: a claim decided outside of compliance::claim: {}", line.trim());
             }
         }
     }
-    let score = read("crates/comply/src/score.rs");
+    let score = read("crates/compliance/src/score.rs");
     assert!(score.contains("pub(crate) fn of(") && !score.contains("pub points: Option"), "a count is not a claim");
 }
 
@@ -147,7 +147,7 @@ fn only_one_place_decides_what_may_be_claimed() {
 fn only_store_knows_sql() {
     const WORDS: [&str; 6] = ["SELECT ", "INSERT INTO ", "DELETE FROM ", "TRUNCATE ", "CREATE TABLE ", "sqlx::query"];
     // The client is published without `store`, and knows one statement.
-    let know = ["store", "testkit", "audit-client"];
+    let know = ["store", "testkit", "blueteam-audit"];
     for krate in crates().iter().filter(|krate| !know.contains(&krate.as_str())) {
         for file in sources(&format!("crates/{krate}/src")) {
             // What a log of PostgreSQL says is full of it.
@@ -167,7 +167,7 @@ fn only_store_knows_sql() {
 fn the_engine_does_no_io_and_reads_no_clock() {
     const WORDS: [&str; 8] =
         ["std::fs", "std::io", "std::time", "std::env", "std::thread", "std::process", "SystemClock.", "tokio"];
-    for folder in ["crates/detect/src", "crates/comply/src", "crates/model/src"] {
+    for folder in ["crates/detect/src", "crates/compliance/src", "crates/model/src"] {
         for file in sources(folder) {
             // Tests, and the real clock's own home.
             if file.contains("/tests") || file == "crates/model/src/time.rs" {
@@ -186,7 +186,7 @@ fn every_file_of_a_list_is_in_it() {
     let lists = [
         ("crates/detect/src/rules", "crates/detect/src/rules.rs", "&NAME::RULE,"),
         ("crates/collect/src/parsers", "crates/collect/src/parsers.rs", "&NAME::FORMAT"),
-        ("crates/comply/src/checks", "crates/comply/src/checks.rs", "&NAME::CHECK,"),
+        ("crates/compliance/src/checks", "crates/compliance/src/checks.rs", "&NAME::CHECK,"),
         ("crates/blueteam/src/monitors", "crates/blueteam/src/monitors.rs", "&NAME::MONITOR,"),
         ("crates/notify/src/channels", "crates/notify/src/channels.rs", "NAME::open)"),
     ];

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
-use comply::system::CATEGORIES;
+use compliance::system::CATEGORIES;
 
 use super::grid::Grid;
 use super::when::actor;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use comply::Catalog;
-use comply::oscal::{Imported, read};
+use compliance::Catalog;
+use compliance::oscal::{Imported, read};
 use model::{Clock as _, SystemClock};
 use store::Connection as _;
 use store::compliance::Changes;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::bail;
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Color;
-use comply::Catalog;
-use comply::poam::close_out;
+use compliance::Catalog;
+use compliance::poam::close_out;
 use model::{Clock as _, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, SystemClock, Timestamp};
 use serde::Serialize;
 use store::PgConnection;
@@ -201,7 +201,7 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
         let there = store::plans::list(conn).await?;
         let open = |c: &&model::Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
         let undecided = controls.iter().filter(open).count();
-        let generated = comply::poam::generate(Catalog::r2(), &controls, &there, now, || {
+        let generated = compliance::poam::generate(Catalog::r2(), &controls, &there, now, || {
             // Told apart by their first letters, although they are made at once.
             PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"))
         });
@@ -452,8 +452,8 @@ fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let text = match format {
         Format::Csv => workbook::csv(&plans)?,
         Format::Xlsx => workbook::xlsx(&plans, SystemClock.now())?,
-        Format::Markdown => comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()).markdown().into_bytes(),
-        Format::Pdf => typeset::pdf(&comply::reports::poam(Catalog::r2(), &plans, SystemClock.now()))?,
+        Format::Markdown => compliance::reports::poam(Catalog::r2(), &plans, SystemClock.now()).markdown().into_bytes(),
+        Format::Pdf => pdf::render(&compliance::reports::poam(Catalog::r2(), &plans, SystemClock.now()))?,
     };
     out::deliver(args.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)

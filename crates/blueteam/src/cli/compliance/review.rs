@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use comply::review::{CONTROL, Review, TITLE, VALID};
+use compliance::review::{CONTROL, Review, TITLE, VALID};
 use model::evidence::{Evidence, EvidenceKind};
 use model::{Clock as _, EvidenceId, ObjectiveId, Span, SystemClock};
 use store::evidence::EvidenceFilter;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use comply::Catalog;
-use comply::claim::{Claim, Status};
-use comply::cmmc::{CONDITIONAL_FROM, Level2};
-use comply::score::Score;
-use comply::sprs::Submission;
+use compliance::Catalog;
+use compliance::claim::{Claim, Status};
+use compliance::cmmc::{CONDITIONAL_FROM, Level2};
+use compliance::score::Score;
+use compliance::sprs::Submission;
 use model::{Clock as _, Scored, SystemClock};
 use serde::Serialize;
 use serde_json::json;

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use comply::claim::Obstacle;
-use comply::score::PLAN;
+use compliance::claim::Obstacle;
+use compliance::score::PLAN;
 use model::{Clock as _, Finding, Method, ObjectiveId, Responsibility, SystemClock, Timestamp};
 use store::compliance::{Changes, NewDecision};
 use store::{Connection as _, PgConnection};
@@ -178,7 +178,7 @@ fn described(path: &Path, obstacles: &[Obstacle]) -> String {
     let lacks = |o: &Obstacle| if let Obstacle::PlanIncomplete { missing } = o { missing.clone() } else { Vec::new() };
     let mut missing: Vec<String> = obstacles.iter().flat_map(lacks).collect();
     if missing.is_empty() && !path.exists() {
-        missing = comply::system::System::default().missing();
+        missing = compliance::system::System::default().missing();
     }
     match missing.len() {
         0 => String::new(),
@@ -193,8 +193,8 @@ fn described(path: &Path, obstacles: &[Obstacle]) -> String {
 
 fn decisions(
     args: &Args,
-    requirement: &comply::Requirement,
-    objective: Option<&comply::catalog::ObjectiveText>,
+    requirement: &compliance::Requirement,
+    objective: Option<&compliance::catalog::ObjectiveText>,
 ) -> anyhow::Result<Vec<NewDecision>> {
     let Some(Decided(finding)) = args.finding else {
         if args.reason.is_some() || !args.methods.is_empty() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use comply::{Catalog, Requirement};
+use compliance::{Catalog, Requirement};
 use model::{Clock as _, Control, Finding, Method, SystemClock};
 use serde::Deserialize;
 use store::Connection as _;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use comply::checks::{Says, Verdict};
-use comply::{Catalog, Requirement};
+use compliance::checks::{Says, Verdict};
+use compliance::{Catalog, Requirement};
 use model::{Control, Objective, Responsibility, Timestamp};
 use serde::Serialize;
 use store::PgConnection;

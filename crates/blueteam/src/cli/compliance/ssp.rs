@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use comply::reports;
+use compliance::reports;
 
 use crate::cli::out;
 use crate::cli::report::write;
@@ -35,7 +35,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.sample {
-        out::line(comply::system::SAMPLE.trim_end())?;
+        out::line(compliance::system::SAMPLE.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
     let system = dossier::system(args.system.as_deref(), &globals.state()?)?;

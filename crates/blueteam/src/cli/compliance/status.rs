@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use comfy_table::Color;
-use comply::claim::Claim;
-use comply::reminders::Reminder;
-use comply::{Catalog, Requirement};
+use compliance::claim::Claim;
+use compliance::reminders::Reminder;
+use compliance::{Catalog, Requirement};
 use model::{Clock as _, Control, Implementation, Standing, SystemClock, Timestamp};
 use serde::Serialize;
 
@@ -94,7 +94,7 @@ struct Listed<'a> {
     objectives: usize,
     objectives_met: usize,
     weight: Option<u8>,
-    poam_eligibility: comply::Eligibility,
+    poam_eligibility: compliance::Eligibility,
     planned: bool,
     owner: Option<&'a str>,
     due: Option<Timestamp>,
@@ -195,8 +195,8 @@ fn table(chosen: &[Listed<'_>], families: bool) -> anyhow::Result<()> {
         }
         let eligible = match l.poam_eligibility {
             _ if l.planned => "planned",
-            comply::Eligibility::Allowed => "may",
-            comply::Eligibility::Conditional => "if FIPS",
+            compliance::Eligibility::Allowed => "may",
+            compliance::Eligibility::Conditional => "if FIPS",
             _ => "no",
         };
         table.row([

@@ -1,8 +1,8 @@
 //! The plans of action as the sheet that eMASS takes: CSV, and XLSX for those who open it in a spreadsheet.
 
 use anyhow::Context as _;
-use comply::Catalog;
-use comply::poam::{EMASS, emass};
+use compliance::Catalog;
+use compliance::poam::{EMASS, emass};
 use model::{Plan, Timestamp};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, FormatAlign, Workbook};
 

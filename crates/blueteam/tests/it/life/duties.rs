@@ -39,7 +39,7 @@ async fn checks_run_on_schedule_and_people_are_reminded_once() {
     assert!(mail.contains("access policy") && mail.contains("old policy") && !mail.contains("new policy"), "{mail}");
     // Every check ran, and runs again.
     let results = "SELECT count(*) FROM blueteam.compliance_evidence WHERE check_id IS NOT NULL";
-    let all = i64::try_from(comply::checks::ALL.len()).unwrap();
+    let all = i64::try_from(compliance::checks::ALL.len()).unwrap();
     let since = Instant::now();
     while count(&mut conn, results).await < 2 * all {
         assert!(since.elapsed() < PATIENCE, "{}", daemon.log());

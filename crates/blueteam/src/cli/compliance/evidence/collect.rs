@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use comfy_table::Color;
-use comply::checks::{ALL, Check, Says, Verdict};
+use compliance::checks::{ALL, Check, Says, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Clock as _, ControlId, SystemClock};
 

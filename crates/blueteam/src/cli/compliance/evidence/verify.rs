@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use comply::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv, sums};
+use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv, sums};
 use model::evidence::Confirmation;
 use model::{Evidence, EvidenceId};
 use serde::Serialize;

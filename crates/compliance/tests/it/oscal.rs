@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use comply::oscal::{self, Imported};
-use comply::reports::Known;
-use comply::system::System;
-use comply::{Catalog, poam};
+use compliance::oscal::{self, Imported};
+use compliance::reports::Known;
+use compliance::system::System;
+use compliance::{Catalog, poam};
 use model::evidence::{Evidence, EvidenceKind};
 use model::{EvidenceId, Finding, Plan, PlanId, Responsibility, Span, Timestamp};
 use serde_json::Value;

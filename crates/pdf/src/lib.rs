@@ -7,7 +7,7 @@ mod stand_in;
 
 use std::sync::OnceLock;
 
-use comply::document::{Block, Document, Table};
+use compliance::document::{Block, Document, Table};
 use serde_json::{Value, json};
 use typst::diag::{FileError, FileResult, SourceDiagnostic};
 use typst::foundations::{Bytes, Datetime, Duration, Smart};
@@ -35,7 +35,7 @@ pub enum TypesetError {
 }
 
 /// Sets a document as PDF/UA-1. What the fonts cannot show appears as `[U+1F680]`.
-pub fn pdf(document: &Document) -> Result<Vec<u8>, TypesetError> {
+pub fn render(document: &Document) -> Result<Vec<u8>, TypesetError> {
     match set(document, Allowed::Covered) {
         // Shaping can fail although the fonts have every character. A document in plain letters is better than none.
         Err(TypesetError::Refused(_)) => set(document, Allowed::Ascii),

@@ -5,10 +5,10 @@
 mod claim;
 mod oscal;
 
-use comply::claim::{Basis, Claim, Obstacle};
-use comply::cmmc::Level2;
-use comply::system::System;
-use comply::{Catalog, Eligibility};
+use compliance::claim::{Basis, Claim, Obstacle};
+use compliance::cmmc::Level2;
+use compliance::system::System;
+use compliance::{Catalog, Eligibility};
 use model::{
     Control, ControlId, Decision, Evidence, EvidenceId, EvidenceKind, Finding, Method, Objective, Plan, PlanId,
     PlanKind, Responsibility, RiskLevel, Standing, Support, Timestamp,
@@ -27,13 +27,13 @@ fn decision(finding: Finding) -> Decision {
 
 /// Every requirement with the same finding for each of its objectives; none is not assessed.
 fn all(finding: Option<Finding>) -> Vec<Control> {
-    let objective = |o: &comply::catalog::ObjectiveText| Objective {
+    let objective = |o: &compliance::catalog::ObjectiveText| Objective {
         objective_id: o.id.clone(),
         decision: finding.map(decision),
         proposal: None,
         support: Support::default(),
     };
-    let control = |r: &comply::Requirement| Control {
+    let control = |r: &compliance::Requirement| Control {
         control_id: r.control_id.clone(),
         notes: None,
         owner: None,

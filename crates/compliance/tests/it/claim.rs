@@ -1,11 +1,11 @@
 //! What may be claimed: every way in which a score or a status could be had that the rules do not give.
 
-use comply::Catalog;
-use comply::claim::{Basis, Caution, Claim, Obstacle};
-use comply::cmmc::{CLOSE_OUT, Level2};
-use comply::poam;
-use comply::sprs::Submission;
-use comply::system::System;
+use compliance::Catalog;
+use compliance::claim::{Basis, Caution, Claim, Obstacle};
+use compliance::cmmc::{CLOSE_OUT, Level2};
+use compliance::poam;
+use compliance::sprs::Submission;
+use compliance::system::System;
 use model::{
     Control, ControlId, Evidence, EvidenceKind, Finding, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus, Recorded,
     Span, Standing, Timestamp,

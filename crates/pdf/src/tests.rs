@@ -1,4 +1,4 @@
-use comply::document::{Bar, Point, Trend};
+use compliance::document::{Bar, Point, Trend};
 
 use super::*;
 
@@ -21,9 +21,9 @@ fn document() -> Document {
 
 #[test]
 fn text_is_set_and_not_run_and_the_same_each_time() {
-    let first = pdf(&document()).unwrap();
+    let first = render(&document()).unwrap();
     assert!(first.starts_with(b"%PDF-"));
-    assert!(first == pdf(&document()).unwrap(), "the same document gives the same octets");
+    assert!(first == render(&document()).unwrap(), "the same document gives the same octets");
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn what_no_font_has_is_shown_by_its_code_point() {
 
 /// Each character that is let through is really shown, in every face that it may appear in.
 ///
-/// One in twelve; `TYPESET_EVERY=1` takes all of them.
+/// One in twelve; `BLUETEAM_TEST_PDF_EVERY=1` takes all of them.
 #[test]
 fn every_character_that_is_let_through_can_be_set() {
     let Fonts { fonts, book } = fonts();
@@ -105,7 +105,7 @@ fn every_character_that_is_let_through_can_be_set() {
     let (in_prose, in_code) = (kept(Face::Prose), kept(Face::Code));
     assert!(in_prose.len() > 2_000 && in_code.len() > 2_000, "{} {}", in_prose.len(), in_code.len());
 
-    let every = scale("TYPESET_EVERY", 12);
+    let every = scale("BLUETEAM_TEST_PDF_EVERY", 12);
     let apart = |chars: &[char]| chars.iter().step_by(every).flat_map(|c| [*c, ' ']).collect::<String>();
     let mut doc = Document { title: "All".to_owned(), date: "2026-11-24".to_owned(), ..Document::default() };
     doc.heading(1, "All");
@@ -132,7 +132,7 @@ fn a_stand_in_is_not_broken_over_two_lines() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(scale("TYPESET_CASES", 8) as u32))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(scale("BLUETEAM_TEST_PDF_CASES", 8) as u32))]
 
     /// Any text can be set, without the second attempt.
     #[test]
