@@ -1,5 +1,5 @@
 # Thin on purpose: what a target does is one line; what the machine lacks is scripts/setup's business.
-.PHONY: run demo test bench fuzz lint setup setup-tests
+.PHONY: run demo test bench soak fuzz lint setup setup-tests
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 run: setup
@@ -13,6 +13,9 @@ test: setup-tests
 
 bench: setup
 	scripts/bench
+
+soak: setup-tests
+	scripts/soak
 
 fuzz: setup
 	scripts/fuzz $(FUZZ_SECONDS)
