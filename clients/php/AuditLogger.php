@@ -608,6 +608,12 @@ final class AuditLogger
 }
 
 if (PHP_SAPI === 'cli' && realpath($_SERVER['argv'][0] ?? '') === __FILE__) {
+    // cron has no part in the settings of PHP-FPM: without them it would drain nothing, and call that done.
+    $spool = getenv('AUDIT_SPOOL') ?: '/var/spool/audit/events.ndjson';
+    if (!is_dir(dirname($spool))) {
+        fprintf(STDERR, "AuditLogger: there is no folder %s; set AUDIT_SPOOL (and AUDIT_DATABASE_URL) as the pages have them\n", dirname($spool));
+        exit(2);
+    }
     $code = AuditLogger::drainAll();
     $code === 0 || fprintf(STDERR, "AuditLogger: %s\n", json_encode(AuditLogger::status()));
     exit($code);

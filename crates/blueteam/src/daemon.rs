@@ -125,6 +125,7 @@ async fn await_database(
         clock: Arc::new(SystemClock),
         signs: outage::Signs::default(),
         verdict: Arc::default(),
+        failures: None,
     };
     let back = stop.child_token();
     let watch = tokio::spawn(outage::run(options, back.clone()));
@@ -336,6 +337,7 @@ impl Running {
                 unstored: Some(Arc::clone(&shared.unstored)),
             },
             verdict: Arc::clone(&shared.verdict),
+            failures: Some(failures.clone()),
         };
         tasks.spawn("watch over blueteam's own work", outage::run(options, stop.clone()));
         let place = (state.path(), database.is_private());

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use crate::failures::{Component, Failures};
 use crate::health::Verdict;
 use crate::state::StateDir;
 
@@ -70,8 +71,9 @@ impl Trouble {
     fn description(self) -> &'static str {
         match self {
             Self::Database => {
-                "Nothing can be recorded or analysed. Events that arrive are kept on disk as long as there is room. Start \
-                 PostgreSQL, or find out why it cannot be reached."
+                "Nothing can be recorded or analyzed. A running daemon keeps events that arrive on disk as long as there is \
+                 room; one that has just been started takes nothing in until the database answers. Start PostgreSQL, or find \
+                 out why it cannot be reached."
             }
             Self::Storing => {
                 "PostgreSQL answers, but events do not get into their tables. What applications send is kept on disk as \
@@ -122,6 +124,8 @@ pub(crate) struct Options {
     pub signs: Signs,
     /// Where the watchdog finds what was found.
     pub verdict: Arc<Verdict>,
+    /// Where what is over goes on record; none while there is no database to record it.
+    pub failures: Option<Failures>,
 }
 
 /// A trouble, as far as we know.
@@ -213,7 +217,7 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
 /// Sends what is due about one trouble; `why` is none when it is over.
 async fn tell(options: &Options, trouble: Trouble, why: Option<&str>, outages: &mut Outages, all: &[Channel]) {
     let mut outage = outages.remove(&trouble).unwrap_or_default();
-    let known = !outage.told.is_empty();
+    let (known, began) = (!outage.told.is_empty(), outage.since);
     let now = options.clock.now();
     for (channel, kind) in outage.next(why.is_none(), now, trouble.patience(options.patience), all) {
         let message = message(trouble, (kind, why), outage.since.unwrap_or(now), now);
@@ -230,7 +234,15 @@ async fn tell(options: &Options, trouble: Trouble, why: Option<&str>, outages: &
 
     match (known, outage.told.is_empty()) {
         (false, false) => error!(reason = why, "{}; reported to the personnel", trouble.title()),
-        (true, true) => info!("no longer: {}; reported to the personnel", trouble.title()),
+        (true, true) => {
+            info!("resolved: {}; reported to the personnel", trouble.title());
+            if trouble == Trouble::Alerting
+                && let (Some(failures), Some(since)) = (&options.failures, began)
+            {
+                let message = format!("alerts could not be written from {since} to {now}; they were written afterward");
+                failures.tell_of(Component::Reader, "alerting", message);
+            }
+        }
         _ => {}
     }
     if outage != Outage::default() {

@@ -154,6 +154,11 @@ pub enum Caution {
         /// How many requirements.
         count: usize,
     },
+    /// Not applicable without a piece of evidence in final form: counts like met, and an assessor wants the proof.
+    NotApplicableWithoutEvidence {
+        /// How many requirements.
+        count: usize,
+    },
 }
 
 impl fmt::Display for Caution {
@@ -165,6 +170,10 @@ impl fmt::Display for Caution {
             Self::MetWithoutMethod { count } => {
                 write!(f, "MET without saying how it is implemented (3.12.4[e]), number of requirements: {count}")
             }
+            Self::NotApplicableWithoutEvidence { count } => write!(
+                f,
+                "NOT APPLICABLE without evidence in final form that it is (32 CFR 170.24(b)), number of requirements: {count}"
+            ),
         }
     }
 }
@@ -283,7 +292,9 @@ pub fn approved_plan(evidence: &[Evidence], now: Timestamp) -> Option<&Evidence>
         e.objectives.iter().any(|o| o.control() == PLAN.0) || (e.objectives.is_empty() && e.control_id == PLAN)
     };
     let approved = |e: &Evidence| {
-        e.approved_by.as_deref().is_some_and(|by| !by.trim().is_empty()) && e.approved_at.is_some_and(|at| at <= now)
+        // A blank that cannot be seen is no name.
+        e.approved_by.as_deref().is_some_and(|by| by.chars().any(char::is_alphanumeric))
+            && e.approved_at.is_some_and(|at| at <= now)
     };
     let counts = |e: &&Evidence| {
         e.kind == EvidenceKind::PolicyDoc
@@ -399,6 +410,7 @@ fn reassessed(controls: &[Control], plan: &Plan) -> bool {
 
 fn cautions(controls: &[Control]) -> Vec<Caution> {
     let met = || controls.iter().filter(|c| c.standing() == Standing::Met);
+    let not_applicable = controls.iter().filter(|c| c.standing() == Standing::NotApplicable);
     let unproven = |c: &&Control| c.objectives.iter().all(|o| o.support.valid == 0);
     let unsaid = |text: Option<&String>| text.is_none_or(|text| text.trim().is_empty());
     let unexplained = |c: &&Control| unsaid(c.notes.as_ref()) && unsaid(c.provider_duties.as_ref());
@@ -407,6 +419,8 @@ fn cautions(controls: &[Control]) -> Vec<Caution> {
     let mut cautions = Vec::new();
     cautions.extend((bare > 0).then_some(Caution::MetWithoutEvidence { count: bare }));
     cautions.extend((silent > 0).then_some(Caution::MetWithoutMethod { count: silent }));
+    let unshown = not_applicable.filter(unproven).count();
+    cautions.extend((unshown > 0).then_some(Caution::NotApplicableWithoutEvidence { count: unshown }));
     cautions
 }
 

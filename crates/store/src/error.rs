@@ -8,7 +8,7 @@ use crate::MigrationError;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The driver's or the server's. It says all that its cause says, so the cause is not told once more.
-    #[error("{0}")]
+    #[error("{}", describe(.0))]
     Sql(sqlx::Error),
     /// The database was migrated by a newer program, or by another one.
     #[error("{0}")]
@@ -118,4 +118,12 @@ fn is_outage_code(code: Option<&str>) -> bool {
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| ["55P03", "40P01", "40001"].contains(&code.as_ref()))
+}
+
+/// What the server said, without the place in its own source that the driver adds; anything else in the driver's words.
+fn describe(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => format!("the database says: {}", error.message()),
+        other => other.to_string(),
+    }
 }

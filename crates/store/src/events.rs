@@ -5,7 +5,11 @@
 //! are rows whose key somebody else's open transaction holds: they are named as such, for the caller to try again.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
+mod known;
+
+use known::insert_ignoring_known;
 use model::{AuditRecord, EventId, FieldError, ServiceName, Timestamp};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -117,6 +121,8 @@ pub struct Inserted {
 /// How long one row may wait for another transaction while the conflicting rows of a batch are searched for. Whoever commits
 /// promptly is waited for by the fast way already; here each wait holds up everybody in the batch.
 const CONFLICT_WAIT: &str = "10ms";
+/// How long the fast way waits for a row: longer than a commit takes, and no longer than everybody else may wait for one writer.
+const FAST_WAIT: &str = "300ms";
 
 const COPY: &str = "COPY public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
     user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata) FROM STDIN (FORMAT binary)";
@@ -128,8 +134,9 @@ pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
         return Ok(Inserted::default());
     }
     let mut tx = conn.begin().await?;
-    if let Some(rows) = as_first_arrived(&mut tx, rows).await? {
-        let inserted = insert_carefully(&mut tx, &rows).await?;
+    if rows.iter().any(|row| row.claim.is_some()) {
+        wait_briefly(&mut tx).await?;
+        let inserted = insert_with_claims(&mut tx, rows, &Search::new()).await?;
         tx.commit().await?;
         return Ok(inserted);
     }
@@ -142,7 +149,7 @@ pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
             tx.rollback().await?;
             let mut tx = conn.begin().await?;
             wait_briefly(&mut tx).await?;
-            let inserted = insert_carefully(&mut tx, rows).await?;
+            let inserted = insert_carefully(&mut tx, rows, &Search::new()).await?;
             tx.commit().await?;
             Ok(inserted)
         }
@@ -165,8 +172,12 @@ pub async fn insert_audit_parts(
     }
     if rows.iter().any(|row| row.claim.is_some()) {
         let mut tx = conn.begin().await?;
-        let known = as_first_arrived(&mut tx, rows).await?;
-        let inserted = insert_parts_carefully(&mut tx, known.as_deref().unwrap_or(rows), &ranges).await?;
+        wait_briefly(&mut tx).await?;
+        let search = Search::new();
+        let mut inserted = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            inserted.push(insert_with_claims(&mut tx, &rows[range], &search).await?);
+        }
         tx.commit().await?;
         return Ok(inserted);
     }
@@ -180,6 +191,35 @@ pub async fn insert_audit_parts(
             Ok(inserted)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Writes a batch some of whose rows claim another time than theirs. Where somebody else is about to bring the same events, those
+/// rows conflict, and the others are written.
+async fn insert_with_claims(
+    conn: &mut PgConnection,
+    rows: &[AuditRow<'_>],
+    search: &Search,
+) -> Result<Inserted, StoreError> {
+    let mut savepoint = conn.begin().await?;
+    match as_first_arrived(&mut savepoint, rows).await {
+        Ok(known) => {
+            savepoint.commit().await?;
+            insert_carefully(conn, known.as_deref().unwrap_or(rows), search).await
+        }
+        Err(error) if error.is_conflict() => {
+            savepoint.rollback().await?;
+            let (claiming, others): (Vec<usize>, Vec<usize>) =
+                (0..rows.len()).partition(|at| rows[*at].claim.is_some());
+            let free: Vec<AuditRow<'_>> = others.iter().map(|at| rows[*at].clone()).collect();
+            let mut done = insert_carefully(conn, &free, search).await?;
+            for (at, _) in &mut done.rejected {
+                *at = others[*at];
+            }
+            done.conflicting = done.conflicting.iter().map(|at| others[*at]).chain(claiming).collect();
+            Ok(done)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -221,11 +261,12 @@ async fn insert_parts_carefully(
     rows: &[AuditRow<'_>],
     ranges: &[std::ops::Range<usize>],
 ) -> Result<Vec<Inserted>, StoreError> {
+    let search = Search::new();
     let mut done = vec![Inserted::default(); ranges.len()];
     let mut todo = VecDeque::from([(0, ranges.len())]);
     while let Some((first, end)) = todo.pop_front() {
         if end - first == 1 {
-            done[first] = insert_carefully(conn, &rows[ranges[first].clone()]).await?;
+            done[first] = insert_carefully(conn, &rows[ranges[first].clone()], &search).await?;
             continue;
         }
         let part = &rows[ranges[first].start..ranges[end - 1].end];
@@ -287,6 +328,12 @@ pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
         .is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
+/// Prepares a connection for writing batches of many senders: no row may hold them all up.
+pub async fn prepare_writer(conn: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("SELECT set_config('lock_timeout', $1, false)", FAST_WAIT).fetch_one(conn).await?;
+    Ok(())
+}
+
 /// Whether the error concerns some of the rows, so that halving finds them: their values, or a key that is held elsewhere.
 fn is_about_rows(error: &sqlx::Error) -> bool {
     is_about_data(error) || is_conflict(error)
@@ -303,8 +350,34 @@ async fn wait_briefly(conn: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Writes what can be written of a batch, halving it around rows that the database refuses.
-async fn insert_carefully(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<Inserted, StoreError> {
+/// How long conflicting rows are searched for, all batches of a group together: everybody in the group waits meanwhile.
+const SEARCH: Duration = Duration::from_secs(2);
+/// How many conflicting rows of one batch are told apart from their neighbors.
+const CONFLICTS_MAX: usize = 8;
+
+/// A search for conflicting rows. Whoever holds many ids must not make it last: once it has found enough, or taken long enough,
+/// what conflicts is taken for conflicting as a whole, neighbors included. They are tried again like the others, and a few
+/// seconds late.
+struct Search {
+    until: Instant,
+}
+
+impl Search {
+    fn new() -> Self {
+        Self { until: Instant::now() + SEARCH }
+    }
+
+    fn goes_on(&self, found: usize) -> bool {
+        found < CONFLICTS_MAX && Instant::now() < self.until
+    }
+}
+
+/// Writes what can be written of a batch, halving it around rows that the database refuses or that conflict.
+async fn insert_carefully(
+    conn: &mut PgConnection,
+    rows: &[AuditRow<'_>],
+    search: &Search,
+) -> Result<Inserted, StoreError> {
     let mut done = Inserted::default();
     let mut todo = VecDeque::from([(0, rows.len())]);
     while let Some((start, end)) = todo.pop_front() {
@@ -318,8 +391,8 @@ async fn insert_carefully(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
             }
             Err(error) if is_about_rows(&error) => {
                 savepoint.rollback().await?;
-                if part.len() == 1 && is_conflict(&error) {
-                    done.conflicting.push(start);
+                if is_conflict(&error) && (part.len() == 1 || !search.goes_on(done.conflicting.len())) {
+                    done.conflicting.extend(start..end);
                 } else if part.len() == 1 {
                     done.rejected.push((start, reason(&error)));
                 } else {
@@ -345,89 +418,4 @@ fn reason(error: &sqlx::Error) -> FieldError {
     let message = error.message();
     let field = field.unwrap_or_else(|| if message.contains("json") { "metadata" } else { "event" }.to_owned());
     FieldError::new(field, format_args!("cannot be stored: {message}"))
-}
-
-/// The batch as one array a column.
-#[derive(Default)]
-struct Columns {
-    event_id: Vec<Uuid>,
-    /// Microseconds since 1970. Multiplied with an interval they go through a double; split in two, they stay exact.
-    timestamp: Vec<i64>,
-    category: Vec<String>,
-    action: Vec<String>,
-    result: Vec<String>,
-    user_id: Vec<Option<Uuid>>,
-    session_id: Vec<Option<String>>,
-    ip_address: Vec<Option<String>>,
-    user_agent: Vec<Option<String>>,
-    resource_type: Vec<Option<String>>,
-    resource_id: Vec<Option<String>>,
-    instance_id: Vec<Option<Uuid>>,
-    cui_accessed: Vec<bool>,
-    metadata: Vec<String>,
-}
-
-impl Columns {
-    fn of(rows: &[AuditRow<'_>]) -> Self {
-        let mut columns = Self::default();
-        for row in rows {
-            let r = &row.record;
-            let owned = |t: &Option<model::Text<'_>>| t.as_ref().map(ToString::to_string);
-            columns.event_id.push(row.event_id);
-            columns.timestamp.push(row.timestamp.as_micros());
-            columns.category.push(r.category.to_string());
-            columns.action.push(r.action.to_string());
-            columns.result.push(r.result.to_string());
-            columns.user_id.push(r.user_id);
-            columns.session_id.push(owned(&r.session_id));
-            columns.ip_address.push(r.ip_address.map(|ip| ip.to_string()));
-            columns.user_agent.push(owned(&r.user_agent));
-            columns.resource_type.push(owned(&r.resource_type));
-            columns.resource_id.push(owned(&r.resource_id));
-            columns.instance_id.push(r.instance_id);
-            columns.cui_accessed.push(r.cui_accessed);
-            let json = r.metadata.as_json();
-            columns.metadata.push(if json.is_empty() { "{}" } else { json }.to_owned());
-        }
-        columns
-    }
-}
-
-/// Writes the rows that are not there yet, whatever the table's key is; returns how many.
-async fn insert_ignoring_known(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<u64, sqlx::Error> {
-    let c = Columns::of(rows);
-    let done = sqlx::query!(
-        r#"
-        INSERT INTO public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address,
-            user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata)
-        SELECT r.event_id, 'epoch'::timestamptz + (r.micros / 1000000) * interval '1 second'
-                   + (r.micros % 1000000) * interval '1 microsecond', r.category, r.action, r.result,
-               r.user_id, r.session_id, r.ip_address::inet, r.user_agent, r.resource_type, r.resource_id, r.instance_id,
-               r.cui_accessed, r.metadata::jsonb
-          FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-                      $9::text[], $10::text[], $11::text[], $12::uuid[], $13::boolean[], $14::text[])
-               WITH ORDINALITY
-               AS r (event_id, micros, category, action, result, user_id, session_id, ip_address, user_agent, resource_type,
-                     resource_id, instance_id, cui_accessed, metadata, n)
-         ORDER BY r.n
-        ON CONFLICT DO NOTHING
-        "#,
-        &c.event_id,
-        &c.timestamp,
-        &c.category,
-        &c.action,
-        &c.result,
-        &c.user_id as &[Option<Uuid>],
-        &c.session_id as &[Option<String>],
-        &c.ip_address as &[Option<String>],
-        &c.user_agent as &[Option<String>],
-        &c.resource_type as &[Option<String>],
-        &c.resource_id as &[Option<String>],
-        &c.instance_id as &[Option<Uuid>],
-        &c.cui_accessed,
-        &c.metadata,
-    )
-    .execute(conn)
-    .await?;
-    Ok(done.rows_affected())
 }

@@ -100,11 +100,10 @@ async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> 
         Err(error) => return Err(error),
     };
     let (rows, mut letters) = decode(&batch);
-    let ends = if rows.is_empty() { vec![] } else { vec![rows.len()] };
+    let ends = in_parts(rows.len());
     let done = conn.write(&rows, &ends).await?;
-    refused(&rows, &done, &mut letters);
-
-    let conflicting: Vec<usize> = done.iter().flat_map(|done| &done.conflicting).copied().collect();
+    refused(&rows, &ends, &done, &mut letters);
+    let conflicting = conflicting(&ends, &done);
     if !conflicting.is_empty() && !held::keep(inner, &rows, &conflicting).await {
         return Err(DrainError::NoRoom);
     }
@@ -126,13 +125,36 @@ pub(super) fn decode(batch: &Batch) -> (Vec<AuditRow<'static>>, Vec<(Vec<u8>, Fi
     (rows, letters)
 }
 
+/// The ends of parts of a batch. A spool holds events of many senders: what conflicts in one part leaves the others alone.
+pub(super) fn in_parts(rows: usize) -> Vec<usize> {
+    const PART: usize = 50;
+    (0..rows.div_ceil(PART)).map(|part| rows.min((part + 1) * PART)).collect()
+}
+
+/// The starts of the parts whose ends these are.
+fn starts(ends: &[usize]) -> impl Iterator<Item = usize> {
+    std::iter::once(0).chain(ends.iter().copied())
+}
+
+/// The places in the batch of rows that conflict with an open transaction.
+pub(super) fn conflicting(ends: &[usize], done: &[Inserted]) -> Vec<usize> {
+    starts(ends).zip(done).flat_map(|(start, done)| done.conflicting.iter().map(move |at| start + at)).collect()
+}
+
 /// Adds the rows that the database refused to the dead letters.
-pub(super) fn refused(rows: &[AuditRow<'_>], done: &[Inserted], letters: &mut Vec<(Vec<u8>, FieldError)>) {
-    for (at, error) in done.iter().flat_map(|done| &done.rejected) {
-        let Some(row) = rows.get(*at) else { continue };
-        let mut json = Vec::new();
-        if record::encode(row, &mut json).is_ok() {
-            letters.push((json, error.clone()));
+pub(super) fn refused(
+    rows: &[AuditRow<'_>],
+    ends: &[usize],
+    done: &[Inserted],
+    letters: &mut Vec<(Vec<u8>, FieldError)>,
+) {
+    for (start, done) in starts(ends).zip(done) {
+        for (at, error) in &done.rejected {
+            let Some(row) = rows.get(start + at) else { continue };
+            let mut json = Vec::new();
+            if record::encode(row, &mut json).is_ok() {
+                letters.push((json, error.clone()));
+            }
         }
     }
 }
@@ -218,4 +240,18 @@ fn outage_row(inner: &Inner, outage: Outage) -> Option<AuditRow<'static>> {
         metadata: Details::from_json(metadata.to_string()),
     };
     prepare::complete(record, now, random).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_batch_and_places_are_those_of_the_batch() {
+        assert_eq!(in_parts(0), [0; 0]);
+        assert_eq!(in_parts(50), [50]);
+        assert_eq!(in_parts(120), [50, 100, 120]);
+        let done = [vec![], vec![3], vec![0, 19]].map(|conflicting| Inserted { conflicting, ..Inserted::default() });
+        assert_eq!(conflicting(&in_parts(120), &done), [53, 100, 119]);
+    }
 }

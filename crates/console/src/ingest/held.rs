@@ -85,11 +85,10 @@ async fn step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     };
 
     let (rows, mut letters) = drain::decode(&batch);
-    let ends = if rows.is_empty() { vec![] } else { vec![rows.len()] };
+    let ends = drain::in_parts(rows.len());
     let done = conn.write(&rows, &ends).await?;
-    drain::refused(&rows, &done, &mut letters);
-
-    let conflicting: Vec<usize> = done.iter().flat_map(|done| &done.conflicting).copied().collect();
+    drain::refused(&rows, &ends, &done, &mut letters);
+    let conflicting = drain::conflicting(&ends, &done);
     if !conflicting.is_empty() && !keep_again(inner, &rows, &conflicting).await? {
         return Ok(());
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::{PgPool, Postgres};
-use store::events::{AuditRow, Inserted, insert_audit_parts};
+use store::events::{AuditRow, Inserted, insert_audit_parts, prepare_writer};
 use tokio::time::{sleep, timeout};
 
 use super::spool::{self, SpoolError};
@@ -195,7 +195,13 @@ impl Conn {
         if self.held.is_none() {
             let patience = self.timeouts.acquire;
             match timeout(patience, self.pool.acquire()).await {
-                Ok(Ok(conn)) => self.held = Some(conn),
+                Ok(Ok(mut conn)) => {
+                    let prepared = timeout(patience, prepare_writer(&mut conn)).await;
+                    prepared
+                        .map_err(|_| WriteError::NoConnection(patience))?
+                        .map_err(|e| WriteError::Store(describe(&e)))?;
+                    self.held = Some(conn);
+                }
                 Ok(Err(error)) => return Err(WriteError::Store(describe(&error.into()))),
                 Err(_) => return Err(WriteError::NoConnection(patience)),
             }

@@ -74,6 +74,13 @@ impl Watch {
     }
 }
 
+/// The part of blueteam of that name. Others are not told apart: whoever may write events chooses the name.
+fn component(name: &str) -> Option<&'static str> {
+    const COMPONENTS: [&str; 8] =
+        ["reader", "channel", "collector", "writer", "database", "ingest", "configuration", "certificate"];
+    COMPONENTS.into_iter().find(|known| *known == name)
+}
+
 struct AuditLogGap {
     watches: Vec<(Source, Watch)>,
     silence: Span,
@@ -111,7 +118,20 @@ impl Rule for AuditLogGap {
         {
             watch.spoke(glance.at, self.silence);
         }
-        if glance.marks.intersects(Marks::AUDIT_FAILURE) {
+        if glance.marks.intersects(Marks::OWN_FAILURE)
+            && let Some(component) = event.details.text("component").as_deref().and_then(component)
+        {
+            // Each part of blueteam for itself: a new failure must reach people though another one is open.
+            let entity = format!("blueteam {component}");
+            let key = Key::new(event.source, cx.names.value(&entity));
+            cx.fire(key, event, || {
+                let what = event.details.text("message").unwrap_or_else(|| "it reports a failure".to_owned());
+                let title = format!("{entity}: {what}");
+                let description =
+                    format!("The {component} of blueteam reports: {what}. `blueteam status` shows what is affected.");
+                Opening::new(EntityKind::Source, entity, title, description)
+            });
+        } else if glance.marks.intersects(Marks::AUDIT_FAILURE) {
             let source = event.source;
             cx.fire(Key::source(source), event, || {
                 let what = event.details.text("message").or_else(|| event.details.text("component"));

@@ -291,6 +291,59 @@ async fn an_event_that_conflicts_with_an_open_transaction_delays_only_itself() {
     assert_eq!((again[0].accepted, again[0].duplicates), (2, 1_998));
 }
 
+/// Rows whose sender says nothing of their time, which is known by their first arrival.
+fn without_times(rows: Vec<store::events::AuditRow<'static>>) -> Vec<store::events::AuditRow<'static>> {
+    rows.into_iter().map(|row| row.claiming(Some(store::events::Claim::NoTime))).collect()
+}
+
+#[tokio::test]
+async fn many_conflicts_of_one_sender_leave_the_others_alone_and_take_no_longer() {
+    let db = TestDb::new().await;
+    let (mut application, mut ingest) =
+        (db.connect_as("eqmon_audit_writer").await, db.connect_as("blueteam_ingest").await);
+    // A thousand of the attacker's, then a hundred of somebody else, of whom some name no time.
+    let (mut rows, honest) = (logins(0..1_000), logins(1_000..1_090));
+    let mut held = application.begin().await.unwrap();
+    for row in &rows {
+        let sql = "INSERT INTO audit_events (event_id, timestamp, category, action, result)
+                   VALUES ($1, 'epoch'::timestamptz + $2 * interval '1 microsecond', 'auth', 'login', 'success')";
+        let (id, at) = (row.event_id().0, row.timestamp().as_micros() as f64);
+        sqlx::query(sql).bind(id).bind(at).execute(&mut *held).await.unwrap();
+    }
+    rows.extend(honest);
+    rows.extend(without_times(logins(1_090..1_100)));
+
+    store::events::prepare_writer(&mut ingest).await.unwrap();
+    let since = Instant::now();
+    let done = store::events::insert_audit_parts(&mut ingest, &rows, &[500, 1_000, 1_100]).await.unwrap();
+    assert!(since.elapsed() < Duration::from_secs(10), "{:?}", since.elapsed());
+    assert_eq!(done.iter().map(|d| d.accepted).collect::<Vec<_>>(), [0, 0, 100]);
+    assert_eq!(done.iter().map(|d| d.conflicting.len()).collect::<Vec<_>>(), [500, 500, 0]);
+    held.rollback().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_first_arrival_that_somebody_else_notes_delays_that_event_alone() {
+    let db = TestDb::new().await;
+    let (mut other, mut ingest) = (db.connect_as("blueteam_ingest").await, db.connect_as("blueteam_ingest").await);
+    let claiming = without_times(logins(7..8));
+    let mut held = other.begin().await.unwrap();
+    sqlx::query("SELECT blueteam.first_arrivals(ARRAY[$1], ARRAY[$2::bigint], ARRAY[1::bigint])")
+        .bind(claiming[0].event_id().0)
+        .bind(i64::MIN)
+        .execute(&mut *held)
+        .await
+        .unwrap();
+
+    store::events::prepare_writer(&mut ingest).await.unwrap();
+    let rows: Vec<_> = logins(0..5).into_iter().chain(claiming).chain(logins(8..10)).collect();
+    let done = store::events::insert_audit_parts(&mut ingest, &rows, &[rows.len()]).await.unwrap();
+    assert_eq!((done[0].accepted, done[0].conflicting.as_slice()), (7, &[5][..]));
+    held.rollback().await.unwrap();
+    let again = store::events::insert_audit_parts(&mut ingest, &rows, &[rows.len()]).await.unwrap();
+    assert_eq!((again[0].accepted, again[0].duplicates), (1, 7));
+}
+
 #[tokio::test]
 async fn a_locked_table_of_events_is_an_outage_and_not_a_search() {
     let db = TestDb::new().await;

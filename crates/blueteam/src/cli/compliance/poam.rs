@@ -415,7 +415,8 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         let of_it = |objective: &ObjectiveId| objective.control() == &*plan.control_id.0;
         if evidence.control_id != plan.control_id && !evidence.objectives.iter().any(of_it) {
             bail!(
-                "{} says nothing of {}; add what shows that it is done with `compliance evidence add --control {}`",
+                "{} does not support {}; add a file that shows the closure: `compliance evidence add FILE --supports {} --kind \
+                 config_export --shows 'what it shows' --final`",
                 evidence.evidence_id,
                 plan.control_id,
                 plan.control_id

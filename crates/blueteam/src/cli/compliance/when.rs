@@ -25,8 +25,10 @@ fn wrong(text: &str) -> String {
 
 /// Who acts: the name that was given, else the system's user name.
 pub(super) fn actor(given: Option<&str>) -> anyhow::Result<String> {
-    if given.is_some_and(|name| !(1..=200).contains(&name.trim().chars().count())) {
-        out::usage!("--as: a name of 1 to 200 characters; it stands in the record");
+    let is_name =
+        |name: &str| (1..=200).contains(&name.trim().chars().count()) && name.chars().any(char::is_alphanumeric);
+    if given.is_some_and(|name| !is_name(name)) {
+        out::usage!("--as: a name of 1 to 200 characters, one of them a letter or digit; it stands in the record");
     }
     Ok(session::actor(given.map(str::trim)))
 }

@@ -96,7 +96,7 @@ async fn two_databases_are_read_and_one_that_is_away_holds_up_none() {
     until("the outage", &daemon, || source(&daemon, "artemis")["silent_since"].is_string()).await;
     fail(&mut mqtt_app, "203.0.113.10", 6).await;
     alert_comes(&mut conn, "brute_force", "203.0.113.10", PATIENCE).await;
-    alert_comes(&mut conn, "audit_log_gap", "audit_db", PATIENCE).await;
+    alert_comes(&mut conn, "audit_log_gap", "blueteam collector", PATIENCE).await;
     daemon.kill();
     fail(&mut mqtt_app, "203.0.113.11", 6).await;
     daemon.start().await;

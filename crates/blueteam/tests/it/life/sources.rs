@@ -48,7 +48,7 @@ async fn a_log_is_accounted_for_and_missed() {
 
     until("the silence", &daemon, || of("silent_since").is_some_and(|since| !since.is_null())).await;
     assert_eq!(ask(&daemon, &["list"]).0, Some(3));
-    alert_comes(&mut daemon.connect().await, "audit_log_gap", "audit_db", PATIENCE).await;
+    alert_comes(&mut daemon.connect().await, "audit_log_gap", "blueteam collector", PATIENCE).await;
     let rules = daemon.command().args(["alerts", "rules", "--json"]).output().unwrap();
     let rules: Value = serde_json::from_slice(&rules.stdout).unwrap();
     let blind =

@@ -154,7 +154,7 @@ async fn events_that_cannot_be_read_are_reported_and_the_others_are_analyzed() {
         .unwrap();
 
     brute_force_is_found(&daemon, "198.51.100.7").await;
-    alert_comes(&mut owner, "audit_log_gap", "audit_db", PATIENCE).await;
+    alert_comes(&mut owner, "audit_log_gap", "blueteam reader", PATIENCE).await;
     let said: String = sqlx::query_scalar(
         "SELECT string_agg(metadata ->> 'message', ' ') FROM audit_events WHERE action = 'audit_failure'",
     )

@@ -1,0 +1,91 @@
+//! Writing rows that may be there already.
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::AuditRow;
+
+/// The batch as one array a column.
+#[derive(Default)]
+struct Columns {
+    event_id: Vec<Uuid>,
+    /// Microseconds since 1970. Multiplied with an interval they go through a double; split in two, they stay exact.
+    timestamp: Vec<i64>,
+    category: Vec<String>,
+    action: Vec<String>,
+    result: Vec<String>,
+    user_id: Vec<Option<Uuid>>,
+    session_id: Vec<Option<String>>,
+    ip_address: Vec<Option<String>>,
+    user_agent: Vec<Option<String>>,
+    resource_type: Vec<Option<String>>,
+    resource_id: Vec<Option<String>>,
+    instance_id: Vec<Option<Uuid>>,
+    cui_accessed: Vec<bool>,
+    metadata: Vec<String>,
+}
+
+impl Columns {
+    fn of(rows: &[AuditRow<'_>]) -> Self {
+        let mut columns = Self::default();
+        for row in rows {
+            let r = &row.record;
+            let owned = |t: &Option<model::Text<'_>>| t.as_ref().map(ToString::to_string);
+            columns.event_id.push(row.event_id);
+            columns.timestamp.push(row.timestamp.as_micros());
+            columns.category.push(r.category.to_string());
+            columns.action.push(r.action.to_string());
+            columns.result.push(r.result.to_string());
+            columns.user_id.push(r.user_id);
+            columns.session_id.push(owned(&r.session_id));
+            columns.ip_address.push(r.ip_address.map(|ip| ip.to_string()));
+            columns.user_agent.push(owned(&r.user_agent));
+            columns.resource_type.push(owned(&r.resource_type));
+            columns.resource_id.push(owned(&r.resource_id));
+            columns.instance_id.push(r.instance_id);
+            columns.cui_accessed.push(r.cui_accessed);
+            let json = r.metadata.as_json();
+            columns.metadata.push(if json.is_empty() { "{}" } else { json }.to_owned());
+        }
+        columns
+    }
+}
+
+/// Writes the rows that are not there yet, whatever the table's key is; returns how many.
+pub(super) async fn insert_ignoring_known(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<u64, sqlx::Error> {
+    let c = Columns::of(rows);
+    let done = sqlx::query!(
+        r#"
+        INSERT INTO public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address,
+            user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata)
+        SELECT r.event_id, 'epoch'::timestamptz + (r.micros / 1000000) * interval '1 second'
+                   + (r.micros % 1000000) * interval '1 microsecond', r.category, r.action, r.result,
+               r.user_id, r.session_id, r.ip_address::inet, r.user_agent, r.resource_type, r.resource_id, r.instance_id,
+               r.cui_accessed, r.metadata::jsonb
+          FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
+                      $9::text[], $10::text[], $11::text[], $12::uuid[], $13::boolean[], $14::text[])
+               WITH ORDINALITY
+               AS r (event_id, micros, category, action, result, user_id, session_id, ip_address, user_agent, resource_type,
+                     resource_id, instance_id, cui_accessed, metadata, n)
+         ORDER BY r.n
+        ON CONFLICT DO NOTHING
+        "#,
+        &c.event_id,
+        &c.timestamp,
+        &c.category,
+        &c.action,
+        &c.result,
+        &c.user_id as &[Option<Uuid>],
+        &c.session_id as &[Option<String>],
+        &c.ip_address as &[Option<String>],
+        &c.user_agent as &[Option<String>],
+        &c.resource_type as &[Option<String>],
+        &c.resource_id as &[Option<String>],
+        &c.instance_id as &[Option<Uuid>],
+        &c.cui_accessed,
+        &c.metadata,
+    )
+    .execute(conn)
+    .await?;
+    Ok(done.rows_affected())
+}
