@@ -35,6 +35,14 @@ pub(crate) fn origin(host: &[u8]) -> String {
     details.finish()
 }
 
+/// The details of an attempt by a client of which only the name is known: it is counted by that name,
+/// in which case does not matter.
+pub(crate) fn named_origin(details: &mut Object, host: &[u8]) {
+    let host = host[..host.len().min(255)].to_ascii_lowercase();
+    let host = host.strip_suffix(b".").unwrap_or(&host);
+    details.text("host", host).text("origin", host);
+}
+
 /// A flat JSON object, written field by field.
 pub(crate) struct Object {
     json: String,

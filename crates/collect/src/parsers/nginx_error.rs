@@ -213,6 +213,23 @@ fn denied(message: &[u8]) -> bool {
         || (message.starts_with(b"user ") && memmem::find(message, b": authorization failure for").is_some())
 }
 
+/// Whether a message of PHP begins so: one that the server passes on from FastCGI, or, of PHP within
+/// Apache, the server's own. Elsewhere in an entry the words may be a path or a header of a client's.
+fn php_says(message: &[u8], beginning: &[u8]) -> bool {
+    const MESSAGE: &[u8] = b"PHP message: ";
+    let message = complaint(message);
+    let passed_on = [&b"FastCGI sent in stderr: \""[..], b"Got error '"];
+    let Some(said) = passed_on.iter().find_map(|mark| message.strip_prefix(*mark)) else {
+        return message.starts_with(beginning);
+    };
+    // Several at once are separated by newlines, since PHP 7.4 by semicolons.
+    memmem::find_iter(said, MESSAGE).any(|at| {
+        let before = &said[..at];
+        let begins = before.is_empty() || before.ends_with(b"\n") || before.ends_with(b"; ");
+        begins && said[at + MESSAGE.len()..].starts_with(beginning)
+    }) || said.starts_with(beginning)
+}
+
 impl<'a> Complaint<'a> {
     fn into_event(self, id: LineId) -> SecurityEvent<'a> {
         let Self { at, level, message, client, unclear, request } = self;
@@ -221,8 +238,8 @@ impl<'a> Complaint<'a> {
         let first = message.split(|c| *c == b'\n').next().unwrap_or_default().trim_ascii();
         let (category, action) = match account {
             Some(_) => (Category::Auth, "login_failed"),
-            None if memmem::find(message, b"AuditLogger").is_some() => (Category::System, "audit_failure"),
-            None if memmem::find(message, b"PHP Fatal error").is_some() => (Category::System, "php_fatal"),
+            None if php_says(message, b"AuditLogger") => (Category::System, "audit_failure"),
+            None if php_says(message, b"PHP Fatal error") => (Category::System, "php_fatal"),
             None if denied(message) => (Category::Network, "access_denied"),
             None => (Category::Network, "server_error"),
         };

@@ -104,7 +104,7 @@ fn event(at: Timestamp, message: &[u8], id: LineId) -> SecurityEvent<'_> {
     let first = message.split(|c| *c == b'\n').next().unwrap_or_default().trim_ascii();
     let has = |word: &[u8]| memmem::find(message, word).is_some();
     let fatal = matches!(level, b"Fatal error" | b"Parse error" | b"CRITICAL" | b"ALERT" | b"EMERGENCY");
-    let action = if memmem::find(first, b"AuditLogger").is_some() {
+    let action = if first.starts_with(b"AuditLogger") {
         // The application says that it cannot write its audit trail.
         "audit_failure"
     } else if has(b"SQLSTATE[") || has(b"PDOException") || has(b"pg_query(") || has(b"SQL syntax") {

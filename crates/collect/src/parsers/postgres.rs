@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{Format, LineId, LineParser, Lines, Parsed, Reference};
 use crate::json;
-use crate::text::{Object, without_padding};
+use crate::text::{Object, named_origin, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "postgres",
@@ -273,6 +273,10 @@ impl Meaning {
         if !m.statement.is_empty() {
             details.text("statement", cut(&m.statement, TEXT_MAX).as_bytes());
         }
+        // With `log_hostname` there is a name in place of the address; a socket's `[local]` is neither.
+        if action == "login_failed" && event.ip_address.is_none() && !matches!(&*m.host, "" | "[local]") {
+            named_origin(&mut details, m.host.as_bytes());
+        }
         event.details = Details::from_json(details.finish());
         event.classify()
     }
@@ -363,6 +367,28 @@ mod tests {
             ),
             "2026-03-04T10:00:00.123Z login_failed x 192.0.2.7 -"
         );
+    }
+
+    #[test]
+    fn a_client_with_a_name_counts_by_it() {
+        let csv = row("x", "").replace("203.0.113.9:5432", "Evil.Example:5432");
+        let json = |host: &str| {
+            format!(
+                r#"{{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"x","remote_host":"{host}","state_code":"28P01"}}"#
+            )
+        };
+        for (entry, expected) in [
+            (csv, Some("evil.example")),
+            (json("evil.example"), Some("evil.example")),
+            (json("evil.example."), Some("evil.example")),
+            (json("192.0.2.7"), None),
+            (json("[local]"), None),
+            (json(""), None),
+        ] {
+            let parsed = Postgres { zone: Zone::UTC };
+            let Parsed::Event(event) = parsed.parse(entry.as_bytes(), ID) else { panic!("{entry}") };
+            assert_eq!(event.details.text("origin").as_deref(), expected, "{entry}");
+        }
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use model::civil::{Civil, Zone, digits, month};
 use model::{Source, Span, Timestamp};
 
 use super::{Format, LineId, LineParser, Parsed, Reference};
-use crate::text::without_padding;
+use crate::text::{address, without_padding};
 
 mod pam;
 mod programs;
@@ -82,9 +82,13 @@ fn iso_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     Some((Timestamp::parse(time).ok()?, line[end..].trim_ascii_start()))
 }
 
-/// What a line says after its time: `host program[pid]: message`.
+/// What a line says after its time: `host program[pid]: message`. What syslog(3) writes to /dev/log
+/// names no host: the word after the time is the tag then, which ends with a colon.
 fn bsd_message(rest: &[u8]) -> Option<Said<'_>> {
-    let (host, rest) = word(rest)?;
+    let (first, after) = word(rest)?;
+    // An IPv6 address may end with a colon, too.
+    let is_tag = first.ends_with(b":") && first.len() > 1 && address(first).is_none();
+    let (host, rest) = if is_tag { (&first[..0], rest) } else { (first, after) };
     let end = rest.iter().take(64).position(|c| matches!(c, b'[' | b':' | b' '))?;
     let program = &rest[..end];
     let colon = memchr::memchr(b':', &rest[..rest.len().min(128)])?;
@@ -273,6 +277,28 @@ mod tests {
             ),
             ("Mar  5 11:00:01 h sshd(pam_unix)[7]: authentication failure; rhost=192.0.2.7 user=eve", "nothing"),
             ("Mar  5 11:00:01 h -- MARK --", "nothing"),
+            // As it is written to /dev/log, where no host is named.
+            (
+                "<38>Mar  5 11:00:01 sshd[4]: Failed password for root from 198.51.100.80 port 22 ssh2",
+                "login_failed root 198.51.100.80 x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "Mar  5 11:00:01 sshd[4]: Failed password for root from 198.51.100.80 port 22 ssh2",
+                "login_failed root 198.51.100.80 x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "<85>Mar  5 11:00:01 sudo:      ann : TTY=pts/0 ; PWD=/home/ann ; USER=root ; COMMAND=/bin/ls",
+                "sudo root - x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "<38>2026-03-05T11:00:01Z sshd: Failed password for root from 198.51.100.80 port 22 ssh2",
+                "login_failed root 198.51.100.80 x1 2026-03-05T11:00:01Z",
+            ),
+            ("<13>Mar  5 11:00:01 ann: sshd[4]: Failed password for root from 9.9.9.9 port 22 ssh2", "nothing"),
+            (
+                "Mar  5 11:00:01 2001:db8:: sshd[4]: Failed password for root from 198.51.100.80 port 22 ssh2",
+                "login_failed root 198.51.100.80 x1 2026-03-05T11:00:01Z",
+            ),
             ("", "nothing"),
             ("\0\0", "nothing"),
             (

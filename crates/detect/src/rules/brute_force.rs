@@ -48,6 +48,8 @@ impl Default for Params {
 /// What an attempt is counted by.
 enum Client {
     Address(IpAddr),
+    /// The log has the client's host name and nothing else.
+    Named(String),
     /// The log does not say whose it is, or the client wrote what it says: the machine that it was made on.
     Unnamed(String),
 }
@@ -55,8 +57,12 @@ enum Client {
 impl Client {
     fn of(event: &SecurityEvent<'_>) -> Option<Self> {
         // Only collectors say so; what an application calls an origin is something else.
-        let unnamed = || event.details.text("origin").filter(|_| event.source != Source::AuditDb).map(Self::Unnamed);
-        event.ip_address.map(Self::Address).or_else(unnamed)
+        let by_origin = || {
+            let origin = event.details.text("origin").filter(|_| event.source != Source::AuditDb)?;
+            let named = event.details.text("host").is_some_and(|host| host == origin);
+            Some(if named { Self::Named(origin) } else { Self::Unnamed(origin) })
+        };
+        event.ip_address.map(Self::Address).or_else(by_origin)
     }
 }
 
@@ -70,6 +76,15 @@ fn unnamed(count: u32, origin: &str, window: Span) -> Opening {
     Opening::new(EntityKind::Source, origin, title, description)
 }
 
+fn from(count: u32, kind: EntityKind, client: &str, window: Span) -> Opening {
+    let title = format!("Brute force: {count} failed logins from {client} within {window}");
+    let description = format!(
+        "Someone at {client} is trying passwords: {count} logins failed within {window}. Block the address if it is not \
+         one of yours, and check whether a login from it succeeded."
+    );
+    Opening::new(kind, client, title, description)
+}
+
 struct BruteForce {
     counting: Counting,
     window: Span,
@@ -80,22 +95,18 @@ impl Rule for BruteForce {
         let Some(client) = Client::of(event) else { return };
         let key = match &client {
             Client::Address(ip) => Key::ip(event.source, *ip),
-            Client::Unnamed(origin) => Key::new(event.source, cx.names.value(origin)),
+            Client::Named(origin) | Client::Unnamed(origin) => Key::new(event.source, cx.names.value(origin)),
         };
         let window = self.window;
         let Some(hits) = self.counting.holds(key, event, cx) else { return };
         cx.fire(key, event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
-            let ip = match client {
-                Client::Address(ip) => ip,
-                Client::Unnamed(origin) => return unnamed(count, &origin, window).evidence(hits.iter().copied()),
+            let opening = match client {
+                Client::Address(ip) => from(count, EntityKind::Ip, &ip.to_string(), window),
+                Client::Named(host) => from(count, EntityKind::Source, &host, window),
+                Client::Unnamed(origin) => unnamed(count, &origin, window),
             };
-            let title = format!("Brute force: {count} failed logins from {ip} within {window}");
-            let description = format!(
-                "Someone at {ip} is trying passwords: {count} logins failed within {window}. Block the address if it is not \
-                 one of yours, and check whether a login from it succeeded."
-            );
-            Opening::new(EntityKind::Ip, ip, title, description).evidence(hits.iter().copied())
+            opening.evidence(hits.iter().copied())
         });
     }
 

@@ -12,6 +12,7 @@ use super::address;
 
 const CLIENT: &[u8] = b", client: ";
 const SERVER: &[u8] = b", server: ";
+const REQUEST: &[u8] = b", request: \"";
 /// nginx cuts an entry to this length, and OpenResty to the second: the end may be missing, and the client chose where.
 const CUT_AT: [usize; 2] = [2047, 4095];
 
@@ -27,58 +28,71 @@ pub(super) struct Appended<'a> {
     pub(super) unclear: bool,
 }
 
+/// Messages of which nginx writes every word before the client itself.
+const FIXED: [&[u8]; 16] = [
+    b"access forbidden by rule",
+    b"client intended to send too large ",
+    b"connect() failed (",
+    b"delaying request, excess: ",
+    b"limiting connections by zone ",
+    b"limiting requests, excess: ",
+    b"no live upstreams ",
+    b"recv() failed (",
+    b"send() failed (",
+    b"writev() failed (",
+    b"SSL_do_handshake() failed ",
+    b"SSL_read() failed ",
+    b"SSL_write() failed ",
+    b"upstream prematurely closed connection",
+    b"upstream timed out (",
+    b"peer closed connection in SSL handshake",
+];
+
 /// Finds what was appended to a message of an entry that is so long.
 pub(super) fn find(message: &[u8], length: usize) -> Option<Appended<'_>> {
-    if let Some(at) = after_user(message) {
-        let client = message.get(at + CLIENT.len()..).and_then(client);
-        let request = read(message, at).and_then(|(found, _)| found.request);
-        return Some(Appended { at, client, request, unclear: client.is_none() });
+    if let Some(at) = certain(message) {
+        let client = client(message, at).flatten();
+        return Some(Appended { at, client, request: request(message, at), unclear: client.is_none() });
     }
 
-    let complete = memmem::find_iter(message, CLIENT).filter_map(|at| read(message, at));
-    let mut best: Option<(Appended<'_>, bool)> = None;
-    for (next, plain) in complete {
-        best = match best {
-            Some((before, before_plain)) if before_plain == plain => {
-                let unclear = before.unclear || before.client != next.client;
-                Some((Appended { client: next.client.filter(|_| !unclear), unclear, ..next }, plain))
-            }
-            Some(before) if before.1 => Some(before),
-            _ => Some((next, plain)),
-        };
-    }
-    let cut = CUT_AT.contains(&length);
-    match best {
-        Some((found, _)) if cut => Some(Appended { client: None, unclear: true, ..found }),
-        Some((found, _)) => Some(found),
-        // Perhaps the half of it.
-        None => memmem::rfind(message, CLIENT).map(|at| Appended { at, client: None, request: None, unclear: true }),
-    }
+    let mut places = places(message);
+    let Some((at, first)) = places.next() else {
+        // Perhaps half of it.
+        let at = memmem::rfind(message, CLIENT)?;
+        return Some(Appended { at, client: None, request: None, unclear: true });
+    };
+    // Either of two may be the client's words. What follows a place does not tell them apart: a
+    // client chooses what nginx writes after its own, as it chooses what a forged one goes on with.
+    let unclear = CUT_AT.contains(&length) || places.any(|(_, other)| other != first);
+    let client = first.filter(|_| !unclear);
+    Some(Appended { at, client, request: request(message, at), unclear })
 }
 
-/// Where the words about a user and their password end. A name is what stands before the first colon of what the client sent
-/// (RFC 7617), so that it cannot hold the words that follow it here; the referrer can, but comes later. The first that nginx may
-/// have written to the end is taken, and the first of all where the end is missing.
-fn after_user(message: &[u8]) -> Option<usize> {
+/// Where nginx's own words about the client begin, if the message leaves no doubt about it: at the
+/// first place, because nothing before it can hold these words. Requests and referrers come later.
+fn certain(message: &[u8]) -> Option<usize> {
+    if FIXED.iter().any(|fixed| message.starts_with(fixed)) {
+        return memmem::find(message, CLIENT);
+    }
+    // A name is what stands before the first colon of what the client sent (RFC 7617), so that it
+    // holds neither `": password mismatch` nor `, client: `; the name of the file is the operator's.
     let name = message.strip_prefix(b"user \"")?;
     let from = message.len() - name.len();
-    let about_user = |at: &usize| {
+    memmem::find_iter(message, CLIENT).find(|at| {
         let said = name.get(..at - from).unwrap_or_default();
         said.ends_with(b"\": password mismatch")
-            || (said.ends_with(b"\"") && memmem::find(said, b" was not found in \"").is_some())
-    };
-    let places = || memmem::find_iter(message, CLIENT).filter(about_user);
-    places().find(|at| read(message, *at).is_some_and(|(_, plain)| plain)).or_else(|| places().next())
+            || (said.ends_with(b"\"") && memmem::find(said, b"\" was not found in \"").is_some())
+    })
 }
 
-/// The client of `A, server: …`: without the server's name it may be cut off.
-fn client(text: &[u8]) -> Option<IpAddr> {
-    let comma = memchr::memchr(b',', text)?;
-    text[comma..].starts_with(SERVER).then(|| address(&text[..comma])).flatten()
+/// Where the client may begin, and who it is there.
+fn places(message: &[u8]) -> impl Iterator<Item = (usize, Option<IpAddr>)> {
+    memmem::find_iter(message, CLIENT).filter_map(|at| Some((at, client(message, at)?)))
 }
 
-/// Reads what is appended at a place, to the end of the message; and whether the request is one, as it is in nearly every entry.
-fn read(message: &[u8], at: usize) -> Option<(Appended<'_>, bool)> {
+/// The client of `, client: A, server: S` at a place, nobody where it has no address; none where
+/// nginx would not write this. Without the server's name the address may be cut off.
+fn client(message: &[u8], at: usize) -> Option<Option<IpAddr>> {
     let text = message.get(at + CLIENT.len()..)?;
     let comma = memchr::memchr(b',', text)?;
     let client = address(&text[..comma]);
@@ -86,49 +100,20 @@ fn read(message: &[u8], at: usize) -> Option<(Appended<'_>, bool)> {
         return None;
     }
     let server = text[comma..].strip_prefix(SERVER)?;
-    let (server, mut rest) = server.split_at(memchr::memchr(b',', server).unwrap_or(server.len()));
-    if memchr::memchr(b'"', server).is_some() {
-        return None;
-    }
-
-    let (mut request, mut plain) = (None, true);
-    for key in [&b"login"[..], b"request", b"subrequest", b"upstream", b"host", b"referrer"] {
-        let Some(value) =
-            rest.strip_prefix(b", ").and_then(|r| r.strip_prefix(key)).and_then(|r| r.strip_prefix(b": \""))
-        else {
-            continue;
-        };
-        let end = end_of_value(value, key)?;
-        match key {
-            b"request" => (request, plain) = (Some(&value[..end]), is_request(&value[..end])),
-            b"host" => plain &= !value[..end].iter().any(|c| matches!(c, b' ' | b'"')),
-            _ => {}
-        }
-        rest = &value[end + 1..];
-    }
-    // The modules for streams and mail append other things.
-    let complete = rest.is_empty() || rest.starts_with(b", bytes ") || rest.starts_with(b", upstream: ");
-    complete.then_some((Appended { at, client, request, unclear: false }, plain))
+    let server = &server[..memchr::memchr(b',', server).unwrap_or(server.len())];
+    memchr::memchr(b'"', server).is_none().then_some(client)
 }
 
-/// Where a value ends: at the first quotation mark that something follows which nginx would write there.
-fn end_of_value(value: &[u8], key: &[u8]) -> Option<usize> {
-    if key == b"referrer" {
-        return value.len().checked_sub(1).filter(|last| value[*last] == b'"');
-    }
-    memchr::memchr_iter(b'"', value).find(|at| {
-        let after = &value[at + 1..];
-        let next = [&b", subrequest: \""[..], b", upstream: \"", b", host: \"", b", referrer: \"", b", bytes "];
+/// The request after the client at a place, as far as it can be told from what follows.
+fn request(message: &[u8], at: usize) -> Option<&[u8]> {
+    let text = message.get(at + CLIENT.len()..)?;
+    let value = &text[memmem::find(text, REQUEST)? + REQUEST.len()..];
+    let end = memchr::memchr_iter(b'"', value).find(|end| {
+        let after = &value[end + 1..];
+        let next = [&b", subrequest: \""[..], b", upstream: \"", b", host: \"", b", referrer: \""];
         after.is_empty() || next.iter().any(|next| after.starts_with(next))
-    })
-}
-
-/// Whether it is `METHOD TARGET HTTP/N`, or a method and a target.
-fn is_request(line: &[u8]) -> bool {
-    let mut words = line.split(|c| *c == b' ');
-    let method = words.next().is_some_and(|word| !word.is_empty() && word.iter().all(u8::is_ascii_uppercase));
-    let target = words.next().is_some_and(|word| !word.is_empty());
-    method && target && words.next().is_none_or(|word| word.starts_with(b"HTTP/")) && words.next().is_none()
+    });
+    Some(&value[..end?])
 }
 
 /// Whether an entry whose message this begins goes on in the next line, whatever that looks like: what belongs to a request ends
@@ -139,7 +124,8 @@ pub(super) fn goes_on(message: &[u8], length: usize) -> bool {
     length < CUT_AT[0] && !others.iter().any(|other| message.starts_with(other)) && !ends(message)
 }
 
-/// Whether something was appended at the end of a line.
+/// Whether nginx's own words may be in a line. Nothing in them is a newline, so that they end an
+/// entry whatever the request and the referrer hold.
 pub(super) fn ends(line: &[u8]) -> bool {
-    memmem::find_iter(line, CLIENT).any(|at| read(line, at).is_some())
+    certain(line).is_some() || places(line).next().is_some()
 }

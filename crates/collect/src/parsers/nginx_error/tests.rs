@@ -81,9 +81,32 @@ fn no_words_of_a_client_name_another() {
             "user \"x\": password mismatch, client: 203.0.113.9, server: s, request: \"GET /, client: 9.9.9.9, server: y, request: \"z HTTP/1.1\"".to_owned(),
             "login_failed 203.0.113.9 ",
         ),
+        // What comes after nginx's own words looks more like them than they do.
         (
-            format!("user \"x\": password mismatch, client: 9.9.9.9, server: y, request: \"GET / HTTP/1.1\", host: \"h\"\": was not found in \"/etc/p\", {REAL}"),
+            "user \"a\": password mismatch, client: 203.0.113.9, server: x, request: \"M-SEARCH / HTTP/1.1\", \
+             host: \"h\", referrer: \"\": password mismatch, client: 9.9.9.9, server: x, \
+             request: \"GET / HTTP/1.1\", host: \"h\", referrer: \"y\""
+                .to_owned(),
             "login_failed 203.0.113.9 ",
+        ),
+        (
+            "user \"a\" was not found in \"/etc/h\", client: 203.0.113.9, server: x, request: \"GET /a b HTTP/1.1\", \
+             host: \"h\", referrer: \"\", client: 9.9.9.9, server: x, request: \"GET / HTTP/1.1\", host: \"h\""
+                .to_owned(),
+            "login_failed 203.0.113.9 ",
+        ),
+        (
+            "access forbidden by rule, client: 203.0.113.9, server: x, request: \"M-SEARCH /?\", client: 9.9.9.9, \
+             server: x, request: \"GET / HTTP/1.1\", host: \"h\""
+                .to_owned(),
+            "access_denied 203.0.113.9 ",
+        ),
+        (
+            "open() \"/w/x\" failed (2: No such file), client: 9.9.9.9, server: y, request: \"GET / HTTP/1.1\", \
+             host: \"h\", referrer: \"\" failed (2: No such file), client: 203.0.113.9, server: s, \
+             request: \"M-SEARCH /\"\", host: \"h\", q HTTP/1.1\", host: \"h\""
+                .to_owned(),
+            "server_error - ",
         ),
         // Cut off by nginx: the address may lack digits, or be missing.
         ("user \"x\": password mismatch, client: 203.0.113.9".to_owned(), "login_failed - web server"),
@@ -104,6 +127,37 @@ fn no_words_of_a_client_name_another() {
         ("SSL_do_handshake() failed while SSL handshaking, client: 203.0.113.9, server: 0.0.0.0:443".to_owned(), "server_error 203.0.113.9 "),
     ] {
         assert_eq!(named(&message), expected, "{message}");
+    }
+}
+
+#[test]
+fn only_php_says_that_the_audit_trail_fails() {
+    const TAIL: &str = "while reading response header from upstream, client: 203.0.113.9, server: s";
+    for (message, action) in [
+        (format!("FastCGI sent in stderr: \"PHP message: AuditLogger: cannot write\" {TAIL}"), "audit_failure"),
+        (format!("FastCGI sent in stderr: \"PHP message: a; PHP message: AuditLogger: x\" {TAIL}"), "audit_failure"),
+        (format!("FastCGI sent in stderr: \"PHP message: PHP Fatal error:  x\" {TAIL}"), "php_fatal"),
+        (format!("FastCGI sent in stderr: \"PHP message: PHP Warning: no AuditLogger here\" {TAIL}"), "server_error"),
+        (
+            "open() \"/w/AuditLogger\" failed (2: No such file), client: 203.0.113.9, server: s".to_owned(),
+            "server_error",
+        ),
+        (
+            "open() \"/w/PHP message: AuditLogger\" failed (2: No such file), client: 203.0.113.9, server: s"
+                .to_owned(),
+            "server_error",
+        ),
+        ("open() \"/w/PHP Fatal error\" failed (2), client: 203.0.113.9, server: s".to_owned(), "server_error"),
+    ] {
+        assert_eq!(named(&message), format!("{action} 203.0.113.9 "), "{message}");
+    }
+    for (said, action) in [
+        ("AuditLogger: cannot write", "audit_failure"),
+        ("AH01071: Got error 'PHP message: AuditLogger: cannot write'", "audit_failure"),
+        ("File does not exist: /w/AuditLogger", "server_error"),
+    ] {
+        let entry = format!("[Sun Dec 04 04:47:44 2005] [error] [client 192.0.2.7] {said}");
+        assert!(read(&entry).contains(&format!(" {action} ")), "{entry}");
     }
 }
 
@@ -142,6 +196,57 @@ proptest! {
             prop_assert_eq!(named(&message), "login_failed 203.0.113.9 ", "{}", message);
         }
         let message = format!("open() \"/w/x\" failed (2: No such file or directory), client: 203.0.113.9, {tail}");
+        let read = named(&message);
+        prop_assert!(matches!(&*read, "server_error 203.0.113.9 " | "server_error - "), "{} of {}", read, message);
+    }
+
+    /// Neither a method nor a target with blanks, which nginx logs as they came, nor a host or a
+    /// referrer changes who is named, or how many entries there are.
+    #[test]
+    fn no_request_changes_who_is_named_or_how_often(
+        [method, target, host, referrer] in proptest::array::uniform4(
+            "(M-SEARCH|GET|a_b| /|\\?| HTTP/1.1|, client: 9.9.9.9, server: y|\"|, request: \"GET / HTTP/1.1\"\
+             |, host: \"h\"|, referrer: \"|\": password mismatch|\" was not found in \"/e\"|\\PC{0,6}){0,7}",
+        ),
+        user in "(a|\"| was not found in \"|, client|\\PC{0,6}){0,4}",
+    ) {
+        let user = user.replace(':', "");
+        for said in ["\": password mismatch", "\" was not found in \"/etc/p\""] {
+            let entry = format!(
+                "2016/10/25 14:49:34 [error] 1#0: *1 user \"{user}{said}, client: 203.0.113.9, server: s, \
+                 request: \"{method} {target}\", host: \"{host}\", referrer: \"{referrer}\""
+            );
+            prop_assume!(entry.len() < ENTRY_MAX);
+            let mut entries = crate::entries::Entries::of(&FORMAT);
+            let ids = (0..3).map(|offset| (LineId { file: 7, offset }, entry.as_bytes()));
+            let mut complete = entries.push(ids);
+            complete.extend(entries.finish());
+            prop_assert_eq!(complete.len(), 3, "{}", entry);
+            for (_, entry) in &complete {
+                let entry = str::from_utf8(entry).unwrap();
+                let message = entry.split_once("*1 ").unwrap().1;
+                prop_assert_eq!(named(message), "login_failed 203.0.113.9 ", "{}", entry);
+            }
+        }
+        let forbidden = format!(
+            "access forbidden by rule, client: 203.0.113.9, server: s, request: \"{method} {target}\", \
+             host: \"{host}\", referrer: \"{referrer}\""
+        );
+        prop_assert_eq!(named(&forbidden), "access_denied 203.0.113.9 ", "{}", forbidden);
+    }
+
+    /// A path holds whatever a URL encodes: it may keep nginx from naming its client, and names no other.
+    #[test]
+    fn no_path_names_another(
+        [path, request] in proptest::array::uniform2(
+            "(\" failed \\(2: No such file\\)|, client: 9.9.9.9, server: y|\"|, request: \"GET / HTTP/1.1\"\
+             |, host: \"h\"|, referrer: \"|M-SEARCH| |\\PC{0,6}){0,7}",
+        ),
+    ) {
+        let message = format!(
+            "open() \"/w/{path}\" failed (2: No such file), client: 203.0.113.9, server: s, \
+             request: \"{request}\", host: \"h\""
+        );
         let read = named(&message);
         prop_assert!(matches!(&*read, "server_error 203.0.113.9 " | "server_error - "), "{} of {}", read, message);
     }

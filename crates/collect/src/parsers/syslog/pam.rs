@@ -128,6 +128,9 @@ mod tests {
             ("pam_unix", "ruser=x rhost=203.0.113.9 ", CLIENT, ""),
             ("pam_sss", "ruser= rhost=203.0.113.9 user=eve", CLIENT, "eve"),
             ("pam_unix", "ruser= rhost=203.0.113.9 user=eve rhost=9.9.9.9", CLIENT, "eve rhost=9.9.9.9"),
+            ("pam_unix", "ruser= rhost=evil.example  user=x", "evil.example", "x"),
+            ("pam_unix", "ruser= rhost=Evil.Example. ", "evil.example", ""),
+            ("pam_sss", "ruser= rhost=evil.example user=x", "evil.example", "x"),
             // Either may be the client's: it counts, and nobody is named.
             ("pam_unix", "ruser=a rhost=9.9.9.9  user=x rhost=203.0.113.9  user=eve", "web1", ""),
             ("pam_unix", "ruser= rhost=203.0.113.9  user=u rhost=9.9.9.9  user=z", "web1", ""),

@@ -7,7 +7,7 @@ use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 use super::super::LineId;
 use super::Said;
 use super::pam::pam;
-use crate::text::{Object, address, origin, text};
+use crate::text::{Object, address, named_origin, origin, text};
 
 /// What is kept of a command.
 const COMMAND_MAX: usize = 1024;
@@ -94,7 +94,7 @@ pub(super) fn event(said: Said<'_>, at: Timestamp, id: LineId) -> Option<Securit
             event.ip_address = address(host);
             if event.ip_address.is_none() && !host.is_empty() {
                 let mut details = Object::with_capacity(64);
-                details.text("host", &host[..host.len().min(255)]);
+                named_origin(&mut details, host);
                 event.details = Details::from_json(details.finish());
             }
         }
