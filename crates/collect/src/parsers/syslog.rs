@@ -263,6 +263,14 @@ mod tests {
                 "Mar  5 11:00:01 h login: pam_unix(sshd:auth): authentication failure; rhost=192.0.2.7 user=eve",
                 "nothing",
             ),
+        ] {
+            assert_eq!(read(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn reads_other_heads_and_passes_over_what_is_no_message() {
+        for (line, expected) in [
             (
                 "Mar  5 11:00:01 h systemd-logind[1]: New session 5 of user ann.",
                 "session_opened - - x1 2026-03-05T11:00:01Z",

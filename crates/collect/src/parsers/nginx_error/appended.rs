@@ -51,7 +51,7 @@ const FIXED: [&[u8]; 16] = [
 /// Finds what was appended to a message of an entry that is so long.
 pub(super) fn find(message: &[u8], length: usize) -> Option<Appended<'_>> {
     if let Some(at) = certain(message) {
-        let client = client(message, at).flatten();
+        let client = client(message, at).and_then(Client::address);
         return Some(Appended { at, client, request: request(message, at), unclear: client.is_none() });
     }
 
@@ -64,7 +64,7 @@ pub(super) fn find(message: &[u8], length: usize) -> Option<Appended<'_>> {
     // Either of two may be the client's words. What follows a place does not tell them apart: a
     // client chooses what nginx writes after its own, as it chooses what a forged one goes on with.
     let unclear = CUT_AT.contains(&length) || places.any(|(_, other)| other != first);
-    let client = first.filter(|_| !unclear);
+    let client = first.address().filter(|_| !unclear);
     Some(Appended { at, client, request: request(message, at), unclear })
 }
 
@@ -85,20 +85,38 @@ fn certain(message: &[u8]) -> Option<usize> {
     })
 }
 
+/// Whom nginx names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Client {
+    Address(IpAddr),
+    /// A Unix socket, which has no address.
+    Socket,
+}
+
+impl Client {
+    fn address(self) -> Option<IpAddr> {
+        match self {
+            Self::Address(address) => Some(address),
+            Self::Socket => None,
+        }
+    }
+}
+
 /// Where the client may begin, and who it is there.
-fn places(message: &[u8]) -> impl Iterator<Item = (usize, Option<IpAddr>)> {
+fn places(message: &[u8]) -> impl Iterator<Item = (usize, Client)> {
     memmem::find_iter(message, CLIENT).filter_map(|at| Some((at, client(message, at)?)))
 }
 
-/// The client of `, client: A, server: S` at a place, nobody where it has no address; none where
-/// nginx would not write this. Without the server's name the address may be cut off.
-fn client(message: &[u8], at: usize) -> Option<Option<IpAddr>> {
+/// The client of `, client: A, server: S` at a place; none where nginx would not write this. Without
+/// the server's name the address may be cut off.
+fn client(message: &[u8], at: usize) -> Option<Client> {
     let text = message.get(at + CLIENT.len()..)?;
     let comma = memchr::memchr(b',', text)?;
-    let client = address(&text[..comma]);
-    if client.is_none() && !text.starts_with(b"unix:") {
-        return None;
-    }
+    let client = match address(&text[..comma]) {
+        Some(address) => Client::Address(address),
+        None if text.starts_with(b"unix:") => Client::Socket,
+        None => return None,
+    };
     let server = text[comma..].strip_prefix(SERVER)?;
     let server = &server[..memchr::memchr(b',', server).unwrap_or(server.len())];
     memchr::memchr(b'"', server).is_none().then_some(client)
