@@ -122,7 +122,7 @@ pub async fn run(options: Options, ready: Arc<Notify>, stop: CancellationToken) 
                 failed_since.get_or_insert(options.clock.now());
                 error!("the monitor starts over: {cause:#}");
                 options.pulse.failed(format!("{cause:#}"));
-                if cause.downcast_ref::<Unreadable>().is_some_and(|Unreadable(error)| error.concerns_rows())
+                if cause.downcast_ref::<Unreadable>().is_some_and(|Unreadable(error)| error.is_about_output())
                     && let Err(cause) = Monitor::withhold_unreadable(&options).await
                 {
                     warn!("cannot search for the rows that cannot be read: {cause:#}");

@@ -206,7 +206,11 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
         }
 
         let now = options.clock.now();
-        let due = outages.iter().any(|(trouble, outage)| outage.is_due(now, trouble.patience(options.patience)));
+        // What is over counts no longer, though a channel may not have taken the news yet.
+        let lasts = |trouble: &Trouble| findings.get(trouble) != Some(&Finding::Well);
+        let due = outages
+            .iter()
+            .any(|(trouble, outage)| lasts(trouble) && outage.is_due(now, trouble.patience(options.patience)));
         options.verdict.note(!due, now);
         if before != outages {
             save(&options.state, &outages);

@@ -74,6 +74,13 @@ impl StoreError {
         }
     }
 
+    /// Whether the server cannot put out a row: a value or limit (22, 54), damaged storage (XX), or a function that refuses
+    /// (P0). A lock, a cancelled query or a missing right says nothing about any row, and must not make readers leave it out.
+    pub fn is_about_output(&self) -> bool {
+        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
+        error.code().is_some_and(|code| ["22", "54", "XX", "P0"].iter().any(|class| code.starts_with(class)))
+    }
+
     /// Whether another session holds what was asked for: worth trying again soon.
     pub fn is_conflict(&self) -> bool {
         match self {

@@ -35,20 +35,9 @@ pub(super) fn folder(spool_dir: &std::path::Path) -> PathBuf {
 
 /// Puts the rows at these places on disk, all or none. True when they are safe there.
 pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> bool {
-    let mut framed = Vec::new();
-    let mut encoded = true;
-    for row in places.iter().filter_map(|at| rows.get(*at)) {
-        spool::frame(&mut framed, |out| encoded &= record::encode(row, out).is_ok());
-    }
-    let (count, task) = (places.len() as u64, Arc::clone(inner));
-    let appended = tokio::task::spawn_blocking(move || {
-        let now = task.clock.now();
-        locked(&task.held).append(&framed, count, now)
-    });
-    let kept = encoded && matches!(appended.await, Ok(Ok(())));
-
+    let kept = append(inner, rows, places).await.is_ok();
     if kept {
-        tracing::warn!(events = count, "events conflict with an open transaction and wait for its end");
+        tracing::warn!(events = places.len(), "events conflict with an open transaction and wait for its end");
         inner.hold.notify_one();
     }
     kept
@@ -89,16 +78,21 @@ async fn step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     let done = conn.write(&rows, &ends).await?;
     drain::refused(&rows, &ends, &done, &mut letters);
     let conflicting = drain::conflicting(&ends, &done);
-    if !conflicting.is_empty() && !keep_again(inner, &rows, &conflicting).await? {
-        return Ok(());
+    if !conflicting.is_empty() {
+        match append(inner, &rows, &conflicting).await {
+            Ok(()) => {}
+            // They stay at the front until there is room.
+            Err(DrainError::Spool(SpoolError::Full { .. })) => return Ok(()),
+            Err(error) => return Err(error),
+        }
     }
     drain::bury(inner, letters).await?;
     inner.note_committed(&done);
     with_held(inner, move |held| held.advance(&batch)).await
 }
 
-/// Appends what conflicts still. False when there is no room; it stays at the front then.
-async fn keep_again(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> Result<bool, DrainError> {
+/// Appends the rows at these places.
+async fn append(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> Result<(), DrainError> {
     let mut framed = Vec::new();
     for row in places.iter().filter_map(|at| rows.get(*at)) {
         let mut encoded = Ok(());
@@ -106,11 +100,7 @@ async fn keep_again(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize])
         encoded.map_err(|error| DrainError::DeadLetter(error.into()))?;
     }
     let (count, now) = (places.len() as u64, inner.clock.now());
-    match with_held(inner, move |held| held.append(&framed, count, now)).await {
-        Ok(()) => Ok(true),
-        Err(DrainError::Spool(SpoolError::Full { .. })) => Ok(false),
-        Err(error) => Err(error),
-    }
+    with_held(inner, move |held| held.append(&framed, count, now)).await
 }
 
 async fn with_held<T: Send + 'static>(

@@ -152,7 +152,7 @@ async fn search(conn: &mut PgConnection, table: EventTable, condition: &str) -> 
             continue;
         }
         let Err(error) = put_out(conn, table, &keys[start..end]).await else { continue };
-        if !error.concerns_rows() || found as usize >= WITHHELD_MAX {
+        if !error.is_about_output() || found as usize >= WITHHELD_MAX {
             return Err(error);
         }
         if end - start == 1 {

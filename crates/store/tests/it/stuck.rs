@@ -252,8 +252,18 @@ async fn a_row_that_the_server_cannot_put_out_is_found_and_left_out() {
     .await;
 
     let error = reader::poll(&mut engine, &cursor, |_| ()).await.unwrap_err();
-    assert!(error.concerns_rows() && !error.is_outage(), "{error}");
+    assert!(error.is_about_output() && !error.is_outage(), "{error}");
     engine = db.connect_as("blueteam_engine").await;
+
+    // A table that is locked meanwhile makes no row unreadable.
+    let mut held = owner.begin().await.unwrap();
+    sqlx::query("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE").execute(&mut *held).await.unwrap();
+    sql(&mut engine, "SET lock_timeout = '50ms'").await;
+    let error = reader::withhold_unreadable(&mut engine, &cursor, model::Timestamp::MAX).await.unwrap_err();
+    assert!(error.is_conflict() && !error.is_about_output(), "{error}");
+    held.rollback().await.unwrap();
+    assert_eq!(count(&mut owner, "blueteam.withheld_events").await, 0);
+
     let found = reader::withhold_unreadable(&mut engine, &cursor, model::Timestamp::MAX).await.unwrap();
     assert_eq!(found, 1);
     assert_eq!(reader::withhold_unreadable(&mut engine, &cursor, model::Timestamp::MAX).await.unwrap(), 0);
