@@ -1,5 +1,5 @@
-//! What is done with the fuzzer's bytes: read them as the product would, and hold against each other what must be the same.
-//! A panic, a difference, or more time than `-timeout` is a finding.
+//! What is done with the fuzzer's bytes: read them as the product would, and hold against each
+//! other what must be the same. A panic, a difference, or more time than `-timeout` is a finding.
 
 use collect::entries::Entries;
 use collect::framing::Framer;
@@ -11,7 +11,8 @@ use model::{AuditRecord, EventId, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_secs(1_772_712_451);
 
-/// Lines of a format: entries are put together, parsed, and are the same when parsed again and when they own their bytes.
+/// Lines of a format: entries are put together, parsed, and are the same when parsed again and when
+/// they own their bytes.
 pub fn format(name: &str, data: &[u8]) {
     let format = Format::named(name).expect("a format of the list");
     let parser = (format.parser)(Reference::utc(NOW));
@@ -95,8 +96,8 @@ fn request(data: &[u8], encoding: Encoding) {
     assert!(told <= 1000);
 }
 
-/// What a publisher writes: read twice it is the same, its parts keep their bounds, what is stored of it is read again, and holding it against
-/// what we run ends.
+/// What a publisher writes: read twice it is the same, its parts keep their bounds, what is stored
+/// of it is read again, and holding it against what we run ends.
 pub fn advisory_feed(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(all) = advisories::feeds::read(text, None) else { return };
@@ -125,7 +126,8 @@ fn has_nul(value: &serde_json::Value) -> bool {
     }
 }
 
-/// A list of what we run: read twice it is the same, in order, each component once and within the bounds of its table.
+/// A list of what we run: read twice it is the same, in order, each component once and within the
+/// bounds of its table.
 pub fn advisory_inventory(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(all) = advisories::inventory::read(text, None) else { return };

@@ -27,7 +27,8 @@ pub struct Format {
 /// Every format.
 pub const ALL: &[Format] = &[kev::FORMAT, csaf::FORMAT, osv::FORMAT];
 
-/// Reads a text: one JSON document, or one a line. `format` is a name of [`ALL`]; without one it is told from the text.
+/// Reads a text: one JSON document, or one a line. `format` is a name of [`ALL`]; without one it is
+/// told from the text.
 pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Advisory>, ReadError> {
     crate::no_nul(text, "feed")?;
     let documents = match crate::json::parse(text) {
@@ -37,23 +38,37 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Advisory>, ReadError
         Err(whole) => {
             let lines = text.lines().filter(|line| !line.trim().is_empty());
             // Of two errors the one about the whole text helps, unless it is lines.
-            lines.map(|line| crate::json::parse(line).map_err(|_| whole.clone())).collect::<Result<_, _>>()?
+            lines
+                .map(|line| crate::json::parse(line).map_err(|_| whole.clone()))
+                .collect::<Result<_, _>>()?
         }
     };
+
     let mut advisories = Vec::new();
     for document in &documents {
         let format = match format {
             Some(name) => ALL.iter().find(|f| f.name == name),
             None => ALL.iter().find(|f| (f.is)(document)),
         };
-        let format =
-            format.ok_or_else(|| ReadError::Unknown(ALL.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")))?;
+        let format = format.ok_or_else(|| {
+            ReadError::Unknown(ALL.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))
+        })?;
         let read = (format.read)(document)?;
-        if let Some(wrong) = read.iter().find(|a| a.id.len() > ID_MAX || a.vulnerability().len() > ID_MAX) {
-            let reason = format!("the id `{}…` has more than {ID_MAX} bytes", crate::cut(&wrong.id, 40));
-            return Err(ReadError::Shape { format: format.name, reason });
+        if let Some(wrong) = read
+            .iter()
+            .find(|a| a.id.len() > ID_MAX || a.vulnerability().len() > ID_MAX)
+        {
+            let reason = format!(
+                "the id `{}…` has more than {ID_MAX} bytes",
+                crate::cut(&wrong.id, 40)
+            );
+            return Err(ReadError::Shape {
+                format: format.name,
+                reason,
+            });
         }
         advisories.extend(read);
     }
+
     Ok(advisories)
 }

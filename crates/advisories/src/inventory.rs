@@ -27,22 +27,37 @@ pub struct Format {
 }
 
 /// Every format.
-pub const ALL: &[Format] = &[cyclonedx::FORMAT, spdx::FORMAT, composer_lock::FORMAT, cargo_lock::FORMAT, dpkg::FORMAT];
+pub const ALL: &[Format] = &[
+    cyclonedx::FORMAT,
+    spdx::FORMAT,
+    composer_lock::FORMAT,
+    cargo_lock::FORMAT,
+    dpkg::FORMAT,
+];
 
-/// Reads a text; in order, each component once. `format` is a name of [`ALL`]; without one it is told from the text.
+/// Reads a text; in order, each component once. `format` is a name of [`ALL`]; without one it is
+/// told from the text.
 pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Component>, ReadError> {
     let format = match format {
         Some(name) => ALL.iter().find(|f| f.name == name),
         None => ALL.iter().find(|f| (f.is)(text)),
     };
-    let format = format.ok_or_else(|| ReadError::Unknown(ALL.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")))?;
+
+    let format = format.ok_or_else(|| {
+        ReadError::Unknown(ALL.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))
+    })?;
     crate::no_nul(text, format.name)?;
     let mut components = (format.read)(text)?;
-    let shape = |reason: String| ReadError::Shape { format: format.name, reason };
+    let shape = |reason: String| ReadError::Shape {
+        format: format.name,
+        reason,
+    };
+
     if components.is_empty() {
         // It would take the place of a list that has some.
         return Err(shape("it lists no component".to_owned()));
     }
+
     let fits = |c: &Component| {
         let text = [&c.package.name, &c.version, &c.package.ecosystem.0];
         !text.iter().any(|t| t.contains('\0'))
@@ -50,12 +65,14 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Component>, ReadErro
             && c.version.len() <= VERSION_MAX
             && c.package.ecosystem.0.len() <= ECOSYSTEM_MAX
     };
+
     if let Some(wrong) = components.iter().find(|c| !fits(c)) {
         return Err(shape(format!(
             "the component `{}` has a name or version that is too long, empty or no text",
             crate::cut(&wrong.package.name, 40)
         )));
     }
+
     components.sort_unstable();
     components.dedup();
     Ok(components)
@@ -67,27 +84,69 @@ mod tests {
 
     fn all(text: &str) -> Vec<String> {
         let read = read(text, None).unwrap();
-        read.iter().map(|c| format!("{} {} {}", c.package.ecosystem, c.package.name, c.version)).collect()
+        read.iter()
+            .map(|c| format!("{} {} {}", c.package.ecosystem, c.package.name, c.version))
+            .collect()
     }
 
     #[test]
     fn each_format_is_told_and_read() {
-        let cargo = "version = 4\n[[package]]\nname = \"serde\"\nversion = \"1.0.2\"\nsource = \"registry+x\"\n\n[[package]]\nname = \"ours\"\nversion = \"0.1.0\"\n";
+        let cargo = "version = 4\n[[package]]\nname = \"serde\"\nversion = \"1.0.2\"\nsource = \
+            \"registry+x\"\n\n[[package]]\nname = \"ours\"\nversion = \"0.1.0\"\n";
         assert_eq!(all(cargo), ["cargo serde 1.0.2"]);
         let composer = r#"{"content-hash":"x","packages":[{"name":"symfony/yaml","version":"v6.4.0"}],"packages-dev":[{"name":"phpunit/phpunit","version":"10.0.0"}]}"#;
-        assert_eq!(all(composer), ["composer phpunit/phpunit 10.0.0", "composer symfony/yaml v6.4.0"]);
-        let dpkg = "Package: sudo\nStatus: install ok installed\nSource: sudo (1.9)\nVersion: 1.9.13p3-1\nDescription: x\n y\n\nPackage: gone\nStatus: deinstall ok config-files\nVersion: 1\n\nPackage: libssl3\nStatus: install ok installed\nSource: openssl\nVersion: 3.0.11-1\n";
-        assert_eq!(all(dpkg), ["deb libssl3 3.0.11-1", "deb openssl 3.0.11-1", "deb sudo 1.9"]);
+        assert_eq!(
+            all(composer),
+            [
+                "composer phpunit/phpunit 10.0.0",
+                "composer symfony/yaml v6.4.0"
+            ]
+        );
+
+        let dpkg = "Package: sudo\nStatus: install ok installed\nSource: sudo (1.9)\nVersion: \
+            1.9.13p3-1\nDescription: x\n y\n\nPackage: gone\nStatus: deinstall ok \
+            config-files\nVersion: 1\n\nPackage: libssl3\nStatus: install ok installed\nSource: \
+            openssl\nVersion: 3.0.11-1\n";
+        assert_eq!(
+            all(dpkg),
+            [
+                "deb libssl3 3.0.11-1",
+                "deb openssl 3.0.11-1",
+                "deb sudo 1.9"
+            ]
+        );
+
         let cyclone = r#"{"bomFormat":"CycloneDX","components":[{"type":"library","name":"core","group":"@angular","purl":"pkg:npm/%40angular/core@17.0.1","components":[{"name":"inner","version":"2"}]},{"name":"widget","version":"1.2"}]}"#;
-        assert_eq!(all(cyclone), ["- inner 2", "- widget 1.2", "npm @angular/core 17.0.1"]);
+        assert_eq!(
+            all(cyclone),
+            ["- inner 2", "- widget 1.2", "npm @angular/core 17.0.1"]
+        );
+
         let spdx = r#"{"spdxVersion":"SPDX-2.3","packages":[{"name":"x","versionInfo":"1","externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:pypi/x@1.0"}]},{"name":"y","versionInfo":"NOASSERTION"}]}"#;
         assert_eq!(all(spdx), ["- y ", "pypi x 1.0"]);
     }
 
     #[test]
     fn what_is_none_of_them_is_said() {
-        assert!(read("hello", None).unwrap_err().to_string().contains("cyclonedx"));
-        assert!(read("{\"packages\":3", Some("composer")).unwrap_err().to_string().contains("JSON"));
-        assert!(read("{}", Some("cyclonedx")).unwrap_err().to_string().contains("bomFormat"));
+        assert!(
+            read("hello", None)
+                .unwrap_err()
+                .to_string()
+                .contains("cyclonedx")
+        );
+
+        assert!(
+            read("{\"packages\":3", Some("composer"))
+                .unwrap_err()
+                .to_string()
+                .contains("JSON")
+        );
+
+        assert!(
+            read("{}", Some("cyclonedx"))
+                .unwrap_err()
+                .to_string()
+                .contains("bomFormat")
+        );
     }
 }

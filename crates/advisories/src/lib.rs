@@ -1,5 +1,6 @@
-//! Security advisories (3.14.3): `feeds` reads what publishers write, `inventory` reads what we run, `matching` says which advisory
-//! concerns which component. Text in, answers out: nothing here does I/O or knows a clock.
+//! Security advisories (3.14.3): `feeds` reads what publishers write, `inventory` reads what we
+//! run, `matching` says which advisory concerns which component. Text in, answers out: nothing here
+//! does I/O or knows a clock.
 
 mod cvss;
 pub mod feeds;
@@ -65,7 +66,9 @@ impl Advisory {
     /// The id under which all publishers know the vulnerability: its CVE, else its own.
     pub fn vulnerability(&self) -> &str {
         let names = || std::iter::once(&self.id).chain(&self.aliases);
-        names().find(|id| id.starts_with("CVE-")).unwrap_or(&self.id)
+        names()
+            .find(|id| id.starts_with("CVE-"))
+            .unwrap_or(&self.id)
     }
 }
 
@@ -80,8 +83,8 @@ pub struct Affected {
     pub ranges: Vec<Range>,
 }
 
-/// From `introduced` (included; none: the first version) up to `fixed` (excluded) or `last_affected` (included); without either there is
-/// no fix.
+/// From `introduced` (included; none: the first version) up to `fixed` (excluded) or
+/// `last_affected` (included); without either there is no fix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
     /// The first version that is concerned.
@@ -98,7 +101,10 @@ const SUMMARY_MAX: usize = 4000;
 /// PostgreSQL cannot store the character NUL, and no honest text holds it.
 fn no_nul(text: &str, format: &'static str) -> Result<(), ReadError> {
     if text.contains('\0') || text.contains("\\u0000") {
-        return Err(ReadError::Shape { format, reason: "it holds a NUL character".to_owned() });
+        return Err(ReadError::Shape {
+            format,
+            reason: "it holds a NUL character".to_owned(),
+        });
     }
     Ok(())
 }
@@ -114,19 +120,39 @@ mod tests {
     #[test]
     fn every_seed_is_read() {
         let seeds = |name: &str| {
-            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/").to_owned() + name;
-            let seeds = std::fs::read_dir(folder).unwrap().map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap());
+            let folder =
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/").to_owned() + name;
+            let seeds = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap());
             seeds.collect::<Vec<_>>()
         };
-        let feeds: Vec<_> = seeds("advisory_feed").iter().map(|text| super::feeds::read(text, None)).collect();
+
+        let feeds: Vec<_> = seeds("advisory_feed")
+            .iter()
+            .map(|text| super::feeds::read(text, None))
+            .collect();
         for format in super::feeds::ALL {
-            let said = |read: &Vec<super::Advisory>| read.iter().any(|advisory| advisory.feed == format.name);
-            assert!(feeds.iter().flatten().any(said), "{} has no seed that says something", format.name);
+            let said = |read: &Vec<super::Advisory>| {
+                read.iter().any(|advisory| advisory.feed == format.name)
+            };
+            assert!(
+                feeds.iter().flatten().any(said),
+                "{} has no seed that says something",
+                format.name
+            );
         }
+
         let inventories = seeds("advisory_inventory");
         for format in super::inventory::ALL {
-            let says = |text: &String| (format.is)(text) && super::inventory::read(text, Some(format.name)).is_ok();
-            assert!(inventories.iter().any(says), "{} has no seed that says something", format.name);
+            let says = |text: &String| {
+                (format.is)(text) && super::inventory::read(text, Some(format.name)).is_ok()
+            };
+            assert!(
+                inventories.iter().any(says),
+                "{} has no seed that says something",
+                format.name
+            );
         }
     }
 }

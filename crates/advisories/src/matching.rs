@@ -14,7 +14,8 @@ use crate::{Advisory, Affected, Range};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
-    /// The names agree; the versions are not said, not known, or of an order that is not known here. A person must look.
+    /// The names agree; the versions are not said, not known, or of an order that is not known
+    /// here. A person must look.
     Possible,
     /// The version in use is one of those concerned.
     Affected,
@@ -39,8 +40,8 @@ pub struct Match<'a> {
     pub confidence: Confidence,
     /// A version that no longer is concerned, where one is known.
     pub fixed: Option<&'a str>,
-    /// Only the vendor's name for it agrees: no more than a hint, and none where another advisory of the same vulnerability names the
-    /// package itself ([`Index::names`]).
+    /// Only the vendor's name for it agrees: no more than a hint, and none where another advisory
+    /// of the same vulnerability names the package itself ([`Index::names`]).
     pub hint: bool,
 }
 
@@ -57,9 +58,18 @@ impl<'a> Index<'a> {
     pub fn new(components: impl IntoIterator<Item = &'a Component>) -> Self {
         let mut index = Self::default();
         for component in components {
-            index.by_package.entry(&component.package).or_default().push(component);
-            index.by_name.entry(plain(&component.package.name)).or_default().push(component);
+            index
+                .by_package
+                .entry(&component.package)
+                .or_default()
+                .push(component);
+            index
+                .by_name
+                .entry(plain(&component.package.name))
+                .or_default()
+                .push(component);
         }
+
         index
     }
 
@@ -74,9 +84,18 @@ impl<'a> Index<'a> {
             } else {
                 self.by_package.get(&affected.package)
             };
+
             for component in components.into_iter().flatten() {
-                let Some((confidence, fixed)) = judge(affected, component) else { continue };
-                let one = Match { component, confidence, fixed, hint };
+                let Some((confidence, fixed)) = judge(affected, component) else {
+                    continue;
+                };
+                let one = Match {
+                    component,
+                    confidence,
+                    fixed,
+                    hint,
+                };
+
                 match places.get(*component) {
                     Some(place) if found[*place].confidence >= confidence => {}
                     Some(place) => found[*place] = one,
@@ -87,20 +106,29 @@ impl<'a> Index<'a> {
                 }
             }
         }
+
         found
     }
 }
 
 impl Index<'_> {
-    /// The packages that are in use and that an advisory names by their ecosystem, whether their versions are concerned or not: it knows
-    /// better than one that goes by a vendor's name.
+    /// The packages that are in use and that an advisory names by their ecosystem, whether their
+    /// versions are concerned or not: it knows better than one that goes by a vendor's name.
     pub fn names(&self, advisory: &Advisory) -> Vec<Package> {
-        let named = advisory.affected.iter().map(|a| &a.package).filter(|p| !p.ecosystem.is_vendor());
-        named.filter(|p| self.by_package.contains_key(p)).cloned().collect()
+        let named = advisory
+            .affected
+            .iter()
+            .map(|a| &a.package)
+            .filter(|p| !p.ecosystem.is_vendor());
+        named
+            .filter(|p| self.by_package.contains_key(p))
+            .cloned()
+            .collect()
     }
 }
 
-/// How bad a match is: what attackers use is critical where the version is concerned; where only the name agrees, it is at most medium.
+/// How bad a match is: what attackers use is critical where the version is concerned; where only
+/// the name agrees, it is at most medium.
 pub fn severity(advisory: &Advisory, known_exploited: bool, confidence: Confidence) -> Severity {
     match confidence {
         Confidence::Affected if known_exploited || advisory.known_exploited => Severity::Critical,
@@ -111,21 +139,34 @@ pub fn severity(advisory: &Advisory, known_exploited: bool, confidence: Confiden
 
 /// A name as two people would both write it.
 fn plain(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    name.chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 /// Whether a component's version is concerned; none when it is certainly not.
-fn judge<'a>(affected: &'a Affected, component: &Component) -> Option<(Confidence, Option<&'a str>)> {
+fn judge<'a>(
+    affected: &'a Affected,
+    component: &Component,
+) -> Option<(Confidence, Option<&'a str>)> {
     let fixed = affected.ranges.iter().find_map(|r| r.fixed.as_deref());
     let version = component.version.as_str();
-    let named = affected.versions.iter().any(|v| same(component, v, version));
+    let named = affected
+        .versions
+        .iter()
+        .any(|v| same(component, v, version));
     if named && !version.is_empty() {
         return Some((Confidence::Affected, fixed));
     }
+
     if affected.ranges.is_empty() {
-        // Where versions are named, all others are not concerned; where nothing is said of versions, nobody knows.
-        return (affected.versions.is_empty() || version.is_empty()).then_some((Confidence::Possible, None));
+        // Where versions are named, all others are not concerned; where nothing is said of
+        // versions, nobody knows.
+        return (affected.versions.is_empty() || version.is_empty())
+            .then_some((Confidence::Possible, None));
     }
+
     let mut unsure = false;
     for range in &affected.ranges {
         match within(range, component) {
@@ -134,6 +175,7 @@ fn judge<'a>(affected: &'a Affected, component: &Component) -> Option<(Confidenc
             None => unsure = true,
         }
     }
+
     unsure.then_some((Confidence::Possible, fixed))
 }
 
@@ -194,32 +236,67 @@ mod tests {
             versions: versions.iter().map(|v| (*v).to_owned()).collect(),
             ranges: ranges
                 .iter()
-                .map(|(from, to)| Range { introduced: bound(from), fixed: bound(to), last_affected: None })
+                .map(|(from, to)| Range {
+                    introduced: bound(from),
+                    fixed: bound(to),
+                    last_affected: None,
+                })
                 .collect(),
         })
     }
 
     fn judged(advisory: &Advisory, component: &Component) -> Option<Confidence> {
-        Index::new([component]).concerned(advisory).first().map(|m| m.confidence)
+        Index::new([component])
+            .concerned(advisory)
+            .first()
+            .map(|m| m.confidence)
     }
 
     #[test]
     fn versions_decide_where_they_are_known() {
         use Confidence::{Affected, Possible};
         let rsa = of("cargo", "rsa", &[], &[("0", "0.9.7")]);
-        assert_eq!(judged(&rsa, &Component::new("cargo", "rsa", "0.9.6")), Some(Affected));
+        assert_eq!(
+            judged(&rsa, &Component::new("cargo", "rsa", "0.9.6")),
+            Some(Affected)
+        );
         assert_eq!(judged(&rsa, &Component::new("cargo", "rsa", "0.9.7")), None);
         assert_eq!(judged(&rsa, &Component::new("npm", "rsa", "0.9.6")), None);
-        assert_eq!(judged(&rsa, &Component::new("cargo", "rsa", "")), Some(Possible));
+
+        assert_eq!(
+            judged(&rsa, &Component::new("cargo", "rsa", "")),
+            Some(Possible)
+        );
         let never_fixed = of("deb", "xz-utils", &[], &[("5.6.0-0.1", "")]);
-        assert_eq!(judged(&never_fixed, &Component::new("deb", "xz-utils", "5.6.1-1")), Some(Affected));
-        assert_eq!(judged(&never_fixed, &Component::new("deb", "xz-utils", "5.4.1-0.2")), None);
+        assert_eq!(
+            judged(&never_fixed, &Component::new("deb", "xz-utils", "5.6.1-1")),
+            Some(Affected)
+        );
+
+        assert_eq!(
+            judged(
+                &never_fixed,
+                &Component::new("deb", "xz-utils", "5.4.1-0.2")
+            ),
+            None
+        );
+
         // PyPI's order is not known here: its list of versions is.
         let django = of("pypi", "django", &["4.2.1"], &[("0", "4.2.2")]);
-        assert_eq!(judged(&django, &Component::new("pypi", "django", "4.2.1")), Some(Affected));
-        assert_eq!(judged(&django, &Component::new("pypi", "django", "4.2.9")), Some(Possible));
+        assert_eq!(
+            judged(&django, &Component::new("pypi", "django", "4.2.1")),
+            Some(Affected)
+        );
+        assert_eq!(
+            judged(&django, &Component::new("pypi", "django", "4.2.9")),
+            Some(Possible)
+        );
+
         let listed = of("npm", "event-stream", &["3.3.6"], &[]);
-        assert_eq!(judged(&listed, &Component::new("npm", "event-stream", "4.0.0")), None);
+        assert_eq!(
+            judged(&listed, &Component::new("npm", "event-stream", "4.0.0")),
+            None
+        );
     }
 
     #[test]
@@ -227,8 +304,15 @@ mod tests {
         let sudo = of("", "Sudo", &[], &[]);
         let component = Component::new("deb", "sudo", "1.9.13p3-1");
         assert_eq!(judged(&sudo, &component), Some(Confidence::Possible));
-        assert_eq!(severity(&sudo, true, Confidence::Possible), Severity::Medium);
-        assert_eq!(severity(&sudo, true, Confidence::Affected), Severity::Critical);
+        assert_eq!(
+            severity(&sudo, true, Confidence::Possible),
+            Severity::Medium
+        );
+        assert_eq!(
+            severity(&sudo, true, Confidence::Affected),
+            Severity::Critical
+        );
+
         assert_eq!(severity(&sudo, false, Confidence::Affected), Severity::High);
         assert_eq!(sudo.vulnerability(), "CVE-2024-1");
     }

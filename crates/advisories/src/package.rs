@@ -5,8 +5,8 @@ use std::fmt;
 use model::text::percent_decode;
 use serde::{Deserialize, Serialize};
 
-/// Who publishes packages under names of their own: the type of a package URL (`cargo`, `deb`, `npm`, …), or none for a product that only
-/// its vendor names.
+/// Who publishes packages under names of their own: the type of a package URL (`cargo`, `deb`,
+/// `npm`, …), or none for a product that only its vendor names.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ecosystem(pub String);
@@ -17,7 +17,8 @@ impl Ecosystem {
         Self(name.to_ascii_lowercase())
     }
 
-    /// By the name that OSV gives it, whose release (`Debian:12`) plays no part: a version says which it belongs to.
+    /// By the name that OSV gives it, whose release (`Debian:12`) plays no part: a version says
+    /// which it belongs to.
     pub fn of_osv(name: &str) -> Self {
         let name = name.split(':').next().unwrap_or_default();
         Self(
@@ -67,12 +68,18 @@ pub struct Component {
 impl Component {
     /// By its parts.
     pub fn new(ecosystem: &str, name: &str, version: &str) -> Self {
-        let package = Package { ecosystem: Ecosystem(ecosystem.to_owned()), name: name.to_owned() };
-        Self { package, version: version.to_owned() }
+        let package = Package {
+            ecosystem: Ecosystem(ecosystem.to_owned()),
+            name: name.to_owned(),
+        };
+        Self {
+            package,
+            version: version.to_owned(),
+        }
     }
 
-    /// By a package URL (`pkg:npm/%40angular/core@17.0.1`); none for what is no such URL. The namespace of a distribution's package is its
-    /// vendor and no part of the name.
+    /// By a package URL (`pkg:npm/%40angular/core@17.0.1`); none for what is no such URL. The
+    /// namespace of a distribution's package is its vendor and no part of the name.
     pub fn of_purl(purl: &str) -> Option<Self> {
         let rest = purl.strip_prefix("pkg:")?;
         let rest = rest.split(['?', '#']).next()?.trim_start_matches('/');
@@ -81,21 +88,44 @@ impl Component {
             Some((path, version)) if !path.is_empty() => (path, percent_decode(version)),
             _ => (rest, String::new()),
         };
+
         let ecosystem = Ecosystem::of_purl(ecosystem);
         let path = percent_decode(path.trim_matches('/'));
         let distribution = matches!(ecosystem.0.as_str(), "deb" | "rpm" | "apk");
-        let name = if distribution { path.rsplit('/').next()?.to_owned() } else { path };
+        let name = if distribution {
+            path.rsplit('/').next()?.to_owned()
+        } else {
+            path
+        };
+
         // Maven joins with a colon in OSV.
-        let name = if ecosystem.0 == "maven" { name.replacen('/', ":", 1) } else { name };
+        let name = if ecosystem.0 == "maven" {
+            name.replacen('/', ":", 1)
+        } else {
+            name
+        };
+
         // `%00` is one more way to write what no database keeps.
         let fits = !name.is_empty() && !name.contains('\0') && !version.contains('\0');
-        fits.then_some(Self { package: Package { ecosystem, name }, version })
+        fits.then_some(Self {
+            package: Package { ecosystem, name },
+            version,
+        })
     }
 }
 
 impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.package.name, if self.version.is_empty() { "(any version)" } else { &self.version })
+        write!(
+            f,
+            "{} {}",
+            self.package.name,
+            if self.version.is_empty() {
+                "(any version)"
+            } else {
+                &self.version
+            }
+        )
     }
 }
 
@@ -107,10 +137,30 @@ mod tests {
     fn package_urls_name_packages() {
         for (purl, ecosystem, name, version) in [
             ("pkg:cargo/serde@1.0.200", "cargo", "serde", "1.0.200"),
-            ("pkg:npm/%40angular/core@17.0.1", "npm", "@angular/core", "17.0.1"),
-            ("pkg:composer/symfony/http-kernel@v6.4.0", "composer", "symfony/http-kernel", "v6.4.0"),
-            ("pkg:deb/debian/xz-utils@5.4.1-0.2?arch=amd64&distro=debian-12", "deb", "xz-utils", "5.4.1-0.2"),
-            ("pkg:deb/debian/openssl@1%3A3.0.11-1~deb12u2", "deb", "openssl", "1:3.0.11-1~deb12u2"),
+            (
+                "pkg:npm/%40angular/core@17.0.1",
+                "npm",
+                "@angular/core",
+                "17.0.1",
+            ),
+            (
+                "pkg:composer/symfony/http-kernel@v6.4.0",
+                "composer",
+                "symfony/http-kernel",
+                "v6.4.0",
+            ),
+            (
+                "pkg:deb/debian/xz-utils@5.4.1-0.2?arch=amd64&distro=debian-12",
+                "deb",
+                "xz-utils",
+                "5.4.1-0.2",
+            ),
+            (
+                "pkg:deb/debian/openssl@1%3A3.0.11-1~deb12u2",
+                "deb",
+                "openssl",
+                "1:3.0.11-1~deb12u2",
+            ),
             (
                 "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1",
                 "maven",
@@ -119,10 +169,21 @@ mod tests {
             ),
             ("pkg:pypi/django", "pypi", "django", ""),
         ] {
-            assert_eq!(Component::of_purl(purl), Some(Component::new(ecosystem, name, version)), "{purl}");
+            assert_eq!(
+                Component::of_purl(purl),
+                Some(Component::new(ecosystem, name, version)),
+                "{purl}"
+            );
         }
+
         assert_eq!(Component::of_purl("cpe:2.3:a:x"), None);
         assert_eq!(Component::of_purl("pkg:cargo/"), None);
-        assert_eq!((Component::of_purl("pkg:cargo/a%00b@1"), Component::of_purl("pkg:cargo/ab@1%00")), (None, None));
+        assert_eq!(
+            (
+                Component::of_purl("pkg:cargo/a%00b@1"),
+                Component::of_purl("pkg:cargo/ab@1%00")
+            ),
+            (None, None)
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Which of two versions is the newer one, where that is known. An ecosystem whose order is not written here is not guessed at.
+//! Which of two versions is the newer one, where that is known. An ecosystem whose order is not
+//! written here is not guessed at.
 
 use std::cmp::Ordering;
 
@@ -14,13 +15,15 @@ pub fn compare(ecosystem: &Ecosystem, a: &str, b: &str) -> Option<Ordering> {
     }
 }
 
-/// Semantic Versioning 2.0.0, section 11, with as many numbers as there are. None when one is no such version.
+/// Semantic Versioning 2.0.0, section 11, with as many numbers as there are. None when one is no
+/// such version.
 fn semantic(a: &str, b: &str) -> Option<Ordering> {
     let (a, b) = (Semantic::parse(a)?, Semantic::parse(b)?);
     let places = a.numbers.len().max(b.numbers.len());
     let number = |of: &[u64], i: usize| of.get(i).copied().unwrap_or(0);
     let numbers = (0..places).map(|i| number(&a.numbers, i).cmp(&number(&b.numbers, i)));
     let order = numbers.fold(Ordering::Equal, Ordering::then);
+
     Some(order.then_with(|| match (a.before, b.before) {
         (None, None) => Ordering::Equal,
         // What comes before a release is older than it.
@@ -43,7 +46,11 @@ impl<'a> Semantic<'a> {
             Some((numbers, before)) => (numbers, Some(before)),
             None => (text, None),
         };
-        let numbers = numbers.split('.').map(|n| n.parse().ok()).collect::<Option<Vec<u64>>>()?;
+
+        let numbers = numbers
+            .split('.')
+            .map(|n| n.parse().ok())
+            .collect::<Option<Vec<u64>>>()?;
         Some(Self { numbers, before })
     }
 }
@@ -62,6 +69,7 @@ fn identifiers(a: &str, b: &str) -> Ordering {
                 (Err(_), Err(_)) => a.cmp(b),
             },
         };
+
         if order != Ordering::Equal {
             return order;
         }
@@ -73,13 +81,21 @@ fn debian(a: &str, b: &str) -> Ordering {
     let parts = |text: &'_ str| -> (u64, String, String) {
         let (epoch, rest) = text.split_once(':').unwrap_or(("0", text));
         let (upstream, revision) = rest.rsplit_once('-').unwrap_or((rest, "0"));
-        (epoch.parse().unwrap_or(0), upstream.to_owned(), revision.to_owned())
+        (
+            epoch.parse().unwrap_or(0),
+            upstream.to_owned(),
+            revision.to_owned(),
+        )
     };
+
     let (a, b) = (parts(a), parts(b));
-    a.0.cmp(&b.0).then_with(|| part(&a.1, &b.1)).then_with(|| part(&a.2, &b.2))
+    a.0.cmp(&b.0)
+        .then_with(|| part(&a.1, &b.1))
+        .then_with(|| part(&a.2, &b.2))
 }
 
-/// Letters before all else but `~`, which comes before the end; then numbers by their value; in turns.
+/// Letters before all else but `~`, which comes before the end; then numbers by their value; in
+/// turns.
 fn part(a: &str, b: &str) -> Ordering {
     let weight = |c: Option<&u8>| match c {
         Some(b'~') => -1,
@@ -88,19 +104,31 @@ fn part(a: &str, b: &str) -> Ordering {
         Some(c) if c.is_ascii_alphabetic() => i32::from(*c),
         Some(c) => i32::from(*c) + 256,
     };
+
     let (mut a, mut b) = (a.as_bytes(), b.as_bytes());
     let number = |text: &[u8]| text.iter().take_while(|c| c.is_ascii_digit()).count();
     while !a.is_empty() || !b.is_empty() {
-        while a.first().is_some_and(|c| !c.is_ascii_digit()) || b.first().is_some_and(|c| !c.is_ascii_digit()) {
+        while a.first().is_some_and(|c| !c.is_ascii_digit())
+            || b.first().is_some_and(|c| !c.is_ascii_digit())
+        {
             let order = weight(a.first()).cmp(&weight(b.first()));
             if order != Ordering::Equal {
                 return order;
             }
-            (a, b) = (a.get(1..).unwrap_or_default(), b.get(1..).unwrap_or_default());
+            (a, b) = (
+                a.get(1..).unwrap_or_default(),
+                b.get(1..).unwrap_or_default(),
+            );
         }
         let (x, rest_a) = a.split_at(number(a));
         let (y, rest_b) = b.split_at(number(b));
-        let strip = |digits: &'_ [u8]| digits.iter().copied().skip_while(|c| *c == b'0').collect::<Vec<_>>();
+        let strip = |digits: &'_ [u8]| {
+            digits
+                .iter()
+                .copied()
+                .skip_while(|c| *c == b'0')
+                .collect::<Vec<_>>()
+        };
         let (x, y) = (strip(x), strip(y));
         // Of any length, and so compared as texts.
         let order = x.len().cmp(&y.len()).then_with(|| x.cmp(&y));
@@ -109,6 +137,7 @@ fn part(a: &str, b: &str) -> Ordering {
         }
         (a, b) = (rest_a, rest_b);
     }
+
     Ordering::Equal
 }
 
@@ -121,9 +150,22 @@ mod tests {
     fn order(ecosystem: &str, versions: &[&str]) {
         let ecosystem = Ecosystem(ecosystem.to_owned());
         for pair in versions.windows(2) {
-            assert_eq!(compare(&ecosystem, pair[0], pair[1]), Some(Ordering::Less), "{pair:?}");
-            assert_eq!(compare(&ecosystem, pair[1], pair[0]), Some(Ordering::Greater), "{pair:?}");
-            assert_eq!(compare(&ecosystem, pair[0], pair[0]), Some(Ordering::Equal), "{pair:?}");
+            assert_eq!(
+                compare(&ecosystem, pair[0], pair[1]),
+                Some(Ordering::Less),
+                "{pair:?}"
+            );
+            assert_eq!(
+                compare(&ecosystem, pair[1], pair[0]),
+                Some(Ordering::Greater),
+                "{pair:?}"
+            );
+
+            assert_eq!(
+                compare(&ecosystem, pair[0], pair[0]),
+                Some(Ordering::Equal),
+                "{pair:?}"
+            );
         }
     }
 
@@ -146,8 +188,16 @@ mod tests {
                 "2",
             ],
         );
-        assert_eq!(compare(&Ecosystem("composer".to_owned()), "v6.4.0", "6.4.0+build"), Some(Ordering::Equal));
-        assert_eq!(compare(&Ecosystem("composer".to_owned()), "dev-main", "6.4.0"), None);
+
+        assert_eq!(
+            compare(&Ecosystem("composer".to_owned()), "v6.4.0", "6.4.0+build"),
+            Some(Ordering::Equal)
+        );
+        assert_eq!(
+            compare(&Ecosystem("composer".to_owned()), "dev-main", "6.4.0"),
+            None
+        );
+
         assert_eq!(compare(&Ecosystem("pypi".to_owned()), "1.0", "2.0"), None);
     }
 
@@ -168,6 +218,7 @@ mod tests {
                 "1:0.5-1",
             ],
         );
+
         assert_eq!(debian("1.00-01", "1.0-1"), Ordering::Equal);
         assert_eq!(debian("7.6p2-4", "7.6-0"), Ordering::Greater);
     }

@@ -2,8 +2,9 @@
 //!
 //! Run it against the ingest API or the table:
 //!
-//!     AUDIT_URL=http://127.0.0.1:8514 AUDIT_KEY=bt_… cargo run -p blueteam-audit --example audited-app
-//!     AUDIT_DATABASE_URL=postgres://webapp:…@localhost/app cargo run -p blueteam-audit --example audited-app
+//!     AUDIT_URL=http://127.0.0.1:8514 AUDIT_KEY=bt_… cargo run -p blueteam-audit --example
+//!     audited-app AUDIT_DATABASE_URL=postgres://webapp:…@localhost/app cargo run -p blueteam-audit
+//!     --example audited-app
 //!
 //! and then
 //!
@@ -47,23 +48,40 @@ async fn login(
         Some(_) => (action::LOGIN, Outcome::Success),
         None => (action::LOGIN_FAILED, Outcome::Failure),
     };
-    let mut event = Event::new(Category::Auth, action, outcome).ip(peer.ip()).detail("username", name.trim());
+
+    let mut event = Event::new(Category::Auth, action, outcome)
+        .ip(peer.ip())
+        .detail("username", name.trim());
     if let Some(user) = user {
         event.set_user(user);
     }
+
     audit.log(event);
-    if user.is_some() { StatusCode::NO_CONTENT } else { StatusCode::UNAUTHORIZED }
+    if user.is_some() {
+        StatusCode::NO_CONTENT
+    } else {
+        StatusCode::UNAUTHORIZED
+    }
 }
 
 /// Who is it? Said in the event of the request as soon as it is known.
-async fn authenticate(Extension(audit): Extension<AuditContext>, request: Request, next: Next) -> Response {
-    let name =
-        request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let Some(user) = name.and_then(known) else { return StatusCode::UNAUTHORIZED.into_response() };
+async fn authenticate(
+    Extension(audit): Extension<AuditContext>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let name = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let Some(user) = name.and_then(known) else {
+        return StatusCode::UNAUTHORIZED.into_response();
+    };
     audit.update(|event| {
         event.set_user(user);
         event.set_tenant(TENANT);
     });
+
     next.run(request).await
 }
 
@@ -90,25 +108,34 @@ async fn fall() {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .init();
     let mut builder = AuditLogger::builder("audited-app");
     builder = match var("AUDIT_DATABASE_URL") {
         Ok(url) => builder.postgres(url),
         Err(_) => builder.http(var("AUDIT_URL")?, var("AUDIT_KEY")?),
     };
+
     if let Ok(folder) = var("AUDIT_SPOOL") {
         builder = builder.spool(folder);
     }
+
     let audit = builder.start()?;
 
     let layer = AuditLayer::new(audit.clone())
         .peer(|request| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()))
         .trusted_proxies(["127.0.0.0/8".parse()?])
         .fill(|request, event| {
-            if let Some(id) = request.headers.get("x-session-name").and_then(|value| value.to_str().ok()) {
+            if let Some(id) = request
+                .headers
+                .get("x-session-name")
+                .and_then(|value| value.to_str().ok())
+            {
                 event.set_session(id);
             }
         });
+
     let app = Router::new()
         .route("/documents/{id}", get(document))
         .route("/documents/{id}/export", get(export))
@@ -122,11 +149,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Heard from here on, so that whoever reads the address may also end us.
     let term = signal(SignalKind::terminate())?;
-    let listener = tokio::net::TcpListener::bind(var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned())).await?;
+    let listener = tokio::net::TcpListener::bind(
+        var("LISTEN").unwrap_or_else(|_| "127.0.0.1:8080".to_owned()),
+    )
+    .await?;
     println!("listening on {}", listener.local_addr()?);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(asked_to_end(term))
-        .await?;
+
+    axum::serve(
+        listener,
+        app.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(asked_to_end(term))
+    .await?;
+
     // After the last request: what is not sent by then stands in the spool.
     let end = audit.shutdown(Duration::from_secs(5)).await;
     println!("{} audit events sent, {} spooled", end.sent, end.spooled);

@@ -9,7 +9,8 @@ macro_rules! actions {
             pub const $name: &str = $text;
         )*)*
 
-        /// Every action by its category. A few belong to none of them alone, so a text may be used with another category.
+        /// Every action by its category. A few belong to none of them alone, so a text may be used
+        /// with another category.
         pub const ALL: &[(Category, &[&str])] = &[$((Category::$category, &[$($text,)*]),)*];
     };
 }
@@ -25,6 +26,7 @@ actions! {
         IMPERSONATION_START = "impersonation_start",
         IMPERSONATION_END = "impersonation_end",
     }
+
     Access {
         API_REQUEST = "api_request",
         PAGE_VIEW = "page_view",
@@ -32,6 +34,7 @@ actions! {
         FILE_DOWNLOAD = "file_download",
         FILE_UPLOAD = "file_upload",
     }
+
     Admin {
         USER_CREATE = "user_create",
         USER_DELETE = "user_delete",
@@ -40,6 +43,7 @@ actions! {
         SETTINGS_CHANGE = "settings_change",
         AFFILIATION_CHANGE = "affiliation_change",
     }
+
     Data {
         BEARING_VIEW = "bearing_view",
         CHAT_MESSAGE = "chat_message",
@@ -47,12 +51,14 @@ actions! {
         EXPORT_DATA = "export_data",
         REPORT_GENERATE = "report_generate",
     }
+
     Ai {
         CHAT_REQUEST = "chat_request",
         CHAT_RESPONSE_FILTERED = "chat_response_filtered",
         GUARDRAIL_TRIGGERED = "guardrail_triggered",
         JAILBREAK_DETECTED = "jailbreak_detected",
     }
+
     System {
         RATE_LIMIT_HIT = "rate_limit_hit",
         VALIDATION_FAILURE = "validation_failure",
@@ -62,7 +68,8 @@ actions! {
     }
 }
 
-/// The audit of a program begins (ours, not the design's: without it nobody sees where a sequence begins).
+/// The audit of a program begins (ours, not the design's: without it nobody sees where a sequence
+/// begins).
 pub const AUDIT_START: &str = "audit_start";
 /// It ends, and all before it was sent or spooled.
 pub const AUDIT_STOP: &str = "audit_stop";

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::logger::AuditLogger;
 use crate::sink::Sink;
 
-/// Why a logger does not start. What can be mended while the application runs (an unwritable folder, a sink that is away) is not
-/// among it: that is logged, and the logger does what it can.
+/// Why a logger does not start. What can be mended while the application runs (an unwritable
+/// folder, a sink that is away) is not among it: that is logged, and the logger does what it can.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Neither [`Builder::http`] nor [`Builder::postgres`] was called.
@@ -53,7 +53,10 @@ pub struct Builder {
 impl std::fmt::Debug for Builder {
     /// Without the target, which holds a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("name", &self.name).field("spool", &self.spool).finish_non_exhaustive()
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("spool", &self.spool)
+            .finish_non_exhaustive()
     }
 }
 
@@ -72,7 +75,8 @@ impl Builder {
         }
     }
 
-    /// To the ingest API at this address (`https://host:8514`; `http://` only to this machine), with a key that may write events.
+    /// To the ingest API at this address (`https://host:8514`; `http://` only to this machine),
+    /// with a key that may write events.
     #[cfg(feature = "http")]
     pub fn http(mut self, url: impl Into<String>, key: impl Into<String>) -> Self {
         self.target = Target::Http(url.into(), key.into());
@@ -85,27 +89,30 @@ impl Builder {
         self
     }
 
-    /// Into the table, as a login that is a member of `eqmon_audit_writer`: `postgres://webapp:…@db.example/app?sslmode=verify-full`.
+    /// Into the table, as a login that is a member of `eqmon_audit_writer`:
+    /// `postgres://webapp:…@db.example/app?sslmode=verify-full`.
     #[cfg(feature = "postgres")]
     pub fn postgres(mut self, url: impl Into<String>) -> Self {
         self.target = Target::Postgres(url.into());
         self
     }
 
-    /// Where events wait while the sink is away. Several processes may share it. Without it they wait in memory, 8 MiB of them, and
-    /// die with the process.
+    /// Where events wait while the sink is away. Several processes may share it. Without it they
+    /// wait in memory, 8 MiB of them, and die with the process.
     pub fn spool(mut self, folder: impl Into<PathBuf>) -> Self {
         self.spool = Some(folder.into());
         self
     }
 
-    /// The most bytes there; 256 MiB when not said. Beyond, the newest events are dropped and counted.
+    /// The most bytes there; 256 MiB when not said. Beyond, the newest events are dropped and
+    /// counted.
     pub fn spool_max_bytes(mut self, bytes: u64) -> Self {
         self.spool_max_bytes = bytes;
         self
     }
 
-    /// The most events that wait in memory for the spool; 8192 when not said. Beyond, the newest are dropped and counted.
+    /// The most events that wait in memory for the spool; 8192 when not said. Beyond, the newest
+    /// are dropped and counted.
     pub fn queue(mut self, events: usize) -> Self {
         self.queue = events.max(1);
         self
@@ -117,7 +124,8 @@ impl Builder {
         self
     }
 
-    /// How long an event waits for others; 50 ms when not said. It is also what a `kill -9` may cost.
+    /// How long an event waits for others; 50 ms when not said. It is also what a `kill -9` may
+    /// cost.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(1));
         self
@@ -134,7 +142,9 @@ impl Builder {
         let sink: Sink = match self.target.clone() {
             Target::None => return Err(StartError::NoSink),
             #[cfg(feature = "http")]
-            Target::Http(url, key) => Sink::http(&url, &key, self.ca_pem.as_deref(), self.patience)?,
+            Target::Http(url, key) => {
+                Sink::http(&url, &key, self.ca_pem.as_deref(), self.patience)?
+            }
             #[cfg(feature = "postgres")]
             Target::Postgres(url) => Sink::postgres(&url, self.patience)?,
         };

@@ -92,7 +92,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of now. `action` is one of [`action`](crate::action)'s, or a word of the application's own.
+    /// An event of now. `action` is one of [`action`](crate::action)'s, or a word of the
+    /// application's own.
     pub fn new(category: Category, action: impl Into<Cow<'static, str>>, outcome: Outcome) -> Self {
         Self {
             category,
@@ -123,7 +124,8 @@ impl Event {
         self
     }
 
-    /// The session. Give a name of it (a JWT's `jti`, a hash), never the token: whoever reads the log could use it.
+    /// The session. Give a name of it (a JWT's `jti`, a hash), never the token: whoever reads the
+    /// log could use it.
     pub fn session(mut self, id: impl Into<String>) -> Self {
         self.set_session(id);
         self
@@ -159,14 +161,16 @@ impl Event {
         self
     }
 
-    /// One more thing to know. The rules use `username`, `email`, `role`, `home_instance_id` and `bytes`. `producer` and `producer_seq` are
-    /// the logger's own. A second value of a key takes the place of the first.
+    /// One more thing to know. The rules use `username`, `email`, `role`, `home_instance_id` and
+    /// `bytes`. `producer` and `producer_seq` are the logger's own. A second value of a key takes
+    /// the place of the first.
     pub fn detail(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         self.set_detail(key, value);
         self
     }
 
-    /// Changes category and action: for the handler that knows better than the layer what a request was.
+    /// Changes category and action: for the handler that knows better than the layer what a request
+    /// was.
     pub fn set_action(&mut self, category: Category, action: impl Into<Cow<'static, str>>) {
         self.category = category;
         self.action = action.into();

@@ -34,9 +34,11 @@ pub(crate) struct Queued<'a> {
 pub(crate) struct Writer {
     /// The last members of `metadata`, but for the number.
     producer: Arc<str>,
-    /// Random for each run; with the sequence number it makes the ids, so that no event costs a call for random bytes.
+    /// Random for each run; with the sequence number it makes the ids, so that no event costs a
+    /// call for random bytes.
     seed: u64,
-    /// The second that was written last, and its date and time: most events share them with the one before.
+    /// The second that was written last, and its date and time: most events share them with the one
+    /// before.
     second: u64,
     date: String,
 }
@@ -45,8 +47,16 @@ impl Writer {
     pub(crate) fn new(producer: &str) -> Self {
         let (seed, _) = Uuid::new_v4().as_u64_pair();
         // The version's bits, which are the same in each, are spread by the mixing.
-        let producer = format!("\"producer\":{},\"producer_seq\":", serde_json::Value::from(producer));
-        Self { producer: producer.into(), seed: mix(seed), second: 0, date: date(0) }
+        let producer = format!(
+            "\"producer\":{},\"producer_seq\":",
+            serde_json::Value::from(producer)
+        );
+        Self {
+            producer: producer.into(),
+            seed: mix(seed),
+            second: 0,
+            date: date(0),
+        }
     }
 
     /// Appends the event's line, its end included. The id is made here.
@@ -58,13 +68,14 @@ impl Writer {
         {
             return;
         }
-        // PostgreSQL stores no NUL (a false alarm only costs a second look); and a value that is no JSON, of which we know none, must
-        // not cost us the event.
+        // PostgreSQL stores no NUL (a false alarm only costs a second look); and a value that is no
+        // JSON, of which we know none, must not cost us the event.
         out.truncate(start);
         clean(queued.event);
         if self.encode(out, queued).is_err() {
             out.truncate(start);
-            queued.event.metadata = vec![("metadata_lost".into(), Detail::Word("not serialisable"))];
+            queued.event.metadata =
+                vec![("metadata_lost".into(), Detail::Word("not serialisable"))];
             if self.encode(out, queued).is_err() {
                 out.truncate(start);
             }
@@ -87,7 +98,11 @@ impl Writer {
         json.raw("Z\",\"category\":");
         json.word(event.category.as_str());
         json.raw(",\"action\":");
-        json.text(if event.action.is_empty() { "unnamed" } else { cut(&event.action, ACTION) })?;
+        json.text(if event.action.is_empty() {
+            "unnamed"
+        } else {
+            cut(&event.action, ACTION)
+        })?;
         json.raw(",\"result\":");
         json.word(event.outcome.as_str());
         if let Some(id) = event.user_id {
@@ -103,19 +118,48 @@ impl Writer {
             json.ip(ip.to_canonical())?;
         }
         for (key, text) in [
-            (",\"session_id\":", event.session_id.as_deref().map(|text| cut(text, SESSION_ID))),
-            (",\"user_agent\":", event.user_agent.as_deref().map(cut_agent)),
-            (",\"resource_type\":", event.resource_type.as_deref().map(|text| cut(text, RESOURCE_TYPE))),
-            (",\"resource_id\":", event.resource_id.as_deref().map(|text| cut(text, RESOURCE_ID))),
+            (
+                ",\"session_id\":",
+                event
+                    .session_id
+                    .as_deref()
+                    .map(|text| cut(text, SESSION_ID)),
+            ),
+            (
+                ",\"user_agent\":",
+                event.user_agent.as_deref().map(cut_agent),
+            ),
+            (
+                ",\"resource_type\":",
+                event
+                    .resource_type
+                    .as_deref()
+                    .map(|text| cut(text, RESOURCE_TYPE)),
+            ),
+            (
+                ",\"resource_id\":",
+                event
+                    .resource_id
+                    .as_deref()
+                    .map(|text| cut(text, RESOURCE_ID)),
+            ),
         ] {
             if let Some(text) = text {
                 json.raw(key);
                 json.text(text)?;
             }
         }
-        json.raw(if event.cui_accessed { ",\"cui_accessed\":true" } else { ",\"cui_accessed\":false" });
+        json.raw(if event.cui_accessed {
+            ",\"cui_accessed\":true"
+        } else {
+            ",\"cui_accessed\":false"
+        });
         json.raw(",\"metadata\":{");
-        for (key, value) in event.metadata.iter().filter(|(key, _)| key != "producer" && key != "producer_seq") {
+        for (key, value) in event
+            .metadata
+            .iter()
+            .filter(|(key, _)| key != "producer" && key != "producer_seq")
+        {
             json.text(key)?;
             json.raw(":");
             json.detail(value)?;
@@ -127,8 +171,8 @@ impl Writer {
         Ok(json.nul)
     }
 
-    /// Ordered by time (UUIDv7), which an index likes. Within a run the number tells two of one millisecond apart, between runs the
-    /// seed does.
+    /// Ordered by time (UUIDv7), which an index likes. Within a run the number tells two of one
+    /// millisecond apart, between runs the seed does.
     fn id(&self, since: Duration, seq: u64) -> Uuid {
         let mut bytes = [0; 10];
         let (low, high) = bytes.split_at_mut(2);
@@ -154,29 +198,53 @@ fn mix(number: u64) -> u64 {
 
 /// Metadata beyond what the ingest takes is replaced by a word about it; the event is worth more.
 fn bound_metadata(event: &mut Event) {
-    let deep = event.metadata.iter().any(|(_, value)| matches!(value, Detail::Json(json) if deeper(json, DEPTH)));
+    let deep = event
+        .metadata
+        .iter()
+        .any(|(_, value)| matches!(value, Detail::Json(json) if deeper(json, DEPTH)));
+
     // Most are small, and known to be so without writing them out.
-    let size = |event: &Event| event.metadata.iter().map(|(k, v)| k.len() + weight(v)).sum::<usize>();
+    let size = |event: &Event| {
+        event
+            .metadata
+            .iter()
+            .map(|(k, v)| k.len() + weight(v))
+            .sum::<usize>()
+    };
+
     if deep || (size(event) > METADATA / 8 && written(event) > METADATA) {
-        event.metadata = vec![("metadata_lost".into(), Detail::Word(if deep { "too deep" } else { "too large" }))];
+        event.metadata = vec![(
+            "metadata_lost".into(),
+            Detail::Word(if deep { "too deep" } else { "too large" }),
+        )];
     }
 }
 
 fn written(event: &Event) -> usize {
-    let lengths = event.metadata.iter().map(|(k, v)| k.len() * 6 + 4 + serde_json::to_vec(v).map_or(0, |v| v.len()));
+    let lengths = event
+        .metadata
+        .iter()
+        .map(|(k, v)| k.len() * 6 + 4 + serde_json::to_vec(v).map_or(0, |v| v.len()));
     lengths.sum()
 }
 
-/// At least an eighth of the written length: a character is written in six bytes at most, a number in less than twenty-five.
+/// At least an eighth of the written length: a character is written in six bytes at most, a number
+/// in less than twenty-five.
 fn weight(value: &Detail) -> usize {
     fn json(value: &serde_json::Value) -> usize {
         match value {
             serde_json::Value::String(text) => text.len() + 1,
             serde_json::Value::Array(values) => 1 + values.iter().map(json).sum::<usize>(),
-            serde_json::Value::Object(map) => 1 + map.iter().map(|(k, v)| k.len() + 1 + json(v)).sum::<usize>(),
+            serde_json::Value::Object(map) => {
+                1 + map
+                    .iter()
+                    .map(|(k, v)| k.len() + 1 + json(v))
+                    .sum::<usize>()
+            }
             _ => 4,
         }
     }
+
     match value {
         Detail::Json(value) => json(value),
         _ => 4,
@@ -194,8 +262,18 @@ fn deeper(value: &serde_json::Value, left: usize) -> bool {
 fn clean(event: &mut Event) {
     let text = |text: &mut String| *text = text.replace('\0', "\u{fffd}");
     event.action = event.action.replace('\0', "\u{fffd}").into();
-    event.resource_type = event.resource_type.take().map(|kind| kind.replace('\0', "\u{fffd}").into());
-    for field in [&mut event.session_id, &mut event.user_agent, &mut event.resource_id].into_iter().flatten() {
+    event.resource_type = event
+        .resource_type
+        .take()
+        .map(|kind| kind.replace('\0', "\u{fffd}").into());
+    for field in [
+        &mut event.session_id,
+        &mut event.user_agent,
+        &mut event.resource_id,
+    ]
+    .into_iter()
+    .flatten()
+    {
         text(field);
     }
     for (key, value) in &mut event.metadata {
@@ -230,7 +308,10 @@ fn cut_agent(text: &str) -> &str {
     if text.len() <= USER_AGENT {
         return text;
     }
-    text.char_indices().nth(USER_AGENT).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
+    text.char_indices()
+        .nth(USER_AGENT)
+        .and_then(|(end, _)| text.get(..end))
+        .unwrap_or(text)
 }
 
 /// Date and time of a second since 1970.
@@ -240,8 +321,8 @@ fn date(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
-/// The date of a day, counted from 1970-01-01, in the Gregorian calendar: years are counted from March, so that the odd day is
-/// the last of its year, and four centuries always have 146,097 days.
+/// The date of a day, counted from 1970-01-01, in the Gregorian calendar: years are counted from
+/// March, so that the odd day is the last of its year, and four centuries always have 146,097 days.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);
@@ -249,7 +330,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
     let of_month = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+
     (era * 400 + year + next, month, of_month)
 }
 
@@ -263,7 +349,15 @@ mod tests {
     fn line(mut event: Event) -> Value {
         let mut out = Vec::new();
         let time = UNIX_EPOCH + Duration::from_micros(1_772_668_800_000_001);
-        Writer::new("apollo/1").write(&mut out, &mut Queued { event: &mut event, time, seq: 7 });
+        Writer::new("apollo/1").write(
+            &mut out,
+            &mut Queued {
+                event: &mut event,
+                time,
+                seq: 7,
+            },
+        );
+
         assert_eq!(memchr::memchr_iter(b'\n', &out).count(), 1);
         serde_json::from_slice(&out).unwrap()
     }
@@ -274,9 +368,15 @@ mod tests {
 
     #[test]
     fn a_line_holds_what_the_table_takes() {
-        let mut got = line(event().ip("::ffff:192.0.2.1".parse().unwrap()).cui().detail("bytes", 5));
+        let mut got = line(
+            event()
+                .ip("::ffff:192.0.2.1".parse().unwrap())
+                .cui()
+                .detail("bytes", 5),
+        );
         let id: Uuid = got["event_id"].as_str().unwrap().parse().unwrap();
         assert_eq!(id.get_version_num(), 7);
+
         got.as_object_mut().unwrap().remove("event_id");
         assert_eq!(
             got,
@@ -288,7 +388,10 @@ mod tests {
 
     #[test]
     fn what_is_written_by_hand_is_what_the_library_reads() {
-        let hostile: String = (0..0x1ff_u32).filter_map(char::from_u32).filter(|c| *c != '\0').collect();
+        let hostile: String = (0..0x1ff_u32)
+            .filter_map(char::from_u32)
+            .filter(|c| *c != '\0')
+            .collect();
         for n in [0, 9, 10, 99, 1_000_000, u64::MAX] {
             for ip in ["0.0.0.0", "255.10.1.100", "2001:db8::1", "::1"] {
                 let id = Uuid::from_u128(u128::from(n) << 60);
@@ -304,11 +407,26 @@ mod tests {
                         .detail("n", n)
                         .detail("any", json!({"a\"": [null, -1.5, true]})),
                 );
+
                 assert_eq!(got["ip_address"], ip);
-                assert_eq!((&got["user_id"], &got["instance_id"]), (&json!(id), &json!(id)));
-                assert_eq!((&got["session_id"], &got["user_agent"]), (&json!(hostile), &json!("\"\\")));
-                assert_eq!((&got["resource_type"], &got["resource_id"]), (&json!("\u{7f}"), &json!("ü")));
-                assert_eq!((&got["metadata"][&hostile], &got["metadata"]["n"]), (&json!(hostile), &json!(n)));
+                assert_eq!(
+                    (&got["user_id"], &got["instance_id"]),
+                    (&json!(id), &json!(id))
+                );
+                assert_eq!(
+                    (&got["session_id"], &got["user_agent"]),
+                    (&json!(hostile), &json!("\"\\"))
+                );
+
+                assert_eq!(
+                    (&got["resource_type"], &got["resource_id"]),
+                    (&json!("\u{7f}"), &json!("ü"))
+                );
+                assert_eq!(
+                    (&got["metadata"][&hostile], &got["metadata"]["n"]),
+                    (&json!(hostile), &json!(n))
+                );
+
                 assert_eq!(got["metadata"]["any"], json!({"a\"": [null, -1.5, true]}));
             }
         }
@@ -336,7 +454,10 @@ mod tests {
         let ids = (1..=200_000).flat_map(|seq| [one.id(since, seq), two.id(since, seq)]);
         let ids: std::collections::HashSet<Uuid> = ids.collect();
         assert_eq!(ids.len(), 400_000, "in one millisecond, of two runs");
-        assert!(ids.iter().all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122));
+        assert!(
+            ids.iter()
+                .all(|id| id.get_version_num() == 7 && id.get_variant() == uuid::Variant::RFC4122)
+        );
     }
 
     #[test]
@@ -350,26 +471,49 @@ mod tests {
                 .detail("producer", "forged"),
         );
         assert_eq!(got["action"], "é".repeat(64));
+
         assert_eq!(got["user_agent"].as_str().unwrap().chars().count(), 500);
         assert_eq!(got["session_id"], "a\u{fffd}b");
         assert_eq!(got["resource_id"].as_str().unwrap().len(), 8192);
-        assert_eq!(got["metadata"]["k\u{fffd}"], json!({"deep\u{fffd}": ["\u{fffd}"]}));
+        assert_eq!(
+            got["metadata"]["k\u{fffd}"],
+            json!({"deep\u{fffd}": ["\u{fffd}"]})
+        );
         assert_eq!(got["metadata"]["producer"], "apollo/1");
-        assert_eq!(line(Event::new(Category::Access, "", Outcome::Success))["action"], "unnamed");
+
+        assert_eq!(
+            line(Event::new(Category::Access, "", Outcome::Success))["action"],
+            "unnamed"
+        );
     }
 
     #[test]
     fn too_much_metadata_costs_the_metadata_alone() {
         let got = line(event().detail("a", "x".repeat(70_000)));
-        assert_eq!(got["metadata"], json!({"metadata_lost": "too large", "producer": "apollo/1", "producer_seq": 7}));
+        assert_eq!(
+            got["metadata"],
+            json!({"metadata_lost": "too large", "producer": "apollo/1", "producer_seq": 7})
+        );
+
         let mut deep = json!(1);
         for _ in 0..40 {
             deep = json!([deep]);
         }
-        assert_eq!(line(event().detail("a", deep))["metadata"]["metadata_lost"], "too deep");
+
+        assert_eq!(
+            line(event().detail("a", deep))["metadata"]["metadata_lost"],
+            "too deep"
+        );
         let many = json!(vec!["\u{1}".repeat(100); 200]);
-        assert_eq!(line(event().detail("a", many))["metadata"]["metadata_lost"], "too large");
+        assert_eq!(
+            line(event().detail("a", many))["metadata"]["metadata_lost"],
+            "too large"
+        );
+
         let fits = json!(vec!["x".repeat(100); 200]);
-        assert_eq!(line(event().detail("a", fits.clone()))["metadata"]["a"], fits);
+        assert_eq!(
+            line(event().detail("a", fits.clone()))["metadata"]["a"],
+            fits
+        );
     }
 }

@@ -18,7 +18,8 @@ use crate::worker::Worker;
 
 /// Takes events in and brings them away. Clones are the same logger.
 ///
-/// When the last clone is dropped its thread goes on for some seconds to send or spool what is left, if the process lives so long;
+/// When the last clone is dropped its thread goes on for some seconds to send or spool what is
+/// left, if the process lives so long;
 /// [`AuditLogger::shutdown`] waits for that.
 #[derive(Clone, Debug)]
 pub struct AuditLogger(Arc<Handle>);
@@ -130,7 +131,9 @@ impl Shared {
 
     /// Learns what time it is. Clocks are set, so it is done again and again.
     pub(crate) fn read_clock(&self) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let start = now.saturating_sub(self.start.elapsed());
         self.clock.store(start.as_nanos() as u64, Relaxed);
     }
@@ -140,8 +143,8 @@ impl Shared {
         self.gone.fetch_add(events, Relaxed);
     }
 
-    /// Events that the queue had no room for since the last call. Told apart from [`Shared::lose`] because callers must not wait for a
-    /// lock.
+    /// Events that the queue had no room for since the last call. Told apart from [`Shared::lose`]
+    /// because callers must not wait for a lock.
     pub(crate) fn take_overflow(&self) -> u64 {
         let events = self.overflow.swap(0, Relaxed);
         self.have_gone(events);
@@ -166,14 +169,21 @@ impl Shared {
     /// For how long something lost has not been told.
     pub(crate) fn lost_for(&self) -> Duration {
         let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
-        losses.since.and_then(|since| since.elapsed().ok()).unwrap_or_default()
+        losses
+            .since
+            .and_then(|since| since.elapsed().ok())
+            .unwrap_or_default()
     }
 
     fn close(&self, within: Duration) {
-        self.deadline.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| {
-            let now = Instant::now();
-            now.checked_add(within).unwrap_or(now + FOREVER)
-        });
+        self.deadline
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert_with(|| {
+                let now = Instant::now();
+                now.checked_add(within).unwrap_or(now + FOREVER)
+            });
+
         self.closing.store(true, Relaxed);
         self.wake.notify_one();
     }
@@ -192,7 +202,8 @@ impl Shared {
     }
 }
 
-/// Says that the thread has ended, also when it ended by a fault of its own: nobody is to wait for it for ever.
+/// Says that the thread has ended, also when it ended by a fault of its own: nobody is to wait for
+/// it for ever.
 struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
@@ -213,25 +224,38 @@ impl AuditLogger {
         let (queue, takings) = queue(&shared.producer);
         let (spool, unclean) = match &config.spool {
             None => (Spool::in_memory(), Vec::new()),
-            Some(dir) => Spool::open(dir, config.spool_max_bytes, &shared.producer).unwrap_or_else(|error| {
-                tracing::error!(%error, dir = %dir.display(), "there is no audit spool; events wait in memory alone");
-                (Spool::in_memory(), Vec::new())
-            }),
+            Some(dir) => {
+                Spool::open(dir, config.spool_max_bytes, &shared.producer).unwrap_or_else(|error| {
+                    tracing::error!(%error, dir = %dir.display(), "there is no audit spool; events \
+                    wait in memory alone");
+                    (Spool::in_memory(), Vec::new())
+                })
+            }
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let worker = Worker::new(config, Arc::clone(&shared), takings, spool, sink);
-        // A thread and a runtime of our own: fsync must hold up no request, and a busy application must not hold up us.
+
+        // A thread and a runtime of our own: fsync must hold up no request, and a busy application
+        // must not hold up us.
         let ended = Ended(Arc::clone(&shared));
         let run = move || {
             let _ended = ended;
             runtime.block_on(worker.run(unclean));
         };
-        thread::Builder::new().name("blueteam-audit".to_owned()).spawn(run)?;
+
+        thread::Builder::new()
+            .name("blueteam-audit".to_owned())
+            .spawn(run)?;
+
         Ok(Self(Arc::new(Handle { queue, shared })))
     }
 
-    /// Takes an event. Neither waits nor fails: it writes the event's line into memory that no one else is using, without a system
-    /// call but, now and then, the one that wakes the thread when the queue is half full.
+    /// Takes an event. Neither waits nor fails: it writes the event's line into memory that no one
+    /// else is using, without a system call but, now and then, the one that wakes the thread when
+    /// the queue is half full.
     pub fn log(&self, mut event: Event) {
         let time = event.time.unwrap_or_else(SystemTime::now);
         self.log_at(time, &mut event);
@@ -244,6 +268,7 @@ impl AuditLogger {
             shared.overflow.fetch_add(1, Relaxed);
             return;
         }
+
         let seq = shared.seq.0.fetch_add(1, Relaxed) + 1;
         let waiting = seq.saturating_sub(shared.gone.load(Relaxed));
         if waiting > shared.most {
@@ -251,6 +276,7 @@ impl AuditLogger {
             shared.wake.notify_one();
             return;
         }
+
         match queue.put(&mut Queued { event, time, seq }) {
             // The end came meanwhile.
             Put::Closed => drop(shared.overflow.fetch_add(1, Relaxed)),
@@ -259,7 +285,8 @@ impl AuditLogger {
         }
     }
 
-    /// The time of a moment, cheaper than a look at the clock, which the thread reads at least every [`Builder::interval`].
+    /// The time of a moment, cheaper than a look at the clock, which the thread reads at least
+    /// every [`Builder::interval`].
     #[cfg(feature = "tower")]
     pub(crate) fn time_of(&self, moment: Instant) -> SystemTime {
         let shared = &self.0.shared;
@@ -285,14 +312,16 @@ impl AuditLogger {
         }
     }
 
-    /// Waits until all that was logged before is with the sink, or on disk because the sink is away.
+    /// Waits until all that was logged before is with the sink, or on disk because the sink is
+    /// away.
     pub async fn flush(&self) {
         let wanted = self.0.shared.flushes.fetch_add(1, Relaxed) + 1;
         self.0.shared.wake.notify_one();
         self.reached(wanted).await;
     }
 
-    /// Ends: sends what waits, for so long at most, and leaves the rest on disk. What is logged after is dropped. Returns what is left.
+    /// Ends: sends what waits, for so long at most, and leaves the rest on disk. What is logged
+    /// after is dropped. Returns what is left.
     pub async fn shutdown(&self, within: Duration) -> Stats {
         self.0.shared.close(within);
         self.reached(u64::MAX).await;
@@ -310,6 +339,13 @@ impl AuditLogger {
 
     async fn reached(&self, wanted: u64) {
         // The sender is ours too, so it cannot be gone.
-        drop(self.0.shared.flushed.subscribe().wait_for(|done| *done >= wanted).await);
+        drop(
+            self.0
+                .shared
+                .flushed
+                .subscribe()
+                .wait_for(|done| *done >= wanted)
+                .await,
+        );
     }
 }

@@ -1,8 +1,9 @@
 //! Where callers leave the lines of their events until the thread takes them.
 //!
-//! A caller writes its line itself, into one of several buffers: an event that is handed over as it is has parts which one thread
-//! allocates and another frees, and that costs both more than the writing. No caller ever waits: a buffer that is taken is left for
-//! the next one, and when all are, the line goes another way.
+//! A caller writes its line itself, into one of several buffers: an event that is handed over as it
+//! is has parts which one thread allocates and another frees, and that costs both more than the
+//! writing. No caller ever waits: a buffer that is taken is left for the next one, and when all
+//! are, the line goes another way.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -11,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::line::{Queued, Writer};
 
-/// The thread is to come when a buffer holds so much, so that it needn't grow and what it holds is still in the processor's cache.
+/// The thread is to come when a buffer holds so much, so that it needn't grow and what it holds is
+/// still in the processor's cache.
 const PLENTY: usize = 256 * 1024;
 /// A buffer that has grown beyond it is not used again.
 const SPARE_MAX: usize = 1024 * 1024;
@@ -68,11 +70,27 @@ pub(crate) struct Takings {
 pub(crate) fn queue(producer: &str) -> (Arc<Queue>, Takings) {
     let (aside, from_aside) = channel();
     let writer = Writer::new(producer);
-    // More than threads that run at once, so that one which is stopped in the middle is in nobody's way.
-    let shelves = std::thread::available_parallelism().map_or(8, |cores| (cores.get() * 4).clamp(8, 64));
-    let shelves = (0..shelves).map(|_| Shelf(Mutex::new((writer.clone(), Lines::default())))).collect();
-    let queue = Arc::new(Queue { shelves, writer, aside });
-    let takings = Takings { queue: Arc::clone(&queue), aside: from_aside, taken: Vec::new(), order: Vec::new() };
+
+    // More than threads that run at once, so that one which is stopped in the middle is in nobody's
+    // way.
+    let shelves =
+        std::thread::available_parallelism().map_or(8, |cores| (cores.get() * 4).clamp(8, 64));
+    let shelves = (0..shelves)
+        .map(|_| Shelf(Mutex::new((writer.clone(), Lines::default()))))
+        .collect();
+    let queue = Arc::new(Queue {
+        shelves,
+        writer,
+        aside,
+    });
+
+    let takings = Takings {
+        queue: Arc::clone(&queue),
+        aside: from_aside,
+        taken: Vec::new(),
+        order: Vec::new(),
+    };
+
     (queue, takings)
 }
 
@@ -86,21 +104,36 @@ impl Queue {
             if lines.closed {
                 return Put::Closed;
             }
-            lines.bytes.truncate(lines.ends.last().map_or(0, |(_, end)| *end));
+
+            lines
+                .bytes
+                .truncate(lines.ends.last().map_or(0, |(_, end)| *end));
             let before = lines.bytes.len();
             writer.write(&mut lines.bytes, queued);
             lines.ends.push((queued.seq, lines.bytes.len()));
-            return if before < PLENTY && lines.bytes.len() >= PLENTY { Put::Plenty } else { Put::There };
+            return if before < PLENTY && lines.bytes.len() >= PLENTY {
+                Put::Plenty
+            } else {
+                Put::There
+            };
         }
+
         let mut bytes = Vec::new();
         self.writer.clone().write(&mut bytes, queued);
+
         // It fails when the thread has ended.
-        self.aside.send(Line { seq: queued.seq, bytes }).map_or(Put::Closed, |()| Put::There)
+        self.aside
+            .send(Line {
+                seq: queued.seq,
+                bytes,
+            })
+            .map_or(Put::Closed, |()| Put::There)
     }
 }
 
 impl Shelf {
-    /// None when somebody else writes there. A panic in the middle of a line leaves the lines before it whole.
+    /// None when somebody else writes there. A panic in the middle of a line leaves the lines
+    /// before it whole.
     fn if_free(&self) -> Option<MutexGuard<'_, (Writer, Lines)>> {
         match self.0.try_lock() {
             Ok(shelf) => Some(shelf),
@@ -132,7 +165,12 @@ impl Takings {
     /// From now on nothing can be put there; what was put is still to be taken.
     pub(crate) fn close(&self) {
         for shelf in &self.queue.shelves {
-            shelf.0.lock().unwrap_or_else(PoisonError::into_inner).1.closed = true;
+            shelf
+                .0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .1
+                .closed = true;
         }
     }
 
@@ -142,17 +180,26 @@ impl Takings {
         let mut left: usize = self.taken.iter().map(|lines| lines.bytes.len()).sum();
         let mut pieces: Vec<Piece> = Vec::new();
         for (_, at, start, end) in self.order.drain(..) {
-            let line = self.taken.get(at).and_then(|lines| lines.bytes.get(start..end)).unwrap_or_default();
+            let line = self
+                .taken
+                .get(at)
+                .and_then(|lines| lines.bytes.get(start..end))
+                .unwrap_or_default();
             match pieces.last_mut() {
                 Some(piece) if piece.bytes.len() + line.len() <= bytes => piece.push(line),
                 _ => {
-                    let mut piece = Piece { bytes: Vec::with_capacity(left.min(bytes).max(line.len())), lines: 0 };
+                    let mut piece = Piece {
+                        bytes: Vec::with_capacity(left.min(bytes).max(line.len())),
+                        lines: 0,
+                    };
                     piece.push(line);
                     pieces.push(piece);
                 }
             }
+
             left = left.saturating_sub(line.len());
         }
+
         self.taken.truncate(self.queue.shelves.len());
         for lines in &mut self.taken {
             lines.ends.clear();
@@ -161,11 +208,18 @@ impl Takings {
                 *lines = Lines::default();
             }
         }
+
         pieces
     }
 
     fn empty_shelves(&mut self) {
-        let Self { queue, aside, taken, order } = self;
+        let Self {
+            queue,
+            aside,
+            taken,
+            order,
+        } = self;
+
         taken.resize_with(queue.shelves.len(), Lines::default);
         for (shelf, lines) in queue.shelves.iter().zip(&mut *taken) {
             let mut shelf = shelf.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -174,13 +228,24 @@ impl Takings {
                 std::mem::swap(&mut shelf.1, lines);
             }
         }
+
         for line in aside.try_iter() {
-            taken.push(Lines { ends: vec![(line.seq, line.bytes.len())], bytes: line.bytes, closed: false });
+            taken.push(Lines {
+                ends: vec![(line.seq, line.bytes.len())],
+                bytes: line.bytes,
+                closed: false,
+            });
         }
+
         for (at, lines) in taken.iter().enumerate() {
             let starts = std::iter::once(0).chain(lines.ends.iter().map(|(_, end)| *end));
-            order.extend(starts.zip(&lines.ends).map(|(start, (seq, end))| (*seq, at, start, *end)));
+            order.extend(
+                starts
+                    .zip(&lines.ends)
+                    .map(|(start, (seq, end))| (*seq, at, start, *end)),
+            );
         }
+
         // It finds the runs, each of which is in order or almost so.
         order.sort_by_key(|(seq, ..)| *seq);
     }
@@ -209,11 +274,17 @@ mod tests {
 
     fn put(queue: &Queue, seq: u64) {
         let event = &mut Event::new(Category::Access, "read", Outcome::Success);
-        queue.put(&mut Queued { event, time: SystemTime::now(), seq });
+        queue.put(&mut Queued {
+            event,
+            time: SystemTime::now(),
+            seq,
+        });
     }
 
     fn numbers(pieces: &[Piece]) -> Vec<u64> {
-        let lines = pieces.iter().flat_map(|piece| piece.bytes.split_inclusive(|byte| *byte == b'\n'));
+        let lines = pieces
+            .iter()
+            .flat_map(|piece| piece.bytes.split_inclusive(|byte| *byte == b'\n'));
         lines
             .map(|line| {
                 serde_json::from_slice::<serde_json::Value>(line).unwrap()["metadata"]["producer_seq"].as_u64().unwrap()
@@ -228,16 +299,21 @@ mod tests {
         let seq = std::sync::atomic::AtomicU64::new(0);
         let mut got = std::thread::scope(|scope| {
             let putting: Vec<_> = (0..THREADS)
-                .map(|_| scope.spawn(|| (0..500).for_each(|_| put(&queue, seq.fetch_add(1, Relaxed)))))
+                .map(|_| {
+                    scope.spawn(|| (0..500).for_each(|_| put(&queue, seq.fetch_add(1, Relaxed))))
+                })
                 .collect();
+
             let mut got = Vec::new();
             while putting.iter().any(|thread| !thread.is_finished()) {
                 let part = numbers(&takings.take(4096));
                 assert!(part.is_sorted());
                 got.extend(part);
             }
+
             got
         });
+
         got.extend(numbers(&takings.take(4096)));
         got.sort_unstable();
         assert_eq!(got, (0..THREADS * 500).collect::<Vec<_>>());
@@ -248,7 +324,12 @@ mod tests {
     fn who_finds_every_buffer_taken_does_not_wait() {
         let (queue, mut takings) = queue("app/1");
         put(&queue, 1);
-        let held: Vec<_> = queue.shelves.iter().map(|shelf| shelf.if_free().unwrap()).collect();
+        let held: Vec<_> = queue
+            .shelves
+            .iter()
+            .map(|shelf| shelf.if_free().unwrap())
+            .collect();
+
         put(&queue, 2);
         drop(held);
         put(&queue, 3);
@@ -261,14 +342,21 @@ mod tests {
         put(&queue, 1);
         let fallen = std::thread::scope(|scope| {
             let falls = || -> () {
-                let mut held: Vec<_> = queue.shelves.iter().map(|shelf| shelf.if_free().unwrap()).collect();
+                let mut held: Vec<_> = queue
+                    .shelves
+                    .iter()
+                    .map(|shelf| shelf.if_free().unwrap())
+                    .collect();
                 for shelf in &mut held {
                     shelf.1.bytes.extend_from_slice(b"{\"half");
                 }
+
                 panic!("in the middle of a line");
             };
+
             scope.spawn(falls).join()
         });
+
         assert!(fallen.is_err());
         put(&queue, 2);
         assert_eq!(numbers(&takings.take(usize::MAX)), [1, 2]);
@@ -280,11 +368,26 @@ mod tests {
         put(&queue, 1);
         takings.close();
         let event = &mut Event::new(Category::Access, "read", Outcome::Success);
-        assert_eq!(queue.put(&mut Queued { event, time: SystemTime::now(), seq: 2 }), Put::Closed);
+        assert_eq!(
+            queue.put(&mut Queued {
+                event,
+                time: SystemTime::now(),
+                seq: 2
+            }),
+            Put::Closed
+        );
+
         assert_eq!(numbers(&takings.take(usize::MAX)), [1]);
         assert!(takings.take(usize::MAX).is_empty());
         let event = &mut Event::new(Category::Access, "read", Outcome::Success);
-        assert_eq!(queue.put(&mut Queued { event, time: SystemTime::now(), seq: 3 }), Put::Closed);
+        assert_eq!(
+            queue.put(&mut Queued {
+                event,
+                time: SystemTime::now(),
+                seq: 3
+            }),
+            Put::Closed
+        );
     }
 
     #[test]
@@ -292,7 +395,13 @@ mod tests {
         let (queue, mut takings) = queue("app/1");
         (1..=50).for_each(|seq| put(&queue, seq));
         let pieces = takings.take(1000);
-        assert!(pieces.iter().all(|piece| piece.bytes.len() <= 1000 && piece.lines > 1), "{pieces:?}");
+        assert!(
+            pieces
+                .iter()
+                .all(|piece| piece.bytes.len() <= 1000 && piece.lines > 1),
+            "{pieces:?}"
+        );
+
         assert_eq!(pieces.iter().map(|piece| piece.lines).sum::<u64>(), 50);
         (51..=52).for_each(|seq| put(&queue, seq));
         assert_eq!(takings.take(1).len(), 2, "a line is never cut");

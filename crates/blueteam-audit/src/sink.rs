@@ -15,13 +15,15 @@ use crate::spool::Batch;
 pub(crate) enum Sent {
     /// It is there, but for those lines (their place, and why) that are refused for good.
     Done(Vec<(usize, String)>),
-    /// Nothing was taken, or nobody knows; all of it is to be sent again, after the wait that the sink asks for.
+    /// Nothing was taken, or nobody knows; all of it is to be sent again, after the wait that the
+    /// sink asks for.
     Later(Option<Duration>, String),
     /// It is refused as a whole: fewer lines may be taken. A single one is refused for good.
     Refused(String),
 }
 
-/// One of the ways. Opened by [`Builder::start`](crate::Builder::start), used by the thread of the logger alone.
+/// One of the ways. Opened by [`Builder::start`](crate::Builder::start), used by the thread of the
+/// logger alone.
 #[derive(Debug)]
 pub(crate) enum Sink {
     #[cfg(feature = "http")]
@@ -32,7 +34,12 @@ pub(crate) enum Sink {
 
 impl Sink {
     #[cfg(feature = "http")]
-    pub(crate) fn http(url: &str, key: &str, ca_pem: Option<&str>, patience: Duration) -> Result<Self, StartError> {
+    pub(crate) fn http(
+        url: &str,
+        key: &str,
+        ca_pem: Option<&str>,
+        patience: Duration,
+    ) -> Result<Self, StartError> {
         http::Http::new(url, key, ca_pem, patience).map(Self::Http)
     }
 
@@ -63,5 +70,6 @@ fn chain(error: &dyn std::error::Error) -> String {
         }
         cause = error.source();
     }
+
     text.replace(['\n', '\r'], " ")
 }

@@ -1,4 +1,5 @@
-//! Security advisories (3.14.3): brings advisories and lists of components into the database, finds where they meet, and has people told.
+//! Security advisories (3.14.3): brings advisories and lists of components into the database, finds
+//! where they meet, and has people told.
 
 mod fetch;
 mod watch;
@@ -18,7 +19,8 @@ pub(crate) use watch::{Input, Options, run};
 
 use crate::vault;
 
-/// The largest text that is read, in bytes: the largest export that a publisher offers as JSON is about half of it.
+/// The largest text that is read, in bytes: the largest export that a publisher offers as JSON is
+/// about half of it.
 pub(crate) const TEXT_MAX: u64 = 256 * 1024 * 1024;
 /// Advisories that are held against the components at once.
 const PAGE: u32 = 2000;
@@ -58,21 +60,27 @@ pub(crate) struct Done {
 pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
     let name = path.display();
     let about = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
+
     // A pipe would hold up everything else, and a device never ends.
     if !about.is_file() {
         bail!("{name} is no regular file");
     }
+
     if about.len() > TEXT_MAX {
         bail!("{name} has {} bytes; {TEXT_MAX} are allowed", about.len());
     }
+
     let mut text = String::new();
     let file = std::fs::File::open(path).with_context(|| format!("cannot read {name}"))?;
-    file.take(TEXT_MAX).read_to_string(&mut text).with_context(|| format!("cannot read {name}"))?;
+    file.take(TEXT_MAX)
+        .read_to_string(&mut text)
+        .with_context(|| format!("cannot read {name}"))?;
+
     Ok(text)
 }
 
-/// Brings a text in under `name`, in one transaction, and finds what it means. `origin` is where it was read; `format` is told from the text
-/// when it is none.
+/// Brings a text in under `name`, in one transaction, and finds what it means. `origin` is where it
+/// was read; `format` is told from the text when it is none.
 pub(crate) async fn import(
     conn: &mut PgConnection,
     kind: Kind,
@@ -85,9 +93,21 @@ pub(crate) async fn import(
         let mut tx = conn.begin().await.map_err(StoreError::from)?;
         let found = refresh(&mut tx, actor).await?;
         tx.commit().await.map_err(StoreError::from)?;
-        return Ok(Done { items: 0, found, unchanged: true });
+        return Ok(Done {
+            items: 0,
+            found,
+            unchanged: true,
+        });
     }
-    let import = Import { kind: kind.as_str(), name, origin, digest: &digest, actor };
+
+    let import = Import {
+        kind: kind.as_str(),
+        name,
+        origin,
+        digest: &digest,
+        actor,
+    };
+
     let (text, format) = (text.to_owned(), format.map(str::to_owned));
     // Reading a hundred megabytes takes seconds: not where everything else waits for its turn.
     let read = tokio::task::spawn_blocking(move || read(kind, &text, format.as_deref())).await?;
@@ -95,27 +115,42 @@ pub(crate) async fn import(
     if matches!(&read, Read::Advisories(all) if all.is_empty()) {
         // A download that broke off, or a file that is being written, must not close what is open.
         anyhow::bail!(
-            "{origin} lists no advisory; what `{name}` listed before stays (`blueteam advisories retire` ends it)"
+            "{origin} lists no advisory; what `{name}` listed before stays (`blueteam advisories \
+                retire` ends it)"
         );
     }
+
     // What cannot be held against what we run is not kept either, or no later import could be.
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
     let items = match &read {
         Read::Advisories(all) => {
-            store::advisories::save_advisories(&mut tx, import, all).await.with_context(|| origin.to_owned())?;
+            store::advisories::save_advisories(&mut tx, import, all)
+                .await
+                .with_context(|| origin.to_owned())?;
             all.len()
         }
         Read::Components(all) => {
-            store::advisories::save_components(&mut tx, import, all).await.with_context(|| origin.to_owned())?;
+            store::advisories::save_components(&mut tx, import, all)
+                .await
+                .with_context(|| origin.to_owned())?;
             all.len()
         }
     };
-    let found = refresh(&mut tx, actor).await.with_context(|| origin.to_owned())?;
+
+    let found = refresh(&mut tx, actor)
+        .await
+        .with_context(|| origin.to_owned())?;
     tx.commit().await.map_err(StoreError::from)?;
-    Ok(Done { items, found, unchanged: false })
+
+    Ok(Done {
+        items,
+        found,
+        unchanged: false,
+    })
 }
 
-/// Has done with a feed or an inventory: what it said concerns nothing any more. False when there is none of that name in use.
+/// Has done with a feed or an inventory: what it said concerns nothing any more. False when there
+/// is none of that name in use.
 pub(crate) async fn retire(
     conn: &mut PgConnection,
     (kind, name): (Kind, &str),
@@ -140,11 +175,18 @@ fn read(kind: Kind, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
     match kind {
         Kind::Feed => {
             let read = feeds::read(text, format)?;
-            Ok(Read::Advisories(read.iter().map(stored).collect::<Result<_, _>>()?))
+            Ok(Read::Advisories(
+                read.iter().map(stored).collect::<Result<_, _>>()?,
+            ))
         }
         Kind::Inventory => {
             let parts = |c: Component| (c.package.ecosystem.0, c.package.name, c.version);
-            Ok(Read::Components(inventory::read(text, format)?.into_iter().map(parts).collect()))
+            Ok(Read::Components(
+                inventory::read(text, format)?
+                    .into_iter()
+                    .map(parts)
+                    .collect(),
+            ))
         }
     }
 }
@@ -160,34 +202,62 @@ fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
     })
 }
 
-/// Holds all advisories against all components, and writes what was found. Returns how many matches are new or open again. Must run in a
-/// transaction.
+/// Holds all advisories against all components, and writes what was found. Returns how many matches
+/// are new or open again. Must run in a transaction.
 async fn refresh(tx: &mut PgConnection, actor: &str) -> anyhow::Result<u64> {
     let mut inventories: BTreeMap<String, Vec<Component>> = BTreeMap::new();
     for c in store::advisories::components(tx).await? {
-        inventories.entry(c.inventory).or_default().push(Component::new(&c.ecosystem, &c.name, &c.version));
+        inventories
+            .entry(c.inventory)
+            .or_default()
+            .push(Component::new(&c.ecosystem, &c.name, &c.version));
     }
-    let exploited = store::advisories::exploited(tx).await?.into_iter().collect();
-    let ours = Arc::new(Ours { exploited, inventories });
+
+    let exploited = store::advisories::exploited(tx)
+        .await?
+        .into_iter()
+        .collect();
+    let ours = Arc::new(Ours {
+        exploited,
+        inventories,
+    });
+
     let (mut all, mut after) = (Met::default(), None::<(String, String)>);
     loop {
-        let place = after.as_ref().map(|(feed, id)| (feed.as_str(), id.as_str()));
+        let place = after
+            .as_ref()
+            .map(|(feed, id)| (feed.as_str(), id.as_str()));
         let page = store::advisories::page(tx, place, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = Some((last.feed.clone(), last.advisory_id.clone()));
+
         // Comparing takes the processor: not where everything else waits for its turn.
         let ours = Arc::clone(&ours);
         let met = tokio::task::spawn_blocking(move || ours.meets(&page)).await??;
         all.found.extend(met.found);
         all.hints.extend(met.hints);
         all.named.extend(met.named);
+
         if all.found.len() + all.hints.len() > MATCHES_MAX {
             bail!("more than {MATCHES_MAX} matches; import the inventory of one system at a time");
         }
     }
-    let Met { mut found, hints, named } = all;
-    let unnamed = |(package, f): &(Package, Found)| !named.contains(&(f.vulnerability.clone(), package.clone()));
-    found.extend(hints.into_iter().filter(unnamed).map(|(_, finding)| finding));
+
+    let Met {
+        mut found,
+        hints,
+        named,
+    } = all;
+    let unnamed = |(package, f): &(Package, Found)| {
+        !named.contains(&(f.vulnerability.clone(), package.clone()))
+    };
+    found.extend(
+        hints
+            .into_iter()
+            .filter(unnamed)
+            .map(|(_, finding)| finding),
+    );
+
     let new = store::advisories::save_matches(tx, actor, &found).await?;
     Ok(new)
 }
@@ -212,16 +282,27 @@ struct Met {
 
 impl Ours {
     fn meets(&self, page: &[StoredAdvisory]) -> anyhow::Result<Met> {
-        let indices: Vec<(&String, Index<'_>)> =
-            self.inventories.iter().map(|(name, list)| (name, Index::new(list))).collect();
+        let indices: Vec<(&String, Index<'_>)> = self
+            .inventories
+            .iter()
+            .map(|(name, list)| (name, Index::new(list)))
+            .collect();
         let mut met = Met::default();
+
         for row in page {
-            let advisory: Advisory = serde_json::from_value(row.document.clone())
-                .with_context(|| format!("the stored advisory {} cannot be read", row.advisory_id))?;
+            let advisory: Advisory =
+                serde_json::from_value(row.document.clone()).with_context(|| {
+                    format!("the stored advisory {} cannot be read", row.advisory_id)
+                })?;
+
             let known = self.exploited.contains(&row.vulnerability);
             for (inventory, index) in &indices {
-                let named = index.names(&advisory).into_iter().map(|package| (row.vulnerability.clone(), package));
+                let named = index
+                    .names(&advisory)
+                    .into_iter()
+                    .map(|package| (row.vulnerability.clone(), package));
                 met.named.extend(named);
+
                 for m in index.concerned(&advisory) {
                     let finding = finding(row, &advisory, known, inventory, &m);
                     if m.hint {
@@ -232,6 +313,7 @@ impl Ours {
                 }
             }
         }
+
         Ok(met)
     }
 }

@@ -1,5 +1,5 @@
-//! Reads the audit events of applications that keep them in a database of their own, each by a task of its own: one that is away, or slow, holds
-//! up no other.
+//! Reads the audit events of applications that keep them in a database of their own, each by a task
+//! of its own: one that is away, or slow, holds up no other.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -64,7 +64,8 @@ fn length(span: Span) -> Duration {
     Duration::from_micros(span.as_micros().unsigned_abs())
 }
 
-/// Makes a reader for each configured database and hands it to `spawn`. Returns their names in the ledger.
+/// Makes a reader for each configured database and hands it to `spawn`. Returns their names in the
+/// ledger.
 pub(crate) fn start(
     loaded: &Loaded,
     (database, calendar, clock, failures): (&Database, &Calendar, &Arc<dyn Clock>, &Failures),
@@ -72,13 +73,20 @@ pub(crate) fn start(
     mut spawn: impl FnMut(Task),
 ) -> anyhow::Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
-    for (config, url) in loaded.config.collect.databases.iter().zip(&loaded.secrets.databases) {
+    for (config, url) in loaded
+        .config
+        .collect
+        .databases
+        .iter()
+        .zip(&loaded.secrets.databases)
+    {
         // The error must not show the URL, which holds a password.
         let theirs = store::parse_url(url.expose_secret()).ok();
         let options = Options {
             ours: database.options(Role::Ingest)?,
             ledger: database.options(Role::Engine)?,
-            theirs: theirs.with_context(|| format!("{} holds no valid postgres:// URL", config.url_file))?,
+            theirs: theirs
+                .with_context(|| format!("{} holds no valid postgres:// URL", config.url_file))?,
             service: config.service.clone(),
             every: config.every,
             poll: length(config.poll),
@@ -88,6 +96,7 @@ pub(crate) fn start(
             clock: Arc::clone(clock),
             failures: failures.clone(),
         };
+
         names.insert(options.name());
         spawn(Box::pin(run(options, stop.clone())));
     }
@@ -109,24 +118,35 @@ async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
             outcome = follow(&options, &mut failures, &mut last_good) => outcome,
             () = stop.cancelled() => return Ok(()),
         };
+
         let Err(trouble) = outcome;
         failures += 1;
         match trouble {
             Trouble::Ours(cause) => {
-                error!("{}: what was read cannot be stored for now: {cause:#}", options.name());
+                error!(
+                    "{}: what was read cannot be stored for now: {cause:#}",
+                    options.name()
+                );
                 options.failures.not_stored(&options.name(), &cause);
             }
             Trouble::Theirs(cause) => {
                 let message = format!("{}: cannot be read for now: {cause:#}", options.name());
                 error!("{message}");
                 if failures >= NEWS {
-                    options.failures.tell_of(Component::Collector, &options.name(), message);
+                    options
+                        .failures
+                        .tell_of(Component::Collector, &options.name(), message);
+
                     if let Err(cause) = note_outage(&options, last_good, &cause).await {
-                        warn!("{}: its outage is not noted for now: {cause:#}", options.name());
+                        warn!(
+                            "{}: its outage is not noted for now: {cause:#}",
+                            options.name()
+                        );
                     }
                 }
             }
         }
+
         tokio::select! {
             () = sleep(BACKOFF.saturating_mul(1 << (failures - 1).min(10)).min(BACKOFF_MAX)) => {}
             () = stop.cancelled() => return Ok(()),
@@ -134,7 +154,11 @@ async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     }
 }
 
-async fn note_outage(options: &Options, since: Timestamp, cause: &anyhow::Error) -> anyhow::Result<()> {
+async fn note_outage(
+    options: &Options,
+    since: Timestamp,
+    cause: &anyhow::Error,
+) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.ledger).await?;
     sources::declare(&mut conn, &options.name(), Source::AuditDb, options.every).await?;
     let cause = notify::plain::neutral(&format!("{cause:#}")).into_owned();
@@ -143,8 +167,12 @@ async fn note_outage(options: &Options, since: Timestamp, cause: &anyhow::Error)
         started_at: since,
         ended_at: None,
         lost: None,
-        detail: format!("its database cannot be read ({cause}); what is written there meanwhile is read afterwards"),
+        detail: format!(
+            "its database cannot be read ({cause}); what is written there meanwhile is read \
+                afterwards"
+        ),
     };
+
     Ok(sources::note_gap(&mut conn, &options.name(), &gap).await?)
 }
 
@@ -172,34 +200,50 @@ async fn follow(
         if swept.is_none() {
             reader.back(*failures > 0).await.map_err(Trouble::Ours)?;
         }
+
         if sweep {
             swept = Some(Instant::now());
         }
+
         (*failures, *last_good) = (0, options.clock.now());
         sleep(options.poll).await;
     }
 }
 
 async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
-    Ok(timeout(CONNECT, store::connect(options)).await.context("no connection within 10 s")??)
+    Ok(timeout(CONNECT, store::connect(options))
+        .await
+        .context("no connection within 10 s")??)
 }
 
 /// An answer of theirs, or that there is none.
-async fn answer<T>(asked: impl Future<Output = Result<T, store::StoreError>>) -> Result<T, Trouble> {
+async fn answer<T>(
+    asked: impl Future<Output = Result<T, store::StoreError>>,
+) -> Result<T, Trouble> {
     match timeout(ANSWER, asked).await {
         Ok(answer) => answer.map_err(|error| Trouble::Theirs(error.into())),
-        Err(_) => Err(Trouble::Theirs(anyhow::anyhow!("no answer within a minute"))),
+        Err(_) => Err(Trouble::Theirs(anyhow::anyhow!(
+            "no answer within a minute"
+        ))),
     }
 }
 
 impl<'o> Reader<'o> {
     async fn open(options: &'o Options) -> anyhow::Result<Self> {
         let name = options.name();
-        let mut ledger = store::connect(&options.ledger).await.context("cannot connect to the database")?;
+        let mut ledger = store::connect(&options.ledger)
+            .await
+            .context("cannot connect to the database")?;
         sources::declare(&mut ledger, &name, Source::AuditDb, options.every).await?;
-        let row = sources::find(&mut ledger, &name).await?.context("the source was not made known")?;
-        let mut ours = store::connect(&options.ours).await.context("cannot connect to the database")?;
+
+        let row = sources::find(&mut ledger, &name)
+            .await?
+            .context("the source was not made known")?;
+        let mut ours = store::connect(&options.ours)
+            .await
+            .context("cannot connect to the database")?;
         let position = foreign::position(&mut ours, &name).await?;
+
         Ok(Self {
             options,
             ours,
@@ -229,10 +273,14 @@ impl<'o> Reader<'o> {
                 self.keep(before, None).await.map_err(Trouble::Ours)?;
             }
         }
+
         let next = answer(pass.end()).await?;
         match pending {
             Some(last) => self.keep(last, Some(next)).await.map_err(Trouble::Ours),
-            None if sweep => self.keep(Vec::new(), Some(next)).await.map_err(Trouble::Ours),
+            None if sweep => self
+                .keep(Vec::new(), Some(next))
+                .await
+                .map_err(Trouble::Ours),
             // From the one that is saved, the same would be found.
             None => {
                 self.position = Some(next);
@@ -244,17 +292,37 @@ impl<'o> Reader<'o> {
     async fn keep(&mut self, batch: Vec<Found>, next: Option<Position>) -> anyhow::Result<()> {
         let name = self.options.name();
         let now = self.options.clock.now();
-        let rhythm = if batch.is_empty() { None } else { self.breath.spoke(now)? };
-        let account = Account { source_id: &name, now, newest: self.newest, settle: self.options.settle, rhythm };
-        let batch = batch.into_iter().map(|found| found.of(&self.options.service)).collect();
+        let rhythm = if batch.is_empty() {
+            None
+        } else {
+            self.breath.spoke(now)?
+        };
+
+        let account = Account {
+            source_id: &name,
+            now,
+            newest: self.newest,
+            settle: self.options.settle,
+            rhythm,
+        };
+
+        let batch = batch
+            .into_iter()
+            .map(|found| found.of(&self.options.service))
+            .collect();
         let kept = foreign::keep(&mut self.ours, batch, next.as_ref(), &account).await?;
         if kept.rejected > 0 {
-            warn!("{name}: {} rows are no audit events; see `blueteam sources dead-letters`", kept.rejected);
+            warn!(
+                "{name}: {} rows are no audit events; see `blueteam sources dead-letters`",
+                kept.rejected
+            );
         }
+
         self.newest = kept.newest;
         if next.is_some() {
             self.position = next;
         }
+
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
-//! The account of the table of audit events, kept by who reads it: applications insert into it by themselves, so that only the
-//! reader sees what came. Numbered producers are followed, and holes in their numbers are told.
+//! The account of the table of audit events, kept by who reads it: applications insert into it by
+//! themselves, so that only the reader sees what came. Numbered producers are followed, and holes
+//! in their numbers are told.
 
 use std::collections::BTreeMap;
 
@@ -43,21 +44,33 @@ pub(crate) struct Books {
 
 fn add(intake: &mut Intake, event: &SecurityEvent<'_>, (now, settle): (Timestamp, Span)) {
     intake.accepted += 1;
-    intake.late += u64::from(intake.newest.is_some_and(|newest| event.timestamp < newest.minus(settle)));
+    intake.late += u64::from(
+        intake
+            .newest
+            .is_some_and(|newest| event.timestamp < newest.minus(settle)),
+    );
     intake.newest = intake.newest.max(Some(event.timestamp));
+
     let behind = now.since(event.timestamp);
     intake.skew = Some(intake.skew.map_or(behind, |least| least.min(behind)));
 }
 
 /// What is booked; the newest time is kept for the next batch.
 fn take(intake: &mut Intake) -> Intake {
-    let next = Intake { newest: intake.newest, ..Intake::default() };
+    let next = Intake {
+        newest: intake.newest,
+        ..Intake::default()
+    };
     std::mem::replace(intake, next)
 }
 
 impl Books {
     /// Takes up what the ledger has.
-    pub(crate) async fn open(conn: &mut PgConnection, calendar: Calendar, settle: Span) -> anyhow::Result<Self> {
+    pub(crate) async fn open(
+        conn: &mut PgConnection,
+        calendar: Calendar,
+        settle: Span,
+    ) -> anyhow::Result<Self> {
         sources::declare(conn, TABLE, Source::AuditDb, None).await?;
         let mut books = Self {
             calendar,
@@ -67,17 +80,28 @@ impl Books {
             intake: Intake::default(),
             producers: BTreeMap::new(),
         };
+
         for row in sources::list(conn).await? {
-            let intake = Intake { newest: row.last_event_at, ..Intake::default() };
+            let intake = Intake {
+                newest: row.last_event_at,
+                ..Intake::default()
+            };
+
             if row.source_id == TABLE {
                 books.rhythm = serde_json::from_value(row.rhythm).unwrap_or_default();
                 books.last_received = row.last_received_at;
                 books.intake = intake;
             } else if let Some(name) = row.source_id.strip_prefix(PRODUCER) {
-                let sequence = row.sequence.and_then(|s| serde_json::from_value(s).ok()).unwrap_or_default();
-                books.producers.insert(name.to_owned(), Producer { sequence, intake });
+                let sequence = row
+                    .sequence
+                    .and_then(|s| serde_json::from_value(s).ok())
+                    .unwrap_or_default();
+                books
+                    .producers
+                    .insert(name.to_owned(), Producer { sequence, intake });
             }
         }
+
         Ok(books)
     }
 
@@ -87,20 +111,31 @@ impl Books {
         if event.source != Source::AuditDb || event.marks.intersects(Marks::OWN_FAILURE) {
             return;
         }
+
         add(&mut self.intake, event, (now, self.settle));
-        let Some(number) = event.details.number("producer_seq") else { return };
-        let Some(name) = event.details.text("producer").filter(|n| !n.is_empty() && n.len() <= NAME_MAX) else {
+        let Some(number) = event.details.number("producer_seq") else {
             return;
         };
+
+        let Some(name) = event
+            .details
+            .text("producer")
+            .filter(|n| !n.is_empty() && n.len() <= NAME_MAX)
+        else {
+            return;
+        };
+
         if self.producers.len() >= PRODUCERS_MAX && !self.producers.contains_key(&name) {
             return;
         }
+
         let producer = self.producers.entry(name).or_default();
         producer.sequence.arrived(number, now);
         add(&mut producer.intake, event, (now, self.settle));
     }
 
-    /// Books what was read; belongs into the transaction that saves the cursor. Tells of numbers that are lost.
+    /// Books what was read; belongs into the transaction that saves the cursor. Tells of numbers
+    /// that are lost.
     pub(crate) async fn save(
         &mut self,
         conn: &mut PgConnection,
@@ -108,24 +143,45 @@ impl Books {
         failures: &Failures,
     ) -> anyhow::Result<()> {
         if !self.intake.is_empty() {
-            let pause = self.last_received.replace(now).map(|last| now.since(last)).filter(|p| *p >= Span::secs(1));
+            let pause = self
+                .last_received
+                .replace(now)
+                .map(|last| now.since(last))
+                .filter(|p| *p >= Span::secs(1));
             if let Some(pause) = pause {
-                let hours = if self.calendar.period(now).open { Hours::Open } else { Hours::Closed };
+                let hours = if self.calendar.period(now).open {
+                    Hours::Open
+                } else {
+                    Hours::Closed
+                };
                 self.rhythm.note(pause, hours);
             }
+
             sources::book(conn, TABLE, Source::AuditDb, &take(&mut self.intake), now).await?;
             sources::save_ledger(conn, TABLE, &serde_json::to_value(&self.rhythm)?, None).await?;
             sources::end_silence(conn, TABLE, now).await?;
         }
+
         for (name, producer) in &mut self.producers {
             let lost = producer.sequence.lost(now.minus(LOST_AFTER));
             if producer.intake.is_empty() && lost.is_empty() {
                 continue;
             }
+
             let source_id = format!("{PRODUCER}{name}");
-            sources::book(conn, &source_id, Source::AuditDb, &take(&mut producer.intake), now).await?;
-            let sequence = serde_json::to_value(&producer.sequence).context("cannot save a sequence")?;
+            sources::book(
+                conn,
+                &source_id,
+                Source::AuditDb,
+                &take(&mut producer.intake),
+                now,
+            )
+            .await?;
+
+            let sequence =
+                serde_json::to_value(&producer.sequence).context("cannot save a sequence")?;
             sources::save_ledger(conn, &source_id, &serde_json::json!({}), Some(&sequence)).await?;
+
             for hole in lost {
                 let detail = format!("numbers {} to {} of {name} never came", hole.from, hole.to);
                 failures.tell_of(
@@ -133,6 +189,7 @@ impl Books {
                     &source_id,
                     format!("{detail}: {} events are missing", hole.len()),
                 );
+
                 let gap = Gap {
                     cause: Cause::Sequence,
                     started_at: hole.since,
@@ -140,9 +197,11 @@ impl Books {
                     lost: Some(hole.len()),
                     detail,
                 };
+
                 sources::note_gap(conn, &source_id, &gap).await?;
             }
         }
+
         Ok(())
     }
 }

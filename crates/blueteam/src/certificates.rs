@@ -38,18 +38,33 @@ const DOOR: &str = "ingest";
 
 /// All that the configuration names.
 pub(crate) fn named(config: &Config) -> Vec<Named> {
-    let files = |cert: &str, key: &str| TlsFiles { cert: cert.into(), key: key.into() };
+    let files = |cert: &str, key: &str| TlsFiles {
+        cert: cert.into(),
+        key: key.into(),
+    };
+
     let ingest = &config.ingest;
     let door = (!ingest.tls_cert_file.is_empty()).then(|| Named {
         id: DOOR.to_owned(),
         key: "ingest".to_owned(),
         files: files(&ingest.tls_cert_file, &ingest.tls_key_file),
     });
-    let listeners = config.collect.listeners.iter().enumerate().filter_map(|(i, listener)| {
-        let pair = listener.tls()?;
-        let key = format!("collect.listeners[{i}]");
-        Some(Named { id: listener.address.clone(), key, files: files(&pair.cert, &pair.key) })
-    });
+
+    let listeners = config
+        .collect
+        .listeners
+        .iter()
+        .enumerate()
+        .filter_map(|(i, listener)| {
+            let pair = listener.tls()?;
+            let key = format!("collect.listeners[{i}]");
+            Some(Named {
+                id: listener.address.clone(),
+                key,
+                files: files(&pair.cert, &pair.key),
+            })
+        });
+
     door.into_iter().chain(listeners).collect()
 }
 
@@ -60,14 +75,28 @@ pub(crate) fn read_all(config: &Config) -> Result<Vec<(Named, Pair)>, ConfigErro
         match Pair::read(&named.files) {
             Ok(pair) => pairs.push((named, pair)),
             Err(error) => {
-                let which = if error.path == named.files.key { "tls_key_file" } else { "tls_cert_file" };
+                let which = if error.path == named.files.key {
+                    "tls_key_file"
+                } else {
+                    "tls_cert_file"
+                };
+
                 let key = format!("{}.{which}", named.key);
                 let place = Place::Whole(error.path.display().to_string());
-                wrong.push(ConfigError { place, key, message: error.why });
+                wrong.push(ConfigError {
+                    place,
+                    key,
+                    message: error.why,
+                });
             }
         }
     }
-    if wrong.is_empty() { Ok(pairs) } else { Err(ConfigErrors(wrong)) }
+
+    if wrong.is_empty() {
+        Ok(pairs)
+    } else {
+        Err(ConfigErrors(wrong))
+    }
 }
 
 /// A certificate and how long it is valid, for people.
@@ -99,7 +128,8 @@ impl Expiry {
 
     /// Whether it is no longer valid after that span, or not valid yet.
     pub(crate) fn ends_within(&self, span: Span, now: Timestamp) -> bool {
-        self.not_after.is_some_and(|until| until <= now.plus(span)) || self.not_before.is_some_and(|from| from > now)
+        self.not_after.is_some_and(|until| until <= now.plus(span))
+            || self.not_before.is_some_and(|from| from > now)
     }
 
     /// What people should know of it; none while all is well.
@@ -107,11 +137,17 @@ impl Expiry {
         let (file, key) = (self.file.display(), &self.key);
         let (from, until) = (self.not_before?, self.not_after?);
         if until <= now {
-            return Some(format!("the certificate {file} ({key}) expired on {until}: clients refuse it"));
+            return Some(format!(
+                "the certificate {file} ({key}) expired on {until}: clients refuse it"
+            ));
         }
+
         if from > now {
-            return Some(format!("the certificate {file} ({key}) is not valid before {from}: clients refuse it"));
+            return Some(format!(
+                "the certificate {file} ({key}) is not valid before {from}: clients refuse it"
+            ));
         }
+
         let left = until.since(now);
         (left <= SOON).then(|| {
             let days = left.as_micros() / Span::days(1).as_micros();
@@ -145,15 +181,26 @@ fn fingerprint(files: &TlsFiles) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in [&files.cert, &files.key] {
         path.hash(&mut hasher);
-        std::fs::read(path).map_err(|error| error.kind()).hash(&mut hasher);
+        std::fs::read(path)
+            .map_err(|error| error.kind())
+            .hash(&mut hasher);
     }
     hasher.finish()
 }
 
 impl Slot {
     fn new(named: Named) -> Self {
-        let content = Content { files: named.files, certificate: None, loaded: None, seen: None };
-        Self { id: named.id, content: Mutex::new(content) }
+        let content = Content {
+            files: named.files,
+            certificate: None,
+            loaded: None,
+            seen: None,
+        };
+
+        Self {
+            id: named.id,
+            content: Mutex::new(content),
+        }
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {
@@ -166,16 +213,20 @@ impl Slot {
         if let Some(certificate) = &content.certificate {
             return Ok(certificate.clone());
         }
+
         let before = fingerprint(&content.files);
         let certificate = ServerCertificate::new(Pair::read(&content.files)?);
         content.loaded = Some(before);
         content.certificate = Some(certificate.clone());
+
         Ok(certificate)
     }
 
     /// Accepts connections with it.
     pub(crate) fn acceptor(&self) -> anyhow::Result<tokio_rustls::TlsAcceptor> {
-        self.certificate()?.acceptor(&[]).context("TLS cannot be set up")
+        self.certificate()?
+            .acceptor(&[])
+            .context("TLS cannot be set up")
     }
 
     fn replace(&self, files: TlsFiles, pair: Pair) {
@@ -198,9 +249,11 @@ impl Slot {
             content.certificate.as_ref()?;
             (content.files.clone(), content.loaded, (seen, now))
         };
+
         if loaded == Some(seen.1) || seen.0 != Some(seen.1) {
             return None;
         }
+
         match Pair::read(&files) {
             Ok(pair) => {
                 let validity = pair.validity;
@@ -223,7 +276,9 @@ pub(crate) struct Certificates(Arc<BTreeMap<String, Arc<Slot>>>);
 impl Certificates {
     /// Those that the configuration names; none of them is read yet.
     pub(crate) fn new(config: &Config) -> Self {
-        let slots = named(config).into_iter().map(|named| (named.id.clone(), Arc::new(Slot::new(named))));
+        let slots = named(config)
+            .into_iter()
+            .map(|named| (named.id.clone(), Arc::new(Slot::new(named))));
         Self(Arc::new(slots.collect()))
     }
 
@@ -247,20 +302,29 @@ impl Certificates {
     }
 
     /// Takes up certificates that change on disk, until told to stop.
-    pub(crate) async fn watch(self, failures: Failures, stop: CancellationToken) -> anyhow::Result<()> {
+    pub(crate) async fn watch(
+        self,
+        failures: Failures,
+        stop: CancellationToken,
+    ) -> anyhow::Result<()> {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(LOOK) => {}
                 () = stop.cancelled() => return Ok(()),
             }
+
             for slot in self.0.values().cloned() {
                 let id = slot.id.clone();
                 match tokio::task::spawn_blocking(move || slot.look()).await? {
                     None => {}
-                    Some(Ok(validity)) => info!("{id}: presenting a new certificate, valid until {}", validity.until),
+                    Some(Ok(validity)) => info!(
+                        "{id}: presenting a new certificate, valid until {}",
+                        validity.until
+                    ),
                     Some(Err(error)) => {
                         let message = format!(
-                            "{id}: the certificate was replaced by one that cannot be used; the old one stays: {error}"
+                            "{id}: the certificate was replaced by one that cannot be used; the \
+                                old one stays: {error}"
                         );
                         error!("{message}");
                         failures.tell_of(Component::Certificate, &id, message);
@@ -274,7 +338,13 @@ impl Certificates {
 /// Says in the log what is wrong with the configured certificates, or soon will be.
 pub(crate) fn log_warnings(config: &Config, now: Timestamp) {
     for expiry in expiries(config) {
-        let Some(warning) = expiry.warning(now) else { continue };
-        if expiry.ends_within(Span::ZERO, now) { error!("{warning}") } else { warn!("{warning}") }
+        let Some(warning) = expiry.warning(now) else {
+            continue;
+        };
+        if expiry.ends_within(Span::ZERO, now) {
+            error!("{warning}");
+        } else {
+            warn!("{warning}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What a score and a CMMC status are decided from, read at one moment. The decision is [`compliance::claim`]'s alone.
+//! What a score and a CMMC status are decided from, read at one moment. The decision is
+//! [`compliance::claim`]'s alone.
 
 use compliance::Catalog;
 use compliance::claim::{Basis, Claim, Obstacle, plan_obstacles};
@@ -26,7 +27,11 @@ pub(crate) struct Grounds {
 
 impl Grounds {
     /// Reads everything in one snapshot.
-    pub(crate) async fn read(conn: &mut PgConnection, system: Option<System>, now: Timestamp) -> anyhow::Result<Self> {
+    pub(crate) async fn read(
+        conn: &mut PgConnection,
+        system: Option<System>,
+        now: Timestamp,
+    ) -> anyhow::Result<Self> {
         let mut tx = store::snapshot(conn).await?;
         let grounds = Self {
             system,
@@ -35,6 +40,7 @@ impl Grounds {
             evidence: plan_evidence(&mut tx).await?,
             now,
         };
+
         tx.commit().await?;
         Ok(grounds)
     }
@@ -57,7 +63,8 @@ impl Grounds {
     }
 }
 
-/// The description of the system in the state directory; `None` where it cannot be read, which bars every claim.
+/// The description of the system in the state directory; `None` where it cannot be read, which bars
+/// every claim.
 pub(crate) fn description(state: &StateDir) -> Option<System> {
     dossier::system(None, state).ok()
 }
@@ -86,6 +93,11 @@ pub(crate) async fn note_score(
 
 /// The evidence that a system security plan may be among, without its texts.
 async fn plan_evidence(conn: &mut PgConnection) -> anyhow::Result<Vec<Evidence>> {
-    let filter = EvidenceFilter { control: Some(PLAN), latest: true, bare: true, ..EvidenceFilter::default() };
+    let filter = EvidenceFilter {
+        control: Some(PLAN),
+        latest: true,
+        bare: true,
+        ..EvidenceFilter::default()
+    };
     Ok(store::evidence::list(conn, &filter).await?)
 }

@@ -74,14 +74,24 @@ const USAGE: u8 = 2;
 /// Runs the command that the arguments name; 1 is every failure but wrong arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let globals = session::Globals { config: cli.config.as_deref(), state_dir: cli.state_dir.as_deref() };
+    let globals = session::Globals {
+        config: cli.config.as_deref(),
+        state_dir: cli.state_dir.as_deref(),
+    };
+
     let result = match cli.command {
-        Command::Up(up::Args {}) => {
-            up::run(Parts::Everything, cli.config.as_deref(), cli.state_dir.as_deref()).map(|()| ExitCode::SUCCESS)
-        }
-        Command::Monitor(up::Args {}) => {
-            up::run(Parts::Monitor, cli.config.as_deref(), cli.state_dir.as_deref()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Up(up::Args {}) => up::run(
+            Parts::Everything,
+            cli.config.as_deref(),
+            cli.state_dir.as_deref(),
+        )
+        .map(|()| ExitCode::SUCCESS),
+        Command::Monitor(up::Args {}) => up::run(
+            Parts::Monitor,
+            cli.config.as_deref(),
+            cli.state_dir.as_deref(),
+        )
+        .map(|()| ExitCode::SUCCESS),
         Command::Migrate(args) => migrate::run(&args, globals),
         Command::Status(args) => status::run(&args, globals),
         Command::Alerts(args) => alerts::run(&args, globals),
@@ -96,19 +106,27 @@ pub fn main() -> ExitCode {
         Command::Replay(args) => replay::run(&args, globals),
         Command::Backtest(args) => backtest::run(&args, globals),
         Command::Demo(args) => demo::run(&args),
-        Command::Config(args) => config::run(&args, cli.config.as_deref()).map(|()| ExitCode::SUCCESS),
+        Command::Config(args) => {
+            config::run(&args, cli.config.as_deref()).map(|()| ExitCode::SUCCESS)
+        }
     };
+
     match result {
         Ok(code) => code,
         // `blueteam alerts list | head` got what it wanted.
         Err(error) if out::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing can be done about a standard error that is gone.
-            // It may quote a file or an answer that somebody else wrote; only its own line ends are meant.
+            // Nothing can be done about a standard error that is gone. It may quote a file or an
+            // answer that somebody else wrote; only its own line ends are meant.
             let text = format!("{error:#}");
             let lines: Vec<_> = text.lines().map(notify::plain::neutral).collect();
             let _ = writeln!(std::io::stderr(), "error: {}", lines.join("\n"));
-            if error.is::<out::Usage>() { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
+
+            if error.is::<out::Usage>() {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }

@@ -57,14 +57,18 @@ impl Options {
     }
 
     fn position(&self, at: Position) -> anyhow::Result<store::collected::Position> {
-        Ok(store::collected::Position { collector: self.name(), at: serde_json::to_value(at)? })
+        Ok(store::collected::Position {
+            collector: self.name(),
+            at: serde_json::to_value(at)?,
+        })
     }
 }
 
 /// Follows the file until told to stop; starts over from the saved position after every failure.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let mut failures = 0_u32;
-    // Before the database is asked, which may be away: what is rotated meanwhile is read all the same.
+    // Before the database is asked, which may be away: what is rotated meanwhile is read all the
+    // same.
     let path = options.path.clone();
     let first = tokio::task::spawn_blocking(move || Position::before(&path)).await?;
     loop {
@@ -74,14 +78,17 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
                 failures += 1;
                 error!("{} is not read for now: {cause:#}", options.path.display());
                 options.failures.not_stored(&options.name(), &cause);
+
                 // Once is a database that restarts; again and again is news.
                 if failures == 5 {
-                    options
-                        .failures
-                        .tell(Component::Collector, format!("{} cannot be read: {cause:#}", options.path.display()));
+                    options.failures.tell(
+                        Component::Collector,
+                        format!("{} cannot be read: {cause:#}", options.path.display()),
+                    );
                 }
             }
         }
+
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(2)) => {}
             () = stop.cancelled() => return Ok(()),
@@ -89,16 +96,34 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-async fn follow(options: &Options, first: Option<Position>, stop: &CancellationToken) -> anyhow::Result<()> {
-    let mut conn = store::connect(&options.database).await.context("cannot connect to the database")?;
+async fn follow(
+    options: &Options,
+    first: Option<Position>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut conn = store::connect(&options.database)
+        .await
+        .context("cannot connect to the database")?;
     let saved = match store::collected::position(&mut conn, &options.name()).await? {
-        Some(position) => Some(serde_json::from_value(position).context("the saved position cannot be read")?),
+        Some(position) => {
+            Some(serde_json::from_value(position).context("the saved position cannot be read")?)
+        }
         None => first,
     };
+
     let calendar = options.calendar.clone();
-    let mut intake =
-        Intake::open(&mut conn, options.name(), options.format, options.every, (calendar, options.settle)).await?;
-    intake = intake.in_zone(options.zone.clone()).of_service(options.service.clone());
+    let mut intake = Intake::open(
+        &mut conn,
+        options.name(),
+        options.format,
+        options.every,
+        (calendar, options.settle),
+    )
+    .await?;
+    intake = intake
+        .in_zone(options.zone.clone())
+        .of_service(options.service.clone());
+
     let mut follower = Follower::new(&options.path, saved);
     let mut entries = Entries::of(options.format);
     let (mut missing, mut last): (bool, Option<Position>) = (false, None);
@@ -110,11 +135,16 @@ async fn follow(options: &Options, first: Option<Position>, stop: &CancellationT
             (follower, batch)
         })
         .await?;
+
         let batch = batch.with_context(|| format!("cannot read {}", options.path.display()))?;
         if batch.position.is_none() && !missing {
-            warn!("{} does not exist yet; it is read from its start when it does", options.path.display());
+            warn!(
+                "{} does not exist yet; it is read from its start when it does",
+                options.path.display()
+            );
             missing = true;
         }
+
         let idle = quiet_since.elapsed() > COMPLETE_AFTER && entries.open_since().is_some();
         if !batch.is_empty() {
             (missing, quiet_since) = (false, Instant::now());
@@ -122,21 +152,35 @@ async fn follow(options: &Options, first: Option<Position>, stop: &CancellationT
             if !batch.turns.is_empty()
                 && let Some(entry) = entries.finish()
             {
-                intake.store(&mut conn, vec![entry], Beside::default(), options.clock.now()).await?;
+                intake
+                    .store(
+                        &mut conn,
+                        vec![entry],
+                        Beside::default(),
+                        options.clock.now(),
+                    )
+                    .await?;
             }
             store_batch(options, &mut conn, (&mut intake, &mut entries), &batch).await?;
             options.failures.stalls().resumed(&options.name());
             last = batch.position;
             continue;
         } else if idle && let (Some(entry), Some(position)) = (entries.finish(), last) {
-            let beside = Beside { position: Some(options.position(position)?), gaps: Vec::new() };
-            intake.store(&mut conn, vec![entry], beside, options.clock.now()).await?;
+            let beside = Beside {
+                position: Some(options.position(position)?),
+                gaps: Vec::new(),
+            };
+            intake
+                .store(&mut conn, vec![entry], beside, options.clock.now())
+                .await?;
         }
+
         tokio::select! {
             () = tokio::time::sleep(LOOK_AGAIN) => {}
             () = stop.cancelled() => {}
         }
     }
+
     Ok(())
 }
 
@@ -151,21 +195,36 @@ fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
                 continue;
             }
             Turn::Damaged { at } => {
-                format!("{path}: a compressed piece of it is broken beyond byte {} of its text", at.offset)
+                format!(
+                    "{path}: a compressed piece of it is broken beyond byte {} of its text",
+                    at.offset
+                )
             }
             Turn::Lost { at } => {
-                format!("{path}: the file read before is gone; what it held beyond byte {} is lost", at.offset)
+                format!(
+                    "{path}: the file read before is gone; what it held beyond byte {} is lost",
+                    at.offset
+                )
             }
         };
+
         warn!("{message}");
         options.failures.tell(Component::Collector, message.clone());
         let written = match turn {
             Turn::Damaged { at } | Turn::Lost { at } => at.written.map(Timestamp::from_micros),
             Turn::Rotated | Turn::Truncated => None,
         };
+
         let started_at = written.unwrap_or(now).min(now);
-        gaps.push(Gap { cause: Cause::Rotation, started_at, ended_at: Some(now), lost: None, detail: message });
+        gaps.push(Gap {
+            cause: Cause::Rotation,
+            started_at,
+            ended_at: Some(now),
+            lost: None,
+            detail: message,
+        });
     }
+
     gaps
 }
 
@@ -178,7 +237,12 @@ async fn store_batch(
     let now = options.clock.now();
     let gaps = tell(options, batch, now);
     let file = batch.position.as_ref().map_or(0, Position::file_number);
-    let complete = entries.push(batch.lines().map(|(offset, line)| (LineId { file, offset }, line)));
+    let complete = entries.push(
+        batch
+            .lines()
+            .map(|(offset, line)| (LineId { file, offset }, line)),
+    );
+
     let position = match batch.position {
         // An entry that may go on is read again after a restart.
         Some(position) => {
@@ -187,5 +251,8 @@ async fn store_batch(
         }
         None => None,
     };
-    intake.store(conn, complete, Beside { position, gaps }, now).await
+
+    intake
+        .store(conn, complete, Beside { position, gaps }, now)
+        .await
 }

@@ -1,8 +1,8 @@
 //! `blueteam.toml`, one file per section.
 //!
-//! Every key has a default, is known (a misspelt one is an error that names its line and the key that was probably meant),
-//! and can be overridden by `BLUETEAM_<SECTION>__<KEY>`. Secrets never stand in the file: they come from files that it
-//! names, or from the environment.
+//! Every key has a default, is known (a misspelt one is an error that names its line and the key
+//! that was probably meant), and can be overridden by `BLUETEAM_<SECTION>__<KEY>`. Secrets never
+//! stand in the file: they come from files that it names, or from the environment.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -121,7 +121,8 @@ pub struct RuleParamError {
 /// Asks a rule whether it takes these parameters.
 pub type RuleCheck<'a> = &'a dyn Fn(&str, &Value) -> Result<(), RuleParamError>;
 
-/// Reads the file (none: defaults), lets the environment override it, checks all of it and reads the secrets.
+/// Reads the file (none: defaults), lets the environment override it, checks all of it and reads
+/// the secrets.
 pub fn load(
     file: Option<&Path>,
     env: impl IntoIterator<Item = (String, String)>,
@@ -132,20 +133,31 @@ pub fn load(
         Some(path) => {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path).map_err(|error| {
-                ConfigErrors::one(Place::Whole(name.clone()), "", format!("cannot be read: {error}"))
+                ConfigErrors::one(
+                    Place::Whole(name.clone()),
+                    "",
+                    format!("cannot be read: {error}"),
+                )
             })?;
             (name, text)
         }
         None => ("defaults".to_owned(), String::new()),
     };
+
     let config = parse(&name, &text, &env, validate_rule)?;
     let secrets = Secrets::read(&config, &env)?;
     Ok(Loaded { config, secrets })
 }
 
-/// The process's environment. A text that is no UTF-8 keeps its readable part: `std::env::vars` would panic on it.
+/// The process's environment. A text that is no UTF-8 keeps its readable part: `std::env::vars`
+/// would panic on it.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
+    std::env::vars_os().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    })
 }
 
 /// The part of [`load`] that touches no file: `name` is what errors call the text.
@@ -160,20 +172,28 @@ pub fn parse(
     let mut document = Document::parse(name, text)?;
     document.override_by(env, &defaults)?;
     let config: Config = document.read(&defaults)?;
+
     let problems = config.problems(validate_rule);
-    if problems.is_empty() { Ok(config) } else { Err(document.locate(problems)) }
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(document.locate(problems))
+    }
 }
 
 impl Loaded {
-    /// What the channels are opened with: the ways out, and the people by name. `colour` is what `auto` means here; `hostname` is
-    /// this machine's name; reads the `ca_file`s.
+    /// What the channels are opened with: the ways out, and the people by name. `colour` is what
+    /// `auto` means here; `hostname` is this machine's name; reads the `ca_file`s.
     pub fn channel_settings(
         &self,
         stdout: Box<dyn Write + Send>,
         colour: bool,
         hostname: &str,
     ) -> anyhow::Result<notify::Settings> {
-        let mut settings = self.config.channels.settings(&self.secrets, stdout, colour, hostname)?;
+        let mut settings =
+            self.config
+                .channels
+                .settings(&self.secrets, stdout, colour, hostname)?;
         if let Some(email) = &mut settings.email {
             email.audit_failures = self.config.personnel.for_audit_failures();
         }
@@ -192,14 +212,22 @@ impl Config {
         self.monitors.check(&mut problems);
         self.detection.check(&mut problems);
         self.channels.check(&mut problems);
-        self.alerts.check(&self.channels, || crate::settings::rule_ids(self), &mut problems);
+
+        self.alerts.check(
+            &self.channels,
+            || crate::settings::rule_ids(self),
+            &mut problems,
+        );
         self.digest.check(&self.channels, &mut problems);
         self.heartbeat.check(&self.channels, &mut problems);
         self.compliance.check(&self.channels, &mut problems);
+
         self.personnel.check(&mut problems);
-        self.escalation.check(&self.channels, &self.personnel, &mut problems);
+        self.escalation
+            .check(&self.channels, &self.personnel, &mut problems);
         self.collect.check(&mut problems);
         self.advisories.check(&mut problems);
+
         if let Err(error) = model::time::Calendar::new(self.business_hours.clone()) {
             let key = match error {
                 model::time::BusinessHoursError::Zone(_) => "business_hours.time_zone",
@@ -207,38 +235,59 @@ impl Config {
             };
             problems.push(Problem::new(key, error.to_string()));
         }
+
         for (rule, params) in &self.rules {
             if let Err(error) = validate_rule(rule, params) {
-                let key = error.key.map_or_else(|| format!("rules.{rule}"), |key| format!("rules.{rule}.{key}"));
+                let key = error.key.map_or_else(
+                    || format!("rules.{rule}"),
+                    |key| format!("rules.{rule}.{key}"),
+                );
                 problems.push(Problem::new(key, error.message));
             }
         }
+
         problems
     }
 }
 
 impl Config {
-    /// The severities of which nobody is told at once because no channel of theirs is configured, the worst first.
+    /// The severities of which nobody is told at once because no channel of theirs is configured,
+    /// the worst first.
     pub fn untold(&self) -> Vec<model::Severity> {
         self.alerts.untold(&self.channels)
     }
 
-    /// What is right by itself and probably not meant: that somebody who counts on being told is told nothing.
+    /// What is right by itself and probably not meant: that somebody who counts on being told is
+    /// told nothing.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let untold: Vec<&str> = self.untold().iter().map(|severity| severity.as_str()).collect();
+        let untold: Vec<&str> = self
+            .untold()
+            .iter()
+            .map(|severity| severity.as_str())
+            .collect();
+
         if !untold.is_empty() {
             let which = untold.join(" and ");
             warnings.push(format!(
-                "nobody is told of {which} alerts: no channel that they take is configured ([channels], [alerts])"
+                "nobody is told of {which} alerts: no channel that they take is configured \
+                    ([channels], [alerts])"
             ));
         }
+
         if self.digest.channels(&self.channels).is_empty() && !self.digest.channels.is_empty() {
-            let wanted: Vec<&str> = self.digest.channels.iter().map(|channel| channel.as_str()).collect();
+            let wanted: Vec<&str> = self
+                .digest
+                .channels
+                .iter()
+                .map(|channel| channel.as_str())
+                .collect();
             let wanted = wanted.join(", ");
-            warnings
-                .push(format!("nobody gets the daily digest: digest.channels is {wanted}, which is not configured"));
+            warnings.push(format!(
+                "nobody gets the daily digest: digest.channels is {wanted}, which is not configured"
+            ));
         }
+
         warnings
     }
 }

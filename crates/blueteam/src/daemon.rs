@@ -1,6 +1,7 @@
 //! The running program: a closed list of parts, each with a name and an end.
 //!
-//! `up` starts the HTTP door and the monitor, `monitor` the monitor alone. Both look after the private cluster, if there is one.
+//! `up` starts the HTTP door and the monitor, `monitor` the monitor alone. Both look after the
+//! private cluster, if there is one.
 
 use std::fs::File;
 use std::io::IsTerminal as _;
@@ -31,8 +32,8 @@ use crate::listener::Waiting;
 use crate::metrics::Shown;
 use crate::state::StateDir;
 use crate::{
-    advisories, certificates, dispatcher, duties, escalation, failures, lab, monitor, monitors, notices, outage,
-    settings, watchdog,
+    advisories, certificates, dispatcher, duties, escalation, failures, lab, monitor, monitors,
+    notices, outage, settings, watchdog,
 };
 use sources::{Common, start_sources};
 use tasks::Tasks;
@@ -98,24 +99,45 @@ pub async fn run(
     if !await_database(loaded, state, &database, &control.stop).await? {
         return Ok(());
     }
-    let outcome = with_database(loaded, (state, &database), parts, &control, (began, on_ready)).await;
-    let stopped = database.stop().await.context("the private PostgreSQL cluster did not stop cleanly");
+
+    let outcome = with_database(
+        loaded,
+        (state, &database),
+        parts,
+        &control,
+        (began, on_ready),
+    )
+    .await;
+
+    let stopped = database
+        .stop()
+        .await
+        .context("the private PostgreSQL cluster did not stop cleanly");
     outcome.and(stopped)
 }
 
-/// Waits for a database that is away when we start, and has people told of it meanwhile. False when told to stop first. A database that
-/// answers, but not as we want, is a mistake of the configuration and ends the start.
+/// Waits for a database that is away when we start, and has people told of it meanwhile. False when
+/// told to stop first. A database that answers, but not as we want, is a mistake of the
+/// configuration and ends the start.
 async fn await_database(
     loaded: &Loaded,
     state: &StateDir,
     database: &Database,
     stop: &CancellationToken,
 ) -> anyhow::Result<bool> {
-    let Some(external) = database.external() else { return Ok(true) };
-    let away = async || store::connect(external).await.is_err_and(|error| error.is_outage());
+    let Some(external) = database.external() else {
+        return Ok(true);
+    };
+    let away = async || {
+        store::connect(external)
+            .await
+            .is_err_and(|error| error.is_outage())
+    };
+
     if !away().await {
         return Ok(true);
     }
+
     error!("the database is away; waiting for it, and nothing is taken in or detected until then");
     let options = outage::Options {
         database: external.clone(),
@@ -127,6 +149,7 @@ async fn await_database(
         verdict: Arc::default(),
         failures: None,
     };
+
     let back = stop.child_token();
     let watch = tokio::spawn(outage::run(options, back.clone()));
     let mut up = false;
@@ -136,6 +159,7 @@ async fn await_database(
             () = stop.cancelled() => {}
         }
     }
+
     back.cancel();
     watch.await??;
     Ok(up)
@@ -144,11 +168,20 @@ async fn await_database(
 /// Keeps a second daemon off the same state directory, for as long as the file lives.
 fn lock(state: &StateDir) -> anyhow::Result<File> {
     let path = state.join(LOCK);
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path);
+
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("another blueteam daemon runs on {}; stop it, or use another --state-dir", state.path().display());
+        bail!(
+            "another blueteam daemon runs on {}; stop it, or use another --state-dir",
+            state.path().display()
+        );
     }
+
     Ok(file)
 }
 
@@ -183,7 +216,10 @@ async fn with_database(
     let mut tasks = Tasks::default();
     let engine_role = database.options(Role::Engine)?;
     let calendar = Calendar::new(loaded.config.business_hours.clone())?;
-    let (certificates, waiting) = (Certificates::new(&loaded.config), Arc::new(Waiting::default()));
+    let (certificates, waiting) = (
+        Certificates::new(&loaded.config),
+        Arc::new(Waiting::default()),
+    );
 
     let shown = Arc::new(Shown::default());
     let door = match parts {
@@ -193,6 +229,7 @@ async fn with_database(
         }
         Parts::Monitor => None,
     };
+
     if let Some(door) = &door {
         let common = Common {
             engine_role: &engine_role,
@@ -203,11 +240,34 @@ async fn with_database(
             state,
             waiting: &waiting,
         };
-        start_sources((loaded, door), database, &common, &mut tasks, (&outer, &inner))?;
-        tasks.spawn("watch over certificates", certificates.clone().watch(failures.clone(), inner.clone()));
+
+        start_sources(
+            (loaded, door),
+            database,
+            &common,
+            &mut tasks,
+            (&outer, &inner),
+        )?;
+        tasks.spawn(
+            "watch over certificates",
+            certificates.clone().watch(failures.clone(), inner.clone()),
+        );
     }
-    tasks.spawn("failure writer", failures::write(told, database.options(Role::Ingest)?, inner.clone()));
-    tasks.spawn("partitions", keep_partitions(engine_role.clone(), loaded.config.collect.keep_months, inner.clone()));
+
+    tasks.spawn(
+        "failure writer",
+        failures::write(told, database.options(Role::Ingest)?, inner.clone()),
+    );
+
+    tasks.spawn(
+        "partitions",
+        keep_partitions(
+            engine_role.clone(),
+            loaded.config.collect.keep_months,
+            inner.clone(),
+        ),
+    );
+
     if let Some(cluster) = database.cluster() {
         tasks.spawn("cluster watch", watch_cluster(cluster, inner.clone()));
     }
@@ -226,10 +286,20 @@ async fn with_database(
         deliveries: Arc::default(),
         ready: Arc::default(),
     };
+
     let running = Running::start(loaded, &shared)?;
     let listen = door.as_ref().map(crate::door::Door::address);
-    let on_ready = |after| on_ready(&Ready { after, listen, private_cluster: database.is_private() });
-    let running = reload::supervise((loaded, running), &shared, (&mut tasks, control), || on_ready(began.elapsed()));
+    let on_ready = |after| {
+        on_ready(&Ready {
+            after,
+            listen,
+            private_cluster: database.is_private(),
+        });
+    };
+
+    let running = reload::supervise((loaded, running), &shared, (&mut tasks, control), || {
+        on_ready(began.elapsed());
+    });
     let running = running.await;
 
     // From the outside in: first no new events, then what is under way.
@@ -237,14 +307,19 @@ async fn with_database(
     if let Some(door) = door {
         door.close().await;
     }
+
     inner.cancel();
     let (parts, rest) = tokio::join!(running.end(), tasks.finish());
     parts.and(rest)
 }
 
-/// Whether all that was accepted is in the database, or nearly: the engine's clock does not overtake
-/// what waits in a spool.
-fn settled(door: Option<&crate::door::Door>, waiting: Arc<Waiting>, clock: &Arc<dyn Clock>) -> Settled {
+/// Whether all that was accepted is in the database, or nearly: the engine's clock does not
+/// overtake what waits in a spool.
+fn settled(
+    door: Option<&crate::door::Door>,
+    waiting: Arc<Waiting>,
+    clock: &Arc<dyn Clock>,
+) -> Settled {
     let (door, clock) = (door.map(crate::door::Door::settled), Arc::clone(clock));
     Arc::new(move || {
         let long = |since| clock.now().since(since) > PASSING;
@@ -253,14 +328,25 @@ fn settled(door: Option<&crate::door::Door>, waiting: Arc<Waiting>, clock: &Arc<
 }
 
 /// Why accepted events are not in their tables, if they are not.
-fn unstored(door: Option<&crate::door::Door>, waiting: Arc<Waiting>, clock: &Arc<dyn Clock>) -> outage::Unstored {
+fn unstored(
+    door: Option<&crate::door::Door>,
+    waiting: Arc<Waiting>,
+    clock: &Arc<dyn Clock>,
+) -> outage::Unstored {
     let (door, clock) = (door.map(crate::door::Door::unstored), Arc::clone(clock));
     Arc::new(move || {
         let listeners = || {
-            let since = waiting.oldest().filter(|since| clock.now().since(*since) > PASSING)?;
-            Some(format!("messages of a listener wait in its spool since {since}"))
+            let since = waiting
+                .oldest()
+                .filter(|since| clock.now().since(*since) > PASSING)?;
+            Some(format!(
+                "messages of a listener wait in its spool since {since}"
+            ))
         };
-        door.as_ref().and_then(|unstored| unstored()).or_else(listeners)
+
+        door.as_ref()
+            .and_then(|unstored| unstored())
+            .or_else(listeners)
     })
 }
 
@@ -292,7 +378,15 @@ struct Running {
 impl Running {
     fn start(loaded: &Loaded, shared: &Shared<'_>) -> anyhow::Result<Self> {
         let (mut tasks, stop) = (Tasks::default(), CancellationToken::new());
-        let Shared { state, database, clock, failures, deliveries, .. } = shared;
+        let Shared {
+            state,
+            database,
+            clock,
+            failures,
+            deliveries,
+            ..
+        } = shared;
+
         let engine_role = database.options(Role::Engine)?;
         let channels = open_channels(loaded)?;
         let settled = Arc::clone(&shared.settled);
@@ -314,7 +408,12 @@ impl Running {
             pulse: Arc::clone(&shared.pulse),
             shown: Arc::clone(&shared.shown),
         };
-        tasks.spawn("monitor", monitor::run(options, Arc::clone(&shared.ready), stop.clone()));
+
+        tasks.spawn(
+            "monitor",
+            monitor::run(options, Arc::clone(&shared.ready), stop.clone()),
+        );
+
         if let Some(heartbeat) = loaded.config.watchdog.heartbeat(&loaded.secrets)? {
             let options = watchdog::Options {
                 heartbeat,
@@ -325,6 +424,7 @@ impl Running {
             };
             tasks.spawn("watchdog", watchdog::run(options, stop.clone()));
         }
+
         let options = outage::Options {
             database: engine_role.clone(),
             channels: Arc::clone(&channels),
@@ -339,12 +439,30 @@ impl Running {
             verdict: Arc::clone(&shared.verdict),
             failures: Some(failures.clone()),
         };
-        tasks.spawn("watch over blueteam's own work", outage::run(options, stop.clone()));
+
+        tasks.spawn(
+            "watch over blueteam's own work",
+            outage::run(options, stop.clone()),
+        );
         let place = (state.path(), database.is_private());
-        let options = monitors::Options::new(loaded, place, engine_role.clone(), (clock, deliveries))?;
+        let options =
+            monitors::Options::new(loaded, place, engine_role.clone(), (clock, deliveries))?;
         tasks.spawn("monitors", monitors::run(options, stop.clone()));
-        let common = (&engine_role, database.options(Role::Operator)?, clock, failures);
-        start_messages((loaded, *state), common, (channels, Arc::clone(deliveries)), &mut tasks, &stop)?;
+
+        let common = (
+            &engine_role,
+            database.options(Role::Operator)?,
+            clock,
+            failures,
+        );
+        start_messages(
+            (loaded, *state),
+            common,
+            (channels, Arc::clone(deliveries)),
+            &mut tasks,
+            &stop,
+        )?;
+
         Ok(Self { tasks, stop })
     }
 
@@ -364,15 +482,23 @@ impl Running {
     fn failed(cause: anyhow::Error) -> Self {
         let mut tasks = Tasks::default();
         tasks.spawn("reload", std::future::ready(Err(cause)));
-        Self { tasks, stop: CancellationToken::new() }
+        Self {
+            tasks,
+            stop: CancellationToken::new(),
+        }
     }
 }
 
-/// Starts what carries messages to people: the dispatcher, and the watch over alerts that nobody acknowledges, when somebody is to be
-/// told of them.
+/// Starts what carries messages to people: the dispatcher, and the watch over alerts that nobody
+/// acknowledges, when somebody is to be told of them.
 fn start_messages(
     (loaded, state): (&Loaded, &StateDir),
-    (database, operator, clock, failures): (&PgConnectOptions, PgConnectOptions, &Arc<dyn Clock>, &Failures),
+    (database, operator, clock, failures): (
+        &PgConnectOptions,
+        PgConnectOptions,
+        &Arc<dyn Clock>,
+        &Failures,
+    ),
     (channels, deliveries): (Arc<Channels>, Arc<Notify>),
     tasks: &mut Tasks,
     stop: &CancellationToken,
@@ -381,16 +507,28 @@ fn start_messages(
     let config = &loaded.config;
     let options = notices::Options {
         database: database.clone(),
-        digest: (config.digest.time(), zone.clone(), config.digest.channels(&config.channels)),
-        heartbeat: (config.heartbeat.every, config.heartbeat.channels(&config.channels)),
+        digest: (
+            config.digest.time(),
+            zone.clone(),
+            config.digest.channels(&config.channels),
+        ),
+        heartbeat: (
+            config.heartbeat.every,
+            config.heartbeat.channels(&config.channels),
+        ),
         per: config.alerts.messages_per,
         hostname: notices::hostname(),
         deliveries: Arc::clone(&deliveries),
         clock: Arc::clone(clock),
     };
+
     tasks.spawn("schedule of digests", notices::run(options, stop.clone()));
     let options = advisories::Options::of(config, database, (&deliveries, clock))?;
-    tasks.spawn("watch over advisories", advisories::run(options, stop.clone()));
+    tasks.spawn(
+        "watch over advisories",
+        advisories::run(options, stop.clone()),
+    );
+
     let options = duties::Options {
         operator,
         database: database.clone(),
@@ -400,6 +538,7 @@ fn start_messages(
         deliveries: Arc::clone(&deliveries),
         clock: Arc::clone(clock),
     };
+
     tasks.spawn("schedule of compliance", duties::run(options, stop.clone()));
     let config = &loaded.config.escalation;
     if !config.tiers.is_empty() {
@@ -412,8 +551,10 @@ fn start_messages(
             clock: Arc::clone(clock),
             deliveries: Arc::clone(&deliveries),
         };
+
         tasks.spawn("escalation", escalation::run(options, stop.clone()));
     }
+
     let options = dispatcher::Options {
         database: database.clone(),
         channels,
@@ -426,15 +567,22 @@ fn start_messages(
         clock: Arc::clone(clock),
         failures: failures.clone(),
     };
+
     tasks.spawn("dispatcher", dispatcher::run(options, stop.clone()));
     Ok(())
 }
 
-/// Makes the engine as the configuration and the table of rules want it, anew for each start of the monitor.
+/// Makes the engine as the configuration and the table of rules want it, anew for each start of the
+/// monitor.
 fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
     let config = loaded.config.clone();
     Box::new(move |table| {
-        let mut engine = Engine::new(settings::engine_with_table(&config, Vec::new(), GRACE, table))?;
+        let mut engine = Engine::new(settings::engine_with_table(
+            &config,
+            Vec::new(),
+            GRACE,
+            table,
+        ))?;
         engine.set_sigma(settings::sigma_with_table(settings::sigma(&config)?, table));
         Ok(engine)
     })
@@ -442,7 +590,10 @@ fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
 
 fn patience(loaded: &Loaded) -> outage::Patience {
     let config = &loaded.config.watchdog;
-    outage::Patience { database: config.database_away, stuck: config.stuck_after }
+    outage::Patience {
+        database: config.database_away,
+        stuck: config.stuck_after,
+    }
 }
 
 fn open_channels(loaded: &Loaded) -> anyhow::Result<Arc<Channels>> {

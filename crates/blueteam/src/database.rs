@@ -72,23 +72,38 @@ impl Database {
             let options = store::parse_url(url.expose_secret())
                 .ok()
                 .context("the database URL is not a valid postgres:// URL")?;
-            return Ok(Self { cluster: None, logins: None, external: Some(options) });
+            return Ok(Self {
+                cluster: None,
+                logins: None,
+                external: Some(options),
+            });
         }
+
         state.create()?;
         let mut config = ClusterConfig::new(state.path());
-        config.max_connections =
-            u16::try_from(loaded.config.database.max_connections).unwrap_or(u16::MAX).saturating_add(16);
-        let cluster = Cluster::start(config).await.context("the private PostgreSQL cluster does not start")?;
+        config.max_connections = u16::try_from(loaded.config.database.max_connections)
+            .unwrap_or(u16::MAX)
+            .saturating_add(16);
+
+        let cluster = Cluster::start(config)
+            .await
+            .context("the private PostgreSQL cluster does not start")?;
         let logins = Logins::of(&cluster)?;
-        Ok(Self { cluster: Some(Arc::new(Mutex::new(cluster))), logins: Some(logins), external: None })
+        Ok(Self {
+            cluster: Some(Arc::new(Mutex::new(cluster))),
+            logins: Some(logins),
+            external: None,
+        })
     }
 
-    /// The same for a command that asks of what is there: where nothing has ever run it makes nothing.
+    /// The same for a command that asks of what is there: where nothing has ever run it makes
+    /// nothing.
     pub async fn existing(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Self> {
         if loaded.secrets.database_url.is_none() && !store::cluster::exists(state.path()) {
             let dir = state.path().display();
             bail!(
-                "there is no database in {dir} yet: start one with `blueteam up`, or name another place with --state-dir or DATABASE_URL"
+                "there is no database in {dir} yet: start one with `blueteam up`, or name another \
+                    place with --state-dir or DATABASE_URL"
             );
         }
         Self::open(loaded, state).await
@@ -109,7 +124,8 @@ impl Database {
         self.external.as_ref()
     }
 
-    /// Brings the schema up to date, makes the logins of a private cluster, and makes this month's partitions.
+    /// Brings the schema up to date, makes the logins of a private cluster, and makes this month's
+    /// partitions.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         let mut conn = match &self.logins {
             Some(logins) => {
@@ -118,20 +134,35 @@ impl Database {
             }
             None => self.external_owner().await?,
         };
-        store::migrate(&mut conn).await.context("the database cannot be migrated")?;
+
+        store::migrate(&mut conn)
+            .await
+            .context("the database cannot be migrated")?;
+
         if let Some(cluster) = &self.cluster {
             let cluster = cluster.lock().await;
             for login in [Login::Daemon, Login::Operator] {
-                store::ensure_login(&mut conn, login.name(), &cluster.password(login)?, login.roles()).await?;
+                store::ensure_login(
+                    &mut conn,
+                    login.name(),
+                    &cluster.password(login)?,
+                    login.roles(),
+                )
+                .await?;
             }
         }
+
         store::ensure_partitions(&mut conn, 2).await?;
         Ok(())
     }
 
     async fn external_owner(&self) -> anyhow::Result<PgConnection> {
-        let Some(options) = &self.external else { bail!("there is no database to connect to") };
-        store::connect(options).await.context("cannot connect to the database (DATABASE_URL)")
+        let Some(options) = &self.external else {
+            bail!("there is no database to connect to")
+        };
+        store::connect(options)
+            .await
+            .context("cannot connect to the database (DATABASE_URL)")
     }
 
     /// How to connect on somebody's behalf.
@@ -149,7 +180,10 @@ impl Database {
     /// A connection on somebody's behalf.
     pub async fn connect(&self, role: Role) -> anyhow::Result<PgConnection> {
         store::connect(&self.options(role)?).await.with_context(|| {
-            format!("cannot connect to the database as {}; has `blueteam migrate` been run?", role.name())
+            format!(
+                "cannot connect to the database as {}; has `blueteam migrate` been run?",
+                role.name()
+            )
         })
     }
 
@@ -163,7 +197,11 @@ impl Database {
 
     /// Leaves the private cluster as it was found: the end of a command that only looked.
     pub async fn leave(self) -> anyhow::Result<()> {
-        match self.cluster.and_then(Arc::into_inner).map(Mutex::into_inner) {
+        match self
+            .cluster
+            .and_then(Arc::into_inner)
+            .map(Mutex::into_inner)
+        {
             Some(cluster) if !cluster.was_adopted() => Ok(cluster.stop().await?),
             _ => Ok(()),
         }

@@ -1,5 +1,6 @@
-//! The demonstration: a daemon on a throw-away state directory, and a day of activity with attacks in it, sent down the roads
-//! that real events take: application events by HTTP, sshd's lines by a log file that is followed.
+//! The demonstration: a daemon on a throw-away state directory, and a day of activity with attacks
+//! in it, sent down the roads that real events take: application events by HTTP, sshd's lines by a
+//! log file that is followed.
 
 mod office;
 
@@ -28,7 +29,8 @@ use crate::state::StateDir;
 const LOG: &str = "auth.log";
 /// Events in one request.
 const BATCH: usize = 500;
-/// Everything is sent and nothing is unread, and no alert has come for this long: nothing more will come.
+/// Everything is sent and nothing is unread, and no alert has come for this long: nothing more will
+/// come.
 const QUIET: Duration = Duration::from_millis(1500);
 /// The longest wait for the analysis.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -42,7 +44,8 @@ pub struct Outcome {
     pub alerts: Vec<Alert>,
     /// Incidents, the newest first.
     pub incidents: Vec<Incident>,
-    /// What was expected, or found, too often or not at all: positive when found more often than expected.
+    /// What was expected, or found, too often or not at all: positive when found more often than
+    /// expected.
     pub differences: BTreeMap<Expected, i64>,
     /// What an assessor is told of it.
     pub dossier: Dossier,
@@ -59,17 +62,25 @@ pub fn configuration(state: &StateDir) -> Loaded {
         time_zone: None,
         service: None,
     }];
+
     config.channels.console.enabled = false;
     // The day is in the past: by today's clock its sources are silent.
     config.detection.expected_sources.clear();
+
     // They run once, when everything is played.
     config.compliance.every = model::Span::ZERO;
     "warn".clone_into(&mut config.logging.filter);
-    // Neither DATABASE_URL nor any other secret of the surroundings: the demonstration writes into its own database alone.
-    Loaded { config, secrets: Secrets::default() }
+
+    // Neither DATABASE_URL nor any other secret of the surroundings: the demonstration writes into
+    // its own database alone.
+    Loaded {
+        config,
+        secrets: Secrets::default(),
+    }
 }
 
-/// Runs the daemon, plays the activity, and ends the daemon. `progress` is told how many events are sent.
+/// Runs the daemon, plays the activity, and ends the daemon. `progress` is told how many events are
+/// sent.
 pub async fn run(
     loaded: &Loaded,
     state: &StateDir,
@@ -84,20 +95,28 @@ pub async fn run(
     let ended = CancellationToken::new();
     let daemon = async {
         let on_ready = |told: &Ready| drop(ready.send(told.clone()));
-        let control = daemon::Control { stop: stop.clone(), reload: std::sync::Arc::default(), config: None };
+        let control = daemon::Control {
+            stop: stop.clone(),
+            reload: std::sync::Arc::default(),
+            config: None,
+        };
+
         let done = daemon::run(loaded, state, Parts::Everything, control, on_ready).await;
         ended.cancel();
         done
     };
+
     let play = async {
         let played = tokio::select! {
             played = play(loaded, state, activity, started, progress) => played,
-            () = ended.cancelled() => Err(anyhow::anyhow!("the daemon ended before the demonstration did")),
+            () = ended.cancelled() => Err(anyhow::anyhow!("the daemon ended before the \
+                demonstration did")),
             () = stop.cancelled() => Err(anyhow::anyhow!("interrupted")),
         };
         stop.cancel();
         played
     };
+
     let (ran, played) = tokio::join!(daemon, play);
     // A daemon that failed is the cause of a play that did.
     ran?;
@@ -113,15 +132,18 @@ async fn play(
 ) -> anyhow::Result<Outcome> {
     let ready = started.await.context("the daemon did not start")?;
     let listen = ready.listen.context("the daemon does not listen")?;
+
     // The running cluster is adopted, not started again.
     let database = Database::open(loaded, state).await?;
     let mut conn = database.connect(Role::Operator).await?;
     let key = keys::issue(&mut conn, "blueteam demo", "demo").await?;
     append(state, activity)?;
     post(listen, &key, activity, progress).await?;
+
     let outcome = looked_at(&mut conn, loaded, state, activity).await;
     drop(conn);
     database.leave().await?;
+
     outcome
 }
 
@@ -133,14 +155,25 @@ async fn looked_at(
 ) -> anyhow::Result<Outcome> {
     let (alerts, incidents) = analysed(conn, activity).await?;
     let now = model::Clock::now(&SystemClock);
-    let dossier = office::assess(conn, &loaded.config, state, now).await.context("the assessment failed")?;
+    let dossier = office::assess(conn, &loaded.config, state, now)
+        .await
+        .context("the assessment failed")?;
     let differences = differences(&activity.expected, &alerts);
-    Ok(Outcome { alerts, incidents, differences, dossier })
+
+    Ok(Outcome {
+        alerts,
+        incidents,
+        differences,
+        dossier,
+    })
 }
 
 /// Writes sshd's lines as syslog does.
 fn append(state: &StateDir, activity: &Activity) -> anyhow::Result<()> {
-    let mut log = std::fs::File::options().append(true).open(state.join(LOG)).context("cannot open the log file")?;
+    let mut log = std::fs::File::options()
+        .append(true)
+        .open(state.join(LOG))
+        .context("cannot open the log file")?;
     for (at, message) in &activity.ssh {
         writeln!(log, "{at} bastion sshd[4242]: {message}").context("cannot write the log file")?;
     }
@@ -148,41 +181,78 @@ fn append(state: &StateDir, activity: &Activity) -> anyhow::Result<()> {
 }
 
 /// Sends the application's events in their order.
-async fn post(listen: SocketAddr, key: &str, activity: &Activity, progress: impl Fn(u64)) -> anyhow::Result<()> {
-    // The client wants a provider even where there is nothing to encrypt; one that is there already is as good.
+async fn post(
+    listen: SocketAddr,
+    key: &str,
+    activity: &Activity,
+    progress: impl Fn(u64),
+) -> anyhow::Result<()> {
+    // The client wants a provider even where there is nothing to encrypt; one that is there already
+    // is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(30))
+        .build()?;
     let url = format!("http://{listen}/v1/events");
     let mut sent = 0;
+
     for batch in activity.events.chunks(BATCH) {
         let body = serde_json::to_vec(&batch.iter().map(|e| &e.json).collect::<Vec<_>>())?;
-        let request = client.post(&url).bearer_auth(key).header("content-type", "application/json").body(body);
-        let response = request.send().await.context("the daemon does not take events")?;
+        let request = client
+            .post(&url)
+            .bearer_auth(key)
+            .header("content-type", "application/json")
+            .body(body);
+        let response = request
+            .send()
+            .await
+            .context("the daemon does not take events")?;
         let (status, text) = (response.status(), response.text().await.unwrap_or_default());
         if !status.is_success() {
-            bail!("the daemon answered {status}: {}", notify::plain::neutral(&text));
+            bail!(
+                "the daemon answered {status}: {}",
+                notify::plain::neutral(&text)
+            );
         }
-        let answer: serde_json::Value = serde_json::from_str(&text).context("the daemon's answer cannot be read")?;
-        if answer["rejected"].as_array().is_some_and(|rejected| !rejected.is_empty()) {
-            bail!("the daemon refused events: {}", notify::plain::neutral(&answer["rejected"][0].to_string()));
+        let answer: serde_json::Value =
+            serde_json::from_str(&text).context("the daemon's answer cannot be read")?;
+        if answer["rejected"]
+            .as_array()
+            .is_some_and(|rejected| !rejected.is_empty())
+        {
+            bail!(
+                "the daemon refused events: {}",
+                notify::plain::neutral(&answer["rejected"][0].to_string())
+            );
         }
         sent += batch.len() as u64;
         progress(sent);
     }
+
     Ok(())
 }
 
 /// Waits until every event is read and the alerts have stopped to grow.
-async fn analysed(conn: &mut PgConnection, activity: &Activity) -> anyhow::Result<(Vec<Alert>, Vec<Incident>)> {
+async fn analysed(
+    conn: &mut PgConnection,
+    activity: &Activity,
+) -> anyhow::Result<(Vec<Alert>, Vec<Incident>)> {
     let deadline = Instant::now() + PATIENCE;
     let mut last = (u64::MAX, usize::MAX);
     let mut since = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let lag = store::posture::lag(conn, crate::monitor::CURSOR).await?.context("nobody reads the events")?;
+        let lag = store::posture::lag(conn, crate::monitor::CURSOR)
+            .await?
+            .context("nobody reads the events")?;
         let now = model::Clock::now(&SystemClock);
-        let lines =
-            store::posture::activity(conn, now).await?.iter().filter(|a| a.source == model::Source::Syslog).count();
+        let lines = store::posture::activity(conn, now)
+            .await?
+            .iter()
+            .filter(|a| a.source == model::Source::Syslog)
+            .count();
+
         let alerts = store::alerts::list(conn, &AlertFilter::default(), SHOWN_MAX).await?;
         let grown = alerts.iter().map(|a| a.event_count).sum::<u64>();
         let pending = lag.unread > 0 || (lines == 0 && !activity.ssh.is_empty());
@@ -190,12 +260,18 @@ async fn analysed(conn: &mut PgConnection, activity: &Activity) -> anyhow::Resul
             last = (grown, alerts.len());
             since = Instant::now();
         }
+
         if since.elapsed() >= QUIET {
             let incidents = store::incidents::list(conn, true, SHOWN_MAX).await?;
             return Ok((alerts, incidents));
         }
+
         if Instant::now() > deadline {
-            bail!("the events are not analysed after {} s: {} are unread", PATIENCE.as_secs(), lag.unread);
+            bail!(
+                "the events are not analysed after {} s: {} are unread",
+                PATIENCE.as_secs(),
+                lag.unread
+            );
         }
     }
 }
@@ -205,10 +281,17 @@ fn differences(expected: &[Expected], alerts: &[Alert]) -> BTreeMap<Expected, i6
     for one in expected {
         *counts.entry(one.clone()).or_default() -= 1;
     }
+
     for alert in alerts {
         let rule = alert.rule_id.to_string().into();
-        *counts.entry(Expected { rule, entity: alert.entity.value.clone() }).or_default() += 1;
+        *counts
+            .entry(Expected {
+                rule,
+                entity: alert.entity.value.clone(),
+            })
+            .or_default() += 1;
     }
+
     counts.retain(|_, n| *n != 0);
     counts
 }

@@ -18,12 +18,18 @@ use crate::config::{Person, Personnel};
 use crate::failures::{Component, Failures};
 use crate::links::Links;
 
-/// Deliveries of one channel under way at once. Each channel has places of its own, and a place is taken again as soon as it is
-/// free: a way out that is slow or hangs delays nobody else's messages. Mail servers take few connections from one sender.
+/// Deliveries of one channel under way at once. Each channel has places of its own, and a place is
+/// taken again as soon as it is free: a way out that is slow or hangs delays nobody else's
+/// messages. Mail servers take few connections from one sender.
 const fn places(channel: Channel) -> usize {
-    if matches!(channel, Channel::Email) { 4 } else { 32 }
+    if matches!(channel, Channel::Email) {
+        4
+    } else {
+        32
+    }
 }
-/// A delivery that nobody reports on for this long is tried again; longer than any channel's own time limit.
+/// A delivery that nobody reports on for this long is tried again; longer than any channel's own
+/// time limit.
 const LEASE: Span = Span::mins(2);
 /// A way out that takes a message within this is quick.
 const QUICK: Duration = Duration::from_millis(250);
@@ -67,8 +73,15 @@ pub struct Options {
 /// Sends until told to stop. What is under way is finished; what is not begun stays in the outbox.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let lanes = Channel::ALL.into_iter().map(Lane::new).collect();
-    let mut pool =
-        Pool { options, under_way: JoinSet::new(), lanes, tasks: HashMap::new(), sent: Vec::new(), conn: None };
+    let mut pool = Pool {
+        options,
+        under_way: JoinSet::new(),
+        lanes,
+        tasks: HashMap::new(),
+        sent: Vec::new(),
+        conn: None,
+    };
+
     loop {
         let rest = match pool.work(stop.is_cancelled()).await {
             Ok(()) if stop.is_cancelled() && pool.under_way.is_empty() => return Ok(()),
@@ -82,6 +95,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
                 Duration::from_secs(2)
             }
         };
+
         tokio::select! {
             biased;
             Some(done) = pool.under_way.join_next_with_id() => {
@@ -91,6 +105,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
                     pool.take_back(done);
                 }
             }
+
             () = stop.cancelled(), if !stop.is_cancelled() => {}
             () = pool.options.wake.notified() => {}
             () = tokio::time::sleep(rest) => {}
@@ -105,8 +120,9 @@ struct Sent {
     took: Duration,
 }
 
-/// One way out: its places, and what is claimed for them. While it is quick, more is claimed than there are places, so that one transaction
-/// serves many; once it fails or is slow, what is not begun goes back to the outbox, where no lease holds it.
+/// One way out: its places, and what is claimed for them. While it is quick, more is claimed than
+/// there are places, so that one transaction serves many; once it fails or is slow, what is not
+/// begun goes back to the outbox, where no lease holds it.
 struct Lane {
     channel: Channel,
     /// Under way.
@@ -119,7 +135,12 @@ struct Lane {
 
 impl Lane {
     const fn new(channel: Channel) -> Self {
-        Self { channel, busy: 0, queue: VecDeque::new(), window: places(channel) }
+        Self {
+            channel,
+            busy: 0,
+            queue: VecDeque::new(),
+            window: places(channel),
+        }
     }
 
     /// How many more to claim. With a wide window it is not asked for each place that gets free.
@@ -142,13 +163,20 @@ impl Lane {
     fn came_back(&mut self, quick: bool) {
         self.busy = self.busy.saturating_sub(1);
         // One more for each that was quick doubles it with each round.
-        self.window = if quick { (self.window + 1).min(WINDOW_MAX) } else { places(self.channel) };
+        self.window = if quick {
+            (self.window + 1).min(WINDOW_MAX)
+        } else {
+            places(self.channel)
+        };
     }
 
     /// What is claimed and must not wait here.
     fn given_up(&mut self, ending: bool) -> Vec<Uuid> {
         if ending || (self.window == places(self.channel) && self.busy > 0) {
-            self.queue.drain(..).map(|delivery| delivery.delivery_id).collect()
+            self.queue
+                .drain(..)
+                .map(|delivery| delivery.delivery_id)
+                .collect()
         } else {
             Vec::new()
         }
@@ -168,45 +196,64 @@ struct Pool {
 }
 
 impl Pool {
-    /// Notes what was sent, and sends what is due as far as there are places; when `ending`, nothing new.
+    /// Notes what was sent, and sends what is due as far as there are places; when `ending`,
+    /// nothing new.
     async fn work(&mut self, ending: bool) -> Result<(), store::StoreError> {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => outbox::connect(&self.options.database).await?,
         };
+
         self.note(&mut conn).await?;
-        let back: Vec<Uuid> = self.lanes.iter_mut().flat_map(|lane| lane.given_up(ending)).collect();
+        let back: Vec<Uuid> = self
+            .lanes
+            .iter_mut()
+            .flat_map(|lane| lane.given_up(ending))
+            .collect();
         if !back.is_empty() {
             outbox::put_back(&mut conn, &back).await?;
         }
+
         // What is claimed now and not sent would wait for the end of its lease.
         if !ending {
-            // Deliveries for a channel that is not configured any more are given up in the end, and that is said; not at once, because another
-            // program at this database may have the channel.
+            // Deliveries for a channel that is not configured any more are given up in the end, and
+            // that is said; not at once, because another program at this database may have the
+            // channel.
             let known = self.options.channels.configured();
             let wanted = self.lanes.iter().map(|lane| Wanted {
                 channel: lane.channel,
                 most: lane.wants(),
                 ours: known.contains(&lane.channel),
             });
+
             let wanted: Vec<Wanted> = wanted.filter(|w| w.most > 0).collect();
             if !wanted.is_empty() {
                 for delivery in outbox::claim(&mut conn, &wanted, LEASE).await? {
-                    if let Some(lane) = self.lanes.iter_mut().find(|lane| lane.channel == delivery.channel) {
+                    if let Some(lane) = self
+                        .lanes
+                        .iter_mut()
+                        .find(|lane| lane.channel == delivery.channel)
+                    {
                         lane.queue.push_back(delivery);
                     }
                 }
             }
+
             self.begin();
         }
+
         self.conn = Some(conn);
         Ok(())
     }
 
-    /// Notes what became of what was sent: a statement for all that arrived, one for all that failed, one for all that is given up.
+    /// Notes what became of what was sent: a statement for all that arrived, one for all that
+    /// failed, one for all that is given up.
     async fn note(&mut self, conn: &mut PgConnection) -> Result<(), store::StoreError> {
         let (mut arrived, mut failed, mut dead) = (Vec::new(), Vec::new(), Vec::new());
-        for Sent { delivery, outcome, .. } in &self.sent {
+        for Sent {
+            delivery, outcome, ..
+        } in &self.sent
+        {
             match outcome {
                 Ok(detail) => arrived.push((delivery.delivery_id, detail.as_str())),
                 Err(failure) => match wait(delivery, failure.again) {
@@ -239,8 +286,13 @@ impl Pool {
                 let task = self.under_way.spawn(async move {
                     let begun = Instant::now();
                     let outcome = send(&channels, &names, &delivery, now).await;
-                    Sent { delivery, outcome, took: begun.elapsed() }
+                    Sent {
+                        delivery,
+                        outcome,
+                        took: begun.elapsed(),
+                    }
                 });
+
                 self.tasks.insert(task.id(), lane.channel);
             }
         }
@@ -258,7 +310,11 @@ impl Pool {
             Err(panic) => (panic.id(), false),
         };
         let channel = self.tasks.remove(&id);
-        if let Some(lane) = self.lanes.iter_mut().find(|lane| Some(lane.channel) == channel) {
+        if let Some(lane) = self
+            .lanes
+            .iter_mut()
+            .find(|lane| Some(lane.channel) == channel)
+        {
             lane.came_back(quick);
         }
     }
@@ -267,24 +323,58 @@ impl Pool {
 async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Timestamp) -> Outcome {
     let known = channels.configured().contains(&delivery.channel);
     let Ok(alert) = serde_json::from_value::<Alert>(delivery.payload.clone()) else {
-        return Err(NotSent::ever("the stored message cannot be read".to_owned()));
+        return Err(NotSent::ever(
+            "the stored message cannot be read".to_owned(),
+        ));
     };
+
     let Ok(kind) = delivery.kind.parse::<Kind>() else {
-        return Err(NotSent::ever(format!("nobody knows how to tell `{}`", delivery.kind)));
+        return Err(NotSent::ever(format!(
+            "nobody knows how to tell `{}`",
+            delivery.kind
+        )));
     };
-    // Who is no longer among the personnel is not written to; when nobody is left, the channel's usual readers are.
-    let people = delivery.people.iter().filter_map(|name| names.personnel.named(name)).map(Person::told).collect();
+
+    // Who is no longer among the personnel is not written to; when nobody is left, the channel's
+    // usual readers are.
+    let people = delivery
+        .people
+        .iter()
+        .filter_map(|name| names.personnel.named(name))
+        .map(Person::told)
+        .collect();
     let link = |links: &Links| links.to(delivery.alert_id?, kind, &delivery.people, now);
-    let ack_url = names.links.as_ref().filter(|_| delivery.channel == Channel::Email).and_then(link);
-    let within = names.patience.iter().find(|(severity, _)| *severity == alert.severity).map(|(_, patience)| *patience);
-    let message = Message { alert, delivery_id: delivery.delivery_id, kind, sent_at: now, people, ack_url, within };
+    let ack_url = names
+        .links
+        .as_ref()
+        .filter(|_| delivery.channel == Channel::Email)
+        .and_then(link);
+
+    let within = names
+        .patience
+        .iter()
+        .find(|(severity, _)| *severity == alert.severity)
+        .map(|(_, patience)| *patience);
+    let message = Message {
+        alert,
+        delivery_id: delivery.delivery_id,
+        kind,
+        sent_at: now,
+        people,
+        ack_url,
+        within,
+    };
+
     let sent = channels.send(delivery.channel, &message).await;
     sent.map(|receipt| receipt.detail).map_err(|error| {
         let again = match error.retry {
             Retry::Later { after } if known => after.map_or(Again::Later, Again::After),
             _ => Again::Never,
         };
-        NotSent { what: error.to_string(), again }
+        NotSent {
+            what: error.to_string(),
+            again,
+        }
     })
 }
 
@@ -305,7 +395,10 @@ enum Again {
 
 impl NotSent {
     const fn ever(what: String) -> Self {
-        Self { what, again: Again::Never }
+        Self {
+            what,
+            again: Again::Never,
+        }
     }
 }
 
@@ -323,23 +416,42 @@ fn wait(delivery: &Delivery, again: Again) -> Option<Span> {
             backoff(attempts, RETRY_BASE, RETRY_CAP, random)
         }
     };
-    Some(Span::micros(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
+
+    Some(Span::micros(
+        i64::try_from(wait.as_micros()).unwrap_or(i64::MAX),
+    ))
 }
 
-/// Says what became of a delivery: in the log, and as a failure of ours when people are not reached.
+/// Says what became of a delivery: in the log, and as a failure of ours when people are not
+/// reached.
 fn say(failures: &Failures, sent: &Sent) {
-    let Delivery { delivery_id, channel, attempts, .. } = sent.delivery;
+    let Delivery {
+        delivery_id,
+        channel,
+        attempts,
+        ..
+    } = sent.delivery;
+
     match &sent.outcome {
         Ok(detail) => info!(%channel, %delivery_id, "delivered: {detail}"),
-        Err(NotSent { what: error, again: Again::Later | Again::After(_) }) if attempts < TRIES_MAX => {
+        Err(NotSent {
+            what: error,
+            again: Again::Later | Again::After(_),
+        }) if attempts < TRIES_MAX => {
             warn!(%channel, %delivery_id, attempts, "not delivered, tried again later: {error}");
             if attempts == FAILING_AFTER {
-                failures.tell(Component::Channel, format!("alerts do not go out by {channel}: {error}"));
+                failures.tell(
+                    Component::Channel,
+                    format!("alerts do not go out by {channel}: {error}"),
+                );
             }
         }
         Err(NotSent { what: error, .. }) => {
             warn!(%channel, %delivery_id, attempts, "given up: {error}");
-            failures.tell(Component::Channel, format!("an alert was not delivered by {channel}: {error}"));
+            failures.tell(
+                Component::Channel,
+                format!("an alert was not delivered by {channel}: {error}"),
+            );
         }
     }
 }
@@ -369,13 +481,20 @@ mod tests {
             lane.queue.extend((0..most).map(|n| delivery(n.into())));
             while lane.next().is_some() {}
             assert!(lane.busy <= 32 && lane.busy + lane.queue.len() <= lane.window);
+
             while lane.busy > 0 {
                 lane.came_back(true);
                 sent += 1;
                 let _ = lane.next();
             }
         }
-        assert!(sent > 1000 && lane.window == WINDOW_MAX, "{sent}, {}", lane.window);
+
+        assert!(
+            sent > 1000 && lane.window == WINDOW_MAX,
+            "{sent}, {}",
+            lane.window
+        );
+
         let most = lane.wants();
         lane.queue.extend((0..most).map(|n| delivery(n.into())));
         while lane.next().is_some() {}

@@ -56,19 +56,45 @@ pub(crate) async fn open(
     stop: &CancellationToken,
 ) -> anyhow::Result<Door> {
     let mut settings = settings(&loaded.config.ingest, state);
-    let certificate = certificates.door().map(|slot| slot.certificate()).transpose();
+    let certificate = certificates
+        .door()
+        .map(|slot| slot.certificate())
+        .transpose();
     settings.tls = certificate.context("the certificate of the HTTP door cannot be used")?;
-    settings.metrics = Some(metrics::serve(database.options(Role::Engine)?, Arc::clone(shown), Arc::clone(clock)));
+    settings.metrics = Some(metrics::serve(
+        database.options(Role::Engine)?,
+        Arc::clone(shown),
+        Arc::clone(clock),
+    ));
+
     if let Some(links) = Links::open(&loaded.config.escalation, state)? {
         let people = store::pool(database.options(Role::Operator)?, SPARE);
-        settings.acknowledge = Some(Acknowledge { key: links.key().clone(), people });
+        settings.acknowledge = Some(Acknowledge {
+            key: links.key().clone(),
+            people,
+        });
     }
+
     let role = database.options(Role::Ingest)?;
-    let writers = u32::try_from(settings.writers).unwrap_or(1).saturating_add(SPARE);
-    let pools = Pools { events: store::pool(role.clone(), writers), keys: store::pool(role, SPARE) };
+    let writers = u32::try_from(settings.writers)
+        .unwrap_or(1)
+        .saturating_add(SPARE);
+    let pools = Pools {
+        events: store::pool(role.clone(), writers),
+        keys: store::pool(role, SPARE),
+    };
+
     let listen = settings.listen;
-    let console = console::serve(settings, pools, Arc::clone(clock), stop.clone().cancelled_owned()).await;
-    Ok(Door(console.with_context(|| format!("cannot take events at {listen}"))?))
+    let console = console::serve(
+        settings,
+        pools,
+        Arc::clone(clock),
+        stop.clone().cancelled_owned(),
+    )
+    .await;
+    Ok(Door(console.with_context(|| {
+        format!("cannot take events at {listen}")
+    })?))
 }
 
 impl Door {
@@ -78,20 +104,27 @@ impl Door {
         Box::new(move || ingest.spool_is_empty())
     }
 
-    /// Asks why accepted events do not get from the spool into the table, should there be a reason of ours.
+    /// Asks why accepted events do not get from the spool into the table, should there be a reason
+    /// of ours.
     pub fn stuck(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
         let ingest = self.0.ingest().clone();
         Box::new(move || ingest.stats().stuck)
     }
 
-    /// Asks why events that were accepted are not in their table, or cannot be accepted at all; none when they are.
+    /// Asks why events that were accepted are not in their table, or cannot be accepted at all;
+    /// none when they are.
     pub(crate) fn unstored(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
         let ingest = self.0.ingest().clone();
         Box::new(move || {
             let stats = ingest.stats();
             let since = stats.outage_since?;
             let waiting = model::text::counted(stats.spool_events, "event");
-            let why = stats.stuck.or(stats.outage).map(|why| format!(": {why}")).unwrap_or_default();
+            let why = stats
+                .stuck
+                .or(stats.outage)
+                .map(|why| format!(": {why}"))
+                .unwrap_or_default();
+
             Some(format!("{waiting} in the spool since {since}{why}"))
         })
     }

@@ -1,7 +1,9 @@
-//! The compliance work on schedule: the checks run, the score is noted, and people are reminded of what is due or late.
+//! The compliance work on schedule: the checks run, the score is noted, and people are reminded of
+//! what is due or late.
 //!
-//! A check is due when its last result is older than the configured time, whoever had it run; so a restart repeats nothing and skips nothing.
-//! A lock in the database keeps two from running the checks at once. People are told of an item once for each stage, by the road of the digest.
+//! A check is due when its last result is older than the configured time, whoever had it run; so a
+//! restart repeats nothing and skips nothing. A lock in the database keeps two from running the
+//! checks at once. People are told of an item once for each stage, by the road of the digest.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -51,7 +53,12 @@ pub(crate) struct Options {
 /// Looks until told to stop.
 pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let every = options.config.compliance.every;
-    let pause = if every == Span::ZERO { EVERY } else { every.to_std().min(EVERY) };
+    let pause = if every == Span::ZERO {
+        EVERY
+    } else {
+        every.to_std().min(EVERY)
+    };
+
     let (mut failing, mut reminded) = (false, None);
     loop {
         // A start has more to do than this.
@@ -59,6 +66,7 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
             () = tokio::time::sleep(pause) => {}
             () = stop.cancelled() => return Ok(()),
         }
+
         match look(&options, &mut reminded).await {
             Ok(()) => failing = false,
             Err(_) if failing => {}
@@ -73,15 +81,22 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
 async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Result<()> {
     let (now, every) = (options.clock.now(), options.config.compliance.every);
     let ran = every > Span::ZERO && checks(options, now, every).await?;
-    let pause = if every == Span::ZERO { REMIND } else { every.min(REMIND) };
+    let pause = if every == Span::ZERO {
+        REMIND
+    } else {
+        every.min(REMIND)
+    };
+
     if !ran && reminded.is_some_and(|at| now < at.plus(pause)) {
         return Ok(());
     }
+
     let mut conn = store::connect(&options.database).await?;
     let due = due(&mut conn, now).await?;
     claims::note_score(&mut conn, ACTOR, &options.state, now).await?;
     remind(options, &mut conn, &due, now).await?;
     *reminded = Some(now);
+
     Ok(())
 }
 
@@ -91,38 +106,69 @@ async fn checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Resul
     if !store::evidence::hold_checks(&mut conn, false).await? {
         return Ok(false);
     }
-    let last: HashMap<String, Timestamp> = store::evidence::last_results(&mut conn).await?.into_iter().collect();
+
+    let last: HashMap<String, Timestamp> = store::evidence::last_results(&mut conn)
+        .await?
+        .into_iter()
+        .collect();
+
     // A result of the future was taken by a wrong clock, and holds nothing up.
-    let due = |id: &str| last.get(id).is_none_or(|at| at.plus(every) <= now || *at > now);
-    let due: Vec<_> = compliance::checks::ALL.iter().copied().filter(|check| due(check.id)).collect();
+    let due = |id: &str| {
+        last.get(id)
+            .is_none_or(|at| at.plus(every) <= now || *at > now)
+    };
+
+    let due: Vec<_> = compliance::checks::ALL
+        .iter()
+        .copied()
+        .filter(|check| due(check.id))
+        .collect();
     if due.is_empty() {
         return Ok(false);
     }
+
     let facts = evidence::gather(&mut conn, &options.config, &options.state, now, |_| ()).await?;
     let mut bad = 0;
     for check in &due {
         let found = evidence::run(&mut conn, check, &facts, ACTOR).await?;
         bad += u32::from(found.is_not_met());
     }
-    info!(checks = due.len(), not_met = bad, "the checks of compliance ran on schedule");
+
+    info!(
+        checks = due.len(),
+        not_met = bad,
+        "the checks of compliance ran on schedule"
+    );
+
     Ok(true)
 }
 
 /// What is due or late.
 pub(crate) async fn due(conn: &mut PgConnection, now: Timestamp) -> anyhow::Result<Vec<Reminder>> {
     let controls = store::compliance::all(conn, now).await?;
-    let filter = EvidenceFilter { latest: true, bare: true, ..EvidenceFilter::default() };
+    let filter = EvidenceFilter {
+        latest: true,
+        bare: true,
+        ..EvidenceFilter::default()
+    };
+
     let evidence = store::evidence::list(conn, &filter).await?;
     let plans = store::plans::list(conn).await?;
     Ok(reminders::due(&controls, &evidence, &plans, now))
 }
 
 /// Tells of what nobody was told of, in one message by each way.
-async fn remind(options: &Options, conn: &mut PgConnection, due: &[Reminder], now: Timestamp) -> anyhow::Result<()> {
+async fn remind(
+    options: &Options,
+    conn: &mut PgConnection,
+    due: &[Reminder],
+    now: Timestamp,
+) -> anyhow::Result<()> {
     let channels = options.config.compliance.channels(&options.config.channels);
     if due.is_empty() || channels.is_empty() {
         return Ok(());
     }
+
     let keys: Vec<String> = due.iter().map(|r| r.key.clone()).collect();
     let mut tx = conn.begin().await?;
     let unsaid = store::notices::unsaid(&mut tx, KIND, &keys).await?;
@@ -130,12 +176,23 @@ async fn remind(options: &Options, conn: &mut PgConnection, due: &[Reminder], no
     if new.is_empty() {
         return Ok(());
     }
+
     let (title, text) = (title(&new), text(&new));
-    let payload = serde_json::to_value(notices::payload(&options.hostname, (title, text), (now, now)))?;
-    let written = store::notices::write_together(&mut tx, KIND, &unsaid, &payload, &channels).await?;
+    let payload = serde_json::to_value(notices::payload(
+        &options.hostname,
+        (title, text),
+        (now, now),
+    ))?;
+    let written =
+        store::notices::write_together(&mut tx, KIND, &unsaid, &payload, &channels).await?;
+
     tx.commit().await?;
-    info!(items = new.len(), written, "people are reminded of the compliance work");
+    info!(
+        items = new.len(),
+        written, "people are reminded of the compliance work"
+    );
     options.deliveries.notify_one();
+
     Ok(())
 }
 
@@ -152,13 +209,22 @@ fn title(new: &[&Reminder]) -> String {
 fn text(new: &[&Reminder]) -> String {
     let mut lines: Vec<String> = new.iter().take(NAMED).map(|r| line(r)).collect();
     if new.len() > NAMED {
-        lines.push(format!("and {} more; `blueteam compliance status` shows them", new.len() - NAMED));
+        lines.push(format!(
+            "and {} more; `blueteam compliance status` shows them",
+            new.len() - NAMED
+        ));
     }
     lines.join("\n")
 }
 
 /// An item as people read it, on one line.
 pub(crate) fn line(reminder: &Reminder) -> String {
-    let by = reminder.by.map_or_else(String::new, |at| at.to_jiff().strftime(" %Y-%m-%d").to_string());
-    format!("{}{by}  {}", if reminder.late { "LATE" } else { "due" }, notify::plain::neutral(&reminder.what))
+    let by = reminder.by.map_or_else(String::new, |at| {
+        at.to_jiff().strftime(" %Y-%m-%d").to_string()
+    });
+    format!(
+        "{}{by}  {}",
+        if reminder.late { "LATE" } else { "due" },
+        notify::plain::neutral(&reminder.what)
+    )
 }

@@ -1,4 +1,5 @@
-//! Watches over alerts that nobody acknowledges: past the response time of their severity the next tier is told.
+//! Watches over alerts that nobody acknowledges: past the response time of their severity the next
+//! tier is told.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +44,7 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return Ok(()),
         }
+
         match look(&options).await {
             Ok(told) => {
                 failing = false;
@@ -73,11 +75,21 @@ async fn look(options: &Options) -> anyhow::Result<usize> {
     let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
     let today = now.to_jiff().to_zoned(options.zone.clone()).date();
     let mut told = 0;
-    for due in due.iter().filter(|due| mutes.covering(&due.alert, now).is_none()) {
-        let Some(tier) = options.tiers.get(usize::from(due.tier).saturating_sub(1)) else { continue };
+    for due in due
+        .iter()
+        .filter(|due| mutes.covering(&due.alert, now).is_none())
+    {
+        let Some(tier) = options.tiers.get(usize::from(due.tier).saturating_sub(1)) else {
+            continue;
+        };
         let mut people = tier.people.clone();
-        let on_duty = options.rota.on_duty(today).filter(|_| tier.on_duty).map(str::to_owned);
+        let on_duty = options
+            .rota
+            .on_duty(today)
+            .filter(|_| tier.on_duty)
+            .map(str::to_owned);
         people.extend(on_duty.filter(|name| !tier.people.contains(name)));
+
         if store::escalations::escalate(&mut tx, due, &people, &tier.channels).await? {
             told += 1;
         }

@@ -1,4 +1,5 @@
-//! Automated evidence: gathers facts, lets the checks decide, keeps what they decided from, and proposes what they found.
+//! Automated evidence: gathers facts, lets the checks decide, keeps what they decided from, and
+//! proposes what they found.
 
 mod confirm;
 mod host;
@@ -47,7 +48,9 @@ pub struct Found {
 impl Found {
     /// Whether an objective was seen not to be met.
     pub fn is_not_met(&self) -> bool {
-        self.says.iter().any(|s| matches!(s.verdict, Verdict::NotMet { .. }))
+        self.says
+            .iter()
+            .any(|s| matches!(s.verdict, Verdict::NotMet { .. }))
     }
 }
 
@@ -62,7 +65,12 @@ pub async fn gather(
     let since = now.minus(Span::days(i64::from(DAYS)));
     let mut facts = Facts::none(now, DAYS);
     step("events");
-    facts.events = Some(store::facts::events(conn, since).await.context("cannot read the events")?);
+    facts.events = Some(
+        store::facts::events(conn, since)
+            .await
+            .context("cannot read the events")?,
+    );
+
     step("sources");
     facts.sources = Some(store::facts::sources(conn, since).await?);
     facts.daemon = Some(store::facts::daemon(conn, monitor::CURSOR).await?);
@@ -71,6 +79,7 @@ pub async fn gather(
     step("accounts");
     facts.accounts = Some(store::facts::accounts(conn, now).await?);
     step("rules");
+
     facts.rules = Some(rules(conn, config).await?);
     step("alerts");
     facts.alerts = Some(store::facts::alerts(conn, since).await?);
@@ -79,11 +88,15 @@ pub async fn gather(
     facts.programme = Some(store::facts::programme(conn, now, since).await?);
     facts.advisories = Some(store::facts::advisories(conn, now, since).await?);
     facts.transport = Some(transport::read(config));
+
     step("machine");
     let mut host = Host::here().read(state.path());
     host.clock_synchronised = timekeeping::synchronised();
-    host.drift = baseline(conn).await?.map(|baseline| drift(&baseline, &host));
+    host.drift = baseline(conn)
+        .await?
+        .map(|baseline| drift(&baseline, &host));
     facts.host = Some(host);
+
     Ok(facts)
 }
 
@@ -92,14 +105,22 @@ async fn rules(conn: &mut PgConnection, config: &Config) -> anyhow::Result<Vec<R
     let mut rules = store::facts::rules(conn).await?;
     let sources = store::sources::list(conn).await?;
     for rule in &mut rules {
-        let off =
-            config.rules.get(&rule.rule_id).and_then(|own| own.get("enabled")).and_then(serde_json::Value::as_bool);
+        let off = config
+            .rules
+            .get(&rule.rule_id)
+            .and_then(|own| own.get("enabled"))
+            .and_then(serde_json::Value::as_bool);
         rule.enabled &= off != Some(false);
-        let builtin = detect::rules::ALL.iter().find(|d| d.info.id.as_str() == rule.rule_id);
+
+        let builtin = detect::rules::ALL
+            .iter()
+            .find(|d| d.info.id.as_str() == rule.rule_id);
+
         // A custom rule looks at every source.
         let feeds = builtin.map_or(&[][..], |definition| definition.info.feeds);
         rule.blind_to = Some(crate::settings::blind_to(feeds, &sources));
     }
+
     Ok(rules)
 }
 
@@ -118,31 +139,49 @@ fn drift(before: &model::facts::HostFacts, now: &model::facts::HostFacts) -> Vec
             found.push(what.to_owned());
         }
     };
+
     differs("operating system", before.os == now.os);
     differs("packages", before.packages_sha256 == now.packages_sha256);
     differs("open ports", before.open_ports == now.open_ports);
     differs("SSH server", before.sshd == now.sshd);
     differs(
         "password rules",
-        (&before.pwquality, before.remembered, before.lock_after) == (&now.pwquality, now.remembered, now.lock_after),
+        (&before.pwquality, before.remembered, before.lock_after)
+            == (&now.pwquality, now.remembered, now.lock_after),
     );
+
     differs("FIPS mode", before.fips == now.fips);
-    differs("disk encryption", before.data_encrypted == now.data_encrypted);
-    differs("services", before.services.is_none() || now.services.is_none() || before.services == now.services);
+    differs(
+        "disk encryption",
+        before.data_encrypted == now.data_encrypted,
+    );
+    differs(
+        "services",
+        before.services.is_none() || now.services.is_none() || before.services == now.services,
+    );
+
     let kernel = settings::differing(before.kernel.as_ref(), now.kernel.as_ref());
     let files = settings::differing(before.files.as_ref(), now.files.as_ref());
     found.extend(kernel.iter().map(|name| format!("kernel setting {name}")));
     found.extend(files.iter().map(|path| format!("file {path}")));
+
     found
 }
 
-/// Lets a check decide, keeps its facts and its words as evidence or confirms that they are the same as before, and proposes its findings.
-pub async fn run(conn: &mut PgConnection, check: &'static Check, facts: &Facts, actor: &str) -> anyhow::Result<Found> {
+/// Lets a check decide, keeps its facts and its words as evidence or confirms that they are the
+/// same as before, and proposes its findings.
+pub async fn run(
+    conn: &mut PgConnection,
+    check: &'static Check,
+    facts: &Facts,
+    actor: &str,
+) -> anyhow::Result<Found> {
     let own = check.narrow(facts);
     let says = (check.decide)(&own);
     let mut tx = store::Connection::begin(conn).await?;
     let again = confirm::again(&mut tx, check, &own, &says, actor).await?;
     let confirmed = again.is_some();
+
     let evidence_id = if let Some(id) = again {
         id
     } else {
@@ -150,14 +189,21 @@ pub async fn run(conn: &mut PgConnection, check: &'static Check, facts: &Facts, 
         store::evidence::add(&mut tx, actor, &evidence).await?;
         evidence.evidence_id
     };
+
     for s in &says {
         if let Some(finding) = s.verdict.finding() {
-            let proposal = Proposal { finding, reason: s.verdict.text(), by: check.id.to_owned(), at: facts.taken_at };
+            let proposal = Proposal {
+                finding,
+                reason: s.verdict.text(),
+                by: check.id.to_owned(),
+                at: facts.taken_at,
+            };
             store::compliance::propose(&mut tx, &s.objective_id(&check.control), &proposal).await?;
         } else {
             store::compliance::withdraw(&mut tx, &s.objective_id(&check.control), check.id).await?;
         }
     }
+
     tx.commit().await?;
     Ok(Found {
         check_id: check.id,
@@ -169,12 +215,16 @@ pub async fn run(conn: &mut PgConnection, check: &'static Check, facts: &Facts, 
     })
 }
 
-/// The record of a decision: final, because a machine wrote down what it saw; it supports what it found to be met.
+/// The record of a decision: final, because a machine wrote down what it saw; it supports what it
+/// found to be met.
 fn evidence(check: &Check, own: &Facts, says: &[Says]) -> anyhow::Result<Evidence> {
     let facts = serde_json::to_value(own)?;
     let content = words(check, own, says);
-    let met = says.iter().filter(|s| s.verdict.finding() == Some(Finding::Met));
+    let met = says
+        .iter()
+        .filter(|s| s.verdict.finding() == Some(Finding::Met));
     let (id, now) = (EvidenceId(Uuid::now_v7()), own.taken_at);
+
     Ok(Evidence {
         objectives: met.map(|s| s.objective_id(&check.control)).collect(),
         description: check.title.to_owned(),
@@ -189,7 +239,13 @@ fn evidence(check: &Check, own: &Facts, says: &[Says]) -> anyhow::Result<Evidenc
             facts,
             facts_sha256: Some(confirm::digest(own, says)?),
         }),
-        ..Evidence::draft(id, check.control.clone(), EvidenceKind::AutomatedCheck, check.id, now)
+        ..Evidence::draft(
+            id,
+            check.control.clone(),
+            EvidenceKind::AutomatedCheck,
+            check.id,
+            now,
+        )
     })
 }
 
@@ -206,9 +262,21 @@ fn words(check: &Check, own: &Facts, says: &[Says]) -> String {
             Verdict::NotMet { .. } => "NOT MET",
             Verdict::CantTell { .. } => "can't tell",
         };
-        let _ = writeln!(text, "{id} {verdict}: {}\n  ({})", s.verdict.text(), wording.map_or("", |w| &w.text));
+
+        let _ = writeln!(
+            text,
+            "{id} {verdict}: {}\n  ({})",
+            s.verdict.text(),
+            wording.map_or("", |w| &w.text)
+        );
     }
-    let _ = write!(text, "\nFacts:\n{}", serde_json::to_string_pretty(own).unwrap_or_default());
+
+    let _ = write!(
+        text,
+        "\nFacts:\n{}",
+        serde_json::to_string_pretty(own).unwrap_or_default()
+    );
+
     text
 }
 
@@ -227,12 +295,26 @@ pub struct Replayed {
 
 /// Has a check decide again from recorded facts.
 pub fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
-    let recorded =
-        evidence.recorded.as_ref().context("it was not taken in by a check, so there is nothing to decide again")?;
-    let check = compliance::checks::find(&recorded.check_id)
-        .with_context(|| format!("this version has no check `{}`", notify::plain::neutral(&recorded.check_id)))?;
-    let facts: Facts = serde_json::from_value(recorded.facts.clone()).context("the recorded facts cannot be read")?;
+    let recorded = evidence
+        .recorded
+        .as_ref()
+        .context("it was not taken in by a check, so there is nothing to decide again")?;
+    let check = compliance::checks::find(&recorded.check_id).with_context(|| {
+        format!(
+            "this version has no check `{}`",
+            notify::plain::neutral(&recorded.check_id)
+        )
+    })?;
+
+    let facts: Facts = serde_json::from_value(recorded.facts.clone())
+        .context("the recorded facts cannot be read")?;
     let says = (check.decide)(&facts);
     let same = evidence.content.as_deref() == Some(&words(check, &facts, &says));
-    Ok(Replayed { evidence_id: evidence.evidence_id, check_id: check.id.to_owned(), says, same })
+
+    Ok(Replayed {
+        evidence_id: evidence.evidence_id,
+        check_id: check.id.to_owned(),
+        says,
+        same,
+    })
 }

@@ -1,5 +1,5 @@
-//! Failures of our own reader, writer and channels, told as audit events (3.3.4): `audit_log_gap` makes an alert of them like of any
-//! other logging failure, and they stay in the record.
+//! Failures of our own reader, writer and channels, told as audit events (3.3.4): `audit_log_gap`
+//! makes an alert of them like of any other logging failure, and they stay in the record.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -75,18 +75,31 @@ impl Failures {
     /// A queue, and its end.
     pub fn new() -> (Self, mpsc::Receiver<Failure>) {
         let (queue, end) = mpsc::channel(QUEUE);
-        (Self { queue, told: Arc::default(), stalls: Stalls::default() }, end)
+        (
+            Self {
+                queue,
+                told: Arc::default(),
+                stalls: Stalls::default(),
+            },
+            end,
+        )
     }
 
-    /// What cannot be stored at the moment. A failure of the database cannot be told through the database.
+    /// What cannot be stored at the moment. A failure of the database cannot be told through the
+    /// database.
     pub fn stalls(&self) -> &Stalls {
         &self.stalls
     }
 
-    /// `who` could not store what it has read. Counts only when the database is why: what cannot be read is another matter.
+    /// `who` could not store what it has read. Counts only when the database is why: what cannot be
+    /// read is another matter.
     pub fn not_stored(&self, who: &str, cause: &anyhow::Error) {
-        if cause.chain().any(<dyn std::error::Error>::is::<store::StoreError>) {
-            self.stalls.stalled(who, format!("{cause:#}"), SystemClock.now());
+        if cause
+            .chain()
+            .any(<dyn std::error::Error>::is::<store::StoreError>)
+        {
+            self.stalls
+                .stalled(who, format!("{cause:#}"), SystemClock.now());
         }
     }
 
@@ -95,7 +108,8 @@ impl Failures {
         self.tell_of(component, "", message);
     }
 
-    /// Tells a failure about one of the many that a part looks after, unless it has just told one about the same.
+    /// Tells a failure about one of the many that a part looks after, unless it has just told one
+    /// about the same.
     pub fn tell_of(&self, component: Component, subject: &str, message: String) {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.retain(|_, at| at.elapsed() < REPEAT_AFTER);
@@ -103,6 +117,7 @@ impl Failures {
         if told.contains_key(&key) {
             return;
         }
+
         // A full queue holds 64 failures already; the log has this one too.
         if self.queue.try_send(Failure { component, message }).is_ok() {
             told.insert(key, Instant::now());
@@ -121,12 +136,17 @@ pub(crate) async fn write(
             failure = told.recv() => failure,
             () = stop.cancelled() => return Ok(()),
         };
+
         let Some(failure) = failure else {
             stop.cancelled().await;
             return Ok(());
         };
+
         while let Err(cause) = write_one(&failure, &database).await {
-            warn!("a failure of the {} waits to be recorded: {cause:#}", failure.component.as_str());
+            warn!(
+                "a failure of the {} waits to be recorded: {cause:#}",
+                failure.component.as_str()
+            );
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_secs(2)) => {}
                 () = stop.cancelled() => return Ok(()),
@@ -140,10 +160,12 @@ async fn write_one(failure: &Failure, database: &PgConnectOptions) -> anyhow::Re
         "category": "system", "action": "audit_failure", "result": "failure", "resource_type": model::event::OURSELVES,
         "metadata": { "component": failure.component.as_str(), "message": failure.message },
     });
+
     let bytes = serde_json::to_vec(&event)?;
     let record = AuditRecord::from_json(&bytes, model::audit::Strangers::Refuse)?;
     let row = AuditRow::new(record, || EventId(uuid::Uuid::now_v7()), SystemClock.now());
     let mut conn = store::connect(database).await?;
     store::events::insert_audit(&mut conn, &[row]).await?;
+
     Ok(())
 }

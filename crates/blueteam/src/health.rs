@@ -1,5 +1,6 @@
-//! What blueteam finds of its own work: whether events are read, stored and turned into alerts. The watch over it
-//! (`outage`) and the watchdog look at the same signs, so that both notice every way of being stuck.
+//! What blueteam finds of its own work: whether events are read, stored and turned into alerts. The
+//! watch over it (`outage`) and the watchdog look at the same signs, so that both notice every way
+//! of being stuck.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -7,10 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use model::{Span, Timestamp};
 
-/// A monitor that has not come round for this long reads nothing. It comes round each second, but for a large commit.
+/// A monitor that has not come round for this long reads nothing. It comes round each second, but
+/// for a large commit.
 const STALE: Span = Span::secs(60);
 
-/// When the monitor last came round: it was connected, it had read, it had committed, and it went on.
+/// When the monitor last came round: it was connected, it had read, it had committed, and it went
+/// on.
 #[derive(Debug, Default)]
 pub struct Pulse {
     beat: AtomicI64,
@@ -32,7 +35,10 @@ impl Pulse {
 
     /// Why the monitor started over, if it has not come round since.
     pub fn failure(&self) -> Option<String> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// When it last came round; none when it never has.
@@ -72,13 +78,19 @@ impl Stalls {
 
     /// `who` stores again.
     pub fn resumed(&self, who: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(who);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(who);
     }
 
     /// The oldest stall, and who has it.
     pub fn oldest(&self) -> Option<(String, Stall)> {
         let stalls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        stalls.iter().min_by_key(|(_, stall)| stall.since).map(|(who, stall)| (who.clone(), stall.clone()))
+        stalls
+            .iter()
+            .min_by_key(|(_, stall)| stall.since)
+            .map(|(who, stall)| (who.clone(), stall.clone()))
     }
 }
 
@@ -90,7 +102,8 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The watch has looked: `well` unless something has been wrong for long enough that people are told.
+    /// The watch has looked: `well` unless something has been wrong for long enough that people are
+    /// told.
     pub fn note(&self, well: bool, now: Timestamp) {
         self.looked.store(now.as_micros(), Ordering::Relaxed);
         self.well.store(i64::from(well), Ordering::Relaxed);
@@ -131,7 +144,18 @@ mod tests {
         stalls.stalled("syslog", "disk full".to_owned(), at(10));
         stalls.stalled("nginx", "disk full".to_owned(), at(11));
         stalls.stalled("syslog", "still full".to_owned(), at(12));
-        assert_eq!(stalls.oldest(), Some(("syslog".to_owned(), Stall { since: at(10), why: "still full".to_owned() })));
+
+        assert_eq!(
+            stalls.oldest(),
+            Some((
+                "syslog".to_owned(),
+                Stall {
+                    since: at(10),
+                    why: "still full".to_owned()
+                }
+            ))
+        );
+
         stalls.resumed("syslog");
         stalls.resumed("nginx");
         assert_eq!(stalls.oldest(), None);

@@ -1,4 +1,5 @@
-//! From entries to rows: what every collector does with what it has read. Parses, stores, and keeps the source's account.
+//! From entries to rows: what every collector does with what it has read. Parses, stores, and keeps
+//! the source's account.
 
 use anyhow::Context as _;
 use collect::entries::Entry;
@@ -12,7 +13,8 @@ use store::collected::{Account, Position};
 use store::sources::{DeadLetter, ENTRY_MAX, Gap, SourceRow};
 use tracing::warn;
 
-/// Entries that could not be read are kept up to this many a batch; beyond, they are counted in one more.
+/// Entries that could not be read are kept up to this many a batch; beyond, they are counted in one
+/// more.
 const LETTERS_MAX: usize = 1000;
 
 /// How a source breathes: what is learnt of its pauses.
@@ -27,17 +29,30 @@ impl Breath {
     pub(crate) fn of(row: &SourceRow, calendar: Calendar) -> Self {
         // What was learnt by an older version in another form is learnt anew.
         let rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
-        Self { calendar, rhythm, last_received: row.last_received_at }
+        Self {
+            calendar,
+            rhythm,
+            last_received: row.last_received_at,
+        }
     }
 
     /// It has spoken. What is learnt, if that has changed.
     pub(crate) fn spoke(&mut self, now: Timestamp) -> anyhow::Result<Option<serde_json::Value>> {
         let last = self.last_received.replace(now);
         // What comes in one burst says nothing of how often it speaks.
-        let Some(pause) = last.map(|last| now.since(last)).filter(|pause| *pause >= Span::secs(1)) else {
+        let Some(pause) = last
+            .map(|last| now.since(last))
+            .filter(|pause| *pause >= Span::secs(1))
+        else {
             return Ok(None);
         };
-        let hours = if self.calendar.period(now).open { Hours::Open } else { Hours::Closed };
+
+        let hours = if self.calendar.period(now).open {
+            Hours::Open
+        } else {
+            Hours::Closed
+        };
+
         self.rhythm.note(pause, hours);
         Ok(Some(serde_json::to_value(&self.rhythm)?))
     }
@@ -73,7 +88,9 @@ impl Intake {
         (calendar, settle): (Calendar, Span),
     ) -> anyhow::Result<Self> {
         store::sources::declare(conn, &source_id, format.source, expected_every).await?;
-        let row = store::sources::find(conn, &source_id).await?.context("the source was not made known")?;
+        let row = store::sources::find(conn, &source_id)
+            .await?
+            .context("the source was not made known")?;
         Ok(Self {
             breath: Breath::of(&row, calendar),
             newest: row.last_event_at,
@@ -95,7 +112,8 @@ impl Intake {
         Self { service, ..self }
     }
 
-    /// Parses and stores entries, with their account and the position after them in one transaction.
+    /// Parses and stores entries, with their account and the position after them in one
+    /// transaction.
     pub(crate) async fn store(
         &mut self,
         conn: &mut PgConnection,
@@ -103,10 +121,12 @@ impl Intake {
         beside: Beside,
         now: Timestamp,
     ) -> anyhow::Result<()> {
-        self.store_received(conn, vec![(now, entries)], beside).await
+        self.store_received(conn, vec![(now, entries)], beside)
+            .await
     }
 
-    /// The same for entries that were received at various times: what a line means may depend on it.
+    /// The same for entries that were received at various times: what a line means may depend on
+    /// it.
     pub(crate) async fn store_received(
         &mut self,
         conn: &mut PgConnection,
@@ -114,7 +134,9 @@ impl Intake {
         beside: Beside,
     ) -> anyhow::Result<()> {
         let source_id = self.source_id.clone();
-        let Some(&(spoke, _)) = runs.last() else { return Ok(()) };
+        let Some(&(spoke, _)) = runs.last() else {
+            return Ok(());
+        };
         let mut account = Account {
             source_id: &source_id,
             kind: self.format.source,
@@ -128,11 +150,13 @@ impl Intake {
             gaps: beside.gaps,
             rhythm: None,
         };
+
         let mut events: Vec<SecurityEvent<'_>> = Vec::new();
         for (received, entries) in &runs {
             account.now = *received;
             self.read(entries, &mut account, &mut events);
         }
+
         account.now = spoke;
         if !account.letters.is_empty() {
             warn!(
@@ -142,13 +166,17 @@ impl Intake {
                 self.format.name
             );
         }
+
         if events.len() as u64 + account.ignored > 0 {
             account.rhythm = self.breath.spoke(spoke)?;
         }
-        let stored = store::collected::insert(conn, &events, beside.position.as_ref(), Some(&account))
-            .await
-            .context("cannot store events")?;
+
+        let stored =
+            store::collected::insert(conn, &events, beside.position.as_ref(), Some(&account))
+                .await
+                .context("cannot store events")?;
         self.newest = account.newest;
+
         if !stored.rejected.is_empty() {
             warn!(
                 "{}: the database refused {} events; see `blueteam sources dead-letters`",
@@ -156,12 +184,22 @@ impl Intake {
                 stored.rejected.len()
             );
         }
+
         Ok(())
     }
 
     /// Parses entries that were received at the account's time.
-    fn read<'a>(&self, entries: &'a [Entry<'_>], account: &mut Account<'_>, events: &mut Vec<SecurityEvent<'a>>) {
-        let reference = Reference { latest: account.now, zone: self.zone.clone() };
+    fn read<'a>(
+        &self,
+        entries: &'a [Entry<'_>],
+        account: &mut Account<'_>,
+        events: &mut Vec<SecurityEvent<'a>>,
+    ) {
+        let reference = Reference {
+            latest: account.now,
+            zone: self.zone.clone(),
+        };
+
         let parser: Box<dyn LineParser> = (self.format.parser)(reference);
         for (id, entry) in entries {
             let id = *id;
@@ -184,9 +222,14 @@ impl Intake {
     }
 }
 
-/// What an event says of its source: whether it is late, and how far the source's clock can be from ours.
+/// What an event says of its source: whether it is late, and how far the source's clock can be from
+/// ours.
 fn weigh(event: &SecurityEvent<'_>, account: &mut Account<'_>, settle: Span) {
-    account.late += u64::from(account.newest.is_some_and(|newest| event.timestamp < newest.minus(settle)));
+    account.late += u64::from(
+        account
+            .newest
+            .is_some_and(|newest| event.timestamp < newest.minus(settle)),
+    );
     account.newest = account.newest.max(Some(event.timestamp));
     let behind = account.now.since(event.timestamp);
     account.skew = Some(account.skew.map_or(behind, |least| least.min(behind)));

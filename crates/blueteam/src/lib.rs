@@ -1,4 +1,5 @@
-//! The program's own parts: commands, configuration, and the daemon that ties the crates below together.
+//! The program's own parts: commands, configuration, and the daemon that ties the crates below
+//! together.
 //!
 //! Invariant: nothing here holds logic that a crate below could hold.
 

@@ -24,8 +24,13 @@ impl Links {
         if config.ack_url.is_empty() {
             return Ok(None);
         }
+
         let base = config.ack_url.trim_end_matches('/').to_owned();
-        Ok(Some(Self { base, key: key(state)?, valid: config.ack_valid }))
+        Ok(Some(Self {
+            base,
+            key: key(state)?,
+            valid: config.ack_valid,
+        }))
     }
 
     /// What they are signed with.
@@ -34,19 +39,39 @@ impl Links {
     }
 
     /// The link of a message, when there is something to acknowledge.
-    pub(crate) fn to(&self, alert_id: AlertId, kind: Kind, people: &[String], now: Timestamp) -> Option<String> {
+    pub(crate) fn to(
+        &self,
+        alert_id: AlertId,
+        kind: Kind,
+        people: &[String],
+        now: Timestamp,
+    ) -> Option<String> {
         if !matches!(kind, Kind::Opened | Kind::Escalated) {
             return None;
         }
-        let who = if people.is_empty() { "a reader".to_owned() } else { people.join(" or ") };
-        let link = Link { alert_id, expires: now.plus(self.valid), who };
+
+        let who = if people.is_empty() {
+            "a reader".to_owned()
+        } else {
+            people.join(" or ")
+        };
+
+        let link = Link {
+            alert_id,
+            expires: now.plus(self.valid),
+            who,
+        };
+
         Some(format!("{}{}", self.base, self.key.path(&link)))
     }
 }
 
 /// The key, made when there is none yet.
 fn key(state: &StateDir) -> anyhow::Result<LinkKey> {
-    if let Some(secret) = std::fs::read(state.join(KEY)).ok().and_then(|bytes| bytes.try_into().ok()) {
+    if let Some(secret) = std::fs::read(state.join(KEY))
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok())
+    {
         return Ok(LinkKey::new(secret));
     }
     let mut secret = [0; 32];

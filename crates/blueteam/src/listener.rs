@@ -103,7 +103,8 @@ impl Options {
     }
 }
 
-/// Whose spool a folder is: what has been taken in is stored even when nobody listens there any more.
+/// Whose spool a folder is: what has been taken in is stored even when nobody listens there any
+/// more.
 #[derive(Debug, Serialize, Deserialize)]
 struct About {
     source: String,
@@ -114,9 +115,18 @@ struct About {
 /// The folder of a source's spool: its name as far as a file's may have it, and a number that tells
 /// apart what then looks the same.
 fn folder(state: &StateDir, source: &str) -> PathBuf {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
+
     let shown: String = source.chars().map(plain).take(100).collect();
-    let number = Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes()).simple().to_string();
+    let number = Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes())
+        .simple()
+        .to_string();
     state.join(FOLDER).join(format!("{shown}-{}", &number[..8]))
 }
 
@@ -133,24 +143,54 @@ impl Lost {
 /// Listens until told to stop, then stores what is held.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     if options.address.is_plain_network() {
-        warn!("{}: what is sent there crosses the network in the clear; use tls: off this machine", options.name());
+        warn!(
+            "{}: what is sent there crosses the network in the clear; use tls: off this machine",
+            options.name()
+        );
     }
+
     let (lost, options) = (Arc::new(Lost::default()), Arc::new(options));
     let name = options.name();
-    let shelf = Arc::new(Shelf::new(folder(&options.state, &name), options.spool_max_bytes));
-    let about = About { source: name, format: options.format.name.to_owned(), service: options.service.clone() };
+    let shelf = Arc::new(Shelf::new(
+        folder(&options.state, &name),
+        options.spool_max_bytes,
+    ));
+    let about = About {
+        source: name,
+        format: options.format.name.to_owned(),
+        service: options.service.clone(),
+    };
+
     if let Err(cause) = introduce(&shelf, &about) {
-        warn!("{}: the spool cannot be opened yet: {cause:#}", about.source);
+        warn!(
+            "{}: the spool cannot be opened yet: {cause:#}",
+            about.source
+        );
     }
+
     let drain = Arc::new(tokio::sync::Mutex::new(Drain::new(options.sink())));
     let ended = CancellationToken::new();
-    let draining = tokio::spawn(drain::run(Arc::clone(&drain), Arc::clone(&shelf), ended.clone()));
+    let draining = tokio::spawn(drain::run(
+        Arc::clone(&drain),
+        Arc::clone(&shelf),
+        ended.clone(),
+    ));
     let (queue, handovers) = queue::new();
-    let reading = tokio::spawn(read(Arc::clone(&options), queue, Arc::clone(&lost), stop.clone()));
+    let reading = tokio::spawn(read(
+        Arc::clone(&options),
+        queue,
+        Arc::clone(&lost),
+        stop.clone(),
+    ));
 
-    Keeper::new(&options, shelf, lost, drain)?.run(handovers, &stop).await;
+    Keeper::new(&options, shelf, lost, drain)?
+        .run(handovers, &stop)
+        .await;
     ended.cancel();
-    draining.await.context("a listener's way into the database ended with a bug")?;
+    draining
+        .await
+        .context("a listener's way into the database ended with a bug")?;
+
     reading.await.context("a listener ended with a bug")
 }
 
@@ -168,18 +208,35 @@ pub(crate) async fn drain_left_behind(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let folders = match std::fs::read_dir(like.state.join(FOLDER)) {
-        Ok(folders) => folders.filter_map(Result::ok).map(|entry| entry.path()).collect(),
+        Ok(folders) => folders
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .collect(),
         Err(_) => Vec::new(),
     };
+
     for dir in folders {
-        let about = std::fs::read(dir.join(ABOUT)).ok().and_then(|text| serde_json::from_slice::<About>(&text).ok());
-        let Some(about) = about.filter(|about| !configured.contains(&about.source)) else { continue };
-        let Some(format) = Format::named(&about.format) else { continue };
+        let about = std::fs::read(dir.join(ABOUT))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<About>(&text).ok());
+        let Some(about) = about.filter(|about| !configured.contains(&about.source)) else {
+            continue;
+        };
+        let Some(format) = Format::named(&about.format) else {
+            continue;
+        };
         let shelf = Arc::new(Shelf::new(dir, u64::MAX / 2));
-        if shelf.with(|spool| Ok(spool.is_empty())).await.unwrap_or(true) {
+        if shelf
+            .with(|spool| Ok(spool.is_empty()))
+            .await
+            .unwrap_or(true)
+        {
             continue;
         }
-        info!("{}: storing what was received before it was taken out of the configuration", about.source);
+        info!(
+            "{}: storing what was received before it was taken out of the configuration",
+            about.source
+        );
         let sink = Sink {
             database: like.database.clone(),
             name: about.source,
@@ -193,6 +250,7 @@ pub(crate) async fn drain_left_behind(
         };
         drain::run_to_end(Drain::new(sink), shelf, &stop).await;
     }
+
     stop.cancelled().await;
     Ok(())
 }
@@ -225,12 +283,25 @@ pub(crate) struct Held {
 impl Held {
     /// What somebody should look at. What waits for less than a minute is only passing through.
     pub(crate) fn attention(&self, now: Timestamp) -> Option<String> {
-        let Self { source, waiting_bytes, since, damaged } = self;
+        let Self {
+            source,
+            waiting_bytes,
+            since,
+            damaged,
+        } = self;
+
         if let Some(path) = damaged.first() {
-            return Some(format!("a damaged piece of the spool of {source} was set aside: {}", path.display()));
+            return Some(format!(
+                "a damaged piece of the spool of {source} was set aside: {}",
+                path.display()
+            ));
         }
-        let since = since.filter(|since| *waiting_bytes > 0 && now.since(*since) > Span::mins(1))?;
-        Some(format!("{waiting_bytes} bytes of messages of {source} wait for the database since {since}"))
+
+        let since =
+            since.filter(|since| *waiting_bytes > 0 && now.since(*since) > Span::mins(1))?;
+        Some(format!(
+            "{waiting_bytes} bytes of messages of {source} wait for the database since {since}"
+        ))
     }
 }
 
@@ -240,15 +311,26 @@ pub(crate) fn held(state: &StateDir) -> std::io::Result<Vec<Held>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         folders => folders?,
     };
+
     let mut all = Vec::new();
     for folder in folders {
         let dir = folder?.path();
-        let about = std::fs::read(dir.join(ABOUT)).ok().and_then(|text| serde_json::from_slice::<About>(&text).ok());
-        let Some(About { source, .. }) = about else { continue };
+        let about = std::fs::read(dir.join(ABOUT))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<About>(&text).ok());
+        let Some(About { source, .. }) = about else {
+            continue;
+        };
         let found = console::spool_on_disk(&dir)?;
         let (waiting_bytes, since, damaged) = (found.waiting_bytes, found.since, found.damaged);
-        all.push(Held { source, waiting_bytes, since, damaged });
+        all.push(Held {
+            source,
+            waiting_bytes,
+            since,
+            damaged,
+        });
     }
+
     Ok(all)
 }
 
@@ -259,13 +341,18 @@ async fn read(options: Arc<Options>, queue: Queue, lost: Arc<Lost>, stop: Cancel
         if let Err(cause) = sockets::read(&options, &queue, &lost, &stop).await {
             failures += 1;
             let message = format!("cannot listen on {}: {cause:#}", options.address);
+
             // A port that the daemon before has just left is no news.
             if failures == 1 || failures.is_multiple_of(30) {
                 error!("{message}");
             }
+
             if failures == 3 {
-                options.failures.tell_of(Component::Collector, &options.name(), message);
+                options
+                    .failures
+                    .tell_of(Component::Collector, &options.name(), message);
             }
+
             let _ = timeout(Duration::from_secs(1), stop.cancelled()).await;
         }
     }
@@ -279,7 +366,10 @@ mod tests {
     fn each_source_has_a_folder_of_its_own() {
         let state = StateDir::resolve(Some(std::path::Path::new("/state"))).unwrap();
         let of = |source: &str| folder(&state, source).display().to_string();
-        assert!(of("syslog:udp:127.0.0.1:5514").starts_with("/state/listeners/syslog-udp-127.0.0.1-5514-"));
+        assert!(
+            of("syslog:udp:127.0.0.1:5514")
+                .starts_with("/state/listeners/syslog-udp-127.0.0.1-5514-")
+        );
         assert_ne!(of("syslog:unix:/a/b"), of("syslog:unix:/a-b"));
         assert!(!of("syslog:unix:/../../etc").contains("/.."));
     }

@@ -1,7 +1,9 @@
-//! Monitors: numbers that are measured on a schedule and must stay below a threshold. One file each, and this list.
+//! Monitors: numbers that are measured on a schedule and must stay below a threshold. One file
+//! each, and this list.
 //!
-//! What is over its threshold is an alert like any other (`monitor_<name>`): opened once, routed and muted as a rule's are, and closed when
-//! the value has been at 90 % of the threshold or less for `clear_after`. What a monitor says, its values and its alert are one transaction.
+//! What is over its threshold is an alert like any other (`monitor_<name>`): opened once, routed
+//! and muted as a rule's are, and closed when the value has been at 90 % of the threshold or less
+//! for `clear_after`. What a monitor says, its values and its alert are one transaction.
 
 mod archiving;
 mod backups;
@@ -107,7 +109,11 @@ impl Monitor {
 
     /// A value of it, for people.
     pub(crate) fn show(&self, value: f64) -> String {
-        let number = if value.fract().abs() < 0.05 { format!("{value:.0}") } else { format!("{value:.1}") };
+        let number = if value.fract().abs() < 0.05 {
+            format!("{value:.0}")
+        } else {
+            format!("{value:.1}")
+        };
         format!("{number}{}", self.unit)
     }
 
@@ -116,7 +122,11 @@ impl Monitor {
         store::rules::Rule {
             rule_id: self.rule_id(),
             name: self.what.to_owned(),
-            description: format!("{}: more than {} by default.", self.what, self.show(self.threshold)),
+            description: format!(
+                "{}: more than {} by default.",
+                self.what,
+                self.show(self.threshold)
+            ),
             severity: self.severity,
             nist_controls: self.controls.to_vec(),
         }
@@ -129,8 +139,15 @@ pub(crate) fn named(name: &str) -> Option<&'static Monitor> {
 }
 
 /// How many events there were in the busiest window since the last look.
-async fn busiest(around: &mut Around<'_>, counted: store::monitors::Counted, window: Span) -> anyhow::Result<Measured> {
+async fn busiest(
+    around: &mut Around<'_>,
+    counted: store::monitors::Counted,
+    window: Span,
+) -> anyhow::Result<Measured> {
     let most = store::monitors::busiest(around.conn, &counted, window, around.since).await?;
     // Nobody counts so many events that a float could not.
-    Ok(Measured::Value(most as f64, format!("in the busiest {window} since the last look")))
+    Ok(Measured::Value(
+        most as f64,
+        format!("in the busiest {window} since the last look"),
+    ))
 }

@@ -1,6 +1,7 @@
-//! Being stuck is being down: the database cannot be reached, events are not stored, they wait unread, or alerts cannot be
-//! written. None of that can be stored as an alert (3.3.4). The personnel are told all the same, by what the configuration
-//! alone says: once for each trouble, and again when it is over. A small file remembers it through restarts.
+//! Being stuck is being down: the database cannot be reached, events are not stored, they wait
+//! unread, or alerts cannot be written. None of that can be stored as an alert (3.3.4). The
+//! personnel are told all the same, by what the configuration alone says: once for each trouble,
+//! and again when it is over. A small file remembers it through restarts.
 
 mod signs;
 
@@ -9,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{
-    Alert, AlertId, AlertState, Channel, Clock, ControlId, Entity, EntityKind, Fingerprint, RuleId, Severity, Span,
-    Timestamp,
+    Alert, AlertId, AlertState, Channel, Clock, ControlId, Entity, EntityKind, Fingerprint, RuleId,
+    Severity, Span, Timestamp,
 };
 use notify::routing::by_design;
 use notify::{Channels, Kind, Message};
@@ -47,7 +48,8 @@ pub(crate) enum Trouble {
 
 impl Trouble {
     /// Every trouble.
-    pub(crate) const ALL: [Self; 4] = [Self::Database, Self::Storing, Self::Reading, Self::Alerting];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Database, Self::Storing, Self::Reading, Self::Alerting];
 
     /// How long it may last before people are told, from the moment at which a look finds it.
     fn patience(self, patience: Patience) -> Span {
@@ -71,28 +73,33 @@ impl Trouble {
     fn description(self) -> &'static str {
         match self {
             Self::Database => {
-                "Nothing can be recorded or analyzed. A running daemon keeps events that arrive on disk as long as there is \
-                 room; one that has just been started takes nothing in until the database answers. Start PostgreSQL, or find \
+                "Nothing can be recorded or analyzed. A running daemon keeps events that arrive \
+                    on disk as long as there is \
+                 room; one that has just been started takes nothing in until the database \
+                 answers. Start PostgreSQL, or find \
                  out why it cannot be reached."
             }
             Self::Storing => {
-                "PostgreSQL answers, but events do not get into their tables. What applications send is kept on disk as \
+                "PostgreSQL answers, but events do not get into their tables. What applications \
+                    send is kept on disk as \
                  long as there is room; collectors wait."
             }
             Self::Reading => {
-                "Events are stored, but the rules have not seen the latest ones: an attack would not be noticed now. \
+                "Events are stored, but the rules have not seen the latest ones: an attack would \
+                    not be noticed now. \
                  `blueteam status` shows how many wait."
             }
             Self::Alerting => {
-                "The rules have found something that cannot be stored as an alert. It is kept and tried again; until then \
+                "The rules have found something that cannot be stored as an alert. It is kept and \
+                    tried again; until then \
                  it is in no list and goes out through no channel."
             }
         }
     }
 }
 
-/// How long something may go wrong before people are told: a restart of PostgreSQL, a large commit and a person's short
-/// transaction are no news.
+/// How long something may go wrong before people are told: a restart of PostgreSQL, a large commit
+/// and a person's short transaction are no news.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
     /// The database cannot be reached.
@@ -150,16 +157,30 @@ pub(crate) enum Finding {
 
 impl Outage {
     /// What is to be told now, and to whom. What was told must be noted with [`Self::note`].
-    fn next(&mut self, well: bool, now: Timestamp, after: Span, all: &[Channel]) -> Vec<(Channel, Kind)> {
+    fn next(
+        &mut self,
+        well: bool,
+        now: Timestamp,
+        after: Span,
+        all: &[Channel],
+    ) -> Vec<(Channel, Kind)> {
         if well {
             if self.told.is_empty() {
                 self.since = None;
             }
-            return self.told.iter().map(|channel| (*channel, Kind::Resolved)).collect();
+            return self
+                .told
+                .iter()
+                .map(|channel| (*channel, Kind::Resolved))
+                .collect();
         }
+
         self.since.get_or_insert(now);
         let due = self.is_due(now, after);
-        all.iter().filter(|c| due && !self.told.contains(c)).map(|c| (*c, Kind::Opened)).collect()
+        all.iter()
+            .filter(|c| due && !self.told.contains(c))
+            .map(|c| (*c, Kind::Opened))
+            .collect()
     }
 
     /// Whether it has lasted for longer than a passing hitch does.
@@ -181,9 +202,16 @@ type Outages = BTreeMap<Trouble, Outage>;
 /// Looks until told to stop.
 pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let read = std::fs::read(options.state.join(FILE)).ok();
-    let mut outages: Outages = read.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
+    let mut outages: Outages = read
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
     let configured = options.channels.configured();
-    let all: Vec<_> = by_design(Severity::Critical).iter().copied().filter(|c| configured.contains(c)).collect();
+    let all: Vec<_> = by_design(Severity::Critical)
+        .iter()
+        .copied()
+        .filter(|c| configured.contains(c))
+        .collect();
+
     let mut look = options.signs.look(options.patience.noticed());
 
     loop {
@@ -191,6 +219,7 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return Ok(()),
         }
+
         let findings = look.findings(&options.database, options.clock.now()).await;
         if stop.is_cancelled() {
             return Ok(());
@@ -208,10 +237,11 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
         let now = options.clock.now();
         // What is over counts no longer, though a channel may not have taken the news yet.
         let lasts = |trouble: &Trouble| findings.get(trouble) != Some(&Finding::Well);
-        let due = outages
-            .iter()
-            .any(|(trouble, outage)| lasts(trouble) && outage.is_due(now, trouble.patience(options.patience)));
+        let due = outages.iter().any(|(trouble, outage)| {
+            lasts(trouble) && outage.is_due(now, trouble.patience(options.patience))
+        });
         options.verdict.note(!due, now);
+
         if before != outages {
             save(&options.state, &outages);
         }
@@ -219,11 +249,18 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
 }
 
 /// Sends what is due about one trouble; `why` is none when it is over.
-async fn tell(options: &Options, trouble: Trouble, why: Option<&str>, outages: &mut Outages, all: &[Channel]) {
+async fn tell(
+    options: &Options,
+    trouble: Trouble,
+    why: Option<&str>,
+    outages: &mut Outages,
+    all: &[Channel],
+) {
     let mut outage = outages.remove(&trouble).unwrap_or_default();
     let (known, began) = (!outage.told.is_empty(), outage.since);
     let now = options.clock.now();
-    for (channel, kind) in outage.next(why.is_none(), now, trouble.patience(options.patience), all) {
+    for (channel, kind) in outage.next(why.is_none(), now, trouble.patience(options.patience), all)
+    {
         let message = message(trouble, (kind, why), outage.since.unwrap_or(now), now);
         match options.channels.send(channel, &message).await {
             Ok(_) => {
@@ -237,13 +274,19 @@ async fn tell(options: &Options, trouble: Trouble, why: Option<&str>, outages: &
     }
 
     match (known, outage.told.is_empty()) {
-        (false, false) => error!(reason = why, "{}; reported to the personnel", trouble.title()),
+        (false, false) => error!(
+            reason = why,
+            "{}; reported to the personnel",
+            trouble.title()
+        ),
         (true, true) => {
             info!("resolved: {}; reported to the personnel", trouble.title());
             if trouble == Trouble::Alerting
                 && let (Some(failures), Some(since)) = (&options.failures, began)
             {
-                let message = format!("alerts could not be written from {since} to {now}; they were written afterward");
+                let message = format!(
+                    "alerts could not be written from {since} to {now}; they were written afterward"
+                );
                 failures.tell_of(Component::Reader, "alerting", message);
             }
         }
@@ -261,12 +304,22 @@ fn save(state: &StateDir, outages: &Outages) {
     }
 }
 
-fn message(trouble: Trouble, (kind, why): (Kind, Option<&str>), since: Timestamp, now: Timestamp) -> Message {
+fn message(
+    trouble: Trouble,
+    (kind, why): (Kind, Option<&str>),
+    since: Timestamp,
+    now: Timestamp,
+) -> Message {
     // The same at each attempt and after each restart, so that a receiver knows a repetition.
-    let place = Trouble::ALL.iter().position(|t| *t == trouble).unwrap_or_default() as u128;
+    let place = Trouble::ALL
+        .iter()
+        .position(|t| *t == trouble)
+        .unwrap_or_default() as u128;
     let number = (u128::from(since.as_micros().unsigned_abs()) << 8) | (place << 1);
     let id = Uuid::from_u128(number | u128::from(kind == Kind::Resolved));
-    let reason = why.map(|why| format!(" Reason: {}.", notify::plain::neutral(why))).unwrap_or_default();
+    let reason = why
+        .map(|why| format!(" Reason: {}.", notify::plain::neutral(why)))
+        .unwrap_or_default();
     let alert = Alert {
         services: Vec::new(),
         tenant: None,
@@ -274,8 +327,14 @@ fn message(trouble: Trouble, (kind, why): (Kind, Option<&str>), since: Timestamp
         rule_id: RuleId::builtin("audit_log_gap"),
         severity: Severity::Critical,
         title: trouble.title().to_owned(),
-        description: format!("{}{reason} This alert is not in the list of alerts.", trouble.description()),
-        entity: Entity { kind: EntityKind::Source, value: "database".to_owned() },
+        description: format!(
+            "{}{reason} This alert is not in the list of alerts.",
+            trouble.description()
+        ),
+        entity: Entity {
+            kind: EntityKind::Source,
+            value: "database".to_owned(),
+        },
         source: "blueteam".to_owned(),
         first_seen: since,
         last_seen: now,
@@ -284,14 +343,27 @@ fn message(trouble: Trouble, (kind, why): (Kind, Option<&str>), since: Timestamp
         nist_controls: vec![ControlId::known("3.3.4")],
         cui_involved: false,
         incident_id: None,
-        state: if kind == Kind::Resolved { AlertState::Closed } else { AlertState::Open },
+        state: if kind == Kind::Resolved {
+            AlertState::Closed
+        } else {
+            AlertState::Open
+        },
         fingerprint: Fingerprint(Uuid::from_u128(number)),
         acknowledged_by: None,
         acknowledged_at: None,
         created_at: since,
         muted_by: None,
     };
-    Message { alert, delivery_id: id, kind, sent_at: now, people: Vec::new(), ack_url: None, within: None }
+
+    Message {
+        alert,
+        delivery_id: id,
+        kind,
+        sent_at: now,
+        people: Vec::new(),
+        ack_url: None,
+        within: None,
+    }
 }
 
 #[cfg(test)]
@@ -304,22 +376,43 @@ mod tests {
         let (all, at, after) = ([Email, Console], Timestamp::from_secs, Span::secs(60));
         let mut outage = Outage::default();
         assert_eq!(outage.next(true, at(1), after, &all), []);
-        assert_eq!(outage.next(false, at(10), after, &all), [], "it may be a restart");
+        assert_eq!(
+            outage.next(false, at(10), after, &all),
+            [],
+            "it may be a restart"
+        );
+
         assert_eq!(outage.next(true, at(20), after, &all), []);
         assert_eq!(outage.next(false, at(30), after, &all), [], "another one");
         assert_eq!(outage.next(false, at(89), after, &all), []);
         assert!(!outage.is_due(at(89), after) && outage.is_due(at(90), after));
-        assert_eq!(outage.next(false, at(90), after, &all), [(Email, Kind::Opened), (Console, Kind::Opened)]);
+        assert_eq!(
+            outage.next(false, at(90), after, &all),
+            [(Email, Kind::Opened), (Console, Kind::Opened)]
+        );
+
         outage.note(Console, Kind::Opened);
-        assert_eq!(outage.next(false, at(92), after, &all), [(Email, Kind::Opened)], "the mail did not go out");
+        assert_eq!(
+            outage.next(false, at(92), after, &all),
+            [(Email, Kind::Opened)],
+            "the mail did not go out"
+        );
         outage.note(Email, Kind::Opened);
         assert_eq!(outage.next(false, at(94), after, &all), []);
 
         // A restart of ours changes nothing.
-        let mut outage: Outage = serde_json::from_value(serde_json::to_value(&outage).unwrap()).unwrap();
-        assert_eq!(outage.next(true, at(100), after, &all), [(Console, Kind::Resolved), (Email, Kind::Resolved)]);
+        let mut outage: Outage =
+            serde_json::from_value(serde_json::to_value(&outage).unwrap()).unwrap();
+        assert_eq!(
+            outage.next(true, at(100), after, &all),
+            [(Console, Kind::Resolved), (Email, Kind::Resolved)]
+        );
         outage.note(Email, Kind::Resolved);
-        assert_eq!(outage.next(true, at(102), after, &all), [(Console, Kind::Resolved)]);
+        assert_eq!(
+            outage.next(true, at(102), after, &all),
+            [(Console, Kind::Resolved)]
+        );
+
         outage.note(Console, Kind::Resolved);
         assert_eq!(outage.next(true, at(104), after, &all), []);
         assert_eq!(outage, Outage::default());

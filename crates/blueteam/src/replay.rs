@@ -1,7 +1,8 @@
 //! Runs the engine over files or standard input, without a database.
 //!
-//! Lines are read in parallel and shown to the engine in their order, by one thread: what the engine remembers stays in that core's cache. When
-//! nothing is ready for it, that thread reads too, so that cores are busy whichever of the two takes longer.
+//! Lines are read in parallel and shown to the engine in their order, by one thread: what the
+//! engine remembers stays in that core's cache. When nothing is ready for it, that thread reads
+//! too, so that cores are busy whichever of the two takes longer.
 
 mod chunks;
 
@@ -20,7 +21,8 @@ use model::{Change, SecurityEvent, Span, Timestamp};
 
 use chunks::{Chunk, Chunks, entry_end};
 
-/// Input is handed out in pieces of about this size: small enough that what is read stays in the cache.
+/// Input is handed out in pieces of about this size: small enough that what is read stays in the
+/// cache.
 const CHUNK: usize = 128 * 1024;
 /// Chunks that are read before all workers meet: their buffers live until then.
 const ROUND: usize = 64;
@@ -42,8 +44,13 @@ impl Input {
     fn open(&self, counter: &Arc<AtomicU64>) -> anyhow::Result<Box<dyn Read + Send>> {
         let counter = Arc::clone(counter);
         match self {
-            Self::Stdin => Ok(Box::new(Counted { inner: io::stdin(), counter })),
-            Self::File(path) => open_file(path, counter).with_context(|| format!("cannot read {}", path.display())),
+            Self::Stdin => Ok(Box::new(Counted {
+                inner: io::stdin(),
+                counter,
+            })),
+            Self::File(path) => {
+                open_file(path, counter).with_context(|| format!("cannot read {}", path.display()))
+            }
         }
     }
 
@@ -70,9 +77,14 @@ impl<R: Read> Read for Counted<R> {
 }
 
 fn open_file(path: &Path, counter: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
-    let mut file = Counted { inner: std::fs::File::open(path)?, counter };
+    let mut file = Counted {
+        inner: std::fs::File::open(path)?,
+        counter,
+    };
+
     let mut magic = [0; 4];
     let mut got = 0;
+
     // A pipe given as a file may hand out less than asked for.
     while got < magic.len() {
         match file.read(&mut magic[got..])? {
@@ -80,6 +92,7 @@ fn open_file(path: &Path, counter: Arc<AtomicU64>) -> io::Result<Box<dyn Read + 
             n => got += n,
         }
     }
+
     let head = io::Cursor::new(magic[..got].to_vec());
     let whole = head.chain(file);
     Ok(match magic {
@@ -141,7 +154,8 @@ struct Seen<'a> {
     rejects: Vec<(u64, String)>,
 }
 
-/// What is used again and again: new memory must be cleared by the system first, which costs as much as reading what goes into it.
+/// What is used again and again: new memory must be cleared by the system first, which costs as
+/// much as reading what goes into it.
 #[derive(Default)]
 struct Used {
     events: Vec<SecurityEvent<'static>>,
@@ -157,18 +171,36 @@ fn emptied<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
 
 impl<'a> Seen<'a> {
     /// Reads a chunk, and takes a glance at each event.
-    fn read(buffer: &'a [u8], chunk: &Chunk, options: &Options<'_>, used: Used, eyes: &mut Glances) -> Self {
+    fn read(
+        buffer: &'a [u8],
+        chunk: &Chunk,
+        options: &Options<'_>,
+        used: Used,
+        eyes: &mut Glances,
+    ) -> Self {
         let mut rejects = Vec::new();
         let mut lines = 0;
         let (mut events, mut glances) = (emptied(used.events), used.glances);
         events.reserve(buffer.len() / 256);
         glances.clear();
+
         let mut start = 0;
         while start < buffer.len() {
-            // Byte by byte, finding the ends of lines would cost as much as reading what is in them.
-            let first_end = memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
-            let end = options.lines.map_or(first_end, |lines| entry_end(buffer, (start, first_end), &lines));
-            let (text, id) = (&buffer[start..end], LineId { file: chunk.file, offset: chunk.offset + start as u64 });
+            // Byte by byte, finding the ends of lines would cost as much as reading what is in
+            // them.
+            let first_end =
+                memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
+            let end = options.lines.map_or(first_end, |lines| {
+                entry_end(buffer, (start, first_end), &lines)
+            });
+            let (text, id) = (
+                &buffer[start..end],
+                LineId {
+                    file: chunk.file,
+                    offset: chunk.offset + start as u64,
+                },
+            );
+
             if !text.trim_ascii().is_empty() {
                 match options.parser.parse(text, id) {
                     Parsed::Event(mut event) => {
@@ -180,10 +212,19 @@ impl<'a> Seen<'a> {
                     Parsed::Rejected(why) => rejects.push((lines, why)),
                 }
             }
+
             lines += 1 + memchr::memchr_iter(b'\n', text).count() as u64;
             start = end + 1;
         }
-        Self { ticket: chunk.ticket, file: chunk.file, lines, events, glances, rejects }
+
+        Self {
+            ticket: chunk.ticket,
+            file: chunk.file,
+            lines,
+            events,
+            glances,
+            rejects,
+        }
     }
 }
 
@@ -203,8 +244,9 @@ struct Show<'a, F> {
 
 impl<F: FnMut(Change)> Show<'_, F> {
     fn bring_back(&mut self, event: &mut SecurityEvent<'_>, glance: &mut Glance) {
-        // A file has no arrival times: a time from the future that also leaps ahead of everything before it is replaced by the
-        // newest time so far, so that one poisoned event cannot end every window.
+        // A file has no arrival times: a time from the future that also leaps ahead of everything
+        // before it is replaced by the newest time so far, so that one poisoned event cannot end
+        // every window.
         if event.timestamp > self.options.now.plus(self.options.max_clock_ahead)
             && self.newest > Timestamp::MIN
             && event.timestamp > self.newest.plus(Span::days(1))
@@ -221,18 +263,29 @@ impl<F: FnMut(Change)> Show<'_, F> {
         for (event, glance) in read.events.iter_mut().zip(&mut read.glances) {
             self.bring_back(event, glance);
         }
+
         self.report.events += read.events.len() as u64;
         self.engine.push_all(&read.events, &read.glances);
         if self.line.0 != read.file {
             self.line = (read.file, 0);
         }
+
         self.report.rejected += read.rejects.len() as u64;
         for (index, reason) in read.rejects {
             if self.report.rejects.len() < REPORTED_MAX {
-                let input = self.inputs.get(read.file as usize).map(Input::name).unwrap_or_default();
-                self.report.rejects.push(RejectedLine { input, line: self.line.1 + index + 1, reason });
+                let input = self
+                    .inputs
+                    .get(read.file as usize)
+                    .map(Input::name)
+                    .unwrap_or_default();
+                self.report.rejects.push(RejectedLine {
+                    input,
+                    line: self.line.1 + index + 1,
+                    reason,
+                });
             }
         }
+
         self.line.1 += read.lines;
         self.report.lines += read.lines;
         let tell = &mut self.tell;
@@ -241,8 +294,12 @@ impl<F: FnMut(Change)> Show<'_, F> {
                 tell(change);
             }
         });
+
         self.next += 1;
-        Used { events: emptied(read.events), glances: read.glances }
+        Used {
+            events: emptied(read.events),
+            glances: read.glances,
+        }
     }
 }
 
@@ -251,7 +308,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The buffers of a round, filled one after the other. What is read of them is lent to the engine's thread until all is shown.
+/// The buffers of a round, filled one after the other. What is read of them is lent to the engine's
+/// thread until all is shown.
 struct Round<'a> {
     source: &'a Mutex<Chunks<'a>>,
     buffers: Vec<OnceLock<Vec<u8>>>,
@@ -272,7 +330,14 @@ impl<'a> Round<'a> {
         (shown, eyes): (&'a Mutex<Vec<Used>>, &'a Mutex<Vec<Glances>>),
     ) -> Self {
         let buffers = (0..ROUND).map(|_| OnceLock::new()).collect();
-        Self { source, buffers, spare: Mutex::new(spare), shown, eyes, broken: AtomicBool::new(false) }
+        Self {
+            source,
+            buffers,
+            spare: Mutex::new(spare),
+            shown,
+            eyes,
+            broken: AtomicBool::new(false),
+        }
     }
 
     /// Reads the next chunk; none at the end of the round or of the input.
@@ -280,23 +345,41 @@ impl<'a> Round<'a> {
         if self.broken.load(Ordering::Relaxed) {
             return Ok(None);
         }
-        let mut buffer = lock(&self.spare).pop().unwrap_or_else(|| Vec::with_capacity(2 * CHUNK));
+
+        let mut buffer = lock(&self.spare)
+            .pop()
+            .unwrap_or_else(|| Vec::with_capacity(2 * CHUNK));
         let mut source = lock(self.source);
-        let Some(place) = self.buffers.get((source.tickets() % ROUND as u64) as usize).filter(|b| b.get().is_none())
+        let Some(place) = self
+            .buffers
+            .get((source.tickets() % ROUND as u64) as usize)
+            .filter(|b| b.get().is_none())
         else {
             return Ok(None);
         };
-        let chunk = source.next(&mut buffer).inspect_err(|_| self.broken.store(true, Ordering::Relaxed))?;
+
+        let chunk = source
+            .next(&mut buffer)
+            .inspect_err(|_| self.broken.store(true, Ordering::Relaxed))?;
         let Some(chunk) = chunk else { return Ok(None) };
         let buffer = place.get_or_init(|| buffer);
+
         drop(source);
         let used = lock(self.shown).pop().unwrap_or_default();
-        Ok(Some(Seen::read(&buffer[..chunk.len], &chunk, options, used, eyes)))
+        Ok(Some(Seen::read(
+            &buffer[..chunk.len],
+            &chunk,
+            options,
+            used,
+            eyes,
+        )))
     }
 
     /// Reads chunks for the engine's thread until there are no more.
     fn work<'b>(&'b self, options: &Options<'_>, ready: &SyncSender<anyhow::Result<Seen<'b>>>) {
-        let Some(mut eyes) = lock(self.eyes).pop() else { return };
+        let Some(mut eyes) = lock(self.eyes).pop() else {
+            return;
+        };
         while let Some(read) = self.next(options, &mut eyes).transpose() {
             let failed = read.is_err();
             // Nobody listens any more: the engine's thread has failed itself.
@@ -304,11 +387,13 @@ impl<'a> Round<'a> {
                 return;
             }
         }
+
         lock(self.eyes).push(eyes);
     }
 }
 
-/// Shows what comes in the order of the input until all workers are through; reads, too, when nothing has come.
+/// Shows what comes in the order of the input until all workers are through; reads, too, when
+/// nothing has come.
 fn show_all<'b, F: FnMut(Change)>(
     round: &'b Round<'_>,
     show: &mut Show<'_, F>,
@@ -322,6 +407,7 @@ fn show_all<'b, F: FnMut(Change)>(
             let used = show.show(read);
             lock(round.shown).push(used);
         }
+
         let read = match ready.try_recv() {
             Ok(read) => Some(read?),
             Err(TryRecvError::Empty) if more => {
@@ -341,6 +427,7 @@ fn show_all<'b, F: FnMut(Change)>(
             }
             Err(TryRecvError::Disconnected) => return Ok(()),
         };
+
         if let Some(read) = read {
             early.insert(read.ticket, read);
         }
@@ -369,13 +456,28 @@ pub fn run_counting<F: FnMut(Change)>(
     let report = Report::default();
     let mut eyes = engine.glances();
     let all_eyes = Mutex::new(vec![eyes.clone(); options.threads.saturating_sub(1)]);
-    let mut show = Show { inputs, options, engine, tell, report, newest: Timestamp::MIN, line: (0, 0), next: 0 };
+    let mut show = Show {
+        inputs,
+        options,
+        engine,
+        tell,
+        report,
+        newest: Timestamp::MIN,
+        line: (0, 0),
+        next: 0,
+    };
     let (mut buffer, mut buffers, mut used) = (Vec::new(), Vec::new(), Used::default());
     // Alone, one buffer is filled again and again, and stays in the cache.
     while options.threads <= 1
         && let Some(chunk) = lock(&source).next(&mut buffer)?
     {
-        used = show.show(Seen::read(&buffer[..chunk.len], &chunk, options, used, &mut eyes));
+        used = show.show(Seen::read(
+            &buffer[..chunk.len],
+            &chunk,
+            options,
+            used,
+            &mut eyes,
+        ));
     }
     let shown = Mutex::default();
     while !lock(&source).ended() {
@@ -386,12 +488,19 @@ pub fn run_counting<F: FnMut(Change)>(
                 let (sender, round) = (sender.clone(), &round);
                 scope.spawn(move || round.work(options, &sender));
             }
+
             drop(sender);
             let shown = show_all(&round, &mut show, &ready, &mut eyes);
             round.broken.store(true, Ordering::Relaxed);
+
             shown
         })?;
-        buffers = round.buffers.into_iter().filter_map(OnceLock::into_inner).collect();
+
+        buffers = round
+            .buffers
+            .into_iter()
+            .filter_map(OnceLock::into_inner)
+            .collect();
     }
     show.engine.finish();
     let tell = &mut show.tell;
@@ -404,6 +513,7 @@ pub fn in_order_of_time(inputs: Vec<Input>, parser: &dyn LineParser) -> anyhow::
     if inputs.len() < 2 || inputs.contains(&Input::Stdin) {
         return Ok(inputs);
     }
+
     let mut keyed = Vec::new();
     for input in inputs {
         let mut head = Vec::new();
@@ -412,13 +522,17 @@ pub fn in_order_of_time(inputs: Vec<Input>, parser: &dyn LineParser) -> anyhow::
             .take(CHUNK as u64)
             .read_to_end(&mut head)
             .with_context(|| format!("cannot read {}", input.name()))?;
-        let first =
-            head.split(|b| *b == b'\n').find_map(|line| match parser.parse(line, LineId { file: 0, offset: 0 }) {
+
+        let first = head.split(|b| *b == b'\n').find_map(|line| {
+            match parser.parse(line, LineId { file: 0, offset: 0 }) {
                 Parsed::Event(event) => Some(event.timestamp),
                 _ => None,
-            });
+            }
+        });
+
         keyed.push((first.unwrap_or(Timestamp::MIN), input));
     }
+
     keyed.sort_by_key(|(first, _)| *first);
     Ok(keyed.into_iter().map(|(_, input)| input).collect())
 }

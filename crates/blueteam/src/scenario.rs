@@ -1,6 +1,8 @@
-//! Makes activity with attacks in it, and knows what should be found: for the demonstration, the tests and the benchmarks.
+//! Makes activity with attacks in it, and knows what should be found: for the demonstration, the
+//! tests and the benchmarks.
 //!
-//! The same seed makes the same activity. Nobody's data is in it: addresses are from the documentation ranges.
+//! The same seed makes the same activity. Nobody's data is in it: addresses are from the
+//! documentation ranges.
 
 mod episodes;
 mod people;
@@ -55,7 +57,8 @@ impl Random {
         let mut random = [0; 10];
         random[..8].copy_from_slice(&a);
         random[8..].copy_from_slice(&b[..2]);
-        uuid::Builder::from_unix_timestamp_millis((at.as_micros() / 1000).max(0) as u64, &random).into_uuid()
+        uuid::Builder::from_unix_timestamp_millis((at.as_micros() / 1000).max(0) as u64, &random)
+            .into_uuid()
     }
 }
 
@@ -106,26 +109,42 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Small enough for a demonstration: the last working day that is over at `now`, attacks and all, after two working days on
-    /// which people become known.
+    /// Small enough for a demonstration: the last working day that is over at `now`, attacks and
+    /// all, after two working days on which people become known.
     pub fn last_working_day(now: Timestamp, seed: u64) -> Self {
         let before = |at: Timestamp| {
             let days = (1..).map(|n| at.minus(Span::days(n)));
             // No four days in a row are free.
-            days.take(4).find(|day| people::is_working_day(*day)).unwrap_or(at)
+            days.take(4)
+                .find(|day| people::is_working_day(*day))
+                .unwrap_or(at)
         };
+
         let today = Timestamp::from_secs(now.as_secs() - now.as_secs().rem_euclid(86_400));
         let last = before(today);
         let start = before(before(last));
         let quiet_days = (last.since(start).as_micros() / Span::days(1).as_micros()) as u32;
-        Self { seed, start, days: quiet_days + 1, people: 40, quiet_days, repeat: 1 }
+
+        Self {
+            seed,
+            start,
+            days: quiet_days + 1,
+            people: 40,
+            quiet_days,
+            repeat: 1,
+        }
     }
 }
 
 impl Activity {
     /// Makes it.
     pub fn make(plan: &Plan) -> Self {
-        let mut maker = Maker { random: Random::new(plan.seed), activity: Self::default(), plan: plan.clone() };
+        let mut maker = Maker {
+            random: Random::new(plan.seed),
+            activity: Self::default(),
+            plan: plan.clone(),
+        };
+
         let people = maker.people();
         maker.everyday(&people);
         maker.attacks(&people);
@@ -133,6 +152,7 @@ impl Activity {
         activity.events.sort_by_key(|e| e.at);
         activity.ssh.sort();
         activity.expected.sort();
+
         activity
     }
 
@@ -147,6 +167,7 @@ impl Activity {
             })
             .collect();
         lines.sort_by_key(|(at, _)| *at);
+
         lines.into_iter().map(|(_, line)| line).collect()
     }
 }
@@ -167,12 +188,19 @@ struct What {
 }
 
 const fn what(category: Category, action: &'static str, result: Outcome) -> What {
-    What { category, action, result }
+    What {
+        category,
+        action,
+        result,
+    }
 }
 
 impl Maker {
     fn expect(&mut self, rule: &'static str, entity: impl std::fmt::Display) {
-        self.activity.expected.push(Expected { rule: rule.into(), entity: entity.to_string() });
+        self.activity.expected.push(Expected {
+            rule: rule.into(),
+            entity: entity.to_string(),
+        });
     }
 
     /// An event with more fields set by `more`.
@@ -188,8 +216,18 @@ impl Maker {
     }
 
     /// An event of a person at their desk.
-    fn by(&mut self, person: &Person, at: Timestamp, what: What, more: impl FnOnce(&mut Map<String, Value>)) {
-        let desk = Desk { ip: person.ip.clone(), agent: person.agent.clone(), session: person.session(at) };
+    fn by(
+        &mut self,
+        person: &Person,
+        at: Timestamp,
+        what: What,
+        more: impl FnOnce(&mut Map<String, Value>),
+    ) {
+        let desk = Desk {
+            ip: person.ip.clone(),
+            agent: person.agent.clone(),
+            session: person.session(at),
+        };
         self.by_at(person, &desk, at, what, more);
     }
 
@@ -213,18 +251,26 @@ impl Maker {
                 "metadata".to_owned(),
                 json!({"username": person.name, "role": person.role.as_str(), "home_instance_id": person.tenant}),
             );
+
             more(json);
         });
     }
 
     /// A failed login by nobody in particular.
     fn failed_login(&mut self, at: Timestamp, ip: &str, account: &str) {
-        self.event(at, what(Category::Auth, "login_failed", Outcome::Failure), |json| {
-            json.insert("ip_address".to_owned(), json!(ip));
-            json.insert("user_agent".to_owned(), json!("python-requests/2.31"));
-            json.insert("resource_type".to_owned(), json!("/api/auth/login.php"));
-            json.insert("metadata".to_owned(), json!({"username": account, "reason": "bad_password"}));
-        });
+        self.event(
+            at,
+            what(Category::Auth, "login_failed", Outcome::Failure),
+            |json| {
+                json.insert("ip_address".to_owned(), json!(ip));
+                json.insert("user_agent".to_owned(), json!("python-requests/2.31"));
+                json.insert("resource_type".to_owned(), json!("/api/auth/login.php"));
+                json.insert(
+                    "metadata".to_owned(),
+                    json!({"username": account, "reason": "bad_password"}),
+                );
+            },
+        );
     }
 }
 

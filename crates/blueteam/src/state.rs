@@ -10,26 +10,34 @@ use anyhow::Context as _;
 pub struct StateDir(PathBuf);
 
 impl StateDir {
-    /// The given directory, or the default: `/var/lib/blueteam` for root, whose home no other user may enter and whose
-    /// PostgreSQL runs as another user; else the XDG state directory.
+    /// The given directory, or the default: `/var/lib/blueteam` for root, whose home no other user
+    /// may enter and whose PostgreSQL runs as another user; else the XDG state directory.
     pub fn resolve(given: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(dir) = given {
-            return std::path::absolute(dir).map(Self).with_context(|| format!("cannot use {}", dir.display()));
+            return std::path::absolute(dir)
+                .map(Self)
+                .with_context(|| format!("cannot use {}", dir.display()));
         }
+
         if rustix::process::geteuid().is_root() {
             return Ok(Self(PathBuf::from("/var/lib/blueteam")));
         }
-        let xdg = std::env::var_os("XDG_STATE_HOME").filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
+
+        let xdg = std::env::var_os("XDG_STATE_HOME")
+            .filter(|dir| Path::new(dir).is_absolute())
+            .map(PathBuf::from);
         let dir = if let Some(dir) = xdg {
             dir
         } else {
             let home = std::env::var_os("HOME").context("HOME is not set; say --state-dir")?;
             PathBuf::from(home).join(".local/state")
         };
+
         Ok(Self(dir.join("blueteam")))
     }
 
-    /// Makes it if it is missing. Others may pass through it (PostgreSQL's user must) but not list it.
+    /// Makes it if it is missing. Others may pass through it (PostgreSQL's user must) but not list
+    /// it.
     pub fn create(&self) -> anyhow::Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
         if !self.0.exists() {
@@ -39,6 +47,7 @@ impl StateDir {
                 .create(&self.0)
                 .with_context(|| format!("cannot make the state directory {}", self.0.display()))?;
         }
+
         Ok(())
     }
 

@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-/// Whether the system says that its clock is synchronised; none when it cannot say (no systemd, as in most containers).
+/// Whether the system says that its clock is synchronised; none when it cannot say (no systemd, as
+/// in most containers).
 pub(crate) fn synchronised() -> Option<bool> {
     let asked = Command::new("timedatectl")
         .args(["show", "--property=NTPSynchronized", "--value"])
@@ -11,6 +12,7 @@ pub(crate) fn synchronised() -> Option<bool> {
         .output()
         .ok()
         .filter(|output| output.status.success())?;
+
     match asked.stdout.trim_ascii() {
         b"yes" => Some(true),
         b"no" => Some(false),

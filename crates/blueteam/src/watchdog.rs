@@ -1,5 +1,6 @@
-//! Who watches the watcher: as long as events are read, a service outside hears from us; when it no longer does, it raises the alarm. What
-//! ends with us (the machine, the database, the network) cannot be told by us (3.3.4).
+//! Who watches the watcher: as long as events are read, a service outside hears from us; when it no
+//! longer does, it raises the alarm. What ends with us (the machine, the database, the network)
+//! cannot be told by us (3.3.4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,19 +36,26 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             () = stop.cancelled() => return Ok(()),
             _ = tick.tick() => {}
         }
+
         let now = options.clock.now();
         if !options.pulse.is_fresh(now) {
             warn!("skipping watchdog ping: no events are being processed");
             continue;
         }
+
         if !options.verdict.is_well(now) {
-            warn!("skipping watchdog ping: events are not stored, or wait unread, or alerts cannot be written");
+            warn!(
+                "skipping watchdog ping: events are not stored, or wait unread, or alerts cannot \
+                    be written"
+            );
             continue;
         }
+
         let told = tokio::select! {
             () = stop.cancelled() => return Ok(()),
             told = options.heartbeat.beat(now) => told,
         };
+
         match told {
             Ok(_) => failing = false,
             // Once is enough: the service itself will say that it hears nothing.

@@ -1,4 +1,5 @@
-//! Lines into entries: some logs spread one entry over many lines, and only the beginning of the next one ends it.
+//! Lines into entries: some logs spread one entry over many lines, and only the beginning of the
+//! next one ends it.
 
 use std::borrow::Cow;
 
@@ -8,7 +9,8 @@ use crate::{Format, LineId};
 /// An entry longer than this is cut.
 pub const ENTRY_MAX: usize = 256 * 1024;
 
-/// Puts lines together as their format wants it. Lines of formats whose entries are lines pass through untouched.
+/// Puts lines together as their format wants it. Lines of formats whose entries are lines pass
+/// through untouched.
 #[derive(Debug)]
 pub struct Entries {
     lines: Option<Lines>,
@@ -22,7 +24,11 @@ pub type Entry<'a> = (LineId, Cow<'a, [u8]>);
 impl Entries {
     /// For a format.
     pub fn of(format: &Format) -> Self {
-        Self { lines: format.lines, open: OpenEntry::default(), held: None }
+        Self {
+            lines: format.lines,
+            open: OpenEntry::default(),
+            held: None,
+        }
     }
 
     /// Where the entry begins that may not be complete yet; what was read is only safe up to there.
@@ -45,9 +51,13 @@ impl Entries {
                         entry.extend_from_slice(line);
                     }
                 }
-                held => complete.extend(held.replace((id, line.to_vec())).map(|(id, entry)| (id, Cow::Owned(entry)))),
+                held => complete.extend(
+                    held.replace((id, line.to_vec()))
+                        .map(|(id, entry)| (id, Cow::Owned(entry))),
+                ),
             }
         }
+
         complete
     }
 
@@ -62,32 +72,59 @@ impl Entries {
 mod tests {
     use super::*;
 
-    const BRACKETS: Lines = Lines { begins: |line| line.starts_with(b"["), goes_on: None };
+    const BRACKETS: Lines = Lines {
+        begins: |line| line.starts_with(b"["),
+        goes_on: None,
+    };
 
     fn lines<'a>(text: &'a [&'a str]) -> impl Iterator<Item = (LineId, &'a [u8])> {
-        text.iter().zip(0..).map(|(line, offset)| (LineId { file: 1, offset }, line.as_bytes()))
+        text.iter()
+            .zip(0..)
+            .map(|(line, offset)| (LineId { file: 1, offset }, line.as_bytes()))
     }
 
     fn texts(entries: &[Entry<'_>]) -> Vec<(u64, String)> {
-        entries.iter().map(|(id, e)| (id.offset, String::from_utf8_lossy(e).into_owned())).collect()
+        entries
+            .iter()
+            .map(|(id, e)| (id.offset, String::from_utf8_lossy(e).into_owned()))
+            .collect()
     }
 
     #[test]
     fn an_entry_ends_where_the_next_begins() {
-        let mut entries = Entries { lines: Some(BRACKETS), open: OpenEntry::default(), held: None };
+        let mut entries = Entries {
+            lines: Some(BRACKETS),
+            open: OpenEntry::default(),
+            held: None,
+        };
+
         let done = entries.push(lines(&["left over", "[1] a", " more", "[2] b"]));
-        assert_eq!(texts(&done), [(0, "left over".to_owned()), (1, "[1] a\n more".to_owned())]);
+        assert_eq!(
+            texts(&done),
+            [(0, "left over".to_owned()), (1, "[1] a\n more".to_owned())]
+        );
         assert_eq!(entries.open_since(), Some(3));
         assert_eq!(texts(&entries.push(lines(&["  and on"]))), []);
-        assert_eq!(texts(&entries.finish().into_iter().collect::<Vec<_>>()), [(3, "[2] b\n  and on".to_owned())]);
+        assert_eq!(
+            texts(&entries.finish().into_iter().collect::<Vec<_>>()),
+            [(3, "[2] b\n  and on".to_owned())]
+        );
+
         assert_eq!((entries.finish(), entries.open_since()), (None, None));
     }
 
     #[test]
     fn an_endless_entry_is_cut() {
-        let mut entries = Entries { lines: Some(BRACKETS), open: OpenEntry::default(), held: None };
+        let mut entries = Entries {
+            lines: Some(BRACKETS),
+            open: OpenEntry::default(),
+            held: None,
+        };
+
         let long = "x".repeat(1000);
-        let many: Vec<&str> = std::iter::once("[1]").chain(std::iter::repeat_n(&*long, 1000)).collect();
+        let many: Vec<&str> = std::iter::once("[1]")
+            .chain(std::iter::repeat_n(&*long, 1000))
+            .collect();
         assert_eq!(entries.push(lines(&many)), []);
         assert!(entries.finish().is_some_and(|(_, e)| e.len() < ENTRY_MAX));
     }

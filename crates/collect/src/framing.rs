@@ -1,5 +1,6 @@
-//! Messages in a stream of bytes (RFC 6587, RFC 5425): each is counted (`LENGTH SP <PRI>…`) or ends with a newline. Which it is
-//! is decided anew at every message, because senders are mixed and some mix both.
+//! Messages in a stream of bytes (RFC 6587, RFC 5425): each is counted (`LENGTH SP <PRI>…`) or ends
+//! with a newline. Which it is is decided anew at every message, because senders are mixed and some
+//! mix both.
 
 /// The longest message that is kept whole, in bytes; of a longer one, the rest is passed over.
 pub const MESSAGE_MAX: usize = 64 * 1024;
@@ -34,7 +35,12 @@ impl Default for Framer {
 impl Framer {
     /// Keeps `max` bytes of a message.
     pub const fn new(max: usize) -> Self {
-        Self { state: State::Undecided, held: Vec::new(), max, cut: 0 }
+        Self {
+            state: State::Undecided,
+            held: Vec::new(),
+            max,
+            cut: 0,
+        }
     }
 
     /// Whether a message has begun that is not complete.
@@ -85,7 +91,9 @@ impl Framer {
             // Some end counted messages with a newline, too.
             (b'\n' | b'\r' | 0, None) => {}
             (b'1'..=b'9', None) => self.held.push(byte),
-            (b'0'..=b'9', Some(b'0'..=b'9')) if self.held.len() < DIGITS_MAX => self.held.push(byte),
+            (b'0'..=b'9', Some(b'0'..=b'9')) if self.held.len() < DIGITS_MAX => {
+                self.held.push(byte);
+            }
             (b' ', Some(b'0'..=b'9')) => self.held.push(byte),
             (b'<', Some(b' ')) => {
                 let digits = self.held.iter().take_while(|c| c.is_ascii_digit());
@@ -138,13 +146,21 @@ mod tests {
         for part in parts {
             framer.push(part, &mut messages);
         }
+
         messages.extend(framer.finish());
         assert!(!framer.is_open());
-        (messages.iter().map(|m| String::from_utf8_lossy(m).into_owned()).collect(), framer.cut())
+        (
+            messages
+                .iter()
+                .map(|m| String::from_utf8_lossy(m).into_owned())
+                .collect(),
+            framer.cut(),
+        )
     }
 
     const MIXED: &[u8] =
-        b"<1>one\n6 <2>two\n11 <3>thr\nee\r\n<4>four\r\n\n2026-01-01 five\n12 six\n5 <7>x<8>y\n12345678 <9>\n9 <10>cut";
+        b"<1>one\n6 <2>two\n11 <3>thr\nee\r\n<4>four\r\n\n2026-01-01 five\n12 six\n5 \
+            <7>x<8>y\n12345678 <9>\n9 <10>cut";
 
     #[test]
     fn both_framings_in_one_stream_split_at_every_byte() {
@@ -160,17 +176,32 @@ mod tests {
             "12345678 <9>",
             "<10>cut",
         ];
+
         for at in 0..=MIXED.len() {
             let (left, right) = MIXED.split_at(at);
-            assert_eq!(whole(&[left, right], MESSAGE_MAX).0, expected, "split at {at}");
+            assert_eq!(
+                whole(&[left, right], MESSAGE_MAX).0,
+                expected,
+                "split at {at}"
+            );
         }
     }
 
     #[test]
     fn a_long_message_is_cut_and_the_next_is_whole() {
-        assert_eq!(whole(&[b"<1>aaaaaaaaaa\n<2>b\n"], 6), (vec!["<1>aaa".to_owned(), "<2>b".to_owned()], 7));
-        assert_eq!(whole(&[b"13 <1>aaaaaaaaaa<2>b\n"], 6), (vec!["<1>aaa".to_owned(), "<2>b".to_owned()], 7));
-        assert_eq!(whole(&[b"9999999 <", &[b'x'; 100]], 6), (vec!["<xxxxx".to_owned()], 95));
+        assert_eq!(
+            whole(&[b"<1>aaaaaaaaaa\n<2>b\n"], 6),
+            (vec!["<1>aaa".to_owned(), "<2>b".to_owned()], 7)
+        );
+        assert_eq!(
+            whole(&[b"13 <1>aaaaaaaaaa<2>b\n"], 6),
+            (vec!["<1>aaa".to_owned(), "<2>b".to_owned()], 7)
+        );
+
+        assert_eq!(
+            whole(&[b"9999999 <", &[b'x'; 100]], 6),
+            (vec!["<xxxxx".to_owned()], 95)
+        );
     }
 
     proptest! {
@@ -196,10 +227,12 @@ mod tests {
                 stream.extend(if *counted { format!("{} {text}", text.len()) } else { format!("{text}\n") }.bytes());
                 expected.push(text.into_bytes());
             }
+
             let (mut framer, mut messages) = (Framer::default(), Vec::new());
             for piece in stream.chunks(size) {
                 framer.push(piece, &mut messages);
             }
+
             prop_assert!(!framer.is_open());
             prop_assert_eq!(messages, expected);
         }

@@ -1,8 +1,8 @@
-//! JSON objects as servers write them, which is not always as JSON wants it: texts come from clients, and a client must not be
-//! able to make its own record unreadable.
+//! JSON objects as servers write them, which is not always as JSON wants it: texts come from
+//! clients, and a client must not be able to make its own record unreadable.
 //!
-//! nginx without `escape=json` writes `\x22` for a quotation mark, and a bare dash where a variable is empty; PostgreSQL and
-//! nginx write bytes that are not UTF-8 as they came.
+//! nginx without `escape=json` writes `\x22` for a quotation mark, and a bare dash where a variable
+//! is empty; PostgreSQL and nginx write bytes that are not UTF-8 as they came.
 
 use serde_json::{Map, Value};
 
@@ -37,12 +37,18 @@ impl Scan<'_> {
         if self.peek() == Some(b'}') {
             return Some(());
         }
+
         loop {
             let key = self.string()?;
             self.blanks();
             self.expect(b':')?;
             self.blanks();
-            let value = if self.peek() == Some(b'"') { self.string()?.into() } else { self.bare()? };
+            let value = if self.peek() == Some(b'"') {
+                self.string()?.into()
+            } else {
+                self.bare()?
+            };
+
             object.insert(key, value);
             self.blanks();
             match self.peek()? {
@@ -50,8 +56,10 @@ impl Scan<'_> {
                 b'}' => break,
                 _ => return None,
             }
+
             self.blanks();
         }
+
         self.at += 1;
         self.line[self.at..].trim_ascii().is_empty().then_some(())
     }
@@ -70,8 +78,8 @@ impl Scan<'_> {
         }
     }
 
-    /// A text in quotation marks. An escape that is none stands for itself; a byte that is not of a character, or half a
-    /// surrogate pair, for the replacement character.
+    /// A text in quotation marks. An escape that is none stands for itself; a byte that is not of a
+    /// character, or half a surrogate pair, for the replacement character.
     fn string(&mut self) -> Option<String> {
         self.expect(b'"')?;
         let mut bytes = Vec::new();
@@ -104,32 +112,44 @@ impl Scan<'_> {
             b'u' if self.hex(4).is_some() => {
                 let unit = self.hex(4)?;
                 self.at += 4;
-                let c = self.pair(unit).or_else(|| char::from_u32(unit)).unwrap_or(char::REPLACEMENT_CHARACTER);
+                let c = self
+                    .pair(unit)
+                    .or_else(|| char::from_u32(unit))
+                    .unwrap_or(char::REPLACEMENT_CHARACTER);
                 bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             }
             _ => bytes.extend([b'\\', letter]),
         }
+
         Some(())
     }
 
     /// The number in so many hexadecimal digits, without going past them.
     fn hex(&self, digits: usize) -> Option<u32> {
         let digits = self.line.get(self.at..self.at + digits)?.iter();
-        digits.map(|c| char::from(*c).to_digit(16)).try_fold(0, |number, digit| Some(number << 4 | digit?))
+        digits
+            .map(|c| char::from(*c).to_digit(16))
+            .try_fold(0, |number, digit| Some(number << 4 | digit?))
     }
 
     /// The character of a surrogate pair of which the first half was read.
     fn pair(&mut self, high: u32) -> Option<char> {
-        if !(0xd800..0xdc00).contains(&high) || self.line.get(self.at..self.at + 2) != Some(b"\\u") {
+        if !(0xd800..0xdc00).contains(&high) || self.line.get(self.at..self.at + 2) != Some(b"\\u")
+        {
             return None;
         }
-        let low = Self { line: self.line, at: self.at + 2 }.hex(4).filter(|low| (0xdc00..0xe000).contains(low))?;
+        let low = Self {
+            line: self.line,
+            at: self.at + 2,
+        }
+        .hex(4)
+        .filter(|low| (0xdc00..0xe000).contains(low))?;
         self.at += 6;
         char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))
     }
 
-    /// A number, a word, a dash, nothing, a list of such, or an object or array, which is passed over. Ends before the next key
-    /// or the end of the object.
+    /// A number, a word, a dash, nothing, a list of such, or an object or array, which is passed
+    /// over. Ends before the next key or the end of the object.
     fn bare(&mut self) -> Option<Value> {
         let (start, mut depth) = (self.at, 0_u32);
         loop {
@@ -144,8 +164,10 @@ impl Scan<'_> {
                 b',' if depth == 0 && self.key_follows() => break,
                 _ => {}
             }
+
             self.at += 1;
         }
+
         let text = self.line[start..self.at].trim_ascii();
         Some(match serde_json::from_slice(text) {
             Ok(value) => value,
@@ -155,7 +177,10 @@ impl Scan<'_> {
     }
 
     fn key_follows(&self) -> bool {
-        let mut ahead = Self { line: self.line, at: self.at + 1 };
+        let mut ahead = Self {
+            line: self.line,
+            at: self.at + 1,
+        };
         ahead.blanks();
         // Only the quotation mark: to read the whole key at every comma would take quadratic time.
         ahead.peek() == Some(b'"')
@@ -172,18 +197,44 @@ mod tests {
     #[test]
     fn what_servers_write_is_read() {
         for (line, expected) in [
-            (r#"{"a":"x\x22y\xc3\xa9\xff","b":1}"#, json!({ "a": "x\"y\u{e9}\u{fffd}", "b": 1 })),
+            (
+                r#"{"a":"x\x22y\xc3\xa9\xff","b":1}"#,
+                json!({ "a": "x\"y\u{e9}\u{fffd}", "b": 1 }),
+            ),
             (r#"{"a":-,"b":"c"}"#, json!({ "a": null, "b": "c" })),
             (r#"{"a":,"b":}"#, json!({ "a": null, "b": null })),
-            (r#"{ "a" : 0.1, 0.2 , "b" : 009 }"#, json!({ "a": "0.1, 0.2", "b": "009" })),
-            (r#"{"a":"\ud83d\ude00\ud800\u0041\u41zz\q"}"#, json!({ "a": "\u{1f600}\u{fffd}A\\u41zz\\q" })),
-            (r#"{"a":{"b":"},\"c\":1","d":[1]},"e":-}"#, json!({ "a": { "b": "},\"c\":1", "d": [1] }, "e": null })),
+            (
+                r#"{ "a" : 0.1, 0.2 , "b" : 009 }"#,
+                json!({ "a": "0.1, 0.2", "b": "009" }),
+            ),
+            (
+                r#"{"a":"\ud83d\ude00\ud800\u0041\u41zz\q"}"#,
+                json!({ "a": "\u{1f600}\u{fffd}A\\u41zz\\q" }),
+            ),
+            (
+                r#"{"a":{"b":"},\"c\":1","d":[1]},"e":-}"#,
+                json!({ "a": { "b": "},\"c\":1", "d": [1] }, "e": null }),
+            ),
             (r#"{"a":1e999}"#, json!({ "a": "1e999" })),
             ("{}", json!({})),
         ] {
-            assert_eq!(object(line.as_bytes()).map(Value::Object), Some(expected), "{line}");
+            assert_eq!(
+                object(line.as_bytes()).map(Value::Object),
+                Some(expected),
+                "{line}"
+            );
         }
-        for line in ["", "{", "[]", r#"{"a"}"#, r#"{"a":"}"#, r#"{"a":1"#, r#"{"a":1}x"#, r#"{"a":"b" "c":1}"#] {
+
+        for line in [
+            "",
+            "{",
+            "[]",
+            r#"{"a"}"#,
+            r#"{"a":"}"#,
+            r#"{"a":1"#,
+            r#"{"a":1}x"#,
+            r#"{"a":"b" "c":1}"#,
+        ] {
             assert_eq!(object(line.as_bytes()), None, "{line}");
         }
     }
@@ -191,7 +242,10 @@ mod tests {
     #[test]
     fn what_is_there_of_an_object_is_read() {
         let read = |line: &str| beginning(line.as_bytes()).map(Value::Object);
-        assert_eq!(read(r#"{"state":"42501","statement":"x"#), Some(json!({ "state": "42501" })));
+        assert_eq!(
+            read(r#"{"state":"42501","statement":"x"#),
+            Some(json!({ "state": "42501" }))
+        );
         assert_eq!(read(r#"{"state"#), None);
         assert_eq!(read("x"), None);
     }

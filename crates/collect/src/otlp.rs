@@ -1,9 +1,12 @@
-//! OpenTelemetry logs (OTLP/HTTP, protobuf and JSON): what the records of applications mean, by the semantic conventions.
+//! OpenTelemetry logs (OTLP/HTTP, protobuf and JSON): what the records of applications mean, by the
+//! semantic conventions.
 //!
-//! A record is an event when it says that it is one: it has an event name, an answer to an HTTP request, or attributes named as the columns
-//! of `audit_events` after `audit.`; or when it is an error. All others are passed over: debugging output is no audit record.
+//! A record is an event when it says that it is one: it has an event name, an answer to an HTTP
+//! request, or attributes named as the columns of `audit_events` after `audit.`; or when it is an
+//! error. All others are passed over: debugging output is no audit record.
 //!
-//! One record is held at a time, and none larger than [`RECORD_MAX`], so that a small request cannot become much memory.
+//! One record is held at a time, and none larger than [`RECORD_MAX`], so that a small request
+//! cannot become much memory.
 
 mod json;
 mod wire;
@@ -47,7 +50,8 @@ pub enum OtlpError {
 #[derive(Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one is held at a time")]
 pub enum Meaning {
-    /// An event. Its id is for the caller to give; its service, where the resource names one, is what the sender claims.
+    /// An event. Its id is for the caller to give; its service, where the resource names one, is
+    /// what the sender claims.
     Event {
         /// The event.
         record: AuditRecord<'static>,
@@ -74,9 +78,14 @@ struct Record {
     attributes: Map<String, Value>,
 }
 
-/// Reads a request of at most `most` records; `tell` is told of each in turn. A request is first looked through, so that a broken one is
-/// refused before anything of it is told.
-pub fn read(body: &[u8], encoding: Encoding, most: usize, tell: impl FnMut(Meaning)) -> Result<(), OtlpError> {
+/// Reads a request of at most `most` records; `tell` is told of each in turn. A request is first
+/// looked through, so that a broken one is refused before anything of it is told.
+pub fn read(
+    body: &[u8],
+    encoding: Encoding,
+    most: usize,
+    tell: impl FnMut(Meaning),
+) -> Result<(), OtlpError> {
     match encoding {
         Encoding::Protobuf => wire::read(body, most, tell),
         Encoding::Json => json::read(body, most, tell),
@@ -84,7 +93,10 @@ pub fn read(body: &[u8], encoding: Encoding, most: usize, tell: impl FnMut(Meani
 }
 
 fn too_large() -> Meaning {
-    Meaning::Rejected(FieldError::new("logRecord", format_args!("is larger than {RECORD_MAX} bytes")))
+    Meaning::Rejected(FieldError::new(
+        "logRecord",
+        format_args!("is larger than {RECORD_MAX} bytes"),
+    ))
 }
 
 fn broken() -> Meaning {
@@ -93,7 +105,10 @@ fn broken() -> Meaning {
 
 impl Record {
     fn text(&self, key: &str) -> Option<&str> {
-        self.attributes.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+        self.attributes
+            .get(key)
+            .and_then(Value::as_str)
+            .filter(|text| !text.is_empty())
     }
 
     fn first(&self, keys: &[&str]) -> Option<&str> {
@@ -107,48 +122,105 @@ impl Record {
 
     /// Its time; the collector's where the source gave none.
     fn at(&self) -> Option<Timestamp> {
-        let nanos = if self.time == 0 { self.observed } else { self.time };
-        (nanos != 0).then(|| Timestamp::from_micros(i64::try_from(nanos / 1000).unwrap_or(i64::MAX)))
+        let nanos = if self.time == 0 {
+            self.observed
+        } else {
+            self.time
+        };
+        (nanos != 0)
+            .then(|| Timestamp::from_micros(i64::try_from(nanos / 1000).unwrap_or(i64::MAX)))
     }
 
     fn meaning(&self, resource: &Map<String, Value>) -> Meaning {
-        let name = if self.name.is_empty() { self.text("event.name").unwrap_or_default() } else { &self.name };
-        let status = self.number("http.response.status_code").or_else(|| self.number("http.status_code"));
+        let name = if self.name.is_empty() {
+            self.text("event.name").unwrap_or_default()
+        } else {
+            &self.name
+        };
+
+        let status = self
+            .number("http.response.status_code")
+            .or_else(|| self.number("http.status_code"));
         let audited = self.text("audit.action").is_some();
         if name.is_empty() && status.is_none() && !audited && self.severity < ERROR {
             return Meaning::Nothing;
         }
+
         let (category, action, result) = self.what(name, status);
         let mut event = json!({
             "category": category, "action": clip(&action, limits::ACTION), "result": result,
             "metadata": self.metadata(resource),
         });
+
         let mut set = |field: &str, value: Option<&str>, most: usize| {
             if let (Some(value), Some(event)) = (value, event.as_object_mut()) {
                 event.insert(field.to_owned(), clip(value, most).into());
             }
         };
-        let address = self.first(&["audit.ip_address", "client.address", "source.address", "http.client_ip"]);
+
+        let address = self.first(&[
+            "audit.ip_address",
+            "client.address",
+            "source.address",
+            "http.client_ip",
+        ]);
+
         // Whatever surrounds it: proxies and frameworks write ports, brackets and lists.
         set("ip_address", address, 256);
-        let uuid = |keys: &[&str]| self.first(keys).filter(|id| uuid::Uuid::try_parse(id).is_ok());
-        set("user_id", uuid(&["audit.user_id", "user.id", "enduser.id"]), 64);
+        let uuid = |keys: &[&str]| {
+            self.first(keys)
+                .filter(|id| uuid::Uuid::try_parse(id).is_ok())
+        };
+
+        set(
+            "user_id",
+            uuid(&["audit.user_id", "user.id", "enduser.id"]),
+            64,
+        );
         set("instance_id", uuid(&["audit.instance_id"]), 64);
-        set("session_id", self.first(&["audit.session_id", "session.id"]), limits::SESSION_ID);
-        set("user_agent", self.first(&["audit.user_agent", "user_agent.original"]), 4 * limits::USER_AGENT);
-        set("resource_type", self.first(&["audit.resource_type", "url.path", "http.route"]), limits::RESOURCE_TYPE);
-        set("resource_id", self.text("audit.resource_id"), limits::RESOURCE_ID);
+        set(
+            "session_id",
+            self.first(&["audit.session_id", "session.id"]),
+            limits::SESSION_ID,
+        );
+
+        set(
+            "user_agent",
+            self.first(&["audit.user_agent", "user_agent.original"]),
+            4 * limits::USER_AGENT,
+        );
+        set(
+            "resource_type",
+            self.first(&["audit.resource_type", "url.path", "http.route"]),
+            limits::RESOURCE_TYPE,
+        );
+
+        set(
+            "resource_id",
+            self.text("audit.resource_id"),
+            limits::RESOURCE_ID,
+        );
+
         if let (Some(at), Some(event)) = (self.at(), event.as_object_mut()) {
             event.insert("timestamp".to_owned(), at.to_string().into());
         }
-        if let (Some(Value::Bool(cui)), Some(event)) =
-            (self.attributes.get("audit.cui_accessed"), event.as_object_mut())
-        {
+
+        if let (Some(Value::Bool(cui)), Some(event)) = (
+            self.attributes.get("audit.cui_accessed"),
+            event.as_object_mut(),
+        ) {
             event.insert("cui_accessed".to_owned(), (*cui).into());
         }
-        let service = resource.get("service.name").and_then(Value::as_str).filter(|name| !name.is_empty());
+
+        let service = resource
+            .get("service.name")
+            .and_then(Value::as_str)
+            .filter(|name| !name.is_empty());
         match AuditRecord::from_json(event.to_string().as_bytes(), Strangers::Refuse) {
-            Ok(record) => Meaning::Event { record: record.into_owned(), service: service.map(str::to_owned) },
+            Ok(record) => Meaning::Event {
+                record: record.into_owned(),
+                service: service.map(str::to_owned),
+            },
             Err(error) => Meaning::Rejected(error),
         }
     }
@@ -163,9 +235,15 @@ impl Record {
             _ if self.severity >= ERROR => "failure",
             _ => "success",
         };
+
         if let Some(action) = self.text("audit.action") {
-            return (self.text("audit.category").unwrap_or("system"), action.to_owned(), result);
+            return (
+                self.text("audit.category").unwrap_or("system"),
+                action.to_owned(),
+                result,
+            );
         }
+
         if name.is_empty() {
             let request = status.is_some();
             return if request {
@@ -174,8 +252,18 @@ impl Record {
                 ("system", "log_error".to_owned(), result)
             };
         }
-        let plain: String =
-            name.chars().map(|c| if c.is_alphanumeric() { c.to_ascii_lowercase() } else { '_' }).collect();
+
+        let plain: String = name
+            .chars()
+            .map(|c| {
+                if c.is_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '_'
+                }
+            })
+            .collect();
+
         let (auth, action) = action_of(plain, result);
         let category = match self.text("event.category") {
             _ if auth => "auth",
@@ -186,6 +274,7 @@ impl Record {
             _ if status.is_some() => "access",
             _ => "system",
         };
+
         (category, action, result)
     }
 
@@ -193,14 +282,19 @@ impl Record {
     fn metadata(&self, resource: &Map<String, Value>) -> Value {
         let mut kept = Map::new();
         let user = ["user.name", "enduser.id", "user.id"];
-        for (key, value) in [("username", self.first(&user)), ("email", self.text("user.email"))] {
+        for (key, value) in [
+            ("username", self.first(&user)),
+            ("email", self.text("user.email")),
+        ] {
             if let Some(value) = value.filter(|v| uuid::Uuid::try_parse(v).is_err()) {
                 kept.insert(key.to_owned(), clip(value, 1024).into());
             }
         }
-        for (key, value) in
-            [("severity", &self.severity_text), ("trace_id", &self.trace_id), ("span_id", &self.span_id)]
-        {
+        for (key, value) in [
+            ("severity", &self.severity_text),
+            ("trace_id", &self.trace_id),
+            ("span_id", &self.span_id),
+        ] {
             if !value.is_empty() {
                 kept.insert(key.to_owned(), clip(value, 64).into());
             }
@@ -219,7 +313,12 @@ impl Record {
             None => {}
         }
         // Whose it is, is for the API key to say.
-        for (key, value) in self.attributes.iter().chain(resource).filter(|(key, _)| *key != "service") {
+        for (key, value) in self
+            .attributes
+            .iter()
+            .chain(resource)
+            .filter(|(key, _)| *key != "service")
+        {
             put(&mut kept, key, value);
         }
         kept.into()
@@ -232,22 +331,33 @@ fn action_of(name: String, result: &str) -> (bool, String) {
     if has("logout") || has("signout") || has("sign_out") {
         return (true, "logout".to_owned());
     }
-    if ["login", "logon", "signin", "sign_in", "authenticat"].into_iter().any(has) {
+    if ["login", "logon", "signin", "sign_in", "authenticat"]
+        .into_iter()
+        .any(has)
+    {
         let failed = result != "success" || has("fail") || has("denied") || has("invalid");
-        return (true, if failed { "login_failed" } else { "login" }.to_owned());
+        return (
+            true,
+            if failed { "login_failed" } else { "login" }.to_owned(),
+        );
     }
     (false, name)
 }
 
-/// A text of at most so many bytes, whole characters, without the one that PostgreSQL cannot hold, and without what would look like it
-/// in JSON: whoever is watched may choose the text, and must not have the event refused by it.
+/// A text of at most so many bytes, whole characters, without the one that PostgreSQL cannot hold,
+/// and without what would look like it in JSON: whoever is watched may choose the text, and must
+/// not have the event refused by it.
 fn clip(text: &str, most: usize) -> String {
-    text[..text.floor_char_boundary(most)].replace('\0', "\u{fffd}").replace("\\u0000", "\u{fffd}")
+    text[..text.floor_char_boundary(most)]
+        .replace('\0', "\u{fffd}")
+        .replace("\\u0000", "\u{fffd}")
 }
 
 fn hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().take(64).flat_map(|b| [b >> 4, b & 15]);
-    digits.filter_map(|d| char::from_digit(u32::from(d), 16)).collect()
+    digits
+        .filter_map(|d| char::from_digit(u32::from(d), 16))
+        .collect()
 }
 
 #[cfg(test)]

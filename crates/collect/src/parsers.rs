@@ -53,7 +53,8 @@ pub type GoesOn = fn(Option<usize>, &[u8]) -> bool;
 pub struct Lines {
     /// Whether a line looks like the first of an entry.
     pub begins: fn(&[u8]) -> bool,
-    /// Whether an entry certainly goes on after a line, so that the next is part of it whatever it looks like.
+    /// Whether an entry certainly goes on after a line, so that the next is part of it whatever it
+    /// looks like.
     pub goes_on: Option<GoesOn>,
 }
 
@@ -65,7 +66,8 @@ pub struct OpenEntry {
 }
 
 impl OpenEntry {
-    /// After so many bytes something is wrong with the file rather than with the entry, and the next beginning is believed.
+    /// After so many bytes something is wrong with the file rather than with the entry, and the
+    /// next beginning is believed.
     pub const MAX: usize = 12 * 1024 * 1024;
 
     /// Takes the next line; whether it begins an entry.
@@ -93,7 +95,10 @@ pub struct Reference {
 impl Reference {
     /// Lines written until `latest`, in UTC where they do not say.
     pub const fn utc(latest: Timestamp) -> Self {
-        Self { latest, zone: Zone::UTC }
+        Self {
+            latest,
+            zone: Zone::UTC,
+        }
     }
 }
 
@@ -128,18 +133,27 @@ pub struct LineId {
 }
 
 impl LineId {
-    /// An event id for a line: time, file and offset. None of it is text that whoever is watched could choose.
+    /// An event id for a line: time, file and offset. None of it is text that whoever is watched
+    /// could choose.
     pub fn event_id(self, at: Timestamp) -> model::EventId {
         let millis = (at.as_micros() / 1000) as u64;
         let mut bytes = [0; 16];
-        for (to, from) in bytes.iter_mut().zip(millis.to_be_bytes().into_iter().skip(2)) {
+        for (to, from) in bytes
+            .iter_mut()
+            .zip(millis.to_be_bytes().into_iter().skip(2))
+        {
             *to = from;
         }
         let rest = u128::from(self.file) << 48 | u128::from(self.offset & 0xffff_ffff_ffff);
-        for (to, from) in bytes.iter_mut().skip(6).zip(rest.to_be_bytes().into_iter().skip(6)) {
+        for (to, from) in bytes
+            .iter_mut()
+            .skip(6)
+            .zip(rest.to_be_bytes().into_iter().skip(6))
+        {
             *to = from;
         }
-        // 6 bytes of time, then 10 of which the version and variant bits are taken out of the file's number.
+        // 6 bytes of time, then 10 of which the version and variant bits are taken out of the
+        // file's number.
         model::EventId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }
@@ -155,26 +169,41 @@ mod tests {
     #[test]
     fn every_seed_is_read() {
         let seeds = |name: &str| {
-            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/").to_owned() + name;
-            let seeds = std::fs::read_dir(folder).unwrap().map(|e| std::fs::read(e.unwrap().path()).unwrap());
+            let folder =
+                concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/").to_owned() + name;
+            let seeds = std::fs::read_dir(folder)
+                .unwrap()
+                .map(|e| std::fs::read(e.unwrap().path()).unwrap());
             seeds.collect::<Vec<_>>()
         };
+
         for format in ALL {
             let parser = (format.parser)(Reference::utc(Timestamp::from_secs(1_772_712_451)));
             let mut events = 0;
             for seed in seeds(format.name) {
                 for (line, offset) in seed.split(|byte| *byte == b'\n').zip(0..) {
-                    events += usize::from(matches!(parser.parse(line, LineId { file: 7, offset }), Parsed::Event(_)));
+                    events += usize::from(matches!(
+                        parser.parse(line, LineId { file: 7, offset }),
+                        Parsed::Event(_)
+                    ));
                 }
             }
-            assert!(events > 0, "{} has no seed that says something", format.name);
+
+            assert!(
+                events > 0,
+                "{} has no seed that says something",
+                format.name
+            );
         }
+
         for seed in seeds("json_ingest") {
             let _ = model::AuditRecord::from_json(&seed, model::audit::Strangers::Refuse);
         }
+
         for seed in seeds("otlp_protobuf") {
             let _ = crate::otlp::read(&seed, crate::otlp::Encoding::Protobuf, 1000, |_| ());
         }
+
         for seed in seeds("otlp_json") {
             let _ = crate::otlp::read(&seed, crate::otlp::Encoding::Json, 1000, |_| ());
         }

@@ -1,9 +1,12 @@
-//! Entries on disk until the database has them: append-only segments, read from the front and deleted when they are through.
+//! Entries on disk until the database has them: append-only segments, read from the front and
+//! deleted when they are through.
 //!
-//! A segment is `BTSPOOL1`, the time of its making (microseconds, i64), then records: length (u32), CRC-32C of length and
-//! payload (u32), payload; all little-endian. An append is one write and one fsync for many records, and is undone as a whole
-//! when either fails, so that nothing is half acknowledged. What a crash left half written is cut at the next start, and said.
-//! How far a segment was read is not kept: after a crash it is read again, and the table's key makes that a no-op.
+//! A segment is `BTSPOOL1`, the time of its making (microseconds, i64), then records: length (u32),
+//! CRC-32C of length and payload (u32), payload; all little-endian. An append is one write and one
+//! fsync for many records, and is undone as a whole when either fails, so that nothing is half
+//! acknowledged. What a crash left half written is cut at the next start, and said. How far a
+//! segment was read is not kept: after a crash it is read again, and the table's key makes that a
+//! no-op.
 
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -41,7 +44,8 @@ pub enum SpoolError {
         error: io::Error,
     },
     /// A record that was whole no longer is.
-    #[error("{} is damaged at byte {at}; it was set aside, and {lost} events in it were not written", path.display())]
+    #[error("{} is damaged at byte {at}; it was set aside, and {lost} events in it were not \
+        written", path.display())]
     Damaged {
         /// The segment, as it was set aside.
         path: PathBuf,
@@ -134,17 +138,30 @@ pub struct Spool {
 impl Spool {
     /// Opens the spool and checks what stands in it.
     pub fn open(dir: &Path, max_bytes: u64) -> Result<(Self, Vec<Cut>), SpoolError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed(dir))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(failed(dir))?;
+
         let lock = dir.join("lock");
-        let file = private().truncate(false).open(&lock).map_err(failed(&lock))?;
+        let file = private()
+            .truncate(false)
+            .open(&lock)
+            .map_err(failed(&lock))?;
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| failed(&lock)(error.into()))?;
+
         let mut ids = Vec::new();
         for entry in fs::read_dir(dir).map_err(failed(dir))? {
             let name = entry.map_err(failed(dir))?.file_name();
-            let id = name.to_str().and_then(|n| n.strip_suffix(".seg")).and_then(|n| n.parse::<u64>().ok());
+            let id = name
+                .to_str()
+                .and_then(|n| n.strip_suffix(".seg"))
+                .and_then(|n| n.parse::<u64>().ok());
             ids.extend(id);
         }
+
         ids.sort_unstable();
         let mut spool = Self {
             dir: dir.to_owned(),
@@ -156,6 +173,7 @@ impl Spool {
             next: ids.last().map_or(1, |last| last + 1),
             lock: Some(file),
         };
+
         let mut cuts = Vec::new();
         for id in ids {
             let path = spool.path(id);
@@ -165,6 +183,7 @@ impl Spool {
                 None => fs::remove_file(&path).map_err(failed(&path))?,
             }
         }
+
         Ok((spool, cuts))
     }
 
@@ -189,7 +208,11 @@ impl Spool {
 
     /// Records that wait.
     pub fn records(&self) -> u64 {
-        self.segments.iter().map(|s| s.records).sum::<u64>().saturating_sub(self.read_records)
+        self.segments
+            .iter()
+            .map(|s| s.records)
+            .sum::<u64>()
+            .saturating_sub(self.read_records)
     }
 
     /// When the first of them came, about.
@@ -198,32 +221,50 @@ impl Spool {
     }
 
     /// Appends framed records, all or none; on disk on return.
-    pub fn append(&mut self, framed: &[u8], records: u64, now: Timestamp) -> Result<(), SpoolError> {
+    pub fn append(
+        &mut self,
+        framed: &[u8],
+        records: u64,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
         let used = self.bytes();
         if used + framed.len() as u64 + HEADER > self.max_bytes {
-            return Err(SpoolError::Full { used, max: self.max_bytes });
+            return Err(SpoolError::Full {
+                used,
+                max: self.max_bytes,
+            });
         }
+
         if self.active.is_none() || self.segments.back().is_none_or(|s| s.len >= SEGMENT) {
             self.start_segment(now)?;
         }
+
         let (Some(file), Some(segment)) = (&mut self.active, self.segments.back_mut()) else {
             return Err(failed(&self.dir)(io::Error::other("no segment")));
         };
-        let written = file.write_all_at(framed, segment.len).and_then(|()| file.sync_data());
+        let written = file
+            .write_all_at(framed, segment.len)
+            .and_then(|()| file.sync_data());
+
         if let Err(error) = written {
-            // After a failed fsync nobody knows what is on disk; what follows goes to a new segment.
+            // After a failed fsync nobody knows what is on disk; what follows goes to a new
+            // segment.
             let undone = file.set_len(segment.len).and_then(|()| file.sync_data());
             if let Err(error) = undone {
-                tracing::error!(%error, "a failed append to the spool could not be undone; the next start will");
+                tracing::error!(%error, "a failed append to the spool could not be undone; the \
+                    next start will");
             }
+
             let path = segment.path.clone();
             self.active = None;
             if segment.records == 0 {
                 self.segments.pop_back();
                 let _ = fs::remove_file(&path);
             }
+
             return Err(failed(&path)(error));
         }
+
         segment.len += framed.len() as u64;
         segment.records += records;
         Ok(())
@@ -240,10 +281,16 @@ impl Spool {
             File::open(&self.dir)?.sync_all()?;
             Ok(file)
         });
+
         match made {
             Ok(file) => {
                 self.active = Some(file);
-                self.segments.push_back(Segment { path, since: now, len: HEADER, records: 0 });
+                self.segments.push_back(Segment {
+                    path,
+                    since: now,
+                    len: HEADER,
+                    records: 0,
+                });
                 Ok(())
             }
             Err(error) => {
@@ -253,13 +300,18 @@ impl Spool {
         }
     }
 
-    /// The next records, about `max_bytes` of them; none when the spool is empty. A damaged segment is set aside, and an error.
+    /// The next records, about `max_bytes` of them; none when the spool is empty. A damaged segment
+    /// is set aside, and an error.
     pub fn peek(&mut self, max_bytes: usize) -> Result<Option<Batch>, SpoolError> {
-        let Some(segment) = self.segments.front() else { return Ok(None) };
+        let Some(segment) = self.segments.front() else {
+            return Ok(None);
+        };
         let left = (segment.len - self.read_at) as usize;
         let mut bytes = vec![0; left.min(max_bytes.max(MAX_RECORD + FRAME))];
         let file = File::open(&segment.path).map_err(failed(&segment.path))?;
-        file.read_exact_at(&mut bytes, self.read_at).map_err(failed(&segment.path))?;
+        file.read_exact_at(&mut bytes, self.read_at)
+            .map_err(failed(&segment.path))?;
+
         let mut batch = Batch::default();
         let mut at = 0;
         while let Some(payload) = unframe(&bytes[at..]) {
@@ -267,11 +319,13 @@ impl Spool {
             at = start + payload.len();
             batch.ranges.push(start..at);
         }
+
         batch.end = self.read_at + at as u64;
         batch.bytes = bytes;
         if batch.ranges.is_empty() {
             return Err(self.set_aside());
         }
+
         Ok(Some(batch))
     }
 
@@ -284,6 +338,7 @@ impl Spool {
         if self.segments.is_empty() {
             self.active = None;
         }
+
         let lost = segment.records.saturating_sub(self.read_records);
         (self.read_at, self.read_records) = (HEADER, 0);
         let path = segment.path.with_extension("damaged");
@@ -297,16 +352,20 @@ impl Spool {
     pub fn advance(&mut self, batch: &Batch) -> Result<(), SpoolError> {
         self.read_at = batch.end;
         self.read_records += batch.ranges.len() as u64;
-        let Some(segment) = self.segments.front() else { return Ok(()) };
+        let Some(segment) = self.segments.front() else {
+            return Ok(());
+        };
         if self.read_at < segment.len {
             return Ok(());
         }
+
         (self.read_at, self.read_records) = (HEADER, 0);
         let path = segment.path.clone();
         self.segments.pop_front();
         if self.segments.is_empty() {
             self.active = None;
         }
+
         fs::remove_file(&path).map_err(failed(&path))
     }
 }
@@ -319,16 +378,31 @@ fn private() -> OpenOptions {
 
 /// Checks a segment and cuts what is not whole. None when nothing is left.
 fn scan(path: &Path, cuts: &mut Vec<Cut>) -> Result<Option<Segment>, SpoolError> {
-    let mut file = OpenOptions::new().read(true).write(true).open(path).map_err(failed(path))?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(failed(path))?;
     let mut bytes = Vec::new();
-    file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut bytes)).map_err(failed(path))?;
-    let since = bytes.strip_prefix(MAGIC).and_then(|rest| rest.first_chunk::<8>());
+    file.seek(SeekFrom::Start(0))
+        .and_then(|_| file.read_to_end(&mut bytes))
+        .map_err(failed(path))?;
+
+    let since = bytes
+        .strip_prefix(MAGIC)
+        .and_then(|rest| rest.first_chunk::<8>());
     let (mut at, mut records) = (HEADER as usize, 0);
     while let Some(payload) = since.and_then(|_| unframe(bytes.get(at..)?)) {
         at += FRAME + payload.len();
         records += 1;
     }
-    let whole = if since.is_some() { at.min(bytes.len()) } else { 0 };
+
+    let whole = if since.is_some() {
+        at.min(bytes.len())
+    } else {
+        0
+    };
+
     if whole < bytes.len() {
         let rest = &bytes[whole..];
         let kept = if holds_records(rest) {
@@ -338,20 +412,38 @@ fn scan(path: &Path, cuts: &mut Vec<Cut>) -> Result<Option<Segment>, SpoolError>
         } else {
             None
         };
-        file.set_len(whole as u64).and_then(|()| file.sync_all()).map_err(failed(path))?;
-        cuts.push(Cut { path: path.to_owned(), bytes: rest.len() as u64, kept });
+
+        file.set_len(whole as u64)
+            .and_then(|()| file.sync_all())
+            .map_err(failed(path))?;
+        cuts.push(Cut {
+            path: path.to_owned(),
+            bytes: rest.len() as u64,
+            kept,
+        });
     }
-    let Some(since) = since.filter(|_| records > 0) else { return Ok(None) };
+
+    let Some(since) = since.filter(|_| records > 0) else {
+        return Ok(None);
+    };
     let since = Timestamp::from_micros(i64::from_le_bytes(*since));
-    Ok(Some(Segment { path: path.to_owned(), since, len: whole as u64, records }))
+    Ok(Some(Segment {
+        path: path.to_owned(),
+        since,
+        len: whole as u64,
+        records,
+    }))
 }
 
-/// Whether what follows a broken record is more than the torn end of an append: a whole record behind it means damage to
-/// something that was acknowledged.
+/// Whether what follows a broken record is more than the torn end of an append: a whole record
+/// behind it means damage to something that was acknowledged.
 fn holds_records(rest: &[u8]) -> bool {
-    let Some(length) = rest.first_chunk::<4>() else { return false };
+    let Some(length) = rest.first_chunk::<4>() else {
+        return false;
+    };
     let next = FRAME.saturating_add(u32::from_le_bytes(*length) as usize);
-    rest.get(next..).is_some_and(|rest| unframe(rest).is_some_and(|payload| !payload.is_empty()))
+    rest.get(next..)
+        .is_some_and(|rest| unframe(rest).is_some_and(|payload| !payload.is_empty()))
 }
 
 #[cfg(test)]

@@ -29,12 +29,15 @@ fn drain(spool: &mut Spool) -> Vec<Vec<u8>> {
 
 fn only_segment(dir: &Path) -> PathBuf {
     let mut files = fs::read_dir(dir).unwrap().map(|e| e.unwrap().path());
-    files.find(|p| p.extension().is_some_and(|e| e == "seg")).unwrap()
+    files
+        .find(|p| p.extension().is_some_and(|e| e == "seg"))
+        .unwrap()
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(16))]
-    /// A kill at any byte of the last append: what was acknowledged is there, the torn rest is cut and said.
+    /// A kill at any byte of the last append: what was acknowledged is there, the torn rest is cut
+    /// and said.
     #[test]
     fn a_torn_tail_is_cut(
         first in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 1..5),
@@ -45,6 +48,7 @@ proptest! {
         spool.append(&framed(&first), first.len() as u64, NOW).unwrap();
         let acknowledged = spool.bytes();
         spool.append(&framed(&last), last.len() as u64, NOW).unwrap();
+
         let end = spool.bytes();
         drop(spool);
         let whole = fs::read(only_segment(dir.path())).unwrap();
@@ -57,6 +61,7 @@ proptest! {
             prop_assert!(last.starts_with(&found[first.len()..]));
             prop_assert!(cuts.len() <= 1 && cuts.iter().all(|c| c.kept.is_none()));
             prop_assert_eq!(cuts.is_empty(), len == acknowledged + framed(&last[..found.len() - first.len()]).len() as u64);
+
             prop_assert!(spool.is_empty());
         }
     }
@@ -79,8 +84,11 @@ fn what_goes_in_comes_out_in_order_across_segments_and_starts() {
     let (mut spool, _) = open(dir.path());
     let payloads: Vec<_> = (0..40_u32).map(|n| vec![n as u8; 900_000]).collect();
     for payload in &payloads {
-        spool.append(&framed(std::slice::from_ref(payload)), 1, NOW).unwrap();
+        spool
+            .append(&framed(std::slice::from_ref(payload)), 1, NOW)
+            .unwrap();
     }
+
     assert!(spool.segments.len() > 2);
     assert_eq!((spool.records(), spool.since()), (40, Some(NOW)));
     drop(spool);
@@ -89,6 +97,7 @@ fn what_goes_in_comes_out_in_order_across_segments_and_starts() {
     assert_eq!(spool.records(), 40);
     assert!(Spool::open(dir.path(), 1).is_err(), "two in one spool");
     assert!(drain(&mut spool) == payloads);
+
     assert_eq!((spool.bytes(), spool.records()), (0, 0));
 }
 
@@ -104,14 +113,21 @@ fn damage_in_the_middle_is_kept_apart() {
         bytes[at] ^= 1;
         fs::write(&path, bytes).unwrap();
     };
+
     flip(16 + 18 + 12);
     // While running: what is before it is read, the rest is set aside.
     let batch = spool.peek(1 << 20).unwrap().unwrap();
     assert_eq!(batch.payloads().count(), 1);
     drop(spool);
+
     // At a start.
     let (mut spool, cuts) = open(dir.path());
-    assert!(cuts[0].kept.as_ref().is_some_and(|p| fs::metadata(p).unwrap().len() == 4 * 18));
+    assert!(
+        cuts[0]
+            .kept
+            .as_ref()
+            .is_some_and(|p| fs::metadata(p).unwrap().len() == 4 * 18)
+    );
     assert_eq!(drain(&mut spool), payloads[..1]);
 }
 
@@ -121,31 +137,54 @@ fn a_bound_refuses_before_anything_is_dropped() {
     let (mut spool, _) = Spool::open(dir.path(), 200).unwrap();
     let one = framed(&[vec![1; 60]]);
     assert!(spool.append(&one, 1, NOW).is_ok() && spool.append(&one, 1, NOW).is_ok());
-    assert!(matches!(spool.append(&one, 1, NOW), Err(SpoolError::Full { .. })));
+    assert!(matches!(
+        spool.append(&one, 1, NOW),
+        Err(SpoolError::Full { .. })
+    ));
+
     assert_eq!(drain(&mut spool).len(), 2);
     assert!(spool.append(&one, 1, NOW).is_ok());
 }
 
-/// The kernel refuses to let a file grow: in a process of its own, because the limit is the process's.
+/// The kernel refuses to let a file grow: in a process of its own, because the limit is the
+/// process's.
 #[test]
 fn a_full_disk_refuses_and_keeps_what_it_has() {
     if std::env::var_os("SPOOL_LIMITED").is_none() {
         let me = std::env::current_exe().unwrap();
-        let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact spool::tests::a_full_disk_refuses_and_keeps_what_it_has --nocapture";
-        let done = Command::new("bash").arg("-c").arg(script).arg(me).env("SPOOL_LIMITED", "1").output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        let script = "trap '' XFSZ; ulimit -f 8; exec \"$0\" --exact \
+            spool::tests::a_full_disk_refuses_and_keeps_what_it_has --nocapture";
+        let done = Command::new("bash")
+            .arg("-c")
+            .arg(script)
+            .arg(me)
+            .env("SPOOL_LIMITED", "1")
+            .output()
+            .unwrap();
+
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         return;
     }
+
     let dir = tempfile::tempdir().unwrap();
     let (mut spool, _) = open(dir.path());
     let big = framed(&[vec![1; 5000]]);
     spool.append(&big, 1, NOW).unwrap();
+
     // Half of it fits: none of it stays. The next goes to a new segment.
-    assert!(matches!(spool.append(&big, 1, NOW), Err(SpoolError::Io { .. })));
+    assert!(matches!(
+        spool.append(&big, 1, NOW),
+        Err(SpoolError::Io { .. })
+    ));
     spool.append(&framed(&[vec![2; 10]]), 1, NOW).unwrap();
     assert!(spool.append(&framed(&[vec![3; 9000]]), 1, NOW).is_err());
     assert_eq!(spool.records(), 2);
     drop(spool);
+
     let (mut spool, cuts) = open(dir.path());
     assert!(cuts.is_empty(), "{cuts:?}");
     assert_eq!(drain(&mut spool), [vec![1; 5000], vec![2; 10]]);

@@ -22,21 +22,33 @@ pub(crate) fn address(bytes: &[u8]) -> Option<IpAddr> {
     model::address::client(str::from_utf8(bytes).ok()?)
 }
 
-/// Past NULs, which stand before the first new line of a file that was truncated under a writer that does not append, or that
-/// a crash left with a hole.
+/// Past NULs, which stand before the first new line of a file that was truncated under a writer
+/// that does not append, or that a crash left with a hole.
 pub(crate) fn without_padding(line: &[u8]) -> &[u8] {
-    &line[line.iter().position(|byte| *byte != 0).unwrap_or(line.len())..]
+    &line[line
+        .iter()
+        .position(|byte| *byte != 0)
+        .unwrap_or(line.len())..]
 }
 
-/// The details of an attempt whose client cannot be named: where it was made, which is what it is counted by.
+/// The details of an attempt whose client cannot be named: where it was made, which is what it is
+/// counted by.
 pub(crate) fn origin(host: &[u8]) -> String {
     let mut details = Object::with_capacity(host.len() + 16);
-    details.text("origin", if host.is_empty() { b"unknown host" } else { &host[..host.len().min(255)] });
+    details.text(
+        "origin",
+        if host.is_empty() {
+            b"unknown host"
+        } else {
+            &host[..host.len().min(255)]
+        },
+    );
+
     details.finish()
 }
 
-/// The details of an attempt by a client of which only the name is known: it is counted by that name,
-/// in which case does not matter.
+/// The details of an attempt by a client of which only the name is known: it is counted by that
+/// name, in which case does not matter.
 pub(crate) fn named_origin(details: &mut Object, host: &[u8]) {
     let host = host[..host.len().min(255)].to_ascii_lowercase();
     let host = host.strip_suffix(b".").unwrap_or(&host);
@@ -78,6 +90,7 @@ impl Object {
                 _ => self.json.push_str(part),
             }
         }
+
         self.json.push('"');
         self
     }
@@ -89,7 +102,9 @@ impl Object {
 
     /// A field that is a number: digits, as they stood in the line.
     pub(crate) fn number(&mut self, key: &str, digits: &[u8]) -> &mut Self {
-        let Ok(number) = str::from_utf8(digits).unwrap_or_default().parse::<u64>() else { return self };
+        let Ok(number) = str::from_utf8(digits).unwrap_or_default().parse::<u64>() else {
+            return self;
+        };
         self.key(key);
         // Without the leading zeros that JSON refuses.
         self.json.push_str(&number.to_string());

@@ -1,4 +1,5 @@
-//! Real logs that nobody here wrote, with counts that were made by other means. Skips loudly where they are not at hand.
+//! Real logs that nobody here wrote, with counts that were made by other means. Skips loudly where
+//! they are not at hand.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -22,19 +23,28 @@ fn samples() -> Option<PathBuf> {
 /// Events, entries that are nothing, and entries that were rejected.
 fn read(format: &str, text: &[u8]) -> (Vec<SecurityEvent<'static>>, usize, Vec<String>) {
     let format = Format::named(format).unwrap();
-    let parser = (format.parser)(Reference::utc(Timestamp::parse("2026-03-05T12:00:00Z").unwrap()));
+    let parser = (format.parser)(Reference::utc(
+        Timestamp::parse("2026-03-05T12:00:00Z").unwrap(),
+    ));
     let mut entries = Entries::of(format);
-    let lines = text.split(|b| *b == b'\n').zip(0..).map(|(line, offset)| (LineId { file: 1, offset }, line));
+    let lines = text
+        .split(|b| *b == b'\n')
+        .zip(0..)
+        .map(|(line, offset)| (LineId { file: 1, offset }, line));
     let mut all = entries.push(lines);
+
     all.extend(entries.finish());
     let (mut events, mut nothing, mut rejected) = (Vec::new(), 0, Vec::new());
     for (id, entry) in &all {
         match parser.parse(entry, *id) {
             Parsed::Event(event) => events.push(event.into_owned()),
             Parsed::Nothing => nothing += 1,
-            Parsed::Rejected(why) => rejected.push(format!("{why}: {}", String::from_utf8_lossy(entry))),
+            Parsed::Rejected(why) => {
+                rejected.push(format!("{why}: {}", String::from_utf8_lossy(entry)));
+            }
         }
     }
+
     (events, nothing, rejected)
 }
 
@@ -53,19 +63,54 @@ fn truth(samples: &std::path::Path, file: &str) -> Value {
 fn access_logs_give_the_requests_that_the_truth_counts() {
     let Some(samples) = samples() else { return };
     let truth = truth(&samples, "web.json");
-    for file in
-        ["web/elastic/apache_logs", "web/lnav/logfile_shop_access_log.0", "web/filebeat-nginx-access/access.log"]
-    {
-        let (events, nothing, rejected) = read("nginx", &std::fs::read(samples.join(file)).unwrap());
-        assert_eq!((nothing, rejected), (1, vec![]), "{file}: the end of the file is the only empty line");
+    for file in [
+        "web/elastic/apache_logs",
+        "web/lnav/logfile_shop_access_log.0",
+        "web/filebeat-nginx-access/access.log",
+    ] {
+        let (events, nothing, rejected) =
+            read("nginx", &std::fs::read(samples.join(file)).unwrap());
+        assert_eq!(
+            (nothing, rejected),
+            (1, vec![]),
+            "{file}: the end of the file is the only empty line"
+        );
+
         let expected = &truth[format!("open/{file}")];
-        assert_eq!(Some(events.len() as u64), expected["parsed"].as_u64(), "{file}");
-        let statuses = counted(events.iter().map(|e| e.details.number("status").unwrap().to_string()));
-        assert_eq!(serde_json::to_value(statuses).unwrap(), expected["status"], "{file}");
-        let methods = counted(events.iter().map(|e| e.resource_type.clone().unwrap().to_string()));
-        assert_eq!(serde_json::to_value(methods).unwrap(), expected["methods"], "{file}");
+        assert_eq!(
+            Some(events.len() as u64),
+            expected["parsed"].as_u64(),
+            "{file}"
+        );
+
+        let statuses = counted(
+            events
+                .iter()
+                .map(|e| e.details.number("status").unwrap().to_string()),
+        );
+        assert_eq!(
+            serde_json::to_value(statuses).unwrap(),
+            expected["status"],
+            "{file}"
+        );
+
+        let methods = counted(
+            events
+                .iter()
+                .map(|e| e.resource_type.clone().unwrap().to_string()),
+        );
+        assert_eq!(
+            serde_json::to_value(methods).unwrap(),
+            expected["methods"],
+            "{file}"
+        );
+
         let clients = counted(events.iter().map(|e| e.ip_address));
-        assert_eq!(Some(clients.len() as u64), expected["clients"].as_u64(), "{file}");
+        assert_eq!(
+            Some(clients.len() as u64),
+            expected["clients"].as_u64(),
+            "{file}"
+        );
     }
 }
 
@@ -73,15 +118,41 @@ fn access_logs_give_the_requests_that_the_truth_counts() {
 fn php_logs_give_the_entries_that_the_truth_counts() {
     let Some(samples) = samples() else { return };
     let truth = truth(&samples, "php_and_error_logs.json");
-    for file in ["php/accio/php_errors.log", "php/wordpress-phpdebugbar/debug.log", "php/lnav/logfile_laravel.0"] {
+    for file in [
+        "php/accio/php_errors.log",
+        "php/wordpress-phpdebugbar/debug.log",
+        "php/lnav/logfile_laravel.0",
+    ] {
         let (events, _, rejected) = read("php", &std::fs::read(samples.join(file)).unwrap());
         let expected = &truth[format!("open/{file}")];
-        assert_eq!((Some(events.len() as u64), rejected), (expected["entries"].as_u64(), vec![]), "{file}");
+        assert_eq!(
+            (Some(events.len() as u64), rejected),
+            (expected["entries"].as_u64(), vec![]),
+            "{file}"
+        );
         let level = |e: &SecurityEvent<'_>| e.details.text("level").filter(|l| !l.is_empty());
-        let levels = counted(events.iter().map(|e| level(e).unwrap_or_else(|| "(none)".to_owned())));
-        assert_eq!(serde_json::to_value(levels).unwrap(), expected["levels"], "{file}");
-        if let Some(frames) = expected["frames"].as_u64().filter(|_| file.contains("wordpress")) {
-            assert_eq!(events.iter().filter_map(|e| e.details.number("frames")).sum::<u64>(), frames, "{file}");
+        let levels = counted(
+            events
+                .iter()
+                .map(|e| level(e).unwrap_or_else(|| "(none)".to_owned())),
+        );
+        assert_eq!(
+            serde_json::to_value(levels).unwrap(),
+            expected["levels"],
+            "{file}"
+        );
+        if let Some(frames) = expected["frames"]
+            .as_u64()
+            .filter(|_| file.contains("wordpress"))
+        {
+            assert_eq!(
+                events
+                    .iter()
+                    .filter_map(|e| e.details.number("frames"))
+                    .sum::<u64>(),
+                frames,
+                "{file}"
+            );
         }
     }
 }
@@ -89,29 +160,44 @@ fn php_logs_give_the_entries_that_the_truth_counts() {
 #[test]
 fn error_logs_of_web_servers_are_read_to_the_last_line() {
     let Some(samples) = samples() else { return };
-    for (file, entries) in [("web/loghub/Apache_2k.log", 2000), ("web/filebeat-nginx-error/error.log", 4)] {
-        let (events, _, rejected) = read("nginx_error", &std::fs::read(samples.join(file)).unwrap());
+    for (file, entries) in [
+        ("web/loghub/Apache_2k.log", 2000),
+        ("web/filebeat-nginx-error/error.log", 4),
+    ] {
+        let (events, _, rejected) =
+            read("nginx_error", &std::fs::read(samples.join(file)).unwrap());
         assert_eq!((events.len(), rejected), (entries, vec![]), "{file}");
     }
 }
 
-/// What annotated cases of others say and what we read of them. `docs/formats.md` has the numbers, and why the rest is otherwise.
+/// What annotated cases of others say and what we read of them. `docs/formats.md` has the numbers,
+/// and why the rest is otherwise.
 #[test]
 fn annotated_lines_are_failures_where_they_are_said_to_be() {
     let Some(samples) = samples() else { return };
     let cases = std::fs::read_to_string(samples.join("derived/fail2ban_cases.jsonl")).unwrap();
     let (mut right, mut missed, mut invented) = (BTreeMap::new(), Vec::new(), Vec::new());
-    for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        let (file, line) = (case["file"].as_str().unwrap(), case["line"].as_str().unwrap());
+    for case in cases
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    {
+        let (file, line) = (
+            case["file"].as_str().unwrap(),
+            case["line"].as_str().unwrap(),
+        );
         let format = match file {
             "sshd" | "pam-generic" => "syslog",
             "nginx-http-auth" | "apache-auth" => "nginx_error",
             _ => continue,
         };
+
         let (events, _, _) = read(format, line.as_bytes());
         let failed = events.iter().find(|e| e.action == "login_failed".into());
         let expected = case["expect"]["match"].as_bool().unwrap();
-        let host = case["expect"]["host"].as_str().and_then(|h| h.parse::<std::net::IpAddr>().ok());
+        let host = case["expect"]["host"]
+            .as_str()
+            .and_then(|h| h.parse::<std::net::IpAddr>().ok());
+
         match failed {
             Some(event) if expected && (host.is_none() || event.ip_address == host) => {
                 *right.entry(file.to_owned()).or_insert(0) += 1;
@@ -120,21 +206,31 @@ fn annotated_lines_are_failures_where_they_are_said_to_be() {
             None => missed.push(format!("{file}: {line}")),
             // They count it in another mode; detection.md counts it always.
             Some(_) if line.contains("Failed publickey") => {}
-            // A password has no particulars after `ssh2: `; a user's name may hold anything. The end of the line decides.
+            // A password has no particulars after `ssh2: `; a user's name may hold anything. The
+            // end of the line decides.
             Some(_) if line.contains("58946 ssh2: from") => {}
             // An old form that their filter does not know, and Wazuh's cases do.
             Some(_) if line.contains("pop(pam_unix)[") => {}
-            // No name holds a colon (RFC 7617): nginx's own words come first, and a referrer may hold the rest.
+            // No name holds a colon (RFC 7617): nginx's own words come first, and a referrer may
+            // hold the rest.
             Some(_) if line.contains(r#"host: "localhost:8443"": was not found in "#) => {}
             Some(event) => invented.push(format!("{file} {:?}: {line}", event.ip_address)),
         }
     }
-    eprintln!("right {right:?}, missed {}:\n{}\ninvented {invented:#?}", missed.len(), missed.join("\n"));
+    eprintln!(
+        "right {right:?}, missed {}:\n{}\ninvented {invented:#?}",
+        missed.len(),
+        missed.join("\n")
+    );
     assert!(invented.is_empty(), "{invented:#?}");
-    assert!(missed.iter().all(|m| !m.contains("Failed password")), "{missed:#?}");
+    assert!(
+        missed.iter().all(|m| !m.contains("Failed password")),
+        "{missed:#?}"
+    );
 }
 
-/// What is said of each line of a case: `action/result`, `-` when it is nothing to us, `rejected` when it is not of the format.
+/// What is said of each line of a case: `action/result`, `-` when it is nothing to us, `rejected`
+/// when it is not of the format.
 fn said(format: &str, line: &str) -> String {
     let (events, _, rejected) = read(format, line.as_bytes());
     match events.first() {
@@ -144,22 +240,28 @@ fn said(format: &str, line: &str) -> String {
     }
 }
 
-/// Wazuh's cases: its rules of failed logins, refused and successful `sudo` and `su`, errors of web servers. `docs/formats.md` has the numbers, and why
-/// the rest is otherwise.
+/// Wazuh's cases: its rules of failed logins, refused and successful `sudo` and `su`, errors of web
+/// servers. `docs/formats.md` has the numbers, and why the rest is otherwise.
 #[test]
 fn cases_of_wazuh_are_what_its_rules_say() {
     let Some(samples) = samples() else { return };
     let cases = std::fs::read_to_string(samples.join("derived/wazuh_cases.jsonl")).unwrap();
     let (mut right, mut otherwise) = (BTreeMap::new(), BTreeMap::<_, Vec<String>>::new());
-    for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+    for case in cases
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    {
         let text = |key: &str| case[key].as_str().unwrap().to_owned();
         let (file, rule) = (text("file"), text("rule"));
         let format = match file.as_str() {
-            "sshd.ini" | "pam.ini" | "sudo.ini" | "su.ini" | "syslog.ini" | "systemd.ini" => "syslog",
+            "sshd.ini" | "pam.ini" | "sudo.ini" | "su.ini" | "syslog.ini" | "systemd.ini" => {
+                "syslog"
+            }
             "apache.ini" | "nginx.ini" | "php.ini" => "nginx_error",
             "web_rules.ini" => "nginx",
             _ => continue,
         };
+
         let expected: &[&str] = match rule.as_str() {
             // Failed logins, of known and of unknown users.
             "5710" | "5712" | "5716" | "5760" | "5763" | "5503" | "5504" | "2502" | "31315" => {
@@ -170,18 +272,29 @@ fn cases_of_wazuh_are_what_its_rules_say() {
             "5403" => &["sudo/success"],
             "5401" | "5404" | "5405" => &["sudo/failure", "sudo/denied"],
             "5718" | "5719" | "30305" => &["access_denied/denied"],
-            _ if format == "nginx" => &["http_request/success", "http_request/failure", "http_request/denied"],
+            _ if format == "nginx" => &[
+                "http_request/success",
+                "http_request/failure",
+                "http_request/denied",
+            ],
             _ if format == "nginx_error" => &["server_error/failure", "access_denied/denied"],
             // What is no authentication is nothing to us.
             _ => &["-"],
         };
+
         for line in case["logs"].as_array().unwrap() {
-            let (matches, line) = (line["expect_match"].as_bool().unwrap(), line["line"].as_str().unwrap());
+            let (matches, line) = (
+                line["expect_match"].as_bool().unwrap(),
+                line["line"].as_str().unwrap(),
+            );
             let said = said(format, line);
             if !matches || expected.contains(&said.as_str()) {
                 *right.entry(file.clone()).or_insert(0) += 1;
             } else {
-                otherwise.entry(file.clone()).or_default().push(format!("{rule} {said}: {line}"));
+                otherwise
+                    .entry(file.clone())
+                    .or_default()
+                    .push(format!("{rule} {said}: {line}"));
             }
         }
     }
@@ -197,37 +310,54 @@ fn cases_of_wazuh_are_what_its_rules_say() {
         ("systemd.ini", 2),
         ("web_rules.ini", 6),
     ];
-    assert_eq!(right, known.map(|(file, count)| (file.to_owned(), count)).into(), "{otherwise:#?}");
+    assert_eq!(
+        right,
+        known.map(|(file, count)| (file.to_owned(), count)).into(),
+        "{otherwise:#?}"
+    );
 }
 
-/// CrowdSec's cases: what its parsers read in access logs, line by line, and in what else stands there as a whole.
+/// CrowdSec's cases: what its parsers read in access logs, line by line, and in what else stands
+/// there as a whole.
 #[test]
 fn cases_of_crowdsec_are_read_as_its_parsers_do() {
     let Some(samples) = samples() else { return };
-    let cases = std::fs::read_to_string(samples.join("derived/crowdsec_parser_cases.jsonl")).unwrap();
+    let cases =
+        std::fs::read_to_string(samples.join("derived/crowdsec_parser_cases.jsonl")).unwrap();
     let (mut right, mut otherwise) = (BTreeMap::new(), Vec::new());
-    for case in cases.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+    for case in cases
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+    {
         let parser = case["parser"].as_str().unwrap();
         let (parsed, meta) = (&case["parsed"], &case["meta"]);
-        let (Some(line), true) = (parsed["message"].as_str(), case["success"] == true) else { continue };
+        let (Some(line), true) = (parsed["message"].as_str(), case["success"] == true) else {
+            continue;
+        };
         let ours = ["crowdsecurity/nginx-logs", "crowdsecurity/apache2-logs"].contains(&parser);
         if !ours || meta["log_type"] != "http_access-log" {
             continue;
         }
+
         let (events, _, rejected) = read("nginx", line.as_bytes());
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let same = rejected.is_empty()
             && events.first().is_some_and(|event| {
                 event.ip_address.map(|ip| ip.to_string()) == Some(text(&meta["source_ip"]))
-                    && event.details.number("status").map(|s| s.to_string()) == Some(text(&meta["http_status"]))
-                    && event.resource_id.clone().map(|t| t.to_string()) == Some(text(&meta["http_path"]))
+                    && event.details.number("status").map(|s| s.to_string())
+                        == Some(text(&meta["http_status"]))
+                    && event.resource_id.clone().map(|t| t.to_string())
+                        == Some(text(&meta["http_path"]))
             });
+
         if same {
             *right.entry(parser.to_owned()).or_insert(0) += 1;
         } else {
             otherwise.push(format!(
                 "{line}: {:?} {rejected:?}",
-                events.first().map(|e| (e.ip_address, e.resource_id.clone()))
+                events
+                    .first()
+                    .map(|e| (e.ip_address, e.resource_id.clone()))
             ));
         }
     }

@@ -1,5 +1,5 @@
-//! The requirements of a framework, as data: NIST SP 800-171 r2 with the objectives of 800-171A, CMMC practices, DoD weights and what may be
-//! on a plan of action.
+//! The requirements of a framework, as data: NIST SP 800-171 r2 with the objectives of 800-171A,
+//! CMMC practices, DoD weights and what may be on a plan of action.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -96,7 +96,8 @@ pub struct Methods {
     pub test: Vec<String>,
 }
 
-/// Whether a requirement that is not met may wait on a plan of action for a conditional status (32 CFR 170.21(a)(2)).
+/// Whether a requirement that is not met may wait on a plan of action for a conditional status (32
+/// CFR 170.21(a)(2)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Eligibility {
@@ -125,7 +126,10 @@ impl Catalog {
     /// NIST SP 800-171 Rev. 2, which CMMC Level 2 assesses (32 CFR 170.14(c)(3)).
     pub fn r2() -> &'static Self {
         static CATALOG: OnceLock<Catalog> = OnceLock::new();
-        #[expect(clippy::expect_used, reason = "the file is part of the program; a test reads it")]
+        #[expect(
+            clippy::expect_used,
+            reason = "the file is part of the program; a test reads it"
+        )]
         CATALOG.get_or_init(|| Self::parse(R2).expect("the catalog that is compiled in"))
     }
 
@@ -158,18 +162,25 @@ impl Catalog {
         families
     }
 
-    /// The requirement, or one objective of it, that somebody means by `3.1.1`, `AC.L2-3.1.1`, `3.1.1[a]` or `3.1.1a`.
+    /// The requirement, or one objective of it, that somebody means by `3.1.1`, `AC.L2-3.1.1`,
+    /// `3.1.1[a]` or `3.1.1a`.
     pub fn find(&self, text: &str) -> Option<(&Requirement, Option<&ObjectiveText>)> {
         let text = text.trim();
         let id = text.rsplit_once('-').map_or(text, |(_, id)| id);
         let digits = id.trim_end_matches(|c: char| !c.is_ascii_digit());
         let requirement = self.get(&ControlId(digits.to_owned().into()))?;
-        let letter = id[digits.len()..].trim_matches(['[', ']']).to_ascii_lowercase();
+        let letter = id[digits.len()..]
+            .trim_matches(['[', ']'])
+            .to_ascii_lowercase();
         if letter.is_empty() {
             return (id == digits).then_some((requirement, None));
         }
+
         let wanted = format!("{digits}[{letter}]");
-        let objective = requirement.assessment_objectives.iter().find(|o| o.id.0 == wanted)?;
+        let objective = requirement
+            .assessment_objectives
+            .iter()
+            .find(|o| o.id.0 == wanted)?;
         Some((requirement, Some(objective)))
     }
 }
@@ -183,12 +194,43 @@ mod tests {
         let catalog = Catalog::r2();
         let sizes = [22, 3, 9, 9, 11, 3, 6, 9, 2, 6, 3, 4, 16, 7];
         assert_eq!(catalog.families().len(), sizes.len());
+
         for ((id, _), size) in catalog.families().into_iter().zip(sizes) {
-            assert_eq!(catalog.requirements.iter().filter(|r| r.family_id == id).count(), size, "{id}");
+            assert_eq!(
+                catalog
+                    .requirements
+                    .iter()
+                    .filter(|r| r.family_id == id)
+                    .count(),
+                size,
+                "{id}"
+            );
         }
-        assert_eq!(catalog.requirements.iter().map(|r| r.assessment_objectives.len()).sum::<usize>(), 320);
-        assert_eq!(catalog.requirements.iter().filter_map(|r| r.dod_weight).map(u32::from).sum::<u32>(), 313);
-        assert!(catalog.requirements.is_sorted_by_key(|r| r.control_id.order()));
+
+        assert_eq!(
+            catalog
+                .requirements
+                .iter()
+                .map(|r| r.assessment_objectives.len())
+                .sum::<usize>(),
+            320
+        );
+
+        assert_eq!(
+            catalog
+                .requirements
+                .iter()
+                .filter_map(|r| r.dod_weight)
+                .map(u32::from)
+                .sum::<u32>(),
+            313
+        );
+
+        assert!(
+            catalog
+                .requirements
+                .is_sorted_by_key(|r| r.control_id.order())
+        );
     }
 
     #[test]
@@ -196,11 +238,21 @@ mod tests {
         let catalog = Catalog::r2();
         for text in ["3.1.1", "AC.L2-3.1.1", " 3.1.1 "] {
             let (requirement, objective) = catalog.find(text).unwrap();
-            assert_eq!((requirement.control_id.0.as_ref(), objective), ("3.1.1", None), "{text}");
+            assert_eq!(
+                (requirement.control_id.0.as_ref(), objective),
+                ("3.1.1", None),
+                "{text}"
+            );
         }
+
         for text in ["3.1.1[b]", "3.1.1b", "3.1.1B", "AC.L2-3.1.1[b]"] {
-            assert_eq!(catalog.find(text).unwrap().1.unwrap().id.0, "3.1.1[b]", "{text}");
+            assert_eq!(
+                catalog.find(text).unwrap().1.unwrap().id.0,
+                "3.1.1[b]",
+                "{text}"
+            );
         }
+
         for text in ["", "3.1", "3.1.23", "3.1.1[z]", "3.1.1.", "b", "[a]"] {
             assert!(catalog.find(text).is_none(), "{text}");
         }

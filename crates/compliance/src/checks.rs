@@ -1,8 +1,11 @@
-//! Automated evidence: each check looks at recorded facts and proposes findings, one objective at a time. One file per check.
+//! Automated evidence: each check looks at recorded facts and proposes findings, one objective at a
+//! time. One file per check.
 //!
-//! A check says met, not met, or that it can't tell and what it would need. A counterexample proves that something is not met; that none was
-//! seen proves nothing about what this program does not see. So a check says "met" only of what it sees whole, which is mostly the record itself.
-//! One example is a sample and not a proof: what was seen of a part is said as such. Whatever is about watching goes through [`watching`].
+//! A check says met, not met, or that it can't tell and what it would need. A counterexample proves
+//! that something is not met; that none was seen proves nothing about what this program does not
+//! see. So a check says "met" only of what it sees whole, which is mostly the record itself. One
+//! example is a sample and not a proof: what was seen of a part is said as such. Whatever is about
+//! watching goes through [`watching`].
 
 use model::facts::Facts;
 use model::{ControlId, Finding, ObjectiveId};
@@ -202,20 +205,36 @@ impl Says {
 }
 
 fn met(objective: char, saw: impl Into<String>) -> Says {
-    Says { objective, verdict: Verdict::Met { saw: saw.into() } }
+    Says {
+        objective,
+        verdict: Verdict::Met { saw: saw.into() },
+    }
 }
 
 fn not_met(objective: char, saw: impl Into<String>) -> Says {
-    Says { objective, verdict: Verdict::NotMet { saw: saw.into() } }
+    Says {
+        objective,
+        verdict: Verdict::NotMet { saw: saw.into() },
+    }
 }
 
 fn cant_tell(objective: char, saw: impl Into<String>, needs: impl Into<String>) -> Says {
-    Says { objective, verdict: Verdict::CantTell { saw: saw.into(), needs: needs.into() } }
+    Says {
+        objective,
+        verdict: Verdict::CantTell {
+            saw: saw.into(),
+            needs: needs.into(),
+        },
+    }
 }
 
 /// Met when it holds, else not met.
 fn holds(objective: char, it_does: bool, good: impl Into<String>, bad: impl Into<String>) -> Says {
-    if it_does { met(objective, good) } else { not_met(objective, bad) }
+    if it_does {
+        met(objective, good)
+    } else {
+        not_met(objective, bad)
+    }
 }
 
 /// The same answer for several objectives.
@@ -225,22 +244,39 @@ fn each(objectives: &str, says: impl Fn(char) -> Says) -> Vec<Says> {
 
 /// Nothing was seen, because the facts could not be read.
 fn unread(objectives: &str, what: &str) -> Vec<Says> {
-    each(objectives, |o| cant_tell(o, "", format!("{what}, which could not be read")))
+    each(objectives, |o| {
+        cant_tell(o, "", format!("{what}, which could not be read"))
+    })
 }
 
 /// The first few of a list, for a sentence.
 fn some(of: &[String]) -> String {
     const SHOWN: usize = 5;
-    let more = if of.len() > SHOWN { format!(" and {} more", of.len() - SHOWN) } else { String::new() };
+    let more = if of.len() > SHOWN {
+        format!(" and {} more", of.len() - SHOWN)
+    } else {
+        String::new()
+    };
     format!("{}{more}", of[..of.len().min(SHOWN)].join(", "))
 }
 
 /// How many of the rules that are on were shown to work by their fixtures, to follow their number.
 fn proofs(rules: &[model::facts::RuleFacts]) -> String {
-    let proven = || rules.iter().filter(|r| r.enabled && !r.proof_failed).filter_map(|r| r.last_proven);
-    let Some(last) = proven().min() else { return String::new() };
+    let proven = || {
+        rules
+            .iter()
+            .filter(|r| r.enabled && !r.proof_failed)
+            .filter_map(|r| r.last_proven)
+    };
+
+    let Some(last) = proven().min() else {
+        return String::new();
+    };
     let day = last.to_jiff().strftime("%Y-%m-%d");
-    format!(" ({} of them shown to work by their fixtures, the first of these on {day})", proven().count())
+    format!(
+        " ({} of them shown to work by their fixtures, the first of these on {day})",
+        proven().count()
+    )
 }
 
 impl Check {
@@ -253,6 +289,7 @@ impl Check {
                 $(if reads(Section::$section) { own.$field.clone_from(&facts.$field); })+
             };
         }
+
         keep!(events Events, sources Sources, daemon Daemon, database Database, accounts Accounts, rules Rules, alerts Alerts,
               incidents Incidents, programme Programme, advisories Advisories, transport Transport, host Host);
         own

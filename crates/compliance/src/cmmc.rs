@@ -1,4 +1,5 @@
-//! CMMC Level 2 status: the words and the numbers of 32 CFR 170.21. What may be claimed is decided in [`crate::claim`].
+//! CMMC Level 2 status: the words and the numbers of 32 CFR 170.21. What may be claimed is decided
+//! in [`crate::claim`].
 
 use std::fmt;
 

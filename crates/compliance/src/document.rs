@@ -1,6 +1,8 @@
-//! One document for every form: reports and plans are put together as blocks, and each form (Markdown, HTML, PDF) draws the same blocks.
+//! One document for every form: reports and plans are put together as blocks, and each form
+//! (Markdown, HTML, PDF) draws the same blocks.
 //!
-//! Text in a block is plain: whatever stands in it is shown, and nothing in it acts. The same document gives the same octets.
+//! Text in a block is plain: whatever stands in it is shown, and nothing in it acts. The same
+//! document gives the same octets.
 
 mod html;
 mod markdown;
@@ -77,7 +79,11 @@ impl Document {
 
     /// Adds a list, unless there is nothing in it.
     pub fn list(&mut self, points: Vec<String>) -> &mut Self {
-        if points.is_empty() { self } else { self.add(Block::List(points)) }
+        if points.is_empty() {
+            self
+        } else {
+            self.add(Block::List(points))
+        }
     }
 
     /// Adds a table. One without rows says so.
@@ -86,7 +92,10 @@ impl Document {
         if rows.is_empty() {
             return self.text("None.");
         }
-        self.add(Block::Table(Table { header: header.iter().map(ToString::to_string).collect(), rows }))
+        self.add(Block::Table(Table {
+            header: header.iter().map(ToString::to_string).collect(),
+            rows,
+        }))
     }
 
     /// Adds a block.
@@ -107,7 +116,10 @@ impl Document {
                 rows: table.rows.iter().map(|row| all(row)).collect(),
             }),
             Block::Bars(bars) => {
-                let relabel = |bar: &Bar| Bar { label: prose(&bar.label), ..bar.clone() };
+                let relabel = |bar: &Bar| Bar {
+                    label: prose(&bar.label),
+                    ..bar.clone()
+                };
                 Block::Bars(bars.iter().map(relabel).collect())
             }
             Block::Trend(trend) => Block::Trend(trend.map_text(prose)),
@@ -146,34 +158,65 @@ mod tests {
             date: "2026-11-24".to_owned(),
             blocks: Vec::new(),
         };
+
         doc.heading(1, "One & [two](http://evil.example)")
-            .text("<script>alert(1)</script> # not a heading\n- nor a point | nor a cell `nor code`")
+            .text(
+                "<script>alert(1)</script> # not a heading\n- nor a point | nor a cell `nor code`",
+            )
             .list(vec!["a_b_c".to_owned(), "1. x".to_owned()])
-            .table(&["a", "b"], vec![vec!["x|y\nz".to_owned(), "<img src=x onerror=y>".to_owned()]])
-            .add(Block::Bars(vec![Bar { label: "Access <Control>".to_owned(), part: 1, whole: 4 }]))
+            .table(
+                &["a", "b"],
+                vec![vec![
+                    "x|y\nz".to_owned(),
+                    "<img src=x onerror=y>".to_owned(),
+                ]],
+            )
+            .add(Block::Bars(vec![Bar {
+                label: "Access <Control>".to_owned(),
+                part: 1,
+                whole: 4,
+            }]))
             .add(Block::Trend(Trend::new(
                 "a \"><b>score</b>".to_owned(),
                 vec![
-                    Point { at: 0, day: "<b>1</b>".to_owned(), value: Some(1) },
-                    Point { at: 9, day: "2 | 3".to_owned(), value: None },
+                    Point {
+                        at: 0,
+                        day: "<b>1</b>".to_owned(),
+                        value: Some(1),
+                    },
+                    Point {
+                        at: 9,
+                        day: "2 | 3".to_owned(),
+                        value: None,
+                    },
                 ],
                 110,
                 (88, "<b>mark</b>".to_owned()),
             )))
             .add(Block::Code("```\nfence\n````".to_owned()));
+
         doc
     }
 
     #[test]
     fn nothing_that_stands_in_a_document_acts() {
         let html = hostile().html();
-        assert!(!html.contains("<script>") && !html.contains("<img") && !html.contains("<b>"), "{html}");
+        assert!(
+            !html.contains("<script>") && !html.contains("<img") && !html.contains("<b>"),
+            "{html}"
+        );
+
         let markdown = hostile().markdown();
         assert!(!markdown.contains("[two](http"), "{markdown}");
         assert!(!markdown.contains("<script>"), "{markdown}");
         assert!(!markdown.contains("\n- nor a point"), "{markdown}");
         let row = markdown.lines().find(|l| l.contains("x\\|y")).unwrap();
-        assert_eq!(row.matches('|').count() - row.matches("\\|").count(), 3, "{row}");
+        assert_eq!(
+            row.matches('|').count() - row.matches("\\|").count(),
+            3,
+            "{row}"
+        );
+
         assert_eq!(markdown, hostile().markdown());
     }
 }

@@ -1,7 +1,8 @@
-//! The compliance model: what NIST SP 800-171 asks for, what was found, and what follows from it for a CMMC Level 2 assessment.
+//! The compliance model: what NIST SP 800-171 asks for, what was found, and what follows from it
+//! for a CMMC Level 2 assessment.
 //!
-//! Invariant: no I/O and no clock. Texts, weights and rules of a framework are data with a version and the date when they were last verified
-//! (`data/`); another revision is another file.
+//! Invariant: no I/O and no clock. Texts, weights and rules of a framework are data with a version
+//! and the date when they were last verified (`data/`); another revision is another file.
 
 pub mod catalog;
 pub mod checks;

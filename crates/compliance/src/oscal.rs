@@ -1,7 +1,9 @@
-//! OSCAL 1.2.1: what is known as the documents that other tools read. NIST publishes none for 800-171 r2, so the catalog is ours too.
+//! OSCAL 1.2.1: what is known as the documents that other tools read. NIST publishes none for
+//! 800-171 r2, so the catalog is ours too.
 //!
-//! Documents name each other by `trestle://` hrefs in the layout of a trestle workspace. Ids are UUIDv5 of what they stand for, a document's own
-//! of its content: the same input gives the same octets. Validators do not notice an id that points nowhere; [`dangling`] does.
+//! Documents name each other by `trestle://` hrefs in the layout of a trestle workspace. Ids are
+//! UUIDv5 of what they stand for, a document's own of its content: the same input gives the same
+//! octets. Validators do not notice an id that points nowhere; [`dangling`] does.
 
 mod catalog;
 mod component;
@@ -44,21 +46,42 @@ pub fn all(known: &Known<'_>) -> Vec<File> {
     let mut files = vec![
         file("catalogs", "catalog", catalog::catalog(known)),
         file("profiles", "profile", catalog::profile(known)),
-        file("component-definitions", "component-definition", component::definition(known)),
-        file("system-security-plans", "system-security-plan", ssp::document(known)),
+        file(
+            "component-definitions",
+            "component-definition",
+            component::definition(known),
+        ),
+        file(
+            "system-security-plans",
+            "system-security-plan",
+            ssp::document(known),
+        ),
         file("assessment-plans", "assessment-plan", plan::document(known)),
-        file("assessment-results", "assessment-results", results::document(known)),
+        file(
+            "assessment-results",
+            "assessment-results",
+            results::document(known),
+        ),
     ];
-    files.extend(
-        poam::document(known).map(|body| file("plan-of-action-and-milestones", "plan-of-action-and-milestones", body)),
-    );
+
+    files.extend(poam::document(known).map(|body| {
+        file(
+            "plan-of-action-and-milestones",
+            "plan-of-action-and-milestones",
+            body,
+        )
+    }));
+
     files
 }
 
 fn file(folder: &str, root: &str, mut body: Value) -> File {
     let content = body.to_string();
     body["uuid"] = json!(id(&["document", root, &content]));
-    File { path: format!("{folder}/{NAME}/{root}.json"), json: json!({ root: body }) }
+    File {
+        path: format!("{folder}/{NAME}/{root}.json"),
+        json: json!({ root: body }),
+    }
 }
 
 /// How one document names another.
@@ -72,14 +95,22 @@ fn id(of: &[&str]) -> Uuid {
 }
 
 fn metadata(known: &Known<'_>, title: &str) -> Map<String, Value> {
-    let version = if known.system.version.is_empty() { "0" } else { &known.system.version };
+    let version = if known.system.version.is_empty() {
+        "0"
+    } else {
+        &known.system.version
+    };
+
     let meta = json!({
         "title": title,
         "last-modified": time(known.now),
         "version": version,
         "oscal-version": VERSION,
     });
-    let Value::Object(meta) = meta else { return Map::new() };
+
+    let Value::Object(meta) = meta else {
+        return Map::new();
+    };
     meta
 }
 
@@ -102,13 +133,21 @@ fn statement(id: &ControlId) -> String {
 }
 
 fn objective(id: &ObjectiveId) -> String {
-    let letter = id.0.split('[').nth(1).unwrap_or_default().trim_end_matches(']');
+    let letter =
+        id.0.split('[')
+            .nth(1)
+            .unwrap_or_default()
+            .trim_end_matches(']');
     format!("sp800-171r2-{}_obj.{letter}", id.control())
 }
 
 /// Text that may be missing: OSCAL wants some, and a blank would pass for nothing to say.
 fn said(text: &str) -> String {
-    if text.trim().is_empty() { "Not stated.".to_owned() } else { text.trim().to_owned() }
+    if text.trim().is_empty() {
+        "Not stated.".to_owned()
+    } else {
+        text.trim().to_owned()
+    }
 }
 
 /// Puts a list in, unless it is empty: OSCAL has no empty lists.
@@ -118,13 +157,29 @@ fn put(to: &mut Value, key: &str, list: Vec<Value>) {
     }
 }
 
-/// References that point nowhere: `…-uuid` and `…-uuids` without what they name in the same document, and controls that the catalog has not.
+/// References that point nowhere: `…-uuid` and `…-uuids` without what they name in the same
+/// document, and controls that the catalog has not.
 pub fn dangling(known: &Known<'_>, file: &File) -> Vec<String> {
     let mut seen = Seen::default();
     seen.walk("", &file.json);
-    let controls: BTreeSet<String> = known.catalog.requirements.iter().map(|r| control(&r.control_id)).collect();
-    let ids = seen.references.iter().filter(|(_, id)| !seen.ids.contains(id)).map(|(key, id)| format!("{key} {id}"));
-    let unknown = seen.controls.iter().filter(|id| !controls.contains(*id)).map(|id| format!("control-id {id}"));
+    let controls: BTreeSet<String> = known
+        .catalog
+        .requirements
+        .iter()
+        .map(|r| control(&r.control_id))
+        .collect();
+
+    let ids = seen
+        .references
+        .iter()
+        .filter(|(_, id)| !seen.ids.contains(id))
+        .map(|(key, id)| format!("{key} {id}"));
+    let unknown = seen
+        .controls
+        .iter()
+        .filter(|id| !controls.contains(*id))
+        .map(|id| format!("control-id {id}"));
+
     let twice = seen.twice.iter().map(|id| format!("uuid {id} twice"));
     ids.chain(unknown).chain(twice).collect()
 }

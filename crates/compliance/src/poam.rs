@@ -1,6 +1,8 @@
 //! What a plan of action is made from, and the sheet that eMASS takes.
 
-use model::{Control, Finding, Objective, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, Timestamp};
+use model::{
+    Control, Finding, Objective, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, Timestamp,
+};
 
 use crate::catalog::{Catalog, Requirement};
 use crate::cmmc::CLOSE_OUT;
@@ -14,11 +16,12 @@ pub struct Generated {
     pub moved: Vec<Plan>,
 }
 
-/// Plans for every requirement that is not met. What may wait for a conditional status goes on the POA&M, due in 180
-/// days; what may not goes on the operational plan, because it must be done before there is a status at all.
+/// Plans for every requirement that is not met. What may wait for a conditional status goes on the
+/// POA&M, due in 180 days; what may not goes on the operational plan, because it must be done
+/// before there is a status at all.
 ///
-/// A requirement that has an open item on the wrong plan only, because a partial score was set or taken back since, has
-/// its oldest one moved.
+/// A requirement that has an open item on the wrong plan only, because a partial score was set or
+/// taken back since, has its oldest one moved.
 pub fn generate(
     catalog: &Catalog,
     controls: &[Control],
@@ -28,11 +31,16 @@ pub fn generate(
 ) -> Generated {
     let mut generated = Generated::default();
     for c in controls.iter().filter(|c| c.standing() == Standing::NotMet) {
-        let Some(r) = catalog.get(&c.control_id) else { continue };
+        let Some(r) = catalog.get(&c.control_id) else {
+            continue;
+        };
         let kind = kind(c, r);
-        let mut open: Vec<&Plan> =
-            plans.iter().filter(|p| p.control_id == c.control_id && p.status.is_open()).collect();
+        let mut open: Vec<&Plan> = plans
+            .iter()
+            .filter(|p| p.control_id == c.control_id && p.status.is_open())
+            .collect();
         open.sort_by_key(|p| p.created_at);
+
         // An operational item beside one that is on the POA&M is somebody's choice.
         match open.first() {
             None => generated.new.push(item(c, r, kind, now, id())),
@@ -40,36 +48,72 @@ pub fn generate(
             Some(oldest) => generated.moved.push(moved(oldest, kind, now)),
         }
     }
+
     generated
 }
 
 /// The plan that a requirement belongs on.
 fn kind(c: &Control, r: &Requirement) -> PlanKind {
-    if r.poam_eligibility.allows(c.partial_credit) { PlanKind::Poam } else { PlanKind::Operational }
+    if r.poam_eligibility.allows(c.partial_credit) {
+        PlanKind::Poam
+    } else {
+        PlanKind::Operational
+    }
 }
 
 fn moved(plan: &Plan, kind: PlanKind, now: Timestamp) -> Plan {
-    let mut moved = Plan { kind, ..plan.clone() };
+    let mut moved = Plan {
+        kind,
+        ..plan.clone()
+    };
+
     let latest = now.plus(CLOSE_OUT);
     if kind == PlanKind::Poam && moved.due.is_none_or(|due| due > latest) {
         moved.due = Some(latest);
     }
-    let to = if kind == PlanKind::Poam { "the POA&M" } else { "the operational plan" };
-    let gap = if moved.milestone_changes.is_empty() { "" } else { "; " };
+
+    let to = if kind == PlanKind::Poam {
+        "the POA&M"
+    } else {
+        "the operational plan"
+    };
+
+    let gap = if moved.milestone_changes.is_empty() {
+        ""
+    } else {
+        "; "
+    };
+
     let day = now.to_jiff().strftime("%Y-%m-%d");
     moved.milestone_changes = format!("{}{gap}{day}: moved to {to}", moved.milestone_changes);
     moved
 }
 
 fn item(c: &Control, r: &Requirement, kind: PlanKind, now: Timestamp, poam_id: PlanId) -> Plan {
-    let failed = |o: &&Objective| o.decision.as_ref().is_some_and(|d| d.finding == Finding::NotMet);
+    let failed = |o: &&Objective| {
+        o.decision
+            .as_ref()
+            .is_some_and(|d| d.finding == Finding::NotMet)
+    };
+
     let reasons: Vec<String> = c
         .objectives
         .iter()
         .filter(failed)
-        .filter_map(|o| o.decision.as_ref().map(|d| format!("{}: {}", o.objective_id, d.reason)))
+        .filter_map(|o| {
+            o.decision
+                .as_ref()
+                .map(|d| format!("{}: {}", o.objective_id, d.reason))
+        })
         .collect();
-    let by = c.objectives.iter().filter_map(|o| o.decision.as_ref()).map(|d| d.by.as_str()).next().unwrap_or("nobody");
+
+    let by = c
+        .objectives
+        .iter()
+        .filter_map(|o| o.decision.as_ref())
+        .map(|d| d.by.as_str())
+        .next()
+        .unwrap_or("nobody");
     Plan {
         kind,
         weakness: reasons.join("; "),
@@ -77,11 +121,17 @@ fn item(c: &Control, r: &Requirement, kind: PlanKind, now: Timestamp, poam_id: P
         due: Some(now.plus(CLOSE_OUT)),
         owner: c.owner.clone(),
         identified_by: Some(format!("assessment by {by}")),
-        ..Plan::new(poam_id, c.control_id.clone(), RiskLevel::of_weight(r.dod_weight), now)
+        ..Plan::new(
+            poam_id,
+            c.control_id.clone(),
+            RiskLevel::of_weight(r.dod_weight),
+            now,
+        )
     }
 }
 
-/// The day on which an item must be closed out: 180 days after the conditional status (32 CFR 170.21(b)).
+/// The day on which an item must be closed out: 180 days after the conditional status (32 CFR
+/// 170.21(b)).
 pub fn close_out(plan: &Plan) -> Option<Timestamp> {
     (plan.kind == PlanKind::Poam).then_some(plan.conditional_since?.plus(CLOSE_OUT))
 }
@@ -118,21 +168,35 @@ pub const EMASS: [&str; 25] = [
 /// The cells of an item in the order of [`EMASS`]. What nobody said stays empty.
 pub fn emass(catalog: &Catalog, plan: &Plan) -> [String; 25] {
     let r = catalog.get(&plan.control_id);
-    let day = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_jiff().strftime("%m/%d/%Y").to_string());
+    let day = |at: Option<Timestamp>| {
+        at.map_or_else(String::new, |at| {
+            at.to_jiff().strftime("%m/%d/%Y").to_string()
+        })
+    };
+
     let status = match plan.status {
         PlanStatus::Open | PlanStatus::InProgress => "Ongoing",
         PlanStatus::Completed => "Completed",
         PlanStatus::AcceptedRisk => "Risk Accepted",
     };
+
     let risk = match plan.risk {
         RiskLevel::Low => "Low",
         RiskLevel::Moderate => "Moderate",
         RiskLevel::High => "High",
         RiskLevel::VeryHigh => "Very High",
     };
-    let mut comments =
-        vec![format!("{} plan of action", if plan.kind == PlanKind::Poam { "CMMC" } else { "operational" })];
+
+    let mut comments = vec![format!(
+        "{} plan of action",
+        if plan.kind == PlanKind::Poam {
+            "CMMC"
+        } else {
+            "operational"
+        }
+    )];
     comments.extend(close_out(plan).map(|at| format!("close out by {}", day(Some(at)))));
+
     comments.extend(plan.tasks.iter().cloned());
     let text = |t: &Option<String>| t.clone().unwrap_or_default();
     let mut cells: [String; 25] = Default::default();
@@ -141,6 +205,7 @@ pub fn emass(catalog: &Catalog, plan: &Plan) -> [String; 25] {
     cells[2] = r.map_or_else(|| plan.control_id.to_string(), |r| r.cmmc_practice.clone());
     cells[3] = text(&plan.owner);
     cells[4] = plan.control_id.to_string();
+
     cells[5] = text(&plan.resources);
     cells[6] = day(plan.due);
     cells[7] = text(&plan.milestones);
@@ -149,8 +214,10 @@ pub fn emass(catalog: &Catalog, plan: &Plan) -> [String; 25] {
     cells[10] = status.into();
     cells[11] = comments.join("; ");
     cells[12] = risk.into();
+
     cells[14] = text(&plan.mitigation);
     cells[16] = risk.into();
     cells[23].clone_from(&plan.remediation);
+
     cells
 }

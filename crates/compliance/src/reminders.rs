@@ -1,4 +1,5 @@
-//! What the compliance work owes soon or owes already: evidence that lapses, the review of what is logged, plans of action, assessments.
+//! What the compliance work owes soon or owes already: evidence that lapses, the review of what is
+//! logged, plans of action, assessments.
 
 use model::evidence::Validity;
 use model::{Control, ControlId, Evidence, ObjectiveId, Plan, Span, Timestamp};
@@ -28,18 +29,39 @@ pub struct Reminder {
 }
 
 /// All that is due at `now`, what is late first. `evidence` holds, of each check, the last result.
-pub fn due(controls: &[Control], evidence: &[Evidence], plans: &[Plan], now: Timestamp) -> Vec<Reminder> {
+pub fn due(
+    controls: &[Control],
+    evidence: &[Evidence],
+    plans: &[Plan],
+    now: Timestamp,
+) -> Vec<Reminder> {
     let mut found: Vec<Reminder> = of_evidence(evidence, now);
     // Who has decided nothing yet has not begun, and owes no review.
-    if controls.iter().flat_map(|c| &c.objectives).any(|o| o.decision.is_some()) {
+    if controls
+        .iter()
+        .flat_map(|c| &c.objectives)
+        .any(|o| o.decision.is_some())
+    {
         found.extend(of_review(evidence, now));
     }
-    found.extend(plans.iter().filter(|p| p.status.is_open()).filter_map(|p| of_plan(p, now)));
+    found.extend(
+        plans
+            .iter()
+            .filter(|p| p.status.is_open())
+            .filter_map(|p| of_plan(p, now)),
+    );
     found.extend(controls.iter().filter_map(|c| {
         let what = format!("{} is to be assessed again", c.control_id);
         let late = stage(c.due?, SOON, now)?;
         let key = format!("control {} {} {}", c.control_id, word(late), day(c.due?));
-        Some(Reminder { key, control_id: c.control_id.clone(), late, by: c.due, what })
+
+        Some(Reminder {
+            key,
+            control_id: c.control_id.clone(),
+            late,
+            by: c.due,
+            what,
+        })
     }));
     found.sort_by(|a, b| (!a.late, a.by, &a.key).cmp(&(!b.late, b.by, &b.key)));
     found
@@ -59,9 +81,13 @@ fn day(at: Timestamp) -> String {
 }
 
 fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
-    let lasting: std::collections::HashSet<&ObjectiveId> =
-        evidence.iter().filter(|e| e.validity(now) == Validity::Valid).flat_map(|e| &e.objectives).collect();
-    let replaced = |e: &Evidence| !e.objectives.is_empty() && e.objectives.iter().all(|o| lasting.contains(o));
+    let lasting: std::collections::HashSet<&ObjectiveId> = evidence
+        .iter()
+        .filter(|e| e.validity(now) == Validity::Valid)
+        .flat_map(|e| &e.objectives)
+        .collect();
+    let replaced =
+        |e: &Evidence| !e.objectives.is_empty() && e.objectives.iter().all(|o| lasting.contains(o));
     let own = |e: &&Evidence| e.recorded.is_none() && !e.review && !replaced(e);
     let mut found: Vec<Reminder> = evidence
         .iter()
@@ -72,6 +98,7 @@ fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
                 Validity::Lapsing => false,
                 Validity::Valid | Validity::Draft => return None,
             };
+
             let verb = if late { "has lapsed" } else { "lapses" };
             Some(Reminder {
                 key: format!("evidence {} {}", e.evidence_id, word(late)),
@@ -82,18 +109,28 @@ fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
             })
         })
         .collect();
+
     // The checks run all together; one line says that they did not.
-    let old: Vec<&Evidence> =
-        evidence.iter().filter(|e| e.recorded.is_some() && e.validity(now) == Validity::Lapsed).collect();
+    let old: Vec<&Evidence> = evidence
+        .iter()
+        .filter(|e| e.recorded.is_some() && e.validity(now) == Validity::Lapsed)
+        .collect();
     if let Some(first) = old.iter().min_by_key(|e| e.valid_until) {
         found.push(Reminder {
-            key: format!("checks late {}", first.valid_until.map(day).unwrap_or_default()),
+            key: format!(
+                "checks late {}",
+                first.valid_until.map(day).unwrap_or_default()
+            ),
             control_id: first.control_id.clone(),
             late: true,
             by: first.valid_until,
-            what: format!("the results of {} checks have lapsed; `blueteam compliance evidence` runs them", old.len()),
+            what: format!(
+                "the results of {} checks have lapsed; `blueteam compliance evidence` runs them",
+                old.len()
+            ),
         });
     }
+
     found
 }
 
@@ -102,14 +139,31 @@ fn of_review(evidence: &[Evidence], now: Timestamp) -> Option<Reminder> {
     let last = reviews.filter_map(|e| e.approved_at).max();
     let by = last.map(|at| at.plus(review::VALID));
     let late = by.map_or(Some(true), |by| stage(by, SOON, now))?;
+
     let what = match last {
-        None => "what is logged was never reviewed; `blueteam compliance review` prepares it".to_owned(),
+        None => {
+            "what is logged was never reviewed; `blueteam compliance review` prepares it".to_owned()
+        }
         Some(at) => {
-            format!("what is logged was last reviewed on {}; `blueteam compliance review` prepares it", day(at))
+            format!(
+                "what is logged was last reviewed on {}; `blueteam compliance review` prepares it",
+                day(at)
+            )
         }
     };
-    let key = format!("review {} {}", word(late), by.map_or_else(|| "first".to_owned(), day));
-    Some(Reminder { key, control_id: review::CONTROL, late, by, what })
+
+    let key = format!(
+        "review {} {}",
+        word(late),
+        by.map_or_else(|| "first".to_owned(), day)
+    );
+    Some(Reminder {
+        key,
+        control_id: review::CONTROL,
+        late,
+        by,
+        what,
+    })
 }
 
 /// The worse of its own day and the 180 days.
@@ -117,27 +171,56 @@ fn of_plan(plan: &Plan, now: Timestamp) -> Option<Reminder> {
     let (id, control) = (plan.poam_id, &plan.control_id);
     let own = plan.due.and_then(|by| {
         let late = stage(by, SOON, now)?;
-        let what =
-            format!("plan of action for {control} is {}: {}", if late { "overdue" } else { "due" }, plan.weakness);
+        let what = format!(
+            "plan of action for {control} is {}: {}",
+            if late { "overdue" } else { "due" },
+            plan.weakness
+        );
         let key = format!("plan {id} {} {}", word(late), day(by));
-        Some(Reminder { key, control_id: control.clone(), late, by: Some(by), what })
+
+        Some(Reminder {
+            key,
+            control_id: control.clone(),
+            late,
+            by: Some(by),
+            what,
+        })
     });
+
     let clock = close_out(plan).and_then(|by| {
-        let days = CLOSE_OUT_DAYS.into_iter().rev().find(|days| by <= now.plus(Span::days(*days)))?;
+        let days = CLOSE_OUT_DAYS
+            .into_iter()
+            .rev()
+            .find(|days| by <= now.plus(Span::days(*days)))?;
         let late = by < now;
         let what = if late {
             format!(
-                "the 180 days of the conditional status are over, and {control} is not closed out (32 CFR 170.21(b))"
+                "the 180 days of the conditional status are over, and {control} is not closed out \
+                    (32 CFR 170.21(b))"
             )
         } else {
             format!(
-                "{control} must be closed out within {days} days, or the conditional status expires (32 CFR 170.21(b))"
+                "{control} must be closed out within {days} days, or the conditional status \
+                    expires (32 CFR 170.21(b))"
             )
         };
-        let stage = if late { "late".to_owned() } else { days.to_string() };
+
+        let stage = if late {
+            "late".to_owned()
+        } else {
+            days.to_string()
+        };
+
         let key = format!("close-out {id} {stage} {}", day(by));
-        Some(Reminder { key, control_id: control.clone(), late, by: Some(by), what })
+        Some(Reminder {
+            key,
+            control_id: control.clone(),
+            late,
+            by: Some(by),
+            what,
+        })
     });
+
     match (own, clock) {
         (Some(own), Some(clock)) => Some(if own.late && !clock.late { own } else { clock }),
         (own, clock) => clock.or(own),
@@ -147,7 +230,8 @@ fn of_plan(plan: &Plan, now: Timestamp) -> Option<Reminder> {
 #[cfg(test)]
 mod tests {
     use model::{
-        Decision, EvidenceId, EvidenceKind, Finding, Objective, PlanId, PlanKind, PlanStatus, RiskLevel, Support,
+        Decision, EvidenceId, EvidenceKind, Finding, Objective, PlanId, PlanKind, PlanStatus,
+        RiskLevel, Support,
     };
     use uuid::Uuid;
 
@@ -163,7 +247,10 @@ mod tests {
         let id = EvidenceId(Uuid::from_u128(n));
         let control = ControlId::known("3.1.1");
         Evidence {
-            objectives: objectives.iter().map(|o| ObjectiveId((*o).to_owned())).collect(),
+            objectives: objectives
+                .iter()
+                .map(|o| ObjectiveId((*o).to_owned()))
+                .collect(),
             description: "policy".to_owned(),
             valid_until: Some(now().plus(until)),
             approved_at: Some(now().minus(Span::days(300))),
@@ -172,7 +259,10 @@ mod tests {
     }
 
     fn keys(found: &[Reminder]) -> Vec<&str> {
-        found.iter().map(|r| r.key.split(' ').next().unwrap()).collect()
+        found
+            .iter()
+            .map(|r| r.key.split(' ').next().unwrap())
+            .collect()
     }
 
     #[test]
@@ -180,12 +270,28 @@ mod tests {
         let far = piece(1, Span::days(31), &["3.1.1[a]"]);
         assert_eq!(due(&[], std::slice::from_ref(&far), &[], now()), []);
         let near = piece(2, Span::days(29), &["3.1.1[b]"]);
-        let over = Evidence { valid_until: Some(now().minus(DAY)), ..piece(3, DAY, &["3.1.1[c]"]) };
+        let over = Evidence {
+            valid_until: Some(now().minus(DAY)),
+            ..piece(3, DAY, &["3.1.1[c]"])
+        };
+
         let found = due(&[], &[far.clone(), near.clone(), over], &[], now());
-        assert_eq!(found.iter().map(|r| r.late).collect::<Vec<_>>(), [true, false], "what is late comes first");
-        assert!(found[0].key.starts_with("evidence ") && found[0].key.ends_with(" late"), "{found:?}");
+        assert_eq!(
+            found.iter().map(|r| r.late).collect::<Vec<_>>(),
+            [true, false],
+            "what is late comes first"
+        );
+        assert!(
+            found[0].key.starts_with("evidence ") && found[0].key.ends_with(" late"),
+            "{found:?}"
+        );
+
         assert!(found[1].key.ends_with(" soon"), "{found:?}");
-        let replaced = Evidence { objectives: far.objectives.clone(), ..near };
+        let replaced = Evidence {
+            objectives: far.objectives.clone(),
+            ..near
+        };
+
         assert_eq!(due(&[], &[far, replaced], &[], now()), []);
     }
 
@@ -203,6 +309,7 @@ mod tests {
             proposal: None,
             support: Support::default(),
         };
+
         let control = Control {
             control_id: ControlId::known("3.1.1"),
             objectives: vec![objective],
@@ -216,7 +323,12 @@ mod tests {
             partial_credit: false,
             planned: false,
         };
-        assert_eq!(keys(&due(std::slice::from_ref(&control), &[], &[], now())), ["review"]);
+
+        assert_eq!(
+            keys(&due(std::slice::from_ref(&control), &[], &[], now())),
+            ["review"]
+        );
+
         let signed = |days| Evidence {
             control_id: review::CONTROL,
             description: review::TITLE.to_owned(),
@@ -225,6 +337,7 @@ mod tests {
             review: true,
             ..piece(1, DAY, &["3.3.3[b]"])
         };
+
         let of = |days| due(std::slice::from_ref(&control), &[signed(days)], &[], now());
         assert_eq!(of(80), []);
         assert_eq!(of(90).first().map(|r| r.late), Some(false));
@@ -238,17 +351,35 @@ mod tests {
             kind: PlanKind::Poam,
             due: Some(now().plus(Span::days(due))),
             conditional_since: Some(now().minus(Span::days(since))),
-            ..Plan::new(PlanId(Uuid::nil()), ControlId::known("3.1.9"), RiskLevel::Low, now())
+            ..Plan::new(
+                PlanId(Uuid::nil()),
+                ControlId::known("3.1.9"),
+                RiskLevel::Low,
+                now(),
+            )
         };
+
         let of = |due_in, since| due(&[], &[], &[plan(due_in, since)], now()).pop();
         assert_eq!(of(100, 100), None);
         assert!(of(100, 121).unwrap().key.contains(" 60 "));
         assert!(of(100, 151).unwrap().key.contains(" 30 "));
         assert!(of(100, 175).unwrap().key.contains(" 7 "));
-        assert!(of(100, 181).unwrap().late, "the 180 days, whatever day somebody set");
-        assert!(of(-1, 121).unwrap().key.starts_with("plan "), "what is late is the worse of the two");
+        assert!(
+            of(100, 181).unwrap().late,
+            "the 180 days, whatever day somebody set"
+        );
+
+        assert!(
+            of(-1, 121).unwrap().key.starts_with("plan "),
+            "what is late is the worse of the two"
+        );
         assert!(of(10, 10).is_some_and(|r| !r.late && r.key.len() <= 100));
-        let done = Plan { status: PlanStatus::Completed, ..plan(-1, 200) };
+
+        let done = Plan {
+            status: PlanStatus::Completed,
+            ..plan(-1, 200)
+        };
+
         assert_eq!(due(&[], &[], &[done], now()), []);
     }
 }

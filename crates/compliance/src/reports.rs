@@ -68,7 +68,11 @@ fn maybe_day(at: Option<Timestamp>) -> String {
 
 /// What is missing shows: a blank would pass for nothing to say.
 fn or_missing(text: &str) -> String {
-    if text.trim().is_empty() { "NOT STATED".to_owned() } else { text.to_owned() }
+    if text.trim().is_empty() {
+        "NOT STATED".to_owned()
+    } else {
+        text.to_owned()
+    }
 }
 
 /// The words of 32 CFR 170.24(b).

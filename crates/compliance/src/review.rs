@@ -1,5 +1,6 @@
-//! The review of what is logged (3.3.3): which types of events are new since the last one, which have fallen silent, what is refused most, and
-//! what touches CUI. Prepared here, judged by a person.
+//! The review of what is logged (3.3.3): which types of events are new since the last one, which
+//! have fallen silent, what is refused most, and what touches CUI. Prepared here, judged by a
+//! person.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -35,7 +36,10 @@ pub struct Review {
 
 fn name(t: &EventType) -> String {
     // One word a type: it is read back by lines.
-    format!("{} {}.{}", t.source, t.category, t.action).split_whitespace().collect::<Vec<_>>().join(" ")
+    format!("{} {}.{}", t.source, t.category, t.action)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 impl Review {
@@ -44,14 +48,31 @@ impl Review {
         let types: BTreeSet<String> = events.types.iter().map(name).collect();
         let before: BTreeSet<String> = last
             .and_then(|text| text.rsplit_once(MARK))
-            .map(|(_, list)| list.lines().map(str::to_owned).filter(|l| !l.is_empty()).collect())
+            .map(|(_, list)| {
+                list.lines()
+                    .map(str::to_owned)
+                    .filter(|l| !l.is_empty())
+                    .collect()
+            })
             .unwrap_or_default();
-        let mut refused: Vec<_> =
-            events.types.iter().filter(|t| t.refused > 0).map(|t| (name(t), t.refused, t.events)).collect();
+
+        let mut refused: Vec<_> = events
+            .types
+            .iter()
+            .filter(|t| t.refused > 0)
+            .map(|t| (name(t), t.refused, t.events))
+            .collect();
         refused.sort_by_key(|r| std::cmp::Reverse(r.1));
         refused.truncate(TOP);
-        let mut cui: Vec<_> = events.types.iter().filter(|t| t.cui > 0).map(|t| (name(t), t.cui)).collect();
+
+        let mut cui: Vec<_> = events
+            .types
+            .iter()
+            .filter(|t| t.cui > 0)
+            .map(|t| (name(t), t.cui))
+            .collect();
         cui.sort_by_key(|c| std::cmp::Reverse(c.1));
+
         Self {
             new: types.difference(&before).cloned().collect(),
             silent: before.difference(&types).cloned().collect(),
@@ -70,21 +91,39 @@ impl Review {
             self.types.len()
         );
         let mut part = |title: &str, lines: Vec<String>| {
-            let lines = if lines.is_empty() { vec!["none".to_owned()] } else { lines };
+            let lines = if lines.is_empty() {
+                vec!["none".to_owned()]
+            } else {
+                lines
+            };
+
             let _ = writeln!(text, "\n{title}:");
             for line in lines {
                 let _ = writeln!(text, "  {line}");
             }
         };
+
         part("New since the last review", self.new.clone());
         part("Silent since the last review", self.silent.clone());
-        part("Most refused", self.refused.iter().map(|(t, n, of)| format!("{t}: {n} of {of}")).collect());
-        part("Touch CUI", self.cui.iter().map(|(t, n)| format!("{t}: {n}")).collect());
+        part(
+            "Most refused",
+            self.refused
+                .iter()
+                .map(|(t, n, of)| format!("{t}: {n} of {of}"))
+                .collect(),
+        );
+
+        part(
+            "Touch CUI",
+            self.cui.iter().map(|(t, n)| format!("{t}: {n}")).collect(),
+        );
         text.push_str(MARK);
+
         for t in &self.types {
             text.push_str(t);
             text.push('\n');
         }
+
         text
     }
 }
@@ -103,7 +142,12 @@ mod tests {
             cui: *cui,
             ..EventType::default()
         };
-        EventFacts { total: 10, types: actions.iter().map(of).collect(), ..EventFacts::default() }
+
+        EventFacts {
+            total: 10,
+            types: actions.iter().map(of).collect(),
+            ..EventFacts::default()
+        }
     }
 
     #[test]
@@ -111,11 +155,22 @@ mod tests {
         let now = Timestamp::from_secs(1_800_000_000);
         let first = Review::of(&events(&[("export", 0, 0), ("read", 3, 2)]), None);
         assert_eq!(first.new.len(), 2, "all is new at first");
-        let second = Review::of(&events(&[("read", 1, 0), ("a\nb", 0, 0)]), Some(&first.text(now, 30)));
+        let second = Review::of(
+            &events(&[("read", 1, 0), ("a\nb", 0, 0)]),
+            Some(&first.text(now, 30)),
+        );
         assert_eq!(second.new, ["audit_db data.a b"]);
+
         assert_eq!(second.silent, ["audit_db data.export"]);
         assert_eq!(first.refused, [("audit_db data.read".to_owned(), 3, 10)]);
         assert_eq!(first.cui, [("audit_db data.read".to_owned(), 2)]);
-        assert!(Review::of(&events(&[("read", 0, 0), ("a\nb", 0, 0)]), Some(&second.text(now, 30))).new.is_empty());
+        assert!(
+            Review::of(
+                &events(&[("read", 0, 0), ("a\nb", 0, 0)]),
+                Some(&second.text(now, 30))
+            )
+            .new
+            .is_empty()
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! The score of the DoD Assessment Methodology v1.2.1, which 32 CFR 170.24(c) took over: 110 less the weights of what is not met.
+//! The score of the DoD Assessment Methodology v1.2.1, which 32 CFR 170.24(c) took over: 110 less
+//! the weights of what is not met.
 //!
-//! What is counted here is not a claim. Whether there is a score at all is decided in [`crate::claim`].
+//! What is counted here is not a claim. Whether there is a score at all is decided in
+//! [`crate::claim`].
 
 use model::{Control, ControlId, Standing};
 use serde::Serialize;
@@ -9,7 +11,8 @@ use crate::catalog::{Catalog, Requirement};
 
 /// The system security plan: without it there is no score at all.
 pub const PLAN: ControlId = ControlId::known("3.12.4");
-/// Plans of action: lost as well when something is not met and not planned (DoDAM v1.2.1 5(g)(iii)).
+/// Plans of action: lost as well when something is not met and not planned (DoDAM v1.2.1
+/// 5(g)(iii)).
 pub const PLANS_OF_ACTION: ControlId = ControlId::known("3.12.2");
 /// All points.
 pub const MOST: i32 = 110;
@@ -49,9 +52,19 @@ impl Score {
     pub(crate) fn of(catalog: &Catalog, controls: &[Control]) -> Self {
         let standing = |r: &Requirement| {
             let found = controls.iter().find(|c| c.control_id == r.control_id);
-            found.map_or((Standing::NotAssessed, false, false), |c| (c.standing(), c.partial_credit, c.planned))
+            found.map_or((Standing::NotAssessed, false, false), |c| {
+                (c.standing(), c.partial_credit, c.planned)
+            })
         };
-        let mut score = Self { deductions: Vec::new(), met: 0, not_met: 0, open: 0, unplanned: Vec::new() };
+
+        let mut score = Self {
+            deductions: Vec::new(),
+            met: 0,
+            not_met: 0,
+            open: 0,
+            unplanned: Vec::new(),
+        };
+
         for r in &catalog.requirements {
             let (standing, partial, planned) = standing(r);
             match standing {
@@ -59,18 +72,27 @@ impl Score {
                 Standing::NotMet => score.not_met += 1,
                 Standing::Stale | Standing::NotAssessed => score.open += 1,
             }
+
             // It has no weight: without it there is no score to deduct from.
             if r.control_id == PLAN {
                 continue;
             }
+
             if standing.counts() {
                 continue;
             }
+
             if standing == Standing::NotMet && !planned {
                 score.unplanned.push(r.control_id.clone());
             }
+
             let partial = partial && r.partial_weight.is_some() && standing == Standing::NotMet;
-            let points = if partial { r.partial_weight } else { r.dod_weight };
+            let points = if partial {
+                r.partial_weight
+            } else {
+                r.dod_weight
+            };
+
             let points = points.unwrap_or_default();
             score.deductions.push(Deduction {
                 control_id: r.control_id.clone(),
@@ -80,19 +102,28 @@ impl Score {
                 for_lack_of_plans: false,
             });
         }
+
         score.lose_plans_of_action(catalog);
         score
     }
 
     /// What is not met and on no plan costs 3.12.2 too, if it is not lost already.
     fn lose_plans_of_action(&mut self, catalog: &Catalog) {
-        let lost = self.deductions.iter().any(|d| d.control_id == PLANS_OF_ACTION);
+        let lost = self
+            .deductions
+            .iter()
+            .any(|d| d.control_id == PLANS_OF_ACTION);
         if self.unplanned.is_empty() || lost {
             return;
         }
-        let points = catalog.get(&PLANS_OF_ACTION).and_then(|r| r.dod_weight).unwrap_or_default();
+
+        let points = catalog
+            .get(&PLANS_OF_ACTION)
+            .and_then(|r| r.dod_weight)
+            .unwrap_or_default();
         self.met -= 1;
         self.not_met += 1;
+
         self.deductions.push(Deduction {
             control_id: PLANS_OF_ACTION,
             points,
@@ -100,6 +131,7 @@ impl Score {
             partial: false,
             for_lack_of_plans: true,
         });
+
         self.deductions.sort_by_key(|d| d.control_id.order());
     }
 

@@ -1,5 +1,6 @@
-//! What is submitted to the Supplier Performance Risk System: the fields for CMMC Level 2 (Self) (32 CFR 170.16(a)(1)(i)), those of a NIST SP
-//! 800-171 assessment (DoDAM v1.2.1, 6(d) and Annex B), and of the affirmation (32 CFR 170.22). What nobody said is listed, not made up.
+//! What is submitted to the Supplier Performance Risk System: the fields for CMMC Level 2 (Self)
+//! (32 CFR 170.16(a)(1)(i)), those of a NIST SP 800-171 assessment (DoDAM v1.2.1, 6(d) and Annex
+//! B), and of the affirmation (32 CFR 170.22). What nobody said is listed, not made up.
 
 use model::{Control, Plan, PlanKind, Timestamp};
 use serde::Serialize;
@@ -53,13 +54,19 @@ pub struct Submission {
 impl Submission {
     /// Puts together what is known; why there is nothing to submit, where there is no score.
     pub fn of(basis: &Basis<'_>, claim: &Claim) -> Result<Self, String> {
-        let Some(points) = claim.points() else { return Err(claim.no_score().unwrap_or_default()) };
+        let Some(points) = claim.points() else {
+            return Err(claim.no_score().unwrap_or_default());
+        };
         let empty = System::default();
         let system = basis.system.unwrap_or(&empty);
         let a = &system.assessment;
         let said = |text: &str| Some(text.trim().to_owned()).filter(|t| !t.is_empty());
-        let one_of =
-            |text: &str, of: &[&str]| of.iter().find(|w| w.eq_ignore_ascii_case(text.trim())).map(ToString::to_string);
+        let one_of = |text: &str, of: &[&str]| {
+            of.iter()
+                .find(|w| w.eq_ignore_ascii_case(text.trim()))
+                .map(ToString::to_string)
+        };
+
         let level = one_of(&a.level, &LEVELS);
         let mut s = Self {
             cmmc_level: "Level 2 (Self)",
@@ -73,7 +80,10 @@ impl Submission {
             ssp_date: plan_date(basis),
             score: format!("{points} out of {MOST}"),
             plan_completion_date: None,
-            poam_used: basis.plans.iter().any(|p| p.kind == PlanKind::Poam && p.status.is_open()),
+            poam_used: basis
+                .plans
+                .iter()
+                .any(|p| p.kind == PlanKind::Poam && p.status.is_open()),
             standard: basis.catalog.name(),
             confidence_level: level.as_deref().map(confidence),
             assessment_level: level,
@@ -81,26 +91,42 @@ impl Submission {
             affirming_official: affirming_official(system),
             missing: Vec::new(),
         };
+
         s.complete(claim.counts(), &a.completion, basis.plans);
         s.list_missing(claim.counts(), claim.level());
         Ok(s)
     }
 
-    /// The day of 110: what was said, else the last day of the open plans, if everything that costs points has one.
+    /// The day of 110: what was said, else the last day of the open plans, if everything that costs
+    /// points has one.
     fn complete(&mut self, score: &Score, said: &str, plans: &[Plan]) {
         if score.deductions.is_empty() {
             return;
         }
+
         if !said.trim().is_empty() {
             self.plan_completion_date = Some(said.trim().to_owned());
             return;
         }
+
         let open = |p: &&Plan| p.status.is_open();
-        let days =
-            score.deductions.iter().filter(|d| !d.for_lack_of_plans).map(|d| {
-                plans.iter().filter(open).filter(|p| p.control_id == d.control_id).filter_map(|p| p.due).max()
+        let days = score
+            .deductions
+            .iter()
+            .filter(|d| !d.for_lack_of_plans)
+            .map(|d| {
+                plans
+                    .iter()
+                    .filter(open)
+                    .filter(|p| p.control_id == d.control_id)
+                    .filter_map(|p| p.due)
+                    .max()
             });
-        self.plan_completion_date = days.collect::<Option<Vec<Timestamp>>>().and_then(|d| d.into_iter().max()).map(day);
+
+        self.plan_completion_date = days
+            .collect::<Option<Vec<Timestamp>>>()
+            .and_then(|d| d.into_iter().max())
+            .map(day);
     }
 
     fn list_missing(&mut self, score: &Score, level: Level2) {
@@ -110,21 +136,55 @@ impl Submission {
                 missing.push(what.to_owned());
             }
         };
-        need(self.assessment_date.is_some(), "assessment date: nobody has decided anything yet (`compliance set`)");
-        need(self.scope.is_some(), "assessment.scope: Enterprise, Enclave or Contract");
-        need(self.scope_description.is_some(), "boundary: what is in scope");
+
+        need(
+            self.assessment_date.is_some(),
+            "assessment date: nobody has decided anything yet (`compliance set`)",
+        );
+        need(
+            self.scope.is_some(),
+            "assessment.scope: Enterprise, Enclave or Contract",
+        );
+
+        need(
+            self.scope_description.is_some(),
+            "boundary: what is in scope",
+        );
         need(!self.cage_codes.is_empty(), "organisation.cage_codes");
-        need(self.ssp_name.is_some(), "name: the system's, which is the plan's");
+        need(
+            self.ssp_name.is_some(),
+            "name: the system's, which is the plan's",
+        );
+
         need(self.ssp_version.is_some(), "version: the plan's");
-        need(self.ssp_date.is_some(), "assessment.plan_date: the plan's day, or a dated entry in `changes`");
+        need(
+            self.ssp_date.is_some(),
+            "assessment.plan_date: the plan's day, or a dated entry in `changes`",
+        );
         need(
             score.deductions.is_empty() || self.plan_completion_date.is_some(),
-            "plan completion date: a plan of action with a day for each requirement that costs points, or assessment.completion",
+            "plan completion date: a plan of action with a day for each requirement that costs \
+                points, or assessment.completion",
         );
-        need(self.assessment_level.is_some(), "assessment.level: Basic (one's own), Medium or High (the government's)");
-        need(self.assessing_organisation.is_some(), "assessment.assessor, or organisation.name");
-        need(self.affirming_official.is_some(), "people: the affirming official by name");
-        need(level != Level2::None, "CMMC status: the findings allow none (`compliance score` says why)");
+
+        need(
+            self.assessment_level.is_some(),
+            "assessment.level: Basic (one's own), Medium or High (the government's)",
+        );
+        need(
+            self.assessing_organisation.is_some(),
+            "assessment.assessor, or organisation.name",
+        );
+
+        need(
+            self.affirming_official.is_some(),
+            "people: the affirming official by name",
+        );
+        need(
+            level != Level2::None,
+            "CMMC status: the findings allow none (`compliance score` says why)",
+        );
+
         self.missing = missing;
     }
 
@@ -143,11 +203,17 @@ impl Submission {
             ("SSP date", self.ssp_date.clone()),
             ("Score", Some(self.score.clone())),
             ("Plan completion date", self.plan_completion_date.clone()),
-            ("POA&M used", Some(if self.poam_used { "yes" } else { "no" }.to_owned())),
+            (
+                "POA&M used",
+                Some(if self.poam_used { "yes" } else { "no" }.to_owned()),
+            ),
             ("Standard", Some(self.standard.clone())),
             ("Assessment level", self.assessment_level.clone()),
             ("Confidence level", self.confidence_level.map(str::to_owned)),
-            ("Assessing organisation", self.assessing_organisation.clone()),
+            (
+                "Assessing organisation",
+                self.assessing_organisation.clone(),
+            ),
             ("Affirming official", self.affirming_official.clone()),
         ]
     }
@@ -163,15 +229,32 @@ fn confidence(level: &str) -> &'static str {
 }
 
 fn affirming_official(system: &System) -> Option<String> {
-    let official = system.people.iter().find(|p| p.role.eq_ignore_ascii_case("affirming official"))?;
+    let official = system
+        .people
+        .iter()
+        .find(|p| p.role.eq_ignore_ascii_case("affirming official"))?;
     if official.name.trim().is_empty() {
         return None;
     }
-    let parts = [&official.name, &official.title, &official.email, &official.phone];
-    Some(parts.into_iter().map(|t| t.trim()).filter(|t| !t.is_empty()).collect::<Vec<_>>().join(", "))
+
+    let parts = [
+        &official.name,
+        &official.title,
+        &official.email,
+        &official.phone,
+    ];
+    Some(
+        parts
+            .into_iter()
+            .map(|t| t.trim())
+            .filter(|t| !t.is_empty())
+            .collect::<Vec<_>>()
+            .join(", "),
+    )
 }
 
-/// The day of the system security plan: what the description says, else its last change, else the day of its approval.
+/// The day of the system security plan: what the description says, else its last change, else the
+/// day of its approval.
 pub(crate) fn plan_date(basis: &Basis<'_>) -> Option<String> {
     let described = basis.system.and_then(System::plan_date);
     described.or_else(|| Some(day(approved_plan(basis.evidence, basis.now)?.approved_at?)))
@@ -179,7 +262,10 @@ pub(crate) fn plan_date(basis: &Basis<'_>) -> Option<String> {
 
 fn last_decision(controls: &[Control]) -> Option<Timestamp> {
     let objectives = controls.iter().flat_map(|c| &c.objectives);
-    objectives.filter_map(|o| o.decision.as_ref()).map(|d| d.at).max()
+    objectives
+        .filter_map(|o| o.decision.as_ref())
+        .map(|d| d.at)
+        .max()
 }
 
 fn day(at: Timestamp) -> String {
@@ -189,7 +275,10 @@ fn day(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use model::EvidenceKind;
-    use model::{ControlId, Decision, Evidence, EvidenceId, Finding, Method, Objective, Responsibility, Support};
+    use model::{
+        ControlId, Decision, Evidence, EvidenceId, Finding, Method, Objective, Responsibility,
+        Support,
+    };
     use uuid::Uuid;
 
     use super::*;
@@ -209,12 +298,14 @@ mod tests {
             by: "alice".to_owned(),
             at: now(),
         };
+
         let objective = |id: &model::ObjectiveId| Objective {
             objective_id: id.clone(),
             decision: Some(decision.clone()),
             proposal: None,
             support: Support::default(),
         };
+
         let plan = Catalog::r2().get(&PLAN).unwrap();
         vec![Control {
             control_id: PLAN,
@@ -227,7 +318,11 @@ mod tests {
             customer_duties: None,
             partial_credit: false,
             planned: false,
-            objectives: plan.assessment_objectives.iter().map(|o| objective(&o.id)).collect(),
+            objectives: plan
+                .assessment_objectives
+                .iter()
+                .map(|o| objective(&o.id))
+                .collect(),
         }]
     }
 
@@ -262,34 +357,62 @@ mod tests {
     fn what_nobody_said_is_listed_and_not_made_up() {
         let nothing = submission(&System::default()).unwrap();
         assert_eq!(nothing.missing.len(), 10, "{:#?}", nothing.missing);
-        assert_eq!((&nothing.plan_completion_date, nothing.confidence_level), (&None, None));
-        assert_eq!(nothing.ssp_date.as_deref(), Some("2027-01-15"), "the day of its approval");
+        assert_eq!(
+            (&nothing.plan_completion_date, nothing.confidence_level),
+            (&None, None)
+        );
+        assert_eq!(
+            nothing.ssp_date.as_deref(),
+            Some("2027-01-15"),
+            "the day of its approval"
+        );
     }
 
     #[test]
     fn what_is_said_is_taken() {
-        let mut system: System = toml::from_str(include_str!("../tests/data/system.full.toml")).unwrap();
+        let mut system: System =
+            toml::from_str(include_str!("../tests/data/system.full.toml")).unwrap();
         assert_eq!(system.missing(), Vec::<String>::new());
         system.assessment.scope = "enclave".to_owned();
         system.assessment.level = "basic".to_owned();
         system.assessment.plan_date = "2026-02-01".to_owned();
         system.assessment.completion = "2027-03-31".to_owned();
+
         let s = submission(&system).unwrap();
-        assert_eq!((s.scope.as_deref(), s.confidence_level), (Some("Enclave"), Some("Low")));
+        assert_eq!(
+            (s.scope.as_deref(), s.confidence_level),
+            (Some("Enclave"), Some("Low"))
+        );
         assert_eq!(
             (s.ssp_date.as_deref(), s.plan_completion_date.as_deref()),
             (Some("2026-02-01"), Some("2027-03-31"))
         );
-        let left: Vec<_> = s.missing.iter().map(|m| m.split(':').next().unwrap()).collect();
+
+        let left: Vec<_> = s
+            .missing
+            .iter()
+            .map(|m| m.split(':').next().unwrap())
+            .collect();
         assert_eq!(left, ["CMMC status"], "the findings give none");
         system.assessment.scope = "somewhere".to_owned();
-        assert_eq!(submission(&system).unwrap().scope, None, "not a word of SPRS");
+        assert_eq!(
+            submission(&system).unwrap().scope,
+            None,
+            "not a word of SPRS"
+        );
     }
 
     #[test]
     fn nothing_is_submitted_without_a_score() {
-        let half = System { name: "Plant".to_owned(), ..System::default() };
+        let half = System {
+            name: "Plant".to_owned(),
+            ..System::default()
+        };
+
         let refused = submission(&half).unwrap_err();
-        assert!(refused.contains("does not say all that 3.12.4 asks for"), "{refused}");
+        assert!(
+            refused.contains("does not say all that 3.12.4 asks for"),
+            "{refused}"
+        );
     }
 }

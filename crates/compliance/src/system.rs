@@ -1,4 +1,5 @@
-//! The system under assessment, as its owner describes it in `system.toml`: boundary, people, connections. The plan (3.12.4) is made from it.
+//! The system under assessment, as its owner describes it in `system.toml`: boundary, people,
+//! connections. The plan (3.12.4) is made from it.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +24,8 @@ pub struct System {
     pub environment: String,
     /// How CUI comes in, moves and leaves.
     pub data_flow: String,
-    /// Whether all hardware and software is owned and maintained by the organisation; if not, what is not.
+    /// Whether all hardware and software is owned and maintained by the organisation; if not, what
+    /// is not.
     pub ownership: String,
     /// How often the plan is updated.
     pub update_frequency: String,
@@ -159,8 +161,13 @@ pub struct Provider {
 }
 
 /// The categories of 32 CFR 170.19(c).
-pub const CATEGORIES: [&str; 5] =
-    ["cui", "security_protection", "contractor_risk_managed", "specialized", "out_of_scope"];
+pub const CATEGORIES: [&str; 5] = [
+    "cui",
+    "security_protection",
+    "contractor_risk_managed",
+    "specialized",
+    "out_of_scope",
+];
 
 /// An asset.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,7 +197,12 @@ impl System {
     /// The plan's day: what the assessment says, else the day of the plan's last change.
     pub fn plan_date(&self) -> Option<String> {
         let said = Some(self.assessment.plan_date.trim()).filter(|date| !date.is_empty());
-        let last_change = self.changes.iter().map(|c| c.date.trim()).filter(|date| !date.is_empty()).max();
+        let last_change = self
+            .changes
+            .iter()
+            .map(|c| c.date.trim())
+            .filter(|date| !date.is_empty())
+            .max();
         said.or(last_change).map(str::to_owned)
     }
 
@@ -209,37 +221,78 @@ impl System {
             (&self.version, "version: the plan's version"),
             (&self.purpose, "purpose: what the system is for"),
             (&self.boundary, "boundary: where it runs (3.12.4[b])"),
-            (&self.environment, "environment: where and how it is run (3.12.4[c])"),
-            (&self.data_flow, "data_flow: how CUI comes in, moves and leaves"),
-            (&self.update_frequency, "update_frequency: how often the plan is updated (3.12.4[g])"),
+            (
+                &self.environment,
+                "environment: where and how it is run (3.12.4[c])",
+            ),
+            (
+                &self.data_flow,
+                "data_flow: how CUI comes in, moves and leaves",
+            ),
+            (
+                &self.update_frequency,
+                "update_frequency: how often the plan is updated (3.12.4[g])",
+            ),
             (&self.organisation.name, "organisation.name"),
             (&self.organisation.address, "organisation.address"),
         ] {
             need(said(text), what);
         }
-        for role in ["information owner", "system owner", "system security officer", "affirming official"] {
-            let named = self.people.iter().any(|p| p.role.eq_ignore_ascii_case(role) && said(&p.name));
+        for role in [
+            "information owner",
+            "system owner",
+            "system security officer",
+            "affirming official",
+        ] {
+            let named = self
+                .people
+                .iter()
+                .any(|p| p.role.eq_ignore_ascii_case(role) && said(&p.name));
             need(named, &format!("people: the {role} by name"));
         }
-        need(!self.organisation.cage_codes.is_empty(), "organisation.cage_codes");
+        need(
+            !self.organisation.cage_codes.is_empty(),
+            "organisation.cage_codes",
+        );
         need(!self.users.is_empty(), "users: how many, by role");
-        need(!self.information.is_empty(), "information: CUI by the category of the CUI Registry");
-        need(!self.components.is_empty(), "components: hardware and software, or where the inventory is");
+        need(
+            !self.information.is_empty(),
+            "information: CUI by the category of the CUI Registry",
+        );
+        need(
+            !self.components.is_empty(),
+            "components: hardware and software, or where the inventory is",
+        );
         need(
             !self.connections.is_empty(),
             "connections: other systems (3.12.4[f]); write one that says `none` when there is none",
         );
-        for p in self.providers.iter().filter(|p| !said(&p.responsibility_matrix)) {
-            need(false, &format!("providers: the responsibility matrix of {}", p.name));
+        for p in self
+            .providers
+            .iter()
+            .filter(|p| !said(&p.responsibility_matrix))
+        {
+            need(
+                false,
+                &format!("providers: the responsibility matrix of {}", p.name),
+            );
         }
         let scoped = |a: &&Asset| !CATEGORIES.contains(&a.category.as_str());
         for a in self.assets.iter().filter(scoped) {
             need(
                 false,
-                &format!("assets: {} has the category `{}`; there are {}", a.name, a.category, CATEGORIES.join(", ")),
+                &format!(
+                    "assets: {} has the category `{}`; there are {}",
+                    a.name,
+                    a.category,
+                    CATEGORIES.join(", ")
+                ),
             );
         }
-        need(!self.assets.is_empty(), "assets: each with its CMMC category (32 CFR 170.19(c))");
+        need(
+            !self.assets.is_empty(),
+            "assets: each with its CMMC category (32 CFR 170.19(c))",
+        );
         missing
     }
 }

@@ -1,6 +1,8 @@
-//! Load against a running console: `load URL-HOST:PORT KEY-FILE CONNECTIONS EVENTS-A-REQUEST SECONDS`. Prints requests and rows a
-//! second and the latency of a request. Without arguments, or with a number of writers alone, it starts a private, durable cluster and a console of its own in a
-//! throw-away directory, and measures single events over 64 connections and batches, beside `COPY` of the same rows.
+//! Load against a running console: `load URL-HOST:PORT KEY-FILE CONNECTIONS EVENTS-A-REQUEST
+//! SECONDS`. Prints requests and rows a second and the latency of a request. Without arguments, or
+//! with a number of writers alone, it starts a private, durable cluster and a console of its own in
+//! a throw-away directory, and measures single events over 64 connections and batches, beside
+//! `COPY` of the same rows.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -23,10 +25,13 @@ use tokio::net::TcpStream;
 
 /// One event of about 560 bytes, as the PHP application writes them.
 fn event(n: u64, at: Timestamp) -> String {
-    // Everybody has a session and an address: what is measured is the way in, not a storm of alerts.
+    // Everybody has a session and an address: what is measured is the way in, not a storm of
+    // alerts.
     let user = n % 20_000;
     // UUIDv7: milliseconds, version, variant, and the number where the random bits go.
-    let id = EventId::from_u128(((at.as_micros() / 1000) as u128) << 80 | 7 << 76 | 2 << 62 | u128::from(n));
+    let id = EventId::from_u128(
+        ((at.as_micros() / 1000) as u128) << 80 | 7 << 76 | 2 << 62 | u128::from(n),
+    );
     format!(
         r#"{{"event_id":"{id}","timestamp":"{at}","category":"access","action":"api_request","result":"success","user_id":"019a0000-0000-7000-8000-{:012x}","session_id":"sess_{:016x}","ip_address":"10.7.{}.{}","user_agent":"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/124.0 Safari/537.36","resource_type":"api","resource_id":"/api/v2/documents/{n}/versions","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":false,"metadata":{{"method":"GET","status":200,"duration_ms":{},"role":"analyst"}}}}"#,
         user,
@@ -41,10 +46,12 @@ fn request(body: &str, key: &str) -> Vec<u8> {
     let mut head = String::new();
     write!(
         head,
-        "POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        "POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: \
+            application/json\r\nContent-Length: {}\r\n\r\n",
         body.len()
     )
     .unwrap();
+
     let mut bytes = head.into_bytes();
     bytes.extend_from_slice(body.as_bytes());
     bytes
@@ -63,6 +70,7 @@ async fn client(to: SocketAddr, key: String, batch: u64, id: u64, until: Instant
             body.push('\n');
             n += 1;
         }
+
         let begin = Instant::now();
         stream.write_all(&request(&body, &key)).await.unwrap();
         let mut have = 0;
@@ -73,9 +81,15 @@ async fn client(to: SocketAddr, key: String, batch: u64, id: u64, until: Instant
                 break;
             }
         }
-        assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..have]));
+
+        assert!(
+            answer.starts_with(b"HTTP/1.1 200"),
+            "{}",
+            String::from_utf8_lossy(&answer[..have])
+        );
         latencies.push(begin.elapsed().as_micros() as u32);
     }
+
     latencies
 }
 
@@ -84,21 +98,25 @@ async fn load(to: SocketAddr, key: &str, connections: u64, batch: u64, seconds: 
     let begin = Instant::now();
     let until = begin + Duration::from_secs(seconds);
     let base = model::Clock::now(&SystemClock).as_secs().unsigned_abs() % 1000 * 1000;
-    let clients: Vec<_> =
-        (0..connections).map(|id| tokio::spawn(client(to, key.to_owned(), batch, base + id, until))).collect();
+    let clients: Vec<_> = (0..connections)
+        .map(|id| tokio::spawn(client(to, key.to_owned(), batch, base + id, until)))
+        .collect();
     let mut latencies = Vec::new();
     for client in clients {
         latencies.extend(client.await.unwrap());
     }
+
     let rate = latencies.len() as f64 / begin.elapsed().as_secs_f64();
     latencies.sort_unstable();
     let at = |q: f64| f64::from(latencies[((latencies.len() - 1) as f64 * q) as usize]) / 1000.0;
     println!(
-        "{connections:>3} connections × {batch:>5} events: {rate:>9.0} requests/s  {:>9.0} rows/s  p50 {:.2} ms  p99 {:.2} ms",
+        "{connections:>3} connections × {batch:>5} events: {rate:>9.0} requests/s  {:>9.0} \
+            rows/s  p50 {:.2} ms  p99 {:.2} ms",
         rate * batch as f64,
         at(0.5),
         at(0.99)
     );
+
     rate
 }
 
@@ -116,32 +134,52 @@ async fn copy_floor(pool: &PgPool, connections: u64, batch: u64, seconds: u64) -
                 let texts: Vec<_> = (0..batch).map(|i| event(n + i, now)).collect();
                 n += batch;
                 let rows_of = |t: &String| {
-                    let record = AuditRecord::from_json(t.as_bytes(), Strangers::Refuse).unwrap().into_owned();
+                    let record = AuditRecord::from_json(t.as_bytes(), Strangers::Refuse)
+                        .unwrap()
+                        .into_owned();
                     AuditRow::new(record, || EventId::from_u128(0), now)
                 };
+
                 let ready: Vec<_> = texts.iter().map(rows_of).collect();
-                rows += store::events::insert_audit(&mut conn, &ready).await.unwrap().accepted;
+                rows += store::events::insert_audit(&mut conn, &ready)
+                    .await
+                    .unwrap()
+                    .accepted;
             }
+
             rows
         })
     });
+
     let mut rows = 0;
     for task in tasks.collect::<Vec<_>>() {
         rows += task.await.unwrap();
     }
+
     rows as f64 / begin.elapsed().as_secs_f64()
 }
 
 async fn own(writers: usize) {
-    let dir = tempfile::Builder::new().prefix("blueteam-load").tempdir_in("/var/tmp").unwrap();
+    let dir = tempfile::Builder::new()
+        .prefix("blueteam-load")
+        .tempdir_in("/var/tmp")
+        .unwrap();
     std::os::unix::fs::chown(dir.path(), None, None).unwrap();
-    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let cluster = Cluster::start(ClusterConfig::new(dir.path())).await.unwrap();
+    std::fs::set_permissions(
+        dir.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+
+    let cluster = Cluster::start(ClusterConfig::new(dir.path()))
+        .await
+        .unwrap();
     let admin = cluster.options(Login::Owner, "postgres").unwrap();
     let pool = store::pool(admin, 40);
     let mut conn = pool.acquire().await.unwrap();
     store::migrate(&mut conn).await.unwrap();
     store::ensure_partitions(&mut conn, 2).await.unwrap();
+
     let key = console::auth::mint([3; 32]);
     sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
         "INSERT INTO users.users (username, email, password_hash) VALUES ('load', 'load@x', '!');
@@ -152,11 +190,16 @@ async fn own(writers: usize) {
     .execute(&mut *conn)
     .await
     .unwrap();
+
     drop(conn);
     let mut settings = Settings::new(dir.path().join("spool"));
     settings.writers = writers;
     settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    let pools = Pools { events: pool.clone(), keys: pool.clone() };
+    let pools = Pools {
+        events: pool.clone(),
+        keys: pool.clone(),
+    };
+
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let console = serve(settings, pools, Arc::new(SystemClock), async move {
         let _ = stopped.await;
@@ -165,15 +208,20 @@ async fn own(writers: usize) {
     .unwrap();
     let to = console.address();
     load(to, &key.secret, 64, 1, 2).await;
+
     for _ in 0..3 {
         load(to, &key.secret, 1, 1, 2).await;
         load(to, &key.secret, 64, 1, 5).await;
         for batch in [1_000, 5_000] {
             let rate = load(to, &key.secret, 2, batch, 5).await * batch as f64;
             let floor = copy_floor(&pool, 2, batch, 5).await;
-            println!("    COPY of the same rows over 2 connections: {floor:.0} rows/s; ratio {:.2}", rate / floor);
+            println!(
+                "    COPY of the same rows over 2 connections: {floor:.0} rows/s; ratio {:.2}",
+                rate / floor
+            );
         }
     }
+
     let _ = stop.send(());
     println!("{:?}", console.ingest().stats());
     console.ended().await;
@@ -186,7 +234,14 @@ async fn main() {
     if let [to, key, connections, batch, seconds] = args.as_slice() {
         let key = std::fs::read_to_string(key).unwrap();
         let numbers = [connections, batch, seconds].map(|n| n.parse().unwrap());
-        load(to.parse().unwrap(), key.trim(), numbers[0], numbers[1], numbers[2]).await;
+        load(
+            to.parse().unwrap(),
+            key.trim(),
+            numbers[0],
+            numbers[1],
+            numbers[2],
+        )
+        .await;
     } else {
         own(args.first().map_or(2, |n| n.parse().unwrap())).await;
     }

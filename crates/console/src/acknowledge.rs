@@ -1,7 +1,8 @@
-//! Links by which somebody who got a mail acknowledges its alert: signed, and good for a while only.
+//! Links by which somebody who got a mail acknowledges its alert: signed, and good for a while
+//! only.
 //!
-//! Whoever holds the link may use it, and nothing but that one alert is within its reach. What it says of who they are is what the mail was
-//! sent to.
+//! Whoever holds the link may use it, and nothing but that one alert is within its reach. What it
+//! says of who they are is what the mail was sent to.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -44,18 +45,31 @@ impl LinkKey {
     pub fn path(&self, link: &Link) -> String {
         let who = BASE64_URL_SAFE_NO_PAD.encode(&link.who[..link.who.floor_char_boundary(WHO_MAX)]);
         let body = format!("{}/{}/{who}", link.alert_id, link.expires.as_secs());
-        let tag = self.mac(&body).map(|mac| BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
+        let tag = self
+            .mac(&body)
+            .map(|mac| BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()));
         format!("/ack/{body}/{}", tag.unwrap_or_default())
     }
 
     /// What the parts of a path say, when we wrote them and their time is not over.
-    pub(crate) fn read(&self, (alert, expires, who, tag): (&str, &str, &str, &str), now: Timestamp) -> Option<Link> {
+    pub(crate) fn read(
+        &self,
+        (alert, expires, who, tag): (&str, &str, &str, &str),
+        now: Timestamp,
+    ) -> Option<Link> {
         let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
         // Compares in constant time.
-        self.mac(&format!("{alert}/{expires}/{who}"))?.verify_slice(&tag).ok()?;
+        self.mac(&format!("{alert}/{expires}/{who}"))?
+            .verify_slice(&tag)
+            .ok()?;
         let expires = Timestamp::from_secs(expires.parse().ok()?);
         let who = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(who).ok()?).ok()?;
-        (now < expires).then_some(Link { alert_id: AlertId(Uuid::try_parse(alert).ok()?), expires, who })
+
+        (now < expires).then_some(Link {
+            alert_id: AlertId(Uuid::try_parse(alert).ok()?),
+            expires,
+            who,
+        })
     }
 
     fn mac(&self, body: &str) -> Option<Hmac<Sha256>> {
@@ -79,13 +93,35 @@ mod tests {
     #[test]
     fn a_link_is_good_until_it_ends_and_for_what_it_says() {
         let (key, at) = (LinkKey::new([7; 32]), Timestamp::from_secs);
-        let link = Link { alert_id: AlertId(Uuid::from_u128(5)), expires: at(1000), who: "Ann Ö".to_owned() };
+        let link = Link {
+            alert_id: AlertId(Uuid::from_u128(5)),
+            expires: at(1000),
+            who: "Ann Ö".to_owned(),
+        };
+
         let path = key.path(&link);
         let (alert, expires, who, tag) = parts(&path);
-        assert_eq!(key.read((alert, expires, who, tag), at(999)), Some(link.clone()));
-        assert_eq!(key.read((alert, expires, who, tag), at(1000)), None, "its time is over");
-        assert_eq!(LinkKey::new([8; 32]).read((alert, expires, who, tag), at(1)), None, "another installation's");
-        let other = key.path(&Link { alert_id: AlertId(Uuid::from_u128(6)), ..link });
+        assert_eq!(
+            key.read((alert, expires, who, tag), at(999)),
+            Some(link.clone())
+        );
+        assert_eq!(
+            key.read((alert, expires, who, tag), at(1000)),
+            None,
+            "its time is over"
+        );
+
+        assert_eq!(
+            LinkKey::new([8; 32]).read((alert, expires, who, tag), at(1)),
+            None,
+            "another installation's"
+        );
+
+        let other = key.path(&Link {
+            alert_id: AlertId(Uuid::from_u128(6)),
+            ..link
+        });
+
         for wrong in [
             (parts(&other).0, expires, who, tag),
             (alert, "2000", who, tag),
@@ -99,7 +135,17 @@ mod tests {
     #[test]
     fn a_long_name_is_cut_between_characters() {
         let key = LinkKey::new([7; 32]);
-        let link = Link { alert_id: AlertId(Uuid::nil()), expires: Timestamp::from_secs(9), who: "Ö".repeat(200) };
-        assert_eq!(key.read(parts(&key.path(&link)), Timestamp::from_secs(1)).unwrap().who, "Ö".repeat(75));
+        let link = Link {
+            alert_id: AlertId(Uuid::nil()),
+            expires: Timestamp::from_secs(9),
+            who: "Ö".repeat(200),
+        };
+
+        assert_eq!(
+            key.read(parts(&key.path(&link)), Timestamp::from_secs(1))
+                .unwrap()
+                .who,
+            "Ö".repeat(75)
+        );
     }
 }

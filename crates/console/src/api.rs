@@ -38,13 +38,26 @@ async fn speaker(state: &State, headers: &HeaderMap) -> Result<Speaker, Problem>
 }
 
 /// Who asks, if their key has the scope.
-async fn bearer(state: &State, headers: &HeaderMap, scope: &'static str) -> Result<Speaker, Problem> {
-    let authorization = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
-    state.auth.check(authorization, scope).await.map_err(|error| match error {
-        AuthError::Unknown => Problem::unauthorized(),
-        AuthError::Scope => Problem::new(StatusCode::FORBIDDEN, format!("the API key lacks the scope {scope}")),
-        AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
-    })
+async fn bearer(
+    state: &State,
+    headers: &HeaderMap,
+    scope: &'static str,
+) -> Result<Speaker, Problem> {
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
+    state
+        .auth
+        .check(authorization, scope)
+        .await
+        .map_err(|error| match error {
+            AuthError::Unknown => Problem::unauthorized(),
+            AuthError::Scope => Problem::new(
+                StatusCode::FORBIDDEN,
+                format!("the API key lacks the scope {scope}"),
+            ),
+            AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
+        })
 }
 
 /// Every route.
@@ -54,14 +67,18 @@ pub(crate) fn router(state: Arc<State>) -> Router {
         let link = get(acknowledge::get).post(acknowledge::post);
         routes = routes.route("/ack/{alert}/{expires}/{who}/{tag}", link);
     }
+
     if state.metrics.is_some() {
         routes = routes.route("/metrics", get(metrics::get));
     }
+
     routes
         .route("/v1/events", post(events::post))
         .route("/v1/logs", post(logs::post))
         .route("/healthz", get(health::get))
         .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
-        .method_not_allowed_fallback(async || Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method")
+        })
         .with_state(state)
 }

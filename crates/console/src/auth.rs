@@ -1,10 +1,12 @@
 //! Bearer API keys: `bt_` and 256 random bits in base64url.
 //!
-//! A key is looked up by its SHA-256. What a lookup's time tells is about the hash, which nobody can steer, so that neither the
-//! table nor the cache needs more. Unknown, revoked and ended keys get the same answer.
+//! A key is looked up by its SHA-256. What a lookup's time tells is about the hash, which nobody
+//! can steer, so that neither the table nor the cache needs more. Unknown, revoked and ended keys
+//! get the same answer.
 //!
-//! Good keys are remembered for a short time ([`crate::Settings::key_cache`]), so a revocation takes that long at most. While
-//! the database is away they are trusted longer ([`crate::Settings::key_grace`]), so that events can still be spooled.
+//! Good keys are remembered for a short time ([`crate::Settings::key_cache`]), so a revocation
+//! takes that long at most. While the database is away they are trusted longer
+//! ([`crate::Settings::key_grace`]), so that events can still be spooled.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -49,7 +51,11 @@ pub fn mint(random: [u8; 32]) -> MintedKey {
     let secret = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
     let prefix = secret.chars().take(10).collect();
     let hash = hex(&digest(&secret));
-    MintedKey { secret, prefix, hash }
+    MintedKey {
+        secret,
+        prefix,
+        hash,
+    }
 }
 
 fn digest(key: &str) -> [u8; 32] {
@@ -57,11 +63,13 @@ fn digest(key: &str) -> [u8; 32] {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut out, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut out, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 /// Why a bearer is not let in.
@@ -111,14 +119,22 @@ impl Auth {
     }
 
     /// Lets the bearer of an `Authorization` header in, or not; says for whom they speak.
-    pub(crate) async fn check(&self, header: Option<&str>, scope: &str) -> Result<Speaker, AuthError> {
+    pub(crate) async fn check(
+        &self,
+        header: Option<&str>,
+        scope: &str,
+    ) -> Result<Speaker, AuthError> {
         let key = header.and_then(bearer).ok_or(AuthError::Unknown)?;
         let digest = digest(key);
         let known = match self.remembered(&digest, self.fresh) {
             Some(known) => known,
             None => self.look_up(&digest).await?,
         };
-        if known.info.expires_at.is_some_and(|end| end <= self.clock.now()) {
+        if known
+            .info
+            .expires_at
+            .is_some_and(|end| end <= self.clock.now())
+        {
             return Err(AuthError::Unknown);
         }
         if !known.info.scopes.iter().any(|s| s == scope) {
@@ -130,23 +146,31 @@ impl Auth {
 
     fn remembered(&self, digest: &[u8; 32], age: Duration) -> Option<Arc<Known>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(digest).filter(|k| k.checked.elapsed() < age).cloned()
+        known
+            .get(digest)
+            .filter(|k| k.checked.elapsed() < age)
+            .cloned()
     }
 
     async fn look_up(&self, digest: &[u8; 32]) -> Result<Arc<Known>, AuthError> {
         // A key that is being looked up by somebody else is in the cache when our turn comes.
-        let Ok(Ok(_turn)) = timeout(self.patience, self.lookups.acquire()).await else { return self.in_grace(digest) };
+        let Ok(Ok(_turn)) = timeout(self.patience, self.lookups.acquire()).await else {
+            return self.in_grace(digest);
+        };
         if let Some(known) = self.remembered(digest, self.fresh) {
             return Ok(known);
         }
+
         if self.is_paused() {
             return self.in_grace(digest);
         }
+
         let hash = hex(digest);
         let asked = timeout(self.patience, async {
             let mut conn = self.pool.acquire().await?;
             store::keys::authenticate(&mut conn, &hash).await
         });
+
         match asked.await {
             Ok(Ok(Some(info))) => Ok(self.remember(*digest, info)),
             Ok(Ok(None)) => {
@@ -154,7 +178,8 @@ impl Auth {
                 Err(AuthError::Unknown)
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "API keys cannot be checked; those seen lately stay in force for a while");
+                tracing::warn!(%error, "API keys cannot be checked; those seen lately stay in \
+                    force for a while");
                 self.pause();
                 self.in_grace(digest)
             }
@@ -171,39 +196,70 @@ impl Auth {
     }
 
     fn is_paused(&self) -> bool {
-        let until = self.paused_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = self
+            .paused_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         until.is_some_and(|until| Instant::now() < until)
     }
 
     fn pause(&self) {
-        *self.paused_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+        *self
+            .paused_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
     }
 
     fn remember(&self, digest: [u8; 32], info: KeyInfo) -> Arc<Known> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let uses = known.get(&digest).map_or(0, |old| old.uses.swap(0, Ordering::Relaxed));
+        let uses = known
+            .get(&digest)
+            .map_or(0, |old| old.uses.swap(0, Ordering::Relaxed));
         if known.len() >= CACHE && !known.contains_key(&digest) {
             known.retain(|_, k| k.checked.elapsed() < self.grace);
-            // Still full: the one checked longest ago makes room; at worst its uses since the last flush go uncounted.
-            let oldest = known.iter().min_by_key(|(_, k)| k.checked).map(|(digest, _)| *digest);
+            // Still full: the one checked longest ago makes room; at worst its uses since the last
+            // flush go uncounted.
+            let oldest = known
+                .iter()
+                .min_by_key(|(_, k)| k.checked)
+                .map(|(digest, _)| *digest);
             if let Some(oldest) = oldest.filter(|_| known.len() >= CACHE) {
                 known.remove(&oldest);
             }
         }
-        let entry = Arc::new(Known { info, checked: Instant::now(), uses: AtomicU32::new(uses) });
+
+        let entry = Arc::new(Known {
+            info,
+            checked: Instant::now(),
+            uses: AtomicU32::new(uses),
+        });
+
         known.insert(digest, Arc::clone(&entry));
         entry
     }
 
     async fn forget(&self, digest: &[u8; 32]) {
-        let gone = self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
+        let gone = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(digest);
         let Some(gone) = gone else { return };
-        self.count(gone.info.key_id, gone.uses.swap(0, Ordering::Relaxed)).await;
+        self.count(gone.info.key_id, gone.uses.swap(0, Ordering::Relaxed))
+            .await;
     }
 
-    /// Writes down how often keys were used since the last time. What cannot be written is kept for the next time.
+    /// Writes down how often keys were used since the last time. What cannot be written is kept for
+    /// the next time.
     pub(crate) async fn flush_uses(&self) {
-        let entries: Vec<_> = self.known.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let entries: Vec<_> = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
+
         for entry in entries {
             let times = entry.uses.swap(0, Ordering::Relaxed);
             if times > 0 && !self.count(entry.info.key_id, times).await {
@@ -217,10 +273,12 @@ impl Auth {
         if times == 0 {
             return true;
         }
+
         let counted = timeout(self.patience, async {
             let mut conn = self.pool.acquire().await?;
             store::keys::used(&mut conn, key_id, times).await
         });
+
         match counted.await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
@@ -238,7 +296,9 @@ fn bearer(header: &str) -> Option<&str> {
     let key = key.trim();
     let shaped = key.len() == LENGTH
         && key.starts_with(PREFIX)
-        && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
     (scheme.eq_ignore_ascii_case("bearer") && shaped).then_some(key)
 }
 
@@ -249,9 +309,23 @@ mod tests {
     #[test]
     fn a_minted_key_is_read_back() {
         let key = mint([0xfb; 32]);
-        assert_eq!((key.secret.len(), key.prefix.len(), key.hash.len()), (LENGTH, 10, 64));
-        assert_eq!(bearer(&format!("bearer {}", key.secret)), Some(&*key.secret));
-        for bad in ["", "Bearer", "Bearer bt_", "Basic x", &format!("Bearer {}x", key.secret), &key.secret] {
+        assert_eq!(
+            (key.secret.len(), key.prefix.len(), key.hash.len()),
+            (LENGTH, 10, 64)
+        );
+        assert_eq!(
+            bearer(&format!("bearer {}", key.secret)),
+            Some(&*key.secret)
+        );
+
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer bt_",
+            "Basic x",
+            &format!("Bearer {}x", key.secret),
+            &key.secret,
+        ] {
             assert_eq!(bearer(bad), None, "{bad}");
         }
     }

@@ -16,23 +16,39 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None }
+        Self {
+            status,
+            detail: detail.into(),
+            retry_after: None,
+        }
     }
 
     /// 401: who are you?
     pub(crate) fn unauthorized() -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "a valid API key is needed: Authorization: Bearer bt_…")
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "a valid API key is needed: Authorization: Bearer bt_…",
+        )
     }
 
     /// 429: too much waits already.
     pub(crate) fn busy() -> Self {
-        let busy = Self::new(StatusCode::TOO_MANY_REQUESTS, "too many events wait for their commit; nothing was taken");
-        Self { retry_after: Some(1), ..busy }
+        let busy = Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too many events wait for their commit; nothing was taken",
+        );
+        Self {
+            retry_after: Some(1),
+            ..busy
+        }
     }
 
     /// 503: it cannot be kept now.
     pub(crate) fn unavailable(detail: &'static str) -> Self {
-        Self { retry_after: Some(5), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+        Self {
+            retry_after: Some(5),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail)
+        }
     }
 }
 
@@ -48,7 +64,9 @@ impl Problem {
     /// The same answer with another body, for clients of a protocol that prescribes one.
     pub(crate) fn with_body(self, kind: &'static str, body: Vec<u8>) -> Response {
         let mut response = self.into_response();
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         response.headers_mut().remove(header::CONTENT_LENGTH);
         *response.body_mut() = body.into();
         response
@@ -63,15 +81,21 @@ impl IntoResponse for Problem {
             "status": self.status.as_u16(),
             "detail": self.detail,
         });
+
         let kind = [(header::CONTENT_TYPE, "application/problem+json")];
         let mut response = (self.status, kind, body.to_string()).into_response();
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+
         if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"blueteam\""));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer realm=\"blueteam\""),
+            );
         }
+
         response
     }
 }

@@ -1,4 +1,5 @@
-//! Events on their way into the table: prepared, queued, written in groups, spooled while the database is away.
+//! Events on their way into the table: prepared, queued, written in groups, spooled while the
+//! database is away.
 
 mod body;
 mod dead;
@@ -82,7 +83,8 @@ pub struct Stats {
     pub spooled: u64,
     /// Events that neither the database nor the spool could take; their senders were told.
     pub refused: u64,
-    /// Events out of the spool that the database refused for good; they stand in `dead-letter.ndjson`.
+    /// Events out of the spool that the database refused for good; they stand in
+    /// `dead-letter.ndjson`.
     pub dead_letters: u64,
     /// Events that wait for their commit.
     pub waiting: u64,
@@ -149,7 +151,8 @@ struct Inner {
     wake: Notify,
     space: Arc<Semaphore>,
     budget: Arc<Semaphore>,
-    /// Held shared while a group is written. The drain takes it alone for its last step, so that nothing overtakes the spool.
+    /// Held shared while a group is written. The drain takes it alone for its last step, so that
+    /// nothing overtakes the spool.
     gate: RwLock<()>,
     spooling: AtomicBool,
     refusing: AtomicBool,
@@ -183,8 +186,13 @@ pub(crate) struct Tasks {
 }
 
 impl Ingest {
-    /// Opens the spool and starts the writers. Events that a former run left in the spool are written first.
-    pub(crate) fn start(settings: Settings, pool: PgPool, clock: Arc<dyn Clock>) -> Result<(Self, Tasks), SpoolError> {
+    /// Opens the spool and starts the writers. Events that a former run left in the spool are
+    /// written first.
+    pub(crate) fn start(
+        settings: Settings,
+        pool: PgPool,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Tasks), SpoolError> {
         let (spool, mut cuts) = Spool::open(&settings.spool_dir, settings.spool_max_bytes)?;
         let (held, cuts_of_held) = held::open(&settings.spool_dir)?;
         cuts.extend(cuts_of_held);
@@ -194,15 +202,26 @@ impl Ingest {
             spooled: spool.records(),
             refused: 0,
         });
+
         if let Some(outage) = outage {
-            tracing::info!(events = outage.spooled, "events of a former run wait in the spool; they are written first");
+            tracing::info!(
+                events = outage.spooled,
+                "events of a former run wait in the spool; they are written first"
+            );
         }
-        let budget = settings.queue_max_bytes.max(2 * settings.max_body_bytes).min(Semaphore::MAX_PERMITS);
+
+        let budget = settings
+            .queue_max_bytes
+            .max(2 * settings.max_body_bytes)
+            .min(Semaphore::MAX_PERMITS);
         let writers = settings.writers.max(1);
+
         let inner = Arc::new(Inner {
             queue: Mutex::default(),
             wake: Notify::new(),
-            space: Arc::new(Semaphore::new(settings.queue_max_events.clamp(1, Semaphore::MAX_PERMITS))),
+            space: Arc::new(Semaphore::new(
+                settings.queue_max_events.clamp(1, Semaphore::MAX_PERMITS),
+            )),
             budget: Arc::new(Semaphore::new(budget)),
             gate: RwLock::new(()),
             spooling: AtomicBool::new(outage.is_some()),
@@ -221,13 +240,21 @@ impl Ingest {
             pool,
             clock,
         });
-        let mut tasks = Tasks { writers: JoinSet::new(), drain: JoinSet::new(), refused: JoinSet::new() };
+
+        let mut tasks = Tasks {
+            writers: JoinSet::new(),
+            drain: JoinSet::new(),
+            refused: JoinSet::new(),
+        };
+
         for _ in 0..writers {
             tasks.writers.spawn(writer::run(Arc::clone(&inner)));
         }
+
         tasks.drain.spawn(drain::run(Arc::clone(&inner)));
         tasks.drain.spawn(held::run(Arc::clone(&inner)));
         tasks.refused.spawn(refused::run(Arc::clone(&inner)));
+
         Ok((Self(inner), tasks))
     }
 
@@ -240,6 +267,7 @@ impl Ingest {
             let spool = locked(&inner.spool);
             (spool.records(), spool.bytes())
         };
+
         let last = c.last_commit.load(Ordering::Relaxed);
         let space = inner.settings.queue_max_events.max(1);
         Stats {
@@ -319,17 +347,28 @@ impl Ingest {
         }
     }
 
-    /// Queues the rows of a request and waits for what becomes of them. Refuses at once when too many wait.
-    pub(crate) async fn submit(&self, rows: Vec<AuditRow<'static>>, charge: Charge) -> Result<Answer, IngestError> {
+    /// Queues the rows of a request and waits for what becomes of them. Refuses at once when too
+    /// many wait.
+    pub(crate) async fn submit(
+        &self,
+        rows: Vec<AuditRow<'static>>,
+        charge: Charge,
+    ) -> Result<Answer, IngestError> {
         let space = Arc::clone(&self.0.space).try_acquire_many_owned(self.size(rows.len()));
         let space = space.map_err(|_| IngestError::QueueFull)?;
         self.enqueue(rows, space, Some(charge)).await
     }
 
-    /// Writes an event of the program's own, by the same road. Waits for room rather than being refused.
+    /// Writes an event of the program's own, by the same road. Waits for room rather than being
+    /// refused.
     pub async fn record(&self, record: AuditRecord<'static>) -> Result<Recorded, IngestError> {
-        let Ok(row) = prepare::complete(record, self.0.clock.now(), random) else { return Ok(Recorded::Rejected) };
-        let space = Arc::clone(&self.0.space).acquire_many_owned(1).await.map_err(|_| IngestError::Closed)?;
+        let Ok(row) = prepare::complete(record, self.0.clock.now(), random) else {
+            return Ok(Recorded::Rejected);
+        };
+        let space = Arc::clone(&self.0.space)
+            .acquire_many_owned(1)
+            .await
+            .map_err(|_| IngestError::Closed)?;
         Ok(match self.enqueue(vec![row], space, None).await? {
             Answer::Written(done) if done.rejected.is_empty() => Recorded::Written,
             Answer::Written(_) => Recorded::Rejected,
@@ -355,8 +394,16 @@ impl Ingest {
             if queue.closed {
                 return Err(IngestError::Closed);
             }
-            queue.jobs.push_back(Job { rows, bytes, reply, _space: space, _charge: charge });
+
+            queue.jobs.push_back(Job {
+                rows,
+                bytes,
+                reply,
+                _space: space,
+                _charge: charge,
+            });
         }
+
         self.0.wake.notify_one();
         match timeout(self.0.settings.timeouts.answer, answer).await {
             Ok(Ok(answer)) => answer,
@@ -369,10 +416,12 @@ impl Ingest {
         locked(&self.0.queue).closed = true;
         self.0.wake.notify_one();
         while tasks.writers.join_next().await.is_some() {}
+
         // What it was writing stays in the spool; the table's key makes writing it again a no-op.
         tasks.drain.shutdown().await;
         tasks.refused.shutdown().await;
         refused::book(&self.0).await;
+
         // Handles live on elsewhere; the next run must not wait for them.
         locked(&self.0.spool).release();
         locked(&self.0.held).release();
@@ -384,10 +433,14 @@ fn report_cuts(cuts: Vec<spool::Cut>) {
     for cut in cuts {
         let (file, bytes) = (cut.path.display(), cut.bytes);
         match cut.kept {
-            None => tracing::warn!(%file, bytes, "cut the end of a spool file that a crash left half written"),
+            None => {
+                tracing::warn!(%file, bytes, "cut the end of a spool file that a crash left half \
+                    written");
+            }
             Some(kept) => {
                 let kept = kept.display();
-                tracing::error!(%file, bytes, %kept, "a spool file is damaged; what follows the damage was kept apart");
+                tracing::error!(%file, bytes, %kept, "a spool file is damaged; what follows the \
+                    damage was kept apart");
             }
         }
     }
@@ -395,7 +448,9 @@ fn report_cuts(cuts: Vec<spool::Cut>) {
 
 impl std::fmt::Debug for Ingest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Ingest").field("stats", &self.stats()).finish_non_exhaustive()
+        f.debug_struct("Ingest")
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
     }
 }
 

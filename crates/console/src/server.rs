@@ -1,4 +1,5 @@
-//! Listening: connections bounded in number and patience, TLS off this machine, an end that finishes what was begun.
+//! Listening: connections bounded in number and patience, TLS off this machine, an end that
+//! finishes what was begun.
 
 use std::collections::VecDeque;
 use std::io;
@@ -75,7 +76,8 @@ impl Console {
         self.address
     }
 
-    /// Returns when the console has ended: requests finished, events written or spooled, uses of keys counted.
+    /// Returns when the console has ended: requests finished, events written or spooled, uses of
+    /// keys counted.
     pub async fn ended(self) {
         if self.task.await.is_err() {
             tracing::error!("the console ended by a fault of its own");
@@ -91,11 +93,20 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Console, ServeError> {
     let listen = settings.listen;
-    let tls = settings.tls.as_ref().map(|certificate| certificate.acceptor(&[b"http/1.1"])).transpose()?;
+    let tls = settings
+        .tls
+        .as_ref()
+        .map(|certificate| certificate.acceptor(&[b"http/1.1"]))
+        .transpose()?;
     if tls.is_none() && !listen.ip().is_loopback() {
         return Err(ServeError::Plaintext(listen));
     }
-    let failed = |error| ServeError::Listen { address: listen, error };
+
+    let failed = |error| ServeError::Listen {
+        address: listen,
+        error,
+    };
+
     let listener = TcpListener::bind(listen).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     let (ingest, tasks) = Ingest::start(settings.clone(), pools.events, Arc::clone(&clock))
@@ -107,9 +118,20 @@ pub async fn serve(
         metrics: settings.metrics.clone(),
         clock,
     });
-    let door = Door { listener, tls, router: router(Arc::clone(&state)), settings };
+
+    let door = Door {
+        listener,
+        tls,
+        router: router(Arc::clone(&state)),
+        settings,
+    };
+
     let task = tokio::spawn(run(door, state, tasks, shutdown));
-    Ok(Console { ingest, address, task })
+    Ok(Console {
+        ingest,
+        address,
+        task,
+    })
 }
 
 struct Door {
@@ -127,6 +149,7 @@ async fn run(door: Door, state: Arc<State>, tasks: Tasks, shutdown: impl Future<
             counting.auth.flush_uses().await;
         }
     });
+
     accept(door, shutdown).await;
     state.ingest.close(tasks).await;
     uses.abort();
@@ -140,11 +163,13 @@ struct Held {
     asked: Arc<AtomicBool>,
 }
 
-/// Makes a place when all are taken: the connection that has been there the longest and asks nothing goes. Who opens a
-/// thousand of them and says nothing shuts nobody else out.
+/// Makes a place when all are taken: the connection that has been there the longest and asks
+/// nothing goes. Who opens a thousand of them and says nothing shuts nobody else out.
 fn shed(held: &mut VecDeque<Held>) {
     held.retain(|connection| !connection.task.is_finished());
-    let idle = held.iter().position(|connection| !connection.asked.load(Ordering::Relaxed));
+    let idle = held
+        .iter()
+        .position(|connection| !connection.asked.load(Ordering::Relaxed));
     if let Some(connection) = idle.and_then(|idle| held.remove(idle)) {
         connection.task.abort();
     }
@@ -152,8 +177,15 @@ fn shed(held: &mut VecDeque<Held>) {
 
 /// Takes connections until the shutdown, then waits for those that are open, but not for ever.
 async fn accept(door: Door, shutdown: impl Future<Output = ()>) {
-    let Door { listener, tls, router, settings } = door;
-    let places = Arc::new(Semaphore::new(settings.max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let Door {
+        listener,
+        tls,
+        router,
+        settings,
+    } = door;
+    let places = Arc::new(Semaphore::new(
+        settings.max_connections.clamp(1, Semaphore::MAX_PERMITS),
+    ));
     let (end, ending) = watch::channel(());
     let mut open = JoinSet::new();
     let mut held: VecDeque<Held> = VecDeque::new();
@@ -184,9 +216,11 @@ async fn accept(door: Door, shutdown: impl Future<Output = ()>) {
                     let _place = place;
                     connection(stream, tls, (router, busy), ending, head).await;
                 });
+
                 if held.len() > 2 * settings.max_connections {
                     held.retain(|connection| !connection.task.is_finished());
                 }
+
                 held.push_back(Held { task, asked });
             },
             Some(_) = open.join_next(), if !open.is_empty() => {}
@@ -195,7 +229,12 @@ async fn accept(door: Door, shutdown: impl Future<Output = ()>) {
     drop(listener);
     drop(ending);
     let _ = end.send(());
-    if timeout(settings.timeouts.shutdown, async { while open.join_next().await.is_some() {} }).await.is_err() {
+    if timeout(settings.timeouts.shutdown, async {
+        while open.join_next().await.is_some() {}
+    })
+    .await
+    .is_err()
+    {
         tracing::warn!(connections = open.len(), "connections were cut at the end");
         open.shutdown().await;
     }
@@ -228,20 +267,30 @@ async fn http(
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let (answer, asked) = (router.clone().call(request.map(Body::new)), Arc::clone(&asked));
+        let (answer, asked) = (
+            router.clone().call(request.map(Body::new)),
+            Arc::clone(&asked),
+        );
         async move {
             let answer = answer.await;
             asked.store(false, Ordering::Relaxed);
             answer
         }
     });
+
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(patience).max_buf_size(MAX_HEAD).max_headers(MAX_HEADERS);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS);
+
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     // Errors here are the client's: gone, too slow, or no HTTP.
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = ending.changed() => connection.as_mut().graceful_shutdown(),
     }
+
     let _ = connection.await;
 }

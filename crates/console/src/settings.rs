@@ -57,7 +57,8 @@ pub struct Acknowledge {
 /// A text that is being written.
 pub type Writing = Pin<Box<dyn Future<Output = String> + Send>>;
 
-/// Writes the numbers in Prometheus' text format. What cannot be had at the moment is left out, and a number says so.
+/// Writes the numbers in Prometheus' text format. What cannot be had at the moment is left out, and
+/// a number says so.
 #[derive(Clone)]
 pub struct Metrics(pub Arc<dyn Fn(Stats) -> Writing + Send + Sync>);
 
@@ -84,7 +85,8 @@ pub struct Settings {
     pub max_clock_behind: Span,
     /// The most events that wait for their commit; beyond, requests are answered 429.
     pub queue_max_events: usize,
-    /// The most bytes of requests that are being read or wait for their commit; never taken below twice `max_body_bytes`.
+    /// The most bytes of requests that are being read or wait for their commit; never taken below
+    /// twice `max_body_bytes`.
     pub queue_max_bytes: usize,
     /// The most connections at once; more wait in the kernel's backlog.
     pub max_connections: usize,
@@ -94,7 +96,8 @@ pub struct Settings {
     pub spool_max_bytes: u64,
     /// How many groups are written at once.
     pub writers: usize,
-    /// How long a key that was found good is trusted without asking again, and so how long a revocation takes at most.
+    /// How long a key that was found good is trusted without asking again, and so how long a
+    /// revocation takes at most.
     pub key_cache: Duration,
     /// How long it is trusted when the database is away.
     pub key_grace: Duration,

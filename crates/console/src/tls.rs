@@ -32,7 +32,10 @@ pub struct TlsError {
 
 impl TlsError {
     fn new(path: &Path, why: impl Into<String>) -> Self {
-        Self { path: path.to_owned(), why: why.into() }
+        Self {
+            path: path.to_owned(),
+            why: why.into(),
+        }
     }
 }
 
@@ -63,7 +66,9 @@ pub struct Pair {
 
 impl fmt::Debug for Pair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pair").field("validity", &self.validity).finish_non_exhaustive()
+        f.debug_struct("Pair")
+            .field("validity", &self.validity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -76,12 +81,19 @@ impl Pair {
         let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => {
                 let cert = files.cert.display();
-                TlsError::new(&files.key, format!("the key does not belong to the certificate in {cert}"))
+                TlsError::new(
+                    &files.key,
+                    format!("the key does not belong to the certificate in {cert}"),
+                )
             }
             rustls::Error::InvalidCertificate(_) => TlsError::new(&files.cert, error.to_string()),
             _ => TlsError::new(&files.key, error.to_string()),
         })?;
-        Ok(Self { key: Arc::new(key), validity })
+
+        Ok(Self {
+            key: Arc::new(key),
+            validity,
+        })
     }
 }
 
@@ -92,13 +104,22 @@ fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Validity), TlsErr
         .map_err(|error| TlsError::new(path, format!("is not PEM: {error}")))?;
     let mut validity: Option<Validity> = None;
     for der in &chain {
-        let (_, parsed) = x509_parser::parse_x509_certificate(der)
-            .map_err(|error| TlsError::new(path, format!("holds something else than a certificate: {error}")))?;
+        let (_, parsed) = x509_parser::parse_x509_certificate(der).map_err(|error| {
+            TlsError::new(
+                path,
+                format!("holds something else than a certificate: {error}"),
+            )
+        })?;
+
         let from = Timestamp::from_secs(parsed.validity().not_before.timestamp());
         let until = Timestamp::from_secs(parsed.validity().not_after.timestamp());
         let so_far = validity.unwrap_or(Validity { from, until });
-        validity = Some(Validity { from: so_far.from.max(from), until: so_far.until.min(until) });
+        validity = Some(Validity {
+            from: so_far.from.max(from),
+            until: so_far.until.min(until),
+        });
     }
+
     let validity = validity.ok_or_else(|| TlsError::new(path, "holds no certificate (PEM)"))?;
     Ok((chain, validity))
 }
@@ -107,9 +128,13 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = read(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let shown = String::from_utf8_lossy(&text);
-        let encrypted = shown.contains("BEGIN ENCRYPTED PRIVATE KEY") || shown.contains("Proc-Type: 4,ENCRYPTED");
+        let encrypted = shown.contains(
+            "BEGIN ENCRYPTED PRIVATE \
+            KEY",
+        ) || shown.contains("Proc-Type: 4,ENCRYPTED");
         let why = if encrypted {
-            "the key is encrypted, and nobody is there to enter its passphrase: store it without one \
+            "the key is encrypted, and nobody is there to enter its passphrase: store it without \
+                one \
              (openssl pkey -in ENCRYPTED -out KEY) and let the program's user alone read it"
                 .to_owned()
         } else if matches!(error, pem::Error::NoItemsFound) {
@@ -117,13 +142,19 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         } else {
             format!("is not a private key in PEM: {error}")
         };
+
         TlsError::new(path, why)
     })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let text = std::fs::read(path).map_err(|error| TlsError::new(path, format!("cannot be read: {error}")))?;
-    if text.is_empty() { Err(TlsError::new(path, "is empty")) } else { Ok(text) }
+    let text = std::fs::read(path)
+        .map_err(|error| TlsError::new(path, format!("cannot be read: {error}")))?;
+    if text.is_empty() {
+        Err(TlsError::new(path, "is empty"))
+    } else {
+        Ok(text)
+    }
 }
 
 /// What a server presents; may be replaced at any time, for the handshakes from then on.
@@ -161,7 +192,9 @@ impl ServerCertificate {
 
 impl ResolvesServerCert for ServerCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner).key))
+        Some(Arc::clone(
+            &self.0.read().unwrap_or_else(PoisonError::into_inner).key,
+        ))
     }
 }
 

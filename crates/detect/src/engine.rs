@@ -1,4 +1,5 @@
-//! The engine: shows each event to the rules that care, keeps the time of each source, and hands out what changed.
+//! The engine: shows each event to the rules that care, keeps the time of each source, and hands
+//! out what changed.
 
 use std::collections::BTreeMap;
 
@@ -136,7 +137,9 @@ pub struct Engine {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("counters", &self.counters).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("counters", &self.counters)
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,7 +147,9 @@ const _: () = assert!(rules::ALL.len() <= RULES_MAX, "a glance has no more bits"
 
 /// The rules of which something holds, a bit for each by its place.
 fn bits(rules: &[Running], holds: impl Fn(&dyn Rule) -> bool) -> u32 {
-    rules.iter().enumerate().fold(0, |bits, (i, running)| bits | u32::from(holds(running.rule.as_ref())) << i)
+    rules.iter().enumerate().fold(0, |bits, (i, running)| {
+        bits | u32::from(holds(running.rule.as_ref())) << i
+    })
 }
 
 impl Engine {
@@ -156,22 +161,54 @@ impl Engine {
                 return Err(SettingsError::UnknownRule(id.clone()));
             }
         }
+
         let mut running = Vec::new();
         for definition in rules::ALL {
             let id = definition.info.id.as_str();
             let (info, common, built) = params::build(id, settings.rules.get(id))?;
-            let wanted = if settings.only.is_empty() { common.enabled } else { settings.only.iter().any(|o| o == id) };
+            let wanted = if settings.only.is_empty() {
+                common.enabled
+            } else {
+                settings.only.iter().any(|o| o == id)
+            };
+
             if wanted {
                 let cooldown = common.cooldown.unwrap_or(built.cooldown);
-                running.push(Running { info, rule: built.rule, cooldown, memory: built.memory });
+                running.push(Running {
+                    info,
+                    rule: built.rule,
+                    cooldown,
+                    memory: built.memory,
+                });
             }
         }
-        let acquaintance: Acquaintance = rules::acquaintance(settings.rules.get("anomalous_access"))?;
-        let all = running.iter().map(|r| r.memory).max().unwrap_or(Span::ZERO).max(Span::hours(1));
-        let logins = running.iter().map(|r| r.rule.remembers_logins()).max().unwrap_or(Span::ZERO).max(all);
-        let clock = SourceClock { newest: Timestamp::MIN, arrived: Timestamp::MIN, told: Timestamp::MIN };
+
+        let acquaintance: Acquaintance =
+            rules::acquaintance(settings.rules.get("anomalous_access"))?;
+        let all = running
+            .iter()
+            .map(|r| r.memory)
+            .max()
+            .unwrap_or(Span::ZERO)
+            .max(Span::hours(1));
+        let logins = running
+            .iter()
+            .map(|r| r.rule.remembers_logins())
+            .max()
+            .unwrap_or(Span::ZERO)
+            .max(all);
+
+        let clock = SourceClock {
+            newest: Timestamp::MIN,
+            arrived: Timestamp::MIN,
+            told: Timestamp::MIN,
+        };
+
         let names = Names::random();
-        let glances = Glances::new(names.clone(), running.iter().map(|r| (r.info.interest, r.rule.screen())));
+        let glances = Glances::new(
+            names.clone(),
+            running.iter().map(|r| (r.info.interest, r.rule.screen())),
+        );
         Ok(Self {
             ahead: bits(&running, |rule| rule.looks_ahead()),
             news: bits(&running, |rule| rule.waits_for_news()),
@@ -222,8 +259,8 @@ impl Engine {
         self.show(event, &glance, Hints::NONE);
     }
 
-    /// Shows events to the rules, one after the other, as [`Self::push`] does, but faster: they wait for memory together. `glances` are this
-    /// engine's, one of each event.
+    /// Shows events to the rules, one after the other, as [`Self::push`] does, but faster: they
+    /// wait for memory together. `glances` are this engine's, one of each event.
     pub fn push_all(&mut self, events: &[SecurityEvent<'_>], glances: &[Glance]) {
         for (events, glances) in events.chunks(AHEAD).zip(glances.chunks(AHEAD)) {
             let mut hints = [Hints::NONE; AHEAD];
@@ -242,6 +279,7 @@ impl Engine {
                 self.rules[rule].rule.find_ahead(glance, hints);
             }
         }
+
         let mut read = 0;
         for hints in hints.iter().take(glances.len()) {
             read ^= self.profiles.look_ahead(hints.user);
@@ -249,6 +287,7 @@ impl Engine {
                 read ^= self.rules[rule].rule.read_ahead(*hints);
             }
         }
+
         // Nobody needs it but the caches.
         std::hint::black_box(read);
     }
@@ -256,22 +295,32 @@ impl Engine {
     fn show(&mut self, event: &SecurityEvent<'_>, glance: &Glance, hints: Hints) {
         self.counters.events += 1;
         let clock = &mut self.clocks[glance.source as usize];
-        // What we say of ourselves comes amid whatever the source delivers, and says nothing of how far the source is.
+
+        // What we say of ourselves comes amid whatever the source delivers, and says nothing of how
+        // far the source is.
         if !glance.marks.intersects(Marks::OWN_FAILURE) {
             clock.newest = clock.newest.max(glance.at);
             if let Some(now) = self.now {
                 clock.arrived = now;
             }
         }
-        // Live too: a backlog is hours of events at once, and must be decided as it would have been one by one.
+
+        // Live too: a backlog is hours of events at once, and must be decided as it would have been
+        // one by one.
         if clock.newest >= self.next_sweep {
             self.next_sweep = clock.newest.plus(SWEEP_EVERY);
             self.pass_time();
         }
+
         let user = glance.user();
         let (novelty, user_place) = self.learn(event, glance, user, hints);
         let news = novelty.known && (novelty.ip || novelty.agent);
-        let wanted = if news { glance.wanted } else { glance.wanted & !self.news };
+        let wanted = if news {
+            glance.wanted
+        } else {
+            glance.wanted & !self.news
+        };
+
         let mut cx = Context {
             slot: 0,
             info: rules::ALL[0].info,
@@ -290,15 +339,18 @@ impl Engine {
             glance,
             hints,
         };
+
         for i in places(wanted) {
             let running = &mut self.rules[i];
             cx.slot = i as u16;
             cx.info = running.info;
             cx.cooldown = running.cooldown;
-            // By the event's own time: one event from the present must not make the past of others forgettable.
+            // By the event's own time: one event from the present must not make the past of others
+            // forgettable.
             cx.stale = quiet_since(glance.at, running.memory);
             running.rule.observe(event, &mut cx);
         }
+
         if !self.sigma.is_empty() {
             self.sigma.observe(event, self.rules.len() as u16, &mut cx);
         }
@@ -316,15 +368,16 @@ impl Engine {
             Some(user) if glance.marks.intersects(Marks::USER_SUCCESS) => {
                 self.profiles.learn((user, hints.user), event, glance)
             }
-            Some(user) if glance.marks.intersects(Marks::SESSION) => {
-                (Novelty::default(), Some(self.profiles.place((user, hints.user), glance.at)))
-            }
+            Some(user) if glance.marks.intersects(Marks::SESSION) => (
+                Novelty::default(),
+                Some(self.profiles.place((user, hints.user), glance.at)),
+            ),
             _ => (Novelty::default(), None),
         }
     }
 
-    /// Shows an event that has been processed before a restart: windows take it in, nothing is told. `learnt` says that the
-    /// stored profiles know it already.
+    /// Shows an event that has been processed before a restart: windows take it in, nothing is
+    /// told. `learnt` says that the stored profiles know it already.
     pub fn rebuild(&mut self, event: &SecurityEvent<'_>, learnt: bool) {
         self.detections.muted = true;
         self.profiles.learning = !learnt;
@@ -340,26 +393,32 @@ impl Engine {
         }
     }
 
-    /// Says which sources have never spoken at all: nothing has ended, so that their silence is none until their first event.
+    /// Says which sources have never spoken at all: nothing has ended, so that their silence is
+    /// none until their first event.
     pub fn set_unheard(&mut self, unheard: Vec<Source>) {
         self.unheard = unheard;
     }
 
-    /// Goes on live at `now` after a restart: sources that have a past may be about to deliver more of it, so that their time
-    /// is that of their events until they have been quiet for the settling time.
+    /// Goes on live at `now` after a restart: sources that have a past may be about to deliver more
+    /// of it, so that their time is that of their events until they have been quiet for the
+    /// settling time.
     pub fn resume(&mut self, now: Timestamp) {
         // What the past has decided is not decided again.
         self.detections.muted = true;
         self.pass_time();
         self.detections.muted = false;
         self.now = Some(now);
-        for clock in self.clocks.iter_mut().filter(|clock| clock.newest > Timestamp::MIN) {
+        for clock in self
+            .clocks
+            .iter_mut()
+            .filter(|clock| clock.newest > Timestamp::MIN)
+        {
             clock.arrived = now;
         }
     }
 
-    /// The wall clock has reached `now`. Sources that have been quiet for the settling time have certainly reached it too;
-    /// one that is still delivering its past goes by its own events.
+    /// The wall clock has reached `now`. Sources that have been quiet for the settling time have
+    /// certainly reached it too; one that is still delivering its past goes by its own events.
     pub fn advance(&mut self, now: Timestamp) {
         self.now = Some(now);
         self.pass_time();
@@ -369,7 +428,9 @@ impl Engine {
     fn reached(&self, source: Source) -> Timestamp {
         let clock = self.clocks[source as usize];
         match self.now {
-            Some(now) if clock.arrived.plus(self.settle) <= now => now.max(clock.newest.minus(self.settle)),
+            Some(now) if clock.arrived.plus(self.settle) <= now => {
+                now.max(clock.newest.minus(self.settle))
+            }
             _ => clock.newest.minus(self.settle),
         }
     }
@@ -378,16 +439,21 @@ impl Engine {
         for source in Source::ALL {
             let now = self.reached(source);
             let clock = &mut self.clocks[source as usize];
-            // Backwards too: a source that was quiet goes by its own events again once it delivers its past.
-            // Live always: what is pending may be older than a time that was reached long ago.
+            // Backwards too: a source that was quiet goes by its own events again once it delivers
+            // its past. Live always: what is pending may be older than a time that was reached long
+            // ago.
             let spoke = clock.newest > Timestamp::MIN;
-            if (self.now.is_some() && (spoke || !self.unheard.contains(&source))) || (now != clock.told && spoke) {
+            if (self.now.is_some() && (spoke || !self.unheard.contains(&source)))
+                || (now != clock.told && spoke)
+            {
                 clock.told = now;
                 self.each_rule(self.timed, |rule, cx| rule.advance(source, now, cx));
             }
         }
+
         let reached = Source::ALL.map(|s| self.reached(s));
-        self.detections.sweep(|source| reached[source as usize], self.now);
+        self.detections
+            .sweep(|source| reached[source as usize], self.now);
     }
 
     fn each_rule(&mut self, which: u32, mut f: impl FnMut(&mut dyn Rule, &mut Context<'_>)) {
@@ -411,6 +477,7 @@ impl Engine {
                 glance: &Glance::NOTHING,
                 hints: Hints::NONE,
             };
+
             f(running.rule.as_mut(), &mut cx);
         }
     }
@@ -421,7 +488,8 @@ impl Engine {
         self.detections.close_all();
     }
 
-    /// Hands out what changed since the last drain, each detection once. With `settled_only`, mere extensions wait.
+    /// Hands out what changed since the last drain, each detection once. With `settled_only`, mere
+    /// extensions wait.
     pub fn drain(&mut self, settled_only: bool, tell: impl FnMut(Change)) {
         self.detections.drain(settled_only, tell);
     }
@@ -436,30 +504,66 @@ impl Engine {
         let detection = &restored.detection;
         if detection.episode != 0 && restored.hold_until.is_none() {
             // Off-hours detections stay open until the period ends.
-            let period = self.calendar.period(Timestamp::from_micros(detection.episode));
+            let period = self
+                .calendar
+                .period(Timestamp::from_micros(detection.episode));
             restored.hold_until = (!period.open).then_some(period.end);
         }
         let detection = &restored.detection;
         let key = match detection.entity.kind {
-            EntityKind::Ip => detection.entity.value.parse().ok().map(|ip| Key::ip(detection.source, ip)),
+            EntityKind::Ip => detection
+                .entity
+                .value
+                .parse()
+                .ok()
+                .map(|ip| Key::ip(detection.source, ip)),
             EntityKind::Source if detection.entity.value == detection.source.as_str() => {
                 Some(Key::source(detection.source))
             }
-            EntityKind::Source => Some(Key::new(detection.source, self.names.value(&detection.entity.value))),
-            EntityKind::Session => Some(Key::new(detection.source, self.names.value(&detection.entity.value))),
+            EntityKind::Source => Some(Key::new(
+                detection.source,
+                self.names.value(&detection.entity.value),
+            )),
+            EntityKind::Session => Some(Key::new(
+                detection.source,
+                self.names.value(&detection.entity.value),
+            )),
             EntityKind::User => Some(match uuid::Uuid::try_parse(&detection.entity.value) {
                 Ok(id) => Key::new(detection.source, id.as_u128()),
                 Err(_) => Key::new(detection.source, self.names.value(&detection.entity.value)),
             }),
         };
-        let (Some(key), episode) = (key, detection.episode) else { return false };
-        let (slot, cooldown) = if let Some(rule) = self.rules.iter().position(|r| r.info.id == detection.rule_id) {
-            (Slot { rule: rule as u16, key, episode }, self.rules[rule].cooldown)
+        let (Some(key), episode) = (key, detection.episode) else {
+            return false;
+        };
+        let (slot, cooldown) = if let Some(rule) = self
+            .rules
+            .iter()
+            .position(|r| r.info.id == detection.rule_id)
+        {
+            (
+                Slot {
+                    rule: rule as u16,
+                    key,
+                    episode,
+                },
+                self.rules[rule].cooldown,
+            )
         } else {
-            let Some((rule, cooldown)) = self.sigma.position(&detection.rule_id) else { return false };
+            let Some((rule, cooldown)) = self.sigma.position(&detection.rule_id) else {
+                return false;
+            };
             let entity = &detection.entity;
             let key = Sigma::key(detection.source, entity.kind, &entity.value, &self.names);
-            (Slot { rule: (self.rules.len() + rule) as u16, key, episode }, cooldown)
+
+            (
+                Slot {
+                    rule: (self.rules.len() + rule) as u16,
+                    key,
+                    episode,
+                },
+                cooldown,
+            )
         };
         self.detections.restore(slot, cooldown, restored);
         true
@@ -488,12 +592,24 @@ impl Engine {
 
     /// What each rule is doing.
     pub fn status(&self) -> Vec<RuleStatus> {
-        let rules = self.rules.iter().map(|r| RuleStatus { rule_id: r.info.id.clone(), usage: r.rule.usage() });
-        rules.chain([RuleStatus { rule_id: RuleId::builtin("user_profiles"), usage: self.profiles.usage() }]).collect()
+        let rules = self.rules.iter().map(|r| RuleStatus {
+            rule_id: r.info.id.clone(),
+            usage: r.rule.usage(),
+        });
+
+        rules
+            .chain([RuleStatus {
+                rule_id: RuleId::builtin("user_profiles"),
+                usage: self.profiles.usage(),
+            }])
+            .collect()
     }
 
     /// Severity of a rule, built in or custom.
     pub fn severity_of(&self, rule: &RuleId) -> Option<Severity> {
-        self.rules.iter().find(|r| r.info.id == *rule).map(|r| r.info.severity)
+        self.rules
+            .iter()
+            .find(|r| r.info.id == *rule)
+            .map(|r| r.info.severity)
     }
 }

@@ -1,8 +1,10 @@
-//! A rule's fixtures: cases on which it must fire and cases on which it must not, as data beside the rule.
+//! A rule's fixtures: cases on which it must fire and cases on which it must not, as data beside
+//! the rule.
 //!
-//! A line is a JSON object. `{"case": …, "fires": true}` begins a case; the lines after it are its events, their fields named as the columns
-//! of `audit_events`, with `source`, `user_name` and `occurrences` for those of logs. `"times": 6, "every": "50s"` makes six of one, in
-//! which `{n}` stands for 0 to 5.
+//! A line is a JSON object. `{"case": …, "fires": true}` begins a case; the lines after it are its
+//! events, their fields named as the columns of `audit_events`, with `source`, `user_name` and
+//! `occurrences` for those of logs. `"times": 6, "every": "50s"` makes six of one, in which `{n}`
+//! stands for 0 to 5.
 
 use std::net::IpAddr;
 
@@ -94,9 +96,21 @@ const fn once() -> u32 {
 impl Line {
     /// The `n`th of its events, under the id of that number.
     fn event(self, n: u32, id: u128) -> Result<SecurityEvent<'static>, String> {
-        let span = Span::micros(self.every.unwrap_or(Span::ZERO).as_micros().saturating_mul(i64::from(n)));
-        let ip =
-            self.ip_address.map(|ip| ip.parse::<IpAddr>().map_err(|_| format!("`{ip}` is no address"))).transpose()?;
+        let span = Span::micros(
+            self.every
+                .unwrap_or(Span::ZERO)
+                .as_micros()
+                .saturating_mul(i64::from(n)),
+        );
+
+        let ip = self
+            .ip_address
+            .map(|ip| {
+                ip.parse::<IpAddr>()
+                    .map_err(|_| format!("`{ip}` is no address"))
+            })
+            .transpose()?;
+
         let mut event = SecurityEvent::new(
             EventId::from_u128(id),
             self.timestamp.plus(span),
@@ -106,11 +120,16 @@ impl Line {
             self.result,
         );
         event.account_name = self.user_name.clone().map(Into::into);
-        event.user_id = self.user_id.map(UserId::Uuid).or_else(|| self.user_name.map(|name| UserId::Name(name.into())));
+
+        event.user_id = self
+            .user_id
+            .map(UserId::Uuid)
+            .or_else(|| self.user_name.map(|name| UserId::Name(name.into())));
         event.session_id = self.session_id.map(Into::into);
         event.ip_address = ip;
         event.user_agent = self.user_agent.map(Into::into);
         event.resource_type = self.resource_type.map(Into::into);
+
         event.resource_id = self.resource_id.map(Into::into);
         event.instance_id = self.instance_id;
         event.cui_involved = self.cui_accessed;
@@ -118,6 +137,7 @@ impl Line {
         if let Some(metadata) = self.metadata {
             event.details = Details::from_json(metadata.to_string());
         }
+
         Ok(event.classify())
     }
 }
@@ -126,35 +146,60 @@ impl Line {
 pub fn parse(text: &str) -> Result<Vec<Case>, FixtureError> {
     let mut cases: Vec<Case> = Vec::new();
     let mut id = 0;
-    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
-        let error = |message: String| FixtureError { line: i + 1, message };
+    for (i, line) in text
+        .lines()
+        .enumerate()
+        .filter(|(_, line)| !line.trim().is_empty())
+    {
+        let error = |message: String| FixtureError {
+            line: i + 1,
+            message,
+        };
+
         let value: Value = serde_json::from_str(line).map_err(|e| error(e.to_string()))?;
         if value.get("case").is_some() {
             let head: Head = serde_json::from_value(value).map_err(|e| error(e.to_string()))?;
-            cases.push(Case { name: head.case, fires: head.fires, events: Vec::new() });
+            cases.push(Case {
+                name: head.case,
+                fires: head.fires,
+                events: Vec::new(),
+            });
             continue;
         }
+
         let Some(case) = cases.last_mut() else {
-            return Err(error("an event before the first {\"case\": …, \"fires\": …}".to_owned()));
+            return Err(error(
+                "an event before the first {\"case\": …, \"fires\": …}".to_owned(),
+            ));
         };
+
         let times = value.get("times").and_then(Value::as_u64).unwrap_or(1);
-        let times = u32::try_from(times).ok().filter(|n| (1..=TIMES_MAX).contains(n));
+        let times = u32::try_from(times)
+            .ok()
+            .filter(|n| (1..=TIMES_MAX).contains(n));
         let times = times.ok_or_else(|| error(format!("times: must be 1 to {TIMES_MAX}")))?;
         for n in 0..times {
-            let line: Line =
-                serde_json::from_str(&line.replace("{n}", &n.to_string())).map_err(|e| error(e.to_string()))?;
+            let line: Line = serde_json::from_str(&line.replace("{n}", &n.to_string()))
+                .map_err(|e| error(e.to_string()))?;
             id += 1;
             case.events.push(line.event(n, id).map_err(error)?);
         }
     }
     match cases.iter().find(|case| case.events.is_empty()) {
-        Some(case) => Err(FixtureError { line: 0, message: format!("the case `{}` has no events", case.name) }),
+        Some(case) => Err(FixtureError {
+            line: 0,
+            message: format!("the case `{}` has no events", case.name),
+        }),
         None => Ok(cases),
     }
 }
 
 /// Shows each case to an engine of its own, and counts what the rules of these ids say.
-pub fn run<E>(cases: &[Case], ids: &[&str], mut engine: impl FnMut() -> Result<Engine, E>) -> Result<Vec<Verdict>, E> {
+pub fn run<E>(
+    cases: &[Case],
+    ids: &[&str],
+    mut engine: impl FnMut() -> Result<Engine, E>,
+) -> Result<Vec<Verdict>, E> {
     let mut verdicts = Vec::with_capacity(cases.len());
     for case in cases {
         let mut engine = engine()?;
@@ -162,24 +207,37 @@ pub fn run<E>(cases: &[Case], ids: &[&str], mut engine: impl FnMut() -> Result<E
         for event in &case.events {
             engine.push(event);
         }
+
         engine.finish();
-        engine.drain(false, |change| detections += u64::from(ids.contains(&change.detection.rule_id.as_str())));
+        engine.drain(false, |change| {
+            detections += u64::from(ids.contains(&change.detection.rule_id.as_str()));
+        });
         let ok = (detections > 0) == case.fires;
-        verdicts.push(Verdict { case: case.name.clone(), fires: case.fires, detections, ok });
+        verdicts.push(Verdict {
+            case: case.name.clone(),
+            fires: case.fires,
+            detections,
+            ok,
+        });
     }
+
     Ok(verdicts)
 }
 
 /// An engine of one built-in rule with its default parameters: what its fixtures are made for.
 pub fn alone(id: &str) -> Result<Engine, SettingsError> {
-    Engine::new(Settings { only: vec![id.to_owned()], ..Settings::default() })
+    Engine::new(Settings {
+        only: vec![id.to_owned()],
+        ..Settings::default()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Every built-in rule is shown to fire and to be silent, by the fixtures that the program carries.
+    /// Every built-in rule is shown to fire and to be silent, by the fixtures that the program
+    /// carries.
     #[test]
     fn every_rule_has_fixtures_of_both_kinds_and_passes_them() {
         let mut wrong = Vec::new();
@@ -187,37 +245,70 @@ mod tests {
             let id = definition.info.id.as_str();
             let cases = parse(definition.fixtures).unwrap_or_else(|error| panic!("{id}: {error}"));
             for fires in [true, false] {
-                assert!(cases.iter().any(|case| case.fires == fires), "{id}: no fixture with fires = {fires}");
+                assert!(
+                    cases.iter().any(|case| case.fires == fires),
+                    "{id}: no fixture with fires = {fires}"
+                );
             }
-            for verdict in run(&cases, &[id], || alone(id)).unwrap_or_else(|error| panic!("{id}: {error}")) {
+            for verdict in
+                run(&cases, &[id], || alone(id)).unwrap_or_else(|error| panic!("{id}: {error}"))
+            {
                 if !verdict.ok {
-                    wrong.push(format!("{id}: {}: {} detections", verdict.case, verdict.detections));
+                    wrong.push(format!(
+                        "{id}: {}: {} detections",
+                        verdict.case, verdict.detections
+                    ));
                 }
             }
         }
+
         assert_eq!(wrong, Vec::<String>::new());
     }
 
     #[test]
     fn what_cannot_be_read_names_its_line() {
         let head = r#"{"case": "x", "fires": true}"#;
-        let event =
-            r#""timestamp": "2026-03-02T10:00:00Z", "category": "auth", "action": "login", "result": "success""#;
+        let event = r#""timestamp": "2026-03-02T10:00:00Z", "category": "auth", "action": "login", "result": "success""#;
         for (text, expected) in [
             (format!("{{{event}}}"), "line 1: an event before"),
-            (format!("{head}\n{{{event}, \"colour\": 1}}"), "line 2: unknown field `colour`"),
-            (format!("{head}\n\n{{{event}, \"times\": 0}}"), "line 3: times: must be 1 to 10000"),
-            (format!("{head}\n{{{event}, \"ip_address\": \"here\"}}"), "line 2: `here` is no address"),
+            (
+                format!("{head}\n{{{event}, \"colour\": 1}}"),
+                "line 2: unknown field `colour`",
+            ),
+            (
+                format!("{head}\n\n{{{event}, \"times\": 0}}"),
+                "line 3: times: must be 1 to 10000",
+            ),
+            (
+                format!("{head}\n{{{event}, \"ip_address\": \"here\"}}"),
+                "line 2: `here` is no address",
+            ),
             (head.to_owned(), "line 0: the case `x` has no events"),
             (format!("{head}\nx"), "line 2: expected value"),
         ] {
-            let error = parse(&text).err().map(|e| e.to_string()).unwrap_or_default();
+            let error = parse(&text)
+                .err()
+                .map(|e| e.to_string())
+                .unwrap_or_default();
             assert!(error.starts_with(expected), "{text}: {error}");
         }
-        let made = parse(&format!("{head}\n{{{event}, \"times\": 3, \"every\": \"5s\", \"resource_id\": \"/{{n}}\"}}"));
-        let events =
-            made.map(|cases| cases.into_iter().flat_map(|case| case.events).collect::<Vec<_>>()).unwrap_or_default();
-        let seen: Vec<_> = events.iter().map(|e| (e.timestamp.as_secs() % 60, e.resource_id.as_deref())).collect();
+
+        let made = parse(&format!(
+            "{head}\n{{{event}, \"times\": 3, \"every\": \"5s\", \"resource_id\": \"/{{n}}\"}}"
+        ));
+        let events = made
+            .map(|cases| {
+                cases
+                    .into_iter()
+                    .flat_map(|case| case.events)
+                    .collect::<Vec<_>>()
+            })
+            .unwrap_or_default();
+
+        let seen: Vec<_> = events
+            .iter()
+            .map(|e| (e.timestamp.as_secs() % 60, e.resource_id.as_deref()))
+            .collect();
         assert_eq!(seen, [(0, Some("/0")), (5, Some("/1")), (10, Some("/2"))]);
     }
 }

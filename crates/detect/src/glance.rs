@@ -1,8 +1,8 @@
-//! What is worked out of an event before the engine sees it: all that the engine asks of nearly every event, on a line and a half of a
-//! processor's cache, where the event itself takes eight.
+//! What is worked out of an event before the engine sees it: all that the engine asks of nearly
+//! every event, on a line and a half of a processor's cache, where the event itself takes eight.
 //!
-//! Whatever depends on the event alone is done here, by as many threads as read events; the engine, which is one, is left with what depends
-//! on the events before.
+//! Whatever depends on the event alone is done here, by as many threads as read events; the engine,
+//! which is one, is left with what depends on the events before.
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
@@ -123,14 +123,22 @@ pub struct Glances {
 
 impl std::fmt::Debug for Glances {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Glances").field("rules", &self.wishes.len()).finish_non_exhaustive()
+        f.debug_struct("Glances")
+            .field("rules", &self.wishes.len())
+            .finish_non_exhaustive()
     }
 }
 
 impl Glances {
     pub(crate) fn new(names: Names, wishes: impl Iterator<Item = (Marks, Option<Screen>)>) -> Self {
-        let wishes = wishes.map(|(interest, screen)| Wish { interest, screen }).collect();
-        Self { names, tags: Tags::default(), wishes }
+        let wishes = wishes
+            .map(|(interest, screen)| Wish { interest, screen })
+            .collect();
+        Self {
+            names,
+            tags: Tags::default(),
+            wishes,
+        }
     }
 
     /// Takes a glance.
@@ -141,6 +149,7 @@ impl Glances {
             has |= if value.is_some() { flag } else { 0 };
             halves(value.unwrap_or(0))
         };
+
         let user = note(
             USER,
             event.user_id.as_ref().map(|user| match user {
@@ -148,19 +157,27 @@ impl Glances {
                 UserId::Name(name) => self.names.value(name),
             }),
         );
-        let session =
-            event.session_id.as_deref().filter(|name| event.marks.intersects(Marks::SESSION) && !name.is_empty());
+        let session = event
+            .session_id
+            .as_deref()
+            .filter(|name| event.marks.intersects(Marks::SESSION) && !name.is_empty());
+
         let session = note(SESSION, session.map(|name| self.names.value(name)));
         let ip = note(IP, event.ip_address.map(ip_bits));
-        let agent = event.user_agent.as_deref().map(|agent| self.tags.of(agent, &self.names));
+        let agent = event
+            .user_agent
+            .as_deref()
+            .map(|agent| self.tags.of(agent, &self.names));
         let [_, agent] = note(AGENT, agent.map(u128::from));
         let id = halves(event.event_id.as_u128());
+
         let mut wanted = 0;
         for (i, wish) in self.wishes.iter().enumerate() {
-            let wants =
-                wish.interest.intersects(event.marks) && wish.screen.as_ref().is_none_or(|concerns| concerns(event));
+            let wants = wish.interest.intersects(event.marks)
+                && wish.screen.as_ref().is_none_or(|concerns| concerns(event));
             wanted |= u32::from(wants) << i;
         }
+
         Glance {
             at: event.timestamp,
             id,
@@ -179,8 +196,8 @@ impl Glances {
     }
 }
 
-/// The tags of the agents that were asked for last. There are few agents and they are long: finding one again costs a quarter of
-/// hashing it so that nobody can aim at another's tag.
+/// The tags of the agents that were asked for last. There are few agents and they are long: finding
+/// one again costs a quarter of hashing it so that nobody can aim at another's tag.
 #[derive(Clone, Debug, Default)]
 struct Tags {
     hasher: RandomState,
@@ -195,20 +212,24 @@ impl Tags {
         if self.slots.is_empty() {
             self.slots.resize_with(TAGS, || ("".into(), names.tag("")));
         }
+
         let i = self.hasher.hash_one(agent) as usize & (TAGS - 1);
         let slot = &mut self.slots[i];
         if *slot.0 != *agent {
             *slot = (agent.into(), names.tag(agent));
         }
+
         slot.1
     }
 }
 
 /// Where what is known of an event's user and session probably is.
 ///
-/// What the engine remembers of thousands of users and sessions is far larger than a processor's caches, so that nearly every event waits for
-/// memory, several times, one after the other. The places of some events looked up together wait together: none of the look-ups needs what
-/// another one finds. A hint that is out of date when its event's turn comes is noticed by the key that stands in the slot.
+/// What the engine remembers of thousands of users and sessions is far larger than a processor's
+/// caches, so that nearly every event waits for memory, several times, one after the other. The
+/// places of some events looked up together wait together: none of the look-ups needs what another
+/// one finds. A hint that is out of date when its event's turn comes is noticed by the key that
+/// stands in the slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Hints {
     /// Where the user's profile probably is.
@@ -218,7 +239,10 @@ pub struct Hints {
 }
 
 impl Hints {
-    pub(crate) const NONE: Self = Self { user: NOWHERE, session: NOWHERE };
+    pub(crate) const NONE: Self = Self {
+        user: NOWHERE,
+        session: NOWHERE,
+    };
 
     /// Finds the user's profile.
     pub(crate) fn find_user(&mut self, glance: &Glance, profiles: &Profiles) {

@@ -12,7 +12,8 @@ pub(crate) struct Glob {
     mask: Ends,
 }
 
-/// The first and the last sixteen bytes of a text, by which nearly every text is told from a pattern without looking at more of it.
+/// The first and the last sixteen bytes of a text, by which nearly every text is told from a
+/// pattern without looking at more of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
     first: u128,
@@ -30,9 +31,19 @@ impl Ends {
             word[from..from + bytes.len()].copy_from_slice(bytes);
             word
         };
+
         Self {
-            first: u128::from_le_bytes(first.first_chunk().copied().unwrap_or_else(|| padded(first, 0))),
-            last: u128::from_le_bytes(last.last_chunk().copied().unwrap_or_else(|| padded(last, 16 - last.len()))),
+            first: u128::from_le_bytes(
+                first
+                    .first_chunk()
+                    .copied()
+                    .unwrap_or_else(|| padded(first, 0)),
+            ),
+            last: u128::from_le_bytes(
+                last.last_chunk()
+                    .copied()
+                    .unwrap_or_else(|| padded(last, 16 - last.len())),
+            ),
         }
     }
 }
@@ -40,58 +51,76 @@ impl Ends {
 impl Glob {
     pub(crate) fn new(pattern: &str) -> Self {
         let parts: Vec<String> = pattern.split('*').map(str::to_owned).collect();
-        let (first, last) =
-            (parts.first().map_or(&[][..], |p| p.as_bytes()), parts.last().map_or(&[][..], |p| p.as_bytes()));
+        let (first, last) = (
+            parts.first().map_or(&[][..], |p| p.as_bytes()),
+            parts.last().map_or(&[][..], |p| p.as_bytes()),
+        );
         let all = |bytes: &[u8]| vec![0xff; bytes.len()];
-        Self { ends: Ends::of_both(first, last), mask: Ends::of_both(&all(first), &all(last)), parts }
+
+        Self {
+            ends: Ends::of_both(first, last),
+            mask: Ends::of_both(&all(first), &all(last)),
+            parts,
+        }
     }
 
     /// Whether a text that begins and ends like this may match.
     pub(crate) fn may_match(&self, text: Ends) -> bool {
-        (self.ends.first ^ text.first) & self.mask.first == 0 && (self.ends.last ^ text.last) & self.mask.last == 0
+        (self.ends.first ^ text.first) & self.mask.first == 0
+            && (self.ends.last ^ text.last) & self.mask.last == 0
     }
 
     pub(crate) fn matches(&self, text: &str) -> bool {
         let [first, middle @ .., last] = self.parts.as_slice() else {
             return self.parts.first().is_some_and(|only| only == text);
         };
-        let Some(mut rest) = text.strip_prefix(first.as_str()) else { return false };
+        let Some(mut rest) = text.strip_prefix(first.as_str()) else {
+            return false;
+        };
+
         for part in middle {
             match rest.find(part.as_str()) {
                 Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
                 None => return false,
             }
         }
+
         rest.ends_with(last.as_str())
     }
 }
 
-/// Whether a path is undisguised: no `%`, `?` or `#` in it, and no slash before a slash or dot. Asked of nearly every event, so that it
-/// looks at 32 bytes at a time.
+/// Whether a path is undisguised: no `%`, `?` or `#` in it, and no slash before a slash or dot.
+/// Asked of nearly every event, so that it looks at 32 bytes at a time.
 fn is_plain(path: &[u8]) -> bool {
     let (mut found, mut slash_before) = (0, 0);
     let mut look = |block: [u8; 32]| {
         let bytes = u8x32::from(block);
         let at = |byte: u8| bytes.simd_eq(u8x32::splat(byte)).to_bitmask();
         let slashes = at(b'/');
-        found |= at(b'%') | at(b'?') | at(b'#') | ((slashes << 1 | slash_before) & (slashes | at(b'.')));
+        found |=
+            at(b'%') | at(b'?') | at(b'#') | ((slashes << 1 | slash_before) & (slashes | at(b'.')));
         slash_before = slashes >> 31;
     };
+
     let (blocks, rest) = path.as_chunks::<32>();
     for block in blocks {
         look(*block);
     }
+
     let mut last = [0; 32];
     last[..rest.len()].copy_from_slice(rest);
     look(last);
+
     found == 0
 }
 
-/// A request path without query and fragment and without the disguises that a server sees through: `%2e`, `//`, `/./`, `/../`.
+/// A request path without query and fragment and without the disguises that a server sees through:
+/// `%2e`, `//`, `/./`, `/../`.
 pub(crate) fn plain_path(raw: &str) -> std::borrow::Cow<'_, str> {
     if is_plain(raw.as_bytes()) {
         return raw.into();
     }
+
     let path = raw.split(['?', '#']).next().unwrap_or_default();
     let decoded = model::text::percent_decode(path);
     let mut parts: Vec<&str> = Vec::new();
@@ -104,8 +133,19 @@ pub(crate) fn plain_path(raw: &str) -> std::borrow::Cow<'_, str> {
             part => parts.push(part),
         }
     }
-    let slash = if decoded.ends_with('/') && !parts.is_empty() { "/" } else { "" };
-    format!("{}{}{slash}", if decoded.starts_with('/') { "/" } else { "" }, parts.join("/")).into()
+
+    let slash = if decoded.ends_with('/') && !parts.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+
+    format!(
+        "{}{}{slash}",
+        if decoded.starts_with('/') { "/" } else { "" },
+        parts.join("/")
+    )
+    .into()
 }
 
 #[cfg(test)]
@@ -126,7 +166,11 @@ mod tests {
             ("*", "", true),
             ("/ab*b", "/ab", false),
         ] {
-            assert_eq!(Glob::new(pattern).matches(text), expected, "{pattern} {text}");
+            assert_eq!(
+                Glob::new(pattern).matches(text),
+                expected,
+                "{pattern} {text}"
+            );
         }
     }
 

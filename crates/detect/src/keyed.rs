@@ -1,8 +1,9 @@
 //! Bounded state per key: a slab with a hash index and a list in order of last use.
 //!
-//! Everything an attacker can make us remember lives in one of these, so the bound is the point: at the cap, a key that has
-//! been quiet for long goes, and is counted. Which one is found by second chance: a use only sets a mark on the key's own cache
-//! line, where a list in exact order of use would touch three others.
+//! Everything an attacker can make us remember lives in one of these, so the bound is the point: at
+//! the cap, a key that has been quiet for long goes, and is counted. Which one is found by second
+//! chance: a use only sets a mark on the key's own cache line, where a list in exact order of use
+//! would touch three others.
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -13,8 +14,8 @@ use hashbrown::HashTable;
 use model::{Source, Timestamp};
 use siphasher::sip128::SipHasher13;
 
-/// What keys a rule: a value within a source. Addresses and UUIDs are stored as they are; names by a 128-bit hash keyed with
-/// this process's randomness, which nobody outside can aim at.
+/// What keys a rule: a value within a source. Addresses and UUIDs are stored as they are; names by
+/// a 128-bit hash keyed with this process's randomness, which nobody outside can aim at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     hi: u64,
@@ -25,7 +26,11 @@ pub struct Key {
 impl Key {
     /// A 128-bit value within a source.
     pub const fn new(source: Source, value: u128) -> Self {
-        Self { hi: (value >> 64) as u64, lo: value as u64, source }
+        Self {
+            hi: (value >> 64) as u64,
+            lo: value as u64,
+            source,
+        }
     }
 
     /// An address within a source.
@@ -72,7 +77,9 @@ impl Names {
     /// A fresh seed per process.
     pub fn random() -> Self {
         let random = RandomState::default();
-        Self { seed: (random.hash_one(1_u8), random.hash_one(2_u8)) }
+        Self {
+            seed: (random.hash_one(1_u8), random.hash_one(2_u8)),
+        }
     }
 
     /// Half a value: enough to tell the few texts that one key knows from each other.
@@ -82,7 +89,9 @@ impl Names {
 
     /// The value of a name.
     pub fn value(&self, name: &str) -> u128 {
-        SipHasher13::new_with_keys(self.seed.0, self.seed.1).hash(name.as_bytes()).as_u128()
+        SipHasher13::new_with_keys(self.seed.0, self.seed.1)
+            .hash(name.as_bytes())
+            .as_u128()
     }
 }
 
@@ -104,16 +113,28 @@ struct Slot<S> {
 impl<S: Default> Slot<S> {
     fn new(key: Key, generation: u32) -> Self {
         let Key { hi, lo, source } = key;
-        Self { hi, lo, newest: Timestamp::MIN, generation, source, used: true, state: S::default() }
+        Self {
+            hi,
+            lo,
+            newest: Timestamp::MIN,
+            generation,
+            source,
+            used: true,
+            state: S::default(),
+        }
     }
 
     fn key(&self) -> Key {
-        Key { hi: self.hi, lo: self.lo, source: self.source }
+        Key {
+            hi: self.hi,
+            lo: self.lo,
+            source: self.source,
+        }
     }
 }
 
-/// A list that grows without moving what it holds: doubling a table of a million slots copies it, into memory that the system
-/// must clear first, and all of it while events wait.
+/// A list that grows without moving what it holds: doubling a table of a million slots copies it,
+/// into memory that the system must clear first, and all of it while events wait.
 #[derive(Debug)]
 struct Slab<T> {
     /// All but the last are full.
@@ -130,7 +151,9 @@ impl<T> Slab<T> {
     }
 
     fn len(&self) -> usize {
-        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+        self.chunks
+            .last()
+            .map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
     fn push(&mut self, item: T) {
@@ -172,15 +195,16 @@ impl<T> IndexMut<usize> for Slab<T> {
     }
 }
 
-/// Where a key's slot is, with enough of its hash to tell most others without a look at theirs, and to grow the index without
-/// a look at any.
+/// Where a key's slot is, with enough of its hash to tell most others without a look at theirs, and
+/// to grow the index without a look at any.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     slot: u32,
     hash: u32,
 }
 
-/// The hash that the index works with: its control bytes are taken from the top, its places from the bottom.
+/// The hash that the index works with: its control bytes are taken from the top, its places from
+/// the bottom.
 fn spread(hash: u32) -> u64 {
     u64::from(hash) << 32 | u64::from(hash)
 }
@@ -237,14 +261,20 @@ impl<S: Default> Keyed<S> {
 
     /// The slot of a key, if it has one. It is the key's until the key is given up.
     pub(crate) fn slot(&self, key: Key) -> Option<u32> {
-        if self.index.is_empty() { None } else { self.find(key, self.hash(key)) }
+        if self.index.is_empty() {
+            None
+        } else {
+            self.find(key, self.hash(key))
+        }
     }
 
-    /// Where the key's slot probably is: what is asked ahead must not wait for two look-ups one after the other, and whose slot it is, is looked
-    /// at when its time has come.
+    /// Where the key's slot probably is: what is asked ahead must not wait for two look-ups one
+    /// after the other, and whose slot it is, is looked at when its time has come.
     pub(crate) fn hint(&self, key: Key) -> u32 {
         let hash = self.hash(key);
-        self.index.find(spread(hash), |e| e.hash == hash).map_or(NOWHERE, |e| e.slot)
+        self.index
+            .find(spread(hash), |e| e.hash == hash)
+            .map_or(NOWHERE, |e| e.slot)
     }
 
     fn find(&self, key: Key, hash: u32) -> Option<u32> {
@@ -252,9 +282,15 @@ impl<S: Default> Keyed<S> {
         self.index.find(spread(hash), is).map(|e| e.slot)
     }
 
-    /// The state of a key and the newest time seen for it, `at` included; made when it is new. A new key takes the place of
-    /// one that has seen nothing since `stale`, when the hand comes by one, or of a quiet one when the cap is reached.
-    pub(crate) fn touch(&mut self, key: Key, at: Timestamp, stale: Timestamp) -> (&mut S, Timestamp) {
+    /// The state of a key and the newest time seen for it, `at` included; made when it is new. A
+    /// new key takes the place of one that has seen nothing since `stale`, when the hand comes by
+    /// one, or of a quiet one when the cap is reached.
+    pub(crate) fn touch(
+        &mut self,
+        key: Key,
+        at: Timestamp,
+        stale: Timestamp,
+    ) -> (&mut S, Timestamp) {
         let i = self.touch_slot(key, at, stale);
         let slot = &mut self.slots[i as usize];
         (&mut slot.state, slot.newest)
@@ -263,24 +299,39 @@ impl<S: Default> Keyed<S> {
     /// The same, giving the slot.
     pub(crate) fn touch_slot(&mut self, key: Key, at: Timestamp, stale: Timestamp) -> u32 {
         let hash = self.hash(key);
-        let i = self.find(key, hash).unwrap_or_else(|| self.insert(key, hash, stale));
+        let i = self
+            .find(key, hash)
+            .unwrap_or_else(|| self.insert(key, hash, stale));
         let slot = &mut self.slots[i as usize];
         slot.used = true;
         slot.newest = slot.newest.max(at);
         i
     }
 
-    /// The slot of a key that was found at `hint` before, perhaps long ago; looked up where it is another's by now.
+    /// The slot of a key that was found at `hint` before, perhaps long ago; looked up where it is
+    /// another's by now.
     pub(crate) fn slot_near(&self, key: Key, hint: u32) -> Option<u32> {
-        if self.is_at(key, hint) { Some(hint) } else { self.slot(key) }
+        if self.is_at(key, hint) {
+            Some(hint)
+        } else {
+            self.slot(key)
+        }
     }
 
     fn is_at(&self, key: Key, hint: u32) -> bool {
-        self.slots.get(hint as usize).is_some_and(|slot| slot.key() == key)
+        self.slots
+            .get(hint as usize)
+            .is_some_and(|slot| slot.key() == key)
     }
 
     /// As [`Self::touch_slot`], with a hint.
-    pub(crate) fn touch_near(&mut self, key: Key, hint: u32, at: Timestamp, stale: Timestamp) -> u32 {
+    pub(crate) fn touch_near(
+        &mut self,
+        key: Key,
+        hint: u32,
+        at: Timestamp,
+        stale: Timestamp,
+    ) -> u32 {
         if !self.is_at(key, hint) {
             return self.touch_slot(key, at, stale);
         }
@@ -297,7 +348,10 @@ impl<S: Default> Keyed<S> {
 
     /// A slot as the key's that has it now.
     pub(crate) fn place(&self, slot: u32) -> Place {
-        Place { slot, generation: self.slots[slot as usize].generation }
+        Place {
+            slot,
+            generation: self.slots[slot as usize].generation,
+        }
     }
 
     /// The state in a slot; does not count as a use.
@@ -318,6 +372,7 @@ impl<S: Default> Keyed<S> {
             if let Ok(entry) = self.index.find_entry(spread(old), |e| e.slot as usize == i) {
                 entry.remove();
             }
+
             let generation = self.slots[i].generation.wrapping_add(1);
             self.slots[i] = Slot::new(key, generation);
             i as u32
@@ -325,7 +380,9 @@ impl<S: Default> Keyed<S> {
             self.slots.push(Slot::new(key, 0));
             (self.slots.len() - 1) as u32
         };
-        self.index.insert_unique(spread(hash), Entry { slot, hash }, |e| spread(e.hash));
+
+        self.index
+            .insert_unique(spread(hash), Entry { slot, hash }, |e| spread(e.hash));
         slot
     }
 
@@ -333,7 +390,12 @@ impl<S: Default> Keyed<S> {
     fn replaceable(&mut self, stale: Timestamp) -> Option<usize> {
         let full = self.slots.len() >= self.cap;
         // After one round every mark is gone, so that the second must find one.
-        let looks = if full { 2 * self.slots.len() + 1 } else { LOOKS.min(self.slots.len()) };
+        let looks = if full {
+            2 * self.slots.len() + 1
+        } else {
+            LOOKS.min(self.slots.len())
+        };
+
         for _ in 0..looks {
             let i = self.hand;
             self.hand = (self.hand + 1) % self.slots.len();
@@ -341,16 +403,20 @@ impl<S: Default> Keyed<S> {
             if slot.newest < stale || (full && !slot.used) {
                 return Some(i);
             }
+
             if full {
                 slot.used = false;
             }
         }
+
         None
     }
 
     /// Every key's state, in no order; does not count as a use.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Key, &mut S)> {
-        self.slots.iter_mut().map(|slot| (slot.key(), &mut slot.state))
+        self.slots
+            .iter_mut()
+            .map(|slot| (slot.key(), &mut slot.state))
     }
 }
 
@@ -367,7 +433,8 @@ pub(crate) trait Owned: Default {
     fn generation(&mut self) -> &mut u32;
 }
 
-/// State of users beside their profile, found by the profile's slot: no second look-up for what is asked of every event.
+/// State of users beside their profile, found by the profile's slot: no second look-up for what is
+/// asked of every event.
 #[derive(Debug)]
 pub(crate) struct Beside<S> {
     states: Slab<S>,
@@ -375,7 +442,9 @@ pub(crate) struct Beside<S> {
 
 impl<S> Default for Beside<S> {
     fn default() -> Self {
-        Self { states: Slab::new() }
+        Self {
+            states: Slab::new(),
+        }
     }
 }
 
@@ -386,12 +455,14 @@ impl<S: Owned> Beside<S> {
         while self.states.len() <= i {
             self.states.push(S::default());
         }
+
         let state = &mut self.states[i];
         // The slot was another key's.
         if *state.generation() != place.generation {
             *state = S::default();
             *state.generation() = place.generation;
         }
+
         state
     }
 
@@ -426,11 +497,15 @@ mod tests {
         for n in 1..=3 {
             *keyed.touch(key(n), at(1), at(0)).0 = 10 * u32::from(n);
         }
+
         // The first to go over the cap takes every mark away and the first key.
         keyed.touch(key(4), at(2), at(0));
         keyed.touch(key(2), at(3), at(0));
         keyed.touch(key(5), at(4), at(0));
-        assert_eq!((keyed.get(key(1)), keyed.get(key(2)), keyed.get(key(3))), (None, Some(&20), None));
+        assert_eq!(
+            (keyed.get(key(1)), keyed.get(key(2)), keyed.get(key(3))),
+            (None, Some(&20), None)
+        );
         assert_eq!((keyed.len(), keyed.evicted()), (3, 2));
     }
 
@@ -446,7 +521,10 @@ mod tests {
     #[test]
     fn one_host_in_two_spellings_is_one_key() {
         let v4 = Key::ip(Source::Syslog, "192.0.2.1".parse().unwrap());
-        assert_eq!(v4, Key::ip(Source::Syslog, "::ffff:192.0.2.1".parse().unwrap()));
+        assert_eq!(
+            v4,
+            Key::ip(Source::Syslog, "::ffff:192.0.2.1".parse().unwrap())
+        );
         assert_ne!(v4, Key::ip(Source::AuditDb, "192.0.2.1".parse().unwrap()));
     }
 
@@ -459,10 +537,12 @@ mod tests {
                 let before = keyed.evicted();
                 *keyed.touch(key(n), at(1), at(0)).0 += 1;
                 *counts.entry(n).or_insert(0_u64) += 1;
+
                 if keyed.evicted() > before || keyed.len() < counts.len() {
                     counts.retain(|k, _| keyed.get(key(*k)).is_some());
                     counts.insert(n, *keyed.get(key(n)).unwrap());
                 }
+
                 prop_assert!(keyed.len() <= cap);
                 prop_assert_eq!(keyed.len(), counts.len());
                 for (k, count) in &counts {

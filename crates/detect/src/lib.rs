@@ -1,7 +1,9 @@
-//! The detection engine: [`SecurityEvent`](model::SecurityEvent)s in, [`Detection`](model::Detection)s out.
+//! The detection engine: [`SecurityEvent`](model::SecurityEvent)s in,
+//! [`Detection`](model::Detection)s out.
 //!
-//! Invariants: no I/O, no clock, no knowledge of where events come from. The same [`Engine`] runs live, in `replay` and in
-//! `backtest`. State is bounded: every rule has a cap on the keys it tracks, and counts what it gives up.
+//! Invariants: no I/O, no clock, no knowledge of where events come from. The same [`Engine`] runs
+//! live, in `replay` and in `backtest`. State is bounded: every rule has a cap on the keys it
+//! tracks, and counts what it gives up.
 //!
 //! Adding a rule touches its file in `rules/`, its fixtures beside it, and the list in `rules.rs`.
 

@@ -1,11 +1,15 @@
-//! Open detections: opened when a rule's condition first holds for a key, extended while it holds, closed after the cooldown.
+//! Open detections: opened when a rule's condition first holds for a key, extended while it holds,
+//! closed after the cooldown.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
-use model::{Change, Detection, Entity, EventId, Fingerprint, Phase, Rows, SecurityEvent, Source, Span, Timestamp};
+use model::{
+    Change, Detection, Entity, EventId, Fingerprint, Phase, Rows, SecurityEvent, Source, Span,
+    Timestamp,
+};
 use sha2::{Digest, Sha256};
 
 use crate::keyed::Key;
@@ -78,17 +82,21 @@ pub(crate) struct Detections {
     free: Vec<u32>,
     closing: BinaryHeap<Reverse<(Timestamp, u32)>>,
     dirty: Vec<u32>,
-    /// How long a closed detection can still be extended by an event that belongs into it; zero where what is printed stays
-    /// printed.
+    /// How long a closed detection can still be extended by an event that belongs into it; zero
+    /// where what is printed stays printed.
     grace: Span,
-    /// Conditions that hold are not told: set while windows are rebuilt from a past that has been told already.
+    /// Conditions that hold are not told: set while windows are rebuilt from a past that has been
+    /// told already.
     pub muted: bool,
 }
 
 impl Detections {
     /// An empty set; `grace` is how long after its close a detection may still be taken up again.
     pub(crate) fn new(grace: Span) -> Self {
-        Self { grace, ..Self::default() }
+        Self {
+            grace,
+            ..Self::default()
+        }
     }
 
     /// How many are open.
@@ -107,16 +115,21 @@ impl Detections {
         if self.muted {
             return;
         }
+
         let hit = Hit::of(event);
         if let Some(&i) = self.open.get(&slot) {
-            let goes_on = self.slab[i as usize].as_ref().is_some_and(|open| hit.at < open.closes_at());
+            let goes_on = self.slab[i as usize]
+                .as_ref()
+                .is_some_and(|open| hit.at < open.closes_at());
             if goes_on {
                 self.extend(i, hit, event);
                 return;
             }
+
             self.close(i);
             self.open.remove(&slot);
         }
+
         let opening = opening();
         let source = event.source;
         let mut open = Open::new(slot, info, cooldown, source, opening, hit);
@@ -125,7 +138,8 @@ impl Detections {
         self.insert(open);
     }
 
-    /// The condition held from `from` to `to` without any event that could stand for it (a silence).
+    /// The condition held from `from` to `to` without any event that could stand for it (a
+    /// silence).
     pub(crate) fn fire_silence(
         &mut self,
         slot: Slot,
@@ -137,8 +151,12 @@ impl Detections {
         if self.muted {
             return;
         }
+
         if let Some(&i) = self.open.get(&slot) {
-            if let Some(open) = self.slab[i as usize].as_mut().filter(|open| to < open.closes_at()) {
+            if let Some(open) = self.slab[i as usize]
+                .as_mut()
+                .filter(|open| to < open.closes_at())
+            {
                 open.last_extended = open.last_extended.max(to);
                 open.detection.last_seen = open.detection.last_seen.max(to);
                 self.mark_dirty(i);
@@ -147,8 +165,17 @@ impl Detections {
             self.close(i);
             self.open.remove(&slot);
         }
-        let mut open = Open::new(slot, info, cooldown, slot.key.origin(), opening, Hit::nothing(from));
+
+        let mut open = Open::new(
+            slot,
+            info,
+            cooldown,
+            slot.key.origin(),
+            opening,
+            Hit::nothing(from),
+        );
         open.detection.first_seen = from;
+
         open.detection.last_seen = to;
         open.last_extended = to;
         self.insert(open);
@@ -164,23 +191,29 @@ impl Detections {
             self.slab.push(Some(open));
             (self.slab.len() - 1) as u32
         };
+
         self.open.insert(slot, i);
         self.closing.push(Reverse((closes_at, i)));
         self.mark_dirty(i);
     }
 
     fn extend(&mut self, i: u32, hit: Hit, event: &SecurityEvent<'_>) {
-        let Some(open) = self.slab[i as usize].as_mut() else { return };
+        let Some(open) = self.slab[i as usize].as_mut() else {
+            return;
+        };
         let detection = &mut open.detection;
-        // What was pending when the program was killed is decided again, perhaps for the second time. What is newer than all that was seen is
-        // not among it.
+
+        // What was pending when the program was killed is decided again, perhaps for the second
+        // time. What is newer than all that was seen is not among it.
         if hit.at <= detection.last_seen && detection.event_ids.contains(&hit.event_id()) {
             return;
         }
+
         detection.event_count += u64::from(hit.times);
         detection.first_seen = detection.first_seen.min(hit.at);
         detection.last_seen = detection.last_seen.max(hit.at);
         detection.cui_involved |= event.cui_involved;
+
         if detection.event_ids.len() < EVENT_IDS_MAX {
             detection.event_ids.push(hit.event_id());
             detection.rows.0.push((hit.at, hit.event_id()));
@@ -188,12 +221,14 @@ impl Detections {
             // One that differs is enough to know that they do.
             detection.rows.0.push((hit.at, hit.event_id()));
         }
+
         open.last_extended = open.last_extended.max(hit.at);
         if open.closed {
             open.closed = false;
             let closes_at = open.closes_at();
             self.closing.push(Reverse((closes_at, i)));
         }
+
         self.mark_dirty(i);
     }
 
@@ -215,26 +250,38 @@ impl Detections {
         }
     }
 
-    /// Closes what nothing has extended. `clock` gives the time that a source has certainly reached, by its own events; `now`
-    /// is the wall clock, if there is one. A closed detection is forgotten by the wall clock: one event with a late time may
-    /// close the others of its source, but what belongs to them still finds them.
+    /// Closes what nothing has extended. `clock` gives the time that a source has certainly
+    /// reached, by its own events; `now` is the wall clock, if there is one. A closed detection is
+    /// forgotten by the wall clock: one event with a late time may close the others of its source,
+    /// but what belongs to them still finds them.
     pub(crate) fn sweep(&mut self, clock: impl Fn(Source) -> Timestamp, wall: Option<Timestamp>) {
-        // A heap of earliest possible closes: a popped entry that was extended meanwhile goes back with its real time.
+        // A heap of earliest possible closes: a popped entry that was extended meanwhile goes back
+        // with its real time.
         let mut later = Vec::new();
-        let newest = Source::ALL.into_iter().map(&clock).max().unwrap_or(Timestamp::MIN);
+        let newest = Source::ALL
+            .into_iter()
+            .map(&clock)
+            .max()
+            .unwrap_or(Timestamp::MIN);
+
         while let Some(&Reverse((at, i))) = self.closing.peek() {
             if at > newest {
                 break;
             }
+
             self.closing.pop();
-            let Some(open) = self.slab[i as usize].as_ref() else { continue };
+            let Some(open) = self.slab[i as usize].as_ref() else {
+                continue;
+            };
             let due = open.closes_at();
             let now = clock(open.slot.key.origin());
+
             if open.closed {
                 let over = match (wall, open.closed_at) {
                     (Some(wall), Some(closed_at)) => closed_at.plus(self.grace) <= wall,
                     _ => due.plus(self.grace) <= now,
                 };
+
                 if over {
                     self.forget(i);
                 } else {
@@ -250,16 +297,20 @@ impl Detections {
                 later.push(Reverse((due.max(at), i)));
             }
         }
+
         self.closing.extend(later);
     }
 
     /// Drops a closed detection once its close has been told.
     fn forget(&mut self, i: u32) {
-        let Some(open) = self.slab[i as usize].as_ref() else { return };
+        let Some(open) = self.slab[i as usize].as_ref() else {
+            return;
+        };
         if self.open.get(&open.slot) == Some(&i) {
             let slot = open.slot;
             self.open.remove(&slot);
         }
+
         if !open.dirty {
             self.slab[i as usize] = None;
             self.free.push(i);
@@ -278,31 +329,43 @@ impl Detections {
         !self.dirty.is_empty()
     }
 
-    /// Hands out what changed since the last drain, each detection once, as it is now. With `settled_only`, detections that
-    /// were merely extended are kept for a later drain: a storm must not become a write per event.
+    /// Hands out what changed since the last drain, each detection once, as it is now. With
+    /// `settled_only`, detections that were merely extended are kept for a later drain: a storm
+    /// must not become a write per event.
     pub(crate) fn drain(&mut self, settled_only: bool, mut tell: impl FnMut(Change)) {
         let mut kept = Vec::new();
         for i in std::mem::take(&mut self.dirty) {
-            let Some(open) = self.slab[i as usize].as_mut() else { continue };
+            let Some(open) = self.slab[i as usize].as_mut() else {
+                continue;
+            };
             if settled_only && !open.fresh && !open.closed {
                 kept.push(i);
                 continue;
             }
+
             let phase = match (open.closed, open.fresh) {
                 (true, _) => Phase::Closed,
                 (false, true) => Phase::Opened,
                 (false, false) => Phase::Extended,
             };
-            let change = Change { opened: open.fresh, phase, detection: open.detection.clone() };
+
+            let change = Change {
+                opened: open.fresh,
+                phase,
+                detection: open.detection.clone(),
+            };
+
             open.fresh = false;
             open.dirty = false;
             let gone = open.closed && self.open.get(&open.slot) != Some(&i);
             tell(change);
+
             if gone {
                 self.slab[i as usize] = None;
                 self.free.push(i);
             }
         }
+
         self.dirty = kept;
     }
 
@@ -330,12 +393,37 @@ impl Detections {
 }
 
 impl Open {
-    fn new(slot: Slot, info: &'static Info, cooldown: Span, source: Source, opening: Opening, hit: Hit) -> Self {
-        let evidence = if opening.evidence.is_empty() { vec![hit] } else { opening.evidence };
+    fn new(
+        slot: Slot,
+        info: &'static Info,
+        cooldown: Span,
+        source: Source,
+        opening: Opening,
+        hit: Hit,
+    ) -> Self {
+        let evidence = if opening.evidence.is_empty() {
+            vec![hit]
+        } else {
+            opening.evidence
+        };
+
         let first = evidence.iter().min().copied().unwrap_or(hit);
-        let last_seen = evidence.iter().map(|h| h.at).max().unwrap_or(hit.at).max(hit.at);
-        let fingerprint =
-            fingerprint(info.id.as_str(), &opening.entity, source, slot.episode, first.event_id(), first.at);
+        let last_seen = evidence
+            .iter()
+            .map(|h| h.at)
+            .max()
+            .unwrap_or(hit.at)
+            .max(hit.at);
+
+        let fingerprint = fingerprint(
+            info.id.as_str(),
+            &opening.entity,
+            source,
+            slot.episode,
+            first.event_id(),
+            first.at,
+        );
+
         let named = evidence.iter().filter(|h| h.times > 0).take(EVENT_IDS_MAX);
         let rows: Vec<(Timestamp, EventId)> = named.map(|h| (h.at, h.event_id())).collect();
         let detection = Detection {
@@ -356,6 +444,7 @@ impl Open {
             fingerprint,
             episode: slot.episode,
         };
+
         Self {
             slot,
             detection,
@@ -370,8 +459,8 @@ impl Open {
     }
 }
 
-/// Rule, key and first event as one id. A cryptographic hash, because event ids come from those we watch: nobody may craft a
-/// second event whose alert is taken for the first one's.
+/// Rule, key and first event as one id. A cryptographic hash, because event ids come from those we
+/// watch: nobody may craft a second event whose alert is taken for the first one's.
 fn fingerprint(
     rule: &str,
     entity: &Entity,
@@ -385,13 +474,16 @@ fn fingerprint(
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
+
     hash.update(episode.to_be_bytes());
     hash.update(first.as_u128().to_be_bytes());
+
     // Ids are unique per timestamp in the table, not by themselves.
     hash.update(at.as_micros().to_be_bytes());
     let mut bytes = [0; 16];
     for (to, from) in bytes.iter_mut().zip(hash.finalize()) {
         *to = from;
     }
+
     Fingerprint(uuid::Builder::from_custom_bytes(bytes).into_uuid())
 }

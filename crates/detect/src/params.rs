@@ -19,7 +19,11 @@ pub(crate) struct Common {
 
 impl Default for Common {
     fn default() -> Self {
-        Self { enabled: true, cooldown: None, max_keys: KEYS_MAX }
+        Self {
+            enabled: true,
+            cooldown: None,
+            max_keys: KEYS_MAX,
+        }
     }
 }
 
@@ -31,36 +35,70 @@ pub fn check_params(rule: &str, value: &Value) -> Result<(), ParamError> {
 }
 
 /// Makes a rule from its parameters.
-pub(crate) fn build(id: &str, configured: Option<&Value>) -> Result<(&'static Info, Common, Built), ParamError> {
-    let error = |key: Option<String>, message: String| ParamError { rule: id.to_owned(), key, message };
+pub(crate) fn build(
+    id: &str,
+    configured: Option<&Value>,
+) -> Result<(&'static Info, Common, Built), ParamError> {
+    let error = |key: Option<String>, message: String| ParamError {
+        rule: id.to_owned(),
+        key,
+        message,
+    };
+
     let Some(definition) = rules::ALL.iter().find(|d| d.info.id.as_str() == id) else {
         return Err(error(None, "there is no such rule".to_owned()));
     };
     let (mut common, mut own) = (serde_json::Map::new(), serde_json::Map::new());
     let defaults = (definition.defaults)();
+
     let known = |key: &str| COMMON.contains(&key) || defaults.get(key).is_some();
     match configured {
         None => {}
         Some(Value::Object(map)) => {
             for (key, value) in map {
                 if !known(key) {
-                    return Err(error(Some(key.clone()), "this rule has no such parameter".to_owned()));
+                    return Err(error(
+                        Some(key.clone()),
+                        "this rule has no such parameter".to_owned(),
+                    ));
                 }
-                let target = if COMMON.contains(&key.as_str()) { &mut common } else { &mut own };
+
+                let target = if COMMON.contains(&key.as_str()) {
+                    &mut common
+                } else {
+                    &mut own
+                };
+
                 target.insert(key.clone(), value.clone());
             }
         }
         Some(_) => return Err(error(None, "is not a table of parameters".to_owned())),
     }
+
     // One at a time, so that an error names its key.
     let culprit = |map: &serde_json::Map<String, Value>, try_one: &dyn Fn(Value) -> bool| {
         map.iter()
-            .find(|(k, v)| !try_one(Value::Object([((*k).clone(), (*v).clone())].into_iter().collect())))
+            .find(|(k, v)| {
+                !try_one(Value::Object(
+                    [((*k).clone(), (*v).clone())].into_iter().collect(),
+                ))
+            })
             .map(|(k, _)| k.clone())
     };
-    let parsed: Common = serde_json::from_value(Value::Object(common.clone()))
-        .map_err(|e| error(culprit(&common, &|v| serde_json::from_value::<Common>(v).is_ok()), e.to_string()))?;
-    let built = (definition.build)(Value::Object(own.clone()), parsed.max_keys)
-        .map_err(|e| error(culprit(&own, &|v| (definition.build)(v, 1).is_ok()), e.to_string()))?;
+
+    let parsed: Common = serde_json::from_value(Value::Object(common.clone())).map_err(|e| {
+        error(
+            culprit(&common, &|v| serde_json::from_value::<Common>(v).is_ok()),
+            e.to_string(),
+        )
+    })?;
+
+    let built = (definition.build)(Value::Object(own.clone()), parsed.max_keys).map_err(|e| {
+        error(
+            culprit(&own, &|v| (definition.build)(v, 1).is_ok()),
+            e.to_string(),
+        )
+    })?;
+
     Ok((definition.info, parsed, built))
 }

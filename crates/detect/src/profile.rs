@@ -1,5 +1,5 @@
-//! What is normal for a user: addresses, agents, tenants they logged in to, exports an hour. Kept in the database, so that a
-//! restart forgets nobody.
+//! What is normal for a user: addresses, agents, tenants they logged in to, exports an hour. Kept
+//! in the database, so that a restart forgets nobody.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -86,19 +86,31 @@ struct Known {
 
 impl Known {
     /// No address: nothing was seen at the beginning of time.
-    const NOWHERE: Self = Self { ip: [0; 2], first: Timestamp::MIN, last: Timestamp::MIN };
+    const NOWHERE: Self = Self {
+        ip: [0; 2],
+        first: Timestamp::MIN,
+        last: Timestamp::MIN,
+    };
 
     fn is_somewhere(&self) -> bool {
         self.last > Timestamp::MIN
     }
 
     fn of(known: &KnownIp) -> Self {
-        Self { ip: halves(known.ip), first: known.first, last: known.last }
+        Self {
+            ip: halves(known.ip),
+            first: known.first,
+            last: known.last,
+        }
     }
 
     fn to_ip(self) -> KnownIp {
         let bits = u128::from(self.ip[0]) << 64 | u128::from(self.ip[1]);
-        KnownIp { ip: IpAddr::V6(Ipv6Addr::from(bits)).to_canonical(), first: self.first, last: self.last }
+        KnownIp {
+            ip: IpAddr::V6(Ipv6Addr::from(bits)).to_canonical(),
+            first: self.first,
+            last: self.last,
+        }
     }
 }
 
@@ -107,8 +119,8 @@ fn halves(ip: IpAddr) -> [u64; 2] {
     [(bits >> 64) as u64, bits as u64]
 }
 
-/// A user's normal, as it is asked of nearly every event: with the slot that it stands in, two lines of a processor's cache. Somebody is
-/// nearly always where and with what they were last.
+/// A user's normal, as it is asked of nearly every event: with the slot that it stands in, two
+/// lines of a processor's cache. Somebody is nearly always where and with what they were last.
 #[derive(Debug)]
 pub struct Normal {
     first: Timestamp,
@@ -165,7 +177,8 @@ pub struct Novelty {
     pub ip: bool,
     /// The agent is new.
     pub agent: bool,
-    /// Since when the user is known at the address; none when the event was not learnt from or has no address.
+    /// Since when the user is known at the address; none when the event was not learnt from or has
+    /// no address.
     pub here_since: Option<Timestamp>,
 }
 
@@ -182,23 +195,39 @@ impl Normal {
     /// When the user was first seen at an address, if ever.
     pub fn first_seen_at(&self, ip: IpAddr) -> Option<Timestamp> {
         let ip = halves(ip);
-        self.ips().find(|known| known.ip == ip).map(|known| known.first)
+        self.ips()
+            .find(|known| known.ip == ip)
+            .map(|known| known.first)
     }
 
-    /// The tenant of the latest successful login at or before `at`; the earliest known one for an event before all.
+    /// The tenant of the latest successful login at or before `at`; the earliest known one for an
+    /// event before all.
     pub fn tenant_at(&self, at: Timestamp) -> Option<Uuid> {
         let logins = &self.more.logins;
-        logins.iter().rev().find(|(login, _)| *login <= at).or(logins.first()).map(|(_, tenant)| *tenant)
+        logins
+            .iter()
+            .rev()
+            .find(|(login, _)| *login <= at)
+            .or(logins.first())
+            .map(|(_, tenant)| *tenant)
     }
 
     /// Addresses, the one used last first.
     fn ips(&self) -> impl Iterator<Item = &Known> {
-        std::iter::once(&self.here).filter(|here| here.is_somewhere()).chain(&self.more.ips)
+        std::iter::once(&self.here)
+            .filter(|here| here.is_somewhere())
+            .chain(&self.more.ips)
     }
 
-    fn learn(&mut self, event: &SecurityEvent<'_>, glance: &Glance, acquaintance: Acquaintance) -> Novelty {
+    fn learn(
+        &mut self,
+        event: &SecurityEvent<'_>,
+        glance: &Glance,
+        acquaintance: Acquaintance,
+    ) -> Novelty {
         let at = glance.at;
-        let known = self.successes >= acquaintance.events && self.last.since(self.first) >= acquaintance.spread;
+        let known = self.successes >= acquaintance.events
+            && self.last.since(self.first) >= acquaintance.spread;
         if self.successes == 0 {
             self.first = at;
             self.last = at;
@@ -206,22 +235,31 @@ impl Normal {
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.successes = self.successes.saturating_add(1);
-        // A user's thousandth view of a page is no news worth a write; that they are still around is, once an hour.
-        self.dirty |= self.successes <= 2 * acquaintance.events || at.since(self.saved) > SAVE_EVERY;
+        // A user's thousandth view of a page is no news worth a write; that they are still around
+        // is, once an hour.
+        self.dirty |=
+            self.successes <= 2 * acquaintance.events || at.since(self.saved) > SAVE_EVERY;
         let (mut ip, mut here_since) = (false, None);
         if let Some(address) = glance.ip() {
             let first = self.learn_ip(address, at);
             ip = first.is_none();
             here_since = Some(first.unwrap_or(at));
         }
-        let agent = glance.agent().is_some_and(|tag| self.learn_agent(event, tag, at));
+        let agent = glance
+            .agent()
+            .is_some_and(|tag| self.learn_agent(event, tag, at));
         if glance.marks.intersects(Marks::LOGIN)
             && let Some(tenant) = event.instance_id
         {
             self.dirty |= self.more.learn_login(at, tenant);
         }
         self.dirty |= ip || agent;
-        Novelty { known, ip, agent, here_since }
+        Novelty {
+            known,
+            ip,
+            agent,
+            here_since,
+        }
     }
 
     /// Gives since when the address is known, unless it is new.
@@ -231,13 +269,22 @@ impl Normal {
             if let Some(elsewhere) = more.ips.iter_mut().find(|known| known.ip == ip) {
                 std::mem::swap(here, elsewhere);
             } else {
-                let before = std::mem::replace(here, Known { ip, first: at, last: at });
+                let before = std::mem::replace(
+                    here,
+                    Known {
+                        ip,
+                        first: at,
+                        last: at,
+                    },
+                );
                 if before.is_somewhere() {
                     push_bounded(&mut more.ips, IPS_MAX - 1, before, |known| known.last);
                 }
+
                 return None;
             }
         }
+
         here.last = here.last.max(at);
         here.first = here.first.min(at);
         Some(here.first)
@@ -250,25 +297,46 @@ impl Normal {
             self.with_last = before.1.max(at);
             return false;
         }
+
         let More { agent, agents, .. } = &mut *self.more;
-        let known = agents.iter().position(|known| known.tag == tag).map(|i| agents.swap_remove(i));
+        let known = agents
+            .iter()
+            .position(|known| known.tag == tag)
+            .map(|i| agents.swap_remove(i));
         let new = known.is_none();
         let (text, last) = match known {
             Some(known) => (known.agent, known.last.max(at)),
             None => (event.user_agent.as_deref().unwrap_or_default().into(), at),
         };
+
         (self.with, self.with_last) = (tag, last);
         let text = std::mem::replace(agent, text);
         if before.1 > Timestamp::MIN {
-            let before = KnownAgent { agent: text, last: before.1, tag: before.0 };
+            let before = KnownAgent {
+                agent: text,
+                last: before.1,
+                tag: before.0,
+            };
             push_bounded(agents, AGENTS_MAX - 1, before, |known| known.last);
         }
+
         new
     }
 
     fn to_profile(&self) -> Profile {
-        let More { agent, agents, logins, exports, .. } = &*self.more;
-        let with = KnownAgent { agent: agent.clone(), last: self.with_last, tag: self.with };
+        let More {
+            agent,
+            agents,
+            logins,
+            exports,
+            ..
+        } = &*self.more;
+        let with = KnownAgent {
+            agent: agent.clone(),
+            last: self.with_last,
+            tag: self.with,
+        };
+
         let with = Some(with).filter(|known| known.last > Timestamp::MIN);
         Profile {
             first: self.first,
@@ -282,11 +350,24 @@ impl Normal {
     }
 
     fn from_stored(StoredProfile { user, profile, .. }: StoredProfile, names: &Names) -> Self {
-        let Profile { first, last, successes, ips, agents, logins, exports } = profile;
+        let Profile {
+            first,
+            last,
+            successes,
+            ips,
+            agents,
+            logins,
+            exports,
+        } = profile;
+
         let mut ips = ips.iter().take(IPS_MAX).map(Known::of);
         let mut agents = agents.into_iter().take(AGENTS_MAX);
         let (here, with) = (ips.next(), agents.next());
-        let tagged = |known: KnownAgent| KnownAgent { tag: names.tag(&known.agent), ..known };
+        let tagged = |known: KnownAgent| KnownAgent {
+            tag: names.tag(&known.agent),
+            ..known
+        };
+
         let with = with.map(tagged);
         Self {
             first,
@@ -328,7 +409,11 @@ impl More {
             return false;
         }
         self.logins.insert(place, (at, tenant));
-        if self.logins.get(place + 1).is_some_and(|(_, next)| *next == tenant) {
+        if self
+            .logins
+            .get(place + 1)
+            .is_some_and(|(_, next)| *next == tenant)
+        {
             self.logins.remove(place + 1);
         }
         if self.logins.len() > LOGINS_MAX {
@@ -347,19 +432,30 @@ impl More {
             }
             Err(i) => self.exports.insert(i, ExportHour { hour, count, bytes }),
         }
+
         let newest = self.exports.last().map_or(hour, |e| e.hour);
-        self.exports.retain(|e| e.hour > newest.minus(EXPORT_MEMORY));
+        self.exports
+            .retain(|e| e.hour > newest.minus(EXPORT_MEMORY));
     }
 
-    /// The user's mean an hour (count, bytes) over the hours with exports that ended before `before`.
+    /// The user's mean an hour (count, bytes) over the hours with exports that ended before
+    /// `before`.
     fn mean_exports(&self, before: Timestamp) -> (f64, f64) {
         let (mut hours, mut counts, mut sum) = (0.0, 0.0, 0.0);
-        for e in self.exports.iter().filter(|e| e.hour.plus(Span::hours(1)) <= before) {
+        for e in self
+            .exports
+            .iter()
+            .filter(|e| e.hour.plus(Span::hours(1)) <= before)
+        {
             hours += 1.0;
             counts += f64::from(e.count);
             sum += e.bytes as f64;
         }
-        if hours == 0.0 { (0.0, 0.0) } else { (counts / hours, sum / hours) }
+        if hours == 0.0 {
+            (0.0, 0.0)
+        } else {
+            (counts / hours, sum / hours)
+        }
     }
 }
 
@@ -379,19 +475,27 @@ pub struct StoredProfile {
 pub struct Profiles {
     profiles: Keyed<Normal>,
     acquaintance: Acquaintance,
-    /// Whether successful events are learnt; off while windows are rebuilt from events that the stored profiles know.
+    /// Whether successful events are learnt; off while windows are rebuilt from events that the
+    /// stored profiles know.
     pub learning: bool,
 }
 
 impl Profiles {
     /// Room for `cap` users.
     pub fn new(cap: usize, acquaintance: Acquaintance) -> Self {
-        Self { profiles: Keyed::new(cap), acquaintance, learning: true }
+        Self {
+            profiles: Keyed::new(cap),
+            acquaintance,
+            learning: true,
+        }
     }
 
     /// How many users, and how many were given up.
     pub fn usage(&self) -> crate::rule::Usage {
-        crate::rule::Usage { keys: self.profiles.len(), evicted: self.profiles.evicted() }
+        crate::rule::Usage {
+            keys: self.profiles.len(),
+            evicted: self.profiles.evicted(),
+        }
     }
 
     /// A user's normal.
@@ -406,7 +510,9 @@ impl Profiles {
 
     /// The place of a user's profile, if there is one, which was found at `hint` before.
     pub(crate) fn place_near(&self, user: Key, hint: u32) -> Option<Place> {
-        self.profiles.slot_near(user, hint).map(|slot| self.profiles.place(slot))
+        self.profiles
+            .slot_near(user, hint)
+            .map(|slot| self.profiles.place(slot))
     }
 
     /// The place of a user's profile, which is an empty one for whom nothing is known of yet.
@@ -422,7 +528,9 @@ impl Profiles {
 
     /// Reads what [`Self::learn`] will need of a profile.
     pub(crate) fn look_ahead(&self, hint: u32) -> u64 {
-        let Some(normal) = self.profiles.near(hint) else { return 0 };
+        let Some(normal) = self.profiles.near(hint) else {
+            return 0;
+        };
         normal.here.ip[1] ^ normal.saved.as_micros() as u64 ^ u64::from(normal.successes)
     }
 
@@ -436,27 +544,41 @@ impl Profiles {
         if !self.learning {
             return (Novelty::default(), self.place_near(user, hint));
         }
-        let slot = self.profiles.touch_near(user, hint, glance.at, Timestamp::MIN);
+
+        let slot = self
+            .profiles
+            .touch_near(user, hint, glance.at, Timestamp::MIN);
         let place = self.profiles.place(slot);
         let normal = self.profiles.at_slot(slot);
         if normal.successes == 0 && normal.more.user.is_none() {
             normal.more.user = event.user_id.clone().map(UserId::into_owned);
         }
+
         (normal.learn(event, glance, self.acquaintance), Some(place))
     }
 
-    /// Learns an export and gives the user's mean an hour (count, bytes) over the hours with exports that ended before
-    /// `before`.
-    pub fn learn_export(&mut self, user: Key, event: &SecurityEvent<'_>, bytes: u64, before: Timestamp) -> (f64, f64) {
+    /// Learns an export and gives the user's mean an hour (count, bytes) over the hours with
+    /// exports that ended before `before`.
+    pub fn learn_export(
+        &mut self,
+        user: Key,
+        event: &SecurityEvent<'_>,
+        bytes: u64,
+        before: Timestamp,
+    ) -> (f64, f64) {
         let learning = self.learning;
         let (normal, _) = self.profiles.touch(user, event.timestamp, Timestamp::MIN);
         if normal.more.user.is_none() {
             normal.more.user = event.user_id.clone().map(UserId::into_owned);
         }
+
         if learning {
-            normal.more.learn_export(event.timestamp, event.occurrences, bytes);
+            normal
+                .more
+                .learn_export(event.timestamp, event.occurrences, bytes);
             normal.dirty = true;
         }
+
         normal.more.mean_exports(before)
     }
 
@@ -467,15 +589,22 @@ impl Profiles {
             normal.dirty = false;
             normal.saved = normal.last;
             if let Some(user) = normal.more.user.clone() {
-                out.push(StoredProfile { source: key.origin(), user, profile: normal.to_profile() });
+                out.push(StoredProfile {
+                    source: key.origin(),
+                    user,
+                    profile: normal.to_profile(),
+                });
             }
         }
+
         out
     }
 
     /// Takes up a stored profile.
     pub fn restore(&mut self, key: Key, stored: StoredProfile, names: &Names) {
-        let (normal, _) = self.profiles.touch(key, stored.profile.last, Timestamp::MIN);
+        let (normal, _) = self
+            .profiles
+            .touch(key, stored.profile.last, Timestamp::MIN);
         *normal = Normal::from_stored(stored, names);
     }
 }

@@ -2,7 +2,9 @@
 
 use model::event::Marks;
 use model::text::{KEY_BYTES_MAX, shortened};
-use model::{ControlId, Entity, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use model::{
+    ControlId, Entity, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -33,7 +35,8 @@ pub struct Info {
     pub attack: &'static [&'static str],
     /// It is shown the events that carry one of these marks.
     pub interest: Marks,
-    /// Sources whose events can carry them: silent, they make the rule blind. Empty: whatever there is.
+    /// Sources whose events can carry them: silent, they make the rule blind. Empty: whatever there
+    /// is.
     pub feeds: &'static [Source],
 }
 
@@ -54,10 +57,11 @@ pub struct Definition {
 pub struct Built {
     /// The rule.
     pub rule: Box<dyn Rule>,
-    /// How long a detection stays open when nothing extends it, unless the configuration says otherwise.
+    /// How long a detection stays open when nothing extends it, unless the configuration says
+    /// otherwise.
     pub cooldown: Span,
-    /// How much of the past it must see again after a restart; of logins and logouts it may want more
-    /// ([`Rule::remembers_logins`]).
+    /// How much of the past it must see again after a restart; of logins and logouts it may want
+    /// more ([`Rule::remembers_logins`]).
     pub memory: Span,
 }
 
@@ -66,8 +70,9 @@ pub trait Rule: Send {
     /// An event with one of the rule's marks.
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>);
 
-    /// Whether an event that is of interest can concern the rule at all, by what stands in the event alone. Asked where events are read, by many
-    /// threads: what is settled there costs the engine nothing.
+    /// Whether an event that is of interest can concern the rule at all, by what stands in the
+    /// event alone. Asked where events are read, by many threads: what is settled there costs the
+    /// engine nothing.
     fn screen(&self) -> Option<Screen> {
         None
     }
@@ -90,13 +95,14 @@ pub trait Rule: Send {
     /// Looks up what [`Self::observe`] will need of an event that comes soon.
     fn find_ahead(&self, _glance: &Glance, _hints: &mut Hints) {}
 
-    /// Reads what was found, so that it is at hand by then. Gives something that depends on all that was read.
+    /// Reads what was found, so that it is at hand by then. Gives something that depends on all
+    /// that was read.
     fn read_ahead(&self, _hints: Hints) -> u64 {
         0
     }
 
-    /// How much of the past of logins and logouts it must see again after a restart, where that is more than of the rest: a
-    /// day of everything is a long start.
+    /// How much of the past of logins and logouts it must see again after a restart, where that is
+    /// more than of the rest: a day of everything is a long start.
     fn remembers_logins(&self) -> Span {
         Span::ZERO
     }
@@ -151,21 +157,25 @@ pub struct Context<'a> {
     pub names: &'a Names,
     /// Metrics.
     pub counters: &'a mut Counters,
-    /// A key of the event's source that has been quiet since then may be forgotten: the rule's memory before the event.
+    /// A key of the event's source that has been quiet since then may be forgotten: the rule's
+    /// memory before the event.
     pub stale: Timestamp,
     /// How far events may be out of order.
     pub settle: Span,
-    /// The place of the user's profile, for state that lives beside it; none for a user who never succeeded in anything.
+    /// The place of the user's profile, for state that lives beside it; none for a user who never
+    /// succeeded in anything.
     pub(crate) user_place: Option<Place>,
     /// The user's key, when the event names one.
     pub user: Option<Key>,
-    /// The event at a glance: enough for what a rule asks of most events, without fetching the event itself.
+    /// The event at a glance: enough for what a rule asks of most events, without fetching the
+    /// event itself.
     pub(crate) glance: &'a Glance,
     /// What was found ahead.
     pub(crate) hints: Hints,
 }
 
-/// Since when a key must have been quiet to be forgotten, at an event, by a rule that remembers so much.
+/// Since when a key must have been quiet to be forgotten, at an event, by a rule that remembers so
+/// much.
 pub(crate) fn quiet_since(at: Timestamp, memory: Span) -> Timestamp {
     at.minus(memory).minus(LATENESS)
 }
@@ -197,13 +207,34 @@ impl Context<'_> {
         event: &SecurityEvent<'_>,
         opening: impl FnOnce() -> Opening,
     ) {
-        self.detections.fire(Slot { rule: self.slot, key, episode }, (self.info, self.cooldown), event, opening);
+        self.detections.fire(
+            Slot {
+                rule: self.slot,
+                key,
+                episode,
+            },
+            (self.info, self.cooldown),
+            event,
+            opening,
+        );
     }
 
     /// The condition held for `key` from `from` to `to` without an event.
-    pub fn fire_silence(&mut self, key: Key, episode: i64, from: Timestamp, to: Timestamp, opening: Opening) {
-        let slot = Slot { rule: self.slot, key, episode };
-        self.detections.fire_silence(slot, (self.info, self.cooldown), opening, from, to);
+    pub fn fire_silence(
+        &mut self,
+        key: Key,
+        episode: i64,
+        from: Timestamp,
+        to: Timestamp,
+        opening: Opening,
+    ) {
+        let slot = Slot {
+            rule: self.slot,
+            key,
+            episode,
+        };
+        self.detections
+            .fire_silence(slot, (self.info, self.cooldown), opening, from, to);
     }
 }
 
@@ -213,11 +244,19 @@ const TITLE_BYTES_MAX: usize = 1_500;
 const DESCRIPTION_BYTES_MAX: usize = 8_000;
 
 impl Opening {
-    /// An opening about an entity. Texts are shortened: rows may hold values of many megabytes, and what an alert says goes
-    /// out by mail.
-    pub fn new(kind: EntityKind, value: impl std::fmt::Display, title: String, description: String) -> Self {
+    /// An opening about an entity. Texts are shortened: rows may hold values of many megabytes, and
+    /// what an alert says goes out by mail.
+    pub fn new(
+        kind: EntityKind,
+        value: impl std::fmt::Display,
+        title: String,
+        description: String,
+    ) -> Self {
         Self {
-            entity: Entity { kind, value: shortened(value.to_string(), KEY_BYTES_MAX) },
+            entity: Entity {
+                kind,
+                value: shortened(value.to_string(), KEY_BYTES_MAX),
+            },
             title: shortened(title, TITLE_BYTES_MAX),
             description: shortened(description, DESCRIPTION_BYTES_MAX),
             evidence: Vec::new(),

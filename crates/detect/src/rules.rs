@@ -53,7 +53,8 @@ pub const ALL: &[&Definition] = &[
     &audit_tampering::RULE,
 ];
 
-/// When a user counts as known: parameters of `anomalous_access`, needed by the shared profiles whether or not it runs.
+/// When a user counts as known: parameters of `anomalous_access`, needed by the shared profiles
+/// whether or not it runs.
 pub(crate) fn acquaintance(configured: Option<&Value>) -> Result<Acquaintance, ParamError> {
     anomalous_access::acquaintance(configured)
 }
@@ -69,13 +70,27 @@ struct Counting {
 
 impl Counting {
     fn new(more_than: u32, window: Span, max_keys: usize) -> Self {
-        Self { keys: Keyed::new(max_keys), more_than, window }
+        Self {
+            keys: Keyed::new(max_keys),
+            more_than,
+            window,
+        }
     }
 
     /// Takes the event in and gives the hits when the condition holds at it.
-    fn holds(&mut self, key: Key, event: &SecurityEvent<'_>, cx: &mut Context<'_>) -> Option<&[Hit]> {
+    fn holds(
+        &mut self,
+        key: Key,
+        event: &SecurityEvent<'_>,
+        cx: &mut Context<'_>,
+    ) -> Option<&[Hit]> {
         let (recent, newest) = self.keys.touch(key, event.timestamp, cx.stale);
-        match recent.offer(Hit::of(event), newest, self.window, self.more_than.saturating_add(1)) {
+        match recent.offer(
+            Hit::of(event),
+            newest,
+            self.window,
+            self.more_than.saturating_add(1),
+        ) {
             Offered::Counts if recent.count() > self.more_than => Some(recent.hits()),
             Offered::Late => {
                 cx.counters.late += 1;
@@ -86,6 +101,9 @@ impl Counting {
     }
 
     fn usage(&self) -> Usage {
-        Usage { keys: self.keys.len(), evicted: self.keys.evicted() }
+        Usage {
+            keys: self.keys.len(),
+            evicted: self.keys.evicted(),
+        }
     }
 }

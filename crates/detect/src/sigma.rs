@@ -1,5 +1,6 @@
-//! Custom rules: detection and correlation rules of the Sigma specification, evaluated by the `rsigma` libraries over the same
-//! events. Ours is only the bridge: fields of an event by name, and what a match is about.
+//! Custom rules: detection and correlation rules of the Sigma specification, evaluated by the
+//! `rsigma` libraries over the same events. Ours is only the bridge: fields of an event by name,
+//! and what a match is about.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -59,7 +60,8 @@ pub fn advice(file: &str, text: &str) -> Vec<Advice> {
         .map(|w| Advice {
             file: file.to_owned(),
             line: w.span.map(|span| span.start_line + 1),
-            // What it calls an error keeps no rule from being used; what does is an error of loading.
+            // What it calls an error keeps no rule from being used; what does is an error of
+            // loading.
             level: w.severity.to_string().replace("error", "warning"),
             code: w.rule.to_string(),
             message: w.message,
@@ -69,7 +71,9 @@ pub fn advice(file: &str, text: &str) -> Vec<Advice> {
 
 impl std::fmt::Debug for Sigma {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sigma").field("rules", &self.rules.len()).finish_non_exhaustive()
+        f.debug_struct("Sigma")
+            .field("rules", &self.rules.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -81,7 +85,9 @@ impl Taken {
     /// An id is one rule's: by it, it is switched off and its alerts are told from others'.
     fn take(&mut self, id: String, file: &str) -> Result<(), String> {
         if let Some(other) = self.0.get(&id) {
-            return Err(format!("the rule `{id}` stands in {other} already; give this one another id"));
+            return Err(format!(
+                "the rule `{id}` stands in {other} already; give this one another id"
+            ));
         }
         self.0.insert(id, file.to_owned());
         Ok(())
@@ -105,9 +111,17 @@ fn severity(level: Option<Level>) -> Severity {
 
 /// Controls from tags such as `nist.800-171.3.14.6`.
 fn controls(tags: &[String]) -> Vec<ControlId> {
-    let control = |tag: &String| tag.strip_prefix("nist.800-171.").map(|id| ControlId(id.to_owned().into()));
+    let control = |tag: &String| {
+        tag.strip_prefix("nist.800-171.")
+            .map(|id| ControlId(id.to_owned().into()))
+    };
+
     let found: Vec<ControlId> = tags.iter().filter_map(control).collect();
-    if found.is_empty() { vec![ControlId::known("3.14.6")] } else { found }
+    if found.is_empty() {
+        vec![ControlId::known("3.14.6")]
+    } else {
+        found
+    }
 }
 
 impl Sigma {
@@ -116,7 +130,11 @@ impl Sigma {
         let (mut all, mut errors, mut from) = (SigmaCollection::new(), Vec::new(), Vec::new());
         let mut taken = Taken::default();
         for (file, text) in files {
-            let error = |message: String| SigmaError { file: file.clone(), message };
+            let error = |message: String| SigmaError {
+                file: file.clone(),
+                message,
+            };
+
             match parse_sigma_yaml(text) {
                 Err(e) => errors.push(error(e.to_string())),
                 Ok(collection) => {
@@ -127,37 +145,54 @@ impl Sigma {
                             errors.push(error(message));
                             continue;
                         }
+
                         match rsigma_eval::compile_rule(&rule) {
                             Ok(_) => all.rules.push(rule),
                             Err(e) => errors.push(error(format!("{}: {e}", rule.title))),
                         }
                     }
+
                     all.filters.extend(collection.filters);
                     for correlation in collection.correlations {
-                        let id = identity(correlation.id.as_ref(), correlation.name.as_ref(), &correlation.title);
+                        let id = identity(
+                            correlation.id.as_ref(),
+                            correlation.name.as_ref(),
+                            &correlation.title,
+                        );
                         if let Err(message) = taken.take(id, file) {
                             errors.push(error(message));
                             continue;
                         }
+
                         from.push((correlation.title.clone(), file.clone()));
                         all.correlations.push(correlation);
                     }
                 }
             }
         }
+
         // Only now: a correlation may refer to a rule of a later file.
         for (title, message) in unresolved(&mut all) {
-            let file = from.iter().find(|(of, _)| *of == title).map(|(_, file)| file.clone()).unwrap_or_default();
+            let file = from
+                .iter()
+                .find(|(of, _)| *of == title)
+                .map(|(_, file)| file.clone())
+                .unwrap_or_default();
             errors.push(SigmaError { file, message });
         }
+
         let mut sigma = Self::default();
         match sigma.start(&all) {
             Ok(()) => {}
             Err(message) => {
-                errors.push(SigmaError { file: "all files together".to_owned(), message });
+                errors.push(SigmaError {
+                    file: "all files together".to_owned(),
+                    message,
+                });
                 sigma = Self::default();
             }
         }
+
         (sigma, errors)
     }
 
@@ -165,24 +200,42 @@ impl Sigma {
         if all.rules.is_empty() && all.correlations.is_empty() {
             return Ok(());
         }
+
         let config = CorrelationConfig {
             max_state_entries: GROUPS_MAX,
             max_group_entries: Some(GROUP_ENTRIES_MAX),
             emit_detections: false,
             ..CorrelationConfig::default()
         };
+
         let mut engine = CorrelationEngine::new(config);
         engine.add_collection(all).map_err(|e| e.to_string())?;
         for rule in &all.rules {
             let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
-            self.add(id, (&rule.title, rule.description.as_deref()), rule.level, &rule.tags, Span::hours(1));
+            self.add(
+                id,
+                (&rule.title, rule.description.as_deref()),
+                rule.level,
+                &rule.tags,
+                Span::hours(1),
+            );
         }
+
         for rule in &all.correlations {
             let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
-            let window = Span::secs(i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 2_000_000));
+            let window =
+                Span::secs(i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 2_000_000));
             self.memory = self.memory.max(window);
-            self.add(id, (&rule.title, rule.description.as_deref()), rule.level, &rule.tags, window);
+
+            self.add(
+                id,
+                (&rule.title, rule.description.as_deref()),
+                rule.level,
+                &rule.tags,
+                window,
+            );
         }
+
         self.engine = Some(engine);
         Ok(())
     }
@@ -198,7 +251,9 @@ impl Sigma {
         let info = info_of(&id, (title, description), level, tags);
         self.by_id.entry(id).or_insert(self.rules.len());
         // A match names its rule by title when the rule has no id.
-        self.by_id.entry(title.to_owned()).or_insert(self.rules.len());
+        self.by_id
+            .entry(title.to_owned())
+            .or_insert(self.rules.len());
         self.rules.push((info, cooldown));
     }
 
@@ -207,10 +262,15 @@ impl Sigma {
         self.rules.iter().map(|(info, _)| *info)
     }
 
-    /// Lets only those rules be told for which `wanted` holds. The others are still evaluated, because correlations may build on
-    /// them.
+    /// Lets only those rules be told for which `wanted` holds. The others are still evaluated,
+    /// because correlations may build on them.
     pub fn retain(&mut self, wanted: impl Fn(&RuleId) -> bool) {
-        let silenced = self.rules.iter().enumerate().filter(|(_, (info, _))| !wanted(&info.id)).map(|(i, _)| i);
+        let silenced = self
+            .rules
+            .iter()
+            .enumerate()
+            .filter(|(_, (info, _))| !wanted(&info.id))
+            .map(|(i, _)| i);
         self.silenced = silenced.collect();
     }
 
@@ -225,7 +285,10 @@ impl Sigma {
 
     /// Position and cooldown of a rule.
     pub(crate) fn position(&self, id: &RuleId) -> Option<(usize, Span)> {
-        self.rules.iter().position(|(info, _)| info.id == *id).map(|i| (i, self.rules[i].1))
+        self.rules
+            .iter()
+            .position(|(info, _)| info.id == *id)
+            .map(|i| (i, self.rules[i].1))
     }
 
     /// The key of an entity, the same before and after a restart.
@@ -233,16 +296,32 @@ impl Sigma {
         Key::new(source, names.value(&format!("{} {value}", kind.as_str())))
     }
 
-    pub(crate) fn observe(&mut self, event: &SecurityEvent<'_>, first_slot: u16, cx: &mut Context<'_>) {
-        let Some(engine) = &mut self.engine else { return };
+    pub(crate) fn observe(
+        &mut self,
+        event: &SecurityEvent<'_>,
+        first_slot: u16,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(engine) = &mut self.engine else {
+            return;
+        };
         let fields = fields(event);
-        let results = engine.process_event_at(&JsonEvent::borrow(&fields), event.timestamp.as_secs());
+
+        let results =
+            engine.process_event_at(&JsonEvent::borrow(&fields), event.timestamp.as_secs());
         for result in results {
-            let named = result.header.rule_id.as_ref().and_then(|id| self.by_id.get(id));
-            let Some(&i) = named.or_else(|| self.by_id.get(&result.header.rule_title)) else { continue };
+            let named = result
+                .header
+                .rule_id
+                .as_ref()
+                .and_then(|id| self.by_id.get(id));
+            let Some(&i) = named.or_else(|| self.by_id.get(&result.header.rule_title)) else {
+                continue;
+            };
             if self.silenced.contains(&i) {
                 continue;
             }
+
             let (info, cooldown) = self.rules[i];
             cx.slot = first_slot + i as u16;
             cx.info = info;
@@ -254,17 +333,22 @@ impl Sigma {
                 let description = match &result.body {
                     ResultBody::Detection(_) => info.description.to_owned(),
                     ResultBody::Correlation(c) => {
-                        format!("{} ({} within {} s)", info.description, c.aggregated_value, c.timespan_secs)
+                        format!(
+                            "{} ({} within {} s)",
+                            info.description, c.aggregated_value, c.timespan_secs
+                        )
                     }
                 };
+
                 Opening::new(kind, &value, title, description)
             });
         }
     }
 }
 
-/// The identity of a rule. The engine refers to it for as long as the program lives, and is made again whenever rules change
-/// or the monitor starts over: each is made once, or those would add up.
+/// The identity of a rule. The engine refers to it for as long as the program lives, and is made
+/// again whenever rules change or the monitor starts over: each is made once, or those would add
+/// up.
 fn info_of(
     id: &str,
     (title, description): (&str, Option<&str>),
@@ -276,10 +360,14 @@ fn info_of(
     let (description, severity) = (description.unwrap_or(title), severity(level));
     let key = [id, title, description, severity.as_str(), &tags.join("\0")].join("\0");
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+
     known.entry(key).or_insert_with(|| {
         let keep = |text: &str| -> &'static str { Box::leak(text.to_owned().into_boxed_str()) };
-        let attack: Vec<&'static str> =
-            tags.iter().filter_map(|t| t.strip_prefix("attack.t")).map(|t| keep(&format!("T{t}"))).collect();
+        let attack: Vec<&'static str> = tags
+            .iter()
+            .filter_map(|t| t.strip_prefix("attack.t"))
+            .map(|t| keep(&format!("T{t}")))
+            .collect();
         Box::leak(Box::new(Info {
             id: RuleId(id.to_owned().into()),
             name: keep(title),
@@ -293,24 +381,46 @@ fn info_of(
     })
 }
 
-/// Takes out correlations that refer to rules nobody has; gives the title of each and what is missing.
+/// Takes out correlations that refer to rules nobody has; gives the title of each and what is
+/// missing.
 fn unresolved(all: &mut SigmaCollection) -> Vec<(String, String)> {
     let mut known: BTreeSet<String> = BTreeSet::new();
-    let names = all.rules.iter().map(|r| (&r.id, &r.name)).chain(all.correlations.iter().map(|r| (&r.id, &r.name)));
+    let names = all
+        .rules
+        .iter()
+        .map(|r| (&r.id, &r.name))
+        .chain(all.correlations.iter().map(|r| (&r.id, &r.name)));
     for (id, name) in names {
         known.extend(id.iter().chain(name.iter()).cloned());
     }
-    let (good, bad): (Vec<_>, Vec<_>) =
-        std::mem::take(&mut all.correlations).into_iter().partition(|c| c.rules.iter().all(|r| known.contains(r)));
+
+    let (good, bad): (Vec<_>, Vec<_>) = std::mem::take(&mut all.correlations)
+        .into_iter()
+        .partition(|c| c.rules.iter().all(|r| known.contains(r)));
     all.correlations = good;
+
     let say = |c: &rsigma_parser::CorrelationRule| {
-        let missing: Vec<&str> = c.rules.iter().filter(|r| !known.contains(*r)).map(String::as_str).collect();
-        (c.title.clone(), format!("{}: refers to rules that do not exist here: {}", c.title, missing.join(", ")))
+        let missing: Vec<&str> = c
+            .rules
+            .iter()
+            .filter(|r| !known.contains(*r))
+            .map(String::as_str)
+            .collect();
+        (
+            c.title.clone(),
+            format!(
+                "{}: refers to rules that do not exist here: {}",
+                c.title,
+                missing.join(", ")
+            ),
+        )
     };
+
     bad.iter().map(say).collect()
 }
 
-/// What a match is about: the first field it is grouped by, else the user, else the address, else the source.
+/// What a match is about: the first field it is grouped by, else the user, else the address, else
+/// the source.
 fn entity(result: &EvaluationResult, event: &SecurityEvent<'_>) -> (EntityKind, String) {
     if let ResultBody::Correlation(correlation) = &result.body
         && let Some((field, value)) = correlation.group_key.first()
@@ -330,7 +440,8 @@ fn entity(result: &EvaluationResult, event: &SecurityEvent<'_>) -> (EntityKind, 
     }
 }
 
-/// An event as Sigma rules see it: the columns of `audit_events`, what the one event model adds, and `metadata` as an object.
+/// An event as Sigma rules see it: the columns of `audit_events`, what the one event model adds,
+/// and `metadata` as an object.
 fn fields(event: &SecurityEvent<'_>) -> Value {
     let mut map = Map::new();
     let mut set = |key: &str, value: Value| {
@@ -340,38 +451,48 @@ fn fields(event: &SecurityEvent<'_>) -> Value {
     set("timestamp", json!(event.timestamp));
     set("source", json!(event.source));
     set("category", json!(event.category));
+
     set("severity", json!(event.severity()));
     set("action", json!(event.action));
     set("result", json!(event.result));
     set("cui_accessed", json!(event.cui_involved));
+
     let texts = [
         ("session_id", &event.session_id),
         ("user_agent", &event.user_agent),
         ("resource_type", &event.resource_type),
         ("resource_id", &event.resource_id),
     ];
+
     for (key, text) in texts {
         if let Some(text) = text {
             set(key, json!(text));
         }
     }
+
     if let Some(user) = &event.user_id {
         set("user_id", json!(user.to_string()));
     }
+
     if let Some(account) = event.account() {
         set("account", json!(account));
     }
+
     if let Some(ip) = event.ip_address {
         set("ip_address", json!(ip));
     }
+
     if let Some(tenant) = event.instance_id {
         set("instance_id", json!(tenant));
     }
+
     if let Some(role) = event.role() {
         set("role", json!(role));
     }
+
     if let Ok(metadata @ Value::Object(_)) = serde_json::from_str(event.details.as_json()) {
         set("metadata", metadata);
     }
+
     Value::Object(map)
 }

@@ -1,7 +1,7 @@
 //! Sliding windows on event time that keep no more than it takes to decide.
 //!
-//! Whether more than `n` events lie within a window depends on the newest `n + 1` alone, so that is what is kept: an attacker
-//! can make a window slide, not grow.
+//! Whether more than `n` events lie within a window depends on the newest `n + 1` alone, so that is
+//! what is kept: an attacker can make a window slide, not grow.
 
 use model::{EventId, SecurityEvent, Span, Timestamp};
 use smallvec::SmallVec;
@@ -22,17 +22,29 @@ impl Hit {
     /// The event as a hit.
     pub fn of(event: &SecurityEvent<'_>) -> Self {
         let id = event.event_id.as_u128();
-        Self { at: event.timestamp, id: [(id >> 64) as u64, id as u64], times: event.occurrences.max(1) }
+        Self {
+            at: event.timestamp,
+            id: [(id >> 64) as u64, id as u64],
+            times: event.occurrences.max(1),
+        }
     }
 
     /// The same, of what is known at a glance.
     pub(crate) const fn at_a_glance(glance: &Glance) -> Self {
-        Self { at: glance.at, id: glance.id, times: glance.times }
+        Self {
+            at: glance.at,
+            id: glance.id,
+            times: glance.times,
+        }
     }
 
     /// A point in time at which nothing happened.
     pub const fn nothing(at: Timestamp) -> Self {
-        Self { at, id: [0; 2], times: 0 }
+        Self {
+            at,
+            id: [0; 2],
+            times: 0,
+        }
     }
 
     /// The event's id.
@@ -59,28 +71,44 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// Offers a hit. `newest` is the newest time seen for the key, this hit included; `enough` is how many hits decide.
-    pub(crate) fn offer(&mut self, hit: Hit, newest: Timestamp, window: Span, enough: u32) -> Offered {
+    /// Offers a hit. `newest` is the newest time seen for the key, this hit included; `enough` is
+    /// how many hits decide.
+    pub(crate) fn offer(
+        &mut self,
+        hit: Hit,
+        newest: Timestamp,
+        window: Span,
+        enough: u32,
+    ) -> Offered {
         let cutoff = newest.minus(window);
         if hit.at <= cutoff {
             return Offered::Late;
         }
+
         let outside = self.hits.iter().take_while(|h| h.at <= cutoff).count();
         self.hits.drain(..outside);
-        let place = self.hits.iter().rposition(|h| *h <= hit).map_or(0, |i| i + 1);
+        let place = self
+            .hits
+            .iter()
+            .rposition(|h| *h <= hit)
+            .map_or(0, |i| i + 1);
         if place > 0 && self.hits[place - 1].id == hit.id && self.hits[place - 1].at == hit.at {
             return Offered::Again;
         }
+
         self.hits.insert(place, hit);
         while self.hits.len() > 1 && self.count() - self.hits[0].times >= enough {
             self.hits.remove(0);
         }
+
         Offered::Counts
     }
 
     /// How many hits, repetitions included.
     pub(crate) fn count(&self) -> u32 {
-        self.hits.iter().fold(0, |sum, h| sum.saturating_add(h.times))
+        self.hits
+            .iter()
+            .fold(0, |sum, h| sum.saturating_add(h.times))
     }
 
     /// The hits, oldest first.
@@ -104,11 +132,19 @@ pub(crate) struct Distinct {
 
 impl Distinct {
     /// Offers a hit about `value`; `enough` distinct values decide.
-    pub(crate) fn offer(&mut self, hit: Hit, value: u64, newest: Timestamp, window: Span, enough: usize) -> Offered {
+    pub(crate) fn offer(
+        &mut self,
+        hit: Hit,
+        value: u64,
+        newest: Timestamp,
+        window: Span,
+        enough: usize,
+    ) -> Offered {
         let cutoff = newest.minus(window);
         if hit.at <= cutoff {
             return Offered::Late;
         }
+
         self.members.retain(|m| m.hit.at > cutoff);
         if let Some(i) = self.members.iter().position(|m| m.value == value) {
             if self.members[i].hit >= hit {
@@ -116,11 +152,18 @@ impl Distinct {
             }
             self.members.remove(i);
         }
-        let place = self.members.iter().rposition(|m| m.hit <= hit).map_or(0, |i| i + 1);
+
+        let place = self
+            .members
+            .iter()
+            .rposition(|m| m.hit <= hit)
+            .map_or(0, |i| i + 1);
         self.members.insert(place, Member { hit, value });
+
         if self.members.len() > enough {
             self.members.remove(0);
         }
+
         Offered::Counts
     }
 
@@ -144,7 +187,11 @@ mod tests {
     const WINDOW: Span = Span::secs(300);
 
     fn hit(at: i64, id: u64, times: u32) -> Hit {
-        Hit { at: Timestamp::from_secs(at), id: [0, id], times }
+        Hit {
+            at: Timestamp::from_secs(at),
+            id: [0, id],
+            times,
+        }
     }
 
     /// Offers hits in the given order and says at which the count exceeded the threshold.
@@ -153,18 +200,26 @@ mod tests {
         let mut out = Vec::new();
         for (i, hit) in hits.iter().enumerate() {
             newest = newest.max(hit.at);
-            if recent.offer(*hit, newest, WINDOW, threshold + 1) == Offered::Counts && recent.count() > threshold {
+            if recent.offer(*hit, newest, WINDOW, threshold + 1) == Offered::Counts
+                && recent.count() > threshold
+            {
                 out.push(i);
             }
         }
+
         out
     }
 
     #[test]
     fn the_sixth_within_299_seconds_counts_and_at_300_it_does_not() {
         let burst = |last: i64| -> Vec<Hit> {
-            [0, 10, 20, 30, 40, last].iter().enumerate().map(|(i, at)| hit(*at, i as u64, 1)).collect()
+            [0, 10, 20, 30, 40, last]
+                .iter()
+                .enumerate()
+                .map(|(i, at)| hit(*at, i as u64, 1))
+                .collect()
         };
+
         assert_eq!(exceeded(&burst(299), 5), [5]);
         assert_eq!(exceeded(&burst(300), 5), [] as [usize; 0]);
     }
@@ -172,7 +227,10 @@ mod tests {
     #[test]
     fn repetitions_count_and_the_same_event_does_not_count_twice() {
         assert_eq!(exceeded(&[hit(0, 1, 1), hit(1, 2, 5)], 5), [1]);
-        assert_eq!(exceeded(&[hit(0, 1, 5), hit(0, 1, 5), hit(1, 2, 1)], 5), [2]);
+        assert_eq!(
+            exceeded(&[hit(0, 1, 5), hit(0, 1, 5), hit(1, 2, 1)], 5),
+            [2]
+        );
     }
 
     proptest! {
@@ -190,6 +248,7 @@ mod tests {
                     naive.push(i);
                 }
             }
+
             prop_assert_eq!(exceeded(&hits, threshold), naive);
         }
 
@@ -205,7 +264,9 @@ mod tests {
                 let entry = latest.entry(*value).or_insert(i64::MIN);
                 *entry = (*entry).max(*at);
                 let naive = latest.values().filter(|at| **at > newest - 300).count();
-                // A late event prunes nothing, so the count is only asked for after one that counts.
+
+                // A late event prunes nothing, so the count is only asked for after one that
+                // counts.
                 if *at > newest - 300 {
                     prop_assert_eq!(distinct.count() > threshold, naive > threshold);
                 }

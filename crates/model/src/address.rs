@@ -2,15 +2,18 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-/// Reads the client's address out of what a server or a proxy wrote: with a port, in brackets, with a zone, in quotes, or a
-/// list such as `X-Forwarded-For`. An IPv4-mapped IPv6 address is its IPv4 address.
+/// Reads the client's address out of what a server or a proxy wrote: with a port, in brackets, with
+/// a zone, in quotes, or a list such as `X-Forwarded-For`. An IPv4-mapped IPv6 address is its IPv4
+/// address.
 ///
-/// Each proxy appends whom it spoke with, so a list is read from its end: the client can make up everything before the address
-/// that the first proxy saw. Addresses of private networks at the end are proxies of ours, unless there is nothing else.
+/// Each proxy appends whom it spoke with, so a list is read from its end: the client can make up
+/// everything before the address that the first proxy saw. Addresses of private networks at the end
+/// are proxies of ours, unless there is nothing else.
 pub fn client(text: &str) -> Option<IpAddr> {
     if let Some(one) = single(text) {
         return Some(one);
     }
+
     if !text.contains(',') {
         return None;
     }
@@ -24,6 +27,7 @@ pub fn client(text: &str) -> Option<IpAddr> {
             return Some(address);
         }
     }
+
     nearest
 }
 
@@ -31,6 +35,7 @@ pub fn client(text: &str) -> Option<IpAddr> {
 pub fn single(text: &str) -> Option<IpAddr> {
     let text = text.trim_matches(|c: char| c.is_ascii_whitespace() || c == '"');
     let plain = |text: &str| text.parse::<IpAddr>().ok();
+
     // A link-local address may carry its zone, in brackets before the port.
     let zoned = |text: &str| text.split_once('%').and_then(|(ip, _)| plain(ip));
     let host = |text: &str| match text.split_once('/') {
@@ -40,15 +45,22 @@ pub fn single(text: &str) -> Option<IpAddr> {
         None => plain(text).or_else(|| zoned(text)),
     };
 
-    let found = host(text).or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip())).or_else(|| {
-        let (inside, port) = text.strip_prefix('[')?.split_once(']')?;
-        let port = port.strip_prefix(':').unwrap_or(port);
-        port.bytes().all(|digit| digit.is_ascii_digit()).then(|| host(inside)).flatten()
-    });
+    let found = host(text)
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+        .or_else(|| {
+            let (inside, port) = text.strip_prefix('[')?.split_once(']')?;
+            let port = port.strip_prefix(':').unwrap_or(port);
+            port.bytes()
+                .all(|digit| digit.is_ascii_digit())
+                .then(|| host(inside))
+                .flatten()
+        });
+
     found.map(|ip| ip.to_canonical())
 }
 
-/// Whether it is of a network that the internet does not route: loopback, private, link-local, or shared by a carrier.
+/// Whether it is of a network that the internet does not route: loopback, private, link-local, or
+/// shared by a carrier.
 fn is_internal(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {
@@ -82,7 +94,11 @@ mod tests {
             ("203.0.113.9 x", None),
             ("[203.0.113.9]x", None),
         ] {
-            assert_eq!(client(text), expected.map(|ip| ip.parse().unwrap()), "{text}");
+            assert_eq!(
+                client(text),
+                expected.map(|ip| ip.parse().unwrap()),
+                "{text}"
+            );
         }
     }
 
@@ -96,7 +112,11 @@ mod tests {
             ("9.9.9.9, unknown", None),
             (",", None),
         ] {
-            assert_eq!(client(text), expected.map(|ip| ip.parse().unwrap()), "{text}");
+            assert_eq!(
+                client(text),
+                expected.map(|ip| ip.parse().unwrap()),
+                "{text}"
+            );
         }
     }
 

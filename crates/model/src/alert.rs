@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::detection::Entity;
-use crate::ids::{AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity, UnknownWord};
+use crate::ids::{
+    AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity, UnknownWord,
+};
 use crate::mute::MutedBy;
 use crate::time::Timestamp;
 
@@ -41,7 +43,8 @@ pub struct Alert {
     /// Whose events they are, where they say it: names of services, sorted.
     #[serde(default)]
     pub services: Vec<String>,
-    /// The tenant (`instance_id`) that all of its events name; none when one of them names no or another one.
+    /// The tenant (`instance_id`) that all of its events name; none when one of them names no or
+    /// another one.
     #[serde(default)]
     pub tenant: Option<Uuid>,
     /// Time of the earliest event.
@@ -141,9 +144,12 @@ impl fmt::Display for Channel {
 impl FromStr for Channel {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL.into_iter().find(|c| c.as_str() == text).ok_or_else(|| UnknownWord {
-            found: text.to_owned(),
-            expected: "console, syslog, email, webhook, slack, teams, pagerduty, ocsf, cef",
-        })
+        Self::ALL
+            .into_iter()
+            .find(|c| c.as_str() == text)
+            .ok_or_else(|| UnknownWord {
+                found: text.to_owned(),
+                expected: "console, syslog, email, webhook, slack, teams, pagerduty, ocsf, cef",
+            })
     }
 }

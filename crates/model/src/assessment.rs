@@ -1,4 +1,5 @@
-//! What was found about the requirements of NIST SP 800-171, objective by objective (3.12.1; NIST SP 800-171A; 32 CFR 170.24).
+//! What was found about the requirements of NIST SP 800-171, objective by objective (3.12.1; NIST
+//! SP 800-171A; 32 CFR 170.24).
 //!
 //! A machine proposes, a named person decides: the two are kept apart.
 
@@ -69,7 +70,8 @@ pub enum Finding {
     /// It does not apply at the time of the assessment; counts as met.
     NotApplicable,
 }
-words!(Finding, "met, not_met, not_applicable", Met => "met", NotMet => "not_met", NotApplicable => "not_applicable");
+words!(Finding, "met, not_met, \
+    not_applicable", Met => "met", NotMet => "not_met", NotApplicable => "not_applicable");
 
 /// How something was assessed (NIST SP 800-171A).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -82,7 +84,8 @@ pub enum Method {
     /// It was tried.
     Test,
 }
-words!(Method, "examine, interview, test", Examine => "examine", Interview => "interview", Test => "test");
+words!(Method, "examine, interview, \
+    test", Examine => "examine", Interview => "interview", Test => "test");
 
 /// The word of the documents for how far a requirement is (`blueteam.compliance_controls.status`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -117,7 +120,8 @@ pub enum Responsibility {
     /// Both; the responsibility matrix says who does what.
     Shared,
 }
-words!(Responsibility, "own, inherited, shared", Own => "own", Inherited => "inherited", Shared => "shared");
+words!(Responsibility, "own, inherited, \
+    shared", Own => "own", Inherited => "inherited", Shared => "shared");
 
 /// A finding that a named person stands for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -203,13 +207,16 @@ impl Objective {
             None => Standing::NotAssessed,
             Some(Finding::NotMet) => Standing::NotMet,
             Some(Finding::NotApplicable) => Standing::NotApplicable,
-            Some(Finding::Met) if self.support.lapsed > 0 && self.support.valid == 0 => Standing::Stale,
+            Some(Finding::Met) if self.support.lapsed > 0 && self.support.valid == 0 => {
+                Standing::Stale
+            }
             Some(Finding::Met) => Standing::Met,
         }
     }
 }
 
-/// A requirement with what is known of it: a row of `blueteam.compliance_controls` and its objectives.
+/// A requirement with what is known of it: a row of `blueteam.compliance_controls` and its
+/// objectives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Control {
     /// Its id.
@@ -228,7 +235,8 @@ pub struct Control {
     pub provider_duties: Option<String>,
     /// The organisation's part.
     pub customer_duties: Option<String>,
-    /// The partial score of 3.5.3 (MFA for remote and privileged users alone) or 3.13.11 (encryption that is not FIPS-validated).
+    /// The partial score of 3.5.3 (MFA for remote and privileged users alone) or 3.13.11
+    /// (encryption that is not FIPS-validated).
     pub partial_credit: bool,
     /// Whether an open plan of action is about it.
     pub planned: bool,
@@ -237,7 +245,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Where the requirement stands: the worst of its objectives, as 32 CFR 170.24(b) rolls them up.
+    /// Where the requirement stands: the worst of its objectives, as 32 CFR 170.24(b) rolls them
+    /// up.
     pub fn standing(&self) -> Standing {
         let all: Vec<_> = self.objectives.iter().map(Objective::standing).collect();
         let any = |standing| all.contains(&standing);
@@ -258,7 +267,13 @@ impl Control {
             Standing::Met => Implementation::Implemented,
             Standing::NotApplicable => Implementation::NotApplicable,
             _ if !self.objectives.iter().any(decided) => Implementation::NotAssessed,
-            _ if self.objectives.iter().any(|o| o.standing() == Standing::Met) => Implementation::PartiallyImplemented,
+            _ if self
+                .objectives
+                .iter()
+                .any(|o| o.standing() == Standing::Met) =>
+            {
+                Implementation::PartiallyImplemented
+            }
             Standing::NotMet if self.planned => Implementation::Planned,
             Standing::NotMet => Implementation::NotImplemented,
             Standing::NotAssessed | Standing::Stale => Implementation::PartiallyImplemented,

@@ -1,5 +1,5 @@
-//! An audit event as producers write it: the JSON of `POST /v1/events` and of `replay --format audit`, its fields named as the
-//! columns of `audit_events`.
+//! An audit event as producers write it: the JSON of `POST /v1/events` and of `replay --format
+//! audit`, its fields named as the columns of `audit_events`.
 
 mod clean;
 mod diagnose;
@@ -24,8 +24,9 @@ use diagnose::diagnose;
 /// Columns that the server sets; a producer that sends one is forging it.
 pub const SERVER_COLUMNS: [&str; 3] = ["created_at", "seq", "xact_id"];
 
-/// Longest values that are kept, in bytes (`user_agent`: characters, as its column is `varchar(500)`). Longer ones are cut,
-/// because their length is in the hands of whom we watch and must not cost us the event.
+/// Longest values that are kept, in bytes (`user_agent`: characters, as its column is
+/// `varchar(500)`). Longer ones are cut, because their length is in the hands of whom we watch and
+/// must not cost us the event.
 pub mod limits {
     /// `action`.
     pub const ACTION: usize = 128;
@@ -41,7 +42,8 @@ pub mod limits {
     pub const METADATA: usize = 64 * 1024;
     /// What the server's own fields in `metadata` may take beyond that.
     pub const MARKS: usize = 4 * 1024;
-    /// Nesting of an event, itself included. The JSON parser recurses, so this also keeps a hostile text from its stack.
+    /// Nesting of an event, itself included. The JSON parser recurses, so this also keeps a hostile
+    /// text from its stack.
     pub const DEPTH: usize = 32;
 }
 
@@ -58,7 +60,10 @@ pub struct FieldError {
 impl FieldError {
     /// An error about a field.
     pub fn new(field: impl Into<Cow<'static, str>>, error: impl fmt::Display) -> Self {
-        Self { field: field.into(), error: error.to_string() }
+        Self {
+            field: field.into(),
+            error: error.to_string(),
+        }
     }
 }
 
@@ -122,7 +127,8 @@ enum Key<'a> {
     Stranger(Text<'a>),
 }
 
-/// Makes the columns' enum, its parser, and what reads the value of each into its field of [`Wire`].
+/// Makes the columns' enum, its parser, and what reads the value of each into its field of
+/// [`Wire`].
 macro_rules! columns {
     ($($column:ident)*) => {
         #[derive(Clone, Copy)]
@@ -139,8 +145,9 @@ macro_rules! columns {
                 1 << self as u16
             }
 
-            /// How long the column's name is as a key of a JSON object, when the text begins with it. One comparison of a length
-            /// that is known when this is compiled costs a fraction of one that is not.
+            /// How long the column's name is as a key of a JSON object, when the text begins with
+            /// it. One comparison of a length that is known when this is compiled costs a fraction
+            /// of one that is not.
             fn key_begins(self, text: &[u8]) -> Option<usize> {
                 match self {
                     $(Self::$column => {
@@ -188,7 +195,8 @@ impl<'de> Deserialize<'de> for Key<'de> {
             }
 
             fn visit_str<E: Error>(self, key: &str) -> Result<Key<'de>, E> {
-                Ok(Column::of(key).map_or_else(|| Key::Stranger(key.to_owned().into()), Key::Column))
+                Ok(Column::of(key)
+                    .map_or_else(|| Key::Stranger(key.to_owned().into()), Key::Column))
             }
         }
 
@@ -212,7 +220,8 @@ impl<'de> Visitor<'de> for WireVisitor {
         while let Some(key) = map.next_key::<Key<'de>>()? {
             match key {
                 Key::Column(column) => {
-                    // Two values for one field is how a parser and its neighbour come to see different events.
+                    // Two values for one field is how a parser and its neighbour come to see
+                    // different events.
                     if seen & column.bit() != 0 {
                         return Err(A::Error::custom("duplicate field"));
                     }
@@ -225,6 +234,7 @@ impl<'de> Visitor<'de> for WireVisitor {
                 }
             }
         }
+
         Ok(wire)
     }
 }
@@ -245,8 +255,9 @@ pub enum Strangers {
 }
 
 impl<'a> AuditRecord<'a> {
-    /// Reads and checks one JSON object. What its sender's program got wrong is an error; a text that whoever is watched may
-    /// have chosen, and that cannot be kept, is cleaned or cut, and the metadata says so.
+    /// Reads and checks one JSON object. What its sender's program got wrong is an error; a text
+    /// that whoever is watched may have chosen, and that cannot be kept, is cleaned or cut, and the
+    /// metadata says so.
     pub fn from_json(json: &'a [u8], strangers: Strangers) -> Result<Self, FieldError> {
         match flat::read(json, strangers) {
             Some(record) => Ok(record),
@@ -264,19 +275,28 @@ impl<'a> AuditRecord<'a> {
 
     fn from_unusual(json: &'a [u8], strangers: Strangers, room: usize) -> Result<Self, FieldError> {
         if too_deep(json) {
-            return Err(FieldError::new("event", format_args!("is nested more than {} deep", limits::DEPTH)));
+            return Err(FieldError::new(
+                "event",
+                format_args!("is nested more than {} deep", limits::DEPTH),
+            ));
         }
-        // The library looks whether bytes are UTF-8, and escapes escapes, only after it has handed out texts of them.
+        // The library looks whether bytes are UTF-8, and escapes escapes, only after it has handed
+        // out texts of them.
         if let Ok(text) = std::str::from_utf8(json)
             && let Cow::Borrowed(text) = clean::json(text)
         {
             return Self::from_text(text, (strangers, room), false);
         }
         let text = String::from_utf8_lossy(json);
-        AuditRecord::from_text(&clean::json(&text), (strangers, room), true).map(AuditRecord::into_owned)
+        AuditRecord::from_text(&clean::json(&text), (strangers, room), true)
+            .map(AuditRecord::into_owned)
     }
 
-    fn from_text(text: &'a str, (strangers, room): (Strangers, usize), cleaned: bool) -> Result<Self, FieldError> {
+    fn from_text(
+        text: &'a str,
+        (strangers, room): (Strangers, usize),
+        cleaned: bool,
+    ) -> Result<Self, FieldError> {
         let wire: Wire<'a> = sonic_rs::from_str(text).map_err(|_| diagnose(text))?;
         if strangers == Strangers::Refuse
             && let Some(name) = &wire.stranger
@@ -296,7 +316,13 @@ impl<'a> AuditRecord<'a> {
         let category = required("category", wire.category)?;
         let category = Category::parse(&category)
             .filter(|c| *c != Category::Network)
-            .ok_or_else(|| FieldError::new("category", "is not one of auth, access, admin, data, ai, system"))?;
+            .ok_or_else(|| {
+                FieldError::new(
+                    "category",
+                    "is not one of auth, access, admin, data, ai, system",
+                )
+            })?;
+
         let result = required("result", wire.result)?;
         let result = Outcome::parse(&result)
             .ok_or_else(|| FieldError::new("result", "is not one of success, failure, denied"))?;
@@ -304,7 +330,12 @@ impl<'a> AuditRecord<'a> {
         if action.is_empty() {
             return Err(FieldError::new("action", "is empty"));
         }
-        let metadata = wire.metadata.as_ref().map(|value| metadata(value, room, &mut cuts)).transpose()?;
+
+        let metadata = wire
+            .metadata
+            .as_ref()
+            .map(|value| metadata(value, room, &mut cuts))
+            .transpose()?;
         let mut record = Self {
             event_id: uuid("event_id", wire.event_id.as_ref())?,
             timestamp: wire
@@ -312,21 +343,27 @@ impl<'a> AuditRecord<'a> {
                 .map(|t| Timestamp::parse(&t).map_err(|e| FieldError::new("timestamp", e)))
                 .transpose()?,
             category,
-            action: cuts.fit("action", Some(action), limits::ACTION).unwrap_or_default(),
+            action: cuts
+                .fit("action", Some(action), limits::ACTION)
+                .unwrap_or_default(),
             result,
             user_id: uuid("user_id", wire.user_id.as_ref())?,
             session_id: cuts.fit_name("session_id", wire.session_id, limits::SESSION_ID),
             ip_address: wire.ip_address.and_then(|text| address(&text, &mut cuts)),
-            user_agent: wire.user_agent.map(|agent| cut_user_agent(agent, &mut cuts)),
+            user_agent: wire
+                .user_agent
+                .map(|agent| cut_user_agent(agent, &mut cuts)),
             resource_type: cuts.fit("resource_type", wire.resource_type, limits::RESOURCE_TYPE),
             resource_id: cuts.fit("resource_id", wire.resource_id, limits::RESOURCE_ID),
             instance_id: uuid("instance_id", wire.instance_id.as_ref())?,
             cui_accessed: wire.cui_accessed.unwrap_or(false),
             metadata: metadata.unwrap_or_default(),
         };
+
         if let Some(marks) = cuts.marks() {
             record.metadata = record.metadata.with_fields(marks);
         }
+
         Ok(record)
     }
 
@@ -379,13 +416,15 @@ impl<'a> AuditRecord<'a> {
             occurrences: 1,
             marks: Marks::default(),
         };
+
         event.mark();
         event
     }
 }
 
-/// A JSON text whose strings PostgreSQL can hold and every reader reads: broken escapes, halves of surrogate pairs, NUL and bytes
-/// that are no characters are replaced, because a text that whoever is watched chose must not make what holds it unreadable.
+/// A JSON text whose strings PostgreSQL can hold and every reader reads: broken escapes, halves of
+/// surrogate pairs, NUL and bytes that are no characters are replaced, because a text that whoever
+/// is watched chose must not make what holds it unreadable.
 pub fn clean_json(json: &[u8]) -> Cow<'_, str> {
     match String::from_utf8_lossy(json) {
         Cow::Borrowed(text) => clean::json(text),
@@ -393,8 +432,8 @@ pub fn clean_json(json: &[u8]) -> Cow<'_, str> {
     }
 }
 
-/// Parses an address as PostgreSQL's `inet` would for a single host. An IPv4-mapped IPv6 address is its IPv4 address, so that
-/// one host cannot be two keys.
+/// Parses an address as PostgreSQL's `inet` would for a single host. An IPv4-mapped IPv6 address is
+/// its IPv4 address, so that one host cannot be two keys.
 pub fn parse_ip(text: &str) -> Result<IpAddr, &'static str> {
     let host = match text.split_once('/') {
         Some((host, "32")) if !host.contains(':') => host,
@@ -402,7 +441,10 @@ pub fn parse_ip(text: &str) -> Result<IpAddr, &'static str> {
         Some(_) => return Err("is a network, not an address"),
         None => text,
     };
-    host.parse::<IpAddr>().map(|ip| ip.to_canonical()).map_err(|_| "is not an IP address")
+
+    host.parse::<IpAddr>()
+        .map(|ip| ip.to_canonical())
+        .map_err(|_| "is not an IP address")
 }
 
 fn required<'a>(field: &'static str, value: Option<Text<'a>>) -> Result<Text<'a>, FieldError> {
@@ -410,11 +452,13 @@ fn required<'a>(field: &'static str, value: Option<Text<'a>>) -> Result<Text<'a>
 }
 
 fn uuid(field: &'static str, value: Option<&Text<'_>>) -> Result<Option<Uuid>, FieldError> {
-    value.map(|t| Uuid::try_parse(t).map_err(|_| FieldError::new(field, "is not a UUID"))).transpose()
+    value
+        .map(|t| Uuid::try_parse(t).map_err(|_| FieldError::new(field, "is not a UUID")))
+        .transpose()
 }
 
-/// An address, perhaps with what applications and proxies leave around it. One that is none is a text that whoever is watched
-/// may have chosen (`X-Forwarded-For`), and is kept as that.
+/// An address, perhaps with what applications and proxies leave around it. One that is none is a
+/// text that whoever is watched may have chosen (`X-Forwarded-For`), and is kept as that.
 fn address(text: &str, cuts: &mut Cuts) -> Option<IpAddr> {
     if let Ok(ip) = parse_ip(text) {
         return Some(ip);
@@ -429,31 +473,45 @@ fn cut_user_agent<'a>(text: Text<'a>, cuts: &mut Cuts) -> Text<'a> {
     if text.len() <= limits::USER_AGENT {
         return text;
     }
-    let end = text.char_indices().nth(limits::USER_AGENT).map(|(end, _)| end);
+
+    let end = text
+        .char_indices()
+        .nth(limits::USER_AGENT)
+        .map(|(end, _)| end);
     let most = end.unwrap_or(text.len());
     cuts.fit("user_agent", Some(text), most).unwrap_or_default()
 }
 
-fn metadata<'a>(value: &LazyValue<'a>, room: usize, cuts: &mut Cuts) -> Result<Details<'a>, FieldError> {
+fn metadata<'a>(
+    value: &LazyValue<'a>,
+    room: usize,
+    cuts: &mut Cuts,
+) -> Result<Details<'a>, FieldError> {
     let no_object = || FieldError::new("metadata", "is not a JSON object");
     let raw = match value.get_type() {
         JsonType::Null => return Ok(Details::default()),
         JsonType::Object => value.as_raw_cow(),
         _ => return Err(no_object()),
     };
+
     if raw.len() <= room {
         return Ok(Details::from_json(raw));
     }
+
     cuts.note("metadata");
-    clean::metadata(&raw).map(Details::from_json).ok_or_else(no_object)
+    clean::metadata(&raw)
+        .map(Details::from_json)
+        .ok_or_else(no_object)
 }
 
-/// Whether a JSON text nests deeper than we allow. Brackets inside strings count only when there are many.
+/// Whether a JSON text nests deeper than we allow. Brackets inside strings count only when there
+/// are many.
 fn too_deep(json: &[u8]) -> bool {
     // Vectorises; nearly every event ends here with two or three.
     if json.iter().filter(|c| matches!(c, b'{' | b'[')).count() <= limits::DEPTH {
         return false;
     }
+
     let (mut depth, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
     for &c in json {
         match c {
@@ -468,6 +526,7 @@ fn too_deep(json: &[u8]) -> bool {
             _ => {}
         }
     }
+
     deepest > limits::DEPTH
 }
 

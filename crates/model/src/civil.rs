@@ -5,8 +5,9 @@ use jiff::tz::TimeZone;
 use crate::time::{Span, Timestamp, days_from_civil, days_in_month};
 
 /// English month names as logs shorten them.
-const MONTHS: [&[u8]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const MONTHS: [&[u8]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 
 /// The number of a month's short name.
 pub fn month(name: &[u8]) -> Option<i64> {
@@ -18,7 +19,9 @@ pub fn digits(text: &[u8]) -> Option<i64> {
     if text.is_empty() || text.len() > 18 {
         return None;
     }
-    text.iter().try_fold(0, |n, c| c.is_ascii_digit().then(|| n * 10 + i64::from(c - b'0')))
+    text.iter().try_fold(0, |n, c| {
+        c.is_ascii_digit().then(|| n * 10 + i64::from(c - b'0'))
+    })
 }
 
 /// A date and a time of day.
@@ -50,9 +53,19 @@ impl Civil {
         }
     }
 
-    /// The point in time that it is `offset` seconds east of Greenwich; none when there is no such day or time.
+    /// The point in time that it is `offset` seconds east of Greenwich; none when there is no such
+    /// day or time.
     pub fn at_offset(self, offset: i64) -> Option<Timestamp> {
-        let Self { year, month, day, hour, minute, second, micros } = self;
+        let Self {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+            micros,
+        } = self;
+
         let exists = (0..=9999).contains(&year)
             && (1..=12).contains(&month)
             && (1..=days_in_month(year, month)).contains(&day)
@@ -60,15 +73,20 @@ impl Civil {
             && (0..60).contains(&minute)
             && (0..=60).contains(&second)
             && (0..1_000_000).contains(&micros);
-        let secs =
-            exists.then(|| days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset)?;
+        let secs = exists.then(|| {
+            days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset
+        })?;
+
         Some(Timestamp::from_secs(secs).plus(Span::micros(micros)))
     }
 
-    /// The point in time that it is in a zone. A time that a zone skips or has twice is taken as clocks would have shown it first.
+    /// The point in time that it is in a zone. A time that a zone skips or has twice is taken as
+    /// clocks would have shown it first.
     pub fn in_zone(self, zone: &Zone) -> Option<Timestamp> {
         let utc = self.at_offset(0)?;
-        let Some(zone) = &zone.0 else { return Some(utc) };
+        let Some(zone) = &zone.0 else {
+            return Some(utc);
+        };
         let civil = TimeZone::UTC.to_datetime(utc.to_jiff());
         let zoned = zone.to_ambiguous_timestamp(civil).compatible().ok()?;
         Some(Timestamp::from_micros(zoned.as_microsecond()))
@@ -96,31 +114,67 @@ impl Zone {
 mod tests {
     use super::*;
 
-    const NOON: Civil = Civil { year: 2026, month: 7, day: 4, hour: 12, minute: 0, second: 0, micros: 5 };
+    const NOON: Civil = Civil {
+        year: 2026,
+        month: 7,
+        day: 4,
+        hour: 12,
+        minute: 0,
+        second: 0,
+        micros: 5,
+    };
 
     #[test]
     fn a_zone_says_what_time_it_was() {
-        let at = |civil: Civil, zone: &str| civil.in_zone(&Zone::named(zone).unwrap()).unwrap().to_string();
+        let at = |civil: Civil, zone: &str| {
+            civil
+                .in_zone(&Zone::named(zone).unwrap())
+                .unwrap()
+                .to_string()
+        };
+
         assert_eq!(at(NOON, "UTC"), "2026-07-04T12:00:00.000005Z");
         assert_eq!(at(NOON, "America/New_York"), "2026-07-04T16:00:00.000005Z");
-        assert_eq!(at(Civil { month: 1, ..NOON }, "America/New_York"), "2026-01-04T17:00:00.000005Z");
-        assert_eq!(NOON.at_offset(7200).unwrap().to_string(), "2026-07-04T10:00:00.000005Z");
+        assert_eq!(
+            at(Civil { month: 1, ..NOON }, "America/New_York"),
+            "2026-01-04T17:00:00.000005Z"
+        );
+        assert_eq!(
+            NOON.at_offset(7200).unwrap().to_string(),
+            "2026-07-04T10:00:00.000005Z"
+        );
+
         assert_eq!(Zone::named("Mars/Olympus"), None);
     }
 
     #[test]
     fn what_does_not_exist_is_no_time() {
         for wrong in [
-            Civil { day: 31, month: 6, ..NOON },
+            Civil {
+                day: 31,
+                month: 6,
+                ..NOON
+            },
             Civil { month: 13, ..NOON },
             Civil { hour: 24, ..NOON },
-            Civil { day: 29, month: 2, ..NOON },
+            Civil {
+                day: 29,
+                month: 2,
+                ..NOON
+            },
             Civil { second: 61, ..NOON },
         ] {
             assert_eq!(wrong.at_offset(0), None);
         }
+
         assert_eq!(
-            (digits(b"007"), digits(b"7a"), digits(b""), month(b"Dec"), month(b"dec")),
+            (
+                digits(b"007"),
+                digits(b"7a"),
+                digits(b""),
+                month(b"Dec"),
+                month(b"dec")
+            ),
             (Some(7), None, None, Some(12), None)
         );
     }

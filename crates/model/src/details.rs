@@ -19,7 +19,8 @@ pub struct Details<'a> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Places([Place; ASKED.len()]);
 
-/// Where a value begins and how long it is; nowhere when it is of no length, which no JSON value is.
+/// Where a value begins and how long it is; nowhere when it is of no length, which no JSON value
+/// is.
 type Place = (u16, u16);
 
 /// The fields that rules ask for.
@@ -40,8 +41,10 @@ impl Places {
 
     /// Takes note of a field; of two of one name the first counts, as it does for the library.
     pub(crate) fn note(&mut self, key: &[u8], from: usize, length: usize) {
-        // A place beyond the numbers is beyond the limit of `metadata` too, and such an object is refused.
-        if let (Some(i), Ok(from), Ok(length)) = (Self::of(key), u16::try_from(from), u16::try_from(length))
+        // A place beyond the numbers is beyond the limit of `metadata` too, and such an object is
+        // refused.
+        if let (Some(i), Ok(from), Ok(length)) =
+            (Self::of(key), u16::try_from(from), u16::try_from(length))
             && self.0[i].1 == 0
         {
             self.0[i] = (from, length);
@@ -83,19 +86,27 @@ impl Field<'_> {
 }
 
 impl<'a> Details<'a> {
-    /// Wraps a JSON text. The text is not checked here: a field of a text that is no object is absent.
+    /// Wraps a JSON text. The text is not checked here: a field of a text that is no object is
+    /// absent.
     pub fn from_json(json: impl Into<Cow<'a, str>>) -> Self {
-        Self { json: json.into(), flat: None }
+        Self {
+            json: json.into(),
+            flat: None,
+        }
     }
 
-    /// Wraps a JSON text that will be asked for fields: looks once where they are, when it is of the usual shape.
+    /// Wraps a JSON text that will be asked for fields: looks once where they are, when it is of
+    /// the usual shape.
     pub fn read(json: &'a str) -> Self {
         crate::audit::flat::details(json).unwrap_or_else(|| Self::from_json(json))
     }
 
     /// Wraps what is known to be a valid object that holds no other, without any backslash.
     pub(crate) fn from_flat(json: &'a str, places: Places) -> Self {
-        Self { json: Cow::Borrowed(json), flat: Some(places) }
+        Self {
+            json: Cow::Borrowed(json),
+            flat: Some(places),
+        }
     }
 
     /// The JSON text; empty when there is none.
@@ -109,23 +120,36 @@ impl<'a> Details<'a> {
         self.with_fields(format_args!(r#""service":"{service}""#))
     }
 
-    /// The same with fields that are ours, as JSON. At the end, because of two equal keys `jsonb` keeps the last: what was said
-    /// before does not count.
+    /// The same with fields that are ours, as JSON. At the end, because of two equal keys `jsonb`
+    /// keeps the last: what was said before does not count.
     pub fn with_fields(&self, fields: impl std::fmt::Display) -> Details<'static> {
-        let inner = self.json.trim().strip_prefix('{').and_then(|m| m.strip_suffix('}')).unwrap_or("").trim();
+        let inner = self
+            .json
+            .trim()
+            .strip_prefix('{')
+            .and_then(|m| m.strip_suffix('}'))
+            .unwrap_or("")
+            .trim();
         let comma = if inner.is_empty() { "" } else { "," };
-        Details { json: format!("{{{inner}{comma}{fields}}}").into(), flat: None }
+        Details {
+            json: format!("{{{inner}{comma}{fields}}}").into(),
+            flat: None,
+        }
     }
 
     /// The same, owning its bytes.
     pub fn into_owned(self) -> Details<'static> {
-        Details { json: Cow::Owned(self.json.into_owned()), flat: self.flat }
+        Details {
+            json: Cow::Owned(self.json.into_owned()),
+            flat: self.flat,
+        }
     }
 
-    /// Whether `key` can be in there at all. A search for the bytes costs a tenth of a parse; an escape in the text sends
-    /// us to the parser, so that `"ro\u006ce"` hides nothing.
+    /// Whether `key` can be in there at all. A search for the bytes costs a tenth of a parse; an
+    /// escape in the text sends us to the parser, so that `"ro\u006ce"` hides nothing.
     fn may_hold(&self, key: &str) -> bool {
-        !self.json.is_empty() && (self.json.contains(key) || memchr::memchr(b'\\', self.json.as_bytes()).is_some())
+        !self.json.is_empty()
+            && (self.json.contains(key) || memchr::memchr(b'\\', self.json.as_bytes()).is_some())
     }
 
     fn get(&self, key: &str) -> Option<Field<'_>> {
@@ -134,9 +158,14 @@ impl<'a> Details<'a> {
         {
             let (from, length) = places[i];
             let (from, length) = (usize::from(from), usize::from(length));
-            (length > 0).then(|| self.json.get(from..from + length)).flatten().map(Field::Plain)
+            (length > 0)
+                .then(|| self.json.get(from..from + length))
+                .flatten()
+                .map(Field::Plain)
         } else if self.may_hold(key) {
-            sonic_rs::get(self.json.as_ref(), [key]).ok().map(Field::Any)
+            sonic_rs::get(self.json.as_ref(), [key])
+                .ok()
+                .map(Field::Any)
         } else {
             None
         }
@@ -164,9 +193,24 @@ mod tests {
 
     #[test]
     fn an_escaped_key_hides_nothing() {
-        assert_eq!(Details::from_json(r#"{"r\u006fle":"user"}"#).text("role").as_deref(), Some("user"));
-        assert_eq!(Details::from_json(r#"{"a":{"role":"admin"},"role":"user"}"#).text("role").as_deref(), Some("user"));
-        assert_eq!(Details::from_json(r#"{"a":{"role":"admin"}}"#).text("role"), None);
+        assert_eq!(
+            Details::from_json(r#"{"r\u006fle":"user"}"#)
+                .text("role")
+                .as_deref(),
+            Some("user")
+        );
+
+        assert_eq!(
+            Details::from_json(r#"{"a":{"role":"admin"},"role":"user"}"#)
+                .text("role")
+                .as_deref(),
+            Some("user")
+        );
+        assert_eq!(
+            Details::from_json(r#"{"a":{"role":"admin"}}"#).text("role"),
+            None
+        );
+
         assert_eq!(Details::from_json("not json role").text("role"), None);
         assert_eq!(Details::default().text("role"), None);
     }
@@ -198,9 +242,15 @@ mod tests {
         for (json, expected) in [
             ("", r#"{"service":"eqmon"}"#),
             (" { } ", r#"{"service":"eqmon"}"#),
-            (r#"{"service":"other"}"#, r#"{"service":"other","service":"eqmon"}"#),
+            (
+                r#"{"service":"other"}"#,
+                r#"{"service":"other","service":"eqmon"}"#,
+            ),
         ] {
-            assert_eq!(Details::from_json(json).with_service(&name).as_json(), expected);
+            assert_eq!(
+                Details::from_json(json).with_service(&name).as_json(),
+                expected
+            );
         }
     }
 }

@@ -45,7 +45,10 @@ impl FromStr for EntityKind {
         Self::ALL
             .into_iter()
             .find(|k| k.as_str() == text)
-            .ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "ip, user, session, source" })
+            .ok_or_else(|| UnknownWord {
+                found: text.to_owned(),
+                expected: "ip, user, session, source",
+            })
     }
 }
 
@@ -101,8 +104,9 @@ pub struct Detection {
     /// Identity of this detection across restarts and replays.
     #[serde(skip)]
     pub fingerprint: Fingerprint,
-    /// The tenant of its first hundred events, as far as the engine knows it: that of the event which opened it, or as it was stored. An event
-    /// beyond those that names another is in `rows` too; whether all agree is asked of the tables.
+    /// The tenant of its first hundred events, as far as the engine knows it: that of the event
+    /// which opened it, or as it was stored. An event beyond those that names another is in `rows`
+    /// too; whether all agree is asked of the tables.
     #[serde(skip)]
     pub tenant: Option<Uuid>,
     /// Sub-period of the key (the start of an off-hours period, in microseconds), else 0.
@@ -114,14 +118,16 @@ pub struct Detection {
 pub const ADVISORY: RuleId = RuleId::builtin("advisory");
 
 impl Detection {
-    /// Whether somebody must respond to an attack: it is high or critical, and no advisory, which warns of what has not happened.
+    /// Whether somebody must respond to an attack: it is high or critical, and no advisory, which
+    /// warns of what has not happened.
     pub fn opens_incident(&self) -> bool {
         self.severity.opens_incident() && self.rule_id != ADVISORY
     }
 }
 
-/// The keys of rows: ids are found by their times, by which the tables are laid out. Only those that were added since the start are known,
-/// because the others are stored by their ids alone; so two detections are the same whatever is known of their rows.
+/// The keys of rows: ids are found by their times, by which the tables are laid out. Only those
+/// that were added since the start are known, because the others are stored by their ids alone; so
+/// two detections are the same whatever is known of their rows.
 #[derive(Clone, Debug, Default)]
 pub struct Rows(pub Vec<(Timestamp, EventId)>);
 

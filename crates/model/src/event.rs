@@ -39,8 +39,15 @@ pub enum Source {
 
 impl Source {
     /// Every source.
-    pub const ALL: [Self; 7] =
-        [Self::AuditDb, Self::Syslog, Self::Nginx, Self::PhpError, Self::Postgres, Self::Agent, Self::Redteam];
+    pub const ALL: [Self; 7] = [
+        Self::AuditDb,
+        Self::Syslog,
+        Self::Nginx,
+        Self::PhpError,
+        Self::Postgres,
+        Self::Agent,
+        Self::Redteam,
+    ];
 
     /// The word in the database and in output.
     pub const fn as_str(self) -> &'static str {
@@ -65,10 +72,13 @@ impl fmt::Display for Source {
 impl FromStr for Source {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| UnknownWord {
-            found: text.to_owned(),
-            expected: "audit_db, syslog, nginx, php_error, postgres, agent, redteam",
-        })
+        Self::ALL
+            .into_iter()
+            .find(|s| s.as_str() == text)
+            .ok_or_else(|| UnknownWord {
+                found: text.to_owned(),
+                expected: "audit_db, syslog, nginx, php_error, postgres, agent, redteam",
+            })
     }
 }
 
@@ -95,8 +105,15 @@ pub enum Category {
 
 impl Category {
     /// Every category.
-    pub const ALL: [Self; 7] =
-        [Self::Auth, Self::Access, Self::Admin, Self::Data, Self::Ai, Self::System, Self::Network];
+    pub const ALL: [Self; 7] = [
+        Self::Auth,
+        Self::Access,
+        Self::Admin,
+        Self::Data,
+        Self::Ai,
+        Self::System,
+        Self::Network,
+    ];
 
     /// The word in the database.
     pub const fn as_str(self) -> &'static str {
@@ -184,7 +201,8 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// The actions that a built-in rule asks about; every other one is `Other` and keeps its name in the event.
+/// The actions that a built-in rule asks about; every other one is `Other` and keeps its name in
+/// the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names are the design's")]
 pub enum Action {
@@ -257,7 +275,8 @@ impl fmt::Display for UserId<'_> {
 /// `resource_type` of what the product tells of itself.
 pub const OURSELVES: &str = "blueteam";
 
-/// What a built-in rule may ask about an event, worked out once per event so that a rule is called only for what concerns it.
+/// What a built-in rule may ask about an event, worked out once per event so that a rule is called
+/// only for what concerns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Marks(pub u32);
 
@@ -327,7 +346,8 @@ pub struct SecurityEvent<'a> {
     pub result: Outcome,
     /// Who did it.
     pub user_id: Option<UserId<'a>>,
-    /// The name that was tried, where a log line says it; for audit events ask [`SecurityEvent::account`].
+    /// The name that was tried, where a log line says it; for audit events ask
+    /// [`SecurityEvent::account`].
     pub account_name: Option<Text<'a>>,
     /// The session.
     pub session_id: Option<Text<'a>>,
@@ -403,36 +423,61 @@ impl SecurityEvent<'_> {
                 marks = marks.union(mark);
             }
         };
+
         set(Marks::USER, user);
         set(Marks::USER_SUCCESS, user && success);
         set(Marks::SESSION, self.session_id.is_some());
         set(Marks::CUI, self.cui_involved);
         set(Marks::DATABASE, self.source == Source::Postgres);
-        set(Marks::DATA, self.category == Category::Data || self.cui_involved);
-        set(Marks::REACH, user && matches!(self.category, Category::Access | Category::Data | Category::Admin));
+        set(
+            Marks::DATA,
+            self.category == Category::Data || self.cui_involved,
+        );
+
+        set(
+            Marks::REACH,
+            user && matches!(
+                self.category,
+                Category::Access | Category::Data | Category::Admin
+            ),
+        );
+
         match self.action_kind {
             Action::LoginFailed => set(Marks::FAILED_LOGIN, self.category == Category::Auth),
             Action::Login => {
-                set(Marks::FAILED_LOGIN, self.category == Category::Auth && !success);
-                set(Marks::LOGIN, self.category == Category::Auth && success && user);
+                set(
+                    Marks::FAILED_LOGIN,
+                    self.category == Category::Auth && !success,
+                );
+                set(
+                    Marks::LOGIN,
+                    self.category == Category::Auth && success && user,
+                );
             }
             Action::PasswordChange | Action::PasswordReset => set(Marks::PASSWORD, user && success),
-            Action::ExportData | Action::ReportGenerate => set(Marks::EXPORT, self.category == Category::Data),
+            Action::ExportData | Action::ReportGenerate => {
+                set(Marks::EXPORT, self.category == Category::Data);
+            }
             Action::FileDownload => set(Marks::EXPORT, true),
             Action::GuardrailTriggered | Action::JailbreakDetected => set(Marks::GUARDRAIL, true),
             Action::RateLimitHit => set(Marks::RATE_LIMIT, true),
             Action::AuditFailure => {
                 let failure = self.category == Category::System;
                 set(Marks::AUDIT_FAILURE, failure);
-                set(Marks::OWN_FAILURE, failure && self.resource_type.as_deref() == Some(OURSELVES));
+                set(
+                    Marks::OWN_FAILURE,
+                    failure && self.resource_type.as_deref() == Some(OURSELVES),
+                );
             }
             Action::HttpRequest => set(Marks::WEB, self.category == Category::Network),
             Action::Logout | Action::Other => {}
         }
+
         self.marks = marks;
     }
 
-    /// The name that was tried: `metadata.username`, else `metadata.email`, else the name in the log line, else the user id.
+    /// The name that was tried: `metadata.username`, else `metadata.email`, else the name in the
+    /// log line, else the user id.
     pub fn account(&self) -> Option<String> {
         self.details
             .text("username")
@@ -451,7 +496,9 @@ impl SecurityEvent<'_> {
     pub fn severity(&self) -> Severity {
         match (self.action_kind, self.result) {
             (Action::AuditFailure, _) => Severity::Critical,
-            (Action::GuardrailTriggered | Action::JailbreakDetected, _) | (_, Outcome::Denied) => Severity::Medium,
+            (Action::GuardrailTriggered | Action::JailbreakDetected, _) | (_, Outcome::Denied) => {
+                Severity::Medium
+            }
             (_, Outcome::Failure) => Severity::Low,
             (_, Outcome::Success) => Severity::Info,
         }

@@ -61,12 +61,14 @@ pub struct Recorded {
     pub check_id: String,
     /// Its facts: with them the check decides the same again.
     pub facts: Value,
-    /// SHA-256 over its facts and what it said, without the time: the same again when both are. None of what was taken in before it was kept.
+    /// SHA-256 over its facts and what it said, without the time: the same again when both are.
+    /// None of what was taken in before it was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub facts_sha256: Option<String>,
 }
 
-/// That a check saw again what it had seen when a piece was taken in: a row of `blueteam.evidence_confirmations`.
+/// That a check saw again what it had seen when a piece was taken in: a row of
+/// `blueteam.evidence_confirmations`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Confirmation {
     /// The piece.
@@ -77,14 +79,21 @@ pub struct Confirmation {
     pub at: Timestamp,
     /// Who had the check run.
     pub by: String,
-    /// SHA-256 over [`Confirmation::link`]: chains it to the one before, and the first to the piece.
+    /// SHA-256 over [`Confirmation::link`]: chains it to the one before, and the first to the
+    /// piece.
     pub sha256: String,
 }
 
 impl Confirmation {
     /// What its hash is over. `before` is the hash of the confirmation before it, or of the piece.
     pub fn link(&self, before: &str) -> String {
-        format!("{before}\n{}\n{}\n{}\n{}\n", self.evidence_id, self.n, self.at.as_micros(), self.by)
+        format!(
+            "{before}\n{}\n{}\n{}\n{}\n",
+            self.evidence_id,
+            self.n,
+            self.at.as_micros(),
+            self.by
+        )
     }
 }
 
@@ -136,8 +145,15 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// A draft without content, taken in at `now` by somebody. It is kept for six years, which the table sees to.
-    pub fn draft(evidence_id: EvidenceId, control_id: ControlId, kind: EvidenceKind, by: &str, now: Timestamp) -> Self {
+    /// A draft without content, taken in at `now` by somebody. It is kept for six years, which the
+    /// table sees to.
+    pub fn draft(
+        evidence_id: EvidenceId,
+        control_id: ControlId,
+        kind: EvidenceKind,
+        by: &str,
+        now: Timestamp,
+    ) -> Self {
         Self {
             evidence_id,
             control_id,
@@ -175,6 +191,8 @@ impl Evidence {
 
     /// The name on a list: of the file, else of the piece.
     pub fn artifact(&self) -> String {
-        self.file_name.clone().unwrap_or_else(|| format!("{}.txt", self.evidence_id))
+        self.file_name
+            .clone()
+            .unwrap_or_else(|| format!("{}.txt", self.evidence_id))
     }
 }

@@ -1,7 +1,8 @@
-//! What was seen of a system when somebody looked: all that a check may decide from. Recorded with the evidence, so that an assessor can have
-//! the check decide again.
+//! What was seen of a system when somebody looked: all that a check may decide from. Recorded with
+//! the evidence, so that an assessor can have the check decide again.
 //!
-//! A section that is none could not be read. Within a section, an `Option` that is none means the same.
+//! A section that is none could not be read. Within a section, an `Option` that is none means the
+//! same.
 
 use std::collections::BTreeMap;
 
@@ -143,14 +144,16 @@ pub struct SourceFacts {
     pub gaps: u64,
     /// How far its clock is behind ours, in milliseconds; negative when it is ahead.
     pub skew_ms: Option<i64>,
-    // What follows came later: what older records do not have is left out, so that they are shown as they were kept.
+    // What follows came later: what older records do not have is left out, so that they are shown
+    // as they were kept.
     /// What its events are: `syslog`, `nginx`, `audit_db`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// Since when it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_seen: Option<Timestamp>,
-    /// Entries that were understood, ever: a source that is configured and has never spoken has none.
+    /// Entries that were understood, ever: a source that is configured and has never spoken has
+    /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub understood: Option<u64>,
 }
@@ -169,7 +172,8 @@ pub struct DaemonFacts {
 /// The guards of the record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatabaseFacts {
-    /// Roles that could update, delete from or truncate a table of the record, as `role: right on table`. Superusers are not among them.
+    /// Roles that could update, delete from or truncate a table of the record, as `role: right on
+    /// table`. Superusers are not among them.
     pub may_change: Vec<String>,
     /// Tables and partitions of the record without an append-only trigger that always fires.
     pub unguarded: Vec<String>,
@@ -235,7 +239,8 @@ pub struct RuleFacts {
     /// Whether they showed the opposite when they were last run.
     #[serde(default)]
     pub proof_failed: bool,
-    /// Silent sources that it needs, or the kinds of which none has ever spoken. None in records from before it was asked.
+    /// Silent sources that it needs, or the kinds of which none has ever spoken. None in records
+    /// from before it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blind_to: Option<Vec<String>>,
 }
@@ -341,7 +346,8 @@ pub struct TransportFacts {
     pub ways: Vec<Way>,
     /// Channels that are switched on.
     pub channels: Vec<String>,
-    /// The people, by name, that are told by mail when auditing fails; none: this was not asked yet.
+    /// The people, by name, that are told by mail when auditing fails; none: this was not asked
+    /// yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audit_failures: Option<Vec<String>>,
 }
@@ -396,14 +402,16 @@ pub struct HostFacts {
     pub malware_scanner: Option<String>,
     /// When its signatures were last updated.
     pub signatures_updated: Option<Timestamp>,
-    // What follows came later: what older records do not have is left out, so that they are shown as they were kept.
+    // What follows came later: what older records do not have is left out, so that they are shown
+    // as they were kept.
     /// Settings of the kernel that matter to its security, by the name that `sysctl` has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel: Option<BTreeMap<String, String>>,
     /// Services that systemd starts, ascending.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<String>>,
-    /// SHA-256 of files that configure security, by path; `unreadable` for those that we may not read.
+    /// SHA-256 of files that configure security, by path; `unreadable` for those that we may not
+    /// read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<BTreeMap<String, String>>,
     /// Of the files and folders that decide what runs, those that everybody may write to.

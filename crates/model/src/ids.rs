@@ -110,15 +110,20 @@ impl fmt::Display for ControlId {
 }
 
 impl ControlId {
-    /// Its family and its number within it, by which requirements are ordered; zeros when it is not of that shape.
+    /// Its family and its number within it, by which requirements are ordered; zeros when it is not
+    /// of that shape.
     pub fn order(&self) -> (u8, u8) {
-        let mut parts = self.0.split('.').skip(1).map(|part| part.parse().unwrap_or(0));
+        let mut parts = self
+            .0
+            .split('.')
+            .skip(1)
+            .map(|part| part.parse().unwrap_or(0));
         (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
     }
 }
 
-/// An assessment objective of NIST SP 800-171A, such as `3.3.4[a]`. A requirement with a single objective has `[a]` too, as the
-/// CMMC guide writes it.
+/// An assessment objective of NIST SP 800-171A, such as `3.3.4[a]`. A requirement with a single
+/// objective has `[a]` too, as the CMMC guide writes it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ObjectiveId(pub String);
@@ -141,8 +146,8 @@ impl fmt::Display for ObjectiveId {
     }
 }
 
-/// What makes a detection the same detection: rule, key and first event. Unique in the database, so that replaying the same
-/// events never makes a second alert.
+/// What makes a detection the same detection: rule, key and first event. Unique in the database, so
+/// that replaying the same events never makes a second alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Fingerprint(pub Uuid);
@@ -153,7 +158,8 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// How bad it is, as the design's routing table counts it. Ordered: `Info < Low < Medium < High < Critical`.
+/// How bad it is, as the design's routing table counts it. Ordered: `Info < Low < Medium < High <
+/// Critical`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
@@ -171,7 +177,13 @@ pub enum Severity {
 
 impl Severity {
     /// Every severity, least first.
-    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+    pub const ALL: [Self; 5] = [
+        Self::Info,
+        Self::Low,
+        Self::Medium,
+        Self::High,
+        Self::Critical,
+    ];
 
     /// The word that the database and the documents use.
     pub const fn as_str(self) -> &'static str {
@@ -212,6 +224,9 @@ impl FromStr for Severity {
         Self::ALL
             .into_iter()
             .find(|s| s.as_str() == text)
-            .ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "info, low, medium, high, critical" })
+            .ok_or_else(|| UnknownWord {
+                found: text.to_owned(),
+                expected: "info, low, medium, high, critical",
+            })
     }
 }

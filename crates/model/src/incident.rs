@@ -27,8 +27,14 @@ pub enum IncidentStatus {
 
 impl IncidentStatus {
     /// Every status, in order.
-    pub const ALL: [Self; 6] =
-        [Self::Detected, Self::Analyzing, Self::Contained, Self::Eradicated, Self::Recovered, Self::Closed];
+    pub const ALL: [Self; 6] = [
+        Self::Detected,
+        Self::Analyzing,
+        Self::Contained,
+        Self::Eradicated,
+        Self::Recovered,
+        Self::Closed,
+    ];
 
     /// The word in the database.
     pub const fn as_str(self) -> &'static str {
@@ -52,9 +58,12 @@ impl fmt::Display for IncidentStatus {
 impl FromStr for IncidentStatus {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        Self::ALL.into_iter().find(|s| s.as_str() == text).ok_or_else(|| UnknownWord {
-            found: text.to_owned(),
-            expected: "detected, analyzing, contained, eradicated, recovered, closed",
-        })
+        Self::ALL
+            .into_iter()
+            .find(|s| s.as_str() == text)
+            .ok_or_else(|| UnknownWord {
+                found: text.to_owned(),
+                expected: "detected, analyzing, contained, eradicated, recovered, closed",
+            })
     }
 }

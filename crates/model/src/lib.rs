@@ -1,7 +1,8 @@
-//! What every other crate talks about: events, detections, alerts, incidents, ids, severities and time.
+//! What every other crate talks about: events, detections, alerts, incidents, ids, severities and
+//! time.
 //!
-//! Invariant: nothing here does I/O, is asynchronous, reads a clock or knows SQL. Whatever arrives from outside is turned
-//! into these types once, at the border, and is trusted from there on.
+//! Invariant: nothing here does I/O, is asynchronous, reads a clock or knows SQL. Whatever arrives
+//! from outside is turned into these types once, at the border, and is trusted from there on.
 
 pub mod address;
 pub mod alert;
@@ -23,14 +24,16 @@ pub mod time;
 
 pub use alert::{Alert, AlertState, Channel};
 pub use assessment::{
-    Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility, Scored, Standing, Support,
+    Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility,
+    Scored, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
 pub use detection::{ADVISORY, Change, Detection, Entity, EntityKind, Memory, Phase, Rows};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
 pub use ids::{
-    AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, MuteId, ObjectiveId, PlanId, RuleId, Severity,
+    AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, MuteId, ObjectiveId, PlanId,
+    RuleId, Severity,
 };
 pub use incident::IncidentStatus;
 pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};

@@ -1,5 +1,6 @@
-//! Who is not told, of what, until when: silences, maintenance windows and exceptions. A muted alert is stored like any other
-//! (decision 14 of the design: suppress the message, never the record).
+//! Who is not told, of what, until when: silences, maintenance windows and exceptions. A muted
+//! alert is stored like any other (decision 14 of the design: suppress the message, never the
+//! record).
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -49,7 +50,10 @@ impl FromStr for MuteKind {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         let known = Self::ALL.into_iter().find(|k| k.as_str() == text);
-        known.ok_or_else(|| UnknownWord { found: text.to_owned(), expected: "silence, maintenance, exception" })
+        known.ok_or_else(|| UnknownWord {
+            found: text.to_owned(),
+            expected: "silence, maintenance, exception",
+        })
     }
 }
 
@@ -62,7 +66,8 @@ pub enum Whom {
     Network(Network),
 }
 
-/// A network of addresses, IPv4 or IPv6. IPv4 is kept as IPv4-mapped IPv6, so that an address matches however it is written.
+/// A network of addresses, IPv4 or IPv6. IPv4 is kept as IPv4-mapped IPv6, so that an address
+/// matches however it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Network {
     bits: u128,
@@ -71,15 +76,23 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of `prefix` bits (of 32 or 128) around an address; none when there are not that many.
+    /// The network of `prefix` bits (of 32 or 128) around an address; none when there are not that
+    /// many.
     pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
-        let (most, added) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
+        let (most, added) = if address.is_ipv4() {
+            (32, 96)
+        } else {
+            (128, 0)
+        };
         (prefix <= most).then(|| Self::around(mapped(address), prefix + added))
     }
 
     fn around(bits: u128, prefix: u8) -> Self {
         let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-        Self { bits: bits & mask, prefix }
+        Self {
+            bits: bits & mask,
+            prefix,
+        }
     }
 
     /// How many bits of 128 are fixed.
@@ -126,7 +139,10 @@ impl fmt::Display for Whom {
 
 /// Not an entity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no entity; write ip:203.0.113.7, ip:203.0.113.0/24, user:ID, session:ID or source:NAME")]
+#[error(
+    "`{0}` is no entity; write ip:203.0.113.7, ip:203.0.113.0/24, user:ID, session:ID or \
+        source:NAME"
+)]
 pub struct WhomError(String);
 
 impl FromStr for Whom {
@@ -138,15 +154,29 @@ impl FromStr for Whom {
         if value.is_empty() {
             return Err(bad());
         }
+
         if kind != EntityKind::Ip {
-            return Ok(Self::One(Entity { kind, value: value.to_owned() }));
+            return Ok(Self::One(Entity {
+                kind,
+                value: value.to_owned(),
+            }));
         }
+
         if let Some((address, prefix)) = value.split_once('/') {
-            let (address, prefix) = (address.parse().map_err(|_| bad())?, prefix.parse().map_err(|_| bad())?);
-            return Network::new(address, prefix).map(Self::Network).ok_or_else(bad);
+            let (address, prefix) = (
+                address.parse().map_err(|_| bad())?,
+                prefix.parse().map_err(|_| bad())?,
+            );
+            return Network::new(address, prefix)
+                .map(Self::Network)
+                .ok_or_else(bad);
         }
+
         let address: IpAddr = value.parse().map_err(|_| bad())?;
-        Ok(Self::One(Entity { kind, value: address.to_canonical().to_string() }))
+        Ok(Self::One(Entity {
+            kind,
+            value: address.to_canonical().to_string(),
+        }))
     }
 }
 
@@ -156,7 +186,8 @@ impl Serialize for Whom {
     }
 }
 
-/// What a mute covers: alerts that all of the parts that are set agree with. One part at least is set.
+/// What a mute covers: alerts that all of the parts that are set agree with. One part at least is
+/// set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Scope {
     /// Alerts of this rule.
@@ -172,22 +203,36 @@ pub struct Scope {
 impl Scope {
     /// Whether an alert is covered.
     pub fn covers(&self, alert: &Alert) -> bool {
-        self.rule_id.as_ref().is_none_or(|rule| *rule == alert.rule_id)
-            && self.source.as_ref().is_none_or(|source| *source == alert.source)
-            && self.tenant.is_none_or(|tenant| Some(tenant) == alert.tenant)
+        self.rule_id
+            .as_ref()
+            .is_none_or(|rule| *rule == alert.rule_id)
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|source| *source == alert.source)
+            && self
+                .tenant
+                .is_none_or(|tenant| Some(tenant) == alert.tenant)
             && match &self.entity {
                 None => true,
                 Some(Whom::One(entity)) => *entity == alert.entity,
                 Some(Whom::Network(network)) => {
                     alert.entity.kind == EntityKind::Ip
-                        && alert.entity.value.parse().is_ok_and(|address| network.contains(address))
+                        && alert
+                            .entity
+                            .value
+                            .parse()
+                            .is_ok_and(|address| network.contains(address))
                 }
             }
     }
 
     /// Whether it would cover everything.
     pub const fn is_empty(&self) -> bool {
-        self.rule_id.is_none() && self.source.is_none() && self.tenant.is_none() && self.entity.is_none()
+        self.rule_id.is_none()
+            && self.source.is_none()
+            && self.tenant.is_none()
+            && self.entity.is_none()
     }
 }
 
@@ -195,10 +240,15 @@ impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.rule_id.as_ref().map(|rule| format!("rule {rule}")),
-            self.source.as_ref().map(|source| format!("source {source}")),
+            self.source
+                .as_ref()
+                .map(|source| format!("source {source}")),
             self.tenant.map(|tenant| format!("tenant {tenant}")),
-            self.entity.as_ref().map(|whom| whom.to_string().replacen(':', " ", 1)),
+            self.entity
+                .as_ref()
+                .map(|whom| whom.to_string().replacen(':', " ", 1)),
         ];
+
         f.write_str(&parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
 }
@@ -259,13 +309,31 @@ mod tests {
 
     #[test]
     fn entities_are_read_as_they_are_shown() {
-        for text in
-            ["ip:203.0.113.7", "ip:203.0.113.0/24", "ip:2001:db8::/32", "user:a:b", "source:audit_db", "ip:::/0"]
-        {
+        for text in [
+            "ip:203.0.113.7",
+            "ip:203.0.113.0/24",
+            "ip:2001:db8::/32",
+            "user:a:b",
+            "source:audit_db",
+            "ip:::/0",
+        ] {
             assert_eq!(text.parse::<Whom>().unwrap().to_string(), text);
         }
-        assert_eq!("ip:203.0.113.99/24".parse::<Whom>().unwrap().to_string(), "ip:203.0.113.0/24");
-        for text in ["", "203.0.113.7", "ip:", "ip:203.0.113.7/33", "ip:host", "host:a", "ip:2001:db8::/129"] {
+
+        assert_eq!(
+            "ip:203.0.113.99/24".parse::<Whom>().unwrap().to_string(),
+            "ip:203.0.113.0/24"
+        );
+
+        for text in [
+            "",
+            "203.0.113.7",
+            "ip:",
+            "ip:203.0.113.7/33",
+            "ip:host",
+            "host:a",
+            "ip:2001:db8::/129",
+        ] {
             assert!(text.parse::<Whom>().is_err(), "{text}");
         }
     }

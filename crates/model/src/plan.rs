@@ -33,7 +33,8 @@ pub enum RiskLevel {
     /// Worst.
     VeryHigh,
 }
-words!(RiskLevel, "low, moderate, high, very_high", Low => "low", Moderate => "moderate", High => "high", VeryHigh => "very_high");
+words!(RiskLevel, "low, moderate, high, \
+    very_high", Low => "low", Moderate => "moderate", High => "high", VeryHigh => "very_high");
 
 impl RiskLevel {
     /// By the points that a requirement weighs; without a score (3.12.4) it is the worst.
@@ -117,7 +118,12 @@ pub struct Plan {
 
 impl Plan {
     /// An open item of the operational plan that says nothing yet.
-    pub const fn new(poam_id: PlanId, control_id: ControlId, risk: RiskLevel, now: Timestamp) -> Self {
+    pub const fn new(
+        poam_id: PlanId,
+        control_id: ControlId,
+        risk: RiskLevel,
+        now: Timestamp,
+    ) -> Self {
         Self {
             poam_id,
             control_id,

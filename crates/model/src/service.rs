@@ -8,14 +8,18 @@ use serde::{Deserialize, Serialize};
 /// The longest name, in bytes.
 const MAX: usize = 63;
 
-/// A service's name: 1 to 63 letters, digits, `.`, `_` and `-`, of which the first is a letter or a digit. The database checks the same.
+/// A service's name: 1 to 63 letters, digits, `.`, `_` and `-`, of which the first is a letter or a
+/// digit. The database checks the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ServiceName(String);
 
 /// A text that names no service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a service's name has 1 to 63 letters, digits, `.`, `_` or `-`, and begins with a letter or a digit")]
+#[error(
+    "a service's name has 1 to 63 letters, digits, `.`, `_` or `-`, and begins with a letter or a \
+        digit"
+)]
 pub struct NoServiceName;
 
 impl ServiceName {
@@ -28,9 +32,19 @@ impl ServiceName {
 impl FromStr for ServiceName {
     type Err = NoServiceName;
     fn from_str(text: &str) -> Result<Self, NoServiceName> {
-        let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric());
-        let allowed = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-        if begins && allowed && text.len() <= MAX { Ok(Self(text.to_owned())) } else { Err(NoServiceName) }
+        let begins = text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphanumeric());
+        let allowed = text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+
+        if begins && allowed && text.len() <= MAX {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NoServiceName)
+        }
     }
 }
 
@@ -61,8 +75,12 @@ mod tests {
     fn names_are_short_and_plain() {
         let longest = "a".repeat(63);
         for good in ["eqmon", "Artemis-2", "mqtt.processor_1", "0", &longest] {
-            assert_eq!(good.parse::<ServiceName>().map(String::from).as_deref(), Ok(good));
+            assert_eq!(
+                good.parse::<ServiceName>().map(String::from).as_deref(),
+                Ok(good)
+            );
         }
+
         let long = "a".repeat(64);
         for bad in ["", "-a", ".", "a b", "é", "a\n", "a\"", &long] {
             assert_eq!(bad.parse::<ServiceName>(), Err(NoServiceName), "{bad:?}");

@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 
 /// A string borrowed from the input unless it held an escape.
 ///
-/// `Option<Cow<str>>` always allocates under serde; this type borrows, which is what makes a million events a second possible.
+/// `Option<Cow<str>>` always allocates under serde; this type borrows, which is what makes a
+/// million events a second possible.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Text<'a>(pub Cow<'a, str>);
 
@@ -88,23 +89,25 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
-/// The most bytes of a value that keys a rule or stands in an index: what the ingest API takes for a session id. PostgreSQL's
-/// B-trees refuse entries of more than 2,704 bytes, and an entity stands in one together with its source.
+/// The most bytes of a value that keys a rule or stands in an index: what the ingest API takes for
+/// a session id. PostgreSQL's B-trees refuse entries of more than 2,704 bytes, and an entity stands
+/// in one together with its source.
 pub const KEY_BYTES_MAX: usize = 1_024;
 
-/// Shortens a text that is longer than `max` bytes to its beginning, an ellipsis and a checksum of the whole, so that two
-/// long texts that differ only at their ends stay different. Texts within the limit are returned as they are, and so is what
-/// was shortened before. `max` must be at least 32.
+/// Shortens a text that is longer than `max` bytes to its beginning, an ellipsis and a checksum of
+/// the whole, so that two long texts that differ only at their ends stay different. Texts within
+/// the limit are returned as they are, and so is what was shortened before. `max` must be at least
+/// 32.
 pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
         return Cow::Borrowed(text);
     }
 
-    // FNV-1a. It need not withstand an attacker: who makes two of their own texts look alike hides nothing by it, because
-    // only one sender's values are compared with each other.
-    let checksum = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    // FNV-1a. It need not withstand an attacker: who makes two of their own texts look alike hides
+    // nothing by it, because only one sender's values are compared with each other.
+    let checksum = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
     let tail = format!("…{checksum:016x}");
     let end = text.floor_char_boundary(max.saturating_sub(tail.len()));
 
@@ -113,10 +116,15 @@ pub fn shorten(text: &str, max: usize) -> Cow<'_, str> {
 
 /// The same for a text of one's own, which is not copied when it is short.
 pub fn shortened(text: String, max: usize) -> String {
-    if text.len() > max { shorten(&text, max).into_owned() } else { text }
+    if text.len() > max {
+        shorten(&text, max).into_owned()
+    } else {
+        text
+    }
 }
 
-/// Undoes the percent encoding of URLs (RFC 3986, section 2.1); what is none stays. Bytes that are then no UTF-8 become replacement characters.
+/// Undoes the percent encoding of URLs (RFC 3986, section 2.1); what is none stays. Bytes that are
+/// then no UTF-8 become replacement characters.
 pub fn percent_decode(text: &str) -> String {
     let b = text.as_bytes();
     let hex = |c: Option<&u8>| c.and_then(|c| char::from(*c).to_digit(16)).map(|d| d as u8);
@@ -131,6 +139,7 @@ pub fn percent_decode(text: &str) -> String {
             at += 1;
         }
     }
+
     String::from_utf8_lossy(&out).into_owned()
 }
 /// `1 alert`, `2 alerts`, `0 entries`: a count with its noun.
@@ -152,7 +161,11 @@ mod tests {
         let (a, b) = (long("a"), long("b"));
         let (short_a, short_b) = (shorten(&a, 1_024), shorten(&b, 1_024));
 
-        assert!(short_a.len() <= 1_024 && short_a.len() > 1_000, "{}", short_a.len());
+        assert!(
+            short_a.len() <= 1_024 && short_a.len() > 1_000,
+            "{}",
+            short_a.len()
+        );
         assert_ne!(short_a, short_b);
         assert_eq!(shorten(&short_a, 1_024), short_a);
         assert_eq!(shorten("as it is", 1_024), "as it is");

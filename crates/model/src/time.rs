@@ -77,7 +77,8 @@ impl Timestamp {
         })
     }
 
-    /// Parses RFC 3339, and PostgreSQL's variants of it (a space for the `T`, an offset without minutes).
+    /// Parses RFC 3339, and PostgreSQL's variants of it (a space for the `T`, an offset without
+    /// minutes).
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         let b = text.as_bytes();
         let num = |at: usize, len: usize| -> Result<i64, TimestampError> {
@@ -115,7 +116,8 @@ impl Timestamp {
         }
         let (micros, at) = fraction(b, 19)?;
         let offset = offset_secs(&b[at..], at, &num)?;
-        let secs = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second - offset;
+        let secs = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
+            - offset;
         Ok(Self(secs * 1_000_000 + micros))
     }
 }
@@ -125,13 +127,19 @@ fn fraction(b: &[u8], start: usize) -> Result<(i64, usize), TimestampError> {
     if b.get(start) != Some(&b'.') {
         return Ok((0, start));
     }
+
     let (mut micros, mut scale, mut at) = (0, 100_000, start + 1);
     while let Some(c) = b.get(at).filter(|c| c.is_ascii_digit()) {
         micros += i64::from(c - b'0') * scale;
         scale /= 10;
         at += 1;
     }
-    if at == start + 1 { Err(TimestampError::Shape) } else { Ok((micros, at)) }
+
+    if at == start + 1 {
+        Err(TimestampError::Shape)
+    } else {
+        Ok((micros, at))
+    }
 }
 
 /// The offset from UTC in seconds.
@@ -147,6 +155,7 @@ fn offset_secs(
         [b'-', ..] => -1,
         _ => return Err(TimestampError::Shape),
     };
+
     let hours = num(at + 1, 2)?;
     let minutes = match rest.len() {
         3 => 0,
@@ -154,9 +163,11 @@ fn offset_secs(
         6 if rest[3] == b':' => num(at + 4, 2)?,
         _ => return Err(TimestampError::Shape),
     };
+
     if hours > 18 || minutes > 59 {
         return Err(TimestampError::Range);
     }
+
     Ok(sign * (hours * 3600 + minutes * 60))
 }
 
@@ -255,15 +266,24 @@ impl Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units =
-            [(86_400_000_000, "d"), (3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1000, "ms"), (1, "µs")];
+        let units = [
+            (86_400_000_000, "d"),
+            (3_600_000_000, "h"),
+            (60_000_000, "m"),
+            (1_000_000, "s"),
+            (1000, "ms"),
+            (1, "µs"),
+        ];
+
         let mut rest = self.0.unsigned_abs();
         if rest == 0 {
             return f.write_str("0s");
         }
+
         if self.0 < 0 {
             f.write_str("-")?;
         }
+
         let mut first = true;
         for (size, name) in units {
             if rest >= size {
@@ -275,6 +295,7 @@ impl fmt::Display for Span {
                 first = false;
             }
         }
+
         Ok(())
     }
 }
@@ -290,14 +311,28 @@ impl FromStr for Span {
         let bad = || SpanError(text.to_owned());
         // Days count as 24 hours here; jiff refuses them in a duration because civil days vary.
         let (days, rest) = match text.split_once('d') {
-            Some((days, rest)) if days.trim().bytes().all(|b| b.is_ascii_digit()) && !days.trim().is_empty() => {
-                (days.trim().parse::<i64>().map_err(|_| bad())?, rest.trim_start_matches("ays").trim())
+            Some((days, rest))
+                if days.trim().bytes().all(|b| b.is_ascii_digit()) && !days.trim().is_empty() =>
+            {
+                (
+                    days.trim().parse::<i64>().map_err(|_| bad())?,
+                    rest.trim_start_matches("ays").trim(),
+                )
             }
             _ => (0, text.trim()),
         };
-        let rest = if rest.is_empty() && days > 0 { SignedDuration::ZERO } else { rest.parse().map_err(|_| bad())? };
+
+        let rest = if rest.is_empty() && days > 0 {
+            SignedDuration::ZERO
+        } else {
+            rest.parse().map_err(|_| bad())?
+        };
+
         let micros = i64::try_from(rest.as_micros()).map_err(|_| bad())?;
-        days.checked_mul(86_400_000_000).and_then(|d| d.checked_add(micros)).map(Self).ok_or_else(bad)
+        days.checked_mul(86_400_000_000)
+            .and_then(|d| d.checked_add(micros))
+            .map(Self)
+            .ok_or_else(bad)
     }
 }
 
@@ -398,11 +433,20 @@ mod clock_time {
         serializer.collect_str(&format_args!("{:02}:{:02}", time.hour(), time.minute()))
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Time, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Time, D::Error> {
         let text = String::deserialize(deserializer)?;
         let bad = || D::Error::custom(format!("`{text}` is not a time of day such as 07:00"));
         let (hour, minute) = text.split_once(':').ok_or_else(bad)?;
-        Time::new(hour.parse().map_err(|_| bad())?, minute.parse().map_err(|_| bad())?, 0, 0).map_err(|_| bad())
+
+        Time::new(
+            hour.parse().map_err(|_| bad())?,
+            minute.parse().map_err(|_| bad())?,
+            0,
+            0,
+        )
+        .map_err(|_| bad())
     }
 }
 
@@ -428,7 +472,8 @@ pub struct Period {
     pub end: Timestamp,
 }
 
-/// Business hours ready to answer questions. Remembers the last period, because events come in order, more or less.
+/// Business hours ready to answer questions. Remembers the last period, because events come in
+/// order, more or less.
 #[derive(Clone, Debug)]
 pub struct Calendar {
     hours: BusinessHours,
@@ -439,11 +484,17 @@ pub struct Calendar {
 impl Calendar {
     /// Checks the setting.
     pub fn new(hours: BusinessHours) -> Result<Self, BusinessHoursError> {
-        let zone = TimeZone::get(&hours.time_zone).map_err(|_| BusinessHoursError::Zone(hours.time_zone.clone()))?;
+        let zone = TimeZone::get(&hours.time_zone)
+            .map_err(|_| BusinessHoursError::Zone(hours.time_zone.clone()))?;
         if hours.end <= hours.start {
             return Err(BusinessHoursError::Order);
         }
-        Ok(Self { hours, zone, last: None })
+
+        Ok(Self {
+            hours,
+            zone,
+            last: None,
+        })
     }
 
     /// The period that holds `at`.
@@ -460,9 +511,15 @@ impl Calendar {
         let date = at.to_jiff().to_zoned(self.zone.clone()).date();
         let today = self.worked(date);
         if let Some((start, end)) = today.filter(|(start, end)| *start <= at && at < *end) {
-            return Period { open: true, start, end };
+            return Period {
+                open: true,
+                start,
+                end,
+            };
         }
-        // Off hours: from the end of the last worked day to the start of the next one. A year without work ends the search.
+
+        // Off hours: from the end of the last worked day to the start of the next one. A year
+        // without work ends the search.
         let mut start = today.map(|(_, end)| end).filter(|end| *end <= at);
         let mut end = today.map(|(start, _)| start).filter(|start| *start > at);
         let (mut back, mut ahead) = (date, date);
@@ -470,21 +527,30 @@ impl Calendar {
             if start.is_some() && end.is_some() {
                 break;
             }
+
             if start.is_none() {
                 back = back.yesterday().unwrap_or(back);
                 start = self.worked(back).map(|(_, end)| end);
             }
+
             if end.is_none() {
                 ahead = ahead.tomorrow().unwrap_or(ahead);
                 end = self.worked(ahead).map(|(start, _)| start);
             }
         }
-        Period { open: false, start: start.unwrap_or(Timestamp::MIN), end: end.unwrap_or(Timestamp::MAX) }
+
+        Period {
+            open: false,
+            start: start.unwrap_or(Timestamp::MIN),
+            end: end.unwrap_or(Timestamp::MAX),
+        }
     }
 
     /// The working hours of a day, when it has any.
     fn worked(&self, date: Date) -> Option<(Timestamp, Timestamp)> {
-        if !self.hours.days.contains(&Day::of(date.weekday())) || self.hours.holidays.contains(&date) {
+        if !self.hours.days.contains(&Day::of(date.weekday()))
+            || self.hours.holidays.contains(&date)
+        {
             return None;
         }
         let at = |time: Time| {

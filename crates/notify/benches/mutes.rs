@@ -1,13 +1,18 @@
-//! What mutes cost an alert: prints nanoseconds a question, with `argv[1]` mutes of all kinds (1,000 by default), most of which cover nothing.
+//! What mutes cost an alert: prints nanoseconds a question, with `argv[1]` mutes of all kinds
+//! (1,000 by default), most of which cover nothing.
 
-#![expect(clippy::expect_used, clippy::print_stdout, reason = "a benchmark talks, and ends when it cannot run")]
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a benchmark talks, and ends when it cannot run"
+)]
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use model::{
-    Alert, AlertId, AlertState, Entity, EntityKind, Fingerprint, Mute, MuteId, MuteKind, RuleId, Scope, Severity,
-    Timestamp,
+    Alert, AlertId, AlertState, Entity, EntityKind, Fingerprint, Mute, MuteId, MuteKind, RuleId,
+    Scope, Severity, Timestamp,
 };
 use notify::Mutes;
 use uuid::Uuid;
@@ -21,6 +26,7 @@ fn mute(n: u32) -> Mute {
         1 => format!("ip:10.{}.{}.0/24", n / 256 % 256, n % 256),
         _ => format!("user:user{n}"),
     };
+
     Mute {
         mute_id: MuteId(Uuid::from_u128(u128::from(n))),
         kind: MuteKind::Exception,
@@ -48,7 +54,10 @@ fn alert(n: u32) -> Alert {
         severity: Severity::High,
         title: String::new(),
         description: String::new(),
-        entity: Entity { kind: EntityKind::Ip, value: format!("198.51.{}.{}", n / 256 % 256, n % 256) },
+        entity: Entity {
+            kind: EntityKind::Ip,
+            value: format!("198.51.{}.{}", n / 256 % 256, n % 256),
+        },
         source: "audit_db".to_owned(),
         services: Vec::new(),
         tenant: None,
@@ -69,14 +78,22 @@ fn alert(n: u32) -> Alert {
 }
 
 fn main() {
-    let count = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(1_000);
+    let count = std::env::args()
+        .skip(1)
+        .find_map(|arg| arg.parse().ok())
+        .unwrap_or(1_000);
     let mutes = Mutes::new((0..count).map(mute).collect());
     let alerts: Vec<Alert> = (0..4096).map(alert).collect();
     let now = Timestamp::from_secs(50);
     let began = Instant::now();
+
     let mut covered = 0_u32;
     for alert in alerts.iter().cycle().take(ASKED as usize) {
         covered += u32::from(black_box(mutes.covering(black_box(alert), now)).is_some());
     }
-    println!("{:.0} {covered}", began.elapsed().as_nanos() as f64 / f64::from(ASKED));
+
+    println!(
+        "{:.0} {covered}",
+        began.elapsed().as_nanos() as f64 / f64::from(ASKED)
+    );
 }

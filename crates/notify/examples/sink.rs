@@ -1,5 +1,6 @@
-//! A receiver of webhooks on this machine, for `scripts/bench deliveries`: `sink FILE`. Prints its address, takes every message with 204, and writes a
-//! line for each to FILE: microseconds since 1970 and the delivery's id.
+//! A receiver of webhooks on this machine, for `scripts/bench deliveries`: `sink FILE`. Prints its
+//! address, takes every message with 204, and writes a line for each to FILE: microseconds since
+//! 1970 and the delivery's id.
 #![expect(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -18,8 +19,11 @@ type Receipt = (u128, String);
 
 /// A header's value; names are sent in small letters.
 fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    head.lines()
-        .find_map(|line| line.split_once(": ").filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, v)| v))
+    head.lines().find_map(|line| {
+        line.split_once(": ")
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, v)| v)
+    })
 }
 
 /// Takes messages until the other side has had enough.
@@ -35,16 +39,24 @@ async fn take(mut stream: TcpStream, receipts: mpsc::Sender<Receipt>) -> std::io
                 return Ok(());
             }
         };
+
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let length: usize = header(&head, "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+        let length: usize = header(&head, "content-length")
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(0);
         while bytes.len() < end + length {
             if stream.read_buf(&mut bytes).await? == 0 {
                 return Ok(());
             }
         }
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_micros();
+
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_micros();
         let id = header(&head, "blueteam-delivery").unwrap_or("-").to_owned();
         let _ = receipts.send((now, id));
+
         bytes.drain(..end + length);
         stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await?;
     }
@@ -62,7 +74,11 @@ fn main() {
             }
         }
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("{}", listener.local_addr().unwrap());

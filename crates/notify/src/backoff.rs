@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-/// How long to wait after the `attempt`-th failure (counted from 1): doubles from `base` up to `cap`, and lies in the upper
-/// half of that, chosen by `random` (any number, uniformly drawn), so that deliveries that failed together don't come back
-/// together.
+/// How long to wait after the `attempt`-th failure (counted from 1): doubles from `base` up to
+/// `cap`, and lies in the upper half of that, chosen by `random` (any number, uniformly drawn), so
+/// that deliveries that failed together don't come back together.
 pub fn backoff(attempt: u32, base: Duration, cap: Duration, random: u64) -> Duration {
     let doublings = attempt.saturating_sub(1).min(63);
-    let full = base.as_micros().saturating_mul(1 << doublings).min(cap.as_micros()).min(u128::from(u64::MAX)) as u64;
+    let full = base
+        .as_micros()
+        .saturating_mul(1 << doublings)
+        .min(cap.as_micros())
+        .min(u128::from(u64::MAX)) as u64;
     let half = full / 2;
     Duration::from_micros(full - half + if half == 0 { 0 } else { random % (half + 1) })
 }

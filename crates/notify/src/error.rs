@@ -5,7 +5,8 @@ use std::time::Duration;
 /// The alert was handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Receipt {
-    /// What the other side said, or how far its word can be trusted; one line, bounded, safe to log and store.
+    /// What the other side said, or how far its word can be trusted; one line, bounded, safe to log
+    /// and store.
     pub detail: String,
 }
 
@@ -35,11 +36,19 @@ pub struct SendError {
 
 impl SendError {
     pub(crate) fn later(what: impl AsRef<str>, advice: impl Into<String>) -> Self {
-        Self { retry: Retry::Later { after: None }, what: tidy(what.as_ref()), advice: advice.into() }
+        Self {
+            retry: Retry::Later { after: None },
+            what: tidy(what.as_ref()),
+            advice: advice.into(),
+        }
     }
 
     pub(crate) fn never(what: impl AsRef<str>, advice: impl Into<String>) -> Self {
-        Self { retry: Retry::Never, what: tidy(what.as_ref()), advice: advice.into() }
+        Self {
+            retry: Retry::Never,
+            what: tidy(what.as_ref()),
+            advice: advice.into(),
+        }
     }
 
     /// Whether another attempt makes sense.
@@ -61,8 +70,16 @@ pub struct SetupError {
 }
 
 impl SetupError {
-    pub(crate) fn new(channel: model::Channel, key: &'static str, message: impl Into<String>) -> Self {
-        Self { channel, key, message: message.into() }
+    pub(crate) fn new(
+        channel: model::Channel,
+        key: &'static str,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            channel,
+            key,
+            message: message.into(),
+        }
     }
 }
 
@@ -78,6 +95,7 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         }
         next = cause.source();
     }
+
     text
 }
 

@@ -1,11 +1,11 @@
 //! Carries alerts to people and machines.
 //!
-//! A [`Message`] is an alert on its way out. [`Routing`] says which channels a severity takes; [`Channels`] holds the ones
-//! that are configured and sends through them. What fails says whether to try again ([`SendError::retry`]) and [`backoff()`]
-//! says when.
+//! A [`Message`] is an alert on its way out. [`Routing`] says which channels a severity takes;
+//! [`Channels`] holds the ones that are configured and sends through them. What fails says whether
+//! to try again ([`SendError::retry`]) and [`backoff()`] says when.
 //!
-//! Invariant: nothing here creates an alert, knows SQL, or sends the payload of an event. Text that an attacker may have
-//! written goes through [`plain::neutral`] before it leaves.
+//! Invariant: nothing here creates an alert, knows SQL, or sends the payload of an event. Text that
+//! an attacker may have written goes through [`plain::neutral`] before it leaves.
 
 pub mod backoff;
 pub mod channels;

@@ -52,12 +52,23 @@ impl Kind {
 impl FromStr for Kind {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        let all =
-            [Self::Opened, Self::Escalated, Self::Resolved, Self::Test, Self::Digest, Self::Heartbeat, Self::Reminder];
+        let all = [
+            Self::Opened,
+            Self::Escalated,
+            Self::Resolved,
+            Self::Test,
+            Self::Digest,
+            Self::Heartbeat,
+            Self::Reminder,
+        ];
+
         let expected = "opened, escalated, resolved, test, digest, heartbeat, reminder";
         all.into_iter()
             .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| UnknownWord { found: text.to_owned(), expected })
+            .ok_or_else(|| UnknownWord {
+                found: text.to_owned(),
+                expected,
+            })
     }
 }
 
@@ -85,7 +96,8 @@ pub struct Message {
     pub sent_at: Timestamp,
     /// Who is told by name, where a channel can; empty: its usual readers.
     pub people: Vec<Person>,
-    /// Where the alert can be acknowledged by whoever gets the message; only ways to people carry it.
+    /// Where the alert can be acknowledged by whoever gets the message; only ways to people carry
+    /// it.
     pub ack_url: Option<String>,
     /// By when somebody should look into it; none: that is not said.
     pub within: Option<Span>,
@@ -97,7 +109,8 @@ pub(crate) mod samples {
     use proptest::prelude::*;
 
     use model::{
-        AlertId, AlertState, ControlId, Entity, EntityKind, EventId, Fingerprint, IncidentId, RuleId, Severity,
+        AlertId, AlertState, ControlId, Entity, EntityKind, EventId, Fingerprint, IncidentId,
+        RuleId, Severity,
     };
 
     /// A critical alert with everything set.
@@ -109,7 +122,10 @@ pub(crate) mod samples {
                 severity: Severity::Critical,
                 title: "Credential stuffing from 203.0.113.7".to_owned(),
                 description: "Failed logins on 12 different accounts within 10 minutes.".to_owned(),
-                entity: Entity { kind: EntityKind::Ip, value: "203.0.113.7".to_owned() },
+                entity: Entity {
+                    kind: EntityKind::Ip,
+                    value: "203.0.113.7".to_owned(),
+                },
                 source: "audit_db".to_owned(),
                 services: vec!["eqmon".to_owned()],
                 tenant: Some(Uuid::from_u128(0x7e)),
@@ -136,16 +152,19 @@ pub(crate) mod samples {
         }
     }
 
-    /// What an attacker might write where he can: what ends a line, a field or a header, what turns text around or hides in it, and more of it than
-    /// fits anywhere.
+    /// What an attacker might write where he can: what ends a line, a field or a header, what turns
+    /// text around or hides in it, and more of it than fits anywhere.
     pub(crate) fn attacks() -> impl Strategy<Value = String> {
-        let pieces = "(?s)(.|[\\]\\[|=\\\\:<>&\"'; \r\n\t\u{0}\u{1b}\u{7f}\u{85}\u{2028}\u{2029}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}]|\r\nBcc: x@evil\\.example\r\n\r\n| src=1\\.2\\.3\\.4|\"\\] |\\|10\\|){0,120}";
-        (pieces, prop::sample::select(vec![1_usize, 1, 1, 7, 200])).prop_map(|(text, times)| text.repeat(times))
+        let pieces = "(?s)(.|[\\]\\[|=\\\\:<>&\"'; \
+            \r\n\t\u{0}\u{1b}\u{7f}\u{85}\u{2028}\u{2029}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{feff}]|\r\nBcc: x@evil\\.example\r\n\r\n| src=1\\.2\\.3\\.4|\"\\] |\\|10\\|){0,120}";
+        (pieces, prop::sample::select(vec![1_usize, 1, 1, 7, 200]))
+            .prop_map(|(text, times)| text.repeat(times))
     }
 
     /// Whether nothing in a text acts instead of showing; line feeds apart.
     pub(crate) fn harmless(text: &str) -> bool {
-        text.split('\n').all(|line| matches!(crate::plain::neutral(line), std::borrow::Cow::Borrowed(_)))
+        text.split('\n')
+            .all(|line| matches!(crate::plain::neutral(line), std::borrow::Cow::Borrowed(_)))
     }
 
     /// The same with everything that an attacker can write set to `text`.

@@ -1,7 +1,8 @@
 //! Which alerts nobody is told of.
 //!
-//! A detection must not pay for each mute there is: mutes are found by the narrowest thing that they name (an entity, a network,
-//! a rule, a tenant, a source), and only those few are compared in full.
+//! A detection must not pay for each mute there is: mutes are found by the narrowest thing that
+//! they name (an entity, a network, a rule, a tenant, a source), and only those few are compared in
+//! full.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -10,7 +11,8 @@ use model::mute::Network;
 use model::{Alert, EntityKind, Mute, MuteId, RuleId, Timestamp, Whom};
 use uuid::Uuid;
 
-/// Rules that nobody can mute: somebody who tampers with the record must not be able to see to it first that nobody hears of it.
+/// Rules that nobody can mute: somebody who tampers with the record must not be able to see to it
+/// first that nobody hears of it.
 pub const NEVER: &[&str] = &["audit_tampering"];
 
 /// Mutes, ready to be asked.
@@ -27,27 +29,39 @@ pub struct Mutes {
 }
 
 impl Mutes {
-    /// Makes them ready. One that covers everything is left out: it would be a mistake, and a costly one.
+    /// Makes them ready. One that covers everything is left out: it would be a mistake, and a
+    /// costly one.
     pub fn new(all: Vec<Mute>) -> Self {
         let mut mutes = Self::default();
         for (i, mute) in all.iter().enumerate() {
             let scope = &mute.scope;
             match (&scope.entity, &scope.rule_id, scope.tenant, &scope.source) {
                 (Some(Whom::One(entity)), ..) => {
-                    mutes.by_entity.entry((entity.kind, entity.value.clone())).or_default().push(i);
+                    mutes
+                        .by_entity
+                        .entry((entity.kind, entity.value.clone()))
+                        .or_default()
+                        .push(i);
                 }
                 (Some(Whom::Network(network)), ..) => {
-                    if mutes.sizes.iter().all(|size| size.fixed_bits() != network.fixed_bits()) {
+                    if mutes
+                        .sizes
+                        .iter()
+                        .all(|size| size.fixed_bits() != network.fixed_bits())
+                    {
                         mutes.sizes.push(*network);
                     }
                     mutes.by_network.entry(*network).or_default().push(i);
                 }
                 (None, Some(rule), ..) => mutes.by_rule.entry(rule.clone()).or_default().push(i),
                 (None, None, Some(tenant), _) => mutes.by_tenant.entry(tenant).or_default().push(i),
-                (None, None, None, Some(source)) => mutes.by_source.entry(source.clone()).or_default().push(i),
+                (None, None, None, Some(source)) => {
+                    mutes.by_source.entry(source.clone()).or_default().push(i);
+                }
                 (None, None, None, None) => {}
             }
         }
+
         Self { all, ..mutes }
     }
 
@@ -56,23 +70,34 @@ impl Mutes {
         if self.all.is_empty() || NEVER.contains(&alert.rule_id.as_str()) {
             return None;
         }
+
         let entity = &alert.entity;
         let address: Option<IpAddr> = match entity.kind {
             EntityKind::Ip if !self.sizes.is_empty() => entity.value.parse().ok(),
             _ => None,
         };
-        let networks = address.into_iter().flat_map(|ip| self.sizes.iter().map(move |size| size.of_same_size(ip)));
+
+        let networks = address
+            .into_iter()
+            .flat_map(|ip| self.sizes.iter().map(move |size| size.of_same_size(ip)));
         let named = [
             self.by_entity.get(&(entity.kind, entity.value.clone())),
             self.by_rule.get(&alert.rule_id),
             alert.tenant.and_then(|tenant| self.by_tenant.get(&tenant)),
             self.by_source.get(&alert.source),
         ];
-        let candidates =
-            named.into_iter().flatten().chain(networks.filter_map(|network| self.by_network.get(&network))).flatten();
-        let covering =
-            candidates.filter_map(|i| self.all.get(*i)).filter(|m| m.is_active(now) && m.scope.covers(alert));
-        covering.min_by_key(|mute| (mute.starts_at, mute.mute_id)).map(|mute| mute.mute_id)
+        let candidates = named
+            .into_iter()
+            .flatten()
+            .chain(networks.filter_map(|network| self.by_network.get(&network)))
+            .flatten();
+
+        let covering = candidates
+            .filter_map(|i| self.all.get(*i))
+            .filter(|m| m.is_active(now) && m.scope.covers(alert));
+        covering
+            .min_by_key(|mute| (mute.starts_at, mute.mute_id))
+            .map(|mute| mute.mute_id)
     }
 }
 
@@ -83,7 +108,12 @@ mod tests {
     use model::{MuteKind, Scope};
     use proptest::prelude::*;
 
-    fn mute(n: u128, rule: Option<&'static str>, source: Option<&str>, entity: Option<&str>) -> Mute {
+    fn mute(
+        n: u128,
+        rule: Option<&'static str>,
+        source: Option<&str>,
+        entity: Option<&str>,
+    ) -> Mute {
         Mute {
             mute_id: MuteId(Uuid::from_u128(n)),
             kind: MuteKind::Silence,
@@ -114,7 +144,9 @@ mod tests {
     fn counts_from_its_start_to_just_before_its_end() {
         let mutes = Mutes::new(vec![mute(1, None, None, Some("ip:203.0.113.7"))]);
         let alert = samples::message().alert;
-        let asked: Vec<bool> = [99, 100, 199, 200].map(|t| mutes.covering(&alert, at(t)).is_some()).into();
+        let asked: Vec<bool> = [99, 100, 199, 200]
+            .map(|t| mutes.covering(&alert, at(t)).is_some())
+            .into();
         assert_eq!(asked, [false, true, true, false]);
     }
 
@@ -122,19 +154,38 @@ mod tests {
     fn all_that_is_named_must_agree() {
         let alert = samples::message().alert;
         let covered = |m: Mute| Mutes::new(vec![m]).covering(&alert, at(150)).is_some();
-        assert!(covered(mute(1, Some("credential_stuffing"), Some("audit_db"), Some("ip:203.0.113.0/24"))));
+        assert!(covered(mute(
+            1,
+            Some("credential_stuffing"),
+            Some("audit_db"),
+            Some("ip:203.0.113.0/24")
+        )));
+
         assert!(covered(mute(1, Some("credential_stuffing"), None, None)));
         assert!(covered(mute(1, None, Some("audit_db"), None)));
-        assert!(!covered(mute(1, Some("brute_force"), None, Some("ip:203.0.113.7"))));
-        assert!(!covered(mute(1, None, Some("syslog"), Some("ip:203.0.113.7"))));
+        assert!(!covered(mute(
+            1,
+            Some("brute_force"),
+            None,
+            Some("ip:203.0.113.7")
+        )));
+
+        assert!(!covered(mute(
+            1,
+            None,
+            Some("syslog"),
+            Some("ip:203.0.113.7")
+        )));
         assert!(!covered(mute(1, None, None, Some("ip:203.0.112.0/24"))));
         assert!(!covered(mute(1, None, None, Some("user:203.0.113.7"))));
+
         assert!(!covered(mute(1, None, None, None)));
         let of = |tenant, rule| {
             let mut mute = mute(1, rule, None, None);
             mute.scope.tenant = tenant;
             mute
         };
+
         assert!(covered(of(alert_tenant(), None)));
         assert!(covered(of(alert_tenant(), Some("credential_stuffing"))));
         assert!(!covered(of(Some(Uuid::from_u128(99)), None)));
@@ -145,7 +196,10 @@ mod tests {
     fn tampering_is_told_whatever_is_muted() {
         let mut alert = samples::message().alert;
         alert.rule_id = RuleId::builtin("audit_tampering");
-        let all = vec![mute(1, Some("audit_tampering"), None, None), mute(2, None, None, Some("ip:0.0.0.0/0"))];
+        let all = vec![
+            mute(1, Some("audit_tampering"), None, None),
+            mute(2, None, None, Some("ip:0.0.0.0/0")),
+        ];
         assert_eq!(Mutes::new(all).covering(&alert, at(150)), None);
     }
 
@@ -166,6 +220,7 @@ mod tests {
                 mute.scope.tenant = tenants[p.3];
                 mute
             }).collect();
+
             let alert = samples::message().alert;
             let slow = all.iter().filter(|m| m.is_active(at(now)) && m.scope.covers(&alert))
                 .min_by_key(|m| (m.starts_at, m.mute_id)).map(|m| m.mute_id);

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// The text with every character that acts instead of showing (control characters, line separators, direction overrides,
-/// invisible ones) spelled as `<U+001B>`. The rest is unchanged.
+/// The text with every character that acts instead of showing (control characters, line separators,
+/// direction overrides, invisible ones) spelled as `<U+001B>`. The rest is unchanged.
 pub fn neutral(text: &str) -> Cow<'_, str> {
     if !text.chars().any(acts) {
         return Cow::Borrowed(text);
     }
+
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
         if acts(c) {
@@ -18,6 +19,7 @@ pub fn neutral(text: &str) -> Cow<'_, str> {
             out.push(c);
         }
     }
+
     Cow::Owned(out)
 }
 
@@ -27,9 +29,11 @@ pub fn clip(text: &str, max_bytes: usize) -> Cow<'_, str> {
     if text.len() <= max_bytes {
         return Cow::Borrowed(text);
     }
+
     if max_bytes < MARK.len() {
         return Cow::Borrowed("");
     }
+
     let end = text.floor_char_boundary(max_bytes - MARK.len());
     Cow::Owned(format!("{}{MARK}", &text[..end]))
 }
@@ -49,7 +53,10 @@ mod tests {
 
     #[test]
     fn spells_what_acts() {
-        assert_eq!(neutral("a\x1b[31mb\r\nc\u{202e}d"), "a<U+001B>[31mb<U+000D><U+000A>c<U+202E>d");
+        assert_eq!(
+            neutral("a\x1b[31mb\r\nc\u{202e}d"),
+            "a<U+001B>[31mb<U+000D><U+000A>c<U+202E>d"
+        );
         assert!(matches!(neutral("Łódź 🙂"), Cow::Borrowed(_)));
         assert_eq!(clip("żżż", 5), "ż…");
     }

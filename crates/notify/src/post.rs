@@ -1,4 +1,5 @@
-//! A `POST` over HTTPS and what its answer means: what webhook, Slack, Teams and PagerDuty have in common.
+//! A `POST` over HTTPS and what its answer means: what webhook, Slack, Teams and PagerDuty have in
+//! common.
 
 use std::time::Duration;
 
@@ -18,7 +19,8 @@ const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 /// Where to post.
 #[derive(Debug)]
 pub struct Target {
-    /// `https://…`, or `http://…` to this machine. A secret, because many services put a token into it.
+    /// `https://…`, or `http://…` to this machine. A secret, because many services put a token into
+    /// it.
     pub url: SecretString,
     /// Certificates (PEM) that are trusted besides the machine's.
     pub ca_pem: Option<String>,
@@ -26,19 +28,30 @@ pub struct Target {
     pub timeout: Duration,
 }
 
-/// A service that expects to hear from us, and raises the alarm when it no longer does: the dead man's switch.
+/// A service that expects to hear from us, and raises the alarm when it no longer does: the dead
+/// man's switch.
 pub struct Heartbeat(Poster);
 
 impl Heartbeat {
-    /// `section` is where its settings stand in the configuration. An error is one sentence; it holds no secret.
+    /// `section` is where its settings stand in the configuration. An error is one sentence; it
+    /// holds no secret.
     pub fn new(section: &str, target: &Target) -> Result<Self, String> {
-        Poster::of(section.to_owned(), target).map(Self).map_err(|(key, message)| format!("{section}.{key} {message}"))
+        Poster::of(section.to_owned(), target)
+            .map(Self)
+            .map_err(|(key, message)| format!("{section}.{key} {message}"))
     }
 
     /// Says that we live. The body says nothing about anybody's events.
     pub async fn beat(&self, now: Timestamp) -> Result<Receipt, SendError> {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        self.0.post(headers, br#"{"program":"blueteam","status":"watching"}"#.to_vec(), now).await
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        self.0
+            .post(
+                headers,
+                br#"{"program":"blueteam","status":"watching"}"#.to_vec(),
+                now,
+            )
+            .await
     }
 }
 
@@ -72,9 +85,16 @@ impl Poster {
         match url.scheme() {
             "https" => {}
             "http" if tls::is_loopback(&host) => {}
-            _ => return Err(("url", "must start with https:// (http:// only to this machine)".to_owned())),
+            _ => {
+                return Err((
+                    "url",
+                    "must start with https:// (http:// only to this machine)".to_owned(),
+                ));
+            }
         }
-        let tls = tls::client_config(target.ca_pem.as_deref()).map_err(|message| ("ca_file", message))?;
+
+        let tls =
+            tls::client_config(target.ca_pem.as_deref()).map_err(|message| ("ca_file", message))?;
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
@@ -85,34 +105,66 @@ impl Poster {
             .user_agent(concat!("blueteam/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| ("url", chain(&error)))?;
-        Ok(Self { client, url, host, section })
+
+        Ok(Self {
+            client,
+            url,
+            host,
+            section,
+        })
     }
 
-    /// Posts; any 2xx is taken as delivered. `now` is what a date in `Retry-After` is compared with.
-    pub(crate) async fn post(&self, headers: HeaderMap, body: Vec<u8>, now: Timestamp) -> Result<Receipt, SendError> {
-        let request = self.client.post(self.url.clone()).headers(headers).body(body);
-        let response = request.send().await.map_err(|error| self.unreachable(error))?;
+    /// Posts; any 2xx is taken as delivered. `now` is what a date in `Retry-After` is compared
+    /// with.
+    pub(crate) async fn post(
+        &self,
+        headers: HeaderMap,
+        body: Vec<u8>,
+        now: Timestamp,
+    ) -> Result<Receipt, SendError> {
+        let request = self
+            .client
+            .post(self.url.clone())
+            .headers(headers)
+            .body(body);
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.unreachable(error))?;
         self.judge(response, now).await
     }
 
-    /// No answer: refused, cut, timed out, a certificate that is not trusted. All of it can be mended on the other side.
+    /// No answer: refused, cut, timed out, a certificate that is not trusted. All of it can be
+    /// mended on the other side.
     fn unreachable(&self, error: reqwest::Error) -> SendError {
         let what = if error.is_timeout() {
             format!("{} did not answer in time", self.host)
         } else {
             // The URL may hold a token.
-            format!("{} cannot be reached: {}", self.host, chain(&error.without_url()))
+            format!(
+                "{} cannot be reached: {}",
+                self.host,
+                chain(&error.without_url())
+            )
         };
-        SendError::later(what, "check that the receiver runs and that its certificate is trusted")
+
+        SendError::later(
+            what,
+            "check that the receiver runs and that its certificate is trusted",
+        )
     }
 
     async fn judge(&self, response: Response, now: Timestamp) -> Result<Receipt, SendError> {
         let status = response.status();
         let after = retry_after(response.headers(), now);
         let answer = start_of(response).await;
+
         if status.is_success() {
-            return Ok(Receipt { detail: format!("answered {}", status.as_u16()) });
+            return Ok(Receipt {
+                detail: format!("answered {}", status.as_u16()),
+            });
         }
+
         let what = format!("{} answered {status} {}", self.host, tidy(&answer));
         Err(match status {
             StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => SendError {
@@ -122,11 +174,17 @@ impl Poster {
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY => {
                 SendError::later(what, "nothing to do unless it lasts")
             }
-            _ if status.is_server_error() => SendError::later(what, "look into the receiver's own log"),
-            _ if status.is_redirection() => {
-                SendError::never(what, "set url to where it really is; redirects aren't followed")
+            _ if status.is_server_error() => {
+                SendError::later(what, "look into the receiver's own log")
             }
-            _ => SendError::never(what, format!("check the address and the secret of [{}]", self.section)),
+            _ if status.is_redirection() => SendError::never(
+                what,
+                "set url to where it really is; redirects aren't followed",
+            ),
+            _ => SendError::never(
+                what,
+                format!("check the address and the secret of [{}]", self.section),
+            ),
         })
     }
 }
@@ -137,9 +195,13 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let wait = if let Ok(secs) = text.parse::<u64>() {
         Duration::from_secs(secs)
     } else {
-        let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_microsecond();
+        let at = jiff::fmt::rfc2822::parse(text)
+            .ok()?
+            .timestamp()
+            .as_microsecond();
         Timestamp::from_micros(at).since(now).to_std()
     };
+
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
@@ -163,8 +225,13 @@ mod tests {
     fn honours_retry_after_within_reason() {
         let now = Timestamp::parse("1994-11-06T08:49:07Z").unwrap();
         let wait = |text: &'static str| {
-            retry_after(&HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]), now).map(|d| d.as_secs())
+            retry_after(
+                &HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]),
+                now,
+            )
+            .map(|d| d.as_secs())
         };
+
         assert_eq!(wait("120"), Some(120));
         assert_eq!(wait("Sun, 06 Nov 1994 08:49:37 GMT"), Some(30));
         assert_eq!(wait("999999999999"), Some(3600));

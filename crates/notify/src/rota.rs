@@ -27,20 +27,33 @@ pub struct Leave {
 }
 
 impl Rota {
-    /// Who is on duty on a day: whose turn it is, or, when they are on leave, the next one who is not. When all are on leave it is whose turn
-    /// it is: somebody on a beach is better than nobody. None when the rota is empty.
+    /// Who is on duty on a day: whose turn it is, or, when they are on leave, the next one who is
+    /// not. When all are on leave it is whose turn it is: somebody on a beach is better than
+    /// nobody. None when the rota is empty.
     pub fn on_duty(&self, day: Date) -> Option<&str> {
-        let people = i64::try_from(self.people.len()).ok().filter(|people| *people > 0)?;
+        let people = i64::try_from(self.people.len())
+            .ok()
+            .filter(|people| *people > 0)?;
         let since = day.duration_since(self.begins).as_hours().div_euclid(24);
-        let turn = since.div_euclid(i64::from(self.days.max(1))).rem_euclid(people);
+        let turn = since
+            .div_euclid(i64::from(self.days.max(1)))
+            .rem_euclid(people);
         let turn = usize::try_from(turn).ok()?;
-        let mut order = self.people.iter().cycle().skip(turn).take(self.people.len());
+        let mut order = self
+            .people
+            .iter()
+            .cycle()
+            .skip(turn)
+            .take(self.people.len());
+
         let first = self.people.get(turn)?;
         Some(order.find(|name| !self.is_away(name, day)).unwrap_or(first))
     }
 
     fn is_away(&self, name: &str, day: Date) -> bool {
-        self.leave.iter().any(|leave| leave.name == name && leave.from <= day && day <= leave.to)
+        self.leave
+            .iter()
+            .any(|leave| leave.name == name && leave.from <= day && day <= leave.to)
     }
 }
 
@@ -56,8 +69,12 @@ mod tests {
     }
 
     fn rota(leave: &[(&str, &str, &str)]) -> Rota {
-        let away =
-            |(name, from, to): &(&str, &str, &str)| Leave { name: (*name).to_owned(), from: day(from), to: day(to) };
+        let away = |(name, from, to): &(&str, &str, &str)| Leave {
+            name: (*name).to_owned(),
+            from: day(from),
+            to: day(to),
+        };
+
         Rota {
             people: ["Ann", "Bob", "Cy"].map(str::to_owned).to_vec(),
             begins: day("2026-01-05"),
@@ -79,7 +96,15 @@ mod tests {
         ] {
             assert_eq!(rota.on_duty(day(text)), Some(who), "{text}");
         }
-        assert_eq!(Rota { people: vec![], ..rota }.on_duty(day("2026-01-05")), None);
+
+        assert_eq!(
+            Rota {
+                people: vec![],
+                ..rota
+            }
+            .on_duty(day("2026-01-05")),
+            None
+        );
     }
 
     #[test]
@@ -89,8 +114,13 @@ mod tests {
         assert_eq!(one.on_duty(day("2026-01-06")), Some("Bob"));
         assert_eq!(one.on_duty(day("2026-01-07")), Some("Bob"));
         assert_eq!(one.on_duty(day("2026-01-08")), Some("Ann"));
-        let two = rota(&[("Ann", "2026-01-06", "2026-01-07"), ("Bob", "2026-01-06", "2026-01-06")]);
+
+        let two = rota(&[
+            ("Ann", "2026-01-06", "2026-01-07"),
+            ("Bob", "2026-01-06", "2026-01-06"),
+        ]);
         assert_eq!(two.on_duty(day("2026-01-06")), Some("Cy"));
+
         let all = ["Ann", "Bob", "Cy"].map(|name| (name, "2026-01-06", "2026-01-06"));
         assert_eq!(rota(&all).on_duty(day("2026-01-06")), Some("Ann"));
     }
@@ -108,6 +138,7 @@ mod tests {
             let rota = Rota { days, leave, ..rota(&[]) };
             let today = plus(offset);
             let who = rota.on_duty(today).unwrap();
+
             let all_away = rota.people.iter().all(|name| rota.is_away(name, today));
             prop_assert!(all_away || !rota.is_away(who, today));
         }

@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use model::{Alert, Channel, Severity, Span};
 use uuid::Uuid;
 
-/// The channels of an alert, of those that are configured. What is said for a rule goes before what is said for a tenant, that before what is
-/// said for a source, and that before the severity's; within each, the list for the time outside of business hours, where there is one.
+/// The channels of an alert, of those that are configured. What is said for a rule goes before what
+/// is said for a tenant, that before what is said for a source, and that before the severity's;
+/// within each, the list for the time outside of business hours, where there is one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routing {
     by_severity: BTreeMap<Severity, Vec<Channel>>,
     wishes: Wishes,
 }
 
-/// What an operator wants other than the design's table. Every channel that is named must be configured: somebody counts on it.
+/// What an operator wants other than the design's table. Every channel that is named must be
+/// configured: somebody counts on it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wishes {
     /// Instead of the design's channels.
@@ -26,7 +28,8 @@ pub struct Wishes {
     pub tenants: BTreeMap<Uuid, Lists>,
     /// For the alerts of a source, by its name.
     pub sources: BTreeMap<String, Lists>,
-    /// How many messages of new alerts of one severity a channel that people read takes, and in how long; none: all.
+    /// How many messages of new alerts of one severity a channel that people read takes, and in how
+    /// long; none: all.
     pub most: Option<(u32, Span)>,
 }
 
@@ -63,12 +66,14 @@ pub enum RoutingProblem {
 /// Rules about the record itself (3.3.4, 3.3.8), whose alerts always go somewhere.
 const ALWAYS_TOLD: [&str; 2] = ["audit_log_gap", "audit_tampering"];
 
-/// The design's table (3.2.3), webhook, chat and pager for what cannot wait, and a SIEM beside us wherever
-/// syslog is told. The daily digest tells of medium and low as well.
+/// The design's table (3.2.3), webhook, chat and pager for what cannot wait, and a SIEM beside us
+/// wherever syslog is told. The daily digest tells of medium and low as well.
 pub const fn by_design(severity: Severity) -> &'static [Channel] {
     use Channel::{Cef, Console, Email, Ocsf, Pagerduty, Slack, Syslog, Teams, Webhook};
     match severity {
-        Severity::Critical => &[Email, Syslog, Console, Webhook, Slack, Teams, Pagerduty, Ocsf, Cef],
+        Severity::Critical => &[
+            Email, Syslog, Console, Webhook, Slack, Teams, Pagerduty, Ocsf, Cef,
+        ],
         Severity::High => &[Email, Syslog, Webhook, Slack, Teams, Pagerduty, Ocsf, Cef],
         Severity::Medium => &[Syslog, Ocsf, Cef],
         Severity::Low | Severity::Info => &[],
@@ -79,40 +84,103 @@ impl Routing {
     /// The design's table, cut down to the channels that are configured, and an operator's wishes.
     pub fn new(configured: &[Channel], wishes: Wishes) -> Result<Self, RoutingError> {
         check(configured, &wishes)?;
-        let designed = |severity| by_design(severity).iter().copied().filter(|c| configured.contains(c)).collect();
-        let of = |severity| wishes.severities.get(&severity).cloned().unwrap_or_else(|| designed(severity));
-        Ok(Self { by_severity: Severity::ALL.into_iter().map(|severity| (severity, of(severity))).collect(), wishes })
+        let designed = |severity| {
+            by_design(severity)
+                .iter()
+                .copied()
+                .filter(|c| configured.contains(c))
+                .collect()
+        };
+
+        let of = |severity| {
+            wishes
+                .severities
+                .get(&severity)
+                .cloned()
+                .unwrap_or_else(|| designed(severity))
+        };
+
+        Ok(Self {
+            by_severity: Severity::ALL
+                .into_iter()
+                .map(|severity| (severity, of(severity)))
+                .collect(),
+            wishes,
+        })
     }
 
-    /// The limit of messages that counts for an alert. What says that the record fails or is tampered with is never folded: a storm would be the
-    /// way to hide it.
+    /// The limit of messages that counts for an alert. What says that the record fails or is
+    /// tampered with is never folded: a storm would be the way to hide it.
     pub fn most(&self, alert: &Alert) -> Option<(u32, Span)> {
-        self.wishes.most.filter(|_| !ALWAYS_TOLD.contains(&alert.rule_id.as_str()))
+        self.wishes
+            .most
+            .filter(|_| !ALWAYS_TOLD.contains(&alert.rule_id.as_str()))
     }
 
     /// Where an alert goes, each channel once. `open`: it is business time.
     pub fn channels(&self, alert: &Alert, open: bool) -> Vec<Channel> {
-        let rule = self.wishes.rules.get(alert.rule_id.as_str()).and_then(|lists| lists.at(open));
-        // What is said of a tenant, a source or a time of day does not silence the record's own alarms.
-        let heard = |list: &&Vec<Channel>| !list.is_empty() || !ALWAYS_TOLD.contains(&alert.rule_id.as_str());
-        let tenant = || self.wishes.tenants.get(&alert.tenant?).and_then(|lists| lists.at(open)).filter(heard);
-        let source = || self.wishes.sources.get(&alert.source).and_then(|lists| lists.at(open)).filter(heard);
-        let off_hours = || self.wishes.off_hours.get(&alert.severity).filter(|_| !open).filter(heard);
-        let chosen =
-            rule.or_else(tenant).or_else(source).or_else(off_hours).or_else(|| self.by_severity.get(&alert.severity));
+        let rule = self
+            .wishes
+            .rules
+            .get(alert.rule_id.as_str())
+            .and_then(|lists| lists.at(open));
+
+        // What is said of a tenant, a source or a time of day does not silence the record's own
+        // alarms.
+        let heard = |list: &&Vec<Channel>| {
+            !list.is_empty() || !ALWAYS_TOLD.contains(&alert.rule_id.as_str())
+        };
+        let tenant = || {
+            self.wishes
+                .tenants
+                .get(&alert.tenant?)
+                .and_then(|lists| lists.at(open))
+                .filter(heard)
+        };
+
+        let source = || {
+            self.wishes
+                .sources
+                .get(&alert.source)
+                .and_then(|lists| lists.at(open))
+                .filter(heard)
+        };
+
+        let off_hours = || {
+            self.wishes
+                .off_hours
+                .get(&alert.severity)
+                .filter(|_| !open)
+                .filter(heard)
+        };
+
+        let chosen = rule
+            .or_else(tenant)
+            .or_else(source)
+            .or_else(off_hours)
+            .or_else(|| self.by_severity.get(&alert.severity));
         without_repeats(chosen.map_or(&[], Vec::as_slice))
     }
 }
 
 impl Lists {
     fn at(&self, open: bool) -> Option<&Vec<Channel>> {
-        self.off_hours.as_ref().filter(|_| !open).or(self.channels.as_ref())
+        self.off_hours
+            .as_ref()
+            .filter(|_| !open)
+            .or(self.channels.as_ref())
     }
 }
 
 fn check(configured: &[Channel], wishes: &Wishes) -> Result<(), RoutingError> {
-    let leads = |key: String, list: &[Channel]| match list.iter().find(|channel| !configured.contains(channel)) {
-        Some(channel) => Err(RoutingError { key, problem: RoutingProblem::NotConfigured(*channel) }),
+    let leads = |key: String, list: &[Channel]| match list
+        .iter()
+        .find(|channel| !configured.contains(channel))
+    {
+        Some(channel) => Err(RoutingError {
+            key,
+            problem: RoutingProblem::NotConfigured(*channel),
+        }),
         None => Ok(()),
     };
     for (severity, list) in &wishes.severities {
@@ -121,15 +189,30 @@ fn check(configured: &[Channel], wishes: &Wishes) -> Result<(), RoutingError> {
     for (severity, list) in &wishes.off_hours {
         leads(format!("off_hours.{severity}"), list)?;
     }
-    let tenants = wishes.tenants.iter().map(|(id, lists)| (id.to_string(), lists.clone())).collect();
-    for (section, all) in [("rules", &wishes.rules), ("tenants", &tenants), ("sources", &wishes.sources)] {
+    let tenants = wishes
+        .tenants
+        .iter()
+        .map(|(id, lists)| (id.to_string(), lists.clone()))
+        .collect();
+    for (section, all) in [
+        ("rules", &wishes.rules),
+        ("tenants", &tenants),
+        ("sources", &wishes.sources),
+    ] {
         for (name, lists) in all {
-            for (part, list) in [("channels", &lists.channels), ("off_hours", &lists.off_hours)] {
+            for (part, list) in [
+                ("channels", &lists.channels),
+                ("off_hours", &lists.off_hours),
+            ] {
                 let Some(list) = list else { continue };
                 let key = format!("{section}.{name}.{part}");
                 if list.is_empty() && section == "rules" && ALWAYS_TOLD.contains(&name.as_str()) {
-                    return Err(RoutingError { key, problem: RoutingProblem::Silent });
+                    return Err(RoutingError {
+                        key,
+                        problem: RoutingProblem::Silent,
+                    });
                 }
+
                 leads(key, list)?;
             }
         }
@@ -158,7 +241,12 @@ mod tests {
 
     fn alert(severity: Severity, rule: &str, source: &str) -> Alert {
         let rule_id = RuleId(rule.to_owned().into());
-        Alert { severity, rule_id, source: source.to_owned(), ..samples::message().alert }
+        Alert {
+            severity,
+            rule_id,
+            source: source.to_owned(),
+            ..samples::message().alert
+        }
     }
 
     fn plain(severity: Severity) -> Alert {
@@ -169,29 +257,60 @@ mod tests {
     fn follows_the_design() {
         let routing = Routing::new(&[Console, Syslog, Email], Wishes::default()).unwrap();
         for open in [true, false] {
-            assert_eq!(routing.channels(&plain(Severity::Critical), open), [Email, Syslog, Console]);
-            assert_eq!(routing.channels(&plain(Severity::High), open), [Email, Syslog]);
+            assert_eq!(
+                routing.channels(&plain(Severity::Critical), open),
+                [Email, Syslog, Console]
+            );
+            assert_eq!(
+                routing.channels(&plain(Severity::High), open),
+                [Email, Syslog]
+            );
+
             assert_eq!(routing.channels(&plain(Severity::Medium), open), [Syslog]);
             assert_eq!(routing.channels(&plain(Severity::Low), open), []);
             assert_eq!(routing.channels(&plain(Severity::Info), open), []);
         }
+
         let all = Routing::new(&Channel::ALL, Wishes::default()).unwrap();
         assert_eq!(
             all.channels(&plain(Severity::High), true),
-            [Email, Syslog, Webhook, Slack, Channel::Teams, Channel::Pagerduty, Channel::Ocsf, Channel::Cef]
+            [
+                Email,
+                Syslog,
+                Webhook,
+                Slack,
+                Channel::Teams,
+                Channel::Pagerduty,
+                Channel::Ocsf,
+                Channel::Cef
+            ]
         );
     }
 
     #[test]
     fn a_wish_wins_and_must_lead_somewhere() {
-        let severities = BTreeMap::from([(Severity::Low, vec![Console, Console]), (Severity::High, vec![])]);
-        let wishes = Wishes { severities, ..Wishes::default() };
+        let severities = BTreeMap::from([
+            (Severity::Low, vec![Console, Console]),
+            (Severity::High, vec![]),
+        ]);
+        let wishes = Wishes {
+            severities,
+            ..Wishes::default()
+        };
+
         let routing = Routing::new(&[Console, Email], wishes.clone()).unwrap();
         assert_eq!(routing.channels(&plain(Severity::Low), true), [Console]);
         assert_eq!(routing.channels(&plain(Severity::High), true), []);
-        assert_eq!(routing.channels(&plain(Severity::Critical), true), [Email, Console]);
+        assert_eq!(
+            routing.channels(&plain(Severity::Critical), true),
+            [Email, Console]
+        );
+
         let error = Routing::new(&[Email], wishes).unwrap_err();
-        assert_eq!((error.key.as_str(), error.problem), ("low", RoutingProblem::NotConfigured(Console)));
+        assert_eq!(
+            (error.key.as_str(), error.problem),
+            ("low", RoutingProblem::NotConfigured(Console))
+        );
     }
 
     #[test]
@@ -200,6 +319,7 @@ mod tests {
             channels: channels.map(<[_]>::to_vec),
             off_hours: off_hours.map(<[_]>::to_vec),
         };
+
         let wishes = Wishes {
             off_hours: BTreeMap::from([(Severity::High, vec![Slack])]),
             rules: BTreeMap::from([
@@ -209,21 +329,47 @@ mod tests {
             sources: BTreeMap::from([("nginx".to_owned(), lists(Some(&[Syslog]), Some(&[])))]),
             ..Wishes::default()
         };
+
         let routing = Routing::new(&[Console, Email, Slack, Syslog, Webhook], wishes).unwrap();
         let to = |rule, source, open| routing.channels(&alert(Severity::High, rule, source), open);
         assert_eq!(
-            (to("brute_force", "nginx", true), to("brute_force", "nginx", false)),
+            (
+                to("brute_force", "nginx", true),
+                to("brute_force", "nginx", false)
+            ),
             (vec![Console], vec![Console])
         );
-        assert_eq!((to("ai_abuse", "nginx", true), to("ai_abuse", "nginx", false)), (vec![Syslog], vec![Webhook]));
-        assert_eq!((to("x", "nginx", true), to("x", "nginx", false)), (vec![Syslog], vec![]));
-        assert_eq!((to("x", "php", true), to("x", "php", false)), (vec![Email, Syslog, Webhook, Slack], vec![Slack]));
+
+        assert_eq!(
+            (
+                to("ai_abuse", "nginx", true),
+                to("ai_abuse", "nginx", false)
+            ),
+            (vec![Syslog], vec![Webhook])
+        );
+        assert_eq!(
+            (to("x", "nginx", true), to("x", "nginx", false)),
+            (vec![Syslog], vec![])
+        );
+
+        assert_eq!(
+            (to("x", "php", true), to("x", "php", false)),
+            (vec![Email, Syslog, Webhook, Slack], vec![Slack])
+        );
     }
 
     #[test]
     fn a_tenant_goes_before_a_source_and_after_a_rule() {
-        let lists = |channels: &[Channel]| Lists { channels: Some(channels.to_vec()), off_hours: None };
-        let off = Lists { channels: None, off_hours: Some(vec![Webhook]) };
+        let lists = |channels: &[Channel]| Lists {
+            channels: Some(channels.to_vec()),
+            off_hours: None,
+        };
+
+        let off = Lists {
+            channels: None,
+            off_hours: Some(vec![Webhook]),
+        };
+
         let (apollo, hermes, other) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
         let wishes = Wishes {
             rules: BTreeMap::from([("ai_abuse".to_owned(), lists(&[Console]))]),
@@ -231,28 +377,74 @@ mod tests {
             sources: BTreeMap::from([("nginx".to_owned(), lists(&[Syslog]))]),
             ..Wishes::default()
         };
+
         let routing = Routing::new(&[Console, Email, Slack, Syslog, Webhook], wishes).unwrap();
-        let to = |rule, tenant, open| routing.channels(&Alert { tenant, ..alert(Severity::High, rule, "nginx") }, open);
+        let to = |rule, tenant, open| {
+            routing.channels(
+                &Alert {
+                    tenant,
+                    ..alert(Severity::High, rule, "nginx")
+                },
+                open,
+            )
+        };
+
         assert_eq!(to("ai_abuse", Some(apollo), true), [Console]);
         assert_eq!(to("x", Some(apollo), true), [Slack]);
-        assert_eq!((to("x", Some(hermes), true), to("x", Some(hermes), false)), (vec![Syslog], vec![Webhook]));
-        assert_eq!((to("x", Some(other), true), to("x", None, true)), (vec![Syslog], vec![Syslog]));
-        let wishes = Wishes { tenants: BTreeMap::from([(apollo, lists(&[Channel::Teams]))]), ..Wishes::default() };
+        assert_eq!(
+            (to("x", Some(hermes), true), to("x", Some(hermes), false)),
+            (vec![Syslog], vec![Webhook])
+        );
+        assert_eq!(
+            (to("x", Some(other), true), to("x", None, true)),
+            (vec![Syslog], vec![Syslog])
+        );
+
+        let wishes = Wishes {
+            tenants: BTreeMap::from([(apollo, lists(&[Channel::Teams]))]),
+            ..Wishes::default()
+        };
+
         let error = Routing::new(&[Console], wishes).unwrap_err();
         assert_eq!(error.key, format!("tenants.{apollo}.channels"));
+
         // The record's own alarms are not silenced for a tenant.
-        let wishes = Wishes { tenants: BTreeMap::from([(apollo, lists(&[]))]), ..Wishes::default() };
+        let wishes = Wishes {
+            tenants: BTreeMap::from([(apollo, lists(&[]))]),
+            ..Wishes::default()
+        };
+
         let routing = Routing::new(&[Syslog], wishes).unwrap();
-        let of = |rule| routing.channels(&Alert { tenant: Some(apollo), ..alert(Severity::High, rule, "x") }, true);
+        let of = |rule| {
+            routing.channels(
+                &Alert {
+                    tenant: Some(apollo),
+                    ..alert(Severity::High, rule, "x")
+                },
+                true,
+            )
+        };
+
         assert_eq!((of("x"), of("audit_tampering")), (vec![], vec![Syslog]));
     }
 
     #[test]
     fn the_record_cannot_be_made_to_fail_in_silence() {
-        let quiet = Lists { channels: None, off_hours: Some(vec![]) };
-        let wishes = Wishes { rules: BTreeMap::from([("audit_tampering".to_owned(), quiet)]), ..Wishes::default() };
+        let quiet = Lists {
+            channels: None,
+            off_hours: Some(vec![]),
+        };
+
+        let wishes = Wishes {
+            rules: BTreeMap::from([("audit_tampering".to_owned(), quiet)]),
+            ..Wishes::default()
+        };
+
         let error = Routing::new(&Channel::ALL, wishes).unwrap_err();
-        assert_eq!((error.key.as_str(), error.problem), ("rules.audit_tampering.off_hours", RoutingProblem::Silent));
+        assert_eq!(
+            (error.key.as_str(), error.problem),
+            ("rules.audit_tampering.off_hours", RoutingProblem::Silent)
+        );
     }
 
     fn any_list() -> impl Strategy<Value = Vec<Channel>> {
@@ -260,16 +452,27 @@ mod tests {
     }
 
     fn any_severities() -> impl Strategy<Value = BTreeMap<Severity, Vec<Channel>>> {
-        prop::collection::btree_map(prop::sample::select(Severity::ALL.to_vec()), any_list(), 0..4)
+        prop::collection::btree_map(
+            prop::sample::select(Severity::ALL.to_vec()),
+            any_list(),
+            0..4,
+        )
     }
 
     fn any_one() -> impl Strategy<Value = Lists> {
         let lists = (prop::option::of(any_list()), prop::option::of(any_list()));
-        lists.prop_map(|(channels, off_hours)| Lists { channels, off_hours })
+        lists.prop_map(|(channels, off_hours)| Lists {
+            channels,
+            off_hours,
+        })
     }
 
     fn any_lists(names: &'static [&'static str]) -> impl Strategy<Value = BTreeMap<String, Lists>> {
-        prop::collection::btree_map(prop::sample::select(names).prop_map(str::to_owned), any_one(), 0..3)
+        prop::collection::btree_map(
+            prop::sample::select(names).prop_map(str::to_owned),
+            any_one(),
+            0..3,
+        )
     }
 
     proptest! {
@@ -293,10 +496,12 @@ mod tests {
             for list in wishes.severities.values_mut().chain(wishes.off_hours.values_mut()).chain(named) {
                 list.retain(|channel| configured.contains(channel));
             }
+
             let Ok(routing) = Routing::new(&configured, wishes.clone()) else { return Ok(()) };
             let to = routing.channels(&Alert { tenant, ..alert(severity, rule, source) }, open);
             prop_assert!(to.iter().all(|channel| configured.contains(channel)));
             prop_assert_eq!(&without_repeats(&to), &to);
+
             // Nothing said about this alert or this time: what its severity says.
             let silent = !wishes.rules.contains_key(rule)
                 && !wishes.sources.contains_key(source)

@@ -1,4 +1,5 @@
-//! Certificates that are trusted for mail and webhooks: the machine's, and those of a file that the operator names.
+//! Certificates that are trusted for mail and webhooks: the machine's, and those of a file that the
+//! operator names.
 
 use std::sync::Arc;
 
@@ -14,22 +15,31 @@ pub fn client_config(extra_ca_pem: Option<&str>) -> Result<ClientConfig, String>
         let mut found = 0;
         for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
             let certificate = certificate.map_err(|error| format!("is no PEM: {error}"))?;
-            roots.add(certificate).map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
+            roots
+                .add(certificate)
+                .map_err(|error| format!("holds a certificate that cannot be used: {error}"))?;
             found += 1;
         }
+
         if found == 0 {
             return Err("holds no certificate".to_owned());
         }
     }
-    // The provider is named here, so that nothing depends on a process-wide default that another library may set.
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
+
+    // The provider is named here, so that nothing depends on a process-wide default that another
+    // library may set.
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 /// Whether the host is this machine, where plain text is nobody else's to read.
 pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }

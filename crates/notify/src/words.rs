@@ -32,17 +32,27 @@ pub(crate) const fn entity_word(kind: EntityKind) -> &'static str {
 pub(crate) fn summary(message: &Message) -> String {
     let alert = &message.alert;
     if message.kind == Kind::Test {
-        return "This is a test of the alert channel. Nothing has happened and nothing needs to be done.".to_owned();
+        return "This is a test of the alert channel. Nothing has happened and nothing needs to be \
+            done.".to_owned();
     }
+
     if message.kind == Kind::Heartbeat {
-        return "A sign of life, on schedule: alerts would reach you this way. Nothing has happened.".to_owned();
+        return "A sign of life, on schedule: alerts would reach you this way. Nothing has \
+            happened."
+            .to_owned();
     }
+
     if matches!(message.kind, Kind::Digest | Kind::Reminder) {
         return format!("{}.", field(&alert.title).trim_end_matches('.'));
     }
+
     if message.kind == Kind::Resolved {
-        return format!("Over for now: {}. Nothing more of it was seen.", field(&alert.title).trim_end_matches('.'));
+        return format!(
+            "Over for now: {}. Nothing more of it was seen.",
+            field(&alert.title).trim_end_matches('.')
+        );
     }
+
     let weight = match alert.severity {
         Severity::Critical => "A critical security alert",
         Severity::High => "A serious security alert",
@@ -50,18 +60,22 @@ pub(crate) fn summary(message: &Message) -> String {
         Severity::Low => "A minor security alert",
         Severity::Info => "A note",
     };
+
     let urgency = match (alert.severity, message.within) {
         (Severity::Info, _) => "Nothing needs to be done.".to_owned(),
         (Severity::Critical, _) => "Somebody should look into it now.".to_owned(),
         (_, Some(within)) => format!("Somebody should look into it within {}.", long(within)),
         (_, None) => "Somebody should look into it.".to_owned(),
     };
+
     let cui = if alert.cui_involved {
-        " Controlled unclassified information (CUI) was touched: if this proves to be a cyber incident, it must be reported \
+        " Controlled unclassified information (CUI) was touched: if this proves to be a cyber \
+            incident, it must be reported \
          to the DoD within 72 hours of its discovery (DFARS 252.204-7012)."
     } else {
         ""
     };
+
     if message.kind == Kind::Escalated {
         let title = field(&alert.title);
         return format!(
@@ -69,7 +83,11 @@ pub(crate) fn summary(message: &Message) -> String {
             title.trim_end_matches('.')
         );
     }
-    format!("{weight}: {}. {urgency}{cui}", field(&alert.title).trim_end_matches('.'))
+
+    format!(
+        "{weight}: {}. {urgency}{cui}",
+        field(&alert.title).trim_end_matches('.')
+    )
 }
 
 /// A length of time as people say it, in the largest unit that divides it.
@@ -81,6 +99,7 @@ fn long(span: Span) -> String {
         _ if secs >= 60 && secs % 60 == 0 => (secs / 60, "minute"),
         _ => (secs, "second"),
     };
+
     match (n, unit) {
         (1, "hour") => "an hour".to_owned(),
         (1, unit) => format!("a {unit}"),
@@ -90,7 +109,12 @@ fn long(span: Span) -> String {
 
 /// Whose events they are; empty when they do not say.
 pub(crate) fn services(alert: &Alert) -> String {
-    alert.services.iter().map(|s| field(s)).collect::<Vec<_>>().join(", ")
+    alert
+        .services
+        .iter()
+        .map(|s| field(s))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The description in lines; only a digest and reminders have more than one.
@@ -111,6 +135,7 @@ pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
             ("Host", field(&alert.entity.value)),
         ];
     }
+
     let controls: Vec<_> = alert.nist_controls.iter().map(|c| field(&c.0)).collect();
     let mut facts = vec![
         ("Severity", alert.severity.to_string()),
@@ -119,16 +144,27 @@ pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
         ("Last seen", time(alert.last_seen)),
         ("Events", alert.event_count.to_string()),
         ("Service", clip(&services(alert), FIELD_MAX).into_owned()),
-        ("Tenant", alert.tenant.map(|id| id.to_string()).unwrap_or_default()),
+        (
+            "Tenant",
+            alert.tenant.map(|id| id.to_string()).unwrap_or_default(),
+        ),
         ("Seen in", field(&alert.source)),
         ("Rule", field(alert.rule_id.as_str())),
-        ("NIST 800-171 controls", clip(&controls.join(", "), FIELD_MAX).into_owned()),
-        ("CUI touched", if alert.cui_involved { "yes" } else { "no" }.to_owned()),
+        (
+            "NIST 800-171 controls",
+            clip(&controls.join(", "), FIELD_MAX).into_owned(),
+        ),
+        (
+            "CUI touched",
+            if alert.cui_involved { "yes" } else { "no" }.to_owned(),
+        ),
     ];
+
     // A test tells of no alert that anybody could look up.
     if message.kind != Kind::Test {
         facts.push(("Alert", alert.alert_id.to_string()));
     }
+
     facts.extend(alert.incident_id.map(|id| ("Incident", id.to_string())));
     facts.retain(|(_, value)| !value.is_empty());
     facts

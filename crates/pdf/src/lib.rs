@@ -1,7 +1,8 @@
-//! Documents as PDF: contents, page numbers, the marking on every page, tables that go on over pages, tags for screen readers.
+//! Documents as PDF: contents, page numbers, the marking on every page, tables that go on over
+//! pages, tags for screen readers.
 //!
-//! Invariant: a document's text reaches the typesetter as data and never as its language. The same document gives the same octets.
-//! Any text can be set: see [`stand_in`].
+//! Invariant: a document's text reaches the typesetter as data and never as its language. The same
+//! document gives the same octets. Any text can be set: see [`stand_in`].
 
 mod stand_in;
 
@@ -37,7 +38,8 @@ pub enum TypesetError {
 /// Sets a document as PDF/UA-1. What the fonts cannot show appears as `[U+1F680]`.
 pub fn render(document: &Document) -> Result<Vec<u8>, TypesetError> {
     match set(document, Allowed::Covered) {
-        // Shaping can fail although the fonts have every character. A document in plain letters is better than none.
+        // Shaping can fail although the fonts have every character. A document in plain letters is
+        // better than none.
         Err(TypesetError::Refused(_)) => set(document, Allowed::Ascii),
         done => done,
     }
@@ -46,8 +48,8 @@ pub fn render(document: &Document) -> Result<Vec<u8>, TypesetError> {
 fn set(document: &Document, allowed: Allowed) -> Result<Vec<u8>, TypesetError> {
     let desk = Desk::new(&settable(document, allowed))?;
     let pages = typst::compile(&desk).output.map_err(|e| refused(&e))?;
-    let standards =
-        PdfStandards::new(&[PdfStandard::Ua_1]).map_err(|e| TypesetError::Refused(e.message().to_string()))?;
+    let standards = PdfStandards::new(&[PdfStandard::Ua_1])
+        .map_err(|e| TypesetError::Refused(e.message().to_string()))?;
     let options = PdfOptions {
         ident: Smart::Auto,
         creator: Smart::Custom(Some("blueteam".to_owned())),
@@ -57,6 +59,7 @@ fn set(document: &Document, allowed: Allowed) -> Result<Vec<u8>, TypesetError> {
         tagged: true,
         pretty: false,
     };
+
     let pdf = typst_pdf::pdf(&pages, &options).map_err(|e| refused(&e));
     // What the library remembers between documents would only grow.
     typst::comemo::evict(0);
@@ -72,10 +75,16 @@ fn settable(document: &Document, allowed: Allowed) -> Document {
 }
 
 fn refused(errors: &[SourceDiagnostic]) -> TypesetError {
-    TypesetError::Refused(errors.first().map(|e| e.message.to_string()).unwrap_or_default())
+    TypesetError::Refused(
+        errors
+            .first()
+            .map(|e| e.message.to_string())
+            .unwrap_or_default(),
+    )
 }
 
-/// All that the typesetter may see: the template, the document, the fonts. No files, no network, no clock.
+/// All that the typesetter may see: the template, the document, the fonts. No files, no network, no
+/// clock.
 struct Desk {
     language: LazyHash<Library>,
     main: Source,
@@ -90,7 +99,9 @@ struct Fonts {
 fn fonts() -> &'static Fonts {
     static FONTS: OnceLock<Fonts> = OnceLock::new();
     FONTS.get_or_init(|| {
-        let fonts: Vec<Font> = typst_assets::fonts().flat_map(|data| Font::iter(Bytes::new(data))).collect();
+        let fonts: Vec<Font> = typst_assets::fonts()
+            .flat_map(|data| Font::iter(Bytes::new(data)))
+            .collect();
         let book = LazyHash::new(FontBook::from_fonts(&fonts));
         Fonts { fonts, book }
     })
@@ -102,12 +113,17 @@ impl Desk {
         if let Some(blocks) = data.get_mut("blocks").and_then(Value::as_array_mut) {
             for (out, block) in blocks.iter_mut().zip(&document.blocks) {
                 if let Block::Table(table) = block {
-                    let rows: Vec<Vec<String>> =
-                        table.rows.iter().map(|row| row.iter().map(|c| breakable(c)).collect()).collect();
-                    out["value"] = json!({ "header": table.header, "rows": rows, "widths": widths(table) });
+                    let rows: Vec<Vec<String>> = table
+                        .rows
+                        .iter()
+                        .map(|row| row.iter().map(|c| breakable(c)).collect())
+                        .collect();
+                    out["value"] =
+                        json!({ "header": table.header, "rows": rows, "widths": widths(table) });
                 }
             }
         }
+
         Ok(Self {
             language: LazyHash::new(Library::default()),
             main: Source::detached(TEMPLATE),
@@ -116,16 +132,28 @@ impl Desk {
     }
 }
 
-/// How wide each column is, in parts: by a power of its text, so that a long column does not starve the short ones, and no less than its
-/// longest word needs.
+/// How wide each column is, in parts: by a power of its text, so that a long column does not starve
+/// the short ones, and no less than its longest word needs.
 fn widths(table: &Table) -> Vec<f64> {
     let columns = table.header.len();
     (0..columns)
         .map(|n| {
-            let cells = || table.rows.iter().filter_map(|row| row.get(n)).chain(table.header.get(n));
+            let cells = || {
+                table
+                    .rows
+                    .iter()
+                    .filter_map(|row| row.get(n))
+                    .chain(table.header.get(n))
+            };
+
             let count = cells().count().max(1);
             let mean = cells().map(|c| c.chars().count()).sum::<usize>() as f64 / count as f64;
-            let longest = cells().flat_map(|c| c.split_whitespace()).map(|w| w.chars().count()).max().unwrap_or(1);
+            let longest = cells()
+                .flat_map(|c| c.split_whitespace())
+                .map(|w| w.chars().count())
+                .max()
+                .unwrap_or(1);
+
             mean.powf(0.7).max(longest.min(WORD) as f64 * 0.7).max(2.0)
         })
         .collect()
@@ -134,23 +162,32 @@ fn widths(table: &Table) -> Vec<f64> {
 /// A word longer than this may be broken anywhere.
 const WORD: usize = 18;
 
-/// Lets a hash or a URL go on in the next line. Letters with their marks, and stand-ins, stay whole.
+/// Lets a hash or a URL go on in the next line. Letters with their marks, and stand-ins, stay
+/// whole.
 fn breakable(text: &str) -> String {
     if text.split_whitespace().all(|w| w.chars().count() <= WORD) {
         return text.to_owned();
     }
+
     let mut out = String::with_capacity(text.len() * 2);
     let (mut run, mut rest) = (0, text);
     while let Some(letter) = rest.graphemes(true).next() {
         let (piece, after) = rest.split_at(leading_stand_in(rest).max(letter.len()));
-        run = if piece.chars().all(char::is_whitespace) { 0 } else { run + piece.chars().count() };
+        run = if piece.chars().all(char::is_whitespace) {
+            0
+        } else {
+            run + piece.chars().count()
+        };
+
         if run > WORD / 2 && !out.ends_with(char::is_whitespace) && !out.is_empty() {
             out.push('\u{200b}');
             run = piece.chars().count();
         }
+
         out.push_str(piece);
         rest = after;
     }
+
     out
 }
 
@@ -168,12 +205,21 @@ impl World for Desk {
     }
 
     fn source(&self, id: FileId) -> FileResult<Source> {
-        if id == self.main.id() { Ok(self.main.clone()) } else { Err(FileError::AccessDenied) }
+        if id == self.main.id() {
+            Ok(self.main.clone())
+        } else {
+            Err(FileError::AccessDenied)
+        }
     }
 
     fn file(&self, id: FileId) -> FileResult<Bytes> {
-        let known = VirtualPath::new("document.json").map(|path| RootedPath::new(VirtualRoot::Project, path).intern());
-        if known.is_ok_and(|known| known == id) { Ok(self.data.clone()) } else { Err(FileError::AccessDenied) }
+        let known = VirtualPath::new("document.json")
+            .map(|path| RootedPath::new(VirtualRoot::Project, path).intern());
+        if known.is_ok_and(|known| known == id) {
+            Ok(self.data.clone())
+        } else {
+            Err(FileError::AccessDenied)
+        }
     }
 
     fn font(&self, index: usize) -> Option<Font> {

@@ -1,15 +1,19 @@
-//! Visible stand-ins for what the bundled fonts cannot show, so that one character never costs the whole document.
+//! Visible stand-ins for what the bundled fonts cannot show, so that one character never costs the
+//! whole document.
 //!
-//! PDF/UA refuses a document in which a single character has no glyph. Text comes from people, logs and attackers, so
-//! every character that the typesetter would not find a glyph for is replaced by `[U+1F680]` before it sees the text.
-//! Characters that would show something other than what they are (private use, bidirectional controls) are replaced too.
+//! PDF/UA refuses a document in which a single character has no glyph. Text comes from people, logs
+//! and attackers, so every character that the typesetter would not find a glyph for is replaced by
+//! `[U+1F680]` before it sees the text. Characters that would show something other than what they
+//! are (private use, bidirectional controls) are replaced too.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 
 use typst::layout::Abs;
-use typst::text::{Font, FontBook, FontInstance, FontStretch, FontStyle, FontVariant, FontVariations, FontWeight};
+use typst::text::{
+    Font, FontBook, FontInstance, FontStretch, FontStyle, FontVariant, FontVariations, FontWeight,
+};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// The families that the template asks for: of its text, and of its code.
@@ -57,7 +61,13 @@ pub(crate) struct StandIns<'a> {
 
 impl<'a> StandIns<'a> {
     pub(crate) fn new(fonts: &'a [Font], book: &'a FontBook, allowed: Allowed) -> Self {
-        Self { fonts, book, allowed, known: RefCell::default(), open: RefCell::default() }
+        Self {
+            fonts,
+            book,
+            allowed,
+            known: RefCell::default(),
+            open: RefCell::default(),
+        }
     }
 
     /// The text as it can be set. Text that can be set as it is stays as it is.
@@ -77,10 +87,12 @@ impl<'a> StandIns<'a> {
                 _ => self.piecewise(cluster, face, &mut out),
             }
         }
+
         Cow::Owned(out)
     }
 
-    /// Writes a cluster that no font has as a whole: its letter where a font has that, and stand-ins for the rest.
+    /// Writes a cluster that no font has as a whole: its letter where a font has that, and
+    /// stand-ins for the rest.
     fn piecewise(&self, cluster: &str, face: Face, out: &mut String) {
         for (n, c) in cluster.chars().enumerate() {
             if n == 0 && self.can_show(c.encode_utf8(&mut [0; 4]), face) {
@@ -95,6 +107,7 @@ impl<'a> StandIns<'a> {
         if cluster.bytes().all(|b| matches!(b, b' '..=b'~')) {
             return true;
         }
+
         if self.allowed == Allowed::Ascii || cluster.chars().any(is_never_shown) {
             return false;
         }
@@ -103,29 +116,50 @@ impl<'a> StandIns<'a> {
         if let Some(known) = self.known.borrow().get(&key) {
             return *known;
         }
+
         let (families, weights) = face.used();
-        let shown = weights.iter().all(|weight| self.has(cluster, families, *weight));
+        let shown = weights
+            .iter()
+            .all(|weight| self.has(cluster, families, *weight));
         self.known.borrow_mut().insert(key, shown);
+
         shown
     }
 
-    /// Whether the typesetter would find a font for the whole cluster: it asks the families of the text, then the font that
-    /// its book names for the cluster's first character, and no other.
+    /// Whether the typesetter would find a font for the whole cluster: it asks the families of the
+    /// text, then the font that its book names for the cluster's first character, and no other.
     fn has(&self, cluster: &str, families: &[&str], weight: FontWeight) -> bool {
         let variant = FontVariant::new(FontStyle::Normal, weight, FontStretch::NORMAL);
-        let own: Vec<usize> = families.iter().filter_map(|family| self.book.select(family, variant)).collect();
-        let like = own.first().and_then(|index| self.fonts.get(*index)).map(Font::info);
+        let own: Vec<usize> = families
+            .iter()
+            .filter_map(|family| self.book.select(family, variant))
+            .collect();
+        let like = own
+            .first()
+            .and_then(|index| self.fonts.get(*index))
+            .map(Font::info);
         let fallback = self.book.select_fallback(like, variant, cluster);
-        own.into_iter().chain(fallback).any(|index| self.covers(index, cluster))
+
+        own.into_iter()
+            .chain(fallback)
+            .any(|index| self.covers(index, cluster))
     }
 
-    /// Asks the font itself: the book also lists characters that a font maps to its glyph for missing ones.
+    /// Asks the font itself: the book also lists characters that a font maps to its glyph for
+    /// missing ones.
     fn covers(&self, index: usize, cluster: &str) -> bool {
-        let Some(font) = self.fonts.get(index) else { return false };
+        let Some(font) = self.fonts.get(index) else {
+            return false;
+        };
         let mut open = self.open.borrow_mut();
         let face = open.entry(index).or_insert_with(|| {
-            font.clone().instantiate(font.info().variant, Abs::pt(10.0), &FontVariations::default())
+            font.clone().instantiate(
+                font.info().variant,
+                Abs::pt(10.0),
+                &FontVariations::default(),
+            )
         });
+
         let has_glyph = |c: char| face.ttf().glyph_index(c).is_some_and(|glyph| glyph.0 != 0);
         cluster.chars().filter(|c| !is_invisible(*c)).all(has_glyph)
     }
@@ -136,8 +170,8 @@ const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{fe00}'..='\u{fe0f}')
 }
 
-/// Characters that are replaced even where a font has a glyph: controls; those that change the order in which a reader
-/// sees the others; and private use, where every font means something else.
+/// Characters that are replaced even where a font has a glyph: controls; those that change the
+/// order in which a reader sees the others; and private use, where every font means something else.
 fn is_never_shown(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -161,7 +195,17 @@ fn stand_in(c: char) -> String {
 
 /// How many bytes of the text's beginning are a stand-in; 0 when it begins with something else.
 pub(crate) fn leading_stand_in(text: &str) -> usize {
-    let Some(rest) = text.strip_prefix("[U+") else { return 0 };
-    let digits = rest.bytes().take_while(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F')).count();
-    if (4..=6).contains(&digits) && rest[digits..].starts_with(']') { digits + 4 } else { 0 }
+    let Some(rest) = text.strip_prefix("[U+") else {
+        return 0;
+    };
+    let digits = rest
+        .bytes()
+        .take_while(|b| matches!(b, b'0'..=b'9' | b'A'..=b'F'))
+        .count();
+
+    if (4..=6).contains(&digits) && rest[digits..].starts_with(']') {
+        digits + 4
+    } else {
+        0
+    }
 }

@@ -10,12 +10,41 @@ fn document() -> Document {
         date: "2026-11-24".to_owned(),
         blocks: Vec::new(),
     };
-    doc.heading(1, "One").text("#read(\"/etc/passwd\") <label> @ref").list(vec!["a".to_owned()]);
-    doc.table(&["id", "hash"], vec![vec!["1".to_owned(), "0123456789abcdef".repeat(4)]; 200]);
-    doc.add(Block::Bars(vec![Bar { label: "b".to_owned(), part: 1, whole: 3 }])).add(Block::Code("x = 1".to_owned()));
-    let point = |at, value| Point { at, day: format!("#day {at}"), value };
-    let points = vec![point(0, Some(-203)), point(5, None), point(7, Some(90)), point(9, Some(110))];
-    doc.add(Block::Trend(Trend::new("#score".to_owned(), points, 110, (88, "#mark".to_owned()))));
+
+    doc.heading(1, "One")
+        .text("#read(\"/etc/passwd\") <label> @ref")
+        .list(vec!["a".to_owned()]);
+    doc.table(
+        &["id", "hash"],
+        vec![vec!["1".to_owned(), "0123456789abcdef".repeat(4)]; 200],
+    );
+
+    doc.add(Block::Bars(vec![Bar {
+        label: "b".to_owned(),
+        part: 1,
+        whole: 3,
+    }]))
+    .add(Block::Code("x = 1".to_owned()));
+
+    let point = |at, value| Point {
+        at,
+        day: format!("#day {at}"),
+        value,
+    };
+
+    let points = vec![
+        point(0, Some(-203)),
+        point(5, None),
+        point(7, Some(90)),
+        point(9, Some(110)),
+    ];
+    doc.add(Block::Trend(Trend::new(
+        "#score".to_owned(),
+        points,
+        110,
+        (88, "#mark".to_owned()),
+    )));
+
     doc
 }
 
@@ -23,7 +52,10 @@ fn document() -> Document {
 fn text_is_set_and_not_run_and_the_same_each_time() {
     let first = render(&document()).unwrap();
     assert!(first.starts_with(b"%PDF-"));
-    assert!(first == render(&document()).unwrap(), "the same document gives the same octets");
+    assert!(
+        first == render(&document()).unwrap(),
+        "the same document gives the same octets"
+    );
 }
 
 #[test]
@@ -41,27 +73,45 @@ fn with_everywhere(text: &str) -> Document {
         date: "2026-11-24".to_owned(),
         blocks: Vec::new(),
     };
+
     let long = format!("{text}{}", text.replace(char::is_whitespace, "").repeat(2));
-    let points = vec![Point { at: 0, day: text.to_owned(), value: Some(1) }];
+    let points = vec![Point {
+        at: 0,
+        day: text.to_owned(),
+        value: Some(1),
+    }];
     doc.heading(1, format!("h {text}"))
         .heading(2, format!("h {text}"))
         .text(text)
         .list(vec![text.to_owned()])
         .table(&["a", text], vec![vec![text.to_owned(), long]])
-        .add(Block::Bars(vec![Bar { label: text.to_owned(), part: 1, whole: 3 }]))
-        .add(Block::Trend(Trend::new(text.to_owned(), points, 110, (88, text.to_owned()))))
+        .add(Block::Bars(vec![Bar {
+            label: text.to_owned(),
+            part: 1,
+            whole: 3,
+        }]))
+        .add(Block::Trend(Trend::new(
+            text.to_owned(),
+            points,
+            110,
+            (88, text.to_owned()),
+        )))
         .add(Block::Code(text.to_owned()));
+
     doc
 }
 
 /// Fails where the first attempt is refused: the second one hides what the first got wrong.
 fn set_at_once(text: &str) -> Vec<u8> {
-    set(&with_everywhere(text), Allowed::Covered).unwrap_or_else(|e| panic!("{}: {e}", text.escape_unicode()))
+    set(&with_everywhere(text), Allowed::Covered)
+        .unwrap_or_else(|e| panic!("{}: {e}", text.escape_unicode()))
 }
 
 fn prose(text: &str) -> String {
     let Fonts { fonts, book } = fonts();
-    StandIns::new(fonts, book, Allowed::Covered).apply(text, Face::Prose).into_owned()
+    StandIns::new(fonts, book, Allowed::Covered)
+        .apply(text, Face::Prose)
+        .into_owned()
 }
 
 #[test]
@@ -69,25 +119,38 @@ fn what_no_font_has_is_shown_by_its_code_point() {
     for (text, shown) in [
         ("\u{f0b7} order keys", "[U+F0B7] order keys"),
         ("done \u{1f680}", "done [U+1F680]"),
-        ("ask \u{738b}\u{5c0f}\u{660e}", "ask [U+738B][U+5C0F][U+660E]"),
+        (
+            "ask \u{738b}\u{5c0f}\u{660e}",
+            "ask [U+738B][U+5C0F][U+660E]",
+        ),
         (
             "caf\u{e9}, na\u{ef}ve, \u{3b1}\u{3b2}, \u{416}, \u{201c}q\u{201d} \u{2026} \u{20ac}",
             "café, naïve, αβ, Ж, “q” … €",
         ),
         ("e\u{301}", "e\u{301}"),
         ("a\u{1ab0}", "a[U+1AB0]"),
-        ("bell \u{7}, escape \u{1b}[2J", "bell [U+0007], escape [U+001B][2J"),
+        (
+            "bell \u{7}, escape \u{1b}[2J",
+            "bell [U+0007], escape [U+001B][2J",
+        ),
         ("safe\u{202e}cod.exe", "safe[U+202E]cod.exe"),
         ("two\r\nlines\rand\u{2028}more", "two\nlines\nand\nmore"),
         ("a\tb", "a b"),
         ("\u{feff}mark", "[U+FEFF]mark"),
-        ("\u{378} \u{ffff} \u{10ffff} \u{e0001}", "[U+0378] [U+FFFF] [U+10FFFF] [U+E0001]"),
+        (
+            "\u{378} \u{ffff} \u{10ffff} \u{e0001}",
+            "[U+0378] [U+FFFF] [U+10FFFF] [U+E0001]",
+        ),
         ("\u{1f469}\u{200d}\u{1f680}", "[U+1F469][U+200D][U+1F680]"),
         ("plain #text $1$ [U+1F680]", "plain #text $1$ [U+1F680]"),
     ] {
         assert_eq!(prose(text), shown);
         let pdf = set_at_once(text);
-        assert!(pdf == set_at_once(text), "the same text gives the same bytes: {}", text.escape_unicode());
+        assert!(
+            pdf == set_at_once(text),
+            "the same text gives the same bytes: {}",
+            text.escape_unicode()
+        );
     }
 }
 
@@ -99,23 +162,52 @@ fn every_character_that_is_let_through_can_be_set() {
     let Fonts { fonts, book } = fonts();
     let stand_ins = StandIns::new(fonts, book, Allowed::Covered);
     let kept = |face: Face| {
-        let alone = |c: &char| stand_ins.apply(c.encode_utf8(&mut [0; 4]), face).chars().eq([*c]);
-        ('\0'..='\u{ffff}').chain('\u{1d400}'..='\u{1faff}').filter(alone).collect::<Vec<char>>()
+        let alone = |c: &char| {
+            stand_ins
+                .apply(c.encode_utf8(&mut [0; 4]), face)
+                .chars()
+                .eq([*c])
+        };
+
+        ('\0'..='\u{ffff}')
+            .chain('\u{1d400}'..='\u{1faff}')
+            .filter(alone)
+            .collect::<Vec<char>>()
     };
+
     let (in_prose, in_code) = (kept(Face::Prose), kept(Face::Code));
-    assert!(in_prose.len() > 2_000 && in_code.len() > 2_000, "{} {}", in_prose.len(), in_code.len());
+    assert!(
+        in_prose.len() > 2_000 && in_code.len() > 2_000,
+        "{} {}",
+        in_prose.len(),
+        in_code.len()
+    );
 
     let every = scale("BLUETEAM_TEST_PDF_EVERY", 12);
-    let apart = |chars: &[char]| chars.iter().step_by(every).flat_map(|c| [*c, ' ']).collect::<String>();
-    let mut doc = Document { title: "All".to_owned(), date: "2026-11-24".to_owned(), ..Document::default() };
+    let apart = |chars: &[char]| {
+        chars
+            .iter()
+            .step_by(every)
+            .flat_map(|c| [*c, ' '])
+            .collect::<String>()
+    };
+
+    let mut doc = Document {
+        title: "All".to_owned(),
+        date: "2026-11-24".to_owned(),
+        ..Document::default()
+    };
+
     doc.heading(1, "All");
     for some in in_prose.chunks(1200) {
         // The head of a table is bold.
         doc.table(&[&apart(some)], vec![vec![apart(some)]]);
     }
+
     for some in in_code.chunks(1200) {
         doc.add(Block::Code(apart(some)));
     }
+
     set(&doc, Allowed::Covered).unwrap();
 }
 
@@ -143,10 +235,14 @@ proptest::proptest! {
 
 /// How much a test does, unless the environment asks for more.
 fn scale(variable: &str, usual: usize) -> usize {
-    std::env::var(variable).ok().and_then(|n| n.parse().ok()).unwrap_or(usual)
+    std::env::var(variable)
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(usual)
 }
 
-/// Characters with which shaping goes wrong: marks, joiners, right-to-left, scripts that change shape, private use.
+/// Characters with which shaping goes wrong: marks, joiners, right-to-left, scripts that change
+/// shape, private use.
 fn hostile_char() -> impl proptest::strategy::Strategy<Value = char> {
     use proptest::char::range;
     proptest::prop_oneof![

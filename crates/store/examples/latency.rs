@@ -1,6 +1,7 @@
-//! How long it takes from the commit of an attack's sixth failed login to the commit of its alert: `latency ROUNDS EVENTS_A_SECOND`, on the
-//! database of DATABASE_URL, which a daemon watches. Other events come meanwhile at that rate. Prints the median and the 99th
-//! percentile in milliseconds, and how many events a second there were.
+//! How long it takes from the commit of an attack's sixth failed login to the commit of its alert:
+//! `latency ROUNDS EVENTS_A_SECOND`, on the database of DATABASE_URL, which a daemon watches. Other
+//! events come meanwhile at that rate. Prints the median and the 99th percentile in milliseconds,
+//! and how many events a second there were.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
 use std::sync::Arc;
@@ -19,7 +20,8 @@ const BATCHES: u64 = 20;
 async fn fail(conn: &mut PgConnection, ip: &str, times: i32) {
     sqlx::query(
         "INSERT INTO public.audit_events (category, action, result, ip_address, metadata)
-         SELECT 'auth', 'login_failed', 'failure', $1::inet, '{\"username\": \"root\"}' FROM generate_series(1, $2)",
+         SELECT 'auth', 'login_failed', 'failure', $1::inet, '{\"username\": \"root\"}' FROM \
+         generate_series(1, $2)",
     )
     .bind(ip)
     .bind(times)
@@ -29,20 +31,28 @@ async fn fail(conn: &mut PgConnection, ip: &str, times: i32) {
 }
 
 /// Other people's work, until it is told to stop.
-async fn noise(mut conn: PgConnection, rate: u64, (stop, written): (Arc<AtomicBool>, Arc<AtomicU64>)) {
+async fn noise(
+    mut conn: PgConnection,
+    rate: u64,
+    (stop, written): (Arc<AtomicBool>, Arc<AtomicU64>),
+) {
     let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / BATCHES));
     while !stop.load(Ordering::Relaxed) {
         tick.tick().await;
         let done = sqlx::query(
-            "INSERT INTO public.audit_events (category, action, result, user_id, session_id, ip_address, user_agent, resource_type, resource_id)
-             SELECT 'access', 'page_view', 'success', ('019a0000-0000-7000-8000-' || lpad(to_hex(u), 12, '0'))::uuid, 's-' || u,
-                    ('10.' || u / 65536 || '.' || u / 256 % 256 || '.' || u % 256)::inet, 'Mozilla/5.0 (X11; Linux x86_64)', 'page', '/p/' || n
+            "INSERT INTO public.audit_events (category, action, result, user_id, session_id, \
+                ip_address, user_agent, resource_type, resource_id)
+             SELECT 'access', 'page_view', 'success', ('019a0000-0000-7000-8000-' || \
+             lpad(to_hex(u), 12, '0'))::uuid, 's-' || u,
+                    ('10.' || u / 65536 || '.' || u / 256 % 256 || '.' || u % 256)::inet, \
+                    'Mozilla/5.0 (X11; Linux x86_64)', 'page', '/p/' || n
                FROM (SELECT n, (random() * 20000)::int AS u FROM generate_series(1, $1) n) x",
         )
         .bind(i32::try_from(rate / BATCHES).unwrap())
         .execute(&mut conn)
         .await
         .unwrap();
+
         written.fetch_add(done.rows_affected(), Ordering::Relaxed);
     }
 }
@@ -52,13 +62,15 @@ async fn round(conn: &mut PgConnection, n: u64) -> f64 {
     // Addresses of each run's own: the alert about one of an earlier run would be there already.
     let ip = format!("2001:db8:0:{:x}::{n:x}", std::process::id() & 0xffff);
     fail(conn, &ip, 5).await;
+
     // The five are read for themselves.
     tokio::time::sleep(Duration::from_millis(40)).await;
     fail(conn, &ip, 1).await;
     let committed = Instant::now();
     loop {
         let seen: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM blueteam.alert_history WHERE rule_id = 'brute_force' AND entity_value = $1)",
+            "SELECT EXISTS (SELECT FROM blueteam.alert_history WHERE rule_id = 'brute_force' AND \
+                entity_value = $1)",
         )
         .bind(&ip)
         .fetch_one(&mut *conn)
@@ -67,7 +79,11 @@ async fn round(conn: &mut PgConnection, n: u64) -> f64 {
         if seen {
             return committed.elapsed().as_secs_f64() * 1e3;
         }
-        assert!(committed.elapsed() < PATIENCE, "the alert about {ip} does not come");
+
+        assert!(
+            committed.elapsed() < PATIENCE,
+            "the alert about {ip} does not come"
+        );
         tokio::time::sleep(LOOK_EVERY).await;
     }
 }
@@ -78,19 +94,36 @@ async fn main() {
     let (rounds, rate) = (arguments.next().unwrap(), arguments.next().unwrap());
     let url = std::env::var("DATABASE_URL").unwrap();
     let mut conn = PgConnection::connect(&url).await.unwrap();
-    let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, written) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
+
     let other = PgConnection::connect(&url).await.unwrap();
-    let noise = (rate > 0).then(|| tokio::spawn(noise(other, rate, (Arc::clone(&stop), Arc::clone(&written)))));
+    let noise = (rate > 0).then(|| {
+        tokio::spawn(noise(
+            other,
+            rate,
+            (Arc::clone(&stop), Arc::clone(&written)),
+        ))
+    });
+
     let began = Instant::now();
     let mut took = Vec::new();
     for n in 0..rounds {
         took.push(round(&mut conn, n + 1).await);
     }
+
     stop.store(true, Ordering::Relaxed);
     if let Some(noise) = noise {
         noise.await.unwrap();
     }
+
     let real = written.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64();
     took.sort_by(f64::total_cmp);
-    println!("{:.2} {:.2} {real:.0}", took[took.len() / 2], took[took.len() * 99 / 100]);
+    println!(
+        "{:.2} {:.2} {real:.0}",
+        took[took.len() / 2],
+        took[took.len() * 99 / 100]
+    );
 }

@@ -1,5 +1,6 @@
-//! Rates of the store against raw COPY, on the database of DATABASE_URL (rows are added to it). Prints rows a second.
-//! `rates schema` writes the same rows by COPY into the documents' table and into ours, both with their defaults, and prints the two rates.
+//! Rates of the store against raw COPY, on the database of DATABASE_URL (rows are added to it).
+//! Prints rows a second. `rates schema` writes the same rows by COPY into the documents' table and
+//! into ours, both with their defaults, and prints the two rates.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring tool")]
 
 use std::fmt::Write as _;
@@ -17,7 +18,9 @@ const BATCH: usize = 5000;
 
 fn json(n: usize, month: &str) -> String {
     let user = (n * 7919) % 20_000;
-    let cat = ["auth", "access", "access", "access", "data", "admin", "ai", "system"][n % 8];
+    let cat = [
+        "auth", "access", "access", "access", "data", "admin", "ai", "system",
+    ][n % 8];
     format!(
         r#"{{"timestamp":"{month}-{:02}T{:02}:{:02}:{:02}Z","category":"{cat}","action":"page_view","result":"success","user_id":"019a0000-0000-7000-8000-{user:012x}","session_id":"sess-{user:08x}-{:08x}","ip_address":"10.{}.{}.7","user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36","resource_type":"page","resource_id":"/api/projects/{}/items","instance_id":"019a0000-0000-7000-8000-0000000000aa","cui_accessed":{},"metadata":{{"username":"user{user}","role":"user","bytes":{n}}}}}"#,
         1 + n * 20 / ROWS,
@@ -39,6 +42,7 @@ fn text(rows: &[AuditRow<'_>], ids: bool) -> Vec<u8> {
         if ids {
             write!(out, "{}\t", row.event_id()).unwrap();
         }
+
         writeln!(
             out,
             "{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}\t{}",
@@ -58,19 +62,25 @@ fn text(rows: &[AuditRow<'_>], ids: bool) -> Vec<u8> {
         )
         .unwrap();
     }
+
     out.into_bytes()
 }
 
-const COLS: &str = "timestamp, category, action, result, user_id, session_id, ip_address, user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata";
+const COLS: &str = "timestamp, category, action, result, user_id, session_id, ip_address, \
+    user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata";
 
 async fn raw(conn: &mut PgConnection, table: &str, ids: bool, batches: &[Vec<u8>]) -> f64 {
     let begin = Instant::now();
     for batch in batches {
         let id = if ids { "event_id, " } else { "" };
-        let mut copy = conn.copy_in_raw(&format!("COPY {table} ({id}{COLS}) FROM STDIN")).await.unwrap();
+        let mut copy = conn
+            .copy_in_raw(&format!("COPY {table} ({id}{COLS}) FROM STDIN"))
+            .await
+            .unwrap();
         copy.send(batch.as_slice()).await.unwrap();
         copy.finish().await.unwrap();
     }
+
     ROWS as f64 / begin.elapsed().as_secs_f64()
 }
 
@@ -94,7 +104,9 @@ fn month(later: u32) -> String {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let mut conn = PgConnection::connect(&std::env::var("DATABASE_URL").unwrap()).await.unwrap();
+    let mut conn = PgConnection::connect(&std::env::var("DATABASE_URL").unwrap())
+        .await
+        .unwrap();
     if std::env::args().nth(1).as_deref() == Some("schema") {
         let texts: Vec<_> = (0..ROWS).map(|n| json(n, &month(0))).collect();
         let bare: Vec<_> = rows(&texts).chunks(BATCH).map(|c| text(c, false)).collect();
@@ -102,45 +114,71 @@ async fn main() {
         let ours = raw(&mut conn, "audit_events", false, &bare).await;
         return println!("{ours:.0} {docs:.0}");
     }
-    // Each pass writes a month of its own, in order of time, as a live system does: this one and the next two, which have partitions.
-    let months = [0, 1, 2].map(month).each_ref().map(|m| (0..ROWS).map(|n| json(n, m)).collect::<Vec<_>>());
+
+    // Each pass writes a month of its own, in order of time, as a live system does: this one and
+    // the next two, which have partitions.
+    let months = [0, 1, 2]
+        .map(month)
+        .each_ref()
+        .map(|m| (0..ROWS).map(|n| json(n, m)).collect::<Vec<_>>());
     {
         let (one, two, three) = (rows(&months[0]), rows(&months[1]), rows(&months[2]));
         let batches: Vec<_> = two.chunks(BATCH).map(|c| text(c, true)).collect();
         let copy = raw(&mut conn, "audit_events", true, &batches).await;
         let begin = Instant::now();
+
         for chunk in one.chunks(BATCH) {
-            assert_eq!(store::events::insert_audit(&mut conn, chunk).await.unwrap().accepted as usize, chunk.len());
+            assert_eq!(
+                store::events::insert_audit(&mut conn, chunk)
+                    .await
+                    .unwrap()
+                    .accepted as usize,
+                chunk.len()
+            );
         }
+
         let ours = ROWS as f64 / begin.elapsed().as_secs_f64();
         let bare: Vec<_> = three.chunks(BATCH).map(|c| text(c, false)).collect();
         let docs = raw(&mut conn, "docs.audit_events", false, &bare).await;
         let defaults = raw(&mut conn, "audit_events", false, &bare).await;
         println!(
-            "insert_audit {ours:.0}, copy {copy:.0} (ratio {:.2}); documents {docs:.0}, ours with server ids {defaults:.0} (ratio {:.2}), with ids {:.2}",
+            "insert_audit {ours:.0}, copy {copy:.0} (ratio {:.2}); documents {docs:.0}, ours with \
+                server ids {defaults:.0} (ratio {:.2}), with ids {:.2}",
             ours / copy,
             defaults / docs,
             ours / docs
         );
     }
+
     for _ in 0..3 {
         let begin = Instant::now();
-        let (n, _) =
-            store::history::stream(&mut conn, Timestamp::parse("2026-01-01T00:00:00Z").unwrap(), Timestamp::MAX, |e| {
+        let (n, _) = store::history::stream(
+            &mut conn,
+            Timestamp::parse("2026-01-01T00:00:00Z").unwrap(),
+            Timestamp::MAX,
+            |e| {
                 std::hint::black_box(e);
-            })
-            .await
-            .unwrap();
+            },
+        )
+        .await
+        .unwrap();
+
         let ours = n as f64 / begin.elapsed().as_secs_f64();
         let begin = Instant::now();
         let mut m = 0;
-        let sql = "COPY (SELECT seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address, user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata FROM audit_events) TO STDOUT (FORMAT binary)";
+        let sql = "COPY (SELECT seq, event_id, timestamp, category, action, result, user_id, \
+            session_id, ip_address, user_agent, resource_type, resource_id, instance_id, \
+            cui_accessed, metadata FROM audit_events) TO STDOUT (FORMAT binary)";
         let mut s = conn.copy_out_raw(sql).await.unwrap();
         while let Some(b) = s.next().await {
             m += b.unwrap().len();
         }
+
         drop(s);
         let raw = n as f64 / begin.elapsed().as_secs_f64();
-        println!("history {ours:.0}, raw {raw:.0} ({m} bytes), ratio {:.2}", ours / raw);
+        println!(
+            "history {ours:.0}, raw {raw:.0} ({m} bytes), ratio {:.2}",
+            ours / raw
+        );
     }
 }

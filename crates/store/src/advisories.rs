@@ -9,7 +9,9 @@ use sqlx::PgConnection;
 use crate::StoreError;
 use crate::db::{Ts, set_actor};
 
-pub use matches::{Decision, Filter, Found, Match, decide, matches, over, save_matches, told, untold};
+pub use matches::{
+    Decision, Filter, Found, Match, decide, matches, over, save_matches, told, untold,
+};
 
 /// Where advisories or components come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -80,24 +82,36 @@ pub struct StoredComponent {
     pub version: String,
 }
 
-/// Writes the advisories of a feed, all or none; what this feed said of them before is replaced, and those that this feed listed before and lists no longer are
-/// withdrawn, unless another one lists them. Must run in a transaction.
+/// Writes the advisories of a feed, all or none; what this feed said of them before is replaced,
+/// and those that this feed listed before and lists no longer are withdrawn, unless another one
+/// lists them. Must run in a transaction.
 pub async fn save_advisories(
     conn: &mut PgConnection,
     import: Import<'_>,
     advisories: &[StoredAdvisory],
 ) -> Result<(), StoreError> {
     set_actor(conn, import.actor).await?;
-    sqlx::query!("DELETE FROM blueteam.advisory_listings WHERE source = $1", import.name).execute(&mut *conn).await?;
+    sqlx::query!(
+        "DELETE FROM blueteam.advisory_listings WHERE source = $1",
+        import.name
+    )
+    .execute(&mut *conn)
+    .await?;
+
     // In pieces: one statement with a hundred megabytes of parameters would be refused.
     for piece in advisories.chunks(500) {
-        let text = |of: fn(&StoredAdvisory) -> &String| piece.iter().map(|a| of(a).clone()).collect::<Vec<_>>();
+        let text = |of: fn(&StoredAdvisory) -> &String| {
+            piece.iter().map(|a| of(a).clone()).collect::<Vec<_>>()
+        };
         let exploited: Vec<bool> = piece.iter().map(|a| a.known_exploited).collect();
         let documents: Vec<serde_json::Value> = piece.iter().map(|a| a.document.clone()).collect();
+
         // What other feeds say of them stands in the table so far, and is about to be overwritten.
         sqlx::query!(
-            "UPDATE blueteam.advisory_listings l SET vulnerability = a.vulnerability, known_exploited = a.known_exploited, document = a.document
-               FROM unnest($1::text[], $2::text[], $3::bool[], $4::jsonb[]) AS n (feed, id, exploited, document)
+            "UPDATE blueteam.advisory_listings l SET vulnerability = a.vulnerability, \
+                known_exploited = a.known_exploited, document = a.document
+               FROM unnest($1::text[], $2::text[], $3::bool[], $4::jsonb[]) AS n (feed, id, \
+               exploited, document)
                JOIN blueteam.advisories a ON (a.feed, a.advisory_id) = (n.feed, n.id)
               WHERE (l.feed, l.advisory_id) = (n.feed, n.id) AND l.document IS NULL
                 AND (a.document, a.known_exploited) IS DISTINCT FROM (n.document, n.exploited)",
@@ -108,13 +122,18 @@ pub async fn save_advisories(
         )
         .execute(&mut *conn)
         .await?;
+
         sqlx::query!(
-            "INSERT INTO blueteam.advisories AS a (feed, advisory_id, vulnerability, known_exploited, document)
+            "INSERT INTO blueteam.advisories AS a (feed, advisory_id, vulnerability, \
+                known_exploited, document)
              SELECT DISTINCT ON (feed, id) feed, id, vulnerability, exploited, document
-               FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::jsonb[]) AS n (feed, id, vulnerability, exploited, document)
+               FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::jsonb[]) AS n \
+               (feed, id, vulnerability, exploited, document)
              ON CONFLICT (feed, advisory_id) DO UPDATE SET vulnerability = excluded.vulnerability,
-                 known_exploited = excluded.known_exploited, document = excluded.document, updated_at = now()
-              WHERE a.document IS DISTINCT FROM excluded.document OR a.known_exploited <> excluded.known_exploited",
+                 known_exploited = excluded.known_exploited, document = excluded.document, \
+                 updated_at = now()
+              WHERE a.document IS DISTINCT FROM excluded.document OR a.known_exploited <> \
+              excluded.known_exploited",
             &text(|a| &a.feed),
             &text(|a| &a.advisory_id),
             &text(|a| &a.vulnerability),
@@ -123,12 +142,17 @@ pub async fn save_advisories(
         )
         .execute(&mut *conn)
         .await?;
+
         sqlx::query!(
-            "INSERT INTO blueteam.advisory_listings (source, feed, advisory_id, vulnerability, known_exploited, document)
-             SELECT $1, f, i, CASE WHEN o.differs THEN v END, CASE WHEN o.differs THEN e END, CASE WHEN o.differs THEN d END
-               FROM unnest($2::text[], $3::text[], $4::text[], $5::bool[], $6::jsonb[]) AS n (f, i, v, e, d)
+            "INSERT INTO blueteam.advisory_listings (source, feed, advisory_id, vulnerability, \
+                known_exploited, document)
+             SELECT $1, f, i, CASE WHEN o.differs THEN v END, CASE WHEN o.differs THEN e END, \
+             CASE WHEN o.differs THEN d END
+               FROM unnest($2::text[], $3::text[], $4::text[], $5::bool[], $6::jsonb[]) AS n (f, \
+               i, v, e, d)
               CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM blueteam.advisory_listings l
-                                                  WHERE l.feed = f AND l.advisory_id = i AND l.document IS NOT NULL) AS differs) AS o
+                                                  WHERE l.feed = f AND l.advisory_id = i AND \
+                                                  l.document IS NOT NULL) AS differs) AS o
              ON CONFLICT DO NOTHING",
             import.name,
             &text(|a| &a.feed),
@@ -140,43 +164,53 @@ pub async fn save_advisories(
         .execute(&mut *conn)
         .await?;
     }
+
     settle(conn).await?;
     note_import(conn, import, advisories.len()).await?;
     forget_the_time_before(conn).await
 }
 
-/// Of advisories of which feeds say different things, puts into force what weighs most: that attackers use it, then the severity, then the newest.
+/// Of advisories of which feeds say different things, puts into force what weighs most: that
+/// attackers use it, then the severity, then the newest.
 async fn settle(conn: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.advisories a SET vulnerability = b.vulnerability, known_exploited = b.known_exploited, document = b.document,
+        "UPDATE blueteam.advisories a SET vulnerability = b.vulnerability, known_exploited = \
+            b.known_exploited, document = b.document,
                 updated_at = now()
-           FROM (SELECT DISTINCT ON (feed, advisory_id) feed, advisory_id, vulnerability, known_exploited, document
+           FROM (SELECT DISTINCT ON (feed, advisory_id) feed, advisory_id, vulnerability, \
+           known_exploited, document
                    FROM blueteam.advisory_listings WHERE document IS NOT NULL
                   ORDER BY feed, advisory_id, known_exploited DESC,
-                        array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], document ->> 'severity') NULLS LAST,
+                        array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], \
+                        document ->> 'severity') NULLS LAST,
                         document ->> 'published' DESC NULLS LAST, source) AS b
           WHERE (a.feed, a.advisory_id) = (b.feed, b.advisory_id)
             AND (a.document, a.known_exploited) IS DISTINCT FROM (b.document, b.known_exploited)"
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
 /// Once every feed has been read with its listings, what none of them lists is withdrawn.
 async fn forget_the_time_before(conn: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.advisories SET unlisted_before = false WHERE unlisted_before AND NOT EXISTS (
-                SELECT FROM blueteam.advisory_sources s WHERE s.kind = 'feed' AND s.items > 0 AND s.retired_at IS NULL
+        "UPDATE blueteam.advisories SET unlisted_before = false WHERE unlisted_before AND NOT \
+            EXISTS (
+                SELECT FROM blueteam.advisory_sources s WHERE s.kind = 'feed' AND s.items > 0 AND \
+                s.retired_at IS NULL
                    AND s.digest = repeat('0', 64))"
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
-/// Notes that somebody has done with a feed or an inventory: what it listed is withdrawn, what ran is gone, and the row stays. False when there is
-/// none of that name that is in use. Must run in a transaction.
+/// Notes that somebody has done with a feed or an inventory: what it listed is withdrawn, what ran
+/// is gone, and the row stays. False when there is none of that name that is in use. Must run in a
+/// transaction.
 pub async fn retire(
     conn: &mut PgConnection,
     actor: &str,
@@ -185,7 +219,8 @@ pub async fn retire(
 ) -> Result<bool, StoreError> {
     set_actor(conn, actor).await?;
     let done = sqlx::query!(
-        "UPDATE blueteam.advisory_sources SET retired_by = $3, retired_at = now(), retired_reason = $4, digest = repeat('0', 64),
+        "UPDATE blueteam.advisory_sources SET retired_by = $3, retired_at = now(), retired_reason \
+            = $4, digest = repeat('0', 64),
                 failed = NULL, failed_at = NULL
           WHERE kind = $1 AND name = $2 AND retired_at IS NULL",
         kind,
@@ -195,16 +230,26 @@ pub async fn retire(
     )
     .execute(&mut *conn)
     .await?;
+
     if done.rows_affected() == 0 {
         return Ok(false);
     }
+
     if kind == "feed" {
-        sqlx::query!("DELETE FROM blueteam.advisory_listings WHERE source = $1", name).execute(&mut *conn).await?;
+        sqlx::query!(
+            "DELETE FROM blueteam.advisory_listings WHERE source = $1",
+            name
+        )
+        .execute(&mut *conn)
+        .await?;
         settle(conn).await?;
         forget_the_time_before(conn).await?;
     } else {
-        sqlx::query!("DELETE FROM blueteam.components WHERE inventory = $1", name).execute(conn).await?;
+        sqlx::query!("DELETE FROM blueteam.components WHERE inventory = $1", name)
+            .execute(conn)
+            .await?;
     }
+
     Ok(true)
 }
 
@@ -215,12 +260,20 @@ pub async fn save_components(
     components: &[(String, String, String)],
 ) -> Result<(), StoreError> {
     set_actor(conn, import.actor).await?;
-    sqlx::query!("DELETE FROM blueteam.components WHERE inventory = $1", import.name).execute(&mut *conn).await?;
-    let column =
-        |of: fn(&(String, String, String)) -> &String| components.iter().map(|c| of(c).clone()).collect::<Vec<_>>();
+    sqlx::query!(
+        "DELETE FROM blueteam.components WHERE inventory = $1",
+        import.name
+    )
+    .execute(&mut *conn)
+    .await?;
+
+    let column = |of: fn(&(String, String, String)) -> &String| {
+        components.iter().map(|c| of(c).clone()).collect::<Vec<_>>()
+    };
     sqlx::query!(
         "INSERT INTO blueteam.components (inventory, ecosystem, name, version)
-         SELECT $1, e, n, v FROM unnest($2::text[], $3::text[], $4::text[]) AS c (e, n, v) ON CONFLICT DO NOTHING",
+         SELECT $1, e, n, v FROM unnest($2::text[], $3::text[], $4::text[]) AS c (e, n, v) ON \
+         CONFLICT DO NOTHING",
         import.name,
         &column(|c| &c.0),
         &column(|c| &c.1),
@@ -228,14 +281,22 @@ pub async fn save_components(
     )
     .execute(&mut *conn)
     .await?;
+
     note_import(conn, import, components.len()).await
 }
 
-async fn note_import(conn: &mut PgConnection, import: Import<'_>, items: usize) -> Result<(), StoreError> {
+async fn note_import(
+    conn: &mut PgConnection,
+    import: Import<'_>,
+    items: usize,
+) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by) VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (kind, name) DO UPDATE SET origin = excluded.origin, digest = excluded.digest, items = excluded.items,
-             imported_by = excluded.imported_by, imported_at = now(), failed = NULL, failed_at = NULL,
+        "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by) \
+            VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (kind, name) DO UPDATE SET origin = excluded.origin, digest = \
+         excluded.digest, items = excluded.items,
+             imported_by = excluded.imported_by, imported_at = now(), failed = NULL, failed_at = \
+             NULL,
              retired_by = NULL, retired_at = NULL, retired_reason = NULL",
         import.kind,
         import.name,
@@ -246,11 +307,17 @@ async fn note_import(conn: &mut PgConnection, import: Import<'_>, items: usize) 
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
 /// Notes that what was read is what was read before. False when it is not.
-pub async fn unchanged(conn: &mut PgConnection, kind: &str, name: &str, digest: &str) -> Result<bool, StoreError> {
+pub async fn unchanged(
+    conn: &mut PgConnection,
+    kind: &str,
+    name: &str,
+    digest: &str,
+) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "UPDATE blueteam.advisory_sources SET imported_at = now(), failed = NULL, failed_at = NULL
           WHERE kind = $1 AND name = $2 AND digest = $3",
@@ -264,12 +331,18 @@ pub async fn unchanged(conn: &mut PgConnection, kind: &str, name: &str, digest: 
 }
 
 /// Notes that a source could not be read. What it said before stays.
-pub async fn note_failure(conn: &mut PgConnection, import: Import<'_>, why: &str) -> Result<(), StoreError> {
+pub async fn note_failure(
+    conn: &mut PgConnection,
+    import: Import<'_>,
+    why: &str,
+) -> Result<(), StoreError> {
     let why: String = why.chars().take(2000).collect();
     sqlx::query!(
-        "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by, failed, failed_at)
+        "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by, \
+            failed, failed_at)
          VALUES ($1, $2, $3, repeat('0', 64), 0, $4, $5, now())
-         ON CONFLICT (kind, name) DO UPDATE SET failed = excluded.failed, failed_at = excluded.failed_at",
+         ON CONFLICT (kind, name) DO UPDATE SET failed = excluded.failed, failed_at = \
+         excluded.failed_at",
         import.kind,
         import.name,
         import.origin,
@@ -278,6 +351,7 @@ pub async fn note_failure(conn: &mut PgConnection, import: Import<'_>, why: &str
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -312,13 +386,15 @@ pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError>
 pub async fn components(conn: &mut PgConnection) -> Result<Vec<StoredComponent>, StoreError> {
     let rows = sqlx::query_as!(
         StoredComponent,
-        "SELECT inventory, ecosystem, name, version FROM blueteam.components ORDER BY inventory, ecosystem, name, version"
+        "SELECT inventory, ecosystem, name, version FROM blueteam.components ORDER BY inventory, \
+            ecosystem, name, version"
     );
     Ok(rows.fetch_all(conn).await?)
 }
 
-/// The stored advisories that a feed lists after a place, about so many, in the order of their place; the first ones without a place. Where feeds
-/// say different things of one, each of them: what concerns us by any of them concerns us. All of one place come together.
+/// The stored advisories that a feed lists after a place, about so many, in the order of their
+/// place; the first ones without a place. Where feeds say different things of one, each of them:
+/// what concerns us by any of them concerns us. All of one place come together.
 pub async fn page(
     conn: &mut PgConnection,
     after: Option<(&str, &str)>,
@@ -339,14 +415,17 @@ pub async fn page(
         id,
         i64::from(limit)
     );
+
     Ok(rows.fetch_all(conn).await?)
 }
 
 /// What attackers are known to use, by the ids that all publishers know.
 pub async fn exploited(conn: &mut PgConnection) -> Result<Vec<String>, StoreError> {
     let ids = sqlx::query_scalar!(
-        "SELECT DISTINCT vulnerability FROM blueteam.advisories a WHERE known_exploited AND (unlisted_before OR EXISTS (
-                SELECT FROM blueteam.advisory_listings l WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id))"
+        "SELECT DISTINCT vulnerability FROM blueteam.advisories a WHERE known_exploited AND \
+            (unlisted_before OR EXISTS (
+                SELECT FROM blueteam.advisory_listings l WHERE l.feed = a.feed AND l.advisory_id \
+                = a.advisory_id))"
     );
     Ok(ids.fetch_all(conn).await?)
 }

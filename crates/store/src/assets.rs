@@ -30,8 +30,10 @@ pub async fn save(conn: &mut PgConnection, actor: &str, a: &Asset) -> Result<(),
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     sqlx::query!(
-        "INSERT INTO blueteam.assets (name, category, owner, description, treatment) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (name) DO UPDATE SET category = excluded.category, owner = excluded.owner, description = excluded.description,
+        "INSERT INTO blueteam.assets (name, category, owner, description, treatment) VALUES ($1, \
+            $2, $3, $4, $5)
+         ON CONFLICT (name) DO UPDATE SET category = excluded.category, owner = excluded.owner, \
+         description = excluded.description,
              treatment = excluded.treatment, updated_at = now()",
         a.name,
         a.category,
@@ -41,6 +43,7 @@ pub async fn save(conn: &mut PgConnection, actor: &str, a: &Asset) -> Result<(),
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(())
 }
@@ -49,7 +52,9 @@ pub async fn save(conn: &mut PgConnection, actor: &str, a: &Asset) -> Result<(),
 pub async fn remove(conn: &mut PgConnection, actor: &str, name: &str) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
-    let done = sqlx::query!("DELETE FROM blueteam.assets WHERE name = $1", name).execute(&mut *tx).await?;
+    let done = sqlx::query!("DELETE FROM blueteam.assets WHERE name = $1", name)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(done.rows_affected() > 0)
 }

@@ -19,13 +19,20 @@ pub struct Baseline {
 
 /// Every profile.
 pub async fn load(conn: &mut PgConnection) -> Result<Vec<Baseline>, StoreError> {
-    let rows = sqlx::query!("SELECT source, user_key, profile FROM blueteam.user_baselines ORDER BY source, user_key")
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query!(
+        "SELECT source, user_key, profile FROM blueteam.user_baselines ORDER BY source, user_key"
+    )
+    .fetch_all(conn)
+    .await?;
+
     // A profile that cannot be read is learned again; it must not keep the engine from starting.
     let readable = rows.into_iter().filter_map(|row| {
         let source = row.source.parse().ok()?;
-        Some(Baseline { source, user_key: row.user_key, profile: row.profile })
+        Some(Baseline {
+            source,
+            user_key: row.user_key,
+            profile: row.profile,
+        })
     });
     Ok(readable.collect())
 }
@@ -35,20 +42,24 @@ pub async fn save(conn: &mut PgConnection, baselines: &[Baseline]) -> Result<(),
     if baselines.is_empty() {
         return Ok(());
     }
+
     let sources: Vec<String> = baselines.iter().map(|b| b.source.to_string()).collect();
     let users: Vec<String> = baselines.iter().map(|b| b.user_key.clone()).collect();
     let profiles: Vec<Value> = baselines.iter().map(|b| b.profile.clone()).collect();
     sqlx::query!(
         "INSERT INTO blueteam.user_baselines (source, user_key, profile)
          SELECT DISTINCT ON (b.source, b.user_key) b.source, b.user_key, b.profile
-           FROM unnest($1::text[], $2::text[], $3::jsonb[]) WITH ORDINALITY AS b (source, user_key, profile, n)
+           FROM unnest($1::text[], $2::text[], $3::jsonb[]) WITH ORDINALITY AS b (source, \
+           user_key, profile, n)
           ORDER BY b.source, b.user_key, b.n DESC
-         ON CONFLICT (source, user_key) DO UPDATE SET profile = excluded.profile, updated_at = now()",
+         ON CONFLICT (source, user_key) DO UPDATE SET profile = excluded.profile, updated_at = \
+         now()",
         &sources,
         &users,
         &profiles
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }

@@ -19,7 +19,8 @@ pub struct Position {
     pub at: Value,
 }
 
-const COLUMNS: &str = "event_id, timestamp, source, category, action, result, user_id, user_name, account, session_id, ip_address, \
+const COLUMNS: &str = "event_id, timestamp, source, category, action, result, user_id, user_name, \
+    account, session_id, ip_address, \
     user_agent, resource_type, resource_id, instance_id, cui_involved, occurrences, metadata";
 
 /// What the completeness ledger is told with a batch.
@@ -49,10 +50,12 @@ pub struct Account<'a> {
     pub rhythm: Option<Value>,
 }
 
-/// Writes events, the position behind them and the source's account in one transaction: killed at any instant, a collector neither loses an event
-/// nor reads one twice. Returns how many events were new; one that is there already (same id and time) is passed over.
+/// Writes events, the position behind them and the source's account in one transaction: killed at
+/// any instant, a collector neither loses an event nor reads one twice. Returns how many events
+/// were new; one that is there already (same id and time) is passed over.
 ///
-/// An event that the database cannot take is left out and reported by its place, so that one line cannot hold up a log.
+/// An event that the database cannot take is left out and reported by its place, so that one line
+/// cannot hold up a log.
 pub async fn insert(
     conn: &mut PgConnection,
     events: &[SecurityEvent<'_>],
@@ -64,19 +67,23 @@ pub async fn insert(
     if !events.is_empty() {
         write(&mut tx, events, &mut collected).await?;
     }
+
     if let Some(account) = account {
         settle(&mut tx, account, events, &collected).await?;
     }
+
     if let Some(position) = position {
         sqlx::query!(
             "INSERT INTO blueteam.collector_positions (collector, position) VALUES ($1, $2)
-             ON CONFLICT (collector) DO UPDATE SET position = excluded.position, updated_at = now()",
+             ON CONFLICT (collector) DO UPDATE SET position = excluded.position, updated_at = \
+             now()",
             position.collector,
             position.at,
         )
         .execute(&mut *tx)
         .await?;
     }
+
     tx.commit().await?;
     Ok(collected)
 }
@@ -88,11 +95,23 @@ async fn settle(
     events: &[SecurityEvent<'_>],
     collected: &Collected,
 ) -> Result<(), StoreError> {
-    let Account { source_id, kind, now, .. } = *account;
+    let Account {
+        source_id,
+        kind,
+        now,
+        ..
+    } = *account;
+
     let refused = collected.rejected.iter().map(|(at, reason)| {
         let entry = events.get(*at).map(told).unwrap_or_default();
-        DeadLetter { place: BY_DATABASE.to_owned(), reason: reason.clone(), length: entry.len() as u64, entry }
+        DeadLetter {
+            place: BY_DATABASE.to_owned(),
+            reason: reason.clone(),
+            length: entry.len() as u64,
+            entry,
+        }
     });
+
     let letters: Vec<DeadLetter> = account.letters.iter().cloned().chain(refused).collect();
     let intake = Intake {
         accepted: collected.accepted,
@@ -103,17 +122,21 @@ async fn settle(
         newest: account.newest,
         skew: account.skew,
     };
+
     sources::book(conn, source_id, kind, &intake, now).await?;
     sources::bury(conn, source_id, &letters, now).await?;
     for gap in &account.gaps {
         sources::note_gap(conn, source_id, gap).await?;
     }
+
     if let Some(rhythm) = &account.rhythm {
         sources::save_ledger(conn, source_id, rhythm, None).await?;
     }
+
     if !intake.is_empty() {
         sources::end_silence(conn, source_id, now).await?;
     }
+
     Ok(())
 }
 
@@ -127,6 +150,7 @@ fn told(event: &SecurityEvent<'_>) -> Vec<u8> {
         "resource_type": text(&event.resource_type), "resource_id": text(&event.resource_id),
         "metadata": event.details.as_json(),
     });
+
     told.to_string().into_bytes()
 }
 
@@ -141,14 +165,15 @@ pub struct Collected {
     pub rejected: Vec<(usize, String)>,
 }
 
-/// Copies a batch, halving it around rows that do not go in. Collectors resume from a position that is as durable as their
-/// events, so that the careful way is rare and need not be fast.
+/// Copies a batch, halving it around rows that do not go in. Collectors resume from a position that
+/// is as durable as their events, so that the careful way is rare and need not be fast.
 async fn write(
     conn: &mut PgConnection,
     events: &[SecurityEvent<'_>],
     collected: &mut Collected,
 ) -> Result<(), StoreError> {
-    let statement = format!("COPY blueteam.collected_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
+    let statement =
+        format!("COPY blueteam.collected_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
     let mut todo = vec![(0, events.len())];
     while let Some((start, end)) = todo.pop() {
         let mut savepoint = conn.begin().await?;
@@ -163,7 +188,10 @@ async fn write(
                     let middle = start + (end - start) / 2;
                     todo.push((middle, end));
                     todo.push((start, middle));
-                } else if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) {
+                } else if error
+                    .as_database_error()
+                    .is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+                {
                     collected.duplicates.push(start);
                 } else {
                     collected.rejected.push((start, error.to_string()));
@@ -172,6 +200,7 @@ async fn write(
             Err(error) => return Err(error.into()),
         }
     }
+
     Ok(())
 }
 
@@ -183,6 +212,7 @@ fn encode(events: &[SecurityEvent<'_>]) -> Vec<u8> {
             Some(UserId::Name(name)) => (None, Some(&**name)),
             None => (None, None),
         };
+
         out.row(18);
         out.uuid(Some(e.event_id.0));
         out.timestamp(e.timestamp);
@@ -191,6 +221,7 @@ fn encode(events: &[SecurityEvent<'_>]) -> Vec<u8> {
         out.text(&e.action);
         out.text(e.result.as_str());
         out.uuid(id);
+
         out.opt_text(name);
         out.opt_text(e.account_name.as_deref());
         out.opt_text(e.session_id.as_deref());
@@ -199,23 +230,34 @@ fn encode(events: &[SecurityEvent<'_>]) -> Vec<u8> {
         out.opt_text(e.resource_type.as_deref());
         out.opt_text(e.resource_id.as_deref());
         out.uuid(e.instance_id);
+
         out.boolean(e.cui_involved);
         out.int4(i32::try_from(e.occurrences).unwrap_or(i32::MAX));
         out.jsonb(e.details.as_json());
     }
+
     out.finish()
 }
 
 /// Where a collector was; none when it has never written.
-pub async fn position(conn: &mut PgConnection, collector: &str) -> Result<Option<Value>, StoreError> {
-    Ok(sqlx::query_scalar!("SELECT position FROM blueteam.collector_positions WHERE collector = $1", collector)
-        .fetch_optional(conn)
-        .await?)
+pub async fn position(
+    conn: &mut PgConnection,
+    collector: &str,
+) -> Result<Option<Value>, StoreError> {
+    Ok(sqlx::query_scalar!(
+        "SELECT position FROM blueteam.collector_positions WHERE collector = $1",
+        collector
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
-/// Drops the months that are older than so many whole months (at least 3), each with a record of what it held. Returns their names.
+/// Drops the months that are older than so many whole months (at least 3), each with a record of
+/// what it held. Returns their names.
 pub async fn drop_old(conn: &mut PgConnection, months: u16) -> Result<Vec<String>, StoreError> {
-    let dropped = sqlx::query_scalar!("SELECT audit.drop_old_collected($1)", i32::from(months)).fetch_one(conn).await?;
+    let dropped = sqlx::query_scalar!("SELECT audit.drop_old_collected($1)", i32::from(months))
+        .fetch_one(conn)
+        .await?;
     Ok(dropped.unwrap_or_default())
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use model::{
-    Control, ControlId, Decision, Finding, Method, Objective, ObjectiveId, Proposal, Responsibility, Support, Timestamp,
+    Control, ControlId, Decision, Finding, Method, Objective, ObjectiveId, Proposal,
+    Responsibility, Support, Timestamp,
 };
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
@@ -24,24 +25,32 @@ pub struct Entry<'a> {
     pub requirement: &'a str,
 }
 
-/// Writes the requirements and the ids of their objectives. What people wrote about them stays; the words of an adopted database's
-/// status become proposals, because nobody said which objectives they were about. Returns how many rows are new or have another wording.
+/// Writes the requirements and the ids of their objectives. What people wrote about them stays; the
+/// words of an adopted database's status become proposals, because nobody said which objectives
+/// they were about. Returns how many rows are new or have another wording.
 pub async fn load(
     conn: &mut PgConnection,
     actor: &str,
     entries: &[Entry<'_>],
     objectives: &[&str],
 ) -> Result<u64, StoreError> {
-    let column =
-        |of: for<'e> fn(&'e Entry<'_>) -> &'e str| entries.iter().map(|e| of(e).to_owned()).collect::<Vec<String>>();
+    let column = |of: for<'e> fn(&'e Entry<'_>) -> &'e str| {
+        entries
+            .iter()
+            .map(|e| of(e).to_owned())
+            .collect::<Vec<String>>()
+    };
+
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let controls = sqlx::query!(
         "INSERT INTO blueteam.compliance_controls AS c (control_id, family_id, family, requirement)
          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
          ON CONFLICT (control_id) DO UPDATE
-            SET family_id = excluded.family_id, family = excluded.family, requirement = excluded.requirement
-          WHERE (c.family_id, c.family, c.requirement) IS DISTINCT FROM (excluded.family_id, excluded.family, excluded.requirement)",
+            SET family_id = excluded.family_id, family = excluded.family, requirement = \
+            excluded.requirement
+          WHERE (c.family_id, c.family, c.requirement) IS DISTINCT FROM (excluded.family_id, \
+          excluded.family, excluded.requirement)",
         &column(|e| e.control_id),
         &column(|e| e.family_id),
         &column(|e| e.family),
@@ -49,20 +58,25 @@ pub async fn load(
     )
     .execute(&mut *tx)
     .await?;
+
     let ids: Vec<String> = objectives.iter().map(ToString::to_string).collect();
     let added = sqlx::query!(
-        "INSERT INTO blueteam.compliance_objectives (objective_id, control_id, proposed, proposed_reason, proposed_by, proposed_at)
+        "INSERT INTO blueteam.compliance_objectives (objective_id, control_id, proposed, \
+            proposed_reason, proposed_by, proposed_at)
          SELECT o, c.control_id, p.finding, p.reason, p.by, p.at FROM unnest($1::text[]) AS o
            JOIN blueteam.compliance_controls c ON c.control_id = split_part(o, '[', 1)
            LEFT JOIN LATERAL (
-                SELECT CASE c.status WHEN 'implemented' THEN 'met' WHEN 'not_applicable' THEN 'not_applicable' ELSE 'not_met' END AS finding,
-                       'status of the requirement when the database was adopted: ' || c.status AS reason, 'adoption' AS by, now() AS at
+                SELECT CASE c.status WHEN 'implemented' THEN 'met' WHEN 'not_applicable' THEN \
+                'not_applicable' ELSE 'not_met' END AS finding,
+                       'status of the requirement when the database was adopted: ' || c.status AS \
+                       reason, 'adoption' AS by, now() AS at
                  WHERE c.status <> 'not_assessed') p ON true
          ON CONFLICT (objective_id) DO NOTHING",
         &ids
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(controls.rows_affected() + added.rows_affected())
 }
@@ -78,6 +92,7 @@ pub async fn all(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>
     )
     .fetch_all(&mut *conn)
     .await?;
+
     let mut objectives = objectives(conn, now).await?;
     let mut controls = Vec::with_capacity(rows.len());
     for row in rows {
@@ -96,11 +111,15 @@ pub async fn all(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>
             planned: row.planned,
         });
     }
+
     controls.sort_by_key(|c| c.control_id.order());
     Ok(controls)
 }
 
-async fn objectives(conn: &mut PgConnection, now: Timestamp) -> Result<HashMap<String, Vec<Objective>>, StoreError> {
+async fn objectives(
+    conn: &mut PgConnection,
+    now: Timestamp,
+) -> Result<HashMap<String, Vec<Objective>>, StoreError> {
     let rows = sqlx::query!(
         r#"WITH newest AS MATERIALIZED (
                SELECT evidence_id, control_id, valid_until FROM blueteam.latest_results JOIN blueteam.compliance_evidence USING (evidence_id)
@@ -130,27 +149,55 @@ async fn objectives(conn: &mut PgConnection, now: Timestamp) -> Result<HashMap<S
     )
     .fetch_all(conn)
     .await?;
+
     let mut found: HashMap<String, Vec<Objective>> = HashMap::new();
     for row in rows {
-        let decision = match (decided(&row.finding)?, row.reason, row.decided_by, row.decided_at) {
-            (Some(finding), Some(reason), Some(by), Some(at)) => {
-                Some(Decision { finding, reason, methods: methods(&row.methods)?, by, at: at.0 })
-            }
+        let decision = match (
+            decided(&row.finding)?,
+            row.reason,
+            row.decided_by,
+            row.decided_at,
+        ) {
+            (Some(finding), Some(reason), Some(by), Some(at)) => Some(Decision {
+                finding,
+                reason,
+                methods: methods(&row.methods)?,
+                by,
+                at: at.0,
+            }),
             _ => None,
         };
-        let proposal = match (row.proposed, row.proposed_reason, row.proposed_by, row.proposed_at) {
+
+        let proposal = match (
+            row.proposed,
+            row.proposed_reason,
+            row.proposed_by,
+            row.proposed_at,
+        ) {
             (Some(finding), Some(reason), Some(by), Some(at)) => {
-                decided(&finding)?.map(|finding| Proposal { finding, reason, by, at: at.0 })
+                decided(&finding)?.map(|finding| Proposal {
+                    finding,
+                    reason,
+                    by,
+                    at: at.0,
+                })
             }
+
             _ => None,
         };
+
         found.entry(row.control_id).or_default().push(Objective {
             objective_id: ObjectiveId(row.objective_id),
             decision,
             proposal,
-            support: Support { valid: few(row.valid), lapsed: few(row.lapsed), drafts: few(row.drafts) },
+            support: Support {
+                valid: few(row.valid),
+                lapsed: few(row.lapsed),
+                drafts: few(row.drafts),
+            },
         });
     }
+
     Ok(found)
 }
 
@@ -163,11 +210,16 @@ fn decided(word: &str) -> Result<Option<Finding>, StoreError> {
     if word == "not_assessed" {
         return Ok(None);
     }
-    word.parse().map(Some).map_err(|e| StoreError::corrupt("compliance_objectives.finding", e))
+    word.parse()
+        .map(Some)
+        .map_err(|e| StoreError::corrupt("compliance_objectives.finding", e))
 }
 
 fn methods(words: &[String]) -> Result<Vec<Method>, StoreError> {
-    let parse = |w: &String| w.parse().map_err(|e| StoreError::corrupt("compliance_objectives.methods", e));
+    let parse = |w: &String| {
+        w.parse()
+            .map_err(|e| StoreError::corrupt("compliance_objectives.methods", e))
+    };
     words.iter().map(parse).collect()
 }
 
@@ -208,31 +260,46 @@ pub async fn decide(
     let column = |of: fn(&NewDecision) -> String| decisions.iter().map(of).collect::<Vec<String>>();
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
-    // In one order, whoever else decides at the same time: two sheets would wait for each other for good.
+    // In one order, whoever else decides at the same time: two sheets would wait for each other for
+    // good.
     sqlx::query!(
         "SELECT FROM blueteam.compliance_controls
-          WHERE control_id IN (SELECT split_part(o, '[', 1) FROM unnest($1::text[]) o) ORDER BY control_id FOR UPDATE",
+          WHERE control_id IN (SELECT split_part(o, '[', 1) FROM unnest($1::text[]) o) ORDER BY \
+          control_id FOR UPDATE",
         &column(|d| d.objective_id.0.clone())
     )
     .execute(&mut *tx)
     .await?;
     let written = sqlx::query_scalar!(
         "UPDATE blueteam.compliance_objectives o
-            SET finding = d.finding, reason = d.reason, methods = string_to_array(d.methods, ' '), decided_by = $5, decided_at = $6,
+            SET finding = d.finding, reason = d.reason, methods = string_to_array(d.methods, ' \
+            '), decided_by = $5, decided_at = $6,
                 updated_at = now()
-           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS d (id, finding, reason, methods)
+           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS d (id, finding, reason, \
+           methods)
           WHERE objective_id = d.id RETURNING objective_id",
         &column(|d| d.objective_id.0.clone()),
         &column(|d| d.finding.map_or("not_assessed", Finding::as_str).to_owned()),
         &column(|d| d.reason.clone()),
-        &column(|d| d.methods.iter().map(|m| m.as_str()).collect::<Vec<_>>().join(" ")),
+        &column(|d| d
+            .methods
+            .iter()
+            .map(|m| m.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")),
         actor,
         Ts(now) as Ts
     )
     .fetch_all(&mut *tx)
     .await?;
-    if let Some(missing) = decisions.iter().find(|d| !written.contains(&d.objective_id.0)) {
-        return Err(StoreError::Missing("compliance_objectives", missing.objective_id.to_string()));
+    if let Some(missing) = decisions
+        .iter()
+        .find(|d| !written.contains(&d.objective_id.0))
+    {
+        return Err(StoreError::Missing(
+            "compliance_objectives",
+            missing.objective_id.to_string(),
+        ));
     }
     tx.commit().await?;
     Ok(())
@@ -249,10 +316,13 @@ pub async fn change(
     set_actor(&mut tx, actor).await?;
     let done = sqlx::query!(
         "UPDATE blueteam.compliance_controls
-            SET implementation_notes = coalesce($2, implementation_notes), responsible_party = coalesce($3, responsible_party),
-                next_assessment = coalesce($4, next_assessment), responsibility = coalesce($5, responsibility),
+            SET implementation_notes = coalesce($2, implementation_notes), responsible_party = \
+            coalesce($3, responsible_party),
+                next_assessment = coalesce($4, next_assessment), responsibility = coalesce($5, \
+                responsibility),
                 provider = coalesce($6, provider), provider_duties = coalesce($7, provider_duties),
-                customer_duties = coalesce($8, customer_duties), partial_credit = coalesce($9, partial_credit), updated_at = now()
+                customer_duties = coalesce($8, customer_duties), partial_credit = coalesce($9, \
+                partial_credit), updated_at = now()
           WHERE control_id = $1",
         control.0.as_ref(),
         changes.notes,
@@ -266,18 +336,28 @@ pub async fn change(
     )
     .execute(&mut *tx)
     .await?;
+
     if done.rows_affected() == 0 {
-        return Err(StoreError::Missing("compliance_controls", control.to_string()));
+        return Err(StoreError::Missing(
+            "compliance_controls",
+            control.to_string(),
+        ));
     }
+
     tx.commit().await?;
     Ok(())
 }
 
 /// Writes what a check proposes.
-pub async fn propose(conn: &mut PgConnection, objective: &ObjectiveId, proposal: &Proposal) -> Result<(), StoreError> {
+pub async fn propose(
+    conn: &mut PgConnection,
+    objective: &ObjectiveId,
+    proposal: &Proposal,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.compliance_objectives
-            SET proposed = $2, proposed_reason = $3, proposed_by = $4, proposed_at = $5 WHERE objective_id = $1",
+            SET proposed = $2, proposed_reason = $3, proposed_by = $4, proposed_at = $5 WHERE \
+            objective_id = $1",
         objective.0,
         proposal.finding.as_str(),
         proposal.reason,
@@ -286,11 +366,16 @@ pub async fn propose(conn: &mut PgConnection, objective: &ObjectiveId, proposal:
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
 /// Takes back what a check proposed, because it can't tell any more.
-pub async fn withdraw(conn: &mut PgConnection, objective: &ObjectiveId, check_id: &str) -> Result<(), StoreError> {
+pub async fn withdraw(
+    conn: &mut PgConnection,
+    objective: &ObjectiveId,
+    check_id: &str,
+) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.compliance_objectives
             SET proposed = NULL, proposed_reason = NULL, proposed_by = NULL, proposed_at = NULL
@@ -300,6 +385,7 @@ pub async fn withdraw(conn: &mut PgConnection, objective: &ObjectiveId, check_id
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -323,7 +409,10 @@ pub struct Change {
 }
 
 /// The decisions about one requirement, or all, the oldest first.
-pub async fn history(conn: &mut PgConnection, control: Option<&ControlId>) -> Result<Vec<Change>, StoreError> {
+pub async fn history(
+    conn: &mut PgConnection,
+    control: Option<&ControlId>,
+) -> Result<Vec<Change>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT objective_id, previous, finding, reason, decided_by, login, changed_at AS "changed_at: Ts"
              FROM blueteam.objective_history WHERE $1::text IS NULL OR control_id = $1 ORDER BY change_id"#,

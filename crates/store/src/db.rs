@@ -6,7 +6,8 @@ use model::Timestamp;
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{
-    PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPoolOptions, PgSslMode, PgTypeInfo, PgValueFormat, PgValueRef,
+    PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPoolOptions, PgSslMode, PgTypeInfo,
+    PgValueFormat, PgValueRef,
 };
 use sqlx::{AssertSqlSafe, Connection, Decode, Encode, PgConnection, PgPool, Postgres, Type};
 
@@ -40,26 +41,31 @@ impl Encode<'_, Postgres> for Ts {
 impl<'r> Decode<'r, Postgres> for Ts {
     fn decode(value: PgValueRef<'r>) -> Result<Self, BoxDynError> {
         let at = match value.format() {
-            PgValueFormat::Binary => {
-                Timestamp::from_micros(<i64 as Decode<Postgres>>::decode(value)?.saturating_add(PG_EPOCH_MICROS))
-            }
+            PgValueFormat::Binary => Timestamp::from_micros(
+                <i64 as Decode<Postgres>>::decode(value)?.saturating_add(PG_EPOCH_MICROS),
+            ),
             PgValueFormat::Text => Timestamp::parse(value.as_str()?)?,
         };
         Ok(Self(at))
     }
 }
 
-/// How long a statement of ours waits for a lock. Any login may hold one for as long as it likes, and no wait is endless.
+/// How long a statement of ours waits for a lock. Any login may hold one for as long as it likes,
+/// and no wait is endless.
 const LOCK_WAIT: &str = "10s";
 /// The same for connections of a pool, on which people's requests wait.
 const POOL_LOCK_WAIT: &str = "2s";
 
-/// A pool of at most `size` connections, which are made when they are needed and checked before they are lent.
+/// A pool of at most `size` connections, which are made when they are needed and checked before
+/// they are lent.
 pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
     PgPoolOptions::new()
         .after_connect(|conn, _| {
             Box::pin(async move {
-                sqlx::query("SELECT set_config('lock_timeout', $1, false)").bind(POOL_LOCK_WAIT).execute(conn).await?;
+                sqlx::query("SELECT set_config('lock_timeout', $1, false)")
+                    .bind(POOL_LOCK_WAIT)
+                    .execute(conn)
+                    .await?;
                 Ok(())
             })
         })
@@ -71,12 +77,16 @@ pub fn pool(options: PgConnectOptions, size: u32) -> PgPool {
 
 /// One connection.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    let mut conn = PgConnection::connect_with(&options.clone().application_name("blueteam")).await?;
-    // Compiling a query takes the server a quarter of a second, and what a person asks for takes less without.
+    let mut conn =
+        PgConnection::connect_with(&options.clone().application_name("blueteam")).await?;
+
+    // Compiling a query takes the server a quarter of a second, and what a person asks for takes
+    // less without.
     sqlx::query("SELECT set_config('jit', 'off', false), set_config('lock_timeout', $1, false)")
         .bind(LOCK_WAIT)
         .execute(&mut conn)
         .await?;
+
     Ok(conn)
 }
 
@@ -84,18 +94,30 @@ pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreEr
 pub fn parse_url(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions = url.parse()?;
     let host = options.get_host();
-    let loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    let loopback = host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback());
     let local = options.get_socket().is_some() || host.starts_with('/') || loopback;
-    let weak = matches!(options.get_ssl_mode(), PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer);
-    Ok(if weak && !local { options.ssl_mode(PgSslMode::Require) } else { options })
+    let weak = matches!(
+        options.get_ssl_mode(),
+        PgSslMode::Disable | PgSslMode::Allow | PgSslMode::Prefer
+    );
+
+    Ok(if weak && !local {
+        options.ssl_mode(PgSslMode::Require)
+    } else {
+        options
+    })
 }
 
 /// Makes a database, if it is missing.
 pub async fn ensure_database(admin: &mut PgConnection, name: &str) -> Result<(), StoreError> {
-    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
-        .bind(name)
-        .fetch_one(&mut *admin)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+            .bind(name)
+            .fetch_one(&mut *admin)
+            .await?;
     if !exists {
         let sql: String = sqlx::query_scalar("SELECT format('CREATE DATABASE %I', $1::text)")
             .bind(name)
@@ -103,11 +125,12 @@ pub async fn ensure_database(admin: &mut PgConnection, name: &str) -> Result<(),
             .await?;
         sqlx::query(AssertSqlSafe(sql)).execute(admin).await?;
     }
+
     Ok(())
 }
 
-/// Makes a login with the given password and roles, or brings an existing one in line. For the private cluster, whose
-/// logins are ours.
+/// Makes a login with the given password and roles, or brings an existing one in line. For the
+/// private cluster, whose logins are ours.
 pub async fn ensure_login(
     conn: &mut PgConnection,
     login: &str,
@@ -115,21 +138,31 @@ pub async fn ensure_login(
     roles: &[&str],
 ) -> Result<(), StoreError> {
     let mut tx = conn.begin().await?;
-    // CREATE ROLE takes no parameters; the server quotes for us. The statement must not reach its log.
-    sqlx::query("SET LOCAL log_statement = 'none'").execute(&mut *tx).await?;
+    // CREATE ROLE takes no parameters; the server quotes for us. The statement must not reach its
+    // log.
+    sqlx::query("SET LOCAL log_statement = 'none'")
+        .execute(&mut *tx)
+        .await?;
+
     // That it is a member already is no news.
-    sqlx::query("SET LOCAL client_min_messages = 'error'").execute(&mut *tx).await?;
-    let exists: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
-        .bind(login)
-        .fetch_one(&mut *tx)
+    sqlx::query("SET LOCAL client_min_messages = 'error'")
+        .execute(&mut *tx)
         .await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)")
+            .bind(login)
+            .fetch_one(&mut *tx)
+            .await?;
     let verb = if exists { "ALTER" } else { "CREATE" };
-    let sql: String = sqlx::query_scalar("SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1::text, $2::text, $3::text)")
-        .bind(verb)
-        .bind(login)
-        .bind(password)
-        .fetch_one(&mut *tx)
-        .await?;
+    let sql: String = sqlx::query_scalar(
+        "SELECT format('%s ROLE %I LOGIN PASSWORD %L', $1::text, $2::text, $3::text)",
+    )
+    .bind(verb)
+    .bind(login)
+    .bind(password)
+    .fetch_one(&mut *tx)
+    .await?;
+
     sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await?;
     for role in roles {
         let sql: String = sqlx::query_scalar("SELECT format('GRANT %I TO %I', $1::text, $2::text)")
@@ -139,33 +172,53 @@ pub async fn ensure_login(
             .await?;
         sqlx::query(AssertSqlSafe(sql)).execute(&mut *tx).await?;
     }
+
     tx.commit().await?;
     Ok(())
 }
 
 /// Makes the partitions of this month and the next `months` (at most 24); returns how many are new.
 pub async fn ensure_partitions(conn: &mut PgConnection, months: u8) -> Result<u32, StoreError> {
-    let made = sqlx::query_scalar!("SELECT blueteam.ensure_partitions($1)", i32::from(months)).fetch_one(conn).await?;
+    let made = sqlx::query_scalar!("SELECT blueteam.ensure_partitions($1)", i32::from(months))
+        .fetch_one(conn)
+        .await?;
     Ok(made.unwrap_or(0).unsigned_abs())
 }
 
-/// A transaction that sees one moment and writes nothing: for what is read by several queries and must agree.
-pub async fn snapshot(conn: &mut PgConnection) -> Result<sqlx::Transaction<'_, Postgres>, StoreError> {
-    Ok(conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?)
+/// A transaction that sees one moment and writes nothing: for what is read by several queries and
+/// must agree.
+pub async fn snapshot(
+    conn: &mut PgConnection,
+) -> Result<sqlx::Transaction<'_, Postgres>, StoreError> {
+    Ok(conn
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?)
 }
 
-/// Takes the exclusive right of that name until the end of the transaction, and waits for it as long as for any lock. It is a
-/// row that only the engine's role may lock: an advisory lock could be taken, and kept, by every login.
-pub(crate) async fn take_exclusively(conn: &mut PgConnection, name: &str) -> Result<(), StoreError> {
-    let row = sqlx::query_scalar!("SELECT name FROM blueteam.exclusive_rights WHERE name = $1 FOR UPDATE", name);
+/// Takes the exclusive right of that name until the end of the transaction, and waits for it as
+/// long as for any lock. It is a row that only the engine's role may lock: an advisory lock could
+/// be taken, and kept, by every login.
+pub(crate) async fn take_exclusively(
+    conn: &mut PgConnection,
+    name: &str,
+) -> Result<(), StoreError> {
+    let row = sqlx::query_scalar!(
+        "SELECT name FROM blueteam.exclusive_rights WHERE name = $1 FOR UPDATE",
+        name
+    );
     match row.fetch_optional(conn).await? {
         Some(_) => Ok(()),
-        None => Err(StoreError::Missing("blueteam.exclusive_rights", name.to_owned())),
+        None => Err(StoreError::Missing(
+            "blueteam.exclusive_rights",
+            name.to_owned(),
+        )),
     }
 }
 
 /// Says who acts, until the end of the transaction; the triggers of `audit.audit_log` ask for it.
 pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &str) -> Result<(), StoreError> {
-    sqlx::query!("SELECT set_config('blueteam.actor', $1, true)", actor).fetch_one(conn).await?;
+    sqlx::query!("SELECT set_config('blueteam.actor', $1, true)", actor)
+        .fetch_one(conn)
+        .await?;
     Ok(())
 }

@@ -7,7 +7,8 @@ use crate::MigrationError;
 /// An error of the database or of what stands in it.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The driver's or the server's. It says all that its cause says, so the cause is not told once more.
+    /// The driver's or the server's. It says all that its cause says, so the cause is not told once
+    /// more.
     #[error("{}", describe(.0))]
     Sql(sqlx::Error),
     /// The database was migrated by a newer program, or by another one.
@@ -58,27 +59,43 @@ impl From<MigrationError> for StoreError {
 
 impl StoreError {
     /// Shorthand for [`StoreError::Corrupt`].
-    #[expect(clippy::needless_pass_by_value, reason = "errors and format_args! are made for this one call")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "errors and format_args! are made for this one call"
+    )]
     pub(crate) fn corrupt(what: &'static str, why: impl ToString) -> Self {
-        Self::Corrupt { what, why: why.to_string() }
+        Self::Corrupt {
+            what,
+            why: why.to_string(),
+        }
     }
 
-    /// Whether the error concerns single rows, so that everything else can be processed: a value or constraint, a limit of the
-    /// server, damaged storage, a trigger that refuses, or a lock that somebody else holds.
+    /// Whether the error concerns single rows, so that everything else can be processed: a value or
+    /// constraint, a limit of the server, damaged storage, a trigger that refuses, or a lock that
+    /// somebody else holds.
     pub fn concerns_rows(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(e)) if !is_outage_code(e.code().as_deref()) => true,
-            Self::Sql(sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_)) => true,
+            Self::Sql(
+                sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_),
+            ) => true,
             Self::Corrupt { .. } | Self::Json(_) => true,
             _ => false,
         }
     }
 
-    /// Whether the server cannot put out a row: a value or limit (22, 54), damaged storage (XX), or a function that refuses
-    /// (P0). A lock, a cancelled query or a missing right says nothing about any row, and must not make readers leave it out.
+    /// Whether the server cannot put out a row: a value or limit (22, 54), damaged storage (XX), or
+    /// a function that refuses (P0). A lock, a cancelled query or a missing right says nothing
+    /// about any row, and must not make readers leave it out.
     pub fn is_about_output(&self) -> bool {
-        let Self::Sql(sqlx::Error::Database(error)) = self else { return false };
-        error.code().is_some_and(|code| ["22", "54", "XX", "P0"].iter().any(|class| code.starts_with(class)))
+        let Self::Sql(sqlx::Error::Database(error)) = self else {
+            return false;
+        };
+        error.code().is_some_and(|code| {
+            ["22", "54", "XX", "P0"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        })
     }
 
     /// Whether another session holds what was asked for: worth trying again soon.
@@ -90,7 +107,8 @@ impl StoreError {
         }
     }
 
-    /// Whether the server is away (or going), rather than unhappy with what was asked: worth trying again later.
+    /// Whether the server is away (or going), rather than unhappy with what was asked: worth trying
+    /// again later.
     pub fn is_outage(&self) -> bool {
         match self {
             Self::Sql(error) => is_outage(error),
@@ -116,18 +134,27 @@ fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
-/// 08 connection, 53 out of resources (disk full, too many clients), 57P shutting down or starting, 58 system error.
+/// 08 connection, 53 out of resources (disk full, too many clients), 57P shutting down or starting,
+/// 58 system error.
 fn is_outage_code(code: Option<&str>) -> bool {
-    code.is_some_and(|code| ["08", "53", "57P", "58"].iter().any(|class| code.starts_with(class)))
+    code.is_some_and(|code| {
+        ["08", "53", "57P", "58"]
+            .iter()
+            .any(|class| code.starts_with(class))
+    })
 }
 
-/// A lock that was not granted in time (55P03), a deadlock (40P01), or a transaction that lost against another (40001).
+/// A lock that was not granted in time (55P03), a deadlock (40P01), or a transaction that lost
+/// against another (40001).
 pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| ["55P03", "40P01", "40001"].contains(&code.as_ref()))
 }
 
-/// What the server said, without the place in its own source that the driver adds; anything else in the driver's words.
+/// What the server said, without the place in its own source that the driver adds; anything else in
+/// the driver's words.
 fn describe(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => format!("the database says: {}", error.message()),

@@ -9,7 +9,8 @@ use crate::db::Ts;
 
 /// The most alerts that one look finds.
 const LIMIT: i64 = 1000;
-/// How much older than its last tier an alert may be: what was overdue before escalation was switched on is old news.
+/// How much older than its last tier an alert may be: what was overdue before escalation was
+/// switched on is old news.
 const STALE: Span = Span::hours(24);
 
 /// An alert whose next tier is due.
@@ -34,10 +35,19 @@ pub struct Escalation {
     pub channels: Vec<String>,
 }
 
-/// The alerts that somebody was told of, and that nobody acknowledged, for longer than `patience` says for their severity: since they were
-/// written, or since their last tier of `tiers` was told. One that was folded is not among them: a storm must not come back through the tiers. Holds them until the transaction ends, so that an acknowledgement comes before or after.
-pub async fn due(conn: &mut PgConnection, patience: &[(Severity, Span)], tiers: u16) -> Result<Vec<Due>, StoreError> {
-    let severities: Vec<String> = patience.iter().map(|(severity, _)| severity.to_string()).collect();
+/// The alerts that somebody was told of, and that nobody acknowledged, for longer than `patience`
+/// says for their severity: since they were written, or since their last tier of `tiers` was told.
+/// One that was folded is not among them: a storm must not come back through the tiers. Holds them
+/// until the transaction ends, so that an acknowledgement comes before or after.
+pub async fn due(
+    conn: &mut PgConnection,
+    patience: &[(Severity, Span)],
+    tiers: u16,
+) -> Result<Vec<Due>, StoreError> {
+    let severities: Vec<String> = patience
+        .iter()
+        .map(|(severity, _)| severity.to_string())
+        .collect();
     let micros: Vec<i64> = patience.iter().map(|(_, span)| span.as_micros()).collect();
     let rows = sqlx::query!(
         r#"SELECT a.alert_id, (coalesce(e.tier, 0) + 1)::smallint AS "tier!"
@@ -59,12 +69,17 @@ pub async fn due(conn: &mut PgConnection, patience: &[(Severity, Span)], tiers: 
     )
     .fetch_all(&mut *conn)
     .await?;
+
     let mut due = Vec::with_capacity(rows.len());
     for row in rows {
         if let Some(alert) = alerts::show(conn, AlertId(row.alert_id)).await? {
-            due.push(Due { alert, tier: row.tier.unsigned_abs() });
+            due.push(Due {
+                alert,
+                tier: row.tier.unsigned_abs(),
+            });
         }
     }
+
     Ok(due)
 }
 
@@ -75,13 +90,17 @@ pub async fn escalate(
     people: &[String],
     channels: &[Channel],
 ) -> Result<bool, StoreError> {
-    // A way that keeps an alert open until it hears of its end would open it again, and nobody would ever close it there.
+    // A way that keeps an alert open until it hears of its end would open it again, and nobody
+    // would ever close it there.
     let over = due.alert.state == AlertState::Closed;
-    let told = channels.iter().filter(|channel| !(over && Channel::RESOLVING.contains(channel)));
+    let told = channels
+        .iter()
+        .filter(|channel| !(over && Channel::RESOLVING.contains(channel)));
     let channels: Vec<String> = told.map(ToString::to_string).collect();
     let tier = i16::try_from(due.tier).unwrap_or(i16::MAX);
     let noted = sqlx::query!(
-        "INSERT INTO blueteam.escalations (alert_id, tier, people, channels) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+        "INSERT INTO blueteam.escalations (alert_id, tier, people, channels) VALUES ($1, $2, $3, \
+            $4) ON CONFLICT DO NOTHING",
         due.alert.alert_id.0,
         tier,
         people,
@@ -89,9 +108,11 @@ pub async fn escalate(
     )
     .execute(&mut *conn)
     .await?;
+
     if noted.rows_affected() == 0 {
         return Ok(false);
     }
+
     sqlx::query!(
         "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload, tier, people)
          SELECT $1, c, 'escalated', $3, $4, $5 FROM unnest($2::text[]) AS c ON CONFLICT DO NOTHING",
@@ -103,6 +124,7 @@ pub async fn escalate(
     )
     .execute(conn)
     .await?;
+
     Ok(true)
 }
 
@@ -114,6 +136,16 @@ pub async fn of_alert(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Escala
     )
     .fetch_all(conn)
     .await?;
-    let of = |tier: i16, at: Ts, people, channels| Escalation { tier: tier.unsigned_abs(), at: at.0, people, channels };
-    Ok(rows.into_iter().map(|row| of(row.tier, row.at, row.people, row.channels)).collect())
+
+    let of = |tier: i16, at: Ts, people, channels| Escalation {
+        tier: tier.unsigned_abs(),
+        at: at.0,
+        people,
+        channels,
+    };
+
+    Ok(rows
+        .into_iter()
+        .map(|row| of(row.tier, row.at, row.people, row.channels))
+        .collect())
 }

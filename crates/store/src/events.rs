@@ -1,8 +1,9 @@
 //! Audit events into `audit_events`, in batches.
 //!
-//! The fast way is one binary COPY. A batch that it refuses goes the careful way: rows that are there already are counted as
-//! duplicates, rows that the database cannot take are found by halving and named, and no neighbour of theirs is lost. So
-//! are rows whose key somebody else's open transaction holds: they are named as such, for the caller to try again.
+//! The fast way is one binary COPY. A batch that it refuses goes the careful way: rows that are
+//! there already are counted as duplicates, rows that the database cannot take are found by halving
+//! and named, and no neighbour of theirs is lost. So are rows whose key somebody else's open
+//! transaction holds: they are named as such, for the caller to try again.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -48,7 +49,11 @@ impl Claim {
 
 impl<'a> AuditRow<'a> {
     /// Completes a record: `event_id` and `timestamp` are for those that carry none.
-    pub fn new(record: AuditRecord<'a>, event_id: impl FnOnce() -> EventId, now: Timestamp) -> Self {
+    pub fn new(
+        record: AuditRecord<'a>,
+        event_id: impl FnOnce() -> EventId,
+        now: Timestamp,
+    ) -> Self {
         Self {
             event_id: record.event_id.unwrap_or_else(|| event_id().0),
             timestamp: record.timestamp.unwrap_or(now),
@@ -57,7 +62,8 @@ impl<'a> AuditRow<'a> {
         }
     }
 
-    /// The same with the time of its arrival, which is the first one's of all that claim the same: a retry is no other event.
+    /// The same with the time of its arrival, which is the first one's of all that claim the same:
+    /// a retry is no other event.
     #[must_use]
     pub fn claiming(mut self, claim: Option<Claim>) -> Self {
         self.claim = claim;
@@ -113,26 +119,35 @@ pub struct Inserted {
     pub duplicates: u64,
     /// Rows that the database cannot take: their place in the batch, and why.
     pub rejected: Vec<(usize, FieldError)>,
-    /// Rows that were not written because another transaction has inserted their key and is still open: their places in the
-    /// batch. Whether they are duplicates is known when that transaction ends.
+    /// Rows that were not written because another transaction has inserted their key and is still
+    /// open: their places in the batch. Whether they are duplicates is known when that transaction
+    /// ends.
     pub conflicting: Vec<usize>,
 }
 
-/// How long one row may wait for another transaction while the conflicting rows of a batch are searched for. Whoever commits
-/// promptly is waited for by the fast way already; here each wait holds up everybody in the batch.
+/// How long one row may wait for another transaction while the conflicting rows of a batch are
+/// searched for. Whoever commits promptly is waited for by the fast way already; here each wait
+/// holds up everybody in the batch.
 const CONFLICT_WAIT: &str = "10ms";
-/// How long the fast way waits for a row: longer than a commit takes, and no longer than everybody else may wait for one writer.
+/// How long the fast way waits for a row: longer than a commit takes, and no longer than everybody
+/// else may wait for one writer.
 const FAST_WAIT: &str = "300ms";
 
-const COPY: &str = "COPY public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
-    user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata) FROM STDIN (FORMAT binary)";
+const COPY: &str = "COPY public.audit_events (event_id, timestamp, category, action, result, \
+    user_id, session_id, ip_address, \
+    user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata) FROM STDIN \
+    (FORMAT binary)";
 
-/// Writes a batch. Atomic: in the caller's transaction where there is one, else in one of its own. An error means that
-/// nothing was written (rows that are refused are not an error).
-pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<Inserted, StoreError> {
+/// Writes a batch. Atomic: in the caller's transaction where there is one, else in one of its own.
+/// An error means that nothing was written (rows that are refused are not an error).
+pub async fn insert_audit(
+    conn: &mut PgConnection,
+    rows: &[AuditRow<'_>],
+) -> Result<Inserted, StoreError> {
     if rows.is_empty() {
         return Ok(Inserted::default());
     }
+
     let mut tx = conn.begin().await?;
     if rows.iter().any(|row| row.claim.is_some()) {
         wait_briefly(&mut tx).await?;
@@ -140,10 +155,14 @@ pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
         tx.commit().await?;
         return Ok(inserted);
     }
+
     match copy(&mut tx, COPY, encode(rows)).await {
         Ok(accepted) => {
             tx.commit().await?;
-            Ok(Inserted { accepted, ..Inserted::default() })
+            Ok(Inserted {
+                accepted,
+                ..Inserted::default()
+            })
         }
         Err(error) if is_about_rows(&error) => {
             tx.rollback().await?;
@@ -157,19 +176,28 @@ pub async fn insert_audit(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Res
     }
 }
 
-/// Writes the batches of several requests as one, and says what became of each: `ends` holds the end of each batch in `rows`,
-/// ascending, the last being `rows.len()`. Places of refused rows count from the start of their batch. Atomic, like
+/// Writes the batches of several requests as one, and says what became of each: `ends` holds the
+/// end of each batch in `rows`, ascending, the last being `rows.len()`. Places of refused rows
+/// count from the start of their batch. Atomic, like
 /// [`insert_audit`], but must not be called inside a transaction: one COPY is a transaction by itself, and saves two trips.
 pub async fn insert_audit_parts(
     conn: &mut PgConnection,
     rows: &[AuditRow<'_>],
     ends: &[usize],
 ) -> Result<Vec<Inserted>, StoreError> {
-    let ranges: Vec<_> = ends.iter().scan(0, |start, &end| Some(std::mem::replace(start, end)..end)).collect();
-    let whole = |range: &std::ops::Range<usize>| Inserted { accepted: range.len() as u64, ..Inserted::default() };
+    let ranges: Vec<_> = ends
+        .iter()
+        .scan(0, |start, &end| Some(std::mem::replace(start, end)..end))
+        .collect();
+    let whole = |range: &std::ops::Range<usize>| Inserted {
+        accepted: range.len() as u64,
+        ..Inserted::default()
+    };
+
     if rows.is_empty() {
         return Ok(ranges.iter().map(whole).collect());
     }
+
     if rows.iter().any(|row| row.claim.is_some()) {
         let mut tx = conn.begin().await?;
         wait_briefly(&mut tx).await?;
@@ -178,9 +206,11 @@ pub async fn insert_audit_parts(
         for range in ranges {
             inserted.push(insert_with_claims(&mut tx, &rows[range], &search).await?);
         }
+
         tx.commit().await?;
         return Ok(inserted);
     }
+
     match copy(conn, COPY, encode(rows)).await {
         Ok(_) => Ok(ranges.iter().map(whole).collect()),
         Err(error) if is_about_rows(&error) => {
@@ -194,8 +224,8 @@ pub async fn insert_audit_parts(
     }
 }
 
-/// Writes a batch some of whose rows claim another time than theirs. Where somebody else is about to bring the same events, those
-/// rows conflict, and the others are written.
+/// Writes a batch some of whose rows claim another time than theirs. Where somebody else is about
+/// to bring the same events, those rows conflict, and the others are written.
 async fn insert_with_claims(
     conn: &mut PgConnection,
     rows: &[AuditRow<'_>],
@@ -216,21 +246,30 @@ async fn insert_with_claims(
             for (at, _) in &mut done.rejected {
                 *at = others[*at];
             }
-            done.conflicting = done.conflicting.iter().map(|at| others[*at]).chain(claiming).collect();
+
+            done.conflicting = done
+                .conflicting
+                .iter()
+                .map(|at| others[*at])
+                .chain(claiming)
+                .collect();
+
             Ok(done)
         }
         Err(error) => Err(error),
     }
 }
 
-/// The rows with the times at which those that claim one first arrived; none when none does. Holds, until the transaction ends,
-/// whoever brings the same events.
+/// The rows with the times at which those that claim one first arrived; none when none does. Holds,
+/// until the transaction ends, whoever brings the same events.
 async fn as_first_arrived<'a>(
     conn: &mut PgConnection,
     rows: &[AuditRow<'a>],
 ) -> Result<Option<Vec<AuditRow<'a>>>, StoreError> {
-    let claims: Vec<(Uuid, i64, i64)> =
-        rows.iter().filter_map(|row| Some((row.event_id, row.claim?.micros(), row.timestamp.as_micros()))).collect();
+    let claims: Vec<(Uuid, i64, i64)> = rows
+        .iter()
+        .filter_map(|row| Some((row.event_id, row.claim?.micros(), row.timestamp.as_micros())))
+        .collect();
     if claims.is_empty() {
         return Ok(None);
     }
@@ -252,10 +291,12 @@ async fn as_first_arrived<'a>(
     for row in known.iter_mut().filter(|row| row.claim.is_some()) {
         row.timestamp = first.next().unwrap_or(row.timestamp);
     }
+
     Ok(Some(known))
 }
 
-/// Halves the list of batches until each half is wholly new or a single batch, whose rows are then looked at one by one.
+/// Halves the list of batches until each half is wholly new or a single batch, whose rows are then
+/// looked at one by one.
 async fn insert_parts_carefully(
     conn: &mut PgConnection,
     rows: &[AuditRow<'_>],
@@ -269,6 +310,7 @@ async fn insert_parts_carefully(
             done[first] = insert_carefully(conn, &rows[ranges[first].clone()], &search).await?;
             continue;
         }
+
         let part = &rows[ranges[first].start..ranges[end - 1].end];
         let mut savepoint = conn.begin().await?;
         match insert_ignoring_known(&mut savepoint, part).await {
@@ -287,11 +329,16 @@ async fn insert_parts_carefully(
             }
         }
     }
+
     Ok(done)
 }
 
 /// Sends a COPY stream; returns how many rows it wrote.
-pub(crate) async fn copy(conn: &mut PgConnection, statement: &str, stream: Vec<u8>) -> Result<u64, sqlx::Error> {
+pub(crate) async fn copy(
+    conn: &mut PgConnection,
+    statement: &str,
+    stream: Vec<u8>,
+) -> Result<u64, sqlx::Error> {
     let mut copy = conn.copy_in_raw(statement).await?;
     copy.send(stream).await?;
     copy.finish().await
@@ -308,6 +355,7 @@ fn encode(rows: &[AuditRow<'_>]) -> Vec<u8> {
         out.text(&r.action);
         out.text(r.result.as_str());
         out.uuid(r.user_id);
+
         out.opt_text(r.session_id.as_deref());
         out.inet(r.ip_address);
         out.opt_text(r.user_agent.as_deref());
@@ -317,54 +365,71 @@ fn encode(rows: &[AuditRow<'_>]) -> Vec<u8> {
         out.boolean(r.cui_accessed);
         out.jsonb(r.metadata.as_json());
     }
+
     out.finish()
 }
 
-/// Whether the server complains about what the rows hold: bad values (22), constraints (23), JSON too deep for it (54).
+/// Whether the server complains about what the rows hold: bad values (22), constraints (23), JSON
+/// too deep for it (54).
 pub(crate) fn is_about_data(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
-        .is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
+        .is_some_and(|code| {
+            ["22", "23", "54"]
+                .iter()
+                .any(|class| code.starts_with(class))
+        })
 }
 
 /// Prepares a connection for writing batches of many senders: no row may hold them all up.
 pub async fn prepare_writer(conn: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("SELECT set_config('lock_timeout', $1, false)", FAST_WAIT).fetch_one(conn).await?;
+    sqlx::query!("SELECT set_config('lock_timeout', $1, false)", FAST_WAIT)
+        .fetch_one(conn)
+        .await?;
     Ok(())
 }
 
-/// Whether the error concerns some of the rows, so that halving finds them: their values, or a key that is held elsewhere.
+/// Whether the error concerns some of the rows, so that halving finds them: their values, or a key
+/// that is held elsewhere.
 fn is_about_rows(error: &sqlx::Error) -> bool {
     is_about_data(error) || is_conflict(error)
 }
 
-/// Makes the rest of the transaction give up quickly on rows that conflict with an open transaction. An error when the whole
-/// table is locked, which no search for rows would help.
+/// Makes the rest of the transaction give up quickly on rows that conflict with an open
+/// transaction. An error when the whole table is locked, which no search for rows would help.
 async fn wait_briefly(conn: &mut PgConnection) -> Result<(), StoreError> {
     // Takes the lock on the table that every row needs, with the patience of the connection.
-    sqlx::query!("INSERT INTO public.audit_events (event_id, timestamp) SELECT NULL, NULL WHERE false")
-        .execute(&mut *conn)
+    sqlx::query!(
+        "INSERT INTO public.audit_events (event_id, timestamp) SELECT NULL, NULL WHERE false"
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!("SELECT set_config('lock_timeout', $1, true)", CONFLICT_WAIT)
+        .fetch_one(conn)
         .await?;
-    sqlx::query!("SELECT set_config('lock_timeout', $1, true)", CONFLICT_WAIT).fetch_one(conn).await?;
+
     Ok(())
 }
 
-/// How long conflicting rows are searched for, all batches of a group together: everybody in the group waits meanwhile.
+/// How long conflicting rows are searched for, all batches of a group together: everybody in the
+/// group waits meanwhile.
 const SEARCH: Duration = Duration::from_secs(2);
 /// How many conflicting rows of one batch are told apart from their neighbors.
 const CONFLICTS_MAX: usize = 8;
 
-/// A search for conflicting rows. Whoever holds many ids must not make it last: once it has found enough, or taken long enough,
-/// what conflicts is taken for conflicting as a whole, neighbors included. They are tried again like the others, and a few
-/// seconds late.
+/// A search for conflicting rows. Whoever holds many ids must not make it last: once it has found
+/// enough, or taken long enough, what conflicts is taken for conflicting as a whole, neighbors
+/// included. They are tried again like the others, and a few seconds late.
 struct Search {
     until: Instant,
 }
 
 impl Search {
     fn new() -> Self {
-        Self { until: Instant::now() + SEARCH }
+        Self {
+            until: Instant::now() + SEARCH,
+        }
     }
 
     fn goes_on(&self, found: usize) -> bool {
@@ -372,7 +437,8 @@ impl Search {
     }
 }
 
-/// Writes what can be written of a batch, halving it around rows that the database refuses or that conflict.
+/// Writes what can be written of a batch, halving it around rows that the database refuses or that
+/// conflict.
 async fn insert_carefully(
     conn: &mut PgConnection,
     rows: &[AuditRow<'_>],
@@ -391,7 +457,9 @@ async fn insert_carefully(
             }
             Err(error) if is_about_rows(&error) => {
                 savepoint.rollback().await?;
-                if is_conflict(&error) && (part.len() == 1 || !search.goes_on(done.conflicting.len())) {
+                if is_conflict(&error)
+                    && (part.len() == 1 || !search.goes_on(done.conflicting.len()))
+                {
                     done.conflicting.extend(start..end);
                 } else if part.len() == 1 {
                     done.rejected.push((start, reason(&error)));
@@ -405,17 +473,29 @@ async fn insert_carefully(
             Err(error) => return Err(error.into()),
         }
     }
+
     Ok(done)
 }
 
 /// The server's reason as an error of the field that it names, as far as it names one.
 fn reason(error: &sqlx::Error) -> FieldError {
-    let Some(error) = error.as_database_error() else { return FieldError::new("event", "cannot be stored") };
+    let Some(error) = error.as_database_error() else {
+        return FieldError::new("event", "cannot be stored");
+    };
     let field = match error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
         Some(pg) => pg.column().or_else(|| pg.constraint()).map(str::to_owned),
         None => None,
     };
+
     let message = error.message();
-    let field = field.unwrap_or_else(|| if message.contains("json") { "metadata" } else { "event" }.to_owned());
+    let field = field.unwrap_or_else(|| {
+        if message.contains("json") {
+            "metadata"
+        } else {
+            "event"
+        }
+        .to_owned()
+    });
+
     FieldError::new(field, format_args!("cannot be stored: {message}"))
 }

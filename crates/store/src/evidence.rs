@@ -12,13 +12,18 @@ use crate::db::{Ts, set_actor};
 pub async fn add(conn: &mut PgConnection, actor: &str, e: &Evidence) -> Result<(), StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
-    let size = e.size_bytes.map(|size| i64::try_from(size).unwrap_or(i64::MAX));
+    let size = e
+        .size_bytes
+        .map(|size| i64::try_from(size).unwrap_or(i64::MAX));
     sqlx::query!(
         "INSERT INTO blueteam.compliance_evidence
-            (evidence_id, control_id, evidence_type, description, content, file_path, file_name, size_bytes, sha256, collected_at,
-             automated, collected_by, effective_at, valid_until, owner, state, approved_by, approved_at, facts, check_id, facts_sha256,
+            (evidence_id, control_id, evidence_type, description, content, file_path, file_name, \
+            size_bytes, sha256, collected_at,
+             automated, collected_by, effective_at, valid_until, owner, state, approved_by, \
+             approved_at, facts, check_id, facts_sha256,
              form)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)",
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22)",
         e.evidence_id.0,
         e.control_id.0.as_ref(),
         e.kind.as_str(),
@@ -34,7 +39,11 @@ pub async fn add(conn: &mut PgConnection, actor: &str, e: &Evidence) -> Result<(
         e.effective_at.map(Ts) as Option<Ts>,
         e.valid_until.map(Ts) as Option<Ts>,
         e.owner,
-        if e.approved_at.is_some() { "final" } else { "draft" },
+        if e.approved_at.is_some() {
+            "final"
+        } else {
+            "draft"
+        },
         e.approved_by,
         e.approved_at.map(Ts) as Option<Ts>,
         e.recorded.as_ref().map(|r| &r.facts),
@@ -44,14 +53,17 @@ pub async fn add(conn: &mut PgConnection, actor: &str, e: &Evidence) -> Result<(
     )
     .execute(&mut *tx)
     .await?;
+
     let objectives: Vec<String> = e.objectives.iter().map(|o| o.0.clone()).collect();
     sqlx::query!(
-        "INSERT INTO blueteam.evidence_objectives (evidence_id, objective_id) SELECT $1, unnest($2::text[])",
+        "INSERT INTO blueteam.evidence_objectives (evidence_id, objective_id) SELECT $1, \
+            unnest($2::text[])",
         e.evidence_id.0,
         &objectives
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(())
 }
@@ -65,9 +77,11 @@ pub struct EvidenceFilter {
     pub evidence_id: Option<EvidenceId>,
     /// Of each check, only the last.
     pub latest: bool,
-    /// Without texts and recorded facts, which are large: what is asked is what there is, and how long it counts.
+    /// Without texts and recorded facts, which are large: what is asked is what there is, and how
+    /// long it counts.
     pub bare: bool,
-    /// Only those with larger ids, in the order of their ids and [`PAGE`] at a time: six years of results are more than fits into memory.
+    /// Only those with larger ids, in the order of their ids and [`PAGE`] at a time: six years of
+    /// results are more than fits into memory.
     pub after: Option<EvidenceId>,
 }
 
@@ -75,7 +89,10 @@ pub struct EvidenceFilter {
 pub const PAGE: usize = 1000;
 
 /// The pieces that a filter takes, by the day they were taken in.
-pub async fn list(conn: &mut PgConnection, filter: &EvidenceFilter) -> Result<Vec<Evidence>, StoreError> {
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &EvidenceFilter,
+) -> Result<Vec<Evidence>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT e.evidence_id, control_id, evidence_type, description, CASE WHEN NOT $4 THEN content END AS content, file_path, file_name,
                   size_bytes, sha256, collected_at AS "collected_at: Ts", collected_by, effective_at AS "effective_at: Ts", valid_until AS "valid_until: Ts",
@@ -104,6 +121,7 @@ pub async fn list(conn: &mut PgConnection, filter: &EvidenceFilter) -> Result<Ve
     )
     .fetch_all(conn)
     .await?;
+
     rows.into_iter()
         .map(|row| {
             Ok(Evidence {
@@ -140,7 +158,8 @@ pub async fn list(conn: &mut PgConnection, filter: &EvidenceFilter) -> Result<Ve
         .collect()
 }
 
-/// Ids that begin or end like this, written without dashes; a few of them are enough to say that there are several.
+/// Ids that begin or end like this, written without dashes; a few of them are enough to say that
+/// there are several.
 pub async fn like(conn: &mut PgConnection, hex: &str) -> Result<Vec<EvidenceId>, StoreError> {
     let ids = sqlx::query_scalar!(
         r#"SELECT evidence_id FROM blueteam.compliance_evidence
@@ -162,7 +181,10 @@ pub async fn last_results(conn: &mut PgConnection) -> Result<Vec<(String, Timest
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.check_id, row.at.0)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| (row.check_id, row.at.0))
+        .collect())
 }
 
 /// The newest result of a check, as far as the next one must know it.
@@ -193,6 +215,7 @@ pub async fn newest(conn: &mut PgConnection, check_id: &str) -> Result<Option<Ne
     )
     .fetch_optional(conn)
     .await?;
+
     Ok(row.map(|r| Newest {
         evidence_id: EvidenceId(r.evidence_id),
         collected_at: r.collected_at.0,
@@ -202,7 +225,8 @@ pub async fn newest(conn: &mut PgConnection, check_id: &str) -> Result<Option<Ne
     }))
 }
 
-/// Keeps that a check saw the same again: the piece counts until `valid_until`, and is kept for six years from then on.
+/// Keeps that a check saw the same again: the piece counts until `valid_until`, and is kept for six
+/// years from then on.
 pub async fn confirm(
     conn: &mut PgConnection,
     actor: &str,
@@ -212,7 +236,8 @@ pub async fn confirm(
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     sqlx::query!(
-        "INSERT INTO blueteam.evidence_confirmations (evidence_id, n, confirmed_at, confirmed_by, sha256) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO blueteam.evidence_confirmations (evidence_id, n, confirmed_at, confirmed_by, \
+            sha256) VALUES ($1, $2, $3, $4, $5)",
         c.evidence_id.0,
         i32::try_from(c.n).unwrap_or(i32::MAX),
         Ts(c.at) as Ts,
@@ -221,15 +246,18 @@ pub async fn confirm(
     )
     .execute(&mut *tx)
     .await?;
+
     sqlx::query!(
         "UPDATE blueteam.compliance_evidence
-            SET valid_until = $2, retain_until = greatest(retain_until, $3::timestamptz + interval '6 years') WHERE evidence_id = $1",
+            SET valid_until = $2, retain_until = greatest(retain_until, $3::timestamptz + \
+            interval '6 years') WHERE evidence_id = $1",
         c.evidence_id.0,
         Ts(valid_until) as Ts,
         Ts(c.at) as Ts
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(())
 }
@@ -259,16 +287,21 @@ pub async fn confirmations(
         .collect())
 }
 
-/// Keeps others from running the checks, for as long as the connection lives. Waits for them, or returns false when they run already.
+/// Keeps others from running the checks, for as long as the connection lives. Waits for them, or
+/// returns false when they run already.
 pub async fn hold_checks(conn: &mut PgConnection, wait: bool) -> Result<bool, StoreError> {
     if wait {
-        // Checks look at ten million events and more; whoever waits for them is a person, who can interrupt it.
-        sqlx::query!("SELECT set_config('lock_timeout', '15min', false)").fetch_one(&mut *conn).await?;
+        // Checks look at ten million events and more; whoever waits for them is a person, who can
+        // interrupt it.
+        sqlx::query!("SELECT set_config('lock_timeout', '15min', false)")
+            .fetch_one(&mut *conn)
+            .await?;
         sqlx::query!("SELECT pg_advisory_lock(hashtextextended('blueteam.compliance.checks', 0))")
             .execute(conn)
             .await?;
         return Ok(true);
     }
+
     let held = sqlx::query_scalar!(
         r#"SELECT pg_try_advisory_lock(hashtextextended('blueteam.compliance.checks', 0)) AS "held!""#
     )
@@ -278,7 +311,12 @@ pub async fn hold_checks(conn: &mut PgConnection, wait: bool) -> Result<bool, St
 }
 
 /// Makes a draft final. False when there is no such draft.
-pub async fn approve(conn: &mut PgConnection, actor: &str, id: EvidenceId, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn approve(
+    conn: &mut PgConnection,
+    actor: &str,
+    id: EvidenceId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let done = sqlx::query!(
@@ -290,13 +328,17 @@ pub async fn approve(conn: &mut PgConnection, actor: &str, id: EvidenceId, now: 
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(done.rows_affected() > 0)
 }
 
-/// The recorded facts of a check's result that a person last approved as a baseline: those of the newest piece that somebody, and not the
-/// check itself, put their name to.
-pub async fn baseline(conn: &mut PgConnection, check_id: &str) -> Result<Option<serde_json::Value>, StoreError> {
+/// The recorded facts of a check's result that a person last approved as a baseline: those of the
+/// newest piece that somebody, and not the check itself, put their name to.
+pub async fn baseline(
+    conn: &mut PgConnection,
+    check_id: &str,
+) -> Result<Option<serde_json::Value>, StoreError> {
     let facts = sqlx::query_scalar!(
         r#"SELECT facts AS "facts!" FROM blueteam.compliance_evidence
             WHERE check_id = $1 AND owner IS NOT NULL ORDER BY seq DESC LIMIT 1"#,
@@ -307,17 +349,24 @@ pub async fn baseline(conn: &mut PgConnection, check_id: &str) -> Result<Option<
     Ok(facts)
 }
 
-/// Makes a check's result the baseline that later ones are compared with. False when it is no such result.
-pub async fn make_baseline(conn: &mut PgConnection, actor: &str, id: EvidenceId) -> Result<bool, StoreError> {
+/// Makes a check's result the baseline that later ones are compared with. False when it is no such
+/// result.
+pub async fn make_baseline(
+    conn: &mut PgConnection,
+    actor: &str,
+    id: EvidenceId,
+) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let done = sqlx::query!(
-        "UPDATE blueteam.compliance_evidence SET owner = $2 WHERE evidence_id = $1 AND check_id IS NOT NULL",
+        "UPDATE blueteam.compliance_evidence SET owner = $2 WHERE evidence_id = $1 AND check_id \
+            IS NOT NULL",
         id.0,
         actor
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(done.rows_affected() > 0)
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::facts::{
-    AccountFacts, AdvisoryFacts, AlertFacts, DaemonFacts, DatabaseFacts, EventFacts, EventType, FeedFacts,
-    IncidentFacts, ProgrammeFacts, RuleFacts, SampleAlert, SampleEvent, SourceFacts,
+    AccountFacts, AdvisoryFacts, AlertFacts, DaemonFacts, DatabaseFacts, EventFacts, EventType,
+    FeedFacts, IncidentFacts, ProgrammeFacts, RuleFacts, SampleAlert, SampleEvent, SourceFacts,
 };
 use model::{Span, Timestamp};
 use sqlx::PgConnection;
@@ -14,7 +14,8 @@ use crate::{StoreError, posture, reader};
 
 /// As many events and alerts are kept as a sample.
 const SAMPLE: i64 = 5;
-/// As many types of events are told apart. The rest is counted together by source and category, so that nothing is left out of a sum.
+/// As many types of events are told apart. The rest is counted together by source and category, so
+/// that nothing is left out of a sum.
 const TYPES_MAX: i64 = 500;
 
 fn count(n: i64) -> u64 {
@@ -44,6 +45,7 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
     )
     .fetch_all(&mut *conn)
     .await?;
+
     let types: Vec<EventType> = rows
         .into_iter()
         .map(|r| EventType {
@@ -57,6 +59,7 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
             cui: count(r.cui),
         })
         .collect();
+
     let oldest = sqlx::query_scalar!(
         r#"SELECT least((SELECT min(timestamp) FROM public.audit_events),
                         (SELECT min(timestamp) FROM blueteam.collected_events)) AS "oldest: Ts""#
@@ -68,11 +71,22 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
         Some(user) => self::sample(conn, since, Some(&user)).await?,
         None => Vec::new(),
     };
-    Ok(EventFacts { total: types.iter().map(|t| t.events).sum(), types, oldest: oldest.map(|t| t.0), sample, chain })
+
+    Ok(EventFacts {
+        total: types.iter().map(|t| t.events).sum(),
+        types,
+        oldest: oldest.map(|t| t.0),
+        sample,
+        chain,
+    })
 }
 
 /// The newest events, of one user or of all.
-async fn sample(conn: &mut PgConnection, since: Timestamp, user: Option<&str>) -> Result<Vec<SampleEvent>, StoreError> {
+async fn sample(
+    conn: &mut PgConnection,
+    since: Timestamp,
+    user: Option<&str>,
+) -> Result<Vec<SampleEvent>, StoreError> {
     let user = user.and_then(|id| uuid::Uuid::try_parse(id).ok());
     let rows = sqlx::query!(
         r#"SELECT event_id, timestamp AS "timestamp: Ts", category, action, result, user_id, host(ip_address) AS ip,
@@ -85,6 +99,7 @@ async fn sample(conn: &mut PgConnection, since: Timestamp, user: Option<&str>) -
     )
     .fetch_all(conn)
     .await?;
+
     Ok(rows
         .into_iter()
         .map(|r| SampleEvent {
@@ -101,7 +116,10 @@ async fn sample(conn: &mut PgConnection, since: Timestamp, user: Option<&str>) -
 }
 
 /// The ledger.
-pub async fn sources(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<SourceFacts>, StoreError> {
+pub async fn sources(
+    conn: &mut PgConnection,
+    since: Timestamp,
+) -> Result<Vec<SourceFacts>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT source_id, kind, first_seen_at AS "first: Ts", accepted + ignored + repeated AS "understood!",
                   last_received_at AS "last: Ts", rejected,
@@ -114,6 +132,7 @@ pub async fn sources(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<So
     )
     .fetch_all(conn)
     .await?;
+
     Ok(rows
         .into_iter()
         .map(|r| SourceFacts {
@@ -134,7 +153,11 @@ pub async fn sources(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<So
 pub async fn daemon(conn: &mut PgConnection, reader: &str) -> Result<DaemonFacts, StoreError> {
     let pulse = reader::pulse(conn, reader).await?;
     let unread_since = posture::lag(conn, reader).await?.and_then(|lag| lag.oldest);
-    Ok(DaemonFacts { running: pulse.held, pulse: pulse.beat_at, unread_since })
+    Ok(DaemonFacts {
+        running: pulse.held,
+        pulse: pulse.beat_at,
+        unread_since,
+    })
 }
 
 /// The rights and the guards that the database really has.
@@ -169,6 +192,7 @@ pub async fn database(conn: &mut PgConnection) -> Result<DatabaseFacts, StoreErr
     )
     .fetch_one(conn)
     .await?;
+
     Ok(DatabaseFacts {
         may_change: row.may_change,
         unguarded: row.unguarded,
@@ -186,10 +210,14 @@ pub async fn database(conn: &mut PgConnection) -> Result<DatabaseFacts, StoreErr
 /// Accounts and keys of the product.
 pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<AccountFacts, StoreError> {
     let idle = now.minus(Span::days(90));
-    let active = sqlx::query!(r#"SELECT role, count(*) AS "n!" FROM users.users WHERE is_active GROUP BY role"#)
-        .fetch_all(&mut *conn)
-        .await?;
-    // A hash says by its beginning what it is. What cannot be a hash of a password ("!", "*") lets nobody in.
+    let active = sqlx::query!(
+        r#"SELECT role, count(*) AS "n!" FROM users.users WHERE is_active GROUP BY role"#
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+
+    // A hash says by its beginning what it is. What cannot be a hash of a password ("!", "*") lets
+    // nobody in.
     let schemes = sqlx::query!(
         r#"SELECT CASE WHEN password_hash ~ '^\$2[abxy]\$' THEN 'bcrypt'
                        WHEN password_hash ~ '^\$(scrypt|7)\$' THEN 'scrypt'
@@ -200,6 +228,7 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
     )
     .fetch_all(&mut *conn)
     .await?;
+
     let row = sqlx::query!(
         r#"SELECT count(*) FILTER (WHERE is_active AND password_hash !~ '^[!*]' AND coalesce(last_login, created_at) < $2) AS "idle!",
                   count(*) FILTER (WHERE account_locked_until > $1) AS "locked!",
@@ -213,6 +242,7 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
     )
     .fetch_one(&mut *conn)
     .await?;
+
     let keys = sqlx::query!(
         r#"SELECT count(*) AS "active!", count(*) FILTER (WHERE expires_at IS NULL) AS "without_end!",
                   count(*) FILTER (WHERE coalesce(last_used, created_at) < $2) AS "idle!"
@@ -224,7 +254,10 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
     .await?;
     Ok(AccountFacts {
         active: active.into_iter().map(|r| (r.role, count(r.n))).collect(),
-        schemes: schemes.into_iter().map(|r| (r.scheme, count(r.n))).collect(),
+        schemes: schemes
+            .into_iter()
+            .map(|r| (r.scheme, count(r.n)))
+            .collect(),
         idle: count(row.idle),
         locked: count(row.locked),
         temporary_used: count(row.temporary),
@@ -236,7 +269,8 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
     })
 }
 
-/// The rules, with when they last fired and were last proven. Monitors are none: a threshold needs no proof.
+/// The rules, with when they last fired and were last proven. Monitors are none: a threshold needs
+/// no proof.
 pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT rule_id, coalesce(enabled, true) AS "enabled!", coalesce(nist_controls, '{}') AS "controls!",
@@ -248,6 +282,7 @@ pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError
     )
     .fetch_all(conn)
     .await?;
+
     Ok(rows
         .into_iter()
         .map(|r| RuleFacts {
@@ -273,12 +308,14 @@ pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFa
     )
     .fetch_all(&mut *conn)
     .await?;
+
     let deliveries = sqlx::query!(
         r#"SELECT channel || ' ' || state AS "what!", count(*) AS "n!" FROM blueteam.deliveries WHERE created_at >= $1 GROUP BY 1"#,
         Ts(since) as Ts
     )
     .fetch_all(&mut *conn)
     .await?;
+
     let sample = sqlx::query!(
         r#"SELECT alert_id, rule_id, severity, title, created_at AS "created_at: Ts" FROM blueteam.alert_history
             WHERE created_at >= $1 ORDER BY created_at DESC, alert_id LIMIT $2"#,
@@ -291,7 +328,10 @@ pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFa
         acknowledged: rows.iter().map(|r| count(r.acknowledged)).sum(),
         audit_failures: rows.iter().map(|r| count(r.failures)).sum(),
         by_severity: rows.into_iter().map(|r| (r.severity, count(r.n))).collect(),
-        deliveries: deliveries.into_iter().map(|r| (r.what, count(r.n))).collect(),
+        deliveries: deliveries
+            .into_iter()
+            .map(|r| (r.what, count(r.n)))
+            .collect(),
         sample: sample
             .into_iter()
             .map(|r| SampleAlert {
@@ -361,9 +401,11 @@ pub async fn programme(
     )
     .fetch_one(&mut *conn)
     .await?;
-    let assets = sqlx::query!(r#"SELECT category, count(*) AS "n!" FROM blueteam.assets GROUP BY category"#)
-        .fetch_all(conn)
-        .await?;
+
+    let assets =
+        sqlx::query!(r#"SELECT category, count(*) AS "n!" FROM blueteam.assets GROUP BY category"#)
+            .fetch_all(conn)
+            .await?;
     Ok(ProgrammeFacts {
         objectives: count(row.objectives),
         decided_in_a_year: count(row.decided),
@@ -375,7 +417,10 @@ pub async fn programme(
         lapsed: count(row.lapsed),
         queries: count(row.queries),
         last_review: row.review.map(|t| t.0),
-        assets: assets.into_iter().map(|r| (r.category, count(r.n))).collect::<BTreeMap<_, _>>(),
+        assets: assets
+            .into_iter()
+            .map(|r| (r.category, count(r.n)))
+            .collect::<BTreeMap<_, _>>(),
         plan_approved: row.plan.map(|t| t.0),
     })
 }
@@ -398,6 +443,7 @@ pub async fn advisories(
         read_at: r.read_at.0,
         failed: r.failed,
     });
+
     let row = sqlx::query!(
         r#"WITH m AS (
                SELECT m.state, m.resolution, m.decided_at, coalesce(m.due, (
@@ -416,6 +462,7 @@ pub async fn advisories(
     )
     .fetch_one(conn)
     .await?;
+
     Ok(AdvisoryFacts {
         feeds: feeds.collect(),
         components: count(row.components),

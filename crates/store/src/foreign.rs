@@ -1,7 +1,9 @@
-//! Reading the `audit_events` of another database, of which we may do nothing but SELECT, each committed row once.
+//! Reading the `audit_events` of another database, of which we may do nothing but SELECT, each
+//! committed row once.
 //!
-//! The table is the documents': it has no column that says which transaction wrote a row, but every row of PostgreSQL has `xmin`. How that
-//! is read without loss is in `position`; why so, in decision 0016.
+//! The table is the documents': it has no column that says which transaction wrote a row, but every
+//! row of PostgreSQL has `xmin`. How that is read without loss is in `position`; why so, in
+//! decision 0016.
 
 mod keep;
 mod position;
@@ -24,21 +26,29 @@ pub use position::Position;
 /// Rows fetched at once. With what a row may hold, some 75 MB at the very most.
 const FETCH: usize = 1000;
 
-/// What is taken of a row. Texts are cut where the HTTP door would refuse them: who can write there must not be able to hide an event by its
-/// length. Metadata that is too large or too deep for us (without a bound of its own, the search through it would end on
-/// the stack of that server), or holds numbers that explode when they are written out, is withheld.
+/// What is taken of a row. Texts are cut where the HTTP door would refuse them: who can write there
+/// must not be able to hide an event by its length. Metadata that is too large or too deep for us
+/// (without a bound of its own, the search through it would end on the stack of that server), or
+/// holds numbers that explode when they are written out, is withheld.
 fn columns() -> String {
     format!(
-        "xmin::text, event_id, timestamp, category::text, action::text, result::text, user_id, left(session_id::text, {}), host(ip_address), \
-         left(user_agent::text, {}), left(resource_type::text, {}), left(resource_id::text, {}), instance_id, coalesce(cui_accessed, false), \
+        "xmin::text, event_id, timestamp, category::text, action::text, result::text, user_id, \
+            left(session_id::text, {}), host(ip_address), \
+         left(user_agent::text, {}), left(resource_type::text, {}), left(resource_id::text, {}), \
+         instance_id, coalesce(cui_accessed, false), \
          CASE WHEN metadata IS NULL THEN '{{}}' \
-              WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL) \
-               AND jsonb_path_exists(metadata, '$.**{{{}}}') THEN '{{\"metadata_withheld\":\"depth\"}}' \
-              WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL) \
-               AND jsonb_path_exists(metadata, '$.**{{0 to {}}} ? (@.type() == \"number\" && (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))') \
+              WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT \
+              NULL) \
+               AND jsonb_path_exists(metadata, '$.**{{{}}}') THEN \
+               '{{\"metadata_withheld\":\"depth\"}}' \
+              WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT \
+              NULL) \
+               AND jsonb_path_exists(metadata, '$.**{{0 to {}}} ? (@.type() == \"number\" && \
+               (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))') \
               THEN '{{\"metadata_withheld\":\"numbers\"}}' \
               WHEN octet_length(metadata::text) > {} THEN '{{\"metadata_withheld\":\"size\"}}' \
-              WHEN jsonb_typeof(metadata) <> 'object' THEN jsonb_build_object('value', metadata)::text \
+              WHEN jsonb_typeof(metadata) <> 'object' THEN jsonb_build_object('value', \
+              metadata)::text \
               ELSE metadata::text END",
         limits::SESSION_ID / 4,
         limits::USER_AGENT,
@@ -71,8 +81,9 @@ pub struct Pass<'c> {
     next: Position,
 }
 
-/// Begins to read from where the last reading stood. `floor` is the time from which events are looked for at each reading; older ones (spools that
-/// come late) are found by a `sweep`, which goes through the whole table.
+/// Begins to read from where the last reading stood. `floor` is the time from which events are
+/// looked for at each reading; older ones (spools that come late) are found by a `sweep`, which
+/// goes through the whole table.
 ///
 /// Whoever may SELECT from the table, and nothing else, can do this.
 pub async fn begin<'c>(
@@ -82,27 +93,45 @@ pub async fn begin<'c>(
     floor: Timestamp,
 ) -> Result<Pass<'c>, StoreError> {
     let identity = identity(conn).await?;
-    let mut tx = conn.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-    let now: String = sqlx::query_scalar("SELECT pg_current_snapshot()::text").fetch_one(&mut *tx).await?;
+    let mut tx = conn
+        .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        .await?;
+    let now: String = sqlx::query_scalar("SELECT pg_current_snapshot()::text")
+        .fetch_one(&mut *tx)
+        .await?;
     let snapshot: Snapshot = now.parse()?;
-    // Another cluster, a table that was made anew, or one that was restored to an earlier point: its transactions are not those that we know.
+
+    // Another cluster, a table that was made anew, or one that was restored to an earlier point:
+    // its transactions are not those that we know.
     let last = last.filter(|last| last.holds_for(&identity, &snapshot));
-    let (conditions, next) = position::plan(last, &identity, &snapshot, sweep.then_some(floor), floor);
+    let (conditions, next) =
+        position::plan(last, &identity, &snapshot, sweep.then_some(floor), floor);
     let queries = conditions
         .iter()
         .rev()
         .map(|condition| {
             format!(
-                "DECLARE events NO SCROLL CURSOR FOR SELECT {} FROM public.audit_events WHERE {condition}",
+                "DECLARE events NO SCROLL CURSOR FOR SELECT {} FROM public.audit_events WHERE \
+                    {condition}",
                 columns()
             )
         })
         .collect();
+
     // An estimate for a new table is as good as none, and would have it read whole.
     if !sweep && last.is_some() {
-        sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *tx).await?;
+        sqlx::query("SET LOCAL enable_seqscan = off")
+            .execute(&mut *tx)
+            .await?;
     }
-    Ok(Pass { tx, snapshot, queries, open: false, next })
+
+    Ok(Pass {
+        tx,
+        snapshot,
+        queries,
+        open: false,
+        next,
+    })
 }
 
 impl Pass<'_> {
@@ -110,17 +139,30 @@ impl Pass<'_> {
     pub async fn next(&mut self) -> Result<Option<Vec<Found>>, StoreError> {
         loop {
             if !self.open {
-                let Some(query) = self.queries.pop() else { return Ok(None) };
-                sqlx::query(AssertSqlSafe(query)).persistent(false).execute(&mut *self.tx).await?;
+                let Some(query) = self.queries.pop() else {
+                    return Ok(None);
+                };
+                sqlx::query(AssertSqlSafe(query))
+                    .persistent(false)
+                    .execute(&mut *self.tx)
+                    .await?;
                 self.open = true;
             }
+
             let fetch = AssertSqlSafe(format!("FETCH {FETCH} FROM events"));
-            let rows = sqlx::query(fetch).persistent(false).fetch_all(&mut *self.tx).await?;
+            let rows = sqlx::query(fetch)
+                .persistent(false)
+                .fetch_all(&mut *self.tx)
+                .await?;
             if rows.is_empty() {
-                sqlx::query("CLOSE events").persistent(false).execute(&mut *self.tx).await?;
+                sqlx::query("CLOSE events")
+                    .persistent(false)
+                    .execute(&mut *self.tx)
+                    .await?;
                 self.open = false;
                 continue;
             }
+
             let mut found = Vec::with_capacity(rows.len());
             for row in &rows {
                 let xmin: String = row.try_get(0)?;
@@ -128,6 +170,7 @@ impl Pass<'_> {
                 self.next.saw(xmin, &self.snapshot);
                 found.push(Found { event: event(row) });
             }
+
             return Ok(Some(found));
         }
     }
@@ -139,19 +182,30 @@ impl Pass<'_> {
     }
 }
 
-/// What says that transaction ids still mean the same: the cluster, its timeline, the database and the table.
+/// What says that transaction ids still mean the same: the cluster, its timeline, the database and
+/// the table.
 async fn identity(conn: &mut PgConnection) -> Result<String, StoreError> {
-    let place = "(SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || 'public.audit_events'::regclass::oid";
+    let place = "(SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || \
+        'public.audit_events'::regclass::oid";
     let whole = format!(
         "SELECT (SELECT system_identifier::text FROM pg_control_system()) || '/' ||
                 (SELECT timeline_id::text FROM pg_control_checkpoint()) || '/' || {place}"
     );
-    match sqlx::query_scalar(AssertSqlSafe(whole)).fetch_one(&mut *conn).await {
+    match sqlx::query_scalar(AssertSqlSafe(whole))
+        .fetch_one(&mut *conn)
+        .await
+    {
         Ok(identity) => Ok(identity),
         // Everybody may ask, unless somebody has forbidden it.
-        Err(error) if error.as_database_error().is_some_and(|e| e.code().is_some_and(|code| code == "42501")) => {
+        Err(error)
+            if error
+                .as_database_error()
+                .is_some_and(|e| e.code().is_some_and(|code| code == "42501")) =>
+        {
             let part = format!("SELECT current_setting('server_version_num') || '/' || {place}");
-            Ok(sqlx::query_scalar(AssertSqlSafe(part)).fetch_one(conn).await?)
+            Ok(sqlx::query_scalar(AssertSqlSafe(part))
+                .fetch_one(conn)
+                .await?)
         }
         Err(error) => Err(error.into()),
     }
@@ -159,32 +213,55 @@ async fn identity(conn: &mut PgConnection) -> Result<String, StoreError> {
 
 /// A row as an event; else what is wrong with it, and the row for a person to look at.
 fn event(row: &PgRow) -> Result<AuditRow<'static>, (FieldError, String)> {
-    let strange =
-        |error: sqlx::Error| (FieldError::new("event", format_args!("cannot be read: {error}")), String::new());
+    let strange = |error: sqlx::Error| {
+        (
+            FieldError::new("event", format_args!("cannot be read: {error}")),
+            String::new(),
+        )
+    };
+
     let id: Uuid = row.try_get(1).map_err(strange)?;
     let at: Ts = row.try_get(2).map_err(strange)?;
     record(row, id, at.0).map_err(|error| (error, format!("event_id {id}, timestamp {}", at.0)))
 }
 
 fn record(row: &PgRow, id: Uuid, at: Timestamp) -> Result<AuditRow<'static>, FieldError> {
-    let strange = |error: sqlx::Error| FieldError::new("event", format_args!("cannot be read: {error}"));
+    let strange =
+        |error: sqlx::Error| FieldError::new("event", format_args!("cannot be read: {error}"));
     let text = |n: usize| row.try_get::<Option<String>, _>(n).map_err(strange);
     let owned = |n: usize| text(n).map(|t| t.map(Text::from));
     let uuid = |n: usize| row.try_get::<Option<Uuid>, _>(n).map_err(strange);
+
     if !CALENDAR.contains(&at.as_micros()) {
-        return Err(FieldError::new("timestamp", "is no time that a calendar has (`infinity`, or a year beyond 9999)"));
+        return Err(FieldError::new(
+            "timestamp",
+            "is no time that a calendar has (`infinity`, or a year beyond 9999)",
+        ));
     }
+
     let (category, result) = (text(3)?.unwrap_or_default(), text(5)?.unwrap_or_default());
     let category = Category::parse(&category)
         .filter(|c| *c != Category::Network)
-        .ok_or_else(|| FieldError::new("category", "is not one of auth, access, admin, data, ai, system"))?;
-    let result =
-        Outcome::parse(&result).ok_or_else(|| FieldError::new("result", "is not one of success, failure, denied"))?;
+        .ok_or_else(|| {
+            FieldError::new(
+                "category",
+                "is not one of auth, access, admin, data, ai, system",
+            )
+        })?;
+
+    let result = Outcome::parse(&result)
+        .ok_or_else(|| FieldError::new("result", "is not one of success, failure, denied"))?;
     let action = text(4)?.filter(|action| !action.is_empty() && action.len() <= limits::ACTION);
-    let action = action
-        .ok_or_else(|| FieldError::new("action", format_args!("is empty, or longer than {} bytes", limits::ACTION)))?;
-    let address =
-        text(8)?.map(|ip| model::audit::parse_ip(&ip).map_err(|e| FieldError::new("ip_address", e))).transpose()?;
+    let action = action.ok_or_else(|| {
+        FieldError::new(
+            "action",
+            format_args!("is empty, or longer than {} bytes", limits::ACTION),
+        )
+    })?;
+
+    let address = text(8)?
+        .map(|ip| model::audit::parse_ip(&ip).map_err(|e| FieldError::new("ip_address", e)))
+        .transpose()?;
     let record = AuditRecord {
         event_id: Some(id),
         timestamp: Some(at),
@@ -201,6 +278,7 @@ fn record(row: &PgRow, id: Uuid, at: Timestamp) -> Result<AuditRow<'static>, Fie
         cui_accessed: row.try_get(13).map_err(strange)?,
         metadata: Details::from_json(text(14)?.unwrap_or_default()),
     };
+
     Ok(AuditRow::new(record, || EventId(id), at))
 }
 
@@ -208,6 +286,8 @@ impl Found {
     /// The same as a service's event.
     #[must_use]
     pub fn of(self, service: &ServiceName) -> Self {
-        Self { event: self.event.map(|event| event.of_service(service)) }
+        Self {
+            event: self.event.map(|event| event.of_service(service)),
+        }
     }
 }

@@ -1,15 +1,19 @@
-//! The stored past, as fast as the server sends it: for back-tests, and to rebuild windows at start.
+//! The stored past, as fast as the server sends it: for back-tests, and to rebuild windows at
+//! start.
 
 use model::{Memory, SecurityEvent, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::Ts;
-use crate::reader::{Cursor, Progress, SetAside, Snapshot, Withheld, arrival, select as statement, stream as copy_out};
+use crate::reader::{
+    Cursor, Progress, SetAside, Snapshot, Withheld, arrival, select as statement,
+    stream as copy_out,
+};
 use crate::wire::EventTable;
 
-/// Hands out every event with `since <= timestamp < until`, audit events first, each table in order of time. Returns how
-/// many, and the rows that cannot be read. Memory is bounded.
+/// Hands out every event with `since <= timestamp < until`, audit events first, each table in order
+/// of time. Returns how many, and the rows that cannot be read. Memory is bounded.
 pub async fn stream(
     conn: &mut PgConnection,
     since: Timestamp,
@@ -17,7 +21,14 @@ pub async fn stream(
     each: impl FnMut(&SecurityEvent<'_>) + Send,
 ) -> Result<(u64, SetAside), StoreError> {
     let withheld = Withheld::load(&mut *conn).await?;
-    select(conn, since, until, |table| format!("true{}", withheld.condition(table)), each).await
+    select(
+        conn,
+        since,
+        until,
+        |table| format!("true{}", withheld.condition(table)),
+        each,
+    )
+    .await
 }
 
 /// The same, of the events that the cursor has passed: those that a poll from it will not hand out.
@@ -29,7 +40,11 @@ pub async fn stream_read(
     each: impl FnMut(&SecurityEvent<'_>) + Send,
 ) -> Result<u64, StoreError> {
     let passed = |table| {
-        let unread = if table == EventTable::Audit { cursor.audit_unread() } else { cursor.collected_unread() };
+        let unread = if table == EventTable::Audit {
+            cursor.audit_unread()
+        } else {
+            cursor.collected_unread()
+        };
         format!("NOT {unread}{}", cursor.withheld.condition(table))
     };
     Ok(select(conn, since, until, passed, each).await?.0)
@@ -43,26 +58,39 @@ async fn select(
     mut each: impl FnMut(&SecurityEvent<'_>) + Send,
 ) -> Result<(u64, SetAside), StoreError> {
     // COPY takes no parameters; these are numbers.
-    let range = format!("timestamp >= {} AND timestamp < {}", literal(since), literal(until));
+    let range = format!(
+        "timestamp >= {} AND timestamp < {}",
+        literal(since),
+        literal(until)
+    );
     let mut progress = Progress::default();
     let mut count = 0;
+
     for table in [EventTable::Audit, EventTable::Collected] {
-        let sql = statement(table, &format!("{range} AND {}", condition(table)), "timestamp");
+        let sql = statement(
+            table,
+            &format!("{range} AND {}", condition(table)),
+            "timestamp",
+        );
         count += copy_out(conn, table, &sql, &mut each, &mut progress).await?;
     }
+
     Ok((count, progress.set_aside))
 }
 
-/// Of the events that came in lately, at most this many of a table are seen again for that reason alone: a start stays fast.
+/// Of the events that came in lately, at most this many of a table are seen again for that reason
+/// alone: a start stays fast.
 const RECEIVED_MAX: u32 = 250_000;
 
-/// Hands out what an engine must see again after a restart: of each table the events of the last `memory` before its newest
-/// one that the cursor has passed; those that came in during the last `memory` before its last arrival, whatever their own time,
-/// up to [`RECEIVED_MAX`]; and of all times those that it has passed since `learnt`, the snapshot at which profiles were saved.
-/// `each` is told whether the saved profiles know the event.
+/// Hands out what an engine must see again after a restart: of each table the events of the last
+/// `memory` before its newest one that the cursor has passed; those that came in during the last
+/// `memory` before its last arrival, whatever their own time, up to [`RECEIVED_MAX`]; and of all
+/// times those that it has passed since `learnt`, the snapshot at which profiles were saved. `each`
+/// is told whether the saved profiles know the event.
 ///
-/// By arrival as well as by time, because one event from the present amid a backlog (we tell of our own failures so) would
-/// else push the backlog out of what is seen again, and with it the windows that the rest of the backlog continues.
+/// By arrival as well as by time, because one event from the present amid a backlog (we tell of our
+/// own failures so) would else push the backlog out of what is seen again, and with it the windows
+/// that the rest of the backlog continues.
 pub async fn rebuild(
     conn: &mut PgConnection,
     memory: Memory,
@@ -71,48 +99,93 @@ pub async fn rebuild(
     mut each: impl FnMut(&SecurityEvent<'_>, bool) + Send,
 ) -> Result<u64, StoreError> {
     let nothing = Snapshot::BEGINNING;
-    let saved = Cursor { snapshot: learnt.unwrap_or(&nothing).clone(), ..cursor.clone() };
+    let saved = Cursor {
+        snapshot: learnt.unwrap_or(&nothing).clone(),
+        ..cursor.clone()
+    };
+
     // Rows that cannot be read were counted when they were new.
     let (mut count, mut progress) = (0, Progress::default());
     let tables = [
-        (EventTable::Audit, cursor.audit_unread(), saved.audit_unread()),
-        (EventTable::Collected, cursor.collected_unread(), saved.collected_unread()),
+        (
+            EventTable::Audit,
+            cursor.audit_unread(),
+            saved.audit_unread(),
+        ),
+        (
+            EventTable::Collected,
+            cursor.collected_unread(),
+            saved.collected_unread(),
+        ),
     ];
+
     for (events, unread, unlearnt) in tables {
-        let (table, columns, withheld) = (events.qualified(), events.columns(), cursor.withheld.condition(events));
+        let (table, columns, withheld) = (
+            events.qualified(),
+            events.columns(),
+            cursor.withheld.condition(events),
+        );
+
         // Of what was read: a backlog must not push what came before it out of the windows.
-        let newest = format!("SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}", literal(now));
-        let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest)).fetch_one(&mut *conn).await?;
+        let newest = format!(
+            "SELECT max(timestamp) FROM {table} WHERE timestamp <= {} AND NOT {unread}",
+            literal(now)
+        );
+        let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest))
+            .fetch_one(&mut *conn)
+            .await?;
         let recent = since("timestamp", newest.map_or(now, |newest| newest.0), memory);
+
         let mut known = |event: &SecurityEvent<'_>| each(event, true);
         if let Some(received) = received(conn, table, &cursor.snapshot, memory).await? {
             // Its own step, or the planner would walk all of the past in order of time.
             let older = format!(
                 "WITH received AS MATERIALIZED (SELECT {columns} FROM {table}
-                     WHERE {received} AND NOT {recent} AND NOT {unread} AND NOT {unlearnt}{withheld})
+                     WHERE {received} AND NOT {recent} AND NOT {unread} AND NOT \
+                     {unlearnt}{withheld})
                  SELECT * FROM received ORDER BY timestamp"
             );
             count += copy_out(conn, events, &older, &mut known, &mut progress).await?;
         }
+
         let recent = format!("{recent} AND NOT {unread} AND NOT {unlearnt}{withheld}");
-        count += copy_out(conn, events, &statement(events, &recent, "timestamp"), &mut known, &mut progress).await?;
+        count += copy_out(
+            conn,
+            events,
+            &statement(events, &recent, "timestamp"),
+            &mut known,
+            &mut progress,
+        )
+        .await?;
+
         let unlearnt = format!("NOT {unread} AND {unlearnt}{withheld}");
         let mut unknown = |event: &SecurityEvent<'_>| each(event, false);
-        count +=
-            copy_out(conn, events, &statement(events, &unlearnt, arrival(events)), &mut unknown, &mut progress).await?;
+        count += copy_out(
+            conn,
+            events,
+            &statement(events, &unlearnt, arrival(events)),
+            &mut unknown,
+            &mut progress,
+        )
+        .await?;
     }
+
     Ok(count)
 }
 
 /// An SQL condition: rows whose time in `column` lies within the memory before `newest`.
 fn since(column: &str, newest: Timestamp, memory: Memory) -> String {
-    let (all, logins) = (literal(newest.minus(memory.all)), literal(newest.minus(memory.logins.max(memory.all))));
+    let (all, logins) = (
+        literal(newest.minus(memory.all)),
+        literal(newest.minus(memory.logins.max(memory.all))),
+    );
     // The first half stands alone so that an index on time bounds both.
     format!("({column} >= {logins} AND (category = 'auth' OR {column} >= {all}))")
 }
 
-/// An SQL condition: rows that came in during the last `memory` before the last arrival that the snapshot sees, without those of
-/// the transaction in which [`RECEIVED_MAX`] is reached. None when nothing came in.
+/// An SQL condition: rows that came in during the last `memory` before the last arrival that the
+/// snapshot sees, without those of the transaction in which [`RECEIVED_MAX`] is reached. None when
+/// nothing came in.
 async fn received(
     conn: &mut PgConnection,
     table: &str,
@@ -122,19 +195,36 @@ async fn received(
     let passed = format!("xact_id < '{}'::xid8", snapshot.xmax());
     let sql = format!(
         "SELECT max(created_at),
-                (SELECT e.xact_id::text FROM {table} e WHERE {passed} ORDER BY e.xact_id DESC OFFSET {RECEIVED_MAX} LIMIT 1)
-           FROM (SELECT created_at FROM {table} WHERE {passed} ORDER BY xact_id DESC LIMIT 1000) latest"
+                (SELECT e.xact_id::text FROM {table} e WHERE {passed} ORDER BY e.xact_id DESC \
+                OFFSET {RECEIVED_MAX} LIMIT 1)
+           FROM (SELECT created_at FROM {table} WHERE {passed} ORDER BY xact_id DESC LIMIT 1000) \
+           latest"
     );
-    let row: (Option<Ts>, Option<String>) = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(conn).await?;
-    let (Some(arrived), beyond) = row else { return Ok(None) };
+    let row: (Option<Ts>, Option<String>) = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .fetch_one(conn)
+        .await?;
+
+    let (Some(arrived), beyond) = row else {
+        return Ok(None);
+    };
     let beyond = beyond.as_deref().unwrap_or("0");
-    let beyond: u64 = beyond.parse().map_err(|_| StoreError::corrupt("xact_id", "it is no number"))?;
+    let beyond: u64 = beyond
+        .parse()
+        .map_err(|_| StoreError::corrupt("xact_id", "it is no number"))?;
     let lately = since("created_at", arrived.0, memory);
-    Ok(Some(format!("xact_id > '{beyond}'::xid8 AND {passed} AND {lately}")))
+
+    Ok(Some(format!(
+        "xact_id > '{beyond}'::xid8 AND {passed} AND {lately}"
+    )))
 }
 
-/// How many events [`stream`] would hand out, as far as the planner's statistics know: for a progress bar.
-pub async fn estimate(conn: &mut PgConnection, since: Timestamp, until: Timestamp) -> Result<u64, StoreError> {
+/// How many events [`stream`] would hand out, as far as the planner's statistics know: for a
+/// progress bar.
+pub async fn estimate(
+    conn: &mut PgConnection,
+    since: Timestamp,
+    until: Timestamp,
+) -> Result<u64, StoreError> {
     let mut total = 0.0;
     for table in ["public.audit_events", "blueteam.collected_events"] {
         let sql = format!(
@@ -142,9 +232,15 @@ pub async fn estimate(conn: &mut PgConnection, since: Timestamp, until: Timestam
             literal(since),
             literal(until)
         );
-        let plan: serde_json::Value = sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).fetch_one(&mut *conn).await?;
-        total += plan.pointer("/0/Plan/Plan Rows").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+        let plan: serde_json::Value = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_one(&mut *conn)
+            .await?;
+        total += plan
+            .pointer("/0/Plan/Plan Rows")
+            .and_then(serde_json::Value::as_f64)
+            .unwrap_or(0.0);
     }
+
     Ok(total as u64)
 }
 
@@ -154,7 +250,11 @@ pub(crate) fn literal(at: Timestamp) -> String {
     const EARLIEST: i64 = -210_000_000_000_000_000;
     const LATEST: i64 = 9_000_000_000_000_000_000;
     let micros = at.as_micros().clamp(EARLIEST, LATEST);
-    // `bigint * interval` goes through a double, which is exact only up to 2^53; seconds and the rest are.
+
+    // `bigint * interval` goes through a double, which is exact only up to 2^53; seconds and the
+    // rest are.
     let (secs, rest) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
-    format!("('epoch'::timestamptz + {secs} * interval '1 second' + {rest} * interval '1 microsecond')")
+    format!(
+        "('epoch'::timestamptz + {secs} * interval '1 second' + {rest} * interval '1 microsecond')"
+    )
 }

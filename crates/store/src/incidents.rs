@@ -38,7 +38,11 @@ pub struct Incident {
 }
 
 /// The newest incidents first, at most `limit`; closed ones only when asked for.
-pub async fn list(conn: &mut PgConnection, closed_too: bool, limit: u32) -> Result<Vec<Incident>, StoreError> {
+pub async fn list(
+    conn: &mut PgConnection,
+    closed_too: bool,
+    limit: u32,
+) -> Result<Vec<Incident>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT incident_id, title, severity, status, detected_at AS "detected_at: Ts", detected_by, correlation_rule,
                   entity_type, entity_value, source, services, coalesce(cui_involved, false) AS "cui!",
@@ -51,20 +55,30 @@ pub async fn list(conn: &mut PgConnection, closed_too: bool, limit: u32) -> Resu
     )
     .fetch_all(conn)
     .await?;
+
     rows.into_iter()
         .map(|row| {
             let entity = match (row.entity_type, row.entity_value) {
                 (Some(kind), Some(value)) => {
-                    let kind = kind.parse().map_err(|e| StoreError::corrupt("security_incidents.entity_type", e))?;
+                    let kind = kind
+                        .parse()
+                        .map_err(|e| StoreError::corrupt("security_incidents.entity_type", e))?;
                     Some(Entity { kind, value })
                 }
                 _ => None,
             };
+
             Ok(Incident {
                 incident_id: IncidentId(row.incident_id),
                 title: row.title,
-                severity: row.severity.parse().map_err(|e| StoreError::corrupt("security_incidents.severity", e))?,
-                status: row.status.parse().map_err(|e| StoreError::corrupt("security_incidents.status", e))?,
+                severity: row
+                    .severity
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("security_incidents.severity", e))?,
+                status: row
+                    .status
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("security_incidents.status", e))?,
                 detected_at: row.detected_at.0,
                 detected_by: row.detected_by,
                 correlation_rule: row.correlation_rule,

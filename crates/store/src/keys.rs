@@ -1,4 +1,5 @@
-//! API keys. The store sees a key's hash (hex SHA-256 of 256 random bits) and its first characters, never the key.
+//! API keys. The store sees a key's hash (hex SHA-256 of 256 random bits) and its first characters,
+//! never the key.
 
 use model::{ServiceName, Timestamp};
 use sqlx::{Connection, PgConnection};
@@ -69,11 +70,16 @@ pub struct KeyRow {
 }
 
 /// Stores a key; returns its id.
-pub async fn create(conn: &mut PgConnection, actor: &str, key: &NewKey<'_>) -> Result<Uuid, StoreError> {
+pub async fn create(
+    conn: &mut PgConnection,
+    actor: &str,
+    key: &NewKey<'_>,
+) -> Result<Uuid, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let id = sqlx::query_scalar!(
-        "INSERT INTO users.api_keys (user_id, key_name, key_hash, key_prefix, scopes, service, expires_at)
+        "INSERT INTO users.api_keys (user_id, key_name, key_hash, key_prefix, scopes, service, \
+            expires_at)
          VALUES ($1, $2, $3, $4, $5, $6::text::blueteam.service_name, $7) RETURNING key_id",
         key.user_id,
         key.name,
@@ -85,6 +91,7 @@ pub async fn create(conn: &mut PgConnection, actor: &str, key: &NewKey<'_>) -> R
     )
     .fetch_one(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(id)
 }
@@ -116,19 +123,31 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
 }
 
 /// Puts a key out of force for good. False when there is no such key in force.
-pub async fn revoke(conn: &mut PgConnection, actor: &str, key_id: Uuid) -> Result<bool, StoreError> {
+pub async fn revoke(
+    conn: &mut PgConnection,
+    actor: &str,
+    key_id: Uuid,
+) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
-    let done = sqlx::query!("UPDATE users.api_keys SET is_active = false WHERE key_id = $1 AND is_active", key_id)
-        .execute(&mut *tx)
-        .await?;
+    let done = sqlx::query!(
+        "UPDATE users.api_keys SET is_active = false WHERE key_id = $1 AND is_active",
+        key_id
+    )
+    .execute(&mut *tx)
+    .await?;
+
     tx.commit().await?;
     Ok(done.rows_affected() == 1)
 }
 
-/// Who bears the key with this hash: none when there is none, or it is revoked, or over, or its owner is locked out. Looking
-/// up the hash of a random key tells an attacker nothing by its time: what varies is the hash, which they cannot steer.
-pub async fn authenticate(conn: &mut PgConnection, hash: &str) -> Result<Option<KeyInfo>, StoreError> {
+/// Who bears the key with this hash: none when there is none, or it is revoked, or over, or its
+/// owner is locked out. Looking up the hash of a random key tells an attacker nothing by its time:
+/// what varies is the hash, which they cannot steer.
+pub async fn authenticate(
+    conn: &mut PgConnection,
+    hash: &str,
+) -> Result<Option<KeyInfo>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT k.key_id, k.user_id, k.scopes, k.service::text AS service, k.expires_at AS "expires_at: Ts",
                   CASE WHEN k.service IS NULL THEN ARRAY(
@@ -140,9 +159,15 @@ pub async fn authenticate(conn: &mut PgConnection, hash: &str) -> Result<Option<
     )
     .fetch_optional(conn)
     .await?;
+
     row.map(|r| {
-        let service =
-            r.service.map(|s| s.parse().map_err(|e| StoreError::corrupt("api_keys.service", e))).transpose()?;
+        let service = r
+            .service
+            .map(|s| {
+                s.parse()
+                    .map_err(|e| StoreError::corrupt("api_keys.service", e))
+            })
+            .transpose()?;
         Ok(KeyInfo {
             key_id: r.key_id,
             user_id: r.user_id,
@@ -158,12 +183,14 @@ pub async fn authenticate(conn: &mut PgConnection, hash: &str) -> Result<Option<
 /// Adds uses that were counted in memory.
 pub async fn used(conn: &mut PgConnection, key_id: Uuid, times: u32) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE users.api_keys SET last_used = now(), usage_count = least(usage_count::bigint + $2, 2147483647)::integer
+        "UPDATE users.api_keys SET last_used = now(), usage_count = least(usage_count::bigint + \
+            $2, 2147483647)::integer
           WHERE key_id = $1",
         key_id,
         i64::from(times)
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The delivery ledger: who was told of what, when, after how many attempts, and what the other side said.
+//! The delivery ledger: who was told of what, when, after how many attempts, and what the other
+//! side said.
 
 use model::{AlertId, Channel, Timestamp};
 use serde::Serialize;
@@ -62,7 +63,11 @@ pub struct Filter {
 }
 
 /// The newest deliveries first, at most `limit`.
-pub async fn list(conn: &mut PgConnection, filter: &Filter, limit: u32) -> Result<Vec<Entry>, StoreError> {
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &Filter,
+    limit: u32,
+) -> Result<Vec<Entry>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT d.delivery_id, d.alert_id, coalesce(a.title, d.payload ->> 'title', '') AS "title!", d.channel, d.kind, d.state, d.attempts, d.last_error,
                   d.created_at AS "created_at: Ts", d.next_attempt_at AS "next_attempt_at: Ts", d.delivered_at AS "delivered_at: Ts"
@@ -78,6 +83,7 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter, limit: u32) -> Resul
     )
     .fetch_all(conn)
     .await?;
+
     rows.into_iter()
         .map(|row| {
             let pending = row.state == "pending";
@@ -85,7 +91,10 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter, limit: u32) -> Resul
                 delivery_id: row.delivery_id,
                 alert_id: row.alert_id.map(AlertId),
                 title: row.title,
-                channel: row.channel.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
+                channel: row
+                    .channel
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
                 kind: row.kind,
                 state: row.state,
                 attempts: row.attempts.unsigned_abs(),
@@ -98,13 +107,22 @@ pub async fn list(conn: &mut PgConnection, filter: &Filter, limit: u32) -> Resul
         .collect()
 }
 
-/// The ways by which an alert was not told by itself, because there were too many at once; a summary tells of it.
+/// The ways by which an alert was not told by itself, because there were too many at once; a
+/// summary tells of it.
 pub async fn folded(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Channel>, StoreError> {
-    let names =
-        sqlx::query_scalar!("SELECT channel FROM blueteam.folded_alerts WHERE alert_id = $1 ORDER BY channel", id.0)
-            .fetch_all(conn)
-            .await?;
-    names.iter().map(|name| name.parse().map_err(|e| StoreError::corrupt("folded_alerts.channel", e))).collect()
+    let names = sqlx::query_scalar!(
+        "SELECT channel FROM blueteam.folded_alerts WHERE alert_id = $1 ORDER BY channel",
+        id.0
+    )
+    .fetch_all(conn)
+    .await?;
+    names
+        .iter()
+        .map(|name| {
+            name.parse()
+                .map_err(|e| StoreError::corrupt("folded_alerts.channel", e))
+        })
+        .collect()
 }
 
 /// Every attempt of a delivery, the first first.
@@ -117,17 +135,29 @@ pub async fn attempts(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Attempt>,
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| Attempt { attempt: row.attempt, at: row.at.0, outcome: row.outcome, detail: row.detail })
+        .map(|row| Attempt {
+            attempt: row.attempt,
+            at: row.at.0,
+            outcome: row.outcome,
+            detail: row.detail,
+        })
         .collect())
 }
 
-/// Has deliveries that were given up tried again, from the first attempt on: those of `ids`, or all. Returns how many.
-pub async fn resend(conn: &mut PgConnection, actor: &str, ids: Option<&[Uuid]>) -> Result<u64, StoreError> {
+/// Has deliveries that were given up tried again, from the first attempt on: those of `ids`, or
+/// all. Returns how many.
+pub async fn resend(
+    conn: &mut PgConnection,
+    actor: &str,
+    ids: Option<&[Uuid]>,
+) -> Result<u64, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let done = sqlx::query!(
-        "WITH d AS (UPDATE blueteam.deliveries SET state = 'pending', attempts = 0, next_attempt_at = now()
-                     WHERE state = 'dead' AND ($1::uuid[] IS NULL OR delivery_id = ANY ($1)) RETURNING delivery_id)
+        "WITH d AS (UPDATE blueteam.deliveries SET state = 'pending', attempts = 0, \
+            next_attempt_at = now()
+                     WHERE state = 'dead' AND ($1::uuid[] IS NULL OR delivery_id = ANY ($1)) \
+                     RETURNING delivery_id)
          INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, 0, 'resent', left('by ' || $2, 1000) FROM d",
         ids,
@@ -135,6 +165,7 @@ pub async fn resend(conn: &mut PgConnection, actor: &str, ids: Option<&[Uuid]>) 
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(done.rows_affected())
 }

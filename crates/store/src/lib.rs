@@ -1,8 +1,10 @@
-//! The only SQL in the product: migrations, every query, the private cluster, the snapshot cursor, partitions.
+//! The only SQL in the product: migrations, every query, the private cluster, the snapshot cursor,
+//! partitions.
 //!
-//! Invariants: nothing here formats for people or knows HTTP. Functions take a connection and leave the transaction to the
-//! caller, unless they say otherwise; none logs a payload. A function that a person triggers takes the actor and says it to the
-//! transaction, so that `audit.audit_log` records a person and not a pool.
+//! Invariants: nothing here formats for people or knows HTTP. Functions take a connection and leave
+//! the transaction to the caller, unless they say otherwise; none logs a payload. A function that a
+//! person triggers takes the actor and says it to the transaction, so that `audit.audit_log`
+//! records a person and not a pool.
 
 pub mod advisories;
 pub mod alerts;
@@ -39,9 +41,13 @@ pub mod sources;
 pub mod users;
 mod wire;
 
-pub use db::{connect, ensure_database, ensure_login, ensure_partitions, parse_url, pool, snapshot};
+pub use db::{
+    connect, ensure_database, ensure_login, ensure_partitions, parse_url, pool, snapshot,
+};
 pub use error::StoreError;
-pub use migrate::{Blocked, Holder, Lacking, MIGRATOR, MigrationError, Patience, migrate, migrate_within};
+pub use migrate::{
+    Blocked, Holder, Lacking, MIGRATOR, MigrationError, Patience, migrate, migrate_within,
+};
 pub use sqlx::postgres::PgConnectOptions;
 pub use sqlx::{Connection, PgConnection, PgPool};
 

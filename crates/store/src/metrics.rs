@@ -28,7 +28,8 @@ pub struct Numbers {
     pub database_bytes: u64,
 }
 
-/// Reads them. One look at tables that are small or indexed by time; a scrape every few seconds costs little.
+/// Reads them. One look at tables that are small or indexed by time; a scrape every few seconds
+/// costs little.
 pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
     let sources = sqlx::query!(
         r#"SELECT source_id, accepted, ignored, repeated, rejected, late,
@@ -38,6 +39,7 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
     .fetch_all(&mut *conn)
     .await?;
     let mut numbers = Numbers::default();
+
     for s in sources {
         let counts = [
             ("accepted", s.accepted),
@@ -46,23 +48,35 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
             ("rejected", s.rejected),
             ("late", s.late),
         ];
-        let entry = |(outcome, n): (&str, i64)| (s.source_id.clone(), outcome.to_owned(), n.unsigned_abs());
+        let entry =
+            |(outcome, n): (&str, i64)| (s.source_id.clone(), outcome.to_owned(), n.unsigned_abs());
         numbers.entries.extend(counts.map(entry));
-        numbers.silence.extend(s.silence.map(|seconds| (s.source_id.clone(), seconds)));
+
+        numbers
+            .silence
+            .extend(s.silence.map(|seconds| (s.source_id.clone(), seconds)));
     }
+
     let alerts = sqlx::query!(
         r#"SELECT severity, state, count(*) AS "count!", count(*) FILTER (WHERE acknowledged IS NOT TRUE) AS "waiting!"
              FROM blueteam.alert_history WHERE created_at > now() - interval '90 days' GROUP BY 1, 2 ORDER BY 1, 2"#
     )
     .fetch_all(&mut *conn)
     .await?;
+
     for a in alerts {
         match numbers.unacknowledged.last_mut() {
             Some((severity, n)) if *severity == a.severity => *n += a.waiting.unsigned_abs(),
-            _ => numbers.unacknowledged.push((a.severity.clone(), a.waiting.unsigned_abs())),
+            _ => numbers
+                .unacknowledged
+                .push((a.severity.clone(), a.waiting.unsigned_abs())),
         }
-        numbers.alerts.push((a.severity, a.state, a.count.unsigned_abs()));
+
+        numbers
+            .alerts
+            .push((a.severity, a.state, a.count.unsigned_abs()));
     }
+
     let attempts = sqlx::query!(
         r#"SELECT d.channel, t.outcome, count(*) AS "count!" FROM blueteam.deliveries d
              JOIN blueteam.delivery_attempts t USING (delivery_id)
@@ -70,13 +84,21 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
     )
     .fetch_all(&mut *conn)
     .await?;
-    numbers.attempts = attempts.into_iter().map(|r| (r.channel, r.outcome, r.count.unsigned_abs())).collect();
+    numbers.attempts = attempts
+        .into_iter()
+        .map(|r| (r.channel, r.outcome, r.count.unsigned_abs()))
+        .collect();
+
     let waiting = sqlx::query!(
         r#"SELECT channel, state, count(*) AS "count!" FROM blueteam.deliveries WHERE state <> 'delivered' GROUP BY 1, 2 ORDER BY 1, 2"#
     )
     .fetch_all(&mut *conn)
     .await?;
-    numbers.deliveries = waiting.into_iter().map(|r| (r.channel, r.state, r.count.unsigned_abs())).collect();
+    numbers.deliveries = waiting
+        .into_iter()
+        .map(|r| (r.channel, r.state, r.count.unsigned_abs()))
+        .collect();
+
     let server = sqlx::query!(
         r#"SELECT (SELECT coalesce(sum(numbackends), 0)::bigint FROM pg_stat_database) AS "used!",
                   current_setting('max_connections')::bigint AS "most!", pg_database_size(current_database()) AS "bytes!""#
@@ -85,5 +107,6 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
     .await?;
     numbers.connections = (server.used.unsigned_abs(), server.most.unsigned_abs());
     numbers.database_bytes = server.bytes.unsigned_abs();
+
     Ok(numbers)
 }

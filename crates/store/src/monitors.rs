@@ -1,4 +1,5 @@
-//! Monitors: what each measured, since when it is over its threshold, and the measurements that need the database.
+//! Monitors: what each measured, since when it is over its threshold, and the measurements that
+//! need the database.
 
 use model::{Span, Timestamp};
 use serde::Serialize;
@@ -68,11 +69,14 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Monitored>, StoreError>
 /// Keeps what a monitor says now, and its value where it watches.
 pub async fn save(conn: &mut PgConnection, m: &Monitored) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.monitors (name, watched, value, threshold, detail, measured_at, over_since, last_over, calm_since, peak,
+        "INSERT INTO blueteam.monitors (name, watched, value, threshold, detail, measured_at, \
+            over_since, last_over, calm_since, peak,
              times_over, alert_id)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         ON CONFLICT (name) DO UPDATE SET watched = excluded.watched, value = excluded.value, threshold = excluded.threshold,
-             detail = excluded.detail, measured_at = excluded.measured_at, over_since = excluded.over_since,
+         ON CONFLICT (name) DO UPDATE SET watched = excluded.watched, value = excluded.value, \
+         threshold = excluded.threshold,
+             detail = excluded.detail, measured_at = excluded.measured_at, over_since = \
+             excluded.over_since,
              last_over = excluded.last_over, calm_since = excluded.calm_since, peak = excluded.peak,
              times_over = excluded.times_over, alert_id = excluded.alert_id",
         m.name,
@@ -90,9 +94,11 @@ pub async fn save(conn: &mut PgConnection, m: &Monitored) -> Result<(), StoreErr
     )
     .execute(&mut *conn)
     .await?;
+
     if m.watched {
         sqlx::query!(
-            "INSERT INTO blueteam.monitor_values (name, at, value, over) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
+            "INSERT INTO blueteam.monitor_values (name, at, value, over) VALUES ($1, $2, $3, $4) \
+                ON CONFLICT DO NOTHING",
             m.name,
             Ts(m.measured_at) as Ts,
             m.value,
@@ -101,6 +107,7 @@ pub async fn save(conn: &mut PgConnection, m: &Monitored) -> Result<(), StoreErr
         .execute(conn)
         .await?;
     }
+
     Ok(())
 }
 
@@ -132,13 +139,25 @@ pub async fn history(
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|r| Value { at: r.at.0, value: r.value, over: r.over }).collect())
+
+    Ok(rows
+        .into_iter()
+        .map(|r| Value {
+            at: r.at.0,
+            value: r.value,
+            over: r.over,
+        })
+        .collect())
 }
 
 /// Forgets values from before a time.
 pub async fn forget(conn: &mut PgConnection, before: Timestamp) -> Result<u64, StoreError> {
-    let done =
-        sqlx::query!("DELETE FROM blueteam.monitor_values WHERE at < $1", Ts(before) as Ts).execute(conn).await?;
+    let done = sqlx::query!(
+        "DELETE FROM blueteam.monitor_values WHERE at < $1",
+        Ts(before) as Ts
+    )
+    .execute(conn)
+    .await?;
     Ok(done.rows_affected())
 }
 
@@ -155,14 +174,20 @@ pub struct Counted {
     pub postgres: &'static [&'static str],
 }
 
-/// How many events there were in the busiest `window` that ends after `since`, by the events' own times.
+/// How many events there were in the busiest `window` that ends after `since`, by the events' own
+/// times.
 pub async fn busiest(
     conn: &mut PgConnection,
     counted: &Counted,
     window: Span,
     since: Timestamp,
 ) -> Result<u64, StoreError> {
-    let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+    let texts = |list: &[&str]| {
+        list.iter()
+            .map(|text| (*text).to_owned())
+            .collect::<Vec<_>>()
+    };
+
     let most = sqlx::query_scalar!(
         r#"SELECT max(n) AS "n: i64" FROM (
                SELECT e.timestamp, sum(e.times) OVER (ORDER BY e.timestamp RANGE BETWEEN $6::interval PRECEDING AND CURRENT ROW)::bigint AS n
@@ -184,6 +209,7 @@ pub async fn busiest(
     )
     .fetch_one(conn)
     .await?;
+
     Ok(most.unwrap_or(0).unsigned_abs())
 }
 
@@ -217,7 +243,11 @@ pub async fn slow_queries(conn: &mut PgConnection, limit: f64) -> Result<Queries
     )
     .fetch_one(conn)
     .await?;
-    Ok(Queries { longest: row.longest, slow: row.slow.unsigned_abs(), hidden: row.hidden.unsigned_abs() })
+    Ok(Queries {
+        longest: row.longest,
+        slow: row.slow.unsigned_abs(),
+        hidden: row.hidden.unsigned_abs(),
+    })
 }
 
 /// How the archiving of the write-ahead log goes.

@@ -25,10 +25,17 @@ struct Row {
 impl TryFrom<Row> for Mute {
     type Error = StoreError;
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let entity = row.entity.map(|text| text.parse().map_err(|e| StoreError::corrupt("mutes.entity", e)));
+        let entity = row.entity.map(|text| {
+            text.parse()
+                .map_err(|e| StoreError::corrupt("mutes.entity", e))
+        });
+
         Ok(Self {
             mute_id: MuteId(row.mute_id),
-            kind: row.kind.parse::<MuteKind>().map_err(|e| StoreError::corrupt("mutes.kind", e))?,
+            kind: row
+                .kind
+                .parse::<MuteKind>()
+                .map_err(|e| StoreError::corrupt("mutes.kind", e))?,
             scope: Scope {
                 rule_id: row.rule_id.map(|id| RuleId(id.into())),
                 source: row.source,
@@ -50,7 +57,8 @@ pub async fn add(conn: &mut PgConnection, mute: &Mute) -> Result<(), StoreError>
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, &mute.author).await?;
     sqlx::query!(
-        "INSERT INTO blueteam.mutes (mute_id, kind, rule_id, source, entity, author, reason, ticket, starts_at, ends_at, tenant)
+        "INSERT INTO blueteam.mutes (mute_id, kind, rule_id, source, entity, author, reason, \
+            ticket, starts_at, ends_at, tenant)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         mute.mute_id.0,
         mute.kind.as_str(),
@@ -66,28 +74,39 @@ pub async fn add(conn: &mut PgConnection, mute: &Mute) -> Result<(), StoreError>
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(())
 }
 
 /// Ends a mute now. False when there is none of this id that has not ended already.
-pub async fn end(conn: &mut PgConnection, actor: &str, id: MuteId, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn end(
+    conn: &mut PgConnection,
+    actor: &str,
+    id: MuteId,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let done = sqlx::query!(
-        "UPDATE blueteam.mutes SET ends_at = $3, ended_by = $2 WHERE mute_id = $1 AND ends_at > $3 AND ended_by IS NULL",
+        "UPDATE blueteam.mutes SET ends_at = $3, ended_by = $2 WHERE mute_id = $1 AND ends_at > \
+            $3 AND ended_by IS NULL",
         id.0,
         actor,
         Ts(now) as Ts
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(done.rows_affected() > 0)
 }
 
 /// Those that end after `since`, the next to end first: with the present, what counts now or later.
-pub async fn ending_after(conn: &mut PgConnection, since: Timestamp) -> Result<Vec<Mute>, StoreError> {
+pub async fn ending_after(
+    conn: &mut PgConnection,
+    since: Timestamp,
+) -> Result<Vec<Mute>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT mute_id, kind, rule_id, source, tenant, entity, author, reason, ticket, starts_at AS "starts_at: Ts",
@@ -100,8 +119,8 @@ pub async fn ending_after(conn: &mut PgConnection, since: Timestamp) -> Result<V
     rows.into_iter().map(Mute::try_from).collect()
 }
 
-/// Another number whenever a mute is added, ended or over; cheap enough to be asked each second. Not a time: transactions commit in
-/// another order than they begin.
+/// Another number whenever a mute is added, ended or over; cheap enough to be asked each second.
+/// Not a time: transactions commit in another order than they begin.
 pub async fn stamp(conn: &mut PgConnection) -> Result<i64, StoreError> {
     let stamp = sqlx::query_scalar!(
         r#"SELECT coalesce(bit_xor(hashtextextended(mute_id::text || (ended_by IS NOT NULL)::text, 0)), 0) AS "stamp!"

@@ -1,4 +1,5 @@
-//! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever restarts.
+//! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever
+//! restarts.
 
 use model::{Alert, Channel, Mute, Severity, Span, Timestamp};
 use serde_json::Value;
@@ -9,8 +10,9 @@ use crate::alerts::{self, AlertFilter};
 use crate::db::{Ts, take_exclusively};
 use crate::mutes;
 
-/// Writes a notice and its messages, unless it is written already. `kind` is `digest` or `heartbeat`, `key` its day or period. Without any
-/// `channels` it is only noted. With it stands how much all sources but `own` (our own account) had been read. Returns how many messages were
+/// Writes a notice and its messages, unless it is written already. `kind` is `digest` or
+/// `heartbeat`, `key` its day or period. Without any `channels` it is only noted. With it stands
+/// how much all sources but `own` (our own account) had been read. Returns how many messages were
 /// written; none when the notice was there.
 pub async fn write(
     conn: &mut PgConnection,
@@ -35,11 +37,17 @@ pub async fn write(
     )
     .fetch_optional(conn)
     .await?;
+
     Ok(noted.map(i64::unsigned_abs))
 }
 
-/// Of these keys those that no notice of the kind has, in their order. Until the end of the transaction nobody else asks.
-pub async fn unsaid(conn: &mut PgConnection, kind: &str, keys: &[String]) -> Result<Vec<String>, StoreError> {
+/// Of these keys those that no notice of the kind has, in their order. Until the end of the
+/// transaction nobody else asks.
+pub async fn unsaid(
+    conn: &mut PgConnection,
+    kind: &str,
+    keys: &[String],
+) -> Result<Vec<String>, StoreError> {
     take_exclusively(conn, "notices").await?;
     let unsaid = sqlx::query_scalar!(
         r#"SELECT k AS "key!" FROM unnest($2::text[]) WITH ORDINALITY AS u (k, n)
@@ -52,7 +60,8 @@ pub async fn unsaid(conn: &mut PgConnection, kind: &str, keys: &[String]) -> Res
     Ok(unsaid)
 }
 
-/// Notes several keys and writes one message about all of them for each channel. Returns how many messages.
+/// Notes several keys and writes one message about all of them for each channel. Returns how many
+/// messages.
 pub async fn write_together(
     conn: &mut PgConnection,
     kind: &str,
@@ -63,7 +72,8 @@ pub async fn write_together(
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
     let written = sqlx::query!(
         "WITH noted AS (INSERT INTO blueteam.notices (kind, key) SELECT $1, unnest($2::text[]))
-         INSERT INTO blueteam.deliveries (channel, kind, payload) SELECT c, $1, $4 FROM unnest($3::text[]) AS c",
+         INSERT INTO blueteam.deliveries (channel, kind, payload) SELECT c, $1, $4 FROM \
+         unnest($3::text[]) AS c",
         kind,
         keys,
         &channels,
@@ -71,11 +81,15 @@ pub async fn write_together(
     )
     .execute(conn)
     .await?;
+
     Ok(written.rows_affected())
 }
 
 /// The newest notice of a kind: its key and when it was written.
-pub async fn last(conn: &mut PgConnection, kind: &str) -> Result<Option<(String, Timestamp)>, StoreError> {
+pub async fn last(
+    conn: &mut PgConnection,
+    kind: &str,
+) -> Result<Option<(String, Timestamp)>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT key, at AS "at: Ts" FROM blueteam.notices WHERE kind = $1 ORDER BY at DESC LIMIT 1"#,
         kind
@@ -108,15 +122,16 @@ pub struct Summary {
     pub dead: u64,
 }
 
-/// What happened from `from` to `now`. `own` is the name of our own account among the sources; mutes that end before `until` are named.
+/// What happened from `from` to `now`. `own` is the name of our own account among the sources;
+/// mutes that end before `until` are named.
 pub async fn summary(
     conn: &mut PgConnection,
     (from, now, until): (Timestamp, Timestamp, Timestamp),
     own: &str,
     most: usize,
 ) -> Result<Summary, StoreError> {
-    // What was read since the last digest, by the accounts of the sources: the times in a log may be those of last year. Before the accounts were
-    // noted, by the time at which it was stored.
+    // What was read since the last digest, by the accounts of the sources: the times in a log may
+    // be those of last year. Before the accounts were noted, by the time at which it was stored.
     let row = sqlx::query!(
         r#"WITH last AS (SELECT received, accepted FROM blueteam.notices WHERE kind = 'digest' ORDER BY at DESC LIMIT 1),
                 total AS (SELECT coalesce(sum(received), 0)::bigint AS received, coalesce(sum(accepted), 0)::bigint AS accepted
@@ -139,13 +154,19 @@ pub async fn summary(
     )
     .fetch_one(&mut *conn)
     .await?;
-    let filter = AlertFilter { since: Some(from), ..AlertFilter::default() };
+
+    let filter = AlertFilter {
+        since: Some(from),
+        ..AlertFilter::default()
+    };
+
     let mut told = alerts::list(conn, &filter, 10_000).await?;
     told.retain(|alert| matches!(alert.severity, Severity::Medium | Severity::Low));
     told.truncate(most);
     let mut ending = mutes::ending_after(conn, now).await?;
     ending.retain(|mute| mute.ends_at <= until);
     ending.truncate(most);
+
     Ok(Summary {
         entries: row.entries.unsigned_abs(),
         events: row.events.unsigned_abs(),
@@ -160,18 +181,26 @@ pub async fn summary(
 }
 
 /// How many alerts were written since, the worst severity first.
-async fn counts(conn: &mut PgConnection, from: Timestamp) -> Result<Vec<(Severity, u64)>, StoreError> {
+async fn counts(
+    conn: &mut PgConnection,
+    from: Timestamp,
+) -> Result<Vec<(Severity, u64)>, StoreError> {
     let counted = sqlx::query!(
         r#"SELECT severity, count(*) AS "count!" FROM blueteam.alert_history WHERE created_at > $1 GROUP BY severity"#,
         Ts(from) as Ts
     )
     .fetch_all(conn)
     .await?;
+
     let mut counts = Vec::with_capacity(counted.len());
     for row in counted {
-        let severity = row.severity.parse().map_err(|e| StoreError::corrupt("alert_history.severity", e))?;
+        let severity = row
+            .severity
+            .parse()
+            .map_err(|e| StoreError::corrupt("alert_history.severity", e))?;
         counts.push((severity, row.count.unsigned_abs()));
     }
+
     counts.sort_by_key(|(severity, _): &(Severity, u64)| std::cmp::Reverse(*severity));
     Ok(counts)
 }
@@ -187,9 +216,14 @@ pub struct Folded {
     pub span: (Timestamp, Timestamp),
 }
 
-/// What was folded and is to be told: of each channel whose first untold alert is older than `patience`, and that was told of no summary for `per`.
-/// Holds the rows until the transaction ends.
-pub async fn folded(conn: &mut PgConnection, patience: Span, per: Span) -> Result<Vec<Folded>, StoreError> {
+/// What was folded and is to be told: of each channel whose first untold alert is older than
+/// `patience`, and that was told of no summary for `per`. Holds the rows until the transaction
+/// ends.
+pub async fn folded(
+    conn: &mut PgConnection,
+    patience: Span,
+    per: Span,
+) -> Result<Vec<Folded>, StoreError> {
     take_exclusively(conn, "folded_alerts").await?;
     let rows = sqlx::query!(
         r#"SELECT f.channel, a.severity AS "severity!", a.rule_id AS "rule!", count(*) AS "count!", min(f.at) AS "first!: Ts", max(f.at) AS "last!: Ts"
@@ -206,10 +240,18 @@ pub async fn folded(conn: &mut PgConnection, patience: Span, per: Span) -> Resul
     )
     .fetch_all(conn)
     .await?;
+
     let mut all: Vec<Folded> = Vec::new();
     for row in rows {
-        let channel: Channel = row.channel.parse().map_err(|e| StoreError::corrupt("folded_alerts.channel", e))?;
-        let severity: Severity = row.severity.parse().map_err(|e| StoreError::corrupt("alert_history.severity", e))?;
+        let channel: Channel = row
+            .channel
+            .parse()
+            .map_err(|e| StoreError::corrupt("folded_alerts.channel", e))?;
+        let severity: Severity = row
+            .severity
+            .parse()
+            .map_err(|e| StoreError::corrupt("alert_history.severity", e))?;
+
         let (first, last) = (row.first.0, row.last.0);
         let group = (severity, row.rule, row.count.unsigned_abs());
         match all.last_mut().filter(|f| f.channel == channel) {
@@ -217,9 +259,14 @@ pub async fn folded(conn: &mut PgConnection, patience: Span, per: Span) -> Resul
                 known.groups.push(group);
                 known.span = (known.span.0.min(first), known.span.1.max(last));
             }
-            None => all.push(Folded { channel, groups: vec![group], span: (first, last) }),
+            None => all.push(Folded {
+                channel,
+                groups: vec![group],
+                span: (first, last),
+            }),
         }
     }
+
     Ok(all)
 }
 
@@ -231,7 +278,8 @@ pub async fn tell_folded(
     payload: &Value,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "WITH d AS (INSERT INTO blueteam.deliveries (channel, kind, payload) VALUES ($1, 'digest', $2) RETURNING delivery_id)
+        "WITH d AS (INSERT INTO blueteam.deliveries (channel, kind, payload) VALUES ($1, \
+            'digest', $2) RETURNING delivery_id)
          UPDATE blueteam.folded_alerts f SET told_by = d.delivery_id FROM d
           WHERE f.channel = $1 AND f.told_by IS NULL AND f.at <= $3",
         channel.as_str(),
@@ -240,5 +288,6 @@ pub async fn tell_folded(
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Deliveries: written with the alert, worked off later, retried with a back-off that the caller chooses.
+//! Deliveries: written with the alert, worked off later, retried with a back-off that the caller
+//! chooses.
 
 use model::{AlertId, Channel, Span, Timestamp};
 use serde_json::Value;
@@ -35,20 +36,30 @@ pub struct Wanted {
     pub channel: Channel,
     /// So many at most.
     pub most: u32,
-    /// Whether whoever asks can send by it. What they cannot send they take when nobody else has for an hour, to give it up and say so.
+    /// Whether whoever asks can send by it. What they cannot send they take when nobody else has
+    /// for an hour, to give it up and say so.
     pub ours: bool,
 }
 
 impl Wanted {
     /// Of a channel that whoever asks has.
     pub const fn of(channel: Channel, most: u32) -> Self {
-        Self { channel, most, ours: true }
+        Self {
+            channel,
+            most,
+            ours: true,
+        }
     }
 }
 
-/// Takes due deliveries, of each channel as many as are asked for at most, the longest due first. They come back to the queue when `lease`
-/// is over, should the taker be killed: a delivery may so be repeated, but never lost. That an alert is over is told after it was told of.
-pub async fn claim(conn: &mut PgConnection, wanted: &[Wanted], lease: Span) -> Result<Vec<Delivery>, StoreError> {
+/// Takes due deliveries, of each channel as many as are asked for at most, the longest due first.
+/// They come back to the queue when `lease` is over, should the taker be killed: a delivery may so
+/// be repeated, but never lost. That an alert is over is told after it was told of.
+pub async fn claim(
+    conn: &mut PgConnection,
+    wanted: &[Wanted],
+    lease: Span,
+) -> Result<Vec<Delivery>, StoreError> {
     let channels: Vec<String> = wanted.iter().map(|w| w.channel.to_string()).collect();
     let most: Vec<i64> = wanted.iter().map(|w| i64::from(w.most)).collect();
     let ours: Vec<bool> = wanted.iter().map(|w| w.ours).collect();
@@ -78,12 +89,16 @@ pub async fn claim(conn: &mut PgConnection, wanted: &[Wanted], lease: Span) -> R
     )
     .fetch_all(conn)
     .await?;
+
     rows.into_iter()
         .map(|row| {
             Ok(Delivery {
                 delivery_id: row.delivery_id,
                 alert_id: row.alert_id.map(AlertId),
-                channel: row.channel.parse().map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
+                channel: row
+                    .channel
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
                 kind: row.kind,
                 payload: row.payload,
                 people: row.people,
@@ -96,31 +111,41 @@ pub async fn claim(conn: &mut PgConnection, wanted: &[Wanted], lease: Span) -> R
 /// Gives back what was claimed and not begun: as if it had not been taken.
 pub async fn put_back(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.deliveries SET attempts = greatest(attempts - 1, 0), next_attempt_at = now()
+        "UPDATE blueteam.deliveries SET attempts = greatest(attempts - 1, 0), next_attempt_at = \
+            now()
           WHERE delivery_id = ANY ($1) AND state = 'pending'",
         ids
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
-/// A connection for working off the queue: its commits do not wait for the disk. Should the machine of the database crash, the notes of the last
-/// instants are gone, and what they were about is sent again under the same id.
+/// A connection for working off the queue: its commits do not wait for the disk. Should the machine
+/// of the database crash, the notes of the last instants are gone, and what they were about is sent
+/// again under the same id.
 pub async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
     let mut conn = crate::connect(options).await?;
-    sqlx::query!("SET synchronous_commit = off").execute(&mut conn).await?;
+    sqlx::query!("SET synchronous_commit = off")
+        .execute(&mut conn)
+        .await?;
     Ok(conn)
 }
 
 /// They have arrived; with each, what the other side said.
 pub async fn delivered(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), StoreError> {
     let ids: Vec<Uuid> = told.iter().map(|(id, _)| *id).collect();
-    let details: Vec<String> = told.iter().map(|(_, detail)| (*detail).to_owned()).collect();
+    let details: Vec<String> = told
+        .iter()
+        .map(|(_, detail)| (*detail).to_owned())
+        .collect();
     sqlx::query!(
         "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, detail)),
-              d AS (UPDATE blueteam.deliveries q SET state = 'delivered', delivered_at = now(), last_error = NULL
-                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING q.delivery_id, q.attempts, t.detail)
+              d AS (UPDATE blueteam.deliveries q SET state = 'delivered', delivered_at = now(), \
+              last_error = NULL
+                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING \
+                      q.delivery_id, q.attempts, t.detail)
          INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, attempts, 'delivered', left(detail, 1000) FROM d",
         &ids,
@@ -128,19 +153,33 @@ pub async fn delivered(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
-/// They have not; each is tried again in its time. What went wrong must hold no secret (an address with a token in it, for one).
-pub async fn failed(conn: &mut PgConnection, told: &[(Uuid, &str, Span)]) -> Result<(), StoreError> {
+/// They have not; each is tried again in its time. What went wrong must hold no secret (an address
+/// with a token in it, for one).
+pub async fn failed(
+    conn: &mut PgConnection,
+    told: &[(Uuid, &str, Span)],
+) -> Result<(), StoreError> {
     let ids: Vec<Uuid> = told.iter().map(|(id, ..)| *id).collect();
-    let errors: Vec<String> = told.iter().map(|(_, error, _)| (*error).to_owned()).collect();
-    let waits: Vec<i64> = told.iter().map(|(_, _, retry_in)| retry_in.as_micros()).collect();
+    let errors: Vec<String> = told
+        .iter()
+        .map(|(_, error, _)| (*error).to_owned())
+        .collect();
+    let waits: Vec<i64> = told
+        .iter()
+        .map(|(_, _, retry_in)| retry_in.as_micros())
+        .collect();
     sqlx::query!(
-        "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS t (id, error, wait)),
+        "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS t (id, error, \
+            wait)),
               d AS (UPDATE blueteam.deliveries q
-                       SET last_error = left(t.error, 1000), next_attempt_at = now() + t.wait * interval '1 microsecond'
-                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING q.delivery_id, q.attempts, t.error)
+                       SET last_error = left(t.error, 1000), next_attempt_at = now() + t.wait * \
+                       interval '1 microsecond'
+                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING \
+                      q.delivery_id, q.attempts, t.error)
          INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, attempts, 'failed', left(error, 1000) FROM d",
         &ids,
@@ -149,6 +188,7 @@ pub async fn failed(conn: &mut PgConnection, told: &[(Uuid, &str, Span)]) -> Res
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -158,8 +198,10 @@ pub async fn dead(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), 
     let errors: Vec<String> = told.iter().map(|(_, error)| (*error).to_owned()).collect();
     sqlx::query!(
         "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, error)),
-              d AS (UPDATE blueteam.deliveries q SET state = 'dead', last_error = left(t.error, 1000)
-                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING q.delivery_id, q.attempts, t.error)
+              d AS (UPDATE blueteam.deliveries q SET state = 'dead', last_error = left(t.error, \
+              1000)
+                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING \
+                      q.delivery_id, q.attempts, t.error)
          INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, attempts, 'dead', left(error, 1000) FROM d",
         &ids,
@@ -167,6 +209,7 @@ pub async fn dead(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), 
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -190,5 +233,9 @@ pub async fn backlog(conn: &mut PgConnection) -> Result<Backlog, StoreError> {
     )
     .fetch_one(conn)
     .await?;
-    Ok(Backlog { pending: row.pending.unsigned_abs(), dead: row.dead.unsigned_abs(), next_due: row.next.map(|t| t.0) })
+    Ok(Backlog {
+        pending: row.pending.unsigned_abs(),
+        dead: row.dead.unsigned_abs(),
+        next_due: row.next.map(|t| t.0),
+    })
 }

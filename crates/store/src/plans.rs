@@ -21,15 +21,24 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Plan>, StoreError> {
             Ok(Plan {
                 poam_id: PlanId(r.poam_id),
                 control_id: ControlId(r.control_id.into()),
-                kind: r.kind.parse().map_err(|e| StoreError::corrupt("poam_items.kind", e))?,
+                kind: r
+                    .kind
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("poam_items.kind", e))?,
                 weakness: r.weakness_description,
-                risk: r.risk_level.parse().map_err(|e| StoreError::corrupt("poam_items.risk_level", e))?,
+                risk: r
+                    .risk_level
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("poam_items.risk_level", e))?,
                 remediation: r.remediation_plan,
                 milestones: r.milestone,
                 milestone_changes: r.milestone_changes,
                 due: r.due.map(|t| t.0),
                 completed: r.completed.map(|t| t.0),
-                status: r.status.parse().map_err(|e| StoreError::corrupt("poam_items.status", e))?,
+                status: r
+                    .status
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("poam_items.status", e))?,
                 resources: r.resources_required,
                 owner: r.owner,
                 identified_by: r.identified_by,
@@ -45,23 +54,37 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Plan>, StoreError> {
 }
 
 /// Writes items: a new one is added, one that is there is brought in line with what is given.
-pub async fn save(conn: &mut PgConnection, actor: &str, plans: &[Plan], now: Timestamp) -> Result<(), StoreError> {
+pub async fn save(
+    conn: &mut PgConnection,
+    actor: &str,
+    plans: &[Plan],
+    now: Timestamp,
+) -> Result<(), StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     for p in plans {
         sqlx::query!(
             "INSERT INTO blueteam.poam_items
-                (poam_id, control_id, kind, weakness_description, risk_level, remediation_plan, milestone, milestone_changes,
-                 scheduled_completion, actual_completion, status, resources_required, owner, identified_by, mitigation, tasks,
+                (poam_id, control_id, kind, weakness_description, risk_level, remediation_plan, \
+                milestone, milestone_changes,
+                 scheduled_completion, actual_completion, status, resources_required, owner, \
+                 identified_by, mitigation, tasks,
                  conditional_since, closed_by, closing_evidence, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
-             ON CONFLICT (poam_id) DO UPDATE SET kind = excluded.kind, weakness_description = excluded.weakness_description,
-                 risk_level = excluded.risk_level, remediation_plan = excluded.remediation_plan, milestone = excluded.milestone,
-                 milestone_changes = excluded.milestone_changes, scheduled_completion = excluded.scheduled_completion,
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
+             $18, $19, $20)
+             ON CONFLICT (poam_id) DO UPDATE SET kind = excluded.kind, weakness_description = \
+             excluded.weakness_description,
+                 risk_level = excluded.risk_level, remediation_plan = excluded.remediation_plan, \
+                 milestone = excluded.milestone,
+                 milestone_changes = excluded.milestone_changes, scheduled_completion = \
+                 excluded.scheduled_completion,
                  actual_completion = excluded.actual_completion, status = excluded.status,
-                 resources_required = excluded.resources_required, owner = excluded.owner, identified_by = excluded.identified_by,
-                 mitigation = excluded.mitigation, tasks = excluded.tasks, conditional_since = excluded.conditional_since,
-                 closed_by = excluded.closed_by, closing_evidence = excluded.closing_evidence, updated_at = excluded.updated_at",
+                 resources_required = excluded.resources_required, owner = excluded.owner, \
+                 identified_by = excluded.identified_by,
+                 mitigation = excluded.mitigation, tasks = excluded.tasks, conditional_since = \
+                 excluded.conditional_since,
+                 closed_by = excluded.closed_by, closing_evidence = excluded.closing_evidence, \
+                 updated_at = excluded.updated_at",
             p.poam_id.0,
             p.control_id.0.as_ref(),
             p.kind.as_str(),
@@ -86,6 +109,7 @@ pub async fn save(conn: &mut PgConnection, actor: &str, plans: &[Plan], now: Tim
         .execute(&mut *tx)
         .await?;
     }
+
     tx.commit().await?;
     Ok(())
 }

@@ -21,15 +21,23 @@ pub struct Schema {
 /// How far the schema is. A database without our migrations is at 0.
 pub async fn schema(conn: &mut PgConnection) -> Result<Schema, StoreError> {
     let known = MIGRATOR.iter().map(|m| m.version).max().unwrap_or(0);
-    // The table is the migration tool's and missing in a database that was never migrated, so this cannot be a checked query.
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL").fetch_one(&mut *conn).await?;
+    // The table is the migration tool's and missing in a database that was never migrated, so this
+    // cannot be a checked query.
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await?;
     let applied: Option<i64> = if exists {
-        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success").fetch_one(conn).await?
+        sqlx::query_scalar("SELECT max(version) FROM _sqlx_migrations WHERE success")
+            .fetch_one(conn)
+            .await?
     } else {
         None
     };
-    Ok(Schema { applied: applied.unwrap_or(0), known })
+
+    Ok(Schema {
+        applied: applied.unwrap_or(0),
+        known,
+    })
 }
 
 /// What a source sent lately.
@@ -45,8 +53,12 @@ pub struct Activity {
     pub newest: Option<Timestamp>,
 }
 
-/// What each source sent in the week before `now`, by event time; sources that sent nothing are left out.
-pub async fn activity(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Activity>, StoreError> {
+/// What each source sent in the week before `now`, by event time; sources that sent nothing are
+/// left out.
+pub async fn activity(
+    conn: &mut PgConnection,
+    now: Timestamp,
+) -> Result<Vec<Activity>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT 'audit_db' AS "source!", count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 hour') AS "hour!",
                   count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 day') AS "day!",
@@ -61,11 +73,15 @@ pub async fn activity(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Act
     )
     .fetch_all(conn)
     .await?;
+
     rows.into_iter()
         .filter(|r| r.newest.is_some())
         .map(|r| {
             Ok(Activity {
-                source: r.source.parse().map_err(|e| StoreError::corrupt("collected_events.source", e))?,
+                source: r
+                    .source
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("collected_events.source", e))?,
                 last_hour: r.hour.unsigned_abs(),
                 last_day: r.day.unsigned_abs(),
                 newest: r.newest.map(|t| t.0),
@@ -88,38 +104,61 @@ pub const LAG_MAX: u64 = 100_000;
 
 /// How far the reader of that name is behind; none when it has never run.
 pub async fn lag(conn: &mut PgConnection, name: &str) -> Result<Option<Lag>, StoreError> {
-    let Some(cursor) = reader::load(conn, name).await? else { return Ok(None) };
+    let Some(cursor) = reader::load(conn, name).await? else {
+        return Ok(None);
+    };
+
     // The conditions are made of numbers of ours; they cannot be parameters.
     let sql = format!(
         "SELECT count(*), min(created_at) FROM (
              (SELECT created_at FROM public.audit_events WHERE {} LIMIT {LAG_MAX})
               UNION ALL
-             (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {LAG_MAX})) AS unread",
+             (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {LAG_MAX})) AS \
+             unread",
         cursor.audit_unread(),
         cursor.collected_unread()
     );
-    let (unread, oldest): (i64, Option<Ts>) = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_one(conn).await?;
-    Ok(Some(Lag { unread: unread.unsigned_abs().min(LAG_MAX), oldest: oldest.map(|t| t.0) }))
+    let (unread, oldest): (i64, Option<Ts>) = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .fetch_one(conn)
+        .await?;
+
+    Ok(Some(Lag {
+        unread: unread.unsigned_abs().min(LAG_MAX),
+        oldest: oldest.map(|t| t.0),
+    }))
 }
 
-/// How many unread events are looked at to find an old one: those that were inserted first are old if any is.
+/// How many unread events are looked at to find an old one: those that were inserted first are old
+/// if any is.
 const OLD_AMONG: u32 = 20_000;
 
-/// Whether events that were written more than `patience` ago are still unread by the reader of that name. False when it has
-/// never run.
-pub async fn waits_unread(conn: &mut PgConnection, name: &str, patience: Span) -> Result<bool, StoreError> {
-    let Some(cursor) = reader::load(conn, name).await? else { return Ok(false) };
+/// Whether events that were written more than `patience` ago are still unread by the reader of that
+/// name. False when it has never run.
+pub async fn waits_unread(
+    conn: &mut PgConnection,
+    name: &str,
+    patience: Span,
+) -> Result<bool, StoreError> {
+    let Some(cursor) = reader::load(conn, name).await? else {
+        return Ok(false);
+    };
+
     // The conditions are made of numbers of ours; they cannot be parameters.
     let sql = format!(
         "SELECT EXISTS (SELECT FROM (
              (SELECT created_at FROM public.audit_events WHERE {} LIMIT {OLD_AMONG})
               UNION ALL
-             (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {OLD_AMONG})) AS unread
+             (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {OLD_AMONG})) AS \
+             unread
           WHERE created_at < now() - $1::bigint * interval '1 microsecond')",
         cursor.audit_unread(),
         cursor.collected_unread()
     );
-    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql)).bind(patience.as_micros()).fetch_one(conn).await?)
+
+    Ok(sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+        .bind(patience.as_micros())
+        .fetch_one(conn)
+        .await?)
 }
 
 /// How many alerts of a severity wait.
@@ -143,14 +182,19 @@ pub async fn alerts(conn: &mut PgConnection) -> Result<Vec<AlertCount>, StoreErr
     )
     .fetch_all(conn)
     .await?;
+
     let mut counts = Vec::with_capacity(rows.len());
     for row in rows {
         counts.push(AlertCount {
-            severity: row.severity.parse().map_err(|e| StoreError::corrupt("alert_history.severity", e))?,
+            severity: row
+                .severity
+                .parse()
+                .map_err(|e| StoreError::corrupt("alert_history.severity", e))?,
             open: row.open.unsigned_abs(),
             unacknowledged: row.unacknowledged.unsigned_abs(),
         });
     }
+
     counts.sort_by_key(|c: &AlertCount| std::cmp::Reverse(c.severity));
     Ok(counts)
 }

@@ -37,8 +37,9 @@ pub struct RuleSetting {
     pub config: Value,
 }
 
-/// Writes the rules that the program has. `enabled` and `config` are the operator's and stay; rules that are gone from the
-/// program stay too, because alerts refer to them. Returns how many rows changed.
+/// Writes the rules that the program has. `enabled` and `config` are the operator's and stay; rules
+/// that are gone from the program stay too, because alerts refer to them. Returns how many rows
+/// changed.
 pub async fn sync(conn: &mut PgConnection, actor: &str, rules: &[Rule]) -> Result<u64, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
@@ -46,12 +47,15 @@ pub async fn sync(conn: &mut PgConnection, actor: &str, rules: &[Rule]) -> Resul
     for rule in rules {
         let controls: Vec<String> = rule.nist_controls.iter().map(ToString::to_string).collect();
         let done = sqlx::query!(
-            "INSERT INTO blueteam.alert_rules AS r (rule_id, name, description, severity, nist_controls)
+            "INSERT INTO blueteam.alert_rules AS r (rule_id, name, description, severity, \
+                nist_controls)
              VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (rule_id) DO UPDATE SET name = excluded.name, description = excluded.description,
+             ON CONFLICT (rule_id) DO UPDATE SET name = excluded.name, description = \
+             excluded.description,
                  severity = excluded.severity, nist_controls = excluded.nist_controls
               WHERE (r.name, r.description, r.severity, r.nist_controls)
-                    IS DISTINCT FROM (excluded.name, excluded.description, excluded.severity, excluded.nist_controls)",
+                    IS DISTINCT FROM (excluded.name, excluded.description, excluded.severity, \
+                    excluded.nist_controls)",
             rule.rule_id.as_str(),
             rule.name,
             rule.description,
@@ -60,8 +64,10 @@ pub async fn sync(conn: &mut PgConnection, actor: &str, rules: &[Rule]) -> Resul
         )
         .execute(&mut *tx)
         .await?;
+
         changed += done.rows_affected();
     }
+
     tx.commit().await?;
     Ok(changed)
 }
@@ -95,9 +101,14 @@ pub async fn set_enabled(
 ) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
-    let done = sqlx::query!("UPDATE blueteam.alert_rules SET enabled = $2 WHERE rule_id = $1", rule.as_str(), enabled)
-        .execute(&mut *tx)
-        .await?;
+    let done = sqlx::query!(
+        "UPDATE blueteam.alert_rules SET enabled = $2 WHERE rule_id = $1",
+        rule.as_str(),
+        enabled
+    )
+    .execute(&mut *tx)
+    .await?;
+
     tx.commit().await?;
     Ok(done.rows_affected() == 1)
 }

@@ -7,17 +7,24 @@ use sqlx::{Connection as _, PgConnection};
 use crate::StoreError;
 use crate::db::{Ts, set_actor};
 
-/// Notes a score, unless it is the last one and that is younger than a day. Returns whether it was noted.
-pub async fn note(conn: &mut PgConnection, actor: &str, scored: &Scored) -> Result<bool, StoreError> {
+/// Notes a score, unless it is the last one and that is younger than a day. Returns whether it was
+/// noted.
+pub async fn note(
+    conn: &mut PgConnection,
+    actor: &str,
+    scored: &Scored,
+) -> Result<bool, StoreError> {
     let details = json!({
         "kind": "dod_score", "points": scored.points, "met": scored.met, "not_met": scored.not_met, "open": scored.open
     });
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
+
     let done = sqlx::query!(
         "INSERT INTO blueteam.posture_scores (scored_at, compliance_score, details)
          SELECT $1, $2::integer, $3 WHERE NOT EXISTS (
-            SELECT FROM (SELECT scored_at, details FROM blueteam.posture_scores WHERE details->>'kind' = 'dod_score'
+            SELECT FROM (SELECT scored_at, details FROM blueteam.posture_scores WHERE \
+            details->>'kind' = 'dod_score'
                           ORDER BY scored_at DESC LIMIT 1) last
              WHERE last.details = $3 AND last.scored_at > $1::timestamptz - interval '1 day')",
         Ts(scored.at) as Ts,
@@ -26,6 +33,7 @@ pub async fn note(conn: &mut PgConnection, actor: &str, scored: &Scored) -> Resu
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(done.rows_affected() > 0)
 }
@@ -42,6 +50,12 @@ pub async fn all(conn: &mut PgConnection) -> Result<Vec<Scored>, StoreError> {
     let few = |n: i32| u32::try_from(n).unwrap_or_default();
     Ok(rows
         .into_iter()
-        .map(|r| Scored { at: r.at.0, points: r.points, met: few(r.met), not_met: few(r.not_met), open: few(r.open) })
+        .map(|r| Scored {
+            at: r.at.0,
+            points: r.points,
+            met: few(r.met),
+            not_met: few(r.not_met),
+            open: few(r.open),
+        })
         .collect())
 }

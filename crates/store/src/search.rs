@@ -1,7 +1,9 @@
-//! The stored events, asked by people (3.3.6): what applications and logs said, by who, where, what and when.
+//! The stored events, asked by people (3.3.6): what applications and logs said, by who, where, what
+//! and when.
 //!
-//! Statements are put together from the filters that are set, so that the planner sees no more than it must and takes the index that
-//! serves; every value is bound. What is asked is recorded before it is answered.
+//! Statements are put together from the filters that are set, so that the planner sees no more than
+//! it must and takes the index that serves; every value is bound. What is asked is recorded before
+//! it is answered.
 
 use std::str::FromStr;
 
@@ -26,7 +28,9 @@ impl FromStr for Range {
     fn from_str(text: &str) -> Result<Self, String> {
         let bad = |_| format!("`{text}` is neither an address nor a network (203.0.113.0/24)");
         let range: IpNetwork = text.parse().map_err(bad)?;
-        IpNetwork::new(range.network(), range.prefix()).map(Self).map_err(bad)
+        IpNetwork::new(range.network(), range.prefix())
+            .map(Self)
+            .map_err(bad)
     }
 }
 
@@ -118,8 +122,10 @@ pub struct Found {
     pub created_at: Timestamp,
 }
 
-const COLUMNS: &str = "SELECT event_id, timestamp, source, category, action, result, user_id, user_name, session_id, \
-    host(ip_address) AS ip, user_agent, resource_type, resource_id, instance_id, coalesce(cui, false) AS cui, \
+const COLUMNS: &str = "SELECT event_id, timestamp, source, category, action, result, user_id, \
+    user_name, session_id, \
+    host(ip_address) AS ip, user_agent, resource_type, resource_id, instance_id, coalesce(cui, \
+    false) AS cui, \
     coalesce(metadata, '{}') AS metadata, created_at FROM blueteam.all_events WHERE true";
 
 fn found(row: &PgRow) -> Result<Found, sqlx::Error> {
@@ -153,6 +159,7 @@ fn like(text: &str) -> String {
         }
         pattern.push(c);
     }
+
     pattern.push('%');
     pattern
 }
@@ -161,42 +168,66 @@ fn conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
     if let Some(since) = f.since {
         sql.push(" AND timestamp >= ").push_bind(Ts(since));
     }
+
     if let Some(until) = f.until {
         sql.push(" AND timestamp < ").push_bind(Ts(until));
     }
+
     match f.user.as_deref().map(|user| (user, Uuid::try_parse(user))) {
         Some((_, Ok(id))) => sql.push(" AND user_id = ").push_bind(id),
         Some((name, Err(_))) => sql.push(" AND user_name = ").push_bind(name.to_owned()),
         None => sql,
     };
+
     if let Some(Range(ip)) = f.ip {
         let whole = ip.prefix() == if ip.is_ipv4() { 32 } else { 128 };
-        sql.push(if whole { " AND ip_address = " } else { " AND ip_address <<= " }).push_bind(ip);
+        sql.push(if whole {
+            " AND ip_address = "
+        } else {
+            " AND ip_address <<= "
+        })
+        .push_bind(ip);
     }
+
     if let Some(category) = f.category {
         sql.push(" AND category = ").push_bind(category.as_str());
     }
+
     if let Some(result) = f.result {
         sql.push(" AND result = ").push_bind(result.as_str());
     }
-    let equal = [(" AND action = ", &f.action), (" AND source = ", &f.source), (" AND session_id = ", &f.session)];
+
+    let equal = [
+        (" AND action = ", &f.action),
+        (" AND source = ", &f.source),
+        (" AND session_id = ", &f.session),
+    ];
     for (condition, value) in equal {
         if let Some(value) = value {
             sql.push(condition).push_bind(value.clone());
         }
     }
+
     if let Some(service) = &f.service {
-        sql.push(" AND metadata ->> 'service' = ").push_bind(service.clone());
+        sql.push(" AND metadata ->> 'service' = ")
+            .push_bind(service.clone());
     }
+
     if !f.ids.is_empty() {
-        sql.push(" AND event_id = ANY(").push_bind(f.ids.clone()).push(")");
+        sql.push(" AND event_id = ANY(")
+            .push_bind(f.ids.clone())
+            .push(")");
     }
+
     if f.cui {
         sql.push(" AND cui");
     }
+
     if let Some(text) = &f.text {
-        sql.push(" AND (metadata::text ILIKE ").push_bind(like(text));
-        sql.push(" OR concat_ws(' ', resource_type, resource_id, user_agent) ILIKE ").push_bind(like(text));
+        sql.push(" AND (metadata::text ILIKE ")
+            .push_bind(like(text));
+        sql.push(" OR concat_ws(' ', resource_type, resource_id, user_agent) ILIKE ")
+            .push_bind(like(text));
         sql.push(")");
     }
 }
@@ -235,27 +266,40 @@ impl Command {
 }
 
 /// Records who asks what; to be committed before the answer is given. Returns the record's number.
-pub async fn record(conn: &mut PgConnection, actor: &str, command: Command, filter: &Value) -> Result<i64, StoreError> {
+pub async fn record(
+    conn: &mut PgConnection,
+    actor: &str,
+    command: Command,
+    filter: &Value,
+) -> Result<i64, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let id = sqlx::query_scalar!(
-        "INSERT INTO blueteam.event_queries (actor, command, filter) VALUES ($1, $2, $3) RETURNING query_id",
+        "INSERT INTO blueteam.event_queries (actor, command, filter) VALUES ($1, $2, $3) \
+            RETURNING query_id",
         actor,
         command.as_str(),
         filter
     )
     .fetch_one(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(id)
 }
 
-/// Records how many rows the answer had. A query without this was broken off, or is not answered yet.
+/// Records how many rows the answer had. A query without this was broken off, or is not answered
+/// yet.
 pub async fn answered(conn: &mut PgConnection, query: i64, rows: u64) -> Result<(), StoreError> {
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-    sqlx::query!("INSERT INTO blueteam.event_query_answers (query_id, rows) VALUES ($1, $2)", query, rows)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "INSERT INTO blueteam.event_query_answers (query_id, rows) VALUES ($1, $2)",
+        query,
+        rows
+    )
+    .execute(conn)
+    .await?;
+
     Ok(())
 }
 
@@ -294,11 +338,13 @@ pub async fn asked(conn: &mut PgConnection, limit: u32) -> Result<Vec<Asked>, St
         filter: r.filter,
         rows: r.rows,
     });
+
     Ok(asked.collect())
 }
 
-/// Hands each matching event to `each`, as they come from the server, until it says that it wants no more; memory stays bounded. A `limit`
-/// of none is all of them. Returns how many were handed over.
+/// Hands each matching event to `each`, as they come from the server, until it says that it wants
+/// no more; memory stays bounded. A `limit` of none is all of them. Returns how many were handed
+/// over.
 pub async fn events(
     conn: &mut PgConnection,
     filter: &Filter,
@@ -312,9 +358,11 @@ pub async fn events(
         Order::Newest => " ORDER BY timestamp DESC, event_id DESC",
         Order::Oldest => " ORDER BY timestamp, event_id",
     });
+
     if let Some(limit) = limit {
         sql.push(" LIMIT ").push_bind(i64::from(limit));
     }
+
     let mut count = 0;
     let query = sql.build().persistent(false);
     let mut rows = query.fetch(conn);
@@ -324,6 +372,7 @@ pub async fn events(
             break;
         }
     }
+
     Ok(count)
 }
 
@@ -337,19 +386,58 @@ pub struct Field {
 
 /// Everything that events can be counted by.
 pub const FIELDS: &[Field] = &[
-    Field { name: "hour", sql: "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:00\"Z\"')" },
-    Field { name: "day", sql: "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD')" },
-    Field { name: "source", sql: "source" },
-    Field { name: "service", sql: "metadata ->> 'service'" },
-    Field { name: "category", sql: "category" },
-    Field { name: "action", sql: "action" },
-    Field { name: "result", sql: "result" },
-    Field { name: "user", sql: "coalesce(user_id::text, user_name)" },
-    Field { name: "ip", sql: "host(ip_address)" },
-    Field { name: "session", sql: "session_id" },
-    Field { name: "resource", sql: "concat_ws(' ', resource_type, resource_id)" },
-    Field { name: "tenant", sql: "instance_id::text" },
-    Field { name: "cui", sql: "CASE WHEN cui THEN 'yes' ELSE 'no' END" },
+    Field {
+        name: "hour",
+        sql: "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:00\"Z\"')",
+    },
+    Field {
+        name: "day",
+        sql: "to_char(timestamp AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
+    },
+    Field {
+        name: "source",
+        sql: "source",
+    },
+    Field {
+        name: "service",
+        sql: "metadata ->> 'service'",
+    },
+    Field {
+        name: "category",
+        sql: "category",
+    },
+    Field {
+        name: "action",
+        sql: "action",
+    },
+    Field {
+        name: "result",
+        sql: "result",
+    },
+    Field {
+        name: "user",
+        sql: "coalesce(user_id::text, user_name)",
+    },
+    Field {
+        name: "ip",
+        sql: "host(ip_address)",
+    },
+    Field {
+        name: "session",
+        sql: "session_id",
+    },
+    Field {
+        name: "resource",
+        sql: "concat_ws(' ', resource_type, resource_id)",
+    },
+    Field {
+        name: "tenant",
+        sql: "instance_id::text",
+    },
+    Field {
+        name: "cui",
+        sql: "CASE WHEN cui THEN 'yes' ELSE 'no' END",
+    },
 ];
 
 /// How many events share these values.
@@ -372,15 +460,25 @@ pub async fn stats(
     for (i, field) in by.iter().enumerate() {
         sql.push(if i == 0 { "" } else { ", " }).push(field.sql);
     }
+
     sql.push("]::text[] AS values, count(*) AS events FROM blueteam.all_events WHERE true");
     conditions(&mut sql, filter);
-    sql.push(" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ").push_bind(i64::from(limit));
+    sql.push(" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ")
+        .push_bind(i64::from(limit));
     let rows = sql.build().persistent(false).fetch_all(conn).await?;
-    let count = |row: &PgRow| Ok(Count { values: row.try_get("values")?, events: row.try_get("events")? });
+
+    let count = |row: &PgRow| {
+        Ok(Count {
+            values: row.try_get("values")?,
+            events: row.try_get("events")?,
+        })
+    };
+
     Ok(rows.iter().map(count).collect::<Result<_, sqlx::Error>>()?)
 }
 
-/// Follows events as they become visible: each once, in whatever order writers commit (decision 8 of the design).
+/// Follows events as they become visible: each once, in whatever order writers commit (decision 8
+/// of the design).
 #[derive(Debug)]
 pub struct Tail {
     snapshot: String,
@@ -389,13 +487,15 @@ pub struct Tail {
 impl Tail {
     /// From now on.
     pub async fn begin(conn: &mut PgConnection) -> Result<Self, StoreError> {
-        let snapshot =
-            sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#).fetch_one(conn).await?;
+        let snapshot = sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#)
+            .fetch_one(conn)
+            .await?;
         Ok(Self { snapshot })
     }
 
-    /// Hands out what became visible since the last time, oldest first, as it comes from the server; memory stays bounded, however much that is. When
-    /// `each` wants no more, the next time begins where this one did.
+    /// Hands out what became visible since the last time, oldest first, as it comes from the
+    /// server; memory stays bounded, however much that is. When `each` wants no more, the next time
+    /// begins where this one did.
     pub async fn next(
         &mut self,
         conn: &mut PgConnection,
@@ -403,14 +503,23 @@ impl Tail {
         mut each: impl FnMut(Found) -> bool,
     ) -> Result<(), StoreError> {
         let mut tx = conn.begin().await?;
-        sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *tx).await?;
-        let next =
-            sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#).fetch_one(&mut *tx).await?;
+        sqlx::query!("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            .execute(&mut *tx)
+            .await?;
+        let next = sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#)
+            .fetch_one(&mut *tx)
+            .await?;
         let mut sql = QueryBuilder::new(COLUMNS);
         conditions(&mut sql, filter);
-        sql.push(" AND xact_id >= pg_snapshot_xmin(").push_bind(self.snapshot.clone()).push("::pg_snapshot)");
-        sql.push(" AND NOT pg_visible_in_snapshot(xact_id, ").push_bind(self.snapshot.clone()).push("::pg_snapshot)");
+
+        sql.push(" AND xact_id >= pg_snapshot_xmin(")
+            .push_bind(self.snapshot.clone())
+            .push("::pg_snapshot)");
+        sql.push(" AND NOT pg_visible_in_snapshot(xact_id, ")
+            .push_bind(self.snapshot.clone())
+            .push("::pg_snapshot)");
         sql.push(" ORDER BY timestamp, event_id");
+
         let query = sql.build().persistent(false);
         let mut rows = query.fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
@@ -418,9 +527,11 @@ impl Tail {
                 return Ok(());
             }
         }
+
         drop(rows);
         tx.commit().await?;
         self.snapshot = next;
+
         Ok(())
     }
 }

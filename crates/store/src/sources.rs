@@ -1,4 +1,5 @@
-//! The completeness ledger: what each source sent, what became of it, when it was silent, and what could not be read.
+//! The completeness ledger: what each source sent, what became of it, when it was silent, and what
+//! could not be read.
 
 use model::{Source, Span, Timestamp};
 use serde::Serialize;
@@ -82,10 +83,16 @@ impl Cause {
     }
 
     fn parse(text: &str) -> Result<Self, StoreError> {
-        [Self::Silence, Self::Rotation, Self::Sequence, Self::Outage, Self::Dropped]
-            .into_iter()
-            .find(|c| c.as_str() == text)
-            .ok_or_else(|| StoreError::corrupt("source_gaps.cause", text))
+        [
+            Self::Silence,
+            Self::Rotation,
+            Self::Sequence,
+            Self::Outage,
+            Self::Dropped,
+        ]
+        .into_iter()
+        .find(|c| c.as_str() == text)
+        .ok_or_else(|| StoreError::corrupt("source_gaps.cause", text))
     }
 }
 
@@ -146,14 +153,19 @@ pub struct SourceRow {
 }
 
 impl SourceRow {
-    /// Whether anything that could be read has ever come from it. What we note of ourselves is a sign of life, and no event.
+    /// Whether anything that could be read has ever come from it. What we note of ourselves is a
+    /// sign of life, and no event.
     pub const fn has_spoken(&self) -> bool {
         self.accepted + self.ignored + self.repeated > 0
     }
 }
 
 fn interval(span: Span) -> PgInterval {
-    PgInterval { months: 0, days: 0, microseconds: span.as_micros() }
+    PgInterval {
+        months: 0,
+        days: 0,
+        microseconds: span.as_micros(),
+    }
 }
 
 fn span(interval: &PgInterval) -> Span {
@@ -170,13 +182,15 @@ pub async fn declare(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO blueteam.sources (source_id, kind, expected_every) VALUES ($1, $2, $3)
-         ON CONFLICT (source_id) DO UPDATE SET kind = excluded.kind, expected_every = excluded.expected_every",
+         ON CONFLICT (source_id) DO UPDATE SET kind = excluded.kind, expected_every = \
+         excluded.expected_every",
         source_id,
         kind.as_str(),
         expected_every.map(interval) as _,
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -191,17 +205,23 @@ pub async fn book(
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     sqlx::query!(
         "INSERT INTO blueteam.sources AS s
-                (source_id, kind, last_received_at, last_event_at, received, accepted, ignored, repeated, rejected, late, skew)
-         VALUES ($1, $2, $3, $4, $5::bigint + $6::bigint + $7::bigint + $8::bigint, $5, $6, $7, $8, $9, $10)
+                (source_id, kind, last_received_at, last_event_at, received, accepted, ignored, \
+                repeated, rejected, late, skew)
+         VALUES ($1, $2, $3, $4, $5::bigint + $6::bigint + $7::bigint + $8::bigint, $5, $6, $7, \
+         $8, $9, $10)
          ON CONFLICT (source_id) DO UPDATE SET
                 last_received_at = greatest(s.last_received_at, excluded.last_received_at),
                 last_event_at = greatest(s.last_event_at, excluded.last_event_at),
-                received = s.received + excluded.received, accepted = s.accepted + excluded.accepted,
+                received = s.received + excluded.received, accepted = s.accepted + \
+                excluded.accepted,
                 ignored = s.ignored + excluded.ignored, repeated = s.repeated + excluded.repeated,
                 rejected = s.rejected + excluded.rejected, late = s.late + excluded.late,
-                -- The least of an hour says most of the clock; what was measured in another hour no longer counts.
-                skew = CASE WHEN date_trunc('hour', s.last_received_at) = date_trunc('hour', excluded.last_received_at)
-                            THEN least(s.skew, excluded.skew) ELSE coalesce(excluded.skew, s.skew) END",
+                -- The least of an hour says most of the clock; what was measured in another hour \
+                no longer counts.
+                skew = CASE WHEN date_trunc('hour', s.last_received_at) = date_trunc('hour', \
+                excluded.last_received_at)
+                            THEN least(s.skew, excluded.skew) ELSE coalesce(excluded.skew, \
+                            s.skew) END",
         source_id,
         kind.as_str(),
         Ts(now) as Ts,
@@ -215,6 +235,7 @@ pub async fn book(
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -226,13 +247,15 @@ pub async fn save_ledger(
     sequence: Option<&Value>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.sources SET rhythm = $2, sequence = coalesce($3, sequence) WHERE source_id = $1",
+        "UPDATE blueteam.sources SET rhythm = $2, sequence = coalesce($3, sequence) WHERE \
+            source_id = $1",
         source_id,
         rhythm,
         sequence,
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -247,11 +270,22 @@ pub async fn bury(
     let letters = &letters[letters.len().saturating_sub(LETTERS_MAX as usize)..];
     for chunk in letters.chunks(1000) {
         let places: Vec<String> = chunk.iter().map(|l| l.place.clone()).collect();
-        let reasons: Vec<String> = chunk.iter().map(|l| l.reason.replace('\0', "\u{fffd}")).collect();
-        let entries: Vec<Vec<u8>> = chunk.iter().map(|l| l.entry[..l.entry.len().min(ENTRY_MAX)].to_vec()).collect();
-        let lengths: Vec<i64> = chunk.iter().map(|l| i64::try_from(l.length).unwrap_or(i64::MAX)).collect();
+        let reasons: Vec<String> = chunk
+            .iter()
+            .map(|l| l.reason.replace('\0', "\u{fffd}"))
+            .collect();
+        let entries: Vec<Vec<u8>> = chunk
+            .iter()
+            .map(|l| l.entry[..l.entry.len().min(ENTRY_MAX)].to_vec())
+            .collect();
+
+        let lengths: Vec<i64> = chunk
+            .iter()
+            .map(|l| i64::try_from(l.length).unwrap_or(i64::MAX))
+            .collect();
         sqlx::query!(
-            "INSERT INTO blueteam.dead_letters (source_id, received_at, place, reason, entry, length)
+            "INSERT INTO blueteam.dead_letters (source_id, received_at, place, reason, entry, \
+                length)
              SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::bigint[])",
             source_id,
             Ts(now) as Ts,
@@ -263,6 +297,7 @@ pub async fn bury(
         .execute(&mut *conn)
         .await?;
     }
+
     Ok(())
 }
 
@@ -282,8 +317,12 @@ pub struct RefusedRows {
     pub last: Timestamp,
 }
 
-/// What the database refused within a week, by source. There should be none: each is an event that no rule saw.
-pub async fn refused_rows(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<RefusedRows>, StoreError> {
+/// What the database refused within a week, by source. There should be none: each is an event that
+/// no rule saw.
+pub async fn refused_rows(
+    conn: &mut PgConnection,
+    now: Timestamp,
+) -> Result<Vec<RefusedRows>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT source_id, count(*) AS "events!", max(received_at) AS "last!: Ts" FROM blueteam.dead_letters
             WHERE place IN ($1, $2) AND received_at > $3::timestamptz - interval '7 days' GROUP BY source_id ORDER BY source_id"#,
@@ -298,6 +337,7 @@ pub async fn refused_rows(conn: &mut PgConnection, now: Timestamp) -> Result<Vec
         events: row.events.unsigned_abs(),
         last: row.last.0,
     });
+
     Ok(rows.collect())
 }
 
@@ -305,21 +345,29 @@ pub async fn refused_rows(conn: &mut PgConnection, now: Timestamp) -> Result<Vec
 pub async fn clear_dead_letters(conn: &mut PgConnection) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         "WITH old AS MATERIALIZED (
-             SELECT source_id, (SELECT letter_id FROM blueteam.dead_letters l WHERE l.source_id = s.source_id
+             SELECT source_id, (SELECT letter_id FROM blueteam.dead_letters l WHERE l.source_id = \
+             s.source_id
                                  ORDER BY letter_id DESC OFFSET $1 LIMIT 1) AS last
                FROM (SELECT DISTINCT source_id FROM blueteam.dead_letters) s)
-         DELETE FROM blueteam.dead_letters d USING old WHERE d.source_id = old.source_id AND d.letter_id <= old.last",
+         DELETE FROM blueteam.dead_letters d USING old WHERE d.source_id = old.source_id AND \
+         d.letter_id <= old.last",
         LETTERS_MAX,
     )
     .execute(conn)
     .await?;
+
     Ok(done.rows_affected())
 }
 
 /// Notes a time in which something is missing.
-pub async fn note_gap(conn: &mut PgConnection, source_id: &str, gap: &Gap) -> Result<(), StoreError> {
+pub async fn note_gap(
+    conn: &mut PgConnection,
+    source_id: &str,
+    gap: &Gap,
+) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.source_gaps (source_id, cause, started_at, ended_at, lost, detail) VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO blueteam.source_gaps (source_id, cause, started_at, ended_at, lost, detail) \
+            VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT DO NOTHING",
         source_id,
         gap.cause.as_str(),
@@ -330,11 +378,16 @@ pub async fn note_gap(conn: &mut PgConnection, source_id: &str, gap: &Gap) -> Re
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
 /// Ends a source's silence, if there is one: it has spoken at `now`.
-pub async fn end_silence(conn: &mut PgConnection, source_id: &str, now: Timestamp) -> Result<bool, StoreError> {
+pub async fn end_silence(
+    conn: &mut PgConnection,
+    source_id: &str,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
     end_gap(conn, source_id, Cause::Silence, now).await
 }
 
@@ -371,10 +424,14 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError>
     )
     .fetch_all(conn)
     .await?;
+
     rows.into_iter()
         .map(|r| {
             Ok(SourceRow {
-                kind: r.kind.parse().map_err(|e| StoreError::corrupt("sources.kind", e))?,
+                kind: r
+                    .kind
+                    .parse()
+                    .map_err(|e| StoreError::corrupt("sources.kind", e))?,
                 source_id: r.source_id,
                 expected_every: r.expected_every.as_ref().map(span),
                 first_seen_at: r.first_seen_at.0,
@@ -397,13 +454,23 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError>
 }
 
 /// One source; none when there is none of that name.
-pub async fn find(conn: &mut PgConnection, source_id: &str) -> Result<Option<SourceRow>, StoreError> {
+pub async fn find(
+    conn: &mut PgConnection,
+    source_id: &str,
+) -> Result<Option<SourceRow>, StoreError> {
     // A handful of rows: one query for both is worth more than the index.
-    Ok(list(conn).await?.into_iter().find(|s| s.source_id == source_id))
+    Ok(list(conn)
+        .await?
+        .into_iter()
+        .find(|s| s.source_id == source_id))
 }
 
 /// The gaps of a source, newest first.
-pub async fn gaps(conn: &mut PgConnection, source_id: &str, limit: i64) -> Result<Vec<Gap>, StoreError> {
+pub async fn gaps(
+    conn: &mut PgConnection,
+    source_id: &str,
+    limit: i64,
+) -> Result<Vec<Gap>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT cause, started_at AS "started_at: Ts", ended_at AS "ended_at: Ts", lost, detail
              FROM blueteam.source_gaps WHERE source_id = $1 ORDER BY started_at DESC, gap_id DESC LIMIT $2"#,
@@ -458,7 +525,12 @@ pub async fn dead_letters(
             letter_id: r.letter_id,
             source_id: r.source_id,
             received_at: r.received_at.0,
-            letter: DeadLetter { place: r.place, reason: r.reason, entry: r.entry, length: r.length.unsigned_abs() },
+            letter: DeadLetter {
+                place: r.place,
+                reason: r.reason,
+                entry: r.entry,
+                length: r.length.unsigned_abs(),
+            },
         })
         .collect())
 }

@@ -19,39 +19,62 @@ pub struct UserFacts {
 
 /// Roles and home tenants of all users.
 pub async fn all_facts(conn: &mut PgConnection) -> Result<Vec<UserFacts>, StoreError> {
-    Ok(sqlx::query_as!(UserFacts, "SELECT user_id, role, tenant_id FROM users.users").fetch_all(conn).await?)
+    Ok(sqlx::query_as!(
+        UserFacts,
+        "SELECT user_id, role, tenant_id FROM users.users"
+    )
+    .fetch_all(conn)
+    .await?)
 }
 
 /// Roles and home tenants of those of the given users that there are.
 pub async fn facts(conn: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<UserFacts>, StoreError> {
-    Ok(sqlx::query_as!(UserFacts, "SELECT user_id, role, tenant_id FROM users.users WHERE user_id = ANY ($1)", ids)
-        .fetch_all(conn)
-        .await?)
+    Ok(sqlx::query_as!(
+        UserFacts,
+        "SELECT user_id, role, tenant_id FROM users.users WHERE user_id = ANY ($1)",
+        ids
+    )
+    .fetch_all(conn)
+    .await?)
 }
 
 /// The user of that name.
 pub async fn named(conn: &mut PgConnection, username: &str) -> Result<Option<Uuid>, StoreError> {
-    Ok(sqlx::query_scalar!("SELECT user_id FROM users.users WHERE username = $1", username)
-        .fetch_optional(conn)
-        .await?)
+    Ok(sqlx::query_scalar!(
+        "SELECT user_id FROM users.users WHERE username = $1",
+        username
+    )
+    .fetch_optional(conn)
+    .await?)
 }
 
-/// The account that owns machines' keys: it has no password that could match, so that nobody logs in as it. Made when it is
-/// missing; returns its id.
-pub async fn ensure_service(conn: &mut PgConnection, actor: &str, username: &str) -> Result<Uuid, StoreError> {
+/// The account that owns machines' keys: it has no password that could match, so that nobody logs
+/// in as it. Made when it is missing; returns its id.
+pub async fn ensure_service(
+    conn: &mut PgConnection,
+    actor: &str,
+    username: &str,
+) -> Result<Uuid, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
+
     // `!` is no hash of anything.
     sqlx::query!(
-        "INSERT INTO users.users (username, email, password_hash, role) VALUES ($1::text, $1::text || '@service.invalid', '!', 'user')
+        "INSERT INTO users.users (username, email, password_hash, role) VALUES ($1::text, \
+            $1::text || '@service.invalid', '!', 'user')
          ON CONFLICT DO NOTHING",
         username
     )
     .execute(&mut *tx)
     .await?;
-    let id = sqlx::query_scalar!("SELECT user_id FROM users.users WHERE username = $1", username)
-        .fetch_one(&mut *tx)
-        .await?;
+
+    let id = sqlx::query_scalar!(
+        "SELECT user_id FROM users.users WHERE username = $1",
+        username
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+
     tx.commit().await?;
     Ok(id)
 }

@@ -33,7 +33,8 @@ impl Encoder {
     }
 
     fn field(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(&(bytes.len() as i32).to_be_bytes());
+        self.0
+            .extend_from_slice(&(bytes.len() as i32).to_be_bytes());
         self.0.extend_from_slice(bytes);
     }
 
@@ -79,7 +80,8 @@ impl Encoder {
                 self.0.extend_from_slice(&ip.octets());
             }
             Some(IpAddr::V6(ip)) => {
-                self.0.extend_from_slice(&[0, 0, 0, 20, AF_INET6, 128, 0, 16]);
+                self.0
+                    .extend_from_slice(&[0, 0, 0, 20, AF_INET6, 128, 0, 16]);
                 self.0.extend_from_slice(&ip.octets());
             }
         }
@@ -88,7 +90,8 @@ impl Encoder {
     /// A `jsonb`: version 1, then the text. An empty text is the empty object.
     pub(crate) fn jsonb(&mut self, json: &str) {
         let json = if json.is_empty() { "{}" } else { json };
-        self.0.extend_from_slice(&(json.len() as i32 + 1).to_be_bytes());
+        self.0
+            .extend_from_slice(&(json.len() as i32 + 1).to_be_bytes());
         self.0.push(1);
         self.0.extend_from_slice(json.as_bytes());
     }
@@ -137,18 +140,23 @@ impl EventTable {
 
 /// The columns that [`event`] reads, from `audit_events`. `seq` comes first: the reader notes it.
 ///
-/// Metadata is empty when it holds a number like `1e130000`: a few kilobytes of those, which any writer of events may store, become
-/// a gigabyte of text when they are read, more than a row may have, and reading would stand still there for ever. Small
-/// rows, nearly all there are, are not looked at: they cannot hold enough of them.
-const AUDIT_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
+/// Metadata is empty when it holds a number like `1e130000`: a few kilobytes of those, which any
+/// writer of events may store, become a gigabyte of text when they are read, more than a row may
+/// have, and reading would stand still there for ever. Small rows, nearly all there are, are not
+/// looked at: they cannot hold enough of them.
+const AUDIT_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, \
+    session_id, ip_address, \
      user_agent, resource_type, resource_id, instance_id, cui_accessed, \
      CASE WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL) \
-           AND jsonb_path_exists(metadata, '$.** ? (@.type() == \"number\" && (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))') \
+           AND jsonb_path_exists(metadata, '$.** ? (@.type() == \"number\" && (@.abs() > 1e308 || \
+           (@ != 0 && @.abs() < 1e-308)))') \
           THEN '{}'::jsonb ELSE metadata END AS metadata";
 
 /// The same from `collected_events`, and what only those have.
-const COLLECTED_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
-     user_agent, resource_type, resource_id, instance_id, cui_involved, metadata, source, user_name, account, occurrences";
+const COLLECTED_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, \
+    session_id, ip_address, \
+     user_agent, resource_type, resource_id, instance_id, cui_involved, metadata, source, \
+     user_name, account, occurrences";
 
 /// One row of a COPY stream.
 struct Row<'a>(&'a [u8]);
@@ -162,18 +170,23 @@ impl<'a> Row<'a> {
 
     fn field(&mut self) -> Result<Option<&'a [u8]>, StoreError> {
         let len = i32::from_be_bytes(self.take()?);
-        let Ok(len) = usize::try_from(len) else { return Ok(None) };
+        let Ok(len) = usize::try_from(len) else {
+            return Ok(None);
+        };
         let (field, rest) = self.0.split_at_checked(len).ok_or_else(short)?;
         self.0 = rest;
         Ok(Some(field))
     }
 
     fn need(&mut self) -> Result<&'a [u8], StoreError> {
-        self.field()?.ok_or_else(|| bad("a column is null that never is"))
+        self.field()?
+            .ok_or_else(|| bad("a column is null that never is"))
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
-        self.need()?.try_into().map_err(|_| bad("a column has another width than its type"))
+        self.need()?
+            .try_into()
+            .map_err(|_| bad("a column has another width than its type"))
     }
 
     fn str(&mut self) -> Result<&'a str, StoreError> {
@@ -185,19 +198,32 @@ impl<'a> Row<'a> {
     }
 
     fn uuid(&mut self) -> Result<Option<Uuid>, StoreError> {
-        let Some(field) = self.field()? else { return Ok(None) };
-        Uuid::from_slice(field).map(Some).map_err(|_| bad("a uuid has another width than 16"))
+        let Some(field) = self.field()? else {
+            return Ok(None);
+        };
+        Uuid::from_slice(field)
+            .map(Some)
+            .map_err(|_| bad("a uuid has another width than 16"))
     }
 
-    /// A host address; a network, which only a writer past our checks can have put there, is its first address.
+    /// A host address; a network, which only a writer past our checks can have put there, is its
+    /// first address.
     fn inet(&mut self) -> Result<Option<IpAddr>, StoreError> {
-        let Some(field) = self.field()? else { return Ok(None) };
+        let Some(field) = self.field()? else {
+            return Ok(None);
+        };
         let ip = match field {
-            [AF_INET, _, _, 4, octets @ ..] => <[u8; 4]>::try_from(octets).map(|o| IpAddr::V4(Ipv4Addr::from(o))),
-            [AF_INET6, _, _, 16, octets @ ..] => <[u8; 16]>::try_from(octets).map(|o| IpAddr::V6(Ipv6Addr::from(o))),
+            [AF_INET, _, _, 4, octets @ ..] => {
+                <[u8; 4]>::try_from(octets).map(|o| IpAddr::V4(Ipv4Addr::from(o)))
+            }
+            [AF_INET6, _, _, 16, octets @ ..] => {
+                <[u8; 16]>::try_from(octets).map(|o| IpAddr::V6(Ipv6Addr::from(o)))
+            }
             _ => return Err(bad("an inet of an unknown family")),
         };
-        ip.map(|ip| Some(ip.to_canonical())).map_err(|_| bad("an inet has another width than its family"))
+
+        ip.map(|ip| Some(ip.to_canonical()))
+            .map_err(|_| bad("an inet has another width than its family"))
     }
 }
 
@@ -240,16 +266,18 @@ pub(crate) enum Message<'a> {
     Unreadable(Unreadable),
 }
 
-/// What one message of a COPY stream is. PostgreSQL sends one row a message, the header with the first. An error means that
-/// the stream itself is damaged.
+/// What one message of a COPY stream is. PostgreSQL sends one row a message, the header with the
+/// first. An error means that the stream itself is damaged.
 pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
     let message = match message.strip_prefix(SIGNATURE) {
         Some(_) => message.get(HEADER..).ok_or_else(short)?,
         None => message,
     };
+
     if message.is_empty() {
         return Ok(Message::Nothing);
     }
+
     let mut row = Row(message);
     let columns = i16::from_be_bytes(row.take()?);
     if columns < 0 {
@@ -258,12 +286,16 @@ pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
 
     let seq = i64::from_be_bytes(row.fixed()?);
     let event_id = EventId(Uuid::from_bytes(row.fixed()?));
-    let timestamp = Timestamp::from_micros(i64::from_be_bytes(row.fixed()?).saturating_add(PG_EPOCH_MICROS));
+    let timestamp =
+        Timestamp::from_micros(i64::from_be_bytes(row.fixed()?).saturating_add(PG_EPOCH_MICROS));
     match fields(row, columns, event_id, timestamp) {
         Ok(event) => Ok(Message::Event(seq, event)),
-        Err(StoreError::Corrupt { why, .. }) => {
-            Ok(Message::Unreadable(Unreadable { seq, timestamp, event_id, reason: why }))
-        }
+        Err(StoreError::Corrupt { why, .. }) => Ok(Message::Unreadable(Unreadable {
+            seq,
+            timestamp,
+            event_id,
+            reason: why,
+        })),
         Err(error) => Err(error),
     }
 }
@@ -278,7 +310,15 @@ fn fields(
     let category = Category::parse(row.str()?).ok_or_else(|| bad("an unknown category"))?;
     let action = Text::from(row.str()?);
     let result = Outcome::parse(row.str()?).ok_or_else(|| bad("an unknown result"))?;
-    let mut event = SecurityEvent::new(event_id, timestamp, Source::AuditDb, category, action, result);
+    let mut event = SecurityEvent::new(
+        event_id,
+        timestamp,
+        Source::AuditDb,
+        category,
+        action,
+        result,
+    );
+
     event.user_id = row.uuid()?.map(UserId::Uuid);
     event.session_id = row.opt_text()?;
     event.ip_address = row.inet()?;
@@ -286,6 +326,7 @@ fn fields(
     event.resource_type = row.opt_text()?;
     event.resource_id = row.opt_text()?;
     event.instance_id = row.uuid()?;
+
     // Nullable in the document's table, where NULL is what its default says.
     event.cui_involved = row.field()?.is_some_and(|f| f == [1]);
     if let Some(json) = row.field()? {
@@ -303,5 +344,6 @@ fn fields(
         event.account_name = row.opt_text()?;
         event.occurrences = u32::from_be_bytes(row.fixed()?).max(1);
     }
+
     Ok(event.classify())
 }

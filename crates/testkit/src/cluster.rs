@@ -13,7 +13,8 @@ use tokio::sync::OnceCell;
 
 use crate::{connect, fail, run};
 
-/// Stops the cluster when no process has held the lock for half a minute. Arguments: lock file, postmaster's pid.
+/// Stops the cluster when no process has held the lock for half a minute. Arguments: lock file,
+/// postmaster's pid.
 const REAPER: &str = r#"
 while sleep 30; do
     kill -0 "$2" 2>/dev/null || exit 0
@@ -28,11 +29,16 @@ pub(crate) async fn shared() -> (PgConnectOptions, String) {
 }
 
 fn directory() -> PathBuf {
-    // Root's checkout may lie where the server's user cannot go; a directory of ours in the system's temporary one is
-    // open to both. Named after the checkout, so that two of them do not meet.
+    // Root's checkout may lie where the server's user cannot go; a directory of ours in the
+    // system's temporary one is open to both. Named after the checkout, so that two of them do not
+    // meet.
     let mut hasher = DefaultHasher::new();
     env!("CARGO_MANIFEST_DIR").hash(&mut hasher);
-    std::env::temp_dir().join(format!("blueteam-test-{:016x}-{}", hasher.finish(), rustix::process::geteuid().as_raw()))
+    std::env::temp_dir().join(format!(
+        "blueteam-test-{:016x}-{}",
+        hasher.finish(),
+        rustix::process::geteuid().as_raw()
+    ))
 }
 
 async fn start() -> (PgConnectOptions, String) {
@@ -43,15 +49,28 @@ async fn start() -> (PgConnectOptions, String) {
 
 async fn prepare(dir: &Path) -> Result<(PgConnectOptions, String), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(dir)?;
-    let open = |name: &str| OpenOptions::new().create(true).truncate(false).write(true).open(dir.join(name));
+    let open = |name: &str| {
+        OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(dir.join(name))
+    };
+
     let users = open("users.lock")?;
     flock(&users, FlockOperation::LockShared)?;
+
     // Held until the process ends, which is when the system closes it.
     std::mem::forget(users);
     let setup = open("setup.lock")?;
     lock_exclusively(&setup).await?;
 
-    let config = ClusterConfig { durable: false, max_connections: 300, ..ClusterConfig::new(dir.join("state")) };
+    let config = ClusterConfig {
+        durable: false,
+        max_connections: 300,
+        ..ClusterConfig::new(dir.join("state"))
+    };
+
     let cluster = Cluster::start(config).await?;
     let admin = cluster.options(Login::Owner, "postgres")?;
     let mut conn = connect(&admin).await;
@@ -65,9 +84,11 @@ async fn prepare(dir: &Path) -> Result<(PgConnectOptions, String), Box<dyn std::
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
+
         std::fs::write(&reaped, cluster.pid().to_string())?;
         sweep(&mut conn).await?;
     }
+
     let template = template(&mut conn, &admin).await?;
     Ok((admin, template))
 }
@@ -75,38 +96,55 @@ async fn prepare(dir: &Path) -> Result<(PgConnectOptions, String), Box<dyn std::
 /// Waits for the lock without holding up the runtime.
 async fn lock_exclusively(file: &File) -> std::io::Result<()> {
     let file = file.try_clone()?;
-    let done = tokio::task::spawn_blocking(move || flock(file, FlockOperation::LockExclusive)).await;
+    let done =
+        tokio::task::spawn_blocking(move || flock(file, FlockOperation::LockExclusive)).await;
     done.map_err(std::io::Error::other)?.map_err(Into::into)
 }
 
 /// Drops what tests that were killed left behind.
 async fn sweep(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     let left: Vec<String> =
-        sqlx::query_scalar(r"SELECT datname FROM pg_database WHERE datname LIKE 't\_%'").fetch_all(&mut *conn).await?;
+        sqlx::query_scalar(r"SELECT datname FROM pg_database WHERE datname LIKE 't\_%'")
+            .fetch_all(&mut *conn)
+            .await?;
     for name in left {
-        sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)"))).execute(&mut *conn).await?;
+        sqlx::query(AssertSqlSafe(format!("DROP DATABASE {name} WITH (FORCE)")))
+            .execute(&mut *conn)
+            .await?;
     }
+
     Ok(())
 }
 
 /// The template with today's migrations; made once for each state of them.
-async fn template(conn: &mut PgConnection, admin: &PgConnectOptions) -> Result<String, Box<dyn std::error::Error>> {
+async fn template(
+    conn: &mut PgConnection,
+    admin: &PgConnectOptions,
+) -> Result<String, Box<dyn std::error::Error>> {
     let mut hasher = DefaultHasher::new();
     for migration in store::MIGRATOR.iter() {
         migration.checksum.hash(&mut hasher);
     }
+
     let name = format!("template_{:016x}", hasher.finish());
-    let known: bool = sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
-        .bind(&name)
-        .fetch_one(&mut *conn)
-        .await?;
+    let known: bool =
+        sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)")
+            .bind(&name)
+            .fetch_one(&mut *conn)
+            .await?;
+
     if !known {
         run(conn, &format!("DROP DATABASE IF EXISTS draft_{name}")).await;
         run(conn, &format!("CREATE DATABASE draft_{name}")).await;
         let mut draft = connect(&admin.clone().database(&format!("draft_{name}"))).await;
         store::migrate(&mut draft).await?;
         sqlx::Connection::close(draft).await?;
-        run(conn, &format!("ALTER DATABASE draft_{name} RENAME TO {name}")).await;
+        run(
+            conn,
+            &format!("ALTER DATABASE draft_{name} RENAME TO {name}"),
+        )
+        .await;
     }
+
     Ok(name)
 }

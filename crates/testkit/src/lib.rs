@@ -1,8 +1,9 @@
-//! For tests only: a PostgreSQL cluster shared by all tests of a run, a fresh database per test made from a migrated template,
-//! and a clock that stands still.
+//! For tests only: a PostgreSQL cluster shared by all tests of a run, a fresh database per test
+//! made from a migrated template, and a clock that stands still.
 //!
-//! Tests run as many processes at once, so the cluster is shared through files: each process holds a shared lock while it
-//! lives, and a small shell stops the cluster when nobody has held it for half a minute.
+//! Tests run as many processes at once, so the cluster is shared through files: each process holds
+//! a shared lock while it lives, and a small shell stops the cluster when nobody has held it for
+//! half a minute.
 
 mod cluster;
 
@@ -35,11 +36,21 @@ impl TestDb {
     }
 
     async fn create(admin: PgConnectOptions, template: Option<&str>) -> Self {
-        let name = format!("t_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "t_{}_{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let mut conn = connect(&admin).await;
         let template = template.unwrap_or("template0");
+
         run(&mut conn, &format!("DROP DATABASE IF EXISTS {name}")).await;
-        run(&mut conn, &format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")).await;
+        run(
+            &mut conn,
+            &format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"),
+        )
+        .await;
+
         Self { name, admin }
     }
 
@@ -77,14 +88,21 @@ impl Drop for TestDb {
         let (name, admin) = (self.name.clone(), self.admin.clone());
         // A runtime of its own: ours may be the one that is being torn down.
         let done = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .ok()?;
             runtime.block_on(async move {
                 let mut conn = admin.connect().await.ok()?;
                 let sql = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
-                sqlx::query(AssertSqlSafe(sql)).execute(&mut conn).await.ok()?;
+                sqlx::query(AssertSqlSafe(sql))
+                    .execute(&mut conn)
+                    .await
+                    .ok()?;
                 conn.close().await.ok()
             })
         });
+
         let _ = done.join();
     }
 }
@@ -97,12 +115,18 @@ async fn connect(options: &PgConnectOptions) -> PgConnection {
 }
 
 async fn run(conn: &mut PgConnection, sql: &str) {
-    if let Err(error) = sqlx::query(AssertSqlSafe(sql.to_owned())).execute(conn).await {
+    if let Err(error) = sqlx::query(AssertSqlSafe(sql.to_owned()))
+        .execute(conn)
+        .await
+    {
         fail(&format!("{sql}: {error}"));
     }
 }
 
-#[expect(clippy::panic, reason = "this crate serves tests alone, and a panic is how a test fails")]
+#[expect(
+    clippy::panic,
+    reason = "this crate serves tests alone, and a panic is how a test fails"
+)]
 fn fail(why: &str) -> ! {
     panic!("{why}")
 }

@@ -1,4 +1,5 @@
-//! The Common Security Advisory Framework (CSAF 2.0, OASIS): a document with a tree of products and what is wrong with which.
+//! The Common Security Advisory Framework (CSAF 2.0, OASIS): a document with a tree of products and
+//! what is wrong with which.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,11 @@ use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut};
 pub(super) const FORMAT: Format = Format {
     name: "csaf",
     description: "the Common Security Advisory Framework 2.0 (JSON)",
-    is: |document| document.get("document").is_some_and(|d| d.get("csaf_version").is_some()),
+    is: |document| {
+        document
+            .get("document")
+            .is_some_and(|d| d.get("csaf_version").is_some())
+    },
     read,
 };
 
@@ -21,36 +26,64 @@ pub(super) const FORMAT: Format = Format {
 const DEPTH_MAX: usize = 100;
 
 fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
-    let shape = |reason: &str| ReadError::Shape { format: "CSAF document", reason: reason.to_owned() };
-    let about = document.get("document").ok_or_else(|| shape("it has no `document`"))?;
+    let shape = |reason: &str| ReadError::Shape {
+        format: "CSAF document",
+        reason: reason.to_owned(),
+    };
+
+    let about = document
+        .get("document")
+        .ok_or_else(|| shape("it has no `document`"))?;
     let tracking = about.get("tracking").unwrap_or(&Value::Null);
     let own = text(tracking, "id");
     if own.is_empty() {
         return Err(shape("`document.tracking.id` is missing"));
     }
+
     let products = products(document.get("product_tree").unwrap_or(&Value::Null));
-    let whole = word(about.get("aggregate_severity").map_or("", |s| text(s, "text")));
+    let whole = word(
+        about
+            .get("aggregate_severity")
+            .map_or("", |s| text(s, "text")),
+    );
     let published = moment(tracking, "current_release_date", "CSAF document")?;
+
     Ok(list(document, "vulnerabilities")
         .iter()
         .enumerate()
         .map(|(i, vulnerability)| {
             let cve = text(vulnerability, "cve");
             let notes = list(vulnerability, "notes");
-            let note =
-                notes.iter().find(|n| matches!(text(n, "category"), "description" | "summary")).or(notes.first());
-            let title =
-                maybe(vulnerability, "title").or_else(|| maybe(about, "title")).unwrap_or_else(|| own.to_owned());
+            let note = notes
+                .iter()
+                .find(|n| matches!(text(n, "category"), "description" | "summary"))
+                .or(notes.first());
+            let title = maybe(vulnerability, "title")
+                .or_else(|| maybe(about, "title"))
+                .unwrap_or_else(|| own.to_owned());
+
             Advisory {
-                // With the document's own id: two vendors that write of one CVE say different things.
-                id: if cve.is_empty() { format!("{own}#{}", i + 1) } else { format!("{own}/{cve}") },
+                // With the document's own id: two vendors that write of one CVE say different
+                // things.
+                id: if cve.is_empty() {
+                    format!("{own}#{}", i + 1)
+                } else {
+                    format!("{own}/{cve}")
+                },
                 feed: FORMAT.name.to_owned(),
                 title: cut(&title, 300),
                 summary: cut(note.map_or("", |n| text(n, "text")), SUMMARY_MAX),
-                severity: severity(vulnerability).or(whole).unwrap_or(Severity::Medium),
-                aliases: [own, cve].into_iter().filter(|id| !id.is_empty()).map(str::to_owned).collect(),
+                severity: severity(vulnerability)
+                    .or(whole)
+                    .unwrap_or(Severity::Medium),
+                aliases: [own, cve]
+                    .into_iter()
+                    .filter(|id| !id.is_empty())
+                    .map(str::to_owned)
+                    .collect(),
                 known_exploited: list(vulnerability, "threats").iter().any(|t| {
-                    text(t, "category") == "exploit_status" && text(t, "details").eq_ignore_ascii_case("exploited")
+                    text(t, "category") == "exploit_status"
+                        && text(t, "details").eq_ignore_ascii_case("exploited")
                 }),
                 due: None,
                 published: published.clone(),
@@ -66,14 +99,19 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
 
 fn severity(vulnerability: &Value) -> Option<Severity> {
     let scores = list(vulnerability, "scores").iter();
-    scores.filter_map(|score| word(text(score.get("cvss_v3")?, "baseSeverity"))).max()
+    scores
+        .filter_map(|score| word(text(score.get("cvss_v3")?, "baseSeverity")))
+        .max()
 }
 
 /// Products that are known to be affected. One of an unknown version is a range without bounds.
 fn concerned(vulnerability: &Value, products: &HashMap<String, Component>) -> Vec<Affected> {
     let status = vulnerability.get("product_status").unwrap_or(&Value::Null);
-    let ids = ["known_affected", "first_affected", "last_affected"].into_iter().flat_map(|key| texts(status, key));
+    let ids = ["known_affected", "first_affected", "last_affected"]
+        .into_iter()
+        .flat_map(|key| texts(status, key));
     let mut affected: Vec<Affected> = Vec::new();
+
     let mut places: HashMap<&Package, usize> = HashMap::new();
     for component in ids.filter_map(|id| products.get(&id)) {
         let version = Some(component.version.clone()).filter(|v| !v.is_empty());
@@ -88,6 +126,7 @@ fn concerned(vulnerability: &Value, products: &HashMap<String, Component>) -> Ve
             });
         }
     }
+
     affected
 }
 
@@ -97,22 +136,33 @@ fn products(tree: &Value) -> HashMap<String, Component> {
     for product in list(tree, "full_product_names") {
         take(product, "", "", &mut found);
     }
-    let mut branches: Vec<(&Value, &str, &str, usize)> =
-        list(tree, "branches").iter().map(|b| (b, "", "", 0)).collect();
+
+    let mut branches: Vec<(&Value, &str, &str, usize)> = list(tree, "branches")
+        .iter()
+        .map(|b| (b, "", "", 0))
+        .collect();
     while let Some((branch, mut name, mut version, depth)) = branches.pop() {
         match text(branch, "category") {
             "product_name" => name = text(branch, "name"),
             "product_version" => version = text(branch, "name"),
-            // A range is words for people, or a `vers`; the product is concerned in a version that we do not know.
+            // A range is words for people, or a `vers`; the product is concerned in a version that
+            // we do not know.
             _ => {}
         }
+
         if let Some(product) = branch.get("product") {
             take(product, name, version, &mut found);
         }
+
         if depth < DEPTH_MAX {
-            branches.extend(list(branch, "branches").iter().map(|b| (b, name, version, depth + 1)));
+            branches.extend(
+                list(branch, "branches")
+                    .iter()
+                    .map(|b| (b, name, version, depth + 1)),
+            );
         }
     }
+
     for relation in list(tree, "relationships") {
         // `openssl as a component of RHEL`: known by the part.
         let part = found.get(text(relation, "product_reference")).cloned();
@@ -120,20 +170,33 @@ fn products(tree: &Value) -> HashMap<String, Component> {
             found.insert(text(whole, "product_id").to_owned(), part);
         }
     }
+
     found
 }
 
 fn take(product: &Value, name: &str, version: &str, found: &mut HashMap<String, Component>) {
-    let purl = product.get("product_identification_helper").map_or("", |h| text(h, "purl"));
-    let name = if name.is_empty() { text(product, "name") } else { name };
+    let purl = product
+        .get("product_identification_helper")
+        .map_or("", |h| text(h, "purl"));
+    let name = if name.is_empty() {
+        text(product, "name")
+    } else {
+        name
+    };
+
     let vendor = || Component {
-        package: Package { ecosystem: Ecosystem::default(), name: name.to_owned() },
+        package: Package {
+            ecosystem: Ecosystem::default(),
+            name: name.to_owned(),
+        },
         version: version.to_owned(),
     };
+
     let mut component = Component::of_purl(purl).unwrap_or_else(vendor);
     if component.version.is_empty() {
         version.clone_into(&mut component.version);
     }
+
     found.insert(text(product, "product_id").to_owned(), component);
 }
 
@@ -162,19 +225,43 @@ mod tests {
                 "remediations": [{ "category": "vendor_fix", "details": "Update to 1.4." }]
             }, { "product_status": { "known_affected": ["G"] } }]
         });
+
         let read = crate::feeds::read(&document.to_string(), None).unwrap();
         assert_eq!(
-            (read[0].id.as_str(), read[0].severity, read[0].action.as_deref()),
-            ("ACME-1/CVE-2024-9", Severity::Critical, Some("Update to 1.4."))
+            (
+                read[0].id.as_str(),
+                read[0].severity,
+                read[0].action.as_deref()
+            ),
+            (
+                "ACME-1/CVE-2024-9",
+                Severity::Critical,
+                Some("Update to 1.4.")
+            )
         );
+
         assert_eq!(
-            read[0].affected.iter().map(|a| (a.package.clone(), a.versions.clone())).collect::<Vec<_>>(),
+            read[0]
+                .affected
+                .iter()
+                .map(|a| (a.package.clone(), a.versions.clone()))
+                .collect::<Vec<_>>(),
             [
-                (Component::new("", "Widget", "").package, vec!["1.2".to_owned()]),
-                (Component::new("npm", "widget", "").package, vec!["1.3.0".to_owned()]),
+                (
+                    Component::new("", "Widget", "").package,
+                    vec!["1.2".to_owned()]
+                ),
+                (
+                    Component::new("npm", "widget", "").package,
+                    vec!["1.3.0".to_owned()]
+                ),
             ]
         );
-        assert_eq!((read[1].id.as_str(), read[1].severity), ("ACME-1#2", Severity::High));
+
+        assert_eq!(
+            (read[1].id.as_str(), read[1].severity),
+            ("ACME-1#2", Severity::High)
+        );
         assert!(read[1].affected[0].versions.is_empty());
     }
 }

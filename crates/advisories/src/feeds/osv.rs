@@ -1,4 +1,5 @@
-//! The Open Source Vulnerability format (OSV schema 1.x): packages by ecosystem, versions by list and by ranges of events.
+//! The Open Source Vulnerability format (OSV schema 1.x): packages by ecosystem, versions by list
+//! and by ranges of events.
 
 use model::Severity;
 use serde_json::Value;
@@ -18,19 +19,28 @@ pub(super) const FORMAT: Format = Format {
 fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
     let id = text(document, "id");
     if id.is_empty() {
-        return Err(ReadError::Shape { format: "OSV entry", reason: "it has no `id`".to_owned() });
+        return Err(ReadError::Shape {
+            format: "OSV entry",
+            reason: "it has no `id`".to_owned(),
+        });
     }
+
     // Taken back by its publisher: it stays on record and concerns nothing any more.
     let withdrawn = document.get("withdrawn").is_some_and(|w| !w.is_null());
     let details = text(document, "details");
-    let title = maybe(document, "summary").unwrap_or_else(|| details.lines().next().unwrap_or(id).to_owned());
+    let title = maybe(document, "summary")
+        .unwrap_or_else(|| details.lines().next().unwrap_or(id).to_owned());
+
     Ok(vec![Advisory {
         id: id.to_owned(),
         feed: FORMAT.name.to_owned(),
         title: cut(&title, 300),
         summary: cut(details, SUMMARY_MAX),
         severity: severity(document),
-        aliases: texts(document, "aliases").into_iter().chain(texts(document, "upstream")).collect(),
+        aliases: texts(document, "aliases")
+            .into_iter()
+            .chain(texts(document, "upstream"))
+            .collect(),
         known_exploited: false,
         due: None,
         published: match moment(document, "published", "OSV entry")? {
@@ -38,23 +48,37 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
             None => moment(document, "modified", "OSV entry")?,
         },
         action: None,
-        affected: list(document, "affected").iter().filter(|_| !withdrawn).filter_map(affected).collect(),
+        affected: list(document, "affected")
+            .iter()
+            .filter(|_| !withdrawn)
+            .filter_map(affected)
+            .collect(),
     }])
 }
 
 fn affected(entry: &Value) -> Option<Affected> {
     let package = entry.get("package")?;
     // Where both are given they say the same; the name is never encoded.
-    let named =
-        Package { ecosystem: Ecosystem::of_osv(text(package, "ecosystem")), name: text(package, "name").to_owned() };
+    let named = Package {
+        ecosystem: Ecosystem::of_osv(text(package, "ecosystem")),
+        name: text(package, "name").to_owned(),
+    };
+
     let package = if named.ecosystem.is_vendor() || named.name.is_empty() {
         Component::of_purl(text(package, "purl"))?.package
     } else {
         named
     };
+
     // Ranges of commits say nothing of versions.
-    let ranges = list(entry, "ranges").iter().filter(|range| text(range, "type") != "GIT");
-    Some(Affected { package, versions: texts(entry, "versions"), ranges: ranges.flat_map(between).collect() })
+    let ranges = list(entry, "ranges")
+        .iter()
+        .filter(|range| text(range, "type") != "GIT");
+    Some(Affected {
+        package,
+        versions: texts(entry, "versions"),
+        ranges: ranges.flat_map(between).collect(),
+    })
 }
 
 /// The events of a range, which are in order, as runs of versions.
@@ -62,12 +86,19 @@ fn between(range: &Value) -> Vec<Range> {
     let mut ranges: Vec<Range> = Vec::new();
     for event in list(range, "events") {
         if let Some(introduced) = maybe(event, "introduced") {
-            ranges.push(Range { introduced: Some(introduced), ..Range::default() });
-        } else if let Some(open) = ranges.last_mut().filter(|r| r.fixed.is_none() && r.last_affected.is_none()) {
+            ranges.push(Range {
+                introduced: Some(introduced),
+                ..Range::default()
+            });
+        } else if let Some(open) = ranges
+            .last_mut()
+            .filter(|r| r.fixed.is_none() && r.last_affected.is_none())
+        {
             open.fixed = maybe(event, "fixed");
             open.last_affected = maybe(event, "last_affected");
         }
     }
+
     ranges
 }
 
@@ -75,13 +106,22 @@ fn between(range: &Value) -> Vec<Range> {
 fn severity(document: &Value) -> Severity {
     let entries = std::iter::once(document).chain(list(document, "affected"));
     let mut words = entries.flat_map(|of| {
-        ["database_specific", "ecosystem_specific"].map(|at| of.get(at).map_or("", |at| text(at, "severity")))
+        ["database_specific", "ecosystem_specific"]
+            .map(|at| of.get(at).map_or("", |at| text(at, "severity")))
     });
+
     let scored = || {
         let entries = std::iter::once(document).chain(list(document, "affected"));
-        entries.flat_map(|of| list(of, "severity")).filter_map(|s| crate::cvss::severity(text(s, "score"))).max()
+        entries
+            .flat_map(|of| list(of, "severity"))
+            .filter_map(|s| crate::cvss::severity(text(s, "score")))
+            .max()
     };
-    words.find_map(word).or_else(scored).unwrap_or(Severity::Medium)
+
+    words
+        .find_map(word)
+        .or_else(scored)
+        .unwrap_or(Severity::Medium)
 }
 
 /// A severity in the words that publishers use.
@@ -113,22 +153,51 @@ mod tests {
                 ]
             }, { "package": { "ecosystem": "Debian:12", "name": "rust-rsa" }, "versions": ["0.9.2-1"] }]
         });
+
         let read = crate::feeds::read(&entry.to_string(), None).unwrap();
         assert_eq!(read[0].severity, Severity::Medium);
         assert_eq!(
             read[0].affected[0].ranges,
             [
-                Range { introduced: Some("0".to_owned()), fixed: Some("0.5.0".to_owned()), last_affected: None },
-                Range { introduced: Some("0.6.0".to_owned()), fixed: None, last_affected: Some("0.9.9".to_owned()) },
+                Range {
+                    introduced: Some("0".to_owned()),
+                    fixed: Some("0.5.0".to_owned()),
+                    last_affected: None
+                },
+                Range {
+                    introduced: Some("0.6.0".to_owned()),
+                    fixed: None,
+                    last_affected: Some("0.9.9".to_owned())
+                },
             ]
         );
-        assert_eq!(read[0].affected[1].package, Component::new("deb", "rust-rsa", "").package);
+
+        assert_eq!(
+            read[0].affected[1].package,
+            Component::new("deb", "rust-rsa", "").package
+        );
         let lines = format!("{entry}\n\n{entry}\n");
         assert_eq!(crate::feeds::read(&lines, Some("osv")).unwrap().len(), 2);
-        let withdrawn =
-            serde_json::json!({ "id": "X", "modified": "2024-01-01T00:00:00Z", "withdrawn": "2024-01-02T00:00:00Z" });
-        assert!(crate::feeds::read(&withdrawn.to_string(), None).unwrap()[0].affected.is_empty());
-        assert!(crate::feeds::read("{\"a\":", None).unwrap_err().to_string().contains("not valid JSON"));
-        assert!(crate::feeds::read("{}", None).unwrap_err().to_string().contains("kev, csaf, osv"));
+
+        let withdrawn = serde_json::json!({ "id": "X", "modified": "2024-01-01T00:00:00Z", "withdrawn": "2024-01-02T00:00:00Z" });
+        assert!(
+            crate::feeds::read(&withdrawn.to_string(), None).unwrap()[0]
+                .affected
+                .is_empty()
+        );
+
+        assert!(
+            crate::feeds::read("{\"a\":", None)
+                .unwrap_err()
+                .to_string()
+                .contains("not valid JSON")
+        );
+
+        assert!(
+            crate::feeds::read("{}", None)
+                .unwrap_err()
+                .to_string()
+                .contains("kev, csaf, osv")
+        );
     }
 }

@@ -5,8 +5,12 @@ use serde::Deserialize;
 use super::Format;
 use crate::{Component, ReadError};
 
-pub(super) const FORMAT: Format =
-    Format { name: "cargo", description: "Cargo.lock", is: |text| text.contains("[[package]]"), read };
+pub(super) const FORMAT: Format = Format {
+    name: "cargo",
+    description: "Cargo.lock",
+    is: |text| text.contains("[[package]]"),
+    read,
+};
 
 #[derive(Deserialize)]
 struct Lock {
@@ -22,7 +26,10 @@ struct Package {
 }
 
 fn read(text: &str) -> Result<Vec<Component>, ReadError> {
-    let lock: Lock = toml::from_str(text).map_err(|error| ReadError::Syntax("TOML", error.message().to_owned()))?;
+    let lock: Lock = toml::from_str(text)
+        .map_err(|error| ReadError::Syntax("TOML", error.message().to_owned()))?;
     let foreign = lock.package.iter().filter(|p| p.source.is_some());
-    Ok(foreign.map(|p| Component::new("cargo", &p.name, &p.version)).collect())
+    Ok(foreign
+        .map(|p| Component::new("cargo", &p.name, &p.version))
+        .collect())
 }

@@ -13,6 +13,10 @@ pub(super) const FORMAT: Format = Format {
 
 fn read(source: &str) -> Result<Vec<Component>, ReadError> {
     let lock = parse(source)?;
-    let packages = ["packages", "packages-dev"].into_iter().flat_map(|key| list(&lock, key));
-    Ok(packages.map(|p| Component::new("composer", text(p, "name"), text(p, "version"))).collect())
+    let packages = ["packages", "packages-dev"]
+        .into_iter()
+        .flat_map(|key| list(&lock, key));
+    Ok(packages
+        .map(|p| Component::new("composer", text(p, "name"), text(p, "version")))
+        .collect())
 }

@@ -16,8 +16,12 @@ pub(super) const FORMAT: Format = Format {
 fn read(source: &str) -> Result<Vec<Component>, ReadError> {
     let bom = parse(source)?;
     if text(&bom, "bomFormat") != "CycloneDX" {
-        return Err(ReadError::Shape { format: "CycloneDX", reason: "`bomFormat` is not CycloneDX".to_owned() });
+        return Err(ReadError::Shape {
+            format: "CycloneDX",
+            reason: "`bomFormat` is not CycloneDX".to_owned(),
+        });
     }
+
     let mut found = Vec::new();
     let mut open: Vec<&Value> = list(&bom, "components").iter().collect();
     while let Some(part) = open.pop() {
@@ -28,5 +32,6 @@ fn read(source: &str) -> Result<Vec<Component>, ReadError> {
         }
         open.extend(list(part, "components"));
     }
+
     Ok(found)
 }

@@ -1,5 +1,6 @@
-//! `/var/lib/dpkg/status`: what is installed on a Debian machine. Debian's advisories name source packages and their versions, so that each
-//! package is listed under the name of its source too; one of the same name is listed with the source's version alone, or it would be told twice.
+//! `/var/lib/dpkg/status`: what is installed on a Debian machine. Debian's advisories name source
+//! packages and their versions, so that each package is listed under the name of its source too;
+//! one of the same name is listed with the source's version alone, or it would be told twice.
 
 use super::Format;
 use crate::{Component, ReadError};
@@ -14,23 +15,38 @@ pub(super) const FORMAT: Format = Format {
 fn read(text: &str) -> Result<Vec<Component>, ReadError> {
     let mut found = Vec::new();
     for entry in text.split("\n\n") {
-        let field =
-            |name: &str| entry.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::trim);
-        let (Some(name), Some(version)) = (field("Package"), field("Version")) else { continue };
+        let field = |name: &str| {
+            entry
+                .lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .map(str::trim)
+        };
+
+        let (Some(name), Some(version)) = (field("Package"), field("Version")) else {
+            continue;
+        };
         if !field("Status").is_some_and(|status| status.ends_with(" installed")) {
             continue;
         }
+
         // The source has its own version, where it differs: `gcc-defaults (1.203)`.
-        let source = field("Source").map(|source| source.split_once(" (").unwrap_or((source, version)));
+        let source =
+            field("Source").map(|source| source.split_once(" (").unwrap_or((source, version)));
         if source.is_none_or(|(source, _)| source != name) {
             found.push(Component::new("deb", name, version));
         }
+
         if let Some((name, of)) = source {
             found.push(Component::new("deb", name, of.trim_end_matches(')')));
         }
     }
+
     if found.is_empty() {
-        return Err(ReadError::Shape { format: "dpkg status", reason: "it lists no installed package".to_owned() });
+        return Err(ReadError::Shape {
+            format: "dpkg status",
+            reason: "it lists no installed package".to_owned(),
+        });
     }
+
     Ok(found)
 }

@@ -26,7 +26,9 @@ impl Network {
                 (start.to_bits() ^ address.to_bits()) & mask == 0
             }
             (IpAddr::V6(start), IpAddr::V6(address)) => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(self.bits)).unwrap_or(0);
+                let mask = u128::MAX
+                    .checked_shl(128 - u32::from(self.bits))
+                    .unwrap_or(0);
                 (start.to_bits() ^ address.to_bits()) & mask == 0
             }
             _ => false,
@@ -39,38 +41,54 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, NotANetwork> {
         let bad = || NotANetwork(text.to_owned());
-        let (start, bits) = text.split_once('/').map_or((text, None), |(start, bits)| (start, Some(bits)));
+        let (start, bits) = text
+            .split_once('/')
+            .map_or((text, None), |(start, bits)| (start, Some(bits)));
         let start: IpAddr = start.parse().map_err(|_| bad())?;
         let most = if start.is_ipv4() { 32 } else { 128 };
+
         let bits = bits.map_or(Ok(most), str::parse).map_err(|_| bad())?;
-        if bits > most { Err(bad()) } else { Ok(Self { start, bits }) }
+        if bits > most {
+            Err(bad())
+        } else {
+            Ok(Self { start, bits })
+        }
     }
 }
 
-/// The client behind the proxies that are trusted. Each of them has added at the end of `X-Forwarded-For` whom it spoke with; what stands
-/// before the first that is not trusted is whatever that one made up.
+/// The client behind the proxies that are trusted. Each of them has added at the end of
+/// `X-Forwarded-For` whom it spoke with; what stands before the first that is not trusted is
+/// whatever that one made up.
 pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     if !trusts(client) {
         return client;
     }
+
     for header in headers.get_all("x-forwarded-for").iter().rev() {
         for hop in header.as_bytes().rsplit(|byte| *byte == b',') {
-            let Some(address) = std::str::from_utf8(hop).ok().and_then(parse) else { return client };
+            let Some(address) = std::str::from_utf8(hop).ok().and_then(parse) else {
+                return client;
+            };
             client = address;
             if !trusts(client) {
                 return client;
             }
         }
     }
+
     client
 }
 
 /// An address as proxies write it: with a port, in brackets, or plain.
 fn parse(text: &str) -> Option<IpAddr> {
     let text = text.trim();
-    let plain = text.parse().or_else(|_| text.parse::<std::net::SocketAddr>().map(|address| address.ip()));
+    let plain = text.parse().or_else(|_| {
+        text.parse::<std::net::SocketAddr>()
+            .map(|address| address.ip())
+    });
+
     plain
         .or_else(|_| text.trim_start_matches('[').trim_end_matches(']').parse())
         .map(|ip: IpAddr| ip.to_canonical())
@@ -85,12 +103,20 @@ mod tests {
 
     #[track_caller]
     fn check(peer: &str, forwarded: &[&str], expect: &str) {
-        let trusted = ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"].map(|text| text.parse().unwrap());
+        let trusted =
+            ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"].map(|text| text.parse().unwrap());
         let mut headers = HeaderMap::new();
         for value in forwarded {
-            headers.append("x-forwarded-for", HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            headers.append(
+                "x-forwarded-for",
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            );
         }
-        assert_eq!(client(peer.parse().unwrap(), &headers, &trusted).to_string(), expect);
+
+        assert_eq!(
+            client(peer.parse().unwrap(), &headers, &trusted).to_string(),
+            expect
+        );
     }
 
     #[test]
@@ -100,10 +126,20 @@ mod tests {
         check("10.1.2.3", &["198.51.100.1"], "198.51.100.1");
         check("::ffff:10.1.2.3", &["198.51.100.1"], "198.51.100.1");
         check("10.1.2.3", &[], "10.1.2.3");
+
         // Forged by the client, who is what the proxy added.
         check("10.1.2.3", &["1.1.1.1, 198.51.100.1"], "198.51.100.1");
-        check("10.1.2.3", &["1.1.1.1", "198.51.100.1,10.9.9.9"], "198.51.100.1");
-        check("192.0.2.7", &["198.51.100.1, 192.0.2.8, 10.0.0.1"], "192.0.2.8");
+        check(
+            "10.1.2.3",
+            &["1.1.1.1", "198.51.100.1,10.9.9.9"],
+            "198.51.100.1",
+        );
+        check(
+            "192.0.2.7",
+            &["198.51.100.1, 192.0.2.8, 10.0.0.1"],
+            "192.0.2.8",
+        );
+
         check("10.1.2.3", &["10.0.0.1"], "10.0.0.1");
         // Nonsense ends it at the last one who was believed.
         check("10.1.2.3", &["unknown, 10.0.0.1"], "10.0.0.1");
@@ -125,11 +161,21 @@ mod tests {
         ] {
             let network: Network = network.parse().unwrap();
             assert!(
-                network.contains(inside.parse().unwrap()) && !network.contains(outside.parse().unwrap()),
+                network.contains(inside.parse().unwrap())
+                    && !network.contains(outside.parse().unwrap()),
                 "{network:?}"
             );
         }
-        for bad in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1", "host"] {
+
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "10.0.0.0/-1",
+            "host",
+        ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
     }

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::event::Event;
 
-/// Stands among the extensions of each request that [`AuditLayer`](crate::AuditLayer) audits. Authentication says there who the user is, a handler
-/// that CUI was touched; in axum by `Extension<AuditContext>`.
+/// Stands among the extensions of each request that [`AuditLayer`](crate::AuditLayer) audits.
+/// Authentication says there who the user is, a handler that CUI was touched; in axum by
+/// `Extension<AuditContext>`.
 ///
 /// ```
 /// # use blueteam_audit::{AuditContext, Category, action};
@@ -28,7 +29,12 @@ impl AuditContext {
 
     /// Changes the event. When the response is out already, nothing happens.
     pub fn update(&self, change: impl FnOnce(&mut Event)) {
-        if let Some(event) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(event) = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+        {
             change(event);
         }
     }

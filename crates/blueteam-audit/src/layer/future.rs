@@ -51,7 +51,11 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(logger: AuditLogger, context: AuditContext, since: Instant) -> Self {
-        Self { logger, context, since }
+        Self {
+            logger,
+            context,
+            since,
+        }
     }
 
     fn answered(&self, status: StatusCode) {
@@ -71,8 +75,14 @@ impl Watch {
     fn tell(&self, change: impl FnOnce(&mut Event)) {
         self.context.close(|event| {
             change(event);
-            event.put("duration_ms".into(), Detail::Number(self.since.elapsed().as_millis() as u64));
-            let time = event.time.unwrap_or_else(|| self.logger.time_of(self.since));
+            event.put(
+                "duration_ms".into(),
+                Detail::Number(self.since.elapsed().as_millis() as u64),
+            );
+
+            let time = event
+                .time
+                .unwrap_or_else(|| self.logger.time_of(self.since));
             self.logger.log_at(time, event);
         });
     }
@@ -81,7 +91,11 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         // The client has gone, or the service fell.
-        self.end(if std::thread::panicking() { "panic" } else { "aborted" });
+        self.end(if std::thread::panicking() {
+            "panic"
+        } else {
+            "aborted"
+        });
     }
 }
 
@@ -110,7 +124,11 @@ mod tests {
             (429, Outcome::Denied),
             (500, Outcome::Failure),
         ] {
-            assert_eq!(outcome(StatusCode::from_u16(status).unwrap()), expect, "{status}");
+            assert_eq!(
+                outcome(StatusCode::from_u16(status).unwrap()),
+                expect,
+                "{status}"
+            );
         }
     }
 }

@@ -25,7 +25,8 @@ pub(crate) struct Http {
     url: Url,
 }
 
-/// The answer, as far as it concerns us. `spooled` needs no care: the server has the events on disk.
+/// The answer, as far as it concerns us. `spooled` needs no care: the server has the events on
+/// disk.
 #[derive(Deserialize)]
 struct Report {
     // Always there: what answers otherwise is somebody else.
@@ -40,7 +41,12 @@ struct Rejected {
 }
 
 impl Http {
-    pub(super) fn new(url: &str, key: &str, ca_pem: Option<&str>, patience: Duration) -> Result<Self, StartError> {
+    pub(super) fn new(
+        url: &str,
+        key: &str,
+        ca_pem: Option<&str>,
+        patience: Duration,
+    ) -> Result<Self, StartError> {
         let bad = |why: &str| StartError::Url(why.to_owned());
         let url = format!("{}/v1/events", url.trim_end_matches('/'));
         let url = Url::parse(&url).map_err(|error| bad(&error.to_string()))?;
@@ -48,13 +54,23 @@ impl Http {
             "https" => {}
             // Nobody else reads what stays on this machine.
             "http" if url.host_str().is_some_and(is_loopback) => {}
-            _ => return Err(bad("must start with https:// (http:// only to this machine)")),
+            _ => {
+                return Err(bad(
+                    "must start with https:// (http:// only to this machine)",
+                ));
+            }
         }
-        let mut bearer = HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| StartError::Key)?;
+
+        let mut bearer =
+            HeaderValue::try_from(format!("Bearer {key}")).map_err(|_| StartError::Key)?;
         bearer.set_sensitive(true);
         let mut headers = HeaderMap::new();
         headers.insert(AUTHORIZATION, bearer);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/x-ndjson"),
+        );
+
         let client = Client::builder()
             .tls_backend_preconfigured(tls(ca_pem).map_err(StartError::Tls)?)
             .default_headers(headers)
@@ -65,11 +81,15 @@ impl Http {
             .user_agent(concat!("blueteam-audit/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| bad(&chain(&error)))?;
+
         Ok(Self { client, url })
     }
 
     pub(super) async fn send(&self, batch: &Batch) -> Sent {
-        let request = self.client.post(self.url.clone()).body(batch.bytes().clone());
+        let request = self
+            .client
+            .post(self.url.clone())
+            .body(batch.bytes().clone());
         match request.send().await {
             Ok(response) => judge(response).await,
             Err(error) => Sent::Later(None, chain(&error)),
@@ -79,12 +99,17 @@ impl Http {
 
 async fn judge(response: Response) -> Sent {
     let status = response.status();
-    let wait = response.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()).and_then(|v| v.trim().parse().ok());
+    let wait = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.trim().parse().ok());
     let wait = wait.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX));
     let answer = match body(response).await {
         Ok(answer) => answer,
         Err(error) => return Sent::Later(wait, chain(&error)),
     };
+
     match status {
         StatusCode::OK | StatusCode::ACCEPTED | StatusCode::UNPROCESSABLE_ENTITY => {
             match serde_json::from_slice::<Report>(&answer) {
@@ -92,7 +117,10 @@ async fn judge(response: Response) -> Sent {
                     let text = |r: Rejected| (r.index, format!("{}: {}", r.field, r.error));
                     Sent::Done(report.rejected.into_iter().map(text).collect())
                 }
-                Err(error) => Sent::Later(wait, format!("answered {status} with what is no report: {error}")),
+                Err(error) => Sent::Later(
+                    wait,
+                    format!("answered {status} with what is no report: {error}"),
+                ),
             }
         }
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
@@ -116,24 +144,35 @@ async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
 
 fn start_of(answer: &[u8]) -> String {
     let text = String::from_utf8_lossy(answer);
-    text.chars().take(200).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .take(200)
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    bare.eq_ignore_ascii_case("localhost")
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|ip| ip.is_loopback())
 }
 
-/// The machine's certificates and those of `ca_pem`, on ring. The provider is named, so that no default of the process matters.
+/// The machine's certificates and those of `ca_pem`, on ring. The provider is named, so that no
+/// default of the process matters.
 fn tls(ca_pem: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in CertificateDer::pem_slice_iter(ca_pem.unwrap_or_default().as_bytes()) {
         let certificate = certificate.map_err(|error| format!("is no PEM: {error}"))?;
-        roots.add(certificate).map_err(|error| format!("cannot be used: {error}"))?;
+        roots
+            .add(certificate)
+            .map_err(|error| format!("cannot be used: {error}"))?;
     }
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
+
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

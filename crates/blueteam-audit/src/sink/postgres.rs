@@ -11,15 +11,20 @@ use super::{Sent, chain};
 use crate::config::StartError;
 use crate::spool::Batch;
 
-/// Without a conflict target, because naming one takes the right to read; so it also holds for every key that the table may have.
+/// Without a conflict target, because naming one takes the right to read; so it also holds for
+/// every key that the table may have.
 const INSERT: &str = "
-    INSERT INTO public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address, user_agent,
+    INSERT INTO public.audit_events (event_id, timestamp, category, action, result, user_id, \
+    session_id, ip_address, user_agent,
         resource_type, resource_id, instance_id, cui_accessed, metadata)
-    SELECT event_id, timestamp, category, action, result, user_id, session_id, ip_address, user_agent,
+    SELECT event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
+    user_agent,
         resource_type, resource_id, instance_id, cui_accessed, metadata
       FROM jsonb_to_recordset($1::text::jsonb)
-        AS e (event_id uuid, timestamp timestamptz, category text, action text, result text, user_id uuid, session_id text,
-              ip_address inet, user_agent text, resource_type text, resource_id text, instance_id uuid, cui_accessed boolean,
+        AS e (event_id uuid, timestamp timestamptz, category text, action text, result text, \
+        user_id uuid, session_id text,
+              ip_address inet, user_agent text, resource_type text, resource_id text, instance_id \
+              uuid, cui_accessed boolean,
               metadata jsonb)
         ON CONFLICT DO NOTHING";
 
@@ -32,16 +37,27 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(super) fn new(url: &str, patience: Duration) -> Result<Self, StartError> {
-        let options = PgConnectOptions::from_str(url).map_err(|error| StartError::Url(chain(&error)))?;
+        let options =
+            PgConnectOptions::from_str(url).map_err(|error| StartError::Url(chain(&error)))?;
+
         // Statements hold events, and a log is not the place for them.
-        let options = options.application_name("blueteam-audit").disable_statement_logging();
-        Ok(Self { options, conn: None, patience })
+        let options = options
+            .application_name("blueteam-audit")
+            .disable_statement_logging();
+        Ok(Self {
+            options,
+            conn: None,
+            patience,
+        })
     }
 
     pub(super) async fn send(&mut self, batch: &Batch) -> Sent {
-        // `insert` takes the connection and gives it back when all is well, so one that hangs is dropped with it.
+        // `insert` takes the connection and gives it back when all is well, so one that hangs is
+        // dropped with it.
         let sent = timeout(self.patience, self.insert(batch)).await;
-        sent.unwrap_or_else(|_| Sent::Later(None, "the database does not answer in time".to_owned()))
+        sent.unwrap_or_else(|_| {
+            Sent::Later(None, "the database does not answer in time".to_owned())
+        })
     }
 
     async fn insert(&mut self, batch: &Batch) -> Sent {
@@ -52,7 +68,10 @@ impl Postgres {
                 Err(error) => return Sent::Later(None, chain(&error)),
             },
         };
-        let Some(array) = array(batch) else { return Sent::Refused("is not UTF-8".to_owned()) };
+
+        let Some(array) = array(batch) else {
+            return Sent::Refused("is not UTF-8".to_owned());
+        };
         match sqlx::query(INSERT).bind(array).execute(&mut conn).await {
             Ok(_) => {
                 self.conn = Some(conn);
@@ -67,7 +86,8 @@ impl Postgres {
     }
 }
 
-/// The lines as one JSON array. A line that is no JSON makes the server refuse all of it, and so is found by halving.
+/// The lines as one JSON array. A line that is no JSON makes the server refuse all of it, and so is
+/// found by halving.
 fn array(batch: &Batch) -> Option<String> {
     let mut array = String::with_capacity(batch.bytes().len() + 2);
     array.push('[');
@@ -77,12 +97,15 @@ fn array(batch: &Batch) -> Option<String> {
         }
         array.push_str(std::str::from_utf8(line).ok()?);
     }
+
     array.push(']');
     Some(array)
 }
 
 /// Data exceptions and violated constraints: the next attempt would end the same.
 fn is_about_the_data(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| code.starts_with("22") || code.starts_with("23"))
 }

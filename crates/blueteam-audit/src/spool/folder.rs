@@ -1,4 +1,5 @@
-//! The folder of a spool: one for each process that runs, so that several may be given the same place.
+//! The folder of a spool: one for each process that runs, so that several may be given the same
+//! place.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
@@ -19,8 +20,8 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Takes the first free folder below `base`, brings what ended runs left in others there, and leaves a mark of this run. Also says
-    /// which runs left their mark.
+    /// Takes the first free folder below `base`, brings what ended runs left in others there, and
+    /// leaves a mark of this run. Also says which runs left their mark.
     pub(super) fn take(base: &Path, producer: &str) -> io::Result<(Self, Vec<String>)> {
         make_dir(base)?;
         let mut ours: Option<Self> = None;
@@ -30,29 +31,44 @@ impl Folder {
             if ours.is_some() && !dir.is_dir() {
                 break;
             }
-            let Some(found) = Self::lock(dir)? else { continue };
+
+            let Some(found) = Self::lock(dir)? else {
+                continue;
+            };
             unclean.extend(found.unclean());
+
             match &ours {
                 None => ours = Some(found),
                 // What cannot be brought here waits there for another start.
                 Some(ours) => {
                     if let Err(error) = ours.inherit(&found) {
-                        tracing::error!(%error, "what an ended run left in the audit spool cannot be taken up");
+                        tracing::error!(%error, "what an ended run left in the audit spool cannot \
+                            be taken up");
                     }
                 }
             }
         }
-        let Some(folder) = ours else { return Err(io::Error::other("too many programs spool to this folder")) };
-        // A full disk takes no mark; what waits there is sent all the same, and that is what makes room.
+
+        let Some(folder) = ours else {
+            return Err(io::Error::other("too many programs spool to this folder"));
+        };
+
+        // A full disk takes no mark; what waits there is sent all the same, and that is what makes
+        // room.
         if let Err(error) = fs::write(folder.mark(), producer) {
-            tracing::warn!(%error, "the audit spool takes no mark of this run; should it end badly, the next will not know");
+            tracing::warn!(%error, "the audit spool takes no mark of this run; should it end \
+                badly, the next will not know");
         }
+
         Ok((folder, unclean))
     }
 
     fn lock(dir: PathBuf) -> io::Result<Option<Self>> {
         make_dir(&dir)?;
-        let lock = private().write(true).truncate(false).open(dir.join("lock"))?;
+        let lock = private()
+            .write(true)
+            .truncate(false)
+            .open(dir.join("lock"))?;
         match lock.try_lock() {
             Ok(()) => Ok(Some(Self { dir, _lock: lock })),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -83,11 +99,15 @@ impl Folder {
         let mut next = 0;
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            if let Some(id) = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse::<u64>().ok())
+            if let Some(id) = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .and_then(|stem| stem.parse::<u64>().ok())
             {
                 next = next.max(id.saturating_add(1));
             }
         }
+
         Ok(next)
     }
 
@@ -96,13 +116,17 @@ impl Folder {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
-            let id = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            let id = path
+                .file_stem()
+                .and_then(|stem| stem.to_str())
+                .and_then(|stem| stem.parse().ok());
             if path.extension().is_some_and(|ending| ending == ENDING)
                 && let Some(id) = id
             {
                 found.push((id, path));
             }
         }
+
         found.sort_unstable();
         Ok(found)
     }
@@ -117,7 +141,9 @@ impl Folder {
     }
 
     pub(super) fn bury(&self, line: &[u8], why: &str) -> io::Result<()> {
-        let mut file = private().append(true).open(self.dir.join("refused.ndjson.log"))?;
+        let mut file = private()
+            .append(true)
+            .open(self.dir.join("refused.ndjson.log"))?;
         if file.metadata()?.len() > BURIED_MAX {
             return Ok(());
         }

@@ -43,12 +43,18 @@ impl Held {
             left = left.saturating_sub(piece.len());
             fits
         });
+
         let fit = fit.count();
         if fit < 2 {
             return Some(first.clone());
         }
+
         let mut pieces = Vec::with_capacity(most - left);
-        self.pieces.iter().take(fit).for_each(|piece| pieces.extend_from_slice(piece));
+        self.pieces
+            .iter()
+            .take(fit)
+            .for_each(|piece| pieces.extend_from_slice(piece));
+
         Some(pieces.into())
     }
 

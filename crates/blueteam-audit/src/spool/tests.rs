@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn texts(batch: &Batch) -> Vec<String> {
-    batch.lines().map(|line| String::from_utf8(line.to_vec()).unwrap()).collect()
+    batch
+        .lines()
+        .map(|line| String::from_utf8(line.to_vec()).unwrap())
+        .collect()
 }
 
 fn open(dir: &Path) -> (Spool, Vec<String>) {
@@ -17,15 +20,25 @@ fn lines_come_out_as_they_went_in_and_stay_until_they_are_sent() {
     assert!(unclean.is_empty() && spool.peek(9, 99).is_none());
     assert_eq!(spool.append("a\nb\n", 2, false), Kept::OnDisk);
     assert_eq!(spool.append("c\n", 1, false), Kept::OnDisk);
+
     let batch = spool.peek(2, 99).unwrap();
     assert_eq!(texts(&batch), ["a", "b"]);
-    assert_eq!(texts(&spool.peek(9, 3).unwrap()), ["a"], "a line that does not fit is left");
+    assert_eq!(
+        texts(&spool.peek(9, 3).unwrap()),
+        ["a"],
+        "a line that does not fit is left"
+    );
     spool.advance(&batch);
-    assert_eq!((spool.lines(), texts(&spool.peek(9, 99).unwrap())), (1, vec!["c".to_owned()]));
+
+    assert_eq!(
+        (spool.lines(), texts(&spool.peek(9, 99).unwrap())),
+        (1, vec!["c".to_owned()])
+    );
     let batch = spool.peek(9, 99).unwrap();
     spool.advance(&batch);
     assert!(spool.is_empty() && spool.bytes() == 0 && spool.peek(9, 99).is_none());
     spool.append("d\n", 1, false);
+
     assert_eq!(texts(&spool.peek(9, 99).unwrap()), ["d"]);
 }
 
@@ -49,7 +62,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Whether a batch comes from memory or from the disk: lines go out once, in order, and are on disk until they are sent.
+    /// Whether a batch comes from memory or from the disk: lines go out once, in order, and are on
+    /// disk until they are sent.
     #[test]
     fn what_is_held_is_what_the_disk_has(steps in prop::collection::vec(step(), 1..60)) {
         let dir = tempfile::tempdir().unwrap();
@@ -60,6 +74,7 @@ proptest! {
             put += lines;
             assert_eq!(spool.append(text.concat(), lines as u64, false), Kept::OnDisk);
         };
+
         for step in steps {
             match step {
                 Step::Append(lines, len) => append(&mut spool, lines, len),
@@ -68,11 +83,13 @@ proptest! {
                     if more {
                         append(&mut spool, 1, 20);
                     }
+
                     prop_assert!(batch.len() <= lines && batch.bytes().len() <= bytes);
                     for line in texts(&batch) {
                         prop_assert_eq!(line.parse(), Ok(sent));
                         sent += 1;
                     }
+
                     spool.advance(&batch);
                 }
                 Step::Lose => {
@@ -85,10 +102,12 @@ proptest! {
                 }
             }
         }
+
         while let Some(batch) = spool.peek(1000, 1024 * 1024) {
             sent += batch.len();
             spool.advance(&batch);
         }
+
         prop_assert_eq!(sent, put);
         prop_assert_eq!((spool.lines(), spool.bytes(), spool.held.len()), (0, 0, 0));
     }
@@ -101,6 +120,7 @@ fn a_killed_run_is_named_and_its_lines_are_first() {
     spool.append("a\n", 1, false);
     spool.append("half", 1, false);
     drop(spool);
+
     let (mut spool, unclean) = open(dir.path());
     assert_eq!(unclean, ["app/1"]);
     spool.append("b\n", 1, false);
@@ -109,6 +129,7 @@ fn a_killed_run_is_named_and_its_lines_are_first() {
     spool.advance(&batch);
     assert_eq!(texts(&spool.peek(9, 99).unwrap()), ["b"]);
     spool.close();
+
     let (mut spool, unclean) = open(dir.path());
     assert!(unclean.is_empty());
     let batch = spool.peek(9, 99).unwrap();
@@ -126,6 +147,7 @@ fn two_programs_share_a_folder_and_the_next_inherits() {
     two.append("2\n", 1, false);
     assert_eq!(texts(&one.peek(9, 99).unwrap()), ["1"]);
     drop((one, two));
+
     let (mut next, mut unclean) = open(dir.path());
     unclean.sort();
     assert_eq!(unclean, ["app/1", "app/2"]);
@@ -134,6 +156,7 @@ fn two_programs_share_a_folder_and_the_next_inherits() {
         found.extend(texts(&batch));
         next.advance(&batch);
     }
+
     assert_eq!(found, ["1", "2"]);
 }
 
@@ -145,8 +168,12 @@ fn it_is_bounded_but_for_the_word_about_it() {
     assert_eq!(spool.append("1\n", 1, false), Kept::No);
     assert_eq!(spool.append("lost one\n", 1, true), Kept::OnDisk);
     assert_eq!(spool.lines(), 2);
+
     let mut memory = Spool::in_memory();
-    assert_eq!(memory.append(vec![b'\n'; MEMORY_MAX as usize + 1], 1, false), Kept::No);
+    assert_eq!(
+        memory.append(vec![b'\n'; MEMORY_MAX as usize + 1], 1, false),
+        Kept::No
+    );
     assert_eq!(memory.append("a\n", 1, false), Kept::InMemory);
     assert_eq!(texts(&memory.peek(9, 1).unwrap()), ["a"]);
 }
@@ -171,6 +198,7 @@ fn a_file_that_cannot_be_opened_for_now_is_not_set_aside() {
     let path = spool.segments[0].path.clone();
     let away = dir.path().join("away");
     fs::rename(&path, &away).unwrap();
+
     // A link to itself: neither gone nor damaged.
     std::os::unix::fs::symlink(&path, &path).unwrap();
     assert!(spool.peek(9, 99).is_none());
@@ -188,6 +216,7 @@ fn a_number_that_was_set_aside_is_not_used_again() {
     spool.set_aside();
     assert!(damaged.exists());
     drop(spool);
+
     let (mut spool, _) = open(dir.path());
     spool.append("b\n", 1, false);
     assert!(!damaged.with_extension(ENDING).exists());
@@ -203,6 +232,7 @@ fn what_memory_holds_goes_to_the_disk_that_takes_something_again() {
     assert_eq!(spool.append("b\n", 1, false), Kept::InMemory);
     fs::remove_dir(&path).unwrap();
     assert_eq!(spool.close(), 0);
+
     let (mut spool, unclean) = open(dir.path());
     assert!(unclean.is_empty());
     assert_eq!(texts(&spool.peek(9, 99).unwrap()), ["a", "b"]);

@@ -26,12 +26,18 @@ impl Database {
         Self { db, pool }
     }
 
-    /// The events of one kind in the order of their sequence numbers; all but start and stop when `action` is empty.
+    /// The events of one kind in the order of their sequence numbers; all but start and stop when
+    /// `action` is empty.
     pub(crate) async fn rows(&self, action: &str) -> Vec<Row> {
         let sql = "SELECT to_jsonb(e) FROM audit_events e
-                   WHERE CASE WHEN $1 = '' THEN action NOT IN ('audit_start', 'audit_stop') ELSE action = $1 END
+                   WHERE CASE WHEN $1 = '' THEN action NOT IN ('audit_start', 'audit_stop') ELSE \
+                   action = $1 END
                    ORDER BY metadata->>'producer', (metadata->>'producer_seq')::bigint";
-        sqlx::query_scalar(sql).bind(action).fetch_all(&self.pool).await.unwrap()
+        sqlx::query_scalar(sql)
+            .bind(action)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap()
     }
 
     /// Waits until there are at least so many of them.
@@ -42,29 +48,54 @@ impl Database {
             if rows.len() >= count {
                 return rows;
             }
-            assert!(since.elapsed() < Duration::from_secs(40), "{} of {count} {action}: {rows:?}", rows.len());
+
+            assert!(
+                since.elapsed() < Duration::from_secs(40),
+                "{} of {count} {action}: {rows:?}",
+                rows.len()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// The sequence numbers of a producer, which begin with 1 and have no hole.
     pub(crate) async fn assert_whole(&self, producer: &str) -> u64 {
-        let sql =
-            "SELECT (metadata->>'producer_seq')::bigint FROM audit_events WHERE metadata->>'producer' = $1 ORDER BY 1";
-        let found: Vec<i64> = sqlx::query_scalar(sql).bind(producer).fetch_all(&self.pool).await.unwrap();
-        assert_eq!(found, (1..=found.len() as i64).collect::<Vec<_>>(), "{producer}");
+        let sql = "SELECT (metadata->>'producer_seq')::bigint FROM audit_events WHERE \
+            metadata->>'producer' = $1 ORDER BY 1";
+        let found: Vec<i64> = sqlx::query_scalar(sql)
+            .bind(producer)
+            .fetch_all(&self.pool)
+            .await
+            .unwrap();
+        assert_eq!(
+            found,
+            (1..=found.len() as i64).collect::<Vec<_>>(),
+            "{producer}"
+        );
+
         found.len() as u64
     }
 
     /// A login that may add events and nothing else, as a URL.
     pub(crate) async fn writer(&self) -> String {
-        let name =
-            sqlx::query_scalar::<_, String>("SELECT 'w_' || current_database()").fetch_one(&self.pool).await.unwrap();
-        let sql =
-            format!("DROP ROLE IF EXISTS {name}; CREATE ROLE {name} LOGIN PASSWORD 'w' IN ROLE eqmon_audit_writer");
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&self.pool).await.unwrap();
+        let name = sqlx::query_scalar::<_, String>("SELECT 'w_' || current_database()")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap();
+        let sql = format!(
+            "DROP ROLE IF EXISTS {name}; CREATE ROLE {name} LOGIN PASSWORD 'w' IN ROLE \
+                eqmon_audit_writer"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&self.pool)
+            .await
+            .unwrap();
+
         let options = self.db.options();
-        let socket = options.get_socket().map(|dir| dir.display().to_string()).unwrap();
+        let socket = options
+            .get_socket()
+            .map(|dir| dir.display().to_string())
+            .unwrap();
         format!(
             "postgres://{name}:w@localhost:{}/{}?host={socket}",
             options.get_port(),
@@ -75,12 +106,22 @@ impl Database {
     /// The database goes away for everybody but who is connected as the superuser, or comes back.
     pub(crate) async fn set_away(&self, away: bool) {
         let mut conn = self.pool.acquire().await.unwrap();
-        let name: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&mut *conn).await.unwrap();
-        let sql = format!("ALTER DATABASE {name} CONNECTION LIMIT {}", if away { 0 } else { -1 });
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *conn).await.unwrap();
+        let name: String = sqlx::query_scalar("SELECT current_database()")
+            .fetch_one(&mut *conn)
+            .await
+            .unwrap();
+        let sql = format!(
+            "ALTER DATABASE {name} CONNECTION LIMIT {}",
+            if away { 0 } else { -1 }
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql))
+            .execute(&mut *conn)
+            .await
+            .unwrap();
+
         if away {
-            let sql =
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'w_' || current_database()";
+            let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = \
+                'w_' || current_database()";
             sqlx::raw_sql(sql).execute(&mut *conn).await.unwrap();
         }
     }
@@ -89,16 +130,29 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         let admin = self.db.options().database("postgres");
-        let name = self.db.options().get_database().unwrap_or_default().to_owned();
+        let name = self
+            .db
+            .options()
+            .get_database()
+            .unwrap_or_default()
+            .to_owned();
+
         // The login belongs to the cluster and would outlive the database. It owns nothing.
         let done = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .ok()?;
             runtime.block_on(async move {
                 let mut conn = sqlx::ConnectOptions::connect(&admin).await.ok()?;
                 let sql = format!("DROP ROLE IF EXISTS w_{name}");
-                sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut conn).await.ok()
+                sqlx::raw_sql(AssertSqlSafe(sql))
+                    .execute(&mut conn)
+                    .await
+                    .ok()
             })
         });
+
         drop(done.join());
     }
 }
@@ -112,18 +166,35 @@ pub(crate) struct Door {
 }
 
 impl Door {
-    pub(crate) async fn open(db: &Database, listen: SocketAddr, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn open(
+        db: &Database,
+        listen: SocketAddr,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings::new(dir.path().join("spool"));
         settings.listen = listen;
         settings.timeouts.acquire = Duration::from_secs(20);
         change(&mut settings);
+
         let key = mint(&db.pool).await;
         let (stop, stopped) = oneshot::channel::<()>();
-        let pools = Pools { events: db.pool.clone(), keys: db.pool.clone() };
+        let pools = Pools {
+            events: db.pool.clone(),
+            keys: db.pool.clone(),
+        };
+
         let end = async move { drop(stopped.await) };
-        let console = serve(settings, pools, Arc::new(SystemClock), end).await.unwrap();
-        Self { key, to: console.address(), console, stop, _dir: dir }
+        let console = serve(settings, pools, Arc::new(SystemClock), end)
+            .await
+            .unwrap();
+        Self {
+            key,
+            to: console.address(),
+            console,
+            stop,
+            _dir: dir,
+        }
     }
 
     pub(crate) async fn any(db: &Database) -> Self {
@@ -142,18 +213,27 @@ impl Door {
 
 /// An address at which nothing listens for now.
 pub(crate) fn nowhere() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// The one key that may write events; the same in each database.
 pub(crate) async fn mint(pool: &PgPool) -> String {
     let key = console::auth::mint([7; 32]);
     let sql = format!(
-        "INSERT INTO users.users (username, email, password_hash) VALUES ('u', 'u@x', '!') ON CONFLICT DO NOTHING;
+        "INSERT INTO users.users (username, email, password_hash) VALUES ('u', 'u@x', '!') ON \
+            CONFLICT DO NOTHING;
          INSERT INTO users.api_keys (user_id, key_hash, key_name, key_prefix, scopes)
-         SELECT user_id, '{}', 'k', '{}', '{{events:write}}' FROM users.users WHERE username = 'u' ON CONFLICT DO NOTHING",
+         SELECT user_id, '{}', 'k', '{}', '{{events:write}}' FROM users.users WHERE username = \
+         'u' ON CONFLICT DO NOTHING",
         key.hash, key.prefix
     );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(pool)
+        .await
+        .unwrap();
+
     key.secret
 }

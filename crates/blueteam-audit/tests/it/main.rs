@@ -1,5 +1,9 @@
 //! The client against a real ingest and a real database.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of tests fail as tests do"
+)]
 
 mod actions;
 mod app;

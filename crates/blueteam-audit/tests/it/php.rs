@@ -12,19 +12,26 @@ use crate::door::{Database, nowhere};
 
 /// A file of `clients/php`.
 pub(crate) fn file(name: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../clients/php").join(name).display().to_string()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../clients/php")
+        .join(name)
+        .display()
+        .to_string()
 }
 
 fn command(env: &[(&str, &str)]) -> Command {
     let mut command = Command::new("php");
-    command.args(["-d", "display_errors=stderr", "-d", "error_reporting=-1"]).envs(env.iter().copied());
+    command
+        .args(["-d", "display_errors=stderr", "-d", "error_reporting=-1"])
+        .envs(env.iter().copied());
     command
 }
 
 /// Runs PHP to its end; returns what it printed. Its error log is standard error.
 fn run(args: &[&str], env: &[(&str, &str)]) -> (String, String) {
     let done = command(env).args(args).output();
-    let done = done.unwrap_or_else(|error| panic!("php: {error}; scripts/setup --tests installs it"));
+    let done =
+        done.unwrap_or_else(|error| panic!("php: {error}; scripts/setup --tests installs it"));
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let (out, log) = (text(done.stdout), text(done.stderr));
     assert!(done.status.success(), "{out}{log}");
@@ -51,22 +58,41 @@ impl Page {
         let db = Database::new().await;
         db.writer().await;
         let options = db.db.options();
-        let socket = options.get_socket().map(|dir| dir.display().to_string()).unwrap();
+        let socket = options
+            .get_socket()
+            .map(|dir| dir.display().to_string())
+            .unwrap();
         let name = options.get_database().unwrap().to_owned();
-        let dsn = format!("pgsql:host={socket};port={};dbname={name}", options.get_port());
-        Self { db, dsn, user: format!("w_{name}"), spool: tempfile::tempdir().unwrap() }
+        let dsn = format!(
+            "pgsql:host={socket};port={};dbname={name}",
+            options.get_port()
+        );
+
+        Self {
+            db,
+            dsn,
+            user: format!("w_{name}"),
+            spool: tempfile::tempdir().unwrap(),
+        }
     }
 
     fn spool(&self) -> String {
-        self.spool.path().join("events.ndjson").display().to_string()
+        self.spool
+            .path()
+            .join("events.ndjson")
+            .display()
+            .to_string()
     }
 
     fn lines(&self) -> Vec<Value> {
         let text = std::fs::read_to_string(self.spool()).unwrap_or_default();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
-    /// Runs a script that has the class and the settings; returns what it printed and its error log.
+    /// Runs a script that has the class and the settings; returns what it printed and its error
+    /// log.
     fn run(&self, script: &str) -> (String, String) {
         let spool = self.spool();
         let env = [
@@ -76,7 +102,11 @@ impl Page {
             ("AUDIT_SPOOL", &spool),
         ];
         let class = file("AuditLogger.php");
-        run(&["-r", &format!("require '{class}'; {script} echo 'page';")], &env)
+
+        run(
+            &["-r", &format!("require '{class}'; {script} echo 'page';")],
+            &env,
+        )
     }
 
     /// The same, and the page comes out whole and nothing is in the error log.
@@ -85,8 +115,17 @@ impl Page {
     }
 
     fn env(&self, more: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-        let own = [("AUDIT_DSN", &*self.dsn), ("AUDIT_DB_USER", &*self.user), ("AUDIT_DB_PASSWORD", "w")];
-        let mut env: Vec<_> = own.iter().chain(more).map(|(key, value)| (*key, (*value).to_owned())).collect();
+        let own = [
+            ("AUDIT_DSN", &*self.dsn),
+            ("AUDIT_DB_USER", &*self.user),
+            ("AUDIT_DB_PASSWORD", "w"),
+        ];
+        let mut env: Vec<_> = own
+            .iter()
+            .chain(more)
+            .map(|(key, value)| (*key, (*value).to_owned()))
+            .collect();
+
         env.push(("AUDIT_SPOOL", self.spool()));
         env
     }
@@ -103,6 +142,7 @@ async fn an_event_becomes_a_row_with_all_that_it_said() {
             ['rule' => 'export', 'bytes' => 5], true);
         AuditLogger::log('data', 'export_data', 'success', null, ['resource_type' => 'document', 'resource_id' => 7, 'ip_address' => '2001:db8::1']);",
     );
+
     let rows = page.db.rows("guardrail_triggered").await;
     for (column, expect) in [
         ("category", json!("ai")),
@@ -115,16 +155,36 @@ async fn an_event_becomes_a_row_with_all_that_it_said() {
         ("resource_id", json!("/api/ai_chat.php")),
         ("instance_id", json!("019a0000-0000-7000-8000-0000000000aa")),
         ("cui_accessed", json!(true)),
-        ("metadata", json!({"rule": "export", "bytes": 5, "role": "analyst"})),
+        (
+            "metadata",
+            json!({"rule": "export", "bytes": 5, "role": "analyst"}),
+        ),
     ] {
         assert_eq!(rows[0][column], expect, "{column}");
     }
-    assert_eq!(rows[0]["event_id"].as_str().unwrap().as_bytes()[14], b'7', "UUIDv7");
+
+    assert_eq!(
+        rows[0]["event_id"].as_str().unwrap().as_bytes()[14],
+        b'7',
+        "UUIDv7"
+    );
+
     let rows = page.db.rows("export_data").await;
-    assert_eq!((&rows[0]["resource_type"], &rows[0]["resource_id"]), (&json!("document"), &json!("7")));
-    assert_eq!((&rows[0]["ip_address"], &rows[0]["cui_accessed"]), (&json!("2001:db8::1"), &json!(false)));
-    let drift = "SELECT max(abs(extract(epoch FROM created_at - timestamp)))::float8 FROM audit_events";
-    let drift: f64 = sqlx::query_scalar(drift).fetch_one(&page.db.pool).await.unwrap();
+    assert_eq!(
+        (&rows[0]["resource_type"], &rows[0]["resource_id"]),
+        (&json!("document"), &json!("7"))
+    );
+    assert_eq!(
+        (&rows[0]["ip_address"], &rows[0]["cui_accessed"]),
+        (&json!("2001:db8::1"), &json!(false))
+    );
+
+    let drift =
+        "SELECT max(abs(extract(epoch FROM created_at - timestamp)))::float8 FROM audit_events";
+    let drift: f64 = sqlx::query_scalar(drift)
+        .fetch_one(&page.db.pool)
+        .await
+        .unwrap();
     assert!(drift < 5.0, "UTC, whatever the time zone: {drift}");
 }
 
@@ -142,16 +202,25 @@ async fn hostile_values_cost_no_event_and_no_page() {
         AuditLogger::log('access', str_repeat('€', 100), 'success', null, ['n' => 3, 'deep' => $deep]);
         AuditLogger::log('access', 'page_view', 'success', null, []);"#,
     );
+
     let rows = page.db.rows("").await;
     assert_eq!(rows.len(), 4, "{rows:?}");
-    let row =
-        |action: &str| rows.iter().find(|row| row["action"] == action).unwrap_or_else(|| panic!("{action}: {rows:?}"));
+    let row = |action: &str| {
+        rows.iter()
+            .find(|row| row["action"] == action)
+            .unwrap_or_else(|| panic!("{action}: {rows:?}"))
+    };
+
     let odd = row("a\u{fffd}b");
     assert_eq!(
         (&odd["category"], &odd["result"], &odd["user_id"]),
         (&json!("system"), &json!("failure"), &json!(null))
     );
-    assert_eq!(odd["metadata"]["as_given"], json!({"user": "x' OR 1=1 --", "result": "maybe", "category": "nonsense"}));
+    assert_eq!(
+        odd["metadata"]["as_given"],
+        json!({"user": "x' OR 1=1 --", "result": "maybe", "category": "nonsense"})
+    );
+
     assert_eq!(
         (&odd["metadata"]["bad"], &odd["metadata"]["k\u{fffd}"]),
         (&json!("\u{fffd}\u{fffd}"), &json!("\\u0000"))
@@ -159,7 +228,12 @@ async fn hostile_values_cost_no_event_and_no_page() {
     assert_eq!(odd["user_agent"].as_str().unwrap().chars().count(), 500);
     assert!(odd["session_id"].as_str().unwrap().len() <= 1024);
     assert_eq!(row("unnamed")["metadata"]["metadata_lost"], "too large");
-    assert!(rows.iter().any(|row| row["action"].as_str().unwrap().starts_with('€') && row["metadata"]["n"] == 3));
+    assert!(
+        rows.iter().any(
+            |row| row["action"].as_str().unwrap().starts_with('€') && row["metadata"]["n"] == 3
+        )
+    );
+
     assert_eq!(row("page_view")["metadata"], json!({}));
 }
 
@@ -167,17 +241,31 @@ async fn hostile_values_cost_no_event_and_no_page() {
 async fn while_the_database_is_away_lines_are_spooled_and_come_back_once() {
     let page = Page::new().await;
     page.db.set_away(true).await;
-    let script =
-        "foreach (range(1, 300) as $n) { AuditLogger::log('access', 'page_view', 'success', null, ['n' => $n]); }";
+    let script = "foreach (range(1, 300) as $n) \
+        { AuditLogger::log('access', 'page_view', 'success', null, ['n' => $n]); }";
     let (out, log) = page.run(script);
     assert_eq!(out, "page");
+
     // Asked once, and not again for some seconds: no page waits for a database that is away.
     assert_eq!(log.lines().count(), 1, "{log}");
-    assert!(log.contains("AuditLogger exception: PDOException: ") && log.contains("spooled"), "{log}");
+    assert!(
+        log.contains("AuditLogger exception: PDOException: ") && log.contains("spooled"),
+        "{log}"
+    );
+
     let lines = page.lines();
-    assert!(lines.len() == 300 && lines.iter().enumerate().all(|(n, line)| line["metadata"]["n"] == n + 1));
+    assert!(
+        lines.len() == 300
+            && lines
+                .iter()
+                .enumerate()
+                .all(|(n, line)| line["metadata"]["n"] == n + 1)
+    );
+
     assert!(log.contains(lines[0]["event_id"].as_str().unwrap()));
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(page.spool()).unwrap().permissions());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(page.spool()).unwrap().permissions(),
+    );
     assert_eq!(mode & 0o777, 0o600);
     assert!(page.db.rows("").await.is_empty());
 
@@ -185,18 +273,39 @@ async fn while_the_database_is_away_lines_are_spooled_and_come_back_once() {
     page.quiet("AuditLogger::log('access', 'page_view', 'success', null, ['n' => 301]);");
     assert_eq!(page.lines().len(), 301, "still within the pause");
     std::fs::remove_file(page.spool() + ".away").unwrap();
+
     // One line is in the table already: a page was killed after its insert.
     let sql = "INSERT INTO audit_events (event_id, timestamp, category, action, result, metadata)
-               SELECT ($1->>'event_id')::uuid, ($1->>'timestamp')::timestamptz, 'access', 'page_view', 'success', $1->'metadata'";
-    sqlx::query(sql).bind(&lines[7]).execute(&page.db.pool).await.unwrap();
+               SELECT ($1->>'event_id')::uuid, ($1->>'timestamp')::timestamptz, 'access', \
+               'page_view', 'success', $1->'metadata'";
+    sqlx::query(sql)
+        .bind(&lines[7])
+        .execute(&page.db.pool)
+        .await
+        .unwrap();
+
     page.quiet("AuditLogger::log('access', 'page_view', 'success', null, ['n' => 302]);");
-    assert_eq!(page.db.rows("page_view").await.len(), 201, "a part at the end of each page: 200 lines and the new one");
+    assert_eq!(
+        page.db.rows("page_view").await.len(),
+        201,
+        "a part at the end of each page: 200 lines and the new one"
+    );
     page.quiet("AuditLogger::log('access', 'page_view', 'success', null, ['n' => 303]);");
-    let mut rows: Vec<_> =
-        page.db.rows("page_view").await.iter().map(|row| row["metadata"]["n"].as_u64().unwrap()).collect();
+
+    let mut rows: Vec<_> = page
+        .db
+        .rows("page_view")
+        .await
+        .iter()
+        .map(|row| row["metadata"]["n"].as_u64().unwrap())
+        .collect();
     rows.sort_unstable();
+
     assert_eq!(rows, (1..=303).collect::<Vec<_>>());
-    let left: Vec<_> = std::fs::read_dir(page.spool.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(page.spool.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     assert_eq!(left, ["events.ndjson.lock"]);
 }
 
@@ -208,21 +317,32 @@ async fn a_line_that_the_table_refuses_is_set_apart_and_a_full_disk_costs_no_pag
     let mut bad = good.clone();
     bad["user_id"] = json!("nobody");
     std::fs::write(page.spool(), format!("{bad}\n{good}\n{{\"half")).unwrap();
+
     let (out, log) = page.run("echo AuditLogger::drain(), ' ';");
     assert_eq!(out, "3 page");
-    assert!(log.lines().count() == 1 && log.contains("event refused for good"), "{log}");
+    assert!(
+        log.lines().count() == 1 && log.contains("event refused for good"),
+        "{log}"
+    );
     assert_eq!(page.db.rows("page_view").await.len(), 1);
-    assert_eq!(std::fs::read_to_string(page.spool() + ".refused").unwrap(), format!("{bad}\n"));
+    assert_eq!(
+        std::fs::read_to_string(page.spool() + ".refused").unwrap(),
+        format!("{bad}\n")
+    );
 
     page.db.set_away(true).await;
     let gone = "AuditLogger::configure(['spool' => '/nonexistent/events.ndjson']);
         AuditLogger::log('access', 'page_view', 'success', null);";
     let (out, log) = page.run(gone);
     assert!(
-        out == "page" && log.contains("AuditLogger exception: RuntimeException") && log.contains("event lost"),
+        out == "page"
+            && log.contains("AuditLogger exception: RuntimeException")
+            && log.contains("event lost"),
         "{log}"
     );
-    let unset = "AuditLogger::configure(['dsn' => '']); AuditLogger::log('access', 'page_view', 'success', null);";
+
+    let unset = "AuditLogger::configure(['dsn' => '']); AuditLogger::log('access', 'page_view', \
+        'success', null);";
     let (out, log) = page.run(unset);
     assert!(out == "page" && log.contains("spooled"), "{log}");
 }
@@ -230,18 +350,30 @@ async fn a_line_that_the_table_refuses_is_set_apart_and_a_full_disk_costs_no_pag
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pages_at_once_lose_nothing_while_the_spool_is_brought_in() {
     let page = Page::new().await;
-    // Each process takes the database for away half of the time, so that spooling and draining meet.
+    // Each process takes the database for away half of the time, so that spooling and draining
+    // meet.
     let script = "foreach (range(1, 200) as $n) {
             if ($n % 20 == 0) { @touch(getenv('AUDIT_SPOOL') . '.away'); }
             if ($n % 20 == 10) { @unlink(getenv('AUDIT_SPOOL') . '.away'); AuditLogger::drain(); }
-            AuditLogger::log('access', 'page_view', 'success', null, ['p' => getmypid(), 'n' => $n]);
+            AuditLogger::log('access', 'page_view', 'success', null, ['p' => getmypid(), 'n' => \
+            $n]);
         }";
     let pages: Vec<(String, String)> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| page.run(script))).collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
-    assert!(pages.iter().all(|(out, log)| out == "page" && log.is_empty()), "{pages:?}");
+
+    assert!(
+        pages
+            .iter()
+            .all(|(out, log)| out == "page" && log.is_empty()),
+        "{pages:?}"
+    );
     page.quiet("@unlink(getenv('AUDIT_SPOOL') . '.away'); while (AuditLogger::drain()) {}");
+
     let sql = "SELECT count(*), count(DISTINCT (metadata->>'p', metadata->>'n')) FROM audit_events";
     let counts: (i64, i64) = sqlx::query_as(sql).fetch_one(&page.db.pool).await.unwrap();
     assert_eq!(counts, (800, 800));
@@ -262,32 +394,63 @@ impl Server {
         for name in ["AuditLogger.php", "JwtSecret.php", "SettingsGuard.php"] {
             std::fs::copy(file(name), root.path().join("lib").join(name)).unwrap();
         }
+
         let settings = "<?php
             require_once __DIR__ . '/../../lib/SettingsGuard.php';
             $claims = SettingsGuard::requireAdmin();
             echo 'settings for ', $claims['sub'];";
         std::fs::write(root.path().join("api/admin/settings.php"), settings).unwrap();
-        std::fs::write(root.path().join("env"), "EQMON_JWT_SECRET=inside-of-what-browsers-may-fetch-0123456789\n")
-            .unwrap();
+        std::fs::write(
+            root.path().join("env"),
+            "EQMON_JWT_SECRET=inside-of-what-browsers-may-fetch-0123456789\n",
+        )
+        .unwrap();
+
         let to = nowhere();
         let mut command = command(&[]);
-        command.envs(env.iter().map(|(key, value)| (*key, value.replace("ROOT", &root.path().display().to_string()))));
-        let child = command.args(["-S", &to.to_string(), "-t"]).arg(root.path()).stderr(Stdio::null()).spawn();
-        let child = child.unwrap_or_else(|error| panic!("php: {error}; scripts/setup --tests installs it"));
+        command.envs(env.iter().map(|(key, value)| {
+            (
+                *key,
+                value.replace("ROOT", &root.path().display().to_string()),
+            )
+        }));
+
+        let child = command
+            .args(["-S", &to.to_string(), "-t"])
+            .arg(root.path())
+            .stderr(Stdio::null())
+            .spawn();
+        let child =
+            child.unwrap_or_else(|error| panic!("php: {error}; scripts/setup --tests installs it"));
+
         let since = Instant::now();
         while TcpStream::connect(to).is_err() {
-            assert!(since.elapsed() < Duration::from_secs(20), "php -S does not start");
+            assert!(
+                since.elapsed() < Duration::from_secs(20),
+                "php -S does not start"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
-        Self { child, to, _root: root }
+
+        Self {
+            child,
+            to,
+            _root: root,
+        }
     }
 
     fn get(&self, head: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.to).unwrap();
-        write!(stream, "GET /api/admin/settings.php HTTP/1.0\r\nHost: x\r\n{head}\r\n").unwrap();
+        write!(
+            stream,
+            "GET /api/admin/settings.php HTTP/1.0\r\nHost: x\r\n{head}\r\n"
+        )
+        .unwrap();
+
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+
         (head.get(9..12).unwrap().parse().unwrap(), body.to_owned())
     }
 }
@@ -309,15 +472,25 @@ fn token(head: &str, claims: &str, secret: &str) -> String {
 }
 
 const HS256: &str = r#"{"typ":"JWT","alg":"HS256"}"#;
-const ADMIN: &str = r#"{"sub":"019a0000-0000-7000-8000-000000000001","role":"admin","jti":"j1","exp":4102444800}"#;
+const ADMIN: &str =
+    r#"{"sub":"019a0000-0000-7000-8000-000000000001","role":"admin","jti":"j1","exp":4102444800}"#;
 
 #[tokio::test]
 async fn settings_are_for_administrators_alone() {
     let page = Page::new().await;
     let server = Server::start(&page.env(&[("EQMON_JWT_SECRET", SECRET)]));
-    let cookie = |head: &str, claims: &str, secret: &str| format!("Cookie: token={}\r\n", token(head, claims, secret));
+    let cookie = |head: &str, claims: &str, secret: &str| {
+        format!("Cookie: token={}\r\n", token(head, claims, secret))
+    };
     let good = cookie(HS256, ADMIN, SECRET);
-    assert_eq!(server.get(&good), (200, "settings for 019a0000-0000-7000-8000-000000000001".to_owned()));
+    assert_eq!(
+        server.get(&good),
+        (
+            200,
+            "settings for 019a0000-0000-7000-8000-000000000001".to_owned()
+        )
+    );
+
     let bearer = good.replace("Cookie: token=", "Authorization: Bearer ");
     assert_eq!(server.get(&bearer).0, 200);
 
@@ -327,32 +500,80 @@ async fn settings_are_for_administrators_alone() {
     let (signed, signature) = good.trim_end().rsplit_once('.').unwrap();
     let refused = [
         ("nothing", String::new()),
-        ("another key", cookie(HS256, ADMIN, "the-secret-that-stood-in-the-source-code!")),
+        (
+            "another key",
+            cookie(HS256, ADMIN, "the-secret-that-stood-in-the-source-code!"),
+        ),
         ("expired", cookie(HS256, &expired, SECRET)),
-        ("no end", cookie(HS256, r#"{"sub":"x","role":"admin"}"#, SECRET)),
-        ("not yet", cookie(HS256, &ADMIN.replace("\"exp\"", "\"nbf\":4102444000,\"exp\""), SECRET)),
+        (
+            "no end",
+            cookie(HS256, r#"{"sub":"x","role":"admin"}"#, SECRET),
+        ),
+        (
+            "not yet",
+            cookie(
+                HS256,
+                &ADMIN.replace("\"exp\"", "\"nbf\":4102444000,\"exp\""),
+                SECRET,
+            ),
+        ),
         ("alg none", format!("Cookie: token={none}\r\n")),
-        ("alg none, unsigned", format!("Cookie: token={unsigned}.\r\n")),
-        ("another algorithm", cookie(r#"{"alg":"HS512"}"#, ADMIN, SECRET)),
+        (
+            "alg none, unsigned",
+            format!("Cookie: token={unsigned}.\r\n"),
+        ),
+        (
+            "another algorithm",
+            cookie(r#"{"alg":"HS512"}"#, ADMIN, SECRET),
+        ),
         ("no signature", format!("{signed}.\r\n")),
-        ("half a signature", format!("{signed}.{}\r\n", &signature[..20])),
+        (
+            "half a signature",
+            format!("{signed}.{}\r\n", &signature[..20]),
+        ),
         ("no token", "Cookie: token=x\r\n".to_owned()),
         ("an array", "Cookie: token[]=x\r\n".to_owned()),
         ("a list for claims", cookie(HS256, "[1]", SECRET)),
     ];
+
     for (what, head) in &refused {
         let (status, body) = server.get(head);
-        assert_eq!((status, &*body), (401, r#"{"error":"authentication required"}"#), "{what}");
+        assert_eq!(
+            (status, &*body),
+            (401, r#"{"error":"authentication required"}"#),
+            "{what}"
+        );
     }
+
     let analyst = cookie(HS256, &ADMIN.replace("\"admin\"", "\"analyst\""), SECRET);
-    assert_eq!(server.get(&analyst), (403, r#"{"error":"administrators only"}"#.to_owned()));
-    assert_eq!(server.get(&cookie(HS256, &ADMIN.replace("\"admin\"", "[\"admin\"]"), SECRET)).0, 403);
+    assert_eq!(
+        server.get(&analyst),
+        (403, r#"{"error":"administrators only"}"#.to_owned())
+    );
+
+    assert_eq!(
+        server
+            .get(&cookie(
+                HS256,
+                &ADMIN.replace("\"admin\"", "[\"admin\"]"),
+                SECRET
+            ))
+            .0,
+        403
+    );
 
     let rows = page.db.rows("settings_change").await;
     assert_eq!(rows.len(), refused.len() + 2);
     assert!(rows.iter().all(|row| row["result"] == "denied" && row["resource_id"] == "/api/admin/settings.php"));
-    let told = rows.iter().find(|row| row["metadata"]["role"] == "analyst").unwrap();
-    assert_eq!((&told["user_id"], &told["session_id"]), (&json!("019a0000-0000-7000-8000-000000000001"), &json!("j1")));
+    let told = rows
+        .iter()
+        .find(|row| row["metadata"]["role"] == "analyst")
+        .unwrap();
+    assert_eq!(
+        (&told["user_id"], &told["session_id"]),
+        (&json!("019a0000-0000-7000-8000-000000000001"), &json!("j1"))
+    );
+
     assert!(!format!("{rows:?}").contains(signature));
 }
 
@@ -363,9 +584,11 @@ async fn without_a_good_key_nobody_gets_in() {
     let write = |name: &str, text: &str, mode: u32| {
         let path = dir.path().join(name);
         std::fs::write(&path, text).unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode))
+            .unwrap();
         path.display().to_string()
     };
+
     let line = format!("# EQMON\nEQMON_DB=x\nexport EQMON_JWT_SECRET=\"{SECRET}\"\n");
     let good = write("good", &line, 0o640);
     for (file, expect) in [
@@ -377,7 +600,21 @@ async fn without_a_good_key_nobody_gets_in() {
         ("ROOT/env".to_owned(), 503),
     ] {
         let server = Server::start(&page.env(&[("EQMON_ENV_FILE", &file)]));
-        let secret = if file.starts_with("ROOT") { "inside-of-what-browsers-may-fetch-0123456789" } else { SECRET };
-        assert_eq!(server.get(&format!("Cookie: token={}\r\n", token(HS256, ADMIN, secret))).0, expect, "{file}");
+        let secret = if file.starts_with("ROOT") {
+            "inside-of-what-browsers-may-fetch-0123456789"
+        } else {
+            SECRET
+        };
+
+        assert_eq!(
+            server
+                .get(&format!(
+                    "Cookie: token={}\r\n",
+                    token(HS256, ADMIN, secret)
+                ))
+                .0,
+            expect,
+            "{file}"
+        );
     }
 }

@@ -26,18 +26,43 @@ impl Site {
         let dir = tempfile::tempdir().unwrap();
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o711);
         std::fs::set_permissions(dir.path(), mode).unwrap();
-        let config = ClusterConfig { durable: false, ..ClusterConfig::new(dir.path().join("state")) };
-        let site = Self { cluster: Cluster::start(config).await.unwrap(), dir };
-        let mut admin = site.cluster.options(Login::Owner, "postgres").unwrap().connect().await.unwrap();
+        let config = ClusterConfig {
+            durable: false,
+            ..ClusterConfig::new(dir.path().join("state"))
+        };
+
+        let site = Self {
+            cluster: Cluster::start(config).await.unwrap(),
+            dir,
+        };
+
+        let mut admin = site
+            .cluster
+            .options(Login::Owner, "postgres")
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
         store::ensure_database(&mut admin, "app").await.unwrap();
+
         let mut conn = site.superuser().await;
         store::migrate(&mut conn).await.unwrap();
-        sql(&mut conn, "CREATE ROLE web LOGIN PASSWORD 'w' IN ROLE eqmon_audit_writer").await;
+        sql(
+            &mut conn,
+            "CREATE ROLE web LOGIN PASSWORD 'w' IN ROLE eqmon_audit_writer",
+        )
+        .await;
+
         site
     }
 
     async fn superuser(&self) -> PgConnection {
-        self.cluster.options(Login::Owner, "app").unwrap().connect().await.unwrap()
+        self.cluster
+            .options(Login::Owner, "app")
+            .unwrap()
+            .connect()
+            .await
+            .unwrap()
     }
 
     fn spool(&self) -> String {
@@ -52,18 +77,25 @@ impl Site {
         command
             .args(options)
             .args(["-d", "display_errors=stderr", "-d", "error_reporting=-1"])
-            .env("AUDIT_DSN", format!("pgsql:host={socket};port={};dbname=app", server.get_port()))
+            .env(
+                "AUDIT_DSN",
+                format!("pgsql:host={socket};port={};dbname=app", server.get_port()),
+            )
             .env("AUDIT_DB_USER", "web")
             .env("AUDIT_DB_PASSWORD", "w")
             .env("AUDIT_SPOOL", self.spool())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         command
     }
 
     fn start(&self, options: &[&str], script: &str) -> Child {
-        let page = format!("require '{}'; {script} echo 'page';", file("AuditLogger.php"));
+        let page = format!(
+            "require '{}'; {script} echo 'page';",
+            file("AuditLogger.php")
+        );
         let page = self.php(options).args(["-r", &page]).spawn();
         page.unwrap_or_else(|error| panic!("php: {error}; scripts/setup --tests installs it"))
     }
@@ -82,10 +114,19 @@ impl Site {
     fn freeze(&self, frozen: bool) {
         let signal = if frozen { "-STOP" } else { "-CONT" };
         let server = self.cluster.pid();
-        let kill =
-            |pid: &str| Command::new("kill").args([signal, pid]).stderr(Stdio::null()).status().unwrap().success();
+        let kill = |pid: &str| {
+            Command::new("kill")
+                .args([signal, pid])
+                .stderr(Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        };
+
         assert!(kill(&server.to_string()));
-        let children = std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
+        let children =
+            std::fs::read_to_string(format!("/proc/{server}/task/{server}/children")).unwrap();
+
         // One may just have ended.
         children.split_whitespace().for_each(|child| {
             kill(child);
@@ -93,13 +134,20 @@ impl Site {
     }
 
     async fn numbers(&self) -> Vec<i64> {
-        let numbers = "SELECT (metadata->>'n')::bigint FROM audit_events WHERE metadata ? 'n' ORDER BY 1";
-        sqlx::query_scalar(numbers).fetch_all(&mut self.superuser().await).await.unwrap()
+        let numbers =
+            "SELECT (metadata->>'n')::bigint FROM audit_events WHERE metadata ? 'n' ORDER BY 1";
+        sqlx::query_scalar(numbers)
+            .fetch_all(&mut self.superuser().await)
+            .await
+            .unwrap()
     }
 
     fn age_mark(&self) {
         let old = std::time::SystemTime::now() - Duration::from_mins(1);
-        let mark = std::fs::File::options().write(true).open(self.spool() + ".away").unwrap();
+        let mark = std::fs::File::options()
+            .write(true)
+            .open(self.spool() + ".away")
+            .unwrap();
         mark.set_modified(old).unwrap();
     }
 }
@@ -114,7 +162,10 @@ impl Drop for Site {
 }
 
 async fn sql(conn: &mut PgConnection, text: &str) {
-    if let Err(error) = sqlx::raw_sql(AssertSqlSafe(text.to_owned())).execute(conn).await {
+    if let Err(error) = sqlx::raw_sql(AssertSqlSafe(text.to_owned()))
+        .execute(conn)
+        .await
+    {
         panic!("{text}: {error}");
     }
 }
@@ -122,7 +173,10 @@ async fn sql(conn: &mut PgConnection, text: &str) {
 /// What a page printed, and its error log.
 fn ended(page: Child) -> (String, String) {
     let out = page.wait_with_output().unwrap();
-    let (page, log) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    let (page, log) = (
+        String::from_utf8_lossy(&out.stdout),
+        String::from_utf8_lossy(&out.stderr),
+    );
     assert!(out.status.success(), "{page}{log}");
     (page.into_owned(), log.into_owned())
 }
@@ -135,7 +189,11 @@ fn log(n: i64) -> String {
 fn wait_for(path: &Path) {
     let since = Instant::now();
     while !path.exists() {
-        assert!(since.elapsed() < Duration::from_secs(30), "{} does not come", path.display());
+        assert!(
+            since.elapsed() < Duration::from_secs(30),
+            "{} does not come",
+            path.display()
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -144,6 +202,7 @@ fn wait_for(path: &Path) {
 async fn a_database_that_does_not_answer_costs_each_page_one_wait() {
     let site = Site::new().await;
     let go = site.dir.path().join("go");
+
     // Each page has a connection when the server stops, and then tells of five events.
     let page = |n: i64| {
         let ready = site.dir.path().join(format!("ready{n}"));
@@ -156,9 +215,11 @@ async fn a_database_that_does_not_answer_costs_each_page_one_wait() {
             log(0).replace("=> 0", &format!("=> {n} + $i")),
         );
         let page = site.start(&[], &script);
+
         wait_for(&ready);
         page
     };
+
     let pages: Vec<_> = [10, 20, 30].map(page).into();
     site.freeze(true);
     let since = Instant::now();
@@ -171,26 +232,37 @@ async fn a_database_that_does_not_answer_costs_each_page_one_wait() {
         waited += usize::from(log.contains("did not answer within 2 s"));
         assert!(since.elapsed() < WAIT + START, "{:?}", since.elapsed());
     }
+
     assert!(waited > 0);
 
     // From then on one worker at a time tries, and the others go on without.
     site.age_mark();
     let since = Instant::now();
     let pages: Vec<_> = (41..=44).map(|n| site.start(&[], &log(n))).collect();
-    let tried = pages.into_iter().map(ended).filter(|(_, log)| !log.is_empty()).count();
+    let tried = pages
+        .into_iter()
+        .map(ended)
+        .filter(|(_, log)| !log.is_empty())
+        .count();
     assert_eq!(tried, 1);
+
     assert!(
         since.elapsed() < Duration::from_secs(3) + START,
         "a connection may take a second more: {:?}",
         since.elapsed()
     );
+
     let since = Instant::now();
     assert_eq!(site.run(&log(45)), ("page".to_owned(), String::new()));
     assert!(since.elapsed() < START, "{:?}", since.elapsed());
 
     site.freeze(false);
     assert_eq!(site.drain(), 0);
-    let all: Vec<_> = [10, 20, 30].into_iter().flat_map(|n| n..=n + 5).chain(41..=45).collect();
+    let all: Vec<_> = [10, 20, 30]
+        .into_iter()
+        .flat_map(|n| n..=n + 5)
+        .chain(41..=45)
+        .collect();
     assert_eq!(site.numbers().await, all);
 }
 
@@ -198,10 +270,20 @@ async fn a_database_that_does_not_answer_costs_each_page_one_wait() {
 async fn with_pdo_alone_pages_never_ask_the_database() {
     let site = Site::new().await;
     let pdo = ["-n", "-d", "extension=pdo", "-d", "extension=pdo_pgsql"];
-    let (out, errors) =
-        ended(site.start(&pdo, &format!("{} echo function_exists('pg_pconnect') ? 'pgsql ' : '';", log(1))));
+    let (out, errors) = ended(site.start(
+        &pdo,
+        &format!(
+            "{} echo function_exists('pg_pconnect') ? 'pgsql ' : '';",
+            log(1)
+        ),
+    ));
     assert_eq!((&*out, &*errors), ("page", ""));
-    assert_eq!(site.numbers().await, [1], "brought in at the end of the page");
+
+    assert_eq!(
+        site.numbers().await,
+        [1],
+        "brought in at the end of the page"
+    );
 
     site.freeze(true);
     // One of them waits, after its page, for as long as the server is stopped.
@@ -212,10 +294,12 @@ async fn with_pdo_alone_pages_never_ask_the_database() {
         pages.retain_mut(|page| page.try_wait().unwrap().is_none());
         std::thread::sleep(Duration::from_millis(10));
     }
+
     site.freeze(false);
     for page in pages {
         drop(ended(page));
     }
+
     assert_eq!(site.drain(), 0);
     assert_eq!(site.numbers().await, (1..=6).collect::<Vec<_>>());
 
@@ -223,8 +307,12 @@ async fn with_pdo_alone_pages_never_ask_the_database() {
     std::fs::write(site.spool() + ".away", "").unwrap();
     site.age_mark();
     for n in 7..=8 {
-        assert_eq!(ended(site.start(&pdo, &log(n))), ("page".to_owned(), String::new()));
+        assert_eq!(
+            ended(site.start(&pdo, &log(n))),
+            ("page".to_owned(), String::new())
+        );
     }
+
     assert_eq!(site.numbers().await, (1..=8).collect::<Vec<_>>());
 }
 
@@ -240,18 +328,28 @@ async fn a_connection_that_was_kept_over_a_restart_costs_no_event() {
         log(2)
     );
     let pages: Vec<_> = (0..4).map(|_| site.start(&[], &script)).collect();
+
     wait_for(&ready);
     while site.numbers().await.len() < 4 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    sql(&mut site.superuser().await, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'web'")
-        .await;
+
+    sql(
+        &mut site.superuser().await,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'web'",
+    )
+    .await;
     std::fs::write(&go, "").unwrap();
+
     for page in pages {
         assert_eq!(ended(page), ("page".to_owned(), String::new()));
     }
+
     assert_eq!(site.numbers().await, [1, 1, 1, 1, 2, 2, 2, 2]);
-    assert!(!Path::new(&(site.spool() + ".away")).exists(), "nobody was barred");
+    assert!(
+        !Path::new(&(site.spool() + ".away")).exists(),
+        "nobody was barred"
+    );
 }
 
 fn line(n: i64, metadata: &Value) -> String {
@@ -267,7 +365,8 @@ fn line(n: i64, metadata: &Value) -> String {
 const TRIGGER: &str = "
     CREATE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
         IF NEW.metadata ? 'sleep' THEN PERFORM pg_sleep(30); END IF;
-        IF NEW.metadata ? 'raise' THEN RAISE EXCEPTION 'no' USING ERRCODE = NEW.metadata->>'raise'; END IF;
+        IF NEW.metadata ? 'raise' THEN RAISE EXCEPTION 'no' USING ERRCODE = \
+        NEW.metadata->>'raise'; END IF;
         RETURN NEW;
     END $$;
     CREATE TRIGGER picky BEFORE INSERT ON audit_events FOR EACH ROW EXECUTE FUNCTION picky()";
@@ -276,42 +375,70 @@ const TRIGGER: &str = "
 async fn a_line_that_the_table_refuses_stops_no_other() {
     let site = Site::new().await;
     sql(&mut site.superuser().await, TRIGGER).await;
-    let states =
-        ["P0001", "54000", "22023", "23514", "0A000", "42501", "42P01", "40001", "55P03", "25006", "XX000", "57014"];
+    let states = [
+        "P0001", "54000", "22023", "23514", "0A000", "42501", "42P01", "40001", "55P03", "25006",
+        "XX000", "57014",
+    ];
     let mut spool = String::new();
-    let mut bad: Vec<String> = states.iter().zip(0..).map(|(state, n)| line(n, &json!({"raise": state}))).collect();
+    let mut bad: Vec<String> = states
+        .iter()
+        .zip(0..)
+        .map(|(state, n)| line(n, &json!({"raise": state})))
+        .collect();
+
     // Nor does what is no event, or not storable for another reason.
     bad.push(line(50, &json!({"big": 0})).replace("\"big\":0", "\"big\":1e999"));
     bad.push(line(51, &json!({})).replace("\"page_view\"", "{\"a\":1}"));
     bad.push("[1, 2\n".to_owned());
     bad.push(line(52, &json!({"sleep": true})));
     bad.push(line(53, &json!({"long": "x".repeat(200_000)})));
+
     for (line_, n) in bad.iter().zip(100..) {
         spool += line_;
         spool += &line(n, &json!({}));
     }
+
     std::fs::write(site.spool(), &spool).unwrap();
     assert_eq!(site.drain(), 1, "lines were set aside");
-    assert_eq!(site.numbers().await, (100..100 + bad.len() as i64).collect::<Vec<_>>());
+    assert_eq!(
+        site.numbers().await,
+        (100..100 + bad.len() as i64).collect::<Vec<_>>()
+    );
+
     let refused = std::fs::read_to_string(site.spool() + ".refused").unwrap();
     let mut refused: Vec<_> = refused.split_inclusive('\n').collect();
     refused.sort_unstable();
     bad.sort_unstable();
     assert_eq!(refused, bad);
+
     let (out, _) = site.run("echo json_encode(AuditLogger::status());");
-    assert_eq!(out, format!("{{\"spooled\":0,\"refused\":{},\"away\":false}}page", bad.len()));
+    assert_eq!(
+        out,
+        format!(
+            "{{\"spooled\":0,\"refused\":{},\"away\":false}}page",
+            bad.len()
+        )
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_that_is_refused_bars_nobody() {
     let site = Site::new().await;
     sql(&mut site.superuser().await, TRIGGER).await;
-    let poison = "AuditLogger::log('access', 'page_view', 'success', null, ['n' => 1, 'raise' => 'P0001']);";
+    let poison =
+        "AuditLogger::log('access', 'page_view', 'success', null, ['n' => 1, 'raise' => 'P0001']);";
     let (out, errors) = site.run(&format!("{poison} {}", log(2)));
-    assert!(out == "page" && errors.lines().count() == 1 && errors.contains("refused"), "{errors}");
+    assert!(
+        out == "page" && errors.lines().count() == 1 && errors.contains("refused"),
+        "{errors}"
+    );
+
     assert_eq!(site.numbers().await, [2]);
     let left = std::fs::read_to_string(site.spool() + ".refused").unwrap();
-    assert_eq!(serde_json::from_str::<Value>(&left).unwrap()["metadata"]["n"], 1);
+    assert_eq!(
+        serde_json::from_str::<Value>(&left).unwrap()["metadata"]["n"],
+        1
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -319,7 +446,12 @@ async fn lines_that_nobody_could_insert_now_stay() {
     let site = Site::new().await;
     let mut conn = site.superuser().await;
     sql(&mut conn, "REVOKE eqmon_audit_writer FROM web").await;
-    std::fs::write(site.spool(), (1..=5).map(|n| line(n, &json!({}))).collect::<String>()).unwrap();
+    std::fs::write(
+        site.spool(),
+        (1..=5).map(|n| line(n, &json!({}))).collect::<String>(),
+    )
+    .unwrap();
+
     assert_eq!(site.drain(), 2, "lines are left");
     let (out, _) = site.run(&format!("{} echo AuditLogger::drain(), ' ';", log(6)));
     assert_eq!(out, "0 page");

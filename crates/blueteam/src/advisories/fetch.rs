@@ -31,12 +31,20 @@ pub(crate) async fn fetch(origin: &str) -> anyhow::Result<String> {
         .timeout(TIMEOUT)
         .user_agent(concat!("blueteam/", env!("CARGO_PKG_VERSION")))
         .build()?;
-    let mut response = client.get(url).send().await.with_context(|| format!("cannot reach {origin}"))?;
+    let mut response = client
+        .get(url)
+        .send()
+        .await
+        .with_context(|| format!("cannot reach {origin}"))?;
     if response.status() != reqwest::StatusCode::OK {
         bail!("{origin} answered {}", response.status());
     }
     let mut body = Vec::new();
-    while let Some(piece) = response.chunk().await.with_context(|| format!("cannot read {origin}"))? {
+    while let Some(piece) = response
+        .chunk()
+        .await
+        .with_context(|| format!("cannot read {origin}"))?
+    {
         body.extend_from_slice(&piece);
         if body.len() as u64 > TEXT_MAX {
             bail!("{origin} has more than {TEXT_MAX} bytes");

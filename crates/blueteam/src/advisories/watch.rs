@@ -1,4 +1,5 @@
-//! Reads what is configured when it is due, tells people of matches that nobody was told of, and closes the alerts of those that are dealt with.
+//! Reads what is configured when it is due, tells people of matches that nobody was told of, and
+//! closes the alerts of those that are dealt with.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use model::time::Calendar;
 use model::{
-    ADVISORY, Alert, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint, Phase, Rows, Severity,
-    Source, Span, Timestamp,
+    ADVISORY, Alert, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint, Phase,
+    Rows, Severity, Source, Span, Timestamp,
 };
 use notify::{Mutes, Routing};
 use store::advisories::{Import, Match};
@@ -24,7 +25,8 @@ use crate::config::Config;
 
 /// How often we look for what is due.
 const EVERY: Duration = Duration::from_secs(5);
-/// More matches of one inventory at once are told in one alert: the first list of a machine must not be three hundred mails.
+/// More matches of one inventory at once are told in one alert: the first list of a machine must
+/// not be three hundred mails.
 const SINGLE_MAX: usize = 5;
 /// Matches that such an alert names.
 const NAMED: usize = 10;
@@ -93,6 +95,7 @@ pub(crate) async fn run(options: Options, stop: CancellationToken) -> anyhow::Re
                 warn!("advisories wait: {cause:#}");
             }
         }
+
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return Ok(()),
@@ -110,22 +113,45 @@ async fn look(options: &Options, tried: &mut [Option<Timestamp>]) -> anyhow::Res
     Ok(())
 }
 
-/// Reads what is due; what cannot be read holds up nothing and is tried again when it is due the next time.
-async fn read_due(options: &Options, conn: &mut PgConnection, tried: &mut [Option<Timestamp>]) -> anyhow::Result<()> {
+/// Reads what is due; what cannot be read holds up nothing and is tried again when it is due the
+/// next time.
+async fn read_due(
+    options: &Options,
+    conn: &mut PgConnection,
+    tried: &mut [Option<Timestamp>],
+) -> anyhow::Result<()> {
     let now = options.clock.now();
-    let due = |tried: Option<Timestamp>, input: &Input| tried.is_none_or(|at| now.since(at) >= input.every);
-    for (input, tried) in options.inputs.iter().zip(tried).filter(|(input, tried)| due(**tried, input)) {
+    let due = |tried: Option<Timestamp>, input: &Input| {
+        tried.is_none_or(|at| now.since(at) >= input.every)
+    };
+    for (input, tried) in options
+        .inputs
+        .iter()
+        .zip(tried)
+        .filter(|(input, tried)| due(**tried, input))
+    {
         *tried = Some(now);
         let read = async {
             let text = fetch(&input.origin).await?;
             let place = (input.name.as_str(), input.origin.as_str(), ACTOR);
             import(conn, input.kind, place, input.format.as_deref(), &text).await
         };
+
         match read.await {
             Ok(done) if done.unchanged => {}
-            Ok(done) => info!(source = input.name, items = done.items, found = done.found, "advisories were read"),
+            Ok(done) => info!(
+                source = input.name,
+                items = done.items,
+                found = done.found,
+                "advisories were read"
+            ),
             Err(cause) => {
-                warn!("{} `{}` cannot be read: {cause:#}", input.kind.as_str(), input.name);
+                warn!(
+                    "{} `{}` cannot be read: {cause:#}",
+                    input.kind.as_str(),
+                    input.name
+                );
+
                 let place = Import {
                     kind: input.kind.as_str(),
                     name: &input.name,
@@ -133,6 +159,7 @@ async fn read_due(options: &Options, conn: &mut PgConnection, tried: &mut [Optio
                     digest: "",
                     actor: ACTOR,
                 };
+
                 store::advisories::note_failure(conn, place, &format!("{cause:#}")).await?;
             }
         }
@@ -146,28 +173,50 @@ async fn tell(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> 
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
     let mut by_inventory: BTreeMap<String, Vec<Match>> = BTreeMap::new();
     for found in store::advisories::untold(&mut tx).await? {
-        by_inventory.entry(found.inventory.clone()).or_default().push(found);
+        by_inventory
+            .entry(found.inventory.clone())
+            .or_default()
+            .push(found);
     }
+
     if by_inventory.is_empty() {
         return Ok(());
     }
+
     let mut changes = Vec::new();
     let mut told = Vec::new();
     for (inventory, matches) in &by_inventory {
-        let groups: Vec<&[Match]> =
-            if matches.len() > SINGLE_MAX { vec![matches] } else { matches.chunks(1).collect() };
+        let groups: Vec<&[Match]> = if matches.len() > SINGLE_MAX {
+            vec![matches]
+        } else {
+            matches.chunks(1).collect()
+        };
+
         for group in groups {
             let detection = detection(inventory, group, now);
-            told.push((group.iter().map(|m| m.match_id).collect::<Vec<_>>(), detection.fingerprint));
-            changes.push(Change { opened: true, phase: Phase::Opened, detection });
+            told.push((
+                group.iter().map(|m| m.match_id).collect::<Vec<_>>(),
+                detection.fingerprint,
+            ));
+            changes.push(Change {
+                opened: true,
+                phase: Phase::Opened,
+                detection,
+            });
         }
     }
+
     apply(options, &mut tx, &changes).await?;
     for (matches, fingerprint) in &told {
         store::advisories::told(&mut tx, matches, model::AlertId(fingerprint.0)).await?;
     }
-    tx.commit().await.map_err(StoreError::from).context("cannot commit alerts of advisories")?;
+
+    tx.commit()
+        .await
+        .map_err(StoreError::from)
+        .context("cannot commit alerts of advisories")?;
     options.deliveries.notify_one();
+
     Ok(())
 }
 
@@ -177,18 +226,32 @@ async fn close(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()>
     if over.is_empty() {
         return Ok(());
     }
+
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
     let open = store::alerts::open_detections(&mut tx).await?;
-    let closed = open.into_iter().filter(|d| over.iter().any(|id| id.0 == d.fingerprint.0));
-    let changes: Vec<Change> =
-        closed.map(|detection| Change { opened: false, phase: Phase::Closed, detection }).collect();
+    let closed = open
+        .into_iter()
+        .filter(|d| over.iter().any(|id| id.0 == d.fingerprint.0));
+    let changes: Vec<Change> = closed
+        .map(|detection| Change {
+            opened: false,
+            phase: Phase::Closed,
+            detection,
+        })
+        .collect();
+
     apply(options, &mut tx, &changes).await?;
     tx.commit().await.map_err(StoreError::from)?;
     options.deliveries.notify_one();
+
     Ok(())
 }
 
-async fn apply(options: &Options, conn: &mut PgConnection, changes: &[Change]) -> anyhow::Result<()> {
+async fn apply(
+    options: &Options,
+    conn: &mut PgConnection,
+    changes: &[Change],
+) -> anyhow::Result<()> {
     let now = options.clock.now();
     let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
     let open = options.calendar.clone().period(now).open;
@@ -197,6 +260,7 @@ async fn apply(options: &Options, conn: &mut PgConnection, changes: &[Change]) -
         muted_by: mutes.covering(alert, now),
         most: options.routing.most(alert),
     };
+
     store::alerts::take_turn(conn).await?;
     store::alerts::apply(conn, changes, &route).await?;
     Ok(())
@@ -207,11 +271,33 @@ fn severity(found: &Match) -> Severity {
 }
 
 fn line(found: &Match) -> String {
-    let version = if found.version.is_empty() { "in an unknown version" } else { &found.version };
-    let sure = if found.confidence == "affected" { "is affected" } else { "may be affected" };
-    let used = if found.exploited { ", attackers use it" } else { "" };
-    let fix = found.fixed_in.as_ref().map(|v| format!(", fixed in {v}")).unwrap_or_default();
-    format!("{}: {} {version} {sure}{used}{fix}", found.vulnerability, found.name)
+    let version = if found.version.is_empty() {
+        "in an unknown version"
+    } else {
+        &found.version
+    };
+
+    let sure = if found.confidence == "affected" {
+        "is affected"
+    } else {
+        "may be affected"
+    };
+
+    let used = if found.exploited {
+        ", attackers use it"
+    } else {
+        ""
+    };
+
+    let fix = found
+        .fixed_in
+        .as_ref()
+        .map(|v| format!(", fixed in {v}"))
+        .unwrap_or_default();
+    format!(
+        "{}: {} {version} {sure}{used}{fix}",
+        found.vulnerability, found.name
+    )
 }
 
 fn detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
@@ -219,38 +305,63 @@ fn detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
     let (title, description) = match group {
         [one] => {
             let title = format!("Advisory for {inventory}: {}", line(one));
-            let what = if one.title.is_empty() { String::new() } else { format!("{} ", one.title) };
+            let what = if one.title.is_empty() {
+                String::new()
+            } else {
+                format!("{} ", one.title)
+            };
+
             (
                 title,
                 format!(
-                    "{what}`blueteam advisories show {}` tells more; `advisories respond` records what is done.",
+                    "{what}`blueteam advisories show {}` tells more; `advisories respond` records \
+                        what is done.",
                     one.vulnerability
                 ),
             )
         }
         many => {
             let affected = many.iter().filter(|m| m.confidence == "affected").count();
-            let title = format!("{} advisories for {inventory}: {affected} certain, the worst {worst}", many.len());
+            let title = format!(
+                "{} advisories for {inventory}: {affected} certain, the worst {worst}",
+                many.len()
+            );
             let named: Vec<String> = many.iter().take(NAMED).map(line).collect();
-            (title, format!("{}. `blueteam advisories list --inventory {inventory}` lists all.", named.join("; ")))
+
+            (
+                title,
+                format!(
+                    "{}. `blueteam advisories list --inventory {inventory}` lists all.",
+                    named.join("; ")
+                ),
+            )
         }
     };
+
     Detection {
         rule_id: ADVISORY,
         severity: worst,
         title,
         description,
-        entity: Entity { kind: EntityKind::Source, value: inventory.to_owned() },
+        entity: Entity {
+            kind: EntityKind::Source,
+            value: inventory.to_owned(),
+        },
         first_seen: now,
         last_seen: now,
         event_count: group.len() as u64,
         event_ids: Vec::new(),
         rows: Rows::default(),
-        nist_controls: vec![ControlId::known("3.14.3"), ControlId::known("3.11.2"), ControlId::known("3.14.1")],
+        nist_controls: vec![
+            ControlId::known("3.14.3"),
+            ControlId::known("3.11.2"),
+            ControlId::known("3.14.1"),
+        ],
         source: Source::Agent,
         cui_involved: false,
         tenant: None,
-        // Its first letters, by which people name it, must not be those of whatever else begins at this moment.
+        // Its first letters, by which people name it, must not be those of whatever else begins at
+        // this moment.
         fingerprint: Fingerprint(Uuid::new_v5(&Uuid::now_v7(), b"alert")),
         episode: 0,
     }

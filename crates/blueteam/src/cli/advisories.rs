@@ -16,10 +16,12 @@ use crate::advisories::{Kind, fetch, import, retire as retire_it};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
 
-/// Security advisories: import them, see which of them concern what you run, and record the response to each until its close.
+/// Security advisories: import them, see which of them concern what you run, and record the
+/// response to each until its close.
 ///
-/// Advisories come from CISA (KEV), vendors (CSAF 2.0) and OSV; what you run from an SBOM (CycloneDX, SPDX), a lock file or dpkg. Feeds
-/// and inventories that stand in `[advisories]` of the configuration are read by the daemon on schedule, which alerts too.
+/// Advisories come from CISA (KEV), vendors (CSAF 2.0) and OSV; what you run from an SBOM
+/// (CycloneDX, SPDX), a lock file or dpkg. Feeds and inventories that stand in `[advisories]` of
+/// the configuration are read by the daemon on schedule, which alerts too.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -29,15 +31,17 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Import advisories from feeds, and show which of them concern what you run
-    #[command(
-        after_help = "Examples:\n  blueteam advisories import https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json\n  \
+    #[command(after_help = "Examples:\n  blueteam advisories import \
+            https://www.cisa.gov/sites/default/files/feeds/known_exploited_vulnerabilities.json\n  \
                             blueteam advisories import osv/*.json\n  \
-                            blueteam advisories import rhsa-2026_1234.json --format csaf"
-    )]
+                            blueteam advisories import rhsa-2026_1234.json --format csaf")]
     Import(ImportArgs),
     /// Replace the components of an inventory, and show which advisories concern them
-    #[command(after_help = "Examples:\n  blueteam advisories components /var/lib/dpkg/status --name web01\n  \
-                            blueteam advisories components Cargo.lock --name apollo")]
+    #[command(
+        after_help = "Examples:\n  blueteam advisories components /var/lib/dpkg/status --name \
+            web01\n  \
+                            blueteam advisories components Cargo.lock --name apollo"
+    )]
     Components(ImportArgs),
     List(ListArgs),
     /// All that is known of a vulnerability: the advisories, and what they concern
@@ -94,9 +98,12 @@ struct ListArgs {
 /// Record what is done: every match of a vulnerability, or one by its id.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam advisories respond CVE-2024-3094 --status in-progress --owner bob --due 2026-12-01\n  \
-                        blueteam advisories respond CVE-2024-3094 --status fixed --reason 'upgraded to 5.6.2, CHG-91'\n\n\
-                        A match that is `fixed` opens again when the next list of components still has it."
+    after_help = "Examples:\n  blueteam advisories respond CVE-2024-3094 --status in-progress \
+        --owner bob --due 2026-12-01\n  \
+                        blueteam advisories respond CVE-2024-3094 --status fixed --reason \
+                        'upgraded to 5.6.2, CHG-91'\n\n\
+                        A match that is `fixed` opens again when the next list of components \
+                        still has it."
 )]
 struct RespondArgs {
     /// A CVE, an advisory's id, or the beginning of a match's id
@@ -127,14 +134,18 @@ struct RespondArgs {
     json: bool,
 }
 
-/// Have done with a feed or an inventory: what it listed concerns nothing any more, and stays on record.
+/// Have done with a feed or an inventory: what it listed concerns nothing any more, and stays on
+/// record.
 ///
-/// Matches that no other feed supports are closed as gone. To take it up again, import it again. One that stands in `[advisories]` of the
-/// configuration is read by the daemon: take it out there first.
+/// Matches that no other feed supports are closed as gone. To take it up again, import it again.
+/// One that stands in `[advisories]` of the configuration is read by the daemon: take it out there
+/// first.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam advisories retire acme-csaf --reason 'we no longer use their products'\n  \
-                        blueteam advisories retire web01 --kind inventory --reason 'the machine is gone, CHG-92'\n\n\
+    after_help = "Examples:\n  blueteam advisories retire acme-csaf --reason 'we no longer use \
+        their products'\n  \
+                        blueteam advisories retire web01 --kind inventory --reason 'the machine \
+                        is gone, CHG-92'\n\n\
                         Exit code: 0 done, 1 failed, 2 wrong arguments."
 )]
 struct RetireArgs {
@@ -182,36 +193,62 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
 /// A name for what comes from a file or an address.
 fn name_of(from: &str) -> String {
-    let path = from.split(['?', '#']).next().unwrap_or(from).trim_end_matches('/');
-    PathBuf::from(path).file_name().map_or_else(|| from.to_owned(), |name| name.to_string_lossy().into_owned())
+    let path = from
+        .split(['?', '#'])
+        .next()
+        .unwrap_or(from)
+        .trim_end_matches('/');
+    PathBuf::from(path).file_name().map_or_else(
+        || from.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.from.len() > 1 && args.name.is_some() {
         out::usage!(
-            "--name: each list replaces what was there under the name before; import one, or give each a name of its own"
+            "--name: each list replaces what was there under the name before; import one, or give \
+                each a name of its own"
         );
     }
+
     let known = match kind {
-        Kind::Feed => feeds::ALL.iter().any(|f| Some(f.name) == args.format.as_deref()),
-        Kind::Inventory => inventory::ALL.iter().any(|f| Some(f.name) == args.format.as_deref()),
+        Kind::Feed => feeds::ALL
+            .iter()
+            .any(|f| Some(f.name) == args.format.as_deref()),
+        Kind::Inventory => inventory::ALL
+            .iter()
+            .any(|f| Some(f.name) == args.format.as_deref()),
     };
+
     if !known && args.format.is_some() {
         out::usage!(
-            "--format: `import` reads kev, csaf and osv; `components` reads cyclonedx, spdx, composer, cargo and dpkg"
+            "--format: `import` reads kev, csaf and osv; `components` reads cyclonedx, spdx, \
+                composer, cargo and dpkg"
         );
     }
+
     let who = actor(args.actor.as_deref());
     let done = with_database(globals, async |conn, _| {
         let mut all = Vec::new();
         for from in &args.from {
             let text = fetch(from).await?;
             let name = args.name.clone().unwrap_or_else(|| name_of(from));
-            let done = import(conn, kind, (&name, from, &who), args.format.as_deref(), &text).await?;
+            let done = import(
+                conn,
+                kind,
+                (&name, from, &who),
+                args.format.as_deref(),
+                &text,
+            )
+            .await?;
+
             all.push((name, done));
         }
+
         Ok(all)
     })?;
+
     if args.json {
         let done: Vec<_> = done
             .iter()
@@ -220,44 +257,62 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
         out::json(&done)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let what = |n: usize| match (kind == Kind::Feed, n) {
         (true, 1) => "advisory",
         (true, _) => "advisories",
         (false, 1) => "component",
         (false, _) => "components",
     };
+
     for (name, done) in done {
         let name = notify::plain::neutral(&name).into_owned();
         let found = match done.found {
             0 => "nothing new is concerned".to_owned(),
             n => format!("{n} new; `blueteam advisories list` shows them"),
         };
+
         if done.unchanged && done.found > 0 {
             let n = done.found;
             out::line(format_args!(
-                "{name}: the same as last time; {n} open again or not yet told; `blueteam advisories list` shows them"
+                "{name}: the same as last time; {n} open again or not yet told; `blueteam \
+                    advisories list` shows them"
             ))?;
         } else if done.unchanged {
             out::line(format_args!("{name}: the same as last time; {found}"))?;
         } else {
-            out::line(format_args!("{name}: {} {}; {found}", done.items, what(done.items)))?;
+            out::line(format_args!(
+                "{name}: {} {}; {found}",
+                done.items,
+                what(done.items)
+            ))?;
         }
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let filter = Filter { all: args.all, inventory: args.inventory.clone(), about: None };
-    let matches = with_database(globals, async |conn, _| Ok(store::advisories::matches(conn, &filter).await?))?;
+    let filter = Filter {
+        all: args.all,
+        inventory: args.inventory.clone(),
+        about: None,
+    };
+
+    let matches = with_database(globals, async |conn, _| {
+        Ok(store::advisories::matches(conn, &filter).await?)
+    })?;
     if args.json {
         out::json(&matches)?;
     } else if matches.is_empty() {
         out::line(
-            "no advisory waits for an answer; --all shows those that were answered, `blueteam advisories sources` what was read",
+            "no advisory waits for an answer; --all shows those that were answered, `blueteam \
+                advisories sources` what was read",
         )?;
     } else {
         table(&matches)?;
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -265,8 +320,19 @@ fn table(matches: &[Match]) -> anyhow::Result<()> {
     let look = Look::stdout();
     let mut table = out::table(
         look,
-        &["severity", "vulnerability", "component", "version", "sure", "fixed in", "inventory", "due", "status"],
+        &[
+            "severity",
+            "vulnerability",
+            "component",
+            "version",
+            "sure",
+            "fixed in",
+            "inventory",
+            "due",
+            "status",
+        ],
     );
+
     for m in matches {
         let maybe = |text: &Option<String>| out::text(text.as_deref().unwrap_or("-"));
         let used = if m.exploited { ", exploited" } else { "" };
@@ -275,11 +341,16 @@ fn table(matches: &[Match]) -> anyhow::Result<()> {
             (None, Some(owner)) => format!("{}, {owner}", m.state.replace('_', " ")),
             (None, None) => m.state.replace('_', " "),
         };
+
         table.add_row([
             look.severity(m.severity.parse().unwrap_or(Severity::Medium)),
             out::text(&m.vulnerability),
             out::text(&m.name),
-            out::text(if m.version.is_empty() { "-" } else { &m.version }),
+            out::text(if m.version.is_empty() {
+                "-"
+            } else {
+                &m.version
+            }),
             out::text(format!("{}{used}", m.confidence)),
             maybe(&m.fixed_in),
             out::text(&m.inventory),
@@ -287,31 +358,41 @@ fn table(matches: &[Match]) -> anyhow::Result<()> {
             out::text(status),
         ]);
     }
+
     out::spare(look, &mut table, &[5, 7]);
     out::print(table)
 }
 
 fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let filter = Filter { all: true, inventory: None, about: Some(id.to_owned()) };
+    let filter = Filter {
+        all: true,
+        inventory: None,
+        about: Some(id.to_owned()),
+    };
+
     let (advisories, matches) = with_database(globals, async |conn, _| {
         let stored = store::advisories::about(conn, id).await?;
         Ok((stored, store::advisories::matches(conn, &filter).await?))
     })?;
+
     if advisories.is_empty() {
         bail!(
             "there is no advisory `{}`; `blueteam advisories list` shows those that concern you",
             notify::plain::neutral(id)
         );
     }
+
     if json {
         let documents: Vec<_> = advisories.iter().map(|a| &a.document).collect();
         out::json(&json!({ "advisories": documents, "matches": matches }))?;
         return Ok(ExitCode::SUCCESS);
     }
+
     for stored in &advisories {
         let advisory: Advisory = serde_json::from_value(stored.document.clone())?;
         describe(&advisory, stored.listed)?;
     }
+
     if matches.is_empty() {
         out::line("It concerns nothing in the inventories.")?;
     } else {
@@ -328,30 +409,48 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
             out::line(notify::plain::neutral(&text))?;
         }
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
 fn describe(advisory: &Advisory, listed: bool) -> anyhow::Result<()> {
     let plain = |text: &str| notify::plain::neutral(text).into_owned();
-    out::line(format_args!("{}  {}", plain(&advisory.id), plain(&advisory.title)))?;
+    out::line(format_args!(
+        "{}  {}",
+        plain(&advisory.id),
+        plain(&advisory.title)
+    ))?;
+
     let rows = [
         ("from", Some(advisory.feed.clone())),
         ("severity", Some(advisory.severity.to_string())),
         ("published", advisory.published.clone()),
         ("due", advisory.due.clone()),
-        ("also", Some(advisory.aliases.join(", ")).filter(|a| !a.is_empty())),
-        ("exploited", advisory.known_exploited.then(|| "yes".to_owned())),
+        (
+            "also",
+            Some(advisory.aliases.join(", ")).filter(|a| !a.is_empty()),
+        ),
+        (
+            "exploited",
+            advisory.known_exploited.then(|| "yes".to_owned()),
+        ),
         ("to do", advisory.action.clone()),
-        ("withdrawn", (!listed).then(|| "no feed lists it any more".to_owned())),
+        (
+            "withdrawn",
+            (!listed).then(|| "no feed lists it any more".to_owned()),
+        ),
     ];
+
     for (name, value) in rows {
         if let Some(value) = value {
             out::line(format_args!("  {name:<10} {}", plain(&value)))?;
         }
     }
+
     if !advisory.summary.is_empty() {
         out::line(format_args!("\n{}\n", plain(&advisory.summary)))?;
     }
+
     Ok(())
 }
 
@@ -364,7 +463,12 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Status::NotAffected => ("closed", Some("not_affected")),
         Status::Accepted => ("closed", Some("accepted")),
     };
-    if resolution.is_some() && args.reason.as_deref().is_none_or(|r| r.trim().chars().count() < 3) {
+    if resolution.is_some()
+        && args
+            .reason
+            .as_deref()
+            .is_none_or(|r| r.trim().chars().count() < 3)
+    {
         out::usage!("--reason: say in a sentence why it is closed; an assessor reads it");
     }
     let decision = Decision {
@@ -375,16 +479,29 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         due: args.due.map(|d| d.to_string()),
         ticket: args.ticket.clone(),
     };
-    let filter = Filter { all: true, inventory: args.inventory.clone(), about: Some(args.id.clone()) };
+    let filter = Filter {
+        all: true,
+        inventory: args.inventory.clone(),
+        about: Some(args.id.clone()),
+    };
     let who = actor(args.actor.as_deref());
     let written = with_database(globals, async |conn, _| {
-        let ids: Vec<_> = store::advisories::matches(conn, &filter).await?.iter().map(|m| m.match_id).collect();
+        let ids: Vec<_> = store::advisories::matches(conn, &filter)
+            .await?
+            .iter()
+            .map(|m| m.match_id)
+            .collect();
         if ids.is_empty() {
-            bail!("nothing in the inventories is concerned by `{}`", notify::plain::neutral(&args.id));
+            bail!(
+                "nothing in the inventories is concerned by `{}`",
+                notify::plain::neutral(&args.id)
+            );
         }
+
         let written = store::advisories::decide(conn, &who, &ids, &decision).await?;
         let mut now = store::advisories::matches(conn, &filter).await?;
         now.retain(|m| ids.contains(&m.match_id));
+
         Ok((written, now))
     })?;
     let (written, now) = written;
@@ -392,7 +509,14 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::json(&now)?;
         return Ok(ExitCode::SUCCESS);
     }
-    out::line(format_args!("{written} {}", if written == 1 { "match is noted" } else { "matches are noted" }))?;
+    out::line(format_args!(
+        "{written} {}",
+        if written == 1 {
+            "match is noted"
+        } else {
+            "matches are noted"
+        }
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -400,22 +524,37 @@ fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.reason.trim().chars().count() < 3 {
         out::usage!("--reason: say in a sentence why; an assessor reads it");
     }
+
     let who = actor(args.actor.as_deref());
     let shown = notify::plain::neutral(&args.name).into_owned();
     let retired = with_database(globals, async |conn, loaded| {
         let mut known = store::advisories::origins(conn).await?;
-        known.retain(|o| o.name == args.name && args.kind.is_none_or(|kind| kind.as_str() == o.kind));
+        known.retain(|o| {
+            o.name == args.name && args.kind.is_none_or(|kind| kind.as_str() == o.kind)
+        });
         let origin = match &known[..] {
             [one] => one.clone(),
             [] => bail!(
-                "there is no feed or inventory `{shown}`; `blueteam advisories sources` shows those that there are"
+                "there is no feed or inventory `{shown}`; `blueteam advisories sources` shows \
+                    those that there are"
             ),
             _ => out::usage!("both a feed and an inventory are called `{shown}`; say --kind"),
         };
-        let kind = if origin.kind == Kind::Feed.as_str() { Kind::Feed } else { Kind::Inventory };
-        if loaded.config.advisories.inputs().iter().any(|input| input.kind == kind && input.name == args.name) {
+        let kind = if origin.kind == Kind::Feed.as_str() {
+            Kind::Feed
+        } else {
+            Kind::Inventory
+        };
+        if loaded
+            .config
+            .advisories
+            .inputs()
+            .iter()
+            .any(|input| input.kind == kind && input.name == args.name)
+        {
             bail!(
-                "`{shown}` stands in [advisories] of the configuration, so that the daemon would read it again; take it out there first"
+                "`{shown}` stands in [advisories] of the configuration, so that the daemon would \
+                    read it again; take it out there first"
             );
         }
         if !retire_it(conn, (kind, &args.name), (&who, args.reason.trim())).await? {
@@ -423,6 +562,7 @@ fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         }
         Ok(origin)
     })?;
+
     if args.json {
         out::json(
             &json!({ "kind": retired.kind, "name": retired.name, "retired_by": who, "reason": args.reason.trim() }),
@@ -430,28 +570,41 @@ fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     } else {
         out::line(format_args!("{} {shown} is retired", retired.kind))?;
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
 fn sources(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let origins = with_database(globals, async |conn, _| Ok(store::advisories::origins(conn).await?))?;
+    let origins = with_database(globals, async |conn, _| {
+        Ok(store::advisories::origins(conn).await?)
+    })?;
     if json {
         out::json(&origins)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if origins.is_empty() {
         out::line("nothing was imported; `blueteam advisories components --help` has examples")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = out::table(Look::stdout(), &["kind", "name", "items", "read", "by", "from"]);
+
+    let mut table = out::table(
+        Look::stdout(),
+        &["kind", "name", "items", "read", "by", "from"],
+    );
     for o in &origins {
         let from = match (&o.retired_by, &o.retired_reason, &o.failed) {
             (Some(by), Some(why), _) => {
-                format!("{} retired {} by {by}: {why}", o.origin, out::maybe_day(o.retired_at))
+                format!(
+                    "{} retired {} by {by}: {why}",
+                    o.origin,
+                    out::maybe_day(o.retired_at)
+                )
             }
             (_, _, Some(why)) => format!("{} FAILED: {why}", o.origin),
             _ => o.origin.clone(),
         };
+
         table.add_row([
             out::text(&o.kind),
             out::text(&o.name),
@@ -461,6 +614,7 @@ fn sources(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             out::text(from),
         ]);
     }
+
     out::print(table)?;
     Ok(ExitCode::SUCCESS)
 }

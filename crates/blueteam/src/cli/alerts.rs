@@ -18,7 +18,8 @@ pub(super) use list::{find, show_table};
 
 /// Alerts, and the rules that raise them.
 ///
-/// Exit code: 0 done, 1 failed (no such alert, a rule file with errors, a channel that does not work), 2 wrong arguments.
+/// Exit code: 0 done, 1 failed (no such alert, a rule file with errors, a channel that does not
+/// work), 2 wrong arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]

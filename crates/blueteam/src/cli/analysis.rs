@@ -27,13 +27,21 @@ pub(super) struct RuleArgs {
 }
 
 impl RuleArgs {
-    /// The engine for one run: nothing that was told is taken back. Rules that are named run even where they are switched off.
+    /// The engine for one run: nothing that was told is taken back. Rules that are named run even
+    /// where they are switched off.
     pub(super) fn engine(&self, config: &Config, table: &[RuleSetting]) -> anyhow::Result<Engine> {
         let mut sigma = self.sigma(config)?;
         let builtin = |id: &str| detect::rules::ALL.iter().any(|d| d.info.id.as_str() == id);
-        let (ours, custom): (Vec<String>, Vec<String>) = self.rules.iter().cloned().partition(|id| builtin(id));
-        if let Some(unknown) = custom.iter().find(|id| sigma.infos().all(|info| info.id.as_str() != **id)) {
-            bail!("there is no rule `{}`; `blueteam alerts rules` lists them", neutral(unknown));
+        let (ours, custom): (Vec<String>, Vec<String>) =
+            self.rules.iter().cloned().partition(|id| builtin(id));
+        if let Some(unknown) = custom
+            .iter()
+            .find(|id| sigma.infos().all(|info| info.id.as_str() != **id))
+        {
+            bail!(
+                "there is no rule `{}`; `blueteam alerts rules` lists them",
+                neutral(unknown)
+            );
         }
         let none_of_ours = ours.is_empty() && !custom.is_empty();
         let mut set = settings::engine_with_table(config, ours, Span::ZERO, table);
@@ -93,7 +101,14 @@ impl Printer {
     pub(super) fn new(json: bool, bar: ProgressBar) -> Self {
         let look = Look::stdout();
         let out = BufWriter::with_capacity(64 * 1024, io::stdout());
-        Self { out, look, json: json || !look.terminal, bar, shown: 0, failed: None }
+        Self {
+            out,
+            look,
+            json: json || !look.terminal,
+            bar,
+            shown: 0,
+            failed: None,
+        }
     }
 
     /// Shows a detection that is over.
@@ -101,6 +116,7 @@ impl Printer {
         if change.phase != model::Phase::Closed || self.failed.is_some() {
             return;
         }
+
         self.shown += 1;
         let bar = self.bar.clone();
         let result = if self.look.terminal {
@@ -108,6 +124,7 @@ impl Printer {
         } else {
             self.write(&change.detection)
         };
+
         if let Err(error) = result {
             if error.kind() == io::ErrorKind::BrokenPipe {
                 // Nobody reads any more, so there is nothing left to find out for them.
@@ -122,7 +139,12 @@ impl Printer {
             serde_json::to_writer(&mut self.out, d)?;
             writeln!(self.out)?;
         } else {
-            let events = if d.event_count == 1 { "event" } else { "events" };
+            let events = if d.event_count == 1 {
+                "event"
+            } else {
+                "events"
+            };
+
             writeln!(
                 self.out,
                 "{}  {}  {}  {}  ({} {events} until {})",
@@ -134,7 +156,12 @@ impl Printer {
                 time(d.last_seen)
             )?;
         }
-        if self.look.terminal { self.out.flush() } else { Ok(()) }
+
+        if self.look.terminal {
+            self.out.flush()
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes what is left; the first error that writing had.

@@ -1,4 +1,5 @@
-//! `blueteam compliance`: the requirements of NIST SP 800-171, what was found about them, and what follows.
+//! `blueteam compliance`: the requirements of NIST SP 800-171, what was found about them, and what
+//! follows.
 
 mod assets;
 mod evidence;
@@ -31,9 +32,11 @@ use crate::claims::{self, Grounds};
 pub(super) use sheet::csv as findings_sheet;
 pub(super) use workbook::{csv as plans_sheet, xlsx as plans_workbook};
 
-/// The 110 requirements of NIST SP 800-171 Rev. 2 (CMMC Level 2), objective by objective: what was found, who decided so, and the score.
+/// The 110 requirements of NIST SP 800-171 Rev. 2 (CMMC Level 2), objective by objective: what was
+/// found, who decided so, and the score.
 ///
-/// Checks propose a finding; a named person decides it with `set`. What nobody has decided counts as not met.
+/// Checks propose a finding; a named person decides it with `set`. What nobody has decided counts
+/// as not met.
 ///
 /// Exit code: 0 done, 1 failed, 2 wrong arguments.
 #[derive(Debug, clap::Args)]
@@ -92,7 +95,11 @@ fn loaded(controls: &[Control]) -> anyhow::Result<()> {
 }
 
 /// Notes the score after something changed, for its history.
-async fn note_score(conn: &mut PgConnection, actor: &str, globals: Globals<'_>) -> anyhow::Result<()> {
+async fn note_score(
+    conn: &mut PgConnection,
+    actor: &str,
+    globals: Globals<'_>,
+) -> anyhow::Result<()> {
     claims::note_score(conn, actor, &globals.state()?, SystemClock.now()).await
 }
 
@@ -108,7 +115,10 @@ async fn grounds(conn: &mut PgConnection, globals: Globals<'_>) -> anyhow::Resul
 fn find(text: &str) -> anyhow::Result<(&'static Requirement, Option<&'static ObjectiveText>)> {
     let shown = notify::plain::neutral(text);
     Catalog::r2().find(text).with_context(|| {
-        format!("there is no `{shown}`; write a requirement (3.1.1, AC.L2-3.1.1) or an objective (3.1.1[a] or 3.1.1a)")
+        format!(
+            "there is no `{shown}`; write a requirement (3.1.1, AC.L2-3.1.1) or an objective \
+            (3.1.1[a] or 3.1.1a)"
+        )
     })
 }
 
@@ -125,5 +135,7 @@ const fn word(standing: Standing) -> &'static str {
 
 /// A catalog entry and what is known of it.
 fn known<'a>(requirement: &Requirement, controls: &'a [Control]) -> Option<&'a Control> {
-    controls.iter().find(|c| c.control_id == requirement.control_id)
+    controls
+        .iter()
+        .find(|c| c.control_id == requirement.control_id)
 }

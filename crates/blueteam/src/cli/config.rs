@@ -33,18 +33,24 @@ fn check(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
     let loaded = settings::load(file)?;
     settings::sigma(&loaded.config)?;
     certificates::read_all(&loaded.config)?;
+
     // Some ways out want a runtime when they are opened; none speaks to anybody yet.
     super::session::block_on(async {
         let settings = loaded.channel_settings(Box::new(std::io::sink()), false, "localhost")?;
         Ok(notify::Channels::open(settings).map(|_| ())?)
     })?;
+
     let now = SystemClock.now();
     let certificates = certificates::expiries(&loaded.config);
-    let soon = certificates.iter().filter_map(|certificate| certificate.warning(now));
+    let soon = certificates
+        .iter()
+        .filter_map(|certificate| certificate.warning(now));
+
     Ok(loaded.config.warnings().into_iter().chain(soon).collect())
 }
 
-/// What is wrong, for a program: each with its place, as `file:line:column` or `environment variable NAME`.
+/// What is wrong, for a program: each with its place, as `file:line:column` or `environment
+/// variable NAME`.
 fn problems(error: &anyhow::Error) -> Vec<Value> {
     match error.downcast_ref::<config::ConfigErrors>() {
         Some(errors) => errors
@@ -64,7 +70,8 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
             let warnings = checked.as_ref().map(Vec::as_slice).unwrap_or_default();
             if json {
                 let problems = checked.as_ref().err().map(problems).unwrap_or_default();
-                let found = json!({ "ok": checked.is_ok(), "problems": problems, "warnings": warnings });
+                let found =
+                    json!({ "ok": checked.is_ok(), "problems": problems, "warnings": warnings });
                 serde_json::to_writer_pretty(&mut out, &found)?;
                 writeln!(out)?;
             } else if checked.is_ok() {
@@ -73,9 +80,11 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
                 }
                 writeln!(out, "the configuration is right")?;
             }
+
             checked?;
         }
         Action::Sample => out.write_all(config::SAMPLE.as_bytes())?,
     }
+
     Ok(())
 }

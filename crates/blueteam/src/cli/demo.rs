@@ -13,17 +13,21 @@ use crate::demo::{self, Outcome};
 use crate::scenario::{Activity, Plan};
 use crate::state::StateDir;
 
-/// Play a day of activity with attacks in it through a daemon on a throw-away state directory, and show what is found.
+/// Play a day of activity with attacks in it through a daemon on a throw-away state directory, and
+/// show what is found.
 ///
-/// The checks of compliance look at it too; a made-up person decides what they propose, so that there is something for an assessor to read.
+/// The checks of compliance look at it too; a made-up person decides what they propose, so that
+/// there is something for an assessor to read.
 ///
-/// Exit code: 0 every attack was found, 1 one was not or the demonstration failed, 2 wrong arguments.
+/// Exit code: 0 every attack was found, 1 one was not or the demonstration failed, 2 wrong
+/// arguments.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Keep the state directory, to look at it with the other commands
     #[arg(long)]
     keep: bool,
-    /// Write what an assessor would be given to this file, which must not exist: a .zip, or the report alone as .pdf, .html or .md
+    /// Write what an assessor would be given to this file, which must not exist: a .zip, or the
+    /// report alone as .pdf, .html or .md
     #[arg(long, value_name = "FILE")]
     package: Option<PathBuf>,
     /// Other people and other times
@@ -35,12 +39,15 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Dropped at the end of this function, however it ends; signals end it too.
     let mut dir = tempfile::Builder::new();
     // Another user's PostgreSQL must get through.
-    let dir =
-        dir.prefix("blueteam-demo-").permissions(std::fs::Permissions::from_mode(0o711)).disable_cleanup(args.keep);
+    let dir = dir
+        .prefix("blueteam-demo-")
+        .permissions(std::fs::Permissions::from_mode(0o711))
+        .disable_cleanup(args.keep);
     let dir = dir.tempdir().context("cannot make a temporary directory")?;
     let state = StateDir::resolve(Some(dir.path()))?;
     let loaded = demo::configuration(&state);
     up::start_logging(&loaded)?;
+
     let activity = Activity::make(&Plan::last_working_day(SystemClock.now(), args.seed));
     out::note(format_args!(
         "playing {} application events and {} lines of sshd with {} attacks in them",
@@ -48,42 +55,63 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         activity.ssh.len(),
         activity.expected.len()
     ));
+
     let bar = analysis::bar(activity.events.len() as u64, "{bar:40} {pos}/{len} events");
     let outcome = up::runtime()?.block_on(async {
         let stop = CancellationToken::new();
         up::stop_on_signals(&stop)?;
-        Box::pin(demo::run(&loaded, &state, &activity, stop, |sent| bar.set_position(sent))).await
+        Box::pin(demo::run(&loaded, &state, &activity, stop, |sent| {
+            bar.set_position(sent);
+        }))
+        .await
     });
+
     bar.finish_and_clear();
     if args.keep {
-        out::note(format_args!("the state directory is kept: {}", state.path().display()));
+        out::note(format_args!(
+            "the state directory is kept: {}",
+            state.path().display()
+        ));
     }
+
     let outcome = outcome?;
     let code = show(&outcome, activity.expected.len())?;
     assessor(args, &outcome, &state)?;
+
     Ok(code)
 }
 
 /// What an assessor would be given, or how to have it.
 fn assessor(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Result<()> {
     let dossier = &outcome.dossier;
-    let decided = dossier.controls.iter().flat_map(|c| &c.objectives).filter(|o| o.decision.is_some()).count();
+    let decided = dossier
+        .controls
+        .iter()
+        .flat_map(|c| &c.objectives)
+        .filter(|o| o.decision.is_some())
+        .count();
     let points = dossier.known().claim().points();
     out::line(format_args!(
-        "\nCompliance: {decided} of 320 objectives decided by what the checks saw, score {}, {} pieces of evidence, {} plans of action",
+        "\nCompliance: {decided} of 320 objectives decided by what the checks saw, score {}, {} \
+            pieces of evidence, {} plans of action",
         points.map_or_else(|| "none".to_owned(), |p| p.to_string()),
         dossier.evidence.len(),
         dossier.plans.len()
     ))?;
+
     if let Some(path) = &args.package {
         return report::give(dossier, state, Some(path));
     }
+
     if args.keep {
         let state = state.path().display();
-        out::line(format_args!("for an assessor: blueteam --state-dir {state} report assessor --output cmmc.zip"))?;
+        out::line(format_args!(
+            "for an assessor: blueteam --state-dir {state} report assessor --output cmmc.zip"
+        ))?;
     } else {
         out::note("with --package cmmc.zip it writes what an assessor would be given");
     }
+
     Ok(())
 }
 
@@ -92,15 +120,29 @@ fn show(outcome: &Outcome, expected: usize) -> anyhow::Result<ExitCode> {
     alerts::show_table(&outcome.alerts)?;
     out::line("\nIncidents\n")?;
     incidents::show_table(&outcome.incidents)?;
-    let count = |sign: i64| outcome.differences.values().map(|n| (n * sign).max(0)).sum::<i64>();
+
+    let count = |sign: i64| {
+        outcome
+            .differences
+            .values()
+            .map(|n| (n * sign).max(0))
+            .sum::<i64>()
+    };
+
     let (missed, more) = (count(-1), count(1));
     out::line(format_args!(
         "\n{} of {expected} expected detections found, {more} that were not expected",
         expected as i64 - missed
     ))?;
+
     for (what, n) in &outcome.differences {
         let verb = if *n < 0 { "missed" } else { "not expected" };
         out::line(format_args!("  {verb}: {} {}", what.rule, what.entity))?;
     }
-    Ok(if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    Ok(if missed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }

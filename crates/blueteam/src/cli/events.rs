@@ -16,7 +16,8 @@ use super::session::{Globals, with_database};
 
 /// Events: search, follow, count and export what applications and logs said.
 ///
-/// Every question is recorded with who asked it; `events queries` lists them. Times are UTC. Without --since, the last 24 hours are asked.
+/// Every question is recorded with who asked it; `events queries` lists them. Times are UTC.
+/// Without --since, the last 24 hours are asked.
 ///
 /// Exit code: 0 done, whether or not something was found; 1 failed; 2 wrong arguments.
 #[derive(Debug, clap::Args)]
@@ -56,22 +57,32 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn queries(args: &QueriesArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let asked = with_database(globals, async |conn, _| Ok(store::search::asked(conn, args.limit).await?))?;
+    let asked = with_database(globals, async |conn, _| {
+        Ok(store::search::asked(conn, args.limit).await?)
+    })?;
     if args.json {
         out::json(&asked)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = out::table(Look::stdout(), &["asked", "by", "login", "command", "rows", "for"]);
+
+    let mut table = out::table(
+        Look::stdout(),
+        &["asked", "by", "login", "command", "rows", "for"],
+    );
     for a in &asked {
         table.add_row([
             Cell::new(out::time(a.asked_at)),
             out::text(&a.actor),
             out::text(&a.login),
             Cell::new(&a.command),
-            Cell::new(a.rows.map_or_else(|| "-".to_owned(), |rows| rows.to_string())),
+            Cell::new(
+                a.rows
+                    .map_or_else(|| "-".to_owned(), |rows| rows.to_string()),
+            ),
             out::text(a.filter.to_string()),
         ]);
     }
+
     out::print(table)?;
     Ok(ExitCode::SUCCESS)
 }

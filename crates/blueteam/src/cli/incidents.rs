@@ -22,7 +22,8 @@ pub(super) struct Args {
 enum Action {
     /// List incidents, the newest first
     #[command(
-        after_help = "Examples:\n  blueteam incidents list\n  blueteam incidents list --all --json | jq '.[] | select(.dfars_reportable)'"
+        after_help = "Examples:\n  blueteam incidents list\n  blueteam incidents list --all \
+            --json | jq '.[] | select(.dfars_reportable)'"
     )]
     List {
         /// Closed ones too
@@ -45,10 +46,16 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             out::json(&incidents)?;
             return Ok(ExitCode::SUCCESS);
         }
+
         if incidents.is_empty() {
-            out::line(if all { "no incidents" } else { "no open incidents" })?;
+            out::line(if all {
+                "no incidents"
+            } else {
+                "no open incidents"
+            })?;
             return Ok(ExitCode::SUCCESS);
         }
+
         show_table(&incidents)?;
         Ok(ExitCode::SUCCESS)
     })
@@ -57,7 +64,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 /// Incidents as a table.
 pub(super) fn show_table(incidents: &[Incident]) -> anyhow::Result<()> {
     let look = Look::stdout();
-    let mut table = out::table(look, &["incident", "detected", "severity", "status", "flags", "alerts", "title"]);
+    let mut table = out::table(
+        look,
+        &[
+            "incident", "detected", "severity", "status", "flags", "alerts", "title",
+        ],
+    );
+
     for i in incidents {
         let flags: Vec<&str> = [(i.cui_involved, "CUI"), (i.dfars_reportable, "DFARS")]
             .into_iter()
@@ -73,6 +86,7 @@ pub(super) fn show_table(incidents: &[Incident]) -> anyhow::Result<()> {
             out::text(&i.title),
         ]);
     }
+
     out::spare(look, &mut table, &[3, 5]);
     out::print(table)
 }

@@ -1,4 +1,5 @@
-//! How commands show things: tables that fit, colour where it is wanted, and nothing in them that acts on the terminal.
+//! How commands show things: tables that fit, colour where it is wanted, and nothing in them that
+//! acts on the terminal.
 
 use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
@@ -12,7 +13,8 @@ use notify::plain::neutral;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// Arguments that say nothing that can be done: as wrong as ones that clap refuses, and with its exit code.
+/// Arguments that say nothing that can be done: as wrong as ones that clap refuses, and with its
+/// exit code.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct Usage(pub(super) String);
@@ -35,7 +37,10 @@ pub(super) struct Look {
 impl Look {
     pub(super) fn stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();
-        Self { terminal, colour: terminal && wants_colour() }
+        Self {
+            terminal,
+            colour: terminal && wants_colour(),
+        }
     }
 
     /// The beginning of an id on a terminal; the whole of it where a program may want to use it.
@@ -82,18 +87,22 @@ const fn colour_of(severity: Severity) -> Option<AnsiColor> {
 }
 
 fn wants_colour() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()) && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+    std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty())
+        && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
 /// A table without lines: fits a terminal by wrapping, and is as wide as it needs to be in a pipe.
 pub(super) fn table(look: Look, header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header.iter().map(|h| h.to_ascii_uppercase()));
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header.iter().map(|h| h.to_ascii_uppercase()));
     table.set_content_arrangement(if look.terminal {
         ContentArrangement::Dynamic
     } else {
         ContentArrangement::Disabled
     });
+
     table
 }
 
@@ -102,10 +111,12 @@ pub(super) fn text(text: impl AsRef<str>) -> Cell {
     Cell::new(neutral(text.as_ref()))
 }
 
-/// Below this width a table that has columns to spare is not cut down: its rows are written in lines, with everything.
+/// Below this width a table that has columns to spare is not cut down: its rows are written in
+/// lines, with everything.
 const NARROW: u16 = 100;
 
-/// Leaves columns out, the first of these first, as long as the terminal is too narrow for what is in the table.
+/// Leaves columns out, the first of these first, as long as the terminal is too narrow for what is
+/// in the table.
 pub(super) fn spare(look: Look, table: &mut Table, columns: &[usize]) {
     for column in columns {
         if !look.terminal || fixed(table).1 {
@@ -115,15 +126,24 @@ pub(super) fn spare(look: Look, table: &mut Table, columns: &[usize]) {
     }
 }
 
-/// All shown columns but the last, and whether they fit into the terminal in full and leave room for it.
+/// All shown columns but the last, and whether they fit into the terminal in full and leave room
+/// for it.
 fn fixed(table: &Table) -> (Vec<usize>, bool) {
     const LAST_MIN: u16 = 20;
     let widths = table.column_max_content_widths();
     let shown = |i: &usize| table.column(*i).is_some_and(|c| !c.is_hidden());
     let fixed: Vec<usize> = (0..widths.len().saturating_sub(1)).filter(shown).collect();
     let taken: u16 = fixed.iter().map(|i| widths[*i].saturating_add(2)).sum();
-    let last = widths.last().copied().unwrap_or(0).saturating_add(1).min(LAST_MIN);
-    let fits = table.width().is_none_or(|width| taken.saturating_add(last) <= width);
+
+    let last = widths
+        .last()
+        .copied()
+        .unwrap_or(0)
+        .saturating_add(1)
+        .min(LAST_MIN);
+    let fits = table
+        .width()
+        .is_none_or(|width| taken.saturating_add(last) <= width);
     (fixed, fits)
 }
 
@@ -133,7 +153,8 @@ fn hold(table: &mut Table, column: usize, constraint: ColumnConstraint) {
     }
 }
 
-/// Lets only the last column wrap, when that leaves it room: half a time or half an id is of no use. False when there is none.
+/// Lets only the last column wrap, when that leaves it room: half a time or half an id is of no
+/// use. False when there is none.
 fn wrap_last(table: &mut Table) -> bool {
     let (columns, fits) = fixed(table);
     if fits && table.width().is_some() {
@@ -144,15 +165,26 @@ fn wrap_last(table: &mut Table) -> bool {
     fits
 }
 
-/// The rows in lines: what names one, and below it the rest with its labels. Words are kept whole, and no column is left out.
+/// The rows in lines: what names one, and below it the rest with its labels. Words are kept whole,
+/// and no column is left out.
 fn stacked(table: &Table, width: usize) -> Vec<String> {
-    let header: Vec<String> =
-        table.header().into_iter().flat_map(|row| row.cell_iter().map(|cell| cell.content().to_lowercase())).collect();
+    let header: Vec<String> = table
+        .header()
+        .into_iter()
+        .flat_map(|row| row.cell_iter().map(|cell| cell.content().to_lowercase()))
+        .collect();
     let mut lines = Vec::new();
+
     for row in table.row_iter() {
-        let cells: Vec<String> = row.cell_iter().map(|cell| cell.content().replace('\n', " ")).collect();
+        let cells: Vec<String> = row
+            .cell_iter()
+            .map(|cell| cell.content().replace('\n', " "))
+            .collect();
         let (mut head, mut used) = (0, 0);
-        while head < cells.len() && head < 3 && (head == 0 || used + cells[head].chars().count() <= width) {
+        while head < cells.len()
+            && head < 3
+            && (head == 0 || used + cells[head].chars().count() <= width)
+        {
             used += cells[head].chars().count() + 2;
             head += 1;
         }
@@ -160,10 +192,18 @@ fn stacked(table: &Table, width: usize) -> Vec<String> {
         let (title, rest): (Vec<usize>, Vec<usize>) = (head..cells.len())
             .filter(|i| !matches!(cells[*i].as_str(), "" | "-"))
             .partition(|i| header[*i] == "title");
-        let pairs: Vec<String> = rest.iter().map(|i| format!("{} {}", header[*i], cells[*i])).collect();
-        lines.extend(title.iter().flat_map(|i| wrapped(cells[*i].split(' '), width, "  ")));
+        let pairs: Vec<String> = rest
+            .iter()
+            .map(|i| format!("{} {}", header[*i], cells[*i]))
+            .collect();
+        lines.extend(
+            title
+                .iter()
+                .flat_map(|i| wrapped(cells[*i].split(' '), width, "  ")),
+        );
         lines.extend(wrapped(pairs.join(", ").split(' '), width, "  "));
     }
+
     lines
 }
 
@@ -181,6 +221,7 @@ fn wrapped<'a>(words: impl Iterator<Item = &'a str>, width: usize, indent: &str)
             _ => lines.push(format!("{indent}{word}")),
         }
     }
+
     lines
 }
 
@@ -196,9 +237,18 @@ fn lines(mut table: Table) -> Vec<String> {
     trimmed(&table)
 }
 
-/// The lines as they are shown: without the margin on their left and the space that pads the last column.
+/// The lines as they are shown: without the margin on their left and the space that pads the last
+/// column.
 fn trimmed(table: &Table) -> Vec<String> {
-    table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned()).collect()
+    table
+        .lines()
+        .map(|line| {
+            line.strip_prefix(' ')
+                .unwrap_or(&line)
+                .trim_end()
+                .to_owned()
+        })
+        .collect()
 }
 
 /// Writes a table.
@@ -251,22 +301,35 @@ pub(super) fn maybe_time(at: Option<Timestamp>) -> String {
 
 /// A day that may be missing, for people: UTC.
 pub(super) fn maybe_day(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "-".to_owned(), |at| at.to_jiff().strftime("%Y-%m-%d").to_string())
+    at.map_or_else(
+        || "-".to_owned(),
+        |at| at.to_jiff().strftime("%Y-%m-%d").to_string(),
+    )
 }
 
 /// A time as an argument; what has no zone could mean two times.
 pub(super) fn zoned(text: &str) -> Result<Timestamp, String> {
-    Timestamp::parse(text).map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
+    Timestamp::parse(text)
+        .map_err(|_| format!("`{text}` is no time with its zone (2027-01-31T00:00:00Z)"))
 }
 
-/// Writes a file that must not be there yet, for its owner alone: what is exported tells who did what, and where we are weak.
+/// Writes a file that must not be there yet, for its owner alone: what is exported tells who did
+/// what, and where we are weak.
 pub(super) fn new_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
-    let file = std::fs::File::options().write(true).create_new(true).mode(0o600).open(path);
-    if file.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists) {
+    let file = std::fs::File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    if file
+        .as_ref()
+        .is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists)
+    {
         bail!("{} exists; it is not overwritten", path.display());
     }
-    file.and_then(|mut f| f.write_all(content)).with_context(|| format!("cannot write {}", path.display()))
+    file.and_then(|mut f| f.write_all(content))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Writes to a file that must not be there yet, or to standard output.
@@ -277,8 +340,9 @@ pub(super) fn deliver(path: Option<&Path>, content: &[u8]) -> anyhow::Result<()>
     }
 }
 
-/// A field for a spreadsheet. One that it would take for a formula begins with an apostrophe: whoever wrote the text must not run code on the
-/// desk of whoever reads it. So does one that begins with an apostrophe itself, so that it can be told from the others.
+/// A field for a spreadsheet. One that it would take for a formula begins with an apostrophe:
+/// whoever wrote the text must not run code on the desk of whoever reads it. So does one that
+/// begins with an apostrophe itself, so that it can be told from the others.
 pub(super) fn no_formula(text: &str) -> Cow<'_, str> {
     if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', ' ', '\'']) {
         Cow::Owned(format!("'{text}"))
@@ -287,16 +351,21 @@ pub(super) fn no_formula(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// The one of them whose id begins like this; with or without its dashes. `what` they are, and `see`: the command that lists
-/// them.
+/// The one of them whose id begins like this; with or without its dashes. `what` they are, and
+/// `see`: the command that lists them.
 pub(super) fn pick<T>(
     mut all: Vec<T>,
     prefix: &str,
     id: impl Fn(&T) -> Uuid,
     (what, see): (&str, &str),
 ) -> anyhow::Result<T> {
-    let wanted: String = prefix.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
+    let wanted: String = prefix
+        .chars()
+        .filter(|c| *c != '-')
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
     all.retain(|one| !wanted.is_empty() && id(one).simple().to_string().starts_with(&wanted));
+
     let shown = neutral(prefix);
     match all.len() {
         1 => Ok(all.remove(0)),
@@ -319,12 +388,19 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     if let Ok(ago) = text.parse::<model::Span>() {
         return Ok(model::SystemClock.now().minus(ago));
     }
+
     // A day alone is one by UTC, as all times here are shown.
     let day = text.len() == "2026-03-05".len() && !text.contains([':', 'T']);
-    let whole = if day { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    let whole = if day {
+        format!("{text}T00:00:00Z")
+    } else {
+        text.to_owned()
+    };
+
     Timestamp::parse(&whole).map_err(|_| {
         format!(
-            "`{text}` is neither a length of time (24h, 30d), nor a day (2026-03-05), nor a time with its zone (2026-03-05T14:00:00Z)"
+            "`{text}` is neither a length of time (24h, 30d), nor a day (2026-03-05), nor a time \
+                with its zone (2026-03-05T14:00:00Z)"
         )
     })
 }
@@ -333,16 +409,51 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
 mod tests {
     use super::*;
 
-    const TERMINAL: Look = Look { terminal: true, colour: false };
+    const TERMINAL: Look = Look {
+        terminal: true,
+        colour: false,
+    };
 
     fn alerts(width: u16) -> Table {
-        let mut table =
-            table(TERMINAL, &["alert", "last seen", "severity", "rule", "state", "events", "seen by", "title"]);
+        let mut table = table(
+            TERMINAL,
+            &[
+                "alert",
+                "last seen",
+                "severity",
+                "rule",
+                "state",
+                "events",
+                "seen by",
+                "title",
+            ],
+        );
+
         table.set_width(width);
-        let row = ["3f2a81c0", "2026-03-05T14:07:31Z", "critical", "credential_stuffing", "muted", "112", "-"];
-        let title = "Credential stuffing from 2001:db8:85a3:8d3:1319:8a2e:370:7348: 112 failed logins on 40 accounts";
+        let row = [
+            "3f2a81c0",
+            "2026-03-05T14:07:31Z",
+            "critical",
+            "credential_stuffing",
+            "muted",
+            "112",
+            "-",
+        ];
+
+        let title = "Credential stuffing from 2001:db8:85a3:8d3:1319:8a2e:370:7348: 112 failed \
+            logins on 40 accounts";
         table.add_row(row.into_iter().chain([title]));
-        table.add_row(["9b110c2e", "2026-03-05T14:07:31Z", "low", "after_hours", "open", "1", "alice", "Off-hours"]);
+        table.add_row([
+            "9b110c2e",
+            "2026-03-05T14:07:31Z",
+            "low",
+            "after_hours",
+            "open",
+            "1",
+            "alice",
+            "Off-hours",
+        ]);
+
         spare(TERMINAL, &mut table, &[3, 4, 6]);
         table
     }
@@ -364,10 +475,20 @@ mod tests {
                 "alice",
                 "Off-hours",
             ] {
-                assert!(shown.split([' ', '\n', ',']).any(|w| w == word), "{width}: {word}\n{shown}");
+                assert!(
+                    shown.split([' ', '\n', ',']).any(|w| w == word),
+                    "{width}: {word}\n{shown}"
+                );
             }
-            assert!(lines.iter().all(|line| line.chars().count() <= usize::from(width)), "{shown}");
+
+            assert!(
+                lines
+                    .iter()
+                    .all(|line| line.chars().count() <= usize::from(width)),
+                "{shown}"
+            );
         }
+
         insta::assert_snapshot!(lines(alerts(60)).join("\n"));
     }
 

@@ -18,13 +18,16 @@ use super::out;
 use super::session::Globals;
 use crate::replay::{Input, Options, Report};
 
-/// Run the detection rules over log files or standard input and show what they find. Needs no database, writes nothing.
+/// Run the detection rules over log files or standard input and show what they find. Needs no
+/// database, writes nothing.
 ///
-/// Business hours, thresholds and custom rules come from the configuration file, as for the daemon. Files may be compressed with
-/// gzip or zstd; several are read in the order of their first events. Output: one JSON object a line with --json or into a pipe,
-/// readable lines on a terminal; each detection when it closes. Lines that were not understood are summed up on standard error.
+/// Business hours, thresholds and custom rules come from the configuration file, as for the daemon.
+/// Files may be compressed with gzip or zstd; several are read in the order of their first events.
+/// Output: one JSON object a line with --json or into a pipe, readable lines on a terminal; each
+/// detection when it closes. Lines that were not understood are summed up on standard error.
 ///
-/// Exit code: 0 done, whether or not something was found; 1 the input cannot be read; 2 wrong arguments.
+/// Exit code: 0 done, whether or not something was found; 1 the input cannot be read; 2 wrong
+/// arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam replay events.ndjson
@@ -69,10 +72,16 @@ fn zone(name: &str) -> Result<Zone, String> {
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
     let now = SystemClock.now();
-    let parser = (args.format.parser)(Reference { latest: now, zone: args.time_zone.clone() });
+    let parser = (args.format.parser)(Reference {
+        latest: now,
+        zone: args.time_zone.clone(),
+    });
+
     let mut engine = args.rules.engine(&loaded.config, &[])?;
     let inputs = crate::replay::in_order_of_time(inputs(&args.files), parser.as_ref())?;
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+    let threads = args
+        .threads
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
     let options = Options {
         parser: parser.as_ref(),
         lines: args.format.lines,
@@ -80,14 +89,23 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         now,
         max_clock_ahead: loaded.config.ingest.max_clock_ahead,
     };
+
     let (read, progress) = (Arc::new(AtomicU64::new(0)), progress(&inputs));
     let mut printer = Printer::new(args.json, progress.clone());
     let report = std::thread::scope(|scope| {
         let done = watch(scope, &progress, &read);
-        let report = crate::replay::run_counting(&inputs, &options, &mut engine, |change| printer.show(&change), &read);
+        let report = crate::replay::run_counting(
+            &inputs,
+            &options,
+            &mut engine,
+            |change| printer.show(&change),
+            &read,
+        );
+
         drop(done);
         report
     })?;
+
     let found = printer.finish()?;
     summarise(&report, found, args)?;
     Ok(ExitCode::SUCCESS)
@@ -97,7 +115,14 @@ fn inputs(files: &[PathBuf]) -> Vec<Input> {
     if files.is_empty() {
         return vec![Input::Stdin];
     }
-    let input = |file: &PathBuf| if file == Path::new("-") { Input::Stdin } else { Input::File(file.clone()) };
+
+    let input = |file: &PathBuf| {
+        if file == Path::new("-") {
+            Input::Stdin
+        } else {
+            Input::File(file.clone())
+        }
+    };
     files.iter().map(input).collect()
 }
 
@@ -107,11 +132,16 @@ fn progress(inputs: &[Input]) -> ProgressBar {
         Input::File(path) => std::fs::metadata(path).map_or(0, |m| m.len()),
         Input::Stdin => 0,
     };
+
     let total = inputs.iter().map(size).sum();
     if total == 0 || inputs.contains(&Input::Stdin) {
         return bar(0, "{spinner} {bytes} read  {bytes_per_sec}");
     }
-    bar(total, "{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left")
+
+    bar(
+        total,
+        "{bar:40} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left",
+    )
 }
 
 /// Moves the bar until what it returns is dropped; the readers do no more than count.
@@ -124,36 +154,60 @@ fn watch<'scope>(
     if !progress.is_hidden() {
         let (progress, read) = (progress.clone(), Arc::clone(read));
         scope.spawn(move || {
-            while ended.recv_timeout(Duration::from_millis(200)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            while ended.recv_timeout(Duration::from_millis(200))
+                == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+            {
                 progress.set_position(read.load(Ordering::Relaxed));
             }
         });
     }
+
     done
 }
 
 /// Says on standard error what was read, and what was not understood.
 fn summarise(report: &Report, found: u64, args: &Args) -> anyhow::Result<()> {
     for r in &report.rejects {
-        out::note(format_args!("{}:{}: {}", neutral(&r.input), r.line, neutral(&clip(&r.reason, 300))));
+        out::note(format_args!(
+            "{}:{}: {}",
+            neutral(&r.input),
+            r.line,
+            neutral(&clip(&r.reason, 300))
+        ));
     }
+
     let more = report.rejected.saturating_sub(report.rejects.len() as u64);
     if more > 0 {
-        out::note(format_args!("and {more} more lines that were not understood"));
+        out::note(format_args!(
+            "and {more} more lines that were not understood"
+        ));
     }
+
     if report.events == 0 && report.rejected > 0 {
         let lines = report.rejected;
         let known: Vec<&str> = collect::parsers::ALL.iter().map(|f| f.name).collect();
-        bail!("none of {lines} lines is of the format `{}`; --format knows {}", args.format.name, known.join(", "));
+        bail!(
+            "none of {lines} lines is of the format `{}`; --format knows {}",
+            args.format.name,
+            known.join(", ")
+        );
     }
+
     if report.clock_skew > 0 {
-        out::note(format_args!("{} events lay in the future; their time was replaced", report.clock_skew));
+        out::note(format_args!(
+            "{} events lay in the future; their time was replaced",
+            report.clock_skew
+        ));
     }
+
     if !args.json || report.rejected > 0 {
         let (lines, events, rejected) = (report.lines, report.events, report.rejected);
         let n = |n: u64, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         let (lines, events, found) = (n(lines, "line"), n(events, "event"), n(found, "detection"));
-        out::note(format_args!("{lines}, {events}, {rejected} rejected, {found}"));
+        out::note(format_args!(
+            "{lines}, {events}, {rejected} rejected, {found}"
+        ));
     }
+
     Ok(())
 }

@@ -27,9 +27,11 @@ enum Action {
     Assessor(AssessorArgs),
 }
 
-/// Write what a CMMC assessor works from: result, findings by requirement, evidence with hashes, plans, samples of events and alerts.
+/// Write what a CMMC assessor works from: result, findings by requirement, evidence with hashes,
+/// plans, samples of events and alerts.
 ///
-/// As a .zip it is the whole package: the report, the plan, the sheets, all evidence, the lists of hashes, and how to check them without this program.
+/// As a .zip it is the whole package: the report, the plan, the sheets, all evidence, the lists of
+/// hashes, and how to check them without this program.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam report assessor --output cmmc.zip
@@ -42,7 +44,8 @@ struct AssessorArgs {
     /// The description of the system [default: system.toml in the state directory]
     #[arg(long, value_name = "FILE")]
     system: Option<PathBuf>,
-    /// To this file, which must not exist: .md, .html, .pdf or .zip [default: Markdown to standard output]; only you may read it
+    /// To this file, which must not exist: .md, .html, .pdf or .zip [default: Markdown to standard
+    /// output]; only you may read it
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -56,28 +59,46 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 fn assessor(args: &AssessorArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
     let system = dossier::system(args.system.as_deref(), &state)?;
-    let dossier = with_database(globals, async |conn, _| Dossier::read(conn, system, SystemClock.now()).await)?;
+    let dossier = with_database(globals, async |conn, _| {
+        Dossier::read(conn, system, SystemClock.now()).await
+    })?;
     give(&dossier, &state, args.output.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Writes the report, or the whole package when the file is a .zip, and says what of the system is not described.
-pub(super) fn give(dossier: &Dossier, state: &StateDir, output: Option<&Path>) -> anyhow::Result<()> {
+/// Writes the report, or the whole package when the file is a .zip, and says what of the system is
+/// not described.
+pub(super) fn give(
+    dossier: &Dossier,
+    state: &StateDir,
+    output: Option<&Path>,
+) -> anyhow::Result<()> {
     if let Some(path) = output.filter(|path| ending(path) == "zip") {
         let sheets = vec![
-            ("findings.csv", super::compliance::findings_sheet(&dossier.controls)?),
+            (
+                "findings.csv",
+                super::compliance::findings_sheet(&dossier.controls)?,
+            ),
             ("poam.csv", super::compliance::plans_sheet(&dossier.plans)?),
-            ("poam.xlsx", super::compliance::plans_workbook(&dossier.plans, dossier.now)?),
+            (
+                "poam.xlsx",
+                super::compliance::plans_workbook(&dossier.plans, dossier.now)?,
+            ),
         ];
+
         // Drawn on a terminal only, which indicatif sees to.
         let bar = ProgressBar::new(dossier.evidence.iter().filter_map(|e| e.size_bytes).sum());
-        bar.set_style(ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} of evidence {wide_msg}")?);
+        bar.set_style(ProgressStyle::with_template(
+            "{bar:30} {bytes}/{total_bytes} of evidence {wide_msg}",
+        )?);
+
         let sum = dossier.package(&Vault::new(state.path()), path, sheets, &|octets| {
             bar.inc(octets);
             if bar.position() >= bar.length().unwrap_or(u64::MAX) {
                 bar.set_message("then the reports");
             }
         });
+
         bar.finish_and_clear();
         let sum = sum?;
         out::line(format_args!(
@@ -87,28 +108,44 @@ pub(super) fn give(dossier: &Dossier, state: &StateDir, output: Option<&Path>) -
     } else {
         write(&reports::assessor(&dossier.known()), output)?;
     }
+
     let missing = dossier.system.missing();
     if !missing.is_empty() {
         out::note(format_args!(
             "{} missing in the description of the system; `blueteam compliance ssp` lists them",
-            if missing.len() == 1 { "1 thing is".to_owned() } else { format!("{} things are", missing.len()) }
+            if missing.len() == 1 {
+                "1 thing is".to_owned()
+            } else {
+                format!("{} things are", missing.len())
+            }
         ));
     }
+
     Ok(())
 }
 
 fn ending(path: &Path) -> String {
-    path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase()
+    path.extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default()
+        .to_ascii_lowercase()
 }
 
-/// Writes a document in the form that the file's ending says; without a file, as Markdown to standard output.
+/// Writes a document in the form that the file's ending says; without a file, as Markdown to
+/// standard output.
 pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()> {
-    let Some(path) = output else { return out::deliver(None, doc.markdown().as_bytes()) };
+    let Some(path) = output else {
+        return out::deliver(None, doc.markdown().as_bytes());
+    };
     let text = match ending(path).as_str() {
         "md" => doc.markdown().into_bytes(),
         "html" => doc.html().into_bytes(),
         "pdf" => pdf::render(doc)?,
-        other => out::usage!("--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf are"),
+        other => out::usage!(
+            "--output: `.{other}` is not a form that this can be written in; .md, .html and .pdf \
+                are"
+        ),
     };
+
     out::new_file(path, &text)
 }

@@ -1,4 +1,5 @@
-//! What every command that asks the database needs: a runtime, a connection, and a name for who asks.
+//! What every command that asks the database needs: a runtime, a connection, and a name for who
+//! asks.
 
 use std::path::Path;
 
@@ -29,12 +30,15 @@ impl Globals<'_> {
 
 /// Runs a command to its end: one thread is enough for one connection.
 pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the runtime")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
     runtime.block_on(work)
 }
 
-/// Does `work` with a connection that may do what people may, and leaves the database as it was found.
+/// Does `work` with a connection that may do what people may, and leaves the database as it was
+/// found.
 pub(super) fn with_database<T>(
     globals: Globals<'_>,
     work: impl AsyncFnOnce(&mut PgConnection, &Loaded) -> anyhow::Result<T>,
@@ -49,15 +53,22 @@ pub(super) fn with_database<T>(
             let _ = conn.close().await;
             done
         };
+
         let done = done.await;
         database.leave().await?;
         done
     })
 }
 
-/// Who acts, for the record: the name that was given, else the system's user name, as `sudo` and the shell know it.
+/// Who acts, for the record: the name that was given, else the system's user name, as `sudo` and
+/// the shell know it.
 pub(super) fn actor(given: Option<&str>) -> String {
-    let known = |name: &str| std::env::var(name).ok().filter(|user| !user.trim().is_empty());
+    let known = |name: &str| {
+        std::env::var(name)
+            .ok()
+            .filter(|user| !user.trim().is_empty())
+    };
+
     given
         .map(str::to_owned)
         .or_else(|| known("SUDO_USER"))
@@ -70,8 +81,12 @@ pub(super) fn actor(given: Option<&str>) -> String {
 /// The name of a local account: services and `sudo -i` in containers set no variables.
 fn account(uid: u32) -> Option<String> {
     let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
-    let mut fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let mut fields = accounts
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>());
     fields
-        .find_map(|of| (of.get(2)?.parse() == Ok(uid)).then(|| (*of.first().unwrap_or(&"")).to_owned()))
+        .find_map(|of| {
+            (of.get(2)?.parse() == Ok(uid)).then(|| (*of.first().unwrap_or(&"")).to_owned())
+        })
         .filter(|n| !n.is_empty())
 }

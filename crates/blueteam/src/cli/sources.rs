@@ -1,4 +1,5 @@
-//! `blueteam sources`: is it all there? What each source sent, when it was silent, and what could not be read.
+//! `blueteam sources`: is it all there? What each source sent, when it was silent, and what could
+//! not be read.
 
 use std::process::ExitCode;
 
@@ -20,7 +21,8 @@ const SHOWN: usize = 120;
 
 /// Sources: what delivers events, whether it still does, and what of it could not be read.
 ///
-/// Exit code: 0 done, 1 failed or (show) no such source, 2 wrong arguments, 3 (list) a source is silent.
+/// Exit code: 0 done, 1 failed or (show) no such source, 2 wrong arguments, 3 (list) a source is
+/// silent.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -31,7 +33,8 @@ pub(super) struct Args {
 enum Action {
     /// List the sources with what they sent
     #[command(
-        after_help = "Examples:\n  blueteam sources list\n  blueteam sources list --json | jq '.[] | select(.silent_since)'"
+        after_help = "Examples:\n  blueteam sources list\n  blueteam sources list --json | jq \
+            '.[] | select(.silent_since)'"
     )]
     List {
         /// As a JSON array
@@ -48,7 +51,8 @@ enum Action {
     },
     /// List what could not be read, and why, the newest first
     #[command(after_help = "Examples:\n  blueteam sources dead-letters\n  \
-                            blueteam sources dead-letters --source syslog:/var/log/auth.log --json | jq -r .[].entry")]
+                            blueteam sources dead-letters --source syslog:/var/log/auth.log \
+                            --json | jq -r .[].entry")]
     DeadLetters {
         /// Of this source alone
         #[arg(long, value_name = "ID")]
@@ -72,15 +76,23 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             let gaps = sources::gaps(conn, id, GAPS_MAX).await?;
             show(&Shown::new(row, gaps), *json)
         }
-        Action::DeadLetters { source, limit, json } => {
-            letters(&sources::dead_letters(conn, source.as_deref(), i64::from(*limit)).await?, *json)
-        }
+        Action::DeadLetters {
+            source,
+            limit,
+            json,
+        } => letters(
+            &sources::dead_letters(conn, source.as_deref(), i64::from(*limit)).await?,
+            *json,
+        ),
     })
 }
 
 /// How long ago, in the largest unit that says something.
 fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
-    at.map_or_else(|| "never".to_owned(), |at| format!("{} ago", rounded(now.since(at))))
+    at.map_or_else(
+        || "never".to_owned(),
+        |at| format!("{} ago", rounded(now.since(at))),
+    )
 }
 
 fn rounded(span: Span) -> Span {
@@ -94,33 +106,52 @@ fn rounded(span: Span) -> Span {
 }
 
 fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
-    let code = if rows.iter().any(|r| r.silent_since.is_some()) { ExitCode::from(3) } else { ExitCode::SUCCESS };
+    let code = if rows.iter().any(|r| r.silent_since.is_some()) {
+        ExitCode::from(3)
+    } else {
+        ExitCode::SUCCESS
+    };
+
     if json {
         out::json(&rows)?;
         return Ok(code);
     }
+
     let (look, now) = (Look::stdout(), SystemClock.now());
     let mut table = out::table(
         look,
         &[
-            "source", "state", "last", "received", "events", "ignored", "repeated", "late", "rejected", "dropped",
-            "skew",
+            "source", "state", "last", "received", "events", "ignored", "repeated", "late",
+            "rejected", "dropped", "skew",
         ],
     );
+
     for r in rows {
         let state = match r.silent_since {
             Some(since) => format!("SILENT since {}", out::time(since)),
             None if r.last_received_at.is_none() => "waiting".to_owned(),
             None => "ok".to_owned(),
         };
-        let numbers = [r.received, r.accepted, r.ignored, r.repeated, r.late, r.rejected, r.dropped];
-        let mut cells = vec![out::text(&r.source_id), Cell::new(state), Cell::new(ago(r.last_received_at, now))];
+
+        let numbers = [
+            r.received, r.accepted, r.ignored, r.repeated, r.late, r.rejected, r.dropped,
+        ];
+        let mut cells = vec![
+            out::text(&r.source_id),
+            Cell::new(state),
+            Cell::new(ago(r.last_received_at, now)),
+        ];
         cells.extend(numbers.iter().map(Cell::new));
+
         // Less than this is the way a line takes.
-        let skew = r.skew.filter(|s| s.as_micros().abs() >= 1_000_000).map(|s| rounded(s).to_string());
+        let skew = r
+            .skew
+            .filter(|s| s.as_micros().abs() >= 1_000_000)
+            .map(|s| rounded(s).to_string());
         cells.push(Cell::new(skew.unwrap_or_default()));
         table.add_row(cells);
     }
+
     out::spare(look, &mut table, &[4, 5, 6, 7, 10]);
     out::print(table)?;
     if let Some(synchronised) = crate::timekeeping::synchronised() {
@@ -130,6 +161,7 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
             "this machine's clock is NOT synchronised (3.3.7)"
         })?;
     }
+
     Ok(code)
 }
 
@@ -149,7 +181,10 @@ struct Shown {
 impl Shown {
     fn new(row: SourceRow, gaps: Vec<Gap>) -> Self {
         let rhythm: Rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
-        let sequence: Option<Sequence> = row.sequence.clone().and_then(|s| serde_json::from_value(s).ok());
+        let sequence: Option<Sequence> = row
+            .sequence
+            .clone()
+            .and_then(|s| serde_json::from_value(s).ok());
         Self {
             usual_pause_open: rhythm.usual(Hours::Open),
             usual_pause_closed: rhythm.usual(Hours::Closed),
@@ -165,34 +200,62 @@ fn show(shown: &Shown, json: bool) -> anyhow::Result<ExitCode> {
         out::json(shown)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let (row, now) = (&shown.row, SystemClock.now());
-    let span = |span: Option<Span>| span.map_or_else(|| "not known yet".to_owned(), |s| s.to_string());
-    out::line(format_args!("{} ({})", notify::plain::neutral(&row.source_id), row.kind))?;
-    out::line(format_args!("  known since    {}", out::time(row.first_seen_at)))?;
-    out::line(format_args!("  last received  {}", ago(row.last_received_at, now)))?;
-    out::line(format_args!("  newest event   {}", row.last_event_at.map_or_else(|| "none".to_owned(), out::time)))?;
+    let span =
+        |span: Option<Span>| span.map_or_else(|| "not known yet".to_owned(), |s| s.to_string());
     out::line(format_args!(
-        "  received       {} = {} events + {} ignored + {} repeated + {} rejected; {} of the events late",
+        "{} ({})",
+        notify::plain::neutral(&row.source_id),
+        row.kind
+    ))?;
+
+    out::line(format_args!(
+        "  known since    {}",
+        out::time(row.first_seen_at)
+    ))?;
+    out::line(format_args!(
+        "  last received  {}",
+        ago(row.last_received_at, now)
+    ))?;
+
+    out::line(format_args!(
+        "  newest event   {}",
+        row.last_event_at
+            .map_or_else(|| "none".to_owned(), out::time)
+    ))?;
+    out::line(format_args!(
+        "  received       {} = {} events + {} ignored + {} repeated + {} rejected; {} of the \
+            events late",
         row.received, row.accepted, row.ignored, row.repeated, row.rejected, row.late
     ))?;
+
     out::line(format_args!(
         "  usual pause    {} by day, {} else",
         span(shown.usual_pause_open),
         span(shown.usual_pause_closed)
     ))?;
+
     if let Some(every) = row.expected_every {
         out::line(format_args!("  configured     to speak every {every}"))?;
     }
+
     if let Some(missing) = shown.missing_numbers {
         out::line(format_args!("  missing        {missing} of its numbers"))?;
     }
+
     if row.dropped > 0 {
-        out::line(format_args!("  dropped        {} messages came faster than they could be taken", row.dropped))?;
+        out::line(format_args!(
+            "  dropped        {} messages came faster than they could be taken",
+            row.dropped
+        ))?;
     }
+
     if shown.gaps.is_empty() {
         out::line("  gaps           none")?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let look = Look::stdout();
     let mut table = out::table(look, &["from", "to", "cause", "lost", "what"]);
     for gap in &shown.gaps {
@@ -204,6 +267,7 @@ fn show(shown: &Shown, json: bool) -> anyhow::Result<ExitCode> {
             out::text(&gap.detail),
         ]);
     }
+
     out::print(table)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -233,18 +297,25 @@ fn letters(kept: &[KeptLetter], json: bool) -> anyhow::Result<ExitCode> {
             length: k.letter.length,
         })
         .collect();
+
     if json {
         out::json(&letters)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if letters.is_empty() {
         out::line("no dead letters: everything that came could be read")?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let look = Look::stdout();
     let mut table = out::table(look, &["received", "source", "place", "reason", "entry"]);
     for letter in &letters {
-        let entry: String = letter.entry.chars().take(if look.terminal { SHOWN } else { usize::MAX }).collect();
+        let entry: String = letter
+            .entry
+            .chars()
+            .take(if look.terminal { SHOWN } else { usize::MAX })
+            .collect();
         table.add_row([
             Cell::new(out::time(letter.received_at)),
             out::text(letter.source_id),
@@ -253,6 +324,7 @@ fn letters(kept: &[KeptLetter], json: bool) -> anyhow::Result<ExitCode> {
             out::text(&entry),
         ]);
     }
+
     out::print(table)?;
     Ok(ExitCode::SUCCESS)
 }

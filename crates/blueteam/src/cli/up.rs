@@ -18,39 +18,63 @@ use crate::state::StateDir;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {}
 
-pub(super) fn run(parts: Parts, config: Option<&Path>, state_dir: Option<&Path>) -> anyhow::Result<()> {
+pub(super) fn run(
+    parts: Parts,
+    config: Option<&Path>,
+    state_dir: Option<&Path>,
+) -> anyhow::Result<()> {
     let loaded = settings::load(config)?;
     let state = StateDir::resolve(state_dir)?;
     start_logging(&loaded)?;
     for warning in loaded.config.warnings() {
         tracing::warn!("{warning}");
     }
+
     runtime()?.block_on(async {
         let (stop, reload) = (CancellationToken::new(), Arc::new(Notify::new()));
         stop_on_signals(&stop)?;
         reload_on_hangup(&reload)?;
-        let control = Control { stop, reload, config: config.map(Path::to_owned) };
-        daemon::run(&loaded, &state, parts, control, |ready| greet(ready, &state)).await
+        let control = Control {
+            stop,
+            reload,
+            config: config.map(Path::to_owned),
+        };
+
+        daemon::run(&loaded, &state, parts, control, |ready| {
+            greet(ready, &state);
+        })
+        .await
     })
 }
 
 /// The daemon's runtime: a thread per core.
 pub(crate) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the runtime")
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")
 }
 
 /// The program's own log, on standard error.
 pub(crate) fn start_logging(loaded: &Loaded) -> anyhow::Result<()> {
     let logging = &loaded.config.logging;
-    let filter = tracing_subscriber::EnvFilter::try_new(&logging.filter).context("logging.filter")?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
-    // A log that nobody reads any more is not worth the daemon's life: the library would complain on the same standard error, and
-    // panic there.
-    let builder = builder.with_ansi(std::io::stderr().is_terminal()).log_internal_errors(false);
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(&logging.filter).context("logging.filter")?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false);
+
+    // A log that nobody reads any more is not worth the daemon's life: the library would complain
+    // on the same standard error, and panic there.
+    let builder = builder
+        .with_ansi(std::io::stderr().is_terminal())
+        .log_internal_errors(false);
     match logging.format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
+
     Ok(())
 }
 
@@ -64,6 +88,7 @@ pub(crate) fn stop_on_signals(stop: &CancellationToken) -> anyhow::Result<()> {
             stop.cancel();
         });
     }
+
     Ok(())
 }
 
@@ -80,10 +105,16 @@ fn reload_on_hangup(reload: &Arc<Notify>) -> anyhow::Result<()> {
 
 /// Says that it is ready, and how to send a first event.
 fn greet(ready: &Ready, state: &StateDir) {
-    let program = std::env::current_exe().map_or_else(|_| "blueteam".to_owned(), |path| path.display().to_string());
+    let program = std::env::current_exe()
+        .map_or_else(|_| "blueteam".to_owned(), |path| path.display().to_string());
     let dir = state.path().display();
     let mut out = std::io::stdout().lock();
-    let _ = writeln!(out, "\nblueteam is ready after {:.1} s. State: {dir}", ready.after.as_secs_f64());
+    let _ = writeln!(
+        out,
+        "\nblueteam is ready after {:.1} s. State: {dir}",
+        ready.after.as_secs_f64()
+    );
+
     if let Some(listen) = ready.listen {
         let _ = writeln!(
             out,
@@ -91,7 +122,8 @@ fn greet(ready: &Ready, state: &StateDir) {
 Send a first event, from another terminal:
 
   KEY=$({program} --state-dir {dir} keys create first-key --scope events:write)
-  curl -sS http://{listen}/v1/events -H \"Authorization: Bearer $KEY\" -H 'Content-Type: application/json' \\
+  curl -sS http://{listen}/v1/events -H \"Authorization: Bearer $KEY\" -H 'Content-Type: \
+  application/json' \\
     -d '{{\"category\": \"auth\", \"action\": \"login_failed\", \"result\": \"failure\", \"ip_address\": \"203.0.113.9\",
     \"metadata\": {{\"username\": \"root\"}}}}'
 
@@ -102,5 +134,6 @@ Six of them within five minutes are a brute force attack:
 Ctrl-C ends it; the next start goes on where this one stopped."
         );
     }
+
     let _ = out.flush();
 }

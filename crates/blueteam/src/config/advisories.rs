@@ -52,18 +52,28 @@ impl Advisories {
                 every: entry.every,
             }
         };
+
         // What we run first: advisories are then held against it at once.
-        self.inventories.iter().map(input(Kind::Inventory)).chain(self.feeds.iter().map(input(Kind::Feed))).collect()
+        self.inventories
+            .iter()
+            .map(input(Kind::Inventory))
+            .chain(self.feeds.iter().map(input(Kind::Feed)))
+            .collect()
     }
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         let feeds: Vec<&str> = feeds::ALL.iter().map(|f| f.name).collect();
         let inventories: Vec<&str> = inventory::ALL.iter().map(|f| f.name).collect();
-        for (list, entries, formats) in [("feeds", &self.feeds, feeds), ("inventories", &self.inventories, inventories)]
-        {
+        for (list, entries, formats) in [
+            ("feeds", &self.feeds, feeds),
+            ("inventories", &self.inventories, inventories),
+        ] {
             for (i, entry) in entries.iter().enumerate() {
                 let mut problem = |key: &str, message: String| {
-                    problems.push(Problem::new(format!("advisories.{list}[{i}].{key}"), message));
+                    problems.push(Problem::new(
+                        format!("advisories.{list}[{i}].{key}"),
+                        message,
+                    ));
                 };
                 if entry.name.trim().is_empty() || entry.name.len() > 200 {
                     problem("name", "must have from 1 to 200 characters".to_owned());
@@ -74,7 +84,11 @@ impl Advisories {
                 if entry.from.is_empty() {
                     problem("from", "must name a file or an address".to_owned());
                 }
-                if entry.format.as_deref().is_some_and(|f| !formats.contains(&f)) {
+                if entry
+                    .format
+                    .as_deref()
+                    .is_some_and(|f| !formats.contains(&f))
+                {
                     problem("format", format!("must be one of {}", formats.join(", ")));
                 }
                 if entry.every < EVERY_MIN {

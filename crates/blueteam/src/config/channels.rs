@@ -150,14 +150,23 @@ impl fmt::Debug for Webhook {
 
 impl Default for Console {
     fn default() -> Self {
-        Self { enabled: true, colour: Switch::Auto }
+        Self {
+            enabled: true,
+            colour: Switch::Auto,
+        }
     }
 }
 
 impl Default for Webhook {
     fn default() -> Self {
         let none = String::new;
-        Self { url: none(), url_file: none(), secret_file: none(), ca_file: none(), timeout: Span::secs(10) }
+        Self {
+            url: none(),
+            url_file: none(),
+            secret_file: none(),
+            ca_file: none(),
+            timeout: Span::secs(10),
+        }
     }
 }
 
@@ -203,7 +212,10 @@ impl Channels {
             (Channel::Webhook, webhook),
             (Channel::Slack, !self.slack.url_file.is_empty()),
             (Channel::Teams, !self.teams.url_file.is_empty()),
-            (Channel::Pagerduty, !self.pagerduty.routing_key_file.is_empty()),
+            (
+                Channel::Pagerduty,
+                !self.pagerduty.routing_key_file.is_empty(),
+            ),
             (Channel::Ocsf, !self.ocsf.target.is_empty()),
             (Channel::Cef, !self.cef.target.is_empty()),
         ]
@@ -226,11 +238,27 @@ impl Channels {
             Switch::Always => true,
             Switch::Never => false,
         };
+
         Ok(notify::Settings {
-            console: on(Channel::Console).then_some(console::Settings { writer: stdout, colour }),
-            syslog: if on(Channel::Syslog) { Some(self.syslog.settings(hostname)?) } else { None },
-            email: if on(Channel::Email) { Some(self.email.settings(secrets)?) } else { None },
-            webhook: if on(Channel::Webhook) { Some(self.webhook.settings(secrets)?) } else { None },
+            console: on(Channel::Console).then_some(console::Settings {
+                writer: stdout,
+                colour,
+            }),
+            syslog: if on(Channel::Syslog) {
+                Some(self.syslog.settings(hostname)?)
+            } else {
+                None
+            },
+            email: if on(Channel::Email) {
+                Some(self.email.settings(secrets)?)
+            } else {
+                None
+            },
+            webhook: if on(Channel::Webhook) {
+                Some(self.webhook.settings(secrets)?)
+            } else {
+                None
+            },
             slack: self.slack.target(secrets.slack_url.as_ref())?,
             teams: self.teams.target(secrets.teams_url.as_ref())?,
             pagerduty: self.pagerduty.settings(secrets.pagerduty_key.as_ref())?,
@@ -241,7 +269,9 @@ impl Channels {
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         let (syslog, email, webhook) = (&self.syslog, &self.email, &self.webhook);
-        let mut bad = |key: &str, message: String| problems.push(Problem::new(format!("channels.{key}"), message));
+        let mut bad = |key: &str, message: String| {
+            problems.push(Problem::new(format!("channels.{key}"), message));
+        };
         if !syslog.target.is_empty()
             && let Err(error) = syslog.target.parse::<syslog::Target>()
         {
@@ -251,25 +281,43 @@ impl Channels {
             bad("syslog.facility", error.to_string());
         }
         if !(syslog::MESSAGE_MIN..=syslog::MESSAGE_MAX).contains(&syslog.max_message_bytes) {
-            bad("syslog.max_message_bytes", format!("must be from {} to {}", syslog::MESSAGE_MIN, syslog::MESSAGE_MAX));
+            bad(
+                "syslog.max_message_bytes",
+                format!(
+                    "must be from {} to {}",
+                    syslog::MESSAGE_MIN,
+                    syslog::MESSAGE_MAX
+                ),
+            );
         }
         if !email.host.is_empty() && email.from.is_empty() {
-            bad("email.from", "must be set, because a mail server is".to_owned());
+            bad(
+                "email.from",
+                "must be set, because a mail server is".to_owned(),
+            );
         }
         if !email.host.is_empty() && email.to.is_empty() {
-            bad("email.to", "must name somebody, because a mail server is set".to_owned());
+            bad(
+                "email.to",
+                "must name somebody, because a mail server is set".to_owned(),
+            );
         }
         if !webhook.url.is_empty() && !webhook.url_file.is_empty() {
             bad("webhook.url", "and url_file exclude each other".to_owned());
         }
-        self.ocsf.check("channels.ocsf", ocsf::MESSAGE_MIN, problems);
+        self.ocsf
+            .check("channels.ocsf", ocsf::MESSAGE_MIN, problems);
         self.cef.check("channels.cef", cef::MESSAGE_MIN, problems);
         lasting(problems, "channels.webhook.timeout", webhook.timeout);
         lasting(problems, "channels.syslog.timeout", syslog.timeout);
         lasting(problems, "channels.email.timeout", email.timeout);
         lasting(problems, "channels.slack.timeout", self.slack.timeout);
         lasting(problems, "channels.teams.timeout", self.teams.timeout);
-        lasting(problems, "channels.pagerduty.timeout", self.pagerduty.timeout);
+        lasting(
+            problems,
+            "channels.pagerduty.timeout",
+            self.pagerduty.timeout,
+        );
     }
 }
 
@@ -279,12 +327,20 @@ impl Syslog {
             target: self.target.parse()?,
             ca_pem: pem(&self.ca_file)?,
             facility: self.facility.parse()?,
-            hostname: if self.hostname.is_empty() { hostname.to_owned() } else { self.hostname.clone() },
+            hostname: if self.hostname.is_empty() {
+                hostname.to_owned()
+            } else {
+                self.hostname.clone()
+            },
             app_name: self.app_name.clone(),
             max_message_bytes: self.max_message_bytes,
             timeout: self.timeout.to_std(),
         };
-        Ok(syslog::Settings { receiver, enterprise_id: self.enterprise_id })
+
+        Ok(syslog::Settings {
+            receiver,
+            enterprise_id: self.enterprise_id,
+        })
     }
 }
 
@@ -294,9 +350,12 @@ impl Email {
             (_, true) => None,
             (Some(password), false) => Some((self.username.clone(), copy(password))),
             (None, false) => {
-                anyhow::bail!("channels.email.username is set, but neither password_file nor the variable")
+                anyhow::bail!(
+                    "channels.email.username is set, but neither password_file nor the variable"
+                )
             }
         };
+
         Ok(email::Settings {
             host: self.host.clone(),
             port: self.port,
@@ -317,12 +376,22 @@ impl Email {
 
 impl Webhook {
     fn settings(&self, secrets: &Secrets) -> anyhow::Result<webhook::Settings> {
-        let url = secrets.webhook_url.as_ref().ok_or_else(|| anyhow::anyhow!("channels.webhook: no URL"))?;
+        let url = secrets
+            .webhook_url
+            .as_ref()
+            .ok_or_else(|| anyhow::anyhow!("channels.webhook: no URL"))?;
         let secret = secrets.webhook_secret.as_ref().ok_or_else(|| {
-            anyhow::anyhow!("channels.webhook: set secret_file, so that the receiver can tell who sends")
+            anyhow::anyhow!(
+                "channels.webhook: set secret_file, so that the receiver can tell who sends"
+            )
         })?;
+
         Ok(webhook::Settings {
-            target: Target { url: copy(url), ca_pem: pem(&self.ca_file)?, timeout: self.timeout.to_std() },
+            target: Target {
+                url: copy(url),
+                ca_pem: pem(&self.ca_file)?,
+                timeout: self.timeout.to_std(),
+            },
             secret: copy(secret),
         })
     }
@@ -337,5 +406,7 @@ pub(super) fn pem(file: &str) -> anyhow::Result<Option<String>> {
     if file.is_empty() {
         return Ok(None);
     }
-    std::fs::read_to_string(file).map(Some).with_context(|| format!("cannot read the certificates in {file}"))
+    std::fs::read_to_string(file)
+        .map(Some)
+        .with_context(|| format!("cannot read the certificates in {file}"))
 }

@@ -1,4 +1,5 @@
-//! `[channels.slack]`, `[channels.teams]`, `[channels.pagerduty]`: services that are told by HTTPS with a token.
+//! `[channels.slack]`, `[channels.teams]`, `[channels.pagerduty]`: services that are told by HTTPS
+//! with a token.
 
 use model::Span;
 use notify::channels::pagerduty;
@@ -36,14 +37,23 @@ pub struct Pagerduty {
 
 impl Default for Hook {
     fn default() -> Self {
-        Self { url_file: String::new(), ca_file: String::new(), timeout: Span::secs(10) }
+        Self {
+            url_file: String::new(),
+            ca_file: String::new(),
+            timeout: Span::secs(10),
+        }
     }
 }
 
 impl Default for Pagerduty {
     fn default() -> Self {
         let none = String::new;
-        Self { routing_key_file: none(), url: pagerduty::ENDPOINT.to_owned(), ca_file: none(), timeout: Span::secs(10) }
+        Self {
+            routing_key_file: none(),
+            url: pagerduty::ENDPOINT.to_owned(),
+            ca_file: none(),
+            timeout: Span::secs(10),
+        }
     }
 }
 
@@ -51,16 +61,31 @@ impl Hook {
     /// Where to post, when it is used.
     pub(super) fn target(&self, url: Option<&SecretString>) -> anyhow::Result<Option<Target>> {
         let Some(url) = url else { return Ok(None) };
-        Ok(Some(Target { url: copy(url), ca_pem: pem(&self.ca_file)?, timeout: self.timeout.to_std() }))
+        Ok(Some(Target {
+            url: copy(url),
+            ca_pem: pem(&self.ca_file)?,
+            timeout: self.timeout.to_std(),
+        }))
     }
 }
 
 impl Pagerduty {
     /// Which service to page, when it is used.
-    pub(super) fn settings(&self, key: Option<&SecretString>) -> anyhow::Result<Option<pagerduty::Settings>> {
+    pub(super) fn settings(
+        &self,
+        key: Option<&SecretString>,
+    ) -> anyhow::Result<Option<pagerduty::Settings>> {
         let Some(key) = key else { return Ok(None) };
         let url = SecretString::from(self.url.as_str());
-        let target = Target { url, ca_pem: pem(&self.ca_file)?, timeout: self.timeout.to_std() };
-        Ok(Some(pagerduty::Settings { target, routing_key: SecretString::from(key.expose_secret()) }))
+        let target = Target {
+            url,
+            ca_pem: pem(&self.ca_file)?,
+            timeout: self.timeout.to_std(),
+        };
+
+        Ok(Some(pagerduty::Settings {
+            target,
+            routing_key: SecretString::from(key.expose_secret()),
+        }))
     }
 }

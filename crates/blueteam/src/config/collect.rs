@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
 
-/// The fewest months that may be kept: an incident is investigated with them, and DFARS 252.204-7012 (e) asks for 90 days.
+/// The fewest months that may be kept: an incident is investigated with them, and DFARS
+/// 252.204-7012 (e) asks for 90 days.
 const KEEP_MIN: u16 = 3;
 
 /// Where logs come from.
@@ -115,7 +116,9 @@ impl File {
 
     /// Its zone; UTC unless it says otherwise.
     pub fn zone(&self) -> Option<Zone> {
-        self.time_zone.as_deref().map_or(Some(Zone::UTC), Zone::named)
+        self.time_zone
+            .as_deref()
+            .map_or(Some(Zone::UTC), Zone::named)
     }
 }
 
@@ -198,7 +201,8 @@ impl FromStr for Address {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORMS: &str = "must be udp:, tcp: or tls: with an IP address and a port (udp:127.0.0.1:5514), or unix: or \
+        const FORMS: &str = "must be udp:, tcp: or tls: with an IP address and a port \
+            (udp:127.0.0.1:5514), or unix: or \
                              unix-stream: with an absolute path";
         let (kind, rest) = text.split_once(':').ok_or(FORMS)?;
         let at = || rest.parse::<SocketAddr>().map_err(|_| FORMS);
@@ -222,34 +226,56 @@ impl Listener {
     /// Its certificate and key.
     pub fn tls(&self) -> Option<TlsPair> {
         let given = !self.tls_cert_file.is_empty() && !self.tls_key_file.is_empty();
-        given.then(|| TlsPair { cert: self.tls_cert_file.clone(), key: self.tls_key_file.clone() })
+        given.then(|| TlsPair {
+            cert: self.tls_cert_file.clone(),
+            key: self.tls_key_file.clone(),
+        })
     }
 
     fn check(&self, key: &str, problems: &mut Vec<Problem>) {
-        let mut wrong = |field: &str, message: String| problems.push(Problem::new(format!("{key}.{field}"), message));
+        let mut wrong = |field: &str, message: String| {
+            problems.push(Problem::new(format!("{key}.{field}"), message));
+        };
         let is_tls = match self.address.parse::<Address>() {
             Ok(address) => matches!(address, Address::Tls(_)),
             Err(why) => return wrong("address", why.to_owned()),
         };
+
         match self.format() {
             None => wrong("format", unknown(&self.format)),
             Some(format) if format.lines.is_some() => {
-                wrong("format", format!("entries of `{}` have many lines; messages have one", self.format));
+                wrong(
+                    "format",
+                    format!(
+                        "entries of `{}` have many lines; messages have one",
+                        self.format
+                    ),
+                );
             }
             Some(_) => {}
         }
+
         let given = !self.tls_cert_file.is_empty() || !self.tls_key_file.is_empty();
         if is_tls && self.tls().is_none() {
-            wrong("address", "tls needs tls_cert_file and tls_key_file".to_owned());
+            wrong(
+                "address",
+                "tls needs tls_cert_file and tls_key_file".to_owned(),
+            );
         } else if given && !is_tls {
-            wrong("tls_cert_file", "is for an address that begins with tls:".to_owned());
+            wrong(
+                "tls_cert_file",
+                "is for an address that begins with tls:".to_owned(),
+            );
         }
     }
 }
 
 fn unknown(format: &str) -> String {
     let known: Vec<&str> = collect::parsers::ALL.iter().map(|f| f.name).collect();
-    format!("there is no format `{format}`; there are {}", known.join(", "))
+    format!(
+        "there is no format `{format}`; there are {}",
+        known.join(", ")
+    )
 }
 
 impl Collect {
@@ -258,28 +284,54 @@ impl Collect {
             let message = format!("must be 0 (for good) or at least {KEEP_MIN}");
             problems.push(Problem::new("collect.keep_months", message));
         }
-        super::positive(problems, "collect.listener_spool_max_bytes", self.listener_spool_max_bytes);
+
+        super::positive(
+            problems,
+            "collect.listener_spool_max_bytes",
+            self.listener_spool_max_bytes,
+        );
+
         for (i, file) in self.files.iter().enumerate() {
             if !file.path.starts_with('/') {
-                problems.push(Problem::new(format!("collect.files[{i}].path"), "must be absolute"));
+                problems.push(Problem::new(
+                    format!("collect.files[{i}].path"),
+                    "must be absolute",
+                ));
             }
+
             if let Some(name) = file.time_zone.as_deref().filter(|_| file.zone().is_none()) {
                 let message = format!("`{name}` is not a known IANA time zone");
-                problems.push(Problem::new(format!("collect.files[{i}].time_zone"), message));
+                problems.push(Problem::new(
+                    format!("collect.files[{i}].time_zone"),
+                    message,
+                ));
             }
+
             if file.format().is_none() {
-                problems.push(Problem::new(format!("collect.files[{i}].format"), unknown(&file.format)));
+                problems.push(Problem::new(
+                    format!("collect.files[{i}].format"),
+                    unknown(&file.format),
+                ));
             }
         }
+
         for (i, journal) in self.journals.iter().enumerate() {
             let key = format!("collect.journals[{i}].directory");
-            if journal.directory.as_ref().is_some_and(|path| !path.starts_with('/')) {
+            if journal
+                .directory
+                .as_ref()
+                .is_some_and(|path| !path.starts_with('/'))
+            {
                 problems.push(Problem::new(&key, "must be absolute"));
             }
-            if self.journals[..i].iter().any(|other| other.directory == journal.directory) {
+            if self.journals[..i]
+                .iter()
+                .any(|other| other.directory == journal.directory)
+            {
                 problems.push(Problem::new(key, "is there twice"));
             }
         }
+
         for (i, database) in self.databases.iter().enumerate() {
             let key = format!("collect.databases[{i}]");
             if database.url_file.is_empty() {
@@ -287,14 +339,21 @@ impl Collect {
             }
             super::lasting(problems, &format!("{key}.poll"), database.poll);
             super::lasting(problems, &format!("{key}.sweep"), database.sweep);
-            if self.databases[..i].iter().any(|other| other.service == database.service) {
+            if self.databases[..i]
+                .iter()
+                .any(|other| other.service == database.service)
+            {
                 problems.push(Problem::new(format!("{key}.service"), "is there twice"));
             }
         }
+
         for (i, listener) in self.listeners.iter().enumerate() {
             let key = format!("collect.listeners[{i}]");
             listener.check(&key, problems);
-            if self.listeners[..i].iter().any(|other| other.address == listener.address) {
+            if self.listeners[..i]
+                .iter()
+                .any(|other| other.address == listener.address)
+            {
                 problems.push(Problem::new(format!("{key}.address"), "is there twice"));
             }
         }
@@ -314,20 +373,41 @@ mod tests {
 
     #[test]
     fn journals_are_checked() {
-        assert!(problems("[[journals]]\nservice = 'bastion'\n[[journals]]\ndirectory = '/srv/journal'").is_empty());
-        assert_eq!(problems("[[journals]]\n[[journals]]"), ["collect.journals[1].directory"]);
+        assert!(
+            problems("[[journals]]\nservice = 'bastion'\n[[journals]]\ndirectory = '/srv/journal'")
+                .is_empty()
+        );
+        assert_eq!(
+            problems("[[journals]]\n[[journals]]"),
+            ["collect.journals[1].directory"]
+        );
+
         assert_eq!(problems("keep_months = 2"), ["collect.keep_months"]);
-        assert_eq!(problems("[[journals]]\ndirectory = 'here'"), ["collect.journals[0].directory"]);
+        assert_eq!(
+            problems("[[journals]]\ndirectory = 'here'"),
+            ["collect.journals[0].directory"]
+        );
     }
 
     #[test]
     fn databases_are_checked() {
-        let one = |fields: &str| problems(&format!("[[databases]]\nservice = 'eqmon'\nurl_file = '/x'\n{fields}"));
+        let one = |fields: &str| {
+            problems(&format!(
+                "[[databases]]\nservice = 'eqmon'\nurl_file = '/x'\n{fields}"
+            ))
+        };
+
         assert!(one("").is_empty());
         assert_eq!(one("poll = '0s'"), ["collect.databases[0].poll"]);
         assert_eq!(one("sweep = '0s'"), ["collect.databases[0].sweep"]);
-        assert_eq!(one("[[databases]]\nservice = 'eqmon'\nurl_file = '/y'"), ["collect.databases[1].service"]);
-        assert_eq!(problems("[[databases]]\nservice = 'eqmon'\nurl_file = ''"), ["collect.databases[0].url_file"]);
+        assert_eq!(
+            one("[[databases]]\nservice = 'eqmon'\nurl_file = '/y'"),
+            ["collect.databases[1].service"]
+        );
+        assert_eq!(
+            problems("[[databases]]\nservice = 'eqmon'\nurl_file = ''"),
+            ["collect.databases[0].url_file"]
+        );
     }
 
     #[test]
@@ -337,19 +417,43 @@ mod tests {
             ("address = 'unix:/run/x'\nformat = 'nginx'", None),
             ("address = 'unix-stream:/run/x'", None),
             ("address = 'unix-stream:x'", Some("address")),
-            ("address = 'tls:[::1]:6514'\ntls_cert_file = 'c'\ntls_key_file = 'k'", None),
-            ("address = 'tls:[::1]:6514'\ntls_cert_file = 'c'", Some("address")),
-            ("address = 'tcp:[::1]:6514'\ntls_cert_file = 'c'", Some("tls_cert_file")),
+            (
+                "address = 'tls:[::1]:6514'\ntls_cert_file = 'c'\ntls_key_file = 'k'",
+                None,
+            ),
+            (
+                "address = 'tls:[::1]:6514'\ntls_cert_file = 'c'",
+                Some("address"),
+            ),
+            (
+                "address = 'tcp:[::1]:6514'\ntls_cert_file = 'c'",
+                Some("tls_cert_file"),
+            ),
             ("address = 'udp:localhost:1'", Some("address")),
             ("address = 'unix:here'", Some("address")),
             ("address = '127.0.0.1:5514'", Some("address")),
-            ("address = 'udp:127.0.0.1:1'\nformat = 'php'", Some("format")),
-            ("address = 'udp:127.0.0.1:1'\nformat = 'morse'", Some("format")),
+            (
+                "address = 'udp:127.0.0.1:1'\nformat = 'php'",
+                Some("format"),
+            ),
+            (
+                "address = 'udp:127.0.0.1:1'\nformat = 'morse'",
+                Some("format"),
+            ),
         ] {
-            let wrong: Vec<String> = wrong.iter().map(|field| format!("collect.listeners[0].{field}")).collect();
-            assert_eq!(problems(&format!("[[listeners]]\n{fields}")), wrong, "{fields}");
+            let wrong: Vec<String> = wrong
+                .iter()
+                .map(|field| format!("collect.listeners[0].{field}"))
+                .collect();
+            assert_eq!(
+                problems(&format!("[[listeners]]\n{fields}")),
+                wrong,
+                "{fields}"
+            );
         }
-        let twice = "[[listeners]]\naddress = 'udp:[::1]:1'\n[[listeners]]\naddress = 'udp:[::1]:1'";
+
+        let twice =
+            "[[listeners]]\naddress = 'udp:[::1]:1'\n[[listeners]]\naddress = 'udp:[::1]:1'";
         assert_eq!(problems(twice), ["collect.listeners[1].address"]);
     }
 }

@@ -19,7 +19,10 @@ pub struct Compliance {
 
 impl Default for Compliance {
     fn default() -> Self {
-        Self { every: Span::days(1), channels: vec![Channel::Email] }
+        Self {
+            every: Span::days(1),
+            channels: vec![Channel::Email],
+        }
     }
 }
 
@@ -32,8 +35,17 @@ impl Compliance {
     pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
         // A result counts for 35 days.
         if self.every != Span::ZERO && !(Span::secs(1)..=Span::days(30)).contains(&self.every) {
-            problems.push(Problem::new("compliance.every", "must be from 1s to 30d, or 0s for never"));
+            problems.push(Problem::new(
+                "compliance.every",
+                "must be from 1s to 30d, or 0s for never",
+            ));
         }
-        lead("compliance.channels", &self.channels, (&Self::default().channels, channels), problems);
+
+        lead(
+            "compliance.channels",
+            &self.channels,
+            (&Self::default().channels, channels),
+            problems,
+        );
     }
 }

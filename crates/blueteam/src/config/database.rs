@@ -18,17 +18,30 @@ pub struct Database {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: String::new(), url_file: String::new(), max_connections: 16 }
+        Self {
+            url: String::new(),
+            url_file: String::new(),
+            max_connections: 16,
+        }
     }
 }
 
 impl Database {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        super::positive(problems, "database.max_connections", self.max_connections.into());
-        let authority = self.url.split_once("://").map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(""));
+        super::positive(
+            problems,
+            "database.max_connections",
+            self.max_connections.into(),
+        );
+
+        let authority = self
+            .url
+            .split_once("://")
+            .map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(""));
         let login = authority.rsplit_once('@').map_or("", |(login, _)| login);
         if login.contains(':') || self.url.contains("password=") {
-            let message = "holds a password, which does not belong in this file; use `url_file` or DATABASE_URL";
+            let message = "holds a password, which does not belong in this file; use `url_file` \
+                or DATABASE_URL";
             problems.push(Problem::new("database.url", message));
         }
     }

@@ -12,13 +12,15 @@ use super::{lasting, positive};
 pub struct Detection {
     /// A folder of Sigma rules (`*.yml`); empty: built-in rules only.
     pub rules_dir: String,
-    /// How long events may come out of order before it is decided that nothing more of that time will come.
+    /// How long events may come out of order before it is decided that nothing more of that time
+    /// will come.
     pub settle: Span,
     /// The most keys that one rule keeps track of.
     pub max_keys: u64,
     /// Sources that are expected to speak during business hours; silence is an alert (3.3.4).
     pub expected_sources: Vec<String>,
-    /// Whether that holds of one that has never spoken at all; else it is expected from its first event on.
+    /// Whether that holds of one that has never spoken at all; else it is expected from its first
+    /// event on.
     pub expect_unheard: bool,
 }
 
@@ -36,7 +38,15 @@ impl Default for Detection {
 
 impl Detection {
     /// The sources of the event model.
-    const SOURCES: [&'static str; 7] = ["audit_db", "syslog", "nginx", "php_error", "postgres", "agent", "redteam"];
+    const SOURCES: [&'static str; 7] = [
+        "audit_db",
+        "syslog",
+        "nginx",
+        "php_error",
+        "postgres",
+        "agent",
+        "redteam",
+    ];
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         lasting(problems, "detection.settle", self.settle);
@@ -44,7 +54,10 @@ impl Detection {
         for (i, source) in self.expected_sources.iter().enumerate() {
             if !Self::SOURCES.contains(&source.as_str()) {
                 let message = format!("`{source}` is not one of {}", Self::SOURCES.join(", "));
-                problems.push(Problem::new(format!("detection.expected_sources[{i}]"), message));
+                problems.push(Problem::new(
+                    format!("detection.expected_sources[{i}]"),
+                    message,
+                ));
             }
         }
     }

@@ -57,7 +57,11 @@ pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl ConfigErrors {
     pub(super) fn one(place: Place, key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self(vec![ConfigError { place, key: key.into(), message: message.into() }])
+        Self(vec![ConfigError {
+            place,
+            key: key.into(),
+            message: message.into(),
+        }])
     }
 }
 
@@ -84,6 +88,9 @@ pub(super) struct Problem {
 
 impl Problem {
     pub(super) fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { key: key.into(), message: message.into() }
+        Self {
+            key: key.into(),
+            message: message.into(),
+        }
     }
 }

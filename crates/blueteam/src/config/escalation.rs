@@ -25,7 +25,8 @@ pub struct Escalation {
     pub low: Span,
     /// Who is told then, one after the other; empty: nobody.
     pub tiers: Vec<Tier>,
-    /// Where people reach this program's HTTP door, such as `https://soc.example.com`; empty: mails carry no link to acknowledge.
+    /// Where people reach this program's HTTP door, such as `https://soc.example.com`; empty: mails
+    /// carry no link to acknowledge.
     pub ack_url: String,
     /// How long such a link is good.
     pub ack_valid: Span,
@@ -89,7 +90,12 @@ impl Default for Escalation {
 impl Default for Rota {
     fn default() -> Self {
         // A Monday.
-        Self { people: Vec::new(), begins: Date::constant(2026, 1, 5), days: 7, leave: Vec::new() }
+        Self {
+            people: Vec::new(),
+            begins: Date::constant(2026, 1, 5),
+            days: 7,
+            leave: Vec::new(),
+        }
     }
 }
 
@@ -106,32 +112,75 @@ impl Escalation {
 
     /// The rota.
     pub fn rota(&self) -> rota::Rota {
-        let Rota { people, begins, days, leave } = self.rota.clone();
-        let leave = leave.into_iter().map(|l| rota::Leave { name: l.name, from: l.from, to: l.to }).collect();
-        rota::Rota { people, begins, days, leave }
+        let Rota {
+            people,
+            begins,
+            days,
+            leave,
+        } = self.rota.clone();
+
+        let leave = leave
+            .into_iter()
+            .map(|l| rota::Leave {
+                name: l.name,
+                from: l.from,
+                to: l.to,
+            })
+            .collect();
+        rota::Rota {
+            people,
+            begins,
+            days,
+            leave,
+        }
     }
 
-    pub(super) fn check(&self, channels: &Channels, personnel: &Personnel, problems: &mut Vec<Problem>) {
+    pub(super) fn check(
+        &self,
+        channels: &Channels,
+        personnel: &Personnel,
+        problems: &mut Vec<Problem>,
+    ) {
         for (severity, span) in self.patience() {
             lasting(problems, &format!("escalation.{severity}"), span);
         }
+
         lasting(problems, "escalation.ack_valid", self.ack_valid);
-        let mut bad = |key: String, message: String| problems.push(Problem::new(format!("escalation.{key}"), message));
-        let public = self.ack_url.starts_with("https://") || self.ack_url.starts_with("http://127.0.0.1:");
+        let mut bad = |key: String, message: String| {
+            problems.push(Problem::new(format!("escalation.{key}"), message));
+        };
+
+        let public =
+            self.ack_url.starts_with("https://") || self.ack_url.starts_with("http://127.0.0.1:");
         if !self.ack_url.is_empty() && !public {
-            bad("ack_url".to_owned(), "must begin with https:// (or http://127.0.0.1:)".to_owned());
+            bad(
+                "ack_url".to_owned(),
+                "must begin with https:// (or http://127.0.0.1:)".to_owned(),
+            );
         }
+
         let known = |name: &String| personnel.named(name).is_some();
         let nobody = |name: &str| format!("nobody in personnel.people is called `{name}`");
         if self.tiers.len() > TIERS_MAX {
-            bad("tiers".to_owned(), format!("there may be {TIERS_MAX} at most"));
+            bad(
+                "tiers".to_owned(),
+                format!("there may be {TIERS_MAX} at most"),
+            );
         }
+
         let configured = channels.configured();
         for (i, tier) in self.tiers.iter().enumerate() {
             if tier.channels.is_empty() {
-                bad(format!("tiers[{i}].channels"), "must name a channel".to_owned());
+                bad(
+                    format!("tiers[{i}].channels"),
+                    "must name a channel".to_owned(),
+                );
             }
-            for channel in tier.channels.iter().filter(|channel| !configured.contains(channel)) {
+            for channel in tier
+                .channels
+                .iter()
+                .filter(|channel| !configured.contains(channel))
+            {
                 bad(
                     format!("tiers[{i}].channels"),
                     format!("{channel} is not configured; configure [channels.{channel}]"),
@@ -139,27 +188,40 @@ impl Escalation {
             }
             let named = !tier.people.is_empty() || tier.on_duty;
             if named && !tier.channels.contains(&Channel::Email) {
-                bad(format!("tiers[{i}].channels"), "people are told by mail; name email too".to_owned());
+                bad(
+                    format!("tiers[{i}].channels"),
+                    "people are told by mail; name email too".to_owned(),
+                );
             }
             if tier.on_duty && self.rota.people.is_empty() {
-                bad(format!("tiers[{i}].on_duty"), "needs [escalation.rota]".to_owned());
+                bad(
+                    format!("tiers[{i}].on_duty"),
+                    "needs [escalation.rota]".to_owned(),
+                );
             }
             for name in tier.people.iter().filter(|name| !known(name)) {
                 bad(format!("tiers[{i}].people"), nobody(name));
             }
         }
+
         for name in self.rota.people.iter().filter(|name| !known(name)) {
             bad("rota.people".to_owned(), nobody(name));
         }
+
         if self.rota.days == 0 {
             bad("rota.days".to_owned(), "must be at least 1".to_owned());
         }
+
         for (i, leave) in self.rota.leave.iter().enumerate() {
             if !known(&leave.name) {
                 bad(format!("rota.leave[{i}].name"), nobody(&leave.name));
             }
+
             if leave.to < leave.from {
-                bad(format!("rota.leave[{i}].to"), "is before it begins".to_owned());
+                bad(
+                    format!("rota.leave[{i}].to"),
+                    "is before it begins".to_owned(),
+                );
             }
         }
     }

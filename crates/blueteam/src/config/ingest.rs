@@ -63,11 +63,19 @@ impl Ingest {
         positive(problems, "ingest.max_connections", self.max_connections);
         lasting(problems, "ingest.max_clock_ahead", self.max_clock_ahead);
         lasting(problems, "ingest.max_clock_behind", self.max_clock_behind);
+
         match (self.tls_cert_file.is_empty(), self.tls_key_file.is_empty()) {
-            (true, false) => problems.push(Problem::new("ingest.tls_key_file", "needs tls_cert_file as well")),
-            (false, true) => problems.push(Problem::new("ingest.tls_cert_file", "needs tls_key_file as well")),
+            (true, false) => problems.push(Problem::new(
+                "ingest.tls_key_file",
+                "needs tls_cert_file as well",
+            )),
+            (false, true) => problems.push(Problem::new(
+                "ingest.tls_cert_file",
+                "needs tls_key_file as well",
+            )),
             (true, true) if !self.listen.ip().is_loopback() => {
-                let message = "is open to the network: set tls_cert_file and tls_key_file, or listen on 127.0.0.1";
+                let message = "is open to the network: set tls_cert_file and tls_key_file, or \
+                    listen on 127.0.0.1";
                 problems.push(Problem::new("ingest.listen", message));
             }
             _ => {}

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Logging {
-    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as `info,store=debug`.
+    /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or directives such as
+    /// `info,store=debug`.
     pub filter: String,
     /// How it looks.
     pub format: LogFormat,
@@ -24,6 +25,9 @@ pub enum LogFormat {
 
 impl Default for Logging {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), format: LogFormat::Text }
+        Self {
+            filter: "info".to_owned(),
+            format: LogFormat::Text,
+        }
     }
 }

@@ -18,7 +18,10 @@ pub struct Monitor {
 
 impl Default for Monitor {
     fn default() -> Self {
-        Self { poll: Span::secs(5), batch_max_events: 10_000 }
+        Self {
+            poll: Span::secs(5),
+            batch_max_events: 10_000,
+        }
     }
 }
 

@@ -29,13 +29,19 @@ pub struct Heartbeat {
 
 impl Default for Digest {
     fn default() -> Self {
-        Self { at: "07:00".to_owned(), channels: vec![Channel::Email] }
+        Self {
+            at: "07:00".to_owned(),
+            channels: vec![Channel::Email],
+        }
     }
 }
 
 impl Default for Heartbeat {
     fn default() -> Self {
-        Self { every: Span::days(7), channels: vec![Channel::Email, Channel::Syslog, Channel::Ocsf, Channel::Cef] }
+        Self {
+            every: Span::days(7),
+            channels: vec![Channel::Email, Channel::Syslog, Channel::Ocsf, Channel::Cef],
+        }
     }
 }
 
@@ -52,9 +58,18 @@ impl Digest {
 
     pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
         if Time::strptime("%H:%M", &self.at).is_err() {
-            problems.push(Problem::new("digest.at", "must be a time of day, such as 07:00"));
+            problems.push(Problem::new(
+                "digest.at",
+                "must be a time of day, such as 07:00",
+            ));
         }
-        lead("digest.channels", &self.channels, (&Self::default().channels, channels), problems);
+
+        lead(
+            "digest.channels",
+            &self.channels,
+            (&Self::default().channels, channels),
+            problems,
+        );
     }
 }
 
@@ -66,18 +81,32 @@ impl Heartbeat {
 
     pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
         if self.every != Span::ZERO && self.every < Span::secs(1) {
-            problems.push(Problem::new("heartbeat.every", "must be at least 1s, or 0s for never"));
+            problems.push(Problem::new(
+                "heartbeat.every",
+                "must be at least 1s, or 0s for never",
+            ));
         }
-        lead("heartbeat.channels", &self.channels, (&Self::default().channels, channels), problems);
+
+        lead(
+            "heartbeat.channels",
+            &self.channels,
+            (&Self::default().channels, channels),
+            problems,
+        );
     }
 }
 
 pub(super) fn configured(wanted: &[Channel], channels: &Channels) -> Vec<Channel> {
     let all = channels.configured();
-    wanted.iter().copied().filter(|channel| all.contains(channel)).collect()
+    wanted
+        .iter()
+        .copied()
+        .filter(|channel| all.contains(channel))
+        .collect()
 }
 
-/// A list of one's own must lead somewhere, and nobody is called out of bed because nothing happened.
+/// A list of one's own must lead somewhere, and nobody is called out of bed because nothing
+/// happened.
 pub(super) fn lead(
     key: &str,
     wanted: &[Channel],
@@ -85,14 +114,20 @@ pub(super) fn lead(
     problems: &mut Vec<Problem>,
 ) {
     if wanted.contains(&Channel::Pagerduty) {
-        problems.push(Problem::new(key, "pagerduty would page somebody for nothing; drop it"));
+        problems.push(Problem::new(
+            key,
+            "pagerduty would page somebody for nothing; drop it",
+        ));
     }
+
     if wanted == default {
         return;
     }
+
     let all = channels.configured();
     if let Some(missing) = wanted.iter().find(|channel| !all.contains(channel)) {
-        let message = format!("{missing} is not configured; configure [channels.{missing}] or drop it");
+        let message =
+            format!("{missing} is not configured; configure [channels.{missing}] or drop it");
         problems.push(Problem::new(key, message));
     }
 }

@@ -37,8 +37,14 @@ impl Personnel {
 
     /// Who is told that auditing fails.
     pub fn for_audit_failures(&self) -> Vec<Told> {
-        let chosen = |person: &&Person| self.audit_failures.is_empty() || self.audit_failures.contains(&person.name);
-        self.people.iter().filter(chosen).map(Person::told).collect()
+        let chosen = |person: &&Person| {
+            self.audit_failures.is_empty() || self.audit_failures.contains(&person.name)
+        };
+        self.people
+            .iter()
+            .filter(chosen)
+            .map(Person::told)
+            .collect()
     }
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
@@ -47,17 +53,32 @@ impl Personnel {
             if person.name.trim().is_empty() {
                 problems.push(Problem::new(key("name"), "must not be empty"));
             }
-            if self.people.iter().take(i).any(|other| other.name == person.name) {
-                problems.push(Problem::new(key("name"), format!("`{}` is there twice", person.name)));
+            if self
+                .people
+                .iter()
+                .take(i)
+                .any(|other| other.name == person.name)
+            {
+                problems.push(Problem::new(
+                    key("name"),
+                    format!("`{}` is there twice", person.name),
+                ));
             }
             if let Err(error) = person.mail.parse::<Address>() {
-                problems.push(Problem::new(key("mail"), format!("`{}`: {error}", person.mail)));
+                problems.push(Problem::new(
+                    key("mail"),
+                    format!("`{}`: {error}", person.mail),
+                ));
             }
         }
+
         for (i, name) in self.audit_failures.iter().enumerate() {
             if self.named(name).is_none() {
                 let message = format!("nobody in personnel.people is called `{name}`");
-                problems.push(Problem::new(format!("personnel.audit_failures[{i}]"), message));
+                problems.push(Problem::new(
+                    format!("personnel.audit_failures[{i}]"),
+                    message,
+                ));
             }
         }
     }
@@ -66,6 +87,10 @@ impl Personnel {
 impl Person {
     /// As a message names them.
     pub fn told(&self) -> Told {
-        Told { name: self.name.clone(), mail: self.mail.clone(), phone: self.phone.clone() }
+        Told {
+            name: self.name.clone(),
+            mail: self.mail.clone(),
+            phone: self.phone.clone(),
+        }
     }
 }

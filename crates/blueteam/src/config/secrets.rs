@@ -40,28 +40,64 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    pub(super) fn read(config: &Config, env: &BTreeMap<String, String>) -> Result<Self, ConfigErrors> {
+    pub(super) fn read(
+        config: &Config,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Self, ConfigErrors> {
         let email = &config.channels.email;
         let webhook = &config.channels.webhook;
         let pagerduty = &config.channels.pagerduty;
         let inline = |text: &str| (!text.is_empty()).then(|| SecretString::from(text));
-        let database_url = one(env, "DATABASE_URL", "database.url_file", &config.database.url_file)?;
+
+        let database_url = one(
+            env,
+            "DATABASE_URL",
+            "database.url_file",
+            &config.database.url_file,
+        )?;
         let webhook_url = one(env, "", "channels.webhook.url_file", &webhook.url_file)?;
+
         let mut databases = Vec::new();
         for (i, database) in config.collect.databases.iter().enumerate() {
             let key = format!("collect.databases[{i}].url_file");
             databases.extend(one(env, "", &key, &database.url_file)?);
         }
+
         Ok(Self {
             databases,
             database_url: database_url.or_else(|| inline(&config.database.url)),
-            email_password: one(env, EMAIL_PASSWORD, "channels.email.password_file", &email.password_file)?,
-            webhook_secret: one(env, WEBHOOK_SECRET, "channels.webhook.secret_file", &webhook.secret_file)?,
+            email_password: one(
+                env,
+                EMAIL_PASSWORD,
+                "channels.email.password_file",
+                &email.password_file,
+            )?,
+            webhook_secret: one(
+                env,
+                WEBHOOK_SECRET,
+                "channels.webhook.secret_file",
+                &webhook.secret_file,
+            )?,
             webhook_url: webhook_url.or_else(|| inline(&webhook.url)),
-            slack_url: one(env, "", "channels.slack.url_file", &config.channels.slack.url_file)?,
-            teams_url: one(env, "", "channels.teams.url_file", &config.channels.teams.url_file)?,
+            slack_url: one(
+                env,
+                "",
+                "channels.slack.url_file",
+                &config.channels.slack.url_file,
+            )?,
+            teams_url: one(
+                env,
+                "",
+                "channels.teams.url_file",
+                &config.channels.teams.url_file,
+            )?,
             watchdog_url: one(env, "", "watchdog.url_file", &config.watchdog.url_file)?,
-            pagerduty_key: one(env, "", "channels.pagerduty.routing_key_file", &pagerduty.routing_key_file)?,
+            pagerduty_key: one(
+                env,
+                "",
+                "channels.pagerduty.routing_key_file",
+                &pagerduty.routing_key_file,
+            )?,
         })
     }
 }
@@ -76,17 +112,29 @@ fn one(
     if let Some(value) = env.get(variable).filter(|value| !value.is_empty()) {
         return Ok(Some(SecretString::from(value.as_str())));
     }
+
     if file.is_empty() {
         return Ok(None);
     }
+
     let bad = |message: String| ConfigErrors::one(Place::Whole(file.to_owned()), key, message);
-    let size = std::fs::metadata(file).map_err(|error| bad(format!("cannot be read: {error}")))?.len();
+    let size = std::fs::metadata(file)
+        .map_err(|error| bad(format!("cannot be read: {error}")))?
+        .len();
     if size > MAX {
-        return Err(bad(format!("is larger than {MAX} bytes; is this the right file?")));
+        return Err(bad(format!(
+            "is larger than {MAX} bytes; is this the right file?"
+        )));
     }
-    let text = std::fs::read_to_string(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
+
+    let text =
+        std::fs::read_to_string(file).map_err(|error| bad(format!("cannot be read: {error}")))?;
     let text = text.trim_end_matches(['\r', '\n']);
-    if text.is_empty() { Err(bad("is empty".to_owned())) } else { Ok(Some(SecretString::from(text))) }
+    if text.is_empty() {
+        Err(bad("is empty".to_owned()))
+    } else {
+        Ok(Some(SecretString::from(text)))
+    }
 }
 
 /// What to do instead of writing a secret into the file.
@@ -94,12 +142,17 @@ pub(super) fn inline_hint(path: &str) -> Option<String> {
     let (key, variable) = match path {
         "channels.email.password" => ("password_file", EMAIL_PASSWORD),
         "channels.webhook.secret" => ("secret_file", WEBHOOK_SECRET),
-        "channels.slack.url" | "channels.teams.url" | "watchdog.url" => return Some(by_file("url_file")),
+        "channels.slack.url" | "channels.teams.url" | "watchdog.url" => {
+            return Some(by_file("url_file"));
+        }
         "channels.pagerduty.routing_key" => return Some(by_file("routing_key_file")),
         "database.password" => ("url_file", "DATABASE_URL"),
         _ => return None,
     };
-    Some(format!("secrets do not belong in this file; use `{key}` or the environment variable {variable}"))
+
+    Some(format!(
+        "secrets do not belong in this file; use `{key}` or the environment variable {variable}"
+    ))
 }
 
 fn by_file(key: &str) -> String {

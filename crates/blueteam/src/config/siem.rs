@@ -48,11 +48,16 @@ impl Siem {
         if self.target.is_empty() {
             return Ok(None);
         }
+
         Ok(Some(syslog::Receiver {
             target: self.target.parse()?,
             ca_pem: pem(&self.ca_file)?,
             facility: self.facility.parse()?,
-            hostname: if self.hostname.is_empty() { hostname.to_owned() } else { self.hostname.clone() },
+            hostname: if self.hostname.is_empty() {
+                hostname.to_owned()
+            } else {
+                self.hostname.clone()
+            },
             app_name: self.app_name.clone(),
             max_message_bytes: self.max_message_bytes,
             timeout: self.timeout.to_std(),
@@ -61,7 +66,9 @@ impl Siem {
 
     /// `least` is the smallest limit of a message that the channel can keep.
     pub(super) fn check(&self, section: &str, least: usize, problems: &mut Vec<Problem>) {
-        let mut bad = |key: &str, message: String| problems.push(Problem::new(format!("{section}.{key}"), message));
+        let mut bad = |key: &str, message: String| {
+            problems.push(Problem::new(format!("{section}.{key}"), message));
+        };
         if !self.target.is_empty()
             && let Err(error) = self.target.parse::<syslog::Target>()
         {
@@ -71,7 +78,10 @@ impl Siem {
             bad("facility", error.to_string());
         }
         if !(least..=syslog::MESSAGE_MAX).contains(&self.max_message_bytes) {
-            bad("max_message_bytes", format!("must be from {least} to {}", syslog::MESSAGE_MAX));
+            bad(
+                "max_message_bytes",
+                format!("must be from {least} to {}", syslog::MESSAGE_MAX),
+            );
         }
         lasting(problems, &format!("{section}.timeout"), self.timeout);
     }

@@ -9,7 +9,8 @@ use super::error::Problem;
 use super::lasting;
 use super::secrets::Secrets;
 
-/// A service that raises the alarm when it no longer hears from us. The URL holds a token: it stands in a file.
+/// A service that raises the alarm when it no longer hears from us. The URL holds a token: it
+/// stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Watchdog {
@@ -23,7 +24,8 @@ pub struct Watchdog {
     pub timeout: Span,
     /// How long the database may be away before the personnel are told.
     pub database_away: Span,
-    /// How long events may wait unread or not be stored, or alerts not be written, before the personnel are told.
+    /// How long events may wait unread or not be stored, or alerts not be written, before the
+    /// personnel are told.
     pub stuck_after: Span,
 }
 
@@ -43,9 +45,18 @@ impl Default for Watchdog {
 impl Watchdog {
     /// Whom to tell, when somebody listens.
     pub fn heartbeat(&self, secrets: &Secrets) -> anyhow::Result<Option<Heartbeat>> {
-        let Some(url) = &secrets.watchdog_url else { return Ok(None) };
-        let target = Target { url: copy(url), ca_pem: pem(&self.ca_file)?, timeout: self.timeout.to_std() };
-        Heartbeat::new("watchdog", &target).map(Some).map_err(anyhow::Error::msg)
+        let Some(url) = &secrets.watchdog_url else {
+            return Ok(None);
+        };
+        let target = Target {
+            url: copy(url),
+            ca_pem: pem(&self.ca_file)?,
+            timeout: self.timeout.to_std(),
+        };
+
+        Heartbeat::new("watchdog", &target)
+            .map(Some)
+            .map_err(anyhow::Error::msg)
     }
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {

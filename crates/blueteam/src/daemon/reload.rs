@@ -20,7 +20,8 @@ use crate::settings;
 
 /// How long a reload waits for a database that does not answer before it says so.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Sections whose keys count from the next start on; of two of them, the certificates count at once.
+/// Sections whose keys count from the next start on; of two of them, the certificates count at
+/// once.
 const AT_START: [&str; 4] = ["database", "ingest", "collect", "logging"];
 
 /// Looks after the parts until the stop, or until one has ended that should not have. Returns those
@@ -45,6 +46,7 @@ pub(super) async fn supervise(
                     prepared = prepare(shared, control) => prepared,
                     () = control.stop.cancelled() => return running,
                 };
+
                 match prepared {
                     Ok((next, pairs)) => {
                         let before = current.as_ref().unwrap_or(loaded);
@@ -62,7 +64,10 @@ pub(super) async fn supervise(
 
 /// Reads and checks everything; changes nothing but the table of rules, which needs the new ones
 /// before anything can be found by them.
-async fn prepare(shared: &Shared<'_>, control: &Control) -> anyhow::Result<(Loaded, Vec<(Named, Pair)>)> {
+async fn prepare(
+    shared: &Shared<'_>,
+    control: &Control,
+) -> anyhow::Result<(Loaded, Vec<(Named, Pair)>)> {
     info!("SIGHUP: reading the configuration again");
     let loaded = settings::load(control.config.as_deref())?;
     let pairs = certificates::read_all(&loaded.config)?;
@@ -71,12 +76,19 @@ async fn prepare(shared: &Shared<'_>, control: &Control) -> anyhow::Result<(Load
     open_channels(&loaded)?;
     loaded.config.alerts.routing(&loaded.config.channels)?;
     loaded.config.watchdog.heartbeat(&loaded.secrets)?;
+
     let written = async {
         let mut operator = shared.database.connect(Role::Operator).await?;
         prepare_rules(&loaded, &mut operator).await
     };
-    let written = tokio::time::timeout(PATIENCE, written).await.context("the database does not answer")?;
-    written.context("the rules cannot be written to the database; send SIGHUP again when it is reachable")?;
+
+    let written = tokio::time::timeout(PATIENCE, written)
+        .await
+        .context("the database does not answer")?;
+    written.context(
+        "the rules cannot be written to the database; send SIGHUP again when it is reachable",
+    )?;
+
     Ok((loaded, pairs))
 }
 
@@ -90,21 +102,28 @@ async fn replace(
     for warning in next.config.warnings() {
         warn!("{warning}");
     }
+
     certificates::log_warnings(&next.config, SystemClock.now());
     shared.certificates.replace(pairs);
     if let Err(cause) = running.retire().await {
         warn!("a part ended with an error as it was replaced: {cause:#}");
     }
+
     let started = Running::start(next, shared).or_else(|cause| {
         refuse(shared, &cause);
         Running::start(before, shared)
     });
+
     match started {
         Ok(running) => {
             let late = counts_at_start(&before.config, &next.config);
             if !late.is_empty() {
-                warn!("changed, but in force only after a restart: {}", late.join(", "));
+                warn!(
+                    "changed, but in force only after a restart: {}",
+                    late.join(", ")
+                );
             }
+
             info!("the configuration was reloaded");
             running
         }
@@ -119,11 +138,20 @@ async fn replace(
 /// Says what was wrong, each error in a line of its own, to the log and to people.
 fn refuse(shared: &Shared<'_>, cause: &anyhow::Error) {
     match cause.downcast_ref::<ConfigErrors>() {
-        Some(errors) => errors.0.iter().for_each(|error| error!("not reloaded: {error}")),
-        None => format!("{cause:#}").lines().for_each(|line| error!("not reloaded: {line}")),
+        Some(errors) => errors
+            .0
+            .iter()
+            .for_each(|error| error!("not reloaded: {error}")),
+        None => format!("{cause:#}")
+            .lines()
+            .for_each(|line| error!("not reloaded: {line}")),
     }
-    let message = format!("the configuration was not reloaded; the old one stays in force: {cause:#}");
-    shared.failures.tell_of(Component::Configuration, "reload", message);
+
+    let message =
+        format!("the configuration was not reloaded; the old one stays in force: {cause:#}");
+    shared
+        .failures
+        .tell_of(Component::Configuration, "reload", message);
 }
 
 /// The keys that differ and count from the next start on.
@@ -136,20 +164,32 @@ fn counts_at_start(before: &Config, next: &Config) -> Vec<String> {
         }
         keys
     };
+
     let (before, next) = (flat(before), flat(next));
-    let mut keys: Vec<String> = before.symmetric_difference(&next).map(|(key, _)| key.clone()).collect();
+    let mut keys: Vec<String> = before
+        .symmetric_difference(&next)
+        .map(|(key, _)| key.clone())
+        .collect();
     keys.dedup();
+
     keys
 }
 
 /// Every value by its key, but for the files of certificates that are there before and after.
 fn flatten(key: &str, value: &Value, keys: &mut BTreeSet<(String, String)>) {
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(name, value)| flatten(&format!("{key}.{name}"), value, keys)),
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(name, value)| flatten(&format!("{key}.{name}"), value, keys)),
         Value::Array(items) => {
-            items.iter().enumerate().for_each(|(i, item)| flatten(&format!("{key}[{i}]"), item, keys));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(i, item)| flatten(&format!("{key}[{i}]"), item, keys));
         }
-        Value::String(file) if key.ends_with(".tls_cert_file") || key.ends_with(".tls_key_file") => {
+        Value::String(file)
+            if key.ends_with(".tls_cert_file") || key.ends_with(".tls_key_file") =>
+        {
             keys.insert((key.to_owned(), (!file.is_empty()).to_string()));
         }
         value => {
@@ -169,13 +209,24 @@ mod tests {
     #[test]
     fn what_needs_a_restart_is_named_and_certificates_do_not() {
         let listener = "[[collect.listeners]]\naddress = \"tls:127.0.0.1:1\"\n";
-        let before = config(&format!("{listener}tls_cert_file = \"a\"\ntls_key_file = \"b\""));
-        let next = config(&format!("{listener}tls_cert_file = \"c\"\ntls_key_file = \"d\""));
+        let before = config(&format!(
+            "{listener}tls_cert_file = \"a\"\ntls_key_file = \"b\""
+        ));
+        let next = config(&format!(
+            "{listener}tls_cert_file = \"c\"\ntls_key_file = \"d\""
+        ));
         assert!(counts_at_start(&before, &next).is_empty());
+
         let next = config("[ingest]\nlisten = \"127.0.0.1:9\"\n[detection]\nexpected_sources = []");
         let late = counts_at_start(&before, &next);
         assert!(late.contains(&"ingest.listen".to_owned()), "{late:?}");
-        assert!(late.contains(&"collect.listeners[0].address".to_owned()), "{late:?}");
-        assert!(!late.iter().any(|key| key.starts_with("detection")), "{late:?}");
+        assert!(
+            late.contains(&"collect.listeners[0].address".to_owned()),
+            "{late:?}"
+        );
+        assert!(
+            !late.iter().any(|key| key.starts_with("detection")),
+            "{late:?}"
+        );
     }
 }

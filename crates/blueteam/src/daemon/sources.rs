@@ -37,12 +37,25 @@ pub(super) fn start_sources(
     tasks: &mut Tasks,
     (outer, inner): (&CancellationToken, &CancellationToken),
 ) -> anyhow::Result<()> {
-    let Common { engine_role, calendar, clock, failures, .. } = *common;
+    let Common {
+        engine_role,
+        calendar,
+        clock,
+        failures,
+        ..
+    } = *common;
     let mut configured = start_collectors(loaded, common, tasks, outer)?;
     configured.extend(start_listeners(loaded, common, tasks, outer)?);
-    configured.extend(applications::start(loaded, (database, calendar, clock, failures), outer, |task| {
-        tasks.spawn("reader of another database", task);
-    })?);
+
+    configured.extend(applications::start(
+        loaded,
+        (database, calendar, clock, failures),
+        outer,
+        |task| {
+            tasks.spawn("reader of another database", task);
+        },
+    )?);
+
     let options = watch::Options {
         database: engine_role.clone(),
         calendar: calendar.clone(),
@@ -51,6 +64,7 @@ pub(super) fn start_sources(
         failures: failures.clone(),
         stuck: door.stuck(),
     };
+
     tasks.spawn("watch over sources", watch::run(options, inner.clone()));
     Ok(())
 }
@@ -62,8 +76,15 @@ fn start_collectors(
     tasks: &mut Tasks,
     outer: &CancellationToken,
 ) -> anyhow::Result<BTreeSet<String>> {
-    let Common { engine_role: database, calendar, clock, failures, .. } = *common;
+    let Common {
+        engine_role: database,
+        calendar,
+        clock,
+        failures,
+        ..
+    } = *common;
     let mut configured = BTreeSet::from([Source::AuditDb.as_str().to_owned()]);
+
     for file in &loaded.config.collect.files {
         let options = collector::Options {
             database: database.clone(),
@@ -77,9 +98,11 @@ fn start_collectors(
             clock: Arc::clone(clock),
             failures: failures.clone(),
         };
+
         configured.insert(options.name());
         tasks.spawn("collector", collector::run(options, outer.clone()));
     }
+
     for journal in &loaded.config.collect.journals {
         let options = journal::Options {
             database: database.clone(),
@@ -91,9 +114,14 @@ fn start_collectors(
             clock: Arc::clone(clock),
             failures: failures.clone(),
         };
+
         configured.insert(options.name());
-        tasks.spawn("follower of the journal", journal::run(options, outer.clone()));
+        tasks.spawn(
+            "follower of the journal",
+            journal::run(options, outer.clone()),
+        );
     }
+
     Ok(configured)
 }
 
@@ -122,9 +150,11 @@ fn start_listeners(
             spool_max_bytes: loaded.config.collect.listener_spool_max_bytes,
             waiting: Arc::clone(common.waiting),
         };
+
         configured.insert(options.name());
         tasks.spawn("listener", listener::run(options, outer.clone()));
     }
+
     let left = listener::LeftBehind {
         database: common.engine_role.clone(),
         state: common.state.clone(),
@@ -133,6 +163,7 @@ fn start_listeners(
         failures: common.failures.clone(),
         waiting: Arc::clone(common.waiting),
     };
+
     let task = listener::drain_left_behind(left, configured.clone(), outer.clone());
     tasks.spawn("spools of former listeners", task);
     Ok(configured)

@@ -33,7 +33,11 @@ impl Tasks {
         }
     }
 
-    fn note(&mut self, ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>, unexpected: bool) {
+    fn note(
+        &mut self,
+        ended: Result<(&'static str, anyhow::Result<()>), tokio::task::JoinError>,
+        unexpected: bool,
+    ) {
         let failure = match ended {
             Ok((name, Err(cause))) => cause.context(format!("the {name} failed")),
             Ok((name, Ok(()))) if unexpected => anyhow::anyhow!("the {name} ended by itself"),
@@ -52,10 +56,12 @@ impl Tasks {
                 self.note(ended, false);
             }
         };
+
         if tokio::time::timeout(RETIRE, all).await.is_err() {
             tokio::spawn(self.finish());
             return Ok(());
         }
+
         self.failed.map_or(Ok(()), Err)
     }
 
@@ -65,7 +71,10 @@ impl Tasks {
                 self.note(ended, false);
             }
         };
-        if tokio::time::timeout(Duration::from_secs(20), all).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(20), all)
+            .await
+            .is_err()
+        {
             warn!("some parts did not end in time and were cut off; nothing committed is lost");
             // Not before they are gone: the cluster can be stopped only when nobody holds on to it.
             self.set.shutdown().await;

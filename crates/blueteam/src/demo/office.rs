@@ -1,6 +1,8 @@
-//! The compliance part of the demonstration: the checks look at what was played, a made-up person decides what they propose, and plans follow.
+//! The compliance part of the demonstration: the checks look at what was played, a made-up person
+//! decides what they propose, and plans follow.
 //!
-//! Everything goes the way that it goes for people; only who decides is made up, and every reason says so.
+//! Everything goes the way that it goes for people; only who decides is made up, and every reason
+//! says so.
 
 use anyhow::Context as _;
 use compliance::{Catalog, checks, poam, reports};
@@ -31,48 +33,88 @@ pub(super) async fn assess(
     state: &StateDir,
     now: Timestamp,
 ) -> anyhow::Result<Dossier> {
-    std::fs::write(state.join(dossier::SYSTEM), SYSTEM).context("cannot write into the state directory")?;
+    std::fs::write(state.join(dossier::SYSTEM), SYSTEM)
+        .context("cannot write into the state directory")?;
     let system = dossier::system(None, state)?;
     plan(&mut *conn, &system, now).await?;
     let facts = evidence::gather(conn, config, state, now, |_| ()).await?;
+
     let mut decisions = Vec::new();
     for check in checks::ALL {
         let found = evidence::run(conn, check, &facts, WHO).await?;
         decisions.extend(found.says.iter().filter_map(|says| {
             let finding = says.verdict.finding()?;
             let objective = says.objective_id(&check.control);
-            Some(decision(objective, finding, &format!("taken over from check {}: {}", check.id, says.verdict.text())))
+            Some(decision(
+                objective,
+                finding,
+                &format!(
+                    "taken over from check {}: {}",
+                    check.id,
+                    says.verdict.text()
+                ),
+            ))
         }));
     }
+
     // A check that says something of the plan is asked; of the rest of it the made-up person is.
-    let described = |id: &ObjectiveId| !decisions.iter().any(|d: &NewDecision| d.objective_id == *id);
+    let described = |id: &ObjectiveId| {
+        !decisions
+            .iter()
+            .any(|d: &NewDecision| d.objective_id == *id)
+    };
+
     let rest: Vec<NewDecision> = objectives_of(&PLAN)
         .filter(described)
         .map(|id| decision(id, Finding::Met, "the plan of the made-up system says so"))
         .collect();
     decisions.extend(rest);
     store::compliance::decide(conn, WHO, now, &decisions).await?;
+
     let controls = store::compliance::all(conn, now).await?;
-    let mut plans = poam::generate(Catalog::r2(), &controls, &[], now, || PlanId(Uuid::now_v7())).new;
+    let mut plans = poam::generate(
+        Catalog::r2(),
+        &controls,
+        &[],
+        now,
+        || PlanId(Uuid::now_v7()),
+    )
+    .new;
     for plan in &mut plans {
         plan.owner = Some(WHO.to_owned());
     }
+
     store::plans::save(conn, WHO, &plans, now).await?;
     claims::note_score(conn, WHO, state, now).await?;
     Dossier::read(conn, system, now).await
 }
 
 fn objectives_of(control: &ControlId) -> impl Iterator<Item = ObjectiveId> {
-    Catalog::r2().get(control).into_iter().flat_map(|r| r.assessment_objectives.iter().map(|o| o.id.clone()))
+    Catalog::r2()
+        .get(control)
+        .into_iter()
+        .flat_map(|r| r.assessment_objectives.iter().map(|o| o.id.clone()))
 }
 
 fn decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> NewDecision {
-    let reason = format!("Demonstration: {reason}").chars().take(REASON_MAX).collect();
-    NewDecision { objective_id, finding: Some(finding), reason, methods: vec![Method::Examine] }
+    let reason = format!("Demonstration: {reason}")
+        .chars()
+        .take(REASON_MAX)
+        .collect();
+    NewDecision {
+        objective_id,
+        finding: Some(finding),
+        reason,
+        methods: vec![Method::Examine],
+    }
 }
 
 /// The plan as it is at the beginning, approved, as evidence of itself.
-async fn plan(conn: &mut PgConnection, system: &compliance::system::System, now: Timestamp) -> anyhow::Result<()> {
+async fn plan(
+    conn: &mut PgConnection,
+    system: &compliance::system::System,
+    now: Timestamp,
+) -> anyhow::Result<()> {
     let before = Dossier::read(conn, system.clone(), now).await?;
     let content = reports::ssp(&before.known()).markdown();
     let piece = Evidence {
@@ -85,8 +127,15 @@ async fn plan(conn: &mut PgConnection, system: &compliance::system::System, now:
         owner: Some(WHO.to_owned()),
         approved_by: Some(WHO.to_owned()),
         approved_at: Some(now),
-        ..Evidence::draft(EvidenceId(Uuid::now_v7()), PLAN, EvidenceKind::PolicyDoc, WHO, now)
+        ..Evidence::draft(
+            EvidenceId(Uuid::now_v7()),
+            PLAN,
+            EvidenceKind::PolicyDoc,
+            WHO,
+            now,
+        )
     };
+
     store::evidence::add(conn, WHO, &piece).await?;
     Ok(())
 }

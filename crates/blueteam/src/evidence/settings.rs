@@ -1,4 +1,5 @@
-//! What of a machine's settings a baseline holds: the kernel, services, files that configure security, and who may write to them.
+//! What of a machine's settings a baseline holds: the kernel, services, files that configure
+//! security, and who may write to them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -49,8 +50,14 @@ const FILES: [&str; 15] = [
     "etc/sysctl.conf",
 ];
 /// Folders whose files do so.
-const FOLDERS: [&str; 6] =
-    ["etc/audit/rules.d", "etc/cron.d", "etc/pam.d", "etc/ssh/sshd_config.d", "etc/sudoers.d", "etc/sysctl.d"];
+const FOLDERS: [&str; 6] = [
+    "etc/audit/rules.d",
+    "etc/cron.d",
+    "etc/pam.d",
+    "etc/ssh/sshd_config.d",
+    "etc/sudoers.d",
+    "etc/sysctl.d",
+];
 /// Where it is decided what runs, and as whom.
 const GUARDED: [&str; 16] = [
     "boot",
@@ -79,8 +86,12 @@ pub(super) const UNREADABLE: &str = "unreadable";
 pub(super) fn kernel(root: &Path) -> Option<BTreeMap<String, String>> {
     let read = |name: &&str| {
         let path = root.join("proc/sys").join(name.replace('.', "/"));
-        Some(((*name).to_owned(), fs::read_to_string(path).ok()?.trim().to_owned()))
+        Some((
+            (*name).to_owned(),
+            fs::read_to_string(path).ok()?.trim().to_owned(),
+        ))
     };
+
     let found: BTreeMap<String, String> = KERNEL.iter().filter_map(read).collect();
     (!found.is_empty()).then_some(found)
 }
@@ -93,9 +104,12 @@ pub(super) fn services(root: &Path) -> Option<Vec<String>> {
         if !wants.file_name().to_string_lossy().ends_with(".wants") {
             continue;
         }
-        let Ok(units) = fs::read_dir(wants.path()) else { continue };
+        let Ok(units) = fs::read_dir(wants.path()) else {
+            continue;
+        };
         found.extend(units.filter_map(|unit| unit.ok()?.file_name().into_string().ok()));
     }
+
     found.sort();
     found.dedup();
     Some(found)
@@ -105,11 +119,21 @@ pub(super) fn services(root: &Path) -> Option<Vec<String>> {
 pub(super) fn files(root: &Path) -> Option<BTreeMap<String, String>> {
     let mut paths: Vec<String> = FILES.iter().map(ToString::to_string).collect();
     for folder in FOLDERS {
-        let Ok(entries) = fs::read_dir(root.join(folder)) else { continue };
-        paths.extend(entries.filter_map(|e| Some(format!("{folder}/{}", e.ok()?.file_name().into_string().ok()?))));
+        let Ok(entries) = fs::read_dir(root.join(folder)) else {
+            continue;
+        };
+        paths.extend(entries.filter_map(|e| {
+            Some(format!(
+                "{folder}/{}",
+                e.ok()?.file_name().into_string().ok()?
+            ))
+        }));
     }
-    let found: BTreeMap<String, String> =
-        paths.into_iter().filter_map(|path| hash(&root.join(&path)).map(|hash| (format!("/{path}"), hash))).collect();
+
+    let found: BTreeMap<String, String> = paths
+        .into_iter()
+        .filter_map(|path| hash(&root.join(&path)).map(|hash| (format!("/{path}"), hash)))
+        .collect();
     (!found.is_empty()).then_some(found)
 }
 
@@ -118,6 +142,7 @@ fn hash(path: &Path) -> Option<String> {
     if about.len() > FILE_MAX {
         return None;
     }
+
     match fs::read(path) {
         Ok(bytes) => Some(vault::sha256(&bytes)),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => Some(UNREADABLE.to_owned()),
@@ -129,23 +154,50 @@ fn hash(path: &Path) -> Option<String> {
 pub(super) fn writable(root: &Path) -> Option<Vec<String>> {
     let seen: Vec<(&str, u32)> = GUARDED
         .iter()
-        .filter_map(|path| Some((*path, fs::metadata(root.join(path)).ok()?.permissions().mode())))
+        .filter_map(|path| {
+            Some((
+                *path,
+                fs::metadata(root.join(path)).ok()?.permissions().mode(),
+            ))
+        })
         .collect();
-    let open = seen.iter().filter(|(_, mode)| mode & 0o002 != 0).map(|(path, _)| format!("/{path}")).collect();
+    let open = seen
+        .iter()
+        .filter(|(_, mode)| mode & 0o002 != 0)
+        .map(|(path, _)| format!("/{path}"))
+        .collect();
+
     (!seen.is_empty()).then_some(open)
 }
 
-/// The names whose values differ, of two maps that are both there. What one of them could not read is no difference.
+/// The names whose values differ, of two maps that are both there. What one of them could not read
+/// is no difference.
 pub(super) fn differing(
     before: Option<&BTreeMap<String, String>>,
     now: Option<&BTreeMap<String, String>>,
 ) -> Vec<String> {
-    let (Some(before), Some(now)) = (before, now) else { return Vec::new() };
-    let unreadable = |name: &&String| [before, now].iter().any(|m| m.get(*name).is_some_and(|v| v == UNREADABLE));
-    let mut names: Vec<&String> = before.keys().chain(now.keys()).filter(|n| before.get(*n) != now.get(*n)).collect();
+    let (Some(before), Some(now)) = (before, now) else {
+        return Vec::new();
+    };
+    let unreadable = |name: &&String| {
+        [before, now]
+            .iter()
+            .any(|m| m.get(*name).is_some_and(|v| v == UNREADABLE))
+    };
+
+    let mut names: Vec<&String> = before
+        .keys()
+        .chain(now.keys())
+        .filter(|n| before.get(*n) != now.get(*n))
+        .collect();
     names.sort();
     names.dedup();
-    names.into_iter().filter(|n| !unreadable(n)).cloned().collect()
+
+    names
+        .into_iter()
+        .filter(|n| !unreadable(n))
+        .cloned()
+        .collect()
 }
 
 #[cfg(test)]
@@ -160,28 +212,66 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         };
+
         assert_eq!(
-            (kernel(root.path()), services(root.path()), files(root.path()), writable(root.path())),
+            (
+                kernel(root.path()),
+                services(root.path()),
+                files(root.path()),
+                writable(root.path())
+            ),
             (None, None, None, None)
         );
+
         write("proc/sys/kernel/yama/ptrace_scope", "1\n");
         write("etc/systemd/system/multi-user.target.wants/ssh.service", "");
-        write("etc/systemd/system/multi-user.target.wants/cron.service", "");
+        write(
+            "etc/systemd/system/multi-user.target.wants/cron.service",
+            "",
+        );
         write("etc/sudoers.d/admins", "alice ALL=(ALL) ALL\n");
         write("etc/login.defs", "UMASK 027\n");
-        assert_eq!(kernel(root.path()).unwrap()["kernel.yama.ptrace_scope"], "1");
-        assert_eq!(services(root.path()).unwrap(), ["cron.service", "ssh.service"]);
+
+        assert_eq!(
+            kernel(root.path()).unwrap()["kernel.yama.ptrace_scope"],
+            "1"
+        );
+        assert_eq!(
+            services(root.path()).unwrap(),
+            ["cron.service", "ssh.service"]
+        );
+
         assert_eq!(writable(root.path()), Some(Vec::new()));
         let before = files(root.path());
         write("etc/sudoers.d/admins", "mallory ALL=(ALL) NOPASSWD: ALL\n");
         write("etc/cron.d/new", "* * * * * root id\n");
         let mut after = files(root.path());
-        assert_eq!(differing(before.as_ref(), after.as_ref()), ["/etc/cron.d/new", "/etc/sudoers.d/admins"]);
-        after.as_mut().unwrap().insert("/etc/sudoers.d/admins".to_owned(), UNREADABLE.to_owned());
-        assert_eq!(differing(before.as_ref(), after.as_ref()), ["/etc/cron.d/new"], "what is not read is not compared");
-        assert_eq!(differing(None, after.as_ref()), Vec::<String>::new(), "an older baseline has no files");
+        assert_eq!(
+            differing(before.as_ref(), after.as_ref()),
+            ["/etc/cron.d/new", "/etc/sudoers.d/admins"]
+        );
+
+        after
+            .as_mut()
+            .unwrap()
+            .insert("/etc/sudoers.d/admins".to_owned(), UNREADABLE.to_owned());
+        assert_eq!(
+            differing(before.as_ref(), after.as_ref()),
+            ["/etc/cron.d/new"],
+            "what is not read is not compared"
+        );
+
+        assert_eq!(
+            differing(None, after.as_ref()),
+            Vec::<String>::new(),
+            "an older baseline has no files"
+        );
+
         let open = fs::Permissions::from_mode(0o777);
         fs::set_permissions(root.path().join("etc/sudoers.d"), open).unwrap();
-        assert_eq!(writable(root.path()), Some(vec!["/etc/sudoers.d".to_owned()]));
+        assert_eq!(
+            writable(root.path()),
+            Some(vec!["/etc/sudoers.d".to_owned()])
+        );
     }
 }

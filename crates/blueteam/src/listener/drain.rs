@@ -72,14 +72,27 @@ struct Work<'a> {
 
 impl<'a> Work<'a> {
     fn of(records: impl IntoIterator<Item = Record<'a>>, stored: Option<Place>) -> Self {
-        let is_stored = |place: Place| stored.is_some_and(|s| s.run == place.run && place.number <= s.number);
+        let is_stored =
+            |place: Place| stored.is_some_and(|s| s.run == place.run && place.number <= s.number);
         let mut work = Self::default();
-        for Record { place, received, content } in records.into_iter().filter(|r| !is_stored(r.place)) {
+        for Record {
+            place,
+            received,
+            content,
+        } in records.into_iter().filter(|r| !is_stored(r.place))
+        {
             work.last = Some(place);
             match content {
                 Content::Lost(loss) => work.gaps.push(loss.gap()),
                 Content::Message(message) => {
-                    let entry = (LineId { file: place.run, offset: place.number }, message.into());
+                    let entry = (
+                        LineId {
+                            file: place.run,
+                            offset: place.number,
+                        },
+                        message.into(),
+                    );
+
                     match work.runs.last_mut() {
                         Some((at, entries)) if *at == received => entries.push(entry),
                         _ => work.runs.push((received, vec![entry])),
@@ -99,9 +112,12 @@ impl Drain {
     async fn open(&mut self) -> anyhow::Result<&mut Open> {
         if self.open.is_none() {
             let sink = &self.sink;
-            let mut conn = store::connect(&sink.database).await.context("cannot connect to the database")?;
+            let mut conn = store::connect(&sink.database)
+                .await
+                .context("cannot connect to the database")?;
             let time = (sink.calendar.clone(), sink.settle);
-            let intake = Intake::open(&mut conn, sink.name.clone(), sink.format, sink.every, time).await?;
+            let intake =
+                Intake::open(&mut conn, sink.name.clone(), sink.format, sink.every, time).await?;
             let stored = store::collected::position(&mut conn, &sink.name).await?;
             self.open = Some(Open {
                 conn,
@@ -109,6 +125,7 @@ impl Drain {
                 stored: stored.and_then(|at| serde_json::from_value(at).ok()),
             });
         }
+
         self.open.as_mut().context("there is no connection")
     }
 
@@ -131,35 +148,53 @@ impl Drain {
         for gap in &gaps {
             store::sources::note_gap(&mut tx, &name, gap).await?;
         }
+
         let at = json!(last);
-        let position = Position { collector: name.clone(), at };
+        let position = Position {
+            collector: name.clone(),
+            at,
+        };
+
         if runs.is_empty() {
             store::collected::insert(&mut tx, &[], Some(&position), None).await?;
         } else {
-            let beside = Beside { position: Some(position), gaps: Vec::new() };
+            let beside = Beside {
+                position: Some(position),
+                gaps: Vec::new(),
+            };
             open.intake.store_received(&mut tx, runs, beside).await?;
         }
+
         tx.commit().await.map_err(StoreError::from)?;
         open.stored = Some(last);
         for gap in gaps.iter().filter(|gap| gap.cause == Cause::Dropped) {
             let message = format!("{name}: {}", gap.detail);
             warn!("{message}");
-            self.sink.failures.tell_of(Component::Collector, &name, message);
+            self.sink
+                .failures
+                .tell_of(Component::Collector, &name, message);
         }
+
         Ok(())
     }
 }
 
-/// Stores whatever the spool holds, until `ended` says that nothing more comes and it is empty; then
-/// a database that is away is waited for only for a while.
-pub(super) async fn run(drain: Arc<tokio::sync::Mutex<Drain>>, shelf: Arc<Shelf>, ended: CancellationToken) {
+/// Stores whatever the spool holds, until `ended` says that nothing more comes and it is empty;
+/// then a database that is away is waited for only for a while.
+pub(super) async fn run(
+    drain: Arc<tokio::sync::Mutex<Drain>>,
+    shelf: Arc<Shelf>,
+    ended: CancellationToken,
+) {
     let sink = drain.lock().await.sink.clone();
     let (mut failures, mut last_try) = (0_u32, None);
+
     // Makes the source known, even if nothing ever comes.
     let mut step = match drain.lock().await.open().await {
         Ok(_) => Ok(true),
         Err(cause) => Err(cause),
     };
+
     loop {
         match step {
             Ok(true) => failures = 0,
@@ -174,16 +209,29 @@ pub(super) async fn run(drain: Arc<tokio::sync::Mutex<Drain>>, shelf: Arc<Shelf>
             Err(cause) => {
                 failures += 1;
                 if failures == 1 || failures.is_multiple_of(120) {
-                    warn!("{}: messages wait in the spool for the database: {cause:#}", sink.name);
+                    warn!(
+                        "{}: messages wait in the spool for the database: {cause:#}",
+                        sink.name
+                    );
                 }
-                if ended.is_cancelled() && last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY {
-                    let left = shelf.with(|spool| Ok(spool.records())).await.unwrap_or_default();
-                    info!("{}: {left} messages stay in the spool for the next start", sink.name);
+                if ended.is_cancelled()
+                    && last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY
+                {
+                    let left = shelf
+                        .with(|spool| Ok(spool.records()))
+                        .await
+                        .unwrap_or_default();
+                    info!(
+                        "{}: {left} messages stay in the spool for the next start",
+                        sink.name
+                    );
+
                     return;
                 }
                 sleep(TRY_AGAIN).await;
             }
         }
+
         step = self::step(&drain, &shelf, &sink, &ended).await;
     }
 }
@@ -196,7 +244,10 @@ pub(super) async fn run_to_end(drain: Drain, shelf: Arc<Shelf>, stop: &Cancellat
             Ok(true) => {}
             Ok(false) => return,
             Err(cause) => {
-                warn!("{}: messages wait in the spool for the database: {cause:#}", sink.name);
+                warn!(
+                    "{}: messages wait in the spool for the database: {cause:#}",
+                    sink.name
+                );
                 let _ = timeout(Duration::from_secs(30), stop.cancelled()).await;
             }
         }
@@ -215,28 +266,37 @@ async fn step(
         sink.waiting.note(&sink.name, None);
         return Ok(false);
     }
+
     if records < ENOUGH && !ended.is_cancelled() {
         sleep(LINGER).await;
     }
+
     let peeked = shelf.with(|spool| match spool.peek(BATCH) {
-        Err(SpoolError::Damaged { path, at, lost }) => Ok(Err(SpoolError::Damaged { path, at, lost })),
+        Err(SpoolError::Damaged { path, at, lost }) => {
+            Ok(Err(SpoolError::Damaged { path, at, lost }))
+        }
         other => other.map(Ok),
     });
+
     let batch = match peeked.await? {
         Ok(Some(batch)) => batch,
         Ok(None) => return Ok(false),
         Err(damaged) => {
             let message = format!("{}: {damaged}", sink.name);
             error!("{message}");
-            sink.failures.tell_of(Component::Collector, &sink.name, message);
+            sink.failures
+                .tell_of(Component::Collector, &sink.name, message);
             return Ok(true);
         }
     };
+
     let records = decoded(sink, &batch);
-    sink.waiting.note(&sink.name, records.first().map(|record| record.received));
+    sink.waiting
+        .note(&sink.name, records.first().map(|record| record.received));
     drain.lock().await.store(&records).await?;
     drop(records);
     shelf.with(move |spool| spool.advance(&batch)).await?;
+
     Ok(true)
 }
 
@@ -247,9 +307,14 @@ fn decoded<'a>(sink: &Sink, batch: &'a Batch) -> Vec<Record<'a>> {
             records.push(record);
         } else {
             // Whole by its checksum, so another version of the program wrote it.
-            error!("{}: a record of the spool cannot be read: {} bytes", sink.name, payload.len());
+            error!(
+                "{}: a record of the spool cannot be read: {} bytes",
+                sink.name,
+                payload.len()
+            );
         }
     }
+
     records
 }
 
@@ -266,19 +331,52 @@ mod tests {
             received: at(received),
             content: Content::Message(b"x"),
         };
-        let loss = Loss { from: at(1), to: at(2), messages: Some(3), why: String::new() };
-        let lost = Record { place: Place { run: 2, number: 2 }, received: at(6), content: Content::Lost(loss) };
-        let records = [message(1, 7, 4), message(2, 0, 5), message(2, 1, 5), lost, message(2, 3, 6)];
+
+        let loss = Loss {
+            from: at(1),
+            to: at(2),
+            messages: Some(3),
+            why: String::new(),
+        };
+
+        let lost = Record {
+            place: Place { run: 2, number: 2 },
+            received: at(6),
+            content: Content::Lost(loss),
+        };
+
+        let records = [
+            message(1, 7, 4),
+            message(2, 0, 5),
+            message(2, 1, 5),
+            lost,
+            message(2, 3, 6),
+        ];
         let offsets = |stored| {
             let work = Work::of(records.clone(), stored);
-            let runs: Vec<(i64, Vec<u64>)> =
-                work.runs.iter().map(|(at, e)| (at.as_micros(), e.iter().map(|e| e.0.offset).collect())).collect();
+            let runs: Vec<(i64, Vec<u64>)> = work
+                .runs
+                .iter()
+                .map(|(at, e)| (at.as_micros(), e.iter().map(|e| e.0.offset).collect()))
+                .collect();
             (runs, work.gaps.len())
         };
+
         let all = vec![(4, vec![7]), (5, vec![0, 1]), (6, vec![3])];
         assert_eq!(offsets(None), (all.clone(), 1));
-        assert_eq!(offsets(Some(Place { run: 9, number: 99 })), (all, 1), "another run's place says nothing");
-        assert_eq!(offsets(Some(Place { run: 2, number: 0 })), (vec![(4, vec![7]), (5, vec![1]), (6, vec![3])], 1));
-        assert_eq!(offsets(Some(Place { run: 2, number: 3 })), (vec![(4, vec![7])], 0));
+        assert_eq!(
+            offsets(Some(Place { run: 9, number: 99 })),
+            (all, 1),
+            "another run's place says nothing"
+        );
+        assert_eq!(
+            offsets(Some(Place { run: 2, number: 0 })),
+            (vec![(4, vec![7]), (5, vec![1]), (6, vec![3])], 1)
+        );
+
+        assert_eq!(
+            offsets(Some(Place { run: 2, number: 3 })),
+            (vec![(4, vec![7])], 0)
+        );
     }
 }

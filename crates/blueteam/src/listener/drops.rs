@@ -1,15 +1,19 @@
-//! Datagrams that the kernel dropped because nobody read them in time: only its own table counts them.
+//! Datagrams that the kernel dropped because nobody read them in time: only its own table counts
+//! them.
 
 use std::os::fd::AsFd;
 
-/// Where the kernel lists its UDP sockets. Below the process itself, not in `/proc/net`: that is hidden
-/// under `ProcSubset=pid`, as the delivered unit has it.
+/// Where the kernel lists its UDP sockets. Below the process itself, not in `/proc/net`: that is
+/// hidden under `ProcSubset=pid`, as the delivered unit has it.
 const TABLES: [&str; 2] = ["/proc/self/net/udp", "/proc/self/net/udp6"];
 
-/// How many datagrams the kernel has dropped on a socket since it was opened; none when it does not say.
+/// How many datagrams the kernel has dropped on a socket since it was opened; none when it does not
+/// say.
 pub(super) fn dropped(socket: &impl AsFd) -> Option<u64> {
     let inode = rustix::fs::fstat(socket).ok()?.st_ino;
-    TABLES.iter().find_map(|table| find(&std::fs::read_to_string(table).ok()?, inode))
+    TABLES
+        .iter()
+        .find_map(|table| find(&std::fs::read_to_string(table).ok()?, inode))
 }
 
 /// The last column of the line of that inode.
@@ -37,11 +41,13 @@ mod tests {
         for _ in 0..1000 {
             sender.send_to(&[b'x'; 512], at).unwrap();
         }
+
         socket.set_nonblocking(true).unwrap();
         let mut held = 0;
         while socket.recv(&mut [0; 512]).is_ok() {
             held += 1;
         }
+
         assert_eq!(dropped(&socket), Some(1000 - held));
         assert!(held < 1000);
     }

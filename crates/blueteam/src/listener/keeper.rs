@@ -39,8 +39,8 @@ const MARK_EVERY: Duration = Duration::from_secs(5);
 const MARK: &str = "listening";
 const STOPPED: &str = "stopped";
 
-/// A listener's spool. It is opened when it is first needed: a disk that is full or read-only at the
-/// start keeps nobody from listening as long as the database takes what comes.
+/// A listener's spool. It is opened when it is first needed: a disk that is full or read-only at
+/// the start keeps nobody from listening as long as the database takes what comes.
 pub(super) struct Shelf {
     dir: PathBuf,
     max_bytes: u64,
@@ -51,7 +51,12 @@ pub(super) struct Shelf {
 
 impl Shelf {
     pub(super) fn new(dir: PathBuf, max_bytes: u64) -> Self {
-        Self { dir, max_bytes, spool: Mutex::new(None), filled: Notify::new() }
+        Self {
+            dir,
+            max_bytes,
+            spool: Mutex::new(None),
+            filled: Notify::new(),
+        }
     }
 
     pub(super) fn dir(&self) -> &Path {
@@ -67,18 +72,27 @@ impl Shelf {
         let done = tokio::task::spawn_blocking(move || {
             let mut spool = shelf.spool.lock().unwrap_or_else(PoisonError::into_inner);
             if spool.is_none() {
-                let (opened, cuts) = Spool::open(&shelf.dir, shelf.max_bytes.saturating_add(RESERVE))?;
+                let (opened, cuts) =
+                    Spool::open(&shelf.dir, shelf.max_bytes.saturating_add(RESERVE))?;
                 cuts.iter().for_each(report);
                 *spool = Some(opened);
             }
             spool.as_mut().map(work).transpose()
         });
-        done.await.context("a thread of the spool ended with a bug")??.context("the spool is not open")
+
+        done.await
+            .context("a thread of the spool ended with a bug")??
+            .context("the spool is not open")
     }
 
     /// Appends records; `beyond` its bound when they must not be lost.
     async fn append(self: &Arc<Self>, records: &Framed, beyond: bool) -> anyhow::Result<()> {
-        let (bytes, count, at, max) = (Arc::clone(&records.bytes), records.count, records.received, self.max_bytes);
+        let (bytes, count, at, max) = (
+            Arc::clone(&records.bytes),
+            records.count,
+            records.received,
+            self.max_bytes,
+        );
         self.with(move |spool| {
             let used = spool.bytes();
             if !beyond && used.saturating_add(bytes.len() as u64) > max {
@@ -87,6 +101,7 @@ impl Shelf {
             spool.append(&bytes, count, at)
         })
         .await?;
+
         self.filled.notify_one();
         Ok(())
     }
@@ -95,7 +110,10 @@ impl Shelf {
 fn report(cut: &Cut) {
     let (path, bytes) = (cut.path.display(), cut.bytes);
     if let Some(kept) = &cut.kept {
-        error!("{path}: {bytes} bytes are damaged and were set aside in {}", kept.display());
+        error!(
+            "{path}: {bytes} bytes are damaged and were set aside in {}",
+            kept.display()
+        );
     } else {
         warn!("{path}: the last {bytes} bytes were written only in part and were cut off");
     }
@@ -114,7 +132,12 @@ impl Framed {
         for record in records {
             spool::frame(&mut bytes, |out| record.encode(out));
         }
-        Self { bytes: Arc::new(bytes), count: records.len() as u64, received }
+
+        Self {
+            bytes: Arc::new(bytes),
+            count: records.len() as u64,
+            received,
+        }
     }
 }
 
@@ -144,11 +167,26 @@ impl<'a> Keeper<'a> {
     ) -> anyhow::Result<Self> {
         let run = getrandom::u32().context("the system gives no random numbers")?;
         let (lost_since, told, marked) = (None, None, None);
-        Ok(Self { options, shelf, lost, drain, run, next: 0, lost_since, told, marked, refused: false })
+        Ok(Self {
+            options,
+            shelf,
+            lost,
+            drain,
+            run,
+            next: 0,
+            lost_since,
+            told,
+            marked,
+            refused: false,
+        })
     }
 
     /// Ends when the readers have ended and everything that they read is kept.
-    pub(super) async fn run(&mut self, mut queue: mpsc::Receiver<Handover>, stop: &CancellationToken) {
+    pub(super) async fn run(
+        &mut self,
+        mut queue: mpsc::Receiver<Handover>,
+        stop: &CancellationToken,
+    ) {
         self.note_absence().await;
         loop {
             let mut held = Vec::new();
@@ -160,9 +198,11 @@ impl<'a> Keeper<'a> {
                 }
                 Err(_) => false,
             };
+
             if !held.is_empty() {
                 self.keep(held, stop).await;
             }
+
             self.keep_losses(ended).await;
             self.mark(ended);
             if ended {
@@ -174,7 +214,10 @@ impl<'a> Keeper<'a> {
     fn place(&mut self) -> Place {
         let number = self.next;
         self.next += 1;
-        Place { run: self.run, number }
+        Place {
+            run: self.run,
+            number,
+        }
     }
 
     async fn keep(&mut self, held: Vec<Handover>, stop: &CancellationToken) {
@@ -182,24 +225,32 @@ impl<'a> Keeper<'a> {
         for handover in &held {
             for message in &handover.messages {
                 let (place, received) = (self.place(), handover.received);
-                records.push(Record { place, received, content: Content::Message(message) });
+                records.push(Record {
+                    place,
+                    received,
+                    content: Content::Message(message),
+                });
             }
         }
+
         if self.options.address.is_datagram() {
             self.keep_what_fits(&records, stop.is_cancelled()).await;
         } else {
             self.keep_all(&records, stop).await;
         }
+
         held.into_iter().for_each(Handover::answer);
     }
 
-    /// Keeps records of streams, whose senders wait meanwhile; gives them up only when the program ends.
+    /// Keeps records of streams, whose senders wait meanwhile; gives them up only when the program
+    /// ends.
     async fn keep_all(&mut self, records: &[Record<'_>], stop: &CancellationToken) {
         let framed = Framed::of(records, self.received(records));
         let mut last_try = None;
         while let Err(cause) = self.try_keep(&framed, records, stop.is_cancelled()).await {
             self.warn_refused(&cause);
-            if stop.is_cancelled() && last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY {
+            if stop.is_cancelled() && last_try.get_or_insert_with(Instant::now).elapsed() > LAST_TRY
+            {
                 self.lost.note(records.len() as u64);
                 break;
             }
@@ -208,7 +259,8 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Keeps as many datagrams as there is room for, and counts the others: nobody waits, and nobody sends them again.
+    /// Keeps as many datagrams as there is room for, and counts the others: nobody waits, and
+    /// nobody sends them again.
     async fn keep_what_fits(&mut self, records: &[Record<'_>], stopping: bool) {
         let mut rest = records;
         let mut size = records.len();
@@ -231,24 +283,44 @@ impl<'a> Keeper<'a> {
     }
 
     fn received(&self, records: &[Record<'_>]) -> Timestamp {
-        records.first().map_or_else(|| self.options.clock.now(), |record| record.received)
+        records
+            .first()
+            .map_or_else(|| self.options.clock.now(), |record| record.received)
     }
 
     fn warn_refused(&mut self, cause: &anyhow::Error) {
         if !self.refused {
-            warn!("{}: the spool does not take messages: {cause:#}", self.options.name());
+            warn!(
+                "{}: the spool does not take messages: {cause:#}",
+                self.options.name()
+            );
             self.refused = true;
         }
     }
 
-    async fn try_keep(&mut self, framed: &Framed, records: &[Record<'_>], beyond: bool) -> anyhow::Result<()> {
+    async fn try_keep(
+        &mut self,
+        framed: &Framed,
+        records: &[Record<'_>],
+        beyond: bool,
+    ) -> anyhow::Result<()> {
         let Err(cause) = self.shelf.append(framed, beyond).await else {
             self.refused = false;
             return Ok(());
         };
         // What is in the spool is older, and goes first.
-        if self.shelf.with(|spool| Ok(spool.is_empty())).await.unwrap_or(true) {
-            self.drain.lock().await.store(records).await.with_context(|| format!("{cause:#}"))?;
+        if self
+            .shelf
+            .with(|spool| Ok(spool.is_empty()))
+            .await
+            .unwrap_or(true)
+        {
+            self.drain
+                .lock()
+                .await
+                .store(records)
+                .await
+                .with_context(|| format!("{cause:#}"))?;
             return Ok(());
         }
         Err(cause)
@@ -265,8 +337,17 @@ impl<'a> Keeper<'a> {
         if !ended && self.told.is_some_and(|told| told.elapsed() < TELL_LOSS) {
             return;
         }
-        let why = format!("{messages} messages came faster than they could be taken, and were dropped");
-        if self.keep_loss(Loss { from, to: now, messages: Some(messages), why }).await {
+        let why =
+            format!("{messages} messages came faster than they could be taken, and were dropped");
+        if self
+            .keep_loss(Loss {
+                from,
+                to: now,
+                messages: Some(messages),
+                why,
+            })
+            .await
+        {
             self.lost.0.fetch_sub(messages, Ordering::Relaxed);
             (self.lost_since, self.told) = (None, Some(Instant::now()));
         }
@@ -274,12 +355,22 @@ impl<'a> Keeper<'a> {
 
     async fn keep_loss(&mut self, loss: Loss) -> bool {
         let received = self.options.clock.now();
-        let record = Record { place: self.place(), received, content: Content::Lost(loss) };
+        let record = Record {
+            place: self.place(),
+            received,
+            content: Content::Lost(loss),
+        };
         let records = [record];
-        match self.try_keep(&Framed::of(&records, received), &records, true).await {
+        match self
+            .try_keep(&Framed::of(&records, received), &records, true)
+            .await
+        {
             Ok(()) => true,
             Err(cause) => {
-                warn!("{}: a loss of messages could not be written down yet: {cause:#}", self.options.name());
+                warn!(
+                    "{}: a loss of messages could not be written down yet: {cause:#}",
+                    self.options.name()
+                );
                 false
             }
         }
@@ -289,26 +380,43 @@ impl<'a> Keeper<'a> {
     /// held for us is gone as well. Senders over streams send again what they could not hand over.
     async fn note_absence(&mut self) {
         let path = self.shelf.dir().join(MARK);
-        let Ok(said) = fs::read_to_string(&path) else { return };
-        let Ok(Ok(at)) = fs::metadata(&path).map(|about| about.modified()) else { return };
+        let Ok(said) = fs::read_to_string(&path) else {
+            return;
+        };
+        let Ok(Ok(at)) = fs::metadata(&path).map(|about| about.modified()) else {
+            return;
+        };
         let at = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let from = Timestamp::from_micros(i64::try_from(at.as_micros()).unwrap_or(i64::MAX));
+
         let to = self.options.clock.now();
         let why = match (said == STOPPED, self.options.address.is_datagram()) {
             (true, false) => return,
             (true, true) => "nobody listened: blueteam was stopped",
-            (false, true) => "nobody listened: blueteam was ended without a chance to read what had arrived",
+            (false, true) => {
+                "nobody listened: blueteam was ended without a chance to read what had arrived"
+            }
             (false, false) => {
-                "blueteam was ended without a chance to read what had arrived; senders that do not wait for an \
+                "blueteam was ended without a chance to read what had arrived; senders that do \
+                    not wait for an \
                  answer do not send that again"
             }
         };
+
         let name = self.options.name();
         warn!("{name}: nobody listened from {from} to {to}");
-        let loss = Loss { from, to, messages: None, why: why.to_owned() };
+        let loss = Loss {
+            from,
+            to,
+            messages: None,
+            why: why.to_owned(),
+        };
+
         if !self.keep_loss(loss).await {
             let message = format!("{name}: nobody listened from {from} to {to}");
-            self.options.failures.tell_of(Component::Collector, &name, message);
+            self.options
+                .failures
+                .tell_of(Component::Collector, &name, message);
         }
     }
 
@@ -318,7 +426,8 @@ impl<'a> Keeper<'a> {
         }
         self.marked = Some(Instant::now());
         let content = if ended { STOPPED } else { MARK };
-        // Without it the next start does not say that nobody listened; a full disk is told elsewhere.
+        // Without it the next start does not say that nobody listened; a full disk is told
+        // elsewhere.
         let _ = fs::write(self.shelf.dir().join(MARK), content);
     }
 }
@@ -352,6 +461,11 @@ impl Waiting {
 
     /// When the oldest of all was received.
     pub(crate) fn oldest(&self) -> Option<Timestamp> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().min().copied()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .min()
+            .copied()
     }
 }

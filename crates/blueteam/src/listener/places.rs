@@ -1,4 +1,5 @@
-//! Places for connections: so many in all, and of one peer so many less, so that nobody takes those of all others.
+//! Places for connections: so many in all, and of one peer so many less, so that nobody takes those
+//! of all others.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -40,7 +41,9 @@ pub(super) struct Place {
 impl Peer {
     /// Whoever has one IPv6 address has the 2^64 beside it.
     fn whole(self) -> Self {
-        let Self::Address(address) = self else { return self };
+        let Self::Address(address) = self else {
+            return self;
+        };
         Self::Address(match address.to_canonical() {
             IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) >> 64 << 64)),
             ip @ IpAddr::V4(_) => ip,
@@ -56,12 +59,19 @@ impl Places {
         if open.values().sum::<usize>() >= ALL {
             return Err(format!("{ALL} connections are open; more are refused"));
         }
+
         let of_peer = open.entry(peer).or_default();
         if *of_peer >= OF_ONE {
-            return Err(format!("{peer} has {OF_ONE} connections open; more of it are refused"));
+            return Err(format!(
+                "{peer} has {OF_ONE} connections open; more of it are refused"
+            ));
         }
+
         *of_peer += 1;
-        Ok(Place { places: self.clone(), peer })
+        Ok(Place {
+            places: self.clone(),
+            peer,
+        })
     }
 }
 
@@ -85,11 +95,15 @@ mod tests {
     fn one_peer_leaves_places_for_others() {
         let places = Places::default();
         let take = |address: &str| places.take(Peer::Address(address.parse().unwrap()));
-        let mut held: Vec<_> = (0..OF_ONE).map(|n| take(&format!("2001:db8::{n:x}")).unwrap()).collect();
+        let mut held: Vec<_> = (0..OF_ONE)
+            .map(|n| take(&format!("2001:db8::{n:x}")).unwrap())
+            .collect();
+
         assert!(take("2001:db8::ffff").is_err());
         for other in 1..=3 {
             held.extend((0..OF_ONE).map(|_| take(&format!("192.0.2.{other}")).unwrap()));
         }
+
         assert!(take("192.0.2.9").is_err(), "none is left at all");
         held.remove(0);
         assert!(take("::ffff:192.0.2.1").is_err(), "the same peer");

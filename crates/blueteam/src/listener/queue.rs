@@ -41,7 +41,13 @@ pub(super) struct Queue {
 /// A queue and its end.
 pub(super) fn new() -> (Queue, mpsc::Receiver<Handover>) {
     let (handovers, end) = mpsc::channel(HANDOVERS);
-    (Queue { room: Arc::new(Semaphore::new(BYTES)), handovers }, end)
+    (
+        Queue {
+            room: Arc::new(Semaphore::new(BYTES)),
+            handovers,
+        },
+        end,
+    )
 }
 
 fn size(messages: &[Vec<u8>]) -> u32 {
@@ -54,10 +60,18 @@ impl Queue {
     /// Waits until the messages are kept: nobody reads more of a stream before. False when nobody
     /// takes messages any more.
     pub(super) async fn hand_over(&self, messages: Vec<Vec<u8>>, received: Timestamp) -> bool {
-        let room = Arc::clone(&self.room).acquire_many_owned(size(&messages)).await;
+        let room = Arc::clone(&self.room)
+            .acquire_many_owned(size(&messages))
+            .await;
         let Ok(room) = room else { return false };
         let (kept, answer) = oneshot::channel();
-        let handover = Handover { messages, received, kept: Some(kept), _room: room };
+        let handover = Handover {
+            messages,
+            received,
+            kept: Some(kept),
+            _room: room,
+        };
+
         self.handovers.send(handover).await.is_ok() && answer.await.is_ok()
     }
 
@@ -65,7 +79,14 @@ impl Queue {
     pub(super) fn offer(&self, messages: Vec<Vec<u8>>, received: Timestamp) -> bool {
         let room = Arc::clone(&self.room).try_acquire_many_owned(size(&messages));
         let Ok(room) = room else { return false };
-        self.handovers.try_send(Handover { messages, received, kept: None, _room: room }).is_ok()
+        self.handovers
+            .try_send(Handover {
+                messages,
+                received,
+                kept: None,
+                _room: room,
+            })
+            .is_ok()
     }
 }
 
@@ -81,6 +102,7 @@ mod tests {
         while queue.offer(vec![vec![0; 1024 * 1024 - 64]], now) {
             taken += 1;
         }
+
         assert_eq!(taken, BYTES / 1024 / 1024);
         end.recv().await.unwrap().answer();
         assert!(queue.offer(vec![vec![0; 1024 * 1024 - 64]], now));
@@ -90,8 +112,12 @@ mod tests {
     #[tokio::test]
     async fn a_reader_waits_until_its_messages_are_kept() {
         let (queue, mut end) = new();
-        let reading =
-            tokio::spawn(async move { queue.hand_over(vec![b"x".to_vec()], Timestamp::from_micros(0)).await });
+        let reading = tokio::spawn(async move {
+            queue
+                .hand_over(vec![b"x".to_vec()], Timestamp::from_micros(0))
+                .await
+        });
+
         let handover = end.recv().await.unwrap();
         tokio::task::yield_now().await;
         assert!(!reading.is_finished());

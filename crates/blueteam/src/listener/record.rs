@@ -45,7 +45,11 @@ impl Loss {
     /// It as a row of the ledger.
     pub(super) fn gap(self) -> Gap {
         Gap {
-            cause: if self.messages.is_some() { Cause::Dropped } else { Cause::Outage },
+            cause: if self.messages.is_some() {
+                Cause::Dropped
+            } else {
+                Cause::Outage
+            },
             started_at: self.from.min(self.to),
             ended_at: Some(self.to),
             lost: self.messages,
@@ -61,6 +65,7 @@ impl Record<'_> {
             // A struct of numbers and text always becomes JSON.
             Content::Lost(loss) => (LOST, serde_json::to_vec(loss).unwrap_or_default()),
         };
+
         out.push(kind);
         out.extend_from_slice(&self.received.as_micros().to_le_bytes());
         out.extend_from_slice(&self.place.run.to_le_bytes());
@@ -80,9 +85,13 @@ pub(super) fn decode(payload: &[u8]) -> Option<Record<'_>> {
         LOST => Content::Lost(serde_json::from_slice(content).ok()?),
         _ => return None,
     };
+
     let number = u64::from_le_bytes(number.try_into().ok()?);
     Some(Record {
-        place: Place { run: u32::from_le_bytes(*run), number },
+        place: Place {
+            run: u32::from_le_bytes(*run),
+            number,
+        },
         received: Timestamp::from_micros(i64::from_le_bytes(*received)),
         content,
     })

@@ -51,7 +51,10 @@ pub(super) async fn read(
             streams::accept(options, socket, None, queue, stop).await
         }
         Address::Tls(at) => {
-            let slot = options.tls.as_ref().context("tls needs a certificate and a key")?;
+            let slot = options
+                .tls
+                .as_ref()
+                .context("tls needs a certificate and a key")?;
             let acceptor = slot.acceptor()?;
             let socket = Socket::Tcp(TcpListener::bind(at).await?);
             streams::accept(options, socket, Some(acceptor), queue, stop).await
@@ -61,7 +64,9 @@ pub(super) async fn read(
 
 /// A datagram without what ends it; nothing when it is empty.
 fn message(datagram: &[u8]) -> Option<Vec<u8>> {
-    let end = datagram.iter().rposition(|c| !matches!(c, b'\n' | b'\r' | 0))?;
+    let end = datagram
+        .iter()
+        .rposition(|c| !matches!(c, b'\n' | b'\r' | 0))?;
     Some(datagram[..=end].to_vec())
 }
 
@@ -79,6 +84,7 @@ async fn udp(
     let mut kernel = KernelDrops::of(&socket, options);
     let mut look = tokio::time::interval(LOOK_FOR_DROPS);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
     let mut heard = false;
     loop {
         let mut messages = Vec::new();
@@ -91,20 +97,32 @@ async fn udp(
             }
             () = stop.cancelled() => break,
         }
+
         heard = true;
-        gather(|into| socket.try_recv_from(into).map(|(length, _)| length), &mut buffer, &mut messages);
+        gather(
+            |into| socket.try_recv_from(into).map(|(length, _)| length),
+            &mut buffer,
+            &mut messages,
+        );
         offer(messages, options, queue, lost);
     }
+
     // What has arrived was sent before the stop; a flood must not put the stop off.
     let since = Instant::now();
     while since.elapsed() < LAST {
         let mut messages = Vec::new();
-        let read = gather(|into| socket.try_recv_from(into).map(|(length, _)| length), &mut buffer, &mut messages);
+        let read = gather(
+            |into| socket.try_recv_from(into).map(|(length, _)| length),
+            &mut buffer,
+            &mut messages,
+        );
+
         offer(messages, options, queue, lost);
         if read == 0 {
             break;
         }
     }
+
     kernel.note(&socket, lost);
     Ok(())
 }
@@ -141,7 +159,10 @@ struct KernelDrops {
 impl KernelDrops {
     fn of(socket: &UdpSocket, options: &Options) -> Self {
         if drops::dropped(socket).is_none() {
-            warn!("{}: the kernel does not tell how many datagrams it drops; they are not counted", options.name());
+            warn!(
+                "{}: the kernel does not tell how many datagrams it drops; they are not counted",
+                options.name()
+            );
         }
         Self { noted: 0 }
     }
@@ -164,17 +185,30 @@ fn make_way(path: &Path) -> anyhow::Result<()> {
 
 /// As `/dev/log`: any program of this machine may write.
 fn open_to_all(path: &Path) -> anyhow::Result<()> {
-    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o666))?)
+    Ok(std::fs::set_permissions(
+        path,
+        std::fs::Permissions::from_mode(0o666),
+    )?)
 }
 
-async fn unix_stream(path: &Path, options: &Options, queue: &Queue, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn unix_stream(
+    path: &Path,
+    options: &Options,
+    queue: &Queue,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     make_way(path)?;
     let socket = Socket::Unix(UnixListener::bind(path)?);
     open_to_all(path)?;
     streams::accept(options, socket, None, queue, stop).await
 }
 
-async fn unix(path: &Path, options: &Options, queue: &Queue, stop: &CancellationToken) -> anyhow::Result<()> {
+async fn unix(
+    path: &Path,
+    options: &Options,
+    queue: &Queue,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
     make_way(path)?;
     let socket = UnixDatagram::bind(path)?;
     open_to_all(path)?;
@@ -185,11 +219,13 @@ async fn unix(path: &Path, options: &Options, queue: &Queue, stop: &Cancellation
             read = socket.recv(&mut buffer) => messages.extend(message(&buffer[..read?])),
             () = stop.cancelled() => break,
         }
+
         gather(|into| socket.try_recv(into), &mut buffer, &mut messages);
         if !messages.is_empty() && !queue.hand_over(messages, options.clock.now()).await {
             bail!("nobody stores any more");
         }
     }
+
     let since = Instant::now();
     let mut read = 1;
     while read > 0 && since.elapsed() < LAST {
@@ -199,8 +235,13 @@ async fn unix(path: &Path, options: &Options, queue: &Queue, stop: &Cancellation
             bail!("nobody stores any more");
         }
     }
+
     if read > 0 {
-        warn!("{}: not all that was written to it could be read before the stop", path.display());
+        warn!(
+            "{}: not all that was written to it could be read before the stop",
+            path.display()
+        );
     }
+
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Connections over TCP, with TLS or without, and over Unix sockets: bounded in number and in patience.
+//! Connections over TCP, with TLS or without, and over Unix sockets: bounded in number and in
+//! patience.
 
 use std::io;
 use std::sync::Arc;
@@ -19,9 +20,11 @@ use super::places::{Peer, Places};
 use super::queue::Queue;
 use crate::failures::Component;
 
-/// A connection that says nothing for so long is closed. Long: a sender that finds itself closed may lose a message over it.
+/// A connection that says nothing for so long is closed. Long: a sender that finds itself closed
+/// may lose a message over it.
 const IDLE: Duration = Duration::from_hours(1);
-/// A message that is not complete so long after its last byte but one came is taken as it is, and its sender is cut off.
+/// A message that is not complete so long after its last byte but one came is taken as it is, and
+/// its sender is cut off.
 const SLOW: Duration = Duration::from_secs(30);
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -76,6 +79,7 @@ pub(super) async fn accept(
             Some(_) = open.join_next(), if !open.is_empty() => continue,
             () = stop.cancelled() => break,
         };
+
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -85,14 +89,20 @@ pub(super) async fn accept(
                 continue;
             }
         };
+
         let place = match places.take(peer) {
             Ok(place) => place,
             Err(why) => {
                 let message = format!("{}: {why}", options.name());
-                options.failures.tell_of(Component::Collector, &options.address.to_string(), message);
+                options.failures.tell_of(
+                    Component::Collector,
+                    &options.address.to_string(),
+                    message,
+                );
                 continue;
             }
         };
+
         let (tls, queue, stop) = (tls.clone(), queue.clone(), stop.clone());
         let clock = Arc::clone(&options.clock);
         open.spawn(async move {
@@ -100,12 +110,18 @@ pub(super) async fn accept(
             connection(stream, tls, (&queue, &*clock), &stop).await;
         });
     }
+
     drop(listener);
     while open.join_next().await.is_some() {}
     Ok(())
 }
 
-async fn connection(stream: Stream, tls: Option<TlsAcceptor>, to: (&Queue, &dyn Clock), stop: &CancellationToken) {
+async fn connection(
+    stream: Stream,
+    tls: Option<TlsAcceptor>,
+    to: (&Queue, &dyn Clock),
+    stop: &CancellationToken,
+) {
     match (stream, tls) {
         (Stream::Unix(stream), _) => read(stream, to, stop).await,
         (Stream::Tcp(stream), None) => read(stream, to, stop).await,
@@ -117,7 +133,11 @@ async fn connection(stream: Stream, tls: Option<TlsAcceptor>, to: (&Queue, &dyn 
     }
 }
 
-async fn read(mut stream: impl AsyncRead + Unpin, (queue, clock): (&Queue, &dyn Clock), stop: &CancellationToken) {
+async fn read(
+    mut stream: impl AsyncRead + Unpin,
+    (queue, clock): (&Queue, &dyn Clock),
+    stop: &CancellationToken,
+) {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());
     let mut buffer = vec![0; AT_ONCE];
     let mut began: Option<Instant> = None;
@@ -134,6 +154,7 @@ async fn read(mut stream: impl AsyncRead + Unpin, (queue, clock): (&Queue, &dyn 
                 last = Some(Instant::now());
                 continue;
             }
+
             read = timeout(patience, stream.read(&mut buffer)) => match read {
                 Ok(Ok(length)) => length,
                 // What came before counts all the same.
@@ -151,7 +172,11 @@ async fn read(mut stream: impl AsyncRead + Unpin, (queue, clock): (&Queue, &dyn 
             _ => framer.is_open().then(Instant::now),
         };
         // Nothing more is read before these are on disk.
-        if !messages.is_empty() && !queue.hand_over(std::mem::take(&mut messages), clock.now()).await {
+        if !messages.is_empty()
+            && !queue
+                .hand_over(std::mem::take(&mut messages), clock.now())
+                .await
+        {
             return;
         }
         if ends {

@@ -1,4 +1,5 @@
-//! Whether PostgreSQL gets rid of its write-ahead log: without it there is no restoring to a point in time, and the disk fills up.
+//! Whether PostgreSQL gets rid of its write-ahead log: without it there is no restoring to a point
+//! in time, and the disk fills up.
 
 use model::{ControlId, Severity};
 
@@ -17,14 +18,30 @@ pub(super) const MONITOR: Monitor = Monitor {
 async fn measure(around: &mut Around<'_>) -> anyhow::Result<Measured> {
     let archiving = store::monitors::archiving(around.conn).await?;
     if !archiving.on {
-        return Ok(Measured::NotWatched("the server archives no log (archive_mode = off)".to_owned()));
+        return Ok(Measured::NotWatched(
+            "the server archives no log (archive_mode = off)".to_owned(),
+        ));
     }
-    let Some(failed) = archiving.failed_at.filter(|failed| archiving.archived_at.is_none_or(|done| done < *failed))
+
+    let Some(failed) = archiving
+        .failed_at
+        .filter(|failed| archiving.archived_at.is_none_or(|done| done < *failed))
     else {
-        return Ok(Measured::Value(0.0, "the last attempt succeeded, or there was none yet".to_owned()));
+        return Ok(Measured::Value(
+            0.0,
+            "the last attempt succeeded, or there was none yet".to_owned(),
+        ));
     };
-    let since = archiving.archived_at.or(archiving.counted_since).unwrap_or(failed);
+
+    let since = archiving
+        .archived_at
+        .or(archiving.counted_since)
+        .unwrap_or(failed);
     let hours = around.now.since(since).as_micros().max(1) as f64 / 3.6e9;
     let file = archiving.failed_file.unwrap_or_default();
-    Ok(Measured::Value(hours, format!("{file} could not be archived at {failed}")))
+
+    Ok(Measured::Value(
+        hours,
+        format!("{file} could not be archived at {failed}"),
+    ))
 }

@@ -21,18 +21,30 @@ pub(super) const MONITOR: Monitor = Monitor {
 /// The oldest of the newest files: each pattern is a backup of its own.
 fn measure(around: &Around<'_>) -> Measured {
     if around.backups.is_empty() {
-        return Measured::NotWatched("monitors.backup_files does not say where backups appear".to_owned());
+        return Measured::NotWatched(
+            "monitors.backup_files does not say where backups appear".to_owned(),
+        );
     }
+
     let mut oldest: Option<(Timestamp, String)> = None;
     for pattern in around.backups {
         match newest(pattern) {
-            Ok(Some((at, name))) if oldest.as_ref().is_none_or(|(old, _)| at < *old) => oldest = Some((at, name)),
+            Ok(Some((at, name))) if oldest.as_ref().is_none_or(|(old, _)| at < *old) => {
+                oldest = Some((at, name));
+            }
             Ok(Some(_)) => {}
             Ok(None) => return Measured::Worst(format!("there is no backup at {pattern}")),
-            Err(cause) => return Measured::Worst(format!("backups at {pattern} cannot be looked at: {cause:#}")),
+            Err(cause) => {
+                return Measured::Worst(format!(
+                    "backups at {pattern} cannot be looked at: {cause:#}"
+                ));
+            }
         }
     }
-    let Some((at, name)) = oldest else { return Measured::NotWatched("no path is configured".to_owned()) };
+
+    let Some((at, name)) = oldest else {
+        return Measured::NotWatched("no path is configured".to_owned());
+    };
     let hours = around.now.since(at).as_micros().max(0) as f64 / 3.6e9;
     Measured::Value(hours, format!("{name}, of {at}"))
 }
@@ -40,40 +52,58 @@ fn measure(around: &Around<'_>) -> Measured {
 /// The newest file that fits a path whose last part may hold `*`. An empty file is no backup.
 fn newest(pattern: &str) -> anyhow::Result<Option<(Timestamp, String)>> {
     let path = Path::new(pattern);
-    let (folder, name) = (path.parent().context("is no path of files")?, path.file_name().context("names no file")?);
+    let (folder, name) = (
+        path.parent().context("is no path of files")?,
+        path.file_name().context("names no file")?,
+    );
     let name = name.to_string_lossy();
     let mut newest: Option<(Timestamp, String)> = None;
+
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
         if !fits(&name, &entry.file_name().to_string_lossy()) {
             continue;
         }
+
         // It may be gone by now, or be a link: what counts is the file behind it.
-        let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
+        let Ok(meta) = std::fs::metadata(entry.path()) else {
+            continue;
+        };
         if !meta.is_file() || meta.len() == 0 {
             continue;
         }
-        let since = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+
+        let since = meta
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         let at = Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX));
         if newest.as_ref().is_none_or(|(old, _)| at > *old) {
             newest = Some((at, entry.path().display().to_string()));
         }
     }
+
     Ok(newest)
 }
 
 /// Whether a name fits a pattern in which `*` stands for any run of characters.
 fn fits(pattern: &str, name: &str) -> bool {
-    let Some((first, rest)) = pattern.split_once('*') else { return pattern == name };
-    let Some(mut name) = name.strip_prefix(first) else { return false };
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut name) = name.strip_prefix(first) else {
+        return false;
+    };
     let mut parts: Vec<&str> = rest.split('*').collect();
     let last = parts.pop().unwrap_or_default();
+
     for part in parts {
         match name.find(part) {
             Some(at) => name = &name[at + part.len()..],
             None => return false,
         }
     }
+
     name.ends_with(last)
 }
 

@@ -1,5 +1,5 @@
-//! Certificates of the HTTP door and of TLS listeners that expire within 30 days. Two more monitors tell
-//! of them again, 7 days before and on the last day, each in an alert of its own.
+//! Certificates of the HTTP door and of TLS listeners that expire within 30 days. Two more monitors
+//! tell of them again, 7 days before and on the last day, each in an alert of its own.
 
 use model::{ControlId, Severity, Span};
 
@@ -21,17 +21,29 @@ pub(super) fn measure(around: &Around<'_>, within: Span) -> Measured {
     if around.certificates.is_empty() {
         return Measured::NotWatched("no certificate is configured".to_owned());
     }
-    let ending = around.certificates.iter().filter(|c| c.problem.is_some() || c.ends_within(within, around.now));
+
+    let ending = around
+        .certificates
+        .iter()
+        .filter(|c| c.problem.is_some() || c.ends_within(within, around.now));
     let said: Vec<String> = ending
-        .map(|certificate| match (&certificate.problem, certificate.warning(around.now)) {
-            (Some(problem), _) => format!("{}: {problem}", certificate.file.display()),
-            (None, warning) => warning.unwrap_or_default(),
-        })
+        .map(
+            |certificate| match (&certificate.problem, certificate.warning(around.now)) {
+                (Some(problem), _) => format!("{}: {problem}", certificate.file.display()),
+                (None, warning) => warning.unwrap_or_default(),
+            },
+        )
         .collect();
-    let first = around.certificates.iter().filter_map(|certificate| certificate.not_after).min();
+
+    let first = around
+        .certificates
+        .iter()
+        .filter_map(|certificate| certificate.not_after)
+        .min();
     let detail = match first {
         Some(first) if said.is_empty() => format!("the first of them expires on {first}"),
         _ => said.join("; "),
     };
+
     Measured::Value(said.len() as f64, detail)
 }

@@ -17,5 +17,8 @@ pub(super) const MONITOR: Monitor = Monitor {
 async fn measure(around: &mut Around<'_>) -> anyhow::Result<Measured> {
     let (used, most) = store::monitors::connections(around.conn).await?;
     // Numbers of sessions are small.
-    Ok(Measured::Value(used as f64 * 100.0 / most.max(1) as f64, format!("{used} of {most}")))
+    Ok(Measured::Value(
+        used as f64 * 100.0 / most.max(1) as f64,
+        format!("{used} of {most}"),
+    ))
 }

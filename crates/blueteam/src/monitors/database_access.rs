@@ -1,4 +1,5 @@
-//! Whom the database turned away: refused logins, refused access and refused changes in its own log, and what applications tell.
+//! Whom the database turned away: refused logins, refused access and refused changes in its own
+//! log, and what applications tell.
 
 use model::{ControlId, Severity, Span};
 use store::monitors::Counted;

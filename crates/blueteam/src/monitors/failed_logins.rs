@@ -15,5 +15,9 @@ pub(super) const MONITOR: Monitor = Monitor {
     measure: |around| Box::pin(busiest(around, COUNTED, Span::mins(1))),
 };
 
-const COUNTED: Counted =
-    Counted { category: Some("auth"), actions: &["login_failed"], failed: &["login"], postgres: &[] };
+const COUNTED: Counted = Counted {
+    category: Some("auth"),
+    actions: &["login_failed"],
+    failed: &["login"],
+    postgres: &[],
+};

@@ -15,5 +15,9 @@ pub(super) const MONITOR: Monitor = Monitor {
     measure: |around| Box::pin(busiest(around, COUNTED, Span::hours(1))),
 };
 
-const COUNTED: Counted =
-    Counted { category: Some("auth"), actions: &["account_locked", "account_lockout"], failed: &[], postgres: &[] };
+const COUNTED: Counted = Counted {
+    category: Some("auth"),
+    actions: &["account_locked", "account_lockout"],
+    failed: &[],
+    postgres: &[],
+};

@@ -15,5 +15,9 @@ pub(super) const MONITOR: Monitor = Monitor {
     measure: |around| Box::pin(busiest(around, COUNTED, Span::mins(10))),
 };
 
-const COUNTED: Counted =
-    Counted { category: None, actions: &["password_policy_violation", "policy_violation"], failed: &[], postgres: &[] };
+const COUNTED: Counted = Counted {
+    category: None,
+    actions: &["password_policy_violation", "policy_violation"],
+    failed: &[],
+    postgres: &[],
+};

@@ -1,4 +1,5 @@
-//! The schedule: each monitor measures in its turn, and what that changes is committed before the next.
+//! The schedule: each monitor measures in its turn, and what that changes is committed before the
+//! next.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,7 @@ impl Options {
         let config = &loaded.config;
         let monitors = config.monitors.clone();
         let named = monitors.storage_paths.iter().map(PathBuf::from);
+
         Ok(Self {
             database,
             every: monitors.every,
@@ -106,6 +108,7 @@ pub(crate) async fn run(mut options: Options, stop: CancellationToken) -> anyhow
                 warn!("nothing is measured for now: {cause:#}");
             }
         }
+
         tokio::select! {
             () = tokio::time::sleep(options.every.to_std()) => {}
             () = stop.cancelled() => return Ok(()),
@@ -126,24 +129,37 @@ async fn round(
         .filter(|row| !row.enabled)
         .map(|row| row.rule_id.to_string())
         .collect();
+
     let mutes = Mutes::new(store::mutes::ending_after(&mut conn, now).await?);
     // An outage of ours is the past: what happened in it is for the rules, which read it.
-    let since = last.minus(LATE).max(now.minus(options.every).minus(Span::mins(10)));
+    let since = last
+        .minus(LATE)
+        .max(now.minus(options.every).minus(Span::mins(10)));
     for monitor in ALL {
         let off = options.off.iter().any(|name| name == monitor.name)
             || disabled.iter().any(|id| id == monitor.rule_id().as_str());
         let before = known.iter().find(|m| m.name == monitor.name);
-        let done = one(options, &mut conn, (monitor, before, off), (since, now), &mutes).await;
+        let done = one(
+            options,
+            &mut conn,
+            (monitor, before, off),
+            (since, now),
+            &mutes,
+        )
+        .await;
+
         if let Err(cause) = done {
             warn!("monitor {} did not measure: {cause:#}", monitor.name);
             // What failed may have left a transaction or a query behind.
             conn = store::connect(&options.database).await?;
         }
     }
+
     if forgot.is_none_or(|at| now.since(at) >= FORGET_EVERY) {
         store::monitors::forget(&mut conn, now.minus(options.keep)).await?;
         *forgot = Some(now);
     }
+
     Ok(())
 }
 
@@ -154,7 +170,11 @@ async fn one(
     (since, now): (Timestamp, Timestamp),
     mutes: &Mutes,
 ) -> anyhow::Result<()> {
-    let threshold = options.thresholds.get(monitor.name).copied().unwrap_or(monitor.threshold);
+    let threshold = options
+        .thresholds
+        .get(monitor.name)
+        .copied()
+        .unwrap_or(monitor.threshold);
     let measured = if off {
         Measured::NotWatched("it is switched off".to_owned())
     } else {
@@ -169,10 +189,19 @@ async fn one(
             backups: &options.backups,
             certificates: &certificates,
         };
+
         tokio::time::timeout(PATIENCE, (monitor.measure)(&mut around)).await??
     };
-    let (next, change) = step::step(monitor, before, measured, (threshold, options.clear_after), now);
+
+    let (next, change) = step::step(
+        monitor,
+        before,
+        measured,
+        (threshold, options.clear_after),
+        now,
+    );
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
+
     let mut written = 0;
     if let Some(change) = &change {
         let open = options.calendar.period(now).open;
@@ -182,15 +211,25 @@ async fn one(
             muted_by: mutes.covering(alert, now),
             most: routing.most(alert),
         };
+
         store::alerts::take_turn(&mut tx).await?;
-        written = store::alerts::apply(&mut tx, std::slice::from_ref(change), &route).await?.deliveries;
-        let word = if change.opened { "is over its threshold" } else { "is calm again" };
+        written = store::alerts::apply(&mut tx, std::slice::from_ref(change), &route)
+            .await?
+            .deliveries;
+        let word = if change.opened {
+            "is over its threshold"
+        } else {
+            "is calm again"
+        };
+
         info!(monitor = monitor.name, "{word}: {}", change.detection.title);
     }
+
     store::monitors::save(&mut tx, &next).await?;
     tx.commit().await.map_err(StoreError::from)?;
     if written > 0 {
         options.deliveries.notify_one();
     }
+
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The longest query that runs at the moment of looking. What begins and ends between two looks is not seen.
+//! The longest query that runs at the moment of looking. What begins and ends between two looks is
+//! not seen.
 
 use model::{ControlId, Severity};
 
@@ -19,8 +20,16 @@ async fn measure(around: &mut Around<'_>) -> anyhow::Result<Measured> {
     let hidden = match queries.hidden {
         0 => String::new(),
         n => format!(
-            "; {n} sessions could not be looked into (grant pg_read_all_stats to the owner of the schema blueteam)"
+            "; {n} sessions could not be looked into (grant pg_read_all_stats to the owner of the \
+                schema blueteam)"
         ),
     };
-    Ok(Measured::Value(queries.longest, format!("{} queries run for longer than is allowed{hidden}", queries.slow)))
+
+    Ok(Measured::Value(
+        queries.longest,
+        format!(
+            "{} queries run for longer than is allowed{hidden}",
+            queries.slow
+        ),
+    ))
 }

@@ -1,6 +1,9 @@
-//! What a measurement changes: a monitor is over its threshold from the first value above it until values have been well below for a while.
+//! What a measurement changes: a monitor is over its threshold from the first value above it until
+//! values have been well below for a while.
 
-use model::{Change, Detection, Entity, EntityKind, Fingerprint, Phase, Rows, Source, Span, Timestamp};
+use model::{
+    Change, Detection, Entity, EntityKind, Fingerprint, Phase, Rows, Source, Span, Timestamp,
+};
 use store::monitors::Monitored;
 use uuid::Uuid;
 
@@ -39,7 +42,8 @@ pub(super) fn step(
         alert_id: before.and_then(|b| b.alert_id),
     };
     if next.over_since.is_none() && over {
-        // Its first letters, by which people name it, must not be those of whatever else begins at this moment.
+        // Its first letters, by which people name it, must not be those of whatever else begins at
+        // this moment.
         let id = Uuid::new_v5(&Uuid::now_v7(), b"alert");
         next = Monitored {
             over_since: Some(now),
@@ -49,6 +53,7 @@ pub(super) fn step(
             alert_id: Some(id),
             ..next
         };
+
         let change = change(monitor, &next, Phase::Opened);
         return (next, change);
     }
@@ -65,7 +70,11 @@ pub(super) fn step(
         next.calm_since = before.and_then(|b| b.calm_since).or(Some(now));
     }
     // What is not watched any more says nothing, and an alert about it would stay open for good.
-    if watched && next.calm_since.is_none_or(|since| now.since(since) < clear_after) {
+    if watched
+        && next
+            .calm_since
+            .is_none_or(|since| now.since(since) < clear_after)
+    {
         return (next, None);
     }
     let change = change(monitor, &next, Phase::Closed);
@@ -90,22 +99,33 @@ fn change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Change> {
     let title = match m.peak {
         Some(peak) => format!("{}: {}, more than {more}", monitor.what, monitor.show(peak)),
         None if phase == Phase::Opened => format!("{}: {}", monitor.what, m.detail),
-        None => format!("{}: it could not be told for a while, or was worse than any number", monitor.what),
+        None => format!(
+            "{}: it could not be told for a while, or was worse than any number",
+            monitor.what
+        ),
     };
+
     let description = match phase {
         Phase::Closed => format!(
             "It was over its threshold of {more} from {first_seen} to {}; now: {}.",
             m.last_over.unwrap_or(first_seen),
             m.detail
         ),
-        _ => format!("{}. `blueteam monitors show {}` has its past.", m.detail, monitor.name),
+        _ => format!(
+            "{}. `blueteam monitors show {}` has its past.",
+            m.detail, monitor.name
+        ),
     };
+
     let detection = Detection {
         rule_id: monitor.rule_id(),
         severity: monitor.severity,
         title,
         description,
-        entity: Entity { kind: EntityKind::Source, value: format!("monitor {}", monitor.name) },
+        entity: Entity {
+            kind: EntityKind::Source,
+            value: format!("monitor {}", monitor.name),
+        },
         first_seen,
         last_seen: m.last_over.unwrap_or(first_seen),
         event_count: m.times_over,
@@ -118,7 +138,12 @@ fn change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Change> {
         fingerprint: Fingerprint(id),
         episode: 0,
     };
-    Some(Change { opened: phase == Phase::Opened, phase, detection })
+
+    Some(Change {
+        opened: phase == Phase::Opened,
+        phase,
+        detection,
+    })
 }
 
 #[cfg(test)]
@@ -127,18 +152,29 @@ mod tests {
     use crate::monitors::named;
 
     fn at(minute: i64) -> Timestamp {
-        Timestamp::parse("2026-03-02T10:00:00Z").unwrap_or(Timestamp::from_micros(0)).plus(Span::mins(minute))
+        Timestamp::parse("2026-03-02T10:00:00Z")
+            .unwrap_or(Timestamp::from_micros(0))
+            .plus(Span::mins(minute))
     }
 
-    /// What becomes of a monitor with a threshold of 80 that measures these values, one a minute: letters for what each changed.
+    /// What becomes of a monitor with a threshold of 80 that measures these values, one a minute:
+    /// letters for what each changed.
     fn run(values: &[Option<f64>]) -> String {
         let monitor = named("connections").unwrap_or(super::super::ALL[0]);
         let mut now = None;
         let mut told = String::new();
         for (minute, value) in (0..).zip(values) {
-            let measured =
-                value.map_or(Measured::NotWatched(String::new()), |value| Measured::Value(value, String::new()));
-            let (next, change) = step(monitor, now.as_ref(), measured, (80.0, Span::mins(2)), at(minute));
+            let measured = value.map_or(Measured::NotWatched(String::new()), |value| {
+                Measured::Value(value, String::new())
+            });
+            let (next, change) = step(
+                monitor,
+                now.as_ref(),
+                measured,
+                (80.0, Span::mins(2)),
+                at(minute),
+            );
+
             told.push(match change {
                 None => '.',
                 Some(change) if change.opened => 'o',
@@ -147,8 +183,10 @@ mod tests {
                     'c'
                 }
             });
+
             now = Some(next);
         }
+
         told
     }
 
@@ -156,6 +194,7 @@ mod tests {
     fn one_alert_while_it_lasts_and_none_at_the_edge() {
         let some = |values: &[f64]| run(&values.iter().map(|v| Some(*v)).collect::<Vec<_>>());
         assert_eq!(some(&[10., 80., 81., 95., 90.]), "..o..");
+
         // Just below the threshold is not calm, and a value above it starts the wait over.
         assert_eq!(some(&[81., 79., 79., 79., 79.]), "o....");
         assert_eq!(some(&[81., 50., 50., 50., 50.]), "o..c.");

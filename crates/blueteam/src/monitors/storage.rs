@@ -1,4 +1,5 @@
-//! The fullest of the file systems that hold our state, the private cluster, and what the configuration names.
+//! The fullest of the file systems that hold our state, the private cluster, and what the
+//! configuration names.
 
 use model::{ControlId, Severity};
 use rustix::fs::statvfs;
@@ -21,8 +22,11 @@ fn measure(around: &Around<'_>) -> Measured {
         let stat = match statvfs(path) {
             Ok(stat) => stat,
             // A disk that has gone away is full for whoever wants to write to it.
-            Err(error) => return Measured::Worst(format!("{} cannot be looked at: {error}", path.display())),
+            Err(error) => {
+                return Measured::Worst(format!("{} cannot be looked at: {error}", path.display()));
+            }
         };
+
         // As `df` counts: what is reserved for the superuser is not free.
         let (used, free) = (stat.f_blocks.saturating_sub(stat.f_bfree), stat.f_bavail);
         let percent = used as f64 * 100.0 / used.saturating_add(free).max(1) as f64;
@@ -31,9 +35,15 @@ fn measure(around: &Around<'_>) -> Measured {
             fullest = Some((percent, format!("{}: {gib:.1} GiB free", path.display())));
         }
     }
-    let Some((percent, mut detail)) = fullest else { return Measured::NotWatched("no path is configured".to_owned()) };
+
+    let Some((percent, mut detail)) = fullest else {
+        return Measured::NotWatched("no path is configured".to_owned());
+    };
     if !around.holds_database {
-        detail.push_str("; the disk of the database is not watched unless monitors.storage_paths names it");
+        detail.push_str(
+            "; the disk of the database is not watched unless monitors.storage_paths names it",
+        );
     }
+
     Measured::Value(percent, detail)
 }

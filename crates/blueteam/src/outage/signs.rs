@@ -36,7 +36,14 @@ pub(crate) struct Signs {
 impl Signs {
     /// Begins to look.
     pub(super) fn look(&self, waits_after: Span) -> Look<'_> {
-        Look { signs: self, waits_after, began: None, asked: None, reading: Finding::Well, alerting: Finding::Well }
+        Look {
+            signs: self,
+            waits_after,
+            began: None,
+            asked: None,
+            reading: Finding::Well,
+            alerting: Finding::Well,
+        }
     }
 }
 
@@ -53,27 +60,39 @@ pub(super) struct Look<'s> {
 
 impl Look<'_> {
     /// What there is to find now.
-    pub(super) async fn findings(&mut self, database: &PgConnectOptions, now: Timestamp) -> BTreeMap<Trouble, Finding> {
+    pub(super) async fn findings(
+        &mut self,
+        database: &PgConnectOptions,
+        now: Timestamp,
+    ) -> BTreeMap<Trouble, Finding> {
         self.began.get_or_insert(now);
         let conn = timeout(PATIENCE, store::connect(database)).await;
         let mut conn = match conn {
             Ok(Ok(conn)) => conn,
             // What else does not get on follows from this, and is found when the database is back.
-            Ok(Err(cause)) => return BTreeMap::from([(Trouble::Database, Finding::Stuck(cause.to_string()))]),
+            Ok(Err(cause)) => {
+                return BTreeMap::from([(Trouble::Database, Finding::Stuck(cause.to_string()))]);
+            }
             Err(_) => {
                 let why = format!("no connection within {} s", PATIENCE.as_secs());
                 return BTreeMap::from([(Trouble::Database, Finding::Stuck(why))]);
             }
         };
 
-        if self.asked.is_none_or(|asked| now.since(asked) >= ASK_EVERY.min(self.waits_after)) {
+        if self
+            .asked
+            .is_none_or(|asked| now.since(asked) >= ASK_EVERY.min(self.waits_after))
+        {
             self.asked = Some(now);
             self.ask(&mut conn).await;
         }
         BTreeMap::from([
             (Trouble::Database, Finding::Well),
             (Trouble::Storing, self.storing()),
-            (Trouble::Reading, self.pulse(now).unwrap_or_else(|| self.reading.clone())),
+            (
+                Trouble::Reading,
+                self.pulse(now).unwrap_or_else(|| self.reading.clone()),
+            ),
             (Trouble::Alerting, self.alerting.clone()),
         ])
     }
@@ -83,31 +102,42 @@ impl Look<'_> {
         if self.signs.pulse.is_none() {
             return;
         }
-        self.reading = match timeout(PATIENCE, store::posture::waits_unread(conn, CURSOR, self.waits_after)).await {
+        self.reading = match timeout(
+            PATIENCE,
+            store::posture::waits_unread(conn, CURSOR, self.waits_after),
+        )
+        .await
+        {
             Ok(Ok(false)) => Finding::Well,
-            Ok(Ok(true)) => Finding::Stuck(format!("events of more than {} ago wait unread", self.waits_after)),
-            Ok(Err(_)) | Err(_) => Finding::Unknown,
-        };
-        self.alerting = match timeout(PATIENCE, store::alerts::pending(conn, self.waits_after)).await {
-            Ok(Ok(None)) => Finding::Well,
-            Ok(Ok(Some(waiting))) => Finding::Stuck(format!(
-                "{} waiting since {}: {}",
-                model::text::counted(waiting.alerts, "alert"),
-                waiting.since,
-                waiting.reason
+            Ok(Ok(true)) => Finding::Stuck(format!(
+                "events of more than {} ago wait unread",
+                self.waits_after
             )),
             Ok(Err(_)) | Err(_) => Finding::Unknown,
         };
+        self.alerting =
+            match timeout(PATIENCE, store::alerts::pending(conn, self.waits_after)).await {
+                Ok(Ok(None)) => Finding::Well,
+                Ok(Ok(Some(waiting))) => Finding::Stuck(format!(
+                    "{} waiting since {}: {}",
+                    model::text::counted(waiting.alerts, "alert"),
+                    waiting.since,
+                    waiting.reason
+                )),
+                Ok(Err(_)) | Err(_) => Finding::Unknown,
+            };
     }
 
     fn storing(&self) -> Finding {
         if let Some(why) = self.signs.unstored.as_ref().and_then(|unstored| unstored()) {
             return Finding::Stuck(why);
         }
+
         match self.signs.stalls.oldest() {
-            Some((who, stall)) => {
-                Finding::Stuck(format!("{who} has stored nothing since {}: {}", stall.since, stall.why))
-            }
+            Some((who, stall)) => Finding::Stuck(format!(
+                "{who} has stored nothing since {}: {}",
+                stall.since, stall.why
+            )),
             None => Finding::Well,
         }
     }
@@ -120,6 +150,7 @@ impl Look<'_> {
             (None, Some(began)) => now.since(began) > START,
             (None, None) => false,
         };
+
         waited.then(|| {
             let why = pulse.failure().unwrap_or_else(|| match pulse.last() {
                 Some(last) => format!("the monitor has been busy since {last}"),

@@ -49,13 +49,21 @@ pub(super) fn entry_end(text: &[u8], (start, mut end): (usize, usize), lines: &L
         }
         end = next;
     }
+
     // A newline at the very end is no empty line.
-    if end == text.len() && text.ends_with(b"\n") { end - 1 } else { end }
+    if end == text.len() && text.ends_with(b"\n") {
+        end - 1
+    } else {
+        end
+    }
 }
 
 /// Where the last entry begins that may not be complete; none when it is the first.
 fn last_beginning(text: &[u8], lines: Option<&Lines>) -> Option<usize> {
-    let Some(lines) = lines else { return memchr::memrchr(b'\n', text).map(|at| at + 1) };
+    let Some(lines) = lines else {
+        return memchr::memrchr(b'\n', text).map(|at| at + 1);
+    };
+
     // From the start: what a line is may depend on all before it.
     let (mut open, mut at, mut last) = (OpenEntry::default(), 0, None);
     for line in text.split(|b| *b == b'\n') {
@@ -64,6 +72,7 @@ fn last_beginning(text: &[u8], lines: Option<&Lines>) -> Option<usize> {
         }
         at += line.len() + 1;
     }
+
     last
 }
 
@@ -78,12 +87,26 @@ fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
             Err(e) => return Err(e),
         }
     }
+
     Ok(filled)
 }
 
 impl<'a> Chunks<'a> {
-    pub(super) fn new(inputs: &'a [Input], lines: Option<Lines>, counter: &'a Arc<AtomicU64>) -> Self {
-        Self { inputs, lines, counter, file: 0, current: None, offset: 0, rest: Vec::new(), ticket: 0 }
+    pub(super) fn new(
+        inputs: &'a [Input],
+        lines: Option<Lines>,
+        counter: &'a Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            inputs,
+            lines,
+            counter,
+            file: 0,
+            current: None,
+            offset: 0,
+            rest: Vec::new(),
+            ticket: 0,
+        }
     }
 
     /// Whether there is nothing left.
@@ -99,13 +122,17 @@ impl<'a> Chunks<'a> {
     /// Fills `buffer` with the next whole lines. None at the end of the last input.
     pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> anyhow::Result<Option<Chunk>> {
         loop {
-            let Some(input) = self.inputs.get(self.file as usize) else { return Ok(None) };
+            let Some(input) = self.inputs.get(self.file as usize) else {
+                return Ok(None);
+            };
             let reader = match &mut self.current {
                 Some(reader) => reader,
                 None => self.current.insert(input.open(self.counter)?),
             };
+
             buffer.clear();
             let mut filled = self.rest.len();
+
             // Longer than what is in it, so that it is cleared once and not before each read.
             buffer.resize(buffer.len().max(filled + CHUNK), 0);
             buffer[..filled].copy_from_slice(&self.rest);
@@ -118,26 +145,42 @@ impl<'a> Chunks<'a> {
                     ended = true;
                     break filled;
                 }
+
                 let start = filled;
                 filled += read;
-                // Where entries have many lines, they are only told apart with all before them at hand.
+
+                // Where entries have many lines, they are only told apart with all before them at
+                // hand.
                 let from = if self.lines.is_some() { 0 } else { start };
                 if let Some(end) = last_beginning(&buffer[from..filled], self.lines.as_ref()) {
                     break from + end;
                 }
+
                 if filled > LINE_MAX {
-                    bail!("{}: a line of more than {LINE_MAX} bytes at byte {}", input.name(), self.offset);
+                    bail!(
+                        "{}: a line of more than {LINE_MAX} bytes at byte {}",
+                        input.name(),
+                        self.offset
+                    );
                 }
             };
+
             self.rest.clear();
             self.rest.extend_from_slice(&buffer[end..filled]);
-            let chunk = Chunk { ticket: self.ticket, file: self.file, offset: self.offset, len: end };
+            let chunk = Chunk {
+                ticket: self.ticket,
+                file: self.file,
+                offset: self.offset,
+                len: end,
+            };
+
             self.offset += end as u64;
             if ended {
                 self.current = None;
                 self.file += 1;
                 self.offset = 0;
             }
+
             if chunk.len > 0 {
                 self.ticket += 1;
                 return Ok(Some(chunk));

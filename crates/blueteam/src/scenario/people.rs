@@ -55,8 +55,10 @@ impl Person {
 }
 
 const AGENTS: [&str; 4] = [
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.2 Safari/605.1.15",
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) \
+        Chrome/144.0.0.0 Safari/537.36",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) \
+        Version/18.2 Safari/605.1.15",
     "Mozilla/5.0 (X11; Linux x86_64; rv:147.0) Gecko/20100101 Firefox/147.0",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:147.0) Gecko/20100101 Firefox/147.0",
 ];
@@ -91,17 +93,23 @@ impl Maker {
             .collect()
     }
 
-    /// Normal days: people come, work and go; the application's health is checked every minute, so that it is never silent.
+    /// Normal days: people come, work and go; the application's health is checked every minute, so
+    /// that it is never silent.
     pub(super) fn everyday(&mut self, people: &[Person]) {
         for n in 0..self.plan.days {
             let today = day(self.plan.start, n);
             for minute in 0..1440 {
                 let at = today.plus(Span::secs(minute * 60 + self.random.range(0, 40)));
-                self.event(at, what(Category::Access, "api_request", Outcome::Success), |json| {
-                    json.insert("ip_address".to_owned(), json!("127.0.0.1"));
-                    json.insert("resource_type".to_owned(), json!("/api/health.php"));
-                });
+                self.event(
+                    at,
+                    what(Category::Access, "api_request", Outcome::Success),
+                    |json| {
+                        json.insert("ip_address".to_owned(), json!("127.0.0.1"));
+                        json.insert("resource_type".to_owned(), json!("/api/health.php"));
+                    },
+                );
             }
+
             if is_working_day(today) {
                 for person in people {
                     self.working_day(person, today, n);
@@ -111,16 +119,23 @@ impl Maker {
     }
 
     fn working_day(&mut self, person: &Person, today: Timestamp, n: u32) {
-        let mut at = today.plus(Span::mins(7 * 60 + 30)).plus(Span::secs(self.random.range(0, 5400)));
+        let mut at = today
+            .plus(Span::mins(7 * 60 + 30))
+            .plus(Span::secs(self.random.range(0, 5400)));
+
         // Everybody mistypes a password now and then.
         for _ in 0..self.random.range(0, 12).min(3) % 3 {
             let (ip, name) = (person.ip.clone(), person.name.clone());
             self.failed_login(at, &ip, &name);
             at = at.plus(Span::secs(self.random.range(5, 30)));
         }
+
         let success = Outcome::Success;
         self.by(person, at, what(Category::Auth, "login", success), |_| {});
-        let end = today.plus(Span::hours(17)).plus(Span::secs(self.random.range(0, 3600)));
+        let end = today
+            .plus(Span::hours(17))
+            .plus(Span::secs(self.random.range(0, 3600)));
+
         // From the first day on, before anybody is known.
         let from_home = n.is_multiple_of(7);
         while at < end {
@@ -134,41 +149,75 @@ impl Maker {
                 (Category::Ai, "chat_request", "/api/ai_chat.php"),
             ]);
             let cui = category == Category::Data && self.random.range(0, 4) == 0;
+
             self.by(person, at, what(category, action, success), |json| {
                 json.insert("resource_type".to_owned(), json!(resource));
                 json.insert("cui_accessed".to_owned(), json!(cui));
             });
         }
+
         for _ in 0..self.random.range(0, 3) {
-            let when = today.plus(Span::hours(9)).plus(Span::secs(self.random.range(0, 7 * 3600)));
+            let when = today
+                .plus(Span::hours(9))
+                .plus(Span::secs(self.random.range(0, 7 * 3600)));
             let bytes = self.random.range(10_000, 2_000_000);
-            self.by(person, when, what(Category::Data, "export_data", success), |json| {
-                if let Some(metadata) = json.get_mut("metadata").and_then(|m| m.as_object_mut()) {
-                    metadata.insert("bytes".to_owned(), json!(bytes));
-                }
-            });
+            self.by(
+                person,
+                when,
+                what(Category::Data, "export_data", success),
+                |json| {
+                    if let Some(metadata) = json.get_mut("metadata").and_then(|m| m.as_object_mut())
+                    {
+                        metadata.insert("bytes".to_owned(), json!(bytes));
+                    }
+                },
+            );
         }
+
         if person.role == Role::Admin {
-            let when = today.plus(Span::hours(10)).plus(Span::secs(self.random.range(0, 3 * 3600)));
-            self.by(person, when, what(Category::Admin, "settings_change", success), |json| {
-                json.insert("resource_type".to_owned(), json!("/api/admin/settings.php"));
-            });
+            let when = today
+                .plus(Span::hours(10))
+                .plus(Span::secs(self.random.range(0, 3 * 3600)));
+            self.by(
+                person,
+                when,
+                what(Category::Admin, "settings_change", success),
+                |json| {
+                    json.insert("resource_type".to_owned(), json!("/api/admin/settings.php"));
+                },
+            );
         }
-        self.by(person, at.plus(Span::mins(1)), what(Category::Auth, "logout", success), |_| {});
+
+        self.by(
+            person,
+            at.plus(Span::mins(1)),
+            what(Category::Auth, "logout", success),
+            |_| {},
+        );
+
         if from_home {
             self.evening_at_home(person, today);
         }
     }
 
-    /// A look from home, before the end of business hours, in a session of its own: the home address becomes known while the
-    /// person is not.
+    /// A look from home, before the end of business hours, in a session of its own: the home
+    /// address becomes known while the person is not.
     fn evening_at_home(&mut self, person: &Person, today: Timestamp) {
-        let at = today.plus(Span::mins(18 * 60 + 30)).plus(Span::secs(self.random.range(0, 1200)));
+        let at = today
+            .plus(Span::mins(18 * 60 + 30))
+            .plus(Span::secs(self.random.range(0, 1200)));
         let desk = super::Desk {
             ip: person.home_ip.clone(),
             agent: person.agent.clone(),
             session: format!("{}-home", person.session(at)),
         };
-        self.by_at(person, &desk, at, what(Category::Access, "page_view", Outcome::Success), |_| {});
+
+        self.by_at(
+            person,
+            &desk,
+            at,
+            what(Category::Access, "page_view", Outcome::Success),
+            |_| {},
+        );
     }
 }

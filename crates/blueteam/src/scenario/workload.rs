@@ -6,12 +6,13 @@ use model::{Span, Timestamp};
 
 use super::Random;
 
-/// Writes `events` audit events as NDJSON: one day, `users` users with Zipf-distributed activity, about 560 bytes an event, a
-/// few per cent of attacks and of everything that makes rules work.
+/// Writes `events` audit events as NDJSON: one day, `users` users with Zipf-distributed activity,
+/// about 560 bytes an event, a few per cent of attacks and of everything that makes rules work.
 pub fn workload(out: &mut dyn Write, events: u64, users: u64, seed: u64) -> io::Result<()> {
     let mut random = Random::new(seed);
     let start = Timestamp::from_secs(1_772_582_400);
     let step = Span::days(1).as_micros() / events.max(1) as i64;
+
     // Zipf's law by inverting its distribution function: rank ~ users^u.
     let exponent = (users as f64).ln();
     for n in 0..events {
@@ -32,9 +33,20 @@ pub fn workload(out: &mut dyn Write, events: u64, users: u64, seed: u64) -> io::
             560..600 => ("ai", "chat_request", "success"),
             _ => ("access", "api_request", "success"),
         };
-        let role = if user.is_multiple_of(50) || category == "admin" { "admin" } else { "user" };
+
+        let role = if user.is_multiple_of(50) || category == "admin" {
+            "admin"
+        } else {
+            "user"
+        };
+
         // An attacker now and then; else the user's own address.
-        let ip = if kind < 15 { 0xc633_6400 + random.range(0, 8000) as u32 } else { 0x0a14_0000 + user as u32 };
+        let ip = if kind < 15 {
+            0xc633_6400 + random.range(0, 8000) as u32
+        } else {
+            0x0a14_0000 + user as u32
+        };
+
         let ip = std::net::Ipv4Addr::from(ip);
         let (tenant, session) = (user % 40, user * 24 + (n * 24 / events.max(1)));
         let id = random.uuid(at);
@@ -43,13 +55,62 @@ pub fn workload(out: &mut dyn Write, events: u64, users: u64, seed: u64) -> io::
         writeln!(
             out,
             "{{\"event_id\":\"{id}\",\"timestamp\":\"{at}\",\"category\":\"{category}\",\"action\":\"{action}\",\
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
              \"result\":\"{result}\",\"user_id\":\"019c0000-0000-7000-8000-{user:012x}\",\"session_id\":\"sess-{session:012x}\",\
-             \"ip_address\":\"{ip}\",\"user_agent\":\"Mozilla/5.0 (X11; Linux x86_64) Firefox/147.{agent}\",\"resource_type\":\"/api/bearings.php\",\"resource_id\":\"bearing-{:06}\",\
+             \"ip_address\":\"{ip}\",\"user_agent\":\"Mozilla/5.0 (X11; Linux x86_64) \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             Firefox/147.{agent}\",\"resource_type\":\"/api/bearings.php\",\"resource_id\":\"bearing-{:06}\",\
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
              \"instance_id\":\"019c0000-0000-7000-9000-{tenant:012x}\",\"cui_accessed\":{cui},\"metadata\":\
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
+             \
              {{\"username\":\"user{user:05}\",\"role\":\"{role}\",\"home_instance_id\":\"019c0000-0000-7000-9000-{tenant:012x}\",\
              \"bytes\":{bytes}}}}}",
             n % 1_000_000,
         )?;
     }
+
     Ok(())
 }

@@ -5,8 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use insta::assert_snapshot;
 use model::{
-    Change, Channel, ControlId, Detection, Entity, EntityKind, EventId, Fingerprint, Phase, RuleId, Severity, Source,
-    Span, Timestamp,
+    Change, Channel, ControlId, Detection, Entity, EntityKind, EventId, Fingerprint, Phase, RuleId,
+    Severity, Source, Span, Timestamp,
 };
 use serde_json::Value;
 use sqlx::Connection as _;
@@ -49,7 +49,10 @@ impl Ran {
 
 impl Program {
     pub(crate) fn new(db: Option<&TestDb>) -> Self {
-        Self { state: tempfile::tempdir().unwrap(), database: db.map(TestDb::url) }
+        Self {
+            state: tempfile::tempdir().unwrap(),
+            database: db.map(TestDb::url),
+        }
     }
 
     pub(crate) fn path(&self, name: &str) -> std::path::PathBuf {
@@ -65,10 +68,16 @@ impl Program {
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_blueteam"));
-        command.args(args).env_clear().env("USER", "tester").env("BLUETEAM_STATE_DIR", self.state.path());
+        command
+            .args(args)
+            .env_clear()
+            .env("USER", "tester")
+            .env("BLUETEAM_STATE_DIR", self.state.path());
+
         if let Some(url) = &self.database {
             command.env("DATABASE_URL", url);
         }
+
         command
     }
 
@@ -78,14 +87,27 @@ impl Program {
 
     pub(crate) fn feed(&self, args: &[&str], input: &str) -> Ran {
         let mut command = self.command(args);
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
+
         Ran::of(child.wait_with_output().unwrap())
     }
 }
 
 fn at(secs: i64) -> Timestamp {
-    Timestamp::parse("2026-03-02T10:00:00Z").unwrap().plus(Span::secs(secs))
+    Timestamp::parse("2026-03-02T10:00:00Z")
+        .unwrap()
+        .plus(Span::secs(secs))
 }
 
 fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &str) -> Detection {
@@ -94,7 +116,10 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
         severity,
         title: title.to_owned(),
         description: "What happened.".to_owned(),
-        entity: Entity { kind: EntityKind::Ip, value: "203.0.113.9".to_owned() },
+        entity: Entity {
+            kind: EntityKind::Ip,
+            value: "203.0.113.9".to_owned(),
+        },
         first_seen: at(0),
         last_seen: at(60),
         event_count: 6,
@@ -114,35 +139,70 @@ async fn with_alerts() -> (TestDb, Program) {
     let db = TestDb::new().await;
     let program = Program::new(Some(&db));
     let changes = [
-        (Phase::Opened, detection(1, "credential_stuffing", Severity::Critical, "eve\u{1b}[2J\u{202e} was here")),
-        (Phase::Closed, detection(2, "rate_limit_surge", Severity::Medium, "Rate limit surge")),
+        (
+            Phase::Opened,
+            detection(
+                1,
+                "credential_stuffing",
+                Severity::Critical,
+                "eve\u{1b}[2J\u{202e} was here",
+            ),
+        ),
+        (
+            Phase::Closed,
+            detection(2, "rate_limit_surge", Severity::Medium, "Rate limit surge"),
+        ),
     ]
-    .map(|(phase, detection)| Change { opened: true, phase, detection });
+    .map(|(phase, detection)| Change {
+        opened: true,
+        phase,
+        detection,
+    });
+
     let mut conn = db.connect().await;
     for change in changes {
         let mut tx = conn.begin().await.unwrap();
-        alerts::apply(&mut tx, &[change], &|_| vec![Channel::Console].into()).await.unwrap();
+        alerts::apply(&mut tx, &[change], &|_| vec![Channel::Console].into())
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
+
     hear(&mut conn).await;
     (db, program)
 }
 
 /// An application has spoken once, and no log.
 async fn hear(conn: &mut store::PgConnection) {
-    let intake = store::sources::Intake { accepted: 1, ..Default::default() };
-    store::sources::book(conn, "audit_db", Source::AuditDb, &intake, model::Clock::now(&model::SystemClock))
-        .await
-        .unwrap();
+    let intake = store::sources::Intake {
+        accepted: 1,
+        ..Default::default()
+    };
+
+    store::sources::book(
+        conn,
+        "audit_db",
+        Source::AuditDb,
+        &intake,
+        model::Clock::now(&model::SystemClock),
+    )
+    .await
+    .unwrap();
 }
 
 /// Ids that are made on the way are named in their order; times of now are `[now]`.
 fn steady(text: &str) -> String {
     let (mut ids, mut out) = (Vec::new(), Vec::new());
     let schema = store::MIGRATOR.iter().map(|m| m.version).max().unwrap();
-    for line in text.replace(&format!("version {schema},"), "version [newest],").lines() {
+    for line in text
+        .replace(&format!("version {schema},"), "version [newest],")
+        .lines()
+    {
         let mut line = line.to_owned();
-        for word in line.clone().split(|c: char| !(c.is_alphanumeric() || "-:.".contains(c))) {
+        for word in line
+            .clone()
+            .split(|c: char| !(c.is_alphanumeric() || "-:.".contains(c)))
+        {
             if word.len() == 36 && Uuid::try_parse(word).is_ok_and(|id| id.get_version_num() == 7) {
                 if !ids.contains(&word.to_owned()) {
                     ids.push(word.to_owned());
@@ -163,32 +223,75 @@ async fn migrate_makes_the_schema_and_the_table_of_rules_once() {
     let db = TestDb::empty().await;
     let program = Program::new(Some(&db));
     let first = program.run(&["migrate"]).good();
-    assert!(first.contains("schema: brought from version 0 to "), "{first}");
-    assert!(first.contains("rules and monitors: 30 known, 30 written"), "{first}");
+    assert!(
+        first.contains("schema: brought from version 0 to "),
+        "{first}"
+    );
+    assert!(
+        first.contains("rules and monitors: 30 known, 30 written"),
+        "{first}"
+    );
+
     let second = program.run(&["migrate"]).good();
-    assert!(second.contains("up to date") && second.contains("30 known, 0 written"), "{second}");
+    assert!(
+        second.contains("up to date") && second.contains("30 known, 0 written"),
+        "{second}"
+    );
 }
 
 #[tokio::test]
 async fn alerts_are_listed_shown_and_acknowledged() {
     let (_db, program) = with_alerts().await;
-    assert_snapshot!("alerts_list", steady(&program.run(&["alerts", "list"]).good()));
-    let listed = program.run(&["alerts", "list", "--severity", "high", "--json"]).json();
+    assert_snapshot!(
+        "alerts_list",
+        steady(&program.run(&["alerts", "list"]).good())
+    );
+
+    let listed = program
+        .run(&["alerts", "list", "--severity", "high", "--json"])
+        .json();
     assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
     let id = listed[0]["alert_id"].as_str().unwrap();
-    assert_snapshot!("alerts_show", steady(&program.run(&["alerts", "show", &id[..8]]).good()));
-    assert_eq!(program.run(&["alerts", "show", id, "--json"]).json()["alert_id"], id);
+    assert_snapshot!(
+        "alerts_show",
+        steady(&program.run(&["alerts", "show", &id[..8]]).good())
+    );
 
-    let seen = program.run(&["alerts", "ack", &id[..6], "--as", "alice"]).good();
+    assert_eq!(
+        program.run(&["alerts", "show", id, "--json"]).json()["alert_id"],
+        id
+    );
+
+    let seen = program
+        .run(&["alerts", "ack", &id[..6], "--as", "alice"])
+        .good();
     assert!(seen.contains("seen by alice at 20"), "{seen}");
     let again = program.run(&["alerts", "ack", id]).good();
-    assert!(again.contains("seen by alice"), "the first stays on record: {again}");
+    assert!(
+        again.contains("seen by alice"),
+        "the first stays on record: {again}"
+    );
+
     let again = program.run(&["alerts", "ack", id, "--json"]).json();
-    assert_eq!((&again[0]["alert_id"], &again[0]["acknowledged_by"]), (&Value::from(id), &Value::from("alice")));
-    let unacked = program.run(&["alerts", "list", "--unacked", "--json"]).json();
+    assert_eq!(
+        (&again[0]["alert_id"], &again[0]["acknowledged_by"]),
+        (&Value::from(id), &Value::from("alice"))
+    );
+
+    let unacked = program
+        .run(&["alerts", "list", "--unacked", "--json"])
+        .json();
     assert_eq!(unacked[0]["rule_id"], "rate_limit_surge");
-    let count =
-        |args: &[&str]| program.run(&[&["alerts", "list", "--json"], args].concat()).json().as_array().unwrap().len();
+
+    let count = |args: &[&str]| {
+        program
+            .run(&[&["alerts", "list", "--json"], args].concat())
+            .json()
+            .as_array()
+            .unwrap()
+            .len()
+    };
+
     assert_eq!(count(&["--state", "open"]), 1);
     assert_eq!(count(&["--rule", "rate_limit_surge"]), 1);
     assert_eq!(count(&["--since", "1h"]), 2);
@@ -196,40 +299,149 @@ async fn alerts_are_listed_shown_and_acknowledged() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_silence_is_previewed_made_listed_and_ended() {
     let (_db, program) = with_alerts().await;
     let silences = |args: &[&str]| program.run(&[&["alerts", "silences"], args].concat());
     let preview = silences(&["preview", "--entity", "ip:203.0.113.0/24"]).good();
     assert!(
-        preview.starts_with("in the last 30 days it would have kept 2 alerts quiet, 1 critical and 0 high"),
+        preview.starts_with(
+            "in the last 30 days it would have kept 2 alerts quiet, 1 critical and 0 high"
+        ),
         "{preview}"
     );
-    assert_eq!(silences(&["preview", "--entity", "ip:203.0.112.0/24", "--json"]).json().as_array().unwrap().len(), 0);
-    let add = ["add", "--rule", "rate_limit_surge", "--entity", "ip:203.0.113.9", "--for", "4h", "--reason"];
-    let made =
-        silences(&[&add[..], &["ordered scan", "--ticket", "SEC-12", "--as", "alice", "--json"]].concat()).json();
+
+    assert_eq!(
+        silences(&["preview", "--entity", "ip:203.0.112.0/24", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+
+    let add = [
+        "add",
+        "--rule",
+        "rate_limit_surge",
+        "--entity",
+        "ip:203.0.113.9",
+        "--for",
+        "4h",
+        "--reason",
+    ];
+
+    let made = silences(
+        &[
+            &add[..],
+            &[
+                "ordered scan",
+                "--ticket",
+                "SEC-12",
+                "--as",
+                "alice",
+                "--json",
+            ],
+        ]
+        .concat(),
+    )
+    .json();
+
     let listed = silences(&["list", "--json"]).json();
     assert_eq!(
-        (&listed[0]["author"], &listed[0]["entity"], &listed[0]["review"]),
+        (
+            &listed[0]["author"],
+            &listed[0]["entity"],
+            &listed[0]["review"]
+        ),
         (&"alice".into(), &"ip:203.0.113.9".into(), &true.into())
     );
+
     assert_snapshot!("silences_list", steady(&silences(&["list"]).good()));
-    assert_eq!(silences(&["list", "--ending", "1h", "--json"]).json().as_array().unwrap().len(), 0);
+    assert_eq!(
+        silences(&["list", "--ending", "1h", "--json"])
+            .json()
+            .as_array()
+            .unwrap()
+            .len(),
+        0
+    );
+
     let id = made["mute_id"].as_str().unwrap();
-    assert!(silences(&["end", &id[..20], "--as", "bob"]).good().contains("ended at 20"));
+    assert!(
+        silences(&["end", &id[..20], "--as", "bob"])
+            .good()
+            .contains("ended at 20")
+    );
     assert_eq!(silences(&["list"]).good(), "nothing is muted\n");
+
     for (args, said) in [
-        (&[&add[..], &["x"]].concat()[..], "from 3 to 1000 characters"),
-        (&["add", "--for", "4h", "--reason", "because"], "say what is covered"),
-        (&["add", "--rule", "brute_farce", "--for", "4h", "--reason", "because"], "there is no rule `brute_farce`"),
-        (&["add", "--rule", "audit_tampering", "--for", "4h", "--reason", "because"], "cannot be muted"),
-        (&["add", "--rule", "brute_force", "--for", "367d", "--reason", "because"], "366 days at most"),
-        (&["add", "--kind", "exception", "--source", "syslog", "--for", "1d", "--reason", "because"], "add --rule"),
+        (
+            &[&add[..], &["x"]].concat()[..],
+            "from 3 to 1000 characters",
+        ),
+        (
+            &["add", "--for", "4h", "--reason", "because"],
+            "say what is covered",
+        ),
+        (
+            &[
+                "add",
+                "--rule",
+                "brute_farce",
+                "--for",
+                "4h",
+                "--reason",
+                "because",
+            ],
+            "there is no rule `brute_farce`",
+        ),
+        (
+            &[
+                "add",
+                "--rule",
+                "audit_tampering",
+                "--for",
+                "4h",
+                "--reason",
+                "because",
+            ],
+            "cannot be muted",
+        ),
+        (
+            &[
+                "add",
+                "--rule",
+                "brute_force",
+                "--for",
+                "367d",
+                "--reason",
+                "because",
+            ],
+            "366 days at most",
+        ),
+        (
+            &[
+                "add",
+                "--kind",
+                "exception",
+                "--source",
+                "syslog",
+                "--for",
+                "1d",
+                "--reason",
+                "because",
+            ],
+            "add --rule",
+        ),
         (&["end", id], "no mute that still counts"),
     ] {
         let ran = silences(args);
         // What makes no sense by itself is a wrong argument; what is not there is not.
-        let code = if said.contains("no rule") || said.contains("cannot be muted") || said.contains("no mute") {
+        let code = if said.contains("no rule")
+            || said.contains("cannot be muted")
+            || said.contains("no mute")
+        {
             1
         } else {
             2
@@ -243,31 +455,89 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
 async fn events_are_searched_counted_and_exported_and_who_asked_is_known() {
     let db = TestDb::new().await;
     let program = Program::new(Some(&db));
-    let insert = "INSERT INTO audit_events (timestamp, category, action, result, ip_address, resource_id, cui_accessed, metadata)
-        SELECT '2026-03-02T10:00:00Z'::timestamptz + n * interval '1 minute', 'data', 'export_data', 'success', '203.0.113.9', '=1+' || n, n = 2,
+    let insert = "INSERT INTO audit_events (timestamp, category, action, result, ip_address, \
+        resource_id, cui_accessed, metadata)
+        SELECT '2026-03-02T10:00:00Z'::timestamptz + n * interval '1 minute', 'data', \
+        'export_data', 'success', '203.0.113.9', '=1+' || n, n = 2,
                jsonb_build_object('username', 'eve' || chr(27)) FROM generate_series(1, 2) AS n";
-    sqlx::query(insert).execute(&mut db.connect().await).await.unwrap();
+    sqlx::query(insert)
+        .execute(&mut db.connect().await)
+        .await
+        .unwrap();
+
     let events = |args: &[&str]| program.run(&[&["events"], args].concat());
     let since = ["--since", "2026-03-01T00:00:00Z"];
-    assert_snapshot!("events_search", events(&[&["search"], &since[..]].concat()).good());
-    let chain = events(&[&["search", "--user", "eve\u{1b}", "--timeline", "--json"], &since[..]].concat()).json();
+    assert_snapshot!(
+        "events_search",
+        events(&[&["search"], &since[..]].concat()).good()
+    );
+
+    let chain = events(
+        &[
+            &["search", "--user", "eve\u{1b}", "--timeline", "--json"],
+            &since[..],
+        ]
+        .concat(),
+    )
+    .json();
     assert_eq!(chain[1]["cui"], true, "the oldest first: {chain}");
-    assert_snapshot!("events_stats", events(&[&["stats", "--by", "action,cui"], &since[..]].concat()).good());
-    let csv = events(&[&["export", "--format", "csv", "--as", "alice"], &since[..]].concat()).good();
+
+    assert_snapshot!(
+        "events_stats",
+        events(&[&["stats", "--by", "action,cui"], &since[..]].concat()).good()
+    );
+    let csv =
+        events(&[&["export", "--format", "csv", "--as", "alice"], &since[..]].concat()).good();
     assert!(csv.lines().nth(1).unwrap().contains(",\"'=1+1\","), "{csv}");
+
     let lines = events(&[&["export"], &since[..]].concat()).good();
-    assert_eq!(lines.lines().filter(|l| serde_json::from_str::<Value>(l).is_ok()).count(), 2);
-    assert_eq!(events(&["search"]).good(), "no events of the last 24 hours (--since)\n");
+    assert_eq!(
+        lines
+            .lines()
+            .filter(|l| serde_json::from_str::<Value>(l).is_ok())
+            .count(),
+        2
+    );
+
+    assert_eq!(
+        events(&["search"]).good(),
+        "no events of the last 24 hours (--since)\n"
+    );
     let asked = events(&["queries", "--json"]).json();
-    let commands: Vec<&str> = asked.as_array().unwrap().iter().map(|a| a["command"].as_str().unwrap()).collect();
-    assert_eq!(commands, ["search", "export", "export", "stats", "search", "search"]);
-    assert_eq!((&asked[2]["actor"], &asked[2]["filter"]["format"]), (&"alice".into(), &"csv".into()));
+    let commands: Vec<&str> = asked
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a["command"].as_str().unwrap())
+        .collect();
+
+    assert_eq!(
+        commands,
+        ["search", "export", "export", "stats", "search", "search"]
+    );
+    assert_eq!(
+        (&asked[2]["actor"], &asked[2]["filter"]["format"]),
+        (&"alice".into(), &"csv".into())
+    );
+
     for (args, code, said) in [
-        (&["search", "--timeline"][..], 2, "add --user, --session or --alert"),
-        (&["search", "--ip", "10.0.0"], 2, "neither an address nor a network"),
+        (
+            &["search", "--timeline"][..],
+            2,
+            "add --user, --session or --alert",
+        ),
+        (
+            &["search", "--ip", "10.0.0"],
+            2,
+            "neither an address nor a network",
+        ),
         (&["stats", "--by", "colour"], 2, "known fields: hour, day"),
         (&["tail", "--since", "1h"], 2, "tail begins now"),
-        (&["search", "--alert", "0", "--since", "1h"], 2, "cannot be used with"),
+        (
+            &["search", "--alert", "0", "--since", "1h"],
+            2,
+            "cannot be used with",
+        ),
         (&["search", "--alert", "zz"], 1, "there is no alert `zz`"),
     ] {
         let ran = events(args);
@@ -282,16 +552,29 @@ async fn the_navigator_shows_what_is_no_longer_looked_for() {
     let program = Program::new(Some(&db));
     program.run(&["migrate"]).good();
     hear(&mut db.connect().await).await;
+
     let score = |technique: &str| {
         let layer = program.run(&["alerts", "rules", "navigator"]).json();
-        assert_eq!((&layer["versions"]["layer"], &layer["domain"]), (&"4.5".into(), &"enterprise-attack".into()));
+        assert_eq!(
+            (&layer["versions"]["layer"], &layer["domain"]),
+            (&"4.5".into(), &"enterprise-attack".into())
+        );
+
         let all = layer["techniques"].as_array().unwrap().clone();
-        all.into_iter().find(|t| t["techniqueID"] == technique).unwrap()
+        all.into_iter()
+            .find(|t| t["techniqueID"] == technique)
+            .unwrap()
     };
+
     assert_eq!(score("T1499")["score"], 1);
-    program.run(&["alerts", "rules", "disable", "rate_limit_surge"]).good();
+    program
+        .run(&["alerts", "rules", "disable", "rate_limit_surge"])
+        .good();
     let off = score("T1499");
-    assert_eq!((&off["score"], &off["comment"]), (&0.into(), &"rate_limit_surge (off)".into()));
+    assert_eq!(
+        (&off["score"], &off["comment"]),
+        (&0.into(), &"rate_limit_surge (off)".into())
+    );
 }
 
 #[tokio::test]
@@ -300,32 +583,55 @@ async fn an_id_that_is_none_or_several_is_an_error() {
     for (args, code, said) in [
         (["alerts", "show", "zz"], 1, "there is no alert `zz`"),
         (["alerts", "show", "%"], 1, "there is no alert"),
-        (["alerts", "ack", ""], 2, "a value is required for '<IDS>...'"),
+        (
+            ["alerts", "ack", ""],
+            2,
+            "a value is required for '<IDS>...'",
+        ),
         (["alerts", "show", &"0".repeat(40)], 1, "there is no alert"),
     ] {
         let ran = program.run(&args);
         assert_eq!((ran.code, ran.out.as_str()), (code, ""), "{args:?}");
         assert!(ran.err.contains(said), "{args:?}: {}", ran.err);
     }
+
     let mut conn = db.connect().await;
     for n in 0..17 {
-        let change =
-            Change { opened: true, phase: Phase::Opened, detection: detection(9 + n, "ai_abuse", Severity::Low, "x") };
+        let change = Change {
+            opened: true,
+            phase: Phase::Opened,
+            detection: detection(9 + n, "ai_abuse", Severity::Low, "x"),
+        };
+
         let mut tx = conn.begin().await.unwrap();
-        alerts::apply(&mut tx, &[change], &|_| alerts::Route::default()).await.unwrap();
+        alerts::apply(&mut tx, &[change], &|_| alerts::Route::default())
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
+
     // Nineteen ids and sixteen digits.
-    let some_digit_is_ambiguous =
-        (0..16).any(|d| program.run(&["alerts", "show", &format!("{d:x}")]).err.contains("several alerts begin with"));
+    let some_digit_is_ambiguous = (0..16).any(|d| {
+        program
+            .run(&["alerts", "show", &format!("{d:x}")])
+            .err
+            .contains("several alerts begin with")
+    });
+
     assert!(some_digit_is_ambiguous);
 }
 
 #[tokio::test]
 async fn incidents_carry_their_flags() {
     let (_db, program) = with_alerts().await;
-    assert_snapshot!("incidents_list", steady(&program.run(&["incidents", "list"]).good()));
-    assert_eq!(program.run(&["incidents", "list", "--json"]).json()[0]["cui_involved"], true);
+    assert_snapshot!(
+        "incidents_list",
+        steady(&program.run(&["incidents", "list"]).good())
+    );
+    assert_eq!(
+        program.run(&["incidents", "list", "--json"]).json()[0]["cui_involved"],
+        true
+    );
 }
 
 #[tokio::test]
@@ -336,7 +642,10 @@ async fn status_says_what_needs_attention_and_exits_3() {
     assert_snapshot!("status_attention", steady(&ran.out));
     let ran = program.run(&["status", "--json"]);
     let status: Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!((ran.code, &status["incidents"]["open"]), (3, &Value::from(1)));
+    assert_eq!(
+        (ran.code, &status["incidents"]["open"]),
+        (3, &Value::from(1))
+    );
 
     // With a daemon at work and nothing waiting, all is well.
     let quiet = TestDb::new().await;
@@ -344,11 +653,24 @@ async fn status_says_what_needs_attention_and_exits_3() {
     hear(&mut quiet.connect().await).await;
     let lock = std::fs::File::create(program.path("daemon.lock")).unwrap();
     rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+
     // High alerts would be told to nobody: that is worth a look.
     let ran = program.run(&["status"]);
-    assert!(ran.code == 3 && ran.out.contains("nobody is told of high alerts"), "{}", ran.out);
-    let file = program.write("blueteam.toml", "[channels.syslog]\ntarget = \"udp:127.0.0.1:9\"\n");
-    assert_snapshot!("status_well", steady(&program.run(&["--config", &file, "status"]).good()));
+    assert!(
+        ran.code == 3 && ran.out.contains("nobody is told of high alerts"),
+        "{}",
+        ran.out
+    );
+
+    let file = program.write(
+        "blueteam.toml",
+        "[channels.syslog]\ntarget = \"udp:127.0.0.1:9\"\n",
+    );
+    assert_snapshot!(
+        "status_well",
+        steady(&program.run(&["--config", &file, "status"]).good())
+    );
+
     drop(db);
 
     // What stands in the spool, and what the database refused of it.
@@ -358,48 +680,109 @@ async fn status_says_what_needs_attention_and_exits_3() {
     std::fs::write(spool.join("dead-letter.ndjson"), "{}\n").unwrap();
     let ran = program.run(&["--config", &file, "status"]);
     assert_eq!(ran.code, 3);
+
     assert!(
-        ran.out.contains("300 bytes of events wait in the spool") && ran.out.contains("refused for good: look into"),
+        ran.out.contains("300 bytes of events wait in the spool")
+            && ran.out.contains("refused for good: look into"),
         "{}",
         ran.out
     );
-    let full = std::fs::OpenOptions::new().write(true).open(spool.join("dead-letter.ndjson")).unwrap();
+
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open(spool.join("dead-letter.ndjson"))
+        .unwrap();
     full.set_len(64 * 1024 * 1024).unwrap();
+
     let ran = program.run(&["--config", &file, "status"]);
-    assert!(ran.out.contains("dead-letter.ndjson is full, and until it is moved away"), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("dead-letter.ndjson is full, and until it is moved away"),
+        "{}",
+        ran.out
+    );
 }
 
 #[tokio::test]
 async fn a_key_is_shown_once_and_can_be_revoked() {
     let db = TestDb::new().await;
     let program = Program::new(Some(&db));
-    let made = program.run(&["keys", "create", "web-shop", "--scope", "events:write", "--expires", "90d"]);
-    assert!(made.err.contains("shown once") && !made.err.contains("bt_"), "the secret stands on standard output alone");
+    let made = program.run(&[
+        "keys",
+        "create",
+        "web-shop",
+        "--scope",
+        "events:write",
+        "--expires",
+        "90d",
+    ]);
+
+    assert!(
+        made.err.contains("shown once") && !made.err.contains("bt_"),
+        "the secret stands on standard output alone"
+    );
     let secret = made.good();
     let secret = secret.trim_end();
     assert!(secret.starts_with("bt_") && secret.len() == 46, "{secret}");
+
     let hash: String = sqlx::query_scalar("SELECT encode(sha256($1), 'hex')")
         .bind(secret.as_bytes())
         .fetch_one(&mut db.connect().await)
         .await
         .unwrap();
-    let known = store::keys::authenticate(&mut db.connect().await, &hash).await.unwrap().unwrap();
+    let known = store::keys::authenticate(&mut db.connect().await, &hash)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!(known.scopes, ["events:write"]);
+
     let listed = program.run(&["keys", "list", "--json"]).good();
     assert!(!listed.contains(secret) && listed.contains(&secret[..10]));
-    let actor: Option<String> =
-        sqlx::query_scalar("SELECT changed_by FROM audit.audit_log WHERE table_name LIKE '%api_keys' LIMIT 1")
-            .fetch_optional(&mut db.connect().await)
-            .await
-            .unwrap_or_default();
+    let actor: Option<String> = sqlx::query_scalar(
+        "SELECT changed_by FROM audit.audit_log WHERE table_name LIKE '%api_keys' LIMIT 1",
+    )
+    .fetch_optional(&mut db.connect().await)
+    .await
+    .unwrap_or_default();
     assert!(actor.is_none_or(|actor| actor == "tester"));
 
-    assert_eq!(program.run(&["keys", "revoke", "bt_"]).code, 2, "too little to mean one");
-    assert!(program.run(&["keys", "revoke", &secret[..10]]).good().starts_with("revoked "));
-    assert!(store::keys::authenticate(&mut db.connect().await, &hash).await.unwrap().is_none());
+    assert_eq!(
+        program.run(&["keys", "revoke", "bt_"]).code,
+        2,
+        "too little to mean one"
+    );
+
+    assert!(
+        program
+            .run(&["keys", "revoke", &secret[..10]])
+            .good()
+            .starts_with("revoked ")
+    );
+
+    assert!(
+        store::keys::authenticate(&mut db.connect().await, &hash)
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert!(program.run(&["keys", "list"]).good().contains("revoked"));
-    assert_eq!(program.run(&["keys", "create", "x", "--scope", "everything"]).code, 2);
-    let ran = program.run(&["keys", "create", "x", "--scope", "events:write", "--owner", "nobody"]);
+
+    assert_eq!(
+        program
+            .run(&["keys", "create", "x", "--scope", "everything"])
+            .code,
+        2
+    );
+
+    let ran = program.run(&[
+        "keys",
+        "create",
+        "x",
+        "--scope",
+        "events:write",
+        "--owner",
+        "nobody",
+    ]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""));
 }
 
@@ -407,16 +790,33 @@ async fn a_key_is_shown_once_and_can_be_revoked() {
 async fn rules_are_listed_and_switched() {
     let (_db, program) = with_alerts().await;
     program.run(&["migrate"]).good();
-    program.run(&["alerts", "rules", "disable", "after_hours"]).good();
+    program
+        .run(&["alerts", "rules", "disable", "after_hours"])
+        .good();
+
     let listed = program.run(&["alerts", "rules"]).good();
     assert_snapshot!("alerts_rules", listed);
     let rules = program.run(&["alerts", "rules", "--json"]).json();
-    let rule = |id: &str| rules.as_array().unwrap().iter().find(|r| r["rule_id"] == id).unwrap().clone();
+    let rule = |id: &str| {
+        rules
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["rule_id"] == id)
+            .unwrap()
+            .clone()
+    };
+
     assert_eq!(rule("after_hours")["enabled"], false);
     assert_eq!(rule("brute_force")["parameters"]["threshold"], 5);
     assert_eq!(rule("credential_stuffing")["alerts"], 1);
-    program.run(&["alerts", "rules", "enable", "after_hours"]).good();
-    assert_eq!(program.run(&["alerts", "rules", "enable", "nonsense"]).code, 1);
+    program
+        .run(&["alerts", "rules", "enable", "after_hours"])
+        .good();
+    assert_eq!(
+        program.run(&["alerts", "rules", "enable", "nonsense"]).code,
+        1
+    );
 }
 
 #[test]
@@ -425,36 +825,72 @@ fn rule_files_are_checked_with_all_their_errors() {
     program.write("rules/good.yml", super::cli_analysis::SIGMA);
     let dir = program.path("rules").display().to_string();
     let good = program.run(&["alerts", "rules", "check", &dir]).good();
-    assert!(good.contains("1 files, 1 rules that can be used, 0 errors"), "{good}");
+    assert!(
+        good.contains("1 files, 1 rules that can be used, 0 errors"),
+        "{good}"
+    );
+
     program.write("rules/bad.yml", "title: [");
-    program.write("rules/worse.yaml", "title: No detection\nlogsource: {product: x}\n");
+    program.write(
+        "rules/worse.yaml",
+        "title: No detection\nlogsource: {product: x}\n",
+    );
+
     let ran = program.run(&["alerts", "rules", "check", &dir]);
     assert_eq!(ran.code, 1);
     assert!(
-        ran.out.contains("bad.yml: CANNOT BE USED") && ran.out.contains("worse.yaml: CANNOT BE USED"),
+        ran.out.contains("bad.yml: CANNOT BE USED")
+            && ran.out.contains("worse.yaml: CANNOT BE USED"),
         "{}",
         ran.out
     );
-    assert_eq!(program.run(&["alerts", "rules", "check"]).code, 2, "no folder is configured");
+
+    assert_eq!(
+        program.run(&["alerts", "rules", "check"]).code,
+        2,
+        "no folder is configured"
+    );
 }
 
 #[test]
 fn a_test_message_says_which_channel_works() {
     let program = Program::new(None);
     let well = program.run(&["alerts", "test"]).good();
-    assert!(well.starts_with("TEST ") && well.contains("console: sent"), "{well}");
-    let file = program.write("blueteam.toml", "[channels.syslog]\ntarget = \"unix:/nowhere/log\"\n");
+    assert!(
+        well.starts_with("TEST ") && well.contains("console: sent"),
+        "{well}"
+    );
+
+    let file = program.write(
+        "blueteam.toml",
+        "[channels.syslog]\ntarget = \"unix:/nowhere/log\"\n",
+    );
     let ran = program.run(&["--config", &file, "alerts", "test"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.out.contains("syslog: FAILED") && ran.out.contains("advice: "), "{}", ran.out);
-    assert_eq!(program.run(&["alerts", "test", "email"]).code, 1, "not configured");
+    assert!(
+        ran.out.contains("syslog: FAILED") && ran.out.contains("advice: "),
+        "{}",
+        ran.out
+    );
+
+    assert_eq!(
+        program.run(&["alerts", "test", "email"]).code,
+        1,
+        "not configured"
+    );
 }
 
 #[tokio::test]
 async fn a_reader_that_goes_away_is_no_error() {
     let (_db, program) = with_alerts().await;
-    let mut child = program.command(&["alerts", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = program
+        .command(&["alerts", "list"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     drop(child.stdout.take());
+
     let output = child.wait_with_output().unwrap();
     assert_eq!(
         (output.status.code(), output.stderr.len()),
@@ -470,24 +906,67 @@ fn a_users_own_rules_may_be_routed_and_what_reaches_nobody_is_a_warning() {
     program.write("rules/shell.yml", super::cli_analysis::SIGMA);
     let dir = program.path("rules").display().to_string();
     let config = |id: &str| {
-        let text = format!("[detection]\nrules_dir = \"{dir}\"\n[alerts.rules.\"{id}\"]\nchannels = [\"console\"]\n");
+        let text = format!(
+            "[detection]\nrules_dir = \"{dir}\"\n[alerts.rules.\"{id}\"]\nchannels = \
+                [\"console\"]\n"
+        );
         program.write("blueteam.toml", &text)
     };
-    let ran = program.run(&["--config", &config("0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f60"), "config", "check"]);
-    assert_eq!((ran.code, ran.out.as_str()), (0, "the configuration is right\n"), "{}", ran.err);
-    assert!(ran.err.contains("warning: nobody is told of high and medium alerts"), "{}", ran.err);
-    assert!(ran.err.contains("warning: nobody gets the daily digest"), "{}", ran.err);
-    let ran = program.run(&["--config", &config("0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f61"), "config", "check"]);
+
+    let ran = program.run(&[
+        "--config",
+        &config("0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f60"),
+        "config",
+        "check",
+    ]);
+    assert_eq!(
+        (ran.code, ran.out.as_str()),
+        (0, "the configuration is right\n"),
+        "{}",
+        ran.err
+    );
+
+    assert!(
+        ran.err
+            .contains("warning: nobody is told of high and medium alerts"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("warning: nobody gets the daily digest"),
+        "{}",
+        ran.err
+    );
+
+    let ran = program.run(&[
+        "--config",
+        &config("0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f61"),
+        "config",
+        "check",
+    ]);
     let wanted = "there is no such rule; did you mean `0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f60`?";
-    assert!(ran.code == 1 && ran.err.contains("blueteam.toml:3:15:") && ran.err.contains(wanted), "{}", ran.err);
+    assert!(
+        ran.code == 1 && ran.err.contains("blueteam.toml:3:15:") && ran.err.contains(wanted),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
 fn an_error_shows_what_it_quotes_and_does_not_act_it_out() {
     let program = Program::new(None);
-    let file = program.write("blueteam.toml", "[rules.brute_force]\n\"\\u001b[2Jx\" = 1\n");
+    let file = program.write(
+        "blueteam.toml",
+        "[rules.brute_force]\n\"\\u001b[2Jx\" = 1\n",
+    );
     let ran = program.run(&["--config", &file, "config", "check"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("rules.brute_force.<U+001B>[2Jx: this rule has no such parameter"), "{}", ran.err);
+
+    assert!(
+        ran.err
+            .contains("rules.brute_force.<U+001B>[2Jx: this rule has no such parameter"),
+        "{}",
+        ran.err
+    );
     assert!(!ran.err.contains('\u{1b}'));
 }

@@ -4,7 +4,11 @@
 fn values<'a>(unit: &'a str, section: &str, key: &str) -> Vec<&'a str> {
     let mut inside = false;
     let mut found = Vec::new();
-    for line in unit.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+    for line in unit
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+    {
         if line.starts_with('[') {
             inside = line == format!("[{section}]");
         } else if inside && let Some((name, value)) = line.split_once('=') {
@@ -19,11 +23,33 @@ fn the_unit_is_never_given_up_and_can_be_reloaded() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/blueteam.service");
     let unit = std::fs::read_to_string(path).unwrap();
     let service = |key| values(&unit, "Service", key);
-    assert_eq!(values(&unit, "Unit", "StartLimitIntervalSec"), ["0"], "a limit keeps an audit daemon down");
+    assert_eq!(
+        values(&unit, "Unit", "StartLimitIntervalSec"),
+        ["0"],
+        "a limit keeps an audit daemon down"
+    );
+
     assert!(values(&unit, "Unit", "StartLimitBurst").is_empty());
-    assert_eq!(service("Restart"), ["always"], "also after a signal that counts as a clean end");
-    assert_eq!(service("OOMPolicy"), ["continue"], "PostgreSQL is started again by the daemon");
-    assert!(service("ExecReload").last().is_some_and(|command| command.ends_with("kill -HUP $MAINPID")));
+    assert_eq!(
+        service("Restart"),
+        ["always"],
+        "also after a signal that counts as a clean end"
+    );
+    assert_eq!(
+        service("OOMPolicy"),
+        ["continue"],
+        "PostgreSQL is started again by the daemon"
+    );
+
+    assert!(
+        service("ExecReload")
+            .last()
+            .is_some_and(|command| command.ends_with("kill -HUP $MAINPID"))
+    );
+
     // What the private PostgreSQL and the listeners are tested with.
-    assert_eq!((service("ProcSubset"), service("ProtectProc")), (vec!["pid"], vec!["invisible"]));
+    assert_eq!(
+        (service("ProcSubset"), service("ProtectProc")),
+        (vec!["pid"], vec!["invisible"])
+    );
 }

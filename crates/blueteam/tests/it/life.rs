@@ -1,6 +1,10 @@
-//! The running program, from outside: the built binary, a state directory and a port of each test's own.
+//! The running program, from outside: the built binary, a state directory and a port of each test's
+//! own.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test, helpers included")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step of a test is a failed test, helpers included"
+)]
 
 mod advisories;
 mod alerts;

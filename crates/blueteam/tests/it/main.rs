@@ -1,6 +1,9 @@
 //! The product as a whole.
 
-#![expect(clippy::unwrap_used, reason = "a failed step of a test is a failed test, helpers included")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step of a test is a failed test, helpers included"
+)]
 
 mod at_the_desk;
 mod attested;

@@ -1,10 +1,12 @@
-//! Keeps the invariants that ARCHITECTURE.md promises and that neither Cargo nor the compiler keeps.
+//! Keeps the invariants that ARCHITECTURE.md promises and that neither Cargo nor the compiler
+//! keeps.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Which crates of ours each crate may depend on. A new crate gets its line here before anything depends on it.
+/// Which crates of ours each crate may depend on. A new crate gets its line here before anything
+/// depends on it.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("detect", &["model"]),
@@ -15,13 +17,27 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("pdf", &["compliance"]),
     ("store", &["model"]),
     ("console", &["collect", "model", "store"]),
-    ("blueteam", &["advisories", "collect", "compliance", "console", "detect", "model", "notify", "store", "pdf"]),
+    (
+        "blueteam",
+        &[
+            "advisories",
+            "collect",
+            "compliance",
+            "console",
+            "detect",
+            "model",
+            "notify",
+            "store",
+            "pdf",
+        ],
+    ),
     ("testkit", &["model", "store"]),
     // What an application links; it is published, and none of ours are.
     ("blueteam-audit", &[]),
 ];
 
-/// Which crates of ours the tests of a crate may use besides those: the client's speak with the real ingest.
+/// Which crates of ours the tests of a crate may use besides those: the client's speak with the
+/// real ingest.
 const TESTS_MAY_USE: &[(&str, &[&str])] = &[("blueteam-audit", &["console", "model", "store"])];
 
 /// Libraries that belong to some crates alone.
@@ -37,8 +53,22 @@ const ONLY_IN: &[(&str, &[&str])] = &[
     ("rsigma-parser", &["detect"]),
 ];
 
-/// Files of more than [`LINES_MAX`] lines, and why they stay whole.
-const LONG_FILES: &[(&str, &str)] = &[];
+/// Files of more than [`LINES_MAX`] lines of code, and why they stay whole. Blank lines and comments
+/// do not count, so that nobody squeezes a file to meet the limit.
+const LONG_FILES: &[(&str, &str)] = &[
+    (
+        "crates/blueteam/src/cli/advisories.rs",
+        "its decisions move to use cases",
+    ),
+    (
+        "crates/blueteam/tests/it/cli.rs",
+        "each command's tests move to a file of their own",
+    ),
+    (
+        "crates/blueteam/tests/it/dossier.rs",
+        "each report's tests move to a file of their own",
+    ),
+];
 const LINES_MAX: usize = 500;
 
 fn root() -> PathBuf {
@@ -46,18 +76,25 @@ fn root() -> PathBuf {
 }
 
 fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).map_err(|error| format!("{path}: {error}")).unwrap()
+    fs::read_to_string(root().join(path))
+        .map_err(|error| format!("{path}: {error}"))
+        .unwrap()
 }
 
 fn names(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(root().join(folder)).unwrap();
-    let mut names: Vec<String> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<String> = entries
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
 
 fn crates() -> Vec<String> {
-    names("crates").into_iter().filter(|name| root().join("crates").join(name).join("Cargo.toml").exists()).collect()
+    names("crates")
+        .into_iter()
+        .filter(|name| root().join("crates").join(name).join("Cargo.toml").exists())
+        .collect()
 }
 
 /// Every Rust file below a folder, by its path from the root.
@@ -71,6 +108,7 @@ fn sources(folder: &str) -> Vec<String> {
             found.push(path);
         }
     }
+
     found
 }
 
@@ -78,32 +116,58 @@ fn sources(folder: &str) -> Vec<String> {
 fn dependencies(krate: &str, table: &str) -> BTreeSet<String> {
     let manifest: toml::Table = read(&format!("crates/{krate}/Cargo.toml")).parse().unwrap();
     let table = manifest.get(table).and_then(toml::Value::as_table);
-    table.map(|table| table.keys().cloned().collect()).unwrap_or_default()
+    table
+        .map(|table| table.keys().cloned().collect())
+        .unwrap_or_default()
 }
 
 /// The lines that are not comments.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    text.lines().enumerate().map(|(n, line)| (n + 1, line)).filter(|(_, line)| !line.trim_start().starts_with("//"))
+    text.lines()
+        .enumerate()
+        .map(|(n, line)| (n + 1, line))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
 #[test]
 fn crates_depend_on_each_other_one_way() {
     let all: BTreeSet<String> = crates().into_iter().collect();
-    assert_eq!(all, MAY_USE.iter().map(|(name, _)| (*name).to_owned()).collect());
+    assert_eq!(
+        all,
+        MAY_USE.iter().map(|(name, _)| (*name).to_owned()).collect()
+    );
+
     for (krate, allowed) in MAY_USE {
         let used = dependencies(krate, "dependencies");
-        let wrong: Vec<_> = used.iter().filter(|d| all.contains(*d) && !allowed.contains(&d.as_str())).collect();
+        let wrong: Vec<_> = used
+            .iter()
+            .filter(|d| all.contains(*d) && !allowed.contains(&d.as_str()))
+            .collect();
         assert!(wrong.is_empty(), "{krate} must not depend on {wrong:?}");
-        let tests = TESTS_MAY_USE.iter().find(|(name, _)| name == krate).map_or(&[][..], |(_, may)| may);
+
+        let tests = TESTS_MAY_USE
+            .iter()
+            .find(|(name, _)| name == krate)
+            .map_or(&[][..], |(_, may)| may);
         let wrong: Vec<_> = dependencies(krate, "dev-dependencies")
             .into_iter()
             .filter(|d| {
-                all.contains(d) && d != "testkit" && !allowed.contains(&d.as_str()) && !tests.contains(&d.as_str())
+                all.contains(d)
+                    && d != "testkit"
+                    && !allowed.contains(&d.as_str())
+                    && !tests.contains(&d.as_str())
             })
             .collect();
-        assert!(wrong.is_empty(), "the tests of {krate} must not depend on {wrong:?}");
+
+        assert!(
+            wrong.is_empty(),
+            "the tests of {krate} must not depend on {wrong:?}"
+        );
         let client = used.contains("blueteam-audit");
-        assert!(!client, "{krate} must not depend on the client: it serves applications");
+        assert!(
+            !client,
+            "{krate} must not depend on the client: it serves applications"
+        );
     }
 }
 
@@ -112,7 +176,10 @@ fn libraries_stay_where_they_belong() {
     for (library, homes) in ONLY_IN {
         for krate in crates() {
             let used = dependencies(&krate, "dependencies").contains(*library);
-            assert!(!used || homes.contains(&krate.as_str()), "{krate} must not depend on {library}: {homes:?} does");
+            assert!(
+                !used || homes.contains(&krate.as_str()),
+                "{krate} must not depend on {library}: {homes:?} does"
+            );
         }
     }
 }
@@ -129,35 +196,67 @@ fn only_one_place_decides_what_may_be_claimed() {
         "- score.lost()",
         "CONDITIONAL_FROM &&",
     ];
+
     // The decision, and the words that it is written with.
-    let homes = ["crates/compliance/src/claim.rs", "crates/compliance/src/cmmc.rs"];
+    let homes = [
+        "crates/compliance/src/claim.rs",
+        "crates/compliance/src/cmmc.rs",
+    ];
     for krate in crates() {
-        for file in sources(&format!("crates/{krate}/src")).iter().filter(|file| !homes.contains(&file.as_str())) {
+        for file in sources(&format!("crates/{krate}/src"))
+            .iter()
+            .filter(|file| !homes.contains(&file.as_str()))
+        {
             for (n, line) in code(&read(file)) {
                 let word = WORDS.iter().find(|word| line.contains(**word));
-                assert!(word.is_none(), "{file}:{n}: a claim decided outside of compliance::claim: {}", line.trim());
+                assert!(
+                    word.is_none(),
+                    "{file}:{n}: a claim decided outside of compliance::claim: {}",
+                    line.trim()
+                );
             }
         }
     }
+
     let score = read("crates/compliance/src/score.rs");
-    assert!(score.contains("pub(crate) fn of(") && !score.contains("pub points: Option"), "a count is not a claim");
+    assert!(
+        score.contains("pub(crate) fn of(") && !score.contains("pub points: Option"),
+        "a count is not a claim"
+    );
 }
 
 #[test]
 fn only_store_knows_sql() {
-    const WORDS: [&str; 6] = ["SELECT ", "INSERT INTO ", "DELETE FROM ", "TRUNCATE ", "CREATE TABLE ", "sqlx::query"];
+    const WORDS: [&str; 6] = [
+        "SELECT ",
+        "INSERT INTO ",
+        "DELETE FROM ",
+        "TRUNCATE ",
+        "CREATE TABLE ",
+        "sqlx::query",
+    ];
     // The client is published without `store`, and knows one statement.
     let know = ["store", "testkit", "blueteam-audit"];
-    for krate in crates().iter().filter(|krate| !know.contains(&krate.as_str())) {
+    for krate in crates()
+        .iter()
+        .filter(|krate| !know.contains(&krate.as_str()))
+    {
         for file in sources(&format!("crates/{krate}/src")) {
             // What a log of PostgreSQL says is full of it.
             if file.ends_with("parsers/postgres.rs") || file.ends_with("rules/tests/logs.rs") {
                 continue;
             }
+
             for (n, line) in code(&read(&file)) {
-                let update = line.find("UPDATE ").is_some_and(|at| line[at..].contains(" SET "));
+                let update = line
+                    .find("UPDATE ")
+                    .is_some_and(|at| line[at..].contains(" SET "));
                 let word = WORDS.iter().find(|word| line.contains(**word));
-                assert!(word.is_none() && !update, "{file}:{n}: SQL outside of `store`: {}", line.trim());
+                assert!(
+                    word.is_none() && !update,
+                    "{file}:{n}: SQL outside of `store`: {}",
+                    line.trim()
+                );
             }
         }
     }
@@ -165,17 +264,35 @@ fn only_store_knows_sql() {
 
 #[test]
 fn the_engine_does_no_io_and_reads_no_clock() {
-    const WORDS: [&str; 8] =
-        ["std::fs", "std::io", "std::time", "std::env", "std::thread", "std::process", "SystemClock.", "tokio"];
-    for folder in ["crates/detect/src", "crates/compliance/src", "crates/model/src"] {
+    const WORDS: [&str; 8] = [
+        "std::fs",
+        "std::io",
+        "std::time",
+        "std::env",
+        "std::thread",
+        "std::process",
+        "SystemClock.",
+        "tokio",
+    ];
+
+    for folder in [
+        "crates/detect/src",
+        "crates/compliance/src",
+        "crates/model/src",
+    ] {
         for file in sources(folder) {
             // Tests, and the real clock's own home.
             if file.contains("/tests") || file == "crates/model/src/time.rs" {
                 continue;
             }
+
             for (n, line) in code(&read(&file)) {
                 let word = WORDS.iter().find(|word| line.contains(**word));
-                assert!(word.is_none(), "{file}:{n}: the engine's world is its arguments: {}", line.trim());
+                assert!(
+                    word.is_none(),
+                    "{file}:{n}: the engine's world is its arguments: {}",
+                    line.trim()
+                );
             }
         }
     }
@@ -184,20 +301,47 @@ fn the_engine_does_no_io_and_reads_no_clock() {
 #[test]
 fn every_file_of_a_list_is_in_it() {
     let lists = [
-        ("crates/detect/src/rules", "crates/detect/src/rules.rs", "&NAME::RULE,"),
-        ("crates/collect/src/parsers", "crates/collect/src/parsers.rs", "&NAME::FORMAT"),
-        ("crates/compliance/src/checks", "crates/compliance/src/checks.rs", "&NAME::CHECK,"),
-        ("crates/blueteam/src/monitors", "crates/blueteam/src/monitors.rs", "&NAME::MONITOR,"),
-        ("crates/notify/src/channels", "crates/notify/src/channels.rs", "NAME::open)"),
+        (
+            "crates/detect/src/rules",
+            "crates/detect/src/rules.rs",
+            "&NAME::RULE,",
+        ),
+        (
+            "crates/collect/src/parsers",
+            "crates/collect/src/parsers.rs",
+            "&NAME::FORMAT",
+        ),
+        (
+            "crates/compliance/src/checks",
+            "crates/compliance/src/checks.rs",
+            "&NAME::CHECK,",
+        ),
+        (
+            "crates/blueteam/src/monitors",
+            "crates/blueteam/src/monitors.rs",
+            "&NAME::MONITOR,",
+        ),
+        (
+            "crates/notify/src/channels",
+            "crates/notify/src/channels.rs",
+            "NAME::open)",
+        ),
     ];
+
     for (folder, list, entry) in lists {
         let text = read(list);
-        let files = names(folder).into_iter().filter_map(|name| name.strip_suffix(".rs").map(str::to_owned));
-        for name in files
-            .filter(|name| !["tests", "round", "step", "watching"].contains(&name.as_str()) && !name.starts_with('.'))
-        {
+        let files = names(folder)
+            .into_iter()
+            .filter_map(|name| name.strip_suffix(".rs").map(str::to_owned));
+        for name in files.filter(|name| {
+            !["tests", "round", "step", "watching"].contains(&name.as_str())
+                && !name.starts_with('.')
+        }) {
             let entry = entry.replace("NAME", &name);
-            assert!(text.contains(&entry), "{folder}/{name}.rs is not in the list of {list}: `{entry}` is missing");
+            assert!(
+                text.contains(&entry),
+                "{folder}/{name}.rs is not in the list of {list}: `{entry}` is missing"
+            );
         }
     }
 }
@@ -205,7 +349,10 @@ fn every_file_of_a_list_is_in_it() {
 #[test]
 fn the_map_names_every_crate_and_nothing_else() {
     let map = read("ARCHITECTURE.md");
-    assert!(map.lines().count() <= 220, "ARCHITECTURE.md is a map: at most 220 lines");
+    assert!(
+        map.lines().count() <= 220,
+        "ARCHITECTURE.md is a map: at most 220 lines"
+    );
     let named: BTreeSet<String> = map
         .lines()
         .filter_map(|line| line.strip_prefix("### `crates/"))
@@ -213,29 +360,53 @@ fn the_map_names_every_crate_and_nothing_else() {
         .collect();
     assert_eq!(named, crates().into_iter().collect());
     // What it points to exists.
-    for quoted in
-        map.split('`').skip(1).step_by(2).filter(|quoted| quoted.starts_with("crates/") && !quoted.contains('<'))
+    for quoted in map
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .filter(|quoted| quoted.starts_with("crates/") && !quoted.contains('<'))
     {
-        assert!(root().join(quoted).exists(), "ARCHITECTURE.md names `{quoted}`, which does not exist");
+        assert!(
+            root().join(quoted).exists(),
+            "ARCHITECTURE.md names `{quoted}`, which does not exist"
+        );
     }
 }
 
 #[test]
 fn decisions_are_numbered_without_a_gap_and_those_that_are_cited_exist() {
-    let files: Vec<String> = names("docs/decisions").into_iter().filter(|name| name != "README.md").collect();
+    let files: Vec<String> = names("docs/decisions")
+        .into_iter()
+        .filter(|name| name != "README.md")
+        .collect();
     for (n, name) in files.iter().enumerate() {
         let number = format!("{:04}", n + 1);
-        assert!(name.starts_with(&format!("{number}-")), "{name} should have the number {number}");
-        assert!(read(&format!("docs/decisions/{name}")).starts_with(&format!("# {number}: ")), "{name}: its title");
+        assert!(
+            name.starts_with(&format!("{number}-")),
+            "{name} should have the number {number}"
+        );
+        assert!(
+            read(&format!("docs/decisions/{name}")).starts_with(&format!("# {number}: ")),
+            "{name}: its title"
+        );
     }
 }
 
 #[test]
 fn files_stay_short_enough_to_read() {
     for file in sources("crates") {
-        let lines = read(&file).lines().count();
+        let text = read(&file);
+        let lines = code(&text)
+            .filter(|(_, line)| !line.trim().is_empty())
+            .count();
         let reason = LONG_FILES.iter().find(|(name, _)| *name == file);
-        assert!(lines <= LINES_MAX || reason.is_some(), "{file} has {lines} lines: split it, or say here why not");
-        assert!(lines > LINES_MAX || reason.is_none(), "{file} is short now: take it from the list");
+        assert!(
+            lines <= LINES_MAX || reason.is_some(),
+            "{file} has {lines} lines of code: split it, or say here why not"
+        );
+        assert!(
+            lines > LINES_MAX || reason.is_none(),
+            "{file} is short now: take it from the list"
+        );
     }
 }

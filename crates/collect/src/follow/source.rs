@@ -37,6 +37,7 @@ impl Source {
         let mut magic = Vec::new();
         file.by_ref().take(4).read_to_end(&mut magic)?;
         file.seek(SeekFrom::Start(0))?;
+
         let reader = if magic.starts_with(&GZIP) {
             Reader::Gzip(Box::new(MultiGzDecoder::new(BufReader::new(file))))
         } else if magic.starts_with(&ZSTD) {
@@ -44,7 +45,13 @@ impl Source {
         } else {
             Reader::Plain(file)
         };
-        Ok(Self { reader, device: metadata.dev(), inode: metadata.ino(), damaged: false })
+
+        Ok(Self {
+            reader,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            damaged: false,
+        })
     }
 
     /// Goes to a place in the text; false when the text ends before it.
@@ -59,11 +66,13 @@ impl Source {
         }
     }
 
-    /// Reads up to `limit` bytes of text onto the end of `bytes`; false when the compressed data is broken there.
+    /// Reads up to `limit` bytes of text onto the end of `bytes`; false when the compressed data is
+    /// broken there.
     pub(super) fn read(&mut self, limit: usize, bytes: &mut Vec<u8>) -> io::Result<bool> {
         if self.damaged {
             return Ok(true);
         }
+
         match (&mut self.reader).take(limit as u64).read_to_end(bytes) {
             Ok(_) => Ok(true),
             Err(error) if matches!(self.reader, Reader::Plain(_)) => Err(error),
@@ -77,10 +86,13 @@ impl Source {
     /// Whether the file, written by another program, is now shorter than that, or has another text.
     pub(super) fn was_cut(&self, head: Option<u64>, length: u64) -> io::Result<bool> {
         // Nobody writes compressed files.
-        let Reader::Plain(file) = &self.reader else { return Ok(false) };
+        let Reader::Plain(file) = &self.reader else {
+            return Ok(false);
+        };
         if file.metadata()?.len() < length {
             return Ok(true);
         }
+
         let Some(head) = head else { return Ok(false) };
         let mut bytes = [0; HEAD_MAX];
         let mut there = 0;
@@ -90,6 +102,7 @@ impl Source {
                 read => there += read,
             }
         }
+
         Ok(fingerprint_of_start(&bytes[..there]) != Some(head))
     }
 
@@ -129,18 +142,27 @@ impl Read for Reader {
 
 /// When a file was last written, in microseconds since 1970.
 pub(super) fn written(metadata: &std::fs::Metadata) -> i64 {
-    metadata.mtime().saturating_mul(1_000_000).saturating_add(metadata.mtime_nsec() / 1000)
+    metadata
+        .mtime()
+        .saturating_mul(1_000_000)
+        .saturating_add(metadata.mtime_nsec() / 1000)
 }
 
-/// The fingerprint of a file that begins with this line: FNV-1a, because it is stored and must stay what it is.
+/// The fingerprint of a file that begins with this line: FNV-1a, because it is stored and must stay
+/// what it is.
 pub(super) fn fingerprint(line: &[u8]) -> u64 {
     line.iter()
         .take(HEAD_MAX)
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
 fn fingerprint_of_start(bytes: &[u8]) -> Option<u64> {
-    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = bytes
+        .split(|byte| *byte == b'\n')
+        .next()
+        .unwrap_or_default();
     (!bytes.is_empty()).then(|| fingerprint(line))
 }
 

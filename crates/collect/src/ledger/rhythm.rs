@@ -1,4 +1,5 @@
-//! How often a source speaks, learnt from its pauses: silence is only news from who was not silent before.
+//! How often a source speaks, learnt from its pauses: silence is only news from who was not silent
+//! before.
 
 use model::Span;
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,7 @@ impl Rhythm {
         let secs = u64::try_from(pause.as_micros() / 1_000_000).unwrap_or(0);
         let bucket = (u64::BITS - secs.leading_zeros()) as usize;
         pauses[bucket.min(BUCKETS - 1)] += 1;
+
         if pauses.iter().sum::<u32>() >= HALVE_AT {
             for n in pauses.iter_mut() {
                 *n /= 2;
@@ -52,25 +54,30 @@ impl Rhythm {
         }
     }
 
-    /// The pause that 99.9 % of its pauses keep within; none while too little is known, or when it is longer than the buckets.
+    /// The pause that 99.9 % of its pauses keep within; none while too little is known, or when it
+    /// is longer than the buckets.
     pub fn usual(&self, hours: Hours) -> Option<Span> {
         let pauses = match hours {
             Hours::Open => &self.open,
             Hours::Closed => &self.closed,
         };
+
         let total: u32 = pauses.iter().sum();
         if total < ENOUGH {
             return None;
         }
+
         let mut within = 0;
         let bucket = pauses.iter().position(|n| {
             within += n;
             u64::from(within) * 1000 >= u64::from(total) * 999
         })?;
+
         (bucket < BUCKETS - 1).then(|| Span::secs(1 << bucket))
     }
 
-    /// How long a silence must be to be news: from the configured cadence, else from the learnt one.
+    /// How long a silence must be to be news: from the configured cadence, else from the learnt
+    /// one.
     pub fn patience(&self, configured: Option<Span>, hours: Hours) -> Option<Span> {
         configured.or_else(|| {
             let usual = self.usual(hours)?;
@@ -89,12 +96,25 @@ mod tests {
         for _ in 0..99 {
             rhythm.note(Span::secs(60), Hours::Open);
         }
-        assert_eq!(rhythm.patience(None, Hours::Open), None, "99 pauses are not enough");
+
+        assert_eq!(
+            rhythm.patience(None, Hours::Open),
+            None,
+            "99 pauses are not enough"
+        );
         rhythm.note(Span::secs(60), Hours::Open);
         assert_eq!(rhythm.usual(Hours::Open), Some(Span::secs(64)));
         assert_eq!(rhythm.patience(None, Hours::Open), Some(Span::mins(5)));
-        assert_eq!(rhythm.patience(None, Hours::Closed), None, "of the night nothing is known");
-        assert_eq!(rhythm.patience(Some(Span::secs(10)), Hours::Closed), Some(Span::secs(10)));
+
+        assert_eq!(
+            rhythm.patience(None, Hours::Closed),
+            None,
+            "of the night nothing is known"
+        );
+        assert_eq!(
+            rhythm.patience(Some(Span::secs(10)), Hours::Closed),
+            Some(Span::secs(10))
+        );
     }
 
     #[test]

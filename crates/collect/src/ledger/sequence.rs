@@ -48,29 +48,52 @@ pub struct Sequence {
 }
 
 impl Sequence {
-    /// A number has arrived. The first one of all opens no hole: the producer may be older than our watch.
+    /// A number has arrived. The first one of all opens no hole: the producer may be older than our
+    /// watch.
     pub fn arrived(&mut self, number: u64, now: Timestamp) {
         let Some(last) = self.last else {
             self.last = Some(number);
             return;
         };
+
         if number > last {
             if number - last > 1 {
-                self.open(Hole { from: last + 1, to: number - 1, since: now, told: false });
+                self.open(Hole {
+                    from: last + 1,
+                    to: number - 1,
+                    since: now,
+                    told: false,
+                });
             }
+
             self.last = Some(number);
             return;
         }
-        let Some(hole) = self.holes.range(..=number).next_back().map(|(_, h)| *h).filter(|h| number <= h.to) else {
+
+        let Some(hole) = self
+            .holes
+            .range(..=number)
+            .next_back()
+            .map(|(_, h)| *h)
+            .filter(|h| number <= h.to)
+        else {
             self.repeated += 1;
             return;
         };
+
         self.holes.remove(&hole.from);
         if hole.from < number {
-            self.open(Hole { to: number - 1, ..hole });
+            self.open(Hole {
+                to: number - 1,
+                ..hole
+            });
         }
+
         if number < hole.to {
-            self.open(Hole { from: number + 1, ..hole });
+            self.open(Hole {
+                from: number + 1,
+                ..hole
+            });
         }
     }
 
@@ -82,9 +105,13 @@ impl Sequence {
         self.holes.insert(hole.from, hole);
     }
 
-    /// The holes that have been open since `before` or longer and were not told yet; they count as told now.
+    /// The holes that have been open since `before` or longer and were not told yet; they count as
+    /// told now.
     pub fn lost(&mut self, before: Timestamp) -> Vec<Hole> {
-        let lost = self.holes.values_mut().filter(|hole| !hole.told && hole.since <= before);
+        let lost = self
+            .holes
+            .values_mut()
+            .filter(|hole| !hole.told && hole.since <= before);
         lost.map(|hole| {
             hole.told = true;
             *hole
@@ -116,8 +143,18 @@ mod tests {
         for n in [5, 6, 9] {
             sequence.arrived(n, at(100));
         }
+
         assert_eq!(sequence.lost(at(99)), []);
-        assert_eq!(sequence.lost(at(100)), [Hole { from: 7, to: 8, since: at(100), told: true }]);
+        assert_eq!(
+            sequence.lost(at(100)),
+            [Hole {
+                from: 7,
+                to: 8,
+                since: at(100),
+                told: true
+            }]
+        );
+
         assert_eq!(sequence.lost(at(200)), []);
         sequence.arrived(7, at(300));
         assert_eq!(sequence.missing(), 1);
@@ -141,6 +178,7 @@ mod tests {
                 sequence.arrived(*n, at(0));
                 seen.insert(*n);
             }
+
             let last = *seen.last().unwrap();
             let missing = (first..=last).filter(|n| !seen.contains(n)).count() as u64;
             prop_assert_eq!(sequence.missing(), missing);

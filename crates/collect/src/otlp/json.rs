@@ -4,7 +4,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{ATTRIBUTES_MAX, DEPTH_MAX, Meaning, OtlpError, RECORD_MAX, Record, broken, clip, too_large};
+use super::{
+    ATTRIBUTES_MAX, DEPTH_MAX, Meaning, OtlpError, RECORD_MAX, Record, broken, clip, too_large,
+};
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,11 +32,16 @@ struct ScopeLogs<'a> {
     log_records: Vec<&'a RawValue>,
 }
 
-pub(super) fn read(body: &[u8], most: usize, mut tell: impl FnMut(Meaning)) -> Result<(), OtlpError> {
+pub(super) fn read(
+    body: &[u8],
+    most: usize,
+    mut tell: impl FnMut(Meaning),
+) -> Result<(), OtlpError> {
     // serde would take a list for an object's fields in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(OtlpError::Malformed);
     }
+
     // One record's text must not cost the others.
     let body = model::audit::clean_json(body);
     let request: Request<'_> = serde_json::from_str(&body).map_err(|_| OtlpError::Malformed)?;
@@ -42,9 +49,12 @@ pub(super) fn read(body: &[u8], most: usize, mut tell: impl FnMut(Meaning)) -> R
     if scopes.map(|s| s.log_records.len()).sum::<usize>() > most {
         return Err(OtlpError::TooMany);
     }
+
     for logs in &request.resource_logs {
         let resource = logs.resource.filter(|raw| raw.get().len() <= RECORD_MAX);
-        let resource = resource.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(Value::Null);
+        let resource = resource
+            .and_then(|raw| serde_json::from_str(raw.get()).ok())
+            .unwrap_or(Value::Null);
         let resource = attributes(&resource, 0);
         for raw in logs.scope_logs.iter().flat_map(|scope| &scope.log_records) {
             tell(if raw.get().len() > RECORD_MAX {
@@ -57,6 +67,7 @@ pub(super) fn read(body: &[u8], most: usize, mut tell: impl FnMut(Meaning)) -> R
             });
         }
     }
+
     Ok(())
 }
 
@@ -66,7 +77,10 @@ fn text(value: &Value) -> String {
 
 /// A 64-bit number, as a text or a number.
 fn nanos(value: &Value) -> u64 {
-    value.as_u64().or_else(|| value.as_str()?.parse().ok()).unwrap_or(0)
+    value
+        .as_u64()
+        .or_else(|| value.as_str()?.parse().ok())
+        .unwrap_or(0)
 }
 
 fn record(value: &Value) -> Record {
@@ -98,13 +112,26 @@ fn any(value: &Value, depth: usize) -> Option<Value> {
     let (kind, value) = value.as_object()?.iter().next()?;
     match (kind.as_str(), value) {
         ("stringValue" | "bytesValue", Value::String(text)) => Some(clip(text, RECORD_MAX).into()),
-        ("boolValue", Value::Bool(_)) | ("doubleValue" | "intValue", Value::Number(_)) => Some(value.clone()),
+        ("boolValue", Value::Bool(_)) | ("doubleValue" | "intValue", Value::Number(_)) => {
+            Some(value.clone())
+        }
         ("intValue", Value::String(text)) => text.parse::<i64>().ok().map(Value::from),
         ("arrayValue", list) if depth < DEPTH_MAX => {
-            let items = list["values"].as_array().map(Vec::as_slice).unwrap_or_default();
-            Some(items.iter().filter_map(|item| any(item, depth + 1)).take(ATTRIBUTES_MAX).collect())
+            let items = list["values"]
+                .as_array()
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            Some(
+                items
+                    .iter()
+                    .filter_map(|item| any(item, depth + 1))
+                    .take(ATTRIBUTES_MAX)
+                    .collect(),
+            )
         }
-        ("kvlistValue", list) if depth < DEPTH_MAX => Some(pairs(&list["values"], depth + 1).into()),
+        ("kvlistValue", list) if depth < DEPTH_MAX => {
+            Some(pairs(&list["values"], depth + 1).into())
+        }
         _ => None,
     }
 }

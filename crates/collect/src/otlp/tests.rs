@@ -3,8 +3,10 @@ use proptest::prelude::*;
 use super::*;
 
 /// One request, made by Python's `opentelemetry-proto` and written in both forms.
-const SDK: [(&[u8], Encoding); 2] =
-    [(include_bytes!("fixtures/sdk.bin"), Encoding::Protobuf), (include_bytes!("fixtures/sdk.json"), Encoding::Json)];
+const SDK: [(&[u8], Encoding); 2] = [
+    (include_bytes!("fixtures/sdk.bin"), Encoding::Protobuf),
+    (include_bytes!("fixtures/sdk.json"), Encoding::Json),
+];
 
 fn all(body: &[u8], encoding: Encoding) -> Result<Vec<Meaning>, OtlpError> {
     let mut told = Vec::new();
@@ -13,7 +15,10 @@ fn all(body: &[u8], encoding: Encoding) -> Result<Vec<Meaning>, OtlpError> {
 
 fn event(meaning: &Meaning) -> (&AuditRecord<'static>, Value) {
     match meaning {
-        Meaning::Event { record, .. } => (record, serde_json::from_str(record.metadata.as_json()).unwrap()),
+        Meaning::Event { record, .. } => (
+            record,
+            serde_json::from_str(record.metadata.as_json()).unwrap(),
+        ),
         other => panic!("{other:?}"),
     }
 }
@@ -45,6 +50,7 @@ fn records_mean_what_the_conventions_say() {
         Meaning::Nothing => "nothing".to_owned(),
         Meaning::Rejected(error) => error.to_string(),
     };
+
     let lines: Vec<String> = told.iter().map(line).collect();
     assert_eq!(
         lines,
@@ -59,11 +65,16 @@ fn records_mean_what_the_conventions_say() {
             "category: is not one of auth, access, admin, data, ai, system",
         ]
     );
+
     let (failed, metadata) = event(&told[0]);
     assert_eq!(failed.timestamp, Some(Timestamp::from_secs(1_772_712_451)));
-    assert_eq!((failed.session_id.as_deref(), failed.user_agent.as_deref()), (Some("s1"), Some("curl/8")));
+    assert_eq!(
+        (failed.session_id.as_deref(), failed.user_agent.as_deref()),
+        (Some("s1"), Some("curl/8"))
+    );
     assert_eq!(metadata["username"], "alice");
     assert_eq!(metadata["body"], "login of alice");
+
     assert_eq!(metadata["trace_id"], "000102030405060708090a0b0c0d0e0f");
     assert_eq!(metadata["service.instance.id"], "a1");
     let (error, _) = event(&told[3]);
@@ -72,10 +83,14 @@ fn records_mean_what_the_conventions_say() {
         Some(Timestamp::from_secs(1_772_712_451)),
         "the collector's, where the source gave none"
     );
+
     let (download, metadata) = event(&told[5]);
     assert!(download.cui_accessed);
     assert_eq!(metadata["bytes"], 123_456_789_012_u64);
-    assert_eq!((&metadata["list"], &metadata["map"]["a"]["b"]), (&json!([1, "a", 2.5]), &json!(true)));
+    assert_eq!(
+        (&metadata["list"], &metadata["map"]["a"]["b"]),
+        (&json!([1, "a", 2.5]), &json!(true))
+    );
     assert_eq!(metadata["raw"], "01ff");
 }
 
@@ -104,6 +119,7 @@ fn what_is_broken_costs_itself_alone() {
     let (bin, json) = (Encoding::Protobuf, Encoding::Json);
     assert_eq!(all(b"", bin), Ok(vec![]));
     assert_eq!(all(b"{}", json), Ok(vec![]));
+
     for (body, encoding) in [
         (&b"\x0a"[..], bin),
         (b"\x0a\x05ab", bin),
@@ -115,28 +131,70 @@ fn what_is_broken_costs_itself_alone() {
     ] {
         assert_eq!(all(body, encoding), Err(OtlpError::Malformed), "{body:?}");
     }
+
     // The frame is whole, the record in it is not.
     let both = [request(b"\x0a"), request(&message(12, b"logout"))].concat();
     let told = all(&both, bin).unwrap();
-    assert_eq!((&told[0], event(&told[1]).0.action.to_string()), (&broken(), "logout".to_owned()));
-    let told = all(br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[7,{"eventName":"logout"}]}]}]}"#, json).unwrap();
-    assert_eq!((&told[0], event(&told[1]).0.action.to_string()), (&broken(), "logout".to_owned()));
+    assert_eq!(
+        (&told[0], event(&told[1]).0.action.to_string()),
+        (&broken(), "logout".to_owned())
+    );
+
+    let told = all(
+        br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[7,{"eventName":"logout"}]}]}]}"#,
+        json,
+    )
+    .unwrap();
+    assert_eq!(
+        (&told[0], event(&told[1]).0.action.to_string()),
+        (&broken(), "logout".to_owned())
+    );
+
     let mut count = 0;
     assert_eq!(read(&both, bin, 1, |_| count += 1), Err(OtlpError::TooMany));
     assert_eq!(count, 0, "told of nothing");
-    assert_eq!(all(&request(&message(12, &vec![b'x'; RECORD_MAX])), bin), Ok(vec![too_large()]));
+    assert_eq!(
+        all(&request(&message(12, &vec![b'x'; RECORD_MAX])), bin),
+        Ok(vec![too_large()])
+    );
 }
 
 #[test]
 fn what_an_attacker_writes_refuses_no_event() {
-    for text in ["\0", "\\u0000", "\u{1}\"\\", &"é".repeat(9000), &"\u{1}".repeat(20_000)] {
+    for text in [
+        "\0",
+        "\\u0000",
+        "\u{1}\"\\",
+        &"é".repeat(9000),
+        &"\u{1}".repeat(20_000),
+    ] {
         let pair = |key: &str| {
             let value = message(2, &message(1, text.as_bytes()));
             message(6, &[message(1, key.as_bytes()), value].concat())
         };
-        let keys = ["client.address", "user.name", "user.id", "session.id", "user_agent.original", "url.path", text];
-        let record: Vec<u8> = keys.into_iter().flat_map(pair).chain(message(12, text.as_bytes())).collect();
-        assert!(matches!(&all(&request(&record), Encoding::Protobuf).unwrap()[0], Meaning::Event { .. }), "{text:.9}");
+
+        let keys = [
+            "client.address",
+            "user.name",
+            "user.id",
+            "session.id",
+            "user_agent.original",
+            "url.path",
+            text,
+        ];
+        let record: Vec<u8> = keys
+            .into_iter()
+            .flat_map(pair)
+            .chain(message(12, text.as_bytes()))
+            .collect();
+
+        assert!(
+            matches!(
+                &all(&request(&record), Encoding::Protobuf).unwrap()[0],
+                Meaning::Event { .. }
+            ),
+            "{text:.9}"
+        );
     }
 }
 
@@ -147,13 +205,19 @@ fn depth_and_number_are_bounded() {
     let record = [message(12, b"logout"), message(5, &deep)].concat();
     let told = all(&request(&record), Encoding::Protobuf).unwrap();
     assert!(event(&told[0]).0.metadata.as_json().len() < 200);
+
     let many: Vec<u8> = (0..10_000)
         .flat_map(|n| {
             let key = message(1, format!("k{n}").as_bytes());
             message(6, &[key, message(2, &message(1, b"v"))].concat())
         })
         .collect();
-    let told = all(&request(&[message(12, b"logout"), many].concat()), Encoding::Protobuf).unwrap();
+    let told = all(
+        &request(&[message(12, b"logout"), many].concat()),
+        Encoding::Protobuf,
+    )
+    .unwrap();
+
     assert!(event(&told[0]).1.as_object().unwrap().len() <= ATTRIBUTES_MAX);
 }
 
@@ -169,6 +233,7 @@ proptest! {
             }
             let _ = all(&flipped, encoding);
         }
+
         let _ = all(text.as_bytes(), Encoding::Json);
         let _ = all(&request(&raw), Encoding::Protobuf);
     }

@@ -1,8 +1,11 @@
-//! The protobuf form, read in place: what is not needed is stepped over, and nothing is copied before it is.
+//! The protobuf form, read in place: what is not needed is stepped over, and nothing is copied
+//! before it is.
 
 use serde_json::{Map, Value};
 
-use super::{ATTRIBUTES_MAX, DEPTH_MAX, Meaning, OtlpError, RECORD_MAX, Record, broken, clip, hex, too_large};
+use super::{
+    ATTRIBUTES_MAX, DEPTH_MAX, Meaning, OtlpError, RECORD_MAX, Record, broken, clip, hex, too_large,
+};
 
 /// A field's value.
 #[derive(Clone, Copy)]
@@ -21,7 +24,10 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn of(message: &'a [u8]) -> Self {
-        Self { rest: message, broken: false }
+        Self {
+            rest: message,
+            broken: false,
+        }
     }
 
     fn varint(&mut self) -> Option<u64> {
@@ -29,15 +35,18 @@ impl<'a> Fields<'a> {
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
             self.rest = rest;
+
             // The tenth byte has room for one bit.
             if shift == 63 && *byte > 1 {
                 return None;
             }
+
             value |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 return Some(value);
             }
         }
+
         None
     }
 
@@ -60,6 +69,7 @@ impl<'a> Fields<'a> {
             // Groups are of the past; OTLP has none.
             _ => return None,
         };
+
         (key >> 3 != 0).then_some((key >> 3, field))
     }
 }
@@ -87,6 +97,7 @@ fn each<'a>(message: &'a [u8], number: u64, mut tell: impl FnMut(&'a [u8]) -> bo
             }
         }
     }
+
     !fields.broken
 }
 
@@ -97,41 +108,54 @@ fn records<'a>(body: &'a [u8], mut tell: impl FnMut(&'a [u8], &'a [u8]) -> bool)
         each(resource_logs, 1, |found| {
             resource = found;
             true
-        }) && each(resource_logs, 2, |scope_logs| each(scope_logs, 2, |record| tell(resource, record)))
+        }) && each(resource_logs, 2, |scope_logs| {
+            each(scope_logs, 2, |record| tell(resource, record))
+        })
     })
 }
 
-pub(super) fn read(body: &[u8], most: usize, mut tell: impl FnMut(Meaning)) -> Result<(), OtlpError> {
+pub(super) fn read(
+    body: &[u8],
+    most: usize,
+    mut tell: impl FnMut(Meaning),
+) -> Result<(), OtlpError> {
     let mut count = 0_usize;
     let whole = records(body, |_, _| {
         count += 1;
         count <= most
     });
+
     if count > most {
         return Err(OtlpError::TooMany);
     }
+
     if !whole {
         return Err(OtlpError::Malformed);
     }
+
     let (mut known, mut attributes): (Option<&[u8]>, Map<String, Value>) = (None, Map::new());
     records(body, |resource, bytes| {
         // A resource has as many records as its sender likes: it is read once.
         if known.is_none_or(|known| !std::ptr::eq(known, resource)) {
             attributes = Map::new();
-            let read = resource.len() <= RECORD_MAX && each(resource, 1, |kv| key_value(kv, &mut attributes, 0));
+            let read = resource.len() <= RECORD_MAX
+                && each(resource, 1, |kv| key_value(kv, &mut attributes, 0));
             // What is broken of it is not there; the record stands for itself.
             if !read {
                 attributes.clear();
             }
             known = Some(resource);
         }
+
         tell(match record(bytes) {
             _ if bytes.len() > RECORD_MAX => too_large(),
             Some(record) => record.meaning(&attributes),
             None => broken(),
         });
+
         true
     });
+
     Ok(())
 }
 
@@ -143,6 +167,7 @@ fn record(bytes: &[u8]) -> Option<Record> {
     if bytes.len() > RECORD_MAX {
         return None;
     }
+
     let mut record = Record::default();
     let mut fields = Fields::of(bytes);
     for field in fields.by_ref() {
@@ -152,13 +177,16 @@ fn record(bytes: &[u8]) -> Option<Record> {
             (2, Field::Varint(number)) => record.severity = number.cast_signed(),
             (3, Field::Bytes(bytes)) => record.severity_text = text(bytes),
             (5, Field::Bytes(bytes)) => record.body = any(bytes, 0),
-            (6, Field::Bytes(bytes)) if !key_value(bytes, &mut record.attributes, 0) => return None,
+            (6, Field::Bytes(bytes)) if !key_value(bytes, &mut record.attributes, 0) => {
+                return None;
+            }
             (9, Field::Bytes(bytes)) => record.trace_id = hex(bytes),
             (10, Field::Bytes(bytes)) => record.span_id = hex(bytes),
             (12, Field::Bytes(bytes)) => record.name = text(bytes),
             _ => {}
         }
     }
+
     (!fields.broken).then_some(record)
 }
 
@@ -173,9 +201,11 @@ fn key_value(bytes: &[u8], into: &mut Map<String, Value>, depth: usize) -> bool 
             _ => {}
         }
     }
+
     if let Some(value) = value.filter(|_| into.len() < ATTRIBUTES_MAX) {
         into.insert(key, value);
     }
+
     !fields.broken
 }
 
@@ -205,5 +235,6 @@ fn any(bytes: &[u8], depth: usize) -> Option<Value> {
             _ => found,
         };
     }
+
     found
 }

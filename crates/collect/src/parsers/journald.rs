@@ -1,4 +1,5 @@
-//! The journal of systemd as `journalctl -o json` exports it: what its messages mean is what the same messages mean in syslog.
+//! The journal of systemd as `journalctl -o json` exports it: what its messages mean is what the
+//! same messages mean in syslog.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,8 @@ use super::{Format, LineId, LineParser, Parsed, Reference, syslog};
 /// The format.
 pub const FORMAT: Format = Format {
     name: "journald",
-    description: "the journal as `journalctl -o json` exports it: sshd, sudo, su, PAM, accounts, logind",
+    description: "the journal as `journalctl -o json` exports it: sshd, sudo, su, PAM, accounts, \
+        logind",
     source: Source::Syslog,
     lines: None,
     parser: |_: Reference| Box::new(Journal),
@@ -18,8 +20,9 @@ pub const FORMAT: Format = Format {
 
 struct Journal;
 
-/// The cursor of an entry; none when it has none that `journalctl` could be given. It mostly stands first, and is found without reading the
-/// rest; `journalctl` promises no order, and now and then writes another.
+/// The cursor of an entry; none when it has none that `journalctl` could be given. It mostly stands
+/// first, and is found without reading the rest; `journalctl` promises no order, and now and then
+/// writes another.
 pub fn cursor(line: &[u8]) -> Option<Cow<'_, str>> {
     let found = match leading(line) {
         Some(found) => Cow::Borrowed(found),
@@ -32,39 +35,63 @@ pub fn cursor(line: &[u8]) -> Option<Cow<'_, str>> {
             _ => return None,
         },
     };
+
     // Letters, digits, `=` and `;`: it goes into an argument of `journalctl`.
-    let plain = found.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b';'));
+    let plain = found
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b';'));
     (plain && !found.is_empty()).then_some(found)
 }
 
 /// The cursor of a line that begins with it.
 fn leading(line: &[u8]) -> Option<&str> {
-    let rest = line.trim_ascii_start().strip_prefix(b"{")?.trim_ascii_start().strip_prefix(b"\"__CURSOR\"")?;
-    let rest = rest.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start().strip_prefix(b"\"")?;
+    let rest = line
+        .trim_ascii_start()
+        .strip_prefix(b"{")?
+        .trim_ascii_start()
+        .strip_prefix(b"\"__CURSOR\"")?;
+    let rest = rest
+        .trim_ascii_start()
+        .strip_prefix(b":")?
+        .trim_ascii_start()
+        .strip_prefix(b"\"")?;
+
     std::str::from_utf8(rest.get(..memchr::memchr(b'"', rest)?)?).ok()
 }
 
-/// Stands for the entry with this cursor: boot, monotonic time and hash of the content, or the cursor as a whole where it does not
-/// say so. Not the journal's id and the entry's number there: an entry may be in two files, and is one all the same.
+/// Stands for the entry with this cursor: boot, monotonic time and hash of the content, or the
+/// cursor as a whole where it does not say so. Not the journal's id and the entry's number there:
+/// an entry may be in two files, and is one all the same.
 pub fn line_id(cursor: &str) -> LineId {
     // FNV-1a, because ids must stay what they are.
     let hash = |text: &str| {
-        text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+        text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
+            (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
+        })
     };
+
     let part = |key: &str| cursor.split(';').find_map(|part| part.strip_prefix(key));
     match (part("b="), part("m="), part("x=")) {
-        (Some(boot), Some(time), Some(content)) => {
-            LineId { file: hash(boot) as u32, offset: hash(time) ^ hash(content).rotate_left(17) }
-        }
-        _ => LineId { file: 0, offset: hash(cursor) },
+        (Some(boot), Some(time), Some(content)) => LineId {
+            file: hash(boot) as u32,
+            offset: hash(time) ^ hash(content).rotate_left(17),
+        },
+        _ => LineId {
+            file: 0,
+            offset: hash(cursor),
+        },
     }
 }
 
-/// A field's bytes: a text, or numbers where it is not UTF-8. A field that was given twice is a list of either.
+/// A field's bytes: a text, or numbers where it is not UTF-8. A field that was given twice is a
+/// list of either.
 fn bytes(object: &Map<String, Value>, key: &str) -> Option<Vec<u8>> {
     match object.get(key)? {
         Value::String(text) => Some(text.clone().into_bytes()),
-        Value::Array(numbers) => numbers.iter().map(|n| n.as_u64().and_then(|n| u8::try_from(n).ok())).collect(),
+        Value::Array(numbers) => numbers
+            .iter()
+            .map(|n| n.as_u64().and_then(|n| u8::try_from(n).ok()))
+            .collect(),
         _ => None,
     }
 }
@@ -75,23 +102,40 @@ impl LineParser for Journal {
         if line.is_empty() {
             return Parsed::Nothing;
         }
+
         let Some(object) = crate::json::object(line) else {
             return Parsed::Rejected("no JSON object".to_owned());
         };
-        let micros = object.get("__REALTIME_TIMESTAMP").and_then(Value::as_str).and_then(|t| t.parse().ok());
-        let Some(at) = micros.filter(|micros| (0..i64::MAX / 8).contains(micros)).map(Timestamp::from_micros) else {
+        let micros = object
+            .get("__REALTIME_TIMESTAMP")
+            .and_then(Value::as_str)
+            .and_then(|t| t.parse().ok());
+        let Some(at) = micros
+            .filter(|micros| (0..i64::MAX / 8).contains(micros))
+            .map(Timestamp::from_micros)
+        else {
             return Parsed::Rejected("no __REALTIME_TIMESTAMP".to_owned());
         };
-        // `_COMM` is the kernel's word, `SYSLOG_IDENTIFIER` whoever's: a process that calls itself sshd must be one.
+
+        // `_COMM` is the kernel's word, `SYSLOG_IDENTIFIER` whoever's: a process that calls itself
+        // sshd must be one.
         let said = bytes(&object, "SYSLOG_IDENTIFIER");
         let program = bytes(&object, "_COMM").or(said).unwrap_or_default();
         let mut message = bytes(&object, "MESSAGE").unwrap_or_default();
-        // The journal takes blanks off the end, where they can tell what PAM wrote from what a client sent.
+
+        // The journal takes blanks off the end, where they can tell what PAM wrote from what a
+        // client sent.
         if message.starts_with(b"pam_") {
             message.push(b' ');
         }
+
         let host = bytes(&object, "_HOSTNAME").unwrap_or_default();
-        let said = syslog::Said { program: &program, host: &host, message: &message };
+        let said = syslog::Said {
+            program: &program,
+            host: &host,
+            message: &message,
+        };
+
         match syslog::meaning(said, at, id) {
             Parsed::Event(event) => Parsed::Event(event.into_owned()),
             Parsed::Nothing => Parsed::Nothing,
@@ -106,7 +150,10 @@ mod tests {
 
     use super::*;
 
-    const ID: LineId = LineId { file: 7, offset: 42 };
+    const ID: LineId = LineId {
+        file: 7,
+        offset: 42,
+    };
 
     fn read(line: &str) -> String {
         match Journal.parse(line.as_bytes(), ID) {
@@ -138,7 +185,10 @@ mod tests {
                 r#"{"__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"sshd","_COMM":"logger","MESSAGE":"Accepted password for root from 192.0.2.7 port 4 ssh2"}"#,
                 "nothing",
             ),
-            (r#"{"__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"kernel","MESSAGE":null}"#, "nothing"),
+            (
+                r#"{"__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"kernel","MESSAGE":null}"#,
+                "nothing",
+            ),
             (r#"{"MESSAGE":"x"}"#, "rejected: no __REALTIME_TIMESTAMP"),
             ("hello", "rejected: no JSON object"),
             ("", "nothing"),
@@ -157,10 +207,21 @@ mod tests {
             "s=1",
             "not always the first"
         );
-        assert_eq!(line_id(&found), line_id("s=6b0f;i=5b;b=1;m=2;t=3;x=4"), "a copy in another file");
-        for other in ["s=6b0e;i=5a;b=2;m=2;t=3;x=4", "s=6b0e;i=5a;b=1;m=3;t=3;x=4", "s=6b0e;i=5a;b=1;m=2;t=3;x=5"] {
+
+        assert_eq!(
+            line_id(&found),
+            line_id("s=6b0f;i=5b;b=1;m=2;t=3;x=4"),
+            "a copy in another file"
+        );
+
+        for other in [
+            "s=6b0e;i=5a;b=2;m=2;t=3;x=4",
+            "s=6b0e;i=5a;b=1;m=3;t=3;x=4",
+            "s=6b0e;i=5a;b=1;m=2;t=3;x=5",
+        ] {
             assert_ne!(line_id(&found), line_id(other));
         }
+
         assert_ne!(line_id("a"), line_id("b"));
         for bad in [
             "",

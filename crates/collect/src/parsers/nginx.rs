@@ -1,5 +1,5 @@
-//! Access logs of nginx and Apache: `combined`, with or without a virtual host before and further fields after it, and JSON objects
-//! with nginx's variable names.
+//! Access logs of nginx and Apache: `combined`, with or without a virtual host before and further
+//! fields after it, and JSON objects with nginx's variable names.
 //!
 //! Everything between the quotation marks was sent by somebody: request targets are hostile bytes.
 
@@ -75,6 +75,7 @@ impl<'a> Request<'a> {
             400.. => Outcome::Failure,
             _ => Outcome::Success,
         };
+
         let mut event = SecurityEvent::new(
             id.event_id(self.at),
             self.at,
@@ -84,18 +85,28 @@ impl<'a> Request<'a> {
             result,
         );
         event.ip_address = address(self.host);
+
         event.user_id = given(self.user).map(|user| UserId::Name(text(user)));
         event.user_agent = given(self.agent).map(|agent| cut(agent, AGENT_MAX));
-        event.resource_type = Some(text(if self.method.is_empty() { b"-" } else { self.method }));
+        event.resource_type = Some(text(if self.method.is_empty() {
+            b"-"
+        } else {
+            self.method
+        }));
         event.resource_id = Some(cut(self.target, TARGET_MAX));
+
         let mut details = Object::with_capacity(96);
-        details.number("status", self.status.to_string().as_bytes()).number("bytes", self.bytes);
+        details
+            .number("status", self.status.to_string().as_bytes())
+            .number("bytes", self.bytes);
         if let Some(referer) = given(self.referer) {
             details.text("referer", &referer[..referer.len().min(1024)]);
         }
+
         if event.ip_address.is_none() {
             details.text("host", self.host);
         }
+
         event.details = model::event::Details::from_json(details.finish());
         event.classify()
     }
@@ -103,8 +114,32 @@ impl<'a> Request<'a> {
 
 /// `04/Jul/2026:12:00:00 +0200`.
 fn clf_time(stamp: &[u8]) -> Option<Timestamp> {
-    let [d1, d2, b'/', m @ .., b' ', sign, z1, z2, z3, z4] = stamp else { return None };
-    let [m1, m2, m3, b'/', y1, y2, y3, y4, b':', h1, h2, b':', n1, n2, b':', s1, s2] = m else { return None };
+    let [d1, d2, b'/', m @ .., b' ', sign, z1, z2, z3, z4] = stamp else {
+        return None;
+    };
+    let [
+        m1,
+        m2,
+        m3,
+        b'/',
+        y1,
+        y2,
+        y3,
+        y4,
+        b':',
+        h1,
+        h2,
+        b':',
+        n1,
+        n2,
+        b':',
+        s1,
+        s2,
+    ] = m
+    else {
+        return None;
+    };
+
     let civil = Civil {
         year: digits(&[*y1, *y2, *y3, *y4])?,
         month: month(&[*m1, *m2, *m3])?,
@@ -114,6 +149,7 @@ fn clf_time(stamp: &[u8]) -> Option<Timestamp> {
         second: digits(&[*s1, *s2])?,
         micros: 0,
     };
+
     let east = digits(&[*z1, *z2])? * 3600 + digits(&[*z3, *z4])? * 60;
     match sign {
         b'+' => civil.at_offset(east),
@@ -122,14 +158,20 @@ fn clf_time(stamp: &[u8]) -> Option<Timestamp> {
     }
 }
 
-/// Past the quotation mark that ends a field which began before `at`: one that is not escaped, with a space or the end after it.
+/// Past the quotation mark that ends a field which began before `at`: one that is not escaped, with
+/// a space or the end after it.
 fn end_of_quoted(line: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let quote = at + memchr::memchr(b'"', line.get(at..)?)?;
-        let escapes = line[..quote].iter().rev().take_while(|c| **c == b'\\').count();
+        let escapes = line[..quote]
+            .iter()
+            .rev()
+            .take_while(|c| **c == b'\\')
+            .count();
         if escapes % 2 == 0 && line.get(quote + 1).is_none_or(|c| *c == b' ') {
             return Some(quote);
         }
+
         at = quote + 1;
     }
 }
@@ -145,14 +187,18 @@ fn quoted(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
 
 /// Where the time stands: ` [04/Jul/2026:12:00:00 +0200] "`, and what it is.
 ///
-/// The user name before it is the client's word and may hold brackets and blanks, but servers escape the quotation marks in it:
-/// the first time that is followed by one is the server's, and what the request holds comes later.
+/// The user name before it is the client's word and may hold brackets and blanks, but servers
+/// escape the quotation marks in it: the first time that is followed by one is the server's, and
+/// what the request holds comes later.
 fn stamp(line: &[u8]) -> Option<(usize, Timestamp)> {
     const LENGTH: usize = b"04/Jul/2026:12:00:00 +0200".len();
     memchr::memmem::find_iter(line, b" [").find_map(|open| {
         let time = line.get(open + 2..open + 2 + LENGTH)?;
         let follows = line.get(open + 2 + LENGTH..)?.starts_with(b"] \"");
-        follows.then(|| clf_time(time)).flatten().map(|at| (open, at))
+        follows
+            .then(|| clf_time(time))
+            .flatten()
+            .map(|at| (open, at))
     })
 }
 
@@ -166,19 +212,31 @@ fn combined(line: &[u8]) -> Option<Request<'_>> {
         referer = field;
         agent = quoted(line, next + 1).map_or(b"", |(field, _)| field);
     }
+
     let (method, target) = method_and_target(request);
-    Some(Request { at, host, user, method, target, status, bytes, referer, agent })
+    Some(Request {
+        at,
+        host,
+        user,
+        method,
+        target,
+        status,
+        bytes,
+        referer,
+        agent,
+    })
 }
 
-/// The request that begins at `from`, status and size of the answer, and where they end. Old servers do not escape quotation
-/// marks: one that no status follows is part of the request.
+/// The request that begins at `from`, status and size of the answer, and where they end. Old
+/// servers do not escape quotation marks: one that no status follows is part of the request.
 fn answered(line: &[u8], from: usize) -> Option<(&[u8], u16, &[u8], usize)> {
     let mut at = from;
     loop {
         let end = end_of_quoted(line, at)?;
         let rest = line.get(end + 1..).unwrap_or_default();
         if let [b' ', a, b, c, after @ ..] = rest
-            && let Some(status) = digits(&[*a, *b, *c]).and_then(|status| u16::try_from(status).ok())
+            && let Some(status) =
+                digits(&[*a, *b, *c]).and_then(|status| u16::try_from(status).ok())
             && after.first().is_none_or(|c| *c == b' ')
         {
             let bytes = after.get(1..).unwrap_or_default();
@@ -194,13 +252,20 @@ fn names(head: &[u8]) -> Option<(&[u8], &[u8])> {
     let (first, rest) = head.split_at(memchr::memchr(b' ', head)?);
     let rest = &rest[1..];
     let (second, after) = rest.split_at(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
-    // An identity (RFC 1413) is no address: what stands before one is a virtual host, which clients choose. Where the host is one,
-    // too, its identity must be missing, as it always is: a client may say what it likes of its identity.
+
+    // An identity (RFC 1413) is no address: what stands before one is a virtual host, which clients
+    // choose. Where the host is one, too, its identity must be missing, as it always is: a client
+    // may say what it likes of its identity.
     let after = after.get(1..).unwrap_or_default();
     let shifted = address(second).is_some()
         && memchr::memchr(b' ', after).is_some()
         && (address(first).is_none() || after.starts_with(b"- "));
-    let (host, rest) = if shifted { (second, after) } else { (first, rest) };
+    let (host, rest) = if shifted {
+        (second, after)
+    } else {
+        (first, rest)
+    };
+
     // The identity is one word.
     let user = rest.get(memchr::memchr(b' ', rest)? + 1..)?;
     Some((host, user))
@@ -209,7 +274,11 @@ fn names(head: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Method and target of a request line; a line that is no HTTP is a target alone.
 fn method_and_target(request: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr::memchr(b' ', request).unwrap_or(0);
-    if end == 0 || !request[..end].iter().all(|c| c.is_ascii_uppercase() || *c == b'_' || *c == b'-') {
+    if end == 0
+        || !request[..end]
+            .iter()
+            .all(|c| c.is_ascii_uppercase() || *c == b'_' || *c == b'-')
+    {
         return (b"", request);
     }
     let rest = &request[end + 1..];
@@ -235,22 +304,48 @@ fn json(line: &[u8], id: LineId) -> Parsed<'static> {
         return Parsed::Rejected("neither a line of an access log nor a JSON object".to_owned());
     };
     let get = |keys: &[&str]| field(&object, keys);
-    let stamp = get(&["time_iso8601", "@timestamp", "time_local", "timestamp", "time", "msec"]).unwrap_or_default();
-    let at = Timestamp::parse(&stamp).ok().or_else(|| clf_time(stamp.as_bytes())).or_else(|| {
-        let secs: f64 = stamp.parse().ok()?;
-        (secs.is_finite() && secs > 0.0 && secs < 1e11).then(|| Timestamp::from_micros((secs * 1e6) as i64))
-    });
-    let (Some(at), Some(host)) = (at, get(&["remote_addr", "client_ip", "remote_ip", "client", "ip"])) else {
+    let stamp = get(&[
+        "time_iso8601",
+        "@timestamp",
+        "time_local",
+        "timestamp",
+        "time",
+        "msec",
+    ])
+    .unwrap_or_default();
+
+    let at = Timestamp::parse(&stamp)
+        .ok()
+        .or_else(|| clf_time(stamp.as_bytes()))
+        .or_else(|| {
+            let secs: f64 = stamp.parse().ok()?;
+            (secs.is_finite() && secs > 0.0 && secs < 1e11)
+                .then(|| Timestamp::from_micros((secs * 1e6) as i64))
+        });
+
+    let (Some(at), Some(host)) = (
+        at,
+        get(&["remote_addr", "client_ip", "remote_ip", "client", "ip"]),
+    ) else {
         return Parsed::Rejected("a JSON object without time_iso8601 or remote_addr".to_owned());
     };
+
     let request = get(&["request"]).unwrap_or_default();
     let (method, target) = method_and_target(request.as_bytes());
-    let method = get(&["request_method", "method"]).map_or_else(|| method.to_vec(), String::into_bytes);
-    let target = get(&["request_uri", "uri", "path", "url"]).map_or_else(|| target.to_vec(), String::into_bytes);
+    let method =
+        get(&["request_method", "method"]).map_or_else(|| method.to_vec(), String::into_bytes);
+    let target = get(&["request_uri", "uri", "path", "url"])
+        .map_or_else(|| target.to_vec(), String::into_bytes);
     let part = |keys: &[&str]| get(keys).unwrap_or_default().into_bytes();
-    let (user, bytes) = (part(&["remote_user", "user"]), part(&["body_bytes_sent", "bytes_sent", "bytes"]));
-    let (referer, agent) =
-        (part(&["http_referer", "referer", "referrer"]), part(&["http_user_agent", "user_agent", "agent"]));
+    let (user, bytes) = (
+        part(&["remote_user", "user"]),
+        part(&["body_bytes_sent", "bytes_sent", "bytes"]),
+    );
+
+    let (referer, agent) = (
+        part(&["http_referer", "referer", "referrer"]),
+        part(&["http_user_agent", "user_agent", "agent"]),
+    );
     let status = get(&["status"]).and_then(|s| s.parse().ok()).unwrap_or(0);
     let request = Request {
         at,
@@ -263,6 +358,7 @@ fn json(line: &[u8], id: LineId) -> Parsed<'static> {
         referer: &referer,
         agent: &agent,
     };
+
     Parsed::Event(request.into_event(id).into_owned())
 }
 
@@ -272,7 +368,10 @@ mod tests {
 
     use super::*;
 
-    const ID: LineId = LineId { file: 7, offset: 42 };
+    const ID: LineId = LineId {
+        file: 7,
+        offset: 42,
+    };
 
     fn read(line: &str) -> String {
         match Access.parse(line.as_bytes(), ID) {
@@ -280,7 +379,9 @@ mod tests {
                 "{} {} {} {} {} {} {:?} {}",
                 e.timestamp,
                 e.ip_address.map_or("-".to_owned(), |ip| ip.to_string()),
-                e.user_id.as_ref().map_or("-".to_owned(), ToString::to_string),
+                e.user_id
+                    .as_ref()
+                    .map_or("-".to_owned(), ToString::to_string),
                 e.resource_type.as_deref().unwrap_or("-"),
                 e.resource_id.as_deref().unwrap_or("-"),
                 e.user_agent.as_deref().unwrap_or("-"),
@@ -320,7 +421,10 @@ mod tests {
                 r#"{"time_iso8601":"2026-03-04T10:00:00+01:00","remote_addr":"192.0.2.7","request":"GET /x HTTP/1.1","status":"302","http_user_agent":"é"}"#,
                 r#"2026-03-04T09:00:00Z 192.0.2.7 - GET /x é Success {"status":302}"#,
             ),
-            (r#"{"msg":"hello"}"#, "rejected: a JSON object without time_iso8601 or remote_addr"),
+            (
+                r#"{"msg":"hello"}"#,
+                "rejected: a JSON object without time_iso8601 or remote_addr",
+            ),
             ("hello", "rejected: no line of an access log"),
             (
                 r#"192.0.2.7 - - [32/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
@@ -361,11 +465,13 @@ mod tests {
             let _ = Access.parse(&line, ID);
         }
 
-        /// As nginx writes it (quotation marks, backslashes and what is not printable as `\xHH`), and Apache (`\"`).
+        /// As nginx writes it (quotation marks, backslashes and what is not printable as `\xHH`),
+        /// and Apache (`\"`).
         #[test]
         fn no_client_hides_its_request_or_dates_it(
             fields in proptest::array::uniform4(
-                "( \\[01/Jan/2020:00:00:00 \\+0000\\]| - |9\\.9\\.9\\.9 |\"|\\\\| 200 5 |\\] \"GET /|[ -~]{0,6}|\\PC{0,3}){0,5}",
+                "( \\[01/Jan/2020:00:00:00 \\+0000\\]| - |9\\.9\\.9\\.9 |\"|\\\\| 200 5 |\\] \
+                    \"GET /|[ -~]{0,6}|\\PC{0,3}){0,5}",
             ),
             before in prop_oneof![Just(""), Just("www.example.com:443 "), Just("10.0.0.5 ")],
             apache in any::<bool>(),
@@ -379,15 +485,19 @@ mod tests {
                         _ => written.push(char::from(byte)),
                     }
                 }
+
                 written
             };
+
             let [user, request, referer, agent] = fields.each_ref().map(escape);
             let line = format!(
-                "{before}203.0.113.9 - {user} [25/Oct/2016:14:49:33 +0000] \"{request}\" 404 17 \"{referer}\" \"{agent}\""
+                "{before}203.0.113.9 - {user} [25/Oct/2016:14:49:33 +0000] \"{request}\" 404 17 \
+                    \"{referer}\" \"{agent}\""
             );
             let Parsed::Event(event) = Access.parse(line.as_bytes(), ID) else { panic!("{line}") };
             prop_assert_eq!(event.ip_address, Some(std::net::Ipv4Addr::new(203, 0, 113, 9).into()), "{}", line);
             prop_assert_eq!(event.timestamp.to_string(), "2016-10-25T14:49:33Z", "{}", line);
+
             prop_assert_eq!(event.details.number("status"), Some(404), "{}", line);
         }
 
@@ -395,7 +505,8 @@ mod tests {
         fn whatever_is_asked_for_is_an_event(target in "[!-~]{0,40}", agent in "\\PC{0,20}", status in 100_u16..600) {
             let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
             let (target, agent) = (escape(&target), escape(&agent));
-            let line = format!("192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] \"GET {target} HTTP/1.1\" {status} 5 \"-\" \"{agent}\"");
+            let line = format!("192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] \"GET {target} \
+                HTTP/1.1\" {status} 5 \"-\" \"{agent}\"");
             let Parsed::Event(event) = Access.parse(line.as_bytes(), ID) else { panic!("{line}") };
             prop_assert_eq!(event.resource_id.as_deref(), Some(target.as_str()));
             prop_assert_eq!(event.details.number("status"), Some(u64::from(status)));

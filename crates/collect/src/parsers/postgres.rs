@@ -1,5 +1,5 @@
-//! PostgreSQL's own log, `jsonlog` or `csvlog`: refused and accepted logins, refused access, and changes of the schema. It is the
-//! witness that an application cannot silence.
+//! PostgreSQL's own log, `jsonlog` or `csvlog`: refused and accepted logins, refused access, and
+//! changes of the schema. It is the witness that an application cannot silence.
 
 use std::net::IpAddr;
 
@@ -14,10 +14,18 @@ use crate::text::{Object, named_origin, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "postgres",
-    description: "PostgreSQL's log as jsonlog or csvlog: logins, refused access, changes of the schema",
+    description: "PostgreSQL's log as jsonlog or csvlog: logins, refused access, changes of the \
+        schema",
     source: Source::Postgres,
-    lines: Some(Lines { begins, goes_on: Some(goes_on) }),
-    parser: |reference: Reference| Box::new(Postgres { zone: reference.zone }),
+    lines: Some(Lines {
+        begins,
+        goes_on: Some(goes_on),
+    }),
+    parser: |reference: Reference| {
+        Box::new(Postgres {
+            zone: reference.zone,
+        })
+    },
 };
 
 /// What is kept of a message or a statement.
@@ -28,13 +36,18 @@ fn begins(line: &[u8]) -> bool {
     match without_padding(line) {
         [b'{', ..] => true,
         [y @ .., _] if line.len() > 23 => {
-            y[..4].iter().all(u8::is_ascii_digit) && y[4] == b'-' && y[7] == b'-' && y[10] == b' ' && y[13] == b':'
+            y[..4].iter().all(u8::is_ascii_digit)
+                && y[4] == b'-'
+                && y[7] == b'-'
+                && y[10] == b' '
+                && y[13] == b':'
         }
         _ => false,
     }
 }
 
-/// Whether a quotation mark is open after a line: statements, and the names in them, are the client's words, and hold newlines.
+/// Whether a quotation mark is open after a line: statements, and the names in them, are the
+/// client's words, and hold newlines.
 fn goes_on(before: Option<usize>, line: &[u8]) -> bool {
     if before.is_none() && without_padding(line).starts_with(b"{") {
         return false;
@@ -74,33 +87,51 @@ impl LineParser for Postgres {
             },
             Some(_) => match of_csv(entry) {
                 Some(message) => message,
-                None => return Parsed::Rejected("neither a JSON object nor a row of csvlog".to_owned()),
+                None => {
+                    return Parsed::Rejected(
+                        "neither a JSON object nor a row of csvlog".to_owned(),
+                    );
+                }
             },
         };
+
         match self.time(&message.time) {
-            Some(at) => {
-                meaning(&message).map_or(Parsed::Nothing, |meaning| Parsed::Event(meaning.event(at, message, id)))
-            }
+            Some(at) => meaning(&message).map_or(Parsed::Nothing, |meaning| {
+                Parsed::Event(meaning.event(at, message, id))
+            }),
             None => Parsed::Rejected("no time at its beginning".to_owned()),
         }
     }
 }
 
 impl Postgres {
-    /// `2026-03-04 10:00:00.123 UTC`. Of abbreviations only UTC's are unequivocal; for others the configured zone holds.
+    /// `2026-03-04 10:00:00.123 UTC`. Of abbreviations only UTC's are unequivocal; for others the
+    /// configured zone holds.
     fn time(&self, text: &str) -> Option<Timestamp> {
         let (stamp, zone) = text.rsplit_once(' ')?;
         if let Ok(at) = Timestamp::parse(&format!("{stamp}{zone}")) {
             return Some(at);
         }
+
         let utc = Timestamp::parse(&format!("{stamp}Z")).ok()?;
         let civil = Civil::of_utc(utc);
-        if matches!(zone, "UTC" | "GMT" | "Z") { Some(utc) } else { civil.in_zone(&self.zone) }
+        if matches!(zone, "UTC" | "GMT" | "Z") {
+            Some(utc)
+        } else {
+            civil.in_zone(&self.zone)
+        }
     }
 }
 
 fn of_json(object: &Map<String, Value>) -> Message {
-    let get = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let get = |key: &str| {
+        object
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+
     Message {
         time: get("timestamp"),
         user: get("user"),
@@ -127,11 +158,13 @@ fn fields(row: &[u8]) -> Option<Vec<String>> {
                     at = row.len();
                     break;
                 };
+
                 field.extend_from_slice(&row[at..at + length]);
                 at += length + 1;
                 if row.get(at) != Some(&b'"') {
                     break;
                 }
+
                 field.push(b'"');
                 at += 1;
             }
@@ -140,6 +173,7 @@ fn fields(row: &[u8]) -> Option<Vec<String>> {
             field.extend_from_slice(&row[at..end]);
             at = end;
         }
+
         fields.push(String::from_utf8_lossy(&field).into_owned());
         match row.get(at) {
             None => return Some(fields),
@@ -149,17 +183,23 @@ fn fields(row: &[u8]) -> Option<Vec<String>> {
     }
 }
 
-/// csvlog's columns, as PostgreSQL 15 and later have them (their order has not changed since 9.0; new ones are appended).
+/// csvlog's columns, as PostgreSQL 15 and later have them (their order has not changed since 9.0;
+/// new ones are appended).
 fn of_csv(row: &[u8]) -> Option<Message> {
     let mut fields = fields(row)?;
     // Up to the message at least: a long statement may have cost the row its end.
     if fields.len() < 14 {
         return None;
     }
+
     let mut take = |i: usize| fields.get_mut(i).map(std::mem::take).unwrap_or_default();
     // `connection_from` is an address with its port, or `[local]`.
     let from = take(4);
-    let host = from.rsplit_once(':').map_or(from.as_str(), |(host, _)| host).to_owned();
+    let host = from
+        .rsplit_once(':')
+        .map_or(from.as_str(), |(host, _)| host)
+        .to_owned();
+
     Some(Message {
         time: take(0),
         user: take(1),
@@ -186,18 +226,29 @@ struct Meaning {
 fn object_of(statement: &str) -> Option<String> {
     let mut words = statement.split_whitespace().skip(1).filter(|w| {
         ![
-            "IF", "EXISTS", "NOT", "ONLY", "TABLE", "TRIGGER", "FUNCTION", "ROLE", "USER", "INDEX", "VIEW", "SCHEMA",
-            "OR", "REPLACE",
+            "IF", "EXISTS", "NOT", "ONLY", "TABLE", "TRIGGER", "FUNCTION", "ROLE", "USER", "INDEX",
+            "VIEW", "SCHEMA", "OR", "REPLACE",
         ]
         .contains(&w.to_ascii_uppercase().as_str())
     });
-    words.next().map(|w| w.trim_matches(|c| matches!(c, ';' | '(' | ')' | ',')).to_owned())
+
+    words.next().map(|w| {
+        w.trim_matches(|c| matches!(c, ';' | '(' | ')' | ','))
+            .to_owned()
+    })
 }
 
 /// Whether a logged statement changes the schema or who may do what.
 fn changes_schema(statement: &str) -> bool {
-    let first = statement.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-    matches!(first.as_str(), "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT" | "REVOKE" | "REASSIGN" | "SECURITY")
+    let first = statement
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_ascii_uppercase();
+    matches!(
+        first.as_str(),
+        "CREATE" | "ALTER" | "DROP" | "TRUNCATE" | "GRANT" | "REVOKE" | "REASSIGN" | "SECURITY"
+    )
 }
 
 fn meaning(m: &Message) -> Option<Meaning> {
@@ -214,7 +265,10 @@ fn meaning(m: &Message) -> Option<Meaning> {
         }
         // insufficient_privilege
         "42501" => {
-            let object = m.message.rsplit_once(' ').map(|(_, object)| object.trim_matches('"').to_owned());
+            let object = m
+                .message
+                .rsplit_once(' ')
+                .map(|(_, object)| object.trim_matches('"').to_owned());
             return Some(Meaning {
                 category: Category::Data,
                 action: "permission_denied",
@@ -225,15 +279,30 @@ fn meaning(m: &Message) -> Option<Meaning> {
         _ => {}
     }
     if m.message.starts_with("connection authorized: ") {
-        return Some(Meaning { category: Category::Auth, action: "login", result: Outcome::Success, object: None });
+        return Some(Meaning {
+            category: Category::Auth,
+            action: "login",
+            result: Outcome::Success,
+            object: None,
+        });
     }
-    let logged = ["statement: ", "execute <unnamed>: "].iter().find_map(|prefix| m.message.strip_prefix(prefix));
+    let logged = ["statement: ", "execute <unnamed>: "]
+        .iter()
+        .find_map(|prefix| m.message.strip_prefix(prefix));
     if let Some(statement) = logged.filter(|s| changes_schema(s)) {
         let object = object_of(statement);
-        return Some(Meaning { category: Category::Admin, action: "schema_change", result: Outcome::Success, object });
+        return Some(Meaning {
+            category: Category::Admin,
+            action: "schema_change",
+            result: Outcome::Success,
+            object,
+        });
     }
     // A refused change of an append-only table: the trigger raises this.
-    if m.severity == "ERROR" && (m.message.contains("append-only") || m.state == "P0001") && !m.statement.is_empty() {
+    if m.severity == "ERROR"
+        && (m.message.contains("append-only") || m.state == "P0001")
+        && !m.statement.is_empty()
+    {
         return Some(Meaning {
             category: Category::Data,
             action: "write_refused",
@@ -251,11 +320,27 @@ fn meaning(m: &Message) -> Option<Meaning> {
 
 impl Meaning {
     fn event(self, at: Timestamp, m: Message, id: LineId) -> SecurityEvent<'static> {
-        let Self { category, action, result, object } = self;
-        let mut event = SecurityEvent::new(id.event_id(at), at, Source::Postgres, category, action.into(), result);
+        let Self {
+            category,
+            action,
+            result,
+            object,
+        } = self;
+        let mut event = SecurityEvent::new(
+            id.event_id(at),
+            at,
+            Source::Postgres,
+            category,
+            action.into(),
+            result,
+        );
         event.ip_address = m.host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
         // FATAL: … for user "x": the role that was tried, when no session has one.
-        let user = if m.user.is_empty() { m.message.split('"').nth(1).unwrap_or_default().to_owned() } else { m.user };
+        let user = if m.user.is_empty() {
+            m.message.split('"').nth(1).unwrap_or_default().to_owned()
+        } else {
+            m.user
+        };
         if !user.is_empty() {
             let name = Text::from(user.replace('\0', "\u{fffd}"));
             if action != "login_failed" {
@@ -263,18 +348,26 @@ impl Meaning {
             }
             event.account_name = Some(name);
         }
-        event.user_agent =
-            (!m.application.is_empty()).then(|| Text::from(cut(&m.application, 200).replace('\0', "\u{fffd}")));
+        event.user_agent = (!m.application.is_empty())
+            .then(|| Text::from(cut(&m.application, 200).replace('\0', "\u{fffd}")));
         event.resource_type = Some("postgresql".into());
         event.resource_id = object.map(|o| Text::from(cut(&o, 200).replace('\0', "\u{fffd}")));
         let mut details = Object::with_capacity(256);
-        details.text("severity", m.severity.as_bytes()).text("state", m.state.as_bytes());
-        details.text("database", m.database.as_bytes()).text("message", cut(&m.message, TEXT_MAX).as_bytes());
+        details
+            .text("severity", m.severity.as_bytes())
+            .text("state", m.state.as_bytes());
+        details
+            .text("database", m.database.as_bytes())
+            .text("message", cut(&m.message, TEXT_MAX).as_bytes());
         if !m.statement.is_empty() {
             details.text("statement", cut(&m.statement, TEXT_MAX).as_bytes());
         }
-        // With `log_hostname` there is a name in place of the address; a socket's `[local]` is neither.
-        if action == "login_failed" && event.ip_address.is_none() && !matches!(&*m.host, "" | "[local]") {
+        // With `log_hostname` there is a name in place of the address; a socket's `[local]` is
+        // neither.
+        if action == "login_failed"
+            && event.ip_address.is_none()
+            && !matches!(&*m.host, "" | "[local]")
+        {
             named_origin(&mut details, m.host.as_bytes());
         }
         event.details = Details::from_json(details.finish());
@@ -292,7 +385,10 @@ mod tests {
 
     use super::*;
 
-    const ID: LineId = LineId { file: 7, offset: 42 };
+    const ID: LineId = LineId {
+        file: 7,
+        offset: 42,
+    };
 
     fn read(entry: &str) -> String {
         match (Postgres { zone: Zone::UTC }).parse(entry.as_bytes(), ID) {
@@ -325,7 +421,10 @@ mod tests {
                 "2026-03-04T10:00:00.123Z schema_change postgres - guard",
             ),
             (
-                "2026-03-04 10:00:00.123 UTC,\"x\",\"db\",77,\"192.0.2.7:5432\",65e.1,1,\"authentication\",2026-03-04 10:00:00 UTC,3/1,0,FATAL,28P01,\"password authentication failed for user \"\"x\"\"\",,,,,,\"a\nb\",,,\"psql\",\"client backend\",,0",
+                "2026-03-04 10:00:00.123 \
+                    UTC,\"x\",\"db\",77,\"192.0.2.7:5432\",65e.1,1,\"authentication\",2026-03-04 \
+                    10:00:00 UTC,3/1,0,FATAL,28P01,\"password authentication failed for user \
+                    \"\"x\"\"\",,,,,,\"a\nb\",,,\"psql\",\"client backend\",,0",
                 "2026-03-04T10:00:00.123Z login_failed x 192.0.2.7 -",
             ),
             (
@@ -351,7 +450,9 @@ mod tests {
     fn row(user: &str, statement: &str) -> String {
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
         format!(
-            "2026-03-04 10:00:00.123 UTC,{},\"db\",77,\"203.0.113.9:5432\",65e.1,1,\"x\",2026-03-04 10:00:00 UTC,3/1,0,FATAL,28P01,\"no\",,,,,,{},,,\"psql\",\"client backend\",,0",
+            "2026-03-04 10:00:00.123 \
+                UTC,{},\"db\",77,\"203.0.113.9:5432\",65e.1,1,\"x\",2026-03-04 10:00:00 \
+                UTC,3/1,0,FATAL,28P01,\"no\",,,,,,{},,,\"psql\",\"client backend\",,0",
             quoted(user),
             quoted(statement),
         )
@@ -360,7 +461,11 @@ mod tests {
     #[test]
     fn a_cut_entry_is_read_as_far_as_it_goes() {
         let whole = row("x", &"SELECT 1; ".repeat(100));
-        assert_eq!(read(&whole[..whole.len() - 400]), "2026-03-04T10:00:00.123Z login_failed x 203.0.113.9 -");
+        assert_eq!(
+            read(&whole[..whole.len() - 400]),
+            "2026-03-04T10:00:00.123Z login_failed x 203.0.113.9 -"
+        );
+
         assert_eq!(
             read(
                 r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"x","remote_host":"192.0.2.7","state_code":"28P01","statement":"S"#
@@ -377,6 +482,7 @@ mod tests {
                 r#"{{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"x","remote_host":"{host}","state_code":"28P01"}}"#
             )
         };
+
         for (entry, expected) in [
             (csv, Some("evil.example")),
             (json("evil.example"), Some("evil.example")),
@@ -386,17 +492,21 @@ mod tests {
             (json(""), None),
         ] {
             let parsed = Postgres { zone: Zone::UTC };
-            let Parsed::Event(event) = parsed.parse(entry.as_bytes(), ID) else { panic!("{entry}") };
+            let Parsed::Event(event) = parsed.parse(entry.as_bytes(), ID) else {
+                panic!("{entry}")
+            };
             assert_eq!(event.details.text("origin").as_deref(), expected, "{entry}");
         }
     }
 
     proptest! {
-        /// Whatever is in a statement, and in the name that is tried: as many entries as the server wrote, each as it wrote it.
+        /// Whatever is in a statement, and in the name that is tried: as many entries as the server
+        /// wrote, each as it wrote it.
         #[test]
         fn no_client_forges_or_hides_a_row(
             texts in proptest::collection::vec(
-                ("(\\PC{0,5}|\"|\n|,|\\{){0,5}", "(\\PC{0,9}|\"|\n|,\"\"|\n2026-03-04 10:00:00.123 UTC,\"y\",\"db\",1,\"9.9.9.9:1\",1,1,|\n\\{\"a\":1\\}){0,6}"),
+                ("(\\PC{0,5}|\"|\n|,|\\{){0,5}", "(\\PC{0,9}|\"|\n|,\"\"|\n2026-03-04 \
+                    10:00:00.123 UTC,\"y\",\"db\",1,\"9.9.9.9:1\",1,1,|\n\\{\"a\":1\\}){0,6}"),
                 1..5,
             ),
         ) {
@@ -405,6 +515,7 @@ mod tests {
             let mut complete = entries.push(log.trim_end_matches('\n').split('\n').map(|line| (ID, line.as_bytes())));
             complete.extend(entries.finish());
             prop_assert_eq!(complete.len(), texts.len(), "{}", log);
+
             let parser = Postgres { zone: Zone::UTC };
             for (_, entry) in &complete {
                 let Parsed::Event(event) = parser.parse(entry, ID) else { panic!("{}", String::from_utf8_lossy(entry)) };

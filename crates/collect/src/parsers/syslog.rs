@@ -1,9 +1,11 @@
-//! Syslog lines: RFC 3164 as rsyslog and syslogd write it to files, the same with ISO times, and RFC 5424. What sshd says of
-//! logins becomes events, and what sudo, su, PAM, the account tools and logind say of who did what; everything else is passed over.
+//! Syslog lines: RFC 3164 as rsyslog and syslogd write it to files, the same with ISO times, and
+//! RFC 5424. What sshd says of logins becomes events, and what sudo, su, PAM, the account tools and
+//! logind say of who did what; everything else is passed over.
 //!
-//! A failed login is one `Failed password`, `Failed publickey` or `Failed keyboard-interactive` line, and
-//! `message repeated N times: [ … ]` is N of them. `Failed none` opens every attempt of an OpenSSH client and the other lines
-//! about an attempt (`Invalid user`, PAM, `Connection closed`) repeat it: none of them counts.
+//! A failed login is one `Failed password`, `Failed publickey` or `Failed keyboard-interactive`
+//! line, and `message repeated N times: [ … ]` is N of them. `Failed none` opens every attempt of
+//! an OpenSSH client and the other lines about an attempt (`Invalid user`, PAM, `Connection
+//! closed`) repeat it: none of them counts.
 
 use model::civil::{Civil, Zone, digits, month};
 use model::{Source, Span, Timestamp};
@@ -17,7 +19,8 @@ mod sshd;
 
 pub(super) const FORMAT: Format = Format {
     name: "syslog",
-    description: "syslog lines (RFC 3164 with or without ISO times, RFC 5424): sshd, sudo, su, PAM, accounts, logind",
+    description: "syslog lines (RFC 3164 with or without ISO times, RFC 5424): sshd, sudo, su, \
+        PAM, accounts, logind",
     source: Source::Syslog,
     lines: None,
     parser: |reference| Box::new(Syslog::new(reference)),
@@ -33,19 +36,58 @@ struct Syslog {
 impl Syslog {
     fn new(reference: Reference) -> Self {
         let year = i64::from(year_of(reference.latest));
-        Self { latest: reference.latest, year, zone: reference.zone }
+        Self {
+            latest: reference.latest,
+            year,
+            zone: reference.zone,
+        }
     }
 
-    /// `Mar 27 13:06:56 ` without a year: the latest such time that is not in the future. A day of grace covers clocks and time
-    /// zones that differ.
+    /// `Mar 27 13:06:56 ` without a year: the latest such time that is not in the future. A day of
+    /// grace covers clocks and time zones that differ.
     fn bsd_time<'a>(&self, line: &'a [u8]) -> Option<(Timestamp, &'a [u8])> {
         let (stamp, rest) = line.split_at_checked(16)?;
-        let [m @ .., b' ', d1, d2, b' ', h1, h2, b':', n1, n2, b':', s1, s2, b' '] = stamp else { return None };
+        let [
+            m @ ..,
+            b' ',
+            d1,
+            d2,
+            b' ',
+            h1,
+            h2,
+            b':',
+            n1,
+            n2,
+            b':',
+            s1,
+            s2,
+            b' ',
+        ] = stamp
+        else {
+            return None;
+        };
+
         let two = |a: u8, b: u8| digits(&[a, b]);
         let day = two(if *d1 == b' ' { b'0' } else { *d1 }, *d2)?;
         let (hour, minute, second) = (two(*h1, *h2)?, two(*n1, *n2)?, two(*s1, *s2)?);
-        let civil = Civil { year: 0, month: month(m)?, day, hour, minute, second, micros: 0 };
-        for year in [self.year + 1, self.year, self.year - 1, self.year - 2, self.year - 3, self.year - 4] {
+        let civil = Civil {
+            year: 0,
+            month: month(m)?,
+            day,
+            hour,
+            minute,
+            second,
+            micros: 0,
+        };
+
+        for year in [
+            self.year + 1,
+            self.year,
+            self.year - 1,
+            self.year - 2,
+            self.year - 3,
+            self.year - 4,
+        ] {
             // A 29 February belongs to the last leap year.
             if let Some(at) = (Civil { year, ..civil }).in_zone(&self.zone)
                 && at <= self.latest.plus(Span::days(1))
@@ -53,6 +95,7 @@ impl Syslog {
                 return Some((at, rest));
             }
         }
+
         None
     }
 }
@@ -74,7 +117,8 @@ fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// The time of a line that begins with one of ISO 8601, and what follows. macOS has `2026-03-24 08:38:42.344447-0700  host …`.
+/// The time of a line that begins with one of ISO 8601, and what follows. macOS has `2026-03-24
+/// 08:38:42.344447-0700  host …`.
 fn iso_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     let date = if line.get(10) == Some(&b' ') { 11 } else { 0 };
     let end = date + memchr::memchr(b' ', line.get(date..)?)?;
@@ -88,11 +132,24 @@ fn bsd_message(rest: &[u8]) -> Option<Said<'_>> {
     let (first, after) = word(rest)?;
     // An IPv6 address may end with a colon, too.
     let is_tag = first.ends_with(b":") && first.len() > 1 && address(first).is_none();
-    let (host, rest) = if is_tag { (&first[..0], rest) } else { (first, after) };
-    let end = rest.iter().take(64).position(|c| matches!(c, b'[' | b':' | b' '))?;
+    let (host, rest) = if is_tag {
+        (&first[..0], rest)
+    } else {
+        (first, after)
+    };
+
+    let end = rest
+        .iter()
+        .take(64)
+        .position(|c| matches!(c, b'[' | b':' | b' '))?;
     let program = &rest[..end];
     let colon = memchr::memchr(b':', &rest[..rest.len().min(128)])?;
-    Some(Said { program, host, message: rest.get(colon + 1..)?.trim_ascii_start() })
+
+    Some(Said {
+        program,
+        host,
+        message: rest.get(colon + 1..)?.trim_ascii_start(),
+    })
 }
 
 /// What an RFC 5424 line says after `<PRI>1 `, and when.
@@ -105,7 +162,15 @@ fn rfc5424(rest: &[u8]) -> Option<(Timestamp, Said<'_>)> {
     let at = Timestamp::parse(std::str::from_utf8(time).ok()?).ok()?;
     let message = structured_data(rest)?;
     let message = message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message);
-    Some((at, Said { program, host, message }))
+
+    Some((
+        at,
+        Said {
+            program,
+            host,
+            message,
+        },
+    ))
 }
 
 /// What follows the structured data.
@@ -113,6 +178,7 @@ fn structured_data(rest: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = rest.strip_prefix(b"-") {
         return Some(rest.trim_ascii_start());
     }
+
     let (mut quoted, mut escaped, mut inside) = (false, false, false);
     for (i, c) in rest.iter().enumerate() {
         match c {
@@ -126,6 +192,7 @@ fn structured_data(rest: &[u8]) -> Option<&[u8]> {
             _ => {}
         }
     }
+
     Some(&[])
 }
 
@@ -136,19 +203,32 @@ impl LineParser for Syslog {
         if line.is_empty() {
             return Parsed::Nothing;
         }
+
         let after_priority = match line {
-            [b'<', rest @ ..] => memchr::memchr(b'>', &rest[..rest.len().min(5)]).and_then(|end| rest.get(end + 1..)),
+            [b'<', rest @ ..] => {
+                memchr::memchr(b'>', &rest[..rest.len().min(5)]).and_then(|end| rest.get(end + 1..))
+            }
             _ => Some(line),
         };
-        let Some(rest) = after_priority else { return Parsed::Rejected("a priority that does not end".to_owned()) };
+
+        let Some(rest) = after_priority else {
+            return Parsed::Rejected("a priority that does not end".to_owned());
+        };
         let parts = match rest {
             [b'1', b' ', rest @ ..] => rfc5424(rest),
-            [b'0'..=b'9', ..] => iso_time(rest).and_then(|(at, rest)| Some((at, bsd_message(rest)?))),
+            [b'0'..=b'9', ..] => {
+                iso_time(rest).and_then(|(at, rest)| Some((at, bsd_message(rest)?)))
+            }
             _ => self.bsd_time(rest).map(|(at, rest)| {
-                let nothing = Said { program: b"", host: b"", message: b"" };
+                let nothing = Said {
+                    program: b"",
+                    host: b"",
+                    message: b"",
+                };
                 (at, bsd_message(rest).unwrap_or(nothing))
             }),
         };
+
         match parts {
             None => Parsed::Rejected("no syslog header that we know".to_owned()),
             Some((at, said)) => meaning(said, at, id),
@@ -181,10 +261,15 @@ mod tests {
     use super::*;
 
     fn parser() -> Syslog {
-        Syslog::new(Reference::utc(Timestamp::parse("2026-03-05T12:00:00Z").unwrap()))
+        Syslog::new(Reference::utc(
+            Timestamp::parse("2026-03-05T12:00:00Z").unwrap(),
+        ))
     }
 
-    const ID: LineId = LineId { file: 7, offset: 42 };
+    const ID: LineId = LineId {
+        file: 7,
+        offset: 42,
+    };
 
     /// Action, account, address, times and time of a line; what else it is otherwise.
     fn read(line: &str) -> String {
@@ -206,23 +291,28 @@ mod tests {
     fn reads_what_sshd_writes() {
         for (line, expected) in [
             (
-                "Mar  5 11:00:01 host sshd[1]: Failed password for root from 203.0.113.9 port 22 ssh2",
+                "Mar  5 11:00:01 host sshd[1]: Failed password for root from 203.0.113.9 port 22 \
+                    ssh2",
                 "login_failed root 203.0.113.9 x1 2026-03-05T11:00:01Z",
             ),
             (
-                "Dec 10 06:55:46 LabSZ sshd[24200]: Failed password for invalid user webmaster from 173.234.31.186 port 38926 ssh2",
+                "Dec 10 06:55:46 LabSZ sshd[24200]: Failed password for invalid user webmaster \
+                    from 173.234.31.186 port 38926 ssh2",
                 "login_failed webmaster 173.234.31.186 x1 2025-12-10T06:55:46Z",
             ),
             (
-                "Mar  5 11:00:01 h sshd[1]: message repeated 5 times: [ Failed password for root from 5.36.59.76 port 42393 ssh2]",
+                "Mar  5 11:00:01 h sshd[1]: message repeated 5 times: [ Failed password for root \
+                    from 5.36.59.76 port 42393 ssh2]",
                 "login_failed root 5.36.59.76 x5 2026-03-05T11:00:01Z",
             ),
             (
-                "<86>1 2026-03-05T11:00:01.5+01:00 h sshd-session 9 - [a@1 b=\"x ] \\\" y\"] Accepted publickey for ann from ::1 port 5 ssh2: RSA SHA256:x",
+                "<86>1 2026-03-05T11:00:01.5+01:00 h sshd-session 9 - [a@1 b=\"x ] \\\" y\"] \
+                    Accepted publickey for ann from ::1 port 5 ssh2: RSA SHA256:x",
                 "login ann ::1 x1 2026-03-05T10:00:01.5Z",
             ),
             (
-                "2026-03-05T11:00:01.123456+00:00 h sshd[1]: Failed keyboard-interactive/pam for bob from fe80::1%eth0 port 5 ssh2",
+                "2026-03-05T11:00:01.123456+00:00 h sshd[1]: Failed keyboard-interactive/pam for \
+                    bob from fe80::1%eth0 port 5 ssh2",
                 "login_failed bob fe80::1 x1 2026-03-05T11:00:01.123456Z",
             ),
         ] {
@@ -233,34 +323,57 @@ mod tests {
     #[test]
     fn reads_what_other_programs_write_and_passes_over_the_rest() {
         for (line, expected) in [
-            ("Mar  5 11:00:01 h sshd[1]: Failed none for invalid user 0 from 5.188.10.180 port 49811 ssh2", "nothing"),
-            ("Mar  5 11:00:01 h sshd[1]: Invalid user admin from 5.188.10.180", "nothing"),
-            ("Mar  5 11:00:01 h sudo: pam_unix(sudo:session): session opened for user root", "nothing"),
             (
-                "Mar  5 11:00:01 h sudo:      ann : TTY=pts/0 ; PWD=/home/ann ; USER=root ; COMMAND=/bin/sh -c USER=x ; id",
+                "Mar  5 11:00:01 h sshd[1]: Failed none for invalid user 0 from 5.188.10.180 port \
+                    49811 ssh2",
+                "nothing",
+            ),
+            (
+                "Mar  5 11:00:01 h sshd[1]: Invalid user admin from 5.188.10.180",
+                "nothing",
+            ),
+            (
+                "Mar  5 11:00:01 h sudo: pam_unix(sudo:session): session opened for user root",
+                "nothing",
+            ),
+            (
+                "Mar  5 11:00:01 h sudo:      ann : TTY=pts/0 ; PWD=/home/ann ; USER=root ; \
+                    COMMAND=/bin/sh -c USER=x ; id",
                 "sudo root - x1 2026-03-05T11:00:01Z",
             ),
             (
-                "Mar  5 11:00:01 h sudo: bob : user NOT in sudoers ; TTY=pts/0 ; USER=root ; COMMAND=/bin/ls",
+                "Mar  5 11:00:01 h sudo: bob : user NOT in sudoers ; TTY=pts/0 ; USER=root ; \
+                    COMMAND=/bin/ls",
                 "sudo root - x1 2026-03-05T11:00:01Z",
             ),
-            ("Mar  5 11:00:01 h su[9]: FAILED SU (to root) bob on pts/1", "su root - x1 2026-03-05T11:00:01Z"),
-            ("Mar  5 11:00:01 h su: Successful su for root by ann", "su root - x1 2026-03-05T11:00:01Z"),
+            (
+                "Mar  5 11:00:01 h su[9]: FAILED SU (to root) bob on pts/1",
+                "su root - x1 2026-03-05T11:00:01Z",
+            ),
+            (
+                "Mar  5 11:00:01 h su: Successful su for root by ann",
+                "su root - x1 2026-03-05T11:00:01Z",
+            ),
             (
                 "Mar  5 11:00:01 h useradd[7]: new user: name=eve, UID=1001, GID=1001",
                 "user_create eve - x1 2026-03-05T11:00:01Z",
             ),
-            ("Mar  5 11:00:01 h usermod[7]: add 'eve' to group 'sudo'", "group_add eve - x1 2026-03-05T11:00:01Z"),
+            (
+                "Mar  5 11:00:01 h usermod[7]: add 'eve' to group 'sudo'",
+                "group_add eve - x1 2026-03-05T11:00:01Z",
+            ),
             (
                 "Mar  5 11:00:01 h passwd[7]: pam_unix(passwd:chauthtok): password changed for eve",
                 "password_change - - x1 2026-03-05T11:00:01Z",
             ),
             (
-                "Mar  5 11:00:01 h vsftpd: pam_unix(vsftpd:auth): authentication failure; logname= uid=0 euid=0 tty=ftp ruser=x rhost=192.0.2.7  user=eve",
+                "Mar  5 11:00:01 h vsftpd: pam_unix(vsftpd:auth): authentication failure; \
+                    logname= uid=0 euid=0 tty=ftp ruser=x rhost=192.0.2.7  user=eve",
                 "login_failed eve 192.0.2.7 x1 2026-03-05T11:00:01Z",
             ),
             (
-                "Mar  5 11:00:01 h login: pam_unix(sshd:auth): authentication failure; rhost=192.0.2.7 user=eve",
+                "Mar  5 11:00:01 h login: pam_unix(sshd:auth): authentication failure; \
+                    rhost=192.0.2.7 user=eve",
                 "nothing",
             ),
         ] {
@@ -276,18 +389,25 @@ mod tests {
                 "session_opened - - x1 2026-03-05T11:00:01Z",
             ),
             (
-                "2026-03-05 04:00:01.344447-0700  localhost sshd[2519]: Failed password for eve from 172.18.1.100 port 43042 ssh2",
+                "2026-03-05 04:00:01.344447-0700  localhost sshd[2519]: Failed password for eve \
+                    from 172.18.1.100 port 43042 ssh2",
                 "login_failed eve 172.18.1.100 x1 2026-03-05T11:00:01.344447Z",
             ),
             (
-                "Mar  5 11:00:01 h su(pam_unix)[23164]: authentication failure; logname= uid=1342 euid=0 tty= ruser=dcid rhost=  user=eve",
+                "Mar  5 11:00:01 h su(pam_unix)[23164]: authentication failure; logname= uid=1342 \
+                    euid=0 tty= ruser=dcid rhost=  user=eve",
                 "login_failed eve - x1 2026-03-05T11:00:01Z",
             ),
-            ("Mar  5 11:00:01 h sshd(pam_unix)[7]: authentication failure; rhost=192.0.2.7 user=eve", "nothing"),
+            (
+                "Mar  5 11:00:01 h sshd(pam_unix)[7]: authentication failure; rhost=192.0.2.7 \
+                    user=eve",
+                "nothing",
+            ),
             ("Mar  5 11:00:01 h -- MARK --", "nothing"),
             // As it is written to /dev/log, where no host is named.
             (
-                "<38>Mar  5 11:00:01 sshd[4]: Failed password for root from 198.51.100.80 port 22 ssh2",
+                "<38>Mar  5 11:00:01 sshd[4]: Failed password for root from 198.51.100.80 port 22 \
+                    ssh2",
                 "login_failed root 198.51.100.80 x1 2026-03-05T11:00:01Z",
             ),
             (
@@ -295,22 +415,30 @@ mod tests {
                 "login_failed root 198.51.100.80 x1 2026-03-05T11:00:01Z",
             ),
             (
-                "<85>Mar  5 11:00:01 sudo:      ann : TTY=pts/0 ; PWD=/home/ann ; USER=root ; COMMAND=/bin/ls",
+                "<85>Mar  5 11:00:01 sudo:      ann : TTY=pts/0 ; PWD=/home/ann ; USER=root ; \
+                    COMMAND=/bin/ls",
                 "sudo root - x1 2026-03-05T11:00:01Z",
             ),
             (
-                "<38>2026-03-05T11:00:01Z sshd: Failed password for root from 198.51.100.80 port 22 ssh2",
+                "<38>2026-03-05T11:00:01Z sshd: Failed password for root from 198.51.100.80 port \
+                    22 ssh2",
                 "login_failed root 198.51.100.80 x1 2026-03-05T11:00:01Z",
             ),
-            ("<13>Mar  5 11:00:01 ann: sshd[4]: Failed password for root from 9.9.9.9 port 22 ssh2", "nothing"),
             (
-                "Mar  5 11:00:01 2001:db8:: sshd[4]: Failed password for root from 198.51.100.80 port 22 ssh2",
+                "<13>Mar  5 11:00:01 ann: sshd[4]: Failed password for root from 9.9.9.9 port 22 \
+                    ssh2",
+                "nothing",
+            ),
+            (
+                "Mar  5 11:00:01 2001:db8:: sshd[4]: Failed password for root from 198.51.100.80 \
+                    port 22 ssh2",
                 "login_failed root 198.51.100.80 x1 2026-03-05T11:00:01Z",
             ),
             ("", "nothing"),
             ("\0\0", "nothing"),
             (
-                "\0\0Mar  5 11:00:01 h sshd[1]: Failed password for a\0b from 192.0.2.1 port 22 ssh2",
+                "\0\0Mar  5 11:00:01 h sshd[1]: Failed password for a\0b from 192.0.2.1 port 22 \
+                    ssh2",
                 "login_failed a\u{fffd}b 192.0.2.1 x1 2026-03-05T11:00:01Z",
             ),
             ("hello", "rejected: no syslog header that we know"),
@@ -323,11 +451,13 @@ mod tests {
     fn a_user_name_cannot_forge_an_address() {
         for (line, expected) in [
             (
-                "Mar  5 11:00:01 h sshd[1]: Failed password for invalid user x from 9.9.9.9 port 1 ssh2 from 203.0.113.9 port 22 ssh2",
+                "Mar  5 11:00:01 h sshd[1]: Failed password for invalid user x from 9.9.9.9 port \
+                    1 ssh2 from 203.0.113.9 port 22 ssh2",
                 "login_failed x from 9.9.9.9 port 1 ssh2 203.0.113.9 x1 2026-03-05T11:00:01Z",
             ),
             (
-                "Mar  5 11:00:01 h sshd[1]: Failed publickey for ann from 203.0.113.9 port 22 ssh2: RSA-CERT SHA256:x ID y from 9.9.9.9 port 1 ssh2",
+                "Mar  5 11:00:01 h sshd[1]: Failed publickey for ann from 203.0.113.9 port 22 \
+                    ssh2: RSA-CERT SHA256:x ID y from 9.9.9.9 port 1 ssh2",
                 "login_failed ann 203.0.113.9 x1 2026-03-05T11:00:01Z",
             ),
         ] {

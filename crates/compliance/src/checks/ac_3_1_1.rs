@@ -1,4 +1,5 @@
-//! 3.1.1: system access is limited to authorised users, processes and devices. Accounts that nobody uses are a counterexample.
+//! 3.1.1: system access is limited to authorised users, processes and devices. Accounts that nobody
+//! uses are a counterexample.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -14,24 +15,58 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(a) = &facts.accounts else { return unread("abcdef", "accounts") };
+    let Some(a) = &facts.accounts else {
+        return unread("abcdef", "accounts");
+    };
     let total: u64 = a.active.values().sum();
-    let roles: Vec<String> = a.active.iter().map(|(role, n)| format!("{n} {role}")).collect();
-    let saw = format!("{total} active accounts ({}) and {} keys for applications", roles.join(", "), a.keys);
+    let roles: Vec<String> = a
+        .active
+        .iter()
+        .map(|(role, n)| format!("{n} {role}"))
+        .collect();
+    let saw = format!(
+        "{total} active accounts ({}) and {} keys for applications",
+        roles.join(", "),
+        a.keys
+    );
+
     let limited = if a.idle > 0 {
-        not_met('d', format!("{} active accounts were not used for 90 days", a.idle))
+        not_met(
+            'd',
+            format!("{} active accounts were not used for 90 days", a.idle),
+        )
     } else {
-        cant_tell('d', saw.clone(), "the list of people who are authorised, to compare it with")
+        cant_tell(
+            'd',
+            saw.clone(),
+            "the list of people who are authorised, to compare it with",
+        )
     };
+
     let keys = if a.keys_idle > 0 {
-        not_met('e', format!("{} active keys were not used for 90 days", a.keys_idle))
+        not_met(
+            'e',
+            format!("{} active keys were not used for 90 days", a.keys_idle),
+        )
     } else {
-        cant_tell('e', format!("{} active keys, none idle for 90 days", a.keys), "the list of authorised processes")
+        cant_tell(
+            'e',
+            format!("{} active keys, none idle for 90 days", a.keys),
+            "the list of authorised processes",
+        )
     };
+
     let needs = "the organisation's list of users, processes and devices";
     vec![
         cant_tell('a', saw, needs),
-        cant_tell('b', format!("{} keys name the applications that may write events", a.keys), needs),
+        cant_tell(
+            'b',
+            format!(
+                "{} keys name the applications that may write events",
+                a.keys
+            ),
+            needs,
+        ),
         cant_tell('c', "", needs),
         limited,
         keys,

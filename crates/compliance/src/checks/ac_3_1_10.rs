@@ -14,10 +14,17 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("abc", "the machine's settings") };
-    let saw = h
-        .shell_timeout
-        .map_or(String::new(), |s| format!("shells of this machine end after {s} seconds without input"));
+    let Some(h) = &facts.host else {
+        return unread("abc", "the machine's settings");
+    };
+    let saw = h.shell_timeout.map_or(String::new(), |s| {
+        format!("shells of this machine end after {s} seconds without input")
+    });
     let needs = "the lock settings of workstations and applications";
-    vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs), cant_tell('c', "", needs)]
+
+    vec![
+        cant_tell('a', saw.clone(), needs),
+        cant_tell('b', saw, needs),
+        cant_tell('c', "", needs),
+    ]
 }

@@ -14,18 +14,35 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("ab", "the machine's settings") };
-    let ssh = h.sshd.as_ref().and_then(|s| s.get("clientaliveinterval")).filter(|s| s.as_str() != "0");
+    let Some(h) = &facts.host else {
+        return unread("ab", "the machine's settings");
+    };
+    let ssh = h
+        .sshd
+        .as_ref()
+        .and_then(|s| s.get("clientaliveinterval"))
+        .filter(|s| s.as_str() != "0");
+
     let ended: u64 = facts.events.as_ref().map_or(0, |e| {
         e.types
             .iter()
-            .filter(|t| matches!(t.action.as_str(), "logout" | "session_expired" | "session_timeout"))
+            .filter(|t| {
+                matches!(
+                    t.action.as_str(),
+                    "logout" | "session_expired" | "session_timeout"
+                )
+            })
             .map(|t| t.events)
             .sum()
     });
+
     let mut saw = vec![format!("{ended} ends of sessions in {} days", facts.days)];
     saw.extend(ssh.map(|s| format!("sshd asks idle clients every {s} s")));
     saw.extend(h.shell_timeout.map(|s| format!("shells end after {s} s")));
     let needs = "the conditions on which applications end a session";
-    vec![cant_tell('a', saw.join("; "), needs), cant_tell('b', saw.join("; "), needs)]
+
+    vec![
+        cant_tell('a', saw.join("; "), needs),
+        cant_tell('b', saw.join("; "), needs),
+    ]
 }

@@ -1,4 +1,5 @@
-//! 3.1.2: system access is limited to the transactions and functions that authorised users may execute.
+//! 3.1.2: system access is limited to the transactions and functions that authorised users may
+//! execute.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -14,18 +15,25 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(d), Some(a)) = (&facts.database, &facts.accounts) else { return unread("ab", "roles and accounts") };
+    let (Some(d), Some(a)) = (&facts.database, &facts.accounts) else {
+        return unread("ab", "roles and accounts");
+    };
     let roles: Vec<String> = a.active.keys().cloned().collect();
     let saw = format!(
         "accounts have the roles {}; {} database roles read events, none may change them",
         some(&roles),
         d.readers.len()
     );
+
     let needs = "what each role of the applications may do";
     let limited = if d.may_change.is_empty() {
         cant_tell('b', saw.clone(), needs)
     } else {
-        not_met('b', format!("the record may be changed by {}", some(&d.may_change)))
+        not_met(
+            'b',
+            format!("the record may be changed by {}", some(&d.may_change)),
+        )
     };
+
     vec![cant_tell('a', saw, needs), limited]
 }

@@ -14,21 +14,36 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(d), Some(a)) = (&facts.database, &facts.accounts) else { return unread("abcd", "privileged accounts") };
+    let (Some(d), Some(a)) = (&facts.database, &facts.accounts) else {
+        return unread("abcd", "privileged accounts");
+    };
     let admins = a.active.get("admin").copied().unwrap_or_default();
     let saw = format!(
         "superusers: {}; managers of the record: {}; {admins} accounts with the role admin",
         some(&d.superusers),
         some(&d.managers)
     );
+
     let total: u64 = a.active.values().sum();
     let least = if total >= 3 && admins == total {
-        not_met('b', format!("all {total} active accounts are administrators"))
+        not_met(
+            'b',
+            format!("all {total} active accounts are administrators"),
+        )
     } else {
-        cant_tell('b', saw.clone(), "a person who says that each of them needs it")
+        cant_tell(
+            'b',
+            saw.clone(),
+            "a person who says that each of them needs it",
+        )
     };
+
     vec![
-        cant_tell('a', saw.clone(), "the privileged accounts of the other systems"),
+        cant_tell(
+            'a',
+            saw.clone(),
+            "the privileged accounts of the other systems",
+        ),
         least,
         cant_tell('c', "", "the list of security functions"),
         cant_tell('d', saw, "the list of security functions"),

@@ -14,30 +14,64 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(e), Some(d)) = (&facts.events, &facts.database) else { return unread("abcd", "events") };
-    let admin: u64 = e.types.iter().filter(|t| t.category == "admin").map(|t| t.events).sum();
-    let named: u64 = e.types.iter().filter(|t| t.category == "admin").map(|t| t.with_user).sum();
-    let prevented = if d.may_change.is_empty() {
-        cant_tell('c', "no role but superusers may change the record", "tests of the applications (red team)")
-    } else {
-        not_met('c', format!("the record may be changed by {}", some(&d.may_change)))
+    let (Some(e), Some(d)) = (&facts.events, &facts.database) else {
+        return unread("abcd", "events");
     };
+    let admin: u64 = e
+        .types
+        .iter()
+        .filter(|t| t.category == "admin")
+        .map(|t| t.events)
+        .sum();
+    let named: u64 = e
+        .types
+        .iter()
+        .filter(|t| t.category == "admin")
+        .map(|t| t.with_user)
+        .sum();
+
+    let prevented = if d.may_change.is_empty() {
+        cant_tell(
+            'c',
+            "no role but superusers may change the record",
+            "tests of the applications (red team)",
+        )
+    } else {
+        not_met(
+            'c',
+            format!("the record may be changed by {}", some(&d.may_change)),
+        )
+    };
+
     let captured = match (admin, named) {
         (0, _) => cant_tell(
             'd',
             format!("no administrative event in {} days", facts.days),
             "a privileged function to be executed",
         ),
-        (_, named) if named < admin => {
-            not_met('d', format!("{} of {admin} administrative events name nobody", admin - named))
-        }
+        (_, named) if named < admin => not_met(
+            'd',
+            format!(
+                "{} of {admin} administrative events name nobody",
+                admin - named
+            ),
+        ),
         // That these were captured does not say that the others were.
         _ => cant_tell(
             'd',
-            format!("{admin} administrative events in {} days, each with its user", facts.days),
+            format!(
+                "{admin} administrative events in {} days, each with its user",
+                facts.days
+            ),
             "the list of privileged functions, to see whether each of them is in the record",
         ),
     };
+
     let needs = "the list of privileged functions and of who is not privileged";
-    vec![cant_tell('a', "", needs), cant_tell('b', "", needs), prevented, captured]
+    vec![
+        cant_tell('a', "", needs),
+        cant_tell('b', "", needs),
+        prevented,
+        captured,
+    ]
 }

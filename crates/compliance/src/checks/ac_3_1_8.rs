@@ -1,4 +1,5 @@
-//! 3.1.8: unsuccessful logon attempts are limited. Lockouts in the record are samples: they show neither which systems lock out nor that all do.
+//! 3.1.8: unsuccessful logon attempts are limited. Lockouts in the record are samples: they show
+//! neither which systems lock out nor that all do.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -14,19 +15,32 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(e), Some(rules)) = (&facts.events, &facts.rules) else { return unread("ab", "events and rules") };
-    let count = |action: &str| e.types.iter().filter(|t| t.action == action).map(|t| t.events).sum::<u64>();
+    let (Some(e), Some(rules)) = (&facts.events, &facts.rules) else {
+        return unread("ab", "events and rules");
+    };
+    let count = |action: &str| {
+        e.types
+            .iter()
+            .filter(|t| t.action == action)
+            .map(|t| t.events)
+            .sum::<u64>()
+    };
+
     let (failed, locked) = (count("login_failed"), count("account_locked"));
-    let watched = rules.iter().any(|r| r.rule_id == "brute_force" && r.enabled);
+    let watched = rules
+        .iter()
+        .any(|r| r.rule_id == "brute_force" && r.enabled);
     let pam = facts.host.as_ref().and_then(|h| h.lock_after);
     let pam_says = pam.map_or("PAM of this machine locks nobody".to_owned(), |n| {
         format!("PAM of this machine locks after {n} failures")
     });
     let saw = format!(
-        "{pam_says}; {failed} failed logins and {locked} lockouts in {} days; rule brute_force is {}",
+        "{pam_says}; {failed} failed logins and {locked} lockouts in {} days; rule brute_force \
+            is {}",
         facts.days,
         if watched { "on" } else { "off" }
     );
+
     let needs = "the lockout settings of each application";
     let implemented = if !watched && locked == 0 && failed > 100 && pam.is_none() {
         not_met('b', saw.clone())
@@ -34,5 +48,6 @@ fn decide(facts: &Facts) -> Vec<Says> {
         // A lockout shows that one system locks out, and whoever may write events can write one.
         cant_tell('b', saw.clone(), needs)
     };
+
     vec![cant_tell('a', saw, needs), implemented]
 }

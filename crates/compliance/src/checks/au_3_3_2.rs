@@ -14,26 +14,46 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(e) = &facts.events else { return unread("ab", "events") };
+    let Some(e) = &facts.events else {
+        return unread("ab", "events");
+    };
     let of_users = |t: &&model::facts::EventType| {
         matches!(t.category.as_str(), "access" | "admin" | "data" | "ai") && t.source == "audit_db"
     };
-    let (all, named) =
-        e.types.iter().filter(of_users).fold((0, 0), |(all, named), t| (all + t.events, named + t.with_user));
+    let (all, named) = e
+        .types
+        .iter()
+        .filter(of_users)
+        .fold((0, 0), |(all, named), t| {
+            (all + t.events, named + t.with_user)
+        });
+
     let traced = match all {
         0 => cant_tell('b', "", "events of what users did"),
-        _ if named < all => not_met('b', format!("{} of {all} events of what users did name nobody", all - named)),
+        _ if named < all => not_met(
+            'b',
+            format!(
+                "{} of {all} events of what users did name nobody",
+                all - named
+            ),
+        ),
         _ => cant_tell(
             'b',
             format!(
-                "all {all} events of what users did name a user; one user's last {} actions are recorded here",
+                "all {all} events of what users did name a user; one user's last {} actions are \
+                    recorded here",
                 e.chain.len()
             ),
             "to know that no account is shared, and that every action of users is in the record",
         ),
     };
+
     vec![
-        cant_tell('a', "audit_events has user_id, session_id and ip_address", "the policy that defines the content"),
+        cant_tell(
+            'a',
+            "audit_events has user_id, session_id and ip_address",
+            "the policy that defines the content",
+        ),
         traced,
     ]
 }

@@ -14,14 +14,24 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(p) = &facts.programme else { return unread("abc", "reviews") };
-    let (a, c) = ("the policy that defines the process", "what the review led to");
+    let Some(p) = &facts.programme else {
+        return unread("abc", "reviews");
+    };
+    let (a, c) = (
+        "the policy that defines the process",
+        "what the review led to",
+    );
     let reviewed = match p.last_review {
-        None => not_met('b', "nobody has ever signed a review of the logged event types"),
-        Some(at) if at < facts.taken_at.minus(crate::review::VALID) => {
-            not_met('b', format!("the last review was signed on {at}, more than a quarter ago"))
-        }
+        None => not_met(
+            'b',
+            "nobody has ever signed a review of the logged event types",
+        ),
+        Some(at) if at < facts.taken_at.minus(crate::review::VALID) => not_met(
+            'b',
+            format!("the last review was signed on {at}, more than a quarter ago"),
+        ),
         Some(at) => met('b', format!("reviewed and signed on {at}")),
     };
+
     vec![cant_tell('a', "", a), reviewed, cant_tell('c', "", c)]
 }

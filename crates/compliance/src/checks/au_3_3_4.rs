@@ -14,16 +14,38 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(rules), Some(alerts), Some(t)) = (&facts.rules, &facts.alerts, &facts.transport) else {
+    let (Some(rules), Some(alerts), Some(t)) = (&facts.rules, &facts.alerts, &facts.transport)
+    else {
         return unread("abc", "rules, alerts and channels");
     };
-    let on = rules.iter().any(|r| r.rule_id == "audit_log_gap" && r.enabled);
-    let people: Vec<String> = t.channels.iter().filter(|c| *c != "console" && *c != "syslog").cloned().collect();
-    let told: u64 = alerts.deliveries.iter().filter(|(k, _)| k.ends_with(" delivered")).map(|(_, n)| n).sum();
-    let saw = format!("{} alerts about the record and {told} deliveries in {} days", alerts.audit_failures, facts.days);
+
+    let on = rules
+        .iter()
+        .any(|r| r.rule_id == "audit_log_gap" && r.enabled);
+    let people: Vec<String> = t
+        .channels
+        .iter()
+        .filter(|c| *c != "console" && *c != "syslog")
+        .cloned()
+        .collect();
+
+    let told: u64 = alerts
+        .deliveries
+        .iter()
+        .filter(|(k, _)| k.ends_with(" delivered"))
+        .map(|(_, n)| n)
+        .sum();
+    let saw = format!(
+        "{} alerts about the record and {told} deliveries in {} days",
+        alerts.audit_failures, facts.days
+    );
+
     let alerted = match (on, people.is_empty()) {
         (false, _) => not_met('c', "the rule audit_log_gap is off"),
-        (_, true) => not_met('c', "no channel that reaches people is on: only console and syslog"),
+        (_, true) => not_met(
+            'c',
+            "no channel that reaches people is on: only console and syslog",
+        ),
         // That something was delivered does not say that each failure was, nor to whom.
         _ => cant_tell(
             'c',
@@ -31,12 +53,14 @@ fn decide(facts: &Facts) -> Vec<Says> {
             "a test of a failure, and somebody who says that the right people were told",
         ),
     };
+
     vec![
         identified(t, &people),
         if on {
             cant_tell(
                 'b',
-                "silence of a source, holes in its numbers, rotation, and outages of our own raise audit_log_gap",
+                "silence of a source, holes in its numbers, rotation, and outages of our own \
+                    raise audit_log_gap",
                 "the policy that defines which failures people are alerted of",
             )
         } else {
@@ -51,6 +75,10 @@ fn identified(t: &TransportFacts, channels: &[String]) -> Says {
     match &t.audit_failures {
         Some(named) if !named.is_empty() => met('a', format!("{} are told by mail", some(named))),
         _ if channels.is_empty() => not_met('a', "nobody is configured to be told"),
-        _ => cant_tell('a', some(channels), "the names of those who are told ([personnel] in the configuration)"),
+        _ => cant_tell(
+            'a',
+            some(channels),
+            "the names of those who are told ([personnel] in the configuration)",
+        ),
     }
 }

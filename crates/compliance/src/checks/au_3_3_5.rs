@@ -15,15 +15,35 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(rules), Some(sources)) = (&facts.rules, &facts.sources) else { return unread("ab", "rules and sources") };
+    let (Some(rules), Some(sources)) = (&facts.rules, &facts.sources) else {
+        return unread("ab", "rules and sources");
+    };
     let on = rules.iter().filter(|r| r.enabled).count();
-    let off: Vec<String> = rules.iter().filter(|r| !r.enabled).map(|r| r.rule_id.clone()).collect();
-    let saw = format!("{on} rules{} watch {} sources together", proofs(rules), sources.len());
+    let off: Vec<String> = rules
+        .iter()
+        .filter(|r| !r.enabled)
+        .map(|r| r.rule_id.clone())
+        .collect();
+
+    let saw = format!(
+        "{on} rules{} watch {} sources together",
+        proofs(rules),
+        sources.len()
+    );
     let correlated = match (on, sources.len()) {
         (0, _) => not_met('b', "no rule is on"),
         (_, 0) => not_met('b', "there is no source"),
         _ if off.is_empty() => met_if_watching('b', facts, rules.iter(), saw),
-        _ => met_if_watching('b', facts, rules.iter(), format!("{saw}; off: {}", some(&off))),
+        _ => met_if_watching(
+            'b',
+            facts,
+            rules.iter(),
+            format!("{saw}; off: {}", some(&off)),
+        ),
     };
-    vec![cant_tell('a', "", "the procedure for review, analysis and reporting"), correlated]
+
+    vec![
+        cant_tell('a', "", "the procedure for review, analysis and reporting"),
+        correlated,
+    ]
 }

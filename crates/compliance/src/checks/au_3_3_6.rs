@@ -1,5 +1,5 @@
-//! 3.3.6: audit record reduction and report generation on demand. This program is the capability; it reduces what it
-//! has a record of.
+//! 3.3.6: audit record reduction and report generation on demand. This program is the capability;
+//! it reduces what it has a record of.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -16,10 +16,23 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(p) = &facts.programme else { return unread("ab", "the record of questions") };
-    let saw = format!("{} questions were asked of the record in {} days, each of them recorded", p.queries, facts.days);
+    let Some(p) = &facts.programme else {
+        return unread("ab", "the record of questions");
+    };
+    let saw = format!(
+        "{} questions were asked of the record in {} days, each of them recorded",
+        p.queries, facts.days
+    );
     vec![
-        met_if_recorded('a', facts, format!("`events search`, `stats` and `tail` filter and count on demand; {saw}")),
-        met_if_recorded('b', facts, "`events export`, `report` and `compliance export` write reports on demand"),
+        met_if_recorded(
+            'a',
+            facts,
+            format!("`events search`, `stats` and `tail` filter and count on demand; {saw}"),
+        ),
+        met_if_recorded(
+            'b',
+            facts,
+            "`events export`, `report` and `compliance export` write reports on demand",
+        ),
     ]
 }

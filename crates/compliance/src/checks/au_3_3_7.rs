@@ -17,18 +17,26 @@ pub(super) const CHECK: Check = Check {
 const SKEW_MAX: i64 = 2_000;
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(sources), Some(h)) = (&facts.sources, &facts.host) else { return unread("abc", "clocks") };
+    let (Some(sources), Some(h)) = (&facts.sources, &facts.host) else {
+        return unread("abc", "clocks");
+    };
     let off: Vec<String> = sources
         .iter()
-        .filter_map(|s| s.skew_ms.filter(|ms| *ms < -SKEW_MAX).map(|ms| format!("{} by {} s", s.source_id, -ms / 1000)))
+        .filter_map(|s| {
+            s.skew_ms
+                .filter(|ms| *ms < -SKEW_MAX)
+                .map(|ms| format!("{} by {} s", s.source_id, -ms / 1000))
+        })
         .collect();
+
     let synchronised = match h.clock_synchronised {
         Some(false) => not_met('c', "the system says that its clock is not synchronised"),
         _ if !off.is_empty() => not_met('c', format!("clocks are ahead of ours: {}", some(&off))),
         Some(true) => cant_tell(
             'c',
             format!(
-                "this machine says that its clock is synchronised; of {} sources none is ahead by more than {SKEW_MAX} ms",
+                "this machine says that its clock is synchronised; of {} sources none is ahead by \
+                    more than {SKEW_MAX} ms",
                 sources.len()
             ),
             "the same of the other machines",
@@ -39,8 +47,13 @@ fn decide(facts: &Facts) -> Vec<Says> {
             "a system that says whether its clock is synchronised (timedatectl)",
         ),
     };
+
     let specified = if h.time_servers.is_empty() {
-        cant_tell('b', "no time server was found in this machine's settings", "the name of the authoritative source")
+        cant_tell(
+            'b',
+            "no time server was found in this machine's settings",
+            "the name of the authoritative source",
+        )
     } else {
         cant_tell(
             'b',
@@ -48,10 +61,14 @@ fn decide(facts: &Facts) -> Vec<Says> {
             "the document that specifies the authoritative source",
         )
     };
+
     vec![
         cant_tell(
             'a',
-            format!("time stamps of {} sources are compared with this machine's clock when they arrive", sources.len()),
+            format!(
+                "time stamps of {} sources are compared with this machine's clock when they arrive",
+                sources.len()
+            ),
             "the list of machines, each with the clock that its records have their time from",
         ),
         specified,

@@ -17,16 +17,35 @@ pub(super) const CHECK: Check = Check {
 const MOST: usize = 5;
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(d) = &facts.database else { return unread("ab", "the database's roles") };
-    let saw = format!("blueteam_admin: {}; superusers: {}", some(&d.managers), some(&d.superusers));
+    let Some(d) = &facts.database else {
+        return unread("ab", "the database's roles");
+    };
+    let saw = format!(
+        "blueteam_admin: {}; superusers: {}",
+        some(&d.managers),
+        some(&d.superusers)
+    );
     let limited = if d.managers.len() + d.superusers.len() > MOST {
-        not_met('b', format!("{} logins manage the record: {saw}", d.managers.len() + d.superusers.len()))
+        not_met(
+            'b',
+            format!(
+                "{} logins manage the record: {saw}",
+                d.managers.len() + d.superusers.len()
+            ),
+        )
     } else {
         cant_tell(
             'b',
-            format!("only members of blueteam_admin and superusers manage the record in this database: {saw}"),
+            format!(
+                "only members of blueteam_admin and superusers manage the record in this \
+                    database: {saw}"
+            ),
             "who manages logging on the machines and in the applications",
         )
     };
-    vec![cant_tell('a', saw, "the names of the people who are to manage it"), limited]
+
+    vec![
+        cant_tell('a', saw, "the names of the people who are to manage it"),
+        limited,
+    ]
 }

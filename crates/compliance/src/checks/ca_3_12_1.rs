@@ -14,10 +14,20 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(p) = &facts.programme else { return unread("ab", "findings") };
-    let saw = format!("{} of {} objectives were decided within a year", p.decided_in_a_year, p.objectives);
+    let Some(p) = &facts.programme else {
+        return unread("ab", "findings");
+    };
+    let saw = format!(
+        "{} of {} objectives were decided within a year",
+        p.decided_in_a_year, p.objectives
+    );
     vec![
         cant_tell('a', "", "the policy that says how often"),
-        holds('b', p.objectives > 0 && p.decided_in_a_year == p.objectives, saw.clone(), saw),
+        holds(
+            'b',
+            p.objectives > 0 && p.decided_in_a_year == p.objectives,
+            saw.clone(),
+            saw,
+        ),
     ]
 }

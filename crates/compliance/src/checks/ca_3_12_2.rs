@@ -14,15 +14,22 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(p) = &facts.programme else { return unread("abc", "plans of action") };
+    let Some(p) = &facts.programme else {
+        return unread("abc", "plans of action");
+    };
     let saw = format!(
         "{} requirements are not met, {} of them on no plan; {} plans are overdue",
         p.not_met, p.unplanned, p.plans_overdue
     );
+
     // A deficiency hides in whatever nobody has looked at.
     let whole = p.objectives > 0 && p.decided_in_a_year >= p.objectives;
-    let share = format!("{} of {} objectives were decided within a year; {saw}", p.decided_in_a_year, p.objectives);
+    let share = format!(
+        "{} of {} objectives were decided within a year; {saw}",
+        p.decided_in_a_year, p.objectives
+    );
     let rest = "a decision about the other objectives";
+
     vec![
         match p.decided_in_a_year {
             0 => not_met('a', "nobody has assessed anything"),
@@ -40,7 +47,10 @@ fn decide(facts: &Facts) -> Vec<Says> {
         } else {
             cant_tell(
                 'c',
-                format!("{saw}; {} completed in {} days", p.plans_completed, facts.days),
+                format!(
+                    "{saw}; {} completed in {} days",
+                    p.plans_completed, facts.days
+                ),
                 "a person who looks at the progress",
             )
         },

@@ -10,17 +10,26 @@ pub(super) const CHECK: Check = Check {
     id: "ca_3_12_3",
     control: ControlId::known("3.12.3"),
     title: "Ongoing monitoring",
-    reads: &[Section::Programme, Section::Sources, Section::Daemon, Section::Rules],
+    reads: &[
+        Section::Programme,
+        Section::Sources,
+        Section::Daemon,
+        Section::Rules,
+    ],
     decide,
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(p), Some(rules)) = (&facts.programme, &facts.rules) else { return unread("a", "checks and rules") };
+    let (Some(p), Some(rules)) = (&facts.programme, &facts.rules) else {
+        return unread("a", "checks and rules");
+    };
     let on = rules.iter().filter(|r| r.enabled).count();
     let saw = format!(
-        "{on} rules are on; {} results of checks were kept in {} days; {} pieces of evidence have lapsed",
+        "{on} rules are on; {} results of checks were kept in {} days; {} pieces of evidence have \
+            lapsed",
         p.checks_run, facts.days, p.lapsed
     );
+
     vec![match (on, p.checks_run) {
         (0, _) | (_, 0) => not_met('a', saw),
         _ => met_if_watching('a', facts, rules.iter(), saw),

@@ -14,19 +14,31 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(p) = &facts.programme else { return unread("abcdefgh", "the plan") };
+    let Some(p) = &facts.programme else {
+        return unread("abcdefgh", "the plan");
+    };
     let needs = "a person who reads the plan";
-    let saw = p.plan_approved.map_or(String::new(), |at| format!("a plan was approved on {at}"));
-    let stale = p.plan_approved.is_some_and(|at| at < facts.taken_at.minus(model::Span::days(366)));
+    let saw = p
+        .plan_approved
+        .map_or(String::new(), |at| format!("a plan was approved on {at}"));
+    let stale = p
+        .plan_approved
+        .is_some_and(|at| at < facts.taken_at.minus(model::Span::days(366)));
+
     let mut says = match p.plan_approved {
-        None => vec![not_met('a', "no approved system security plan is among the evidence of 3.12.4")],
+        None => vec![not_met(
+            'a',
+            "no approved system security plan is among the evidence of 3.12.4",
+        )],
         Some(_) => vec![met('a', saw.clone())],
     };
+
     says.extend(each("bcdefg", |o| cant_tell(o, saw.clone(), needs)));
     says.push(if stale {
         not_met('h', format!("{saw}, more than a year ago"))
     } else {
         cant_tell('h', saw, "how often it is to be updated")
     });
+
     says
 }

@@ -1,4 +1,5 @@
-//! 3.4.1: baseline configurations and inventories. Compares this machine with the baseline that somebody approved.
+//! 3.4.1: baseline configurations and inventories. Compares this machine with the baseline that
+//! somebody approved.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -14,18 +15,37 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(h), Some(p)) = (&facts.host, &facts.programme) else { return unread("abcdef", "the machine") };
+    let (Some(h), Some(p)) = (&facts.host, &facts.programme) else {
+        return unread("abcdef", "the machine");
+    };
     let n = h.packages.unwrap_or_default();
-    let saw =
-        format!("{n} packages, open ports {:?} on {}", h.open_ports, h.os.as_deref().unwrap_or("an unknown system"));
+    let saw = format!(
+        "{n} packages, open ports {:?} on {}",
+        h.open_ports,
+        h.os.as_deref().unwrap_or("an unknown system")
+    );
+
     let assets: u64 = p.assets.values().sum();
     let maintained = match &h.drift {
-        None => cant_tell('c', saw.clone(), "an approved baseline: approve the evidence of this check"),
-        Some(drift) if drift.is_empty() => {
-            cant_tell('c', "this machine is as its approved baseline", "the other machines")
-        }
-        Some(drift) => not_met('c', format!("this machine differs from its approved baseline: {}", some(drift))),
+        None => cant_tell(
+            'c',
+            saw.clone(),
+            "an approved baseline: approve the evidence of this check",
+        ),
+        Some(drift) if drift.is_empty() => cant_tell(
+            'c',
+            "this machine is as its approved baseline",
+            "the other machines",
+        ),
+        Some(drift) => not_met(
+            'c',
+            format!(
+                "this machine differs from its approved baseline: {}",
+                some(drift)
+            ),
+        ),
     };
+
     let others = "the baselines of the other machines";
     vec![
         cant_tell('a', saw.clone(), others),

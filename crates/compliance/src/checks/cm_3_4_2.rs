@@ -19,12 +19,24 @@ pub(super) const CHECK: Check = Check {
 const NO_SETTING: [&str; 4] = ["operating system", "packages", "open ports", "services"];
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("ab", "the machine's settings") };
+    let Some(h) = &facts.host else {
+        return unread("ab", "the machine's settings");
+    };
     let of = |map: &Option<BTreeMap<String, String>>| map.as_ref().map_or(0, BTreeMap::len);
     let (kernel, files) = (of(&h.kernel), of(&h.files));
-    let saw = format!("{kernel} kernel settings and {files} files that configure security are read on this machine");
-    let settings: Option<Vec<String>> =
-        h.drift.as_ref().map(|drift| drift.iter().filter(|d| !NO_SETTING.contains(&d.as_str())).cloned().collect());
+    let saw = format!(
+        "{kernel} kernel settings and {files} files that configure security are read on this \
+            machine"
+    );
+
+    let settings: Option<Vec<String>> = h.drift.as_ref().map(|drift| {
+        drift
+            .iter()
+            .filter(|d| !NO_SETTING.contains(&d.as_str()))
+            .cloned()
+            .collect()
+    });
+
     let enforced = match settings {
         None => cant_tell(
             'b',
@@ -36,9 +48,21 @@ fn decide(facts: &Facts) -> Vec<Says> {
             "the settings of this machine are those of its approved baseline",
             "the same of the other machines",
         ),
-        Some(differ) => {
-            not_met('b', format!("settings of this machine differ from its approved baseline: {}", some(&differ)))
-        }
+        Some(differ) => not_met(
+            'b',
+            format!(
+                "settings of this machine differ from its approved baseline: {}",
+                some(&differ)
+            ),
+        ),
     };
-    vec![cant_tell('a', saw, "the settings that the organisation has established"), enforced]
+
+    vec![
+        cant_tell(
+            'a',
+            saw,
+            "the settings that the organisation has established",
+        ),
+        enforced,
+    ]
 }

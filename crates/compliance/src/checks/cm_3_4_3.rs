@@ -1,4 +1,5 @@
-//! 3.4.3: changes are tracked, reviewed, approved and logged. A machine that is not as it was approved has a change that nobody did.
+//! 3.4.3: changes are tracked, reviewed, approved and logged. A machine that is not as it was
+//! approved has a change that nobody did.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -14,19 +15,31 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("abcd", "the machine's settings") };
+    let Some(h) = &facts.host else {
+        return unread("abcd", "the machine's settings");
+    };
     let needs = "the records of changes, each with its review and approval";
+
     let saw = match &h.drift {
         None => "there is no approved baseline of this machine".to_owned(),
         Some(drift) if drift.is_empty() => "this machine is as its approved baseline".to_owned(),
-        Some(drift) => format!("{} things of this machine changed since its baseline was approved", drift.len()),
+        Some(drift) => format!(
+            "{} things of this machine changed since its baseline was approved",
+            drift.len()
+        ),
     };
+
     let approved = match &h.drift {
-        Some(drift) if !drift.is_empty() => {
-            not_met('c', format!("changed, and the baseline with it was not approved: {}", some(drift)))
-        }
+        Some(drift) if !drift.is_empty() => not_met(
+            'c',
+            format!(
+                "changed, and the baseline with it was not approved: {}",
+                some(drift)
+            ),
+        ),
         _ => cant_tell('c', saw.clone(), needs),
     };
+
     vec![
         cant_tell('a', saw.clone(), needs),
         cant_tell('b', saw.clone(), needs),

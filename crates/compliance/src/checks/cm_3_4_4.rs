@@ -1,4 +1,5 @@
-//! 3.4.4: the impact of changes is analysed before. Software sees the changes, and not what people thought before.
+//! 3.4.4: the impact of changes is analysed before. Software sees the changes, and not what people
+//! thought before.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -14,11 +15,20 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("a", "the machine's settings") };
+    let Some(h) = &facts.host else {
+        return unread("a", "the machine's settings");
+    };
     let saw = match &h.drift {
         None => "there is no approved baseline to see changes by".to_owned(),
-        Some(drift) if drift.is_empty() => "nothing of this machine changed since its baseline was approved".to_owned(),
+        Some(drift) if drift.is_empty() => {
+            "nothing of this machine changed since its baseline was approved".to_owned()
+        }
         Some(drift) => format!("changed since the baseline was approved: {}", some(drift)),
     };
-    vec![cant_tell('a', saw, "the analysis of each change, with a date before it")]
+
+    vec![cant_tell(
+        'a',
+        saw,
+        "the analysis of each change, with a date before it",
+    )]
 }

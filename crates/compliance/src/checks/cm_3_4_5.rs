@@ -14,19 +14,41 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("abcdefgh", "the machine's files") };
-    let mut says = each("abcd", |o| cant_tell(o, "", "the physical access restrictions, which no software sees"));
+    let Some(h) = &facts.host else {
+        return unread("abcdefgh", "the machine's files");
+    };
+    let mut says = each("abcd", |o| {
+        cant_tell(
+            o,
+            "",
+            "the physical access restrictions, which no software sees",
+        )
+    });
+
     says.extend(each("efg", |o| {
-        cant_tell(o, "", "the document that defines who may change systems, with its approval")
+        cant_tell(
+            o,
+            "",
+            "the document that defines who may change systems, with its approval",
+        )
     }));
+
     says.push(match &h.writable {
-        None => cant_tell('h', "", "the permissions of system files, which could not be read"),
+        None => cant_tell(
+            'h',
+            "",
+            "the permissions of system files, which could not be read",
+        ),
         Some(open) if open.is_empty() => cant_tell(
             'h',
             "no system file or folder of this machine is writable by everybody",
             "the list of those who may change systems, and the rights on the other machines",
         ),
-        Some(open) => not_met('h', format!("everybody on this machine may write to {}", some(open))),
+        Some(open) => not_met(
+            'h',
+            format!("everybody on this machine may write to {}", some(open)),
+        ),
     });
+
     says
 }

@@ -1,4 +1,5 @@
-//! 3.4.6: only essential capabilities. A service or port that the approved baseline does not have is a counterexample.
+//! 3.4.6: only essential capabilities. A service or port that the approved baseline does not have
+//! is a counterexample.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -14,21 +15,48 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("ab", "the machine's services") };
-    let services = h.services.as_ref().map_or("services unknown".to_owned(), |s| format!("{} services", s.len()));
-    let saw = format!("this machine starts {services} and listens to others on {:?}", h.open_ports);
-    let beyond: Option<Vec<String>> = h
-        .drift
+    let Some(h) = &facts.host else {
+        return unread("ab", "the machine's services");
+    };
+    let services = h
+        .services
         .as_ref()
-        .map(|drift| drift.iter().filter(|d| matches!(d.as_str(), "services" | "open ports")).cloned().collect());
+        .map_or("services unknown".to_owned(), |s| {
+            format!("{} services", s.len())
+        });
+
+    let saw = format!(
+        "this machine starts {services} and listens to others on {:?}",
+        h.open_ports
+    );
+
+    let beyond: Option<Vec<String>> = h.drift.as_ref().map(|drift| {
+        drift
+            .iter()
+            .filter(|d| matches!(d.as_str(), "services" | "open ports"))
+            .cloned()
+            .collect()
+    });
+
     let only = match beyond {
-        None => cant_tell('b', saw.clone(), "an approved baseline, or the list of essential capabilities"),
+        None => cant_tell(
+            'b',
+            saw.clone(),
+            "an approved baseline, or the list of essential capabilities",
+        ),
         Some(differ) if differ.is_empty() => cant_tell(
             'b',
             format!("{saw}, as its approved baseline says"),
             "the list of essential capabilities, and the other machines",
         ),
-        Some(differ) => not_met('b', format!("{saw}; its approved baseline differs in {}", some(&differ))),
+        Some(differ) => not_met(
+            'b',
+            format!("{saw}; its approved baseline differs in {}", some(&differ)),
+        ),
     };
-    vec![cant_tell('a', saw, "the list of essential capabilities"), only]
+
+    vec![
+        cant_tell('a', saw, "the list of essential capabilities"),
+        only,
+    ]
 }

@@ -5,20 +5,35 @@ use model::facts::Facts;
 
 use super::{Check, Says, Section, cant_tell, not_met, some, unread};
 
-pub(super) const CHECK: Check =
-    Check { id: "cm_3_4_7", control: ControlId::known("3.4.7"), title: "Open ports", reads: &[Section::Host], decide };
+pub(super) const CHECK: Check = Check {
+    id: "cm_3_4_7",
+    control: ControlId::known("3.4.7"),
+    title: "Open ports",
+    reads: &[Section::Host],
+    decide,
+};
 
 /// Protocols that send passwords in the clear or are long past.
-const NEVER: [(u16, &str); 7] =
-    [(21, "ftp"), (23, "telnet"), (69, "tftp"), (111, "rpcbind"), (512, "rexec"), (513, "rlogin"), (514, "rsh")];
+const NEVER: [(u16, &str); 7] = [
+    (21, "ftp"),
+    (23, "telnet"),
+    (69, "tftp"),
+    (111, "rpcbind"),
+    (512, "rexec"),
+    (513, "rlogin"),
+    (514, "rsh"),
+];
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("i", "the machine's ports") };
+    let Some(h) = &facts.host else {
+        return unread("i", "the machine's ports");
+    };
     let bad: Vec<String> = NEVER
         .iter()
         .filter(|(port, _)| h.open_ports.contains(port))
         .map(|(port, name)| format!("{name} ({port})"))
         .collect();
+
     let saw = format!("open to others: {:?}", h.open_ports);
     if bad.is_empty() {
         vec![cant_tell('i', saw, "the list of essential ports")]

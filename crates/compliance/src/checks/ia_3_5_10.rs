@@ -1,4 +1,5 @@
-//! 3.5.10: passwords are cryptographically protected in storage (Argon2id and its like) and in transit.
+//! 3.5.10: passwords are cryptographically protected in storage (Argon2id and its like) and in
+//! transit.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -20,28 +21,51 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let (Some(a), Some(d), Some(t)) = (&facts.accounts, &facts.database, &facts.transport) else {
         return unread("ab", "accounts");
     };
-    let weak: Vec<String> =
-        a.schemes.iter().filter(|(s, _)| !GOOD.contains(&s.as_str())).map(|(s, n)| format!("{n} {s}")).collect();
+    let weak: Vec<String> = a
+        .schemes
+        .iter()
+        .filter(|(s, _)| !GOOD.contains(&s.as_str()))
+        .map(|(s, n)| format!("{n} {s}"))
+        .collect();
+
     let kinds: Vec<String> = a.schemes.iter().map(|(s, n)| format!("{n} {s}")).collect();
     let stored = if !weak.is_empty() {
         not_met('a', format!("passwords are kept as {}", weak.join(", ")))
     } else if d.password_encryption != "scram-sha-256" {
-        not_met('a', format!("the database keeps passwords as {}", d.password_encryption))
+        not_met(
+            'a',
+            format!("the database keeps passwords as {}", d.password_encryption),
+        )
     } else {
         cant_tell(
             'a',
             format!(
                 "accounts: {}; database: scram-sha-256",
-                if kinds.is_empty() { "none with a password".to_owned() } else { kinds.join(", ") }
+                if kinds.is_empty() {
+                    "none with a password".to_owned()
+                } else {
+                    kinds.join(", ")
+                }
             ),
             "the hashes of the applications",
         )
     };
-    let open: Vec<String> = t.ways.iter().filter(|w| !w.local && !w.encrypted).map(|w| w.name.clone()).collect();
+
+    let open: Vec<String> = t
+        .ways
+        .iter()
+        .filter(|w| !w.local && !w.encrypted)
+        .map(|w| w.name.clone())
+        .collect();
     let moved = if open.is_empty() {
-        cant_tell('b', "every way of this program that leaves the machine is encrypted", "the same of the applications")
+        cant_tell(
+            'b',
+            "every way of this program that leaves the machine is encrypted",
+            "the same of the applications",
+        )
     } else {
         not_met('b', format!("not encrypted: {}", some(&open)))
     };
+
     vec![stored, moved]
 }

@@ -1,5 +1,6 @@
-//! 3.5.3: multifactor authentication. What the record shows of second factors proves neither that every login had one nor that one had none:
-//! many systems ask for it and do not log it. So this check says what it saw, and decides nothing.
+//! 3.5.3: multifactor authentication. What the record shows of second factors proves neither that
+//! every login had one nor that one had none: many systems ask for it and do not log it. So this
+//! check says what it saw, and decides nothing.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -15,16 +16,30 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(e) = &facts.events else { return unread("abcd", "events") };
-    let count =
-        |wanted: &[&str]| e.types.iter().filter(|t| wanted.contains(&t.action.as_str())).map(|t| t.events).sum::<u64>();
-    let (logins, second) =
-        (count(&["login", "login_success"]), count(&["mfa_verified", "mfa_success", "mfa_challenge"]));
-    let saw = format!("{logins} logins and {second} second factors in {} days", facts.days);
+    let Some(e) = &facts.events else {
+        return unread("abcd", "events");
+    };
+    let count = |wanted: &[&str]| {
+        e.types
+            .iter()
+            .filter(|t| wanted.contains(&t.action.as_str()))
+            .map(|t| t.events)
+            .sum::<u64>()
+    };
+
+    let (logins, second) = (
+        count(&["login", "login_success"]),
+        count(&["mfa_verified", "mfa_success", "mfa_challenge"]),
+    );
+    let saw = format!(
+        "{logins} logins and {second} second factors in {} days",
+        facts.days
+    );
     let saw = match (logins, second) {
         (1.., 0) => format!("{saw}: none was asked for, or it is not logged"),
         _ => saw,
     };
+
     let network = |o| cant_tell(o, saw.clone(), "the login settings of each system");
     vec![
         cant_tell('a', "", "the list of privileged accounts"),

@@ -1,5 +1,6 @@
-//! 3.5.7: password complexity and change of characters. The requirement names no numbers, the policy does; and PAM of one machine is not every
-//! system. So this check says what it saw, and decides nothing.
+//! 3.5.7: password complexity and change of characters. The requirement names no numbers, the
+//! policy does; and PAM of one machine is not every system. So this check says what it saw, and
+//! decides nothing.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -15,20 +16,34 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("abcd", "the machine's settings") };
+    let Some(h) = &facts.host else {
+        return unread("abcd", "the machine's settings");
+    };
     let needs = "the password rules of each system and the policy";
     let Some(rules) = &h.pwquality else {
-        return each("abcd", |o| cant_tell(o, "pwquality.conf of this machine is not there or cannot be read", needs));
+        return each("abcd", |o| {
+            cant_tell(
+                o,
+                "pwquality.conf of this machine is not there or cannot be read",
+                needs,
+            )
+        });
     };
+
     let shown: Vec<String> = rules.iter().map(|(k, v)| format!("{k} = {v}")).collect();
-    let short = rules.get("minlen").and_then(|v| v.parse::<u32>().ok()).filter(|n| *n < 8);
+    let short = rules
+        .get("minlen")
+        .and_then(|v| v.parse::<u32>().ok())
+        .filter(|n| *n < 8);
     let saw = match (shown.is_empty(), short) {
         (true, _) => "pwquality.conf of this machine sets nothing".to_owned(),
         (_, Some(_)) => format!(
-            "pwquality.conf of this machine: {}; that is less than the eight characters of NIST SP 800-63B",
+            "pwquality.conf of this machine: {}; that is less than the eight characters of NIST \
+                SP 800-63B",
             shown.join(", ")
         ),
         _ => format!("pwquality.conf of this machine: {}", shown.join(", ")),
     };
+
     each("abcd", |o| cant_tell(o, saw.clone(), needs))
 }

@@ -1,4 +1,5 @@
-//! 3.5.8: passwords are not reused for a number of generations. What keeps no former password cannot refuse it.
+//! 3.5.8: passwords are not reused for a number of generations. What keeps no former password
+//! cannot refuse it.
 
 use model::ControlId;
 use model::facts::Facts;
@@ -14,26 +15,45 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("ab", "the machine's settings") };
-    let saw =
-        h.remembered.map_or("PAM of this machine remembers no passwords, as far as it can be read".to_owned(), |n| {
-            format!("PAM of this machine remembers {n} passwords")
-        });
-    let needs = "the settings of each system and the policy";
-    let known = facts.accounts.as_ref().and_then(|a| a.changed.zip(a.changed_without_history));
-    let Some((changed, forgotten)) = known else {
-        return vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs)];
+    let Some(h) = &facts.host else {
+        return unread("ab", "the machine's settings");
     };
+    let saw = h.remembered.map_or(
+        "PAM of this machine remembers no passwords, as far as it can be read".to_owned(),
+        |n| format!("PAM of this machine remembers {n} passwords"),
+    );
+    let needs = "the settings of each system and the policy";
+
+    let known = facts
+        .accounts
+        .as_ref()
+        .and_then(|a| a.changed.zip(a.changed_without_history));
+    let Some((changed, forgotten)) = known else {
+        return vec![
+            cant_tell('a', saw.clone(), needs),
+            cant_tell('b', saw, needs),
+        ];
+    };
+
     if forgotten > 0 {
         let bad = format!(
-            "of {changed} accounts of applications whose password changed, {forgotten} have no former password kept to refuse"
+            "of {changed} accounts of applications whose password changed, {forgotten} have no \
+                former password kept to refuse"
         );
         return vec![cant_tell('a', saw, needs), not_met('b', bad)];
     }
+
     let saw = if changed > 0 {
-        format!("{saw}; former passwords are kept of all {changed} accounts of applications that changed theirs")
+        format!(
+            "{saw}; former passwords are kept of all {changed} accounts of applications that \
+                changed theirs"
+        )
     } else {
         saw
     };
-    vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs)]
+
+    vec![
+        cant_tell('a', saw.clone(), needs),
+        cant_tell('b', saw, needs),
+    ]
 }

@@ -14,18 +14,28 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(a) = &facts.accounts else { return unread("a", "accounts") };
+    let Some(a) = &facts.accounts else {
+        return unread("a", "accounts");
+    };
     if a.temporary_used > 0 {
         return vec![not_met(
             'a',
-            format!("{} accounts have logged in with a temporary password and still have it", a.temporary_used),
+            format!(
+                "{} accounts have logged in with a temporary password and still have it",
+                a.temporary_used
+            ),
         )];
     }
+
     let accounts: u64 = a.active.values().sum();
     let saw = if accounts == 0 {
         "this product has no accounts".to_owned()
     } else {
-        format!("of {accounts} accounts of this product, none logged in with a temporary password and kept it")
+        format!(
+            "of {accounts} accounts of this product, none logged in with a temporary password and \
+                kept it"
+        )
     };
+
     vec![cant_tell('a', saw, "the same of the other systems")]
 }

@@ -10,14 +10,22 @@ pub(super) const CHECK: Check = Check {
     id: "ir_3_6_2",
     control: ControlId::known("3.6.2"),
     title: "Incidents are tracked and documented",
-    reads: &[Section::Incidents, Section::Rules, Section::Sources, Section::Daemon],
+    reads: &[
+        Section::Incidents,
+        Section::Rules,
+        Section::Sources,
+        Section::Daemon,
+    ],
     decide,
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(i), Some(rules)) = (&facts.incidents, &facts.rules) else { return unread("abcdef", "incidents") };
+    let (Some(i), Some(rules)) = (&facts.incidents, &facts.rules) else {
+        return unread("abcdef", "incidents");
+    };
     let total: u64 = i.by_status.values().sum();
     let needs = "the names of authorities and officials, and what they were sent";
+
     vec![
         if total == 0 {
             cant_tell('a', "no incident so far", "an incident, or an exercise")
@@ -26,13 +34,30 @@ fn decide(facts: &Facts) -> Vec<Says> {
             met_if_watching('a', facts, rules.iter(), saw)
         },
         if i.closed_undocumented > 0 {
-            not_met('b', format!("{} closed incidents have no root cause", i.closed_undocumented))
+            not_met(
+                'b',
+                format!(
+                    "{} closed incidents have no root cause",
+                    i.closed_undocumented
+                ),
+            )
         } else {
-            cant_tell('b', "every closed incident has its root cause", "a person who finds that enough")
+            cant_tell(
+                'b',
+                "every closed incident has its root cause",
+                "a person who finds that enough",
+            )
         },
         cant_tell('c', "", needs),
         cant_tell('d', "", needs),
-        cant_tell('e', format!("{} incidents are to be reported under DFARS 252.204-7012", i.reportable), needs),
+        cant_tell(
+            'e',
+            format!(
+                "{} incidents are to be reported under DFARS 252.204-7012",
+                i.reportable
+            ),
+            needs,
+        ),
         cant_tell('f', "", needs),
     ]
 }

@@ -14,7 +14,13 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(i) = &facts.incidents else { return unread("a", "incidents") };
+    let Some(i) = &facts.incidents else {
+        return unread("a", "incidents");
+    };
     let closed = i.by_status.get("closed").copied().unwrap_or_default();
-    vec![cant_tell('a', format!("{closed} incidents went through to their close"), "the record of an exercise")]
+    vec![cant_tell(
+        'a',
+        format!("{closed} incidents went through to their close"),
+        "the record of an exercise",
+    )]
 }

@@ -14,11 +14,17 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("abcde", "the machine") };
-    let saw = h
-        .updates_checked
-        .map_or(String::new(), |at| format!("the list of this machine's packages was last fetched on {at}"));
+    let Some(h) = &facts.host else {
+        return unread("abcde", "the machine");
+    };
+    let saw = h.updates_checked.map_or(String::new(), |at| {
+        format!("the list of this machine's packages was last fetched on {at}")
+    });
     each("abcde", |o| {
-        cant_tell(o, saw.clone(), "reports of a vulnerability scanner, taken in as evidence (scan_result)")
+        cant_tell(
+            o,
+            saw.clone(),
+            "reports of a vulnerability scanner, taken in as evidence (scan_result)",
+        )
     })
 }

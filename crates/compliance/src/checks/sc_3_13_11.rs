@@ -14,14 +14,23 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("a", "the machine") };
+    let Some(h) = &facts.host else {
+        return unread("a", "the machine");
+    };
     match h.fips {
-        Some(false) => vec![not_met('a', "the kernel of this machine does not run in FIPS mode")],
+        Some(false) => vec![not_met(
+            'a',
+            "the kernel of this machine does not run in FIPS mode",
+        )],
         Some(true) => vec![cant_tell(
             'a',
             "the kernel of this machine runs in FIPS mode",
             "the certificates (CMVP) of the modules that protect CUI",
         )],
-        None => vec![cant_tell('a', "", "a kernel that says whether it runs in FIPS mode")],
+        None => vec![cant_tell(
+            'a',
+            "",
+            "a kernel that says whether it runs in FIPS mode",
+        )],
     }
 }

@@ -14,9 +14,14 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("a", "the machine") };
+    let Some(h) = &facts.host else {
+        return unread("a", "the machine");
+    };
     match h.data_encrypted {
-        Some(false) => vec![not_met('a', "the disk under the data directory is not encrypted (no dm-crypt below it)")],
+        Some(false) => vec![not_met(
+            'a',
+            "the disk under the data directory is not encrypted (no dm-crypt below it)",
+        )],
         Some(true) => vec![cant_tell(
             'a',
             "the disk under the data directory is encrypted (dm-crypt)",

@@ -14,23 +14,47 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let (Some(t), Some(d)) = (&facts.transport, &facts.database) else { return unread("abc", "the configuration") };
-    let open: Vec<String> = t.ways.iter().filter(|w| !w.local && !w.encrypted).map(|w| w.name.clone()).collect();
-    let closed: Vec<String> = t.ways.iter().filter(|w| w.encrypted).map(|w| w.name.clone()).collect();
+    let (Some(t), Some(d)) = (&facts.transport, &facts.database) else {
+        return unread("abc", "the configuration");
+    };
+    let open: Vec<String> = t
+        .ways
+        .iter()
+        .filter(|w| !w.local && !w.encrypted)
+        .map(|w| w.name.clone())
+        .collect();
+
+    let closed: Vec<String> = t
+        .ways
+        .iter()
+        .filter(|w| w.encrypted)
+        .map(|w| w.name.clone())
+        .collect();
+
     let database = if d.listen_addresses.is_empty() {
         "the database listens on no network".to_owned()
     } else {
-        format!("the database listens on {} with TLS {}", d.listen_addresses, if d.ssl { "on" } else { "off" })
+        format!(
+            "the database listens on {} with TLS {}",
+            d.listen_addresses,
+            if d.ssl { "on" } else { "off" }
+        )
     };
+
     let saw = format!(
         "encrypted: {}; {database}",
-        if closed.is_empty() { "nothing leaves the machine".to_owned() } else { some(&closed) }
+        if closed.is_empty() {
+            "nothing leaves the machine".to_owned()
+        } else {
+            some(&closed)
+        }
     );
     let implemented = if open.is_empty() {
         cant_tell('c', saw.clone(), "the ways of CUI outside of this program")
     } else {
         not_met('c', format!("not encrypted: {}", some(&open)))
     };
+
     vec![
         cant_tell('a', saw, "the ways of CUI outside of this program"),
         cant_tell('b', "", "physical safeguards"),

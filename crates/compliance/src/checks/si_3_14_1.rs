@@ -14,20 +14,36 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("abcdef", "the machine") };
-    let looked = h.updates_checked.map_or("the list of packages was never fetched".to_owned(), |at| {
-        format!("the list of packages was last fetched on {at}")
-    });
+    let Some(h) = &facts.host else {
+        return unread("abcdef", "the machine");
+    };
+    let looked = h
+        .updates_checked
+        .map_or("the list of packages was never fetched".to_owned(), |at| {
+            format!("the list of packages was last fetched on {at}")
+        });
+
     let auto = match h.automatic_updates {
         Some(true) => "on",
         Some(false) => "off",
         None => "unknown",
     };
+
     let saw = format!("{looked}; automatic updates are {auto}");
     let needs = "the times that the policy allows, and the other systems";
-    let stale = h.updates_checked.is_some_and(|at| at < facts.taken_at.minus(model::Span::days(30)));
-    let identified = if stale { not_met('b', saw.clone()) } else { cant_tell('b', saw.clone(), needs) };
-    let mut says = each("acdef", |o| cant_tell(o, if o == 'f' { saw.clone() } else { String::new() }, needs));
+    let stale = h
+        .updates_checked
+        .is_some_and(|at| at < facts.taken_at.minus(model::Span::days(30)));
+    let identified = if stale {
+        not_met('b', saw.clone())
+    } else {
+        cant_tell('b', saw.clone(), needs)
+    };
+
+    let mut says = each("acdef", |o| {
+        cant_tell(o, if o == 'f' { saw.clone() } else { String::new() }, needs)
+    });
     says.insert(1, identified);
+
     says
 }

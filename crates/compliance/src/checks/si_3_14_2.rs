@@ -14,11 +14,20 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("ab", "the machine") };
+    let Some(h) = &facts.host else {
+        return unread("ab", "the machine");
+    };
     let needs = "the designated locations";
+
     let saw = h
         .malware_scanner
         .as_ref()
-        .map_or("no scanner was found on this machine".to_owned(), |s| format!("this machine has {s}"));
-    vec![cant_tell('a', saw.clone(), needs), cant_tell('b', saw, needs)]
+        .map_or("no scanner was found on this machine".to_owned(), |s| {
+            format!("this machine has {s}")
+        });
+
+    vec![
+        cant_tell('a', saw.clone(), needs),
+        cant_tell('b', saw, needs),
+    ]
 }

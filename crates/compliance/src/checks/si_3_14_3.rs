@@ -17,34 +17,68 @@ pub(super) const CHECK: Check = Check {
 const FRESH: Span = Span::days(30);
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(a) = &facts.alerts else { return unread("abc", "alerts") };
+    let Some(a) = &facts.alerts else {
+        return unread("abc", "alerts");
+    };
     let total: u64 = a.by_severity.values().sum();
-    let saw = format!("{} of {total} alerts were acknowledged in {} days", a.acknowledged, facts.days);
+    let saw = format!(
+        "{} of {total} alerts were acknowledged in {} days",
+        a.acknowledged, facts.days
+    );
+
     let advisories = facts.advisories.as_ref().filter(|a| !a.feeds.is_empty());
     let taken = match (total, a.acknowledged, advisories) {
         (1.., 0, _) => not_met('c', saw.clone()),
-        (.., Some(b)) if b.overdue > 0 => {
-            not_met('c', format!("open advisories about what runs here: {}, past their date: {}", b.open, b.overdue))
-        }
+        (.., Some(b)) if b.overdue > 0 => not_met(
+            'c',
+            format!(
+                "open advisories about what runs here: {}, past their date: {}",
+                b.open, b.overdue
+            ),
+        ),
         (.., Some(b)) if b.answered > 0 => cant_tell(
             'c',
-            format!("{saw}; advisories closed with a reason: {}; open, and none past its date: {}", b.answered, b.open),
+            format!(
+                "{saw}; advisories closed with a reason: {}; open, and none past its date: {}",
+                b.answered, b.open
+            ),
             "a person who looks at the responses",
         ),
-        (0, ..) => cant_tell('c', saw.clone(), "an alert or an advisory that somebody dealt with"),
+        (0, ..) => cant_tell(
+            'c',
+            saw.clone(),
+            "an alert or an advisory that somebody dealt with",
+        ),
         _ => cant_tell('c', saw.clone(), "a person who looks at the responses"),
     };
+
     let watched = match advisories {
-        None => cant_tell('b', saw, "the advisories that are followed (CISA, vendors): `blueteam advisories import`"),
+        None => cant_tell(
+            'b',
+            saw,
+            "the advisories that are followed (CISA, vendors): `blueteam advisories import`",
+        ),
         Some(advisories) => watched(advisories, facts),
     };
+
     vec![cant_tell('a', "", "the procedure"), watched, taken]
 }
 
 fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
-    let stale = |feed: &&model::facts::FeedFacts| feed.failed || facts.taken_at.since(feed.read_at) > FRESH;
-    let old: Vec<String> = advisories.feeds.iter().filter(stale).map(|feed| feed.name.clone()).collect();
-    let names: Vec<String> = advisories.feeds.iter().map(|feed| feed.name.clone()).collect();
+    let stale =
+        |feed: &&model::facts::FeedFacts| feed.failed || facts.taken_at.since(feed.read_at) > FRESH;
+    let old: Vec<String> = advisories
+        .feeds
+        .iter()
+        .filter(stale)
+        .map(|feed| feed.name.clone())
+        .collect();
+
+    let names: Vec<String> = advisories
+        .feeds
+        .iter()
+        .map(|feed| feed.name.clone())
+        .collect();
     let items: u64 = advisories.feeds.iter().map(|feed| feed.items).sum();
     let saw = format!(
         "advisories of {}: {items}, held against the components of inventories: {}; open: {}",
@@ -52,11 +86,23 @@ fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
         advisories.components,
         advisories.open
     );
+
     if !old.is_empty() {
-        not_met('b', format!("not read within 30 days, or not readable: {}", some(&old)))
+        not_met(
+            'b',
+            format!("not read within 30 days, or not readable: {}", some(&old)),
+        )
     } else if advisories.components == 0 {
-        cant_tell('b', saw, "a list of what runs here: `blueteam advisories components`")
+        cant_tell(
+            'b',
+            saw,
+            "a list of what runs here: `blueteam advisories components`",
+        )
     } else {
-        cant_tell('b', saw, "to know that these inventories name all that runs here")
+        cant_tell(
+            'b',
+            saw,
+            "to know that these inventories name all that runs here",
+        )
     }
 }

@@ -14,12 +14,27 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("a", "the machine") };
-    let (Some(scanner), Some(at)) = (&h.malware_scanner, h.signatures_updated) else {
-        return vec![cant_tell('a', "no scanner with signatures was found on this machine", "the scanners elsewhere")];
+    let Some(h) = &facts.host else {
+        return unread("a", "the machine");
     };
+    let (Some(scanner), Some(at)) = (&h.malware_scanner, h.signatures_updated) else {
+        return vec![cant_tell(
+            'a',
+            "no scanner with signatures was found on this machine",
+            "the scanners elsewhere",
+        )];
+    };
+
     if at < facts.taken_at.minus(model::Span::days(7)) {
-        return vec![not_met('a', format!("the signatures of {scanner} are of {at}"))];
+        return vec![not_met(
+            'a',
+            format!("the signatures of {scanner} are of {at}"),
+        )];
     }
-    vec![cant_tell('a', format!("the signatures of {scanner} are of {at}"), "the scanners elsewhere")]
+
+    vec![cant_tell(
+        'a',
+        format!("the signatures of {scanner} are of {at}"),
+        "the scanners elsewhere",
+    )]
 }

@@ -14,10 +14,17 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn decide(facts: &Facts) -> Vec<Says> {
-    let Some(h) = &facts.host else { return unread("abc", "the machine") };
+    let Some(h) = &facts.host else {
+        return unread("abc", "the machine");
+    };
     let saw = h
         .malware_scanner
         .as_ref()
-        .map_or("no scanner was found on this machine".to_owned(), |s| format!("this machine has {s}"));
-    each("abc", |o| cant_tell(o, saw.clone(), "the scanner's schedule and log"))
+        .map_or("no scanner was found on this machine".to_owned(), |s| {
+            format!("this machine has {s}")
+        });
+
+    each("abc", |o| {
+        cant_tell(o, saw.clone(), "the scanner's schedule and log")
+    })
 }

@@ -1,19 +1,22 @@
 //! What "the system is watched" takes: a guard for every check that would say met about watching.
 //!
-//! A rule that is on watches nothing while the daemon is stopped, while no event comes, or while the sources that it
-//! needs are silent. Without this guard an installation that has never received one event looks like one without attacks.
+//! A rule that is on watches nothing while the daemon is stopped, while no event comes, or while
+//! the sources that it needs are silent. Without this guard an installation that has never received
+//! one event looks like one without attacks.
 
 use model::facts::{DaemonFacts, Facts, RuleFacts, SourceFacts};
 use model::{Span, Timestamp};
 
 use super::{Says, cant_tell, met, some};
 
-/// A monitor that has not said for so long that it reads is not running. It says so every ten seconds.
+/// A monitor that has not said for so long that it reads is not running. It says so every ten
+/// seconds.
 const PULSE_MAX: Span = Span::mins(1);
 /// An event that waits unread for longer is being waited for.
 const UNREAD_MAX: Span = Span::mins(1);
 
-/// Met if everything that is known here was watched over the whole period; otherwise that it can't tell, with what is missing.
+/// Met if everything that is known here was watched over the whole period; otherwise that it can't
+/// tell, with what is missing.
 pub(super) fn met_if_watching<'r>(
     objective: char,
     facts: &Facts,
@@ -26,67 +29,102 @@ pub(super) fn met_if_watching<'r>(
     said(objective, saw, &missing)
 }
 
-/// Met if every source that is known here was heard over the whole period; otherwise that it can't tell, with what is missing.
+/// Met if every source that is known here was heard over the whole period; otherwise that it can't
+/// tell, with what is missing.
 pub(super) fn met_if_recorded(objective: char, facts: &Facts, saw: impl Into<String>) -> Says {
     said(objective, saw, &missing_sources(facts))
 }
 
 fn said(objective: char, saw: impl Into<String>, missing: &[String]) -> Says {
-    if missing.is_empty() { met(objective, saw) } else { cant_tell(objective, saw, missing.join("; ")) }
+    if missing.is_empty() {
+        met(objective, saw)
+    } else {
+        cant_tell(objective, saw, missing.join("; "))
+    }
 }
 
 fn missing_daemon(daemon: Option<&DaemonFacts>, now: Timestamp) -> Vec<String> {
-    let Some(daemon) = daemon else { return vec!["to know whether the daemon runs".to_owned()] };
+    let Some(daemon) = daemon else {
+        return vec!["to know whether the daemon runs".to_owned()];
+    };
     let mut missing = Vec::new();
     // A pulse of the future was given by a wrong clock.
     let fresh = |at: Timestamp| at <= now.plus(PULSE_MAX) && now.since(at) <= PULSE_MAX;
     match daemon.pulse {
         None => missing.push("a running daemon: none has ever read the events".to_owned()),
         Some(at) if !daemon.running || !fresh(at) => {
-            missing.push(format!("a running daemon: the last one read the events at {at}"));
+            missing.push(format!(
+                "a running daemon: the last one read the events at {at}"
+            ));
         }
         Some(_) => {}
     }
-    if let Some(since) = daemon.unread_since.filter(|since| now.since(*since) > UNREAD_MAX) {
-        missing.push(format!("the daemon to read the events that wait since {since}"));
+    if let Some(since) = daemon
+        .unread_since
+        .filter(|since| now.since(*since) > UNREAD_MAX)
+    {
+        missing.push(format!(
+            "the daemon to read the events that wait since {since}"
+        ));
     }
     missing
 }
 
 fn missing_sources(facts: &Facts) -> Vec<String> {
-    let Some(sources) = &facts.sources else { return vec!["to know the sources".to_owned()] };
+    let Some(sources) = &facts.sources else {
+        return vec!["to know the sources".to_owned()];
+    };
     let since = facts.taken_at.minus(Span::days(i64::from(facts.days)));
+
     let names = |of: &dyn Fn(&&SourceFacts) -> bool| -> Vec<String> {
-        sources.iter().filter(of).map(|s| s.source_id.clone()).collect()
+        sources
+            .iter()
+            .filter(of)
+            .map(|s| s.source_id.clone())
+            .collect()
     };
 
     if !sources.iter().any(|s| heard(s, since)) {
-        return vec![format!("a source that was heard within {} days", facts.days)];
+        return vec![format!(
+            "a source that was heard within {} days",
+            facts.days
+        )];
     }
+
     let mut missing = Vec::new();
     let mut need = |what: &str, names: Vec<String>| {
         if !names.is_empty() {
             missing.push(format!("{what} {}", some(&names)));
         }
     };
+
     need("word from", names(&|s| !heard(s, since)));
     need(
         &format!("{} whole days of", facts.days),
         names(&|s| heard(s, since) && s.first_seen.is_none_or(|at| at > since)),
     );
     need("no gaps in", names(&|s| s.gaps > 0 || s.open_gaps > 0));
+
     missing
 }
 
-/// Whether a source said something within the period that was understood. One that is configured and waits has not.
+/// Whether a source said something within the period that was understood. One that is configured
+/// and waits has not.
 pub(super) fn heard(source: &SourceFacts, since: Timestamp) -> bool {
     source.understood.is_some_and(|n| n > 0) && source.last_received.is_some_and(|at| at >= since)
 }
 
 fn missing_rules<'r>(rules: impl Iterator<Item = &'r RuleFacts>) -> Vec<String> {
     let blind = |rule: &RuleFacts| rule.blind_to.as_ref().is_none_or(|kinds| !kinds.is_empty());
-    let blind: Vec<String> = rules.filter(|rule| rule.enabled && blind(rule)).map(name_with_needs).collect();
-    if blind.is_empty() { Vec::new() } else { vec![format!("what these rules are blind to: {}", some(&blind))] }
+    let blind: Vec<String> = rules
+        .filter(|rule| rule.enabled && blind(rule))
+        .map(name_with_needs)
+        .collect();
+    if blind.is_empty() {
+        Vec::new()
+    } else {
+        vec![format!("what these rules are blind to: {}", some(&blind))]
+    }
 }
 
 fn name_with_needs(rule: &RuleFacts) -> String {

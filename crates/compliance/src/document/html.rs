@@ -8,8 +8,10 @@ const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:62rem;mar
 h1,h2,h3{line-height:1.25}table{border-collapse:collapse;width:100%;font-size:.875rem;margin:1rem 0}\
 th,td{border:1px solid #bbb;padding:.25rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:#eef1f5}\
 nav ol{columns:2}pre{background:#f5f5f5;padding:.75rem;overflow:auto;font-size:.8rem}.mark{text-align:center;font-weight:700}\
-.bar{background:#d9dee5;height:.9rem;min-width:8rem}.bar i{display:block;height:100%;background:#2a6f4d}\
-figure{margin:1rem 0}svg{width:100%;max-width:50rem}@media print{thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
+.bar{background:#d9dee5;height:.9rem;min-width:8rem}.bar \
+i{display:block;height:100%;background:#2a6f4d}\
+figure{margin:1rem 0}svg{width:100%;max-width:50rem}@media \
+print{thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
 
 pub(super) fn draw(doc: &Document) -> String {
     let mut out = String::new();
@@ -17,17 +19,22 @@ pub(super) fn draw(doc: &Document) -> String {
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
-         <meta name=\"viewport\" content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src \
+         'unsafe-inline'\">\n\
+         <meta name=\"viewport\" \
+         content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
     );
+
     let marking = plain(&doc.marking);
     if !marking.is_empty() {
         let _ = writeln!(out, "<p class=\"mark\">{marking}</p>");
     }
+
     let _ = writeln!(out, "<header><h1>{title}</h1>");
     for line in &doc.subtitle {
         let _ = writeln!(out, "<p>{}</p>", plain(line));
     }
+
     let _ = writeln!(out, "<p>{}</p></header>", plain(&doc.date));
     contents(&mut out, doc);
     out.push_str("<main>\n");
@@ -35,23 +42,32 @@ pub(super) fn draw(doc: &Document) -> String {
     for block in &doc.blocks {
         one(&mut out, block, &mut n);
     }
+
     out.push_str("</main>\n");
     if !marking.is_empty() {
         let _ = writeln!(out, "<p class=\"mark\">{marking}</p>");
     }
+
     out.push_str("</body>\n</html>\n");
     out
 }
 
 fn contents(out: &mut String, doc: &Document) {
     out.push_str("<nav aria-label=\"Contents\"><ol>\n");
-    let headings =
-        doc.blocks.iter().filter_map(|b| if let Block::Heading(level, text) = b { Some((level, text)) } else { None });
+    let headings = doc.blocks.iter().filter_map(|b| {
+        if let Block::Heading(level, text) = b {
+            Some((level, text))
+        } else {
+            None
+        }
+    });
+
     for (n, (level, text)) in headings.enumerate() {
         if *level == 1 {
             let _ = writeln!(out, "<li><a href=\"#h{n}\">{}</a></li>", plain(text));
         }
     }
+
     out.push_str("</ol></nav>\n");
 }
 
@@ -65,18 +81,34 @@ fn one(out: &mut String, block: &Block, headings: &mut usize) {
         Block::Text(text) => writeln!(out, "<p>{}</p>", plain(text)),
         Block::List(points) => {
             out.push_str("<ul>\n");
-            let _ = points.iter().try_for_each(|p| writeln!(out, "<li>{}</li>", plain(p)));
+            let _ = points
+                .iter()
+                .try_for_each(|p| writeln!(out, "<li>{}</li>", plain(p)));
             writeln!(out, "</ul>")
         }
         Block::Table(table) => {
             let cells = |tag: &str, row: &[String]| {
                 row.iter().fold(String::new(), |mut line, c| {
-                    let _ = write!(line, "<{tag}>{}</{}>", plain(c), tag.split(' ').next().unwrap_or(tag));
+                    let _ = write!(
+                        line,
+                        "<{tag}>{}</{}>",
+                        plain(c),
+                        tag.split(' ').next().unwrap_or(tag)
+                    );
                     line
                 })
             };
-            let _ = writeln!(out, "<table><thead><tr>{}</tr></thead><tbody>", cells("th scope=\"col\"", &table.header));
-            let _ = table.rows.iter().try_for_each(|r| writeln!(out, "<tr>{}</tr>", cells("td", r)));
+
+            let _ = writeln!(
+                out,
+                "<table><thead><tr>{}</tr></thead><tbody>",
+                cells("th scope=\"col\"", &table.header)
+            );
+            let _ = table
+                .rows
+                .iter()
+                .try_for_each(|r| writeln!(out, "<tr>{}</tr>", cells("td", r)));
+
             writeln!(out, "</tbody></table>")
         }
         Block::Bars(bars) => {
@@ -85,12 +117,14 @@ fn one(out: &mut String, block: &Block, headings: &mut usize) {
                 let percent = (b.part * 100).checked_div(b.whole).unwrap_or(0);
                 let _ = writeln!(
                     out,
-                    "<tr><th scope=\"row\">{}</th><td><div class=\"bar\"><i style=\"width:{percent}%\"></i></div></td><td>{} of {}</td></tr>",
+                    "<tr><th scope=\"row\">{}</th><td><div class=\"bar\"><i \
+                        style=\"width:{percent}%\"></i></div></td><td>{} of {}</td></tr>",
                     plain(&b.label),
                     b.part,
                     b.whole
                 );
             }
+
             writeln!(out, "</tbody></table>")
         }
         Block::Trend(trend) => line(out, trend),
@@ -101,16 +135,32 @@ fn one(out: &mut String, block: &Block, headings: &mut usize) {
 /// A line in a frame, from the lower left; the picture is 1100 by 340 units.
 fn line(out: &mut String, trend: &Trend) -> std::fmt::Result {
     let height = |y: i64| 300 - y * 280 / 1000;
-    writeln!(out, "<figure><svg viewBox=\"0 0 1100 340\" role=\"img\" aria-label=\"{}\">", plain(&trend.label))?;
-    writeln!(out, "<path d=\"M90 20V300H1090\" fill=\"none\" stroke=\"#777\"/>")?;
+    writeln!(
+        out,
+        "<figure><svg viewBox=\"0 0 1100 340\" role=\"img\" aria-label=\"{}\">",
+        plain(&trend.label)
+    )?;
+    writeln!(
+        out,
+        "<path d=\"M90 20V300H1090\" fill=\"none\" stroke=\"#777\"/>"
+    )?;
+
     let mark = height(trend.mark_at);
-    writeln!(out, "<path d=\"M90 {mark}H1090\" fill=\"none\" stroke=\"#b5651d\" stroke-dasharray=\"8 6\"/>")?;
+    writeln!(
+        out,
+        "<path d=\"M90 {mark}H1090\" fill=\"none\" stroke=\"#b5651d\" stroke-dasharray=\"8 6\"/>"
+    )?;
+
     for corners in &trend.lines {
         let at = |[x, y]: &[i64; 2]| format!("{},{}", 90 + x, height(*y));
         let corners: Vec<String> = corners.iter().map(at).collect();
         let corners = corners.join(" ");
-        writeln!(out, "<polyline points=\"{corners}\" fill=\"none\" stroke=\"#2a6f4d\" stroke-width=\"4\"/>")?;
+        writeln!(
+            out,
+            "<polyline points=\"{corners}\" fill=\"none\" stroke=\"#2a6f4d\" stroke-width=\"4\"/>"
+        )?;
     }
+
     let day = |point: Option<&super::Point>| point.map_or_else(String::new, |p| plain(&p.day));
     for (x, y, side, text) in [
         (80, 306, "end", trend.low.to_string()),
@@ -120,8 +170,12 @@ fn line(out: &mut String, trend: &Trend) -> std::fmt::Result {
         (90, 330, "start", day(trend.points.first())),
         (1090, 330, "end", day(trend.points.last())),
     ] {
-        writeln!(out, "<text x=\"{x}\" y=\"{y}\" font-size=\"20\" text-anchor=\"{side}\">{text}</text>")?;
+        writeln!(
+            out,
+            "<text x=\"{x}\" y=\"{y}\" font-size=\"20\" text-anchor=\"{side}\">{text}</text>"
+        )?;
     }
+
     writeln!(out, "</svg></figure>")
 }
 
@@ -139,5 +193,6 @@ fn plain(text: &str) -> String {
             c => out.push(c),
         }
     }
+
     out
 }

@@ -11,28 +11,50 @@ pub(super) fn draw(doc: &Document) -> String {
     if !doc.marking.is_empty() {
         let _ = writeln!(out, "**{}**\n", plain(&doc.marking));
     }
+
     for line in &doc.subtitle {
         let _ = writeln!(out, "{}\n", plain(line));
     }
+
     let _ = writeln!(out, "{}", doc.date);
     for block in &doc.blocks {
         out.push('\n');
         one(&mut out, block);
     }
+
     out
 }
 
 fn one(out: &mut String, block: &Block) {
     let _ = match block {
-        Block::Heading(level, text) => writeln!(out, "{} {}", "#".repeat(usize::from(*level) + 1), plain(text)),
+        Block::Heading(level, text) => writeln!(
+            out,
+            "{} {}",
+            "#".repeat(usize::from(*level) + 1),
+            plain(text)
+        ),
         Block::Text(text) => writeln!(out, "{}", plain(text)),
-        Block::List(points) => points.iter().try_for_each(|p| writeln!(out, "- {}", plain(p))),
+        Block::List(points) => points
+            .iter()
+            .try_for_each(|p| writeln!(out, "- {}", plain(p))),
         Block::Table(table) => {
-            let row =
-                |cells: &[String]| format!("| {} |", cells.iter().map(|c| plain(c)).collect::<Vec<_>>().join(" | "));
+            let row = |cells: &[String]| {
+                format!(
+                    "| {} |",
+                    cells
+                        .iter()
+                        .map(|c| plain(c))
+                        .collect::<Vec<_>>()
+                        .join(" | ")
+                )
+            };
+
             let rule = vec!["---"; table.header.len()].join(" | ");
             let _ = writeln!(out, "{}\n| {rule} |", row(&table.header));
-            table.rows.iter().try_for_each(|r| writeln!(out, "{}", row(r)))
+            table
+                .rows
+                .iter()
+                .try_for_each(|r| writeln!(out, "{}", row(r)))
         }
         Block::Bars(bars) => {
             let _ = writeln!(out, "| | | |\n| --- | --- | --- |");
@@ -40,11 +62,23 @@ fn one(out: &mut String, block: &Block) {
                 const WIDE: usize = 20;
                 let filled = (b.part * WIDE).checked_div(b.whole).unwrap_or(0);
                 let bar = format!("{}{}", "█".repeat(filled), "░".repeat(WIDE - filled));
-                writeln!(out, "| {} | {bar} | {} of {} |", plain(&b.label), b.part, b.whole)
+
+                writeln!(
+                    out,
+                    "| {} | {bar} | {} of {} |",
+                    plain(&b.label),
+                    b.part,
+                    b.whole
+                )
             })
         }
         Block::Trend(trend) => {
-            let _ = writeln!(out, "{}\n\n| Date | Value |\n| --- | --- |", plain(&trend.label));
+            let _ = writeln!(
+                out,
+                "{}\n\n| Date | Value |\n| --- | --- |",
+                plain(&trend.label)
+            );
+
             trend.changes().into_iter().try_for_each(|p| {
                 let value = p.value.map_or_else(|| "none".to_owned(), |v| v.to_string());
                 writeln!(out, "| {} | {value} |", plain(&p.day))
@@ -80,10 +114,12 @@ fn plain(text: &str) -> String {
             c => out.push(c),
         }
     }
+
     // `1.` would begin a list.
     let digits = out.chars().take_while(char::is_ascii_digit).count();
     if digits > 0 && out[digits..].starts_with([')', '.']) && out[digits + 1..].starts_with(' ') {
         out.insert(digits, '\\');
     }
+
     out
 }

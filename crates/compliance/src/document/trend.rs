@@ -41,37 +41,76 @@ pub struct Point {
 
 impl Trend {
     /// Puts points in scale. `most` is the highest value that there can be.
-    pub fn new(label: String, points: Vec<Point>, most: i32, (mark, mark_label): (i32, String)) -> Self {
+    pub fn new(
+        label: String,
+        points: Vec<Point>,
+        most: i32,
+        (mark, mark_label): (i32, String),
+    ) -> Self {
         let points = thin(points);
-        let least = points.iter().filter_map(|p| p.value).min().unwrap_or(mark).min(mark);
+        let least = points
+            .iter()
+            .filter_map(|p| p.value)
+            .min()
+            .unwrap_or(mark)
+            .min(mark);
         let low = least.div_euclid(GRID) * GRID;
+
         let high = (most + GRID - 1).div_euclid(GRID) * GRID;
-        let (first, last) = (points.first().map_or(0, |p| p.at), points.last().map_or(0, |p| p.at));
+        let (first, last) = (
+            points.first().map_or(0, |p| p.at),
+            points.last().map_or(0, |p| p.at),
+        );
         let x = |at: i64| (at - first) * 1000 / (last - first).max(1);
         let y = |value: i32| i64::from(value - low) * 1000 / i64::from((high - low).max(1));
         let mut lines: Vec<Vec<[i64; 2]>> = Vec::new();
+
         let mut open = false;
         for (n, point) in points.iter().enumerate() {
             let Some(value) = point.value else {
                 open = false;
                 continue;
             };
+
             if !open {
                 lines.push(Vec::new());
             }
+
             open = true;
             let until = points.get(n + 1).map_or(last, |next| next.at);
             if let Some(line) = lines.last_mut() {
                 line.extend([[x(point.at), y(value)], [x(until), y(value)]]);
             }
         }
-        Self { label, low, high, mark, mark_label, mark_at: y(mark), points, lines }
+
+        Self {
+            label,
+            low,
+            high,
+            mark,
+            mark_label,
+            mark_at: y(mark),
+            points,
+            lines,
+        }
     }
 
     /// The same line with other words.
     pub(super) fn map_text(&self, change: &dyn Fn(&str) -> String) -> Self {
-        let points = self.points.iter().map(|point| Point { day: change(&point.day), ..point.clone() }).collect();
-        Self { label: change(&self.label), mark_label: change(&self.mark_label), points, ..self.clone() }
+        let points = self
+            .points
+            .iter()
+            .map(|point| Point {
+                day: change(&point.day),
+                ..point.clone()
+            })
+            .collect();
+        Self {
+            label: change(&self.label),
+            mark_label: change(&self.mark_label),
+            points,
+            ..self.clone()
+        }
     }
 
     /// Of the points those at which the value changed, and the last: for a table.
@@ -93,9 +132,19 @@ fn thin(points: Vec<Point>) -> Vec<Point> {
     if all <= most {
         return points;
     }
-    let kept =
-        |n: usize| n == all - 1 || n * (most - 1) / (all - 1) != (n.max(1) - 1) * (most - 1) / (all - 1) || n == 0;
-    points.into_iter().enumerate().filter(|(n, _)| kept(*n)).map(|(_, p)| p).collect()
+
+    let kept = |n: usize| {
+        n == all - 1
+            || n * (most - 1) / (all - 1) != (n.max(1) - 1) * (most - 1) / (all - 1)
+            || n == 0
+    };
+
+    points
+        .into_iter()
+        .enumerate()
+        .filter(|(n, _)| kept(*n))
+        .map(|(_, p)| p)
+        .collect()
 }
 
 #[cfg(test)]
@@ -103,28 +152,62 @@ mod tests {
     use super::*;
 
     fn point(at: i64, value: Option<i32>) -> Point {
-        Point { at, day: at.to_string(), value }
+        Point {
+            at,
+            day: at.to_string(),
+            value,
+        }
     }
 
     #[test]
     fn a_line_stands_still_until_the_next_point_and_breaks_where_there_is_no_value() {
-        let points =
-            vec![point(0, Some(50)), point(50, Some(110)), point(60, None), point(80, Some(90)), point(100, Some(90))];
-        let trend = Trend::new("score".to_owned(), points, 110, (88, "conditional".to_owned()));
+        let points = vec![
+            point(0, Some(50)),
+            point(50, Some(110)),
+            point(60, None),
+            point(80, Some(90)),
+            point(100, Some(90)),
+        ];
+        let trend = Trend::new(
+            "score".to_owned(),
+            points,
+            110,
+            (88, "conditional".to_owned()),
+        );
+
         assert_eq!((trend.low, trend.high, trend.mark_at), (50, 110, 633));
         assert_eq!(trend.lines[0], [[0, 0], [500, 0], [500, 1000], [600, 1000]]);
-        assert_eq!(trend.lines[1], [[800, 666], [1000, 666], [1000, 666], [1000, 666]]);
+        assert_eq!(
+            trend.lines[1],
+            [[800, 666], [1000, 666], [1000, 666], [1000, 666]]
+        );
         assert_eq!(trend.lines.len(), 2);
-        assert_eq!(trend.changes().len(), 5, "the last is shown though it says nothing new");
+        assert_eq!(
+            trend.changes().len(),
+            5,
+            "the last is shown though it says nothing new"
+        );
     }
 
     #[test]
     fn many_points_are_thinned_and_none_draw_nothing() {
         let many = (0..10_000).map(|n| point(n, Some(-203))).collect();
         let trend = Trend::new(String::new(), many, 110, (88, String::new()));
-        assert!((100..=POINTS_MAX).contains(&trend.points.len()), "{}", trend.points.len());
-        assert_eq!((trend.points[0].at, trend.points.last().map(|p| p.at)), (0, Some(9_999)));
+        assert!(
+            (100..=POINTS_MAX).contains(&trend.points.len()),
+            "{}",
+            trend.points.len()
+        );
+        assert_eq!(
+            (trend.points[0].at, trend.points.last().map(|p| p.at)),
+            (0, Some(9_999))
+        );
+
         assert_eq!(trend.low, -210);
-        assert!(Trend::new(String::new(), Vec::new(), 110, (88, String::new())).lines.is_empty());
+        assert!(
+            Trend::new(String::new(), Vec::new(), 110, (88, String::new()))
+                .lines
+                .is_empty()
+        );
     }
 }

@@ -9,7 +9,12 @@ use crate::reports::Known;
 /// The catalog: families as groups, requirements as controls, objectives and methods as parts.
 pub(super) fn catalog(known: &Known<'_>) -> Value {
     let families = known.catalog.families().into_iter().map(|(id, name)| {
-        let controls = known.catalog.requirements.iter().filter(|r| r.family_id == id).map(requirement);
+        let controls = known
+            .catalog
+            .requirements
+            .iter()
+            .filter(|r| r.family_id == id)
+            .map(requirement);
         json!({
             "id": format!("sp800-171r2-{id}"),
             "class": "family",
@@ -18,6 +23,7 @@ pub(super) fn catalog(known: &Known<'_>) -> Value {
             "controls": controls.collect::<Vec<_>>(),
         })
     });
+
     let title = format!("{}: {}", known.catalog.name(), known.catalog.title);
     json!({ "metadata": metadata(known, &title), "groups": families.collect::<Vec<_>>() })
 }
@@ -31,7 +37,13 @@ fn requirement(r: &Requirement) -> Value {
     ];
     props.extend(r.dod_weight.map(|w| prop("dod-weight", w)));
     props.extend(r.partial_weight.map(|w| prop("dod-partial-weight", w)));
-    props.extend(r.nist_800_53_r4_mappings.iter().map(|m| prop("sp800-53r4-control", m)));
+
+    props.extend(
+        r.nist_800_53_r4_mappings
+            .iter()
+            .map(|m| prop("sp800-53r4-control", m)),
+    );
+
     let base = control(&r.control_id);
     let objectives = r.assessment_objectives.iter().map(|o| {
         json!({
@@ -42,13 +54,19 @@ fn requirement(r: &Requirement) -> Value {
             "links": [{ "href": format!("#{}", statement(&r.control_id)), "rel": "assessment-for" }],
         })
     });
+
     let mut parts = vec![
         json!({ "id": statement(&r.control_id), "name": "statement", "prose": r.requirement }),
         json!({ "id": format!("{base}_obj"), "name": "assessment-objective", "prose": "Determine if:",
                 "parts": objectives.collect::<Vec<_>>() }),
     ];
+
     let m = &r.assessment_methods;
-    for (method, objects) in [("EXAMINE", &m.examine), ("INTERVIEW", &m.interview), ("TEST", &m.test)] {
+    for (method, objects) in [
+        ("EXAMINE", &m.examine),
+        ("INTERVIEW", &m.interview),
+        ("TEST", &m.test),
+    ] {
         if !objects.is_empty() {
             parts.push(json!({
                 "id": format!("{base}_asm-{}", method.to_ascii_lowercase()),
@@ -58,6 +76,7 @@ fn requirement(r: &Requirement) -> Value {
             }));
         }
     }
+
     json!({ "id": base, "class": "requirement", "title": r.title, "props": props, "parts": parts })
 }
 

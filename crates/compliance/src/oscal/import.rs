@@ -44,12 +44,15 @@ pub fn read(catalog: &Catalog, text: &[u8], now: Timestamp) -> Result<Imported, 
     if has_nul(&doc) {
         return Err(wrong("the document", "holds a NUL, which no text has"));
     }
+
     if let Some(ssp) = doc.get("system-security-plan") {
         return plan(catalog, ssp).map(Imported::Plan);
     }
+
     if let Some(poam) = doc.get("plan-of-action-and-milestones") {
         return items(catalog, poam, now).map(Imported::Poam);
     }
+
     Err(ImportError::Unknown)
 }
 
@@ -63,7 +66,10 @@ fn has_nul(value: &Value) -> bool {
 }
 
 fn wrong(place: &str, what: impl Into<String>) -> ImportError {
-    ImportError::Wrong { place: place.to_owned(), what: what.into() }
+    ImportError::Wrong {
+        place: place.to_owned(),
+        what: what.into(),
+    }
 }
 
 /// `sp800-171r2-3.1.1`, `3.1.1` or `AC.L2-3.1.1`.
@@ -74,50 +80,96 @@ fn control(catalog: &Catalog, id: &str, place: &str) -> Result<ControlId, Import
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
-    value.get(key)?.as_str().map(str::trim).filter(|t| !t.is_empty() && *t != "Not stated.")
+    value
+        .get(key)?
+        .as_str()
+        .map(str::trim)
+        .filter(|t| !t.is_empty() && *t != "Not stated.")
 }
 
 fn prop<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     let props = value.get("props")?.as_array()?;
-    let found = props.iter().find(|p| p.get("name").and_then(Value::as_str) == Some(name))?;
+    let found = props
+        .iter()
+        .find(|p| p.get("name").and_then(Value::as_str) == Some(name))?;
     text(found, "value")
 }
 
 fn plan(catalog: &Catalog, ssp: &Value) -> Result<Vec<Described>, ImportError> {
     const PLACE: &str = "control-implementation.implemented-requirements";
-    let list = ssp.pointer("/control-implementation/implemented-requirements").and_then(Value::as_array);
+    let list = ssp
+        .pointer("/control-implementation/implemented-requirements")
+        .and_then(Value::as_array);
     let list = list.ok_or_else(|| wrong(PLACE, "is missing"))?;
     let mut found = Vec::new();
+
     for (n, r) in list.iter().enumerate() {
         let place = format!("{PLACE}[{n}]");
         let id = text(r, "control-id").ok_or_else(|| wrong(&place, "has no control-id"))?;
-        // The words of the first component of each statement: that is the system as a whole in ours, and the only one in most.
-        let statements = r.get("statements").and_then(Value::as_array).into_iter().flatten();
-        let described = statements.filter_map(|s| text(s.pointer("/by-components/0")?, "description"));
-        let own = r.pointer("/by-components/0").and_then(|c| text(c, "description"));
+
+        // The words of the first component of each statement: that is the system as a whole in
+        // ours, and the only one in most.
+        let statements = r
+            .get("statements")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
+        let described =
+            statements.filter_map(|s| text(s.pointer("/by-components/0")?, "description"));
+        let own = r
+            .pointer("/by-components/0")
+            .and_then(|c| text(c, "description"));
+
         let notes: Vec<&str> = described.chain(own).collect();
         let notes = (!notes.is_empty()).then(|| notes.join("\n"));
-        found.push((control(catalog, id, &place)?, notes, prop(r, "owner").map(str::to_owned)));
+        found.push((
+            control(catalog, id, &place)?,
+            notes,
+            prop(r, "owner").map(str::to_owned),
+        ));
     }
+
     Ok(found)
 }
 
 fn items(catalog: &Catalog, poam: &Value, now: Timestamp) -> Result<Vec<Plan>, ImportError> {
     const PLACE: &str = "poam-items";
-    let list = poam.get(PLACE).and_then(Value::as_array).ok_or_else(|| wrong(PLACE, "is missing"))?;
-    let risks: Vec<&Value> = poam.get("risks").and_then(Value::as_array).into_iter().flatten().collect();
+    let list = poam
+        .get(PLACE)
+        .and_then(Value::as_array)
+        .ok_or_else(|| wrong(PLACE, "is missing"))?;
+
+    let risks: Vec<&Value> = poam
+        .get("risks")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .collect();
     let mut found = Vec::new();
+
     for (n, item) in list.iter().enumerate() {
         let place = format!("{PLACE}[{n}]");
-        let risk = item.pointer("/related-risks/0/risk-uuid").and_then(Value::as_str);
-        let risk =
-            risk.and_then(|id| risks.iter().find(|r| r.get("uuid").and_then(Value::as_str) == Some(id)).copied());
+        let risk = item
+            .pointer("/related-risks/0/risk-uuid")
+            .and_then(Value::as_str);
+        let risk = risk.and_then(|id| {
+            risks
+                .iter()
+                .find(|r| r.get("uuid").and_then(Value::as_str) == Some(id))
+                .copied()
+        });
+
         let item = one(catalog, item, risk, &place, now)?;
         if found.iter().any(|f: &Plan| f.poam_id == item.poam_id) {
-            return Err(wrong(&place, format!("its id {} stands there twice", item.poam_id)));
+            return Err(wrong(
+                &place,
+                format!("its id {} stands there twice", item.poam_id),
+            ));
         }
+
         found.push(item);
     }
+
     Ok(found)
 }
 
@@ -129,15 +181,27 @@ fn one(
     now: Timestamp,
 ) -> Result<Plan, ImportError> {
     let title = text(item, "title").unwrap_or_default();
-    let id = prop(item, "requirement").or_else(|| title.split([':', ' ']).next()).unwrap_or_default();
+    let id = prop(item, "requirement")
+        .or_else(|| title.split([':', ' ']).next())
+        .unwrap_or_default();
     let control_id = control(catalog, id, place)?;
     let word = |name: &str| prop(item, name);
     let bad = |e: model::ids::UnknownWord| wrong(place, e.to_string());
     let due = risk.and_then(|r| text(r, "deadline"));
-    let due = due.map(|t| Timestamp::parse(t).map_err(|_| wrong(place, format!("deadline: `{t}` is no time"))));
+    let due = due.map(|t| {
+        Timestamp::parse(t).map_err(|_| wrong(place, format!("deadline: `{t}` is no time")))
+    });
+
     let remediation = risk.and_then(|r| r.pointer("/remediations/0"));
-    let tasks = remediation.and_then(|r| r.get("tasks")).and_then(Value::as_array).into_iter().flatten();
-    let milestones: Vec<&str> = tasks.filter_map(|t| text(t, "description").or_else(|| text(t, "title"))).collect();
+    let tasks = remediation
+        .and_then(|r| r.get("tasks"))
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten();
+    let milestones: Vec<&str> = tasks
+        .filter_map(|t| text(t, "description").or_else(|| text(t, "title")))
+        .collect();
+
     let status = match (word("status"), risk.and_then(|r| text(r, "status"))) {
         (Some(ours), _) => ours.parse().map_err(bad)?,
         (None, Some("closed")) => PlanStatus::Completed,
@@ -145,21 +209,34 @@ fn one(
         (None, Some("deviation-approved")) => PlanStatus::AcceptedRisk,
         _ => PlanStatus::Open,
     };
+
     let weight = catalog.get(&control_id).and_then(|r| r.dod_weight);
-    let uuid = prop(item, "item-id").or_else(|| text(item, "uuid")).and_then(|t| Uuid::try_parse(t).ok());
+    let uuid = prop(item, "item-id")
+        .or_else(|| text(item, "uuid"))
+        .and_then(|t| Uuid::try_parse(t).ok());
     let id = PlanId(uuid.unwrap_or_else(|| super::id(&["imported", &item.to_string()])));
-    let risk_level = word("risk-level").map_or_else(|| Ok(RiskLevel::of_weight(weight)), str::parse).map_err(bad)?;
+    let risk_level = word("risk-level")
+        .map_or_else(|| Ok(RiskLevel::of_weight(weight)), str::parse)
+        .map_err(bad)?;
+
     Ok(Plan {
-        kind: word("kind").map_or(Ok(PlanKind::Operational), str::parse).map_err(bad)?,
+        kind: word("kind")
+            .map_or(Ok(PlanKind::Operational), str::parse)
+            .map_err(bad)?,
         weakness: text(item, "description").unwrap_or(title).to_owned(),
-        remediation: remediation.and_then(|r| text(r, "description")).unwrap_or("not stated").to_owned(),
+        remediation: remediation
+            .and_then(|r| text(r, "description"))
+            .unwrap_or("not stated")
+            .to_owned(),
         milestones: (!milestones.is_empty()).then(|| milestones.join("; ")),
         due: due.transpose()?,
         completed: (status == PlanStatus::Completed).then_some(now),
         status,
         owner: word("owner").map(str::to_owned),
         identified_by: word("identified-by").map(str::to_owned),
-        mitigation: risk.and_then(|r| text(r.pointer("/mitigating-factors/0")?, "description")).map(str::to_owned),
+        mitigation: risk
+            .and_then(|r| text(r.pointer("/mitigating-factors/0")?, "description"))
+            .map(str::to_owned),
         ..Plan::new(id, control_id, risk_level, now)
     })
 }

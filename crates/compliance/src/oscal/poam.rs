@@ -12,6 +12,7 @@ pub(super) fn document(known: &Known<'_>) -> Option<Value> {
     if known.plans.is_empty() {
         return None;
     }
+
     let items = known.plans.iter().map(|p| {
         json!({
             "uuid": id(&["item", &p.poam_id.to_string()]),
@@ -21,6 +22,7 @@ pub(super) fn document(known: &Known<'_>) -> Option<Value> {
             "related-risks": [{ "risk-uuid": risk_id(p) }],
         })
     });
+
     Some(json!({
         "metadata": metadata(known, "Plan of action and milestones"),
         "import-ssp": { "href": href("system-security-plans", "system-security-plan") },
@@ -48,12 +50,24 @@ fn props(p: &Plan) -> Vec<Value> {
         prop("status", p.status),
     ];
     let mut add = |name: &str, value: Option<String>| {
-        props.extend(value.map(|v| v.trim().to_owned()).filter(|v| !v.is_empty()).map(|v| prop(name, v)));
+        props.extend(
+            value
+                .map(|v| v.trim().to_owned())
+                .filter(|v| !v.is_empty())
+                .map(|v| prop(name, v)),
+        );
     };
+
     add("owner", p.owner.clone());
     add("close-out-by", close_out(p).map(time));
     add("identified-by", p.identified_by.clone());
-    props.extend(p.tasks.iter().filter(|t| !t.trim().is_empty()).map(|t| prop("task", t.trim())));
+    props.extend(
+        p.tasks
+            .iter()
+            .filter(|t| !t.trim().is_empty())
+            .map(|t| prop("task", t.trim())),
+    );
+
     props
 }
 
@@ -64,13 +78,21 @@ fn risk(p: &Plan) -> Value {
         PlanStatus::Completed => "closed",
         PlanStatus::AcceptedRisk => "deviation-approved",
     };
+
     let mut remediation = json!({
         "uuid": id(&["remediation", &p.poam_id.to_string()]),
         "lifecycle": if p.status == PlanStatus::Completed { "completed" } else { "planned" },
         "title": format!("Meet {}", p.control_id),
         "description": said(&p.remediation),
     });
-    let steps = p.milestones.as_deref().unwrap_or_default().split([';', '\n']).map(str::trim).filter(|s| !s.is_empty());
+
+    let steps = p
+        .milestones
+        .as_deref()
+        .unwrap_or_default()
+        .split([';', '\n'])
+        .map(str::trim)
+        .filter(|s| !s.is_empty());
     let tasks = steps.enumerate().map(|(n, step)| {
         json!({
             "uuid": id(&["task", &p.poam_id.to_string(), &n.to_string()]),
@@ -79,6 +101,7 @@ fn risk(p: &Plan) -> Value {
             "description": step,
         })
     });
+
     put(&mut remediation, "tasks", tasks.collect());
     let mut risk = json!({
         "uuid": risk_id(p),
@@ -88,12 +111,14 @@ fn risk(p: &Plan) -> Value {
         "status": status,
         "remediations": [remediation],
     });
+
     if let Some(due) = p.due {
         risk["deadline"] = json!(time(due));
     }
+
     if let Some(text) = p.mitigation.as_deref().filter(|t| !t.trim().is_empty()) {
-        risk["mitigating-factors"] =
-            json!([{ "uuid": id(&["mitigation", &p.poam_id.to_string()]), "description": text.trim() }]);
+        risk["mitigating-factors"] = json!([{ "uuid": id(&["mitigation", &p.poam_id.to_string()]), "description": text.trim() }]);
     }
+
     risk
 }

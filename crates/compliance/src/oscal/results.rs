@@ -11,7 +11,12 @@ use crate::reports::Known;
 pub(super) fn document(known: &Known<'_>) -> Value {
     let observations = known.evidence.iter().filter(|e| e.approved_at.is_some());
     let objectives = known.controls.iter().flat_map(|c| &c.objectives);
-    let start = objectives.clone().filter_map(|o| o.decision.as_ref()).map(|d| d.at).min().unwrap_or(known.now);
+    let start = objectives
+        .clone()
+        .filter_map(|o| o.decision.as_ref())
+        .map(|d| d.at)
+        .min()
+        .unwrap_or(known.now);
     let mut result = json!({
         "uuid": id(&["result"]),
         "title": "CMMC Level 2",
@@ -21,8 +26,18 @@ pub(super) fn document(known: &Known<'_>) -> Value {
         "props": claimed(&known.claim()),
         "reviewed-controls": reviewed(),
     });
-    put(&mut result, "observations", observations.map(observation).collect());
-    put(&mut result, "findings", objectives.filter_map(|o| finding(known, o)).collect());
+
+    put(
+        &mut result,
+        "observations",
+        observations.map(observation).collect(),
+    );
+    put(
+        &mut result,
+        "findings",
+        objectives.filter_map(|o| finding(known, o)).collect(),
+    );
+
     json!({
         "metadata": metadata(known, "Assessment results, CMMC Level 2"),
         "import-ap": { "href": href("assessment-plans", "assessment-plan") },
@@ -32,10 +47,26 @@ pub(super) fn document(known: &Known<'_>) -> Value {
 
 /// The score and the status, or why there is none.
 fn claimed(claim: &Claim) -> Vec<Value> {
-    let points = claim.points().map_or_else(|| "no score".to_owned(), |points| points.to_string());
-    let mut props = vec![prop("dod-score", points), prop("cmmc-status", claim.level())];
-    props.extend(claim.obstacles().iter().map(|obstacle| prop("cmmc-status-obstacle", obstacle)));
-    props.extend(claim.until().map(|until| prop("cmmc-status-until", time(until))));
+    let points = claim
+        .points()
+        .map_or_else(|| "no score".to_owned(), |points| points.to_string());
+    let mut props = vec![
+        prop("dod-score", points),
+        prop("cmmc-status", claim.level()),
+    ];
+    props.extend(
+        claim
+            .obstacles()
+            .iter()
+            .map(|obstacle| prop("cmmc-status-obstacle", obstacle)),
+    );
+
+    props.extend(
+        claim
+            .until()
+            .map(|until| prop("cmmc-status-until", time(until))),
+    );
+
     props
 }
 
@@ -49,9 +80,15 @@ fn observation(e: &Evidence) -> Value {
         EvidenceKind::TestResult | EvidenceKind::ScanResult => "TEST",
         _ => "EXAMINE",
     };
-    let mut props = vec![prop("evidence-id", e.evidence_id), prop("artifact", e.artifact()), prop("kind", e.kind)];
+
+    let mut props = vec![
+        prop("evidence-id", e.evidence_id),
+        prop("artifact", e.artifact()),
+        prop("kind", e.kind),
+    ];
     props.extend(e.sha256.as_ref().map(|hash| prop("sha-256", hash)));
     props.extend(e.confirmed_at.map(|at| prop("confirmed-at", time(at))));
+
     let mut o = json!({
         "uuid": observation_id(e),
         "title": said(&e.description),
@@ -60,9 +97,11 @@ fn observation(e: &Evidence) -> Value {
         "methods": [method],
         "collected": time(e.effective_at.unwrap_or(e.collected_at)),
     });
+
     if let Some(until) = e.valid_until {
         o["expires"] = json!(time(until));
     }
+
     o
 }
 
@@ -74,13 +113,23 @@ fn finding(known: &Known<'_>, o: &Objective) -> Option<Value> {
         Finding::NotApplicable => ("satisfied", "other"),
         Finding::NotMet => ("not-satisfied", "fail"),
     };
+
     let mut status = json!({ "state": state, "reason": reason });
     if d.finding == Finding::NotApplicable {
         status["remarks"] = json!("not applicable");
     }
-    let methods = d.methods.iter().map(|m| prop("method", m.as_str().to_ascii_uppercase()));
-    let mut props = vec![prop("finding", d.finding), prop("decided-by", said(&d.by)), prop("decided-at", time(d.at))];
+
+    let methods = d
+        .methods
+        .iter()
+        .map(|m| prop("method", m.as_str().to_ascii_uppercase()));
+    let mut props = vec![
+        prop("finding", d.finding),
+        prop("decided-by", said(&d.by)),
+        prop("decided-at", time(d.at)),
+    ];
     props.extend(methods);
+
     let mut f = json!({
         "uuid": id(&["finding", &o.objective_id.0]),
         "title": o.objective_id.0,
@@ -88,7 +137,18 @@ fn finding(known: &Known<'_>, o: &Objective) -> Option<Value> {
         "props": props,
         "target": { "type": "objective-id", "target-id": objective(&o.objective_id), "status": status },
     });
-    let supports = known.evidence.iter().filter(|e| e.approved_at.is_some() && e.objectives.contains(&o.objective_id));
-    put(&mut f, "related-observations", supports.map(|e| json!({ "observation-uuid": observation_id(e) })).collect());
+
+    let supports = known
+        .evidence
+        .iter()
+        .filter(|e| e.approved_at.is_some() && e.objectives.contains(&o.objective_id));
+    put(
+        &mut f,
+        "related-observations",
+        supports
+            .map(|e| json!({ "observation-uuid": observation_id(e) }))
+            .collect(),
+    );
+
     Some(f)
 }

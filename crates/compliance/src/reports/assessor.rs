@@ -1,5 +1,6 @@
-//! What an assessor works from: result, scope, the 110, each with its objectives and evidence, what is not met, plans, the register of evidence,
-//! and what the tool saw apart from what people attested.
+//! What an assessor works from: result, scope, the 110, each with its objectives and evidence, what
+//! is not met, plans, the register of evidence, and what the tool saw apart from what people
+//! attested.
 
 use model::facts::SampleEvent;
 use model::{Control, Decision, Responsibility, Standing};
@@ -20,15 +21,31 @@ pub fn report(known: &Known<'_>) -> Document {
     let mut doc = Document {
         title: "CMMC Level 2 Assessment Report".to_owned(),
         subtitle: vec![
-            format!("{}, {}", or_missing(&s.organisation.name), or_missing(&s.name)),
-            format!("CAGE codes: {}", or_missing(&s.organisation.cage_codes.join(", "))),
-            format!("System security plan: {}, version {}", or_missing(&s.name), or_missing(&s.version)),
-            format!("{}, catalog last verified {}", known.catalog.name(), known.catalog.last_verified),
+            format!(
+                "{}, {}",
+                or_missing(&s.organisation.name),
+                or_missing(&s.name)
+            ),
+            format!(
+                "CAGE codes: {}",
+                or_missing(&s.organisation.cage_codes.join(", "))
+            ),
+            format!(
+                "System security plan: {}, version {}",
+                or_missing(&s.name),
+                or_missing(&s.version)
+            ),
+            format!(
+                "{}, catalog last verified {}",
+                known.catalog.name(),
+                known.catalog.last_verified
+            ),
         ],
         marking: s.marking.clone(),
         date: day(known.now),
         blocks: Vec::new(),
     };
+
     let claim = known.claim();
     result(&mut doc, known, &claim);
     scope(&mut doc, known);
@@ -37,55 +54,86 @@ pub fn report(known: &Known<'_>) -> Document {
     not_met(&mut doc, known);
     poam::chapters(&mut doc, known.catalog, known.plans, known.now);
     others(&mut doc, known);
+
     register(&mut doc, known);
     seen(&mut doc, known);
     doc.heading(1, "Sign-off").table(
         &["Role", "Name", "Date", "Signature"],
         vec![
-            vec!["Assessor".to_owned(), String::new(), String::new(), String::new()],
-            vec!["Affirming official".to_owned(), String::new(), String::new(), String::new()],
+            vec![
+                "Assessor".to_owned(),
+                String::new(),
+                String::new(),
+                String::new(),
+            ],
+            vec![
+                "Affirming official".to_owned(),
+                String::new(),
+                String::new(),
+                String::new(),
+            ],
         ],
     );
+
     doc
 }
 
 fn result(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
     let counts = claim.counts();
     doc.heading(1, "Result");
-    let points = claim
-        .no_score()
-        .map_or_else(|| format!("{} out of 110", claim.points().unwrap_or_default()), |why| format!("no score: {why}"));
+    let points = claim.no_score().map_or_else(
+        || format!("{} out of 110", claim.points().unwrap_or_default()),
+        |why| format!("no score: {why}"),
+    );
     let mut points = vec![
         format!("Score (DoD Assessment Methodology v1.2.1): {points}"),
         format!("Threshold of a conditional status: {CONDITIONAL_FROM}"),
         format!("Status that the findings allow: {}", claim.level()),
-        format!("Requirements: {} met or not applicable, {} not met, {} open", counts.met, counts.not_met, counts.open),
+        format!(
+            "Requirements: {} met or not applicable, {} not met, {} open",
+            counts.met, counts.not_met, counts.open
+        ),
     ];
+
     // Without a score there is nothing to deduct from, and a sum would be read as one.
     if claim.points().is_some() {
         points.push(format!("Points lost: {}", counts.lost()));
     }
-    points
-        .extend(claim.until().map(|until| format!("The conditional status ends on {} (32 CFR 170.21(b))", day(until))));
+
+    points.extend(claim.until().map(|until| {
+        format!(
+            "The conditional status ends on {} (32 CFR 170.21(b))",
+            day(until)
+        )
+    }));
     points.extend(claim.cautions().iter().map(ToString::to_string));
     doc.list(points);
+
     if !claim.obstacles().is_empty() {
         doc.text("What stands in the way of a status:");
         doc.list(claim.obstacles().iter().map(ToString::to_string).collect());
     }
+
     doc.heading(2, "Requirements met, by family");
     let bars = known.catalog.families().into_iter().map(|(id, name)| {
         let of: Vec<&Control> = known
             .controls
             .iter()
-            .filter(|c| known.catalog.get(&c.control_id).is_some_and(|r| r.family_id == id))
+            .filter(|c| {
+                known
+                    .catalog
+                    .get(&c.control_id)
+                    .is_some_and(|r| r.family_id == id)
+            })
             .collect();
+
         Bar {
             label: format!("{id} {name}"),
             part: of.iter().filter(|c| c.standing().counts()).count(),
             whole: of.len(),
         }
     });
+
     doc.add(Block::Bars(bars.collect()));
     over_time(doc, known, claim);
 }
@@ -97,38 +145,77 @@ fn over_time(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
         doc.text("No earlier score was noted.");
         return;
     };
+
     let before = known.scores.iter().filter(|s| s.at < known.now);
     let points: Vec<Point> = before
         .chain([&claim.noted(known.now)])
-        .map(|s| Point { at: s.at.as_micros().div_euclid(1_000_000), day: day(s.at), value: s.points })
+        .map(|s| Point {
+            at: s.at.as_micros().div_euclid(1_000_000),
+            day: day(s.at),
+            value: s.points,
+        })
         .collect();
+
     if points.iter().all(|p| p.value.is_none()) {
         doc.text(format!(
-            "Noted since {}; there was no score in all that time, for lack of a system security plan (3.12.4).",
+            "Noted since {}; there was no score in all that time, for lack of a system security \
+                plan (3.12.4).",
             day(first.at)
         ));
         return;
     }
+
     let label = format!(
-        "The score from {} to {}. The line is broken where there was no score, for lack of a system security plan (3.12.4).",
+        "The score from {} to {}. The line is broken where there was no score, for lack of a \
+            system security plan (3.12.4).",
         day(first.at),
         day(known.now)
     );
     let mark = (CONDITIONAL_FROM, "conditional status".to_owned());
-    doc.add(Block::Trend(Trend::new(label, points, crate::score::MOST, mark)));
+    doc.add(Block::Trend(Trend::new(
+        label,
+        points,
+        crate::score::MOST,
+        mark,
+    )));
 }
 
 fn scope(doc: &mut Document, known: &Known<'_>) {
     let s = known.system;
     doc.heading(1, "Scope").text(or_missing(&s.boundary));
-    let count = |category: &str| known.assets.iter().filter(|a| a.category == category).count();
-    let rows = crate::system::CATEGORIES.iter().map(|c| vec![c.replace('_', " "), count(c).to_string()]).collect();
+    let count = |category: &str| {
+        known
+            .assets
+            .iter()
+            .filter(|a| a.category == category)
+            .count()
+    };
+
+    let rows = crate::system::CATEGORIES
+        .iter()
+        .map(|c| vec![c.replace('_', " "), count(c).to_string()])
+        .collect();
     doc.table(&["Asset category (32 CFR 170.19(c))", "Assets"], rows);
     doc.heading(2, "External service providers");
+
     let rows = s.providers.iter().map(|p| {
-        vec![p.name.clone(), p.services.clone(), or_missing(&p.authorization), or_missing(&p.responsibility_matrix)]
+        vec![
+            p.name.clone(),
+            p.services.clone(),
+            or_missing(&p.authorization),
+            or_missing(&p.responsibility_matrix),
+        ]
     });
-    doc.table(&["Provider", "Services", "Authorization", "Responsibility matrix"], rows.collect());
+
+    doc.table(
+        &[
+            "Provider",
+            "Services",
+            "Authorization",
+            "Responsibility matrix",
+        ],
+        rows.collect(),
+    );
 }
 
 fn all(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
@@ -136,16 +223,27 @@ fn all(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
     let rows = known.catalog.requirements.iter().map(|r| {
         let standing = control(known, r).map_or(Standing::NotAssessed, Control::standing);
         let scored = claim.points().is_some();
-        let lost = claim.counts().deductions.iter().filter(|_| scored).find(|d| d.control_id == r.control_id);
+        let lost = claim
+            .counts()
+            .deductions
+            .iter()
+            .filter(|_| scored)
+            .find(|d| d.control_id == r.control_id);
+
         vec![
             r.control_id.to_string(),
             r.title.clone(),
             word(standing).to_owned(),
-            r.dod_weight.map_or_else(|| "-".to_owned(), |w| w.to_string()),
+            r.dod_weight
+                .map_or_else(|| "-".to_owned(), |w| w.to_string()),
             lost.map_or_else(String::new, |d| format!("-{}", d.points)),
         ]
     });
-    doc.table(&["Id", "Requirement", "Result", "Weight", "Deduction"], rows.collect());
+
+    doc.table(
+        &["Id", "Requirement", "Result", "Weight", "Deduction"],
+        rows.collect(),
+    );
 }
 
 fn control<'a>(known: &Known<'a>, r: &Requirement) -> Option<&'a Control> {
@@ -155,30 +253,61 @@ fn control<'a>(known: &Known<'a>, r: &Requirement) -> Option<&'a Control> {
 fn details(doc: &mut Document, known: &Known<'_>) {
     for (id, name) in known.catalog.families() {
         doc.heading(1, format!("{id} {name}"));
-        for r in known.catalog.requirements.iter().filter(|r| r.family_id == id) {
-            doc.heading(2, format!("{} {} ({})", r.control_id, r.title, r.cmmc_practice)).text(&r.requirement);
+        for r in known
+            .catalog
+            .requirements
+            .iter()
+            .filter(|r| r.family_id == id)
+        {
+            doc.heading(
+                2,
+                format!("{} {} ({})", r.control_id, r.title, r.cmmc_practice),
+            )
+            .text(&r.requirement);
+
             let Some(c) = control(known, r) else { continue };
             doc.text(format!(
                 "Result: {}. Responsible: {}. {}",
                 word(c.standing()),
                 c.owner.as_deref().unwrap_or("NOT STATED"),
-                c.notes.as_deref().unwrap_or("How it is implemented is not stated.")
+                c.notes
+                    .as_deref()
+                    .unwrap_or("How it is implemented is not stated.")
             ));
-            let rows = r.assessment_objectives.iter().zip(&c.objectives).map(|(text, o)| {
-                let d = o.decision.as_ref();
-                let pieces =
-                    known.evidence.iter().filter(|e| e.approved_at.is_some() && e.objectives.contains(&o.objective_id));
-                vec![
-                    o.objective_id.to_string(),
-                    text.text.clone(),
-                    word(o.standing()).to_owned(),
-                    d.map_or_else(String::new, methods),
-                    d.map_or_else(String::new, |d| format!("{} ({}, {})", d.reason, d.by, day(d.at))),
-                    pieces.map(|e| short(&e.evidence_id.to_string())).collect::<Vec<_>>().join(" "),
-                ]
-            });
+
+            let rows = r
+                .assessment_objectives
+                .iter()
+                .zip(&c.objectives)
+                .map(|(text, o)| {
+                    let d = o.decision.as_ref();
+                    let pieces = known.evidence.iter().filter(|e| {
+                        e.approved_at.is_some() && e.objectives.contains(&o.objective_id)
+                    });
+                    vec![
+                        o.objective_id.to_string(),
+                        text.text.clone(),
+                        word(o.standing()).to_owned(),
+                        d.map_or_else(String::new, methods),
+                        d.map_or_else(String::new, |d| {
+                            format!("{} ({}, {})", d.reason, d.by, day(d.at))
+                        }),
+                        pieces
+                            .map(|e| short(&e.evidence_id.to_string()))
+                            .collect::<Vec<_>>()
+                            .join(" "),
+                    ]
+                });
+
             doc.table(
-                &["Objective", "Determine if", "Finding", "Methods", "Reason, who and when", "Evidence"],
+                &[
+                    "Objective",
+                    "Determine if",
+                    "Finding",
+                    "Methods",
+                    "Reason, who and when",
+                    "Evidence",
+                ],
                 rows.collect(),
             );
         }
@@ -186,7 +315,11 @@ fn details(doc: &mut Document, known: &Known<'_>) {
 }
 
 fn methods(d: &Decision) -> String {
-    d.methods.iter().map(|m| m.as_str()).collect::<Vec<_>>().join(", ")
+    d.methods
+        .iter()
+        .map(|m| m.as_str())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// The last group of an id: ids of one hour begin alike.
@@ -197,8 +330,16 @@ fn short(id: &str) -> String {
 fn not_met(doc: &mut Document, known: &Known<'_>) {
     doc.heading(1, "Not met");
     let mut rows = Vec::new();
-    for o in known.controls.iter().flat_map(|c| &c.objectives).filter(|o| o.standing() == Standing::NotMet) {
-        let reason = o.decision.as_ref().map_or_else(String::new, |d| d.reason.clone());
+    for o in known
+        .controls
+        .iter()
+        .flat_map(|c| &c.objectives)
+        .filter(|o| o.standing() == Standing::NotMet)
+    {
+        let reason = o
+            .decision
+            .as_ref()
+            .map_or_else(String::new, |d| d.reason.clone());
         rows.push(vec![o.objective_id.to_string(), reason]);
     }
     doc.table(&["Objective", "Why the evidence does not conform"], rows);
@@ -208,22 +349,46 @@ fn others(doc: &mut Document, known: &Known<'_>) {
     doc.heading(1, "Not applicable, inherited and shared");
     let mut rows = Vec::new();
     for c in known.controls {
-        for o in c.objectives.iter().filter(|o| o.standing() == Standing::NotApplicable) {
-            let reason = o.decision.as_ref().map_or_else(String::new, |d| d.reason.clone());
-            rows.push(vec![o.objective_id.to_string(), "not applicable".to_owned(), reason]);
+        for o in c
+            .objectives
+            .iter()
+            .filter(|o| o.standing() == Standing::NotApplicable)
+        {
+            let reason = o
+                .decision
+                .as_ref()
+                .map_or_else(String::new, |d| d.reason.clone());
+            rows.push(vec![
+                o.objective_id.to_string(),
+                "not applicable".to_owned(),
+                reason,
+            ]);
         }
         if c.responsibility != Responsibility::Own {
             let text = |t: &Option<String>| or_missing(t.as_deref().unwrap_or_default());
-            let what = format!("{}: {}; we: {}", text(&c.provider), text(&c.provider_duties), text(&c.customer_duties));
-            rows.push(vec![c.control_id.to_string(), c.responsibility.to_string(), what]);
+            let what = format!(
+                "{}: {}; we: {}",
+                text(&c.provider),
+                text(&c.provider_duties),
+                text(&c.customer_duties)
+            );
+            rows.push(vec![
+                c.control_id.to_string(),
+                c.responsibility.to_string(),
+                what,
+            ]);
         }
     }
+
     doc.table(&["Id", "", "Rationale, or who does what"], rows);
 }
 
 fn register(doc: &mut Document, known: &Known<'_>) {
-    doc.heading(1, "Evidence")
-        .text("Hashed with SHA-256 (FIPS 180-4). The package lists the same hashes, and the hash of that list.");
+    doc.heading(1, "Evidence").text(
+        "Hashed with SHA-256 (FIPS 180-4). The package lists the same hashes, and the hash \
+            of that list.",
+    );
+
     let rows = artifacts(known.evidence).into_iter().map(|(artifact, e)| {
         vec![
             short(&e.evidence_id.to_string()),
@@ -239,14 +404,29 @@ fn register(doc: &mut Document, known: &Known<'_>) {
             artifact.sha256,
         ]
     });
-    doc.table(&["Id", "Artifact", "Shows", "Counts", "Effective", "Until", "Approved by", "SHA-256"], rows.collect());
+
+    doc.table(
+        &[
+            "Id",
+            "Artifact",
+            "Shows",
+            "Counts",
+            "Effective",
+            "Until",
+            "Approved by",
+            "SHA-256",
+        ],
+        rows.collect(),
+    );
 }
 
 fn seen(doc: &mut Document, known: &Known<'_>) {
     doc.heading(1, "What the tool saw, and what people attested").text(
-        "Findings are decisions of the named people above. The checks of this program propose and decide nothing; what they saw supports EXAMINE and, in part, TEST. \
+        "Findings are decisions of the named people above. The checks of this program propose and \
+            decide nothing; what they saw supports EXAMINE and, in part, TEST. \
          Nothing here replaces an INTERVIEW.",
     );
+
     let decided = |c: &Control| c.objectives.iter().filter(|o| o.decision.is_some()).count();
     let proposed = |c: &Control| c.objectives.iter().filter(|o| o.proposal.is_some()).count();
     let sum = |of: &dyn Fn(&Control) -> usize| known.controls.iter().map(of).sum::<usize>();
@@ -255,44 +435,89 @@ fn seen(doc: &mut Document, known: &Known<'_>) {
         format!("{} have a proposal of a check", sum(&proposed)),
         format!(
             "{} pieces of evidence were taken in by checks",
-            known.evidence.iter().filter(|e| e.recorded.is_some()).count()
+            known
+                .evidence
+                .iter()
+                .filter(|e| e.recorded.is_some())
+                .count()
         ),
     ]);
-    let differ = known.controls.iter().flat_map(|c| &c.objectives).filter_map(|o| {
-        let (d, p) = (o.decision.as_ref()?, o.proposal.as_ref()?);
-        // A check that looked before somebody decided may have been overtaken by it.
-        let when = if p.at < d.at { "before the decision" } else { "after the decision" };
-        let seen = format!("{} ({}, {when})", p.reason, day(p.at));
-        let words = [d.finding, p.finding].map(|finding| finding.to_string().replace('_', " "));
-        (d.finding != p.finding).then(|| [vec![o.objective_id.to_string()], words.to_vec(), vec![seen]].concat())
-    });
+
+    let differ = known
+        .controls
+        .iter()
+        .flat_map(|c| &c.objectives)
+        .filter_map(|o| {
+            let (d, p) = (o.decision.as_ref()?, o.proposal.as_ref()?);
+            // A check that looked before somebody decided may have been overtaken by it.
+            let when = if p.at < d.at {
+                "before the decision"
+            } else {
+                "after the decision"
+            };
+
+            let seen = format!("{} ({}, {when})", p.reason, day(p.at));
+            let words = [d.finding, p.finding].map(|finding| finding.to_string().replace('_', " "));
+            (d.finding != p.finding)
+                .then(|| [vec![o.objective_id.to_string()], words.to_vec(), vec![seen]].concat())
+        });
+
     doc.heading(2, "Where people and checks differ");
-    doc.table(&["Objective", "Decided", "Proposed", "By what was seen"], differ.collect());
+    doc.table(
+        &["Objective", "Decided", "Proposed", "By what was seen"],
+        differ.collect(),
+    );
+
     let Some(facts) = known.facts else { return };
     if let Some(events) = &facts.events {
         doc.heading(2, "Sample of events");
-        // A column in which nothing stands would only make the others narrow: logs know no users, jobs no addresses.
-        let optional: [(&str, Field); 3] =
-            [("User", |e| &e.user_id), ("Address", |e| &e.ip_address), ("Resource", |e| &e.resource)];
-        let shown: Vec<_> =
-            optional.iter().filter(|(_, of)| events.sample.iter().any(|e| of(e).is_some())).take(2).collect();
-        let head: Vec<&str> =
-            ["Time", "Category", "Action", "Result"].into_iter().chain(shown.iter().map(|(name, _)| *name)).collect();
+        // A column in which nothing stands would only make the others narrow: logs know no users,
+        // jobs no addresses.
+        let optional: [(&str, Field); 3] = [
+            ("User", |e| &e.user_id),
+            ("Address", |e| &e.ip_address),
+            ("Resource", |e| &e.resource),
+        ];
+        let shown: Vec<_> = optional
+            .iter()
+            .filter(|(_, of)| events.sample.iter().any(|e| of(e).is_some()))
+            .take(2)
+            .collect();
+
+        let head: Vec<&str> = ["Time", "Category", "Action", "Result"]
+            .into_iter()
+            .chain(shown.iter().map(|(name, _)| *name))
+            .collect();
+
         let rows = events.sample.iter().map(|e| {
-            let more = shown.iter().map(|(_, of)| of(e).clone().unwrap_or_default());
-            [e.timestamp.to_string(), e.category.clone(), e.action.clone(), e.result.clone()]
-                .into_iter()
-                .chain(more)
-                .collect()
+            let more = shown
+                .iter()
+                .map(|(_, of)| of(e).clone().unwrap_or_default());
+            [
+                e.timestamp.to_string(),
+                e.category.clone(),
+                e.action.clone(),
+                e.result.clone(),
+            ]
+            .into_iter()
+            .chain(more)
+            .collect()
         });
+
         doc.table(&head, rows.collect());
     }
+
     if let Some(alerts) = &facts.alerts {
         doc.heading(2, "Sample of alerts");
-        let rows = alerts
-            .sample
-            .iter()
-            .map(|a| vec![a.created_at.to_string(), a.severity.clone(), a.rule_id.clone(), a.title.clone()]);
+        let rows = alerts.sample.iter().map(|a| {
+            vec![
+                a.created_at.to_string(),
+                a.severity.clone(),
+                a.rule_id.clone(),
+                a.title.clone(),
+            ]
+        });
+
         doc.table(&["Time", "Severity", "Rule", "Alert"], rows.collect());
     }
 }

@@ -1,4 +1,5 @@
-//! The plan of action and milestones, for people: the two kinds apart, each item with its rule and its clocks.
+//! The plan of action and milestones, for people: the two kinds apart, each item with its rule and
+//! its clocks.
 
 use model::{Plan, PlanKind, Timestamp};
 
@@ -16,6 +17,7 @@ pub fn report(catalog: &Catalog, plans: &[Plan], now: Timestamp) -> Document {
         date: day(now),
         blocks: Vec::new(),
     };
+
     chapters(&mut doc, catalog, plans, now);
     doc
 }
@@ -23,10 +25,12 @@ pub fn report(catalog: &Catalog, plans: &[Plan], now: Timestamp) -> Document {
 /// The chapters of both plans.
 pub(super) fn chapters(doc: &mut Document, catalog: &Catalog, plans: &[Plan], now: Timestamp) {
     doc.heading(1, "POA&M for a conditional status").text(
-        "Only requirements that 32 CFR 170.21(a)(2) allows; to be closed out within 180 days of the conditional CMMC status date.",
+        "Only requirements that 32 CFR 170.21(a)(2) allows; to be closed out within 180 days of \
+            the conditional CMMC status date.",
     );
     items(doc, catalog, plans, PlanKind::Poam, now);
-    doc.heading(1, "Operational plan of action").text("Everything else that is to be mended. It gives no status.");
+    doc.heading(1, "Operational plan of action")
+        .text("Everything else that is to be mended. It gives no status.");
     items(doc, catalog, plans, PlanKind::Operational, now);
 }
 
@@ -46,8 +50,22 @@ fn items(doc: &mut Document, catalog: &Catalog, plans: &[Plan], kind: PlanKind, 
             p.status.as_str().replace('_', " "),
         ]
     });
+
     let rows = rows.collect();
-    doc.table(&["Id", "Weakness", "Points", "Risk", "Owner", "Due", "Close out", "Status"], rows);
+    doc.table(
+        &[
+            "Id",
+            "Weakness",
+            "Points",
+            "Risk",
+            "Owner",
+            "Due",
+            "Close out",
+            "Status",
+        ],
+        rows,
+    );
+
     for p in chosen {
         doc.heading(2, format!("{} {}", p.control_id, p.poam_id));
         let text = |t: &Option<String>| t.clone().unwrap_or_else(|| "not stated".to_owned());
@@ -57,20 +75,35 @@ fn items(doc: &mut Document, catalog: &Catalog, plans: &[Plan], kind: PlanKind, 
             format!("Milestones: {}", text(&p.milestones)),
             format!(
                 "Changes of milestones: {}",
-                if p.milestone_changes.is_empty() { "none" } else { &p.milestone_changes }
+                if p.milestone_changes.is_empty() {
+                    "none"
+                } else {
+                    &p.milestone_changes
+                }
             ),
             format!("Resources: {}", text(&p.resources)),
             format!("Found by: {}", text(&p.identified_by)),
             format!("Mitigation until then: {}", text(&p.mitigation)),
         ];
-        points.extend(r.and_then(|r| r.poam_note.as_ref()).map(|note| format!("Rule: {note}")));
+
+        points.extend(
+            r.and_then(|r| r.poam_note.as_ref())
+                .map(|note| format!("Rule: {note}")),
+        );
         if !p.tasks.is_empty() {
             points.push(format!("Tasks: {}", p.tasks.join(", ")));
         }
+
         if let Some(by) = &p.closed_by {
-            let evidence = p.closing_evidence.map_or_else(String::new, |e| format!(", evidence {e}"));
-            points.push(format!("Closed by {by} on {}{evidence}", maybe_day(p.completed)));
+            let evidence = p
+                .closing_evidence
+                .map_or_else(String::new, |e| format!(", evidence {e}"));
+            points.push(format!(
+                "Closed by {by} on {}{evidence}",
+                maybe_day(p.completed)
+            ));
         }
+
         doc.list(points);
     }
 }

@@ -1,4 +1,5 @@
-//! The system security plan (3.12.4): the sections of NIST's CUI template, and what CMMC adds. What is not known is said to be missing.
+//! The system security plan (3.12.4): the sections of NIST's CUI template, and what CMMC adds. What
+//! is not known is said to be missing.
 
 use model::{Control, Implementation, Responsibility};
 
@@ -15,14 +16,22 @@ pub fn report(known: &Known<'_>) -> Document {
         title: format!("System Security Plan: {}", or_missing(&s.name)),
         subtitle: vec![
             or_missing(&s.organisation.name),
-            format!("version {}, {}", or_missing(&s.version), known.catalog.name()),
-            format!("date of the plan: {}", or_missing(&s.plan_date().unwrap_or_default())),
+            format!(
+                "version {}, {}",
+                or_missing(&s.version),
+                known.catalog.name()
+            ),
+            format!(
+                "date of the plan: {}",
+                or_missing(&s.plan_date().unwrap_or_default())
+            ),
             approval(known),
         ],
         marking: s.marking.clone(),
         date: day(known.now),
         blocks: Vec::new(),
     };
+
     missing(&mut doc, known);
     index(&mut doc);
     identification(&mut doc, s);
@@ -30,15 +39,25 @@ pub fn report(known: &Known<'_>) -> Document {
     scope(&mut doc, known);
     requirements(&mut doc, known);
     doc.heading(1, "5 Record of changes");
-    let rows = s.changes.iter().map(|c| vec![c.date.clone(), c.description.clone(), c.by.clone()]).collect();
+
+    let rows = s
+        .changes
+        .iter()
+        .map(|c| vec![c.date.clone(), c.description.clone(), c.by.clone()])
+        .collect();
     doc.table(&["Date", "Description", "Made by"], rows);
+
     doc
 }
 
 /// Who approved the plan that counts today.
 fn approval(known: &Known<'_>) -> String {
     match approved_plan(known.evidence, known.now) {
-        Some(e) => format!("approved by {} on {}", e.approved_by.as_deref().unwrap_or("-"), maybe_day(e.approved_at)),
+        Some(e) => format!(
+            "approved by {} on {}",
+            e.approved_by.as_deref().unwrap_or("-"),
+            maybe_day(e.approved_at)
+        ),
         None => "NOT APPROVED: no score and no CMMC status can be claimed".to_owned(),
     }
 }
@@ -51,15 +70,23 @@ fn missing(doc: &mut Document, known: &Known<'_>) {
     let unwritten = count(|c| c.notes.as_deref().unwrap_or_default().trim().is_empty());
     let undecided = count(|c| c.objectives.iter().any(|o| o.decision.is_none()));
     let unowned = count(|c| c.owner.is_none());
+
     if unwritten > 0 {
-        points.push(format!("{unwritten} requirements do not say how they are implemented (3.12.4[e])"));
+        points.push(format!(
+            "{unwritten} requirements do not say how they are implemented (3.12.4[e])"
+        ));
     }
+
     if undecided > 0 {
-        points.push(format!("{undecided} requirements have objectives that nobody has decided"));
+        points.push(format!(
+            "{undecided} requirements have objectives that nobody has decided"
+        ));
     }
+
     if unowned > 0 {
         points.push(format!("{unowned} requirements have no owner"));
     }
+
     doc.heading(1, "What is missing");
     if points.is_empty() {
         doc.text("Nothing that this program can see.");
@@ -75,21 +102,33 @@ fn index(doc: &mut Document) {
         ("3.12.4[a]", "this document"),
         ("3.12.4[b] boundary", "2 System environment"),
         ("3.12.4[c] environment of operation", "2 System environment"),
-        ("3.12.4[d] not applicable requirements", "4 Requirements, marked Not Applicable with their rationale"),
+        (
+            "3.12.4[d] not applicable requirements",
+            "4 Requirements, marked Not Applicable with their rationale",
+        ),
         ("3.12.4[e] method of implementation", "4 Requirements"),
         ("3.12.4[f] connections to other systems", "2.4 Connections"),
         ("3.12.4[g] update frequency", "1.5 Updates"),
         ("3.12.4[h] updated as defined", "5 Record of changes"),
     ];
-    doc.table(&["Objective", "Section"], rows.iter().map(|(a, b)| vec![(*a).to_owned(), (*b).to_owned()]).collect());
+
+    doc.table(
+        &["Objective", "Section"],
+        rows.iter()
+            .map(|(a, b)| vec![(*a).to_owned(), (*b).to_owned()])
+            .collect(),
+    );
 }
 
 fn identification(doc: &mut Document, s: &System) {
-    doc.heading(1, "1 System identification").heading(2, "1.1 Name").list(vec![
-        format!("System name: {}", or_missing(&s.name)),
-        "Categorization: moderate impact for confidentiality".to_owned(),
-        format!("Unique identifier: {}", or_missing(&s.identifier)),
-    ]);
+    doc.heading(1, "1 System identification")
+        .heading(2, "1.1 Name")
+        .list(vec![
+            format!("System name: {}", or_missing(&s.name)),
+            "Categorization: moderate impact for confidentiality".to_owned(),
+            format!("Unique identifier: {}", or_missing(&s.identifier)),
+        ]);
+
     let o = &s.organisation;
     doc.heading(2, "1.2 Responsible organization").list(vec![
         format!("Name: {}", or_missing(&o.name)),
@@ -97,43 +136,92 @@ fn identification(doc: &mut Document, s: &System) {
         format!("Phone: {}", or_missing(&o.phone)),
         format!("CAGE codes: {}", or_missing(&o.cage_codes.join(", "))),
     ]);
+
     let rows = s.people.iter().map(|p| {
-        [&p.role, &p.name, &p.title, &p.address, &p.phone, &p.email].into_iter().map(|t| or_missing(t)).collect()
+        [&p.role, &p.name, &p.title, &p.address, &p.phone, &p.email]
+            .into_iter()
+            .map(|t| or_missing(t))
+            .collect()
     });
+
     let rows = rows.collect();
-    doc.table(&["Role", "Name", "Title", "Office address", "Phone", "E-mail"], rows);
-    doc.heading(2, "1.3 Purpose and users").text(or_missing(&s.purpose));
-    let rows = s
-        .users
-        .iter()
-        .map(|u| vec![u.role.clone(), u.count.to_string(), if u.privileged { "privileged" } else { "" }.to_owned()]);
+    doc.table(
+        &["Role", "Name", "Title", "Office address", "Phone", "E-mail"],
+        rows,
+    );
+    doc.heading(2, "1.3 Purpose and users")
+        .text(or_missing(&s.purpose));
+
+    let rows = s.users.iter().map(|u| {
+        vec![
+            u.role.clone(),
+            u.count.to_string(),
+            if u.privileged { "privileged" } else { "" }.to_owned(),
+        ]
+    });
+
     doc.table(&["Role", "Users", ""], rows.collect());
     doc.heading(2, "1.4 CUI");
-    let rows = s.information.iter().map(|i| vec![i.category.clone(), i.description.clone()]).collect();
+    let rows = s
+        .information
+        .iter()
+        .map(|i| vec![i.category.clone(), i.description.clone()])
+        .collect();
     doc.table(&["Category of the CUI Registry", "Description"], rows);
-    doc.heading(2, "1.5 Updates").text(format!("This plan is updated: {}", or_missing(&s.update_frequency)));
+
+    doc.heading(2, "1.5 Updates").text(format!(
+        "This plan is updated: {}",
+        or_missing(&s.update_frequency)
+    ));
 }
 
 fn environment(doc: &mut Document, s: &System) {
-    doc.heading(1, "2 System environment").heading(2, "2.1 Boundary").text(or_missing(&s.boundary));
-    doc.heading(2, "2.2 Environment of operation").text(or_missing(&s.environment));
-    doc.heading(2, "2.3 Flow of CUI").text(or_missing(&s.data_flow));
+    doc.heading(1, "2 System environment")
+        .heading(2, "2.1 Boundary")
+        .text(or_missing(&s.boundary));
+    doc.heading(2, "2.2 Environment of operation")
+        .text(or_missing(&s.environment));
+    doc.heading(2, "2.3 Flow of CUI")
+        .text(or_missing(&s.data_flow));
     doc.heading(2, "2.4 Connections");
-    let rows = s
-        .connections
-        .iter()
-        .map(|c| vec![c.system.clone(), c.owner.clone(), c.direction.clone(), c.data.clone(), c.protection.clone()]);
-    doc.table(&["System", "Owner", "Direction", "Data", "Protection"], rows.collect());
-    doc.heading(2, "2.5 Hardware and software");
-    let rows = s.components.iter().map(|c| {
-        vec![c.name.clone(), c.kind.clone(), c.version.clone(), or_missing(&c.responsible), c.description.clone()]
+
+    let rows = s.connections.iter().map(|c| {
+        vec![
+            c.system.clone(),
+            c.owner.clone(),
+            c.direction.clone(),
+            c.data.clone(),
+            c.protection.clone(),
+        ]
     });
-    doc.table(&["Name", "Kind", "Version", "Responsible", "Description"], rows.collect());
-    doc.heading(2, "2.6 Ownership").text(or_missing(&s.ownership));
+
+    doc.table(
+        &["System", "Owner", "Direction", "Data", "Protection"],
+        rows.collect(),
+    );
+    doc.heading(2, "2.5 Hardware and software");
+
+    let rows = s.components.iter().map(|c| {
+        vec![
+            c.name.clone(),
+            c.kind.clone(),
+            c.version.clone(),
+            or_missing(&c.responsible),
+            c.description.clone(),
+        ]
+    });
+
+    doc.table(
+        &["Name", "Kind", "Version", "Responsible", "Description"],
+        rows.collect(),
+    );
+    doc.heading(2, "2.6 Ownership")
+        .text(or_missing(&s.ownership));
 }
 
 fn scope(doc: &mut Document, known: &Known<'_>) {
-    doc.heading(1, "3 Assessment scope").text("32 CFR 170.19(c). Each asset is in exactly one category.");
+    doc.heading(1, "3 Assessment scope")
+        .text("32 CFR 170.19(c). Each asset is in exactly one category.");
     let rows = known.assets.iter().map(|a| {
         vec![
             a.name.clone(),
@@ -143,8 +231,13 @@ fn scope(doc: &mut Document, known: &Known<'_>) {
             a.treatment.clone(),
         ]
     });
-    doc.table(&["Asset", "Category", "Owner", "Description", "Treatment"], rows.collect());
+
+    doc.table(
+        &["Asset", "Category", "Owner", "Description", "Treatment"],
+        rows.collect(),
+    );
     doc.heading(2, "3.1 External service providers");
+
     let rows = known.system.providers.iter().map(|p| {
         vec![
             p.name.clone(),
@@ -154,14 +247,29 @@ fn scope(doc: &mut Document, known: &Known<'_>) {
             or_missing(&p.responsibility_matrix),
         ]
     });
-    doc.table(&["Provider", "Services", "Relationship", "Authorization", "Responsibility matrix"], rows.collect());
+
+    doc.table(
+        &[
+            "Provider",
+            "Services",
+            "Relationship",
+            "Authorization",
+            "Responsibility matrix",
+        ],
+        rows.collect(),
+    );
 }
 
 fn requirements(doc: &mut Document, known: &Known<'_>) {
     doc.heading(1, "4 Requirements");
     for (id, name) in known.catalog.families() {
         doc.heading(2, format!("{id} {name}"));
-        for r in known.catalog.requirements.iter().filter(|r| r.family_id == id) {
+        for r in known
+            .catalog
+            .requirements
+            .iter()
+            .filter(|r| r.family_id == id)
+        {
             if let Some(c) = known.controls.iter().find(|c| c.control_id == r.control_id) {
                 requirement(doc, known, r, c);
             }
@@ -170,39 +278,90 @@ fn requirements(doc: &mut Document, known: &Known<'_>) {
 }
 
 fn requirement(doc: &mut Document, known: &Known<'_>, r: &Requirement, c: &Control) {
-    doc.heading(3, format!("{} {} ({})", r.control_id, r.title, r.cmmc_practice)).text(&r.requirement);
+    doc.heading(
+        3,
+        format!("{} {} ({})", r.control_id, r.title, r.cmmc_practice),
+    )
+    .text(&r.requirement);
+
     let status = match c.implementation() {
         Implementation::Implemented => "Implemented",
         Implementation::NotApplicable => "Not Applicable",
         _ if c.planned => "Planned to be Implemented",
         _ => "NOT STATED: neither implemented, nor planned, nor not applicable",
     };
+
     let mut points = vec![
         format!("Status: {status}"),
-        format!("Responsible: {}", c.owner.as_deref().unwrap_or("NOT STATED")),
-        format!("Implementation: {}", or_missing(c.notes.as_deref().unwrap_or_default())),
+        format!(
+            "Responsible: {}",
+            c.owner.as_deref().unwrap_or("NOT STATED")
+        ),
+        format!(
+            "Implementation: {}",
+            or_missing(c.notes.as_deref().unwrap_or_default())
+        ),
     ];
+
     if c.responsibility != Responsibility::Own {
         let part = |t: &Option<String>| or_missing(t.as_deref().unwrap_or_default());
         points.push(format!(
             "{} from {}: the provider does: {}; we do: {}",
-            if c.responsibility == Responsibility::Inherited { "Inherited" } else { "Shared" },
+            if c.responsibility == Responsibility::Inherited {
+                "Inherited"
+            } else {
+                "Shared"
+            },
             part(&c.provider),
             part(&c.provider_duties),
             part(&c.customer_duties)
         ));
     }
+
     let evidence: Vec<String> = known
         .evidence
         .iter()
-        .filter(|e| e.approved_at.is_some() && e.objectives.iter().any(|o| o.control() == r.control_id.0))
-        .map(|e| format!("{} (valid until {})", e.artifact(), maybe_day(e.valid_until)))
+        .filter(|e| {
+            e.approved_at.is_some() && e.objectives.iter().any(|o| o.control() == r.control_id.0)
+        })
+        .map(|e| {
+            format!(
+                "{} (valid until {})",
+                e.artifact(),
+                maybe_day(e.valid_until)
+            )
+        })
         .collect();
-    points.push(format!("Evidence: {}", if evidence.is_empty() { "none".to_owned() } else { evidence.join("; ") }));
+
+    points.push(format!(
+        "Evidence: {}",
+        if evidence.is_empty() {
+            "none".to_owned()
+        } else {
+            evidence.join("; ")
+        }
+    ));
+
     doc.list(points);
-    let rows = r.assessment_objectives.iter().zip(&c.objectives).map(|(text, o)| {
-        let reason = o.decision.as_ref().map_or_else(String::new, |d| d.reason.clone());
-        vec![o.objective_id.to_string(), text.text.clone(), word(o.standing()).to_owned(), reason]
-    });
-    doc.table(&["Objective", "Determine if", "Finding", "How, or why not"], rows.collect());
+    let rows = r
+        .assessment_objectives
+        .iter()
+        .zip(&c.objectives)
+        .map(|(text, o)| {
+            let reason = o
+                .decision
+                .as_ref()
+                .map_or_else(String::new, |d| d.reason.clone());
+            vec![
+                o.objective_id.to_string(),
+                text.text.clone(),
+                word(o.standing()).to_owned(),
+                reason,
+            ]
+        });
+
+    doc.table(
+        &["Objective", "Determine if", "Finding", "How, or why not"],
+        rows.collect(),
+    );
 }

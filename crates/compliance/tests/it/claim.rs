@@ -1,4 +1,5 @@
-//! What may be claimed: every way in which a score or a status could be had that the rules do not give.
+//! What may be claimed: every way in which a score or a status could be had that the rules do not
+//! give.
 
 use compliance::Catalog;
 use compliance::claim::{Basis, Caution, Claim, Obstacle};
@@ -7,8 +8,8 @@ use compliance::poam;
 use compliance::sprs::Submission;
 use compliance::system::System;
 use model::{
-    Control, ControlId, Evidence, EvidenceKind, Finding, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus, Recorded,
-    Span, Standing, Timestamp,
+    Control, ControlId, Evidence, EvidenceKind, Finding, ObjectiveId, Plan, PlanId, PlanKind,
+    PlanStatus, Recorded, Span, Standing, Timestamp,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -27,16 +28,62 @@ fn there_is_no_score_without_an_approved_plan_whatever_was_found() {
     assert_eq!(claim(&met).level(), Level2::Final);
     for (what, evidence) in [
         ("none", vec![]),
-        ("a draft", vec![Evidence { approved_at: None, approved_by: None, ..approved() }]),
-        ("lapsed", vec![Evidence { valid_until: Some(now().minus(DAY)), ..approved() }]),
-        ("lapses this moment", vec![Evidence { valid_until: Some(now()), ..approved() }]),
-        ("approved by nobody", vec![Evidence { approved_by: Some(" ".to_owned()), ..approved() }]),
-        ("approved tomorrow", vec![Evidence { approved_at: Some(now().plus(DAY)), ..approved() }]),
-        ("a log", vec![Evidence { kind: EvidenceKind::LogSample, ..approved() }]),
-        ("of another requirement", vec![Evidence { control_id: ControlId::known("3.12.3"), ..approved() }]),
+        (
+            "a draft",
+            vec![Evidence {
+                approved_at: None,
+                approved_by: None,
+                ..approved()
+            }],
+        ),
+        (
+            "lapsed",
+            vec![Evidence {
+                valid_until: Some(now().minus(DAY)),
+                ..approved()
+            }],
+        ),
+        (
+            "lapses this moment",
+            vec![Evidence {
+                valid_until: Some(now()),
+                ..approved()
+            }],
+        ),
+        (
+            "approved by nobody",
+            vec![Evidence {
+                approved_by: Some(" ".to_owned()),
+                ..approved()
+            }],
+        ),
+        (
+            "approved tomorrow",
+            vec![Evidence {
+                approved_at: Some(now().plus(DAY)),
+                ..approved()
+            }],
+        ),
+        (
+            "a log",
+            vec![Evidence {
+                kind: EvidenceKind::LogSample,
+                ..approved()
+            }],
+        ),
+        (
+            "of another requirement",
+            vec![Evidence {
+                control_id: ControlId::known("3.12.3"),
+                ..approved()
+            }],
+        ),
         (
             "of another objective",
-            vec![Evidence { objectives: vec![ObjectiveId("3.12.3[a]".to_owned())], ..approved() }],
+            vec![Evidence {
+                objectives: vec![ObjectiveId("3.12.3[a]".to_owned())],
+                ..approved()
+            }],
         ),
         (
             "a check's",
@@ -51,9 +98,19 @@ fn there_is_no_score_without_an_approved_plan_whatever_was_found() {
         ),
     ] {
         let claim = claim_by(&met, &evidence, &[], now());
-        assert_eq!((claim.points(), claim.level()), (None, Level2::None), "{what}");
+        assert_eq!(
+            (claim.points(), claim.level()),
+            (None, Level2::None),
+            "{what}"
+        );
         assert_eq!(claim.obstacles(), [Obstacle::NoApprovedPlan], "{what}");
-        assert!(claim.score_text().starts_with("no score: no approved system security plan"), "{what}");
+
+        assert!(
+            claim
+                .score_text()
+                .starts_with("no score: no approved system security plan"),
+            "{what}"
+        );
     }
 }
 
@@ -70,22 +127,43 @@ fn a_description_that_lacks_something_is_not_a_plan() {
             now: now(),
         })
     };
-    let half = System { name: "Plant".to_owned(), ..System::default() };
+
+    let half = System {
+        name: "Plant".to_owned(),
+        ..System::default()
+    };
+
     let claim = of(Some(&half));
     assert_eq!((claim.points(), claim.level()), (None, Level2::None));
-    assert!(matches!(claim.obstacles(), [Obstacle::PlanIncomplete { missing }] if missing.len() > 10));
+    assert!(
+        matches!(claim.obstacles(), [Obstacle::PlanIncomplete { missing }] if missing.len() > 10)
+    );
     assert_eq!(of(None).obstacles(), [Obstacle::PlanUnreadable]);
-    assert_eq!(of(Some(&System::default())).level(), Level2::Final, "the plan was written elsewhere");
+    assert_eq!(
+        of(Some(&System::default())).level(),
+        Level2::Final,
+        "the plan was written elsewhere"
+    );
 }
 
 #[test]
 fn a_plan_whose_objectives_are_not_all_met_is_not_enough() {
-    for (finding, standing) in [(Some(Finding::NotMet), Standing::NotMet), (None, Standing::NotAssessed)] {
+    for (finding, standing) in [
+        (Some(Finding::NotMet), Standing::NotMet),
+        (None, Standing::NotAssessed),
+    ] {
         let mut controls = all(Some(Finding::Met));
-        let plan = controls.iter_mut().find(|c| c.control_id.0 == "3.12.4").unwrap();
+        let plan = controls
+            .iter_mut()
+            .find(|c| c.control_id.0 == "3.12.4")
+            .unwrap();
         plan.objectives[7].decision = finding.map(decision);
+
         let claim = claim(&controls);
-        assert_eq!((claim.points(), claim.obstacles()), (None, &[Obstacle::PlanNotMet { standing }][..]));
+        assert_eq!(
+            (claim.points(), claim.obstacles()),
+            (None, &[Obstacle::PlanNotMet { standing }][..])
+        );
     }
 }
 
@@ -93,61 +171,158 @@ fn a_plan_whose_objectives_are_not_all_met_is_not_enough() {
 fn a_conditional_status_ends_after_180_days() {
     let controls = all_but(&["3.1.9"]);
     let at = |since: Option<Timestamp>, now: Timestamp| {
-        let plans = [Plan { conditional_since: since, ..poam("3.1.9") }];
-        claim_by(&controls, &[Evidence { approved_at: Some(now), ..approved() }], &plans, now)
+        let plans = [Plan {
+            conditional_since: since,
+            ..poam("3.1.9")
+        }];
+        claim_by(
+            &controls,
+            &[Evidence {
+                approved_at: Some(now),
+                ..approved()
+            }],
+            &plans,
+            now,
+        )
     };
+
     let end = now().plus(CLOSE_OUT);
     let last = at(Some(now()), end);
-    assert_eq!((last.level(), last.until()), (Level2::Conditional, Some(end)), "to its last moment");
+    assert_eq!(
+        (last.level(), last.until()),
+        (Level2::Conditional, Some(end)),
+        "to its last moment"
+    );
+
     let over = at(Some(now()), end.plus(Span::micros(1)));
-    let expired = Obstacle::Expired { on: end, controls: vec![ControlId::known("3.1.9")] };
-    assert_eq!((over.points(), over.level(), over.until()), (Some(109), Level2::None, None));
+    let expired = Obstacle::Expired {
+        on: end,
+        controls: vec![ControlId::known("3.1.9")],
+    };
+
+    assert_eq!(
+        (over.points(), over.level(), over.until()),
+        (Some(109), Level2::None, None)
+    );
     assert_eq!(over.obstacles(), [expired]);
-    assert!(over.obstacles()[0].to_string().contains("expired on 2027-07-14"), "{}", over.obstacles()[0]);
-    assert_eq!(at(None, end.plus(Span::days(900))).level(), Level2::Conditional, "it has not begun");
+
+    assert!(
+        over.obstacles()[0]
+            .to_string()
+            .contains("expired on 2027-07-14"),
+        "{}",
+        over.obstacles()[0]
+    );
+    assert_eq!(
+        at(None, end.plus(Span::days(900))).level(),
+        Level2::Conditional,
+        "it has not begun"
+    );
+
     let future = at(Some(now().plus(Span::days(900))), now());
-    assert_eq!((future.level(), future.until()), (Level2::Conditional, None), "nor has one of the future");
+    assert_eq!(
+        (future.level(), future.until()),
+        (Level2::Conditional, None),
+        "nor has one of the future"
+    );
 }
 
 #[test]
 fn no_rearrangement_of_items_stops_the_180_days() {
     let controls = all_but(&["3.1.9", "3.1.10"]);
     let later = now().plus(Span::days(181));
-    let old = Plan { conditional_since: Some(now()), ..poam("3.1.9") };
+    let old = Plan {
+        conditional_since: Some(now()),
+        ..poam("3.1.9")
+    };
+
     let fresh = [poam("3.1.9"), poam("3.1.10")];
-    let done = |completed| Plan { status: PlanStatus::Completed, completed: Some(completed), ..old.clone() };
+    let done = |completed| Plan {
+        status: PlanStatus::Completed,
+        completed: Some(completed),
+        ..old.clone()
+    };
+
     for (what, was, level) in [
         ("a second item without a date", old.clone(), Level2::None),
         (
             "the first one moved to the operational plan",
-            Plan { kind: PlanKind::Operational, ..old.clone() },
+            Plan {
+                kind: PlanKind::Operational,
+                ..old.clone()
+            },
             Level2::None,
         ),
-        ("its risk accepted", Plan { status: PlanStatus::AcceptedRisk, ..old.clone() }, Level2::None),
-        ("closed, and not assessed again", done(now().plus(DAY)), Level2::None),
-        ("closed, and then assessed anew", done(now().minus(DAY)), Level2::Conditional),
-        ("of what is met today", Plan { control_id: ControlId::known("3.1.11"), ..old.clone() }, Level2::Conditional),
+        (
+            "its risk accepted",
+            Plan {
+                status: PlanStatus::AcceptedRisk,
+                ..old.clone()
+            },
+            Level2::None,
+        ),
+        (
+            "closed, and not assessed again",
+            done(now().plus(DAY)),
+            Level2::None,
+        ),
+        (
+            "closed, and then assessed anew",
+            done(now().minus(DAY)),
+            Level2::Conditional,
+        ),
+        (
+            "of what is met today",
+            Plan {
+                control_id: ControlId::known("3.1.11"),
+                ..old.clone()
+            },
+            Level2::Conditional,
+        ),
     ] {
         let plans = [&[was][..], &fresh].concat();
-        assert_eq!(claim_by(&controls, &[approved()], &plans, later).level(), level, "{what}");
+        assert_eq!(
+            claim_by(&controls, &[approved()], &plans, later).level(),
+            level,
+            "{what}"
+        );
     }
+
     let met = claim_by(&all(Some(Finding::Met)), &[approved()], &[old], later);
     assert_eq!(met.level(), Level2::Final, "what is met is closed out");
 }
 
 #[test]
 fn an_operational_plan_gives_no_status() {
-    for (controls, id) in [(all_but(&["3.1.9"]), "3.1.9"), (with_partial(all_but(&["3.13.11"]), "3.13.11"), "3.13.11")]
-    {
+    for (controls, id) in [
+        (all_but(&["3.1.9"]), "3.1.9"),
+        (with_partial(all_but(&["3.13.11"]), "3.13.11"), "3.13.11"),
+    ] {
         let of = |plans: &[Plan]| claim_by(&controls, &[approved()], plans, now());
         let operational = item(id, PlanKind::Operational);
-        let off = Obstacle::NotOnPoam { control_id: operational.control_id.clone(), operational: true };
+        let off = Obstacle::NotOnPoam {
+            control_id: operational.control_id.clone(),
+            operational: true,
+        };
+
         assert_eq!(
-            (of(std::slice::from_ref(&operational)).level(), of(std::slice::from_ref(&operational)).obstacles()),
+            (
+                of(std::slice::from_ref(&operational)).level(),
+                of(std::slice::from_ref(&operational)).obstacles()
+            ),
             (Level2::None, &[off][..])
         );
-        let closed = Plan { status: PlanStatus::Completed, ..poam(id) };
-        assert_eq!(of(&[operational.clone(), closed]).level(), Level2::None, "a closed item is on no plan");
+
+        let closed = Plan {
+            status: PlanStatus::Completed,
+            ..poam(id)
+        };
+
+        assert_eq!(
+            of(&[operational.clone(), closed]).level(),
+            Level2::None,
+            "a closed item is on no plan"
+        );
         assert_eq!(of(&[operational, poam(id)]).level(), Level2::Conditional);
     }
 }
@@ -158,28 +333,69 @@ fn items_follow_the_partial_score() {
     let whole = all_but(&["3.13.11"]);
     let part = with_partial(all_but(&["3.13.11"]), "3.13.11");
     let first = poam::generate(Catalog::r2(), &whole, &[], now(), id);
-    assert_eq!((first.new[0].kind, first.moved.len()), (PlanKind::Operational, 0));
+    assert_eq!(
+        (first.new[0].kind, first.moved.len()),
+        (PlanKind::Operational, 0)
+    );
 
-    let there = [Plan { due: Some(now().plus(Span::days(400))), ..first.new[0].clone() }];
+    let there = [Plan {
+        due: Some(now().plus(Span::days(400))),
+        ..first.new[0].clone()
+    }];
     let second = poam::generate(Catalog::r2(), &part, &there, now(), id);
-    assert_eq!((second.new.len(), second.moved[0].kind), (0, PlanKind::Poam));
-    assert_eq!(second.moved[0].due, Some(now().plus(CLOSE_OUT)), "no later than its 180 days");
-    assert_eq!(claim_by(&part, &[approved()], &second.moved, now()).level(), Level2::Conditional);
-    assert_eq!(poam::generate(Catalog::r2(), &part, &second.moved, now(), id), poam::Generated::default());
+    assert_eq!(
+        (second.new.len(), second.moved[0].kind),
+        (0, PlanKind::Poam)
+    );
+
+    assert_eq!(
+        second.moved[0].due,
+        Some(now().plus(CLOSE_OUT)),
+        "no later than its 180 days"
+    );
+    assert_eq!(
+        claim_by(&part, &[approved()], &second.moved, now()).level(),
+        Level2::Conditional
+    );
+
+    assert_eq!(
+        poam::generate(Catalog::r2(), &part, &second.moved, now(), id),
+        poam::Generated::default()
+    );
 
     let back = poam::generate(Catalog::r2(), &whole, &second.moved, now(), id);
-    assert_eq!(back.moved[0].kind, PlanKind::Operational, "the partial score was taken back");
+    assert_eq!(
+        back.moved[0].kind,
+        PlanKind::Operational,
+        "the partial score was taken back"
+    );
 }
 
 #[test]
 fn sprs_is_told_nothing_without_a_score() {
     let (met, system) = (all(Some(Finding::Met)), System::default());
     let of = |evidence: &[Evidence], plans: &[Plan], controls: &[Control]| {
-        let basis = Basis { catalog: Catalog::r2(), system: Some(&system), controls, evidence, plans, now: now() };
+        let basis = Basis {
+            catalog: Catalog::r2(),
+            system: Some(&system),
+            controls,
+            evidence,
+            plans,
+            now: now(),
+        };
         Submission::of(&basis, &Claim::of(&basis))
     };
-    assert!(of(&[], &[], &met).unwrap_err().contains("no approved system security plan"));
-    assert_eq!(of(&[approved()], &[], &met).unwrap().cmmc_status, "Final Level 2");
+
+    assert!(
+        of(&[], &[], &met)
+            .unwrap_err()
+            .contains("no approved system security plan")
+    );
+    assert_eq!(
+        of(&[approved()], &[], &met).unwrap().cmmc_status,
+        "Final Level 2"
+    );
+
     let plans = [item("3.1.9", PlanKind::Operational)];
     let s = of(&[approved()], &plans, &all_but(&["3.1.9"])).unwrap();
     assert_eq!(
@@ -196,12 +412,16 @@ fn what_an_assessor_will_ask_is_said() {
     controls[0].objectives[0].support.valid = 1;
     assert_eq!(
         claim(&controls).cautions(),
-        [Caution::MetWithoutEvidence { count: 109 }, Caution::MetWithoutMethod { count: 109 }]
+        [
+            Caution::MetWithoutEvidence { count: 109 },
+            Caution::MetWithoutMethod { count: 109 }
+        ]
     );
 }
 
 proptest! {
-    /// The rules written a second time, over findings and plans at random: there is a claim only where they give one.
+    /// The rules written a second time, over findings and plans at random: there is a claim only
+    /// where they give one.
     #[test]
     fn no_findings_and_plans_give_more_than_the_rules(
         wrong in proptest::collection::vec((0..110usize, 0..4u8), 0..14),
@@ -218,6 +438,7 @@ proptest! {
                 _ => Some(decision(Finding::NotMet)),
             };
         }
+
         let plans: Vec<Plan> = items.iter().filter_map(|(n, poam, status, since)| {
             let control_id = controls[wrong.get(*n)?.0].control_id.clone();
             Some(Plan {
@@ -228,9 +449,11 @@ proptest! {
                 ..item("3.1.1", if *poam { PlanKind::Poam } else { PlanKind::Operational })
             })
         }).collect();
+
         for c in &mut controls {
             c.planned = plans.iter().any(|p| p.control_id == c.control_id && p.status.is_open());
         }
+
         let evidence = if has_plan { vec![approved()] } else { Vec::new() };
         let claim = claim_by(&controls, &evidence, &plans, now());
 
@@ -241,6 +464,7 @@ proptest! {
         if claim.level() != Level2::None {
             prop_assert!(claim.obstacles().is_empty() && has_plan && ssp_met);
         }
+
         prop_assert_eq!(claim.level() == Level2::Final, has_plan && ssp_met && short.is_empty());
         if claim.level() == Level2::Conditional {
             prop_assert!(claim.points().unwrap() >= 88);

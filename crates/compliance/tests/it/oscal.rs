@@ -56,11 +56,16 @@ fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
     controls[1].objectives[0].decision = Some(decision(Finding::NotApplicable));
     controls[2].objectives[0].decision = Some(decision(Finding::NotMet));
     controls[3].responsibility = Responsibility::Shared;
+
     controls[3].provider = Some("Example Hosting".to_owned());
-    let mut plans = poam::generate(Catalog::r2(), &controls, &[], now(), || PlanId(Uuid::from_u128(9))).new;
+    let mut plans = poam::generate(Catalog::r2(), &controls, &[], now(), || {
+        PlanId(Uuid::from_u128(9))
+    })
+    .new;
     plans[0].milestones = Some("2027-01-15 buy; 2027-02-01 roll out".to_owned());
     plans[0].mitigation = Some("watched".to_owned());
     plans[0].owner = Some("bob".to_owned());
+
     let pieces = [evidence()];
     let base = Known {
         catalog: Catalog::r2(),
@@ -73,16 +78,27 @@ fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
         scores: &[],
         now: now(),
     };
+
     check(&base, oscal::all(&base));
-    let known =
-        Known { system: &full, controls: &controls, evidence: &pieces, plans: &plans, assets: &full.assets, ..base };
+    let known = Known {
+        system: &full,
+        controls: &controls,
+        evidence: &pieces,
+        plans: &plans,
+        assets: &full.assets,
+        ..base
+    };
+
     check(&known, oscal::all(&known));
 }
 
 #[test]
 fn every_document_is_valid_and_points_nowhere_wrong() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
-    let validator = jsonschema::draft7::options().should_validate_formats(true).build(&schema).unwrap();
+    let validator = jsonschema::draft7::options()
+        .should_validate_formats(true)
+        .build(&schema)
+        .unwrap();
     both(|known, files| {
         assert!(files.len() >= 6);
         for file in &files {
@@ -92,38 +108,68 @@ fn every_document_is_valid_and_points_nowhere_wrong() {
                 .take(5)
                 .collect();
             assert!(errors.is_empty(), "{}: {errors:#?}", file.path);
-            assert_eq!(oscal::dangling(known, file), Vec::<String>::new(), "{}", file.path);
+
+            assert_eq!(
+                oscal::dangling(known, file),
+                Vec::<String>::new(),
+                "{}",
+                file.path
+            );
         }
+
         assert_eq!(files, oscal::all(known), "the same each time");
         let ids: BTreeSet<&str> = files
             .iter()
-            .map(|f| f.json.as_object().unwrap().values().next().unwrap()["uuid"].as_str().unwrap())
+            .map(|f| {
+                f.json.as_object().unwrap().values().next().unwrap()["uuid"]
+                    .as_str()
+                    .unwrap()
+            })
             .collect();
         assert_eq!(ids.len(), files.len());
     });
 }
 
-/// Another program's opinion: trestle reads every document in its own classes and follows what they import.
+/// Another program's opinion: trestle reads every document in its own classes and follows what they
+/// import.
 #[test]
 fn trestle_takes_every_document() {
     let trestle = std::env::var_os("TRESTLE").unwrap_or_else(|| "trestle".into());
-    if std::process::Command::new(&trestle).arg("version").output().is_err() {
-        eprintln!("SKIPPED: trestle is not installed (pip install compliance-trestle; TRESTLE names the program)");
+    if std::process::Command::new(&trestle)
+        .arg("version")
+        .output()
+        .is_err()
+    {
+        eprintln!(
+            "SKIPPED: trestle is not installed (pip install compliance-trestle; TRESTLE names the \
+                program)"
+        );
         return;
     }
     both(|_, files| {
         let folder = tempfile::tempdir().unwrap();
         let run = |args: &[&str]| {
-            let out = std::process::Command::new(&trestle).args(args).current_dir(folder.path()).output().unwrap();
-            let said = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+            let out = std::process::Command::new(&trestle)
+                .args(args)
+                .current_dir(folder.path())
+                .output()
+                .unwrap();
+            let said = format!(
+                "{}{}",
+                String::from_utf8_lossy(&out.stdout),
+                String::from_utf8_lossy(&out.stderr)
+            );
+
             assert!(out.status.success(), "trestle {args:?}: {said}");
         };
+
         run(&["init", "--local"]);
         for file in &files {
             let path = folder.path().join(&file.path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, file.json.to_string()).unwrap();
         }
+
         run(&["validate", "--all"]);
     });
 }
@@ -131,7 +177,10 @@ fn trestle_takes_every_document() {
 #[test]
 fn a_reference_that_points_nowhere_is_noticed() {
     both(|known, mut files| {
-        let ssp = files.iter_mut().find(|f| f.path.starts_with("system-security-plans")).unwrap();
+        let ssp = files
+            .iter_mut()
+            .find(|f| f.path.starts_with("system-security-plans"))
+            .unwrap();
         let at = "/system-security-plan/control-implementation/implemented-requirements/0/statements/0/by-components/0/component-uuid";
         *ssp.json.pointer_mut(at).unwrap() = Value::from(Uuid::nil().to_string());
         assert_eq!(oscal::dangling(known, ssp).len(), 1);
@@ -152,7 +201,11 @@ fn what_is_written_is_read_back() {
                     assert_eq!(owner.as_ref(), known.controls[0].owner.as_ref());
                 }
                 Ok(Imported::Poam(plans)) => assert_eq!(plans, expected(known.plans)),
-                Err(error) => assert!(error.to_string().contains("neither"), "{}: {error}", file.path),
+                Err(error) => assert!(
+                    error.to_string().contains("neither"),
+                    "{}: {error}",
+                    file.path
+                ),
             }
         }
     });
@@ -160,15 +213,29 @@ fn what_is_written_is_read_back() {
 
 /// OSCAL has no place for some of what we keep.
 fn expected(plans: &[Plan]) -> Vec<Plan> {
-    plans.iter().cloned().map(|p| Plan { resources: None, ..p }).collect()
+    plans
+        .iter()
+        .cloned()
+        .map(|p| Plan {
+            resources: None,
+            ..p
+        })
+        .collect()
 }
 
 #[test]
 fn a_wrong_document_is_refused_with_its_place() {
-    let refused = |text: &str| oscal::read(Catalog::r2(), text.as_bytes(), now()).unwrap_err().to_string();
+    let refused = |text: &str| {
+        oscal::read(Catalog::r2(), text.as_bytes(), now())
+            .unwrap_err()
+            .to_string()
+    };
+
     assert!(refused("{").contains("not JSON"));
     assert!(refused("{\"catalog\":{}}").contains("neither"));
-    let ssp =
-        r#"{"system-security-plan":{"control-implementation":{"implemented-requirements":[{"control-id":"ac-2"}]}}}"#;
-    assert_eq!(refused(ssp), "control-implementation.implemented-requirements[0]: the catalog has no control `ac-2`");
+    let ssp = r#"{"system-security-plan":{"control-implementation":{"implemented-requirements":[{"control-id":"ac-2"}]}}}"#;
+    assert_eq!(
+        refused(ssp),
+        "control-implementation.implemented-requirements[0]: the catalog has no control `ac-2`"
+    );
 }

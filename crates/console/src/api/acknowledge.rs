@@ -1,4 +1,5 @@
-//! `/ack/…`: the link in a mail. GET shows a page with a button; only the button's POST acknowledges, because scanners of mail follow links.
+//! `/ack/…`: the link in a mail. GET shows a page with a button; only the button's POST
+//! acknowledges, because scanners of mail follow links.
 
 use std::sync::Arc;
 
@@ -36,34 +37,61 @@ pub(super) async fn get(State(state): State<Arc<super::State>>, Path(parts): Par
 }
 
 pub(super) async fn post(State(state): State<Arc<super::State>>, Path(parts): Parts) -> Response {
-    let (Some(link), Some(settings)) = (link(&state, &parts), &state.acknowledge) else { return refused() };
+    let (Some(link), Some(settings)) = (link(&state, &parts), &state.acknowledge) else {
+        return refused();
+    };
     let actor = format!("{} (link in a mail)", link.who);
     let done = async {
-        let mut conn = settings.people.acquire().await.map_err(store::StoreError::from)?;
+        let mut conn = settings
+            .people
+            .acquire()
+            .await
+            .map_err(store::StoreError::from)?;
         store::alerts::ack(&mut conn, &actor, link.alert_id).await
     };
+
     match done.await {
-        Ok(true) => page(StatusCode::OK, &format!("<p>Alert {} is acknowledged.</p>", link.alert_id)),
-        Ok(false) => page(StatusCode::NOT_FOUND, "<p>There is no such alert any more.</p>"),
+        Ok(true) => page(
+            StatusCode::OK,
+            &format!("<p>Alert {} is acknowledged.</p>", link.alert_id),
+        ),
+        Ok(false) => page(
+            StatusCode::NOT_FOUND,
+            "<p>There is no such alert any more.</p>",
+        ),
         Err(error) => {
             tracing::warn!("an alert was not acknowledged by the link in its mail: {error}");
-            page(StatusCode::SERVICE_UNAVAILABLE, "<p>This cannot be recorded now. Try again in a minute.</p>")
+            page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "<p>This cannot be recorded now. Try again in a minute.</p>",
+            )
         }
     }
 }
 
-fn link(state: &super::State, (alert, expires, who, tag): &(String, String, String, String)) -> Option<Link> {
-    state.acknowledge.as_ref()?.key.read((alert, expires, who, tag), state.clock.now())
+fn link(
+    state: &super::State,
+    (alert, expires, who, tag): &(String, String, String, String),
+) -> Option<Link> {
+    state
+        .acknowledge
+        .as_ref()?
+        .key
+        .read((alert, expires, who, tag), state.clock.now())
 }
 
 /// The same answer to all that is wrong.
 fn refused() -> Response {
-    page(StatusCode::FORBIDDEN, "<p>This link is wrong, or its time is over. Use <code>blueteam alerts ack</code>.</p>")
+    page(
+        StatusCode::FORBIDDEN,
+        "<p>This link is wrong, or its time is over. Use <code>blueteam alerts ack</code>.</p>",
+    )
 }
 
 fn page(status: StatusCode, body: &str) -> Response {
     let page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>blueteam</title></head><body>{body}</body></html>\n"
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta \
+            charset=\"utf-8\"><title>blueteam</title></head><body>{body}</body></html>\n"
     );
     (status, HEADERS, Html(page)).into_response()
 }

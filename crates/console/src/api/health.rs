@@ -1,4 +1,5 @@
-//! `GET /healthz`: whether events are taken, for load balancers. Says nothing else, because it asks for no key.
+//! `GET /healthz`: whether events are taken, for load balancers. Says nothing else, because it asks
+//! for no key.
 
 use std::sync::Arc;
 

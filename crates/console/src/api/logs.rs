@@ -1,6 +1,7 @@
 //! `POST /v1/logs`: OpenTelemetry logs over HTTP, protobuf or JSON, by the same road as events.
 //!
-//! Answers are what the protocol prescribes (OTLP 1.x, "OTLP/HTTP Response"): 200 with what was rejected of it; else a `google.rpc.Status`.
+//! Answers are what the protocol prescribes (OTLP 1.x, "OTLP/HTTP Response"): 200 with what was
+//! rejected of it; else a `google.rpc.Status`.
 
 use std::sync::Arc;
 
@@ -26,10 +27,20 @@ pub(super) async fn post(State(state): State<Arc<super::State>>, request: Reques
         let detail = "Content-Type is not one of application/x-protobuf, application/json";
         return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response();
     };
+
     match take(&state, &head.headers, body, encoding).await {
         Ok((rejected, message)) => {
-            let kind = if encoding == Encoding::Json { JSON } else { PROTOBUF };
-            ([(header::CONTENT_TYPE, kind)], response(encoding, rejected, &message)).into_response()
+            let kind = if encoding == Encoding::Json {
+                JSON
+            } else {
+                PROTOBUF
+            };
+
+            (
+                [(header::CONTENT_TYPE, kind)],
+                response(encoding, rejected, &message),
+            )
+                .into_response()
         }
         Err(problem) => refuse(encoding, problem),
     }
@@ -37,7 +48,14 @@ pub(super) async fn post(State(state): State<Arc<super::State>>, request: Reques
 
 /// How the body is written; none when it says so of neither.
 fn encoding(headers: &HeaderMap) -> Option<Encoding> {
-    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?.split(';').next()?.trim();
+    let kind = headers
+        .get(header::CONTENT_TYPE)?
+        .to_str()
+        .ok()?
+        .split(';')
+        .next()?
+        .trim();
+
     match kind {
         _ if kind.eq_ignore_ascii_case(PROTOBUF) => Some(Encoding::Protobuf),
         _ if kind.eq_ignore_ascii_case(JSON) => Some(Encoding::Json),
@@ -60,22 +78,47 @@ async fn take(
         OtlpError::Malformed => BodyError::Unreadable("the body is no ExportLogsServiceRequest"),
         OtlpError::TooMany => BodyError::TooMany,
     };
+
     let (prepared, charge) = if body.len() > BIG || compression != ingest::Encoding::Identity {
         let task = ingest.clone();
         let work = tokio::task::spawn_blocking(move || {
             let plain = compression.decode(body, task.settings().max_body_bytes, &mut charge);
-            (plain.and_then(|plain| task.prepare_logs(&plain, encoding, &speaker).map_err(refused)), charge)
+            (
+                plain.and_then(|plain| {
+                    task.prepare_logs(&plain, encoding, &speaker)
+                        .map_err(refused)
+                }),
+                charge,
+            )
         });
-        work.await.map_err(|_| Problem::unavailable("the request could not be worked on"))?
+
+        work.await
+            .map_err(|_| Problem::unavailable("the request could not be worked on"))?
     } else {
-        (ingest.prepare_logs(&body, encoding, &speaker).map_err(refused), charge)
+        (
+            ingest
+                .prepare_logs(&body, encoding, &speaker)
+                .map_err(refused),
+            charge,
+        )
     };
+
     let prepared = prepared.map_err(|error| events::refuse_body(error, ingest))?;
     store(ingest, prepared, charge).await
 }
 
-async fn store(ingest: &Ingest, prepared: Prepared, charge: Charge) -> Result<(u64, String), Problem> {
-    let Prepared { rows, mut rejected, places, .. } = prepared;
+async fn store(
+    ingest: &Ingest,
+    prepared: Prepared,
+    charge: Charge,
+) -> Result<(u64, String), Problem> {
+    let Prepared {
+        rows,
+        mut rejected,
+        places,
+        ..
+    } = prepared;
+
     if !rows.is_empty() {
         match ingest.submit(rows, charge).await.map_err(events::refuse)? {
             Answer::Written(done) => {
@@ -86,9 +129,16 @@ async fn store(ingest: &Ingest, prepared: Prepared, charge: Charge) -> Result<(u
             Answer::Spooled(_) => {}
         }
     }
-    let message = rejected.iter().min_by_key(|(at, _)| *at).map(|(at, error)| format!("log record {at}: {error}"));
+
+    let message = rejected
+        .iter()
+        .min_by_key(|(at, _)| *at)
+        .map(|(at, error)| format!("log record {at}: {error}"));
     let message = message.unwrap_or_default();
-    Ok((rejected.len() as u64, message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned()))
+    Ok((
+        rejected.len() as u64,
+        message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned(),
+    ))
 }
 
 /// An `ExportLogsServiceResponse`.
@@ -96,8 +146,11 @@ fn response(encoding: Encoding, rejected: u64, message: &str) -> Vec<u8> {
     match encoding {
         Encoding::Json if rejected == 0 => b"{}".to_vec(),
         Encoding::Json => {
-            let partial = json!({ "rejectedLogRecords": rejected.to_string(), "errorMessage": message });
-            json!({ "partialSuccess": partial }).to_string().into_bytes()
+            let partial =
+                json!({ "rejectedLogRecords": rejected.to_string(), "errorMessage": message });
+            json!({ "partialSuccess": partial })
+                .to_string()
+                .into_bytes()
         }
         Encoding::Protobuf if rejected == 0 => Vec::new(),
         Encoding::Protobuf => {
@@ -113,7 +166,8 @@ fn response(encoding: Encoding, rejected: u64, message: &str) -> Vec<u8> {
 
 /// A refusal, with a `google.rpc.Status` for a body.
 fn refuse(encoding: Encoding, problem: Problem) -> Response {
-    // The codes of gRPC that come nearest: INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED, RESOURCE_EXHAUSTED, UNAVAILABLE.
+    // The codes of gRPC that come nearest: INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED,
+    // RESOURCE_EXHAUSTED, UNAVAILABLE.
     let code: u8 = match problem.status() {
         StatusCode::UNAUTHORIZED => 16,
         StatusCode::FORBIDDEN => 7,
@@ -121,9 +175,12 @@ fn refuse(encoding: Encoding, problem: Problem) -> Response {
         StatusCode::SERVICE_UNAVAILABLE => 14,
         _ => 3,
     };
+
     match encoding {
         Encoding::Json => {
-            let body = json!({ "code": code, "message": problem.detail() }).to_string().into_bytes();
+            let body = json!({ "code": code, "message": problem.detail() })
+                .to_string()
+                .into_bytes();
             problem.with_body(JSON, body)
         }
         Encoding::Protobuf => {

@@ -1,4 +1,5 @@
-//! `GET /metrics`: the numbers of the program, for Prometheus. They tell how much is seen and of whom, so they ask for a key.
+//! `GET /metrics`: the numbers of the program, for Prometheus. They tell how much is seen and of
+//! whom, so they ask for a key.
 
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use crate::error::Problem;
 /// The text format of Prometheus, version 0.0.4.
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-pub(super) async fn get(State(state): State<Arc<super::State>>, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(state): State<Arc<super::State>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     super::bearer(&state, &headers, super::METRICS).await?;
     let Some(metrics) = &state.metrics else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is nothing here"));

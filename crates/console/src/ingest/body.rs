@@ -42,17 +42,22 @@ impl Charge {
 
     /// How much it holds.
     pub(crate) fn bytes(&self) -> usize {
-        self.held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits)
+        self.held
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits)
     }
 
     /// Takes more. An error means that it is not there now.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), BodyError> {
         let bytes = u32::try_from(bytes).map_err(|_| BodyError::TooLarge)?;
-        let more = Arc::clone(&self.budget).try_acquire_many_owned(bytes).map_err(|_| BodyError::Busy)?;
+        let more = Arc::clone(&self.budget)
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| BodyError::Busy)?;
         match &mut self.held {
             Some(held) => held.merge(more),
             None => self.held = Some(more),
         }
+
         Ok(())
     }
 }
@@ -67,14 +72,21 @@ pub(crate) enum Encoding {
 
 impl Encoding {
     /// The text of a body, at most `most` bytes of it.
-    pub(crate) fn decode(self, body: Bytes, most: usize, charge: &mut Charge) -> Result<Bytes, BodyError> {
+    pub(crate) fn decode(
+        self,
+        body: Bytes,
+        most: usize,
+        charge: &mut Charge,
+    ) -> Result<Bytes, BodyError> {
         match self {
             Self::Identity => Ok(body),
             Self::Gzip => inflate(flate2::bufread::MultiGzDecoder::new(&*body), most, charge),
             Self::Zstd => {
                 let unreadable = |_| BodyError::Unreadable("the body cannot be decompressed");
                 let mut decoder = zstd::Decoder::with_buffer(&*body).map_err(unreadable)?;
-                decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(unreadable)?;
+                decoder
+                    .window_log_max(ZSTD_WINDOW_LOG)
+                    .map_err(unreadable)?;
                 inflate(decoder, most, charge)
             }
         }
@@ -91,6 +103,7 @@ fn inflate(mut from: impl Read, most: usize, charge: &mut Charge) -> Result<Byte
         if out.len() > most {
             return Err(BodyError::TooLarge);
         }
+
         if out.len() - before < CHUNK {
             return Ok(out.into());
         }

@@ -1,4 +1,5 @@
-//! `dead-letter.ndjson`: events out of the spool that the database refuses for good, with the reason.
+//! `dead-letter.ndjson`: events out of the spool that the database refuses for good, with the
+//! reason.
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -9,8 +10,9 @@ use model::{FieldError, Timestamp};
 
 /// The file's name, in the spool's folder.
 pub(super) const FILE: &str = "dead-letter.ndjson";
-/// The file's bound. What goes beyond it is counted, and named in the ledger of completeness as far as that keeps it: whoever
-/// can send what the database refuses must not be able to keep everybody else's events in the spool.
+/// The file's bound. What goes beyond it is counted, and named in the ledger of completeness as far
+/// as that keeps it: whoever can send what the database refuses must not be able to keep everybody
+/// else's events in the spool.
 pub(super) const MAX_BYTES: u64 = 64 * 1024 * 1024;
 /// With less room than this it counts as full: a batch of the drain may need as much.
 pub(super) const ROOM: u64 = 8 * 1024 * 1024;
@@ -18,13 +20,18 @@ pub(super) const ROOM: u64 = 8 * 1024 * 1024;
 /// One refused event: its JSON, and why.
 pub(super) type Letter = (Vec<u8>, FieldError);
 
-/// Appends letters as far as there is room; they are on disk on return. Returns how many there was no room for. A replay after a
-/// crash may write one again.
+/// Appends letters as far as there is room; they are on disk on return. Returns how many there was
+/// no room for. A replay after a crash may write one again.
 pub(super) fn append(dir: &Path, letters: &[Letter], now: Timestamp) -> io::Result<u64> {
     let path = dir.join(FILE);
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)?;
     let before = file.metadata()?.len();
     let (mut lines, mut beyond) = (Vec::new(), 0);
+
     for (json, error) in letters {
         // As an object where it is one that serde can read, else as the text that it is.
         let event = serde_json::from_slice::<serde_json::Value>(json)
@@ -35,13 +42,16 @@ pub(super) fn append(dir: &Path, letters: &[Letter], now: Timestamp) -> io::Resu
             beyond += 1;
             continue;
         }
+
         lines.extend_from_slice(line.as_bytes());
         lines.push(b'\n');
     }
+
     let written = file.write_all(&lines).and_then(|()| file.sync_all());
     if written.is_err() {
         let _ = file.set_len(before);
     }
+
     written.map(|()| beyond)
 }
 
@@ -56,7 +66,13 @@ mod tests {
         let now = Timestamp::from_secs(1_772_719_651);
         assert_eq!(append(dir.path(), &letters, now).unwrap(), 0);
         let path = dir.path().join(FILE);
-        OpenOptions::new().write(true).open(&path).unwrap().set_len(MAX_BYTES - 10).unwrap();
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(MAX_BYTES - 10)
+            .unwrap();
+
         assert_eq!(append(dir.path(), &letters, now).unwrap(), 1);
         assert_eq!(path.metadata().unwrap().len(), MAX_BYTES - 10);
     }

@@ -1,4 +1,5 @@
-//! The way back: when the database is there again, the spool goes into the table, in order, before anything new does.
+//! The way back: when the database is there again, the spool goes into the table, in order, before
+//! anything new does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -50,6 +51,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
             inner.drain.notified().await;
             continue;
         }
+
         let long = since.is_some_and(|since| since.elapsed() > LONG);
         match step(&inner, &mut conn, long).await {
             Ok(()) => {
@@ -62,11 +64,13 @@ pub(super) async fn run(inner: Arc<Inner>) {
                 let ours = !matches!(error, DrainError::Write(_));
                 let error = error.to_string();
                 *locked(&inner.stuck) = ours.then(|| error.clone());
+
                 // Once, not every few seconds for hours.
                 if error != said {
                     tracing::warn!(%error, "the spool cannot be written to the database yet");
                     said = error;
                 }
+
                 sleep(pause).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
@@ -82,6 +86,7 @@ async fn step(inner: &Arc<Inner>, conn: &mut Conn, long: bool) -> Result<(), Dra
     if !last {
         return batch(inner, conn).await.map(|_| ());
     }
+
     let _alone = inner.gate.write().await;
     while batch(inner, conn).await? {}
     end_outage(inner, conn).await
@@ -99,6 +104,7 @@ async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> 
         }
         Err(error) => return Err(error),
     };
+
     let (rows, mut letters) = decode(&batch);
     let ends = in_parts(rows.len());
     let done = conn.write(&rows, &ends).await?;
@@ -107,9 +113,11 @@ async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> 
     if !conflicting.is_empty() && !held::keep(inner, &rows, &conflicting).await {
         return Err(DrainError::NoRoom);
     }
+
     bury(inner, letters).await?;
     inner.note_committed(&done);
     forget(inner, batch).await?;
+
     Ok(true)
 }
 
@@ -125,10 +133,13 @@ pub(super) fn decode(batch: &Batch) -> (Vec<AuditRow<'static>>, Vec<(Vec<u8>, Fi
     (rows, letters)
 }
 
-/// The ends of parts of a batch. A spool holds events of many senders: what conflicts in one part leaves the others alone.
+/// The ends of parts of a batch. A spool holds events of many senders: what conflicts in one part
+/// leaves the others alone.
 pub(super) fn in_parts(rows: usize) -> Vec<usize> {
     const PART: usize = 50;
-    (0..rows.div_ceil(PART)).map(|part| rows.min((part + 1) * PART)).collect()
+    (0..rows.div_ceil(PART))
+        .map(|part| rows.min((part + 1) * PART))
+        .collect()
 }
 
 /// The starts of the parts whose ends these are.
@@ -138,7 +149,10 @@ fn starts(ends: &[usize]) -> impl Iterator<Item = usize> {
 
 /// The places in the batch of rows that conflict with an open transaction.
 pub(super) fn conflicting(ends: &[usize], done: &[Inserted]) -> Vec<usize> {
-    starts(ends).zip(done).flat_map(|(start, done)| done.conflicting.iter().map(move |at| start + at)).collect()
+    starts(ends)
+        .zip(done)
+        .flat_map(|(start, done)| done.conflicting.iter().map(move |at| start + at))
+        .collect()
 }
 
 /// Adds the rows that the database refused to the dead letters.
@@ -150,7 +164,9 @@ pub(super) fn refused(
 ) {
     for (start, done) in starts(ends).zip(done) {
         for (at, error) in &done.rejected {
-            let Some(row) = rows.get(start + at) else { continue };
+            let Some(row) = rows.get(start + at) else {
+                continue;
+            };
             let mut json = Vec::new();
             if record::encode(row, &mut json).is_ok() {
                 letters.push((json, error.clone()));
@@ -172,28 +188,46 @@ async fn with_spool<T: Send + 'static>(
     Ok(done.map_err(|_| DrainError::Task)??)
 }
 
-pub(super) async fn bury(inner: &Arc<Inner>, letters: Vec<(Vec<u8>, FieldError)>) -> Result<(), DrainError> {
+pub(super) async fn bury(
+    inner: &Arc<Inner>,
+    letters: Vec<(Vec<u8>, FieldError)>,
+) -> Result<(), DrainError> {
     if letters.is_empty() {
         return Ok(());
     }
+
     let count = letters.len() as u64;
     for (entry, error) in &letters {
-        inner.refused.note(None, store::sources::FROM_SPOOL, error, entry);
+        inner
+            .refused
+            .note(None, store::sources::FROM_SPOOL, error, entry);
     }
+
     let task = Arc::clone(inner);
     let done = tokio::task::spawn_blocking(move || {
-        dead::append(&task.settings.spool_dir, &letters, task.clock.now()).map_err(DrainError::DeadLetter)
+        dead::append(&task.settings.spool_dir, &letters, task.clock.now())
+            .map_err(DrainError::DeadLetter)
     });
+
     let beyond = done.await.map_err(|_| DrainError::Task)??;
     add(&inner.counters.dead_letters, count);
     if beyond > 0 {
-        tracing::error!(events = beyond, "dead-letter.ndjson is full: refused events are counted and no longer kept");
+        tracing::error!(
+            events = beyond,
+            "dead-letter.ndjson is full: refused events are counted and no longer kept"
+        );
     }
-    tracing::error!(events = count, "the database refuses events of the spool for good; see dead-letter.ndjson");
+
+    tracing::error!(
+        events = count,
+        "the database refuses events of the spool for good; see dead-letter.ndjson"
+    );
+
     Ok(())
 }
 
-/// Writes down that there was an outage, and lets new events into the table again. The gate is shut.
+/// Writes down that there was an outage, and lets new events into the table again. The gate is
+/// shut.
 async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     let outage = *locked(&inner.outage);
     if let Some(row) = outage.and_then(|outage| outage_row(inner, outage)) {
@@ -207,8 +241,14 @@ async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
     *locked(&inner.outage_reason) = None;
     inner.refusing.store(false, Ordering::SeqCst);
     inner.spooling.store(false, Ordering::SeqCst);
-    if let Some(Outage { since, spooled, refused }) = outage {
-        tracing::info!(%since, spooled, refused, "the database takes events again; the spool is empty");
+    if let Some(Outage {
+        since,
+        spooled,
+        refused,
+    }) = outage
+    {
+        tracing::info!(%since, spooled, refused, "the database takes events again; the spool is \
+            empty");
     }
     Ok(())
 }
@@ -223,6 +263,7 @@ fn outage_row(inner: &Inner, outage: Outage) -> Option<AuditRow<'static>> {
         "spooled": outage.spooled,
         "refused": outage.refused,
     });
+
     let record = AuditRecord {
         event_id: None,
         timestamp: Some(now),
@@ -239,6 +280,7 @@ fn outage_row(inner: &Inner, outage: Outage) -> Option<AuditRow<'static>> {
         cui_accessed: false,
         metadata: Details::from_json(metadata.to_string()),
     };
+
     prepare::complete(record, now, random).ok()
 }
 
@@ -251,7 +293,10 @@ mod tests {
         assert_eq!(in_parts(0), [0; 0]);
         assert_eq!(in_parts(50), [50]);
         assert_eq!(in_parts(120), [50, 100, 120]);
-        let done = [vec![], vec![3], vec![0, 19]].map(|conflicting| Inserted { conflicting, ..Inserted::default() });
+        let done = [vec![], vec![3], vec![0, 19]].map(|conflicting| Inserted {
+            conflicting,
+            ..Inserted::default()
+        });
         assert_eq!(conflicting(&in_parts(120), &done), [53, 100, 119]);
     }
 }

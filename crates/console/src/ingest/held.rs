@@ -1,5 +1,6 @@
-//! Events that conflict with an open transaction: somebody has inserted the same id and has not committed. They wait on disk,
-//! apart from everybody else's, and are tried again until the other transaction ends.
+//! Events that conflict with an open transaction: somebody has inserted the same id and has not
+//! committed. They wait on disk, apart from everybody else's, and are tried again until the other
+//! transaction ends.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,9 +38,13 @@ pub(super) fn folder(spool_dir: &std::path::Path) -> PathBuf {
 pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> bool {
     let kept = append(inner, rows, places).await.is_ok();
     if kept {
-        tracing::warn!(events = places.len(), "events conflict with an open transaction and wait for its end");
+        tracing::warn!(
+            events = places.len(),
+            "events conflict with an open transaction and wait for its end"
+        );
         inner.hold.notify_one();
     }
+
     kept
 }
 
@@ -60,7 +65,8 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-/// Tries one batch. What conflicts still goes to the end of the line before it leaves its front, so that no crash loses it.
+/// Tries one batch. What conflicts still goes to the end of the line before it leaves its front, so
+/// that no crash loses it.
 async fn step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     let peeked = with_held(inner, |held| held.peek(BATCH)).await;
     let batch = match peeked {
@@ -86,13 +92,18 @@ async fn step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
             Err(error) => return Err(error),
         }
     }
+
     drain::bury(inner, letters).await?;
     inner.note_committed(&done);
     with_held(inner, move |held| held.advance(&batch)).await
 }
 
 /// Appends the rows at these places.
-async fn append(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> Result<(), DrainError> {
+async fn append(
+    inner: &Arc<Inner>,
+    rows: &[AuditRow<'_>],
+    places: &[usize],
+) -> Result<(), DrainError> {
     let mut framed = Vec::new();
     for row in places.iter().filter_map(|at| rows.get(*at)) {
         let mut encoded = Ok(());

@@ -9,7 +9,8 @@ use super::prepare::{Prepared, finish};
 use super::speaker::Speaker;
 use crate::Settings;
 
-/// Reads and checks the log records of a request. A retry sends the same bytes, and gets the same ids by them: it is a no-op.
+/// Reads and checks the log records of a request. A retry sends the same bytes, and gets the same
+/// ids by them: it is a no-op.
 pub(super) fn prepare(
     body: &[u8],
     encoding: Encoding,
@@ -21,12 +22,16 @@ pub(super) fn prepare(
     let mut index = 0;
     otlp::read(body, encoding, settings.max_batch_events, |meaning| {
         match meaning {
-            Meaning::Event { mut record, service } => {
+            Meaning::Event {
+                mut record,
+                service,
+            } => {
                 identify(&mut record, &request, index, now);
                 let record = match service {
                     Some(claimed) => speaker.claim(record, &claimed),
                     None => record,
                 };
+
                 match finish(record, (settings, speaker), now) {
                     Ok(row) => {
                         done.rows.push(row);
@@ -38,18 +43,25 @@ pub(super) fn prepare(
             Meaning::Nothing => {}
             Meaning::Rejected(error) => done.rejected.push((index, error)),
         }
+
         index += 1;
     })?;
+
     Ok(done)
 }
 
-/// An id of the record's time and its place in the request. A record without a time is not known again: its time is its arrival's.
+/// An id of the record's time and its place in the request. A record without a time is not known
+/// again: its time is its arrival's.
 fn identify(record: &mut AuditRecord<'_>, request: &[u8], index: usize, now: Timestamp) {
-    let digest = Sha256::new().chain_update(request).chain_update((index as u64).to_be_bytes()).finalize();
+    let digest = Sha256::new()
+        .chain_update(request)
+        .chain_update((index as u64).to_be_bytes())
+        .finalize();
     let mut random = [0; 10];
     for (to, from) in random.iter_mut().zip(digest) {
         *to = from;
     }
+
     let millis = u64::try_from(record.timestamp.unwrap_or(now).as_micros() / 1000).unwrap_or(0);
     record.event_id = Some(Builder::from_unix_timestamp_millis(millis, &random).into_uuid());
 }

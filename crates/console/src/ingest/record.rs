@@ -1,4 +1,5 @@
-//! A row as the JSON that the spool and the dead letters hold: ids and times fixed, one object, readable by people and by
+//! A row as the JSON that the spool and the dead letters hold: ids and times fixed, one object,
+//! readable by people and by
 //! [`AuditRecord::from_json`].
 
 use std::borrow::Cow;
@@ -52,6 +53,7 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
         instance_id: r.instance_id,
         cui_accessed: r.cui_accessed,
     };
+
     serde_json::to_writer(&mut *out, &fields)?;
     let metadata = r.metadata.as_json();
     if !metadata.is_empty() {
@@ -61,6 +63,7 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
         out.extend_from_slice(metadata.as_bytes());
         out.push(b'}');
     }
+
     if let Some(claim) = row.claim() {
         out.pop();
         out.extend_from_slice(CLAIM);
@@ -70,6 +73,7 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
         }
         out.push(b'}');
     }
+
     Ok(())
 }
 
@@ -77,8 +81,13 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
 pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
     let (json, claim) = split(json);
     let record = AuditRecord::from_checked_json(&json)?.into_owned();
-    let id = record.event_id.ok_or_else(|| FieldError::new("event_id", "is missing"))?;
-    let at = record.timestamp.ok_or_else(|| FieldError::new("timestamp", "is missing"))?;
+    let id = record
+        .event_id
+        .ok_or_else(|| FieldError::new("event_id", "is missing"))?;
+    let at = record
+        .timestamp
+        .ok_or_else(|| FieldError::new("timestamp", "is missing"))?;
+
     Ok(AuditRow::new(record, || model::EventId(id), at).claiming(claim))
 }
 
@@ -93,7 +102,10 @@ fn split(json: &[u8]) -> (Cow<'_, [u8]>, Option<Claim>) {
         };
         Some(([&json[..at], b"}"].concat(), claim))
     };
-    found().map_or((Cow::Borrowed(json), None), |(json, claim)| (Cow::Owned(json), Some(claim)))
+
+    found().map_or((Cow::Borrowed(json), None), |(json, claim)| {
+        (Cow::Owned(json), Some(claim))
+    })
 }
 
 #[cfg(test)]
@@ -115,7 +127,11 @@ mod tests {
         ] {
             let row = decode(json.as_bytes()).unwrap();
             assert_eq!(row.claim(), None);
-            for claim in [None, Some(Claim::NoTime), Some(Claim::At(Timestamp::from_micros(1_772_719_651_000_001)))] {
+            for claim in [
+                None,
+                Some(Claim::NoTime),
+                Some(Claim::At(Timestamp::from_micros(1_772_719_651_000_001))),
+            ] {
                 let row = row.clone().claiming(claim);
                 let mut out = Vec::new();
                 encode(&row, &mut out).unwrap();

@@ -1,5 +1,5 @@
-//! Events that are no good: their senders are told in the answer, and the completeness ledger has them too, so that what was
-//! refused can be seen without asking every sender.
+//! Events that are no good: their senders are told in the answer, and the completeness ledger has
+//! them too, so that what was refused can be seen without asking every sender.
 
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -15,12 +15,14 @@ use tokio::time::{sleep, timeout};
 use super::speaker::Speaker;
 use super::{Inner, locked};
 
-/// The sources that they are booked under: `ingest:SERVICE`, and `ingest` of those whose service is not known. Not the table's own: a
-/// producer that sends nothing but what is no good has not spoken.
+/// The sources that they are booked under: `ingest:SERVICE`, and `ingest` of those whose service is
+/// not known. Not the table's own: a producer that sends nothing but what is no good has not
+/// spoken.
 const SOURCE: &str = "ingest";
 /// How often what was refused is booked.
 const EVERY: Duration = Duration::from_secs(1);
-/// Letters of a source that are kept of one booking; beyond it only the count goes on. Garbage at full speed must not fill the database.
+/// Letters of a source that are kept of one booking; beyond it only the count goes on. Garbage at
+/// full speed must not fill the database.
 const LETTERS_MAX: usize = 20;
 /// What one booking may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -44,7 +46,8 @@ impl Pile {
 }
 
 impl Refused {
-    /// Notes an event that was refused: who sent it as far as that is known, where it stood, why, and its text.
+    /// Notes an event that was refused: who sent it as far as that is known, where it stood, why,
+    /// and its text.
     pub(super) fn note(
         &self,
         speaker: Option<&Speaker>,
@@ -56,12 +59,14 @@ impl Refused {
             Some(Speaker::Service(name)) => format!("{SOURCE}:{name}"),
             Some(Speaker::Relay { .. }) | None => SOURCE.to_owned(),
         };
+
         let letter = DeadLetter {
             place: place.to_string(),
             reason: error.to_string(),
             entry: entry[..entry.len().min(ENTRY_MAX)].to_vec(),
             length: entry.len() as u64,
         };
+
         locked(&self.0).entry(source).or_default().add(1, [letter]);
     }
 
@@ -73,7 +78,10 @@ impl Refused {
     fn put_back(&self, piles: BTreeMap<String, Pile>) {
         let mut waiting = locked(&self.0);
         for (source, pile) in piles {
-            waiting.entry(source).or_default().add(pile.count, pile.letters);
+            waiting
+                .entry(source)
+                .or_default()
+                .add(pile.count, pile.letters);
         }
     }
 }
@@ -92,6 +100,7 @@ pub(super) async fn book(inner: &Inner) {
     if waiting.is_empty() {
         return;
     }
+
     match timeout(PATIENCE, write(inner, &waiting)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
@@ -107,10 +116,14 @@ async fn write(inner: &Inner, waiting: &BTreeMap<String, Pile>) -> Result<(), St
     let mut tx = conn.begin().await?;
     let now = inner.clock.now();
     for (source, pile) in waiting {
-        let intake = Intake { rejected: pile.count, ..Intake::default() };
+        let intake = Intake {
+            rejected: pile.count,
+            ..Intake::default()
+        };
         sources::book(&mut tx, source, Source::AuditDb, &intake, now).await?;
         sources::bury(&mut tx, source, &pile.letters, now).await?;
     }
+
     tx.commit().await?;
     Ok(())
 }

@@ -1,14 +1,18 @@
 //! From the text of a request to its events: one JSON object, an array of them, or one a line.
 //!
-//! Looks at brackets and quotes only, without recursion, so that a hostile text costs no stack; each event is then read on its
-//! own, and one that is broken costs its neighbours nothing, as long as its brackets and quotes are paired.
+//! Looks at brackets and quotes only, without recursion, so that a hostile text costs no stack;
+//! each event is then read on its own, and one that is broken costs its neighbours nothing, as long
+//! as its brackets and quotes are paired.
 
 use super::body::BodyError;
 
 /// The events of a body, unread. At most `most`.
 pub(super) fn split(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
     // Some editors begin a file so.
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body).trim_ascii();
+    let body = body
+        .strip_prefix(b"\xef\xbb\xbf")
+        .unwrap_or(body)
+        .trim_ascii();
     match body.first() {
         None => Err(BodyError::Unreadable("the body is empty")),
         Some(b'[') => array(body, most),
@@ -16,7 +20,9 @@ pub(super) fn split(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
             Some(end) if end == body.len() => Ok(vec![body]),
             _ => lines(body, most),
         },
-        Some(_) => Err(BodyError::Unreadable("the body is not a JSON object, a JSON array, or a JSON object a line")),
+        Some(_) => Err(BodyError::Unreadable(
+            "the body is not a JSON object, a JSON array, or a JSON object a line",
+        )),
     }
 }
 
@@ -31,6 +37,7 @@ fn lines(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
         }
         rest = rest.get(end + 1..).unwrap_or_default();
     }
+
     Ok(events)
 }
 
@@ -39,8 +46,13 @@ fn array(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
     let mut events = Vec::new();
     let mut at = skip_space(body, 1);
     if body.get(at) == Some(&b']') {
-        return if at + 1 == body.len() { Ok(events) } else { Err(BROKEN) };
+        return if at + 1 == body.len() {
+            Ok(events)
+        } else {
+            Err(BROKEN)
+        };
     }
+
     loop {
         let end = end_of_value(body, at).ok_or(BROKEN)?;
         push(&mut events, body[at..end].trim_ascii_end(), most)?;
@@ -62,11 +74,14 @@ fn push<'a>(events: &mut Vec<&'a [u8]>, event: &'a [u8], most: usize) -> Result<
 }
 
 fn skip_space(body: &[u8], from: usize) -> usize {
-    body[from..].iter().position(|b| !b.is_ascii_whitespace()).map_or(body.len(), |skip| from + skip)
+    body[from..]
+        .iter()
+        .position(|b| !b.is_ascii_whitespace())
+        .map_or(body.len(), |skip| from + skip)
 }
 
-/// Where the value that starts at `start` ends: after its closing bracket or quote, or before the comma or bracket that follows
-/// a bare word. None when it does not end, or is nothing.
+/// Where the value that starts at `start` ends: after its closing bracket or quote, or before the
+/// comma or bracket that follows a bare word. None when it does not end, or is nothing.
 fn end_of_value(body: &[u8], start: usize) -> Option<usize> {
     let (mut depth, mut at) = (0_usize, start);
     loop {
@@ -84,6 +99,7 @@ fn end_of_value(body: &[u8], start: usize) -> Option<usize> {
             b'}' | b']' | b',' if depth == 0 => return (at > start).then_some(at),
             _ => {}
         }
+
         at += 1;
     }
 }
@@ -107,18 +123,32 @@ mod tests {
     use super::*;
 
     fn texts(body: &str) -> Result<Vec<&str>, BodyError> {
-        split(body.as_bytes(), 100).map(|events| events.into_iter().map(|e| std::str::from_utf8(e).unwrap()).collect())
+        split(body.as_bytes(), 100).map(|events| {
+            events
+                .into_iter()
+                .map(|e| std::str::from_utf8(e).unwrap())
+                .collect()
+        })
     }
 
     #[test]
     fn one_many_and_lines() {
         for (body, events) in [
             ("{}", vec!["{}"]),
-            ("\u{feff} {\n \"a\": \"}\"\n}\n", vec!["{\n \"a\": \"}\"\n}"]),
+            (
+                "\u{feff} {\n \"a\": \"}\"\n}\n",
+                vec!["{\n \"a\": \"}\"\n}"],
+            ),
             ("[]", vec![]),
             (" [ ] ", vec![]),
-            (r#"[{"a":"\"]},"}, {"b":[1,{}]} ,7, nul ]"#, vec![r#"{"a":"\"]},"}"#, r#"{"b":[1,{}]}"#, "7", "nul"]),
-            ("{\"a\":1}\r\n\n{\"b\"\n{}\n", vec!["{\"a\":1}", "{\"b\"", "{}"]),
+            (
+                r#"[{"a":"\"]},"}, {"b":[1,{}]} ,7, nul ]"#,
+                vec![r#"{"a":"\"]},"}"#, r#"{"b":[1,{}]}"#, "7", "nul"],
+            ),
+            (
+                "{\"a\":1}\r\n\n{\"b\"\n{}\n",
+                vec!["{\"a\":1}", "{\"b\"", "{}"],
+            ),
             ("{\"a\":\"", vec!["{\"a\":\""]),
         ] {
             assert_eq!(texts(body), Ok(events), "{body}");
@@ -127,11 +157,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_taken_apart_is_refused() {
-        for body in ["", "  ", "x", "\"a\"", "[", "[{}", "[{},]", "[,{}]", "[{}]]", "[{}]x", "[{\"a]}", "[\"\\"] {
-            assert!(matches!(texts(body), Err(BodyError::Unreadable(_))), "{body}");
+        for body in [
+            "", "  ", "x", "\"a\"", "[", "[{}", "[{},]", "[,{}]", "[{}]]", "[{}]x", "[{\"a]}",
+            "[\"\\",
+        ] {
+            assert!(
+                matches!(texts(body), Err(BodyError::Unreadable(_))),
+                "{body}"
+            );
         }
+
         assert_eq!(split(b"[1,2,3]", 2), Err(BodyError::TooMany));
         assert_eq!(split(b"{}\n{}\n{}", 2), Err(BodyError::TooMany));
+
         // A million brackets cost no stack.
         assert!(split("[".repeat(1_000_000).as_bytes(), 2).is_err());
     }

@@ -1,4 +1,5 @@
-//! Group commit: whoever is free takes everything that waits and writes it with one COPY and one commit.
+//! Group commit: whoever is free takes everything that waits and writes it with one COPY and one
+//! commit.
 //!
 //! A lone request waits for nobody; while a group is being written the next one gathers by itself.
 
@@ -19,7 +20,8 @@ use crate::Timeouts;
 const GROUP_ROWS: usize = 5_000;
 /// The most bytes of a group, as they came, one request's apart.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
-/// How often a group is tried when the database is there but cannot: deadlocks, connections that went stale.
+/// How often a group is tried when the database is there but cannot: deadlocks, connections that
+/// went stale.
 const TRIES: u32 = 3;
 
 /// Writes groups until the queue is closed and empty.
@@ -51,6 +53,7 @@ fn take(inner: &Inner) -> (Vec<Job>, bool) {
         }
         jobs.extend(queue.jobs.pop_front());
     }
+
     (jobs, queue.closed)
 }
 
@@ -61,6 +64,7 @@ async fn write(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
         rows.append(&mut job.rows);
         ends.push(rows.len());
     }
+
     if !inner.spooling.load(Ordering::SeqCst) {
         match conn.write(&rows, &ends).await {
             Ok(done) => {
@@ -72,23 +76,40 @@ async fn write(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
             Err(why) => inner.begin_outage(&why),
         }
     }
+
     let kept = spool_rows(inner, rows).await;
     let mut start = 0;
     for (job, end) in jobs.into_iter().zip(ends) {
-        let answer = if kept { Ok(Answer::Spooled((end - start) as u64)) } else { Err(IngestError::NotKept) };
+        let answer = if kept {
+            Ok(Answer::Spooled((end - start) as u64))
+        } else {
+            Err(IngestError::NotKept)
+        };
         start = end;
         let _ = job.reply.send(answer);
     }
 }
 
-/// Answers the requests of a group that was written. Events that conflict with an open transaction are put on disk first;
-/// where that fails, their request is asked to send everything again, which is a no-op for what was written.
-async fn answer(inner: &Arc<Inner>, jobs: Vec<Job>, rows: &[AuditRow<'_>], ends: &[usize], done: Vec<Inserted>) {
+/// Answers the requests of a group that was written. Events that conflict with an open transaction
+/// are put on disk first; where that fails, their request is asked to send everything again, which
+/// is a no-op for what was written.
+async fn answer(
+    inner: &Arc<Inner>,
+    jobs: Vec<Job>,
+    rows: &[AuditRow<'_>],
+    ends: &[usize],
+    done: Vec<Inserted>,
+) {
     let starts = std::iter::once(0).chain(ends.iter().copied());
     for ((job, start), done) in jobs.into_iter().zip(starts).zip(done) {
         let places: Vec<usize> = done.conflicting.iter().map(|at| start + at).collect();
         let kept = places.is_empty() || held::keep(inner, rows, &places).await;
-        let answer = if kept { Ok(Answer::Written(done)) } else { Err(IngestError::Open) };
+        let answer = if kept {
+            Ok(Answer::Written(done))
+        } else {
+            Err(IngestError::Open)
+        };
+
         // The client may have gone; its events are written all the same.
         let _ = job.reply.send(answer);
     }
@@ -108,24 +129,39 @@ async fn spool_rows(inner: &Arc<Inner>, rows: Vec<AuditRow<'static>>) -> bool {
                 }
             });
         }
-        encoded.map_err(|error| SpoolError::Io { path: task.settings.spool_dir.clone(), error: error.into() })?;
+
+        encoded.map_err(|error| SpoolError::Io {
+            path: task.settings.spool_dir.clone(),
+            error: error.into(),
+        })?;
+
         let now = task.clock.now();
         locked(&task.spool).append(&framed, count, now)
     });
+
     let appended = appended.await;
     let kept = matches!(appended, Ok(Ok(())));
     let before = inner.refusing.swap(!kept, Ordering::SeqCst);
     let c = &inner.counters;
     add(if kept { &c.spooled } else { &c.refused }, count);
+
     if let Some(outage) = &mut *locked(&inner.outage) {
-        *(if kept { &mut outage.spooled } else { &mut outage.refused }) += count;
+        *(if kept {
+            &mut outage.spooled
+        } else {
+            &mut outage.refused
+        }) += count;
     }
+
     match appended {
-        Ok(Err(error)) if !before => tracing::error!(%error, "events are refused: the spool cannot take them"),
+        Ok(Err(error)) if !before => {
+            tracing::error!(%error, "events are refused: the spool cannot take them");
+        }
         Err(_) if !before => tracing::error!("events are refused: the spool's work was broken off"),
         Ok(Ok(())) if before => tracing::info!("the spool takes events again"),
         _ => {}
     }
+
     kept
 }
 
@@ -135,8 +171,13 @@ impl Inner {
         let accepted = done.iter().map(|d| d.accepted).sum();
         add(&c.accepted, accepted);
         add(&c.duplicates, done.iter().map(|d| d.duplicates).sum());
-        add(&c.rejected, done.iter().map(|d| d.rejected.len() as u64).sum());
-        c.last_commit.store(self.clock.now().as_micros(), Ordering::Relaxed);
+        add(
+            &c.rejected,
+            done.iter().map(|d| d.rejected.len() as u64).sum(),
+        );
+
+        c.last_commit
+            .store(self.clock.now().as_micros(), Ordering::Relaxed);
         if accepted > 0 {
             self.committed.send_modify(|n| *n += accepted);
         }
@@ -148,8 +189,15 @@ impl Inner {
         for (start, done) in starts.zip(done) {
             for (at, error) in &done.rejected {
                 let mut text = Vec::new();
-                let entry = rows.get(start + at).and_then(|row| record::encode(row, &mut text).ok());
-                self.refused.note(None, store::sources::BY_DATABASE, error, if entry.is_some() { &text } else { b"" });
+                let entry = rows
+                    .get(start + at)
+                    .and_then(|row| record::encode(row, &mut text).ok());
+                self.refused.note(
+                    None,
+                    store::sources::BY_DATABASE,
+                    error,
+                    if entry.is_some() { &text } else { b"" },
+                );
             }
         }
     }
@@ -157,10 +205,15 @@ impl Inner {
     fn begin_outage(&self, why: &WriteError) {
         let mut outage = locked(&self.outage);
         if outage.is_none() {
-            *outage = Some(Outage { since: self.clock.now(), spooled: 0, refused: 0 });
+            *outage = Some(Outage {
+                since: self.clock.now(),
+                spooled: 0,
+                refused: 0,
+            });
             tracing::error!(error = %why, "the database takes no events; they go to the spool");
             *locked(&self.outage_reason) = Some(why.to_string());
         }
+
         self.spooling.store(true, Ordering::SeqCst);
         drop(outage);
         self.drain.notify_one();
@@ -178,7 +231,8 @@ pub(super) enum WriteError {
     Store(String),
 }
 
-/// A connection that is kept between groups: the pool would ask the server whether it lives each time.
+/// A connection that is kept between groups: the pool would ask the server whether it lives each
+/// time.
 pub(super) struct Conn {
     pool: PgPool,
     timeouts: Timeouts,
@@ -187,7 +241,11 @@ pub(super) struct Conn {
 
 impl Conn {
     pub(super) fn new(inner: &Inner) -> Self {
-        Self { pool: inner.pool.clone(), timeouts: inner.settings.timeouts.clone(), held: None }
+        Self {
+            pool: inner.pool.clone(),
+            timeouts: inner.settings.timeouts.clone(),
+            held: None,
+        }
     }
 
     /// Connects when there is no connection.
@@ -206,18 +264,27 @@ impl Conn {
                 Err(_) => return Err(WriteError::NoConnection(patience)),
             }
         }
+
         Ok(())
     }
 
-    /// Writes a group, or says why the database does not take it. An error leaves open whether it was written.
-    pub(super) async fn write(&mut self, rows: &[AuditRow<'_>], ends: &[usize]) -> Result<Vec<Inserted>, WriteError> {
+    /// Writes a group, or says why the database does not take it. An error leaves open whether it
+    /// was written.
+    pub(super) async fn write(
+        &mut self,
+        rows: &[AuditRow<'_>],
+        ends: &[usize],
+    ) -> Result<Vec<Inserted>, WriteError> {
         let mut tries = 0;
         loop {
             tries += 1;
             let fresh = self.held.is_none();
             self.ready().await?;
             let patience = self.timeouts.write;
-            let Some(mut conn) = self.held.take() else { return Err(WriteError::NoConnection(patience)) };
+            let Some(mut conn) = self.held.take() else {
+                return Err(WriteError::NoConnection(patience));
+            };
+
             match timeout(patience, insert_audit_parts(&mut conn, rows, ends)).await {
                 Ok(Ok(done)) => {
                     self.held = Some(conn);

@@ -41,7 +41,11 @@ impl Answer {
     pub(crate) fn counts(&self) -> (u64, u64, usize) {
         let json = self.json();
         let n = |key: &str| json[key].as_u64().unwrap_or_else(|| panic!("{self:?}"));
-        (n("accepted"), n("duplicates"), json["rejected"].as_array().map_or(0, Vec::len))
+        (
+            n("accepted"),
+            n("duplicates"),
+            json["rejected"].as_array().map_or(0, Vec::len),
+        )
     }
 }
 
@@ -52,23 +56,44 @@ impl Running {
         Self::on(pool, Some(db), change).await
     }
 
-    pub(crate) async fn on(pool: PgPool, db: Option<TestDb>, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(crate) async fn on(
+        pool: PgPool,
+        db: Option<TestDb>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings::new(dir.path().join("spool"));
         settings.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+
         // The machine may be busy with other tests; those about outages are less patient.
         settings.timeouts.acquire = Duration::from_secs(20);
         change(&mut settings);
         let key = mint(&pool, 1, "{events:write}", "NULL").await;
         let spool = settings.spool_dir.clone();
         let (stop, stopped) = oneshot::channel();
-        let pools = Pools { events: pool.clone(), keys: pool.clone() };
+        let pools = Pools {
+            events: pool.clone(),
+            keys: pool.clone(),
+        };
+
         let end = async move {
             let _ = stopped.await;
         };
-        let console = serve(settings, pools, Arc::new(SystemClock), end).await.unwrap();
+        let console = serve(settings, pools, Arc::new(SystemClock), end)
+            .await
+            .unwrap();
         let (to, ingest) = (console.address(), console.ingest().clone());
-        Self { pool, key, spool, to, ingest, console: Some((console, stop)), _dir: dir, _db: db }
+
+        Self {
+            pool,
+            key,
+            spool,
+            to,
+            ingest,
+            console: Some((console, stop)),
+            _dir: dir,
+            _db: db,
+        }
     }
 
     pub(crate) async fn stop(&mut self) {
@@ -88,7 +113,10 @@ impl Running {
     }
 
     pub(crate) async fn rows(&self) -> i64 {
-        sqlx::query_scalar("SELECT count(*) FROM audit_events").fetch_one(&self.pool).await.unwrap()
+        sqlx::query_scalar("SELECT count(*) FROM audit_events")
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
     }
 }
 
@@ -96,21 +124,31 @@ impl Running {
 pub(crate) async fn mint(pool: &PgPool, byte: u8, scopes: &str, expires: &str) -> String {
     let key = console::auth::mint([byte; 32]);
     let sql = format!(
-        "INSERT INTO users.users (username, email, password_hash) VALUES ('u', 'u@x', '!') ON CONFLICT DO NOTHING;
+        "INSERT INTO users.users (username, email, password_hash) VALUES ('u', 'u@x', '!') ON \
+            CONFLICT DO NOTHING;
          INSERT INTO users.api_keys (user_id, key_hash, key_name, key_prefix, scopes, expires_at)
-         SELECT user_id, '{}', 'k{byte}', '{}', '{scopes}', {expires} FROM users.users WHERE username = 'u'
+         SELECT user_id, '{}', 'k{byte}', '{}', '{scopes}', {expires} FROM users.users WHERE \
+         username = 'u'
          ON CONFLICT DO NOTHING",
         key.hash, key.prefix
     );
-    sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.unwrap();
+
+    sqlx::raw_sql(AssertSqlSafe(sql))
+        .execute(pool)
+        .await
+        .unwrap();
+
     key.secret
 }
 
 /// One request on a connection of its own.
 pub(crate) async fn call(to: SocketAddr, line: &str, headers: &str, body: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    let head =
-        format!("{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "{line} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
+        body.len()
+    );
+
     // The server may answer and close before it has read everything.
     let _ = stream.write_all(head.as_bytes()).await;
     let _ = stream.write_all(body).await;
@@ -129,16 +167,26 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> Answer {
             break;
         }
     }
+
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
     let status = head.get(9..12).and_then(|s| s.parse().ok()).unwrap_or(0);
-    Answer { status, head: head.to_ascii_lowercase(), text: body.to_owned() }
+
+    Answer {
+        status,
+        head: head.to_ascii_lowercase(),
+        text: body.to_owned(),
+    }
 }
 
 fn whole(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes).to_ascii_lowercase();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok());
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|l| l.strip_prefix("content-length: ")?.parse::<usize>().ok());
     length.is_some_and(|length| body.len() >= length)
 }
 

@@ -1,5 +1,9 @@
 //! The console over real sockets, on a real PostgreSQL.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "the helpers of tests fail as tests do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the helpers of tests fail as tests do"
+)]
 
 mod acknowledge;
 mod answers;

@@ -34,22 +34,46 @@ async fn services(run: &Running) -> Vec<String> {
 #[tokio::test]
 async fn records_become_events_once() {
     let mut run = Running::new(|_| {}).await;
-    let body = request(&json!([login("success"), { "body": { "stringValue": "talk" } }, login("failure")]));
+    let body = request(
+        &json!([login("success"), { "body": { "stringValue": "talk" } }, login("failure")]),
+    );
     for _ in 0..2 {
         let answer = post(&run, JSON, &body).await;
-        assert_eq!((answer.status, answer.text.as_str()), (200, "{}"), "{answer:?}");
+        assert_eq!(
+            (answer.status, answer.text.as_str()),
+            (200, "{}"),
+            "{answer:?}"
+        );
         assert!(answer.head.contains("content-type: application/json"));
     }
-    assert_eq!(services(&run).await, ["artemis", "artemis"], "a retry adds nothing, and a relay is believed");
+
+    assert_eq!(
+        services(&run).await,
+        ["artemis", "artemis"],
+        "a retry adds nothing, and a relay is believed"
+    );
+
     // A key with a service is that service, whatever the resource says.
     run.key = mint(&run.pool, 2, "{events:write}", "NULL").await;
-    sqlx::query("UPDATE users.api_keys SET service = 'eqmon' WHERE key_name = 'k2'").execute(&run.pool).await.unwrap();
+    sqlx::query("UPDATE users.api_keys SET service = 'eqmon' WHERE key_name = 'k2'")
+        .execute(&run.pool)
+        .await
+        .unwrap();
+
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&request(&json!([login("success")]))).unwrap();
-    let answer = post(&run, &format!("{JSON}Content-Encoding: gzip\r\n"), &gzip.finish().unwrap()).await;
+    gzip.write_all(&request(&json!([login("success")])))
+        .unwrap();
+    let answer = post(
+        &run,
+        &format!("{JSON}Content-Encoding: gzip\r\n"),
+        &gzip.finish().unwrap(),
+    )
+    .await;
     assert_eq!(answer.status, 200, "{answer:?}");
+
     assert_eq!(services(&run).await, ["artemis", "artemis", "eqmon"]);
-    let sql = "SELECT metadata->>'service.name' FROM audit_events WHERE metadata->>'service' = 'eqmon'";
+    let sql =
+        "SELECT metadata->>'service.name' FROM audit_events WHERE metadata->>'service' = 'eqmon'";
     let said: Option<String> = sqlx::query_scalar(sql).fetch_one(&run.pool).await.unwrap();
     assert_eq!(said.as_deref(), Some("artemis"));
 }
@@ -60,23 +84,47 @@ async fn protobuf_is_answered_in_protobuf() {
     // One record without a time, "logout".
     let record = b"\x62\x06logout";
     let of = |record: &[u8]| {
-        let wrap = |field: u8, inner: &[u8]| [&[field << 3 | 2, inner.len() as u8][..], inner].concat();
+        let wrap =
+            |field: u8, inner: &[u8]| [&[field << 3 | 2, inner.len() as u8][..], inner].concat();
         wrap(1, &wrap(2, &wrap(2, record)))
     };
+
     let answer = post(&run, PROTOBUF, &of(record)).await;
-    assert_eq!((answer.status, answer.text.as_str()), (200, ""), "{answer:?}");
+    assert_eq!(
+        (answer.status, answer.text.as_str()),
+        (200, ""),
+        "{answer:?}"
+    );
     assert!(answer.head.contains("content-type: application/x-protobuf"));
     assert_eq!(run.rows().await, 1);
+
     // One good and one broken.
     let answer = post(&run, PROTOBUF, &[of(record), of(b"\x0a")].concat()).await;
     assert_eq!(answer.status, 200);
-    assert!(answer.text.starts_with("\n,\u{8}\u{1}\u{12}(log record 1: "), "{:?}", answer.text);
+    assert!(
+        answer
+            .text
+            .starts_with("\n,\u{8}\u{1}\u{12}(log record 1: "),
+        "{:?}",
+        answer.text
+    );
+
     let answer = post(&run, PROTOBUF, b"\x0a").await;
     assert_eq!(answer.status, 400);
-    assert!(answer.text.starts_with("\u{8}\u{3}\u{12}"), "a google.rpc.Status: {:?}", answer.text);
+    assert!(
+        answer.text.starts_with("\u{8}\u{3}\u{12}"),
+        "a google.rpc.Status: {:?}",
+        answer.text
+    );
     run.key = console::auth::mint([9; 32]).secret;
+
     assert_eq!(post(&run, PROTOBUF, &of(record)).await.status, 401);
-    assert_eq!(post(&run, "Content-Type: text/plain\r\n", b"x").await.status, 415);
+    assert_eq!(
+        post(&run, "Content-Type: text/plain\r\n", b"x")
+            .await
+            .status,
+        415
+    );
 }
 
 #[tokio::test]
@@ -87,9 +135,17 @@ async fn part_of_a_request_may_be_rejected() {
         { "key": "audit.result", "value": { "stringValue": "maybe" } }] });
     let answer = post(&run, JSON, &request(&json!([login("success"), bad]))).await;
     assert_eq!(answer.status, 200);
+
     let partial = &answer.json()["partialSuccess"];
     assert_eq!(partial["rejectedLogRecords"], "1");
-    assert!(partial["errorMessage"].as_str().unwrap().starts_with("log record 1: result: "), "{partial}");
+    assert!(
+        partial["errorMessage"]
+            .as_str()
+            .unwrap()
+            .starts_with("log record 1: result: "),
+        "{partial}"
+    );
+
     assert_eq!(run.rows().await, 1);
     let many = post(&run, JSON, &request(&json!([1, 2, 3]))).await;
     assert_eq!((many.status, many.json()["code"].as_u64()), (413, Some(3)));
@@ -100,7 +156,11 @@ async fn too_much_is_told_to_come_again() {
     let run = Running::new(|s| s.queue_max_events = 1).await;
     // The queue's only place is taken by a request that waits for a locked table.
     let mut lock = run.pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE audit_events").execute(&mut *lock).await.unwrap();
+    sqlx::query("LOCK TABLE audit_events")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+
     let body = request(&json!([login("success")]));
     let waiting = post(&run, JSON, &body);
     let refused = async {
@@ -108,16 +168,20 @@ async fn too_much_is_told_to_come_again() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             let body = request(&json!([login("success")]));
             let other = post(&run, JSON, &body);
-            if let Ok(answer) = tokio::time::timeout(std::time::Duration::from_millis(500), other).await {
+            if let Ok(answer) =
+                tokio::time::timeout(std::time::Duration::from_millis(500), other).await
+            {
                 return answer;
             }
         }
     };
+
     let free = async {
         let answer = refused.await;
         lock.rollback().await.unwrap();
         answer
     };
+
     let (first, refused) = tokio::join!(waiting, free);
     assert_eq!((first.status, refused.status), (200, 429), "{refused:?}");
     assert!(refused.head.contains("retry-after: 1"), "{refused:?}");

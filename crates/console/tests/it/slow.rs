@@ -17,12 +17,25 @@ async fn a_slow_head_is_cut_and_a_slow_body_answered() {
     .await;
     let begin = Instant::now();
     let mut stream = TcpStream::connect(run.to).await.unwrap();
-    stream.write_all(b"POST /v1/events HTTP/1.1\r\nHo").await.unwrap();
+    stream
+        .write_all(b"POST /v1/events HTTP/1.1\r\nHo")
+        .await
+        .unwrap();
+
     let mut rest = Vec::new();
-    let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut rest)).await.unwrap();
+    let _ = timeout(Duration::from_secs(5), stream.read_to_end(&mut rest))
+        .await
+        .unwrap();
     let mut stream = TcpStream::connect(run.to).await.unwrap();
-    let head = format!("POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n", run.key);
-    stream.write_all(format!("{head}Content-Length: 100\r\n\r\n{{").as_bytes()).await.unwrap();
+    let head = format!(
+        "POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n",
+        run.key
+    );
+    stream
+        .write_all(format!("{head}Content-Length: 100\r\n\r\n{{").as_bytes())
+        .await
+        .unwrap();
+
     assert_eq!(read_answer(&mut stream).await.status, 408);
     assert!(begin.elapsed() < Duration::from_secs(3));
     assert_eq!(run.post(event(1)).await.status, 200);
@@ -37,8 +50,11 @@ async fn whoever_holds_all_connections_and_says_nothing_shuts_nobody_out() {
         let _ = stream.write_all(b"POST /v1/events HTTP/1.1\r\nHo").await;
         silent.push(stream);
     }
+
     for n in 0..6 {
-        let answer = timeout(Duration::from_secs(2), run.post(event(n))).await.unwrap();
+        let answer = timeout(Duration::from_secs(2), run.post(event(n)))
+            .await
+            .unwrap();
         assert_eq!(answer.status, 200);
     }
 }
@@ -48,7 +64,11 @@ async fn a_full_queue_says_when_to_come_back() {
     let run = Running::new(|s| s.queue_max_events = 2).await;
     // Nothing commits while the table is locked.
     let mut tx = run.pool.begin().await.unwrap();
-    sqlx::query("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await.unwrap();
+    sqlx::query("LOCK TABLE audit_events IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+
     let waits = async { tokio::join!(run.post(event(1)), run.post(event(2))) };
     let busy = async {
         while run.ingest.stats().waiting < 2 {
@@ -58,6 +78,7 @@ async fn a_full_queue_says_when_to_come_back() {
         tx.commit().await.unwrap();
         busy
     };
+
     let ((first, second), busy) = tokio::join!(waits, busy);
     assert_eq!((first.status, second.status, busy.status), (200, 200, 429));
     assert!(busy.head.contains("retry-after: 1"), "{busy:?}");
@@ -72,7 +93,10 @@ async fn connections_beyond_the_bound_wait() {
     })
     .await;
     let _idle = TcpStream::connect(run.to).await.unwrap();
+
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let answer = timeout(Duration::from_secs(5), run.post(event(1))).await.unwrap();
+    let answer = timeout(Duration::from_secs(5), run.post(event(1)))
+        .await
+        .unwrap();
     assert_eq!(answer.status, 200);
 }

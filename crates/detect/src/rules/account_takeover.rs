@@ -16,7 +16,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("account_takeover"),
         name: "Account takeover",
-        description: "A password is changed or reset, then data is accessed within `window` from an address that was not among \
+        description: "A password is changed or reset, then data is accessed within `window` from \
+            an address that was not among \
                       the user's known ones before the change.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.5.2"), ControlId::known("3.14.6")],
@@ -28,8 +29,16 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/account_takeover.ndjson"),
     build: |value, max_keys| {
         let Params { window } = params(value)?;
-        let rule = AccountTakeover { users: Keyed::new(max_keys), window };
-        Ok(Built { rule: Box::new(rule), cooldown: window, memory: window })
+        let rule = AccountTakeover {
+            users: Keyed::new(max_keys),
+            window,
+        };
+
+        Ok(Built {
+            rule: Box::new(rule),
+            cooldown: window,
+            memory: window,
+        })
     },
 };
 
@@ -41,7 +50,9 @@ struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { window: Span::mins(30) }
+        Self {
+            window: Span::mins(30),
+        }
     }
 }
 
@@ -56,8 +67,8 @@ struct State {
     accesses: SmallVec<[(Hit, IpAddr); 1]>,
 }
 
-/// The first is kept as long as it counts: a thief who changes the password again and again knows no address that was new at the last
-/// change.
+/// The first is kept as long as it counts: a thief who changes the password again and again knows
+/// no address that was new at the last change.
 fn remember<T>(list: &mut SmallVec<[T; 1]>, item: T, counts: impl Fn(&T) -> bool) {
     if list.len() >= KEPT {
         list.retain(|old| counts(old));
@@ -81,13 +92,24 @@ impl AccountTakeover {
             && first_seen.is_none_or(|first| first >= change.at)
     }
 
-    fn fire(cx: &mut Context<'_>, key: Key, event: &SecurityEvent<'_>, (change, access): (Hit, Hit), ip: IpAddr) {
+    fn fire(
+        cx: &mut Context<'_>,
+        key: Key,
+        event: &SecurityEvent<'_>,
+        (change, access): (Hit, Hit),
+        ip: IpAddr,
+    ) {
         let Some(user) = &event.user_id else { return };
         cx.fire(key, event, || {
             let after = access.at.since(change.at);
-            let title = format!("Account takeover: user {user} changed the password, then read data from new address {ip}");
+            let title = format!(
+                "Account takeover: user {user} changed the password, then read \
+                data from new address {ip}"
+            );
+
             let description = format!(
-                "The password of user {user} was changed at {}, and {after} later data was accessed from {ip}, where the user had \
+                "The password of user {user} was changed at {}, and {after} later data was \
+                    accessed from {ip}, where the user had \
                  never been. Lock the account and call the user.",
                 change.at
             );
@@ -114,13 +136,20 @@ impl Rule for AccountTakeover {
             let new = first.is_none_or(|first| hit.at.since(first) <= cx.settle.max(self.window));
             if new {
                 let change = self.users.get(key).and_then(|s| {
-                    s.changes.iter().rev().find(|change| self.is_takeover(**change, hit, first)).copied()
+                    s.changes
+                        .iter()
+                        .rev()
+                        .find(|change| self.is_takeover(**change, hit, first))
+                        .copied()
                 });
+
                 if let Some(change) = change {
                     Self::fire(cx, key, event, (change, hit), ip);
                 } else {
                     let (state, _) = self.users.touch(key, event.timestamp, cx.stale);
-                    remember(&mut state.accesses, (hit, ip), |(old, _)| old.at > counts_from);
+                    remember(&mut state.accesses, (hit, ip), |(old, _)| {
+                        old.at > counts_from
+                    });
                 }
             }
         }
@@ -133,11 +162,15 @@ impl Rule for AccountTakeover {
                     Self::fire(cx, key, event, (hit, *access), *ip);
                 }
             }
+
             self.users.touch(key, event.timestamp, cx.stale).0.accesses = accesses;
         }
     }
 
     fn usage(&self) -> Usage {
-        Usage { keys: self.users.len(), evicted: self.users.evicted() }
+        Usage {
+            keys: self.users.len(),
+            evicted: self.users.evicted(),
+        }
     }
 }

@@ -22,7 +22,11 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/after_hours.ndjson"),
     build: |value, _| {
         let _: Params = params(value)?;
-        Ok(Built { rule: Box::new(AfterHours), cooldown: Span::hours(1), memory: Span::ZERO })
+        Ok(Built {
+            rule: Box::new(AfterHours),
+            cooldown: Span::hours(1),
+            memory: Span::ZERO,
+        })
     },
 };
 
@@ -35,16 +39,26 @@ struct AfterHours;
 
 impl Rule for AfterHours {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+            return;
+        };
         let period = cx.calendar.period(event.timestamp);
         if period.open {
             return;
         }
+
         cx.fire_episode(key, period.start.as_micros(), event, || {
-            let title = format!("After-hours access: user {user} accessed CUI at {}", event.timestamp);
-            let description = format!("User {user} accessed CUI outside business hours, at {}.", event.timestamp);
+            let title = format!(
+                "After-hours access: user {user} accessed CUI at {}",
+                event.timestamp
+            );
+            let description = format!(
+                "User {user} accessed CUI outside business hours, at {}.",
+                event.timestamp
+            );
             let mut opening = Opening::new(EntityKind::User, user, title, description);
             opening.hold_until = Some(period.end);
+
             opening
         });
     }

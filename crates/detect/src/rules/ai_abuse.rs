@@ -12,7 +12,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("ai_abuse"),
         name: "AI abuse pattern",
-        description: "At least `threshold` guardrail or jailbreak triggers of one user within `window`.",
+        description: "At least `threshold` guardrail or jailbreak triggers of one user within \
+            `window`.",
         severity: Severity::High,
         controls: &[ControlId::known("3.14.6")],
         attack: &["AML.T0054"],
@@ -24,7 +25,14 @@ pub(super) const RULE: Definition = Definition {
     build: |value, max_keys| {
         let p: Params = params(value)?;
         let counting = Counting::new(p.threshold.saturating_sub(1), p.window, max_keys);
-        Ok(Built { rule: Box::new(AiAbuse { counting, window: p.window }), cooldown: p.window, memory: p.window })
+        Ok(Built {
+            rule: Box::new(AiAbuse {
+                counting,
+                window: p.window,
+            }),
+            cooldown: p.window,
+            memory: p.window,
+        })
     },
 };
 
@@ -38,7 +46,10 @@ struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { threshold: 3, window: Span::mins(10) }
+        Self {
+            threshold: 3,
+            window: Span::mins(10),
+        }
     }
 }
 
@@ -49,16 +60,25 @@ struct AiAbuse {
 
 impl Rule for AiAbuse {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+            return;
+        };
         let window = self.window;
-        let Some(hits) = self.counting.holds(key, event, cx) else { return };
+        let Some(hits) = self.counting.holds(key, event, cx) else {
+            return;
+        };
         cx.fire(key, event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
-            let title = format!("AI abuse: {count} guardrail triggers of user {user} within {window}");
+            let title = format!(
+                "AI abuse: {count} guardrail triggers of user {user} within \
+                {window}"
+            );
             let description = format!(
-                "User {user} keeps running into the model's guardrails ({count} times within {window}). Read the conversation: it \
+                "User {user} keeps running into the model's guardrails ({count} times within \
+                    {window}). Read the conversation: it \
                  is an attempt to misuse the model, or a guardrail that is too tight."
             );
+
             Opening::new(EntityKind::User, user, title, description).evidence(hits.iter().copied())
         });
     }

@@ -13,7 +13,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("anomalous_access"),
         name: "Anomalous access",
-        description: "A known user appears from an address or with a user agent never seen for that user. A user is known after \
+        description: "A known user appears from an address or with a user agent never seen for \
+            that user. A user is known after \
                       `known_after_events` successful events spread over at least `known_after`.",
         severity: Severity::Medium,
         controls: &[ControlId::known("3.14.7")],
@@ -25,7 +26,11 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/anomalous_access.ndjson"),
     build: |value, _| {
         let _: Params = params(value)?;
-        Ok(Built { rule: Box::new(AnomalousAccess), cooldown: Span::hours(1), memory: Span::ZERO })
+        Ok(Built {
+            rule: Box::new(AnomalousAccess),
+            cooldown: Span::hours(1),
+            memory: Span::ZERO,
+        })
     },
 };
 
@@ -38,7 +43,10 @@ struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { known_after_events: 20, known_after: Span::hours(24) }
+        Self {
+            known_after_events: 20,
+            known_after: Span::hours(24),
+        }
     }
 }
 
@@ -46,17 +54,28 @@ impl Default for Params {
 pub(super) fn acquaintance(configured: Option<&Value>) -> Result<Acquaintance, ParamError> {
     // Checked with the rule; what is not ours (enabled, cooldown) is passed over.
     let mut p = Params::default();
-    if let Some(events) = configured.and_then(|c| c.get("known_after_events")).and_then(Value::as_u64) {
+    if let Some(events) = configured
+        .and_then(|c| c.get("known_after_events"))
+        .and_then(Value::as_u64)
+    {
         p.known_after_events = u32::try_from(events).unwrap_or(u32::MAX);
     }
-    if let Some(spread) = configured.and_then(|c| c.get("known_after")).and_then(Value::as_str) {
-        p.known_after = spread.parse().map_err(|e: model::time::SpanError| ParamError {
-            rule: "anomalous_access".to_owned(),
-            key: Some("known_after".to_owned()),
-            message: e.to_string(),
-        })?;
+    if let Some(spread) = configured
+        .and_then(|c| c.get("known_after"))
+        .and_then(Value::as_str)
+    {
+        p.known_after = spread
+            .parse()
+            .map_err(|e: model::time::SpanError| ParamError {
+                rule: "anomalous_access".to_owned(),
+                key: Some("known_after".to_owned()),
+                message: e.to_string(),
+            })?;
     }
-    Ok(Acquaintance { events: p.known_after_events, spread: p.known_after })
+    Ok(Acquaintance {
+        events: p.known_after_events,
+        spread: p.known_after,
+    })
 }
 
 /// Its state is the shared profiles.
@@ -68,14 +87,30 @@ impl Rule for AnomalousAccess {
         if !novelty.known || !(novelty.ip || novelty.agent) {
             return;
         }
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+            return;
+        };
         cx.fire(key, event, || {
-            let ip = event.ip_address.filter(|_| novelty.ip).map(|ip| format!("address {ip}"));
-            let agent = event.user_agent.as_ref().filter(|_| novelty.agent).map(|a| format!("agent “{a}”"));
-            let new = [ip, agent].into_iter().flatten().collect::<Vec<_>>().join(" and ");
+            let ip = event
+                .ip_address
+                .filter(|_| novelty.ip)
+                .map(|ip| format!("address {ip}"));
+            let agent = event
+                .user_agent
+                .as_ref()
+                .filter(|_| novelty.agent)
+                .map(|a| format!("agent “{a}”"));
+            let new = [ip, agent]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" and ");
+
             let title = format!("Anomalous access: user {user} with new {new}");
             let description = format!(
-                "User {user} was never seen with {new} before. Ask them; if it was not them, end their sessions and reset their \
+                "User {user} was never seen with {new} before. Ask them; if it was not them, end \
+                    their sessions and reset their \
                  password."
             );
             Opening::new(EntityKind::User, user, title, description)

@@ -13,7 +13,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("audit_log_gap"),
         name: "Audit log gap",
-        description: "During business hours, an expected source is silent for more than `silence`; or a source reports that \
+        description: "During business hours, an expected source is silent for more than \
+            `silence`; or a source reports that \
                       audit logging failed.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.3.4")],
@@ -25,8 +26,15 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/audit_log_gap.ndjson"),
     build: |value, _| {
         let Params { silence, expected } = params(value)?;
-        let watches = expected.into_iter().map(|source| (source, Watch::default())).collect();
-        Ok(Built { rule: Box::new(AuditLogGap { watches, silence }), cooldown: Span::hours(1), memory: silence })
+        let watches = expected
+            .into_iter()
+            .map(|source| (source, Watch::default()))
+            .collect();
+        Ok(Built {
+            rule: Box::new(AuditLogGap { watches, silence }),
+            cooldown: Span::hours(1),
+            memory: silence,
+        })
     },
 };
 
@@ -40,7 +48,10 @@ struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { silence: Span::mins(5), expected: vec![Source::AuditDb] }
+        Self {
+            silence: Span::mins(5),
+            expected: vec![Source::AuditDb],
+        }
     }
 }
 
@@ -67,17 +78,35 @@ impl Watch {
                 self.silences.push((last, at));
             }
             self.last = Some(at);
-        } else if let Some(i) = self.silences.iter().position(|(from, to)| *from < at && at < *to) {
+        } else if let Some(i) = self
+            .silences
+            .iter()
+            .position(|(from, to)| *from < at && at < *to)
+        {
             let (from, to) = self.silences.swap_remove(i);
-            self.silences.extend([(from, at), (at, to)].into_iter().filter(|(a, b)| b.since(*a) > silence));
+            self.silences.extend(
+                [(from, at), (at, to)]
+                    .into_iter()
+                    .filter(|(a, b)| b.since(*a) > silence),
+            );
         }
     }
 }
 
-/// The part of blueteam of that name. Others are not told apart: whoever may write events chooses the name.
+/// The part of blueteam of that name. Others are not told apart: whoever may write events chooses
+/// the name.
 fn component(name: &str) -> Option<&'static str> {
-    const COMPONENTS: [&str; 8] =
-        ["reader", "channel", "collector", "writer", "database", "ingest", "configuration", "certificate"];
+    const COMPONENTS: [&str; 8] = [
+        "reader",
+        "channel",
+        "collector",
+        "writer",
+        "database",
+        "ingest",
+        "configuration",
+        "certificate",
+    ];
+
     COMPONENTS.into_iter().find(|known| *known == name)
 }
 
@@ -98,12 +127,14 @@ impl AuditLogGap {
                 let silent = Span::secs(until.since(at).as_micros() / 1_000_000);
                 let title = format!("Audit log gap: no events from {source} since {at}");
                 let description = format!(
-                    "{source} was expected to report during business hours, and nothing arrived for {silent} from {at} on. Check \
+                    "{source} was expected to report during business hours, and nothing arrived \
+                        for {silent} from {at} on. Check \
                      that the application logs and that its events reach the database."
                 );
                 let opening = Opening::new(EntityKind::Source, source, title, description);
                 cx.fire_silence(Key::source(source), at.as_micros(), at, until, opening);
             }
+
             at = until;
         }
     }
@@ -114,32 +145,52 @@ impl Rule for AuditLogGap {
         let glance = cx.glance;
         // What we write ourselves does not show that the source still speaks.
         if !glance.marks.intersects(Marks::OWN_FAILURE)
-            && let Some((_, watch)) = self.watches.iter_mut().find(|(source, _)| *source == glance.source)
+            && let Some((_, watch)) = self
+                .watches
+                .iter_mut()
+                .find(|(source, _)| *source == glance.source)
         {
             watch.spoke(glance.at, self.silence);
         }
         if glance.marks.intersects(Marks::OWN_FAILURE)
-            && let Some(component) = event.details.text("component").as_deref().and_then(component)
+            && let Some(component) = event
+                .details
+                .text("component")
+                .as_deref()
+                .and_then(component)
         {
-            // Each part of blueteam for itself: a new failure must reach people though another one is open.
+            // Each part of blueteam for itself: a new failure must reach people though another one
+            // is open.
             let entity = format!("blueteam {component}");
             let key = Key::new(event.source, cx.names.value(&entity));
             cx.fire(key, event, || {
-                let what = event.details.text("message").unwrap_or_else(|| "it reports a failure".to_owned());
+                let what = event.details.text("message").unwrap_or_else(|| {
+                    "it reports a \
+                    failure"
+                        .to_owned()
+                });
+
                 let title = format!("{entity}: {what}");
-                let description =
-                    format!("The {component} of blueteam reports: {what}. `blueteam status` shows what is affected.");
+                let description = format!(
+                    "The {component} of blueteam reports: {what}. `blueteam status` shows \
+                        what is affected."
+                );
                 Opening::new(EntityKind::Source, entity, title, description)
             });
         } else if glance.marks.intersects(Marks::AUDIT_FAILURE) {
             let source = event.source;
             cx.fire(Key::source(source), event, || {
-                let what = event.details.text("message").or_else(|| event.details.text("component"));
+                let what = event
+                    .details
+                    .text("message")
+                    .or_else(|| event.details.text("component"));
                 let what = what.map(|w| format!(": {w}")).unwrap_or_default();
                 let title = format!("Audit logging failed in {source}{what}");
                 let description = format!(
-                    "{source} reports that audit events could not be recorded{what}. Events may be missing from this time on."
+                    "{source} reports that audit events could not be recorded{what}. Events may \
+                        be missing from this time on."
                 );
+
                 Opening::new(EntityKind::Source, source, title, description)
             });
         }
@@ -150,19 +201,30 @@ impl Rule for AuditLogGap {
     }
 
     fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
-        let Some(i) = self.watches.iter().position(|(s, _)| *s == source) else { return };
+        let Some(i) = self.watches.iter().position(|(s, _)| *s == source) else {
+            return;
+        };
         let watch = &mut self.watches[i].1;
-        // While windows are rebuilt the past is shown in the order of its times, not of its arrival. What was silence in it was told then, but for
-        // what has just ended; and a long one that has just ended is rather an old event that arrived late.
+
+        // While windows are rebuilt the past is shown in the order of its times, not of its
+        // arrival. What was silence in it was told then, but for what has just ended; and a long
+        // one that has just ended is rather an old event that arrived late.
         if cx.is_muted() {
-            watch.silences.retain(|(from, to)| *to > now && now.since(*from) < Span::hours(1));
+            watch
+                .silences
+                .retain(|(from, to)| *to > now && now.since(*from) < Span::hours(1));
             return;
         }
+
         let last = *watch.last.get_or_insert(now);
-        let settled: Vec<_> = watch.silences.extract_if(.., |(_, to)| *to <= now).collect();
+        let settled: Vec<_> = watch
+            .silences
+            .extract_if(.., |(_, to)| *to <= now)
+            .collect();
         for silence in settled {
             self.tell(source, silence, cx);
         }
+
         if now.since(last) > self.silence {
             self.tell(source, (last, now), cx);
         }

@@ -1,4 +1,5 @@
-//! The database's own log says that somebody reached for the audit trail, or changed what protects it.
+//! The database's own log says that somebody reached for the audit trail, or changed what protects
+//! it.
 
 use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
@@ -12,7 +13,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("audit_tampering"),
         name: "Audit trail tampering",
-        description: "PostgreSQL refused a change of a protected table, or a statement changed its definition, its triggers or its rights.",
+        description: "PostgreSQL refused a change of a protected table, or a statement changed \
+            its definition, its triggers or its rights.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.3.8"), ControlId::known("3.3.9")],
         attack: &["T1562.008", "T1070"],
@@ -23,9 +25,16 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/audit_tampering.ndjson"),
     build: |value, _| {
         let p: Params = params(value)?;
-        let protected = p.protected.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let protected = p
+            .protected
+            .iter()
+            .map(|name| name.to_ascii_lowercase())
+            .collect();
         Ok(Built {
-            rule: Box::new(AuditTampering { protected, by: p.by }),
+            rule: Box::new(AuditTampering {
+                protected,
+                by: p.by,
+            }),
             cooldown: Span::hours(1),
             memory: Span::ZERO,
         })
@@ -45,7 +54,13 @@ impl Default for Params {
     fn default() -> Self {
         let list = |items: &[&str]| items.iter().map(|s| (*s).to_owned()).collect();
         Self {
-            protected: list(&["audit_events", "collected_events", "audit_log", "blueteam.", "guard"]),
+            protected: list(&[
+                "audit_events",
+                "collected_events",
+                "audit_log",
+                "blueteam.",
+                "guard",
+            ]),
             by: list(&["blueteam_owner"]),
         }
     }
@@ -62,32 +77,52 @@ impl Rule for AuditTampering {
         if !(change || matches!(&*event.action, "permission_denied" | "write_refused")) {
             return;
         }
+
         let role = event.account_name.as_deref().unwrap_or("unknown");
         if change && self.by.iter().any(|by| by == role) {
             return;
         }
+
         let texts = [
             event.details.text("statement"),
             event.details.text("message"),
             event.resource_id.as_ref().map(ToString::to_string),
         ];
+
         let touches = |text: &String| {
             let text = text.to_ascii_lowercase();
-            self.protected.iter().any(|name| text.contains(name.as_str()))
+            self.protected
+                .iter()
+                .any(|name| text.contains(name.as_str()))
         };
+
         if !texts.iter().flatten().any(touches) {
             return;
         }
+
         // The same key as a restart makes of the entity.
-        let Some(user) = cx.user.or_else(|| Some(Key::new(event.source, cx.names.value(role)))) else { return };
+        let Some(user) = cx
+            .user
+            .or_else(|| Some(Key::new(event.source, cx.names.value(role))))
+        else {
+            return;
+        };
+
         cx.fire(user, event, || {
-            let how = if change { "changed the definition of" } else { "was refused a change of" };
+            let how = if change {
+                "changed the definition of"
+            } else {
+                "was refused a change of"
+            };
+
             let what = event.resource_id.as_deref().unwrap_or("the audit trail");
             let title = format!("Audit trail tampering: role {role} {how} {what}");
             let description = format!(
-                "PostgreSQL's log says that the role {role} {how} {what}. The audit trail is append-only for everybody: find out who \
+                "PostgreSQL's log says that the role {role} {how} {what}. The audit trail is \
+                    append-only for everybody: find out who \
                  used the role, from where, and whether events are missing since."
             );
+
             Opening::new(EntityKind::User, role, title, description)
         });
     }

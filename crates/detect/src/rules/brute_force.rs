@@ -26,8 +26,16 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/brute_force.ndjson"),
     build: |value, max_keys| {
         let p: Params = params(value)?;
-        let rule = BruteForce { counting: Counting::new(p.threshold, p.window, max_keys), window: p.window };
-        Ok(Built { rule: Box::new(rule), cooldown: p.window, memory: p.window })
+        let rule = BruteForce {
+            counting: Counting::new(p.threshold, p.window, max_keys),
+            window: p.window,
+        };
+
+        Ok(Built {
+            rule: Box::new(rule),
+            cooldown: p.window,
+            memory: p.window,
+        })
     },
 };
 
@@ -41,7 +49,10 @@ struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { threshold: 5, window: Span::mins(5) }
+        Self {
+            threshold: 5,
+            window: Span::mins(5),
+        }
     }
 }
 
@@ -50,7 +61,8 @@ enum Client {
     Address(IpAddr),
     /// The log has the client's host name and nothing else.
     Named(String),
-    /// The log does not say whose it is, or the client wrote what it says: the machine that it was made on.
+    /// The log does not say whose it is, or the client wrote what it says: the machine that it was
+    /// made on.
     Unnamed(String),
 }
 
@@ -58,20 +70,36 @@ impl Client {
     fn of(event: &SecurityEvent<'_>) -> Option<Self> {
         // Only collectors say so; what an application calls an origin is something else.
         let by_origin = || {
-            let origin = event.details.text("origin").filter(|_| event.source != Source::AuditDb)?;
-            let named = event.details.text("host").is_some_and(|host| host == origin);
-            Some(if named { Self::Named(origin) } else { Self::Unnamed(origin) })
+            let origin = event
+                .details
+                .text("origin")
+                .filter(|_| event.source != Source::AuditDb)?;
+            let named = event
+                .details
+                .text("host")
+                .is_some_and(|host| host == origin);
+            Some(if named {
+                Self::Named(origin)
+            } else {
+                Self::Unnamed(origin)
+            })
         };
+
         event.ip_address.map(Self::Address).or_else(by_origin)
     }
 }
 
 fn unnamed(count: u32, origin: &str, window: Span) -> Opening {
-    let title =
-        format!("Brute force: {count} failed logins at {origin} within {window}, by a client that is not known");
+    let title = format!(
+        "Brute force: {count} failed logins at {origin} within {window}, by a client that is not \
+            known"
+    );
+
     let description = format!(
-        "Someone is trying passwords at {origin}: {count} logins failed within {window}. The log names no client, or a text \
-         that the client sent leaves more than one way to read it. Look at the log itself, and at who was connected at that time."
+        "Someone is trying passwords at {origin}: {count} logins failed within {window}. The log \
+            names no client, or a text \
+         that the client sent leaves more than one way to read it. Look at the log itself, and at \
+         who was connected at that time."
     );
     Opening::new(EntityKind::Source, origin, title, description)
 }
@@ -79,7 +107,8 @@ fn unnamed(count: u32, origin: &str, window: Span) -> Opening {
 fn from(count: u32, kind: EntityKind, client: &str, window: Span) -> Opening {
     let title = format!("Brute force: {count} failed logins from {client} within {window}");
     let description = format!(
-        "Someone at {client} is trying passwords: {count} logins failed within {window}. Block the address if it is not \
+        "Someone at {client} is trying passwords: {count} logins failed within {window}. Block \
+            the address if it is not \
          one of yours, and check whether a login from it succeeded."
     );
     Opening::new(kind, client, title, description)
@@ -92,13 +121,20 @@ struct BruteForce {
 
 impl Rule for BruteForce {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let Some(client) = Client::of(event) else { return };
+        let Some(client) = Client::of(event) else {
+            return;
+        };
         let key = match &client {
             Client::Address(ip) => Key::ip(event.source, *ip),
-            Client::Named(origin) | Client::Unnamed(origin) => Key::new(event.source, cx.names.value(origin)),
+            Client::Named(origin) | Client::Unnamed(origin) => {
+                Key::new(event.source, cx.names.value(origin))
+            }
         };
+
         let window = self.window;
-        let Some(hits) = self.counting.holds(key, event, cx) else { return };
+        let Some(hits) = self.counting.holds(key, event, cx) else {
+            return;
+        };
         cx.fire(key, event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
             let opening = match client {

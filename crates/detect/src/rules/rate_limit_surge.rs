@@ -24,8 +24,16 @@ pub(super) const RULE: Definition = Definition {
     fixtures: include_str!("fixtures/rate_limit_surge.ndjson"),
     build: |value, max_keys| {
         let p: Params = params(value)?;
-        let rule = RateLimitSurge { counting: Counting::new(p.threshold, p.window, max_keys), window: p.window };
-        Ok(Built { rule: Box::new(rule), cooldown: p.window, memory: p.window })
+        let rule = RateLimitSurge {
+            counting: Counting::new(p.threshold, p.window, max_keys),
+            window: p.window,
+        };
+
+        Ok(Built {
+            rule: Box::new(rule),
+            cooldown: p.window,
+            memory: p.window,
+        })
     },
 };
 
@@ -39,7 +47,10 @@ struct Params {
 
 impl Default for Params {
     fn default() -> Self {
-        Self { threshold: 50, window: Span::mins(1) }
+        Self {
+            threshold: 50,
+            window: Span::mins(1),
+        }
     }
 }
 
@@ -52,15 +63,20 @@ impl Rule for RateLimitSurge {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let source = event.source;
         let window = self.window;
-        let Some(hits) = self.counting.holds(Key::source(source), event, cx) else { return };
+        let Some(hits) = self.counting.holds(Key::source(source), event, cx) else {
+            return;
+        };
         cx.fire(Key::source(source), event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
             let title = format!("Rate limit surge: {count} hits in {source} within {window}");
             let description = format!(
-                "The application refused {count} requests for coming too fast within {window}. Somebody floods or probes it, or a \
+                "The application refused {count} requests for coming too fast within {window}. \
+                    Somebody floods or probes it, or a \
                  client of yours has gone wild."
             );
-            Opening::new(EntityKind::Source, source, title, description).evidence(hits.iter().copied())
+
+            Opening::new(EntityKind::Source, source, title, description)
+                .evidence(hits.iter().copied())
         });
     }
 

@@ -16,7 +16,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("slow_spray"),
         name: "Slow password spray",
-        description: "Failed logins from one address name more than `threshold` accounts within `window`, never as many within `fast`.",
+        description: "Failed logins from one address name more than `threshold` accounts within \
+            `window`, never as many within `fast`.",
         severity: Severity::High,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.003"],
@@ -28,8 +29,17 @@ pub(super) const RULE: Definition = Definition {
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, Span::ZERO);
-        let rule = SlowSpray { keys: Keyed::new(max_keys), hasher: RandomState::default(), params };
-        Ok(Built { rule: Box::new(rule), cooldown, memory })
+        let rule = SlowSpray {
+            keys: Keyed::new(max_keys),
+            hasher: RandomState::default(),
+            params,
+        };
+
+        Ok(Built {
+            rule: Box::new(rule),
+            cooldown,
+            memory,
+        })
     },
 };
 
@@ -41,14 +51,20 @@ struct Params {
     window: Span,
     /// As many within this are `credential_stuffing`'s.
     fast: Span,
-    /// Whose logins it looks at. Of the applications' own the documents ask for `credential_stuffing` alone; add `audit_db` for more.
+    /// Whose logins it looks at. Of the applications' own the documents ask for
+    /// `credential_stuffing` alone; add `audit_db` for more.
     sources: Vec<Source>,
 }
 
 impl Default for Params {
     fn default() -> Self {
         let sources = vec![Source::Syslog, Source::Nginx, Source::Postgres];
-        Self { threshold: 10, window: Span::hours(24), fast: Span::mins(10), sources }
+        Self {
+            threshold: 10,
+            window: Span::hours(24),
+            fast: Span::mins(10),
+            sources,
+        }
     }
 }
 
@@ -67,15 +83,33 @@ struct SlowSpray {
 
 impl Rule for SlowSpray {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let Params { threshold, window, fast, ref sources } = self.params;
+        let Params {
+            threshold,
+            window,
+            fast,
+            ref sources,
+        } = self.params;
+
         if !sources.contains(&event.source) {
             return;
         }
-        let (Some(ip), Some(account)) = (event.ip_address, event.account()) else { return };
+
+        let (Some(ip), Some(account)) = (event.ip_address, event.account()) else {
+            return;
+        };
         let key = Key::ip(event.source, ip);
         let value = self.hasher.hash_one(account.as_str());
-        let (state, newest) = self.keys.touch(key, event.timestamp, quiet_since(event.timestamp, window));
-        match state.accounts.offer(Hit::of(event), value, newest, window, threshold.saturating_add(1)) {
+        let (state, newest) =
+            self.keys
+                .touch(key, event.timestamp, quiet_since(event.timestamp, window));
+
+        match state.accounts.offer(
+            Hit::of(event),
+            value,
+            newest,
+            window,
+            threshold.saturating_add(1),
+        ) {
             Offered::Counts if state.accounts.count() > threshold => {}
             Offered::Late => {
                 cx.counters.late += 1;
@@ -83,22 +117,33 @@ impl Rule for SlowSpray {
             }
             Offered::Counts | Offered::Again => return,
         }
+
         let hits: Vec<Hit> = state.accounts.hits().collect();
         let times = || hits.iter().map(|h| h.at);
-        let (first, last) = (times().min().unwrap_or(event.timestamp), times().max().unwrap_or(event.timestamp));
+        let (first, last) = (
+            times().min().unwrap_or(event.timestamp),
+            times().max().unwrap_or(event.timestamp),
+        );
         if last.since(first) < fast {
             state.fast = state.fast.max(Some(last));
         }
+
         if state.fast.is_some_and(|at| newest.since(at) < window) {
             return;
         }
+
         cx.fire(key, event, || {
             let count = state.accounts.count();
-            let title = format!("Slow password spray: {count} accounts tried from {ip} within {window}");
+            let title = format!(
+                "Slow password spray: {count} accounts tried from {ip} within \
+                {window}"
+            );
             let description = format!(
-                "Someone at {ip} tries one account after the other, slowly enough to go unnoticed: at least {count} within \
+                "Someone at {ip} tries one account after the other, slowly enough to go \
+                    unnoticed: at least {count} within \
                  {window}. Block the address, and look for a login from it that succeeded."
             );
+
             Opening::new(EntityKind::Ip, ip, title, description).evidence(hits)
         });
     }
@@ -108,6 +153,9 @@ impl Rule for SlowSpray {
     }
 
     fn usage(&self) -> Usage {
-        Usage { keys: self.keys.len(), evicted: self.keys.evicted() }
+        Usage {
+            keys: self.keys.len(),
+            evicted: self.keys.evicted(),
+        }
     }
 }

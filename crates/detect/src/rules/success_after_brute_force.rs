@@ -13,7 +13,8 @@ pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("success_after_brute_force"),
         name: "Success after brute force",
-        description: "A login succeeds from an address with more than `threshold` failed ones within `window` before it.",
+        description: "A login succeeds from an address with more than `threshold` failed ones \
+            within `window` before it.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.001", "T1078"],
@@ -25,7 +26,14 @@ pub(super) const RULE: Definition = Definition {
     build: |value, max_keys| {
         let params: Params = params(value)?;
         let (cooldown, memory) = (params.window, params.window);
-        Ok(Built { rule: Box::new(SuccessAfterBruteForce { keys: Keyed::new(max_keys), params }), cooldown, memory })
+        Ok(Built {
+            rule: Box::new(SuccessAfterBruteForce {
+                keys: Keyed::new(max_keys),
+                params,
+            }),
+            cooldown,
+            memory,
+        })
     },
 };
 
@@ -35,14 +43,19 @@ struct Params {
     /// More than this many failures.
     threshold: u32,
     window: Span,
-    /// Whose logins it looks at. Of the applications' own the documents ask for `brute_force` alone; add `audit_db` for more.
+    /// Whose logins it looks at. Of the applications' own the documents ask for `brute_force`
+    /// alone; add `audit_db` for more.
     sources: Vec<Source>,
 }
 
 impl Default for Params {
     fn default() -> Self {
         let sources = vec![Source::Syslog, Source::Nginx, Source::Postgres];
-        Self { threshold: 5, window: Span::mins(5), sources }
+        Self {
+            threshold: 5,
+            window: Span::mins(5),
+            sources,
+        }
     }
 }
 
@@ -60,37 +73,72 @@ struct SuccessAfterBruteForce {
 
 impl Rule for SuccessAfterBruteForce {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let Params { threshold, window, ref sources } = self.params;
-        let Some(ip) = event.ip_address.filter(|_| sources.contains(&event.source)) else { return };
+        let Params {
+            threshold,
+            window,
+            ref sources,
+        } = self.params;
+        let Some(ip) = event.ip_address.filter(|_| sources.contains(&event.source)) else {
+            return;
+        };
         let key = Key::ip(event.source, ip);
+
         let hit = Hit::of(event);
         let succeeded = event.marks.intersects(Marks::LOGIN);
-        // A success of somebody who never failed leaves nothing behind; one whose failures are late is told when they come.
+
+        // A success of somebody who never failed leaves nothing behind; one whose failures are late
+        // is told when they come.
         let (state, newest) = self.keys.touch(key, event.timestamp, cx.stale);
         if succeeded {
             state.success = state.success.max(Some(hit));
         } else {
-            state.failures.offer(hit, newest, window, threshold.saturating_add(1));
+            state
+                .failures
+                .offer(hit, newest, window, threshold.saturating_add(1));
         }
+
         let Some(success) = state.success else { return };
         let before = |h: &&Hit| h.at <= success.at && success.at.since(h.at) < window;
-        let failures: Vec<Hit> = state.failures.hits().iter().filter(before).copied().collect();
+        let failures: Vec<Hit> = state
+            .failures
+            .hits()
+            .iter()
+            .filter(before)
+            .copied()
+            .collect();
+
         let count: u32 = failures.iter().map(|h| h.times).sum();
         if count <= threshold || !(succeeded || hit.at <= success.at) {
             return;
         }
+
         cx.fire(key, event, || {
-            let who = event.user_id.as_ref().filter(|_| succeeded).map(|user| format!(" as {user}")).unwrap_or_default();
-            let title = format!("Success after brute force: a login from {ip}{who} after {count} failed ones within {window}");
-            let description = format!(
-                "Someone at {ip} failed to log in {count} times within {window}, and then succeeded{who}. A guessed password is the \
-                 likeliest reason: end the account's sessions, reset its password, and look at what it did since."
+            let who = event
+                .user_id
+                .as_ref()
+                .filter(|_| succeeded)
+                .map(|user| format!(" as {user}"))
+                .unwrap_or_default();
+            let title = format!(
+                "Success after brute force: a login from {ip}{who} after {count} \
+                failed ones within {window}"
             );
-            Opening::new(EntityKind::Ip, ip, title, description).evidence(failures.into_iter().chain([success]))
+
+            let description = format!(
+                "Someone at {ip} failed to log in {count} times within {window}, and then \
+                    succeeded{who}. A guessed password is the \
+                 likeliest reason: end the account's sessions, reset its password, and look at \
+                 what it did since."
+            );
+            Opening::new(EntityKind::Ip, ip, title, description)
+                .evidence(failures.into_iter().chain([success]))
         });
     }
 
     fn usage(&self) -> Usage {
-        Usage { keys: self.keys.len(), evicted: self.keys.evicted() }
+        Usage {
+            keys: self.keys.len(),
+            evicted: self.keys.evicted(),
+        }
     }
 }

@@ -10,7 +10,9 @@ mod thresholds;
 use std::net::IpAddr;
 
 use model::event::{Details, UserId};
-use model::{Category, Change, Detection, EventId, Outcome, SecurityEvent, Source, Span, Timestamp};
+use model::{
+    Category, Change, Detection, EventId, Outcome, SecurityEvent, Source, Span, Timestamp,
+};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -18,7 +20,9 @@ use crate::{Engine, Settings};
 
 /// A Monday at ten, well inside business hours, plus `secs`.
 fn at(secs: i64) -> Timestamp {
-    Timestamp::parse("2026-03-02T10:00:00Z").unwrap().plus(Span::secs(secs))
+    Timestamp::parse("2026-03-02T10:00:00Z")
+        .unwrap()
+        .plus(Span::secs(secs))
 }
 
 /// An event to be filled in by hand.
@@ -64,22 +68,40 @@ fn draft(secs: i64, category: Category, action: &'static str) -> Draft {
 
 impl Draft {
     fn user(self, user: u128) -> Self {
-        Self { user: Some(user), ..self }
+        Self {
+            user: Some(user),
+            ..self
+        }
     }
     fn ip(self, ip: &'static str) -> Self {
-        Self { ip: Some(ip), ..self }
+        Self {
+            ip: Some(ip),
+            ..self
+        }
     }
     fn agent(self, agent: &'static str) -> Self {
-        Self { agent: Some(agent), ..self }
+        Self {
+            agent: Some(agent),
+            ..self
+        }
     }
     fn session(self, session: &'static str) -> Self {
-        Self { session: Some(session), ..self }
+        Self {
+            session: Some(session),
+            ..self
+        }
     }
     fn resource(self, resource: &str) -> Self {
-        Self { resource: Some(resource.to_owned()), ..self }
+        Self {
+            resource: Some(resource.to_owned()),
+            ..self
+        }
     }
     fn tenant(self, tenant: u128) -> Self {
-        Self { tenant: Some(tenant), ..self }
+        Self {
+            tenant: Some(tenant),
+            ..self
+        }
     }
     fn result(self, result: Outcome) -> Self {
         Self { result, ..self }
@@ -98,7 +120,10 @@ impl Draft {
     }
     /// Another event of the same second.
     fn n(self, n: u128) -> Self {
-        Self { n: self.n + (n << 64), ..self }
+        Self {
+            n: self.n + (n << 64),
+            ..self
+        }
     }
 
     fn event(&self) -> SecurityEvent<'static> {
@@ -111,6 +136,7 @@ impl Draft {
             self.result,
         );
         event.user_id = self.user.map(|user| UserId::Uuid(Uuid::from_u128(user)));
+
         event.ip_address = self.ip.map(|ip| ip.parse::<IpAddr>().unwrap());
         event.user_agent = self.agent.map(Into::into);
         event.session_id = self.session.map(Into::into);
@@ -119,20 +145,29 @@ impl Draft {
         event.cui_involved = self.cui;
         event.occurrences = self.times;
         event.details = Details::from_json(self.metadata.to_string());
+
         event.classify()
     }
 }
 
 fn failure(secs: i64) -> Draft {
-    draft(secs, Category::Auth, "login_failed").result(Outcome::Failure).ip("203.0.113.9")
+    draft(secs, Category::Auth, "login_failed")
+        .result(Outcome::Failure)
+        .ip("203.0.113.9")
 }
 
 fn only(rule: &str) -> Settings {
-    Settings { only: vec![rule.to_owned()], ..Settings::default() }
+    Settings {
+        only: vec![rule.to_owned()],
+        ..Settings::default()
+    }
 }
 
 fn with(rule: &str, params: Value) -> Settings {
-    Settings { rules: [(rule.to_owned(), params)].into(), ..only(rule) }
+    Settings {
+        rules: [(rule.to_owned(), params)].into(),
+        ..only(rule)
+    }
 }
 
 fn engine(settings: Settings) -> Engine {
@@ -145,7 +180,10 @@ fn run_in(engine: &mut Engine, events: &[Draft]) -> Vec<Detection> {
         engine.push(&event.event());
     }
     engine.finish();
-    drain(engine).into_iter().map(|change| change.detection).collect()
+    drain(engine)
+        .into_iter()
+        .map(|change| change.detection)
+        .collect()
 }
 
 fn run(settings: Settings, events: &[Draft]) -> Vec<Detection> {
@@ -161,7 +199,10 @@ fn drain(engine: &mut Engine) -> Vec<Change> {
 /// How many detections a rule makes of these events.
 fn count(rule: &str, events: &[Draft]) -> usize {
     let found = run(only(rule), events);
-    assert!(found.iter().all(|d| d.rule_id.as_str() == rule), "{found:?}");
+    assert!(
+        found.iter().all(|d| d.rule_id.as_str() == rule),
+        "{found:?}"
+    );
     found.len()
 }
 
@@ -182,12 +223,18 @@ fn every_file_is_in_the_list_and_ids_are_unique() {
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .filter(|name| name != "tests")
         .collect();
+
     let mut ids: Vec<String> = super::ALL.iter().map(|d| d.info.id.to_string()).collect();
     files.sort();
     ids.sort();
     assert_eq!(files, ids, "one file a rule, named after it");
+
     for definition in super::ALL {
         let info = definition.info;
-        assert!(!info.controls.is_empty() && !info.attack.is_empty() && !info.description.is_empty(), "{}", info.id);
+        assert!(
+            !info.controls.is_empty() && !info.attack.is_empty() && !info.description.is_empty(),
+            "{}",
+            info.id
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! What is done with a text that the watched person chose and that cannot be kept as it came: it is cleaned or cut, and the
-//! event says so in its metadata (decision 0026). None of it is a reason to refuse the event.
+//! What is done with a text that the watched person chose and that cannot be kept as it came: it is
+//! cleaned or cut, and the event says so in its metadata (decision 0026). None of it is a reason to
+//! refuse the event.
 
 use std::borrow::Cow;
 
@@ -15,12 +16,18 @@ const DIGITS_MAX: usize = 1000;
 /// The character that stands for what is no character.
 const REPLACED: &str = "\\ufffd";
 
-/// The JSON text with characters in its strings that PostgreSQL can hold, and without numbers that nobody can read, which
-/// become strings. Broken escapes, halves of surrogate pairs, NUL and control characters are replaced. Borrowed when there is
-/// nothing to do. What is not JSON stays so.
+/// The JSON text with characters in its strings that PostgreSQL can hold, and without numbers that
+/// nobody can read, which become strings. Broken escapes, halves of surrogate pairs, NUL and
+/// control characters are replaced. Borrowed when there is nothing to do. What is not JSON stays
+/// so.
 pub(super) fn json(text: &str) -> Cow<'_, str> {
     let bytes = text.as_bytes();
-    let mut clean = Clean { text, kept: 0, out: String::new() };
+    let mut clean = Clean {
+        text,
+        kept: 0,
+        out: String::new(),
+    };
+
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         at = match byte {
@@ -29,6 +36,7 @@ pub(super) fn json(text: &str) -> Cow<'_, str> {
             _ => at + 1,
         };
     }
+
     clean.finish()
 }
 
@@ -66,6 +74,7 @@ impl<'a> Clean<'a> {
                 _ => at + 1,
             };
         }
+
         at
     }
 
@@ -78,11 +87,17 @@ impl<'a> Clean<'a> {
     fn escape(&mut self, at: usize) -> usize {
         let unit = |at: usize| {
             let digits = self.text.as_bytes().get(at..at + 6)?.strip_prefix(b"\\u")?;
-            digits.iter().map(|c| char::from(*c).to_digit(16)).try_fold(0, |unit, digit| Some(unit << 4 | digit?))
+            digits
+                .iter()
+                .map(|c| char::from(*c).to_digit(16))
+                .try_fold(0, |unit, digit| Some(unit << 4 | digit?))
         };
+
         match (self.text.as_bytes().get(at + 1), unit(at)) {
             (Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't'), _) => at + 2,
-            (Some(b'u'), Some(0xd800..0xdc00)) if matches!(unit(at + 6), Some(0xdc00..0xe000)) => at + 12,
+            (Some(b'u'), Some(0xd800..0xdc00)) if matches!(unit(at + 6), Some(0xdc00..0xe000)) => {
+                at + 12
+            }
             (Some(b'u'), Some(0 | 0xd800..0xe000)) => self.replaced(at, at + 6, REPLACED),
             (Some(b'u'), Some(_)) => at + 6,
             (Some(b'u'), None) => self.replaced(at, at + 2, REPLACED),
@@ -95,23 +110,34 @@ impl<'a> Clean<'a> {
     /// A number at `at`; returns what follows it.
     fn number(&mut self, at: usize) -> usize {
         let rest = &self.text.as_bytes()[at..];
-        let end = rest.iter().position(|c| !matches!(c, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
+        let end = rest
+            .iter()
+            .position(|c| !matches!(c, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'));
         let end = at + end.unwrap_or(rest.len());
+
         let number = &self.text[at..end];
         if !fits(number) {
             let quoted = format!("\"{}\"", &number[..number.len().min(DIGITS_MAX)]);
             self.replace(at, end, &quoted);
         }
+
         end
     }
 }
 
-/// Whether PostgreSQL can hold a number, and others read it: `1e130000` is eight bytes here, and a hundred thousand when
-/// PostgreSQL writes it out.
+/// Whether PostgreSQL can hold a number, and others read it: `1e130000` is eight bytes here, and a
+/// hundred thousand when PostgreSQL writes it out.
 fn fits(number: &str) -> bool {
     let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
-    let exponent = exponent.trim_start_matches(['+', '-']).trim_start_matches('0');
-    let exponent = if exponent.is_empty() { Ok(0) } else { exponent.parse::<u32>() };
+    let exponent = exponent
+        .trim_start_matches(['+', '-'])
+        .trim_start_matches('0');
+    let exponent = if exponent.is_empty() {
+        Ok(0)
+    } else {
+        exponent.parse::<u32>()
+    };
+
     digits.len() <= DIGITS_MAX && exponent.is_ok_and(|exponent| exponent <= EXPONENT_MAX)
 }
 
@@ -128,11 +154,19 @@ pub(super) struct Cuts {
 impl Cuts {
     /// Of an event in whose text characters were replaced, or were not.
     pub(super) fn of(cleaned: bool) -> Self {
-        Self { cleaned, ..Self::default() }
+        Self {
+            cleaned,
+            ..Self::default()
+        }
     }
 
     /// A text of at most so many bytes, in whole characters.
-    pub(super) fn fit<'a>(&mut self, field: &'static str, value: Option<Text<'a>>, most: usize) -> Option<Text<'a>> {
+    pub(super) fn fit<'a>(
+        &mut self,
+        field: &'static str,
+        value: Option<Text<'a>>,
+        most: usize,
+    ) -> Option<Text<'a>> {
         value.map(|text| {
             if text.len() <= most {
                 return text;
@@ -142,7 +176,8 @@ impl Cuts {
         })
     }
 
-    /// The same of a name that tells things apart: what is cut off counts, in a fingerprint at the end.
+    /// The same of a name that tells things apart: what is cut off counts, in a fingerprint at the
+    /// end.
     pub(super) fn fit_name<'a>(
         &mut self,
         field: &'static str,
@@ -150,7 +185,9 @@ impl Cuts {
         most: usize,
     ) -> Option<Text<'a>> {
         let long = value.as_ref().filter(|text| text.len() > most);
-        let Some(hash) = long.map(|text| fingerprint(text)) else { return value };
+        let Some(hash) = long.map(|text| fingerprint(text)) else {
+            return value;
+        };
         let kept = self.fit(field, value, most - 17)?;
         Some(format!("{kept}~{hash:016x}").into())
     }
@@ -170,15 +207,25 @@ impl Cuts {
     pub(super) fn marks(&self) -> Option<String> {
         let mut marks = Vec::new();
         if !self.fields.is_empty() {
-            let fields: Vec<String> = self.fields.iter().map(|field| format!("\"{field}\"")).collect();
+            let fields: Vec<String> = self
+                .fields
+                .iter()
+                .map(|field| format!("\"{field}\""))
+                .collect();
             marks.push(format!("\"cut\":[{}]", fields.join(",")));
         }
+
         if let Some(sent) = &self.address {
-            marks.push(format!("\"ip_address_sent\":{}", sonic_rs::to_string(sent).ok()?));
+            marks.push(format!(
+                "\"ip_address_sent\":{}",
+                sonic_rs::to_string(sent).ok()?
+            ));
         }
+
         if self.cleaned {
             marks.push("\"cleaned\":true".to_owned());
         }
+
         (!marks.is_empty()).then(|| marks.join(","))
     }
 }
@@ -196,14 +243,19 @@ fn cut(text: Text<'_>, most: usize) -> Text<'_> {
 
 /// FNV-1a, because it is stored and must stay what it is.
 fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
-/// A metadata object of at most [`limits::METADATA`] bytes: the fields that rules ask for first, then the others in their order
-/// while there is room, long texts cut. None when it is not an object.
+/// A metadata object of at most [`limits::METADATA`] bytes: the fields that rules ask for first,
+/// then the others in their order while there is room, long texts cut. None when it is not an
+/// object.
 pub(super) fn metadata(object: &str) -> Option<String> {
     const TEXT_MAX: usize = 1024;
-    let fields: Vec<_> = sonic_rs::to_object_iter(object).collect::<Result<_, _>>().ok()?;
+    let fields: Vec<_> = sonic_rs::to_object_iter(object)
+        .collect::<Result<_, _>>()
+        .ok()?;
     let asked = |key: &str| key == "service" || crate::details::ASKED.contains(&key);
     let (first, others): (Vec<_>, Vec<_>) = fields.into_iter().partition(|(key, _)| asked(key));
 
@@ -215,17 +267,21 @@ pub(super) fn metadata(object: &str) -> Option<String> {
             }
             _ => Cow::Borrowed(value.as_raw_str()),
         };
+
         let key = sonic_rs::to_string(&**key).ok()?;
         if kept.len() + key.len() + text.len() + 3 > limits::METADATA {
             continue;
         }
+
         if kept.len() > 1 {
             kept.push(',');
         }
+
         kept.push_str(&key);
         kept.push(':');
         kept.push_str(&text);
     }
+
     kept.push('}');
     Some(kept)
 }
@@ -242,11 +298,20 @@ mod tests {
             (r#"{"a":"\u41zz"}"#, r#"{"a":"\ufffd41zz"}"#),
             (r#"{"a":"x\u0000y"}"#, r#"{"a":"x\ufffdy"}"#),
             (r#"{"a":"x\\u0000y"}"#, r#"{"a":"x\\u0000y"}"#),
-            (r#"{"\ud800":"\ud800\u0041\udc00"}"#, r#"{"\ufffd":"\ufffd\u0041\ufffd"}"#),
-            (r#"{"a":"\ud83d\ude00\u00e9"}"#, r#"{"a":"\ud83d\ude00\u00e9"}"#),
+            (
+                r#"{"\ud800":"\ud800\u0041\udc00"}"#,
+                r#"{"\ufffd":"\ufffd\u0041\ufffd"}"#,
+            ),
+            (
+                r#"{"a":"\ud83d\ude00\u00e9"}"#,
+                r#"{"a":"\ud83d\ude00\u00e9"}"#,
+            ),
             (r#"{"a":"\x\q"}"#, r#"{"a":"\\x\\q"}"#),
             ("{\"a\":\"x\0y\n\"}", r#"{"a":"x\ufffdy\u000a"}"#),
-            (r#"{"a":[1,1e400,-1e-400,1e308,"1e400"]}"#, r#"{"a":[1,"1e400","-1e-400",1e308,"1e400"]}"#),
+            (
+                r#"{"a":[1,1e400,-1e-400,1e308,"1e400"]}"#,
+                r#"{"a":[1,"1e400","-1e-400",1e308,"1e400"]}"#,
+            ),
             (r#"{"a":1}"#, r#"{"a":1}"#),
             (r#"{"a":"\"#, r#"{"a":"\"#),
         ] {
@@ -266,6 +331,7 @@ mod tests {
             let clean = json(&text);
             let value: serde_json::Value = serde_json::from_str(&clean).expect(&clean);
             prop_assert!(!value["a"].as_str().unwrap().contains('\0'));
+
             let again = json(&clean);
             prop_assert_eq!(&*again, &*clean);
         }

@@ -26,16 +26,24 @@ pub(super) fn diagnose(json: &str) -> FieldError {
         Ok(value) => value,
         Err(error) => {
             let text = error.to_string();
-            let reason = text.lines().next().unwrap_or("unreadable").trim_end_matches('.');
+            let reason = text
+                .lines()
+                .next()
+                .unwrap_or("unreadable")
+                .trim_end_matches('.');
             return FieldError::new("event", format_args!("is not valid JSON: {reason}"));
         }
     };
+
     let Some(object) = value.as_object() else {
         return FieldError::new("event", "is not a JSON object");
     };
     for (key, value) in object {
         let null = value.is_null();
-        if let Some(field) = TEXTS.into_iter().find(|f| *f == key && !null && !value.is_str()) {
+        if let Some(field) = TEXTS
+            .into_iter()
+            .find(|f| *f == key && !null && !value.is_str())
+        {
             return FieldError::new(field, "is not a string");
         }
         if key == "cui_accessed" && !null && !value.is_boolean() {
@@ -45,5 +53,6 @@ pub(super) fn diagnose(json: &str) -> FieldError {
             return FieldError::new(key.to_owned(), "appears twice");
         }
     }
+
     FieldError::new("event", "cannot be read")
 }

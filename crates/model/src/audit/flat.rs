@@ -1,7 +1,9 @@
-//! The shape that nearly every event has, read in one pass: an object of strings, `true`, `false`, `null` and one flat `metadata`
-//! object, without escapes and without other white space than single blanks between tokens.
+//! The shape that nearly every event has, read in one pass: an object of strings, `true`, `false`,
+//! `null` and one flat `metadata` object, without escapes and without other white space than single
+//! blanks between tokens.
 //!
-//! It answers only when it is sure that the event is right. Anything else, right or wrong, is left to the JSON library and
+//! It answers only when it is sure that the event is right. Anything else, right or wrong, is left
+//! to the JSON library and
 //! [`AuditRecord::check`], so that there is one place that decides what is an error; a property test holds the two against each
 //! other.
 
@@ -17,7 +19,8 @@ use crate::event::{Category, Outcome};
 use crate::text::Text;
 use crate::time::Timestamp;
 
-/// More quotation marks than this are left to the library; an event with every column and ten fields of metadata has 90.
+/// More quotation marks than this are left to the library; an event with every column and ten
+/// fields of metadata has 90.
 const QUOTES_MAX: usize = 192;
 
 /// Longer numbers are left to the library.
@@ -26,8 +29,9 @@ const NUMBER_MAX: usize = 100;
 /// Where the quotation marks of a text are, in order.
 type Quotes = ArrayVec<u32, QUOTES_MAX>;
 
-/// Finds the quotation marks, 32 bytes at a time. None when there is a control character (an error in a string, white space
-/// outside of one), a backslash (an escape needs a copy), or too many marks.
+/// Finds the quotation marks, 32 bytes at a time. None when there is a control character (an error
+/// in a string, white space outside of one), a backslash (an escape needs a copy), or too many
+/// marks.
 fn survey(json: &[u8]) -> Option<Quotes> {
     let (mut quotes, mut odd) = (Quotes::new(), u8x32::splat(0));
     let mut look = |block: &[u8; 32], at: usize| {
@@ -40,13 +44,16 @@ fn survey(json: &[u8]) -> Option<Quotes> {
         }
         Some(())
     };
+
     let (blocks, rest) = json.as_chunks::<32>();
     for (i, block) in blocks.iter().enumerate() {
         look(block, i * 32)?;
     }
+
     let mut last = [b' '; 32];
     last[..rest.len()].copy_from_slice(rest);
     look(&last, blocks.len() * 32)?;
+
     (odd.to_bitmask() == 0).then_some(quotes)
 }
 
@@ -85,8 +92,8 @@ impl<'a> Scan<'a, '_> {
         Some(())
     }
 
-    /// The places of the marks about a string that begins here, and blanks after it. There are no escapes, so that it ends at
-    /// the next mark.
+    /// The places of the marks about a string that begins here, and blanks after it. There are no
+    /// escapes, so that it ends at the next mark.
     fn quoted(&mut self) -> Option<(usize, usize)> {
         let (open, close) = (*self.quotes.next()? as usize, *self.quotes.next()? as usize);
         if open != self.at {
@@ -120,7 +127,12 @@ impl<'a> Scan<'a, '_> {
     }
 
     fn word(&mut self, word: &str) -> Option<()> {
-        if !self.text.as_bytes().get(self.at..)?.starts_with(word.as_bytes()) {
+        if !self
+            .text
+            .as_bytes()
+            .get(self.at..)?
+            .starts_with(word.as_bytes())
+        {
             return None;
         }
         self.at += word.len();
@@ -142,20 +154,24 @@ impl<'a> Scan<'a, '_> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
+
         if self.peek() == Some(b'0') {
             self.at += 1;
         } else {
             self.digits()?;
         }
+
         if self.peek() == Some(b'.') {
             self.at += 1;
             self.digits()?;
         }
+
         if matches!(self.peek(), Some(b'e' | b'E')) {
             self.at += 1;
             if matches!(self.peek(), Some(b'+' | b'-')) {
                 self.at += 1;
             }
+
             // Others are left to those who know what a number may be.
             let from = self.at;
             self.digits()?;
@@ -163,9 +179,11 @@ impl<'a> Scan<'a, '_> {
                 return None;
             }
         }
+
         if self.at - start > NUMBER_MAX {
             return None;
         }
+
         self.blanks();
         Some(())
     }
@@ -186,6 +204,7 @@ impl<'a> Scan<'a, '_> {
         let start = self.at;
         let mut places = Places::default();
         self.expect(b'{')?;
+
         if self.peek() != Some(b'}') {
             loop {
                 let (open, close) = self.quoted()?;
@@ -193,25 +212,42 @@ impl<'a> Scan<'a, '_> {
                 let from = self.at;
                 self.scalar()?;
                 let key = self.text.as_bytes().get(open + 1..close)?;
+
                 // Blanks after a value are passed over with it, and no number or word ends in one.
-                places.note(key, from - start, self.text.get(from..self.at)?.trim_end_matches(' ').len());
+                places.note(
+                    key,
+                    from - start,
+                    self.text.get(from..self.at)?.trim_end_matches(' ').len(),
+                );
+
                 if self.peek()? != b',' {
                     break;
                 }
+
                 self.expect(b',')?;
             }
         }
+
         if self.peek() != Some(b'}') {
             return None;
         }
+
         self.at += 1;
-        let object = self.text.get(start..self.at).filter(|object| object.len() <= limits::METADATA)?;
+        let object = self
+            .text
+            .get(start..self.at)
+            .filter(|object| object.len() <= limits::METADATA)?;
+
         self.blanks();
         Some(Details::from_flat(object, places))
     }
 
     /// A string, read by `read`, or `null`, into its field.
-    fn maybe<T>(&mut self, field: &mut Option<T>, read: impl FnOnce(&'a str) -> Option<T>) -> Option<()> {
+    fn maybe<T>(
+        &mut self,
+        field: &mut Option<T>,
+        read: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Option<()> {
         if self.peek()? != b'"' {
             return self.word("null");
         }
@@ -227,20 +263,29 @@ impl<'a> Scan<'a, '_> {
         let record = &mut event.record;
         match column {
             Column::event_id => self.maybe(&mut record.event_id, uuid)?,
-            Column::timestamp => self.maybe(&mut record.timestamp, |text| Timestamp::parse(text).ok())?,
+            Column::timestamp => {
+                self.maybe(&mut record.timestamp, |text| Timestamp::parse(text).ok())?;
+            }
             Column::category => {
-                record.category = Category::parse(self.string()?).filter(|c| *c != Category::Network)?;
+                record.category =
+                    Category::parse(self.string()?).filter(|c| *c != Category::Network)?;
             }
             Column::action => {
-                record.action = self.string().filter(|a| !a.is_empty() && a.len() <= limits::ACTION)?.into();
+                record.action = self
+                    .string()
+                    .filter(|a| !a.is_empty() && a.len() <= limits::ACTION)?
+                    .into();
             }
             Column::result => record.result = Outcome::parse(self.string()?)?,
             Column::user_id => self.maybe(&mut record.user_id, uuid)?,
             Column::session_id => self.maybe_text(&mut record.session_id, limits::SESSION_ID)?,
             Column::ip_address => self.maybe(&mut record.ip_address, ip)?,
-            // In bytes, so that what is perhaps too long is counted in characters by the library's way.
+            // In bytes, so that what is perhaps too long is counted in characters by the library's
+            // way.
             Column::user_agent => self.maybe_text(&mut record.user_agent, limits::USER_AGENT)?,
-            Column::resource_type => self.maybe_text(&mut record.resource_type, limits::RESOURCE_TYPE)?,
+            Column::resource_type => {
+                self.maybe_text(&mut record.resource_type, limits::RESOURCE_TYPE)?;
+            }
             Column::resource_id => self.maybe_text(&mut record.resource_id, limits::RESOURCE_ID)?,
             Column::instance_id => self.maybe(&mut record.instance_id, uuid)?,
             Column::cui_accessed => {
@@ -252,6 +297,7 @@ impl<'a> Scan<'a, '_> {
             }
             Column::metadata => record.metadata = self.flat_object()?,
         }
+
         event.seen |= column.bit();
         Some(())
     }
@@ -274,7 +320,12 @@ fn ip(text: &str) -> Option<IpAddr> {
             _ => return parse_ip(text).ok(),
         }
     }
-    if at == 3 && digits > 0 { Some(Ipv4Addr::from(octets).into()) } else { None }
+
+    if at == 3 && digits > 0 {
+        Some(Ipv4Addr::from(octets).into())
+    } else {
+        None
+    }
 }
 
 /// An event that is being read: `record` holds what `seen` says, and blanks elsewhere.
@@ -283,10 +334,15 @@ struct Partial<'a> {
     seen: u16,
 }
 
-/// A `metadata` object by itself, with the places of its fields; none when it is not of the usual shape.
+/// A `metadata` object by itself, with the places of its fields; none when it is not of the usual
+/// shape.
 pub(crate) fn details(json: &str) -> Option<Details<'_>> {
     let quotes = survey(json.as_bytes())?;
-    let mut scan = Scan { text: json, at: 0, quotes: quotes.iter() };
+    let mut scan = Scan {
+        text: json,
+        at: 0,
+        quotes: quotes.iter(),
+    };
     let details = scan.flat_object()?;
     (scan.at == json.len()).then_some(details)
 }
@@ -295,7 +351,12 @@ pub(crate) fn details(json: &str) -> Option<Details<'_>> {
 pub(super) fn read(json: &[u8], strangers: Strangers) -> Option<AuditRecord<'_>> {
     let quotes = survey(json)?;
     let text = simdutf8::basic::from_utf8(json).ok()?;
-    let mut scan = Scan { text, at: 0, quotes: quotes.iter() };
+    let mut scan = Scan {
+        text,
+        at: 0,
+        quotes: quotes.iter(),
+    };
+
     scan.expect(b'{')?;
     let blank = AuditRecord {
         event_id: None,
@@ -313,7 +374,12 @@ pub(super) fn read(json: &[u8], strangers: Strangers) -> Option<AuditRecord<'_>>
         cui_accessed: false,
         metadata: Details::default(),
     };
-    let mut event = Partial { record: blank, seen: 0 };
+
+    let mut event = Partial {
+        record: blank,
+        seen: 0,
+    };
+
     let mut guess = 0;
     loop {
         match scan.column(guess)? {
@@ -326,12 +392,14 @@ pub(super) fn read(json: &[u8], strangers: Strangers) -> Option<AuditRecord<'_>>
             Name::Stranger if strangers == Strangers::Ignore => scan.scalar()?,
             Name::Stranger => return None,
         }
+
         match scan.peek()? {
             b',' => scan.expect(b',')?,
             b'}' => break,
             _ => return None,
         }
     }
+
     scan.expect(b'}')?;
     let required = Column::category.bit() | Column::action.bit() | Column::result.bit();
     (scan.at == json.len() && event.seen & required == required).then_some(event.record)
@@ -349,14 +417,25 @@ mod tests {
         let quick = read(json.as_bytes(), Strangers::Ignore);
         let answered = quick.is_some();
         if let Some(record) = quick {
-            let library: Wire<'_> = sonic_rs::from_slice(json.as_bytes()).unwrap_or_else(|e| panic!("{json}: {e}"));
+            let library: Wire<'_> =
+                sonic_rs::from_slice(json.as_bytes()).unwrap_or_else(|e| panic!("{json}: {e}"));
             for key in ["username", "email", "role", "home_instance_id", "bytes"] {
                 let any = Details::from_json(record.metadata.as_json());
                 assert_eq!(record.metadata.text(key), any.text(key), "{key} of {json}");
-                assert_eq!(record.metadata.number(key), any.number(key), "{key} of {json}");
+                assert_eq!(
+                    record.metadata.number(key),
+                    any.number(key),
+                    "{key} of {json}"
+                );
             }
-            assert_eq!(Ok(record), AuditRecord::check(library, limits::METADATA, false), "{json}");
+
+            assert_eq!(
+                Ok(record),
+                AuditRecord::check(library, limits::METADATA, false),
+                "{json}"
+            );
         }
+
         answered
     }
 
@@ -374,7 +453,13 @@ mod tests {
 
     #[test]
     fn what_is_no_column_is_refused_where_it_must_be() {
-        assert!(read(br#"{"category":"auth","action":"a","result":"success","seq":1}"#, Strangers::Refuse).is_none());
+        assert!(
+            read(
+                br#"{"category":"auth","action":"a","result":"success","seq":1}"#,
+                Strangers::Refuse
+            )
+            .is_none()
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Bounds of what logs say: a client chooses how long its name is, and must not have its event refused by it.
+//! Bounds of what logs say: a client chooses how long its name is, and must not have its event
+//! refused by it.
 
 use std::borrow::Cow;
 
@@ -12,19 +13,28 @@ pub const NAME_MAX: usize = 1024;
 const AGENT_MAX: usize = 4 * limits::USER_AGENT;
 
 impl SecurityEvent<'_> {
-    /// Shortens what may key a rule. Doors bound what they take in, but an application that inserts into the table itself may
-    /// store a text of any length, and one alert that no index can hold would keep all others from being written.
+    /// Shortens what may key a rule. Doors bound what they take in, but an application that inserts
+    /// into the table itself may store a text of any length, and one alert that no index can hold
+    /// would keep all others from being written.
     pub(super) fn bound(&mut self) {
         if let Some(UserId::Name(name)) = &mut self.user_id {
             name.shorten(KEY_BYTES_MAX);
         }
-        for text in [&mut self.account_name, &mut self.session_id, &mut self.resource_type].into_iter().flatten() {
+        for text in [
+            &mut self.account_name,
+            &mut self.session_id,
+            &mut self.resource_type,
+        ]
+        .into_iter()
+        .flatten()
+        {
             text.shorten(KEY_BYTES_MAX);
         }
         self.action.shorten(KEY_BYTES_MAX);
     }
 
-    /// Cuts what is too long, and replaces NUL, which PostgreSQL cannot hold; the details say which fields that concerned.
+    /// Cuts what is too long, and replaces NUL, which PostgreSQL cannot hold; the details say which
+    /// fields that concerned.
     pub fn fit(&mut self) {
         let mut cut: Vec<&'static str> = Vec::new();
         let mut note = |field, changed| {
@@ -32,22 +42,32 @@ impl SecurityEvent<'_> {
                 cut.push(field);
             }
         };
+
         if let Some(UserId::Name(name)) = &mut self.user_id {
             note("user_name", fit(name, NAME_MAX));
         }
+
         let texts = [
             ("account", &mut self.account_name, NAME_MAX),
             ("session_id", &mut self.session_id, limits::SESSION_ID),
             ("user_agent", &mut self.user_agent, AGENT_MAX),
-            ("resource_type", &mut self.resource_type, limits::RESOURCE_TYPE),
+            (
+                "resource_type",
+                &mut self.resource_type,
+                limits::RESOURCE_TYPE,
+            ),
             ("resource_id", &mut self.resource_id, limits::RESOURCE_ID),
         ];
+
         for (field, text, most) in texts {
             note(field, text.as_mut().is_some_and(|text| fit(text, most)));
         }
+
         if !cut.is_empty() {
             let cut: Vec<String> = cut.iter().map(|field| format!("\"{field}\"")).collect();
-            self.details = self.details.with_fields(format_args!("\"cut\":[{}]", cut.join(",")));
+            self.details = self
+                .details
+                .with_fields(format_args!("\"cut\":[{}]", cut.join(",")));
         }
     }
 }
@@ -64,11 +84,13 @@ fn fit(text: &mut Text<'_>, most: usize) -> bool {
     } else if text.len() <= most {
         return false;
     }
+
     let end = text.floor_char_boundary(most);
     match &mut text.0 {
         Cow::Borrowed(text) => *text = &text[..end],
         Cow::Owned(text) => text.truncate(end),
     }
+
     true
 }
 

@@ -13,6 +13,7 @@ fn a_failed_login_is_what_the_semantics_say() {
         );
         event.classify().marks.intersects(Marks::FAILED_LOGIN)
     };
+
     assert!(mark(Category::Auth, "login_failed", Outcome::Failure));
     assert!(mark(Category::Auth, "login", Outcome::Denied));
     assert!(mark(Category::Auth, "login", Outcome::Failure));

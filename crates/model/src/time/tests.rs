@@ -65,11 +65,26 @@ fn at(text: &str) -> Timestamp {
 #[test]
 fn a_weekend_is_one_off_hours_period() {
     let mut calendar = calendar(BusinessHours::default());
-    let weekend = Period { open: false, start: at("2026-03-06T19:00:00Z"), end: at("2026-03-09T07:00:00Z") };
-    for inside in ["2026-03-06T19:00:00Z", "2026-03-07T12:00:00Z", "2026-03-09T06:59:59.999Z"] {
+    let weekend = Period {
+        open: false,
+        start: at("2026-03-06T19:00:00Z"),
+        end: at("2026-03-09T07:00:00Z"),
+    };
+
+    for inside in [
+        "2026-03-06T19:00:00Z",
+        "2026-03-07T12:00:00Z",
+        "2026-03-09T06:59:59.999Z",
+    ] {
         assert_eq!(calendar.period(at(inside)), weekend, "{inside}");
     }
-    let monday = Period { open: true, start: at("2026-03-09T07:00:00Z"), end: at("2026-03-09T19:00:00Z") };
+
+    let monday = Period {
+        open: true,
+        start: at("2026-03-09T07:00:00Z"),
+        end: at("2026-03-09T19:00:00Z"),
+    };
+
     assert_eq!(calendar.period(at("2026-03-09T07:00:00Z")), monday);
     assert_eq!(calendar.period(at("2026-03-09T18:59:59Z")), monday);
 }
@@ -81,16 +96,28 @@ fn holidays_and_time_zones_count() {
         holidays: vec!["2026-11-26".parse().unwrap()],
         ..BusinessHours::default()
     });
+
     let thanksgiving = calendar.period(at("2026-11-26T15:00:00Z"));
     assert_eq!(
         thanksgiving,
-        Period { open: false, start: at("2026-11-26T00:00:00Z"), end: at("2026-11-27T12:00:00Z") }
+        Period {
+            open: false,
+            start: at("2026-11-26T00:00:00Z"),
+            end: at("2026-11-27T12:00:00Z")
+        }
     );
 }
 
 #[test]
 fn no_working_day_at_all_is_one_endless_period() {
-    let mut calendar = calendar(BusinessHours { days: vec![], ..BusinessHours::default() });
+    let mut calendar = calendar(BusinessHours {
+        days: vec![],
+        ..BusinessHours::default()
+    });
+
     let period = calendar.period(at("2026-03-09T12:00:00Z"));
-    assert_eq!((period.open, period.start, period.end), (false, Timestamp::MIN, Timestamp::MAX));
+    assert_eq!(
+        (period.open, period.start, period.end),
+        (false, Timestamp::MIN, Timestamp::MAX)
+    );
 }

@@ -1,4 +1,5 @@
-//! A SIEM that speaks CEF (ArcSight's Common Event Format, version 0, guide of revision 25), as the text of a syslog message.
+//! A SIEM that speaks CEF (ArcSight's Common Event Format, version 0, guide of revision 25), as the
+//! text of a syslog message.
 
 use model::{Channel, EntityKind, Severity};
 
@@ -20,8 +21,14 @@ const TEXT_MAX: usize = 1023;
 struct Cef(Sender);
 
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(receiver) = settings.cef.take() else { return Ok(None) };
-    Ok(Some(Box::new(Cef(Sender::new(Channel::Cef, receiver, MESSAGE_MIN)?))))
+    let Some(receiver) = settings.cef.take() else {
+        return Ok(None);
+    };
+    Ok(Some(Box::new(Cef(Sender::new(
+        Channel::Cef,
+        receiver,
+        MESSAGE_MIN,
+    )?))))
 }
 
 impl Outlet for Cef {
@@ -29,7 +36,10 @@ impl Outlet for Cef {
         let receiver = &self.0.receiver;
         let head = format!("{} - ", head(receiver, message));
         let room = receiver.max_message_bytes.saturating_sub(head.len());
-        Box::pin(self.0.send(head + &event(message, &name(&receiver.hostname, 255), room)))
+        Box::pin(
+            self.0
+                .send(head + &event(message, &name(&receiver.hostname, 255), room)),
+        )
     }
 }
 
@@ -44,7 +54,8 @@ const fn severity(severity: Severity) -> u8 {
     }
 }
 
-/// A field of the head: `|` and `\` are escaped; a line break has no place in it, and `neutral` spells it out.
+/// A field of the head: `|` and `\` are escaped; a line break has no place in it, and `neutral`
+/// spells it out.
 fn field(text: &str) -> String {
     escaped(&bounded(text, FIELD_MAX), '|')
 }
@@ -73,13 +84,19 @@ fn escaped(text: &str, mark: char) -> String {
 /// The event in at most `room` bytes. A value that does not fit is left out whole.
 fn event(message: &Message, host: &str, room: usize) -> String {
     let alert = &message.alert;
-    let severity = if message.kind == Kind::Test { 0 } else { severity(alert.severity) };
+    let severity = if message.kind == Kind::Test {
+        0
+    } else {
+        severity(alert.severity)
+    };
+
     let mut out = format!(
         "CEF:0|blueteam|blueteam|{}|{}|{}|{severity}|",
         env!("CARGO_PKG_VERSION"),
         field(alert.rule_id.as_str()),
         field(&alert.title),
     );
+
     let mut between = "";
     for (key, text) in extension(message, host) {
         let most = if key == "msg" { TEXT_MAX } else { VALUE_MAX };
@@ -89,6 +106,7 @@ fn event(message: &Message, host: &str, room: usize) -> String {
             between = " ";
         }
     }
+
     out
 }
 
@@ -98,6 +116,7 @@ fn extension(message: &Message, host: &str) -> Vec<(&'static str, String)> {
     let millis = |at: model::Timestamp| at.as_micros().div_euclid(1000).to_string();
     let entity = alert.entity.value.clone();
     let address = entity.parse::<std::net::IpAddr>();
+
     let mut pairs = vec![
         ("externalId", alert.alert_id.to_string()),
         ("act", message.kind.as_str().to_owned()),
@@ -108,29 +127,54 @@ fn extension(message: &Message, host: &str) -> Vec<(&'static str, String)> {
         ("cnt", alert.event_count.to_string()),
         ("dvchost", host.to_owned()),
     ];
+
     match (alert.entity.kind, address) {
         (EntityKind::Ip, Ok(std::net::IpAddr::V4(_))) => pairs.push(("src", entity)),
         (EntityKind::Ip, Ok(std::net::IpAddr::V6(_))) => {
-            pairs.extend([("c6a2", entity), ("c6a2Label", "Source IPv6 Address".to_owned())]);
+            pairs.extend([
+                ("c6a2", entity),
+                ("c6a2Label", "Source IPv6 Address".to_owned()),
+            ]);
         }
         (EntityKind::User, _) => pairs.push(("suser", entity)),
         (kind, _) => pairs.extend([("cs1", entity), ("cs1Label", kind.as_str().to_owned())]),
     }
-    // The guide has no key for a tenant, and its six free texts are taken: as other producers do, a key of our own.
+
+    // The guide has no key for a tenant, and its six free texts are taken: as other producers do, a
+    // key of our own.
     pairs.extend(alert.tenant.map(|id| ("tenantId", id.to_string())));
-    let controls: Vec<_> = alert.nist_controls.iter().map(ToString::to_string).collect();
+    let controls: Vec<_> = alert
+        .nist_controls
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let labelled = [
-        ("cs2", "cs2Label", "incident", alert.incident_id.map(|id| id.to_string()).unwrap_or_default()),
+        (
+            "cs2",
+            "cs2Label",
+            "incident",
+            alert
+                .incident_id
+                .map(|id| id.to_string())
+                .unwrap_or_default(),
+        ),
         ("cs3", "cs3Label", "nist_800_171", controls.join(",")),
         ("cs4", "cs4Label", "services", alert.services.join(",")),
         ("cs5", "cs5Label", "cui", alert.cui_involved.to_string()),
-        ("cs6", "cs6Label", "delivery", message.delivery_id.to_string()),
+        (
+            "cs6",
+            "cs6Label",
+            "delivery",
+            message.delivery_id.to_string(),
+        ),
     ];
+
     for (key, label, word, text) in labelled {
         if !text.is_empty() {
             pairs.extend([(key, text), (label, word.to_owned())]);
         }
     }
+
     pairs.push(("msg", alert.description.clone()));
     pairs
 }
@@ -143,8 +187,9 @@ mod tests {
 
     type Pairs = Vec<(String, String)>;
 
-    /// Takes an event apart as the guide says: seven bars that no backslash stands before, then pairs whose key has no `=` and whose value
-    /// goes on to the next key. `None` when it doesn't follow it.
+    /// Takes an event apart as the guide says: seven bars that no backslash stands before, then
+    /// pairs whose key has no `=` and whose value goes on to the next key. `None` when it doesn't
+    /// follow it.
     fn parsed(event: &str) -> Option<(Vec<String>, Pairs)> {
         let (mut head, mut part, mut chars) = (Vec::new(), String::new(), event.chars());
         while head.len() < 7 {
@@ -157,6 +202,7 @@ mod tests {
                 c => part.push(c),
             }
         }
+
         let (mut pairs, mut word, mut key) = (Pairs::new(), String::new(), None::<String>);
         while let Some(c) = chars.next() {
             match c {
@@ -173,12 +219,14 @@ mod tests {
                             next.to_owned()
                         }
                     };
+
                     key = Some(next);
                     word.clear();
                 }
                 c => word.push(c),
             }
         }
+
         pairs.push((key?, word));
         Some((head, pairs))
     }
@@ -198,10 +246,12 @@ mod tests {
             prop_assert!(!event.contains('\n') && samples::harmless(&event), "{:?}", event);
             let (head, pairs) = parsed(&event).expect("well-formed");
             prop_assert_eq!(&head[5], &bounded(&text, FIELD_MAX));
+
             let keys: Vec<_> = pairs.iter().map(|(key, _)| key.as_str()).collect();
             let known: Vec<_> = extension(&message, "soc1").into_iter().map(|(key, _)| key).collect();
             prop_assert!(keys.iter().all(|key| known.contains(key)), "{keys:?}");
             prop_assert!(!keys.contains(&"src"), "the address is none");
+
             if room > 8000 {
                 let msg = pairs.iter().find(|(key, _)| key == "msg").map(|(_, text)| text.clone());
                 prop_assert_eq!(msg.unwrap_or_default(), bounded(&text, TEXT_MAX));

@@ -27,7 +27,9 @@ pub struct Settings {
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings").field("colour", &self.colour).finish_non_exhaustive()
+        f.debug_struct("Settings")
+            .field("colour", &self.colour)
+            .finish_non_exhaustive()
     }
 }
 
@@ -39,20 +41,34 @@ struct Console {
 
 #[expect(clippy::unnecessary_wraps, reason = "the shape of the list")]
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    Ok(settings.console.take().map(|settings| -> Box<dyn Outlet> { Box::new(Console::new(settings, PATIENCE)) }))
+    Ok(settings
+        .console
+        .take()
+        .map(|settings| -> Box<dyn Outlet> { Box::new(Console::new(settings, PATIENCE)) }))
 }
 
 impl Console {
     fn new(settings: Settings, patience: Duration) -> Self {
-        Self { writer: Arc::new(Mutex::new(settings.writer)), colour: settings.colour, patience }
+        Self {
+            writer: Arc::new(Mutex::new(settings.writer)),
+            colour: settings.colour,
+            patience,
+        }
     }
 
-    /// Writes on a thread that may block. The lock is taken first, so that a writer that hangs costs one thread, not one
-    /// for each attempt.
+    /// Writes on a thread that may block. The lock is taken first, so that a writer that hangs
+    /// costs one thread, not one for each attempt.
     async fn write(&self, line: String) -> std::io::Result<()> {
         let mut writer = Arc::clone(&self.writer).lock_owned().await;
-        let work = move || writer.write_all(line.as_bytes()).and_then(|()| writer.flush());
-        tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
+        let work = move || {
+            writer
+                .write_all(line.as_bytes())
+                .and_then(|()| writer.flush())
+        };
+
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(std::io::Error::other)?
     }
 }
 
@@ -61,17 +77,21 @@ impl Outlet for Console {
         Box::pin(async move {
             let advice = "check where its output goes";
             match timeout(self.patience, self.write(line(message, self.colour))).await {
-                Ok(Ok(())) => Ok(Receipt { detail: "written".to_owned() }),
-                Ok(Err(error)) => {
-                    Err(SendError::later(format!("cannot write to the console: {}", chain(&error)), advice))
-                }
+                Ok(Ok(())) => Ok(Receipt {
+                    detail: "written".to_owned(),
+                }),
+                Ok(Err(error)) => Err(SendError::later(
+                    format!("cannot write to the console: {}", chain(&error)),
+                    advice,
+                )),
                 Err(_) => Err(SendError::later("the console took nothing in time", advice)),
             }
         })
     }
 }
 
-/// `ALERT CRITICAL  2026-03-05 14:12:31 UTC  Credential stuffing from 203.0.113.7  (credential_stuffing, 12 events) …`
+/// `ALERT CRITICAL  2026-03-05 14:12:31 UTC  Credential stuffing from 203.0.113.7
+/// (credential_stuffing, 12 events) …`
 fn line(message: &Message, colour: bool) -> String {
     let alert = &message.alert;
     let word = match message.kind {
@@ -83,6 +103,7 @@ fn line(message: &Message, colour: bool) -> String {
         Kind::Escalated => "AGAIN",
         Kind::Resolved => "OVER ",
     };
+
     let severity = alert.severity.as_str().to_ascii_uppercase();
     let (on, off) = match (colour, alert.severity) {
         (false, _) | (true, Severity::Info | Severity::Low) => ("", ""),
@@ -90,8 +111,12 @@ fn line(message: &Message, colour: bool) -> String {
         (true, Severity::High) => ("\x1b[31m", "\x1b[0m"),
         (true, Severity::Medium) => ("\x1b[33m", "\x1b[0m"),
     };
+
     let cui = if alert.cui_involved { ", CUI" } else { "" };
-    let incident = alert.incident_id.map(|id| format!("  incident {id}")).unwrap_or_default();
+    let incident = alert
+        .incident_id
+        .map(|id| format!("  incident {id}"))
+        .unwrap_or_default();
     format!(
         "{on}{word} {severity:<8}{off}  {}  {}  ({}, {} events{cui})  alert {}{incident}\n",
         words::time(alert.last_seen),
@@ -130,25 +155,57 @@ mod tests {
     #[tokio::test]
     async fn a_pipe_that_nobody_reads_holds_nobody_up() {
         let (release, stuck) = std::sync::mpsc::channel();
-        let settings = Settings { writer: Box::new(Stuck(stuck)), colour: false };
+        let settings = Settings {
+            writer: Box::new(Stuck(stuck)),
+            colour: false,
+        };
+
         let console = Console::new(settings, Duration::from_millis(50));
         for _ in 0..3 {
-            assert!(console.send(&samples::message()).await.unwrap_err().is_temporary());
+            assert!(
+                console
+                    .send(&samples::message())
+                    .await
+                    .unwrap_err()
+                    .is_temporary()
+            );
         }
+
         drop(release);
     }
 
     #[tokio::test]
     async fn writes_a_line_and_says_when_it_cannot() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let settings = Settings { writer: Box::new(file.reopen().unwrap()), colour: true };
-        Console::new(settings, PATIENCE).send(&samples::message()).await.unwrap();
+        let settings = Settings {
+            writer: Box::new(file.reopen().unwrap()),
+            colour: true,
+        };
+
+        Console::new(settings, PATIENCE)
+            .send(&samples::message())
+            .await
+            .unwrap();
         let text = std::fs::read_to_string(file.path()).unwrap();
         assert_eq!(text, line(&samples::message(), true));
         assert!(text.starts_with("\x1b[1;31mALERT CRITICAL\x1b[0m"));
-        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let settings = Settings { writer: Box::new(full), colour: false };
-        assert!(Console::new(settings, PATIENCE).send(&samples::message()).await.unwrap_err().is_temporary());
+
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let settings = Settings {
+            writer: Box::new(full),
+            colour: false,
+        };
+
+        assert!(
+            Console::new(settings, PATIENCE)
+                .send(&samples::message())
+                .await
+                .unwrap_err()
+                .is_temporary()
+        );
     }
 
     proptest! {

@@ -75,35 +75,62 @@ struct Email {
 }
 
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(settings) = settings.email.take() else { return Ok(None) };
+    let Some(settings) = settings.email.take() else {
+        return Ok(None);
+    };
     let bad = |key, message: String| SetupError::new(Channel::Email, key, message);
     if settings.security == Security::Plain && !tls::is_loopback(&settings.host) {
-        return Err(bad("security", "`plain` is only for a mail server on this machine".to_owned()));
+        return Err(bad(
+            "security",
+            "`plain` is only for a mail server on this machine".to_owned(),
+        ));
     }
-    let mailbox = |key, text: &str| text.parse::<Mailbox>().map_err(|error| bad(key, format!("`{text}`: {error}")));
+
+    let mailbox = |key, text: &str| {
+        text.parse::<Mailbox>()
+            .map_err(|error| bad(key, format!("`{text}`: {error}")))
+    };
+
     let from = mailbox("from", &settings.from)?;
-    let to: Vec<_> = settings.to.iter().map(|to| mailbox("to", to)).collect::<Result<_, _>>()?;
+    let to: Vec<_> = settings
+        .to
+        .iter()
+        .map(|to| mailbox("to", to))
+        .collect::<Result<_, _>>()?;
     if to.is_empty() {
         return Err(bad("to", "names nobody".to_owned()));
     }
+
     let named = |person: &Person| named(person).map_err(|error| bad("audit_failures", error));
-    let personnel = settings.audit_failures.iter().map(named).collect::<Result<_, _>>()?;
+    let personnel = settings
+        .audit_failures
+        .iter()
+        .map(named)
+        .collect::<Result<_, _>>()?;
     let mut parameters = TlsParameters::builder(settings.host.clone());
+
     if let Some(pem) = &settings.ca_pem {
         // Checked by our own reader first, whose messages say more.
         tls::client_config(Some(pem)).map_err(|message| bad("ca_file", message))?;
-        let certificate = Certificate::from_pem(pem.as_bytes()).map_err(|error| bad("ca_file", chain(&error)))?;
+        let certificate =
+            Certificate::from_pem(pem.as_bytes()).map_err(|error| bad("ca_file", chain(&error)))?;
         parameters = parameters.add_root_certificate(certificate);
     }
+
     let tls = match settings.security {
         Security::Plain => None,
-        Security::StartTls | Security::Tls => {
-            Some(parameters.build_rustls().map_err(|error| bad("host", chain(&error)))?)
-        }
+        Security::StartTls | Security::Tls => Some(
+            parameters
+                .build_rustls()
+                .map_err(|error| bad("host", chain(&error)))?,
+        ),
     };
+
     Ok(Some(Box::new(Email {
         hello: ClientId::default(),
-        login: settings.login.map(|(user, password)| Credentials::new(user, password.expose_secret().to_owned())),
+        login: settings
+            .login
+            .map(|(user, password)| Credentials::new(user, password.expose_secret().to_owned())),
         host: settings.host,
         port: settings.port,
         security: settings.security,
@@ -112,24 +139,40 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
         from,
         to,
         personnel,
-        responsible: settings.audit_failures.iter().map(called).collect::<Vec<_>>().join(", "),
+        responsible: settings
+            .audit_failures
+            .iter()
+            .map(called)
+            .collect::<Vec<_>>()
+            .join(", "),
     })))
 }
 
 /// The mailbox of a person.
 fn named(person: &Person) -> Result<Mailbox, String> {
-    let address = person.mail.parse::<Address>().map_err(|error| format!("`{}`: {error}", person.mail))?;
+    let address = person
+        .mail
+        .parse::<Address>()
+        .map_err(|error| format!("`{}`: {error}", person.mail))?;
     Ok(Mailbox::new(Some(person.name.clone()), address))
 }
 
 /// `Ann Lee (+1 555 0100)`.
 fn called(person: &Person) -> String {
-    if person.phone.is_empty() { person.name.clone() } else { format!("{} ({})", person.name, person.phone) }
+    if person.phone.is_empty() {
+        person.name.clone()
+    } else {
+        format!("{} ({})", person.name, person.phone)
+    }
 }
 
 /// Whether the alert says that auditing fails.
 fn is_audit_failure(message: &Message) -> bool {
-    message.alert.nist_controls.iter().any(|control| control.0 == AUDIT_FAILURE)
+    message
+        .alert
+        .nist_controls
+        .iter()
+        .any(|control| control.0 == AUDIT_FAILURE)
 }
 
 impl Outlet for Email {
@@ -137,18 +180,26 @@ impl Outlet for Email {
         Box::pin(async move {
             let people: Result<Vec<_>, _> = message.people.iter().map(named).collect();
             let people = people.map_err(|error| SendError::never(error, "check [personnel]"))?;
-            let mut to = if people.is_empty() { self.to.clone() } else { people };
+            let mut to = if people.is_empty() {
+                self.to.clone()
+            } else {
+                people
+            };
+
             let failure = is_audit_failure(message);
             if failure {
                 to.extend(self.personnel.iter().cloned());
             }
-            let responsible = Some(self.responsible.as_str()).filter(|names| failure && !names.is_empty());
+
+            let responsible =
+                Some(self.responsible.as_str()).filter(|names| failure && !names.is_empty());
             let mail = body::mail(&self.from, &to, message, responsible)?;
             match timeout(self.timeout, self.submit(&to, &mail)).await {
                 Ok(result) => result,
-                Err(_) => {
-                    Err(SendError::later(format!("{} did not take the mail in time", self.host), "check the server"))
-                }
+                Err(_) => Err(SendError::later(
+                    format!("{} did not take the mail in time", self.host),
+                    "check the server",
+                )),
             }
         })
     }
@@ -166,24 +217,44 @@ impl Email {
     async fn connect(&self) -> Result<AsyncSmtpConnection, SendError> {
         let at_once = self.tls.clone().filter(|_| self.security == Security::Tls);
         let address = (self.host.as_str(), self.port);
-        let connect = AsyncSmtpConnection::connect_tokio1(address, Some(self.timeout), &self.hello, at_once, None);
+        let connect = AsyncSmtpConnection::connect_tokio1(
+            address,
+            Some(self.timeout),
+            &self.hello,
+            at_once,
+            None,
+        );
+
         let mut connection = self.step("connection", connect).await?;
         if self.security == Security::StartTls {
-            let parameters = self.tls.clone().filter(|_| connection.can_starttls()).ok_or_else(|| {
-                SendError::later(
-                    format!("{} offers no STARTTLS", self.host),
-                    "mail is not sent in plain text; set security to `tls` or mend the server",
-                )
-            })?;
-            self.step("STARTTLS", connection.starttls(parameters, &self.hello)).await?;
+            let parameters = self
+                .tls
+                .clone()
+                .filter(|_| connection.can_starttls())
+                .ok_or_else(|| {
+                    SendError::later(
+                        format!("{} offers no STARTTLS", self.host),
+                        "mail is not sent in plain text; set security to `tls` or mend the server",
+                    )
+                })?;
+
+            self.step("STARTTLS", connection.starttls(parameters, &self.hello))
+                .await?;
         }
+
         if let Some(login) = &self.login {
-            self.step("login", connection.auth(&[Mechanism::Plain, Mechanism::Login], login)).await?;
+            self.step(
+                "login",
+                connection.auth(&[Mechanism::Plain, Mechanism::Login], login),
+            )
+            .await?;
         }
+
         Ok(connection)
     }
 
-    /// The server takes the mail for each recipient or refuses it; one bad address must not silence the alert for the rest.
+    /// The server takes the mail for each recipient or refuses it; one bad address must not silence
+    /// the alert for the rest.
     async fn converse(
         &self,
         connection: &mut AsyncSmtpConnection,
@@ -202,33 +273,60 @@ impl Email {
                 Err(error) => refused.push((address, error)),
             }
         }
+
         if refused.len() == unique.len() {
             // If anyone may be accepted later, all of it is worth another attempt.
-            let worth = refused.iter().position(|(_, error)| error.is_temporary()).unwrap_or(0);
+            let worth = refused
+                .iter()
+                .position(|(_, error)| error.is_temporary())
+                .unwrap_or(0);
             return Err(refused.swap_remove(worth).1);
         }
+
         self.step("DATA", connection.command(Data)).await?;
         let answer = self.step("message", connection.message(mail)).await?;
         let refuses = |address: &Address| refused.iter().any(|(of, _)| ***of == *address);
-        let taken: Vec<String> = unique.iter().filter(|a| !refuses(a)).map(ToString::to_string).collect();
-        let mut detail = format!("to {}: {}", taken.join(", "), answer.first_line().unwrap_or("accepted"));
+        let taken: Vec<String> = unique
+            .iter()
+            .filter(|a| !refuses(a))
+            .map(ToString::to_string)
+            .collect();
+        let mut detail = format!(
+            "to {}: {}",
+            taken.join(", "),
+            answer.first_line().unwrap_or("accepted")
+        );
+
         for (address, error) in refused {
             detail = format!("NOT to {address} ({}); {detail}", error.what);
         }
-        Ok(Receipt { detail: tidy(&detail) })
+
+        Ok(Receipt {
+            detail: tidy(&detail),
+        })
     }
 
-    async fn step<T>(&self, step: &str, work: impl Future<Output = Result<T, smtp::Error>>) -> Result<T, SendError> {
+    async fn step<T>(
+        &self,
+        step: &str,
+        work: impl Future<Output = Result<T, smtp::Error>>,
+    ) -> Result<T, SendError> {
         work.await.map_err(|error| {
             let what = format!("{}: {step}: {}", self.host, chain(&error));
-            // A refused login is mended by a person with the same message still waiting; dropping it would lose the alert.
+            // A refused login is mended by a person with the same message still waiting; dropping
+            // it would lose the alert.
             match (error.is_permanent(), step) {
-                (true, "login") => SendError::later(what, "check username and password of [channels.email]"),
+                (true, "login") => {
+                    SendError::later(what, "check username and password of [channels.email]")
+                }
                 (true, _) => SendError::never(what, "check from and to of [channels.email]"),
                 (false, _) if error.is_tls() || what.contains("certificate") => {
                     SendError::later(what, "check the server's certificate, host and ca_file")
                 }
-                (false, _) => SendError::later(what, "check that the mail server runs; nothing to do unless it lasts"),
+                (false, _) => SendError::later(
+                    what,
+                    "check that the mail server runs; nothing to do unless it lasts",
+                ),
             }
         })
     }

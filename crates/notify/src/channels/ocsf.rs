@@ -1,5 +1,6 @@
-//! A SIEM that speaks OCSF: each alert is a Detection Finding, a JSON object as the text of a syslog message. The class and the version of
-//! the schema stand here and nowhere else; a test holds what is sent against the published definition.
+//! A SIEM that speaks OCSF: each alert is a Detection Finding, a JSON object as the text of a
+//! syslog message. The class and the version of the schema stand here and nowhere else; a test
+//! holds what is sent against the published definition.
 
 use model::{Alert, AlertState, Channel, EntityKind, Severity, Timestamp};
 use serde_json::{Value, json};
@@ -27,8 +28,14 @@ const TEXT_MAX: usize = 1000;
 struct Ocsf(Sender);
 
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(receiver) = settings.ocsf.take() else { return Ok(None) };
-    Ok(Some(Box::new(Ocsf(Sender::new(Channel::Ocsf, receiver, MESSAGE_MIN)?))))
+    let Some(receiver) = settings.ocsf.take() else {
+        return Ok(None);
+    };
+    Ok(Some(Box::new(Ocsf(Sender::new(
+        Channel::Ocsf,
+        receiver,
+        MESSAGE_MIN,
+    )?))))
 }
 
 impl Outlet for Ocsf {
@@ -51,7 +58,10 @@ fn fitting(message: &Message, room: usize) -> String {
             fields.remove(part);
         }
     }
-    if let Some(info) = finding.get_mut("finding_info").and_then(Value::as_object_mut) {
+    if let Some(info) = finding
+        .get_mut("finding_info")
+        .and_then(Value::as_object_mut)
+    {
         info.remove("desc");
     }
     finding.to_string()
@@ -100,24 +110,41 @@ fn bounded(text: &str, most: usize) -> String {
     clip(&neutral(&clip(text, most)), most).into_owned()
 }
 
-/// Where the entity stands among the evidence, and as what it can be searched for. An address that is none by its form is not called one.
+/// Where the entity stands among the evidence, and as what it can be searched for. An address that
+/// is none by its form is not called one.
 fn entity(alert: &Alert) -> (Value, Value) {
     let value = short(&alert.entity.value);
     let (evidence, name, kind, word) = match alert.entity.kind {
-        EntityKind::Ip if value.parse::<std::net::IpAddr>().is_ok() => {
-            (json!({ "src_endpoint": { "ip": value } }), "evidences.src_endpoint.ip", 2, "IP Address")
-        }
-        EntityKind::User => {
-            (json!({ "actor": { "user": { "name": value } } }), "evidences.actor.user.name", 4, "User Name")
-        }
-        EntityKind::Session => {
-            (json!({ "actor": { "session": { "uid": value } } }), "evidences.actor.session.uid", 99, "Session")
-        }
-        EntityKind::Ip | EntityKind::Source => {
-            (json!({ "data": { "source": value } }), "evidences.data.source", 99, "Source of events")
-        }
+        EntityKind::Ip if value.parse::<std::net::IpAddr>().is_ok() => (
+            json!({ "src_endpoint": { "ip": value } }),
+            "evidences.src_endpoint.ip",
+            2,
+            "IP Address",
+        ),
+        EntityKind::User => (
+            json!({ "actor": { "user": { "name": value } } }),
+            "evidences.actor.user.name",
+            4,
+            "User Name",
+        ),
+        EntityKind::Session => (
+            json!({ "actor": { "session": { "uid": value } } }),
+            "evidences.actor.session.uid",
+            99,
+            "Session",
+        ),
+        EntityKind::Ip | EntityKind::Source => (
+            json!({ "data": { "source": value } }),
+            "evidences.data.source",
+            99,
+            "Source of events",
+        ),
     };
-    (evidence, json!({ "name": name, "type_id": kind, "type": word, "value": value }))
+
+    (
+        evidence,
+        json!({ "name": name, "type_id": kind, "type": word, "value": value }),
+    )
 }
 
 /// The alert as a Detection Finding.
@@ -127,7 +154,13 @@ pub fn finding(message: &Message) -> Value {
     let (severity_id, severity) = severity(alert.severity);
     let (status_id, status) = status(alert, message.kind);
     let (evidence, observable) = entity(alert);
-    let controls: Vec<_> = alert.nist_controls.iter().take(20).map(|c| short(&c.0)).collect();
+
+    let controls: Vec<_> = alert
+        .nist_controls
+        .iter()
+        .take(20)
+        .map(|c| short(&c.0))
+        .collect();
     let services: Vec<_> = alert.services.iter().take(20).map(|s| short(s)).collect();
     let mut metadata = json!({
         "version": VERSION,
@@ -135,12 +168,15 @@ pub fn finding(message: &Message) -> Value {
         "uid": message.delivery_id.to_string(),
         "logged_time": millis(message.sent_at),
     });
+
     if let Some(incident) = alert.incident_id {
         metadata["correlation_uid"] = Value::String(incident.to_string());
     }
+
     if let Some(tenant) = alert.tenant {
         metadata["tenant_uid"] = Value::String(tenant.to_string());
     }
+
     json!({
         "class_uid": CLASS,
         "class_name": "Detection Finding",

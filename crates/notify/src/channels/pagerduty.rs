@@ -1,5 +1,5 @@
-//! PagerDuty, Events API v2: an alert triggers, its end resolves. The dedup key is the alert's fingerprint, so that a repeated
-//! delivery pages nobody twice.
+//! PagerDuty, Events API v2: an alert triggers, its end resolves. The dedup key is the alert's
+//! fingerprint, so that a repeated delivery pages nobody twice.
 
 use model::{Channel, Severity};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -35,20 +35,33 @@ struct Pagerduty {
 }
 
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(settings) = settings.pagerduty.take() else { return Ok(None) };
+    let Some(settings) = settings.pagerduty.take() else {
+        return Ok(None);
+    };
     let key = settings.routing_key.expose_secret();
     if key.len() != KEY_LENGTH || !key.bytes().all(|b| b.is_ascii_alphanumeric()) {
         let message = format!("must be an integration key of {KEY_LENGTH} letters and digits");
-        return Err(SetupError::new(Channel::Pagerduty, "routing_key_file", message));
+        return Err(SetupError::new(
+            Channel::Pagerduty,
+            "routing_key_file",
+            message,
+        ));
     }
+
     let poster = Poster::new(Channel::Pagerduty, &settings.target)?;
-    Ok(Some(Box::new(Pagerduty { poster, routing_key: settings.routing_key })))
+    Ok(Some(Box::new(Pagerduty {
+        poster,
+        routing_key: settings.routing_key,
+    })))
 }
 
 impl Outlet for Pagerduty {
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let body = body(message, self.routing_key.expose_secret()).to_string().into_bytes();
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        let body = body(message, self.routing_key.expose_secret())
+            .to_string()
+            .into_bytes();
         Box::pin(self.poster.post(headers, body, message.sent_at))
     }
 }
@@ -68,8 +81,11 @@ fn body(message: &Message, routing_key: &str) -> Value {
     if message.kind == Kind::Resolved {
         return json!({ "routing_key": routing_key, "event_action": "resolve", "dedup_key": dedup_key });
     }
-    let details: Map<String, Value> =
-        words::facts(message).into_iter().map(|(k, v)| (k.to_owned(), Value::String(v))).collect();
+
+    let details: Map<String, Value> = words::facts(message)
+        .into_iter()
+        .map(|(k, v)| (k.to_owned(), Value::String(v)))
+        .collect();
     json!({
         "routing_key": routing_key,
         "event_action": "trigger",
@@ -96,7 +112,13 @@ mod tests {
     fn an_alert_triggers_and_its_end_resolves_the_same() {
         let trigger = body(&samples::message(), "0123456789abcdef0123456789abcdef");
         insta::assert_json_snapshot!(trigger);
-        let resolve = body(&Message { kind: Kind::Resolved, ..samples::message() }, "k");
+        let resolve = body(
+            &Message {
+                kind: Kind::Resolved,
+                ..samples::message()
+            },
+            "k",
+        );
         assert_eq!(
             resolve,
             json!({ "routing_key": "k", "event_action": "resolve", "dedup_key": trigger["dedup_key"] })

@@ -1,6 +1,7 @@
 //! A Slack channel, by incoming webhook (Block Kit).
 //!
-//! Text that an attacker may have written can neither link, mention nor format: it goes into `plain_text` objects alone.
+//! Text that an attacker may have written can neither link, mention nor format: it goes into
+//! `plain_text` objects alone.
 
 use model::Channel;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -23,14 +24,21 @@ const FIELDS_MAX: usize = 10;
 struct Slack(Poster);
 
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(target) = settings.slack.take() else { return Ok(None) };
+    let Some(target) = settings.slack.take() else {
+        return Ok(None);
+    };
     Ok(Some(Box::new(Slack(Poster::new(Channel::Slack, &target)?))))
 }
 
 impl Outlet for Slack {
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        Box::pin(self.0.post(headers, body(message).to_string().into_bytes(), message.sent_at))
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        Box::pin(self.0.post(
+            headers,
+            body(message).to_string().into_bytes(),
+            message.sent_at,
+        ))
     }
 }
 
@@ -40,24 +48,30 @@ fn plain(text: &str, most: usize) -> Value {
 
 /// What a phone shows before the message is opened; `<`, `>` and `&` mean something to Slack there.
 fn notification(text: &str) -> String {
-    clip(text, TEXT_MAX).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    clip(text, TEXT_MAX)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 fn body(message: &Message) -> Value {
     let summary = words::summary(message);
-    let title =
-        format!("{}: {}", message.alert.severity.as_str().to_ascii_uppercase(), words::field(&message.alert.title));
+    let title = format!(
+        "{}: {}",
+        message.alert.severity.as_str().to_ascii_uppercase(),
+        words::field(&message.alert.title)
+    );
     let facts = words::facts(message);
     let field = |(label, value): &(&str, String)| plain(&format!("{label}\n{value}"), FIELD_MAX);
+
     let mut blocks = vec![
         json!({ "type": "header", "text": plain(&title, HEADER_MAX) }),
         json!({ "type": "section", "text": plain(&summary, TEXT_MAX) }),
     ];
-    blocks.extend(
-        facts
-            .chunks(FIELDS_MAX)
-            .map(|some| json!({ "type": "section", "fields": some.iter().map(field).collect::<Vec<_>>() })),
-    );
+    blocks.extend(facts.chunks(FIELDS_MAX).map(
+        |some| json!({ "type": "section", "fields": some.iter().map(field).collect::<Vec<_>>() }),
+    ));
+
     json!({ "text": notification(&summary), "blocks": blocks })
 }
 
@@ -73,16 +87,24 @@ mod tests {
 
     #[test]
     fn hostile_text_neither_mentions_nor_grows() {
-        let body = body(&samples::hostile(&"<!channel> <http://evil|ok> *b* ".repeat(500)));
+        let body = body(&samples::hostile(
+            &"<!channel> <http://evil|ok> *b* ".repeat(500),
+        ));
         assert!(!body["text"].as_str().unwrap().contains('<'));
+
         for block in body["blocks"].as_array().unwrap() {
-            for text in
-                block.get("text").into_iter().chain(block.get("fields").and_then(Value::as_array).into_iter().flatten())
-            {
+            for text in block.get("text").into_iter().chain(
+                block
+                    .get("fields")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten(),
+            ) {
                 assert_eq!(text["type"], "plain_text");
                 assert!(text["text"].as_str().unwrap().len() <= TEXT_MAX);
             }
         }
+
         assert!(body["blocks"][0]["text"]["text"].as_str().unwrap().len() <= HEADER_MAX);
     }
 }

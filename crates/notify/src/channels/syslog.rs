@@ -20,7 +20,8 @@ pub use target::Target;
 pub struct Settings {
     /// The receiver.
     pub receiver: Receiver,
-    /// Private enterprise number after the `@` of the structured data's name; 32473 is the one for documentation.
+    /// Private enterprise number after the `@` of the structured data's name; 32473 is the one for
+    /// documentation.
     pub enterprise_id: u32,
 }
 
@@ -30,9 +31,14 @@ struct Syslog {
 }
 
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(settings) = settings.syslog.take() else { return Ok(None) };
+    let Some(settings) = settings.syslog.take() else {
+        return Ok(None);
+    };
     let sender = Sender::new(Channel::Syslog, settings.receiver, MESSAGE_MIN)?;
-    Ok(Some(Box::new(Syslog { sender, enterprise_id: settings.enterprise_id })))
+    Ok(Some(Box::new(Syslog {
+        sender,
+        enterprise_id: settings.enterprise_id,
+    })))
 }
 
 /// How bad, in syslog's own numbers (RFC 5424 6.2.1).

@@ -1,6 +1,8 @@
-//! A Microsoft Teams channel, by a workflow that takes an Adaptive Card ("Post to a channel when a webhook request is received").
+//! A Microsoft Teams channel, by a workflow that takes an Adaptive Card ("Post to a channel when a
+//! webhook request is received").
 //!
-//! Cards read Markdown in their text blocks; text that an attacker may have written goes into text runs, which do not.
+//! Cards read Markdown in their text blocks; text that an attacker may have written goes into text
+//! runs, which do not.
 
 use model::{Channel, Severity};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
@@ -19,14 +21,21 @@ const RUN_MAX: usize = 1500;
 struct Teams(Poster);
 
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(target) = settings.teams.take() else { return Ok(None) };
+    let Some(target) = settings.teams.take() else {
+        return Ok(None);
+    };
     Ok(Some(Box::new(Teams(Poster::new(Channel::Teams, &target)?))))
 }
 
 impl Outlet for Teams {
     fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        Box::pin(self.0.post(headers, body(message).to_string().into_bytes(), message.sent_at))
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        Box::pin(self.0.post(
+            headers,
+            body(message).to_string().into_bytes(),
+            message.sent_at,
+        ))
     }
 }
 
@@ -44,9 +53,14 @@ fn run(text: &str) -> Value {
 
 fn body(message: &Message) -> Value {
     let alert = &message.alert;
-    let mut title = run(&format!("{}: {}", alert.severity.as_str().to_ascii_uppercase(), words::field(&alert.title)));
+    let mut title = run(&format!(
+        "{}: {}",
+        alert.severity.as_str().to_ascii_uppercase(),
+        words::field(&alert.title)
+    ));
     title["weight"] = json!("Bolder");
     title["size"] = json!("Large");
+
     title["color"] = json!(colour(alert.severity));
     let mut body = vec![
         json!({ "type": "RichTextBlock", "inlines": [title] }),
@@ -57,6 +71,7 @@ fn body(message: &Message) -> Value {
         label["weight"] = json!("Bolder");
         json!({ "type": "RichTextBlock", "spacing": "None", "inlines": [label, run(value)] })
     }));
+
     json!({
         "type": "message",
         "attachments": [{
@@ -86,8 +101,15 @@ mod tests {
     #[test]
     fn hostile_text_is_in_runs_alone_and_the_card_stays_small() {
         let card = body(&samples::hostile(&"[click](http://evil) ".repeat(1000)));
-        assert!(card.to_string().len() < 28_000, "{}", card.to_string().len());
-        for block in card["attachments"][0]["content"]["body"].as_array().unwrap() {
+        assert!(
+            card.to_string().len() < 28_000,
+            "{}",
+            card.to_string().len()
+        );
+        for block in card["attachments"][0]["content"]["body"]
+            .as_array()
+            .unwrap()
+        {
             assert_eq!(block["type"], "RichTextBlock");
         }
     }

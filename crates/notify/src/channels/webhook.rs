@@ -1,8 +1,10 @@
 //! Generic JSON, signed, by `POST`.
 //!
-//! A receiver checks `Blueteam-Signature: v1=<hex>` against the HMAC-SHA256 of `<Blueteam-Timestamp>.<body>` under the shared
-//! secret, refuses old timestamps, and drops a `Blueteam-Delivery` that it has seen. Any 2xx is taken as delivered. The request is a
-//! CloudEvents 1.0 event in binary mode: `ce-…` headers beside the body (HTTP protocol binding, 3.1).
+//! A receiver checks `Blueteam-Signature: v1=<hex>` against the HMAC-SHA256 of
+//! `<Blueteam-Timestamp>.<body>` under the shared secret, refuses old timestamps, and drops a
+//! `Blueteam-Delivery` that it has seen. Any 2xx is taken as delivered. The request is a
+//! CloudEvents 1.0 event in binary mode: `ce-…` headers beside the body (HTTP protocol binding,
+//! 3.1).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use model::{Alert, Channel, Timestamp};
@@ -36,13 +38,19 @@ struct Webhook {
 }
 
 pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outlet>>, SetupError> {
-    let Some(settings) = settings.webhook.take() else { return Ok(None) };
+    let Some(settings) = settings.webhook.take() else {
+        return Ok(None);
+    };
     if settings.secret.expose_secret().len() < SECRET_MIN {
         let message = format!("must have at least {SECRET_MIN} bytes");
         return Err(SetupError::new(Channel::Webhook, "secret", message));
     }
+
     let poster = Poster::new(Channel::Webhook, &settings.target)?;
-    Ok(Some(Box::new(Webhook { poster, secret: settings.secret })))
+    Ok(Some(Box::new(Webhook {
+        poster,
+        secret: settings.secret,
+    })))
 }
 
 impl Outlet for Webhook {
@@ -63,7 +71,10 @@ fn headers(message: &Message, secret: &SecretString, body: &[u8]) -> Result<Head
         ("ce-specversion", "1.0".to_owned()),
         ("ce-id", delivery.clone()),
         ("ce-source", "/blueteam/alerts".to_owned()),
-        ("ce-type", format!("blueteam.alert.{}", message.kind.as_str())),
+        (
+            "ce-type",
+            format!("blueteam.alert.{}", message.kind.as_str()),
+        ),
         ("ce-time", message.alert.created_at.to_string()),
         ("ce-subject", message.alert.alert_id.to_string()),
         ("blueteam-delivery", delivery.clone()),
@@ -71,15 +82,18 @@ fn headers(message: &Message, secret: &SecretString, body: &[u8]) -> Result<Head
         ("blueteam-timestamp", timestamp.to_string()),
         ("blueteam-signature", signature(secret, timestamp, body)),
     ];
+
     let pair = |(name, value): (&'static str, String)| {
         let value = HeaderValue::try_from(value)
             .map_err(|error| SendError::never(error.to_string(), "report this as a bug"))?;
         Ok((HeaderName::from_static(name), value))
     };
+
     headers.into_iter().map(pair).collect()
 }
 
-/// What the receiver is told about the alert. Its own type, so that the shape changes on purpose only.
+/// What the receiver is told about the alert. Its own type, so that the shape changes on purpose
+/// only.
 #[derive(Serialize)]
 struct Body<'a> {
     version: u8,
@@ -99,19 +113,35 @@ fn body(message: &Message) -> Result<Vec<u8>, SendError> {
         summary: words::summary(message),
         alert: &message.alert,
     };
-    serde_json::to_vec(&body)
-        .map_err(|error| SendError::never(format!("the alert is no JSON: {error}"), "report this as a bug"))
+
+    serde_json::to_vec(&body).map_err(|error| {
+        SendError::never(
+            format!("the alert is no JSON: {error}"),
+            "report this as a bug",
+        )
+    })
 }
 
 /// `v1=` and the hex of HMAC-SHA256(secret, `<timestamp>.<body>`).
 fn signature(secret: &SecretString, timestamp: i64, body: &[u8]) -> String {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
-    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("any key length");
+    let mut mac =
+        Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("any key length");
     mac.update(timestamp.to_string().as_bytes());
     mac.update(b".");
     mac.update(body);
-    let digits = mac.finalize().into_bytes().iter().flat_map(|b| [b >> 4, b & 15]).collect::<Vec<_>>();
-    let hex: String = digits.into_iter().filter_map(|d| char::from_digit(u32::from(d), 16)).collect();
+
+    let digits = mac
+        .finalize()
+        .into_bytes()
+        .iter()
+        .flat_map(|b| [b >> 4, b & 15])
+        .collect::<Vec<_>>();
+    let hex: String = digits
+        .into_iter()
+        .filter_map(|d| char::from_digit(u32::from(d), 16))
+        .collect();
+
     format!("v1={hex}")
 }
 
@@ -122,7 +152,8 @@ mod tests {
 
     #[test]
     fn the_body_holds_what_a_machine_needs() {
-        let body: serde_json::Value = serde_json::from_slice(&body(&samples::message()).unwrap()).unwrap();
+        let body: serde_json::Value =
+            serde_json::from_slice(&body(&samples::message()).unwrap()).unwrap();
         insta::assert_json_snapshot!(body);
     }
 

@@ -4,13 +4,15 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "clippy only takes functions marked as tests for tests; their helpers are tests as well"
+    reason = "clippy only takes functions marked as tests for tests; their helpers are tests as \
+        well"
 )]
 
 use std::time::Duration;
 
 use model::{
-    Alert, AlertId, AlertState, Channel, ControlId, Entity, EntityKind, Fingerprint, RuleId, Severity, Timestamp,
+    Alert, AlertId, AlertState, Channel, ControlId, Entity, EntityKind, Fingerprint, RuleId,
+    Severity, Timestamp,
 };
 use notify::{Channels, Kind, Message, Receipt, SendError, Settings};
 use uuid::Uuid;
@@ -33,7 +35,10 @@ fn message() -> Message {
             severity: Severity::High,
             title: "Brute force from 203.0.113.7 – “żółw”".to_owned(),
             description: "7 failed logins within 5 minutes.\n.\n.stuffed".to_owned(),
-            entity: Entity { kind: EntityKind::Ip, value: "203.0.113.7".to_owned() },
+            entity: Entity {
+                kind: EntityKind::Ip,
+                value: "203.0.113.7".to_owned(),
+            },
             source: "syslog".to_owned(),
             services: Vec::new(),
             tenant: Some(Uuid::from_u128(0x7e)),
@@ -61,5 +66,8 @@ fn message() -> Message {
 }
 
 async fn send(channel: Channel, settings: Settings) -> Result<Receipt, SendError> {
-    Channels::open(settings).unwrap().send(channel, &message()).await
+    Channels::open(settings)
+        .unwrap()
+        .send(channel, &message())
+        .await
 }

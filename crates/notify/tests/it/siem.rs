@@ -1,4 +1,5 @@
-//! What a SIEM beside us gets: OCSF and CEF, over a real rsyslog with TLS, and held against OCSF's own definition.
+//! What a SIEM beside us gets: OCSF and CEF, over a real rsyslog with TLS, and held against OCSF's
+//! own definition.
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,13 +19,21 @@ const DEFINITION: &str = include_str!("data/ocsf-1.5.0-detection-finding.json");
 fn valid(finding: &Value) {
     let definition: Value = serde_json::from_str(DEFINITION).unwrap();
     let validator = jsonschema::validator_for(&definition).unwrap();
-    let errors: Vec<_> = validator.iter_errors(finding).map(|e| format!("{}: {e}", e.instance_path())).collect();
+    let errors: Vec<_> = validator
+        .iter_errors(finding)
+        .map(|e| format!("{}: {e}", e.instance_path()))
+        .collect();
     assert!(errors.is_empty(), "{errors:#?}\n{finding:#}");
 }
 
 #[test]
 fn every_finding_is_as_the_schema_defines_it() {
-    assert_eq!((ocsf::VERSION, ocsf::CLASS), ("1.5.0", 2004), "the definition is that of another version");
+    assert_eq!(
+        (ocsf::VERSION, ocsf::CLASS),
+        ("1.5.0", 2004),
+        "the definition is that of another version"
+    );
+
     for severity in Severity::ALL {
         for kind in [Kind::Opened, Kind::Escalated, Kind::Resolved, Kind::Test] {
             for (entity, value) in [
@@ -36,9 +45,19 @@ fn every_finding_is_as_the_schema_defines_it() {
             ] {
                 let mut message = Message { kind, ..message() };
                 message.alert.severity = severity;
-                message.alert.entity = Entity { kind: entity, value: value.to_owned() };
-                message.alert.incident_id = (kind == Kind::Opened).then(|| IncidentId(Uuid::from_u128(7)));
-                message.alert.state = if kind == Kind::Resolved { AlertState::Closed } else { AlertState::Open };
+                message.alert.entity = Entity {
+                    kind: entity,
+                    value: value.to_owned(),
+                };
+
+                message.alert.incident_id =
+                    (kind == Kind::Opened).then(|| IncidentId(Uuid::from_u128(7)));
+                message.alert.state = if kind == Kind::Resolved {
+                    AlertState::Closed
+                } else {
+                    AlertState::Open
+                };
+
                 message.alert.services = vec!["shop".to_owned()];
                 let finding = ocsf::finding(&message);
                 valid(&finding);
@@ -61,16 +80,24 @@ action(type="omfile" file="{0}/out" template="parts")
 "#,
         dir.display()
     );
+
     start(dir, &config)
 }
 
 fn settings(port: u16, ca: Option<&str>) -> Settings {
     let to = |host: &str| {
         let target = format!("tls:{host}:{port}");
-        syslog::Receiver { ca_pem: ca.map(str::to_owned), ..receiver(&target, PATIENCE) }
+        syslog::Receiver {
+            ca_pem: ca.map(str::to_owned),
+            ..receiver(&target, PATIENCE)
+        }
     };
+
     Settings {
-        syslog: Some(syslog::Settings { receiver: to("localhost"), enterprise_id: 32473 }),
+        syslog: Some(syslog::Settings {
+            receiver: to("localhost"),
+            enterprise_id: 32473,
+        }),
         ocsf: Some(to("localhost")),
         cef: Some(to("localhost")),
         ..Settings::default()
@@ -84,10 +111,15 @@ async fn a_real_rsyslog_gets_all_three_over_tls_and_nobody_else_does() {
     let ca = issued.cert.pem();
     std::fs::write(dir.path().join("cert"), &ca).unwrap();
     std::fs::write(dir.path().join("key"), issued.signing_key.serialize_pem()).unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let Some(_daemon) = rsyslogd(dir.path(), port) else {
         eprintln!(
-            "SKIPPED: rsyslogd is not installed, so nothing was checked against it (apt-get install rsyslog-openssl)"
+            "SKIPPED: rsyslogd is not installed, so nothing was checked against it (apt-get \
+                install rsyslog-openssl)"
         );
         return;
     };
@@ -103,24 +135,49 @@ async fn a_real_rsyslog_gets_all_three_over_tls_and_nobody_else_does() {
     // A receiver whose certificate nobody vouches for is told nothing.
     let stranger = Channels::open(settings(port, None)).unwrap();
     let error = stranger.send(Channel::Ocsf, &message()).await.unwrap_err();
-    assert!(error.is_temporary() && error.what.contains("certificate"), "{error}");
+    assert!(
+        error.is_temporary() && error.what.contains("certificate"),
+        "{error}"
+    );
 
     let read = || std::fs::read_to_string(dir.path().join("out")).unwrap_or_default();
-    while read().lines().filter(|line| line.contains("|blueteam|")).count() < 3 {
+    while read()
+        .lines()
+        .filter(|line| line.contains("|blueteam|"))
+        .count()
+        < 3
+    {
         assert!(since.elapsed() < PATIENCE, "{}", read());
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     let text = read();
-    let lines: Vec<Vec<&str>> =
-        text.lines().filter(|l| l.contains("|blueteam|")).map(|l| l.splitn(6, '|').collect()).collect();
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .filter(|l| l.contains("|blueteam|"))
+        .map(|l| l.splitn(6, '|').collect())
+        .collect();
     assert_eq!(lines.len(), 3, "{text}");
-    assert!(lines.iter().all(|parts| parts[..4] == ["authpriv.err", "soc1", "blueteam", "opened"]), "{text}");
-    assert!(lines[0][4].starts_with("[alert@32473 ") && lines[0][5].contains("“żółw”"), "{text}");
+    assert!(
+        lines
+            .iter()
+            .all(|parts| parts[..4] == ["authpriv.err", "soc1", "blueteam", "opened"]),
+        "{text}"
+    );
+    assert!(
+        lines[0][4].starts_with("[alert@32473 ") && lines[0][5].contains("“żółw”"),
+        "{text}"
+    );
     assert_eq!(lines[1][4], "-");
     let finding: Value = serde_json::from_str(lines[1][5].trim()).unwrap();
     valid(&finding);
     assert_eq!(finding, ocsf::finding(&message()));
-    assert!(lines[2][5].trim().starts_with("CEF:0|blueteam|blueteam|"), "{text}");
-    assert!(lines[2][5].contains("|brute_force|Brute force from 203.0.113.7 – “żółw”|8|externalId="), "{text}");
+    assert!(
+        lines[2][5].trim().starts_with("CEF:0|blueteam|blueteam|"),
+        "{text}"
+    );
+    assert!(
+        lines[2][5].contains("|brute_force|Brute force from 203.0.113.7 – “żółw”|8|externalId="),
+        "{text}"
+    );
     assert!(lines[2][5].contains(" src=203.0.113.7 "), "{text}");
 }

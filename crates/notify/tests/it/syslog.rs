@@ -13,7 +13,10 @@ use super::{IMPATIENCE, PATIENCE, send};
 
 fn settings(target: &str, timeout: Duration) -> Settings {
     Settings {
-        syslog: Some(Syslog { receiver: receiver(target, timeout), enterprise_id: 32473 }),
+        syslog: Some(Syslog {
+            receiver: receiver(target, timeout),
+            enterprise_id: 32473,
+        }),
         ..Settings::default()
     }
 }
@@ -36,15 +39,29 @@ async fn tcp_counts_octets() {
     let target = format!("tcp:{}", listener.local_addr().unwrap());
     let sink = tokio::spawn(async move {
         let mut text = String::new();
-        listener.accept().await.unwrap().0.read_to_string(&mut text).await.unwrap();
+        listener
+            .accept()
+            .await
+            .unwrap()
+            .0
+            .read_to_string(&mut text)
+            .await
+            .unwrap();
+
         text
     });
-    let receipt = send(Channel::Syslog, settings(&target, PATIENCE)).await.unwrap();
+
+    let receipt = send(Channel::Syslog, settings(&target, PATIENCE))
+        .await
+        .unwrap();
     assert_eq!(receipt.detail, "taken by the receiver");
     let text = sink.await.unwrap();
     let (count, message) = text.split_once(' ').unwrap();
     assert_eq!(count.parse::<usize>().unwrap(), message.len());
-    assert!(message.starts_with("<83>1 2026-03-05T14:12:33.000000Z soc1 blueteam "), "{message}");
+    assert!(
+        message.starts_with("<83>1 2026-03-05T14:12:33.000000Z soc1 blueteam "),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -52,7 +69,13 @@ async fn a_unix_socket_may_be_datagram_or_stream() {
     let dir = tempfile::tempdir().unwrap();
     let datagram = dir.path().join("datagram");
     let socket = UnixDatagram::bind(&datagram).unwrap();
-    send(Channel::Syslog, settings(&format!("unix:{}", datagram.display()), PATIENCE)).await.unwrap();
+    send(
+        Channel::Syslog,
+        settings(&format!("unix:{}", datagram.display()), PATIENCE),
+    )
+    .await
+    .unwrap();
+
     let mut buffer = [0; 4096];
     let length = socket.recv(&mut buffer).unwrap();
     assert!(buffer[..length].starts_with(b"<83>1 "));
@@ -61,21 +84,54 @@ async fn a_unix_socket_may_be_datagram_or_stream() {
     let listener = UnixListener::bind(&stream).unwrap();
     let sink = tokio::spawn(async move {
         let mut text = String::new();
-        listener.accept().await.unwrap().0.read_to_string(&mut text).await.unwrap();
+        listener
+            .accept()
+            .await
+            .unwrap()
+            .0
+            .read_to_string(&mut text)
+            .await
+            .unwrap();
+
         text
     });
-    send(Channel::Syslog, settings(&format!("unix:{}", stream.display()), PATIENCE)).await.unwrap();
+
+    send(
+        Channel::Syslog,
+        settings(&format!("unix:{}", stream.display()), PATIENCE),
+    )
+    .await
+    .unwrap();
+
     let text = sink.await.unwrap();
     assert!(text.starts_with("<83>1 ") && text.ends_with('\n') && text.lines().count() == 1);
 }
 
 #[tokio::test]
 async fn nobody_there_is_noticed() {
-    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    for target in [format!("tcp:{tcp}"), format!("udp:{udp}"), "unix:/nonexistent/log".to_owned()] {
-        let error = send(Channel::Syslog, settings(&target, PATIENCE)).await.unwrap_err();
-        assert!(error.is_temporary() && error.what.contains(&target), "{error}");
+    let tcp = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let udp = UdpSocket::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+
+    for target in [
+        format!("tcp:{tcp}"),
+        format!("udp:{udp}"),
+        "unix:/nonexistent/log".to_owned(),
+    ] {
+        let error = send(Channel::Syslog, settings(&target, PATIENCE))
+            .await
+            .unwrap_err();
+        assert!(
+            error.is_temporary() && error.what.contains(&target),
+            "{error}"
+        );
     }
 }
 
@@ -86,9 +142,18 @@ async fn a_receiver_that_takes_nothing_does_not_hold_us_up() {
     let _full = UnixDatagram::bind(&path).unwrap();
     let filler = UnixDatagram::unbound().unwrap();
     filler.set_nonblocking(true).unwrap();
+
     while filler.send_to(b"x", &path).is_ok() {}
-    let error = send(Channel::Syslog, settings(&format!("unix:{}", path.display()), IMPATIENCE)).await.unwrap_err();
-    assert!(error.is_temporary() && error.what.contains("in time"), "{error}");
+    let error = send(
+        Channel::Syslog,
+        settings(&format!("unix:{}", path.display()), IMPATIENCE),
+    )
+    .await
+    .unwrap_err();
+    assert!(
+        error.is_temporary() && error.what.contains("in time"),
+        "{error}"
+    );
 }
 
 pub(crate) struct Rsyslogd(Child);
@@ -114,13 +179,16 @@ action(type="omfile" file="{0}/out" template="parts")
 "#,
         dir.display()
     );
+
     start(dir, &config)
 }
 
 /// A daemon with that configuration, when one is installed.
 pub(crate) fn start(dir: &Path, config: &str) -> Option<Rsyslogd> {
     std::fs::write(dir.join("conf"), config).unwrap();
-    let binary = ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"].into_iter().find(|path| Path::new(path).exists())?;
+    let binary = ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())?;
     let child = Command::new(binary)
         .arg("-n")
         .arg("-f")
@@ -131,18 +199,32 @@ pub(crate) fn start(dir: &Path, config: &str) -> Option<Rsyslogd> {
         .stderr(std::fs::File::create(dir.join("err")).unwrap())
         .spawn()
         .ok()?;
+
     Some(Rsyslogd(child))
 }
 
 #[tokio::test]
 async fn rsyslogd_takes_every_transport_apart_correctly() {
     let dir = tempfile::tempdir().unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let free_udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let free_udp = std::net::UdpSocket::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+
     let Some(_daemon) = rsyslogd(dir.path(), free_udp, free) else {
-        eprintln!("SKIPPED: rsyslogd is not installed, so nothing was checked against it (apt-get install rsyslog)");
+        eprintln!(
+            "SKIPPED: rsyslogd is not installed, so nothing was checked against it (apt-get \
+                install rsyslog)"
+        );
         return;
     };
+
     let start = Instant::now();
     for target in [
         format!("tcp:127.0.0.1:{free}"),
@@ -155,6 +237,7 @@ async fn rsyslogd_takes_every_transport_apart_correctly() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+
     let mut lines = Vec::new();
     while lines.len() < 3 && start.elapsed() < PATIENCE {
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -165,15 +248,28 @@ async fn rsyslogd_takes_every_transport_apart_correctly() {
             .map(str::to_owned)
             .collect();
     }
+
     assert_eq!(lines.len(), 3, "{lines:?}");
     for input in ["imtcp", "imudp", "imuxsock"] {
-        let line = lines.iter().find(|line| line.starts_with(input)).unwrap_or_else(|| panic!("{input}: {lines:?}"));
+        let line = lines
+            .iter()
+            .find(|line| line.starts_with(input))
+            .unwrap_or_else(|| panic!("{input}: {lines:?}"));
         let parts: Vec<_> = line.splitn(7, '|').collect();
-        assert_eq!(&parts[1..5], ["authpriv.err", "soc1", "blueteam", "opened"], "{line}");
-        assert!(
-            parts[5].starts_with("[alert@32473 alert_id=\"") && parts[5].contains("entity=\"203.0.113.7\""),
+        assert_eq!(
+            &parts[1..5],
+            ["authpriv.err", "soc1", "blueteam", "opened"],
             "{line}"
         );
-        assert!(parts[6].contains("Brute force from 203.0.113.7 – “żółw”"), "{line}");
+
+        assert!(
+            parts[5].starts_with("[alert@32473 alert_id=\"")
+                && parts[5].contains("entity=\"203.0.113.7\""),
+            "{line}"
+        );
+        assert!(
+            parts[6].contains("Brute force from 203.0.113.7 – “żółw”"),
+            "{line}"
+        );
     }
 }

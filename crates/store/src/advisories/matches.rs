@@ -71,10 +71,16 @@ pub struct Decision {
     pub ticket: Option<String>,
 }
 
-/// Writes what was found now: new matches; what changed of open ones, of which what became worse is told again; those that no longer hold are closed as gone. One that was closed as
-/// gone and is found again is opened again, and so is one that was closed as fixed and is in a list that was read since: the list has the last word. What a person accepted, mitigated
-/// or found not to be affected stays closed. Returns how many are new or opened again. Must run in a transaction.
-pub async fn save_matches(conn: &mut PgConnection, actor: &str, found: &[Found]) -> Result<u64, StoreError> {
+/// Writes what was found now: new matches; what changed of open ones, of which what became worse is
+/// told again; those that no longer hold are closed as gone. One that was closed as gone and is
+/// found again is opened again, and so is one that was closed as fixed and is in a list that was
+/// read since: the list has the last word. What a person accepted, mitigated or found not to be
+/// affected stays closed. Returns how many are new or opened again. Must run in a transaction.
+pub async fn save_matches(
+    conn: &mut PgConnection,
+    actor: &str,
+    found: &[Found],
+) -> Result<u64, StoreError> {
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.advisory_matches', 0))")
         .execute(&mut *conn)
         .await?;
@@ -108,17 +114,23 @@ pub async fn save_matches(conn: &mut PgConnection, actor: &str, found: &[Found])
     )
     .fetch_one(&mut *conn)
     .await?;
+
     sqlx::query!(
-        "UPDATE blueteam.advisory_matches m SET state = 'closed', resolution = 'gone', decided_by = $1, decided_at = now(), updated_at = now(),
-                reason = 'no longer in the inventory in this version, or no advisory that is still published names it'
-          WHERE m.state <> 'closed' AND (m.vulnerability, m.inventory, m.ecosystem, m.name, m.version) NOT IN (
+        "UPDATE blueteam.advisory_matches m SET state = 'closed', resolution = 'gone', decided_by \
+            = $1, decided_at = now(), updated_at = now(),
+                reason = 'no longer in the inventory in this version, or no advisory that is \
+                still published names it'
+          WHERE m.state <> 'closed' AND (m.vulnerability, m.inventory, m.ecosystem, m.name, \
+          m.version) NOT IN (
                 SELECT f.vulnerability, f.inventory, f.ecosystem, f.name, f.version
-                  FROM jsonb_to_recordset($2) AS f (vulnerability text, inventory text, ecosystem text, name text, version text))",
+                  FROM jsonb_to_recordset($2) AS f (vulnerability text, inventory text, ecosystem \
+                  text, name text, version text))",
         actor,
         found
     )
     .execute(&mut *conn)
     .await?;
+
     Ok(changed.unsigned_abs())
 }
 
@@ -153,6 +165,7 @@ pub async fn matches(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Mat
     )
     .fetch_all(conn)
     .await?;
+
     Ok(rows
         .into_iter()
         .map(|r| Match {
@@ -183,8 +196,8 @@ pub async fn matches(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Mat
         .collect())
 }
 
-/// Writes what somebody decided about matches. What the decision leaves out stays as it was; a match that is opened again has no resolution.
-/// Returns how many there are.
+/// Writes what somebody decided about matches. What the decision leaves out stays as it was; a
+/// match that is opened again has no resolution. Returns how many there are.
 pub async fn decide(
     conn: &mut PgConnection,
     actor: &str,
@@ -194,8 +207,10 @@ pub async fn decide(
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
     let done = sqlx::query!(
-        "UPDATE blueteam.advisory_matches SET state = $2, resolution = $3, reason = coalesce($4, reason), owner = coalesce($5, owner),
-                due = coalesce($6::text::date, due), ticket = coalesce($7, ticket), decided_by = $8, decided_at = now(), updated_at = now()
+        "UPDATE blueteam.advisory_matches SET state = $2, resolution = $3, reason = coalesce($4, \
+            reason), owner = coalesce($5, owner),
+                due = coalesce($6::text::date, due), ticket = coalesce($7, ticket), decided_by = \
+                $8, decided_at = now(), updated_at = now()
           WHERE match_id = ANY ($1)",
         ids,
         decision.state,
@@ -208,11 +223,13 @@ pub async fn decide(
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(done.rows_affected())
 }
 
-/// Open matches that no alert tells of yet; locked until the transaction ends, so that two daemons do not both tell.
+/// Open matches that no alert tells of yet; locked until the transaction ends, so that two daemons
+/// do not both tell.
 pub async fn untold(conn: &mut PgConnection) -> Result<Vec<Match>, StoreError> {
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.advisory_matches', 0))")
         .execute(&mut *conn)
@@ -223,9 +240,13 @@ pub async fn untold(conn: &mut PgConnection) -> Result<Vec<Match>, StoreError> {
 
 /// Notes which alert tells of matches.
 pub async fn told(conn: &mut PgConnection, ids: &[Uuid], alert: AlertId) -> Result<(), StoreError> {
-    sqlx::query!("UPDATE blueteam.advisory_matches SET alert_id = $2 WHERE match_id = ANY ($1)", ids, alert.0)
-        .execute(conn)
-        .await?;
+    sqlx::query!(
+        "UPDATE blueteam.advisory_matches SET alert_id = $2 WHERE match_id = ANY ($1)",
+        ids,
+        alert.0
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }
 
@@ -234,7 +255,8 @@ pub async fn over(conn: &mut PgConnection, rule: &str) -> Result<Vec<AlertId>, S
     let ids = sqlx::query_scalar!(
         "SELECT h.alert_id FROM blueteam.alert_history h
           WHERE h.state = 'open' AND h.rule_id = $1 AND NOT EXISTS (
-                SELECT FROM blueteam.advisory_matches m WHERE m.alert_id = h.alert_id AND m.state <> 'closed')",
+                SELECT FROM blueteam.advisory_matches m WHERE m.alert_id = h.alert_id AND m.state \
+                <> 'closed')",
         rule
     )
     .fetch_all(conn)

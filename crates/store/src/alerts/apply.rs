@@ -2,7 +2,10 @@
 
 use std::collections::VecDeque;
 
-use model::{Alert, AlertId, AlertState, Change, Channel, Detection, Fingerprint, IncidentId, MuteId, Phase, Span};
+use model::{
+    Alert, AlertId, AlertState, Change, Channel, Detection, Fingerprint, IncidentId, MuteId, Phase,
+    Span,
+};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -46,34 +49,43 @@ pub struct Route {
     pub channels: Vec<Channel>,
     /// Why by none of them: somebody decided so.
     pub muted_by: Option<MuteId>,
-    /// How many messages of new alerts a channel that people read takes, and in how long; beyond, they are folded into a summary. None: all.
+    /// How many messages of new alerts a channel that people read takes, and in how long; beyond,
+    /// they are folded into a summary. None: all.
     pub most: Option<(u32, Span)>,
 }
 
 impl From<Vec<Channel>> for Route {
     fn from(channels: Vec<Channel>) -> Self {
-        Self { channels, muted_by: None, most: None }
+        Self {
+            channels,
+            muted_by: None,
+            most: None,
+        }
     }
 }
 
-/// How long a batch of changes waits for a row that another session holds. People hold one for as long as a click takes.
+/// How long a batch of changes waits for a row that another session holds. People hold one for as
+/// long as a click takes.
 const PATIENTLY: &str = "2s";
-/// The same once it is known that something in the batch is held, and the rest must not wait for it.
+/// The same once it is known that something in the batch is held, and the rest must not wait for
+/// it.
 pub(super) const BRIEFLY: &str = "50ms";
 
-/// Takes the right to write alerts until the end of the transaction: one writer at a time, so that there is neither a second
-/// incident for one attack nor a deadlock over the order of rows.
+/// Takes the right to write alerts until the end of the transaction: one writer at a time, so that
+/// there is neither a second incident for one attack nor a deadlock over the order of rows.
 pub async fn take_turn(conn: &mut PgConnection) -> Result<(), StoreError> {
     take_exclusively(conn, "alerts").await
 }
 
-/// Writes the engine's changes: alerts by fingerprint; for high and critical ones the open incident of their entity and
-/// source, or a new one; and a delivery for each new alert and channel that `route` names, unless the alert is muted: by the route,
-/// or, for less than a high one, by an open critical alert about the same entity. Idempotent: the same changes
-/// again do nothing. Must run in a transaction, after [`take_turn`].
+/// Writes the engine's changes: alerts by fingerprint; for high and critical ones the open incident
+/// of their entity and source, or a new one; and a delivery for each new alert and channel that
+/// `route` names, unless the alert is muted: by the route, or, for less than a high one, by an open
+/// critical alert about the same entity. Idempotent: the same changes again do nothing. Must run in
+/// a transaction, after [`take_turn`].
 ///
-/// A change that cannot be written, because the database refuses it or another session holds its rows, is found by halving,
-/// kept for [`super::retry_pending`], and named in the result; all others are written.
+/// A change that cannot be written, because the database refuses it or another session holds its
+/// rows, is found by halving, kept for [`super::retry_pending`], and named in the result; all
+/// others are written.
 pub async fn apply(
     conn: &mut PgConnection,
     changes: &[Change],
@@ -89,6 +101,7 @@ pub async fn apply(
         let pending = postpone(conn, &changes[at], failure).await?;
         applied.pending.push(pending);
     }
+
     Ok(applied)
 }
 
@@ -101,8 +114,8 @@ pub(super) struct Failure {
     pub(super) conflict: bool,
 }
 
-/// Failures one after the other, without a change between them that could be written, after which the rest is taken to fail
-/// too: each costs a wait, and a table that is locked fails them all.
+/// Failures one after the other, without a change between them that could be written, after which
+/// the rest is taken to fail too: each costs a wait, and a table that is locked fails them all.
 const FAILURES_MAX: usize = 20;
 
 /// Writes what can be written; returns the places of the changes that cannot, and why.
@@ -135,7 +148,13 @@ pub(super) async fn apply_halving(
                 savepoint.rollback().await?;
                 patience = BRIEFLY;
                 if end - start == 1 {
-                    failed.push((start, Failure { reason: error.to_string(), conflict: error.is_conflict() }));
+                    failed.push((
+                        start,
+                        Failure {
+                            reason: error.to_string(),
+                            conflict: error.is_conflict(),
+                        },
+                    ));
                     in_a_row += 1;
                 } else {
                     let middle = start.midpoint(end);
@@ -146,10 +165,12 @@ pub(super) async fn apply_halving(
             Err(error) => return Err(error),
         }
     }
+
     Ok(failed)
 }
 
-/// Writes all of the changes or, with an error, none; waits for rows that others hold no longer than `patience`.
+/// Writes all of the changes or, with an error, none; waits for rows that others hold no longer
+/// than `patience`.
 async fn apply_part(
     conn: &mut PgConnection,
     changes: &[Change],
@@ -157,13 +178,17 @@ async fn apply_part(
     patience: &str,
 ) -> Result<Applied, StoreError> {
     let mut applied = Applied::default();
-    sqlx::query!("SELECT set_config('lock_timeout', $1, true)", patience).fetch_one(&mut *conn).await?;
+    sqlx::query!("SELECT set_config('lock_timeout', $1, true)", patience)
+        .fetch_one(&mut *conn)
+        .await?;
     set_actor(conn, "blueteam-engine").await?;
     know_rules(conn, changes).await?;
 
     for change in changes {
         let owners = owners(conn, &change.detection).await?;
-        let Some(written) = write_alert(conn, change, &owners).await? else { continue };
+        let Some(written) = write_alert(conn, change, &owners).await? else {
+            continue;
+        };
         let incident = if change.detection.opens_incident() {
             Some(join_incident(conn, &change.detection, &written, &mut applied).await?)
         } else {
@@ -180,8 +205,11 @@ async fn apply_part(
             if open && (written.muted || written.widened) {
                 let alert = alert_of(change, &written, incident);
                 let route = route(&alert);
-                applied.deliveries +=
-                    if written.muted { unmute(conn, &alert, route).await? } else { widen(conn, &alert, route).await? };
+                applied.deliveries += if written.muted {
+                    unmute(conn, &alert, route).await?
+                } else {
+                    widen(conn, &alert, route).await?
+                };
             }
         }
 
@@ -190,16 +218,24 @@ async fn apply_part(
             applied.deliveries += resolve(conn, &alert).await?;
         }
     }
+
     Ok(applied)
 }
 
 /// A rule that nobody has loaded into the table yet must not keep its alert out.
 async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), StoreError> {
-    let ids: Vec<String> = changes.iter().map(|c| c.detection.rule_id.to_string()).collect();
-    let severities: Vec<String> = changes.iter().map(|c| c.detection.severity.to_string()).collect();
+    let ids: Vec<String> = changes
+        .iter()
+        .map(|c| c.detection.rule_id.to_string())
+        .collect();
+    let severities: Vec<String> = changes
+        .iter()
+        .map(|c| c.detection.severity.to_string())
+        .collect();
     sqlx::query!(
         "INSERT INTO blueteam.alert_rules (rule_id, name, severity)
-         SELECT DISTINCT ON (r.id) r.id, r.id, r.severity FROM unnest($1::text[], $2::text[]) AS r (id, severity)
+         SELECT DISTINCT ON (r.id) r.id, r.id, r.severity FROM unnest($1::text[], $2::text[]) AS \
+         r (id, severity)
           WHERE NOT EXISTS (SELECT FROM blueteam.alert_rules k WHERE k.rule_id = r.id)
          ON CONFLICT DO NOTHING",
         &ids,
@@ -207,6 +243,7 @@ async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), S
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -214,16 +251,18 @@ async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), S
 #[derive(Default)]
 struct Owners {
     services: Vec<String>,
-    /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for an event without a tenant.
+    /// The first two tenants: whether it is one is all that anybody asks. The nil UUID stands for
+    /// an event without a tenant.
     tenants: Vec<Uuid>,
 }
 
-/// The services and tenants that the events name. Asked of the tables, so that windows need not remember them; one look-up by the key for each
-/// event.
+/// The services and tenants that the events name. Asked of the tables, so that windows need not
+/// remember them; one look-up by the key for each event.
 async fn owners(conn: &mut PgConnection, d: &Detection) -> Result<Owners, StoreError> {
     if d.rows.0.is_empty() {
         return Ok(Owners::default());
     }
+
     let times: Vec<Ts> = d.rows.0.iter().map(|(at, _)| Ts(*at)).collect();
     let ids: Vec<Uuid> = d.rows.0.iter().map(|(_, id)| id.0).collect();
     let owners = sqlx::query_as!(
@@ -244,6 +283,7 @@ async fn owners(conn: &mut PgConnection, d: &Detection) -> Result<Owners, StoreE
     )
     .fetch_one(conn)
     .await?;
+
     Ok(owners)
 }
 
@@ -260,12 +300,22 @@ struct Written {
 }
 
 /// Inserts or extends; none when the row already says as much.
-async fn write_alert(conn: &mut PgConnection, change: &Change, owners: &Owners) -> Result<Option<Written>, StoreError> {
+async fn write_alert(
+    conn: &mut PgConnection,
+    change: &Change,
+    owners: &Owners,
+) -> Result<Option<Written>, StoreError> {
     let d = &change.detection;
     let event_ids: Vec<Uuid> = d.event_ids.iter().map(|id| id.0).collect();
     let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
-    let state = if change.phase == Phase::Closed { "closed" } else { "open" };
-    // A replay of the past may say again what the row already knows, and even less: the row only ever grows.
+    let state = if change.phase == Phase::Closed {
+        "closed"
+    } else {
+        "open"
+    };
+
+    // A replay of the past may say again what the row already knows, and even less: the row only
+    // ever grows.
     let row = sqlx::query_as!(
         Written,
         r#"INSERT INTO blueteam.alert_history AS a (alert_id, fingerprint, rule_id, severity, title, description, event_ids,
@@ -307,11 +357,12 @@ async fn write_alert(conn: &mut PgConnection, change: &Change, owners: &Owners) 
     )
     .fetch_optional(conn)
     .await?;
+
     Ok(row)
 }
 
-/// Links an alert to the incident that is open for its entity and source, or to a new one. An alert that has an incident
-/// keeps it, whatever became of the incident.
+/// Links an alert to the incident that is open for its entity and source, or to a new one. An alert
+/// that has an incident keeps it, whatever became of the incident.
 async fn join_incident(
     conn: &mut PgConnection,
     d: &Detection,
@@ -322,16 +373,20 @@ async fn join_incident(
     if let Some(id) = written.incident_id {
         // CUI that turns up late makes the incident reportable late (design 3.2.5).
         sqlx::query!(
-            "UPDATE blueteam.security_incidents SET cui_involved = true, dfars_reportable = true, updated_at = now()
-              WHERE incident_id = $1 AND $2 AND status <> 'closed' AND NOT (cui_involved IS TRUE AND dfars_reportable IS TRUE)",
+            "UPDATE blueteam.security_incidents SET cui_involved = true, dfars_reportable = true, \
+                updated_at = now()
+              WHERE incident_id = $1 AND $2 AND status <> 'closed' AND NOT (cui_involved IS TRUE \
+              AND dfars_reportable IS TRUE)",
             id,
             d.cui_involved
         )
         .execute(&mut *conn)
         .await?;
+
         name_services(conn, id, &written.services).await?;
         return Ok(IncidentId(id));
     }
+
     let row = sqlx::query!(
         r#"INSERT INTO blueteam.security_incidents AS i (title, description, severity, detected_by, correlation_rule, nist_controls,
                cui_involved, dfars_reportable, entity_type, entity_value, source)
@@ -356,6 +411,7 @@ async fn join_incident(
     )
     .fetch_one(&mut *conn)
     .await?;
+
     sqlx::query!(
         "UPDATE blueteam.alert_history SET incident_id = $2 WHERE fingerprint = $1",
         d.fingerprint.0,
@@ -364,24 +420,33 @@ async fn join_incident(
     .execute(&mut *conn)
     .await?;
     name_services(conn, row.incident_id, &written.services).await?;
+
     if row.new {
         applied.incidents.push(IncidentId(row.incident_id));
     }
+
     Ok(IncidentId(row.incident_id))
 }
 
 /// An incident names the services of its alerts.
-async fn name_services(conn: &mut PgConnection, incident: Uuid, services: &[String]) -> Result<(), StoreError> {
+async fn name_services(
+    conn: &mut PgConnection,
+    incident: Uuid,
+    services: &[String],
+) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.security_incidents i
-            SET services = ARRAY(SELECT DISTINCT s FROM unnest(i.services || $2) AS s ORDER BY s LIMIT $3)
-          WHERE incident_id = $1 AND status <> 'closed' AND NOT services @> $2 AND cardinality(services)::bigint < $3",
+            SET services = ARRAY(SELECT DISTINCT s FROM unnest(i.services || $2) AS s ORDER BY s \
+            LIMIT $3)
+          WHERE incident_id = $1 AND status <> 'closed' AND NOT services @> $2 AND \
+          cardinality(services)::bigint < $3",
         incident,
         services,
         SERVICES_MAX,
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -404,7 +469,11 @@ fn alert_of(change: &Change, written: &Written, incident_id: Option<IncidentId>)
         nist_controls: d.nist_controls.clone(),
         cui_involved: d.cui_involved,
         incident_id,
-        state: if change.phase == Phase::Closed { AlertState::Closed } else { AlertState::Open },
+        state: if change.phase == Phase::Closed {
+            AlertState::Closed
+        } else {
+            AlertState::Open
+        },
         fingerprint: Fingerprint(d.fingerprint.0),
         acknowledged_by: None,
         acknowledged_at: None,

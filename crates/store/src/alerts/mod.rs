@@ -5,8 +5,8 @@ mod messages;
 mod pending;
 
 use model::{
-    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId, MuteId, MutedBy, Rows,
-    RuleId, Severity, Timestamp,
+    Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId,
+    MuteId, MutedBy, Rows, RuleId, Severity, Timestamp,
 };
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
@@ -49,12 +49,19 @@ struct AlertRow {
 impl AlertRow {
     fn entity(&self) -> Result<Entity, StoreError> {
         let kind = self.entity_type.as_deref().unwrap_or("source");
-        let kind = kind.parse().map_err(|e| StoreError::corrupt("alert_history.entity_type", e))?;
-        Ok(Entity { kind, value: self.entity_value.clone().unwrap_or_default() })
+        let kind = kind
+            .parse()
+            .map_err(|e| StoreError::corrupt("alert_history.entity_type", e))?;
+        Ok(Entity {
+            kind,
+            value: self.entity_value.clone().unwrap_or_default(),
+        })
     }
 
     fn severity(&self) -> Result<Severity, StoreError> {
-        self.severity.parse().map_err(|e| StoreError::corrupt("alert_history.severity", e))
+        self.severity
+            .parse()
+            .map_err(|e| StoreError::corrupt("alert_history.severity", e))
     }
 
     fn into_alert(self) -> Result<Alert, StoreError> {
@@ -71,11 +78,20 @@ impl AlertRow {
             first_seen: self.first_seen.unwrap_or(self.created_at).0,
             last_seen: self.last_seen.unwrap_or(self.created_at).0,
             event_count: self.event_count.unsigned_abs(),
-            event_ids: self.event_ids.unwrap_or_default().into_iter().map(EventId).collect(),
+            event_ids: self
+                .event_ids
+                .unwrap_or_default()
+                .into_iter()
+                .map(EventId)
+                .collect(),
             nist_controls: controls(self.nist_controls),
             cui_involved: self.cui_involved,
             incident_id: self.incident_id.map(IncidentId),
-            state: if self.state == "open" { AlertState::Open } else { AlertState::Closed },
+            state: if self.state == "open" {
+                AlertState::Open
+            } else {
+                AlertState::Closed
+            },
             fingerprint: Fingerprint(self.fingerprint.unwrap_or(self.alert_id)),
             acknowledged_by: self.acknowledged_by,
             acknowledged_at: self.acknowledged_at.map(|t| t.0),
@@ -92,14 +108,21 @@ impl AlertRow {
         Ok(Detection {
             severity: self.severity()?,
             entity: self.entity()?,
-            source: source.parse().map_err(|e| StoreError::corrupt("alert_history.source", e))?,
+            source: source
+                .parse()
+                .map_err(|e| StoreError::corrupt("alert_history.source", e))?,
             rule_id: RuleId(self.rule_id.unwrap_or_default().into()),
             title: self.title,
             description: self.description.unwrap_or_default(),
             first_seen: self.first_seen.unwrap_or(self.created_at).0,
             last_seen: self.last_seen.unwrap_or(self.created_at).0,
             event_count: self.event_count.unsigned_abs(),
-            event_ids: self.event_ids.unwrap_or_default().into_iter().map(EventId).collect(),
+            event_ids: self
+                .event_ids
+                .unwrap_or_default()
+                .into_iter()
+                .map(EventId)
+                .collect(),
             rows: Rows::default(),
             nist_controls: controls(self.nist_controls),
             cui_involved: self.cui_involved,
@@ -110,7 +133,8 @@ impl AlertRow {
     }
 }
 
-/// The one tenant that all events name: the column holds those that they name, and the nil UUID where one of them names none.
+/// The one tenant that all events name: the column holds those that they name, and the nil UUID
+/// where one of them names none.
 fn the_tenant(tenants: &[Uuid]) -> Option<Uuid> {
     match tenants {
         [one] if !one.is_nil() => Some(*one),
@@ -146,11 +170,27 @@ pub struct AlertFilter {
 }
 
 /// The newest alerts first, at most `limit`.
-pub async fn list(conn: &mut PgConnection, filter: &AlertFilter, limit: u32) -> Result<Vec<Alert>, StoreError> {
+pub async fn list(
+    conn: &mut PgConnection,
+    filter: &AlertFilter,
+    limit: u32,
+) -> Result<Vec<Alert>, StoreError> {
     let severities = filter.severity.map(|least| {
-        Severity::ALL.into_iter().filter(|s| *s >= least).map(|s| s.as_str().to_owned()).collect::<Vec<_>>()
+        Severity::ALL
+            .into_iter()
+            .filter(|s| *s >= least)
+            .map(|s| s.as_str().to_owned())
+            .collect::<Vec<_>>()
     });
-    let state = filter.state.map(|s| if s == AlertState::Open { "open" } else { "closed" });
+
+    let state = filter.state.map(|s| {
+        if s == AlertState::Open {
+            "open"
+        } else {
+            "closed"
+        }
+    });
+
     let rows = sqlx::query_as!(
         AlertRow,
         r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
@@ -177,6 +217,7 @@ pub async fn list(conn: &mut PgConnection, filter: &AlertFilter, limit: u32) -> 
     )
     .fetch_all(conn)
     .await?;
+
     rows.into_iter().map(AlertRow::into_alert).collect()
 }
 
@@ -193,26 +234,36 @@ pub async fn show(conn: &mut PgConnection, id: AlertId) -> Result<Option<Alert>,
     )
     .fetch_optional(conn)
     .await?;
+
     row.map(AlertRow::into_alert).transpose()
 }
 
-/// The alerts whose ids begin with the given hexadecimal digits (hyphens do not count), at most `limit`; none for a text that
-/// cannot begin an id.
-pub async fn starting_with(conn: &mut PgConnection, prefix: &str, limit: u32) -> Result<Vec<AlertId>, StoreError> {
+/// The alerts whose ids begin with the given hexadecimal digits (hyphens do not count), at most
+/// `limit`; none for a text that cannot begin an id.
+pub async fn starting_with(
+    conn: &mut PgConnection,
+    prefix: &str,
+    limit: u32,
+) -> Result<Vec<AlertId>, StoreError> {
     let digits: String = prefix.chars().filter(|c| *c != '-').collect();
     let bound = |fill: &str| {
         let missing = 32_usize.saturating_sub(digits.len());
         Uuid::try_parse(&format!("{digits}{}", fill.repeat(missing)))
     };
-    let (Ok(from), Ok(to)) = (bound("0"), bound("f")) else { return Ok(Vec::new()) };
+
+    let (Ok(from), Ok(to)) = (bound("0"), bound("f")) else {
+        return Ok(Vec::new());
+    };
     let ids = sqlx::query_scalar!(
-        "SELECT alert_id FROM blueteam.alert_history WHERE alert_id BETWEEN $1 AND $2 ORDER BY alert_id LIMIT $3",
+        "SELECT alert_id FROM blueteam.alert_history WHERE alert_id BETWEEN $1 AND $2 ORDER BY \
+            alert_id LIMIT $3",
         from,
         to,
         i64::from(limit)
     )
     .fetch_all(conn)
     .await?;
+
     Ok(ids.into_iter().map(AlertId).collect())
 }
 
@@ -228,26 +279,38 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
     )
     .fetch_all(conn)
     .await?;
-    // An alert that cannot be read back starts again as a new one when it goes on; the others must not wait for it.
-    Ok(rows.into_iter().filter_map(|row| row.into_detection().ok()).collect())
+
+    // An alert that cannot be read back starts again as a new one when it goes on; the others must
+    // not wait for it.
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| row.into_detection().ok())
+        .collect())
 }
 
-/// Notes that somebody has seen an alert. False when there is no such alert; the first to see it stays on record.
+/// Notes that somebody has seen an alert. False when there is no such alert; the first to see it
+/// stays on record.
 pub async fn ack(conn: &mut PgConnection, actor: &str, id: AlertId) -> Result<bool, StoreError> {
     let mut tx = conn.begin().await?;
     set_actor(&mut tx, actor).await?;
-    let found = sqlx::query_scalar!("SELECT alert_id FROM blueteam.alert_history WHERE alert_id = $1 FOR UPDATE", id.0)
-        .fetch_optional(&mut *tx)
-        .await?
-        .is_some();
+    let found = sqlx::query_scalar!(
+        "SELECT alert_id FROM blueteam.alert_history WHERE alert_id = $1 FOR UPDATE",
+        id.0
+    )
+    .fetch_optional(&mut *tx)
+    .await?
+    .is_some();
+
     sqlx::query!(
-        "UPDATE blueteam.alert_history SET acknowledged = true, acknowledged_by = $2, acknowledged_at = now()
+        "UPDATE blueteam.alert_history SET acknowledged = true, acknowledged_by = $2, \
+            acknowledged_at = now()
           WHERE alert_id = $1 AND acknowledged IS NOT TRUE",
         id.0,
         actor
     )
     .execute(&mut *tx)
     .await?;
+
     tx.commit().await?;
     Ok(found)
 }

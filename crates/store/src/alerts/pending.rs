@@ -1,8 +1,8 @@
 //! Changes of alerts that could not be written when they were due, kept until they are.
 
 use model::{
-    Alert, Change, ControlId, Detection, Entity, EventId, Fingerprint, Phase, Rows, RuleId, Severity, Source, Span,
-    Timestamp,
+    Alert, Change, ControlId, Detection, Entity, EventId, Fingerprint, Phase, Rows, RuleId,
+    Severity, Source, Span, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -115,19 +115,25 @@ impl From<StoredChange> for Change {
     }
 }
 
-/// Keeps a change for later, in the caller's transaction. Of two of one detection the later one counts, since detections only
-/// grow.
+/// Keeps a change for later, in the caller's transaction. Of two of one detection the later one
+/// counts, since detections only grow.
 pub(super) async fn postpone(
     conn: &mut PgConnection,
     change: &Change,
     failure: Failure,
 ) -> Result<Pending, StoreError> {
-    let Failure { mut reason, conflict } = failure;
+    let Failure {
+        mut reason,
+        conflict,
+    } = failure;
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
+
     sqlx::query!(
-        "INSERT INTO blueteam.pending_alerts AS p (fingerprint, rule_id, change, reason, next_try_at)
+        "INSERT INTO blueteam.pending_alerts AS p (fingerprint, rule_id, change, reason, \
+            next_try_at)
          VALUES ($1, $2, $3, $4, now() + interval '1 second')
-         ON CONFLICT (fingerprint) DO UPDATE SET change = excluded.change, reason = excluded.reason",
+         ON CONFLICT (fingerprint) DO UPDATE SET change = excluded.change, reason = \
+         excluded.reason",
         change.detection.fingerprint.0,
         change.detection.rule_id.as_str(),
         serde_json::to_value(StoredChange::from(change))?,
@@ -135,12 +141,17 @@ pub(super) async fn postpone(
     )
     .execute(conn)
     .await?;
-    Ok(Pending { rule_id: change.detection.rule_id.clone(), reason, conflict })
+
+    Ok(Pending {
+        rule_id: change.detection.rule_id.clone(),
+        reason,
+        conflict,
+    })
 }
 
-/// Tries the changes that are due once more, and forgets those that were written. The pause between two tries of one doubles,
-/// up to a minute where another session is in the way and up to an hour where the database refuses. Must run in a transaction,
-/// after [`super::take_turn`].
+/// Tries the changes that are due once more, and forgets those that were written. The pause between
+/// two tries of one doubles, up to a minute where another session is in the way and up to an hour
+/// where the database refuses. Must run in a transaction, after [`super::take_turn`].
 pub async fn retry_pending(
     conn: &mut PgConnection,
     route: &(dyn Fn(&Alert) -> Route + Sync),
@@ -173,31 +184,46 @@ pub async fn retry_pending(
             None => forget(conn, fingerprint).await?,
         }
     }
+
     Ok(applied)
 }
 
 async fn forget(conn: &mut PgConnection, fingerprint: Uuid) -> Result<(), StoreError> {
-    sqlx::query!("DELETE FROM blueteam.pending_alerts WHERE fingerprint = $1", fingerprint).execute(conn).await?;
-    Ok(())
-}
-
-async fn put_off(conn: &mut PgConnection, fingerprint: Uuid, conflict: bool) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.pending_alerts
-            SET tries = tries + 1,
-                next_try_at = now() + least(interval '1 second' * 2.0 ^ least(tries, 12),
-                                            CASE WHEN $2 THEN interval '1 minute' ELSE interval '1 hour' END)
-          WHERE fingerprint = $1",
-        fingerprint,
-        conflict
+        "DELETE FROM blueteam.pending_alerts WHERE fingerprint = $1",
+        fingerprint
     )
     .execute(conn)
     .await?;
     Ok(())
 }
 
+async fn put_off(
+    conn: &mut PgConnection,
+    fingerprint: Uuid,
+    conflict: bool,
+) -> Result<(), StoreError> {
+    sqlx::query!(
+        "UPDATE blueteam.pending_alerts
+            SET tries = tries + 1,
+                next_try_at = now() + least(interval '1 second' * 2.0 ^ least(tries, 12),
+                                            CASE WHEN $2 THEN interval '1 minute' ELSE interval \
+                                            '1 hour' END)
+          WHERE fingerprint = $1",
+        fingerprint,
+        conflict
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
 /// The changes that have waited for longer than `patience` to be written; none when there are none.
-pub async fn pending(conn: &mut PgConnection, patience: Span) -> Result<Option<Waiting>, StoreError> {
+pub async fn pending(
+    conn: &mut PgConnection,
+    patience: Span,
+) -> Result<Option<Waiting>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT count(*) OVER () AS "alerts!", since AS "since: Ts", reason FROM blueteam.pending_alerts
             WHERE since <= now() - $1::bigint * interval '1 microsecond' ORDER BY since LIMIT 1"#,
@@ -205,7 +231,11 @@ pub async fn pending(conn: &mut PgConnection, patience: Span) -> Result<Option<W
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Waiting { alerts: row.alerts.unsigned_abs(), since: row.since.0, reason: row.reason }))
+    Ok(row.map(|row| Waiting {
+        alerts: row.alerts.unsigned_abs(),
+        since: row.since.0,
+        reason: row.reason,
+    }))
 }
 
 #[cfg(test)]
@@ -222,7 +252,10 @@ mod tests {
                 severity: Severity::High,
                 title: "title".to_owned(),
                 description: "description".to_owned(),
-                entity: Entity { kind: model::EntityKind::Ip, value: "203.0.113.9".to_owned() },
+                entity: Entity {
+                    kind: model::EntityKind::Ip,
+                    value: "203.0.113.9".to_owned(),
+                },
                 first_seen: Timestamp::from_secs(1),
                 last_seen: Timestamp::from_secs(2),
                 event_count: 7,
@@ -236,8 +269,11 @@ mod tests {
                 episode: 6,
             },
         };
+
         let stored = serde_json::to_value(StoredChange::from(&change)).unwrap();
-        let read: Change = serde_json::from_value::<StoredChange>(stored).unwrap().into();
+        let read: Change = serde_json::from_value::<StoredChange>(stored)
+            .unwrap()
+            .into();
 
         assert_eq!(read, change);
         assert_eq!(read.detection.rows.0, change.detection.rows.0);

@@ -49,10 +49,22 @@ impl Binaries {
 
 fn installed() -> Vec<Binaries> {
     let mut dirs: Vec<PathBuf> = PLACES.iter().flat_map(|place| expand(place)).collect();
-    dirs.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
+    dirs.extend(
+        std::env::var_os("PATH")
+            .iter()
+            .flat_map(std::env::split_paths),
+    );
     dirs.sort();
     dirs.dedup();
-    dirs.into_iter().filter_map(|dir| Some(Binaries { major: version_of(&dir)?, dir })).collect()
+
+    dirs.into_iter()
+        .filter_map(|dir| {
+            Some(Binaries {
+                major: version_of(&dir)?,
+                dir,
+            })
+        })
+        .collect()
 }
 
 /// Expands the one `*` of a place.
@@ -64,9 +76,14 @@ fn expand(place: &str) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(parent) else {
         return Vec::new();
     };
+
     entries
         .flatten()
-        .filter(|e| e.file_name().to_str().is_some_and(|n| n.starts_with(prefix)))
+        .filter(|e| {
+            e.file_name()
+                .to_str()
+                .is_some_and(|n| n.starts_with(prefix))
+        })
         .map(|e| e.path().join(after.trim_start_matches('/')))
         .collect()
 }
@@ -76,8 +93,19 @@ fn version_of(dir: &Path) -> Option<u32> {
     if !dir.join("initdb").is_file() {
         return None;
     }
-    let out = Command::new(dir.join("postgres")).arg("--version").output().ok()?;
+
+    let out = Command::new(dir.join("postgres"))
+        .arg("--version")
+        .output()
+        .ok()?;
     let text = String::from_utf8(out.stdout).ok()?;
-    let number = text.split_whitespace().find(|w| w.starts_with(|c: char| c.is_ascii_digit()))?;
-    number.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    let number = text
+        .split_whitespace()
+        .find(|w| w.starts_with(|c: char| c.is_ascii_digit()))?;
+
+    number
+        .split(|c: char| !c.is_ascii_digit())
+        .next()?
+        .parse()
+        .ok()
 }

@@ -1,8 +1,9 @@
 //! A PostgreSQL cluster of the program's own, for machines where nobody gave it one.
 //!
-//! It listens on a Unix socket only, has data checksums and scram passwords, and lives under the state directory. PostgreSQL
-//! refuses to run as root, so root runs it as the user `postgres`. The postmaster is not our child in spirit: when we are
-//! killed it goes on, and the next start adopts it; when it is killed, [`Cluster::ensure_running`] starts it again.
+//! It listens on a Unix socket only, has data checksums and scram passwords, and lives under the
+//! state directory. PostgreSQL refuses to run as root, so root runs it as the user `postgres`. The
+//! postmaster is not our child in spirit: when we are killed it goes on, and the next start adopts
+//! it; when it is killed, [`Cluster::ensure_running`] starts it again.
 
 mod binaries;
 mod layout;
@@ -19,7 +20,8 @@ use layout::Layout;
 pub use layout::Login;
 use process::Postmaster;
 
-/// Whether a state directory holds a cluster: whoever only asks need not make one. A directory that we may not look into is somebody's.
+/// Whether a state directory holds a cluster: whoever only asks need not make one. A directory that
+/// we may not look into is somebody's.
 pub fn exists(state_dir: &Path) -> bool {
     let base = state_dir.join("postgres");
     let denied = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
@@ -31,16 +33,20 @@ pub fn exists(state_dir: &Path) -> bool {
 pub enum ClusterError {
     /// No usable server binaries.
     #[error(
-        "no PostgreSQL 15 or newer is installed (looked in {0}); install it (Debian: apt-get install postgresql) or set DATABASE_URL"
+        "no PostgreSQL 15 or newer is installed (looked in {0}); install it (Debian: apt-get \
+            install postgresql) or set DATABASE_URL"
     )]
     NoBinaries(String),
     /// Root without somebody to run the server as.
     #[error(
-        "PostgreSQL refuses to run as root and there is no user `postgres` to run it as; install the postgresql package, create the user, or start this program as another user"
+        "PostgreSQL refuses to run as root and there is no user `postgres` to run it as; install \
+            the postgresql package, create the user, or start this program as another user"
     )]
     NoUser,
     /// The server's user cannot get to its files.
-    #[error("the user {user} cannot enter {}, which leads to the database's files; choose a state directory that it can reach, such as /var/lib/blueteam, or open it with: chmod o+x {}", dir.display(), dir.display())]
+    #[error("the user {user} cannot enter {}, which leads to the database's files; choose a state \
+        directory that it can reach, such as /var/lib/blueteam, or open it with: chmod \
+        o+x {}", dir.display(), dir.display())]
     Untraversable {
         /// Who cannot.
         user: String,
@@ -59,7 +65,8 @@ pub enum ClusterError {
     #[error("initdb failed: {0}")]
     Init(String),
     /// The data directory is another version's.
-    #[error("the data in {} were written by PostgreSQL {found}, and its binaries are not installed; install them, or upgrade the data with pg_upgrade", data.display())]
+    #[error("the data in {} were written by PostgreSQL {found}, and its binaries are not \
+        installed; install them, or upgrade the data with pg_upgrade", data.display())]
     Version {
         /// The data directory.
         data: PathBuf,
@@ -75,7 +82,8 @@ pub enum ClusterError {
         log: PathBuf,
     },
     /// The server did not go down.
-    #[error("PostgreSQL (process {pid}) did not stop within {} s; its log is {}", waited.as_secs(), log.display())]
+    #[error("PostgreSQL (process {pid}) did not stop within {} s; its log \
+        is {}", waited.as_secs(), log.display())]
     Stop {
         /// The postmaster.
         pid: u32,
@@ -88,7 +96,10 @@ pub enum ClusterError {
 
 impl ClusterError {
     pub(crate) fn io(path: &Path, error: std::io::Error) -> Self {
-        Self::Io { path: path.to_owned(), error }
+        Self::Io {
+            path: path.to_owned(),
+            error,
+        }
     }
 }
 
@@ -108,7 +119,12 @@ pub struct ClusterConfig {
 impl ClusterConfig {
     /// A durable cluster under `state_dir`.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        Self { state_dir: state_dir.into(), durable: true, start_timeout: Duration::from_mins(2), max_connections: 64 }
+        Self {
+            state_dir: state_dir.into(),
+            durable: true,
+            start_timeout: Duration::from_mins(2),
+            max_connections: 64,
+        }
     }
 }
 
@@ -122,20 +138,31 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Finds the binaries, makes the cluster when there is none, and starts it or adopts the one that runs. Ready for
-    /// connections on return.
+    /// Finds the binaries, makes the cluster when there is none, and starts it or adopts the one
+    /// that runs. Ready for connections on return.
     pub async fn start(config: ClusterConfig) -> Result<Self, ClusterError> {
         let layout = Layout::prepare(&config.state_dir)?;
         let binaries = match layout.data_version() {
-            Some(version) => Binaries::of_version(&version)
-                .ok_or_else(|| ClusterError::Version { data: layout.data.clone(), found: version.clone() })?,
+            Some(version) => {
+                Binaries::of_version(&version).ok_or_else(|| ClusterError::Version {
+                    data: layout.data.clone(),
+                    found: version.clone(),
+                })?
+            }
             None => Binaries::newest()?,
         };
+
         if layout.data_version().is_none() {
             process::init(&binaries, &layout, config.durable).await?;
         }
+
         let postmaster = Postmaster::start_or_adopt(&binaries, &layout, &config).await?;
-        Ok(Self { binaries, layout, config, postmaster })
+        Ok(Self {
+            binaries,
+            layout,
+            config,
+            postmaster,
+        })
     }
 
     /// Whether the server was running already when we came.
@@ -148,16 +175,19 @@ impl Cluster {
         self.postmaster.is_alive(&self.layout)
     }
 
-    /// Starts the server again when it has died; true when it had. To be called now and then, and when connections fail.
+    /// Starts the server again when it has died; true when it had. To be called now and then, and
+    /// when connections fail.
     pub async fn ensure_running(&mut self) -> Result<bool, ClusterError> {
         if self.is_alive() {
             return Ok(false);
         }
-        self.postmaster = Postmaster::start_or_adopt(&self.binaries, &self.layout, &self.config).await?;
+        self.postmaster =
+            Postmaster::start_or_adopt(&self.binaries, &self.layout, &self.config).await?;
         Ok(true)
     }
 
-    /// Ends the server in fast mode: open transactions are rolled back, everything committed is on disk.
+    /// Ends the server in fast mode: open transactions are rolled back, everything committed is on
+    /// disk.
     pub async fn stop(mut self) -> Result<(), ClusterError> {
         if !self.is_alive()
             && let Some(postmaster) = Postmaster::running(&self.layout)
@@ -165,7 +195,9 @@ impl Cluster {
             // A restart that was broken off has left it.
             self.postmaster = postmaster;
         }
-        self.postmaster.stop(&self.layout, Duration::from_mins(1)).await
+        self.postmaster
+            .stop(&self.layout, Duration::from_mins(1))
+            .await
     }
 
     /// How to connect as one of our logins. `database` is `blueteam` for the product's own.

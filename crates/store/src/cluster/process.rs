@@ -28,20 +28,33 @@ const REMAINS_GO: Duration = Duration::from_secs(2);
 /// A command that runs as the server's user.
 fn command(binaries: &Binaries, layout: &Layout, tool: &str) -> Command {
     let mut command = Command::new(binaries.tool(tool));
-    // The server must not inherit our environment: it may hold secrets, and PG* variables would change what it does.
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("LC_ALL", "C").current_dir(&layout.base);
+    // The server must not inherit our environment: it may hold secrets, and PG* variables would
+    // change what it does.
+    command
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        .current_dir(&layout.base);
+
     if let Some(user) = &layout.user {
         command.uid(user.uid).gid(user.gid);
     }
+
     command
 }
 
-/// Makes the cluster in a directory aside and renames it, so that an interrupted `initdb` is never taken for a cluster.
-pub(super) async fn init(binaries: &Binaries, layout: &Layout, durable: bool) -> Result<(), ClusterError> {
+/// Makes the cluster in a directory aside and renames it, so that an interrupted `initdb` is never
+/// taken for a cluster.
+pub(super) async fn init(
+    binaries: &Binaries,
+    layout: &Layout,
+    durable: bool,
+) -> Result<(), ClusterError> {
     let draft = layout.base.join("data.new");
     if draft.exists() {
         std::fs::remove_dir_all(&draft).map_err(|e| ClusterError::io(&draft, e))?;
     }
+
     let secret = layout.base.join("initial.password");
     write_secret(&secret, &layout.password(Login::Owner)?)?;
     layout.give(&secret)?;
@@ -49,23 +62,34 @@ pub(super) async fn init(binaries: &Binaries, layout: &Layout, durable: bool) ->
     initdb
         .arg("--pgdata")
         .arg(&draft)
-        .args(["--username", Login::Owner.name(), "--auth=scram-sha-256", "--data-checksums"])
+        .args([
+            "--username",
+            Login::Owner.name(),
+            "--auth=scram-sha-256",
+            "--data-checksums",
+        ])
         .args(["--encoding=UTF8", "--locale=C"])
         .arg("--pwfile")
         .arg(&secret);
+
     if !durable {
         initdb.arg("--no-sync");
     }
+
     let out = tokio::process::Command::from(initdb).output().await;
     std::fs::remove_file(&secret).map_err(|e| ClusterError::io(&secret, e))?;
     let out = out.map_err(|e| ClusterError::io(&binaries.tool("initdb"), e))?;
     if !out.status.success() {
-        return Err(ClusterError::Init(String::from_utf8_lossy(&out.stderr).trim().to_owned()));
+        return Err(ClusterError::Init(
+            String::from_utf8_lossy(&out.stderr).trim().to_owned(),
+        ));
     }
+
     std::fs::rename(&draft, &layout.data).map_err(|e| ClusterError::io(&layout.data, e))
 }
 
-/// The server's settings; on the command line, so that a changed default of ours needs no edit of files.
+/// The server's settings; on the command line, so that a changed default of ours needs no edit of
+/// files.
 fn settings(layout: &Layout, config: &ClusterConfig) -> Vec<String> {
     let mut settings = vec![
         "listen_addresses=".to_owned(),
@@ -88,9 +112,18 @@ fn settings(layout: &Layout, config: &ClusterConfig) -> Vec<String> {
         "timezone=UTC".to_owned(),
         "log_timezone=UTC".to_owned(),
     ];
+
     if !config.durable {
-        settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
+        settings.extend(
+            [
+                "fsync=off",
+                "synchronous_commit=off",
+                "full_page_writes=off",
+            ]
+            .map(str::to_owned),
+        );
     }
+
     settings
 }
 
@@ -99,16 +132,23 @@ fn pid_file(data: &Path) -> Option<(u32, bool)> {
     let text = std::fs::read_to_string(data.join("postmaster.pid")).ok()?;
     let mut lines = text.lines();
     let pid = lines.next()?.trim().parse().ok()?;
-    Some((pid, lines.nth(6).is_some_and(|status| status.trim() == "ready")))
+    Some((
+        pid,
+        lines.nth(6).is_some_and(|status| status.trim() == "ready"),
+    ))
 }
 
-/// Whether the process lives and is the postmaster of this data directory, by its command line: that may be read even where
-/// a container keeps root from looking closer.
+/// Whether the process lives and is the postmaster of this data directory, by its command line:
+/// that may be read even where a container keeps root from looking closer.
 fn is_ours(pid: u32, data: &Path) -> bool {
-    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else {
+        return false;
+    };
     let data = data.as_os_str().as_bytes();
     let mut words = line.split(|b| *b == 0);
-    words.next().is_some_and(|w| w.ends_with(b"postgres")) && words.any(|w| w == data) && !is_zombie(pid as i32)
+    words.next().is_some_and(|w| w.ends_with(b"postgres"))
+        && words.any(|w| w == data)
+        && !is_zombie(pid as i32)
 }
 
 /// A server process, started by us or by an earlier run of us.
@@ -139,7 +179,8 @@ impl Postmaster {
         {
             return false;
         }
-        // A server that an earlier value of ours started is our child still, and a zombie keeps its id taken.
+        // A server that an earlier value of ours started is our child still, and a zombie keeps its
+        // id taken.
         if self.child.is_none()
             && is_zombie(self.pid as i32)
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
@@ -168,35 +209,66 @@ impl Postmaster {
                 release_lock_files(layout)?;
                 Self::spawn(binaries, layout, config)?
             };
-            let Err(why) = server.wait_ready(layout, deadline).await else { return Ok(server) };
+
+            let Err(why) = server.wait_ready(layout, deadline).await else {
+                return Ok(server);
+            };
 
             let said = log_since(&layout.log, mark);
-            let last = said.lines().rfind(|l| l.contains("FATAL") || l.contains("PANIC"));
+            let last = said
+                .lines()
+                .rfind(|l| l.contains("FATAL") || l.contains("PANIC"));
             refusal = last.map(str::to_owned).or(refusal);
-            let in_the_way =
-                said.contains("pre-existing shared memory") || said.contains("lock file") || running(layout).is_some();
+
+            let in_the_way = said.contains("pre-existing shared memory")
+                || said.contains("lock file")
+                || running(layout).is_some();
             if Instant::now() >= deadline || !in_the_way {
                 let why = refusal.unwrap_or(why);
-                return Err(ClusterError::Start { why, log: layout.log.clone() });
+                return Err(ClusterError::Start {
+                    why,
+                    log: layout.log.clone(),
+                });
             }
+
             if let Some(memory) = held_memory(&said) {
                 remains.hurry(memory);
             }
+
             sleep(TRY_AGAIN).await;
         }
     }
 
-    fn spawn(binaries: &Binaries, layout: &Layout, config: &ClusterConfig) -> Result<Self, ClusterError> {
+    fn spawn(
+        binaries: &Binaries,
+        layout: &Layout,
+        config: &ClusterConfig,
+    ) -> Result<Self, ClusterError> {
         let log = open_log(layout)?;
-        let copy = log.try_clone().map_err(|e| ClusterError::io(&layout.log, e))?;
+        let copy = log
+            .try_clone()
+            .map_err(|e| ClusterError::io(&layout.log, e))?;
         let mut postgres = command(binaries, layout, "postgres");
-        postgres.arg("-D").arg(&layout.data).stdin(Stdio::null()).stdout(log).stderr(copy);
+        postgres
+            .arg("-D")
+            .arg(&layout.data)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(copy);
+
         for setting in settings(layout, config) {
             postgres.arg("-c").arg(setting);
         }
+
         // In a group of its own: a Ctrl-C is for us, and we stop the server in our own time.
-        let child = postgres.process_group(0).spawn().map_err(|e| ClusterError::io(&binaries.tool("postgres"), e))?;
-        Ok(Self { pid: child.id(), child: Some(child) })
+        let child = postgres
+            .process_group(0)
+            .spawn()
+            .map_err(|e| ClusterError::io(&binaries.tool("postgres"), e))?;
+        Ok(Self {
+            pid: child.id(),
+            child: Some(child),
+        })
     }
 
     async fn wait_ready(&mut self, layout: &Layout, deadline: Instant) -> Result<(), String> {
@@ -211,7 +283,9 @@ impl Postmaster {
                 Some((pid, _)) if self.child.is_none() && !is_ours(pid, &layout.data) => {
                     return Err("the server that was starting is gone".to_owned());
                 }
-                None if self.child.is_none() => return Err("the server that was running is gone".to_owned()),
+                None if self.child.is_none() => {
+                    return Err("the server that was running is gone".to_owned());
+                }
                 _ => {}
             }
             if Instant::now() >= deadline {
@@ -221,7 +295,11 @@ impl Postmaster {
         }
     }
 
-    pub(super) async fn stop(&mut self, layout: &Layout, patience: Duration) -> Result<(), ClusterError> {
+    pub(super) async fn stop(
+        &mut self,
+        layout: &Layout,
+        patience: Duration,
+    ) -> Result<(), ClusterError> {
         let deadline = Instant::now() + patience;
         if self.is_alive(layout)
             && let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
@@ -231,11 +309,16 @@ impl Postmaster {
         }
         while self.is_alive(layout) {
             if Instant::now() >= deadline {
-                return Err(ClusterError::Stop { pid: self.pid, waited: patience, log: layout.log.clone() });
+                return Err(ClusterError::Stop {
+                    pid: self.pid,
+                    waited: patience,
+                    log: layout.log.clone(),
+                });
             }
             sleep(LOOK).await;
         }
-        // It may have let go of our data a moment before it can be reaped; a zombie would keep its id as long as we live.
+        // It may have let go of our data a moment before it can be reaped; a zombie would keep its
+        // id as long as we live.
         while let Some(child) = &mut self.child
             && matches!(child.try_wait(), Ok(None))
             && Instant::now() < deadline
@@ -248,7 +331,9 @@ impl Postmaster {
 
 /// The server that runs on our data already.
 fn running(layout: &Layout) -> Option<u32> {
-    pid_file(&layout.data).map(|(pid, _)| pid).filter(|pid| is_ours(*pid, &layout.data))
+    pid_file(&layout.data)
+        .map(|(pid, _)| pid)
+        .filter(|pid| is_ours(*pid, &layout.data))
 }
 
 /// Backends of a postmaster that was killed. They notice within moments and go, unless they are
@@ -275,7 +360,13 @@ impl Remains {
 async fn lock_start(layout: &Layout, deadline: Instant) -> Result<File, ClusterError> {
     let path = layout.base.join("start.lock");
     let mut options = OpenOptions::new();
-    let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let file = options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path);
+
     let file = file.map_err(|e| ClusterError::io(&path, e))?;
     while let Err(error) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if Instant::now() >= deadline {
@@ -283,6 +374,7 @@ async fn lock_start(layout: &Layout, deadline: Instant) -> Result<File, ClusterE
         }
         sleep(LOOK).await;
     }
+
     Ok(file)
 }
 
@@ -290,10 +382,17 @@ async fn lock_start(layout: &Layout, deadline: Instant) -> Result<File, ClusterE
 fn open_log(layout: &Layout) -> Result<File, ClusterError> {
     let path = &layout.log;
     if std::fs::metadata(path).is_ok_and(|m| m.len() > 16 << 20) {
-        std::fs::rename(path, path.with_extension("log.old")).map_err(|e| ClusterError::io(path, e))?;
+        std::fs::rename(path, path.with_extension("log.old"))
+            .map_err(|e| ClusterError::io(path, e))?;
     }
-    let file =
-        OpenOptions::new().create(true).append(true).mode(0o600).open(path).map_err(|e| ClusterError::io(path, e))?;
+
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|e| ClusterError::io(path, e))?;
+
     layout.give(path)?;
     Ok(file)
 }

@@ -40,7 +40,9 @@ fn release(layout: &Layout, path: &Path) -> Result<(), ClusterError> {
         Err(error) => return Err(ClusterError::io(path, error)),
     };
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let Some(pid) = named(first) else { return remove_unless_fresh(path) };
+    let Some(pid) = named(first) else {
+        return remove_unless_fresh(path);
+    };
     let ourselves = std::process::id();
     if pid.as_raw_nonzero().get().unsigned_abs() == ourselves
         || test_kill_process(pid) == Err(Errno::SRCH)
@@ -70,6 +72,7 @@ fn remove_unless_fresh(path: &Path) -> Result<(), ClusterError> {
     if changed.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < BEING_WRITTEN)) {
         return Ok(());
     }
+
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(ClusterError::io(path, error)),
         _ => Ok(()),
@@ -84,25 +87,36 @@ fn may_serve(pid: Pid, data: &Path) -> bool {
     if !matches!(comm.trim(), "postgres" | "postmaster") || is_zombie(pid.as_raw_nonzero().get()) {
         return false;
     }
+
     let arguments = fs::read(proc.join("cmdline")).unwrap_or_default();
     // A server's children show what they do in place of their arguments.
     if arguments.starts_with(b"postgres: ") {
         return false;
     }
+
     let same = |dir: &Path| dir.canonicalize().ok() == data.canonicalize().ok();
     // A server works in its data directory. Root in a container may not be allowed to ask.
     if let Ok(directory) = fs::read_link(proc.join("cwd")) {
         return same(&directory);
     }
-    let mut words = arguments.split(|byte| *byte == 0).skip_while(|word| *word != b"-D").skip(1);
-    let named = words.next().map(|word| Path::new(std::ffi::OsStr::from_bytes(word)));
+
+    let mut words = arguments
+        .split(|byte| *byte == 0)
+        .skip_while(|word| *word != b"-D")
+        .skip(1);
+    let named = words
+        .next()
+        .map(|word| Path::new(std::ffi::OsStr::from_bytes(word)));
     named.is_none_or(|dir| dir.is_relative() || same(dir))
 }
 
 /// Whether a process has ended and waits for its parent to notice, or is gone.
 pub(super) fn is_zombie(pid: i32) -> bool {
-    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
-    stat.rsplit_once(')').is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return true;
+    };
+    stat.rsplit_once(')')
+        .is_none_or(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
 }
 
 /// The shared memory that a server which did not start says is still in use.
@@ -115,13 +129,16 @@ pub(super) fn held_memory(log: &str) -> Option<u64> {
 /// Sends a signal to the processes of PostgreSQL that are attached to a shared memory segment.
 /// Returns how many there were.
 pub(super) fn signal_holders(memory: u64, signal: Signal) -> usize {
-    let Ok(entries) = fs::read_dir("/proc") else { return 0 };
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return 0;
+    };
     let pids = entries.filter_map(|entry| named(entry.ok()?.file_name().to_str()?));
     let attached: Vec<Pid> = pids.filter(|pid| is_attached(*pid, memory)).collect();
     for pid in &attached {
         // One that has ended meanwhile is what is wanted.
         let _ = kill_process(*pid, signal);
     }
+
     attached.len()
 }
 
@@ -133,6 +150,7 @@ fn is_attached(pid: Pid, memory: u64) -> bool {
     if !matches!(comm.trim(), "postgres" | "postmaster") {
         return false;
     }
+
     let maps = fs::read_to_string(proc.join("maps")).unwrap_or_default();
     maps.lines().any(|line| {
         let mut columns = line.split_ascii_whitespace().skip(4);
@@ -147,16 +165,31 @@ mod tests {
 
     #[test]
     fn the_memory_in_the_way_is_read_from_the_log() {
-        let log = "x [7] FATAL:  pre-existing shared memory block (key 16973, ID 5) is still in use\n\
-                   y [8] FATAL:  pre-existing shared memory block (key 16974, ID 32) is still in use\n";
+        let log = "x [7] FATAL:  pre-existing shared memory block (key 16973, ID 5) is still in \
+            use\n\
+                   y [8] FATAL:  pre-existing shared memory block (key 16974, ID 32) is still in \
+                   use\n";
         assert_eq!(held_memory(log), Some(32));
-        assert_eq!(held_memory("FATAL:  lock file \"postmaster.pid\" already exists"), None);
+        assert_eq!(
+            held_memory("FATAL:  lock file \"postmaster.pid\" already exists"),
+            None
+        );
     }
 
     #[test]
     fn a_lock_file_names_a_process_or_none() {
-        for (line, expected) in [("12", Some(12)), ("-12", Some(12)), ("", None), ("0", None), ("\0\0", None)] {
-            assert_eq!(named(line).map(|pid| pid.as_raw_nonzero().get()), expected, "{line:?}");
+        for (line, expected) in [
+            ("12", Some(12)),
+            ("-12", Some(12)),
+            ("", None),
+            ("0", None),
+            ("\0\0", None),
+        ] {
+            assert_eq!(
+                named(line).map(|pid| pid.as_raw_nonzero().get()),
+                expected,
+                "{line:?}"
+            );
         }
     }
 }

@@ -9,7 +9,8 @@ use super::AuditRow;
 #[derive(Default)]
 struct Columns {
     event_id: Vec<Uuid>,
-    /// Microseconds since 1970. Multiplied with an interval they go through a double; split in two, they stay exact.
+    /// Microseconds since 1970. Multiplied with an interval they go through a double; split in two,
+    /// they stay exact.
     timestamp: Vec<i64>,
     category: Vec<String>,
     action: Vec<String>,
@@ -37,22 +38,32 @@ impl Columns {
             columns.action.push(r.action.to_string());
             columns.result.push(r.result.to_string());
             columns.user_id.push(r.user_id);
+
             columns.session_id.push(owned(&r.session_id));
-            columns.ip_address.push(r.ip_address.map(|ip| ip.to_string()));
+            columns
+                .ip_address
+                .push(r.ip_address.map(|ip| ip.to_string()));
             columns.user_agent.push(owned(&r.user_agent));
             columns.resource_type.push(owned(&r.resource_type));
             columns.resource_id.push(owned(&r.resource_id));
             columns.instance_id.push(r.instance_id);
+
             columns.cui_accessed.push(r.cui_accessed);
             let json = r.metadata.as_json();
-            columns.metadata.push(if json.is_empty() { "{}" } else { json }.to_owned());
+            columns
+                .metadata
+                .push(if json.is_empty() { "{}" } else { json }.to_owned());
         }
+
         columns
     }
 }
 
 /// Writes the rows that are not there yet, whatever the table's key is; returns how many.
-pub(super) async fn insert_ignoring_known(conn: &mut PgConnection, rows: &[AuditRow<'_>]) -> Result<u64, sqlx::Error> {
+pub(super) async fn insert_ignoring_known(
+    conn: &mut PgConnection,
+    rows: &[AuditRow<'_>],
+) -> Result<u64, sqlx::Error> {
     let c = Columns::of(rows);
     let done = sqlx::query!(
         r#"
@@ -87,5 +98,6 @@ pub(super) async fn insert_ignoring_known(conn: &mut PgConnection, rows: &[Audit
     )
     .execute(conn)
     .await?;
+
     Ok(done.rows_affected())
 }

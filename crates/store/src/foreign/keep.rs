@@ -35,8 +35,9 @@ pub struct Kept {
     pub newest: Option<Timestamp>,
 }
 
-/// Writes events, the source's account and, with the last batch of a reading, where the next one goes on, in one transaction: killed at any
-/// instant, nothing is lost, and what is read again is passed over by its key.
+/// Writes events, the source's account and, with the last batch of a reading, where the next one
+/// goes on, in one transaction: killed at any instant, nothing is lost, and what is read again is
+/// passed over by its key.
 pub async fn keep(
     conn: &mut PgConnection,
     found: Vec<Found>,
@@ -44,7 +45,11 @@ pub async fn keep(
     account: &Account<'_>,
 ) -> Result<Kept, StoreError> {
     let Account { source_id, now, .. } = *account;
-    let mut intake = Intake { newest: account.newest, ..Intake::default() };
+    let mut intake = Intake {
+        newest: account.newest,
+        ..Intake::default()
+    };
+
     let mut rows: Vec<AuditRow<'static>> = Vec::with_capacity(found.len());
     let mut letters = Vec::new();
     for found in found {
@@ -53,58 +58,99 @@ pub async fn keep(
             Err((error, row)) => letters.push(letter(error.to_string(), row)),
         }
     }
+
     for row in &rows {
         let at = row.timestamp();
-        intake.late += u64::from(intake.newest.is_some_and(|newest| at < newest.minus(account.settle)));
+        intake.late += u64::from(
+            intake
+                .newest
+                .is_some_and(|newest| at < newest.minus(account.settle)),
+        );
+
         // A clock that runs ahead must not make a source look alive for years.
         if at <= now.plus(Span::days(1)) {
             intake.newest = intake.newest.max(Some(at));
         }
+
         let behind = now.since(at);
         intake.skew = Some(intake.skew.map_or(behind, |least| least.min(behind)));
     }
+
     let mut tx = conn.begin().await?;
     let stored = insert_audit(&mut tx, &rows).await?;
     if !stored.conflicting.is_empty() {
         // The position covers all of them, so all of them wait.
         return Err(StoreError::Conflict(stored.conflicting.len()));
     }
+
     for (place, error) in &stored.rejected {
-        let row = rows.get(*place).map(|row| format!("event_id {}, timestamp {}", row.event_id().0, row.timestamp()));
+        let row = rows.get(*place).map(|row| {
+            format!(
+                "event_id {}, timestamp {}",
+                row.event_id().0,
+                row.timestamp()
+            )
+        });
         letters.push(letter(error.to_string(), row.unwrap_or_default()));
     }
-    (intake.accepted, intake.repeated, intake.rejected) = (stored.accepted, stored.duplicates, letters.len() as u64);
+
+    (intake.accepted, intake.repeated, intake.rejected) =
+        (stored.accepted, stored.duplicates, letters.len() as u64);
     if !intake.is_empty() {
         sources::book(&mut tx, source_id, Source::AuditDb, &intake, now).await?;
         sources::bury(&mut tx, source_id, &letters, now).await?;
         sources::end_gap(&mut tx, source_id, Cause::Silence, now).await?;
     }
+
     if let Some(rhythm) = &account.rhythm {
         sources::save_ledger(&mut tx, source_id, rhythm, None).await?;
     }
+
     if let Some(position) = position {
         sqlx::query!(
             "INSERT INTO blueteam.database_positions (source_id, position) VALUES ($1, $2)
-             ON CONFLICT (source_id) DO UPDATE SET position = excluded.position, updated_at = now()",
+             ON CONFLICT (source_id) DO UPDATE SET position = excluded.position, updated_at = \
+             now()",
             source_id,
             serde_json::to_value(position)?,
         )
         .execute(&mut *tx)
         .await?;
     }
+
     tx.commit().await?;
-    Ok(Kept { accepted: intake.accepted, rejected: intake.rejected, newest: intake.newest })
+    Ok(Kept {
+        accepted: intake.accepted,
+        rejected: intake.rejected,
+        newest: intake.newest,
+    })
 }
 
 fn letter(reason: String, row: String) -> DeadLetter {
     let mut entry = row.into_bytes();
     let length = entry.len() as u64;
     entry.truncate(ENTRY_MAX);
-    DeadLetter { place: "public.audit_events".to_owned(), reason, entry, length }
+
+    DeadLetter {
+        place: "public.audit_events".to_owned(),
+        reason,
+        entry,
+        length,
+    }
 }
 
-/// Where reading stands; none when nothing has been read yet, or what is there is of another version: then everything is read again.
-pub async fn position(conn: &mut PgConnection, source_id: &str) -> Result<Option<Position>, StoreError> {
-    let saved = sqlx::query_scalar!("SELECT position FROM blueteam.database_positions WHERE source_id = $1", source_id);
-    Ok(saved.fetch_optional(conn).await?.and_then(|position| serde_json::from_value(position).ok()))
+/// Where reading stands; none when nothing has been read yet, or what is there is of another
+/// version: then everything is read again.
+pub async fn position(
+    conn: &mut PgConnection,
+    source_id: &str,
+) -> Result<Option<Position>, StoreError> {
+    let saved = sqlx::query_scalar!(
+        "SELECT position FROM blueteam.database_positions WHERE source_id = $1",
+        source_id
+    );
+    Ok(saved
+        .fetch_optional(conn)
+        .await?
+        .and_then(|position| serde_json::from_value(position).ok()))
 }

@@ -39,8 +39,14 @@ const BASE: i64 = 8;
 /// Checksums of migrations as they were before 0053. They made the same schema in a way that
 /// applications noticed, so they were changed; databases that they migrated are up to date.
 const REPLACED: [(i64, &str); 2] = [
-    (2, "7c1bc743a85d29a2659522e6b1fb3e57972a8022414726281ee6993801c315c3a80cb342098fb37937366619f460ff2b"),
-    (7, "374ca36b296cb4b313909c5443af072b8260f3e0e24beb6d4c3bc2cca1f65ea8e4699625bbb9eb5a8b36e17ad1009612"),
+    (
+        2,
+        "7c1bc743a85d29a2659522e6b1fb3e57972a8022414726281ee6993801c315c3a80cb342098fb37937366619f460ff2b",
+    ),
+    (
+        7,
+        "374ca36b296cb4b313909c5443af072b8260f3e0e24beb6d4c3bc2cca1f65ea8e4699625bbb9eb5a8b36e17ad1009612",
+    ),
 ];
 
 /// How long to try for locks before giving up.
@@ -68,7 +74,8 @@ pub enum MigrationError {
     /// The server refused a statement. What came before is in place, and nothing of this migration
     /// is.
     #[error(
-        "migration {version} ({description}) failed and was rolled back: {error}; applications can write audit events as \
+        "migration {version} ({description}) failed and was rolled back: {error}; applications \
+            can write audit events as \
          before. Remove the cause and run `blueteam migrate` again, which goes on from there"
     )]
     Failed {
@@ -81,7 +88,8 @@ pub enum MigrationError {
     },
     /// The index for reading an adopted table could not be built. All migrations are in place.
     #[error(
-        "cannot build the index on audit_events: {0}; applications can write audit events. Remove the cause and run \
+        "cannot build the index on audit_events: {0}; applications can write audit events. Remove \
+            the cause and run \
          `blueteam migrate` again, which builds it"
     )]
     Index(sqlx::Error),
@@ -101,10 +109,14 @@ impl Display for Lacking {
         let Self { login, statements } = self;
         write!(
             f,
-            "the login {login:?} lacks rights, and nothing was changed. Run these in this database as a superuser, then \
+            "the login {login:?} lacks rights, and nothing was changed. Run these in this \
+                database as a superuser, then \
              `blueteam migrate` again:\n\n    SET lock_timeout = '500ms';"
         )?;
-        statements.iter().try_for_each(|statement| write!(f, "\n    {statement}"))?;
+        statements
+            .iter()
+            .try_for_each(|statement| write!(f, "\n    {statement}"))?;
+
         f.write_str("\n")
     }
 }
@@ -122,13 +134,22 @@ pub struct Blocked {
 
 impl Display for Blocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} got no lock within {} s", self.what, self.tried.as_secs())?;
+        write!(
+            f,
+            "{} got no lock within {} s",
+            self.what,
+            self.tried.as_secs()
+        )?;
+
         for (n, holder) in self.holders.iter().enumerate() {
             write!(f, "{} {holder}", if n == 0 { ": held by" } else { ", by" })?;
         }
+
         f.write_str(
-            "; nothing of it was changed, and applications can write audit events as before. End that transaction (SELECT \
-             pg_terminate_backend(pid)) or wait for it, then run `blueteam migrate` again, which goes on from there",
+            "; nothing of it was changed, and applications can write audit events as before. End \
+                that transaction (SELECT \
+             pg_terminate_backend(pid)) or wait for it, then run `blueteam migrate` again, which \
+             goes on from there",
         )
     }
 }
@@ -155,13 +176,23 @@ pub struct Holder {
 impl Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.pid == 0 {
-            write!(f, "the prepared transaction {:?} of {:?}", self.prepared, self.login)?;
+            write!(
+                f,
+                "the prepared transaction {:?} of {:?}",
+                self.prepared, self.login
+            )?;
         } else {
-            write!(f, "pid {} ({:?}, application {:?})", self.pid, self.login, self.application)?;
+            write!(
+                f,
+                "pid {} ({:?}, application {:?})",
+                self.pid, self.login, self.application
+            )?;
         }
+
         if let Some(since) = &self.since {
             write!(f, ", in a transaction since {since}")?;
         }
+
         write!(f, ", on {}", self.tables)
     }
 }
@@ -176,44 +207,65 @@ pub async fn migrate(conn: &mut PgConnection) -> Result<(), StoreError> {
 pub async fn migrate_within(conn: &mut PgConnection, patience: Patience) -> Result<(), StoreError> {
     // Migrations drop what may not exist and skip what does; the server's notices about that are
     // noise.
-    conn.execute("SET client_min_messages = warning; SET statement_timeout = 0").await?;
+    conn.execute("SET client_min_messages = warning; SET statement_timeout = 0")
+        .await?;
     conn.lock().await?;
     let result = run(conn, Instant::now() + patience.0, patience).await;
+
     // A connection that broke gave its locks back, and why it broke is the better error.
     let unlocked = conn.unlock().await;
-    let reset = conn.execute("RESET client_min_messages; RESET statement_timeout; RESET lock_timeout").await;
+    let reset = conn
+        .execute("RESET client_min_messages; RESET statement_timeout; RESET lock_timeout")
+        .await;
     result?;
     unlocked?;
     reset?;
+
     Ok(())
 }
 
-async fn run(conn: &mut PgConnection, deadline: Instant, patience: Patience) -> Result<(), StoreError> {
+async fn run(
+    conn: &mut PgConnection,
+    deadline: Instant,
+    patience: Patience,
+) -> Result<(), StoreError> {
     let pending = pending(conn).await?;
     let base = pending.first().is_some_and(|first| first.version <= BASE);
     if !pending.is_empty() {
         give_back_inserts(conn, &pending).await?;
-        needs::check(conn, base, pending.iter().any(|migration| migration.version == 2)).await?;
+        needs::check(
+            conn,
+            base,
+            pending.iter().any(|migration| migration.version == 2),
+        )
+        .await?;
         conn.ensure_migrations_table(&MIGRATOR.table_name).await?;
     }
+
     if base {
-        sqlx::raw_sql(include_str!("roles.sql")).execute(&mut *conn).await?;
+        sqlx::raw_sql(include_str!("roles.sql"))
+            .execute(&mut *conn)
+            .await?;
     }
 
     for migration in pending {
         apply(conn, migration, deadline, patience).await?;
     }
+
     index_arrivals(conn, deadline, patience).await
 }
 
 /// The migrations that the database does not have, in order. Refuses a database of a newer program.
 async fn pending(conn: &mut PgConnection) -> Result<Vec<&'static Migration>, StoreError> {
     let table = &MIGRATOR.table_name;
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&**table).fetch_one(&mut *conn).await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(&**table)
+        .fetch_one(&mut *conn)
+        .await?;
     if !exists {
         return Ok(MIGRATOR.iter().collect());
     }
+
     if let Some(version) = conn.dirty_version(table).await? {
         return Err(MigrateError::Dirty(version).into());
     }
@@ -227,36 +279,51 @@ async fn pending(conn: &mut PgConnection) -> Result<Vec<&'static Migration>, Sto
             return Err(MigrateError::VersionMismatch(one.version).into());
         }
     }
-    Ok(MIGRATOR.iter().filter(|known| !applied.iter().any(|one| one.version == known.version)).collect())
+
+    Ok(MIGRATOR
+        .iter()
+        .filter(|known| !applied.iter().any(|one| one.version == known.version))
+        .collect())
 }
 
 /// Whether this is the checksum of a migration as it was before it was changed.
 fn is_replaced(version: i64, checksum: &[u8]) -> bool {
-    REPLACED.iter().any(|(replaced, hex)| *replaced == version && *hex == to_hex(checksum))
+    REPLACED
+        .iter()
+        .any(|(replaced, hex)| *replaced == version && *hex == to_hex(checksum))
 }
 
 fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
-        let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
-        hex.extend([digit(byte >> 4), digit(byte & 15)]);
-        hex
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(2 * bytes.len()), |mut hex, byte| {
+            let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+            hex.extend([digit(byte >> 4), digit(byte & 15)]);
+            hex
+        })
 }
 
 /// Mends what an earlier version broke: its migration 2 took the application's right to insert,
 /// which its migration 8 gave back, if it came to that.
-async fn give_back_inserts(conn: &mut PgConnection, pending: &[&Migration]) -> Result<(), StoreError> {
+async fn give_back_inserts(
+    conn: &mut PgConnection,
+    pending: &[&Migration],
+) -> Result<(), StoreError> {
     let is_pending = |version| pending.iter().any(|migration| migration.version == version);
     if is_pending(2) || !is_pending(BASE) {
         return Ok(());
     }
+
     let grant = "DO $$ BEGIN
-        GRANT INSERT (event_id, timestamp, category, action, result, user_id, session_id, ip_address, user_agent, resource_type,
-                      resource_id, instance_id, cui_accessed, metadata) ON public.audit_events TO eqmon_audit_writer;
+        GRANT INSERT (event_id, timestamp, category, action, result, user_id, session_id, \
+        ip_address, user_agent, resource_type,
+                      resource_id, instance_id, cui_accessed, metadata) ON public.audit_events TO \
+                      eqmon_audit_writer;
         -- Whoever may not grant is told what is lacking next.
         EXCEPTION WHEN insufficient_privilege THEN NULL;
     END $$";
     conn.execute(grant).await?;
+
     Ok(())
 }
 
@@ -269,29 +336,45 @@ async fn apply(
 ) -> Result<(), StoreError> {
     let record = format!(
         "INSERT INTO {} (version, description, success, checksum, execution_time)
-         VALUES ({}, '{}', true, '\\x{}', (extract(epoch FROM clock_timestamp() - now()) * 1e9)::bigint)",
+         VALUES ({}, '{}', true, '\\x{}', (extract(epoch FROM clock_timestamp() - now()) * \
+         1e9)::bigint)",
         MIGRATOR.table_name,
         migration.version,
         migration.description.replace('\'', "''"),
         to_hex(&migration.checksum),
     );
+
     let sql = migration.sql.as_str();
     let mut vacuumed = Vec::new();
     loop {
         let prelude = vacuum_gives_way(&vacuumed);
         let wait = LOCK_WAIT.as_millis();
-        let script = format!("BEGIN; {prelude} SET LOCAL lock_timeout = {wait};\n{sql}\n;{record}; COMMIT");
-        let Err(error) = conn.execute(sqlx::raw_sql(AssertSqlSafe(script))).await else { return Ok(()) };
+        let script =
+            format!("BEGIN; {prelude} SET LOCAL lock_timeout = {wait};\n{sql}\n;{record}; COMMIT");
+        let Err(error) = conn.execute(sqlx::raw_sql(AssertSqlSafe(script))).await else {
+            return Ok(());
+        };
+
         // On a broken connection there is nothing to roll back, and the first error says more.
         drop(conn.execute("ROLLBACK").await);
         if !matches!(error, sqlx::Error::Database(_)) {
             return Err(error.into());
         }
+
         if !is_lock(&error) {
             let (version, description) = (migration.version, migration.description.to_string());
-            return Err(MigrationError::Failed { version, description, error }.into());
+            return Err(MigrationError::Failed {
+                version,
+                description,
+                error,
+            }
+            .into());
         }
-        let what = format!("migration {} ({})", migration.version, migration.description);
+
+        let what = format!(
+            "migration {} ({})",
+            migration.version, migration.description
+        );
         vacuumed = pause(conn, what, deadline, patience).await?;
     }
 }
@@ -318,42 +401,82 @@ async fn pause(
     deadline: Instant,
     patience: Patience,
 ) -> Result<Vec<String>, StoreError> {
-    let holders: Vec<Holder> = sqlx::query_as(include_str!("blockers.sql")).fetch_all(&mut *conn).await?;
+    let holders: Vec<Holder> = sqlx::query_as(include_str!("blockers.sql"))
+        .fetch_all(&mut *conn)
+        .await?;
     if Instant::now() + PAUSE >= deadline {
-        return Err(MigrationError::Blocked(Blocked { what, tried: patience.0, holders }).into());
+        return Err(MigrationError::Blocked(Blocked {
+            what,
+            tried: patience.0,
+            holders,
+        })
+        .into());
     }
+
     tokio::time::sleep(PAUSE).await;
     let under_vacuum = holders.into_iter().filter(|holder| holder.maintenance);
-    Ok(under_vacuum.flat_map(|holder| holder.tables.split(", ").map(str::to_owned).collect::<Vec<_>>()).collect())
+    Ok(under_vacuum
+        .flat_map(|holder| {
+            holder
+                .tables
+                .split(", ")
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        })
+        .collect())
 }
 
 /// Whether a lock did not come in time, or waiting for it would never have ended.
 fn is_lock(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     matches!(code.as_deref(), Some("55P03" | "40P01"))
 }
 
 /// Builds the reader's index on an adopted table. Writers go on meanwhile, which takes more than
 /// one transaction: a build that was cut short leaves an index that is not valid, and the next one
 /// starts over.
-async fn index_arrivals(conn: &mut PgConnection, deadline: Instant, patience: Patience) -> Result<(), StoreError> {
+async fn index_arrivals(
+    conn: &mut PgConnection,
+    deadline: Instant,
+    patience: Patience,
+) -> Result<(), StoreError> {
     loop {
-        let state = "SELECT (SELECT i.indisvalid FROM pg_index i JOIN pg_class n ON n.oid = i.indexrelid
+        let state = "SELECT (SELECT i.indisvalid FROM pg_index i JOIN pg_class n ON n.oid = \
+            i.indexrelid
                               WHERE i.indrelid = c.oid AND n.relname = 'idx_audit_xact')
-                       FROM pg_class c WHERE c.oid = 'public.audit_events'::regclass AND c.relkind = 'r'";
-        let valid: Option<Option<bool>> = sqlx::query_scalar(state).fetch_optional(&mut *conn).await?;
+                       FROM pg_class c WHERE c.oid = 'public.audit_events'::regclass AND \
+                       c.relkind = 'r'";
+        let valid: Option<Option<bool>> =
+            sqlx::query_scalar(state).fetch_optional(&mut *conn).await?;
         let statement = match valid {
             None | Some(Some(true)) => return Ok(()),
             Some(Some(false)) => "DROP INDEX CONCURRENTLY public.idx_audit_xact",
-            Some(None) => "CREATE INDEX CONCURRENTLY idx_audit_xact ON public.audit_events (xact_id)",
+            Some(None) => {
+                "CREATE INDEX CONCURRENTLY idx_audit_xact ON public.audit_events (xact_id)"
+            }
         };
 
-        let wait = INDEX_WAIT.min(deadline.saturating_duration_since(Instant::now())).max(LOCK_WAIT);
-        conn.execute(AssertSqlSafe(format!("SET lock_timeout = {}", wait.as_millis()))).await?;
+        let wait = INDEX_WAIT
+            .min(deadline.saturating_duration_since(Instant::now()))
+            .max(LOCK_WAIT);
+        conn.execute(AssertSqlSafe(format!(
+            "SET lock_timeout = {}",
+            wait.as_millis()
+        )))
+        .await?;
+
         match conn.execute(statement).await {
             Ok(_) => {}
             Err(error) if is_lock(&error) => {
-                pause(conn, "building the index on audit_events".to_owned(), deadline, patience).await?;
+                pause(
+                    conn,
+                    "building the index on audit_events".to_owned(),
+                    deadline,
+                    patience,
+                )
+                .await?;
             }
             Err(error) => return Err(MigrationError::Index(error).into()),
         }
@@ -367,12 +490,20 @@ mod tests {
     #[test]
     fn old_checksums_are_accepted_for_the_migrations_that_were_changed_only() {
         for (version, hex) in REPLACED {
-            let old: Vec<u8> =
-                (0..hex.len() / 2).map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap()).collect();
+            let old: Vec<u8> = (0..hex.len() / 2)
+                .map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap())
+                .collect();
             assert!(is_replaced(version, &old));
             assert!(!is_replaced(version + 1, &old) && !is_replaced(version, &old[1..]));
-            let now = MIGRATOR.iter().find(|migration| migration.version == version).unwrap();
-            assert_ne!(*now.checksum, *old, "migration {version} is as it was; remove it from REPLACED");
+
+            let now = MIGRATOR
+                .iter()
+                .find(|migration| migration.version == version)
+                .unwrap();
+            assert_ne!(
+                *now.checksum, *old,
+                "migration {version} is as it was; remove it from REPLACED"
+            );
         }
     }
 }

@@ -34,11 +34,19 @@ pub struct Cursor {
 
 impl Cursor {
     pub(crate) fn audit_unread(&self) -> String {
-        format!("(seq > {} AND {})", self.audit_floor, self.snapshot.unseen())
+        format!(
+            "(seq > {} AND {})",
+            self.audit_floor,
+            self.snapshot.unseen()
+        )
     }
 
     pub(crate) fn collected_unread(&self) -> String {
-        format!("(seq > {} AND {})", self.collected_floor, self.snapshot.unseen())
+        format!(
+            "(seq > {} AND {})",
+            self.collected_floor,
+            self.snapshot.unseen()
+        )
     }
 
     /// What to write down outside of the database, once the cursor is committed.
@@ -51,7 +59,8 @@ impl Cursor {
     }
 }
 
-/// What the caller keeps in a file, to notice a database that was put back to an earlier point behind its back.
+/// What the caller keeps in a file, to notice a database that was put back to an earlier point
+/// behind its back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Witness {
     /// The cluster.
@@ -67,15 +76,16 @@ pub struct Witness {
 pub enum Check {
     /// All is as it was, or nothing is remembered.
     Continuous,
-    /// The database was put back to an earlier point: events and alerts since are gone. Its cursor went back with it, so
-    /// reading goes on from there; somebody should be told.
+    /// The database was put back to an earlier point: events and alerts since are gone. Its cursor
+    /// went back with it, so reading goes on from there; somebody should be told.
     WentBack {
         /// The version that we remember.
         remembered: i64,
         /// The version that it has.
         found: i64,
     },
-    /// The database has moved to another cluster, or its cluster's transaction ids have started over: [`super::rebase`].
+    /// The database has moved to another cluster, or its cluster's transaction ids have started
+    /// over: [`super::rebase`].
     Elsewhere,
 }
 
@@ -89,17 +99,25 @@ pub enum Start {
 }
 
 /// Compares the database with a cursor just loaded from it and with the witness.
-pub async fn check(conn: &mut PgConnection, cursor: &Cursor, witness: Option<&Witness>) -> Result<Check, StoreError> {
+pub async fn check(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    witness: Option<&Witness>,
+) -> Result<Check, StoreError> {
     let here = present_ids(conn).await?;
     if here.0 != cursor.system_identifier || here.1.xmax() < cursor.snapshot.xmax() {
         return Ok(Check::Elsewhere);
     }
+
     Ok(match witness {
         Some(w)
             if w.version > cursor.version
                 || (w.version == cursor.version && w.snapshot != cursor.snapshot.to_string()) =>
         {
-            Check::WentBack { remembered: w.version, found: cursor.version }
+            Check::WentBack {
+                remembered: w.version,
+                found: cursor.version,
+            }
         }
         _ => Check::Continuous,
     })
@@ -108,12 +126,14 @@ pub async fn check(conn: &mut PgConnection, cursor: &Cursor, witness: Option<&Wi
 /// The cursor of that name.
 pub async fn load(conn: &mut PgConnection, name: &str) -> Result<Option<Cursor>, StoreError> {
     let row = sqlx::query!(
-        "SELECT snapshot, audit_floor, audit_last, collected_floor, collected_last, system_identifier, version, checkpoint
+        "SELECT snapshot, audit_floor, audit_last, collected_floor, collected_last, \
+            system_identifier, version, checkpoint
            FROM blueteam.reader_cursor WHERE name = $1",
         name
     )
     .fetch_optional(&mut *conn)
     .await?;
+
     let withheld = Withheld::load(conn).await?;
     row.map(|row| {
         Ok(Cursor {
@@ -133,17 +153,29 @@ pub async fn load(conn: &mut PgConnection, name: &str) -> Result<Option<Cursor>,
 }
 
 /// Makes a cursor, or loads the one that somebody made meanwhile.
-pub async fn initialise(conn: &mut PgConnection, name: &str, start: Start) -> Result<Cursor, StoreError> {
+pub async fn initialise(
+    conn: &mut PgConnection,
+    name: &str,
+    start: Start,
+) -> Result<Cursor, StoreError> {
     let (system_identifier, now) = present_ids(&mut *conn).await?;
-    let snapshot = if start == Start::Now { now } else { Snapshot::BEGINNING };
+    let snapshot = if start == Start::Now {
+        now
+    } else {
+        Snapshot::BEGINNING
+    };
+
     // Floors stay at nothing: the snapshot alone tells past from future in this cluster.
     sqlx::query!(
-        "INSERT INTO blueteam.reader_cursor (name, snapshot, audit_floor, audit_last, collected_floor, collected_last,
+        "INSERT INTO blueteam.reader_cursor (name, snapshot, audit_floor, audit_last, \
+            collected_floor, collected_last,
                                              system_identifier, version)
          SELECT $1, $2, 0, coalesce(CASE WHEN $4 THEN (SELECT max(seq) FROM public.audit_events
-                                                        WHERE pg_visible_in_snapshot(xact_id, $2::text::pg_snapshot)) END, 0),
+                                                        WHERE pg_visible_in_snapshot(xact_id, \
+                                                        $2::text::pg_snapshot)) END, 0),
                 0, coalesce(CASE WHEN $4 THEN (SELECT max(seq) FROM blueteam.collected_events
-                                                WHERE pg_visible_in_snapshot(xact_id, $2::text::pg_snapshot)) END, 0), $3, 0
+                                                WHERE pg_visible_in_snapshot(xact_id, \
+                                                $2::text::pg_snapshot)) END, 0), $3, 0
          ON CONFLICT (name) DO NOTHING",
         name,
         snapshot.to_string(),
@@ -152,14 +184,19 @@ pub async fn initialise(conn: &mut PgConnection, name: &str, start: Start) -> Re
     )
     .execute(&mut *conn)
     .await?;
-    load(conn, name).await?.ok_or_else(|| StoreError::corrupt("reader_cursor", "the row just written is not there"))
+
+    load(conn, name)
+        .await?
+        .ok_or_else(|| StoreError::corrupt("reader_cursor", "the row just written is not there"))
 }
 
-/// Saves the cursor in the caller's transaction, if nobody else has since it was loaded; returns it as saved.
+/// Saves the cursor in the caller's transaction, if nobody else has since it was loaded; returns it
+/// as saved.
 pub async fn save(conn: &mut PgConnection, cursor: Cursor) -> Result<Cursor, StoreError> {
     let done = sqlx::query!(
         "UPDATE blueteam.reader_cursor
-            SET snapshot = $3, audit_floor = $4, audit_last = $5, collected_floor = $6, collected_last = $7,
+            SET snapshot = $3, audit_floor = $4, audit_last = $5, collected_floor = $6, \
+            collected_last = $7,
                 system_identifier = $8, version = version + 1, checkpoint = $9, updated_at = now()
           WHERE name = $1 AND version = $2",
         cursor.name,
@@ -174,21 +211,29 @@ pub async fn save(conn: &mut PgConnection, cursor: Cursor) -> Result<Cursor, Sto
     )
     .execute(conn)
     .await?;
+
     if done.rows_affected() == 1 {
-        Ok(Cursor { version: cursor.version + 1, ..cursor })
+        Ok(Cursor {
+            version: cursor.version + 1,
+            ..cursor
+        })
     } else {
         Err(StoreError::CursorMoved(cursor.name))
     }
 }
 
-/// The commit of this transaction does not wait for the disk. Should the server's machine crash, it forgets the last half second of such
-/// commits, whole and in order: the cursor is where it was, and what it had read since is read again.
+/// The commit of this transaction does not wait for the disk. Should the server's machine crash, it
+/// forgets the last half second of such commits, whole and in order: the cursor is where it was,
+/// and what it had read since is read again.
 pub async fn commit_early(tx: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!("SET LOCAL synchronous_commit = off").execute(tx).await?;
+    sqlx::query!("SET LOCAL synchronous_commit = off")
+        .execute(tx)
+        .await?;
     Ok(())
 }
 
-/// A cursor for which every row that is there now is past; for [`super::rebase`], which holds back writers.
+/// A cursor for which every row that is there now is past; for [`super::rebase`], which holds back
+/// writers.
 pub(super) async fn present(conn: &mut PgConnection, name: &str) -> Result<Cursor, StoreError> {
     let (system_identifier, snapshot) = present_ids(&mut *conn).await?;
     let row = sqlx::query!(

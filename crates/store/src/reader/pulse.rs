@@ -11,7 +11,8 @@ use crate::db::Ts;
 pub struct Pulse {
     /// When it last said so; none when no reader of that name has ever run.
     pub beat_at: Option<Timestamp>,
-    /// A connection holds the right to read now. It ends with the reader's process, whether that was stopped or killed.
+    /// A connection holds the right to read now. It ends with the reader's process, whether that
+    /// was stopped or killed.
     pub held: bool,
 }
 
@@ -25,6 +26,7 @@ pub async fn beat(conn: &mut PgConnection, name: &str, at: Timestamp) -> Result<
     )
     .execute(conn)
     .await?;
+
     Ok(())
 }
 
@@ -38,5 +40,8 @@ pub async fn pulse(conn: &mut PgConnection, name: &str) -> Result<Pulse, StoreEr
     )
     .fetch_one(conn)
     .await?;
-    Ok(Pulse { beat_at: row.beat_at.map(|at| at.0), held: row.held })
+    Ok(Pulse {
+        beat_at: row.beat_at.map(|at| at.0),
+        held: row.held,
+    })
 }

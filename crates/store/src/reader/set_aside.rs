@@ -13,7 +13,8 @@ use crate::wire::{EventTable, Unreadable};
 
 /// How many rows of a table and reason are named.
 const SAMPLES_MAX: usize = 10;
-/// How many rows the server itself cannot put out are left out, for each table. More of them are a broken disk and not a row.
+/// How many rows the server itself cannot put out are left out, for each table. More of them are a
+/// broken disk and not a row.
 const WITHHELD_MAX: usize = 1_000;
 /// The most bytes of a reason.
 const REASON_BYTES_MAX: usize = 300;
@@ -34,9 +35,12 @@ impl SetAside {
         reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
         let group = self.0.entry((table, reason)).or_default();
         group.rows += 1;
+
         if group.samples.len() < SAMPLES_MAX {
             let (event_id, timestamp) = (row.event_id.0, row.timestamp.to_string());
-            group.samples.push(json!({ "seq": row.seq, "event_id": event_id, "timestamp": timestamp }));
+            group
+                .samples
+                .push(json!({ "seq": row.seq, "event_id": event_id, "timestamp": timestamp }));
         }
     }
 
@@ -63,18 +67,28 @@ impl SetAside {
     /// What happened, in a sentence for each table and reason.
     pub fn describe(&self) -> String {
         let parts = self.0.iter().map(|((table, reason), group)| {
-            format!("{} of {}: {reason}", model::text::counted(group.rows, "row"), table.name())
+            format!(
+                "{} of {}: {reason}",
+                model::text::counted(group.rows, "row"),
+                table.name()
+            )
         });
         parts.collect::<Vec<_>>().join("; ")
     }
 }
 
-/// Adds what was set aside to `blueteam.unreadable_events`; belongs into the transaction that saves the cursor.
-pub async fn record_set_aside(conn: &mut PgConnection, set_aside: &SetAside) -> Result<(), StoreError> {
+/// Adds what was set aside to `blueteam.unreadable_events`; belongs into the transaction that saves
+/// the cursor.
+pub async fn record_set_aside(
+    conn: &mut PgConnection,
+    set_aside: &SetAside,
+) -> Result<(), StoreError> {
     for ((table, reason), group) in &set_aside.0 {
         sqlx::query!(
-            "INSERT INTO blueteam.unreadable_events AS u (source_table, reason, rows, samples) VALUES ($1, $2, $3, $4)
-             ON CONFLICT (source_table, reason) DO UPDATE SET rows = u.rows + excluded.rows, last_at = now()",
+            "INSERT INTO blueteam.unreadable_events AS u (source_table, reason, rows, samples) \
+                VALUES ($1, $2, $3, $4)
+             ON CONFLICT (source_table, reason) DO UPDATE SET rows = u.rows + excluded.rows, \
+             last_at = now()",
             table.name(),
             reason,
             i64::try_from(group.rows).unwrap_or(i64::MAX),
@@ -83,11 +97,15 @@ pub async fn record_set_aside(conn: &mut PgConnection, set_aside: &SetAside) -> 
         .execute(&mut *conn)
         .await?;
     }
+
     Ok(())
 }
 
 /// How many rows could not be read, by table and reason, of those that turned up within `lately`.
-pub async fn unreadable(conn: &mut PgConnection, lately: Span) -> Result<Vec<(String, String, u64)>, StoreError> {
+pub async fn unreadable(
+    conn: &mut PgConnection,
+    lately: Span,
+) -> Result<Vec<(String, String, u64)>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT source_table AS "table!", reason AS "reason!", rows AS "rows!" FROM blueteam.unreadable_events
             WHERE last_at > now() - $1::bigint * interval '1 microsecond'
@@ -99,7 +117,11 @@ pub async fn unreadable(conn: &mut PgConnection, lately: Span) -> Result<Vec<(St
     )
     .fetch_all(conn)
     .await?;
-    Ok(rows.into_iter().map(|r| (r.table, r.reason, r.rows.unsigned_abs())).collect())
+
+    Ok(rows
+        .into_iter()
+        .map(|r| (r.table, r.reason, r.rows.unsigned_abs()))
+        .collect())
 }
 
 /// The rows that readers leave out because the server cannot put them out.
@@ -112,38 +134,66 @@ pub struct Withheld {
 impl Withheld {
     /// The rows that are known so far.
     pub async fn load(conn: &mut PgConnection) -> Result<Self, StoreError> {
-        let rows =
-            sqlx::query!(r#"SELECT source_table, timestamp AS "at: Ts", event_id FROM blueteam.withheld_events"#)
-                .fetch_all(conn)
-                .await?;
+        let rows = sqlx::query!(
+            r#"SELECT source_table, timestamp AS "at: Ts", event_id FROM blueteam.withheld_events"#
+        )
+        .fetch_all(conn)
+        .await?;
+
         let mut known = Self::default();
         for row in rows {
             let audit = row.source_table == EventTable::Audit.name();
-            let list = if audit { &mut known.audit } else { &mut known.collected };
+            let list = if audit {
+                &mut known.audit
+            } else {
+                &mut known.collected
+            };
             list.push((row.at.0.as_micros(), row.event_id));
         }
+
         Ok(known)
     }
 
     /// An SQL condition, to be appended to others, that leaves them out; empty when there are none.
     pub(crate) fn condition(&self, table: EventTable) -> String {
-        let list = if table == EventTable::Audit { &self.audit } else { &self.collected };
+        let list = if table == EventTable::Audit {
+            &self.audit
+        } else {
+            &self.collected
+        };
+
         if list.is_empty() {
             return String::new();
         }
+
         let keys: Vec<String> = list
             .iter()
-            .map(|(micros, id)| format!("({}, '{id}'::uuid)", crate::history::literal(Timestamp::from_micros(*micros))))
+            .map(|(micros, id)| {
+                format!(
+                    "({}, '{id}'::uuid)",
+                    crate::history::literal(Timestamp::from_micros(*micros))
+                )
+            })
             .collect();
         format!(" AND (timestamp, event_id) NOT IN ({})", keys.join(", "))
     }
 }
 
-/// Searches the rows of a table that meet `condition` for those that the server cannot put out, by halving, and notes them in
-/// `blueteam.withheld_events`. Returns how many are new. Must not be called inside a transaction.
-async fn search(conn: &mut PgConnection, table: EventTable, condition: &str) -> Result<u64, StoreError> {
-    let sql = format!("SELECT timestamp, event_id FROM {} WHERE {condition} ORDER BY 1, 2", table.qualified());
-    let keys: Vec<(Ts, Uuid)> = sqlx::query_as(sqlx::AssertSqlSafe(sql)).fetch_all(&mut *conn).await?;
+/// Searches the rows of a table that meet `condition` for those that the server cannot put out, by
+/// halving, and notes them in `blueteam.withheld_events`. Returns how many are new. Must not be
+/// called inside a transaction.
+async fn search(
+    conn: &mut PgConnection,
+    table: EventTable,
+    condition: &str,
+) -> Result<u64, StoreError> {
+    let sql = format!(
+        "SELECT timestamp, event_id FROM {} WHERE {condition} ORDER BY 1, 2",
+        table.qualified()
+    );
+    let keys: Vec<(Ts, Uuid)> = sqlx::query_as(sqlx::AssertSqlSafe(sql))
+        .fetch_all(&mut *conn)
+        .await?;
 
     let mut found = 0;
     let mut todo = vec![(0, keys.len())];
@@ -151,10 +201,14 @@ async fn search(conn: &mut PgConnection, table: EventTable, condition: &str) -> 
         if start == end {
             continue;
         }
-        let Err(error) = put_out(conn, table, &keys[start..end]).await else { continue };
+
+        let Err(error) = put_out(conn, table, &keys[start..end]).await else {
+            continue;
+        };
         if !error.is_about_output() || found as usize >= WITHHELD_MAX {
             return Err(error);
         }
+
         if end - start == 1 {
             found += withhold(conn, table, keys[start], &error).await?;
         } else {
@@ -163,11 +217,16 @@ async fn search(conn: &mut PgConnection, table: EventTable, condition: &str) -> 
             todo.push((start, middle));
         }
     }
+
     Ok(found)
 }
 
 /// Has the server put these rows out; nobody looks at them.
-async fn put_out(conn: &mut PgConnection, table: EventTable, keys: &[(Ts, Uuid)]) -> Result<(), StoreError> {
+async fn put_out(
+    conn: &mut PgConnection,
+    table: EventTable,
+    keys: &[(Ts, Uuid)],
+) -> Result<(), StoreError> {
     let times: Vec<Ts> = keys.iter().map(|(at, _)| *at).collect();
     let ids: Vec<Uuid> = keys.iter().map(|(_, id)| *id).collect();
     let sql = format!(
@@ -176,9 +235,15 @@ async fn put_out(conn: &mut PgConnection, table: EventTable, keys: &[(Ts, Uuid)]
         table.columns(),
         table.qualified()
     );
+
     // As text, row by row: what a row holds becomes the text that a COPY sends.
     let sql = format!("SELECT sum(length(e::text)) FROM ({sql}) AS whole");
-    sqlx::query(sqlx::AssertSqlSafe(sql)).bind(&times).bind(&ids).execute(conn).await?;
+    sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(&times)
+        .bind(&ids)
+        .execute(conn)
+        .await?;
+
     Ok(())
 }
 
@@ -191,7 +256,8 @@ async fn withhold(
     let mut reason = error.to_string();
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     let done = sqlx::query!(
-        "INSERT INTO blueteam.withheld_events (source_table, timestamp, event_id, reason) VALUES ($1, $2, $3, $4)
+        "INSERT INTO blueteam.withheld_events (source_table, timestamp, event_id, reason) VALUES \
+            ($1, $2, $3, $4)
          ON CONFLICT DO NOTHING",
         table.name(),
         at as Ts,
@@ -200,11 +266,13 @@ async fn withhold(
     )
     .execute(conn)
     .await?;
+
     Ok(done.rows_affected())
 }
 
-/// After a read failed because of its rows: finds the rows that the server cannot put out among those that the cursor has not
-/// passed and those of the last `recent`, and has readers leave them out from now on. Returns how many were found.
+/// After a read failed because of its rows: finds the rows that the server cannot put out among
+/// those that the cursor has not passed and those of the last `recent`, and has readers leave them
+/// out from now on. Returns how many were found.
 pub async fn withhold_unreadable(
     conn: &mut PgConnection,
     cursor: &super::Cursor,
@@ -212,12 +280,17 @@ pub async fn withhold_unreadable(
 ) -> Result<u64, StoreError> {
     let known = Withheld::load(&mut *conn).await?;
     let recent = format!("timestamp >= {}", crate::history::literal(since));
-    let tables = [(EventTable::Audit, cursor.audit_unread()), (EventTable::Collected, cursor.collected_unread())];
+    let tables = [
+        (EventTable::Audit, cursor.audit_unread()),
+        (EventTable::Collected, cursor.collected_unread()),
+    ];
+
     let mut found = 0;
     for (table, unread) in tables {
         let condition = format!("({unread} OR {recent}){}", known.condition(table));
         found += search(conn, table, &condition).await?;
     }
+
     Ok(found)
 }
 
@@ -244,16 +317,31 @@ mod tests {
             event_id: EventId(Uuid::from_u128(1)),
             reason: reason.to_owned(),
         };
+
         let (mut set_aside, mut more) = (SetAside::default(), SetAside::default());
         for n in 0..100 {
             set_aside.note(EventTable::Audit, row(n, "an unknown category"));
         }
+
         more.note(EventTable::Collected, row(100, &"é".repeat(1_000)));
         set_aside.merge(more);
 
         assert_eq!(set_aside.rows(), 101);
-        assert!(set_aside.describe().starts_with("100 rows of audit_events: an unknown category; 1 row of "));
-        assert_eq!(set_aside.0.values().next().unwrap().samples.len(), SAMPLES_MAX);
-        assert!(set_aside.0.keys().all(|(_, reason)| reason.len() <= REASON_BYTES_MAX));
+        assert!(
+            set_aside
+                .describe()
+                .starts_with("100 rows of audit_events: an unknown category; 1 row of ")
+        );
+        assert_eq!(
+            set_aside.0.values().next().unwrap().samples.len(),
+            SAMPLES_MAX
+        );
+
+        assert!(
+            set_aside
+                .0
+                .keys()
+                .all(|(_, reason)| reason.len() <= REASON_BYTES_MAX)
+        );
     }
 }

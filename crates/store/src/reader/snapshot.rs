@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::StoreError;
 
-/// Which transactions were visible at a moment. Holds numbers only, so that its text can stand in a query.
+/// Which transactions were visible at a moment. Holds numbers only, so that its text can stand in a
+/// query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     xmin: u64,
@@ -19,7 +20,11 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Before every transaction.
-    pub(crate) const BEGINNING: Self = Self { xmin: 1, xmax: 1, running: Vec::new() };
+    pub(crate) const BEGINNING: Self = Self {
+        xmin: 1,
+        xmax: 1,
+        running: Vec::new(),
+    };
 
     /// The oldest id that was running; every id below it is settled.
     pub(crate) fn xmin(&self) -> u64 {
@@ -42,7 +47,12 @@ impl Snapshot {
         if running.is_empty() {
             return format!("xact_id >= '{}'::xid8", self.xmax);
         }
-        format!("(xact_id >= '{}'::xid8 OR xact_id = ANY ('{{{}}}'::xid8[]))", self.xmax, running.join(","))
+
+        format!(
+            "(xact_id >= '{}'::xid8 OR xact_id = ANY ('{{{}}}'::xid8[]))",
+            self.xmax,
+            running.join(",")
+        )
     }
 }
 
@@ -60,13 +70,23 @@ impl FromStr for Snapshot {
     type Err = StoreError;
 
     fn from_str(text: &str) -> Result<Self, StoreError> {
-        let bad = || StoreError::corrupt("a snapshot", format_args!("`{text}` is not xmin:xmax:xip"));
+        let bad =
+            || StoreError::corrupt("a snapshot", format_args!("`{text}` is not xmin:xmax:xip"));
         let number = |t: &str| t.parse::<u64>().map_err(|_| bad());
         let mut parts = text.splitn(3, ':');
         let mut next = || parts.next().ok_or_else(bad);
         let (xmin, xmax, running) = (number(next()?)?, number(next()?)?, next()?);
-        let running = running.split(',').filter(|t| !t.is_empty()).map(number).collect::<Result<_, _>>()?;
-        Ok(Self { xmin, xmax, running })
+        let running = running
+            .split(',')
+            .filter(|t| !t.is_empty())
+            .map(number)
+            .collect::<Result<_, _>>()?;
+
+        Ok(Self {
+            xmin,
+            xmax,
+            running,
+        })
     }
 }
 
@@ -88,6 +108,9 @@ mod tests {
     fn names_the_transactions_that_it_does_not_see() {
         let unseen = |text: &str| text.parse::<Snapshot>().unwrap().unseen();
         assert_eq!(unseen("10:10:"), "xact_id >= '10'::xid8");
-        assert_eq!(unseen("8:10:8,9"), "(xact_id >= '10'::xid8 OR xact_id = ANY ('{8,9}'::xid8[]))");
+        assert_eq!(
+            unseen("8:10:8,9"),
+            "(xact_id >= '10'::xid8 OR xact_id = ANY ('{8,9}'::xid8[]))"
+        );
     }
 }

@@ -20,20 +20,28 @@ pub struct Wake {
 impl Wake {
     /// Listens on a connection of its own.
     pub async fn listen(options: PgConnectOptions) -> Result<Self, StoreError> {
-        // The pool tries by itself for this long, more and more seldom; whoever asks tries again anyway, and at once when the database is back.
-        let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(PATIENCE).connect_with(options).await?;
+        // The pool tries by itself for this long, more and more seldom; whoever asks tries again
+        // anyway, and at once when the database is back.
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(PATIENCE)
+            .connect_with(options)
+            .await?;
         let mut listener = PgListener::connect_with(&pool).await?;
         listener.listen(EVENTS_CHANNEL).await?;
+
         Ok(Self { listener, pool })
     }
 
-    /// Ends the connection; without it, it ends some time after the drop, perhaps when its server is gone already.
+    /// Ends the connection; without it, it ends some time after the drop, perhaps when its server
+    /// is gone already.
     pub async fn close(self) {
         drop(self.listener);
         self.pool.close().await;
     }
 
-    /// Returns when events were committed since the last call, perhaps by many transactions. Safe to cancel.
+    /// Returns when events were committed since the last call, perhaps by many transactions. Safe
+    /// to cancel.
     pub async fn woken(&mut self) -> Result<(), StoreError> {
         self.listener.recv().await?;
         // What was said meanwhile is said by this as well.

@@ -6,64 +6,142 @@ use testkit::TestDb;
 use crate::alerts::change;
 use crate::{count, sql};
 
-const PATIENCE: [(Severity, Span); 2] = [(Severity::Critical, Span::mins(5)), (Severity::High, Span::mins(15))];
+const PATIENCE: [(Severity, Span); 2] = [
+    (Severity::Critical, Span::mins(5)),
+    (Severity::High, Span::mins(15)),
+];
 
 /// The ids of the alerts that are due, and their tiers.
 async fn due(conn: &mut PgConnection, tiers: u16) -> Vec<(AlertId, u16)> {
     let due = escalations::due(conn, &PATIENCE, tiers).await.unwrap();
-    due.into_iter().map(|due| (due.alert.alert_id, due.tier)).collect()
+    due.into_iter()
+        .map(|due| (due.alert.alert_id, due.tier))
+        .collect()
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
     let db = TestDb::new().await;
     let (mut conn, mut owner) = (db.connect_as("blueteam_engine").await, db.connect().await);
+
     // The fourth was told to nobody, the third may wait for ever.
     let changes = [
         change(1, "brute_force", Severity::High, Phase::Opened, 6),
-        change(2, "credential_stuffing", Severity::Critical, Phase::Opened, 6),
+        change(
+            2,
+            "credential_stuffing",
+            Severity::Critical,
+            Phase::Opened,
+            6,
+        ),
         change(3, "after_hours", Severity::Medium, Phase::Opened, 6),
         change(4, "session_anomaly", Severity::High, Phase::Opened, 6),
     ];
+
     let mut tx = conn.begin().await.unwrap();
     let silent = AlertId(changes[3].detection.fingerprint.0);
-    let route = |a: &model::Alert| if a.alert_id == silent { vec![] } else { vec![Channel::Console] }.into();
+    let route = |a: &model::Alert| {
+        if a.alert_id == silent {
+            vec![]
+        } else {
+            vec![Channel::Console]
+        }
+        .into()
+    };
+
     alerts::apply(&mut tx, &changes, &route).await.unwrap();
     tx.commit().await.unwrap();
     let [high, critical] = [0, 1].map(|n: usize| AlertId(changes[n].detection.fingerprint.0));
 
     assert_eq!(due(&mut conn, 2).await, [], "all of them are new");
     let age = async |owner: &mut PgConnection, mins: i32| {
-        sql(owner, &format!("UPDATE blueteam.alert_history SET created_at = now() - interval '{mins} minutes'")).await;
+        sql(
+            owner,
+            &format!(
+                "UPDATE blueteam.alert_history SET created_at = now() - interval '{mins} minutes'"
+            ),
+        )
+        .await;
     };
+
     age(&mut owner, 6).await;
     assert_eq!(due(&mut conn, 2).await, [(critical, 1)]);
     assert_eq!(due(&mut conn, 0).await, []);
     let found = escalations::due(&mut conn, &PATIENCE, 2).await.unwrap();
     let people = ["Ann".to_owned()];
-    assert!(escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email]).await.unwrap());
-    assert!(!escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email]).await.unwrap(), "only once");
-    let mail = outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Email, 10)], Span::mins(2)).await.unwrap();
-    assert_eq!((mail.len(), mail[0].kind.as_str(), mail[0].people.as_slice()), (1, "escalated", people.as_slice()));
+    assert!(
+        escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email])
+            .await
+            .unwrap()
+    );
 
-    assert_eq!(due(&mut conn, 2).await, [], "its next tier has not waited yet");
+    assert!(
+        !escalations::escalate(&mut conn, &found[0], &people, &[Channel::Email])
+            .await
+            .unwrap(),
+        "only once"
+    );
+
+    let mail = outbox::claim(
+        &mut conn,
+        &[outbox::Wanted::of(Channel::Email, 10)],
+        Span::mins(2),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        (mail.len(), mail[0].kind.as_str(), mail[0].people.as_slice()),
+        (1, "escalated", people.as_slice())
+    );
+
+    assert_eq!(
+        due(&mut conn, 2).await,
+        [],
+        "its next tier has not waited yet"
+    );
+
     // As if it had been told six minutes ago.
-    sql(&mut owner, "ALTER TABLE blueteam.escalations DISABLE TRIGGER append_only").await;
-    sql(&mut owner, "UPDATE blueteam.escalations SET at = now() - interval '6 minutes'").await;
-    sql(&mut owner, "ALTER TABLE blueteam.escalations ENABLE ALWAYS TRIGGER append_only").await;
+    sql(
+        &mut owner,
+        "ALTER TABLE blueteam.escalations DISABLE TRIGGER append_only",
+    )
+    .await;
+    sql(
+        &mut owner,
+        "UPDATE blueteam.escalations SET at = now() - interval '6 minutes'",
+    )
+    .await;
+
+    sql(
+        &mut owner,
+        "ALTER TABLE blueteam.escalations ENABLE ALWAYS TRIGGER append_only",
+    )
+    .await;
     assert_eq!(due(&mut conn, 1).await, [], "there is no second tier");
     age(&mut owner, 16).await;
+
     let mut both = due(&mut conn, 2).await;
     both.sort();
     let mut expected = [(critical, 2), (high, 1)];
     expected.sort();
     assert_eq!(both, expected);
 
-    alerts::ack(&mut db.connect_as("blueteam_admin").await, "ann", critical).await.unwrap();
-    assert_eq!(due(&mut conn, 2).await, [(high, 1)], "somebody has seen the other");
+    alerts::ack(&mut db.connect_as("blueteam_admin").await, "ann", critical)
+        .await
+        .unwrap();
+    assert_eq!(
+        due(&mut conn, 2).await,
+        [(high, 1)],
+        "somebody has seen the other"
+    );
+
     age(&mut owner, 60 * 24 + 31).await;
     assert_eq!(due(&mut conn, 2).await, [], "old news");
-    assert_eq!(escalations::of_alert(&mut conn, critical).await.unwrap()[0].people, people);
+    assert_eq!(
+        escalations::of_alert(&mut conn, critical).await.unwrap()[0].people,
+        people
+    );
 }
 
 #[tokio::test]
@@ -72,18 +150,38 @@ async fn what_was_told_stays_on_record() {
     let mut conn = db.connect_as("blueteam_engine").await;
     let mut tx = conn.begin().await.unwrap();
     let changes = [change(1, "brute_force", Severity::High, Phase::Opened, 6)];
-    alerts::apply(&mut tx, &changes, &|_| vec![Channel::Console].into()).await.unwrap();
+    alerts::apply(&mut tx, &changes, &|_| vec![Channel::Console].into())
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
-    let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0)).await.unwrap().unwrap();
+
+    let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0))
+        .await
+        .unwrap()
+        .unwrap();
     let due = escalations::Due { alert, tier: 1 };
-    escalations::escalate(&mut conn, &due, &[], &[Channel::Console]).await.unwrap();
+    escalations::escalate(&mut conn, &due, &[], &[Channel::Console])
+        .await
+        .unwrap();
+
     for role in ["blueteam_engine", "blueteam_admin", "blueteam_reader"] {
         let mut conn = db.connect_as(role).await;
-        for text in ["UPDATE blueteam.escalations SET people = '{}'", "DELETE FROM blueteam.escalations"] {
-            assert!(crate::try_sql(&mut conn, text).await.is_err(), "{role}: {text}");
+        for text in [
+            "UPDATE blueteam.escalations SET people = '{}'",
+            "DELETE FROM blueteam.escalations",
+        ] {
+            assert!(
+                crate::try_sql(&mut conn, text).await.is_err(),
+                "{role}: {text}"
+            );
         }
     }
-    assert!(crate::try_sql(&mut db.connect().await, "DELETE FROM blueteam.escalations").await.is_err());
+
+    assert!(
+        crate::try_sql(&mut db.connect().await, "DELETE FROM blueteam.escalations")
+            .await
+            .is_err()
+    );
     assert_eq!(count(&mut conn, "blueteam.escalations").await, 1);
 }
 
@@ -91,28 +189,111 @@ async fn what_was_told_stays_on_record() {
 async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
     let db = TestDb::new().await;
     let mut conn = db.connect_as("blueteam_engine").await;
-    let changes = [change(9, "credential_stuffing", Severity::Critical, Phase::Opened, 6)];
-    alerts::apply(&mut conn, &changes, &|_: &model::Alert| vec![Channel::Console].into()).await.unwrap();
-    let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0)).await.unwrap().unwrap();
-    let due = |tier, state| escalations::Due { alert: model::Alert { state, ..alert.clone() }, tier };
+    let changes = [change(
+        9,
+        "credential_stuffing",
+        Severity::Critical,
+        Phase::Opened,
+        6,
+    )];
+    alerts::apply(&mut conn, &changes, &|_: &model::Alert| {
+        vec![Channel::Console].into()
+    })
+    .await
+    .unwrap();
+
+    let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0))
+        .await
+        .unwrap()
+        .unwrap();
+    let due = |tier, state| escalations::Due {
+        alert: model::Alert {
+            state,
+            ..alert.clone()
+        },
+        tier,
+    };
+
     let channels = [Channel::Email, Channel::Pagerduty];
-    assert!(escalations::escalate(&mut conn, &due(1, AlertState::Closed), &[], &channels).await.unwrap());
+    assert!(
+        escalations::escalate(&mut conn, &due(1, AlertState::Closed), &[], &channels)
+            .await
+            .unwrap()
+    );
+
     assert_eq!(
-        outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap(),
+        outbox::claim(
+            &mut conn,
+            &[outbox::Wanted::of(Channel::Pagerduty, 9)],
+            Span::mins(2)
+        )
+        .await
+        .unwrap(),
         []
     );
+
     assert_eq!(
-        outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Email, 9)], Span::mins(2)).await.unwrap().len(),
+        outbox::claim(
+            &mut conn,
+            &[outbox::Wanted::of(Channel::Email, 9)],
+            Span::mins(2)
+        )
+        .await
+        .unwrap()
+        .len(),
         1
     );
-    assert!(escalations::escalate(&mut conn, &due(2, AlertState::Closed), &[], &channels[1..]).await.unwrap(), "noted");
+
+    assert!(
+        escalations::escalate(&mut conn, &due(2, AlertState::Closed), &[], &channels[1..])
+            .await
+            .unwrap(),
+        "noted"
+    );
+
     // One that is open is told, and by that way hears of its end, after it was told.
-    assert!(escalations::escalate(&mut conn, &due(3, AlertState::Open), &[], &channels[1..]).await.unwrap());
-    let closed = [change(9, "credential_stuffing", Severity::Critical, Phase::Closed, 6)];
-    alerts::apply(&mut conn, &closed, &|_: &model::Alert| vec![].into()).await.unwrap();
-    let first = outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap();
-    assert_eq!(first.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["escalated"]);
-    outbox::delivered(&mut conn, &[(first[0].delivery_id, "ok")]).await.unwrap();
-    let then = outbox::claim(&mut conn, &[outbox::Wanted::of(Channel::Pagerduty, 9)], Span::mins(2)).await.unwrap();
-    assert_eq!(then.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(), ["resolved"]);
+    assert!(
+        escalations::escalate(&mut conn, &due(3, AlertState::Open), &[], &channels[1..])
+            .await
+            .unwrap()
+    );
+
+    let closed = [change(
+        9,
+        "credential_stuffing",
+        Severity::Critical,
+        Phase::Closed,
+        6,
+    )];
+    alerts::apply(&mut conn, &closed, &|_: &model::Alert| vec![].into())
+        .await
+        .unwrap();
+
+    let first = outbox::claim(
+        &mut conn,
+        &[outbox::Wanted::of(Channel::Pagerduty, 9)],
+        Span::mins(2),
+    )
+    .await
+    .unwrap();
+    assert_eq!(
+        first.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(),
+        ["escalated"]
+    );
+
+    outbox::delivered(&mut conn, &[(first[0].delivery_id, "ok")])
+        .await
+        .unwrap();
+    let then = outbox::claim(
+        &mut conn,
+        &[outbox::Wanted::of(Channel::Pagerduty, 9)],
+        Span::mins(2),
+    )
+    .await
+    .unwrap();
+
+    assert_eq!(
+        then.iter().map(|d| d.kind.as_str()).collect::<Vec<_>>(),
+        ["resolved"]
+    );
 }

@@ -5,7 +5,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::print_stderr,
-    reason = "a failed step of a test is a failed test, helpers included; what is skipped or measured is said"
+    reason = "a failed step of a test is a failed test, helpers included; what is skipped or \
+        measured is said"
 )]
 
 mod adoption;
@@ -37,7 +38,9 @@ use uuid::Uuid;
 
 /// 2026-11-02T10:00:00Z plus `secs`.
 fn at(secs: i64) -> Timestamp {
-    Timestamp::parse("2026-11-02T10:00:00Z").unwrap().plus(model::Span::secs(secs))
+    Timestamp::parse("2026-11-02T10:00:00Z")
+        .unwrap()
+        .plus(model::Span::secs(secs))
 }
 
 fn id(n: u128) -> Uuid {
@@ -68,9 +71,14 @@ async fn sql(conn: &mut PgConnection, text: &str) {
 }
 
 async fn try_sql(conn: &mut PgConnection, text: &str) -> Result<(), sqlx::Error> {
-    conn.execute(sqlx::raw_sql(AssertSqlSafe(text.to_owned()))).await.map(|_| ())
+    conn.execute(sqlx::raw_sql(AssertSqlSafe(text.to_owned())))
+        .await
+        .map(|_| ())
 }
 
 async fn count(conn: &mut PgConnection, what: &str) -> i64 {
-    sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {what}"))).fetch_one(conn).await.unwrap()
+    sqlx::query_scalar(AssertSqlSafe(format!("SELECT count(*) FROM {what}")))
+        .fetch_one(conn)
+        .await
+        .unwrap()
 }

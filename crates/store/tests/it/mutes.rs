@@ -1,4 +1,7 @@
-use model::{Channel, Entity, EntityKind, Mute, MuteId, MuteKind, MutedBy, Phase, RuleId, Scope, Severity, Span};
+use model::{
+    Channel, Entity, EntityKind, Mute, MuteId, MuteKind, MutedBy, Phase, RuleId, Scope, Severity,
+    Span,
+};
 use sqlx::Connection as _;
 use store::alerts::{self, AlertFilter, Applied, Route};
 use store::mutes;
@@ -31,23 +34,81 @@ async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
     let db = TestDb::new().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     let before = mutes::stamp(&mut admin).await.unwrap();
-    let long = Mute { starts_at: at(0), ..mute(1, "brute_force") };
+    let long = Mute {
+        starts_at: at(0),
+        ..mute(1, "brute_force")
+    };
+
     mutes::add(&mut admin, &long).await.unwrap();
-    assert_eq!(mutes::ending_after(&mut admin, at(10)).await.unwrap(), std::slice::from_ref(&long));
-    assert!(mutes::end(&mut admin, "bob", long.mute_id, at(50)).await.unwrap());
-    assert!(!mutes::end(&mut admin, "bob", long.mute_id, at(40)).await.unwrap(), "only once");
-    assert!(mutes::ending_after(&mut admin, at(50)).await.unwrap().is_empty());
+    assert_eq!(
+        mutes::ending_after(&mut admin, at(10)).await.unwrap(),
+        std::slice::from_ref(&long)
+    );
+    assert!(
+        mutes::end(&mut admin, "bob", long.mute_id, at(50))
+            .await
+            .unwrap()
+    );
+
+    assert!(
+        !mutes::end(&mut admin, "bob", long.mute_id, at(40))
+            .await
+            .unwrap(),
+        "only once"
+    );
+
+    assert!(
+        mutes::ending_after(&mut admin, at(50))
+            .await
+            .unwrap()
+            .is_empty()
+    );
+
     let ended = &mutes::ending_after(&mut admin, at(49)).await.unwrap()[0];
-    assert_eq!((ended.ends_at, ended.ended_by.as_deref()), (at(50), Some("bob")));
-    let of_tenant = Scope { rule_id: None, source: None, tenant: Some(id(7)), entity: None };
-    let tenant = Mute { scope: of_tenant, kind: MuteKind::Maintenance, starts_at: at(0), ..mute(3, "brute_force") };
+    assert_eq!(
+        (ended.ends_at, ended.ended_by.as_deref()),
+        (at(50), Some("bob"))
+    );
+
+    let of_tenant = Scope {
+        rule_id: None,
+        source: None,
+        tenant: Some(id(7)),
+        entity: None,
+    };
+
+    let tenant = Mute {
+        scope: of_tenant,
+        kind: MuteKind::Maintenance,
+        starts_at: at(0),
+        ..mute(3, "brute_force")
+    };
+
     mutes::add(&mut admin, &tenant).await.unwrap();
-    assert_eq!(mutes::ending_after(&mut admin, at(50)).await.unwrap(), [tenant]);
-    let current = Mute { starts_at: model::Clock::now(&model::SystemClock), ..mute(2, "brute_force") };
-    mutes::add(&mut admin, &Mute { ends_at: current.starts_at.plus(Span::hours(1)), ..current }).await.unwrap();
+    assert_eq!(
+        mutes::ending_after(&mut admin, at(50)).await.unwrap(),
+        [tenant]
+    );
+
+    let current = Mute {
+        starts_at: model::Clock::now(&model::SystemClock),
+        ..mute(2, "brute_force")
+    };
+
+    mutes::add(
+        &mut admin,
+        &Mute {
+            ends_at: current.starts_at.plus(Span::hours(1)),
+            ..current
+        },
+    )
+    .await
+    .unwrap();
+
     let added = mutes::stamp(&mut admin).await.unwrap();
     assert_ne!(before, added);
-    let logged = "audit.audit_log WHERE actor = 'alice' AND resource_type = 'ALERT_RULE' AND new_value ->> 'reason' LIKE 'the scanner%'";
+    let logged = "audit.audit_log WHERE actor = 'alice' AND resource_type = 'ALERT_RULE' AND \
+        new_value ->> 'reason' LIKE 'the scanner%'";
     assert_eq!(count(&mut db.connect().await, logged).await, 3);
 }
 
@@ -56,17 +117,44 @@ async fn the_table_refuses_what_would_hide_too_much() {
     let db = TestDb::new().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     let good = mute(1, "brute_force");
-    let everything = Scope { rule_id: None, source: None, tenant: None, entity: None };
-    let no_rule = Scope { rule_id: None, ..good.scope.clone() };
+    let everything = Scope {
+        rule_id: None,
+        source: None,
+        tenant: None,
+        entity: None,
+    };
+
+    let no_rule = Scope {
+        rule_id: None,
+        ..good.scope.clone()
+    };
+
     for bad in [
-        Mute { scope: everything, kind: MuteKind::Silence, ..good.clone() },
-        Mute { scope: no_rule, ..good.clone() },
-        Mute { reason: "  ".to_owned(), ..good.clone() },
-        Mute { ends_at: at(86_400 * 367), ..good.clone() },
-        Mute { ends_at: at(0), ..good.clone() },
+        Mute {
+            scope: everything,
+            kind: MuteKind::Silence,
+            ..good.clone()
+        },
+        Mute {
+            scope: no_rule,
+            ..good.clone()
+        },
+        Mute {
+            reason: "  ".to_owned(),
+            ..good.clone()
+        },
+        Mute {
+            ends_at: at(86_400 * 367),
+            ..good.clone()
+        },
+        Mute {
+            ends_at: at(0),
+            ..good.clone()
+        },
     ] {
         assert!(mutes::add(&mut admin, &bad).await.is_err(), "{bad:?}");
     }
+
     mutes::add(&mut admin, &good).await.unwrap();
     for sql in [
         "UPDATE blueteam.mutes SET reason = 'another one'",
@@ -76,15 +164,30 @@ async fn the_table_refuses_what_would_hide_too_much() {
     ] {
         assert!(sqlx::query(sql).execute(&mut admin).await.is_err(), "{sql}");
     }
+
     for role in ["blueteam_engine", "blueteam_reader", "blueteam_ingest"] {
         let mut conn = db.connect_as(role).await;
-        assert!(mutes::add(&mut conn, &mute(2, "brute_force")).await.is_err(), "{role}");
+        assert!(
+            mutes::add(&mut conn, &mute(2, "brute_force"))
+                .await
+                .is_err(),
+            "{role}"
+        );
     }
 }
 
-async fn apply(conn: &mut sqlx::PgConnection, changes: &[model::Change], muted_by: Option<MuteId>) -> Applied {
+async fn apply(
+    conn: &mut sqlx::PgConnection,
+    changes: &[model::Change],
+    muted_by: Option<MuteId>,
+) -> Applied {
     let mut tx = conn.begin().await.unwrap();
-    let route = |_: &model::Alert| Route { channels: vec![Channel::Console], muted_by, most: None };
+    let route = |_: &model::Alert| Route {
+        channels: vec![Channel::Console],
+        muted_by,
+        most: None,
+    };
+
     let done = alerts::apply(&mut tx, changes, &route).await.unwrap();
     tx.commit().await.unwrap();
     done
@@ -95,16 +198,40 @@ async fn a_muted_alert_is_stored_with_its_incident_and_what_muted_it() {
     let db = TestDb::new().await;
     let mut engine = db.connect_as("blueteam_engine").await;
     let by = mute(1, "brute_force");
-    mutes::add(&mut db.connect_as("blueteam_admin").await, &by).await.unwrap();
+    mutes::add(&mut db.connect_as("blueteam_admin").await, &by)
+        .await
+        .unwrap();
+
     let attack = change(1, "brute_force", Severity::High, Phase::Opened, 6);
     let done = apply(&mut engine, &[attack], Some(by.mute_id)).await;
-    assert_eq!((done.opened.len(), done.incidents.len(), done.deliveries), (1, 1, 0));
-    let muted = AlertFilter { muted: Some(true), ..AlertFilter::default() };
+    assert_eq!(
+        (done.opened.len(), done.incidents.len(), done.deliveries),
+        (1, 1, 0)
+    );
+
+    let muted = AlertFilter {
+        muted: Some(true),
+        ..AlertFilter::default()
+    };
+
     let alert = &alerts::list(&mut engine, &muted, 10).await.unwrap()[0];
     assert_eq!(alert.muted_by, Some(MutedBy::Mute(by.mute_id)));
-    assert_eq!(mutes::muted_alerts(&mut engine, by.mute_id).await.unwrap(), 1);
-    let told = AlertFilter { muted: Some(false), ..AlertFilter::default() };
-    assert!(alerts::list(&mut engine, &told, 10).await.unwrap().is_empty());
+    assert_eq!(
+        mutes::muted_alerts(&mut engine, by.mute_id).await.unwrap(),
+        1
+    );
+
+    let told = AlertFilter {
+        muted: Some(false),
+        ..AlertFilter::default()
+    };
+
+    assert!(
+        alerts::list(&mut engine, &told, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 /// Muted as long as a mute covers it: what goes on beyond it is told, once.
@@ -113,14 +240,52 @@ async fn a_muted_alert_that_outgrows_its_mute_is_told() {
     let db = TestDb::new().await;
     let mut engine = db.connect_as("blueteam_engine").await;
     let by = mute(1, "brute_force");
-    mutes::add(&mut db.connect_as("blueteam_admin").await, &by).await.unwrap();
+    mutes::add(&mut db.connect_as("blueteam_admin").await, &by)
+        .await
+        .unwrap();
+
     let grown = |phase, events| [change(1, "brute_force", Severity::High, phase, events)];
-    assert_eq!(apply(&mut engine, &grown(Phase::Opened, 6), Some(by.mute_id)).await.deliveries, 0);
-    assert_eq!(apply(&mut engine, &grown(Phase::Extended, 7), Some(by.mute_id)).await.deliveries, 0, "covered still");
-    assert_eq!(apply(&mut engine, &grown(Phase::Extended, 9), None).await.deliveries, 1);
-    assert_eq!(apply(&mut engine, &grown(Phase::Extended, 12), None).await.deliveries, 0, "told already");
-    let muted = AlertFilter { muted: Some(true), ..AlertFilter::default() };
-    assert!(alerts::list(&mut engine, &muted, 10).await.unwrap().is_empty());
+    assert_eq!(
+        apply(&mut engine, &grown(Phase::Opened, 6), Some(by.mute_id))
+            .await
+            .deliveries,
+        0
+    );
+
+    assert_eq!(
+        apply(&mut engine, &grown(Phase::Extended, 7), Some(by.mute_id))
+            .await
+            .deliveries,
+        0,
+        "covered still"
+    );
+
+    assert_eq!(
+        apply(&mut engine, &grown(Phase::Extended, 9), None)
+            .await
+            .deliveries,
+        1
+    );
+
+    assert_eq!(
+        apply(&mut engine, &grown(Phase::Extended, 12), None)
+            .await
+            .deliveries,
+        0,
+        "told already"
+    );
+
+    let muted = AlertFilter {
+        muted: Some(true),
+        ..AlertFilter::default()
+    };
+
+    assert!(
+        alerts::list(&mut engine, &muted, 10)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -129,20 +294,53 @@ async fn a_critical_keeps_the_mediums_of_its_entity_quiet_and_nothing_else() {
     let mut engine = db.connect_as("blueteam_engine").await;
     let critical = |phase| change(1, "credential_stuffing", Severity::Critical, phase, 12);
     let medium = |n| change(n, "rate_limit_surge", Severity::Medium, Phase::Opened, 60);
-    assert_eq!(apply(&mut engine, &[medium(2)], None).await.deliveries, 1, "nothing critical yet");
-    assert_eq!(apply(&mut engine, &[critical(Phase::Opened)], None).await.deliveries, 1);
-    assert_eq!(apply(&mut engine, &[medium(3)], None).await.deliveries, 0);
     assert_eq!(
-        apply(&mut engine, &[change(4, "brute_force", Severity::High, Phase::Opened, 6)], None).await.deliveries,
+        apply(&mut engine, &[medium(2)], None).await.deliveries,
+        1,
+        "nothing critical yet"
+    );
+
+    assert_eq!(
+        apply(&mut engine, &[critical(Phase::Opened)], None)
+            .await
+            .deliveries,
         1
     );
+    assert_eq!(apply(&mut engine, &[medium(3)], None).await.deliveries, 0);
+
+    assert_eq!(
+        apply(
+            &mut engine,
+            &[change(4, "brute_force", Severity::High, Phase::Opened, 6)],
+            None
+        )
+        .await
+        .deliveries,
+        1
+    );
+
     let mut stranger = medium(5);
-    stranger.detection.entity = Entity { kind: EntityKind::Ip, value: "198.51.100.1".to_owned() };
+    stranger.detection.entity = Entity {
+        kind: EntityKind::Ip,
+        value: "198.51.100.1".to_owned(),
+    };
+
     assert_eq!(apply(&mut engine, &[stranger], None).await.deliveries, 1);
-    let muted = AlertFilter { muted: Some(true), ..AlertFilter::default() };
+    let muted = AlertFilter {
+        muted: Some(true),
+        ..AlertFilter::default()
+    };
+
     let quiet = alerts::list(&mut engine, &muted, 10).await.unwrap();
     assert_eq!(quiet.len(), 1);
-    assert_eq!(quiet[0].muted_by, Some(MutedBy::Alert(model::AlertId(id(1_000_001)))));
+    assert_eq!(
+        quiet[0].muted_by,
+        Some(MutedBy::Alert(model::AlertId(id(1_000_001))))
+    );
     apply(&mut engine, &[critical(Phase::Closed)], None).await;
-    assert_eq!(apply(&mut engine, &[medium(6)], None).await.deliveries, 1, "it is over");
+    assert_eq!(
+        apply(&mut engine, &[medium(6)], None).await.deliveries,
+        1,
+        "it is over"
+    );
 }

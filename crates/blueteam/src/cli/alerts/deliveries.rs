@@ -14,7 +14,8 @@ use super::list;
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
 
-/// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ late.
+/// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ
+/// late.
 const ID_SHOWN: usize = 18;
 /// Among so many, the newest, one is found by the beginning of its id.
 const LATEST: u32 = 10_000;
@@ -35,9 +36,11 @@ enum Action {
 
 /// List messages, the newest first.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts deliveries list --state dead\n  \
+#[command(
+    after_help = "Examples:\n  blueteam alerts deliveries list --state dead\n  \
                         blueteam alerts deliveries list --alert 3f2a81c0 --json\n  \
-                        blueteam alerts deliveries list --channel email --since 24h")]
+                        blueteam alerts deliveries list --channel email --since 24h"
+)]
 struct ListArgs {
     /// pending, delivered, or dead (given up)
     #[arg(long, value_parser = ["pending", "delivered", "dead"])]
@@ -70,9 +73,11 @@ struct ShowArgs {
     json: bool,
 }
 
-/// Have messages that were given up tried again. A receiver that has seen one before knows it by its id.
+/// Have messages that were given up tried again. A receiver that has seen one before knows it by
+/// its id.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts deliveries resend 0199f3a2-1c44-7d10-9a51-000000000001\n  \
+#[command(after_help = "Examples:\n  blueteam alerts deliveries resend \
+        0199f3a2-1c44-7d10-9a51-000000000001\n  \
                         blueteam alerts deliveries resend --all")]
 struct ResendArgs {
     /// Their ids
@@ -100,17 +105,29 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             Some(prefix) => Some(list::find(conn, prefix).await?),
             None => None,
         };
-        let filter = Filter { state: args.state.clone(), channel: args.channel, alert_id, since: args.since };
+
+        let filter = Filter {
+            state: args.state.clone(),
+            channel: args.channel,
+            alert_id,
+            since: args.since,
+        };
         Ok(ledger::list(conn, &filter, args.limit).await?)
     })?;
+
     if args.json {
         out::json(&entries)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     table(&entries)?;
     if entries.len() as u64 == u64::from(args.limit) {
-        out::note(format_args!("the newest {}; there may be more (--limit)", args.limit));
+        out::note(format_args!(
+            "the newest {}; there may be more (--limit)",
+            args.limit
+        ));
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -118,8 +135,15 @@ fn table(entries: &[Entry]) -> anyhow::Result<()> {
     if entries.is_empty() {
         return out::line("no messages");
     }
+
     let look = Look::stdout();
-    let mut table = out::table(look, &["message", "written", "channel", "tells", "state", "tries", "arrived", "alert"]);
+    let mut table = out::table(
+        look,
+        &[
+            "message", "written", "channel", "tells", "state", "tries", "arrived", "alert",
+        ],
+    );
+
     for e in entries {
         table.add_row([
             Cell::new(look.id(&e.delivery_id, ID_SHOWN)),
@@ -132,6 +156,7 @@ fn table(entries: &[Entry]) -> anyhow::Result<()> {
             out::text(e.last_error.as_deref().unwrap_or(&e.title)),
         ]);
     }
+
     out::spare(look, &mut table, &[3, 5, 6]);
     out::print(table)
 }
@@ -149,24 +174,47 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         let id = match args.id.parse() {
             Ok(id) => id,
             Err(_) => {
-                out::pick(all, &args.id, |e| e.delivery_id, ("message", "blueteam alerts deliveries list"))?.delivery_id
+                out::pick(
+                    all,
+                    &args.id,
+                    |e| e.delivery_id,
+                    ("message", "blueteam alerts deliveries list"),
+                )?
+                .delivery_id
             }
         };
+
         Ok((id, ledger::attempts(conn, id).await?))
     })?;
+
     if args.json {
-        out::json(&Story { delivery_id, attempts })?;
+        out::json(&Story {
+            delivery_id,
+            attempts,
+        })?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if attempts.is_empty() {
         bail!(
-            "nothing was tried yet for {delivery_id}, or there is no such message; see `blueteam alerts deliveries list`"
+            "nothing was tried yet for {delivery_id}, or there is no such message; see `blueteam \
+                alerts deliveries list`"
         );
     }
-    let mut table = out::table(Look::stdout(), &["at", "try", "outcome", "what the other side said"]);
+
+    let mut table = out::table(
+        Look::stdout(),
+        &["at", "try", "outcome", "what the other side said"],
+    );
     for a in &attempts {
-        table.add_row([Cell::new(out::time(a.at)), Cell::new(a.attempt), Cell::new(&a.outcome), out::text(&a.detail)]);
+        table.add_row([
+            Cell::new(out::time(a.at)),
+            Cell::new(a.attempt),
+            Cell::new(&a.outcome),
+            out::text(&a.detail),
+        ]);
     }
+
     out::print(table)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -174,13 +222,16 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 fn resend(args: &ResendArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let actor = actor(args.actor.as_deref());
     let ids = (!args.all).then_some(&args.ids[..]);
-    let resent = with_database(globals, async |conn, _| Ok(ledger::resend(conn, &actor, ids).await?))?;
+    let resent = with_database(globals, async |conn, _| {
+        Ok(ledger::resend(conn, &actor, ids).await?)
+    })?;
     if let Some(ids) = ids
         && resent < ids.len() as u64
     {
         let missing = ids.len() as u64 - resent;
         bail!(
-            "{resent} are tried again; {missing} were not given up, or are not there (`blueteam alerts deliveries list --state dead`)"
+            "{resent} are tried again; {missing} were not given up, or are not there (`blueteam \
+                alerts deliveries list --state dead`)"
         );
     }
     out::line(format_args!("{resent} are tried again"))?;

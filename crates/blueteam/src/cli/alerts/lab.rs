@@ -1,4 +1,5 @@
-//! `blueteam alerts rules test` and `backtest`: whether a rule does what it is for, on its fixtures and on what is stored.
+//! `blueteam alerts rules test` and `backtest`: whether a rule does what it is for, on its fixtures
+//! and on what is stored.
 
 use std::process::ExitCode;
 
@@ -16,18 +17,21 @@ use crate::settings;
 
 /// Run the fixtures of the rules, or of one: on these a rule must fire, on those it must not.
 ///
-/// Built-in rules carry theirs, and run them with their default parameters. Those of a Sigma rule stand in the folder `tests` beside it, under
-/// its file's name: `x.yml` has `tests/x.ndjson`. What came of it is recorded, where a database is reachable.
+/// Built-in rules carry theirs, and run them with their default parameters. Those of a Sigma rule
+/// stand in the folder `tests` beside it, under its file's name: `x.yml` has `tests/x.ndjson`. What
+/// came of it is recorded, where a database is reachable.
 ///
-/// Exit code: 0 all as it must be; 1 a rule fires when it must not or is silent when it must, or its fixtures cannot be read; 2 wrong
-/// arguments.
+/// Exit code: 0 all as it must be; 1 a rule fires when it must not or is silent when it must, or
+/// its fixtures cannot be read; 2 wrong arguments.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam alerts rules test
   blueteam alerts rules test brute_force
 
-A line of fixtures is a JSON object. {\"case\": \"…\", \"fires\": true} begins a case; the lines after it are its events, their fields named as \
-the columns of audit_events, with `source`, `user_name` and `occurrences` for those of logs. \"times\": 6, \"every\": \"50s\" makes six of one, \
+A line of fixtures is a JSON object. {\"case\": \"…\", \"fires\": true} begins a case; the lines \
+after it are its events, their fields named as \
+the columns of audit_events, with `source`, `user_name` and `occurrences` for those of logs. \
+\"times\": 6, \"every\": \"50s\" makes six of one, \
 in which the letter n between braces stands for 0 to 5.")]
 pub(super) struct TestArgs {
     /// The rule; without it, all of them
@@ -43,7 +47,8 @@ pub(super) struct TestArgs {
     actor: Option<String>,
 }
 
-/// Run one rule over the stored events and show what it would have found. Writes nothing; see `blueteam backtest`.
+/// Run one rule over the stored events and show what it would have found. Writes nothing; see
+/// `blueteam backtest`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  blueteam alerts rules backtest brute_force --since 30d")]
 pub(super) struct BacktestArgs {
@@ -61,25 +66,48 @@ pub(super) struct BacktestArgs {
 }
 
 pub(super) fn backtest(args: &BacktestArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    backtest::run(&backtest::Args::of_rule(&args.rule, args.since, args.until, args.json), globals)
+    backtest::run(
+        &backtest::Args::of_rule(&args.rule, args.since, args.until, args.json),
+        globals,
+    )
 }
 
 pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
     let mut fixtures = lab::all(&loaded.config)?;
-    let custom: Vec<String> = settings::sigma(&loaded.config)?.infos().map(|info| info.id.to_string()).collect();
-    let without: Vec<&String> = custom.iter().filter(|id| fixtures.iter().all(|f| !f.rules.contains(id))).collect();
+    let custom: Vec<String> = settings::sigma(&loaded.config)?
+        .infos()
+        .map(|info| info.id.to_string())
+        .collect();
+    let without: Vec<&String> = custom
+        .iter()
+        .filter(|id| fixtures.iter().all(|f| !f.rules.contains(id)))
+        .collect();
+
     if let Some(rule) = &args.rule {
         if without.contains(&rule) {
-            bail!("`{}` has no fixtures; `blueteam alerts rules test --help` says where they stand", neutral(rule));
+            bail!(
+                "`{}` has no fixtures; `blueteam alerts rules test --help` says where they stand",
+                neutral(rule)
+            );
         }
+
         fixtures.retain(|f| f.rules.contains(rule));
         if fixtures.is_empty() {
-            bail!("there is no rule `{}`; `blueteam alerts rules` lists them", neutral(rule));
+            bail!(
+                "there is no rule `{}`; `blueteam alerts rules` lists them",
+                neutral(rule)
+            );
         }
     }
+
     let mut tested = lab::run(&fixtures, &loaded.config)?;
-    tested.retain(|t| args.rule.as_ref().is_none_or(|rule| t.rule_id.as_str() == rule));
+    tested.retain(|t| {
+        args.rule
+            .as_ref()
+            .is_none_or(|rule| t.rule_id.as_str() == rule)
+    });
+
     if args.json {
         out::json(&tested)?;
     } else {
@@ -90,6 +118,7 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
             }
         }
     }
+
     if !args.no_record {
         match write(&tested, &actor(args.actor.as_deref()), globals) {
             Ok(true) => {}
@@ -97,7 +126,12 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
             Err(cause) => out::note(format_args!("not recorded: {cause:#}")),
         }
     }
-    Ok(if tested.iter().all(|t| t.ok) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    Ok(if tested.iter().all(|t| t.ok) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
@@ -113,15 +147,22 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
             Cell::new(result),
         ]);
     }
+
     out::print(table)?;
     for t in tested {
         for case in t.cases.iter().filter(|case| each || !case.ok) {
-            let must = if case.fires { "must fire" } else { "must not fire" };
+            let must = if case.fires {
+                "must fire"
+            } else {
+                "must not fire"
+            };
+
             let did = match case.detections {
                 0 => "did not".to_owned(),
                 1 => "fired".to_owned(),
                 n => format!("fired {n} times"),
             };
+
             let result = if case.ok { "ok" } else { "FAILED" };
             out::line(format_args!(
                 "{result}: {}: {}: {must}, {did}",
@@ -130,18 +171,23 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
             ))?;
         }
     }
+
     Ok(())
 }
 
-/// Writes down what came of it. False when there is no database: a test of rules is no reason to make one.
+/// Writes down what came of it. False when there is no database: a test of rules is no reason to
+/// make one.
 fn write(tested: &[Tested], actor: &str, globals: Globals<'_>) -> anyhow::Result<bool> {
     let (loaded, state) = (globals.load()?, globals.state()?);
     if loaded.secrets.database_url.is_none() && !store::cluster::exists(state.path()) {
         return Ok(false);
     }
+
     block_on(async {
         let database = Database::open(&loaded, &state).await?;
-        let written = async { lab::record(&mut database.connect(Role::Operator).await?, tested, actor).await };
+        let written = async {
+            lab::record(&mut database.connect(Role::Operator).await?, tested, actor).await
+        };
         let written = written.await;
         database.leave().await?;
         written.map(|()| true)

@@ -78,21 +78,39 @@ pub(in crate::cli) fn show_table(alerts: &[Alert]) -> anyhow::Result<()> {
     if alerts.is_empty() {
         return out::line("no alerts");
     }
+
     let look = Look::stdout();
-    let mut table =
-        out::table(look, &["alert", "last seen", "severity", "rule", "state", "events", "seen by", "title"]);
+    let mut table = out::table(
+        look,
+        &[
+            "alert",
+            "last seen",
+            "severity",
+            "rule",
+            "state",
+            "events",
+            "seen by",
+            "title",
+        ],
+    );
+
     for a in alerts {
         table.add_row([
             Cell::new(look.id(&a.alert_id, ID_SHOWN)),
             Cell::new(out::time(a.last_seen)),
             look.severity(a.severity),
             out::text(a.rule_id.as_str()),
-            Cell::new(if a.muted_by.is_some() { "muted" } else { word(a.state) }),
+            Cell::new(if a.muted_by.is_some() {
+                "muted"
+            } else {
+                word(a.state)
+            }),
             Cell::new(a.event_count),
             out::text(a.acknowledged_by.as_deref().unwrap_or("-")),
             out::text(&a.title),
         ]);
     }
+
     // The title begins with the rule's name; the rest is in `show`.
     out::spare(look, &mut table, &[3, 4, 6]);
     out::print(table)
@@ -110,23 +128,35 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         incident_id: None,
         muted: args.muted.then_some(true),
     };
-    let mut alerts = with_database(globals, async |conn, _| Ok(store::alerts::list(conn, &filter, args.limit).await?))?;
+
+    let mut alerts = with_database(globals, async |conn, _| {
+        Ok(store::alerts::list(conn, &filter, args.limit).await?)
+    })?;
+
     // Many are written at once.
     alerts.sort_by_key(|alert| std::cmp::Reverse((alert.created_at, alert.last_seen)));
     if args.json {
         out::json(&alerts)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     show_table(&alerts)?;
     if alerts.len() as u64 == u64::from(args.limit) {
-        out::note(format_args!("the newest {}; there may be more (--limit)", args.limit));
+        out::note(format_args!(
+            "the newest {}; there may be more (--limit)",
+            args.limit
+        ));
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
 /// Show everything about one alert.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts show 3f2a81c0\n  blueteam alerts show 3f2a81c0 --json")]
+#[command(
+    after_help = "Examples:\n  blueteam alerts show 3f2a81c0\n  blueteam alerts show 3f2a81c0 \
+        --json"
+)]
 pub(super) struct ShowArgs {
     /// The alert's id, or enough of its beginning
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -142,8 +172,11 @@ pub(in crate::cli) async fn find(conn: &mut PgConnection, prefix: &str) -> anyho
     if prefix.is_empty() {
         out::usage!("say at least the first digit of the alert's id");
     }
+
     match store::alerts::starting_with(conn, prefix, 2).await?[..] {
-        [] => bail!("there is no alert `{shown}`; `blueteam alerts list` shows those that there are"),
+        [] => {
+            bail!("there is no alert `{shown}`; `blueteam alerts list` shows those that there are")
+        }
         [id] => Ok(id),
         _ => out::usage!("several alerts begin with `{shown}`; say more of the id"),
     }
@@ -152,19 +185,39 @@ pub(in crate::cli) async fn find(conn: &mut PgConnection, prefix: &str) -> anyho
 pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (alert, told, escalations, config) = with_database(globals, async |conn, loaded| {
         let id = find(conn, &args.id).await?;
-        let filter = ledger::Filter { alert_id: Some(id), ..ledger::Filter::default() };
-        let told =
-            Told { deliveries: ledger::list(conn, &filter, 100).await?, folded: ledger::folded(conn, id).await? };
+        let filter = ledger::Filter {
+            alert_id: Some(id),
+            ..ledger::Filter::default()
+        };
+
+        let told = Told {
+            deliveries: ledger::list(conn, &filter, 100).await?,
+            folded: ledger::folded(conn, id).await?,
+        };
+
         let escalations = store::escalations::of_alert(conn, id).await?;
-        Ok((store::alerts::show(conn, id).await?, told, escalations, loaded.config.clone()))
+        Ok((
+            store::alerts::show(conn, id).await?,
+            told,
+            escalations,
+            loaded.config.clone(),
+        ))
     })?;
-    let Some(alert) = alert else { bail!("the alert is gone") };
+
+    let Some(alert) = alert else {
+        bail!("the alert is gone")
+    };
     if args.json {
-        out::json(&Shown { told: told.by(), folded: told.folded, alert })?;
+        out::json(&Shown {
+            told: told.by(),
+            folded: told.folded,
+            alert,
+        })?;
     } else {
         describe(&alert, &told.says(&alert, &config))?;
         escalated(&escalations)?;
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -187,7 +240,11 @@ struct Told {
 impl Told {
     /// By which ways a message about it was written, each once.
     fn by(&self) -> Vec<Channel> {
-        let mut by: Vec<Channel> = self.deliveries.iter().map(|delivery| delivery.channel).collect();
+        let mut by: Vec<Channel> = self
+            .deliveries
+            .iter()
+            .map(|delivery| delivery.channel)
+            .collect();
         by.sort_unstable();
         by.dedup();
         by
@@ -198,8 +255,14 @@ impl Told {
         if let Some(by) = alert.muted_by {
             return format!("nobody: muted by {by} (`blueteam alerts silences list --all`)");
         }
+
         let state = |channel: &Channel| {
-            let of = |state: &str| self.deliveries.iter().any(|d| d.channel == *channel && d.state == state);
+            let of = |state: &str| {
+                self.deliveries
+                    .iter()
+                    .any(|d| d.channel == *channel && d.state == state)
+            };
+
             if of("delivered") {
                 format!("{channel}")
             } else if of("dead") {
@@ -208,21 +271,33 @@ impl Told {
                 format!("{channel} (under way)")
             }
         };
+
         let by: Vec<String> = self.by().iter().map(state).collect();
-        let summed = self.folded.iter().map(|channel| format!("{channel} (in a summary of many)"));
+        let summed = self
+            .folded
+            .iter()
+            .map(|channel| format!("{channel} (in a summary of many)"));
         let by: Vec<String> = by.into_iter().chain(summed).collect();
         if !by.is_empty() {
             return format!("by {}", by.join(", "));
         }
+
         let severity = alert.severity;
         if config.untold().contains(&severity) {
-            return format!("nobody: no channel is configured for {severity} alerts (`blueteam config check`)");
+            return format!(
+                "nobody: no channel is configured for {severity} alerts (`blueteam config check`)"
+            );
         }
+
         match severity {
-            Severity::Medium | Severity::Low if !config.digest.channels(&config.channels).is_empty() => {
+            Severity::Medium | Severity::Low
+                if !config.digest.channels(&config.channels).is_empty() =>
+            {
                 "nobody at once; the daily digest names it".to_owned()
             }
-            _ => "nobody: by the routing of that time, or because it was of the past when it was found".to_owned(),
+            _ => "nobody: by the routing of that time, or because it was of the past when it was \
+                found"
+                .to_owned(),
         }
     }
 }
@@ -234,29 +309,57 @@ fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
         (Some(by), at) => format!("{} at {}", safe(by), out::maybe_time(at)),
         (None, _) => "nobody yet (`blueteam alerts ack`)".to_owned(),
     };
-    out::line(format_args!("{}\n\n{}\n", safe(&a.title), safe(&a.description)))?;
+
+    out::line(format_args!(
+        "{}\n\n{}\n",
+        safe(&a.title),
+        safe(&a.description)
+    ))?;
+
     let facts = [
         ("alert", a.alert_id.to_string()),
         ("severity", a.severity.to_string()),
         ("rule", safe(a.rule_id.as_str())),
-        ("about", format!("{} {}", a.entity.kind.as_str(), safe(&a.entity.value))),
-        ("service", if a.services.is_empty() { "-".to_owned() } else { safe(&a.services.join(", ")) }),
-        ("tenant", a.tenant.map_or_else(|| "-".to_owned(), |id| id.to_string())),
+        (
+            "about",
+            format!("{} {}", a.entity.kind.as_str(), safe(&a.entity.value)),
+        ),
+        (
+            "service",
+            if a.services.is_empty() {
+                "-".to_owned()
+            } else {
+                safe(&a.services.join(", "))
+            },
+        ),
+        (
+            "tenant",
+            a.tenant.map_or_else(|| "-".to_owned(), |id| id.to_string()),
+        ),
         ("source", safe(&a.source)),
         ("first seen", out::time(a.first_seen)),
         ("last seen", out::time(a.last_seen)),
         ("events", a.event_count.to_string()),
         ("state", word(a.state).to_owned()),
         ("controls", controls.join(", ")),
-        ("CUI touched", if a.cui_involved { "yes" } else { "no" }.to_owned()),
-        ("incident", a.incident_id.map_or_else(|| "-".to_owned(), |id| id.to_string())),
+        (
+            "CUI touched",
+            if a.cui_involved { "yes" } else { "no" }.to_owned(),
+        ),
+        (
+            "incident",
+            a.incident_id
+                .map_or_else(|| "-".to_owned(), |id| id.to_string()),
+        ),
         ("written", out::time(a.created_at)),
         ("seen by", seen),
         ("told", told.to_owned()),
     ];
+
     for (label, value) in facts {
         out::line(format_args!("{label:<12} {value}"))?;
     }
+
     if !a.event_ids.is_empty() {
         out::line(format_args!(
             "\nfirst {} events (`blueteam events search --alert {}` shows them):",
@@ -267,22 +370,39 @@ fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
             out::line(format_args!("  {id}"))?;
         }
     }
+
     Ok(())
 }
 
 /// Which tiers were told of it, because nobody had acknowledged it in time.
 fn escalated(told: &[Escalation]) -> anyhow::Result<()> {
     for e in told {
-        let people = if e.people.is_empty() { "its readers".to_owned() } else { e.people.join(", ") };
-        let (people, by) = (notify::plain::neutral(&people).into_owned(), e.channels.join(", "));
-        out::line(format_args!("escalated    {} to tier {}: {people}, by {by}", out::time(e.at), e.tier))?;
+        let people = if e.people.is_empty() {
+            "its readers".to_owned()
+        } else {
+            e.people.join(", ")
+        };
+
+        let (people, by) = (
+            notify::plain::neutral(&people).into_owned(),
+            e.channels.join(", "),
+        );
+        out::line(format_args!(
+            "escalated    {} to tier {}: {people}, by {by}",
+            out::time(e.at),
+            e.tier
+        ))?;
     }
+
     Ok(())
 }
 
 /// Note that you have seen an alert. The first to see it stays on record.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts ack 3f2a81c0\n  blueteam alerts ack 3f2a81c0 9b11 --as alice")]
+#[command(
+    after_help = "Examples:\n  blueteam alerts ack 3f2a81c0\n  blueteam alerts ack 3f2a81c0 9b11 \
+        --as alice"
+)]
 pub(super) struct AckArgs {
     /// Ids of alerts, or enough of their beginnings
     #[arg(required = true, value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -303,21 +423,30 @@ pub(super) fn ack(args: &AckArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
         for prefix in &args.ids {
             ids.push(find(conn, prefix).await?);
         }
+
         let mut seen = Vec::with_capacity(ids.len());
         for id in ids {
             store::alerts::ack(conn, &actor, id).await?;
-            let Some(alert) = store::alerts::show(conn, id).await? else { continue };
+            let Some(alert) = store::alerts::show(conn, id).await? else {
+                continue;
+            };
             if args.json {
                 seen.push(alert);
                 continue;
             }
+
             let by = alert.acknowledged_by.unwrap_or_default();
             let by = notify::plain::neutral(&by);
-            out::line(format_args!("{id} seen by {by} at {}", out::maybe_time(alert.acknowledged_at)))?;
+            out::line(format_args!(
+                "{id} seen by {by} at {}",
+                out::maybe_time(alert.acknowledged_at)
+            ))?;
         }
+
         if args.json {
             out::json(&seen)?;
         }
+
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -1,4 +1,5 @@
-//! The rules as a layer for MITRE's ATT&CK Navigator (layer format 4.5): what is looked for, and what no longer is.
+//! The rules as a layer for MITRE's ATT&CK Navigator (layer format 4.5): what is looked for, and
+//! what no longer is.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use super::rules::Row;
 const WATCHED: &str = "#7fc97f";
 const UNWATCHED: &str = "#fdc086";
 
-/// The layer. A technique's score is how many rules look for it now; techniques of other matrices (ATLAS) are left out.
+/// The layer. A technique's score is how many rules look for it now; techniques of other matrices
+/// (ATLAS) are left out.
 pub(super) fn layer(rows: &[Row]) -> Value {
     let mut techniques: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in rows {
@@ -18,7 +20,11 @@ pub(super) fn layer(rows: &[Row]) -> Value {
             techniques.entry(id).or_default().push(row);
         }
     }
-    let entries: Vec<Value> = techniques.iter().map(|(id, rules)| technique(id, rules)).collect();
+
+    let entries: Vec<Value> = techniques
+        .iter()
+        .map(|(id, rules)| technique(id, rules))
+        .collect();
     json!({
         "name": "blueteam rules",
         "description": "What the detection rules look for. The score is how many of them do now.",
@@ -36,20 +42,33 @@ pub(super) fn layer(rows: &[Row]) -> Value {
 
 /// `T1110` or `T1110.003`.
 fn is_enterprise(id: &str) -> bool {
-    let digits = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
-    match id.strip_prefix('T').map(|rest| rest.split_once('.').unwrap_or((rest, "000"))) {
+    let digits =
+        |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_digit());
+    match id
+        .strip_prefix('T')
+        .map(|rest| rest.split_once('.').unwrap_or((rest, "000")))
+    {
         Some((technique, part)) => digits(technique, 4) && digits(part, 3),
         None => false,
     }
 }
 
 fn technique(id: &str, rules: &[&Row]) -> Value {
-    let watching = rules.iter().filter(|row| row.enabled && row.blind_to.is_empty()).count();
+    let watching = rules
+        .iter()
+        .filter(|row| row.enabled && row.blind_to.is_empty())
+        .count();
+
     let say = |row: &&Row| match (row.enabled, row.blind_to.is_empty()) {
         (true, true) => row.rule_id.to_string(),
-        (true, false) => format!("{} (blind: {} is silent)", row.rule_id, row.blind_to.join(", ")),
+        (true, false) => format!(
+            "{} (blind: {} is silent)",
+            row.rule_id,
+            row.blind_to.join(", ")
+        ),
         (false, _) => format!("{} (off)", row.rule_id),
     };
+
     json!({
         "techniqueID": id,
         "score": watching,

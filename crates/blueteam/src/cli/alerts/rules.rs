@@ -23,7 +23,8 @@ use crate::settings;
 
 /// The rules that raise alerts: the built-in ones and the Sigma rules of `detection.rules_dir`.
 ///
-/// Without a further word, lists them. Exit code: 0 done, 1 failed or (check) a rule cannot be used, 2 wrong arguments.
+/// Without a further word, lists them. Exit code: 0 done, 1 failed or (check) a rule cannot be
+/// used, 2 wrong arguments.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -48,7 +49,8 @@ pub(super) struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List the rules: what they serve and need, whether they see anything, when they last fired and were last proven
+    /// List the rules: what they serve and need, whether they see anything, when they last fired
+    /// and were last proven
     List {
         /// As a JSON array, with descriptions and parameters
         #[arg(long)]
@@ -69,9 +71,11 @@ enum Action {
     Enable(Switch),
     /// Keep a rule from firing; a running daemon follows within seconds
     Disable(Switch),
-    /// Write a layer for MITRE's ATT&CK Navigator: what is looked for, and what is not because its rules are off or blind
+    /// Write a layer for MITRE's ATT&CK Navigator: what is looked for, and what is not because its
+    /// rules are off or blind
     #[command(
-        after_help = "Examples:\n  blueteam alerts rules navigator > layer.json   # open it at https://mitre-attack.github.io/attack-navigator/"
+        after_help = "Examples:\n  blueteam alerts rules navigator > layer.json   # open it at \
+            https://mitre-attack.github.io/attack-navigator/"
     )]
     Navigator,
 }
@@ -121,7 +125,8 @@ pub(super) struct Row {
     needs: Vec<Source>,
     /// What came of its fixtures when they were last run.
     last_proven: Option<Proof>,
-    /// Silent sources that it needs; where none of what it needs has ever spoken, the kinds of source.
+    /// Silent sources that it needs; where none of what it needs has ever spoken, the kinds of
+    /// source.
     pub(super) blind_to: Vec<String>,
 }
 
@@ -154,27 +159,53 @@ fn rows(
             blind_to: settings::blind_to(info.feeds, sources),
         }
     };
+
     let builtin = detect::rules::ALL.iter().map(|definition| {
         let mut parameters = match (definition.defaults)() {
             Value::Object(defaults) => defaults,
             _ => Map::new(),
         };
+
         if let Some(Value::Object(own)) = set.rules.get(definition.info.id.as_str()) {
             parameters.extend(own.clone());
         }
-        let enabled = parameters.remove("enabled").and_then(|e| e.as_bool()).unwrap_or(true);
-        row(definition.info, "built-in", enabled, Value::Object(parameters))
+
+        let enabled = parameters
+            .remove("enabled")
+            .and_then(|e| e.as_bool())
+            .unwrap_or(true);
+        row(
+            definition.info,
+            "built-in",
+            enabled,
+            Value::Object(parameters),
+        )
     });
-    let custom = sigma.infos().map(|info| row(info, "sigma", allowed(&info.id), Value::Object(Map::new())));
+
+    let custom = sigma
+        .infos()
+        .map(|info| row(info, "sigma", allowed(&info.id), Value::Object(Map::new())));
     builtin.chain(custom).collect()
 }
 
 /// The rules as they run now.
 fn read(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
     with_database(globals, async |conn, loaded| {
-        let (table, fired) = (store::rules::settings(conn).await?, store::posture::fired(conn).await?);
-        let (proofs, sources) = (store::proofs::latest(conn).await?, store::sources::list(conn).await?);
-        Ok(rows(&loaded.config, &settings::sigma(&loaded.config)?, &table, (&fired, &proofs), &sources))
+        let (table, fired) = (
+            store::rules::settings(conn).await?,
+            store::posture::fired(conn).await?,
+        );
+        let (proofs, sources) = (
+            store::proofs::latest(conn).await?,
+            store::sources::list(conn).await?,
+        );
+        Ok(rows(
+            &loaded.config,
+            &settings::sigma(&loaded.config)?,
+            &table,
+            (&fired, &proofs),
+            &sources,
+        ))
     })
 }
 
@@ -184,8 +215,19 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::json(&rows)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let look = Look::stdout();
-    let header = ["rule", "severity", "on", "controls", "att&ck", "needs", "last fired", "last proven"];
+    let header = [
+        "rule",
+        "severity",
+        "on",
+        "controls",
+        "att&ck",
+        "needs",
+        "last fired",
+        "last proven",
+    ];
+
     let mut table = out::table(look, &header);
     for r in &rows {
         let controls: Vec<&str> = r.nist_controls.iter().map(|c| &*c.0).collect();
@@ -204,9 +246,11 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             Cell::new(proven(r.last_proven.as_ref())),
         ]);
     }
+
     out::spare(look, &mut table, &[3, 4, 5]);
     out::print(table)?;
-    let silent: std::collections::BTreeSet<&String> = rows.iter().flat_map(|r| &r.blind_to).collect();
+    let silent: std::collections::BTreeSet<&String> =
+        rows.iter().flat_map(|r| &r.blind_to).collect();
     for source in silent {
         let safe = notify::plain::neutral(source);
         out::line(match source.parse::<Source>() {
@@ -214,12 +258,21 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             Err(_) => format!("BLIND: {safe} is silent; see `blueteam sources show {safe}`"),
         })?;
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
 /// The sources that a rule looks at.
 fn needs(sources: &[Source]) -> String {
-    if sources.is_empty() { "any".to_owned() } else { sources.iter().map(|s| s.as_str()).collect::<Vec<_>>().join(" ") }
+    if sources.is_empty() {
+        "any".to_owned()
+    } else {
+        sources
+            .iter()
+            .map(|s| s.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
 }
 
 /// When a rule was last proven, or that it failed.
@@ -241,26 +294,57 @@ fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result
         }
         PathBuf::from(configured)
     };
+
     let files = settings::read_rules(&dir)?;
     let (sigma, errors) = Sigma::load(&files);
-    let advice: Vec<_> = files.iter().flat_map(|(file, text)| advice(file, text)).collect();
-    let code = if errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    let advice: Vec<_> = files
+        .iter()
+        .flat_map(|(file, text)| advice(file, text))
+        .collect();
+    let code = if errors.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    };
+
     let rules = sigma.infos().count();
     if json {
-        let errors: Vec<Value> =
-            errors.iter().map(|e| serde_json::json!({ "file": e.file, "message": e.message })).collect();
-        out::json(&serde_json::json!({ "files": files.len(), "rules": rules, "errors": errors, "advice": advice }))?;
+        let errors: Vec<Value> = errors
+            .iter()
+            .map(|e| serde_json::json!({ "file": e.file, "message": e.message }))
+            .collect();
+        out::json(
+            &serde_json::json!({ "files": files.len(), "rules": rules, "errors": errors, "advice": advice }),
+        )?;
         return Ok(code);
     }
+
     let safe = notify::plain::neutral;
     for a in &advice {
         let line = a.line.map_or_else(String::new, |line| format!(":{line}"));
-        out::line(format_args!("{}{line}: {} [{}]: {}", safe(&a.file), a.level, a.code, safe(&a.message)))?;
+        out::line(format_args!(
+            "{}{line}: {} [{}]: {}",
+            safe(&a.file),
+            a.level,
+            a.code,
+            safe(&a.message)
+        ))?;
     }
+
     for e in &errors {
-        out::line(format_args!("{}: CANNOT BE USED: {}", safe(&e.file), safe(&e.message)))?;
+        out::line(format_args!(
+            "{}: CANNOT BE USED: {}",
+            safe(&e.file),
+            safe(&e.message)
+        ))?;
     }
-    out::line(format_args!("{} files, {rules} rules that can be used, {} errors", files.len(), errors.len()))?;
+
+    out::line(format_args!(
+        "{} files, {rules} rules that can be used, {} errors",
+        files.len(),
+        errors.len()
+    ))?;
+
     Ok(code)
 }
 
@@ -269,19 +353,34 @@ fn switch(args: &Switch, enabled: bool, globals: Globals<'_>) -> anyhow::Result<
     with_database(globals, async |conn, loaded| {
         let word = if enabled { "enabled" } else { "disabled" };
         if !store::rules::set_enabled(conn, &actor, &id, enabled).await? {
-            // A rule that the program has and the table does not: nobody has migrated since it came.
+            // A rule that the program has and the table does not: nobody has migrated since it
+            // came.
             let sigma = settings::sigma(&loaded.config)?;
             settings::sync_rules(conn, &sigma).await?;
             let found = store::rules::set_enabled(conn, &actor, &id, enabled).await?;
             found.then_some(()).with_context(|| {
-                format!("there is no rule `{}`; `blueteam alerts rules` lists them", notify::plain::neutral(&args.id))
+                format!(
+                    "there is no rule `{}`; `blueteam alerts rules` lists them",
+                    notify::plain::neutral(&args.id)
+                )
             })?;
         }
-        out::line(format_args!("{word} {}", notify::plain::neutral(id.as_str())))?;
-        let file = loaded.config.rules.get(id.as_str()).and_then(|rule| rule.get("enabled")).and_then(Value::as_bool);
+
+        out::line(format_args!(
+            "{word} {}",
+            notify::plain::neutral(id.as_str())
+        ))?;
+
+        let file = loaded
+            .config
+            .rules
+            .get(id.as_str())
+            .and_then(|rule| rule.get("enabled"))
+            .and_then(Value::as_bool);
         if enabled && file == Some(false) {
             out::note("the configuration file disables it still ([rules] enabled = false)");
         }
+
         out::note("a running daemon follows within seconds");
         Ok(ExitCode::SUCCESS)
     })

@@ -6,7 +6,10 @@ use anyhow::bail;
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::text::counted;
-use model::{Alert, Clock as _, Mute, MuteId, MuteKind, RuleId, Scope, Severity, Span, SystemClock, Timestamp, Whom};
+use model::{
+    Alert, Clock as _, Mute, MuteId, MuteKind, RuleId, Scope, Severity, Span, SystemClock,
+    Timestamp, Whom,
+};
 use serde::Serialize;
 use store::PgConnection;
 use store::alerts::AlertFilter;
@@ -23,13 +26,15 @@ const PREVIEW_MAX: u32 = 100_000;
 const SHOWN: usize = 10;
 /// A mute that ends within this is shown as to be reviewed.
 const REVIEW: Span = Span::days(7);
-/// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ late.
+/// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ
+/// late.
 const ID_SHOWN: usize = 13;
 
 /// Decide that nobody is told of something for a while, and see who decided so.
 ///
-/// A muted alert is stored like any other, opens its incident, and is shown as muted and by what. Nothing is muted for good: each mute has
-/// an end, 366 days away at most. A running daemon follows within a second.
+/// A muted alert is stored like any other, opens its incident, and is shown as muted and by what.
+/// Nothing is muted for good: each mute has an end, 366 days away at most. A running daemon follows
+/// within a second.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -69,9 +74,13 @@ impl ScopeArgs {
             tenant: self.tenant,
             entity: self.entity.clone(),
         };
+
         if scope.is_empty() {
-            out::usage!("say what is covered: --rule, --source, --tenant, --entity, or several of them");
+            out::usage!(
+                "say what is covered: --rule, --source, --tenant, --entity, or several of them"
+            );
         }
+
         Ok(scope)
     }
 }
@@ -79,10 +88,14 @@ impl ScopeArgs {
 /// Silence something, announce a maintenance window, or make an exception to a rule.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  blueteam alerts silences add --entity ip:203.0.113.7 --for 4h --reason 'ordered scan' --ticket SEC-12
-  blueteam alerts silences add --kind maintenance --source syslog --from 2026-12-01T20:00:00Z --for 2h --reason 'kernel updates'
-  blueteam alerts silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 --for 2h --reason 'they are moving'
-  blueteam alerts silences add --kind exception --rule after_hours --entity user:7b0c… --for 90d --reason 'night shift'
+  blueteam alerts silences add --entity ip:203.0.113.7 --for 4h --reason 'ordered scan' --ticket \
+  SEC-12
+  blueteam alerts silences add --kind maintenance --source syslog --from 2026-12-01T20:00:00Z \
+  --for 2h --reason 'kernel updates'
+  blueteam alerts silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 \
+  --for 2h --reason 'they are moving'
+  blueteam alerts silences add --kind exception --rule after_hours --entity user:7b0c… --for 90d \
+  --reason 'night shift'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
 struct AddArgs {
@@ -113,7 +126,10 @@ struct AddArgs {
 
 /// Show what a mute would have kept quiet in the last 30 days, without making it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts silences preview --rule after_hours --entity ip:198.51.100.0/24")]
+#[command(
+    after_help = "Examples:\n  blueteam alerts silences preview --rule after_hours --entity \
+        ip:198.51.100.0/24"
+)]
 struct PreviewArgs {
     #[command(flatten)]
     scope: ScopeArgs,
@@ -124,8 +140,11 @@ struct PreviewArgs {
 
 /// List those that count now or later.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts silences list\n  blueteam alerts silences list --ending 7d\n  \
-                        blueteam alerts silences list --all --json")]
+#[command(
+    after_help = "Examples:\n  blueteam alerts silences list\n  blueteam alerts silences list \
+        --ending 7d\n  \
+                        blueteam alerts silences list --all --json"
+)]
 struct ListArgs {
     /// Only those that end within this time: to be reviewed
     #[arg(long, value_name = "TIME")]
@@ -173,6 +192,7 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         ends_at: starts_at.plus(args.length),
         ended_by: None,
     };
+
     check(&mute, now)?;
     let hidden = with_database(globals, async |conn, _| {
         known_rule(conn, &mute.scope).await?;
@@ -180,12 +200,20 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         store::mutes::add(conn, &mute).await?;
         Ok(hidden)
     })?;
+
     if args.json {
         out::json(&mute)?;
         return Ok(ExitCode::SUCCESS);
     }
-    out::line(format_args!("{} {} until {}", mute.kind, mute.mute_id, out::time(mute.ends_at)))?;
+
+    out::line(format_args!(
+        "{} {} until {}",
+        mute.kind,
+        mute.mute_id,
+        out::time(mute.ends_at)
+    ))?;
     out::note(in_the_past(&hidden));
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -194,40 +222,53 @@ fn check(mute: &Mute, now: Timestamp) -> anyhow::Result<()> {
     if mute.ends_at <= now || mute.ends_at <= mute.starts_at {
         out::usage!("--for and --from: it would be over already");
     }
+
     if mute.ends_at > mute.starts_at.plus(Span::days(366)) {
         out::usage!("--for: 366 days at most; nothing is muted for good");
     }
+
     if !(3..=1000).contains(&mute.reason.chars().count()) {
         out::usage!("--reason: from 3 to 1000 characters, for whoever asks why nobody was told");
     }
+
     if mute.kind == MuteKind::Exception && mute.scope.rule_id.is_none() {
         out::usage!("an exception is one to a rule: add --rule");
     }
+
     Ok(())
 }
 
 /// A rule that is misspelt mutes nothing, and nobody would notice before it is too late.
 async fn known_rule(conn: &mut PgConnection, scope: &Scope) -> anyhow::Result<()> {
-    let Some(rule) = &scope.rule_id else { return Ok(()) };
+    let Some(rule) = &scope.rule_id else {
+        return Ok(());
+    };
     if notify::mutes::NEVER.contains(&rule.as_str()) {
         bail!("{rule} cannot be muted: whoever tampers with the record would begin with that");
     }
+
     let known = store::rules::settings(conn).await?;
     if known.iter().any(|k| k.rule_id == *rule) {
         return Ok(());
     }
+
     let shown = notify::plain::neutral(rule.as_str());
     bail!("there is no rule `{shown}`; `blueteam alerts rules` lists those that there are")
 }
 
 /// The alerts of the last 30 days that a scope covers, the newest first.
-async fn hidden(conn: &mut PgConnection, scope: &Scope, now: Timestamp) -> anyhow::Result<Vec<Alert>> {
+async fn hidden(
+    conn: &mut PgConnection,
+    scope: &Scope,
+    now: Timestamp,
+) -> anyhow::Result<Vec<Alert>> {
     let filter = AlertFilter {
         since: Some(now.minus(PREVIEW)),
         rule_id: scope.rule_id.clone(),
         tenant: scope.tenant,
         ..AlertFilter::default()
     };
+
     let mut alerts = store::alerts::list(conn, &filter, PREVIEW_MAX).await?;
     alerts.retain(|alert| scope.covers(alert));
     Ok(alerts)
@@ -251,17 +292,21 @@ fn preview(args: &PreviewArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         known_rule(conn, &scope).await?;
         hidden(conn, &scope, SystemClock.now()).await
     })?;
+
     if args.json {
         out::json(&hidden)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     out::line(in_the_past(&hidden))?;
     if !hidden.is_empty() {
         super::show_table(&hidden[..hidden.len().min(SHOWN)])?;
     }
+
     if hidden.len() > SHOWN {
         out::note(format_args!("the newest {SHOWN}; --json has all"));
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -278,29 +323,51 @@ struct Listed {
 
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let now = SystemClock.now();
-    let since = if args.all { Timestamp::from_secs(0) } else { now };
+    let since = if args.all {
+        Timestamp::from_secs(0)
+    } else {
+        now
+    };
+
     let listed = with_database(globals, async |conn, _| {
         let mut listed = Vec::new();
         for mute in store::mutes::ending_after(conn, since).await? {
-            if args.ending.is_some_and(|within| mute.ends_at > now.plus(within)) {
+            if args
+                .ending
+                .is_some_and(|within| mute.ends_at > now.plus(within))
+            {
                 continue;
             }
             let muted_alerts = store::mutes::muted_alerts(conn, mute.mute_id).await?;
             let review = mute.ends_at > now && mute.ends_at <= now.plus(REVIEW);
-            listed.push(Listed { mute, muted_alerts, review });
+            listed.push(Listed {
+                mute,
+                muted_alerts,
+                review,
+            });
         }
+
         Ok(listed)
     })?;
+
     if args.json {
         out::json(&listed)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if listed.is_empty() {
         out::line("nothing is muted")?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let look = Look::stdout();
-    let mut table = out::table(look, &["mute", "kind", "covers", "until", "alerts", "by", "ticket", "reason"]);
+    let mut table = out::table(
+        look,
+        &[
+            "mute", "kind", "covers", "until", "alerts", "by", "ticket", "reason",
+        ],
+    );
+
     for l in &listed {
         let until = out::time(l.mute.ends_at);
         let state = if l.mute.ends_at <= now {
@@ -312,6 +379,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         } else {
             ""
         };
+
         table.add_row([
             Cell::new(look.id(&l.mute.mute_id, ID_SHOWN)),
             Cell::new(l.mute.kind),
@@ -323,6 +391,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             out::text(&l.mute.reason),
         ]);
     }
+
     out::spare(look, &mut table, &[1, 5, 6]);
     out::print(table)?;
     Ok(ExitCode::SUCCESS)
@@ -341,7 +410,14 @@ fn end(args: &EndArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         if !store::mutes::end(conn, &actor, mute.mute_id, now).await? {
             bail!("somebody else has just ended it");
         }
-        out::line(format_args!("{} {} ended at {}", mute.kind, mute.mute_id, out::time(now)))?;
+
+        out::line(format_args!(
+            "{} {} ended at {}",
+            mute.kind,
+            mute.mute_id,
+            out::time(now)
+        ))?;
+
         Ok(ExitCode::SUCCESS)
     })
 }

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use model::{
-    Alert, AlertId, AlertState, Channel, Clock as _, ControlId, Entity, EntityKind, Fingerprint, RuleId, Severity,
-    SystemClock,
+    Alert, AlertId, AlertState, Channel, Clock as _, ControlId, Entity, EntityKind, Fingerprint,
+    RuleId, Severity, SystemClock,
 };
 use notify::{Channels, Kind, Message};
 use uuid::Uuid;
@@ -22,7 +22,8 @@ Exit code: 0 every channel took the message, 1 one did not, 2 wrong arguments.";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// console, syslog, email, webhook, slack, teams, pagerduty, ocsf or cef; without it, each one that is configured
+    /// console, syslog, email, webhook, slack, teams, pagerduty, ocsf or cef; without it, each one
+    /// that is configured
     channel: Option<Channel>,
     /// The severity that the message carries
     #[arg(long, default_value_t = Severity::Info)]
@@ -40,9 +41,11 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Some(channel) => vec![channel],
         None => channels.configured(),
     };
+
     if wanted.is_empty() {
         bail!("no channel is configured; see [channels] in `blueteam config sample`");
     }
+
     let message = message(args.severity, &actor(None), &hostname);
     let failed = block_on(async {
         let mut failed = 0;
@@ -51,27 +54,42 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 Ok(receipt) => out::line(format_args!("{channel}: sent ({})", receipt.detail))?,
                 Err(error) => {
                     failed += 1;
-                    out::line(format_args!("{channel}: FAILED: {}\n  advice: {}", error.what, error.advice))?;
+                    out::line(format_args!(
+                        "{channel}: FAILED: {}\n  advice: {}",
+                        error.what, error.advice
+                    ))?;
                 }
             }
         }
+
         std::io::stdout().flush()?;
         anyhow::Ok(failed)
     })?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+
+    Ok(if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
     let now = SystemClock.now();
-    // A test of its own each time: a receiver must not take the second for a repetition of the first.
+    // A test of its own each time: a receiver must not take the second for a repetition of the
+    // first.
     let id = Uuid::now_v7();
     let alert = Alert {
         alert_id: AlertId(id),
         rule_id: RuleId::builtin("test"),
         severity,
         title: format!("Test of the alert channel from {hostname}"),
-        description: format!("{actor} on {hostname} checks that alerts arrive. Nothing has happened."),
-        entity: Entity { kind: EntityKind::Source, value: hostname.to_owned() },
+        description: format!(
+            "{actor} on {hostname} checks that alerts arrive. Nothing has happened."
+        ),
+        entity: Entity {
+            kind: EntityKind::Source,
+            value: hostname.to_owned(),
+        },
         source: "test".to_owned(),
         services: Vec::new(),
         tenant: None,
@@ -89,5 +107,14 @@ fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
         created_at: now,
         muted_by: None,
     };
-    Message { alert, delivery_id: id, kind: Kind::Test, sent_at: now, people: Vec::new(), ack_url: None, within: None }
+
+    Message {
+        alert,
+        delivery_id: id,
+        kind: Kind::Test,
+        sent_at: now,
+        people: Vec::new(),
+        ack_url: None,
+        within: None,
+    }
 }

@@ -46,8 +46,12 @@ enum Action {
 
 /// Add an asset, or replace what is known of it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance assets set fileserver --category cui --owner alice\n  \
-                        blueteam compliance assets set printer --category specialized --treatment 'policy PR-2: own VLAN, no CUI'")]
+#[command(
+    after_help = "Examples:\n  blueteam compliance assets set fileserver --category cui --owner \
+        alice\n  \
+                        blueteam compliance assets set printer --category specialized --treatment \
+                        'policy PR-2: own VLAN, no CUI'"
+)]
 struct SetArgs {
     /// Its name
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -60,7 +64,8 @@ struct SetArgs {
     /// What it is
     #[arg(long)]
     description: Option<String>,
-    /// How it is treated: the policy for risk-managed and specialized assets; for those out of scope, why
+    /// How it is treated: the policy for risk-managed and specialized assets; for those out of
+    /// scope, why
     #[arg(long)]
     treatment: Option<String>,
     /// Who says so; without it, the system's user name
@@ -75,33 +80,49 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     match &args.action {
         Action::List { json } => list(*json, globals),
         Action::Set(args) => set(args, globals),
-        Action::Remove { name, actor: who, json } => {
+        Action::Remove {
+            name,
+            actor: who,
+            json,
+        } => {
             let who = actor(who.as_deref())?;
-            let gone = with_database(globals, async |conn, _| Ok(store::assets::remove(conn, &who, name).await?))?;
+            let gone = with_database(globals, async |conn, _| {
+                Ok(store::assets::remove(conn, &who, name).await?)
+            })?;
             if !gone {
                 bail!("there is no asset `{}`", notify::plain::neutral(name));
             }
+
             if *json {
                 out::json(&serde_json::json!({ "removed": name }))?;
             } else {
                 out::line("taken out")?;
             }
+
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
 fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let assets = with_database(globals, async |conn, _| Ok(store::assets::list(conn).await?))?;
+    let assets = with_database(
+        globals,
+        async |conn, _| Ok(store::assets::list(conn).await?),
+    )?;
     if json {
         out::json(&assets)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if assets.is_empty() {
         out::line("no assets")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Grid::new(&["asset", "category", "owner", "description", "treatment"], &[3]);
+
+    let mut table = Grid::new(
+        &["asset", "category", "owner", "description", "treatment"],
+        &[3],
+    );
     for a in &assets {
         let text = |t: &Option<String>| t.as_deref().unwrap_or("-").into();
         table.row([
@@ -112,18 +133,24 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             text(&a.treatment),
         ]);
     }
+
     table.print()?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let explained = args.treatment.as_deref().is_some_and(|t| t.trim().len() >= 3);
+    let explained = args
+        .treatment
+        .as_deref()
+        .is_some_and(|t| t.trim().len() >= 3);
     if !matches!(args.category.as_str(), "cui" | "security_protection") && !explained {
         out::usage!("--treatment: say by which policy it is managed, or why it is out of scope");
     }
+
     if args.name.trim().is_empty() || args.name.len() > 200 {
         bail!("the name has from 1 to 200 characters");
     }
+
     let asset = store::assets::Asset {
         name: args.name.clone(),
         category: args.category.clone(),
@@ -131,12 +158,22 @@ fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         description: args.description.clone(),
         treatment: args.treatment.clone(),
     };
+
     let who = actor(args.actor.as_deref())?;
-    with_database(globals, async |conn, _| Ok(store::assets::save(conn, &who, &asset).await?))?;
+    with_database(globals, async |conn, _| {
+        Ok(store::assets::save(conn, &who, &asset).await?)
+    })?;
+
     if args.json {
         out::json(&asset)?;
         return Ok(ExitCode::SUCCESS);
     }
-    out::line(format_args!("{} is {}", notify::plain::neutral(&asset.name), asset.category.replace('_', " ")))?;
+
+    out::line(format_args!(
+        "{} is {}",
+        notify::plain::neutral(&asset.name),
+        asset.category.replace('_', " ")
+    ))?;
+
     Ok(ExitCode::SUCCESS)
 }

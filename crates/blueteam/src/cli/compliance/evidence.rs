@@ -19,11 +19,14 @@ use super::{find, ids};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 
-/// Evidence: run the checks, or look after files and texts with their hashes, what they show, how long they count, and which objectives they support.
+/// Evidence: run the checks, or look after files and texts with their hashes, what they show, how
+/// long they count, and which objectives they support.
 ///
-/// What is taken in is kept for six years and never changed. Only what somebody approved counts; what lapses makes the objectives that rest on it alone stale.
+/// What is taken in is kept for six years and never changed. Only what somebody approved counts;
+/// what lapses makes the objectives that rest on it alone stale.
 ///
-/// Without a subcommand every check runs: it looks, keeps what it saw, and proposes met or not met, or says what it would need to tell. It decides nothing.
+/// Without a subcommand every check runs: it looks, keeps what it saw, and proposes met or not met,
+/// or says what it would need to tell. It decides nothing.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true, after_help = collect::EXAMPLES)]
 pub(super) struct Args {
@@ -48,7 +51,8 @@ enum Action {
 /// List what there is, with how long it counts.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam compliance evidence list --control 3.3.1\n  blueteam compliance evidence list --validity lapsing --json"
+    after_help = "Examples:\n  blueteam compliance evidence list --control 3.3.1\n  blueteam \
+        compliance evidence list --validity lapsing --json"
 )]
 struct ListArgs {
     /// For this requirement
@@ -90,7 +94,9 @@ struct ApproveArgs {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let Some(action) = &args.action else { return collect::run(&args.collect, globals) };
+    let Some(action) = &args.action else {
+        return collect::run(&args.collect, globals);
+    };
     match action {
         Action::Add(args) => add::run(args, globals),
         Action::List(args) => list(args, globals),
@@ -111,12 +117,28 @@ struct Listed {
 }
 
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let control = args.control.as_deref().map(find).transpose()?.map(|(r, _)| r.control_id.clone());
+    let control = args
+        .control
+        .as_deref()
+        .map(find)
+        .transpose()?
+        .map(|(r, _)| r.control_id.clone());
     let now = SystemClock.now();
-    let filter = EvidenceFilter { control, latest: !args.all, ..EvidenceFilter::default() };
-    let all = with_database(globals, async |conn, _| Ok(store::evidence::list(conn, &filter).await?))?;
-    let listed = all.into_iter().map(|evidence| Listed { validity: evidence.validity(now), evidence });
-    let listed: Vec<_> = listed.filter(|l| args.validity.is_empty() || args.validity.contains(&l.validity)).collect();
+    let filter = EvidenceFilter {
+        control,
+        latest: !args.all,
+        ..EvidenceFilter::default()
+    };
+    let all = with_database(globals, async |conn, _| {
+        Ok(store::evidence::list(conn, &filter).await?)
+    })?;
+    let listed = all.into_iter().map(|evidence| Listed {
+        validity: evidence.validity(now),
+        evidence,
+    });
+    let listed: Vec<_> = listed
+        .filter(|l| args.validity.is_empty() || args.validity.contains(&l.validity))
+        .collect();
     if args.json {
         out::json(&listed)?;
         return Ok(ExitCode::SUCCESS);
@@ -125,9 +147,18 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::line("no evidence")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Grid::new(&["id", "kind", "counts", "until", "supports", "sha-256", "shows"], &[5, 1, 3]);
+    let mut table = Grid::new(
+        &[
+            "id", "kind", "counts", "until", "supports", "sha-256", "shows",
+        ],
+        &[5, 1, 3],
+    );
     let look = table.look();
-    for Listed { evidence: e, validity } in &listed {
+    for Listed {
+        evidence: e,
+        validity,
+    } in &listed
+    {
         table.row([
             ids::shown(look, &e.evidence_id).into(),
             e.kind.into(),
@@ -149,13 +180,22 @@ pub(super) async fn one(conn: &mut PgConnection, text: &str) -> anyhow::Result<E
     let id = match found[..] {
         [id] => id,
         [] => bail!(
-            "no evidence has an id that begins or ends with `{}`; see `blueteam compliance evidence list --all`",
+            "no evidence has an id that begins or ends with `{}`; see `blueteam compliance \
+                evidence list --all`",
             notify::plain::neutral(text)
         ),
         _ => return Err(ids::several(text, &uuids)),
     };
-    let filter = EvidenceFilter { evidence_id: Some(id), ..EvidenceFilter::default() };
-    store::evidence::list(conn, &filter).await?.pop().with_context(|| format!("evidence {id} is gone"))
+
+    let filter = EvidenceFilter {
+        evidence_id: Some(id),
+        ..EvidenceFilter::default()
+    };
+
+    store::evidence::list(conn, &filter)
+        .await?
+        .pop()
+        .with_context(|| format!("evidence {id} is gone"))
 }
 
 fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -163,14 +203,32 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let evidence = with_database(globals, async |conn, _| one(conn, &args.id).await)?;
     let validity = evidence.validity(SystemClock.now());
     let e = &evidence;
+
     if args.json {
         out::json(&Listed { evidence, validity })?;
         return Ok(ExitCode::SUCCESS);
     }
-    out::line(format_args!("{}  {}  {}\n", e.evidence_id, e.kind, neutral(&e.description)))?;
-    out::line(format_args!("counts      {validity}, until {}", out::maybe_time(e.valid_until)))?;
-    out::line(format_args!("supports    {}", ids::objectives(&e.objectives)))?;
-    out::line(format_args!("effective   {}", out::maybe_time(e.effective_at)))?;
+
+    out::line(format_args!(
+        "{}  {}  {}\n",
+        e.evidence_id,
+        e.kind,
+        neutral(&e.description)
+    ))?;
+    out::line(format_args!(
+        "counts      {validity}, until {}",
+        out::maybe_time(e.valid_until)
+    ))?;
+
+    out::line(format_args!(
+        "supports    {}",
+        ids::objectives(&e.objectives)
+    ))?;
+    out::line(format_args!(
+        "effective   {}",
+        out::maybe_time(e.effective_at)
+    ))?;
+
     out::line(format_args!(
         "taken in    {} by {}",
         out::time(e.collected_at),
@@ -181,17 +239,34 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::maybe_time(e.approved_at),
         neutral(e.approved_by.as_deref().unwrap_or("-"))
     ))?;
+
     if e.confirmed_at.is_some() {
-        out::line(format_args!("confirmed   {} by its check: it saw the same again", out::maybe_time(e.confirmed_at)))?;
+        out::line(format_args!(
+            "confirmed   {} by its check: it saw the same again",
+            out::maybe_time(e.confirmed_at)
+        ))?;
     }
-    out::line(format_args!("owner       {}", neutral(e.owner.as_deref().unwrap_or("-"))))?;
+
+    out::line(format_args!(
+        "owner       {}",
+        neutral(e.owner.as_deref().unwrap_or("-"))
+    ))?;
     out::line(format_args!("kept until  {}", out::time(e.retain_until)))?;
-    out::line(format_args!("file        {}", neutral(e.file_name.as_deref().unwrap_or("-"))))?;
-    out::line(format_args!("sha-256     {}", e.sha256.as_deref().unwrap_or("-")))?;
+    out::line(format_args!(
+        "file        {}",
+        neutral(e.file_name.as_deref().unwrap_or("-"))
+    ))?;
+
+    out::line(format_args!(
+        "sha-256     {}",
+        e.sha256.as_deref().unwrap_or("-")
+    ))?;
+
     if let Some(content) = &e.content {
         let lines: Vec<_> = content.lines().map(neutral).collect();
         out::line(format_args!("\n{}", lines.join("\n")))?;
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -200,16 +275,27 @@ fn approve(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let evidence = with_database(globals, async |conn, _| {
         let e = one(conn, &args.id).await?;
         if !store::evidence::approve(conn, &who, e.evidence_id, SystemClock.now()).await? {
-            bail!("{} is final already, by {}", e.evidence_id, e.approved_by.as_deref().unwrap_or("-"));
+            bail!(
+                "{} is final already, by {}",
+                e.evidence_id,
+                e.approved_by.as_deref().unwrap_or("-")
+            );
         }
+
         one(conn, &e.evidence_id.to_string()).await
     })?;
+
     if args.json {
         let validity = evidence.validity(SystemClock.now());
         out::json(&Listed { evidence, validity })?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let id = evidence.evidence_id;
-    out::line(format_args!("{id} is final, by {}", notify::plain::neutral(&who)))?;
+    out::line(format_args!(
+        "{id} is final, by {}",
+        notify::plain::neutral(&who)
+    ))?;
+
     Ok(ExitCode::SUCCESS)
 }

@@ -9,7 +9,10 @@ use crate::cli::session::{Globals, with_database};
 
 /// Show every decision there ever was, the oldest first.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance history\n  blueteam compliance history 3.5.3 --json")]
+#[command(
+    after_help = "Examples:\n  blueteam compliance history\n  blueteam compliance history 3.5.3 \
+        --json"
+)]
 pub(super) struct Args {
     /// Of this requirement alone
     id: Option<String>,
@@ -19,17 +22,30 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let control = args.id.as_deref().map(find).transpose()?.map(|(r, _)| &r.control_id);
-    let changes = with_database(globals, async |conn, _| Ok(store::compliance::history(conn, control).await?))?;
+    let control = args
+        .id
+        .as_deref()
+        .map(find)
+        .transpose()?
+        .map(|(r, _)| &r.control_id);
+    let changes = with_database(globals, async |conn, _| {
+        Ok(store::compliance::history(conn, control).await?)
+    })?;
+
     if args.json {
         out::json(&changes)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if changes.is_empty() {
         out::line("nobody has decided anything yet")?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut table = Grid::new(&["at", "objective", "from", "to", "by", "login", "reason"], &[5, 2]);
+
+    let mut table = Grid::new(
+        &["at", "objective", "from", "to", "by", "login", "reason"],
+        &[5, 2],
+    );
     for c in &changes {
         table.row([
             out::time(c.at).into(),
@@ -41,6 +57,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             c.reason.as_deref().unwrap_or("-").into(),
         ]);
     }
+
     table.print()?;
     Ok(ExitCode::SUCCESS)
 }

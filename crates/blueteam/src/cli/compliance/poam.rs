@@ -8,7 +8,10 @@ use clap::{Subcommand, ValueEnum};
 use comfy_table::Color;
 use compliance::Catalog;
 use compliance::poam::close_out;
-use model::{Clock as _, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, SystemClock, Timestamp};
+use model::{
+    Clock as _, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, SystemClock,
+    Timestamp,
+};
 use serde::Serialize;
 use store::PgConnection;
 use uuid::Uuid;
@@ -20,10 +23,11 @@ use super::{controls, find, workbook};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_database};
 
-/// Plans of action and milestones (3.12.2; 32 CFR 170.21): what is not met, who mends it, until when.
+/// Plans of action and milestones (3.12.2; 32 CFR 170.21): what is not met, who mends it, until
+/// when.
 ///
-/// The POA&M of a conditional CMMC status holds only what the rule allows, for 180 days; everything else is on the operational plan. Without a subcommand
-/// the open items are listed.
+/// The POA&M of a conditional CMMC status holds only what the rule allows, for 180 days; everything
+/// else is on the operational plan. Without a subcommand the open items are listed.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
@@ -44,11 +48,12 @@ enum Action {
     Export(ExportArgs),
 }
 
-/// Write an item for each requirement that is not met and on no open plan. An open item that is on the wrong plan, because a partial score was set or
-/// taken back since, is moved.
+/// Write an item for each requirement that is not met and on no open plan. An open item that is on
+/// the wrong plan, because a partial score was set or taken back since, is moved.
 ///
-/// What nobody has decided, or whose evidence has lapsed, costs points as well and is among the `gaps`, but nobody knows yet what is wrong with it: it gets
-/// no item before it is decided. How many these are is said.
+/// What nobody has decided, or whose evidence has lapsed, costs points as well and is among the
+/// `gaps`, but nobody knows yet what is wrong with it: it gets no item before it is decided. How
+/// many these are is said.
 #[derive(Debug, clap::Args)]
 struct GenerateArgs {
     /// Who writes them; without it, the system's user name
@@ -61,7 +66,9 @@ struct GenerateArgs {
 
 /// List items, the next due first.
 #[derive(Debug, Default, clap::Args)]
-#[command(after_help = "Exit code: 0 nothing is overdue, 3 something is, 1 failed, 2 wrong arguments.")]
+#[command(
+    after_help = "Exit code: 0 nothing is overdue, 3 something is, 1 failed, 2 wrong arguments."
+)]
 struct ListArgs {
     /// Closed ones too
     #[arg(long)]
@@ -121,7 +128,9 @@ struct Details {
 /// Add an item.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam compliance poam add 3.5.3 --kind operational --weakness 'no second factor for the VPN' \\\n    --remediation 'hardware keys for all' --owner bob --due 2027-03-01T00:00:00Z --task https://tracker.example/SEC-7"
+    after_help = "Examples:\n  blueteam compliance poam add 3.5.3 --kind operational --weakness \
+        'no second factor for the VPN' \\\n    --remediation 'hardware keys for all' --owner bob \
+        --due 2027-03-01T00:00:00Z --task https://tracker.example/SEC-7"
 )]
 struct AddArgs {
     /// The requirement
@@ -172,7 +181,9 @@ enum Format {
 
 /// Write all items for others.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance poam export --format xlsx --output poam.xlsx")]
+#[command(
+    after_help = "Examples:\n  blueteam compliance poam export --format xlsx --output poam.xlsx"
+)]
 struct ExportArgs {
     /// Without it, what the file's ending says, and CSV on standard output
     #[arg(long, value_enum)]
@@ -184,7 +195,13 @@ struct ExportArgs {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        None => list(&ListArgs { json: args.json, ..ListArgs::default() }, globals),
+        None => list(
+            &ListArgs {
+                json: args.json,
+                ..ListArgs::default()
+            },
+            globals,
+        ),
         Some(Action::Generate(args)) => generate(args, globals),
         Some(Action::List(args)) => list(args, globals),
         Some(Action::Add(args)) => add(args, globals),
@@ -199,18 +216,22 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
     let (generated, undecided) = with_database(globals, async |conn, _| {
         let controls = controls(conn).await?;
         let there = store::plans::list(conn).await?;
-        let open = |c: &&model::Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
+        let open =
+            |c: &&model::Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
         let undecided = controls.iter().filter(open).count();
         let generated = compliance::poam::generate(Catalog::r2(), &controls, &there, now, || {
             // Told apart by their first letters, although they are made at once.
             PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"))
         });
+
         let changed = [&generated.new[..], &generated.moved].concat();
         store::plans::save(conn, &who, &changed, now).await?;
+
         // What is on no plan costs 3.12.2 as well.
         super::note_score(conn, &who, globals).await?;
         Ok((generated, undecided))
     })?;
+
     if args.json {
         out::json(&[&generated.new[..], &generated.moved].concat())?;
     } else {
@@ -218,17 +239,29 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
             "{} written; give each an owner, milestones and a day with `poam update`",
             many(generated.new.len(), "item", "items")
         ))?;
+
         for plan in &generated.moved {
-            let to = if plan.kind == PlanKind::Poam { "the POA&M" } else { "the operational plan of action" };
-            out::line(format_args!("{} for {} moved to {to}", plan.poam_id, plan.control_id))?;
+            let to = if plan.kind == PlanKind::Poam {
+                "the POA&M"
+            } else {
+                "the operational plan of action"
+            };
+
+            out::line(format_args!(
+                "{} for {} moved to {to}",
+                plan.poam_id, plan.control_id
+            ))?;
         }
     }
+
     if undecided > 0 {
         out::note(format_args!(
-            "{} not decided or stale, and got no item: decide them with `compliance set`; `compliance gaps` lists them",
+            "{} not decided or stale, and got no item: decide them with `compliance set`; \
+                `compliance gaps` lists them",
             many(undecided, "requirement is", "requirements are")
         ));
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -248,24 +281,50 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         .map(|plan| {
             let close_out_by = close_out(&plan);
             let late = close_out_by.is_some_and(|at| plan.status.is_open() && at < now);
-            Listed { overdue: plan.is_overdue(now) || late, close_out_by, plan }
+            Listed {
+                overdue: plan.is_overdue(now) || late,
+                close_out_by,
+                plan,
+            }
         })
         .filter(|l| (args.all || l.plan.status.is_open()) && (!args.overdue || l.overdue))
         .collect();
     listed.sort_by_key(|l| (l.plan.due.is_none(), l.plan.due, l.plan.control_id.order()));
-    let code = if listed.iter().any(|l| l.overdue) { ExitCode::from(3) } else { ExitCode::SUCCESS };
+    let code = if listed.iter().any(|l| l.overdue) {
+        ExitCode::from(3)
+    } else {
+        ExitCode::SUCCESS
+    };
     if args.json {
         out::json(&listed)?;
         return Ok(code);
     }
     if listed.is_empty() {
-        out::line("no plans of action; `compliance poam generate` writes one for each requirement that is not met")?;
+        out::line(
+            "no plans of action; `compliance poam generate` writes one for each requirement that \
+                is not met",
+        )?;
         return Ok(code);
     }
-    let header = ["item", "id", "plan", "risk", "status", "due", "close out", "owner", "weakness"];
+    let header = [
+        "item",
+        "id",
+        "plan",
+        "risk",
+        "status",
+        "due",
+        "close out",
+        "owner",
+        "weakness",
+    ];
     let mut table = Grid::new(&header, &[2, 6, 3, 4]);
     let look = table.look();
-    for Listed { plan: p, overdue, close_out_by } in &listed {
+    for Listed {
+        plan: p,
+        overdue,
+        close_out_by,
+    } in &listed
+    {
         let late = if *overdue { " OVERDUE" } else { "" };
         table.row([
             shown(look, &p.poam_id).into(),
@@ -273,7 +332,10 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             p.kind.into(),
             p.risk.as_str().replace('_', " ").into(),
             p.status.as_str().replace('_', " ").into(),
-            Bit::coloured(format!("{}{late}", out::maybe_day(p.due)), overdue.then_some(Color::Red)),
+            Bit::coloured(
+                format!("{}{late}", out::maybe_day(p.due)),
+                overdue.then_some(Color::Red),
+            ),
             out::maybe_day(*close_out_by).into(),
             p.owner.as_deref().unwrap_or("-").into(),
             (&p.weakness).into(),
@@ -291,6 +353,7 @@ fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &str) {
             to.clone_from(from);
         }
     };
+
     set(&mut plan.milestones, &d.milestones);
     set(&mut plan.owner, &d.owner);
     set(&mut plan.resources, &d.resources);
@@ -299,15 +362,19 @@ fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &str) {
     plan.conditional_since = d.conditional_since.or(plan.conditional_since);
     plan.risk = d.risk.unwrap_or(plan.risk);
     plan.kind = d.kind.unwrap_or(plan.kind);
+
     if let Some(text) = &d.weakness {
         plan.weakness.clone_from(text);
     }
+
     if let Some(text) = &d.remediation {
         plan.remediation.clone_from(text);
     }
+
     if !d.task.is_empty() {
         plan.tasks.clone_from(&d.task);
     }
+
     if before != (plan.due, plan.milestones.clone()) && (before.0.is_some() || before.1.is_some()) {
         let (due, milestones) = before;
         let was = format!(
@@ -316,7 +383,12 @@ fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &str) {
             out::maybe_time(due),
             milestones.as_deref().unwrap_or("no milestones")
         );
-        let gap = if plan.milestone_changes.is_empty() { "" } else { "; " };
+        let gap = if plan.milestone_changes.is_empty() {
+            ""
+        } else {
+            "; "
+        };
+
         plan.milestone_changes = format!("{}{gap}{was}", plan.milestone_changes);
     }
 }
@@ -325,10 +397,13 @@ fn check(plan: &Plan, now: Timestamp) -> anyhow::Result<()> {
     if plan.weakness.trim().is_empty() || plan.remediation.trim().is_empty() {
         out::usage!("--weakness and --remediation: say what is wrong and what is done about it");
     }
-    let eligible = Catalog::r2().get(&plan.control_id).is_some_and(|r| r.poam_eligibility.allows(true));
+    let eligible = Catalog::r2()
+        .get(&plan.control_id)
+        .is_some_and(|r| r.poam_eligibility.allows(true));
     if plan.kind == PlanKind::Poam && !eligible {
         out::usage!(
-            "{} may not be on the POA&M of a conditional status (32 CFR 170.21(a)(2)); use --kind operational",
+            "{} may not be on the POA&M of a conditional status (32 CFR 170.21(a)(2)); use --kind \
+                operational",
             plan.control_id
         );
     }
@@ -339,7 +414,8 @@ fn check(plan: &Plan, now: Timestamp) -> anyhow::Result<()> {
         && due > by
     {
         out::note(format_args!(
-            "due {}, after the conditional status has expired: {} must be closed out by {} (32 CFR 170.21(b))",
+            "due {}, after the conditional status has expired: {} must be closed out by {} (32 \
+                CFR 170.21(b))",
             out::maybe_day(Some(due)),
             plan.control_id,
             out::maybe_day(Some(by))
@@ -357,13 +433,19 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         identified_by: Some(format!("{who}, by hand")),
         ..Plan::new(id, requirement.control_id.clone(), risk, now)
     };
+
     put(&mut plan, &args.details, now, &who);
     check(&plan, now)?;
     with_database(globals, async |conn, _| {
         controls(conn).await?;
         Ok(store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?)
     })?;
-    told(&plan, args.details.json, format_args!("{} for {}", plan.poam_id, plan.control_id))
+
+    told(
+        &plan,
+        args.details.json,
+        format_args!("{} for {}", plan.poam_id, plan.control_id),
+    )
 }
 
 /// Says what became of an item.
@@ -379,26 +461,45 @@ fn told(plan: &Plan, json: bool, what: std::fmt::Arguments<'_>) -> anyhow::Resul
 /// The one item whose id begins or ends like this.
 async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Plan> {
     let all = store::plans::list(conn).await?;
-    pick(all, id, |p| p.poam_id.0, ("item", "blueteam compliance poam list --all"))
+    pick(
+        all,
+        id,
+        |p| p.poam_id.0,
+        ("item", "blueteam compliance poam list --all"),
+    )
 }
 
 fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (who, now) = (actor(args.details.actor.as_deref())?, SystemClock.now());
     if args.status == Some(PlanStatus::Completed) {
-        out::usage!("--status: `compliance poam close` completes an item, with the evidence that shows it");
+        out::usage!(
+            "--status: `compliance poam close` completes an item, with the evidence that shows it"
+        );
     }
+
     let plan = with_database(globals, async |conn, _| {
         let mut plan = one(conn, &args.id).await?;
         if plan.status == PlanStatus::Completed {
-            bail!("{} is completed, by {}", plan.poam_id, plan.closed_by.as_deref().unwrap_or("-"));
+            bail!(
+                "{} is completed, by {}",
+                plan.poam_id,
+                plan.closed_by.as_deref().unwrap_or("-")
+            );
         }
+
         put(&mut plan, &args.details, now, &who);
         plan.status = args.status.unwrap_or(plan.status);
         check(&plan, now)?;
         store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
+
         Ok(plan)
     })?;
-    told(&plan, args.details.json, format_args!("changed {}", plan.poam_id))
+
+    told(
+        &plan,
+        args.details.json,
+        format_args!("changed {}", plan.poam_id),
+    )
 }
 
 fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -406,37 +507,54 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let plan = with_database(globals, async |conn, _| {
         let mut plan = one(conn, &args.id).await?;
         if plan.status == PlanStatus::Completed {
-            bail!("{} is completed already, by {}", plan.poam_id, plan.closed_by.as_deref().unwrap_or("-"));
+            bail!(
+                "{} is completed already, by {}",
+                plan.poam_id,
+                plan.closed_by.as_deref().unwrap_or("-")
+            );
         }
+
         let evidence = super::evidence::one(conn, &args.evidence).await?;
         if evidence.approved_at.is_none() {
             bail!("{} is a draft; approve it first", evidence.evidence_id);
         }
+
         let of_it = |objective: &ObjectiveId| objective.control() == &*plan.control_id.0;
         if evidence.control_id != plan.control_id && !evidence.objectives.iter().any(of_it) {
             bail!(
-                "{} does not support {}; add a file that shows the closure: `compliance evidence add FILE --supports {} --kind \
+                "{} does not support {}; add a file that shows the closure: `compliance evidence \
+                    add FILE --supports {} --kind \
                  config_export --shows 'what it shows' --final`",
                 evidence.evidence_id,
                 plan.control_id,
                 plan.control_id
             );
         }
+
         (plan.status, plan.completed) = (PlanStatus::Completed, Some(now));
         (plan.closed_by, plan.closing_evidence) = (Some(who.clone()), Some(evidence.evidence_id));
         store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
+
         Ok(plan)
     })?;
+
     told(
         &plan,
         args.json,
-        format_args!("closed {}; now decide {} with `compliance set`", plan.poam_id, plan.control_id),
+        format_args!(
+            "closed {}; now decide {} with `compliance set`",
+            plan.poam_id, plan.control_id
+        ),
     )
 }
 
 fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let plans = with_database(globals, async |conn, _| Ok(store::plans::list(conn).await?))?;
-    let ending = args.output.as_ref().and_then(|path| path.extension()).and_then(|ending| ending.to_str());
+    let ending = args
+        .output
+        .as_ref()
+        .and_then(|path| path.extension())
+        .and_then(|ending| ending.to_str());
     let format = match (args.format, ending) {
         (Some(format), _) => format,
         (None, Some("xlsx")) => Format::Xlsx,
@@ -444,17 +562,28 @@ fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         (None, Some("pdf")) => Format::Pdf,
         (None, None | Some("csv")) => Format::Csv,
         (None, Some(other)) => {
-            out::usage!("--output: nobody knows what `.{other}` is; say --format csv, xlsx, markdown or pdf")
+            out::usage!(
+                "--output: nobody knows what `.{other}` is; say --format csv, xlsx, markdown or pdf"
+            )
         }
     };
-    if args.output.is_none() && Look::stdout().terminal && matches!(format, Format::Xlsx | Format::Pdf) {
+    if args.output.is_none()
+        && Look::stdout().terminal
+        && matches!(format, Format::Xlsx | Format::Pdf)
+    {
         out::usage!("--output: this is no text for a terminal; name a file");
     }
     let text = match format {
         Format::Csv => workbook::csv(&plans)?,
         Format::Xlsx => workbook::xlsx(&plans, SystemClock.now())?,
-        Format::Markdown => compliance::reports::poam(Catalog::r2(), &plans, SystemClock.now()).markdown().into_bytes(),
-        Format::Pdf => pdf::render(&compliance::reports::poam(Catalog::r2(), &plans, SystemClock.now()))?,
+        Format::Markdown => compliance::reports::poam(Catalog::r2(), &plans, SystemClock.now())
+            .markdown()
+            .into_bytes(),
+        Format::Pdf => pdf::render(&compliance::reports::poam(
+            Catalog::r2(),
+            &plans,
+            SystemClock.now(),
+        ))?,
     };
     out::deliver(args.output.as_deref(), &text)?;
     Ok(ExitCode::SUCCESS)

@@ -19,11 +19,16 @@ use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 use crate::dossier;
 
-/// Show the score (DoD Assessment Methodology v1.2.1), what was deducted, and the CMMC status that it allows (32 CFR 170.21, 170.24).
+/// Show the score (DoD Assessment Methodology v1.2.1), what was deducted, and the CMMC status that
+/// it allows (32 CFR 170.21, 170.24).
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance score\n  blueteam compliance score --sprs\n  \
+#[command(
+    after_help = "Examples:\n  blueteam compliance score\n  blueteam compliance score --sprs\n  \
                         blueteam compliance score --history --json\n\n\
-                        Exit code: 0 a status can be had (conditional or final), 3 none can, or there is no score for lack of an approved system security plan (of --sprs: something is missing), 1 failed, 2 wrong arguments.")]
+                        Exit code: 0 a status can be had (conditional or final), 3 none can, or \
+                        there is no score for lack of an approved system security plan (of \
+                        --sprs: something is missing), 1 failed, 2 wrong arguments."
+)]
 pub(super) struct Args {
     /// What SPRS asks for, and what of it is missing
     #[arg(long, conflicts_with = "history")]
@@ -58,7 +63,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         let history = with_database(globals, async |conn, _| Ok(store::scores::all(conn).await?))?;
         return past(&history, args.json);
     }
-    // What cannot be read bars the score, and the reason says so. A file that was named must be there.
+
+    // What cannot be read bars the score, and the reason says so. A file that was named must be
+    // there.
     let system = match dossier::system(args.system.as_deref(), &globals.state()?) {
         Err(error) if args.system.is_none() => {
             out::note(format_args!("{error:#}"));
@@ -66,11 +73,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         }
         read => Some(read?),
     };
+
     let grounds = with_database(globals, async |conn, _| {
         let grounds = Grounds::read(conn, system, SystemClock.now()).await?;
         loaded(&grounds.controls)?;
         Ok(grounds)
     })?;
+
     let claim = grounds.claim();
     let sprs = Submission::of(&grounds.basis(), &claim);
     if args.sprs {
@@ -79,7 +88,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             Err(why) => nothing_to_submit(&why, &claim, args.json),
         };
     }
-    let code = if claim.level() == Level2::None { ExitCode::from(3) } else { ExitCode::SUCCESS };
+
+    let code = if claim.level() == Level2::None {
+        ExitCode::from(3)
+    } else {
+        ExitCode::SUCCESS
+    };
+
     if args.json {
         out::json(&Shown {
             points: claim.points(),
@@ -89,19 +104,28 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             status: claim.status(),
             sprs: sprs.ok(),
         })?;
+
         return Ok(code);
     }
+
     print(&claim, Catalog::r2())?;
     Ok(code)
 }
 
-/// Nothing that SPRS could take, not even in part: a field that is filled in would be read as a claim.
+/// Nothing that SPRS could take, not even in part: a field that is filled in would be read as a
+/// claim.
 fn nothing_to_submit(why: &str, claim: &Claim, as_json: bool) -> anyhow::Result<ExitCode> {
     if as_json {
-        out::json(&json!({ "score": null, "cmmc_status": null, "no_score": why, "status": claim.status() }))?;
+        out::json(
+            &json!({ "score": null, "cmmc_status": null, "no_score": why, "status": claim.status() }),
+        )?;
     } else {
-        out::line(format_args!("nothing to submit to SPRS: {}", notify::plain::neutral(why)))?;
+        out::line(format_args!(
+            "nothing to submit to SPRS: {}",
+            notify::plain::neutral(why)
+        ))?;
     }
+
     Ok(ExitCode::from(3))
 }
 
@@ -111,69 +135,105 @@ fn past(history: &[Scored], json: bool) -> anyhow::Result<ExitCode> {
         out::json(&history)?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if history.is_empty() {
-        out::line("no score was noted yet; it is when a finding changes, and once a day while the daemon runs")?;
+        out::line(
+            "no score was noted yet; it is when a finding changes, and once a day while the \
+                daemon runs",
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let mut table = Grid::new(&["at", "score", "met or N/A", "not met", "open"], &[]);
     for s in history {
         table.row([
             out::time(s.at).into(),
-            s.points.map_or_else(|| "none".to_owned(), |p| p.to_string()).into(),
+            s.points
+                .map_or_else(|| "none".to_owned(), |p| p.to_string())
+                .into(),
             s.met.into(),
             s.not_met.into(),
             s.open.into(),
         ]);
     }
+
     table.print()?;
     Ok(ExitCode::SUCCESS)
 }
 
 fn submission(sprs: &Submission, json: bool) -> anyhow::Result<ExitCode> {
-    let code = if sprs.missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
+    let code = if sprs.missing.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(3)
+    };
+
     if json {
         out::json(sprs)?;
         return Ok(code);
     }
+
     for (what, value) in sprs.fields() {
         let value = value.unwrap_or_else(|| "-".to_owned());
         out::line(format_args!("{what:<24}{}", notify::plain::neutral(&value)))?;
     }
+
     if !sprs.missing.is_empty() {
         out::line("\nmissing")?;
     }
+
     for missing in &sprs.missing {
         out::line(format_args!("  - {missing}"))?;
     }
+
     Ok(code)
 }
 
 /// The status, and how long it lasts.
 fn status(claim: &Claim) -> String {
-    let until = claim.until().map_or_else(String::new, |until| format!(", until {}", out::time(until)));
+    let until = claim
+        .until()
+        .map_or_else(String::new, |until| format!(", until {}", out::time(until)));
     format!("{}{until}", claim.level())
 }
 
 fn print(claim: &Claim, catalog: &Catalog) -> anyhow::Result<()> {
     let counts = claim.counts();
     let neutral = notify::plain::neutral;
-    let threshold =
-        claim.points().map_or_else(String::new, |_| format!(" ({CONDITIONAL_FROM} for a conditional status)"));
-    paragraph("score", 10, &neutral(&format!("{}{threshold}", claim.score_text())))?;
+    let threshold = claim.points().map_or_else(String::new, |_| {
+        format!(" ({CONDITIONAL_FROM} for a conditional status)")
+    });
+    paragraph(
+        "score",
+        10,
+        &neutral(&format!("{}{threshold}", claim.score_text())),
+    )?;
+
     paragraph("status", 10, &status(claim))?;
-    paragraph("counts", 10, &format!("{} met or N/A, {} not met, {} open", counts.met, counts.not_met, counts.open))?;
+    paragraph(
+        "counts",
+        10,
+        &format!(
+            "{} met or N/A, {} not met, {} open",
+            counts.met, counts.not_met, counts.open
+        ),
+    )?;
+
     for caution in claim.cautions() {
         paragraph("", 10, &caution.to_string())?;
     }
+
     out::line("")?;
     // The reasons for no score stand beside it already.
     for obstacle in claim.obstacles().iter().filter(|o| !o.withholds_score()) {
         paragraph("  -", 4, &neutral(&obstacle.to_string()))?;
     }
+
     // A list of points would be added up to a score that there is not.
     if claim.points().is_none() || counts.deductions.is_empty() {
         return Ok(());
     }
+
     let mut table = Grid::new(&["id", "points", "finding", "why", "requirement"], &[3]);
     for d in &counts.deductions {
         let why = match (d.for_lack_of_plans, d.partial) {
@@ -181,6 +241,7 @@ fn print(claim: &Claim, catalog: &Catalog) -> anyhow::Result<()> {
             (_, true) => "partial score",
             _ => "",
         };
+
         let title = catalog.get(&d.control_id).map_or("", |r| &r.title);
         table.row([
             (&d.control_id).into(),
@@ -190,6 +251,7 @@ fn print(claim: &Claim, catalog: &Catalog) -> anyhow::Result<()> {
             title.into(),
         ]);
     }
+
     out::line("")?;
     table.print()
 }

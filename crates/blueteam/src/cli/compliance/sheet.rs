@@ -19,7 +19,8 @@ use super::{controls, find, known};
 use crate::cli::out::{self, no_formula};
 use crate::cli::session::{Globals, with_database};
 
-/// The columns of the sheet, one row an objective. Those of a requirement stand in the row of its first objective.
+/// The columns of the sheet, one row an objective. Those of a requirement stand in the row of its
+/// first objective.
 const COLUMNS: [&str; 17] = [
     "control_id",
     "objective_id",
@@ -48,12 +49,14 @@ const SHEET_MAX: u64 = 16 << 20;
   blueteam compliance export > findings.csv
   blueteam compliance export --oscal workspace --system system.toml
 
-The OSCAL documents lie as a trestle workspace wants them, and name each other by trestle:// hrefs.")]
+The OSCAL documents lie as a trestle workspace wants them, and name each other by trestle:// \
+hrefs.")]
 pub(super) struct ExportArgs {
     /// To this file, which must not exist
     #[arg(long, value_name = "FILE", conflicts_with = "oscal")]
     output: Option<PathBuf>,
-    /// As OSCAL documents below this folder: catalog, profile, component definition, plan, assessment plan and results, POA&M
+    /// As OSCAL documents below this folder: catalog, profile, component definition, plan,
+    /// assessment plan and results, POA&M
     #[arg(long, value_name = "DIR")]
     oscal: Option<PathBuf>,
     /// The description of the system, for OSCAL [default: system.toml in the state directory]
@@ -66,13 +69,16 @@ pub(super) struct ExportArgs {
 
 /// Read findings from a CSV file, or a system security plan or POA&M of OSCAL (.json).
 ///
-/// A CSV file has the columns that `export` writes; all of it is read, or nothing when a row is wrong. As with `set`, 3.12.4 can be met
-/// only when an approved system security plan is among its evidence. Needed are objective_id and finding, and a reason for each finding. You decide what it says: your name stands behind what changes. An empty
-/// finding leaves an objective alone, and so does one that is there already. Of an OSCAL
-/// plan, how requirements are implemented and who answers for them is taken; of a POA&M, its items. Neither decides a finding.
+/// A CSV file has the columns that `export` writes; all of it is read, or nothing when a row is
+/// wrong. As with `set`, 3.12.4 can be met only when an approved system security plan is among its
+/// evidence. Needed are objective_id and finding, and a reason for each finding. You decide what it
+/// says: your name stands behind what changes. An empty finding leaves an objective alone, and so
+/// does one that is there already. Of an OSCAL plan, how requirements are implemented and who
+/// answers for them is taken; of a POA&M, its items. Neither decides a finding.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam compliance import findings.csv --as alice\n  blueteam compliance import findings.csv --dry-run"
+    after_help = "Examples:\n  blueteam compliance import findings.csv --as alice\n  blueteam \
+        compliance import findings.csv --dry-run"
 )]
 pub(super) struct ImportArgs {
     /// The file; `-` is standard input
@@ -100,15 +106,33 @@ pub(super) fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<
 
 /// The sheet of all objectives.
 pub(in crate::cli) fn csv(controls: &[Control]) -> anyhow::Result<Vec<u8>> {
-    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(Vec::new());
     writer.write_record(COLUMNS)?;
+
     for r in &Catalog::r2().requirements {
-        let Some(c) = known(r, controls) else { continue };
-        for (n, (text, o)) in r.assessment_objectives.iter().zip(&c.objectives).enumerate() {
+        let Some(c) = known(r, controls) else {
+            continue;
+        };
+        for (n, (text, o)) in r
+            .assessment_objectives
+            .iter()
+            .zip(&c.objectives)
+            .enumerate()
+        {
             let d = o.decision.as_ref();
-            let of_control =
-                |value: Option<&str>| if n == 0 { value.unwrap_or_default().to_owned() } else { String::new() };
-            let methods: Vec<&str> = d.map(|d| d.methods.iter().map(|m| m.as_str()).collect()).unwrap_or_default();
+            let of_control = |value: Option<&str>| {
+                if n == 0 {
+                    value.unwrap_or_default().to_owned()
+                } else {
+                    String::new()
+                }
+            };
+
+            let methods: Vec<&str> = d
+                .map(|d| d.methods.iter().map(|m| m.as_str()).collect())
+                .unwrap_or_default();
             writer.write_record([
                 r.control_id.0.as_ref(),
                 o.objective_id.0.as_str(),
@@ -130,6 +154,7 @@ pub(in crate::cli) fn csv(controls: &[Control]) -> anyhow::Result<Vec<u8>> {
             ])?;
         }
     }
+
     writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
 }
 
@@ -164,6 +189,7 @@ pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
     if text.trim_ascii_start().starts_with(b"{") {
         return super::oscal::import(&text, args, &who, globals);
     }
+
     let (decided, changed) = with_database(globals, async |conn, _| {
         let before = controls(conn).await?;
         let no_plan = super::set::no_plan(conn, globals).await?;
@@ -178,19 +204,30 @@ pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
             tx.commit().await?;
             super::note_score(conn, &who, globals).await?;
         }
+
         let changed: BTreeSet<_> = changes.iter().map(|(control, _)| control.order()).collect();
         Ok((decisions.len(), changed.len()))
     })?;
+
     if args.json {
-        out::json(&serde_json::json!({ "dry_run": args.dry_run, "findings": decided, "requirements": changed }))?;
+        out::json(
+            &serde_json::json!({ "dry_run": args.dry_run, "findings": decided, "requirements": changed }),
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
-    let verb = if args.dry_run { "would change" } else { "changed" };
+
+    let verb = if args.dry_run {
+        "would change"
+    } else {
+        "changed"
+    };
+
     out::line(format_args!(
         "{verb} {} and {}",
         many(decided, "finding", "findings"),
         many(changed, "requirement", "requirements")
     ))?;
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -200,15 +237,23 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
         Box::new(std::io::stdin().lock())
     } else {
         // A pipe is as good as a file; a folder is not.
-        Box::new(std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?)
+        Box::new(
+            std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?,
+        )
     };
-    source.take(SHEET_MAX + 1).read_to_end(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+
+    source
+        .take(SHEET_MAX + 1)
+        .read_to_end(&mut text)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     if text.len() as u64 > SHEET_MAX {
         bail!("{} is larger than 16 MiB", path.display());
     }
+
     if text.contains(&0) {
         bail!("{} is no text: it holds NUL", path.display());
     }
+
     Ok(text)
 }
 
@@ -217,59 +262,92 @@ type Change = (Option<NewDecision>, Option<(model::ControlId, Changes)>);
 
 /// What a sheet changes. Every wrong row is named, by line and column.
 ///
-/// `no_plan` says why 3.12.4 cannot be met, if it cannot: each row that decides so is wrong, as it is for `set`.
+/// `no_plan` says why 3.12.4 cannot be met, if it cannot: each row that decides so is wrong, as it
+/// is for `set`.
 fn parse(text: &[u8], before: &[Control], no_plan: Option<&str>) -> anyhow::Result<Sheet> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(text);
-    let headers = reader.headers().context("the first line is not a header")?.clone();
+    let headers = reader
+        .headers()
+        .context("the first line is not a header")?
+        .clone();
+
     for needed in ["objective_id", "finding", "reason"] {
         if !headers.iter().any(|h| h == needed) {
-            bail!("the header has no column `{needed}`; `blueteam compliance export` shows the columns");
+            bail!(
+                "the header has no column `{needed}`; `blueteam compliance export` shows the \
+                    columns"
+            );
         }
     }
+
     let (mut decisions, mut changes, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
     let mut planless = false;
     for record in reader.records() {
-        let record = record.map_err(|e| anyhow::anyhow!("{}", notify::plain::neutral(&e.to_string())))?;
+        let record =
+            record.map_err(|e| anyhow::anyhow!("{}", notify::plain::neutral(&e.to_string())))?;
         let line = record.position().map_or(0, |at| line_at(text, at.byte()));
-        let row: Row = record
-            .deserialize(Some(&headers))
-            .map_err(|e| anyhow::anyhow!("line {line}: {}", notify::plain::neutral(&e.to_string())))?;
+        let row: Row = record.deserialize(Some(&headers)).map_err(|e| {
+            anyhow::anyhow!("line {line}: {}", notify::plain::neutral(&e.to_string()))
+        })?;
+
         match one(&row, before) {
             Ok((Some(decision), _)) if no_plan.is_some() && needs_plan(&decision) => {
                 planless = true;
-                wrong.push(format!("line {line}: {} cannot be met without an approved plan", decision.objective_id));
+                wrong.push(format!(
+                    "line {line}: {} cannot be met without an approved plan",
+                    decision.objective_id
+                ));
             }
             Ok((decision, change)) => {
                 decisions.extend(decision);
                 changes.extend(change);
             }
-            Err(error) => wrong.push(format!("line {line}: {}", notify::plain::neutral(&error.to_string()))),
+            Err(error) => wrong.push(format!(
+                "line {line}: {}",
+                notify::plain::neutral(&error.to_string())
+            )),
         }
     }
+
     wrong.extend(no_plan.filter(|_| planless).map(str::to_owned));
     if contradicts(&changes) {
         wrong.push("partial_credit: rows of one requirement contradict each other".to_owned());
     }
-    let seen: BTreeSet<_> = decisions.iter().map(|d: &NewDecision| &d.objective_id).collect();
+
+    let seen: BTreeSet<_> = decisions
+        .iter()
+        .map(|d: &NewDecision| &d.objective_id)
+        .collect();
     if seen.len() < decisions.len() {
         wrong.push("an objective is decided in two rows".to_owned());
     }
-    if wrong.is_empty() { Ok((decisions, changes)) } else { bail!("{}", wrong.join("\n")) }
+
+    if wrong.is_empty() {
+        Ok((decisions, changes))
+    } else {
+        bail!("{}", wrong.join("\n"))
+    }
 }
 
 /// Whether two rows of a requirement say different things of its partial score.
 fn contradicts(changes: &[(model::ControlId, Changes)]) -> bool {
-    let said = |(control, c): &(model::ControlId, Changes)| Some((control.order(), c.partial_credit?));
+    let said =
+        |(control, c): &(model::ControlId, Changes)| Some((control.order(), c.partial_credit?));
     let said: BTreeSet<_> = changes.iter().filter_map(said).collect();
     let controls: BTreeSet<_> = said.iter().map(|(control, _)| control).collect();
     controls.len() < said.len()
 }
 
-/// The line on which the record that is read at this byte stands: the reader counts from before the blank lines that it skips.
+/// The line on which the record that is read at this byte stands: the reader counts from before the
+/// blank lines that it skips.
 fn line_at(text: &[u8], byte: u64) -> usize {
-    let (before, after) = text.split_at(usize::try_from(byte).unwrap_or(usize::MAX).min(text.len()));
-    let blank = after.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+    let (before, after) =
+        text.split_at(usize::try_from(byte).unwrap_or(usize::MAX).min(text.len()));
+    let blank = after
+        .iter()
+        .take_while(|b| matches!(b, b'\r' | b'\n'))
+        .count();
     let newlines = |bytes: &[u8]| memchr::memchr_iter(b'\n', bytes).count();
     1 + newlines(before) + newlines(&after[..blank])
 }
@@ -282,36 +360,52 @@ fn partial(row: &Row, requirement: &Requirement) -> anyhow::Result<Option<bool>>
         "false" | "no" => false,
         other => bail!("partial_credit: `{other}` is neither true nor false"),
     };
+
     if said && requirement.partial_weight.is_none() {
         bail!("partial_credit: only 3.5.3 and 3.13.11 have a partial score");
     }
+
     Ok(requirement.partial_weight.is_some().then_some(said))
 }
 
 /// What one row changes.
 fn one(row: &Row, before: &[Control]) -> anyhow::Result<Change> {
     let (requirement, objective) = find(&row.objective_id)?;
-    let objective = objective
-        .with_context(|| format!("objective_id: `{}` is a requirement, not an objective", row.objective_id))?;
+    let objective = objective.with_context(|| {
+        format!(
+            "objective_id: `{}` is a requirement, not an objective",
+            row.objective_id
+        )
+    })?;
     let control = known(requirement, before).context("the database has no such requirement")?;
-    let now = control.objectives.iter().find(|o| o.objective_id == objective.id).and_then(|o| o.decision.as_ref());
+    let now = control
+        .objectives
+        .iter()
+        .find(|o| o.objective_id == objective.id)
+        .and_then(|o| o.decision.as_ref());
     let (owner, notes) = (plain(&row.owner), plain(&row.notes));
-    let new = |text: String, old: Option<&String>| (!text.is_empty() && Some(&text) != old).then_some(text);
+    let new = |text: String, old: Option<&String>| {
+        (!text.is_empty() && Some(&text) != old).then_some(text)
+    };
     let changes = Changes {
         owner: new(owner, control.owner.as_ref()),
         notes: new(notes, control.notes.as_ref()),
         partial_credit: partial(row, requirement)?.filter(|said| *said != control.partial_credit),
         ..Changes::default()
     };
-    let changes = (changes != Changes::default()).then(|| (requirement.control_id.clone(), changes));
+    let changes =
+        (changes != Changes::default()).then(|| (requirement.control_id.clone(), changes));
     if row.finding.trim().is_empty() {
         return Ok((None, changes));
     }
-    let Decided(finding) = finding(row.finding.trim()).map_err(|e| anyhow::anyhow!("finding: {e}"))?;
+    let Decided(finding) =
+        finding(row.finding.trim()).map_err(|e| anyhow::anyhow!("finding: {e}"))?;
     let reason = plain(&row.reason);
     let words = row.methods.split([' ', ',', ';']).filter(|w| !w.is_empty());
-    let mut methods =
-        words.map(str::parse).collect::<Result<Vec<Method>, _>>().map_err(|e| anyhow::anyhow!("methods: {e}"))?;
+    let mut methods = words
+        .map(str::parse)
+        .collect::<Result<Vec<Method>, _>>()
+        .map_err(|e| anyhow::anyhow!("methods: {e}"))?;
     if methods.is_empty() && finding == Some(Finding::Met) {
         methods.push(Method::Examine);
     }
@@ -323,5 +417,13 @@ fn one(row: &Row, before: &[Control]) -> anyhow::Result<Change> {
     if !(3..=4000).contains(&reason.chars().count()) {
         bail!("reason: from 3 to 4000 characters");
     }
-    Ok((Some(NewDecision { objective_id: objective.id.clone(), finding, reason, methods }), changes))
+    Ok((
+        Some(NewDecision {
+            objective_id: objective.id.clone(),
+            finding,
+            reason,
+            methods,
+        }),
+        changes,
+    ))
 }

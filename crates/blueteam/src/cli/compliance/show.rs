@@ -17,9 +17,13 @@ use super::{controls, find, word};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 
-/// Show a requirement: its wording, its objectives, what was found, by whom and why, and what its check last saw, also where it can't tell.
+/// Show a requirement: its wording, its objectives, what was found, by whom and why, and what its
+/// check last saw, also where it can't tell.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam compliance show 3.3.1\n  blueteam compliance show AU.L2-3.3.1 --json")]
+#[command(
+    after_help = "Examples:\n  blueteam compliance show 3.3.1\n  blueteam compliance show \
+        AU.L2-3.3.1 --json"
+)]
 pub(super) struct Args {
     /// The requirement
     id: String,
@@ -52,16 +56,29 @@ pub(super) struct Looked {
 }
 
 /// The newest result of the check of a requirement; none when there is no check, or it never ran.
-pub(super) async fn looked(conn: &mut PgConnection, requirement: &Requirement) -> anyhow::Result<Option<Looked>> {
-    let filter =
-        EvidenceFilter { control: Some(requirement.control_id.clone()), latest: true, ..EvidenceFilter::default() };
+pub(super) async fn looked(
+    conn: &mut PgConnection,
+    requirement: &Requirement,
+) -> anyhow::Result<Option<Looked>> {
+    let filter = EvidenceFilter {
+        control: Some(requirement.control_id.clone()),
+        latest: true,
+        ..EvidenceFilter::default()
+    };
+
     let pieces = store::evidence::list(conn, &filter).await?;
     let last = pieces.iter().rev().find(|e| e.recorded.is_some());
     Ok(last.map(|e| Looked {
-        check_id: e.recorded.as_ref().map(|r| r.check_id.clone()).unwrap_or_default(),
+        check_id: e
+            .recorded
+            .as_ref()
+            .map(|r| r.check_id.clone())
+            .unwrap_or_default(),
         evidence_id: e.evidence_id,
         at: e.confirmed_at.unwrap_or(e.collected_at),
-        says: crate::evidence::replay(e).map(|r| r.says).unwrap_or_default(),
+        says: crate::evidence::replay(e)
+            .map(|r| r.says)
+            .unwrap_or_default(),
     }))
 }
 
@@ -71,32 +88,52 @@ pub(super) fn json(
     controls: &[Control],
     check: Option<&Looked>,
 ) -> anyhow::Result<ExitCode> {
-    let control = super::known(requirement, controls).context("the database has no such requirement")?;
+    let control =
+        super::known(requirement, controls).context("the database has no such requirement")?;
     let (status, finding) = (control.implementation(), control.standing());
-    out::json(&Shown { requirement, standing: control, status, finding, check })?;
+    out::json(&Shown {
+        requirement,
+        standing: control,
+        status,
+        finding,
+        check,
+    })?;
+
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (requirement, _) = find(&args.id)?;
-    let (controls, check) =
-        with_database(globals, async |conn, _| Ok((controls(conn).await?, looked(conn, requirement).await?)))?;
+    let (controls, check) = with_database(globals, async |conn, _| {
+        Ok((controls(conn).await?, looked(conn, requirement).await?))
+    })?;
     if args.json {
         return json(requirement, &controls, check.as_ref());
     }
-    let control = super::known(requirement, &controls).context("the database has no such requirement")?;
+    let control =
+        super::known(requirement, &controls).context("the database has no such requirement")?;
     head(requirement, control)?;
-    for (text, objective) in requirement.assessment_objectives.iter().zip(&control.objectives) {
+    for (text, objective) in requirement
+        .assessment_objectives
+        .iter()
+        .zip(&control.objectives)
+    {
         objective_lines(&text.text, objective)?;
-        let says =
-            check.iter().flat_map(|c| &c.says).find(|s| s.objective_id(&control.control_id) == objective.objective_id);
+        let says = check
+            .iter()
+            .flat_map(|c| &c.says)
+            .find(|s| s.objective_id(&control.control_id) == objective.objective_id);
         if let (Some(s), Some(c)) = (says, &check) {
             check_line(s, c, objective)?;
         }
     }
     if args.methods {
         let m = &requirement.assessment_methods;
-        for (name, objects) in [("examine", &m.examine), ("interview", &m.interview), ("test", &m.test)] {
+        for (name, objects) in [
+            ("examine", &m.examine),
+            ("interview", &m.interview),
+            ("test", &m.test),
+        ] {
             out::line(format_args!("\n{name}:"))?;
             for object in objects {
                 paragraph("", 2, object)?;
@@ -114,40 +151,98 @@ fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
     paragraph("", 0, &r.title)?;
     paragraph("", 0, &r.requirement)?;
     out::line("")?;
-    let (status, finding) = (c.implementation().as_str().replace('_', " "), word(c.standing()));
-    let finding = if status == finding { String::new() } else { format!(" ({finding})") };
+
+    let (status, finding) = (
+        c.implementation().as_str().replace('_', " "),
+        word(c.standing()),
+    );
+    let finding = if status == finding {
+        String::new()
+    } else {
+        format!(" ({finding})")
+    };
+
     tell("status", &format!("{status}{finding}"))?;
-    let weight = r.dod_weight.map_or("no score without it".to_owned(), |w| many(usize::from(w), "point", "points"));
-    let partial = if c.partial_credit { ", the partial score is taken" } else { "" };
+    let weight = r.dod_weight.map_or("no score without it".to_owned(), |w| {
+        many(usize::from(w), "point", "points")
+    });
+    let partial = if c.partial_credit {
+        ", the partial score is taken"
+    } else {
+        ""
+    };
+
     tell("weight", &format!("{weight}{partial}"))?;
     if let Some(note) = &r.weight_note {
         tell("", note)?;
     }
-    let plan = if c.planned { "on a plan of action; " } else { "" };
-    let may = if r.poam_allowed { "may wait on one" } else { "may not wait on one" };
-    let note = r.poam_note.as_ref().map_or_else(String::new, |n| format!(" ({n})"));
+
+    let plan = if c.planned {
+        "on a plan of action; "
+    } else {
+        ""
+    };
+
+    let may = if r.poam_allowed {
+        "may wait on one"
+    } else {
+        "may not wait on one"
+    };
+
+    let note = r
+        .poam_note
+        .as_ref()
+        .map_or_else(String::new, |n| format!(" ({n})"));
     tell("poa&m", &format!("{plan}{may}{note}"))?;
     tell("owner", c.owner.as_deref().unwrap_or("-"))?;
     tell("next due", &out::maybe_time(c.due))?;
-    let provider = c.provider.as_deref().map_or_else(String::new, |p| format!(" ({p})"));
+
+    let provider = c
+        .provider
+        .as_deref()
+        .map_or_else(String::new, |p| format!(" ({p})"));
     tell("done by", &format!("{}{provider}", c.responsibility))?;
+
     if c.responsibility != Responsibility::Own {
         tell("  provider", c.provider_duties.as_deref().unwrap_or("-"))?;
         tell("  we", c.customer_duties.as_deref().unwrap_or("-"))?;
     }
-    tell("how", c.notes.as_deref().unwrap_or("not written yet: set --notes"))?;
+
+    tell(
+        "how",
+        c.notes.as_deref().unwrap_or("not written yet: set --notes"),
+    )?;
     tell("800-53", &r.nist_800_53_r4_mappings.join(", "))?;
-    tell("source", &format!("{}, last verified {}", Catalog::r2().name(), Catalog::r2().last_verified))?;
+
+    tell(
+        "source",
+        &format!(
+            "{}, last verified {}",
+            Catalog::r2().name(),
+            Catalog::r2().last_verified
+        ),
+    )?;
+
     out::line("")
 }
 
 /// What the check said of an objective, unless that stands there as a proposal.
 fn check_line(s: &Says, c: &Looked, o: &Objective) -> anyhow::Result<()> {
-    let proposed = o.proposal.as_ref().is_some_and(|p| p.by == c.check_id && Some(p.finding) == s.verdict.finding());
+    let proposed = o
+        .proposal
+        .as_ref()
+        .is_some_and(|p| p.by == c.check_id && Some(p.finding) == s.verdict.finding());
     if proposed && !matches!(s.verdict, Verdict::CantTell { .. }) {
         return Ok(());
     }
-    under(&format!("{}, {} by {}: {}", shown(s).1, out::time(c.at), c.check_id, s.verdict.text()))
+
+    under(&format!(
+        "{}, {} by {}: {}",
+        shown(s).1,
+        out::time(c.at),
+        c.check_id,
+        s.verdict.text()
+    ))
 }
 
 /// A line below an objective.
@@ -156,16 +251,32 @@ fn under(text: &str) -> anyhow::Result<()> {
 }
 
 fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
-    paragraph(&format!("{:<11} {}", o.objective_id.0, word(o.standing())), 26, text)?;
+    paragraph(
+        &format!("{:<11} {}", o.objective_id.0, word(o.standing())),
+        26,
+        text,
+    )?;
+
     if let Some(d) = &o.decision {
         let methods: Vec<&str> = d.methods.iter().map(|m| m.as_str()).collect();
-        let how = if methods.is_empty() { String::new() } else { format!(" ({})", methods.join(", ")) };
+        let how = if methods.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", methods.join(", "))
+        };
         under(&format!("{}, {}{how}: {}", d.by, out::time(d.at), d.reason))?;
     }
+
     if let Some(p) = &o.proposal {
         let finding = p.finding.as_str().replace('_', " ");
-        under(&format!("proposed {finding}, {} by {}: {}", out::time(p.at), p.by, p.reason))?;
+        under(&format!(
+            "proposed {finding}, {} by {}: {}",
+            out::time(p.at),
+            p.by,
+            p.reason
+        ))?;
     }
+
     let s = o.support;
     if s != model::Support::default() {
         under(&format!(
@@ -175,5 +286,6 @@ fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
             many(s.drafts as usize, "draft", "drafts")
         ))?;
     }
+
     Ok(())
 }

@@ -11,7 +11,8 @@ use crate::cli::session::{Globals, with_database};
 use crate::dossier::{self, Dossier};
 use model::{Clock as _, SystemClock};
 
-/// Write the system security plan (3.12.4), from the description of the system, the findings and the evidence.
+/// Write the system security plan (3.12.4), from the description of the system, the findings and
+/// the evidence.
 ///
 /// What is missing is listed at its beginning and on standard error; nothing is made up.
 #[derive(Debug, clap::Args)]
@@ -25,7 +26,8 @@ pub(super) struct Args {
     /// The description of the system
     #[arg(long, value_name = "FILE")]
     system: Option<PathBuf>,
-    /// To this file, which must not exist: .md, .html or .pdf [default: Markdown to standard output]
+    /// To this file, which must not exist: .md, .html or .pdf [default: Markdown to standard
+    /// output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write a commented description to fill in, and nothing else
@@ -38,12 +40,20 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::line(compliance::system::SAMPLE.trim_end())?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let system = dossier::system(args.system.as_deref(), &globals.state()?)?;
-    let dossier = with_database(globals, async |conn, _| Dossier::read(conn, system, SystemClock.now()).await)?;
+    let dossier = with_database(globals, async |conn, _| {
+        Dossier::read(conn, system, SystemClock.now()).await
+    })?;
     write(&reports::ssp(&dossier.known()), args.output.as_deref())?;
+
     let missing = dossier.system.missing();
     if !missing.is_empty() {
-        out::note(format_args!("missing in the description of the system:\n  {}", missing.join("\n  ")));
+        out::note(format_args!(
+            "missing in the description of the system:\n  {}",
+            missing.join("\n  ")
+        ));
     }
+
     Ok(ExitCode::SUCCESS)
 }

@@ -4,7 +4,8 @@ use model::{Clock as _, Span, SystemClock, Timestamp};
 
 use crate::cli::{out, session};
 
-/// A day in the future or the past: `2027-01-31` (to its end, UTC), a time with its zone, or a length of time from now (30d).
+/// A day in the future or the past: `2027-01-31` (to its end, UTC), a time with its zone, or a
+/// length of time from now (30d).
 pub(super) fn day(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     if text.len() == "2027-01-31".len() && text.parse::<jiff::civil::Date>().is_ok() {
@@ -18,18 +19,24 @@ pub(super) fn day(text: &str) -> Result<Timestamp, String> {
 
 fn wrong(text: &str) -> String {
     format!(
-        "`{}` is no day: write 2027-01-31, a time with its zone (2027-01-31T12:00:00Z), or a length of time from now (30d)",
+        "`{}` is no day: write 2027-01-31, a time with its zone (2027-01-31T12:00:00Z), or a \
+            length of time from now (30d)",
         notify::plain::neutral(text)
     )
 }
 
 /// Who acts: the name that was given, else the system's user name.
 pub(super) fn actor(given: Option<&str>) -> anyhow::Result<String> {
-    let is_name =
-        |name: &str| (1..=200).contains(&name.trim().chars().count()) && name.chars().any(char::is_alphanumeric);
+    let is_name = |name: &str| {
+        (1..=200).contains(&name.trim().chars().count()) && name.chars().any(char::is_alphanumeric)
+    };
     if given.is_some_and(|name| !is_name(name)) {
-        out::usage!("--as: a name of 1 to 200 characters, one of them a letter or digit; it stands in the record");
+        out::usage!(
+            "--as: a name of 1 to 200 characters, one of them a letter or digit; it stands in the \
+                record"
+        );
     }
+
     Ok(session::actor(given.map(str::trim)))
 }
 
@@ -39,11 +46,27 @@ mod tests {
 
     #[test]
     fn a_day_is_given_in_three_ways_and_no_other() {
-        assert_eq!(day("2027-01-31").unwrap(), Timestamp::parse("2027-01-31T23:59:59Z").unwrap());
-        assert_eq!(day("2027-01-31T00:00:00+02:00").unwrap(), Timestamp::parse("2027-01-30T22:00:00Z").unwrap());
+        assert_eq!(
+            day("2027-01-31").unwrap(),
+            Timestamp::parse("2027-01-31T23:59:59Z").unwrap()
+        );
+        assert_eq!(
+            day("2027-01-31T00:00:00+02:00").unwrap(),
+            Timestamp::parse("2027-01-30T22:00:00Z").unwrap()
+        );
+
         assert!(day("30d").unwrap() > SystemClock.now().plus(Span::days(29)));
-        for wrong in ["tomorrow", "2027-02-30", "31.01.2027", "", "2027-01-31T00:00:00"] {
-            assert!(day(wrong).unwrap_err().contains("write 2027-01-31"), "{wrong}");
+        for wrong in [
+            "tomorrow",
+            "2027-02-30",
+            "31.01.2027",
+            "",
+            "2027-01-31T00:00:00",
+        ] {
+            assert!(
+                day(wrong).unwrap_err().contains("write 2027-01-31"),
+                "{wrong}"
+            );
         }
     }
 }

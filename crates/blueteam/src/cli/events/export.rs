@@ -14,7 +14,8 @@ use crate::cli::analysis::bar;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
 
-/// Write events to standard output, the oldest first, as many as there are since then: the last 24 hours when no --since is given.
+/// Write events to standard output, the oldest first, as many as there are since then: the last 24
+/// hours when no --since is given.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam events export --since 30d --format csv > events.csv
@@ -42,6 +43,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if matches!(args.format, Format::Csv) {
         out.write_all(HEADER.as_bytes())?;
     }
+
     let progress = bar(0, "{spinner} {pos} events, {per_sec}");
     progress.enable_steady_tick(Duration::from_millis(200));
     let mut failed: io::Result<()> = Ok(());
@@ -50,7 +52,12 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             Format::Ndjson => "ndjson",
             Format::Csv => "csv",
         };
-        let query = args.filter.record(conn, Command::Export, &filter, json!({ "format": format })).await?;
+
+        let query = args
+            .filter
+            .record(conn, Command::Export, &filter, json!({ "format": format }))
+            .await?;
+
         let rows = store::search::events(conn, &filter, Order::Oldest, None, |event| {
             failed = match args.format {
                 Format::Ndjson => line(&mut out, &event),
@@ -61,13 +68,16 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         })
         .await?;
         store::search::answered(conn, query, rows).await?;
+
         Ok(())
     })?;
+
     progress.finish_and_clear();
     failed?;
     if !args.filter.has_beginning() && !args.filter.names_events() {
         out::note("these are those of the last 24 hours; --since names another beginning");
     }
+
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
@@ -99,6 +109,7 @@ fn csv(event: &Found) -> String {
         event.metadata.to_string(),
         event.created_at.to_string(),
     ];
+
     let fields: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
     fields.join(",") + "\r\n"
 }

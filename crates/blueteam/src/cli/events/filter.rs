@@ -60,7 +60,8 @@ pub(super) struct FilterArgs {
 }
 
 fn category(text: &str) -> Result<Category, String> {
-    Category::parse(text).ok_or_else(|| "say auth, access, admin, data, ai, system or network".to_owned())
+    Category::parse(text)
+        .ok_or_else(|| "say auth, access, admin, data, ai, system or network".to_owned())
 }
 
 fn result(text: &str) -> Result<Outcome, String> {
@@ -74,9 +75,13 @@ impl FilterArgs {
         if self.until.is_some_and(|until| until <= since) {
             out::usage!("--until must be later than --since");
         }
+
         // One that is named is found wherever it lies.
         let since = Some(since).filter(|_| self.since.is_some() || self.id.is_empty());
-        Ok(Filter { since, ..self.onward() })
+        Ok(Filter {
+            since,
+            ..self.onward()
+        })
     }
 
     /// The same without a beginning.

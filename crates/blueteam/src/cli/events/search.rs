@@ -13,14 +13,16 @@ use crate::cli::alerts::find;
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, with_database};
 
-/// What makes an alert may lie this far outside of the times that it names: events come out of order.
+/// What makes an alert may lie this far outside of the times that it names: events come out of
+/// order.
 const AROUND: Span = Span::hours(24);
 
 /// Search events, the newest first; or, as a timeline, one user's or session's, as they happened.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam events search --ip 203.0.113.0/24 --since 7d
-  blueteam events search --user alice --timeline --since 2026-03-05T00:00:00Z --until 2026-03-06T00:00:00Z
+  blueteam events search --user alice --timeline --since 2026-03-05T00:00:00Z --until \
+  2026-03-06T00:00:00Z
   blueteam events search --alert 3f2a81c0 --timeline
   blueteam events search --cui --result denied --json | jq -r .[].user_name | sort | uniq -c")]
 pub(super) struct Args {
@@ -44,34 +46,53 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if args.timeline && args.alert.is_none() && !args.filter.is_about_somebody() {
         out::usage!("--timeline is somebody's: add --user, --session or --alert");
     }
+
     let mut filter = args.filter.filter()?;
-    let order = if args.timeline { Order::Oldest } else { Order::Newest };
+    let order = if args.timeline {
+        Order::Oldest
+    } else {
+        Order::Newest
+    };
+
     let events = with_database(globals, async |conn, _| {
         if let Some(alert) = &args.alert {
             let id = find(conn, alert).await?;
-            let alert = store::alerts::show(conn, id).await?.context("the alert is gone")?;
+            let alert = store::alerts::show(conn, id)
+                .await?
+                .context("the alert is gone")?;
             filter.since = Some(alert.first_seen.minus(AROUND));
             filter.until = Some(alert.last_seen.plus(AROUND));
             filter.ids = alert.event_ids.iter().map(|id| id.0).collect();
-            anyhow::ensure!(!filter.ids.is_empty(), "the alert rests on no event: something was missing");
+            anyhow::ensure!(
+                !filter.ids.is_empty(),
+                "the alert rests on no event: something was missing"
+            );
+
             if alert.event_count > filter.ids.len() as u64 {
                 let (kept, all) = (filter.ids.len(), alert.event_count);
                 out::note(format_args!(
-                    "the alert keeps the first {kept} of its {all} events; search for the others by what it is about"
+                    "the alert keeps the first {kept} of its {all} events; search for the others \
+                        by what it is about"
                 ));
             }
         }
+
         let more = json!({ "timeline": args.timeline, "limit": args.limit });
-        let query = args.filter.record(conn, Command::Search, &filter, more).await?;
+        let query = args
+            .filter
+            .record(conn, Command::Search, &filter, more)
+            .await?;
         let mut events = Vec::new();
         store::search::events(conn, &filter, order, Some(args.limit), |event| {
             events.push(event);
             true
         })
         .await?;
+
         store::search::answered(conn, query, events.len() as u64).await?;
         Ok(events)
     })?;
+
     if args.json {
         out::json(&events)?;
     } else if events.is_empty() {
@@ -90,24 +111,38 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::spare(look, &mut table, &[1, 2, 5]);
         out::print(table)?;
     }
+
     if events.len() as u64 == u64::from(args.limit) {
         let which = if args.timeline { "oldest" } else { "newest" };
-        out::note(format_args!("the {which} {}; there may be more (--limit)", args.limit));
+        out::note(format_args!(
+            "the {which} {}; there may be more (--limit)",
+            args.limit
+        ));
     }
+
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) fn header(look: Look) -> Table {
-    out::table(look, &["time", "source", "category", "action", "result", "user", "address", "to what"])
+    out::table(
+        look,
+        &[
+            "time", "source", "category", "action", "result", "user", "address", "to what",
+        ],
+    )
 }
 
 pub(super) fn add(table: &mut Table, event: &Found) {
-    let user = event.user_name.clone().or_else(|| event.user_id.map(|id| id.to_string()));
+    let user = event
+        .user_name
+        .clone()
+        .or_else(|| event.user_id.map(|id| id.to_string()));
     let parts = [event.resource_type.as_deref(), event.resource_id.as_deref()];
     let mut what = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
     if event.cui {
         what.push_str(" [CUI]");
     }
+
     table.add_row([
         Cell::new(out::time(event.timestamp)),
         out::text(&event.source),

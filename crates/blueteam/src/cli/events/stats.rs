@@ -12,7 +12,8 @@ use crate::cli::session::{Globals, with_database};
 
 /// Count events by one or two fields, the most first.
 ///
-/// Fields: hour, day, source, service, category, action, result, user, ip, session, resource, tenant, cui.
+/// Fields: hour, day, source, service, category, action, result, user, ip, session, resource,
+/// tenant, cui.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam events stats --by category,result --since 30d
@@ -34,42 +35,65 @@ pub(super) struct Args {
 
 fn field(text: &str) -> Result<Field, String> {
     let names = || FIELDS.iter().map(|f| f.name).collect::<Vec<_>>().join(", ");
-    FIELDS.iter().find(|f| f.name == text).copied().ok_or_else(|| format!("known fields: {}", names()))
+    FIELDS
+        .iter()
+        .find(|f| f.name == text)
+        .copied()
+        .ok_or_else(|| format!("known fields: {}", names()))
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.by.len() > 2 {
         out::usage!("--by: two fields at most");
     }
+
     let filter = args.filter.filter()?;
     let names: Vec<&str> = args.by.iter().map(|field| field.name).collect();
     let counts = with_database(globals, async |conn, _| {
-        let query = args.filter.record(conn, Command::Stats, &filter, json!({ "by": names })).await?;
+        let query = args
+            .filter
+            .record(conn, Command::Stats, &filter, json!({ "by": names }))
+            .await?;
         let counts = store::search::stats(conn, &filter, &args.by, args.limit).await?;
         store::search::answered(conn, query, counts.len() as u64).await?;
         Ok(counts)
     })?;
+
     if args.json {
         let rows = counts.iter().map(|count| {
-            let values = names.iter().zip(&count.values).map(|(name, value)| ((*name).to_owned(), json!(value)));
+            let values = names
+                .iter()
+                .zip(&count.values)
+                .map(|(name, value)| ((*name).to_owned(), json!(value)));
             let events = ("events".to_owned(), json!(count.events));
             values.chain([events]).collect::<serde_json::Map<_, _>>()
         });
+
         out::json(&rows.collect::<Vec<_>>())?;
         return Ok(ExitCode::SUCCESS);
     }
+
     if counts.is_empty() {
         out::line("no events")?;
         return Ok(ExitCode::SUCCESS);
     }
+
     let mut table = out::table(Look::stdout(), &[&["events"], &names[..]].concat());
     for count in &counts {
-        let values = count.values.iter().map(|value| out::text(value.as_deref().unwrap_or("-")));
+        let values = count
+            .values
+            .iter()
+            .map(|value| out::text(value.as_deref().unwrap_or("-")));
         table.add_row([Cell::new(count.events)].into_iter().chain(values));
     }
+
     out::print(table)?;
     if counts.len() as u64 == u64::from(args.limit) {
-        out::note(format_args!("the {} most frequent; there may be more (--limit)", args.limit));
+        out::note(format_args!(
+            "the {} most frequent; there may be more (--limit)",
+            args.limit
+        ));
     }
+
     Ok(ExitCode::SUCCESS)
 }

@@ -31,12 +31,17 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if args.filter.has_beginning() {
         out::usage!("tail begins now; `events search` shows what was before (--since)");
     }
+
     let filter = args.filter.onward();
     with_database(globals, async |conn, _| {
-        let query = args.filter.record(conn, Command::Tail, &filter, json!({})).await?;
+        let query = args
+            .filter
+            .record(conn, Command::Tail, &filter, json!({}))
+            .await?;
         let mut tail = Tail::begin(conn).await?;
         let stop = tokio::signal::ctrl_c();
         tokio::pin!(stop);
+
         let mut rows = 0;
         loop {
             tokio::select! {
@@ -46,6 +51,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 }
                 () = tokio::time::sleep(EVERY) => {}
             }
+
             let mut printed = Ok(());
             tail.next(conn, &filter, |event| {
                 rows += 1;
@@ -59,11 +65,18 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn print(event: &Found, json: bool) -> anyhow::Result<()> {
-    if json { out::line(serde_json::to_string(event)?) } else { out::line(line(event)) }
+    if json {
+        out::line(serde_json::to_string(event)?)
+    } else {
+        out::line(line(event))
+    }
 }
 
 fn line(event: &Found) -> String {
-    let user = event.user_name.clone().or_else(|| event.user_id.map(|id| id.to_string()));
+    let user = event
+        .user_name
+        .clone()
+        .or_else(|| event.user_id.map(|id| id.to_string()));
     let parts = [
         out::time(event.timestamp),
         event.source.clone(),
@@ -75,5 +88,6 @@ fn line(event: &Found) -> String {
         event.resource_id.clone().unwrap_or_default(),
         if event.cui { "[CUI]" } else { "" }.to_owned(),
     ];
+
     notify::plain::neutral(parts.join("  ").trim_end()).into_owned()
 }

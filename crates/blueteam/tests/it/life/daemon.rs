@@ -15,7 +15,8 @@ use tokio::time::sleep;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_blueteam");
 
-/// The program: `BLUETEAM_TEST_PROGRAM`, such as a release build whose figures mean something, or the one that was built with the tests.
+/// The program: `BLUETEAM_TEST_PROGRAM`, such as a release build whose figures mean something, or
+/// the one that was built with the tests.
 fn program() -> PathBuf {
     std::env::var_os("BLUETEAM_TEST_PROGRAM").map_or_else(|| PROGRAM.into(), PathBuf::from)
 }
@@ -29,7 +30,8 @@ pub(super) struct Daemon {
     pub(super) port: u16,
     child: Option<Child>,
     starts: u32,
-    /// The spool lies on a file system of its own of that many KiB, which lasts as long as the daemon.
+    /// The spool lies on a file system of its own of that many KiB, which lasts as long as the
+    /// daemon.
     spool_disk: Option<u32>,
     /// A folder whose programs stand in for those of the system.
     tools: Option<PathBuf>,
@@ -48,7 +50,11 @@ impl Daemon {
 
     /// The same, with that certificate for the door.
     pub(super) async fn with_tls(files: &str, more: &str) -> Self {
-        let mut daemon = Self::prepared(&format!("{files}[detection]\nexpected_sources = []\n{more}"), None, None);
+        let mut daemon = Self::prepared(
+            &format!("{files}[detection]\nexpected_sources = []\n{more}"),
+            None,
+            None,
+        );
         daemon.start().await;
         daemon
     }
@@ -73,12 +79,30 @@ impl Daemon {
 
     fn prepared(more: &str, spool_disk: Option<u32>, tools: Option<PathBuf>) -> Self {
         let mut builder = tempfile::Builder::new();
-        let dir =
-            builder.prefix("blueteam-life-").permissions(std::fs::Permissions::from_mode(0o711)).tempdir().unwrap();
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let config = format!("[logging]\nfilter = \"info\"\n[ingest]\nlisten = \"127.0.0.1:{port}\"\n{more}");
+        let dir = builder
+            .prefix("blueteam-life-")
+            .permissions(std::fs::Permissions::from_mode(0o711))
+            .tempdir()
+            .unwrap();
+        let port = std::net::TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+
+        let config = format!(
+            "[logging]\nfilter = \"info\"\n[ingest]\nlisten = \"127.0.0.1:{port}\"\n{more}"
+        );
         std::fs::write(dir.path().join("blueteam.toml"), config).unwrap();
-        Self { dir, port, child: None, starts: 0, spool_disk, tools }
+
+        Self {
+            dir,
+            port,
+            child: None,
+            starts: 0,
+            spool_disk,
+            tools,
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> PathBuf {
@@ -87,7 +111,10 @@ impl Daemon {
 
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(program());
-        command.env_remove("DATABASE_URL").arg("--state-dir").arg(self.dir.path());
+        command
+            .env_remove("DATABASE_URL")
+            .arg("--state-dir")
+            .arg(self.dir.path());
         command.arg("--config").arg(self.path("blueteam.toml"));
         command
     }
@@ -96,17 +123,27 @@ impl Daemon {
     fn on_a_disk_of(&self, kib: u32) -> Command {
         let spool = self.path("spool");
         std::fs::create_dir_all(&spool).unwrap();
-        let script = format!("mount -t tmpfs -o size={kib}k,mode=700 tmpfs \"$1\" && shift && exec \"$@\"");
+        let script =
+            format!("mount -t tmpfs -o size={kib}k,mode=700 tmpfs \"$1\" && shift && exec \"$@\"");
         let mut command = private_mounts();
         let inner = self.command();
-        command.env_remove("DATABASE_URL").args(["sh", "-c", &script, "sh"]).arg(spool);
+
+        command
+            .env_remove("DATABASE_URL")
+            .args(["sh", "-c", &script, "sh"])
+            .arg(spool);
         command.arg(inner.get_program()).args(inner.get_args());
+
         command
     }
 
     /// Starts it and waits until it is ready.
     pub(super) async fn start(&mut self) {
-        let log = File::options().create(true).append(true).open(self.path("daemon.log")).unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.path("daemon.log"))
+            .unwrap();
         self.start_with(log.into()).await;
     }
 
@@ -118,18 +155,33 @@ impl Daemon {
     async fn start_with(&mut self, log: Stdio) {
         self.starts += 1;
         let out = self.path(&format!("out.{}", self.starts));
-        let mut up = self.spool_disk.map_or_else(|| self.command(), |kib| self.on_a_disk_of(kib));
+        let mut up = self
+            .spool_disk
+            .map_or_else(|| self.command(), |kib| self.on_a_disk_of(kib));
         if let Some(tools) = &self.tools {
-            up.env("PATH", format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()));
+            up.env(
+                "PATH",
+                format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()),
+            );
         }
-        up.arg("up").stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(log);
+        up.arg("up")
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).unwrap())
+            .stderr(log);
         let mut child = up.spawn().unwrap();
         drop(child.stderr.take());
         self.child = Some(child);
         let since = Instant::now();
-        while !std::fs::read_to_string(&out).unwrap().contains("blueteam is ready") {
+        while !std::fs::read_to_string(&out)
+            .unwrap()
+            .contains("blueteam is ready")
+        {
             let ended = self.child.as_mut().unwrap().try_wait().unwrap();
-            assert!(ended.is_none() && since.elapsed() < PATIENCE, "it does not start ({ended:?}):\n{}", self.log());
+            assert!(
+                ended.is_none() && since.elapsed() < PATIENCE,
+                "it does not start ({ended:?}):\n{}",
+                self.log()
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -147,8 +199,15 @@ impl Daemon {
 
     /// The most memory that it has had at once, in bytes.
     pub(super) fn peak_memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.as_ref().unwrap().id())).unwrap();
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let status = std::fs::read_to_string(format!(
+            "/proc/{}/status",
+            self.child.as_ref().unwrap().id()
+        ))
+        .unwrap();
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .unwrap();
         peak.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
@@ -161,7 +220,12 @@ impl Daemon {
             if let Some(status) = child.try_wait().unwrap() {
                 return status;
             }
-            assert!(since.elapsed() < PATIENCE, "it does not stop:\n{}", self.log());
+
+            assert!(
+                since.elapsed() < PATIENCE,
+                "it does not stop:\n{}",
+                self.log()
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
@@ -177,16 +241,29 @@ impl Daemon {
         loop {
             match self.try_connect().await {
                 Ok(conn) => return conn,
-                Err(error) => assert!(since.elapsed() < PATIENCE, "no connection: {error}\n{}", self.log()),
+                Err(error) => assert!(
+                    since.elapsed() < PATIENCE,
+                    "no connection: {error}\n{}",
+                    self.log()
+                ),
             }
+
             sleep(Duration::from_millis(20)).await;
         }
     }
 
     pub(super) async fn try_connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let password = std::fs::read_to_string(self.path("secrets/blueteam_owner.password")).unwrap();
-        let options = PgConnectOptions::new().socket(self.path("postgres/run")).port(5432).database("blueteam");
-        options.username("blueteam_owner").password(password.trim()).connect().await
+        let password =
+            std::fs::read_to_string(self.path("secrets/blueteam_owner.password")).unwrap();
+        let options = PgConnectOptions::new()
+            .socket(self.path("postgres/run"))
+            .port(5432)
+            .database("blueteam");
+        options
+            .username("blueteam_owner")
+            .password(password.trim())
+            .connect()
+            .await
     }
 
     /// A key with which events may be sent.
@@ -196,9 +273,18 @@ impl Daemon {
 
     /// The same, made with more arguments.
     pub(super) fn key_with(&self, more: &[&str]) -> String {
-        let out =
-            self.command().args(["keys", "create", "test", "--scope", "events:write"]).args(more).output().unwrap();
-        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+        let out = self
+            .command()
+            .args(["keys", "create", "test", "--scope", "events:write"])
+            .args(more)
+            .output()
+            .unwrap();
+        assert!(
+            out.status.success(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
+
         String::from_utf8(out.stdout).unwrap().trim().to_owned()
     }
 
@@ -210,8 +296,16 @@ impl Daemon {
     /// The same with that key.
     pub(super) fn client_with(&self, key: String) -> Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap();
-        Client { http, url: format!("http://127.0.0.1:{}/v1/events", self.port), key }
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(20))
+            .build()
+            .unwrap();
+        Client {
+            http,
+            url: format!("http://127.0.0.1:{}/v1/events", self.port),
+            key,
+        }
     }
 }
 
@@ -236,6 +330,7 @@ impl Drop for Daemon {
             let _ = child.kill();
             let _ = child.wait();
         }
+
         if let Some(pid) = self.postmaster() {
             // An immediate shutdown; its files go next.
             let _ = kill_process(pid, Signal::QUIT);
@@ -260,7 +355,13 @@ impl Client {
         let body = serde_json::to_vec(events).unwrap();
         let since = Instant::now();
         loop {
-            let request = self.http.post(&self.url).bearer_auth(&self.key).body(body.clone()).send().await;
+            let request = self
+                .http
+                .post(&self.url)
+                .bearer_auth(&self.key)
+                .body(body.clone())
+                .send()
+                .await;
             if let Ok(response) = request
                 && response.status().is_success()
                 && let Ok(text) = response.text().await
@@ -283,23 +384,39 @@ pub(super) fn failure(ip: &str, account: &str) -> Value {
 /// Rule, entity and fingerprint of every alert. Fails when one is there twice.
 pub(super) async fn alerts(conn: &mut PgConnection) -> BTreeSet<(String, String, uuid::Uuid)> {
     let sql = "SELECT rule_id::text, entity_value, fingerprint FROM blueteam.alert_history";
-    let rows: Vec<(String, String, uuid::Uuid)> = sqlx::query_as(sql).fetch_all(conn).await.unwrap();
+    let rows: Vec<(String, String, uuid::Uuid)> =
+        sqlx::query_as(sql).fetch_all(conn).await.unwrap();
     let (count, set) = (rows.len(), BTreeSet::from_iter(rows));
     assert_eq!(count, set.len(), "an alert is there twice");
     set
 }
 
 /// Waits for an alert of that rule about that entity; says how long it took.
-pub(super) async fn alert_comes(conn: &mut PgConnection, rule: &str, entity: &str, limit: Duration) -> Duration {
+pub(super) async fn alert_comes(
+    conn: &mut PgConnection,
+    rule: &str,
+    entity: &str,
+    limit: Duration,
+) -> Duration {
     let since = Instant::now();
     while !has_alert(conn, rule, entity).await {
-        assert!(since.elapsed() < limit, "no alert of {rule} about {entity} within {limit:?}");
+        assert!(
+            since.elapsed() < limit,
+            "no alert of {rule} about {entity} within {limit:?}"
+        );
         sleep(Duration::from_millis(1)).await;
     }
+
     since.elapsed()
 }
 
 pub(super) async fn has_alert(conn: &mut PgConnection, rule: &str, entity: &str) -> bool {
-    let sql = "SELECT EXISTS (SELECT FROM blueteam.alert_history WHERE rule_id = $1 AND entity_value = $2)";
-    sqlx::query_scalar(sql).bind(rule).bind(entity).fetch_one(conn).await.unwrap()
+    let sql = "SELECT EXISTS (SELECT FROM blueteam.alert_history WHERE rule_id = $1 AND \
+        entity_value = $2)";
+    sqlx::query_scalar(sql)
+        .bind(rule)
+        .bind(entity)
+        .fetch_one(conn)
+        .await
+        .unwrap()
 }

@@ -1,4 +1,5 @@
-//! The compliance work on schedule: checks run by themselves, and people are reminded once an item and stage.
+//! The compliance work on schedule: checks run by themselves, and people are reminded once an item
+//! and stage.
 
 use std::time::{Duration, Instant};
 
@@ -19,24 +20,51 @@ async fn checks_run_on_schedule_and_people_are_reminded_once() {
     let port = listener.local_addr().unwrap().port();
     let (tell, mut told) = mpsc::channel(64);
     tokio::spawn(take_mail(listener, tell));
+
     let mut daemon = Daemon::new(&format!(
-        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n\
+        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \
+            \"a@example.com\"\nto = [\"b@example.com\"]\n\
          [digest]\nchannels = []\n[heartbeat]\nevery = \"0s\"\n[compliance]\nevery = \"4s\"\n"
     ))
     .await;
     let mut conn = daemon.connect().await;
+
     let piece = |what: &str, days: i32| {
         format!(
-            "INSERT INTO blueteam.compliance_evidence (control_id, evidence_type, description, content, state, approved_by, approved_at, valid_until)
-             VALUES ('3.1.1', 'policy_doc', '{what}', 'x', 'final', 'alice', now(), now() + interval '{days} days')"
+            "INSERT INTO blueteam.compliance_evidence (control_id, evidence_type, description, \
+                content, state, approved_by, approved_at, valid_until)
+             VALUES ('3.1.1', 'policy_doc', '{what}', 'x', 'final', 'alice', now(), now() + \
+             interval '{days} days')"
         )
     };
-    for sql in [piece("access policy", 10), piece("old policy", -1), piece("new policy", 300)] {
-        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut conn).await.unwrap();
+
+    for sql in [
+        piece("access policy", 10),
+        piece("old policy", -1),
+        piece("new policy", 300),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql))
+            .execute(&mut conn)
+            .await
+            .unwrap();
     }
-    let mail = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
-    assert!(mail.contains("[REMINDER]") && mail.contains("Compliance: 2 items are due, 1 of them late"), "{mail}");
-    assert!(mail.contains("access policy") && mail.contains("old policy") && !mail.contains("new policy"), "{mail}");
+
+    let mail = tokio::time::timeout(PATIENCE, told.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        mail.contains("[REMINDER]") && mail.contains("Compliance: 2 items are due, 1 of them late"),
+        "{mail}"
+    );
+
+    assert!(
+        mail.contains("access policy")
+            && mail.contains("old policy")
+            && !mail.contains("new policy"),
+        "{mail}"
+    );
+
     // Every check ran, and runs again.
     let results = "SELECT count(*) FROM blueteam.compliance_evidence WHERE check_id IS NOT NULL";
     let all = i64::try_from(compliance::checks::ALL.len()).unwrap();
@@ -45,24 +73,46 @@ async fn checks_run_on_schedule_and_people_are_reminded_once() {
         assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    let by = "SELECT count(*) FROM blueteam.compliance_evidence WHERE check_id IS NOT NULL AND approved_by IS DISTINCT FROM 'check ' || check_id";
+
+    let by = "SELECT count(*) FROM blueteam.compliance_evidence WHERE check_id IS NOT NULL AND \
+        approved_by IS DISTINCT FROM 'check ' || check_id";
     assert_eq!(count(&mut conn, by).await, 0);
     assert!(
-        count(&mut conn, "SELECT count(*) FROM blueteam.compliance_objectives WHERE proposed IS NOT NULL").await > 0
+        count(
+            &mut conn,
+            "SELECT count(*) FROM blueteam.compliance_objectives WHERE proposed IS NOT NULL"
+        )
+        .await
+            > 0
     );
-    assert_eq!(count(&mut conn, "SELECT count(*) FROM blueteam.posture_scores").await, 1, "nothing changed");
+
+    assert_eq!(
+        count(&mut conn, "SELECT count(*) FROM blueteam.posture_scores").await,
+        1,
+        "nothing changed"
+    );
     drop(conn);
     daemon.kill();
     daemon.start().await;
+
     let mut conn = daemon.connect().await;
     // While somebody else runs them, the daemon does not.
     sqlx::query("SELECT pg_advisory_lock(hashtextextended('blueteam.compliance.checks', 0))")
         .execute(&mut conn)
         .await
         .unwrap();
+
     let before = count(&mut conn, results).await;
     tokio::time::sleep(Duration::from_secs(9)).await;
     assert_eq!(count(&mut conn, results).await, before);
     assert!(told.try_recv().is_err(), "each stage is told once");
-    assert_eq!(count(&mut conn, "SELECT count(*) FROM blueteam.notices WHERE kind = 'reminder'").await, 2);
+
+    assert_eq!(
+        count(
+            &mut conn,
+            "SELECT count(*) FROM blueteam.notices WHERE kind = 'reminder'"
+        )
+        .await,
+        2
+    );
 }

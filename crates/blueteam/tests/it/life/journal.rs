@@ -1,4 +1,5 @@
-//! The journal of systemd, followed by `journalctl`: a stand-in for what it may do, and the real one.
+//! The journal of systemd, followed by `journalctl`: a stand-in for what it may do, and the real
+//! one.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -14,7 +15,8 @@ use tokio::time::sleep;
 
 use super::daemon::{Daemon, PATIENCE};
 
-/// Prints what follows the cursor and goes on, as `journalctl --follow` does; notes each start. At the first it dies within the third entry.
+/// Prints what follows the cursor and goes on, as `journalctl --follow` does; notes each start. At
+/// the first it dies within the third entry.
 const STAND_IN: &str = r#"#!/bin/sh
 dir=$(dirname "$0")
 after= n=0
@@ -38,7 +40,8 @@ fn entry(n: u32) -> String {
 }
 
 async fn accounts(conn: &mut PgConnection) -> Vec<String> {
-    let sql = "SELECT account FROM blueteam.collected_events WHERE source = 'syslog' ORDER BY timestamp, event_id";
+    let sql = "SELECT account FROM blueteam.collected_events WHERE source = 'syslog' ORDER BY \
+        timestamp, event_id";
     sqlx::query_scalar(sql).fetch_all(conn).await.unwrap()
 }
 
@@ -50,13 +53,22 @@ async fn until_there_are(daemon: &Daemon, count: u32) {
         if found == expected {
             return;
         }
-        assert!(found.len() <= expected.len() && since.elapsed() < PATIENCE, "{found:?}\n{}", daemon.log());
+
+        assert!(
+            found.len() <= expected.len() && since.elapsed() < PATIENCE,
+            "{found:?}\n{}",
+            daemon.log()
+        );
         sleep(Duration::from_millis(100)).await;
     }
 }
 
 fn starts(dir: &Path) -> Vec<String> {
-    std::fs::read_to_string(dir.join("starts")).unwrap().lines().map(str::to_owned).collect()
+    std::fs::read_to_string(dir.join("starts"))
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,14 +87,28 @@ async fn a_journal_is_followed_over_every_death() {
         said
     };
     say(5);
-    let mut daemon = Daemon::with_tools("[[collect.journals]]\nservice = \"bastion\"", tools.path()).await;
+    let mut daemon =
+        Daemon::with_tools("[[collect.journals]]\nservice = \"bastion\"", tools.path()).await;
     until_there_are(&daemon, 5).await;
-    assert!(daemon.log().contains("journalctl ended (exit status: 7): it breaks"), "{}", daemon.log());
+    assert!(
+        daemon
+            .log()
+            .contains("journalctl ended (exit status: 7): it breaks"),
+        "{}",
+        daemon.log()
+    );
     let told = starts(tools.path());
     assert_eq!(told.len(), 2);
     assert!(told[1].ends_with(" s=6b0e;i=1;b=2;m=1;t=4;x=5"), "{told:?}");
     // journalctl is killed.
-    let pid = told[1].split(' ').next().unwrap().parse().ok().and_then(Pid::from_raw).unwrap();
+    let pid = told[1]
+        .split(' ')
+        .next()
+        .unwrap()
+        .parse()
+        .ok()
+        .and_then(Pid::from_raw)
+        .unwrap();
     kill_process(pid, Signal::KILL).unwrap();
     let all = say(3000);
     until_there_are(&daemon, all).await;
@@ -93,10 +119,12 @@ async fn a_journal_is_followed_over_every_death() {
     daemon.start().await;
     until_there_are(&daemon, all).await;
     let mut conn = daemon.connect().await;
-    let sql = "SELECT count(*) FROM blueteam.collected_events WHERE metadata->>'service' = 'bastion'";
+    let sql =
+        "SELECT count(*) FROM blueteam.collected_events WHERE metadata->>'service' = 'bastion'";
     let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
     assert_eq!(count, i64::from(all));
-    let sql = "SELECT received, repeated, rejected FROM blueteam.sources WHERE source_id = 'journald:journal'";
+    let sql = "SELECT received, repeated, rejected FROM blueteam.sources WHERE source_id = \
+        'journald:journal'";
     let account: (i64, i64, i64) = sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap();
     assert_eq!(account, (i64::from(all), 0, 0), "no entry is read twice");
     assert_eq!(daemon.terminate().await.code(), Some(0));
@@ -106,11 +134,17 @@ async fn a_journal_is_followed_over_every_death() {
     while starts(tools.path()).len() == before {
         sleep(Duration::from_millis(20)).await;
     }
-    let pid = starts(tools.path())[before].split(' ').next().unwrap().to_owned();
+    let pid = starts(tools.path())[before]
+        .split(' ')
+        .next()
+        .unwrap()
+        .to_owned();
     daemon.kill();
     let since = Instant::now();
     // One that nobody has buried yet is dead as well.
-    while std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+    while std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.contains(") Z "))
+    {
         assert!(since.elapsed() < PATIENCE, "it goes on");
         sleep(Duration::from_millis(20)).await;
     }
@@ -129,13 +163,23 @@ fn write_journal(file: &Path, entries: std::ops::Range<u32>) {
         )
         .unwrap();
     }
+
     let input = file.with_extension("export");
     std::fs::write(&input, export).unwrap();
     let remote = "/lib/systemd/systemd-journal-remote";
-    let done = Command::new(remote).arg("-o").arg(file).arg(&input).output();
+    let done = Command::new(remote)
+        .arg("-o")
+        .arg(file)
+        .arg(&input)
+        .output();
+
     // `scripts/setup --tests` installs it.
     let done = done.unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     std::fs::remove_file(input).unwrap();
 }
 
@@ -143,9 +187,13 @@ fn write_journal(file: &Path, entries: std::ops::Range<u32>) {
 async fn the_real_journalctl_is_followed() {
     let journal = tempfile::tempdir().unwrap();
     write_journal(&journal.path().join("remote-a.journal"), 0..500);
-    let config = format!("[[collect.journals]]\ndirectory = \"{}\"", journal.path().display());
+    let config = format!(
+        "[[collect.journals]]\ndirectory = \"{}\"",
+        journal.path().display()
+    );
     let mut daemon = Daemon::new(&config).await;
     until_there_are(&daemon, 500).await;
+
     // Another file appears, while it runs and while it does not.
     write_journal(&journal.path().join("remote-b.journal"), 500..600);
     until_there_are(&daemon, 600).await;

@@ -1,4 +1,5 @@
-//! The daily digest and the sign of life: told once, also when nothing happened, whatever is killed.
+//! The daily digest and the sign of life: told once, also when nothing happened, whatever is
+//! killed.
 
 use std::time::Duration;
 
@@ -15,7 +16,8 @@ async fn a_day_has_one_digest_through_a_kill_and_a_restart() {
     let (tell, mut told) = mpsc::channel(64);
     tokio::spawn(take_mail(listener, tell));
     let mut daemon = Daemon::new(&format!(
-        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n\
+        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \
+            \"a@example.com\"\nto = [\"b@example.com\"]\n\
          [digest]\nat = \"00:00\"\n"
     ))
     .await;
@@ -23,7 +25,12 @@ async fn a_day_has_one_digest_through_a_kill_and_a_restart() {
     let mut conn = daemon.connect().await;
     let since = std::time::Instant::now();
     // A new database has no day to tell of yet.
-    while sqlx::query_scalar::<_, i64>(kinds).fetch_one(&mut conn).await.unwrap() < 2 {
+    while sqlx::query_scalar::<_, i64>(kinds)
+        .fetch_one(&mut conn)
+        .await
+        .unwrap()
+        < 2
+    {
         assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -42,10 +49,21 @@ async fn a_day_has_one_digest_through_a_kill_and_a_restart() {
     daemon.start().await;
     let mut mails = Vec::new();
     for _ in 0..2 {
-        mails.push(tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap());
+        mails.push(
+            tokio::time::timeout(PATIENCE, told.recv())
+                .await
+                .unwrap()
+                .unwrap(),
+        );
     }
-    let digest = mails.iter().find(|m| m.contains("[DIGEST]")).unwrap_or_else(|| panic!("{mails:?}"));
-    assert!(digest.contains("Daily digest: all quiet, 0 events, 0 sources alive"), "{digest}");
+    let digest = mails
+        .iter()
+        .find(|m| m.contains("[DIGEST]"))
+        .unwrap_or_else(|| panic!("{mails:?}"));
+    assert!(
+        digest.contains("Daily digest: all quiet, 0 events, 0 sources alive"),
+        "{digest}"
+    );
     assert!(mails.iter().any(|m| m.contains("[ALIVE]")), "{mails:?}");
     daemon.kill();
     daemon.start().await;
@@ -67,9 +85,11 @@ async fn a_start_without_the_database_waits_and_people_are_told() {
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("blueteam.toml");
     let text = format!(
-        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \"a@example.com\"\nto = [\"b@example.com\"]\n\
+        "[channels.email]\nhost = \"127.0.0.1\"\nport = {port}\nsecurity = \"plain\"\nfrom = \
+            \"a@example.com\"\nto = [\"b@example.com\"]\n\
          [watchdog]\ndatabase_away = \"1s\"\n"
     );
+
     std::fs::write(&config, text).unwrap();
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_blueteam"))
         .arg("--config")
@@ -82,10 +102,23 @@ async fn a_start_without_the_database_waits_and_people_are_told() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    let mail = tokio::time::timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
-    assert!(mail.contains("[CRITICAL] The database of the audit record is away"), "{mail}");
+
+    let mail = tokio::time::timeout(PATIENCE, told.recv())
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(
+        mail.contains("[CRITICAL] The database of the audit record is away"),
+        "{mail}"
+    );
+
     assert!(child.try_wait().unwrap().is_none(), "it waits");
-    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+
     let since = std::time::Instant::now();
     while child.try_wait().unwrap().is_none() {
         assert!(since.elapsed() < PATIENCE, "it does not end");

@@ -11,16 +11,27 @@ use super::daemon::{Daemon, PATIENCE, alert_comes};
 
 /// What `sources` prints as JSON; the exit code with it.
 fn ask(daemon: &Daemon, args: &[&str]) -> (Option<i32>, Value) {
-    let output = daemon.command().arg("sources").args(args).arg("--json").output().unwrap();
+    let output = daemon
+        .command()
+        .arg("sources")
+        .args(args)
+        .arg("--json")
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let value = serde_json::from_str(&text).unwrap();
+
     (output.status.code(), value)
 }
 
 async fn until(what: &str, daemon: &Daemon, mut holds: impl FnMut() -> bool) {
     let since = Instant::now();
     while !holds() {
-        assert!(since.elapsed() < PATIENCE, "{what} did not happen:\n{}", daemon.log());
+        assert!(
+            since.elapsed() < PATIENCE,
+            "{what} did not happen:\n{}",
+            daemon.log()
+        );
         sleep(Duration::from_millis(200)).await;
     }
 }
@@ -30,34 +41,86 @@ async fn a_log_is_accounted_for_and_missed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("auth.log");
     let mut log = File::create(&path).unwrap();
-    let files = format!("[[collect.files]]\npath = \"{}\"\nformat = \"syslog\"\nevery = \"2s\"", path.display());
+    let files = format!(
+        "[[collect.files]]\npath = \"{}\"\nformat = \"syslog\"\nevery = \"2s\"",
+        path.display()
+    );
     let daemon = Daemon::new(&files).await;
+
     let id = format!("syslog:{}", path.display());
-    let lines = "2026-03-04T10:00:00Z web sshd[7]: Failed password for root from 192.0.2.9 port 4 ssh2\n\
+    let lines = "2026-03-04T10:00:00Z web sshd[7]: Failed password for root from 192.0.2.9 port 4 \
+        ssh2\n\
                  2026-03-04T10:00:01Z web CRON[8]: (root) CMD (true)\n\u{1}\u{2} what is this\n";
     log.write_all(lines.as_bytes()).unwrap();
+
     let of = |field: &str| {
         let rows = ask(&daemon, &["list"]).1;
-        rows.as_array().unwrap().iter().find(|r| r["source_id"] == id.as_str()).map(|r| r[field].clone())
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["source_id"] == id.as_str())
+            .map(|r| r[field].clone())
     };
-    until("the account of three lines", &daemon, || of("received") == Some(json!(3))).await;
-    assert_eq!((of("accepted"), of("ignored"), of("rejected")), (Some(json!(1)), Some(json!(1)), Some(json!(1))));
+
+    until("the account of three lines", &daemon, || {
+        of("received") == Some(json!(3))
+    })
+    .await;
+    assert_eq!(
+        (of("accepted"), of("ignored"), of("rejected")),
+        (Some(json!(1)), Some(json!(1)), Some(json!(1)))
+    );
+
     let letters = ask(&daemon, &["dead-letters", "--source", &id]).1;
     assert_eq!(letters.as_array().unwrap().len(), 1, "{letters}");
     assert_eq!(letters[0]["entry"], "\u{1}\u{2} what is this");
 
-    until("the silence", &daemon, || of("silent_since").is_some_and(|since| !since.is_null())).await;
+    until("the silence", &daemon, || {
+        of("silent_since").is_some_and(|since| !since.is_null())
+    })
+    .await;
     assert_eq!(ask(&daemon, &["list"]).0, Some(3));
-    alert_comes(&mut daemon.connect().await, "audit_log_gap", "blueteam collector", PATIENCE).await;
-    let rules = daemon.command().args(["alerts", "rules", "--json"]).output().unwrap();
-    let rules: Value = serde_json::from_slice(&rules.stdout).unwrap();
-    let blind =
-        |rule: &str| rules.as_array().unwrap().iter().find(|r| r["rule_id"] == rule).unwrap()["blind_to"].clone();
-    assert_eq!((blind("brute_force"), blind("ai_abuse")), (json!([id]), json!(["audit_db"])));
 
-    log.write_all(b"2026-03-04T10:00:05Z web sshd[7]: Failed password for root from 192.0.2.9 port 4 ssh2\n").unwrap();
+    alert_comes(
+        &mut daemon.connect().await,
+        "audit_log_gap",
+        "blueteam collector",
+        PATIENCE,
+    )
+    .await;
+
+    let rules = daemon
+        .command()
+        .args(["alerts", "rules", "--json"])
+        .output()
+        .unwrap();
+    let rules: Value = serde_json::from_slice(&rules.stdout).unwrap();
+    let blind = |rule: &str| {
+        rules
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["rule_id"] == rule)
+            .unwrap()["blind_to"]
+            .clone()
+    };
+
+    assert_eq!(
+        (blind("brute_force"), blind("ai_abuse")),
+        (json!([id]), json!(["audit_db"]))
+    );
+
+    log.write_all(
+        b"2026-03-04T10:00:05Z web sshd[7]: Failed password for root from 192.0.2.9 port 4 ssh2\n",
+    )
+    .unwrap();
+
     until("the end of the silence", &daemon, || {
-        ask(&daemon, &["show", &id]).1["gaps"].as_array().unwrap().iter().any(|g| !g["ended_at"].is_null())
+        ask(&daemon, &["show", &id]).1["gaps"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|g| !g["ended_at"].is_null())
     })
     .await;
 }
@@ -69,16 +132,35 @@ async fn a_producer_that_counts_is_followed() {
         json!({ "category": "access", "action": "api_request", "result": "success",
                 "metadata": { "producer": "shop", "producer_seq": n } })
     };
+
     daemon.client().send(&[1, 2, 5].map(event)).await;
     let missing = || ask(&daemon, &["show", "producer:shop"]).1["missing_numbers"].clone();
-    let known = || ask(&daemon, &["list"]).1.as_array().unwrap().iter().any(|r| r["source_id"] == "producer:shop");
+    let known = || {
+        ask(&daemon, &["list"])
+            .1
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|r| r["source_id"] == "producer:shop")
+    };
+
     until("the producer's account", &daemon, known).await;
     assert_eq!(missing(), json!(2));
     daemon.client().send(&[4].map(event)).await;
     until("the fourth", &daemon, || missing() == json!(1)).await;
     let rows = ask(&daemon, &["list"]).1;
-    let table = rows.as_array().unwrap().iter().find(|r| r["source_id"] == "audit_db").unwrap().clone();
-    assert_eq!((&table["received"], &table["accepted"]), (&json!(4), &json!(4)));
+    let table = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|r| r["source_id"] == "audit_db")
+        .unwrap()
+        .clone();
+
+    assert_eq!(
+        (&table["received"], &table["accepted"]),
+        (&json!(4), &json!(4))
+    );
 }
 
 /// An entry of many lines is one event, however it is written and whoever is killed in between.
@@ -87,53 +169,82 @@ async fn entries_of_many_lines_are_one_event_each() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("php.log");
     let mut log = File::create(&path).unwrap();
-    let files = format!("[[collect.files]]\npath = \"{}\"\nformat = \"php\"", path.display());
+    let files = format!(
+        "[[collect.files]]\npath = \"{}\"\nformat = \"php\"",
+        path.display()
+    );
     let mut daemon = Daemon::new(&files).await;
+
     let id = format!("php:{}", path.display());
     let accepted = |daemon: &Daemon| {
         let rows = ask(daemon, &["list"]).1;
-        rows.as_array().unwrap().iter().find(|r| r["source_id"] == id.as_str()).and_then(|r| r["accepted"].as_u64())
+        rows.as_array()
+            .unwrap()
+            .iter()
+            .find(|r| r["source_id"] == id.as_str())
+            .and_then(|r| r["accepted"].as_u64())
     };
-    let first = "[05-Mar-2026 10:00:00 UTC] PHP Fatal error:  Uncaught Error: x in /a.php:1\nStack trace:\n#0 {main}\n";
+
+    let first = "[05-Mar-2026 10:00:00 UTC] PHP Fatal error:  Uncaught Error: x in \
+        /a.php:1\nStack trace:\n#0 {main}\n";
     log.write_all(first.as_bytes()).unwrap();
     until("the first entry", &daemon, || accepted(&daemon) == Some(1)).await;
-    // The second is written in two pieces, with a kill between them: what was read of it is read again.
-    let (head, tail) =
-        ("[05-Mar-2026 10:00:01 UTC] PHP Fatal error:  Uncaught Error: y in /a.php:2\n", "Stack trace:\n#0 {main}\n");
+
+    // The second is written in two pieces, with a kill between them: what was read of it is read
+    // again.
+    let (head, tail) = (
+        "[05-Mar-2026 10:00:01 UTC] PHP Fatal error:  Uncaught Error: y in /a.php:2\n",
+        "Stack trace:\n#0 {main}\n",
+    );
     log.write_all(head.as_bytes()).unwrap();
     sleep(Duration::from_millis(300)).await;
     daemon.kill();
     log.write_all(tail.as_bytes()).unwrap();
+
     daemon.start().await;
     until("the second entry", &daemon, || accepted(&daemon) == Some(2)).await;
     let mut conn = daemon.connect().await;
     let frames: Vec<i64> = sqlx::query_scalar(
-        "SELECT (metadata->>'frames')::bigint FROM blueteam.collected_events WHERE source = 'php_error' ORDER BY timestamp",
+        "SELECT (metadata->>'frames')::bigint FROM blueteam.collected_events WHERE source = \
+            'php_error' ORDER BY timestamp",
     )
     .fetch_all(&mut conn)
     .await
     .unwrap();
+
     assert_eq!(frames, [1, 1]);
 }
 
-/// Two logs that begin with the same line, and clients that send a name too long for an index, or one that looks like a time:
-/// every request is a row.
+/// Two logs that begin with the same line, and clients that send a name too long for an index, or
+/// one that looks like a time: every request is a row.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_client_keeps_its_request_out_of_the_record() {
     let dir = tempfile::tempdir().unwrap();
     // Nothing that compression makes short.
-    let long: Vec<String> = (1..=700_u64).map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15))).collect();
+    let long: Vec<String> = (1..=700_u64)
+        .map(|n| format!("{:x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+        .collect();
     let long = long.concat();
     let mut files = String::new();
+
     for (name, client) in [("a", "203.0.113.8"), ("b", "203.0.113.9")] {
         let path = dir.path().join(format!("{name}.log"));
-        let mut lines = r#"10.0.0.1 - - [04/Mar/2026:10:00:00 +0000] "GET /health HTTP/1.1" 200 5"#.to_owned() + "\n";
+        let mut lines = r#"10.0.0.1 - - [04/Mar/2026:10:00:00 +0000] "GET /health HTTP/1.1" 200 5"#
+            .to_owned()
+            + "\n";
         for user in ["-", "x [01/Jan/2020:00:00:00 +0000] y", "a\\x00b", &long] {
-            lines.extend([format!("{client} - {user} [04/Mar/2026:10:00:01 +0000] \"GET /.env HTTP/1.1\" 404 5\n")]);
+            lines.extend([format!(
+                "{client} - {user} [04/Mar/2026:10:00:01 +0000] \"GET /.env HTTP/1.1\" 404 5\n"
+            )]);
         }
+
         std::fs::write(&path, lines).unwrap();
-        files.extend([format!("[[collect.files]]\npath = \"{}\"\nformat = \"nginx\"\n", path.display())]);
+        files.extend([format!(
+            "[[collect.files]]\npath = \"{}\"\nformat = \"nginx\"\n",
+            path.display()
+        )]);
     }
+
     let daemon = Daemon::new(&files).await;
     let mut conn = daemon.connect().await;
     let since = Instant::now();
@@ -149,6 +260,7 @@ async fn no_client_keeps_its_request_out_of_the_record() {
         if rows == [("10.0.0.1", 2), ("203.0.113.8", 4), ("203.0.113.9", 4)] {
             return;
         }
+
         assert!(since.elapsed() < PATIENCE, "{rows:?}\n{}", daemon.log());
         sleep(Duration::from_millis(200)).await;
     }

@@ -11,17 +11,39 @@ async fn the_second_start_goes_on_where_the_first_stopped() {
     for _ in 0..4 {
         client.send(&[failure("198.51.100.7", "root")]).await;
     }
+
     let (began, cluster) = (Instant::now(), daemon.postmaster());
     assert!(cluster.is_some());
     assert_eq!(daemon.terminate().await.code(), Some(0), "{}", daemon.log());
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    assert_eq!(daemon.postmaster(), None, "its PostgreSQL is stopped with it");
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+
+    assert_eq!(
+        daemon.postmaster(),
+        None,
+        "its PostgreSQL is stopped with it"
+    );
 
     daemon.start().await;
     let mut conn = daemon.connect().await;
     assert!(alerts(&mut conn).await.is_empty());
-    client.send(&[failure("198.51.100.7", "root"), failure("198.51.100.7", "root")]).await;
-    alert_comes(&mut conn, "brute_force", "198.51.100.7", Duration::from_secs(5)).await;
+    client
+        .send(&[
+            failure("198.51.100.7", "root"),
+            failure("198.51.100.7", "root"),
+        ])
+        .await;
+
+    alert_comes(
+        &mut conn,
+        "brute_force",
+        "198.51.100.7",
+        Duration::from_secs(5),
+    )
+    .await;
     assert!(!daemon.log().contains("restored"), "{}", daemon.log());
 }
 
@@ -30,10 +52,25 @@ async fn a_log_that_nobody_reads_any_more_ends_nothing() {
     let mut daemon = Daemon::new("").await;
     assert_eq!(daemon.terminate().await.code(), Some(0), "{}", daemon.log());
     daemon.start_unread().await;
-    daemon.client().send(&vec![failure("198.51.100.9", "root"); 6]).await;
-    alert_comes(&mut daemon.connect().await, "brute_force", "198.51.100.9", Duration::from_secs(5)).await;
+    daemon
+        .client()
+        .send(&vec![failure("198.51.100.9", "root"); 6])
+        .await;
+
+    alert_comes(
+        &mut daemon.connect().await,
+        "brute_force",
+        "198.51.100.9",
+        Duration::from_secs(5),
+    )
+    .await;
     assert_eq!(daemon.terminate().await.code(), Some(0));
-    assert_eq!(daemon.postmaster(), None, "its PostgreSQL is stopped with it");
+
+    assert_eq!(
+        daemon.postmaster(),
+        None,
+        "its PostgreSQL is stopped with it"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,7 +79,14 @@ async fn a_second_daemon_on_a_state_directory_is_refused() {
     let second = daemon.command().arg("up").output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("error: another blueteam daemon runs on "), "{said}");
+    assert!(
+        said.contains("error: another blueteam daemon runs on "),
+        "{said}"
+    );
+
     // The first is none the worse for it.
-    daemon.client().send(&[failure("198.51.100.8", "root")]).await;
+    daemon
+        .client()
+        .send(&[failure("198.51.100.8", "root")])
+        .await;
 }

@@ -1,8 +1,9 @@
-//! What nginx appends to a message: `, client: A, server: S[, request: "R"][, subrequest: "…"][, upstream: "…"][, host: "H"]
+//! What nginx appends to a message: `, client: A, server: S[, request: "R"][, subrequest: "…"][,
+//! upstream: "…"][, host: "H"]
 //! [, referrer: "F"]`, at most 2047 bytes in all.
 //!
-//! nginx escapes nothing. A path, a header or a user name in the message before may hold the same words, and so may what was
-//! asked for and the referrer after it.
+//! nginx escapes nothing. A path, a header or a user name in the message before may hold the same
+//! words, and so may what was asked for and the referrer after it.
 
 use std::net::IpAddr;
 
@@ -13,7 +14,8 @@ use super::address;
 const CLIENT: &[u8] = b", client: ";
 const SERVER: &[u8] = b", server: ";
 const REQUEST: &[u8] = b", request: \"";
-/// nginx cuts an entry to this length, and OpenResty to the second: the end may be missing, and the client chose where.
+/// nginx cuts an entry to this length, and OpenResty to the second: the end may be missing, and the
+/// client chose where.
 const CUT_AT: [usize; 2] = [2047, 4095];
 
 /// What was appended.
@@ -52,20 +54,36 @@ const FIXED: [&[u8]; 16] = [
 pub(super) fn find(message: &[u8], length: usize) -> Option<Appended<'_>> {
     if let Some(at) = certain(message) {
         let client = client(message, at).and_then(Client::address);
-        return Some(Appended { at, client, request: request(message, at), unclear: client.is_none() });
+        return Some(Appended {
+            at,
+            client,
+            request: request(message, at),
+            unclear: client.is_none(),
+        });
     }
 
     let mut places = places(message);
     let Some((at, first)) = places.next() else {
         // Perhaps half of it.
         let at = memmem::rfind(message, CLIENT)?;
-        return Some(Appended { at, client: None, request: None, unclear: true });
+        return Some(Appended {
+            at,
+            client: None,
+            request: None,
+            unclear: true,
+        });
     };
+
     // Either of two may be the client's words. What follows a place does not tell them apart: a
     // client chooses what nginx writes after its own, as it chooses what a forged one goes on with.
     let unclear = CUT_AT.contains(&length) || places.any(|(_, other)| other != first);
     let client = first.address().filter(|_| !unclear);
-    Some(Appended { at, client, request: request(message, at), unclear })
+    Some(Appended {
+        at,
+        client,
+        request: request(message, at),
+        unclear,
+    })
 }
 
 /// Where nginx's own words about the client begin, if the message leaves no doubt about it: at the
@@ -74,8 +92,10 @@ fn certain(message: &[u8]) -> Option<usize> {
     if FIXED.iter().any(|fixed| message.starts_with(fixed)) {
         return memmem::find(message, CLIENT);
     }
+
     // A name is what stands before the first colon of what the client sent (RFC 7617), so that it
-    // holds neither `": password mismatch` nor `, client: `; the name of the file is the operator's.
+    // holds neither `": password mismatch` nor `, client: `; the name of the file is the
+    // operator's.
     let name = message.strip_prefix(b"user \"")?;
     let from = message.len() - name.len();
     memmem::find_iter(message, CLIENT).find(|at| {
@@ -107,8 +127,8 @@ fn places(message: &[u8]) -> impl Iterator<Item = (usize, Client)> {
     memmem::find_iter(message, CLIENT).filter_map(|at| Some((at, client(message, at)?)))
 }
 
-/// The client of `, client: A, server: S` at a place; none where nginx would not write this. Without
-/// the server's name the address may be cut off.
+/// The client of `, client: A, server: S` at a place; none where nginx would not write this.
+/// Without the server's name the address may be cut off.
 fn client(message: &[u8], at: usize) -> Option<Client> {
     let text = message.get(at + CLIENT.len()..)?;
     let comma = memchr::memchr(b',', text)?;
@@ -117,6 +137,7 @@ fn client(message: &[u8], at: usize) -> Option<Client> {
         None if text.starts_with(b"unix:") => Client::Socket,
         None => return None,
     };
+
     let server = text[comma..].strip_prefix(SERVER)?;
     let server = &server[..memchr::memchr(b',', server).unwrap_or(server.len())];
     memchr::memchr(b'"', server).is_none().then_some(client)
@@ -128,17 +149,28 @@ fn request(message: &[u8], at: usize) -> Option<&[u8]> {
     let value = &text[memmem::find(text, REQUEST)? + REQUEST.len()..];
     let end = memchr::memchr_iter(b'"', value).find(|end| {
         let after = &value[end + 1..];
-        let next = [&b", subrequest: \""[..], b", upstream: \"", b", host: \"", b", referrer: \""];
+        let next = [
+            &b", subrequest: \""[..],
+            b", upstream: \"",
+            b", host: \"",
+            b", referrer: \"",
+        ];
         after.is_empty() || next.iter().any(|next| after.starts_with(next))
     });
+
     Some(&value[..end?])
 }
 
-/// Whether an entry whose message this begins goes on in the next line, whatever that looks like: what belongs to a request ends
-/// with what is appended, and a path may hold newlines.
+/// Whether an entry whose message this begins goes on in the next line, whatever that looks like:
+/// what belongs to a request ends with what is appended, and a path may hold newlines.
 pub(super) fn goes_on(message: &[u8], length: usize) -> bool {
-    // What nginx says of a connection that serves no request any more, and what it passes on, which has lines of its own.
-    let others = [&b"open socket #"[..], b"client ", b"FastCGI sent in stderr: "];
+    // What nginx says of a connection that serves no request any more, and what it passes on, which
+    // has lines of its own.
+    let others = [
+        &b"open socket #"[..],
+        b"client ",
+        b"FastCGI sent in stderr: ",
+    ];
     length < CUT_AT[0] && !others.iter().any(|other| message.starts_with(other)) && !ends(message)
 }
 

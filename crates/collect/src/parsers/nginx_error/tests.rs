@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-const ID: LineId = LineId { file: 7, offset: 42 };
+const ID: LineId = LineId {
+    file: 7,
+    offset: 42,
+};
 
 fn read(entry: &str) -> String {
     match (WebError { zone: Zone::UTC }).parse(entry.as_bytes(), ID) {
@@ -26,11 +29,13 @@ fn read(entry: &str) -> String {
 fn reads_what_servers_write() {
     for (entry, expected) in [
         (
-            "2016/10/25 14:49:34 [error] 54053#0: *1 open() \"/x\" failed (2: No such file), client: 192.0.2.7, server: localhost, request: \"GET /x HTTP/1.1\", host: \"h\"",
+            "2016/10/25 14:49:34 [error] 54053#0: *1 open() \"/x\" failed (2: No such file), \
+                client: 192.0.2.7, server: localhost, request: \"GET /x HTTP/1.1\", host: \"h\"",
             r#"2016-10-25T14:49:34Z server_error - 192.0.2.7 GET /x HTTP/1.1 {"level":"error","message":"open() \"/x\" failed (2: No such file)"}"#,
         ),
         (
-            "2016/10/25 14:49:34 [error] 1#0: *1 user \"a\": b\": password mismatch, client: 2001:db8::1, server: , request: \"GET / HTTP/1.1\"",
+            "2016/10/25 14:49:34 [error] 1#0: *1 user \"a\": b\": password mismatch, client: \
+                2001:db8::1, server: , request: \"GET / HTTP/1.1\"",
             r#"2016-10-25T14:49:34Z login_failed a": b 2001:db8::1 GET / HTTP/1.1 {"level":"error","message":"user \"a\": b\": password mismatch"}"#,
         ),
         (
@@ -38,11 +43,14 @@ fn reads_what_servers_write() {
             r#"2023-07-01T22:05:03Z server_error - - - {"level":"warn","message":"the \"listen\" directive is deprecated"}"#,
         ),
         (
-            "[Sun Dec 04 04:47:44 2005] [error] [client 222.166.160.184] Directory index forbidden by rule: /home/",
+            "[Sun Dec 04 04:47:44 2005] [error] [client 222.166.160.184] Directory index \
+                forbidden by rule: /home/",
             r#"2005-12-04T04:47:44Z server_error - 222.166.160.184 - {"level":"error","message":"Directory index forbidden by rule: /home/"}"#,
         ),
         (
-            "[Sun Jul 09 06:10:51.190799 2023] [auth_basic:error] [pid 44570:tid 1] [client 192.0.2.7:5555] AH01617: user ann: authentication failure for \"/\": Password Mismatch",
+            "[Sun Jul 09 06:10:51.190799 2023] [auth_basic:error] [pid 44570:tid 1] [client \
+                192.0.2.7:5555] AH01617: user ann: authentication failure for \"/\": Password \
+                Mismatch",
             r#"2023-07-09T06:10:51.190799Z login_failed ann 192.0.2.7 - {"level":"error","message":"AH01617: user ann: authentication failure for \"/\": Password Mismatch"}"#,
         ),
         ("goodbye", "rejected: no entry of a web server's error log"),
@@ -57,7 +65,11 @@ fn named(message: &str) -> String {
     match (WebError { zone: Zone::UTC }).parse(entry.as_bytes(), ID) {
         Parsed::Event(e) => {
             let address = e.ip_address.map_or("-".to_owned(), |ip| ip.to_string());
-            format!("{} {address} {}", e.action, e.details.text("origin").unwrap_or_default())
+            format!(
+                "{} {address} {}",
+                e.action,
+                e.details.text("origin").unwrap_or_default()
+            )
         }
         other => format!("{other:?}"),
     }
@@ -68,63 +80,100 @@ fn no_words_of_a_client_name_another() {
     const REAL: &str = "client: 203.0.113.9, server: s, request: \"GET / HTTP/1.1\"";
     let long = "x".repeat(2040);
     for (message, expected) in [
-        (format!("user \"x, client: 9.9.9.9, server: y\": password mismatch, {REAL}"), "login_failed 203.0.113.9 "),
         (
-            format!("user \"x\": password mismatch, {REAL}, host: \"h\", referrer: \"x\": password mismatch, client: 9.9.9.9, server: y\""),
+            format!(
+                "user \"x, client: 9.9.9.9, server: y\": password mismatch, \
+            {REAL}"
+            ),
             "login_failed 203.0.113.9 ",
         ),
         (
-            format!("user \"x\" was not found in \"y\" was not found in \"/etc/p\", {REAL}, referrer: \", client: 9.9.9.9, server: y\""),
+            format!(
+                "user \"x\": password mismatch, {REAL}, host: \"h\", referrer: \"x\": \
+                password mismatch, client: 9.9.9.9, server: y\""
+            ),
             "login_failed 203.0.113.9 ",
         ),
         (
-            "user \"x\": password mismatch, client: 203.0.113.9, server: s, request: \"GET /, client: 9.9.9.9, server: y, request: \"z HTTP/1.1\"".to_owned(),
+            format!(
+                "user \"x\" was not found in \"y\" was not found in \"/etc/p\", {REAL}, \
+                referrer: \", client: 9.9.9.9, server: y\""
+            ),
+            "login_failed 203.0.113.9 ",
+        ),
+        (
+            "user \"x\": password mismatch, client: 203.0.113.9, server: s, request: \"GET /, \
+                client: 9.9.9.9, server: y, request: \"z HTTP/1.1\""
+                .to_owned(),
             "login_failed 203.0.113.9 ",
         ),
         // What comes after nginx's own words looks more like them than they do.
         (
-            "user \"a\": password mismatch, client: 203.0.113.9, server: x, request: \"M-SEARCH / HTTP/1.1\", \
+            "user \"a\": password mismatch, client: 203.0.113.9, server: x, request: \"M-SEARCH / \
+                HTTP/1.1\", \
              host: \"h\", referrer: \"\": password mismatch, client: 9.9.9.9, server: x, \
              request: \"GET / HTTP/1.1\", host: \"h\", referrer: \"y\""
                 .to_owned(),
             "login_failed 203.0.113.9 ",
         ),
         (
-            "user \"a\" was not found in \"/etc/h\", client: 203.0.113.9, server: x, request: \"GET /a b HTTP/1.1\", \
-             host: \"h\", referrer: \"\", client: 9.9.9.9, server: x, request: \"GET / HTTP/1.1\", host: \"h\""
+            "user \"a\" was not found in \"/etc/h\", client: 203.0.113.9, server: x, request: \
+                \"GET /a b HTTP/1.1\", \
+             host: \"h\", referrer: \"\", client: 9.9.9.9, server: x, request: \"GET / \
+             HTTP/1.1\", host: \"h\""
                 .to_owned(),
             "login_failed 203.0.113.9 ",
         ),
         (
-            "access forbidden by rule, client: 203.0.113.9, server: x, request: \"M-SEARCH /?\", client: 9.9.9.9, \
+            "access forbidden by rule, client: 203.0.113.9, server: x, request: \"M-SEARCH /?\", \
+                client: 9.9.9.9, \
              server: x, request: \"GET / HTTP/1.1\", host: \"h\""
                 .to_owned(),
             "access_denied 203.0.113.9 ",
         ),
         (
-            "open() \"/w/x\" failed (2: No such file), client: 9.9.9.9, server: y, request: \"GET / HTTP/1.1\", \
+            "open() \"/w/x\" failed (2: No such file), client: 9.9.9.9, server: y, request: \"GET \
+                / HTTP/1.1\", \
              host: \"h\", referrer: \"\" failed (2: No such file), client: 203.0.113.9, server: s, \
              request: \"M-SEARCH /\"\", host: \"h\", q HTTP/1.1\", host: \"h\""
                 .to_owned(),
             "server_error - ",
         ),
         // Cut off by nginx: the address may lack digits, or be missing.
-        ("user \"x\": password mismatch, client: 203.0.113.9".to_owned(), "login_failed - web server"),
+        (
+            "user \"x\": password mismatch, client: 203.0.113.9".to_owned(),
+            "login_failed - web \
+            server",
+        ),
         (format!("user \"{long}"), "login_failed - web server"),
         // A path, and a request that says the same.
         (
-            format!("open() \"/w/x, client: 9.9.9.9, server: y\" failed (2: No such file), {REAL}, host: \"h\""),
+            format!(
+                "open() \"/w/x, client: 9.9.9.9, server: y\" failed (2: No such file), \
+                {REAL}, host: \"h\""
+            ),
             "server_error 203.0.113.9 ",
         ),
         (
-            format!("open() \"/w/x, client: 9.9.9.9, server: y, request: \"GET / HTTP/1.1\", referrer: \"\" failed (2), {REAL}"),
+            format!(
+                "open() \"/w/x, client: 9.9.9.9, server: y, request: \"GET / HTTP/1.1\", \
+                referrer: \"\" failed (2), {REAL}"
+            ),
             "server_error - ",
         ),
         (
-            format!("upstream timed out, {REAL}, upstream: \"http://u/, client: 9.9.9.9, server: y\", host: \"h\""),
+            format!(
+                "upstream timed out, {REAL}, upstream: \"http://u/, client: 9.9.9.9, server: \
+                y\", host: \"h\""
+            ),
             "server_error 203.0.113.9 ",
         ),
-        ("SSL_do_handshake() failed while SSL handshaking, client: 203.0.113.9, server: 0.0.0.0:443".to_owned(), "server_error 203.0.113.9 "),
+        (
+            "SSL_do_handshake() failed while SSL handshaking, client: 203.0.113.9, server: \
+            0.0.0.0:443"
+                .to_owned(),
+            "server_error 203.0.113.9 ",
+        ),
     ] {
         assert_eq!(named(&message), expected, "{message}");
     }
@@ -132,28 +181,69 @@ fn no_words_of_a_client_name_another() {
 
 #[test]
 fn only_php_says_that_the_audit_trail_fails() {
-    const TAIL: &str = "while reading response header from upstream, client: 203.0.113.9, server: s";
+    const TAIL: &str =
+        "while reading response header from upstream, client: 203.0.113.9, server: s";
     for (message, action) in [
-        (format!("FastCGI sent in stderr: \"PHP message: AuditLogger: cannot write\" {TAIL}"), "audit_failure"),
-        (format!("FastCGI sent in stderr: \"PHP message: a; PHP message: AuditLogger: x\" {TAIL}"), "audit_failure"),
-        (format!("FastCGI sent in stderr: \"PHP message: PHP Fatal error:  x\" {TAIL}"), "php_fatal"),
-        (format!("FastCGI sent in stderr: \"PHP message: PHP Warning: no AuditLogger here\" {TAIL}"), "server_error"),
         (
-            "open() \"/w/AuditLogger\" failed (2: No such file), client: 203.0.113.9, server: s".to_owned(),
+            format!(
+                "FastCGI sent in stderr: \"PHP message: AuditLogger: cannot write\" \
+            {TAIL}"
+            ),
+            "audit_failure",
+        ),
+        (
+            format!(
+                "FastCGI sent in stderr: \"PHP message: a; PHP message: AuditLogger: x\" \
+            {TAIL}"
+            ),
+            "audit_failure",
+        ),
+        (
+            format!(
+                "FastCGI sent in stderr: \"PHP message: PHP Fatal error:  x\" \
+            {TAIL}"
+            ),
+            "php_fatal",
+        ),
+        (
+            format!(
+                "FastCGI sent in stderr: \"PHP message: PHP Warning: no AuditLogger here\" \
+            {TAIL}"
+            ),
             "server_error",
         ),
         (
-            "open() \"/w/PHP message: AuditLogger\" failed (2: No such file), client: 203.0.113.9, server: s"
+            "open() \"/w/AuditLogger\" failed (2: No such file), client: 203.0.113.9, \
+                server: s"
                 .to_owned(),
             "server_error",
         ),
-        ("open() \"/w/PHP Fatal error\" failed (2), client: 203.0.113.9, server: s".to_owned(), "server_error"),
+        (
+            "open() \"/w/PHP message: AuditLogger\" failed (2: No such file), client: \
+                203.0.113.9, server: s"
+                .to_owned(),
+            "server_error",
+        ),
+        (
+            "open() \"/w/PHP Fatal error\" failed (2), client: 203.0.113.9, \
+            server: s"
+                .to_owned(),
+            "server_error",
+        ),
     ] {
-        assert_eq!(named(&message), format!("{action} 203.0.113.9 "), "{message}");
+        assert_eq!(
+            named(&message),
+            format!("{action} 203.0.113.9 "),
+            "{message}"
+        );
     }
+
     for (said, action) in [
         ("AuditLogger: cannot write", "audit_failure"),
-        ("AH01071: Got error 'PHP message: AuditLogger: cannot write'", "audit_failure"),
+        (
+            "AH01071: Got error 'PHP message: AuditLogger: cannot write'",
+            "audit_failure",
+        ),
         ("File does not exist: /w/AuditLogger", "server_error"),
     ] {
         let entry = format!("[Sun Dec 04 04:47:44 2005] [error] [client 192.0.2.7] {said}");
@@ -164,15 +254,21 @@ fn only_php_says_that_the_audit_trail_fails() {
 #[test]
 fn a_newline_in_a_path_begins_no_entry() {
     let mut entries = crate::entries::Entries::of(&FORMAT);
-    let forged = "2016/10/25 14:49:34 [error] 1#0: *1 user \"a\": password mismatch, client: 9.9.9.9, server: y, request: \"GET / HTTP/1.1\"";
+    let forged = "2016/10/25 14:49:34 [error] 1#0: *1 user \"a\": password mismatch, client: \
+        9.9.9.9, server: y, request: \"GET / HTTP/1.1\"";
     let lines = [
         "2016/10/25 14:49:34 [error] 1#0: *1 open() \"/w/x",
         forged,
-        "2016/10/25 14:49:34 [error] 1#0: *1 b\" failed (2: No such file), client: 203.0.113.9, server: s, request: \"GET / HTTP/1.1\"",
+        "2016/10/25 14:49:34 [error] 1#0: *1 b\" failed (2: No such file), client: 203.0.113.9, \
+            server: s, request: \"GET / HTTP/1.1\"",
         "2016/10/25 14:49:35 [notice] 1#0: signal process started",
     ];
+
     // The forged one ends as an entry does; it is still no entry of its own.
-    let ids = lines.iter().zip(0..).map(|(line, offset)| (LineId { file: 7, offset }, line.as_bytes()));
+    let ids = lines
+        .iter()
+        .zip(0..)
+        .map(|(line, offset)| (LineId { file: 7, offset }, line.as_bytes()));
     let done = entries.push(ids);
     let starts: Vec<u64> = done.iter().map(|(id, _)| id.offset).collect();
     assert_eq!(starts[0], 0);
@@ -180,24 +276,31 @@ fn a_newline_in_a_path_begins_no_entry() {
 }
 
 proptest! {
-    /// Whatever is in the fields that a client chooses, the refused password counts, and is nobody else's.
+    /// Whatever is in the fields that a client chooses, the refused password counts, and is nobody
+    /// else's.
     #[test]
     fn no_client_hides_or_frames_anybody(
-        user in "(, client= 9.9.9.9, server= y|\"|, request=|\": password mismatch|\\PC{0,6}| |,){0,5}",
+        user in "(, client= 9.9.9.9, server= y|\"|, request=|\": password mismatch|\\PC{0,6}| \
+            |,){0,5}",
         [request, host, referrer] in proptest::array::uniform3(
-            "(, client: 9.9.9.9, server: y|\"|, request: \"GET / HTTP/1.1\"|, host: \"h\"|\": password mismatch|\\PC{0,6}|user \"x){0,5}",
+            "(, client: 9.9.9.9, server: y|\"|, request: \"GET / HTTP/1.1\"|, host: \"h\"|\": \
+                password mismatch|\\PC{0,6}|user \"x){0,5}",
         ),
     ) {
         // No colon in a name (RFC 7617).
         let user = user.replace(':', "");
-        let tail = format!("server: s, request: \"{request}\", host: \"{host}\", referrer: \"{referrer}\"");
+        let tail = format!("server: s, request: \"{request}\", host: \"{host}\", referrer: \
+            \"{referrer}\"");
         for said in ["\": password mismatch", "\" was not found in \"/etc/p\""] {
             let message = format!("user \"{user}{said}, client: 203.0.113.9, {tail}");
             prop_assert_eq!(named(&message), "login_failed 203.0.113.9 ", "{}", message);
         }
-        let message = format!("open() \"/w/x\" failed (2: No such file or directory), client: 203.0.113.9, {tail}");
+
+        let message = format!("open() \"/w/x\" failed (2: No such file or directory), client: \
+            203.0.113.9, {tail}");
         let read = named(&message);
-        prop_assert!(matches!(&*read, "server_error 203.0.113.9 " | "server_error - "), "{} of {}", read, message);
+        prop_assert!(matches!(&*read, "server_error \
+            203.0.113.9 " | "server_error - "), "{} of {}", read, message);
     }
 
     /// Neither a method nor a target with blanks, which nginx logs as they came, nor a host or a
@@ -205,41 +308,50 @@ proptest! {
     #[test]
     fn no_request_changes_who_is_named_or_how_often(
         [method, target, host, referrer] in proptest::array::uniform4(
-            "(M-SEARCH|GET|a_b| /|\\?| HTTP/1.1|, client: 9.9.9.9, server: y|\"|, request: \"GET / HTTP/1.1\"\
-             |, host: \"h\"|, referrer: \"|\": password mismatch|\" was not found in \"/e\"|\\PC{0,6}){0,7}",
+            "(M-SEARCH|GET|a_b| /|\\?| HTTP/1.1|, client: 9.9.9.9, server: y|\"|, request: \"GET \
+                / HTTP/1.1\"\
+             |, host: \"h\"|, referrer: \"|\": password mismatch|\" was not found in \
+             \"/e\"|\\PC{0,6}){0,7}",
         ),
         user in "(a|\"| was not found in \"|, client|\\PC{0,6}){0,4}",
     ) {
         let user = user.replace(':', "");
         for said in ["\": password mismatch", "\" was not found in \"/etc/p\""] {
             let entry = format!(
-                "2016/10/25 14:49:34 [error] 1#0: *1 user \"{user}{said}, client: 203.0.113.9, server: s, \
+                "2016/10/25 14:49:34 [error] 1#0: *1 user \"{user}{said}, client: 203.0.113.9, \
+                    server: s, \
                  request: \"{method} {target}\", host: \"{host}\", referrer: \"{referrer}\""
             );
             prop_assume!(entry.len() < ENTRY_MAX);
+
             let mut entries = crate::entries::Entries::of(&FORMAT);
             let ids = (0..3).map(|offset| (LineId { file: 7, offset }, entry.as_bytes()));
             let mut complete = entries.push(ids);
             complete.extend(entries.finish());
             prop_assert_eq!(complete.len(), 3, "{}", entry);
+
             for (_, entry) in &complete {
                 let entry = str::from_utf8(entry).unwrap();
                 let message = entry.split_once("*1 ").unwrap().1;
                 prop_assert_eq!(named(message), "login_failed 203.0.113.9 ", "{}", entry);
             }
         }
+
         let forbidden = format!(
-            "access forbidden by rule, client: 203.0.113.9, server: s, request: \"{method} {target}\", \
+            "access forbidden by rule, client: 203.0.113.9, server: s, request: \"{method} \
+                {target}\", \
              host: \"{host}\", referrer: \"{referrer}\""
         );
         prop_assert_eq!(named(&forbidden), "access_denied 203.0.113.9 ", "{}", forbidden);
     }
 
-    /// A path holds whatever a URL encodes: it may keep nginx from naming its client, and names no other.
+    /// A path holds whatever a URL encodes: it may keep nginx from naming its client, and names no
+    /// other.
     #[test]
     fn no_path_names_another(
         [path, request] in proptest::array::uniform2(
-            "(\" failed \\(2: No such file\\)|, client: 9.9.9.9, server: y|\"|, request: \"GET / HTTP/1.1\"\
+            "(\" failed \\(2: No such file\\)|, client: 9.9.9.9, server: y|\"|, request: \"GET / \
+                HTTP/1.1\"\
              |, host: \"h\"|, referrer: \"|M-SEARCH| |\\PC{0,6}){0,7}",
         ),
     ) {
@@ -248,13 +360,15 @@ proptest! {
              request: \"{request}\", host: \"h\""
         );
         let read = named(&message);
-        prop_assert!(matches!(&*read, "server_error 203.0.113.9 " | "server_error - "), "{} of {}", read, message);
+        prop_assert!(matches!(&*read, "server_error \
+            203.0.113.9 " | "server_error - "), "{} of {}", read, message);
     }
 
     #[test]
     fn never_panics(tail in "\\PC{0,80}", raw in proptest::collection::vec(any::<u8>(), 0..200)) {
         let parser = WebError { zone: Zone::UTC };
-        for head in ["2016/10/25 14:49:34 [error] 1#0: *1 user ", "[Sun Dec 04 04:47:44 2005] [error] [client ", ""] {
+        for head in ["2016/10/25 14:49:34 [error] 1#0: *1 user ", "[Sun Dec 04 04:47:44 2005] \
+            [error] [client ", ""] {
             let _ = parser.parse(format!("{head}{tail}").as_bytes(), ID);
         }
         let _ = (parser.parse(&raw, ID), begins(&raw));

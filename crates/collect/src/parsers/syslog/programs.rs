@@ -38,7 +38,15 @@ pub(super) enum Remote<'a> {
 
 impl<'a> Deed<'a> {
     pub(super) const fn new(category: Category, action: &'static str, result: Outcome) -> Self {
-        Self { category, action, result, actor: None, account: None, what: b"", from: Remote::Unknown }
+        Self {
+            category,
+            action,
+            result,
+            actor: None,
+            account: None,
+            what: b"",
+            from: Remote::Unknown,
+        }
     }
 
     pub(super) const fn by(mut self, actor: &'a [u8]) -> Self {
@@ -64,23 +72,45 @@ impl<'a> Deed<'a> {
 
 /// The event of a message; none when it is nothing to security.
 pub(super) fn event(said: Said<'_>, at: Timestamp, id: LineId) -> Option<SecurityEvent<'_>> {
-    let Said { program, message, .. } = said;
+    let Said {
+        program, message, ..
+    } = said;
     let deed = match program {
         // As Linux wrote it long ago, and as appliances still do.
-        [service @ .., b'(', b'p', b'a', b'm', b'_', b'u', b'n', b'i', b'x', b')'] => {
-            super::pam::said(b"unix", service, message)
-        }
+        [
+            service @ ..,
+            b'(',
+            b'p',
+            b'a',
+            b'm',
+            b'_',
+            b'u',
+            b'n',
+            b'i',
+            b'x',
+            b')',
+        ] => super::pam::said(b"unix", service, message),
         b"sudo" => sudo(message).or_else(|| pam(message)),
         b"su" => su(message).or_else(|| pam(message)),
-        b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"gpasswd" | b"chpasswd" | b"passwd" | b"chage" => {
-            account_tool(message).or_else(|| pam(message))
-        }
+        b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"gpasswd" | b"chpasswd"
+        | b"passwd" | b"chage" => account_tool(message).or_else(|| pam(message)),
         b"systemd-logind" => logind(message),
         _ => pam(message),
     }?;
-    let mut event =
-        SecurityEvent::new(id.event_id(at), at, Source::Syslog, deed.category, deed.action.into(), deed.result);
-    event.user_id = deed.actor.filter(|a| !a.is_empty()).map(|a| UserId::Name(text(a)));
+
+    let mut event = SecurityEvent::new(
+        id.event_id(at),
+        at,
+        Source::Syslog,
+        deed.category,
+        deed.action.into(),
+        deed.result,
+    );
+    event.user_id = deed
+        .actor
+        .filter(|a| !a.is_empty())
+        .map(|a| UserId::Name(text(a)));
+
     event.account_name = deed.account.filter(|a| !a.is_empty()).map(text);
     event.resource_type = Some(text(program));
     if !deed.what.is_empty() {
@@ -99,6 +129,7 @@ pub(super) fn event(said: Said<'_>, at: Timestamp, id: LineId) -> Option<Securit
             }
         }
     }
+
     Some(event.classify())
 }
 
@@ -113,24 +144,35 @@ fn sudo(message: &[u8]) -> Option<Deed<'_>> {
     let message = message.trim_ascii();
     let colon = memmem::find(message, b" : ")?;
     let (actor, rest) = (&message[..colon], &message[colon + 3..]);
+
     // The command is the actor's, and the last field: nothing is looked for in it.
     let (head, command) = match memmem::find(rest, b"COMMAND=") {
         Some(at) => (&rest[..at], &rest[at + 8..]),
         None => (rest, &rest[..0]),
     };
+
     let target = between(head, b"USER=", b" ;").map_or(&head[..0], <[u8]>::trim_ascii);
-    let result = if head.starts_with(b"TTY=") || head.starts_with(b"HOST=") || head.starts_with(b"PWD=") {
-        Outcome::Success
-    } else if memmem::find(head, b"NOT in sudoers").is_some() || memmem::find(head, b"not allowed").is_some() {
-        Outcome::Denied
-    } else if memmem::find(head, b"incorrect password attempt").is_some()
-        || memmem::find(head, b"a password is required").is_some()
-    {
-        Outcome::Failure
-    } else {
-        return None;
-    };
-    Some(Deed::new(Category::Admin, "sudo", result).by(actor).to(target).with(command))
+    let result =
+        if head.starts_with(b"TTY=") || head.starts_with(b"HOST=") || head.starts_with(b"PWD=") {
+            Outcome::Success
+        } else if memmem::find(head, b"NOT in sudoers").is_some()
+            || memmem::find(head, b"not allowed").is_some()
+        {
+            Outcome::Denied
+        } else if memmem::find(head, b"incorrect password attempt").is_some()
+            || memmem::find(head, b"a password is required").is_some()
+        {
+            Outcome::Failure
+        } else {
+            return None;
+        };
+
+    Some(
+        Deed::new(Category::Admin, "sudo", result)
+            .by(actor)
+            .to(target)
+            .with(command),
+    )
 }
 
 /// The forms of shadow's and coreutils' `su`.
@@ -141,29 +183,50 @@ fn su(message: &[u8]) -> Option<Deed<'_>> {
         (b"FAILED su for ", Outcome::Failure),
         (b"FAILED SU (to ", Outcome::Failure),
     ] {
-        let Some(rest) = message.strip_prefix(mark) else { continue };
+        let Some(rest) = message.strip_prefix(mark) else {
+            continue;
+        };
         if mark.ends_with(b"(to ") {
             let close = memmem::find(rest, b") ")?;
             let actor = rest[close + 2..].split(|c| *c == b' ').next()?;
-            return Some(Deed::new(Category::Admin, "su", result).by(actor).to(&rest[..close]));
+            return Some(
+                Deed::new(Category::Admin, "su", result)
+                    .by(actor)
+                    .to(&rest[..close]),
+            );
         }
+
         let by = memmem::find(rest, b" by ")?;
-        return Some(Deed::new(Category::Admin, "su", result).by(&rest[by + 4..]).to(&rest[..by]));
+        return Some(
+            Deed::new(Category::Admin, "su", result)
+                .by(&rest[by + 4..])
+                .to(&rest[..by]),
+        );
     }
+
     let rest = message.strip_prefix(b"(to ")?;
     let close = memmem::find(rest, b") ")?;
     let actor = rest[close + 2..].split(|c| *c == b' ').next()?;
-    Some(Deed::new(Category::Admin, "su", Outcome::Success).by(actor).to(&rest[..close]))
+
+    Some(
+        Deed::new(Category::Admin, "su", Outcome::Success)
+            .by(actor)
+            .to(&rest[..close]),
+    )
 }
 
-/// `new user: name=x, UID=…`, `delete user 'x'`, `add 'x' to group 'sudo'`, `password for 'x' changed by 'root'`.
+/// `new user: name=x, UID=…`, `delete user 'x'`, `add 'x' to group 'sudo'`, `password for 'x'
+/// changed by 'root'`.
 fn account_tool(message: &[u8]) -> Option<Deed<'_>> {
     let done = |action| Deed::new(Category::Admin, action, Outcome::Success);
     if let Some(rest) = message.strip_prefix(b"new user: name=") {
         let name = &rest[..memchr::memchr(b',', rest).unwrap_or(rest.len())];
         return Some(done("user_create").to(name).with(message));
     }
-    if let Some(name) = message.strip_prefix(b"delete user '").and_then(|r| r.split(|c| *c == b'\'').next()) {
+    if let Some(name) = message
+        .strip_prefix(b"delete user '")
+        .and_then(|r| r.split(|c| *c == b'\'').next())
+    {
         return Some(done("user_delete").to(name).with(message));
     }
     if let Some(rest) = message.strip_prefix(b"add '") {
@@ -180,5 +243,10 @@ fn logind(message: &[u8]) -> Option<Deed<'_>> {
     let at = memmem::find(rest, b" of user ")?;
     let user = rest[at + 9..].trim_ascii();
     let user = user.strip_suffix(b".").unwrap_or(user);
-    Some(Deed::new(Category::Access, "session_opened", Outcome::Success).by(user).with(&rest[..at]))
+
+    Some(
+        Deed::new(Category::Access, "session_opened", Outcome::Success)
+            .by(user)
+            .with(&rest[..at]),
+    )
 }

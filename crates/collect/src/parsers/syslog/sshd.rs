@@ -1,8 +1,9 @@
 //! What sshd says of logins.
 //!
-//! sshd writes `RESULT METHOD for [invalid user ]USER from HOST port N ssh2[: KEY]` (`auth_log` in its auth.c). The user name of
-//! an unknown user is whatever the client sent, and so is the identity in a certificate, which is part of KEY. Only public keys
-//! have a KEY, and the name of a user who exists cannot hold a tail like this one.
+//! sshd writes `RESULT METHOD for [invalid user ]USER from HOST port N ssh2[: KEY]` (`auth_log` in
+//! its auth.c). The user name of an unknown user is whatever the client sent, and so is the
+//! identity in a certificate, which is part of KEY. Only public keys have a KEY, and the name of a
+//! user who exists cannot hold a tail like this one.
 
 use std::net::IpAddr;
 
@@ -27,23 +28,39 @@ pub(super) fn login(said: Said<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
     } else {
         return Parsed::Nothing;
     };
-    let Some((method, rest)) = word(rest) else { return Parsed::Nothing };
-    let counts = method == b"password" || method == b"publickey" || method.starts_with(b"keyboard-interactive");
+
+    let Some((method, rest)) = word(rest) else {
+        return Parsed::Nothing;
+    };
+    let counts = method == b"password"
+        || method == b"publickey"
+        || method.starts_with(b"keyboard-interactive");
     if result == Outcome::Failure && !counts {
         return Parsed::Nothing;
     }
-    let Some(rest) = rest.strip_prefix(b"for ") else { return Parsed::Nothing };
 
-    let unknown = rest.strip_prefix(b"invalid user ").or_else(|| rest.strip_prefix(b"illegal user "));
+    let Some(rest) = rest.strip_prefix(b"for ") else {
+        return Parsed::Nothing;
+    };
+
+    let unknown = rest
+        .strip_prefix(b"invalid user ")
+        .or_else(|| rest.strip_prefix(b"illegal user "));
     let tail = match (unknown, method) {
         // Nothing follows: the end of the line is sshd's, whatever the name holds.
         (Some(name), method) if method != b"publickey" => Tail::last(name),
         (Some(name), _) => Tail::only(name),
         (None, _) => Tail::first(rest),
     };
+
     let whole = unknown.unwrap_or(rest);
     let user = text(tail.as_ref().map_or(whole, |tail| &whole[..tail.at]));
-    Parsed::Event(event((user, tail.and_then(|tail| tail.host)), (result, times), said, (at, id)))
+    Parsed::Event(event(
+        (user, tail.and_then(|tail| tail.host)),
+        (result, times),
+        said,
+        (at, id),
+    ))
 }
 
 fn event<'a>(
@@ -52,19 +69,35 @@ fn event<'a>(
     said: Said<'a>,
     (at, id): (Timestamp, LineId),
 ) -> SecurityEvent<'a> {
-    let action = if result == Outcome::Success { "login" } else { "login_failed" };
-    let mut event = SecurityEvent::new(id.event_id(at), at, Source::Syslog, Category::Auth, action.into(), result);
+    let action = if result == Outcome::Success {
+        "login"
+    } else {
+        "login_failed"
+    };
+
+    let mut event = SecurityEvent::new(
+        id.event_id(at),
+        at,
+        Source::Syslog,
+        Category::Auth,
+        action.into(),
+        result,
+    );
     if result == Outcome::Success {
         event.user_id = Some(UserId::Name(user.clone()));
     }
+
     event.account_name = Some(user);
     event.ip_address = host;
     event.resource_type = Some("sshd".into());
     event.occurrences = times;
+
     if host.is_none() {
-        // By the host alone: whoever can keep the address out of the line opens a connection for each attempt.
+        // By the host alone: whoever can keep the address out of the line opens a connection for
+        // each attempt.
         event.details = Details::from_json(origin(said.host));
     }
+
     event.classify()
 }
 
@@ -80,63 +113,89 @@ impl Tail {
     /// The tail that ends the line.
     fn last(line: &[u8]) -> Option<Self> {
         let at = memmem::rfind(line, FROM)?;
-        let host = tail(&line[at + FROM.len()..]).filter(|(_, key)| key.is_empty()).and_then(|(host, _)| host);
+        let host = tail(&line[at + FROM.len()..])
+            .filter(|(_, key)| key.is_empty())
+            .and_then(|(host, _)| host);
         Some(Self { at, host })
     }
 
     /// The first tail there is.
     fn first(line: &[u8]) -> Option<Self> {
         let mut places = memmem::find_iter(line, FROM);
-        let found = places.find_map(|at| tail(&line[at + FROM.len()..]).map(|(host, _)| Self { at, host }));
+        let found =
+            places.find_map(|at| tail(&line[at + FROM.len()..]).map(|(host, _)| Self { at, host }));
         found.or_else(|| Self::last(line))
     }
 
-    /// The only tail whose key is one; nobody when there are several, because either may be the client's words.
+    /// The only tail whose key is one; nobody when there are several, because either may be the
+    /// client's words.
     fn only(line: &[u8]) -> Option<Self> {
         let mut found: Option<Self> = None;
         for at in memmem::find_iter(line, FROM) {
-            let Some((host, key)) = tail(&line[at + FROM.len()..]) else { continue };
+            let Some((host, key)) = tail(&line[at + FROM.len()..]) else {
+                continue;
+            };
             if !is_key(key) {
                 continue;
             }
+
             found = match found {
                 Some(Self { at, host: other }) if other == host => Some(Self { at, host }),
                 Some(Self { at, .. }) => Some(Self { at, host: None }),
                 None => Some(Self { at, host }),
             };
         }
+
         found.or_else(|| Self::last(line))
     }
 }
 
 /// Host and key of `HOST[ port N[ ssh2]][: KEY]`; old versions wrote no port.
 fn tail(text: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
-    let text = text.strip_suffix(b" [preauth]").unwrap_or(text).trim_ascii_end();
+    let text = text
+        .strip_suffix(b" [preauth]")
+        .unwrap_or(text)
+        .trim_ascii_end();
     let (host, rest) = text.split_at(memchr::memchr(b' ', text).unwrap_or(text.len()));
     let Some(rest) = rest.strip_prefix(b" port ") else {
         return rest.is_empty().then(|| (address(host), rest));
     };
     let digits = rest.iter().take_while(|c| c.is_ascii_digit()).count();
     let (port, rest) = rest.split_at(digits);
-    let rest = rest.strip_prefix(b" ssh2").or_else(|| rest.strip_prefix(b" ssh1")).unwrap_or(rest);
-    let key = rest.strip_prefix(b": ").or_else(|| rest.is_empty().then_some(rest))?;
+
+    let rest = rest
+        .strip_prefix(b" ssh2")
+        .or_else(|| rest.strip_prefix(b" ssh1"))
+        .unwrap_or(rest);
+    let key = rest
+        .strip_prefix(b": ")
+        .or_else(|| rest.is_empty().then_some(rest))?;
     (!port.is_empty()).then(|| (address(host), key))
 }
 
-/// Whether it is nothing, `TYPE FINGERPRINT`, or `TYPE-CERT [FINGERPRINT ]ID … (serial N) CA TYPE FINGERPRINT`.
+/// Whether it is nothing, `TYPE FINGERPRINT`, or `TYPE-CERT [FINGERPRINT ]ID … (serial N) CA TYPE
+/// FINGERPRINT`.
 fn is_key(key: &[u8]) -> bool {
     let words = || key.split(|c| *c == b' ');
-    let Some(kind) = words().next().filter(|kind| !kind.is_empty()) else { return key.is_empty() };
+    let Some(kind) = words().next().filter(|kind| !kind.is_empty()) else {
+        return key.is_empty();
+    };
     if !kind.ends_with(b"-CERT") {
         return words().count() <= 2;
     }
-    let Some(ca) = memmem::rfind(key, b") CA ") else { return false };
-    memmem::find(key, b" ID ").is_some_and(|id| id < ca) && key[ca + 5..].split(|c| *c == b' ').count() == 2
+
+    let Some(ca) = memmem::rfind(key, b") CA ") else {
+        return false;
+    };
+    memmem::find(key, b" ID ").is_some_and(|id| id < ca)
+        && key[ca + 5..].split(|c| *c == b' ').count() == 2
 }
 
 /// Past `[ID 800047 auth.info] `, with which Solaris begins a message.
 fn without_id(message: &[u8]) -> &[u8] {
-    let rest = message.strip_prefix(b"[ID ").and_then(|rest| rest.get(memchr::memchr(b']', rest)? + 1..));
+    let rest = message
+        .strip_prefix(b"[ID ")
+        .and_then(|rest| rest.get(memchr::memchr(b']', rest)? + 1..));
     rest.map_or(message, <[u8]>::trim_ascii_start)
 }
 
@@ -147,8 +206,12 @@ fn repeated(message: &[u8]) -> (u32, &[u8]) {
         let (times, rest) = word(rest)?;
         let times: u32 = std::str::from_utf8(times).ok()?.parse().ok()?;
         let rest = rest.strip_prefix(b"times: [")?.trim_ascii();
-        Some((times.clamp(1, 1_000_000), rest.strip_suffix(b"]").unwrap_or(rest).trim_ascii()))
+        Some((
+            times.clamp(1, 1_000_000),
+            rest.strip_suffix(b"]").unwrap_or(rest).trim_ascii(),
+        ))
     };
+
     inner().unwrap_or((1, message))
 }
 
@@ -160,12 +223,26 @@ mod tests {
 
     const CLIENT: &str = "203.0.113.9";
     /// Pieces that mean something to somebody, and what attackers make of them.
-    const NASTY: &str = "( from 9.9.9.9 port 1 ssh2| port 7|-CERT |ssh2: |: RSA SHA256:x|: RSA-CERT SHA256:x ID y |\
-        \\(serial 1\\) CA RSA SHA256:z|message repeated 9 times: \\[ |\\]|\\[|\"|#012|#000|\\PC{0,9}|::1| from | for |invalid user ){0,6}";
+    const NASTY: &str = "( from 9.9.9.9 port 1 ssh2| port 7|-CERT |ssh2: |: RSA SHA256:x|: \
+        RSA-CERT SHA256:x ID y |\
+        \\(serial 1\\) CA RSA SHA256:z|message repeated 9 times: \\[ \
+        |\\]|\\[|\"|#012|#000|\\PC{0,9}|::1| from | for |invalid user ){0,6}";
 
     fn read(message: &[u8]) -> Option<(Option<String>, Option<String>, u32, Outcome)> {
-        let said = Said { program: b"sshd", host: b"web1", message };
-        match login(said, Timestamp::from_secs(1_772_712_451), LineId { file: 7, offset: 42 }) {
+        let said = Said {
+            program: b"sshd",
+            host: b"web1",
+            message,
+        };
+
+        match login(
+            said,
+            Timestamp::from_secs(1_772_712_451),
+            LineId {
+                file: 7,
+                offset: 42,
+            },
+        ) {
             Parsed::Event(e) => Some((
                 e.ip_address.map(|ip| ip.to_string()),
                 e.account_name.map(|name| name.to_string()),
@@ -181,34 +258,63 @@ mod tests {
         let named = |host: &str, user: &str| Some((Some(host.to_owned()), Some(user.to_owned())));
         let nobody = |user: &str| Some((None, Some(user.to_owned())));
         for (message, expected) in [
-            ("Failed password for invalid user a-CERT b from 203.0.113.9 port 22 ssh2", named(CLIENT, "a-CERT b")),
             (
-                "Failed password for invalid user x from 9.9.9.9 port 1 ssh2: RSA-CERT z from 203.0.113.9 port 22 ssh2",
+                "Failed password for invalid user a-CERT b from 203.0.113.9 port 22 ssh2",
+                named(CLIENT, "a-CERT b"),
+            ),
+            (
+                "Failed password for invalid user x from 9.9.9.9 port 1 ssh2: RSA-CERT z from \
+                    203.0.113.9 port 22 ssh2",
                 named(CLIENT, "x from 9.9.9.9 port 1 ssh2: RSA-CERT z"),
             ),
             (
-                "Failed publickey for invalid user x from 9.9.9.9 port 1 ssh2: z from 203.0.113.9 port 22 ssh2: RSA SHA256:k",
+                "Failed publickey for invalid user x from 9.9.9.9 port 1 ssh2: z from 203.0.113.9 \
+                    port 22 ssh2: RSA SHA256:k",
                 named(CLIENT, "x from 9.9.9.9 port 1 ssh2: z"),
             ),
             (
-                "Failed publickey for ann from 203.0.113.9 port 22 ssh2: RSA-CERT SHA256:x ID y from 9.9.9.9 port 1 ssh2",
+                "Failed publickey for ann from 203.0.113.9 port 22 ssh2: RSA-CERT SHA256:x ID y \
+                    from 9.9.9.9 port 1 ssh2",
                 named(CLIENT, "ann"),
             ),
             // A name, or the identity in a certificate: nobody can say.
             (
-                "Failed publickey for invalid user x from 203.0.113.9 port 22 ssh2: RSA-CERT SHA256:x ID y from 9.9.9.9 port 1 \
+                "Failed publickey for invalid user x from 203.0.113.9 port 22 ssh2: RSA-CERT \
+                    SHA256:x ID y from 9.9.9.9 port 1 \
                  ssh2: RSA-CERT SHA256:x ID z (serial 1) CA RSA SHA256:k",
                 nobody("x"),
             ),
-            ("Failed password for illegal user x from 203.0.113.9 port 22 ssh2", named(CLIENT, "x")),
-            ("Failed password for root from 203.0.113.9 port 22", named(CLIENT, "root")),
-            ("Failed password for root from 203.0.113.9", named(CLIENT, "root")),
-            ("Failed password for root from UNKNOWN port 65535 ssh2", nobody("root")),
+            (
+                "Failed password for illegal user x from 203.0.113.9 port 22 ssh2",
+                named(CLIENT, "x"),
+            ),
+            (
+                "Failed password for root from 203.0.113.9 port 22",
+                named(CLIENT, "root"),
+            ),
+            (
+                "Failed password for root from 203.0.113.9",
+                named(CLIENT, "root"),
+            ),
+            (
+                "Failed password for root from UNKNOWN port 65535 ssh2",
+                nobody("root"),
+            ),
             ("Failed password for root", nobody("root")),
-            ("Failed publickey for root from 203.0.113.9 port 22 ssh2 [preauth]", named(CLIENT, "root")),
-            ("Accepted publickey for ann from ::1 port 5 ssh2: RSA SHA256:x", named("::1", "ann")),
+            (
+                "Failed publickey for root from 203.0.113.9 port 22 ssh2 [preauth]",
+                named(CLIENT, "root"),
+            ),
+            (
+                "Accepted publickey for ann from ::1 port 5 ssh2: RSA SHA256:x",
+                named("::1", "ann"),
+            ),
         ] {
-            assert_eq!(read(message.as_bytes()).map(|(host, user, ..)| (host, user)), expected, "{message}");
+            assert_eq!(
+                read(message.as_bytes()).map(|(host, user, ..)| (host, user)),
+                expected,
+                "{message}"
+            );
         }
     }
 

@@ -1,12 +1,13 @@
-//! No check says met of what this program cannot know: not with an empty record, not while nothing watches, not from one example.
+//! No check says met of what this program cannot know: not with an empty record, not while nothing
+//! watches, not from one example.
 
 use model::Span;
 use model::facts::{AdvisoryFacts, FeedFacts, RuleFacts, SampleAlert, SourceFacts};
 
 use super::*;
 
-/// Objectives of which something in the database or on the machine is the whole of what they speak of, or a named
-/// person's own act. Nothing else may be met without being watched.
+/// Objectives of which something in the database or on the machine is the whole of what they speak
+/// of, or a named person's own act. Nothing else may be met without being watched.
 const OF_RECORD: &[&str] = &[
     // A person's signature, and the names in the configuration.
     "3.3.3[b]",
@@ -19,8 +20,16 @@ const OF_RECORD: &[&str] = &[
     "3.12.4[a]",
 ];
 /// Objectives that may be met while everything that is known here is watched.
-const OF_WATCHING: &[&str] =
-    &["3.3.5[b]", "3.3.6[a]", "3.3.6[b]", "3.12.3[a]", "3.6.1[c]", "3.6.2[a]", "3.14.6[a]", "3.14.7[b]"];
+const OF_WATCHING: &[&str] = &[
+    "3.3.5[b]",
+    "3.3.6[a]",
+    "3.3.6[b]",
+    "3.12.3[a]",
+    "3.6.1[c]",
+    "3.6.2[a]",
+    "3.14.6[a]",
+    "3.14.7[b]",
+];
 /// Of these, those for which it is enough that there is a record.
 const OF_SOURCES: &[&str] = &["3.3.6[a]", "3.3.6[b]"];
 
@@ -50,17 +59,43 @@ fn rule(id: &str) -> RuleFacts {
     }
 }
 
-/// Everything that is known here is watched: the daemon runs, each source was heard, each rule sees what it needs.
+/// Everything that is known here is watched: the daemon runs, each source was heard, each rule sees
+/// what it needs.
 pub(super) fn watched() -> Facts {
     let mut facts = empty();
-    facts.daemon = Some(DaemonFacts { running: true, pulse: Some(facts.taken_at), unread_since: None });
-    facts.sources =
-        Some(vec![source("syslog:/var/log/auth.log", "syslog", &facts), source("audit_db", "audit_db", &facts)]);
-    let of_users =
-        ["after_hours", "cross_tenant", "privilege_escalation", "data_exfiltration", "account_takeover"].map(rule);
+    facts.daemon = Some(DaemonFacts {
+        running: true,
+        pulse: Some(facts.taken_at),
+        unread_since: None,
+    });
+
+    facts.sources = Some(vec![
+        source("syslog:/var/log/auth.log", "syslog", &facts),
+        source("audit_db", "audit_db", &facts),
+    ]);
+
+    let of_users = [
+        "after_hours",
+        "cross_tenant",
+        "privilege_escalation",
+        "data_exfiltration",
+        "account_takeover",
+    ]
+    .map(rule);
     facts.rules = Some([&[rule("brute_force"), rule("audit_log_gap")][..], &of_users].concat());
-    facts.programme = Some(ProgrammeFacts { checks_run: 47, ..ProgrammeFacts::default() });
-    facts.incidents.as_mut().unwrap().by_status.insert("closed".to_owned(), 3);
+
+    facts.programme = Some(ProgrammeFacts {
+        checks_run: 47,
+        ..ProgrammeFacts::default()
+    });
+
+    facts
+        .incidents
+        .as_mut()
+        .unwrap()
+        .by_status
+        .insert("closed".to_owned(), 3);
+
     facts
 }
 
@@ -68,20 +103,34 @@ pub(super) fn watched() -> Facts {
 fn found_met(facts: &Facts) -> BTreeSet<String> {
     let says = ALL.iter().flat_map(|check| {
         let own = check.narrow(facts);
-        (check.decide)(&own).into_iter().map(|s| (s.objective_id(&check.control).0, s.verdict))
+        (check.decide)(&own)
+            .into_iter()
+            .map(|s| (s.objective_id(&check.control).0, s.verdict))
     });
-    says.filter(|(_, verdict)| verdict.finding() == Some(Finding::Met)).map(|(id, _)| id).collect()
+
+    says.filter(|(_, verdict)| verdict.finding() == Some(Finding::Met))
+        .map(|(id, _)| id)
+        .collect()
 }
 
 fn assert_none_but(allowed: &[&[&str]], facts: &Facts, what: &str) {
     let allowed = allowed.concat();
-    let beyond: Vec<String> = found_met(facts).into_iter().filter(|id| !allowed.contains(&id.as_str())).collect();
+    let beyond: Vec<String> = found_met(facts)
+        .into_iter()
+        .filter(|id| !allowed.contains(&id.as_str()))
+        .collect();
     assert!(beyond.is_empty(), "{what}: {beyond:?}");
 }
 
-/// The same facts with as much as possible of what people and machines wrote, but nothing that watches.
+/// The same facts with as much as possible of what people and machines wrote, but nothing that
+/// watches.
 fn busy(mut facts: Facts) -> Facts {
-    let types = [("audit_db", "admin", "grant"), ("audit_db", "data", "export"), ("syslog", "auth", "account_locked")];
+    let types = [
+        ("audit_db", "admin", "grant"),
+        ("audit_db", "data", "export"),
+        ("syslog", "auth", "account_locked"),
+    ];
+
     let event = |(source, category, action): (&str, &str, &str)| EventType {
         source: source.to_owned(),
         category: category.to_owned(),
@@ -91,7 +140,13 @@ fn busy(mut facts: Facts) -> Facts {
         with_address: 1,
         ..EventType::default()
     };
-    facts.events = Some(EventFacts { total: 3, types: types.map(event).to_vec(), ..EventFacts::default() });
+
+    facts.events = Some(EventFacts {
+        total: 3,
+        types: types.map(event).to_vec(),
+        ..EventFacts::default()
+    });
+
     facts.rules = watched().rules;
     facts.alerts = Some(AlertFacts {
         by_severity: [("high".to_owned(), 1)].into(),
@@ -106,6 +161,7 @@ fn busy(mut facts: Facts) -> Facts {
             created_at: facts.taken_at,
         }],
     });
+
     facts.incidents = watched().incidents;
     facts.programme = Some(ProgrammeFacts {
         objectives: 320,
@@ -115,18 +171,26 @@ fn busy(mut facts: Facts) -> Facts {
         assets: [("cui".to_owned(), 1)].into(),
         ..ProgrammeFacts::default()
     });
+
     facts.advisories = Some(AdvisoryFacts {
-        feeds: vec![FeedFacts { name: "kev".to_owned(), items: 1, read_at: facts.taken_at, failed: false }],
+        feeds: vec![FeedFacts {
+            name: "kev".to_owned(),
+            items: 1,
+            read_at: facts.taken_at,
+            failed: false,
+        }],
         components: 1,
         open: 0,
         overdue: 0,
         answered: 1,
     });
+
     facts.transport = Some(TransportFacts {
         ways: Vec::new(),
         channels: vec!["email".to_owned()],
         audit_failures: Some(vec!["Ann".to_owned()]),
     });
+
     facts.host = Some(HostFacts {
         clock_synchronised: Some(true),
         time_servers: vec!["ntp.example".to_owned()],
@@ -137,19 +201,32 @@ fn busy(mut facts: Facts) -> Facts {
         lock_after: Some(5),
         ..HostFacts::default()
     });
+
     facts
 }
 
 #[test]
 fn an_installation_that_never_heard_anything_proposes_nothing() {
     assert_none_but(&[OF_RECORD], &empty(), "every section empty");
-    assert_none_but(&[OF_RECORD], &busy(empty()), "one of everything, and no source");
-    assert_eq!(found_met(&empty()), ["3.3.8[b]", "3.3.8[c]"].map(str::to_owned).into());
+    assert_none_but(
+        &[OF_RECORD],
+        &busy(empty()),
+        "one of everything, and no source",
+    );
+    assert_eq!(
+        found_met(&empty()),
+        ["3.3.8[b]", "3.3.8[c]"].map(str::to_owned).into()
+    );
 }
 
 #[test]
 fn what_is_watched_may_be_met_and_is() {
-    assert_none_but(&[OF_RECORD, OF_WATCHING], &busy(watched()), "all is watched");
+    assert_none_but(
+        &[OF_RECORD, OF_WATCHING],
+        &busy(watched()),
+        "all is watched",
+    );
+
     let found = found_met(&watched());
     for id in OF_WATCHING {
         assert!(found.contains(*id), "{id}: {found:?}");
@@ -168,11 +245,20 @@ fn nothing_is_watched_while_the_daemon_does_not_read() {
     let broken: [(&str, Change); 6] = [
         ("never ran", |f| f.daemon = Some(DaemonFacts::default())),
         ("is not recorded", |f| f.daemon = None),
-        ("was stopped", |f| f.daemon.as_mut().unwrap().running = false),
-        ("hangs", |f| f.daemon.as_mut().unwrap().pulse = Some(f.taken_at.minus(Span::secs(61)))),
-        ("has the pulse of a wrong clock", |f| f.daemon.as_mut().unwrap().pulse = Some(f.taken_at.plus(Span::days(1)))),
-        ("is behind", |f| f.daemon.as_mut().unwrap().unread_since = Some(f.taken_at.minus(Span::mins(2)))),
+        ("was stopped", |f| {
+            f.daemon.as_mut().unwrap().running = false;
+        }),
+        ("hangs", |f| {
+            f.daemon.as_mut().unwrap().pulse = Some(f.taken_at.minus(Span::secs(61)));
+        }),
+        ("has the pulse of a wrong clock", |f| {
+            f.daemon.as_mut().unwrap().pulse = Some(f.taken_at.plus(Span::days(1)));
+        }),
+        ("is behind", |f| {
+            f.daemon.as_mut().unwrap().unread_since = Some(f.taken_at.minus(Span::mins(2)));
+        }),
     ];
+
     for (what, change) in broken {
         let mut facts = busy(watched());
         change(&mut facts);
@@ -189,17 +275,22 @@ fn nothing_is_watched_that_does_not_come() {
             let waiting = first_source(f);
             (waiting.last_received, waiting.understood) = (None, Some(0));
         }),
-        ("a source of which nothing was understood", |f| first_source(f).understood = Some(0)),
+        ("a source of which nothing was understood", |f| {
+            first_source(f).understood = Some(0);
+        }),
         ("a source that was heard last month", |f| {
             first_source(f).last_received = Some(f.taken_at.minus(Span::days(31)));
         }),
-        ("a source that is new", |f| first_source(f).first_seen = Some(f.taken_at.minus(Span::days(29)))),
+        ("a source that is new", |f| {
+            first_source(f).first_seen = Some(f.taken_at.minus(Span::days(29)));
+        }),
         ("a gap within the period", |f| first_source(f).gaps = 1),
         ("recorded by an older version", |f| {
             let old = first_source(f);
             (old.kind, old.first_seen, old.understood) = (None, None, None);
         }),
     ];
+
     for (what, change) in broken {
         let mut facts = busy(watched());
         change(&mut facts);
@@ -211,13 +302,36 @@ fn nothing_is_watched_that_does_not_come() {
 fn a_blind_rule_watches_nothing() {
     for blind_to in [Some(vec!["audit_db".to_owned()]), None] {
         let mut facts = busy(watched());
-        for rule in facts.rules.as_mut().unwrap().iter_mut().filter(|r| r.rule_id == "after_hours") {
+        for rule in facts
+            .rules
+            .as_mut()
+            .unwrap()
+            .iter_mut()
+            .filter(|r| r.rule_id == "after_hours")
+        {
             rule.blind_to.clone_from(&blind_to);
         }
-        assert_none_but(&[OF_RECORD, OF_SOURCES], &facts, "a rule about users is blind");
-        let text = (find("si_3_14_7").unwrap().decide)(&facts).pop().unwrap().verdict.text();
-        assert!(text.contains("needs what these rules are blind to: after_hours"), "{text}");
-        for rule in facts.rules.as_mut().unwrap().iter_mut().filter(|r| r.rule_id == "after_hours") {
+        assert_none_but(
+            &[OF_RECORD, OF_SOURCES],
+            &facts,
+            "a rule about users is blind",
+        );
+        let text = (find("si_3_14_7").unwrap().decide)(&facts)
+            .pop()
+            .unwrap()
+            .verdict
+            .text();
+        assert!(
+            text.contains("needs what these rules are blind to: after_hours"),
+            "{text}"
+        );
+        for rule in facts
+            .rules
+            .as_mut()
+            .unwrap()
+            .iter_mut()
+            .filter(|r| r.rule_id == "after_hours")
+        {
             rule.enabled = false;
         }
         assert!(!found_met(&facts).contains("3.14.7[b]"), "off is no better");
@@ -227,10 +341,23 @@ fn a_blind_rule_watches_nothing() {
 #[test]
 fn a_path_is_not_a_kind_and_a_console_is_not_remote() {
     let mut facts = busy(watched());
-    facts.sources = Some(vec![source("php:/srv/access-denied-notes.log", "php_error", &facts)]);
+    facts.sources = Some(vec![source(
+        "php:/srv/access-denied-notes.log",
+        "php_error",
+        &facts,
+    )]);
     assert_eq!(verdict("si_3_14_6", 'b', &facts), None);
-    facts.sources = Some(vec![source("nginx:/var/log/nginx/access.log", "nginx", &facts)]);
-    assert_eq!(verdict("si_3_14_6", 'b', &facts), None, "a web server's log is not the boundary");
+    facts.sources = Some(vec![source(
+        "nginx:/var/log/nginx/access.log",
+        "nginx",
+        &facts,
+    )]);
+
+    assert_eq!(
+        verdict("si_3_14_6", 'b', &facts),
+        None,
+        "a web server's log is not the boundary"
+    );
 
     let console = EventType {
         source: "syslog".to_owned(),
@@ -239,6 +366,7 @@ fn a_path_is_not_a_kind_and_a_console_is_not_remote() {
         events: 1,
         ..EventType::default()
     };
+
     facts.events.as_mut().unwrap().types = vec![console];
     facts.host.as_mut().unwrap().open_ports = vec![2222];
     assert_eq!(verdict("ac_3_1_12", 'd', &facts), None);

@@ -1,5 +1,6 @@
-//! The rules beside a second writing of their definitions, which keeps every event and looks at all of them again each time: slow, plain, and
-//! with nothing in common with the engine. Distances between events are such that windows end on the second.
+//! The rules beside a second writing of their definitions, which keeps every event and looks at all
+//! of them again each time: slow, plain, and with nothing in common with the engine. Distances
+//! between events are such that windows end on the second.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,11 +13,19 @@ const STEPS: [&[i64]; 3] = [
     &[1, 1, 2, 10, 30, 60, 100, 120, 299, 300, 301, 600],
     &[60, 300, 600, 1799, 1800, 3600, 3601, 7200, 20_000],
 ];
-const IPS: [&str; 8] = ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8"];
+const IPS: [&str; 8] = [
+    "10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8",
+];
 const AGENTS: [&str; 4] = ["A/1", "B/2", "C/3", "D/4"];
 const SESSIONS: [&str; 6] = ["s1", "s2", "s3", "s4", "s5", "s6"];
 const ROLES: [Option<&str>; 4] = [None, Some("user"), Some("admin"), Some("analyst")];
-const PATHS: [&str; 5] = ["/api/x", "/admin/x", "/api/admin/", "/x/settings.php", "/settings.phpx"];
+const PATHS: [&str; 5] = [
+    "/api/x",
+    "/admin/x",
+    "/api/admin/",
+    "/x/settings.php",
+    "/settings.phpx",
+];
 const BYTES: [u64; 4] = [0, 250_000_000, 499_999_999, 500_000_001];
 /// What happens; with the rule that is chiefly about it.
 const KINDS: [(Category, &str, &str); 13] = [
@@ -44,24 +53,41 @@ fn drafts(rule: &str, steps: &[i64], bytes: &[[u8; 12]]) -> Vec<Draft> {
     let draft = |(i, b): (usize, &[u8; 12])| {
         let pick = |n: usize, of: usize| usize::from(b[n]) % of;
         secs += steps[pick(0, steps.len())];
-        let kind =
-            if b[1] < 85 && !about.is_empty() { about[pick(2, about.len())] } else { &KINDS[pick(2, KINDS.len())] };
+        let kind = if b[1] < 85 && !about.is_empty() {
+            about[pick(2, about.len())]
+        } else {
+            &KINDS[pick(2, KINDS.len())]
+        };
+
         let mut metadata = json!({ "bytes": BYTES[pick(3, 4)] });
         if let Some(role) = ROLES[pick(4, 4)] {
             metadata["role"] = role.into();
         }
+
         match pick(5, 3) {
             0 => metadata["username"] = format!("u{}", b[5] / 12).into(),
             1 => metadata["email"] = format!("u{}@x", b[5] / 12).into(),
             _ => {}
         }
+
         if b[6] < 60 {
-            metadata["home_instance_id"] = Uuid::from_u128(1 + pick(6, 3) as u128).to_string().into();
+            metadata["home_instance_id"] =
+                Uuid::from_u128(1 + pick(6, 3) as u128).to_string().into();
         }
-        let result = [Outcome::Success, Outcome::Success, Outcome::Failure, Outcome::Denied][pick(7, 4)];
+
+        let result = [
+            Outcome::Success,
+            Outcome::Success,
+            Outcome::Failure,
+            Outcome::Denied,
+        ][pick(7, 4)];
         Draft {
             n: i as u128,
-            result: if matches!(kind.1, "login_failed") { Outcome::Failure } else { result },
+            result: if matches!(kind.1, "login_failed") {
+                Outcome::Failure
+            } else {
+                result
+            },
             user: (b[8] > 10).then(|| 1 + pick(8, 2) as u128),
             // New ones come up in the course of time.
             ip: (b[9] > 10).then(|| IPS[(pick(9, ips) + i / 60) % IPS.len()]),
@@ -74,6 +100,7 @@ fn drafts(rule: &str, steps: &[i64], bytes: &[[u8; 12]]) -> Vec<Draft> {
             ..draft(secs, kind.0, kind.1)
         }
     };
+
     bytes.iter().enumerate().map(draft).collect()
 }
 
@@ -95,7 +122,10 @@ impl Draft {
             && (self.action == "login_failed" || (self.action == "login" && !self.succeeds()))
     }
     fn logs_in(&self) -> bool {
-        self.category == Category::Auth && self.action == "login" && self.succeeds() && self.user.is_some()
+        self.category == Category::Auth
+            && self.action == "login"
+            && self.succeeds()
+            && self.user.is_some()
     }
     fn is_export(&self) -> bool {
         self.category == Category::Data && matches!(self.action, "export_data" | "file_download")
@@ -108,51 +138,94 @@ fn within(events: &[Draft], secs: i64) -> impl Iterator<Item = &Draft> {
     events.iter().filter(move |event| event.secs() > from)
 }
 
-/// Of each entity for which the rule's condition holds at the last event: the key (the entity, or part of its time), and the entity.
+/// Of each entity for which the rule's condition holds at the last event: the key (the entity, or
+/// part of its time), and the entity.
 type Holds = fn(&[Draft]) -> Vec<(String, String)>;
 
 fn one(entity: &str, holds: bool) -> Vec<(String, String)> {
-    holds.then(|| (entity.to_owned(), entity.to_owned())).into_iter().collect()
+    holds
+        .then(|| (entity.to_owned(), entity.to_owned()))
+        .into_iter()
+        .collect()
 }
 
 fn brute_force(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
-    let (true, Some(ip)) = (now.fails_to_log_in(), now.ip) else { return Vec::new() };
-    one(ip, within(events, 300).filter(|e| e.fails_to_log_in() && e.ip == Some(ip)).count() > 5)
+    let (true, Some(ip)) = (now.fails_to_log_in(), now.ip) else {
+        return Vec::new();
+    };
+    one(
+        ip,
+        within(events, 300)
+            .filter(|e| e.fails_to_log_in() && e.ip == Some(ip))
+            .count()
+            > 5,
+    )
 }
 
 fn credential_stuffing(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
-    let account = |e: &Draft| e.says("username").or_else(|| e.says("email")).or_else(|| e.who());
-    let (true, Some(ip), Some(_)) = (now.fails_to_log_in(), now.ip, account(now)) else { return Vec::new() };
-    let accounts = within(events, 600).filter(|e| e.fails_to_log_in() && e.ip == Some(ip)).filter_map(account);
+    let account = |e: &Draft| {
+        e.says("username")
+            .or_else(|| e.says("email"))
+            .or_else(|| e.who())
+    };
+
+    let (true, Some(ip), Some(_)) = (now.fails_to_log_in(), now.ip, account(now)) else {
+        return Vec::new();
+    };
+    let accounts = within(events, 600)
+        .filter(|e| e.fails_to_log_in() && e.ip == Some(ip))
+        .filter_map(account);
     one(ip, accounts.collect::<BTreeSet<_>>().len() > 10)
 }
 
 fn privilege_escalation(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
-    let (Some(user), Some(role)) = (now.who(), now.says("role")) else { return Vec::new() };
+    let (Some(user), Some(role)) = (now.who(), now.says("role")) else {
+        return Vec::new();
+    };
     let path = now.resource.as_deref().unwrap_or_default();
-    let admin = path.starts_with("/admin/") || path.starts_with("/api/admin/") || path.ends_with("/settings.php");
+    let admin = path.starts_with("/admin/")
+        || path.starts_with("/api/admin/")
+        || path.ends_with("/settings.php");
+
     let self_service = now.action == "password_change";
-    one(&user, (admin || now.category == Category::Admin) && !self_service && role != "admin")
+    one(
+        &user,
+        (admin || now.category == Category::Admin) && !self_service && role != "admin",
+    )
 }
 
 fn anomalous_access(events: &[Draft]) -> Vec<(String, String)> {
-    let [before @ .., now] = events else { return Vec::new() };
-    let (Some(user), true) = (now.who(), now.succeeds()) else { return Vec::new() };
-    let seen: Vec<_> = before.iter().filter(|e| e.user == now.user && e.succeeds()).collect();
+    let [before @ .., now] = events else {
+        return Vec::new();
+    };
+    let (Some(user), true) = (now.who(), now.succeeds()) else {
+        return Vec::new();
+    };
+    let seen: Vec<_> = before
+        .iter()
+        .filter(|e| e.user == now.user && e.succeeds())
+        .collect();
+
     let known = seen.len() >= 20 && seen[seen.len() - 1].secs() - seen[0].secs() >= 86_400;
     let new_ip = now.ip.is_some() && seen.iter().all(|e| e.ip != now.ip);
     let new_agent = now.agent.is_some() && seen.iter().all(|e| e.agent != now.agent);
+
     one(&user, known && (new_ip || new_agent))
 }
 
 fn data_exfiltration(events: &[Draft]) -> Vec<(String, String)> {
-    let [before @ .., now] = events else { return Vec::new() };
-    let (Some(user), true) = (now.who(), now.is_export()) else { return Vec::new() };
+    let [before @ .., now] = events else {
+        return Vec::new();
+    };
+    let (Some(user), true) = (now.who(), now.is_export()) else {
+        return Vec::new();
+    };
     let bytes = |e: &Draft| e.metadata["bytes"].as_f64().unwrap_or_default();
     let mine = |e: &&Draft| e.is_export() && e.user == now.user;
+
     let mut hours: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
     for e in before.iter().filter(mine) {
         let hour = e.secs().div_euclid(3600);
@@ -162,53 +235,90 @@ fn data_exfiltration(events: &[Draft]) -> Vec<(String, String)> {
             (*count, *sum) = (*count + 1.0, *sum + bytes(e));
         }
     }
-    let mean = |of: fn(&(f64, f64)) -> f64| hours.values().map(of).sum::<f64>() / (hours.len().max(1) as f64);
-    let (count, sum) = within(events, 3600).filter(mine).fold((0.0, 0.0), |(n, sum), e| (n + 1.0, sum + bytes(e)));
-    one(&user, count > (5.0 * mean(|h| h.0)).max(20.0) || sum > (5.0 * mean(|h| h.1)).max(500e6))
+
+    let mean = |of: fn(&(f64, f64)) -> f64| {
+        hours.values().map(of).sum::<f64>() / (hours.len().max(1) as f64)
+    };
+    let (count, sum) = within(events, 3600)
+        .filter(mine)
+        .fold((0.0, 0.0), |(n, sum), e| (n + 1.0, sum + bytes(e)));
+    one(
+        &user,
+        count > (5.0 * mean(|h| h.0)).max(20.0) || sum > (5.0 * mean(|h| h.1)).max(500e6),
+    )
 }
 
 fn ai_abuse(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
-    let triggers = |e: &Draft| e.category == Category::Ai && e.action == "guardrail_triggered" && e.user == now.user;
-    let (Some(user), true) = (now.who(), triggers(now)) else { return Vec::new() };
-    one(&user, within(events, 600).filter(|e| triggers(e)).count() >= 3)
+    let triggers = |e: &Draft| {
+        e.category == Category::Ai && e.action == "guardrail_triggered" && e.user == now.user
+    };
+    let (Some(user), true) = (now.who(), triggers(now)) else {
+        return Vec::new();
+    };
+
+    one(
+        &user,
+        within(events, 600).filter(|e| triggers(e)).count() >= 3,
+    )
 }
 
 fn after_hours(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
-    let (Some(user), true) = (now.who(), now.cui) else { return Vec::new() };
-    let (mut evening, hour) = (now.secs().div_euclid(86_400), now.secs().rem_euclid(86_400) / 3600);
+    let (Some(user), true) = (now.who(), now.cui) else {
+        return Vec::new();
+    };
+    let (mut evening, hour) = (
+        now.secs().div_euclid(86_400),
+        now.secs().rem_euclid(86_400) / 3600,
+    );
+
     // The first of 1970 was a Thursday.
     let off = |day: i64| (day + 3).rem_euclid(7) > 4;
     if !off(evening) && (7..19).contains(&hour) {
         return Vec::new();
     }
+
     // The period is named after the working day on whose evening it began.
     evening -= i64::from(hour < 7);
     while off(evening) {
         evening -= 1;
     }
+
     vec![(format!("{user} {evening}"), user)]
 }
 
 fn account_takeover(events: &[Draft]) -> Vec<(String, String)> {
-    let [before @ .., now] = events else { return Vec::new() };
-    let (Some(user), Some(ip)) = (now.who(), now.ip) else { return Vec::new() };
+    let [before @ .., now] = events else {
+        return Vec::new();
+    };
+    let (Some(user), Some(ip)) = (now.who(), now.ip) else {
+        return Vec::new();
+    };
     let changed_for_another = |change: &Draft| {
-        let changed = change.user == now.user && change.action == "password_change" && change.succeeds();
-        let known = |e: &Draft| e.user == now.user && e.succeeds() && e.ip == Some(ip) && e.secs() < change.secs();
+        let changed =
+            change.user == now.user && change.action == "password_change" && change.succeeds();
+        let known = |e: &Draft| {
+            e.user == now.user && e.succeeds() && e.ip == Some(ip) && e.secs() < change.secs()
+        };
         changed && (1..1800).contains(&(now.secs() - change.secs())) && !before.iter().any(known)
     };
+
     let touches = now.category == Category::Data || now.cui;
     one(&user, touches && before.iter().any(changed_for_another))
 }
 
 fn session_anomaly(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
-    let Some(session) = now.session else { return Vec::new() };
+    let Some(session) = now.session else {
+        return Vec::new();
+    };
     let is_logout = |e: &Draft| e.action == "logout";
     let mine = |e: &&Draft| e.session == Some(session);
-    let elsewhere = within(events, 600).filter(mine).any(|e| !is_logout(e) && e.ip.is_some() && e.ip != now.ip);
+    let elsewhere = within(events, 600)
+        .filter(mine)
+        .any(|e| !is_logout(e) && e.ip.is_some() && e.ip != now.ip);
+
     // First and last since the last login.
     let mut logouts: Option<(i64, i64)> = None;
     for e in events.iter().filter(mine) {
@@ -218,25 +328,48 @@ fn session_anomaly(events: &[Draft]) -> Vec<(String, String)> {
             _ => {}
         }
     }
-    let over = logouts.is_some_and(|(first, last)| now.secs() > first && now.secs() - last < 86_400);
+
+    let over =
+        logouts.is_some_and(|(first, last)| now.secs() > first && now.secs() - last < 86_400);
     let replayed = !is_logout(now) && ((now.ip.is_some() && elsewhere) || over);
     let mut found = one(session, replayed);
     if let (Some(user), Some(_)) = (now.who(), now.ip) {
-        let uses = || within(events, 300).filter(|e| e.user == now.user && e.session.is_some() && e.ip.is_some());
+        let uses = || {
+            within(events, 300)
+                .filter(|e| e.user == now.user && e.session.is_some() && e.ip.is_some())
+        };
         let (sessions, ips): (BTreeSet<_>, BTreeSet<_>) = uses().map(|e| (e.session, e.ip)).unzip();
         found.extend(one(&user, sessions.len() > 3 && ips.len() >= 2));
     }
+
     found
 }
 
 fn cross_tenant(events: &[Draft]) -> Vec<(String, String)> {
-    let [before @ .., now] = events else { return Vec::new() };
-    let (Some(user), Some(tenant)) = (now.who(), now.tenant) else { return Vec::new() };
-    let login = before.iter().rev().find(|e| e.user == now.user && e.logs_in() && e.tenant.is_some());
-    let login = login.and_then(|e| e.tenant).map(|id| Uuid::from_u128(id).to_string());
+    let [before @ .., now] = events else {
+        return Vec::new();
+    };
+    let (Some(user), Some(tenant)) = (now.who(), now.tenant) else {
+        return Vec::new();
+    };
+    let login = before
+        .iter()
+        .rev()
+        .find(|e| e.user == now.user && e.logs_in() && e.tenant.is_some());
+
+    let login = login
+        .and_then(|e| e.tenant)
+        .map(|id| Uuid::from_u128(id).to_string());
     let home = now.says("home_instance_id").or(login);
-    let concerns = matches!(now.category, Category::Access | Category::Data | Category::Admin);
-    one(&user, concerns && home.is_some_and(|home| home != Uuid::from_u128(tenant).to_string()))
+    let concerns = matches!(
+        now.category,
+        Category::Access | Category::Data | Category::Admin
+    );
+
+    one(
+        &user,
+        concerns && home.is_some_and(|home| home != Uuid::from_u128(tenant).to_string()),
+    )
 }
 
 /// The rule, and its cooldown in seconds.
@@ -255,7 +388,8 @@ const RULES: [(&str, i64, Holds); 10] = [
 
 /// Each detection: whose, and when it was last extended.
 fn defined(events: &[Draft], cooldown: i64, holds: Holds) -> Vec<(String, i64)> {
-    let (mut open, mut all): (HashMap<String, usize>, Vec<(String, i64)>) = (HashMap::new(), Vec::new());
+    let (mut open, mut all): (HashMap<String, usize>, Vec<(String, i64)>) =
+        (HashMap::new(), Vec::new());
     for (i, now) in events.iter().enumerate() {
         for (key, entity) in holds(&events[..=i]) {
             match open.get(&key).map(|at| &mut all[*at].1) {
@@ -267,6 +401,7 @@ fn defined(events: &[Draft], cooldown: i64, holds: Holds) -> Vec<(String, i64)> 
             }
         }
     }
+
     all.sort();
     all
 }
@@ -274,9 +409,18 @@ fn defined(events: &[Draft], cooldown: i64, holds: Holds) -> Vec<(String, i64)> 
 fn detected(rule: &str, events: &[Draft]) -> Vec<(String, i64)> {
     let found = run(only(rule), events);
     let fingerprints: BTreeSet<_> = found.iter().map(|d| d.fingerprint.0).collect();
-    assert_eq!(fingerprints.len(), found.len(), "{rule}: two detections would be one alert");
-    let mut all: Vec<_> = found.into_iter().map(|d| (d.entity.value, d.last_seen.as_secs())).collect();
+    assert_eq!(
+        fingerprints.len(),
+        found.len(),
+        "{rule}: two detections would be one alert"
+    );
+
+    let mut all: Vec<_> = found
+        .into_iter()
+        .map(|d| (d.entity.value, d.last_seen.as_secs()))
+        .collect();
     all.sort();
+
     all
 }
 
@@ -299,9 +443,12 @@ proptest! {
 fn what_is_compared_holds_every_rule() {
     let mut state = 7_u64;
     let mut byte = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 56) as u8
     };
+
     let bytes: Vec<[u8; 12]> = (0..500).map(|_| std::array::from_fn(|_| byte())).collect();
     for (rule, cooldown, holds) in RULES {
         let found = |steps: &&[i64]| defined(&drafts(rule, steps, &bytes), cooldown, holds).len();

@@ -28,20 +28,34 @@ level: high
 ";
 
 fn shell(secs: i64, ip: &'static str) -> Draft {
-    draft(secs, Category::Admin, "open_shell").ip(ip).meta(json!({"host": "prod-1", "role": "admin"}))
+    draft(secs, Category::Admin, "open_shell")
+        .ip(ip)
+        .meta(json!({"host": "prod-1", "role": "admin"}))
 }
 
 fn load(files: &[(&str, &str)]) -> (Sigma, Vec<String>) {
-    let files: Vec<(String, String)> = files.iter().map(|(f, t)| ((*f).to_owned(), (*t).to_owned())).collect();
+    let files: Vec<(String, String)> = files
+        .iter()
+        .map(|(f, t)| ((*f).to_owned(), (*t).to_owned()))
+        .collect();
     let (sigma, errors) = Sigma::load(&files);
-    (sigma, errors.into_iter().map(|e| format!("{}: {}", e.file, e.message)).collect())
+    (
+        sigma,
+        errors
+            .into_iter()
+            .map(|e| format!("{}: {}", e.file, e.message))
+            .collect(),
+    )
 }
 
 fn found(sigma: Sigma, events: &[Draft]) -> Vec<(String, String)> {
     let mut engine = engine(only("ai_abuse"));
     engine.set_sigma(sigma);
     let found = run_in(&mut engine, events);
-    found.into_iter().map(|d| (d.rule_id.as_str()[35..].to_owned(), d.entity.value)).collect()
+    found
+        .into_iter()
+        .map(|d| (d.rule_id.as_str()[35..].to_owned(), d.entity.value))
+        .collect()
 }
 
 #[test]
@@ -49,9 +63,16 @@ fn detection_rules_fire() {
     let (sigma, errors) = load(&[("shell.yml", SHELL)]);
     assert_eq!(errors, [] as [&str; 0]);
     let info = sigma.infos().next().unwrap();
-    assert_eq!((info.attack, info.controls[0].0.as_ref()), (&["T1059"][..], "3.14.7"));
+    assert_eq!(
+        (info.attack, info.controls[0].0.as_ref()),
+        (&["T1059"][..], "3.14.7")
+    );
+
     let elsewhere = shell(1, "192.0.2.2").meta(json!({"host": "test-1"}));
-    assert_eq!(found(sigma, &[shell(0, "192.0.2.1"), elsewhere]), [("0".to_owned(), "192.0.2.1".to_owned())]);
+    assert_eq!(
+        found(sigma, &[shell(0, "192.0.2.1"), elsewhere]),
+        [("0".to_owned(), "192.0.2.1".to_owned())]
+    );
 }
 
 #[test]
@@ -71,12 +92,36 @@ fn correlation_rules_fire_within_their_time() {
     let of_many = |events: &[Draft]| {
         let (sigma, errors) = load();
         assert_eq!(errors, [] as [&str; 0]);
-        found(sigma, events).into_iter().filter(|(id, _)| id == "1").map(|(_, ip)| ip).collect::<Vec<_>>()
+        found(sigma, events)
+            .into_iter()
+            .filter(|(id, _)| id == "1")
+            .map(|(_, ip)| ip)
+            .collect::<Vec<_>>()
     };
-    assert_eq!(of_many(&[0, 1, 2].map(|n| shell(n, "192.0.2.1"))), ["192.0.2.1"]);
-    assert_eq!(of_many(&[0, 1].map(|n| shell(n, "192.0.2.1"))), [] as [&str; 0]);
-    assert_eq!(of_many(&[0, 1, 400].map(|n| shell(n, "192.0.2.1"))), [] as [&str; 0], "too far apart");
-    assert_eq!(of_many(&[shell(0, "192.0.2.1"), shell(1, "192.0.2.1"), shell(2, "192.0.2.2")]), [] as [&str; 0]);
+
+    assert_eq!(
+        of_many(&[0, 1, 2].map(|n| shell(n, "192.0.2.1"))),
+        ["192.0.2.1"]
+    );
+    assert_eq!(
+        of_many(&[0, 1].map(|n| shell(n, "192.0.2.1"))),
+        [] as [&str; 0]
+    );
+
+    assert_eq!(
+        of_many(&[0, 1, 400].map(|n| shell(n, "192.0.2.1"))),
+        [] as [&str; 0],
+        "too far apart"
+    );
+
+    assert_eq!(
+        of_many(&[
+            shell(0, "192.0.2.1"),
+            shell(1, "192.0.2.1"),
+            shell(2, "192.0.2.2")
+        ]),
+        [] as [&str; 0]
+    );
 }
 
 #[test]
@@ -84,22 +129,36 @@ fn a_silenced_rule_still_feeds_a_correlation() {
     let (mut sigma, _) = load(&[("many.yml", &[SHELL, MANY].join("---\n"))]);
     sigma.retain(|id| id.as_str().ends_with('1'));
     let events = [0, 1, 2].map(|n| shell(n, "192.0.2.1"));
-    assert_eq!(found(sigma, &events), [("1".to_owned(), "192.0.2.1".to_owned())]);
+    assert_eq!(
+        found(sigma, &events),
+        [("1".to_owned(), "192.0.2.1".to_owned())]
+    );
 }
 
 #[test]
 fn a_bad_rule_is_reported_and_stops_no_other() {
-    let no_condition = "title: Half\nlogsource: {product: x}\ndetection:\n    selection: {action: x}\n";
+    let no_condition =
+        "title: Half\nlogsource: {product: x}\ndetection:\n    selection: {action: x}\n";
     let (sigma, errors) = load(&[
         ("a.yml", "title: ["),
         ("b.yml", no_condition),
         ("shell.yml", SHELL),
         ("many.yml", &MANY.replace("[shell]", "[nobody]")),
     ]);
+
     for file in ["a.yml: ", "b.yml: ", "many.yml: "] {
-        assert!(errors.iter().any(|e| e.starts_with(file)), "{file} {errors:?}");
+        assert!(
+            errors.iter().any(|e| e.starts_with(file)),
+            "{file} {errors:?}"
+        );
     }
-    assert!(errors.iter().any(|e| e.contains("rules that do not exist here: nobody")), "{errors:?}");
+
+    assert!(
+        errors
+            .iter()
+            .any(|e| e.contains("rules that do not exist here: nobody")),
+        "{errors:?}"
+    );
     assert_eq!(found(sigma, &[shell(0, "192.0.2.1")]).len(), 1);
 }
 
@@ -107,16 +166,28 @@ fn a_bad_rule_is_reported_and_stops_no_other() {
 fn an_id_is_one_rules() {
     let rule = |title: &str| {
         format!(
-            "title: {title}\nid: 6b1c0000-0000-4000-8000-000000000001\nlogsource: {{product: audit}}\ndetection:\n  s: {{action: view}}\n  condition: s\n"
+            "title: {title}\nid: 6b1c0000-0000-4000-8000-000000000001\nlogsource: \
+                {{product: audit}}\ndetection:\n  s: {{action: view}}\n  condition: s\n"
         )
     };
+
     let (_, errors) = load(&[("a.yml", &rule("one")), ("b.yml", &rule("two"))]);
     assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].contains("b.yml") && errors[0].contains("a.yml"), "{errors:?}");
+    assert!(
+        errors[0].contains("b.yml") && errors[0].contains("a.yml"),
+        "{errors:?}"
+    );
 }
 
 #[test]
 fn the_linter_has_its_say() {
-    let said = advice("shell.yml", &SHELL.replace("level: critical", "level: terrible"));
-    assert!(said.iter().any(|a| a.line.is_some() && a.message.contains("terrible")), "{said:?}");
+    let said = advice(
+        "shell.yml",
+        &SHELL.replace("level: critical", "level: terrible"),
+    );
+    assert!(
+        said.iter()
+            .any(|a| a.line.is_some() && a.message.contains("terrible")),
+        "{said:?}"
+    );
 }

@@ -9,6 +9,7 @@ fn brute_force() {
     other_address[5] = failure(5).ip("203.0.113.10");
     let mut other_source = six(1);
     other_source[5] = failure(5).source(Source::Syslog);
+
     let mut success = six(1);
     success[5] = draft(5, Category::Auth, "login").ip("203.0.113.9");
     check(
@@ -16,31 +17,81 @@ fn brute_force() {
         &[
             ("five", 0, six(1)[..5].to_vec()),
             ("six", 1, six(1)),
-            ("the sixth 299 s after the first", 1, [six(1)[..5].to_vec(), vec![failure(299)]].concat()),
-            ("the sixth 300 s after the first", 0, [six(1)[..5].to_vec(), vec![failure(300)]].concat()),
+            (
+                "the sixth 299 s after the first",
+                1,
+                [six(1)[..5].to_vec(), vec![failure(299)]].concat(),
+            ),
+            (
+                "the sixth 300 s after the first",
+                0,
+                [six(1)[..5].to_vec(), vec![failure(300)]].concat(),
+            ),
             ("the same event six times", 0, vec![failure(0); 6]),
             ("another address", 0, other_address),
             ("another source", 0, other_source),
             ("a success is no failure", 0, success),
             ("one line that says six times", 1, vec![failure(0).times(6)]),
-            ("one line that says five times", 0, vec![failure(0).times(5)]),
-            ("`login` that failed counts too", 1, (0..6).map(|n| Draft { action: "login", ..failure(n) }).collect()),
-            ("no address, no key", 0, (0..9).map(|n| Draft { ip: None, ..failure(n) }).collect()),
-            ("again before the cooldown is over", 1, [six(1), (100..106).map(failure).collect()].concat()),
-            ("again long after", 2, [six(1), (1000..1006).map(failure).collect()].concat()),
+            (
+                "one line that says five times",
+                0,
+                vec![failure(0).times(5)],
+            ),
+            (
+                "`login` that failed counts too",
+                1,
+                (0..6)
+                    .map(|n| Draft {
+                        action: "login",
+                        ..failure(n)
+                    })
+                    .collect(),
+            ),
+            (
+                "no address, no key",
+                0,
+                (0..9)
+                    .map(|n| Draft {
+                        ip: None,
+                        ..failure(n)
+                    })
+                    .collect(),
+            ),
+            (
+                "again before the cooldown is over",
+                1,
+                [six(1), (100..106).map(failure).collect()].concat(),
+            ),
+            (
+                "again long after",
+                2,
+                [six(1), (1000..1006).map(failure).collect()].concat(),
+            ),
         ],
     );
+
     let found = &run(only("brute_force"), &[six(1), vec![failure(9)]].concat())[0];
-    assert_eq!((found.event_count, found.first_seen, found.last_seen), (7, at(0), at(9)));
+    assert_eq!(
+        (found.event_count, found.first_seen, found.last_seen),
+        (7, at(0), at(9))
+    );
     assert_eq!(found.entity.value, "203.0.113.9");
 }
 
 #[test]
 fn credential_stuffing() {
     let tries = |n: i64, gap: i64| {
-        (0..n).map(|i| failure(i * gap).meta(json!({ "username": format!("u{i}") }))).collect::<Vec<_>>()
+        (0..n)
+            .map(|i| failure(i * gap).meta(json!({ "username": format!("u{i}") })))
+            .collect::<Vec<_>>()
     };
-    let same = |n: i64| (0..n).map(|i| failure(i).meta(json!({"username": "root"}))).collect::<Vec<_>>();
+
+    let same = |n: i64| {
+        (0..n)
+            .map(|i| failure(i).meta(json!({"username": "root"})))
+            .collect::<Vec<_>>()
+    };
+
     check(
         "credential_stuffing",
         &[
@@ -52,7 +103,9 @@ fn credential_stuffing() {
             (
                 "accounts from mail addresses",
                 1,
-                (0..11).map(|i| failure(i).meta(json!({"email": format!("{i}@x")}))).collect(),
+                (0..11)
+                    .map(|i| failure(i).meta(json!({"email": format!("{i}@x")})))
+                    .collect(),
             ),
         ],
     );
@@ -62,97 +115,242 @@ fn credential_stuffing() {
 fn privilege_escalation() {
     let reach = |role: Option<&str>, resource: &str| {
         let meta = role.map_or(json!({}), |role| json!({ "role": role }));
-        draft(0, Category::Access, "page_view").user(7).resource(resource).meta(meta)
+        draft(0, Category::Access, "page_view")
+            .user(7)
+            .resource(resource)
+            .meta(meta)
     };
-    let admin = draft(0, Category::Admin, "user_create").user(7).meta(json!({"role": "user"}));
-    let own = Draft { action: "password_change", ..admin.clone() };
+
+    let admin = draft(0, Category::Admin, "user_create")
+        .user(7)
+        .meta(json!({"role": "user"}));
+    let own = Draft {
+        action: "password_change",
+        ..admin.clone()
+    };
+
     check(
         "privilege_escalation",
         &[
-            ("a user on an admin endpoint", 1, vec![reach(Some("user"), "/api/admin/users")]),
-            ("refused", 1, vec![reach(Some("user"), "/admin/").result(Outcome::Denied)]),
-            ("an administrator", 0, vec![reach(Some("system_admin"), "/api/admin/users")]),
+            (
+                "a user on an admin endpoint",
+                1,
+                vec![reach(Some("user"), "/api/admin/users")],
+            ),
+            (
+                "refused",
+                1,
+                vec![reach(Some("user"), "/admin/").result(Outcome::Denied)],
+            ),
+            (
+                "an administrator",
+                0,
+                vec![reach(Some("system_admin"), "/api/admin/users")],
+            ),
             ("an unknown role", 0, vec![reach(None, "/api/admin/users")]),
-            ("an ordinary page", 0, vec![reach(Some("user"), "/documents/administration")]),
-            ("the settings", 1, vec![reach(Some("user"), "/app/settings.php")]),
+            (
+                "an ordinary page",
+                0,
+                vec![reach(Some("user"), "/documents/administration")],
+            ),
+            (
+                "the settings",
+                1,
+                vec![reach(Some("user"), "/app/settings.php")],
+            ),
             ("category admin", 1, vec![admin.clone()]),
             ("their own password", 0, vec![own.clone()]),
-            ("their own password by id", 0, vec![own.clone().resource(&Uuid::from_u128(7).to_string())]),
-            ("somebody else's password", 1, vec![own.resource(&Uuid::from_u128(8).to_string())]),
-            ("nobody", 0, vec![Draft { user: None, ..admin }]),
+            (
+                "their own password by id",
+                0,
+                vec![own.clone().resource(&Uuid::from_u128(7).to_string())],
+            ),
+            (
+                "somebody else's password",
+                1,
+                vec![own.resource(&Uuid::from_u128(8).to_string())],
+            ),
+            (
+                "nobody",
+                0,
+                vec![Draft {
+                    user: None,
+                    ..admin
+                }],
+            ),
         ],
     );
+
     let mut unknown = engine(only("privilege_escalation"));
     unknown.push(&reach(None, "/admin/x").event());
     assert_eq!(unknown.counters().unknown_role, 1);
     let mut stored = engine(only("privilege_escalation"));
-    let user = crate::User { role: Some("viewer".to_owned()), tenant: None };
+    let user = crate::User {
+        role: Some("viewer".to_owned()),
+        tenant: None,
+    };
+
     stored.set_users(crate::Users::new([(Uuid::from_u128(7), user)]));
-    assert_eq!(run_in(&mut stored, &[reach(None, "/admin/x")]).len(), 1, "the role that users.users has");
+    assert_eq!(
+        run_in(&mut stored, &[reach(None, "/admin/x")]).len(),
+        1,
+        "the role that users.users has"
+    );
 }
 
 /// Somebody who has been around: `n` views over `hours` from one place.
 fn familiar(n: i64, hours: i64) -> Vec<Draft> {
-    let view = |i: i64| draft(i * hours * 3600 / (n - 1), Category::Access, "view").user(7).ip("192.0.2.1").agent("A");
+    let view = |i: i64| {
+        draft(i * hours * 3600 / (n - 1), Category::Access, "view")
+            .user(7)
+            .ip("192.0.2.1")
+            .agent("A")
+    };
     (0..n).map(view).collect()
 }
 
 #[test]
 fn anomalous_access() {
-    let new_ip = draft(200_000, Category::Access, "view").user(7).ip("198.51.100.1").agent("A");
+    let new_ip = draft(200_000, Category::Access, "view")
+        .user(7)
+        .ip("198.51.100.1")
+        .agent("A");
     let after = |known: Vec<Draft>, more: &[Draft]| [known, more.to_vec()].concat();
     check(
         "anomalous_access",
         &[
-            ("a new address", 1, after(familiar(20, 24), std::slice::from_ref(&new_ip))),
-            ("19 events", 0, after(familiar(19, 24), std::slice::from_ref(&new_ip))),
-            ("20 within 23 hours", 0, after(familiar(20, 23), std::slice::from_ref(&new_ip))),
-            ("a new agent", 1, after(familiar(20, 24), &[new_ip.clone().ip("192.0.2.1").agent("B")])),
-            ("both new are one", 1, after(familiar(20, 24), &[new_ip.clone().agent("B")])),
-            ("a failure", 0, after(familiar(20, 24), &[new_ip.clone().result(Outcome::Failure)])),
-            ("somebody else", 0, after(familiar(20, 24), &[new_ip.clone().user(8)])),
+            (
+                "a new address",
+                1,
+                after(familiar(20, 24), std::slice::from_ref(&new_ip)),
+            ),
+            (
+                "19 events",
+                0,
+                after(familiar(19, 24), std::slice::from_ref(&new_ip)),
+            ),
+            (
+                "20 within 23 hours",
+                0,
+                after(familiar(20, 23), std::slice::from_ref(&new_ip)),
+            ),
+            (
+                "a new agent",
+                1,
+                after(
+                    familiar(20, 24),
+                    &[new_ip.clone().ip("192.0.2.1").agent("B")],
+                ),
+            ),
+            (
+                "both new are one",
+                1,
+                after(familiar(20, 24), &[new_ip.clone().agent("B")]),
+            ),
+            (
+                "a failure",
+                0,
+                after(familiar(20, 24), &[new_ip.clone().result(Outcome::Failure)]),
+            ),
+            (
+                "somebody else",
+                0,
+                after(familiar(20, 24), &[new_ip.clone().user(8)]),
+            ),
             (
                 "learnt: the second time is none",
                 1,
-                after(familiar(20, 24), &[new_ip.clone(), Draft { at: at(300_000), n: 3, ..new_ip.clone() }]),
+                after(
+                    familiar(20, 24),
+                    &[
+                        new_ip.clone(),
+                        Draft {
+                            at: at(300_000),
+                            n: 3,
+                            ..new_ip.clone()
+                        },
+                    ],
+                ),
             ),
         ],
     );
-    let both = &run(only("anomalous_access"), &after(familiar(20, 24), &[new_ip.agent("B")]))[0];
-    assert!(both.title.contains("198.51.100.1") && both.title.contains('B'), "{}", both.title);
+
+    let both = &run(
+        only("anomalous_access"),
+        &after(familiar(20, 24), &[new_ip.agent("B")]),
+    )[0];
+    assert!(
+        both.title.contains("198.51.100.1") && both.title.contains('B'),
+        "{}",
+        both.title
+    );
 }
 
 #[test]
 fn data_exfiltration() {
     let export = |i: i64| draft(i, Category::Data, "export_data").user(7);
-    let exports = |n: i64, from: i64, gap: i64| (0..n).map(|i| export(from + i * gap)).collect::<Vec<_>>();
+    let exports =
+        |n: i64, from: i64, gap: i64| (0..n).map(|i| export(from + i * gap)).collect::<Vec<_>>();
     let megabytes = |n: u64| vec![export(0).meta(json!({ "bytes": n * 1_000_000 }))];
+
     // Ten in each of three earlier hours: 5 × 10 an hour is this user's limit.
-    let normal = [exports(10, -18_000, 1), exports(10, -14_400, 1), exports(10, -10_800, 1)].concat();
+    let normal = [
+        exports(10, -18_000, 1),
+        exports(10, -14_400, 1),
+        exports(10, -10_800, 1),
+    ]
+    .concat();
     check(
         "data_exfiltration",
         &[
             ("20 exports", 0, exports(20, 0, 1)),
             ("21 exports", 1, exports(21, 0, 1)),
-            ("21, the last an hour after the first", 0, exports(21, 0, 180)),
+            (
+                "21, the last an hour after the first",
+                0,
+                exports(21, 0, 180),
+            ),
             ("500 MB", 0, megabytes(500)),
             ("501 MB", 1, megabytes(501)),
-            ("50 are normal for this user", 0, [normal.clone(), exports(50, 0, 1)].concat()),
+            (
+                "50 are normal for this user",
+                0,
+                [normal.clone(), exports(50, 0, 1)].concat(),
+            ),
             ("51 are not", 1, [normal, exports(51, 0, 1)].concat()),
             (
                 "downloads count in any category",
                 1,
-                (0..21).map(|i| draft(i, Category::Access, "file_download").user(7)).collect(),
+                (0..21)
+                    .map(|i| draft(i, Category::Access, "file_download").user(7))
+                    .collect(),
             ),
-            ("views do not", 0, (0..99).map(|i| draft(i, Category::Data, "view").user(7)).collect()),
+            (
+                "views do not",
+                0,
+                (0..99)
+                    .map(|i| draft(i, Category::Data, "view").user(7))
+                    .collect(),
+            ),
         ],
     );
 }
 
 #[test]
 fn ai_abuse() {
-    let trigger = |i: i64, action| draft(i, Category::Ai, action).user(7).result(Outcome::Denied);
-    let guard = |times: &[i64]| times.iter().map(|i| trigger(*i, "guardrail_triggered")).collect::<Vec<_>>();
+    let trigger = |i: i64, action| {
+        draft(i, Category::Ai, action)
+            .user(7)
+            .result(Outcome::Denied)
+    };
+
+    let guard = |times: &[i64]| {
+        times
+            .iter()
+            .map(|i| trigger(*i, "guardrail_triggered"))
+            .collect::<Vec<_>>()
+    };
+
     check(
         "ai_abuse",
         &[
@@ -160,8 +358,18 @@ fn ai_abuse() {
             ("three", 1, guard(&[0, 1, 2])),
             ("the third 599 s after the first", 1, guard(&[0, 1, 599])),
             ("the third 600 s after the first", 0, guard(&[0, 1, 600])),
-            ("jailbreaks count", 1, [guard(&[0, 1]), vec![trigger(2, "jailbreak_detected")]].concat()),
-            ("three users", 0, (0..3).map(|i| trigger(i, "guardrail_triggered").user(10 + i as u128)).collect()),
+            (
+                "jailbreaks count",
+                1,
+                [guard(&[0, 1]), vec![trigger(2, "jailbreak_detected")]].concat(),
+            ),
+            (
+                "three users",
+                0,
+                (0..3)
+                    .map(|i| trigger(i, "guardrail_triggered").user(10 + i as u128))
+                    .collect(),
+            ),
         ],
     );
 }
@@ -177,6 +385,7 @@ fn rate_limit_surge() {
             })
             .collect::<Vec<_>>()
     };
+
     check(
         "rate_limit_surge",
         &[
@@ -195,6 +404,7 @@ fn after_hours() {
         n: Timestamp::parse(time).unwrap().as_micros() as u128,
         ..draft(0, Category::Data, "view").user(7).cui()
     };
+
     check(
         "after_hours",
         &[
@@ -203,59 +413,137 @@ fn after_hours() {
             ("before seven", 1, vec![read("2026-03-02T06:59:59Z")]),
             ("19:00 is outside", 1, vec![read("2026-03-02T19:00:00Z")]),
             ("before 19:00", 0, vec![read("2026-03-02T18:59:59Z")]),
-            ("no CUI", 0, vec![Draft { cui: false, ..read("2026-03-02T23:00:00Z") }]),
+            (
+                "no CUI",
+                0,
+                vec![Draft {
+                    cui: false,
+                    ..read("2026-03-02T23:00:00Z")
+                }],
+            ),
             (
                 "a weekend is one",
                 1,
-                vec![read("2026-03-06T19:30:00Z"), read("2026-03-07T12:00:00Z"), read("2026-03-09T06:00:00Z")],
+                vec![
+                    read("2026-03-06T19:30:00Z"),
+                    read("2026-03-07T12:00:00Z"),
+                    read("2026-03-09T06:00:00Z"),
+                ],
             ),
-            ("two nights are two", 2, vec![read("2026-03-02T20:00:00Z"), read("2026-03-03T20:00:00Z")]),
-            ("two users are two", 2, vec![read("2026-03-02T20:00:00Z"), read("2026-03-02T21:00:00Z").user(8)]),
+            (
+                "two nights are two",
+                2,
+                vec![read("2026-03-02T20:00:00Z"), read("2026-03-03T20:00:00Z")],
+            ),
+            (
+                "two users are two",
+                2,
+                vec![
+                    read("2026-03-02T20:00:00Z"),
+                    read("2026-03-02T21:00:00Z").user(8),
+                ],
+            ),
         ],
     );
-    let weekend = run(only("after_hours"), &[read("2026-03-06T19:30:00Z"), read("2026-03-08T12:00:00Z")]);
+
+    let weekend = run(
+        only("after_hours"),
+        &[read("2026-03-06T19:30:00Z"), read("2026-03-08T12:00:00Z")],
+    );
     assert_eq!(weekend[0].event_count, 2);
+
     let mut zone = only("after_hours");
     zone.business_hours.time_zone = "America/New_York".to_owned();
-    assert_eq!(run(zone, &[read("2026-03-02T22:00:00Z")]).len(), 0, "17:00 there");
+    assert_eq!(
+        run(zone, &[read("2026-03-02T22:00:00Z")]).len(),
+        0,
+        "17:00 there"
+    );
 }
 
 #[test]
 fn session_anomaly() {
-    let used = |secs: i64, session, ip| draft(secs, Category::Access, "view").user(7).session(session).ip(ip);
-    let logout = |secs: i64, session| draft(secs, Category::Auth, "logout").user(7).session(session).ip("192.0.2.1");
+    let used = |secs: i64, session, ip| {
+        draft(secs, Category::Access, "view")
+            .user(7)
+            .session(session)
+            .ip(ip)
+    };
+
+    let logout = |secs: i64, session| {
+        draft(secs, Category::Auth, "logout")
+            .user(7)
+            .session(session)
+            .ip("192.0.2.1")
+    };
+
     let (here, there) = ("192.0.2.1", "192.0.2.2");
     check(
         "session_anomaly",
         &[
             ("one place", 0, vec![used(0, "s", here), used(1, "s", here)]),
-            ("two places within 599 s", 1, vec![used(0, "s", here), used(599, "s", there)]),
-            ("two places 600 s apart", 0, vec![used(0, "s", here), used(600, "s", there)]),
-            ("used after logout", 1, vec![used(0, "s", here), logout(10, "s"), used(11, "s", here)]),
+            (
+                "two places within 599 s",
+                1,
+                vec![used(0, "s", here), used(599, "s", there)],
+            ),
+            (
+                "two places 600 s apart",
+                0,
+                vec![used(0, "s", here), used(600, "s", there)],
+            ),
+            (
+                "used after logout",
+                1,
+                vec![used(0, "s", here), logout(10, "s"), used(11, "s", here)],
+            ),
             (
                 "a new login is a new session",
                 0,
                 vec![
                     logout(10, "s"),
-                    Draft { category: Category::Auth, action: "login", ..used(11, "s", here) },
+                    Draft {
+                        category: Category::Auth,
+                        action: "login",
+                        ..used(11, "s", here)
+                    },
                     used(12, "s", here),
                 ],
             ),
-            ("three sessions", 0, vec![used(0, "a", here), used(1, "b", there), used(2, "c", here)]),
+            (
+                "three sessions",
+                0,
+                vec![used(0, "a", here), used(1, "b", there), used(2, "c", here)],
+            ),
             (
                 "four sessions, two places",
                 1,
-                vec![used(0, "a", here), used(1, "b", there), used(2, "c", here), used(3, "d", here)],
+                vec![
+                    used(0, "a", here),
+                    used(1, "b", there),
+                    used(2, "c", here),
+                    used(3, "d", here),
+                ],
             ),
             (
                 "four sessions, one place",
                 0,
-                vec![used(0, "a", here), used(1, "b", here), used(2, "c", here), used(3, "d", here)],
+                vec![
+                    used(0, "a", here),
+                    used(1, "b", here),
+                    used(2, "c", here),
+                    used(3, "d", here),
+                ],
             ),
             (
                 "four sessions over 300 s",
                 0,
-                vec![used(0, "a", here), used(1, "b", there), used(2, "c", here), used(300, "d", here)],
+                vec![
+                    used(0, "a", here),
+                    used(1, "b", there),
+                    used(2, "c", here),
+                    used(300, "d", here),
+                ],
             ),
         ],
     );
@@ -264,22 +552,57 @@ fn session_anomaly() {
 #[test]
 fn parameters_change_thresholds_and_strangers_are_named() {
     let three: Vec<Draft> = (0..3).map(failure).collect();
-    assert_eq!(run(with("brute_force", json!({"threshold": 2})), &three).len(), 1);
-    assert_eq!(run(with("brute_force", json!({"threshold": 2, "window": "2s"})), &three).len(), 0);
+    assert_eq!(
+        run(with("brute_force", json!({"threshold": 2})), &three).len(),
+        1
+    );
+
+    assert_eq!(
+        run(
+            with("brute_force", json!({"threshold": 2, "window": "2s"})),
+            &three
+        )
+        .len(),
+        0
+    );
+
     let again: Vec<Draft> = [0, 1, 2, 400, 401, 402].map(failure).to_vec();
-    assert_eq!(run(with("brute_force", json!({"threshold": 2, "cooldown": "1h"})), &again).len(), 1);
-    let off = Settings { only: vec![], ..with("brute_force", json!({"enabled": false, "threshold": 0})) };
-    assert!(run(off, &three).iter().all(|d| d.rule_id.as_str() != "brute_force"));
+    assert_eq!(
+        run(
+            with("brute_force", json!({"threshold": 2, "cooldown": "1h"})),
+            &again
+        )
+        .len(),
+        1
+    );
+
+    let off = Settings {
+        only: vec![],
+        ..with("brute_force", json!({"enabled": false, "threshold": 0}))
+    };
+
+    assert!(
+        run(off, &three)
+            .iter()
+            .all(|d| d.rule_id.as_str() != "brute_force")
+    );
 
     for definition in crate::rules::ALL {
         let id = definition.info.id.as_str();
         let error = crate::rules::check_params(id, &json!({"treshold": 1})).unwrap_err();
         assert_eq!(error.key.as_deref(), Some("treshold"), "{id}");
-        assert!(crate::rules::check_params(id, &(definition.defaults)()).is_ok(), "{id}: its own defaults");
+        assert!(
+            crate::rules::check_params(id, &(definition.defaults)()).is_ok(),
+            "{id}: its own defaults"
+        );
         assert!(crate::rules::check_params(id, &json!([1])).is_err(), "{id}");
     }
+
     let error = crate::rules::check_params("brute_force", &json!({"window": "soon"})).unwrap_err();
-    assert!(error.to_string().starts_with("rules.brute_force.window: "), "{error}");
+    assert!(
+        error.to_string().starts_with("rules.brute_force.window: "),
+        "{error}"
+    );
     assert!(crate::rules::check_params("nonsense", &json!({})).is_err());
     assert!(Engine::new(only("nonsense")).is_err());
 }

@@ -46,16 +46,31 @@ pub(super) fn mail(
         .from(from.clone())
         .subject(subject(message))
         // The same at every attempt, so that a mail program shows a repetition once.
-        .message_id(Some(format!("<{}@{}>", message.delivery_id, from.email.domain())))
+        .message_id(Some(format!(
+            "<{}@{}>",
+            message.delivery_id,
+            from.email.domain()
+        )))
         .date(SystemTime::UNIX_EPOCH + Duration::from_micros(micros))
         .header(AutoSubmitted);
+
     let mut seen = BTreeSet::new();
     for mailbox in to.iter().filter(|mailbox| seen.insert(&mailbox.email)) {
         builder = builder.to(mailbox.clone());
     }
+
     let mail = builder
-        .multipart(MultiPart::alternative_plain_html(text(message, responsible), html(message, responsible)))
-        .map_err(|error| SendError::never(format!("no mail can be made: {}", chain(&error)), "report this as a bug"))?;
+        .multipart(MultiPart::alternative_plain_html(
+            text(message, responsible),
+            html(message, responsible),
+        ))
+        .map_err(|error| {
+            SendError::never(
+                format!("no mail can be made: {}", chain(&error)),
+                "report this as a bug",
+            )
+        })?;
+
     Ok(mail.formatted())
 }
 
@@ -66,10 +81,18 @@ fn subject(message: &Message) -> String {
         Kind::Heartbeat => "ALIVE".to_owned(),
         Kind::Reminder => "REMINDER".to_owned(),
         Kind::Resolved => "OVER".to_owned(),
-        Kind::Escalated => format!("ESCALATED {}", message.alert.severity.as_str().to_ascii_uppercase()),
+        Kind::Escalated => format!(
+            "ESCALATED {}",
+            message.alert.severity.as_str().to_ascii_uppercase()
+        ),
         Kind::Opened => message.alert.severity.as_str().to_ascii_uppercase(),
     };
-    clip(&format!("[{word}] {}", words::field(&message.alert.title)), SUBJECT_MAX).into_owned()
+
+    clip(
+        &format!("[{word}] {}", words::field(&message.alert.title)),
+        SUBJECT_MAX,
+    )
+    .into_owned()
 }
 
 fn facts(message: &Message, responsible: Option<&str>) -> Vec<(&'static str, String)> {
@@ -80,15 +103,26 @@ fn facts(message: &Message, responsible: Option<&str>) -> Vec<(&'static str, Str
 
 fn text(message: &Message, responsible: Option<&str>) -> String {
     let facts = facts(message, responsible);
-    let width = facts.iter().map(|(label, _)| label.chars().count() + 1).max().unwrap_or(0);
-    let mut out = format!("{}\n\n{}\n\n", words::summary(message), words::lines(message).join("\n"));
+    let width = facts
+        .iter()
+        .map(|(label, _)| label.chars().count() + 1)
+        .max()
+        .unwrap_or(0);
+    let mut out = format!(
+        "{}\n\n{}\n\n",
+        words::summary(message),
+        words::lines(message).join("\n")
+    );
+
     for (label, value) in facts {
         // Writing to a String cannot fail.
         let _ = writeln!(out, "{:<width$} {value}", format!("{label}:"));
     }
+
     if let Some(url) = &message.ack_url {
         let _ = write!(out, "\nTo say that you have seen it: {url}\n");
     }
+
     let _ = write!(out, "\n{}: {}\n", more(message).0, more(message).1);
     out
 }
@@ -97,7 +131,10 @@ fn text(message: &Message, responsible: Option<&str>) -> String {
 fn more(message: &Message) -> (&'static str, String) {
     if message.kind.is_of_an_alert() {
         let id = message.alert.alert_id;
-        ("To see it, and to say that you have", format!("blueteam alerts show {id}; blueteam alerts ack {id}"))
+        (
+            "To see it, and to say that you have",
+            format!("blueteam alerts show {id}; blueteam alerts ack {id}"),
+        )
     } else {
         ("To see how things stand", "blueteam status".to_owned())
     }
@@ -113,17 +150,26 @@ fn html(message: &Message, responsible: Option<&str>) -> String {
             escape(&value)
         );
     }
-    let ack = message
-        .ack_url
-        .as_ref()
-        .map_or_else(String::new, |url| format!("<p><a href=\"{}\">Say that you have seen it</a></p>\n", escape(url)));
+
+    let ack = message.ack_url.as_ref().map_or_else(String::new, |url| {
+        format!(
+            "<p><a href=\"{}\">Say that you have seen it</a></p>\n",
+            escape(url)
+        )
+    });
+
     format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{}</title></head>\n<body>\n\
+        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta \
+            charset=\"utf-8\"><title>{}</title></head>\n<body>\n\
          <p><strong>{}</strong></p>\n<p>{}</p>\n<table>\n{rows}</table>\n{ack}\
          <p>{}: <code>{}</code></p>\n</body></html>\n",
         escape(&subject(message)),
         escape(&words::summary(message)),
-        words::lines(message).iter().map(|line| escape(line)).collect::<Vec<_>>().join("<br>\n"),
+        words::lines(message)
+            .iter()
+            .map(|line| escape(line))
+            .collect::<Vec<_>>()
+            .join("<br>\n"),
         more(message).0,
         escape(&more(message).1),
     )
@@ -141,6 +187,7 @@ fn escape(text: &str) -> String {
             _ => out.push(c),
         }
     }
+
     out
 }
 
@@ -159,9 +206,16 @@ mod tests {
     #[test]
     fn a_link_to_acknowledge_stands_in_both_parts() {
         let url = "https://soc.example.com/ack/1/2/3/4?a=1&b=2";
-        let message = Message { ack_url: Some(url.to_owned()), ..samples::message() };
+        let message = Message {
+            ack_url: Some(url.to_owned()),
+            ..samples::message()
+        };
+
         assert!(text(&message, None).contains(&format!("To say that you have seen it: {url}\n")));
-        assert!(html(&message, None).contains("<a href=\"https://soc.example.com/ack/1/2/3/4?a=1&amp;b=2\">"));
+        assert!(
+            html(&message, None)
+                .contains("<a href=\"https://soc.example.com/ack/1/2/3/4?a=1&amp;b=2\">")
+        );
     }
 
     proptest! {
@@ -172,6 +226,7 @@ mod tests {
                 // Its lines are ours; what stands in one is made harmless where it is written.
                 message.kind = Kind::Digest;
             }
+
             let (plain, marked) = (super::text(&message, Some(&text)), html(&message, Some(&text)));
             prop_assert!(samples::harmless(&plain) && samples::harmless(&marked), "{:?}", plain);
             prop_assert!(plain.len() < 40_000 || digest, "{}", plain.len());
@@ -183,6 +238,7 @@ mod tests {
                 .filter(|line| !line.starts_with([' ', '\t']))
                 .map(|line| line.split(':').next().unwrap())
                 .collect();
+
             let known = ["From", "Subject", "Message-ID", "Date", "Auto-Submitted", "To", "MIME-Version", "Content-Type"];
             prop_assert!(names.iter().all(|name| known.contains(name)), "{:?}", names);
             prop_assert_eq!(names.len(), known.len());

@@ -43,13 +43,21 @@ impl FromStr for Facility {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let expected = "user, daemon, auth, authpriv, audit, local0 to local7";
         let found = Self::NAMES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, n)| Self(*n)).ok_or_else(|| Self::Err { found: text.to_owned(), expected })
+        found.map(|(_, n)| Self(*n)).ok_or_else(|| Self::Err {
+            found: text.to_owned(),
+            expected,
+        })
     }
 }
 
 /// What stands before the structured data (RFC 5424 6.2).
 pub(in crate::channels) fn head(receiver: &Receiver, message: &Message) -> String {
-    let severity = if message.kind == Kind::Test { Severity::Info } else { message.alert.severity };
+    let severity = if message.kind == Kind::Test {
+        Severity::Info
+    } else {
+        message.alert.severity
+    };
+
     format!(
         "<{}>1 {} {} {} {} {}",
         receiver.facility.0 * 8 + level(severity),
@@ -73,6 +81,7 @@ pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Message
             out.push_str(&param);
         }
     }
+
     out.push_str("] ");
     let text = format!("{} ({})", alert.title, alert.description);
     let text = neutral(&text);
@@ -80,6 +89,7 @@ pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Message
         // RFC 5424 6.4: says that the text is UTF-8.
         out.push('\u{feff}');
     }
+
     let left = receiver.max_message_bytes.saturating_sub(out.len());
     out.push_str(&clip(&text, left));
     out
@@ -88,7 +98,12 @@ pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Message
 /// The facts, most important first.
 fn params(message: &Message) -> Vec<(&'static str, String)> {
     let alert = &message.alert;
-    let controls: Vec<_> = alert.nist_controls.iter().map(ToString::to_string).collect();
+    let controls: Vec<_> = alert
+        .nist_controls
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+
     let mut params = vec![
         ("alert_id", alert.alert_id.to_string()),
         ("severity", alert.severity.to_string()),
@@ -100,12 +115,14 @@ fn params(message: &Message) -> Vec<(&'static str, String)> {
         ("last_seen", alert.last_seen.to_string()),
         ("first_seen", alert.first_seen.to_string()),
     ];
+
     params.extend(alert.incident_id.map(|id| ("incident_id", id.to_string())));
     params.push(("delivery_id", message.delivery_id.to_string()));
     params.push(("source", alert.source.clone()));
     if !alert.services.is_empty() {
         params.push(("service", alert.services.join(",")));
     }
+
     params.extend(alert.tenant.map(|id| ("tenant", id.to_string())));
     params.push(("controls", controls.join(",")));
     params
@@ -125,8 +142,16 @@ fn value_text(value: &str) -> String {
 
 /// A header field: printable ASCII without spaces, `-` when nothing is left (RFC 5424 6).
 pub(in crate::channels) fn name(text: &str, max: usize) -> String {
-    let kept: String = text.chars().filter(char::is_ascii_graphic).take(max).collect();
-    if kept.is_empty() { "-".to_owned() } else { kept }
+    let kept: String = text
+        .chars()
+        .filter(char::is_ascii_graphic)
+        .take(max)
+        .collect();
+    if kept.is_empty() {
+        "-".to_owned()
+    } else {
+        kept
+    }
 }
 
 #[cfg(test)]
@@ -167,11 +192,13 @@ mod tests {
                     _ => value.push(c),
                 }
             }
+
             found.push(value);
             rest = &after[end? + 1..];
             if let Some(text) = rest.strip_prefix("] ") {
                 return Some((found, text));
             }
+
             rest = rest.strip_prefix(' ')?;
         }
     }
@@ -187,6 +214,7 @@ mod tests {
         fn an_attacker_writes_no_second_line_and_no_parameter(text in samples::attacks(), max in 480usize..3000) {
             let message = message(&receiver(max), 32473, &samples::hostile(&text));
             prop_assert!(message.len() <= max);
+
             // The mark that says that the text is UTF-8 is ours.
             let shown = message.replacen('\u{feff}', "", 1);
             prop_assert!(!shown.contains('\n') && samples::harmless(&shown), "{:?}", shown);

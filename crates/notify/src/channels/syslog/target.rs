@@ -19,7 +19,9 @@ pub enum Target {
 
 /// Not a receiver.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no syslog target; write unix:/dev/log, udp:host:514, tcp:host:601 or tls:host:6514")]
+#[error(
+    "`{0}` is no syslog target; write unix:/dev/log, udp:host:514, tcp:host:601 or tls:host:6514"
+)]
 pub struct TargetError(String);
 
 impl FromStr for Target {
@@ -30,8 +32,13 @@ impl FromStr for Target {
         let address = || {
             let (host, port) = rest.rsplit_once(':').ok_or_else(bad)?;
             let port: u16 = port.parse().map_err(|_| bad())?;
-            if host.is_empty() || port == 0 { Err(bad()) } else { Ok(rest.to_owned()) }
+            if host.is_empty() || port == 0 {
+                Err(bad())
+            } else {
+                Ok(rest.to_owned())
+            }
         };
+
         match kind {
             "unix" if rest.starts_with('/') => Ok(Self::Unix(rest.into())),
             "udp" => address().map(Self::Udp),
@@ -59,10 +66,25 @@ mod tests {
 
     #[test]
     fn reads_what_it_writes() {
-        for text in ["unix:/dev/log", "udp:loghost:514", "tcp:[::1]:601", "tls:loghost:6514"] {
+        for text in [
+            "unix:/dev/log",
+            "udp:loghost:514",
+            "tcp:[::1]:601",
+            "tls:loghost:6514",
+        ] {
             assert_eq!(text.parse::<Target>().unwrap().to_string(), text);
         }
-        for text in ["", "/dev/log", "unix:dev/log", "udp:loghost", "tcp::601", "tcp:a:0", "tls:a", "ssl:a:1"] {
+
+        for text in [
+            "",
+            "/dev/log",
+            "unix:dev/log",
+            "udp:loghost",
+            "tcp::601",
+            "tcp:a:0",
+            "tls:a",
+            "ssl:a:1",
+        ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

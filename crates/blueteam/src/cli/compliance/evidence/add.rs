@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use model::{Clock as _, Evidence, EvidenceId, EvidenceKind, ObjectiveId, Span, SystemClock, Timestamp};
+use model::{
+    Clock as _, Evidence, EvidenceId, EvidenceKind, ObjectiveId, Span, SystemClock, Timestamp,
+};
 use uuid::Uuid;
 
 use super::super::find;
@@ -15,11 +17,14 @@ use crate::vault::{self, Vault};
 
 /// Take in a file or a text as evidence.
 ///
-/// The file is copied below the state directory under its SHA-256. Without --final it is a draft until somebody approves it.
+/// The file is copied below the state directory under its SHA-256. Without --final it is a draft
+/// until somebody approves it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  blueteam compliance evidence add policy.pdf --supports 3.1.1 --kind policy_doc --shows 'access control policy 4.2' --for 365d --final
-  blueteam compliance evidence add --text 'asked the two administrators; both named the procedure' --supports 3.6.1a --kind test_result --shows 'interview'
+  blueteam compliance evidence add policy.pdf --supports 3.1.1 --kind policy_doc --shows 'access \
+  control policy 4.2' --for 365d --final
+  blueteam compliance evidence add --text 'asked the two administrators; both named the \
+  procedure' --supports 3.6.1a --kind test_result --shows 'interview'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
 pub(super) struct Args {
@@ -29,7 +34,8 @@ pub(super) struct Args {
     /// A text in the place of a file
     #[arg(long)]
     text: Option<String>,
-    /// A requirement (all of its objectives) or an objective that it supports; may be given several times
+    /// A requirement (all of its objectives) or an objective that it supports; may be given several
+    /// times
     #[arg(long, required = true, value_name = "ID")]
     supports: Vec<String>,
     /// log_sample, config_screenshot, test_result, policy_doc, scan_result
@@ -64,6 +70,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let mut evidence = piece(args, &who, now)?;
     let state = globals.state()?;
     state.create()?;
+
     match (&args.file, &args.text) {
         (Some(file), _) => {
             evidence.file_name = Some(file_name(file)?);
@@ -81,17 +88,28 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             evidence.content = Some(text);
         }
     }
-    with_database(globals, async |conn, _| Ok(store::evidence::add(conn, &who, &evidence).await?))?;
+
+    with_database(globals, async |conn, _| {
+        Ok(store::evidence::add(conn, &who, &evidence).await?)
+    })?;
+
     if args.json {
         out::json(&evidence)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let state = if args.approved { "final" } else { "a draft: approve it before it counts" };
+
+    let state = if args.approved {
+        "final"
+    } else {
+        "a draft: approve it before it counts"
+    };
+
     out::line(format_args!(
         "{} ({state})\nsha-256 {}",
         evidence.evidence_id,
         evidence.sha256.as_deref().unwrap_or("-")
     ))?;
+
     Ok(ExitCode::SUCCESS)
 }
 
@@ -104,14 +122,21 @@ fn piece(args: &Args, who: &str, now: Timestamp) -> anyhow::Result<Evidence> {
         first.get_or_insert_with(|| requirement.control_id.clone());
         match objective {
             Some(o) => objectives.push(o.id.clone()),
-            None => objectives.extend(requirement.assessment_objectives.iter().map(|o| o.id.clone())),
+            None => objectives.extend(
+                requirement
+                    .assessment_objectives
+                    .iter()
+                    .map(|o| o.id.clone()),
+            ),
         }
     }
+
     objectives.sort();
     objectives.dedup();
     if !(3..=500).contains(&args.shows.trim().chars().count()) {
         out::usage!("--shows: from 3 to 500 characters");
     }
+
     let effective = args.effective.unwrap_or(now);
     let control = first.context("--supports: name a requirement or an objective")?;
     Ok(Evidence {
@@ -128,10 +153,17 @@ fn piece(args: &Args, who: &str, now: Timestamp) -> anyhow::Result<Evidence> {
 
 /// The name that the file had, if a list of hashes can hold it.
 fn file_name(file: &std::path::Path) -> anyhow::Result<String> {
-    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let name = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
     let unfit = |c: char| c.is_control() || c == '\\' || c == '/';
     if name.is_empty() || name.len() > 255 || name.contains(unfit) {
-        bail!("the name of the file must be UTF-8 without control characters and backslashes; rename it");
+        bail!(
+            "the name of the file must be UTF-8 without control characters and backslashes; \
+                rename it"
+        );
     }
+
     Ok(name.to_owned())
 }

@@ -1,4 +1,5 @@
-//! `blueteam compliance evidence`, bare: run the checks. And have them decide again from what they recorded.
+//! `blueteam compliance evidence`, bare: run the checks. And have them decide again from what they
+//! recorded.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -40,7 +41,9 @@ pub(super) struct CollectArgs {
 
 /// Have a check decide again from the facts that it recorded.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments.")]
+#[command(
+    after_help = "Exit code: 0 it says the same, 3 it does not, 1 failed, 2 wrong arguments."
+)]
 pub(super) struct ReplayArgs {
     /// The evidence's id, or enough of its beginning or its end
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
@@ -53,7 +56,8 @@ pub(super) struct ReplayArgs {
 /// Make a check's result the approved baseline that later ones are compared with (3.4.1).
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam compliance evidence --control 3.4.1\n  blueteam compliance evidence baseline 8f2c1d7e90ab --as alice"
+    after_help = "Examples:\n  blueteam compliance evidence --control 3.4.1\n  blueteam \
+        compliance evidence baseline 8f2c1d7e90ab --as alice"
 )]
 pub(super) struct BaselineArgs {
     /// The evidence's id, or enough of its beginning or its end
@@ -71,10 +75,14 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
     let checks = chosen(args.control.as_deref())?;
     let state = globals.state()?;
     let who = actor(None)?;
+
     // Drawn on a terminal only, which indicatif sees to.
     let bar = ProgressBar::new(checks.len() as u64 + 8);
-    bar.set_style(ProgressStyle::with_template("{spinner} {pos}/{len} {wide_msg}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{spinner} {pos}/{len} {wide_msg}",
+    )?);
     bar.enable_steady_tick(Duration::from_millis(100));
+
     let found = with_database(globals, async |conn, loaded| {
         super::super::controls(conn).await?;
         bar.set_message("waiting for others who run the checks");
@@ -83,6 +91,7 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
             bar.set_message(format!("reading {what}"));
             bar.inc(1);
         };
+
         let facts = evidence::gather(conn, &loaded.config, &state, SystemClock.now(), step).await?;
         let mut found = Vec::with_capacity(checks.len());
         for check in &checks {
@@ -90,31 +99,48 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
             found.push(evidence::run(conn, check, &facts, &who).await?);
             bar.inc(1);
         }
+
         super::super::note_score(conn, &who, globals).await?;
         Ok(found)
     });
+
     bar.finish_and_clear();
     let found = found?;
     let bad = found.iter().any(Found::is_not_met);
-    let code = if bad { ExitCode::from(3) } else { ExitCode::SUCCESS };
+    let code = if bad {
+        ExitCode::from(3)
+    } else {
+        ExitCode::SUCCESS
+    };
+
     if args.json {
         out::json(&found)?;
         return Ok(code);
     }
+
     print(&found, args.found)?;
     Ok(code)
 }
 
 fn chosen(control: Option<&str>) -> anyhow::Result<Vec<&'static Check>> {
-    let Some(text) = control else { return Ok(ALL.to_vec()) };
+    let Some(text) = control else {
+        return Ok(ALL.to_vec());
+    };
     let (requirement, _) = find(text)?;
-    let checks: Vec<_> = ALL.iter().copied().filter(|c| c.control == requirement.control_id).collect();
+    let checks: Vec<_> = ALL
+        .iter()
+        .copied()
+        .filter(|c| c.control == requirement.control_id)
+        .collect();
+
     if checks.is_empty() {
         bail!(
-            "no check looks at {}: nothing that software sees decides it; take in evidence with `evidence add`",
+            "no check looks at {}: nothing that software sees decides it; take in evidence with \
+                `evidence add`",
             requirement.control_id
         );
     }
+
     Ok(checks)
 }
 
@@ -128,20 +154,32 @@ fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
             if only_found && n == 2 {
                 continue;
             }
-            table.row([s.objective_id(&f.control_id).into(), Bit::coloured(word, colour), s.verdict.text().into()]);
+
+            table.row([
+                s.objective_id(&f.control_id).into(),
+                Bit::coloured(word, colour),
+                s.verdict.text().into(),
+            ]);
         }
     }
+
     table.print()?;
     let [met, not_met, open] = counts;
     let same = found.iter().filter(|f| f.confirmed).count();
     out::note(format_args!(
-        "{}: {} seen to be met, {not_met} not met, {open} that they can't tell; `compliance set` decides",
+        "{}: {} seen to be met, {not_met} not met, {open} that they can't tell; `compliance set` \
+            decides",
         many(found.len(), "check", "checks"),
         many(met, "objective", "objectives"),
     ));
+
     if same > 0 {
-        out::note(format_args!("{} the same as before, which is confirmed", many(same, "result is", "results are")));
+        out::note(format_args!(
+            "{} the same as before, which is confirmed",
+            many(same, "result is", "results are")
+        ));
     }
+
     Ok(())
 }
 
@@ -156,11 +194,17 @@ pub(in crate::cli::compliance) const fn shown(s: &Says) -> (usize, &'static str,
 pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let piece = with_database(globals, async |conn, _| super::one(conn, &args.id).await)?;
     let replayed = evidence::replay(&piece)?;
-    let code = if replayed.same { ExitCode::SUCCESS } else { ExitCode::from(3) };
+    let code = if replayed.same {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(3)
+    };
+
     if args.json {
         out::json(&replayed)?;
         return Ok(code);
     }
+
     let control = ControlId(piece.control_id.0.clone());
     for s in &replayed.says {
         out::line(format_args!(
@@ -170,11 +214,13 @@ pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<
             notify::plain::neutral(&s.verdict.text())
         ))?;
     }
+
     out::line(if replayed.same {
         "the same as was kept"
     } else {
         "NOT what was kept: the check or the record has changed"
     })?;
+
     Ok(code)
 }
 
@@ -187,10 +233,16 @@ pub(super) fn baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Res
         }
         Ok(piece.evidence_id)
     })?;
+
     if args.json {
         out::json(&serde_json::json!({ "baseline": id, "approved_by": who }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    out::line(format_args!("{id} is the baseline, approved by {}", notify::plain::neutral(&who)))?;
+
+    out::line(format_args!(
+        "{id} is the baseline, approved by {}",
+        notify::plain::neutral(&who)
+    ))?;
+
     Ok(ExitCode::SUCCESS)
 }

@@ -19,14 +19,17 @@ use crate::vault::{self, Vault};
 
 /// Hash every piece again and name those that are not what was taken in.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 all is as it was, 3 something is not, 1 failed, 2 wrong arguments.")]
+#[command(
+    after_help = "Exit code: 0 all is as it was, 3 something is not, 1 failed, 2 wrong arguments."
+)]
 pub(super) struct VerifyArgs {
     /// As a JSON array of what is wrong
     #[arg(long)]
     json: bool,
 }
 
-/// Write the list of hashes that an assessor takes along: artifact name, hash value, algorithm (32 CFR 170.17(c)(4)).
+/// Write the list of hashes that an assessor takes along: artifact name, hash value, algorithm (32
+/// CFR 170.17(c)(4)).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   blueteam compliance evidence hash-list --output hashes.csv
@@ -58,26 +61,49 @@ pub(super) fn verify(args: &VerifyArgs, globals: Globals<'_>) -> anyhow::Result<
         each_page(conn, false, |e| {
             seen += 1;
             let own = confirmed.get(&e.evidence_id).map_or(&[][..], Vec::as_slice);
-            if let Some(problem) = problem(&e, &vault).or_else(|| crate::evidence::broken(&e, own)) {
-                wrong.push(Wrong { evidence_id: e.evidence_id, artifact: e.artifact(), problem });
+            if let Some(problem) = problem(&e, &vault).or_else(|| crate::evidence::broken(&e, own))
+            {
+                wrong.push(Wrong {
+                    evidence_id: e.evidence_id,
+                    artifact: e.artifact(),
+                    problem,
+                });
             }
             Ok(())
         })
         .await
     })?;
-    let code = if wrong.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(3) };
+
+    let code = if wrong.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(3)
+    };
+
     if args.json {
         out::json(&wrong)?;
         return Ok(code);
     }
+
     if !wrong.is_empty() {
         let mut table = Grid::new(&["id", "artifact", "problem"], &[]);
         for w in &wrong {
-            table.row([w.evidence_id.into(), (&w.artifact).into(), (&w.problem).into()]);
+            table.row([
+                w.evidence_id.into(),
+                (&w.artifact).into(),
+                (&w.problem).into(),
+            ]);
         }
+
         table.print()?;
     }
-    out::note(format_args!("{}, {} not as taken in", many(seen, "piece", "pieces"), wrong.len()));
+
+    out::note(format_args!(
+        "{}, {} not as taken in",
+        many(seen, "piece", "pieces"),
+        wrong.len()
+    ));
+
     Ok(code)
 }
 
@@ -97,7 +123,12 @@ async fn each_page(
 ) -> anyhow::Result<()> {
     let mut after = EvidenceId(uuid::Uuid::nil());
     loop {
-        let filter = EvidenceFilter { after: Some(after), bare, ..EvidenceFilter::default() };
+        let filter = EvidenceFilter {
+            after: Some(after),
+            bare,
+            ..EvidenceFilter::default()
+        };
+
         let page = store::evidence::list(conn, &filter).await?;
         let full = page.len() == PAGE;
         after = page.last().map_or(after, |e| e.evidence_id);
@@ -120,9 +151,12 @@ fn problem(e: &Evidence, vault: &Vault) -> Option<String> {
         },
         (None, content) => content.as_ref().map(|text| vault::sha256(text.as_bytes())),
     };
+
     match now {
         None => Some("is gone".to_owned()),
-        Some(now) if now != *taken => Some(format!("was changed: its hash is {now}, and was {taken}")),
+        Some(now) if now != *taken => {
+            Some(format!("was changed: its hash is {now}, and was {taken}"))
+        }
         Some(_) => None,
     }
 }
@@ -137,19 +171,38 @@ pub(super) fn hash_list(args: &HashListArgs, globals: Globals<'_>) -> anyhow::Re
         .await?;
         Ok((all, store::evidence::confirmations(conn, None).await?))
     })?;
-    let mut list: Vec<_> = artifacts(&all).into_iter().map(|(artifact, _)| artifact).collect();
+
+    let mut list: Vec<_> = artifacts(&all)
+        .into_iter()
+        .map(|(artifact, _)| artifact)
+        .collect();
     let confirmed = confirmations(&confirmed);
     if !confirmed.is_empty() {
-        list.push(Artifact { name: CONFIRMATIONS.to_owned(), sha256: vault::sha256(confirmed.as_bytes()) });
+        list.push(Artifact {
+            name: CONFIRMATIONS.to_owned(),
+            sha256: vault::sha256(confirmed.as_bytes()),
+        });
     }
+
     if args.json {
         out::json(&list)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let text = if args.sha256sum { sums(&list) } else { csv(&list) };
+
+    let text = if args.sha256sum {
+        sums(&list)
+    } else {
+        csv(&list)
+    };
+
     out::deliver(args.output.as_deref(), text.as_bytes())?;
     if let Some(path) = &args.output {
-        out::line(format_args!("{}  {}", vault::sha256(text.as_bytes()), path.display()))?;
+        out::line(format_args!(
+            "{}  {}",
+            vault::sha256(text.as_bytes()),
+            path.display()
+        ))?;
     }
+
     Ok(ExitCode::SUCCESS)
 }
