@@ -15,7 +15,7 @@ use store::{Connection as _, PgConnection, StoreError};
 
 pub use fetch::fetch;
 
-use model::Span;
+use model::{Actor, Span};
 
 use crate::evidence_store;
 
@@ -136,7 +136,7 @@ pub fn read_file(path: &Path) -> anyhow::Result<String> {
 pub async fn import(
     conn: &mut PgConnection,
     kind: Kind,
-    (name, origin, actor): (&str, &str, &str),
+    (name, origin, actor): (&str, &str, &Actor),
     format: Option<&str>,
     text: &str,
 ) -> anyhow::Result<Done> {
@@ -206,7 +206,7 @@ pub async fn import(
 pub async fn retire(
     conn: &mut PgConnection,
     (kind, name): (Kind, &str),
-    (actor, reason): (&str, &str),
+    (actor, reason): (&Actor, &str),
 ) -> anyhow::Result<bool> {
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
     if !store::advisories::retire(&mut tx, actor, (kind.as_str(), name), reason).await? {
@@ -256,7 +256,7 @@ fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
 
 /// Holds all advisories against all components, and writes what was found. Returns how many matches
 /// are new or open again. Must run in a transaction.
-async fn refresh(tx: &mut PgConnection, actor: &str) -> anyhow::Result<u64> {
+async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Result<u64> {
     let mut inventories: BTreeMap<String, Vec<Component>> = BTreeMap::new();
     for c in store::advisories::components(tx).await? {
         inventories

@@ -5,6 +5,7 @@ use compliance::Catalog;
 use compliance::claim::{Basis, Claim, Obstacle, plan_obstacles};
 use compliance::score::PLAN;
 use compliance::system::System;
+use model::Actor;
 use model::{Control, Evidence, Plan, Timestamp};
 use store::PgConnection;
 use store::evidence::EvidenceFilter;
@@ -82,7 +83,7 @@ pub async fn against_plan(
 /// Notes the score for its history, when it changed or a day has passed.
 pub async fn note_score(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     state: &StateDir,
     now: Timestamp,
 ) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ mod transport;
 use anyhow::Context as _;
 use compliance::Catalog;
 use compliance::checks::{Check, Says, Verdict};
+use model::Actor;
 use model::evidence::{Evidence, EvidenceKind, Recorded};
 use model::facts::{Facts, RuleFacts};
 use model::{ControlId, EvidenceId, Finding, Proposal, Span, Timestamp};
@@ -175,7 +176,7 @@ pub async fn run(
     conn: &mut PgConnection,
     check: &'static Check,
     facts: &Facts,
-    actor: &str,
+    actor: &Actor,
 ) -> anyhow::Result<Found> {
     let own = check.narrow(facts);
     let says = (check.decide)(&own);

@@ -4,6 +4,7 @@
 //! holds the SQL; what is here opens the transaction, calls both, and returns data.
 
 pub mod ack_links;
+pub mod actor;
 pub mod advisories;
 pub mod alerts;
 pub mod auth;

@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use detect::fixtures::{self, Case, Verdict};
 use detect::sigma::Sigma;
 use detect::{Engine, Settings};
+use model::Actor;
 use model::RuleId;
 use serde::Serialize;
 use store::PgConnection;
@@ -139,7 +140,11 @@ fn custom_alone(mut sigma: Sigma, rules: &[String]) -> anyhow::Result<Engine> {
 }
 
 /// Writes down what came of them.
-pub async fn record(conn: &mut PgConnection, tested: &[Tested], actor: &str) -> anyhow::Result<()> {
+pub async fn record(
+    conn: &mut PgConnection,
+    tested: &[Tested],
+    actor: &Actor,
+) -> anyhow::Result<()> {
     for t in tested.iter().filter(|t| !t.cases.is_empty()) {
         let failed = t.cases.iter().filter(|case| !case.ok).count();
         let counts = (
@@ -180,5 +185,5 @@ async fn prove_due(conn: &mut PgConnection, config: &Config) -> anyhow::Result<(
             rules test {}`", t.rule_id);
     }
 
-    record(conn, &tested, "blueteam").await
+    record(conn, &tested, &Actor::task("blueteam")).await
 }

@@ -3,7 +3,7 @@
 use config::Config;
 use config::rules::engine;
 use detect::{Settings, sigma::Sigma};
-use model::{Source, Span};
+use model::{Actor, Source, Span};
 use store::sources::SourceRow;
 
 /// What a rule that needs these kinds of source does not see.
@@ -73,7 +73,7 @@ pub async fn sync_catalog(conn: &mut store::PgConnection) -> anyhow::Result<u64>
         .flat_map(|r| &r.assessment_objectives)
         .map(|o| o.id.0.as_str())
         .collect();
-    Ok(store::compliance::load(conn, "blueteam", &entries, &objectives).await?)
+    Ok(store::compliance::load(conn, &Actor::task("blueteam"), &entries, &objectives).await?)
 }
 
 /// Writes the built-in and the custom rules, and the monitors, into the table of rules.
@@ -91,7 +91,7 @@ pub async fn sync_rules(conn: &mut store::PgConnection, sigma: &Sigma) -> anyhow
         .chain(monitors::ALL.iter().map(|monitor| monitor.rule()))
         .collect();
 
-    Ok(store::rules::sync(conn, "blueteam", &rules).await?)
+    Ok(store::rules::sync(conn, &Actor::task("blueteam"), &rules).await?)
 }
 
 /// Lets the table of rules count for custom rules: those that are switched off there stay silent.

@@ -136,7 +136,7 @@ async fn play(
     // The running cluster is adopted, not started again.
     let database = Database::open(loaded, state).await?;
     let mut conn = database.connect(Role::Operator).await?;
-    let key = keys::issue(&mut conn, "blueteam demo", "demo").await?;
+    let key = keys::issue(&mut conn, &model::Actor::task("blueteam demo"), "demo").await?;
     append(state, activity)?;
     post(listen, &key, activity, progress).await?;
 

@@ -4,6 +4,7 @@
 //! Invariant: nothing here does I/O, is asynchronous, reads a clock or knows SQL. Whatever arrives
 //! from outside is turned into these types once, at the border, and is trusted from there on.
 
+mod actor;
 pub mod address;
 pub mod alert;
 pub mod assessment;
@@ -22,6 +23,7 @@ pub mod service;
 pub mod text;
 pub mod time;
 
+pub use actor::{Actor, Origin, Via};
 pub use alert::{Alert, AlertState, Channel};
 pub use assessment::{
     Control, Decision, Finding, Implementation, Method, Objective, Proposal, Responsibility,

@@ -2,6 +2,7 @@
 
 mod matches;
 
+use model::Actor;
 use model::Timestamp;
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -52,7 +53,7 @@ pub struct Import<'a> {
     /// SHA-256 of what was read, in hexadecimal.
     pub digest: &'a str,
     /// Who had it read.
-    pub actor: &'a str,
+    pub actor: &'a Actor,
 }
 
 /// An advisory as it is stored.
@@ -213,7 +214,7 @@ async fn forget_the_time_before(conn: &mut PgConnection) -> Result<(), StoreErro
 /// transaction.
 pub async fn retire(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     (kind, name): (&str, &str),
     reason: &str,
 ) -> Result<bool, StoreError> {
@@ -225,7 +226,7 @@ pub async fn retire(
           WHERE kind = $1 AND name = $2 AND retired_at IS NULL",
         kind,
         name,
-        actor,
+        actor.name,
         reason
     )
     .execute(&mut *conn)
@@ -303,7 +304,7 @@ async fn note_import(
         import.origin,
         import.digest,
         items as i64,
-        import.actor
+        import.actor.name
     )
     .execute(conn)
     .await?;
@@ -346,7 +347,7 @@ pub async fn note_failure(
         import.kind,
         import.name,
         import.origin,
-        import.actor,
+        import.actor.name,
         why
     )
     .execute(conn)

@@ -1,9 +1,10 @@
 //! The assets that the assessment is about (32 CFR 170.19(c)).
 
+use model::Actor;
 use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
-use crate::db::set_actor;
+use crate::db::begin;
 
 /// A row of `blueteam.assets`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -26,9 +27,8 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Asset>, StoreError> {
 }
 
 /// Writes one; what was there under its name is replaced.
-pub async fn save(conn: &mut PgConnection, actor: &str, a: &Asset) -> Result<(), StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+pub async fn save(conn: &mut PgConnection, actor: &Actor, a: &Asset) -> Result<(), StoreError> {
+    let mut tx = begin(conn, actor).await?;
     sqlx::query!(
         "INSERT INTO blueteam.assets (name, category, owner, description, treatment) VALUES ($1, \
             $2, $3, $4, $5)
@@ -49,9 +49,12 @@ pub async fn save(conn: &mut PgConnection, actor: &str, a: &Asset) -> Result<(),
 }
 
 /// Takes one out. False when there is none of that name.
-pub async fn remove(conn: &mut PgConnection, actor: &str, name: &str) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+pub async fn remove(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!("DELETE FROM blueteam.assets WHERE name = $1", name)
         .execute(&mut *tx)
         .await?;

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use model::Actor;
 use model::{
     Control, ControlId, Decision, Finding, Method, Objective, ObjectiveId, Proposal,
     Responsibility, Support, Timestamp,
@@ -10,7 +11,7 @@ use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 /// A requirement as the catalog has it.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +31,7 @@ pub struct Entry<'a> {
 /// they were about. Returns how many rows are new or have another wording.
 pub async fn load(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     entries: &[Entry<'_>],
     objectives: &[&str],
 ) -> Result<u64, StoreError> {
@@ -41,8 +42,7 @@ pub async fn load(
             .collect::<Vec<String>>()
     };
 
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let controls = sqlx::query!(
         "INSERT INTO blueteam.compliance_controls AS c (control_id, family_id, family, requirement)
          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
@@ -253,13 +253,12 @@ pub struct Changes {
 /// Writes decisions, all or none, each into the history as well.
 pub async fn decide(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     now: Timestamp,
     decisions: &[NewDecision],
 ) -> Result<(), StoreError> {
     let column = |of: fn(&NewDecision) -> String| decisions.iter().map(of).collect::<Vec<String>>();
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     // In one order, whoever else decides at the same time: two sheets would wait for each other for
     // good.
     sqlx::query!(
@@ -287,7 +286,7 @@ pub async fn decide(
             .map(|m| m.as_str())
             .collect::<Vec<_>>()
             .join(" ")),
-        actor,
+        actor.name,
         Ts(now) as Ts
     )
     .fetch_all(&mut *tx)
@@ -308,12 +307,11 @@ pub async fn decide(
 /// Writes what somebody says about a requirement.
 pub async fn change(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     control: &ControlId,
     changes: &Changes,
 ) -> Result<(), StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "UPDATE blueteam.compliance_controls
             SET implementation_notes = coalesce($2, implementation_notes), responsible_party = \

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{Actor, Timestamp};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{
     PgArgumentBuffer, PgConnectOptions, PgHasArrayType, PgPoolOptions, PgSslMode, PgTypeInfo,
     PgValueFormat, PgValueRef,
 };
-use sqlx::{AssertSqlSafe, Connection, Decode, Encode, PgConnection, PgPool, Postgres, Type};
+use sqlx::{
+    AssertSqlSafe, Connection, Decode, Encode, PgConnection, PgPool, Postgres, Transaction, Type,
+};
 
 use crate::StoreError;
 
@@ -187,9 +189,7 @@ pub async fn ensure_partitions(conn: &mut PgConnection, months: u8) -> Result<u3
 
 /// A transaction that sees one moment and writes nothing: for what is read by several queries and
 /// must agree.
-pub async fn snapshot(
-    conn: &mut PgConnection,
-) -> Result<sqlx::Transaction<'_, Postgres>, StoreError> {
+pub async fn snapshot(conn: &mut PgConnection) -> Result<Transaction<'_, Postgres>, StoreError> {
     Ok(conn
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?)
@@ -215,10 +215,60 @@ pub(crate) async fn take_exclusively(
     }
 }
 
-/// Says who acts, until the end of the transaction; the triggers of `audit.audit_log` ask for it.
-pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &str) -> Result<(), StoreError> {
-    sqlx::query!("SELECT set_config('blueteam.actor', $1, true)", actor)
-        .fetch_one(conn)
-        .await?;
+/// Begins a transaction on somebody's behalf: what it changes is theirs in `audit.audit_log`, with
+/// the address, program and session that they act from. The one way to begin a transaction that
+/// changes what people own. Inside another transaction it begins a savepoint.
+pub async fn begin<'c>(
+    conn: &'c mut PgConnection,
+    actor: &Actor,
+) -> Result<Transaction<'c, Postgres>, StoreError> {
+    let mut tx = conn.begin().await?;
+    set_actor(&mut tx, actor).await?;
+    Ok(tx)
+}
+
+/// Says who acts, until the end of the transaction; `audit.record_change()` reads it.
+pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &Actor) -> Result<(), StoreError> {
+    let origin = &actor.origin;
+    sqlx::query_scalar!(
+        "SELECT ARRAY [
+             set_config('blueteam.actor', $1, true),
+             set_config('blueteam.via', $2, true),
+             set_config('blueteam.tenant', $3, true),
+             set_config('blueteam.address', $4, true),
+             set_config('blueteam.user_agent', $5, true),
+             set_config('blueteam.session', $6, true),
+             set_config('blueteam.host', $7, true),
+             set_config('blueteam.terminal', $8, true),
+             set_config('blueteam.account', $9, true)
+         ]",
+        storable(&actor.name),
+        actor.via.as_str(),
+        actor
+            .tenant
+            .map(|tenant| tenant.to_string())
+            .unwrap_or_default(),
+        optional(origin.address.as_deref()),
+        optional(origin.user_agent.as_deref()),
+        optional(origin.session.as_deref()),
+        optional(origin.host.as_deref()),
+        optional(origin.terminal.as_deref()),
+        optional(origin.account.as_deref()),
+    )
+    .fetch_one(conn)
+    .await?;
     Ok(())
+}
+
+/// The most bytes of one of these values: a client chooses some of them.
+const ORIGIN_MAX: usize = 500;
+
+/// A value as a setting takes it: without NUL, and bounded.
+fn storable(value: &str) -> String {
+    model::text::clip(value, ORIGIN_MAX).replace('\0', "<U+0000>")
+}
+
+/// The same; empty for none.
+fn optional(value: Option<&str>) -> String {
+    value.map(storable).unwrap_or_default()
 }

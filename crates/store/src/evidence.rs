@@ -1,17 +1,17 @@
 //! Evidence, and which objectives it supports.
 
+use model::Actor;
 use model::evidence::Confirmation;
 use model::{ControlId, Evidence, EvidenceId, ObjectiveId, Recorded, Timestamp};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 /// Takes a piece in, with the objectives that it supports.
-pub async fn add(conn: &mut PgConnection, actor: &str, e: &Evidence) -> Result<(), StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+pub async fn add(conn: &mut PgConnection, actor: &Actor, e: &Evidence) -> Result<(), StoreError> {
+    let mut tx = begin(conn, actor).await?;
     let size = e
         .size_bytes
         .map(|size| i64::try_from(size).unwrap_or(i64::MAX));
@@ -229,12 +229,11 @@ pub async fn newest(conn: &mut PgConnection, check_id: &str) -> Result<Option<Ne
 /// years from then on.
 pub async fn confirm(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     c: &Confirmation,
     valid_until: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     sqlx::query!(
         "INSERT INTO blueteam.evidence_confirmations (evidence_id, n, confirmed_at, confirmed_by, \
             sha256) VALUES ($1, $2, $3, $4, $5)",
@@ -313,17 +312,16 @@ pub async fn hold_checks(conn: &mut PgConnection, wait: bool) -> Result<bool, St
 /// Makes a draft final. False when there is no such draft.
 pub async fn approve(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     id: EvidenceId,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "UPDATE blueteam.compliance_evidence SET state = 'final', approved_by = $2, approved_at = $3
           WHERE evidence_id = $1 AND state = 'draft'",
         id.0,
-        actor,
+        actor.name,
         Ts(now) as Ts
     )
     .execute(&mut *tx)
@@ -353,16 +351,15 @@ pub async fn baseline(
 /// result.
 pub async fn make_baseline(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     id: EvidenceId,
 ) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "UPDATE blueteam.compliance_evidence SET owner = $2 WHERE evidence_id = $1 AND check_id \
             IS NOT NULL",
         id.0,
-        actor
+        actor.name
     )
     .execute(&mut *tx)
     .await?;

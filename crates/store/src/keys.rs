@@ -1,12 +1,13 @@
 //! API keys. The store sees a key's hash (hex SHA-256 of 256 random bits) and its first characters,
 //! never the key.
 
+use model::Actor;
 use model::{ServiceName, Timestamp};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 /// A key to be stored.
 #[derive(Clone)]
@@ -72,11 +73,10 @@ pub struct KeyRow {
 /// Stores a key; returns its id.
 pub async fn create(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     key: &NewKey<'_>,
 ) -> Result<Uuid, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let id = sqlx::query_scalar!(
         "INSERT INTO users.api_keys (user_id, key_name, key_hash, key_prefix, scopes, service, \
             expires_at)
@@ -125,11 +125,10 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
 /// Puts a key out of force for good. False when there is no such key in force.
 pub async fn revoke(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     key_id: Uuid,
 ) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "UPDATE users.api_keys SET is_active = false WHERE key_id = $1 AND is_active",
         key_id

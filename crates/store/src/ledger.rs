@@ -1,13 +1,14 @@
 //! The delivery ledger: who was told of what, when, after how many attempts, and what the other
 //! side said.
 
+use model::Actor;
 use model::{AlertId, Channel, Timestamp};
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 /// A delivery as people look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -148,11 +149,10 @@ pub async fn attempts(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Attempt>,
 /// all. Returns how many.
 pub async fn resend(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     ids: Option<&[Uuid]>,
 ) -> Result<u64, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "WITH d AS (UPDATE blueteam.deliveries SET state = 'pending', attempts = 0, \
             next_attempt_at = now()
@@ -161,7 +161,7 @@ pub async fn resend(
          INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, 0, 'resent', left('by ' || $2, 1000) FROM d",
         ids,
-        actor
+        actor.name
     )
     .execute(&mut *tx)
     .await?;

@@ -41,7 +41,7 @@ pub mod users;
 mod wire;
 
 pub use db::{
-    connect, ensure_database, ensure_login, ensure_partitions, parse_url, pool, snapshot,
+    begin, connect, ensure_database, ensure_login, ensure_partitions, parse_url, pool, snapshot,
 };
 pub use error::StoreError;
 pub use migrate::{

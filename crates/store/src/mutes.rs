@@ -1,11 +1,12 @@
 //! Silences, maintenance windows and exceptions.
 
+use model::Actor;
 use model::{Mute, MuteId, MuteKind, RuleId, Scope, Timestamp};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 struct Row {
     mute_id: Uuid,
@@ -53,9 +54,8 @@ impl TryFrom<Row> for Mute {
 }
 
 /// Writes a decision. The author is the actor.
-pub async fn add(conn: &mut PgConnection, mute: &Mute) -> Result<(), StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, &mute.author).await?;
+pub async fn add(conn: &mut PgConnection, actor: &Actor, mute: &Mute) -> Result<(), StoreError> {
+    let mut tx = begin(conn, actor).await?;
     sqlx::query!(
         "INSERT INTO blueteam.mutes (mute_id, kind, rule_id, source, entity, author, reason, \
             ticket, starts_at, ends_at, tenant)
@@ -82,17 +82,16 @@ pub async fn add(conn: &mut PgConnection, mute: &Mute) -> Result<(), StoreError>
 /// Ends a mute now. False when there is none of this id that has not ended already.
 pub async fn end(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     id: MuteId,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "UPDATE blueteam.mutes SET ends_at = $3, ended_by = $2 WHERE mute_id = $1 AND ends_at > \
             $3 AND ended_by IS NULL",
         id.0,
-        actor,
+        actor.name,
         Ts(now) as Ts
     )
     .execute(&mut *tx)

@@ -1,10 +1,11 @@
 //! Plans of action.
 
+use model::Actor;
 use model::{ControlId, EvidenceId, Plan, PlanId, Timestamp};
 use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 /// Every item, the next due first.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<Plan>, StoreError> {
@@ -56,12 +57,11 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Plan>, StoreError> {
 /// Writes items: a new one is added, one that is there is brought in line with what is given.
 pub async fn save(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     plans: &[Plan],
     now: Timestamp,
 ) -> Result<(), StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     for p in plans {
         sqlx::query!(
             "INSERT INTO blueteam.poam_items

@@ -1,5 +1,6 @@
 //! When each rule was last shown to fire when it must and to be silent when it must not.
 
+use model::Actor;
 use model::{RuleId, Timestamp};
 use serde::Serialize;
 use sqlx::PgConnection;
@@ -25,7 +26,7 @@ pub struct Proof {
 /// Notes that a rule's cases were run, and what came of it.
 pub async fn note(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     version: &str,
     (rule, cases, failed): (&RuleId, u32, u32),
 ) -> Result<(), StoreError> {
@@ -36,7 +37,7 @@ pub async fn note(
         version,
         i32::try_from(cases).unwrap_or(i32::MAX),
         i32::try_from(failed).unwrap_or(i32::MAX),
-        actor
+        actor.name
     )
     .execute(conn)
     .await?;

@@ -1,11 +1,12 @@
 //! The table of rules: built-in ones are kept in line with the program, what an operator set stays.
 
+use model::Actor;
 use model::{ControlId, RuleId, Severity};
 use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
-use crate::db::set_actor;
+use crate::db::begin;
 
 /// A rule that the program knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,9 +41,12 @@ pub struct RuleSetting {
 /// Writes the rules that the program has. `enabled` and `config` are the operator's and stay; rules
 /// that are gone from the program stay too, because alerts refer to them. Returns how many rows
 /// changed.
-pub async fn sync(conn: &mut PgConnection, actor: &str, rules: &[Rule]) -> Result<u64, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+pub async fn sync(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    rules: &[Rule],
+) -> Result<u64, StoreError> {
+    let mut tx = begin(conn, actor).await?;
     let mut changed = 0;
     for rule in rules {
         let controls: Vec<String> = rule.nist_controls.iter().map(ToString::to_string).collect();
@@ -95,12 +99,11 @@ pub async fn settings(conn: &mut PgConnection) -> Result<Vec<RuleSetting>, Store
 /// Lets a rule fire, or not. False when there is no such rule.
 pub async fn set_enabled(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     rule: &RuleId,
     enabled: bool,
 ) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "UPDATE blueteam.alert_rules SET enabled = $2 WHERE rule_id = $1",
         rule.as_str(),

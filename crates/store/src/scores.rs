@@ -1,24 +1,24 @@
 //! The score over time: a row of `posture_scores` whenever it changed, and one a day.
 
+use model::Actor;
 use model::Scored;
 use serde_json::json;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 /// Notes a score, unless it is the last one and that is younger than a day. Returns whether it was
 /// noted.
 pub async fn note(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     scored: &Scored,
 ) -> Result<bool, StoreError> {
     let details = json!({
         "kind": "dod_score", "points": scored.points, "met": scored.met, "not_met": scored.not_met, "open": scored.open
     });
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
 
     let done = sqlx::query!(
         "INSERT INTO blueteam.posture_scores (scored_at, compliance_score, details)

@@ -8,6 +8,7 @@
 use std::str::FromStr;
 
 use futures_util::TryStreamExt as _;
+use model::Actor;
 use model::{Category, Outcome, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
@@ -17,7 +18,7 @@ use sqlx::{Connection as _, PgConnection, Postgres, QueryBuilder, Row as _};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 /// An address, or a network of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,16 +269,15 @@ impl Command {
 /// Records who asks what; to be committed before the answer is given. Returns the record's number.
 pub async fn record(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     command: Command,
     filter: &Value,
 ) -> Result<i64, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let id = sqlx::query_scalar!(
         "INSERT INTO blueteam.event_queries (actor, command, filter) VALUES ($1, $2, $3) \
             RETURNING query_id",
-        actor,
+        actor.name,
         command.as_str(),
         filter
     )

@@ -1,10 +1,11 @@
 //! Accounts, as far as detection and API keys need them.
 
+use model::Actor;
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::db::set_actor;
+use crate::db::begin;
 
 /// What the engine knows of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +53,10 @@ pub async fn named(conn: &mut PgConnection, username: &str) -> Result<Option<Uui
 /// in as it. Made when it is missing; returns its id.
 pub async fn ensure_service(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     username: &str,
 ) -> Result<Uuid, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
 
     // `!` is no hash of anything.
     sqlx::query!(

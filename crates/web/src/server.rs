@@ -170,6 +170,10 @@ async fn run(
     state.auth.flush_uses().await;
 }
 
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer(pub(crate) SocketAddr);
+
 /// A connection, as far as somebody else may need its place.
 struct Held {
     task: AbortHandle,
@@ -203,14 +207,14 @@ async fn accept(listening: Listening, shutdown: impl Future<Output = ()>) {
     let (end, ending) = watch::channel(());
     let mut open = JoinSet::new();
     let mut held: VecDeque<Held> = VecDeque::new();
-    let mut waiting: Option<TcpStream> = None;
+    let mut waiting: Option<(TcpStream, Peer)> = None;
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept(), if waiting.is_none() => match accepted {
-                Ok((stream, _)) => {
-                    waiting = Some(stream);
+                Ok((stream, peer)) => {
+                    waiting = Some((stream, Peer(peer)));
                     if places.available_permits() == 0 {
                         shed(&mut held);
                     }
@@ -222,13 +226,13 @@ async fn accept(listening: Listening, shutdown: impl Future<Output = ()>) {
                 }
             },
             place = Arc::clone(&places).acquire_owned(), if waiting.is_some() => {
-                let Some(stream) = waiting.take() else { continue };
+                let Some((stream, peer)) = waiting.take() else { continue };
                 let (tls, router, ending) = (tls.clone(), router.clone(), ending.clone());
                 let (head, asked) = (settings.timeouts.head, Arc::new(AtomicBool::new(false)));
-                let busy = Arc::clone(&asked);
+                let service = Service { router, asked: Arc::clone(&asked), peer };
                 let task = open.spawn(async move {
                     let _place = place;
-                    connection(stream, tls, (router, busy), ending, head).await;
+                    connection(stream, tls, service, ending, head).await;
                 });
 
                 if held.len() > 2 * settings.max_connections {
@@ -254,10 +258,18 @@ async fn accept(listening: Listening, shutdown: impl Future<Output = ()>) {
     }
 }
 
+/// What answers the requests of a connection.
+struct Service {
+    router: Router,
+    /// A request was asked and is not answered yet.
+    asked: Arc<AtomicBool>,
+    peer: Peer,
+}
+
 async fn connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
-    service: (Router, Arc<AtomicBool>),
+    service: Service,
     ending: watch::Receiver<()>,
     patience: Duration,
 ) {
@@ -275,16 +287,22 @@ async fn connection(
 
 async fn http(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    (router, asked): (Router, Arc<AtomicBool>),
+    service: Service,
     mut ending: watch::Receiver<()>,
     patience: Duration,
 ) {
+    let Service {
+        router,
+        asked,
+        peer,
+    } = service;
     let service = service_fn(move |request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
-        let (answer, asked) = (
-            router.clone().call(request.map(Body::new)),
-            Arc::clone(&asked),
-        );
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer);
+
+        let answer = router.clone().call(request);
+        let asked = Arc::clone(&asked);
         async move {
             let answer = answer.await;
             asked.store(false, Ordering::Relaxed);

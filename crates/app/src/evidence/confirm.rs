@@ -1,6 +1,7 @@
 //! A check that sees the same as before confirms what is stored (decision 0020).
 
 use compliance::checks::{Check, Says};
+use model::Actor;
 use model::evidence::{Confirmation, Evidence};
 use model::facts::Facts;
 use model::{EvidenceId, Finding, Span, Timestamp};
@@ -30,7 +31,7 @@ pub(super) async fn again(
     check: &Check,
     own: &Facts,
     says: &[Says],
-    actor: &str,
+    actor: &Actor,
 ) -> anyhow::Result<Option<EvidenceId>> {
     let now = own.taken_at;
     let Some(newest) = store::evidence::newest(conn, check.id).await? else {
@@ -61,7 +62,7 @@ pub(super) async fn again(
         evidence_id: newest.evidence_id,
         n: newest.confirmations + 1,
         at: now,
-        by: actor.to_owned(),
+        by: actor.name.clone(),
         sha256: String::new(),
     };
     c.sha256 = sha256(c.link(before).as_bytes());

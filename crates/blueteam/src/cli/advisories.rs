@@ -558,7 +558,7 @@ fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
     if args.json {
         out::json(
-            &json!({ "kind": retired.kind, "name": retired.name, "retired_by": who, "reason": args.reason.trim() }),
+            &json!({ "kind": retired.kind, "name": retired.name, "retired_by": who.name, "reason": args.reason.trim() }),
         )?;
     } else {
         out::line(format_args!("{} {shown} is retired", retired.kind))?;

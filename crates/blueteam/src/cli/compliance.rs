@@ -97,7 +97,7 @@ fn loaded(controls: &[Control]) -> anyhow::Result<()> {
 /// Notes the score after something changed, for its history.
 async fn note_score(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &model::Actor,
     globals: Globals<'_>,
 ) -> anyhow::Result<()> {
     claims::note_score(conn, actor, &globals.state()?, SystemClock.now()).await

@@ -125,13 +125,13 @@ struct New<'a> {
     service: Option<&'a ServiceName>,
     expires: Option<Span>,
     owner: Option<&'a str>,
-    actor: &'a str,
+    actor: &'a model::Actor,
 }
 
 /// Makes a key with the scope `events:write` for the service account, stores it, and returns it.
 pub(crate) async fn issue(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &model::Actor,
     name: &str,
 ) -> anyhow::Result<String> {
     let scopes = ["events:write".to_owned()];
@@ -262,7 +262,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn revoke(id: &str, actor: &str, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn revoke(id: &str, actor: &model::Actor, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     with_database(globals, async |conn, _| {
         let keys = store::keys::list(conn).await?;
         let meant: Vec<&KeyRow> = match keys.iter().find(|k| k.key_id.to_string() == id) {

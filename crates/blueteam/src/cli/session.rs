@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+pub(super) use app::actor::operator as actor;
 use store::{Connection as _, PgConnection};
 
 use app::database::{Database, Role};
@@ -57,35 +58,4 @@ pub(super) fn with_database<T>(
         database.leave().await?;
         done
     })
-}
-
-/// Who acts, for the record: the name that was given, else the system's user name, as `sudo` and
-/// the shell know it.
-pub(super) fn actor(given: Option<&str>) -> String {
-    let known = |name: &str| {
-        std::env::var(name)
-            .ok()
-            .filter(|user| !user.trim().is_empty())
-    };
-
-    given
-        .map(str::to_owned)
-        .or_else(|| known("SUDO_USER"))
-        .or_else(|| known("USER"))
-        .or_else(|| known("LOGNAME"))
-        .or_else(|| account(rustix::process::getuid().as_raw()))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
-}
-
-/// The name of a local account: services and `sudo -i` in containers set no variables.
-fn account(uid: u32) -> Option<String> {
-    let accounts = std::fs::read_to_string("/etc/passwd").ok()?;
-    let mut fields = accounts
-        .lines()
-        .map(|line| line.split(':').collect::<Vec<_>>());
-    fields
-        .find_map(|of| {
-            (of.get(2)?.parse() == Ok(uid)).then(|| (*of.first().unwrap_or(&"")).to_owned())
-        })
-        .filter(|n| !n.is_empty())
 }

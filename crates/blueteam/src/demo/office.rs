@@ -23,6 +23,11 @@ use config::StateDir;
 const SYSTEM: &str = include_str!("system.toml");
 /// Who decides, in a world that is not.
 const WHO: &str = "Sam Example (made up by the demonstration)";
+
+/// The made-up person, as an actor.
+fn who() -> model::Actor {
+    model::Actor::task(WHO)
+}
 /// The requirement of a plan, which the plan itself is evidence of.
 const PLAN: ControlId = ControlId::known("3.12.4");
 /// The longest reason that a decision may have.
@@ -43,7 +48,7 @@ pub(super) async fn assess(
 
     let mut decisions = Vec::new();
     for check in checks::ALL {
-        let found = evidence::run(conn, check, &facts, WHO).await?;
+        let found = evidence::run(conn, check, &facts, &who()).await?;
         decisions.extend(found.says.iter().filter_map(|says| {
             let finding = says.verdict.finding()?;
             let objective = says.objective_id(&check.control);
@@ -71,7 +76,7 @@ pub(super) async fn assess(
         .map(|id| decision(id, Finding::Met, "the plan of the made-up system says so"))
         .collect();
     decisions.extend(rest);
-    store::compliance::decide(conn, WHO, now, &decisions).await?;
+    store::compliance::decide(conn, &who(), now, &decisions).await?;
 
     let controls = store::compliance::all(conn, now).await?;
     let mut plans = poam::generate(
@@ -86,8 +91,8 @@ pub(super) async fn assess(
         plan.owner = Some(WHO.to_owned());
     }
 
-    store::plans::save(conn, WHO, &plans, now).await?;
-    claims::note_score(conn, WHO, state, now).await?;
+    store::plans::save(conn, &who(), &plans, now).await?;
+    claims::note_score(conn, &who(), state, now).await?;
     Dossier::read(conn, system, now).await
 }
 
@@ -138,6 +143,6 @@ async fn plan(
         )
     };
 
-    store::evidence::add(conn, WHO, &piece).await?;
+    store::evidence::add(conn, &who(), &piece).await?;
     Ok(())
 }

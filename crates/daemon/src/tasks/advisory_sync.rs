@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use model::time::Calendar;
 use model::{
-    ADVISORY, Alert, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint, Phase,
-    Rows, Severity, Source, Timestamp,
+    ADVISORY, Actor, Alert, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint,
+    Phase, Rows, Severity, Source, Timestamp,
 };
 use notify::{Mutes, Routing};
 use store::advisories::{Import, Match};
@@ -118,7 +118,8 @@ async fn read_due(
         *tried = Some(now);
         let read = async {
             let text = fetch(&input.origin).await?;
-            let place = (input.name.as_str(), input.origin.as_str(), ACTOR);
+            let actor = Actor::task(ACTOR);
+            let place = (input.name.as_str(), input.origin.as_str(), &actor);
             import(conn, input.kind, place, input.format.as_deref(), &text).await
         };
 
@@ -142,7 +143,7 @@ async fn read_due(
                     name: &input.name,
                     origin: &input.origin,
                     digest: "",
-                    actor: ACTOR,
+                    actor: &Actor::task(ACTOR),
                 };
 
                 store::advisories::note_failure(conn, place, &format!("{cause:#}")).await?;

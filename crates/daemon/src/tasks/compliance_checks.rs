@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use app::reminders::{due, line};
 use compliance::reminders::Reminder;
-use model::{Clock, Span, Timestamp};
+use model::{Actor, Clock, Span, Timestamp};
 use store::{Connection as _, PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +95,7 @@ async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Re
 
     let mut conn = store::connect(&options.database).await?;
     let due = due(&mut conn, now).await?;
-    claims::note_score(&mut conn, ACTOR, &options.state, now).await?;
+    claims::note_score(&mut conn, &Actor::task(ACTOR), &options.state, now).await?;
     remind(options, &mut conn, &due, now).await?;
     *reminded = Some(now);
 
@@ -132,7 +132,7 @@ async fn checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Resul
     let facts = evidence::gather(&mut conn, &options.config, &options.state, now, |_| ()).await?;
     let mut bad = 0;
     for check in &due {
-        let found = evidence::run(&mut conn, check, &facts, ACTOR).await?;
+        let found = evidence::run(&mut conn, check, &facts, &Actor::task(ACTOR)).await?;
         bad += u32::from(found.is_not_met());
     }
 

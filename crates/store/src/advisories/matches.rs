@@ -1,5 +1,6 @@
 //! Where advisories and what we run meet, and what people do about it.
 
+use model::Actor;
 use model::{AlertId, Severity, Timestamp};
 use serde::Serialize;
 use sqlx::{Connection, PgConnection};
@@ -7,7 +8,7 @@ use uuid::Uuid;
 
 use super::StoredComponent;
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin, set_actor};
 
 /// An advisory that concerns a component, as it was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -78,7 +79,7 @@ pub struct Decision {
 /// affected stays closed. Returns how many are new or opened again. Must run in a transaction.
 pub async fn save_matches(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     found: &[Found],
 ) -> Result<u64, StoreError> {
     sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('blueteam.advisory_matches', 0))")
@@ -125,7 +126,7 @@ pub async fn save_matches(
                 SELECT f.vulnerability, f.inventory, f.ecosystem, f.name, f.version
                   FROM jsonb_to_recordset($2) AS f (vulnerability text, inventory text, ecosystem \
                   text, name text, version text))",
-        actor,
+        actor.name,
         found
     )
     .execute(&mut *conn)
@@ -200,12 +201,11 @@ pub async fn matches(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Mat
 /// match that is opened again has no resolution. Returns how many there are.
 pub async fn decide(
     conn: &mut PgConnection,
-    actor: &str,
+    actor: &Actor,
     ids: &[Uuid],
     decision: &Decision,
 ) -> Result<u64, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+    let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "UPDATE blueteam.advisory_matches SET state = $2, resolution = $3, reason = coalesce($4, \
             reason), owner = coalesce($5, owner),
@@ -219,7 +219,7 @@ pub async fn decide(
         decision.owner,
         decision.due,
         decision.ticket,
-        actor
+        actor.name
     )
     .execute(&mut *tx)
     .await?;

@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use super::messages::{resolve, tell, unmute, widen};
 use super::pending::{Pending, postpone};
+use model::Actor;
+
 use crate::StoreError;
 use crate::db::{Ts, set_actor, take_exclusively};
 
@@ -181,7 +183,7 @@ async fn apply_part(
     sqlx::query!("SELECT set_config('lock_timeout', $1, true)", patience)
         .fetch_one(&mut *conn)
         .await?;
-    set_actor(conn, "blueteam-engine").await?;
+    set_actor(conn, &Actor::task("blueteam-engine")).await?;
     know_rules(conn, changes).await?;
 
     for change in changes {

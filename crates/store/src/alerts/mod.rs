@@ -4,6 +4,7 @@ mod apply;
 mod messages;
 mod pending;
 
+use model::Actor;
 use model::{
     Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId,
     MuteId, MutedBy, Rows, RuleId, Severity, Timestamp,
@@ -12,7 +13,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::StoreError;
-use crate::db::{Ts, set_actor};
+use crate::db::{Ts, begin};
 
 pub use apply::{Applied, Route, apply, take_turn};
 pub use pending::{Pending, Waiting, pending, retry_pending};
@@ -290,9 +291,8 @@ pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, 
 
 /// Notes that somebody has seen an alert. False when there is no such alert; the first to see it
 /// stays on record.
-pub async fn ack(conn: &mut PgConnection, actor: &str, id: AlertId) -> Result<bool, StoreError> {
-    let mut tx = conn.begin().await?;
-    set_actor(&mut tx, actor).await?;
+pub async fn ack(conn: &mut PgConnection, actor: &Actor, id: AlertId) -> Result<bool, StoreError> {
+    let mut tx = begin(conn, actor).await?;
     let found = sqlx::query_scalar!(
         "SELECT alert_id FROM blueteam.alert_history WHERE alert_id = $1 FOR UPDATE",
         id.0
@@ -306,7 +306,7 @@ pub async fn ack(conn: &mut PgConnection, actor: &str, id: AlertId) -> Result<bo
             acknowledged_at = now()
           WHERE alert_id = $1 AND acknowledged IS NOT TRUE",
         id.0,
-        actor
+        actor.name
     )
     .execute(&mut *tx)
     .await?;

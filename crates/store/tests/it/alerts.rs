@@ -8,7 +8,7 @@ use store::outbox::Wanted;
 use testkit::TestDb;
 use uuid::Uuid;
 
-use crate::{at, count, id, sql};
+use crate::{at, count, id, person, sql};
 
 pub(crate) fn change(
     n: u128,
@@ -235,10 +235,18 @@ async fn an_acknowledgement_is_kept_with_its_first_author() {
 
     let alert = AlertId(id(1_000_001));
     let mut admin = db.connect_as("blueteam_admin").await;
-    assert!(alerts::ack(&mut admin, "alice", alert).await.unwrap());
-    assert!(alerts::ack(&mut admin, "bob", alert).await.unwrap());
     assert!(
-        !alerts::ack(&mut admin, "bob", AlertId(Uuid::nil()))
+        alerts::ack(&mut admin, &person("alice"), alert)
+            .await
+            .unwrap()
+    );
+    assert!(
+        alerts::ack(&mut admin, &person("bob"), alert)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !alerts::ack(&mut admin, &person("bob"), AlertId(Uuid::nil()))
             .await
             .unwrap()
     );
@@ -312,14 +320,14 @@ async fn deliveries_are_lent_once_and_come_back() {
     );
 
     assert_eq!(
-        store::ledger::resend(&mut admin, "alice", None)
+        store::ledger::resend(&mut admin, &person("alice"), None)
             .await
             .unwrap(),
         1
     );
 
     assert_eq!(
-        store::ledger::resend(&mut admin, "alice", None)
+        store::ledger::resend(&mut admin, &person("alice"), None)
             .await
             .unwrap(),
         0

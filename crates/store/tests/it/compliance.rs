@@ -2,7 +2,7 @@ use model::{Finding, Method, ObjectiveId, Standing, SystemClock};
 use store::compliance::{self, Entry, NewDecision};
 use testkit::TestDb;
 
-use crate::{count, sql, try_sql};
+use crate::{count, person, sql, try_sql};
 
 const ENTRIES: [Entry<'_>; 2] = [
     Entry {
@@ -34,14 +34,14 @@ async fn decided() -> TestDb {
     let db = TestDb::new().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     assert_eq!(
-        compliance::load(&mut admin, "blueteam", &ENTRIES, &OBJECTIVES)
+        compliance::load(&mut admin, &person("blueteam"), &ENTRIES, &OBJECTIVES)
             .await
             .unwrap(),
         5
     );
 
     assert_eq!(
-        compliance::load(&mut admin, "blueteam", &ENTRIES, &OBJECTIVES)
+        compliance::load(&mut admin, &person("blueteam"), &ENTRIES, &OBJECTIVES)
             .await
             .unwrap(),
         0
@@ -50,7 +50,7 @@ async fn decided() -> TestDb {
     let decisions = [met("3.3.1[a]"), met("3.3.1[b]")];
     compliance::decide(
         &mut admin,
-        "alice",
+        &person("alice"),
         model::Clock::now(&SystemClock),
         &decisions,
     )
@@ -92,11 +92,11 @@ async fn the_documents_word_follows_the_objectives() {
 
     let now = model::Clock::now(&SystemClock);
     let mut admin = db.connect_as("blueteam_admin").await;
-    compliance::decide(&mut admin, "bob", now, &[not("3.3.1[a]")])
+    compliance::decide(&mut admin, &person("bob"), now, &[not("3.3.1[a]")])
         .await
         .unwrap();
     assert_eq!(count(&mut conn, &is("partially_implemented")).await, 1);
-    compliance::decide(&mut admin, "bob", now, &[not("3.3.1[b]")])
+    compliance::decide(&mut admin, &person("bob"), now, &[not("3.3.1[b]")])
         .await
         .unwrap();
 
@@ -108,7 +108,7 @@ async fn the_documents_word_follows_the_objectives() {
 
     compliance::decide(
         &mut admin,
-        "bob",
+        &person("bob"),
         now,
         &[
             back.clone(),
@@ -132,7 +132,7 @@ async fn the_documents_word_follows_the_objectives() {
     let logged = "audit.audit_log WHERE actor = 'bob' AND resource_type = 'CONTROL' AND metadata \
         ->> 'table' = 'blueteam.compliance_objectives'";
     assert_eq!(count(&mut conn, logged).await, 4);
-    let missing = compliance::decide(&mut admin, "bob", now, &[met("3.9.9[a]")])
+    let missing = compliance::decide(&mut admin, &person("bob"), now, &[met("3.9.9[a]")])
         .await
         .unwrap_err();
     assert!(missing.to_string().contains("3.9.9[a]"), "{missing}");
@@ -181,7 +181,7 @@ async fn only_the_newest_result_of_a_check_supports() {
     let db = decided().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     let now = model::Clock::now(&SystemClock);
-    compliance::decide(&mut admin, "alice", now, &[met("3.3.2[a]")])
+    compliance::decide(&mut admin, &person("alice"), now, &[met("3.3.2[a]")])
         .await
         .unwrap();
 
@@ -291,7 +291,7 @@ async fn an_adopted_status_becomes_a_proposal() {
     .await;
 
     let mut admin = db.connect_as("blueteam_admin").await;
-    compliance::load(&mut admin, "blueteam", &ENTRIES, &OBJECTIVES)
+    compliance::load(&mut admin, &person("blueteam"), &ENTRIES, &OBJECTIVES)
         .await
         .unwrap();
     let controls = compliance::all(&mut admin, model::Clock::now(&SystemClock))

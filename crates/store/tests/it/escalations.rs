@@ -4,7 +4,7 @@ use store::{alerts, escalations, outbox};
 use testkit::TestDb;
 
 use crate::alerts::change;
-use crate::{count, sql};
+use crate::{count, person, sql};
 
 const PATIENCE: [(Severity, Span); 2] = [
     (Severity::Critical, Span::mins(5)),
@@ -127,9 +127,13 @@ async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
     expected.sort();
     assert_eq!(both, expected);
 
-    alerts::ack(&mut db.connect_as("blueteam_admin").await, "ann", critical)
-        .await
-        .unwrap();
+    alerts::ack(
+        &mut db.connect_as("blueteam_admin").await,
+        &person("ann"),
+        critical,
+    )
+    .await
+    .unwrap();
     assert_eq!(
         due(&mut conn, 2).await,
         [(high, 1)],

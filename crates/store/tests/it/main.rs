@@ -31,7 +31,7 @@ mod stuck;
 mod unclean;
 
 use model::audit::Strangers;
-use model::{AuditRecord, EventId, SecurityEvent, Timestamp};
+use model::{Actor, AuditRecord, EventId, SecurityEvent, Timestamp, Via};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection};
 use store::events::AuditRow;
 use uuid::Uuid;
@@ -54,6 +54,14 @@ fn row(json: &str, n: u128) -> AuditRow<'_> {
 
 const LOGIN: &str = r#"{"category":"auth","action":"login","result":"failure","ip_address":"203.0.113.9",
     "session_id":"s","user_agent":"curl/8","resource_type":"page","resource_id":"/login","metadata":{"username":"eve","n":1}}"#;
+
+/// Somebody at the command line.
+fn person(name: &str) -> Actor {
+    Actor {
+        via: Via::CommandLine,
+        ..Actor::task(name)
+    }
+}
 
 /// Rows whose ids are the given numbers.
 fn logins(ids: impl IntoIterator<Item = u128>) -> Vec<AuditRow<'static>> {

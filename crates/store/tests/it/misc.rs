@@ -5,18 +5,18 @@ use store::keys::NewKey;
 use store::rules::Rule;
 use testkit::TestDb;
 
-use crate::{at, count, sql};
+use crate::{at, count, person, sql};
 
 #[tokio::test]
 async fn keys_open_while_they_are_in_force() {
     let db = TestDb::new().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     let mut ingest = db.connect_as("blueteam_ingest").await;
-    let user_id = store::users::ensure_service(&mut admin, "alice", "ingest")
+    let user_id = store::users::ensure_service(&mut admin, &person("alice"), "ingest")
         .await
         .unwrap();
     assert_eq!(
-        store::users::ensure_service(&mut admin, "alice", "ingest")
+        store::users::ensure_service(&mut admin, &person("alice"), "ingest")
             .await
             .unwrap(),
         user_id
@@ -33,12 +33,16 @@ async fn keys_open_while_they_are_in_force() {
         expires_at,
     };
 
-    let id = store::keys::create(&mut admin, "alice", &key("aa", None))
+    let id = store::keys::create(&mut admin, &person("alice"), &key("aa", None))
         .await
         .unwrap();
-    store::keys::create(&mut admin, "alice", &key("bb", Some(at(-99_999_999))))
-        .await
-        .unwrap();
+    store::keys::create(
+        &mut admin,
+        &person("alice"),
+        &key("bb", Some(at(-99_999_999))),
+    )
+    .await
+    .unwrap();
 
     let info = store::keys::authenticate(&mut ingest, "aa")
         .await
@@ -69,8 +73,16 @@ async fn keys_open_while_they_are_in_force() {
             .any(|k| k.last_used.is_some())
     );
 
-    assert!(store::keys::revoke(&mut admin, "alice", id).await.unwrap());
-    assert!(!store::keys::revoke(&mut admin, "alice", id).await.unwrap());
+    assert!(
+        store::keys::revoke(&mut admin, &person("alice"), id)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store::keys::revoke(&mut admin, &person("alice"), id)
+            .await
+            .unwrap()
+    );
     assert_eq!(
         store::keys::authenticate(&mut ingest, "aa").await.unwrap(),
         None,
@@ -115,14 +127,14 @@ async fn rules_are_kept_in_line_and_an_operators_word_stays() {
     };
 
     assert_eq!(
-        store::rules::sync(&mut conn, "start", &[rule("a")])
+        store::rules::sync(&mut conn, &person("start"), &[rule("a")])
             .await
             .unwrap(),
         1
     );
 
     assert_eq!(
-        store::rules::sync(&mut conn, "start", &[rule("a")])
+        store::rules::sync(&mut conn, &person("start"), &[rule("a")])
             .await
             .unwrap(),
         0
@@ -134,7 +146,7 @@ async fn rules_are_kept_in_line_and_an_operators_word_stays() {
     .await;
 
     assert_eq!(
-        store::rules::sync(&mut conn, "start", &[rule("b")])
+        store::rules::sync(&mut conn, &person("start"), &[rule("b")])
             .await
             .unwrap(),
         1

@@ -8,7 +8,7 @@ use store::mutes;
 use testkit::TestDb;
 
 use crate::alerts::change;
-use crate::{at, count, id};
+use crate::{at, count, id, person};
 
 fn mute(n: u128, rule: &'static str) -> Mute {
     Mute {
@@ -39,19 +39,21 @@ async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
         ..mute(1, "brute_force")
     };
 
-    mutes::add(&mut admin, &long).await.unwrap();
+    mutes::add(&mut admin, &person("dana"), &long)
+        .await
+        .unwrap();
     assert_eq!(
         mutes::ending_after(&mut admin, at(10)).await.unwrap(),
         std::slice::from_ref(&long)
     );
     assert!(
-        mutes::end(&mut admin, "bob", long.mute_id, at(50))
+        mutes::end(&mut admin, &person("bob"), long.mute_id, at(50))
             .await
             .unwrap()
     );
 
     assert!(
-        !mutes::end(&mut admin, "bob", long.mute_id, at(40))
+        !mutes::end(&mut admin, &person("bob"), long.mute_id, at(40))
             .await
             .unwrap(),
         "only once"
@@ -84,7 +86,9 @@ async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
         ..mute(3, "brute_force")
     };
 
-    mutes::add(&mut admin, &tenant).await.unwrap();
+    mutes::add(&mut admin, &person("dana"), &tenant)
+        .await
+        .unwrap();
     assert_eq!(
         mutes::ending_after(&mut admin, at(50)).await.unwrap(),
         [tenant]
@@ -97,6 +101,7 @@ async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
 
     mutes::add(
         &mut admin,
+        &person("dana"),
         &Mute {
             ends_at: current.starts_at.plus(Span::hours(1)),
             ..current
@@ -152,10 +157,15 @@ async fn the_table_refuses_what_would_hide_too_much() {
             ..good.clone()
         },
     ] {
-        assert!(mutes::add(&mut admin, &bad).await.is_err(), "{bad:?}");
+        assert!(
+            mutes::add(&mut admin, &person("dana"), &bad).await.is_err(),
+            "{bad:?}"
+        );
     }
 
-    mutes::add(&mut admin, &good).await.unwrap();
+    mutes::add(&mut admin, &person("dana"), &good)
+        .await
+        .unwrap();
     for sql in [
         "UPDATE blueteam.mutes SET reason = 'another one'",
         "UPDATE blueteam.mutes SET ends_at = ends_at + interval '1 day', ended_by = 'eve'",
@@ -168,7 +178,7 @@ async fn the_table_refuses_what_would_hide_too_much() {
     for role in ["blueteam_engine", "blueteam_reader", "blueteam_ingest"] {
         let mut conn = db.connect_as(role).await;
         assert!(
-            mutes::add(&mut conn, &mute(2, "brute_force"))
+            mutes::add(&mut conn, &person("dana"), &mute(2, "brute_force"))
                 .await
                 .is_err(),
             "{role}"
@@ -198,9 +208,13 @@ async fn a_muted_alert_is_stored_with_its_incident_and_what_muted_it() {
     let db = TestDb::new().await;
     let mut engine = db.connect_as("blueteam_engine").await;
     let by = mute(1, "brute_force");
-    mutes::add(&mut db.connect_as("blueteam_admin").await, &by)
-        .await
-        .unwrap();
+    mutes::add(
+        &mut db.connect_as("blueteam_admin").await,
+        &person("dana"),
+        &by,
+    )
+    .await
+    .unwrap();
 
     let attack = change(1, "brute_force", Severity::High, Phase::Opened, 6);
     let done = apply(&mut engine, &[attack], Some(by.mute_id)).await;
@@ -240,9 +254,13 @@ async fn a_muted_alert_that_outgrows_its_mute_is_told() {
     let db = TestDb::new().await;
     let mut engine = db.connect_as("blueteam_engine").await;
     let by = mute(1, "brute_force");
-    mutes::add(&mut db.connect_as("blueteam_admin").await, &by)
-        .await
-        .unwrap();
+    mutes::add(
+        &mut db.connect_as("blueteam_admin").await,
+        &person("dana"),
+        &by,
+    )
+    .await
+    .unwrap();
 
     let grown = |phase, events| [change(1, "brute_force", Severity::High, phase, events)];
     assert_eq!(

@@ -2,7 +2,7 @@ use sqlx::Connection as _;
 use store::search::{self, Command, FIELDS, Field, Filter, Order, Tail};
 use testkit::TestDb;
 
-use crate::{at, count, sql, try_sql};
+use crate::{at, count, person, sql, try_sql};
 
 /// Five events of applications and one of a log.
 async fn with_events() -> TestDb {
@@ -284,7 +284,7 @@ async fn who_asks_is_recorded_and_cannot_be_unrecorded() {
     let db = with_events().await;
     let mut admin = db.connect_as("blueteam_admin").await;
     let filter = serde_json::json!({ "user": "alice" });
-    let query = search::record(&mut admin, "eve", Command::Export, &filter)
+    let query = search::record(&mut admin, &person("eve"), Command::Export, &filter)
         .await
         .unwrap();
 

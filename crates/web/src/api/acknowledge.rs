@@ -3,11 +3,15 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, State};
-use axum::http::{HeaderName, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 
 use app::ack_links::Link;
+use model::Origin;
+
+use crate::server::Peer;
 
 /// Nothing is loaded, kept, framed or told to other sites.
 const HEADERS: [(HeaderName, &str); 4] = [
@@ -36,12 +40,16 @@ pub(super) async fn get(State(state): State<Arc<super::State>>, Path(parts): Par
     }
 }
 
-pub(super) async fn post(State(state): State<Arc<super::State>>, Path(parts): Parts) -> Response {
+pub(super) async fn post(
+    State(state): State<Arc<super::State>>,
+    Extension(peer): Extension<Peer>,
+    headers: HeaderMap,
+    Path(parts): Parts,
+) -> Response {
     let (Some(link), Some(settings)) = (link(&state, &parts), &state.acknowledge) else {
         return refused();
     };
-    let actor = format!("{} (link in a mail)", link.who);
-    let done = app::alerts::acknowledge(&settings.people, &actor, link.alert_id);
+    let done = app::alerts::acknowledge_by_link(&settings.people, &link, origin(peer, &headers));
     match done.await {
         Ok(true) => page(
             StatusCode::OK,
@@ -58,6 +66,19 @@ pub(super) async fn post(State(state): State<Arc<super::State>>, Path(parts): Pa
                 "<p>This cannot be recorded now. Try again in a minute.</p>",
             )
         }
+    }
+}
+
+/// Where a request comes from, for the audit log.
+fn origin(Peer(address): Peer, headers: &HeaderMap) -> Origin {
+    let user_agent = headers
+        .get(header::USER_AGENT)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+
+    Origin {
+        address: Some(address.ip().to_string()),
+        user_agent,
+        ..Origin::default()
     }
 }
 

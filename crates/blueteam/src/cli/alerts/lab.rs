@@ -176,7 +176,7 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
 
 /// Writes down what came of it. False when there is no database: a test of rules is no reason to
 /// make one.
-fn write(tested: &[Tested], actor: &str, globals: Globals<'_>) -> anyhow::Result<bool> {
+fn write(tested: &[Tested], actor: &model::Actor, globals: Globals<'_>) -> anyhow::Result<bool> {
     let (loaded, state) = (globals.load()?, globals.state()?);
     if loaded.secrets.database_url.is_none() && !cluster::exists(state.path()) {
         return Ok(false);

@@ -180,12 +180,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
 fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let now = SystemClock.now();
+    let who = actor(args.actor.as_deref());
     let starts_at = args.from.unwrap_or(now);
     let mute = Mute {
         mute_id: MuteId(Uuid::now_v7()),
         kind: args.kind,
         scope: args.scope.scope()?,
-        author: actor(args.actor.as_deref()),
+        author: who.name.clone(),
         reason: args.reason.trim().to_owned(),
         ticket: args.ticket.clone(),
         starts_at,
@@ -197,7 +198,7 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let hidden = with_database(globals, async |conn, _| {
         known_rule(conn, &mute.scope).await?;
         let hidden = hidden(conn, &mute.scope, now).await?;
-        store::mutes::add(conn, &mute).await?;
+        store::mutes::add(conn, &who, &mute).await?;
         Ok(hidden)
     })?;
 

@@ -73,7 +73,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     })
 }
 
-fn message(severity: Severity, actor: &str, hostname: &str) -> Message {
+fn message(severity: Severity, actor: &model::Actor, hostname: &str) -> Message {
     let now = SystemClock.now();
     // A test of its own each time: a receiver must not take the second for a repetition of the
     // first.

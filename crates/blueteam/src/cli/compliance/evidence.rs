@@ -293,7 +293,7 @@ fn approve(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let id = evidence.evidence_id;
     out::line(format_args!(
         "{id} is final, by {}",
-        model::text::sanitize(&who)
+        model::text::sanitize(&who.name)
     ))?;
 
     Ok(ExitCode::SUCCESS)

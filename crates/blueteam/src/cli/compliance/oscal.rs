@@ -59,7 +59,7 @@ pub(super) fn export(
 pub(super) fn import(
     text: &[u8],
     args: &ImportArgs,
-    who: &str,
+    who: &model::Actor,
     globals: Globals<'_>,
 ) -> anyhow::Result<ExitCode> {
     let (path, dry_run) = (&args.file, args.dry_run);

@@ -346,7 +346,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// Puts what is given into an item.
-fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &str) {
+fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &model::Actor) {
     let before = (plan.due, plan.milestones.clone());
     let set = |to: &mut Option<String>, from: &Option<String>| {
         if from.is_some() {
@@ -532,7 +532,8 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         }
 
         (plan.status, plan.completed) = (PlanStatus::Completed, Some(now));
-        (plan.closed_by, plan.closing_evidence) = (Some(who.clone()), Some(evidence.evidence_id));
+        (plan.closed_by, plan.closing_evidence) =
+            (Some(who.name.clone()), Some(evidence.evidence_id));
         store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
 
         Ok(plan)

@@ -87,14 +87,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if let Some(id) = signed {
         out::line(format_args!(
             "\nsigned by {} and kept as {id}",
-            model::text::sanitize(&who)
+            model::text::sanitize(&who.name)
         ))?;
     }
 
     Ok(ExitCode::SUCCESS)
 }
 
-fn piece(content: String, who: &str, now: model::Timestamp) -> Evidence {
+fn piece(content: String, who: &model::Actor, now: model::Timestamp) -> Evidence {
     Evidence {
         objectives: vec![ObjectiveId("3.3.3[b]".to_owned())],
         description: TITLE.to_owned(),
@@ -102,15 +102,15 @@ fn piece(content: String, who: &str, now: model::Timestamp) -> Evidence {
         sha256: Some(evidence_store::sha256(content.as_bytes())),
         content: Some(content),
         valid_until: Some(now.plus(VALID)),
-        owner: Some(who.to_owned()),
-        approved_by: Some(who.to_owned()),
+        owner: Some(who.name.clone()),
+        approved_by: Some(who.name.clone()),
         approved_at: Some(now),
         review: true,
         ..Evidence::draft(
             EvidenceId(Uuid::now_v7()),
             CONTROL,
             EvidenceKind::LogSample,
-            who,
+            &who.name,
             now,
         )
     }

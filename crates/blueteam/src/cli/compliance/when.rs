@@ -26,7 +26,7 @@ fn wrong(text: &str) -> String {
 }
 
 /// Who acts: the name that was given, else the system's user name.
-pub(super) fn actor(given: Option<&str>) -> anyhow::Result<String> {
+pub(super) fn actor(given: Option<&str>) -> anyhow::Result<model::Actor> {
     let is_name = |name: &str| {
         (1..=200).contains(&name.trim().chars().count()) && name.chars().any(char::is_alphanumeric)
     };

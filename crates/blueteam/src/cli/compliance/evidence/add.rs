@@ -114,7 +114,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 /// The piece without its content.
-fn piece(args: &Args, who: &str, now: Timestamp) -> anyhow::Result<Evidence> {
+fn piece(args: &Args, who: &model::Actor, now: Timestamp) -> anyhow::Result<Evidence> {
     let mut objectives: Vec<ObjectiveId> = Vec::new();
     let mut first = None;
     for id in &args.supports {
@@ -145,9 +145,15 @@ fn piece(args: &Args, who: &str, now: Timestamp) -> anyhow::Result<Evidence> {
         effective_at: Some(effective),
         valid_until: args.length.map(|length| effective.plus(length)),
         owner: args.owner.clone(),
-        approved_by: args.approved.then(|| who.to_owned()),
+        approved_by: args.approved.then(|| who.name.clone()),
         approved_at: args.approved.then_some(now),
-        ..Evidence::draft(EvidenceId(Uuid::now_v7()), control, args.kind, who, now)
+        ..Evidence::draft(
+            EvidenceId(Uuid::now_v7()),
+            control,
+            args.kind,
+            &who.name,
+            now,
+        )
     })
 }
 

@@ -235,13 +235,13 @@ pub(super) fn baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Res
     })?;
 
     if args.json {
-        out::json(&serde_json::json!({ "baseline": id, "approved_by": who }))?;
+        out::json(&serde_json::json!({ "baseline": id, "approved_by": who.name }))?;
         return Ok(ExitCode::SUCCESS);
     }
 
     out::line(format_args!(
         "{id} is the baseline, approved by {}",
-        model::text::sanitize(&who)
+        model::text::sanitize(&who.name)
     ))?;
 
     Ok(ExitCode::SUCCESS)
