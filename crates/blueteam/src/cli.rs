@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::daemon::Parts;
+use daemon::Parts;
 
 mod advisories;
 mod alerts;
@@ -119,7 +119,7 @@ pub fn main() -> ExitCode {
             // Nothing can be done about a standard error that is gone. It may quote a file or an
             // answer that somebody else wrote; only its own line ends are meant.
             let text = format!("{error:#}");
-            let lines: Vec<_> = text.lines().map(notify::plain::neutral).collect();
+            let lines: Vec<_> = text.lines().map(model::text::sanitize).collect();
             let _ = writeln!(std::io::stderr(), "error: {}", lines.join("\n"));
 
             if error.is::<out::Usage>() {

@@ -18,12 +18,12 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::keys;
-use crate::config::{Config, File, Loaded, Secrets};
-use crate::daemon::{self, Parts, Ready};
-use crate::database::{Database, Role};
-use crate::dossier::Dossier;
-use crate::scenario::{Activity, Expected};
-use crate::state::StateDir;
+use app::database::{Database, Role};
+use app::dossier::Dossier;
+use config::StateDir;
+use config::{Config, File, Loaded, Secrets};
+use daemon::{self, Parts, Ready};
+use scenario::{Activity, Expected};
 
 /// The followed file, below the state directory.
 const LOG: &str = "auth.log";
@@ -212,7 +212,7 @@ async fn post(
         if !status.is_success() {
             bail!(
                 "the daemon answered {status}: {}",
-                notify::plain::neutral(&text)
+                model::text::sanitize(&text)
             );
         }
         let answer: serde_json::Value =
@@ -223,7 +223,7 @@ async fn post(
         {
             bail!(
                 "the daemon refused events: {}",
-                notify::plain::neutral(&answer["rejected"][0].to_string())
+                model::text::sanitize(&answer["rejected"][0].to_string())
             );
         }
         sent += batch.len() as u64;
@@ -243,7 +243,7 @@ async fn analysed(
     let mut since = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let lag = store::posture::lag(conn, crate::monitor::CURSOR)
+        let lag = store::posture::lag(conn, daemon::tasks::detection::CURSOR)
             .await?
             .context("nobody reads the events")?;
         let now = model::Clock::now(&SystemClock);

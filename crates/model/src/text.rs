@@ -1,11 +1,15 @@
 //! Text that is borrowed from the input where it can be.
 
+mod sanitize;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Serialize, Serializer};
+
+pub use sanitize::{clip, sanitize};
 
 /// A string borrowed from the input unless it held an escape.
 ///
@@ -142,6 +146,7 @@ pub fn percent_decode(text: &str) -> String {
 
     String::from_utf8_lossy(&out).into_owned()
 }
+
 /// `1 alert`, `2 alerts`, `0 entries`: a count with its noun.
 pub fn counted(n: u64, noun: &str) -> String {
     match (n, noun.strip_suffix('y')) {

@@ -101,5 +101,5 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
 
 /// One bounded line, whatever the other side wrote.
 pub(crate) fn tidy(text: &str) -> String {
-    crate::plain::clip(&crate::plain::neutral(text.trim()), 500).into_owned()
+    model::text::clip(&model::text::sanitize(text.trim()), 500).into_owned()
 }

@@ -5,14 +5,13 @@
 //! to try again ([`SendError::retry`]) and [`backoff()`] says when.
 //!
 //! Invariant: nothing here creates an alert, knows SQL, or sends the payload of an event. Text that
-//! an attacker may have written goes through [`plain::neutral`] before it leaves.
+//! an attacker may have written goes through [`sanitize`] before it leaves.
 
 pub mod backoff;
 pub mod channels;
 pub mod error;
 pub mod message;
 pub mod mutes;
-pub mod plain;
 pub mod post;
 pub mod rota;
 pub mod routing;

@@ -3,14 +3,14 @@
 use model::{Alert, EntityKind, Severity, Span, Timestamp};
 
 use crate::message::{Kind, Message};
-use crate::plain::{clip, neutral};
+use model::text::{clip, sanitize};
 
 /// The longest text of any one field, in bytes.
 const FIELD_MAX: usize = 1000;
 
 /// A field of the alert, safe to show and bounded.
 pub(crate) fn field(text: &str) -> String {
-    neutral(&clip(text, FIELD_MAX)).into_owned()
+    sanitize(&clip(text, FIELD_MAX)).into_owned()
 }
 
 /// `2026-03-05 14:07:31 UTC`: whole seconds are enough for a person.

@@ -10,7 +10,6 @@ pub mod advisories;
 pub mod alerts;
 pub mod assets;
 pub mod baselines;
-pub mod cluster;
 pub mod collected;
 pub mod compliance;
 mod db;

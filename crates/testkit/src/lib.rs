@@ -5,7 +5,7 @@
 //! a shared lock while it lives, and a small shell stops the cluster when nobody has held it for
 //! half a minute.
 
-mod cluster;
+mod shared;
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 
@@ -25,13 +25,13 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 impl TestDb {
     /// A database with the product's schema.
     pub async fn new() -> Self {
-        let (admin, template) = cluster::shared().await;
+        let (admin, template) = shared::shared().await;
         Self::create(admin, Some(&template)).await
     }
 
     /// A database with nothing in it.
     pub async fn empty() -> Self {
-        let (admin, _) = cluster::shared().await;
+        let (admin, _) = shared::shared().await;
         Self::create(admin, None).await
     }
 

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use console::{Console, Pools, Settings, serve};
 use model::SystemClock;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool};
 use testkit::TestDb;
 use tokio::sync::oneshot;
+use web::{HttpServer, Pools, Settings, serve};
 
 /// One row of `audit_events`, as JSON.
 pub(crate) type Row = Value;
@@ -160,7 +160,7 @@ impl Drop for Database {
 pub(crate) struct Door {
     pub(crate) key: String,
     pub(crate) to: SocketAddr,
-    console: Console,
+    console: HttpServer,
     stop: oneshot::Sender<()>,
     _dir: tempfile::TempDir,
 }
@@ -174,7 +174,7 @@ impl Door {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = Settings::new(dir.path().join("spool"));
         settings.listen = listen;
-        settings.timeouts.acquire = Duration::from_secs(20);
+        settings.ingest.timeouts.acquire = Duration::from_secs(20);
         change(&mut settings);
 
         let key = mint(&db.pool).await;
@@ -221,7 +221,7 @@ pub(crate) fn nowhere() -> SocketAddr {
 
 /// The one key that may write events; the same in each database.
 pub(crate) async fn mint(pool: &PgPool) -> String {
-    let key = console::auth::mint([7; 32]);
+    let key = app::auth::mint([7; 32]);
     let sql = format!(
         "INSERT INTO users.users (username, email, password_hash) VALUES ('u', 'u@x', '!') ON \
             CONFLICT DO NOTHING;

@@ -151,7 +151,7 @@ async fn what_did_not_fit_is_counted_and_told_afterwards() {
 async fn what_the_door_refuses_costs_its_neighbours_nothing() {
     let db = Database::new().await;
     let door = Door::open(&db, "127.0.0.1:0".parse().unwrap(), |s| {
-        s.max_batch_events = 3;
+        s.ingest.max_batch_events = 3;
     })
     .await;
     let spool = tempfile::tempdir().unwrap();
@@ -188,7 +188,7 @@ async fn a_wrong_key_waits_for_the_right_one_and_holds_up_nobody() {
     let db = Database::new().await;
     let door = Door::any(&db).await;
     let spool = tempfile::tempdir().unwrap();
-    let wrong = console::auth::mint([9; 32]).secret;
+    let wrong = app::auth::mint([9; 32]).secret;
     let audit = AuditLogger::builder("app")
         .http(door.url(), wrong)
         .spool(spool.path())

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use cluster::{Cluster, ClusterConfig, Login};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, PgConnection};
-use store::cluster::{Cluster, ClusterConfig, Login};
 
 use crate::php::file;
 

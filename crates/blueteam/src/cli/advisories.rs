@@ -12,9 +12,9 @@ use model::Severity;
 use serde_json::json;
 use store::advisories::{Decision, Filter, Match};
 
-use crate::advisories::{Kind, fetch, import, retire as retire_it};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
+use app::advisories::{Kind, fetch, import, retire as retire_it};
 
 /// Security advisories: import them, see which of them concern what you run, and record the
 /// response to each until its close.
@@ -152,7 +152,7 @@ struct RetireArgs {
     /// Its name, as `advisories sources` shows it
     name: String,
     /// feed or inventory; needed where both have the name
-    #[arg(long, value_enum)]
+    #[arg(long)]
     kind: Option<Kind>,
     /// Why; an assessor reads it
     #[arg(long)]
@@ -266,7 +266,7 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
     };
 
     for (name, done) in done {
-        let name = notify::plain::neutral(&name).into_owned();
+        let name = model::text::sanitize(&name).into_owned();
         let found = match done.found {
             0 => "nothing new is concerned".to_owned(),
             n => format!("{n} new; `blueteam advisories list` shows them"),
@@ -378,7 +378,7 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
     if advisories.is_empty() {
         bail!(
             "there is no advisory `{}`; `blueteam advisories list` shows those that concern you",
-            notify::plain::neutral(id)
+            model::text::sanitize(id)
         );
     }
 
@@ -406,7 +406,7 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
                 m.decided_by.as_deref().unwrap_or("-"),
                 out::maybe_day(m.decided_at)
             );
-            out::line(notify::plain::neutral(&text))?;
+            out::line(model::text::sanitize(&text))?;
         }
     }
 
@@ -414,7 +414,7 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
 }
 
 fn describe(advisory: &Advisory, listed: bool) -> anyhow::Result<()> {
-    let plain = |text: &str| notify::plain::neutral(text).into_owned();
+    let plain = |text: &str| model::text::sanitize(text).into_owned();
     out::line(format_args!(
         "{}  {}",
         plain(&advisory.id),
@@ -494,7 +494,7 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         if ids.is_empty() {
             bail!(
                 "nothing in the inventories is concerned by `{}`",
-                notify::plain::neutral(&args.id)
+                model::text::sanitize(&args.id)
             );
         }
 
@@ -526,7 +526,7 @@ fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     }
 
     let who = actor(args.actor.as_deref());
-    let shown = notify::plain::neutral(&args.name).into_owned();
+    let shown = model::text::sanitize(&args.name).into_owned();
     let retired = with_database(globals, async |conn, loaded| {
         let mut known = store::advisories::origins(conn).await?;
         known.retain(|o| {
@@ -540,15 +540,8 @@ fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             ),
             _ => out::usage!("both a feed and an inventory are called `{shown}`; say --kind"),
         };
-        let kind = if origin.kind == Kind::Feed.as_str() {
-            Kind::Feed
-        } else {
-            Kind::Inventory
-        };
-        if loaded
-            .config
-            .advisories
-            .inputs()
+        let kind: Kind = origin.kind.parse()?;
+        if app::advisories::inputs(&loaded.config.advisories)
             .iter()
             .any(|input| input.kind == kind && input.name == args.name)
         {

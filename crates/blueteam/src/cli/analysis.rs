@@ -7,13 +7,12 @@ use anyhow::bail;
 use detect::Engine;
 use detect::sigma::Sigma;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use model::text::sanitize;
 use model::{Change, Detection, Span};
-use notify::plain::neutral;
 use store::rules::RuleSetting;
 
 use super::out::{Look, time};
-use crate::config::Config;
-use crate::settings;
+use config::Config;
 
 /// Rules to run, and where the custom ones are.
 #[derive(Debug, clap::Args)]
@@ -40,11 +39,11 @@ impl RuleArgs {
         {
             bail!(
                 "there is no rule `{}`; `blueteam alerts rules` lists them",
-                neutral(unknown)
+                sanitize(unknown)
             );
         }
         let none_of_ours = ours.is_empty() && !custom.is_empty();
-        let mut set = settings::engine_with_table(config, ours, Span::ZERO, table);
+        let mut set = app::rules::engine_with_table(config, ours, Span::ZERO, table);
         if none_of_ours {
             // An empty list would mean all of them.
             for params in set.rules.values_mut() {
@@ -54,7 +53,7 @@ impl RuleArgs {
             }
         }
         if self.rules.is_empty() {
-            sigma = settings::sigma_with_table(sigma, table);
+            sigma = app::rules::sigma_with_table(sigma, table);
         } else {
             sigma.retain(|id| custom.iter().any(|c| c == id.as_str()));
         }
@@ -67,11 +66,11 @@ impl RuleArgs {
 
     fn sigma(&self, config: &Config) -> anyhow::Result<Sigma> {
         match &self.rules_dir {
-            None => settings::sigma(config),
+            None => config::rules::sigma(config),
             Some(dir) => {
                 let mut config = config.clone();
                 config.detection.rules_dir = path_text(dir)?;
-                settings::sigma(&config)
+                config::rules::sigma(&config)
             }
         }
     }
@@ -150,8 +149,8 @@ impl Printer {
                 "{}  {}  {}  {}  ({} {events} until {})",
                 time(d.first_seen),
                 self.look.severity_word(d.severity),
-                neutral(d.rule_id.as_str()),
-                neutral(&d.title),
+                sanitize(d.rule_id.as_str()),
+                sanitize(&d.title),
                 d.event_count,
                 time(d.last_seen)
             )?;

@@ -28,7 +28,7 @@ use model::{Clock as _, Control, Standing, SystemClock};
 use store::PgConnection;
 
 use super::session::Globals;
-use crate::claims::{self, Grounds};
+use app::claims::{self, Grounds};
 pub(super) use sheet::csv as findings_sheet;
 pub(super) use workbook::{csv as plans_sheet, xlsx as plans_workbook};
 
@@ -113,7 +113,7 @@ async fn grounds(conn: &mut PgConnection, globals: Globals<'_>) -> anyhow::Resul
 
 /// What `3.1.1` or `3.1.1[a]` means.
 fn find(text: &str) -> anyhow::Result<(&'static Requirement, Option<&'static ObjectiveText>)> {
-    let shown = notify::plain::neutral(text);
+    let shown = model::text::sanitize(text);
     Catalog::r2().find(text).with_context(|| {
         format!(
             "there is no `{shown}`; write a requirement (3.1.1, AC.L2-3.1.1) or an objective \

@@ -7,7 +7,7 @@ use clap::Subcommand;
 use model::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 
-use crate::{certificates, config, settings};
+use app::certificates;
 
 /// What to do.
 #[derive(Debug, clap::Args)]
@@ -30,8 +30,8 @@ enum Action {
 
 /// All that a start would refuse, and what it would warn of.
 fn check(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
-    let loaded = settings::load(file)?;
-    settings::sigma(&loaded.config)?;
+    let loaded = config::load(file, config::environment())?;
+    config::rules::sigma(&loaded.config)?;
     certificates::read_all(&loaded.config)?;
 
     // Some ways out want a runtime when they are opened; none speaks to anybody yet.

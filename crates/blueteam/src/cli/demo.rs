@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{alerts, analysis, incidents, out, report, up};
 use crate::demo::{self, Outcome};
-use crate::scenario::{Activity, Plan};
-use crate::state::StateDir;
+use config::StateDir;
+use scenario::{Activity, Plan};
 
 /// Play a day of activity with attacks in it through a daemon on a throw-away state directory, and
 /// show what is found.

@@ -155,7 +155,7 @@ async fn store_new(
 ) -> anyhow::Result<(String, Uuid)> {
     let mut random = [0; 32];
     getrandom::fill(&mut random).context("the system gives no random numbers")?;
-    let minted = console::auth::mint(random);
+    let minted = app::auth::mint(random);
     let user_id = match owner {
         Some(owner) => owner,
         None => store::users::ensure_service(conn, new.actor, OWNER).await?,
@@ -287,12 +287,12 @@ fn revoke(id: &str, actor: &str, globals: Globals<'_>) -> anyhow::Result<ExitCod
             }
             [] => bail!("there is no such key; `blueteam keys list` shows all"),
             [key] => {
-                let name = notify::plain::neutral(&key.name);
+                let name = model::text::sanitize(&key.name);
                 if store::keys::revoke(conn, actor, key.key_id).await? {
                     out::line(format_args!(
                         "revoked {} ({name}); a running daemon refuses it within {} seconds",
                         key.key_id,
-                        console::KEY_CACHE.as_secs()
+                        app::auth::KEY_CACHE.as_secs()
                     ))?;
                 } else {
                     out::line(format_args!("{} ({name}) was revoked before", key.key_id))?;

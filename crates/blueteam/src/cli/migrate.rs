@@ -6,8 +6,7 @@ use store::Connection as _;
 
 use super::out;
 use super::session::{Globals, block_on};
-use crate::database::{Database, Role};
-use crate::settings;
+use app::database::{Database, Role};
 
 /// Bring the schema up to date, and write the rules (built in and those of `detection.rules_dir`)
 /// and the requirements of NIST SP 800-171 into their tables.
@@ -25,7 +24,7 @@ pub(super) struct Args {}
 
 pub(super) fn run(Args {}: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (loaded, state) = (globals.load()?, globals.state()?);
-    let sigma = settings::sigma(&loaded.config)?;
+    let sigma = config::rules::sigma(&loaded.config)?;
     block_on(async {
         let database = Database::open(&loaded, &state).await?;
         let done = async {
@@ -40,8 +39,8 @@ pub(super) fn run(Args {}: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCo
             database.migrate().await?;
             let mut conn = database.connect(Role::Operator).await?;
             let after = store::posture::schema(&mut conn).await?.applied;
-            let changed = settings::sync_rules(&mut conn, &sigma).await?;
-            let requirements = settings::sync_catalog(&mut conn).await?;
+            let changed = app::rules::sync_rules(&mut conn, &sigma).await?;
+            let requirements = app::rules::sync_catalog(&mut conn).await?;
             let rules = detect::rules::ALL.len() + sigma.infos().count();
 
             // Nothing hangs on a polite goodbye.
@@ -60,7 +59,7 @@ pub(super) fn run(Args {}: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCo
             ))?;
         }
 
-        let known = rules + crate::monitors::ALL.len();
+        let known = rules + monitors::ALL.len();
         out::line(format_args!(
             "rules and monitors: {known} known, {changed} written"
         ))?;

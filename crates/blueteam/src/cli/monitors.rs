@@ -5,15 +5,15 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 use comfy_table::Cell;
+use model::text::sanitize;
 use model::{Clock as _, Span, SystemClock, Timestamp};
-use notify::plain::neutral;
 use serde::Serialize;
 use store::monitors::{Monitored, Value};
 
 use super::out::{self, Look};
 use super::session::{Globals, with_database};
-use crate::config::Config;
-use crate::monitors::{ALL, Monitor, named};
+use config::Config;
+use monitors::{ALL, Monitor, named};
 
 /// Numbers that are measured on a schedule and raise an alert above a threshold ([monitors] in the
 /// configuration).
@@ -121,7 +121,7 @@ impl Row {
 /// What a monitor says, in a sentence without its end.
 pub(super) fn says(m: &Monitored) -> String {
     let Some(monitor) = named(&m.name) else {
-        return neutral(&m.name).into_owned();
+        return sanitize(&m.name).into_owned();
     };
     let limit = monitor.show(m.threshold);
     match m.value {
@@ -130,7 +130,7 @@ pub(super) fn says(m: &Monitored) -> String {
             monitor.what,
             monitor.show(value)
         ),
-        None => format!("{}: {}", monitor.what, neutral(&m.detail)),
+        None => format!("{}: {}", monitor.what, sanitize(&m.detail)),
     }
 }
 
@@ -197,7 +197,7 @@ fn show(
     let monitor = named(name).with_context(|| {
         format!(
             "there is no monitor `{}`; `blueteam monitors list` has them",
-            neutral(name)
+            sanitize(name)
         )
     })?;
 
@@ -227,7 +227,7 @@ fn show(
     label("allowed", monitor.show(row.threshold))?;
     label("over since", out::maybe_time(row.over_since))?;
     label("measured", out::maybe_time(row.measured_at))?;
-    label("saw", neutral(&row.detail).into_owned())?;
+    label("saw", sanitize(&row.detail).into_owned())?;
     label("rule", row.rule_id.clone())?;
 
     if let Some(id) = row.alert_id {

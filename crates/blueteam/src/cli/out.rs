@@ -8,8 +8,8 @@ use std::path::Path;
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, bail};
 use comfy_table::{Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets};
+use model::text::sanitize;
 use model::{Severity, Timestamp};
-use notify::plain::neutral;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -108,7 +108,7 @@ pub(super) fn table(look: Look, header: &[&str]) -> Table {
 
 /// Text that may come from outside, as a cell.
 pub(super) fn text(text: impl AsRef<str>) -> Cell {
-    Cell::new(neutral(text.as_ref()))
+    Cell::new(sanitize(text.as_ref()))
 }
 
 /// Below this width a table that has columns to spare is not cut down: its rows are written in
@@ -366,7 +366,7 @@ pub(super) fn pick<T>(
         .collect();
     all.retain(|one| !wanted.is_empty() && id(one).simple().to_string().starts_with(&wanted));
 
-    let shown = neutral(prefix);
+    let shown = sanitize(prefix);
     match all.len() {
         1 => Ok(all.remove(0)),
         0 => bail!("no {what} begins with `{shown}`; see `{see}`"),

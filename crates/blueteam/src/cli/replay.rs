@@ -10,13 +10,13 @@ use anyhow::bail;
 use collect::{Format, Reference};
 use indicatif::ProgressBar;
 use model::civil::Zone;
+use model::text::{clip, sanitize};
 use model::{Clock as _, SystemClock};
-use notify::plain::{clip, neutral};
 
 use super::analysis::{Printer, RuleArgs, bar};
 use super::out;
 use super::session::Globals;
-use crate::replay::{Input, Options, Report};
+use replay::{Input, Options, Report};
 
 /// Run the detection rules over log files or standard input and show what they find. Needs no
 /// database, writes nothing.
@@ -78,7 +78,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     });
 
     let mut engine = args.rules.engine(&loaded.config, &[])?;
-    let inputs = crate::replay::in_order_of_time(inputs(&args.files), parser.as_ref())?;
+    let inputs = replay::in_order_of_time(inputs(&args.files), parser.as_ref())?;
     let threads = args
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
@@ -94,7 +94,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let mut printer = Printer::new(args.json, progress.clone());
     let report = std::thread::scope(|scope| {
         let done = watch(scope, &progress, &read);
-        let report = crate::replay::run_counting(
+        let report = replay::run_counting(
             &inputs,
             &options,
             &mut engine,
@@ -170,9 +170,9 @@ fn summarise(report: &Report, found: u64, args: &Args) -> anyhow::Result<()> {
     for r in &report.rejects {
         out::note(format_args!(
             "{}:{}: {}",
-            neutral(&r.input),
+            sanitize(&r.input),
             r.line,
-            neutral(&clip(&r.reason, 300))
+            sanitize(&clip(&r.reason, 300))
         ));
     }
 

@@ -11,9 +11,9 @@ use model::{Clock as _, SystemClock};
 
 use super::out;
 use super::session::{Globals, with_database};
-use crate::dossier::{self, Dossier};
-use crate::state::StateDir;
-use crate::vault::Vault;
+use app::dossier::{self, Dossier};
+use app::evidence_store::EvidenceStore;
+use config::StateDir;
 
 /// Reports for others.
 #[derive(Debug, clap::Args)]
@@ -92,7 +92,7 @@ pub(super) fn give(
             "{bar:30} {bytes}/{total_bytes} of evidence {wide_msg}",
         )?);
 
-        let sum = dossier.package(&Vault::new(state.path()), path, sheets, &|octets| {
+        let sum = dossier.package(&EvidenceStore::new(state.path()), path, sheets, &|octets| {
             bar.inc(octets);
             if bar.position() >= bar.length().unwrap_or(u64::MAX) {
                 bar.set_message("then the reports");

@@ -6,10 +6,9 @@ use std::path::Path;
 use anyhow::Context as _;
 use store::{Connection as _, PgConnection};
 
-use crate::config::Loaded;
-use crate::database::{Database, Role};
-use crate::settings;
-use crate::state::StateDir;
+use app::database::{Database, Role};
+use config::Loaded;
+use config::StateDir;
 
 /// The options that every command has.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +19,7 @@ pub(super) struct Globals<'a> {
 
 impl Globals<'_> {
     pub(super) fn load(&self) -> anyhow::Result<Loaded> {
-        settings::load(self.config)
+        Ok(config::load(self.config, config::environment())?)
     }
 
     pub(super) fn state(&self) -> anyhow::Result<StateDir> {

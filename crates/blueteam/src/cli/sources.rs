@@ -154,7 +154,7 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
 
     out::spare(look, &mut table, &[4, 5, 6, 7, 10]);
     out::print(table)?;
-    if let Some(synchronised) = crate::timekeeping::synchronised() {
+    if let Some(synchronised) = app::clock_sync::synchronised() {
         out::line(if synchronised {
             "this machine's clock is synchronised"
         } else {
@@ -206,7 +206,7 @@ fn show(shown: &Shown, json: bool) -> anyhow::Result<ExitCode> {
         |span: Option<Span>| span.map_or_else(|| "not known yet".to_owned(), |s| s.to_string());
     out::line(format_args!(
         "{} ({})",
-        notify::plain::neutral(&row.source_id),
+        model::text::sanitize(&row.source_id),
         row.kind
     ))?;
 

@@ -14,10 +14,11 @@ use store::sources::RefusedRows;
 
 use super::out::{self, Look};
 use super::session::{Globals, block_on};
-use crate::config::Loaded;
-use crate::database::{Database, Role};
-use crate::state::StateDir;
-use crate::{certificates, listener};
+use app::certificates;
+use app::database::{Database, Role};
+use config::Loaded;
+use config::StateDir;
+use daemon::sources::listener;
 
 /// The reader's cursor.
 const READER: &str = "monitor";
@@ -72,7 +73,7 @@ struct Status {
     /// Expected sources that have never spoken.
     unheard: Vec<String>,
     /// What was accepted while the database was away.
-    spool: console::SpoolOnDisk,
+    spool: ingest::SpoolOnDisk,
     /// Alerts that could not be written yet.
     pending_alerts: Option<PendingAlerts>,
     /// Events that the rules have not seen because they cannot be read.
@@ -222,7 +223,7 @@ async fn ask(
         disabled_rules: disabled,
         over_threshold: over(conn).await?,
         unheard: unheard(conn, &loaded.config.detection.expected_sources).await?,
-        spool: crate::door::spool(state).context("cannot look into the spool")?,
+        spool: daemon::http::spool(state).context("cannot look into the spool")?,
         pending_alerts: store::alerts::pending(conn, Span::ZERO)
             .await?
             .map(|p| PendingAlerts {
@@ -318,7 +319,7 @@ fn attention(s: &Status) -> Vec<String> {
         let (alerts, since) = (counted(p.alerts, "alert"), out::time(p.since));
         out.push(format!(
             "{alerts} not written since {since}: {}",
-            notify::plain::neutral(&p.reason)
+            model::text::sanitize(&p.reason)
         ));
     }
     for u in &s.unreadable {
@@ -326,7 +327,7 @@ fn attention(s: &Status) -> Vec<String> {
         out.push(format!(
             "{rows} of {} not seen by the rules: {}",
             u.table,
-            notify::plain::neutral(&u.reason)
+            model::text::sanitize(&u.reason)
         ));
     }
     for source in &s.unheard {
@@ -353,7 +354,7 @@ fn attention(s: &Status) -> Vec<String> {
         last,
     } in &s.refused
     {
-        let (source, last) = (notify::plain::neutral(source_id), out::time(*last));
+        let (source, last) = (model::text::sanitize(source_id), out::time(*last));
         out.push(format!(
             "events of {source} that the database refused within a week: {events}, the last at \
                 {last} (`blueteam sources \
@@ -381,7 +382,7 @@ fn attention(s: &Status) -> Vec<String> {
 }
 
 /// What of the spool somebody should look at.
-fn spooled(spool: &console::SpoolOnDisk) -> Vec<String> {
+fn spooled(spool: &ingest::SpoolOnDisk) -> Vec<String> {
     let mut out = Vec::new();
     let file = spool.refused_file.display();
     if spool.refused_full {
@@ -485,7 +486,7 @@ fn show(s: &Status) -> anyhow::Result<()> {
     if !s.disabled_rules.is_empty() {
         label(
             "rules off",
-            notify::plain::neutral(&s.disabled_rules.join(", ")).into_owned(),
+            model::text::sanitize(&s.disabled_rules.join(", ")).into_owned(),
         )?;
     }
 

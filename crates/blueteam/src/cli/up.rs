@@ -9,10 +9,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Loaded, LogFormat};
-use crate::daemon::{self, Control, Parts, Ready};
-use crate::settings;
-use crate::state::StateDir;
+use config::StateDir;
+use config::{Loaded, LogFormat};
+use daemon::{self, Control, Parts, Ready};
 
 /// Where the daemon keeps its state is a global option; the rest is in the configuration file.
 #[derive(Debug, clap::Args)]
@@ -23,7 +22,7 @@ pub(super) fn run(
     config: Option<&Path>,
     state_dir: Option<&Path>,
 ) -> anyhow::Result<()> {
-    let loaded = settings::load(config)?;
+    let loaded = config::load(config, config::environment())?;
     let state = StateDir::resolve(state_dir)?;
     start_logging(&loaded)?;
     for warning in loaded.config.warnings() {

@@ -12,10 +12,12 @@ use store::PgConnection;
 use store::compliance::NewDecision;
 use uuid::Uuid;
 
-use crate::config::Config;
-use crate::dossier::{self, Dossier};
-use crate::state::StateDir;
-use crate::{claims, evidence, vault};
+use app::claims;
+use app::dossier::{self, Dossier};
+use app::evidence;
+use app::evidence_store;
+use config::Config;
+use config::StateDir;
 
 /// The description of the made-up system.
 const SYSTEM: &str = include_str!("system.toml");
@@ -121,7 +123,7 @@ async fn plan(
         objectives: objectives_of(&PLAN).collect(),
         description: "System security plan of the made-up system".to_owned(),
         size_bytes: Some(content.len() as u64),
-        sha256: Some(vault::sha256(content.as_bytes())),
+        sha256: Some(evidence_store::sha256(content.as_bytes())),
         content: Some(content),
         valid_until: Some(now.plus(model::Span::days(366))),
         owner: Some(WHO.to_owned()),

@@ -244,7 +244,7 @@ async fn garbage_is_refused_whole() {
         office.program.path(name).display().to_string()
     };
 
-    let mut random = blueteam::scenario::Random::new(5);
+    let mut random = scenario::Random::new(5);
     let noise: Vec<u8> = (0..20_000).map(|_| random.range(1, 256) as u8).collect();
     let deep = format!(
         "{{\"system-security-plan\":{}1{}}}",

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
-use blueteam::scenario::Random;
 use insta::assert_snapshot;
+use scenario::Random;
 use serde_json::Value;
 use testkit::TestDb;
 

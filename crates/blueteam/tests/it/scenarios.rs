@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use blueteam::replay::{Input, Options, run};
-use blueteam::scenario::{Activity, Expected, Plan, Random};
 use collect::{Format, LineId, Parsed, Reference};
 use detect::{Engine, Settings};
 use model::{Detection, Span, Timestamp};
+use replay::{Input, Options, run};
+use scenario::{Activity, Expected, Plan, Random};
 
 fn plan(seed: u64) -> Plan {
     let start = Timestamp::parse("2026-03-02T00:00:00Z").unwrap();

@@ -7,7 +7,7 @@ use super::syslog::{Sender, head, name};
 use super::{Outlet, Sending};
 use crate::error::SetupError;
 use crate::message::{Kind, Message};
-use crate::plain::{clip, neutral};
+use model::text::{clip, sanitize};
 
 /// The smallest limit of a message that the head of an event always fits in.
 pub const MESSAGE_MIN: usize = 2048;
@@ -67,7 +67,7 @@ fn value(text: &str, most: usize) -> String {
 
 /// What acts is spelled out, which makes it longer: it is cut before and after.
 fn bounded(text: &str, most: usize) -> String {
-    clip(&neutral(&clip(text, most)), most).into_owned()
+    clip(&sanitize(&clip(text, most)), most).into_owned()
 }
 
 fn escaped(text: &str, mark: char) -> String {

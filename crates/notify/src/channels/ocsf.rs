@@ -9,8 +9,8 @@ use super::syslog::{Sender, head};
 use super::{Outlet, Sending};
 use crate::error::SetupError;
 use crate::message::{Kind, Message};
-use crate::plain::{clip, neutral};
 use crate::words;
+use model::text::{clip, sanitize};
 
 /// The version of the schema.
 pub const VERSION: &str = "1.5.0";
@@ -107,7 +107,7 @@ fn short(text: &str) -> String {
 
 /// What acts is spelled out, which makes it longer: it is cut before and after.
 fn bounded(text: &str, most: usize) -> String {
-    clip(&neutral(&clip(text, most)), most).into_owned()
+    clip(&sanitize(&clip(text, most)), most).into_owned()
 }
 
 /// Where the entity stands among the evidence, and as what it can be searched for. An address that

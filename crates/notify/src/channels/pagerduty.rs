@@ -9,9 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{Outlet, Sending};
 use crate::error::SetupError;
 use crate::message::{Kind, Message};
-use crate::plain::clip;
 use crate::post::{Poster, Target};
 use crate::words;
+use model::text::clip;
 
 /// Where events go, unless the service is in the EU (`https://events.eu.pagerduty.com/v2/enqueue`).
 pub const ENDPOINT: &str = "https://events.pagerduty.com/v2/enqueue";

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::{Outlet, Sending};
 use crate::error::SetupError;
 use crate::message::Message;
-use crate::plain::clip;
 use crate::post::Poster;
 use crate::words;
+use model::text::clip;
 
 /// Slack's limits, in characters; we count bytes, which are never fewer.
 const HEADER_MAX: usize = 150;

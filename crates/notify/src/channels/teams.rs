@@ -11,9 +11,9 @@ use serde_json::{Value, json};
 use super::{Outlet, Sending};
 use crate::error::SetupError;
 use crate::message::Message;
-use crate::plain::clip;
 use crate::post::Poster;
 use crate::words;
+use model::text::clip;
 
 /// The longest text of one run, in bytes: a whole card may have 28 KB.
 const RUN_MAX: usize = 1500;

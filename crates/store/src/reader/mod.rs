@@ -28,6 +28,9 @@ pub use set_aside::{SetAside, Withheld, record_set_aside, unreadable, withhold_u
 pub use snapshot::Snapshot;
 pub use wake::Wake;
 
+/// The name of the cursor by which events are read as they arrive.
+pub const LIVE_CURSOR: &str = "monitor";
+
 /// The order in which the rows of a table arrived. Audit events that were there when the table was
 /// adopted share one `seq`: they came in an order that nobody knows, and are read in that of their
 /// times.

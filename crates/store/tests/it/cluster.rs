@@ -2,9 +2,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use cluster::{Cluster, ClusterConfig, ClusterError, Login};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{ConnectOptions as _, Connection as _};
-use store::cluster::{Cluster, ClusterConfig, ClusterError, Login};
 
 use crate::{LOGIN, count, row};
 

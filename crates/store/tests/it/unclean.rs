@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use cluster::{Cluster, ClusterConfig, Login};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use sqlx::{ConnectOptions as _, PgConnection};
-use store::cluster::{Cluster, ClusterConfig, Login};
 
 const RESTRICTED: &str = "mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec \"$0\" \
     --exact \"$1\" --nocapture";

@@ -6,14 +6,13 @@ use std::process::ExitCode;
 use anyhow::bail;
 use comfy_table::Cell;
 use model::Timestamp;
-use notify::plain::neutral;
+use model::text::sanitize;
 
 use crate::cli::backtest;
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, block_on};
-use crate::database::{Database, Role};
-use crate::lab::{self, Tested};
-use crate::settings;
+use app::database::{Database, Role};
+use app::rule_tests::{self, Tested};
 
 /// Run the fixtures of the rules, or of one: on these a rule must fire, on those it must not.
 ///
@@ -74,8 +73,8 @@ pub(super) fn backtest(args: &BacktestArgs, globals: Globals<'_>) -> anyhow::Res
 
 pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
-    let mut fixtures = lab::all(&loaded.config)?;
-    let custom: Vec<String> = settings::sigma(&loaded.config)?
+    let mut fixtures = rule_tests::all(&loaded.config)?;
+    let custom: Vec<String> = config::rules::sigma(&loaded.config)?
         .infos()
         .map(|info| info.id.to_string())
         .collect();
@@ -88,7 +87,7 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         if without.contains(&rule) {
             bail!(
                 "`{}` has no fixtures; `blueteam alerts rules test --help` says where they stand",
-                neutral(rule)
+                sanitize(rule)
             );
         }
 
@@ -96,12 +95,12 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         if fixtures.is_empty() {
             bail!(
                 "there is no rule `{}`; `blueteam alerts rules` lists them",
-                neutral(rule)
+                sanitize(rule)
             );
         }
     }
 
-    let mut tested = lab::run(&fixtures, &loaded.config)?;
+    let mut tested = rule_tests::run(&fixtures, &loaded.config)?;
     tested.retain(|t| {
         args.rule
             .as_ref()
@@ -114,7 +113,7 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         show(&tested, args.rule.is_some())?;
         if args.rule.is_none() {
             for id in without {
-                out::line(format_args!("{}: has no fixtures", neutral(id)))?;
+                out::line(format_args!("{}: has no fixtures", sanitize(id)))?;
             }
         }
     }
@@ -166,8 +165,8 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
             let result = if case.ok { "ok" } else { "FAILED" };
             out::line(format_args!(
                 "{result}: {}: {}: {must}, {did}",
-                neutral(t.rule_id.as_str()),
-                neutral(&case.case)
+                sanitize(t.rule_id.as_str()),
+                sanitize(&case.case)
             ))?;
         }
     }
@@ -179,14 +178,14 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
 /// make one.
 fn write(tested: &[Tested], actor: &str, globals: Globals<'_>) -> anyhow::Result<bool> {
     let (loaded, state) = (globals.load()?, globals.state()?);
-    if loaded.secrets.database_url.is_none() && !store::cluster::exists(state.path()) {
+    if loaded.secrets.database_url.is_none() && !cluster::exists(state.path()) {
         return Ok(false);
     }
 
     block_on(async {
         let database = Database::open(&loaded, &state).await?;
         let written = async {
-            lab::record(&mut database.connect(Role::Operator).await?, tested, actor).await
+            rule_tests::record(&mut database.connect(Role::Operator).await?, tested, actor).await
         };
         let written = written.await;
         database.leave().await?;

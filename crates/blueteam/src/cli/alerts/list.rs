@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
-use crate::config::Config;
+use config::Config;
 
 pub(super) const EXAMPLES: &str = "Examples:
   blueteam alerts list --severity high --since 24h
@@ -168,7 +168,7 @@ pub(super) struct ShowArgs {
 
 /// The alert whose id begins like this.
 pub(in crate::cli) async fn find(conn: &mut PgConnection, prefix: &str) -> anyhow::Result<AlertId> {
-    let shown = notify::plain::neutral(prefix);
+    let shown = model::text::sanitize(prefix);
     if prefix.is_empty() {
         out::usage!("say at least the first digit of the alert's id");
     }
@@ -303,7 +303,7 @@ impl Told {
 }
 
 fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
-    let safe = |text: &str| notify::plain::neutral(text).into_owned();
+    let safe = |text: &str| model::text::sanitize(text).into_owned();
     let controls: Vec<String> = a.nist_controls.iter().map(|c| safe(&c.0)).collect();
     let seen = match (&a.acknowledged_by, a.acknowledged_at) {
         (Some(by), at) => format!("{} at {}", safe(by), out::maybe_time(at)),
@@ -384,7 +384,7 @@ fn escalated(told: &[Escalation]) -> anyhow::Result<()> {
         };
 
         let (people, by) = (
-            notify::plain::neutral(&people).into_owned(),
+            model::text::sanitize(&people).into_owned(),
             e.channels.join(", "),
         );
         out::line(format_args!(
@@ -436,7 +436,7 @@ pub(super) fn ack(args: &AckArgs, globals: Globals<'_>) -> anyhow::Result<ExitCo
             }
 
             let by = alert.acknowledged_by.unwrap_or_default();
-            let by = notify::plain::neutral(&by);
+            let by = model::text::sanitize(&by);
             out::line(format_args!(
                 "{id} seen by {by} at {}",
                 out::maybe_time(alert.acknowledged_at)

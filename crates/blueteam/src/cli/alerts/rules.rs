@@ -18,8 +18,7 @@ use store::sources::SourceRow;
 use super::{lab, navigator, simulate};
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, with_database};
-use crate::config::Config;
-use crate::settings;
+use config::Config;
 
 /// The rules that raise alerts: the built-in ones and the Sigma rules of `detection.rules_dir`.
 ///
@@ -138,7 +137,7 @@ fn rows(
     (fired, proofs): (&[Fired], &[Proof]),
     sources: &[SourceRow],
 ) -> Vec<Row> {
-    let set = settings::engine_with_table(config, Vec::new(), Span::ZERO, table);
+    let set = app::rules::engine_with_table(config, Vec::new(), Span::ZERO, table);
     let allowed = |id: &RuleId| table.iter().all(|row| row.rule_id != *id || row.enabled);
     let row = |info: &detect::Info, kind, enabled, parameters| {
         let count = fired.iter().find(|f| f.rule_id == info.id);
@@ -156,7 +155,7 @@ fn rows(
             last_fired: count.and_then(|c| c.last),
             needs: info.feeds.to_vec(),
             last_proven: proofs.iter().find(|p| p.rule_id == info.id).cloned(),
-            blind_to: settings::blind_to(info.feeds, sources),
+            blind_to: app::rules::blind_to(info.feeds, sources),
         }
     };
 
@@ -201,7 +200,7 @@ fn read(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
         );
         Ok(rows(
             &loaded.config,
-            &settings::sigma(&loaded.config)?,
+            &config::rules::sigma(&loaded.config)?,
             &table,
             (&fired, &proofs),
             &sources,
@@ -252,7 +251,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let silent: std::collections::BTreeSet<&String> =
         rows.iter().flat_map(|r| &r.blind_to).collect();
     for source in silent {
-        let safe = notify::plain::neutral(source);
+        let safe = model::text::sanitize(source);
         out::line(match source.parse::<Source>() {
             Ok(kind) => format!("BLIND: nothing comes from {kind}; see `blueteam sources list`"),
             Err(_) => format!("BLIND: {safe} is silent; see `blueteam sources show {safe}`"),
@@ -295,7 +294,7 @@ fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result
         PathBuf::from(configured)
     };
 
-    let files = settings::read_rules(&dir)?;
+    let files = config::rules::read_rules(&dir)?;
     let (sigma, errors) = Sigma::load(&files);
     let advice: Vec<_> = files
         .iter()
@@ -319,7 +318,7 @@ fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result
         return Ok(code);
     }
 
-    let safe = notify::plain::neutral;
+    let safe = model::text::sanitize;
     for a in &advice {
         let line = a.line.map_or_else(String::new, |line| format!(":{line}"));
         out::line(format_args!(
@@ -355,20 +354,20 @@ fn switch(args: &Switch, enabled: bool, globals: Globals<'_>) -> anyhow::Result<
         if !store::rules::set_enabled(conn, &actor, &id, enabled).await? {
             // A rule that the program has and the table does not: nobody has migrated since it
             // came.
-            let sigma = settings::sigma(&loaded.config)?;
-            settings::sync_rules(conn, &sigma).await?;
+            let sigma = config::rules::sigma(&loaded.config)?;
+            app::rules::sync_rules(conn, &sigma).await?;
             let found = store::rules::set_enabled(conn, &actor, &id, enabled).await?;
             found.then_some(()).with_context(|| {
                 format!(
                     "there is no rule `{}`; `blueteam alerts rules` lists them",
-                    notify::plain::neutral(&args.id)
+                    model::text::sanitize(&args.id)
                 )
             })?;
         }
 
         out::line(format_args!(
             "{word} {}",
-            notify::plain::neutral(id.as_str())
+            model::text::sanitize(id.as_str())
         ))?;
 
         let file = loaded

@@ -252,7 +252,7 @@ async fn known_rule(conn: &mut PgConnection, scope: &Scope) -> anyhow::Result<()
         return Ok(());
     }
 
-    let shown = notify::plain::neutral(rule.as_str());
+    let shown = model::text::sanitize(rule.as_str());
     bail!("there is no rule `{shown}`; `blueteam alerts rules` lists those that there are")
 }
 

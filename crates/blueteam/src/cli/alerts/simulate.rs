@@ -5,13 +5,13 @@ use std::process::ExitCode;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
+use model::text::sanitize;
 use model::time::Calendar;
 use model::{
     Alert, AlertId, Change, Channel, Clock as _, MutedBy, Phase, SecurityEvent, Span, SystemClock,
     Timestamp,
 };
 use notify::Mutes;
-use notify::plain::neutral;
 use serde::Serialize;
 use store::alerts::Route;
 use store::rules::RuleSetting;
@@ -20,8 +20,7 @@ use store::{Connection as _, PgConnection};
 use crate::cli::analysis::RuleArgs;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::config::Config;
-use crate::lab;
+use config::Config;
 
 /// Show what would happen if a rule fired now: which alert, which incident, who is told. Nothing is
 /// kept and nothing is sent.
@@ -92,14 +91,14 @@ fn later(event: &SecurityEvent<'static>, weeks: i64) -> SecurityEvent<'static> {
 
 async fn simulate(rule: &str, conn: &mut PgConnection, config: &Config) -> anyhow::Result<Outcome> {
     let table = store::rules::settings(conn).await?;
-    let fixtures = lab::all(config)?
+    let fixtures = app::rule_tests::all(config)?
         .into_iter()
         .find(|f| f.rules.iter().any(|id| id == rule));
     let Some(fixtures) = fixtures else {
         bail!(
             "`{}` is no rule, or has no fixtures; `blueteam alerts rules test` shows those that \
                 have",
-            neutral(rule)
+            sanitize(rule)
         );
     };
 
@@ -253,7 +252,7 @@ async fn apply_and_take_back(
 
 fn show(outcome: &Outcome) -> anyhow::Result<()> {
     let label =
-        |name: &str, value: String| out::line(format_args!("{name:<10} {}", neutral(&value)));
+        |name: &str, value: String| out::line(format_args!("{name:<10} {}", sanitize(&value)));
     label(
         "case",
         format!("{} ({} events)", outcome.case, outcome.events),
@@ -306,7 +305,7 @@ fn show(outcome: &Outcome) -> anyhow::Result<()> {
         let why = if set.is_empty() {
             String::new()
         } else {
-            format!(". Its fixture knows nothing of: {}", neutral(&set))
+            format!(". Its fixture knows nothing of: {}", sanitize(&set))
         };
 
         out::line(format_args!(

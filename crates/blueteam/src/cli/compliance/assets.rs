@@ -90,7 +90,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 Ok(store::assets::remove(conn, &who, name).await?)
             })?;
             if !gone {
-                bail!("there is no asset `{}`", notify::plain::neutral(name));
+                bail!("there is no asset `{}`", model::text::sanitize(name));
             }
 
             if *json {
@@ -171,7 +171,7 @@ fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
     out::line(format_args!(
         "{} is {}",
-        notify::plain::neutral(&asset.name),
+        model::text::sanitize(&asset.name),
         asset.category.replace('_', " ")
     ))?;
 

@@ -182,7 +182,7 @@ pub(super) async fn one(conn: &mut PgConnection, text: &str) -> anyhow::Result<E
         [] => bail!(
             "no evidence has an id that begins or ends with `{}`; see `blueteam compliance \
                 evidence list --all`",
-            notify::plain::neutral(text)
+            model::text::sanitize(text)
         ),
         _ => return Err(ids::several(text, &uuids)),
     };
@@ -199,7 +199,6 @@ pub(super) async fn one(conn: &mut PgConnection, text: &str) -> anyhow::Result<E
 }
 
 fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let neutral = notify::plain::neutral;
     let evidence = with_database(globals, async |conn, _| one(conn, &args.id).await)?;
     let validity = evidence.validity(SystemClock.now());
     let e = &evidence;
@@ -213,7 +212,7 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         "{}  {}  {}\n",
         e.evidence_id,
         e.kind,
-        neutral(&e.description)
+        model::text::sanitize(&e.description)
     ))?;
     out::line(format_args!(
         "counts      {validity}, until {}",
@@ -232,12 +231,12 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     out::line(format_args!(
         "taken in    {} by {}",
         out::time(e.collected_at),
-        neutral(e.collected_by.as_deref().unwrap_or("-"))
+        model::text::sanitize(e.collected_by.as_deref().unwrap_or("-"))
     ))?;
     out::line(format_args!(
         "approved    {} by {}",
         out::maybe_time(e.approved_at),
-        neutral(e.approved_by.as_deref().unwrap_or("-"))
+        model::text::sanitize(e.approved_by.as_deref().unwrap_or("-"))
     ))?;
 
     if e.confirmed_at.is_some() {
@@ -249,12 +248,12 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
     out::line(format_args!(
         "owner       {}",
-        neutral(e.owner.as_deref().unwrap_or("-"))
+        model::text::sanitize(e.owner.as_deref().unwrap_or("-"))
     ))?;
     out::line(format_args!("kept until  {}", out::time(e.retain_until)))?;
     out::line(format_args!(
         "file        {}",
-        neutral(e.file_name.as_deref().unwrap_or("-"))
+        model::text::sanitize(e.file_name.as_deref().unwrap_or("-"))
     ))?;
 
     out::line(format_args!(
@@ -263,7 +262,7 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     ))?;
 
     if let Some(content) = &e.content {
-        let lines: Vec<_> = content.lines().map(neutral).collect();
+        let lines: Vec<_> = content.lines().map(model::text::sanitize).collect();
         out::line(format_args!("\n{}", lines.join("\n")))?;
     }
 
@@ -294,7 +293,7 @@ fn approve(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let id = evidence.evidence_id;
     out::line(format_args!(
         "{id} is final, by {}",
-        notify::plain::neutral(&who)
+        model::text::sanitize(&who)
     ))?;
 
     Ok(ExitCode::SUCCESS)

@@ -62,11 +62,11 @@ impl Grid {
 
     /// Adds a row. Its texts may come from outside.
     pub(super) fn row<const N: usize>(&mut self, cells: [Bit; N]) {
-        let neutral = |bit: Bit| Bit {
-            text: notify::plain::neutral(&bit.text).into_owned(),
+        let sanitize = |bit: Bit| Bit {
+            text: model::text::sanitize(&bit.text).into_owned(),
             colour: bit.colour,
         };
-        self.rows.push(cells.into_iter().map(neutral).collect());
+        self.rows.push(cells.into_iter().map(sanitize).collect());
     }
 
     /// Writes it.

@@ -1,7 +1,7 @@
 //! Ids as people read and type them, and small words.
 
 use anyhow::bail;
-use notify::plain::neutral;
+use model::text::sanitize;
 use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
@@ -32,7 +32,7 @@ pub(super) fn typed(text: &str) -> anyhow::Result<String> {
         out::usage!(
             "`{}` is no id and no part of one: write it whole, or {LEAST} or more of its first or \
                 last letters",
-            neutral(text)
+            sanitize(text)
         );
     }
 
@@ -48,7 +48,7 @@ pub(super) fn several(text: &str, ids: &[Uuid]) -> anyhow::Error {
 
     anyhow::Error::new(out::Usage(format!(
         "`{}` fits several: {}; say more of it",
-        neutral(text),
+        sanitize(text),
         named.join(", ")
     )))
 }
@@ -71,7 +71,7 @@ pub(super) fn pick<T>(
         1 => Ok(all.remove(0)),
         0 => bail!(
             "no {what} has an id that begins or ends with `{}`; see `{see}`",
-            neutral(text)
+            sanitize(text)
         ),
         _ => Err(several(text, &all.iter().map(id).collect::<Vec<_>>())),
     }

@@ -15,7 +15,7 @@ use super::sheet::ImportArgs;
 use super::{controls, known};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::dossier::{self, Dossier, pretty};
+use app::dossier::{self, Dossier, pretty};
 
 /// Writes the documents below a folder; none of them may be there.
 pub(super) fn export(

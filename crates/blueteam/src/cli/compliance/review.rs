@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::when::actor;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::vault;
+use app::evidence_store;
 
 /// Events of so many days are looked at.
 const DAYS: u16 = 30;
@@ -82,12 +82,12 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     }
 
-    let lines: Vec<_> = text.lines().map(notify::plain::neutral).collect();
+    let lines: Vec<_> = text.lines().map(model::text::sanitize).collect();
     out::line(lines.join("\n"))?;
     if let Some(id) = signed {
         out::line(format_args!(
             "\nsigned by {} and kept as {id}",
-            notify::plain::neutral(&who)
+            model::text::sanitize(&who)
         ))?;
     }
 
@@ -99,7 +99,7 @@ fn piece(content: String, who: &str, now: model::Timestamp) -> Evidence {
         objectives: vec![ObjectiveId("3.3.3[b]".to_owned())],
         description: TITLE.to_owned(),
         size_bytes: Some(content.len() as u64),
-        sha256: Some(vault::sha256(content.as_bytes())),
+        sha256: Some(evidence_store::sha256(content.as_bytes())),
         content: Some(content),
         valid_until: Some(now.plus(VALID)),
         owner: Some(who.to_owned()),

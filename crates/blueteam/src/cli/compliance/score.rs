@@ -14,10 +14,10 @@ use serde_json::json;
 
 use super::grid::{Grid, paragraph};
 use super::{loaded, word};
-use crate::claims::Grounds;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::dossier;
+use app::claims::Grounds;
+use app::dossier;
 
 /// Show the score (DoD Assessment Methodology v1.2.1), what was deducted, and the CMMC status that
 /// it allows (32 CFR 170.21, 170.24).
@@ -122,7 +122,7 @@ fn nothing_to_submit(why: &str, claim: &Claim, as_json: bool) -> anyhow::Result<
     } else {
         out::line(format_args!(
             "nothing to submit to SPRS: {}",
-            notify::plain::neutral(why)
+            model::text::sanitize(why)
         ))?;
     }
 
@@ -175,7 +175,7 @@ fn submission(sprs: &Submission, json: bool) -> anyhow::Result<ExitCode> {
 
     for (what, value) in sprs.fields() {
         let value = value.unwrap_or_else(|| "-".to_owned());
-        out::line(format_args!("{what:<24}{}", notify::plain::neutral(&value)))?;
+        out::line(format_args!("{what:<24}{}", model::text::sanitize(&value)))?;
     }
 
     if !sprs.missing.is_empty() {
@@ -199,14 +199,13 @@ fn status(claim: &Claim) -> String {
 
 fn print(claim: &Claim, catalog: &Catalog) -> anyhow::Result<()> {
     let counts = claim.counts();
-    let neutral = notify::plain::neutral;
     let threshold = claim.points().map_or_else(String::new, |_| {
         format!(" ({CONDITIONAL_FROM} for a conditional status)")
     });
     paragraph(
         "score",
         10,
-        &neutral(&format!("{}{threshold}", claim.score_text())),
+        &model::text::sanitize(&format!("{}{threshold}", claim.score_text())),
     )?;
 
     paragraph("status", 10, &status(claim))?;
@@ -226,7 +225,7 @@ fn print(claim: &Claim, catalog: &Catalog) -> anyhow::Result<()> {
     out::line("")?;
     // The reasons for no score stand beside it already.
     for obstacle in claim.obstacles().iter().filter(|o| !o.withholds_score()) {
-        paragraph("  -", 4, &neutral(&obstacle.to_string()))?;
+        paragraph("  -", 4, &model::text::sanitize(&obstacle.to_string()))?;
     }
 
     // A list of points would be added up to a score that there is not.

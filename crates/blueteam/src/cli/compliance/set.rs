@@ -15,7 +15,8 @@ use super::when::{actor, day};
 use super::{find, show};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::{claims, dossier};
+use app::claims;
+use app::dossier;
 
 /// Decide a finding, or say who does a requirement and how.
 ///

@@ -285,10 +285,10 @@ fn parse(text: &[u8], before: &[Control], no_plan: Option<&str>) -> anyhow::Resu
     let mut planless = false;
     for record in reader.records() {
         let record =
-            record.map_err(|e| anyhow::anyhow!("{}", notify::plain::neutral(&e.to_string())))?;
+            record.map_err(|e| anyhow::anyhow!("{}", model::text::sanitize(&e.to_string())))?;
         let line = record.position().map_or(0, |at| line_at(text, at.byte()));
         let row: Row = record.deserialize(Some(&headers)).map_err(|e| {
-            anyhow::anyhow!("line {line}: {}", notify::plain::neutral(&e.to_string()))
+            anyhow::anyhow!("line {line}: {}", model::text::sanitize(&e.to_string()))
         })?;
 
         match one(&row, before) {
@@ -305,7 +305,7 @@ fn parse(text: &[u8], before: &[Control], no_plan: Option<&str>) -> anyhow::Resu
             }
             Err(error) => wrong.push(format!(
                 "line {line}: {}",
-                notify::plain::neutral(&error.to_string())
+                model::text::sanitize(&error.to_string())
             )),
         }
     }

@@ -76,9 +76,7 @@ pub(super) async fn looked(
             .unwrap_or_default(),
         evidence_id: e.evidence_id,
         at: e.confirmed_at.unwrap_or(e.collected_at),
-        says: crate::evidence::replay(e)
-            .map(|r| r.says)
-            .unwrap_or_default(),
+        says: app::evidence::replay(e).map(|r| r.says).unwrap_or_default(),
     }))
 }
 
@@ -145,8 +143,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
 fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
     const MARGIN: usize = 12;
-    let neutral = notify::plain::neutral;
-    let tell = |label: &str, text: &str| paragraph(label, MARGIN, &neutral(text));
+    let tell = |label: &str, text: &str| paragraph(label, MARGIN, &model::text::sanitize(text));
     out::line(format_args!("{}  {}", r.control_id, r.cmmc_practice))?;
     paragraph("", 0, &r.title)?;
     paragraph("", 0, &r.requirement)?;
@@ -247,7 +244,7 @@ fn check_line(s: &Says, c: &Looked, o: &Objective) -> anyhow::Result<()> {
 
 /// A line below an objective.
 fn under(text: &str) -> anyhow::Result<()> {
-    paragraph("", 14, &notify::plain::neutral(text))
+    paragraph("", 14, &model::text::sanitize(text))
 }
 
 fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {

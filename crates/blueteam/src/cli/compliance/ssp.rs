@@ -8,7 +8,7 @@ use compliance::reports;
 use crate::cli::out;
 use crate::cli::report::write;
 use crate::cli::session::{Globals, with_database};
-use crate::dossier::{self, Dossier};
+use app::dossier::{self, Dossier};
 use model::{Clock as _, SystemClock};
 
 /// Write the system security plan (3.12.4), from the description of the system, the findings and

@@ -14,7 +14,6 @@ use super::ids::many;
 use super::{grounds, known, word};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::duties;
 
 /// As many things that are due are named.
 const SHOWN: usize = 20;
@@ -140,7 +139,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let (grounds, due) = with_database(globals, async |conn, _| {
         Ok((
             grounds(conn, globals).await?,
-            duties::due(conn, SystemClock.now()).await?,
+            app::reminders::due(conn, SystemClock.now()).await?,
         ))
     })?;
 
@@ -160,7 +159,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 /// What is due soon or late, as people are told by the daemon.
 fn remind(due: &[Reminder]) {
     for reminder in due.iter().take(SHOWN) {
-        out::note(duties::line(reminder));
+        out::note(app::reminders::line(reminder));
     }
 
     if due.len() > SHOWN {

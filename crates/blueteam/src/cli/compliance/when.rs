@@ -21,7 +21,7 @@ fn wrong(text: &str) -> String {
     format!(
         "`{}` is no day: write 2027-01-31, a time with its zone (2027-01-31T12:00:00Z), or a \
             length of time from now (30d)",
-        notify::plain::neutral(text)
+        model::text::sanitize(text)
     )
 }
 

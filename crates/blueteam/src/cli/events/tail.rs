@@ -89,5 +89,5 @@ fn line(event: &Found) -> String {
         if event.cui { "[CUI]" } else { "" }.to_owned(),
     ];
 
-    notify::plain::neutral(parts.join("  ").trim_end()).into_owned()
+    model::text::sanitize(parts.join("  ").trim_end()).into_owned()
 }

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use blueteam::scenario::Random;
 use model::{Clock as _, SystemClock, Timestamp};
+use scenario::Random;
 use serde_json::Value;
 use sqlx::PgConnection;
 use tokio::io::AsyncWriteExt as _;

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use blueteam::scenario::{Activity, Expected, Plan, Random};
 use model::{Clock as _, SystemClock};
 use rustix::process::{Signal, kill_process};
+use scenario::{Activity, Expected, Plan, Random};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
 use tokio::time::sleep;
@@ -111,7 +111,7 @@ async fn settled(daemon: &Daemon, events: usize) -> BTreeSet<(String, String, Uu
         )
         .await;
 
-        let unread = store::posture::lag(&mut conn, blueteam::monitor::CURSOR)
+        let unread = store::posture::lag(&mut conn, daemon::tasks::detection::CURSOR)
             .await
             .unwrap()
             .unwrap()

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cluster::{Cluster, ClusterConfig, Login};
 use sqlx::{ConnectOptions as _, PgConnection};
-use store::cluster::{Cluster, ClusterConfig, Login};
 use tokio::time::sleep;
 
 use super::daemon::{Daemon, PATIENCE};

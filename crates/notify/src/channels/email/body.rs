@@ -9,8 +9,8 @@ use lettre::message::{Mailbox, MultiPart};
 
 use crate::error::{SendError, chain};
 use crate::message::{Kind, Message};
-use crate::plain::clip;
 use crate::words;
+use model::text::clip;
 
 /// The longest subject in bytes.
 const SUBJECT_MAX: usize = 180;

@@ -6,7 +6,7 @@ use model::Severity;
 
 use super::{Receiver, level};
 use crate::message::{Kind, Message};
-use crate::plain::{clip, neutral};
+use model::text::{clip, sanitize};
 
 /// The longest value of a parameter, in bytes before escaping.
 const VALUE_MAX: usize = 256;
@@ -84,7 +84,7 @@ pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Message
 
     out.push_str("] ");
     let text = format!("{} ({})", alert.title, alert.description);
-    let text = neutral(&text);
+    let text = sanitize(&text);
     if !text.is_ascii() {
         // RFC 5424 6.4: says that the text is UTF-8.
         out.push('\u{feff}');
@@ -131,7 +131,7 @@ fn params(message: &Message) -> Vec<(&'static str, String)> {
 /// A parameter's value: bounded, harmless, and with `"`, `\` and `]` escaped (RFC 5424 6.3.3).
 fn value_text(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 8);
-    for c in neutral(&clip(value, VALUE_MAX)).chars() {
+    for c in sanitize(&clip(value, VALUE_MAX)).chars() {
         if matches!(c, '"' | '\\' | ']') {
             out.push('\\');
         }
@@ -221,7 +221,7 @@ mod tests {
             let (values, _) = values(&message).expect("well-formed");
             prop_assert!(values.len() <= 15);
             if max > 2500 && text.len() <= VALUE_MAX {
-                prop_assert_eq!(values[4].clone(), neutral(&text).into_owned());
+                prop_assert_eq!(values[4].clone(), sanitize(&text).into_owned());
             }
         }
     }

@@ -13,7 +13,7 @@ use super::super::find;
 use super::super::when::{actor, day};
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::vault::{self, Vault};
+use app::evidence_store::{self, EvidenceStore};
 
 /// Take in a file or a text as evidence.
 ///
@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     match (&args.file, &args.text) {
         (Some(file), _) => {
             evidence.file_name = Some(file_name(file)?);
-            let kept = Vault::new(state.path()).take(file)?;
+            let kept = EvidenceStore::new(state.path()).take(file)?;
             (evidence.file_path, evidence.size_bytes, evidence.sha256) =
                 (Some(kept.path), Some(kept.size), Some(kept.sha256));
         }
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 out::usage!("--text: from one character to 1 MiB");
             }
             evidence.size_bytes = Some(text.len() as u64);
-            evidence.sha256 = Some(vault::sha256(text.as_bytes()));
+            evidence.sha256 = Some(evidence_store::sha256(text.as_bytes()));
             evidence.content = Some(text);
         }
     }

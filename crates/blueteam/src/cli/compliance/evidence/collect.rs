@@ -16,7 +16,7 @@ use super::super::ids::many;
 use super::super::when::actor;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::evidence::{self, Found};
+use app::evidence::{self, Found};
 
 pub(super) const EXAMPLES: &str = "Examples:
   blueteam compliance evidence
@@ -211,7 +211,7 @@ pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<
             "{} {}: {}",
             s.objective_id(&control),
             shown(s).1,
-            notify::plain::neutral(&s.verdict.text())
+            model::text::sanitize(&s.verdict.text())
         ))?;
     }
 
@@ -241,7 +241,7 @@ pub(super) fn baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Res
 
     out::line(format_args!(
         "{id} is the baseline, approved by {}",
-        notify::plain::neutral(&who)
+        model::text::sanitize(&who)
     ))?;
 
     Ok(ExitCode::SUCCESS)

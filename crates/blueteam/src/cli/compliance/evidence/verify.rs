@@ -15,7 +15,7 @@ use super::super::grid::Grid;
 use super::super::ids::many;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_database};
-use crate::vault::{self, Vault};
+use app::evidence_store::{self, EvidenceStore};
 
 /// Hash every piece again and name those that are not what was taken in.
 #[derive(Debug, clap::Args)]
@@ -54,15 +54,14 @@ struct Wrong {
 }
 
 pub(super) fn verify(args: &VerifyArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let vault = Vault::new(globals.state()?.path());
+    let vault = EvidenceStore::new(globals.state()?.path());
     let (mut wrong, mut seen) = (Vec::new(), 0);
     with_database(globals, async |conn, _| {
         let confirmed = by_piece(store::evidence::confirmations(conn, None).await?);
         each_page(conn, false, |e| {
             seen += 1;
             let own = confirmed.get(&e.evidence_id).map_or(&[][..], Vec::as_slice);
-            if let Some(problem) = problem(&e, &vault).or_else(|| crate::evidence::broken(&e, own))
-            {
+            if let Some(problem) = problem(&e, &vault).or_else(|| app::evidence::broken(&e, own)) {
                 wrong.push(Wrong {
                     evidence_id: e.evidence_id,
                     artifact: e.artifact(),
@@ -140,7 +139,7 @@ async fn each_page(
 }
 
 /// What is wrong with a piece.
-fn problem(e: &Evidence, vault: &Vault) -> Option<String> {
+fn problem(e: &Evidence, vault: &EvidenceStore) -> Option<String> {
     let Some(taken) = &e.sha256 else {
         return Some("has no hash: it was taken in before this program".to_owned());
     };
@@ -149,7 +148,9 @@ fn problem(e: &Evidence, vault: &Vault) -> Option<String> {
             Ok(hash) => hash,
             Err(error) => return Some(format!("{error:#}")),
         },
-        (None, content) => content.as_ref().map(|text| vault::sha256(text.as_bytes())),
+        (None, content) => content
+            .as_ref()
+            .map(|text| evidence_store::sha256(text.as_bytes())),
     };
 
     match now {
@@ -180,7 +181,7 @@ pub(super) fn hash_list(args: &HashListArgs, globals: Globals<'_>) -> anyhow::Re
     if !confirmed.is_empty() {
         list.push(Artifact {
             name: CONFIRMATIONS.to_owned(),
-            sha256: vault::sha256(confirmed.as_bytes()),
+            sha256: evidence_store::sha256(confirmed.as_bytes()),
         });
     }
 
@@ -199,7 +200,7 @@ pub(super) fn hash_list(args: &HashListArgs, globals: Globals<'_>) -> anyhow::Re
     if let Some(path) = &args.output {
         out::line(format_args!(
             "{}  {}",
-            vault::sha256(text.as_bytes()),
+            evidence_store::sha256(text.as_bytes()),
             path.display()
         ))?;
     }

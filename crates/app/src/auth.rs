@@ -1,0 +1,344 @@
+//! Bearer API keys: `bt_` and 256 random bits in base64url.
+//!
+//! A key is looked up by its SHA-256. What a lookup's time tells is about the hash, which nobody
+//! can steer, so that neither the table nor the cache needs more. Unknown, revoked and ended keys
+//! get the same answer.
+//!
+//! Good keys are remembered for a short time ([`Trust::fresh`]), so a revocation
+//! takes that long at most. While the database is away they are trusted longer
+//! ([`Trust::grace`]), so that events can still be spooled.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use model::Clock;
+use sha2::{Digest as _, Sha256};
+use store::keys::KeyInfo;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use ingest::Speaker;
+
+use crate::database::Pool;
+
+/// What every key begins with, so that scanners for leaked secrets can know it.
+const PREFIX: &str = "bt_";
+/// Length of a key: the prefix and 32 bytes as base64url without padding.
+const LENGTH: usize = 3 + 43;
+/// Remembered keys; an installation has a handful.
+const CACHE: usize = 4096;
+/// Lookups in the database at once: a flood of made-up keys must not take its connections.
+const LOOKUPS: usize = 4;
+/// After a lookup that failed, how long the database is not asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a key that was found valid is trusted without asking again, unless it is configured.
+pub const KEY_CACHE: Duration = Duration::from_secs(10);
+
+/// How long a key is trusted.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust {
+    /// Without asking the database again: a revocation takes this long at most.
+    pub fresh: Duration,
+    /// While the database is unreachable.
+    pub grace: Duration,
+    /// How long the database has to answer.
+    pub patience: Duration,
+}
+
+/// A new key.
+pub struct MintedKey {
+    /// The key itself, to be shown once and forgotten.
+    pub secret: String,
+    /// Its first ten characters, for lists.
+    pub prefix: String,
+    /// Hex SHA-256 of the key, which is what is stored.
+    pub hash: String,
+}
+
+/// Makes a key from 256 random bits.
+pub fn mint(random: [u8; 32]) -> MintedKey {
+    let secret = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
+    let prefix = secret.chars().take(10).collect();
+    let hash = hex(&digest(&secret));
+    MintedKey {
+        secret,
+        prefix,
+        hash,
+    }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key.as_bytes()).into()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .fold(String::with_capacity(64), |mut out, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
+}
+
+/// Why a bearer is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// No key, or none that is in force.
+    #[error("no valid key")]
+    Unknown,
+    /// The key may not do this.
+    #[error("the key lacks the scope")]
+    Scope,
+    /// The database is away, and the key was not seen lately.
+    #[error("keys cannot be checked now")]
+    Away,
+}
+
+struct Known {
+    info: KeyInfo,
+    checked: Instant,
+    uses: AtomicU32,
+}
+
+/// Checks keys.
+pub struct Auth {
+    pool: Pool,
+    clock: Arc<dyn Clock>,
+    fresh: Duration,
+    grace: Duration,
+    patience: Duration,
+    known: Mutex<HashMap<[u8; 32], Arc<Known>>>,
+    lookups: Semaphore,
+    paused_until: Mutex<Option<Instant>>,
+}
+
+impl Auth {
+    /// Asks the database by connections of `pool`.
+    pub fn new(pool: Pool, clock: Arc<dyn Clock>, trust: &Trust) -> Self {
+        Self {
+            pool,
+            clock,
+            fresh: trust.fresh,
+            grace: trust.grace,
+            patience: trust.patience,
+            known: Mutex::default(),
+            lookups: Semaphore::new(LOOKUPS),
+            paused_until: Mutex::default(),
+        }
+    }
+
+    /// Lets the bearer of an `Authorization` header in, or not; says for whom they speak.
+    pub async fn check(&self, header: Option<&str>, scope: &str) -> Result<Speaker, AuthError> {
+        let key = header.and_then(bearer).ok_or(AuthError::Unknown)?;
+        let digest = digest(key);
+        let known = match self.remembered(&digest, self.fresh) {
+            Some(known) => known,
+            None => self.look_up(&digest).await?,
+        };
+        if known
+            .info
+            .expires_at
+            .is_some_and(|end| end <= self.clock.now())
+        {
+            return Err(AuthError::Unknown);
+        }
+        if !known.info.scopes.iter().any(|s| s == scope) {
+            return Err(AuthError::Scope);
+        }
+        known.uses.fetch_add(1, Ordering::Relaxed);
+        Ok(Speaker::of(&known.info))
+    }
+
+    fn remembered(&self, digest: &[u8; 32], age: Duration) -> Option<Arc<Known>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .get(digest)
+            .filter(|k| k.checked.elapsed() < age)
+            .cloned()
+    }
+
+    async fn look_up(&self, digest: &[u8; 32]) -> Result<Arc<Known>, AuthError> {
+        // A key that is being looked up by somebody else is in the cache when our turn comes.
+        let Ok(Ok(_turn)) = timeout(self.patience, self.lookups.acquire()).await else {
+            return self.in_grace(digest);
+        };
+        if let Some(known) = self.remembered(digest, self.fresh) {
+            return Ok(known);
+        }
+
+        if self.is_paused() {
+            return self.in_grace(digest);
+        }
+
+        let hash = hex(digest);
+        let asked = timeout(self.patience, async {
+            let mut conn = self.pool.acquire().await?;
+            store::keys::authenticate(&mut conn, &hash).await
+        });
+
+        match asked.await {
+            Ok(Ok(Some(info))) => Ok(self.remember(*digest, info)),
+            Ok(Ok(None)) => {
+                self.forget(digest).await;
+                Err(AuthError::Unknown)
+            }
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "API keys cannot be checked; those seen lately stay in \
+                    force for a while");
+                self.pause();
+                self.in_grace(digest)
+            }
+            Err(_) => {
+                tracing::warn!("API keys cannot be checked, the database does not answer");
+                self.pause();
+                self.in_grace(digest)
+            }
+        }
+    }
+
+    fn in_grace(&self, digest: &[u8; 32]) -> Result<Arc<Known>, AuthError> {
+        self.remembered(digest, self.grace).ok_or(AuthError::Away)
+    }
+
+    fn is_paused(&self) -> bool {
+        let until = self
+            .paused_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn pause(&self) {
+        *self
+            .paused_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + PAUSE);
+    }
+
+    fn remember(&self, digest: [u8; 32], info: KeyInfo) -> Arc<Known> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let uses = known
+            .get(&digest)
+            .map_or(0, |old| old.uses.swap(0, Ordering::Relaxed));
+        if known.len() >= CACHE && !known.contains_key(&digest) {
+            known.retain(|_, k| k.checked.elapsed() < self.grace);
+            // Still full: the one checked longest ago makes room; at worst its uses since the last
+            // flush go uncounted.
+            let oldest = known
+                .iter()
+                .min_by_key(|(_, k)| k.checked)
+                .map(|(digest, _)| *digest);
+            if let Some(oldest) = oldest.filter(|_| known.len() >= CACHE) {
+                known.remove(&oldest);
+            }
+        }
+
+        let entry = Arc::new(Known {
+            info,
+            checked: Instant::now(),
+            uses: AtomicU32::new(uses),
+        });
+
+        known.insert(digest, Arc::clone(&entry));
+        entry
+    }
+
+    async fn forget(&self, digest: &[u8; 32]) {
+        let gone = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(digest);
+        let Some(gone) = gone else { return };
+        self.count(gone.info.key_id, gone.uses.swap(0, Ordering::Relaxed))
+            .await;
+    }
+
+    /// Writes down how often keys were used since the last time. What cannot be written is kept for
+    /// the next time.
+    pub async fn flush_uses(&self) {
+        let entries: Vec<_> = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect();
+
+        for entry in entries {
+            let times = entry.uses.swap(0, Ordering::Relaxed);
+            if times > 0 && !self.count(entry.info.key_id, times).await {
+                entry.uses.fetch_add(times, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    async fn count(&self, key_id: uuid::Uuid, times: u32) -> bool {
+        if times == 0 {
+            return true;
+        }
+
+        let counted = timeout(self.patience, async {
+            let mut conn = self.pool.acquire().await?;
+            store::keys::used(&mut conn, key_id, times).await
+        });
+
+        match counted.await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the use of an API key could not be counted");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+/// The key in a header, when it has the shape of one of ours.
+fn bearer(header: &str) -> Option<&str> {
+    let (scheme, key) = header.split_once(' ')?;
+    let key = key.trim();
+    let shaped = key.len() == LENGTH
+        && key.starts_with(PREFIX)
+        && key
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    (scheme.eq_ignore_ascii_case("bearer") && shaped).then_some(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minted_key_is_read_back() {
+        let key = mint([0xfb; 32]);
+        assert_eq!(
+            (key.secret.len(), key.prefix.len(), key.hash.len()),
+            (LENGTH, 10, 64)
+        );
+        assert_eq!(
+            bearer(&format!("bearer {}", key.secret)),
+            Some(&*key.secret)
+        );
+
+        for bad in [
+            "",
+            "Bearer",
+            "Bearer bt_",
+            "Basic x",
+            &format!("Bearer {}x", key.secret),
+            &key.secret,
+        ] {
+            assert_eq!(bearer(bad), None, "{bad}");
+        }
+    }
+}

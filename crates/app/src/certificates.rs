@@ -1,0 +1,298 @@
+//! The certificates that we present: those of the HTTP door and of TLS listeners. Read, checked,
+//! replaced while we run, and told of before they expire.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::tls::{Pair, ServerCertificate, TlsError, TlsFiles, Validity};
+use anyhow::Context as _;
+use model::{Span, Timestamp};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::self_audit::{Component, Failures};
+use config::{Config, ConfigError, ConfigErrors, Place};
+pub use monitors::Expiry;
+
+/// How often the files are looked at. A change counts once it is the same in two looks, because a
+/// certificate and its key are not replaced in one step.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// A certificate that the configuration names.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The same in every configuration: the door, or a listener's address.
+    id: String,
+    /// Its place in the configuration, such as `ingest`.
+    key: String,
+    /// Its files.
+    pub files: TlsFiles,
+}
+
+/// The id of the HTTP door's.
+const DOOR: &str = "ingest";
+
+/// All that the configuration names.
+pub fn named(config: &Config) -> Vec<Named> {
+    let files = |cert: &str, key: &str| TlsFiles {
+        cert: cert.into(),
+        key: key.into(),
+    };
+
+    let ingest = &config.ingest;
+    let door = (!ingest.tls_cert_file.is_empty()).then(|| Named {
+        id: DOOR.to_owned(),
+        key: "ingest".to_owned(),
+        files: files(&ingest.tls_cert_file, &ingest.tls_key_file),
+    });
+
+    let listeners = config
+        .collect
+        .listeners
+        .iter()
+        .enumerate()
+        .filter_map(|(i, listener)| {
+            let pair = listener.tls()?;
+            let key = format!("collect.listeners[{i}]");
+            Some(Named {
+                id: listener.address.clone(),
+                key,
+                files: files(&pair.cert, &pair.key),
+            })
+        });
+
+    door.into_iter().chain(listeners).collect()
+}
+
+/// Reads all of them as the daemon does. Says everything that is wrong.
+pub fn read_all(config: &Config) -> Result<Vec<(Named, Pair)>, ConfigErrors> {
+    let (mut pairs, mut wrong) = (Vec::new(), Vec::new());
+    for named in named(config) {
+        match Pair::read(&named.files) {
+            Ok(pair) => pairs.push((named, pair)),
+            Err(error) => {
+                let which = if error.path == named.files.key {
+                    "tls_key_file"
+                } else {
+                    "tls_cert_file"
+                };
+
+                let key = format!("{}.{which}", named.key);
+                let place = Place::Whole(error.path.display().to_string());
+                wrong.push(ConfigError {
+                    place,
+                    key,
+                    message: error.why,
+                });
+            }
+        }
+    }
+
+    if wrong.is_empty() {
+        Ok(pairs)
+    } else {
+        Err(ConfigErrors(wrong))
+    }
+}
+
+/// How long each of the configured certificates is valid.
+pub fn expiries(config: &Config) -> Vec<Expiry> {
+    named(config).into_iter().map(expiry).collect()
+}
+
+fn expiry(named: Named) -> Expiry {
+    let validity = Validity::of(&named.files.cert);
+    Expiry {
+        key: named.key,
+        file: named.files.cert,
+        not_before: validity.as_ref().ok().map(|v| v.from),
+        not_after: validity.as_ref().ok().map(|v| v.until),
+        problem: validity.err().map(|error| error.why),
+    }
+}
+
+/// Where a server finds its certificate, and we put a new one.
+pub struct Slot {
+    id: String,
+    content: Mutex<Content>,
+}
+
+struct Content {
+    files: TlsFiles,
+    certificate: Option<ServerCertificate>,
+    /// What the files held when the certificate was read from them.
+    loaded: Option<u64>,
+    /// What they held at the last look.
+    seen: Option<u64>,
+}
+
+/// Stands for what the files hold; changes when anything about that does.
+fn fingerprint(files: &TlsFiles) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in [&files.cert, &files.key] {
+        path.hash(&mut hasher);
+        std::fs::read(path)
+            .map_err(|error| error.kind())
+            .hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+impl Slot {
+    fn new(named: Named) -> Self {
+        let content = Content {
+            files: named.files,
+            certificate: None,
+            loaded: None,
+            seen: None,
+        };
+
+        Self {
+            id: named.id,
+            content: Mutex::new(content),
+        }
+    }
+
+    fn content(&self) -> MutexGuard<'_, Content> {
+        self.content.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The certificate, read from its files when it has not been yet.
+    pub fn certificate(&self) -> Result<ServerCertificate, TlsError> {
+        let mut content = self.content();
+        if let Some(certificate) = &content.certificate {
+            return Ok(certificate.clone());
+        }
+
+        let before = fingerprint(&content.files);
+        let certificate = ServerCertificate::new(Pair::read(&content.files)?);
+        content.loaded = Some(before);
+        content.certificate = Some(certificate.clone());
+
+        Ok(certificate)
+    }
+
+    /// Accepts connections with it.
+    pub fn acceptor(&self) -> anyhow::Result<tokio_rustls::TlsAcceptor> {
+        self.certificate()?
+            .acceptor(&[])
+            .context("TLS cannot be set up")
+    }
+
+    fn replace(&self, files: TlsFiles, pair: Pair) {
+        let mut content = self.content();
+        content.loaded = Some(fingerprint(&files));
+        content.files = files;
+        match &content.certificate {
+            Some(certificate) => certificate.replace(pair),
+            None => content.certificate = Some(ServerCertificate::new(pair)),
+        }
+    }
+
+    /// Takes up files that have changed. Says what came of it, once.
+    fn look(&self) -> Option<Result<Validity, TlsError>> {
+        let (files, loaded, seen) = {
+            let mut content = self.content();
+            let now = fingerprint(&content.files);
+            let seen = content.seen.replace(now);
+            // Until it was read for the first time, whoever needs it reads it.
+            content.certificate.as_ref()?;
+            (content.files.clone(), content.loaded, (seen, now))
+        };
+
+        if loaded == Some(seen.1) || seen.0 != Some(seen.1) {
+            return None;
+        }
+
+        match Pair::read(&files) {
+            Ok(pair) => {
+                let validity = pair.validity;
+                self.replace(files, pair);
+                Some(Ok(validity))
+            }
+            Err(error) => {
+                // The same files are not told of again.
+                self.content().loaded = Some(seen.1);
+                Some(Err(error))
+            }
+        }
+    }
+}
+
+/// The certificates of the running program.
+#[derive(Clone, Default)]
+pub struct Certificates(Arc<BTreeMap<String, Arc<Slot>>>);
+
+impl Certificates {
+    /// Those that the configuration names; none of them is read yet.
+    pub fn new(config: &Config) -> Self {
+        let slots = named(config)
+            .into_iter()
+            .map(|named| (named.id.clone(), Arc::new(Slot::new(named))));
+        Self(Arc::new(slots.collect()))
+    }
+
+    /// That of the HTTP door.
+    pub fn door(&self) -> Option<&Arc<Slot>> {
+        self.0.get(DOOR)
+    }
+
+    /// That of a listener.
+    pub fn listener(&self, address: &str) -> Option<&Arc<Slot>> {
+        self.0.get(address)
+    }
+
+    /// Presents these from now on.
+    pub fn replace(&self, pairs: Vec<(Named, Pair)>) {
+        for (named, pair) in pairs {
+            if let Some(slot) = self.0.get(&named.id) {
+                slot.replace(named.files, pair);
+            }
+        }
+    }
+
+    /// Takes up certificates that change on disk, until told to stop.
+    pub async fn watch(self, failures: Failures, stop: CancellationToken) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                () = stop.cancelled() => return Ok(()),
+            }
+
+            for slot in self.0.values().cloned() {
+                let id = slot.id.clone();
+                match tokio::task::spawn_blocking(move || slot.look()).await? {
+                    None => {}
+                    Some(Ok(validity)) => info!(
+                        "{id}: presenting a new certificate, valid until {}",
+                        validity.until
+                    ),
+                    Some(Err(error)) => {
+                        let message = format!(
+                            "{id}: the certificate was replaced by one that cannot be used; the \
+                                old one stays: {error}"
+                        );
+                        error!("{message}");
+                        failures.tell_of(Component::Certificate, &id, message);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Says in the log what is wrong with the configured certificates, or soon will be.
+pub fn log_warnings(config: &Config, now: Timestamp) {
+    for expiry in expiries(config) {
+        let Some(warning) = expiry.warning(now) else {
+            continue;
+        };
+        if expiry.ends_within(Span::ZERO, now) {
+            error!("{warning}");
+        } else {
+            warn!("{warning}");
+        }
+    }
+}

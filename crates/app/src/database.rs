@@ -1,0 +1,210 @@
+//! The database as the configuration says: somebody's PostgreSQL, or a private cluster of our own.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use cluster::{Cluster, ClusterConfig, Login};
+use secrecy::ExposeSecret as _;
+pub use store::PgPool as Pool;
+use store::{PgConnectOptions, PgConnection};
+use tokio::sync::Mutex;
+
+use config::Loaded;
+use config::StateDir;
+
+/// The name of the product's own database in its private cluster.
+const NAME: &str = "blueteam";
+
+/// On whose behalf a connection works: decides what the database lets it do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The reader, the engine, the outbox.
+    Engine,
+    /// The HTTP door.
+    Ingest,
+    /// A person at the command line.
+    Operator,
+}
+
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Engine => "blueteam_engine",
+            Self::Ingest => "blueteam_ingest",
+            Self::Operator => "blueteam_admin",
+        }
+    }
+}
+
+/// How to connect to the private cluster.
+#[derive(Clone, Debug)]
+struct Logins {
+    /// To the maintenance database.
+    admin: PgConnectOptions,
+    owner: PgConnectOptions,
+    daemon: PgConnectOptions,
+    operator: PgConnectOptions,
+}
+
+impl Logins {
+    fn of(cluster: &Cluster) -> anyhow::Result<Self> {
+        Ok(Self {
+            admin: cluster.options(Login::Owner, "postgres")?,
+            owner: cluster.options(Login::Owner, NAME)?,
+            daemon: cluster.options(Login::Daemon, NAME)?,
+            operator: cluster.options(Login::Operator, NAME)?,
+        })
+    }
+}
+
+/// An open database.
+#[derive(Debug)]
+pub struct Database {
+    cluster: Option<Arc<Mutex<Cluster>>>,
+    logins: Option<Logins>,
+    external: Option<PgConnectOptions>,
+}
+
+impl Database {
+    /// Connects to the configured database, or starts the private cluster. Migrates nothing.
+    pub async fn open(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Self> {
+        if let Some(url) = &loaded.secrets.database_url {
+            // The error must not show the URL, which may hold a password.
+            let options = store::parse_url(url.expose_secret())
+                .ok()
+                .context("the database URL is not a valid postgres:// URL")?;
+            return Ok(Self {
+                cluster: None,
+                logins: None,
+                external: Some(options),
+            });
+        }
+
+        state.create()?;
+        let mut config = ClusterConfig::new(state.path());
+        config.max_connections = u16::try_from(loaded.config.database.max_connections)
+            .unwrap_or(u16::MAX)
+            .saturating_add(16);
+
+        let cluster = Cluster::start(config)
+            .await
+            .context("the private PostgreSQL cluster does not start")?;
+        let logins = Logins::of(&cluster)?;
+        Ok(Self {
+            cluster: Some(Arc::new(Mutex::new(cluster))),
+            logins: Some(logins),
+            external: None,
+        })
+    }
+
+    /// The same for a command that asks of what is there: where nothing has ever run it makes
+    /// nothing.
+    pub async fn existing(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Self> {
+        if loaded.secrets.database_url.is_none() && !cluster::exists(state.path()) {
+            let dir = state.path().display();
+            bail!(
+                "there is no database in {dir} yet: start one with `blueteam up`, or name another \
+                    place with --state-dir or DATABASE_URL"
+            );
+        }
+        Self::open(loaded, state).await
+    }
+
+    /// Whether the cluster is ours and private.
+    pub const fn is_private(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// The private cluster, to look after.
+    pub fn cluster(&self) -> Option<Arc<Mutex<Cluster>>> {
+        self.cluster.clone()
+    }
+
+    /// How to connect to a database that is not ours; none for the private cluster.
+    pub const fn external(&self) -> Option<&PgConnectOptions> {
+        self.external.as_ref()
+    }
+
+    /// Brings the schema up to date, makes the logins of a private cluster, and makes this month's
+    /// partitions.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        let mut conn = match &self.logins {
+            Some(logins) => {
+                store::ensure_database(&mut store::connect(&logins.admin).await?, NAME).await?;
+                store::connect(&logins.owner).await?
+            }
+            None => self.external_owner().await?,
+        };
+
+        store::migrate(&mut conn)
+            .await
+            .context("the database cannot be migrated")?;
+
+        if let Some(cluster) = &self.cluster {
+            let cluster = cluster.lock().await;
+            for login in [Login::Daemon, Login::Operator] {
+                store::ensure_login(
+                    &mut conn,
+                    login.name(),
+                    &cluster.password(login)?,
+                    login.roles(),
+                )
+                .await?;
+            }
+        }
+
+        store::ensure_partitions(&mut conn, 2).await?;
+        Ok(())
+    }
+
+    async fn external_owner(&self) -> anyhow::Result<PgConnection> {
+        let Some(options) = &self.external else {
+            bail!("there is no database to connect to")
+        };
+        store::connect(options)
+            .await
+            .context("cannot connect to the database (DATABASE_URL)")
+    }
+
+    /// How to connect on somebody's behalf.
+    pub fn options(&self, role: Role) -> anyhow::Result<PgConnectOptions> {
+        let options = match (&self.logins, &self.external) {
+            (Some(logins), _) if role == Role::Operator => logins.operator.clone(),
+            (Some(logins), _) => logins.daemon.clone(),
+            (None, Some(options)) => options.clone(),
+            (None, None) => bail!("there is no database to connect to"),
+        };
+        // Less than the login may do: a flaw in one part must not open what another part needs.
+        Ok(options.options([("role", role.name())]))
+    }
+
+    /// A connection on somebody's behalf.
+    pub async fn connect(&self, role: Role) -> anyhow::Result<PgConnection> {
+        store::connect(&self.options(role)?).await.with_context(|| {
+            format!(
+                "cannot connect to the database as {}; has `blueteam migrate` been run?",
+                role.name()
+            )
+        })
+    }
+
+    /// Stops the private cluster: the end of the daemon that owns it.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        match self.cluster.and_then(Arc::into_inner) {
+            Some(cluster) => Ok(cluster.into_inner().stop().await?),
+            None => Ok(()),
+        }
+    }
+
+    /// Leaves the private cluster as it was found: the end of a command that only looked.
+    pub async fn leave(self) -> anyhow::Result<()> {
+        match self
+            .cluster
+            .and_then(Arc::into_inner)
+            .map(Mutex::into_inner)
+        {
+            Some(cluster) if !cluster.was_adopted() => Ok(cluster.stop().await?),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Every use case: what a command, a task and a page do, on behalf of somebody.
+//!
+//! Invariants: nothing here prints, parses arguments or knows HTTP. Pure crates decide, `store`
+//! holds the SQL; what is here opens the transaction, calls both, and returns data.
+
+pub mod ack_links;
+pub mod advisories;
+pub mod alerts;
+pub mod auth;
+pub mod certificates;
+pub mod claims;
+pub mod clock_sync;
+pub mod database;
+pub mod dossier;
+pub mod evidence;
+pub mod evidence_store;
+pub mod health;
+pub mod reminders;
+pub mod rule_tests;
+pub mod rules;
+pub mod self_audit;
+pub mod temp_files;
+pub mod tls;

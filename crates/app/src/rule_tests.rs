@@ -1,0 +1,184 @@
+//! The rule lab: fixtures of the rules, and whether the rules pass them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use detect::fixtures::{self, Case, Verdict};
+use detect::sigma::Sigma;
+use detect::{Engine, Settings};
+use model::RuleId;
+use serde::Serialize;
+use store::PgConnection;
+use tracing::{error, warn};
+
+use config::Config;
+
+/// This version of the program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Fixtures, and the rules that they are for: those of one file have them in common.
+pub struct Fixtures {
+    /// The ids of those rules.
+    pub rules: Vec<String>,
+    builtin: bool,
+    /// What must fire, and what must not.
+    pub cases: Vec<Case>,
+}
+
+/// All fixtures that there are: of the built-in rules, and of the Sigma rules of the configured
+/// folder that have some.
+pub fn all(config: &Config) -> anyhow::Result<Vec<Fixtures>> {
+    let mut found = Vec::new();
+    for definition in detect::rules::ALL {
+        let id = definition.info.id.to_string();
+        let cases = fixtures::parse(definition.fixtures)
+            .with_context(|| format!("the fixtures of {id}"))?;
+        found.push(Fixtures {
+            rules: vec![id],
+            builtin: true,
+            cases,
+        });
+    }
+
+    if config.detection.rules_dir.is_empty() {
+        return Ok(found);
+    }
+
+    for file in config::rules::read_rules(Path::new(&config.detection.rules_dir))? {
+        let beside = fixtures_of(Path::new(&file.0));
+        if !beside.exists() {
+            continue;
+        }
+
+        let text = std::fs::read_to_string(&beside)
+            .with_context(|| format!("cannot read {}", beside.display()))?;
+        let cases = fixtures::parse(&text).with_context(|| beside.display().to_string())?;
+        let rules: Vec<String> = Sigma::load(&[file])
+            .0
+            .infos()
+            .map(|info| info.id.to_string())
+            .collect();
+
+        if rules.is_empty() {
+            bail!(
+                "{}: its rules cannot be tested by themselves, because they refer to other files",
+                beside.display()
+            );
+        }
+
+        found.push(Fixtures {
+            rules,
+            builtin: false,
+            cases,
+        });
+    }
+
+    Ok(found)
+}
+
+/// `rules/x.yml` has `rules/tests/x.ndjson`.
+fn fixtures_of(rule: &Path) -> PathBuf {
+    let name = rule.file_stem().unwrap_or_default().to_string_lossy();
+    rule.parent()
+        .unwrap_or_else(|| Path::new(""))
+        .join("tests")
+        .join(format!("{name}.ndjson"))
+}
+
+/// What came of a rule's fixtures.
+#[derive(Debug, Serialize)]
+pub struct Tested {
+    /// The rule.
+    pub rule_id: RuleId,
+    /// Whether every case passed.
+    pub ok: bool,
+    /// What came of each.
+    pub cases: Vec<Verdict>,
+}
+
+/// Runs them, each rule in an engine of its own.
+pub fn run(fixtures: &[Fixtures], config: &Config) -> anyhow::Result<Vec<Tested>> {
+    let mut tested = Vec::new();
+    for f in fixtures {
+        let ids: Vec<&str> = f.rules.iter().map(String::as_str).collect();
+        let cases = if f.builtin {
+            fixtures::run(&f.cases, &ids, || fixtures::alone(&f.rules[0]))?
+        } else {
+            let sigma = || config::rules::sigma(config);
+            fixtures::run(&f.cases, &ids, || custom_alone(sigma()?, &f.rules))?
+        };
+
+        let ok = cases.iter().all(|case| case.ok);
+        tested.extend(f.rules.iter().map(|id| Tested {
+            rule_id: RuleId(id.clone().into()),
+            ok,
+            cases: cases.clone(),
+        }));
+    }
+
+    Ok(tested)
+}
+
+/// An engine of some custom rules and nothing else.
+fn custom_alone(mut sigma: Sigma, rules: &[String]) -> anyhow::Result<Engine> {
+    let off = |d: &&detect::Definition| {
+        (
+            d.info.id.to_string(),
+            serde_json::json!({ "enabled": false }),
+        )
+    };
+
+    let mut engine = Engine::new(Settings {
+        rules: detect::rules::ALL.iter().map(off).collect(),
+        ..Settings::default()
+    })?;
+
+    sigma.retain(|id| rules.iter().any(|rule| rule == id.as_str()));
+    engine.set_sigma(sigma);
+    Ok(engine)
+}
+
+/// Writes down what came of them.
+pub async fn record(conn: &mut PgConnection, tested: &[Tested], actor: &str) -> anyhow::Result<()> {
+    for t in tested.iter().filter(|t| !t.cases.is_empty()) {
+        let failed = t.cases.iter().filter(|case| !case.ok).count();
+        let counts = (
+            u32::try_from(t.cases.len()).unwrap_or(u32::MAX),
+            u32::try_from(failed).unwrap_or(u32::MAX),
+        );
+        store::proofs::note(conn, actor, VERSION, (&t.rule_id, counts.0, counts.1)).await?;
+    }
+
+    Ok(())
+}
+
+/// Puts the rules to their test: what runs has been shown to work where it runs. The built-in ones
+/// once for each version of the program; those of others, which may have changed, each time. A rule
+/// that fails is told and runs all the same: it may see something still.
+pub async fn prove(conn: &mut PgConnection, config: &Config) {
+    if let Err(cause) = prove_due(conn, config).await {
+        warn!("the rules were not put to their test: {cause:#}");
+    }
+}
+
+async fn prove_due(conn: &mut PgConnection, config: &Config) -> anyhow::Result<()> {
+    let known = store::proofs::latest(conn).await?;
+    let fixtures = all(config)?;
+    let proven = |rule: &String| {
+        known
+            .iter()
+            .any(|p| p.rule_id.as_str() == rule && p.version == VERSION && p.failed == 0)
+    };
+
+    let due: Vec<Fixtures> = fixtures
+        .into_iter()
+        .filter(|f| !f.builtin || !f.rules.iter().all(proven))
+        .collect();
+    let tested = run(&due, config)?;
+    for t in tested.iter().filter(|t| !t.ok) {
+        error!(rule.id = %t.rule_id, "the rule does not pass its fixtures; see `blueteam alerts \
+            rules test {}`", t.rule_id);
+    }
+
+    record(conn, &tested, "blueteam").await
+}

@@ -1,0 +1,111 @@
+//! Rules: their table, and what configuration and table together say.
+
+use config::Config;
+use config::rules::engine;
+use detect::{Settings, sigma::Sigma};
+use model::{Source, Span};
+use store::sources::SourceRow;
+
+/// What a rule that needs these kinds of source does not see.
+pub fn blind_to(needs: &[Source], sources: &[SourceRow]) -> Vec<String> {
+    let of_use = || sources.iter().filter(|s| needs.contains(&s.kind));
+    if !needs.is_empty() && !of_use().any(SourceRow::has_spoken) {
+        return needs.iter().map(|kind| kind.as_str().to_owned()).collect();
+    }
+    of_use()
+        .filter(|s| s.silent_since.is_some())
+        .map(|s| s.source_id.clone())
+        .collect()
+}
+
+/// Lets an operator's word in the table of rules count: rules that are switched off, and parameters
+/// set there. What the configuration file says comes first.
+pub fn with_table(mut settings: Settings, table: &[store::rules::RuleSetting]) -> Settings {
+    for row in table {
+        if !detect::rules::ALL.iter().any(|d| d.info.id == row.rule_id) {
+            continue;
+        }
+
+        let params = settings
+            .rules
+            .entry(row.rule_id.to_string())
+            .or_insert_with(|| serde_json::json!({}));
+        let Some(params) = params.as_object_mut() else {
+            continue;
+        };
+        let mut merged = row.config.as_object().cloned().unwrap_or_default();
+        merged.append(&mut params.clone());
+
+        if !row.enabled {
+            merged.insert("enabled".to_owned(), serde_json::json!(false));
+        }
+
+        // What somebody wrote into the table must not keep the program from starting.
+        match detect::rules::check_params(
+            row.rule_id.as_str(),
+            &serde_json::Value::Object(merged.clone()),
+        ) {
+            Ok(()) => *params = merged,
+            Err(error) => tracing::warn!("blueteam.alert_rules: {error}; the rule runs without it"),
+        }
+    }
+
+    settings
+}
+
+/// Writes the requirements of NIST SP 800-171 and their objectives into their tables.
+pub async fn sync_catalog(conn: &mut store::PgConnection) -> anyhow::Result<u64> {
+    let catalog = compliance::Catalog::r2();
+    let entries: Vec<store::compliance::Entry<'_>> = catalog
+        .requirements
+        .iter()
+        .map(|r| store::compliance::Entry {
+            control_id: &r.control_id.0,
+            family_id: &r.family_id,
+            family: &r.family,
+            requirement: &r.requirement,
+        })
+        .collect();
+
+    let objectives: Vec<&str> = catalog
+        .requirements
+        .iter()
+        .flat_map(|r| &r.assessment_objectives)
+        .map(|o| o.id.0.as_str())
+        .collect();
+    Ok(store::compliance::load(conn, "blueteam", &entries, &objectives).await?)
+}
+
+/// Writes the built-in and the custom rules, and the monitors, into the table of rules.
+pub async fn sync_rules(conn: &mut store::PgConnection, sigma: &Sigma) -> anyhow::Result<u64> {
+    let builtin = detect::rules::ALL.iter().map(|d| d.info);
+    let rules: Vec<store::rules::Rule> = builtin
+        .chain(sigma.infos())
+        .map(|info| store::rules::Rule {
+            rule_id: info.id.clone(),
+            name: info.name.to_owned(),
+            description: info.description.to_owned(),
+            severity: info.severity,
+            nist_controls: info.controls.to_vec(),
+        })
+        .chain(monitors::ALL.iter().map(|monitor| monitor.rule()))
+        .collect();
+
+    Ok(store::rules::sync(conn, "blueteam", &rules).await?)
+}
+
+/// Lets the table of rules count for custom rules: those that are switched off there stay silent.
+pub fn sigma_with_table(mut sigma: Sigma, table: &[store::rules::RuleSetting]) -> Sigma {
+    sigma.retain(|id| table.iter().all(|row| row.rule_id != *id || row.enabled));
+    sigma
+}
+
+/// What the engine is told by the configuration and the table of rules together.
+pub fn engine_with_table(
+    config: &Config,
+    only: Vec<String>,
+    grace: Span,
+    table: &[store::rules::RuleSetting],
+) -> Settings {
+    with_table(engine(config, only, grace), table)
+}

@@ -1,0 +1,97 @@
+//! Files that must not be left behind when somebody presses Ctrl-C or ends us: half a package, half
+//! a copy.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, Once, PoisonError};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+static HELD: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+static WATCH: Once = Once::new();
+
+/// As long as this lives, SIGINT, SIGTERM and SIGHUP remove the file before they end the program.
+#[derive(Debug)]
+pub struct Held(PathBuf);
+
+/// Takes care of a temporary file. Of commands only: the daemon ends in its own way.
+pub fn hold(path: &Path) -> Held {
+    WATCH.call_once(|| {
+        let (ready, told) = std::sync::mpsc::channel();
+        let started = std::thread::Builder::new()
+            .name("interrupted".to_owned())
+            .spawn(move || watch(&ready));
+        // Without a thread the file is left behind, as it would be after SIGKILL.
+        if started.is_ok() {
+            let _ = told.recv();
+        }
+    });
+
+    HELD.lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(path.to_owned());
+
+    Held(path.to_owned())
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|path| *path != self.0);
+    }
+}
+
+/// The signals that we were started to ignore, as bits: `nohup` and jobs in the background must not
+/// be ended by what they ignore.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .unwrap_or_default()
+}
+
+/// Waits for a signal; for good when it is none of ours.
+async fn heard(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => {
+            signal.recv().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn watch(ready: &Sender<()>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+    else {
+        return;
+    };
+
+    let ignored = ignored();
+    let number = runtime.block_on(async {
+        let ours = |kind: SignalKind| {
+            let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
+            if is_ignored { None } else { signal(kind).ok() }
+        };
+
+        let mut interrupt = ours(SignalKind::interrupt());
+        let mut terminate = ours(SignalKind::terminate());
+        let mut hangup = ours(SignalKind::hangup());
+        let _ = ready.send(());
+
+        tokio::select! {
+            () = heard(interrupt.as_mut()) => 2,
+            () = heard(terminate.as_mut()) => 15,
+            () = heard(hangup.as_mut()) => 1,
+        }
+    });
+
+    for path in HELD.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let _ = std::fs::remove_file(path);
+    }
+
+    // As a shell tells it of a program that a signal ended.
+    std::process::exit(128 + number);
+}

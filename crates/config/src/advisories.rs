@@ -1,0 +1,79 @@
+//! `[advisories]`: what publishers say of what we run.
+
+use ::advisories::{feeds, inventory};
+use model::Span;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+
+/// `[advisories]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Advisories {
+    /// Where advisories come from.
+    pub feeds: Vec<Entry>,
+    /// Where lists of components come from.
+    pub inventories: Vec<Entry>,
+}
+
+/// One feed or inventory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// What it is called in lists and alerts.
+    pub name: String,
+    /// The file, or `https://…`.
+    pub from: String,
+    /// Its format; told from the text without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    /// How often it is read.
+    #[serde(default = "daily")]
+    pub every: Span,
+}
+
+fn daily() -> Span {
+    Span::days(1)
+}
+
+/// A publisher is asked no oftener.
+const EVERY_MIN: Span = Span::secs(10);
+
+impl Advisories {
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        let feeds: Vec<&str> = feeds::ALL.iter().map(|f| f.name).collect();
+        let inventories: Vec<&str> = inventory::ALL.iter().map(|f| f.name).collect();
+        for (list, entries, formats) in [
+            ("feeds", &self.feeds, feeds),
+            ("inventories", &self.inventories, inventories),
+        ] {
+            for (i, entry) in entries.iter().enumerate() {
+                let mut problem = |key: &str, message: String| {
+                    problems.push(Problem::new(
+                        format!("advisories.{list}[{i}].{key}"),
+                        message,
+                    ));
+                };
+                if entry.name.trim().is_empty() || entry.name.len() > 200 {
+                    problem("name", "must have from 1 to 200 characters".to_owned());
+                }
+                if entries.iter().take(i).any(|other| other.name == entry.name) {
+                    problem("name", "is used twice".to_owned());
+                }
+                if entry.from.is_empty() {
+                    problem("from", "must name a file or an address".to_owned());
+                }
+                if entry
+                    .format
+                    .as_deref()
+                    .is_some_and(|f| !formats.contains(&f))
+                {
+                    problem("format", format!("must be one of {}", formats.join(", ")));
+                }
+                if entry.every < EVERY_MIN {
+                    problem("every", format!("must be at least {EVERY_MIN}"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! `[alerts]`: which alert takes which channel.
+
+use std::collections::BTreeMap;
+
+use model::{Channel, Severity, Span};
+use notify::routing::{Lists, Routing, Wishes, by_design};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::Channels;
+use crate::error::Problem;
+
+/// The channels of each severity. A list that is the default one is cut down to the channels that
+/// are configured; any other must lead somewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Alerts {
+    /// At once.
+    pub critical: Vec<Channel>,
+    /// Within 15 minutes.
+    pub high: Vec<Channel>,
+    /// Within an hour.
+    pub medium: Vec<Channel>,
+    /// Within 24 hours.
+    pub low: Vec<Channel>,
+    /// For the record.
+    pub info: Vec<Channel>,
+    /// How many messages of new alerts a channel that people read (mail, Slack, Teams, PagerDuty)
+    /// takes within `messages_per`; the rest is folded into a summary. 0: no limit.
+    pub messages: u32,
+    /// In how long.
+    pub messages_per: Span,
+    /// Instead of those, outside of business hours.
+    pub off_hours: BTreeMap<Severity, Vec<Channel>>,
+    /// For the alerts of one rule, by its id; goes before all others.
+    pub rules: BTreeMap<String, Override>,
+    /// For the alerts whose events are all of one tenant, by its id (`instance_id`); goes before
+    /// the source.
+    pub tenants: BTreeMap<Uuid, Override>,
+    /// For the alerts of one source, by its name; goes before the severity.
+    pub sources: BTreeMap<String, Override>,
+}
+
+/// The channels of one rule, tenant or source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Override {
+    /// At any time, unless `off_hours` says otherwise; absent: as if nothing were said.
+    pub channels: Option<Vec<Channel>>,
+    /// Outside of business hours; absent: as `channels`.
+    pub off_hours: Option<Vec<Channel>>,
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        let of = |severity| by_design(severity).to_vec();
+        Self {
+            critical: of(Severity::Critical),
+            high: of(Severity::High),
+            medium: of(Severity::Medium),
+            low: of(Severity::Low),
+            info: of(Severity::Info),
+            messages: 30,
+            messages_per: Span::mins(10),
+            off_hours: BTreeMap::new(),
+            rules: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            sources: BTreeMap::new(),
+        }
+    }
+}
+
+impl Alerts {
+    fn of(&self, severity: Severity) -> &[Channel] {
+        match severity {
+            Severity::Critical => &self.critical,
+            Severity::High => &self.high,
+            Severity::Medium => &self.medium,
+            Severity::Low => &self.low,
+            Severity::Info => &self.info,
+        }
+    }
+
+    /// The routing over the channels that are configured.
+    pub fn routing(&self, channels: &Channels) -> Result<Routing, notify::RoutingError> {
+        let own = Severity::ALL
+            .into_iter()
+            .filter(|s| self.of(*s) != by_design(*s));
+        let severities = own.map(|s| (s, self.of(s).to_vec())).collect();
+        let wishes = Wishes {
+            severities,
+            off_hours: self.off_hours.clone(),
+            rules: lists(&self.rules),
+            tenants: lists(&self.tenants),
+            sources: lists(&self.sources),
+            most: (self.messages > 0).then_some((self.messages, self.messages_per)),
+        };
+
+        Routing::new(&channels.configured(), wishes)
+    }
+
+    /// The severities of which nobody is told at once, though nobody asked for that: the channels
+    /// that they take are not configured. Low and info are told to nobody by design.
+    pub(super) fn untold(&self, channels: &Channels) -> Vec<Severity> {
+        let configured = channels.configured();
+        let nobody = |severity: &Severity| {
+            let wanted = self.of(*severity);
+            !wanted.is_empty() && !wanted.iter().any(|channel| configured.contains(channel))
+        };
+
+        [Severity::Critical, Severity::High, Severity::Medium]
+            .into_iter()
+            .filter(nobody)
+            .collect()
+    }
+
+    pub(super) fn check(
+        &self,
+        channels: &Channels,
+        rules: impl FnOnce() -> Option<Vec<String>>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let builtin = |id: &str| {
+            detect::rules::ALL
+                .iter()
+                .any(|rule| rule.info.id.as_str() == id)
+        };
+        let strangers: Vec<&String> = self.rules.keys().filter(|id| !builtin(id)).collect();
+        // What the user's own rules are called is asked only when it matters; where they cannot be
+        // read, that is said elsewhere.
+        if !strangers.is_empty()
+            && let Some(known) = rules()
+        {
+            for id in strangers.into_iter().filter(|id| !known.contains(id)) {
+                problems.push(Problem::new(
+                    format!("alerts.rules.{id}"),
+                    no_such_rule(id, &known),
+                ));
+            }
+        }
+        if let Err(error) = self.routing(channels) {
+            problems.push(Problem::new(
+                format!("alerts.{}", error.key),
+                error.to_string(),
+            ));
+        }
+        if self.messages_per < Span::secs(1) {
+            problems.push(Problem::new("alerts.messages_per", "must be at least 1s"));
+        }
+    }
+}
+
+fn no_such_rule(id: &str, known: &[String]) -> String {
+    let nearer = |a: &&String, b: &&String| {
+        strsim::jaro_winkler(id, a).total_cmp(&strsim::jaro_winkler(id, b))
+    };
+    let near = known
+        .iter()
+        .max_by(nearer)
+        .map(|near| format!("did you mean `{near}`? "))
+        .unwrap_or_default();
+    format!("there is no such rule; {near}`blueteam alerts rules` lists them")
+}
+
+fn lists<K: Clone + Ord>(overrides: &BTreeMap<K, Override>) -> BTreeMap<K, Lists> {
+    let of = |o: &Override| Lists {
+        channels: o.channels.clone(),
+        off_hours: o.off_hours.clone(),
+    };
+    overrides
+        .iter()
+        .map(|(name, o)| (name.clone(), of(o)))
+        .collect()
+}

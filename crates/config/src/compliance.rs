@@ -1,0 +1,51 @@
+//! `[compliance]`: the checks on schedule, and who is reminded.
+
+use model::{Channel, Span};
+use serde::{Deserialize, Serialize};
+
+use crate::Channels;
+use crate::error::Problem;
+use crate::notices::{configured, lead};
+
+/// `[compliance]`: how often the checks run, and by which ways people are reminded of what is due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Compliance {
+    /// How often each check runs; 0s: only when somebody runs them.
+    pub every: Span,
+    /// By which ways people are reminded; the default is cut down to those that are configured.
+    pub channels: Vec<Channel>,
+}
+
+impl Default for Compliance {
+    fn default() -> Self {
+        Self {
+            every: Span::days(1),
+            channels: vec![Channel::Email],
+        }
+    }
+}
+
+impl Compliance {
+    /// The ways that are configured.
+    pub fn channels(&self, channels: &Channels) -> Vec<Channel> {
+        configured(&self.channels, channels)
+    }
+
+    pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
+        // A result counts for 35 days.
+        if self.every != Span::ZERO && !(Span::secs(1)..=Span::days(30)).contains(&self.every) {
+            problems.push(Problem::new(
+                "compliance.every",
+                "must be from 1s to 30d, or 0s for never",
+            ));
+        }
+
+        lead(
+            "compliance.channels",
+            &self.channels,
+            (&Self::default().channels, channels),
+            problems,
+        );
+    }
+}

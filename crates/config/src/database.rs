@@ -1,0 +1,48 @@
+//! `[database]`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+
+/// PostgreSQL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://…` without a password; empty: a private cluster under the state directory.
+    pub url: String,
+    /// A file that holds the URL, password and all.
+    pub url_file: String,
+    /// The most connections that the program opens.
+    pub max_connections: u32,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            url_file: String::new(),
+            max_connections: 16,
+        }
+    }
+}
+
+impl Database {
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        crate::positive(
+            problems,
+            "database.max_connections",
+            self.max_connections.into(),
+        );
+
+        let authority = self
+            .url
+            .split_once("://")
+            .map_or("", |(_, rest)| rest.split(['/', '?']).next().unwrap_or(""));
+        let login = authority.rsplit_once('@').map_or("", |(login, _)| login);
+        if login.contains(':') || self.url.contains("password=") {
+            let message = "holds a password, which does not belong in this file; use `url_file` \
+                or DATABASE_URL";
+            problems.push(Problem::new("database.url", message));
+        }
+    }
+}

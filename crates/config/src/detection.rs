@@ -1,0 +1,64 @@
+//! `[detection]`.
+
+use model::Span;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+use crate::{lasting, positive};
+
+/// The engine as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Detection {
+    /// A folder of Sigma rules (`*.yml`); empty: built-in rules only.
+    pub rules_dir: String,
+    /// How long events may come out of order before it is decided that nothing more of that time
+    /// will come.
+    pub settle: Span,
+    /// The most keys that one rule keeps track of.
+    pub max_keys: u64,
+    /// Sources that are expected to speak during business hours; silence is an alert (3.3.4).
+    pub expected_sources: Vec<String>,
+    /// Whether that holds of one that has never spoken at all; else it is expected from its first
+    /// event on.
+    pub expect_unheard: bool,
+}
+
+impl Default for Detection {
+    fn default() -> Self {
+        Self {
+            rules_dir: String::new(),
+            settle: Span::secs(30),
+            max_keys: 1_000_000,
+            expected_sources: vec!["audit_db".to_owned()],
+            expect_unheard: false,
+        }
+    }
+}
+
+impl Detection {
+    /// The sources of the event model.
+    const SOURCES: [&'static str; 7] = [
+        "audit_db",
+        "syslog",
+        "nginx",
+        "php_error",
+        "postgres",
+        "agent",
+        "redteam",
+    ];
+
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        lasting(problems, "detection.settle", self.settle);
+        positive(problems, "detection.max_keys", self.max_keys);
+        for (i, source) in self.expected_sources.iter().enumerate() {
+            if !Self::SOURCES.contains(&source.as_str()) {
+                let message = format!("`{source}` is not one of {}", Self::SOURCES.join(", "));
+                problems.push(Problem::new(
+                    format!("detection.expected_sources[{i}]"),
+                    message,
+                ));
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The file as a tree in which every key knows where it stands.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Number, Value};
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{ConfigError, ConfigErrors, Place, Problem};
+use crate::secrets;
+
+/// Variables that override a key look like `BLUETEAM_SECTION__KEY`; others with this prefix are not
+/// about the file.
+const PREFIX: &str = "BLUETEAM_";
+
+pub(super) struct Document {
+    name: String,
+    text: String,
+    tree: Value,
+    /// Where each key (or array element) came from.
+    origins: BTreeMap<String, Origin>,
+}
+
+enum Origin {
+    Span(Range<usize>),
+    Variable(String),
+}
+
+impl Document {
+    pub(super) fn parse(name: &str, text: &str) -> Result<Self, ConfigErrors> {
+        let mut document = Self {
+            name: name.to_owned(),
+            text: text.to_owned(),
+            tree: Value::Object(Map::new()),
+            origins: BTreeMap::new(),
+        };
+
+        let table = DeTable::parse(text).map_err(|error| {
+            let place = error.span().map_or_else(
+                || Place::Whole(name.to_owned()),
+                |span| document.at(span.start),
+            );
+            ConfigErrors::one(place, "", error.message())
+        })?;
+
+        document.tree = document.table(table.get_ref(), "")?;
+        Ok(document)
+    }
+
+    fn table(&mut self, table: &DeTable<'_>, path: &str) -> Result<Value, ConfigErrors> {
+        let mut map = Map::new();
+        for (key, value) in table {
+            let name = key.get_ref().to_string();
+            let path = join(path, &name);
+            self.origins.insert(path.clone(), Origin::Span(key.span()));
+            let value = self.value(value.get_ref(), &path, value.span())?;
+            map.insert(name, value);
+        }
+
+        Ok(Value::Object(map))
+    }
+
+    fn value(
+        &mut self,
+        value: &DeValue<'_>,
+        path: &str,
+        span: Range<usize>,
+    ) -> Result<Value, ConfigErrors> {
+        let bad = |document: &Self, message: &str| {
+            ConfigErrors::one(document.at(span.start), path, message)
+        };
+        Ok(match value {
+            DeValue::String(text) => Value::String(text.to_string()),
+            DeValue::Boolean(value) => Value::Bool(*value),
+            DeValue::Datetime(value) => Value::String(value.to_string()),
+            DeValue::Integer(n) => {
+                let n = i64::from_str_radix(n.as_str(), n.radix())
+                    .map_err(|_| bad(self, "the number is too large"))?;
+                Value::Number(n.into())
+            }
+            DeValue::Float(n) => {
+                let n = n.as_str().parse().ok().and_then(Number::from_f64);
+                Value::Number(n.ok_or_else(|| bad(self, "must be a finite number"))?)
+            }
+            DeValue::Array(items) => {
+                let mut values = Vec::new();
+                for (i, item) in items.iter().enumerate() {
+                    let path = format!("{path}[{i}]");
+                    self.origins.insert(path.clone(), Origin::Span(item.span()));
+                    values.push(self.value(item.get_ref(), &path, item.span())?);
+                }
+                Value::Array(values)
+            }
+            DeValue::Table(table) => self.table(table, path)?,
+        })
+    }
+
+    /// Puts the values of `BLUETEAM_SECTION__KEY` variables over those of the file.
+    pub(super) fn override_by(
+        &mut self,
+        env: &BTreeMap<String, String>,
+        defaults: &Value,
+    ) -> Result<(), ConfigErrors> {
+        for (variable, text) in env {
+            let Some(path) = variable
+                .strip_prefix(PREFIX)
+                .filter(|rest| rest.contains("__"))
+            else {
+                continue;
+            };
+
+            if secrets::VARIABLES.contains(&variable.as_str()) {
+                continue;
+            }
+
+            let keys: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
+            let default = keys.iter().try_fold(defaults, |at, key| at.get(key));
+            let place = Place::Variable(variable.clone());
+            if default.is_none() && keys[0] != "rules" {
+                let message = unknown(&keys.join("."), defaults);
+                return Err(ConfigErrors::one(place, keys.join("."), message));
+            }
+
+            let value = typed(text, default)
+                .map_err(|m| ConfigErrors::one(place.clone(), keys.join("."), m))?;
+            let mut at = &mut self.tree;
+            for key in &keys {
+                let clash = || {
+                    ConfigErrors::one(
+                        place.clone(),
+                        keys.join("."),
+                        "the file has a plain value where this needs a section",
+                    )
+                };
+
+                at = at
+                    .as_object_mut()
+                    .ok_or_else(clash)?
+                    .entry(key)
+                    .or_insert_with(|| Value::Object(Map::new()));
+            }
+
+            *at = value;
+            let path = keys.join(".");
+
+            // What the file said about the parts of this value says nothing any more.
+            self.origins.retain(|key, _| {
+                !key.starts_with(&path)
+                    || key
+                        .as_bytes()
+                        .get(path.len())
+                        .is_some_and(|c| *c != b'[' && *c != b'.')
+            });
+
+            self.origins
+                .insert(path, Origin::Variable(variable.clone()));
+        }
+
+        Ok(())
+    }
+
+    pub(super) fn read<T: DeserializeOwned>(&self, defaults: &Value) -> Result<T, ConfigErrors> {
+        serde_path_to_error::deserialize(&self.tree).map_err(|error| {
+            let path = error.path().to_string();
+            let message = error.inner().to_string();
+            match message
+                .strip_prefix("unknown field `")
+                .and_then(|rest| rest.split_once('`'))
+            {
+                Some((field, _)) => {
+                    let path = if path == field || path.ends_with(&format!(".{field}")) {
+                        path
+                    } else {
+                        join(&path, field)
+                    };
+                    ConfigErrors(vec![self.error(path.clone(), unknown(&path, defaults))])
+                }
+
+                // What the standard library says of it helps nobody.
+                None if message == "invalid socket address syntax" => {
+                    let message =
+                        "is not an address with its port, such as 127.0.0.1:8514 or [::1]:8514";
+                    ConfigErrors(vec![self.error(path, message.to_owned())])
+                }
+
+                None => ConfigErrors(vec![self.error(path, message)]),
+            }
+        })
+    }
+
+    pub(super) fn locate(&self, problems: Vec<Problem>) -> ConfigErrors {
+        ConfigErrors(
+            problems
+                .into_iter()
+                .map(|problem| self.error(problem.key, problem.message))
+                .collect(),
+        )
+    }
+
+    /// The error at its key, or at the nearest section around it that stands somewhere.
+    fn error(&self, key: String, message: String) -> ConfigError {
+        let mut path = key.as_str();
+        let place = loop {
+            match self.origins.get(path) {
+                Some(Origin::Span(span)) => break self.at(span.start),
+                Some(Origin::Variable(name)) => break Place::Variable(name.clone()),
+                None => match path.rfind(['.', '[']) {
+                    Some(end) => path = &path[..end],
+                    None => break Place::Whole(self.name.clone()),
+                },
+            }
+        };
+
+        ConfigError {
+            place,
+            key,
+            message,
+        }
+    }
+
+    fn at(&self, offset: usize) -> Place {
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Place::File {
+            name: self.name.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// A variable's text as the kind of value that the key has by default; a list may be written with
+/// commas.
+fn typed(text: &str, default: Option<&Value>) -> Result<Value, String> {
+    let toml = |text: &str| {
+        text.parse::<toml::Value>()
+            .ok()
+            .and_then(|value| serde_json::to_value(value).ok())
+    };
+
+    match default {
+        Some(Value::String(_)) => Ok(Value::String(text.to_owned())),
+        Some(Value::Array(_)) if !text.trim_start().starts_with('[') => {
+            let items = text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty());
+            Ok(items.map(|item| Value::String(item.to_owned())).collect())
+        }
+        Some(Value::Object(_)) => {
+            Err("is a section; name one of its keys after two more underscores".to_owned())
+        }
+        _ => Ok(toml(text).unwrap_or_else(|| Value::String(text.to_owned()))),
+    }
+}
+
+/// Says that nobody knows this key, and which one was probably meant.
+fn unknown(path: &str, defaults: &Value) -> String {
+    if let Some(hint) = secrets::inline_hint(path) {
+        return hint;
+    }
+
+    let mut at = defaults;
+    let mut keys = path.split('.').peekable();
+    while let Some(key) = keys.next() {
+        let name = key.split('[').next().unwrap_or(key);
+        match at.get(name) {
+            Some(next) if keys.peek().is_some() => at = next.get(0).unwrap_or(next),
+            _ => {
+                let known: Vec<&str> = at
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|map| map.keys().map(String::as_str))
+                    .collect();
+                let near = known.iter().max_by(|a, b| {
+                    strsim::jaro_winkler(name, a).total_cmp(&strsim::jaro_winkler(name, b))
+                });
+                return match near {
+                    Some(near) => format!(
+                        "unknown key; did you mean `{near}`? Known here: {}",
+                        known.join(", ")
+                    ),
+                    None => "unknown key".to_owned(),
+                };
+            }
+        }
+    }
+
+    "unknown key".to_owned()
+}

@@ -1,0 +1,84 @@
+//! `[ingest]`.
+
+use std::net::SocketAddr;
+
+use model::Span;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+use crate::{lasting, positive};
+
+/// The HTTP door for events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ingest {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Certificate chain (PEM); needed to listen anywhere but on this machine.
+    pub tls_cert_file: String,
+    /// Its key (PEM).
+    pub tls_key_file: String,
+    /// The largest request, after decompression, in bytes.
+    pub max_body_bytes: u64,
+    /// The most events in one request.
+    pub max_batch_events: u64,
+    /// How far ahead of our clock an event's time may be before it is replaced and marked.
+    pub max_clock_ahead: Span,
+    /// How old an event may be.
+    pub max_clock_behind: Span,
+    /// The most events that wait for their commit; beyond, requests are answered 429.
+    pub queue_max_events: u64,
+    /// The most bytes of events that wait for their commit.
+    pub queue_max_bytes: u64,
+    /// The most connections at once.
+    pub max_connections: u64,
+    /// The largest spool on disk while the database is away, in bytes.
+    pub spool_max_bytes: u64,
+}
+
+impl Default for Ingest {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8514)),
+            tls_cert_file: String::new(),
+            tls_key_file: String::new(),
+            max_body_bytes: 16 * 1024 * 1024,
+            max_batch_events: 10_000,
+            max_clock_ahead: Span::mins(5),
+            max_clock_behind: Span::days(30),
+            queue_max_events: 50_000,
+            queue_max_bytes: 64 * 1024 * 1024,
+            max_connections: 1024,
+            spool_max_bytes: 1024 * 1024 * 1024,
+        }
+    }
+}
+
+impl Ingest {
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        positive(problems, "ingest.max_body_bytes", self.max_body_bytes);
+        positive(problems, "ingest.max_batch_events", self.max_batch_events);
+        positive(problems, "ingest.queue_max_events", self.queue_max_events);
+        positive(problems, "ingest.queue_max_bytes", self.queue_max_bytes);
+        positive(problems, "ingest.max_connections", self.max_connections);
+        lasting(problems, "ingest.max_clock_ahead", self.max_clock_ahead);
+        lasting(problems, "ingest.max_clock_behind", self.max_clock_behind);
+
+        match (self.tls_cert_file.is_empty(), self.tls_key_file.is_empty()) {
+            (true, false) => problems.push(Problem::new(
+                "ingest.tls_key_file",
+                "needs tls_cert_file as well",
+            )),
+            (false, true) => problems.push(Problem::new(
+                "ingest.tls_cert_file",
+                "needs tls_key_file as well",
+            )),
+            (true, true) if !self.listen.ip().is_loopback() => {
+                let message = "is open to the network: set tls_cert_file and tls_key_file, or \
+                    listen on 127.0.0.1";
+                problems.push(Problem::new("ingest.listen", message));
+            }
+            _ => {}
+        }
+    }
+}

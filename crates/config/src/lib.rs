@@ -1,0 +1,293 @@
+//! `blueteam.toml`, one file per section.
+//!
+//! Every key has a default, is known (a misspelt one is an error that names its line and the key
+//! that was probably meant), and can be overridden by `BLUETEAM_<SECTION>__<KEY>`. Secrets never
+//! stand in the file: they come from files that it names, or from the environment.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::Path;
+
+use model::time::BusinessHours;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub mod advisories;
+mod alerts;
+mod channels;
+mod chat;
+mod collect;
+mod compliance;
+mod database;
+mod detection;
+mod document;
+mod error;
+mod escalation;
+mod ingest;
+mod logging;
+mod monitor;
+mod monitors;
+mod notices;
+mod personnel;
+pub mod rules;
+mod secrets;
+mod siem;
+mod state_dir;
+mod watchdog;
+
+pub use crate::advisories::Advisories;
+pub use crate::monitors::Monitors;
+pub use alerts::{Alerts, Override};
+pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
+pub use collect::{Address, Collect, File, Listener, TlsPair};
+pub use compliance::Compliance;
+pub use database::Database;
+pub use detection::Detection;
+pub use error::{ConfigError, ConfigErrors, Place};
+pub use escalation::{Escalation, Leave, Rota, Tier};
+pub use ingest::Ingest;
+pub use logging::{LogFormat, Logging};
+pub use monitor::Monitor;
+pub use notices::{Digest, Heartbeat};
+pub use personnel::{Person, Personnel};
+pub use secrets::Secrets;
+pub use siem::Siem;
+pub use state_dir::StateDir;
+pub use watchdog::Watchdog;
+
+use document::Document;
+use error::Problem;
+
+/// The sample at the root of the repository: every key with its default.
+pub const SAMPLE: &str = include_str!("../../../blueteam.sample.toml");
+
+/// Everything that an operator may set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// PostgreSQL.
+    pub database: Database,
+    /// The HTTP door for events.
+    pub ingest: Ingest,
+    /// The live reader.
+    pub monitor: Monitor,
+    /// When people are expected to be at work.
+    pub business_hours: BusinessHours,
+    /// The engine as a whole.
+    pub detection: Detection,
+    /// Parameters of single rules; each rule checks its own.
+    pub rules: BTreeMap<String, Value>,
+    /// Which alert takes which channel.
+    pub alerts: Alerts,
+    /// The people, by name.
+    pub personnel: Personnel,
+    /// Who is told when nobody acknowledges an alert.
+    pub escalation: Escalation,
+    /// What happened, once a day.
+    pub digest: Digest,
+    /// That messages arrive, on schedule.
+    pub heartbeat: Heartbeat,
+    /// The checks on schedule, and who is reminded.
+    pub compliance: Compliance,
+    /// The ways out.
+    pub channels: Channels,
+    /// Who notices when we are gone.
+    pub watchdog: Watchdog,
+    /// What is measured, and when that is an alert.
+    pub monitors: Monitors,
+    /// Log files and sockets.
+    pub collect: Collect,
+    /// What publishers say of what we run.
+    pub advisories: Advisories,
+    /// The program's own log.
+    pub logging: Logging,
+}
+
+/// A configuration that is right, with its secrets read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What the file and the environment say.
+    pub config: Config,
+    /// What must not be shown.
+    pub secrets: Secrets,
+}
+
+/// Reads the file (none: defaults), lets the environment override it, checks all of it, each rule
+/// its own parameters, and reads the secrets. `env` is [`environment`], but for tests.
+pub fn load(
+    file: Option<&Path>,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> Result<Loaded, ConfigErrors> {
+    let env: BTreeMap<_, _> = env.into_iter().collect();
+    let (name, text) = match file {
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                ConfigErrors::one(
+                    Place::Whole(name.clone()),
+                    "",
+                    format!("cannot be read: {error}"),
+                )
+            })?;
+            (name, text)
+        }
+        None => ("defaults".to_owned(), String::new()),
+    };
+
+    let config = parse(&name, &text, &env)?;
+    let secrets = Secrets::read(&config, &env)?;
+    Ok(Loaded { config, secrets })
+}
+
+/// The process's environment. A text that is no UTF-8 keeps its readable part: `std::env::vars`
+/// would panic on it.
+pub fn environment() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().map(|(name, value)| {
+        (
+            name.to_string_lossy().into_owned(),
+            value.to_string_lossy().into_owned(),
+        )
+    })
+}
+
+/// The part of [`load`] that touches no file: `name` is what errors call the text.
+pub fn parse(
+    name: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<Config, ConfigErrors> {
+    let defaults = serde_json::to_value(Config::default())
+        .map_err(|error| ConfigErrors::one(Place::Whole(name.to_owned()), "", error.to_string()))?;
+    let mut document = Document::parse(name, text)?;
+    document.override_by(env, &defaults)?;
+    let config: Config = document.read(&defaults)?;
+
+    let problems = config.problems();
+    if problems.is_empty() {
+        Ok(config)
+    } else {
+        Err(document.locate(problems))
+    }
+}
+
+impl Loaded {
+    /// What the channels are opened with: the ways out, and the people by name. `colour` is what
+    /// `auto` means here; `hostname` is this machine's name; reads the `ca_file`s.
+    pub fn channel_settings(
+        &self,
+        stdout: Box<dyn Write + Send>,
+        colour: bool,
+        hostname: &str,
+    ) -> anyhow::Result<notify::Settings> {
+        let mut settings =
+            self.config
+                .channels
+                .settings(&self.secrets, stdout, colour, hostname)?;
+        if let Some(email) = &mut settings.email {
+            email.audit_failures = self.config.personnel.for_audit_failures();
+        }
+        Ok(settings)
+    }
+}
+
+impl Config {
+    /// What serde cannot see: values that are right by themselves but can't be used.
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        self.database.check(&mut problems);
+        self.ingest.check(&mut problems);
+        self.monitor.check(&mut problems);
+        self.watchdog.check(&mut problems);
+        self.monitors.check(&mut problems);
+        self.detection.check(&mut problems);
+        self.channels.check(&mut problems);
+
+        self.alerts
+            .check(&self.channels, || rules::rule_ids(self), &mut problems);
+        self.digest.check(&self.channels, &mut problems);
+        self.heartbeat.check(&self.channels, &mut problems);
+        self.compliance.check(&self.channels, &mut problems);
+
+        self.personnel.check(&mut problems);
+        self.escalation
+            .check(&self.channels, &self.personnel, &mut problems);
+        self.collect.check(&mut problems);
+        self.advisories.check(&mut problems);
+
+        if let Err(error) = model::time::Calendar::new(self.business_hours.clone()) {
+            let key = match error {
+                model::time::BusinessHoursError::Zone(_) => "business_hours.time_zone",
+                model::time::BusinessHoursError::Order => "business_hours.end",
+            };
+            problems.push(Problem::new(key, error.to_string()));
+        }
+
+        for (rule, params) in &self.rules {
+            if let Err(error) = detect::rules::check_params(rule, params) {
+                let key = error.key.map_or_else(
+                    || format!("rules.{rule}"),
+                    |key| format!("rules.{rule}.{key}"),
+                );
+                problems.push(Problem::new(key, error.message));
+            }
+        }
+
+        problems
+    }
+}
+
+impl Config {
+    /// The severities of which nobody is told at once because no channel of theirs is configured,
+    /// the worst first.
+    pub fn untold(&self) -> Vec<model::Severity> {
+        self.alerts.untold(&self.channels)
+    }
+
+    /// What is right by itself and probably not meant: that somebody who counts on being told is
+    /// told nothing.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let untold: Vec<&str> = self
+            .untold()
+            .iter()
+            .map(|severity| severity.as_str())
+            .collect();
+
+        if !untold.is_empty() {
+            let which = untold.join(" and ");
+            warnings.push(format!(
+                "nobody is told of {which} alerts: no channel that they take is configured \
+                    ([channels], [alerts])"
+            ));
+        }
+
+        if self.digest.channels(&self.channels).is_empty() && !self.digest.channels.is_empty() {
+            let wanted: Vec<&str> = self
+                .digest
+                .channels
+                .iter()
+                .map(|channel| channel.as_str())
+                .collect();
+            let wanted = wanted.join(", ");
+            warnings.push(format!(
+                "nobody gets the daily digest: digest.channels is {wanted}, which is not configured"
+            ));
+        }
+
+        warnings
+    }
+}
+
+/// A problem unless the number is at least 1.
+fn positive(problems: &mut Vec<Problem>, key: &str, value: u64) {
+    if value == 0 {
+        problems.push(Problem::new(key, "must be at least 1"));
+    }
+}
+
+/// A problem unless the length of time is longer than none.
+fn lasting(problems: &mut Vec<Problem>, key: &str, value: model::Span) {
+    if value <= model::Span::ZERO {
+        problems.push(Problem::new(key, "must be longer than 0s"));
+    }
+}

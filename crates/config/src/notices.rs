@@ -1,0 +1,133 @@
+//! `[digest]` and `[heartbeat]`: what is told on schedule.
+
+use jiff::civil::Time;
+use model::{Channel, Span};
+use serde::{Deserialize, Serialize};
+
+use crate::Channels;
+use crate::error::Problem;
+
+/// `[digest]`: once a day, what happened, also when nothing did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Digest {
+    /// When, in the time zone of `[business_hours]`: `HH:MM`.
+    pub at: String,
+    /// By which ways; the default is cut down to those that are configured.
+    pub channels: Vec<Channel>,
+}
+
+/// `[heartbeat]`: a message that says only that messages arrive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heartbeat {
+    /// How often; 0s: never.
+    pub every: Span,
+    /// By which ways; the default is cut down to those that are configured.
+    pub channels: Vec<Channel>,
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self {
+            at: "07:00".to_owned(),
+            channels: vec![Channel::Email],
+        }
+    }
+}
+
+impl Default for Heartbeat {
+    fn default() -> Self {
+        Self {
+            every: Span::days(7),
+            channels: vec![Channel::Email, Channel::Syslog, Channel::Ocsf, Channel::Cef],
+        }
+    }
+}
+
+impl Digest {
+    /// When; midnight for what [`Self::check`] refuses.
+    pub fn time(&self) -> Time {
+        Time::strptime("%H:%M", &self.at).unwrap_or_default()
+    }
+
+    /// The ways that are configured.
+    pub fn channels(&self, channels: &Channels) -> Vec<Channel> {
+        configured(&self.channels, channels)
+    }
+
+    pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
+        if Time::strptime("%H:%M", &self.at).is_err() {
+            problems.push(Problem::new(
+                "digest.at",
+                "must be a time of day, such as 07:00",
+            ));
+        }
+
+        lead(
+            "digest.channels",
+            &self.channels,
+            (&Self::default().channels, channels),
+            problems,
+        );
+    }
+}
+
+impl Heartbeat {
+    /// The ways that are configured.
+    pub fn channels(&self, channels: &Channels) -> Vec<Channel> {
+        configured(&self.channels, channels)
+    }
+
+    pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
+        if self.every != Span::ZERO && self.every < Span::secs(1) {
+            problems.push(Problem::new(
+                "heartbeat.every",
+                "must be at least 1s, or 0s for never",
+            ));
+        }
+
+        lead(
+            "heartbeat.channels",
+            &self.channels,
+            (&Self::default().channels, channels),
+            problems,
+        );
+    }
+}
+
+pub(super) fn configured(wanted: &[Channel], channels: &Channels) -> Vec<Channel> {
+    let all = channels.configured();
+    wanted
+        .iter()
+        .copied()
+        .filter(|channel| all.contains(channel))
+        .collect()
+}
+
+/// A list of one's own must lead somewhere, and nobody is called out of bed because nothing
+/// happened.
+pub(super) fn lead(
+    key: &str,
+    wanted: &[Channel],
+    (default, channels): (&[Channel], &Channels),
+    problems: &mut Vec<Problem>,
+) {
+    if wanted.contains(&Channel::Pagerduty) {
+        problems.push(Problem::new(
+            key,
+            "pagerduty would page somebody for nothing; drop it",
+        ));
+    }
+
+    if wanted == default {
+        return;
+    }
+
+    let all = channels.configured();
+    if let Some(missing) = wanted.iter().find(|channel| !all.contains(channel)) {
+        let message =
+            format!("{missing} is not configured; configure [channels.{missing}] or drop it");
+        problems.push(Problem::new(key, message));
+    }
+}

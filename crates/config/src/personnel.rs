@@ -1,0 +1,96 @@
+//! `[personnel]`: the people by name, and who of them is told that auditing fails (3.3.4).
+
+use notify::Person as Told;
+use notify::channels::email::Address;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Problem;
+
+/// The people.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Personnel {
+    /// Everybody who may be told of anything by name.
+    pub people: Vec<Person>,
+    /// The names of those who are told that auditing fails; empty: all of them.
+    pub audit_failures: Vec<String>,
+}
+
+/// One of them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// As others call them.
+    pub name: String,
+    /// Their mail address, without the name.
+    pub mail: String,
+    /// Where they are reached when mail is not; shown to whoever has to call them.
+    #[serde(default)]
+    pub phone: String,
+}
+
+impl Personnel {
+    /// The person of this name.
+    pub fn named(&self, name: &str) -> Option<&Person> {
+        self.people.iter().find(|person| person.name == name)
+    }
+
+    /// Who is told that auditing fails.
+    pub fn for_audit_failures(&self) -> Vec<Told> {
+        let chosen = |person: &&Person| {
+            self.audit_failures.is_empty() || self.audit_failures.contains(&person.name)
+        };
+        self.people
+            .iter()
+            .filter(chosen)
+            .map(Person::told)
+            .collect()
+    }
+
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        for (i, person) in self.people.iter().enumerate() {
+            let key = |part: &str| format!("personnel.people[{i}].{part}");
+            if person.name.trim().is_empty() {
+                problems.push(Problem::new(key("name"), "must not be empty"));
+            }
+            if self
+                .people
+                .iter()
+                .take(i)
+                .any(|other| other.name == person.name)
+            {
+                problems.push(Problem::new(
+                    key("name"),
+                    format!("`{}` is there twice", person.name),
+                ));
+            }
+            if let Err(error) = person.mail.parse::<Address>() {
+                problems.push(Problem::new(
+                    key("mail"),
+                    format!("`{}`: {error}", person.mail),
+                ));
+            }
+        }
+
+        for (i, name) in self.audit_failures.iter().enumerate() {
+            if self.named(name).is_none() {
+                let message = format!("nobody in personnel.people is called `{name}`");
+                problems.push(Problem::new(
+                    format!("personnel.audit_failures[{i}]"),
+                    message,
+                ));
+            }
+        }
+    }
+}
+
+impl Person {
+    /// As a message names them.
+    pub fn told(&self) -> Told {
+        Told {
+            name: self.name.clone(),
+            mail: self.mail.clone(),
+            phone: self.phone.clone(),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What the configuration says of rules: parameters of the built-in ones, files of custom ones.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use detect::{Settings, sigma::Sigma};
+use model::Span;
+
+use crate::Config;
+
+/// What the engine is told. `grace` is how long a closed detection may be taken up again.
+pub fn engine(config: &Config, only: Vec<String>, grace: Span) -> Settings {
+    let mut rules = config.rules.clone();
+    // The two general keys that concern single rules yield to what is said for the rule itself.
+    let gap = rules
+        .entry("audit_log_gap".to_owned())
+        .or_insert_with(|| serde_json::json!({}));
+    if let Some(gap) = gap.as_object_mut()
+        && !gap.contains_key("expected")
+    {
+        gap.insert(
+            "expected".to_owned(),
+            serde_json::json!(config.detection.expected_sources),
+        );
+    }
+    for definition in detect::rules::ALL {
+        let params = rules
+            .entry(definition.info.id.to_string())
+            .or_insert_with(|| serde_json::json!({}));
+        if let Some(params) = params.as_object_mut()
+            && !params.contains_key("max_keys")
+        {
+            params.insert(
+                "max_keys".to_owned(),
+                serde_json::json!(config.detection.max_keys),
+            );
+        }
+    }
+    Settings {
+        business_hours: config.business_hours.clone(),
+        rules,
+        only,
+        settle: config.detection.settle,
+        grace,
+        users_max: usize::try_from(config.detection.max_keys).unwrap_or(usize::MAX),
+    }
+}
+
+/// The custom rules of the configured folder. A rule that cannot be used is an error: a rule that
+/// silently does not run is worse than a program that does not start.
+pub fn sigma(config: &Config) -> anyhow::Result<Sigma> {
+    if config.detection.rules_dir.is_empty() {
+        return Ok(Sigma::default());
+    }
+
+    let (sigma, errors) = Sigma::load(&read_rules(Path::new(&config.detection.rules_dir))?);
+    if let Some(first) = errors.first() {
+        let more = if errors.len() > 1 {
+            format!(" (and {} more)", errors.len() - 1)
+        } else {
+            String::new()
+        };
+
+        bail!(
+            "{}: {}{more}; `blueteam alerts rules check` shows all",
+            first.file,
+            first.message
+        );
+    }
+
+    Ok(sigma)
+}
+
+/// The same, with every error in a line of its own: for somebody who mends them all at once.
+pub fn sigma_or_all_errors(config: &Config) -> anyhow::Result<Sigma> {
+    if config.detection.rules_dir.is_empty() {
+        return Ok(Sigma::default());
+    }
+
+    let (sigma, errors) = Sigma::load(&read_rules(Path::new(&config.detection.rules_dir))?);
+    if errors.is_empty() {
+        return Ok(sigma);
+    }
+
+    let lines: Vec<String> = errors
+        .iter()
+        .map(|error| format!("{}: {}", error.file, error.message))
+        .collect();
+    bail!("{}", lines.join("\n"))
+}
+
+/// The ids of everything that alerts: built-in rules, the user's own, monitors, advisories. None
+/// when the user's own cannot be read.
+pub fn rule_ids(config: &Config) -> Option<Vec<String>> {
+    let own = sigma(config).ok()?;
+    let rules = detect::rules::ALL
+        .iter()
+        .map(|rule| rule.info)
+        .chain(own.infos())
+        .map(|info| info.id.to_string());
+    let monitors = ::monitors::ALL
+        .iter()
+        .map(|monitor| monitor.rule().rule_id.to_string());
+
+    Some(
+        rules
+            .chain(monitors)
+            .chain([model::ADVISORY.to_string()])
+            .collect(),
+    )
+}
+
+/// The rule files of a folder, `*.yml` and `*.yaml`, in order of name.
+pub fn read_rules(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)
+        .with_context(|| format!("cannot read the rules folder {}", folder.display()))?
+    {
+        let path = entry?.path();
+        if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let read = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Ok((path.display().to_string(), text))
+    };
+    paths.iter().map(read).collect()
+}

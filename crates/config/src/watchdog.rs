@@ -1,0 +1,68 @@
+//! `[watchdog]`: who notices when we are gone.
+
+use model::Span;
+use notify::post::{Heartbeat, Target};
+use serde::{Deserialize, Serialize};
+
+use crate::channels::{copy, pem};
+use crate::error::Problem;
+use crate::lasting;
+use crate::secrets::Secrets;
+
+/// A service that raises the alarm when it no longer hears from us. The URL holds a token: it
+/// stands in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Watchdog {
+    /// A file that holds the URL; empty: nobody is told that we live.
+    pub url_file: String,
+    /// How often.
+    pub every: Span,
+    /// Certificates (PEM) that are trusted besides the machine's.
+    pub ca_file: String,
+    /// The limit of one attempt.
+    pub timeout: Span,
+    /// How long the database may be away before the personnel are told.
+    pub database_away: Span,
+    /// How long events may wait unread or not be stored, or alerts not be written, before the
+    /// personnel are told.
+    pub stuck_after: Span,
+}
+
+impl Default for Watchdog {
+    fn default() -> Self {
+        Self {
+            url_file: String::new(),
+            every: Span::mins(1),
+            ca_file: String::new(),
+            timeout: Span::secs(10),
+            database_away: Span::mins(1),
+            stuck_after: Span::mins(1),
+        }
+    }
+}
+
+impl Watchdog {
+    /// Whom to tell, when somebody listens.
+    pub fn heartbeat(&self, secrets: &Secrets) -> anyhow::Result<Option<Heartbeat>> {
+        let Some(url) = &secrets.watchdog_url else {
+            return Ok(None);
+        };
+        let target = Target {
+            url: copy(url),
+            ca_pem: pem(&self.ca_file)?,
+            timeout: self.timeout.to_std(),
+        };
+
+        Heartbeat::new("watchdog", &target)
+            .map(Some)
+            .map_err(anyhow::Error::msg)
+    }
+
+    pub(super) fn check(&self, problems: &mut Vec<Problem>) {
+        lasting(problems, "watchdog.every", self.every);
+        lasting(problems, "watchdog.timeout", self.timeout);
+        lasting(problems, "watchdog.database_away", self.database_away);
+        lasting(problems, "watchdog.stuck_after", self.stuck_after);
+    }
+}

@@ -1,0 +1,145 @@
+//! The HTTP door, as the configuration wants it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use model::Clock;
+use tokio_util::sync::CancellationToken;
+use web::{Acknowledge, HttpServer, Pools, Settings};
+
+use crate::metrics::{self, Shown};
+use app::ack_links::Links;
+use app::certificates::Certificates;
+use app::database::{Database, Role};
+use config::Loaded;
+use config::StateDir;
+
+/// The folder of the spool, below the state directory.
+const SPOOL: &str = "spool";
+/// Connections beside those of the writers: one to try the database with, one to spare.
+const SPARE: u32 = 2;
+
+/// The open door.
+#[derive(Debug)]
+pub struct Door(HttpServer);
+
+fn settings(config: &config::Ingest, state: &StateDir) -> Settings {
+    let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    let limits = ingest::Settings {
+        max_body_bytes: size(config.max_body_bytes),
+        max_batch_events: size(config.max_batch_events),
+        max_clock_ahead: config.max_clock_ahead,
+        max_clock_behind: config.max_clock_behind,
+        queue_max_events: size(config.queue_max_events),
+        queue_max_bytes: size(config.queue_max_bytes),
+        spool_max_bytes: config.spool_max_bytes,
+        ..ingest::Settings::new(state.join(SPOOL))
+    };
+
+    Settings {
+        listen: config.listen,
+        max_connections: size(config.max_connections),
+        ingest: limits,
+        ..Settings::new(state.join(SPOOL))
+    }
+}
+
+/// What waits in the spool and what was refused, as its folder shows it.
+pub fn spool(state: &StateDir) -> std::io::Result<ingest::SpoolOnDisk> {
+    ingest::spool_on_disk(&state.join(SPOOL))
+}
+
+/// Opens it; it closes when `stop` says so.
+pub async fn open(
+    loaded: &Loaded,
+    state: &StateDir,
+    (database, certificates): (&Database, &Certificates),
+    clock: &Arc<dyn Clock>,
+    shown: &Arc<Shown>,
+    stop: &CancellationToken,
+) -> anyhow::Result<Door> {
+    let mut settings = settings(&loaded.config.ingest, state);
+    let certificate = certificates
+        .door()
+        .map(|slot| slot.certificate())
+        .transpose();
+    settings.tls = certificate.context("the certificate of the HTTP door cannot be used")?;
+    settings.metrics = Some(metrics::serve(
+        database.options(Role::Engine)?,
+        Arc::clone(shown),
+        Arc::clone(clock),
+    ));
+
+    if let Some(links) = Links::open(&loaded.config.escalation, state)? {
+        let people = store::pool(database.options(Role::Operator)?, SPARE);
+        settings.acknowledge = Some(Acknowledge {
+            key: links.key().clone(),
+            people,
+        });
+    }
+
+    let role = database.options(Role::Ingest)?;
+    let writers = u32::try_from(settings.ingest.writers)
+        .unwrap_or(1)
+        .saturating_add(SPARE);
+    let pools = Pools {
+        events: store::pool(role.clone(), writers),
+        keys: store::pool(role, SPARE),
+    };
+
+    let listen = settings.listen;
+    let console = web::serve(
+        settings,
+        pools,
+        Arc::clone(clock),
+        stop.clone().cancelled_owned(),
+    )
+    .await;
+    Ok(Door(console.with_context(|| {
+        format!("cannot take events at {listen}")
+    })?))
+}
+
+impl Door {
+    /// Asks whether every accepted event is in the table.
+    pub fn settled(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
+        let ingest = self.0.ingest().clone();
+        Box::new(move || ingest.spool_is_empty())
+    }
+
+    /// Asks why accepted events do not get from the spool into the table, should there be a reason
+    /// of ours.
+    pub fn stuck(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+        let ingest = self.0.ingest().clone();
+        Box::new(move || ingest.stats().stuck)
+    }
+
+    /// Asks why events that were accepted are not in their table, or cannot be accepted at all;
+    /// none when they are.
+    pub fn unstored(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
+        let ingest = self.0.ingest().clone();
+        Box::new(move || {
+            let stats = ingest.stats();
+            let since = stats.outage_since?;
+            let waiting = model::text::counted(stats.spool_events, "event");
+            let why = stats
+                .stuck
+                .or(stats.outage)
+                .map(|why| format!(": {why}"))
+                .unwrap_or_default();
+
+            Some(format!("{waiting} in the spool since {since}{why}"))
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.0.address()
+    }
+
+    /// Returns when the last request is answered and its events are written.
+    pub async fn close(self) {
+        self.0.ended().await;
+    }
+}

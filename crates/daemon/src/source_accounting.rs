@@ -1,0 +1,207 @@
+//! The account of the table of audit events, kept by who reads it: applications insert into it by
+//! themselves, so that only the reader sees what came. Numbered producers are followed, and holes
+//! in their numbers are told.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use collect::ledger::{Hours, Rhythm, Sequence};
+use model::event::Marks;
+use model::time::Calendar;
+use model::{SecurityEvent, Source, Span, Timestamp};
+use store::PgConnection;
+use store::sources::{self, Cause, Gap, Intake};
+
+use app::self_audit::{Component, Failures};
+
+/// The table's own source.
+const TABLE: &str = "audit_db";
+/// What a numbered producer's source is called, before its name.
+const PRODUCER: &str = "producer:";
+/// Producers that are followed; names come from outside.
+const PRODUCERS_MAX: usize = 10_000;
+/// The longest name of one.
+const NAME_MAX: usize = 128;
+/// A number that is missing for this long is lost: transactions may stay open, and spools drain.
+const LOST_AFTER: Span = Span::mins(5);
+
+/// One numbered producer.
+#[derive(Default)]
+struct Producer {
+    sequence: Sequence,
+    intake: Intake,
+}
+
+/// What has been read since the last save, and what is known of before.
+pub struct Books {
+    calendar: Calendar,
+    settle: Span,
+    rhythm: Rhythm,
+    last_received: Option<Timestamp>,
+    intake: Intake,
+    producers: BTreeMap<String, Producer>,
+}
+
+fn add(intake: &mut Intake, event: &SecurityEvent<'_>, (now, settle): (Timestamp, Span)) {
+    intake.accepted += 1;
+    intake.late += u64::from(
+        intake
+            .newest
+            .is_some_and(|newest| event.timestamp < newest.minus(settle)),
+    );
+    intake.newest = intake.newest.max(Some(event.timestamp));
+
+    let behind = now.since(event.timestamp);
+    intake.skew = Some(intake.skew.map_or(behind, |least| least.min(behind)));
+}
+
+/// What is booked; the newest time is kept for the next batch.
+fn take(intake: &mut Intake) -> Intake {
+    let next = Intake {
+        newest: intake.newest,
+        ..Intake::default()
+    };
+    std::mem::replace(intake, next)
+}
+
+impl Books {
+    /// Takes up what the ledger has.
+    pub async fn open(
+        conn: &mut PgConnection,
+        calendar: Calendar,
+        settle: Span,
+    ) -> anyhow::Result<Self> {
+        sources::declare(conn, TABLE, Source::AuditDb, None).await?;
+        let mut books = Self {
+            calendar,
+            settle,
+            rhythm: Rhythm::default(),
+            last_received: None,
+            intake: Intake::default(),
+            producers: BTreeMap::new(),
+        };
+
+        for row in sources::list(conn).await? {
+            let intake = Intake {
+                newest: row.last_event_at,
+                ..Intake::default()
+            };
+
+            if row.source_id == TABLE {
+                books.rhythm = serde_json::from_value(row.rhythm).unwrap_or_default();
+                books.last_received = row.last_received_at;
+                books.intake = intake;
+            } else if let Some(name) = row.source_id.strip_prefix(PRODUCER) {
+                let sequence = row
+                    .sequence
+                    .and_then(|s| serde_json::from_value(s).ok())
+                    .unwrap_or_default();
+                books
+                    .producers
+                    .insert(name.to_owned(), Producer { sequence, intake });
+            }
+        }
+
+        Ok(books)
+    }
+
+    /// An event has been read.
+    pub fn note(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
+        // What we say of ourselves shows nothing of whether applications speak.
+        if event.source != Source::AuditDb || event.marks.intersects(Marks::OWN_FAILURE) {
+            return;
+        }
+
+        add(&mut self.intake, event, (now, self.settle));
+        let Some(number) = event.details.number("producer_seq") else {
+            return;
+        };
+
+        let Some(name) = event
+            .details
+            .text("producer")
+            .filter(|n| !n.is_empty() && n.len() <= NAME_MAX)
+        else {
+            return;
+        };
+
+        if self.producers.len() >= PRODUCERS_MAX && !self.producers.contains_key(&name) {
+            return;
+        }
+
+        let producer = self.producers.entry(name).or_default();
+        producer.sequence.arrived(number, now);
+        add(&mut producer.intake, event, (now, self.settle));
+    }
+
+    /// Books what was read; belongs into the transaction that saves the cursor. Tells of numbers
+    /// that are lost.
+    pub async fn save(
+        &mut self,
+        conn: &mut PgConnection,
+        now: Timestamp,
+        failures: &Failures,
+    ) -> anyhow::Result<()> {
+        if !self.intake.is_empty() {
+            let pause = self
+                .last_received
+                .replace(now)
+                .map(|last| now.since(last))
+                .filter(|p| *p >= Span::secs(1));
+            if let Some(pause) = pause {
+                let hours = if self.calendar.period(now).open {
+                    Hours::Open
+                } else {
+                    Hours::Closed
+                };
+                self.rhythm.note(pause, hours);
+            }
+
+            sources::book(conn, TABLE, Source::AuditDb, &take(&mut self.intake), now).await?;
+            sources::save_ledger(conn, TABLE, &serde_json::to_value(&self.rhythm)?, None).await?;
+            sources::end_silence(conn, TABLE, now).await?;
+        }
+
+        for (name, producer) in &mut self.producers {
+            let lost = producer.sequence.lost(now.minus(LOST_AFTER));
+            if producer.intake.is_empty() && lost.is_empty() {
+                continue;
+            }
+
+            let source_id = format!("{PRODUCER}{name}");
+            sources::book(
+                conn,
+                &source_id,
+                Source::AuditDb,
+                &take(&mut producer.intake),
+                now,
+            )
+            .await?;
+
+            let sequence =
+                serde_json::to_value(&producer.sequence).context("cannot save a sequence")?;
+            sources::save_ledger(conn, &source_id, &serde_json::json!({}), Some(&sequence)).await?;
+
+            for hole in lost {
+                let detail = format!("numbers {} to {} of {name} never came", hole.from, hole.to);
+                failures.tell_of(
+                    Component::Collector,
+                    &source_id,
+                    format!("{detail}: {} events are missing", hole.len()),
+                );
+
+                let gap = Gap {
+                    cause: Cause::Sequence,
+                    started_at: hole.since,
+                    ended_at: Some(hole.since),
+                    lost: Some(hole.len()),
+                    detail,
+                };
+
+                sources::note_gap(conn, &source_id, &gap).await?;
+            }
+        }
+
+        Ok(())
+    }
+}

@@ -1,0 +1,258 @@
+//! Follows the configured log files into the database. Events and position commit together.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use collect::entries::Entries;
+use collect::follow::{Batch, Follower, Position, Turn};
+use collect::{Format, LineId};
+use model::civil::Zone;
+use model::time::Calendar;
+use model::{Clock, ServiceName, Span, Timestamp};
+use store::sources::{Cause, Gap};
+use store::{PgConnectOptions, PgConnection};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::log_pipeline::{Beside, Intake};
+use app::self_audit::{Component, Failures};
+
+/// Bytes read before they are committed.
+const BATCH: usize = 1024 * 1024;
+/// An entry that nothing was added to for this long is complete.
+const COMPLETE_AFTER: Duration = Duration::from_secs(1);
+/// How often a file that had nothing new is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What a collector is told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// The file.
+    pub path: PathBuf,
+    /// What is in it.
+    pub format: &'static Format,
+    /// How often it is configured to speak.
+    pub every: Option<Span>,
+    /// The zone of times that name none.
+    pub zone: Zone,
+    /// Whose events they are.
+    pub service: Option<ServiceName>,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// How far events may be out of order before they count as late.
+    pub settle: Span,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Where failures are told.
+    pub failures: Failures,
+}
+
+impl Options {
+    /// The collector's name, and the source's in the ledger.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.format.name, self.path.display())
+    }
+
+    fn position(&self, at: Position) -> anyhow::Result<store::collected::Position> {
+        Ok(store::collected::Position {
+            collector: self.name(),
+            at: serde_json::to_value(at)?,
+        })
+    }
+}
+
+/// Follows the file until told to stop; starts over from the saved position after every failure.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut failures = 0_u32;
+    // Before the database is asked, which may be away: what is rotated meanwhile is read all the
+    // same.
+    let path = options.path.clone();
+    let first = tokio::task::spawn_blocking(move || Position::before(&path)).await?;
+    loop {
+        match follow(&options, first, &stop).await {
+            Ok(()) => return Ok(()),
+            Err(cause) => {
+                failures += 1;
+                error!("{} is not read for now: {cause:#}", options.path.display());
+                options.failures.not_stored(&options.name(), &cause);
+
+                // Once is a database that restarts; again and again is news.
+                if failures == 5 {
+                    options.failures.tell(
+                        Component::Collector,
+                        format!("{} cannot be read: {cause:#}", options.path.display()),
+                    );
+                }
+            }
+        }
+
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn follow(
+    options: &Options,
+    first: Option<Position>,
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let mut conn = store::connect(&options.database)
+        .await
+        .context("cannot connect to the database")?;
+    let saved = match store::collected::position(&mut conn, &options.name()).await? {
+        Some(position) => {
+            Some(serde_json::from_value(position).context("the saved position cannot be read")?)
+        }
+        None => first,
+    };
+
+    let calendar = options.calendar.clone();
+    let mut intake = Intake::open(
+        &mut conn,
+        options.name(),
+        options.format,
+        options.every,
+        (calendar, options.settle),
+    )
+    .await?;
+    intake = intake
+        .in_zone(options.zone.clone())
+        .of_service(options.service.clone());
+
+    let mut follower = Follower::new(&options.path, saved);
+    let mut entries = Entries::of(options.format);
+    let (mut missing, mut last): (bool, Option<Position>) = (false, None);
+    let mut quiet_since = Instant::now();
+    while !stop.is_cancelled() {
+        let batch;
+        (follower, batch) = tokio::task::spawn_blocking(move || {
+            let batch = follower.read(BATCH);
+            (follower, batch)
+        })
+        .await?;
+
+        let batch = batch.with_context(|| format!("cannot read {}", options.path.display()))?;
+        if batch.position.is_none() && !missing {
+            warn!(
+                "{} does not exist yet; it is read from its start when it does",
+                options.path.display()
+            );
+            missing = true;
+        }
+
+        let idle = quiet_since.elapsed() > COMPLETE_AFTER && entries.open_since().is_some();
+        if !batch.is_empty() {
+            (missing, quiet_since) = (false, Instant::now());
+            // What was open belongs to the file before.
+            if !batch.turns.is_empty()
+                && let Some(entry) = entries.finish()
+            {
+                intake
+                    .store(
+                        &mut conn,
+                        vec![entry],
+                        Beside::default(),
+                        options.clock.now(),
+                    )
+                    .await?;
+            }
+            store_batch(options, &mut conn, (&mut intake, &mut entries), &batch).await?;
+            options.failures.stalls().resumed(&options.name());
+            last = batch.position;
+            continue;
+        } else if idle && let (Some(entry), Some(position)) = (entries.finish(), last) {
+            let beside = Beside {
+                position: Some(options.position(position)?),
+                gaps: Vec::new(),
+            };
+            intake
+                .store(&mut conn, vec![entry], beside, options.clock.now())
+                .await?;
+        }
+
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_AGAIN) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+
+    Ok(())
+}
+
+/// Tells what happened to the file, and what of it is lost.
+fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
+    let path = options.path.display();
+    let mut gaps = Vec::new();
+    for turn in &batch.turns {
+        let message = match turn {
+            Turn::Rotated | Turn::Truncated => {
+                info!("{path} was rotated");
+                continue;
+            }
+            Turn::Damaged { at } => {
+                format!(
+                    "{path}: a compressed piece of it is broken beyond byte {} of its text",
+                    at.offset
+                )
+            }
+            Turn::Lost { at } => {
+                format!(
+                    "{path}: the file read before is gone; what it held beyond byte {} is lost",
+                    at.offset
+                )
+            }
+        };
+
+        warn!("{message}");
+        options.failures.tell(Component::Collector, message.clone());
+        let written = match turn {
+            Turn::Damaged { at } | Turn::Lost { at } => at.written.map(Timestamp::from_micros),
+            Turn::Rotated | Turn::Truncated => None,
+        };
+
+        let started_at = written.unwrap_or(now).min(now);
+        gaps.push(Gap {
+            cause: Cause::Rotation,
+            started_at,
+            ended_at: Some(now),
+            lost: None,
+            detail: message,
+        });
+    }
+
+    gaps
+}
+
+async fn store_batch(
+    options: &Options,
+    conn: &mut PgConnection,
+    (intake, entries): (&mut Intake, &mut Entries),
+    batch: &Batch,
+) -> anyhow::Result<()> {
+    let now = options.clock.now();
+    let gaps = tell(options, batch, now);
+    let file = batch.position.as_ref().map_or(0, Position::file_number);
+    let complete = entries.push(
+        batch
+            .lines()
+            .map(|(offset, line)| (LineId { file, offset }, line)),
+    );
+
+    let position = match batch.position {
+        // An entry that may go on is read again after a restart.
+        Some(position) => {
+            let offset = entries.open_since().unwrap_or(position.offset);
+            Some(options.position(Position { offset, ..position })?)
+        }
+        None => None,
+    };
+
+    intake
+        .store(conn, complete, Beside { position, gaps }, now)
+        .await
+}

@@ -1,0 +1,376 @@
+//! Listens for log messages on sockets (udp, tcp, tls, unix) and brings them into the database.
+//!
+//! Senders do not send again. So everything goes to a spool on disk first: a stream is not read
+//! further before what was read of it is synced there, and from the spool it goes into the
+//! database, in order and once. A `kill -9` costs at most what had been read at that instant and
+//! was not synced yet (one read of 64 KiB per connection) and what the kernel still held. While the
+//! spool is full, streams are not read (their senders wait), and datagrams are dropped and counted,
+//! like those that the kernel dropped. A peer's address is no identity and reaches no event.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use collect::Format;
+use model::time::Calendar;
+use model::{Clock, ServiceName, Span, Timestamp};
+use serde::{Deserialize, Serialize};
+use store::PgConnectOptions;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use app::certificates::Slot;
+use app::self_audit::{Component, Failures};
+use config::Address;
+use config::StateDir;
+use drain::{Drain, Sink};
+use keeper::{Keeper, Shelf};
+use queue::Queue;
+
+mod drain;
+mod drops;
+mod keeper;
+mod places;
+mod queue;
+mod record;
+mod sockets;
+mod streams;
+
+pub use keeper::Waiting;
+
+/// How long a few messages wait for others on their way into the database.
+const LINGER: Duration = Duration::from_millis(100);
+/// How long a stop waits for a database or a disk that does not take anything.
+const LAST_TRY: Duration = Duration::from_secs(10);
+/// Where the spools are, below the state directory; each in a folder of its own.
+const FOLDER: &str = "listeners";
+/// The file that says whose spool a folder is.
+const ABOUT: &str = "source.json";
+
+/// What a listener is told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// Where it listens.
+    pub address: Address,
+    /// Certificate and key, for `tls:`.
+    pub tls: Option<Arc<Slot>>,
+    /// What is in the messages.
+    pub format: &'static Format,
+    /// How often somebody is configured to speak.
+    pub every: Option<Span>,
+    /// Whose events they are.
+    pub service: Option<ServiceName>,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// How far events may be out of order before they count as late.
+    pub settle: Span,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Where failures are told.
+    pub failures: Failures,
+    /// Where the spool is kept.
+    pub state: StateDir,
+    /// The most bytes in it.
+    pub spool_max_bytes: u64,
+    /// Says since when messages wait.
+    pub waiting: Arc<Waiting>,
+}
+
+impl Options {
+    /// The source's name in the ledger.
+    pub fn name(&self) -> String {
+        format!("{}:{}", self.format.name, self.address)
+    }
+
+    fn sink(&self) -> Sink {
+        Sink {
+            database: self.database.clone(),
+            name: self.name(),
+            format: self.format,
+            every: self.every,
+            service: self.service.clone(),
+            calendar: self.calendar.clone(),
+            settle: self.settle,
+            failures: self.failures.clone(),
+            waiting: Arc::clone(&self.waiting),
+        }
+    }
+}
+
+/// Whose spool a folder is: what has been taken in is stored even when nobody listens there any
+/// more.
+#[derive(Debug, Serialize, Deserialize)]
+struct About {
+    source: String,
+    format: String,
+    service: Option<ServiceName>,
+}
+
+/// The folder of a source's spool: its name as far as a file's may have it, and a number that tells
+/// apart what then looks the same.
+fn folder(state: &StateDir, source: &str) -> PathBuf {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '.' {
+            c
+        } else {
+            '-'
+        }
+    };
+
+    let shown: String = source.chars().map(plain).take(100).collect();
+    let number = Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes())
+        .simple()
+        .to_string();
+    state.join(FOLDER).join(format!("{shown}-{}", &number[..8]))
+}
+
+/// What could not be taken in, since it was last written down.
+#[derive(Debug, Default)]
+struct Lost(AtomicU64);
+
+impl Lost {
+    fn note(&self, messages: u64) {
+        self.0.fetch_add(messages, Ordering::Relaxed);
+    }
+}
+
+/// Listens until told to stop, then stores what is held.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    if options.address.is_plain_network() {
+        warn!(
+            "{}: what is sent there crosses the network in the clear; use tls: off this machine",
+            options.name()
+        );
+    }
+
+    let (lost, options) = (Arc::new(Lost::default()), Arc::new(options));
+    let name = options.name();
+    let shelf = Arc::new(Shelf::new(
+        folder(&options.state, &name),
+        options.spool_max_bytes,
+    ));
+    let about = About {
+        source: name,
+        format: options.format.name.to_owned(),
+        service: options.service.clone(),
+    };
+
+    if let Err(cause) = introduce(&shelf, &about) {
+        warn!(
+            "{}: the spool cannot be opened yet: {cause:#}",
+            about.source
+        );
+    }
+
+    let drain = Arc::new(tokio::sync::Mutex::new(Drain::new(options.sink())));
+    let ended = CancellationToken::new();
+    let draining = tokio::spawn(drain::run(
+        Arc::clone(&drain),
+        Arc::clone(&shelf),
+        ended.clone(),
+    ));
+    let (queue, handovers) = queue::new();
+    let reading = tokio::spawn(read(
+        Arc::clone(&options),
+        queue,
+        Arc::clone(&lost),
+        stop.clone(),
+    ));
+
+    Keeper::new(&options, shelf, lost, drain)?
+        .run(handovers, &stop)
+        .await;
+    ended.cancel();
+    draining
+        .await
+        .context("a listener's way into the database ended with a bug")?;
+
+    reading.await.context("a listener ended with a bug")
+}
+
+fn introduce(shelf: &Shelf, about: &About) -> anyhow::Result<()> {
+    std::fs::create_dir_all(shelf.dir())?;
+    std::fs::write(shelf.dir().join(ABOUT), serde_json::to_vec(about)?)?;
+    Ok(())
+}
+
+/// Stores what listeners have taken in that are configured no longer. Returns when nothing of it is
+/// left, or at the stop.
+pub async fn drain_left_behind(
+    like: LeftBehind,
+    configured: BTreeSet<String>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let folders = match std::fs::read_dir(like.state.join(FOLDER)) {
+        Ok(folders) => folders
+            .filter_map(Result::ok)
+            .map(|entry| entry.path())
+            .collect(),
+        Err(_) => Vec::new(),
+    };
+
+    for dir in folders {
+        let about = std::fs::read(dir.join(ABOUT))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<About>(&text).ok());
+        let Some(about) = about.filter(|about| !configured.contains(&about.source)) else {
+            continue;
+        };
+        let Some(format) = Format::named(&about.format) else {
+            continue;
+        };
+        let shelf = Arc::new(Shelf::new(dir, u64::MAX / 2));
+        if shelf
+            .with(|spool| Ok(spool.is_empty()))
+            .await
+            .unwrap_or(true)
+        {
+            continue;
+        }
+        info!(
+            "{}: storing what was received before it was taken out of the configuration",
+            about.source
+        );
+        let sink = Sink {
+            database: like.database.clone(),
+            name: about.source,
+            format,
+            every: None,
+            service: about.service,
+            calendar: like.calendar.clone(),
+            settle: like.settle,
+            failures: like.failures.clone(),
+            waiting: Arc::clone(&like.waiting),
+        };
+        drain::run_to_end(Drain::new(sink), shelf, &stop).await;
+    }
+
+    stop.cancelled().await;
+    Ok(())
+}
+
+/// What spools that were left behind are stored with.
+pub struct LeftBehind {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// Where the spools are kept.
+    pub state: StateDir,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// How far events may be out of order before they count as late.
+    pub settle: Span,
+    /// Where failures are told.
+    pub failures: Failures,
+    /// Says since when messages wait.
+    pub waiting: Arc<Waiting>,
+}
+
+/// What a listener has received and the database does not have yet, as its folder shows it.
+#[derive(Debug, Serialize)]
+pub struct Held {
+    source: String,
+    waiting_bytes: u64,
+    since: Option<Timestamp>,
+    damaged: Vec<PathBuf>,
+}
+
+impl Held {
+    /// What somebody should look at. What waits for less than a minute is only passing through.
+    pub fn attention(&self, now: Timestamp) -> Option<String> {
+        let Self {
+            source,
+            waiting_bytes,
+            since,
+            damaged,
+        } = self;
+
+        if let Some(path) = damaged.first() {
+            return Some(format!(
+                "a damaged piece of the spool of {source} was set aside: {}",
+                path.display()
+            ));
+        }
+
+        let since =
+            since.filter(|since| *waiting_bytes > 0 && now.since(*since) > Span::mins(1))?;
+        Some(format!(
+            "{waiting_bytes} bytes of messages of {source} wait for the database since {since}"
+        ))
+    }
+}
+
+/// What stands in the spools of all listeners, also of those that are configured no longer.
+pub fn held(state: &StateDir) -> std::io::Result<Vec<Held>> {
+    let folders = match std::fs::read_dir(state.join(FOLDER)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        folders => folders?,
+    };
+
+    let mut all = Vec::new();
+    for folder in folders {
+        let dir = folder?.path();
+        let about = std::fs::read(dir.join(ABOUT))
+            .ok()
+            .and_then(|text| serde_json::from_slice::<About>(&text).ok());
+        let Some(About { source, .. }) = about else {
+            continue;
+        };
+        let found = ingest::spool_on_disk(&dir)?;
+        let (waiting_bytes, since, damaged) = (found.waiting_bytes, found.since, found.damaged);
+        all.push(Held {
+            source,
+            waiting_bytes,
+            since,
+            damaged,
+        });
+    }
+
+    Ok(all)
+}
+
+/// Opens the socket and reads it; tries again when that fails.
+async fn read(options: Arc<Options>, queue: Queue, lost: Arc<Lost>, stop: CancellationToken) {
+    let mut failures = 0_u32;
+    while !stop.is_cancelled() {
+        if let Err(cause) = sockets::read(&options, &queue, &lost, &stop).await {
+            failures += 1;
+            let message = format!("cannot listen on {}: {cause:#}", options.address);
+
+            // A port that the daemon before has just left is no news.
+            if failures == 1 || failures.is_multiple_of(30) {
+                error!("{message}");
+            }
+
+            if failures == 3 {
+                options
+                    .failures
+                    .tell_of(Component::Collector, &options.name(), message);
+            }
+
+            let _ = timeout(Duration::from_secs(1), stop.cancelled()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_source_has_a_folder_of_its_own() {
+        let state = StateDir::resolve(Some(std::path::Path::new("/state"))).unwrap();
+        let of = |source: &str| folder(&state, source).display().to_string();
+        assert!(
+            of("syslog:udp:127.0.0.1:5514")
+                .starts_with("/state/listeners/syslog-udp-127.0.0.1-5514-")
+        );
+        assert_ne!(of("syslog:unix:/a/b"), of("syslog:unix:/a-b"));
+        assert!(!of("syslog:unix:/../../etc").contains("/.."));
+    }
+}

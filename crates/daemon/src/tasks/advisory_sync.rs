@@ -1,0 +1,353 @@
+//! Reads what is configured when it is due, tells people of matches that nobody was told of, and
+//! closes the alerts of those that are dealt with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use model::time::Calendar;
+use model::{
+    ADVISORY, Alert, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint, Phase,
+    Rows, Severity, Source, Timestamp,
+};
+use notify::{Mutes, Routing};
+use store::advisories::{Import, Match};
+use store::alerts::Route;
+use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use app::advisories::{Input, fetch, import};
+use config::Config;
+
+/// How often we look for what is due.
+const EVERY: Duration = Duration::from_secs(5);
+/// More matches of one inventory at once are told in one alert: the first list of a machine must
+/// not be three hundred mails.
+const SINGLE_MAX: usize = 5;
+/// Matches that such an alert names.
+const NAMED: usize = 10;
+/// Who acts.
+const ACTOR: &str = "blueteam-engine";
+
+/// What the watch is told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// What is read.
+    pub inputs: Vec<Input>,
+    /// Which alert takes which channel.
+    pub routing: Routing,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// Called when deliveries were written.
+    pub deliveries: Arc<Notify>,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// As the configuration has them.
+    pub fn of(
+        config: &Config,
+        database: &PgConnectOptions,
+        (deliveries, clock): (&Arc<Notify>, &Arc<dyn Clock>),
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            database: database.clone(),
+            inputs: app::advisories::inputs(&config.advisories),
+            routing: config.alerts.routing(&config.channels)?,
+            calendar: Calendar::new(config.business_hours.clone())?,
+            deliveries: Arc::clone(deliveries),
+            clock: Arc::clone(clock),
+        })
+    }
+}
+
+/// Looks until told to stop.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut tried: Vec<Option<Timestamp>> = vec![None; options.inputs.len()];
+    let mut failing = false;
+    loop {
+        match look(&options, &mut tried).await {
+            Ok(()) => failing = false,
+            Err(_) if failing => {}
+            Err(cause) => {
+                failing = true;
+                warn!("advisories wait: {cause:#}");
+            }
+        }
+
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn look(options: &Options, tried: &mut [Option<Timestamp>]) -> anyhow::Result<()> {
+    let mut conn = store::connect(&options.database).await?;
+    read_due(options, &mut conn, tried).await?;
+    tell(options, &mut conn).await?;
+    close(options, &mut conn).await?;
+    // Nothing hangs on a polite goodbye.
+    let _ = conn.close().await;
+    Ok(())
+}
+
+/// Reads what is due; what cannot be read holds up nothing and is tried again when it is due the
+/// next time.
+async fn read_due(
+    options: &Options,
+    conn: &mut PgConnection,
+    tried: &mut [Option<Timestamp>],
+) -> anyhow::Result<()> {
+    let now = options.clock.now();
+    let due = |tried: Option<Timestamp>, input: &Input| {
+        tried.is_none_or(|at| now.since(at) >= input.every)
+    };
+    for (input, tried) in options
+        .inputs
+        .iter()
+        .zip(tried)
+        .filter(|(input, tried)| due(**tried, input))
+    {
+        *tried = Some(now);
+        let read = async {
+            let text = fetch(&input.origin).await?;
+            let place = (input.name.as_str(), input.origin.as_str(), ACTOR);
+            import(conn, input.kind, place, input.format.as_deref(), &text).await
+        };
+
+        match read.await {
+            Ok(done) if done.unchanged => {}
+            Ok(done) => info!(
+                source = input.name,
+                items = done.items,
+                found = done.found,
+                "advisories were read"
+            ),
+            Err(cause) => {
+                warn!(
+                    "{} `{}` cannot be read: {cause:#}",
+                    input.kind.as_str(),
+                    input.name
+                );
+
+                let place = Import {
+                    kind: input.kind.as_str(),
+                    name: &input.name,
+                    origin: &input.origin,
+                    digest: "",
+                    actor: ACTOR,
+                };
+
+                store::advisories::note_failure(conn, place, &format!("{cause:#}")).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the alerts of matches that nobody was told of.
+async fn tell(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
+    let now = options.clock.now();
+    let mut tx = conn.begin().await.map_err(StoreError::from)?;
+    let mut by_inventory: BTreeMap<String, Vec<Match>> = BTreeMap::new();
+    for found in store::advisories::untold(&mut tx).await? {
+        by_inventory
+            .entry(found.inventory.clone())
+            .or_default()
+            .push(found);
+    }
+
+    if by_inventory.is_empty() {
+        return Ok(());
+    }
+
+    let mut changes = Vec::new();
+    let mut told = Vec::new();
+    for (inventory, matches) in &by_inventory {
+        let groups: Vec<&[Match]> = if matches.len() > SINGLE_MAX {
+            vec![matches]
+        } else {
+            matches.chunks(1).collect()
+        };
+
+        for group in groups {
+            let detection = detection(inventory, group, now);
+            told.push((
+                group.iter().map(|m| m.match_id).collect::<Vec<_>>(),
+                detection.fingerprint,
+            ));
+            changes.push(Change {
+                opened: true,
+                phase: Phase::Opened,
+                detection,
+            });
+        }
+    }
+
+    apply(options, &mut tx, &changes).await?;
+    for (matches, fingerprint) in &told {
+        store::advisories::told(&mut tx, matches, model::AlertId(fingerprint.0)).await?;
+    }
+
+    tx.commit()
+        .await
+        .map_err(StoreError::from)
+        .context("cannot commit alerts of advisories")?;
+    options.deliveries.notify_one();
+
+    Ok(())
+}
+
+/// Closes alerts all of whose matches are dealt with.
+async fn close(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
+    let over = store::advisories::over(conn, ADVISORY.as_str()).await?;
+    if over.is_empty() {
+        return Ok(());
+    }
+
+    let mut tx = conn.begin().await.map_err(StoreError::from)?;
+    let open = store::alerts::open_detections(&mut tx).await?;
+    let closed = open
+        .into_iter()
+        .filter(|d| over.iter().any(|id| id.0 == d.fingerprint.0));
+    let changes: Vec<Change> = closed
+        .map(|detection| Change {
+            opened: false,
+            phase: Phase::Closed,
+            detection,
+        })
+        .collect();
+
+    apply(options, &mut tx, &changes).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    options.deliveries.notify_one();
+
+    Ok(())
+}
+
+async fn apply(
+    options: &Options,
+    conn: &mut PgConnection,
+    changes: &[Change],
+) -> anyhow::Result<()> {
+    let now = options.clock.now();
+    let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
+    let open = options.calendar.clone().period(now).open;
+    let route = |alert: &Alert| Route {
+        channels: options.routing.channels(alert, open),
+        muted_by: mutes.covering(alert, now),
+        most: options.routing.most(alert),
+    };
+
+    store::alerts::take_turn(conn).await?;
+    store::alerts::apply(conn, changes, &route).await?;
+    Ok(())
+}
+
+fn severity(found: &Match) -> Severity {
+    found.severity.parse().unwrap_or(Severity::Medium)
+}
+
+fn line(found: &Match) -> String {
+    let version = if found.version.is_empty() {
+        "in an unknown version"
+    } else {
+        &found.version
+    };
+
+    let sure = if found.confidence == "affected" {
+        "is affected"
+    } else {
+        "may be affected"
+    };
+
+    let used = if found.exploited {
+        ", attackers use it"
+    } else {
+        ""
+    };
+
+    let fix = found
+        .fixed_in
+        .as_ref()
+        .map(|v| format!(", fixed in {v}"))
+        .unwrap_or_default();
+    format!(
+        "{}: {} {version} {sure}{used}{fix}",
+        found.vulnerability, found.name
+    )
+}
+
+fn detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
+    let worst = group.iter().map(severity).max().unwrap_or(Severity::Medium);
+    let (title, description) = match group {
+        [one] => {
+            let title = format!("Advisory for {inventory}: {}", line(one));
+            let what = if one.title.is_empty() {
+                String::new()
+            } else {
+                format!("{} ", one.title)
+            };
+
+            (
+                title,
+                format!(
+                    "{what}`blueteam advisories show {}` tells more; `advisories respond` records \
+                        what is done.",
+                    one.vulnerability
+                ),
+            )
+        }
+        many => {
+            let affected = many.iter().filter(|m| m.confidence == "affected").count();
+            let title = format!(
+                "{} advisories for {inventory}: {affected} certain, the worst {worst}",
+                many.len()
+            );
+            let named: Vec<String> = many.iter().take(NAMED).map(line).collect();
+
+            (
+                title,
+                format!(
+                    "{}. `blueteam advisories list --inventory {inventory}` lists all.",
+                    named.join("; ")
+                ),
+            )
+        }
+    };
+
+    Detection {
+        rule_id: ADVISORY,
+        severity: worst,
+        title,
+        description,
+        entity: Entity {
+            kind: EntityKind::Source,
+            value: inventory.to_owned(),
+        },
+        first_seen: now,
+        last_seen: now,
+        event_count: group.len() as u64,
+        event_ids: Vec::new(),
+        rows: Rows::default(),
+        nist_controls: vec![
+            ControlId::known("3.14.3"),
+            ControlId::known("3.11.2"),
+            ControlId::known("3.14.1"),
+        ],
+        source: Source::Agent,
+        cui_involved: false,
+        tenant: None,
+        // Its first letters, by which people name it, must not be those of whatever else begins at
+        // this moment.
+        fingerprint: Fingerprint(Uuid::new_v5(&Uuid::now_v7(), b"alert")),
+        episode: 0,
+    }
+}

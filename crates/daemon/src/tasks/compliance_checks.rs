@@ -1,0 +1,206 @@
+//! The compliance work on schedule: the checks run, the score is noted, and people are reminded of
+//! what is due or late.
+//!
+//! A check is due when its last result is older than the configured time, whoever had it run; so a
+//! restart repeats nothing and skips nothing. A lock in the database keeps two from running the
+//! checks at once. People are told of an item once for each stage, by the road of the digest.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use app::reminders::{due, line};
+use compliance::reminders::Reminder;
+use model::{Clock, Span, Timestamp};
+use store::{Connection as _, PgConnectOptions, PgConnection};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::tasks::scheduled_notifications as notices;
+use app::claims;
+use app::evidence;
+use config::Config;
+use config::StateDir;
+
+/// The longest pause between two looks; checks that are due wait no longer.
+const EVERY: Duration = Duration::from_mins(1);
+/// How often people may be reminded; nothing here is due to the minute.
+const REMIND: Span = Span::hours(1);
+/// The kind, as the database and the channels call it.
+const KIND: &str = "reminder";
+/// Items that one message names.
+const NAMED: usize = 50;
+/// Who runs the checks, for the record.
+const ACTOR: &str = "blueteam daemon";
+
+/// What the schedule is told.
+pub struct Options {
+    /// How to connect to run the checks, which look at accounts: as a person at work.
+    pub operator: PgConnectOptions,
+    /// How to connect for the rest, as the engine's role.
+    pub database: PgConnectOptions,
+    /// How often the checks run, the ways of reminders, and what the checks look at.
+    pub config: Config,
+    /// The state directory, which the checks look at.
+    pub state: StateDir,
+    /// This machine's name.
+    pub hostname: String,
+    /// Called when messages were written.
+    pub deliveries: Arc<Notify>,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Looks until told to stop.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let every = options.config.compliance.every;
+    let pause = if every == Span::ZERO {
+        EVERY
+    } else {
+        every.to_std().min(EVERY)
+    };
+
+    let (mut failing, mut reminded) = (false, None);
+    loop {
+        // A start has more to do than this.
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+
+        match look(&options, &mut reminded).await {
+            Ok(()) => failing = false,
+            Err(_) if failing => {}
+            Err(cause) => {
+                failing = true;
+                warn!("the checks of compliance wait: {cause:#}");
+            }
+        }
+    }
+}
+
+async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Result<()> {
+    let (now, every) = (options.clock.now(), options.config.compliance.every);
+    let ran = every > Span::ZERO && checks(options, now, every).await?;
+    let pause = if every == Span::ZERO {
+        REMIND
+    } else {
+        every.min(REMIND)
+    };
+
+    if !ran && reminded.is_some_and(|at| now < at.plus(pause)) {
+        return Ok(());
+    }
+
+    let mut conn = store::connect(&options.database).await?;
+    let due = due(&mut conn, now).await?;
+    claims::note_score(&mut conn, ACTOR, &options.state, now).await?;
+    remind(options, &mut conn, &due, now).await?;
+    *reminded = Some(now);
+
+    Ok(())
+}
+
+/// Runs the checks that are due. False when none is, or when somebody else runs them.
+async fn checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Result<bool> {
+    let mut conn = store::connect(&options.operator).await?;
+    if !store::evidence::hold_checks(&mut conn, false).await? {
+        return Ok(false);
+    }
+
+    let last: HashMap<String, Timestamp> = store::evidence::last_results(&mut conn)
+        .await?
+        .into_iter()
+        .collect();
+
+    // A result of the future was taken by a wrong clock, and holds nothing up.
+    let due = |id: &str| {
+        last.get(id)
+            .is_none_or(|at| at.plus(every) <= now || *at > now)
+    };
+
+    let due: Vec<_> = compliance::checks::ALL
+        .iter()
+        .copied()
+        .filter(|check| due(check.id))
+        .collect();
+    if due.is_empty() {
+        return Ok(false);
+    }
+
+    let facts = evidence::gather(&mut conn, &options.config, &options.state, now, |_| ()).await?;
+    let mut bad = 0;
+    for check in &due {
+        let found = evidence::run(&mut conn, check, &facts, ACTOR).await?;
+        bad += u32::from(found.is_not_met());
+    }
+
+    info!(
+        checks = due.len(),
+        not_met = bad,
+        "the checks of compliance ran on schedule"
+    );
+
+    Ok(true)
+}
+
+/// Tells of what nobody was told of, in one message by each way.
+async fn remind(
+    options: &Options,
+    conn: &mut PgConnection,
+    due: &[Reminder],
+    now: Timestamp,
+) -> anyhow::Result<()> {
+    let channels = options.config.compliance.channels(&options.config.channels);
+    if due.is_empty() || channels.is_empty() {
+        return Ok(());
+    }
+
+    let keys: Vec<String> = due.iter().map(|r| r.key.clone()).collect();
+    let mut tx = conn.begin().await?;
+    let unsaid = store::notices::unsaid(&mut tx, KIND, &keys).await?;
+    let new: Vec<&Reminder> = due.iter().filter(|r| unsaid.contains(&r.key)).collect();
+    if new.is_empty() {
+        return Ok(());
+    }
+
+    let (title, text) = (title(&new), text(&new));
+    let payload = serde_json::to_value(notices::payload(
+        &options.hostname,
+        (title, text),
+        (now, now),
+    ))?;
+    let written =
+        store::notices::write_together(&mut tx, KIND, &unsaid, &payload, &channels).await?;
+
+    tx.commit().await?;
+    info!(
+        items = new.len(),
+        written, "people are reminded of the compliance work"
+    );
+    options.deliveries.notify_one();
+
+    Ok(())
+}
+
+fn title(new: &[&Reminder]) -> String {
+    let late = new.iter().filter(|r| r.late).count();
+    match (new.len(), late) {
+        (1, 1) => "Compliance: 1 item is late".to_owned(),
+        (1, _) => "Compliance: 1 item is due soon".to_owned(),
+        (n, 0) => format!("Compliance: {n} items are due soon"),
+        (n, late) => format!("Compliance: {n} items are due, {late} of them late"),
+    }
+}
+
+fn text(new: &[&Reminder]) -> String {
+    let mut lines: Vec<String> = new.iter().take(NAMED).map(|r| line(r)).collect();
+    if new.len() > NAMED {
+        lines.push(format!(
+            "and {} more; `blueteam compliance status` shows them",
+            new.len() - NAMED
+        ));
+    }
+    lines.join("\n")
+}

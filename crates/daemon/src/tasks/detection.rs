@@ -1,0 +1,522 @@
+//! The live reader: committed events in, alerts out, each exactly once.
+//!
+//! Crash-only: the engine's state is whatever the database says it is. Changes, cursor, alerts,
+//! incidents and deliveries commit in one transaction; when anything fails on the way there, the
+//! engine is thrown away and rebuilt from the stored past, exactly as after a `kill -9`. There is
+//! no second way to recover, so the one there is gets used.
+
+mod start;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use detect::{Engine, StoredProfile};
+use model::event::UserId;
+use model::time::Calendar;
+use model::{Alert, Change, Clock, SecurityEvent, Span, Timestamp};
+use notify::{Mutes, Routing};
+use serde_json::json;
+use store::alerts::{Pending, Route};
+use store::baselines::Baseline;
+use store::reader::{self, Cursor, SetAside, Wake, Witness};
+use store::rules::RuleSetting;
+use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::metrics::Shown;
+use crate::source_accounting::Books;
+use app::health::Pulse;
+use app::self_audit::{Component, Failures};
+use config::StateDir;
+
+pub use store::reader::LIVE_CURSOR as CURSOR;
+
+/// How often the database is told that events are read; far more often than anybody takes for
+/// stopped.
+const BEAT_EVERY: Duration = Duration::from_secs(10);
+/// The file that remembers, outside of the database, how far it was.
+const WITNESS: &str = "witness.json";
+/// Detections of events older than this are stored, but wake nobody: they come from a log's or a
+/// database's past.
+const STALE_NEWS: Span = Span::hours(24);
+/// How often alerts that could not be written are tried again.
+const RETRY_EVERY: Span = Span::secs(2);
+
+/// Makes an engine as the table of rules wants it.
+pub type MakeEngine = Box<dyn Fn(&[RuleSetting]) -> anyhow::Result<Engine> + Send + Sync>;
+
+/// What the monitor is told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// Makes the engine as the table of rules wants it.
+    pub engine: MakeEngine,
+    /// Which alert takes which channel.
+    pub routing: Routing,
+    /// Where the witness is kept.
+    pub state: StateDir,
+    /// How often the database is asked when it does not say by itself that rows came.
+    pub poll: Span,
+    /// How often user profiles are saved.
+    pub checkpoint: Span,
+    /// How far ahead of the clock an event's time may be.
+    pub max_clock_ahead: Span,
+    /// Whether a source that has never spoken can be silent.
+    pub expect_unheard: bool,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// How far events may be out of order before they count as late.
+    pub settle: Span,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Whether everything that was accepted has reached the database: while events wait in a spool,
+    /// silence says nothing.
+    pub settled: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Called when deliveries were written.
+    pub deliveries: Arc<Notify>,
+    /// Where our own failures are told.
+    pub failures: Failures,
+    /// Beats as long as events are read.
+    pub pulse: Arc<Pulse>,
+    /// What the engine does, for metrics.
+    pub shown: Arc<Shown>,
+}
+
+/// Events that the server cannot hand out.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read events: {0}")]
+struct Unreadable(#[source] StoreError);
+
+/// Why a run of the monitor ended.
+enum End {
+    /// We were told to stop.
+    Stopped,
+    /// Somebody else reads.
+    Taken,
+    /// The table of rules says something else than when we began.
+    Rules,
+}
+
+/// Reads until told to stop; starts over after every failure.
+pub async fn run(
+    options: Options,
+    ready: Arc<Notify>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut failed_since: Option<Timestamp> = None;
+    let mut told_taken = false;
+    loop {
+        let began = std::time::Instant::now();
+        let result = attempt(&options, &ready, &stop, &mut failed_since).await;
+        let pause = match result {
+            Ok(End::Stopped) => return Ok(()),
+            Ok(End::Taken) => {
+                if !told_taken {
+                    warn!("another monitor reads this database; waiting to take over");
+                    told_taken = true;
+                }
+                // It works for us; whether it gets on is seen in the database.
+                options.pulse.beat(options.clock.now());
+                Duration::from_secs(2)
+            }
+            Ok(End::Rules) => {
+                info!("the rules were changed; the engine is made anew");
+                continue;
+            }
+            Err(cause) => {
+                failed_since.get_or_insert(options.clock.now());
+                error!("the monitor starts over: {cause:#}");
+                options.pulse.failed(format!("{cause:#}"));
+                if cause
+                    .downcast_ref::<Unreadable>()
+                    .is_some_and(|Unreadable(error)| error.is_about_output())
+                    && let Err(cause) = Monitor::withhold_unreadable(&options).await
+                {
+                    warn!("cannot search for the rows that cannot be read: {cause:#}");
+                }
+                // At once after a long good run, slower when it fails again and again.
+                if began.elapsed() > Duration::from_secs(10) {
+                    Duration::from_millis(100)
+                } else {
+                    Duration::from_secs(1)
+                }
+            }
+        };
+
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn attempt(
+    options: &Options,
+    ready: &Notify,
+    stop: &CancellationToken,
+    failed_since: &mut Option<Timestamp>,
+) -> anyhow::Result<End> {
+    let mut wake = Wake::listen(options.database.clone())
+        .await
+        .context("cannot listen for events")?;
+    let mut conn = store::connect(&options.database)
+        .await
+        .context("cannot connect")?;
+    let holder = uuid::Uuid::now_v7();
+    if !reader::claim(&mut conn, CURSOR, holder).await? {
+        return Ok(End::Taken);
+    }
+
+    let mut monitor = Monitor::start(options, conn).await?;
+    if let Some(since) = failed_since.take() {
+        let now = options.clock.now();
+        options.failures.tell(
+            Component::Reader,
+            format!("events were not analysed from {since} to {now}"),
+        );
+    }
+
+    // What came while nobody read is news before the clock may say that anything is late.
+    monitor.catch_up(options).await?;
+    ready.notify_one();
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut polled = std::time::Instant::now();
+    let mut beaten: Option<std::time::Instant> = None;
+
+    loop {
+        let ticked = tokio::select! {
+            biased;
+            () = stop.cancelled() => {
+                monitor.end(options, wake).await?;
+                return Ok(End::Stopped);
+            }
+            // Before the events: however many there are, the clock goes on.
+            _ = tick.tick() => true,
+            result = wake.woken() => { result.context("no longer told of new events")?; false }
+        };
+
+        if ticked && !reader::claim(&mut monitor.conn, CURSOR, holder).await? {
+            return Ok(End::Taken);
+        }
+
+        if ticked && monitor.rules_changed().await? {
+            monitor.end(options, wake).await?;
+            return Ok(End::Rules);
+        }
+
+        if ticked {
+            monitor.read_mutes(options).await?;
+        }
+
+        if ticked && polled.elapsed() < options.poll.to_std() {
+            monitor.pass_time(options).await?;
+        } else {
+            polled = std::time::Instant::now();
+            monitor.catch_up(options).await?;
+        }
+
+        options.pulse.beat(options.clock.now());
+        if beaten.is_none_or(|at| at.elapsed() >= BEAT_EVERY) {
+            reader::beat(&mut monitor.conn, CURSOR, options.clock.now()).await?;
+            beaten = Some(std::time::Instant::now());
+        }
+
+        if ticked {
+            options.shown.show(&monitor.engine, options.clock.now());
+        }
+    }
+}
+
+struct Monitor {
+    conn: PgConnection,
+    engine: Engine,
+    books: Books,
+    cursor: Cursor,
+    /// The table of rules as the engine was made from it.
+    rules: Vec<RuleSetting>,
+    /// What nobody is told of, and the stamp of the table that it was read from.
+    mutes: Mutes,
+    mutes_stamp: i64,
+    saved_profiles: Timestamp,
+    users_read: Timestamp,
+    /// Rows that could not be read and are not recorded yet.
+    set_aside: SetAside,
+    /// When alerts that could not be written were tried last.
+    retried: Timestamp,
+    /// The cursor as the database has it: the one in memory is ahead after a poll that found
+    /// nothing.
+    committed: Witness,
+    /// What is remembered next outside of the database: a second old by then, so that it has
+    /// reached the disk there.
+    ripening: Witness,
+    /// When something was remembered last, and which version.
+    witnessed: Option<(std::time::Instant, i64)>,
+}
+
+fn to_baseline(stored: &StoredProfile) -> Baseline {
+    let kind = if matches!(stored.user, UserId::Uuid(_)) {
+        "uuid"
+    } else {
+        "name"
+    };
+
+    let profile = json!({ "kind": kind, "profile": stored.profile });
+    Baseline {
+        source: stored.source,
+        user_key: stored.user.to_string(),
+        profile,
+    }
+}
+
+/// An event whose time lies in the future happened now, as far as anybody can tell.
+fn sane<'a>(
+    event: &SecurityEvent<'a>,
+    now: Timestamp,
+    max_ahead: Span,
+) -> Option<SecurityEvent<'a>> {
+    (event.timestamp > now.plus(max_ahead)).then(|| SecurityEvent {
+        timestamp: now,
+        ..event.clone()
+    })
+}
+
+impl Monitor {
+    /// Reads what became visible, and commits what it caused.
+    async fn catch_up(&mut self, options: &Options) -> anyhow::Result<()> {
+        let now = options.clock.now();
+        let (engine, books, max_ahead) =
+            (&mut self.engine, &mut self.books, options.max_clock_ahead);
+        let polled = reader::poll(&mut self.conn, &self.cursor, |event| {
+            books.note(event, now);
+            let fixed = sane(event, now, max_ahead);
+            engine.push(fixed.as_ref().unwrap_or(event));
+        })
+        .await
+        .map_err(Unreadable)?;
+
+        self.cursor = polled.cursor;
+        self.set_aside.merge(polled.set_aside);
+        if polled.events > 0 || !self.set_aside.is_empty() {
+            self.commit(options, false).await?;
+        }
+
+        self.pass_time(options).await
+    }
+
+    /// Whether somebody has switched a rule on or off, or changed it, since the engine was made.
+    async fn rules_changed(&mut self) -> anyhow::Result<bool> {
+        Ok(store::rules::settings(&mut self.conn).await? != self.rules)
+    }
+
+    /// Follows what people decide: a silence counts within a second.
+    async fn read_mutes(&mut self, options: &Options) -> anyhow::Result<()> {
+        let stamp = store::mutes::stamp(&mut self.conn).await?;
+        if stamp != self.mutes_stamp {
+            self.mutes =
+                Mutes::new(store::mutes::ending_after(&mut self.conn, options.clock.now()).await?);
+            self.mutes_stamp = stamp;
+        }
+        Ok(())
+    }
+
+    /// Commits everything, and lets go of the database.
+    async fn end(mut self, options: &Options, wake: Wake) -> anyhow::Result<()> {
+        self.commit(options, true).await?;
+        self.witness(options, true);
+        wake.close().await;
+        // The right to read ends with the connection, and whoever comes next should find it free.
+        self.conn
+            .close()
+            .await
+            .context("cannot close the connection")
+    }
+
+    /// Lets the clock close detections and notice silence.
+    async fn pass_time(&mut self, options: &Options) -> anyhow::Result<()> {
+        let now = options.clock.now();
+        if now.since(self.users_read) > Span::mins(1) {
+            self.users_read = now;
+            self.engine.set_users(Self::users(&mut self.conn).await?);
+        }
+
+        // Events in the spool are older than the clock: it must not overtake them.
+        if (options.settled)() {
+            self.engine.advance(now);
+        }
+
+        if now.since(self.retried) >= RETRY_EVERY {
+            self.retried = now;
+            self.retry_pending(options).await?;
+        }
+
+        let checkpoint = now.since(self.saved_profiles) >= options.checkpoint;
+        if checkpoint || self.engine.has_changes() {
+            self.commit(options, checkpoint).await?;
+        }
+
+        self.witness(options, false);
+        Ok(())
+    }
+
+    /// Tries alerts once more that could not be written when they were due.
+    async fn retry_pending(&mut self, options: &Options) -> anyhow::Result<()> {
+        if store::alerts::pending(&mut self.conn, Span::ZERO)
+            .await?
+            .is_none()
+        {
+            return Ok(());
+        }
+        let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
+        store::alerts::take_turn(&mut tx).await?;
+        let open = options.calendar.clone().period(options.clock.now()).open;
+        let route = |alert: &Alert| route(options, &self.mutes, open, alert);
+        let applied = store::alerts::retry_pending(&mut tx, &route).await?;
+        tx.commit()
+            .await
+            .map_err(StoreError::from)
+            .context("cannot commit alerts")?;
+
+        let written = applied.opened.len() as u64 + applied.updated;
+        if written > 0 {
+            info!(alerts = written, "alerts that had to wait were written");
+            options.deliveries.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Commits the engine's changes with the cursor, and with the profiles when it is time.
+    async fn commit(&mut self, options: &Options, checkpoint: bool) -> anyhow::Result<()> {
+        let mut changes: Vec<Change> = Vec::new();
+        self.engine.drain(false, |change| changes.push(change));
+        let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
+
+        // A cursor that only moved on may be lost with the machine; what people are told of may
+        // not.
+        let durable = checkpoint || !changes.is_empty();
+        if !durable {
+            reader::commit_early(&mut tx).await?;
+        }
+
+        let open = options.calendar.clone().period(options.clock.now()).open;
+        let route = |alert: &Alert| route(options, &self.mutes, open, alert);
+        if !changes.is_empty() {
+            store::alerts::take_turn(&mut tx).await?;
+        }
+
+        let applied = store::alerts::apply(&mut tx, &changes, &route).await?;
+        reader::record_set_aside(&mut tx, &self.set_aside).await?;
+        let mut cursor = self.cursor.clone();
+        if checkpoint {
+            let profiles = self.engine.take_dirty_profiles();
+            let baselines: Vec<Baseline> = profiles.iter().map(to_baseline).collect();
+            store::baselines::save(&mut tx, &baselines).await?;
+            cursor.checkpoint = Some(json!({ "profiles": cursor.snapshot.to_string() }));
+            self.saved_profiles = options.clock.now();
+        }
+
+        self.books
+            .save(&mut tx, options.clock.now(), &options.failures)
+            .await?;
+        self.cursor = reader::save(&mut tx, cursor).await?;
+        tx.commit()
+            .await
+            .map_err(StoreError::from)
+            .context("cannot commit alerts")?;
+
+        self.committed = self.cursor.witness();
+        if durable {
+            self.ripening = self.committed.clone();
+        }
+
+        if applied.deliveries > 0 {
+            options.deliveries.notify_one();
+        }
+
+        self.report(options, &applied.pending);
+        for change in changes.iter().filter(|c| c.opened) {
+            let d = &change.detection;
+            info!(rule.id = %d.rule_id, severity = %d.severity, "alert opened");
+        }
+
+        Ok(())
+    }
+
+    /// Reports, once they are committed, rows that were set aside and alerts that wait.
+    fn report(&mut self, options: &Options, pending: &[Pending]) {
+        let set_aside = std::mem::take(&mut self.set_aside);
+        if !set_aside.is_empty() {
+            let message = format!(
+                "the rules did not see events that cannot be read: {}",
+                set_aside.describe()
+            );
+            error!("{message}");
+            options
+                .failures
+                .tell_of(Component::Reader, "unreadable", message);
+        }
+
+        if let Some(first) = pending.first() {
+            let (count, rule) = (
+                model::text::counted(pending.len() as u64, "alert"),
+                &first.rule_id,
+            );
+            let message = format!(
+                "{count} not written yet, the first of {rule}: {}",
+                first.reason
+            );
+            error!("{message}");
+
+            // A row that somebody holds for a moment is no news.
+            if pending.iter().any(|p| !p.conflict) {
+                options
+                    .failures
+                    .tell_of(Component::Reader, "pending", message);
+            }
+        }
+    }
+
+    /// Remembers outside of the database how far it was; at most once a second. Never more than its
+    /// disk has: after a crash of its machine it would seem to have gone back.
+    fn witness(&mut self, options: &Options, now: bool) {
+        let due = match self.witnessed {
+            Some((at, _)) => now || at.elapsed() >= Duration::from_secs(1),
+            None => true,
+        };
+
+        if !due {
+            return;
+        }
+
+        let witness = std::mem::replace(&mut self.ripening, self.committed.clone());
+        let news = self
+            .witnessed
+            .is_none_or(|(_, version)| version != witness.version);
+        self.witnessed = Some((std::time::Instant::now(), witness.version));
+
+        if news {
+            let written = serde_json::to_vec(&witness).map_err(anyhow::Error::from);
+            if let Err(cause) = written.and_then(|bytes| options.state.replace(WITNESS, &bytes)) {
+                warn!("cannot remember how far the database was: {cause:#}");
+            }
+        }
+    }
+}
+
+/// The channels of an alert, or what mutes it; `open` when it is business time. Old news is stored
+/// and wakes nobody.
+fn route(options: &Options, mutes: &Mutes, open: bool, alert: &Alert) -> Route {
+    let now = options.clock.now();
+    if alert.last_seen < now.minus(STALE_NEWS) {
+        return Route::default();
+    }
+
+    Route {
+        channels: options.routing.channels(alert, open),
+        muted_by: mutes.covering(alert, now),
+        most: options.routing.most(alert),
+    }
+}

@@ -1,0 +1,235 @@
+//! The monitor's start: the engine as the database has it.
+
+use anyhow::Context as _;
+use detect::{Engine, Restored, StoredProfile, User, Users};
+use model::event::UserId;
+use model::{Source, Span};
+use notify::Mutes;
+use serde_json::Value;
+use store::baselines::Baseline;
+use store::reader::{self, Check, Cursor, SetAside, Start, Witness};
+use store::{Connection as _, PgConnection, StoreError};
+use tracing::{error, info, warn};
+
+use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, route, sane};
+use crate::source_accounting::Books;
+use app::self_audit::Component;
+
+fn from_baseline(baseline: Baseline) -> Option<StoredProfile> {
+    let user = match baseline.profile.get("kind").and_then(Value::as_str) {
+        Some("name") => UserId::Name(baseline.user_key.into()),
+        _ => UserId::Uuid(uuid::Uuid::try_parse(&baseline.user_key).ok()?),
+    };
+
+    let profile = serde_json::from_value(baseline.profile.get("profile")?.clone()).ok()?;
+    Some(StoredProfile {
+        source: baseline.source,
+        user,
+        profile,
+    })
+}
+
+impl Monitor {
+    /// Rebuilds the engine: profiles and open detections as stored, windows from the stored past.
+    pub(super) async fn start(options: &Options, mut conn: PgConnection) -> anyhow::Result<Self> {
+        let began = std::time::Instant::now();
+        let rules = store::rules::settings(&mut conn).await?;
+        let mut engine = (options.engine)(&rules)?;
+        let mut cursor = reader::initialise(&mut conn, CURSOR, Start::Beginning).await?;
+        let now = options.clock.now();
+        let rebase = Self::compare(options, &mut conn, &cursor).await?;
+        let users = Self::users(&mut conn).await?;
+        engine.set_users(users);
+        for baseline in store::baselines::load(&mut conn).await? {
+            if let Some(stored) = from_baseline(baseline) {
+                engine.restore_profile(stored);
+            } else {
+                warn!("a stored user profile cannot be read and is learnt anew");
+            }
+        }
+        let learnt = match cursor
+            .checkpoint
+            .as_ref()
+            .and_then(|c| c.get("profiles"))
+            .and_then(Value::as_str)
+        {
+            Some(snapshot) => Some(
+                snapshot
+                    .parse()
+                    .context("the saved checkpoint cannot be read")?,
+            ),
+            None => None,
+        };
+        let memory = engine.memory();
+        let max_ahead = options.max_clock_ahead;
+        let events = store::history::rebuild(
+            &mut conn,
+            memory,
+            now,
+            (&cursor, learnt.as_ref()),
+            |event, learnt| {
+                let fixed = sane(event, now, max_ahead);
+                engine.rebuild(fixed.as_ref().unwrap_or(event), learnt);
+            },
+        )
+        .await
+        .map_err(Unreadable)?;
+        for detection in store::alerts::open_detections(&mut conn).await? {
+            let title = detection.title.clone();
+            let rule = detection.rule_id.clone();
+            let monitors = monitors::ALL.iter().any(|m| m.rule_id() == rule);
+            if !engine.restore(Restored {
+                detection,
+                hold_until: None,
+            }) && !monitors
+            {
+                tracing::debug!(
+                    "an open alert that the engine does not keep stays as it is: {title}"
+                );
+            }
+        }
+        if rebase {
+            cursor = Self::rebase(options, &mut conn, &cursor, &mut engine).await?;
+        }
+        if !options.expect_unheard {
+            let known = store::sources::list(&mut conn).await?;
+            let heard = |s: &Source| known.iter().any(|row| row.kind == *s && row.has_spoken());
+            engine.set_unheard(Source::ALL.into_iter().filter(|s| !heard(s)).collect());
+        }
+        info!(
+            events,
+            elapsed_ms = began.elapsed().as_millis() as u64,
+            "monitoring"
+        );
+        // A source whose past is read right now is not silent.
+        engine.resume(options.clock.now());
+        let committed = cursor.witness();
+        let books = Books::open(&mut conn, options.calendar.clone(), options.settle).await?;
+        let mutes_stamp = store::mutes::stamp(&mut conn).await?;
+        let mutes = Mutes::new(store::mutes::ending_after(&mut conn, now).await?);
+        Ok(Self {
+            conn,
+            engine,
+            books,
+            cursor,
+            rules,
+            mutes,
+            mutes_stamp,
+            saved_profiles: now,
+            users_read: now,
+            set_aside: SetAside::default(),
+            retried: now,
+            ripening: committed.clone(),
+            committed,
+            witnessed: None,
+        })
+    }
+
+    /// Compares the database with what we remember of it outside; true when it must be found anew.
+    async fn compare(
+        options: &Options,
+        conn: &mut PgConnection,
+        cursor: &Cursor,
+    ) -> anyhow::Result<bool> {
+        let remembered: Option<Witness> = std::fs::read(options.state.join(WITNESS))
+            .ok()
+            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let message = match reader::check(conn, cursor, remembered.as_ref()).await? {
+            Check::Continuous => return Ok(false),
+            Check::WentBack { remembered, found } => format!(
+                "the database was restored to an earlier point (we remember step {remembered}, it \
+                    is at step {found}): events and \
+                 alerts since then are gone from it"
+            ),
+            Check::Elsewhere => {
+                "the database was restored into another cluster; every event that was not \
+                    analysed yet is read \
+                                 now"
+                .to_owned()
+            }
+        };
+
+        error!("{message}");
+        options.failures.tell(Component::Database, message);
+        Ok(!matches!(
+            reader::check(conn, cursor, remembered.as_ref()).await?,
+            Check::WentBack { .. }
+        ))
+    }
+
+    async fn rebase(
+        options: &Options,
+        conn: &mut PgConnection,
+        cursor: &Cursor,
+        engine: &mut Engine,
+    ) -> anyhow::Result<Cursor> {
+        let now = options.clock.now();
+        let mut tx = conn.begin().await.map_err(StoreError::from)?;
+        let polled = reader::rebase(&mut tx, cursor, |event| {
+            let fixed = sane(event, now, options.max_clock_ahead);
+            engine.push(fixed.as_ref().unwrap_or(event));
+        })
+        .await
+        .map_err(Unreadable)?;
+        reader::record_set_aside(&mut tx, &polled.set_aside).await?;
+
+        let mut changes = Vec::new();
+        engine.drain(false, |change| changes.push(change));
+        let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
+        let open = options.calendar.clone().period(now).open;
+        store::alerts::take_turn(&mut tx).await?;
+        store::alerts::apply(&mut tx, &changes, &|alert| {
+            route(options, &mutes, open, alert)
+        })
+        .await?;
+
+        // Profiles were saved in ids that mean nothing here; they are saved again with the next
+        // checkpoint.
+        let mut next = polled.cursor;
+        next.checkpoint = None;
+        let saved = reader::save(&mut tx, next).await?;
+        tx.commit().await.map_err(StoreError::from)?;
+
+        Ok(saved)
+    }
+
+    pub(super) async fn users(conn: &mut PgConnection) -> anyhow::Result<Users> {
+        let facts = store::users::all_facts(conn).await?;
+        Ok(Users::new(facts.into_iter().map(|f| {
+            (
+                f.user_id,
+                User {
+                    role: Some(f.role),
+                    tenant: f.tenant_id,
+                },
+            )
+        })))
+    }
+
+    /// After a read failed because of its rows: has readers leave out those that the server cannot
+    /// put out. The next attempt then gets on; what was left out is reported.
+    pub(super) async fn withhold_unreadable(options: &Options) -> anyhow::Result<()> {
+        let mut conn = store::connect(&options.database).await?;
+        let Some(cursor) = reader::load(&mut conn, CURSOR).await? else {
+            return Ok(());
+        };
+        let recent = options.clock.now().minus(SEARCHED);
+
+        let found = reader::withhold_unreadable(&mut conn, &cursor, recent).await?;
+        if found > 0 {
+            let rows = model::text::counted(found, "stored event");
+            let message = format!(
+                "{rows} left out: PostgreSQL cannot read them back (blueteam.withheld_events)"
+            );
+            error!("{message}");
+            options
+                .failures
+                .tell_of(Component::Database, "withheld", message);
+        }
+
+        Ok(())
+    }
+}
+
+/// How far back rows are searched that were read before and cannot be read again.
+const SEARCHED: Span = Span::hours(24);

@@ -1,0 +1,99 @@
+//! Watches over alerts that nobody acknowledges: past the response time of their severity the next
+//! tier is told.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use model::{Clock, Severity, Span};
+use notify::Mutes;
+use notify::rota::Rota;
+use store::{Connection as _, PgConnectOptions};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use config::Tier;
+
+/// How often we look.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// What the escalation is told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// How long an alert of each severity may wait before each tier.
+    pub patience: [(Severity, Span); 4],
+    /// Who is told then.
+    pub tiers: Vec<Tier>,
+    /// Whose turn it is.
+    pub rota: Rota,
+    /// Where the rota's days begin.
+    pub zone: TimeZone,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Called when deliveries were written.
+    pub deliveries: Arc<Notify>,
+}
+
+/// Looks until told to stop.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+
+        match look(&options).await {
+            Ok(told) => {
+                failing = false;
+                if told > 0 {
+                    info!(told, "alerts that nobody acknowledged go to the next tier");
+                    options.deliveries.notify_one();
+                }
+            }
+            Err(_) if failing => {}
+            Err(cause) => {
+                failing = true;
+                warn!("nobody watches for now whether alerts are acknowledged: {cause:#}");
+            }
+        }
+    }
+}
+
+async fn look(options: &Options) -> anyhow::Result<usize> {
+    let mut conn = store::connect(&options.database).await?;
+    let mut tx = conn.begin().await?;
+    let now = options.clock.now();
+    let tiers = u16::try_from(options.tiers.len()).unwrap_or(u16::MAX);
+    let due = store::escalations::due(&mut tx, &options.patience, tiers).await?;
+    if due.is_empty() {
+        return Ok(0);
+    }
+    // Who decided since then that nobody is told decided it of this as well.
+    let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
+    let today = now.to_jiff().to_zoned(options.zone.clone()).date();
+    let mut told = 0;
+    for due in due
+        .iter()
+        .filter(|due| mutes.covering(&due.alert, now).is_none())
+    {
+        let Some(tier) = options.tiers.get(usize::from(due.tier).saturating_sub(1)) else {
+            continue;
+        };
+        let mut people = tier.people.clone();
+        let on_duty = options
+            .rota
+            .on_duty(today)
+            .filter(|_| tier.on_duty)
+            .map(str::to_owned);
+        people.extend(on_duty.filter(|name| !tier.people.contains(name)));
+
+        if store::escalations::escalate(&mut tx, due, &people, &tier.channels).await? {
+            told += 1;
+        }
+    }
+    tx.commit().await?;
+    Ok(told)
+}

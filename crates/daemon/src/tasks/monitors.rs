@@ -1,0 +1,236 @@
+//! The schedule: each monitor measures in its turn, and what that changes is committed before the
+//! next.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::time::Calendar;
+use model::{Alert, Clock, Span, Timestamp};
+use notify::{Mutes, Routing};
+use store::alerts::Route;
+use store::monitors::Monitored;
+use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use app::certificates;
+use config::{Config, Loaded};
+
+use monitors::step::step;
+use monitors::{ALL, Around, Measured, Monitor};
+
+/// How often old values are forgotten.
+const FORGET_EVERY: Span = Span::hours(1);
+/// Events that a log's reader or a slow transaction brings later than this do not count.
+const LATE: Span = Span::secs(30);
+/// The longest that a measurement may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What the monitors are told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// How often each measures.
+    pub every: Span,
+    /// For how long a value must have been low before its alert closes.
+    pub clear_after: Span,
+    /// How long values are kept.
+    pub keep: Span,
+    /// Thresholds that the configuration sets, by name.
+    pub thresholds: BTreeMap<String, f64>,
+    /// Monitors that are switched off.
+    pub off: Vec<String>,
+    /// File systems that must not fill up.
+    pub storage: Vec<PathBuf>,
+    /// Whether one of these holds the database.
+    pub holds_database: bool,
+    /// Where backups appear.
+    pub backups: Vec<String>,
+    /// The configuration that names the certificates which we present.
+    pub config: Config,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// Which alert takes which channel.
+    pub routing: Routing,
+    /// Called when messages were written.
+    pub deliveries: Arc<Notify>,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Options {
+    /// What the configuration says, with the state directory and whether it holds the database.
+    pub fn new(
+        loaded: &Loaded,
+        (state, private): (&Path, bool),
+        database: PgConnectOptions,
+        (clock, deliveries): (&Arc<dyn Clock>, &Arc<Notify>),
+    ) -> anyhow::Result<Self> {
+        let config = &loaded.config;
+        let monitors = config.monitors.clone();
+        let named = monitors.storage_paths.iter().map(PathBuf::from);
+
+        Ok(Self {
+            database,
+            every: monitors.every,
+            clear_after: monitors.clear_after,
+            keep: monitors.keep,
+            thresholds: monitors.thresholds,
+            off: monitors.off,
+            storage: std::iter::once(state.to_owned()).chain(named).collect(),
+            holds_database: private || !monitors.storage_paths.is_empty(),
+            backups: monitors.backup_files,
+            config: config.clone(),
+            calendar: Calendar::new(config.business_hours.clone())?,
+            routing: config.alerts.routing(&config.channels)?,
+            deliveries: Arc::clone(deliveries),
+            clock: Arc::clone(clock),
+        })
+    }
+}
+
+/// Measures until told to stop.
+pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let (mut last, mut forgot) = (options.clock.now().minus(options.every), None);
+    let mut failing = false;
+    loop {
+        let now = options.clock.now();
+        match round(&mut options, (last, now), &mut forgot).await {
+            Ok(()) => {
+                failing = false;
+                last = now;
+            }
+            Err(_) if failing => {}
+            Err(cause) => {
+                failing = true;
+                warn!("nothing is measured for now: {cause:#}");
+            }
+        }
+
+        tokio::select! {
+            () = tokio::time::sleep(options.every.to_std()) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn round(
+    options: &mut Options,
+    (last, now): (Timestamp, Timestamp),
+    forgot: &mut Option<Timestamp>,
+) -> anyhow::Result<()> {
+    let mut conn = store::connect(&options.database).await?;
+    let known = store::monitors::list(&mut conn).await?;
+    let disabled: Vec<String> = store::rules::settings(&mut conn)
+        .await?
+        .into_iter()
+        .filter(|row| !row.enabled)
+        .map(|row| row.rule_id.to_string())
+        .collect();
+
+    let mutes = Mutes::new(store::mutes::ending_after(&mut conn, now).await?);
+    // An outage of ours is the past: what happened in it is for the rules, which read it.
+    let since = last
+        .minus(LATE)
+        .max(now.minus(options.every).minus(Span::mins(10)));
+    for monitor in ALL {
+        let off = options.off.iter().any(|name| name == monitor.name)
+            || disabled.iter().any(|id| id == monitor.rule_id().as_str());
+        let before = known.iter().find(|m| m.name == monitor.name);
+        let done = one(
+            options,
+            &mut conn,
+            (monitor, before, off),
+            (since, now),
+            &mutes,
+        )
+        .await;
+
+        if let Err(cause) = done {
+            warn!("monitor {} did not measure: {cause:#}", monitor.name);
+            // What failed may have left a transaction or a query behind.
+            conn = store::connect(&options.database).await?;
+        }
+    }
+
+    if forgot.is_none_or(|at| now.since(at) >= FORGET_EVERY) {
+        store::monitors::forget(&mut conn, now.minus(options.keep)).await?;
+        *forgot = Some(now);
+    }
+
+    Ok(())
+}
+
+async fn one(
+    options: &mut Options,
+    conn: &mut PgConnection,
+    (monitor, before, off): (&'static Monitor, Option<&Monitored>, bool),
+    (since, now): (Timestamp, Timestamp),
+    mutes: &Mutes,
+) -> anyhow::Result<()> {
+    let threshold = options
+        .thresholds
+        .get(monitor.name)
+        .copied()
+        .unwrap_or(monitor.threshold);
+    let measured = if off {
+        Measured::NotWatched("it is switched off".to_owned())
+    } else {
+        let certificates = certificates::expiries(&options.config);
+        let mut around = Around {
+            conn,
+            now,
+            since,
+            threshold,
+            storage: &options.storage,
+            holds_database: options.holds_database,
+            backups: &options.backups,
+            certificates: &certificates,
+        };
+
+        tokio::time::timeout(PATIENCE, (monitor.measure)(&mut around)).await??
+    };
+
+    let (next, change) = step(
+        monitor,
+        before,
+        measured,
+        (threshold, options.clear_after),
+        now,
+    );
+    let mut tx = conn.begin().await.map_err(StoreError::from)?;
+
+    let mut written = 0;
+    if let Some(change) = &change {
+        let open = options.calendar.period(now).open;
+        let routing = &options.routing;
+        let route = |alert: &Alert| Route {
+            channels: routing.channels(alert, open),
+            muted_by: mutes.covering(alert, now),
+            most: routing.most(alert),
+        };
+
+        store::alerts::take_turn(&mut tx).await?;
+        written = store::alerts::apply(&mut tx, std::slice::from_ref(change), &route)
+            .await?
+            .deliveries;
+        let word = if change.opened {
+            "is over its threshold"
+        } else {
+            "is calm again"
+        };
+
+        info!(monitor = monitor.name, "{word}: {}", change.detection.title);
+    }
+
+    store::monitors::save(&mut tx, &next).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+    if written > 0 {
+        options.deliveries.notify_one();
+    }
+
+    Ok(())
+}

@@ -1,0 +1,550 @@
+//! What is told on schedule: the daily digest, also when nothing happened, and the sign of life
+//! that shows that alerts would arrive.
+//!
+//! Each is written with its messages in one transaction under the key of its day or period, so that
+//! no restart tells it twice. What was due while we did not run is told at the next start; the
+//! first day and period of a new database are only noted.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use model::text::counted;
+use model::{
+    Alert, AlertId, AlertState, Channel, Clock, Entity, EntityKind, Fingerprint, RuleId, Severity,
+    Span, Timestamp,
+};
+use store::notices::{self, Summary};
+use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::tasks::source_health::OURSELVES;
+
+/// How often we look whether something is due.
+const EVERY: Duration = Duration::from_secs(1);
+/// The kinds, as the database and the channels call them.
+const DIGEST: &str = "digest";
+const HEARTBEAT: &str = "heartbeat";
+/// Alerts that a digest names one by one.
+const NAMED: usize = 50;
+/// A mute that ends within this is named, for somebody to look at it again.
+const ENDS_SOON: Span = Span::days(7);
+/// How long the first folded alert waits for others, at most.
+const FOLDED_PATIENCE: Span = Span::secs(60);
+/// The longest period that a digest tells of, however long we did not run.
+const LONGEST: Span = Span::days(7);
+
+/// What the schedule is told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// When the digest is due, where, and by which ways.
+    pub digest: (Time, TimeZone, Vec<Channel>),
+    /// How often there is a sign of life, and by which ways.
+    pub heartbeat: (Span, Vec<Channel>),
+    /// In how long a channel takes its limit of messages; what was folded meanwhile is summed up as
+    /// often.
+    pub per: Span,
+    /// This machine's name.
+    pub hostname: String,
+    /// Called when messages were written.
+    pub deliveries: Arc<Notify>,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Looks until told to stop.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let (mut done, mut failing) = ([String::new(), String::new()], false);
+    loop {
+        let looked = match look(&options, &mut done).await {
+            Ok(()) => sum_up(&options).await,
+            failed => failed,
+        };
+
+        match looked {
+            Ok(()) => failing = false,
+            Err(_) if failing => {}
+            Err(cause) => {
+                failing = true;
+                warn!("digests and signs of life wait: {cause:#}");
+            }
+        }
+
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+/// The day whose digest is due: today's once its time has come, else yesterday's.
+fn day(now: Timestamp, at: Time, zone: &TimeZone) -> String {
+    let local = now.to_jiff().to_zoned(zone.clone());
+    let today = local.date();
+    if local.time() >= at {
+        today
+    } else {
+        today.yesterday().unwrap_or(today)
+    }
+    .to_string()
+}
+
+/// The period that has begun, by its number and length.
+fn period(now: Timestamp, every: Span) -> String {
+    format!(
+        "{every} {}",
+        now.as_micros().div_euclid(every.as_micros().max(1))
+    )
+}
+
+async fn look(options: &Options, done: &mut [String; 2]) -> anyhow::Result<()> {
+    let now = options.clock.now();
+    let (at, zone, channels) = &options.digest;
+    let (every, beats) = &options.heartbeat;
+    let due = [
+        (DIGEST, day(now, *at, zone), channels, true),
+        (HEARTBEAT, period(now, *every), beats, *every > Span::ZERO),
+    ];
+
+    for ((kind, key, channels, wanted), done) in due.into_iter().zip(done) {
+        if !wanted || channels.is_empty() || *done == key {
+            continue;
+        }
+
+        let mut conn = store::connect(&options.database).await?;
+        let written = write(options, &mut conn, (kind, &key), channels, now).await?;
+        *done = key;
+
+        if written > 0 {
+            info!(kind, written, "messages on schedule");
+            options.deliveries.notify_one();
+        }
+    }
+
+    Ok(())
+}
+
+/// Sums up what was folded because a channel had been told of too many alerts.
+async fn sum_up(options: &Options) -> anyhow::Result<()> {
+    let mut conn = store::connect(&options.database).await?;
+    let mut tx = conn.begin().await.map_err(StoreError::from)?;
+
+    // The first summary comes while the storm lasts, the next ones with its pace.
+    let patience = FOLDED_PATIENCE.min(options.per);
+    let all = notices::folded(&mut tx, patience, options.per).await?;
+    for folded in &all {
+        let count: u64 = folded.groups.iter().map(|(_, _, n)| n).sum();
+        let worst = folded
+            .groups
+            .first()
+            .map_or(Severity::Info, |(severity, _, _)| *severity);
+        let title = format!(
+            "{count} more {}, the worst {worst}, {} not sent one by one",
+            if count == 1 { "alert" } else { "alerts" },
+            if count == 1 { "was" } else { "were" }
+        );
+
+        let lines: Vec<String> = folded
+            .groups
+            .iter()
+            .map(|(severity, rule, n)| format!("{severity}: {n} of {}", one_line(rule)))
+            .collect();
+        let text = format!(
+            "{}\nAll are stored; `blueteam alerts list` shows them.",
+            lines.join("\n")
+        );
+        let mut alert = payload(&options.hostname, (title, text), folded.span);
+
+        alert.severity = worst;
+        alert.event_count = count;
+        notices::tell_folded(
+            &mut tx,
+            folded.channel,
+            folded.span.1,
+            &serde_json::to_value(alert)?,
+        )
+        .await?;
+    }
+
+    tx.commit().await.map_err(StoreError::from)?;
+    if !all.is_empty() {
+        options.deliveries.notify_one();
+    }
+
+    Ok(())
+}
+
+async fn write(
+    options: &Options,
+    conn: &mut PgConnection,
+    (kind, key): (&str, &str),
+    channels: &[Channel],
+    now: Timestamp,
+) -> anyhow::Result<u64> {
+    let last = notices::last(conn, kind).await?;
+    if last.as_ref().is_some_and(|(last, _)| last == key) {
+        return Ok(0);
+    }
+
+    let from = last
+        .as_ref()
+        .map_or(now.minus(Span::days(1)), |(_, at)| *at)
+        .max(now.minus(LONGEST));
+    let (title, text) = if kind == DIGEST {
+        let period = (from, now, now.plus(ENDS_SOON));
+        let summary = notices::summary(conn, period, OURSELVES, NAMED).await?;
+        (title(&summary), text(&summary))
+    } else {
+        (
+            format!("blueteam on {} is alive", options.hostname),
+            "Sent on schedule.".to_owned(),
+        )
+    };
+
+    let payload = serde_json::to_value(payload(&options.hostname, (title, text), (from, now)))?;
+    // What begins is not told: there is no day yet to tell of.
+    let channels = if last.is_some() { channels } else { &[] };
+    Ok(
+        notices::write(conn, (kind, key, OURSELVES), &payload, channels)
+            .await?
+            .unwrap_or(0),
+    )
+}
+
+/// The one line that a reader in a hurry reads.
+fn title(summary: &Summary) -> String {
+    let alerts: u64 = summary.alerts.iter().map(|(_, n)| n).sum();
+    let what = if alerts == 0 && summary.silent.is_empty() && summary.dead == 0 {
+        "all quiet".to_owned()
+    } else {
+        counted(alerts, "alert")
+    };
+
+    let silent = match summary.silent.len() {
+        0 => String::new(),
+        n => format!(", {n} silent"),
+    };
+
+    format!(
+        "Daily digest: {what}, {}, {} alive{silent}",
+        counted(summary.events, "event"),
+        counted(summary.alive_count, "source")
+    )
+}
+
+/// The rest, a line each. Writing to a string cannot fail.
+fn text(summary: &Summary) -> String {
+    let mut out = String::new();
+    for (severity, n) in &summary.alerts {
+        let _ = writeln!(out, "{severity}: {n}");
+    }
+
+    if summary.alerts.is_empty() {
+        out.push_str("No alerts.\n");
+    }
+
+    for alert in &summary.told {
+        let _ = writeln!(out, "{}", told(alert));
+    }
+
+    let all: u64 = summary
+        .alerts
+        .iter()
+        .filter(|(s, _)| in_digest(*s))
+        .map(|(_, n)| n)
+        .sum();
+
+    if all > summary.told.len() as u64 {
+        let _ = writeln!(
+            out,
+            "and {} more; `blueteam alerts list` shows them",
+            all - summary.told.len() as u64
+        );
+    }
+
+    let of = if summary.entries == summary.events {
+        String::new()
+    } else {
+        format!(" of {} that were read", counted(summary.entries, "entry"))
+    };
+
+    let _ = writeln!(out, "Stored: {}{of}", counted(summary.events, "event"));
+    if !summary.alive.is_empty() {
+        let more = if summary.alive_count > summary.alive.len() as u64 {
+            ", …"
+        } else {
+            ""
+        };
+
+        let _ = writeln!(
+            out,
+            "Sources alive: {}{more}",
+            one_line(&summary.alive.join(", "))
+        );
+    }
+
+    if !summary.silent.is_empty() {
+        let _ = writeln!(
+            out,
+            "Sources silent: {}",
+            one_line(&summary.silent.join(", "))
+        );
+    }
+
+    for mute in &summary.ending {
+        let ends = mute.ends_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
+        let said = format!(
+            "{} of {} by {}: {}",
+            mute.kind, mute.scope, mute.author, mute.reason
+        );
+        let _ = writeln!(out, "Ends {ends}: {}", one_line(&said));
+    }
+
+    if summary.dead > 0 {
+        let _ = writeln!(
+            out,
+            "Messages that could not be delivered: {}",
+            summary.dead
+        );
+    }
+
+    out
+}
+
+/// An alert in a line: what, about whom, how often.
+fn told(alert: &Alert) -> String {
+    let at = alert.created_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
+    let muted = if alert.muted_by.is_some() {
+        ", muted"
+    } else {
+        ""
+    };
+
+    let about = one_line(&alert.entity.to_string());
+    let events = counted(alert.event_count, "event");
+    let id = alert.alert_id.to_string();
+    let id = id.get(..8).unwrap_or_default();
+
+    format!(
+        "{at}  {}  {}; {about}, {events}{muted} ({id})",
+        alert.severity,
+        one_line(&alert.title)
+    )
+}
+
+const fn in_digest(severity: Severity) -> bool {
+    matches!(severity, Severity::Medium | Severity::Low)
+}
+
+/// A line break in a title would begin a line of its own.
+fn one_line(title: &str) -> String {
+    model::text::sanitize(title).into_owned()
+}
+
+/// This machine's name.
+pub fn hostname() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A notice as a channel is given it.
+pub fn payload(
+    hostname: &str,
+    (title, text): (String, String),
+    (from, now): (Timestamp, Timestamp),
+) -> Alert {
+    let id = Uuid::now_v7();
+    Alert {
+        alert_id: AlertId(id),
+        rule_id: RuleId::builtin("schedule"),
+        severity: Severity::Info,
+        title,
+        description: text,
+        entity: Entity {
+            kind: EntityKind::Source,
+            value: hostname.to_owned(),
+        },
+        source: "blueteam".to_owned(),
+        services: Vec::new(),
+        tenant: None,
+        first_seen: from,
+        last_seen: now,
+        event_count: 0,
+        event_ids: Vec::new(),
+        nist_controls: Vec::new(),
+        cui_involved: false,
+        incident_id: None,
+        state: AlertState::Closed,
+        fingerprint: Fingerprint(id),
+        acknowledged_by: None,
+        acknowledged_at: None,
+        created_at: now,
+        muted_by: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_at_its_time_in_its_zone() {
+        let zone = TimeZone::get("America/New_York").unwrap();
+        let at = Time::constant(7, 0, 0, 0);
+        let day = |text: &str| day(Timestamp::parse(text).unwrap(), at, &zone);
+        assert_eq!(day("2026-03-05T11:59:59Z"), "2026-03-04");
+        assert_eq!(day("2026-03-05T12:00:00Z"), "2026-03-05");
+        // Summer time began on the 8th.
+        assert_eq!(day("2026-03-09T10:59:59Z"), "2026-03-08");
+        assert_eq!(day("2026-03-09T11:00:00Z"), "2026-03-09");
+    }
+
+    fn quiet() -> Summary {
+        Summary {
+            entries: 9,
+            events: 7,
+            alive: vec!["audit_db".to_owned(), "/var/log/auth.log".to_owned()],
+            alive_count: 2,
+            silent: Vec::new(),
+            alerts: Vec::new(),
+            told: Vec::new(),
+            ending: Vec::new(),
+            dead: 0,
+        }
+    }
+
+    #[test]
+    fn a_quiet_day_says_so() {
+        assert_eq!(
+            title(&quiet()),
+            "Daily digest: all quiet, 7 events, 2 sources alive"
+        );
+        let read = "Stored: 7 events of 9 entries that were read\nSources alive: audit_db, \
+            /var/log/auth.log\n";
+        assert_eq!(text(&quiet()), format!("No alerts.\n{read}"));
+
+        let silent = Summary {
+            silent: vec!["a".to_owned()],
+            ..quiet()
+        };
+
+        assert_eq!(
+            title(&silent),
+            "Daily digest: 0 alerts, 7 events, 2 sources alive, 1 silent"
+        );
+        assert_eq!(
+            text(&silent),
+            format!("No alerts.\n{read}Sources silent: a\n")
+        );
+    }
+
+    #[test]
+    fn a_day_with_something_in_it_names_it() {
+        let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
+        let mut alert = payload(
+            "soc1",
+            (
+                "Off-hours access by ann\nCRITICAL: none".to_owned(),
+                String::new(),
+            ),
+            (at, at),
+        );
+        alert.severity = Severity::Medium;
+
+        alert.alert_id = AlertId(Uuid::from_u128(0x1234_5678 << 96));
+        alert.entity = Entity {
+            kind: EntityKind::User,
+            value: "ann\u{202e}".to_owned(),
+        };
+
+        alert.event_count = 1;
+        let mute = model::Mute {
+            mute_id: model::MuteId(Uuid::nil()),
+            kind: model::MuteKind::Silence,
+            scope: model::Scope {
+                rule_id: None,
+                source: Some("nginx".to_owned()),
+                tenant: None,
+                entity: None,
+            },
+            author: "alice".to_owned(),
+            reason: "an ordered scan".to_owned(),
+            ticket: None,
+            starts_at: at,
+            ends_at: at.plus(Span::hours(1)),
+            ended_by: None,
+        };
+
+        let alerts = vec![(Severity::High, 1), (Severity::Medium, 3)];
+        let day = Summary {
+            events: 1,
+            entries: 1,
+            alive_count: 1,
+            alerts,
+            told: vec![alert],
+            ending: vec![mute],
+            ..quiet()
+        };
+
+        assert_eq!(
+            title(&day),
+            "Daily digest: 4 alerts, 1 event, 1 source alive"
+        );
+        insta::assert_snapshot!(text(&day));
+
+        let one = Summary {
+            alerts: vec![(Severity::High, 1)],
+            ..quiet()
+        };
+
+        assert_eq!(
+            title(&one),
+            "Daily digest: 1 alert, 7 events, 2 sources alive"
+        );
+    }
+
+    proptest::proptest! {
+        /// Whoever can name a user, a log or a silence writes no line of his own and nothing that
+        /// acts on whoever reads it.
+        #[test]
+        fn an_attacker_writes_no_line_of_the_digest(
+            text in "(?s)(.|[|=\\]\\[\r\n\u{0}\u{1b}\u{85}\u{2028}\u{202e}\u{2066}]|\nCRITICAL: \
+                none){0,300}", long in 0_usize..3,
+        ) {
+            let said = text.repeat(1 + long * 40);
+            let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
+            let mut alert = payload("soc1", (said.clone(), said.clone()), (at, at));
+            alert.severity = Severity::Low;
+            alert.entity.value = said.clone();
+
+            let mute = model::Mute {
+                mute_id: model::MuteId(Uuid::nil()),
+                kind: model::MuteKind::Exception,
+                scope: model::Scope { rule_id: None, source: Some(said.clone()), tenant: None, entity: None },
+                author: said.clone(),
+                reason: said.clone(),
+                ticket: None,
+                starts_at: at,
+                ends_at: at,
+                ended_by: None,
+            };
+
+            let day = Summary {
+                alive: vec![said.clone()], silent: vec![said], told: vec![alert], ending: vec![mute], alerts: vec![(Severity::Low, 1)], ..quiet()
+            };
+            let digest = super::text(&day);
+            proptest::prop_assert_eq!(digest.lines().count(), 6, "{}", digest);
+
+            let acts = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));
+            proptest::prop_assert!(!digest.chars().any(acts), "{:?}", digest);
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! Being stuck is being down: the database cannot be reached, events are not stored, they wait
+//! unread, or alerts cannot be written. None of that can be stored as an alert (3.3.4). The
+//! personnel are told all the same, by what the configuration alone says: once for each trouble,
+//! and again when it is over. A small file remembers it through restarts.
+
+mod signs;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{
+    Alert, AlertId, AlertState, Channel, Clock, ControlId, Entity, EntityKind, Fingerprint, RuleId,
+    Severity, Span, Timestamp,
+};
+use notify::routing::by_design;
+use notify::{Channels, Kind, Message};
+use serde::{Deserialize, Serialize};
+use store::PgConnectOptions;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use app::health::Verdict;
+use app::self_audit::{Component, Failures};
+use config::StateDir;
+
+pub use signs::{Signs, Unstored};
+
+/// How often we look.
+const EVERY: Duration = Duration::from_secs(2);
+/// The file that remembers who was told.
+const FILE: &str = "outage.json";
+
+/// What can be wrong with blueteam's own work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Trouble {
+    /// The database cannot be reached.
+    Database,
+    /// Events that were taken in, or that a collector has read, are not stored.
+    Storing,
+    /// Stored events wait to be read by the rules.
+    Reading,
+    /// Alerts that the rules found are not written.
+    Alerting,
+}
+
+impl Trouble {
+    /// Every trouble.
+    pub const ALL: [Self; 4] = [Self::Database, Self::Storing, Self::Reading, Self::Alerting];
+
+    /// How long it may last before people are told, from the moment at which a look finds it.
+    fn patience(self, patience: Patience) -> Span {
+        match self {
+            Self::Database => patience.database,
+            Self::Storing | Self::Reading | Self::Alerting => {
+                Span::micros(patience.stuck.as_micros() - patience.noticed().as_micros())
+            }
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Database => "The database of the audit record is away",
+            Self::Storing => "Events are not being stored",
+            Self::Reading => "Events are not being analyzed",
+            Self::Alerting => "Alerts cannot be written",
+        }
+    }
+
+    fn description(self) -> &'static str {
+        match self {
+            Self::Database => {
+                "Nothing can be recorded or analyzed. A running daemon keeps events that arrive \
+                    on disk as long as there is \
+                 room; one that has just been started takes nothing in until the database \
+                 answers. Start PostgreSQL, or find \
+                 out why it cannot be reached."
+            }
+            Self::Storing => {
+                "PostgreSQL answers, but events do not get into their tables. What applications \
+                    send is kept on disk as \
+                 long as there is room; collectors wait."
+            }
+            Self::Reading => {
+                "Events are stored, but the rules have not seen the latest ones: an attack would \
+                    not be noticed now. \
+                 `blueteam status` shows how many wait."
+            }
+            Self::Alerting => {
+                "The rules have found something that cannot be stored as an alert. It is kept and \
+                    tried again; until then \
+                 it is in no list and goes out through no channel."
+            }
+        }
+    }
+}
+
+/// How long something may go wrong before people are told: a restart of PostgreSQL, a large commit
+/// and a person's short transaction are no news.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The database cannot be reached.
+    pub database: Span,
+    /// Anything else.
+    pub stuck: Span,
+}
+
+impl Patience {
+    /// What has waited for this long is found by a look. Part of `stuck`.
+    fn noticed(self) -> Span {
+        Span::micros(self.stuck.as_micros() / 3)
+    }
+}
+
+/// What the watch over blueteam's own work is told.
+pub struct Options {
+    /// How to connect.
+    pub database: PgConnectOptions,
+    /// The ways out.
+    pub channels: Arc<Channels>,
+    /// How long it may last before anybody is told.
+    pub patience: Patience,
+    /// Where the file is kept.
+    pub state: StateDir,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// What shows that work gets on, beside the database.
+    pub signs: Signs,
+    /// Where the watchdog finds what was found.
+    pub verdict: Arc<Verdict>,
+    /// Where what is over goes on record; none while there is no database to record it.
+    pub failures: Option<Failures>,
+}
+
+/// A trouble, as far as we know.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Outage {
+    /// Since when.
+    since: Option<Timestamp>,
+    /// Who knows of it, and not yet that it is over.
+    told: Vec<Channel>,
+}
+
+/// What a look found of one trouble.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It gets on.
+    Well,
+    /// It does not, and why.
+    Stuck(String),
+    /// Nobody can say: what shows it is unreachable itself.
+    Unknown,
+}
+
+impl Outage {
+    /// What is to be told now, and to whom. What was told must be noted with [`Self::note`].
+    fn next(
+        &mut self,
+        well: bool,
+        now: Timestamp,
+        after: Span,
+        all: &[Channel],
+    ) -> Vec<(Channel, Kind)> {
+        if well {
+            if self.told.is_empty() {
+                self.since = None;
+            }
+            return self
+                .told
+                .iter()
+                .map(|channel| (*channel, Kind::Resolved))
+                .collect();
+        }
+
+        self.since.get_or_insert(now);
+        let due = self.is_due(now, after);
+        all.iter()
+            .filter(|c| due && !self.told.contains(c))
+            .map(|c| (*c, Kind::Opened))
+            .collect()
+    }
+
+    /// Whether it has lasted for longer than a passing hitch does.
+    fn is_due(&self, now: Timestamp, after: Span) -> bool {
+        self.since.is_some_and(|since| now.since(since) >= after)
+    }
+
+    fn note(&mut self, channel: Channel, kind: Kind) {
+        self.told.retain(|told| *told != channel);
+        if kind == Kind::Opened {
+            self.told.push(channel);
+        }
+    }
+}
+
+/// The troubles that there are.
+type Outages = BTreeMap<Trouble, Outage>;
+
+/// Looks until told to stop.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let read = std::fs::read(options.state.join(FILE)).ok();
+    let mut outages: Outages = read
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default();
+    let configured = options.channels.configured();
+    let all: Vec<_> = by_design(Severity::Critical)
+        .iter()
+        .copied()
+        .filter(|c| configured.contains(c))
+        .collect();
+
+    let mut look = options.signs.look(options.patience.noticed());
+
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+
+        let findings = look.findings(&options.database, options.clock.now()).await;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+
+        let before = outages.clone();
+        for trouble in Trouble::ALL {
+            match findings.get(&trouble).unwrap_or(&Finding::Unknown) {
+                Finding::Unknown => {}
+                Finding::Well => tell(&options, trouble, None, &mut outages, &all).await,
+                Finding::Stuck(why) => tell(&options, trouble, Some(why), &mut outages, &all).await,
+            }
+        }
+
+        let now = options.clock.now();
+        // What is over counts no longer, though a channel may not have taken the news yet.
+        let lasts = |trouble: &Trouble| findings.get(trouble) != Some(&Finding::Well);
+        let due = outages.iter().any(|(trouble, outage)| {
+            lasts(trouble) && outage.is_due(now, trouble.patience(options.patience))
+        });
+        options.verdict.note(!due, now);
+
+        if before != outages {
+            save(&options.state, &outages);
+        }
+    }
+}
+
+/// Sends what is due about one trouble; `why` is none when it is over.
+async fn tell(
+    options: &Options,
+    trouble: Trouble,
+    why: Option<&str>,
+    outages: &mut Outages,
+    all: &[Channel],
+) {
+    let mut outage = outages.remove(&trouble).unwrap_or_default();
+    let (known, began) = (!outage.told.is_empty(), outage.since);
+    let now = options.clock.now();
+    for (channel, kind) in outage.next(why.is_none(), now, trouble.patience(options.patience), all)
+    {
+        let message = message(trouble, (kind, why), outage.since.unwrap_or(now), now);
+        match options.channels.send(channel, &message).await {
+            Ok(_) => {
+                outage.note(channel, kind);
+                // At once: who was told is not told again by the next start.
+                outages.insert(trouble, outage.clone());
+                save(&options.state, outages);
+            }
+            Err(cause) => warn!(%channel, "cannot report \"{}\": {cause}", trouble.title()),
+        }
+    }
+
+    match (known, outage.told.is_empty()) {
+        (false, false) => error!(
+            reason = why,
+            "{}; reported to the personnel",
+            trouble.title()
+        ),
+        (true, true) => {
+            info!("resolved: {}; reported to the personnel", trouble.title());
+            if trouble == Trouble::Alerting
+                && let (Some(failures), Some(since)) = (&options.failures, began)
+            {
+                let message = format!(
+                    "alerts could not be written from {since} to {now}; they were written afterward"
+                );
+                failures.tell_of(Component::Reader, "alerting", message);
+            }
+        }
+        _ => {}
+    }
+    if outage != Outage::default() {
+        outages.insert(trouble, outage);
+    }
+}
+
+fn save(state: &StateDir, outages: &Outages) {
+    let written = serde_json::to_vec(outages).map_err(anyhow::Error::from);
+    if let Err(cause) = written.and_then(|bytes| state.replace(FILE, &bytes)) {
+        warn!("cannot remember who knows of the outage: {cause:#}");
+    }
+}
+
+fn message(
+    trouble: Trouble,
+    (kind, why): (Kind, Option<&str>),
+    since: Timestamp,
+    now: Timestamp,
+) -> Message {
+    // The same at each attempt and after each restart, so that a receiver knows a repetition.
+    let place = Trouble::ALL
+        .iter()
+        .position(|t| *t == trouble)
+        .unwrap_or_default() as u128;
+    let number = (u128::from(since.as_micros().unsigned_abs()) << 8) | (place << 1);
+    let id = Uuid::from_u128(number | u128::from(kind == Kind::Resolved));
+    let reason = why
+        .map(|why| format!(" Reason: {}.", model::text::sanitize(why)))
+        .unwrap_or_default();
+    let alert = Alert {
+        services: Vec::new(),
+        tenant: None,
+        alert_id: AlertId(Uuid::from_u128(number)),
+        rule_id: RuleId::builtin("audit_log_gap"),
+        severity: Severity::Critical,
+        title: trouble.title().to_owned(),
+        description: format!(
+            "{}{reason} This alert is not in the list of alerts.",
+            trouble.description()
+        ),
+        entity: Entity {
+            kind: EntityKind::Source,
+            value: "database".to_owned(),
+        },
+        source: "blueteam".to_owned(),
+        first_seen: since,
+        last_seen: now,
+        event_count: 1,
+        event_ids: Vec::new(),
+        nist_controls: vec![ControlId::known("3.3.4")],
+        cui_involved: false,
+        incident_id: None,
+        state: if kind == Kind::Resolved {
+            AlertState::Closed
+        } else {
+            AlertState::Open
+        },
+        fingerprint: Fingerprint(Uuid::from_u128(number)),
+        acknowledged_by: None,
+        acknowledged_at: None,
+        created_at: since,
+        muted_by: None,
+    };
+
+    Message {
+        alert,
+        delivery_id: id,
+        kind,
+        sent_at: now,
+        people: Vec::new(),
+        ack_url: None,
+        within: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_channel_gets_an_outage_once_and_its_end_once() {
+        use Channel::{Console, Email};
+        let (all, at, after) = ([Email, Console], Timestamp::from_secs, Span::secs(60));
+        let mut outage = Outage::default();
+        assert_eq!(outage.next(true, at(1), after, &all), []);
+        assert_eq!(
+            outage.next(false, at(10), after, &all),
+            [],
+            "it may be a restart"
+        );
+
+        assert_eq!(outage.next(true, at(20), after, &all), []);
+        assert_eq!(outage.next(false, at(30), after, &all), [], "another one");
+        assert_eq!(outage.next(false, at(89), after, &all), []);
+        assert!(!outage.is_due(at(89), after) && outage.is_due(at(90), after));
+        assert_eq!(
+            outage.next(false, at(90), after, &all),
+            [(Email, Kind::Opened), (Console, Kind::Opened)]
+        );
+
+        outage.note(Console, Kind::Opened);
+        assert_eq!(
+            outage.next(false, at(92), after, &all),
+            [(Email, Kind::Opened)],
+            "the mail did not go out"
+        );
+        outage.note(Email, Kind::Opened);
+        assert_eq!(outage.next(false, at(94), after, &all), []);
+
+        // A restart of ours changes nothing.
+        let mut outage: Outage =
+            serde_json::from_value(serde_json::to_value(&outage).unwrap()).unwrap();
+        assert_eq!(
+            outage.next(true, at(100), after, &all),
+            [(Console, Kind::Resolved), (Email, Kind::Resolved)]
+        );
+        outage.note(Email, Kind::Resolved);
+        assert_eq!(
+            outage.next(true, at(102), after, &all),
+            [(Console, Kind::Resolved)]
+        );
+
+        outage.note(Console, Kind::Resolved);
+        assert_eq!(outage.next(true, at(104), after, &all), []);
+        assert_eq!(outage, Outage::default());
+    }
+
+    #[test]
+    fn troubles_that_begin_together_are_told_apart() {
+        let at = Timestamp::from_secs(1_000);
+        let ids: std::collections::BTreeSet<_> = Trouble::ALL
+            .into_iter()
+            .flat_map(|trouble| [Kind::Opened, Kind::Resolved].map(|kind| (trouble, kind)))
+            .map(|(trouble, kind)| message(trouble, (kind, None), at, at).delivery_id)
+            .collect();
+        assert_eq!(ids.len(), 8);
+    }
+}

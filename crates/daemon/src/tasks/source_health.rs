@@ -1,0 +1,161 @@
+//! Watches over the sources: one that says nothing for longer than it uses to is a gap, and so is a
+//! time in which nobody watched.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use collect::ledger::{Hours, Rhythm};
+use model::time::Calendar;
+use model::{Clock, Source, Span, Timestamp};
+use store::PgConnectOptions;
+use store::sources::{self, Cause, Gap, Intake, SourceRow};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use app::self_audit::{Component, Failures};
+
+/// Our own sign of life in the ledger.
+pub const OURSELVES: &str = "blueteam";
+/// How often we look.
+const EVERY: Duration = Duration::from_secs(5);
+/// How often old dead letters are given up.
+const CLEAR_EVERY: Span = Span::hours(1);
+/// Away for longer than this was an outage.
+const OUTAGE: Span = Span::mins(2);
+
+/// What the watch is told.
+pub struct Options {
+    /// How to connect, as the engine's role.
+    pub database: PgConnectOptions,
+    /// Business hours.
+    pub calendar: Calendar,
+    /// The sources that are configured; others have gone and may be silent.
+    pub configured: BTreeSet<String>,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Where silence is told.
+    pub failures: Failures,
+    /// Why accepted events do not get into the table.
+    pub stuck: Box<dyn Fn() -> Option<String> + Send + Sync>,
+}
+
+/// Looks until told to stop.
+pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let began = options.clock.now();
+    let (mut first, mut cleared) = (true, began);
+    loop {
+        match look(&mut options, began, first).await {
+            Ok(()) => first = false,
+            Err(cause) => warn!("the sources are not watched for now: {cause:#}"),
+        }
+
+        if let Some(why) = (options.stuck)() {
+            options.failures.tell_of(
+                Component::Writer,
+                "spool",
+                format!("accepted events wait in the spool: {why}"),
+            );
+        }
+
+        let now = options.clock.now();
+        if now.since(cleared) > CLEAR_EVERY {
+            cleared = now;
+            let done = async {
+                sources::clear_dead_letters(&mut store::connect(&options.database).await?).await
+            };
+            if let Err(cause) = done.await {
+                warn!("old dead letters are not cleared for now: {cause}");
+            }
+        }
+
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+    }
+}
+
+async fn look(options: &mut Options, began: Timestamp, first: bool) -> anyhow::Result<()> {
+    let mut conn = store::connect(&options.database).await?;
+    let now = options.clock.now();
+    let rows = sources::list(&mut conn).await?;
+    let seen = rows
+        .iter()
+        .find(|s| s.source_id == OURSELVES)
+        .and_then(|s| s.last_received_at);
+    sources::declare(&mut conn, OURSELVES, Source::AuditDb, None).await?;
+    sources::book(
+        &mut conn,
+        OURSELVES,
+        Source::AuditDb,
+        &Intake::default(),
+        now,
+    )
+    .await?;
+    if let Some(seen) = seen.filter(|seen| first && now.since(*seen) > OUTAGE) {
+        let detail = "the daemon did not run; files and the table of events were read afterwards, \
+            listeners heard nothing";
+        let gap = Gap {
+            cause: Cause::Outage,
+            started_at: seen,
+            ended_at: Some(now),
+            lost: None,
+            detail: detail.to_owned(),
+        };
+
+        sources::note_gap(&mut conn, OURSELVES, &gap).await?;
+    }
+    for row in rows
+        .iter()
+        .filter(|row| options.configured.contains(&row.source_id) && row.silent_since.is_none())
+    {
+        let Some(gap) = silence(row, &mut options.calendar, (began, now)) else {
+            continue;
+        };
+        warn!("{}: {}", row.source_id, gap.detail);
+
+        // The rule audit_log_gap watches the table of audit events itself.
+        if row.source_id != Source::AuditDb.as_str() {
+            options.failures.tell_of(
+                Component::Collector,
+                &row.source_id,
+                format!("{}: {}", row.source_id, gap.detail),
+            );
+        }
+
+        sources::note_gap(&mut conn, &row.source_id, &gap).await?;
+    }
+    Ok(())
+}
+
+/// A silence that is longer than the source's usual ones. Time before we began to watch counts for
+/// nothing.
+fn silence(
+    row: &SourceRow,
+    calendar: &mut Calendar,
+    (began, now): (Timestamp, Timestamp),
+) -> Option<Gap> {
+    let rhythm: Rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
+    let hours = if calendar.period(now).open {
+        Hours::Open
+    } else {
+        Hours::Closed
+    };
+
+    let patience = rhythm.patience(row.expected_every, hours)?;
+    let last = row.last_received_at.unwrap_or(began).max(began);
+
+    // A pause that began in the other kind of hours is judged by what is left of it.
+    let since = last.max(calendar.period(now).start);
+    (now.since(since) > patience).then(|| Gap {
+        cause: Cause::Silence,
+        started_at: row.last_received_at.unwrap_or(began),
+        ended_at: None,
+        lost: None,
+        detail: format!(
+            "has been silent for {}; it is expected to speak every {patience}",
+            now.since(since)
+        ),
+    })
+}

@@ -1,0 +1,69 @@
+//! Who watches the watcher: as long as events are read, a service outside hears from us; when it no
+//! longer does, it raises the alarm. What ends with us (the machine, the database, the network)
+//! cannot be told by us (3.3.4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{Clock, Span};
+use notify::post::Heartbeat;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use app::health::{Pulse, Verdict};
+
+/// What the watchdog is told.
+pub struct Options {
+    /// Whom to tell.
+    pub heartbeat: Heartbeat,
+    /// How often.
+    pub every: Span,
+    /// Of the monitor.
+    pub pulse: Arc<Pulse>,
+    /// Of the watch over blueteam's own work.
+    pub verdict: Arc<Verdict>,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Tells until told to stop.
+pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut tick = tokio::time::interval(options.every.to_std().max(Duration::from_secs(1)));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut failing = false;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            _ = tick.tick() => {}
+        }
+
+        let now = options.clock.now();
+        if !options.pulse.is_fresh(now) {
+            warn!("skipping watchdog ping: no events are being processed");
+            continue;
+        }
+
+        if !options.verdict.is_well(now) {
+            warn!(
+                "skipping watchdog ping: events are not stored, or wait unread, or alerts cannot \
+                    be written"
+            );
+            continue;
+        }
+
+        let told = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            told = options.heartbeat.beat(now) => told,
+        };
+
+        match told {
+            Ok(_) => failing = false,
+            // Once is enough: the service itself will say that it hears nothing.
+            Err(error) if !failing => {
+                failing = true;
+                warn!("the watchdog cannot be told that we live: {error}");
+            }
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Events that conflict with an open transaction: somebody has inserted the same id and has not
+//! committed. They wait on disk, apart from everybody else's, and are tried again until the other
+//! transaction ends.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use store::events::AuditRow;
+use tokio::time::sleep;
+
+use crate::drain::{self, DrainError};
+use crate::spool::{self, Spool, SpoolError};
+use crate::writer::Conn;
+use crate::{Inner, locked, record};
+
+/// The folder, below the spool's.
+const FOLDER: &str = "held";
+/// Bytes of events that may wait: a sender has no honest reason for many of them.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes tried at once.
+const BATCH: usize = 256 * 1024;
+/// The pause between two tries.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Opens the folder and checks what stands in it.
+pub(super) fn open(spool_dir: &std::path::Path) -> Result<(Spool, Vec<spool::Cut>), SpoolError> {
+    Spool::open(&spool_dir.join(FOLDER), MAX_BYTES)
+}
+
+/// The folder's path, for those who only look.
+pub(super) fn folder(spool_dir: &std::path::Path) -> PathBuf {
+    spool_dir.join(FOLDER)
+}
+
+/// Puts the rows at these places on disk, all or none. True when they are safe there.
+pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> bool {
+    let kept = append(inner, rows, places).await.is_ok();
+    if kept {
+        tracing::warn!(
+            events = places.len(),
+            "events conflict with an open transaction and wait for its end"
+        );
+        inner.hold.notify_one();
+    }
+
+    kept
+}
+
+/// Tries what waits, forever.
+pub(super) async fn run(inner: Arc<Inner>) {
+    let mut conn = Conn::new(&inner);
+    loop {
+        if locked(&inner.held).is_empty() {
+            inner.hold.notified().await;
+        }
+        // During an outage the spool goes first, and what it holds may be the same events.
+        if !inner.spooling.load(Ordering::SeqCst)
+            && let Err(error) = step(&inner, &mut conn).await
+        {
+            tracing::warn!(%error, "events that conflicted with a transaction are not written yet");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Tries one batch. What conflicts still goes to the end of the line before it leaves its front, so
+/// that no crash loses it.
+async fn step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
+    let peeked = with_held(inner, |held| held.peek(BATCH)).await;
+    let batch = match peeked {
+        Ok(Some(batch)) => batch,
+        Ok(None) => return Ok(()),
+        Err(DrainError::Spool(error @ SpoolError::Damaged { .. })) => {
+            tracing::error!(%error, "the events that wait for an open transaction are damaged");
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+
+    let (rows, mut letters) = drain::decode(&batch);
+    let ends = drain::in_parts(rows.len());
+    let done = conn.write(&rows, &ends).await?;
+    drain::refused(&rows, &ends, &done, &mut letters);
+    let conflicting = drain::conflicting(&ends, &done);
+    if !conflicting.is_empty() {
+        match append(inner, &rows, &conflicting).await {
+            Ok(()) => {}
+            // They stay at the front until there is room.
+            Err(DrainError::Spool(SpoolError::Full { .. })) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+
+    drain::bury(inner, letters).await?;
+    inner.note_committed(&done);
+    with_held(inner, move |held| held.advance(&batch)).await
+}
+
+/// Appends the rows at these places.
+async fn append(
+    inner: &Arc<Inner>,
+    rows: &[AuditRow<'_>],
+    places: &[usize],
+) -> Result<(), DrainError> {
+    let mut framed = Vec::new();
+    for row in places.iter().filter_map(|at| rows.get(*at)) {
+        let mut encoded = Ok(());
+        spool::frame(&mut framed, |out| encoded = record::encode(row, out));
+        encoded.map_err(|error| DrainError::DeadLetter(error.into()))?;
+    }
+    let (count, now) = (places.len() as u64, inner.clock.now());
+    with_held(inner, move |held| held.append(&framed, count, now)).await
+}
+
+async fn with_held<T: Send + 'static>(
+    inner: &Arc<Inner>,
+    work: impl FnOnce(&mut Spool) -> Result<T, SpoolError> + Send + 'static,
+) -> Result<T, DrainError> {
+    let task = Arc::clone(inner);
+    let done = tokio::task::spawn_blocking(move || work(&mut locked(&task.held))).await;
+    Ok(done.map_err(|_| DrainError::Task)??)
+}

@@ -1,0 +1,67 @@
+//! From an OTLP request to rows.
+
+use collect::otlp::{self, Encoding, Meaning, OtlpError};
+use model::{AuditRecord, Timestamp};
+use sha2::{Digest as _, Sha256};
+use uuid::Builder;
+
+use crate::Settings;
+use crate::prepare::{Prepared, finish};
+use crate::speaker::Speaker;
+
+/// Reads and checks the log records of a request. A retry sends the same bytes, and gets the same
+/// ids by them: it is a no-op.
+pub(super) fn prepare(
+    body: &[u8],
+    encoding: Encoding,
+    (settings, speaker): (&Settings, &Speaker),
+    now: Timestamp,
+) -> Result<Prepared, OtlpError> {
+    let request = Sha256::digest(body);
+    let mut done = Prepared::default();
+    let mut index = 0;
+    otlp::read(body, encoding, settings.max_batch_events, |meaning| {
+        match meaning {
+            Meaning::Event {
+                mut record,
+                service,
+            } => {
+                identify(&mut record, &request, index, now);
+                let record = match service {
+                    Some(claimed) => speaker.claim(record, &claimed),
+                    None => record,
+                };
+
+                match finish(record, (settings, speaker), now) {
+                    Ok(row) => {
+                        done.rows.push(row);
+                        done.places.push(index);
+                    }
+                    Err(error) => done.rejected.push((index, error)),
+                }
+            }
+            Meaning::Nothing => {}
+            Meaning::Rejected(error) => done.rejected.push((index, error)),
+        }
+
+        index += 1;
+    })?;
+
+    Ok(done)
+}
+
+/// An id of the record's time and its place in the request. A record without a time is not known
+/// again: its time is its arrival's.
+fn identify(record: &mut AuditRecord<'_>, request: &[u8], index: usize, now: Timestamp) {
+    let digest = Sha256::new()
+        .chain_update(request)
+        .chain_update((index as u64).to_be_bytes())
+        .finalize();
+    let mut random = [0; 10];
+    for (to, from) in random.iter_mut().zip(digest) {
+        *to = from;
+    }
+
+    let millis = u64::try_from(record.timestamp.unwrap_or(now).as_micros() / 1000).unwrap_or(0);
+    record.event_id = Some(Builder::from_unix_timestamp_millis(millis, &random).into_uuid());
+}

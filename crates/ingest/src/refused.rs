@@ -1,0 +1,129 @@
+//! Events that are no good: their senders are told in the answer, and the completeness ledger has
+//! them too, so that what was refused can be seen without asking every sender.
+
+use std::collections::BTreeMap;
+use std::mem::take;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use model::{FieldError, Source};
+use sqlx::Connection as _;
+use store::StoreError;
+use store::sources::{self, DeadLetter, ENTRY_MAX, Intake};
+use tokio::time::{sleep, timeout};
+
+use crate::speaker::Speaker;
+use crate::{Inner, locked};
+
+/// The sources that they are booked under: `ingest:SERVICE`, and `ingest` of those whose service is
+/// not known. Not the table's own: a producer that sends nothing but what is no good has not
+/// spoken.
+const SOURCE: &str = "ingest";
+/// How often what was refused is booked.
+const EVERY: Duration = Duration::from_secs(1);
+/// Letters of a source that are kept of one booking; beyond it only the count goes on. Garbage at
+/// full speed must not fill the database.
+const LETTERS_MAX: usize = 20;
+/// What one booking may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What waits to be booked, by source. Keys name the services, so that there are few.
+#[derive(Debug, Default)]
+pub(super) struct Refused(Mutex<BTreeMap<String, Pile>>);
+
+#[derive(Debug, Default)]
+struct Pile {
+    count: u64,
+    letters: Vec<DeadLetter>,
+}
+
+impl Pile {
+    fn add(&mut self, count: u64, letters: impl IntoIterator<Item = DeadLetter>) {
+        self.count += count;
+        let room = LETTERS_MAX.saturating_sub(self.letters.len());
+        self.letters.extend(letters.into_iter().take(room));
+    }
+}
+
+impl Refused {
+    /// Notes an event that was refused: who sent it as far as that is known, where it stood, why,
+    /// and its text.
+    pub(super) fn note(
+        &self,
+        speaker: Option<&Speaker>,
+        place: impl std::fmt::Display,
+        error: &FieldError,
+        entry: &[u8],
+    ) {
+        let source = match speaker {
+            Some(Speaker::Service(name)) => format!("{SOURCE}:{name}"),
+            Some(Speaker::Relay { .. }) | None => SOURCE.to_owned(),
+        };
+
+        let letter = DeadLetter {
+            place: place.to_string(),
+            reason: error.to_string(),
+            entry: entry[..entry.len().min(ENTRY_MAX)].to_vec(),
+            length: entry.len() as u64,
+        };
+
+        locked(&self.0).entry(source).or_default().add(1, [letter]);
+    }
+
+    fn take(&self) -> BTreeMap<String, Pile> {
+        take(&mut *locked(&self.0))
+    }
+
+    /// What could not be booked waits on.
+    fn put_back(&self, piles: BTreeMap<String, Pile>) {
+        let mut waiting = locked(&self.0);
+        for (source, pile) in piles {
+            waiting
+                .entry(source)
+                .or_default()
+                .add(pile.count, pile.letters);
+        }
+    }
+}
+
+/// Books what was refused, each second, until it is stopped.
+pub(super) async fn run(inner: Arc<Inner>) {
+    loop {
+        sleep(EVERY).await;
+        book(&inner).await;
+    }
+}
+
+/// Books what waits; what the database does not take waits on.
+pub(super) async fn book(inner: &Inner) {
+    let waiting = inner.refused.take();
+    if waiting.is_empty() {
+        return;
+    }
+
+    match timeout(PATIENCE, write(inner, &waiting)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "refused events could not be booked yet");
+            inner.refused.put_back(waiting);
+        }
+        Err(_) => inner.refused.put_back(waiting),
+    }
+}
+
+async fn write(inner: &Inner, waiting: &BTreeMap<String, Pile>) -> Result<(), StoreError> {
+    let mut conn = inner.pool.acquire().await?;
+    let mut tx = conn.begin().await?;
+    let now = inner.clock.now();
+    for (source, pile) in waiting {
+        let intake = Intake {
+            rejected: pile.count,
+            ..Intake::default()
+        };
+        sources::book(&mut tx, source, Source::AuditDb, &intake, now).await?;
+        sources::bury(&mut tx, source, &pile.letters, now).await?;
+    }
+
+    tx.commit().await?;
+    Ok(())
+}

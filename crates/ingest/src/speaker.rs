@@ -1,0 +1,148 @@
+//! For whom a key speaks: `metadata.service` of its events is what the key says, not what they say.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use model::{AuditRecord, FieldError, ServiceName};
+use serde_json::value::RawValue;
+use store::keys::KeyInfo;
+
+const FIELD: &str = "metadata.service";
+
+/// Who sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Speaker {
+    /// One service: all that it sends is its own.
+    Service(ServiceName),
+    /// It passes on what others say, and is trusted to say who; but not for a service that has a
+    /// key of its own.
+    Relay {
+        /// The services that have.
+        reserved: Vec<String>,
+    },
+}
+
+impl fmt::Display for Speaker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "the service {name}"),
+            Self::Relay { .. } => f.write_str("a relay"),
+        }
+    }
+}
+
+impl Speaker {
+    /// The bearer of this key.
+    pub fn of(key: &KeyInfo) -> Self {
+        match &key.service {
+            Some(name) => Self::Service(name.clone()),
+            None => Self::Relay {
+                reserved: key.reserved.clone(),
+            },
+        }
+    }
+
+    /// The record with the service that its OpenTelemetry resource names, where it is for the
+    /// sender to say. A service with a key of its own may call its parts what it likes: what it
+    /// calls them stays in `service.name`.
+    pub(super) fn claim<'a>(&self, mut record: AuditRecord<'a>, claimed: &str) -> AuditRecord<'a> {
+        if let Self::Relay { .. } = self
+            && let Ok(name) = claimed.parse()
+        {
+            record.metadata = record.metadata.with_service(&name);
+        }
+        record
+    }
+
+    /// The record with its service. An error when it claims another's.
+    pub fn stamp<'a>(&self, mut record: AuditRecord<'a>) -> Result<AuditRecord<'a>, FieldError> {
+        let claimed = claimed(record.metadata.as_json());
+        match (self, claimed) {
+            (Self::Service(own), Some(other)) if other != own.as_str() => Err(FieldError::new(
+                FIELD,
+                format_args!("this API key is of the service `{own}`, and of no other"),
+            )),
+            (Self::Service(own), _) => {
+                record.metadata = record.metadata.with_service(own);
+                Ok(record)
+            }
+            (Self::Relay { reserved }, Some(other)) if reserved.contains(&other) => {
+                Err(FieldError::new(
+                    FIELD,
+                    "that service has an API key of its own: only with it are events the service's",
+                ))
+            }
+            (Self::Relay { .. }, Some(_) | None) => Ok(record),
+        }
+    }
+}
+
+/// The service that the database will read in this metadata: of two equal keys, `jsonb` keeps the
+/// last. None where there is none, or no text, or no JSON that this program reads (the database
+/// then refuses it too, or knows better; it is no name of a service either way).
+fn claimed(metadata: &str) -> Option<String> {
+    // Nearly no event says so, and to look for the bytes is much cheaper than to read the text.
+    if !metadata.contains("service") && !metadata.contains('\\') {
+        return None;
+    }
+    let fields: HashMap<String, &RawValue> = serde_json::from_str(metadata).ok()?;
+    serde_json::from_str(fields.get("service")?.get()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use model::audit::Strangers;
+
+    use super::*;
+
+    fn stamped(speaker: &Speaker, metadata: &str) -> Result<String, String> {
+        let json = format!(
+            r#"{{"category":"auth","action":"login","result":"success","metadata":{metadata}}}"#
+        );
+        let record = AuditRecord::from_json(json.as_bytes(), Strangers::Refuse).unwrap();
+        speaker
+            .stamp(record)
+            .map(|r| r.metadata.as_json().to_owned())
+            .map_err(|e| e.field.into_owned())
+    }
+
+    #[test]
+    fn a_service_speaks_for_itself_alone() {
+        let eqmon = Speaker::Service("eqmon".parse().unwrap());
+        for (metadata, expected) in [
+            ("{}", Some(r#"{"service":"eqmon"}"#)),
+            (r#"{"a":1}"#, Some(r#"{"a":1,"service":"eqmon"}"#)),
+            (
+                r#"{"service":"eqmon"}"#,
+                Some(r#"{"service":"eqmon","service":"eqmon"}"#),
+            ),
+            // Not a text: it is told nothing, and overwritten.
+            (
+                r#"{"service":7}"#,
+                Some(r#"{"service":7,"service":"eqmon"}"#),
+            ),
+            (r#"{"service":"artemis"}"#, None),
+            (r#"{"s\u0065rvice":"artemis"}"#, None),
+            (r#"{"service":"eqmon","service":"artemis"}"#, None),
+        ] {
+            let expected = expected.map(str::to_owned).ok_or_else(|| FIELD.to_owned());
+            assert_eq!(stamped(&eqmon, metadata), expected, "{metadata}");
+        }
+    }
+
+    #[test]
+    fn a_relay_speaks_for_those_without_a_key() {
+        let relay = Speaker::Relay {
+            reserved: vec!["eqmon".to_owned()],
+        };
+        for (metadata, good) in [
+            (r#"{"service":"artemis"}"#, true),
+            (r#"{"a":{"service":"eqmon"}}"#, true),
+            (r#"{"service":"eqmon"}"#, false),
+            (r#"{"service":"artemis","service":"eqmon"}"#, false),
+            (r#"{"service":1,"servic\u0065":"e\u0071mon"}"#, false),
+        ] {
+            assert_eq!(stamped(&relay, metadata).is_ok(), good, "{metadata}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The routes, one module a resource.
+
+mod acknowledge;
+mod events;
+mod health;
+mod logs;
+mod metrics;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::routing::{get, post};
+
+use model::Clock;
+
+use crate::error::Problem;
+use crate::{Acknowledge, Metrics};
+use app::auth::{Auth, AuthError};
+use ingest::{Ingest, Speaker};
+
+/// What the handlers share.
+pub(crate) struct State {
+    pub(crate) ingest: Ingest,
+    pub(crate) auth: Auth,
+    pub(crate) acknowledge: Option<Acknowledge>,
+    pub(crate) metrics: Option<Metrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What a key may do.
+const WRITE: &str = "events:write";
+const METRICS: &str = "metrics:read";
+
+/// Who sends, if they may.
+async fn speaker(state: &State, headers: &HeaderMap) -> Result<Speaker, Problem> {
+    bearer(state, headers, WRITE).await
+}
+
+/// Who asks, if their key has the scope.
+async fn bearer(
+    state: &State,
+    headers: &HeaderMap,
+    scope: &'static str,
+) -> Result<Speaker, Problem> {
+    let authorization = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
+    state
+        .auth
+        .check(authorization, scope)
+        .await
+        .map_err(|error| match error {
+            AuthError::Unknown => Problem::unauthorized(),
+            AuthError::Scope => Problem::new(
+                StatusCode::FORBIDDEN,
+                format!("the API key lacks the scope {scope}"),
+            ),
+            AuthError::Away => Problem::unavailable("API keys cannot be checked now"),
+        })
+}
+
+/// Every route.
+pub(crate) fn router(state: Arc<State>) -> Router {
+    let mut routes = Router::new();
+    if state.acknowledge.is_some() {
+        let link = get(acknowledge::get).post(acknowledge::post);
+        routes = routes.route("/ack/{alert}/{expires}/{who}/{tag}", link);
+    }
+
+    if state.metrics.is_some() {
+        routes = routes.route("/metrics", get(metrics::get));
+    }
+
+    routes
+        .route("/v1/events", post(events::post))
+        .route("/v1/logs", post(logs::post))
+        .route("/healthz", get(health::get))
+        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "there is nothing here"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not by this method")
+        })
+        .with_state(state)
+}

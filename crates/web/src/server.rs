@@ -1,0 +1,310 @@
+//! Listening: connections bounded in number and patience, TLS off this machine, an end that
+//! finishes what was begun.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use app::auth::{Auth, Trust};
+use axum::Router;
+use axum::body::Body;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use ingest::{Ingest, Tasks};
+use model::Clock;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
+
+use crate::api::{State, router};
+use crate::{Pools, Settings};
+
+/// How often the use of keys is written down.
+const FLUSH_USES: Duration = Duration::from_secs(10);
+/// Bytes of a request's head, and of what hyper reads ahead.
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEADERS: usize = 64;
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be had.
+    #[error("cannot listen on {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// Keys and events would cross the network in the clear.
+    #[error("{0} is open to the network: give it a certificate and a key, or listen on 127.0.0.1")]
+    Plaintext(SocketAddr),
+    /// TLS cannot be set up.
+    #[error("TLS: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The spool cannot be opened.
+    #[error("the spool: {0}")]
+    Spool(String),
+}
+
+/// The running server.
+#[derive(Debug)]
+pub struct HttpServer {
+    ingest: Ingest,
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl HttpServer {
+    /// The way in for events of the program's own, and what there is to know about the others.
+    pub fn ingest(&self) -> &Ingest {
+        &self.ingest
+    }
+
+    /// Where it listens; tells the port when the setting was 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns when the server has ended: requests finished, events written or spooled, uses of
+    /// keys counted.
+    pub async fn ended(self) {
+        if self.task.await.is_err() {
+            tracing::error!("the HTTP server ended with a bug");
+        }
+    }
+}
+
+/// Starts the server. It ends when `shutdown` does.
+pub async fn serve(
+    settings: Settings,
+    pools: Pools,
+    clock: Arc<dyn Clock>,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<HttpServer, ServeError> {
+    let listen = settings.listen;
+    let tls = settings
+        .tls
+        .as_ref()
+        .map(|certificate| certificate.acceptor(&[b"http/1.1"]))
+        .transpose()?;
+    if tls.is_none() && !listen.ip().is_loopback() {
+        return Err(ServeError::Plaintext(listen));
+    }
+
+    let failed = |error| ServeError::Listen {
+        address: listen,
+        error,
+    };
+
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let (ingest, tasks) = Ingest::start(settings.ingest.clone(), pools.events, Arc::clone(&clock))
+        .map_err(|error| ServeError::Spool(error.to_string()))?;
+    let state = Arc::new(State {
+        auth: Auth::new(pools.keys, Arc::clone(&clock), &trust(&settings)),
+        ingest: ingest.clone(),
+        acknowledge: settings.acknowledge.clone(),
+        metrics: settings.metrics.clone(),
+        clock,
+    });
+
+    let listening = Listening {
+        listener,
+        tls,
+        router: router(Arc::clone(&state)),
+        settings,
+    };
+
+    let task = tokio::spawn(run(listening, state, tasks, shutdown));
+    Ok(HttpServer {
+        ingest,
+        address,
+        task,
+    })
+}
+
+/// How long API keys are trusted.
+fn trust(settings: &Settings) -> Trust {
+    Trust {
+        fresh: settings.key_cache,
+        grace: settings.key_grace,
+        patience: settings.ingest.timeouts.acquire,
+    }
+}
+
+struct Listening {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    settings: Settings,
+}
+
+async fn run(
+    listening: Listening,
+    state: Arc<State>,
+    tasks: Tasks,
+    shutdown: impl Future<Output = ()>,
+) {
+    let counting = Arc::clone(&state);
+    let uses = tokio::spawn(async move {
+        loop {
+            sleep(FLUSH_USES).await;
+            counting.auth.flush_uses().await;
+        }
+    });
+
+    accept(listening, shutdown).await;
+    state.ingest.close(tasks).await;
+    uses.abort();
+    state.auth.flush_uses().await;
+}
+
+/// A connection, as far as somebody else may need its place.
+struct Held {
+    task: AbortHandle,
+    /// A request was asked and is not answered yet.
+    asked: Arc<AtomicBool>,
+}
+
+/// Makes a place when all are taken: the connection that has been there the longest and asks
+/// nothing goes. Who opens a thousand of them and says nothing shuts nobody else out.
+fn shed(held: &mut VecDeque<Held>) {
+    held.retain(|connection| !connection.task.is_finished());
+    let idle = held
+        .iter()
+        .position(|connection| !connection.asked.load(Ordering::Relaxed));
+    if let Some(connection) = idle.and_then(|idle| held.remove(idle)) {
+        connection.task.abort();
+    }
+}
+
+/// Takes connections until the shutdown, then waits for those that are open, but not for ever.
+async fn accept(listening: Listening, shutdown: impl Future<Output = ()>) {
+    let Listening {
+        listener,
+        tls,
+        router,
+        settings,
+    } = listening;
+    let places = Arc::new(Semaphore::new(
+        settings.max_connections.clamp(1, Semaphore::MAX_PERMITS),
+    ));
+    let (end, ending) = watch::channel(());
+    let mut open = JoinSet::new();
+    let mut held: VecDeque<Held> = VecDeque::new();
+    let mut waiting: Option<TcpStream> = None;
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            accepted = listener.accept(), if waiting.is_none() => match accepted {
+                Ok((stream, _)) => {
+                    waiting = Some(stream);
+                    if places.available_permits() == 0 {
+                        shed(&mut held);
+                    }
+                }
+                Err(error) => {
+                    // Out of file handles, most likely: others must end first.
+                    tracing::warn!(%error, "a connection could not be taken");
+                    sleep(Duration::from_millis(50)).await;
+                }
+            },
+            place = Arc::clone(&places).acquire_owned(), if waiting.is_some() => {
+                let Some(stream) = waiting.take() else { continue };
+                let (tls, router, ending) = (tls.clone(), router.clone(), ending.clone());
+                let (head, asked) = (settings.timeouts.head, Arc::new(AtomicBool::new(false)));
+                let busy = Arc::clone(&asked);
+                let task = open.spawn(async move {
+                    let _place = place;
+                    connection(stream, tls, (router, busy), ending, head).await;
+                });
+
+                if held.len() > 2 * settings.max_connections {
+                    held.retain(|connection| !connection.task.is_finished());
+                }
+
+                held.push_back(Held { task, asked });
+            },
+            Some(_) = open.join_next(), if !open.is_empty() => {}
+        }
+    }
+    drop(listener);
+    drop(ending);
+    let _ = end.send(());
+    if timeout(settings.timeouts.shutdown, async {
+        while open.join_next().await.is_some() {}
+    })
+    .await
+    .is_err()
+    {
+        tracing::warn!(connections = open.len(), "connections were cut at the end");
+        open.shutdown().await;
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    service: (Router, Arc<AtomicBool>),
+    ending: watch::Receiver<()>,
+    patience: Duration,
+) {
+    // Answers are small and whole; waiting to fill a packet only delays them.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => http(stream, service, ending, patience).await,
+        Some(tls) => {
+            if let Ok(Ok(stream)) = timeout(patience, tls.accept(stream)).await {
+                http(stream, service, ending, patience).await;
+            }
+        }
+    }
+}
+
+async fn http(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    (router, asked): (Router, Arc<AtomicBool>),
+    mut ending: watch::Receiver<()>,
+    patience: Duration,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        let (answer, asked) = (
+            router.clone().call(request.map(Body::new)),
+            Arc::clone(&asked),
+        );
+        async move {
+            let answer = answer.await;
+            asked.store(false, Ordering::Relaxed);
+            answer
+        }
+    });
+
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS);
+
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    // Errors here are the client's: gone, too slow, or no HTTP.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = ending.changed() => connection.as_mut().graceful_shutdown(),
+    }
+
+    let _ = connection.await;
+}
