@@ -17,7 +17,7 @@ mod config;
 mod demo;
 mod events;
 mod incidents;
-pub(crate) mod keys;
+mod keys;
 mod migrate;
 mod monitors;
 mod out;
@@ -122,13 +122,22 @@ pub fn main() -> ExitCode {
             let lines: Vec<_> = text.lines().map(model::text::sanitize).collect();
             let _ = writeln!(std::io::stderr(), "error: {}", lines.join("\n"));
 
-            if error.is::<out::Usage>() {
+            if is_usage(&error) {
                 ExitCode::from(USAGE)
             } else {
                 ExitCode::FAILURE
             }
         }
     }
+}
+
+/// Whether the arguments are to blame.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<out::Usage>()
+        || matches!(
+            error.downcast_ref::<app::AppError>(),
+            Some(app::AppError::Invalid(_))
+        )
 }
 
 #[cfg(test)]

@@ -17,12 +17,13 @@ use store::incidents::Incident;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::keys;
 use app::database::{Database, Role};
 use app::dossier::Dossier;
+use app::{Session, keys};
 use config::StateDir;
 use config::{Config, File, Loaded, Secrets};
 use daemon::{self, Parts, Ready};
+use model::Actor;
 use scenario::{Activity, Expected};
 
 /// The followed file, below the state directory.
@@ -136,7 +137,7 @@ async fn play(
     // The running cluster is adopted, not started again.
     let database = Database::open(loaded, state).await?;
     let mut conn = database.connect(Role::Operator).await?;
-    let key = keys::issue(&mut conn, &model::Actor::task("blueteam demo"), "demo").await?;
+    let key = issue_key(&database).await?;
     append(state, activity)?;
     post(listen, &key, activity, progress).await?;
 
@@ -145,6 +146,22 @@ async fn play(
     database.leave().await?;
 
     outcome
+}
+
+/// Makes the key that the demo sends its events with.
+async fn issue_key(database: &Database) -> anyhow::Result<String> {
+    let mut session = Session::open(database, Actor::task("blueteam demo")).await?;
+    let request = keys::Request {
+        name: "demo",
+        scopes: &["events:write".to_owned()],
+        service: None,
+        valid_for: None,
+        owner: None,
+    };
+
+    let key = keys::create(&mut session, &request).await?;
+    session.close().await;
+    Ok(key.secret)
 }
 
 async fn looked_at(

@@ -372,10 +372,10 @@ fn an_escalation_must_reach_somebody() {
     assert!(with(&format!("{mail}[escalation]\n{right}"), &[]).is_ok());
 }
 
-/// A reader may paste all that the README shows into one file.
+/// A reader may paste all that the guide shows into one file.
 #[test]
 fn what_the_readme_shows_is_right_together() {
-    let readme = include_str!("../../../README.md");
+    let readme = include_str!("../../../docs/guide.md");
     let blocks = readme
         .split("\n\n")
         .filter(|block| block.lines().all(|line| line.starts_with("    ")));

@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
+use app::incidents::Incident;
 use clap::Subcommand;
 use comfy_table::Cell;
-use store::incidents::Incident;
 
 use super::out::{self, Look};
-use super::session::{Globals, with_database};
+use super::session::{Globals, with_session};
 
 /// Incidents: one attack is one incident, however many rules saw it.
 ///
@@ -40,25 +40,23 @@ enum Action {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let Action::List { all, limit, json } = args.action;
-    with_database(globals, async |conn, _| {
-        let incidents = store::incidents::list(conn, all, limit).await?;
-        if json {
-            out::json(&incidents)?;
-            return Ok(ExitCode::SUCCESS);
-        }
+    let incidents = with_session(globals, None, async |session, _| {
+        Ok(app::incidents::list(session, all, limit).await?)
+    })?;
 
-        if incidents.is_empty() {
-            out::line(if all {
-                "no incidents"
-            } else {
-                "no open incidents"
-            })?;
-            return Ok(ExitCode::SUCCESS);
-        }
-
+    if json {
+        out::json(&incidents)?;
+    } else if incidents.is_empty() {
+        out::line(if all {
+            "no incidents"
+        } else {
+            "no open incidents"
+        })?;
+    } else {
         show_table(&incidents)?;
-        Ok(ExitCode::SUCCESS)
-    })
+    }
+
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Incidents as a table.

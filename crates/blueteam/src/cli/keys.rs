@@ -2,26 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use app::keys::{self, KeyRow, SCOPES};
 use clap::Subcommand;
 use comfy_table::Cell;
-use model::{Clock as _, ServiceName, Span, SystemClock, Timestamp};
-use store::PgConnection;
-use store::keys::{KeyRow, NewKey};
-use uuid::Uuid;
+use model::{Clock as _, ServiceName, Span, SystemClock};
 
 use super::out::{self, Look};
-use super::session::{Globals, actor, with_database};
-
-/// What a key may be allowed to do.
-const SCOPES: [&str; 2] = ["events:write", "metrics:read"];
-/// The account that owns keys for which nobody else is named. It has no password, so nobody logs in
-/// as it.
-const OWNER: &str = "ingest";
-/// So many first characters of a key say which one is meant.
-const PREFIX_MIN: usize = 6;
-/// The longest name of a key, in characters.
-const NAME_MAX: usize = 100;
+use super::session::{Globals, with_session};
 
 /// Keys with which applications send events.
 ///
@@ -95,119 +82,55 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             service,
             expires,
             owner,
-            actor: given,
+            actor,
             json,
         } => {
-            if name.trim().is_empty() || name.chars().count() > NAME_MAX {
-                out::usage!("a key's name has from 1 to {NAME_MAX} characters");
-            }
-
-            let (service, owner) = (service.as_ref(), owner.as_deref());
-            let new = New {
+            let request = keys::Request {
                 name,
                 scopes,
-                service,
-                expires: *expires,
-                owner,
-                actor: &actor(given.as_deref()),
+                service: service.as_ref(),
+                valid_for: *expires,
+                owner: owner.as_deref(),
             };
 
-            create(&new, *json, globals)
+            create(&request, actor.as_deref(), *json, globals)
         }
         Action::List { json } => list(*json, globals),
-        Action::Revoke { id, actor: given } => revoke(id, &actor(given.as_deref()), globals),
+        Action::Revoke { id, actor } => revoke(id, actor.as_deref(), globals),
     }
 }
 
-struct New<'a> {
-    name: &'a str,
-    scopes: &'a [String],
-    service: Option<&'a ServiceName>,
-    expires: Option<Span>,
-    owner: Option<&'a str>,
-    actor: &'a model::Actor,
-}
-
-/// Makes a key with the scope `events:write` for the service account, stores it, and returns it.
-pub(crate) async fn issue(
-    conn: &mut PgConnection,
-    actor: &model::Actor,
-    name: &str,
-) -> anyhow::Result<String> {
-    let scopes = ["events:write".to_owned()];
-    let new = New {
-        name,
-        scopes: &scopes,
-        service: None,
-        expires: None,
-        owner: None,
-        actor,
-    };
-    Ok(store_new(conn, &new, None, None).await?.0)
-}
-
-/// A new key and its id; without an owner it is the service account's.
-async fn store_new(
-    conn: &mut PgConnection,
-    new: &New<'_>,
-    owner: Option<Uuid>,
-    expires_at: Option<Timestamp>,
-) -> anyhow::Result<(String, Uuid)> {
-    let mut random = [0; 32];
-    getrandom::fill(&mut random).context("the system gives no random numbers")?;
-    let minted = app::auth::mint(random);
-    let user_id = match owner {
-        Some(owner) => owner,
-        None => store::users::ensure_service(conn, new.actor, OWNER).await?,
-    };
-
-    let (hash, prefix) = (&minted.hash, &minted.prefix);
-    let key = NewKey {
-        user_id,
-        name: new.name,
-        hash,
-        prefix,
-        scopes: new.scopes,
-        service: new.service,
-        expires_at,
-    };
-
-    let id = store::keys::create(conn, new.actor, &key).await?;
-    Ok((minted.secret, id))
-}
-
-fn create(new: &New<'_>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    if new.expires.is_some_and(|span| span <= Span::ZERO) {
-        out::usage!("--expires must be longer than nothing");
-    }
-
-    let expires_at = new.expires.map(|span| SystemClock.now().plus(span));
-    let (secret, id) = with_database(globals, async |conn, _| {
-        let owner = match new.owner {
-            Some(owner) => Some(
-                store::users::named(conn, owner)
-                    .await?
-                    .with_context(|| format!("there is no user `{owner}`"))?,
-            ),
-            None => None,
-        };
-        store_new(conn, new, owner, expires_at).await
+fn create(
+    request: &keys::Request<'_>,
+    given: Option<&str>,
+    json: bool,
+    globals: Globals<'_>,
+) -> anyhow::Result<ExitCode> {
+    let key = with_session(globals, given, async |session, _| {
+        Ok(keys::create(session, request).await?)
     })?;
 
     if json {
-        let (scopes, service) = (new.scopes, new.service);
         out::json(&serde_json::json!({
-            "key_id": id, "name": new.name, "scopes": scopes, "service": service, "expires_at": expires_at, "key": secret,
+            "key_id": key.key_id,
+            "name": request.name,
+            "scopes": request.scopes,
+            "service": request.service,
+            "expires_at": key.expires_at,
+            "key": key.secret,
         }))?;
         return Ok(ExitCode::SUCCESS);
     }
 
-    let until = expires_at.map_or_else(|| "it is revoked".to_owned(), out::time);
+    let until = key
+        .expires_at
+        .map_or_else(|| "it is revoked".to_owned(), out::time);
     out::note(format_args!(
-        "key {id} ({}), good until {until}. It is shown once: store it now.",
-        new.scopes.join(", ")
+        "key {} ({}), valid until {until}. It is shown once: store it now.",
+        key.key_id,
+        request.scopes.join(", ")
     ));
-    out::line(&secret)?;
+    out::line(&key.secret)?;
 
     Ok(ExitCode::SUCCESS)
 }
@@ -221,86 +144,67 @@ fn state(key: &KeyRow) -> &'static str {
 }
 
 fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    with_database(globals, async |conn, _| {
-        let keys = store::keys::list(conn).await?;
-        if json {
-            out::json(&keys)?;
-        } else if keys.is_empty() {
-            out::line("no keys; make one with `blueteam keys create NAME --scope events:write`")?;
-        } else {
-            let header = [
-                "key",
-                "begins",
-                "name",
-                "owner",
-                "service",
-                "scopes",
-                "state",
-                "expires",
-                "last used",
-            ];
+    let keys = with_session(globals, None, async |session, _| {
+        Ok(keys::list(session).await?)
+    })?;
 
-            let mut table = out::table(Look::stdout(), &header);
-            for key in &keys {
-                table.add_row([
-                    Cell::new(key.key_id),
-                    out::text(&key.prefix),
-                    out::text(&key.name),
-                    out::text(&key.username),
-                    out::text(key.service.as_deref().unwrap_or("-")),
-                    out::text(key.scopes.join(" ")),
-                    Cell::new(state(key)),
-                    Cell::new(out::maybe_time(key.expires_at)),
-                    Cell::new(out::maybe_time(key.last_used)),
-                ]);
-            }
+    if json {
+        out::json(&keys)?;
+    } else if keys.is_empty() {
+        out::line("no keys; make one with `blueteam keys create NAME --scope events:write`")?;
+    } else {
+        show_table(&keys)?;
+    }
 
-            out::print(table)?;
-        }
-
-        Ok(ExitCode::SUCCESS)
-    })
+    Ok(ExitCode::SUCCESS)
 }
 
-fn revoke(id: &str, actor: &model::Actor, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    with_database(globals, async |conn, _| {
-        let keys = store::keys::list(conn).await?;
-        let meant: Vec<&KeyRow> = match keys.iter().find(|k| k.key_id.to_string() == id) {
-            Some(exact) => vec![exact],
-            // A key's beginning as the list shows it, or the whole key pasted by somebody in a
-            // hurry. Too little means nobody.
-            None => keys
-                .iter()
-                .filter(|k| {
-                    id.len() >= PREFIX_MIN
-                        && (k.prefix.starts_with(id) || id.starts_with(&k.prefix))
-                })
-                .collect(),
-        };
+fn show_table(keys: &[KeyRow]) -> anyhow::Result<()> {
+    let header = [
+        "key",
+        "begins",
+        "name",
+        "owner",
+        "service",
+        "scopes",
+        "state",
+        "expires",
+        "last used",
+    ];
 
-        match meant[..] {
-            [] if id.len() < PREFIX_MIN => {
-                out::usage!(
-                    "say at least {PREFIX_MIN} characters of the key, or its id; `blueteam keys \
-                        list` shows both"
-                )
-            }
-            [] => bail!("there is no such key; `blueteam keys list` shows all"),
-            [key] => {
-                let name = model::text::sanitize(&key.name);
-                if store::keys::revoke(conn, actor, key.key_id).await? {
-                    out::line(format_args!(
-                        "revoked {} ({name}); a running daemon refuses it within {} seconds",
-                        key.key_id,
-                        app::auth::KEY_CACHE.as_secs()
-                    ))?;
-                } else {
-                    out::line(format_args!("{} ({name}) was revoked before", key.key_id))?;
-                }
+    let mut table = out::table(Look::stdout(), &header);
+    for key in keys {
+        table.add_row([
+            Cell::new(key.key_id),
+            out::text(&key.prefix),
+            out::text(&key.name),
+            out::text(&key.username),
+            out::text(key.service.as_deref().unwrap_or("-")),
+            out::text(key.scopes.join(" ")),
+            Cell::new(state(key)),
+            Cell::new(out::maybe_time(key.expires_at)),
+            Cell::new(out::maybe_time(key.last_used)),
+        ]);
+    }
 
-                Ok(ExitCode::SUCCESS)
-            }
-            _ => out::usage!("several keys begin like this; say more of it, or the id"),
-        }
-    })
+    out::print(table)
+}
+
+fn revoke(id: &str, given: Option<&str>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let (key, revoked) = with_session(globals, given, async |session, _| {
+        Ok(keys::revoke(session, id).await?)
+    })?;
+
+    let name = model::text::sanitize(&key.name);
+    if revoked {
+        out::line(format_args!(
+            "revoked {} ({name}); a running daemon refuses it within {} seconds",
+            key.key_id,
+            app::auth::KEY_CACHE.as_secs()
+        ))?;
+    } else {
+        out::line(format_args!("{} ({name}) was revoked before", key.key_id))?;
+    }
+
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 pub(super) use app::actor::operator as actor;
 use store::{Connection as _, PgConnection};
 
+use app::Session;
 use app::database::{Database, Role};
 use config::Loaded;
 use config::StateDir;
@@ -51,6 +52,30 @@ pub(super) fn with_database<T>(
             let done = work(&mut conn, &loaded).await;
             // Nothing hangs on a polite goodbye.
             let _ = conn.close().await;
+            done
+        };
+
+        let done = done.await;
+        database.leave().await?;
+        done
+    })
+}
+
+/// Does `work` on behalf of the operator, by the name that was given with `--as` if there is one,
+/// and leaves the database as it was found.
+pub(super) fn with_session<T>(
+    globals: Globals<'_>,
+    given: Option<&str>,
+    work: impl AsyncFnOnce(&mut Session, &Loaded) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let (loaded, state) = (globals.load()?, globals.state()?);
+    let actor = actor(given);
+    block_on(async {
+        let database = Database::existing(&loaded, &state).await?;
+        let done = async {
+            let mut session = Session::open(&database, actor).await?;
+            let done = work(&mut session, &loaded).await;
+            session.close().await;
             done
         };
 
