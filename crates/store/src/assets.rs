@@ -1,7 +1,7 @@
 //! The assets that the assessment is about (32 CFR 170.19(c)).
 
 use model::Actor;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::begin;

@@ -8,7 +8,7 @@ use model::{
     Responsibility, Support, Timestamp,
 };
 use serde::Serialize;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::{Ts, begin};

@@ -4,7 +4,7 @@
 use model::Actor;
 use model::{AlertId, Channel, Timestamp};
 use serde::Serialize;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;

@@ -2,7 +2,7 @@
 
 use model::Actor;
 use model::{Mute, MuteId, MuteKind, RuleId, Scope, Timestamp};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;

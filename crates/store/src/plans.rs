@@ -2,7 +2,7 @@
 
 use model::Actor;
 use model::{ControlId, EvidenceId, Plan, PlanId, Timestamp};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::{Ts, begin};

@@ -3,7 +3,7 @@
 use model::Actor;
 use model::{ControlId, RuleId, Severity};
 use serde_json::Value;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::begin;

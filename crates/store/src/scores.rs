@@ -3,7 +3,7 @@
 use model::Actor;
 use model::Scored;
 use serde_json::json;
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::db::{Ts, begin};

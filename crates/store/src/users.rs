@@ -1,7 +1,7 @@
 //! Accounts, as far as detection and API keys need them.
 
 use model::Actor;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;

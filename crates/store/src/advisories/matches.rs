@@ -3,7 +3,7 @@
 use model::Actor;
 use model::{AlertId, Severity, Timestamp};
 use serde::Serialize;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::StoredComponent;

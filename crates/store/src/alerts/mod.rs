@@ -9,7 +9,7 @@ use model::{
     Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId,
     MuteId, MutedBy, Rows, RuleId, Severity, Timestamp,
 };
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;
