@@ -9,7 +9,8 @@ use model::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use web::{Acknowledge, Pools, Settings};
 
-use crate::metrics::{self, Shown};
+use crate::engine_stats::EngineStats;
+use crate::metrics;
 use app::ack_links::Links;
 use app::certificates::Certificates;
 use app::database::{Database, Role};
@@ -57,7 +58,7 @@ pub async fn open(
     state: &StateDir,
     database: &Database,
     certificates: &Certificates,
-    shown: &Arc<Shown>,
+    engine_stats: &Arc<EngineStats>,
     stop: &CancellationToken,
 ) -> anyhow::Result<HttpServer> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -69,7 +70,7 @@ pub async fn open(
     settings.tls = certificate.context("the certificate of the HTTP server cannot be used")?;
     settings.metrics = Some(metrics::serve(
         database.options(Role::Engine)?,
-        Arc::clone(shown),
+        Arc::clone(engine_stats),
         Arc::clone(&clock),
     ));
 

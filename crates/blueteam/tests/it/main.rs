@@ -7,6 +7,7 @@
 
 mod at_the_desk;
 mod attested;
+mod circles;
 mod claims;
 mod cli;
 mod cli_analysis;

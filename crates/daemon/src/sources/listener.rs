@@ -42,8 +42,8 @@ mod sockets;
 mod streams;
 
 use crate::context::TaskContext;
+use crate::spool_backlog::SpoolBacklog;
 use crate::supervisor::{Reader, SourceKind};
-pub use keeper::Waiting;
 
 /// The kind.
 pub const SOURCE: SourceKind = SourceKind {
@@ -132,7 +132,7 @@ pub struct Options {
     /// The most bytes in it.
     pub spool_max_bytes: u64,
     /// Says since when messages wait.
-    pub waiting: Arc<Waiting>,
+    pub waiting: Arc<SpoolBacklog>,
 }
 
 impl Options {
@@ -321,7 +321,7 @@ pub struct LeftBehind {
     /// Where failures are told.
     pub failures: Failures,
     /// Says since when messages wait.
-    pub waiting: Arc<Waiting>,
+    pub waiting: Arc<SpoolBacklog>,
 }
 
 /// What a listener has received and the database does not have yet, as its folder shows it.

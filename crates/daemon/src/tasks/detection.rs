@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::metrics::Shown;
+use crate::engine_stats::EngineStats;
 use crate::source_accounting::Books;
 use app::health::Pulse;
 use app::self_audit::{Component, Failures};
@@ -63,7 +63,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
         deliveries: Arc::clone(&context.outbox.wake),
         failures: context.failures.clone(),
         pulse: Arc::clone(&context.health.pulse),
-        shown: Arc::clone(&context.health.shown),
+        engine_stats: Arc::clone(&context.health.engine_stats),
     };
 
     let ready = Arc::clone(&context.health.ready);
@@ -141,7 +141,7 @@ pub struct Options {
     /// Beats as long as events are read.
     pub pulse: Arc<Pulse>,
     /// What the engine does, for metrics.
-    pub shown: Arc<Shown>,
+    pub engine_stats: Arc<EngineStats>,
 }
 
 /// Events that the server cannot hand out.
@@ -285,7 +285,9 @@ async fn attempt(
         }
 
         if ticked {
-            options.shown.show(&monitor.engine, options.clock.now());
+            options
+                .engine_stats
+                .record(&monitor.engine, options.clock.now());
         }
     }
 }
