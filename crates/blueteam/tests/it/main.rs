@@ -13,6 +13,7 @@ mod cli;
 mod cli_analysis;
 mod compliance;
 mod deploy;
+mod documented_commands;
 mod dossier;
 mod lab;
 mod life;
