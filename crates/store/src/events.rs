@@ -133,10 +133,12 @@ const CONFLICT_WAIT: &str = "10ms";
 /// else may wait for one writer.
 const FAST_WAIT: &str = "300ms";
 
-const COPY: &str = "COPY public.audit_events (event_id, timestamp, category, action, result, \
-    user_id, session_id, ip_address, \
-    user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata) FROM STDIN \
-    (FORMAT binary)";
+const COPY: &str = "
+    COPY public.audit_events (
+        event_id, timestamp, category, action, result, user_id, session_id, ip_address,
+        user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata
+    )
+    FROM STDIN (FORMAT binary)";
 
 /// Writes a batch. Atomic: in the caller's transaction where there is one, else in one of its own.
 /// An error means that nothing was written (rows that are refused are not an error).

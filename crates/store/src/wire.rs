@@ -144,19 +144,24 @@ impl EventTable {
 /// writer of events may store, become a gigabyte of text when they are read, more than a row may
 /// have, and reading would stand still there for ever. Small rows, nearly all there are, are not
 /// looked at: they cannot hold enough of them.
-const AUDIT_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, \
-    session_id, ip_address, \
-     user_agent, resource_type, resource_id, instance_id, cui_accessed, \
-     CASE WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL) \
-           AND jsonb_path_exists(metadata, '$.** ? (@.type() == \"number\" && (@.abs() > 1e308 || \
-           (@ != 0 && @.abs() < 1e-308)))') \
-          THEN '{}'::jsonb ELSE metadata END AS metadata";
+const AUDIT_COLUMNS: &str = r#"
+    seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address,
+    user_agent, resource_type, resource_id, instance_id, cui_accessed,
+    CASE
+        WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL)
+            AND jsonb_path_exists(
+                metadata,
+                '$.** ? (@.type() == "number" && (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))'
+            )
+            THEN '{}'::jsonb
+        ELSE metadata
+    END AS metadata"#;
 
 /// The same from `collected_events`, and what only those have.
-const COLLECTED_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, \
-    session_id, ip_address, \
-     user_agent, resource_type, resource_id, instance_id, cui_involved, metadata, source, \
-     user_name, account, occurrences";
+const COLLECTED_COLUMNS: &str = "
+    seq, event_id, timestamp, category, action, result, user_id, session_id, ip_address,
+    user_agent, resource_type, resource_id, instance_id, cui_involved, metadata, source,
+    user_name, account, occurrences";
 
 /// One row of a COPY stream.
 struct Row<'a>(&'a [u8]);

@@ -236,9 +236,9 @@ async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), S
         .collect();
     sqlx::query!(
         "INSERT INTO blueteam.alert_rules (rule_id, name, severity)
-         SELECT DISTINCT ON (r.id) r.id, r.id, r.severity FROM unnest($1::text[], $2::text[]) AS \
-         r (id, severity)
-          WHERE NOT EXISTS (SELECT FROM blueteam.alert_rules k WHERE k.rule_id = r.id)
+         SELECT DISTINCT ON (r.id) r.id, r.id, r.severity
+         FROM unnest($1::text[], $2::text[]) AS r (id, severity)
+         WHERE NOT EXISTS (SELECT FROM blueteam.alert_rules k WHERE k.rule_id = r.id)
          ON CONFLICT DO NOTHING",
         &ids,
         &severities
@@ -267,18 +267,9 @@ async fn owners(conn: &mut PgConnection, d: &Detection) -> Result<Owners, StoreE
 
     let times: Vec<Ts> = d.rows.0.iter().map(|(at, _)| Ts(*at)).collect();
     let ids: Vec<Uuid> = d.rows.0.iter().map(|(_, id)| id.0).collect();
-    let owners = sqlx::query_as!(
+    let owners = sqlx::query_file_as!(
         Owners,
-        r#"WITH e AS MATERIALIZED (
-               SELECT e.service, e.tenant FROM unnest($1::timestamptz[], $2::uuid[]) AS k (at, id)
-                CROSS JOIN LATERAL (
-                   SELECT metadata ->> 'service' AS service, instance_id AS tenant
-                     FROM public.audit_events WHERE timestamp = k.at AND event_id = k.id
-                   UNION ALL
-                   SELECT metadata ->> 'service', instance_id
-                     FROM blueteam.collected_events WHERE timestamp = k.at AND event_id = k.id) AS e)
-           SELECT ARRAY(SELECT DISTINCT service FROM e WHERE service <> '' AND length(service) <= 63 ORDER BY 1 LIMIT $3) AS "services!",
-                  ARRAY(SELECT DISTINCT coalesce(tenant, '00000000-0000-0000-0000-000000000000') FROM e ORDER BY 1 LIMIT 2) AS "tenants!""#,
+        "src/alerts/event_owners.sql",
         &times as &[Ts],
         &ids,
         SERVICES_MAX,
@@ -318,25 +309,9 @@ async fn write_alert(
 
     // A replay of the past may say again what the row already knows, and even less: the row only
     // ever grows.
-    let row = sqlx::query_as!(
+    let row = sqlx::query_file_as!(
         Written,
-        r#"INSERT INTO blueteam.alert_history AS a (alert_id, fingerprint, rule_id, severity, title, description, event_ids,
-               entity_type, entity_value, source, first_seen, last_seen, event_count, nist_controls, cui_involved, state, episode,
-               services, tenants)
-           VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19)
-           ON CONFLICT (fingerprint) DO UPDATE SET
-               title = excluded.title, description = excluded.description, event_ids = excluded.event_ids,
-               first_seen = least(a.first_seen, excluded.first_seen), last_seen = greatest(a.last_seen, excluded.last_seen),
-               event_count = excluded.event_count, cui_involved = a.cui_involved OR excluded.cui_involved,
-               state = excluded.state, updated_at = now(),
-               services = ARRAY(SELECT DISTINCT s FROM unnest(a.services || excluded.services) AS s ORDER BY s LIMIT $18),
-               tenants = ARRAY(SELECT DISTINCT t FROM unnest(a.tenants || excluded.tenants) AS t ORDER BY t LIMIT 2)
-           WHERE excluded.event_count > a.event_count
-              OR (excluded.event_count = a.event_count AND excluded.state = 'closed' AND a.state = 'open')
-           RETURNING (xmax = 0) AS "new!", muted_by_mute IS NOT NULL AS "muted!",
-              cardinality(a.tenants) > 1 AND EXISTS (SELECT FROM blueteam.alert_history o WHERE o.fingerprint = $1
-                                                        AND cardinality(o.tenants) = 1 AND o.muted_by_alert IS NULL) AS "widened!",
-              incident_id, services, tenants, created_at AS "created_at: Ts""#,
+        "src/alerts/write_alert.sql",
         d.fingerprint.0,
         d.rule_id.as_str(),
         d.severity.as_str(),
@@ -375,10 +350,12 @@ async fn join_incident(
     if let Some(id) = written.incident_id {
         // CUI that turns up late makes the incident reportable late (design 3.2.5).
         sqlx::query!(
-            "UPDATE blueteam.security_incidents SET cui_involved = true, dfars_reportable = true, \
-                updated_at = now()
-              WHERE incident_id = $1 AND $2 AND status <> 'closed' AND NOT (cui_involved IS TRUE \
-              AND dfars_reportable IS TRUE)",
+            "UPDATE blueteam.security_incidents
+             SET cui_involved = true, dfars_reportable = true, updated_at = now()
+             WHERE incident_id = $1
+               AND $2
+               AND status <> 'closed'
+               AND NOT (cui_involved IS TRUE AND dfars_reportable IS TRUE)",
             id,
             d.cui_involved
         )
@@ -389,18 +366,8 @@ async fn join_incident(
         return Ok(IncidentId(id));
     }
 
-    let row = sqlx::query!(
-        r#"INSERT INTO blueteam.security_incidents AS i (title, description, severity, detected_by, correlation_rule, nist_controls,
-               cui_involved, dfars_reportable, entity_type, entity_value, source)
-           VALUES ($1, $2, $3, 'correlation_rule', $4, $5, $6, $6, $7, $8, $9)
-           ON CONFLICT (source, entity_type, entity_value) WHERE status <> 'closed' DO UPDATE SET
-               severity = CASE WHEN i.severity = 'critical' OR excluded.severity = 'critical' THEN 'critical'
-                               WHEN i.severity = 'high' OR excluded.severity = 'high' THEN 'high' ELSE i.severity END,
-               nist_controls = ARRAY(SELECT DISTINCT c FROM unnest(i.nist_controls || excluded.nist_controls) AS c ORDER BY c),
-               cui_involved = i.cui_involved IS TRUE OR excluded.cui_involved,
-               dfars_reportable = i.dfars_reportable IS TRUE OR excluded.dfars_reportable,
-               updated_at = now()
-           RETURNING incident_id, (xmax = 0) AS "new!""#,
+    let row = sqlx::query_file!(
+        "src/alerts/join_incident.sql",
         d.title,
         d.description,
         d.severity.as_str(),
@@ -438,10 +405,13 @@ async fn name_services(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.security_incidents i
-            SET services = ARRAY(SELECT DISTINCT s FROM unnest(i.services || $2) AS s ORDER BY s \
-            LIMIT $3)
-          WHERE incident_id = $1 AND status <> 'closed' AND NOT services @> $2 AND \
-          cardinality(services)::bigint < $3",
+         SET services = ARRAY(
+             SELECT DISTINCT s FROM unnest(i.services || $2) AS s ORDER BY s LIMIT $3
+         )
+         WHERE incident_id = $1
+           AND status <> 'closed'
+           AND NOT services @> $2
+           AND cardinality(services)::bigint < $3",
         incident,
         services,
         SERVICES_MAX,

@@ -24,8 +24,9 @@ pub(super) async fn tell(
     };
 
     sqlx::query!(
-        "UPDATE blueteam.alert_history SET muted_by_mute = $2, muted_by_alert = $3 WHERE alert_id \
-            = $1",
+        "UPDATE blueteam.alert_history
+         SET muted_by_mute = $2, muted_by_alert = $3
+         WHERE alert_id = $1",
         alert.alert_id.0,
         mute,
         critical
@@ -79,10 +80,16 @@ async fn inhibiting(conn: &mut PgConnection, alert: &Alert) -> Result<Option<Ale
     }
 
     let id = sqlx::query_scalar!(
-        "SELECT alert_id FROM blueteam.alert_history
-          WHERE state = 'open' AND severity = 'critical' AND entity_type = $1 AND entity_value = \
-          $2 AND source = $3
-            AND muted_by_mute IS NULL ORDER BY created_at LIMIT 1",
+        "SELECT alert_id
+         FROM blueteam.alert_history
+         WHERE state = 'open'
+           AND severity = 'critical'
+           AND entity_type = $1
+           AND entity_value = $2
+           AND source = $3
+           AND muted_by_mute IS NULL
+         ORDER BY created_at
+         LIMIT 1",
         alert.entity.kind.as_str(),
         alert.entity.value,
         alert.source
@@ -109,21 +116,8 @@ async fn deliver(
         .map(ToString::to_string)
         .collect();
     let (messages, per) = most.unwrap_or((u32::MAX, Span::ZERO));
-    let done = sqlx::query!(
-        "WITH c AS (SELECT c, c = ANY ($4) AND $5 <= (
-                        SELECT count(*) FROM (SELECT FROM blueteam.deliveries d WHERE d.channel = \
-                        c AND d.kind = 'opened'
-                           AND d.payload ->> 'severity' = $3::jsonb ->> 'severity' AND \
-                           d.created_at > now() - $6::bigint * interval '1 microsecond' LIMIT $5) \
-                           AS recent) AS is_full
-                      FROM unnest($2::text[]) AS c
-                     WHERE NOT EXISTS (SELECT FROM blueteam.deliveries k
-                                        WHERE k.alert_id = $1 AND k.channel = c AND k.kind = \
-                                        'opened')),
-              f AS (INSERT INTO blueteam.folded_alerts (alert_id, channel) SELECT $1, c FROM c \
-              WHERE is_full ON CONFLICT DO NOTHING)
-         INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
-         SELECT $1, c, 'opened', $3 FROM c WHERE NOT is_full ON CONFLICT DO NOTHING",
+    let done = sqlx::query_file!(
+        "src/alerts/enqueue_opened.sql",
         alert.alert_id.0,
         &channels,
         serde_json::to_value(alert)?,
@@ -142,9 +136,12 @@ pub(super) async fn resolve(conn: &mut PgConnection, alert: &Alert) -> Result<u6
     let channels: Vec<String> = Channel::RESOLVING.iter().map(ToString::to_string).collect();
     let done = sqlx::query!(
         "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
-         SELECT DISTINCT $1::uuid, d.channel, 'resolved', $3::jsonb FROM blueteam.deliveries d
-          WHERE d.alert_id = $1 AND d.kind IN ('opened', 'escalated') AND d.channel = ANY ($2) ON \
-          CONFLICT DO NOTHING",
+         SELECT DISTINCT $1::uuid, d.channel, 'resolved', $3::jsonb
+         FROM blueteam.deliveries d
+         WHERE d.alert_id = $1
+           AND d.kind IN ('opened', 'escalated')
+           AND d.channel = ANY ($2)
+         ON CONFLICT DO NOTHING",
         alert.alert_id.0,
         &channels,
         serde_json::to_value(alert)?

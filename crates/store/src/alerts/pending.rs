@@ -129,11 +129,12 @@ pub(super) async fn postpone(
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
 
     sqlx::query!(
-        "INSERT INTO blueteam.pending_alerts AS p (fingerprint, rule_id, change, reason, \
-            next_try_at)
+        "INSERT INTO blueteam.pending_alerts AS p (
+             fingerprint, rule_id, change, reason, next_try_at
+         )
          VALUES ($1, $2, $3, $4, now() + interval '1 second')
-         ON CONFLICT (fingerprint) DO UPDATE SET change = excluded.change, reason = \
-         excluded.reason",
+         ON CONFLICT (fingerprint) DO UPDATE
+         SET change = excluded.change, reason = excluded.reason",
         change.detection.fingerprint.0,
         change.detection.rule_id.as_str(),
         serde_json::to_value(StoredChange::from(change))?,
@@ -205,11 +206,13 @@ async fn put_off(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.pending_alerts
-            SET tries = tries + 1,
-                next_try_at = now() + least(interval '1 second' * 2.0 ^ least(tries, 12),
-                                            CASE WHEN $2 THEN interval '1 minute' ELSE interval \
-                                            '1 hour' END)
-          WHERE fingerprint = $1",
+         SET
+             tries = tries + 1,
+             next_try_at = now() + least(
+                 interval '1 second' * 2.0 ^ least(tries, 12),
+                 CASE WHEN $2 THEN interval '1 minute' ELSE interval '1 hour' END
+             )
+         WHERE fingerprint = $1",
         fingerprint,
         conflict
     )
@@ -225,8 +228,11 @@ pub async fn pending(
     patience: Span,
 ) -> Result<Option<Waiting>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT count(*) OVER () AS "alerts!", since AS "since: Ts", reason FROM blueteam.pending_alerts
-            WHERE since <= now() - $1::bigint * interval '1 microsecond' ORDER BY since LIMIT 1"#,
+        r#"SELECT count(*) OVER () AS "alerts!", since AS "since: Ts", reason
+           FROM blueteam.pending_alerts
+           WHERE since <= now() - $1::bigint * interval '1 microsecond'
+           ORDER BY since
+           LIMIT 1"#,
         patience.as_micros()
     )
     .fetch_optional(conn)
