@@ -9,7 +9,6 @@ use model::{
     Severity, Source, Span, Timestamp,
 };
 use serde_json::Value;
-use sqlx::Connection as _;
 use store::alerts;
 use testkit::TestDb;
 use uuid::Uuid;
@@ -161,11 +160,7 @@ async fn with_alerts() -> (TestDb, Program) {
 
     let mut conn = db.connect().await;
     for change in changes {
-        let mut tx = conn.begin().await.unwrap();
-        alerts::apply(&mut tx, &[change], &|_| vec![Channel::Console].into())
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
+        testkit::apply_alerts(&mut conn, &[change], |_| vec![Channel::Console].into()).await;
     }
 
     hear(&mut conn).await;
@@ -603,11 +598,7 @@ async fn an_id_that_is_none_or_several_is_an_error() {
             detection: detection(9 + n, "ai_abuse", Severity::Low, "x"),
         };
 
-        let mut tx = conn.begin().await.unwrap();
-        alerts::apply(&mut tx, &[change], &|_| alerts::Route::default())
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
+        testkit::apply_alerts(&mut conn, &[change], |_| alerts::Route::default()).await;
     }
 
     // Nineteen ids and sixteen digits.

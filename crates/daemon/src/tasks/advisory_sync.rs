@@ -8,12 +8,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use model::time::Calendar;
 use model::{
-    ADVISORY, Actor, Alert, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint,
-    Phase, Rows, Severity, Source, Timestamp,
+    ADVISORY, Actor, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint, Phase,
+    Rows, Severity, Source, Timestamp,
 };
 use notify::{Mutes, Routing};
 use store::advisories::{Import, Match};
-use store::alerts::Route;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +20,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use app::advisories::{Input, fetch, import};
+use app::alert_routing::AlertRouter;
 use config::Config;
 
 /// How often we look for what is due.
@@ -240,15 +240,16 @@ async fn apply(
 ) -> anyhow::Result<()> {
     let now = options.clock.now();
     let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
-    let open = options.calendar.clone().period(now).open;
-    let route = |alert: &Alert| Route {
-        channels: options.routing.channels(alert, open),
-        muted_by: mutes.covering(alert, now),
-        most: options.routing.most(alert),
+    let router = AlertRouter {
+        routing: &options.routing,
+        silences: &mutes,
+        now,
+        business_hours: options.calendar.clone().period(now).open,
+        stale_before: Timestamp::MIN,
     };
 
     store::alerts::take_turn(conn).await?;
-    store::alerts::apply(conn, changes, &route).await?;
+    router.apply(conn, changes).await?;
     Ok(())
 }
 

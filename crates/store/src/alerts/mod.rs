@@ -1,6 +1,7 @@
 //! Alerts: what the engine says, kept; and what people do with it.
 
 mod apply;
+mod batch;
 mod messages;
 mod pending;
 
@@ -15,7 +16,8 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::db::{Ts, begin};
 
-pub use apply::{Applied, Route, apply, take_turn};
+pub use apply::{apply, take_turn};
+pub use batch::{Applied, Batch, Next, Part, Route, WrittenAlert};
 pub use pending::{Pending, Waiting, pending, retry_pending};
 
 /// Selects alerts as [`AlertRow`]: `alerts!("WHERE …", arguments)`. The columns are written once.

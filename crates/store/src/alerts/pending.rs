@@ -1,14 +1,14 @@
 //! Changes of alerts that could not be written when they were due, kept until they are.
 
 use model::{
-    Alert, Change, ControlId, Detection, Entity, EventId, Fingerprint, Phase, Rows, RuleId,
-    Severity, Source, Span, Timestamp,
+    Change, ControlId, Detection, Entity, EventId, Fingerprint, Phase, Rows, RuleId, Severity,
+    Source, Span, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::apply::{Applied, BRIEFLY, Failure, Route, apply_halving};
+use super::batch::{Batch, Failure};
 use crate::StoreError;
 use crate::db::Ts;
 
@@ -150,13 +150,10 @@ pub(super) async fn postpone(
     })
 }
 
-/// Tries the changes that are due once more, and forgets those that were written. The pause between
-/// two tries of one doubles, up to a minute where another session is in the way and up to an hour
-/// where the database refuses. Must run in a transaction, after [`super::take_turn`].
-pub async fn retry_pending(
-    conn: &mut PgConnection,
-    route: &(dyn Fn(&Alert) -> Route + Sync),
-) -> Result<Applied, StoreError> {
+/// Starts to try the changes that are due once more; those that are written then are forgotten. The
+/// pause between two tries of one doubles, up to a minute where another session is in the way and
+/// up to an hour where the database refuses. Must run in a transaction, after [`super::take_turn`].
+pub async fn retry_pending(conn: &mut PgConnection) -> Result<Batch<'static>, StoreError> {
     let due = sqlx::query!(
         "SELECT fingerprint, change FROM blueteam.pending_alerts WHERE next_try_at <= now()
           ORDER BY next_try_at LIMIT $1",
@@ -165,7 +162,8 @@ pub async fn retry_pending(
     .fetch_all(&mut *conn)
     .await?;
 
-    let (mut changes, mut fingerprints) = (Vec::new(), Vec::new());
+    let mut changes = Vec::new();
+    let mut fingerprints = Vec::new();
     for row in due {
         match serde_json::from_value::<StoredChange>(row.change) {
             Ok(change) => {
@@ -177,19 +175,10 @@ pub async fn retry_pending(
         }
     }
 
-    let mut applied = Applied::default();
-    let failed = apply_halving(conn, &changes, route, BRIEFLY, &mut applied).await?;
-    for (at, fingerprint) in fingerprints.into_iter().enumerate() {
-        match failed.iter().find(|(place, _)| *place == at) {
-            Some((_, failure)) => put_off(conn, fingerprint, failure.conflict).await?,
-            None => forget(conn, fingerprint).await?,
-        }
-    }
-
-    Ok(applied)
+    Ok(Batch::of_pending(changes, fingerprints))
 }
 
-async fn forget(conn: &mut PgConnection, fingerprint: Uuid) -> Result<(), StoreError> {
+pub(super) async fn forget(conn: &mut PgConnection, fingerprint: Uuid) -> Result<(), StoreError> {
     sqlx::query!(
         "DELETE FROM blueteam.pending_alerts WHERE fingerprint = $1",
         fingerprint
@@ -199,7 +188,7 @@ async fn forget(conn: &mut PgConnection, fingerprint: Uuid) -> Result<(), StoreE
     Ok(())
 }
 
-async fn put_off(
+pub(super) async fn put_off(
     conn: &mut PgConnection,
     fingerprint: Uuid,
     conflict: bool,

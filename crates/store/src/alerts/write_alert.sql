@@ -59,7 +59,12 @@ WHERE excluded.event_count > stored.event_count
    )
 RETURNING
     (xmax = 0) AS "new!",
-    muted_by_mute IS NOT NULL AS "muted!",
+    EXISTS (
+        SELECT
+        FROM blueteam.alert_history before
+        WHERE before.fingerprint = $1 AND before.state = 'open'
+    ) AS "was_open!",
+    muted_by_mute IS NOT NULL AS "silenced!",
     cardinality(stored.tenants) > 1 AND EXISTS (
         SELECT
         FROM blueteam.alert_history before
