@@ -18,6 +18,7 @@ pub mod facts;
 pub mod ids;
 pub mod incident;
 pub mod mute;
+pub mod notification;
 pub mod plan;
 pub mod service;
 pub mod text;
@@ -39,6 +40,7 @@ pub use ids::{
 };
 pub use incident::IncidentStatus;
 pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
+pub use notification::{Content, Notice, Topic};
 pub use plan::{Plan, PlanKind, PlanStatus, RiskLevel};
 pub use service::ServiceName;
 pub use text::Text;

@@ -1,30 +1,30 @@
-//! An alert on its way out.
+//! What a channel is given to send.
 
 use std::str::FromStr;
 
 use model::ids::UnknownWord;
-use model::{Alert, Span, Timestamp};
+use model::{Content, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// What the message says about the alert.
+/// What a notification says about its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Kind {
-    /// It is new.
+    /// The alert is new.
     Opened,
     /// Nobody has acknowledged it in time.
     Escalated,
     /// Nothing has added to it for the rule's cooldown.
     Resolved,
-    /// It is none: somebody checks that the channel works.
+    /// Not about an alert: somebody checks that the channel works.
     Test,
-    /// It is none: what happened in a day, in the title and the lines of the description.
+    /// Not about an alert: what happened in a day, in the title and the lines of the body.
     Digest,
-    /// It is none: a sign of life on schedule, which shows that alerts would arrive.
+    /// Not about an alert: a sign of life on schedule, which shows that alerts would arrive.
     Heartbeat,
-    /// It is none: work that is due or late, an item in each line of the description.
+    /// Not about an alert: work that is due or late, an item in each line of the body.
     Reminder,
 }
 
@@ -83,14 +83,14 @@ pub struct Person {
     pub phone: String,
 }
 
-/// What a channel is given to send.
+/// An alert or a notice on its way to a channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// The alert.
-    pub alert: Alert,
+pub struct Notification {
+    /// What it is about.
+    pub content: Content,
     /// The delivery's id, the same at every attempt, so that a receiver can drop a repetition.
     pub delivery_id: Uuid,
-    /// What the message says about the alert.
+    /// What it says about its content.
     pub kind: Kind,
     /// When this attempt is made.
     pub sent_at: Timestamp,
@@ -109,40 +109,49 @@ pub(crate) mod samples {
     use proptest::prelude::*;
 
     use model::{
-        AlertId, AlertState, ControlId, Entity, EntityKind, EventId, Fingerprint, IncidentId,
-        RuleId, Severity,
+        Alert, AlertId, AlertState, ControlId, Entity, EntityKind, EventId, Fingerprint,
+        IncidentId, RuleId, Severity,
     };
 
     /// A critical alert with everything set.
-    pub(crate) fn message() -> Message {
-        Message {
-            alert: Alert {
-                alert_id: AlertId(Uuid::from_u128(0xa1)),
-                rule_id: RuleId::builtin("credential_stuffing"),
-                severity: Severity::Critical,
-                title: "Credential stuffing from 203.0.113.7".to_owned(),
-                description: "Failed logins on 12 different accounts within 10 minutes.".to_owned(),
-                entity: Entity {
-                    kind: EntityKind::Ip,
-                    value: "203.0.113.7".to_owned(),
-                },
-                source: "audit_db".to_owned(),
-                services: vec!["eqmon".to_owned()],
-                tenant: Some(Uuid::from_u128(0x7e)),
-                first_seen: Timestamp::from_secs(1_772_719_651),
-                last_seen: Timestamp::from_secs(1_772_719_951),
-                event_count: 12,
-                event_ids: vec![EventId(Uuid::from_u128(1)), EventId(Uuid::from_u128(2))],
-                nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
-                cui_involved: true,
-                incident_id: Some(IncidentId(Uuid::from_u128(0x1c))),
-                state: AlertState::Open,
-                fingerprint: Fingerprint(Uuid::from_u128(0xf)),
-                acknowledged_by: None,
-                acknowledged_at: None,
-                created_at: Timestamp::from_secs(1_772_719_952),
-                muted_by: None,
+    pub(crate) fn alert() -> Alert {
+        Alert {
+            alert_id: AlertId(Uuid::from_u128(0xa1)),
+            rule_id: RuleId::builtin("credential_stuffing"),
+            severity: Severity::Critical,
+            title: "Credential stuffing from 203.0.113.7".to_owned(),
+            description: "Failed logins on 12 different accounts within 10 minutes.".to_owned(),
+            entity: Entity {
+                kind: EntityKind::Ip,
+                value: "203.0.113.7".to_owned(),
             },
+            source: "audit_db".to_owned(),
+            services: vec!["eqmon".to_owned()],
+            tenant: Some(Uuid::from_u128(0x7e)),
+            first_seen: Timestamp::from_secs(1_772_719_651),
+            last_seen: Timestamp::from_secs(1_772_719_951),
+            event_count: 12,
+            event_ids: vec![EventId(Uuid::from_u128(1)), EventId(Uuid::from_u128(2))],
+            nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
+            cui_involved: true,
+            incident_id: Some(IncidentId(Uuid::from_u128(0x1c))),
+            state: AlertState::Open,
+            fingerprint: Fingerprint(Uuid::from_u128(0xf)),
+            acknowledged_by: None,
+            acknowledged_at: None,
+            created_at: Timestamp::from_secs(1_772_719_952),
+            muted_by: None,
+        }
+    }
+
+    /// The notification of it.
+    pub(crate) fn message() -> Notification {
+        about(alert())
+    }
+
+    fn about(alert: Alert) -> Notification {
+        Notification {
+            content: Content::Alert(Box::new(alert)),
             delivery_id: Uuid::from_u128(0xd1),
             kind: Kind::Opened,
             sent_at: Timestamp::from_secs(1_772_719_953),
@@ -168,14 +177,14 @@ pub(crate) mod samples {
     }
 
     /// The same with everything that an attacker can write set to `text`.
-    pub(crate) fn hostile(text: &str) -> Message {
-        let mut message = message();
-        message.alert.title = text.to_owned();
-        message.alert.description = text.to_owned();
-        message.alert.entity.value = text.to_owned();
-        message.alert.source = text.to_owned();
-        message.alert.services = vec![text.to_owned()];
-        message.alert.rule_id = RuleId(text.to_owned().into());
-        message
+    pub(crate) fn hostile(text: &str) -> Notification {
+        let mut alert = alert();
+        alert.title = text.to_owned();
+        alert.description = text.to_owned();
+        alert.entity.value = text.to_owned();
+        alert.source = text.to_owned();
+        alert.services = vec![text.to_owned()];
+        alert.rule_id = RuleId(text.to_owned().into());
+        about(alert)
     }
 }

@@ -1,8 +1,7 @@
 //! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever
 //! restarts.
 
-use model::{Alert, Channel, Mute, Severity, Span, Timestamp};
-use serde_json::Value;
+use model::{Alert, Channel, Mute, Notice, Severity, Span, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -17,14 +16,20 @@ use crate::mutes;
 pub async fn write(
     conn: &mut PgConnection,
     (kind, key, own): (&str, &str, &str),
-    payload: &Value,
+    notice: &Notice,
     channels: &[Channel],
 ) -> Result<Option<u64>, StoreError> {
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
-    let noted =
-        sqlx::query_file_scalar!("src/notices/write.sql", kind, key, &channels, payload, own)
-            .fetch_optional(conn)
-            .await?;
+    let noted = sqlx::query_file_scalar!(
+        "src/notices/write.sql",
+        kind,
+        key,
+        &channels,
+        serde_json::to_value(notice)?,
+        own
+    )
+    .fetch_optional(conn)
+    .await?;
 
     Ok(noted.map(i64::unsigned_abs))
 }
@@ -54,7 +59,7 @@ pub async fn write_together(
     conn: &mut PgConnection,
     kind: &str,
     keys: &[String],
-    payload: &Value,
+    notice: &Notice,
     channels: &[Channel],
 ) -> Result<u64, StoreError> {
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
@@ -68,7 +73,7 @@ pub async fn write_together(
         kind,
         keys,
         &channels,
-        payload
+        serde_json::to_value(notice)?
     )
     .execute(conn)
     .await?;
@@ -246,7 +251,7 @@ pub async fn tell_folded(
     conn: &mut PgConnection,
     channel: Channel,
     until: Timestamp,
-    payload: &Value,
+    notice: &Notice,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "WITH d AS (
@@ -259,7 +264,7 @@ pub async fn tell_folded(
          FROM d
          WHERE f.channel = $1 AND f.told_by IS NULL AND f.at <= $3",
         channel.as_str(),
-        payload,
+        serde_json::to_value(notice)?,
         Ts(until) as Ts
     )
     .execute(conn)

@@ -21,7 +21,7 @@ pub struct Delivery {
     pub channel: Channel,
     /// What it tells: `opened`, `escalated`, `resolved`, `digest`, `heartbeat`, `reminder`.
     pub kind: String,
-    /// The alert as it was then.
+    /// What it is about, to be read by [`model::Content::from_stored`].
     pub payload: Value,
     /// Who is told by name; empty: the channel's usual readers.
     pub people: Vec<String>,
