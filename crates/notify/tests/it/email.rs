@@ -373,7 +373,7 @@ async fn an_escalation_goes_to_the_people_of_its_tier_alone() {
         phone: String::new(),
     };
 
-    let message = notify::Message {
+    let message = notify::Notification {
         kind: Kind::Escalated,
         people: vec![dora],
         ..super::message()
