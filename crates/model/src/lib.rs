@@ -31,7 +31,7 @@ pub use assessment::{
     Scored, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
-pub use detection::{ADVISORY, Change, Detection, Entity, EntityKind, Memory, Phase, Rows};
+pub use detection::{ADVISORY, Change, Detection, Entity, EntityKind, EventKey, Memory, Phase};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
 pub use ids::{

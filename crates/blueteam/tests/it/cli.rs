@@ -123,7 +123,6 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
         last_seen: at(60),
         event_count: 6,
         event_ids: (1..4).map(EventId::from_u128).collect(),
-        rows: model::Rows::default(),
         nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         source: Source::AuditDb,
         cui_involved: severity == Severity::Critical,
@@ -156,6 +155,7 @@ async fn with_alerts() -> (TestDb, Program) {
         opened: true,
         phase,
         detection,
+        events: Vec::new(),
     });
 
     let mut conn = db.connect().await;
@@ -596,6 +596,7 @@ async fn an_id_that_is_none_or_several_is_an_error() {
             opened: true,
             phase: Phase::Opened,
             detection: detection(9 + n, "ai_abuse", Severity::Low, "x"),
+            events: Vec::new(),
         };
 
         testkit::apply_alerts(&mut conn, &[change], |_| alerts::Route::default()).await;

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use model::time::Calendar;
 use model::{
     ADVISORY, Actor, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint, Phase,
-    Rows, Severity, Source, Timestamp,
+    Severity, Source, Timestamp,
 };
 use notify::{Mutes, Routing};
 use store::advisories::{Import, Match};
@@ -188,6 +188,7 @@ async fn tell(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> 
                 opened: true,
                 phase: Phase::Opened,
                 detection,
+                events: Vec::new(),
             });
         }
     }
@@ -223,6 +224,7 @@ async fn close(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()>
             opened: false,
             phase: Phase::Closed,
             detection,
+            events: Vec::new(),
         })
         .collect();
 
@@ -338,7 +340,6 @@ fn detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
         last_seen: now,
         event_count: group.len() as u64,
         event_ids: Vec::new(),
-        rows: Rows::default(),
         nist_controls: vec![
             ControlId::known("3.14.3"),
             ControlId::known("3.11.2"),

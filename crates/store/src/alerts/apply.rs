@@ -1,6 +1,8 @@
 //! The engine's changes into alerts and incidents, in the caller's transaction.
 
-use model::{Actor, Alert, AlertId, AlertState, Change, Detection, Fingerprint, IncidentId, Phase};
+use model::{
+    Actor, Alert, AlertId, AlertState, Change, Detection, EventKey, Fingerprint, IncidentId, Phase,
+};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -40,7 +42,7 @@ pub(super) async fn write_part(
     let mut alerts = Vec::with_capacity(changes.len());
     let mut incidents = Vec::new();
     for change in changes {
-        let owners = owners(conn, &change.detection).await?;
+        let owners = owners(conn, &change.events).await?;
         let Some(written) = write_alert(conn, change, &owners).await? else {
             continue;
         };
@@ -102,13 +104,13 @@ struct Owners {
 
 /// The services and tenants that the events name. Asked of the tables, so that windows need not
 /// remember them; one look-up by the key for each event.
-async fn owners(conn: &mut PgConnection, d: &Detection) -> Result<Owners, StoreError> {
-    if d.rows.0.is_empty() {
+async fn owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, StoreError> {
+    if events.is_empty() {
         return Ok(Owners::default());
     }
 
-    let times: Vec<Ts> = d.rows.0.iter().map(|(at, _)| Ts(*at)).collect();
-    let ids: Vec<Uuid> = d.rows.0.iter().map(|(_, id)| id.0).collect();
+    let times: Vec<Ts> = events.iter().map(|event| Ts(event.timestamp)).collect();
+    let ids: Vec<Uuid> = events.iter().map(|event| event.event_id.0).collect();
     let owners = sqlx::query_file_as!(
         Owners,
         "src/alerts/event_owners.sql",

@@ -8,7 +8,7 @@ mod pending;
 use model::Actor;
 use model::{
     Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId,
-    MuteId, MutedBy, Rows, RuleId, Severity, Timestamp,
+    MuteId, MutedBy, RuleId, Severity, Timestamp,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -145,7 +145,6 @@ impl AlertRow {
                 .into_iter()
                 .map(EventId)
                 .collect(),
-            rows: Rows::default(),
             nist_controls: controls(self.nist_controls),
             cui_involved: self.cui_involved,
             tenant: the_tenant(&self.tenants),

@@ -1,7 +1,7 @@
 //! Changes of alerts that could not be written when they were due, kept until they are.
 
 use model::{
-    Change, ControlId, Detection, Entity, EventId, Fingerprint, Phase, Rows, RuleId, Severity,
+    Change, ControlId, Detection, Entity, EventId, EventKey, Fingerprint, Phase, RuleId, Severity,
     Source, Span, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,11 @@ impl From<&Change> for StoredChange {
             last_seen: d.last_seen,
             event_count: d.event_count,
             event_ids: d.event_ids,
-            rows: d.rows.0,
+            rows: change
+                .events
+                .iter()
+                .map(|e| (e.timestamp, e.event_id))
+                .collect(),
             nist_controls: d.nist_controls,
             source: d.source,
             cui_involved: d.cui_involved,
@@ -103,7 +107,6 @@ impl From<StoredChange> for Change {
                 last_seen: c.last_seen,
                 event_count: c.event_count,
                 event_ids: c.event_ids,
-                rows: Rows(c.rows),
                 nist_controls: c.nist_controls,
                 source: c.source,
                 cui_involved: c.cui_involved,
@@ -111,6 +114,14 @@ impl From<StoredChange> for Change {
                 fingerprint: Fingerprint(c.fingerprint),
                 episode: c.episode,
             },
+            events: c
+                .rows
+                .into_iter()
+                .map(|(timestamp, event_id)| EventKey {
+                    timestamp,
+                    event_id,
+                })
+                .collect(),
         }
     }
 }
@@ -255,7 +266,6 @@ mod tests {
                 last_seen: Timestamp::from_secs(2),
                 event_count: 7,
                 event_ids: vec![EventId(Uuid::from_u128(3))],
-                rows: Rows(vec![(Timestamp::from_secs(1), EventId(Uuid::from_u128(3)))]),
                 nist_controls: vec![ControlId::known("3.1.8")],
                 source: Source::Syslog,
                 cui_involved: true,
@@ -263,6 +273,10 @@ mod tests {
                 fingerprint: Fingerprint(Uuid::from_u128(5)),
                 episode: 6,
             },
+            events: vec![EventKey {
+                timestamp: Timestamp::from_secs(1),
+                event_id: EventId(Uuid::from_u128(3)),
+            }],
         };
 
         let stored = serde_json::to_value(StoredChange::from(&change)).unwrap();
@@ -271,6 +285,5 @@ mod tests {
             .into();
 
         assert_eq!(read, change);
-        assert_eq!(read.detection.rows.0, change.detection.rows.0);
     }
 }

@@ -33,7 +33,6 @@ pub(crate) fn change(
             last_seen: at(i64::try_from(events).unwrap()),
             event_count: events,
             event_ids: (0..events).map(|e| EventId(id(u128::from(e)))).collect(),
-            rows: model::Rows::default(),
             nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
             source: Source::AuditDb,
             cui_involved: false,
@@ -41,6 +40,7 @@ pub(crate) fn change(
             fingerprint: Fingerprint(id(1_000_000 + n)),
             episode: 0,
         },
+        events: Vec::new(),
     }
 }
 
@@ -455,10 +455,12 @@ async fn events_of(conn: &mut PgConnection, tenants: &[Option<Uuid>]) {
 /// A change whose newest events are those.
 fn of(n: u128, events: u64, rows: std::ops::Range<u128>, phase: Phase) -> Change {
     let mut change = change(n, "brute_force", Severity::Medium, phase, events);
-    change.detection.rows = model::Rows(
-        rows.map(|e| (at(i64::try_from(e).unwrap()), EventId(id(e))))
-            .collect(),
-    );
+    change.events = rows
+        .map(|e| model::EventKey {
+            timestamp: at(i64::try_from(e).unwrap()),
+            event_id: EventId(id(e)),
+        })
+        .collect();
     change
 }
 
