@@ -59,7 +59,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
     config.collect.files = vec![File {
         path: state.join(LOG).display().to_string(),
         format: "syslog".to_owned(),
-        every: None,
+        expected_interval: None,
         time_zone: None,
         service: None,
     }];
@@ -69,12 +69,13 @@ pub fn configuration(state: &StateDir) -> Loaded {
     config.detection.expected_sources.clear();
 
     // They run once, when everything is played.
-    config.compliance.every = model::Span::ZERO;
+    config.compliance.interval = model::Span::ZERO;
     "warn".clone_into(&mut config.logging.filter);
 
     // Neither DATABASE_URL nor any other secret of the surroundings: the demonstration writes into
     // its own database alone.
     Loaded {
+        renamed: Vec::new(),
         config,
         secrets: Secrets::default(),
     }
@@ -83,7 +84,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
 /// Runs the daemon, plays the activity, and ends the daemon. `progress` is told how many events are
 /// sent.
 pub async fn run(
-    loaded: &Loaded,
+    loaded: &std::sync::Arc<Loaded>,
     state: &StateDir,
     activity: &Activity,
     stop: CancellationToken,
@@ -102,7 +103,14 @@ pub async fn run(
             config: None,
         };
 
-        let done = daemon::run(loaded, state, Parts::Everything, control, on_ready).await;
+        let done = daemon::run(
+            std::sync::Arc::clone(loaded),
+            state,
+            Parts::Everything,
+            control,
+            on_ready,
+        )
+        .await;
         ended.cancel();
         done
     };
@@ -260,7 +268,7 @@ async fn analysed(
     let mut since = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let lag = store::posture::lag(conn, daemon::tasks::detection::CURSOR)
+        let lag = store::posture::lag(conn, store::reader::LIVE_CURSOR)
             .await?
             .context("nobody reads the events")?;
         let now = model::Clock::now(&SystemClock);

@@ -15,5 +15,6 @@ mod deploy;
 mod dossier;
 mod lab;
 mod life;
+mod reference;
 mod scenarios;
 mod tidy;

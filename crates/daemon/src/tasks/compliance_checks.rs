@@ -17,11 +17,34 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use crate::tasks::scheduled_notifications as notices;
 use app::claims;
 use app::evidence;
 use config::Config;
 use config::StateDir;
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "compliance checks",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let options = Options {
+        operator: context.database.operator.clone(),
+        database: context.database.engine.clone(),
+        config: context.loaded.config.clone(),
+        state: context.state.clone(),
+        hostname: app::actor::hostname(),
+        deliveries: Arc::clone(&context.outbox.wake),
+        clock: Arc::clone(&context.clock),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// The longest pause between two looks; checks that are due wait no longer.
 const EVERY: Duration = Duration::from_mins(1);
@@ -54,7 +77,7 @@ pub struct Options {
 
 /// Looks until told to stop.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let every = options.config.compliance.every;
+    let every = options.config.compliance.interval;
     let pause = if every == Span::ZERO {
         EVERY
     } else {
@@ -81,7 +104,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 }
 
 async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Result<()> {
-    let (now, every) = (options.clock.now(), options.config.compliance.every);
+    let (now, every) = (options.clock.now(), options.config.compliance.interval);
     let ran = every > Span::ZERO && checks(options, now, every).await?;
     let pause = if every == Span::ZERO {
         REMIND
