@@ -6,6 +6,7 @@
 pub mod ack_links;
 pub mod actor;
 pub mod advisories;
+pub mod alert_routing;
 pub mod alerts;
 pub mod auth;
 pub mod certificates;

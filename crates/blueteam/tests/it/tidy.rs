@@ -484,3 +484,91 @@ fn files_stay_short_enough_to_read() {
         );
     }
 }
+
+/// The string literals of Rust code as they are written, with the lines on which they begin.
+fn string_literals(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = text[at..].find(['/', '\'', '"']) {
+        let start = at + next;
+        let rest = &text[start..];
+        at = start
+            + if rest.starts_with("//") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if rest.starts_with('/') {
+                1
+            } else if rest.starts_with('\'') {
+                character_length(rest)
+            } else {
+                let hashes = text[..start].len() - text[..start].trim_end_matches('#').len();
+                let is_raw = text[..start - hashes].ends_with('r');
+                let length = string_length(rest, is_raw.then_some(hashes));
+                let line = text[..start].lines().count();
+                found.push((line, &rest[1..length]));
+                length + 1
+            };
+    }
+
+    found
+}
+
+/// The length of a character literal, or of the quotation mark of a lifetime.
+fn character_length(text: &str) -> usize {
+    if let Some(escaped) = text.strip_prefix("'\\") {
+        return 3 + escaped[1..].find('\'').unwrap();
+    }
+
+    let character = text[1..].chars().next().map_or(0, char::len_utf8);
+    if text[1 + character..].starts_with('\'') {
+        character + 2
+    } else {
+        1
+    }
+}
+
+/// Where the string ends that begins at the start of the text: raw with so many hashes, or not.
+fn string_length(text: &str, raw: Option<usize>) -> usize {
+    if let Some(hashes) = raw {
+        let end = format!("\"{}", "#".repeat(hashes));
+        return 1 + text[1..].find(&end).unwrap();
+    }
+
+    let mut is_escaped = false;
+    let end = text[1..].find(|c| {
+        let is_end = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        is_end
+    });
+    1 + end.unwrap()
+}
+
+#[test]
+fn long_statements_stand_in_sql_files() {
+    const VERBS: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
+    const STATEMENT_LINES_MAX: usize = 15;
+
+    let mut statements = 0;
+    for file in sources("crates/store/src") {
+        let text = read(&file);
+        for (line, literal) in string_literals(&text) {
+            let first = literal.split_whitespace().next();
+            if !first.is_some_and(|word| VERBS.contains(&word)) {
+                continue;
+            }
+
+            statements += 1;
+            let lines = literal.trim().lines().count();
+            assert!(
+                lines <= STATEMENT_LINES_MAX,
+                "{file}:{line}: a statement of {lines} lines: move it to a .sql file beside the \
+                 module and use query_file!"
+            );
+            assert!(
+                !literal.contains("\\\n"),
+                "{file}:{line}: write a statement over several lines, without continuations"
+            );
+        }
+    }
+
+    assert!(statements > 100, "found no more than {statements}");
+}

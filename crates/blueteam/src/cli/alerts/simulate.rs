@@ -1,10 +1,11 @@
 //! `blueteam alerts rules simulate`: what would happen if a rule fired now. All of it is done as it
 //! would be, and taken back.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
+use app::alert_routing::AlertRouter;
 use model::text::sanitize;
 use model::time::Calendar;
 use model::{
@@ -13,7 +14,7 @@ use model::{
 };
 use notify::Mutes;
 use serde::Serialize;
-use store::alerts::Route;
+use store::alerts::Next;
 use store::rules::RuleSetting;
 use store::{Connection as _, PgConnection};
 
@@ -199,38 +200,38 @@ async fn apply_and_take_back(
 ) -> anyhow::Result<Vec<Would>> {
     let routing = config.alerts.routing(&config.channels)?;
     let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
-    let routes: Mutex<Vec<(AlertId, Route)>> = Mutex::default();
-    let route = |alert: &Alert| {
-        let route = Route {
-            channels: routing.channels(alert, open),
-            muted_by: mutes.covering(alert, now),
-            most: routing.most(alert),
-        };
-
-        routes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((alert.alert_id, route.clone()));
-
-        route
+    let router = AlertRouter {
+        routing: &routing,
+        silences: &mutes,
+        now,
+        business_hours: open,
+        stale_before: Timestamp::MIN,
     };
 
     let mut tx = conn.begin().await.map_err(store::StoreError::from)?;
-    let applied = store::alerts::apply(&mut tx, changes, &route).await?;
-    let routes = routes
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+    let mut channels_of: HashMap<AlertId, Vec<Channel>> = HashMap::new();
+    let mut batch = store::alerts::apply(changes);
+    let applied = loop {
+        match batch.write_next(&mut tx).await? {
+            Next::Written(mut part) => {
+                for written in part.alerts.iter_mut().filter(|w| w.needs_route()) {
+                    written.route = router.route(&written.alert);
+                    let channels = written.route.channels.clone();
+                    channels_of.insert(written.alert.alert_id, channels);
+                }
+                batch = part.enqueue(&mut tx).await?;
+            }
+            Next::Done(applied) => break applied,
+        }
+    };
+
     let mut would = Vec::new();
 
     for id in &applied.opened {
         let Some(alert) = store::alerts::show(&mut tx, *id).await? else {
             continue;
         };
-        let channels = routes
-            .iter()
-            .find(|(of, _)| of == id)
-            .map(|(_, route)| route.channels.clone());
+        let channels = channels_of.remove(id);
         let muted_by = alert.muted_by;
         would.push(Would {
             new_incident: alert

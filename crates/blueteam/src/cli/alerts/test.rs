@@ -4,11 +4,8 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::bail;
-use model::{
-    Alert, AlertId, AlertState, Channel, Clock as _, ControlId, Entity, EntityKind, Fingerprint,
-    RuleId, Severity, SystemClock,
-};
-use notify::{Channels, Kind, Message};
+use model::{Channel, Clock as _, Content, Notice, Severity, SystemClock, Topic};
+use notify::{Channels, Kind, Notification};
 use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
@@ -73,43 +70,26 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     })
 }
 
-fn message(severity: Severity, actor: &model::Actor, hostname: &str) -> Message {
+fn message(severity: Severity, actor: &model::Actor, hostname: &str) -> Notification {
     let now = SystemClock.now();
     // A test of its own each time: a receiver must not take the second for a repetition of the
     // first.
     let id = Uuid::now_v7();
-    let alert = Alert {
-        alert_id: AlertId(id),
-        rule_id: RuleId::builtin("test"),
+    let notice = Notice {
+        id,
+        topic: Topic::Test,
         severity,
         title: format!("Test of the alert channel from {hostname}"),
-        description: format!(
-            "{actor} on {hostname} checks that alerts arrive. Nothing has happened."
-        ),
-        entity: Entity {
-            kind: EntityKind::Source,
-            value: hostname.to_owned(),
-        },
-        source: "test".to_owned(),
-        services: Vec::new(),
-        tenant: None,
-        first_seen: now,
-        last_seen: now,
-        event_count: 0,
-        event_ids: Vec::new(),
-        nist_controls: vec![ControlId::known("3.14.3")],
-        cui_involved: false,
-        incident_id: None,
-        state: AlertState::Closed,
-        fingerprint: Fingerprint(id),
-        acknowledged_by: None,
-        acknowledged_at: None,
-        created_at: now,
-        muted_by: None,
+        body: format!("{actor} on {hostname} checks that alerts arrive. Nothing has happened."),
+        about: hostname.to_owned(),
+        from: now,
+        to: now,
+        count: 0,
+        lasts: false,
     };
 
-    Message {
-        alert,
+    Notification {
+        content: Content::Notice(notice),
         delivery_id: id,
         kind: Kind::Test,
         sent_at: now,
