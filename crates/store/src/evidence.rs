@@ -3,7 +3,7 @@
 use model::Actor;
 use model::evidence::Confirmation;
 use model::{ControlId, Evidence, EvidenceId, ObjectiveId, Recorded, Timestamp};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;

@@ -15,5 +15,6 @@ mod deploy;
 mod dossier;
 mod lab;
 mod life;
+mod origin;
 mod scenarios;
 mod tidy;
