@@ -84,7 +84,7 @@ impl Row {
         now: Timestamp,
     ) -> Self {
         let stale =
-            Span::micros(config.monitors.every.as_micros().saturating_mul(3)).max(Span::mins(1));
+            Span::micros(config.monitors.interval.as_micros().saturating_mul(3)).max(Span::mins(1));
         let state = match kept {
             None => "never measured",
             Some(m) if now.since(m.measured_at) > stale => "not measured lately",

@@ -28,7 +28,7 @@ async fn changes_since(conn: &mut PgConnection, seen: usize) -> Vec<Change> {
             NULL
                     AND metadata ->> 'via' = 'command line' AS complete,
                 metadata ->> 'account' AS account
-           FROM audit.audit_log ORDER BY created_at, log_id OFFSET $1",
+           FROM audit.audit_log ORDER BY created_at, id OFFSET $1",
     )
     .bind(i64::try_from(seen).unwrap())
     .fetch_all(conn)
@@ -111,7 +111,8 @@ async fn decisions(witness: &mut Witness) {
     ];
     witness.as_dana(&set, &changed).await;
 
-    let sheet = "objective_id,finding,reason,owner\r\n3.3.2[a],met,every event has a user,carol\r\n";
+    let sheet =
+        "objective_id,finding,reason,owner\r\n3.3.2[a],met,every event has a user,carol\r\n";
     let file = witness.office.program.write("findings.csv", sheet);
     witness.as_dana(&["import", &file], &changed[..2]).await;
 
@@ -136,7 +137,7 @@ async fn evidence(witness: &mut Witness) -> String {
         "--supports",
         "3.3.1",
         "--kind",
-        "config_export",
+        "config_screenshot",
         "--shows",
         "the door has a log",
     ];
@@ -194,9 +195,6 @@ async fn assets(witness: &mut Witness) {
     let set = ["assets", "set", "fileserver", "--category", "cui"];
     witness.as_dana(&set, &[("assets", "INSERT")]).await;
     witness
-        .as_dana(
-            &["assets", "remove", "fileserver"],
-            &[("assets", "DELETE")],
-        )
+        .as_dana(&["assets", "remove", "fileserver"], &[("assets", "DELETE")])
         .await;
 }

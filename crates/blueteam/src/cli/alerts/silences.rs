@@ -36,7 +36,7 @@ const ID_SHOWN: usize = 13;
 /// Nothing is muted for good: each mute has an end, 366 days away at most. A running daemon follows
 /// within a second.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -169,7 +169,7 @@ struct EndArgs {
     actor: Option<String>,
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Add(args) => add(args, globals),
         Action::Preview(args) => preview(args, globals),
