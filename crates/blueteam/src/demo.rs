@@ -84,7 +84,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
 /// Runs the daemon, plays the activity, and ends the daemon. `progress` is told how many events are
 /// sent.
 pub async fn run(
-    loaded: &Loaded,
+    loaded: &std::sync::Arc<Loaded>,
     state: &StateDir,
     activity: &Activity,
     stop: CancellationToken,
@@ -103,7 +103,14 @@ pub async fn run(
             config: None,
         };
 
-        let done = daemon::run(loaded, state, Parts::Everything, control, on_ready).await;
+        let done = daemon::run(
+            std::sync::Arc::clone(loaded),
+            state,
+            Parts::Everything,
+            control,
+            on_ready,
+        )
+        .await;
         ended.cancel();
         done
     };
@@ -264,7 +271,7 @@ async fn analysed(
     let mut since = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let lag = store::posture::lag(conn, daemon::tasks::detection::CURSOR)
+        let lag = store::posture::lag(conn, store::reader::LIVE_CURSOR)
             .await?
             .context("nobody reads the events")?;
         let now = model::Clock::now(&SystemClock);

@@ -223,7 +223,7 @@ async fn ask(
         disabled_rules: disabled,
         over_threshold: over(conn).await?,
         unheard: unheard(conn, &loaded.config.detection.expected_sources).await?,
-        spool: daemon::http::spool(state).context("cannot look into the spool")?,
+        spool: daemon::http_server::spool(state).context("cannot look into the spool")?,
         pending_alerts: store::alerts::pending(conn, Span::ZERO)
             .await?
             .map(|p| PendingAlerts {
