@@ -17,7 +17,7 @@ pub use fetch::fetch;
 
 use model::{Actor, Span};
 
-use crate::evidence_store;
+use crate::compliance::evidence_store;
 
 /// The largest text that is read, in bytes: the largest export that a publisher offers as JSON is
 /// about half of it.

@@ -17,8 +17,8 @@ use store::incidents::Incident;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use app::compliance::assessment_package::AssessmentData;
 use app::database::{Database, Role};
-use app::dossier::Dossier;
 use app::{Session, keys};
 use config::StateDir;
 use config::{Config, File, Loaded, Secrets};
@@ -49,7 +49,7 @@ pub struct Outcome {
     /// expected.
     pub differences: BTreeMap<Expected, i64>,
     /// What an assessor is told of it.
-    pub dossier: Dossier,
+    pub assessment: AssessmentData,
 }
 
 /// The configuration: defaults, on a free port of this machine, with nobody to be told.
@@ -149,8 +149,10 @@ async fn play(
     append(state, activity)?;
     post(listen, &key, activity, progress).await?;
 
-    let outcome = looked_at(&mut conn, loaded, state, activity).await;
+    let mut office = Session::open(&database, Actor::task(office::WHO)).await?;
+    let outcome = looked_at(&mut conn, &mut office, loaded, state, activity).await;
     drop(conn);
+    office.close().await;
     database.leave().await?;
 
     outcome
@@ -174,13 +176,14 @@ async fn issue_key(database: &Database) -> anyhow::Result<String> {
 
 async fn looked_at(
     conn: &mut PgConnection,
+    office: &mut Session,
     loaded: &Loaded,
     state: &StateDir,
     activity: &Activity,
 ) -> anyhow::Result<Outcome> {
     let (alerts, incidents) = analysed(conn, activity).await?;
     let now = model::Clock::now(&SystemClock);
-    let dossier = office::assess(conn, &loaded.config, state, now)
+    let assessment = office::assess(office, &loaded.config, state, now)
         .await
         .context("the assessment failed")?;
     let differences = differences(&activity.expected, &alerts);
@@ -189,7 +192,7 @@ async fn looked_at(
         alerts,
         incidents,
         differences,
-        dossier,
+        assessment,
     })
 }
 

@@ -1,13 +1,13 @@
 //! How commands show things: tables that fit, colour where it is wanted, and nothing in them that
 //! acts on the terminal.
 
-use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, bail};
 use comfy_table::{Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets};
+pub(super) use compliance::sheets::no_formula;
 use model::text::sanitize;
 use model::{Severity, Timestamp};
 use serde::Serialize;
@@ -337,17 +337,6 @@ pub(super) fn deliver(path: Option<&Path>, content: &[u8]) -> anyhow::Result<()>
     match path {
         Some(path) => new_file(path, content),
         None => Ok(std::io::stdout().lock().write_all(content)?),
-    }
-}
-
-/// A field for a spreadsheet. One that it would take for a formula begins with an apostrophe:
-/// whoever wrote the text must not run code on the desk of whoever reads it. So does one that
-/// begins with an apostrophe itself, so that it can be told from the others.
-pub(super) fn no_formula(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', ' ', '\'']) {
-        Cow::Owned(format!("'{text}"))
-    } else {
-        Cow::Borrowed(text)
     }
 }
 

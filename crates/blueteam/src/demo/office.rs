@@ -5,64 +5,43 @@
 //! says so.
 
 use anyhow::Context as _;
-use compliance::{Catalog, checks, poam, reports};
+use app::Session;
+use app::actor::Permission;
+use app::compliance::assessment_package::{AssessmentData, SYSTEM};
+use app::compliance::checks::{self, Surroundings};
+use app::compliance::{claims, evidence_store};
+use compliance::{Catalog, poam, reports};
+use config::{Config, StateDir};
 use model::evidence::{Evidence, EvidenceKind};
-use model::{ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Timestamp};
-use store::PgConnection;
+use model::{ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Span, Timestamp};
 use store::compliance::NewDecision;
 use uuid::Uuid;
 
-use app::claims;
-use app::dossier::{self, Dossier};
-use app::evidence;
-use app::evidence_store;
-use config::Config;
-use config::StateDir;
-
 /// The description of the made-up system.
-const SYSTEM: &str = include_str!("system.toml");
+const DESCRIPTION: &str = include_str!("system.toml");
 /// Who decides, in a world that is not.
-const WHO: &str = "Sam Example (made up by the demonstration)";
-
-/// The made-up person, as an actor.
-fn who() -> model::Actor {
-    model::Actor::task(WHO)
-}
+pub(super) const WHO: &str = "Sam Example (made up by the demonstration)";
 /// The requirement of a plan, which the plan itself is evidence of.
 const PLAN: ControlId = ControlId::known("3.12.4");
 /// The longest reason that a decision may have.
 const REASON_MAX: usize = 4000;
 
-/// Has the checks look, decides, plans, and reads all of it for a report.
+/// Has the checks look, decides, plans, and reads all of it for a report. The session is that of
+/// the made-up person.
 pub(super) async fn assess(
-    conn: &mut PgConnection,
+    session: &mut Session,
     config: &Config,
     state: &StateDir,
     now: Timestamp,
-) -> anyhow::Result<Dossier> {
-    std::fs::write(state.join(dossier::SYSTEM), SYSTEM)
+) -> anyhow::Result<AssessmentData> {
+    std::fs::write(state.join(SYSTEM), DESCRIPTION)
         .context("cannot write into the state directory")?;
-    let system = dossier::system(None, state)?;
-    plan(&mut *conn, &system, now).await?;
-    let facts = evidence::gather(conn, config, state, now, |_| ()).await?;
+    plan(session, state, now).await?;
 
-    let mut decisions = Vec::new();
-    for check in checks::ALL {
-        let found = evidence::run(conn, check, &facts, &who()).await?;
-        decisions.extend(found.says.iter().filter_map(|says| {
-            let finding = says.verdict.finding()?;
-            let objective = says.objective_id(&check.control);
-            Some(decision(
-                objective,
-                finding,
-                &format!(
-                    "taken over from check {}: {}",
-                    check.id,
-                    says.verdict.text()
-                ),
-            ))
-        }));
-    }
+    // Nothing has run yet, so all of them are due.
+    let around = Surroundings { config, state };
+    let found = checks::run_due(session, &around, Span::ZERO, now).await?;
+    let mut decisions: Vec<NewDecision> = found.iter().flat_map(taken_over).collect();
 
     // A check that says something of the plan is asked; of the rest of it the made-up person is.
     let described = |id: &ObjectiveId| {
@@ -76,7 +55,9 @@ pub(super) async fn assess(
         .map(|id| decision(id, Finding::Met, "the plan of the made-up system says so"))
         .collect();
     decisions.extend(rest);
-    store::compliance::decide(conn, &who(), now, &decisions).await?;
+
+    let (conn, actor) = session.change(Permission::Operate)?;
+    store::compliance::decide(conn, actor, now, &decisions).await?;
 
     let controls = store::compliance::all(conn, now).await?;
     let mut plans = poam::generate(
@@ -91,9 +72,26 @@ pub(super) async fn assess(
         plan.owner = Some(WHO.to_owned());
     }
 
-    store::plans::save(conn, &who(), &plans, now).await?;
-    claims::note_score(conn, &who(), state, now).await?;
-    Dossier::read(conn, system, now).await
+    store::plans::save(conn, actor, &plans, now).await?;
+    claims::record_score(session, state, now).await?;
+    Ok(AssessmentData::read(session, state, None, now).await?)
+}
+
+/// What a check proposes, as the made-up person decides it.
+fn taken_over(found: &checks::Found) -> impl Iterator<Item = NewDecision> {
+    found.says.iter().filter_map(|says| {
+        let finding = says.verdict.finding()?;
+        let reason = format!(
+            "taken over from check {}: {}",
+            found.check_id,
+            says.verdict.text()
+        );
+        Some(decision(
+            says.objective_id(&found.control_id),
+            finding,
+            &reason,
+        ))
+    })
 }
 
 fn objectives_of(control: &ControlId) -> impl Iterator<Item = ObjectiveId> {
@@ -117,12 +115,8 @@ fn decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> NewDec
 }
 
 /// The plan as it is at the beginning, approved, as evidence of itself.
-async fn plan(
-    conn: &mut PgConnection,
-    system: &compliance::system::System,
-    now: Timestamp,
-) -> anyhow::Result<()> {
-    let before = Dossier::read(conn, system.clone(), now).await?;
+async fn plan(session: &mut Session, state: &StateDir, now: Timestamp) -> anyhow::Result<()> {
+    let before = AssessmentData::read(session, state, None, now).await?;
     let content = reports::ssp(&before.known()).markdown();
     let piece = Evidence {
         objectives: objectives_of(&PLAN).collect(),
@@ -130,7 +124,7 @@ async fn plan(
         size_bytes: Some(content.len() as u64),
         sha256: Some(evidence_store::sha256(content.as_bytes())),
         content: Some(content),
-        valid_until: Some(now.plus(model::Span::days(366))),
+        valid_until: Some(now.plus(Span::days(366))),
         owner: Some(WHO.to_owned()),
         approved_by: Some(WHO.to_owned()),
         approved_at: Some(now),
@@ -143,6 +137,7 @@ async fn plan(
         )
     };
 
-    store::evidence::add(conn, &who(), &piece).await?;
+    let (conn, actor) = session.change(Permission::Operate)?;
+    store::evidence::add(conn, actor, &piece).await?;
     Ok(())
 }

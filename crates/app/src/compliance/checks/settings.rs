@@ -7,7 +7,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::evidence_store;
+use crate::compliance::evidence_store;
 
 /// Settings of the kernel that hardening guides set.
 const KERNEL: [&str; 19] = [

@@ -10,7 +10,7 @@ use model::Timestamp;
 use model::facts::HostFacts;
 
 use super::settings;
-use crate::evidence_store;
+use crate::compliance::evidence_store;
 
 /// Settings of the SSH server that matter to a check.
 const SSHD: [&str; 6] = [
@@ -26,20 +26,21 @@ const FILE_MAX: u64 = 32 << 20;
 
 /// A machine's files.
 #[derive(Debug)]
-pub struct Host {
+pub(super) struct Host {
     root: PathBuf,
 }
 
 impl Host {
     /// This machine.
-    pub fn here() -> Self {
+    pub(super) fn here() -> Self {
         Self {
             root: PathBuf::from("/"),
         }
     }
 
-    /// Files below another root: an image, or a test's.
-    pub fn at(root: &Path) -> Self {
+    /// Files below another root.
+    #[cfg(test)]
+    fn at(root: &Path) -> Self {
         Self {
             root: root.to_owned(),
         }
@@ -73,7 +74,7 @@ impl Host {
     }
 
     /// Looks. `data` is where the data is kept.
-    pub fn read(&self, data: &Path) -> HostFacts {
+    pub(super) fn read(&self, data: &Path) -> HostFacts {
         let packages = self.packages();
         let pam: Vec<String> = self.texts("etc/pam.d", "");
         HostFacts {

@@ -5,8 +5,17 @@ use model::Timestamp;
 use store::PgConnection;
 use store::evidence::EvidenceFilter;
 
+use crate::{AppError, Session};
+
 /// What is due or late.
-pub async fn due(conn: &mut PgConnection, now: Timestamp) -> anyhow::Result<Vec<Reminder>> {
+pub async fn due(session: &mut Session, now: Timestamp) -> Result<Vec<Reminder>, AppError> {
+    read(session.read()?, now).await
+}
+
+pub(super) async fn read(
+    conn: &mut PgConnection,
+    now: Timestamp,
+) -> Result<Vec<Reminder>, AppError> {
     let controls = store::compliance::all(conn, now).await?;
     let filter = EvidenceFilter {
         latest: true,

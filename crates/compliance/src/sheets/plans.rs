@@ -1,13 +1,12 @@
 //! The plans of action as the sheet that eMASS takes: CSV, and XLSX for those who open it in a
 //! spreadsheet.
 
-use anyhow::Context as _;
-use compliance::Catalog;
-use compliance::poam::{EMASS, emass};
 use model::{Plan, Timestamp};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, FormatAlign, Workbook};
 
-use crate::cli::out;
+use super::{SheetError, no_formula, writer, written};
+use crate::catalog::Catalog;
+use crate::poam::{EMASS, emass};
 
 /// A cell of a workbook holds no more characters than this.
 const CELL_MAX: usize = 32_767;
@@ -15,29 +14,23 @@ const CELL_MAX: usize = 32_767;
 const WIDE: [u16; 7] = [1, 7, 8, 9, 11, 14, 23];
 
 /// The sheet as CSV (RFC 4180).
-pub(in crate::cli) fn csv(plans: &[Plan]) -> anyhow::Result<Vec<u8>> {
-    let mut writer = csv::WriterBuilder::new()
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(Vec::new());
+pub fn csv(plans: &[Plan]) -> Result<Vec<u8>, SheetError> {
+    let mut writer = writer();
     writer.write_record(EMASS)?;
 
     for plan in plans {
-        writer.write_record(
-            emass(Catalog::r2(), plan)
-                .iter()
-                .map(|cell| out::no_formula(cell).into_owned()),
-        )?;
+        let cells = emass(Catalog::r2(), plan);
+        writer.write_record(cells.iter().map(|cell| no_formula(cell).into_owned()))?;
     }
 
-    writer.into_inner().map_err(|e| anyhow::anyhow!("{e}"))
+    written(writer)
 }
 
 /// The sheet as a workbook. Every cell is text, in which no formula runs; the apostrophe is there
 /// all the same, for whoever saves it as CSV. The same plans at the same time give the same octets.
-pub(in crate::cli) fn xlsx(plans: &[Plan], now: Timestamp) -> anyhow::Result<Vec<u8>> {
+pub fn xlsx(plans: &[Plan], now: Timestamp) -> Result<Vec<u8>, SheetError> {
     let mut workbook = Workbook::new();
-    let made = ExcelDateTime::from_timestamp(now.as_micros().div_euclid(1_000_000))
-        .context("no date of a workbook")?;
+    let made = ExcelDateTime::from_timestamp(now.as_micros().div_euclid(1_000_000))?;
     workbook.set_properties(
         &DocProperties::new()
             .set_title("Plan of Action and Milestones")
@@ -62,8 +55,7 @@ pub(in crate::cli) fn xlsx(plans: &[Plan], now: Timestamp) -> anyhow::Result<Vec
 
     for (row, plan) in (1_u32..).zip(plans) {
         for (column, cell) in (0_u16..).zip(&emass(Catalog::r2(), plan)) {
-            let cell = out::no_formula(cell);
-            let cell: String = cell
+            let cell: String = no_formula(cell)
                 .chars()
                 .filter(|c| !c.is_control() || *c == '\n')
                 .take(CELL_MAX)

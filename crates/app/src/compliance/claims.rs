@@ -7,11 +7,14 @@ use compliance::score::PLAN;
 use compliance::system::System;
 use model::Actor;
 use model::{Control, Evidence, Plan, Timestamp};
-use store::PgConnection;
 use store::evidence::EvidenceFilter;
+use store::{PgConnection, StoreError};
 
-use crate::dossier;
 use config::StateDir;
+
+use super::assessment_package::system_description;
+use crate::actor::Permission;
+use crate::{AppError, Session};
 
 /// What a claim is decided from.
 #[derive(Debug)]
@@ -28,11 +31,11 @@ pub struct Grounds {
 
 impl Grounds {
     /// Reads everything in one snapshot.
-    pub async fn read(
+    pub(super) async fn read(
         conn: &mut PgConnection,
         system: Option<System>,
         now: Timestamp,
-    ) -> anyhow::Result<Self> {
+    ) -> Result<Self, AppError> {
         let mut tx = store::snapshot(conn).await?;
         let grounds = Self {
             system,
@@ -42,7 +45,7 @@ impl Grounds {
             now,
         };
 
-        tx.commit().await?;
+        tx.commit().await.map_err(StoreError::from)?;
         Ok(grounds)
     }
 
@@ -66,34 +69,44 @@ impl Grounds {
 
 /// The description of the system in the state directory; `None` where it cannot be read, which bars
 /// every claim.
-pub fn description(state: &StateDir) -> Option<System> {
-    dossier::system(None, state).ok()
+pub(super) fn description(state: &StateDir) -> Option<System> {
+    system_description(None, state).ok()
 }
 
 /// Why 3.12.4 cannot be met now.
-pub async fn against_plan(
+pub(super) async fn against_plan(
     conn: &mut PgConnection,
     state: &StateDir,
     now: Timestamp,
-) -> anyhow::Result<Vec<Obstacle>> {
+) -> Result<Vec<Obstacle>, AppError> {
     let evidence = plan_evidence(conn).await?;
     Ok(plan_obstacles(description(state).as_ref(), &evidence, now))
 }
 
-/// Notes the score for its history, when it changed or a day has passed.
-pub async fn note_score(
+/// Records the score for its history, when it changed or a day has passed.
+pub async fn record_score(
+    session: &mut Session,
+    state: &StateDir,
+    now: Timestamp,
+) -> Result<(), AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    record(conn, actor, state, now).await
+}
+
+/// The same for a use case that has changed what the score follows from.
+pub(super) async fn record(
     conn: &mut PgConnection,
     actor: &Actor,
     state: &StateDir,
     now: Timestamp,
-) -> anyhow::Result<()> {
+) -> Result<(), AppError> {
     let grounds = Grounds::read(conn, description(state), now).await?;
     store::scores::note(conn, actor, &grounds.claim().noted(now)).await?;
     Ok(())
 }
 
 /// The evidence that a system security plan may be among, without its texts.
-async fn plan_evidence(conn: &mut PgConnection) -> anyhow::Result<Vec<Evidence>> {
+async fn plan_evidence(conn: &mut PgConnection) -> Result<Vec<Evidence>, AppError> {
     let filter = EvidenceFilter {
         control: Some(PLAN),
         latest: true,

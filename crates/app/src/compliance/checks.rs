@@ -6,24 +6,26 @@ mod host;
 mod settings;
 mod transport;
 
+use std::collections::HashMap;
+
 use anyhow::Context as _;
 use compliance::Catalog;
-use compliance::checks::{Check, Says, Verdict};
+use compliance::checks::{ALL, Check, Says, Verdict};
+use config::{Config, StateDir};
 use model::Actor;
 use model::evidence::{Evidence, EvidenceKind, Recorded};
 use model::facts::{Facts, RuleFacts};
-use model::{ControlId, EvidenceId, Finding, Proposal, Span, Timestamp};
+use model::{Clock as _, ControlId, EvidenceId, Finding, Proposal, Span, SystemClock, Timestamp};
 use serde::Serialize;
-use store::PgConnection;
+use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
-use crate::clock_sync;
-use crate::evidence_store;
-use config::Config;
-use config::StateDir;
+use self::host::Host;
+use super::{claims, controls, evidence_store, find};
+use crate::actor::Permission;
+use crate::{AppError, Session, clock_sync};
 
-pub use confirm::broken;
-pub use host::Host;
+pub(super) use confirm::broken;
 
 /// Events, alerts and deliveries of so many days are looked at.
 const DAYS: u16 = 30;
@@ -56,13 +58,128 @@ impl Found {
     }
 }
 
-/// Looks at everything. `step` is told what is read next.
-pub async fn gather(
-    conn: &mut PgConnection,
-    config: &Config,
-    state: &StateDir,
+/// What checks look at besides the database.
+#[derive(Clone, Copy, Debug)]
+pub struct Surroundings<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The state directory.
+    pub state: &'a StateDir,
+}
+
+/// How far a run of checks is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many checks run, when others have ended theirs.
+    Waiting {
+        /// How many.
+        checks: usize,
+    },
+    /// Facts of this kind are read.
+    Reading(&'static str),
+    /// This check decides.
+    Deciding(&'static str),
+    /// A check has decided.
+    Decided,
+}
+
+/// Runs the checks of a requirement, or all, and records the score that follows. Waits for others
+/// who run them.
+pub async fn run(
+    session: &mut Session,
+    around: &Surroundings<'_>,
+    control: Option<&str>,
+    progress: impl Fn(Progress),
+) -> Result<Vec<Found>, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let checks = chosen(control)?;
+    let now = SystemClock.now();
+    controls(conn, now).await?;
+
+    progress(Progress::Waiting {
+        checks: checks.len(),
+    });
+    store::evidence::hold_checks(conn, true).await?;
+
+    let facts = gather(conn, around, now, |what| progress(Progress::Reading(what))).await?;
+    let mut found = Vec::with_capacity(checks.len());
+    for check in checks {
+        progress(Progress::Deciding(check.title));
+        found.push(decide(conn, check, &facts, actor).await?);
+        progress(Progress::Decided);
+    }
+
+    claims::record(conn, actor, around.state, now).await?;
+    Ok(found)
+}
+
+/// Runs the checks whose last result is at least `every` old, whoever had them run. Empty when none
+/// is due, or when others run them.
+pub async fn run_due(
+    session: &mut Session,
+    around: &Surroundings<'_>,
+    every: Span,
     now: Timestamp,
-    step: impl Fn(&str),
+) -> Result<Vec<Found>, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    if !store::evidence::hold_checks(conn, false).await? {
+        return Ok(Vec::new());
+    }
+
+    let last: HashMap<String, Timestamp> = store::evidence::last_results(conn)
+        .await?
+        .into_iter()
+        .collect();
+
+    // A result of the future was taken by a wrong clock, and holds nothing up.
+    let is_due = |check: &&Check| {
+        last.get(check.id)
+            .is_none_or(|at| at.plus(every) <= now || *at > now)
+    };
+
+    let due: Vec<&'static Check> = ALL.iter().copied().filter(is_due).collect();
+    if due.is_empty() {
+        return Ok(Vec::new());
+    }
+
+    let facts = gather(conn, around, now, |_| ()).await?;
+    let mut found = Vec::with_capacity(due.len());
+    for check in due {
+        found.push(decide(conn, check, &facts, actor).await?);
+    }
+
+    Ok(found)
+}
+
+/// The checks of a requirement, or all.
+fn chosen(control: Option<&str>) -> Result<Vec<&'static Check>, AppError> {
+    let Some(text) = control else {
+        return Ok(ALL.to_vec());
+    };
+
+    let (requirement, _) = find(text)?;
+    let checks: Vec<_> = ALL
+        .iter()
+        .copied()
+        .filter(|check| check.control == requirement.control_id)
+        .collect();
+    if checks.is_empty() {
+        return Err(AppError::not_found(format!(
+            "no check looks at {}: nothing that software sees decides it; take in evidence with \
+                `evidence add`",
+            requirement.control_id
+        )));
+    }
+
+    Ok(checks)
+}
+
+/// Reads everything that checks decide from. `step` is called with what is read next.
+async fn gather(
+    conn: &mut PgConnection,
+    around: &Surroundings<'_>,
+    now: Timestamp,
+    step: impl Fn(&'static str),
 ) -> anyhow::Result<Facts> {
     let since = now.minus(Span::days(i64::from(DAYS)));
     let mut facts = Facts::none(now, DAYS);
@@ -82,17 +199,17 @@ pub async fn gather(
     facts.accounts = Some(store::facts::accounts(conn, now).await?);
     step("rules");
 
-    facts.rules = Some(rules(conn, config).await?);
+    facts.rules = Some(rules(conn, around.config).await?);
     step("alerts");
     facts.alerts = Some(store::facts::alerts(conn, since).await?);
     facts.incidents = Some(store::facts::incidents(conn).await?);
     step("programme");
     facts.programme = Some(store::facts::programme(conn, now, since).await?);
     facts.advisories = Some(store::facts::advisories(conn, now, since).await?);
-    facts.transport = Some(transport::read(config));
+    facts.transport = Some(transport::read(around.config));
 
     step("machine");
-    let mut host = Host::here().read(state.path());
+    let mut host = Host::here().read(around.state.path());
     host.clock_synchronised = clock_sync::synchronised();
     host.drift = baseline(conn)
         .await?
@@ -172,7 +289,7 @@ fn drift(before: &model::facts::HostFacts, now: &model::facts::HostFacts) -> Vec
 
 /// Lets a check decide, keeps its facts and its words as evidence or confirms that they are the
 /// same as before, and proposes its findings.
-pub async fn run(
+async fn decide(
     conn: &mut PgConnection,
     check: &'static Check,
     facts: &Facts,
@@ -180,7 +297,7 @@ pub async fn run(
 ) -> anyhow::Result<Found> {
     let own = check.narrow(facts);
     let says = (check.decide)(&own);
-    let mut tx = store::Connection::begin(conn).await?;
+    let mut tx = store::begin(conn, actor).await?;
     let again = confirm::again(&mut tx, check, &own, &says, actor).await?;
     let confirmed = again.is_some();
 
@@ -206,7 +323,7 @@ pub async fn run(
         }
     }
 
-    tx.commit().await?;
+    tx.commit().await.map_err(StoreError::from)?;
     Ok(Found {
         check_id: check.id,
         control_id: check.control.clone(),
@@ -287,6 +404,9 @@ fn words(check: &Check, own: &Facts, says: &[Says]) -> String {
 pub struct Replayed {
     /// The evidence.
     pub evidence_id: EvidenceId,
+    /// The requirement.
+    #[serde(skip)]
+    pub control_id: ControlId,
     /// The check.
     pub check_id: String,
     /// What it says today.
@@ -296,7 +416,7 @@ pub struct Replayed {
 }
 
 /// Has a check decide again from recorded facts.
-pub fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
+pub(super) fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
     let recorded = evidence
         .recorded
         .as_ref()
@@ -315,6 +435,7 @@ pub fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
 
     Ok(Replayed {
         evidence_id: evidence.evidence_id,
+        control_id: evidence.control_id.clone(),
         check_id: check.id.to_owned(),
         says,
         same,

@@ -9,7 +9,7 @@ use store::PgConnection;
 use store::evidence::EvidenceFilter;
 
 use super::VALID;
-use crate::evidence_store::sha256;
+use crate::compliance::evidence_store::sha256;
 
 /// After so long the facts are written down again although they are the same: nobody must read a
 /// record of years ago to know today's.
@@ -96,7 +96,10 @@ fn is_the_checks_own(piece: &Evidence) -> bool {
 
 /// What is wrong with the confirmations of a piece: the first that does not follow from the one
 /// before it. A number that is missing is seen as well.
-pub fn broken(piece: &Evidence, confirmations: &[Confirmation]) -> Option<String> {
+pub(in crate::compliance) fn broken(
+    piece: &Evidence,
+    confirmations: &[Confirmation],
+) -> Option<String> {
     let mut before = piece.sha256.clone().unwrap_or_default();
     for (expected, c) in (1..).zip(confirmations) {
         if c.n != expected || c.sha256 != sha256(c.link(&before).as_bytes()) {
