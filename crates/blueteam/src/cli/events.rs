@@ -12,7 +12,7 @@ use clap::Subcommand;
 use comfy_table::Cell;
 
 use super::out::{self, Look};
-use super::session::{Globals, with_database};
+use super::session::{Globals, with_session};
 
 /// Events: search, follow, count and export what applications and logs said.
 ///
@@ -57,8 +57,8 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn queries(args: &QueriesArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let asked = with_database(globals, async |conn, _| {
-        Ok(store::search::asked(conn, args.limit).await?)
+    let asked = with_session(globals, None, async |session, _| {
+        Ok(app::events::questions(session, args.limit).await?)
     })?;
     if args.json {
         out::json(&asked)?;

@@ -1,5 +1,5 @@
-//! The compliance part of the demonstration: the checks look at what was played, a made-up person
-//! decides what they propose, and plans follow.
+//! The made-up parts of the demonstration: how far its analysis is, and its assessment. Checks look
+//! at what was played, a made-up person decides what they propose, and plans follow.
 //!
 //! Everything goes the way that it goes for people; only who decides is made up, and every reason
 //! says so.
@@ -7,43 +7,72 @@
 use anyhow::Context as _;
 use compliance::{Catalog, checks, poam, reports};
 use model::evidence::{Evidence, EvidenceKind};
-use model::{ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Timestamp};
+use model::{
+    Actor, Alert, Clock as _, ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Source,
+    SystemClock, Timestamp,
+};
 use store::PgConnection;
+use store::alerts::AlertFilter;
 use store::compliance::NewDecision;
 use uuid::Uuid;
 
-use app::claims;
-use app::dossier::{self, Dossier};
-use app::evidence;
-use app::evidence_store;
-use config::Config;
-use config::StateDir;
+use config::{Config, StateDir};
+
+use crate::actor::Permission;
+use crate::dossier::{self, Dossier};
+use crate::{AppError, Session, claims, evidence, evidence_store, status};
 
 /// The description of the made-up system.
-const SYSTEM: &str = include_str!("system.toml");
+const SYSTEM: &str = include_str!("demo/system.toml");
 /// Who decides, in a world that is not.
 const WHO: &str = "Sam Example (made up by the demonstration)";
 
-/// The made-up person, as an actor.
-fn who() -> model::Actor {
-    model::Actor::task(WHO)
-}
 /// The requirement of a plan, which the plan itself is evidence of.
 const PLAN: ControlId = ControlId::known("3.12.4");
 /// The longest reason that a decision may have.
 const REASON_MAX: usize = 4000;
 
+/// How far the analysis of what was played is.
+#[derive(Debug)]
+pub struct Progress {
+    /// Events that the reader has not read yet; `None` when nobody reads.
+    pub unread: Option<u64>,
+    /// Whether lines of the followed log are among the events.
+    pub has_log_lines: bool,
+    /// The alerts so far, the newest first.
+    pub alerts: Vec<Alert>,
+}
+
+/// Returns how far the analysis is, with at most `limit` alerts.
+pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, AppError> {
+    let conn = session.read()?;
+    let lag = store::posture::lag(conn, status::READER).await?;
+    let activity = store::posture::activity(conn, SystemClock.now()).await?;
+
+    Ok(Progress {
+        unread: lag.map(|lag| lag.unread),
+        has_log_lines: activity.iter().any(|a| a.source == Source::Syslog),
+        alerts: store::alerts::list(conn, &AlertFilter::default(), limit).await?,
+    })
+}
+
+/// The made-up person, as an actor.
+fn who() -> Actor {
+    Actor::task(WHO)
+}
+
 /// Has the checks look, decides, plans, and reads all of it for a report.
-pub(super) async fn assess(
-    conn: &mut PgConnection,
+pub async fn assess(
+    session: &mut Session,
     config: &Config,
     state: &StateDir,
     now: Timestamp,
 ) -> anyhow::Result<Dossier> {
+    let (conn, _) = session.change(Permission::Operate)?;
     std::fs::write(state.join(dossier::SYSTEM), SYSTEM)
         .context("cannot write into the state directory")?;
     let system = dossier::system(None, state)?;
-    plan(&mut *conn, &system, now).await?;
+    plan(conn, &system, now).await?;
     let facts = evidence::gather(conn, config, state, now, |_| ()).await?;
 
     let mut decisions = Vec::new();
