@@ -3,7 +3,7 @@
 export PATH := $(HOME)/.cargo/bin:$(PATH)
 
 run: setup
-	cargo run --release -p blueteam -- up
+	cargo run --release -p blueteam -- serve
 
 demo: setup
 	cargo run --release -p blueteam -- demo

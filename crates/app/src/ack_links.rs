@@ -24,15 +24,15 @@ pub struct Links {
 impl Links {
     /// Links as the configuration wants them, if it wants any.
     pub fn open(config: &Escalation, state: &StateDir) -> anyhow::Result<Option<Self>> {
-        if config.ack_url.is_empty() {
+        if config.public_url.is_empty() {
             return Ok(None);
         }
 
-        let base = config.ack_url.trim_end_matches('/').to_owned();
+        let base = config.public_url.trim_end_matches('/').to_owned();
         Ok(Some(Self {
             base,
             key: key(state)?,
-            valid: config.ack_valid,
+            valid: config.ack_link_ttl,
         }))
     }
 

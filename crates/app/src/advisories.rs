@@ -83,7 +83,7 @@ pub fn inputs(config: &config::Advisories) -> Vec<Input> {
             name: entry.name.clone(),
             origin: entry.from.clone(),
             format: entry.format.clone(),
-            every: entry.every,
+            every: entry.interval,
         }
     };
 

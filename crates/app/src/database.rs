@@ -108,7 +108,7 @@ impl Database {
         if !Self::exists(loaded, state) {
             let dir = state.path().display();
             bail!(
-                "there is no database in {dir} yet: start one with `blueteam up`, or name another \
+                "there is no database in {dir} yet: start one with `blueteam serve`, or name another \
                     place with --state-dir or DATABASE_URL"
             );
         }

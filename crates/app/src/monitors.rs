@@ -73,7 +73,7 @@ impl State {
     }
 
     fn of(kept: Option<&Monitored>, config: &Config, now: Timestamp) -> Self {
-        let every = config.monitors.every.as_micros();
+        let every = config.monitors.interval.as_micros();
         let stale = Span::micros(every.saturating_mul(3)).max(Span::mins(1));
         match kept {
             None => Self::NeverMeasured,

@@ -21,12 +21,13 @@ mod keys;
 mod migrate;
 mod monitors;
 mod out;
+mod renamed;
 mod replay;
 mod report;
+mod serve;
 mod session;
 mod sources;
 mod status;
-pub(crate) mod up;
 
 /// Audit events in, attacks detected, alerts out.
 #[derive(Debug, Parser)]
@@ -45,13 +46,19 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 // What a command does is said at its arguments.
 enum Command {
-    /// Run everything: event ingest, collectors, detection and alerts
-    Up(up::Args),
-    /// Run detection and alerts alone
-    Monitor(up::Args),
+    /// Run everything: HTTP server, collectors, detection and alerts
+    Serve(serve::Args),
+    /// Run collectors, detection and alerts without the HTTP server
+    Monitor(serve::Args),
     Migrate(migrate::Args),
     Status(status::Args),
     Alerts(alerts::Args),
+    /// The rules that raise alerts (also `alerts rules`)
+    Rules(alerts::rules::Args),
+    Silences(alerts::silences::Args),
+    Notifications(alerts::deliveries::Args),
+    /// The ways by which alerts reach people
+    Channels(alerts::ChannelsArgs),
     Advisories(advisories::Args),
     Incidents(incidents::Args),
     Events(events::Args),
@@ -73,20 +80,25 @@ const USAGE: u8 = 2;
 
 /// Runs the command that the arguments name; 1 is every failure but wrong arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (args, warning) = renamed::present(std::env::args_os().collect());
+    if let Some(warning) = warning {
+        out::note(warning);
+    }
+
+    let cli = Cli::parse_from(args);
     let globals = session::Globals {
         config: cli.config.as_deref(),
         state_dir: cli.state_dir.as_deref(),
     };
 
     let result = match cli.command {
-        Command::Up(up::Args {}) => up::run(
+        Command::Serve(serve::Args {}) => serve::run(
             Parts::Everything,
             cli.config.as_deref(),
             cli.state_dir.as_deref(),
         )
         .map(|()| ExitCode::SUCCESS),
-        Command::Monitor(up::Args {}) => up::run(
+        Command::Monitor(serve::Args {}) => serve::run(
             Parts::Monitor,
             cli.config.as_deref(),
             cli.state_dir.as_deref(),
@@ -95,6 +107,10 @@ pub fn main() -> ExitCode {
         Command::Migrate(args) => migrate::run(&args, globals),
         Command::Status(args) => status::run(&args, globals),
         Command::Alerts(args) => alerts::run(&args, globals),
+        Command::Rules(args) => alerts::rules::run(&args, globals),
+        Command::Silences(args) => alerts::silences::run(&args, globals),
+        Command::Notifications(args) => alerts::deliveries::run(&args, globals),
+        Command::Channels(args) => alerts::run_channels(&args, globals),
         Command::Advisories(args) => advisories::run(&args, globals),
         Command::Incidents(args) => incidents::run(&args, globals),
         Command::Events(args) => events::run(&args, globals),

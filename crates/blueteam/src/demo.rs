@@ -55,7 +55,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
     config.collect.files = vec![File {
         path: state.join(LOG).display().to_string(),
         format: "syslog".to_owned(),
-        every: None,
+        expected_interval: None,
         time_zone: None,
         service: None,
     }];
@@ -65,12 +65,13 @@ pub fn configuration(state: &StateDir) -> Loaded {
     config.detection.expected_sources.clear();
 
     // They run once, when everything is played.
-    config.compliance.every = model::Span::ZERO;
+    config.compliance.interval = model::Span::ZERO;
     "warn".clone_into(&mut config.logging.filter);
 
     // Neither DATABASE_URL nor any other secret of the surroundings: the demonstration writes into
     // its own database alone.
     Loaded {
+        renamed: Vec::new(),
         config,
         secrets: Secrets::default(),
     }

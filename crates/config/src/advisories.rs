@@ -29,7 +29,7 @@ pub struct Entry {
     pub format: Option<String>,
     /// How often it is read.
     #[serde(default = "daily")]
-    pub every: Span,
+    pub interval: Span,
 }
 
 fn daily() -> Span {
@@ -70,8 +70,8 @@ impl Advisories {
                 {
                     problem("format", format!("must be one of {}", formats.join(", ")));
                 }
-                if entry.every < EVERY_MIN {
-                    problem("every", format!("must be at least {EVERY_MIN}"));
+                if entry.interval < EVERY_MIN {
+                    problem("interval", format!("must be at least {EVERY_MIN}"));
                 }
             }
         }

@@ -25,11 +25,8 @@ pub struct Alerts {
     pub low: Vec<Channel>,
     /// For the record.
     pub info: Vec<Channel>,
-    /// How many messages of new alerts a channel that people read (mail, Slack, Teams, PagerDuty)
-    /// takes within `messages_per`; the rest is folded into a summary. 0: no limit.
-    pub messages: u32,
-    /// In how long.
-    pub messages_per: Span,
+    /// How many messages people get.
+    pub rate_limit: RateLimit,
     /// Instead of those, outside of business hours.
     pub off_hours: BTreeMap<Severity, Vec<Channel>>,
     /// For the alerts of one rule, by its id; goes before all others.
@@ -39,6 +36,26 @@ pub struct Alerts {
     pub tenants: BTreeMap<Uuid, Override>,
     /// For the alerts of one source, by its name; goes before the severity.
     pub sources: BTreeMap<String, Override>,
+}
+
+/// How many messages of new alerts a channel that people read (email, Slack, Teams, PagerDuty)
+/// takes; the rest is folded into a summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RateLimit {
+    /// As many; 0: no limit.
+    pub messages: u32,
+    /// In this time.
+    pub per: Span,
+}
+
+impl Default for RateLimit {
+    fn default() -> Self {
+        Self {
+            messages: 30,
+            per: Span::mins(10),
+        }
+    }
 }
 
 /// The channels of one rule, tenant or source.
@@ -60,8 +77,7 @@ impl Default for Alerts {
             medium: of(Severity::Medium),
             low: of(Severity::Low),
             info: of(Severity::Info),
-            messages: 30,
-            messages_per: Span::mins(10),
+            rate_limit: RateLimit::default(),
             off_hours: BTreeMap::new(),
             rules: BTreeMap::new(),
             tenants: BTreeMap::new(),
@@ -93,7 +109,8 @@ impl Alerts {
             rules: lists(&self.rules),
             tenants: lists(&self.tenants),
             sources: lists(&self.sources),
-            most: (self.messages > 0).then_some((self.messages, self.messages_per)),
+            most: (self.rate_limit.messages > 0)
+                .then_some((self.rate_limit.messages, self.rate_limit.per)),
         };
 
         Routing::new(&channels.configured(), wishes)
@@ -144,8 +161,8 @@ impl Alerts {
                 error.to_string(),
             ));
         }
-        if self.messages_per < Span::secs(1) {
-            problems.push(Problem::new("alerts.messages_per", "must be at least 1s"));
+        if self.rate_limit.per < Span::secs(1) {
+            problems.push(Problem::new("alerts.rate_limit.per", "must be at least 1s"));
         }
     }
 }

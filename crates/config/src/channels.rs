@@ -45,8 +45,8 @@ pub struct Channels {
 pub struct Console {
     /// Whether alerts are written there.
     pub enabled: bool,
-    /// Whether they are in colour.
-    pub colour: Switch,
+    /// Whether they are in color.
+    pub color: Switch,
 }
 
 /// Yes, no, or as the surroundings ask for.
@@ -94,6 +94,7 @@ pub struct Syslog {
     /// The private enterprise number of the structured data.
     pub enterprise_id: u32,
     /// The longest message in bytes.
+    #[serde(rename = "max_message_size", with = "crate::size::of_usize")]
     pub max_message_bytes: usize,
     /// The limit of one attempt.
     pub timeout: Span,
@@ -152,7 +153,7 @@ impl Default for Console {
     fn default() -> Self {
         Self {
             enabled: true,
-            colour: Switch::Auto,
+            color: Switch::Auto,
         }
     }
 }
@@ -228,13 +229,13 @@ impl Channels {
         &self,
         secrets: &Secrets,
         stdout: Box<dyn Write + Send>,
-        colour: bool,
+        color: bool,
         hostname: &str,
     ) -> anyhow::Result<notify::Settings> {
         let configured = self.configured();
         let on = |channel| configured.contains(&channel);
-        let colour = match self.console.colour {
-            Switch::Auto => colour,
+        let color = match self.console.color {
+            Switch::Auto => color,
             Switch::Always => true,
             Switch::Never => false,
         };
@@ -242,7 +243,7 @@ impl Channels {
         Ok(notify::Settings {
             console: on(Channel::Console).then_some(console::Settings {
                 writer: stdout,
-                colour,
+                colour: color,
             }),
             syslog: if on(Channel::Syslog) {
                 Some(self.syslog.settings(hostname)?)
@@ -282,7 +283,7 @@ impl Channels {
         }
         if !(syslog::MESSAGE_MIN..=syslog::MESSAGE_MAX).contains(&syslog.max_message_bytes) {
             bad(
-                "syslog.max_message_bytes",
+                "syslog.max_message_size",
                 format!(
                     "must be from {} to {}",
                     syslog::MESSAGE_MIN,

@@ -29,8 +29,9 @@ pub struct Collect {
     /// Databases of applications, whose audit events are read.
     pub databases: Vec<Database>,
     /// How many whole months the events of logs are kept, at least 3; 0: for good.
-    pub keep_months: u16,
+    pub retention_months: u16,
     /// The largest spool on disk of each listener while the database is unreachable, in bytes.
+    #[serde(rename = "listener_spool_max_size", with = "crate::size")]
     pub listener_spool_max_bytes: u64,
 }
 
@@ -41,7 +42,7 @@ impl Default for Collect {
             listeners: Vec::new(),
             journals: Vec::new(),
             databases: Vec::new(),
-            keep_months: 0,
+            retention_months: 0,
             listener_spool_max_bytes: 256 * 1024 * 1024,
         }
     }
@@ -56,7 +57,7 @@ pub struct Journal {
     pub directory: Option<String>,
     /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
+    pub expected_interval: Option<Span>,
     /// Whose log it is: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
@@ -72,13 +73,13 @@ pub struct Database {
     pub url_file: String,
     /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
+    pub expected_interval: Option<Span>,
     /// How often it is asked for new events.
     #[serde(default = "poll")]
-    pub poll: Span,
+    pub poll_interval: Span,
     /// How often its whole table is gone through for events that came late.
     #[serde(default = "sweep")]
-    pub sweep: Span,
+    pub full_scan_interval: Span,
 }
 
 fn poll() -> Span {
@@ -99,7 +100,7 @@ pub struct File {
     pub format: String,
     /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
+    pub expected_interval: Option<Span>,
     /// The zone of times in it that name none, as an IANA name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
@@ -133,7 +134,7 @@ pub struct Listener {
     pub format: String,
     /// How often somebody speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub every: Option<Span>,
+    pub expected_interval: Option<Span>,
     /// Who speaks there: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
@@ -280,14 +281,14 @@ fn unknown(format: &str) -> String {
 
 impl Collect {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        if (1..KEEP_MIN).contains(&self.keep_months) {
+        if (1..KEEP_MIN).contains(&self.retention_months) {
             let message = format!("must be 0 (for good) or at least {KEEP_MIN}");
-            problems.push(Problem::new("collect.keep_months", message));
+            problems.push(Problem::new("collect.retention_months", message));
         }
 
         super::positive(
             problems,
-            "collect.listener_spool_max_bytes",
+            "collect.listener_spool_max_size",
             self.listener_spool_max_bytes,
         );
 
@@ -337,8 +338,16 @@ impl Collect {
             if database.url_file.is_empty() {
                 problems.push(Problem::new(format!("{key}.url_file"), "is empty"));
             }
-            super::lasting(problems, &format!("{key}.poll"), database.poll);
-            super::lasting(problems, &format!("{key}.sweep"), database.sweep);
+            super::lasting(
+                problems,
+                &format!("{key}.poll_interval"),
+                database.poll_interval,
+            );
+            super::lasting(
+                problems,
+                &format!("{key}.full_scan_interval"),
+                database.full_scan_interval,
+            );
             if self.databases[..i]
                 .iter()
                 .any(|other| other.service == database.service)
@@ -382,7 +391,10 @@ mod tests {
             ["collect.journals[1].directory"]
         );
 
-        assert_eq!(problems("keep_months = 2"), ["collect.keep_months"]);
+        assert_eq!(
+            problems("retention_months = 2"),
+            ["collect.retention_months"]
+        );
         assert_eq!(
             problems("[[journals]]\ndirectory = 'here'"),
             ["collect.journals[0].directory"]
@@ -398,8 +410,14 @@ mod tests {
         };
 
         assert!(one("").is_empty());
-        assert_eq!(one("poll = '0s'"), ["collect.databases[0].poll"]);
-        assert_eq!(one("sweep = '0s'"), ["collect.databases[0].sweep"]);
+        assert_eq!(
+            one("poll_interval = '0s'"),
+            ["collect.databases[0].poll_interval"]
+        );
+        assert_eq!(
+            one("full_scan_interval = '0s'"),
+            ["collect.databases[0].full_scan_interval"]
+        );
         assert_eq!(
             one("[[databases]]\nservice = 'eqmon'\nurl_file = '/y'"),
             ["collect.databases[1].service"]

@@ -12,7 +12,7 @@ use crate::notices::{configured, lead};
 #[serde(deny_unknown_fields, default)]
 pub struct Compliance {
     /// How often each check runs; 0s: only when somebody runs them.
-    pub every: Span,
+    pub interval: Span,
     /// By which ways people are reminded; the default is cut down to those that are configured.
     pub channels: Vec<Channel>,
 }
@@ -20,7 +20,7 @@ pub struct Compliance {
 impl Default for Compliance {
     fn default() -> Self {
         Self {
-            every: Span::days(1),
+            interval: Span::days(1),
             channels: vec![Channel::Email],
         }
     }
@@ -34,9 +34,10 @@ impl Compliance {
 
     pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
         // A result counts for 35 days.
-        if self.every != Span::ZERO && !(Span::secs(1)..=Span::days(30)).contains(&self.every) {
+        if self.interval != Span::ZERO && !(Span::secs(1)..=Span::days(30)).contains(&self.interval)
+        {
             problems.push(Problem::new(
-                "compliance.every",
+                "compliance.interval",
                 "must be from 1s to 30d, or 0s for never",
             ));
         }

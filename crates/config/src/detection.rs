@@ -14,7 +14,11 @@ pub struct Detection {
     pub rules_dir: String,
     /// How long events may come out of order before it is decided that nothing more of that time
     /// will come.
-    pub settle: Span,
+    pub allowed_lateness: Span,
+    /// How often the database is asked when it doesn't say by itself that rows came.
+    pub poll_interval: Span,
+    /// The most rows that one read takes.
+    pub batch_max_events: u64,
     /// The most keys that one rule keeps track of.
     pub max_keys: u64,
     /// Sources that are expected to speak during business hours; silence is an alert (3.3.4).
@@ -28,7 +32,9 @@ impl Default for Detection {
     fn default() -> Self {
         Self {
             rules_dir: String::new(),
-            settle: Span::secs(30),
+            allowed_lateness: Span::secs(30),
+            poll_interval: Span::secs(5),
+            batch_max_events: 10_000,
             max_keys: 1_000_000,
             expected_sources: vec!["audit_db".to_owned()],
             expect_unheard: false,
@@ -49,7 +55,17 @@ impl Detection {
     ];
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        lasting(problems, "detection.settle", self.settle);
+        lasting(
+            problems,
+            "detection.allowed_lateness",
+            self.allowed_lateness,
+        );
+        lasting(problems, "detection.poll_interval", self.poll_interval);
+        positive(
+            problems,
+            "detection.batch_max_events",
+            self.batch_max_events,
+        );
         positive(problems, "detection.max_keys", self.max_keys);
         for (i, source) in self.expected_sources.iter().enumerate() {
             if !Self::SOURCES.contains(&source.as_str()) {

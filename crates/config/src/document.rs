@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value};
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{ConfigError, ConfigErrors, Place, Problem};
+use crate::renamed::{self, Renaming};
 use crate::secrets;
 
 /// Variables that override a key look like `BLUETEAM_SECTION__KEY`; others with this prefix are not
@@ -20,6 +21,8 @@ pub(super) struct Document {
     tree: Value,
     /// Where each key (or array element) came from.
     origins: BTreeMap<String, Origin>,
+    /// What the reader should know of old names that are used.
+    warnings: Vec<String>,
 }
 
 enum Origin {
@@ -34,6 +37,7 @@ impl Document {
             text: text.to_owned(),
             tree: Value::Object(Map::new()),
             origins: BTreeMap::new(),
+            warnings: Vec::new(),
         };
 
         let table = DeTable::parse(text).map_err(|error| {
@@ -45,7 +49,128 @@ impl Document {
         })?;
 
         document.tree = document.table(table.get_ref(), "")?;
+        document.rename()?;
         Ok(document)
+    }
+
+    /// Old names that the file or the environment uses, each with its new name.
+    pub(super) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Puts the values of old names under the new ones.
+    fn rename(&mut self) -> Result<(), ConfigErrors> {
+        for Renaming { old, new } in renamed::all() {
+            let Some((list, old_key)) = old.split_once("[].") else {
+                self.rename_one(&old, &new)?;
+                continue;
+            };
+
+            let new_key = new.rsplit('.').next().unwrap_or(&new);
+            let elements = self.get(list).and_then(Value::as_array).map_or(0, Vec::len);
+            for i in 0..elements {
+                let element = format!("{list}[{i}]");
+                self.rename_one(
+                    &format!("{element}.{old_key}"),
+                    &format!("{element}.{new_key}"),
+                )?;
+            }
+        }
+
+        Ok(())
+    }
+
+    fn rename_one(&mut self, old: &str, new: &str) -> Result<(), ConfigErrors> {
+        if self.get(old).is_none() {
+            return Ok(());
+        }
+
+        let place = self.place_of(old);
+        if self.get(new).is_some() {
+            let message = format!(
+                "is the old name of `{new}`, which {} sets as well; remove one of the two",
+                self.place_of(new)
+            );
+            return Err(ConfigErrors::one(place, old, message));
+        }
+
+        let Some(value) = self.take(old) else {
+            return Ok(());
+        };
+
+        self.insert(new, value);
+        self.move_origins(old, new);
+        self.warnings.push(format!(
+            "{place}: `{old}` is now `{new}`; the old name still works"
+        ));
+
+        Ok(())
+    }
+
+    /// The value of a key, if it has one.
+    fn get(&self, path: &str) -> Option<&Value> {
+        steps(path).try_fold(&self.tree, |at, step| match step {
+            Step::Key(key) => at.get(key),
+            Step::Index(i) => at.get(i),
+        })
+    }
+
+    fn get_mut(&mut self, path: &str) -> Option<&mut Value> {
+        steps(path).try_fold(&mut self.tree, |at, step| match step {
+            Step::Key(key) => at.get_mut(key),
+            Step::Index(i) => at.get_mut(i),
+        })
+    }
+
+    /// Removes a key, and its section if nothing is left in it.
+    fn take(&mut self, path: &str) -> Option<Value> {
+        let (parent, key) = path.rsplit_once('.').unwrap_or(("", path));
+        let section = self.get_mut(parent)?.as_object_mut()?;
+        let value = section.remove(key);
+        if section.is_empty() && !parent.is_empty() && !parent.ends_with(']') {
+            self.take(parent);
+        }
+
+        value
+    }
+
+    /// Puts a value under a key, whose sections are made.
+    fn insert(&mut self, path: &str, value: Value) {
+        let mut at = &mut self.tree;
+        for step in steps(path) {
+            let next = match step {
+                Step::Key(key) => at.as_object_mut().map(|section| {
+                    section
+                        .entry(key)
+                        .or_insert_with(|| Value::Object(Map::new()))
+                }),
+                Step::Index(i) => at.get_mut(i),
+            };
+
+            let Some(next) = next else { return };
+            at = next;
+        }
+
+        *at = value;
+    }
+
+    /// What is known of the places below an old name holds below the new one.
+    fn move_origins(&mut self, old: &str, new: &str) {
+        let moved: Vec<(String, String)> = self
+            .origins
+            .keys()
+            .filter_map(|key| {
+                let rest = key.strip_prefix(old)?;
+                (rest.is_empty() || rest.starts_with(['.', '[']))
+                    .then(|| (key.clone(), format!("{new}{rest}")))
+            })
+            .collect();
+
+        for (from, to) in moved {
+            if let Some(origin) = self.origins.remove(&from) {
+                self.origins.insert(to, origin);
+            }
+        }
     }
 
     fn table(&mut self, table: &DeTable<'_>, path: &str) -> Result<Value, ConfigErrors> {
@@ -114,7 +239,16 @@ impl Document {
                 continue;
             }
 
-            let keys: Vec<_> = path.split("__").map(str::to_ascii_lowercase).collect();
+            let given = path.to_ascii_lowercase().replace("__", ".");
+            let named = renamed::present(&given).unwrap_or_else(|| given.clone());
+            if named != given {
+                self.warnings.push(format!(
+                    "environment variable {variable}: `{given}` is now `{named}`; the old name \
+                        still works"
+                ));
+            }
+
+            let keys: Vec<String> = named.split('.').map(str::to_owned).collect();
             let default = keys.iter().try_fold(defaults, |at, key| at.get(key));
             let place = Place::Variable(variable.clone());
             if default.is_none() && keys[0] != "rules" {
@@ -200,22 +334,26 @@ impl Document {
 
     /// The error at its key, or at the nearest section around it that stands somewhere.
     fn error(&self, key: String, message: String) -> ConfigError {
-        let mut path = key.as_str();
-        let place = loop {
-            match self.origins.get(path) {
-                Some(Origin::Span(span)) => break self.at(span.start),
-                Some(Origin::Variable(name)) => break Place::Variable(name.clone()),
-                None => match path.rfind(['.', '[']) {
-                    Some(end) => path = &path[..end],
-                    None => break Place::Whole(self.name.clone()),
-                },
-            }
-        };
-
+        let place = self.place_of(&key);
         ConfigError {
             place,
             key,
             message,
+        }
+    }
+
+    /// Where a key stands, or the nearest section around it that stands somewhere.
+    fn place_of(&self, key: &str) -> Place {
+        let mut path = key;
+        loop {
+            match self.origins.get(path) {
+                Some(Origin::Span(span)) => return self.at(span.start),
+                Some(Origin::Variable(name)) => return Place::Variable(name.clone()),
+                None => match path.rfind(['.', '[']) {
+                    Some(end) => path = &path[..end],
+                    None => return Place::Whole(self.name.clone()),
+                },
+            }
         }
     }
 
@@ -228,6 +366,25 @@ impl Document {
             column: before[line_start..].chars().count() + 1,
         }
     }
+}
+
+/// One step from a value to a part of it.
+enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// The steps of a path such as `collect.files[0].path`.
+fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
+    path.split('.')
+        .filter(|part| !part.is_empty())
+        .flat_map(|part| {
+            let (key, index) = part
+                .strip_suffix(']')
+                .and_then(|part| part.split_once('['))
+                .map_or((part, None), |(key, index)| (key, index.parse().ok()));
+            std::iter::once(Step::Key(key)).chain(index.map(Step::Index))
+        })
 }
 
 fn join(path: &str, key: &str) -> String {

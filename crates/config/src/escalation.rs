@@ -1,12 +1,10 @@
 //! `[escalation]`: who is told when nobody acknowledges an alert in time.
 
-use jiff::civil::Date;
 use model::{Channel, Severity, Span};
-use notify::rota;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
-use crate::{Channels, Personnel, lasting};
+use crate::{Channels, Contacts, OnCall, lasting};
 
 /// The most tiers.
 const TIERS_MAX: usize = 10;
@@ -27,11 +25,9 @@ pub struct Escalation {
     pub tiers: Vec<Tier>,
     /// Where people reach this program's HTTP door, such as `https://soc.example.com`; empty: mails
     /// carry no link to acknowledge.
-    pub ack_url: String,
+    pub public_url: String,
     /// How long such a link is good.
-    pub ack_valid: Span,
-    /// Who takes turns.
-    pub rota: Rota,
+    pub ack_link_ttl: Span,
 }
 
 /// One step of escalation.
@@ -43,33 +39,7 @@ pub struct Tier {
     /// Whom, by name, by mail.
     pub people: Vec<String>,
     /// And whose turn it is.
-    pub on_duty: bool,
-}
-
-/// `[escalation.rota]`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Rota {
-    /// Names, in the order of their turns.
-    pub people: Vec<String>,
-    /// The first day of the first one's turn.
-    pub begins: Date,
-    /// How many days a turn lasts.
-    pub days: u32,
-    /// Who is away; the next one stands in.
-    pub leave: Vec<Leave>,
-}
-
-/// Somebody is away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Leave {
-    /// Who.
-    pub name: String,
-    /// The first day.
-    pub from: Date,
-    /// The last day.
-    pub to: Date,
+    pub on_call: bool,
 }
 
 impl Default for Escalation {
@@ -80,21 +50,8 @@ impl Default for Escalation {
             medium: Span::hours(1),
             low: Span::hours(24),
             tiers: Vec::new(),
-            ack_url: String::new(),
-            ack_valid: Span::days(3),
-            rota: Rota::default(),
-        }
-    }
-}
-
-impl Default for Rota {
-    fn default() -> Self {
-        // A Monday.
-        Self {
-            people: Vec::new(),
-            begins: Date::constant(2026, 1, 5),
-            days: 7,
-            leave: Vec::new(),
+            public_url: String::new(),
+            ack_link_ttl: Span::days(3),
         }
     }
 }
@@ -110,57 +67,33 @@ impl Escalation {
         ]
     }
 
-    /// The rota.
-    pub fn rota(&self) -> rota::Rota {
-        let Rota {
-            people,
-            begins,
-            days,
-            leave,
-        } = self.rota.clone();
-
-        let leave = leave
-            .into_iter()
-            .map(|l| rota::Leave {
-                name: l.name,
-                from: l.from,
-                to: l.to,
-            })
-            .collect();
-        rota::Rota {
-            people,
-            begins,
-            days,
-            leave,
-        }
-    }
-
     pub(super) fn check(
         &self,
         channels: &Channels,
-        personnel: &Personnel,
+        contacts: &Contacts,
+        on_call: &OnCall,
         problems: &mut Vec<Problem>,
     ) {
         for (severity, span) in self.patience() {
             lasting(problems, &format!("escalation.{severity}"), span);
         }
 
-        lasting(problems, "escalation.ack_valid", self.ack_valid);
+        lasting(problems, "escalation.ack_link_ttl", self.ack_link_ttl);
         let mut bad = |key: String, message: String| {
             problems.push(Problem::new(format!("escalation.{key}"), message));
         };
 
-        let public =
-            self.ack_url.starts_with("https://") || self.ack_url.starts_with("http://127.0.0.1:");
-        if !self.ack_url.is_empty() && !public {
+        let public = self.public_url.starts_with("https://")
+            || self.public_url.starts_with("http://127.0.0.1:");
+        if !self.public_url.is_empty() && !public {
             bad(
-                "ack_url".to_owned(),
+                "public_url".to_owned(),
                 "must begin with https:// (or http://127.0.0.1:)".to_owned(),
             );
         }
 
-        let known = |name: &String| personnel.named(name).is_some();
-        let nobody = |name: &str| format!("nobody in personnel.people is called `{name}`");
+        let known = |name: &String| contacts.named(name).is_some();
+        let nobody = |name: &str| format!("nobody in contacts.people is called `{name}`");
         if self.tiers.len() > TIERS_MAX {
             bad(
                 "tiers".to_owned(),
@@ -186,42 +119,21 @@ impl Escalation {
                     format!("{channel} is not configured; configure [channels.{channel}]"),
                 );
             }
-            let named = !tier.people.is_empty() || tier.on_duty;
+            let named = !tier.people.is_empty() || tier.on_call;
             if named && !tier.channels.contains(&Channel::Email) {
                 bad(
                     format!("tiers[{i}].channels"),
                     "people are told by mail; name email too".to_owned(),
                 );
             }
-            if tier.on_duty && self.rota.people.is_empty() {
+            if tier.on_call && on_call.people.is_empty() {
                 bad(
-                    format!("tiers[{i}].on_duty"),
-                    "needs [escalation.rota]".to_owned(),
+                    format!("tiers[{i}].on_call"),
+                    "needs people in [on_call]".to_owned(),
                 );
             }
             for name in tier.people.iter().filter(|name| !known(name)) {
                 bad(format!("tiers[{i}].people"), nobody(name));
-            }
-        }
-
-        for name in self.rota.people.iter().filter(|name| !known(name)) {
-            bad("rota.people".to_owned(), nobody(name));
-        }
-
-        if self.rota.days == 0 {
-            bad("rota.days".to_owned(), "must be at least 1".to_owned());
-        }
-
-        for (i, leave) in self.rota.leave.iter().enumerate() {
-            if !known(&leave.name) {
-                bad(format!("rota.leave[{i}].name"), nobody(&leave.name));
-            }
-
-            if leave.to < leave.from {
-                bad(
-                    format!("rota.leave[{i}].to"),
-                    "is before it begins".to_owned(),
-                );
             }
         }
     }

@@ -19,6 +19,7 @@ pub struct Ingest {
     /// Its key (PEM).
     pub tls_key_file: String,
     /// The largest request, after decompression, in bytes.
+    #[serde(rename = "max_body_size", with = "crate::size")]
     pub max_body_bytes: u64,
     /// The most events in one request.
     pub max_batch_events: u64,
@@ -29,10 +30,12 @@ pub struct Ingest {
     /// The most events that wait for their commit; beyond, requests are answered 429.
     pub queue_max_events: u64,
     /// The most bytes of events that wait for their commit.
+    #[serde(rename = "queue_max_size", with = "crate::size")]
     pub queue_max_bytes: u64,
     /// The most connections at once.
     pub max_connections: u64,
     /// The largest spool on disk while the database is away, in bytes.
+    #[serde(rename = "spool_max_size", with = "crate::size")]
     pub spool_max_bytes: u64,
 }
 
@@ -56,10 +59,10 @@ impl Default for Ingest {
 
 impl Ingest {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        positive(problems, "ingest.max_body_bytes", self.max_body_bytes);
+        positive(problems, "ingest.max_body_size", self.max_body_bytes);
         positive(problems, "ingest.max_batch_events", self.max_batch_events);
         positive(problems, "ingest.queue_max_events", self.queue_max_events);
-        positive(problems, "ingest.queue_max_bytes", self.queue_max_bytes);
+        positive(problems, "ingest.queue_max_size", self.queue_max_bytes);
         positive(problems, "ingest.max_connections", self.max_connections);
         lasting(problems, "ingest.max_clock_ahead", self.max_clock_ahead);
         lasting(problems, "ingest.max_clock_behind", self.max_clock_behind);

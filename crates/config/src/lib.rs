@@ -18,6 +18,7 @@ mod channels;
 mod chat;
 mod collect;
 mod compliance;
+mod contacts;
 mod database;
 mod detection;
 mod document;
@@ -25,31 +26,33 @@ mod error;
 mod escalation;
 mod ingest;
 mod logging;
-mod monitor;
 mod monitors;
 mod notices;
-mod personnel;
+mod on_call;
+
+mod renamed;
 pub mod rules;
 mod secrets;
 mod siem;
+mod size;
 mod state_dir;
 mod watchdog;
 
 pub use crate::advisories::Advisories;
 pub use crate::monitors::Monitors;
-pub use alerts::{Alerts, Override};
+pub use alerts::{Alerts, Override, RateLimit};
 pub use channels::{Channels, Console, Email, EmailSecurity, Switch, Syslog, Webhook};
 pub use collect::{Address, Collect, File, Listener, TlsPair};
 pub use compliance::Compliance;
+pub use contacts::{Contacts, Person};
 pub use database::Database;
 pub use detection::Detection;
 pub use error::{ConfigError, ConfigErrors, Place};
-pub use escalation::{Escalation, Leave, Rota, Tier};
+pub use escalation::{Escalation, Tier};
 pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
-pub use monitor::Monitor;
 pub use notices::{Digest, Heartbeat};
-pub use personnel::{Person, Personnel};
+pub use on_call::{Absence, OnCall};
 pub use secrets::Secrets;
 pub use siem::Siem;
 pub use state_dir::StateDir;
@@ -69,8 +72,6 @@ pub struct Config {
     pub database: Database,
     /// The HTTP door for events.
     pub ingest: Ingest,
-    /// The live reader.
-    pub monitor: Monitor,
     /// When people are expected to be at work.
     pub business_hours: BusinessHours,
     /// The engine as a whole.
@@ -80,9 +81,11 @@ pub struct Config {
     /// Which alert takes which channel.
     pub alerts: Alerts,
     /// The people, by name.
-    pub personnel: Personnel,
+    pub contacts: Contacts,
     /// Who is told when nobody acknowledges an alert.
     pub escalation: Escalation,
+    /// Whose turn it is.
+    pub on_call: OnCall,
     /// What happened, once a day.
     pub digest: Digest,
     /// That messages arrive, on schedule.
@@ -110,6 +113,8 @@ pub struct Loaded {
     pub config: Config,
     /// What must not be shown.
     pub secrets: Secrets,
+    /// Old names of keys that are used, each with its place and its new name.
+    pub renamed: Vec<String>,
 }
 
 /// Reads the file (none: defaults), lets the environment override it, checks all of it, each rule
@@ -134,9 +139,13 @@ pub fn load(
         None => ("defaults".to_owned(), String::new()),
     };
 
-    let config = parse(&name, &text, &env)?;
+    let (config, renamed) = read(&name, &text, &env)?;
     let secrets = Secrets::read(&config, &env)?;
-    Ok(Loaded { config, secrets })
+    Ok(Loaded {
+        config,
+        secrets,
+        renamed,
+    })
 }
 
 /// The process's environment. A text that is no UTF-8 keeps its readable part: `std::env::vars`
@@ -156,6 +165,14 @@ pub fn parse(
     text: &str,
     env: &BTreeMap<String, String>,
 ) -> Result<Config, ConfigErrors> {
+    read(name, text, env).map(|(config, _)| config)
+}
+
+fn read(
+    name: &str,
+    text: &str,
+    env: &BTreeMap<String, String>,
+) -> Result<(Config, Vec<String>), ConfigErrors> {
     let defaults = serde_json::to_value(Config::default())
         .map_err(|error| ConfigErrors::one(Place::Whole(name.to_owned()), "", error.to_string()))?;
     let mut document = Document::parse(name, text)?;
@@ -164,27 +181,32 @@ pub fn parse(
 
     let problems = config.problems();
     if problems.is_empty() {
-        Ok(config)
+        Ok((config, document.warnings().to_vec()))
     } else {
         Err(document.locate(problems))
     }
 }
 
+/// Old names of keys with the present ones; `[]` stands for each element of a list.
+pub fn renamed_keys() -> impl Iterator<Item = (String, String)> {
+    renamed::all().map(|renaming| (renaming.old, renaming.new))
+}
+
 impl Loaded {
-    /// What the channels are opened with: the ways out, and the people by name. `colour` is what
+    /// What the channels are opened with: the ways out, and the people by name. `color` is what
     /// `auto` means here; `hostname` is this machine's name; reads the `ca_file`s.
     pub fn channel_settings(
         &self,
         stdout: Box<dyn Write + Send>,
-        colour: bool,
+        color: bool,
         hostname: &str,
     ) -> anyhow::Result<notify::Settings> {
-        let mut settings =
-            self.config
-                .channels
-                .settings(&self.secrets, stdout, colour, hostname)?;
+        let mut settings = self
+            .config
+            .channels
+            .settings(&self.secrets, stdout, color, hostname)?;
         if let Some(email) = &mut settings.email {
-            email.audit_failures = self.config.personnel.for_audit_failures();
+            email.audit_failures = self.config.contacts.for_audit_failures();
         }
         Ok(settings)
     }
@@ -196,7 +218,6 @@ impl Config {
         let mut problems = Vec::new();
         self.database.check(&mut problems);
         self.ingest.check(&mut problems);
-        self.monitor.check(&mut problems);
         self.watchdog.check(&mut problems);
         self.monitors.check(&mut problems);
         self.detection.check(&mut problems);
@@ -208,9 +229,10 @@ impl Config {
         self.heartbeat.check(&self.channels, &mut problems);
         self.compliance.check(&self.channels, &mut problems);
 
-        self.personnel.check(&mut problems);
+        self.contacts.check(&mut problems);
         self.escalation
-            .check(&self.channels, &self.personnel, &mut problems);
+            .check(&self.channels, &self.contacts, &self.on_call, &mut problems);
+        self.on_call.check(&self.contacts, &mut problems);
         self.collect.check(&mut problems);
         self.advisories.check(&mut problems);
 

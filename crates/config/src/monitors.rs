@@ -14,14 +14,14 @@ use ::monitors::{ALL, named};
 #[serde(deny_unknown_fields, default)]
 pub struct Monitors {
     /// How often.
-    pub every: Span,
+    pub interval: Span,
     /// For how long a value must have been at 90 % of its threshold or less before the alert
     /// closes.
     pub clear_after: Span,
     /// How long values are kept.
-    pub keep: Span,
+    pub retention: Span,
     /// Monitors that do not measure.
-    pub off: Vec<String>,
+    pub disabled: Vec<String>,
     /// Where backups appear: paths whose last part may hold `*`; each of them is a backup of its
     /// own.
     pub backup_files: Vec<String>,
@@ -34,10 +34,10 @@ pub struct Monitors {
 impl Default for Monitors {
     fn default() -> Self {
         Self {
-            every: Span::mins(1),
+            interval: Span::mins(1),
             clear_after: Span::mins(5),
-            keep: Span::days(90),
-            off: Vec::new(),
+            retention: Span::days(90),
+            disabled: Vec::new(),
             backup_files: Vec::new(),
             storage_paths: Vec::new(),
             thresholds: ALL
@@ -50,16 +50,16 @@ impl Default for Monitors {
 
 impl Monitors {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        if self.every < Span::secs(1) {
-            problems.push(Problem::new("monitors.every", "must be at least 1s"));
+        if self.interval < Span::secs(1) {
+            problems.push(Problem::new("monitors.interval", "must be at least 1s"));
         }
 
-        lasting(problems, "monitors.keep", self.keep);
+        lasting(problems, "monitors.retention", self.retention);
         let known = || ALL.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
-        for (i, name) in self.off.iter().enumerate() {
+        for (i, name) in self.disabled.iter().enumerate() {
             if named(name).is_none() {
                 problems.push(Problem::new(
-                    format!("monitors.off[{i}]"),
+                    format!("monitors.disabled[{i}]"),
                     format!("must be one of {}", known()),
                 ));
             }

@@ -22,7 +22,7 @@ pub struct Digest {
 #[serde(deny_unknown_fields, default)]
 pub struct Heartbeat {
     /// How often; 0s: never.
-    pub every: Span,
+    pub interval: Span,
     /// By which ways; the default is cut down to those that are configured.
     pub channels: Vec<Channel>,
 }
@@ -39,7 +39,7 @@ impl Default for Digest {
 impl Default for Heartbeat {
     fn default() -> Self {
         Self {
-            every: Span::days(7),
+            interval: Span::days(7),
             channels: vec![Channel::Email, Channel::Syslog, Channel::Ocsf, Channel::Cef],
         }
     }
@@ -80,9 +80,9 @@ impl Heartbeat {
     }
 
     pub(super) fn check(&self, channels: &Channels, problems: &mut Vec<Problem>) {
-        if self.every != Span::ZERO && self.every < Span::secs(1) {
+        if self.interval != Span::ZERO && self.interval < Span::secs(1) {
             problems.push(Problem::new(
-                "heartbeat.every",
+                "heartbeat.interval",
                 "must be at least 1s, or 0s for never",
             ));
         }

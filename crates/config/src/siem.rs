@@ -23,6 +23,7 @@ pub struct Siem {
     /// This program's name in the messages.
     pub app_name: String,
     /// The longest message in bytes.
+    #[serde(rename = "max_message_size", with = "crate::size::of_usize")]
     pub max_message_bytes: usize,
     /// The limit of one attempt.
     pub timeout: Span,
@@ -79,7 +80,7 @@ impl Siem {
         }
         if !(least..=syslog::MESSAGE_MAX).contains(&self.max_message_bytes) {
             bad(
-                "max_message_bytes",
+                "max_message_size",
                 format!("must be from {least} to {}", syslog::MESSAGE_MAX),
             );
         }

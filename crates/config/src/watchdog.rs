@@ -17,13 +17,13 @@ pub struct Watchdog {
     /// A file that holds the URL; empty: nobody is told that we live.
     pub url_file: String,
     /// How often.
-    pub every: Span,
+    pub interval: Span,
     /// Certificates (PEM) that are trusted besides the machine's.
     pub ca_file: String,
     /// The limit of one attempt.
     pub timeout: Span,
     /// How long the database may be away before the personnel are told.
-    pub database_away: Span,
+    pub database_down_after: Span,
     /// How long events may wait unread or not be stored, or alerts not be written, before the
     /// personnel are told.
     pub stuck_after: Span,
@@ -33,10 +33,10 @@ impl Default for Watchdog {
     fn default() -> Self {
         Self {
             url_file: String::new(),
-            every: Span::mins(1),
+            interval: Span::mins(1),
             ca_file: String::new(),
             timeout: Span::secs(10),
-            database_away: Span::mins(1),
+            database_down_after: Span::mins(1),
             stuck_after: Span::mins(1),
         }
     }
@@ -60,9 +60,13 @@ impl Watchdog {
     }
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        lasting(problems, "watchdog.every", self.every);
+        lasting(problems, "watchdog.interval", self.interval);
         lasting(problems, "watchdog.timeout", self.timeout);
-        lasting(problems, "watchdog.database_away", self.database_away);
+        lasting(
+            problems,
+            "watchdog.database_down_after",
+            self.database_down_after,
+        );
         lasting(problems, "watchdog.stuck_after", self.stuck_after);
     }
 }

@@ -97,15 +97,15 @@ fn a_wrong_value_names_its_place() {
     let cases = [
         (
             "[monitor]\npoll = \"soon\"",
-            "blueteam.toml:2:1: monitor.poll: `soon` is not a length of time",
+            "blueteam.toml:2:1: detection.poll_interval: `soon` is not a length of time",
         ),
         (
             "[monitor]\npoll = 5",
-            "blueteam.toml:2:1: monitor.poll: invalid type",
+            "blueteam.toml:2:1: detection.poll_interval: invalid type",
         ),
         (
             "[monitor]\npoll = \"0s\"",
-            "blueteam.toml:2:1: monitor.poll: must be longer than 0s",
+            "blueteam.toml:2:1: detection.poll_interval: must be longer than 0s",
         ),
         (
             "[ingest]\nmax_batch_events = -1",
@@ -141,11 +141,11 @@ fn a_wrong_value_names_its_place() {
         ),
         (
             "[rules.brute_force]\nthreshold = \"x\"",
-            "blueteam.toml:2:1: rules.brute_force.threshold: must be a number",
+            "blueteam.toml:2:1: rules.brute_force.threshold: invalid type: string \"x\", expected u32",
         ),
         (
             "[rules.brute_farce]\nthreshold = 1",
-            "blueteam.toml:1:8: rules.brute_farce: no such rule",
+            "blueteam.toml:1:8: rules.brute_farce: there is no such rule",
         ),
         (
             "[database]\nurl = \"postgres://a:b@c/d\"",
@@ -313,10 +313,10 @@ fn routes_and_people_are_checked() {
         "{text}"
     );
 
-    let people = "[personnel]\naudit_failures = [\"Ann\"]\npeople = \
-        [{ name = \"Ann\", mail = \"ann@example.com\" }, \
-                  { name = \"Bob\", mail = \"bob@example.com\", phone = \"1\" }]\n";
-    let told = with(people, &[]).unwrap().personnel.for_audit_failures();
+    let people = "[contacts]\naudit_failures = [\"Ann\"]\npeople = \
+        [{ name = \"Ann\", email = \"ann@example.com\" }, \
+                  { name = \"Bob\", email = \"bob@example.com\", phone = \"1\" }]\n";
+    let told = with(people, &[]).unwrap().contacts.for_audit_failures();
     assert_eq!(
         told.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(),
         ["Ann"]
@@ -324,25 +324,25 @@ fn routes_and_people_are_checked() {
 
     let all = with(&people.replace("[\"Ann\"]", "[]"), &[])
         .unwrap()
-        .personnel
+        .contacts
         .for_audit_failures();
     assert_eq!(all.len(), 2);
 
     let text = error(&people.replace("[\"Ann\"]", "[\"Eve\"]"));
     assert!(
-        text.contains("nobody in personnel.people is called `Eve`"),
+        text.contains("nobody in contacts.people is called `Eve`"),
         "{text}"
     );
 
     let text = error(&people.replace("bob@example.com", "bob at home"));
-    assert!(text.contains("personnel.people[1].mail"), "{text}");
+    assert!(text.contains("contacts.people[1].email"), "{text}");
 }
 
 #[test]
 fn an_escalation_must_reach_somebody() {
     let mail = "[channels.email]\nhost = \"localhost\"\nfrom = \"a@example.com\"\nto = \
         [\"b@example.com\"]\n\
-                [personnel]\npeople = [{ name = \"Ann\", mail = \"ann@example.com\" }]\n";
+                [contacts]\npeople = [{ name = \"Ann\", email = \"ann@example.com\" }]\n";
     let wrong = |text: &str| error(&format!("{mail}[escalation]\n{text}"));
     assert!(wrong("high = \"0s\"").contains("escalation.high: must be longer"));
     assert!(
@@ -355,19 +355,19 @@ fn an_escalation_must_reach_somebody() {
     assert!(text.contains("people are told by mail"), "{text}");
     let text = wrong("tiers = [{ channels = [\"email\"], people = [\"Eve\"] }]");
     assert!(
-        text.contains("escalation.tiers[0].people: nobody in personnel.people is called `Eve`"),
+        text.contains("escalation.tiers[0].people: nobody in contacts.people is called `Eve`"),
         "{text}"
     );
 
     assert!(
-        wrong("tiers = [{ channels = [\"email\"], on_duty = true }]")
-            .contains("needs [escalation.rota]")
+        wrong("tiers = [{ channels = [\"email\"], on_call = true }]")
+            .contains("needs people in [on_call]")
     );
-    let leave = "[escalation.rota]\npeople = [\"Ann\"]\nleave = \
+    let leave = "[on_call]\npeople = [\"Ann\"]\nleave = \
         [{ name = \"Ann\", from = \"2026-02-02\", to = \"2026-02-01\" }]";
-    assert!(wrong(leave).contains("escalation.rota.leave[0].to: is before it begins"));
+    assert!(wrong(leave).contains("on_call.leave[0].to: is before the first day"));
 
-    let right = "tiers = [{ channels = [\"email\"], on_duty = true }]\n[escalation.rota]\npeople \
+    let right = "tiers = [{ channels = [\"email\"], on_call = true }]\n[on_call]\npeople \
         = [\"Ann\"]";
     assert!(with(&format!("{mail}[escalation]\n{right}"), &[]).is_ok());
 }
@@ -456,4 +456,112 @@ fn that_nobody_is_told_is_said() {
 
     // Who asks for silence gets it.
     assert!(warnings("[alerts]\nhigh = []\nmedium = []\n[digest]\nchannels = []\n").is_empty());
+}
+
+/// A value that a key takes, as TOML, in place of its default.
+fn other_value(default: &Value) -> String {
+    match default {
+        Value::Bool(on) => (!on).to_string(),
+        Value::Number(n) => (n.as_u64().unwrap_or(0) + 1).to_string(),
+        Value::Array(_) => "[\"storage\"]".to_owned(),
+        Value::String(text) if text.ends_with("iB") => "\"9MiB\"".to_owned(),
+        Value::String(text) if text.starts_with("https:") || text.is_empty() => {
+            "\"https://soc.example.com\"".to_owned()
+        }
+        Value::String(text) if text == "auto" => "\"never\"".to_owned(),
+        Value::String(text) if text.starts_with("2026-") => "\"2026-03-02\"".to_owned(),
+        _ => "\"5d\"".to_owned(),
+    }
+}
+
+#[test]
+fn old_names_of_keys_mean_the_same_as_the_new_ones() {
+    let defaults = serde_json::to_value(Config::default()).unwrap();
+    let mut tried = 0;
+    for (old, new) in config::renamed_keys().filter(|(old, _)| !old.contains("[]")) {
+        let default = new
+            .split('.')
+            .try_fold(&defaults, |at, key| at.get(key))
+            .unwrap_or_else(|| panic!("{new} is not a key"));
+        if default.is_object() {
+            continue;
+        }
+
+        // `on_call.begins` was `escalation.rota.begins` before; both are old.
+        let value = other_value(default);
+        let line = |path: &str| {
+            let (section, key) = path.rsplit_once('.').unwrap();
+            format!("[{section}]\n{key} = {value}\n")
+        };
+
+        let by_old = with(&line(&old), &[]).unwrap_or_else(|e| panic!("{old}: {e}"));
+        let by_new = with(&line(&new), &[]).unwrap_or_else(|e| panic!("{new}: {e}"));
+        assert_eq!(by_old, by_new, "{old}");
+        assert_ne!(by_new, Config::default(), "{new} = {value} is the default");
+        tried += 1;
+    }
+
+    assert!(tried >= 20, "{tried}");
+}
+
+#[test]
+fn an_old_name_is_warned_of_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("blueteam.toml");
+    let text = "[personnel]\npeople = [{ name = \"Ann\", mail = \"ann@example.com\" }]\n\
+        [escalation.rota]\npeople = [\"Ann\"]\nbegins = \"2026-03-02\"\n\
+        [[collect.files]]\npath = \"/a\"\nformat = \"syslog\"\nevery = \"1h\"\n";
+    std::fs::write(&file, text).unwrap();
+    let env = [("BLUETEAM_MONITOR__POLL".to_owned(), "7s".to_owned())];
+    let loaded = load(Some(&file), env).unwrap();
+
+    assert_eq!(loaded.config.contacts.people[0].email, "ann@example.com");
+    assert_eq!(loaded.config.on_call.people, ["Ann"]);
+    assert_eq!(loaded.config.on_call.start.to_string(), "2026-03-02");
+    assert_eq!(loaded.config.detection.poll_interval, model::Span::secs(7));
+    assert_eq!(
+        loaded.config.collect.files[0].expected_interval,
+        Some(model::Span::hours(1))
+    );
+
+    let shown = loaded.renamed.join("\n");
+    for part in [
+        "blueteam.toml:1:2: `personnel` is now `contacts`",
+        "blueteam.toml:2:27: `contacts.people[0].mail` is now `contacts.people[0].email`",
+        ":9:1: `collect.files[0].every` is now `collect.files[0].expected_interval`",
+        "environment variable BLUETEAM_MONITOR__POLL: `monitor.poll` is now \
+            `detection.poll_interval`",
+    ] {
+        assert!(shown.contains(part), "{part}\n{shown}");
+    }
+}
+
+#[test]
+fn an_old_and_a_new_name_together_are_an_error_that_names_both_lines() {
+    let text = error("[detection]\nallowed_lateness = \"1m\"\nsettle = \"2m\"\n");
+    assert!(
+        text.starts_with("blueteam.toml:3:1: detection.settle: is the old name of"),
+        "{text}"
+    );
+    assert!(text.contains("blueteam.toml:2:1"), "{text}");
+
+    let both = "[monitor]\npoll = \"1s\"\n[detection]\npoll_interval = \"2s\"\n";
+    let text = error(both);
+    assert!(
+        text.contains("blueteam.toml:2:1: monitor.poll") && text.contains("blueteam.toml:4:1"),
+        "{text}"
+    );
+
+    let files = "[[collect.files]]\npath = \"/a\"\nformat = \"syslog\"\nevery = \"1h\"\n\
+        expected_interval = \"2h\"\n";
+    assert!(error(files).contains("collect.files[0].every"));
+}
+
+#[test]
+fn a_misspelt_key_of_an_old_section_is_still_an_error() {
+    let text = error("[monitor]\npoll = \"1s\"\nspeed = 3\n");
+    assert!(
+        text.starts_with("blueteam.toml:1:2: monitor: unknown key"),
+        "{text}"
+    );
 }

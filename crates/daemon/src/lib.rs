@@ -274,7 +274,7 @@ async fn with_database(
         "partitions",
         keep_partitions(
             engine_role.clone(),
-            loaded.config.collect.keep_months,
+            loaded.config.collect.retention_months,
             inner.clone(),
         ),
     );
@@ -402,12 +402,12 @@ impl Running {
             engine: engine_maker(loaded),
             routing: loaded.config.alerts.routing(&loaded.config.channels)?,
             state: (*state).clone(),
-            poll: loaded.config.monitor.poll,
+            poll: loaded.config.detection.poll_interval,
             checkpoint: CHECKPOINT,
             max_clock_ahead: loaded.config.ingest.max_clock_ahead,
             expect_unheard: loaded.config.detection.expect_unheard,
             calendar: Calendar::new(loaded.config.business_hours.clone())?,
-            settle: loaded.config.detection.settle,
+            settle: loaded.config.detection.allowed_lateness,
             clock: Arc::clone(clock),
             settled: Box::new(move || settled()),
             deliveries: Arc::clone(deliveries),
@@ -424,7 +424,7 @@ impl Running {
         if let Some(heartbeat) = loaded.config.watchdog.heartbeat(&loaded.secrets)? {
             let options = watchdog::Options {
                 heartbeat,
-                every: loaded.config.watchdog.every,
+                every: loaded.config.watchdog.interval,
                 pulse: Arc::clone(&shared.pulse),
                 verdict: Arc::clone(&shared.verdict),
                 clock: Arc::clone(clock),
@@ -520,10 +520,10 @@ fn start_messages(
             config.digest.channels(&config.channels),
         ),
         heartbeat: (
-            config.heartbeat.every,
+            config.heartbeat.interval,
             config.heartbeat.channels(&config.channels),
         ),
-        per: config.alerts.messages_per,
+        per: config.alerts.rate_limit.per,
         hostname: notices::hostname(),
         deliveries: Arc::clone(&deliveries),
         clock: Arc::clone(clock),
@@ -553,7 +553,7 @@ fn start_messages(
             database: database.clone(),
             patience: config.patience(),
             tiers: config.tiers.clone(),
-            rota: config.rota(),
+            rota: loaded.config.on_call.schedule(),
             zone,
             clock: Arc::clone(clock),
             deliveries: Arc::clone(&deliveries),
@@ -566,7 +566,7 @@ fn start_messages(
         database: database.clone(),
         channels,
         names: Arc::new(Names {
-            personnel: loaded.config.personnel.clone(),
+            contacts: loaded.config.contacts.clone(),
             links: Links::open(config, state)?,
             patience: config.patience().to_vec(),
         }),
@@ -601,7 +601,7 @@ fn engine_maker(loaded: &Loaded) -> monitor::MakeEngine {
 fn patience(loaded: &Loaded) -> outage::Patience {
     let config = &loaded.config.watchdog;
     outage::Patience {
-        database: config.database_away,
+        database: config.database_down_after,
         stuck: config.stuck_after,
     }
 }

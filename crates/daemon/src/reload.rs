@@ -98,7 +98,7 @@ async fn replace(
     pairs: Vec<(Named, Pair)>,
     shared: &Shared<'_>,
 ) -> Running {
-    for warning in next.config.warnings() {
+    for warning in next.renamed.iter().chain(&next.config.warnings()) {
         warn!("{warning}");
     }
 

@@ -93,7 +93,7 @@ pub(super) fn read(config: &Config) -> TransportFacts {
         .collect();
 
     // By mail alone: nothing else knows people by name.
-    let told = config.personnel.for_audit_failures();
+    let told = config.contacts.for_audit_failures();
     let reached = |_: &notify::Person| !config.channels.email.host.is_empty();
     let audit_failures = told
         .into_iter()

@@ -36,13 +36,9 @@ enum Action {
                             blueteam advisories import osv/*.json\n  \
                             blueteam advisories import rhsa-2026_1234.json --format csaf")]
     Import(ImportArgs),
-    /// Replace the components of an inventory, and show which advisories concern them
-    #[command(
-        after_help = "Examples:\n  blueteam advisories components /var/lib/dpkg/status --name \
-            web01\n  \
-                            blueteam advisories components Cargo.lock --name apollo"
-    )]
-    Components(ImportArgs),
+    /// What runs here
+    #[command(subcommand)]
+    Inventory(InventoryAction),
     List(ListArgs),
     /// All that is known of a vulnerability: the advisories, and what they concern
     Show {
@@ -53,13 +49,24 @@ enum Action {
         json: bool,
     },
     Respond(RespondArgs),
-    Retire(RetireArgs),
+    Remove(RemoveArgs),
     /// Where advisories and components came from, and when
     Sources {
         /// As a JSON array
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum InventoryAction {
+    /// Replace the components of an inventory, and show which advisories concern them
+    #[command(
+        after_help = "Examples:\n  blueteam advisories inventory import /var/lib/dpkg/status \
+            --name web01\n  \
+                            blueteam advisories inventory import Cargo.lock --name apollo"
+    )]
+    Import(ImportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,13 +149,13 @@ struct RespondArgs {
 /// first.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam advisories retire acme-csaf --reason 'we no longer use \
+    after_help = "Examples:\n  blueteam advisories remove acme-csaf --reason 'we no longer use \
         their products'\n  \
-                        blueteam advisories retire web01 --kind inventory --reason 'the machine \
+                        blueteam advisories remove web01 --kind inventory --reason 'the machine \
                         is gone, CHG-92'\n\n\
                         Exit code: 0 done, 1 failed, 2 wrong arguments."
 )]
-struct RetireArgs {
+struct RemoveArgs {
     /// Its name, as `advisories sources` shows it
     name: String,
     /// feed or inventory; needed where both have the name
@@ -182,11 +189,11 @@ enum Status {
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Import(args) => bring(Kind::Feed, args, globals),
-        Action::Components(args) => bring(Kind::Inventory, args, globals),
+        Action::Inventory(InventoryAction::Import(args)) => bring(Kind::Inventory, args, globals),
         Action::List(args) => list(args, globals),
         Action::Show { id, json } => show(id, *json, globals),
         Action::Respond(args) => respond(args, globals),
-        Action::Retire(args) => retire(args, globals),
+        Action::Remove(args) => remove(args, globals),
         Action::Sources { json } => sources(*json, globals),
     }
 }
@@ -443,7 +450,7 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn remove(args: &RemoveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let given = args.actor.as_deref();
     let (retired, by) = with_session(globals, given, async |session, loaded| {
         let config = &loaded.config.advisories;
@@ -479,7 +486,9 @@ fn sources(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     }
 
     if origins.is_empty() {
-        out::line("nothing was imported; `blueteam advisories components --help` has examples")?;
+        out::line(
+            "nothing was imported; `blueteam advisories inventory import --help` has examples",
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
 

@@ -1,10 +1,10 @@
 //! `blueteam alerts`: what was found, who has seen it, and the rules that find it.
 
-mod deliveries;
+pub(super) mod deliveries;
 mod lab;
 mod list;
-mod rules;
-mod silences;
+pub(super) mod rules;
+pub(super) mod silences;
 mod simulate;
 mod test;
 
@@ -32,10 +32,9 @@ enum Action {
     List(list::ListArgs),
     Show(list::ShowArgs),
     Ack(list::AckArgs),
+    /// The rules that raise alerts (also `blueteam rules`)
     Rules(rules::Args),
-    Silences(silences::Args),
-    Deliveries(deliveries::Args),
-    /// Send a test message through each channel, or through one
+    /// Send a test message through each channel, or through one (also `blueteam channels test`)
     #[command(after_help = test::EXAMPLES)]
     Test(test::Args),
 }
@@ -46,8 +45,25 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Show(args) => list::show(args, globals),
         Action::Ack(args) => list::ack(args, globals),
         Action::Rules(args) => rules::run(args, globals),
-        Action::Silences(args) => silences::run(args, globals),
-        Action::Deliveries(args) => deliveries::run(args, globals),
         Action::Test(args) => test::run(args, globals),
     }
+}
+
+/// The arguments of `blueteam channels`.
+#[derive(Debug, clap::Args)]
+pub(super) struct ChannelsArgs {
+    #[command(subcommand)]
+    action: ChannelsAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum ChannelsAction {
+    /// Send a test message through each channel, or through one (also `blueteam alerts test`)
+    #[command(after_help = test::EXAMPLES)]
+    Test(test::Args),
+}
+
+pub(super) fn run_channels(args: &ChannelsArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let ChannelsAction::Test(args) = &args.action;
+    test::run(args, globals)
 }

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use model::{Clock as _, SystemClock};
 use tokio_util::sync::CancellationToken;
 
-use super::{alerts, analysis, incidents, out, report, up};
+use super::{alerts, analysis, incidents, out, report, serve};
 use crate::demo::{self, Outcome};
 use config::StateDir;
 use scenario::{Activity, Plan};
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let dir = dir.tempdir().context("cannot make a temporary directory")?;
     let state = StateDir::resolve(Some(dir.path()))?;
     let loaded = demo::configuration(&state);
-    up::start_logging(&loaded)?;
+    serve::start_logging(&loaded)?;
 
     let activity = Activity::make(&Plan::last_working_day(SystemClock.now(), args.seed));
     out::note(format_args!(
@@ -57,9 +57,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     ));
 
     let bar = analysis::bar(activity.events.len() as u64, "{bar:40} {pos}/{len} events");
-    let outcome = up::runtime()?.block_on(async {
+    let outcome = serve::runtime()?.block_on(async {
         let stop = CancellationToken::new();
-        up::stop_on_signals(&stop)?;
+        serve::stop_on_signals(&stop)?;
         Box::pin(demo::run(&loaded, &state, &activity, stop, |sent| {
             bar.set_position(sent);
         }))

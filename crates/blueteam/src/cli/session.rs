@@ -7,6 +7,7 @@ use anyhow::Context as _;
 pub(super) use app::actor::operator as actor;
 use store::{Connection as _, PgConnection};
 
+use super::out;
 use app::Session;
 use app::database::{Database, Role};
 use config::Loaded;
@@ -21,7 +22,12 @@ pub(super) struct Globals<'a> {
 
 impl Globals<'_> {
     pub(super) fn load(&self) -> anyhow::Result<Loaded> {
-        Ok(config::load(self.config, config::environment())?)
+        let loaded = config::load(self.config, config::environment())?;
+        for warning in &loaded.renamed {
+            out::note(format_args!("warning: {warning}"));
+        }
+
+        Ok(loaded)
     }
 
     pub(super) fn state(&self) -> anyhow::Result<StateDir> {

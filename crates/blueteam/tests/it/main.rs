@@ -15,5 +15,6 @@ mod deploy;
 mod dossier;
 mod lab;
 mod life;
+mod operations_audit;
 mod scenarios;
 mod tidy;

@@ -88,11 +88,11 @@ pub fn start(
             theirs: theirs
                 .with_context(|| format!("{} holds no valid postgres:// URL", config.url_file))?,
             service: config.service.clone(),
-            every: config.every,
-            poll: length(config.poll),
-            sweep: length(config.sweep),
+            every: config.expected_interval,
+            poll: length(config.poll_interval),
+            sweep: length(config.full_scan_interval),
             calendar: calendar.clone(),
-            settle: loaded.config.detection.settle,
+            settle: loaded.config.detection.allowed_lateness,
             clock: Arc::clone(clock),
             failures: failures.clone(),
         };

@@ -54,7 +54,7 @@ pub struct Options {
 
 /// Looks until told to stop.
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
-    let every = options.config.compliance.every;
+    let every = options.config.compliance.interval;
     let pause = if every == Span::ZERO {
         EVERY
     } else {
@@ -81,7 +81,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 }
 
 async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Result<()> {
-    let (now, every) = (options.clock.now(), options.config.compliance.every);
+    let (now, every) = (options.clock.now(), options.config.compliance.interval);
     let ran = every > Span::ZERO && checks(options, now, every).await?;
     let pause = if every == Span::ZERO {
         REMIND

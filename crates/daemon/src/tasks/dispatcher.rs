@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use app::ack_links::Links;
 use app::self_audit::{Component, Failures};
-use config::{Person, Personnel};
+use config::{Contacts, Person};
 
 /// Deliveries of one channel under way at once. Each channel has places of its own, and a place is
 /// taken again as soon as it is free: a way out that is slow or hangs delays nobody else's
@@ -47,7 +47,7 @@ const FAILING_AFTER: u32 = 3;
 #[derive(Debug, Default)]
 pub struct Names {
     /// The people that messages may go to by name.
-    pub personnel: Personnel,
+    pub contacts: Contacts,
     /// By which those who get a mail acknowledge; none: by command only.
     pub links: Option<Links>,
     /// By when somebody should look into an alert of each severity.
@@ -335,12 +335,12 @@ async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Time
         )));
     };
 
-    // Who is no longer among the personnel is not written to; when nobody is left, the channel's
+    // Who is no longer among the contacts is not written to; when nobody is left, the channel's
     // usual readers are.
     let people = delivery
         .people
         .iter()
-        .filter_map(|name| names.personnel.named(name))
+        .filter_map(|name| names.contacts.named(name))
         .map(Person::told)
         .collect();
     let link = |links: &Links| links.to(delivery.alert_id?, kind, &delivery.people, now);

@@ -83,12 +83,12 @@ async fn look(options: &Options) -> anyhow::Result<usize> {
             continue;
         };
         let mut people = tier.people.clone();
-        let on_duty = options
+        let on_call = options
             .rota
             .on_duty(today)
-            .filter(|_| tier.on_duty)
+            .filter(|_| tier.on_call)
             .map(str::to_owned);
-        people.extend(on_duty.filter(|name| !tier.people.contains(name)));
+        people.extend(on_call.filter(|name| !tier.people.contains(name)));
 
         if store::escalations::escalate(&mut tx, due, &people, &tier.channels).await? {
             told += 1;

@@ -75,11 +75,11 @@ impl Options {
 
         Ok(Self {
             database,
-            every: monitors.every,
+            every: monitors.interval,
             clear_after: monitors.clear_after,
-            keep: monitors.keep,
+            keep: monitors.retention,
             thresholds: monitors.thresholds,
-            off: monitors.off,
+            off: monitors.disabled,
             storage: std::iter::once(state.to_owned()).chain(named).collect(),
             holds_database: private || !monitors.storage_paths.is_empty(),
             backups: monitors.backup_files,

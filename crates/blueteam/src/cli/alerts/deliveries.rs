@@ -18,7 +18,7 @@ const ID_SHOWN: usize = 18;
 
 /// See who was told of what: each message, each attempt, and what the other side said.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -87,7 +87,7 @@ struct ResendArgs {
     actor: Option<String>,
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List(args) => list(args, globals),
         Action::Show(args) => show(args, globals),

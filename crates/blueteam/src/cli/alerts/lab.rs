@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use app::database::Database;
 use app::rule_tests::{self, Tested};
 use comfy_table::Cell;
+use config::Loaded;
 use model::Timestamp;
 use model::text::sanitize;
 
@@ -85,7 +86,7 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     }
 
     if !args.no_record {
-        match record(&tested, args.actor.as_deref(), globals) {
+        match record(&tested, args.actor.as_deref(), &loaded, globals) {
             Ok(true) => {}
             Ok(false) => out::note("not recorded: there is no database yet"),
             Err(cause) => out::note(format_args!("not recorded: {cause:#}")),
@@ -142,8 +143,13 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
 
 /// Records what came of it. False when there is no database: a test of rules is no reason to make
 /// one.
-fn record(tested: &[Tested], given: Option<&str>, globals: Globals<'_>) -> anyhow::Result<bool> {
-    if !Database::exists(&globals.load()?, &globals.state()?) {
+fn record(
+    tested: &[Tested],
+    given: Option<&str>,
+    loaded: &Loaded,
+    globals: Globals<'_>,
+) -> anyhow::Result<bool> {
+    if !Database::exists(loaded, &globals.state()?) {
         return Ok(false);
     }
 

@@ -32,7 +32,7 @@ use crate::cli::session::{Globals, with_session};
 
 Parameters are set in the configuration file, under [rules.ID]."
 )]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(subcommand)]
     action: Option<Action>,
     /// As a JSON array, with descriptions and parameters
@@ -83,7 +83,7 @@ struct Switch {
     actor: Option<String>,
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         None => list(args.json, globals),
         Some(Action::List { json }) => list(*json, globals),

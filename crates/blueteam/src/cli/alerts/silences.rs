@@ -24,7 +24,7 @@ const ID_SHOWN: usize = 13;
 /// Nothing is muted for good: each mute has an end, 366 days away at most. A running daemon follows
 /// within a second.
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(in crate::cli) struct Args {
     #[command(subcommand)]
     action: Action,
 }
@@ -34,7 +34,7 @@ enum Action {
     Add(AddArgs),
     Preview(PreviewArgs),
     List(ListArgs),
-    End(EndArgs),
+    Expire(ExpireArgs),
 }
 
 /// What is covered: everything that is given must agree.
@@ -139,8 +139,8 @@ struct ListArgs {
 
 /// End one before its time.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts silences end 0199f3a2-1c44")]
-struct EndArgs {
+#[command(after_help = "Examples:\n  blueteam silences expire 0199f3a2-1c44")]
+struct ExpireArgs {
     /// Its id, or enough of its beginning
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
@@ -149,12 +149,12 @@ struct EndArgs {
     actor: Option<String>,
 }
 
-pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Add(args) => add(args, globals),
         Action::Preview(args) => preview(args, globals),
         Action::List(args) => list(args, globals),
-        Action::End(args) => end(args, globals),
+        Action::Expire(args) => expire(args, globals),
     }
 }
 
@@ -277,7 +277,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn end(args: &EndArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn expire(args: &ExpireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let ended = with_session(globals, args.actor.as_deref(), async |session, _| {
         Ok(silences::expire(session, &args.id).await?)
     })?;

@@ -164,7 +164,7 @@ impl Daemon {
                 format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()),
             );
         }
-        up.arg("up")
+        up.arg("serve")
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
             .stderr(log);

@@ -76,7 +76,7 @@ async fn a_log_that_nobody_reads_any_more_ends_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_daemon_on_a_state_directory_is_refused() {
     let daemon = Daemon::new("").await;
-    let second = daemon.command().arg("up").output().unwrap();
+    let second = daemon.command().arg("serve").output().unwrap();
     assert_eq!(second.status.code(), Some(1));
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(

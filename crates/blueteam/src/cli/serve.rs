@@ -1,4 +1,4 @@
-//! `blueteam up` and `blueteam monitor`: the daemon.
+//! `blueteam serve` and `blueteam monitor`: the daemon.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
@@ -25,7 +25,7 @@ pub(super) fn run(
     let loaded = config::load(config, config::environment())?;
     let state = StateDir::resolve(state_dir)?;
     start_logging(&loaded)?;
-    for warning in loaded.config.warnings() {
+    for warning in loaded.renamed.iter().chain(&loaded.config.warnings()) {
         tracing::warn!("{warning}");
     }
 

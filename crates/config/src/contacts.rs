@@ -1,4 +1,4 @@
-//! `[personnel]`: the people by name, and who of them is told that auditing fails (3.3.4).
+//! `[contacts]`: the people by name, and who of them is told that auditing fails (3.3.4).
 
 use notify::Person as Told;
 use notify::channels::email::Address;
@@ -9,7 +9,7 @@ use crate::error::Problem;
 /// The people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Personnel {
+pub struct Contacts {
     /// Everybody who may be told of anything by name.
     pub people: Vec<Person>,
     /// The names of those who are told that auditing fails; empty: all of them.
@@ -23,13 +23,13 @@ pub struct Person {
     /// As others call them.
     pub name: String,
     /// Their mail address, without the name.
-    pub mail: String,
+    pub email: String,
     /// Where they are reached when mail is not; shown to whoever has to call them.
     #[serde(default)]
     pub phone: String,
 }
 
-impl Personnel {
+impl Contacts {
     /// The person of this name.
     pub fn named(&self, name: &str) -> Option<&Person> {
         self.people.iter().find(|person| person.name == name)
@@ -49,7 +49,7 @@ impl Personnel {
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
         for (i, person) in self.people.iter().enumerate() {
-            let key = |part: &str| format!("personnel.people[{i}].{part}");
+            let key = |part: &str| format!("contacts.people[{i}].{part}");
             if person.name.trim().is_empty() {
                 problems.push(Problem::new(key("name"), "must not be empty"));
             }
@@ -64,19 +64,19 @@ impl Personnel {
                     format!("`{}` is there twice", person.name),
                 ));
             }
-            if let Err(error) = person.mail.parse::<Address>() {
+            if let Err(error) = person.email.parse::<Address>() {
                 problems.push(Problem::new(
-                    key("mail"),
-                    format!("`{}`: {error}", person.mail),
+                    key("email"),
+                    format!("`{}`: {error}", person.email),
                 ));
             }
         }
 
         for (i, name) in self.audit_failures.iter().enumerate() {
             if self.named(name).is_none() {
-                let message = format!("nobody in personnel.people is called `{name}`");
+                let message = format!("nobody in contacts.people is called `{name}`");
                 problems.push(Problem::new(
-                    format!("personnel.audit_failures[{i}]"),
+                    format!("contacts.audit_failures[{i}]"),
                     message,
                 ));
             }
@@ -89,7 +89,7 @@ impl Person {
     pub fn told(&self) -> Told {
         Told {
             name: self.name.clone(),
-            mail: self.mail.clone(),
+            mail: self.email.clone(),
             phone: self.phone.clone(),
         }
     }
