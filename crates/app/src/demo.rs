@@ -20,7 +20,7 @@ use config::{Config, StateDir};
 
 use crate::actor::Permission;
 use crate::dossier::{self, Dossier};
-use crate::{AppError, Session, claims, evidence, evidence_store, status};
+use crate::{AppError, Session, claims, evidence, evidence_store};
 
 /// The description of the made-up system.
 const SYSTEM: &str = include_str!("demo/system.toml");
@@ -46,7 +46,7 @@ pub struct Progress {
 /// Returns how far the analysis is, with at most `limit` alerts.
 pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, AppError> {
     let conn = session.read()?;
-    let lag = store::posture::lag(conn, status::READER).await?;
+    let lag = store::posture::lag(conn, store::reader::LIVE_CURSOR).await?;
     let activity = store::posture::activity(conn, SystemClock.now()).await?;
 
     Ok(Progress {

@@ -9,6 +9,7 @@ use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 use store::posture;
+use store::reader::LIVE_CURSOR;
 use store::sources::RefusedRows;
 use store::{PgConnection, StoreError};
 
@@ -19,8 +20,6 @@ use crate::{AppError, Session, monitors};
 pub use attention::{Attention, ListenerSpool, Spool, attention};
 pub use store::posture::{Activity, AlertCount, IncidentCount, LAG_MAX, Lag, Schema};
 
-/// The reader's cursor.
-pub const READER: &str = "monitor";
 /// The file that a running daemon holds a lock on.
 const DAEMON_LOCK: &str = "daemon.lock";
 /// How long after its discovery an incident must be reported (DFARS 252.204-7012).
@@ -187,7 +186,7 @@ async fn findings(
 
     Ok(Findings {
         sources: posture::activity(conn, now).await?,
-        reader: posture::lag(conn, READER).await?,
+        reader: posture::lag(conn, LIVE_CURSOR).await?,
         alerts: posture::alerts(conn).await?,
         dfars_report_due: incidents.dfars_since.map(|since| since.plus(DFARS_LIMIT)),
         incidents,

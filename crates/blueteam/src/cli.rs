@@ -21,6 +21,7 @@ mod keys;
 mod migrate;
 mod monitors;
 mod out;
+mod reference;
 mod renamed;
 mod replay;
 mod report;
@@ -28,6 +29,8 @@ mod serve;
 mod session;
 mod sources;
 mod status;
+
+pub use reference::reference;
 
 /// Audit events in, attacks detected, alerts out.
 #[derive(Debug, Parser)]

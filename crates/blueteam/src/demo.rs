@@ -80,7 +80,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
 /// Runs the daemon, plays the activity, and ends the daemon. `progress` is told how many events are
 /// sent.
 pub async fn run(
-    loaded: &Loaded,
+    loaded: &std::sync::Arc<Loaded>,
     state: &StateDir,
     activity: &Activity,
     stop: CancellationToken,
@@ -99,7 +99,14 @@ pub async fn run(
             config: None,
         };
 
-        let done = daemon::run(loaded, state, Parts::Everything, control, on_ready).await;
+        let done = daemon::run(
+            std::sync::Arc::clone(loaded),
+            state,
+            Parts::Everything,
+            control,
+            on_ready,
+        )
+        .await;
         ended.cancel();
         done
     };

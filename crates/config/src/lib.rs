@@ -30,6 +30,7 @@ mod monitors;
 mod notices;
 mod on_call;
 
+mod reference;
 mod renamed;
 pub mod rules;
 mod secrets;
@@ -53,6 +54,7 @@ pub use ingest::Ingest;
 pub use logging::{LogFormat, Logging};
 pub use notices::{Digest, Heartbeat};
 pub use on_call::{Absence, OnCall};
+pub use reference::reference;
 pub use secrets::Secrets;
 pub use siem::Siem;
 pub use state_dir::StateDir;

@@ -2,20 +2,25 @@
 //! any of it counts; what is wrong leaves everything as it was.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use app::tls::Pair;
-use model::{Clock as _, SystemClock};
-use serde_json::Value;
-use tracing::{error, info, warn};
-
-use super::supervisor::Tasks;
-use super::{Control, Running, Shared, engine_maker, open_channels, prepare_rules};
 use app::certificates::{self, Named};
 use app::database::Role;
 use app::self_audit::Component;
+use app::tls::Pair;
 use config::{Config, ConfigErrors, Loaded};
+use model::{Clock as _, SystemClock};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::context::{TaskContext, open_channels};
+use crate::supervisor::{Lifetime, Supervisor};
+use crate::tasks::ALL;
+use crate::tasks::detection::engine_maker;
+use crate::{Daemon, prepare_rules};
 
 /// How long a reload waits for a database that does not answer before it says so.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -23,52 +28,124 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// once.
 const AT_START: [&str; 4] = ["database", "ingest", "collect", "logging"];
 
-/// Looks after the parts until the stop, or until one has ended that should not have. Returns those
-/// that run then.
-pub(crate) async fn supervise(
-    (loaded, mut running): (&Loaded, Running),
-    shared: &Shared<'_>,
-    (tasks, control): (&mut Tasks, &Control),
-    on_ready: impl FnOnce(),
-) -> Running {
-    let mut on_ready = Some(on_ready);
-    let mut current: Option<Loaded> = None;
-    loop {
-        tokio::select! {
-            () = shared.ready.notified(), if on_ready.is_some() => {
-                if let Some(on_ready) = on_ready.take() {
-                    on_ready();
-                }
-            }
-            () = control.reload.notified() => {
-                let prepared = tokio::select! {
-                    prepared = prepare(shared, control) => prepared,
-                    () = control.stop.cancelled() => return running,
-                };
+/// The tasks that live as long as the configuration.
+pub(super) struct Reloadable {
+    tasks: Supervisor,
+    stop: CancellationToken,
+    loaded: Arc<Loaded>,
+}
 
-                match prepared {
-                    Ok((next, pairs)) => {
-                        let before = current.as_ref().unwrap_or(loaded);
-                        running = replace(running, (before, &next), pairs, shared).await;
-                        current = Some(next);
+impl Reloadable {
+    /// Starts those that the configuration of the context wants.
+    pub(super) fn start(context: &TaskContext) -> anyhow::Result<Self> {
+        let stop = CancellationToken::new();
+        let mut tasks = Supervisor::default();
+        tasks.start(ALL, Lifetime::Configuration, &context.with_stop(&stop))?;
+
+        Ok(Self {
+            tasks,
+            stop,
+            loaded: Arc::clone(&context.loaded),
+        })
+    }
+
+    /// Looks after all tasks until the stop, or until one has ended that should not have.
+    pub(super) async fn supervise(
+        &mut self,
+        permanent: &mut Supervisor,
+        daemon: &Daemon<'_>,
+        context: &TaskContext,
+        on_ready: impl FnOnce(),
+    ) {
+        let mut on_ready = Some(on_ready);
+        loop {
+            tokio::select! {
+                () = context.health.ready.notified(), if on_ready.is_some() => {
+                    if let Some(on_ready) = on_ready.take() {
+                        on_ready();
                     }
-                    Err(cause) => refuse(shared, &cause),
                 }
+                () = daemon.control.reload.notified() => {
+                    let prepared = tokio::select! {
+                        prepared = prepare(daemon) => prepared,
+                        () = daemon.control.stop.cancelled() => return,
+                    };
+
+                    match prepared {
+                        Ok(next) => self.replace(next, context).await,
+                        Err(cause) => refuse(context, &cause),
+                    }
+                }
+                () = daemon.control.stop.cancelled() => return,
+                () = self.tasks.unexpected_end() => return,
+                () = permanent.unexpected_end() => return,
             }
-            () = running.tasks.ended_or(&control.stop) => return running,
-            () = tasks.ended_or(&control.stop) => return running,
         }
+    }
+
+    /// Puts the new configuration into force. Nobody else can detect before detection has let go,
+    /// so the old tasks end first.
+    async fn replace(&mut self, next: Next, context: &TaskContext) {
+        let Next { loaded, pairs } = next;
+        for warning in loaded.renamed.iter().chain(&loaded.config.warnings()) {
+            warn!("{warning}");
+        }
+
+        certificates::log_warnings(&loaded.config, SystemClock.now());
+        context.certificates.replace(pairs);
+        self.stop.cancel();
+        if let Err(cause) = std::mem::take(&mut self.tasks).retire().await {
+            warn!("a task ended with an error as it was replaced: {cause:#}");
+        }
+
+        let before = Arc::clone(&self.loaded);
+        let of =
+            |loaded: &Arc<Loaded>| Self::start(&context.with_configuration(Arc::clone(loaded))?);
+        let started = of(&loaded).or_else(|cause| {
+            refuse(context, &cause);
+            of(&before)
+        });
+
+        match started {
+            Ok(started) => {
+                *self = started;
+                let late = counts_at_start(&before.config, &self.loaded.config);
+                if !late.is_empty() {
+                    warn!(
+                        "changed, but in force only after a restart: {}",
+                        late.join(", ")
+                    );
+                }
+
+                info!("the configuration was reloaded");
+            }
+            Err(cause) => {
+                // Neither the new one nor the old one, which ran a moment ago: the next start says
+                // why.
+                error!("detection cannot be started again after the reload: {cause:#}");
+                self.tasks.spawn("reload", std::future::ready(Err(cause)));
+            }
+        }
+    }
+
+    /// Ends them, and waits until they have ended.
+    pub(super) async fn end(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.tasks.finish().await
     }
 }
 
-/// Reads and checks everything; changes nothing but the table of rules, which needs the new ones
+/// A configuration that is about to be put into force.
+struct Next {
+    loaded: Arc<Loaded>,
+    pairs: Vec<(Named, Pair)>,
+}
+
+/// Reads and checks everything; changes nothing but the rules table, which needs the new ones
 /// before anything can be found by them.
-async fn prepare(
-    shared: &Shared<'_>,
-    control: &Control,
-) -> anyhow::Result<(Loaded, Vec<(Named, Pair)>)> {
+async fn prepare(daemon: &Daemon<'_>) -> anyhow::Result<Next> {
     info!("SIGHUP: reading the configuration again");
-    let loaded = config::load(control.config.as_deref(), config::environment())?;
+    let loaded = config::load(daemon.control.config.as_deref(), config::environment())?;
     let pairs = certificates::read_all(&loaded.config)?;
     config::rules::sigma_or_all_errors(&loaded.config)?;
     engine_maker(&loaded)(&[])?;
@@ -77,7 +154,7 @@ async fn prepare(
     loaded.config.watchdog.heartbeat(&loaded.secrets)?;
 
     let written = async {
-        let mut operator = shared.database.connect(Role::Operator).await?;
+        let mut operator = daemon.database.connect(Role::Operator).await?;
         prepare_rules(&loaded, &mut operator).await
     };
 
@@ -88,54 +165,14 @@ async fn prepare(
         "the rules cannot be written to the database; send SIGHUP again when it is reachable",
     )?;
 
-    Ok((loaded, pairs))
-}
-
-/// Has the new configuration count.
-async fn replace(
-    running: Running,
-    (before, next): (&Loaded, &Loaded),
-    pairs: Vec<(Named, Pair)>,
-    shared: &Shared<'_>,
-) -> Running {
-    for warning in next.renamed.iter().chain(&next.config.warnings()) {
-        warn!("{warning}");
-    }
-
-    certificates::log_warnings(&next.config, SystemClock.now());
-    shared.certificates.replace(pairs);
-    if let Err(cause) = running.retire().await {
-        warn!("a part ended with an error as it was replaced: {cause:#}");
-    }
-
-    let started = Running::start(next, shared).or_else(|cause| {
-        refuse(shared, &cause);
-        Running::start(before, shared)
-    });
-
-    match started {
-        Ok(running) => {
-            let late = counts_at_start(&before.config, &next.config);
-            if !late.is_empty() {
-                warn!(
-                    "changed, but in force only after a restart: {}",
-                    late.join(", ")
-                );
-            }
-
-            info!("the configuration was reloaded");
-            running
-        }
-        Err(cause) => {
-            // Neither the new one nor the old one, which ran a moment ago: the next start says why.
-            error!("detection cannot be started again after the reload: {cause:#}");
-            Running::failed(cause)
-        }
-    }
+    Ok(Next {
+        loaded: Arc::new(loaded),
+        pairs,
+    })
 }
 
 /// Says what was wrong, each error in a line of its own, to the log and to people.
-fn refuse(shared: &Shared<'_>, cause: &anyhow::Error) {
+fn refuse(context: &TaskContext, cause: &anyhow::Error) {
     match cause.downcast_ref::<ConfigErrors>() {
         Some(errors) => errors
             .0
@@ -148,7 +185,7 @@ fn refuse(shared: &Shared<'_>, cause: &anyhow::Error) {
 
     let message =
         format!("the configuration was not reloaded; the old one stays in force: {cause:#}");
-    shared
+    context
         .failures
         .tell_of(Component::Configuration, "reload", message);
 }

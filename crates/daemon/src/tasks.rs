@@ -1,13 +1,34 @@
-//! What runs beside the sources, one file per task.
+//! What runs beside the sources, one file per task, and the list.
 
 pub mod advisory_sync;
+pub mod certificate_watch;
+pub mod cluster_watch;
 pub mod compliance_checks;
 pub mod detection;
 pub mod dispatcher;
 pub mod escalation;
 pub mod monitors;
+pub mod partitions;
 pub mod scheduled_notifications;
 pub mod self_check;
 pub mod source_health;
-pub mod upkeep;
 pub mod watchdog;
+
+use crate::supervisor::Task;
+
+/// Every task.
+pub const ALL: &[&Task] = &[
+    &advisory_sync::TASK,
+    &certificate_watch::TASK,
+    &cluster_watch::TASK,
+    &compliance_checks::TASK,
+    &detection::TASK,
+    &dispatcher::TASK,
+    &escalation::TASK,
+    &monitors::TASK,
+    &partitions::TASK,
+    &scheduled_notifications::TASK,
+    &self_check::TASK,
+    &source_health::TASK,
+    &watchdog::TASK,
+];

@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .disable_cleanup(args.keep);
     let dir = dir.tempdir().context("cannot make a temporary directory")?;
     let state = StateDir::resolve(Some(dir.path()))?;
-    let loaded = demo::configuration(&state);
+    let loaded = std::sync::Arc::new(demo::configuration(&state));
     serve::start_logging(&loaded)?;
 
     let activity = Activity::make(&Plan::last_working_day(SystemClock.now(), args.seed));

@@ -28,6 +28,13 @@ const RENAMED: &[(&[&str], &[&str])] = &[
     (&["advisories", "retire"], &["advisories", "remove"]),
 ];
 
+/// Every old command with its new name.
+pub(super) fn all() -> impl Iterator<Item = (String, String)> {
+    RENAMED
+        .iter()
+        .map(|(old, new)| (old.join(" "), new.join(" ")))
+}
+
 /// Options before the command that take a value.
 const WITH_VALUE: [&str; 2] = ["--state-dir", "--config"];
 

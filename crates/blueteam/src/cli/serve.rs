@@ -39,7 +39,7 @@ pub(super) fn run(
             config: config.map(Path::to_owned),
         };
 
-        daemon::run(&loaded, &state, parts, control, |ready| {
+        daemon::run(Arc::new(loaded), &state, parts, control, |ready| {
             greet(ready, &state);
         })
         .await

@@ -423,6 +423,16 @@ fn every_file_of_a_list_is_in_it() {
             "&NAME::MONITOR,",
         ),
         (
+            "crates/daemon/src/tasks",
+            "crates/daemon/src/tasks.rs",
+            "&NAME::TASK,",
+        ),
+        (
+            "crates/daemon/src/sources",
+            "crates/daemon/src/sources.rs",
+            "&NAME::SOURCE,",
+        ),
+        (
             "crates/notify/src/channels",
             "crates/notify/src/channels.rs",
             "NAME::open)",

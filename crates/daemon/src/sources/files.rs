@@ -16,8 +16,42 @@ use store::{PgConnectOptions, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::context::TaskContext;
 use crate::log_pipeline::{Beside, Intake};
+use crate::supervisor::{Reader, SourceKind};
 use app::self_audit::{Component, Failures};
+
+/// The kind.
+pub const SOURCE: SourceKind = SourceKind {
+    name: "log files",
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
+    let config = &context.loaded.config;
+    let mut readers = Vec::new();
+    for file in &config.collect.files {
+        let options = Options {
+            database: context.database.engine.clone(),
+            path: file.path.clone().into(),
+            format: file.format().context("no such format")?,
+            every: file.expected_interval,
+            service: file.service.clone(),
+            zone: file.zone().context("no such time zone")?,
+            calendar: context.calendar.clone(),
+            settle: config.detection.allowed_lateness,
+            clock: Arc::clone(&context.clock),
+            failures: context.failures.clone(),
+        };
+
+        readers.push(Reader {
+            source_id: Some(options.name()),
+            run: Box::pin(run(options, context.stop.clone())),
+        });
+    }
+
+    Ok(readers)
+}
 
 /// Bytes read before they are committed.
 const BATCH: usize = 1024 * 1024;

@@ -21,8 +21,39 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+use crate::context::TaskContext;
 use crate::log_pipeline::{Beside, Intake};
+use crate::supervisor::{Reader, SourceKind};
 use app::self_audit::{Component, Failures};
+
+/// The kind.
+pub const SOURCE: SourceKind = SourceKind {
+    name: "systemd journals",
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
+    let config = &context.loaded.config;
+    let readers = config.collect.journals.iter().map(|journal| {
+        let options = Options {
+            database: context.database.engine.clone(),
+            directory: journal.directory.clone(),
+            every: journal.expected_interval,
+            service: journal.service.clone(),
+            calendar: context.calendar.clone(),
+            settle: config.detection.allowed_lateness,
+            clock: Arc::clone(&context.clock),
+            failures: context.failures.clone(),
+        };
+
+        Reader {
+            source_id: Some(options.name()),
+            run: Box::pin(run(options, context.stop.clone())),
+        }
+    });
+
+    Ok(readers.collect())
+}
 
 /// Entries stored at once.
 const BATCH: usize = 1000;

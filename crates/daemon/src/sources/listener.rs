@@ -41,7 +41,60 @@ mod record;
 mod sockets;
 mod streams;
 
-pub use keeper::Waiting;
+use crate::context::TaskContext;
+use crate::spool_backlog::SpoolBacklog;
+use crate::supervisor::{Reader, SourceKind};
+
+/// The kind.
+pub const SOURCE: SourceKind = SourceKind {
+    name: "listeners",
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
+    let config = &context.loaded.config;
+    let (mut readers, mut configured) = (Vec::new(), BTreeSet::new());
+    for listener in &config.collect.listeners {
+        let options = Options {
+            database: context.database.engine.clone(),
+            address: listener.address.parse().map_err(anyhow::Error::msg)?,
+            tls: context.certificates.listener(&listener.address).cloned(),
+            format: listener.format().context("no such format")?,
+            every: listener.expected_interval,
+            service: listener.service.clone(),
+            calendar: context.calendar.clone(),
+            settle: config.detection.allowed_lateness,
+            clock: Arc::clone(&context.clock),
+            failures: context.failures.clone(),
+            state: context.state.clone(),
+            spool_max_bytes: config.collect.listener_spool_max_bytes,
+            waiting: Arc::clone(&context.arrivals.waiting),
+        };
+
+        configured.insert(options.name());
+        readers.push(Reader {
+            source_id: Some(options.name()),
+            run: Box::pin(run(options, context.stop.clone())),
+        });
+    }
+
+    // What listeners that are no longer configured have taken in is stored all the same.
+    let left = LeftBehind {
+        database: context.database.engine.clone(),
+        state: context.state.clone(),
+        calendar: context.calendar.clone(),
+        settle: config.detection.allowed_lateness,
+        failures: context.failures.clone(),
+        waiting: Arc::clone(&context.arrivals.waiting),
+    };
+
+    readers.push(Reader {
+        source_id: None,
+        run: Box::pin(drain_left_behind(left, configured, context.stop.clone())),
+    });
+
+    Ok(readers)
+}
 
 /// How long a few messages wait for others on their way into the database.
 const LINGER: Duration = Duration::from_millis(100);
@@ -75,7 +128,7 @@ pub struct Options {
     /// The most bytes in it.
     pub spool_max_bytes: u64,
     /// Says since when messages wait.
-    pub waiting: Arc<Waiting>,
+    pub waiting: Arc<SpoolBacklog>,
 }
 
 impl Options {
@@ -244,7 +297,7 @@ pub struct LeftBehind {
     /// Where failures are told.
     pub failures: Failures,
     /// Says since when messages wait.
-    pub waiting: Arc<Waiting>,
+    pub waiting: Arc<SpoolBacklog>,
 }
 
 /// Opens the socket and reads it; tries again when that fails.

@@ -1,8 +1,6 @@
 //! Reads the audit events of applications that keep them in a database of their own, each by a task
 //! of its own: one that is away, or slow, holds up no other.
 
-use std::collections::BTreeSet;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +15,48 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::context::TaskContext;
 use crate::log_pipeline::Breath;
-use app::database::{Database, Role};
+use crate::supervisor::{Reader, SourceKind};
 use app::self_audit::{Component, Failures};
-use config::Loaded;
+
+/// The kind.
+pub const SOURCE: SourceKind = SourceKind {
+    name: "remote audit tables",
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
+    let config = &context.loaded.config;
+    let urls = &context.loaded.secrets.databases;
+    let mut readers = Vec::new();
+    for (database, url) in config.collect.databases.iter().zip(urls) {
+        // The error must not show the URL, which holds a password.
+        let theirs = store::parse_url(url.expose_secret())
+            .ok()
+            .with_context(|| format!("{} holds no valid postgres:// URL", database.url_file))?;
+        let options = Options {
+            ours: context.database.ingest.clone(),
+            ledger: context.database.engine.clone(),
+            theirs,
+            service: database.service.clone(),
+            every: database.expected_interval,
+            poll: length(database.poll_interval),
+            sweep: length(database.full_scan_interval),
+            calendar: context.calendar.clone(),
+            settle: config.detection.allowed_lateness,
+            clock: Arc::clone(&context.clock),
+            failures: context.failures.clone(),
+        };
+
+        readers.push(Reader {
+            source_id: Some(options.name()),
+            run: Box::pin(run(options, context.stop.clone())),
+        });
+    }
+
+    Ok(readers)
+}
 
 /// How far back events are looked for at each reading; older ones are found by the sweep.
 const LOOK_BACK: Span = Span::mins(10);
@@ -58,49 +94,8 @@ enum Trouble {
     Ours(anyhow::Error),
 }
 
-type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send>>;
-
 fn length(span: Span) -> Duration {
     Duration::from_micros(span.as_micros().unsigned_abs())
-}
-
-/// Makes a reader for each configured database and hands it to `spawn`. Returns their names in the
-/// ledger.
-pub fn start(
-    loaded: &Loaded,
-    (database, calendar, clock, failures): (&Database, &Calendar, &Arc<dyn Clock>, &Failures),
-    stop: &CancellationToken,
-    mut spawn: impl FnMut(Task),
-) -> anyhow::Result<BTreeSet<String>> {
-    let mut names = BTreeSet::new();
-    for (config, url) in loaded
-        .config
-        .collect
-        .databases
-        .iter()
-        .zip(&loaded.secrets.databases)
-    {
-        // The error must not show the URL, which holds a password.
-        let theirs = store::parse_url(url.expose_secret()).ok();
-        let options = Options {
-            ours: database.options(Role::Ingest)?,
-            ledger: database.options(Role::Engine)?,
-            theirs: theirs
-                .with_context(|| format!("{} holds no valid postgres:// URL", config.url_file))?,
-            service: config.service.clone(),
-            every: config.expected_interval,
-            poll: length(config.poll_interval),
-            sweep: length(config.full_scan_interval),
-            calendar: calendar.clone(),
-            settle: loaded.config.detection.allowed_lateness,
-            clock: Arc::clone(clock),
-            failures: failures.clone(),
-        };
-
-        names.insert(options.name());
-        spawn(Box::pin(run(options, stop.clone())));
-    }
-    Ok(names)
 }
 
 impl Options {
@@ -177,7 +172,7 @@ async fn note_outage(
 }
 
 /// What a reader works with.
-struct Reader<'o> {
+struct TableReader<'o> {
     options: &'o Options,
     ours: PgConnection,
     breath: Breath,
@@ -191,7 +186,7 @@ async fn follow(
     last_good: &mut Timestamp,
 ) -> Result<std::convert::Infallible, Trouble> {
     let mut theirs = connect(&options.theirs).await.map_err(Trouble::Theirs)?;
-    let mut reader = Reader::open(options).await.map_err(Trouble::Ours)?;
+    let mut reader = TableReader::open(options).await.map_err(Trouble::Ours)?;
     let mut swept: Option<Instant> = None;
     loop {
         let sweep = swept.is_none_or(|at| at.elapsed() >= options.sweep);
@@ -228,7 +223,7 @@ async fn answer<T>(
     }
 }
 
-impl<'o> Reader<'o> {
+impl<'o> TableReader<'o> {
     async fn open(options: &'o Options) -> anyhow::Result<Self> {
         let name = options.name();
         let mut ledger = store::connect(&options.ledger)

@@ -20,8 +20,30 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use app::advisories::{Input, fetch, import};
-use config::Config;
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "advisory sync",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let config = &context.loaded.config;
+    let options = Options {
+        database: context.database.engine.clone(),
+        inputs: app::advisories::inputs(&config.advisories),
+        routing: config.alerts.routing(&config.channels)?,
+        calendar: context.calendar.clone(),
+        deliveries: Arc::clone(&context.outbox.wake),
+        clock: Arc::clone(&context.clock),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// How often we look for what is due.
 const EVERY: Duration = Duration::from_secs(5);
@@ -47,24 +69,6 @@ pub struct Options {
     pub deliveries: Arc<Notify>,
     /// The present.
     pub clock: Arc<dyn Clock>,
-}
-
-impl Options {
-    /// As the configuration has them.
-    pub fn of(
-        config: &Config,
-        database: &PgConnectOptions,
-        (deliveries, clock): (&Arc<Notify>, &Arc<dyn Clock>),
-    ) -> anyhow::Result<Self> {
-        Ok(Self {
-            database: database.clone(),
-            inputs: app::advisories::inputs(&config.advisories),
-            routing: config.alerts.routing(&config.channels)?,
-            calendar: Calendar::new(config.business_hours.clone())?,
-            deliveries: Arc::clone(deliveries),
-            clock: Arc::clone(clock),
-        })
-    }
 }
 
 /// Looks until told to stop.

@@ -17,11 +17,34 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use crate::tasks::scheduled_notifications as notices;
 use app::claims;
 use app::evidence;
 use config::Config;
 use config::StateDir;
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "compliance checks",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let options = Options {
+        operator: context.database.operator.clone(),
+        database: context.database.engine.clone(),
+        config: context.loaded.config.clone(),
+        state: context.state.clone(),
+        hostname: app::actor::hostname(),
+        deliveries: Arc::clone(&context.outbox.wake),
+        clock: Arc::clone(&context.clock),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// The longest pause between two looks; checks that are due wait no longer.
 const EVERY: Duration = Duration::from_mins(1);

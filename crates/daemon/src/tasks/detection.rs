@@ -26,14 +26,73 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::metrics::Shown;
+use crate::engine_stats::EngineStats;
 use crate::source_accounting::Books;
 use app::health::Pulse;
 use app::self_audit::{Component, Failures};
 use config::StateDir;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
+use config::Loaded;
 pub use store::reader::LIVE_CURSOR as CURSOR;
 
+/// The task.
+pub const TASK: Task = Task {
+    name: "detection",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let config = &context.loaded.config;
+    let (arrivals, clock) = (context.arrivals.clone(), Arc::clone(&context.clock));
+    let options = Options {
+        database: context.database.engine.clone(),
+        engine: engine_maker(&context.loaded),
+        routing: config.alerts.routing(&config.channels)?,
+        state: context.state.clone(),
+        poll: config.detection.poll_interval,
+        checkpoint: CHECKPOINT,
+        max_clock_ahead: config.ingest.max_clock_ahead,
+        expect_unheard: config.detection.expect_unheard,
+        calendar: context.calendar.clone(),
+        settle: config.detection.allowed_lateness,
+        clock: Arc::clone(&context.clock),
+        settled: Box::new(move || arrivals.settled(clock.now())),
+        deliveries: Arc::clone(&context.outbox.wake),
+        failures: context.failures.clone(),
+        pulse: Arc::clone(&context.health.pulse),
+        engine_stats: Arc::clone(&context.health.engine_stats),
+    };
+
+    let ready = Arc::clone(&context.health.ready);
+    Ok(Some(Box::pin(run(options, ready, context.stop.clone()))))
+}
+
+/// Makes the engine as the configuration and the rules table want it, for each start of the task.
+pub fn engine_maker(loaded: &Loaded) -> MakeEngine {
+    let config = loaded.config.clone();
+    Box::new(move |table| {
+        let mut engine = Engine::new(app::rules::engine_with_table(
+            &config,
+            Vec::new(),
+            GRACE,
+            table,
+        ))?;
+
+        engine.set_sigma(app::rules::sigma_with_table(
+            config::rules::sigma(&config)?,
+            table,
+        ));
+        Ok(engine)
+    })
+}
+
+/// How long a detection that closed may still be extended by an event that arrives late.
+const GRACE: Span = Span::mins(10);
+/// How often user profiles are saved.
+const CHECKPOINT: Span = Span::mins(1);
 /// How often the database is told that events are read; far more often than anybody takes for
 /// stopped.
 const BEAT_EVERY: Duration = Duration::from_secs(10);
@@ -82,7 +141,7 @@ pub struct Options {
     /// Beats as long as events are read.
     pub pulse: Arc<Pulse>,
     /// What the engine does, for metrics.
-    pub shown: Arc<Shown>,
+    pub engine_stats: Arc<EngineStats>,
 }
 
 /// Events that the server cannot hand out.
@@ -226,7 +285,9 @@ async fn attempt(
         }
 
         if ticked {
-            options.shown.show(&monitor.engine, options.clock.now());
+            options
+                .engine_stats
+                .record(&monitor.engine, options.clock.now());
         }
     }
 }

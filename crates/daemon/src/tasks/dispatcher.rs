@@ -14,9 +14,36 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use app::ack_links::Links;
 use app::self_audit::{Component, Failures};
 use config::{Contacts, Person};
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "notification dispatcher",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let config = &context.loaded.config;
+    let options = Options {
+        database: context.database.engine.clone(),
+        channels: Arc::clone(&context.outbox.channels),
+        names: Arc::new(Names {
+            contacts: config.contacts.clone(),
+            links: Links::open(&config.escalation, &context.state)?,
+            patience: config.escalation.patience().to_vec(),
+        }),
+        wake: Arc::clone(&context.outbox.wake),
+        clock: Arc::clone(&context.clock),
+        failures: context.failures.clone(),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// Deliveries of one channel under way at once. Each channel has places of its own, and a place is
 /// taken again as soon as it is free: a way out that is slow or hangs delays nobody else's

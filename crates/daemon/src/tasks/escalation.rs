@@ -13,7 +13,35 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use config::Tier;
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "escalation",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let config = &context.loaded.config;
+    if config.escalation.tiers.is_empty() {
+        return Ok(None);
+    }
+
+    let options = Options {
+        database: context.database.engine.clone(),
+        patience: config.escalation.patience(),
+        tiers: config.escalation.tiers.clone(),
+        rota: config.on_call.schedule(),
+        zone: context.zone()?,
+        clock: Arc::clone(&context.clock),
+        deliveries: Arc::clone(&context.outbox.wake),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// How often we look.
 const EVERY: Duration = Duration::from_secs(1);

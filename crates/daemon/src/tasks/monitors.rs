@@ -2,7 +2,7 @@
 //! next.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +17,47 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use app::certificates;
-use config::{Config, Loaded};
+use config::Config;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use monitors::step::step;
 use monitors::{ALL, Around, Measured, Monitor};
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "monitors",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let config = &context.loaded.config;
+    let monitors = config.monitors.clone();
+    let private = context.database.cluster.is_some();
+    let named = monitors.storage_paths.iter().map(PathBuf::from);
+
+    let options = Options {
+        database: context.database.engine.clone(),
+        every: monitors.interval,
+        clear_after: monitors.clear_after,
+        keep: monitors.retention,
+        thresholds: monitors.thresholds,
+        off: monitors.disabled,
+        storage: std::iter::once(context.state.path().to_owned())
+            .chain(named)
+            .collect(),
+        holds_database: private || !monitors.storage_paths.is_empty(),
+        backups: monitors.backup_files,
+        config: config.clone(),
+        calendar: context.calendar.clone(),
+        routing: config.alerts.routing(&config.channels)?,
+        deliveries: Arc::clone(&context.outbox.wake),
+        clock: Arc::clone(&context.clock),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// How often old values are forgotten.
 const FORGET_EVERY: Span = Span::hours(1);
@@ -59,37 +96,6 @@ pub struct Options {
     pub deliveries: Arc<Notify>,
     /// The present.
     pub clock: Arc<dyn Clock>,
-}
-
-impl Options {
-    /// What the configuration says, with the state directory and whether it holds the database.
-    pub fn new(
-        loaded: &Loaded,
-        (state, private): (&Path, bool),
-        database: PgConnectOptions,
-        (clock, deliveries): (&Arc<dyn Clock>, &Arc<Notify>),
-    ) -> anyhow::Result<Self> {
-        let config = &loaded.config;
-        let monitors = config.monitors.clone();
-        let named = monitors.storage_paths.iter().map(PathBuf::from);
-
-        Ok(Self {
-            database,
-            every: monitors.interval,
-            clear_after: monitors.clear_after,
-            keep: monitors.retention,
-            thresholds: monitors.thresholds,
-            off: monitors.disabled,
-            storage: std::iter::once(state.to_owned()).chain(named).collect(),
-            holds_database: private || !monitors.storage_paths.is_empty(),
-            backups: monitors.backup_files,
-            config: config.clone(),
-            calendar: Calendar::new(config.business_hours.clone())?,
-            routing: config.alerts.routing(&config.channels)?,
-            deliveries: Arc::clone(deliveries),
-            clock: Arc::clone(clock),
-        })
-    }
 }
 
 /// Measures until told to stop.

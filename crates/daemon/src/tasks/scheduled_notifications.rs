@@ -23,7 +23,38 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use crate::tasks::source_health::OURSELVES;
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "scheduled notifications",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let config = &context.loaded.config;
+    let options = Options {
+        database: context.database.engine.clone(),
+        digest: (
+            config.digest.time(),
+            context.zone()?,
+            config.digest.channels(&config.channels),
+        ),
+        heartbeat: (
+            config.heartbeat.interval,
+            config.heartbeat.channels(&config.channels),
+        ),
+        per: config.alerts.rate_limit.per,
+        hostname: app::actor::hostname(),
+        deliveries: Arc::clone(&context.outbox.wake),
+        clock: Arc::clone(&context.clock),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// How often we look whether something is due.
 const EVERY: Duration = Duration::from_secs(1);
@@ -345,14 +376,6 @@ const fn in_digest(severity: Severity) -> bool {
 /// A line break in a title would begin a line of its own.
 fn one_line(title: &str) -> String {
     model::text::sanitize(title).into_owned()
-}
-
-/// This machine's name.
-pub fn hostname() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
 }
 
 /// A notice as a channel is given it.

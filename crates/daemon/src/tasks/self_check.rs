@@ -25,7 +25,36 @@ use app::health::Verdict;
 use app::self_audit::{Component, Failures};
 use config::StateDir;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 pub use signs::{Signs, Unstored};
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "self-check",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let (arrivals, clock) = (context.arrivals.clone(), Arc::clone(&context.clock));
+    let options = Options {
+        database: context.database.engine.clone(),
+        channels: Arc::clone(&context.outbox.channels),
+        patience: Patience::of(&context.loaded.config.watchdog),
+        state: context.state.clone(),
+        clock: Arc::clone(&context.clock),
+        signs: Signs {
+            pulse: Some(Arc::clone(&context.health.pulse)),
+            stalls: context.failures.stalls().clone(),
+            unstored: Some(Arc::new(move || arrivals.unstored(clock.now()))),
+        },
+        verdict: Arc::clone(&context.health.verdict),
+        failures: Some(context.failures.clone()),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// How often we look.
 const EVERY: Duration = Duration::from_secs(2);
@@ -108,6 +137,14 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// As the configuration has it.
+    pub fn of(config: &config::Watchdog) -> Self {
+        Self {
+            database: config.database_down_after,
+            stuck: config.stuck_after,
+        }
+    }
+
     /// What has waited for this long is found by a look. Part of `stuck`.
     fn noticed(self) -> Span {
         Span::micros(self.stuck.as_micros() / 3)

@@ -13,7 +13,30 @@ use store::sources::{self, Cause, Gap, Intake, SourceRow};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use app::self_audit::{Component, Failures};
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "source health",
+    lifetime: Lifetime::Daemon,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let arrivals = context.arrivals.clone();
+    let options = Options {
+        database: context.database.engine.clone(),
+        calendar: context.calendar.clone(),
+        configured: (*context.configured).clone(),
+        clock: Arc::clone(&context.clock),
+        failures: context.failures.clone(),
+        stuck: Box::new(move || arrivals.stuck()),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// Our own sign of life in the ledger.
 pub const OURSELVES: &str = "blueteam";

@@ -10,7 +10,33 @@ use notify::post::Heartbeat;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use app::health::{Pulse, Verdict};
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "dead man's switch",
+    lifetime: Lifetime::Configuration,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    let config = &context.loaded.config.watchdog;
+    let Some(heartbeat) = config.heartbeat(&context.loaded.secrets)? else {
+        return Ok(None);
+    };
+
+    let options = Options {
+        heartbeat,
+        every: config.interval,
+        pulse: Arc::clone(&context.health.pulse),
+        verdict: Arc::clone(&context.health.verdict),
+        clock: Arc::clone(&context.clock),
+    };
+
+    Ok(Some(Box::pin(run(options, context.stop.clone()))))
+}
 
 /// What the watchdog is told.
 pub struct Options {

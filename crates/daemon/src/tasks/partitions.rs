@@ -1,16 +1,31 @@
-//! What keeps the database in order while the daemon runs.
+//! Makes partitions ahead of time, and drops those of logs that are past their age.
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use crate::context::TaskContext;
+use crate::supervisor::{Lifetime, Running, Task};
 use store::PgConnectOptions;
-use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{info, warn};
+
+/// The task.
+pub const TASK: Task = Task {
+    name: "partitions",
+    lifetime: Lifetime::Daemon,
+    start,
+};
+
+fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
+    Ok(Some(Box::pin(run(
+        context.database.engine.clone(),
+        context.loaded.config.collect.retention_months,
+        context.stop.clone(),
+    ))))
+}
 
 /// Makes partitions ahead of time, and drops those of logs that are older than `keep_months`,
 /// unless that is 0.
-pub async fn keep_partitions(
+async fn run(
     database: PgConnectOptions,
     keep_months: u16,
     stop: CancellationToken,
@@ -43,25 +58,6 @@ pub async fn keep_partitions(
                 months.join(", ")
             ),
             Err(cause) => warn!("events of logs past their age are not dropped for now: {cause}"),
-        }
-    }
-}
-
-/// Starts the private cluster again when it has died.
-pub async fn watch_cluster(
-    cluster: Arc<Mutex<cluster::Cluster>>,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
-            () = stop.cancelled() => return Ok(()),
-        }
-
-        match cluster.lock().await.ensure_running().await {
-            Ok(false) => {}
-            Ok(true) => warn!("the private PostgreSQL cluster had died and was started again"),
-            Err(cause) => error!("the private PostgreSQL cluster does not start again: {cause}"),
         }
     }
 }

@@ -1,14 +1,16 @@
-//! The HTTP door, as the configuration wants it.
+//! The HTTP server, as the configuration wants it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use model::Clock;
+use ingest::Ingest;
+use model::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
-use web::{Acknowledge, HttpServer, Pools, Settings};
+use web::{Acknowledge, Pools, Settings};
 
-use crate::metrics::{self, Shown};
+use crate::engine_stats::EngineStats;
+use crate::metrics;
 use app::ack_links::Links;
 use app::certificates::Certificates;
 use app::database::{Database, Role};
@@ -19,9 +21,9 @@ use config::StateDir;
 /// Connections beside those of the writers: one to try the database with, one to spare.
 const SPARE: u32 = 2;
 
-/// The open door.
+/// The running HTTP server.
 #[derive(Debug)]
-pub struct Door(HttpServer);
+pub struct HttpServer(web::HttpServer);
 
 fn settings(config: &config::Ingest, state: &StateDir) -> Settings {
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
@@ -48,21 +50,22 @@ fn settings(config: &config::Ingest, state: &StateDir) -> Settings {
 pub async fn open(
     loaded: &Loaded,
     state: &StateDir,
-    (database, certificates): (&Database, &Certificates),
-    clock: &Arc<dyn Clock>,
-    shown: &Arc<Shown>,
+    database: &Database,
+    certificates: &Certificates,
+    engine_stats: &Arc<EngineStats>,
     stop: &CancellationToken,
-) -> anyhow::Result<Door> {
+) -> anyhow::Result<HttpServer> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut settings = settings(&loaded.config.ingest, state);
     let certificate = certificates
         .door()
         .map(|slot| slot.certificate())
         .transpose();
-    settings.tls = certificate.context("the certificate of the HTTP door cannot be used")?;
+    settings.tls = certificate.context("the certificate of the HTTP server cannot be used")?;
     settings.metrics = Some(metrics::serve(
         database.options(Role::Engine)?,
-        Arc::clone(shown),
-        Arc::clone(clock),
+        Arc::clone(engine_stats),
+        Arc::clone(&clock),
     ));
 
     if let Some(links) = Links::open(&loaded.config.escalation, state)? {
@@ -83,48 +86,22 @@ pub async fn open(
     };
 
     let listen = settings.listen;
-    let console = web::serve(
+    let server = web::serve(
         settings,
         pools,
-        Arc::clone(clock),
+        Arc::clone(&clock),
         stop.clone().cancelled_owned(),
     )
     .await;
-    Ok(Door(console.with_context(|| {
+    Ok(HttpServer(server.with_context(|| {
         format!("cannot take events at {listen}")
     })?))
 }
 
-impl Door {
-    /// Asks whether every accepted event is in the table.
-    pub fn settled(&self) -> Box<dyn Fn() -> bool + Send + Sync> {
-        let ingest = self.0.ingest().clone();
-        Box::new(move || ingest.spool_is_empty())
-    }
-
-    /// Asks why accepted events do not get from the spool into the table, should there be a reason
-    /// of ours.
-    pub fn stuck(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
-        let ingest = self.0.ingest().clone();
-        Box::new(move || ingest.stats().stuck)
-    }
-
-    /// Asks why events that were accepted are not in their table, or cannot be accepted at all;
-    /// none when they are.
-    pub fn unstored(&self) -> Box<dyn Fn() -> Option<String> + Send + Sync> {
-        let ingest = self.0.ingest().clone();
-        Box::new(move || {
-            let stats = ingest.stats();
-            let since = stats.outage_since?;
-            let waiting = model::text::counted(stats.spool_events, "event");
-            let why = stats
-                .stuck
-                .or(stats.outage)
-                .map(|why| format!(": {why}"))
-                .unwrap_or_default();
-
-            Some(format!("{waiting} in the spool since {since}{why}"))
-        })
+impl HttpServer {
+    /// The way of events into the database.
+    pub fn ingest(&self) -> &Ingest {
+        self.0.ingest()
     }
 
     /// Where it listens.
