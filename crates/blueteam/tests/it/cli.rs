@@ -133,7 +133,7 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
 }
 
 /// A database with a critical alert whose title an attacker chose, and a closed medium one.
-async fn with_alerts() -> (TestDb, Program) {
+pub(crate) async fn with_alerts() -> (TestDb, Program) {
     let db = TestDb::new().await;
     let program = Program::new(Some(&db));
     let changes = [

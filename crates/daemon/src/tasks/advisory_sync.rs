@@ -122,9 +122,13 @@ async fn read_due(
         *tried = Some(now);
         let read = async {
             let text = fetch(&input.origin).await?;
-            let actor = Actor::task(ACTOR);
-            let place = (input.name.as_str(), input.origin.as_str(), &actor);
-            import(conn, input.kind, place, input.format.as_deref(), &text).await
+            let source = app::advisories::Source {
+                kind: input.kind,
+                name: &input.name,
+                origin: &input.origin,
+                format: input.format.as_deref(),
+            };
+            import(conn, &Actor::task(ACTOR), source, &text).await
         };
 
         match read.await {

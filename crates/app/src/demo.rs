@@ -5,30 +5,59 @@
 //! says so.
 
 use anyhow::Context as _;
-use app::Session;
-use app::actor::Permission;
-use app::compliance::assessment_package::{AssessmentData, SYSTEM};
-use app::compliance::checks::{self, Surroundings};
-use app::compliance::{claims, evidence_store};
 use compliance::{Catalog, poam, reports};
 use config::{Config, StateDir};
 use model::evidence::{Evidence, EvidenceKind};
-use model::{ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Span, Timestamp};
+use model::{
+    Alert, Clock as _, ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Source, Span,
+    SystemClock, Timestamp,
+};
+use store::alerts::AlertFilter;
 use store::compliance::NewDecision;
 use uuid::Uuid;
 
+use crate::actor::Permission;
+use crate::compliance::assessment_package::{AssessmentData, SYSTEM};
+use crate::compliance::checks::{self, Surroundings};
+use crate::compliance::{claims, evidence_store};
+use crate::{AppError, Session};
+
 /// The description of the made-up system.
-const DESCRIPTION: &str = include_str!("system.toml");
+const DESCRIPTION: &str = include_str!("demo/system.toml");
 /// Who decides, in a world that is not.
-pub(super) const WHO: &str = "Sam Example (made up by the demonstration)";
+pub const WHO: &str = "Sam Example (made up by the demonstration)";
 /// The requirement of a plan, which the plan itself is evidence of.
 const PLAN: ControlId = ControlId::known("3.12.4");
 /// The longest reason that a decision may have.
 const REASON_MAX: usize = 4000;
 
+/// How far the analysis of what was played is.
+#[derive(Debug)]
+pub struct Progress {
+    /// Events that the reader has not read yet; `None` when nobody reads.
+    pub unread: Option<u64>,
+    /// Whether lines of the followed log are among the events.
+    pub has_log_lines: bool,
+    /// The alerts so far, the newest first.
+    pub alerts: Vec<Alert>,
+}
+
+/// Returns how far the analysis is, with at most `limit` alerts.
+pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, AppError> {
+    let conn = session.read()?;
+    let lag = store::posture::lag(conn, store::reader::LIVE_CURSOR).await?;
+    let activity = store::posture::activity(conn, SystemClock.now()).await?;
+
+    Ok(Progress {
+        unread: lag.map(|lag| lag.unread),
+        has_log_lines: activity.iter().any(|a| a.source == Source::Syslog),
+        alerts: store::alerts::list(conn, &AlertFilter::default(), limit).await?,
+    })
+}
+
 /// Has the checks look, decides, plans, and reads all of it for a report. The session is that of
 /// the made-up person.
-pub(super) async fn assess(
+pub async fn assess(
     session: &mut Session,
     config: &Config,
     state: &StateDir,

@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::rules::Row;
+use super::Row;
 
 /// A technique's colour when a rule looks for it, and when all that do are off or blind.
 const WATCHED: &str = "#7fc97f";
 const UNWATCHED: &str = "#fdc086";
 
-/// The layer. A technique's score is how many rules look for it now; techniques of other matrices
+/// Returns the layer. A technique's score is how many rules look for it now; techniques of other matrices
 /// (ATLAS) are left out.
-pub(super) fn layer(rows: &[Row]) -> Value {
+pub fn layer(rows: &[Row]) -> Value {
     let mut techniques: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
     for row in rows {
         for id in row.attack.iter().filter(|id| is_enterprise(id)) {
