@@ -70,7 +70,7 @@ pub async fn show(session: &mut Session, id: &str) -> Result<History, AppError> 
             id,
             |entry| entry.delivery_id,
             "message",
-            "blueteam alerts deliveries list",
+            "blueteam notifications list",
         )?;
         entry.delivery_id
     };

@@ -255,7 +255,7 @@ pub async fn expire(session: &mut Session, prefix: &str) -> Result<Expired, AppE
         prefix,
         |mute| mute.mute_id.0,
         "mute that still counts",
-        "blueteam alerts silences list",
+        "blueteam silences list",
     )?;
 
     if !store::mutes::end(conn, actor, mute.mute_id, now).await? {

@@ -120,7 +120,7 @@ fn sentence(what: &Attention<'_>) -> String {
             over.monitor
         ),
         Attention::Undelivered(notifications) => format!(
-            "messages that could not be delivered: {notifications} (`blueteam alerts deliveries \
+            "messages that could not be delivered: {notifications} (`blueteam notifications \
                 list --state dead`)"
         ),
     }

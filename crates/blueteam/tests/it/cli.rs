@@ -297,7 +297,7 @@ async fn alerts_are_listed_shown_and_acknowledged() {
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_silence_is_previewed_made_listed_and_ended() {
     let (_db, program) = with_alerts().await;
-    let silences = |args: &[&str]| program.run(&[&["alerts", "silences"], args].concat());
+    let silences = |args: &[&str]| program.run(&[&["silences"], args].concat());
     let preview = silences(&["preview", "--entity", "ip:203.0.113.0/24"]).good();
     assert!(
         preview.starts_with(

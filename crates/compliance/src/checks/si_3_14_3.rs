@@ -96,7 +96,7 @@ fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
         cant_tell(
             'b',
             saw,
-            "a list of what runs here: `blueteam advisories components`",
+            "a list of what runs here: `blueteam advisories inventory import`",
         )
     } else {
         cant_tell(

@@ -1,4 +1,4 @@
-//! `blueteam alerts deliveries`: who was told of what.
+//! `blueteam notifications`: who was told of what.
 
 use std::process::ExitCode;
 
@@ -33,9 +33,9 @@ enum Action {
 /// List messages, the newest first.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam alerts deliveries list --state dead\n  \
-                        blueteam alerts deliveries list --alert 3f2a81c0 --json\n  \
-                        blueteam alerts deliveries list --channel email --since 24h"
+    after_help = "Examples:\n  blueteam notifications list --state dead\n  \
+                        blueteam notifications list --alert 3f2a81c0 --json\n  \
+                        blueteam notifications list --channel email --since 24h"
 )]
 struct ListArgs {
     /// pending, delivered, or dead (given up)
@@ -72,9 +72,9 @@ struct ShowArgs {
 /// Have messages that were given up tried again. A receiver that has seen one before knows it by
 /// its id.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts deliveries resend \
+#[command(after_help = "Examples:\n  blueteam notifications resend \
         0199f3a2-1c44-7d10-9a51-000000000001\n  \
-                        blueteam alerts deliveries resend --all")]
+                        blueteam notifications resend --all")]
 struct ResendArgs {
     /// Their ids
     #[arg(required_unless_present = "all", conflicts_with = "all")]

@@ -197,7 +197,7 @@ impl<'a> Shown<'a> {
 fn told(details: &Details) -> String {
     match &details.notified {
         Notified::Muted(by) => {
-            format!("nobody: muted by {by} (`blueteam alerts silences list --all`)")
+            format!("nobody: muted by {by} (`blueteam silences list --all`)")
         }
         Notified::Through(notifications) => {
             let by: Vec<String> = notifications.iter().map(notification).collect();

@@ -1,4 +1,4 @@
-//! `blueteam alerts silences`: silences, maintenance windows and exceptions.
+//! `blueteam silences`: silences, maintenance windows and exceptions.
 
 use std::process::ExitCode;
 
@@ -68,13 +68,13 @@ impl ScopeArgs {
 /// Silence something, announce a maintenance window, or make an exception to a rule.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  blueteam alerts silences add --entity ip:203.0.113.7 --for 4h --reason 'ordered scan' --ticket \
+  blueteam silences add --entity ip:203.0.113.7 --for 4h --reason 'ordered scan' --ticket \
   SEC-12
-  blueteam alerts silences add --kind maintenance --source syslog --from 2026-12-01T20:00:00Z \
+  blueteam silences add --kind maintenance --source syslog --from 2026-12-01T20:00:00Z \
   --for 2h --reason 'kernel updates'
-  blueteam alerts silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 \
+  blueteam silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 \
   --for 2h --reason 'they are moving'
-  blueteam alerts silences add --kind exception --rule after_hours --entity user:7b0c… --for 90d \
+  blueteam silences add --kind exception --rule after_hours --entity user:7b0c… --for 90d \
   --reason 'night shift'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
@@ -107,7 +107,7 @@ struct AddArgs {
 /// Show what a mute would have kept quiet in the last 30 days, without making it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam alerts silences preview --rule after_hours --entity \
+    after_help = "Examples:\n  blueteam silences preview --rule after_hours --entity \
         ip:198.51.100.0/24"
 )]
 struct PreviewArgs {
@@ -121,9 +121,9 @@ struct PreviewArgs {
 /// List those that count now or later.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam alerts silences list\n  blueteam alerts silences list \
+    after_help = "Examples:\n  blueteam silences list\n  blueteam silences list \
         --ending 7d\n  \
-                        blueteam alerts silences list --all --json"
+                        blueteam silences list --all --json"
 )]
 struct ListArgs {
     /// Only those that end within this time: to be reviewed

@@ -78,7 +78,7 @@ fn show(outcome: &Outcome) -> anyhow::Result<()> {
 
         let told = match would.muted_by {
             Some(MutedBy::Mute(id)) => {
-                format!("nobody: muted by {id} (`blueteam alerts silences list`)")
+                format!("nobody: muted by {id} (`blueteam silences list`)")
             }
             Some(MutedBy::Alert(id)) => {
                 format!("nobody: the critical alert {id} about the same is open")

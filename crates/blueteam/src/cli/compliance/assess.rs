@@ -1,4 +1,4 @@
-//! `blueteam compliance set`: a named person decides.
+//! `blueteam compliance assess`: a named person decides.
 
 use std::process::ExitCode;
 
@@ -17,12 +17,12 @@ use crate::cli::session::{Globals, with_session};
 /// one, lacks nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  blueteam compliance set 3.3.1 --finding met --reason 'journal and application events, see SSP \
+  blueteam compliance assess 3.3.1 --finding met --reason 'journal and application events, see SSP \
   3.3' --method examine --method test
-  blueteam compliance set 3.5.3a --finding not_met --reason 'no second factor for the VPN'
-  blueteam compliance set 3.10.1 --responsibility inherited --provider 'Acme Hosting' \
+  blueteam compliance assess 3.5.3a --finding not_met --reason 'no second factor for the VPN'
+  blueteam compliance assess 3.10.1 --responsibility inherited --provider 'Acme Hosting' \
   --provider-duties 'locks the data centre'
-  blueteam compliance set 3.3.1 --owner alice --due 2027-01-31 --notes 'rsyslog over TLS to the \
+  blueteam compliance assess 3.3.1 --owner alice --due 2027-01-31 --notes 'rsyslog over TLS to the \
   collector; kept for six years'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
