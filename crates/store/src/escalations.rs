@@ -105,7 +105,7 @@ pub async fn escalate(
     }
 
     sqlx::query!(
-        "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload, tier, people)
+        "INSERT INTO blueteam.notifications (alert_id, channel, kind, payload, tier, people)
          SELECT $1, c, 'escalated', $3, $4, $5 FROM unnest($2::text[]) AS c ON CONFLICT DO NOTHING",
         due.alert.alert_id.0,
         &channels,

@@ -44,7 +44,7 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
 
     let oldest = sqlx::query_scalar!(
         r#"SELECT least((SELECT min(timestamp) FROM public.audit_events),
-                        (SELECT min(timestamp) FROM blueteam.collected_events)) AS "oldest: Ts""#
+                        (SELECT min(timestamp) FROM blueteam.log_events)) AS "oldest: Ts""#
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -259,7 +259,7 @@ pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFa
 
     let deliveries = sqlx::query!(
         r#"SELECT channel || ' ' || state AS "what!", count(*) AS "n!"
-           FROM blueteam.deliveries
+           FROM blueteam.notifications
            WHERE created_at >= $1
            GROUP BY 1"#,
         Ts(since) as Ts

@@ -241,7 +241,7 @@ pub async fn estimate(
     until: Timestamp,
 ) -> Result<u64, StoreError> {
     let mut total = 0.0;
-    for table in ["public.audit_events", "blueteam.collected_events"] {
+    for table in ["public.audit_events", "blueteam.log_events"] {
         let sql = format!(
             "EXPLAIN (FORMAT json) SELECT FROM {table} WHERE timestamp >= {} AND timestamp < {}",
             literal(since),

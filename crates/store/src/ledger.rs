@@ -90,7 +90,7 @@ pub async fn list(
                 channel: row
                     .channel
                     .parse()
-                    .map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
+                    .map_err(|e| StoreError::corrupt("notifications.channel", e))?,
                 kind: row.kind,
                 state: row.state,
                 attempts: row.attempts.unsigned_abs(),
@@ -107,7 +107,7 @@ pub async fn list(
 /// summary tells of it.
 pub async fn folded(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Channel>, StoreError> {
     let names = sqlx::query_scalar!(
-        "SELECT channel FROM blueteam.folded_alerts WHERE alert_id = $1 ORDER BY channel",
+        "SELECT channel FROM blueteam.rate_limited_alerts WHERE alert_id = $1 ORDER BY channel",
         id.0
     )
     .fetch_all(conn)
@@ -125,7 +125,7 @@ pub async fn folded(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Channel>
 pub async fn attempts(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Attempt>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT attempt, at AS "at: Ts", outcome, detail
-           FROM blueteam.delivery_attempts
+           FROM blueteam.notification_attempts
            WHERE delivery_id = $1
            ORDER BY attempt_id"#,
         id
@@ -153,12 +153,12 @@ pub async fn resend(
     let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "WITH d AS (
-             UPDATE blueteam.deliveries
+             UPDATE blueteam.notifications
              SET state = 'pending', attempts = 0, next_attempt_at = now()
              WHERE state = 'dead' AND ($1::uuid[] IS NULL OR delivery_id = ANY ($1))
              RETURNING delivery_id
          )
-         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
+         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, 0, 'resent', left('by ' || $2, 1000)
          FROM d",
         ids,

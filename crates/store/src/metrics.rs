@@ -85,8 +85,8 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
     }
 
     let attempts = sqlx::query!(
-        r#"SELECT d.channel, t.outcome, count(*) AS "count!" FROM blueteam.deliveries d
-             JOIN blueteam.delivery_attempts t USING (delivery_id)
+        r#"SELECT d.channel, t.outcome, count(*) AS "count!" FROM blueteam.notifications d
+             JOIN blueteam.notification_attempts t USING (delivery_id)
             WHERE d.created_at > now() - interval '90 days' GROUP BY 1, 2 ORDER BY 1, 2"#
     )
     .fetch_all(&mut *conn)
@@ -98,7 +98,7 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
 
     let waiting = sqlx::query!(
         r#"SELECT channel, state, count(*) AS "count!"
-           FROM blueteam.deliveries
+           FROM blueteam.notifications
            WHERE state <> 'delivered'
            GROUP BY 1, 2
            ORDER BY 1, 2"#

@@ -44,7 +44,7 @@ pub async fn unsaid(
     take_exclusively(conn, "notices").await?;
     let unsaid = sqlx::query_scalar!(
         r#"SELECT k AS "key!" FROM unnest($2::text[]) WITH ORDINALITY AS u (k, n)
-            WHERE NOT EXISTS (SELECT FROM blueteam.notices WHERE kind = $1 AND key = k) ORDER BY n"#,
+            WHERE NOT EXISTS (SELECT FROM blueteam.scheduled_notifications WHERE kind = $1 AND key = k) ORDER BY n"#,
         kind,
         keys
     )
@@ -65,9 +65,9 @@ pub async fn write_together(
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
     let written = sqlx::query!(
         "WITH noted AS (
-             INSERT INTO blueteam.notices (kind, key) SELECT $1, unnest($2::text[])
+             INSERT INTO blueteam.scheduled_notifications (kind, key) SELECT $1, unnest($2::text[])
          )
-         INSERT INTO blueteam.deliveries (channel, kind, payload)
+         INSERT INTO blueteam.notifications (channel, kind, payload)
          SELECT c, $1, $4
          FROM unnest($3::text[]) AS c",
         kind,
@@ -88,7 +88,7 @@ pub async fn last(
 ) -> Result<Option<(String, Timestamp)>, StoreError> {
     let row = sqlx::query!(
         r#"SELECT key, at AS "at: Ts"
-           FROM blueteam.notices
+           FROM blueteam.scheduled_notifications
            WHERE kind = $1
            ORDER BY at DESC
            LIMIT 1"#,
@@ -255,11 +255,11 @@ pub async fn tell_folded(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "WITH d AS (
-             INSERT INTO blueteam.deliveries (channel, kind, payload)
+             INSERT INTO blueteam.notifications (channel, kind, payload)
              VALUES ($1, 'digest', $2)
              RETURNING delivery_id
          )
-         UPDATE blueteam.folded_alerts f
+         UPDATE blueteam.rate_limited_alerts f
          SET told_by = d.delivery_id
          FROM d
          WHERE f.channel = $1 AND f.told_by IS NULL AND f.at <= $3",

@@ -81,7 +81,7 @@ pub async fn claim(
                 channel: row
                     .channel
                     .parse()
-                    .map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
+                    .map_err(|e| StoreError::corrupt("notifications.channel", e))?,
                 kind: row.kind,
                 payload: row.payload,
                 people: row.people,
@@ -94,7 +94,7 @@ pub async fn claim(
 /// Gives back what was claimed and not begun: as if it had not been taken.
 pub async fn put_back(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.deliveries
+        "UPDATE blueteam.notifications
          SET attempts = greatest(attempts - 1, 0), next_attempt_at = now()
          WHERE delivery_id = ANY ($1) AND state = 'pending'",
         ids
@@ -128,13 +128,13 @@ pub async fn delivered(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result
              SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, detail)
          ),
          d AS (
-             UPDATE blueteam.deliveries q
+             UPDATE blueteam.notifications q
              SET state = 'delivered', delivered_at = now(), last_error = NULL
              FROM t
              WHERE q.delivery_id = t.id AND q.state = 'pending'
              RETURNING q.delivery_id, q.attempts, t.detail
          )
-         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
+         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, attempts, 'delivered', left(detail, 1000)
          FROM d",
         &ids,
@@ -166,7 +166,7 @@ pub async fn failed(
              SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS t (id, error, wait)
          ),
          d AS (
-             UPDATE blueteam.deliveries q
+             UPDATE blueteam.notifications q
              SET
                  last_error = left(t.error, 1000),
                  next_attempt_at = now() + t.wait * interval '1 microsecond'
@@ -174,7 +174,7 @@ pub async fn failed(
              WHERE q.delivery_id = t.id AND q.state = 'pending'
              RETURNING q.delivery_id, q.attempts, t.error
          )
-         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
+         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, attempts, 'failed', left(error, 1000)
          FROM d",
         &ids,
@@ -196,13 +196,13 @@ pub async fn dead(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), 
              SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, error)
          ),
          d AS (
-             UPDATE blueteam.deliveries q
+             UPDATE blueteam.notifications q
              SET state = 'dead', last_error = left(t.error, 1000)
              FROM t
              WHERE q.delivery_id = t.id AND q.state = 'pending'
              RETURNING q.delivery_id, q.attempts, t.error
          )
-         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
+         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
          SELECT delivery_id, attempts, 'dead', left(error, 1000)
          FROM d",
         &ids,
@@ -232,7 +232,7 @@ pub async fn backlog(conn: &mut PgConnection) -> Result<Backlog, StoreError> {
                count(*) FILTER (WHERE state = 'pending') AS "pending!",
                count(*) FILTER (WHERE state = 'dead') AS "dead!",
                min(next_attempt_at) FILTER (WHERE state = 'pending') AS "next: Ts"
-           FROM blueteam.deliveries
+           FROM blueteam.notifications
            WHERE state <> 'delivered'"#
     )
     .fetch_one(conn)

@@ -70,7 +70,7 @@ pub async fn activity(
                 source: r
                     .source
                     .parse()
-                    .map_err(|e| StoreError::corrupt("collected_events.source", e))?,
+                    .map_err(|e| StoreError::corrupt("log_events.source", e))?,
                 last_hour: r.hour.unsigned_abs(),
                 last_day: r.day.unsigned_abs(),
                 newest: r.newest.map(|t| t.0),
@@ -103,7 +103,7 @@ pub async fn lag(conn: &mut PgConnection, name: &str) -> Result<Option<Lag>, Sto
          FROM (
              (SELECT created_at FROM public.audit_events WHERE {} LIMIT {LAG_MAX})
              UNION ALL
-             (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {LAG_MAX})
+             (SELECT created_at FROM blueteam.log_events WHERE {} LIMIT {LAG_MAX})
          ) AS unread",
         cursor.audit_unread(),
         cursor.collected_unread()
@@ -140,7 +140,7 @@ pub async fn waits_unread(
              FROM (
                  (SELECT created_at FROM public.audit_events WHERE {} LIMIT {OLD_AMONG})
                  UNION ALL
-                 (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {OLD_AMONG})
+                 (SELECT created_at FROM blueteam.log_events WHERE {} LIMIT {OLD_AMONG})
              ) AS unread
              WHERE created_at < now() - $1::bigint * interval '1 microsecond'
          )",

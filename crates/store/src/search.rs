@@ -277,7 +277,7 @@ pub async fn record(
 ) -> Result<i64, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let id = sqlx::query_scalar!(
-        "INSERT INTO blueteam.event_queries (actor, command, filter)
+        "INSERT INTO blueteam.event_searches (actor, command, filter)
          VALUES ($1, $2, $3)
          RETURNING query_id",
         actor.name,
@@ -296,7 +296,7 @@ pub async fn record(
 pub async fn answered(conn: &mut PgConnection, query: i64, rows: u64) -> Result<(), StoreError> {
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     sqlx::query!(
-        "INSERT INTO blueteam.event_query_answers (query_id, rows) VALUES ($1, $2)",
+        "INSERT INTO blueteam.event_search_results (query_id, rows) VALUES ($1, $2)",
         query,
         rows
     )
@@ -327,7 +327,7 @@ pub struct Asked {
 pub async fn asked(conn: &mut PgConnection, limit: u32) -> Result<Vec<Asked>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT asked_at AS "asked_at: Ts", actor, login, command, filter, a.rows AS "rows?"
-             FROM blueteam.event_queries LEFT JOIN blueteam.event_query_answers a USING (query_id)
+             FROM blueteam.event_searches LEFT JOIN blueteam.event_search_results a USING (query_id)
             ORDER BY query_id DESC LIMIT $1"#,
         i64::from(limit)
     )

@@ -117,7 +117,7 @@ impl EventTable {
     pub(crate) const fn qualified(self) -> &'static str {
         match self {
             Self::Audit => "public.audit_events",
-            Self::Collected => "blueteam.collected_events",
+            Self::Collected => "blueteam.log_events",
         }
     }
 
@@ -125,7 +125,7 @@ impl EventTable {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit_events",
-            Self::Collected => "collected_events",
+            Self::Collected => "log_events",
         }
     }
 
@@ -177,7 +177,7 @@ const AUDIT_COLUMNS: &str = concat!(
     END AS metadata"#
 );
 
-/// The same from `collected_events`, and what only those have.
+/// The same from `log_events`, and what only those have.
 const COLLECTED_COLUMNS: &str = concat!(
     "seq, ",
     event_columns!(),

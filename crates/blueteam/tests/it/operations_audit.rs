@@ -11,7 +11,7 @@ const CHANGED: [&str; 7] = [
     "blueteam.advisory_sources",
     "blueteam.alert_history",
     "blueteam.alert_rules",
-    "blueteam.mutes",
+    "blueteam.silences",
     "users.api_keys",
     "users.users",
 ];
@@ -50,15 +50,15 @@ async fn every_change_of_operations_says_who_where_and_how() {
     for (what, statement) in [
         (
             "resend",
-            "SELECT count(*) FROM blueteam.delivery_attempts WHERE detail = 'by Dana'",
+            "SELECT count(*) FROM blueteam.notification_attempts WHERE detail = 'by Dana'",
         ),
         (
             "test",
-            "SELECT count(*) FROM blueteam.rule_proofs WHERE actor = 'Dana'",
+            "SELECT count(*) FROM blueteam.rule_test_results WHERE actor = 'Dana'",
         ),
         (
             "search",
-            "SELECT count(*) FROM blueteam.event_queries WHERE actor = 'Dana'",
+            "SELECT count(*) FROM blueteam.event_searches WHERE actor = 'Dana'",
         ),
     ] {
         let rows: i64 = sqlx::query_scalar(statement)
@@ -77,7 +77,7 @@ fn as_dana(program: &Program, args: &[&str]) -> String {
 
 async fn give_up_deliveries(db: &TestDb) {
     let mut conn = db.connect().await;
-    let done = sqlx::query("UPDATE blueteam.deliveries SET state = 'dead'")
+    let done = sqlx::query("UPDATE blueteam.notifications SET state = 'dead'")
         .execute(&mut conn)
         .await
         .unwrap();

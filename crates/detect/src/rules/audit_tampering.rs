@@ -56,7 +56,9 @@ impl Default for Params {
         Self {
             protected: list(&[
                 "audit_events",
+                // The name that logs of blueteam before 0.2 show.
                 "collected_events",
+                "log_events",
                 "audit_log",
                 "blueteam.",
                 "guard",

@@ -12,7 +12,7 @@ WITH channels AS (
             SELECT count(*)
             FROM (
                 SELECT
-                FROM blueteam.deliveries d
+                FROM blueteam.notifications d
                 WHERE d.channel = wanted.channel
                   AND d.kind = 'opened'
                   AND d.payload ->> 'severity' = $3::jsonb ->> 'severity'
@@ -23,18 +23,18 @@ WITH channels AS (
     FROM unnest($2::text[]) AS wanted (channel)
     WHERE NOT EXISTS (
         SELECT
-        FROM blueteam.deliveries d
+        FROM blueteam.notifications d
         WHERE d.alert_id = $1 AND d.channel = wanted.channel AND d.kind = 'opened'
     )
 ),
 folded AS (
-    INSERT INTO blueteam.folded_alerts (alert_id, channel)
+    INSERT INTO blueteam.rate_limited_alerts (alert_id, channel)
     SELECT $1, channel
     FROM channels
     WHERE is_full
     ON CONFLICT DO NOTHING
 )
-INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
+INSERT INTO blueteam.notifications (alert_id, channel, kind, payload)
 SELECT
     $1,
     channel,

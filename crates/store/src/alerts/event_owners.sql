@@ -12,7 +12,7 @@ WITH owner AS MATERIALIZED (
         WHERE timestamp = key.at AND event_id = key.id
         UNION ALL
         SELECT metadata ->> 'service', instance_id
-        FROM blueteam.collected_events
+        FROM blueteam.log_events
         WHERE timestamp = key.at AND event_id = key.id
     ) AS found
 )

@@ -171,9 +171,9 @@ async fn deliver(conn: &mut PgConnection, alert: &Alert, route: &Route) -> Resul
 async fn resolve(conn: &mut PgConnection, alert: &Alert) -> Result<u64, StoreError> {
     let channels: Vec<String> = Channel::RESOLVING.iter().map(ToString::to_string).collect();
     let done = sqlx::query!(
-        "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
+        "INSERT INTO blueteam.notifications (alert_id, channel, kind, payload)
          SELECT DISTINCT $1::uuid, d.channel, 'resolved', $3::jsonb
-         FROM blueteam.deliveries d
+         FROM blueteam.notifications d
          WHERE d.alert_id = $1
            AND d.kind IN ('opened', 'escalated')
            AND d.channel = ANY ($2)

@@ -18,10 +18,10 @@ WHERE a.acknowledged IS NOT TRUE
   AND a.created_at > now() - ($3 * allowed.micros + $4) * interval '1 microsecond'
   AND EXISTS (
       SELECT
-      FROM blueteam.deliveries d
+      FROM blueteam.notifications d
       WHERE d.alert_id = a.alert_id AND d.kind = 'opened'
   )
-  AND NOT EXISTS (SELECT FROM blueteam.folded_alerts f WHERE f.alert_id = a.alert_id)
+  AND NOT EXISTS (SELECT FROM blueteam.rate_limited_alerts f WHERE f.alert_id = a.alert_id)
 ORDER BY a.created_at
 LIMIT $5
 FOR UPDATE OF a SKIP LOCKED

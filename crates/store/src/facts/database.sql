@@ -6,14 +6,14 @@ WITH record AS (
     FROM pg_class c
     WHERE c.oid = ANY (
         ARRAY[
-            'public.audit_events', 'blueteam.collected_events', 'audit.audit_log'
+            'public.audit_events', 'blueteam.log_events', 'audit.audit_log'
         ]::regclass[]
     )
        OR c.oid IN (
            SELECT inhrelid
            FROM pg_inherits
            WHERE inhparent = ANY (
-               ARRAY['public.audit_events', 'blueteam.collected_events']::regclass[]
+               ARRAY['public.audit_events', 'blueteam.log_events']::regclass[]
            )
        )
 )

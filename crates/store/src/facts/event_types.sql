@@ -25,7 +25,7 @@ WITH types AS (
         count(ip_address),
         count(*) FILTER (WHERE result <> 'success'),
         count(*) FILTER (WHERE cui_involved)
-    FROM blueteam.collected_events
+    FROM blueteam.log_events
     WHERE timestamp >= $1
     GROUP BY source, category, action
 ),

@@ -44,7 +44,7 @@ SELECT
         FROM blueteam.compliance_evidence
         WHERE state = 'final' AND valid_until <= $1 AND check_id IS NULL
     ) AS "lapsed!",
-    (SELECT count(*) FROM blueteam.event_queries WHERE asked_at >= $2) AS "queries!",
+    (SELECT count(*) FROM blueteam.event_searches WHERE asked_at >= $2) AS "queries!",
     (
         SELECT max(approved_at)
         FROM blueteam.compliance_evidence

@@ -9,13 +9,13 @@ SELECT
     ) AS "fired: Ts",
     (
         SELECT max(at)
-        FROM blueteam.rule_proofs p
+        FROM blueteam.rule_test_results p
         WHERE p.rule_id = r.rule_id AND failed = 0
     ) AS "proven: Ts",
     coalesce(
         (
             SELECT failed > 0
-            FROM blueteam.rule_proofs p
+            FROM blueteam.rule_test_results p
             WHERE p.rule_id = r.rule_id
             ORDER BY at DESC, proof_id DESC
             LIMIT 1

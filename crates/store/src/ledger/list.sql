@@ -1,6 +1,6 @@
--- Lists deliveries, the newest first.
+-- Lists notifications, the newest first.
 --
--- $1 state, $2 channel, $3 alert, $4 the earliest time, $5 most deliveries
+-- $1 state, $2 channel, $3 alert, $4 the earliest time, $5 most notifications
 
 SELECT
     d.delivery_id,
@@ -14,7 +14,7 @@ SELECT
     d.created_at AS "created_at: Ts",
     d.next_attempt_at AS "next_attempt_at: Ts",
     d.delivered_at AS "delivered_at: Ts"
-FROM blueteam.deliveries d
+FROM blueteam.notifications d
 LEFT JOIN blueteam.alert_history a USING (alert_id)
 WHERE ($1::text IS NULL OR d.state = $1)
   AND ($2::text IS NULL OR d.channel = $2)

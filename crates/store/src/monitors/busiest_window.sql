@@ -18,7 +18,7 @@ FROM (
           AND (action = ANY ($2) OR (result <> 'success' AND action = ANY ($3)))
         UNION ALL
         SELECT timestamp, occurrences
-        FROM blueteam.collected_events
+        FROM blueteam.log_events
         WHERE timestamp > $5::timestamptz - $6::interval
           AND ($1::text IS NULL OR category = $1)
           AND (

@@ -10,18 +10,18 @@ SELECT
     count(*) AS "count!",
     min(f.at) AS "first!: Ts",
     max(f.at) AS "last!: Ts"
-FROM blueteam.folded_alerts f
+FROM blueteam.rate_limited_alerts f
 JOIN blueteam.alert_history a USING (alert_id)
 WHERE f.told_by IS NULL
   AND (
       SELECT min(o.at)
-      FROM blueteam.folded_alerts o
+      FROM blueteam.rate_limited_alerts o
       WHERE o.channel = f.channel AND o.told_by IS NULL
   ) <= now() - $1::bigint * interval '1 microsecond'
   AND NOT EXISTS (
       SELECT
-      FROM blueteam.folded_alerts t
-      JOIN blueteam.deliveries d ON d.delivery_id = t.told_by
+      FROM blueteam.rate_limited_alerts t
+      JOIN blueteam.notifications d ON d.delivery_id = t.told_by
       WHERE t.channel = f.channel
         AND d.created_at > now() - $2::bigint * interval '1 microsecond'
   )

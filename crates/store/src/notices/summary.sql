@@ -4,7 +4,7 @@
 
 WITH last AS (
     SELECT received, accepted
-    FROM blueteam.notices
+    FROM blueteam.scheduled_notifications
     WHERE kind = 'digest'
     ORDER BY at DESC
     LIMIT 1
@@ -20,12 +20,12 @@ SELECT
     coalesce(
         (SELECT greatest(t.received - l.received, 0) FROM last l, total t),
         (SELECT count(*) FROM public.audit_events WHERE created_at > $1)
-        + (SELECT count(*) FROM blueteam.collected_events WHERE created_at > $1)
+        + (SELECT count(*) FROM blueteam.log_events WHERE created_at > $1)
     ) AS "entries!",
     coalesce(
         (SELECT greatest(t.accepted - l.accepted, 0) FROM last l, total t),
         (SELECT count(*) FROM public.audit_events WHERE created_at > $1)
-        + (SELECT count(*) FROM blueteam.collected_events WHERE created_at > $1)
+        + (SELECT count(*) FROM blueteam.log_events WHERE created_at > $1)
     ) AS "events!",
     (
         SELECT count(*)
@@ -46,4 +46,4 @@ SELECT
         ORDER BY 1
         LIMIT $3
     ) AS "silent!: Vec<String>",
-    (SELECT count(*) FROM blueteam.deliveries WHERE state = 'dead') AS "dead!"
+    (SELECT count(*) FROM blueteam.notifications WHERE state = 'dead') AS "dead!"

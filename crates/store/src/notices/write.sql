@@ -4,7 +4,7 @@
 -- $1 kind, $2 key, $3 channels, $4 payload, $5 blueteam's own account among the sources
 
 WITH noted AS (
-    INSERT INTO blueteam.notices (kind, key, received, accepted)
+    INSERT INTO blueteam.scheduled_notifications (kind, key, received, accepted)
     SELECT
         $1,
         $2,
@@ -16,7 +16,7 @@ WITH noted AS (
     RETURNING kind
 ),
 written AS (
-    INSERT INTO blueteam.deliveries (channel, kind, payload)
+    INSERT INTO blueteam.notifications (channel, kind, payload)
     SELECT c, n.kind, $4
     FROM noted n
     CROSS JOIN unnest($3::text[]) AS c

@@ -1,14 +1,14 @@
--- Takes due deliveries. A resolved message waits until the opened one is out.
+-- Takes due notifications. A resolved message waits until the opened one is out.
 --
--- $1 channels, $2 most deliveries of each channel, $3 how long the taker has, in microseconds,
--- $4 whether this process runs the channel; deliveries of others are taken after an hour
+-- $1 channels, $2 most notifications of each channel, $3 how long the taker has, in microseconds,
+-- $4 whether this process runs the channel; notifications of others are taken after an hour
 
 WITH due AS (
     SELECT q.delivery_id
     FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS wanted (channel, most, ours)
     CROSS JOIN LATERAL (
         SELECT q.delivery_id
-        FROM blueteam.deliveries q
+        FROM blueteam.notifications q
         WHERE q.state = 'pending'
           AND q.next_attempt_at <= now()
           AND q.channel = wanted.channel
@@ -17,7 +17,7 @@ WITH due AS (
               q.kind <> 'resolved'
               OR NOT EXISTS (
                   SELECT
-                  FROM blueteam.deliveries earlier
+                  FROM blueteam.notifications earlier
                   WHERE earlier.alert_id = q.alert_id
                     AND earlier.channel = q.channel
                     AND earlier.kind IN ('opened', 'escalated')
@@ -30,7 +30,7 @@ WITH due AS (
     ) AS q
 ),
 taken AS (
-    UPDATE blueteam.deliveries d
+    UPDATE blueteam.notifications d
     SET
         attempts = attempts + 1,
         next_attempt_at = now() + $3::bigint * interval '1 microsecond'

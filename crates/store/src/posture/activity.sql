@@ -15,7 +15,7 @@ SELECT
     count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 hour'),
     count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 day'),
     max(timestamp)
-FROM blueteam.collected_events
+FROM blueteam.log_events
 WHERE timestamp > $1::timestamptz - interval '7 days'
 GROUP BY source
 ORDER BY 1

@@ -18,9 +18,9 @@ pub struct Cursor {
     pub(crate) audit_floor: i64,
     /// The highest `seq` read of `audit_events`.
     pub(crate) audit_last: i64,
-    /// The same of `collected_events`.
+    /// The same of `log_events`.
     pub(crate) collected_floor: i64,
-    /// The same of `collected_events`.
+    /// The same of `log_events`.
     pub(crate) collected_last: i64,
     /// The cluster in whose transaction ids the snapshot is written.
     pub(crate) system_identifier: String,
@@ -232,7 +232,7 @@ pub(super) async fn present(conn: &mut PgConnection, name: &str) -> Result<Curso
     let (system_identifier, snapshot) = present_ids(&mut *conn).await?;
     let row = sqlx::query!(
         r#"SELECT coalesce((SELECT max(seq) FROM public.audit_events), 0) AS "audit!",
-                  coalesce((SELECT max(seq) FROM blueteam.collected_events), 0) AS "collected!""#
+                  coalesce((SELECT max(seq) FROM blueteam.log_events), 0) AS "collected!""#
     )
     .fetch_one(conn)
     .await?;

@@ -34,7 +34,7 @@ SELECT
             WHEN $4
                 THEN (
                     SELECT max(seq)
-                    FROM blueteam.collected_events
+                    FROM blueteam.log_events
                     WHERE pg_visible_in_snapshot(xact_id, $2::text::pg_snapshot)
                 )
         END,

@@ -215,7 +215,7 @@ async fn two_writers_make_one_of_each() {
     let mut conn = db.connect().await;
     assert_eq!(count(&mut conn, "blueteam.security_incidents").await, 1);
     assert_eq!(count(&mut conn, "blueteam.alert_history").await, 14);
-    assert_eq!(count(&mut conn, "blueteam.deliveries").await, 28);
+    assert_eq!(count(&mut conn, "blueteam.notifications").await, 28);
 }
 
 #[tokio::test]
@@ -353,8 +353,8 @@ async fn deliveries_are_lent_once_and_come_back() {
     );
 
     for sql in [
-        "UPDATE blueteam.delivery_attempts SET detail = ''",
-        "DELETE FROM blueteam.delivery_attempts",
+        "UPDATE blueteam.notification_attempts SET detail = ''",
+        "DELETE FROM blueteam.notification_attempts",
     ] {
         assert!(sqlx::query(sql).execute(&mut admin).await.is_err(), "{sql}");
         assert!(sqlx::query(sql).execute(&mut conn).await.is_err(), "{sql}");
@@ -385,7 +385,7 @@ async fn what_one_cannot_send_waits_for_somebody_who_can() {
     );
 
     let mut owner = db.connect().await;
-    sqlx::query("UPDATE blueteam.deliveries SET created_at = created_at - interval '61 minutes'")
+    sqlx::query("UPDATE blueteam.notifications SET created_at = created_at - interval '61 minutes'")
         .execute(&mut owner)
         .await
         .unwrap();
@@ -507,7 +507,7 @@ async fn who_reads_for_all_is_told_once_an_alert_is_no_longer_one_tenants() {
 
     assert_eq!(apply(&mut conn, of(1, 4, 3..4, Phase::Extended)).await, 0);
     let told: Vec<String> =
-        sqlx::query_scalar("SELECT channel FROM blueteam.deliveries ORDER BY created_at")
+        sqlx::query_scalar("SELECT channel FROM blueteam.notifications ORDER BY created_at")
             .fetch_all(&mut conn)
             .await
             .unwrap();

@@ -166,10 +166,10 @@ async fn the_table_refuses_what_would_hide_too_much() {
         .await
         .unwrap();
     for sql in [
-        "UPDATE blueteam.mutes SET reason = 'another one'",
-        "UPDATE blueteam.mutes SET ends_at = ends_at + interval '1 day', ended_by = 'eve'",
-        "UPDATE blueteam.mutes SET ends_at = ends_at - interval '1 day'",
-        "DELETE FROM blueteam.mutes",
+        "UPDATE blueteam.silences SET reason = 'another one'",
+        "UPDATE blueteam.silences SET ends_at = ends_at + interval '1 day', ended_by = 'eve'",
+        "UPDATE blueteam.silences SET ends_at = ends_at - interval '1 day'",
+        "DELETE FROM blueteam.silences",
     ] {
         assert!(sqlx::query(sql).execute(&mut admin).await.is_err(), "{sql}");
     }

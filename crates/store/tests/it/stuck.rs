@@ -174,7 +174,7 @@ async fn a_locked_table_postpones_every_alert_and_loses_none() {
         .collect();
 
     let mut held = owner.begin().await.unwrap();
-    sqlx::query("LOCK TABLE blueteam.deliveries IN ACCESS EXCLUSIVE MODE")
+    sqlx::query("LOCK TABLE blueteam.notifications IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *held)
         .await
         .unwrap();
