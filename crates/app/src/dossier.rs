@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use compliance::Catalog;
 use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv, sums};
-use compliance::reports::{self, Known};
+use compliance::reports::{self, ReportContext};
 use compliance::system::{Asset, System};
 use model::evidence::Confirmation;
 use model::facts::Facts;
@@ -118,8 +118,8 @@ impl Dossier {
     }
 
     /// As reports want it.
-    pub fn known(&self) -> Known<'_> {
-        Known {
+    pub fn known(&self) -> ReportContext<'_> {
+        ReportContext {
             catalog: Catalog::r2(),
             system: &self.system,
             controls: &self.controls,
@@ -136,9 +136,9 @@ impl Dossier {
     /// handed out.
     pub fn oscal(&self) -> anyhow::Result<Vec<compliance::oscal::File>> {
         let known = self.known();
-        let files = compliance::oscal::all(&known);
+        let files = compliance::oscal::all_documents(&known);
         for file in &files {
-            if let [first, ..] = &compliance::oscal::dangling(&known, file)[..] {
+            if let [first, ..] = &compliance::oscal::dangling_references(&known, file)[..] {
                 bail!("{} would point nowhere: {first}", file.path);
             }
         }

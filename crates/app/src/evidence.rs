@@ -8,7 +8,7 @@ mod transport;
 
 use anyhow::Context as _;
 use compliance::Catalog;
-use compliance::checks::{Check, Says, Verdict};
+use compliance::checks::{Check, CheckResult, Verdict};
 use model::Actor;
 use model::evidence::{Evidence, EvidenceKind, Recorded};
 use model::facts::{Facts, RuleFacts};
@@ -40,7 +40,7 @@ pub struct Found {
     /// What it looks at.
     pub title: &'static str,
     /// What it says of each objective.
-    pub says: Vec<Says>,
+    pub says: Vec<CheckResult>,
     /// Where that is kept.
     pub evidence_id: EvidenceId,
     /// It was the same as before, which is confirmed and not kept a second time.
@@ -219,7 +219,7 @@ pub async fn run(
 
 /// The record of a decision: final, because a machine wrote down what it saw; it supports what it
 /// found to be met.
-fn evidence(check: &Check, own: &Facts, says: &[Says]) -> anyhow::Result<Evidence> {
+fn evidence(check: &Check, own: &Facts, says: &[CheckResult]) -> anyhow::Result<Evidence> {
     let facts = serde_json::to_value(own)?;
     let content = words(check, own, says);
     let met = says
@@ -252,7 +252,7 @@ fn evidence(check: &Check, own: &Facts, says: &[Says]) -> anyhow::Result<Evidenc
 }
 
 /// What a person reads: the verdicts, then the facts.
-fn words(check: &Check, own: &Facts, says: &[Says]) -> String {
+fn words(check: &Check, own: &Facts, says: &[CheckResult]) -> String {
     use std::fmt::Write as _;
     let mut text = format!("{} ({}), {}\n\n", check.title, check.id, own.taken_at);
     let requirement = Catalog::r2().get(&check.control);
@@ -290,7 +290,7 @@ pub struct Replayed {
     /// The check.
     pub check_id: String,
     /// What it says today.
-    pub says: Vec<Says>,
+    pub says: Vec<CheckResult>,
     /// Whether that is what was kept.
     pub same: bool,
 }

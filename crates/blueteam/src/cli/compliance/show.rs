@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use compliance::checks::{Says, Verdict};
+use compliance::checks::{CheckResult, Verdict};
 use compliance::{Catalog, Requirement};
 use model::{Control, Objective, Responsibility, Timestamp};
 use serde::Serialize;
@@ -52,7 +52,7 @@ pub(super) struct Looked {
     /// When it last saw so.
     at: Timestamp,
     /// Of each objective; empty when this version cannot read what it recorded.
-    says: Vec<Says>,
+    says: Vec<CheckResult>,
 }
 
 /// The newest result of the check of a requirement; none when there is no check, or it never ran.
@@ -224,7 +224,7 @@ fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
 }
 
 /// What the check said of an objective, unless that stands there as a proposal.
-fn check_line(s: &Says, c: &Looked, o: &Objective) -> anyhow::Result<()> {
+fn check_line(s: &CheckResult, c: &Looked, o: &Objective) -> anyhow::Result<()> {
     let proposed = o
         .proposal
         .as_ref()

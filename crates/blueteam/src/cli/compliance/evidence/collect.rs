@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use comfy_table::Color;
-use compliance::checks::{ALL, Check, Says, Verdict};
+use compliance::checks::{ALL, Check, CheckResult, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Clock as _, ControlId, SystemClock};
 
@@ -183,7 +183,7 @@ fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(in crate::cli::compliance) const fn shown(s: &Says) -> (usize, &'static str, Option<Color>) {
+pub(in crate::cli::compliance) const fn shown(s: &CheckResult) -> (usize, &'static str, Option<Color>) {
     match s.verdict {
         Verdict::Met { .. } => (0, "met", Some(Color::Green)),
         Verdict::NotMet { .. } => (1, "NOT MET", Some(Color::Red)),
