@@ -17,6 +17,7 @@ pub mod reminders;
 pub mod reports;
 pub mod review;
 pub mod score;
+pub mod sheets;
 pub mod sprs;
 pub mod system;
 

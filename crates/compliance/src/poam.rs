@@ -1,7 +1,8 @@
 //! Generating plans of action from findings, and the eMASS sheet.
 
 use model::{
-    Control, Finding, Objective, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, Timestamp,
+    Control, ControlId, Finding, Objective, Plan, PlanId, PlanKind, PlanStatus, RiskLevel,
+    Standing, Timestamp,
 };
 
 use crate::catalog::{Catalog, Requirement};
@@ -134,6 +135,25 @@ fn new_item(c: &Control, r: &Requirement, kind: PlanKind, now: Timestamp, poam_i
 /// CFR 170.21(b)). `None` for an operational plan, or before there is a status.
 pub fn close_out(plan: &Plan) -> Option<Timestamp> {
     (plan.kind == PlanKind::Poam).then_some(plan.conditional_since?.plus(CLOSE_OUT))
+}
+
+/// Whether an item is open past its day, or past its 180 days.
+pub fn is_overdue(plan: &Plan, now: Timestamp) -> bool {
+    let past_close_out = close_out(plan).is_some_and(|at| at < now) && plan.status.is_open();
+    plan.is_overdue(now) || past_close_out
+}
+
+/// Whether a requirement may be on the POA&M of a conditional status (32 CFR 170.21(a)(2)), at
+/// least with its partial score.
+pub fn may_be_on_poam(catalog: &Catalog, control: &ControlId) -> bool {
+    catalog
+        .get(control)
+        .is_some_and(|r| r.poam_eligibility.allows(true))
+}
+
+/// The day by which an item must be closed out, if it is due only after that.
+pub fn due_after_close_out(plan: &Plan) -> Option<Timestamp> {
+    close_out(plan).filter(|by| plan.due.is_some_and(|due| due > *by))
 }
 
 /// The columns of the eMASS POA&M template, in its order (A to Y).

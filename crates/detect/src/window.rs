@@ -3,7 +3,7 @@
 //! Whether more than `n` events lie within a window depends on the newest `n + 1` alone, so only
 //! those are kept: an attacker can make a window slide, not grow.
 
-use model::{EventId, SecurityEvent, Span, Timestamp};
+use model::{EventId, EventKey, SecurityEvent, Span, Timestamp};
 use smallvec::SmallVec;
 
 use crate::event_header::EventHeader;
@@ -44,6 +44,14 @@ impl Hit {
             at,
             id: [0; 2],
             times: 0,
+        }
+    }
+
+    /// Returns the key of the event's row.
+    pub fn event_key(&self) -> EventKey {
+        EventKey {
+            timestamp: self.at,
+            event_id: self.event_id(),
         }
     }
 

@@ -19,9 +19,10 @@ pub struct Position {
     pub at: Value,
 }
 
-const COLUMNS: &str = "event_id, timestamp, source, category, action, result, user_id, user_name, \
-    account, session_id, ip_address, \
-    user_agent, resource_type, resource_id, instance_id, cui_involved, occurrences, metadata";
+const COLUMNS: &str = "
+    event_id, timestamp, source, category, action, result, user_id, user_name, account, session_id,
+    ip_address, user_agent, resource_type, resource_id, instance_id, cui_involved, occurrences,
+    metadata";
 
 /// What the completeness ledger is told with a batch.
 #[derive(Clone, Debug)]
@@ -74,9 +75,10 @@ pub async fn insert(
 
     if let Some(position) = position {
         sqlx::query!(
-            "INSERT INTO blueteam.collector_positions (collector, position) VALUES ($1, $2)
-             ON CONFLICT (collector) DO UPDATE SET position = excluded.position, updated_at = \
-             now()",
+            "INSERT INTO blueteam.collector_positions (collector, position)
+             VALUES ($1, $2)
+             ON CONFLICT (collector) DO UPDATE
+             SET position = excluded.position, updated_at = now()",
             position.collector,
             position.at,
         )

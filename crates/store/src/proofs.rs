@@ -31,8 +31,8 @@ pub async fn note(
     (rule, cases, failed): (&RuleId, u32, u32),
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.rule_proofs (rule_id, version, cases, failed, actor) VALUES ($1, \
-            $2, $3, $4, $5)",
+        "INSERT INTO blueteam.rule_proofs (rule_id, version, cases, failed, actor)
+         VALUES ($1, $2, $3, $4, $5)",
         rule.as_str(),
         version,
         i32::try_from(cases).unwrap_or(i32::MAX),

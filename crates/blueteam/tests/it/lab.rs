@@ -195,7 +195,6 @@ async fn a_simulation_shows_what_would_be_and_leaves_nothing() {
     }
     // A silence that covers it, and parameters that its fixture does not reach.
     let silence = [
-        "alerts",
         "silences",
         "add",
         "--rule",

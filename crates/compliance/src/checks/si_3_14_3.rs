@@ -100,7 +100,7 @@ fn decide_monitored(advisories: &AdvisoryFacts, facts: &Facts) -> CheckResult {
         cant_tell(
             'b',
             saw,
-            "a list of what runs here: `blueteam advisories components`",
+            "a list of what runs here: `blueteam advisories inventory import`",
         )
     } else {
         cant_tell(

@@ -108,9 +108,10 @@ pub async fn keep(
 
     if let Some(position) = position {
         sqlx::query!(
-            "INSERT INTO blueteam.database_positions (source_id, position) VALUES ($1, $2)
-             ON CONFLICT (source_id) DO UPDATE SET position = excluded.position, updated_at = \
-             now()",
+            "INSERT INTO blueteam.database_positions (source_id, position)
+             VALUES ($1, $2)
+             ON CONFLICT (source_id) DO UPDATE
+             SET position = excluded.position, updated_at = now()",
             source_id,
             serde_json::to_value(position)?,
         )

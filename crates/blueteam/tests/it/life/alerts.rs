@@ -130,7 +130,6 @@ async fn a_silence_counts_within_a_second_while_the_daemon_runs() {
     let daemon = Daemon::new("").await;
     let (mut writer, mut conn) = (daemon.connect().await, daemon.connect().await);
     let add = [
-        "alerts",
         "silences",
         "add",
         "--entity",
@@ -325,7 +324,7 @@ async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
     let ask = |args: &[&str]| {
         let ran = daemon
             .command()
-            .args(["alerts", "deliveries"])
+            .args(["notifications"])
             .args(args)
             .arg("--json")
             .output()
@@ -348,7 +347,7 @@ async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
 
     let resend = daemon
         .command()
-        .args(["alerts", "deliveries", "resend", one])
+        .args(["notifications", "resend", one])
         .output()
         .unwrap();
     assert!(

@@ -125,7 +125,6 @@ async fn a_tenants_alerts_go_their_own_way_and_can_be_silenced() {
     let silenced = daemon
         .command()
         .args([
-            "alerts",
             "silences",
             "add",
             "--kind",
