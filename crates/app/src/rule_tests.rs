@@ -106,7 +106,7 @@ pub fn run(fixtures: &[Fixtures], config: &Config) -> anyhow::Result<Vec<Tested>
     for f in fixtures {
         let ids: Vec<&str> = f.rules.iter().map(String::as_str).collect();
         let cases = if f.builtin {
-            fixtures::run(&f.cases, &ids, || fixtures::alone(&f.rules[0]))?
+            fixtures::run(&f.cases, &ids, || fixtures::single_rule_engine(&f.rules[0]))?
         } else {
             let sigma = || config::rules::sigma(config);
             fixtures::run(&f.cases, &ids, || custom_alone(sigma()?, &f.rules))?

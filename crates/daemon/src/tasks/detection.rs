@@ -407,7 +407,7 @@ impl Monitor {
 
         // Events in the spool are older than the clock: it must not overtake them.
         if (options.settled)() {
-            self.engine.advance(now);
+            self.engine.advance_clock(now);
         }
 
         if now.since(self.retried) >= RETRY_EVERY {

@@ -60,7 +60,7 @@ impl Monitor {
             ),
             None => None,
         };
-        let memory = engine.memory();
+        let memory = engine.lookback();
         let max_ahead = options.max_clock_ahead;
         let events = store::history::rebuild(
             &mut conn,
