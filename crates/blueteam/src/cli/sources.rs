@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use clap::Subcommand;
-use collect::ledger::{Hours, Rhythm, Sequence};
+use collect::source_tracking::{Cadence, Hours, Sequence};
 use comfy_table::Cell;
 use model::{Clock as _, Span, SystemClock, Timestamp};
 use serde::Serialize;
@@ -180,15 +180,15 @@ struct Shown {
 
 impl Shown {
     fn new(row: SourceRow, gaps: Vec<Gap>) -> Self {
-        let rhythm: Rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
+        let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
         let sequence: Option<Sequence> = row
             .sequence
             .clone()
             .and_then(|s| serde_json::from_value(s).ok());
         Self {
-            usual_pause_open: rhythm.usual(Hours::Open),
-            usual_pause_closed: rhythm.usual(Hours::Closed),
-            missing_numbers: sequence.map(|s| s.missing()),
+            usual_pause_open: rhythm.usual_pause(Hours::Business),
+            usual_pause_closed: rhythm.usual_pause(Hours::Off),
+            missing_numbers: sequence.map(|s| s.missing_count()),
             row,
             gaps,
         }
