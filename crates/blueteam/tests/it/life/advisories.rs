@@ -389,7 +389,7 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
         program
             .run(&["advisories", "import", &bad])
             .err
-            .contains("`dueDate` is no date")
+            .contains("`dueDate` is not a date")
     );
 }
 
