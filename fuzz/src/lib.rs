@@ -5,7 +5,7 @@ use collect::entries::Entries;
 use collect::framing::Framer;
 use collect::otlp::{self, Encoding, Meaning};
 use collect::parsers::{Parsed, journald};
-use collect::{Format, LineId, Reference};
+use collect::{Format, LineId, ParseContext};
 use model::audit::{Strangers, limits};
 use model::{AuditRecord, EventId, Timestamp};
 
@@ -15,7 +15,7 @@ const NOW: Timestamp = Timestamp::from_secs(1_772_712_451);
 /// they own their bytes.
 pub fn format(name: &str, data: &[u8]) {
     let format = Format::named(name).expect("a format of the list");
-    let parser = (format.parser)(Reference::utc(NOW));
+    let parser = (format.parser)(ParseContext::utc(NOW));
     let mut entries = Entries::of(format);
     let lines = data.split(|byte| *byte == b'\n').zip(0..);
     let mut all = entries.push(lines.map(|(line, offset)| (LineId { file: 7, offset }, line)));
@@ -28,7 +28,7 @@ pub fn format(name: &str, data: &[u8]) {
             assert_eq!(event.clone().into_owned(), event);
             let _ = (event.account(), event.role(), event.severity());
         }
-        if let Some(cursor) = journald::cursor(entry) {
+        if let Some(cursor) = journald::find_cursor(entry) {
             assert!(cursor.bytes().all(|b| b.is_ascii_graphic()) && !cursor.starts_with('-'));
             let _ = journald::line_id(&cursor);
         }
@@ -44,7 +44,7 @@ pub fn framing(data: &[u8]) {
             framer.push(piece, &mut messages);
         }
         messages.extend(framer.finish());
-        (messages, framer.cut())
+        (messages, framer.discarded_bytes())
     };
     let whole = read(&[data]);
     assert!(whole.0.iter().all(|message| message.len() <= MAX));
@@ -86,7 +86,7 @@ pub fn otlp_json(data: &[u8]) {
 
 fn request(data: &[u8], encoding: Encoding) {
     let mut told = 0;
-    let done = otlp::read(data, encoding, 1000, |meaning| {
+    let done = otlp::read_request(data, encoding, 1000, |meaning| {
         told += 1;
         if let Meaning::Event { record, .. } = meaning {
             check(&record);
@@ -112,8 +112,8 @@ pub fn advisory_feed(data: &[u8]) {
         let stored = serde_json::to_string(advisory).expect("what was read can be written");
         assert!(!has_nul(&serde_json::json!(advisory)), "PostgreSQL cannot keep it");
         assert_eq!(&serde_json::from_str::<advisories::Advisory>(&stored).expect("what was written can be read"), advisory);
-        assert!(index.concerned(advisory).len() <= ours.len());
-        let _ = index.names(advisory);
+        assert!(index.find_matches(advisory).len() <= ours.len());
+        let _ = index.named_packages(advisory);
     }
 }
 

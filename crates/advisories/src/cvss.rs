@@ -3,10 +3,10 @@
 
 use model::Severity;
 
-/// The severity of a vector (`CVSS:3.1/AV:N/…`); none for what is no such vector.
-pub(crate) fn severity(vector: &str) -> Option<Severity> {
+/// Returns the severity of a vector (`CVSS:3.1/AV:N/…`), or `None` if it is not a CVSS 3 vector.
+pub(crate) fn vector_severity(vector: &str) -> Option<Severity> {
     // Section 5, the qualitative scale.
-    Some(match score(vector)? {
+    Some(match base_score(vector)? {
         s if s >= 9.0 => Severity::Critical,
         s if s >= 7.0 => Severity::High,
         s if s >= 4.0 => Severity::Medium,
@@ -15,7 +15,7 @@ pub(crate) fn severity(vector: &str) -> Option<Severity> {
     })
 }
 
-fn score(vector: &str) -> Option<f64> {
+fn base_score(vector: &str) -> Option<f64> {
     let metrics = vector
         .strip_prefix("CVSS:3.1/")
         .or_else(|| vector.strip_prefix("CVSS:3.0/"))?;
@@ -66,7 +66,7 @@ fn score(vector: &str) -> Option<f64> {
     Some(round_up(sum.min(10.0)))
 }
 
-/// Appendix A: up to one decimal place, without the errors of binary fractions.
+/// Rounds up to one decimal place without the errors of binary fractions (appendix A).
 fn round_up(score: f64) -> f64 {
     let whole = (score * 100_000.0).round() as i64;
     if whole % 10_000 == 0 {
@@ -80,9 +80,8 @@ fn round_up(score: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Scores as their publishers give them.
     #[test]
-    fn vectors_have_the_scores_that_are_published() {
+    fn vectors_have_their_published_scores() {
         for (vector, expected) in [
             ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H", 9.8),
             ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:C/C:H/I:H/A:H", 10.0),
@@ -91,11 +90,11 @@ mod tests {
             ("CVSS:3.0/AV:N/AC:L/PR:N/UI:R/S:C/C:L/I:L/A:N", 6.1),
             ("CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:N/I:N/A:N", 0.0),
         ] {
-            let score = score(vector).unwrap();
+            let score = base_score(vector).unwrap();
             assert!((score - expected).abs() < 1e-9, "{vector}: {score}");
         }
 
-        assert_eq!(severity("CVSS:4.0/AV:N"), None);
-        assert_eq!(severity("CVSS:3.1/AV:N/AC:L"), None);
+        assert_eq!(vector_severity("CVSS:4.0/AV:N"), None);
+        assert_eq!(vector_severity("CVSS:3.1/AV:N/AC:L"), None);
     }
 }

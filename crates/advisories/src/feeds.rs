@@ -1,4 +1,4 @@
-//! What publishers of advisories write: one file per format, and the list.
+//! The formats of advisory feeds: one file each, and the list.
 
 mod csaf;
 mod kev;
@@ -8,38 +8,38 @@ use serde_json::Value;
 
 use crate::{Advisory, ReadError};
 
-/// The longest id, in bytes.
+/// The longest ID in bytes.
 const ID_MAX: usize = 300;
 
-/// A format.
+/// A feed format.
 #[derive(Debug)]
 pub struct Format {
     /// Its name on the command line and in the configuration.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// One phrase that says what it is.
     pub description: &'static str,
-    /// Whether a document looks like it.
-    pub is: fn(&Value) -> bool,
-    /// The advisories of a document.
+    /// Returns whether a document looks like this format.
+    pub recognizes: fn(&Value) -> bool,
+    /// Reads the advisories of a document.
     pub read: fn(&Value) -> Result<Vec<Advisory>, ReadError>,
 }
 
-/// Every format.
+/// All formats.
 pub const ALL: &[Format] = &[kev::FORMAT, csaf::FORMAT, osv::FORMAT];
 
-/// Reads a text: one JSON document, or one a line. `format` is a name of [`ALL`]; without one it is
-/// told from the text.
+/// Reads one JSON document, or one per line. `format` is a name in [`ALL`]; without one the format
+/// is recognized from the document.
 pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Advisory>, ReadError> {
-    crate::no_nul(text, "feed")?;
-    let documents = match crate::json::parse(text) {
+    crate::reject_nul(text, "feed")?;
+    let documents = match crate::json::parse_json(text) {
         // OSV's exports are lists too.
         Ok(Value::Array(documents)) => documents,
         Ok(document) => vec![document],
         Err(whole) => {
             let lines = text.lines().filter(|line| !line.trim().is_empty());
-            // Of two errors the one about the whole text helps, unless it is lines.
+            // Report the error about the whole text; the one about a line is less helpful.
             lines
-                .map(|line| crate::json::parse(line).map_err(|_| whole.clone()))
+                .map(|line| crate::json::parse_json(line).map_err(|_| whole.clone()))
                 .collect::<Result<_, _>>()?
         }
     };
@@ -48,8 +48,9 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Advisory>, ReadError
     for document in &documents {
         let format = match format {
             Some(name) => ALL.iter().find(|f| f.name == name),
-            None => ALL.iter().find(|f| (f.is)(document)),
+            None => ALL.iter().find(|f| (f.recognizes)(document)),
         };
+
         let format = format.ok_or_else(|| {
             ReadError::Unknown(ALL.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))
         })?;
@@ -59,14 +60,15 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Advisory>, ReadError
             .find(|a| a.id.len() > ID_MAX || a.vulnerability().len() > ID_MAX)
         {
             let reason = format!(
-                "the id `{}…` has more than {ID_MAX} bytes",
-                crate::cut(&wrong.id, 40)
+                "the ID `{}…` is longer than {ID_MAX} bytes",
+                crate::cut_text(&wrong.id, 40)
             );
             return Err(ReadError::Shape {
                 format: format.name,
                 reason,
             });
         }
+
         advisories.extend(read);
     }
 

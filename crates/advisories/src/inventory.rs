@@ -1,4 +1,4 @@
-//! What we run: lists of components, one file per format, and the list of formats.
+//! The formats of inventories (lists of components in use): one file each, and the list.
 
 mod cargo_lock;
 mod composer_lock;
@@ -13,20 +13,20 @@ const NAME_MAX: usize = 500;
 const VERSION_MAX: usize = 200;
 const ECOSYSTEM_MAX: usize = 50;
 
-/// A format.
+/// An inventory format.
 #[derive(Debug)]
 pub struct Format {
     /// Its name on the command line and in the configuration.
     pub name: &'static str,
-    /// What it is, in a line.
+    /// One phrase that says what it is.
     pub description: &'static str,
-    /// Whether a text looks like it.
-    pub is: fn(&str) -> bool,
-    /// The components of a text.
+    /// Returns whether a text looks like this format.
+    pub recognizes: fn(&str) -> bool,
+    /// Reads the components of a text.
     pub read: fn(&str) -> Result<Vec<Component>, ReadError>,
 }
 
-/// Every format.
+/// All formats.
 pub const ALL: &[Format] = &[
     cyclonedx::FORMAT,
     spdx::FORMAT,
@@ -35,18 +35,18 @@ pub const ALL: &[Format] = &[
     dpkg::FORMAT,
 ];
 
-/// Reads a text; in order, each component once. `format` is a name of [`ALL`]; without one it is
-/// told from the text.
+/// Reads a text and returns its components in order, each once. `format` is a name in [`ALL`];
+/// without one the format is recognized from the text.
 pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Component>, ReadError> {
     let format = match format {
         Some(name) => ALL.iter().find(|f| f.name == name),
-        None => ALL.iter().find(|f| (f.is)(text)),
+        None => ALL.iter().find(|f| (f.recognizes)(text)),
     };
 
     let format = format.ok_or_else(|| {
         ReadError::Unknown(ALL.iter().map(|f| f.name).collect::<Vec<_>>().join(", "))
     })?;
-    crate::no_nul(text, format.name)?;
+    crate::reject_nul(text, format.name)?;
     let mut components = (format.read)(text)?;
     let shape = |reason: String| ReadError::Shape {
         format: format.name,
@@ -54,8 +54,8 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Component>, ReadErro
     };
 
     if components.is_empty() {
-        // It would take the place of a list that has some.
-        return Err(shape("it lists no component".to_owned()));
+        // An empty list would replace one with components.
+        return Err(shape("it lists no components".to_owned()));
     }
 
     let fits = |c: &Component| {
@@ -68,8 +68,8 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Component>, ReadErro
 
     if let Some(wrong) = components.iter().find(|c| !fits(c)) {
         return Err(shape(format!(
-            "the component `{}` has a name or version that is too long, empty or no text",
-            crate::cut(&wrong.package.name, 40)
+            "the component `{}` has a name or version that is too long, empty or not text",
+            crate::cut_text(&wrong.package.name, 40)
         )));
     }
 
@@ -82,7 +82,7 @@ pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Component>, ReadErro
 mod tests {
     use super::*;
 
-    fn all(text: &str) -> Vec<String> {
+    fn describe_all(text: &str) -> Vec<String> {
         let read = read(text, None).unwrap();
         read.iter()
             .map(|c| format!("{} {} {}", c.package.ecosystem, c.package.name, c.version))
@@ -90,13 +90,17 @@ mod tests {
     }
 
     #[test]
-    fn each_format_is_told_and_read() {
+    fn each_format_is_recognized_and_read() {
         let cargo = "version = 4\n[[package]]\nname = \"serde\"\nversion = \"1.0.2\"\nsource = \
             \"registry+x\"\n\n[[package]]\nname = \"ours\"\nversion = \"0.1.0\"\n";
-        assert_eq!(all(cargo), ["cargo serde 1.0.2"]);
-        let composer = r#"{"content-hash":"x","packages":[{"name":"symfony/yaml","version":"v6.4.0"}],"packages-dev":[{"name":"phpunit/phpunit","version":"10.0.0"}]}"#;
+        assert_eq!(describe_all(cargo), ["cargo serde 1.0.2"]);
+        let composer = r#"{
+            "content-hash":"x",
+            "packages":[{"name":"symfony/yaml","version":"v6.4.0"}],
+            "packages-dev":[{"name":"phpunit/phpunit","version":"10.0.0"}]
+        }"#;
         assert_eq!(
-            all(composer),
+            describe_all(composer),
             [
                 "composer phpunit/phpunit 10.0.0",
                 "composer symfony/yaml v6.4.0"
@@ -108,7 +112,7 @@ mod tests {
             config-files\nVersion: 1\n\nPackage: libssl3\nStatus: install ok installed\nSource: \
             openssl\nVersion: 3.0.11-1\n";
         assert_eq!(
-            all(dpkg),
+            describe_all(dpkg),
             [
                 "deb libssl3 3.0.11-1",
                 "deb openssl 3.0.11-1",
@@ -116,18 +120,42 @@ mod tests {
             ]
         );
 
-        let cyclone = r#"{"bomFormat":"CycloneDX","components":[{"type":"library","name":"core","group":"@angular","purl":"pkg:npm/%40angular/core@17.0.1","components":[{"name":"inner","version":"2"}]},{"name":"widget","version":"1.2"}]}"#;
+        let cyclone = r#"{
+            "bomFormat":"CycloneDX",
+            "components":[
+                {
+                    "type":"library",
+                    "name":"core",
+                    "group":"@angular",
+                    "purl":"pkg:npm/%40angular/core@17.0.1",
+                    "components":[{"name":"inner","version":"2"}]
+                },
+                {"name":"widget","version":"1.2"}
+            ]
+        }"#;
         assert_eq!(
-            all(cyclone),
+            describe_all(cyclone),
             ["- inner 2", "- widget 1.2", "npm @angular/core 17.0.1"]
         );
 
-        let spdx = r#"{"spdxVersion":"SPDX-2.3","packages":[{"name":"x","versionInfo":"1","externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:pypi/x@1.0"}]},{"name":"y","versionInfo":"NOASSERTION"}]}"#;
-        assert_eq!(all(spdx), ["- y ", "pypi x 1.0"]);
+        let spdx = r#"{
+            "spdxVersion":"SPDX-2.3",
+            "packages":[
+                {
+                    "name":"x",
+                    "versionInfo":"1",
+                    "externalRefs":[
+                        {"referenceType":"purl","referenceLocator":"pkg:pypi/x@1.0"}
+                    ]
+                },
+                {"name":"y","versionInfo":"NOASSERTION"}
+            ]
+        }"#;
+        assert_eq!(describe_all(spdx), ["- y ", "pypi x 1.0"]);
     }
 
     #[test]
-    fn what_is_none_of_them_is_said() {
+    fn unknown_formats_are_rejected_with_the_known_ones() {
         assert!(
             read("hello", None)
                 .unwrap_err()

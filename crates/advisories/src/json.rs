@@ -1,46 +1,49 @@
-//! What readers of JSON share: fields that may be missing.
+//! Access to JSON fields that may be missing, for all readers.
 
 use serde_json::Value;
 
 use crate::ReadError;
 
-/// A text of a field, empty when there is none.
-pub(crate) fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+/// Returns the text of a field; empty when it is missing.
+pub(crate) fn text_of<'a>(value: &'a Value, key: &str) -> &'a str {
     value.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The same; none when it is empty.
-pub(crate) fn maybe(value: &Value, key: &str) -> Option<String> {
-    Some(text(value, key))
+/// Returns the text of a field; `None` when it is missing or empty.
+pub(crate) fn non_empty(value: &Value, key: &str) -> Option<String> {
+    Some(text_of(value, key))
         .filter(|text| !text.is_empty())
         .map(str::to_owned)
 }
 
-/// The items of a list, none when there is none.
-pub(crate) fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+/// Returns the items of a list; none when it is missing.
+pub(crate) fn items_of<'a>(value: &'a Value, key: &str) -> &'a [Value] {
     value
         .get(key)
         .and_then(Value::as_array)
         .map_or(&[], Vec::as_slice)
 }
 
-/// The texts of a list.
-pub(crate) fn texts(value: &Value, key: &str) -> Vec<String> {
-    list(value, key)
+/// Returns the texts of a list.
+pub(crate) fn texts_of(value: &Value, key: &str) -> Vec<String> {
+    items_of(value, key)
         .iter()
         .filter_map(Value::as_str)
         .map(str::to_owned)
         .collect()
 }
 
-/// A day or a moment as its publisher writes it: none when there is none, an error when it is no
-/// time that a calendar has. `infinity` and the year 99999 are times to a database.
-pub(crate) fn moment(
+/// Returns a date or time as its publisher writes it; `None` when it is missing.
+///
+/// # Errors
+///
+/// It is not a calendar time. A database would accept `infinity` and the year 99999.
+pub(crate) fn checked_time(
     value: &Value,
     key: &str,
     format: &'static str,
 ) -> Result<Option<String>, ReadError> {
-    let Some(text) = maybe(value, key) else {
+    let Some(text) = non_empty(value, key) else {
         return Ok(None);
     };
     let known =
@@ -48,20 +51,20 @@ pub(crate) fn moment(
     if !known || text.starts_with(['+', '-']) {
         return Err(ReadError::Shape {
             format,
-            reason: format!("`{key}` is no date: {}", crate::cut(&text, 40)),
+            reason: format!("`{key}` is not a date: {}", crate::cut_text(&text, 40)),
         });
     }
 
     Ok(Some(text))
 }
 
-/// The same for a day.
-pub(crate) fn day(
+/// Returns the day of a date or time; otherwise as [`checked_time`].
+pub(crate) fn checked_day(
     value: &Value,
     key: &str,
     format: &'static str,
 ) -> Result<Option<String>, ReadError> {
-    let Some(text) = moment(value, key, format)? else {
+    let Some(text) = checked_time(value, key, format)? else {
         return Ok(None);
     };
     let at = text
@@ -74,6 +77,6 @@ pub(crate) fn day(
         .map(|day| day.to_string()))
 }
 
-pub(crate) fn parse(text: &str) -> Result<Value, ReadError> {
+pub(crate) fn parse_json(text: &str) -> Result<Value, ReadError> {
     serde_json::from_str(text).map_err(|error| ReadError::Syntax("JSON", error.to_string()))
 }

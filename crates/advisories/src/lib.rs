@@ -1,6 +1,6 @@
-//! Security advisories (3.14.3): `feeds` reads what publishers write, `inventory` reads what we
-//! run, `matching` says which advisory concerns which component. Text in, answers out: nothing here
-//! does I/O or knows a clock.
+//! Security advisories (3.14.3): `feeds` reads advisories, `inventory` reads the components in use,
+//! and `matching` finds the advisories that concern a component. Nothing here does I/O or reads a
+//! clock.
 
 mod cvss;
 pub mod feeds;
@@ -16,54 +16,54 @@ pub use package::{Component, Ecosystem, Package};
 use model::Severity;
 use serde::{Deserialize, Serialize};
 
-/// What cannot be read, and why.
+/// Why a feed or inventory cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// Not the language that the format is written in.
+    /// The text does not have the syntax of the format.
     #[error("is not valid {0}: {1}")]
     Syntax(&'static str, String),
-    /// Well formed, and something else.
-    #[error("is no {format}: {reason}")]
+    /// The text has the syntax, but not the content of the format.
+    #[error("is not a valid {format}: {reason}")]
     Shape {
         /// The format that was expected.
         format: &'static str,
-        /// What is missing.
+        /// What is missing or wrong.
         reason: String,
     },
-    /// None of the formats that we know.
-    #[error("is none of the formats that are known here ({0})")]
+    /// The text is not in a known format.
+    #[error("is not in a known format ({0})")]
     Unknown(String),
 }
 
-/// One advisory, whoever published it.
+/// One advisory of any publisher.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Advisory {
-    /// Its publisher's id for it: `CVE-2024-3094`, `RUSTSEC-2023-0071`.
+    /// The publisher's ID: `CVE-2024-3094`, `RUSTSEC-2023-0071`.
     pub id: String,
     /// The feed's format, by name.
     pub feed: String,
-    /// One line.
+    /// A one-line title.
     pub title: String,
-    /// What is wrong, in the publisher's words, cut to 4,000 characters.
+    /// The publisher's description, cut to 4,000 characters.
     pub summary: String,
-    /// How bad its publisher calls it; medium where none is said.
+    /// The publisher's severity; medium where it names none.
     pub severity: Severity,
-    /// Other ids of the same vulnerability.
+    /// Other IDs of the same vulnerability.
     pub aliases: Vec<String>,
-    /// Attackers use it (CISA's catalogue of known exploited vulnerabilities).
+    /// Whether it is known to be exploited (CISA's catalog).
     pub known_exploited: bool,
-    /// The date by which its publisher wants it dealt with, as `YYYY-MM-DD`.
+    /// The publisher's due date for remediation, as `YYYY-MM-DD`.
     pub due: Option<String>,
     /// When it was published or last changed, as the publisher writes it.
     pub published: Option<String>,
-    /// What to do, in the publisher's words.
+    /// The remediation that the publisher recommends.
     pub action: Option<String>,
-    /// What it is about.
+    /// The packages that it concerns.
     pub affected: Vec<Affected>,
 }
 
 impl Advisory {
-    /// The id under which all publishers know the vulnerability: its CVE, else its own.
+    /// Returns the ID that all publishers share: the CVE ID, otherwise the advisory's own ID.
     pub fn vulnerability(&self) -> &str {
         let names = || std::iter::once(&self.id).chain(&self.aliases);
         names()
@@ -72,53 +72,53 @@ impl Advisory {
     }
 }
 
-/// A package and which of its versions are concerned.
+/// A package and its affected versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Affected {
-    /// The package, or the product as its vendor calls it.
+    /// The package, or the product under its vendor's name.
     pub package: Package,
-    /// Versions named one by one.
+    /// Affected versions that are listed one by one.
     pub versions: Vec<String>,
-    /// Runs of versions.
+    /// Ranges of affected versions.
     pub ranges: Vec<Range>,
 }
 
-/// From `introduced` (included; none: the first version) up to `fixed` (excluded) or
-/// `last_affected` (included); without either there is no fix.
+/// A range of versions from `introduced` (inclusive; `None` for the first version) to `fixed`
+/// (exclusive) or `last_affected` (inclusive). Without either there is no fix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Range {
-    /// The first version that is concerned.
+    /// The first affected version.
     pub introduced: Option<String>,
-    /// The first version that no longer is.
+    /// The first version with the fix.
     pub fixed: Option<String>,
-    /// The last version that is.
+    /// The last affected version.
     pub last_affected: Option<String>,
 }
 
-/// The longest summary that is kept, in characters.
+/// The most characters of a summary that are kept.
 const SUMMARY_MAX: usize = 4000;
 
-/// PostgreSQL cannot store the character NUL, and no honest text holds it.
-fn no_nul(text: &str, format: &'static str) -> Result<(), ReadError> {
+/// Rejects a text with the character NUL, which PostgreSQL cannot store and no valid text contains.
+fn reject_nul(text: &str, format: &'static str) -> Result<(), ReadError> {
     if text.contains('\0') || text.contains("\\u0000") {
         return Err(ReadError::Shape {
             format,
-            reason: "it holds a NUL character".to_owned(),
+            reason: "it contains a NUL character".to_owned(),
         });
     }
     Ok(())
 }
 
-/// At most so many characters of a text from outside.
-fn cut(text: &str, characters: usize) -> String {
+/// Returns the first characters of a text.
+fn cut_text(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    /// What the fuzzer found once is found no more; see fuzz/README.md.
+    /// Regression test for what the fuzzer found; see fuzz/README.md.
     #[test]
-    fn every_seed_is_read() {
+    fn every_fuzz_seed_is_read() {
         let seeds = |name: &str| {
             let folder =
                 concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/").to_owned() + name;
@@ -133,24 +133,24 @@ mod tests {
             .map(|text| super::feeds::read(text, None))
             .collect();
         for format in super::feeds::ALL {
-            let said = |read: &Vec<super::Advisory>| {
+            let of_format = |read: &Vec<super::Advisory>| {
                 read.iter().any(|advisory| advisory.feed == format.name)
             };
             assert!(
-                feeds.iter().flatten().any(said),
-                "{} has no seed that says something",
+                feeds.iter().flatten().any(of_format),
+                "{} has no seed that gives an advisory",
                 format.name
             );
         }
 
         let inventories = seeds("advisory_inventory");
         for format in super::inventory::ALL {
-            let says = |text: &String| {
-                (format.is)(text) && super::inventory::read(text, Some(format.name)).is_ok()
+            let is_read = |text: &String| {
+                (format.recognizes)(text) && super::inventory::read(text, Some(format.name)).is_ok()
             };
             assert!(
-                inventories.iter().any(says),
-                "{} has no seed that says something",
+                inventories.iter().any(is_read),
+                "{} has no seed that gives a component",
                 format.name
             );
         }

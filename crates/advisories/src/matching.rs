@@ -7,22 +7,21 @@ use model::Severity;
 use serde::{Deserialize, Serialize};
 
 use crate::package::{Component, Package};
-use crate::version::compare;
+use crate::version::compare_versions;
 use crate::{Advisory, Affected, Range};
 
-/// How sure we are.
+/// How certain a match is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Confidence {
-    /// The names agree; the versions are not said, not known, or of an order that is not known
-    /// here. A person must look.
+    /// The names agree, but the versions are missing or cannot be compared. A person must decide.
     Possible,
-    /// The version in use is one of those concerned.
+    /// The version in use is affected.
     Affected,
 }
 
 impl Confidence {
-    /// The word in the database and in output.
+    /// Returns the word for the database and for output.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Possible => "possible",
@@ -31,30 +30,30 @@ impl Confidence {
     }
 }
 
-/// An advisory concerns a component.
+/// A component that an advisory concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match<'a> {
     /// The component.
     pub component: &'a Component,
-    /// How sure that is.
+    /// How certain the match is.
     pub confidence: Confidence,
-    /// A version that no longer is concerned, where one is known.
+    /// The version with the fix, if known.
     pub fixed: Option<&'a str>,
-    /// Only the vendor's name for it agrees: no more than a hint, and none where another advisory
-    /// of the same vulnerability names the package itself ([`Index::names`]).
+    /// Whether only the vendor's name agrees. Such a match is dropped if another advisory of the
+    /// same vulnerability names the package itself ([`Index::named_packages`]).
     pub hint: bool,
 }
 
-/// Components, found by name.
+/// An index of components by name.
 #[derive(Debug, Default)]
 pub struct Index<'a> {
     by_package: HashMap<&'a Package, Vec<&'a Component>>,
-    /// By what a vendor might call it.
+    /// By normalized name, for the names of vendors.
     by_name: HashMap<String, Vec<&'a Component>>,
 }
 
 impl<'a> Index<'a> {
-    /// Of these components.
+    /// Creates an index of components.
     pub fn new(components: impl IntoIterator<Item = &'a Component>) -> Self {
         let mut index = Self::default();
         for component in components {
@@ -65,7 +64,7 @@ impl<'a> Index<'a> {
                 .push(component);
             index
                 .by_name
-                .entry(plain(&component.package.name))
+                .entry(normalize_name(&component.package.name))
                 .or_default()
                 .push(component);
         }
@@ -73,23 +72,23 @@ impl<'a> Index<'a> {
         index
     }
 
-    /// What an advisory concerns; each component once, with the surest answer.
-    pub fn concerned(&self, advisory: &'a Advisory) -> Vec<Match<'a>> {
+    /// Finds the components that an advisory concerns, each once with the most certain match.
+    pub fn find_matches(&self, advisory: &'a Advisory) -> Vec<Match<'a>> {
         let mut found: Vec<Match<'a>> = Vec::new();
         let mut places: HashMap<&Component, usize> = HashMap::new();
         for affected in &advisory.affected {
             let hint = affected.package.ecosystem.is_vendor();
             let components = if hint {
-                self.by_name.get(&plain(&affected.package.name))
+                self.by_name.get(&normalize_name(&affected.package.name))
             } else {
                 self.by_package.get(&affected.package)
             };
 
             for component in components.into_iter().flatten() {
-                let Some((confidence, fixed)) = judge(affected, component) else {
+                let Some((confidence, fixed)) = judge_version(affected, component) else {
                     continue;
                 };
-                let one = Match {
+                let new = Match {
                     component,
                     confidence,
                     fixed,
@@ -98,10 +97,10 @@ impl<'a> Index<'a> {
 
                 match places.get(*component) {
                     Some(place) if found[*place].confidence >= confidence => {}
-                    Some(place) => found[*place] = one,
+                    Some(place) => found[*place] = new,
                     None => {
                         places.insert(component, found.len());
-                        found.push(one);
+                        found.push(new);
                     }
                 }
             }
@@ -112,9 +111,9 @@ impl<'a> Index<'a> {
 }
 
 impl Index<'_> {
-    /// The packages that are in use and that an advisory names by their ecosystem, whether their
-    /// versions are concerned or not: it knows better than one that goes by a vendor's name.
-    pub fn names(&self, advisory: &Advisory) -> Vec<Package> {
+    /// Returns the packages in use that an advisory names by their ecosystem, affected or not. It
+    /// is more precise about them than advisories that use a vendor's name.
+    pub fn named_packages(&self, advisory: &Advisory) -> Vec<Package> {
         let named = advisory
             .affected
             .iter()
@@ -127,9 +126,13 @@ impl Index<'_> {
     }
 }
 
-/// How bad a match is: what attackers use is critical where the version is concerned; where only
-/// the name agrees, it is at most medium.
-pub fn severity(advisory: &Advisory, known_exploited: bool, confidence: Confidence) -> Severity {
+/// Returns the severity of a match: critical if the version is affected and the vulnerability is
+/// exploited, at most medium if only the name agrees.
+pub fn match_severity(
+    advisory: &Advisory,
+    known_exploited: bool,
+    confidence: Confidence,
+) -> Severity {
     match confidence {
         Confidence::Affected if known_exploited || advisory.known_exploited => Severity::Critical,
         Confidence::Affected => advisory.severity,
@@ -137,16 +140,17 @@ pub fn severity(advisory: &Advisory, known_exploited: bool, confidence: Confiden
     }
 }
 
-/// A name as two people would both write it.
-fn plain(name: &str) -> String {
+/// Normalizes a name to its lower-case letters and digits.
+fn normalize_name(name: &str) -> String {
     name.chars()
         .filter(char::is_ascii_alphanumeric)
         .map(|c| c.to_ascii_lowercase())
         .collect()
 }
 
-/// Whether a component's version is concerned; none when it is certainly not.
-fn judge<'a>(
+/// Returns whether a component's version is affected, with the fixed version; `None` when it is
+/// certainly not affected.
+fn judge_version<'a>(
     affected: &'a Affected,
     component: &Component,
 ) -> Option<(Confidence, Option<&'a str>)> {
@@ -155,21 +159,20 @@ fn judge<'a>(
     let named = affected
         .versions
         .iter()
-        .any(|v| same(component, v, version));
+        .any(|v| is_same_version(component, v, version));
     if named && !version.is_empty() {
         return Some((Confidence::Affected, fixed));
     }
 
     if affected.ranges.is_empty() {
-        // Where versions are named, all others are not concerned; where nothing is said of
-        // versions, nobody knows.
+        // Where versions are listed, all others are not affected; without any, it is unknown.
         return (affected.versions.is_empty() || version.is_empty())
             .then_some((Confidence::Possible, None));
     }
 
     let mut unsure = false;
     for range in &affected.ranges {
-        match within(range, component) {
+        match is_within(range, component) {
             Some(true) => return Some((Confidence::Affected, range.fixed.as_deref())),
             Some(false) => {}
             None => unsure = true,
@@ -179,33 +182,37 @@ fn judge<'a>(
     unsure.then_some((Confidence::Possible, fixed))
 }
 
-/// Whether two texts are one version.
-fn same(component: &Component, a: &str, b: &str) -> bool {
-    a == b || compare(&component.package.ecosystem, a, b) == Some(Ordering::Equal)
+/// Returns whether two texts denote the same version.
+fn is_same_version(component: &Component, a: &str, b: &str) -> bool {
+    a == b || compare_versions(&component.package.ecosystem, a, b) == Some(Ordering::Equal)
 }
 
-/// Whether a version lies in a range; none when that cannot be told.
-fn within(range: &Range, component: &Component) -> Option<bool> {
+/// Returns whether a version lies in a range; `None` when it cannot be compared.
+fn is_within(range: &Range, component: &Component) -> Option<bool> {
     let version = component.version.as_str();
     if version.is_empty() {
         return None;
     }
-    let against = |bound: &str| compare(&component.package.ecosystem, version, bound);
+
+    let against = |bound: &str| compare_versions(&component.package.ecosystem, version, bound);
     if let Some(introduced) = range.introduced.as_deref().filter(|v| *v != "0")
         && against(introduced)? == Ordering::Less
     {
         return Some(false);
     }
+
     if let Some(fixed) = &range.fixed
         && against(fixed)? != Ordering::Less
     {
         return Some(false);
     }
+
     if let Some(last) = &range.last_affected
         && against(last)? == Ordering::Greater
     {
         return Some(false);
     }
+
     Some(true)
 }
 
@@ -213,7 +220,7 @@ fn within(range: &Range, component: &Component) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn advisory(affected: Affected) -> Advisory {
+    fn advisory_about(affected: Affected) -> Advisory {
         Advisory {
             id: "X-1".to_owned(),
             feed: "osv".to_owned(),
@@ -229,9 +236,14 @@ mod tests {
         }
     }
 
-    fn of(ecosystem: &str, name: &str, versions: &[&str], ranges: &[(&str, &str)]) -> Advisory {
+    fn advisory_for(
+        ecosystem: &str,
+        name: &str,
+        versions: &[&str],
+        ranges: &[(&str, &str)],
+    ) -> Advisory {
         let bound = |v: &str| (!v.is_empty()).then(|| v.to_owned());
-        advisory(Affected {
+        advisory_about(Affected {
             package: Component::new(ecosystem, name, "").package,
             versions: versions.iter().map(|v| (*v).to_owned()).collect(),
             ranges: ranges
@@ -245,9 +257,9 @@ mod tests {
         })
     }
 
-    fn judged(advisory: &Advisory, component: &Component) -> Option<Confidence> {
+    fn first_confidence(advisory: &Advisory, component: &Component) -> Option<Confidence> {
         Index::new([component])
-            .concerned(advisory)
+            .find_matches(advisory)
             .first()
             .map(|m| m.confidence)
     }
@@ -255,65 +267,77 @@ mod tests {
     #[test]
     fn versions_decide_where_they_are_known() {
         use Confidence::{Affected, Possible};
-        let rsa = of("cargo", "rsa", &[], &[("0", "0.9.7")]);
+        let rsa = advisory_for("cargo", "rsa", &[], &[("0", "0.9.7")]);
         assert_eq!(
-            judged(&rsa, &Component::new("cargo", "rsa", "0.9.6")),
+            first_confidence(&rsa, &Component::new("cargo", "rsa", "0.9.6")),
             Some(Affected)
         );
-        assert_eq!(judged(&rsa, &Component::new("cargo", "rsa", "0.9.7")), None);
-        assert_eq!(judged(&rsa, &Component::new("npm", "rsa", "0.9.6")), None);
+        assert_eq!(
+            first_confidence(&rsa, &Component::new("cargo", "rsa", "0.9.7")),
+            None
+        );
+        assert_eq!(
+            first_confidence(&rsa, &Component::new("npm", "rsa", "0.9.6")),
+            None
+        );
 
         assert_eq!(
-            judged(&rsa, &Component::new("cargo", "rsa", "")),
+            first_confidence(&rsa, &Component::new("cargo", "rsa", "")),
             Some(Possible)
         );
-        let never_fixed = of("deb", "xz-utils", &[], &[("5.6.0-0.1", "")]);
+        let never_fixed = advisory_for("deb", "xz-utils", &[], &[("5.6.0-0.1", "")]);
         assert_eq!(
-            judged(&never_fixed, &Component::new("deb", "xz-utils", "5.6.1-1")),
+            first_confidence(&never_fixed, &Component::new("deb", "xz-utils", "5.6.1-1")),
             Some(Affected)
         );
 
         assert_eq!(
-            judged(
+            first_confidence(
                 &never_fixed,
                 &Component::new("deb", "xz-utils", "5.4.1-0.2")
             ),
             None
         );
 
-        // PyPI's order is not known here: its list of versions is.
-        let django = of("pypi", "django", &["4.2.1"], &[("0", "4.2.2")]);
+        // PyPI's order is not implemented, but listed versions are compared.
+        let django = advisory_for("pypi", "django", &["4.2.1"], &[("0", "4.2.2")]);
         assert_eq!(
-            judged(&django, &Component::new("pypi", "django", "4.2.1")),
+            first_confidence(&django, &Component::new("pypi", "django", "4.2.1")),
             Some(Affected)
         );
         assert_eq!(
-            judged(&django, &Component::new("pypi", "django", "4.2.9")),
+            first_confidence(&django, &Component::new("pypi", "django", "4.2.9")),
             Some(Possible)
         );
 
-        let listed = of("npm", "event-stream", &["3.3.6"], &[]);
+        let listed = advisory_for("npm", "event-stream", &["3.3.6"], &[]);
         assert_eq!(
-            judged(&listed, &Component::new("npm", "event-stream", "4.0.0")),
+            first_confidence(&listed, &Component::new("npm", "event-stream", "4.0.0")),
             None
         );
     }
 
     #[test]
-    fn a_vendors_name_is_only_a_hint_and_what_is_exploited_is_critical() {
-        let sudo = of("", "Sudo", &[], &[]);
+    fn vendor_names_are_hints_and_exploited_matches_are_critical() {
+        let sudo = advisory_for("", "Sudo", &[], &[]);
         let component = Component::new("deb", "sudo", "1.9.13p3-1");
-        assert_eq!(judged(&sudo, &component), Some(Confidence::Possible));
         assert_eq!(
-            severity(&sudo, true, Confidence::Possible),
+            first_confidence(&sudo, &component),
+            Some(Confidence::Possible)
+        );
+        assert_eq!(
+            match_severity(&sudo, true, Confidence::Possible),
             Severity::Medium
         );
         assert_eq!(
-            severity(&sudo, true, Confidence::Affected),
+            match_severity(&sudo, true, Confidence::Affected),
             Severity::Critical
         );
 
-        assert_eq!(severity(&sudo, false, Confidence::Affected), Severity::High);
+        assert_eq!(
+            match_severity(&sudo, false, Confidence::Affected),
+            Severity::High
+        );
         assert_eq!(sudo.vulnerability(), "CVE-2024-1");
     }
 }

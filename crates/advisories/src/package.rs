@@ -1,24 +1,24 @@
-//! What a package is called: by its ecosystem and name, as a package URL says it.
+//! Packages by ecosystem and name, as in a package URL.
 
 use std::fmt;
 
 use model::text::percent_decode;
 use serde::{Deserialize, Serialize};
 
-/// Who publishes packages under names of their own: the type of a package URL (`cargo`, `deb`,
-/// `npm`, …), or none for a product that only its vendor names.
+/// A namespace of packages: the type of a package URL (`cargo`, `deb`, `npm`, …), or empty for a
+/// product that only has its vendor's name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ecosystem(pub String);
 
 impl Ecosystem {
-    /// By the type of a package URL.
+    /// Returns the ecosystem of a package URL's type.
     pub fn of_purl(name: &str) -> Self {
         Self(name.to_ascii_lowercase())
     }
 
-    /// By the name that OSV gives it, whose release (`Debian:12`) plays no part: a version says
-    /// which it belongs to.
+    /// Returns the ecosystem of an OSV name. Ignores its release (`Debian:12`), because versions
+    /// tell which release they belong to.
     pub fn of_osv(name: &str) -> Self {
         let name = name.split(':').next().unwrap_or_default();
         Self(
@@ -35,7 +35,7 @@ impl Ecosystem {
         )
     }
 
-    /// Whether it is no ecosystem's.
+    /// Returns whether names are the vendor's, not those of an ecosystem.
     pub fn is_vendor(&self) -> bool {
         self.0.is_empty()
     }
@@ -47,26 +47,26 @@ impl fmt::Display for Ecosystem {
     }
 }
 
-/// A package by name.
+/// The name of a package in its ecosystem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Package {
-    /// Whose name it is.
+    /// The namespace of the name.
     pub ecosystem: Ecosystem,
-    /// The name, with its namespace where it has one (`symfony/http-kernel`).
+    /// The name, with its namespace if it has one (`symfony/http-kernel`).
     pub name: String,
 }
 
-/// A package in the version that is in use.
+/// A package and the version in use.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Component {
     /// The package.
     pub package: Package,
-    /// Its version, as its ecosystem writes it; empty when it is not known.
+    /// The version as its ecosystem writes it; empty when unknown.
     pub version: String,
 }
 
 impl Component {
-    /// By its parts.
+    /// Creates a component from its parts.
     pub fn new(ecosystem: &str, name: &str, version: &str) -> Self {
         let package = Package {
             ecosystem: Ecosystem(ecosystem.to_owned()),
@@ -78,8 +78,8 @@ impl Component {
         }
     }
 
-    /// By a package URL (`pkg:npm/%40angular/core@17.0.1`); none for what is no such URL. The
-    /// namespace of a distribution's package is its vendor and no part of the name.
+    /// Parses a package URL (`pkg:npm/%40angular/core@17.0.1`); `None` if it is not one. The
+    /// namespace of a distribution's package is its vendor and not part of the name.
     pub fn of_purl(purl: &str) -> Option<Self> {
         let rest = purl.strip_prefix("pkg:")?;
         let rest = rest.split(['?', '#']).next()?.trim_start_matches('/');
@@ -98,14 +98,14 @@ impl Component {
             path
         };
 
-        // Maven joins with a colon in OSV.
+        // OSV joins Maven's group and artifact with a colon.
         let name = if ecosystem.0 == "maven" {
             name.replacen('/', ":", 1)
         } else {
             name
         };
 
-        // `%00` is one more way to write what no database keeps.
+        // `%00` encodes NUL, which PostgreSQL cannot store.
         let fits = !name.is_empty() && !name.contains('\0') && !version.contains('\0');
         fits.then_some(Self {
             package: Package { ecosystem, name },
@@ -134,8 +134,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn package_urls_name_packages() {
-        for (purl, ecosystem, name, version) in [
+    fn package_urls_are_parsed() {
+        let cases = [
             ("pkg:cargo/serde@1.0.200", "cargo", "serde", "1.0.200"),
             (
                 "pkg:npm/%40angular/core@17.0.1",
@@ -168,7 +168,9 @@ mod tests {
                 "2.14.1",
             ),
             ("pkg:pypi/django", "pypi", "django", ""),
-        ] {
+        ];
+
+        for (purl, ecosystem, name, version) in cases {
             assert_eq!(
                 Component::of_purl(purl),
                 Some(Component::new(ecosystem, name, version)),

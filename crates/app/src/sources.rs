@@ -1,6 +1,6 @@
 //! Sources: what delivers events, whether it still does, and what of it could not be read.
 
-use collect::ledger::{Hours, Rhythm, Sequence};
+use collect::source_tracking::{Hours, Cadence, Sequence};
 use model::Span;
 use model::text::sanitize;
 use serde::Serialize;
@@ -35,16 +35,16 @@ pub struct Details {
 
 impl Details {
     fn new(row: SourceRow, gaps: Vec<Gap>) -> Self {
-        let rhythm: Rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
+        let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
         let sequence: Option<Sequence> = row
             .sequence
             .clone()
             .and_then(|s| serde_json::from_value(s).ok());
 
         Self {
-            usual_pause_open: rhythm.usual(Hours::Open),
-            usual_pause_closed: rhythm.usual(Hours::Closed),
-            missing_numbers: sequence.map(|s| s.missing()),
+            usual_pause_open: rhythm.usual_pause(Hours::Business),
+            usual_pause_closed: rhythm.usual_pause(Hours::Off),
+            missing_numbers: sequence.map(|s| s.missing_count()),
             row,
             gaps,
         }

@@ -1,4 +1,4 @@
-//! The actions of the design, by category. Others may be used; the detection rules know these.
+//! The specified actions by category. Others may be used, but the detection rules know these.
 
 use crate::Category;
 
@@ -9,8 +9,7 @@ macro_rules! actions {
             pub const $name: &str = $text;
         )*)*
 
-        /// Every action by its category. A few belong to none of them alone, so a text may be used
-        /// with another category.
+        /// All actions by category. Some are used with other categories too.
         pub const ALL: &[(Category, &[&str])] = &[$((Category::$category, &[$($text,)*]),)*];
     };
 }
@@ -68,8 +67,7 @@ actions! {
     }
 }
 
-/// The audit of a program begins (ours, not the design's: without it nobody sees where a sequence
-/// begins).
+/// A run of a program begins. Not part of the specification: it marks the start of a sequence.
 pub const AUDIT_START: &str = "audit_start";
-/// It ends, and all before it was sent or spooled.
+/// A run ends, and all events before it were sent or spooled.
 pub const AUDIT_STOP: &str = "audit_stop";

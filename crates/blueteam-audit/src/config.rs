@@ -1,4 +1,4 @@
-//! What an application chooses.
+//! Configuration of a logger.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,24 +6,24 @@ use std::time::Duration;
 use crate::logger::AuditLogger;
 use crate::sink::Sink;
 
-/// Why a logger does not start. What can be mended while the application runs (an unwritable
-/// folder, a sink that is away) is not among it: that is logged, and the logger does what it can.
+/// Why a logger cannot start. Problems that may end while the application runs (an unwritable folder,
+/// an unreachable sink) are logged instead, and the logger starts anyway.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Neither [`Builder::http`] nor [`Builder::postgres`] was called.
-    #[error("nowhere to send audit events to")]
+    #[error("no sink for audit events: call `http` or `postgres`")]
     NoSink,
-    /// The URL is no good.
-    #[error("the URL for audit events: {0}")]
+    /// The URL is not valid.
+    #[error("invalid URL for audit events: {0}")]
     Url(String),
-    /// The key has characters that no header may hold.
-    #[error("the key for audit events is no key")]
+    /// The key has characters that a header must not contain.
+    #[error("invalid key for audit events")]
     Key,
-    /// The certificates are no good.
-    #[error("the certificates for audit events: {0}")]
+    /// The certificates are not valid.
+    #[error("invalid certificates for audit events: {0}")]
     Tls(String),
-    /// The system gives us no thread.
-    #[error("the thread for audit events: {0}")]
+    /// The thread cannot be started.
+    #[error("cannot start the thread for audit events: {0}")]
     Thread(#[from] std::io::Error),
 }
 
@@ -36,7 +36,7 @@ enum Target {
     Postgres(String),
 }
 
-/// Makes an [`AuditLogger`].
+/// Configures and starts an [`AuditLogger`].
 #[must_use = "nothing happens before `start`"]
 pub struct Builder {
     pub(crate) name: String,
@@ -75,21 +75,21 @@ impl Builder {
         }
     }
 
-    /// To the ingest API at this address (`https://host:8514`; `http://` only to this machine),
-    /// with a key that may write events.
+    /// Sends events to the ingest API at this URL (`https://host:8514`; `http://` only for this
+    /// machine), with a key that may write events.
     #[cfg(feature = "http")]
     pub fn http(mut self, url: impl Into<String>, key: impl Into<String>) -> Self {
         self.target = Target::Http(url.into(), key.into());
         self
     }
 
-    /// Certificates (PEM) that are trusted besides the machine's, for [`Builder::http`].
+    /// Trusts these certificates (PEM) in addition to the machine's, for [`Builder::http`].
     pub fn ca_pem(mut self, pem: impl Into<String>) -> Self {
         self.ca_pem = Some(pem.into());
         self
     }
 
-    /// Into the table, as a login that is a member of `eqmon_audit_writer`:
+    /// Inserts events into the table, as a login that is a member of `eqmon_audit_writer`:
     /// `postgres://webapp:…@db.example/app?sslmode=verify-full`.
     #[cfg(feature = "postgres")]
     pub fn postgres(mut self, url: impl Into<String>) -> Self {
@@ -97,47 +97,47 @@ impl Builder {
         self
     }
 
-    /// Where events wait while the sink is away. Several processes may share it. Without it they
-    /// wait in memory, 8 MiB of them, and die with the process.
+    /// Sets the folder where events wait while the sink is unreachable. Several processes may share
+    /// it. Without it up to 8 MiB of events wait in memory and are lost with the process.
     pub fn spool(mut self, folder: impl Into<PathBuf>) -> Self {
         self.spool = Some(folder.into());
         self
     }
 
-    /// The most bytes there; 256 MiB when not said. Beyond, the newest events are dropped and
+    /// Sets the most bytes in the spool (default: 256 MiB). Beyond that, new events are dropped and
     /// counted.
     pub fn spool_max_bytes(mut self, bytes: u64) -> Self {
         self.spool_max_bytes = bytes;
         self
     }
 
-    /// The most events that wait in memory for the spool; 8192 when not said. Beyond, the newest
+    /// Sets the most events that wait in memory for the spool (default: 8192). Beyond that, new events
     /// are dropped and counted.
     pub fn queue(mut self, events: usize) -> Self {
         self.queue = events.max(1);
         self
     }
 
-    /// The most events in one request or statement; 1000 when not said.
+    /// Sets the most events in one request or statement (default: 1000).
     pub fn batch(mut self, events: usize) -> Self {
         self.batch = events.clamp(1, 10_000);
         self
     }
 
-    /// How long an event waits for others; 50 ms when not said. It is also what a `kill -9` may
-    /// cost.
+    /// Sets how long an event waits for others (default: 50 ms). A `kill -9` may lose the events of
+    /// this time.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// How long one attempt to send may take; 10 s when not said.
+    /// Sets the timeout of one attempt to send (default: 10 s).
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self
     }
 
-    /// Starts the thread.
+    /// Starts the logger and its thread.
     pub fn start(self) -> Result<AuditLogger, StartError> {
         let sink: Sink = match self.target.clone() {
             Target::None => return Err(StartError::NoSink),

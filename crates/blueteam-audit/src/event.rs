@@ -1,4 +1,4 @@
-//! An event, as the application tells it. Its fields are the columns of `audit_events`.
+//! An event that an application logs. Its fields are the columns of `audit_events`.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// What kind of thing happened.
+/// The category of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Category {
@@ -18,16 +18,16 @@ pub enum Category {
     Access,
     /// Accounts, roles, settings (3.1.7, 3.3.2).
     Admin,
-    /// Where controlled data flows (3.1.3).
+    /// Flow of controlled data (3.1.3).
     Data,
-    /// What an AI component was asked and refused.
+    /// Requests to AI components, and their refusals.
     Ai,
     /// The application itself (3.14.x).
     System,
 }
 
 impl Category {
-    /// As it stands in the table.
+    /// Returns the value of the column.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Auth => "auth",
@@ -40,20 +40,20 @@ impl Category {
     }
 }
 
-/// How it ended.
+/// The result of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// As wanted.
+    /// It succeeded.
     Success,
-    /// It could not be done.
+    /// It failed.
     Failure,
     /// It was not allowed.
     Denied,
 }
 
 impl Outcome {
-    /// As it stands in the table.
+    /// Returns the value of the column.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Success => "success",
@@ -63,7 +63,7 @@ impl Outcome {
     }
 }
 
-/// One value of the metadata. The layer's own need no allocation.
+/// A value of the metadata. Those of the layer need no allocation.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Detail {
@@ -72,9 +72,9 @@ pub(crate) enum Detail {
     Json(Value),
 }
 
-/// Something that happened. Texts beyond the limits of the table are cut, never refused.
+/// An audit event. Texts beyond the limits of the table are cut, never rejected.
 #[derive(Clone, Debug, PartialEq)]
-#[must_use = "an event is told by `AuditLogger::log`"]
+#[must_use = "an event is only sent by `AuditLogger::log`"]
 pub struct Event {
     pub(crate) category: Category,
     pub(crate) action: Cow<'static, str>,
@@ -92,8 +92,8 @@ pub struct Event {
 }
 
 impl Event {
-    /// An event of now. `action` is one of [`action`](crate::action)'s, or a word of the
-    /// application's own.
+    /// Creates an event that happens now. `action` is a constant of [`action`](crate::action) or an
+    /// application's own action.
     pub fn new(category: Category, action: impl Into<Cow<'static, str>>, outcome: Outcome) -> Self {
         Self {
             category,
@@ -112,107 +112,106 @@ impl Event {
         }
     }
 
-    /// When it happened, if that isn't when it is logged.
+    /// Sets when it happened, if not when it is logged.
     pub fn at(mut self, time: SystemTime) -> Self {
         self.time = Some(time);
         self
     }
 
-    /// Who did it.
+    /// Sets the user who did it.
     pub fn user(mut self, id: Uuid) -> Self {
         self.set_user(id);
         self
     }
 
-    /// The session. Give a name of it (a JWT's `jti`, a hash), never the token: whoever reads the
-    /// log could use it.
+    /// Sets the session. Pass an identifier (a JWT's `jti`, a hash), never the token, which a reader of
+    /// the log could use.
     pub fn session(mut self, id: impl Into<String>) -> Self {
         self.set_session(id);
         self
     }
 
-    /// From which address.
+    /// Sets the client's address.
     pub fn ip(mut self, address: IpAddr) -> Self {
         self.ip_address = Some(address);
         self
     }
 
-    /// With which program.
+    /// Sets the user agent.
     pub fn user_agent(mut self, agent: impl Into<String>) -> Self {
         self.user_agent = Some(agent.into());
         self
     }
 
-    /// What it was done to: its kind (endpoint, page, file …) and the thing itself.
+    /// Sets the resource: its kind (endpoint, page, file …) and its ID.
     pub fn resource(mut self, kind: impl Into<Cow<'static, str>>, id: impl Into<String>) -> Self {
         self.set_resource(kind, id);
         self
     }
 
-    /// For which tenant.
+    /// Sets the tenant.
     pub fn tenant(mut self, id: Uuid) -> Self {
         self.set_tenant(id);
         self
     }
 
-    /// Controlled unclassified information was touched.
+    /// Marks that controlled unclassified information was accessed.
     pub fn cui(mut self) -> Self {
         self.set_cui(true);
         self
     }
 
-    /// One more thing to know. The rules use `username`, `email`, `role`, `home_instance_id` and
-    /// `bytes`. `producer` and `producer_seq` are the logger's own. A second value of a key takes
-    /// the place of the first.
+    /// Adds a field to the metadata. The rules use `username`, `email`, `role`, `home_instance_id` and
+    /// `bytes`. The logger sets `producer` and `producer_seq` itself. A second value of a key replaces
+    /// the first.
     pub fn detail(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         self.set_detail(key, value);
         self
     }
 
-    /// Changes category and action: for the handler that knows better than the layer what a request
-    /// was.
+    /// Changes category and action, for a handler that knows them better than the layer.
     pub fn set_action(&mut self, category: Category, action: impl Into<Cow<'static, str>>) {
         self.category = category;
         self.action = action.into();
     }
 
-    /// Who did it.
+    /// Sets the user who did it.
     pub fn set_user(&mut self, id: Uuid) {
         self.user_id = Some(id);
     }
 
-    /// The session; see [`Event::session`].
+    /// Sets the session; see [`Event::session`].
     pub fn set_session(&mut self, id: impl Into<String>) {
         self.session_id = Some(id.into());
     }
 
-    /// From which address.
+    /// Sets the client's address.
     pub fn set_ip(&mut self, address: IpAddr) {
         self.ip_address = Some(address);
     }
 
-    /// What it was done to.
+    /// Sets the resource; see [`Event::resource`].
     pub fn set_resource(&mut self, kind: impl Into<Cow<'static, str>>, id: impl Into<String>) {
         self.resource_type = Some(kind.into());
         self.resource_id = Some(id.into());
     }
 
-    /// For which tenant.
+    /// Sets the tenant.
     pub fn set_tenant(&mut self, id: Uuid) {
         self.instance_id = Some(id);
     }
 
-    /// Whether CUI was touched.
-    pub fn set_cui(&mut self, touched: bool) {
-        self.cui_accessed = touched;
+    /// Sets whether CUI was accessed.
+    pub fn set_cui(&mut self, accessed: bool) {
+        self.cui_accessed = accessed;
     }
 
-    /// One more thing to know; see [`Event::detail`].
+    /// Adds a field to the metadata; see [`Event::detail`].
     pub fn set_detail(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) {
-        self.put(key.into(), Detail::Json(value.into()));
+        self.put_detail(key.into(), Detail::Json(value.into()));
     }
 
-    pub(crate) fn put(&mut self, key: Cow<'static, str>, value: Detail) {
+    pub(crate) fn put_detail(&mut self, key: Cow<'static, str>, value: Detail) {
         match self.metadata.iter_mut().find(|(known, _)| *known == key) {
             Some((_, old)) => *old = value,
             None => self.metadata.push((key, value)),

@@ -22,19 +22,19 @@ pub use future::ResponseFuture;
 
 use crate::event::{Category, Detail, Event, Outcome};
 use crate::{AuditLogger, action};
-use future::Watch;
+use future::RequestGuard;
 
 type Peer = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 type Fill = dyn Fn(&Parts, &mut Event) + Send + Sync;
 
-/// Audits every request of the service that it is put around: one event `access/api_request` with
-/// address, agent, path, method, status and duration (until the response's head), told when the
-/// response is there, the request is given up, or the service fails or panics. The status says the
-/// result: below 400 success; 401, 403, 407 and 429 denied; else failure.
+/// A layer that audits every request of a service: one event `access/api_request` with address, user
+/// agent, path, method, status and duration (until the response's head). It is logged when the response
+/// is ready, the request is aborted, or the service fails or panics. The status determines the result:
+/// success below 400, denied for 401, 403, 407 and 429, otherwise failure.
 ///
-/// The query isn't recorded, because secrets travel in it. Who the user is, the tenant, and whether
-/// CUI was touched, the application says: by [`AuditLayer::fill`] from the request, or later by the
-/// [`AuditContext`] among the request's extensions.
+/// The query is not recorded, because it may contain secrets. The application adds user, tenant and
+/// access to CUI: from the request by [`AuditLayer::fill`], or later by the [`AuditContext`] among the
+/// request's extensions.
 ///
 /// ```no_run
 /// # use blueteam_audit::{AuditLayer, AuditLogger};
@@ -45,7 +45,9 @@ type Fill = dyn Fn(&Parts, &mut Event) + Send + Sync;
 ///     AuditLayer::new(audit)
 ///         .peer(|request| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()))
 ///         .trusted_proxies(["10.0.0.0/8".parse().unwrap()])
-///         .fill(|request, event| if request.uri.path().starts_with("/documents") { event.set_cui(true) }),
+///         .fill(|request, event| {
+///             event.set_cui(request.uri.path().starts_with("/documents"));
+///         }),
 /// )
 /// # }
 /// ```
@@ -71,7 +73,7 @@ impl fmt::Debug for AuditLayer {
 }
 
 impl AuditLayer {
-    /// Tells the logger of every request.
+    /// Creates a layer that logs to `logger`.
     pub fn new(logger: AuditLogger) -> Self {
         Self {
             settings: Arc::new(Settings {
@@ -83,30 +85,29 @@ impl AuditLayer {
         }
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    fn with_settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self
     }
 
-    /// How to learn who is at the other end of the connection, which only the server knows. Without
-    /// it the layer looks for a `SocketAddr` or an `IpAddr` among the request's extensions; axum's
-    /// is a `ConnectInfo<SocketAddr>`.
+    /// Sets how to find the address of the connection's peer. Without it the layer looks for a
+    /// `SocketAddr` or an `IpAddr` among the request's extensions; axum provides a
+    /// `ConnectInfo<SocketAddr>`.
     pub fn peer(self, peer: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static) -> Self {
-        self.with(|settings| settings.peer = Some(Arc::new(peer)))
+        self.with_settings(|settings| settings.peer = Some(Arc::new(peer)))
     }
 
-    /// Whose `X-Forwarded-For` is believed. When the peer is none of them, the header is anybody's
-    /// invention and is not looked at. Read from its end, the first address that is no trusted
-    /// proxy is the client.
+    /// Sets the proxies whose `X-Forwarded-For` is trusted. The header of other peers is ignored. Read
+    /// from its end, the first address that is not a trusted proxy is the client's.
     pub fn trusted_proxies(self, proxies: impl IntoIterator<Item = Network>) -> Self {
         let proxies = proxies.into_iter().collect();
-        self.with(|settings| settings.proxies = proxies)
+        self.with_settings(|settings| settings.proxies = proxies)
     }
 
-    /// Fills in what the request alone tells: user, session, tenant, CUI, or a better action. It
-    /// runs before the service, and a panic in it costs only what it would have filled in.
+    /// Sets a hook that fills in user, session, tenant, CUI or action from the request. It runs before
+    /// the service. If it panics, the event is logged without its changes.
     pub fn fill(self, fill: impl Fn(&Parts, &mut Event) + Send + Sync + 'static) -> Self {
-        self.with(|settings| settings.fill = Some(Arc::new(fill)))
+        self.with_settings(|settings| settings.fill = Some(Arc::new(fill)))
     }
 }
 
@@ -121,7 +122,7 @@ impl<S> Layer<S> for AuditLayer {
     }
 }
 
-/// What [`AuditLayer`] makes of a service.
+/// A service that is audited by [`AuditLayer`].
 #[derive(Clone)]
 pub struct AuditService<S> {
     inner: S,
@@ -150,45 +151,45 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut parts, body) = request.into_parts();
-        let context = AuditContext::new(self.settings.begin(&parts));
-        let watch = Watch::new(
+        let context = AuditContext::new(self.settings.initial_event(&parts));
+        let guard = RequestGuard::new(
             self.settings.logger.clone(),
             context.clone(),
             Instant::now(),
         );
 
         parts.extensions.insert(context);
-        ResponseFuture::new(self.inner.call(Request::from_parts(parts, body)), watch)
+        ResponseFuture::new(self.inner.call(Request::from_parts(parts, body)), guard)
     }
 }
 
 impl Settings {
-    fn begin(&self, parts: &Parts) -> Event {
+    fn initial_event(&self, parts: &Parts) -> Event {
         let mut event = Event::new(Category::Access, action::API_REQUEST, Outcome::Failure);
         event.metadata.reserve_exact(4);
         event.resource_type = Some("endpoint".into());
         event.resource_id = Some(parts.uri.path().to_owned());
         event.ip_address = self
-            .peer(parts)
-            .map(|peer| address::client(peer, &parts.headers, &self.proxies));
+            .peer_address(parts)
+            .map(|peer| address::client_address(peer, &parts.headers, &self.proxies));
 
         let agent = parts.headers.get(header::USER_AGENT);
         event.user_agent =
             agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
-        event.put("method".into(), method(&parts.method));
+        event.put_detail("method".into(), method_detail(&parts.method));
 
         if let Some(fill) = &self.fill {
             let mut filled = event.clone();
             if catch_unwind(AssertUnwindSafe(|| fill(parts, &mut filled))).is_ok() {
                 return filled;
             }
-            tracing::error!("the hook that fills in audit events panics");
+            tracing::error!("the hook that fills in audit events panicked");
         }
 
         event
     }
 
-    fn peer(&self, parts: &Parts) -> Option<IpAddr> {
+    fn peer_address(&self, parts: &Parts) -> Option<IpAddr> {
         if let Some(peer) = &self.peer {
             return catch_unwind(AssertUnwindSafe(|| peer(parts)))
                 .ok()
@@ -199,7 +200,7 @@ impl Settings {
     }
 }
 
-fn method(method: &Method) -> Detail {
+fn method_detail(method: &Method) -> Detail {
     let known = [
         Method::GET,
         Method::POST,

@@ -1,9 +1,9 @@
-//! What happens in an application, told to those who watch over it.
+//! Sends the audit events of an application.
 //!
-//! An [`AuditLogger`] takes [`Event`]s and brings them to a PostgreSQL table
-//! (`public.audit_events`, as a role that may add rows and nothing else) or to the ingest API of
-//! blueteam (`POST /v1/events`). With the feature `tower`, [`AuditLayer`] does it for every request
-//! of an axum or tower application.
+//! An [`AuditLogger`] takes [`Event`]s and delivers them to a PostgreSQL table
+//! (`public.audit_events`, as a role that may only insert rows) or to the ingest API of blueteam
+//! (`POST /v1/events`). With the feature `tower`, [`AuditLayer`] does this for every request of an
+//! axum or tower application.
 //!
 //! ```no_run
 //! use blueteam_audit::{AuditLogger, Category, Event, Outcome, action};
@@ -21,31 +21,30 @@
 //! # }
 //! ```
 //!
-//! # What is promised
+//! # Guarantees
 //!
-//! - [`AuditLogger::log`] neither waits nor fails: it writes the event's line into a bounded queue,
-//!   where it waits for no lock and makes no system call.
-//! - A thread of its own takes the queue every [`interval`](Builder::interval), writes it to the
-//!   spool, and sends from there. While the sink is away the spool is fsynced; it is bounded. It
-//!   outlives `kill -9`; what the queue held in the last interval does not. Power may take what was
-//!   not yet fsynced.
-//! - The time and the id of an event are chosen here, once, so that sending it again changes
-//!   nothing.
-//! - What has to be dropped (queue or spool full) or is refused for good is counted, logged, and
-//!   told in an event `system/audit_failure` when the sink is back.
+//! - [`AuditLogger::log`] neither blocks nor fails: it writes the event's line to a bounded queue
+//!   without waiting for a lock and without a system call.
+//! - A separate thread empties the queue every [`interval`](Builder::interval), writes it to the
+//!   spool, and sends from there. The spool is bounded, and fsynced while the sink is unreachable.
+//!   It survives `kill -9`, except for events that were queued in the last interval. A power failure
+//!   may lose events that were not yet fsynced.
+//! - The time and the ID of an event are set once, so sending it again changes nothing.
+//! - Events that are dropped (queue or spool full) or permanently rejected are counted, logged, and
+//!   reported in an event `system/audit_failure` when the sink is reachable again.
 //!
-//! # Whether all arrived
+//! # Completeness
 //!
-//! Each event's `metadata` says `producer` (the name that was given, a slash, and an id of this run
-//! of the program) and `producer_seq`: 1, 2, 3 … without a hole, given by [`AuditLogger::log`]
-//! before anything can be lost. The first event of a run is `system/audit_start`, the last
-//! `system/audit_stop`. So a hole is a loss, and a run without its stop ended badly and may have
-//! lost its tail. The start after a bad end names the run that ended so in
+//! Each event's `metadata` holds `producer` (the given name, a slash, and an ID of this run of the
+//! program) and `producer_seq`: 1, 2, 3 … without a gap, assigned by [`AuditLogger::log`] before an
+//! event can be lost. The first event of a run is `system/audit_start`, the last
+//! `system/audit_stop`. So a gap is a loss, and a run without its stop ended uncleanly and may have
+//! lost its last events. The start after an unclean end names that run in
 //! `metadata.unclean_end_of`.
 
 #[cfg(not(any(feature = "http", feature = "postgres")))]
 compile_error!(
-    "blueteam-audit needs somewhere to send events to: the feature `http` or `postgres`"
+    "blueteam-audit needs a sink for its events: enable the feature `http` or `postgres`"
 );
 
 pub mod action;

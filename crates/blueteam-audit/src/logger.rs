@@ -1,4 +1,4 @@
-//! The handle: takes events and counts what becomes of them.
+//! The handle of a logger: takes events and counts their fate.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,16 +11,15 @@ use uuid::Uuid;
 use crate::config::{Builder, StartError};
 use crate::event::Event;
 use crate::line::Queued;
-use crate::queue::{Put, Queue, queue};
+use crate::queue::{Pushed, Queue, new_queue};
 use crate::sink::Sink;
 use crate::spool::Spool;
 use crate::worker::Worker;
 
-/// Takes events in and brings them away. Clones are the same logger.
+/// Logs audit events. Clones share one logger.
 ///
-/// When the last clone is dropped its thread goes on for some seconds to send or spool what is
-/// left, if the process lives so long;
-/// [`AuditLogger::shutdown`] waits for that.
+/// When the last clone is dropped, the thread continues for some seconds to send or spool the remaining
+/// events, if the process lives that long; [`AuditLogger::shutdown`] waits for that.
 #[derive(Clone, Debug)]
 pub struct AuditLogger(Arc<Handle>);
 
@@ -32,34 +31,34 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.close(Duration::from_secs(5));
+        self.shared.request_close(Duration::from_secs(5));
     }
 }
 
-/// What became of the events so far.
+/// Counts of the events so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Events that were logged: the last sequence number.
+    /// Logged events: the last sequence number.
     pub logged: u64,
-    /// Events that the sink has.
+    /// Events that the sink accepted.
     pub sent: u64,
-    /// Events that wait in the spool.
+    /// Events that are waiting in the spool.
     pub spooled: u64,
-    /// Events that were dropped, because queue or spool were full or could not be read.
+    /// Events that were dropped because queue or spool were full or could not be read.
     pub dropped: u64,
-    /// Events that the sink refused for good.
+    /// Events that the sink rejected permanently.
     pub rejected: u64,
     /// Whether the last attempt to send failed.
     pub away: bool,
 }
 
-/// The sequence number of the first event of a run, which says that it begins.
+/// The sequence number of the first event of a run, `audit_start`.
 pub(crate) const FIRST: u64 = 1;
 
-/// Longer than anybody waits for an end.
+/// A substitute for durations that an `Instant` cannot hold.
 const FOREVER: Duration = Duration::from_hours(24 * 365);
 
-/// What was lost and not yet told.
+/// Losses that were not reported yet.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Losses {
     pub(crate) dropped: u64,
@@ -67,20 +66,20 @@ pub(crate) struct Losses {
     pub(crate) since: Option<SystemTime>,
 }
 
-/// On a cache line of its own: every caller writes there, and reads what would stand beside it.
+/// A value on a cache line of its own, because every caller writes to it and reads its neighbors.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Line<T>(T);
 
-/// What handle and thread share.
+/// State that is shared by handle and thread.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) producer: String,
     seq: Line<AtomicU64>,
-    /// Numbers whose events don't wait in the queue any more.
+    /// Sequence numbers whose events no longer wait in the queue.
     gone: AtomicU64,
     start: Instant,
-    /// What the clock would show at `start`, in nanoseconds since 1970, as it goes now.
+    /// The wall clock's time of `start` in nanoseconds since 1970, as of the last reading.
     clock: AtomicU64,
     most: u64,
     pub(crate) sent: AtomicU64,
@@ -94,7 +93,7 @@ pub(crate) struct Shared {
     closing: AtomicBool,
     deadline: Mutex<Option<Instant>>,
     flushes: AtomicU64,
-    /// How many flushes are done; `u64::MAX` when the thread has ended.
+    /// The number of completed flushes; `u64::MAX` when the thread has ended.
     pub(crate) flushed: watch::Sender<u64>,
 }
 
@@ -123,13 +122,13 @@ impl Shared {
         }
     }
 
-    /// The next sequence number, for what does not wait in the queue.
+    /// Returns the next sequence number for an event that does not go through the queue.
     pub(crate) fn next_seq(&self) -> u64 {
-        self.have_gone(1);
+        self.release_slots(1);
         self.seq.0.fetch_add(1, Relaxed) + 1
     }
 
-    /// Learns what time it is. Clocks are set, so it is done again and again.
+    /// Reads the wall clock. Repeated, because clocks are adjusted.
     pub(crate) fn read_clock(&self) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -138,21 +137,21 @@ impl Shared {
         self.clock.store(start.as_nanos() as u64, Relaxed);
     }
 
-    /// So many events wait in the queue no more.
-    pub(crate) fn have_gone(&self, events: u64) {
+    /// Records that events have left the queue.
+    pub(crate) fn release_slots(&self, events: u64) {
         self.gone.fetch_add(events, Relaxed);
     }
 
-    /// Events that the queue had no room for since the last call. Told apart from [`Shared::lose`]
-    /// because callers must not wait for a lock.
+    /// Returns how many events found no room in the queue since the last call. Separate from
+    /// [`Shared::record_loss`], because callers must not wait for a lock.
     pub(crate) fn take_overflow(&self) -> u64 {
         let events = self.overflow.swap(0, Relaxed);
-        self.have_gone(events);
+        self.release_slots(events);
         events
     }
 
-    /// Notes a loss.
-    pub(crate) fn lose(&self, dropped: u64, rejected: u64) {
+    /// Counts a loss.
+    pub(crate) fn record_loss(&self, dropped: u64, rejected: u64) {
         self.dropped.fetch_add(dropped, Relaxed);
         self.rejected.fetch_add(rejected, Relaxed);
         let mut losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,13 +160,13 @@ impl Shared {
         losses.since.get_or_insert_with(SystemTime::now);
     }
 
-    /// What is to be told, once.
+    /// Takes the losses to report them.
     pub(crate) fn take_losses(&self) -> Losses {
         std::mem::take(&mut *self.losses.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// For how long something lost has not been told.
-    pub(crate) fn lost_for(&self) -> Duration {
+    /// Returns how long a loss has been unreported.
+    pub(crate) fn unreported_for(&self) -> Duration {
         let losses = self.losses.lock().unwrap_or_else(PoisonError::into_inner);
         losses
             .since
@@ -175,7 +174,7 @@ impl Shared {
             .unwrap_or_default()
     }
 
-    fn close(&self, within: Duration) {
+    fn request_close(&self, within: Duration) {
         self.deadline
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -188,22 +187,21 @@ impl Shared {
         self.wake.notify_one();
     }
 
-    /// Until when to end, once that was asked for.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
+    /// Returns the deadline of the shutdown, once one was requested.
+    pub(crate) fn closing_deadline(&self) -> Option<Instant> {
         if !self.closing.load(Relaxed) {
             return None;
         }
         *self.deadline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many flushes were asked for.
-    pub(crate) fn flushes(&self) -> u64 {
+    /// Returns how many flushes were requested.
+    pub(crate) fn requested_flushes(&self) -> u64 {
         self.flushes.load(Relaxed)
     }
 }
 
-/// Says that the thread has ended, also when it ended by a fault of its own: nobody is to wait for
-/// it for ever.
+/// Reports the end of the thread, even after a panic, so that no caller waits forever.
 struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
@@ -213,7 +211,7 @@ impl Drop for Ended {
 }
 
 impl AuditLogger {
-    /// Begins to make one. `name` is the application's; it stands in `producer` of each event.
+    /// Returns a builder. `name` is the application's name, a part of `producer` in each event.
     pub fn builder(name: impl AsRef<str>) -> Builder {
         Builder::new(name.as_ref())
     }
@@ -221,13 +219,13 @@ impl AuditLogger {
     pub(crate) fn start(config: &Builder, sink: Sink) -> Result<Self, StartError> {
         let shared = Arc::new(Shared::new(&config.name, config.queue));
         shared.read_clock();
-        let (queue, takings) = queue(&shared.producer);
+        let (queue, reader) = new_queue(&shared.producer);
         let (spool, unclean) = match &config.spool {
             None => (Spool::in_memory(), Vec::new()),
             Some(dir) => {
                 Spool::open(dir, config.spool_max_bytes, &shared.producer).unwrap_or_else(|error| {
-                    tracing::error!(%error, dir = %dir.display(), "there is no audit spool; events \
-                    wait in memory alone");
+                    tracing::error!(%error, dir = %dir.display(), "cannot open the audit spool; \
+                    events wait only in memory");
                     (Spool::in_memory(), Vec::new())
                 })
             }
@@ -236,10 +234,10 @@ impl AuditLogger {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let worker = Worker::new(config, Arc::clone(&shared), takings, spool, sink);
+        let worker = Worker::new(config, Arc::clone(&shared), reader, spool, sink);
 
-        // A thread and a runtime of our own: fsync must hold up no request, and a busy application
-        // must not hold up us.
+        // A separate thread and runtime: fsync must not delay requests, and a busy application must
+        // not delay sending.
         let ended = Ended(Arc::clone(&shared));
         let run = move || {
             let _ended = ended;
@@ -253,15 +251,14 @@ impl AuditLogger {
         Ok(Self(Arc::new(Handle { queue, shared })))
     }
 
-    /// Takes an event. Neither waits nor fails: it writes the event's line into memory that no one
-    /// else is using, without a system call but, now and then, the one that wakes the thread when
-    /// the queue is half full.
+    /// Logs an event. Neither blocks nor fails: it writes the event's line to memory that no other
+    /// thread is using. The only system call wakes the thread when the queue is half full.
     pub fn log(&self, mut event: Event) {
         let time = event.time.unwrap_or_else(SystemTime::now);
         self.log_at(time, &mut event);
     }
 
-    /// [`AuditLogger::log`] for who knows the time already.
+    /// Logs an event whose time is known.
     pub(crate) fn log_at(&self, time: SystemTime, event: &mut Event) {
         let Handle { queue, shared } = &*self.0;
         if shared.closing.load(Relaxed) {
@@ -277,16 +274,16 @@ impl AuditLogger {
             return;
         }
 
-        match queue.put(&mut Queued { event, time, seq }) {
-            // The end came meanwhile.
-            Put::Closed => drop(shared.overflow.fetch_add(1, Relaxed)),
-            Put::There if waiting != shared.most.div_ceil(2) => {}
-            Put::There | Put::Plenty => shared.wake.notify_one(),
+        match queue.push_event(&mut Queued { event, time, seq }) {
+            // The logger was closed in the meantime.
+            Pushed::Closed => drop(shared.overflow.fetch_add(1, Relaxed)),
+            Pushed::There if waiting != shared.most.div_ceil(2) => {}
+            Pushed::There | Pushed::NearlyFull => shared.wake.notify_one(),
         }
     }
 
-    /// The time of a moment, cheaper than a look at the clock, which the thread reads at least
-    /// every [`Builder::interval`].
+    /// Converts an instant to wall-clock time. Cheaper than reading the clock, which the thread does at
+    /// least every [`Builder::interval`].
     #[cfg(feature = "tower")]
     pub(crate) fn time_of(&self, moment: Instant) -> SystemTime {
         let shared = &self.0.shared;
@@ -294,12 +291,12 @@ impl AuditLogger {
         start + moment.saturating_duration_since(shared.start)
     }
 
-    /// The name under which this run's events arrive: `metadata.producer`.
+    /// Returns the producer of this run's events: `metadata.producer`.
     pub fn producer(&self) -> &str {
         &self.0.shared.producer
     }
 
-    /// What became of the events so far.
+    /// Returns the counts of the events so far.
     pub fn stats(&self) -> Stats {
         let shared = &self.0.shared;
         Stats {
@@ -312,33 +309,32 @@ impl AuditLogger {
         }
     }
 
-    /// Waits until all that was logged before is with the sink, or on disk because the sink is
-    /// away.
+    /// Waits until all events logged before are sent, or on disk because the sink is unreachable.
     pub async fn flush(&self) {
         let wanted = self.0.shared.flushes.fetch_add(1, Relaxed) + 1;
         self.0.shared.wake.notify_one();
-        self.reached(wanted).await;
+        self.wait_for_flush(wanted).await;
     }
 
-    /// Ends: sends what waits, for so long at most, and leaves the rest on disk. What is logged
-    /// after is dropped. Returns what is left.
+    /// Shuts down: sends waiting events for at most `within` and leaves the rest on disk. Later events
+    /// are dropped. Returns the final counts.
     pub async fn shutdown(&self, within: Duration) -> Stats {
-        self.0.shared.close(within);
-        self.reached(u64::MAX).await;
+        self.0.shared.request_close(within);
+        self.wait_for_flush(u64::MAX).await;
         self.stats()
     }
 
-    /// [`AuditLogger::shutdown`] where nothing is async.
+    /// Shuts down as [`AuditLogger::shutdown`] outside of async code.
     pub fn shutdown_blocking(&self, within: Duration) -> Stats {
-        self.0.shared.close(within);
+        self.0.shared.request_close(within);
         while *self.0.shared.flushed.borrow() != u64::MAX {
             thread::sleep(Duration::from_millis(5));
         }
         self.stats()
     }
 
-    async fn reached(&self, wanted: u64) {
-        // The sender is ours too, so it cannot be gone.
+    async fn wait_for_flush(&self, wanted: u64) {
+        // This handle holds the sender, so the channel is open.
         drop(
             self.0
                 .shared

@@ -1,9 +1,9 @@
-//! Where callers leave the lines of their events until the thread takes them.
+//! The queue between callers and the logger's thread.
 //!
-//! A caller writes its line itself, into one of several buffers: an event that is handed over as it
-//! is has parts which one thread allocates and another frees, and that costs both more than the
-//! writing. No caller ever waits: a buffer that is taken is left for the next one, and when all
-//! are, the line goes another way.
+//! A caller writes the line of its event itself, to one of several buffers: passing the event to the
+//! thread would make one thread allocate and another free its parts, which costs both more than the
+//! writing. Callers never wait: they skip a locked buffer, and if all are locked, they send the line
+//! through a channel.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,41 +12,41 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::line::{Queued, Writer};
 
-/// The thread is to come when a buffer holds so much, so that it needn't grow and what it holds is
+/// The thread is woken when a buffer holds this many bytes, so that it need not grow and its content is
 /// still in the processor's cache.
-const PLENTY: usize = 256 * 1024;
-/// A buffer that has grown beyond it is not used again.
+const NEARLY_FULL: usize = 256 * 1024;
+/// A buffer that has grown larger is not reused.
 const SPARE_MAX: usize = 1024 * 1024;
 
-/// The callers' side.
+/// The callers' side of the queue.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    shelves: Box<[Shelf]>,
+    buffers: Box<[Buffer]>,
     writer: Writer,
     aside: Sender<Line>,
 }
 
-/// On cache lines of its own, for the sake of those at the next one.
+/// A buffer on cache lines of its own, so that callers at neighboring buffers do not share them.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Shelf(Mutex<(Writer, Lines)>);
+struct Buffer(Mutex<(Writer, Lines)>);
 
 #[derive(Debug, Default)]
 struct Lines {
     bytes: Vec<u8>,
-    /// The number of each line, and where it ends.
+    /// The sequence number and the end of each line.
     ends: Vec<(u64, usize)>,
-    /// Nobody will take what is put there.
+    /// Whether the reader has closed the queue.
     closed: bool,
 }
 
-/// What became of a line.
+/// The result of pushing a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Put {
+pub(crate) enum Pushed {
     There,
-    /// The same, and the buffer has just become so full that the thread should come.
-    Plenty,
-    /// Nobody will take it any more.
+    /// As `There`, and the buffer has just reached [`NEARLY_FULL`], so the thread must be woken.
+    NearlyFull,
+    /// The queue is closed.
     Closed,
 }
 
@@ -56,95 +56,96 @@ struct Line {
     bytes: Vec<u8>,
 }
 
-/// The thread's side.
+/// The thread's side of the queue.
 #[derive(Debug)]
-pub(crate) struct Takings {
+pub(crate) struct QueueReader {
     queue: Arc<Queue>,
     aside: Receiver<Line>,
     taken: Vec<Lines>,
-    /// The lines that were taken: number, which of `taken`, from and to.
+    /// The lines that were taken: number, index in `taken`, start and end.
     order: Vec<(u64, usize, usize, usize)>,
 }
 
-/// Both sides. The producer's name is part of each line.
-pub(crate) fn queue(producer: &str) -> (Arc<Queue>, Takings) {
+/// Creates both sides of a queue. The producer's name is part of each line.
+pub(crate) fn new_queue(producer: &str) -> (Arc<Queue>, QueueReader) {
     let (aside, from_aside) = channel();
     let writer = Writer::new(producer);
 
-    // More than threads that run at once, so that one which is stopped in the middle is in nobody's
-    // way.
-    let shelves =
+    // More than threads run at once, so a thread that is stopped while writing blocks no other.
+    let buffers =
         std::thread::available_parallelism().map_or(8, |cores| (cores.get() * 4).clamp(8, 64));
-    let shelves = (0..shelves)
-        .map(|_| Shelf(Mutex::new((writer.clone(), Lines::default()))))
+    let buffers = (0..buffers)
+        .map(|_| Buffer(Mutex::new((writer.clone(), Lines::default()))))
         .collect();
     let queue = Arc::new(Queue {
-        shelves,
+        buffers,
         writer,
         aside,
     });
 
-    let takings = Takings {
+    let reader = QueueReader {
         queue: Arc::clone(&queue),
         aside: from_aside,
         taken: Vec::new(),
         order: Vec::new(),
     };
 
-    (queue, takings)
+    (queue, reader)
 }
 
 impl Queue {
-    /// Writes the event's line.
-    pub(crate) fn put(&self, queued: &mut Queued<'_>) -> Put {
-        let (before, after) = self.shelves.split_at(place() % self.shelves.len());
-        let free = after.iter().chain(before).find_map(Shelf::if_free);
-        if let Some(mut shelf) = free {
-            let (writer, lines) = &mut *shelf;
+    /// Writes the line of an event to the queue.
+    pub(crate) fn push_event(&self, queued: &mut Queued<'_>) -> Pushed {
+        let (before, after) = self
+            .buffers
+            .split_at(preferred_buffer() % self.buffers.len());
+        let free = after.iter().chain(before).find_map(Buffer::try_lock);
+        if let Some(mut buffer) = free {
+            let (writer, lines) = &mut *buffer;
             if lines.closed {
-                return Put::Closed;
+                return Pushed::Closed;
             }
 
             lines
                 .bytes
                 .truncate(lines.ends.last().map_or(0, |(_, end)| *end));
             let before = lines.bytes.len();
-            writer.write(&mut lines.bytes, queued);
+            writer.write_line(&mut lines.bytes, queued);
             lines.ends.push((queued.seq, lines.bytes.len()));
-            return if before < PLENTY && lines.bytes.len() >= PLENTY {
-                Put::Plenty
+            return if before < NEARLY_FULL && lines.bytes.len() >= NEARLY_FULL {
+                Pushed::NearlyFull
             } else {
-                Put::There
+                Pushed::There
             };
         }
 
         let mut bytes = Vec::new();
-        self.writer.clone().write(&mut bytes, queued);
+        self.writer.clone().write_line(&mut bytes, queued);
 
-        // It fails when the thread has ended.
+        // Fails when the thread has ended.
         self.aside
             .send(Line {
                 seq: queued.seq,
                 bytes,
             })
-            .map_or(Put::Closed, |()| Put::There)
+            .map_or(Pushed::Closed, |()| Pushed::There)
     }
 }
 
-impl Shelf {
-    /// None when somebody else writes there. A panic in the middle of a line leaves the lines
-    /// before it whole.
-    fn if_free(&self) -> Option<MutexGuard<'_, (Writer, Lines)>> {
+impl Buffer {
+    /// Locks the buffer unless another thread holds it. After a panic in the middle of a line, the
+    /// lines before it are intact.
+    fn try_lock(&self) -> Option<MutexGuard<'_, (Writer, Lines)>> {
         match self.0.try_lock() {
-            Ok(shelf) => Some(shelf),
+            Ok(buffer) => Some(buffer),
             Err(TryLockError::Poisoned(error)) => Some(error.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 }
 
-/// Which buffer a thread tries first.
-fn place() -> usize {
+/// Returns the index of the buffer that this thread tries first.
+fn preferred_buffer() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local!(static PLACE: Cell<Option<usize>> = const { Cell::new(None) });
     PLACE.with(|place| {
@@ -156,16 +157,16 @@ fn place() -> usize {
     })
 }
 
-impl Takings {
-    /// One for lines of the thread's own.
+impl QueueReader {
+    /// Returns a writer for the thread's own lines.
     pub(crate) fn writer(&self) -> Writer {
         self.queue.writer.clone()
     }
 
-    /// From now on nothing can be put there; what was put is still to be taken.
-    pub(crate) fn close(&self) {
-        for shelf in &self.queue.shelves {
-            shelf
+    /// Rejects further lines. Lines in the buffers can still be taken.
+    pub(crate) fn close_buffers(&self) {
+        for buffer in &self.queue.buffers {
+            buffer
                 .0
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
@@ -174,9 +175,9 @@ impl Takings {
         }
     }
 
-    /// Takes what is there, in the order of the numbers, in pieces of about so many bytes.
-    pub(crate) fn take(&mut self, bytes: usize) -> Vec<Piece> {
-        self.empty_shelves();
+    /// Takes all lines in the order of their numbers, in pieces of about `bytes` bytes.
+    pub(crate) fn take_pieces(&mut self, bytes: usize) -> Vec<Piece> {
+        self.empty_buffers();
         let mut left: usize = self.taken.iter().map(|lines| lines.bytes.len()).sum();
         let mut pieces: Vec<Piece> = Vec::new();
         for (_, at, start, end) in self.order.drain(..) {
@@ -186,13 +187,13 @@ impl Takings {
                 .and_then(|lines| lines.bytes.get(start..end))
                 .unwrap_or_default();
             match pieces.last_mut() {
-                Some(piece) if piece.bytes.len() + line.len() <= bytes => piece.push(line),
+                Some(piece) if piece.bytes.len() + line.len() <= bytes => piece.push_line(line),
                 _ => {
                     let mut piece = Piece {
                         bytes: Vec::with_capacity(left.min(bytes).max(line.len())),
                         lines: 0,
                     };
-                    piece.push(line);
+                    piece.push_line(line);
                     pieces.push(piece);
                 }
             }
@@ -200,7 +201,7 @@ impl Takings {
             left = left.saturating_sub(line.len());
         }
 
-        self.taken.truncate(self.queue.shelves.len());
+        self.taken.truncate(self.queue.buffers.len());
         for lines in &mut self.taken {
             lines.ends.clear();
             lines.bytes.clear();
@@ -212,7 +213,7 @@ impl Takings {
         pieces
     }
 
-    fn empty_shelves(&mut self) {
+    fn empty_buffers(&mut self) {
         let Self {
             queue,
             aside,
@@ -220,12 +221,12 @@ impl Takings {
             order,
         } = self;
 
-        taken.resize_with(queue.shelves.len(), Lines::default);
-        for (shelf, lines) in queue.shelves.iter().zip(&mut *taken) {
-            let mut shelf = shelf.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if !shelf.1.ends.is_empty() {
-                lines.closed = shelf.1.closed;
-                std::mem::swap(&mut shelf.1, lines);
+        taken.resize_with(queue.buffers.len(), Lines::default);
+        for (buffer, lines) in queue.buffers.iter().zip(&mut *taken) {
+            let mut buffer = buffer.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if !buffer.1.ends.is_empty() {
+                lines.closed = buffer.1.closed;
+                std::mem::swap(&mut buffer.1, lines);
             }
         }
 
@@ -246,12 +247,12 @@ impl Takings {
             );
         }
 
-        // It finds the runs, each of which is in order or almost so.
+        // A stable sort is fast here, because the lines of each buffer are nearly in order.
         order.sort_by_key(|(seq, ..)| *seq);
     }
 }
 
-/// Some lines.
+/// Consecutive lines.
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub(crate) bytes: Vec<u8>,
@@ -259,7 +260,7 @@ pub(crate) struct Piece {
 }
 
 impl Piece {
-    fn push(&mut self, line: &[u8]) {
+    fn push_line(&mut self, line: &[u8]) {
         self.bytes.extend_from_slice(line);
         self.lines += 1;
     }
@@ -272,41 +273,44 @@ mod tests {
     use super::*;
     use crate::event::{Category, Event, Outcome};
 
-    fn put(queue: &Queue, seq: u64) {
+    fn push_numbered(queue: &Queue, seq: u64) {
         let event = &mut Event::new(Category::Access, "read", Outcome::Success);
-        queue.put(&mut Queued {
+        queue.push_event(&mut Queued {
             event,
             time: SystemTime::now(),
             seq,
         });
     }
 
-    fn numbers(pieces: &[Piece]) -> Vec<u64> {
+    fn sequence_numbers(pieces: &[Piece]) -> Vec<u64> {
         let lines = pieces
             .iter()
             .flat_map(|piece| piece.bytes.split_inclusive(|byte| *byte == b'\n'));
         lines
             .map(|line| {
-                serde_json::from_slice::<serde_json::Value>(line).unwrap()["metadata"]["producer_seq"].as_u64().unwrap()
+                let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+                line["metadata"]["producer_seq"].as_u64().unwrap()
             })
             .collect()
     }
 
     #[test]
-    fn what_many_put_comes_out_whole_and_in_order() {
+    fn lines_of_many_threads_stay_whole_and_in_order() {
         const THREADS: u64 = 40;
-        let (queue, mut takings) = queue("app/1");
+        let (queue, mut reader) = new_queue("app/1");
         let seq = std::sync::atomic::AtomicU64::new(0);
         let mut got = std::thread::scope(|scope| {
             let putting: Vec<_> = (0..THREADS)
                 .map(|_| {
-                    scope.spawn(|| (0..500).for_each(|_| put(&queue, seq.fetch_add(1, Relaxed))))
+                    scope.spawn(|| {
+                        (0..500).for_each(|_| push_numbered(&queue, seq.fetch_add(1, Relaxed)))
+                    })
                 })
                 .collect();
 
             let mut got = Vec::new();
             while putting.iter().any(|thread| !thread.is_finished()) {
-                let part = numbers(&takings.take(4096));
+                let part = sequence_numbers(&reader.take_pieces(4096));
                 assert!(part.is_sorted());
                 got.extend(part);
             }
@@ -314,87 +318,87 @@ mod tests {
             got
         });
 
-        got.extend(numbers(&takings.take(4096)));
+        got.extend(sequence_numbers(&reader.take_pieces(4096)));
         got.sort_unstable();
         assert_eq!(got, (0..THREADS * 500).collect::<Vec<_>>());
-        assert!(takings.take(4096).is_empty());
+        assert!(reader.take_pieces(4096).is_empty());
     }
 
     #[test]
-    fn who_finds_every_buffer_taken_does_not_wait() {
-        let (queue, mut takings) = queue("app/1");
-        put(&queue, 1);
+    fn a_caller_does_not_wait_when_all_buffers_are_locked() {
+        let (queue, mut reader) = new_queue("app/1");
+        push_numbered(&queue, 1);
         let held: Vec<_> = queue
-            .shelves
+            .buffers
             .iter()
-            .map(|shelf| shelf.if_free().unwrap())
+            .map(|buffer| buffer.try_lock().unwrap())
             .collect();
 
-        put(&queue, 2);
+        push_numbered(&queue, 2);
         drop(held);
-        put(&queue, 3);
-        assert_eq!(numbers(&takings.take(usize::MAX)), [1, 2, 3]);
+        push_numbered(&queue, 3);
+        assert_eq!(sequence_numbers(&reader.take_pieces(usize::MAX)), [1, 2, 3]);
     }
 
     #[test]
-    fn a_caller_that_falls_costs_nobody_elses_line() {
-        let (queue, mut takings) = queue("app/1");
-        put(&queue, 1);
-        let fallen = std::thread::scope(|scope| {
-            let falls = || -> () {
+    fn a_panicking_caller_does_not_damage_other_lines() {
+        let (queue, mut reader) = new_queue("app/1");
+        push_numbered(&queue, 1);
+        let panicked = std::thread::scope(|scope| {
+            let panic_while_writing = || -> () {
                 let mut held: Vec<_> = queue
-                    .shelves
+                    .buffers
                     .iter()
-                    .map(|shelf| shelf.if_free().unwrap())
+                    .map(|buffer| buffer.try_lock().unwrap())
                     .collect();
-                for shelf in &mut held {
-                    shelf.1.bytes.extend_from_slice(b"{\"half");
+                for buffer in &mut held {
+                    buffer.1.bytes.extend_from_slice(b"{\"half");
                 }
 
                 panic!("in the middle of a line");
             };
 
-            scope.spawn(falls).join()
+            scope.spawn(panic_while_writing).join()
         });
 
-        assert!(fallen.is_err());
-        put(&queue, 2);
-        assert_eq!(numbers(&takings.take(usize::MAX)), [1, 2]);
+        assert!(panicked.is_err());
+        push_numbered(&queue, 2);
+        assert_eq!(sequence_numbers(&reader.take_pieces(usize::MAX)), [1, 2]);
     }
 
     #[test]
-    fn what_comes_after_the_end_is_said_to() {
-        let (queue, mut takings) = queue("app/1");
-        put(&queue, 1);
-        takings.close();
+    fn pushing_to_a_closed_queue_is_reported() {
+        let (queue, mut reader) = new_queue("app/1");
+        push_numbered(&queue, 1);
+        reader.close_buffers();
         let event = &mut Event::new(Category::Access, "read", Outcome::Success);
         assert_eq!(
-            queue.put(&mut Queued {
+            queue.push_event(&mut Queued {
                 event,
                 time: SystemTime::now(),
                 seq: 2
             }),
-            Put::Closed
+            Pushed::Closed
         );
 
-        assert_eq!(numbers(&takings.take(usize::MAX)), [1]);
-        assert!(takings.take(usize::MAX).is_empty());
+        assert_eq!(sequence_numbers(&reader.take_pieces(usize::MAX)), [1]);
+        assert!(reader.take_pieces(usize::MAX).is_empty());
         let event = &mut Event::new(Category::Access, "read", Outcome::Success);
         assert_eq!(
-            queue.put(&mut Queued {
+            queue.push_event(&mut Queued {
                 event,
                 time: SystemTime::now(),
                 seq: 3
             }),
-            Put::Closed
+            Pushed::Closed
         );
     }
 
     #[test]
     fn pieces_are_no_larger_than_asked() {
-        let (queue, mut takings) = queue("app/1");
-        (1..=50).for_each(|seq| put(&queue, seq));
-        let pieces = takings.take(1000);
+        let (queue, mut reader) = new_queue("app/1");
+        (1..=50).for_each(|seq| push_numbered(&queue, seq));
+        let pieces = reader.take_pieces(1000);
         assert!(
             pieces
                 .iter()
@@ -403,7 +407,7 @@ mod tests {
         );
 
         assert_eq!(pieces.iter().map(|piece| piece.lines).sum::<u64>(), 50);
-        (51..=52).for_each(|seq| put(&queue, seq));
-        assert_eq!(takings.take(1).len(), 2, "a line is never cut");
+        (51..=52).for_each(|seq| push_numbered(&queue, seq));
+        assert_eq!(reader.take_pieces(1).len(), 2, "a line is never cut");
     }
 }

@@ -1,4 +1,4 @@
-//! Where events go.
+//! The sinks of events.
 
 #[cfg(feature = "http")]
 mod http;
@@ -10,20 +10,20 @@ use std::time::Duration;
 use crate::config::StartError;
 use crate::spool::Batch;
 
-/// What became of a batch.
+/// The result of sending a batch.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Sent {
-    /// It is there, but for those lines (their place, and why) that are refused for good.
+    /// The sink has it, except for these lines (index and reason), which it rejected permanently.
     Done(Vec<(usize, String)>),
-    /// Nothing was taken, or nobody knows; all of it is to be sent again, after the wait that the
-    /// sink asks for.
+    /// Nothing was accepted, or that is unknown. The whole batch must be sent again, after the wait
+    /// that the sink asks for.
     Later(Option<Duration>, String),
-    /// It is refused as a whole: fewer lines may be taken. A single one is refused for good.
+    /// The batch is refused as a whole, but fewer lines may be accepted. A single refused line is
+    /// rejected permanently.
     Refused(String),
 }
 
-/// One of the ways. Opened by [`Builder::start`](crate::Builder::start), used by the thread of the
-/// logger alone.
+/// A sink. Opened by [`Builder::start`](crate::Builder::start), used only by the logger's thread.
 #[derive(Debug)]
 pub(crate) enum Sink {
     #[cfg(feature = "http")]
@@ -48,7 +48,7 @@ impl Sink {
         postgres::Postgres::new(url, patience).map(|sink| Self::Postgres(Box::new(sink)))
     }
 
-    /// Sends the batch; ends within the patience that it was opened with.
+    /// Sends a batch within the timeout that the sink was opened with.
     pub(crate) async fn send(&mut self, batch: &Batch) -> Sent {
         match *self {
             #[cfg(feature = "http")]
@@ -59,8 +59,8 @@ impl Sink {
     }
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// Formats an error with its causes on one line.
+fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -1,12 +1,12 @@
-//! Where lines wait until the sink has taken them: files of NDJSON in a folder, and memory for what
-//! the disk does not take.
+//! The spool, where lines wait until the sink has accepted them: files of NDJSON in a folder, and
+//! memory for lines that the disk does not accept.
 //!
-//! Everything goes through here, also while all is well: then nothing is fsynced, and a file that
-//! was sent is emptied and used again; what it holds is sent from memory. How far it was sent is
-//! not kept, because sending a line again changes nothing.
+//! All lines go through it. While the sink is reachable, nothing is fsynced, a sent file is emptied and
+//! reused, and its lines are sent from memory. The read position is not saved, because sending a line
+//! again changes nothing.
 
 mod folder;
-mod held;
+mod recent;
 #[cfg(test)]
 mod tests;
 
@@ -17,20 +17,20 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use folder::Folder;
-use held::Held;
+use recent::RecentLines;
 
-/// A file is closed when it is so long.
-const SEGMENT: u64 = 4 * 1024 * 1024;
-/// What memory may hold when the disk takes nothing.
+/// A file takes no more lines at this size.
+const SEGMENT_MAX: u64 = 4 * 1024 * 1024;
+/// The most bytes in memory while the disk accepts nothing.
 const MEMORY_MAX: u64 = 8 * 1024 * 1024;
-/// The ending of the files' names.
+/// The extension of the files.
 const ENDING: &str = "ndjson";
 
-/// Lines, one after another, as they stand in the spool.
+/// Consecutive lines of the spool.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Batch {
     bytes: Bytes,
-    /// Where each line ends, its newline included.
+    /// The end of each line, including its newline.
     ends: Vec<usize>,
     from_disk: bool,
 }
@@ -40,7 +40,7 @@ impl Batch {
         self.ends.len()
     }
 
-    /// The lines, without their newlines.
+    /// Iterates over the lines without their newlines.
     pub(crate) fn lines(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts
@@ -48,18 +48,18 @@ impl Batch {
             .map(|(start, end)| self.bytes.get(start..end - 1).unwrap_or_default())
     }
 
-    /// All of it: NDJSON.
+    /// Returns all lines as NDJSON.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// The first `lines` of them.
-    pub(crate) fn shorten(&mut self, lines: usize) {
+    /// Keeps only the first lines.
+    pub(crate) fn truncate_lines(&mut self, lines: usize) {
         self.ends.truncate(lines);
         self.bytes.truncate(self.ends.last().copied().unwrap_or(0));
     }
 
-    fn take(bytes: Bytes, most: usize, from_disk: bool) -> Self {
+    fn from_prefix(bytes: Bytes, most: usize, from_disk: bool) -> Self {
         let newlines = memchr::memchr_iter(b'\n', &bytes).map(|at| at + 1);
         let ends: Vec<usize> = newlines.take(most).collect();
         let mut batch = Self {
@@ -68,7 +68,7 @@ impl Batch {
             from_disk,
         };
 
-        batch.shorten(most);
+        batch.truncate_lines(most);
         batch
     }
 }
@@ -80,7 +80,7 @@ struct Segment {
     lines: u64,
 }
 
-/// See the module.
+/// The spool of one run.
 #[derive(Debug, Default)]
 pub(crate) struct Spool {
     folder: Option<Folder>,
@@ -89,18 +89,18 @@ pub(crate) struct Spool {
     segments: VecDeque<Segment>,
     active: Option<File>,
     next: u64,
-    /// How far the first one was sent.
+    /// How many bytes of the first segment were sent.
     sent: u64,
     sent_lines: u64,
-    /// What the disk has beyond that: all of it or nothing.
-    held: Held,
+    /// All unsent lines on disk, or none.
+    recent: RecentLines,
     memory: VecDeque<Vec<u8>>,
     memory_bytes: u64,
     durable: bool,
     lost: u64,
 }
 
-/// What became of a line that was appended.
+/// Where appended lines were kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
     OnDisk,
@@ -109,7 +109,7 @@ pub(crate) enum Kept {
 }
 
 impl Spool {
-    /// In memory alone.
+    /// Creates a spool that is only in memory.
     pub(crate) fn in_memory() -> Self {
         Self {
             max_bytes: MEMORY_MAX,
@@ -117,27 +117,27 @@ impl Spool {
         }
     }
 
-    /// In a folder of its own below `dir`, with what former runs left. Also says which runs did not
-    /// end as they should.
+    /// Opens a spool in a folder of its own below `dir`, with the lines that earlier runs left. Also
+    /// returns the runs that did not end cleanly.
     pub(crate) fn open(
         dir: &Path,
         max_bytes: u64,
         producer: &str,
     ) -> io::Result<(Self, Vec<String>)> {
-        let (folder, unclean) = Folder::take(dir, producer)?;
+        let (folder, unclean) = Folder::acquire(dir, producer)?;
         let mut spool = Self {
             max_bytes,
             ..Self::default()
         };
 
-        spool.next = folder.unused()?;
-        for (_, path) in folder.segments()? {
-            match whole(&path) {
+        spool.next = folder.next_unused_id()?;
+        for (_, path) in folder.list_segments()? {
+            match recover_segment(&path) {
                 Ok(Some(segment)) => spool.segments.push_back(segment),
                 Ok(None) => drop(fs::remove_file(&path)),
                 Err(error) => {
-                    tracing::error!(%error, file = %path.display(), "a file of the audit spool \
-                        cannot be read and stays where it is");
+                    tracing::error!(%error, file = %path.display(), "cannot read a file of the \
+                        audit spool; leaving it in place");
                 }
             }
         }
@@ -146,56 +146,64 @@ impl Spool {
         Ok((spool, unclean))
     }
 
-    /// Whether nothing waits.
+    /// Returns whether no line is waiting.
     pub(crate) fn is_empty(&self) -> bool {
         self.lines() == 0
     }
 
-    /// Lines that wait.
+    /// Returns how many lines are waiting.
     pub(crate) fn lines(&self) -> u64 {
         let on_disk: u64 = self.segments.iter().map(|s| s.lines).sum();
         on_disk.saturating_sub(self.sent_lines) + self.memory.len() as u64
     }
 
-    /// Bytes on disk.
+    /// Returns the size on disk in bytes.
     pub(crate) fn bytes(&self) -> u64 {
         self.segments.iter().map(|s| s.len).sum()
     }
 
-    /// From now on what is appended stays through a loss of power, and what is there does too.
+    /// Sets whether present and future lines survive a power failure.
     pub(crate) fn set_durable(&mut self, durable: bool) {
         if durable
             && !self.durable
             && let (Some(file), Some(folder)) = (&self.active, &self.folder)
-            && let Err(error) = file.sync_data().and_then(|()| folder.sync())
+            && let Err(error) = file.sync_data().and_then(|()| folder.sync_dir())
         {
-            tracing::error!(%error, "the audit spool cannot be synced");
+            tracing::error!(%error, "cannot sync the audit spool");
         }
         self.durable = durable;
     }
 
-    /// Appends one or more whole lines. `beyond`: also when the spool is full, for the word about
-    /// what was dropped.
-    pub(crate) fn append(&mut self, lines: impl Into<Bytes>, count: u64, beyond: bool) -> Kept {
+    /// Appends complete lines. `beyond_limit` also appends to a full spool, for reports of losses.
+    pub(crate) fn append(
+        &mut self,
+        lines: impl Into<Bytes>,
+        count: u64,
+        beyond_limit: bool,
+    ) -> Kept {
         let lines = lines.into();
-        let room = if beyond { u64::MAX } else { self.max_bytes };
+        let room = if beyond_limit {
+            u64::MAX
+        } else {
+            self.max_bytes
+        };
 
-        // What memory holds is younger than the disk's; nothing may get between.
+        // Lines in memory are newer than those on disk, so their order must be kept.
         if self.memory.is_empty() && self.folder.is_some() {
             if (self.bytes() - self.sent).saturating_add(lines.len() as u64) > room {
                 return Kept::No;
             }
 
-            match self.put(lines.clone(), count) {
+            match self.write_to_disk(lines.clone(), count) {
                 Ok(()) => return Kept::OnDisk,
                 Err(error) => {
-                    tracing::error!(%error, "the audit spool takes nothing; events are kept in \
+                    tracing::error!(%error, "cannot write to the audit spool; keeping events in \
                         memory");
                 }
             }
         }
 
-        if self.memory_bytes + lines.len() as u64 > room.min(MEMORY_MAX) && !beyond {
+        if self.memory_bytes + lines.len() as u64 > room.min(MEMORY_MAX) && !beyond_limit {
             return Kept::No;
         }
 
@@ -209,19 +217,19 @@ impl Spool {
         Kept::InMemory
     }
 
-    /// Writes them to the disk, and holds them when all that waits there is held.
-    fn put(&mut self, lines: Bytes, count: u64) -> io::Result<()> {
-        let all_held = self.held.len() == self.bytes() - self.sent;
-        self.write(&lines, count)?;
-        self.held.push(lines);
-        if !all_held {
-            self.held.clear();
+    /// Writes lines to disk. Also keeps them in memory if that has all unsent lines on disk.
+    fn write_to_disk(&mut self, lines: Bytes, count: u64) -> io::Result<()> {
+        let all_recent = self.recent.len() == self.bytes() - self.sent;
+        self.write_segment(&lines, count)?;
+        self.recent.push(lines);
+        if !all_recent {
+            self.recent.clear();
         }
         Ok(())
     }
 
-    fn write(&mut self, lines: &[u8], count: u64) -> io::Result<()> {
-        if self.active.is_none() || self.segments.back().is_none_or(|s| s.len >= SEGMENT) {
+    fn write_segment(&mut self, lines: &[u8], count: u64) -> io::Result<()> {
+        if self.active.is_none() || self.segments.back().is_none_or(|s| s.len >= SEGMENT_MAX) {
             self.start_segment()?;
         }
 
@@ -234,11 +242,12 @@ impl Spool {
             .and_then(|()| if durable { file.sync_data() } else { Ok(()) });
 
         if let Err(error) = done {
-            // After a failed fsync nobody knows what is on disk; what follows goes to another file.
+            // After a failed fsync it is unknown what is on disk; the next lines go to another file.
             if let Err(error) = file.set_len(segment.len) {
-                tracing::error!(%error, "a failed append to the audit spool cannot be undone; a \
-                    line may be sent broken");
+                tracing::error!(%error, "cannot undo a failed append to the audit spool; a \
+                    truncated line may be sent");
             }
+
             self.active = None;
             return Err(error);
         }
@@ -252,12 +261,12 @@ impl Spool {
         let Some(folder) = &self.folder else {
             return Ok(());
         };
-        let path = folder.path(self.next);
+        let path = folder.segment_path(self.next);
         self.next += 1;
 
-        let file = private().append(true).open(&path)?;
+        let file = private_options().append(true).open(&path)?;
         if self.durable {
-            folder.sync()?;
+            folder.sync_dir()?;
         }
 
         self.active = Some(file);
@@ -270,33 +279,34 @@ impl Spool {
         Ok(())
     }
 
-    /// Brings to the disk what memory holds, when the disk takes something again. Not while the
-    /// sink has a batch of it.
-    fn unload(&mut self) {
+    /// Writes the lines in memory to disk once that works again. Must not be called while the sink has
+    /// a batch of them.
+    fn flush_memory(&mut self) {
         if self.memory.is_empty() || self.folder.is_none() {
             return;
         }
 
         let lines: Vec<u8> = self.memory.iter().flatten().copied().collect();
-        if let Err(error) = self.put(lines.into(), self.memory.len() as u64) {
-            tracing::debug!(%error, "the audit spool still takes nothing");
+        if let Err(error) = self.write_to_disk(lines.into(), self.memory.len() as u64) {
+            tracing::debug!(%error, "still cannot write to the audit spool");
             return;
         }
 
         tracing::info!(
             lines = self.memory.len(),
-            "the audit spool takes events again"
+            "the audit spool is writable again"
         );
         self.memory.clear();
         self.memory_bytes = 0;
     }
 
-    /// The next lines, at most so many and about so many bytes; none when nothing waits.
-    pub(crate) fn peek(&mut self, lines: usize, bytes: usize) -> Option<Batch> {
-        self.unload();
+    /// Returns the next lines without removing them, at most `lines` and about `bytes` bytes; `None`
+    /// when no line is waiting.
+    pub(crate) fn peek_batch(&mut self, lines: usize, bytes: usize) -> Option<Batch> {
+        self.flush_memory();
         self.drop_sent();
-        if let Some(held) = self.held.first(bytes / 2) {
-            let batch = Batch::take(held.slice(..held.len().min(bytes)), lines, true);
+        if let Some(recent) = self.recent.front_piece(bytes / 2) {
+            let batch = Batch::from_prefix(recent.slice(..recent.len().min(bytes)), lines, true);
             if batch.len() > 0 {
                 return Some(batch);
             }
@@ -304,20 +314,19 @@ impl Spool {
 
         while let Some(segment) = self.segments.front() {
             if self.sent < segment.len {
-                match read(segment, self.sent, bytes) {
+                match read_range(segment, self.sent, bytes) {
                     Ok(bytes) => {
-                        let batch = Batch::take(bytes.into(), lines, true);
+                        let batch = Batch::from_prefix(bytes.into(), lines, true);
                         if batch.len() > 0 {
                             return Some(batch);
                         }
                     }
                     Err(error) if is_damage(&error) => {
-                        tracing::error!(%error, "a file of the audit spool cannot be read");
+                        tracing::error!(%error, "cannot read a file of the audit spool");
                     }
-                    // Too many open files, or a disk that falters: it is there yet, and is tried
-                    // again.
+                    // Temporary, such as too many open files; it is retried.
                     Err(error) => {
-                        tracing::error!(%error, "a file of the audit spool cannot be read for now");
+                        tracing::error!(%error, "cannot read a file of the audit spool; retrying");
                         return None;
                     }
                 }
@@ -338,32 +347,32 @@ impl Spool {
             taken.extend_from_slice(line);
         }
 
-        (!taken.is_empty()).then(|| Batch::take(taken.into(), lines, false))
+        (!taken.is_empty()).then(|| Batch::from_prefix(taken.into(), lines, false))
     }
 
-    /// Forgets what [`Spool::peek`] gave: the sink has it.
-    pub(crate) fn advance(&mut self, batch: &Batch) {
+    /// Removes a batch from [`Spool::peek_batch`] that the sink has accepted.
+    pub(crate) fn remove_batch(&mut self, batch: &Batch) {
         if !batch.from_disk {
             for line in self.memory.drain(..batch.len().min(self.memory.len())) {
                 self.memory_bytes -= line.len() as u64;
             }
             return;
         }
+
         self.sent += batch.bytes.len() as u64;
-        self.held.release(batch.bytes.len());
+        self.recent.release_front(batch.bytes.len());
         self.sent_lines += batch.len() as u64;
-        // What is held is not cut where a file ends.
+        // A batch from memory may span several files.
         while let Some(first) = self.segments.front()
             && self.sent >= first.len
         {
-            let left = (
-                self.sent - first.len,
-                self.sent_lines.saturating_sub(first.lines),
-            );
+            let sent = self.sent - first.len;
+            let sent_lines = self.sent_lines.saturating_sub(first.lines);
             self.drop_first();
-            (self.sent, self.sent_lines) = left;
+            self.sent = sent;
+            self.sent_lines = sent_lines;
 
-            if left.0 == 0 {
+            if sent == 0 {
                 break;
             }
         }
@@ -375,62 +384,66 @@ impl Spool {
         }
     }
 
-    /// Takes the first file out of the way: empties it when it is the one that is written to.
+    /// Removes the first file, or empties it if it is the one that is written to.
     fn drop_first(&mut self) {
         let only = self.segments.len() == 1;
         if only
             && let (Some(file), Some(segment)) = (&self.active, self.segments.front_mut())
             && file.set_len(0).is_ok()
         {
-            (segment.len, segment.lines) = (0, 0);
+            segment.len = 0;
+            segment.lines = 0;
         } else if let Some(segment) = self.segments.pop_front() {
             if only {
                 self.active = None;
             }
             if let Err(error) = fs::remove_file(&segment.path) {
-                tracing::warn!(%error, "a sent file of the audit spool cannot be removed; it will \
-                    be sent once more");
+                tracing::warn!(%error, "cannot remove a sent file of the audit spool; it will be \
+                    sent again");
             }
         }
-        (self.sent, self.sent_lines) = (0, 0);
+
+        self.sent = 0;
+        self.sent_lines = 0;
     }
 
-    /// Takes an unreadable first file out of the way without deleting it.
+    /// Renames an unreadable first file instead of deleting it.
     fn set_aside(&mut self) {
         let Some(segment) = self.segments.pop_front() else {
             return;
         };
-        self.held.clear();
+        self.recent.clear();
         if self.segments.is_empty() {
             self.active = None;
         }
 
         self.lost += segment.lines.saturating_sub(self.sent_lines);
-        (self.sent, self.sent_lines) = (0, 0);
+        self.sent = 0;
+        self.sent_lines = 0;
         let aside = segment.path.with_extension("damaged");
         let done = fs::rename(&segment.path, &aside);
         tracing::error!(file = %aside.display(), moved = done.is_ok(), "a damaged file of the \
             audit spool was set aside");
     }
 
-    /// Lines that could not be read again since the last call.
+    /// Returns how many lines became unreadable since the last call.
     pub(crate) fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
     }
 
-    /// Keeps a line that the sink refuses for good, with the reason, for a person to look at; at
-    /// most 16 MiB of them.
-    pub(crate) fn bury(&self, line: &[u8], why: &str) {
+    /// Keeps a permanently rejected line with the reason for a person to inspect, at most 16 MiB of
+    /// them.
+    pub(crate) fn keep_rejected(&self, line: &[u8], why: &str) {
         let Some(folder) = &self.folder else { return };
-        if let Err(error) = folder.bury(line, why) {
-            tracing::error!(%error, "a refused audit event cannot be kept");
+        if let Err(error) = folder.keep_rejected(line, why) {
+            tracing::error!(%error, "cannot keep a rejected audit event");
         }
     }
 
-    /// The run ends as it should: everything is synced, and the mark that says otherwise goes.
-    /// Gives how many lines memory held that the disk did not take; then the mark stays.
-    pub(crate) fn close(&mut self) -> u64 {
-        self.unload();
+    /// Ends the run cleanly: syncs all lines and removes the mark of the run. Returns how many lines in
+    /// memory could not be written to disk; with any, the mark stays.
+    pub(crate) fn close_run(&mut self) -> u64 {
+        self.flush_memory();
         self.set_durable(true);
         let left = self.memory.len() as u64;
         let Some(folder) = self.folder.take() else {
@@ -446,17 +459,17 @@ impl Spool {
         if left > 0 {
             tracing::error!(
                 lines = left,
-                "the audit spool takes nothing at the end of the program; audit events are lost"
+                "cannot write to the audit spool at shutdown; audit events are lost"
             );
-        } else if let Err(error) = folder.leave() {
-            tracing::warn!(%error, "the audit spool's mark of this run cannot be removed");
+        } else if let Err(error) = folder.remove_mark() {
+            tracing::warn!(%error, "cannot remove the mark of this run from the audit spool");
         }
 
         left
     }
 }
 
-/// Whether it will be no better another time.
+/// Returns whether retrying is futile.
 fn is_damage(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -464,7 +477,7 @@ fn is_damage(error: &io::Error) -> bool {
     )
 }
 
-fn private() -> OpenOptions {
+fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.create(true);
     #[cfg(unix)]
@@ -472,7 +485,7 @@ fn private() -> OpenOptions {
     options
 }
 
-fn read(segment: &Segment, from: u64, most: usize) -> io::Result<Vec<u8>> {
+fn read_range(segment: &Segment, from: u64, most: usize) -> io::Result<Vec<u8>> {
     let left = usize::try_from(segment.len - from).unwrap_or(usize::MAX);
     let mut bytes = vec![0; left.min(most)];
     let mut file = File::open(&segment.path)?;
@@ -481,13 +494,14 @@ fn read(segment: &Segment, from: u64, most: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What a former run left, without the half line at its end. None when nothing is left.
-fn whole(path: &Path) -> io::Result<Option<Segment>> {
+/// Opens a file of an earlier run and cuts off an incomplete line at its end. `None` when no line is
+/// left.
+fn recover_segment(path: &Path) -> io::Result<Option<Segment>> {
     let bytes = fs::read(path)?;
     let len = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
     if len < bytes.len() {
-        tracing::warn!(file = %path.display(), bytes = bytes.len() - len, "cut a half line off \
-            the audit spool");
+        tracing::warn!(file = %path.display(), bytes = bytes.len() - len, "cut an incomplete \
+            line off the audit spool");
         let file = OpenOptions::new().write(true).open(path)?;
         file.set_len(len as u64)?;
         file.sync_all()?;

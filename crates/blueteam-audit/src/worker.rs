@@ -1,4 +1,4 @@
-//! The thread behind a logger: queue to spool, spool to sink.
+//! The thread of a logger: moves events from the queue to the spool, and from there to the sink.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,105 +13,105 @@ use crate::config::Builder;
 use crate::event::{Category, Detail, Event, Outcome};
 use crate::line::{Queued, Writer};
 use crate::logger::{FIRST, Shared};
-use crate::queue::Takings;
+use crate::queue::QueueReader;
 use crate::sink::{Sent, Sink};
 use crate::spool::{Batch, Kept, Spool};
 
-/// The most bytes of one request or statement; the ingest takes sixteen times as much.
+/// The most bytes of one request or statement; the ingest accepts sixteen times as much.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// The pauses after failed attempts.
+/// The shortest and longest pause after failed attempts.
 const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// Words about losses that are remembered, in case they are refused.
-const WORDS: usize = 1024;
-/// How long a loss may stay untold while the sink takes events.
-const TELL_AFTER: Duration = Duration::from_secs(1);
+/// Reports of losses that are remembered in case they are rejected.
+const LOSS_REPORTS_MAX: usize = 1024;
+/// How long a loss may stay unreported while the sink accepts events.
+const REPORT_AFTER: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// The state of the thread.
 pub(crate) struct Worker {
-    intake: Intake,
+    drain: QueueDrain,
     sink: Sink,
     batch: usize,
     interval: Duration,
-    /// As many lines as the sink takes at once; halved when it refuses, doubled when it does not.
+    /// The lines of the next batch: halved when the sink refuses one, doubled when it accepts one.
     lines: usize,
     pause: Duration,
     retry_at: Option<Instant>,
 }
 
-/// What goes on while a batch is on its way.
-struct Intake {
+/// The side of the queue and the spool, which also works while a batch is being sent.
+struct QueueDrain {
     shared: Arc<Shared>,
-    takings: Takings,
+    reader: QueueReader,
     spool: Spool,
     writer: Writer,
     full: bool,
-    /// Lines that the spool took, in all.
-    kept: u64,
-    /// The numbers of the last words about losses.
-    words: VecDeque<u64>,
+    /// All lines that were appended to the spool.
+    appended: u64,
+    /// The sequence numbers of the last reports of losses.
+    loss_reports: VecDeque<u64>,
 }
 
-impl Intake {
-    /// Brings what the queue holds into the spool.
-    fn take(&mut self) {
+impl QueueDrain {
+    /// Moves the lines of the queue to the spool.
+    fn drain_queue(&mut self) {
         self.shared.read_clock();
-        // Not too much at once, so that one failed append does not cost all.
-        let pieces = self.takings.take(BATCH_BYTES / 2);
+        // In small pieces, so one failed append does not lose all lines.
+        let pieces = self.reader.take_pieces(BATCH_BYTES / 2);
         self.shared
-            .have_gone(pieces.iter().map(|piece| piece.lines).sum());
+            .release_slots(pieces.iter().map(|piece| piece.lines).sum());
         let lost = self.shared.take_overflow();
         if lost > 0 {
             tracing::error!(
                 events = lost,
-                "the queue of audit events was full; they are lost"
+                "the queue of audit events was full; events were dropped"
             );
-            self.shared.lose(lost, 0);
+            self.shared.record_loss(lost, 0);
         }
 
         for piece in pieces {
-            self.keep(piece.bytes.into(), piece.lines);
+            self.spool_lines(piece.bytes.into(), piece.lines);
         }
 
         let lost = self.spool.take_lost();
         if lost > 0 {
-            self.shared.lose(lost, 0);
+            self.shared.record_loss(lost, 0);
         }
 
         self.shared.spooled.store(self.spool.lines(), Relaxed);
     }
 
-    /// As much of it as the spool has room for.
-    fn keep(&mut self, mut lines: Bytes, count: u64) {
+    /// Appends as many of the lines as the spool has room for.
+    fn spool_lines(&mut self, mut lines: Bytes, count: u64) {
         let full = self.spool.append(lines.clone(), count, false) == Kept::No;
         if full && count > 1 {
             let ends = memchr::memchr_iter(b'\n', &lines).nth((count / 2 - 1) as usize);
             let half = lines.split_to(ends.map_or(0, |end| end + 1));
-            self.keep(half, count / 2);
-            self.keep(lines, count - count / 2);
+            self.spool_lines(half, count / 2);
+            self.spool_lines(lines, count - count / 2);
             return;
         }
 
         if full {
-            self.shared.lose(count, 0);
+            self.shared.record_loss(count, 0);
         } else {
-            self.kept += count;
+            self.appended += count;
         }
 
         if full && !self.full {
-            tracing::error!("the audit spool is full; from now on events are lost");
+            tracing::error!("the audit spool is full; new events are dropped");
         }
 
         self.full = full;
     }
 
-    /// An event of the logger's own.
-    fn tell(&mut self, event: Event) {
+    /// Appends an event of the logger itself.
+    fn append_own(&mut self, event: Event) {
         let seq = self.shared.next_seq();
-        self.tell_as(seq, event);
+        self.append_numbered(seq, event);
     }
 
-    fn tell_as(&mut self, seq: u64, mut event: Event) {
+    fn append_numbered(&mut self, seq: u64, mut event: Event) {
         let queued = &mut Queued {
             event: &mut event,
             time: SystemTime::now(),
@@ -119,13 +119,13 @@ impl Intake {
         };
 
         let mut bytes = Vec::new();
-        self.writer.write(&mut bytes, queued);
+        self.writer.write_line(&mut bytes, queued);
         self.spool.append(bytes, 1, true);
-        self.kept += 1;
+        self.appended += 1;
     }
 
-    /// Tells what was lost, if anything was.
-    fn tell_losses(&mut self) {
+    /// Appends a report of losses, if there are any.
+    fn report_losses(&mut self) {
         let losses = self.shared.take_losses();
         if losses.dropped + losses.rejected == 0 {
             return;
@@ -133,25 +133,25 @@ impl Intake {
 
         let mut event = Event::new(Category::System, action::AUDIT_FAILURE, Outcome::Failure)
             .detail("reason", "events were lost on their way to the audit log");
-        event.put("dropped".into(), Detail::Number(losses.dropped));
-        event.put("rejected".into(), Detail::Number(losses.rejected));
+        event.put_detail("dropped".into(), Detail::Number(losses.dropped));
+        event.put_detail("rejected".into(), Detail::Number(losses.rejected));
         if let Some(since) = losses.since.and_then(|since| since.elapsed().ok()) {
-            event.put("for_seconds".into(), Detail::Number(since.as_secs()));
+            event.put_detail("for_seconds".into(), Detail::Number(since.as_secs()));
         }
 
         let seq = self.shared.next_seq();
-        self.words.truncate(WORDS - 1);
-        self.words.push_front(seq);
-        self.tell_as(seq, event);
+        self.loss_reports.truncate(LOSS_REPORTS_MAX - 1);
+        self.loss_reports.push_front(seq);
+        self.append_numbered(seq, event);
     }
 
-    /// Whether a line is a word of this run about losses. Others may say `audit_failure` too, and
-    /// theirs count.
-    fn is_word(&self, line: &[u8]) -> bool {
+    /// Returns whether a line is a report of losses of this run. Others may log `audit_failure` too,
+    /// and losing theirs counts.
+    fn is_loss_report(&self, line: &[u8]) -> bool {
         let line: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
         let seq = line["metadata"]["producer_seq"].as_u64();
         line["metadata"]["producer"] == *self.shared.producer
-            && seq.is_some_and(|seq| self.words.contains(&seq))
+            && seq.is_some_and(|seq| self.loss_reports.contains(&seq))
     }
 }
 
@@ -159,20 +159,21 @@ impl Worker {
     pub(crate) fn new(
         config: &Builder,
         shared: Arc<Shared>,
-        takings: Takings,
+        reader: QueueReader,
         spool: Spool,
         sink: Sink,
     ) -> Self {
-        let writer = takings.writer();
+        let writer = reader.writer();
+
         Self {
-            intake: Intake {
+            drain: QueueDrain {
                 shared,
-                takings,
+                reader,
                 spool,
                 writer,
                 full: false,
-                kept: 0,
-                words: VecDeque::new(),
+                appended: 0,
+                loss_reports: VecDeque::new(),
             },
             sink,
             batch: config.batch,
@@ -183,58 +184,61 @@ impl Worker {
         }
     }
 
-    /// Runs until the logger is closed. `unclean`: runs before this one that did not end as they
-    /// should.
+    /// Runs until the logger is closed. `unclean` names earlier runs that did not end cleanly.
     pub(crate) async fn run(mut self, unclean: Vec<String>) {
         let mut start = Event::new(Category::System, action::AUDIT_START, Outcome::Success);
         if !unclean.is_empty() {
             start = start.detail("unclean_end_of", unclean);
         }
 
-        self.intake.kept = self.intake.spool.lines();
-        self.intake.tell_as(FIRST, start);
-        let shared = Arc::clone(&self.intake.shared);
+        self.drain.appended = self.drain.spool.lines();
+        self.drain.append_numbered(FIRST, start);
+        let shared = Arc::clone(&self.drain.shared);
 
-        // The flush under way, and how many lines are to be gone for it: others may come for ever.
+        // The current flush, and how many lines must be sent for it; later lines do not count.
         let mut flush: Option<(u64, u64)> = None;
         let deadline = loop {
-            let flushes = shared.flushes();
-            let closing = shared.deadline();
-            self.intake.take();
+            let flushes = shared.requested_flushes();
+            let closing = shared.closing_deadline();
+            self.drain.drain_queue();
             if let Some(deadline) = closing {
                 break deadline;
             }
+
             if flush.is_none() && *shared.flushed.borrow() < flushes {
-                flush = Some((flushes, self.intake.kept));
+                flush = Some((flushes, self.drain.appended));
             }
+
             if self.is_due() {
-                self.send().await;
+                self.send_batch().await;
             }
-            let gone = self.intake.kept.saturating_sub(self.intake.spool.lines());
+
+            let gone = self.drain.appended.saturating_sub(self.drain.spool.lines());
             if let Some((flushes, _)) =
                 flush.take_if(|(_, lines)| gone >= *lines || self.retry_at.is_some())
             {
-                self.intake.spool.set_durable(self.retry_at.is_some());
+                self.drain.spool.set_durable(self.retry_at.is_some());
                 shared.flushed.send_replace(flushes);
             }
-            if self.intake.spool.is_empty() || self.retry_at.is_some() {
-                // The queue is looked at by the clock and not at every event: so logging costs its
-                // caller no system call.
+
+            if self.drain.spool.is_empty() || self.retry_at.is_some() {
+                // The queue is checked by the clock and not for every event, so logging needs no
+                // system call.
                 drop(timeout(self.interval, shared.wake.notified()).await);
             }
         };
 
-        self.end(deadline).await;
+        self.shut_down(deadline).await;
     }
 
     fn is_due(&self) -> bool {
-        !self.intake.spool.is_empty() && self.retry_at.is_none_or(|at| at <= Instant::now())
+        !self.drain.spool.is_empty() && self.retry_at.is_none_or(|at| at <= Instant::now())
     }
 
-    /// Sends one batch. The queue is emptied meanwhile, however long it takes.
-    async fn send(&mut self) {
-        let Some(mut batch) = self.intake.spool.peek(self.lines, BATCH_BYTES) else {
-            if !self.intake.spool.is_empty() {
+    /// Sends one batch. Keeps emptying the queue in the meantime, however long it takes.
+    async fn send_batch(&mut self) {
+        let Some(mut batch) = self.drain.spool.peek_batch(self.lines, BATCH_BYTES) else {
+            if !self.drain.spool.is_empty() {
                 self.retry_at = Some(Instant::now() + self.pause);
                 self.pause = (self.pause * 2).min(PAUSE_MAX);
             }
@@ -244,7 +248,7 @@ impl Worker {
         let sent = {
             let Self {
                 sink,
-                intake,
+                drain,
                 interval,
                 ..
             } = self;
@@ -254,62 +258,62 @@ impl Worker {
             loop {
                 tokio::select! {
                     sent = &mut sending => break sent,
-                    () = sleep(*interval) => intake.take(),
-                    () = intake.shared.wake.notified() => intake.take(),
+                    () = sleep(*interval) => drain.drain_queue(),
+                    () = drain.shared.wake.notified() => drain.drain_queue(),
                 }
-                if intake
+                if drain
                     .shared
-                    .deadline()
+                    .closing_deadline()
                     .is_some_and(|at| at <= Instant::now())
                 {
-                    break Sent::Later(None, "the program ends".to_owned());
+                    break Sent::Later(None, "the program is shutting down".to_owned());
                 }
             }
         };
 
         match sent {
-            Sent::Done(rejected) => self.is_done(&batch, &rejected),
+            Sent::Done(rejected) => self.complete_batch(&batch, &rejected),
             Sent::Refused(why) if batch.len() > 1 => {
                 tracing::debug!(
                     why,
                     lines = batch.len(),
-                    "audit events are refused as a whole; sending fewer at once"
+                    "audit batch refused as a whole; retrying with fewer events"
                 );
                 self.lines = batch.len() / 2;
             }
             Sent::Refused(why) => {
-                batch.shorten(1);
-                self.is_done(&batch, &[(0, why)]);
+                batch.truncate_lines(1);
+                self.complete_batch(&batch, &[(0, why)]);
             }
-            Sent::Later(wait, why) => self.is_away(wait, &why),
+            Sent::Later(wait, why) => self.schedule_retry(wait, &why),
         }
     }
 
-    fn is_done(&mut self, batch: &Batch, rejected: &[(usize, String)]) {
-        let told = rejected.len();
+    fn complete_batch(&mut self, batch: &Batch, rejected: &[(usize, String)]) {
+        let rejected_count = rejected.len();
         let lost = rejected
             .iter()
-            .filter(|(at, why)| self.bury(batch, *at, why))
+            .filter(|(at, why)| self.keep_rejected(batch, *at, why))
             .count();
-        let Intake { shared, spool, .. } = &mut self.intake;
-        spool.advance(batch);
+        let QueueDrain { shared, spool, .. } = &mut self.drain;
+        spool.remove_batch(batch);
         shared
             .sent
-            .fetch_add(batch.len().saturating_sub(told) as u64, Relaxed);
+            .fetch_add(batch.len().saturating_sub(rejected_count) as u64, Relaxed);
 
         shared.spooled.store(spool.lines(), Relaxed);
         if shared.away.swap(false, Relaxed) {
-            tracing::info!(spooled = spool.lines(), "audit events are taken again");
+            tracing::info!(spooled = spool.lines(), "audit events are accepted again");
         }
 
         spool.set_durable(false);
         if lost > 0 {
-            shared.lose(0, lost as u64);
+            shared.record_loss(0, lost as u64);
         }
 
-        // One word about many losses: at the end of a backlog, or once a second in it.
-        if self.intake.spool.is_empty() || self.intake.shared.lost_for() > TELL_AFTER {
-            self.intake.tell_losses();
+        // One report of many losses: at the end of a backlog, or once a second during it.
+        if self.drain.spool.is_empty() || self.drain.shared.unreported_for() > REPORT_AFTER {
+            self.drain.report_losses();
         }
 
         self.lines = (self.lines * 2).min(self.batch);
@@ -317,57 +321,58 @@ impl Worker {
         self.retry_at = None;
     }
 
-    /// Puts a line that is refused for good where a person finds it. Whether that is a loss to be
-    /// told: a refused word about losses is not, or one would follow the other for ever.
-    fn bury(&self, batch: &Batch, at: usize, why: &str) -> bool {
+    /// Keeps a permanently rejected line for a person to inspect. Returns whether that is a loss to
+    /// report: a rejected report of losses is not, or reports would follow each other forever.
+    fn keep_rejected(&self, batch: &Batch, at: usize, why: &str) -> bool {
         let Some(line) = batch.lines().nth(at) else {
             return false;
         };
-        tracing::error!(why, "an audit event is refused for good");
-        self.intake.spool.bury(line, why);
-        !self.intake.is_word(line)
+        tracing::error!(why, "an audit event was permanently rejected");
+        self.drain.spool.keep_rejected(line, why);
+        !self.drain.is_loss_report(line)
     }
 
-    fn is_away(&mut self, wait: Option<Duration>, why: &str) {
-        let shared = &self.intake.shared;
+    fn schedule_retry(&mut self, wait: Option<Duration>, why: &str) {
+        let shared = &self.drain.shared;
         if shared.away.swap(true, Relaxed) {
-            tracing::debug!(why, "audit events are still not taken");
+            tracing::debug!(why, "audit sink still unreachable");
         } else {
-            tracing::error!(why, "audit events are not taken; they are spooled");
+            tracing::error!(why, "cannot send audit events; spooling and retrying");
         }
 
-        self.intake.spool.set_durable(true);
-        // A quarter more or less, so that not all come back at once.
-        let odd = SystemTime::now()
+        self.drain.spool.set_durable(true);
+        // Vary the pause by a quarter, so not all clients retry at once.
+        let jitter = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.subsec_nanos() % 1000);
-        let pause = self.pause.mul_f64(0.75 + f64::from(odd) / 2000.0);
+        let pause = self.pause.mul_f64(0.75 + f64::from(jitter) / 2000.0);
         self.retry_at = Some(Instant::now() + wait.map_or(pause, |wait| wait.max(pause)));
         self.pause = (self.pause * 2).min(PAUSE_MAX);
     }
 
-    /// The last word of this run, and all that can be sent until then.
-    async fn end(mut self, deadline: Instant) {
-        self.intake.takings.close();
-        self.intake.take();
-        self.intake.tell_losses();
-        self.intake.tell(Event::new(
+    /// Appends the last event of this run and sends all that can be sent until the deadline.
+    async fn shut_down(mut self, deadline: Instant) {
+        self.drain.reader.close_buffers();
+        self.drain.drain_queue();
+        self.drain.report_losses();
+        self.drain.append_own(Event::new(
             Category::System,
             action::AUDIT_STOP,
             Outcome::Success,
         ));
+
         self.retry_at = None;
-        while !self.intake.spool.is_empty() && self.retry_at.is_none() && Instant::now() < deadline
-        {
-            self.send().await;
+        while !self.drain.spool.is_empty() && self.retry_at.is_none() && Instant::now() < deadline {
+            self.send_batch().await;
         }
-        let Intake { shared, spool, .. } = &mut self.intake;
-        let left = spool.close();
+
+        let QueueDrain { shared, spool, .. } = &mut self.drain;
+        let left = spool.close_run();
         shared
             .spooled
             .store(spool.lines().saturating_sub(left), Relaxed);
         if left > 0 {
-            shared.lose(left, 0);
+            shared.record_loss(left, 0);
         }
     }
 }

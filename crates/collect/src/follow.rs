@@ -1,8 +1,8 @@
-//! Follows a growing log file: through rotation by renaming and by copying and truncating, over
-//! lines that are only half there, and from where it stopped last time, through all the pieces that
-//! were rotated away meanwhile, compressed or not.
+//! Follows a growing log file through rotation by renaming and by copying and truncating. Waits for
+//! the end of incomplete lines, and resumes at a saved position, through all files that were
+//! rotated in the meantime, compressed or not.
 //!
-//! Nothing here keeps time: the caller asks again when it likes.
+//! Nothing here reads a clock: the caller decides when to read.
 
 mod rotated;
 mod source;
@@ -14,50 +14,50 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use rotated::Piece;
+use rotated::LogFile;
 use source::Source;
 
-/// Of a longer line only so much is read: memory stays bounded whatever is written.
+/// The longest line; the rest of a longer one is skipped, so memory stays bounded.
 pub const LINE_MAX: usize = 1024 * 1024;
 
-/// Where reading stands. Saved with what was read, so that a restart goes on exactly there.
+/// A position in a log. Saved with the lines before it, so a restart resumes exactly there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The file's device.
     pub device: u64,
-    /// The file itself, whatever its name is by now.
+    /// The file's inode, which stays the same when it is renamed.
     pub inode: u64,
-    /// The first byte of its text that is not read.
+    /// The offset in its text of the first byte that was not read.
     pub offset: u64,
-    /// A fingerprint of its first line, once that is read: finds it again when it was copied or
-    /// compressed.
+    /// A fingerprint of its first line once that was read. Finds the file again after it was copied
+    /// or compressed.
     #[serde(default)]
     pub head: Option<u64>,
-    /// When it was last written, as far as we saw, in microseconds since 1970: what was written
-    /// later is newer.
+    /// When it was last modified before the last read, in microseconds since 1970. Files that were
+    /// modified later are newer.
     #[serde(default)]
     pub written: Option<i64>,
-    /// A fingerprint of the log's path, the same for all its pieces: tells it from a log that
-    /// begins with the same line. None while reading a file that a version without it began, whose
-    /// lines keep their numbers.
+    /// A fingerprint of the log's path, the same for all its files. Tells it from a log that begins
+    /// with the same line. `None` for a file that an older version began to read, so that its lines
+    /// keep their IDs.
     #[serde(default)]
     pub log: Option<u64>,
-    /// The line that begins here is the rest of one that was too long, and no line.
+    /// Whether the text from here to the next newline is the rest of a line that was too long.
     #[serde(default)]
     pub within: bool,
 }
 
 impl Position {
-    /// The beginning of the file as it is now; none when there is none. Kept until it is first
-    /// read, it finds what was in the file meanwhile, should that be rotated away before.
-    pub fn before(path: &Path) -> Option<Self> {
+    /// Returns the start of the file as it is now; `None` if it does not exist. Followed from
+    /// there, the file is read even if it is rotated before the first read.
+    pub fn at_start_of(path: &Path) -> Option<Self> {
         let source = Source::open(path).ok()?;
-        let log = Some(identity(path));
+        let log = Some(log_fingerprint(path));
         Some(Self {
-            head: source::head(path),
-            written: source.written().ok(),
+            head: source::read_fingerprint(path),
+            written: source.modified_at().ok(),
             log,
-            ..source.start()
+            ..source.start_position()
         })
     }
 
@@ -65,20 +65,20 @@ impl Position {
         (metadata.dev(), metadata.ino()) == (self.device, self.inode)
     }
 
-    /// Goes behind a line that is `length` bytes long with its newline. Whether it is one: the rest
-    /// of a line that was too long could look like any line that whoever is watched wants to be
-    /// read.
-    fn pass(&mut self, line: &[u8], length: usize, ends: bool) -> bool {
-        let begins = !std::mem::replace(&mut self.within, !ends);
+    /// Moves past a line that is `length` bytes long with its newline. Returns whether it is a line
+    /// rather than the rest of one that was too long: a monitored user could make that look like
+    /// any line.
+    fn advance_past(&mut self, line: &[u8], length: usize, ends: bool) -> bool {
+        let is_line = !std::mem::replace(&mut self.within, !ends);
         if self.offset == 0 {
             self.head = Some(source::fingerprint(line));
         }
         self.offset += length as u64;
-        begins
+        is_line
     }
 
-    /// A number for the file: the same for the same text of the same log, wherever it was copied or
-    /// compressed to.
+    /// Returns a number for the file that stays the same for the same text of the same log when it
+    /// is copied or compressed.
     pub const fn file_number(&self) -> u32 {
         let file = match self.head {
             Some(head) => head,
@@ -93,58 +93,58 @@ impl Position {
     }
 }
 
-/// What stays the same of a log while its pieces are renamed.
-fn identity(path: &Path) -> u64 {
+/// Returns the fingerprint of a log's path, which stays the same while its files are renamed.
+fn log_fingerprint(path: &Path) -> u64 {
     source::fingerprint(path.as_os_str().as_encoded_bytes())
 }
 
-/// What happened to the file, beside growing.
+/// A change of the file other than growth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    /// It was renamed or removed, and a new one took its place.
+pub enum FileEvent {
+    /// It was renamed or removed, and a new file replaced it.
     Rotated,
-    /// It was cut to a shorter length and is read from its start again.
+    /// It was truncated and is read from its start again.
     Truncated,
-    /// A compressed piece is broken from here on.
+    /// A compressed file is damaged.
     Damaged {
-        /// The position in it.
+        /// Where the damage begins.
         at: Position,
     },
-    /// The file that was read last is gone, and what it held beyond our position with it.
+    /// The file that was read last is gone with its unread lines.
     Lost {
-        /// The position in it.
+        /// Up to where it was read.
         at: Position,
     },
 }
 
-/// Whole lines, in order, without their newlines.
+/// Complete lines in order, without their newlines.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// The bytes; lines are cut out of them.
+    /// The text that `lines` refers to.
     bytes: Vec<u8>,
-    /// Where each line begins in the file, and its range in `bytes`.
+    /// For each line its offset in the file and its range in `bytes`.
     lines: Vec<(u64, usize, usize)>,
-    /// Where reading stands after them.
+    /// The position after the lines.
     pub position: Option<Position>,
-    /// What happened to the file.
-    pub turns: Vec<Turn>,
+    /// Changes of the file since the last batch.
+    pub file_events: Vec<FileEvent>,
 }
 
 impl Batch {
-    /// The lines with the offset of their first byte in the file.
+    /// Iterates over the lines with their offsets in the file.
     pub fn lines(&self) -> impl Iterator<Item = (u64, &[u8])> {
         self.lines
             .iter()
             .map(|(offset, start, end)| (*offset, &self.bytes[*start..*end]))
     }
 
-    /// Whether there is nothing to save.
+    /// Returns whether there is nothing to store.
     pub fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.turns.is_empty()
+        self.lines.is_empty() && self.file_events.is_empty()
     }
 }
 
-struct Open {
+struct OpenFile {
     source: Source,
     position: Position,
 }
@@ -152,10 +152,10 @@ struct Open {
 /// A followed file.
 pub struct Follower {
     path: PathBuf,
-    open: Option<Open>,
-    /// Where to go on in a file that is not open yet.
+    open: Option<OpenFile>,
+    /// Where to resume in a file that is not open yet.
     resume: Option<Position>,
-    /// Bytes of a line whose end is yet to come, from `position` on.
+    /// The bytes of an incomplete line at `position`.
     rest: Vec<u8>,
 }
 
@@ -178,52 +178,51 @@ impl Follower {
         }
     }
 
-    /// The file's path.
+    /// Returns the file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads up to about `limit` bytes of whole lines, of one file. An empty batch means that there
-    /// is nothing new; a file that does not exist has nothing new.
-    pub fn read(&mut self, limit: usize) -> io::Result<Batch> {
+    /// Reads complete lines of one file, up to about `limit` bytes. Returns an empty batch if there
+    /// is nothing new or the file does not exist.
+    pub fn read_batch(&mut self, limit: usize) -> io::Result<Batch> {
         let mut batch = Batch::default();
-        if self.open.is_none() && !self.find(&mut batch)? {
+        if self.open.is_none() && !self.find_source(&mut batch)? {
             return Ok(batch);
         }
 
-        let before = self.offset();
+        let before = self.read_offset();
         self.read_open(limit, &mut batch)?;
 
-        // Only at the end of a file can something else have happened to it.
-        if batch.lines.is_empty() && self.offset() == before {
-            self.turn(limit, &mut batch)?;
+        // Other changes are only checked at the end of the file.
+        if batch.lines.is_empty() && self.read_offset() == before {
+            self.follow_rotation(limit, &mut batch)?;
         }
 
         batch.position = self.open.as_ref().map(|open| open.position);
         Ok(batch)
     }
 
-    /// How far the open file was read.
-    fn offset(&self) -> Option<u64> {
+    /// Returns how far the open file was read.
+    fn read_offset(&self) -> Option<u64> {
         self.open.as_ref().map(|open| open.position.offset)
     }
 
-    /// Opens the file that was read last, under whatever name, or else the oldest one that is
-    /// newer.
-    fn find(&mut self, batch: &mut Batch) -> io::Result<bool> {
+    /// Opens the file that was read last under its present name, otherwise the oldest newer one.
+    fn find_source(&mut self, batch: &mut Batch) -> io::Result<bool> {
         let Some(saved) = self.resume else {
             let source = match Source::open(&self.path) {
                 Ok(source) => source,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
                 Err(error) => return Err(error),
             };
-            self.start(source);
+            self.start_reading(source);
             return Ok(true);
         };
 
-        let pieces = rotated::pieces(&self.path)?;
-        if let Some(source) = resumed(&pieces, &saved) {
-            self.start(source);
+        let files = rotated::list_files(&self.path)?;
+        if let Some(source) = reopen_saved(&files, &saved) {
+            self.start_reading(source);
             if let Some(open) = &mut self.open {
                 let Position {
                     device,
@@ -243,59 +242,62 @@ impl Follower {
             return Ok(true);
         }
 
-        let newer = rotated::newer(&pieces, None, &saved);
-        let log = pieces
+        let newer = rotated::newer_files(&files, None, &saved);
+        let log = files
             .iter()
-            .find(|piece| piece.path.file_name() == self.path.file_name());
-        let Some(piece) = newer.first().or(log) else {
+            .find(|file| file.path.file_name() == self.path.file_name());
+        let Some(file) = newer.first().or(log) else {
             return Ok(false);
         };
-        let source = Source::open(&piece.path)?;
+        let source = Source::open(&file.path)?;
 
-        let cut = log.is_some_and(|log| log.is(&saved));
-        batch.turns.push(if cut {
-            Turn::Truncated
+        let cut = log.is_some_and(|log| log.is_at(&saved));
+        batch.file_events.push(if cut {
+            FileEvent::Truncated
         } else {
-            Turn::Lost { at: saved }
+            FileEvent::Lost { at: saved }
         });
 
-        self.start(source);
+        self.start_reading(source);
         Ok(true)
     }
 
-    fn start(&mut self, source: Source) {
+    fn start_reading(&mut self, source: Source) {
         self.resume = None;
         self.rest.clear();
         let position = Position {
-            log: Some(identity(&self.path)),
-            ..source.start()
+            log: Some(log_fingerprint(&self.path)),
+            ..source.start_position()
         };
-        self.open = Some(Open { source, position });
+        self.open = Some(OpenFile { source, position });
     }
 
     fn read_open(&mut self, limit: usize, batch: &mut Batch) -> io::Result<()> {
-        if self.fill(limit, batch)? || !self.find(batch)? {
+        if self.fill_batch(limit, batch)? || !self.find_source(batch)? {
             return Ok(());
         }
-        self.fill(limit, batch).map(|_| ())
+        self.fill_batch(limit, batch).map(|_| ())
     }
 
-    /// Reads lines of the open file; false when it was cut, and where we were is to be found again.
-    fn fill(&mut self, limit: usize, batch: &mut Batch) -> io::Result<bool> {
+    /// Reads lines of the open file. Returns `false` if it was truncated and the saved position
+    /// must be found again.
+    fn fill_batch(&mut self, limit: usize, batch: &mut Batch) -> io::Result<bool> {
         let Some(open) = &mut self.open else {
             return Ok(true);
         };
 
-        // Before reading: what is written afterwards is written later.
-        open.position.written = Some(open.source.written()?);
+        // Taken before reading, because later writes must count as newer.
+        open.position.written = Some(open.source.modified_at()?);
         let mut bytes = std::mem::take(&mut self.rest);
         let seen = bytes.len();
-        if !open.source.read(limit, &mut bytes)? {
-            batch.turns.push(Turn::Damaged { at: open.position });
+        if !open.source.read_text(limit, &mut bytes)? {
+            batch
+                .file_events
+                .push(FileEvent::Damaged { at: open.position });
         }
 
-        // After reading: then what was read is certainly of the text that we know. What was written
-        // between our last read and a cut is in the copy, if there is one.
+        // Checked after reading, so the bytes certainly belong to the known text. Lines that were
+        // written between the last read and a truncation are in the copy, if there is one.
         if open.source.was_cut(
             open.position.head,
             open.position.offset + bytes.len() as u64,
@@ -317,7 +319,7 @@ impl Follower {
             let at = open.position.offset;
             if open
                 .position
-                .pass(&bytes[start..end], next - start, newline.is_some())
+                .advance_past(&bytes[start..end], next - start, newline.is_some())
             {
                 batch.lines.push((at, start, end));
             }
@@ -330,9 +332,9 @@ impl Follower {
         Ok(true)
     }
 
-    /// At the end of the file: has another taken its place? Then reads on there.
-    fn turn(&mut self, limit: usize, batch: &mut Batch) -> io::Result<()> {
-        let Some(next) = self.next()? else {
+    /// Continues with the next file if the open one is at its end and was replaced.
+    fn follow_rotation(&mut self, limit: usize, batch: &mut Batch) -> io::Result<()> {
+        let Some(next) = self.next_file()? else {
             return Ok(());
         };
         let next = match Source::open(&next.path) {
@@ -341,10 +343,11 @@ impl Follower {
             Err(error) => return Err(error),
         };
 
-        // Something may have been written between our last read and the turn.
-        let (before, offset) = (self.rest.len(), self.offset());
+        // Lines may have been written between the last read and the rotation.
+        let before = self.rest.len();
+        let offset = self.read_offset();
         self.read_open(limit, batch)?;
-        if !batch.lines.is_empty() || self.rest.len() > before || self.offset() != offset {
+        if !batch.lines.is_empty() || self.rest.len() > before || self.read_offset() != offset {
             return Ok(());
         }
 
@@ -352,25 +355,25 @@ impl Follower {
             return Ok(());
         };
 
-        // The last line of the old file may have no newline; it is a line all the same.
+        // The last line of the old file is a line even without a newline.
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
             let at = open.position.offset;
-            if open.position.pass(&rest, rest.len(), true) {
+            if open.position.advance_past(&rest, rest.len(), true) {
                 batch.lines.push((at, 0, rest.len()));
             }
             batch.bytes = rest;
             return Ok(());
         }
 
-        batch.turns.push(Turn::Rotated);
-        self.start(next);
+        batch.file_events.push(FileEvent::Rotated);
+        self.start_reading(next);
         self.read_open(limit, batch)
     }
 
-    /// The file that comes after the open one, once there is something in it: who writes the log
-    /// may write on in the old file after the new one was made, until it is told to change.
-    fn next(&self) -> io::Result<Option<Piece>> {
+    /// Returns the file after the open one once it is not empty. The writer may continue with the
+    /// old file for a while after the new one was created.
+    fn next_file(&self) -> io::Result<Option<LogFile>> {
         let Some(open) = &self.open else {
             return Ok(None);
         };
@@ -381,47 +384,44 @@ impl Follower {
             Err(error) => return Err(error),
         }
 
-        let pieces = rotated::pieces(&self.path)?;
-        // Compressed under our eyes, it is another file with the same text.
-        let copy = |piece: &&Piece| {
-            piece.is_piece() && open.position.head.is_some_and(|h| piece.begins_with(h))
+        let files = rotated::list_files(&self.path)?;
+
+        // A file that was compressed in the meantime is another file with the same text.
+        let copy = |file: &&LogFile| {
+            file.is_rotated() && open.position.head.is_some_and(|h| file.begins_with(h))
         };
-        let here = pieces
+        let here = files
             .iter()
-            .find(|piece| piece.is(&open.position))
-            .or_else(|| pieces.iter().find(copy));
-        let next = rotated::newer(&pieces, here, &open.position)
+            .find(|file| file.is_at(&open.position))
+            .or_else(|| files.iter().find(copy));
+        let next = rotated::newer_files(&files, here, &open.position)
             .into_iter()
             .next();
 
-        Ok(next.or_else(|| rotated::live(&pieces).cloned()))
+        Ok(next.or_else(|| rotated::live_file(&files).cloned()))
     }
 }
 
-/// The file of a saved position, where it goes on: by its inode if it is still the same text, else
-/// by its text.
-fn resumed(pieces: &[Piece], saved: &Position) -> Option<Source> {
-    let same_text = |piece: &&Piece| saved.head.is_none_or(|head| piece.begins_with(head));
-    let (same, others): (Vec<&Piece>, Vec<&Piece>) =
-        pieces.iter().partition(|piece| piece.is(saved));
-    let mut others: Vec<&Piece> = others
-        .into_iter()
-        .filter(|piece| saved.head.is_some() && piece.is_piece())
+/// Opens the file of a saved position at that position: found by its inode if it has the same text,
+/// otherwise by its text.
+fn reopen_saved(files: &[LogFile], saved: &Position) -> Option<Source> {
+    let same_text = |file: &&LogFile| saved.head.is_none_or(|head| file.begins_with(head));
+    let same_inode = files.iter().filter(|file| file.is_at(saved));
+    let mut others: Vec<&LogFile> = files
+        .iter()
+        .filter(|file| !file.is_at(saved) && saved.head.is_some() && file.is_rotated())
         .collect();
 
-    // Where all pieces begin with the same line, the newest is the likeliest.
-    others.sort_by(|a, b| b.age(a));
-    same.into_iter()
-        .chain(others)
-        .filter(same_text)
-        .find_map(|piece| {
-            let mut source = Source::open(&piece.path).ok()?;
-            // A broken piece, or one that was cut, is not it.
-            source
-                .skip(saved.offset)
-                .is_ok_and(|there| there)
-                .then_some(source)
-        })
+    // If all files begin with the same line, the newest is the most likely one.
+    others.sort_by(|a, b| b.compare_age(a));
+    same_inode.chain(others).filter(same_text).find_map(|file| {
+        let mut source = Source::open(&file.path).ok()?;
+        // A damaged or truncated file is not the one.
+        source
+            .seek_text(saved.offset)
+            .is_ok_and(|there| there)
+            .then_some(source)
+    })
 }
 
 #[cfg(test)]

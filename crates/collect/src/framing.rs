@@ -1,29 +1,28 @@
-//! Messages in a stream of bytes (RFC 6587, RFC 5425): each is counted (`LENGTH SP <PRI>…`) or ends
-//! with a newline. Which it is is decided anew at every message, because senders are mixed and some
-//! mix both.
+//! Splits a byte stream into messages (RFC 6587, RFC 5425). Each is counted (`LENGTH SP <PRI>…`) or
+//! ends with a newline, which is decided for every message: senders differ, and some mix both.
 
-/// The longest message that is kept whole, in bytes; of a longer one, the rest is passed over.
+/// The longest message that is kept whole, in bytes. The rest of a longer one is discarded.
 pub const MESSAGE_MAX: usize = 64 * 1024;
-/// Digits of a length. More is not a length but text.
+/// The most digits of a length; more of them are text.
 const DIGITS_MAX: usize = 7;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// What was read may yet become a length.
+    /// The bytes so far may be the beginning of a length.
     Undecided,
-    /// Until the next newline.
+    /// The message ends with the next newline.
     Line,
-    /// So many bytes are to come.
+    /// The message ends after `left` more bytes.
     Counted { left: usize },
 }
 
-/// Cuts a stream into messages. Takes time linear in the bytes, and holds one message at most.
+/// Splits a stream into messages in time linear in its bytes. Holds at most one message.
 #[derive(Debug)]
 pub struct Framer {
     state: State,
     held: Vec<u8>,
     max: usize,
-    cut: u64,
+    discarded: u64,
 }
 
 impl Default for Framer {
@@ -33,62 +32,62 @@ impl Default for Framer {
 }
 
 impl Framer {
-    /// Keeps `max` bytes of a message.
+    /// Creates a framer that keeps up to `max` bytes of a message.
     pub const fn new(max: usize) -> Self {
         Self {
             state: State::Undecided,
             held: Vec::new(),
             max,
-            cut: 0,
+            discarded: 0,
         }
     }
 
-    /// Whether a message has begun that is not complete.
+    /// Returns whether the last message is incomplete.
     pub const fn is_open(&self) -> bool {
         !self.held.is_empty() || !matches!(self.state, State::Undecided)
     }
 
-    /// How many bytes were passed over because their messages were too long.
-    pub const fn cut(&self) -> u64 {
-        self.cut
+    /// Returns how many bytes were discarded because their messages were too long.
+    pub const fn discarded_bytes(&self) -> u64 {
+        self.discarded
     }
 
-    /// Takes bytes in; adds the messages that they complete.
+    /// Reads bytes and appends the messages that they complete to `messages`.
     pub fn push(&mut self, mut bytes: &[u8], messages: &mut Vec<Vec<u8>>) {
         while let Some(first) = bytes.first() {
             bytes = match self.state {
                 State::Undecided => {
-                    self.decide(*first, messages);
+                    self.decide_framing(*first, messages);
                     &bytes[1..]
                 }
                 State::Line => {
                     let end = memchr::memchr(b'\n', bytes);
-                    self.keep(&bytes[..end.unwrap_or(bytes.len())]);
+                    self.push_bytes(&bytes[..end.unwrap_or(bytes.len())]);
                     if end.is_some() {
-                        self.complete(messages);
+                        self.complete_message(messages);
                     }
                     &bytes[end.map_or(bytes.len(), |end| end + 1)..]
                 }
                 State::Counted { left } => {
                     let (mine, rest) = bytes.split_at(left.min(bytes.len()));
-                    self.keep(mine);
-                    self.counted(left - mine.len(), messages);
+                    self.push_bytes(mine);
+                    self.expect_counted(left - mine.len(), messages);
                     rest
                 }
             };
         }
     }
 
-    /// Nothing more comes: what is held is a message whose sender did not end it.
+    /// Ends the stream and returns a last message that its sender did not end.
     pub fn finish(&mut self) -> Option<Vec<u8>> {
         let mut messages = Vec::new();
-        self.complete(&mut messages);
+        self.complete_message(&mut messages);
         messages.pop()
     }
 
-    fn decide(&mut self, byte: u8, messages: &mut Vec<Vec<u8>>) {
+    fn decide_framing(&mut self, byte: u8, messages: &mut Vec<Vec<u8>>) {
         match (byte, self.held.last()) {
-            // Some end counted messages with a newline, too.
+            // Some senders end counted messages with a newline, too.
             (b'\n' | b'\r' | 0, None) => {}
             (b'1'..=b'9', None) => self.held.push(byte),
             (b'0'..=b'9', Some(b'0'..=b'9')) if self.held.len() < DIGITS_MAX => {
@@ -99,31 +98,31 @@ impl Framer {
                 let digits = self.held.iter().take_while(|c| c.is_ascii_digit());
                 let length = digits.fold(0, |n: usize, c| n * 10 + usize::from(c - b'0'));
                 self.held.clear();
-                self.keep(b"<");
-                self.counted(length - 1, messages);
+                self.push_bytes(b"<");
+                self.expect_counted(length - 1, messages);
             }
-            (b'\n', _) => self.complete(messages),
+            (b'\n', _) => self.complete_message(messages),
             _ => {
                 self.state = State::Line;
-                self.keep(&[byte]);
+                self.push_bytes(&[byte]);
             }
         }
     }
 
-    fn counted(&mut self, left: usize, messages: &mut Vec<Vec<u8>>) {
+    fn expect_counted(&mut self, left: usize, messages: &mut Vec<Vec<u8>>) {
         self.state = State::Counted { left };
         if left == 0 {
-            self.complete(messages);
+            self.complete_message(messages);
         }
     }
 
-    fn keep(&mut self, bytes: &[u8]) {
+    fn push_bytes(&mut self, bytes: &[u8]) {
         let kept = bytes.len().min(self.max.saturating_sub(self.held.len()));
         self.held.extend_from_slice(&bytes[..kept]);
-        self.cut += (bytes.len() - kept) as u64;
+        self.discarded += (bytes.len() - kept) as u64;
     }
 
-    fn complete(&mut self, messages: &mut Vec<Vec<u8>>) {
+    fn complete_message(&mut self, messages: &mut Vec<Vec<u8>>) {
         self.state = State::Undecided;
         let mut message = std::mem::take(&mut self.held);
         while matches!(message.last(), Some(b'\n' | b'\r' | 0)) {
@@ -141,8 +140,9 @@ mod tests {
 
     use super::*;
 
-    fn whole(parts: &[&[u8]], max: usize) -> (Vec<String>, u64) {
-        let (mut framer, mut messages) = (Framer::new(max), Vec::new());
+    fn split_stream(parts: &[&[u8]], max: usize) -> (Vec<String>, u64) {
+        let mut framer = Framer::new(max);
+        let mut messages = Vec::new();
         for part in parts {
             framer.push(part, &mut messages);
         }
@@ -154,7 +154,7 @@ mod tests {
                 .iter()
                 .map(|m| String::from_utf8_lossy(m).into_owned())
                 .collect(),
-            framer.cut(),
+            framer.discarded_bytes(),
         )
     }
 
@@ -180,7 +180,7 @@ mod tests {
         for at in 0..=MIXED.len() {
             let (left, right) = MIXED.split_at(at);
             assert_eq!(
-                whole(&[left, right], MESSAGE_MAX).0,
+                split_stream(&[left, right], MESSAGE_MAX).0,
                 expected,
                 "split at {at}"
             );
@@ -190,24 +190,28 @@ mod tests {
     #[test]
     fn a_long_message_is_cut_and_the_next_is_whole() {
         assert_eq!(
-            whole(&[b"<1>aaaaaaaaaa\n<2>b\n"], 6),
+            split_stream(&[b"<1>aaaaaaaaaa\n<2>b\n"], 6),
             (vec!["<1>aaa".to_owned(), "<2>b".to_owned()], 7)
         );
         assert_eq!(
-            whole(&[b"13 <1>aaaaaaaaaa<2>b\n"], 6),
+            split_stream(&[b"13 <1>aaaaaaaaaa<2>b\n"], 6),
             (vec!["<1>aaa".to_owned(), "<2>b".to_owned()], 7)
         );
 
         assert_eq!(
-            whole(&[b"9999999 <", &[b'x'; 100]], 6),
+            split_stream(&[b"9999999 <", &[b'x'; 100]], 6),
             (vec!["<xxxxx".to_owned()], 95)
         );
     }
 
     proptest! {
         #[test]
-        fn garbage_neither_panics_nor_grows(bytes in proptest::collection::vec(any::<u8>(), 0..500), max in 1_usize..40) {
-            let (mut framer, mut messages) = (Framer::new(max), Vec::new());
+        fn garbage_neither_panics_nor_grows(
+            bytes in proptest::collection::vec(any::<u8>(), 0..500),
+            max in 1_usize..40,
+        ) {
+            let mut framer = Framer::new(max);
+            let mut messages = Vec::new();
             for piece in bytes.chunks(7) {
                 framer.push(piece, &mut messages);
                 prop_assert!(framer.held.len() <= max.max(DIGITS_MAX + 1));
@@ -217,18 +221,29 @@ mod tests {
         }
 
         #[test]
-        fn what_is_framed_comes_back(
+        fn framed_messages_are_restored(
             texts in proptest::collection::vec(("[a-z0-9 <>\n]{0,40}[a-z]", any::<bool>()), 0..10),
             size in 1_usize..50,
         ) {
-            let (mut stream, mut expected) = (Vec::new(), Vec::new());
+            let mut stream = Vec::new();
+            let mut expected = Vec::new();
             for (text, counted) in &texts {
-                let text = if *counted { format!("<13>{text}") } else { format!("<13>{}", text.replace('\n', " ")) };
-                stream.extend(if *counted { format!("{} {text}", text.len()) } else { format!("{text}\n") }.bytes());
-                expected.push(text.into_bytes());
+                let message = if *counted {
+                    format!("<13>{text}")
+                } else {
+                    format!("<13>{}", text.replace('\n', " "))
+                };
+
+                if *counted {
+                    stream.extend(format!("{} {message}", message.len()).bytes());
+                } else {
+                    stream.extend(format!("{message}\n").bytes());
+                }
+                expected.push(message.into_bytes());
             }
 
-            let (mut framer, mut messages) = (Framer::default(), Vec::new());
+            let mut framer = Framer::default();
+            let mut messages = Vec::new();
             for piece in stream.chunks(size) {
                 framer.push(piece, &mut messages);
             }

@@ -1,4 +1,4 @@
-//! JSON objects as servers write them, which is not always as JSON wants it: texts come from
+//! Reads JSON objects as servers write them, which is not always valid JSON: texts come from
 //! clients, and a client must not be able to make its own record unreadable.
 //!
 //! nginx without `escape=json` writes `\x22` for a quotation mark, and a bare dash where a variable
@@ -6,58 +6,60 @@
 
 use serde_json::{Map, Value};
 
-/// Reads an object, strictly where that is possible.
-pub(crate) fn object(line: &[u8]) -> Option<Map<String, Value>> {
+/// Parses an object, strictly where that is possible.
+pub(crate) fn parse_object(line: &[u8]) -> Option<Map<String, Value>> {
     let text = String::from_utf8_lossy(line);
     let strict = serde_json::from_str(&text).ok();
     strict.or_else(|| {
         let mut object = Map::new();
-        Scan { line, at: 0 }.object(&mut object).map(|()| object)
+        LenientReader { line, at: 0 }
+            .read_object(&mut object)
+            .map(|()| object)
     })
 }
 
-/// Reads what there is of an object that was cut off; none when that is nothing.
-pub(crate) fn beginning(line: &[u8]) -> Option<Map<String, Value>> {
+/// Parses the fields before the end of an object that was cut off. `None` when there are none.
+pub(crate) fn parse_beginning(line: &[u8]) -> Option<Map<String, Value>> {
     let mut object = Map::new();
-    let whole = Scan { line, at: 0 }.object(&mut object);
+    let whole = LenientReader { line, at: 0 }.read_object(&mut object);
     (whole.is_some() || !object.is_empty()).then_some(object)
 }
 
-/// Reads what is not quite JSON. Values that are not texts are kept as the text that stands there.
-struct Scan<'a> {
+/// Reads nearly valid JSON. A value that is neither a string nor valid JSON is kept as its text.
+struct LenientReader<'a> {
     line: &'a [u8],
     at: usize,
 }
 
-impl Scan<'_> {
-    fn object(mut self, object: &mut Map<String, Value>) -> Option<()> {
-        self.blanks();
-        self.expect(b'{')?;
-        self.blanks();
+impl LenientReader<'_> {
+    fn read_object(mut self, object: &mut Map<String, Value>) -> Option<()> {
+        self.skip_blanks();
+        self.expect_byte(b'{')?;
+        self.skip_blanks();
         if self.peek() == Some(b'}') {
             return Some(());
         }
 
         loop {
-            let key = self.string()?;
-            self.blanks();
-            self.expect(b':')?;
-            self.blanks();
+            let key = self.read_string()?;
+            self.skip_blanks();
+            self.expect_byte(b':')?;
+            self.skip_blanks();
             let value = if self.peek() == Some(b'"') {
-                self.string()?.into()
+                self.read_string()?.into()
             } else {
-                self.bare()?
+                self.read_bare()?
             };
 
             object.insert(key, value);
-            self.blanks();
+            self.skip_blanks();
             match self.peek()? {
                 b',' => self.at += 1,
                 b'}' => break,
                 _ => return None,
             }
 
-            self.blanks();
+            self.skip_blanks();
         }
 
         self.at += 1;
@@ -68,20 +70,20 @@ impl Scan<'_> {
         self.line.get(self.at).copied()
     }
 
-    fn expect(&mut self, byte: u8) -> Option<()> {
+    fn expect_byte(&mut self, byte: u8) -> Option<()> {
         (self.peek()? == byte).then(|| self.at += 1)
     }
 
-    fn blanks(&mut self) {
+    fn skip_blanks(&mut self) {
         while self.peek().is_some_and(|byte| byte.is_ascii_whitespace()) {
             self.at += 1;
         }
     }
 
-    /// A text in quotation marks. An escape that is none stands for itself; a byte that is not of a
-    /// character, or half a surrogate pair, for the replacement character.
-    fn string(&mut self) -> Option<String> {
-        self.expect(b'"')?;
+    /// Reads a quoted string. An invalid escape stands for itself; invalid UTF-8 and half a
+    /// surrogate pair become the replacement character.
+    fn read_string(&mut self) -> Option<String> {
+        self.expect_byte(b'"')?;
         let mut bytes = Vec::new();
         loop {
             let rest = self.line.get(self.at..)?;
@@ -91,11 +93,11 @@ impl Scan<'_> {
             if rest[plain] == b'"' {
                 return Some(String::from_utf8_lossy(&bytes).into_owned());
             }
-            self.escape(&mut bytes)?;
+            self.read_escape(&mut bytes)?;
         }
     }
 
-    fn escape(&mut self, bytes: &mut Vec<u8>) -> Option<()> {
+    fn read_escape(&mut self, bytes: &mut Vec<u8>) -> Option<()> {
         let letter = self.peek()?;
         self.at += 1;
         match letter {
@@ -105,15 +107,15 @@ impl Scan<'_> {
             b'r' => bytes.push(b'\r'),
             b'b' => bytes.push(8),
             b'f' => bytes.push(12),
-            b'x' if self.hex(2).is_some() => {
-                bytes.push(self.hex(2)? as u8);
+            b'x' if self.peek_hex(2).is_some() => {
+                bytes.push(self.peek_hex(2)? as u8);
                 self.at += 2;
             }
-            b'u' if self.hex(4).is_some() => {
-                let unit = self.hex(4)?;
+            b'u' if self.peek_hex(4).is_some() => {
+                let unit = self.peek_hex(4)?;
                 self.at += 4;
                 let c = self
-                    .pair(unit)
+                    .read_surrogate_pair(unit)
                     .or_else(|| char::from_u32(unit))
                     .unwrap_or(char::REPLACEMENT_CHARACTER);
                 bytes.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
@@ -124,16 +126,16 @@ impl Scan<'_> {
         Some(())
     }
 
-    /// The number in so many hexadecimal digits, without going past them.
-    fn hex(&self, digits: usize) -> Option<u32> {
+    /// Returns the number in the next hexadecimal digits without advancing.
+    fn peek_hex(&self, digits: usize) -> Option<u32> {
         let digits = self.line.get(self.at..self.at + digits)?.iter();
         digits
             .map(|c| char::from(*c).to_digit(16))
             .try_fold(0, |number, digit| Some(number << 4 | digit?))
     }
 
-    /// The character of a surrogate pair of which the first half was read.
-    fn pair(&mut self, high: u32) -> Option<char> {
+    /// Returns the character of a surrogate pair whose first half, `high`, was read.
+    fn read_surrogate_pair(&mut self, high: u32) -> Option<char> {
         if !(0xd800..0xdc00).contains(&high) || self.line.get(self.at..self.at + 2) != Some(b"\\u")
         {
             return None;
@@ -142,20 +144,21 @@ impl Scan<'_> {
             line: self.line,
             at: self.at + 2,
         }
-        .hex(4)
+        .peek_hex(4)
         .filter(|low| (0xdc00..0xe000).contains(low))?;
         self.at += 6;
         char::from_u32(0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00))
     }
 
-    /// A number, a word, a dash, nothing, a list of such, or an object or array, which is passed
-    /// over. Ends before the next key or the end of the object.
-    fn bare(&mut self) -> Option<Value> {
-        let (start, mut depth) = (self.at, 0_u32);
+    /// Reads an unquoted value: a number, a word, a dash, nothing, a list of these, an object or an
+    /// array. Ends before the next key or the end of the object.
+    fn read_bare(&mut self) -> Option<Value> {
+        let start = self.at;
+        let mut depth = 0_u32;
         loop {
             match self.peek()? {
                 b'"' => {
-                    self.string()?;
+                    self.read_string()?;
                     continue;
                 }
                 b'{' | b'[' => depth += 1,
@@ -181,8 +184,8 @@ impl Scan<'_> {
             line: self.line,
             at: self.at + 1,
         };
-        ahead.blanks();
-        // Only the quotation mark: to read the whole key at every comma would take quadratic time.
+        ahead.skip_blanks();
+        // Only the quotation mark: reading the whole key at every comma would take quadratic time.
         ahead.peek() == Some(b'"')
     }
 }
@@ -195,7 +198,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_servers_write_is_read() {
+    fn lenient_json_of_servers_is_read() {
         for (line, expected) in [
             (
                 r#"{"a":"x\x22y\xc3\xa9\xff","b":1}"#,
@@ -219,7 +222,7 @@ mod tests {
             ("{}", json!({})),
         ] {
             assert_eq!(
-                object(line.as_bytes()).map(Value::Object),
+                parse_object(line.as_bytes()).map(Value::Object),
                 Some(expected),
                 "{line}"
             );
@@ -235,13 +238,13 @@ mod tests {
             r#"{"a":1}x"#,
             r#"{"a":"b" "c":1}"#,
         ] {
-            assert_eq!(object(line.as_bytes()), None, "{line}");
+            assert_eq!(parse_object(line.as_bytes()), None, "{line}");
         }
     }
 
     #[test]
-    fn what_is_there_of_an_object_is_read() {
-        let read = |line: &str| beginning(line.as_bytes()).map(Value::Object);
+    fn fields_of_a_truncated_object_are_read() {
+        let read = |line: &str| parse_beginning(line.as_bytes()).map(Value::Object);
         assert_eq!(
             read(r#"{"state":"42501","statement":"x"#),
             Some(json!({ "state": "42501" }))
@@ -252,26 +255,33 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(line in proptest::collection::vec(any::<u8>(), 0..200), text in r#"[{}\[\]",:\\ux0-9a-]{0,60}"#) {
-            let _ = (object(&line), object(format!("{{{text}").as_bytes()));
+        fn never_panics(
+            line in proptest::collection::vec(any::<u8>(), 0..200),
+            text in r#"[{}\[\]",:\\ux0-9a-]{0,60}"#,
+        ) {
+            let _ = (parse_object(&line), parse_object(format!("{{{text}").as_bytes()));
         }
 
-        /// As nginx escapes by default: whatever is sent, it is one value.
+        /// A value stays one value with nginx's default escaping, whatever the client sends.
         #[test]
-        fn no_client_makes_its_record_unreadable(sent in proptest::collection::vec(any::<u8>(), 0..40)) {
+        fn no_client_makes_its_record_unreadable(
+            sent in proptest::collection::vec(any::<u8>(), 0..40),
+        ) {
             let plain = |c: u8| (b' '..0x7f).contains(&c) && !matches!(c, b'"' | b'\\');
-            let written: String =
-                sent.iter().map(|c| if plain(*c) { char::from(*c).to_string() } else { format!("\\x{c:02X}") }).collect();
+            let escape = |c: u8| {
+                if plain(c) { char::from(c).to_string() } else { format!("\\x{c:02X}") }
+            };
+            let written: String = sent.iter().map(|c| escape(*c)).collect();
             let line = format!(r#"{{"agent":"{written}","took":-,"status":403}}"#);
-            let read = object(line.as_bytes()).expect("an object");
+            let read = parse_object(line.as_bytes()).expect("an object");
             prop_assert_eq!(read["agent"].as_str(), Some(&*String::from_utf8_lossy(&sent)));
             prop_assert_eq!(read["status"].as_u64(), Some(403));
 
-            // As they came, as PostgreSQL and `escape=json` leave them.
+            // PostgreSQL and `escape=json` write the bytes as they came.
             let mut line = br#"{"user":""#.to_vec();
             line.extend(sent.iter().filter(|c| **c >= b' ' && !matches!(**c, b'"' | b'\\')));
             line.extend_from_slice(br#"","state":"28P01"}"#);
-            let read = object(&line).expect("an object");
+            let read = parse_object(&line).expect("an object");
             prop_assert_eq!(read["state"].as_str(), Some("28P01"));
         }
     }

@@ -1,12 +1,12 @@
-//! OpenTelemetry logs (OTLP/HTTP, protobuf and JSON): what the records of applications mean, by the
-//! semantic conventions.
+//! OpenTelemetry logs (OTLP/HTTP, protobuf and JSON). The semantic conventions decide what the
+//! records of applications mean.
 //!
-//! A record is an event when it says that it is one: it has an event name, an answer to an HTTP
-//! request, or attributes named as the columns of `audit_events` after `audit.`; or when it is an
-//! error. All others are passed over: debugging output is no audit record.
+//! A record is an event if it has an event name, the status of an HTTP response, or attributes
+//! named `audit.` and a column of `audit_events`; or if it is an error. All others are ignored:
+//! debug output is not an audit record.
 //!
-//! One record is held at a time, and none larger than [`RECORD_MAX`], so that a small request
-//! cannot become much memory.
+//! One record is held at a time, and none larger than [`RECORD_MAX`], so a small request cannot
+//! take up much memory.
 
 mod json;
 mod wire;
@@ -17,16 +17,16 @@ use serde_json::{Map, Value, json};
 
 /// The largest record that is read, in bytes as sent.
 pub const RECORD_MAX: usize = 256 * 1024;
-/// Attributes of a record or resource that are read.
+/// The most attributes of a record or resource that are read.
 const ATTRIBUTES_MAX: usize = 256;
-/// Bytes of attributes and body that an event keeps.
+/// The most bytes of attributes and body that an event keeps.
 const KEPT_MAX: usize = 16 * 1024;
-/// Nesting of values that is read; deeper ones are left out.
+/// The deepest nesting of values that is read; deeper ones are left out.
 const DEPTH_MAX: usize = 8;
 /// `SEVERITY_NUMBER_ERROR`.
 const ERROR: i64 = 17;
 
-/// How a request is written.
+/// The encoding of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
     /// `application/x-protobuf`.
@@ -35,23 +35,23 @@ pub enum Encoding {
     Json,
 }
 
-/// Why a request is refused as a whole.
+/// Why a request is rejected as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OtlpError {
-    /// It is no `ExportLogsServiceRequest`.
-    #[error("the body is no ExportLogsServiceRequest")]
+    /// The body is not an `ExportLogsServiceRequest`.
+    #[error("the body is not an ExportLogsServiceRequest")]
     Malformed,
-    /// It has more records than allowed.
+    /// The request has more records than allowed.
     #[error("the request has too many log records")]
     TooMany,
 }
 
-/// What a record means.
+/// The meaning of a record.
 #[derive(Debug, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "one is held at a time")]
 pub enum Meaning {
-    /// An event. Its id is for the caller to give; its service, where the resource names one, is
-    /// what the sender claims.
+    /// An event. The caller assigns its ID. The service, where the resource names one, is only a
+    /// claim of the sender.
     Event {
         /// The event.
         record: AuditRecord<'static>,
@@ -60,7 +60,7 @@ pub enum Meaning {
     },
     /// Nothing that concerns security.
     Nothing,
-    /// It cannot be taken, and why.
+    /// The record is rejected; says why.
     Rejected(FieldError),
 }
 
@@ -78,50 +78,50 @@ struct Record {
     attributes: Map<String, Value>,
 }
 
-/// Reads a request of at most `most` records; `tell` is told of each in turn. A request is first
-/// looked through, so that a broken one is refused before anything of it is told.
-pub fn read(
+/// Reads a request of at most `max_records` and calls `on_record` for each in order. The request is
+/// checked first, so `on_record` is not called for any record of a malformed one.
+pub fn read_request(
     body: &[u8],
     encoding: Encoding,
-    most: usize,
-    tell: impl FnMut(Meaning),
+    max_records: usize,
+    on_record: impl FnMut(Meaning),
 ) -> Result<(), OtlpError> {
     match encoding {
-        Encoding::Protobuf => wire::read(body, most, tell),
-        Encoding::Json => json::read(body, most, tell),
+        Encoding::Protobuf => wire::read_request(body, max_records, on_record),
+        Encoding::Json => json::read_request(body, max_records, on_record),
     }
 }
 
-fn too_large() -> Meaning {
+fn too_large_record() -> Meaning {
     Meaning::Rejected(FieldError::new(
         "logRecord",
         format_args!("is larger than {RECORD_MAX} bytes"),
     ))
 }
 
-fn broken() -> Meaning {
-    Meaning::Rejected(FieldError::new("logRecord", "is no LogRecord"))
+fn malformed_record() -> Meaning {
+    Meaning::Rejected(FieldError::new("logRecord", "is not a LogRecord"))
 }
 
 impl Record {
-    fn text(&self, key: &str) -> Option<&str> {
+    fn text_attribute(&self, key: &str) -> Option<&str> {
         self.attributes
             .get(key)
             .and_then(Value::as_str)
             .filter(|text| !text.is_empty())
     }
 
-    fn first(&self, keys: &[&str]) -> Option<&str> {
-        keys.iter().find_map(|key| self.text(key))
+    fn first_text(&self, keys: &[&str]) -> Option<&str> {
+        keys.iter().find_map(|key| self.text_attribute(key))
     }
 
-    fn number(&self, key: &str) -> Option<i64> {
+    fn number_attribute(&self, key: &str) -> Option<i64> {
         let value = self.attributes.get(key)?;
         value.as_i64().or_else(|| value.as_str()?.parse().ok())
     }
 
-    /// Its time; the collector's where the source gave none.
-    fn at(&self) -> Option<Timestamp> {
+    /// Returns the time of the event, or of its observation where the source gave none.
+    fn event_time(&self) -> Option<Timestamp> {
         let nanos = if self.time == 0 {
             self.observed
         } else {
@@ -131,44 +131,44 @@ impl Record {
             .then(|| Timestamp::from_micros(i64::try_from(nanos / 1000).unwrap_or(i64::MAX)))
     }
 
-    fn meaning(&self, resource: &Map<String, Value>) -> Meaning {
+    fn interpret_with(&self, resource: &Map<String, Value>) -> Meaning {
         let name = if self.name.is_empty() {
-            self.text("event.name").unwrap_or_default()
+            self.text_attribute("event.name").unwrap_or_default()
         } else {
             &self.name
         };
 
         let status = self
-            .number("http.response.status_code")
-            .or_else(|| self.number("http.status_code"));
-        let audited = self.text("audit.action").is_some();
+            .number_attribute("http.response.status_code")
+            .or_else(|| self.number_attribute("http.status_code"));
+        let audited = self.text_attribute("audit.action").is_some();
         if name.is_empty() && status.is_none() && !audited && self.severity < ERROR {
             return Meaning::Nothing;
         }
 
-        let (category, action, result) = self.what(name, status);
+        let (category, action, result) = self.classify_event(name, status);
         let mut event = json!({
-            "category": category, "action": clip(&action, limits::ACTION), "result": result,
-            "metadata": self.metadata(resource),
+            "category": category, "action": clean_text(&action, limits::ACTION), "result": result,
+            "metadata": self.event_metadata(resource),
         });
 
-        let mut set = |field: &str, value: Option<&str>, most: usize| {
+        let mut set = |field: &str, value: Option<&str>, max: usize| {
             if let (Some(value), Some(event)) = (value, event.as_object_mut()) {
-                event.insert(field.to_owned(), clip(value, most).into());
+                event.insert(field.to_owned(), clean_text(value, max).into());
             }
         };
 
-        let address = self.first(&[
+        let address = self.first_text(&[
             "audit.ip_address",
             "client.address",
             "source.address",
             "http.client_ip",
         ]);
 
-        // Whatever surrounds it: proxies and frameworks write ports, brackets and lists.
+        // Long enough for the ports, brackets and lists that proxies and frameworks write.
         set("ip_address", address, 256);
         let uuid = |keys: &[&str]| {
-            self.first(keys)
+            self.first_text(keys)
                 .filter(|id| uuid::Uuid::try_parse(id).is_ok())
         };
 
@@ -180,28 +180,28 @@ impl Record {
         set("instance_id", uuid(&["audit.instance_id"]), 64);
         set(
             "session_id",
-            self.first(&["audit.session_id", "session.id"]),
+            self.first_text(&["audit.session_id", "session.id"]),
             limits::SESSION_ID,
         );
 
         set(
             "user_agent",
-            self.first(&["audit.user_agent", "user_agent.original"]),
+            self.first_text(&["audit.user_agent", "user_agent.original"]),
             4 * limits::USER_AGENT,
         );
         set(
             "resource_type",
-            self.first(&["audit.resource_type", "url.path", "http.route"]),
+            self.first_text(&["audit.resource_type", "url.path", "http.route"]),
             limits::RESOURCE_TYPE,
         );
 
         set(
             "resource_id",
-            self.text("audit.resource_id"),
+            self.text_attribute("audit.resource_id"),
             limits::RESOURCE_ID,
         );
 
-        if let (Some(at), Some(event)) = (self.at(), event.as_object_mut()) {
+        if let (Some(at), Some(event)) = (self.event_time(), event.as_object_mut()) {
             event.insert("timestamp".to_owned(), at.to_string().into());
         }
 
@@ -225,20 +225,20 @@ impl Record {
         }
     }
 
-    /// Category, action and result.
-    fn what(&self, name: &str, status: Option<i64>) -> (&str, String, &str) {
-        let result = match (self.first(&["audit.result", "event.outcome"]), status) {
+    /// Returns category, action and result.
+    fn classify_event(&self, name: &str, status: Option<i64>) -> (&str, String, &str) {
+        let result = match (self.first_text(&["audit.result", "event.outcome"]), status) {
             (Some("success"), _) => "success",
             (Some("denied"), _) | (None, Some(401 | 403 | 407 | 429)) => "denied",
             (Some("failure"), _) | (None, Some(400..)) => "failure",
-            (Some(word), _) if self.text("audit.result").is_some() => word,
+            (Some(word), _) if self.text_attribute("audit.result").is_some() => word,
             _ if self.severity >= ERROR => "failure",
             _ => "success",
         };
 
-        if let Some(action) = self.text("audit.action") {
+        if let Some(action) = self.text_attribute("audit.action") {
             return (
-                self.text("audit.category").unwrap_or("system"),
+                self.text_attribute("audit.category").unwrap_or("system"),
                 action.to_owned(),
                 result,
             );
@@ -264,8 +264,8 @@ impl Record {
             })
             .collect();
 
-        let (auth, action) = action_of(plain, result);
-        let category = match self.text("event.category") {
+        let (auth, action) = login_action(plain, result);
+        let category = match self.text_attribute("event.category") {
             _ if auth => "auth",
             Some("authentication" | "session") => "auth",
             Some("iam" | "configuration") => "admin",
@@ -278,27 +278,29 @@ impl Record {
         (category, action, result)
     }
 
-    /// What else it says, within bounds.
-    fn metadata(&self, resource: &Map<String, Value>) -> Value {
+    /// Collects all other attributes, within bounds.
+    fn event_metadata(&self, resource: &Map<String, Value>) -> Value {
         let mut kept = Map::new();
         let user = ["user.name", "enduser.id", "user.id"];
         for (key, value) in [
-            ("username", self.first(&user)),
-            ("email", self.text("user.email")),
+            ("username", self.first_text(&user)),
+            ("email", self.text_attribute("user.email")),
         ] {
             if let Some(value) = value.filter(|v| uuid::Uuid::try_parse(v).is_err()) {
-                kept.insert(key.to_owned(), clip(value, 1024).into());
+                kept.insert(key.to_owned(), clean_text(value, 1024).into());
             }
         }
+
         for (key, value) in [
             ("severity", &self.severity_text),
             ("trace_id", &self.trace_id),
             ("span_id", &self.span_id),
         ] {
             if !value.is_empty() {
-                kept.insert(key.to_owned(), clip(value, 64).into());
+                kept.insert(key.to_owned(), clean_text(value, 64).into());
             }
         }
+
         let mut room = KEPT_MAX;
         let mut put = |kept: &mut Map<String, Value>, key: &str, value: &Value| {
             let size = value.to_string().len() + key.len() + 8;
@@ -307,12 +309,14 @@ impl Record {
                 kept.insert(key.to_owned(), value.clone());
             }
         };
+
         match &self.body {
-            Some(Value::String(text)) => put(&mut kept, "body", &clip(text, 4096).into()),
+            Some(Value::String(text)) => put(&mut kept, "body", &clean_text(text, 4096).into()),
             Some(other) => put(&mut kept, "body", other),
             None => {}
         }
-        // Whose it is, is for the API key to say.
+
+        // The API key decides the service.
         for (key, value) in self
             .attributes
             .iter()
@@ -321,16 +325,18 @@ impl Record {
         {
             put(&mut kept, key, value);
         }
+
         kept.into()
     }
 }
 
-/// Whether it is a login, and the action by the name that the rules know.
-fn action_of(name: String, result: &str) -> (bool, String) {
+/// Returns whether `name` is about a login, and the action under the name that the rules use.
+fn login_action(name: String, result: &str) -> (bool, String) {
     let has = |word: &str| name.contains(word);
     if has("logout") || has("signout") || has("sign_out") {
         return (true, "logout".to_owned());
     }
+
     if ["login", "logon", "signin", "sign_in", "authenticat"]
         .into_iter()
         .any(has)
@@ -341,19 +347,20 @@ fn action_of(name: String, result: &str) -> (bool, String) {
             if failed { "login_failed" } else { "login" }.to_owned(),
         );
     }
+
     (false, name)
 }
 
-/// A text of at most so many bytes, whole characters, without the one that PostgreSQL cannot hold,
-/// and without what would look like it in JSON: whoever is watched may choose the text, and must
-/// not have the event refused by it.
-fn clip(text: &str, most: usize) -> String {
-    text[..text.floor_char_boundary(most)]
+/// Cuts a text to `max` bytes at a character boundary and replaces NUL, which PostgreSQL cannot
+/// store, and its JSON escape. A monitored user may choose the text, which must not get the event
+/// rejected.
+fn clean_text(text: &str, max: usize) -> String {
+    text[..text.floor_char_boundary(max)]
         .replace('\0', "\u{fffd}")
         .replace("\\u0000", "\u{fffd}")
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn to_hex(bytes: &[u8]) -> String {
     let digits = bytes.iter().take(64).flat_map(|b| [b >> 4, b & 15]);
     digits
         .filter_map(|d| char::from_digit(u32::from(d), 16))

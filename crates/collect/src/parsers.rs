@@ -1,4 +1,4 @@
-//! Formats: one file each, and this list.
+//! The log formats: one file each, and this list.
 
 mod audit;
 pub mod journald;
@@ -12,7 +12,7 @@ use model::civil::Zone;
 use model::{SecurityEvent, Source, Timestamp};
 use uuid::Uuid;
 
-/// Every format, by the name that `--format` and the configuration use.
+/// All formats.
 pub const ALL: &[&Format] = &[
     &audit::FORMAT,
     &syslog::FORMAT,
@@ -26,74 +26,77 @@ pub const ALL: &[&Format] = &[
 /// A format of log lines.
 #[derive(Debug)]
 pub struct Format {
-    /// Its name.
+    /// The name that `--format` and the configuration use.
     pub name: &'static str,
-    /// What it reads, in a sentence.
+    /// One phrase that says what it reads.
     pub description: &'static str,
-    /// Where its events come from.
+    /// The source of its events.
     pub source: Source,
-    /// How lines make entries, where those may have many; none where each line is one.
-    pub lines: Option<Lines>,
-    /// Makes a parser.
-    pub parser: fn(Reference) -> Box<dyn LineParser>,
+    /// How lines are joined to entries; `None` where each line is an entry.
+    pub entry_rules: Option<EntryRules>,
+    /// Creates a parser.
+    pub parser: fn(ParseContext) -> Box<dyn LineParser>,
 }
 
 impl Format {
-    /// The format of that name.
+    /// Finds a format by its name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ALL.iter().copied().find(|f| f.name == name)
     }
 }
 
-/// Decides from the bytes of an entry before a line, none at its first line, and the line itself.
-pub type GoesOn = fn(Option<usize>, &[u8]) -> bool;
+/// Decides from the length of an entry before a line (`None` at its first line) and the line itself
+/// whether the entry continues.
+pub type Continues = fn(Option<usize>, &[u8]) -> bool;
 
-/// How lines make entries.
+/// How lines are joined to entries.
 #[derive(Clone, Copy, Debug)]
-pub struct Lines {
-    /// Whether a line looks like the first of an entry.
-    pub begins: fn(&[u8]) -> bool,
-    /// Whether an entry certainly goes on after a line, so that the next is part of it whatever it
-    /// looks like.
-    pub goes_on: Option<GoesOn>,
+pub struct EntryRules {
+    /// Returns whether a line looks like the first of an entry.
+    pub is_entry_start: fn(&[u8]) -> bool,
+    /// Returns whether an entry certainly continues after a line, so the next line is part of it
+    /// whatever it looks like.
+    pub continues: Option<Continues>,
 }
 
-/// An entry that is being put together, line by line.
+/// The state of an entry that is being assembled line by line.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenEntry {
-    /// Its bytes so far, while it certainly goes on.
+    /// Its length so far, while it certainly continues.
     certain: Option<usize>,
 }
 
 impl OpenEntry {
-    /// After so many bytes something is wrong with the file rather than with the entry, and the
-    /// next beginning is believed.
+    /// The longest entry that is continued unconditionally. Beyond it the file is damaged, and the
+    /// next line that looks like a start is one.
     pub const MAX: usize = 12 * 1024 * 1024;
 
-    /// Takes the next line; whether it begins an entry.
-    pub fn next(&mut self, lines: &Lines, line: &[u8]) -> bool {
+    /// Adds the next line and returns whether it begins an entry.
+    pub fn push_line(&mut self, rules: &EntryRules, line: &[u8]) -> bool {
         let within = self.certain.filter(|before| *before < Self::MAX);
-        let begins = within.is_none() && (lines.begins)(line);
-        let goes_on = |before| lines.goes_on.is_some_and(|goes_on| goes_on(before, line));
+        let is_start = within.is_none() && (rules.is_entry_start)(line);
+        let continues = |before| rules.continues.is_some_and(|decide| decide(before, line));
+
         self.certain = match within {
-            Some(before) => goes_on(within).then_some(before + 1 + line.len()),
-            None => (begins && goes_on(None)).then_some(line.len()),
+            Some(before) => continues(within).then_some(before + 1 + line.len()),
+            None => (is_start && continues(None)).then_some(line.len()),
         };
-        begins
+
+        is_start
     }
 }
 
-/// What a parser is told that the lines do not say.
+/// What a parser needs to know that the lines do not say.
 #[derive(Clone, Debug)]
-pub struct Reference {
-    /// The lines were written at this time or before; gives the year to lines that carry none.
+pub struct ParseContext {
+    /// The lines were written at this time or before. Gives the year to times without one.
     pub latest: Timestamp,
-    /// The zone of lines that name none.
+    /// The zone of times without one.
     pub zone: Zone,
 }
 
-impl Reference {
-    /// Lines written until `latest`, in UTC where they do not say.
+impl ParseContext {
+    /// Creates the context of lines written until `latest`, in UTC where they name no zone.
     pub const fn utc(latest: Timestamp) -> Self {
         Self {
             latest,
@@ -102,38 +105,38 @@ impl Reference {
     }
 }
 
-/// Reads lines of one format. Stateless, so that lines can be read in parallel.
+/// A parser of one format. Stateless, so lines can be parsed in parallel.
 pub trait LineParser: Send + Sync {
-    /// What a line (without its newline) means.
+    /// Parses an entry without its last newline.
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a>;
 }
 
-/// What a line means.
+/// The meaning of an entry.
 #[derive(Debug, PartialEq)]
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every line of a busy log is an event; boxing would cost each of them"
 )]
 pub enum Parsed<'a> {
-    /// This.
+    /// An event.
     Event(SecurityEvent<'a>),
     /// Nothing that concerns security.
     Nothing,
-    /// It is not of this format, and why.
+    /// The entry is not of this format; says why.
     Rejected(String),
 }
 
-/// Where a line stands: makes the same line the same event every time it is read.
+/// The place of a line. Makes a line the same event every time it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineId {
-    /// Which file: a number that is the same for the same file.
+    /// A number that is the same for the same file.
     pub file: u32,
-    /// Offset of its first byte.
+    /// The offset of the line's first byte.
     pub offset: u64,
 }
 
 impl LineId {
-    /// An event id for a line: time, file and offset. None of it is text that whoever is watched
+    /// Builds an event ID from time, file and offset. No part of it is text that a monitored user
     /// could choose.
     pub fn event_id(self, at: Timestamp) -> model::EventId {
         let millis = (at.as_micros() / 1000) as u64;
@@ -144,6 +147,7 @@ impl LineId {
         {
             *to = from;
         }
+
         let rest = u128::from(self.file) << 48 | u128::from(self.offset & 0xffff_ffff_ffff);
         for (to, from) in bytes
             .iter_mut()
@@ -152,22 +156,23 @@ impl LineId {
         {
             *to = from;
         }
-        // 6 bytes of time, then 10 of which the version and variant bits are taken out of the
-        // file's number.
+
+        // 6 bytes of time, then 10 bytes; the version and variant bits replace bits of the file's
+        // number.
         model::EventId(uuid::Builder::from_custom_bytes(bytes).into_uuid())
     }
 }
 
-/// The nil id, for callers that need one before they know better.
+/// The nil ID, for callers that need an ID before the real one is known.
 pub const NO_EVENT: model::EventId = model::EventId(Uuid::nil());
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// What the fuzzer found once is found no more; see fuzz/README.md.
+    /// Regression test for what the fuzzer found; see fuzz/README.md.
     #[test]
-    fn every_seed_is_read() {
+    fn every_fuzz_seed_is_read() {
         let seeds = |name: &str| {
             let folder =
                 concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/seeds/").to_owned() + name;
@@ -178,7 +183,7 @@ mod tests {
         };
 
         for format in ALL {
-            let parser = (format.parser)(Reference::utc(Timestamp::from_secs(1_772_712_451)));
+            let parser = (format.parser)(ParseContext::utc(Timestamp::from_secs(1_772_712_451)));
             let mut events = 0;
             for seed in seeds(format.name) {
                 for (line, offset) in seed.split(|byte| *byte == b'\n').zip(0..) {
@@ -191,7 +196,7 @@ mod tests {
 
             assert!(
                 events > 0,
-                "{} has no seed that says something",
+                "{} has no seed that gives an event",
                 format.name
             );
         }
@@ -201,11 +206,11 @@ mod tests {
         }
 
         for seed in seeds("otlp_protobuf") {
-            let _ = crate::otlp::read(&seed, crate::otlp::Encoding::Protobuf, 1000, |_| ());
+            let _ = crate::otlp::read_request(&seed, crate::otlp::Encoding::Protobuf, 1000, |_| ());
         }
 
         for seed in seeds("otlp_json") {
-            let _ = crate::otlp::read(&seed, crate::otlp::Encoding::Json, 1000, |_| ());
+            let _ = crate::otlp::read_request(&seed, crate::otlp::Encoding::Json, 1000, |_| ());
         }
     }
 }

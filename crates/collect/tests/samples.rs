@@ -1,5 +1,5 @@
-//! Real logs that nobody here wrote, with counts that were made by other means. Skips loudly where
-//! they are not at hand.
+//! Real logs of other projects, with counts that were made independently. Skipped with a message
+//! where the logs are not available.
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "a test")]
 
@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use collect::entries::Entries;
-use collect::{Format, LineId, Parsed, Reference};
+use collect::{Format, LineId, ParseContext, Parsed};
 use model::{SecurityEvent, Timestamp};
 use serde_json::Value;
 
-fn samples() -> Option<PathBuf> {
+fn samples_folder() -> Option<PathBuf> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/samples");
     if path.join("truth").is_dir() {
         return Some(path);
@@ -20,10 +20,10 @@ fn samples() -> Option<PathBuf> {
     None
 }
 
-/// Events, entries that are nothing, and entries that were rejected.
-fn read(format: &str, text: &[u8]) -> (Vec<SecurityEvent<'static>>, usize, Vec<String>) {
+/// Returns the events, the number of ignored entries, and the rejected entries.
+fn read_entries(format: &str, text: &[u8]) -> (Vec<SecurityEvent<'static>>, usize, Vec<String>) {
     let format = Format::named(format).unwrap();
-    let parser = (format.parser)(Reference::utc(
+    let parser = (format.parser)(ParseContext::utc(
         Timestamp::parse("2026-03-05T12:00:00Z").unwrap(),
     ));
     let mut entries = Entries::of(format);
@@ -34,7 +34,9 @@ fn read(format: &str, text: &[u8]) -> (Vec<SecurityEvent<'static>>, usize, Vec<S
     let mut all = entries.push(lines);
 
     all.extend(entries.finish());
-    let (mut events, mut nothing, mut rejected) = (Vec::new(), 0, Vec::new());
+    let mut events = Vec::new();
+    let mut nothing = 0;
+    let mut rejected = Vec::new();
     for (id, entry) in &all {
         match parser.parse(entry, *id) {
             Parsed::Event(event) => events.push(event.into_owned()),
@@ -48,28 +50,30 @@ fn read(format: &str, text: &[u8]) -> (Vec<SecurityEvent<'static>>, usize, Vec<S
     (events, nothing, rejected)
 }
 
-fn counted<T: Ord>(items: impl Iterator<Item = T>) -> BTreeMap<T, u64> {
+fn count_each<T: Ord>(items: impl Iterator<Item = T>) -> BTreeMap<T, u64> {
     items.fold(BTreeMap::new(), |mut counts, item| {
         *counts.entry(item).or_default() += 1;
         counts
     })
 }
 
-fn truth(samples: &std::path::Path, file: &str) -> Value {
+fn load_truth(samples: &std::path::Path, file: &str) -> Value {
     serde_json::from_slice(&std::fs::read(samples.join("truth").join(file)).unwrap()).unwrap()
 }
 
 #[test]
-fn access_logs_give_the_requests_that_the_truth_counts() {
-    let Some(samples) = samples() else { return };
-    let truth = truth(&samples, "web.json");
+fn access_logs_match_the_independent_counts() {
+    let Some(samples) = samples_folder() else {
+        return;
+    };
+    let truth = load_truth(&samples, "web.json");
     for file in [
         "web/elastic/apache_logs",
         "web/lnav/logfile_shop_access_log.0",
         "web/filebeat-nginx-access/access.log",
     ] {
         let (events, nothing, rejected) =
-            read("nginx", &std::fs::read(samples.join(file)).unwrap());
+            read_entries("nginx", &std::fs::read(samples.join(file)).unwrap());
         assert_eq!(
             (nothing, rejected),
             (1, vec![]),
@@ -83,7 +87,7 @@ fn access_logs_give_the_requests_that_the_truth_counts() {
             "{file}"
         );
 
-        let statuses = counted(
+        let statuses = count_each(
             events
                 .iter()
                 .map(|e| e.details.number("status").unwrap().to_string()),
@@ -94,7 +98,7 @@ fn access_logs_give_the_requests_that_the_truth_counts() {
             "{file}"
         );
 
-        let methods = counted(
+        let methods = count_each(
             events
                 .iter()
                 .map(|e| e.resource_type.clone().unwrap().to_string()),
@@ -105,7 +109,7 @@ fn access_logs_give_the_requests_that_the_truth_counts() {
             "{file}"
         );
 
-        let clients = counted(events.iter().map(|e| e.ip_address));
+        let clients = count_each(events.iter().map(|e| e.ip_address));
         assert_eq!(
             Some(clients.len() as u64),
             expected["clients"].as_u64(),
@@ -115,23 +119,27 @@ fn access_logs_give_the_requests_that_the_truth_counts() {
 }
 
 #[test]
-fn php_logs_give_the_entries_that_the_truth_counts() {
-    let Some(samples) = samples() else { return };
-    let truth = truth(&samples, "php_and_error_logs.json");
+fn php_logs_match_the_independent_counts() {
+    let Some(samples) = samples_folder() else {
+        return;
+    };
+    let truth = load_truth(&samples, "php_and_error_logs.json");
     for file in [
         "php/accio/php_errors.log",
         "php/wordpress-phpdebugbar/debug.log",
         "php/lnav/logfile_laravel.0",
     ] {
-        let (events, _, rejected) = read("php", &std::fs::read(samples.join(file)).unwrap());
+        let (events, _, rejected) =
+            read_entries("php", &std::fs::read(samples.join(file)).unwrap());
         let expected = &truth[format!("open/{file}")];
         assert_eq!(
             (Some(events.len() as u64), rejected),
             (expected["entries"].as_u64(), vec![]),
             "{file}"
         );
+
         let level = |e: &SecurityEvent<'_>| e.details.text("level").filter(|l| !l.is_empty());
-        let levels = counted(
+        let levels = count_each(
             events
                 .iter()
                 .map(|e| level(e).unwrap_or_else(|| "(none)".to_owned())),
@@ -141,6 +149,7 @@ fn php_logs_give_the_entries_that_the_truth_counts() {
             expected["levels"],
             "{file}"
         );
+
         if let Some(frames) = expected["frames"]
             .as_u64()
             .filter(|_| file.contains("wordpress"))
@@ -158,40 +167,43 @@ fn php_logs_give_the_entries_that_the_truth_counts() {
 }
 
 #[test]
-fn error_logs_of_web_servers_are_read_to_the_last_line() {
-    let Some(samples) = samples() else { return };
+fn web_server_error_logs_are_read_without_rejections() {
+    let Some(samples) = samples_folder() else {
+        return;
+    };
     for (file, entries) in [
         ("web/loghub/Apache_2k.log", 2000),
         ("web/filebeat-nginx-error/error.log", 4),
     ] {
         let (events, _, rejected) =
-            read("nginx_error", &std::fs::read(samples.join(file)).unwrap());
+            read_entries("nginx_error", &std::fs::read(samples.join(file)).unwrap());
         assert_eq!((events.len(), rejected), (entries, vec![]), "{file}");
     }
 }
 
-/// What annotated cases of others say and what we read of them. `docs/formats.md` has the numbers,
-/// and why the rest is otherwise.
+/// fail2ban's annotated cases. `docs/formats.md` has the numbers and the reasons for differences.
 #[test]
-fn annotated_lines_are_failures_where_they_are_said_to_be() {
-    let Some(samples) = samples() else { return };
+fn cases_of_fail2ban_are_read_as_annotated() {
+    let Some(samples) = samples_folder() else {
+        return;
+    };
     let cases = std::fs::read_to_string(samples.join("derived/fail2ban_cases.jsonl")).unwrap();
-    let (mut right, mut missed, mut invented) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let mut right = BTreeMap::new();
+    let mut missed = Vec::new();
+    let mut invented = Vec::new();
     for case in cases
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
     {
-        let (file, line) = (
-            case["file"].as_str().unwrap(),
-            case["line"].as_str().unwrap(),
-        );
+        let file = case["file"].as_str().unwrap();
+        let line = case["line"].as_str().unwrap();
         let format = match file {
             "sshd" | "pam-generic" => "syslog",
             "nginx-http-auth" | "apache-auth" => "nginx_error",
             _ => continue,
         };
 
-        let (events, _, _) = read(format, line.as_bytes());
+        let (events, _, _) = read_entries(format, line.as_bytes());
         let failed = events.iter().find(|e| e.action == "login_failed".into());
         let expected = case["expect"]["match"].as_bool().unwrap();
         let host = case["expect"]["host"]
@@ -204,15 +216,15 @@ fn annotated_lines_are_failures_where_they_are_said_to_be() {
             }
             None if !expected => *right.entry(file.to_owned()).or_insert(0) += 1,
             None => missed.push(format!("{file}: {line}")),
-            // They count it in another mode; detection.md counts it always.
+            // fail2ban counts it in another mode only; the specification always does.
             Some(_) if line.contains("Failed publickey") => {}
-            // A password has no particulars after `ssh2: `; a user's name may hold anything. The
+            // Nothing follows `ssh2: ` for a password, and a user name may hold anything, so the
             // end of the line decides.
             Some(_) if line.contains("58946 ssh2: from") => {}
-            // An old form that their filter does not know, and Wazuh's cases do.
+            // An old form that fail2ban's filter does not know, but Wazuh's cases do.
             Some(_) if line.contains("pop(pam_unix)[") => {}
-            // No name holds a colon (RFC 7617): nginx's own words come first, and a referrer may
-            // hold the rest.
+            // No user name holds a colon (RFC 7617): nginx's own words come first, and a referrer
+            // may hold the rest.
             Some(_) if line.contains(r#"host: "localhost:8443"": was not found in "#) => {}
             Some(event) => invented.push(format!("{file} {:?}: {line}", event.ip_address)),
         }
@@ -229,10 +241,10 @@ fn annotated_lines_are_failures_where_they_are_said_to_be() {
     );
 }
 
-/// What is said of each line of a case: `action/result`, `-` when it is nothing to us, `rejected`
-/// when it is not of the format.
-fn said(format: &str, line: &str) -> String {
-    let (events, _, rejected) = read(format, line.as_bytes());
+/// Describes a line as `action/result`, `-` when it is ignored, or `rejected` when it is not of the
+/// format.
+fn describe_line(format: &str, line: &str) -> String {
+    let (events, _, rejected) = read_entries(format, line.as_bytes());
     match events.first() {
         _ if !rejected.is_empty() => "rejected".to_owned(),
         Some(event) => format!("{}/{}", event.action, event.result.as_str()),
@@ -240,13 +252,16 @@ fn said(format: &str, line: &str) -> String {
     }
 }
 
-/// Wazuh's cases: its rules of failed logins, refused and successful `sudo` and `su`, errors of web
-/// servers. `docs/formats.md` has the numbers, and why the rest is otherwise.
+/// Wazuh's cases: its rules for failed logins, refused and successful `sudo` and `su`, and errors
+/// of web servers. `docs/formats.md` has the numbers and the reasons for differences.
 #[test]
-fn cases_of_wazuh_are_what_its_rules_say() {
-    let Some(samples) = samples() else { return };
+fn cases_of_wazuh_are_read_as_its_rules_expect() {
+    let Some(samples) = samples_folder() else {
+        return;
+    };
     let cases = std::fs::read_to_string(samples.join("derived/wazuh_cases.jsonl")).unwrap();
-    let (mut right, mut otherwise) = (BTreeMap::new(), BTreeMap::<_, Vec<String>>::new());
+    let mut right = BTreeMap::new();
+    let mut otherwise = BTreeMap::<_, Vec<String>>::new();
     for case in cases
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -263,7 +278,7 @@ fn cases_of_wazuh_are_what_its_rules_say() {
         };
 
         let expected: &[&str] = match rule.as_str() {
-            // Failed logins, of known and of unknown users.
+            // Failed logins of known and of unknown users.
             "5710" | "5712" | "5716" | "5760" | "5763" | "5503" | "5504" | "2502" | "31315" => {
                 &["login_failed/failure"]
             }
@@ -278,23 +293,21 @@ fn cases_of_wazuh_are_what_its_rules_say() {
                 "http_request/denied",
             ],
             _ if format == "nginx_error" => &["server_error/failure", "access_denied/denied"],
-            // What is no authentication is nothing to us.
+            // Other messages do not concern authentication.
             _ => &["-"],
         };
 
         for line in case["logs"].as_array().unwrap() {
-            let (matches, line) = (
-                line["expect_match"].as_bool().unwrap(),
-                line["line"].as_str().unwrap(),
-            );
-            let said = said(format, line);
-            if !matches || expected.contains(&said.as_str()) {
+            let matches = line["expect_match"].as_bool().unwrap();
+            let line = line["line"].as_str().unwrap();
+            let described = describe_line(format, line);
+            if !matches || expected.contains(&described.as_str()) {
                 *right.entry(file.clone()).or_insert(0) += 1;
             } else {
                 otherwise
                     .entry(file.clone())
                     .or_default()
-                    .push(format!("{rule} {said}: {line}"));
+                    .push(format!("{rule} {described}: {line}"));
             }
         }
     }
@@ -317,14 +330,16 @@ fn cases_of_wazuh_are_what_its_rules_say() {
     );
 }
 
-/// CrowdSec's cases: what its parsers read in access logs, line by line, and in what else stands
-/// there as a whole.
+/// CrowdSec's cases for access logs, line by line.
 #[test]
-fn cases_of_crowdsec_are_read_as_its_parsers_do() {
-    let Some(samples) = samples() else { return };
+fn cases_of_crowdsec_are_read_as_by_its_parsers() {
+    let Some(samples) = samples_folder() else {
+        return;
+    };
     let cases =
         std::fs::read_to_string(samples.join("derived/crowdsec_parser_cases.jsonl")).unwrap();
-    let (mut right, mut otherwise) = (BTreeMap::new(), Vec::new());
+    let mut right = BTreeMap::new();
+    let mut otherwise = Vec::new();
     for case in cases
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap())
@@ -334,12 +349,13 @@ fn cases_of_crowdsec_are_read_as_its_parsers_do() {
         let (Some(line), true) = (parsed["message"].as_str(), case["success"] == true) else {
             continue;
         };
-        let ours = ["crowdsecurity/nginx-logs", "crowdsecurity/apache2-logs"].contains(&parser);
-        if !ours || meta["log_type"] != "http_access-log" {
+        let is_covered =
+            ["crowdsecurity/nginx-logs", "crowdsecurity/apache2-logs"].contains(&parser);
+        if !is_covered || meta["log_type"] != "http_access-log" {
             continue;
         }
 
-        let (events, _, rejected) = read("nginx", line.as_bytes());
+        let (events, _, rejected) = read_entries("nginx", line.as_bytes());
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let same = rejected.is_empty()
             && events.first().is_some_and(|event| {

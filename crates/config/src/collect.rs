@@ -244,7 +244,7 @@ impl Listener {
 
         match self.format() {
             None => wrong("format", unknown(&self.format)),
-            Some(format) if format.lines.is_some() => {
+            Some(format) if format.entry_rules.is_some() => {
                 wrong(
                     "format",
                     format!(

@@ -3,8 +3,8 @@
 
 use anyhow::Context as _;
 use collect::entries::Entry;
-use collect::ledger::{Hours, Rhythm};
-use collect::{Format, LineId, LineParser, Parsed, Reference};
+use collect::source_tracking::{Cadence, Hours};
+use collect::{Format, LineId, LineParser, ParseContext, Parsed};
 use model::civil::Zone;
 use model::time::Calendar;
 use model::{SecurityEvent, ServiceName, Span, Timestamp};
@@ -20,7 +20,7 @@ const LETTERS_MAX: usize = 1000;
 /// How a source breathes: what is learnt of its pauses.
 pub struct Breath {
     calendar: Calendar,
-    rhythm: Rhythm,
+    rhythm: Cadence,
     last_received: Option<Timestamp>,
 }
 
@@ -48,12 +48,12 @@ impl Breath {
         };
 
         let hours = if self.calendar.period(now).open {
-            Hours::Open
+            Hours::Business
         } else {
-            Hours::Closed
+            Hours::Off
         };
 
-        self.rhythm.note(pause, hours);
+        self.rhythm.record_pause(pause, hours);
         Ok(Some(serde_json::to_value(&self.rhythm)?))
     }
 }
@@ -195,12 +195,12 @@ impl Intake {
         account: &mut Account<'_>,
         events: &mut Vec<SecurityEvent<'a>>,
     ) {
-        let reference = Reference {
+        let context = ParseContext {
             latest: account.now,
             zone: self.zone.clone(),
         };
 
-        let parser: Box<dyn LineParser> = (self.format.parser)(reference);
+        let parser: Box<dyn LineParser> = (self.format.parser)(context);
         for (id, entry) in entries {
             let id = *id;
             match parser.parse(entry, id) {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use collect::ledger::{Hours, Rhythm, Sequence};
+use collect::source_tracking::{Cadence, Hours, Sequence};
 use model::event::Marks;
 use model::time::Calendar;
 use model::{SecurityEvent, Source, Span, Timestamp};
@@ -36,7 +36,7 @@ struct Producer {
 pub struct Books {
     calendar: Calendar,
     settle: Span,
-    rhythm: Rhythm,
+    rhythm: Cadence,
     last_received: Option<Timestamp>,
     intake: Intake,
     producers: BTreeMap<String, Producer>,
@@ -75,7 +75,7 @@ impl Books {
         let mut books = Self {
             calendar,
             settle,
-            rhythm: Rhythm::default(),
+            rhythm: Cadence::default(),
             last_received: None,
             intake: Intake::default(),
             producers: BTreeMap::new(),
@@ -130,7 +130,7 @@ impl Books {
         }
 
         let producer = self.producers.entry(name).or_default();
-        producer.sequence.arrived(number, now);
+        producer.sequence.record_arrival(number, now);
         add(&mut producer.intake, event, (now, self.settle));
     }
 
@@ -150,11 +150,11 @@ impl Books {
                 .filter(|p| *p >= Span::secs(1));
             if let Some(pause) = pause {
                 let hours = if self.calendar.period(now).open {
-                    Hours::Open
+                    Hours::Business
                 } else {
-                    Hours::Closed
+                    Hours::Off
                 };
-                self.rhythm.note(pause, hours);
+                self.rhythm.record_pause(pause, hours);
             }
 
             sources::book(conn, TABLE, Source::AuditDb, &take(&mut self.intake), now).await?;
@@ -163,7 +163,7 @@ impl Books {
         }
 
         for (name, producer) in &mut self.producers {
-            let lost = producer.sequence.lost(now.minus(LOST_AFTER));
+            let lost = producer.sequence.take_overdue(now.minus(LOST_AFTER));
             if producer.intake.is_empty() && lost.is_empty() {
                 continue;
             }

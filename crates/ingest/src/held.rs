@@ -107,7 +107,7 @@ async fn append(
     let mut framed = Vec::new();
     for row in places.iter().filter_map(|at| rows.get(*at)) {
         let mut encoded = Ok(());
-        spool::frame(&mut framed, |out| encoded = record::encode(row, out));
+        spool::frame_record(&mut framed, |out| encoded = record::encode(row, out));
         encoded.map_err(|error| DrainError::DeadLetter(error.into()))?;
     }
     let (count, now) = (places.len() as u64, inner.clock.now());

@@ -20,7 +20,7 @@ pub(super) fn prepare(
     let request = Sha256::digest(body);
     let mut done = Prepared::default();
     let mut index = 0;
-    otlp::read(body, encoding, settings.max_batch_events, |meaning| {
+    otlp::read_request(body, encoding, settings.max_batch_events, |meaning| {
         match meaning {
             Meaning::Event {
                 mut record,

@@ -123,7 +123,7 @@ async fn spool_rows(inner: &Arc<Inner>, rows: Vec<AuditRow<'static>>) -> bool {
         let mut framed = Vec::new();
         let mut encoded = Ok(());
         for row in &rows {
-            spool::frame(&mut framed, |out| {
+            spool::frame_record(&mut framed, |out| {
                 if let Err(error) = record::encode(row, out) {
                     encoded = Err(error);
                 }

@@ -1,8 +1,8 @@
-//! Documents as PDF: contents, page numbers, the marking on every page, tables that go on over
-//! pages, tags for screen readers.
+//! Renders documents as PDF with a table of contents, page numbers, the marking on every page,
+//! tables across pages, and tags for screen readers.
 //!
-//! Invariant: a document's text reaches the typesetter as data and never as its language. The same
-//! document gives the same octets. Any text can be set: see [`stand_in`].
+//! Invariant: a document's text reaches the typesetter as data and never as code. The same document
+//! gives the same bytes. Any text can be rendered: see [`stand_in`].
 
 mod stand_in;
 
@@ -21,33 +21,35 @@ use unicode_segmentation::UnicodeSegmentation as _;
 
 use stand_in::{Allowed, Face, StandIns, leading_stand_in};
 
-/// The form of every document.
+/// The template of all documents.
 const TEMPLATE: &str = include_str!("template.typ");
 
-/// Why there is no PDF.
+/// Why a document cannot be rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum TypesetError {
-    /// The document cannot be handed over.
-    #[error("the document cannot be written down: {0}")]
+    /// The document cannot be serialized for the typesetter.
+    #[error("cannot serialize the document: {0}")]
     Json(#[from] serde_json::Error),
-    /// The typesetter refused.
-    #[error("the document cannot be set: {0}")]
+    /// The typesetter returned an error.
+    #[error("cannot typeset the document: {0}")]
     Refused(String),
 }
 
-/// Sets a document as PDF/UA-1. What the fonts cannot show appears as `[U+1F680]`.
+/// Renders a document as PDF/UA-1. Characters without a glyph appear as `[U+1F680]`.
 pub fn render(document: &Document) -> Result<Vec<u8>, TypesetError> {
-    match set(document, Allowed::Covered) {
-        // Shaping can fail although the fonts have every character. A document in plain letters is
-        // better than none.
-        Err(TypesetError::Refused(_)) => set(document, Allowed::Ascii),
+    match typeset_document(document, Allowed::Covered) {
+        // Shaping can fail even if the fonts have every character. A document in ASCII is better
+        // than none.
+        Err(TypesetError::Refused(_)) => typeset_document(document, Allowed::Ascii),
         done => done,
     }
 }
 
-fn set(document: &Document, allowed: Allowed) -> Result<Vec<u8>, TypesetError> {
-    let desk = Desk::new(&settable(document, allowed))?;
-    let pages = typst::compile(&desk).output.map_err(|e| refused(&e))?;
+fn typeset_document(document: &Document, allowed: Allowed) -> Result<Vec<u8>, TypesetError> {
+    let world = DocumentWorld::new(&with_stand_ins(document, allowed))?;
+    let pages = typst::compile(&world)
+        .output
+        .map_err(|e| refused_error(&e))?;
     let standards = PdfStandards::new(&[PdfStandard::Ua_1])
         .map_err(|e| TypesetError::Refused(e.message().to_string()))?;
     let options = PdfOptions {
@@ -60,21 +62,22 @@ fn set(document: &Document, allowed: Allowed) -> Result<Vec<u8>, TypesetError> {
         pretty: false,
     };
 
-    let pdf = typst_pdf::pdf(&pages, &options).map_err(|e| refused(&e));
-    // What the library remembers between documents would only grow.
+    let pdf = typst_pdf::pdf(&pages, &options).map_err(|e| refused_error(&e));
+    // The library's cache would only grow between documents.
     typst::comemo::evict(0);
+
     pdf
 }
 
-/// The document with stand-ins for what cannot be shown.
-fn settable(document: &Document, allowed: Allowed) -> Document {
-    let Fonts { fonts, book } = fonts();
+/// Returns the document with stand-ins for characters that cannot be shown.
+fn with_stand_ins(document: &Document, allowed: Allowed) -> Document {
+    let Fonts { fonts, book } = bundled_fonts();
     let stand_ins = &StandIns::new(fonts, book, allowed);
     let face = |face| move |text: &str| stand_ins.apply(text, face).into_owned();
     document.map_text(&face(Face::Prose), &face(Face::Code))
 }
 
-fn refused(errors: &[SourceDiagnostic]) -> TypesetError {
+fn refused_error(errors: &[SourceDiagnostic]) -> TypesetError {
     TypesetError::Refused(
         errors
             .first()
@@ -83,9 +86,9 @@ fn refused(errors: &[SourceDiagnostic]) -> TypesetError {
     )
 }
 
-/// All that the typesetter may see: the template, the document, the fonts. No files, no network, no
-/// clock.
-struct Desk {
+/// Everything that the typesetter can access: template, document and fonts, but no files, no
+/// network and no clock.
+struct DocumentWorld {
     language: LazyHash<Library>,
     main: Source,
     data: Bytes,
@@ -96,7 +99,7 @@ struct Fonts {
     book: LazyHash<FontBook>,
 }
 
-fn fonts() -> &'static Fonts {
+fn bundled_fonts() -> &'static Fonts {
     static FONTS: OnceLock<Fonts> = OnceLock::new();
     FONTS.get_or_init(|| {
         let fonts: Vec<Font> = typst_assets::fonts()
@@ -107,7 +110,7 @@ fn fonts() -> &'static Fonts {
     })
 }
 
-impl Desk {
+impl DocumentWorld {
     fn new(document: &Document) -> Result<Self, TypesetError> {
         let mut data = serde_json::to_value(document)?;
         if let Some(blocks) = data.get_mut("blocks").and_then(Value::as_array_mut) {
@@ -116,10 +119,13 @@ impl Desk {
                     let rows: Vec<Vec<String>> = table
                         .rows
                         .iter()
-                        .map(|row| row.iter().map(|c| breakable(c)).collect())
+                        .map(|row| row.iter().map(|c| with_break_points(c)).collect())
                         .collect();
-                    out["value"] =
-                        json!({ "header": table.header, "rows": rows, "widths": widths(table) });
+                    out["value"] = json!({
+                        "header": table.header,
+                        "rows": rows,
+                        "widths": column_widths(table),
+                    });
                 }
             }
         }
@@ -132,9 +138,9 @@ impl Desk {
     }
 }
 
-/// How wide each column is, in parts: by a power of its text, so that a long column does not starve
-/// the short ones, and no less than its longest word needs.
-fn widths(table: &Table) -> Vec<f64> {
+/// Returns the relative widths of the columns: by a power of the mean text length, so long columns
+/// leave room for short ones, but no less than the longest word needs.
+fn column_widths(table: &Table) -> Vec<f64> {
     let columns = table.header.len();
     (0..columns)
         .map(|n| {
@@ -154,23 +160,29 @@ fn widths(table: &Table) -> Vec<f64> {
                 .max()
                 .unwrap_or(1);
 
-            mean.powf(0.7).max(longest.min(WORD) as f64 * 0.7).max(2.0)
+            mean.powf(0.7)
+                .max(longest.min(UNBROKEN_WORD_MAX) as f64 * 0.7)
+                .max(2.0)
         })
         .collect()
 }
 
-/// A word longer than this may be broken anywhere.
-const WORD: usize = 18;
+/// The longest word that is not broken; a longer one may break anywhere.
+const UNBROKEN_WORD_MAX: usize = 18;
 
-/// Lets a hash or a URL go on in the next line. Letters with their marks, and stand-ins, stay
-/// whole.
-fn breakable(text: &str) -> String {
-    if text.split_whitespace().all(|w| w.chars().count() <= WORD) {
+/// Adds break points to long words such as hashes and URLs. Letters with their marks, and
+/// stand-ins, stay whole.
+fn with_break_points(text: &str) -> String {
+    if text
+        .split_whitespace()
+        .all(|w| w.chars().count() <= UNBROKEN_WORD_MAX)
+    {
         return text.to_owned();
     }
 
     let mut out = String::with_capacity(text.len() * 2);
-    let (mut run, mut rest) = (0, text);
+    let mut run = 0;
+    let mut rest = text;
     while let Some(letter) = rest.graphemes(true).next() {
         let (piece, after) = rest.split_at(leading_stand_in(rest).max(letter.len()));
         run = if piece.chars().all(char::is_whitespace) {
@@ -179,7 +191,7 @@ fn breakable(text: &str) -> String {
             run + piece.chars().count()
         };
 
-        if run > WORD / 2 && !out.ends_with(char::is_whitespace) && !out.is_empty() {
+        if run > UNBROKEN_WORD_MAX / 2 && !out.ends_with(char::is_whitespace) && !out.is_empty() {
             out.push('\u{200b}');
             run = piece.chars().count();
         }
@@ -191,13 +203,13 @@ fn breakable(text: &str) -> String {
     out
 }
 
-impl World for Desk {
+impl World for DocumentWorld {
     fn library(&self) -> &LazyHash<Library> {
         &self.language
     }
 
     fn book(&self) -> &LazyHash<FontBook> {
-        &fonts().book
+        &bundled_fonts().book
     }
 
     fn main(&self) -> FileId {
@@ -223,7 +235,7 @@ impl World for Desk {
     }
 
     fn font(&self, index: usize) -> Option<Font> {
-        fonts().fonts.get(index).cloned()
+        bundled_fonts().fonts.get(index).cloned()
     }
 
     fn today(&self, _: Option<Duration>) -> Option<Datetime> {

@@ -1,7 +1,7 @@
-//! Visible stand-ins for what the bundled fonts cannot show, so that one character never costs the
-//! whole document.
+//! Visible stand-ins for characters that the bundled fonts cannot show, so that no single character
+//! makes a document fail.
 //!
-//! PDF/UA refuses a document in which a single character has no glyph. Text comes from people, logs
+//! PDF/UA rejects a document in which a single character has no glyph. Text comes from people, logs
 //! and attackers, so every character that the typesetter would not find a glyph for is replaced by
 //! `[U+1F680]` before it sees the text. Characters that would show something other than what they
 //! are (private use, bidirectional controls) are replaced too.
@@ -16,11 +16,11 @@ use typst::text::{
 };
 use unicode_segmentation::UnicodeSegmentation as _;
 
-/// The families that the template asks for: of its text, and of its code.
+/// The font families that the template uses for text and for code.
 const SERIF: &str = "libertinus serif";
 const MONO: &str = "dejavu sans mono";
 
-/// What a text is set in.
+/// The kind of font for a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Face {
     /// Paragraphs, tables and headings: regular and bold.
@@ -30,8 +30,8 @@ pub(crate) enum Face {
 }
 
 impl Face {
-    /// Every family and weight that the template may set this in; the first family is asked first.
-    const fn used(self) -> (&'static [&'static str], &'static [FontWeight]) {
+    /// Returns the families, in order of preference, and the weights that the template uses.
+    const fn families_and_weights(self) -> (&'static [&'static str], &'static [FontWeight]) {
         match self {
             Self::Prose => (&[SERIF], &[FontWeight::REGULAR, FontWeight::BOLD]),
             Self::Code => (&[MONO, SERIF], &[FontWeight::REGULAR]),
@@ -42,20 +42,20 @@ impl Face {
 /// Which characters may reach the typesetter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Allowed {
-    /// Those that the fonts have.
+    /// Characters that the fonts have.
     Covered,
-    /// ASCII alone: for a text that was refused although the fonts have each of its characters.
+    /// Only ASCII: for a text that failed although the fonts have each of its characters.
     Ascii,
 }
 
-/// Replaces what cannot be shown.
+/// Replaces characters that cannot be shown.
 pub(crate) struct StandIns<'a> {
     fonts: &'a [Font],
     book: &'a FontBook,
     allowed: Allowed,
-    /// Coverage is looked up run by run, and texts repeat their characters.
+    /// Cached results, because texts repeat their characters.
     known: RefCell<HashMap<(Face, String), bool>>,
-    /// Fonts that were asked, by their place in the book.
+    /// Instantiated fonts by their index in the book.
     open: RefCell<HashMap<usize, FontInstance>>,
 }
 
@@ -70,7 +70,7 @@ impl<'a> StandIns<'a> {
         }
     }
 
-    /// The text as it can be set. Text that can be set as it is stays as it is.
+    /// Returns the text with stand-ins; unchanged text is borrowed.
     pub(crate) fn apply<'t>(&self, text: &'t str, face: Face) -> Cow<'t, str> {
         if text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n')) {
             return Cow::Borrowed(text);
@@ -84,16 +84,16 @@ impl<'a> StandIns<'a> {
                 "\t" if face == Face::Code => out.push('\t'),
                 "\t" => out.push(' '),
                 _ if self.can_show(cluster, face) => out.push_str(cluster),
-                _ => self.piecewise(cluster, face, &mut out),
+                _ => self.push_by_character(cluster, face, &mut out),
             }
         }
 
         Cow::Owned(out)
     }
 
-    /// Writes a cluster that no font has as a whole: its letter where a font has that, and
-    /// stand-ins for the rest.
-    fn piecewise(&self, cluster: &str, face: Face, out: &mut String) {
+    /// Writes a cluster that no font has as a whole: its letter if a font has it, and stand-ins for
+    /// the rest.
+    fn push_by_character(&self, cluster: &str, face: Face, out: &mut String) {
         for (n, c) in cluster.chars().enumerate() {
             if n == 0 && self.can_show(c.encode_utf8(&mut [0; 4]), face) {
                 out.push(c);
@@ -117,18 +117,19 @@ impl<'a> StandIns<'a> {
             return *known;
         }
 
-        let (families, weights) = face.used();
+        let (families, weights) = face.families_and_weights();
         let shown = weights
             .iter()
-            .all(|weight| self.has(cluster, families, *weight));
+            .all(|weight| self.has_font_for(cluster, families, *weight));
         self.known.borrow_mut().insert(key, shown);
 
         shown
     }
 
-    /// Whether the typesetter would find a font for the whole cluster: it asks the families of the
-    /// text, then the font that its book names for the cluster's first character, and no other.
-    fn has(&self, cluster: &str, families: &[&str], weight: FontWeight) -> bool {
+    /// Returns whether the typesetter would find a font for the whole cluster: it tries the
+    /// families of the text, then the font that its book names for the first character, and no
+    /// other.
+    fn has_font_for(&self, cluster: &str, families: &[&str], weight: FontWeight) -> bool {
         let variant = FontVariant::new(FontStyle::Normal, weight, FontStretch::NORMAL);
         let own: Vec<usize> = families
             .iter()
@@ -142,12 +143,12 @@ impl<'a> StandIns<'a> {
 
         own.into_iter()
             .chain(fallback)
-            .any(|index| self.covers(index, cluster))
+            .any(|index| self.font_covers(index, cluster))
     }
 
-    /// Asks the font itself: the book also lists characters that a font maps to its glyph for
-    /// missing ones.
-    fn covers(&self, index: usize, cluster: &str) -> bool {
+    /// Returns whether the font itself has all glyphs. The book also lists characters that a font
+    /// maps to its glyph for missing ones.
+    fn font_covers(&self, index: usize, cluster: &str) -> bool {
         let Some(font) = self.fonts.get(index) else {
             return false;
         };
@@ -193,7 +194,7 @@ fn stand_in(c: char) -> String {
     format!("[U+{:04X}]", u32::from(c))
 }
 
-/// How many bytes of the text's beginning are a stand-in; 0 when it begins with something else.
+/// Returns the length in bytes of a stand-in at the start of the text, or 0 if there is none.
 pub(crate) fn leading_stand_in(text: &str) -> usize {
     let Some(rest) = text.strip_prefix("[U+") else {
         return 0;

@@ -2,7 +2,7 @@ use compliance::document::{Bar, Point, Trend};
 
 use super::*;
 
-fn document() -> Document {
+fn sample_document() -> Document {
     let mut doc = Document {
         title: "A #title $with$ *marks*".to_owned(),
         subtitle: vec!["of #panic(\"nobody\")".to_owned()],
@@ -50,23 +50,28 @@ fn document() -> Document {
 }
 
 #[test]
-fn text_is_set_and_not_run_and_the_same_each_time() {
-    let first = render(&document()).unwrap();
+fn text_is_not_run_as_code_and_output_is_deterministic() {
+    let first = render(&sample_document()).unwrap();
     assert!(first.starts_with(b"%PDF-"));
     assert!(
-        first == render(&document()).unwrap(),
-        "the same document gives the same octets"
+        first == render(&sample_document()).unwrap(),
+        "the same document gives the same bytes"
     );
 }
 
 #[test]
-fn a_long_word_may_break_and_a_short_one_may_not() {
-    assert_eq!(breakable("short words only"), "short words only");
-    assert_eq!(breakable(&"a".repeat(40)).matches('\u{200b}').count(), 4);
+fn only_long_words_get_break_points() {
+    assert_eq!(with_break_points("short words only"), "short words only");
+    assert_eq!(
+        with_break_points(&"a".repeat(40))
+            .matches('\u{200b}')
+            .count(),
+        4
+    );
 }
 
-/// A document that shows a text in each kind of block.
-fn with_everywhere(text: &str) -> Document {
+/// Returns a document that shows a text in each kind of block.
+fn document_showing(text: &str) -> Document {
     let mut doc = Document {
         title: text.to_owned(),
         subtitle: vec![text.to_owned()],
@@ -103,22 +108,22 @@ fn with_everywhere(text: &str) -> Document {
     doc
 }
 
-/// Fails where the first attempt is refused: the second one hides what the first got wrong.
-fn set_at_once(text: &str) -> Vec<u8> {
-    set(&with_everywhere(text), Allowed::Covered)
+/// Typesets a text without the second attempt, which would hide errors of the first.
+fn typeset_without_retry(text: &str) -> Vec<u8> {
+    typeset_document(&document_showing(text), Allowed::Covered)
         .unwrap_or_else(|e| panic!("{}: {e}", text.escape_unicode()))
 }
 
-fn prose(text: &str) -> String {
-    let Fonts { fonts, book } = fonts();
+fn with_prose_stand_ins(text: &str) -> String {
+    let Fonts { fonts, book } = bundled_fonts();
     StandIns::new(fonts, book, Allowed::Covered)
         .apply(text, Face::Prose)
         .into_owned()
 }
 
 #[test]
-fn what_no_font_has_is_shown_by_its_code_point() {
-    for (text, shown) in [
+fn characters_without_a_glyph_are_shown_by_code_point() {
+    let cases = [
         ("\u{f0b7} order keys", "[U+F0B7] order keys"),
         ("done \u{1f680}", "done [U+1F680]"),
         (
@@ -145,23 +150,25 @@ fn what_no_font_has_is_shown_by_its_code_point() {
         ),
         ("\u{1f469}\u{200d}\u{1f680}", "[U+1F469][U+200D][U+1F680]"),
         ("plain #text $1$ [U+1F680]", "plain #text $1$ [U+1F680]"),
-    ] {
-        assert_eq!(prose(text), shown);
-        let pdf = set_at_once(text);
+    ];
+
+    for (text, shown) in cases {
+        assert_eq!(with_prose_stand_ins(text), shown);
+        let pdf = typeset_without_retry(text);
         assert!(
-            pdf == set_at_once(text),
+            pdf == typeset_without_retry(text),
             "the same text gives the same bytes: {}",
             text.escape_unicode()
         );
     }
 }
 
-/// Each character that is let through is really shown, in every face that it may appear in.
+/// Typesets the characters that are not replaced in every face that they may appear in.
 ///
-/// One in twelve; `BLUETEAM_TEST_PDF_EVERY=1` takes all of them.
+/// Checks one in twelve; `BLUETEAM_TEST_PDF_EVERY=1` checks all of them.
 #[test]
-fn every_character_that_is_let_through_can_be_set() {
-    let Fonts { fonts, book } = fonts();
+fn every_character_that_is_not_replaced_can_be_typeset() {
+    let Fonts { fonts, book } = bundled_fonts();
     let stand_ins = StandIns::new(fonts, book, Allowed::Covered);
     let kept = |face: Face| {
         let alone = |c: &char| {
@@ -177,7 +184,8 @@ fn every_character_that_is_let_through_can_be_set() {
             .collect::<Vec<char>>()
     };
 
-    let (in_prose, in_code) = (kept(Face::Prose), kept(Face::Code));
+    let in_prose = kept(Face::Prose);
+    let in_code = kept(Face::Code);
     assert!(
         in_prose.len() > 2_000 && in_code.len() > 2_000,
         "{} {}",
@@ -185,7 +193,7 @@ fn every_character_that_is_let_through_can_be_set() {
         in_code.len()
     );
 
-    let every = scale("BLUETEAM_TEST_PDF_EVERY", 12);
+    let every = scale_from_env("BLUETEAM_TEST_PDF_EVERY", 12);
     let apart = |chars: &[char]| {
         chars
             .iter()
@@ -202,7 +210,7 @@ fn every_character_that_is_let_through_can_be_set() {
 
     doc.heading(1, "All");
     for some in in_prose.chunks(1200) {
-        // The head of a table is bold.
+        // The header of a table is bold.
         doc.table(&[&apart(some)], vec![vec![apart(some)]]);
     }
 
@@ -210,15 +218,15 @@ fn every_character_that_is_let_through_can_be_set() {
         doc.add(Block::Code(apart(some)));
     }
 
-    set(&doc, Allowed::Covered).unwrap();
+    typeset_document(&doc, Allowed::Covered).unwrap();
 }
 
 #[test]
-fn a_stand_in_is_not_broken_over_two_lines() {
+fn stand_ins_are_not_broken_across_lines() {
     let text = "\u{1f680}".repeat(6);
-    let cell = breakable(&prose(&text));
+    let cell = with_break_points(&with_prose_stand_ins(&text));
     assert_eq!(cell.matches("[U+1F680]").count(), 6, "{cell}");
-    assert!(cell.contains('\u{200b}'), "a line may end between them");
+    assert!(cell.contains('\u{200b}'), "a line may break between them");
     assert_eq!(leading_stand_in("[U+1F680]x"), 9);
     for other in ["[U+1F68", "[U+12]", "[U+1234567]", "[u+1F680]", ""] {
         assert_eq!(leading_stand_in(other), 0, "{other}");
@@ -226,24 +234,26 @@ fn a_stand_in_is_not_broken_over_two_lines() {
 }
 
 proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(scale("BLUETEAM_TEST_PDF_CASES", 8) as u32))]
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(
+        scale_from_env("BLUETEAM_TEST_PDF_CASES", 8) as u32
+    ))]
 
-    /// Any text can be set, without the second attempt.
+    /// Any text can be typeset without the second attempt.
     #[test]
-    fn any_text_can_be_set(text in proptest::collection::vec(hostile_char(), 1..40)) {
-        set_at_once(&text.into_iter().collect::<String>());
+    fn any_text_can_be_typeset(text in proptest::collection::vec(hostile_char(), 1..40)) {
+        typeset_without_retry(&text.into_iter().collect::<String>());
     }
 }
 
-/// How much a test does, unless the environment asks for more.
-fn scale(variable: &str, usual: usize) -> usize {
+/// Returns how much a test does: the value of an environment variable, or the default.
+fn scale_from_env(variable: &str, default: usize) -> usize {
     std::env::var(variable)
         .ok()
         .and_then(|n| n.parse().ok())
-        .unwrap_or(usual)
+        .unwrap_or(default)
 }
 
-/// Characters with which shaping goes wrong: marks, joiners, right-to-left, scripts that change
+/// Generates characters that are hard to shape: marks, joiners, right-to-left, scripts that change
 /// shape, private use.
 fn hostile_char() -> impl proptest::strategy::Strategy<Value = char> {
     use proptest::char::range;

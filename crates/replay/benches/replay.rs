@@ -1,20 +1,20 @@
 //! Replay against a parse-only floor and rsigma, and the engine alone. See `make bench`.
 //!
-//! `replay floor FILE`, `replay engine FILE`, `replay full FILE [THREADS]`; `replay workload EVENTS`
-//! and `replay storm EVENTS`, which print events; and `replay memory ADDRESSES`, which prints bytes
-//! a key, peak megabytes, keys tracked and keys given up.
+//! `replay floor FILE`, `replay engine FILE`, `replay full FILE [THREADS]`; `replay workload
+//! EVENTS` and `replay storm EVENTS`, which print events; and `replay memory ADDRESSES`, which
+//! prints bytes per key, peak megabytes, keys tracked and keys evicted.
 
 #![expect(
     clippy::expect_used,
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "a benchmark talks, and ends when it cannot run"
+    reason = "a benchmark prints its results and stops when it cannot run"
 )]
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use collect::{Format, LineId, Parsed, Reference};
+use collect::{Format, LineId, ParseContext, Parsed};
 use detect::{Engine, Settings};
 use model::{Clock, Span, SystemClock};
 use replay::{Input, Options, run};
@@ -23,7 +23,7 @@ use serde::Deserialize;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// The least that anybody must do with an event: read it into a struct and look one field up.
+/// The minimum work per event: parse it into a struct and look up one field.
 #[derive(Deserialize)]
 struct Floor<'a> {
     event_id: &'a str,
@@ -43,7 +43,7 @@ struct Floor<'a> {
     metadata: sonic_rs::LazyValue<'a>,
 }
 
-fn floor(data: &[u8]) -> u64 {
+fn run_floor(data: &[u8]) -> u64 {
     let mut counts: HashMap<&str, u64> = HashMap::new();
     let mut bytes = 0;
     let mut start = 0;
@@ -75,19 +75,19 @@ fn floor(data: &[u8]) -> u64 {
     counts.values().sum()
 }
 
-/// The engine alone. Events are decoded some thousands at a time, with headers computed as the
-/// readers do, outside of what is timed: in a replay they come fresh from the readers, not from
-/// memory that has gone cold.
-fn engine(data: &[u8]) -> (u64, f64) {
+/// Times the engine alone. Events are parsed some thousands at a time, with their headers, outside
+/// of the timed part: in a replay they come from the cache too.
+fn run_engine(data: &[u8]) -> (u64, f64) {
     const AT_ONCE: usize = 2048;
-    let parser = (Format::named("audit").expect("known").parser)(Reference::utc(SystemClock.now()));
+    let parser =
+        (Format::named("audit").expect("known").parser)(ParseContext::utc(SystemClock.now()));
     let lines: Vec<&[u8]> = data
         .split(|b| *b == b'\n')
         .filter(|line| !line.is_empty())
         .collect();
     let mut runs: Vec<f64> = (0..3)
         .map(|_| {
-            let mut engine = Engine::new(Settings::default()).expect("defaults are right");
+            let mut engine = Engine::new(Settings::default()).expect("the defaults are valid");
             let mut prefilter = engine.prefilter();
             let mut spent = std::time::Duration::ZERO;
             for lines in lines.chunks(AT_ONCE) {
@@ -120,13 +120,13 @@ fn engine(data: &[u8]) -> (u64, f64) {
     (lines.len() as u64, runs[1])
 }
 
-fn full(file: &str, threads: usize) -> u64 {
+fn run_full(file: &str, threads: usize) -> u64 {
     let now = SystemClock.now();
-    let parser = (Format::named("audit").expect("known").parser)(Reference::utc(now));
-    let mut engine = Engine::new(Settings::default()).expect("defaults are right");
+    let parser = (Format::named("audit").expect("known").parser)(ParseContext::utc(now));
+    let mut engine = Engine::new(Settings::default()).expect("the defaults are valid");
     let options = Options {
         parser: parser.as_ref(),
-        lines: None,
+        entry_rules: None,
         threads,
         now,
         max_clock_ahead: Span::mins(5),
@@ -141,19 +141,18 @@ fn full(file: &str, threads: usize) -> u64 {
     report.expect("the workload can be read").events
 }
 
-/// Failed logins from 1,000 addresses, one a millisecond: every rule about them fires for every
-/// address.
-fn storm(out: &mut impl std::io::Write, events: u64) -> std::io::Result<()> {
+/// Writes failed logins from 1,000 addresses, one per millisecond. Every rule about them fires for
+/// every address.
+fn write_storm(out: &mut impl std::io::Write, events: u64) -> std::io::Result<()> {
     let start = SystemClock.now().minus(Span::hours(2));
     for n in 0..events {
-        let (at, from, account) = (
-            start.plus(Span::micros(n as i64 * 1000)),
-            n % 1000,
-            n % 50_000,
-        );
+        let at = start.plus(Span::micros(n as i64 * 1000));
+        let from = n % 1000;
+        let account = n % 50_000;
         writeln!(
             out,
-            "{{\"event_id\":\"019c0000-0000-7000-8000-{n:012x}\",\"timestamp\":\"{at}\",\"category\":\"auth\",\"action\":\"login_failed\",\
+            "{{\"event_id\":\"019c0000-0000-7000-8000-{n:012x}\",\"timestamp\":\"{at}\",\
+             \"category\":\"auth\",\"action\":\"login_failed\",\
              \"result\":\"failure\",\"ip_address\":\"198.51.{}.{}\",\"user_agent\":\"Mozilla/5.0 \
              (X11; Linux x86_64) Chrome/120.0.0.0\",\
              \"resource_type\":\"/login\",\"metadata\":{{\"username\":\"user{account}\"}}}}",
@@ -165,8 +164,8 @@ fn storm(out: &mut impl std::io::Write, events: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The most memory that this process has held, in bytes.
-fn peak() -> u64 {
+/// Returns the peak memory of this process in bytes.
+fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
     let line = status
         .lines()
@@ -179,24 +178,25 @@ fn peak() -> u64 {
         * 1024
 }
 
-/// What `brute_force` holds when so many addresses fail once each within its window.
-fn memory(addresses: u32) {
+/// Prints the memory of `brute_force` per key when `addresses` fail once each within its window.
+fn print_memory_per_key(addresses: u32) {
     let settings = Settings {
         only: vec!["brute_force".to_owned()],
         ..Settings::default()
     };
 
-    let mut engine = Engine::new(settings).expect("defaults are right");
-    let parser = (Format::named("audit").expect("known").parser)(Reference::utc(SystemClock.now()));
-    let line = "{\"event_id\":\"019c0000-0000-7000-8000-000000000001\",\"timestamp\":\"2026-03-04T00:00:00Z\",\"category\":\
-                \"auth\",\"action\":\"login_failed\",\"result\":\"failure\"}";
+    let mut engine = Engine::new(settings).expect("the defaults are valid");
+    let parser =
+        (Format::named("audit").expect("known").parser)(ParseContext::utc(SystemClock.now()));
+    let line = "{\"event_id\":\"019c0000-0000-7000-8000-000000000001\",\
+                \"timestamp\":\"2026-03-04T00:00:00Z\",\"category\":\"auth\",\"action\":\"login_failed\",\"result\":\"failure\"}";
     let Parsed::Event(event) = parser.parse(line.as_bytes(), LineId { file: 0, offset: 0 }) else {
         unreachable!("the line is an event")
     };
-    let before = peak();
+    let before = peak_memory();
 
     for n in 0..addresses {
-        // All of it within a minute, so that no key becomes stale.
+        // All within a minute, so that no key becomes stale.
         let at = event.timestamp.plus(Span::micros(
             i64::from(n) * 60_000_000 / i64::from(addresses),
         ));
@@ -214,18 +214,18 @@ fn memory(addresses: u32) {
         .find(|s| s.rule_id.as_str() == "brute_force")
         .expect("it runs")
         .usage;
-    let grown = peak() - before;
+    let grown = peak_memory() - before;
     println!(
         "{} {} {} {}",
         grown / usage.keys.max(1) as u64,
-        peak() / 1_000_000,
+        peak_memory() / 1_000_000,
         usage.keys,
         usage.evicted
     );
 }
 
 fn main() {
-    // Cargo says --bench.
+    // Cargo adds --bench.
     let args: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| a != "--bench")
@@ -235,24 +235,24 @@ fn main() {
     let (events, secs) = match args.as_slice() {
         ["workload", events] => {
             let mut out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
-            scenario::workload(&mut out, events.parse().expect("a number"), 20_000, 7)
+            scenario::write_workload(&mut out, events.parse().expect("a number"), 20_000, 7)
                 .expect("written");
             return;
         }
         ["storm", events] => {
             let mut out = std::io::BufWriter::with_capacity(1 << 20, std::io::stdout().lock());
-            return storm(&mut out, events.parse().expect("a number")).expect("written");
+            return write_storm(&mut out, events.parse().expect("a number")).expect("written");
         }
-        ["memory", addresses] => return memory(addresses.parse().expect("a number")),
+        ["memory", addresses] => return print_memory_per_key(addresses.parse().expect("a number")),
         ["floor", file] => {
             let data = std::fs::read(file).expect("readable");
             let began = Instant::now();
-            (floor(&data), began.elapsed().as_secs_f64())
+            (run_floor(&data), began.elapsed().as_secs_f64())
         }
-        ["engine", file] => engine(&std::fs::read(file).expect("readable")),
-        ["full", file] => (full(file, 1), began.elapsed().as_secs_f64()),
+        ["engine", file] => run_engine(&std::fs::read(file).expect("readable")),
+        ["full", file] => (run_full(file, 1), began.elapsed().as_secs_f64()),
         ["full", file, threads] => (
-            full(file, threads.parse().expect("a number")),
+            run_full(file, threads.parse().expect("a number")),
             began.elapsed().as_secs_f64(),
         ),
         _ => {

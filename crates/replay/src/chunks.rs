@@ -1,56 +1,59 @@
-//! Input in pieces of whole lines.
+//! Splits input into chunks of complete lines.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use anyhow::{Context as _, bail};
 
-use collect::parsers::{Lines, OpenEntry};
+use collect::parsers::{EntryRules, OpenEntry};
 
 use super::{CHUNK, Input};
 
 /// A line longer than this is rejected.
 const LINE_MAX: usize = 16 * 1024 * 1024;
 
-/// The inputs in order, handed out in chunks.
+/// Reads the inputs in order, in chunks.
 pub(super) struct Chunks<'a> {
     inputs: &'a [Input],
-    lines: Option<Lines>,
+    rules: Option<EntryRules>,
     counter: &'a Arc<AtomicU64>,
     file: u32,
     current: Option<Box<dyn Read + Send>>,
     offset: u64,
-    /// The beginning of a line whose end is yet to come.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
     ticket: u64,
 }
 
-/// Whole lines of one file.
+/// Complete lines of one file.
 pub(super) struct Chunk {
-    /// Its place among all.
+    /// Its sequence number among all chunks.
     pub(super) ticket: u64,
-    /// Which file.
+    /// The index of the file.
     pub(super) file: u32,
-    /// Where in the file it begins.
+    /// Its offset in the file.
     pub(super) offset: u64,
-    /// How much of the buffer they take.
+    /// Its length in the buffer.
     pub(super) len: usize,
 }
 
-/// The end of an entry whose first line begins at `start` and ends at `end`.
-pub(super) fn entry_end(text: &[u8], (start, mut end): (usize, usize), lines: &Lines) -> usize {
+/// Returns the end of the entry whose first line is `first_line`.
+pub(super) fn entry_end(text: &[u8], first_line: Range<usize>, rules: &EntryRules) -> usize {
+    let mut end = first_line.end;
     let mut open = OpenEntry::default();
-    open.next(lines, &text[start..end]);
+    open.push_line(rules, &text[first_line]);
+
     while end < text.len() {
         let next = memchr::memchr(b'\n', &text[end + 1..]).map_or(text.len(), |i| end + 1 + i);
-        if open.next(lines, &text[end + 1..next]) {
+        if open.push_line(rules, &text[end + 1..next]) {
             break;
         }
         end = next;
     }
 
-    // A newline at the very end is no empty line.
+    // A newline at the very end does not begin an empty line.
     if end == text.len() && text.ends_with(b"\n") {
         end - 1
     } else {
@@ -58,16 +61,18 @@ pub(super) fn entry_end(text: &[u8], (start, mut end): (usize, usize), lines: &L
     }
 }
 
-/// Where the last entry begins that may not be complete; none when it is the first.
-fn last_beginning(text: &[u8], lines: Option<&Lines>) -> Option<usize> {
-    let Some(lines) = lines else {
+/// Returns the start of the last entry, which may be incomplete; `None` when it is the first one.
+fn last_entry_start(text: &[u8], rules: Option<&EntryRules>) -> Option<usize> {
+    let Some(rules) = rules else {
         return memchr::memrchr(b'\n', text).map(|at| at + 1);
     };
 
-    // From the start: what a line is may depend on all before it.
-    let (mut open, mut at, mut last) = (OpenEntry::default(), 0, None);
+    // From the start, because a line may depend on all lines before it.
+    let mut open = OpenEntry::default();
+    let mut at = 0;
+    let mut last = None;
     for line in text.split(|b| *b == b'\n') {
-        if open.next(lines, line) && at > 0 {
+        if open.push_line(rules, line) && at > 0 {
             last = Some(at);
         }
         at += line.len() + 1;
@@ -77,7 +82,7 @@ fn last_beginning(text: &[u8], lines: Option<&Lines>) -> Option<usize> {
 }
 
 /// Reads until the buffer is full or the input ends.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+fn fill_buffer(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match reader.read(&mut buffer[filled..]) {
@@ -94,12 +99,12 @@ fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
 impl<'a> Chunks<'a> {
     pub(super) fn new(
         inputs: &'a [Input],
-        lines: Option<Lines>,
+        rules: Option<EntryRules>,
         counter: &'a Arc<AtomicU64>,
     ) -> Self {
         Self {
             inputs,
-            lines,
+            rules,
             counter,
             file: 0,
             current: None,
@@ -109,38 +114,38 @@ impl<'a> Chunks<'a> {
         }
     }
 
-    /// Whether there is nothing left.
-    pub(super) fn ended(&self) -> bool {
+    /// Returns whether all inputs were read.
+    pub(super) fn is_at_end(&self) -> bool {
         self.inputs.len() <= self.file as usize
     }
 
-    /// How many chunks were handed out.
-    pub(super) fn tickets(&self) -> u64 {
+    /// Returns how many chunks were issued.
+    pub(super) fn chunks_issued(&self) -> u64 {
         self.ticket
     }
 
-    /// Fills `buffer` with the next whole lines. None at the end of the last input.
-    pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> anyhow::Result<Option<Chunk>> {
+    /// Fills `buffer` with the next complete lines. `None` at the end of the last input.
+    pub(super) fn next_chunk(&mut self, buffer: &mut Vec<u8>) -> anyhow::Result<Option<Chunk>> {
         loop {
             let Some(input) = self.inputs.get(self.file as usize) else {
                 return Ok(None);
             };
             let reader = match &mut self.current {
                 Some(reader) => reader,
-                None => self.current.insert(input.open(self.counter)?),
+                None => self.current.insert(input.open_reader(self.counter)?),
             };
 
             buffer.clear();
             let mut filled = self.rest.len();
 
-            // Longer than what is in it, so that it is cleared once and not before each read.
+            // Longer than its content, so that it is zeroed once and not before each read.
             buffer.resize(buffer.len().max(filled + CHUNK), 0);
             buffer[..filled].copy_from_slice(&self.rest);
             let mut ended = false;
             let end = loop {
                 buffer.resize(buffer.len().max(filled + CHUNK), 0);
-                let read = fill(reader, &mut buffer[filled..][..CHUNK])
-                    .with_context(|| format!("cannot read {}", input.name()))?;
+                let read = fill_buffer(reader, &mut buffer[filled..][..CHUNK])
+                    .with_context(|| format!("cannot read {}", input.display_name()))?;
                 if read == 0 {
                     ended = true;
                     break filled;
@@ -149,17 +154,16 @@ impl<'a> Chunks<'a> {
                 let start = filled;
                 filled += read;
 
-                // Where entries have many lines, they are only told apart with all before them at
-                // hand.
-                let from = if self.lines.is_some() { 0 } else { start };
-                if let Some(end) = last_beginning(&buffer[from..filled], self.lines.as_ref()) {
+                // Entries of many lines can only be told apart from the start of the text.
+                let from = if self.rules.is_some() { 0 } else { start };
+                if let Some(end) = last_entry_start(&buffer[from..filled], self.rules.as_ref()) {
                     break from + end;
                 }
 
                 if filled > LINE_MAX {
                     bail!(
                         "{}: a line of more than {LINE_MAX} bytes at byte {}",
-                        input.name(),
+                        input.display_name(),
                         self.offset
                     );
                 }

@@ -1,8 +1,8 @@
 //! Runs the engine over files or standard input, without a database.
 //!
-//! Lines are read in parallel and shown to the engine in their order, by one thread: what the
-//! engine remembers stays in that core's cache. When nothing is ready for it, that thread reads
-//! too, so that cores are busy whichever of the two takes longer.
+//! Lines are parsed in parallel and shown to the engine in order by one thread, so that the
+//! engine's state stays in the cache of one core. When no chunk is ready, that thread parses too,
+//! so all cores are busy whichever of the two takes longer.
 
 mod chunks;
 
@@ -14,24 +14,23 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Context as _;
-use collect::parsers::Lines;
+use collect::parsers::EntryRules;
 use collect::{LineId, LineParser, Parsed};
 use detect::{Engine, EventHeader, Prefilter};
 use model::{Change, SecurityEvent, Span, Timestamp};
 
 use chunks::{Chunk, Chunks, entry_end};
 
-/// Input is handed out in pieces of about this size: small enough that what is read stays in the
-/// cache.
+/// The approximate size of a chunk: small enough that its events stay in the cache.
 const CHUNK: usize = 128 * 1024;
-/// Chunks that are read before all workers meet: their buffers live until then.
+/// Chunks of a round. Their buffers live until all workers have finished it.
 const ROUND: usize = 64;
-/// Chunks that are ready and wait for the engine, for each worker.
+/// Parsed chunks that wait for the engine, per worker.
 const READY: usize = 2;
 /// Rejected lines that are reported in full.
 const REPORTED_MAX: usize = 10;
 
-/// Where lines come from.
+/// An input of a replay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A file, plain or compressed with gzip or zstd.
@@ -41,10 +40,10 @@ pub enum Input {
 }
 
 impl Input {
-    fn open(&self, counter: &Arc<AtomicU64>) -> anyhow::Result<Box<dyn Read + Send>> {
+    fn open_reader(&self, counter: &Arc<AtomicU64>) -> anyhow::Result<Box<dyn Read + Send>> {
         let counter = Arc::clone(counter);
         match self {
-            Self::Stdin => Ok(Box::new(Counted {
+            Self::Stdin => Ok(Box::new(CountingReader {
                 inner: io::stdin(),
                 counter,
             })),
@@ -54,7 +53,7 @@ impl Input {
         }
     }
 
-    fn name(&self) -> String {
+    fn display_name(&self) -> String {
         match self {
             Self::Stdin => "standard input".to_owned(),
             Self::File(path) => path.display().to_string(),
@@ -62,13 +61,13 @@ impl Input {
     }
 }
 
-/// Counts the bytes that were read, before they are decompressed.
-struct Counted<R> {
+/// A reader that counts the bytes before they are decompressed.
+struct CountingReader<R> {
     inner: R,
     counter: Arc<AtomicU64>,
 }
 
-impl<R: Read> Read for Counted<R> {
+impl<R: Read> Read for CountingReader<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.counter.fetch_add(read as u64, Ordering::Relaxed);
@@ -77,7 +76,7 @@ impl<R: Read> Read for Counted<R> {
 }
 
 fn open_file(path: &Path, counter: Arc<AtomicU64>) -> io::Result<Box<dyn Read + Send>> {
-    let mut file = Counted {
+    let mut file = CountingReader {
         inner: std::fs::File::open(path)?,
         counter,
     };
@@ -85,7 +84,7 @@ fn open_file(path: &Path, counter: Arc<AtomicU64>) -> io::Result<Box<dyn Read + 
     let mut magic = [0; 4];
     let mut got = 0;
 
-    // A pipe given as a file may hand out less than asked for.
+    // A pipe may return less than was asked for.
     while got < magic.len() {
         match file.read(&mut magic[got..])? {
             0 => break,
@@ -102,104 +101,102 @@ fn open_file(path: &Path, counter: Arc<AtomicU64>) -> io::Result<Box<dyn Read + 
     })
 }
 
-/// A line that was not understood.
+/// A line that the parser rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedLine {
-    /// The file.
+    /// The input's name.
     pub input: String,
-    /// Its number, from 1.
+    /// The line number, starting at 1.
     pub line: u64,
-    /// What is wrong with it.
+    /// Why it was rejected.
     pub reason: String,
 }
 
-/// What a replay saw.
+/// The counts of a replay.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Lines read.
+    /// Lines that were read.
     pub lines: u64,
-    /// Events they held.
+    /// Events in them.
     pub events: u64,
-    /// Lines that were not understood.
+    /// Lines that the parser rejected.
     pub rejected: u64,
-    /// The first of them.
+    /// The first rejected lines.
     pub rejects: Vec<RejectedLine>,
-    /// Events whose time lay in the future and was replaced.
+    /// Events whose time was in the future and was replaced.
     pub clock_skew: u64,
 }
 
-/// How to replay.
+/// Configuration of a replay.
 pub struct Options<'a> {
-    /// Reads the lines.
+    /// Parses the lines.
     pub parser: &'a dyn LineParser,
-    /// How lines make entries; see [`collect::Format::lines`].
-    pub lines: Option<Lines>,
-    /// Workers, at least one.
+    /// How lines are joined to entries; see [`collect::Format::entry_rules`].
+    pub entry_rules: Option<EntryRules>,
+    /// The number of threads, at least one.
     pub threads: usize,
     /// The wall clock, for events from the future.
     pub now: Timestamp,
-    /// How far ahead of the clock a time may be.
+    /// How far ahead of `now` a time may be.
     pub max_clock_ahead: Span,
 }
 
-/// What was read of a chunk.
-struct Seen<'a> {
+/// The events of a chunk.
+struct ParsedChunk<'a> {
     ticket: u64,
     file: u32,
     lines: u64,
     events: Vec<SecurityEvent<'a>>,
-    /// One of each event.
+    /// One per event.
     headers: Vec<EventHeader>,
-    /// The place of each line that was not understood, and why.
+    /// The index of each rejected line, and the reason.
     rejects: Vec<(u64, String)>,
 }
 
-/// What is used again and again: new memory must be cleared by the system first, which costs as
-/// much as reading what goes into it.
+/// Lists that are reused. The system must zero new memory, which costs as much as parsing the
+/// events in it.
 #[derive(Default)]
-struct Used {
+struct ReusableMemory {
     events: Vec<SecurityEvent<'static>>,
     headers: Vec<EventHeader>,
 }
 
-/// An empty list for events that borrow from elsewhere, in the memory of a used one.
-fn emptied<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
+/// Returns an empty list of events with another lifetime in the memory of a used one.
+fn reuse_memory<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
     used.clear();
-    // Collected in place; there is nothing to go through.
+    // Collecting works in place, and the list is empty.
     used.into_iter().map_while(|_| None).collect()
 }
 
-impl<'a> Seen<'a> {
-    /// Reads a chunk, and computes the header of each event.
-    fn read(
+impl<'a> ParsedChunk<'a> {
+    /// Parses a chunk and computes the header of each event.
+    fn parse(
         buffer: &'a [u8],
         chunk: &Chunk,
         options: &Options<'_>,
-        used: Used,
+        used: ReusableMemory,
         prefilter: &mut Prefilter,
     ) -> Self {
         let mut rejects = Vec::new();
         let mut lines = 0;
-        let (mut events, mut headers) = (emptied(used.events), used.headers);
+        let mut events = reuse_memory(used.events);
+        let mut headers = used.headers;
         events.reserve(buffer.len() / 256);
         headers.clear();
 
         let mut start = 0;
         while start < buffer.len() {
-            // Byte by byte, finding the ends of lines would cost as much as reading what is in
-            // them.
+            // Searching byte by byte would cost as much as parsing the lines.
             let first_end =
                 memchr::memchr(b'\n', &buffer[start..]).map_or(buffer.len(), |i| start + i);
-            let end = options.lines.map_or(first_end, |lines| {
-                entry_end(buffer, (start, first_end), &lines)
+            let end = options.entry_rules.map_or(first_end, |rules| {
+                entry_end(buffer, start..first_end, &rules)
             });
-            let (text, id) = (
-                &buffer[start..end],
-                LineId {
-                    file: chunk.file,
-                    offset: chunk.offset + start as u64,
-                },
-            );
+            let text = &buffer[start..end];
+            let id = LineId {
+                file: chunk.file,
+                offset: chunk.offset + start as u64,
+            };
 
             if !text.trim_ascii().is_empty() {
                 match options.parser.parse(text, id) {
@@ -228,25 +225,25 @@ impl<'a> Seen<'a> {
     }
 }
 
-/// The engine and what belongs to the order of the input.
-struct Show<'a, F> {
+/// The engine, and the state that depends on the order of the input.
+struct Replay<'a, F> {
     inputs: &'a [Input],
     options: &'a Options<'a>,
     engine: &'a mut Engine,
-    tell: F,
+    on_closed: F,
     report: Report,
     newest: Timestamp,
     /// Line number at the start of the chunk, per file.
     line: (u32, u64),
-    /// The ticket of the chunk that comes next.
+    /// The ticket of the next chunk.
     next: u64,
 }
 
-impl<F: FnMut(Change)> Show<'_, F> {
-    fn bring_back(&mut self, event: &mut SecurityEvent<'_>, header: &mut EventHeader) {
-        // A file has no arrival times: a time from the future that also leaps ahead of everything
+impl<F: FnMut(Change)> Replay<'_, F> {
+    fn replace_future_time(&mut self, event: &mut SecurityEvent<'_>, header: &mut EventHeader) {
+        // A file has no arrival times. A time in the future that is also far ahead of everything
         // before it is replaced by the newest time so far, so that one poisoned event cannot end
-        // every window.
+        // all windows.
         if event.timestamp > self.options.now.plus(self.options.max_clock_ahead)
             && self.newest > Timestamp::MIN
             && event.timestamp > self.newest.plus(Span::days(1))
@@ -255,13 +252,14 @@ impl<F: FnMut(Change)> Show<'_, F> {
             header.set_time(self.newest);
             self.report.clock_skew += 1;
         }
+
         self.newest = self.newest.max(event.timestamp);
     }
 
-    /// Shows the engine what was read of the next chunk. Gives back the lists.
-    fn show(&mut self, mut read: Seen<'_>) -> Used {
+    /// Shows the next chunk to the engine and returns the emptied lists.
+    fn show_chunk(&mut self, mut read: ParsedChunk<'_>) -> ReusableMemory {
         for (event, header) in read.events.iter_mut().zip(&mut read.headers) {
-            self.bring_back(event, header);
+            self.replace_future_time(event, header);
         }
 
         self.report.events += read.events.len() as u64;
@@ -276,7 +274,7 @@ impl<F: FnMut(Change)> Show<'_, F> {
                 let input = self
                     .inputs
                     .get(read.file as usize)
-                    .map(Input::name)
+                    .map(Input::display_name)
                     .unwrap_or_default();
                 self.report.rejects.push(RejectedLine {
                     input,
@@ -288,38 +286,38 @@ impl<F: FnMut(Change)> Show<'_, F> {
 
         self.line.1 += read.lines;
         self.report.lines += read.lines;
-        let tell = &mut self.tell;
+        let on_closed = &mut self.on_closed;
         self.engine.drain(true, |change| {
             if change.phase == model::Phase::Closed {
-                tell(change);
+                on_closed(change);
             }
         });
 
         self.next += 1;
-        Used {
-            events: emptied(read.events),
+        ReusableMemory {
+            events: reuse_memory(read.events),
             headers: read.headers,
         }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // A poisoned lock means that another worker panicked; the scope will say so.
+fn lock_ignoring_poison<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A poisoned lock means that another worker panicked; the scope reports that.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The buffers of a round, filled one after the other. What is read of them is lent to the engine's
-/// thread until all is shown.
+/// The buffers of a round, filled one after the other. Events borrow from them until the engine's
+/// thread has shown all chunks of the round.
 struct Round<'a> {
     source: &'a Mutex<Chunks<'a>>,
     buffers: Vec<OnceLock<Vec<u8>>>,
-    /// Buffers of the round before.
+    /// Buffers of the previous round.
     spare: Mutex<Vec<Vec<u8>>>,
-    /// Lists that were shown.
-    shown: &'a Mutex<Vec<Used>>,
-    /// The prefilters, one for each worker.
+    /// Lists of chunks that were shown.
+    shown: &'a Mutex<Vec<ReusableMemory>>,
+    /// The prefilters, one per worker.
     prefilters: &'a Mutex<Vec<Prefilter>>,
-    /// A worker gave up; the others need not go on.
+    /// Whether a worker failed, so the others can stop.
     broken: AtomicBool,
 }
 
@@ -327,7 +325,8 @@ impl<'a> Round<'a> {
     fn new(
         source: &'a Mutex<Chunks<'a>>,
         spare: Vec<Vec<u8>>,
-        (shown, prefilters): (&'a Mutex<Vec<Used>>, &'a Mutex<Vec<Prefilter>>),
+        shown: &'a Mutex<Vec<ReusableMemory>>,
+        prefilters: &'a Mutex<Vec<Prefilter>>,
     ) -> Self {
         let buffers = (0..ROUND).map(|_| OnceLock::new()).collect();
         Self {
@@ -340,82 +339,86 @@ impl<'a> Round<'a> {
         }
     }
 
-    /// Reads the next chunk; none at the end of the round or of the input.
-    fn next(
+    /// Parses the next chunk; `None` at the end of the round or of the input.
+    fn read_next(
         &self,
         options: &Options<'_>,
         prefilter: &mut Prefilter,
-    ) -> anyhow::Result<Option<Seen<'_>>> {
+    ) -> anyhow::Result<Option<ParsedChunk<'_>>> {
         if self.broken.load(Ordering::Relaxed) {
             return Ok(None);
         }
 
-        let mut buffer = lock(&self.spare)
+        let mut buffer = lock_ignoring_poison(&self.spare)
             .pop()
             .unwrap_or_else(|| Vec::with_capacity(2 * CHUNK));
-        let mut source = lock(self.source);
+        let mut source = lock_ignoring_poison(self.source);
         let Some(place) = self
             .buffers
-            .get((source.tickets() % ROUND as u64) as usize)
+            .get((source.chunks_issued() % ROUND as u64) as usize)
             .filter(|b| b.get().is_none())
         else {
             return Ok(None);
         };
 
         let chunk = source
-            .next(&mut buffer)
+            .next_chunk(&mut buffer)
             .inspect_err(|_| self.broken.store(true, Ordering::Relaxed))?;
         let Some(chunk) = chunk else { return Ok(None) };
         let buffer = place.get_or_init(|| buffer);
 
         drop(source);
-        let used = lock(self.shown).pop().unwrap_or_default();
-        Ok(Some(Seen::read(
+        let used = lock_ignoring_poison(self.shown).pop().unwrap_or_default();
+        Ok(Some(ParsedChunk::parse(
             &buffer[..chunk.len],
             &chunk,
             options,
             used,
-            prefilters,
+            prefilter,
         )))
     }
 
-    /// Reads chunks for the engine's thread until there are no more.
-    fn work<'b>(&'b self, options: &Options<'_>, ready: &SyncSender<anyhow::Result<Seen<'b>>>) {
-        let Some(mut prefilter) = lock(self.prefilters).pop() else {
+    /// Parses chunks for the engine's thread until there are no more.
+    fn parse_chunks<'b>(
+        &'b self,
+        options: &Options<'_>,
+        ready: &SyncSender<anyhow::Result<ParsedChunk<'b>>>,
+    ) {
+        let Some(mut prefilter) = lock_ignoring_poison(self.prefilters).pop() else {
             return;
         };
-        while let Some(read) = self.next(options, &mut prefilter).transpose() {
+        while let Some(read) = self.read_next(options, &mut prefilter).transpose() {
             let failed = read.is_err();
-            // Nobody listens any more: the engine's thread has failed itself.
+            // A closed channel means that the engine's thread has failed.
             if ready.send(read).is_err() || failed {
                 return;
             }
         }
 
-        lock(self.prefilters).push(prefilter);
+        lock_ignoring_poison(self.prefilters).push(prefilter);
     }
 }
 
-/// Shows what comes in the order of the input until all workers are through; reads, too, when
-/// nothing has come.
-fn show_all<'b, F: FnMut(Change)>(
+/// Shows chunks to the engine in order until all workers have finished. Parses chunks itself when
+/// none is ready.
+fn show_in_order<'b, F: FnMut(Change)>(
     round: &'b Round<'_>,
-    show: &mut Show<'_, F>,
-    ready: &Receiver<anyhow::Result<Seen<'b>>>,
+    show: &mut Replay<'_, F>,
+    ready: &Receiver<anyhow::Result<ParsedChunk<'b>>>,
     prefilter: &mut Prefilter,
 ) -> anyhow::Result<()> {
-    let mut early: BTreeMap<u64, Seen<'b>> = BTreeMap::new();
+    let mut early: BTreeMap<u64, ParsedChunk<'b>> = BTreeMap::new();
     let mut more = true;
     loop {
         while let Some(read) = early.remove(&show.next) {
-            let used = show.show(read);
-            lock(round.shown).push(used);
+            let used = show.show_chunk(read);
+            lock_ignoring_poison(round.shown).push(used);
         }
 
         let read = match ready.try_recv() {
             Ok(read) => Some(read?),
             Err(TryRecvError::Empty) if more => {
-                let read = round.next(show.options, prefilter)?;
+                let read = round.read_next(show.options, prefilter)?;
                 more = read.is_some();
                 read
             }
@@ -423,9 +426,9 @@ fn show_all<'b, F: FnMut(Change)>(
                 Ok(read) => Some(read?),
                 Err(_) => return Ok(()),
             },
-            // The last of the round may be our own.
+            // This thread may still have to parse the last chunk of the round.
             Err(TryRecvError::Disconnected) if more => {
-                let read = round.next(show.options, prefilter)?;
+                let read = round.read_next(show.options, prefilter)?;
                 more = read.is_some();
                 read
             }
@@ -438,44 +441,49 @@ fn show_all<'b, F: FnMut(Change)>(
     }
 }
 
-/// Runs the engine over the inputs and tells each detection when it closes, all of them by the end.
+/// Runs the engine over the inputs. Calls `on_closed` for each detection when it closes, and for
+/// all that are open at the end.
 pub fn run<F: FnMut(Change)>(
     inputs: &[Input],
     options: &Options<'_>,
     engine: &mut Engine,
-    tell: F,
+    on_closed: F,
 ) -> anyhow::Result<Report> {
-    run_counting(inputs, options, engine, tell, &Arc::default())
+    run_counting(inputs, options, engine, on_closed, &Arc::default())
 }
 
-/// The same, counting the bytes that were read, before they are decompressed.
+/// Runs as [`run`], and counts the bytes read before decompression in `counter`.
 pub fn run_counting<F: FnMut(Change)>(
     inputs: &[Input],
     options: &Options<'_>,
     engine: &mut Engine,
-    tell: F,
+    on_closed: F,
     counter: &Arc<AtomicU64>,
 ) -> anyhow::Result<Report> {
-    let source = Mutex::new(Chunks::new(inputs, options.lines, counter));
+    let source = Mutex::new(Chunks::new(inputs, options.entry_rules, counter));
     let report = Report::default();
     let mut prefilter = engine.prefilter();
-    let prefilters = Mutex::new(vec![prefilter.clone(); options.threads.saturating_sub(1)]);
-    let mut show = Show {
+    let all_prefilters = Mutex::new(vec![prefilter.clone(); options.threads.saturating_sub(1)]);
+    let mut show = Replay {
         inputs,
         options,
         engine,
-        tell,
+        on_closed,
         report,
         newest: Timestamp::MIN,
         line: (0, 0),
         next: 0,
     };
-    let (mut buffer, mut buffers, mut used) = (Vec::new(), Vec::new(), Used::default());
-    // Alone, one buffer is filled again and again, and stays in the cache.
+
+    let mut buffer = Vec::new();
+    let mut buffers = Vec::new();
+    let mut used = ReusableMemory::default();
+
+    // With one thread, one buffer is reused and stays in the cache.
     while options.threads <= 1
-        && let Some(chunk) = lock(&source).next(&mut buffer)?
+        && let Some(chunk) = lock_ignoring_poison(&source).next_chunk(&mut buffer)?
     {
-        used = show.show(Seen::read(
+        used = show.show_chunk(ParsedChunk::parse(
             &buffer[..chunk.len],
             &chunk,
             options,
@@ -483,18 +491,24 @@ pub fn run_counting<F: FnMut(Change)>(
             &mut prefilter,
         ));
     }
+
     let shown = Mutex::default();
-    while !lock(&source).ended() {
-        let round = Round::new(&source, std::mem::take(&mut buffers), (&shown, &prefilters));
+    while !lock_ignoring_poison(&source).is_at_end() {
+        let round = Round::new(
+            &source,
+            std::mem::take(&mut buffers),
+            &shown,
+            &all_prefilters,
+        );
         std::thread::scope(|scope| {
             let (sender, ready) = sync_channel(READY * options.threads);
             for _ in 1..options.threads {
                 let (sender, round) = (sender.clone(), &round);
-                scope.spawn(move || round.work(options, &sender));
+                scope.spawn(move || round.parse_chunks(options, &sender));
             }
 
             drop(sender);
-            let shown = show_all(&round, &mut show, &ready, &mut prefilter);
+            let shown = show_in_order(&round, &mut show, &ready, &mut prefilter);
             round.broken.store(true, Ordering::Relaxed);
 
             shown
@@ -506,13 +520,14 @@ pub fn run_counting<F: FnMut(Change)>(
             .filter_map(OnceLock::into_inner)
             .collect();
     }
+
     show.engine.finish();
-    let tell = &mut show.tell;
-    show.engine.drain(false, tell);
+    let on_closed = &mut show.on_closed;
+    show.engine.drain(false, on_closed);
     Ok(show.report)
 }
 
-/// Puts several files into the order of their first events: rotated logs are named newest first.
+/// Sorts several files by their first events, because rotated logs are usually named newest first.
 pub fn in_order_of_time(inputs: Vec<Input>, parser: &dyn LineParser) -> anyhow::Result<Vec<Input>> {
     if inputs.len() < 2 || inputs.contains(&Input::Stdin) {
         return Ok(inputs);
@@ -522,10 +537,10 @@ pub fn in_order_of_time(inputs: Vec<Input>, parser: &dyn LineParser) -> anyhow::
     for input in inputs {
         let mut head = Vec::new();
         input
-            .open(&Arc::default())?
+            .open_reader(&Arc::default())?
             .take(CHUNK as u64)
             .read_to_end(&mut head)
-            .with_context(|| format!("cannot read {}", input.name()))?;
+            .with_context(|| format!("cannot read {}", input.display_name()))?;
 
         let first = head.split(|b| *b == b'\n').find_map(|line| {
             match parser.parse(line, LineId { file: 0, offset: 0 }) {

@@ -1,51 +1,51 @@
-//! Attacks, and what nearly is one. Each gets a day, a time and a victim of its own.
+//! Attacks and near misses. Each has a day, a time and a victim of its own.
 
 use model::{Category, Outcome, Span, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::people::{day, is_working_day};
-use super::{Desk, Maker, Person, Role, what};
+use super::people::{is_working_day, start_of_day};
+use super::{ActivityBuilder, Client, Person, Role, event_kind};
 
 const SUCCESS: Outcome = Outcome::Success;
 
-fn metadata(json: &mut Map<String, Value>, key: &str, value: Value) {
+fn set_metadata(json: &mut Map<String, Value>, key: &str, value: Value) {
     if let Some(metadata) = json.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.insert(key.to_owned(), value);
     }
 }
 
-/// Hands out victims, addresses and times, each once.
-struct Stage<'a> {
+/// Supplies victims, addresses and times, each only once.
+struct AttackSetup<'a> {
     people: Vec<&'a Person>,
     next_ip: u32,
     days: Vec<Timestamp>,
     next_day: usize,
 }
 
-impl<'a> Stage<'a> {
-    fn victim(&mut self) -> Option<&'a Person> {
+impl<'a> AttackSetup<'a> {
+    fn next_victim(&mut self) -> Option<&'a Person> {
         self.people.pop()
     }
 
-    /// An address that nobody ever used.
-    fn ip(&mut self) -> String {
+    /// Returns an address that was never used.
+    fn unused_address(&mut self) -> String {
         self.next_ip += 1;
         let n = self.next_ip;
         format!("198.51.{}.{}", 100 + n / 250, 1 + n % 250)
     }
 
-    /// A time on a working day, late in the morning.
-    fn morning(&mut self) -> Timestamp {
+    /// Returns a time late in the morning of a working day.
+    fn next_morning(&mut self) -> Timestamp {
         self.next_day += 1;
         let today = self.days[self.next_day % self.days.len()];
         today.plus(Span::mins(10 * 60 + (self.next_day as i64 * 7) % 180))
     }
 }
 
-impl Maker {
-    pub(super) fn attacks(&mut self, people: &[Person]) {
+impl ActivityBuilder {
+    pub(super) fn add_attacks(&mut self, people: &[Person]) {
         let days: Vec<Timestamp> = (self.plan.quiet_days..self.plan.days)
-            .map(|n| day(self.plan.start, n))
+            .map(|n| start_of_day(self.plan.start, n))
             .filter(|d| is_working_day(*d))
             .collect();
         if days.is_empty() {
@@ -53,7 +53,7 @@ impl Maker {
         }
 
         let victims = people.iter().filter(|p| p.role != Role::Admin).collect();
-        let mut stage = Stage {
+        let mut setup = AttackSetup {
             people: victims,
             next_ip: 0,
             days,
@@ -61,83 +61,90 @@ impl Maker {
         };
 
         for _ in 0..self.plan.repeat {
-            self.guessing(&mut stage);
-            self.exports(&mut stage);
-            self.model_abuse(&mut stage);
-            self.takeover(&mut stage);
-            self.sessions(&mut stage);
-            self.reaching(&mut stage);
-            self.newcomers(&mut stage);
+            self.add_password_guessing(&mut setup);
+            self.add_exports(&mut setup);
+            self.add_model_abuse(&mut setup);
+            self.add_account_takeovers(&mut setup);
+            self.add_session_anomalies(&mut setup);
+            self.add_privilege_attempts(&mut setup);
+            self.add_newcomers(&mut setup);
         }
 
-        self.after_hours(&mut stage);
-        self.rate_limits(&mut stage);
-        self.ssh(&mut stage);
+        self.add_after_hours(&mut setup);
+        self.add_rate_limits(&mut setup);
+        self.add_ssh_attack(&mut setup);
     }
 
-    /// Failed logins: six in 299 s fire, five do not, six in 300 s do not; eleven accounts fire,
+    /// Adds failed logins: six in 299 s fire, five or six in 300 s do not; eleven accounts fire,
     /// ten do not.
-    fn guessing(&mut self, stage: &mut Stage<'_>) {
+    fn add_password_guessing(&mut self, setup: &mut AttackSetup<'_>) {
         let spread = |last: i64| [0, 40, 90, 150, 220, last];
         for (last, fires) in [(299, true), (60, true), (300, false)] {
-            let (ip, at) = (stage.ip(), stage.morning());
+            let ip = setup.unused_address();
+            let at = setup.next_morning();
             for offset in spread(last) {
-                self.failed_login(at.plus(Span::secs(offset)), &ip, "root");
+                self.push_failed_login(at.plus(Span::secs(offset)), &ip, "root");
             }
             if fires {
-                self.expect("brute_force", ip);
+                self.expect_detection("brute_force", ip);
             }
         }
 
-        let (ip, at) = (stage.ip(), stage.morning());
+        let ip = setup.unused_address();
+        let at = setup.next_morning();
         for n in 0..12 {
-            self.failed_login(at.plus(Span::secs(n * 61)), &ip, "root");
+            self.push_failed_login(at.plus(Span::secs(n * 61)), &ip, "root");
         }
 
         // Eleven accounts within ten minutes are also six failures within five; ten accounts a
         // minute apart are neither.
         for (accounts, every, fires) in [(11, 50, true), (10, 61, false)] {
-            let (ip, at) = (stage.ip(), stage.morning());
+            let ip = setup.unused_address();
+            let at = setup.next_morning();
             for n in 0..accounts {
-                self.failed_login(at.plus(Span::secs(n * every)), &ip, &format!("guess{n}"));
+                self.push_failed_login(at.plus(Span::secs(n * every)), &ip, &format!("guess{n}"));
             }
             if fires {
-                self.expect("brute_force", &ip);
-                self.expect("credential_stuffing", &ip);
+                self.expect_detection("brute_force", &ip);
+                self.expect_detection("credential_stuffing", &ip);
             }
         }
     }
 
-    fn exports(&mut self, stage: &mut Stage<'_>) {
+    fn add_exports(&mut self, setup: &mut AttackSetup<'_>) {
         for (count, bytes, fires) in [
             (30, 1000, true),
             (17, 1000, false),
             (3, 300_000_000, true),
             (2, 200_000_000, false),
         ] {
-            let Some(person) = stage.victim() else { return };
-            let at = stage.morning();
+            let Some(person) = setup.next_victim() else {
+                return;
+            };
+            let at = setup.next_morning();
             for n in 0..count {
-                self.by(
+                self.push_person_event(
                     person,
                     at.plus(Span::secs(n * 60)),
-                    what(Category::Access, "file_download", SUCCESS),
+                    event_kind(Category::Access, "file_download", SUCCESS),
                     |json| {
-                        metadata(json, "bytes", json!(bytes));
+                        set_metadata(json, "bytes", json!(bytes));
                     },
                 );
             }
 
             if fires {
-                self.expect("data_exfiltration", person.id);
+                self.expect_detection("data_exfiltration", person.id);
             }
         }
     }
 
-    fn model_abuse(&mut self, stage: &mut Stage<'_>) {
+    fn add_model_abuse(&mut self, setup: &mut AttackSetup<'_>) {
         for (every, fires) in [(120, true), (301, false)] {
-            let Some(person) = stage.victim() else { return };
-            let at = stage.morning();
+            let Some(person) = setup.next_victim() else {
+                return;
+            };
+            let at = setup.next_morning();
             for n in 0..3 {
                 let action = if n == 1 {
                     "jailbreak_detected"
@@ -145,118 +152,124 @@ impl Maker {
                     "guardrail_triggered"
                 };
 
-                self.by(
+                self.push_person_event(
                     person,
                     at.plus(Span::secs(n * every)),
-                    what(Category::Ai, action, Outcome::Denied),
+                    event_kind(Category::Ai, action, Outcome::Denied),
                     |_| {},
                 );
             }
 
             if fires {
-                self.expect("ai_abuse", person.id);
+                self.expect_detection("ai_abuse", person.id);
             }
         }
     }
 
-    /// A password change and then data from a new address: fires within 30 minutes, not after, and
-    /// not from a known address.
-    fn takeover(&mut self, stage: &mut Stage<'_>) {
+    /// Adds password changes followed by data access: from a new address within 30 minutes they
+    /// fire, later or from a known address they do not.
+    fn add_account_takeovers(&mut self, setup: &mut AttackSetup<'_>) {
         for (minutes, new, fires) in [(10, true, true), (31, true, false), (10, false, false)] {
-            let Some(person) = stage.victim() else { return };
-            let at = stage.morning();
+            let Some(person) = setup.next_victim() else {
+                return;
+            };
+            let at = setup.next_morning();
             let session = format!("takeover-{}", person.id.simple());
-            let here = Desk {
+            let here = Client {
                 ip: person.ip.clone(),
                 agent: person.agent.clone(),
                 session,
             };
 
-            let there = Desk {
-                ip: stage.ip(),
+            let there = Client {
+                ip: setup.unused_address(),
                 session: format!("{}-b", here.session),
                 ..here.clone()
             };
 
-            self.by_at(
+            self.push_client_event(
                 person,
                 &here,
                 at,
-                what(Category::Auth, "password_change", SUCCESS),
+                event_kind(Category::Auth, "password_change", SUCCESS),
                 |_| {},
             );
 
-            let desk = if new { &there } else { &here };
-            self.by_at(
+            let client = if new { &there } else { &here };
+            self.push_client_event(
                 person,
-                desk,
+                client,
                 at.plus(Span::mins(minutes)),
-                what(Category::Data, "bearing_view", SUCCESS),
+                event_kind(Category::Data, "bearing_view", SUCCESS),
                 |_| {},
             );
 
             if new {
-                self.expect("anomalous_access", person.id);
+                self.expect_detection("anomalous_access", person.id);
             }
 
             if fires {
-                self.expect("account_takeover", person.id);
+                self.expect_detection("account_takeover", person.id);
             }
         }
     }
 
-    fn sessions(&mut self, stage: &mut Stage<'_>) {
-        // One session from the office and from home: within ten minutes it fires.
+    fn add_session_anomalies(&mut self, setup: &mut AttackSetup<'_>) {
+        // One session from the office and from home fires within ten minutes.
         for (minutes, fires) in [(9, true), (11, false)] {
-            let Some(person) = stage.victim() else { return };
-            let at = stage.morning();
-            let office = Desk {
+            let Some(person) = setup.next_victim() else {
+                return;
+            };
+            let at = setup.next_morning();
+            let office = Client {
                 ip: person.ip.clone(),
                 agent: person.agent.clone(),
                 session: self.random.uuid(at).to_string(),
             };
 
-            let home = Desk {
+            let home = Client {
                 ip: person.home_ip.clone(),
                 ..office.clone()
             };
 
-            let view = what(Category::Access, "page_view", SUCCESS);
-            self.by_at(person, &office, at, view, |_| {});
-            self.by_at(person, &home, at.plus(Span::mins(minutes)), view, |_| {});
+            let view = event_kind(Category::Access, "page_view", SUCCESS);
+            self.push_client_event(person, &office, at, view, |_| {});
+            self.push_client_event(person, &home, at.plus(Span::mins(minutes)), view, |_| {});
             if fires {
-                self.expect("session_anomaly", &office.session);
+                self.expect_detection("session_anomaly", &office.session);
             }
         }
 
-        // Used after its logout.
-        if let Some(person) = stage.victim() {
-            let at = stage.morning();
-            let desk = Desk {
+        // A session that is used after its logout fires.
+        if let Some(person) = setup.next_victim() {
+            let at = setup.next_morning();
+            let client = Client {
                 ip: person.ip.clone(),
                 agent: person.agent.clone(),
                 session: self.random.uuid(at).to_string(),
             };
 
-            let view = what(Category::Access, "page_view", SUCCESS);
-            self.by_at(person, &desk, at, view, |_| {});
-            self.by_at(
+            let view = event_kind(Category::Access, "page_view", SUCCESS);
+            self.push_client_event(person, &client, at, view, |_| {});
+            self.push_client_event(
                 person,
-                &desk,
+                &client,
                 at.plus(Span::secs(4)),
-                what(Category::Auth, "logout", SUCCESS),
+                event_kind(Category::Auth, "logout", SUCCESS),
                 |_| {},
             );
 
-            self.by_at(person, &desk, at.plus(Span::secs(600)), view, |_| {});
-            self.expect("session_anomaly", &desk.session);
+            self.push_client_event(person, &client, at.plus(Span::secs(600)), view, |_| {});
+            self.expect_detection("session_anomaly", &client.session);
         }
 
-        // Sessions at once: four from two addresses fire, three do not, four from one address do
-        // not.
+        // Four concurrent sessions from two addresses fire; two sessions, or four from one address,
+        // do not.
         for (sessions, addresses, fires) in [(4, 2, true), (2, 2, false), (4, 1, false)] {
-            let Some(person) = stage.victim() else { return };
-            let at = stage.morning();
+            let Some(person) = setup.next_victim() else {
+                return;
+            };
+            let at = setup.next_morning();
             for n in 0..sessions {
                 let ip = if n % addresses == 0 {
                     person.ip.clone()
@@ -264,56 +277,58 @@ impl Maker {
                     person.home_ip.clone()
                 };
 
-                let desk = Desk {
+                let client = Client {
                     ip,
                     agent: person.agent.clone(),
                     session: self.random.uuid(at).to_string(),
                 };
 
-                let view = what(Category::Access, "page_view", SUCCESS);
-                self.by_at(person, &desk, at.plus(Span::secs(n * 50)), view, |_| {});
+                let view = event_kind(Category::Access, "page_view", SUCCESS);
+                self.push_client_event(person, &client, at.plus(Span::secs(n * 50)), view, |_| {});
             }
 
             if fires {
-                self.expect("session_anomaly", person.id);
+                self.expect_detection("session_anomaly", person.id);
             }
         }
     }
 
-    /// Admin endpoints, and other tenants.
-    fn reaching(&mut self, stage: &mut Stage<'_>) {
+    /// Adds access to admin endpoints and to other tenants.
+    fn add_privilege_attempts(&mut self, setup: &mut AttackSetup<'_>) {
         for (result, path) in [
             (Outcome::Denied, "/api/admin/users.php"),
             (SUCCESS, "/eqmon/api/admin/settings.php"),
         ] {
-            let Some(person) = stage.victim() else { return };
-            let at = stage.morning();
-            self.by(
+            let Some(person) = setup.next_victim() else {
+                return;
+            };
+            let at = setup.next_morning();
+            self.push_person_event(
                 person,
                 at,
-                what(Category::Access, "api_request", result),
+                event_kind(Category::Access, "api_request", result),
                 |json| {
                     json.insert("resource_id".to_owned(), json!(path));
                 },
             );
 
-            self.expect("privilege_escalation", person.id);
+            self.expect_detection("privilege_escalation", person.id);
         }
 
-        // One's own password, an unknown role: nothing.
-        if let Some(person) = stage.victim() {
-            let at = stage.morning();
-            self.by(
+        // Changing one's own password and acting with an unknown role do not fire.
+        if let Some(person) = setup.next_victim() {
+            let at = setup.next_morning();
+            self.push_person_event(
                 person,
                 at,
-                what(Category::Admin, "password_change", Outcome::Failure),
+                event_kind(Category::Admin, "password_change", Outcome::Failure),
                 |_| {},
             );
 
-            self.by(
+            self.push_person_event(
                 person,
                 at.plus(Span::secs(9)),
-                what(Category::Admin, "user_create", Outcome::Denied),
+                event_kind(Category::Admin, "user_create", Outcome::Denied),
                 |json| {
                     json.insert(
                         "metadata".to_owned(),
@@ -324,57 +339,72 @@ impl Maker {
         }
 
         let strange = self.random.uuid(self.plan.start);
-        if let Some(person) = stage.victim() {
-            let at = stage.morning();
-            self.by(
+        if let Some(person) = setup.next_victim() {
+            let at = setup.next_morning();
+            self.push_person_event(
                 person,
                 at,
-                what(Category::Data, "bearing_view", Outcome::Denied),
+                event_kind(Category::Data, "bearing_view", Outcome::Denied),
                 |json| {
                     json.insert("instance_id".to_owned(), json!(strange));
                 },
             );
 
-            self.expect("cross_tenant", person.id);
+            self.expect_detection("cross_tenant", person.id);
         }
 
-        // By the last login: into another tenant first is no crossing, without it it is.
+        // Access to another tenant fires without a login to it, and does not after one.
         for logs_in in [true, false] {
-            let Some(person) = stage.victim() else { return };
-            let at = stage.morning();
+            let Some(person) = setup.next_victim() else {
+                return;
+            };
+            let at = setup.next_morning();
             let no_home = |json: &mut Map<String, Value>| {
                 json.insert("metadata".to_owned(), json!({"role": "user"}));
                 json.insert("instance_id".to_owned(), json!(strange));
             };
 
             if logs_in {
-                self.by(person, at, what(Category::Auth, "login", SUCCESS), no_home);
+                self.push_person_event(
+                    person,
+                    at,
+                    event_kind(Category::Auth, "login", SUCCESS),
+                    no_home,
+                );
             }
 
-            self.by(
+            self.push_person_event(
                 person,
                 at.plus(Span::secs(3)),
-                what(Category::Data, "bearing_view", SUCCESS),
+                event_kind(Category::Data, "bearing_view", SUCCESS),
                 no_home,
             );
 
             if !logs_in {
-                self.expect("cross_tenant", person.id);
+                self.expect_detection("cross_tenant", person.id);
             }
 
             let back = at.plus(Span::secs(40));
-            self.by(person, back, what(Category::Auth, "login", SUCCESS), |_| {});
+            self.push_person_event(
+                person,
+                back,
+                event_kind(Category::Auth, "login", SUCCESS),
+                |_| {},
+            );
         }
     }
 
-    /// A new address, a new browser, both; and somebody who is not known yet.
-    fn newcomers(&mut self, stage: &mut Stage<'_>) {
+    /// Adds known people with a new address, a new browser or both, which fire, and an unknown
+    /// person, who does not.
+    fn add_newcomers(&mut self, setup: &mut AttackSetup<'_>) {
         for (new_ip, new_agent) in [(true, false), (false, true), (true, true)] {
-            let Some(person) = stage.victim() else { return };
-            let at = stage.morning();
-            let desk = Desk {
+            let Some(person) = setup.next_victim() else {
+                return;
+            };
+            let at = setup.next_morning();
+            let client = Client {
                 ip: if new_ip {
-                    stage.ip()
+                    setup.unused_address()
                 } else {
                     person.ip.clone()
                 },
@@ -386,19 +416,19 @@ impl Maker {
                 session: self.random.uuid(at).to_string(),
             };
 
-            self.by_at(
+            self.push_client_event(
                 person,
-                &desk,
+                &client,
                 at,
-                what(Category::Access, "page_view", SUCCESS),
+                event_kind(Category::Access, "page_view", SUCCESS),
                 |_| {},
             );
-            self.expect("anomalous_access", person.id);
+            self.expect_detection("anomalous_access", person.id);
         }
 
-        let at = stage.morning();
+        let at = setup.next_morning();
         let id = self.random.uuid(at);
-        let Some(like) = stage.people.last() else {
+        let Some(like) = setup.people.last() else {
             return;
         };
         let stranger = Person {
@@ -408,65 +438,70 @@ impl Maker {
         };
 
         for n in 0..19 {
-            let desk = Desk {
-                ip: stage.ip(),
+            let client = Client {
+                ip: setup.unused_address(),
                 agent: stranger.agent.clone(),
                 session: self.random.uuid(at).to_string(),
             };
 
             let when = at.plus(Span::mins(n * 11));
-            self.by_at(
+            self.push_client_event(
                 &stranger,
-                &desk,
+                &client,
                 when,
-                what(Category::Access, "page_view", SUCCESS),
+                event_kind(Category::Access, "page_view", SUCCESS),
                 |_| {},
             );
         }
     }
 
-    fn after_hours(&mut self, stage: &mut Stage<'_>) {
-        let Some(person) = stage.victim() else { return };
-        let midnight = stage.days[stage.days.len() / 2];
+    fn add_after_hours(&mut self, setup: &mut AttackSetup<'_>) {
+        let Some(person) = setup.next_victim() else {
+            return;
+        };
+        let midnight = setup.days[setup.days.len() / 2];
         for (hours, cui) in [(3, true), (4, true), (5, false)] {
-            self.by(
+            self.push_person_event(
                 person,
                 midnight.plus(Span::hours(hours)),
-                what(Category::Data, "bearing_view", SUCCESS),
+                event_kind(Category::Data, "bearing_view", SUCCESS),
                 |json| {
                     json.insert("cui_accessed".to_owned(), json!(cui));
                 },
             );
         }
 
-        self.expect("after_hours", person.id);
-        let Some(person) = stage.victim() else { return };
-        self.by(
+        self.expect_detection("after_hours", person.id);
+        let Some(person) = setup.next_victim() else {
+            return;
+        };
+        self.push_person_event(
             person,
             midnight.plus(Span::hours(3)),
-            what(Category::Data, "bearing_view", SUCCESS),
+            event_kind(Category::Data, "bearing_view", SUCCESS),
             |_| {},
         );
     }
 
-    fn rate_limits(&mut self, stage: &mut Stage<'_>) {
+    fn add_rate_limits(&mut self, setup: &mut AttackSetup<'_>) {
         for (count, fires) in [(51, true), (50, false)] {
-            let at = stage.morning();
+            let at = setup.next_morning();
             for n in 0..count {
-                let limit = what(Category::System, "rate_limit_hit", Outcome::Denied);
-                self.event(at.plus(Span::millis(n * 1100)), limit, |json| {
+                let limit = event_kind(Category::System, "rate_limit_hit", Outcome::Denied);
+                self.push_event(at.plus(Span::millis(n * 1100)), limit, |json| {
                     json.insert("ip_address".to_owned(), json!("10.20.0.9"));
                 });
             }
 
             if fires {
-                self.expect("rate_limit_surge", "audit_db");
+                self.expect_detection("rate_limit_surge", "audit_db");
             }
         }
     }
 
-    fn ssh(&mut self, stage: &mut Stage<'_>) {
-        let (ip, at) = (stage.ip(), stage.morning());
+    fn add_ssh_attack(&mut self, setup: &mut AttackSetup<'_>) {
+        let ip = setup.unused_address();
+        let at = setup.next_morning();
         for n in 0..8 {
             let line = format!(
                 "Failed password for invalid user admin from {ip} port {} ssh2",

@@ -1,7 +1,7 @@
-//! Makes activity with attacks in it, and knows what should be found: for the demonstration, the
-//! tests and the benchmarks.
+//! Generates activity with attacks and the detections that they must cause, for the demonstration,
+//! tests and benchmarks.
 //!
-//! The same seed makes the same activity. Nobody's data is in it: addresses are from the
+//! The same seed gives the same activity. It contains no real data: addresses are from private and
 //! documentation ranges.
 
 mod episodes;
@@ -15,19 +15,19 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 pub use people::{Person, Role};
-pub use workload::workload;
+pub use workload::write_workload;
 
 /// A random number generator that gives the same numbers everywhere: SplitMix64.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
 impl Random {
-    /// From a seed.
+    /// Creates a generator from a seed.
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub const fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -36,24 +36,25 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number from `low` up to, not including, `high`.
+    /// Returns a number from `low` (inclusive) to `high` (exclusive).
     pub fn range(&mut self, low: i64, high: i64) -> i64 {
         low + (self.next() % (high - low).max(1) as u64) as i64
     }
 
-    /// A number from 0 up to, not including, 1.
+    /// Returns a number from 0 (inclusive) to 1 (exclusive).
     pub fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// One of several.
+    /// Picks one of several items.
     pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
         &items[self.range(0, items.len() as i64) as usize]
     }
 
-    /// A version 7 UUID of a time.
+    /// Returns a version 7 UUID for a time.
     pub fn uuid(&mut self, at: Timestamp) -> Uuid {
-        let (a, b) = (self.next().to_be_bytes(), self.next().to_be_bytes());
+        let a = self.next().to_be_bytes();
+        let b = self.next().to_be_bytes();
         let mut random = [0; 10];
         random[..8].copy_from_slice(&a);
         random[8..].copy_from_slice(&b[..2]);
@@ -65,13 +66,13 @@ impl Random {
 /// An event of the application, ready to be written as JSON.
 #[derive(Clone, Debug)]
 pub struct AppEvent {
-    /// When.
+    /// When it happens.
     pub at: Timestamp,
-    /// The object, its fields named as the columns of `audit_events`.
+    /// The object with the field names of `audit_events`.
     pub json: Map<String, Value>,
 }
 
-/// What should be found.
+/// A detection that must be made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Expected {
     /// The rule.
@@ -80,7 +81,7 @@ pub struct Expected {
     pub entity: String,
 }
 
-/// Activity and what should be found in it.
+/// Activity and the detections that it must cause.
 #[derive(Clone, Debug, Default)]
 pub struct Activity {
     /// Application events, in order of time.
@@ -91,30 +92,30 @@ pub struct Activity {
     pub expected: Vec<Expected>,
 }
 
-/// What to make.
+/// Parameters of an activity.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Seed.
+    /// The seed of the random numbers.
     pub seed: u64,
-    /// First instant; a midnight UTC.
+    /// The first instant, a midnight UTC.
     pub start: Timestamp,
-    /// Days of everyday life.
+    /// The number of days.
     pub days: u32,
-    /// People.
+    /// The number of people.
     pub people: usize,
-    /// Days of everyday life before the first attack, so that people are known.
+    /// Normal days before the first attack, so that people become known.
     pub quiet_days: u32,
-    /// How many times each kind of attack and near miss is made.
+    /// How often each kind of attack and near miss happens.
     pub repeat: usize,
 }
 
 impl Plan {
-    /// Small enough for a demonstration: the last working day that is over at `now`, attacks and
-    /// all, after two working days on which people become known.
+    /// Returns a plan that is small enough for a demonstration: the last working day that is over
+    /// at `now`, with attacks, after two working days on which people become known.
     pub fn last_working_day(now: Timestamp, seed: u64) -> Self {
         let before = |at: Timestamp| {
             let days = (1..).map(|n| at.minus(Span::days(n)));
-            // No four days in a row are free.
+            // There are never four days off in a row.
             days.take(4)
                 .find(|day| people::is_working_day(*day))
                 .unwrap_or(at)
@@ -137,18 +138,18 @@ impl Plan {
 }
 
 impl Activity {
-    /// Makes it.
+    /// Generates an activity.
     pub fn make(plan: &Plan) -> Self {
-        let mut maker = Maker {
+        let mut builder = ActivityBuilder {
             random: Random::new(plan.seed),
             activity: Self::default(),
             plan: plan.clone(),
         };
 
-        let people = maker.people();
-        maker.everyday(&people);
-        maker.attacks(&people);
-        let mut activity = maker.activity;
+        let people = builder.create_people();
+        builder.add_normal_days(&people);
+        builder.add_attacks(&people);
+        let mut activity = builder.activity;
         activity.events.sort_by_key(|e| e.at);
         activity.ssh.sort();
         activity.expected.sort();
@@ -156,7 +157,7 @@ impl Activity {
         activity
     }
 
-    /// The application events as NDJSON, each up to `shuffle` out of order.
+    /// Returns the application events as NDJSON, each up to `shuffle` out of order.
     pub fn ndjson(&self, shuffle: Span, random: &mut Random) -> Vec<String> {
         let mut lines: Vec<(Timestamp, String)> = self
             .events
@@ -172,95 +173,104 @@ impl Activity {
     }
 }
 
-/// Makes an activity bit by bit.
-struct Maker {
+/// Builds an activity event by event.
+struct ActivityBuilder {
     random: Random,
     activity: Activity,
     plan: Plan,
 }
 
-/// What an event is, beside who, when and where.
+/// The kind of an event: what happens, but not who, when and where.
 #[derive(Clone, Copy)]
-struct What {
+struct EventKind {
     category: Category,
     action: &'static str,
     result: Outcome,
 }
 
-const fn what(category: Category, action: &'static str, result: Outcome) -> What {
-    What {
+const fn event_kind(category: Category, action: &'static str, result: Outcome) -> EventKind {
+    EventKind {
         category,
         action,
         result,
     }
 }
 
-impl Maker {
-    fn expect(&mut self, rule: &'static str, entity: impl std::fmt::Display) {
+impl ActivityBuilder {
+    fn expect_detection(&mut self, rule: &'static str, entity: impl std::fmt::Display) {
         self.activity.expected.push(Expected {
             rule: rule.into(),
             entity: entity.to_string(),
         });
     }
 
-    /// An event with more fields set by `more`.
-    fn event(&mut self, at: Timestamp, what: What, more: impl FnOnce(&mut Map<String, Value>)) {
+    /// Adds an event; `more` sets further fields.
+    fn push_event(
+        &mut self,
+        at: Timestamp,
+        kind: EventKind,
+        more: impl FnOnce(&mut Map<String, Value>),
+    ) {
         let mut json = Map::new();
         json.insert("event_id".to_owned(), json!(self.random.uuid(at)));
         json.insert("timestamp".to_owned(), json!(at));
-        json.insert("category".to_owned(), json!(what.category));
-        json.insert("action".to_owned(), json!(what.action));
-        json.insert("result".to_owned(), json!(what.result));
+        json.insert("category".to_owned(), json!(kind.category));
+        json.insert("action".to_owned(), json!(kind.action));
+        json.insert("result".to_owned(), json!(kind.result));
         more(&mut json);
         self.activity.events.push(AppEvent { at, json });
     }
 
-    /// An event of a person at their desk.
-    fn by(
+    /// Adds an event of a person at their usual client.
+    fn push_person_event(
         &mut self,
         person: &Person,
         at: Timestamp,
-        what: What,
+        kind: EventKind,
         more: impl FnOnce(&mut Map<String, Value>),
     ) {
-        let desk = Desk {
+        let client = Client {
             ip: person.ip.clone(),
             agent: person.agent.clone(),
             session: person.session(at),
         };
-        self.by_at(person, &desk, at, what, more);
+        self.push_client_event(person, &client, at, kind, more);
     }
 
-    /// An event of a person, or of somebody who acts as them, from elsewhere.
-    fn by_at(
+    /// Adds an event of a person, or of an attacker who acts as them, from another client.
+    fn push_client_event(
         &mut self,
         person: &Person,
-        desk: &Desk,
+        client: &Client,
         at: Timestamp,
-        what: What,
+        kind: EventKind,
         more: impl FnOnce(&mut Map<String, Value>),
     ) {
-        self.event(at, what, |json| {
+        self.push_event(at, kind, |json| {
             json.insert("user_id".to_owned(), json!(person.id));
-            json.insert("session_id".to_owned(), json!(desk.session));
-            json.insert("ip_address".to_owned(), json!(desk.ip));
-            json.insert("user_agent".to_owned(), json!(desk.agent));
+            json.insert("session_id".to_owned(), json!(client.session));
+            json.insert("ip_address".to_owned(), json!(client.ip));
+            json.insert("user_agent".to_owned(), json!(client.agent));
             json.insert("instance_id".to_owned(), json!(person.tenant));
             json.insert("cui_accessed".to_owned(), json!(false));
             json.insert(
                 "metadata".to_owned(),
-                json!({"username": person.name, "role": person.role.as_str(), "home_instance_id": person.tenant}),
+                json!({
+                    "username": person.name,
+                    "role": person.role.as_str(),
+                    "home_instance_id": person.tenant,
+                }),
             );
 
             more(json);
         });
     }
 
-    /// A failed login by nobody in particular.
-    fn failed_login(&mut self, at: Timestamp, ip: &str, account: &str) {
-        self.event(
+    /// Adds a failed login of an account that belongs to no person.
+    fn push_failed_login(&mut self, at: Timestamp, ip: &str, account: &str) {
+        self.push_event(
             at,
-            what(Category::Auth, "login_failed", Outcome::Failure),
+            event_kind(Category::Auth, "login_failed", Outcome::Failure),
             |json| {
                 json.insert("ip_address".to_owned(), json!(ip));
                 json.insert("user_agent".to_owned(), json!("python-requests/2.31"));
@@ -274,9 +284,9 @@ impl Maker {
     }
 }
 
-/// Where somebody sits.
+/// The client and session of a request.
 #[derive(Clone, Debug)]
-struct Desk {
+struct Client {
     ip: String,
     agent: String,
     session: String,

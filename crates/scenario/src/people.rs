@@ -1,24 +1,24 @@
-//! The people, and what they do on a normal day.
+//! The people and their normal days.
 
 use model::{Category, Outcome, Span, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{Maker, what};
+use super::{ActivityBuilder, event_kind};
 
-/// What a person may do.
+/// The role of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Most people.
+    /// An ordinary user, as most people are.
     User,
-    /// May see more, but is no administrator.
+    /// May see more, but is not an administrator.
     Manager,
     /// May do everything.
     Admin,
 }
 
 impl Role {
-    /// As `metadata.role` has it.
+    /// Returns the value for `metadata.role`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -28,27 +28,27 @@ impl Role {
     }
 }
 
-/// Somebody who works with the application.
+/// A user of the application.
 #[derive(Clone, Debug)]
 pub struct Person {
     /// `user_id`.
     pub id: Uuid,
-    /// Login name.
+    /// The login name.
     pub name: String,
-    /// Role.
+    /// The role.
     pub role: Role,
-    /// Home tenant.
+    /// The home tenant.
     pub tenant: Uuid,
-    /// Usual address.
+    /// The usual address.
     pub ip: String,
-    /// Address at home, used now and then from the first days on.
+    /// The address at home, used now and then from the first day on.
     pub home_ip: String,
-    /// Browser.
+    /// The browser's user agent.
     pub agent: String,
 }
 
 impl Person {
-    /// One session a day.
+    /// Returns the session of a day.
     pub fn session(&self, at: Timestamp) -> String {
         format!("{}-{}", self.id.simple(), at.as_secs().div_euclid(86_400))
     }
@@ -63,18 +63,18 @@ const AGENTS: [&str; 4] = [
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:147.0) Gecko/20100101 Firefox/147.0",
 ];
 
-/// The n-th day's midnight.
-pub(super) fn day(start: Timestamp, n: u32) -> Timestamp {
+/// Returns the midnight that begins the n-th day.
+pub(super) fn start_of_day(start: Timestamp, n: u32) -> Timestamp {
     start.plus(Span::days(n.into()))
 }
 
-/// Monday to Friday: 1970-01-01 was a Thursday.
+/// Returns whether a day is Monday to Friday (1970-01-01 was a Thursday).
 pub(super) fn is_working_day(at: Timestamp) -> bool {
     (at.as_secs().div_euclid(86_400) + 3).rem_euclid(7) < 5
 }
 
-impl Maker {
-    pub(super) fn people(&mut self) -> Vec<Person> {
+impl ActivityBuilder {
+    pub(super) fn create_people(&mut self) -> Vec<Person> {
         let tenants: Vec<Uuid> = (0..4).map(|_| self.random.uuid(self.plan.start)).collect();
         (0..self.plan.people)
             .map(|n| Person {
@@ -93,16 +93,16 @@ impl Maker {
             .collect()
     }
 
-    /// Normal days: people come, work and go; the application's health is checked every minute, so
-    /// that it is never silent.
-    pub(super) fn everyday(&mut self, people: &[Person]) {
+    /// Adds normal days: people work, and the application's health is checked every minute, so it
+    /// is never silent.
+    pub(super) fn add_normal_days(&mut self, people: &[Person]) {
         for n in 0..self.plan.days {
-            let today = day(self.plan.start, n);
+            let today = start_of_day(self.plan.start, n);
             for minute in 0..1440 {
                 let at = today.plus(Span::secs(minute * 60 + self.random.range(0, 40)));
-                self.event(
+                self.push_event(
                     at,
-                    what(Category::Access, "api_request", Outcome::Success),
+                    event_kind(Category::Access, "api_request", Outcome::Success),
                     |json| {
                         json.insert("ip_address".to_owned(), json!("127.0.0.1"));
                         json.insert("resource_type".to_owned(), json!("/api/health.php"));
@@ -112,31 +112,35 @@ impl Maker {
 
             if is_working_day(today) {
                 for person in people {
-                    self.working_day(person, today, n);
+                    self.add_working_day(person, today, n);
                 }
             }
         }
     }
 
-    fn working_day(&mut self, person: &Person, today: Timestamp, n: u32) {
+    fn add_working_day(&mut self, person: &Person, today: Timestamp, n: u32) {
         let mut at = today
             .plus(Span::mins(7 * 60 + 30))
             .plus(Span::secs(self.random.range(0, 5400)));
 
-        // Everybody mistypes a password now and then.
+        // People mistype their passwords now and then.
         for _ in 0..self.random.range(0, 12).min(3) % 3 {
-            let (ip, name) = (person.ip.clone(), person.name.clone());
-            self.failed_login(at, &ip, &name);
+            self.push_failed_login(at, &person.ip, &person.name);
             at = at.plus(Span::secs(self.random.range(5, 30)));
         }
 
         let success = Outcome::Success;
-        self.by(person, at, what(Category::Auth, "login", success), |_| {});
+        self.push_person_event(
+            person,
+            at,
+            event_kind(Category::Auth, "login", success),
+            |_| {},
+        );
         let end = today
             .plus(Span::hours(17))
             .plus(Span::secs(self.random.range(0, 3600)));
 
-        // From the first day on, before anybody is known.
+        // From the first day on, before profiles are established.
         let from_home = n.is_multiple_of(7);
         while at < end {
             at = at.plus(Span::secs(self.random.range(300, 2400)));
@@ -150,7 +154,7 @@ impl Maker {
             ]);
             let cui = category == Category::Data && self.random.range(0, 4) == 0;
 
-            self.by(person, at, what(category, action, success), |json| {
+            self.push_person_event(person, at, event_kind(category, action, success), |json| {
                 json.insert("resource_type".to_owned(), json!(resource));
                 json.insert("cui_accessed".to_owned(), json!(cui));
             });
@@ -161,10 +165,10 @@ impl Maker {
                 .plus(Span::hours(9))
                 .plus(Span::secs(self.random.range(0, 7 * 3600)));
             let bytes = self.random.range(10_000, 2_000_000);
-            self.by(
+            self.push_person_event(
                 person,
                 when,
-                what(Category::Data, "export_data", success),
+                event_kind(Category::Data, "export_data", success),
                 |json| {
                     if let Some(metadata) = json.get_mut("metadata").and_then(|m| m.as_object_mut())
                     {
@@ -178,45 +182,45 @@ impl Maker {
             let when = today
                 .plus(Span::hours(10))
                 .plus(Span::secs(self.random.range(0, 3 * 3600)));
-            self.by(
+            self.push_person_event(
                 person,
                 when,
-                what(Category::Admin, "settings_change", success),
+                event_kind(Category::Admin, "settings_change", success),
                 |json| {
                     json.insert("resource_type".to_owned(), json!("/api/admin/settings.php"));
                 },
             );
         }
 
-        self.by(
+        self.push_person_event(
             person,
             at.plus(Span::mins(1)),
-            what(Category::Auth, "logout", success),
+            event_kind(Category::Auth, "logout", success),
             |_| {},
         );
 
         if from_home {
-            self.evening_at_home(person, today);
+            self.add_evening_at_home(person, today);
         }
     }
 
-    /// A look from home, before the end of business hours, in a session of its own: the home
-    /// address becomes known while the person is not.
-    fn evening_at_home(&mut self, person: &Person, today: Timestamp) {
+    /// Adds a page view from home before the end of business hours, in a session of its own, so the
+    /// home address is known before the person's profile is established.
+    fn add_evening_at_home(&mut self, person: &Person, today: Timestamp) {
         let at = today
             .plus(Span::mins(18 * 60 + 30))
             .plus(Span::secs(self.random.range(0, 1200)));
-        let desk = super::Desk {
+        let client = super::Client {
             ip: person.home_ip.clone(),
             agent: person.agent.clone(),
             session: format!("{}-home", person.session(at)),
         };
 
-        self.by_at(
+        self.push_client_event(
             person,
-            &desk,
+            &client,
             at,
-            what(Category::Access, "page_view", Outcome::Success),
+            event_kind(Category::Access, "page_view", Outcome::Success),
             |_| {},
         );
     }

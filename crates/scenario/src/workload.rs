@@ -1,4 +1,4 @@
-//! A day of a large application, for the benchmarks: the shape that `make bench` measures.
+//! The workload of the benchmarks: one day of a large application.
 
 use std::io::{self, Write};
 
@@ -7,8 +7,8 @@ use model::{Span, Timestamp};
 use super::Random;
 
 /// Writes `events` audit events as NDJSON: one day, `users` users with Zipf-distributed activity,
-/// about 560 bytes an event, a few per cent of attacks and of everything that makes rules work.
-pub fn workload(out: &mut dyn Write, events: u64, users: u64, seed: u64) -> io::Result<()> {
+/// about 560 bytes per event, with a few percent of attacks and of other events that rules examine.
+pub fn write_workload(out: &mut dyn Write, events: u64, users: u64, seed: u64) -> io::Result<()> {
     let mut random = Random::new(seed);
     let start = Timestamp::from_secs(1_772_582_400);
     let step = Span::days(1).as_micros() / events.max(1) as i64;
@@ -40,7 +40,7 @@ pub fn workload(out: &mut dyn Write, events: u64, users: u64, seed: u64) -> io::
             "user"
         };
 
-        // An attacker now and then; else the user's own address.
+        // Now and then an attacker's address, otherwise the user's own.
         let ip = if kind < 15 {
             0xc633_6400 + random.range(0, 8000) as u32
         } else {
@@ -48,66 +48,23 @@ pub fn workload(out: &mut dyn Write, events: u64, users: u64, seed: u64) -> io::
         };
 
         let ip = std::net::Ipv4Addr::from(ip);
-        let (tenant, session) = (user % 40, user * 24 + (n * 24 / events.max(1)));
+        let tenant = user % 40;
+        let session = user * 24 + (n * 24 / events.max(1));
         let id = random.uuid(at);
-        let (cui, agent) = (random.range(0, 10) == 0, user % 37);
+        let cui = random.range(0, 10) == 0;
+        let agent = user % 37;
         let bytes = random.range(1000, 900_000);
         writeln!(
             out,
-            "{{\"event_id\":\"{id}\",\"timestamp\":\"{at}\",\"category\":\"{category}\",\"action\":\"{action}\",\
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \"result\":\"{result}\",\"user_id\":\"019c0000-0000-7000-8000-{user:012x}\",\"session_id\":\"sess-{session:012x}\",\
-             \"ip_address\":\"{ip}\",\"user_agent\":\"Mozilla/5.0 (X11; Linux x86_64) \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             Firefox/147.{agent}\",\"resource_type\":\"/api/bearings.php\",\"resource_id\":\"bearing-{:06}\",\
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \"instance_id\":\"019c0000-0000-7000-9000-{tenant:012x}\",\"cui_accessed\":{cui},\"metadata\":\
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             \
-             {{\"username\":\"user{user:05}\",\"role\":\"{role}\",\"home_instance_id\":\"019c0000-0000-7000-9000-{tenant:012x}\",\
-             \"bytes\":{bytes}}}}}",
+            "{{\"event_id\":\"{id}\",\"timestamp\":\"{at}\",\"category\":\"{category}\",\
+             \"action\":\"{action}\",\"result\":\"{result}\",\
+             \"user_id\":\"019c0000-0000-7000-8000-{user:012x}\",\
+             \"session_id\":\"sess-{session:012x}\",\"ip_address\":\"{ip}\",\
+             \"user_agent\":\"Mozilla/5.0 (X11; Linux x86_64) Firefox/147.{agent}\",\
+             \"resource_type\":\"/api/bearings.php\",\"resource_id\":\"bearing-{:06}\",\
+             \"instance_id\":\"019c0000-0000-7000-9000-{tenant:012x}\",\"cui_accessed\":{cui},\
+             \"metadata\":{{\"username\":\"user{user:05}\",\"role\":\"{role}\",\
+             \"home_instance_id\":\"019c0000-0000-7000-9000-{tenant:012x}\",\"bytes\":{bytes}}}}}",
             n % 1_000_000,
         )?;
     }

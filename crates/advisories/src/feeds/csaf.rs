@@ -1,31 +1,31 @@
-//! The Common Security Advisory Framework (CSAF 2.0, OASIS): a document with a tree of products and
-//! what is wrong with which.
+//! The Common Security Advisory Framework (CSAF 2.0, OASIS): a document with a product tree and the
+//! vulnerabilities of the products.
 
 use std::collections::HashMap;
 
 use model::Severity;
 use serde_json::Value;
 
-use super::{Format, osv::word};
-use crate::json::{list, maybe, moment, text, texts};
+use super::{Format, osv::parse_severity};
+use crate::json::{checked_time, items_of, non_empty, text_of, texts_of};
 use crate::package::{Component, Ecosystem, Package};
-use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut};
+use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut_text};
 
 pub(super) const FORMAT: Format = Format {
     name: "csaf",
     description: "the Common Security Advisory Framework 2.0 (JSON)",
-    is: |document| {
+    recognizes: |document| {
         document
             .get("document")
             .is_some_and(|d| d.get("csaf_version").is_some())
     },
-    read,
+    read: parse_document,
 };
 
-/// How deep the tree of products may be; the parser of the JSON allows little more.
+/// The deepest product tree that is read; the JSON parser allows little more.
 const DEPTH_MAX: usize = 100;
 
-fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
+fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
     let shape = |reason: &str| ReadError::Shape {
         format: "CSAF document",
         reason: reason.to_owned(),
@@ -35,45 +35,44 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
         .get("document")
         .ok_or_else(|| shape("it has no `document`"))?;
     let tracking = about.get("tracking").unwrap_or(&Value::Null);
-    let own = text(tracking, "id");
+    let own = text_of(tracking, "id");
     if own.is_empty() {
         return Err(shape("`document.tracking.id` is missing"));
     }
 
-    let products = products(document.get("product_tree").unwrap_or(&Value::Null));
-    let whole = word(
+    let products = collect_products(document.get("product_tree").unwrap_or(&Value::Null));
+    let whole = parse_severity(
         about
             .get("aggregate_severity")
-            .map_or("", |s| text(s, "text")),
+            .map_or("", |s| text_of(s, "text")),
     );
-    let published = moment(tracking, "current_release_date", "CSAF document")?;
+    let published = checked_time(tracking, "current_release_date", "CSAF document")?;
 
-    Ok(list(document, "vulnerabilities")
+    Ok(items_of(document, "vulnerabilities")
         .iter()
         .enumerate()
         .map(|(i, vulnerability)| {
-            let cve = text(vulnerability, "cve");
-            let notes = list(vulnerability, "notes");
+            let cve = text_of(vulnerability, "cve");
+            let notes = items_of(vulnerability, "notes");
             let note = notes
                 .iter()
-                .find(|n| matches!(text(n, "category"), "description" | "summary"))
+                .find(|n| matches!(text_of(n, "category"), "description" | "summary"))
                 .or(notes.first());
-            let title = maybe(vulnerability, "title")
-                .or_else(|| maybe(about, "title"))
+            let title = non_empty(vulnerability, "title")
+                .or_else(|| non_empty(about, "title"))
                 .unwrap_or_else(|| own.to_owned());
 
             Advisory {
-                // With the document's own id: two vendors that write of one CVE say different
-                // things.
+                // With the document's own ID: advisories of two vendors about one CVE differ.
                 id: if cve.is_empty() {
                     format!("{own}#{}", i + 1)
                 } else {
                     format!("{own}/{cve}")
                 },
                 feed: FORMAT.name.to_owned(),
-                title: cut(&title, 300),
-                summary: cut(note.map_or("", |n| text(n, "text")), SUMMARY_MAX),
-                severity: severity(vulnerability)
+                title: cut_text(&title, 300),
+                summary: cut_text(note.map_or("", |n| text_of(n, "text")), SUMMARY_MAX),
+                severity: highest_severity(vulnerability)
                     .or(whole)
                     .unwrap_or(Severity::Medium),
                 aliases: [own, cve]
@@ -81,35 +80,39 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
                     .filter(|id| !id.is_empty())
                     .map(str::to_owned)
                     .collect(),
-                known_exploited: list(vulnerability, "threats").iter().any(|t| {
-                    text(t, "category") == "exploit_status"
-                        && text(t, "details").eq_ignore_ascii_case("exploited")
+                known_exploited: items_of(vulnerability, "threats").iter().any(|t| {
+                    text_of(t, "category") == "exploit_status"
+                        && text_of(t, "details").eq_ignore_ascii_case("exploited")
                 }),
                 due: None,
                 published: published.clone(),
-                action: list(vulnerability, "remediations")
+                action: items_of(vulnerability, "remediations")
                     .iter()
-                    .find_map(|r| maybe(r, "details"))
-                    .map(|a| cut(&a, SUMMARY_MAX)),
-                affected: concerned(vulnerability, &products),
+                    .find_map(|r| non_empty(r, "details"))
+                    .map(|a| cut_text(&a, SUMMARY_MAX)),
+                affected: affected_packages(vulnerability, &products),
             }
         })
         .collect())
 }
 
-fn severity(vulnerability: &Value) -> Option<Severity> {
-    let scores = list(vulnerability, "scores").iter();
+fn highest_severity(vulnerability: &Value) -> Option<Severity> {
+    let scores = items_of(vulnerability, "scores").iter();
     scores
-        .filter_map(|score| word(text(score.get("cvss_v3")?, "baseSeverity")))
+        .filter_map(|score| parse_severity(text_of(score.get("cvss_v3")?, "baseSeverity")))
         .max()
 }
 
-/// Products that are known to be affected. One of an unknown version is a range without bounds.
-fn concerned(vulnerability: &Value, products: &HashMap<String, Component>) -> Vec<Affected> {
+/// Returns the packages that are known to be affected. One without a version has no versions and no
+/// ranges.
+fn affected_packages(
+    vulnerability: &Value,
+    products: &HashMap<String, Component>,
+) -> Vec<Affected> {
     let status = vulnerability.get("product_status").unwrap_or(&Value::Null);
     let ids = ["known_affected", "first_affected", "last_affected"]
         .into_iter()
-        .flat_map(|key| texts(status, key));
+        .flat_map(|key| texts_of(status, key));
     let mut affected: Vec<Affected> = Vec::new();
 
     let mut places: HashMap<&Package, usize> = HashMap::new();
@@ -130,56 +133,60 @@ fn concerned(vulnerability: &Value, products: &HashMap<String, Component>) -> Ve
     affected
 }
 
-/// Every product by its id: by its package URL where it has one, else as its vendor names it.
-fn products(tree: &Value) -> HashMap<String, Component> {
+/// Collects all products by their ID, with the name of their package URL or else the vendor's name.
+fn collect_products(tree: &Value) -> HashMap<String, Component> {
     let mut found = HashMap::new();
-    for product in list(tree, "full_product_names") {
-        take(product, "", "", &mut found);
+    for product in items_of(tree, "full_product_names") {
+        insert_product(product, "", "", &mut found);
     }
 
-    let mut branches: Vec<(&Value, &str, &str, usize)> = list(tree, "branches")
+    let mut branches: Vec<(&Value, &str, &str, usize)> = items_of(tree, "branches")
         .iter()
         .map(|b| (b, "", "", 0))
         .collect();
     while let Some((branch, mut name, mut version, depth)) = branches.pop() {
-        match text(branch, "category") {
-            "product_name" => name = text(branch, "name"),
-            "product_version" => version = text(branch, "name"),
-            // A range is words for people, or a `vers`; the product is concerned in a version that
-            // we do not know.
+        match text_of(branch, "category") {
+            "product_name" => name = text_of(branch, "name"),
+            "product_version" => version = text_of(branch, "name"),
+            // A version range is free text or a `vers`; the affected version is unknown then.
             _ => {}
         }
 
         if let Some(product) = branch.get("product") {
-            take(product, name, version, &mut found);
+            insert_product(product, name, version, &mut found);
         }
 
         if depth < DEPTH_MAX {
             branches.extend(
-                list(branch, "branches")
+                items_of(branch, "branches")
                     .iter()
                     .map(|b| (b, name, version, depth + 1)),
             );
         }
     }
 
-    for relation in list(tree, "relationships") {
-        // `openssl as a component of RHEL`: known by the part.
-        let part = found.get(text(relation, "product_reference")).cloned();
+    for relation in items_of(tree, "relationships") {
+        // `openssl as a component of RHEL` is known under the name of the part.
+        let part = found.get(text_of(relation, "product_reference")).cloned();
         if let (Some(part), Some(whole)) = (part, relation.get("full_product_name")) {
-            found.insert(text(whole, "product_id").to_owned(), part);
+            found.insert(text_of(whole, "product_id").to_owned(), part);
         }
     }
 
     found
 }
 
-fn take(product: &Value, name: &str, version: &str, found: &mut HashMap<String, Component>) {
+fn insert_product(
+    product: &Value,
+    name: &str,
+    version: &str,
+    found: &mut HashMap<String, Component>,
+) {
     let purl = product
         .get("product_identification_helper")
-        .map_or("", |h| text(h, "purl"));
+        .map_or("", |h| text_of(h, "purl"));
     let name = if name.is_empty() {
-        text(product, "name")
+        text_of(product, "name")
     } else {
         name
     };
@@ -197,7 +204,7 @@ fn take(product: &Value, name: &str, version: &str, found: &mut HashMap<String, 
         version.clone_into(&mut component.version);
     }
 
-    found.insert(text(product, "product_id").to_owned(), component);
+    found.insert(text_of(product, "product_id").to_owned(), component);
 }
 
 #[cfg(test)]
@@ -205,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn products_are_found_in_the_tree() {
+    fn products_are_found_in_the_product_tree() {
         let document = serde_json::json!({
             "document": { "csaf_version": "2.0", "title": "T", "aggregate_severity": { "text": "Important" },
                           "tracking": { "id": "ACME-1", "current_release_date": "2024-05-01T00:00:00Z" } },

@@ -1,27 +1,27 @@
-//! CISA's catalogue of known exploited vulnerabilities. It names vendors and products and no
-//! versions: by itself a hint, but it says of others' advisories that attackers use what they
-//! describe.
+//! CISA's catalog of known exploited vulnerabilities. It names vendors and products without
+//! versions, so a match is only a hint, but it tells which vulnerabilities of other advisories are
+//! exploited.
 
 use model::Severity;
 use serde_json::Value;
 
 use super::Format;
-use crate::json::{day, list, maybe, moment, text};
+use crate::json::{checked_day, checked_time, items_of, non_empty, text_of};
 use crate::package::{Ecosystem, Package};
-use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut};
+use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut_text};
 
 pub(super) const FORMAT: Format = Format {
     name: "kev",
     description: "CISA's known exploited vulnerabilities (JSON)",
-    is: |document| {
+    recognizes: |document| {
         document.get("vulnerabilities").is_some() && document.get("catalogVersion").is_some()
     },
-    read,
+    read: parse_catalog,
 };
 
-fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
+fn parse_catalog(document: &Value) -> Result<Vec<Advisory>, ReadError> {
     let shape = |reason: &str| ReadError::Shape {
-        format: "KEV catalogue",
+        format: "KEV catalog",
         reason: reason.to_owned(),
     };
 
@@ -29,30 +29,30 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
         return Err(shape("it has no list `vulnerabilities`"));
     }
 
-    list(document, "vulnerabilities")
+    items_of(document, "vulnerabilities")
         .iter()
         .map(|entry| {
-            let id = text(entry, "cveID");
+            let id = text_of(entry, "cveID");
             if !id.starts_with("CVE-") {
                 return Err(shape("an entry has no `cveID`"));
             }
 
             let package = Package {
                 ecosystem: Ecosystem::default(),
-                name: text(entry, "product").to_owned(),
+                name: text_of(entry, "product").to_owned(),
             };
 
             Ok(Advisory {
                 id: id.to_owned(),
                 feed: FORMAT.name.to_owned(),
-                title: cut(text(entry, "vulnerabilityName"), 300),
-                summary: cut(text(entry, "shortDescription"), SUMMARY_MAX),
+                title: cut_text(text_of(entry, "vulnerabilityName"), 300),
+                summary: cut_text(text_of(entry, "shortDescription"), SUMMARY_MAX),
                 severity: Severity::Critical,
                 aliases: Vec::new(),
                 known_exploited: true,
-                due: day(entry, "dueDate", "KEV catalogue")?,
-                published: moment(entry, "dateAdded", "KEV catalogue")?,
-                action: maybe(entry, "requiredAction"),
+                due: checked_day(entry, "dueDate", "KEV catalog")?,
+                published: checked_time(entry, "dateAdded", "KEV catalog")?,
+                action: non_empty(entry, "requiredAction"),
                 affected: vec![Affected {
                     package,
                     versions: Vec::new(),
@@ -66,18 +66,26 @@ fn read(document: &Value) -> Result<Vec<Advisory>, ReadError> {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn an_entry_is_read_whole() {
-        let catalogue = serde_json::json!({
-            "title": "CISA Catalog of Known Exploited \
-                Vulnerabilities", "catalogVersion": "2024.01.01", "count": 1,
+    fn entries_are_read_and_invalid_dates_rejected() {
+        let catalog = serde_json::json!({
+            "title": "CISA Catalog of Known Exploited Vulnerabilities",
+            "catalogVersion": "2024.01.01",
+            "count": 1,
             "vulnerabilities": [{
-                "cveID": "CVE-2021-3156", "vendorProject": "Sudo", "product": "Sudo", "vulnerabilityName": "Heap overflow",
-                "dateAdded": "2022-04-06", "shortDescription": "A heap overflow.", "requiredAction": "Apply updates.",
-                "dueDate": "2022-04-27", "knownRansomwareCampaignUse": "Unknown", "notes": ""
+                "cveID": "CVE-2021-3156",
+                "vendorProject": "Sudo",
+                "product": "Sudo",
+                "vulnerabilityName": "Heap overflow",
+                "dateAdded": "2022-04-06",
+                "shortDescription": "A heap overflow.",
+                "requiredAction": "Apply updates.",
+                "dueDate": "2022-04-27",
+                "knownRansomwareCampaignUse": "Unknown",
+                "notes": ""
             }]
         });
 
-        let read = crate::feeds::read(&catalogue.to_string(), None).unwrap();
+        let read = crate::feeds::read(&catalog.to_string(), None).unwrap();
         assert_eq!(read.len(), 1);
         assert_eq!(
             (read[0].vulnerability(), read[0].due.as_deref()),
@@ -94,12 +102,12 @@ mod tests {
             "tomorrow",
             "-000001-01-01",
         ] {
-            let mut wrong = catalogue.clone();
+            let mut wrong = catalog.clone();
             wrong["vulnerabilities"][0]["dueDate"] = date.into();
             let error = crate::feeds::read(&wrong.to_string(), None)
                 .unwrap_err()
                 .to_string();
-            assert!(error.contains("`dueDate` is no date"), "{date}: {error}");
+            assert!(error.contains("`dueDate` is not a date"), "{date}: {error}");
         }
 
         let wrong = serde_json::json!({ "catalogVersion": "1", "vulnerabilities": [{}] });

@@ -8,8 +8,8 @@ use crate::{Component, ReadError};
 pub(super) const FORMAT: Format = Format {
     name: "cargo",
     description: "Cargo.lock",
-    is: |text| text.contains("[[package]]"),
-    read,
+    recognizes: |text| text.contains("[[package]]"),
+    read: parse_lock,
 };
 
 #[derive(Deserialize)]
@@ -25,11 +25,11 @@ struct Package {
     source: Option<String>,
 }
 
-fn read(text: &str) -> Result<Vec<Component>, ReadError> {
+fn parse_lock(text: &str) -> Result<Vec<Component>, ReadError> {
     let lock: Lock = toml::from_str(text)
         .map_err(|error| ReadError::Syntax("TOML", error.message().to_owned()))?;
-    let foreign = lock.package.iter().filter(|p| p.source.is_some());
-    Ok(foreign
+    let registry = lock.package.iter().filter(|p| p.source.is_some());
+    Ok(registry
         .map(|p| Component::new("cargo", &p.name, &p.version))
         .collect())
 }

@@ -1,6 +1,7 @@
-//! `/var/lib/dpkg/status`: what is installed on a Debian machine. Debian's advisories name source
-//! packages and their versions, so that each package is listed under the name of its source too;
-//! one of the same name is listed with the source's version alone, or it would be told twice.
+//! `/var/lib/dpkg/status`, the installed packages of a Debian machine. Debian's advisories name
+//! source packages and their versions, so each package is also listed under the name of its source.
+//! If both names are equal, only the source's version is listed, because two would be reported
+//! twice.
 
 use super::Format;
 use crate::{Component, ReadError};
@@ -8,11 +9,11 @@ use crate::{Component, ReadError};
 pub(super) const FORMAT: Format = Format {
     name: "dpkg",
     description: "/var/lib/dpkg/status",
-    is: |text| text.starts_with("Package: ") && text.contains("\nStatus: "),
-    read,
+    recognizes: |text| text.starts_with("Package: ") && text.contains("\nStatus: "),
+    read: parse_status,
 };
 
-fn read(text: &str) -> Result<Vec<Component>, ReadError> {
+fn parse_status(text: &str) -> Result<Vec<Component>, ReadError> {
     let mut found = Vec::new();
     for entry in text.split("\n\n") {
         let field = |name: &str| {
@@ -29,22 +30,22 @@ fn read(text: &str) -> Result<Vec<Component>, ReadError> {
             continue;
         }
 
-        // The source has its own version, where it differs: `gcc-defaults (1.203)`.
+        // The version of the source is given where it differs: `gcc-defaults (1.203)`.
         let source =
             field("Source").map(|source| source.split_once(" (").unwrap_or((source, version)));
         if source.is_none_or(|(source, _)| source != name) {
             found.push(Component::new("deb", name, version));
         }
 
-        if let Some((name, of)) = source {
-            found.push(Component::new("deb", name, of.trim_end_matches(')')));
+        if let Some((name, version)) = source {
+            found.push(Component::new("deb", name, version.trim_end_matches(')')));
         }
     }
 
     if found.is_empty() {
         return Err(ReadError::Shape {
             format: "dpkg status",
-            reason: "it lists no installed package".to_owned(),
+            reason: "it lists no installed packages".to_owned(),
         });
     }
 

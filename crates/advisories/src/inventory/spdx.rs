@@ -1,19 +1,19 @@
 //! An SPDX 2.x document in JSON (ISO/IEC 5962).
 
 use super::Format;
-use crate::json::{list, parse, text};
+use crate::json::{items_of, parse_json, text_of};
 use crate::{Component, ReadError};
 
 pub(super) const FORMAT: Format = Format {
     name: "spdx",
     description: "an SPDX 2.x document (JSON)",
-    is: |text| text.contains("\"spdxVersion\""),
-    read,
+    recognizes: |text| text.contains("\"spdxVersion\""),
+    read: parse_document,
 };
 
-fn read(source: &str) -> Result<Vec<Component>, ReadError> {
-    let document = parse(source)?;
-    if !text(&document, "spdxVersion").starts_with("SPDX-2") {
+fn parse_document(source: &str) -> Result<Vec<Component>, ReadError> {
+    let document = parse_json(source)?;
+    if !text_of(&document, "spdxVersion").starts_with("SPDX-2") {
         let reason = "`spdxVersion` is not SPDX-2".to_owned();
         return Err(ReadError::Shape {
             format: "SPDX document",
@@ -21,16 +21,16 @@ fn read(source: &str) -> Result<Vec<Component>, ReadError> {
         });
     }
 
-    let packages = list(&document, "packages").iter().map(|package| {
-        let mut refs = list(package, "externalRefs")
+    let packages = items_of(&document, "packages").iter().map(|package| {
+        let mut refs = items_of(package, "externalRefs")
             .iter()
-            .filter(|r| text(r, "referenceType") == "purl");
-        let purl = refs.find_map(|r| Component::of_purl(text(r, "referenceLocator")));
+            .filter(|r| text_of(r, "referenceType") == "purl");
+        let purl = refs.find_map(|r| Component::of_purl(text_of(r, "referenceLocator")));
         let version =
-            Some(text(package, "versionInfo")).filter(|v| !matches!(*v, "NOASSERTION" | "NONE"));
+            Some(text_of(package, "versionInfo")).filter(|v| !matches!(*v, "NOASSERTION" | "NONE"));
 
         purl.unwrap_or_else(|| {
-            Component::new("", text(package, "name"), version.unwrap_or_default())
+            Component::new("", text_of(package, "name"), version.unwrap_or_default())
         })
     });
 

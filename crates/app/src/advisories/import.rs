@@ -273,12 +273,12 @@ impl Ours {
             let known = self.exploited.contains(&row.vulnerability);
             for (inventory, index) in &indices {
                 let named = index
-                    .names(&advisory)
+                    .named_packages(&advisory)
                     .into_iter()
                     .map(|package| (row.vulnerability.clone(), package));
                 met.named.extend(named);
 
-                for m in index.concerned(&advisory) {
+                for m in index.find_matches(&advisory) {
                     let finding = finding(row, &advisory, known, inventory, &m);
                     if m.hint {
                         met.hints.push((m.component.package.clone(), finding));
@@ -311,7 +311,7 @@ fn finding(
             version: found.component.version.clone(),
         },
         confidence: found.confidence.as_str(),
-        severity: matching::severity(advisory, known_exploited, found.confidence),
+        severity: matching::match_severity(advisory, known_exploited, found.confidence),
         exploited: known_exploited,
         fixed_in: found.fixed.map(str::to_owned),
     }

@@ -1,16 +1,16 @@
-//! Whose address a request is from.
+//! Finds the address of a request's client.
 
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use http::HeaderMap;
 
-/// Not an address or a network such as `10.0.0.0/8`.
+/// A text that is neither an address nor a network such as `10.0.0.0/8`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an address or a network such as 10.0.0.0/8")]
 pub struct NotANetwork(String);
 
-/// Addresses that begin alike: `10.0.0.0/8`, `2001:db8::/32`, or a single one.
+/// A network: `10.0.0.0/8`, `2001:db8::/32`, or a single address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     start: IpAddr,
@@ -18,7 +18,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Whether the address is one of them. An IPv4-mapped IPv6 address is its IPv4 address.
+    /// Returns whether the network contains an address. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.start, address.to_canonical()) {
             (IpAddr::V4(start), IpAddr::V4(address)) => {
@@ -56,10 +56,9 @@ impl FromStr for Network {
     }
 }
 
-/// The client behind the proxies that are trusted. Each of them has added at the end of
-/// `X-Forwarded-For` whom it spoke with; what stands before the first that is not trusted is
-/// whatever that one made up.
-pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
+/// Returns the client behind the trusted proxies. Each of them appends its peer to `X-Forwarded-For`;
+/// the first untrusted address may have forged everything before it.
+pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();
     if !trusts(client) {
@@ -68,7 +67,7 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> 
 
     for header in headers.get_all("x-forwarded-for").iter().rev() {
         for hop in header.as_bytes().rsplit(|byte| *byte == b',') {
-            let Some(address) = std::str::from_utf8(hop).ok().and_then(parse) else {
+            let Some(address) = std::str::from_utf8(hop).ok().and_then(parse_hop) else {
                 return client;
             };
             client = address;
@@ -81,8 +80,8 @@ pub(super) fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> 
     client
 }
 
-/// An address as proxies write it: with a port, in brackets, or plain.
-fn parse(text: &str) -> Option<IpAddr> {
+/// Parses an address as proxies write it: with a port, in brackets, or plain.
+fn parse_hop(text: &str) -> Option<IpAddr> {
     let text = text.trim();
     let plain = text.parse().or_else(|_| {
         text.parse::<std::net::SocketAddr>()
@@ -102,7 +101,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(peer: &str, forwarded: &[&str], expect: &str) {
+    fn assert_client(peer: &str, forwarded: &[&str], expect: &str) {
         let trusted =
             ["10.0.0.0/8", "2001:db8::/32", "192.0.2.7"].map(|text| text.parse().unwrap());
         let mut headers = HeaderMap::new();
@@ -114,43 +113,43 @@ mod tests {
         }
 
         assert_eq!(
-            client(peer.parse().unwrap(), &headers, &trusted).to_string(),
+            client_address(peer.parse().unwrap(), &headers, &trusted).to_string(),
             expect
         );
     }
 
     #[test]
-    fn a_forwarded_address_counts_behind_trusted_proxies_alone() {
-        check("203.0.113.1", &[], "203.0.113.1");
-        check("203.0.113.1", &["198.51.100.1"], "203.0.113.1");
-        check("10.1.2.3", &["198.51.100.1"], "198.51.100.1");
-        check("::ffff:10.1.2.3", &["198.51.100.1"], "198.51.100.1");
-        check("10.1.2.3", &[], "10.1.2.3");
+    fn only_trusted_proxies_forward_an_address() {
+        assert_client("203.0.113.1", &[], "203.0.113.1");
+        assert_client("203.0.113.1", &["198.51.100.1"], "203.0.113.1");
+        assert_client("10.1.2.3", &["198.51.100.1"], "198.51.100.1");
+        assert_client("::ffff:10.1.2.3", &["198.51.100.1"], "198.51.100.1");
+        assert_client("10.1.2.3", &[], "10.1.2.3");
 
-        // Forged by the client, who is what the proxy added.
-        check("10.1.2.3", &["1.1.1.1, 198.51.100.1"], "198.51.100.1");
-        check(
+        // The client forged the header; the proxy appended its address.
+        assert_client("10.1.2.3", &["1.1.1.1, 198.51.100.1"], "198.51.100.1");
+        assert_client(
             "10.1.2.3",
             &["1.1.1.1", "198.51.100.1,10.9.9.9"],
             "198.51.100.1",
         );
-        check(
+        assert_client(
             "192.0.2.7",
             &["198.51.100.1, 192.0.2.8, 10.0.0.1"],
             "192.0.2.8",
         );
 
-        check("10.1.2.3", &["10.0.0.1"], "10.0.0.1");
-        // Nonsense ends it at the last one who was believed.
-        check("10.1.2.3", &["unknown, 10.0.0.1"], "10.0.0.1");
-        check("10.1.2.3", &["\u{fc}"], "10.1.2.3");
-        check("2001:db8::1", &["[2001:db9::5]:4711"], "2001:db9::5");
-        check("2001:db8::1", &["198.51.100.1:99"], "198.51.100.1");
-        check("2001:db8::1", &["[2001:db9::5]"], "2001:db9::5");
+        assert_client("10.1.2.3", &["10.0.0.1"], "10.0.0.1");
+        // An invalid hop ends the search at the last trusted one.
+        assert_client("10.1.2.3", &["unknown, 10.0.0.1"], "10.0.0.1");
+        assert_client("10.1.2.3", &["\u{fc}"], "10.1.2.3");
+        assert_client("2001:db8::1", &["[2001:db9::5]:4711"], "2001:db9::5");
+        assert_client("2001:db8::1", &["198.51.100.1:99"], "198.51.100.1");
+        assert_client("2001:db8::1", &["[2001:db9::5]"], "2001:db9::5");
     }
 
     #[test]
-    fn networks_are_read_and_hold_what_they_should() {
+    fn networks_are_parsed_and_contain_their_addresses() {
         for (network, inside, outside) in [
             ("10.0.0.0/8", "10.255.0.1", "11.0.0.0"),
             ("0.0.0.0/0", "255.1.1.1", "::1"),

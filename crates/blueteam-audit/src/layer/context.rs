@@ -1,12 +1,12 @@
-//! The event of a request under way, for whoever learns more about it.
+//! Access to the event of a request in progress.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::event::Event;
 
-/// Stands among the extensions of each request that [`AuditLayer`](crate::AuditLayer) audits.
-/// Authentication says there who the user is, a handler that CUI was touched; in axum by
-/// `Extension<AuditContext>`.
+/// The event of a request that [`AuditLayer`](crate::AuditLayer) audits, found among the request's
+/// extensions (in axum as `Extension<AuditContext>`). Authentication can set the user, a handler the
+/// access to CUI.
 ///
 /// ```
 /// # use blueteam_audit::{AuditContext, Category, action};
@@ -27,7 +27,7 @@ impl AuditContext {
         Self(Arc::new(Mutex::new(Some(event))))
     }
 
-    /// Changes the event. When the response is out already, nothing happens.
+    /// Changes the event. Does nothing after the response was sent.
     pub fn update(&self, change: impl FnOnce(&mut Event)) {
         if let Some(event) = self
             .0
@@ -39,11 +39,11 @@ impl AuditContext {
         }
     }
 
-    /// Gives the event to `tell`, the first time.
-    pub(super) fn close(&self, tell: impl FnOnce(&mut Event)) {
+    /// Passes the event to `log`, the first time only.
+    pub(super) fn close_once(&self, log: impl FnOnce(&mut Event)) {
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(event) = open.as_mut() {
-            tell(event);
+            log(event);
             *open = None;
         }
     }

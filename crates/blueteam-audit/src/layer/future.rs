@@ -1,4 +1,4 @@
-//! Waits for the response, and tells what became of the request whatever happens.
+//! Waits for the response and logs the request however it ends.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,13 +17,13 @@ pin_project! {
     pub struct ResponseFuture<F> {
         #[pin]
         inner: F,
-        watch: Watch,
+        guard: RequestGuard,
     }
 }
 
 impl<F> ResponseFuture<F> {
-    pub(super) fn new(inner: F, watch: Watch) -> Self {
-        Self { inner, watch }
+    pub(super) fn new(inner: F, guard: RequestGuard) -> Self {
+        Self { inner, guard }
     }
 }
 
@@ -34,22 +34,22 @@ impl<F: Future<Output = Result<Response<R>, E>>, R, E> Future for ResponseFuture
         let this = self.project();
         let result = ready!(this.inner.poll(context));
         match &result {
-            Ok(response) => this.watch.answered(response.status()),
-            Err(_) => this.watch.end("error"),
+            Ok(response) => this.guard.log_status(response.status()),
+            Err(_) => this.guard.log_failure("error"),
         }
         Poll::Ready(result)
     }
 }
 
-/// Tells of the request once: when it is answered, else when it is dropped.
+/// Logs a request once: with its status, or as failed when it is dropped before.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(super) struct RequestGuard {
     logger: AuditLogger,
     context: AuditContext,
     since: Instant,
 }
 
-impl Watch {
+impl RequestGuard {
     pub(super) fn new(logger: AuditLogger, context: AuditContext, since: Instant) -> Self {
         Self {
             logger,
@@ -58,24 +58,24 @@ impl Watch {
         }
     }
 
-    fn answered(&self, status: StatusCode) {
-        self.tell(|event| {
-            event.outcome = outcome(status);
-            event.put("status".into(), Detail::Number(status.as_u16().into()));
+    fn log_status(&self, status: StatusCode) {
+        self.log_once(|event| {
+            event.outcome = outcome_of_status(status);
+            event.put_detail("status".into(), Detail::Number(status.as_u16().into()));
         });
     }
 
-    fn end(&self, how: &'static str) {
-        self.tell(|event| {
+    fn log_failure(&self, how: &'static str) {
+        self.log_once(|event| {
             event.outcome = Outcome::Failure;
-            event.put("ended".into(), Detail::Word(how));
+            event.put_detail("ended".into(), Detail::Word(how));
         });
     }
 
-    fn tell(&self, change: impl FnOnce(&mut Event)) {
-        self.context.close(|event| {
+    fn log_once(&self, change: impl FnOnce(&mut Event)) {
+        self.context.close_once(|event| {
             change(event);
-            event.put(
+            event.put_detail(
                 "duration_ms".into(),
                 Detail::Number(self.since.elapsed().as_millis() as u64),
             );
@@ -88,10 +88,10 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for RequestGuard {
     fn drop(&mut self) {
-        // The client has gone, or the service fell.
-        self.end(if std::thread::panicking() {
+        // The client disconnected, or the service panicked.
+        self.log_failure(if std::thread::panicking() {
             "panic"
         } else {
             "aborted"
@@ -99,7 +99,7 @@ impl Drop for Watch {
     }
 }
 
-fn outcome(status: StatusCode) -> Outcome {
+fn outcome_of_status(status: StatusCode) -> Outcome {
     match status.as_u16() {
         401 | 403 | 407 | 429 => Outcome::Denied,
         ..=399 => Outcome::Success,
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_says_the_result() {
+    fn the_status_determines_the_outcome() {
         for (status, expect) in [
             (200, Outcome::Success),
             (304, Outcome::Success),
@@ -125,7 +125,7 @@ mod tests {
             (500, Outcome::Failure),
         ] {
             assert_eq!(
-                outcome(StatusCode::from_u16(status).unwrap()),
+                outcome_of_status(StatusCode::from_u16(status).unwrap()),
                 expect,
                 "{status}"
             );

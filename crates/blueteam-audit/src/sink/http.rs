@@ -1,4 +1,4 @@
-//! `POST /v1/events`.
+//! Sends events to `POST /v1/events`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 
-use super::{Sent, chain};
+use super::{Sent, error_chain};
 use crate::config::StartError;
 use crate::spool::Batch;
 
-/// As much of an answer as is read: a word about each of the most lines that we send.
-const ANSWER_MAX: usize = 4 * 1024 * 1024;
-/// The longest wait that is granted to the server.
+/// The most bytes of a response that are read: enough for an error about each line of a batch.
+const RESPONSE_MAX: usize = 4 * 1024 * 1024;
+/// The longest wait that a server may ask for.
 const WAIT_MAX: Duration = Duration::from_mins(5);
 
 #[derive(Debug)]
@@ -25,11 +25,10 @@ pub(crate) struct Http {
     url: Url,
 }
 
-/// The answer, as far as it concerns us. `spooled` needs no care: the server has the events on
-/// disk.
+/// The relevant part of the response. `spooled` is ignored: the server has those events on disk.
 #[derive(Deserialize)]
 struct Report {
-    // Always there: what answers otherwise is somebody else.
+    // Required, so a response of another server is recognized.
     rejected: Vec<Rejected>,
 }
 
@@ -52,7 +51,7 @@ impl Http {
         let url = Url::parse(&url).map_err(|error| bad(&error.to_string()))?;
         match url.scheme() {
             "https" => {}
-            // Nobody else reads what stays on this machine.
+            // Traffic to this machine does not need encryption.
             "http" if url.host_str().is_some_and(is_loopback) => {}
             _ => {
                 return Err(bad(
@@ -72,15 +71,15 @@ impl Http {
         );
 
         let client = Client::builder()
-            .tls_backend_preconfigured(tls(ca_pem).map_err(StartError::Tls)?)
+            .tls_backend_preconfigured(tls_config(ca_pem).map_err(StartError::Tls)?)
             .default_headers(headers)
-            // The key is for this address and no other.
+            // The key must not be sent to another address.
             .redirect(redirect::Policy::none())
             .no_proxy()
             .timeout(patience)
             .user_agent(concat!("blueteam-audit/", env!("CARGO_PKG_VERSION")))
             .build()
-            .map_err(|error| bad(&chain(&error)))?;
+            .map_err(|error| bad(&error_chain(&error)))?;
 
         Ok(Self { client, url })
     }
@@ -91,13 +90,13 @@ impl Http {
             .post(self.url.clone())
             .body(batch.bytes().clone());
         match request.send().await {
-            Ok(response) => judge(response).await,
-            Err(error) => Sent::Later(None, chain(&error)),
+            Ok(response) => interpret_response(response).await,
+            Err(error) => Sent::Later(None, error_chain(&error)),
         }
     }
 }
 
-async fn judge(response: Response) -> Sent {
+async fn interpret_response(response: Response) -> Sent {
     let status = response.status();
     let wait = response
         .headers()
@@ -105,9 +104,9 @@ async fn judge(response: Response) -> Sent {
         .and_then(|v| v.to_str().ok())
         .and_then(|v| v.trim().parse().ok());
     let wait = wait.map(|seconds| Duration::from_secs(seconds).min(WAIT_MAX));
-    let answer = match body(response).await {
+    let answer = match read_body(response).await {
         Ok(answer) => answer,
-        Err(error) => return Sent::Later(wait, chain(&error)),
+        Err(error) => return Sent::Later(wait, error_chain(&error)),
     };
 
     match status {
@@ -119,22 +118,22 @@ async fn judge(response: Response) -> Sent {
                 }
                 Err(error) => Sent::Later(
                     wait,
-                    format!("answered {status} with what is no report: {error}"),
+                    format!("answered {status} with an invalid report: {error}"),
                 ),
             }
         }
         StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => {
             Sent::Refused(format!("answered {status}: {}", start_of(&answer)))
         }
-        // A wrong key or address is for a person to mend; the events wait.
+        // A person must correct a wrong key or address; the events wait.
         _ => Sent::Later(wait, format!("answered {status}: {}", start_of(&answer))),
     }
 }
 
-async fn body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
+async fn read_body(mut response: Response) -> Result<Vec<u8>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
-        if body.len() + chunk.len() > ANSWER_MAX {
+        if body.len() + chunk.len() > RESPONSE_MAX {
             break;
         }
         body.extend_from_slice(&chunk);
@@ -158,13 +157,13 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-/// The machine's certificates and those of `ca_pem`, on ring. The provider is named, so that no
-/// default of the process matters.
-fn tls(ca_pem: Option<&str>) -> Result<ClientConfig, String> {
+/// Builds a TLS configuration with the machine's certificates and those of `ca_pem`. Names the provider
+/// (ring), so the process default does not matter.
+fn tls_config(ca_pem: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     for certificate in CertificateDer::pem_slice_iter(ca_pem.unwrap_or_default().as_bytes()) {
-        let certificate = certificate.map_err(|error| format!("is no PEM: {error}"))?;
+        let certificate = certificate.map_err(|error| format!("not valid PEM: {error}"))?;
         roots
             .add(certificate)
             .map_err(|error| format!("cannot be used: {error}"))?;

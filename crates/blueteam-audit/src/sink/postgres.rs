@@ -1,4 +1,4 @@
-//! Rows of `public.audit_events`, added as a role that may do nothing else.
+//! Inserts rows into `public.audit_events` as a role that may do nothing else.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions as _, PgConnection};
 use tokio::time::timeout;
 
-use super::{Sent, chain};
+use super::{Sent, error_chain};
 use crate::config::StartError;
 use crate::spool::Batch;
 
-/// Without a conflict target, because naming one takes the right to read; so it also holds for
-/// every key that the table may have.
+/// Without a conflict target, because naming one requires the right to read. So it also covers every
+/// other key of the table.
 const INSERT: &str = "
     INSERT INTO public.audit_events (event_id, timestamp, category, action, result, user_id, \
     session_id, ip_address, user_agent,
@@ -37,10 +37,10 @@ pub(crate) struct Postgres {
 
 impl Postgres {
     pub(super) fn new(url: &str, patience: Duration) -> Result<Self, StartError> {
-        let options =
-            PgConnectOptions::from_str(url).map_err(|error| StartError::Url(chain(&error)))?;
+        let options = PgConnectOptions::from_str(url)
+            .map_err(|error| StartError::Url(error_chain(&error)))?;
 
-        // Statements hold events, and a log is not the place for them.
+        // Statements contain events, which do not belong in a log.
         let options = options
             .application_name("blueteam-audit")
             .disable_statement_logging();
@@ -52,25 +52,23 @@ impl Postgres {
     }
 
     pub(super) async fn send(&mut self, batch: &Batch) -> Sent {
-        // `insert` takes the connection and gives it back when all is well, so one that hangs is
-        // dropped with it.
-        let sent = timeout(self.patience, self.insert(batch)).await;
-        sent.unwrap_or_else(|_| {
-            Sent::Later(None, "the database does not answer in time".to_owned())
-        })
+        // `insert_batch` takes the connection and returns it on success, so a hanging connection is
+        // dropped with the future.
+        let sent = timeout(self.patience, self.insert_batch(batch)).await;
+        sent.unwrap_or_else(|_| Sent::Later(None, "the database did not answer in time".to_owned()))
     }
 
-    async fn insert(&mut self, batch: &Batch) -> Sent {
+    async fn insert_batch(&mut self, batch: &Batch) -> Sent {
         let mut conn = match self.conn.take() {
             Some(conn) => conn,
             None => match self.options.connect().await {
                 Ok(conn) => conn,
-                Err(error) => return Sent::Later(None, chain(&error)),
+                Err(error) => return Sent::Later(None, error_chain(&error)),
             },
         };
 
-        let Some(array) = array(batch) else {
-            return Sent::Refused("is not UTF-8".to_owned());
+        let Some(array) = json_array(batch) else {
+            return Sent::Refused("not valid UTF-8".to_owned());
         };
         match sqlx::query(INSERT).bind(array).execute(&mut conn).await {
             Ok(_) => {
@@ -79,16 +77,16 @@ impl Postgres {
             }
             Err(error) if is_about_the_data(&error) => {
                 self.conn = Some(conn);
-                Sent::Refused(chain(&error))
+                Sent::Refused(error_chain(&error))
             }
-            Err(error) => Sent::Later(None, chain(&error)),
+            Err(error) => Sent::Later(None, error_chain(&error)),
         }
     }
 }
 
-/// The lines as one JSON array. A line that is no JSON makes the server refuse all of it, and so is
-/// found by halving.
-fn array(batch: &Batch) -> Option<String> {
+/// Joins the lines to one JSON array. The server refuses an array with an invalid line as a whole, so
+/// that line is found by halving the batch.
+fn json_array(batch: &Batch) -> Option<String> {
     let mut array = String::with_capacity(batch.bytes().len() + 2);
     array.push('[');
     for (at, line) in batch.lines().enumerate() {
@@ -102,7 +100,7 @@ fn array(batch: &Batch) -> Option<String> {
     Some(array)
 }
 
-/// Data exceptions and violated constraints: the next attempt would end the same.
+/// Returns whether the error is a data exception or a violated constraint, so retrying is futile.
 fn is_about_the_data(error: &sqlx::Error) -> bool {
     let code = error
         .as_database_error()

@@ -1,18 +1,17 @@
-//! The folder of a spool: one for each process that runs, so that several may be given the same
-//! place.
+//! The folder of a spool: one for each running process, so that several may share a base folder.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::{ENDING, private};
+use super::{ENDING, private_options};
 
 /// The most processes that may spool below one folder.
 const SLOTS: u32 = 256;
-/// The most bytes of refused lines that are kept.
-const BURIED_MAX: u64 = 16 * 1024 * 1024;
+/// The most bytes of rejected lines that are kept.
+const REJECTED_MAX: u64 = 16 * 1024 * 1024;
 
-/// A folder that is ours while the lock is held, which is until the process ends.
+/// A folder that belongs to this process while it holds the lock, which is until it ends.
 #[derive(Debug)]
 pub(super) struct Folder {
     dir: PathBuf,
@@ -20,52 +19,53 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Takes the first free folder below `base`, brings what ended runs left in others there, and
-    /// leaves a mark of this run. Also says which runs left their mark.
-    pub(super) fn take(base: &Path, producer: &str) -> io::Result<(Self, Vec<String>)> {
+    /// Acquires the first free folder below `base`, moves the files that ended runs left in others to
+    /// it, and writes a mark of this run. Also returns the runs that left their mark.
+    pub(super) fn acquire(base: &Path, producer: &str) -> io::Result<(Self, Vec<String>)> {
         make_dir(base)?;
-        let mut ours: Option<Self> = None;
+        let mut own: Option<Self> = None;
         let mut unclean = Vec::new();
         for slot in 0..SLOTS {
             let dir = base.join(slot.to_string());
-            if ours.is_some() && !dir.is_dir() {
+            if own.is_some() && !dir.is_dir() {
                 break;
             }
 
-            let Some(found) = Self::lock(dir)? else {
+            let Some(found) = Self::try_lock_dir(dir)? else {
                 continue;
             };
-            unclean.extend(found.unclean());
+            unclean.extend(found.take_unclean_mark());
 
-            match &ours {
-                None => ours = Some(found),
-                // What cannot be brought here waits there for another start.
-                Some(ours) => {
-                    if let Err(error) = ours.inherit(&found) {
-                        tracing::error!(%error, "what an ended run left in the audit spool cannot \
-                            be taken up");
+            match &own {
+                None => own = Some(found),
+                // Files that cannot be moved wait for another start.
+                Some(own) => {
+                    if let Err(error) = own.move_segments_from(&found) {
+                        tracing::error!(%error, "cannot take over the files that an ended run left \
+                            in the audit spool");
                     }
                 }
             }
         }
 
-        let Some(folder) = ours else {
-            return Err(io::Error::other("too many programs spool to this folder"));
+        let Some(folder) = own else {
+            return Err(io::Error::other(
+                "too many programs share this spool folder",
+            ));
         };
 
-        // A full disk takes no mark; what waits there is sent all the same, and that is what makes
-        // room.
-        if let Err(error) = fs::write(folder.mark(), producer) {
-            tracing::warn!(%error, "the audit spool takes no mark of this run; should it end \
-                badly, the next will not know");
+        // A full disk accepts no mark, but sending the waiting lines makes room on it.
+        if let Err(error) = fs::write(folder.mark_path(), producer) {
+            tracing::warn!(%error, "cannot write the mark of this run to the audit spool; \
+                the next run will not notice an unclean end");
         }
 
         Ok((folder, unclean))
     }
 
-    fn lock(dir: PathBuf) -> io::Result<Option<Self>> {
+    fn try_lock_dir(dir: PathBuf) -> io::Result<Option<Self>> {
         make_dir(&dir)?;
-        let lock = private()
+        let lock = private_options()
             .write(true)
             .truncate(false)
             .open(dir.join("lock"))?;
@@ -76,26 +76,26 @@ impl Folder {
         }
     }
 
-    fn mark(&self) -> PathBuf {
+    fn mark_path(&self) -> PathBuf {
         self.dir.join("running")
     }
 
-    fn unclean(&self) -> Option<String> {
-        let producer = fs::read_to_string(self.mark()).ok()?;
-        fs::remove_file(self.mark()).ok()?;
+    fn take_unclean_mark(&self) -> Option<String> {
+        let producer = fs::read_to_string(self.mark_path()).ok()?;
+        fs::remove_file(self.mark_path()).ok()?;
         Some(producer.chars().take(300).collect())
     }
 
-    fn inherit(&self, other: &Self) -> io::Result<()> {
-        let next = self.unused()?;
-        for (id, (_, path)) in (next..).zip(other.segments()?) {
-            fs::rename(path, self.path(id))?;
+    fn move_segments_from(&self, other: &Self) -> io::Result<()> {
+        let next = self.next_unused_id()?;
+        for (id, (_, path)) in (next..).zip(other.list_segments()?) {
+            fs::rename(path, self.segment_path(id))?;
         }
         Ok(())
     }
 
-    /// A number that no file has, also none that was set aside.
-    pub(super) fn unused(&self) -> io::Result<u64> {
+    /// Returns an ID that no file has, including those that were set aside.
+    pub(super) fn next_unused_id(&self) -> io::Result<u64> {
         let mut next = 0;
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
@@ -111,8 +111,8 @@ impl Folder {
         Ok(next)
     }
 
-    /// The files with lines, oldest first.
-    pub(super) fn segments(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+    /// Lists the files with lines, oldest first.
+    pub(super) fn list_segments(&self) -> io::Result<Vec<(u64, PathBuf)>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
             let path = entry?.path();
@@ -131,28 +131,28 @@ impl Folder {
         Ok(found)
     }
 
-    pub(super) fn path(&self, id: u64) -> PathBuf {
+    pub(super) fn segment_path(&self, id: u64) -> PathBuf {
         self.dir.join(format!("{id:012}.{ENDING}"))
     }
 
-    /// Makes the names in it survive a loss of power.
-    pub(super) fn sync(&self) -> io::Result<()> {
+    /// Syncs the folder, so its names survive a power failure.
+    pub(super) fn sync_dir(&self) -> io::Result<()> {
         File::open(&self.dir)?.sync_all()
     }
 
-    pub(super) fn bury(&self, line: &[u8], why: &str) -> io::Result<()> {
-        let mut file = private()
+    pub(super) fn keep_rejected(&self, line: &[u8], why: &str) -> io::Result<()> {
+        let mut file = private_options()
             .append(true)
             .open(self.dir.join("refused.ndjson.log"))?;
-        if file.metadata()?.len() > BURIED_MAX {
+        if file.metadata()?.len() > REJECTED_MAX {
             return Ok(());
         }
         let line = String::from_utf8_lossy(line);
         file.write_all(format!("{}\n", serde_json::json!({"why": why, "line": line})).as_bytes())
     }
 
-    pub(super) fn leave(&self) -> io::Result<()> {
-        fs::remove_file(self.mark())
+    pub(super) fn remove_mark(&self) -> io::Result<()> {
+        fs::remove_file(self.mark_path())
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::bail;
-use collect::{Format, Reference};
+use collect::{Format, ParseContext};
 use indicatif::ProgressBar;
 use model::civil::Zone;
 use model::text::{clip, sanitize};
@@ -72,7 +72,7 @@ fn zone(name: &str) -> Result<Zone, String> {
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
     let now = SystemClock.now();
-    let parser = (args.format.parser)(Reference {
+    let parser = (args.format.parser)(ParseContext {
         latest: now,
         zone: args.time_zone.clone(),
     });
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
     let options = Options {
         parser: parser.as_ref(),
-        lines: args.format.lines,
+        entry_rules: args.format.entry_rules,
         threads: threads.clamp(1, THREADS_MAX),
         now,
         max_clock_ahead: loaded.config.ingest.max_clock_ahead,

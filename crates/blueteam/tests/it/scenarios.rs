@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Write;
 
-use collect::{Format, LineId, Parsed, Reference};
+use collect::{Format, LineId, ParseContext, Parsed};
 use detect::{Engine, Settings};
 use model::{Detection, Span, Timestamp};
 use replay::{Input, Options, run};
@@ -28,11 +28,11 @@ fn replay(lines: &[String], threads: usize) -> Vec<Detection> {
     }
 
     let now = Timestamp::parse("2026-06-01T00:00:00Z").unwrap();
-    let parser = (Format::named("audit").unwrap().parser)(Reference::utc(now));
+    let parser = (Format::named("audit").unwrap().parser)(ParseContext::utc(now));
     let mut engine = Engine::new(Settings::default()).unwrap();
     let options = Options {
         parser: parser.as_ref(),
-        lines: None,
+        entry_rules: None,
         threads,
         now,
         max_clock_ahead: Span::mins(5),
@@ -134,7 +134,7 @@ fn a_backlog_read_in_large_pieces_is_judged_like_its_events_one_by_one() {
     let now = Timestamp::parse("2026-05-06T05:30:00Z").unwrap();
     let activity = Activity::make(&Plan::last_working_day(now, 3));
     let lines = activity.ndjson(Span::ZERO, &mut Random::new(1));
-    let parser = (Format::named("audit").unwrap().parser)(Reference::utc(now));
+    let parser = (Format::named("audit").unwrap().parser)(ParseContext::utc(now));
     let mut engine = Engine::new(Settings {
         grace: Span::mins(10),
         ..Settings::default()

@@ -1,5 +1,5 @@
-//! The older pieces of a log, beside it: `auth.log.1`, `auth.log.2.gz`, `auth.log-20261122`,
-//! `access-20261122.log.zst`.
+//! Finds the rotated files of a log in its folder: `auth.log.1`, `auth.log.2.gz`,
+//! `auth.log-20261122`, `access-20261122.log.zst`.
 
 use std::cmp::Ordering;
 use std::ffi::OsStr;
@@ -8,59 +8,60 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::Position;
-use super::source::{head, written};
+use super::source::{modified_micros, read_fingerprint};
 
 /// A file in a log's folder.
 #[derive(Clone, Debug)]
-pub(super) struct Piece {
+pub(super) struct LogFile {
     pub(super) path: PathBuf,
     device: u64,
     inode: u64,
     empty: bool,
-    /// When it was last written, in microseconds since 1970. Renaming keeps it, and compressors do.
+    /// When it was last modified, in microseconds since 1970. Renaming and compressors keep this
+    /// time.
     written: i64,
-    place: Place,
+    generation: Generation,
 }
 
-/// What a file's name says of its age.
+/// The age of a file according to its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    /// It is the log itself.
+enum Generation {
+    /// The log itself.
     Live,
-    /// The higher, the older.
+    /// A number; the higher, the older.
     Number(u32),
-    /// The higher, the newer.
+    /// A date; the higher, the newer.
     Date(String),
-    /// Nothing: a piece of this log only if we know it by its inode.
-    Stranger,
+    /// No rotated file by its name; it belongs to the log only if its inode is known.
+    Unrelated,
 }
 
-impl Piece {
-    pub(super) fn is(&self, position: &Position) -> bool {
+impl LogFile {
+    pub(super) fn is_at(&self, position: &Position) -> bool {
         (self.device, self.inode) == (position.device, position.inode)
     }
 
-    pub(super) fn is_piece(&self) -> bool {
-        matches!(self.place, Place::Number(_) | Place::Date(_))
+    pub(super) fn is_rotated(&self) -> bool {
+        matches!(self.generation, Generation::Number(_) | Generation::Date(_))
     }
 
-    /// Whether its text begins as that of the fingerprint.
+    /// Returns whether its first line has this fingerprint.
     pub(super) fn begins_with(&self, fingerprint: u64) -> bool {
-        head(&self.path) == Some(fingerprint)
+        read_fingerprint(&self.path) == Some(fingerprint)
     }
 
-    /// Older pieces first: by name where names are of one kind, else by when they were written.
-    pub(super) fn age(&self, other: &Self) -> Ordering {
-        match (&self.place, &other.place) {
-            (Place::Number(a), Place::Number(b)) => b.cmp(a),
-            (Place::Date(a), Place::Date(b)) => a.cmp(b),
+    /// Orders older files first: by name if both names are of one kind, otherwise by modification.
+    pub(super) fn compare_age(&self, other: &Self) -> Ordering {
+        match (&self.generation, &other.generation) {
+            (Generation::Number(a), Generation::Number(b)) => b.cmp(a),
+            (Generation::Date(a), Generation::Date(b)) => a.cmp(b),
             _ => self.written.cmp(&other.written),
         }
     }
 }
 
-/// All files of the log's folder, the log itself among them.
-pub(super) fn pieces(log: &Path) -> io::Result<Vec<Piece>> {
+/// Lists all files of the log's folder, including the log itself.
+pub(super) fn list_files(log: &Path) -> io::Result<Vec<LogFile>> {
     let folder = log
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -72,12 +73,12 @@ pub(super) fn pieces(log: &Path) -> io::Result<Vec<Piece>> {
     };
 
     let name = log.file_name().unwrap_or_default();
-    let mut pieces = Vec::new();
+    let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
         let live = entry.file_name() == name;
 
-        // The log may be a link. A file may go away while we look.
+        // The log may be a symbolic link. A file may disappear in the meantime.
         let metadata = if live {
             std::fs::metadata(entry.path())
         } else {
@@ -86,36 +87,36 @@ pub(super) fn pieces(log: &Path) -> io::Result<Vec<Piece>> {
 
         let Ok(metadata) = metadata else { continue };
         if metadata.is_file() {
-            pieces.push(Piece {
+            files.push(LogFile {
                 path: entry.path(),
                 device: metadata.dev(),
                 inode: metadata.ino(),
                 empty: metadata.len() == 0,
-                written: written(&metadata),
-                place: if live {
-                    Place::Live
+                written: modified_micros(&metadata),
+                generation: if live {
+                    Generation::Live
                 } else {
-                    place(&entry.file_name(), name)
+                    parse_generation(&entry.file_name(), name)
                 },
             });
         }
     }
 
-    Ok(pieces)
+    Ok(files)
 }
 
-fn uncompressed(name: &str) -> &str {
+fn without_compression(name: &str) -> &str {
     name.strip_suffix(".gz")
         .or_else(|| name.strip_suffix(".zst"))
         .unwrap_or(name)
 }
 
-/// What a name says, beside that of the log.
-fn place(name: &OsStr, log: &OsStr) -> Place {
+/// Reads the generation from a file's name beside the log's.
+fn parse_generation(name: &OsStr, log: &OsStr) -> Generation {
     let (Some(name), Some(log)) = (name.to_str(), log.to_str()) else {
-        return Place::Stranger;
+        return Generation::Unrelated;
     };
-    let name = uncompressed(name);
+    let name = without_compression(name);
     let inside = || {
         let (stem, extension) = log.rsplit_once('.')?;
         name.strip_prefix(stem)?
@@ -124,14 +125,16 @@ fn place(name: &OsStr, log: &OsStr) -> Place {
     };
 
     let Some(mark) = name.strip_prefix(log).or_else(inside) else {
-        return Place::Stranger;
+        return Generation::Unrelated;
     };
     let Some(mark) = mark.strip_prefix(['.', '-', '_']) else {
-        return Place::Stranger;
+        return Generation::Unrelated;
     };
     let digits = mark.bytes().filter(u8::is_ascii_digit).count();
     if digits == mark.len() && (1..=4).contains(&digits) {
-        return mark.parse().map_or(Place::Stranger, Place::Number);
+        return mark
+            .parse()
+            .map_or(Generation::Unrelated, Generation::Number);
     }
 
     let dated = digits >= 6
@@ -139,52 +142,60 @@ fn place(name: &OsStr, log: &OsStr) -> Place {
             .bytes()
             .all(|b| b.is_ascii_digit() || b"-_.:T".contains(&b));
     if dated {
-        Place::Date(mark.to_owned())
+        Generation::Date(mark.to_owned())
     } else {
-        Place::Stranger
+        Generation::Unrelated
     }
 }
 
-/// The pieces that are newer than where we were, oldest first, each once whether it is compressed
-/// by now or not. `here` is the piece that was read, if it is still there; else what was written
-/// after `position` counts.
-pub(super) fn newer(pieces: &[Piece], here: Option<&Piece>, position: &Position) -> Vec<Piece> {
-    let after = |piece: &&Piece| match (here, position.written) {
-        (Some(here), _) if here.place != Place::Stranger => here.age(piece) == Ordering::Less,
-        (_, Some(written)) => piece.written > written,
+/// Returns the files that are newer than the one that was read, oldest first, each once even if it
+/// also exists compressed. `here` is the file that was read, if it still exists; otherwise files
+/// count that were modified after `position`.
+pub(super) fn newer_files(
+    files: &[LogFile],
+    here: Option<&LogFile>,
+    position: &Position,
+) -> Vec<LogFile> {
+    let after = |file: &&LogFile| match (here, position.written) {
+        (Some(here), _) if here.generation != Generation::Unrelated => {
+            here.compare_age(file) == Ordering::Less
+        }
+        (_, Some(written)) => file.written > written,
         (_, None) => false,
     };
 
-    let compressed = |piece: &Piece| {
-        piece
-            .path
+    let compressed = |file: &LogFile| {
+        file.path
             .extension()
             .is_some_and(|e| e == "gz" || e == "zst")
     };
 
-    let mut newer: Vec<Piece> = pieces
+    let mut newer: Vec<LogFile> = files
         .iter()
-        .filter(|p| p.is_piece() && !p.empty)
+        .filter(|p| p.is_rotated() && !p.empty)
         .filter(after)
         .cloned()
         .collect();
 
-    // Its compressor may have changed the time of a piece that was read.
-    newer.retain(|piece| {
-        !(compressed(piece) && position.head.is_some_and(|read| piece.begins_with(read)))
+    // A compressor may have changed the time of a file that was read.
+    newer.retain(|file| {
+        !(compressed(file) && position.head.is_some_and(|read| file.begins_with(read)))
     });
 
-    // Plain before compressed: while a file is being compressed, both are there and one is half.
-    newer.sort_by(|a, b| a.age(b).then_with(|| compressed(a).cmp(&compressed(b))));
-    newer.dedup_by(|b, a| a.place == b.place);
+    // Plain before compressed: while a file is being compressed, the compressed one is incomplete.
+    newer.sort_by(|a, b| {
+        a.compare_age(b)
+            .then_with(|| compressed(a).cmp(&compressed(b)))
+    });
+    newer.dedup_by(|b, a| a.generation == b.generation);
     newer
 }
 
-/// The log itself, if it has anything in it.
-pub(super) fn live(pieces: &[Piece]) -> Option<&Piece> {
-    pieces
+/// Returns the log itself, if it is not empty.
+pub(super) fn live_file(files: &[LogFile]) -> Option<&LogFile> {
+    files
         .iter()
-        .find(|piece| piece.place == Place::Live && !piece.empty)
+        .find(|file| file.generation == Generation::Live && !file.empty)
 }
 
 #[cfg(test)]
@@ -192,15 +203,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_what_is_a_piece_of_a_log() {
-        let of = |name: &str, log: &str| place(OsStr::new(name), OsStr::new(log));
+    fn names_tell_the_rotated_files_of_a_log() {
+        let of = |name: &str, log: &str| parse_generation(OsStr::new(name), OsStr::new(log));
         for name in [
             "auth.log.2",
             "auth.log.2.gz",
             "auth.log-2",
             "auth.2.log.zst",
         ] {
-            assert_eq!(of(name, "auth.log"), Place::Number(2), "{name}");
+            assert_eq!(of(name, "auth.log"), Generation::Number(2), "{name}");
         }
 
         for name in [
@@ -210,14 +221,14 @@ mod tests {
         ] {
             assert_eq!(
                 of(name, "auth.log"),
-                Place::Date("20261122".to_owned()),
+                Generation::Date("20261122".to_owned()),
                 "{name}"
             );
         }
 
         assert_eq!(
             of("auth.log-2026-11-22_04:00", "auth.log"),
-            Place::Date("2026-11-22_04:00".to_owned())
+            Generation::Date("2026-11-22_04:00".to_owned())
         );
 
         for name in [
@@ -229,7 +240,7 @@ mod tests {
             "auth.log.",
             "auth",
         ] {
-            assert_eq!(of(name, "auth.log"), Place::Stranger, "{name}");
+            assert_eq!(of(name, "auth.log"), Generation::Unrelated, "{name}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The bytes of a log file, compressed or not, and what tells it from others.
+//! The text of a log file, compressed or not, and its fingerprint.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use super::Position;
 
-/// How much of the first line tells a file from others.
+/// Bytes of the first line that identify a file.
 const HEAD_MAX: usize = 1024;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const ZSTD: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -19,7 +19,7 @@ pub(super) struct Source {
     reader: Reader,
     device: u64,
     inode: u64,
-    /// Reading on makes no sense: the compressed data is broken.
+    /// Whether the compressed data is damaged, so reading cannot continue.
     damaged: bool,
 }
 
@@ -30,7 +30,7 @@ enum Reader {
 }
 
 impl Source {
-    /// Opens a file at its start; what it is, its first bytes say.
+    /// Opens a file at its start. Its first bytes tell whether it is compressed.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let mut file = File::open(path)?;
         let metadata = file.metadata()?;
@@ -54,8 +54,8 @@ impl Source {
         })
     }
 
-    /// Goes to a place in the text; false when the text ends before it.
-    pub(super) fn skip(&mut self, offset: u64) -> io::Result<bool> {
+    /// Moves to an offset in the text. Returns `false` if the text ends before it.
+    pub(super) fn seek_text(&mut self, offset: u64) -> io::Result<bool> {
         match &mut self.reader {
             Reader::Plain(file) => {
                 let long_enough = file.metadata()?.len() >= offset;
@@ -66,9 +66,9 @@ impl Source {
         }
     }
 
-    /// Reads up to `limit` bytes of text onto the end of `bytes`; false when the compressed data is
-    /// broken there.
-    pub(super) fn read(&mut self, limit: usize, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    /// Appends up to `limit` bytes of text to `bytes`. Returns `false` once, where the compressed
+    /// data is damaged.
+    pub(super) fn read_text(&mut self, limit: usize, bytes: &mut Vec<u8>) -> io::Result<bool> {
         if self.damaged {
             return Ok(true);
         }
@@ -83,9 +83,9 @@ impl Source {
         }
     }
 
-    /// Whether the file, written by another program, is now shorter than that, or has another text.
+    /// Returns whether the file is now shorter than `length` or begins with another line.
     pub(super) fn was_cut(&self, head: Option<u64>, length: u64) -> io::Result<bool> {
-        // Nobody writes compressed files.
+        // Programs do not write to compressed files.
         let Reader::Plain(file) = &self.reader else {
             return Ok(false);
         };
@@ -106,18 +106,18 @@ impl Source {
         Ok(fingerprint_of_start(&bytes[..there]) != Some(head))
     }
 
-    /// When it was last written, as far as a plain file's own time tells.
-    pub(super) fn written(&self) -> io::Result<i64> {
+    /// Returns when the file was last modified, in microseconds since 1970.
+    pub(super) fn modified_at(&self) -> io::Result<i64> {
         let metadata = match &self.reader {
             Reader::Plain(file) => file.metadata()?,
             Reader::Gzip(decoder) => decoder.get_ref().get_ref().metadata()?,
             Reader::Zstd(decoder) => decoder.get_ref().get_ref().metadata()?,
         };
-        Ok(written(&metadata))
+        Ok(modified_micros(&metadata))
     }
 
-    /// Its start, as a position.
-    pub(super) fn start(&self) -> Position {
+    /// Returns the position of its start.
+    pub(super) fn start_position(&self) -> Position {
         Position {
             device: self.device,
             inode: self.inode,
@@ -140,16 +140,16 @@ impl Read for Reader {
     }
 }
 
-/// When a file was last written, in microseconds since 1970.
-pub(super) fn written(metadata: &std::fs::Metadata) -> i64 {
+/// Returns when a file was last modified, in microseconds since 1970.
+pub(super) fn modified_micros(metadata: &std::fs::Metadata) -> i64 {
     metadata
         .mtime()
         .saturating_mul(1_000_000)
         .saturating_add(metadata.mtime_nsec() / 1000)
 }
 
-/// The fingerprint of a file that begins with this line: FNV-1a, because it is stored and must stay
-/// what it is.
+/// Returns the fingerprint of a file that begins with this line: FNV-1a, because it is stored and
+/// must stay the same across versions.
 pub(super) fn fingerprint(line: &[u8]) -> u64 {
     line.iter()
         .take(HEAD_MAX)
@@ -166,9 +166,12 @@ fn fingerprint_of_start(bytes: &[u8]) -> Option<u64> {
     (!bytes.is_empty()).then(|| fingerprint(line))
 }
 
-/// The fingerprint of a file, by its text; none when there is no text or it cannot be read.
-pub(super) fn head(path: &Path) -> Option<u64> {
+/// Returns the fingerprint of a file's text; `None` if it is empty or cannot be read.
+pub(super) fn read_fingerprint(path: &Path) -> Option<u64> {
     let mut bytes = Vec::new();
-    Source::open(path).ok()?.read(HEAD_MAX, &mut bytes).ok()?;
+    Source::open(path)
+        .ok()?
+        .read_text(HEAD_MAX, &mut bytes)
+        .ok()?;
     fingerprint_of_start(&bytes)
 }

@@ -1,11 +1,13 @@
-//! The JSON form: names in lowerCamelCase, 64-bit numbers as texts or numbers, ids in hexadecimal.
+//! The JSON encoding: names in lowerCamelCase, 64-bit numbers as strings or numbers, IDs in
+//! hexadecimal.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::{
-    ATTRIBUTES_MAX, DEPTH_MAX, Meaning, OtlpError, RECORD_MAX, Record, broken, clip, too_large,
+    ATTRIBUTES_MAX, DEPTH_MAX, Meaning, OtlpError, RECORD_MAX, Record, clean_text,
+    malformed_record, too_large_record,
 };
 
 #[derive(Deserialize)]
@@ -27,26 +29,26 @@ struct ResourceLogs<'a> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ScopeLogs<'a> {
-    /// Unread: each is looked at by itself.
+    /// Raw, so that each record is parsed by itself.
     #[serde(borrow, default)]
     log_records: Vec<&'a RawValue>,
 }
 
-pub(super) fn read(
+pub(super) fn read_request(
     body: &[u8],
-    most: usize,
-    mut tell: impl FnMut(Meaning),
+    max_records: usize,
+    mut on_record: impl FnMut(Meaning),
 ) -> Result<(), OtlpError> {
-    // serde would take a list for an object's fields in order.
+    // serde would accept an array as the fields of an object in order.
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(OtlpError::Malformed);
     }
 
-    // One record's text must not cost the others.
+    // Invalid text in one record must not affect the others.
     let body = model::audit::clean_json(body);
     let request: Request<'_> = serde_json::from_str(&body).map_err(|_| OtlpError::Malformed)?;
     let scopes = request.resource_logs.iter().flat_map(|r| &r.scope_logs);
-    if scopes.map(|s| s.log_records.len()).sum::<usize>() > most {
+    if scopes.map(|s| s.log_records.len()).sum::<usize>() > max_records {
         return Err(OtlpError::TooMany);
     }
 
@@ -55,14 +57,14 @@ pub(super) fn read(
         let resource = resource
             .and_then(|raw| serde_json::from_str(raw.get()).ok())
             .unwrap_or(Value::Null);
-        let resource = attributes(&resource, 0);
+        let resource = decode_attributes(&resource, 0);
         for raw in logs.scope_logs.iter().flat_map(|scope| &scope.log_records) {
-            tell(if raw.get().len() > RECORD_MAX {
-                too_large()
+            on_record(if raw.get().len() > RECORD_MAX {
+                too_large_record()
             } else {
                 match serde_json::from_str::<Value>(raw.get()) {
-                    Ok(value @ Value::Object(_)) => record(&value).meaning(&resource),
-                    _ => broken(),
+                    Ok(value @ Value::Object(_)) => decode_record(&value).interpret_with(&resource),
+                    _ => malformed_record(),
                 }
             });
         }
@@ -71,47 +73,50 @@ pub(super) fn read(
     Ok(())
 }
 
-fn text(value: &Value) -> String {
-    clip(value.as_str().unwrap_or_default(), RECORD_MAX)
+fn decode_text(value: &Value) -> String {
+    clean_text(value.as_str().unwrap_or_default(), RECORD_MAX)
 }
 
-/// A 64-bit number, as a text or a number.
-fn nanos(value: &Value) -> u64 {
+/// Decodes a 64-bit number from a string or a number.
+fn decode_nanos(value: &Value) -> u64 {
     value
         .as_u64()
         .or_else(|| value.as_str()?.parse().ok())
         .unwrap_or(0)
 }
 
-fn record(value: &Value) -> Record {
+fn decode_record(value: &Value) -> Record {
     Record {
-        time: nanos(&value["timeUnixNano"]),
-        observed: nanos(&value["observedTimeUnixNano"]),
+        time: decode_nanos(&value["timeUnixNano"]),
+        observed: decode_nanos(&value["observedTimeUnixNano"]),
         severity: value["severityNumber"].as_i64().unwrap_or(0),
-        severity_text: text(&value["severityText"]),
-        name: text(&value["eventName"]),
-        body: any(&value["body"], 0),
-        trace_id: text(&value["traceId"]),
-        span_id: text(&value["spanId"]),
-        attributes: attributes(value, 0),
+        severity_text: decode_text(&value["severityText"]),
+        name: decode_text(&value["eventName"]),
+        body: decode_any(&value["body"], 0),
+        trace_id: decode_text(&value["traceId"]),
+        span_id: decode_text(&value["spanId"]),
+        attributes: decode_attributes(value, 0),
     }
 }
 
-/// The attributes of a record or a resource, or the values of a `kvlistValue`.
-fn pairs(list: &Value, depth: usize) -> Map<String, Value> {
+/// Decodes the attributes of a record or a resource, or the values of a `kvlistValue`.
+fn decode_pairs(list: &Value, depth: usize) -> Map<String, Value> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    let pair = |kv: &Value| Some((text(&kv["key"]), any(&kv["value"], depth)?));
+    let pair = |kv: &Value| Some((decode_text(&kv["key"]), decode_any(&kv["value"], depth)?));
     list.iter().filter_map(pair).take(ATTRIBUTES_MAX).collect()
 }
 
-fn attributes(of: &Value, depth: usize) -> Map<String, Value> {
-    pairs(&of["attributes"], depth)
+fn decode_attributes(owner: &Value, depth: usize) -> Map<String, Value> {
+    decode_pairs(&owner["attributes"], depth)
 }
 
-fn any(value: &Value, depth: usize) -> Option<Value> {
+fn decode_any(value: &Value, depth: usize) -> Option<Value> {
     let (kind, value) = value.as_object()?.iter().next()?;
+
     match (kind.as_str(), value) {
-        ("stringValue" | "bytesValue", Value::String(text)) => Some(clip(text, RECORD_MAX).into()),
+        ("stringValue" | "bytesValue", Value::String(text)) => {
+            Some(clean_text(text, RECORD_MAX).into())
+        }
         ("boolValue", Value::Bool(_)) | ("doubleValue" | "intValue", Value::Number(_)) => {
             Some(value.clone())
         }
@@ -124,13 +129,13 @@ fn any(value: &Value, depth: usize) -> Option<Value> {
             Some(
                 items
                     .iter()
-                    .filter_map(|item| any(item, depth + 1))
+                    .filter_map(|item| decode_any(item, depth + 1))
                     .take(ATTRIBUTES_MAX)
                     .collect(),
             )
         }
         ("kvlistValue", list) if depth < DEPTH_MAX => {
-            Some(pairs(&list["values"], depth + 1).into())
+            Some(decode_pairs(&list["values"], depth + 1).into())
         }
         _ => None,
     }

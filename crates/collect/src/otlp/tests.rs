@@ -2,18 +2,18 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// One request, made by Python's `opentelemetry-proto` and written in both forms.
+/// One request of Python's `opentelemetry-proto` in both encodings.
 const SDK: [(&[u8], Encoding); 2] = [
     (include_bytes!("fixtures/sdk.bin"), Encoding::Protobuf),
     (include_bytes!("fixtures/sdk.json"), Encoding::Json),
 ];
 
-fn all(body: &[u8], encoding: Encoding) -> Result<Vec<Meaning>, OtlpError> {
-    let mut told = Vec::new();
-    read(body, encoding, 1000, |meaning| told.push(meaning)).map(|()| told)
+fn read_all(body: &[u8], encoding: Encoding) -> Result<Vec<Meaning>, OtlpError> {
+    let mut meanings = Vec::new();
+    read_request(body, encoding, 1000, |meaning| meanings.push(meaning)).map(|()| meanings)
 }
 
-fn event(meaning: &Meaning) -> (&AuditRecord<'static>, Value) {
+fn unwrap_event(meaning: &Meaning) -> (&AuditRecord<'static>, Value) {
     match meaning {
         Meaning::Event { record, .. } => (
             record,
@@ -24,11 +24,11 @@ fn event(meaning: &Meaning) -> (&AuditRecord<'static>, Value) {
 }
 
 #[test]
-fn both_forms_of_a_request_mean_the_same() {
-    let [binary, json] = SDK.map(|(body, encoding)| all(body, encoding).unwrap());
+fn both_encodings_of_a_request_mean_the_same() {
+    let [binary, json] = SDK.map(|(body, encoding)| read_all(body, encoding).unwrap());
     assert_eq!(binary.len(), 8);
     for (i, (a, b)) in binary.iter().zip(&json).enumerate() {
-        // Protobuf's own JSON has these bytes in base64, and ours are hexadecimal.
+        // Protobuf's own JSON has these bytes in base64; `read_request` writes them in hexadecimal.
         if i != 5 {
             assert_eq!(a, b, "record {i}");
         }
@@ -37,7 +37,7 @@ fn both_forms_of_a_request_mean_the_same() {
 
 #[test]
 fn records_mean_what_the_conventions_say() {
-    let told = all(SDK[0].0, SDK[0].1).unwrap();
+    let meanings = read_all(SDK[0].0, SDK[0].1).unwrap();
     let line = |m: &Meaning| match m {
         Meaning::Event { record: r, service } => format!(
             "{} {} {} {} {}",
@@ -51,7 +51,7 @@ fn records_mean_what_the_conventions_say() {
         Meaning::Rejected(error) => error.to_string(),
     };
 
-    let lines: Vec<String> = told.iter().map(line).collect();
+    let lines: Vec<String> = meanings.iter().map(line).collect();
     assert_eq!(
         lines,
         [
@@ -66,7 +66,7 @@ fn records_mean_what_the_conventions_say() {
         ]
     );
 
-    let (failed, metadata) = event(&told[0]);
+    let (failed, metadata) = unwrap_event(&meanings[0]);
     assert_eq!(failed.timestamp, Some(Timestamp::from_secs(1_772_712_451)));
     assert_eq!(
         (failed.session_id.as_deref(), failed.user_agent.as_deref()),
@@ -77,14 +77,14 @@ fn records_mean_what_the_conventions_say() {
 
     assert_eq!(metadata["trace_id"], "000102030405060708090a0b0c0d0e0f");
     assert_eq!(metadata["service.instance.id"], "a1");
-    let (error, _) = event(&told[3]);
+    let (error, _) = unwrap_event(&meanings[3]);
     assert_eq!(
         error.timestamp,
         Some(Timestamp::from_secs(1_772_712_451)),
-        "the collector's, where the source gave none"
+        "the time of observation, where the source gave none"
     );
 
-    let (download, metadata) = event(&told[5]);
+    let (download, metadata) = unwrap_event(&meanings[5]);
     assert!(download.cui_accessed);
     assert_eq!(metadata["bytes"], 123_456_789_012_u64);
     assert_eq!(
@@ -94,7 +94,7 @@ fn records_mean_what_the_conventions_say() {
     assert_eq!(metadata["raw"], "01ff");
 }
 
-fn varint(mut value: usize, out: &mut Vec<u8>) {
+fn push_varint(mut value: usize, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -102,23 +102,24 @@ fn varint(mut value: usize, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-fn message(field: u8, inner: &[u8]) -> Vec<u8> {
+fn encode_message(field: u8, inner: &[u8]) -> Vec<u8> {
     let mut out = vec![field << 3 | 2];
-    varint(inner.len(), &mut out);
+    push_varint(inner.len(), &mut out);
     out.extend_from_slice(inner);
     out
 }
 
-/// A request with one record.
-fn request(record: &[u8]) -> Vec<u8> {
-    message(1, &message(2, &message(2, record)))
+/// Encodes a request with one record.
+fn encode_request(record: &[u8]) -> Vec<u8> {
+    encode_message(1, &encode_message(2, &encode_message(2, record)))
 }
 
 #[test]
-fn what_is_broken_costs_itself_alone() {
-    let (bin, json) = (Encoding::Protobuf, Encoding::Json);
-    assert_eq!(all(b"", bin), Ok(vec![]));
-    assert_eq!(all(b"{}", json), Ok(vec![]));
+fn a_malformed_record_does_not_affect_the_others() {
+    let bin = Encoding::Protobuf;
+    let json = Encoding::Json;
+    assert_eq!(read_all(b"", bin), Ok(vec![]));
+    assert_eq!(read_all(b"{}", json), Ok(vec![]));
 
     for (body, encoding) in [
         (&b"\x0a"[..], bin),
@@ -129,38 +130,58 @@ fn what_is_broken_costs_itself_alone() {
         (b"{", json),
         (br#"{"resourceLogs":1}"#, json),
     ] {
-        assert_eq!(all(body, encoding), Err(OtlpError::Malformed), "{body:?}");
+        assert_eq!(
+            read_all(body, encoding),
+            Err(OtlpError::Malformed),
+            "{body:?}"
+        );
     }
 
-    // The frame is whole, the record in it is not.
-    let both = [request(b"\x0a"), request(&message(12, b"logout"))].concat();
-    let told = all(&both, bin).unwrap();
+    // The frame is valid, the record in it is not.
+    let both = [
+        encode_request(b"\x0a"),
+        encode_request(&encode_message(12, b"logout")),
+    ]
+    .concat();
+    let meanings = read_all(&both, bin).unwrap();
     assert_eq!(
-        (&told[0], event(&told[1]).0.action.to_string()),
-        (&broken(), "logout".to_owned())
+        (
+            &meanings[0],
+            unwrap_event(&meanings[1]).0.action.to_string()
+        ),
+        (&malformed_record(), "logout".to_owned())
     );
 
-    let told = all(
+    let meanings = read_all(
         br#"{"resourceLogs":[{"scopeLogs":[{"logRecords":[7,{"eventName":"logout"}]}]}]}"#,
         json,
     )
     .unwrap();
     assert_eq!(
-        (&told[0], event(&told[1]).0.action.to_string()),
-        (&broken(), "logout".to_owned())
+        (
+            &meanings[0],
+            unwrap_event(&meanings[1]).0.action.to_string()
+        ),
+        (&malformed_record(), "logout".to_owned())
     );
 
     let mut count = 0;
-    assert_eq!(read(&both, bin, 1, |_| count += 1), Err(OtlpError::TooMany));
-    assert_eq!(count, 0, "told of nothing");
     assert_eq!(
-        all(&request(&message(12, &vec![b'x'; RECORD_MAX])), bin),
-        Ok(vec![too_large()])
+        read_request(&both, bin, 1, |_| count += 1),
+        Err(OtlpError::TooMany)
+    );
+    assert_eq!(count, 0, "on_record was called");
+    assert_eq!(
+        read_all(
+            &encode_request(&encode_message(12, &vec![b'x'; RECORD_MAX])),
+            bin
+        ),
+        Ok(vec![too_large_record()])
     );
 }
 
 #[test]
-fn what_an_attacker_writes_refuses_no_event() {
+fn no_text_of_an_attacker_gets_an_event_rejected() {
     for text in [
         "\0",
         "\\u0000",
@@ -169,8 +190,8 @@ fn what_an_attacker_writes_refuses_no_event() {
         &"\u{1}".repeat(20_000),
     ] {
         let pair = |key: &str| {
-            let value = message(2, &message(1, text.as_bytes()));
-            message(6, &[message(1, key.as_bytes()), value].concat())
+            let value = encode_message(2, &encode_message(1, text.as_bytes()));
+            encode_message(6, &[encode_message(1, key.as_bytes()), value].concat())
         };
 
         let keys = [
@@ -185,12 +206,12 @@ fn what_an_attacker_writes_refuses_no_event() {
         let record: Vec<u8> = keys
             .into_iter()
             .flat_map(pair)
-            .chain(message(12, text.as_bytes()))
+            .chain(encode_message(12, text.as_bytes()))
             .collect();
 
         assert!(
             matches!(
-                &all(&request(&record), Encoding::Protobuf).unwrap()[0],
+                &read_all(&encode_request(&record), Encoding::Protobuf).unwrap()[0],
                 Meaning::Event { .. }
             ),
             "{text:.9}"
@@ -199,42 +220,52 @@ fn what_an_attacker_writes_refuses_no_event() {
 }
 
 #[test]
-fn depth_and_number_are_bounded() {
-    let deep = (0..10_000).fold(message(1, b"x"), |inner, _| message(5, &message(1, &inner)));
+fn depth_and_attribute_count_are_bounded() {
+    let deep = (0..10_000).fold(encode_message(1, b"x"), |inner, _| {
+        encode_message(5, &encode_message(1, &inner))
+    });
     assert!(deep.len() < RECORD_MAX);
-    let record = [message(12, b"logout"), message(5, &deep)].concat();
-    let told = all(&request(&record), Encoding::Protobuf).unwrap();
-    assert!(event(&told[0]).0.metadata.as_json().len() < 200);
+    let record = [encode_message(12, b"logout"), encode_message(5, &deep)].concat();
+    let meanings = read_all(&encode_request(&record), Encoding::Protobuf).unwrap();
+    assert!(unwrap_event(&meanings[0]).0.metadata.as_json().len() < 200);
 
     let many: Vec<u8> = (0..10_000)
         .flat_map(|n| {
-            let key = message(1, format!("k{n}").as_bytes());
-            message(6, &[key, message(2, &message(1, b"v"))].concat())
+            let key = encode_message(1, format!("k{n}").as_bytes());
+            encode_message(
+                6,
+                &[key, encode_message(2, &encode_message(1, b"v"))].concat(),
+            )
         })
         .collect();
-    let told = all(
-        &request(&[message(12, b"logout"), many].concat()),
+    let meanings = read_all(
+        &encode_request(&[encode_message(12, b"logout"), many].concat()),
         Encoding::Protobuf,
     )
     .unwrap();
 
-    assert!(event(&told[0]).1.as_object().unwrap().len() <= ATTRIBUTES_MAX);
+    assert!(unwrap_event(&meanings[0]).1.as_object().unwrap().len() <= ATTRIBUTES_MAX);
 }
 
 proptest! {
     #[test]
-    fn never_panics(raw in proptest::collection::vec(any::<u8>(), 0..200), text in r#"[\[\]{}",:\\a0]{0,80}"#, cut in 0..1000_usize, bit in 0..8000_usize) {
+    fn never_panics(
+        raw in proptest::collection::vec(any::<u8>(), 0..200),
+        text in r#"[\[\]{}",:\\a0]{0,80}"#,
+        cut in 0..1000_usize,
+        bit in 0..8000_usize,
+    ) {
         for (body, encoding) in SDK {
-            let _ = all(&raw, encoding);
-            let _ = all(body.get(..cut).unwrap_or(body), encoding);
+            let _ = read_all(&raw, encoding);
+            let _ = read_all(body.get(..cut).unwrap_or(body), encoding);
             let mut flipped = body.to_vec();
             if let Some(byte) = flipped.get_mut(bit / 8) {
                 *byte ^= 1 << (bit % 8);
             }
-            let _ = all(&flipped, encoding);
+            let _ = read_all(&flipped, encoding);
         }
 
-        let _ = all(text.as_bytes(), Encoding::Json);
-        let _ = all(&request(&raw), Encoding::Protobuf);
+        let _ = read_all(text.as_bytes(), Encoding::Json);
+        let _ = read_all(&encode_request(&raw), Encoding::Protobuf);
     }
 }

@@ -1,10 +1,11 @@
-//! The protobuf form, read in place: what is not needed is stepped over, and nothing is copied
-//! before it is.
+//! The protobuf encoding, read in place: unneeded fields are skipped, and bytes are copied only
+//! when they are needed.
 
 use serde_json::{Map, Value};
 
 use super::{
-    ATTRIBUTES_MAX, DEPTH_MAX, Meaning, OtlpError, RECORD_MAX, Record, broken, clip, hex, too_large,
+    ATTRIBUTES_MAX, DEPTH_MAX, Meaning, OtlpError, RECORD_MAX, Record, clean_text,
+    malformed_record, to_hex, too_large_record,
 };
 
 /// A field's value.
@@ -16,7 +17,7 @@ enum Field<'a> {
     Fixed32,
 }
 
-/// Goes through the fields of a message; ends at the first that is broken and says so.
+/// Iterates over the fields of a message. Ends at the first malformed one and sets `broken`.
 struct Fields<'a> {
     rest: &'a [u8],
     broken: bool,
@@ -30,7 +31,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn varint(&mut self) -> Option<u64> {
+    fn next_varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let (byte, rest) = self.rest.split_first()?;
@@ -50,23 +51,23 @@ impl<'a> Fields<'a> {
         None
     }
 
-    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
+    fn take_bytes(&mut self, length: u64) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
         self.rest = rest;
         Some(taken)
     }
 
-    fn field(&mut self) -> Option<(u64, Field<'a>)> {
-        let key = self.varint()?;
+    fn next_field(&mut self) -> Option<(u64, Field<'a>)> {
+        let key = self.next_varint()?;
         let field = match key & 7 {
-            0 => Field::Varint(self.varint()?),
-            1 => Field::Fixed64(u64::from_le_bytes(self.take(8)?.try_into().ok()?)),
+            0 => Field::Varint(self.next_varint()?),
+            1 => Field::Fixed64(u64::from_le_bytes(self.take_bytes(8)?.try_into().ok()?)),
             2 => {
-                let length = self.varint()?;
-                Field::Bytes(self.take(length)?)
+                let length = self.next_varint()?;
+                Field::Bytes(self.take_bytes(length)?)
             }
-            5 => self.take(4).map(|_| Field::Fixed32)?,
-            // Groups are of the past; OTLP has none.
+            5 => self.take_bytes(4).map(|_| Field::Fixed32)?,
+            // Groups are deprecated, and OTLP has none.
             _ => return None,
         };
 
@@ -80,19 +81,24 @@ impl<'a> Iterator for Fields<'a> {
         if self.rest.is_empty() || self.broken {
             return None;
         }
-        let field = self.field();
+        let field = self.next_field();
         self.broken = field.is_none();
         field
     }
 }
 
-/// The messages in a repeated field, told one by one; false when the message around them is broken.
-fn each<'a>(message: &'a [u8], number: u64, mut tell: impl FnMut(&'a [u8]) -> bool) -> bool {
+/// Calls `on_message` for each message in a repeated field until it returns `false`. Returns
+/// `false` then, or if the enclosing message is malformed.
+fn for_each_message<'a>(
+    message: &'a [u8],
+    number: u64,
+    mut on_message: impl FnMut(&'a [u8]) -> bool,
+) -> bool {
     let mut fields = Fields::of(message);
     for (n, field) in fields.by_ref() {
         if n == number {
             match field {
-                Field::Bytes(inner) if tell(inner) => {}
+                Field::Bytes(inner) if on_message(inner) => {}
                 _ => return false,
             }
         }
@@ -101,31 +107,35 @@ fn each<'a>(message: &'a [u8], number: u64, mut tell: impl FnMut(&'a [u8]) -> bo
     !fields.broken
 }
 
-/// Every record, with its resource; false when the request is broken.
-fn records<'a>(body: &'a [u8], mut tell: impl FnMut(&'a [u8], &'a [u8]) -> bool) -> bool {
-    each(body, 1, |resource_logs| {
+/// Calls `on_record` for each record with its resource. Returns `false` if the request is
+/// malformed.
+fn for_each_record<'a>(
+    body: &'a [u8],
+    mut on_record: impl FnMut(&'a [u8], &'a [u8]) -> bool,
+) -> bool {
+    for_each_message(body, 1, |resource_logs| {
         let mut resource: &[u8] = &[];
-        each(resource_logs, 1, |found| {
+        for_each_message(resource_logs, 1, |found| {
             resource = found;
             true
-        }) && each(resource_logs, 2, |scope_logs| {
-            each(scope_logs, 2, |record| tell(resource, record))
+        }) && for_each_message(resource_logs, 2, |scope_logs| {
+            for_each_message(scope_logs, 2, |record| on_record(resource, record))
         })
     })
 }
 
-pub(super) fn read(
+pub(super) fn read_request(
     body: &[u8],
-    most: usize,
-    mut tell: impl FnMut(Meaning),
+    max_records: usize,
+    mut on_record: impl FnMut(Meaning),
 ) -> Result<(), OtlpError> {
     let mut count = 0_usize;
-    let whole = records(body, |_, _| {
+    let whole = for_each_record(body, |_, _| {
         count += 1;
-        count <= most
+        count <= max_records
     });
 
-    if count > most {
+    if count > max_records {
         return Err(OtlpError::TooMany);
     }
 
@@ -133,24 +143,25 @@ pub(super) fn read(
         return Err(OtlpError::Malformed);
     }
 
-    let (mut known, mut attributes): (Option<&[u8]>, Map<String, Value>) = (None, Map::new());
-    records(body, |resource, bytes| {
-        // A resource has as many records as its sender likes: it is read once.
+    let mut known: Option<&[u8]> = None;
+    let mut attributes = Map::new();
+    for_each_record(body, |resource, bytes| {
+        // A resource may have any number of records, so it is decoded once.
         if known.is_none_or(|known| !std::ptr::eq(known, resource)) {
             attributes = Map::new();
             let read = resource.len() <= RECORD_MAX
-                && each(resource, 1, |kv| key_value(kv, &mut attributes, 0));
-            // What is broken of it is not there; the record stands for itself.
+                && for_each_message(resource, 1, |kv| decode_key_value(kv, &mut attributes, 0));
+            // The attributes of a malformed resource are left out; its records are still read.
             if !read {
                 attributes.clear();
             }
             known = Some(resource);
         }
 
-        tell(match record(bytes) {
-            _ if bytes.len() > RECORD_MAX => too_large(),
-            Some(record) => record.meaning(&attributes),
-            None => broken(),
+        on_record(match decode_record(bytes) {
+            _ if bytes.len() > RECORD_MAX => too_large_record(),
+            Some(record) => record.interpret_with(&attributes),
+            None => malformed_record(),
         });
 
         true
@@ -159,11 +170,11 @@ pub(super) fn read(
     Ok(())
 }
 
-fn text(bytes: &[u8]) -> String {
-    clip(&String::from_utf8_lossy(bytes), RECORD_MAX)
+fn decode_text(bytes: &[u8]) -> String {
+    clean_text(&String::from_utf8_lossy(bytes), RECORD_MAX)
 }
 
-fn record(bytes: &[u8]) -> Option<Record> {
+fn decode_record(bytes: &[u8]) -> Option<Record> {
     if bytes.len() > RECORD_MAX {
         return None;
     }
@@ -175,14 +186,14 @@ fn record(bytes: &[u8]) -> Option<Record> {
             (1, Field::Fixed64(nanos)) => record.time = nanos,
             (11, Field::Fixed64(nanos)) => record.observed = nanos,
             (2, Field::Varint(number)) => record.severity = number.cast_signed(),
-            (3, Field::Bytes(bytes)) => record.severity_text = text(bytes),
-            (5, Field::Bytes(bytes)) => record.body = any(bytes, 0),
-            (6, Field::Bytes(bytes)) if !key_value(bytes, &mut record.attributes, 0) => {
+            (3, Field::Bytes(bytes)) => record.severity_text = decode_text(bytes),
+            (5, Field::Bytes(bytes)) => record.body = decode_any(bytes, 0),
+            (6, Field::Bytes(bytes)) if !decode_key_value(bytes, &mut record.attributes, 0) => {
                 return None;
             }
-            (9, Field::Bytes(bytes)) => record.trace_id = hex(bytes),
-            (10, Field::Bytes(bytes)) => record.span_id = hex(bytes),
-            (12, Field::Bytes(bytes)) => record.name = text(bytes),
+            (9, Field::Bytes(bytes)) => record.trace_id = to_hex(bytes),
+            (10, Field::Bytes(bytes)) => record.span_id = to_hex(bytes),
+            (12, Field::Bytes(bytes)) => record.name = decode_text(bytes),
             _ => {}
         }
     }
@@ -190,14 +201,16 @@ fn record(bytes: &[u8]) -> Option<Record> {
     (!fields.broken).then_some(record)
 }
 
-/// Adds a `KeyValue`; false when it is broken. Those beyond [`ATTRIBUTES_MAX`] are left out.
-fn key_value(bytes: &[u8], into: &mut Map<String, Value>, depth: usize) -> bool {
-    let (mut key, mut value) = (String::new(), None);
+/// Adds a `KeyValue` and returns `false` if it is malformed. Those beyond [`ATTRIBUTES_MAX`] are
+/// left out.
+fn decode_key_value(bytes: &[u8], into: &mut Map<String, Value>, depth: usize) -> bool {
+    let mut key = String::new();
+    let mut value = None;
     let mut fields = Fields::of(bytes);
     for field in fields.by_ref() {
         match field {
-            (1, Field::Bytes(bytes)) => key = text(bytes),
-            (2, Field::Bytes(bytes)) => value = any(bytes, depth),
+            (1, Field::Bytes(bytes)) => key = decode_text(bytes),
+            (2, Field::Bytes(bytes)) => value = decode_any(bytes, depth),
             _ => {}
         }
     }
@@ -209,29 +222,29 @@ fn key_value(bytes: &[u8], into: &mut Map<String, Value>, depth: usize) -> bool 
     !fields.broken
 }
 
-/// An `AnyValue`; none when it is empty, broken or too deep.
-fn any(bytes: &[u8], depth: usize) -> Option<Value> {
+/// Decodes an `AnyValue`. `None` when it is empty, malformed or too deep.
+fn decode_any(bytes: &[u8], depth: usize) -> Option<Value> {
     let mut found = None;
     for field in Fields::of(bytes) {
         found = match field {
-            (1, Field::Bytes(bytes)) => Some(text(bytes).into()),
+            (1, Field::Bytes(bytes)) => Some(decode_text(bytes).into()),
             (2, Field::Varint(n)) => Some((n != 0).into()),
             (3, Field::Varint(n)) => Some(n.cast_signed().into()),
             (4, Field::Fixed64(bits)) => Some(f64::from_bits(bits).into()),
             (5, Field::Bytes(list)) if depth < DEPTH_MAX => {
                 let mut items = Vec::new();
-                each(list, 1, |item| {
-                    items.extend(any(item, depth + 1));
+                for_each_message(list, 1, |item| {
+                    items.extend(decode_any(item, depth + 1));
                     items.len() < ATTRIBUTES_MAX
                 });
                 Some(items.into())
             }
             (6, Field::Bytes(list)) if depth < DEPTH_MAX => {
                 let mut map = Map::new();
-                each(list, 1, |item| key_value(item, &mut map, depth + 1));
+                for_each_message(list, 1, |item| decode_key_value(item, &mut map, depth + 1));
                 Some(map.into())
             }
-            (7, Field::Bytes(bytes)) => Some(hex(bytes).into()),
+            (7, Field::Bytes(bytes)) => Some(to_hex(bytes).into()),
             _ => found,
         };
     }

@@ -1,32 +1,32 @@
-//! The journal of systemd as `journalctl -o json` exports it: what its messages mean is what the
-//! same messages mean in syslog.
+//! systemd's journal as exported by `journalctl -o json`. Its messages mean what the same messages
+//! mean in syslog.
 
 use std::borrow::Cow;
 
 use model::{Source, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Format, LineId, LineParser, Parsed, Reference, syslog};
+use super::{Format, LineId, LineParser, ParseContext, Parsed, syslog};
 
-/// The format.
+/// The journald format.
 pub const FORMAT: Format = Format {
     name: "journald",
     description: "the journal as `journalctl -o json` exports it: sshd, sudo, su, PAM, accounts, \
         logind",
     source: Source::Syslog,
-    lines: None,
-    parser: |_: Reference| Box::new(Journal),
+    entry_rules: None,
+    parser: |_: ParseContext| Box::new(Journal),
 };
 
 struct Journal;
 
-/// The cursor of an entry; none when it has none that `journalctl` could be given. It mostly stands
-/// first, and is found without reading the rest; `journalctl` promises no order, and now and then
-/// writes another.
-pub fn cursor(line: &[u8]) -> Option<Cow<'_, str>> {
-    let found = match leading(line) {
+/// Returns the cursor of an entry, or `None` if it has none that is safe to pass to `journalctl`.
+/// The cursor usually comes first and is found without reading the rest; `journalctl` does not
+/// guarantee an order.
+pub fn find_cursor(line: &[u8]) -> Option<Cow<'_, str>> {
+    let found = match leading_cursor(line) {
         Some(found) => Cow::Borrowed(found),
-        // The JSON reader tells what is a key from what stands in a message.
+        // The JSON reader tells a key from text in a message.
         None => match serde_json::from_slice(line).ok()? {
             Value::Object(mut object) => match object.remove("__CURSOR")? {
                 Value::String(text) => Cow::Owned(text),
@@ -36,15 +36,15 @@ pub fn cursor(line: &[u8]) -> Option<Cow<'_, str>> {
         },
     };
 
-    // Letters, digits, `=` and `;`: it goes into an argument of `journalctl`.
+    // The cursor becomes an argument of `journalctl`.
     let plain = found
         .bytes()
         .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'=' | b';'));
     (plain && !found.is_empty()).then_some(found)
 }
 
-/// The cursor of a line that begins with it.
-fn leading(line: &[u8]) -> Option<&str> {
+/// Returns the cursor of a line that begins with it.
+fn leading_cursor(line: &[u8]) -> Option<&str> {
     let rest = line
         .trim_ascii_start()
         .strip_prefix(b"{")?
@@ -59,11 +59,11 @@ fn leading(line: &[u8]) -> Option<&str> {
     std::str::from_utf8(rest.get(..memchr::memchr(b'"', rest)?)?).ok()
 }
 
-/// Stands for the entry with this cursor: boot, monotonic time and hash of the content, or the
-/// cursor as a whole where it does not say so. Not the journal's id and the entry's number there:
-/// an entry may be in two files, and is one all the same.
+/// Derives the ID of the entry with this cursor from boot, monotonic time and hash of the content,
+/// or from the whole cursor if it lacks them. The journal's ID and the entry's number in it are
+/// left out, because the same entry can be in two files.
 pub fn line_id(cursor: &str) -> LineId {
-    // FNV-1a, because ids must stay what they are.
+    // FNV-1a, because IDs must stay the same across versions.
     let hash = |text: &str| {
         text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| {
             (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3)
@@ -83,9 +83,8 @@ pub fn line_id(cursor: &str) -> LineId {
     }
 }
 
-/// A field's bytes: a text, or numbers where it is not UTF-8. A field that was given twice is a
-/// list of either.
-fn bytes(object: &Map<String, Value>, key: &str) -> Option<Vec<u8>> {
+/// Returns the bytes of a field, which is a string, or a list of numbers where it is not UTF-8.
+fn field_bytes(object: &Map<String, Value>, key: &str) -> Option<Vec<u8>> {
     match object.get(key)? {
         Value::String(text) => Some(text.clone().into_bytes()),
         Value::Array(numbers) => numbers
@@ -103,8 +102,8 @@ impl LineParser for Journal {
             return Parsed::Nothing;
         }
 
-        let Some(object) = crate::json::object(line) else {
-            return Parsed::Rejected("no JSON object".to_owned());
+        let Some(object) = crate::json::parse_object(line) else {
+            return Parsed::Rejected("not a JSON object".to_owned());
         };
         let micros = object
             .get("__REALTIME_TIMESTAMP")
@@ -117,26 +116,28 @@ impl LineParser for Journal {
             return Parsed::Rejected("no __REALTIME_TIMESTAMP".to_owned());
         };
 
-        // `_COMM` is the kernel's word, `SYSLOG_IDENTIFIER` whoever's: a process that calls itself
-        // sshd must be one.
-        let said = bytes(&object, "SYSLOG_IDENTIFIER");
-        let program = bytes(&object, "_COMM").or(said).unwrap_or_default();
-        let mut message = bytes(&object, "MESSAGE").unwrap_or_default();
+        // The kernel sets `_COMM`; any process can choose its `SYSLOG_IDENTIFIER`, and one that
+        // calls itself sshd must be sshd.
+        let identifier = field_bytes(&object, "SYSLOG_IDENTIFIER");
+        let program = field_bytes(&object, "_COMM")
+            .or(identifier)
+            .unwrap_or_default();
+        let mut text = field_bytes(&object, "MESSAGE").unwrap_or_default();
 
-        // The journal takes blanks off the end, where they can tell what PAM wrote from what a
-        // client sent.
-        if message.starts_with(b"pam_") {
-            message.push(b' ');
+        // The journal strips trailing blanks, but a blank at the end tells what PAM wrote from what
+        // a client sent.
+        if text.starts_with(b"pam_") {
+            text.push(b' ');
         }
 
-        let host = bytes(&object, "_HOSTNAME").unwrap_or_default();
-        let said = syslog::Said {
+        let host = field_bytes(&object, "_HOSTNAME").unwrap_or_default();
+        let message = syslog::LogMessage {
             program: &program,
             host: &host,
-            message: &message,
+            text: &text,
         };
 
-        match syslog::meaning(said, at, id) {
+        match syslog::classify_message(message, at, id) {
             Parsed::Event(event) => Parsed::Event(event.into_owned()),
             Parsed::Nothing => Parsed::Nothing,
             Parsed::Rejected(why) => Parsed::Rejected(why),
@@ -155,7 +156,7 @@ mod tests {
         offset: 42,
     };
 
-    fn read(line: &str) -> String {
+    fn describe(line: &str) -> String {
         match Journal.parse(line.as_bytes(), ID) {
             Parsed::Event(e) => format!(
                 "{} {} {} {}",
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn reads_what_journalctl_exports() {
-        for (line, expected) in [
+        let cases = [
             (
                 r#"{"__CURSOR":"s=1","__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"sshd","_COMM":"sshd","MESSAGE":"Failed password for root from 192.0.2.7 port 4 ssh2"}"#,
                 "2026-03-05T12:07:31Z login_failed root 192.0.2.7",
@@ -180,7 +181,7 @@ mod tests {
                 r#"{"__REALTIME_TIMESTAMP":"1772712451000000","_COMM":"sshd-session","MESSAGE":[70,97,105,108,101,100,32,112,97,115,115,119,111,114,100,32,102,111,114,32,255,32,102,114,111,109,32,58,58,49,32,112,111,114,116,32,52]}"#,
                 "2026-03-05T12:07:31Z login_failed \u{fffd} ::1",
             ),
-            // Anybody may log as sshd.
+            // Any process can log as sshd.
             (
                 r#"{"__REALTIME_TIMESTAMP":"1772712451000000","SYSLOG_IDENTIFIER":"sshd","_COMM":"logger","MESSAGE":"Accepted password for root from 192.0.2.7 port 4 ssh2"}"#,
                 "nothing",
@@ -190,20 +191,22 @@ mod tests {
                 "nothing",
             ),
             (r#"{"MESSAGE":"x"}"#, "rejected: no __REALTIME_TIMESTAMP"),
-            ("hello", "rejected: no JSON object"),
+            ("hello", "rejected: not a JSON object"),
             ("", "nothing"),
-        ] {
-            assert_eq!(read(line), expected, "{line}");
+        ];
+
+        for (line, expected) in cases {
+            assert_eq!(describe(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn a_cursor_tells_entries_apart() {
+    fn cursors_identify_entries() {
         let line = br#"{"__CURSOR":"s=6b0e;i=5a;b=1;m=2;t=3;x=4","MESSAGE":"x"}"#;
-        let found = cursor(line).unwrap();
+        let found = find_cursor(line).unwrap();
         assert_eq!(found, "s=6b0e;i=5a;b=1;m=2;t=3;x=4");
         assert_eq!(
-            cursor(br#"{"MESSAGE":"\"__CURSOR\":\"no\"","__CURSOR":"s=1"}"#).unwrap(),
+            find_cursor(br#"{"MESSAGE":"\"__CURSOR\":\"no\"","__CURSOR":"s=1"}"#).unwrap(),
             "s=1",
             "not always the first"
         );
@@ -233,14 +236,19 @@ mod tests {
             r#"{"MESSAGE":"","__CURSOR":5}"#,
             r#"{"MESSAGE":"\"__CURSOR\":\"s=1\""}"#,
         ] {
-            assert_eq!(cursor(bad.as_bytes()), None, "{bad}");
+            assert_eq!(find_cursor(bad.as_bytes()), None, "{bad}");
         }
     }
 
     proptest! {
         #[test]
-        fn never_panics(raw in proptest::collection::vec(any::<u8>(), 0..100), time in "[-0-9]{0,20}", message in "[ -!#-~]{0,60}") {
-            let line = format!(r#"{{"__REALTIME_TIMESTAMP":"{time}","_COMM":"sshd","MESSAGE":"Failed {message}"}}"#);
+        fn never_panics(
+            raw in proptest::collection::vec(any::<u8>(), 0..100),
+            time in "[-0-9]{0,20}",
+            message in "[ -!#-~]{0,60}",
+        ) {
+            let fields = format!(r#""__REALTIME_TIMESTAMP":"{time}","_COMM":"sshd""#);
+            let line = format!(r#"{{{fields},"MESSAGE":"Failed {message}"}}"#);
             let _ = (Journal.parse(&raw, ID), Journal.parse(line.as_bytes(), ID));
         }
     }

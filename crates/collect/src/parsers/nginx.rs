@@ -1,27 +1,27 @@
-//! Access logs of nginx and Apache: `combined`, with or without a virtual host before and further
-//! fields after it, and JSON objects with nginx's variable names.
+//! Access logs of nginx and Apache: `combined`, optionally with a virtual host before it and
+//! further fields after it, and JSON objects with nginx's variable names.
 //!
-//! Everything between the quotation marks was sent by somebody: request targets are hostile bytes.
+//! Clients send everything between the quotation marks: request targets are hostile bytes.
 
 use model::civil::{Civil, digits, month};
 use model::event::UserId;
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Format, LineId, LineParser, Parsed, Reference};
-use crate::text::{Object, address, text, without_padding};
+use super::{Format, LineId, LineParser, ParseContext, Parsed};
+use crate::text::{Object, lossy_text, parse_address, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "nginx",
-    description: "access logs of nginx and Apache: combined (further fields allowed) or JSON",
+    description: "access logs of nginx and Apache: parse_combined (further fields allowed) or JSON",
     source: Source::Nginx,
-    lines: None,
-    parser: |_: Reference| Box::new(Access),
+    entry_rules: None,
+    parser: |_: ParseContext| Box::new(Access),
 };
 
-/// What is kept of a request target; the column holds more, attackers send more.
+/// Bytes of a request target that are kept. The column holds more, and attackers send more.
 const TARGET_MAX: usize = 8192;
-/// And of an agent.
+/// Bytes of a user agent that are kept.
 const AGENT_MAX: usize = 500;
 
 struct Access;
@@ -31,21 +31,21 @@ impl LineParser for Access {
         let line = without_padding(line).trim_ascii();
         match line.first() {
             None => Parsed::Nothing,
-            Some(b'{') => json(line, id),
-            Some(_) => match combined(line) {
+            Some(b'{') => parse_json(line, id),
+            Some(_) => match parse_combined(line) {
                 Some(request) => Parsed::Event(request.into_event(id)),
-                None => Parsed::Rejected("no line of an access log".to_owned()),
+                None => Parsed::Rejected("not a line of an access log".to_owned()),
             },
         }
     }
 }
 
-/// A request as the line has it.
+/// The fields of a line.
 struct Request<'a> {
     at: Timestamp,
     host: &'a [u8],
     user: &'a [u8],
-    /// Empty when what was sent is no HTTP.
+    /// Empty when the request is not HTTP.
     method: &'a [u8],
     target: &'a [u8],
     status: u16,
@@ -54,18 +54,18 @@ struct Request<'a> {
     agent: &'a [u8],
 }
 
-/// `-` stands for nothing.
-fn given(field: &[u8]) -> Option<&[u8]> {
+/// Returns the field unless it is empty or `-`.
+fn non_empty(field: &[u8]) -> Option<&[u8]> {
     (!field.is_empty() && field != b"-").then_some(field)
 }
 
-fn cut(bytes: &[u8], max: usize) -> Text<'_> {
+fn lossy_prefix(bytes: &[u8], max: usize) -> Text<'_> {
     let mut end = bytes.len().min(max);
-    // Not within a character.
+    // Do not cut within a character.
     while end > 0 && end < bytes.len() && bytes[end] & 0xc0 == 0x80 {
         end -= 1;
     }
-    text(&bytes[..end])
+    lossy_text(&bytes[..end])
 }
 
 impl<'a> Request<'a> {
@@ -84,27 +84,27 @@ impl<'a> Request<'a> {
             "http_request".into(),
             result,
         );
-        event.ip_address = address(self.host);
+        event.ip_address = parse_address(self.host);
 
-        event.user_id = given(self.user).map(|user| UserId::Name(text(user)));
-        event.user_agent = given(self.agent).map(|agent| cut(agent, AGENT_MAX));
-        event.resource_type = Some(text(if self.method.is_empty() {
+        event.user_id = non_empty(self.user).map(|user| UserId::Name(lossy_text(user)));
+        event.user_agent = non_empty(self.agent).map(|agent| lossy_prefix(agent, AGENT_MAX));
+        event.resource_type = Some(lossy_text(if self.method.is_empty() {
             b"-"
         } else {
             self.method
         }));
-        event.resource_id = Some(cut(self.target, TARGET_MAX));
+        event.resource_id = Some(lossy_prefix(self.target, TARGET_MAX));
 
         let mut details = Object::with_capacity(96);
         details
-            .number("status", self.status.to_string().as_bytes())
-            .number("bytes", self.bytes);
-        if let Some(referer) = given(self.referer) {
-            details.text("referer", &referer[..referer.len().min(1024)]);
+            .number_field("status", self.status.to_string().as_bytes())
+            .number_field("bytes", self.bytes);
+        if let Some(referer) = non_empty(self.referer) {
+            details.text_field("referer", &referer[..referer.len().min(1024)]);
         }
 
         if event.ip_address.is_none() {
-            details.text("host", self.host);
+            details.text_field("host", self.host);
         }
 
         event.details = model::event::Details::from_json(details.finish());
@@ -112,8 +112,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// `04/Jul/2026:12:00:00 +0200`.
-fn clf_time(stamp: &[u8]) -> Option<Timestamp> {
+/// Parses `04/Jul/2026:12:00:00 +0200`.
+fn parse_clf_time(stamp: &[u8]) -> Option<Timestamp> {
     let [d1, d2, b'/', m @ .., b' ', sign, z1, z2, z3, z4] = stamp else {
         return None;
     };
@@ -158,8 +158,8 @@ fn clf_time(stamp: &[u8]) -> Option<Timestamp> {
     }
 }
 
-/// Past the quotation mark that ends a field which began before `at`: one that is not escaped, with
-/// a space or the end after it.
+/// Finds the quotation mark that ends a field that began before `at`: one that is not escaped and
+/// is followed by a space or the end.
 fn end_of_quoted(line: &[u8], mut at: usize) -> Option<usize> {
     loop {
         let quote = at + memchr::memchr(b'"', line.get(at..)?)?;
@@ -176,8 +176,8 @@ fn end_of_quoted(line: &[u8], mut at: usize) -> Option<usize> {
     }
 }
 
-/// A quoted field at `at`, and what follows it.
-fn quoted(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
+/// Returns the quoted field at `at` and the offset behind it.
+fn quoted_field(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
     if line.get(at) != Some(&b'"') {
         return None;
     }
@@ -185,32 +185,33 @@ fn quoted(line: &[u8], at: usize) -> Option<(&[u8], usize)> {
     Some((&line[at + 1..end], end + 1))
 }
 
-/// Where the time stands: ` [04/Jul/2026:12:00:00 +0200] "`, and what it is.
+/// Finds ` [04/Jul/2026:12:00:00 +0200] "` and returns its offset and time.
 ///
-/// The user name before it is the client's word and may hold brackets and blanks, but servers
-/// escape the quotation marks in it: the first time that is followed by one is the server's, and
-/// what the request holds comes later.
-fn stamp(line: &[u8]) -> Option<(usize, Timestamp)> {
+/// The client chooses the user name before it, which may hold brackets and blanks, but servers
+/// escape quotation marks in it. So the first time that is followed by one is the server's; the
+/// request comes later.
+fn find_time(line: &[u8]) -> Option<(usize, Timestamp)> {
     const LENGTH: usize = b"04/Jul/2026:12:00:00 +0200".len();
     memchr::memmem::find_iter(line, b" [").find_map(|open| {
         let time = line.get(open + 2..open + 2 + LENGTH)?;
         let follows = line.get(open + 2 + LENGTH..)?.starts_with(b"] \"");
         follows
-            .then(|| clf_time(time))
+            .then(|| parse_clf_time(time))
             .flatten()
             .map(|at| (open, at))
     })
 }
 
-fn combined(line: &[u8]) -> Option<Request<'_>> {
-    let (open, at) = stamp(line)?;
-    let (host, user) = names(&line[..open])?;
+fn parse_combined(line: &[u8]) -> Option<Request<'_>> {
+    let (open, at) = find_time(line)?;
+    let (host, user) = host_and_user(&line[..open])?;
     let quote = open + memchr::memchr(b'"', &line[open..])?;
-    let (request, status, bytes, end) = answered(line, quote + 1)?;
-    let (mut referer, mut agent): (&[u8], &[u8]) = (b"", b"");
-    if let Some((field, next)) = quoted(line, end + 1) {
+    let (request, status, bytes, end) = request_and_status(line, quote + 1)?;
+    let mut referer: &[u8] = b"";
+    let mut agent: &[u8] = b"";
+    if let Some((field, next)) = quoted_field(line, end + 1) {
         referer = field;
-        agent = quoted(line, next + 1).map_or(b"", |(field, _)| field);
+        agent = quoted_field(line, next + 1).map_or(b"", |(field, _)| field);
     }
 
     let (method, target) = method_and_target(request);
@@ -227,9 +228,9 @@ fn combined(line: &[u8]) -> Option<Request<'_>> {
     })
 }
 
-/// The request that begins at `from`, status and size of the answer, and where they end. Old
-/// servers do not escape quotation marks: one that no status follows is part of the request.
-fn answered(line: &[u8], from: usize) -> Option<(&[u8], u16, &[u8], usize)> {
+/// Returns the request that begins at `from`, status and size of the response, and where they end.
+/// Old servers do not escape quotation marks: one without a status after it is part of the request.
+fn request_and_status(line: &[u8], from: usize) -> Option<(&[u8], u16, &[u8], usize)> {
     let mut at = from;
     loop {
         let end = end_of_quoted(line, at)?;
@@ -247,19 +248,19 @@ fn answered(line: &[u8], from: usize) -> Option<(&[u8], u16, &[u8], usize)> {
     }
 }
 
-/// Host and user of `HOST IDENT USER`, perhaps with `VHOST ` before them.
-fn names(head: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Returns host and user of `[VHOST ]HOST IDENT USER`.
+fn host_and_user(head: &[u8]) -> Option<(&[u8], &[u8])> {
     let (first, rest) = head.split_at(memchr::memchr(b' ', head)?);
     let rest = &rest[1..];
     let (second, after) = rest.split_at(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
 
-    // An identity (RFC 1413) is no address: what stands before one is a virtual host, which clients
-    // choose. Where the host is one, too, its identity must be missing, as it always is: a client
-    // may say what it likes of its identity.
+    // An identity (RFC 1413) is not an address, so a word before an address is a virtual host,
+    // which clients choose. If that is an address too, the identity must be missing, as it always
+    // is in practice, because a client can claim any identity.
     let after = after.get(1..).unwrap_or_default();
-    let shifted = address(second).is_some()
+    let shifted = parse_address(second).is_some()
         && memchr::memchr(b' ', after).is_some()
-        && (address(first).is_none() || after.starts_with(b"- "));
+        && (parse_address(first).is_none() || after.starts_with(b"- "));
     let (host, rest) = if shifted {
         (second, after)
     } else {
@@ -271,7 +272,7 @@ fn names(head: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((host, user))
 }
 
-/// Method and target of a request line; a line that is no HTTP is a target alone.
+/// Splits a request line into method and target. A line that is not HTTP is only a target.
 fn method_and_target(request: &[u8]) -> (&[u8], &[u8]) {
     let end = memchr::memchr(b' ', request).unwrap_or(0);
     if end == 0
@@ -281,8 +282,9 @@ fn method_and_target(request: &[u8]) -> (&[u8], &[u8]) {
     {
         return (b"", request);
     }
+
+    // The target may hold spaces; only a version at the end is cut off.
     let rest = &request[end + 1..];
-    // The target may hold spaces: only what looks like a version at the end is cut off.
     let target = match memchr::memrchr(b' ', rest) {
         Some(at) if rest[at + 1..].starts_with(b"HTTP/") => &rest[..at],
         _ => rest,
@@ -290,8 +292,8 @@ fn method_and_target(request: &[u8]) -> (&[u8], &[u8]) {
     (&request[..end], target)
 }
 
-/// The first of these keys that is there, as text.
-fn field(object: &Map<String, Value>, keys: &[&str]) -> Option<String> {
+/// Returns the value of the first of these keys that is present, as text.
+fn first_field(object: &Map<String, Value>, keys: &[&str]) -> Option<String> {
     keys.iter().find_map(|key| match object.get(*key)? {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -299,11 +301,11 @@ fn field(object: &Map<String, Value>, keys: &[&str]) -> Option<String> {
     })
 }
 
-fn json(line: &[u8], id: LineId) -> Parsed<'static> {
-    let Some(object) = crate::json::object(line) else {
+fn parse_json(line: &[u8], id: LineId) -> Parsed<'static> {
+    let Some(object) = crate::json::parse_object(line) else {
         return Parsed::Rejected("neither a line of an access log nor a JSON object".to_owned());
     };
-    let get = |keys: &[&str]| field(&object, keys);
+    let get = |keys: &[&str]| first_field(&object, keys);
     let stamp = get(&[
         "time_iso8601",
         "@timestamp",
@@ -316,7 +318,7 @@ fn json(line: &[u8], id: LineId) -> Parsed<'static> {
 
     let at = Timestamp::parse(&stamp)
         .ok()
-        .or_else(|| clf_time(stamp.as_bytes()))
+        .or_else(|| parse_clf_time(stamp.as_bytes()))
         .or_else(|| {
             let secs: f64 = stamp.parse().ok()?;
             (secs.is_finite() && secs > 0.0 && secs < 1e11)
@@ -337,15 +339,10 @@ fn json(line: &[u8], id: LineId) -> Parsed<'static> {
     let target = get(&["request_uri", "uri", "path", "url"])
         .map_or_else(|| target.to_vec(), String::into_bytes);
     let part = |keys: &[&str]| get(keys).unwrap_or_default().into_bytes();
-    let (user, bytes) = (
-        part(&["remote_user", "user"]),
-        part(&["body_bytes_sent", "bytes_sent", "bytes"]),
-    );
-
-    let (referer, agent) = (
-        part(&["http_referer", "referer", "referrer"]),
-        part(&["http_user_agent", "user_agent", "agent"]),
-    );
+    let user = part(&["remote_user", "user"]);
+    let bytes = part(&["body_bytes_sent", "bytes_sent", "bytes"]);
+    let referer = part(&["http_referer", "referer", "referrer"]);
+    let agent = part(&["http_user_agent", "user_agent", "agent"]);
     let status = get(&["status"]).and_then(|s| s.parse().ok()).unwrap_or(0);
     let request = Request {
         at,
@@ -373,7 +370,7 @@ mod tests {
         offset: 42,
     };
 
-    fn read(line: &str) -> String {
+    fn describe(line: &str) -> String {
         match Access.parse(line.as_bytes(), ID) {
             Parsed::Event(e) => format!(
                 "{} {} {} {} {} {} {:?} {}",
@@ -394,8 +391,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_servers_write() {
-        for (line, expected) in [
+    fn combined_and_json_lines_are_read() {
+        let cases = [
             (
                 r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] "GET /a?b=c HTTP/1.1" 404 571 "http://x/" "curl/8""#,
                 r#"2016-10-25T12:49:33Z 192.0.2.7 - GET /a?b=c curl/8 Failure {"status":404,"bytes":571,"referer":"http://x/"}"#,
@@ -404,7 +401,8 @@ mod tests {
                 r#"www.example.com:443 2001:db8::1 - ann b [25/Oct/2016:14:49:33 -0130] "POST / HTTP/2.0" 403 - "-" "-" "more" 0.2"#,
                 r#"2016-10-25T16:19:33Z 2001:db8::1 ann b POST / - Denied {"status":403}"#,
             ),
-            // Apache escapes quotation marks, old servers don't, and some clients speak no HTTP.
+            // Apache escapes quotation marks, old servers do not, and some clients do not send
+            // HTTP.
             (
                 r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0000] "GET /\"x\" y HTTP/1.1" 200 5 "-" "a \"b\"""#,
                 r#"2016-10-25T14:49:33Z 192.0.2.7 - GET /\"x\" y a \"b\" Success {"status":200,"bytes":5}"#,
@@ -425,17 +423,18 @@ mod tests {
                 r#"{"msg":"hello"}"#,
                 "rejected: a JSON object without time_iso8601 or remote_addr",
             ),
-            ("hello", "rejected: no line of an access log"),
+            ("hello", "rejected: not a line of an access log"),
             (
                 r#"192.0.2.7 - - [32/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
-                "rejected: no line of an access log",
+                "rejected: not a line of an access log",
             ),
-            // The name is the client's, brackets and all.
+            // The client chooses the whole user name, brackets included.
             (
                 r#"192.0.2.7 - x [01/Jan/2020:00:00:00 +0000] y [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5 "a [01/Jan/2020:00:00:00 +0000] \"b" "c""#,
                 r#"2016-10-25T14:49:33Z 192.0.2.7 x [01/Jan/2020:00:00:00 +0000] y GET / c Success {"status":200,"bytes":5,"referer":"a [01/Jan/2020:00:00:00 +0000] \\\"b"}"#,
             ),
-            // So is the virtual host, which may be an address; an identity may not.
+            // The client also chooses the virtual host, which may be an address; an identity may
+            // not.
             (
                 r#"10.0.0.5 203.0.113.9 - - [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
                 r#"2016-10-25T14:49:33Z 203.0.113.9 - GET / - Success {"status":200,"bytes":5}"#,
@@ -454,8 +453,10 @@ mod tests {
             ),
             ("\0\0\0", "nothing"),
             ("", "nothing"),
-        ] {
-            assert_eq!(read(line), expected, "{line}");
+        ];
+
+        for (line, expected) in cases {
+            assert_eq!(describe(line), expected, "{line}");
         }
     }
 
@@ -465,8 +466,8 @@ mod tests {
             let _ = Access.parse(&line, ID);
         }
 
-        /// As nginx writes it (quotation marks, backslashes and what is not printable as `\xHH`),
-        /// and Apache (`\"`).
+        /// With nginx's escaping (quotation marks, backslashes and unprintable bytes as `\xHH`) and
+        /// Apache's (`\"`).
         #[test]
         fn no_client_hides_its_request_or_dates_it(
             fields in proptest::array::uniform4(
@@ -481,7 +482,9 @@ mod tests {
                 for byte in text.bytes() {
                     match byte {
                         b'"' | b'\\' if apache => written.extend(['\\', char::from(byte)]),
-                        b'"' | b'\\' | 0..b' ' | 0x7f.. => written.extend(format!("\\x{byte:02X}").chars()),
+                        b'"' | b'\\' | 0..b' ' | 0x7f.. => {
+                            written.push_str(&format!("\\x{byte:02X}"));
+                        }
                         _ => written.push(char::from(byte)),
                     }
                 }
@@ -495,14 +498,19 @@ mod tests {
                     \"{referer}\" \"{agent}\""
             );
             let Parsed::Event(event) = Access.parse(line.as_bytes(), ID) else { panic!("{line}") };
-            prop_assert_eq!(event.ip_address, Some(std::net::Ipv4Addr::new(203, 0, 113, 9).into()), "{}", line);
+            let client = std::net::Ipv4Addr::new(203, 0, 113, 9);
+            prop_assert_eq!(event.ip_address, Some(client.into()), "{}", line);
             prop_assert_eq!(event.timestamp.to_string(), "2016-10-25T14:49:33Z", "{}", line);
 
             prop_assert_eq!(event.details.number("status"), Some(404), "{}", line);
         }
 
         #[test]
-        fn whatever_is_asked_for_is_an_event(target in "[!-~]{0,40}", agent in "\\PC{0,20}", status in 100_u16..600) {
+        fn every_request_becomes_an_event(
+            target in "[!-~]{0,40}",
+            agent in "\\PC{0,20}",
+            status in 100_u16..600,
+        ) {
             let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
             let (target, agent) = (escape(&target), escape(&agent));
             let line = format!("192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] \"GET {target} \

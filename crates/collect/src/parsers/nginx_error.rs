@@ -1,5 +1,5 @@
-//! Error logs of nginx and Apache: refused passwords become failed logins, the rest what the server
-//! complained about.
+//! Error logs of nginx and Apache. Refused passwords become failed logins, all other entries errors
+//! of the server.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,8 +8,8 @@ use model::civil::{Civil, Zone, digits, month};
 use model::event::Details;
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
-use super::{Format, LineId, LineParser, Lines, Parsed, Reference};
-use crate::text::{Object, text, without_padding};
+use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
+use crate::text::{Object, lossy_text, without_padding};
 
 mod appended;
 
@@ -17,46 +17,42 @@ pub(super) const FORMAT: Format = Format {
     name: "nginx_error",
     description: "error logs of nginx and Apache, entries of many lines included",
     source: Source::Nginx,
-    lines: Some(Lines {
-        begins,
-        goes_on: Some(goes_on),
+    entry_rules: Some(EntryRules {
+        is_entry_start,
+        continues: Some(continues),
     }),
-    parser: |reference: Reference| {
-        Box::new(WebError {
-            zone: reference.zone,
-        })
-    },
+    parser: |context: ParseContext| Box::new(WebError { zone: context.zone }),
 };
 
-/// What is kept of a message.
+/// Bytes of a message that are kept.
 const MESSAGE_MAX: usize = 1024;
-/// nginx writes no longer entries.
+/// The longest entry that nginx writes.
 const ENTRY_MAX: usize = 2047;
 
-fn begins(line: &[u8]) -> bool {
+fn is_entry_start(line: &[u8]) -> bool {
     let line = without_padding(line);
     nginx_stamp(line).is_some() || apache_stamp(line).is_some()
 }
 
-/// Whether an entry of nginx about a request is not complete after a line. A newline in a path is
-/// written as it came, and what follows it must not become an entry of its own.
-fn goes_on(before: Option<usize>, line: &[u8]) -> bool {
+/// Returns whether an nginx entry about a request continues after a line. nginx writes a newline in
+/// a path as it came, and the text after it must not become an entry of its own.
+fn continues(before: Option<usize>, line: &[u8]) -> bool {
     let Some(before) = before else {
         let line = without_padding(line);
-        let opening = nginx_stamp(line).and_then(|(_, rest)| opening(rest));
+        let opening = nginx_stamp(line).and_then(|(_, rest)| parse_opening(rest));
         return opening.is_some_and(|(level, numbered, message)| {
             let of_request = numbered && !matches!(level, b"debug" | b"info" | b"notice");
-            of_request && appended::goes_on(message, line.len())
+            of_request && appended::continues(message, line.len())
         });
     };
-    before + 1 + line.len() < ENTRY_MAX && !appended::ends(line)
+    before + 1 + line.len() < ENTRY_MAX && !appended::has_appended(line)
 }
 
 struct WebError {
     zone: Zone,
 }
 
-/// `2016/10/25 14:49:34 `, and what follows.
+/// Parses `2016/10/25 14:49:34 ` and returns the rest of the line with it.
 fn nginx_stamp(line: &[u8]) -> Option<(Civil, &[u8])> {
     let (stamp, rest) = line.split_at_checked(20)?;
     let [
@@ -98,18 +94,17 @@ fn nginx_stamp(line: &[u8]) -> Option<(Civil, &[u8])> {
     Some((civil, rest))
 }
 
-/// `[Sun Jul 09 06:10:51.190799 2023] `, with or without the fraction, and what follows.
+/// Parses `[Sun Jul 09 06:10:51.190799 2023] `, with or without the fraction, and returns the rest
+/// of the line with it.
 fn apache_stamp(line: &[u8]) -> Option<(Civil, &[u8])> {
     let inner = line.strip_prefix(b"[")?;
     let end = memchr::memchr(b']', &inner[..inner.len().min(40)])?;
     let mut words = inner[..end].split(|c| *c == b' ').filter(|w| !w.is_empty());
-    let (_weekday, name, day, clock, year) = (
-        words.next()?,
-        words.next()?,
-        words.next()?,
-        words.next()?,
-        words.next()?,
-    );
+    let _weekday = words.next()?;
+    let name = words.next()?;
+    let day = words.next()?;
+    let clock = words.next()?;
+    let year = words.next()?;
 
     let (clock, fraction) = clock.split_at_checked(8)?;
     let [h1, h2, b':', n1, n2, b':', s1, s2] = clock else {
@@ -134,13 +129,13 @@ fn apache_stamp(line: &[u8]) -> Option<(Civil, &[u8])> {
     Some((civil, inner[end + 1..].trim_ascii_start()))
 }
 
-/// What an entry says.
-struct Complaint<'a> {
+/// The fields of an entry.
+struct ErrorEntry<'a> {
     at: Timestamp,
     level: &'a [u8],
     message: &'a [u8],
     client: Option<IpAddr>,
-    /// Who the client is could be its own word.
+    /// Whether the client could have forged its address.
     unclear: bool,
     request: Option<&'a [u8]>,
 }
@@ -152,22 +147,22 @@ impl LineParser for WebError {
             return Parsed::Nothing;
         }
 
-        let complaint = nginx_stamp(entry)
-            .and_then(|(civil, rest)| nginx(civil.in_zone(&self.zone)?, rest, entry.len()))
+        let parsed = nginx_stamp(entry)
+            .and_then(|(civil, rest)| parse_nginx(civil.in_zone(&self.zone)?, rest, entry.len()))
             .or_else(|| {
                 apache_stamp(entry)
-                    .and_then(|(civil, rest)| apache(civil.in_zone(&self.zone)?, rest))
+                    .and_then(|(civil, rest)| parse_apache(civil.in_zone(&self.zone)?, rest))
             });
 
-        match complaint {
-            Some(complaint) => Parsed::Event(complaint.into_event(id)),
-            None => Parsed::Rejected("no entry of a web server's error log".to_owned()),
+        match parsed {
+            Some(error) => Parsed::Event(error.into_event(id)),
+            None => Parsed::Rejected("not an entry of a web server's error log".to_owned()),
         }
     }
 }
 
-/// Level, whether it is about a connection, and message of `[error] 54053#0: *1 MESSAGE`.
-fn opening(rest: &[u8]) -> Option<(&[u8], bool, &[u8])> {
+/// Splits `[error] 54053#0: *1 MESSAGE` into level, whether it names a connection, and message.
+fn parse_opening(rest: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     let inner = rest.strip_prefix(b"[")?;
     let end = memchr::memchr(b']', &inner[..inner.len().min(16)])?;
     let (level, rest) = (&inner[..end], inner.get(end + 2..)?);
@@ -182,12 +177,12 @@ fn opening(rest: &[u8]) -> Option<(&[u8], bool, &[u8])> {
     }
 }
 
-/// `[error] 54053#0: *1 MESSAGE, client: 192.0.2.7, server: …, request: "GET / HTTP/1.1", …`, of an
-/// entry of so many bytes.
-fn nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<Complaint<'_>> {
-    let (level, _, message) = opening(rest)?;
-    let Some(appended) = appended::find(message, length) else {
-        return Some(Complaint {
+/// Parses `[error] 54053#0: *1 MESSAGE, client: 192.0.2.7, server: …, request: "GET / HTTP/1.1", …`
+/// of an entry of `length` bytes.
+fn parse_nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<ErrorEntry<'_>> {
+    let (level, _, message) = parse_opening(rest)?;
+    let Some(appended) = appended::find_appended(message, length) else {
+        return Some(ErrorEntry {
             at,
             level,
             message,
@@ -204,7 +199,7 @@ fn nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<Complaint<'_>> {
         at: end,
     } = appended;
 
-    Some(Complaint {
+    Some(ErrorEntry {
         at,
         level,
         message: &message[..end],
@@ -214,9 +209,10 @@ fn nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<Complaint<'_>> {
     })
 }
 
-/// `[ssl:error] [pid 44570] [client 192.0.2.7:5] MESSAGE`.
-fn apache(at: Timestamp, mut rest: &[u8]) -> Option<Complaint<'_>> {
-    let (mut level, mut client): (&[u8], _) = (b"", None);
+/// Parses `[ssl:error] [pid 44570] [client 192.0.2.7:5] MESSAGE`.
+fn parse_apache(at: Timestamp, mut rest: &[u8]) -> Option<ErrorEntry<'_>> {
+    let mut level: &[u8] = b"";
+    let mut client = None;
     while let Some(inner) = rest.strip_prefix(b"[") {
         // `[client [2001:db8::1]:5]`
         let from = if inner.starts_with(b"client [") {
@@ -224,9 +220,11 @@ fn apache(at: Timestamp, mut rest: &[u8]) -> Option<Complaint<'_>> {
         } else {
             0
         };
+
         let Some(end) = memchr::memchr(b']', &inner[from..]).map(|at| from + at) else {
             break;
         };
+
         let part = &inner[..end];
         if level.is_empty() {
             level = part.rsplit(|c| *c == b':').next().unwrap_or(part);
@@ -234,17 +232,18 @@ fn apache(at: Timestamp, mut rest: &[u8]) -> Option<Complaint<'_>> {
             .strip_prefix(b"client ")
             .or_else(|| part.strip_prefix(b"remote "))
         {
-            client = address(address_of);
+            client = parse_address(address_of);
             rest = inner[end + 1..].trim_ascii_start();
-            // What follows the client is the client's.
+            // The client may choose everything after its address.
             break;
         } else if !(part.starts_with(b"pid ") || part.starts_with(b"tid ")) {
             break;
         }
+
         rest = inner[end + 1..].trim_ascii_start();
     }
 
-    (!level.is_empty()).then_some(Complaint {
+    (!level.is_empty()).then_some(ErrorEntry {
         at,
         level,
         message: rest,
@@ -254,7 +253,7 @@ fn apache(at: Timestamp, mut rest: &[u8]) -> Option<Complaint<'_>> {
     })
 }
 
-fn address(text: &[u8]) -> Option<IpAddr> {
+fn parse_address(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text.trim_ascii()).ok()?;
     let ip = text
         .parse::<IpAddr>()
@@ -265,8 +264,8 @@ fn address(text: &[u8]) -> Option<IpAddr> {
         .map(|ip| ip.to_canonical())
 }
 
-/// Past `AH01617: ` and `Digest: `, which say who complains.
-fn complaint(message: &[u8]) -> &[u8] {
+/// Strips `AH01617: ` and `Digest: `, which name the module that logs.
+fn without_module(message: &[u8]) -> &[u8] {
     let message = match message {
         [b'A', b'H', digits @ ..] => {
             memmem::find(digits, b": ").map_or(message, |at| &digits[at + 2..])
@@ -276,17 +275,17 @@ fn complaint(message: &[u8]) -> &[u8] {
     message.strip_prefix(b"Digest: ").unwrap_or(message)
 }
 
-/// Who was refused, when the message is about a password. The name is the client's word: what
-/// follows it is looked for from the end where there is one.
-fn refused(message: &[u8]) -> Option<&[u8]> {
-    let message = complaint(message);
+/// Returns the account of a message about a refused password. The client chooses the name, so a
+/// quoted one ends at the last possible mark.
+fn refused_account(message: &[u8]) -> Option<&[u8]> {
+    let message = without_module(message);
     let rest = message
         .strip_prefix(b"user ")
         .or_else(|| message.strip_prefix(b"PAM: user "))?;
     if let Some(quoted) = rest.strip_prefix(b"\"") {
         let end = memmem::rfind(quoted, b"\": password mismatch")
             .or_else(|| memmem::rfind(quoted, b"\" was not found in"));
-        // Of a name that is too long for an entry, the end is missing.
+        // The end of a name that is too long for an entry is missing.
         return Some(&quoted[..end.unwrap_or(quoted.len())]);
     }
 
@@ -302,7 +301,7 @@ fn refused(message: &[u8]) -> Option<&[u8]> {
         .find_map(|mark| Some(&rest[..memmem::find(rest, mark)?]))?
         .trim_ascii();
 
-    // Quoted as in `name' or 'name'.
+    // Apache quotes as in `name' or 'name'.
     let name = name
         .strip_prefix(b"`")
         .or_else(|| name.strip_prefix(b"'"))
@@ -310,9 +309,9 @@ fn refused(message: &[u8]) -> Option<&[u8]> {
     Some(name.strip_suffix(b"'").unwrap_or(name))
 }
 
-/// Whether somebody known was not let in: no matter of a password.
-fn denied(message: &[u8]) -> bool {
-    let message = complaint(message);
+/// Returns whether access was denied for another reason than a password.
+fn is_denied(message: &[u8]) -> bool {
+    let message = without_module(message);
     message.starts_with(b"client denied by server configuration")
         || message.starts_with(b"Authorization of user ")
         || message.starts_with(b"access forbidden by rule")
@@ -320,12 +319,12 @@ fn denied(message: &[u8]) -> bool {
             && memmem::find(message, b": authorization failure for").is_some())
 }
 
-/// Whether a message of PHP begins so: one that the server passes on from FastCGI, or, of PHP
-/// within Apache, the server's own. Elsewhere in an entry the words may be a path or a header of a
-/// client's.
-fn php_says(message: &[u8], beginning: &[u8]) -> bool {
+/// Returns whether a message of PHP starts with `beginning`: one that the server passes on from
+/// FastCGI, or the message itself for PHP within Apache. Elsewhere in an entry a client could have
+/// sent these words.
+fn php_message_starts_with(message: &[u8], beginning: &[u8]) -> bool {
     const MESSAGE: &[u8] = b"PHP message: ";
-    let message = complaint(message);
+    let message = without_module(message);
     let passed_on = [&b"FastCGI sent in stderr: \""[..], b"Got error '"];
     let Some(said) = passed_on
         .iter()
@@ -334,15 +333,15 @@ fn php_says(message: &[u8], beginning: &[u8]) -> bool {
         return message.starts_with(beginning);
     };
 
-    // Several at once are separated by newlines, since PHP 7.4 by semicolons.
+    // Several messages are separated by newlines, since PHP 7.4 by semicolons.
     memmem::find_iter(said, MESSAGE).any(|at| {
         let before = &said[..at];
-        let begins = before.is_empty() || before.ends_with(b"\n") || before.ends_with(b"; ");
-        begins && said[at + MESSAGE.len()..].starts_with(beginning)
+        let is_first = before.is_empty() || before.ends_with(b"\n") || before.ends_with(b"; ");
+        is_first && said[at + MESSAGE.len()..].starts_with(beginning)
     }) || said.starts_with(beginning)
 }
 
-impl<'a> Complaint<'a> {
+impl<'a> ErrorEntry<'a> {
     fn into_event(self, id: LineId) -> SecurityEvent<'a> {
         let Self {
             at,
@@ -354,7 +353,7 @@ impl<'a> Complaint<'a> {
         } = self;
 
         let minor = matches!(level, b"debug" | b"info" | b"notice");
-        let account = refused(message);
+        let account = refused_account(message);
         let first = message
             .split(|c| *c == b'\n')
             .next()
@@ -363,9 +362,13 @@ impl<'a> Complaint<'a> {
 
         let (category, action) = match account {
             Some(_) => (Category::Auth, "login_failed"),
-            None if php_says(message, b"AuditLogger") => (Category::System, "audit_failure"),
-            None if php_says(message, b"PHP Fatal error") => (Category::System, "php_fatal"),
-            None if denied(message) => (Category::Network, "access_denied"),
+            None if php_message_starts_with(message, b"AuditLogger") => {
+                (Category::System, "audit_failure")
+            }
+            None if php_message_starts_with(message, b"PHP Fatal error") => {
+                (Category::System, "php_fatal")
+            }
+            None if is_denied(message) => (Category::Network, "access_denied"),
             None => (Category::Network, "server_error"),
         };
 
@@ -387,16 +390,16 @@ impl<'a> Complaint<'a> {
         );
         event.ip_address = client;
 
-        event.account_name = account.map(text);
+        event.account_name = account.map(lossy_text);
         event.resource_type = Some("web server".into());
-        event.resource_id = request.map(|r| text(&r[..r.len().min(2048)]));
+        event.resource_id = request.map(|r| lossy_text(&r[..r.len().min(2048)]));
         let mut details = Object::with_capacity(first.len().min(MESSAGE_MAX) + 64);
         details
-            .text("level", level)
-            .text("message", &first[..first.len().min(MESSAGE_MAX)]);
+            .text_field("level", level)
+            .text_field("message", &first[..first.len().min(MESSAGE_MAX)]);
 
         if account.is_some() && unclear {
-            details.text("origin", b"web server");
+            details.text_field("origin", b"web server");
         }
 
         event.details = Details::from_json(details.finish());

@@ -1,21 +1,21 @@
-//! PHP's error log (`error_log`), WordPress's `debug.log`, and Laravel's log: entries of one line
-//! or of a whole stack trace.
+//! PHP's error log (`error_log`), WordPress's `debug.log`, and Laravel's log. An entry is one line
+//! or includes a stack trace.
 
 use memchr::memmem;
 use model::civil::{Civil, Zone, digits, month};
 use model::event::Details;
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
-use super::{Format, LineId, LineParser, Lines, Parsed};
-use crate::text::{Object, text, without_padding};
+use super::{EntryRules, Format, LineId, LineParser, Parsed};
+use crate::text::{Object, lossy_text, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "php",
     description: "PHP error logs, with stack traces; also WordPress's and Laravel's",
     source: Source::PhpError,
-    lines: Some(Lines {
-        begins,
-        goes_on: None,
+    entry_rules: Some(EntryRules {
+        is_entry_start,
+        continues: None,
     }),
     parser: |reference| {
         Box::new(Php {
@@ -24,10 +24,10 @@ pub(super) const FORMAT: Format = Format {
     },
 };
 
-/// What is kept of a message.
+/// Bytes of a message that are kept.
 const MESSAGE_MAX: usize = 1024;
 
-fn begins(line: &[u8]) -> bool {
+fn is_entry_start(line: &[u8]) -> bool {
     matches!(without_padding(line), [b'[', b'0'..=b'9', b'0'..=b'9', ..])
 }
 
@@ -42,21 +42,26 @@ impl LineParser for Php {
             return Parsed::Nothing;
         }
 
-        let stamped = begins(entry)
+        let stamped = is_entry_start(entry)
             .then(|| memchr::memchr(b']', &entry[..entry.len().min(64)]))
             .flatten()
-            .and_then(|end| Some((self.time(&entry[1..end])?, entry[end + 1..].trim_ascii())));
+            .and_then(|end| {
+                Some((
+                    self.parse_time(&entry[1..end])?,
+                    entry[end + 1..].trim_ascii(),
+                ))
+            });
         let Some((at, message)) = stamped else {
             return Parsed::Rejected("no [day-month-year time zone] at its beginning".to_owned());
         };
-        Parsed::Event(event(at, message, id))
+        Parsed::Event(build_event(at, message, id))
     }
 }
 
 impl Php {
-    /// `05-Jun-2018 07:30:16 Europe/Paris`, or Laravel's `2018-06-05 07:30:16` with or without
-    /// more.
-    fn time(&self, stamp: &[u8]) -> Option<Timestamp> {
+    /// Parses `05-Jun-2018 07:30:16 Europe/Paris`, or Laravel's `2018-06-05 07:30:16` with or
+    /// without fraction and zone.
+    fn parse_time(&self, stamp: &[u8]) -> Option<Timestamp> {
         if let [
             d1,
             d2,
@@ -93,17 +98,18 @@ impl Php {
                 .and_then(Zone::named);
             return civil.in_zone(named.as_ref().unwrap_or(&self.zone));
         }
+
         let stamp = str::from_utf8(stamp).ok()?;
         Timestamp::parse(stamp).ok().or_else(|| {
-            // Without a zone: as if in UTC, then as clocks there showed it.
+            // Without a zone: read the fields as if in UTC, then place them in the zone.
             let utc = Timestamp::parse(&format!("{}Z", stamp.get(..19)?)).ok()?;
             Civil::of_utc(utc).in_zone(&self.zone)
         })
     }
 }
 
-/// `PHP Fatal error:  …` or `production.ERROR: …`: the level, and the message after it.
-fn level(message: &[u8]) -> (&[u8], &[u8]) {
+/// Splits `PHP Fatal error:  …` or `production.ERROR: …` into level and message.
+fn split_level(message: &[u8]) -> (&[u8], &[u8]) {
     let head = &message[..message.len().min(64)];
     let Some(colon) = memmem::find(head, b": ") else {
         return (b"", message);
@@ -125,8 +131,8 @@ fn level(message: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// File and line where it happened: ` in FILE:LINE` or ` in FILE on line LINE`.
-fn place(first: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Returns file and line of ` in FILE:LINE` or ` in FILE on line LINE`.
+fn find_location(first: &[u8]) -> Option<(&[u8], &[u8])> {
     let rest = &first[memmem::rfind(first, b" in ")? + 4..];
     let (file, line) = if let Some(at) = memmem::rfind(rest, b" on line ") {
         (&rest[..at], &rest[at + 9..])
@@ -137,8 +143,8 @@ fn place(first: &[u8]) -> Option<(&[u8], &[u8])> {
     digits(line).map(|_| (file, line))
 }
 
-fn event(at: Timestamp, message: &[u8], id: LineId) -> SecurityEvent<'_> {
-    let (level, message) = level(message);
+fn build_event(at: Timestamp, message: &[u8], id: LineId) -> SecurityEvent<'_> {
+    let (level, message) = split_level(message);
     let first = message
         .split(|c| *c == b'\n')
         .next()
@@ -151,7 +157,7 @@ fn event(at: Timestamp, message: &[u8], id: LineId) -> SecurityEvent<'_> {
     );
 
     let action = if first.starts_with(b"AuditLogger") {
-        // The application says that it cannot write its audit trail.
+        // The application reports that it cannot write its audit trail.
         "audit_failure"
     } else if has(b"SQLSTATE[") || has(b"PDOException") || has(b"pg_query(") || has(b"SQL syntax") {
         "sql_error"
@@ -185,12 +191,12 @@ fn event(at: Timestamp, message: &[u8], id: LineId) -> SecurityEvent<'_> {
 
     let mut details = Object::with_capacity(first.len().min(MESSAGE_MAX) + 64);
     details
-        .text("level", level)
-        .text("message", &first[..first.len().min(MESSAGE_MAX)]);
+        .text_field("level", level)
+        .text_field("message", &first[..first.len().min(MESSAGE_MAX)]);
 
-    if let Some((file, line)) = place(first) {
-        event.resource_id = Some(text(&file[..file.len().min(1024)]));
-        details.number("line", line);
+    if let Some((file, line)) = find_location(first) {
+        event.resource_id = Some(lossy_text(&file[..file.len().min(1024)]));
+        details.number_field("line", line);
     }
 
     let frames = message
@@ -198,7 +204,7 @@ fn event(at: Timestamp, message: &[u8], id: LineId) -> SecurityEvent<'_> {
         .filter(|l| matches!(l.trim_ascii_start(), [b'#', b'0'..=b'9', ..]))
         .count();
     if frames > 0 {
-        details.number("frames", frames.to_string().as_bytes());
+        details.number_field("frames", frames.to_string().as_bytes());
     }
 
     event.details = Details::from_json(details.finish());
@@ -216,12 +222,12 @@ mod tests {
         offset: 42,
     };
 
-    fn read(entry: &str) -> String {
+    fn describe(entry: &str) -> String {
         match (Php { zone: Zone::UTC }).parse(entry.as_bytes(), ID) {
             Parsed::Event(e) => {
-                let place = e.resource_id.as_deref().unwrap_or("-");
+                let location = e.resource_id.as_deref().unwrap_or("-");
                 format!(
-                    "{} {} {:?} {place} {}",
+                    "{} {} {:?} {location} {}",
                     e.timestamp,
                     e.action,
                     e.result,
@@ -234,8 +240,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_php_writes() {
-        for (entry, expected) in [
+    fn entries_of_php_wordpress_and_laravel_are_read() {
+        let cases = [
             (
                 "[05-Jul-2018 07:30:16 Europe/Paris] PHP Fatal error:  Uncaught Error: x in /a \
                     b/c.php:10\nStack trace:\n#0 {main}\n  thrown in /a b/c.php on line 10",
@@ -267,17 +273,21 @@ mod tests {
                 "rejected: no [day-month-year time zone] at its beginning",
             ),
             ("", "nothing"),
-        ] {
-            assert_eq!(read(entry), expected, "{entry}");
+        ];
+
+        for (entry, expected) in cases {
+            assert_eq!(describe(entry), expected, "{entry}");
         }
     }
 
     proptest! {
         #[test]
-        fn never_panics(entry in "\\[05-Jun-2018 07:30:16 UTC\\] \
-            \\PC{0,80}", raw in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn never_panics(
+            entry in "\\[05-Jun-2018 07:30:16 UTC\\] \\PC{0,80}",
+            raw in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
             let php = Php { zone: Zone::UTC };
-            let _ = (php.parse(entry.as_bytes(), ID), php.parse(&raw, ID), begins(&raw));
+            let _ = (php.parse(entry.as_bytes(), ID), php.parse(&raw, ID), is_entry_start(&raw));
         }
     }
 }

@@ -1,5 +1,5 @@
 //! PostgreSQL's own log, `jsonlog` or `csvlog`: refused and accepted logins, refused access, and
-//! changes of the schema. It is the witness that an application cannot silence.
+//! schema changes. An application cannot suppress it.
 
 use std::net::IpAddr;
 
@@ -8,31 +8,28 @@ use model::event::{Details, UserId};
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Format, LineId, LineParser, Lines, Parsed, Reference};
+use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
 use crate::json;
-use crate::text::{Object, named_origin, without_padding};
+use crate::text::{Object, add_named_origin, without_padding};
 
 pub(super) const FORMAT: Format = Format {
     name: "postgres",
-    description: "PostgreSQL's log as jsonlog or csvlog: logins, refused access, changes of the \
-        schema",
+    description: "PostgreSQL's log as jsonlog or csvlog: logins, refused access, schema \
+        changes",
     source: Source::Postgres,
-    lines: Some(Lines {
-        begins,
-        goes_on: Some(goes_on),
+    entry_rules: Some(EntryRules {
+        is_entry_start,
+        continues: Some(continues),
     }),
-    parser: |reference: Reference| {
-        Box::new(Postgres {
-            zone: reference.zone,
-        })
-    },
+    parser: |context: ParseContext| Box::new(Postgres { zone: context.zone }),
 };
 
-/// What is kept of a message or a statement.
+/// Bytes of a message or a statement that are kept.
 const TEXT_MAX: usize = 1024;
 
-/// A JSON object is a line; a row of CSV begins with its time, and its texts may hold newlines.
-fn begins(line: &[u8]) -> bool {
+/// Returns whether a line begins a JSON object, which is one line, or a row of CSV, which begins
+/// with its time and whose texts may hold newlines.
+fn is_entry_start(line: &[u8]) -> bool {
     match without_padding(line) {
         [b'{', ..] => true,
         [y @ .., _] if line.len() > 23 => {
@@ -46,9 +43,9 @@ fn begins(line: &[u8]) -> bool {
     }
 }
 
-/// Whether a quotation mark is open after a line: statements, and the names in them, are the
-/// client's words, and hold newlines.
-fn goes_on(before: Option<usize>, line: &[u8]) -> bool {
+/// Returns whether a quotation mark is open after a line: clients choose statements and the names
+/// in them, which may hold newlines.
+fn continues(before: Option<usize>, line: &[u8]) -> bool {
     if before.is_none() && without_padding(line).starts_with(b"{") {
         return false;
     }
@@ -61,7 +58,7 @@ struct Postgres {
     zone: Zone,
 }
 
-/// The columns of a message that say something to us.
+/// The columns of a message that matter to security.
 #[derive(Default)]
 struct Message {
     time: String,
@@ -80,12 +77,14 @@ impl LineParser for Postgres {
         let entry = without_padding(entry).trim_ascii();
         let message = match entry.first() {
             None => return Parsed::Nothing,
-            // A long statement may have cost the entry its end, and comes after what matters.
-            Some(b'{') => match json::object(entry).or_else(|| json::beginning(entry)) {
-                Some(object) => of_json(&object),
-                None => return Parsed::Rejected("no JSON object".to_owned()),
-            },
-            Some(_) => match of_csv(entry) {
+            // The end of an entry with a long statement may be missing; what matters comes before.
+            Some(b'{') => {
+                match json::parse_object(entry).or_else(|| json::parse_beginning(entry)) {
+                    Some(object) => message_from_json(&object),
+                    None => return Parsed::Rejected("not a JSON object".to_owned()),
+                }
+            }
+            Some(_) => match message_from_csv(entry) {
                 Some(message) => message,
                 None => {
                     return Parsed::Rejected(
@@ -95,9 +94,9 @@ impl LineParser for Postgres {
             },
         };
 
-        match self.time(&message.time) {
-            Some(at) => meaning(&message).map_or(Parsed::Nothing, |meaning| {
-                Parsed::Event(meaning.event(at, message, id))
+        match self.parse_time(&message.time) {
+            Some(at) => classify_message(&message).map_or(Parsed::Nothing, |class| {
+                Parsed::Event(class.into_event(at, message, id))
             }),
             None => Parsed::Rejected("no time at its beginning".to_owned()),
         }
@@ -105,9 +104,9 @@ impl LineParser for Postgres {
 }
 
 impl Postgres {
-    /// `2026-03-04 10:00:00.123 UTC`. Of abbreviations only UTC's are unequivocal; for others the
-    /// configured zone holds.
-    fn time(&self, text: &str) -> Option<Timestamp> {
+    /// Parses `2026-03-04 10:00:00.123 UTC`. Only UTC's abbreviations are unambiguous; the
+    /// configured zone applies to times with others.
+    fn parse_time(&self, text: &str) -> Option<Timestamp> {
         let (stamp, zone) = text.rsplit_once(' ')?;
         if let Ok(at) = Timestamp::parse(&format!("{stamp}{zone}")) {
             return Some(at);
@@ -123,7 +122,7 @@ impl Postgres {
     }
 }
 
-fn of_json(object: &Map<String, Value>) -> Message {
+fn message_from_json(object: &Map<String, Value>) -> Message {
     let get = |key: &str| {
         object
             .get(key)
@@ -145,9 +144,11 @@ fn of_json(object: &Map<String, Value>) -> Message {
     }
 }
 
-/// The fields of a row of CSV, quotation marks doubled within them. The last one may be cut off.
-fn fields(row: &[u8]) -> Option<Vec<String>> {
-    let (mut fields, mut at) = (Vec::new(), 0);
+/// Splits a row of CSV into its fields, with doubled quotation marks in them. The last one may be
+/// cut off.
+fn csv_fields(row: &[u8]) -> Option<Vec<String>> {
+    let mut fields = Vec::new();
+    let mut at = 0;
     loop {
         let mut field = Vec::new();
         if row.get(at) == Some(&b'"') {
@@ -183,11 +184,11 @@ fn fields(row: &[u8]) -> Option<Vec<String>> {
     }
 }
 
-/// csvlog's columns, as PostgreSQL 15 and later have them (their order has not changed since 9.0;
-/// new ones are appended).
-fn of_csv(row: &[u8]) -> Option<Message> {
-    let mut fields = fields(row)?;
-    // Up to the message at least: a long statement may have cost the row its end.
+/// Reads the columns of csvlog as of PostgreSQL 15 (their order has not changed since 9.0; new ones
+/// are appended).
+fn message_from_csv(row: &[u8]) -> Option<Message> {
+    let mut fields = csv_fields(row)?;
+    // The row must reach the message; the end of one with a long statement may be missing.
     if fields.len() < 14 {
         return None;
     }
@@ -213,16 +214,16 @@ fn of_csv(row: &[u8]) -> Option<Message> {
     })
 }
 
-/// What a message means to security.
-struct Meaning {
+/// What kind of event a message is.
+struct Classification {
     category: Category,
     action: &'static str,
     result: Outcome,
-    /// What it was about.
+    /// The table or other object that it is about.
     object: Option<String>,
 }
 
-/// The words that follow `word` in a statement, as far as they are a name.
+/// Returns the name of the object that a statement changes.
 fn object_of(statement: &str) -> Option<String> {
     let mut words = statement.split_whitespace().skip(1).filter(|w| {
         ![
@@ -238,7 +239,7 @@ fn object_of(statement: &str) -> Option<String> {
     })
 }
 
-/// Whether a logged statement changes the schema or who may do what.
+/// Returns whether a logged statement changes the schema or privileges.
 fn changes_schema(statement: &str) -> bool {
     let first = statement
         .split_whitespace()
@@ -251,12 +252,12 @@ fn changes_schema(statement: &str) -> bool {
     )
 }
 
-fn meaning(m: &Message) -> Option<Meaning> {
+fn classify_message(m: &Message) -> Option<Classification> {
     let quoted = || m.message.split('"').nth(1).map(str::to_owned);
     match m.state.as_str() {
         // invalid_password, invalid_authorization_specification
         "28P01" | "28000" => {
-            return Some(Meaning {
+            return Some(Classification {
                 category: Category::Auth,
                 action: "login_failed",
                 result: Outcome::Failure,
@@ -269,7 +270,7 @@ fn meaning(m: &Message) -> Option<Meaning> {
                 .message
                 .rsplit_once(' ')
                 .map(|(_, object)| object.trim_matches('"').to_owned());
-            return Some(Meaning {
+            return Some(Classification {
                 category: Category::Data,
                 action: "permission_denied",
                 result: Outcome::Denied,
@@ -278,39 +279,43 @@ fn meaning(m: &Message) -> Option<Meaning> {
         }
         _ => {}
     }
+
     if m.message.starts_with("connection authorized: ") {
-        return Some(Meaning {
+        return Some(Classification {
             category: Category::Auth,
             action: "login",
             result: Outcome::Success,
             object: None,
         });
     }
+
     let logged = ["statement: ", "execute <unnamed>: "]
         .iter()
         .find_map(|prefix| m.message.strip_prefix(prefix));
     if let Some(statement) = logged.filter(|s| changes_schema(s)) {
         let object = object_of(statement);
-        return Some(Meaning {
+        return Some(Classification {
             category: Category::Admin,
             action: "schema_change",
             result: Outcome::Success,
             object,
         });
     }
-    // A refused change of an append-only table: the trigger raises this.
+
+    // The trigger of an append-only table raises this for a refused change.
     if m.severity == "ERROR"
         && (m.message.contains("append-only") || m.state == "P0001")
         && !m.statement.is_empty()
     {
-        return Some(Meaning {
+        return Some(Classification {
             category: Category::Data,
             action: "write_refused",
             result: Outcome::Denied,
             object: quoted(),
         });
     }
-    matches!(m.severity.as_str(), "PANIC" | "FATAL").then(|| Meaning {
+
+    matches!(m.severity.as_str(), "PANIC" | "FATAL").then(|| Classification {
         category: Category::System,
         action: "database_error",
         result: Outcome::Failure,
@@ -318,14 +323,15 @@ fn meaning(m: &Message) -> Option<Meaning> {
     })
 }
 
-impl Meaning {
-    fn event(self, at: Timestamp, m: Message, id: LineId) -> SecurityEvent<'static> {
+impl Classification {
+    fn into_event(self, at: Timestamp, m: Message, id: LineId) -> SecurityEvent<'static> {
         let Self {
             category,
             action,
             result,
             object,
         } = self;
+
         let mut event = SecurityEvent::new(
             id.event_id(at),
             at,
@@ -335,7 +341,8 @@ impl Meaning {
             result,
         );
         event.ip_address = m.host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
-        // FATAL: … for user "x": the role that was tried, when no session has one.
+
+        // FATAL: … for user "x" names the attempted role when there is no session with a role.
         let user = if m.user.is_empty() {
             m.message.split('"').nth(1).unwrap_or_default().to_owned()
         } else {
@@ -348,34 +355,41 @@ impl Meaning {
             }
             event.account_name = Some(name);
         }
+
         event.user_agent = (!m.application.is_empty())
-            .then(|| Text::from(cut(&m.application, 200).replace('\0', "\u{fffd}")));
+            .then(|| Text::from(truncate_text(&m.application, 200).replace('\0', "\u{fffd}")));
         event.resource_type = Some("postgresql".into());
-        event.resource_id = object.map(|o| Text::from(cut(&o, 200).replace('\0', "\u{fffd}")));
+        event.resource_id =
+            object.map(|o| Text::from(truncate_text(&o, 200).replace('\0', "\u{fffd}")));
+
         let mut details = Object::with_capacity(256);
         details
-            .text("severity", m.severity.as_bytes())
-            .text("state", m.state.as_bytes());
-        details
-            .text("database", m.database.as_bytes())
-            .text("message", cut(&m.message, TEXT_MAX).as_bytes());
+            .text_field("severity", m.severity.as_bytes())
+            .text_field("state", m.state.as_bytes())
+            .text_field("database", m.database.as_bytes())
+            .text_field("message", truncate_text(&m.message, TEXT_MAX).as_bytes());
         if !m.statement.is_empty() {
-            details.text("statement", cut(&m.statement, TEXT_MAX).as_bytes());
+            details.text_field(
+                "statement",
+                truncate_text(&m.statement, TEXT_MAX).as_bytes(),
+            );
         }
-        // With `log_hostname` there is a name in place of the address; a socket's `[local]` is
+
+        // With `log_hostname` the host is a name instead of an address; a socket's `[local]` is
         // neither.
         if action == "login_failed"
             && event.ip_address.is_none()
             && !matches!(&*m.host, "" | "[local]")
         {
-            named_origin(&mut details, m.host.as_bytes());
+            add_named_origin(&mut details, m.host.as_bytes());
         }
+
         event.details = Details::from_json(details.finish());
         event.classify()
     }
 }
 
-fn cut(text: &str, max: usize) -> &str {
+fn truncate_text(text: &str, max: usize) -> &str {
     &text[..text.floor_char_boundary(max)]
 }
 
@@ -390,7 +404,7 @@ mod tests {
         offset: 42,
     };
 
-    fn read(entry: &str) -> String {
+    fn describe(entry: &str) -> String {
         match (Postgres { zone: Zone::UTC }).parse(entry.as_bytes(), ID) {
             Parsed::Event(e) => format!(
                 "{} {} {} {} {}",
@@ -406,8 +420,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_both_kinds_of_log() {
-        for (entry, expected) in [
+    fn jsonlog_and_csvlog_are_read() {
+        let cases = [
             (
                 r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"eqmon","dbname":"eqmon","remote_host":"192.0.2.7","error_severity":"FATAL","state_code":"28P01","message":"password authentication failed for user \"eqmon\""}"#,
                 "2026-03-04T10:00:00.123Z login_failed eqmon 192.0.2.7 -",
@@ -431,23 +445,25 @@ mod tests {
                 r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","error_severity":"LOG","message":"checkpoint complete"}"#,
                 "nothing",
             ),
-            ("{", "rejected: no JSON object"),
+            ("{", "rejected: not a JSON object"),
             (r#"{"message":"x"}"#, "rejected: no time at its beginning"),
             ("a,b", "rejected: neither a JSON object nor a row of csvlog"),
-        ] {
-            assert_eq!(read(entry), expected, "{entry}");
+        ];
+
+        for (entry, expected) in cases {
+            assert_eq!(describe(entry), expected, "{entry}");
         }
     }
 
     #[test]
     fn a_row_begins_with_its_time() {
-        assert!(begins(b"2026-03-04 10:00:00.123 UTC,\"x\""));
-        assert!(!begins(b"SELECT '2026-03-04 10:00:00.123 UTC'"));
-        assert!(!begins(b"2026-03-04"));
+        assert!(is_entry_start(b"2026-03-04 10:00:00.123 UTC,\"x\""));
+        assert!(!is_entry_start(b"SELECT '2026-03-04 10:00:00.123 UTC'"));
+        assert!(!is_entry_start(b"2026-03-04"));
     }
 
-    /// One row of csvlog with a user and a statement of whoever.
-    fn row(user: &str, statement: &str) -> String {
+    /// Builds one row of csvlog with a user and a statement that a client chose.
+    fn csv_row(user: &str, statement: &str) -> String {
         let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
         format!(
             "2026-03-04 10:00:00.123 \
@@ -459,15 +475,15 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_entry_is_read_as_far_as_it_goes() {
-        let whole = row("x", &"SELECT 1; ".repeat(100));
+    fn a_truncated_entry_is_read_up_to_its_end() {
+        let whole = csv_row("x", &"SELECT 1; ".repeat(100));
         assert_eq!(
-            read(&whole[..whole.len() - 400]),
+            describe(&whole[..whole.len() - 400]),
             "2026-03-04T10:00:00.123Z login_failed x 203.0.113.9 -"
         );
 
         assert_eq!(
-            read(
+            describe(
                 r#"{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"x","remote_host":"192.0.2.7","state_code":"28P01","statement":"S"#
             ),
             "2026-03-04T10:00:00.123Z login_failed x 192.0.2.7 -"
@@ -475,8 +491,8 @@ mod tests {
     }
 
     #[test]
-    fn a_client_with_a_name_counts_by_it() {
-        let csv = row("x", "").replace("203.0.113.9:5432", "Evil.Example:5432");
+    fn a_client_without_an_address_is_counted_by_its_name() {
+        let csv = csv_row("x", "").replace("203.0.113.9:5432", "Evil.Example:5432");
         let json = |host: &str| {
             format!(
                 r#"{{"timestamp":"2026-03-04 10:00:00.123 UTC","user":"x","remote_host":"{host}","state_code":"28P01"}}"#
@@ -500,8 +516,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is in a statement, and in the name that is tried: as many entries as the server
-        /// wrote, each as it wrote it.
+        /// There are as many entries as the server wrote, whatever a client sends as statement and
+        /// name.
         #[test]
         fn no_client_forges_or_hides_a_row(
             texts in proptest::collection::vec(
@@ -510,25 +526,33 @@ mod tests {
                 1..5,
             ),
         ) {
-            let log: String = texts.iter().map(|(user, statement)| row(user, statement) + "\n").collect();
+            let rows = texts.iter().map(|(user, statement)| csv_row(user, statement) + "\n");
+            let log: String = rows.collect();
             let mut entries = crate::entries::Entries::of(&FORMAT);
-            let mut complete = entries.push(log.trim_end_matches('\n').split('\n').map(|line| (ID, line.as_bytes())));
+            let lines = log.trim_end_matches('\n').split('\n');
+            let mut complete = entries.push(lines.map(|line| (ID, line.as_bytes())));
             complete.extend(entries.finish());
             prop_assert_eq!(complete.len(), texts.len(), "{}", log);
 
             let parser = Postgres { zone: Zone::UTC };
             for (_, entry) in &complete {
-                let Parsed::Event(event) = parser.parse(entry, ID) else { panic!("{}", String::from_utf8_lossy(entry)) };
-                prop_assert_eq!(event.ip_address, Some(std::net::Ipv4Addr::new(203, 0, 113, 9).into()));
+                let Parsed::Event(event) = parser.parse(entry, ID) else {
+                    panic!("{}", String::from_utf8_lossy(entry))
+                };
+
+                let client = std::net::Ipv4Addr::new(203, 0, 113, 9);
+                prop_assert_eq!(event.ip_address, Some(client.into()));
                 prop_assert_eq!(&*event.action, "login_failed");
             }
         }
 
-
         #[test]
-        fn never_panics(raw in proptest::collection::vec(any::<u8>(), 0..200), tail in "\\PC{0,80}") {
+        fn never_panics(
+            raw in proptest::collection::vec(any::<u8>(), 0..200),
+            tail in "\\PC{0,80}",
+        ) {
             let parser = Postgres { zone: Zone::UTC };
-            let _ = (parser.parse(&raw, ID), begins(&raw));
+            let _ = (parser.parse(&raw, ID), is_entry_start(&raw));
             let _ = parser.parse(format!("2026-03-04 10:00:00.123 UTC,{tail}").as_bytes(), ID);
         }
     }

@@ -1,17 +1,17 @@
 //! Syslog lines: RFC 3164 as rsyslog and syslogd write it to files, the same with ISO times, and
-//! RFC 5424. What sshd says of logins becomes events, and what sudo, su, PAM, the account tools and
-//! logind say of who did what; everything else is passed over.
+//! RFC 5424. Logins of sshd become events, and so do the actions that sudo, su, PAM, the account
+//! tools and logind report; everything else is ignored.
 //!
 //! A failed login is one `Failed password`, `Failed publickey` or `Failed keyboard-interactive`
-//! line, and `message repeated N times: [ … ]` is N of them. `Failed none` opens every attempt of
-//! an OpenSSH client and the other lines about an attempt (`Invalid user`, PAM, `Connection
-//! closed`) repeat it: none of them counts.
+//! line, and `message repeated N times: [ … ]` is N of them. `Failed none` begins every attempt of
+//! an OpenSSH client, and the other lines about an attempt (`Invalid user`, PAM, `Connection
+//! closed`) repeat it, so none of them counts.
 
 use model::civil::{Civil, Zone, digits, month};
 use model::{Source, Span, Timestamp};
 
-use super::{Format, LineId, LineParser, Parsed, Reference};
-use crate::text::{address, without_padding};
+use super::{Format, LineId, LineParser, ParseContext, Parsed};
+use crate::text::{parse_address, without_padding};
 
 mod pam;
 mod programs;
@@ -22,30 +22,30 @@ pub(super) const FORMAT: Format = Format {
     description: "syslog lines (RFC 3164 with or without ISO times, RFC 5424): sshd, sudo, su, \
         PAM, accounts, logind",
     source: Source::Syslog,
-    lines: None,
-    parser: |reference| Box::new(Syslog::new(reference)),
+    entry_rules: None,
+    parser: |context| Box::new(Syslog::new(context)),
 };
 
 struct Syslog {
     latest: Timestamp,
-    /// Year of `latest`.
+    /// The year of `latest`.
     year: i64,
     zone: Zone,
 }
 
 impl Syslog {
-    fn new(reference: Reference) -> Self {
-        let year = i64::from(year_of(reference.latest));
+    fn new(context: ParseContext) -> Self {
+        let year = i64::from(year_of(context.latest));
         Self {
-            latest: reference.latest,
+            latest: context.latest,
             year,
-            zone: reference.zone,
+            zone: context.zone,
         }
     }
 
-    /// `Mar 27 13:06:56 ` without a year: the latest such time that is not in the future. A day of
-    /// grace covers clocks and time zones that differ.
-    fn bsd_time<'a>(&self, line: &'a [u8]) -> Option<(Timestamp, &'a [u8])> {
+    /// Splits off `Mar 27 13:06:56 `, which has no year: the latest such time that is not in the
+    /// future. A tolerance of one day covers clocks and time zones that differ.
+    fn split_bsd_time<'a>(&self, line: &'a [u8]) -> Option<(Timestamp, &'a [u8])> {
         let (stamp, rest) = line.split_at_checked(16)?;
         let [
             m @ ..,
@@ -69,14 +69,13 @@ impl Syslog {
 
         let two = |a: u8, b: u8| digits(&[a, b]);
         let day = two(if *d1 == b' ' { b'0' } else { *d1 }, *d2)?;
-        let (hour, minute, second) = (two(*h1, *h2)?, two(*n1, *n2)?, two(*s1, *s2)?);
         let civil = Civil {
             year: 0,
             month: month(m)?,
             day,
-            hour,
-            minute,
-            second,
+            hour: two(*h1, *h2)?,
+            minute: two(*n1, *n2)?,
+            second: two(*s1, *s2)?,
             micros: 0,
         };
 
@@ -88,7 +87,7 @@ impl Syslog {
             self.year - 3,
             self.year - 4,
         ] {
-            // A 29 February belongs to the last leap year.
+            // February 29 belongs to the last leap year.
             if let Some(at) = (Civil { year, ..civil }).in_zone(&self.zone)
                 && at <= self.latest.plus(Span::days(1))
             {
@@ -101,7 +100,7 @@ impl Syslog {
 }
 
 fn year_of(at: Timestamp) -> i16 {
-    // Good to a day, which the grace of a day covers: 400 years are 146,097 days.
+    // Exact to a day, which the tolerance covers: 400 years are 146,097 days.
     let days = at.as_secs().div_euclid(86_400) + 719_468;
     let era = days.div_euclid(146_097);
     let doe = days - era * 146_097;
@@ -111,27 +110,26 @@ fn year_of(at: Timestamp) -> i16 {
     year.clamp(0, 9999) as i16
 }
 
-/// The next word, and what follows the space after it.
-fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Splits off the next word and the space after it.
+fn split_word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let end = memchr::memchr(b' ', text)?;
     Some((&text[..end], &text[end + 1..]))
 }
 
-/// The time of a line that begins with one of ISO 8601, and what follows. macOS has `2026-03-24
-/// 08:38:42.344447-0700  host …`.
-fn iso_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
+/// Splits off an ISO 8601 time. macOS writes `2026-03-24 08:38:42.344447-0700  host …`.
+fn split_iso_time(line: &[u8]) -> Option<(Timestamp, &[u8])> {
     let date = if line.get(10) == Some(&b' ') { 11 } else { 0 };
     let end = date + memchr::memchr(b' ', line.get(date..)?)?;
     let time = std::str::from_utf8(&line[..end]).ok()?;
     Some((Timestamp::parse(time).ok()?, line[end..].trim_ascii_start()))
 }
 
-/// What a line says after its time: `host program[pid]: message`. What syslog(3) writes to /dev/log
-/// names no host: the word after the time is the tag then, which ends with a colon.
-fn bsd_message(rest: &[u8]) -> Option<Said<'_>> {
-    let (first, after) = word(rest)?;
-    // An IPv6 address may end with a colon, too.
-    let is_tag = first.ends_with(b":") && first.len() > 1 && address(first).is_none();
+/// Parses `host program[pid]: message`, the part after the time. What syslog(3) writes to /dev/log
+/// names no host: the word after the time is then the tag, which ends with a colon.
+fn parse_bsd_message(rest: &[u8]) -> Option<LogMessage<'_>> {
+    let (first, after) = split_word(rest)?;
+    // An IPv6 address may end with a colon too.
+    let is_tag = first.ends_with(b":") && first.len() > 1 && parse_address(first).is_none();
     let (host, rest) = if is_tag {
         (&first[..0], rest)
     } else {
@@ -145,41 +143,43 @@ fn bsd_message(rest: &[u8]) -> Option<Said<'_>> {
     let program = &rest[..end];
     let colon = memchr::memchr(b':', &rest[..rest.len().min(128)])?;
 
-    Some(Said {
+    Some(LogMessage {
         program,
         host,
-        message: rest.get(colon + 1..)?.trim_ascii_start(),
+        text: rest.get(colon + 1..)?.trim_ascii_start(),
     })
 }
 
-/// What an RFC 5424 line says after `<PRI>1 `, and when.
-fn rfc5424(rest: &[u8]) -> Option<(Timestamp, Said<'_>)> {
-    let (time, rest) = word(rest)?;
-    let (host, rest) = word(rest)?;
-    let (program, rest) = word(rest)?;
-    let (_pid, rest) = word(rest)?;
-    let (_msgid, rest) = word(rest)?;
+/// Parses time and message of an RFC 5424 line after `<PRI>1 `.
+fn parse_rfc5424(rest: &[u8]) -> Option<(Timestamp, LogMessage<'_>)> {
+    let (time, rest) = split_word(rest)?;
+    let (host, rest) = split_word(rest)?;
+    let (program, rest) = split_word(rest)?;
+    let (_pid, rest) = split_word(rest)?;
+    let (_msgid, rest) = split_word(rest)?;
     let at = Timestamp::parse(std::str::from_utf8(time).ok()?).ok()?;
-    let message = structured_data(rest)?;
-    let message = message.strip_prefix(b"\xef\xbb\xbf").unwrap_or(message);
+    let text = after_structured_data(rest)?;
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
 
     Some((
         at,
-        Said {
+        LogMessage {
             program,
             host,
-            message,
+            text,
         },
     ))
 }
 
-/// What follows the structured data.
-fn structured_data(rest: &[u8]) -> Option<&[u8]> {
+/// Skips the structured data (RFC 5424, section 6.3).
+fn after_structured_data(rest: &[u8]) -> Option<&[u8]> {
     if let Some(rest) = rest.strip_prefix(b"-") {
         return Some(rest.trim_ascii_start());
     }
 
-    let (mut quoted, mut escaped, mut inside) = (false, false, false);
+    let mut quoted = false;
+    let mut escaped = false;
+    let mut inside = false;
     for (i, c) in rest.iter().enumerate() {
         match c {
             _ if escaped => escaped = false,
@@ -215,42 +215,42 @@ impl LineParser for Syslog {
             return Parsed::Rejected("a priority that does not end".to_owned());
         };
         let parts = match rest {
-            [b'1', b' ', rest @ ..] => rfc5424(rest),
+            [b'1', b' ', rest @ ..] => parse_rfc5424(rest),
             [b'0'..=b'9', ..] => {
-                iso_time(rest).and_then(|(at, rest)| Some((at, bsd_message(rest)?)))
+                split_iso_time(rest).and_then(|(at, rest)| Some((at, parse_bsd_message(rest)?)))
             }
-            _ => self.bsd_time(rest).map(|(at, rest)| {
-                let nothing = Said {
+            _ => self.split_bsd_time(rest).map(|(at, rest)| {
+                let nothing = LogMessage {
                     program: b"",
                     host: b"",
-                    message: b"",
+                    text: b"",
                 };
-                (at, bsd_message(rest).unwrap_or(nothing))
+                (at, parse_bsd_message(rest).unwrap_or(nothing))
             }),
         };
 
         match parts {
-            None => Parsed::Rejected("no syslog header that we know".to_owned()),
-            Some((at, said)) => meaning(said, at, id),
+            None => Parsed::Rejected("not a known syslog header".to_owned()),
+            Some((at, message)) => classify_message(message, at, id),
         }
     }
 }
 
-/// What a program said, and where.
+/// A message that a program logged.
 #[derive(Clone, Copy)]
-pub(super) struct Said<'a> {
-    /// The program, without its process id.
+pub(super) struct LogMessage<'a> {
+    /// The program without its process ID.
     pub(super) program: &'a [u8],
-    /// The machine that logged.
+    /// The machine that logged it.
     pub(super) host: &'a [u8],
-    pub(super) message: &'a [u8],
+    pub(super) text: &'a [u8],
 }
 
-/// What a program's message means, whatever brought it.
-pub(super) fn meaning(said: Said<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
-    match said.program {
-        b"sshd" | b"sshd-session" | b"sshd-auth" => sshd::login(said, at, id),
-        _ => programs::event(said, at, id).map_or(Parsed::Nothing, Parsed::Event),
+/// Returns what a program's message means, however it was collected.
+pub(super) fn classify_message(message: LogMessage<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
+    match message.program {
+        b"sshd" | b"sshd-session" | b"sshd-auth" => sshd::login_event(message, at, id),
+        _ => programs::activity_event(message, at, id).map_or(Parsed::Nothing, Parsed::Event),
     }
 }
 
@@ -260,8 +260,8 @@ mod tests {
 
     use super::*;
 
-    fn parser() -> Syslog {
-        Syslog::new(Reference::utc(
+    fn march_parser() -> Syslog {
+        Syslog::new(ParseContext::utc(
             Timestamp::parse("2026-03-05T12:00:00Z").unwrap(),
         ))
     }
@@ -271,9 +271,9 @@ mod tests {
         offset: 42,
     };
 
-    /// Action, account, address, times and time of a line; what else it is otherwise.
-    fn read(line: &str) -> String {
-        match parser().parse(line.as_bytes(), ID) {
+    /// Describes a line by action, account, address, count and time, or says why it is no event.
+    fn describe(line: &str) -> String {
+        match march_parser().parse(line.as_bytes(), ID) {
             Parsed::Event(e) => format!(
                 "{} {} {} x{} {}",
                 e.action,
@@ -288,8 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_sshd_writes() {
-        for (line, expected) in [
+    fn lines_of_sshd_are_read() {
+        let cases = [
             (
                 "Mar  5 11:00:01 host sshd[1]: Failed password for root from 203.0.113.9 port 22 \
                     ssh2",
@@ -315,14 +315,16 @@ mod tests {
                     bob from fe80::1%eth0 port 5 ssh2",
                 "login_failed bob fe80::1 x1 2026-03-05T11:00:01.123456Z",
             ),
-        ] {
-            assert_eq!(read(line), expected, "{line}");
+        ];
+
+        for (line, expected) in cases {
+            assert_eq!(describe(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn reads_what_other_programs_write_and_passes_over_the_rest() {
-        for (line, expected) in [
+    fn lines_of_other_programs_are_read_or_ignored() {
+        let cases = [
             (
                 "Mar  5 11:00:01 h sshd[1]: Failed none for invalid user 0 from 5.188.10.180 port \
                     49811 ssh2",
@@ -376,14 +378,16 @@ mod tests {
                     rhost=192.0.2.7 user=eve",
                 "nothing",
             ),
-        ] {
-            assert_eq!(read(line), expected, "{line}");
+        ];
+
+        for (line, expected) in cases {
+            assert_eq!(describe(line), expected, "{line}");
         }
     }
 
     #[test]
-    fn reads_other_heads_and_passes_over_what_is_no_message() {
-        for (line, expected) in [
+    fn unusual_headers_are_read_or_rejected() {
+        let cases = [
             (
                 "Mar  5 11:00:01 h systemd-logind[1]: New session 5 of user ann.",
                 "session_opened - - x1 2026-03-05T11:00:01Z",
@@ -404,7 +408,7 @@ mod tests {
                 "nothing",
             ),
             ("Mar  5 11:00:01 h -- MARK --", "nothing"),
-            // As it is written to /dev/log, where no host is named.
+            // As written to /dev/log, which names no host.
             (
                 "<38>Mar  5 11:00:01 sshd[4]: Failed password for root from 198.51.100.80 port 22 \
                     ssh2",
@@ -441,9 +445,11 @@ mod tests {
                     ssh2",
                 "login_failed a\u{fffd}b 192.0.2.1 x1 2026-03-05T11:00:01Z",
             ),
-            ("hello", "rejected: no syslog header that we know"),
-        ] {
-            assert_eq!(read(line), expected, "{line}");
+            ("hello", "rejected: not a known syslog header"),
+        ];
+
+        for (line, expected) in cases {
+            assert_eq!(describe(line), expected, "{line}");
         }
     }
 
@@ -461,14 +467,16 @@ mod tests {
                 "login_failed ann 203.0.113.9 x1 2026-03-05T11:00:01Z",
             ),
         ] {
-            assert_eq!(read(line), expected, "{line}");
+            assert_eq!(describe(line), expected, "{line}");
         }
     }
 
     #[test]
     fn a_leap_day_belongs_to_a_leap_year() {
         assert_eq!(
-            read("Feb 29 11:00:01 h sshd[1]: Failed password for root from 192.0.2.1 port 22 ssh2"),
+            describe(
+                "Feb 29 11:00:01 h sshd[1]: Failed password for root from 192.0.2.1 port 22 ssh2"
+            ),
             "login_failed root 192.0.2.1 x1 2024-02-29T11:00:01Z"
         );
     }
@@ -476,17 +484,17 @@ mod tests {
     proptest! {
         #[test]
         fn never_panics(line in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = parser().parse(&line, ID);
+            let _ = march_parser().parse(&line, ID);
         }
 
         #[test]
         fn never_panics_on_nearly_right_lines(user in "\\PC{0,30}", tail in "\\PC{0,30}") {
             let line = format!("Mar  5 11:00:01 h sshd[1]: Failed password for {user} from {tail}");
-            let _ = parser().parse(line.as_bytes(), ID);
+            let _ = march_parser().parse(line.as_bytes(), ID);
         }
 
         #[test]
-        fn the_year_of_a_time_is_its_year(secs in 0_i64..4_000_000_000) {
+        fn year_of_matches_the_calendar(secs in 0_i64..4_000_000_000) {
             let at = Timestamp::from_secs(secs);
             prop_assert_eq!(i64::from(year_of(at)), at.to_string()[..4].parse::<i64>().unwrap());
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use collect::entries::Entries;
-use collect::follow::{Batch, Follower, Position, Turn};
+use collect::follow::{Batch, FileEvent, Follower, Position};
 use collect::{Format, LineId};
 use model::civil::Zone;
 use model::time::Calendar;
@@ -104,7 +104,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     // Before the database is asked, which may be away: what is rotated meanwhile is read all the
     // same.
     let path = options.path.clone();
-    let first = tokio::task::spawn_blocking(move || Position::before(&path)).await?;
+    let first = tokio::task::spawn_blocking(move || Position::at_start_of(&path)).await?;
     loop {
         match follow(&options, first, &stop).await {
             Ok(()) => return Ok(()),
@@ -165,7 +165,7 @@ async fn follow(
     while !stop.is_cancelled() {
         let batch;
         (follower, batch) = tokio::task::spawn_blocking(move || {
-            let batch = follower.read(BATCH);
+            let batch = follower.read_batch(BATCH);
             (follower, batch)
         })
         .await?;
@@ -183,7 +183,7 @@ async fn follow(
         if !batch.is_empty() {
             (missing, quiet_since) = (false, Instant::now());
             // What was open belongs to the file before.
-            if !batch.turns.is_empty()
+            if !batch.file_events.is_empty()
                 && let Some(entry) = entries.finish()
             {
                 intake
@@ -222,19 +222,19 @@ async fn follow(
 fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
     let path = options.path.display();
     let mut gaps = Vec::new();
-    for turn in &batch.turns {
+    for turn in &batch.file_events {
         let message = match turn {
-            Turn::Rotated | Turn::Truncated => {
+            FileEvent::Rotated | FileEvent::Truncated => {
                 info!("{path} was rotated");
                 continue;
             }
-            Turn::Damaged { at } => {
+            FileEvent::Damaged { at } => {
                 format!(
                     "{path}: a compressed piece of it is broken beyond byte {} of its text",
                     at.offset
                 )
             }
-            Turn::Lost { at } => {
+            FileEvent::Lost { at } => {
                 format!(
                     "{path}: the file read before is gone; what it held beyond byte {} is lost",
                     at.offset
@@ -245,8 +245,10 @@ fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
         warn!("{message}");
         options.failures.tell(Component::Collector, message.clone());
         let written = match turn {
-            Turn::Damaged { at } | Turn::Lost { at } => at.written.map(Timestamp::from_micros),
-            Turn::Rotated | Turn::Truncated => None,
+            FileEvent::Damaged { at } | FileEvent::Lost { at } => {
+                at.written.map(Timestamp::from_micros)
+            }
+            FileEvent::Rotated | FileEvent::Truncated => None,
         };
 
         let started_at = written.unwrap_or(now).min(now);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use collect::follow::LINE_MAX;
-use collect::parsers::journald::{FORMAT, cursor, line_id};
+use collect::parsers::journald::{FORMAT, find_cursor, line_id};
 use collect::{Format, LineId};
 use model::time::Calendar;
 use model::{Clock, ServiceName, Span};
@@ -288,7 +288,7 @@ async fn store_batch(
     intake: &mut Intake,
     batch: &[Vec<u8>],
 ) -> anyhow::Result<()> {
-    let last = batch.iter().rev().find_map(|line| cursor(line));
+    let last = batch.iter().rev().find_map(|line| find_cursor(line));
     let position = last.map(|cursor| store::collected::Position {
         collector: options.name(),
         at: json!({ "cursor": cursor }),
@@ -296,7 +296,7 @@ async fn store_batch(
 
     let unknown = LineId { file: 0, offset: 0 };
     let entries = batch.iter().map(|line| {
-        let id = cursor(line).map_or(unknown, |cursor| line_id(&cursor));
+        let id = find_cursor(line).map_or(unknown, |cursor| line_id(&cursor));
         (id, line.strip_suffix(b"\n").unwrap_or(line).into())
     });
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use collect::ledger::{Hours, Rhythm};
+use collect::source_tracking::{Cadence, Hours};
 use model::time::Calendar;
 use model::{Clock, Source, Span, Timestamp};
 use store::PgConnectOptions;
@@ -159,14 +159,14 @@ fn silence(
     calendar: &mut Calendar,
     (began, now): (Timestamp, Timestamp),
 ) -> Option<Gap> {
-    let rhythm: Rhythm = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
+    let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
     let hours = if calendar.period(now).open {
-        Hours::Open
+        Hours::Business
     } else {
-        Hours::Closed
+        Hours::Off
     };
 
-    let patience = rhythm.patience(row.expected_every, hours)?;
+    let patience = rhythm.silence_threshold(row.expected_every, hours)?;
     let last = row.last_received_at.unwrap_or(began).max(began);
 
     // A pause that began in the other kind of hours is judged by what is left of it.

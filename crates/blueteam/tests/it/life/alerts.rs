@@ -544,7 +544,7 @@ fn told(found: impl IntoIterator<Item = Value>) -> Vec<[String; 5]> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_told_live_is_what_a_replay_finds() {
     let mut lines = Vec::new();
-    scenario::workload(&mut lines, 6000, 40, 11).unwrap();
+    scenario::write_workload(&mut lines, 6000, 40, 11).unwrap();
 
     // The door takes what is younger than a month.
     let day = model::Clock::now(&model::SystemClock)

@@ -1,36 +1,35 @@
-//! What nginx appends to a message: `, client: A, server: S[, request: "R"][, subrequest: "…"][,
-//! upstream: "…"][, host: "H"]
-//! [, referrer: "F"]`, at most 2047 bytes in all.
+//! Finds what nginx appends to a message: `, client: A, server: S[, request: "R"]
+//! [, subrequest: "…"][, upstream: "…"][, host: "H"][, referrer: "F"]`, at most 2047 bytes in all.
 //!
-//! nginx escapes nothing. A path, a header or a user name in the message before may hold the same
-//! words, and so may what was asked for and the referrer after it.
+//! nginx escapes nothing. A path, a header or a user name in the message before it may hold the
+//! same words, and so may the request and the referrer.
 
 use std::net::IpAddr;
 
 use memchr::memmem;
 
-use super::address;
+use super::parse_address;
 
 const CLIENT: &[u8] = b", client: ";
 const SERVER: &[u8] = b", server: ";
 const REQUEST: &[u8] = b", request: \"";
-/// nginx cuts an entry to this length, and OpenResty to the second: the end may be missing, and the
-/// client chose where.
+/// nginx cuts an entry to the first length, OpenResty to the second. The end may be missing, and
+/// the client chooses where.
 const CUT_AT: [usize; 2] = [2047, 4095];
 
-/// What was appended.
+/// The fields that nginx appended to a message.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Appended<'a> {
-    /// Where it begins in the message.
+    /// Where they begin in the message.
     pub(super) at: usize,
-    /// Nobody where the client could have written it.
+    /// `None` where the client could have written the address.
     pub(super) client: Option<IpAddr>,
     pub(super) request: Option<&'a [u8]>,
-    /// There is more than one way to read it.
+    /// Whether the message can be read in more than one way.
     pub(super) unclear: bool,
 }
 
-/// Messages of which nginx writes every word before the client itself.
+/// Beginnings of messages that hold no words of the client before the appended fields.
 const FIXED: [&[u8]; 16] = [
     b"access forbidden by rule",
     b"client intended to send too large ",
@@ -50,21 +49,21 @@ const FIXED: [&[u8]; 16] = [
     b"peer closed connection in SSL handshake",
 ];
 
-/// Finds what was appended to a message of an entry that is so long.
-pub(super) fn find(message: &[u8], length: usize) -> Option<Appended<'_>> {
-    if let Some(at) = certain(message) {
-        let client = client(message, at).and_then(Client::address);
+/// Finds what was appended to a message of an entry of `length` bytes.
+pub(super) fn find_appended(message: &[u8], length: usize) -> Option<Appended<'_>> {
+    if let Some(at) = find_certain(message) {
+        let client = parse_client(message, at).and_then(Client::ip_address);
         return Some(Appended {
             at,
             client,
-            request: request(message, at),
+            request: find_request(message, at),
             unclear: client.is_none(),
         });
     }
 
-    let mut places = places(message);
-    let Some((at, first)) = places.next() else {
-        // Perhaps half of it.
+    let mut candidates = possible_clients(message);
+    let Some((at, first)) = candidates.next() else {
+        // The end of the entry may be cut off.
         let at = memmem::rfind(message, CLIENT)?;
         return Some(Appended {
             at,
@@ -74,28 +73,27 @@ pub(super) fn find(message: &[u8], length: usize) -> Option<Appended<'_>> {
         });
     };
 
-    // Either of two may be the client's words. What follows a place does not tell them apart: a
-    // client chooses what nginx writes after its own, as it chooses what a forged one goes on with.
-    let unclear = CUT_AT.contains(&length) || places.any(|(_, other)| other != first);
-    let client = first.address().filter(|_| !unclear);
+    // Either of two may be the client's words. What follows does not tell them apart: a client
+    // chooses what nginx writes after its address, as it chooses what follows a forged one.
+    let unclear = CUT_AT.contains(&length) || candidates.any(|(_, other)| other != first);
+    let client = first.ip_address().filter(|_| !unclear);
     Some(Appended {
         at,
         client,
-        request: request(message, at),
+        request: find_request(message, at),
         unclear,
     })
 }
 
-/// Where nginx's own words about the client begin, if the message leaves no doubt about it: at the
-/// first place, because nothing before it can hold these words. Requests and referrers come later.
-fn certain(message: &[u8]) -> Option<usize> {
+/// Returns where nginx's own words about the client begin, if the message leaves no doubt: at the
+/// first occurrence, if nothing before it can hold these words. Requests and referrers come later.
+fn find_certain(message: &[u8]) -> Option<usize> {
     if FIXED.iter().any(|fixed| message.starts_with(fixed)) {
         return memmem::find(message, CLIENT);
     }
 
-    // A name is what stands before the first colon of what the client sent (RFC 7617), so that it
-    // holds neither `": password mismatch` nor `, client: `; the name of the file is the
-    // operator's.
+    // A user name ends at the first colon of the credentials (RFC 7617), so it holds neither
+    // `": password mismatch` nor `, client: `. The operator chooses the name of the file.
     let name = message.strip_prefix(b"user \"")?;
     let from = message.len() - name.len();
     memmem::find_iter(message, CLIENT).find(|at| {
@@ -105,7 +103,7 @@ fn certain(message: &[u8]) -> Option<usize> {
     })
 }
 
-/// Whom nginx names.
+/// The client that nginx names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Client {
     Address(IpAddr),
@@ -114,7 +112,7 @@ enum Client {
 }
 
 impl Client {
-    fn address(self) -> Option<IpAddr> {
+    fn ip_address(self) -> Option<IpAddr> {
         match self {
             Self::Address(address) => Some(address),
             Self::Socket => None,
@@ -122,17 +120,17 @@ impl Client {
     }
 }
 
-/// Where the client may begin, and who it is there.
-fn places(message: &[u8]) -> impl Iterator<Item = (usize, Client)> {
-    memmem::find_iter(message, CLIENT).filter_map(|at| Some((at, client(message, at)?)))
+/// Iterates over the offsets where the client may be named, and the clients.
+fn possible_clients(message: &[u8]) -> impl Iterator<Item = (usize, Client)> {
+    memmem::find_iter(message, CLIENT).filter_map(|at| Some((at, parse_client(message, at)?)))
 }
 
-/// The client of `, client: A, server: S` at a place; none where nginx would not write this.
+/// Parses the client of `, client: A, server: S` at `at`; `None` where nginx would not write this.
 /// Without the server's name the address may be cut off.
-fn client(message: &[u8], at: usize) -> Option<Client> {
+fn parse_client(message: &[u8], at: usize) -> Option<Client> {
     let text = message.get(at + CLIENT.len()..)?;
     let comma = memchr::memchr(b',', text)?;
-    let client = match address(&text[..comma]) {
+    let client = match parse_address(&text[..comma]) {
         Some(address) => Client::Address(address),
         None if text.starts_with(b"unix:") => Client::Socket,
         None => return None,
@@ -143,8 +141,8 @@ fn client(message: &[u8], at: usize) -> Option<Client> {
     memchr::memchr(b'"', server).is_none().then_some(client)
 }
 
-/// The request after the client at a place, as far as it can be told from what follows.
-fn request(message: &[u8], at: usize) -> Option<&[u8]> {
+/// Finds the request after the client at `at`, if its end is recognizable.
+fn find_request(message: &[u8], at: usize) -> Option<&[u8]> {
     let text = message.get(at + CLIENT.len()..)?;
     let value = &text[memmem::find(text, REQUEST)? + REQUEST.len()..];
     let end = memchr::memchr_iter(b'"', value).find(|end| {
@@ -161,21 +159,24 @@ fn request(message: &[u8], at: usize) -> Option<&[u8]> {
     Some(&value[..end?])
 }
 
-/// Whether an entry whose message this begins goes on in the next line, whatever that looks like:
-/// what belongs to a request ends with what is appended, and a path may hold newlines.
-pub(super) fn goes_on(message: &[u8], length: usize) -> bool {
-    // What nginx says of a connection that serves no request any more, and what it passes on, which
-    // has lines of its own.
+/// Returns whether an entry that begins with this message continues in the next line, whatever that
+/// looks like: a message about a request ends with the appended fields, and a path may hold
+/// newlines.
+pub(super) fn continues(message: &[u8], length: usize) -> bool {
+    // Messages about connections that serve no request, and output of FastCGI, which has lines of
+    // its own.
     let others = [
         &b"open socket #"[..],
         b"client ",
         b"FastCGI sent in stderr: ",
     ];
-    length < CUT_AT[0] && !others.iter().any(|other| message.starts_with(other)) && !ends(message)
+    length < CUT_AT[0]
+        && !others.iter().any(|other| message.starts_with(other))
+        && !has_appended(message)
 }
 
-/// Whether nginx's own words may be in a line. Nothing in them is a newline, so that they end an
-/// entry whatever the request and the referrer hold.
-pub(super) fn ends(line: &[u8]) -> bool {
-    certain(line).is_some() || places(line).next().is_some()
+/// Returns whether a line may hold the appended fields. They contain no newline, so they end an
+/// entry whatever request and referrer hold.
+pub(super) fn has_appended(line: &[u8]) -> bool {
+    find_certain(line).is_some() || possible_clients(line).next().is_some()
 }

@@ -1,14 +1,14 @@
-//! What PAM modules say: failures to log in, and passwords that were changed.
+//! Messages of PAM modules: failed logins and changed passwords.
 
 use memchr::memmem;
 use model::{Category, Outcome};
 
-use super::programs::{Deed, Remote};
+use super::programs::{Activity, Remote};
 
-/// `pam_unix(cron:auth): authentication failure; …` and `… password changed for U`.
-pub(super) fn pam(message: &[u8]) -> Option<Deed<'_>> {
+/// Parses `pam_unix(cron:auth): authentication failure; …` and `… password changed for U`.
+pub(super) fn parse_pam(message: &[u8]) -> Option<Activity<'_>> {
     if let Some(message) = message.strip_prefix(b"(pam_unix) ") {
-        return said(b"unix", b"", message);
+        return parse_module_message(b"unix", b"", message);
     }
 
     let rest = message.strip_prefix(b"pam_")?;
@@ -17,54 +17,64 @@ pub(super) fn pam(message: &[u8]) -> Option<Deed<'_>> {
     let service = rest.get(open + 1..close)?;
     let service = &service[..memchr::memchr(b':', service).unwrap_or(service.len())];
 
-    said(&rest[..open], service, &rest[close + 3..])
+    parse_module_message(&rest[..open], service, &rest[close + 3..])
 }
 
-/// What a module said for a service. sshd's own lines say the same of the same attempt, and are
-/// counted there.
-pub(super) fn said<'a>(module: &[u8], service: &'a [u8], said: &'a [u8]) -> Option<Deed<'a>> {
-    if let Some(user) = said.strip_prefix(b"password changed for ") {
+/// Parses what a module logged for a service. Failures of sshd are left out: its own lines about
+/// the same attempts are counted.
+pub(super) fn parse_module_message<'a>(
+    module: &[u8],
+    service: &'a [u8],
+    text: &'a [u8],
+) -> Option<Activity<'a>> {
+    if let Some(user) = text.strip_prefix(b"password changed for ") {
         return Some(
-            Deed::new(Category::Auth, "password_change", Outcome::Success)
-                .by(user.trim_ascii())
-                .with(service),
+            Activity::new(Category::Auth, "password_change", Outcome::Success)
+                .by_actor(user.trim_ascii())
+                .with_detail(service),
         );
     }
 
-    let fields = said.strip_prefix(b"authentication failure;")?;
+    let fields = text.strip_prefix(b"authentication failure;")?;
     if service == b"sshd" {
         return None;
     }
 
-    let (from, user) = client(fields, module);
+    let (remote, user) = remote_and_user(fields, module);
     Some(
-        Deed::new(Category::Auth, "login_failed", Outcome::Failure)
-            .to(user)
-            .with(service)
-            .from(from),
+        Activity::new(Category::Auth, "login_failed", Outcome::Failure)
+            .on_account(user)
+            .with_detail(service)
+            .from_remote(remote),
     )
 }
 
-/// Whence, and who was tried, of ` logname=L uid=0 euid=0 tty=T ruser=R rhost=H  user=U`.
+/// Returns remote host and attempted user of ` logname=L uid=0 euid=0 tty=T ruser=R rhost=H
+/// user=U`.
 ///
-/// R and U are the client's words and may hold anything, even the names of fields: where they leave
-/// more than one way to read the line, nobody is named.
-fn client<'a>(fields: &'a [u8], module: &[u8]) -> (Remote<'a>, &'a [u8]) {
-    // Past what the service says of itself.
+/// The client chooses R and U, which may hold anything, even names of fields. A line that can be
+/// read in more than one way names neither.
+fn remote_and_user<'a>(fields: &'a [u8], module: &[u8]) -> (Remote<'a>, &'a [u8]) {
+    // Skip the fields that the service sets itself.
     let fields = &fields[memmem::find(fields, b" ruser=").unwrap_or(0)..];
-    let hosts: Vec<Found<'_>> = memmem::find_iter(fields, HOST)
+    let hosts: Vec<HostCandidate<'_>> = memmem::find_iter(fields, HOST)
         .filter_map(|at| host_and_user(&fields[at + HOST.len()..]))
         .collect();
 
-    // What the module writes itself, before what a relay may have made of it.
-    let own: &[Form] = match module {
-        b"unix" => &[Form::TwoBlanks, Form::Nobody],
-        b"sss" => &[Form::OneBlank],
-        _ => &[Form::TwoBlanks, Form::Nobody, Form::OneBlank, Form::Cut],
+    // Prefer the form that the module writes to one that a relay may have made of it.
+    let own: &[HostForm] = match module {
+        b"unix" => &[HostForm::TwoBlanks, HostForm::NoUser],
+        b"sss" => &[HostForm::OneBlank],
+        _ => &[
+            HostForm::TwoBlanks,
+            HostForm::NoUser,
+            HostForm::OneBlank,
+            HostForm::Cut,
+        ],
     };
 
-    let written = |found: &&Found<'_>| own.contains(&found.form);
-    let own: Vec<&Found<'_>> = hosts.iter().filter(written).collect();
+    let written = |found: &&HostCandidate<'_>| own.contains(&found.form);
+    let own: Vec<&HostCandidate<'_>> = hosts.iter().filter(written).collect();
     let possible = if own.is_empty() {
         hosts.iter().collect()
     } else {
@@ -81,7 +91,7 @@ fn client<'a>(fields: &'a [u8], module: &[u8]) -> (Remote<'a>, &'a [u8]) {
             Remote::Host(first.host),
             others.last().map_or(first.user, |last| last.user),
         ),
-        // Blanks were lost on the way, and no name was sent that could hold the first host.
+        // A relay lost blanks, and no name was sent that could hold the first host.
         [first, ..]
             if module == b"unix" && !written(&first) && fields.starts_with(b" ruser= rhost=") =>
         {
@@ -93,38 +103,38 @@ fn client<'a>(fields: &'a [u8], module: &[u8]) -> (Remote<'a>, &'a [u8]) {
 
 const HOST: &[u8] = b" rhost=";
 
-struct Found<'a> {
+struct HostCandidate<'a> {
     host: &'a [u8],
     user: &'a [u8],
-    form: Form,
+    form: HostForm,
 }
 
-/// What follows a host.
+/// The text after a host.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum HostForm {
     /// `H  user=U`
     TwoBlanks,
     /// `H user=U`
     OneBlank,
-    /// `H `: nobody is named.
-    Nobody,
+    /// `H ` without a user.
+    NoUser,
     /// Nothing.
     Cut,
 }
 
-fn host_and_user(text: &[u8]) -> Option<Found<'_>> {
+fn host_and_user(text: &[u8]) -> Option<HostCandidate<'_>> {
     let (host, rest) = text.split_at(memchr::memchr(b' ', text).unwrap_or(text.len()));
-    let (user, form): (&[u8], Form) = if rest.is_empty() {
-        (b"", Form::Cut)
+    let (user, form) = if rest.is_empty() {
+        (&b""[..], HostForm::Cut)
     } else if rest.trim_ascii().is_empty() {
-        (b"", Form::Nobody)
+        (&b""[..], HostForm::NoUser)
     } else if let Some(user) = rest.strip_prefix(b"  user=") {
-        (user, Form::TwoBlanks)
+        (user, HostForm::TwoBlanks)
     } else {
-        (rest.strip_prefix(b" user=")?, Form::OneBlank)
+        (rest.strip_prefix(b" user=")?, HostForm::OneBlank)
     };
 
-    Some(Found {
+    Some(HostCandidate {
         host,
         user: user.trim_ascii(),
         form,
@@ -137,20 +147,20 @@ mod tests {
 
     const CLIENT: &str = "203.0.113.9";
 
-    fn read(message: &str) -> Option<(String, String)> {
+    fn describe(message: &str) -> Option<(String, String)> {
         let id = crate::LineId {
             file: 7,
             offset: 42,
         };
 
-        let said = super::super::Said {
+        let message = super::super::LogMessage {
             program: b"vsftpd",
             host: b"web1",
-            message: message.as_bytes(),
+            text: message.as_bytes(),
         };
 
         let at = model::Timestamp::from_secs(1_772_712_451);
-        super::super::programs::event(said, at, id).map(|event| {
+        super::super::programs::activity_event(message, at, id).map(|event| {
             let host = event
                 .ip_address
                 .map(|ip| ip.to_string())
@@ -163,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn the_host_is_the_modules_word() {
+    fn only_the_module_names_the_host() {
         const HEAD: &str = "authentication failure; logname= uid=0 euid=0 tty=ftp";
-        for (module, fields, host, user) in [
+        let cases = [
             (
                 "pam_unix",
                 "ruser=a rhost=9.9.9.9 user=x rhost=203.0.113.9  user=eve",
@@ -221,7 +231,7 @@ mod tests {
                 "evil.example",
                 "x",
             ),
-            // Either may be the client's: it counts, and nobody is named.
+            // Either may be the client's: the attempt counts without a client.
             (
                 "pam_unix",
                 "ruser=a rhost=9.9.9.9  user=x rhost=203.0.113.9  user=eve",
@@ -241,10 +251,12 @@ mod tests {
                 "",
             ),
             ("pam_unix", "ruser= rhost=203.0.113.9 eve", "web1", ""),
-        ] {
+        ];
+
+        for (module, fields, host, user) in cases {
             let line = format!("{module}(vsftpd:auth): {HEAD} {fields}");
             assert_eq!(
-                read(&line),
+                describe(&line),
                 Some((host.to_owned(), user.to_owned())),
                 "{line}"
             );
@@ -253,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_hides_or_frames_anybody(
+        fn no_user_name_hides_its_client_or_names_another(
             ruser in "( rhost=9.9.9.9|  user=|ruser=|\\PC{0,6}|logname=| user=z){0,5}",
             user in "( rhost=9.9.9.9|  user=|ruser=|\\PC{0,6}|\\): | user=z){0,5}",
         ) {
@@ -261,10 +273,9 @@ mod tests {
                 let blanks = if module == "unix" { "  " } else { " " };
                 let line = format!(
                     "pam_{module}(ftp:auth): authentication failure; logname= uid=0 euid=0 \
-                        tty=ftp ruser={ruser} \
-                     rhost={CLIENT}{blanks}user={user}"
+                        tty=ftp ruser={ruser} rhost={CLIENT}{blanks}user={user}"
                 );
-                let Some((host, _)) = read(&line) else { panic!("not counted: {line}") };
+                let Some((host, _)) = describe(&line) else { panic!("not counted: {line}") };
                 prop_assert!(host == CLIENT || host == "web1", "{} of {}", host, line);
             }
         }

@@ -1,42 +1,42 @@
-//! What programs other than sshd say in syslog: sudo, su, PAM, the account tools, systemd-logind.
+//! Syslog messages of programs other than sshd: sudo, su, PAM, the account tools, systemd-logind.
 
 use memchr::memmem;
 use model::event::{Details, UserId};
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
 use super::super::LineId;
-use super::Said;
-use super::pam::pam;
-use crate::text::{Object, address, named_origin, origin, text};
+use super::LogMessage;
+use super::pam::parse_pam;
+use crate::text::{Object, add_named_origin, lossy_text, parse_address, unnamed_origin};
 
-/// What is kept of a command.
+/// Bytes of a command that are kept.
 const COMMAND_MAX: usize = 1024;
 
-/// Who did what, as a message has it.
-pub(super) struct Deed<'a> {
+/// An action that a message reports.
+pub(super) struct Activity<'a> {
     category: Category,
     action: &'static str,
     result: Outcome,
-    /// Who did it; nobody for a login that failed.
+    /// Who did it; `None` for a failed login.
     actor: Option<&'a [u8]>,
-    /// Whom it was done to, or who was tried.
+    /// The account that was changed or attempted.
     account: Option<&'a [u8]>,
-    /// What was done it with: a command, a terminal.
-    what: &'a [u8],
-    from: Remote<'a>,
+    /// The command, group, service or session.
+    detail: &'a [u8],
+    remote: Remote<'a>,
 }
 
-/// Whence it was done.
+/// Where an activity came from.
 pub(super) enum Remote<'a> {
-    /// Nothing is said of it.
+    /// The message does not say.
     Unknown,
     /// An address or a host name.
     Host(&'a [u8]),
-    /// What is said could be the client's own words.
+    /// The client could have forged it.
     Unclear,
 }
 
-impl<'a> Deed<'a> {
+impl<'a> Activity<'a> {
     pub(super) const fn new(category: Category, action: &'static str, result: Outcome) -> Self {
         Self {
             category,
@@ -44,39 +44,46 @@ impl<'a> Deed<'a> {
             result,
             actor: None,
             account: None,
-            what: b"",
-            from: Remote::Unknown,
+            detail: b"",
+            remote: Remote::Unknown,
         }
     }
 
-    pub(super) const fn by(mut self, actor: &'a [u8]) -> Self {
+    pub(super) const fn by_actor(mut self, actor: &'a [u8]) -> Self {
         self.actor = Some(actor);
         self
     }
 
-    pub(super) const fn to(mut self, account: &'a [u8]) -> Self {
+    pub(super) const fn on_account(mut self, account: &'a [u8]) -> Self {
         self.account = Some(account);
         self
     }
 
-    pub(super) const fn with(mut self, what: &'a [u8]) -> Self {
-        self.what = what;
+    pub(super) const fn with_detail(mut self, detail: &'a [u8]) -> Self {
+        self.detail = detail;
         self
     }
 
-    pub(super) const fn from(mut self, from: Remote<'a>) -> Self {
-        self.from = from;
+    pub(super) const fn from_remote(mut self, remote: Remote<'a>) -> Self {
+        self.remote = remote;
         self
     }
 }
 
-/// The event of a message; none when it is nothing to security.
-pub(super) fn event(said: Said<'_>, at: Timestamp, id: LineId) -> Option<SecurityEvent<'_>> {
-    let Said {
-        program, message, ..
-    } = said;
-    let deed = match program {
-        // As Linux wrote it long ago, and as appliances still do.
+/// Returns the event of a message, or `None` if it does not concern security.
+pub(super) fn activity_event(
+    logged: LogMessage<'_>,
+    at: Timestamp,
+    id: LineId,
+) -> Option<SecurityEvent<'_>> {
+    let LogMessage {
+        program,
+        text: message,
+        ..
+    } = logged;
+
+    let activity = match program {
+        // The form of old Linux versions, which appliances still write.
         [
             service @ ..,
             b'(',
@@ -89,42 +96,44 @@ pub(super) fn event(said: Said<'_>, at: Timestamp, id: LineId) -> Option<Securit
             b'i',
             b'x',
             b')',
-        ] => super::pam::said(b"unix", service, message),
-        b"sudo" => sudo(message).or_else(|| pam(message)),
-        b"su" => su(message).or_else(|| pam(message)),
+        ] => super::pam::parse_module_message(b"unix", service, message),
+        b"sudo" => parse_sudo(message).or_else(|| parse_pam(message)),
+        b"su" => parse_su(message).or_else(|| parse_pam(message)),
         b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"gpasswd" | b"chpasswd"
-        | b"passwd" | b"chage" => account_tool(message).or_else(|| pam(message)),
-        b"systemd-logind" => logind(message),
-        _ => pam(message),
+        | b"passwd" | b"chage" => parse_account_tool(message).or_else(|| parse_pam(message)),
+        b"systemd-logind" => parse_logind(message),
+        _ => parse_pam(message),
     }?;
 
     let mut event = SecurityEvent::new(
         id.event_id(at),
         at,
         Source::Syslog,
-        deed.category,
-        deed.action.into(),
-        deed.result,
+        activity.category,
+        activity.action.into(),
+        activity.result,
     );
-    event.user_id = deed
+    event.user_id = activity
         .actor
         .filter(|a| !a.is_empty())
-        .map(|a| UserId::Name(text(a)));
+        .map(|a| UserId::Name(lossy_text(a)));
 
-    event.account_name = deed.account.filter(|a| !a.is_empty()).map(text);
-    event.resource_type = Some(text(program));
-    if !deed.what.is_empty() {
-        event.resource_id = Some(text(&deed.what[..deed.what.len().min(COMMAND_MAX)]));
+    event.account_name = activity.account.filter(|a| !a.is_empty()).map(lossy_text);
+    event.resource_type = Some(lossy_text(program));
+    if !activity.detail.is_empty() {
+        event.resource_id = Some(lossy_text(
+            &activity.detail[..activity.detail.len().min(COMMAND_MAX)],
+        ));
     }
 
-    match deed.from {
+    match activity.remote {
         Remote::Unknown => {}
-        Remote::Unclear => event.details = Details::from_json(origin(said.host)),
+        Remote::Unclear => event.details = Details::from_json(unnamed_origin(logged.host)),
         Remote::Host(host) => {
-            event.ip_address = address(host);
+            event.ip_address = parse_address(host);
             if event.ip_address.is_none() && !host.is_empty() {
                 let mut details = Object::with_capacity(64);
-                named_origin(&mut details, host);
+                add_named_origin(&mut details, host);
                 event.details = Details::from_json(details.finish());
             }
         }
@@ -133,25 +142,27 @@ pub(super) fn event(said: Said<'_>, at: Timestamp, id: LineId) -> Option<Securit
     Some(event.classify())
 }
 
-/// What stands between two marks.
-fn between<'a>(text: &'a [u8], from: &[u8], to: &[u8]) -> Option<&'a [u8]> {
+/// Returns the text between two marks, or after the first if the second is missing.
+fn text_between<'a>(text: &'a [u8], from: &[u8], to: &[u8]) -> Option<&'a [u8]> {
     let rest = &text[memmem::find(text, from)? + from.len()..];
     Some(&rest[..memmem::find(rest, to).unwrap_or(rest.len())])
 }
 
-/// `ann : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls`, or why it was refused before `TTY`.
-fn sudo(message: &[u8]) -> Option<Deed<'_>> {
+/// Parses `ann : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/ls`, with the reason before `TTY` if
+/// it was refused.
+fn parse_sudo(message: &[u8]) -> Option<Activity<'_>> {
     let message = message.trim_ascii();
     let colon = memmem::find(message, b" : ")?;
-    let (actor, rest) = (&message[..colon], &message[colon + 3..]);
+    let actor = &message[..colon];
+    let rest = &message[colon + 3..];
 
-    // The command is the actor's, and the last field: nothing is looked for in it.
+    // The actor chooses the command, which is the last field, so nothing is looked for in it.
     let (head, command) = match memmem::find(rest, b"COMMAND=") {
         Some(at) => (&rest[..at], &rest[at + 8..]),
         None => (rest, &rest[..0]),
     };
 
-    let target = between(head, b"USER=", b" ;").map_or(&head[..0], <[u8]>::trim_ascii);
+    let target = text_between(head, b"USER=", b" ;").map_or(&head[..0], <[u8]>::trim_ascii);
     let result =
         if head.starts_with(b"TTY=") || head.starts_with(b"HOST=") || head.starts_with(b"PWD=") {
             Outcome::Success
@@ -168,15 +179,15 @@ fn sudo(message: &[u8]) -> Option<Deed<'_>> {
         };
 
     Some(
-        Deed::new(Category::Admin, "sudo", result)
-            .by(actor)
-            .to(target)
-            .with(command),
+        Activity::new(Category::Admin, "sudo", result)
+            .by_actor(actor)
+            .on_account(target)
+            .with_detail(command),
     )
 }
 
-/// The forms of shadow's and coreutils' `su`.
-fn su(message: &[u8]) -> Option<Deed<'_>> {
+/// Parses the messages of shadow's and coreutils' `su`.
+fn parse_su(message: &[u8]) -> Option<Activity<'_>> {
     let message = message.trim_ascii();
     for (mark, result) in [
         (&b"Successful su for "[..], Outcome::Success),
@@ -190,17 +201,17 @@ fn su(message: &[u8]) -> Option<Deed<'_>> {
             let close = memmem::find(rest, b") ")?;
             let actor = rest[close + 2..].split(|c| *c == b' ').next()?;
             return Some(
-                Deed::new(Category::Admin, "su", result)
-                    .by(actor)
-                    .to(&rest[..close]),
+                Activity::new(Category::Admin, "su", result)
+                    .by_actor(actor)
+                    .on_account(&rest[..close]),
             );
         }
 
         let by = memmem::find(rest, b" by ")?;
         return Some(
-            Deed::new(Category::Admin, "su", result)
-                .by(&rest[by + 4..])
-                .to(&rest[..by]),
+            Activity::new(Category::Admin, "su", result)
+                .by_actor(&rest[by + 4..])
+                .on_account(&rest[..by]),
         );
     }
 
@@ -209,44 +220,47 @@ fn su(message: &[u8]) -> Option<Deed<'_>> {
     let actor = rest[close + 2..].split(|c| *c == b' ').next()?;
 
     Some(
-        Deed::new(Category::Admin, "su", Outcome::Success)
-            .by(actor)
-            .to(&rest[..close]),
+        Activity::new(Category::Admin, "su", Outcome::Success)
+            .by_actor(actor)
+            .on_account(&rest[..close]),
     )
 }
 
-/// `new user: name=x, UID=…`, `delete user 'x'`, `add 'x' to group 'sudo'`, `password for 'x'
-/// changed by 'root'`.
-fn account_tool(message: &[u8]) -> Option<Deed<'_>> {
-    let done = |action| Deed::new(Category::Admin, action, Outcome::Success);
+/// Parses `new user: name=x, UID=…`, `delete user 'x'`, `add 'x' to group 'sudo'` and `password for
+/// 'x' changed by 'root'`.
+fn parse_account_tool(message: &[u8]) -> Option<Activity<'_>> {
+    let done = |action| Activity::new(Category::Admin, action, Outcome::Success);
     if let Some(rest) = message.strip_prefix(b"new user: name=") {
         let name = &rest[..memchr::memchr(b',', rest).unwrap_or(rest.len())];
-        return Some(done("user_create").to(name).with(message));
+        return Some(done("user_create").on_account(name).with_detail(message));
     }
+
     if let Some(name) = message
         .strip_prefix(b"delete user '")
         .and_then(|r| r.split(|c| *c == b'\'').next())
     {
-        return Some(done("user_delete").to(name).with(message));
+        return Some(done("user_delete").on_account(name).with_detail(message));
     }
+
     if let Some(rest) = message.strip_prefix(b"add '") {
         let name = rest.split(|c| *c == b'\'').next()?;
-        let group = between(rest, b"group '", b"'").unwrap_or_default();
-        return Some(done("group_add").to(name).with(group));
+        let group = text_between(rest, b"group '", b"'").unwrap_or_default();
+        return Some(done("group_add").on_account(name).with_detail(group));
     }
-    let name = between(message, b"password for '", b"' changed")?;
-    Some(done("password_set").to(name).with(message))
+
+    let name = text_between(message, b"password for '", b"' changed")?;
+    Some(done("password_set").on_account(name).with_detail(message))
 }
 
-fn logind(message: &[u8]) -> Option<Deed<'_>> {
+fn parse_logind(message: &[u8]) -> Option<Activity<'_>> {
     let rest = message.strip_prefix(b"New session ")?;
     let at = memmem::find(rest, b" of user ")?;
     let user = rest[at + 9..].trim_ascii();
     let user = user.strip_suffix(b".").unwrap_or(user);
 
     Some(
-        Deed::new(Category::Access, "session_opened", Outcome::Success)
-            .by(user)
-            .with(&rest[..at]),
+        Activity::new(Category::Access, "session_opened", Outcome::Success)
+            .by_actor(user)
+            .with_detail(&rest[..at]),
     )
 }

@@ -1,9 +1,9 @@
-//! What sshd says of logins.
+//! Logins in the messages of sshd.
 //!
 //! sshd writes `RESULT METHOD for [invalid user ]USER from HOST port N ssh2[: KEY]` (`auth_log` in
-//! its auth.c). The user name of an unknown user is whatever the client sent, and so is the
-//! identity in a certificate, which is part of KEY. Only public keys have a KEY, and the name of a
-//! user who exists cannot hold a tail like this one.
+//! its auth.c). The client chooses the name of an unknown user, and the identity in a
+//! certificate, which is part of KEY. Only public keys have a KEY, and the name of an existing user
+//! cannot hold a tail like this one.
 
 use std::net::IpAddr;
 
@@ -12,15 +12,24 @@ use model::event::{Details, UserId};
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 
 use super::super::{LineId, Parsed};
-use super::{Said, word};
-use crate::text::{address, origin, text};
+use super::{LogMessage, split_word};
+use crate::text::{lossy_text, parse_address, unnamed_origin};
 
-/// What stands between the user and what sshd knows of the client.
+/// The mark between the user name and what sshd knows of the client.
 const FROM: &[u8] = b" from ";
 
-/// The event of a message about a login.
-pub(super) fn login(said: Said<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
-    let (times, message) = repeated(without_id(said.message));
+/// A login attempt, as far as its message tells.
+struct LoginAttempt<'a> {
+    user: Text<'a>,
+    host: Option<IpAddr>,
+    result: Outcome,
+    /// How often the message was repeated.
+    times: u32,
+}
+
+/// Returns the event of a message about a login.
+pub(super) fn login_event(logged: LogMessage<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
+    let (times, message) = split_repetition(without_id(logged.text));
     let (result, rest) = if let Some(rest) = message.strip_prefix(b"Failed ") {
         (Outcome::Failure, rest)
     } else if let Some(rest) = message.strip_prefix(b"Accepted ") {
@@ -29,7 +38,7 @@ pub(super) fn login(said: Said<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
         return Parsed::Nothing;
     };
 
-    let Some((method, rest)) = word(rest) else {
+    let Some((method, rest)) = split_word(rest) else {
         return Parsed::Nothing;
     };
     let counts = method == b"password"
@@ -47,95 +56,100 @@ pub(super) fn login(said: Said<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
         .strip_prefix(b"invalid user ")
         .or_else(|| rest.strip_prefix(b"illegal user "));
     let tail = match (unknown, method) {
-        // Nothing follows: the end of the line is sshd's, whatever the name holds.
-        (Some(name), method) if method != b"publickey" => Tail::last(name),
-        (Some(name), _) => Tail::only(name),
-        (None, _) => Tail::first(rest),
+        // No key follows, so sshd wrote the end of the line, whatever the name holds.
+        (Some(name), method) if method != b"publickey" => Tail::last_in(name),
+        (Some(name), _) => Tail::only_in(name),
+        (None, _) => Tail::first_in(rest),
     };
 
     let whole = unknown.unwrap_or(rest);
-    let user = text(tail.as_ref().map_or(whole, |tail| &whole[..tail.at]));
-    Parsed::Event(event(
-        (user, tail.and_then(|tail| tail.host)),
-        (result, times),
-        said,
-        (at, id),
-    ))
-}
-
-fn event<'a>(
-    (user, host): (Text<'a>, Option<IpAddr>),
-    (result, times): (Outcome, u32),
-    said: Said<'a>,
-    (at, id): (Timestamp, LineId),
-) -> SecurityEvent<'a> {
-    let action = if result == Outcome::Success {
-        "login"
-    } else {
-        "login_failed"
+    let user = lossy_text(tail.as_ref().map_or(whole, |tail| &whole[..tail.at]));
+    let attempt = LoginAttempt {
+        user,
+        host: tail.and_then(|tail| tail.host),
+        result,
+        times,
     };
 
-    let mut event = SecurityEvent::new(
-        id.event_id(at),
-        at,
-        Source::Syslog,
-        Category::Auth,
-        action.into(),
-        result,
-    );
-    if result == Outcome::Success {
-        event.user_id = Some(UserId::Name(user.clone()));
-    }
-
-    event.account_name = Some(user);
-    event.ip_address = host;
-    event.resource_type = Some("sshd".into());
-    event.occurrences = times;
-
-    if host.is_none() {
-        // By the host alone: whoever can keep the address out of the line opens a connection for
-        // each attempt.
-        event.details = Details::from_json(origin(said.host));
-    }
-
-    event.classify()
+    Parsed::Event(attempt.into_event(logged.host, at, id))
 }
 
-/// What sshd appends to the user name.
+impl<'a> LoginAttempt<'a> {
+    fn into_event(self, logging_host: &[u8], at: Timestamp, id: LineId) -> SecurityEvent<'a> {
+        let Self {
+            user,
+            host,
+            result,
+            times,
+        } = self;
+        let action = if result == Outcome::Success {
+            "login"
+        } else {
+            "login_failed"
+        };
+
+        let mut event = SecurityEvent::new(
+            id.event_id(at),
+            at,
+            Source::Syslog,
+            Category::Auth,
+            action.into(),
+            result,
+        );
+        if result == Outcome::Success {
+            event.user_id = Some(UserId::Name(user.clone()));
+        }
+
+        event.account_name = Some(user);
+        event.ip_address = host;
+        event.resource_type = Some("sshd".into());
+        event.occurrences = times;
+
+        if host.is_none() {
+            // Counted by the logging host: a client that can keep its address out of the line may
+            // use a new connection for each attempt.
+            event.details = Details::from_json(unnamed_origin(logging_host));
+        }
+
+        event.classify()
+    }
+}
+
+/// The part that sshd appends to the user name.
 struct Tail {
     /// Where it begins.
     at: usize,
-    /// Nobody where it is not said, or not certain.
+    /// `None` where it is missing or not certain.
     host: Option<IpAddr>,
 }
 
 impl Tail {
-    /// The tail that ends the line.
-    fn last(line: &[u8]) -> Option<Self> {
+    /// Finds the tail that ends the line.
+    fn last_in(line: &[u8]) -> Option<Self> {
         let at = memmem::rfind(line, FROM)?;
-        let host = tail(&line[at + FROM.len()..])
+        let host = parse_tail(&line[at + FROM.len()..])
             .filter(|(_, key)| key.is_empty())
             .and_then(|(host, _)| host);
         Some(Self { at, host })
     }
 
-    /// The first tail there is.
-    fn first(line: &[u8]) -> Option<Self> {
+    /// Finds the first tail.
+    fn first_in(line: &[u8]) -> Option<Self> {
         let mut places = memmem::find_iter(line, FROM);
-        let found =
-            places.find_map(|at| tail(&line[at + FROM.len()..]).map(|(host, _)| Self { at, host }));
-        found.or_else(|| Self::last(line))
+        let found = places
+            .find_map(|at| parse_tail(&line[at + FROM.len()..]).map(|(host, _)| Self { at, host }));
+        found.or_else(|| Self::last_in(line))
     }
 
-    /// The only tail whose key is one; nobody when there are several, because either may be the
-    /// client's words.
-    fn only(line: &[u8]) -> Option<Self> {
+    /// Finds the only tail with a valid key. With several the host is `None`, because either may be
+    /// the client's words.
+    fn only_in(line: &[u8]) -> Option<Self> {
         let mut found: Option<Self> = None;
         for at in memmem::find_iter(line, FROM) {
-            let Some((host, key)) = tail(&line[at + FROM.len()..]) else {
+            let Some((host, key)) = parse_tail(&line[at + FROM.len()..]) else {
                 continue;
             };
-            if !is_key(key) {
+            if !is_key_info(key) {
                 continue;
             }
 
@@ -146,19 +160,19 @@ impl Tail {
             };
         }
 
-        found.or_else(|| Self::last(line))
+        found.or_else(|| Self::last_in(line))
     }
 }
 
-/// Host and key of `HOST[ port N[ ssh2]][: KEY]`; old versions wrote no port.
-fn tail(text: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
+/// Parses host and key of `HOST[ port N[ ssh2]][: KEY]`; old versions wrote no port.
+fn parse_tail(text: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     let text = text
         .strip_suffix(b" [preauth]")
         .unwrap_or(text)
         .trim_ascii_end();
     let (host, rest) = text.split_at(memchr::memchr(b' ', text).unwrap_or(text.len()));
     let Some(rest) = rest.strip_prefix(b" port ") else {
-        return rest.is_empty().then(|| (address(host), rest));
+        return rest.is_empty().then(|| (parse_address(host), rest));
     };
     let digits = rest.iter().take_while(|c| c.is_ascii_digit()).count();
     let (port, rest) = rest.split_at(digits);
@@ -170,12 +184,12 @@ fn tail(text: &[u8]) -> Option<(Option<IpAddr>, &[u8])> {
     let key = rest
         .strip_prefix(b": ")
         .or_else(|| rest.is_empty().then_some(rest))?;
-    (!port.is_empty()).then(|| (address(host), key))
+    (!port.is_empty()).then(|| (parse_address(host), key))
 }
 
-/// Whether it is nothing, `TYPE FINGERPRINT`, or `TYPE-CERT [FINGERPRINT ]ID … (serial N) CA TYPE
-/// FINGERPRINT`.
-fn is_key(key: &[u8]) -> bool {
+/// Returns whether KEY is empty, `TYPE FINGERPRINT`, or `TYPE-CERT [FINGERPRINT ]ID … (serial N) CA
+/// TYPE FINGERPRINT`.
+fn is_key_info(key: &[u8]) -> bool {
     let words = || key.split(|c| *c == b' ');
     let Some(kind) = words().next().filter(|kind| !kind.is_empty()) else {
         return key.is_empty();
@@ -191,7 +205,7 @@ fn is_key(key: &[u8]) -> bool {
         && key[ca + 5..].split(|c| *c == b' ').count() == 2
 }
 
-/// Past `[ID 800047 auth.info] `, with which Solaris begins a message.
+/// Strips `[ID 800047 auth.info] `, which Solaris puts before a message.
 fn without_id(message: &[u8]) -> &[u8] {
     let rest = message
         .strip_prefix(b"[ID ")
@@ -199,11 +213,11 @@ fn without_id(message: &[u8]) -> &[u8] {
     rest.map_or(message, <[u8]>::trim_ascii_start)
 }
 
-/// `message repeated 5 times: [ … ]` is five of what is in the brackets.
-fn repeated(message: &[u8]) -> (u32, &[u8]) {
+/// Splits `message repeated 5 times: [ … ]` into count and message.
+fn split_repetition(message: &[u8]) -> (u32, &[u8]) {
     let inner = || {
         let rest = message.strip_prefix(b"message repeated ")?;
-        let (times, rest) = word(rest)?;
+        let (times, rest) = split_word(rest)?;
         let times: u32 = std::str::from_utf8(times).ok()?.parse().ok()?;
         let rest = rest.strip_prefix(b"times: [")?.trim_ascii();
         Some((
@@ -222,21 +236,21 @@ mod tests {
     use super::*;
 
     const CLIENT: &str = "203.0.113.9";
-    /// Pieces that mean something to somebody, and what attackers make of them.
+    /// Parts of messages with a meaning, and variations that attackers may send.
     const NASTY: &str = "( from 9.9.9.9 port 1 ssh2| port 7|-CERT |ssh2: |: RSA SHA256:x|: \
         RSA-CERT SHA256:x ID y |\
         \\(serial 1\\) CA RSA SHA256:z|message repeated 9 times: \\[ \
         |\\]|\\[|\"|#012|#000|\\PC{0,9}|::1| from | for |invalid user ){0,6}";
 
-    fn read(message: &[u8]) -> Option<(Option<String>, Option<String>, u32, Outcome)> {
-        let said = Said {
+    fn describe(message: &[u8]) -> Option<(Option<String>, Option<String>, u32, Outcome)> {
+        let logged = LogMessage {
             program: b"sshd",
             host: b"web1",
-            message,
+            text: message,
         };
 
-        match login(
-            said,
+        match login_event(
+            logged,
             Timestamp::from_secs(1_772_712_451),
             LineId {
                 file: 7,
@@ -254,10 +268,10 @@ mod tests {
     }
 
     #[test]
-    fn whose_words_they_are_decides_what_is_read() {
+    fn only_the_words_of_sshd_name_the_client() {
         let named = |host: &str, user: &str| Some((Some(host.to_owned()), Some(user.to_owned())));
-        let nobody = |user: &str| Some((None, Some(user.to_owned())));
-        for (message, expected) in [
+        let unnamed = |user: &str| Some((None, Some(user.to_owned())));
+        let cases = [
             (
                 "Failed password for invalid user a-CERT b from 203.0.113.9 port 22 ssh2",
                 named(CLIENT, "a-CERT b"),
@@ -277,12 +291,12 @@ mod tests {
                     from 9.9.9.9 port 1 ssh2",
                 named(CLIENT, "ann"),
             ),
-            // A name, or the identity in a certificate: nobody can say.
+            // Either the name or the identity in a certificate.
             (
                 "Failed publickey for invalid user x from 203.0.113.9 port 22 ssh2: RSA-CERT \
-                    SHA256:x ID y from 9.9.9.9 port 1 \
-                 ssh2: RSA-CERT SHA256:x ID z (serial 1) CA RSA SHA256:k",
-                nobody("x"),
+                    SHA256:x ID y from 9.9.9.9 port 1 ssh2: RSA-CERT SHA256:x ID z (serial 1) \
+                    CA RSA SHA256:k",
+                unnamed("x"),
             ),
             (
                 "Failed password for illegal user x from 203.0.113.9 port 22 ssh2",
@@ -298,9 +312,9 @@ mod tests {
             ),
             (
                 "Failed password for root from UNKNOWN port 65535 ssh2",
-                nobody("root"),
+                unnamed("root"),
             ),
-            ("Failed password for root", nobody("root")),
+            ("Failed password for root", unnamed("root")),
             (
                 "Failed publickey for root from 203.0.113.9 port 22 ssh2 [preauth]",
                 named(CLIENT, "root"),
@@ -309,9 +323,11 @@ mod tests {
                 "Accepted publickey for ann from ::1 port 5 ssh2: RSA SHA256:x",
                 named("::1", "ann"),
             ),
-        ] {
+        ];
+
+        for (message, expected) in cases {
             assert_eq!(
-                read(message.as_bytes()).map(|(host, user, ..)| (host, user)),
+                describe(message.as_bytes()).map(|(host, user, ..)| (host, user)),
                 expected,
                 "{message}"
             );
@@ -320,10 +336,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_name_hides_or_frames_anybody(name in NASTY, raw in proptest::collection::vec(1_u8..=255, 0..9), many in 1_u32..4) {
+        fn no_user_name_hides_its_client_or_names_another(
+            name in NASTY,
+            raw in proptest::collection::vec(1_u8..=255, 0..9),
+            many in 1_u32..4,
+        ) {
             let mut sent = name.into_bytes();
             sent.extend(raw.iter().filter(|c| **c != b'\n'));
-            for (method, host) in [("password", CLIENT), ("keyboard-interactive/pam", "2001:db8::1"), ("publickey", CLIENT)] {
+            for (method, host) in [
+                ("password", CLIENT),
+                ("keyboard-interactive/pam", "2001:db8::1"),
+                ("publickey", CLIENT),
+            ] {
                 let mut line = format!("Failed {method} for invalid user ").into_bytes();
                 line.extend_from_slice(&sent);
                 line.extend(format!(" from {host} port 22 ssh2").bytes());
@@ -332,24 +356,26 @@ mod tests {
                 repeated.push(b']');
 
                 for (line, times) in [(line, 1), (repeated, many)] {
-                    let Some((address, _, counted, result)) = read(&line) else {
+                    let Some((address, _, counted, result)) = describe(&line) else {
                         panic!("not counted: {}", String::from_utf8_lossy(&line))
                     };
                     prop_assert_eq!((counted, result), (times, Outcome::Failure));
-                    let right = address.as_deref() == Some(host);
-                    prop_assert!(right || (method == "publickey" && address.is_none()), "{:?}", address);
+                    let named = address.as_deref() == Some(host);
+                    let unnamed = method == "publickey" && address.is_none();
+                    prop_assert!(named || unnamed, "{:?}", address);
                 }
             }
         }
 
         #[test]
-        fn no_certificate_frames_anybody(identity in NASTY) {
+        fn no_certificate_names_another_client(identity in NASTY) {
             let key = format!("RSA-CERT SHA256:x ID {identity} (serial 0) CA RSA SHA256:k");
-            for (user, may_be_nobody) in [("ann", false), ("invalid user x", true)] {
+            for (user, may_be_unnamed) in [("ann", false), ("invalid user x", true)] {
                 let line = format!("Failed publickey for {user} from {CLIENT} port 22 ssh2: {key}");
-                let (address, ..) = read(line.as_bytes()).unwrap();
-                let nobody = may_be_nobody && address.is_none();
-                prop_assert!(address.as_deref() == Some(CLIENT) || nobody, "{:?} of {}", address, line);
+                let (address, ..) = describe(line.as_bytes()).unwrap();
+                let named = address.as_deref() == Some(CLIENT);
+                let unnamed = may_be_unnamed && address.is_none();
+                prop_assert!(named || unnamed, "{:?} of {}", address, line);
             }
         }
     }

@@ -129,7 +129,7 @@ impl Framed {
     fn of(records: &[Record<'_>], received: Timestamp) -> Self {
         let mut bytes = Vec::new();
         for record in records {
-            spool::frame(&mut bytes, |out| record.encode(out));
+            spool::frame_record(&mut bytes, |out| record.encode(out));
         }
 
         Self {

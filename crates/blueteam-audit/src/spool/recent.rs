@@ -1,30 +1,30 @@
-//! What was just written to the disk and goes to the sink next, so that it needn't be read again.
+//! Lines that were just written to disk and are sent next, so they need not be read again.
 
 use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-/// The most that is held; what is more is on disk alone.
-const MOST: u64 = 4 * 1024 * 1024;
+/// The most bytes that are kept in memory.
+const RECENT_MAX: u64 = 4 * 1024 * 1024;
 
-/// Lines in pieces, as they were appended.
+/// Lines in the pieces in which they were appended.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct RecentLines {
     pieces: VecDeque<Bytes>,
     len: u64,
 }
 
-impl Held {
-    /// Bytes of all pieces.
+impl RecentLines {
+    /// Returns the bytes of all pieces.
     pub(super) fn len(&self) -> u64 {
         self.len
     }
 
-    /// Holds them too. When that is too much, nothing is held any more.
+    /// Keeps more lines. Drops all when they exceed [`RECENT_MAX`].
     pub(super) fn push(&mut self, lines: Bytes) {
         self.len += lines.len() as u64;
         self.pieces.push_back(lines);
-        if self.len > MOST {
+        if self.len > RECENT_MAX {
             self.clear();
         }
     }
@@ -34,8 +34,8 @@ impl Held {
         self.len = 0;
     }
 
-    /// The first piece; small ones as one of so many bytes at most.
-    pub(super) fn first(&self, most: usize) -> Option<Bytes> {
+    /// Returns the first piece, or several small ones joined up to `most` bytes.
+    pub(super) fn front_piece(&self, most: usize) -> Option<Bytes> {
         let first = self.pieces.front()?;
         let mut left = most;
         let fit = self.pieces.iter().take_while(|piece| {
@@ -58,8 +58,8 @@ impl Held {
         Some(pieces.into())
     }
 
-    /// Lets go of so many bytes from the start.
-    pub(super) fn release(&mut self, mut bytes: usize) {
+    /// Drops bytes from the front.
+    pub(super) fn release_front(&mut self, mut bytes: usize) {
         self.len = self.len.saturating_sub(bytes as u64);
         while let Some(piece) = self.pieces.front_mut() {
             if piece.len() > bytes {
