@@ -14,11 +14,10 @@ use crate::metrics;
 use app::ack_links::Links;
 use app::certificates::Certificates;
 use app::database::{Database, Role};
+use app::spools::accepted_dir;
 use config::Loaded;
 use config::StateDir;
 
-/// The folder of the spool, below the state directory.
-const SPOOL: &str = "spool";
 /// Connections beside those of the writers: one to try the database with, one to spare.
 const SPARE: u32 = 2;
 
@@ -36,20 +35,15 @@ fn settings(config: &config::Ingest, state: &StateDir) -> Settings {
         queue_max_events: size(config.queue_max_events),
         queue_max_bytes: size(config.queue_max_bytes),
         spool_max_bytes: config.spool_max_bytes,
-        ..ingest::Settings::new(state.join(SPOOL))
+        ..ingest::Settings::new(accepted_dir(state))
     };
 
     Settings {
         listen: config.listen,
         max_connections: size(config.max_connections),
         ingest: limits,
-        ..Settings::new(state.join(SPOOL))
+        ..Settings::new(accepted_dir(state))
     }
-}
-
-/// What waits in the spool and what was refused, as its folder shows it.
-pub fn spool(state: &StateDir) -> std::io::Result<ingest::SpoolOnDisk> {
-    ingest::spool_on_disk(&state.join(SPOOL))
 }
 
 /// Opens it; it closes when `stop` says so.

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::Context as _;
 use collect::parsers::Lines;
 use collect::{LineId, LineParser, Parsed};
-use detect::{Engine, Glance, Glances};
+use detect::{Engine, EventHeader, Prefilter};
 use model::{Change, SecurityEvent, Span, Timestamp};
 
 use chunks::{Chunk, Chunks, entry_end};
@@ -149,7 +149,7 @@ struct Seen<'a> {
     lines: u64,
     events: Vec<SecurityEvent<'a>>,
     /// One of each event.
-    glances: Vec<Glance>,
+    headers: Vec<EventHeader>,
     /// The place of each line that was not understood, and why.
     rejects: Vec<(u64, String)>,
 }
@@ -159,7 +159,7 @@ struct Seen<'a> {
 #[derive(Default)]
 struct Used {
     events: Vec<SecurityEvent<'static>>,
-    glances: Vec<Glance>,
+    headers: Vec<EventHeader>,
 }
 
 /// An empty list for events that borrow from elsewhere, in the memory of a used one.
@@ -170,19 +170,19 @@ fn emptied<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> {
 }
 
 impl<'a> Seen<'a> {
-    /// Reads a chunk, and takes a glance at each event.
+    /// Reads a chunk, and computes the header of each event.
     fn read(
         buffer: &'a [u8],
         chunk: &Chunk,
         options: &Options<'_>,
         used: Used,
-        eyes: &mut Glances,
+        prefilter: &mut Prefilter,
     ) -> Self {
         let mut rejects = Vec::new();
         let mut lines = 0;
-        let (mut events, mut glances) = (emptied(used.events), used.glances);
+        let (mut events, mut headers) = (emptied(used.events), used.headers);
         events.reserve(buffer.len() / 256);
-        glances.clear();
+        headers.clear();
 
         let mut start = 0;
         while start < buffer.len() {
@@ -205,7 +205,7 @@ impl<'a> Seen<'a> {
                 match options.parser.parse(text, id) {
                     Parsed::Event(mut event) => {
                         event.fit();
-                        glances.push(eyes.at(&event));
+                        headers.push(prefilter.header_of(&event));
                         events.push(event);
                     }
                     Parsed::Nothing => {}
@@ -222,7 +222,7 @@ impl<'a> Seen<'a> {
             file: chunk.file,
             lines,
             events,
-            glances,
+            headers,
             rejects,
         }
     }
@@ -243,7 +243,7 @@ struct Show<'a, F> {
 }
 
 impl<F: FnMut(Change)> Show<'_, F> {
-    fn bring_back(&mut self, event: &mut SecurityEvent<'_>, glance: &mut Glance) {
+    fn bring_back(&mut self, event: &mut SecurityEvent<'_>, header: &mut EventHeader) {
         // A file has no arrival times: a time from the future that also leaps ahead of everything
         // before it is replaced by the newest time so far, so that one poisoned event cannot end
         // every window.
@@ -252,7 +252,7 @@ impl<F: FnMut(Change)> Show<'_, F> {
             && event.timestamp > self.newest.plus(Span::days(1))
         {
             event.timestamp = self.newest;
-            glance.set_time(self.newest);
+            header.set_time(self.newest);
             self.report.clock_skew += 1;
         }
         self.newest = self.newest.max(event.timestamp);
@@ -260,12 +260,12 @@ impl<F: FnMut(Change)> Show<'_, F> {
 
     /// Shows the engine what was read of the next chunk. Gives back the lists.
     fn show(&mut self, mut read: Seen<'_>) -> Used {
-        for (event, glance) in read.events.iter_mut().zip(&mut read.glances) {
-            self.bring_back(event, glance);
+        for (event, header) in read.events.iter_mut().zip(&mut read.headers) {
+            self.bring_back(event, header);
         }
 
         self.report.events += read.events.len() as u64;
-        self.engine.push_all(&read.events, &read.glances);
+        self.engine.push_all(&read.events, &read.headers);
         if self.line.0 != read.file {
             self.line = (read.file, 0);
         }
@@ -298,7 +298,7 @@ impl<F: FnMut(Change)> Show<'_, F> {
         self.next += 1;
         Used {
             events: emptied(read.events),
-            glances: read.glances,
+            headers: read.headers,
         }
     }
 }
@@ -317,8 +317,8 @@ struct Round<'a> {
     spare: Mutex<Vec<Vec<u8>>>,
     /// Lists that were shown.
     shown: &'a Mutex<Vec<Used>>,
-    /// What takes glances, for each worker that is at it.
-    eyes: &'a Mutex<Vec<Glances>>,
+    /// The prefilters, one for each worker.
+    prefilters: &'a Mutex<Vec<Prefilter>>,
     /// A worker gave up; the others need not go on.
     broken: AtomicBool,
 }
@@ -327,7 +327,7 @@ impl<'a> Round<'a> {
     fn new(
         source: &'a Mutex<Chunks<'a>>,
         spare: Vec<Vec<u8>>,
-        (shown, eyes): (&'a Mutex<Vec<Used>>, &'a Mutex<Vec<Glances>>),
+        (shown, prefilters): (&'a Mutex<Vec<Used>>, &'a Mutex<Vec<Prefilter>>),
     ) -> Self {
         let buffers = (0..ROUND).map(|_| OnceLock::new()).collect();
         Self {
@@ -335,13 +335,17 @@ impl<'a> Round<'a> {
             buffers,
             spare: Mutex::new(spare),
             shown,
-            eyes,
+            prefilters,
             broken: AtomicBool::new(false),
         }
     }
 
     /// Reads the next chunk; none at the end of the round or of the input.
-    fn next(&self, options: &Options<'_>, eyes: &mut Glances) -> anyhow::Result<Option<Seen<'_>>> {
+    fn next(
+        &self,
+        options: &Options<'_>,
+        prefilter: &mut Prefilter,
+    ) -> anyhow::Result<Option<Seen<'_>>> {
         if self.broken.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -371,16 +375,16 @@ impl<'a> Round<'a> {
             &chunk,
             options,
             used,
-            eyes,
+            prefilters,
         )))
     }
 
     /// Reads chunks for the engine's thread until there are no more.
     fn work<'b>(&'b self, options: &Options<'_>, ready: &SyncSender<anyhow::Result<Seen<'b>>>) {
-        let Some(mut eyes) = lock(self.eyes).pop() else {
+        let Some(mut prefilter) = lock(self.prefilters).pop() else {
             return;
         };
-        while let Some(read) = self.next(options, &mut eyes).transpose() {
+        while let Some(read) = self.next(options, &mut prefilter).transpose() {
             let failed = read.is_err();
             // Nobody listens any more: the engine's thread has failed itself.
             if ready.send(read).is_err() || failed {
@@ -388,7 +392,7 @@ impl<'a> Round<'a> {
             }
         }
 
-        lock(self.eyes).push(eyes);
+        lock(self.prefilters).push(prefilter);
     }
 }
 
@@ -398,7 +402,7 @@ fn show_all<'b, F: FnMut(Change)>(
     round: &'b Round<'_>,
     show: &mut Show<'_, F>,
     ready: &Receiver<anyhow::Result<Seen<'b>>>,
-    eyes: &mut Glances,
+    prefilter: &mut Prefilter,
 ) -> anyhow::Result<()> {
     let mut early: BTreeMap<u64, Seen<'b>> = BTreeMap::new();
     let mut more = true;
@@ -411,7 +415,7 @@ fn show_all<'b, F: FnMut(Change)>(
         let read = match ready.try_recv() {
             Ok(read) => Some(read?),
             Err(TryRecvError::Empty) if more => {
-                let read = round.next(show.options, eyes)?;
+                let read = round.next(show.options, prefilter)?;
                 more = read.is_some();
                 read
             }
@@ -421,7 +425,7 @@ fn show_all<'b, F: FnMut(Change)>(
             },
             // The last of the round may be our own.
             Err(TryRecvError::Disconnected) if more => {
-                let read = round.next(show.options, eyes)?;
+                let read = round.next(show.options, prefilter)?;
                 more = read.is_some();
                 read
             }
@@ -454,8 +458,8 @@ pub fn run_counting<F: FnMut(Change)>(
 ) -> anyhow::Result<Report> {
     let source = Mutex::new(Chunks::new(inputs, options.lines, counter));
     let report = Report::default();
-    let mut eyes = engine.glances();
-    let all_eyes = Mutex::new(vec![eyes.clone(); options.threads.saturating_sub(1)]);
+    let mut prefilter = engine.prefilter();
+    let prefilters = Mutex::new(vec![prefilter.clone(); options.threads.saturating_sub(1)]);
     let mut show = Show {
         inputs,
         options,
@@ -476,12 +480,12 @@ pub fn run_counting<F: FnMut(Change)>(
             &chunk,
             options,
             used,
-            &mut eyes,
+            &mut prefilter,
         ));
     }
     let shown = Mutex::default();
     while !lock(&source).ended() {
-        let round = Round::new(&source, std::mem::take(&mut buffers), (&shown, &all_eyes));
+        let round = Round::new(&source, std::mem::take(&mut buffers), (&shown, &prefilters));
         std::thread::scope(|scope| {
             let (sender, ready) = sync_channel(READY * options.threads);
             for _ in 1..options.threads {
@@ -490,7 +494,7 @@ pub fn run_counting<F: FnMut(Change)>(
             }
 
             drop(sender);
-            let shown = show_all(&round, &mut show, &ready, &mut eyes);
+            let shown = show_all(&round, &mut show, &ready, &mut prefilter);
             round.broken.store(true, Ordering::Relaxed);
 
             shown

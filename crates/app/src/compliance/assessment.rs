@@ -4,7 +4,7 @@ use std::path::Path;
 
 use compliance::Requirement;
 use compliance::catalog::ObjectiveText;
-use compliance::checks::Says;
+use compliance::checks::CheckResult;
 use compliance::claim::Obstacle;
 use compliance::score::PLAN;
 use compliance::sheets::findings;
@@ -99,7 +99,7 @@ pub struct LastResult {
     /// When it last saw so.
     pub at: Timestamp,
     /// Of each objective; empty when this version cannot read what it recorded.
-    pub says: Vec<Says>,
+    pub says: Vec<CheckResult>,
 }
 
 /// Shows a requirement.

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use compliance::Catalog;
 use compliance::evidence::{Artifact, CONFIRMATIONS, artifacts, confirmations, csv};
-use compliance::reports::{self, Known};
+use compliance::reports::{self, ReportContext};
 use compliance::sheets::{findings, plans};
 use compliance::system::{Asset, System};
 use config::StateDir;
@@ -131,8 +131,8 @@ impl AssessmentData {
     }
 
     /// As reports want it.
-    pub fn known(&self) -> Known<'_> {
-        Known {
+    pub fn known(&self) -> ReportContext<'_> {
+        ReportContext {
             catalog: Catalog::r2(),
             system: &self.system,
             controls: &self.controls,
@@ -150,8 +150,8 @@ impl AssessmentData {
     pub fn oscal(&self) -> anyhow::Result<Vec<OscalFile>> {
         let known = self.known();
         let mut files = Vec::new();
-        for file in compliance::oscal::all(&known) {
-            if let [first, ..] = &compliance::oscal::dangling(&known, &file)[..] {
+        for file in compliance::oscal::all_documents(&known) {
+            if let [first, ..] = &compliance::oscal::dangling_references(&known, &file)[..] {
                 bail!("{} would point nowhere: {first}", file.path);
             }
 

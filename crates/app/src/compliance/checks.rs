@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use compliance::Catalog;
-use compliance::checks::{ALL, Check, Says, Verdict};
+use compliance::checks::{ALL, Check, CheckResult, Verdict};
 use config::{Config, StateDir};
 use model::Actor;
 use model::evidence::{Evidence, EvidenceKind, Recorded};
@@ -42,7 +42,7 @@ pub struct Found {
     /// What it looks at.
     pub title: &'static str,
     /// What it says of each objective.
-    pub says: Vec<Says>,
+    pub says: Vec<CheckResult>,
     /// Where that is kept.
     pub evidence_id: EvidenceId,
     /// It was the same as before, which is confirmed and not kept a second time.
@@ -336,7 +336,7 @@ async fn decide(
 
 /// The record of a decision: final, because a machine wrote down what it saw; it supports what it
 /// found to be met.
-fn evidence(check: &Check, own: &Facts, says: &[Says]) -> anyhow::Result<Evidence> {
+fn evidence(check: &Check, own: &Facts, says: &[CheckResult]) -> anyhow::Result<Evidence> {
     let facts = serde_json::to_value(own)?;
     let content = words(check, own, says);
     let met = says
@@ -369,7 +369,7 @@ fn evidence(check: &Check, own: &Facts, says: &[Says]) -> anyhow::Result<Evidenc
 }
 
 /// What a person reads: the verdicts, then the facts.
-fn words(check: &Check, own: &Facts, says: &[Says]) -> String {
+fn words(check: &Check, own: &Facts, says: &[CheckResult]) -> String {
     use std::fmt::Write as _;
     let mut text = format!("{} ({}), {}\n\n", check.title, check.id, own.taken_at);
     let requirement = Catalog::r2().get(&check.control);
@@ -410,7 +410,7 @@ pub struct Replayed {
     /// The check.
     pub check_id: String,
     /// What it says today.
-    pub says: Vec<Says>,
+    pub says: Vec<CheckResult>,
     /// Whether that is what was kept.
     pub same: bool,
 }

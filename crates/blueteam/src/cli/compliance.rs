@@ -1,6 +1,7 @@
 //! `blueteam compliance`: the requirements of NIST SP 800-171, what was found about them, and what
 //! follows.
 
+mod assess;
 mod assets;
 mod evidence;
 mod grid;
@@ -9,7 +10,6 @@ mod ids;
 mod poam;
 mod review;
 mod score;
-mod set;
 mod sheet;
 mod show;
 mod ssp;
@@ -26,7 +26,7 @@ use super::session::Globals;
 /// The 110 requirements of NIST SP 800-171 Rev. 2 (CMMC Level 2), objective by objective: what was
 /// found, who decided so, and the score.
 ///
-/// Checks propose a finding; a named person decides it with `set`. What nobody has decided counts
+/// Checks propose a finding; a named person decides it with `assess`. What nobody has decided counts
 /// as not met.
 ///
 /// Exit code: 0 done, 1 failed, 2 wrong arguments.
@@ -41,8 +41,10 @@ enum Action {
     Status(status::Args),
     Gaps(status::GapsArgs),
     Show(show::Args),
-    Set(set::Args),
+    Assess(assess::Args),
     Evidence(evidence::Args),
+    Checks(evidence::ChecksArgs),
+    Baseline(evidence::BaselineArgs),
     Poam(poam::Args),
     Ssp(ssp::Args),
     Assets(assets::Args),
@@ -58,8 +60,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Status(args) => status::run(args, globals),
         Action::Gaps(args) => status::gaps(args, globals),
         Action::Show(args) => show::run(args, globals),
-        Action::Set(args) => set::run(args, globals),
+        Action::Assess(args) => assess::run(args, globals),
         Action::Evidence(args) => evidence::run(args, globals),
+        Action::Checks(args) => evidence::run_checks(args, globals),
+        Action::Baseline(args) => evidence::run_baseline(args, globals),
         Action::Poam(args) => poam::run(args, globals),
         Action::Ssp(args) => ssp::run(args, globals),
         Action::Assets(args) => assets::run(args, globals),

@@ -11,7 +11,6 @@ pub(super) use compliance::sheets::no_formula;
 use model::text::sanitize;
 use model::{Severity, Timestamp};
 use serde::Serialize;
-use uuid::Uuid;
 
 /// Arguments that say nothing that can be done: as wrong as ones that clap refuses, and with its
 /// exit code.
@@ -337,29 +336,6 @@ pub(super) fn deliver(path: Option<&Path>, content: &[u8]) -> anyhow::Result<()>
     match path {
         Some(path) => new_file(path, content),
         None => Ok(std::io::stdout().lock().write_all(content)?),
-    }
-}
-
-/// The one of them whose id begins like this; with or without its dashes. `what` they are, and
-/// `see`: the command that lists them.
-pub(super) fn pick<T>(
-    mut all: Vec<T>,
-    prefix: &str,
-    id: impl Fn(&T) -> Uuid,
-    (what, see): (&str, &str),
-) -> anyhow::Result<T> {
-    let wanted: String = prefix
-        .chars()
-        .filter(|c| *c != '-')
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    all.retain(|one| !wanted.is_empty() && id(one).simple().to_string().starts_with(&wanted));
-
-    let shown = sanitize(prefix);
-    match all.len() {
-        1 => Ok(all.remove(0)),
-        0 => bail!("no {what} begins with `{shown}`; see `{see}`"),
-        _ => usage!("several begin with `{shown}`; say more of the id"),
     }
 }
 

@@ -66,7 +66,11 @@ async fn documented_commands_keep_their_names_and_meaning() {
             .collect();
         let ran = program.run(&args);
         // These say by their exit code that something needs attention: no daemon runs here.
-        let expected = if ["status", "compliance evidence"].contains(command) { 3 } else { 0 };
+        let expected = if ["status", "compliance evidence"].contains(command) {
+            3
+        } else {
+            0
+        };
         assert_eq!(ran.code, expected, "{command}: {}\n{}", ran.out, ran.err);
         assert!(!ran.err.contains("warning"), "{command}: {}", ran.err);
         assert!(ran.out.contains(part), "{command}: {part}\n{}", ran.out);

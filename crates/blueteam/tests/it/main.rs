@@ -17,6 +17,7 @@ mod documented_commands;
 mod dossier;
 mod lab;
 mod life;
+mod operations_audit;
 mod origin;
 mod reference;
 mod scenarios;

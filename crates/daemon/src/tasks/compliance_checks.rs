@@ -171,13 +171,9 @@ async fn remind(
     }
 
     let (title, text) = (title(&new), text(&new));
-    let payload = serde_json::to_value(notices::payload(
-        &options.hostname,
-        (title, text),
-        (now, now),
-    ))?;
+    let notice = notices::notice(&options.hostname, (title, text), (now, now));
     let written =
-        store::notices::write_together(&mut tx, KIND, &unsaid, &payload, &channels).await?;
+        store::notices::write_together(&mut tx, KIND, &unsaid, &notice, &channels).await?;
 
     tx.commit().await?;
     info!(

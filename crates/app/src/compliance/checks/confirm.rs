@@ -1,6 +1,6 @@
 //! A check that sees the same as before confirms what is stored (decision 0020).
 
-use compliance::checks::{Check, Says};
+use compliance::checks::{Check, CheckResult};
 use model::Actor;
 use model::evidence::{Confirmation, Evidence};
 use model::facts::Facts;
@@ -16,7 +16,7 @@ use crate::compliance::evidence_store::sha256;
 const RENEW: Span = Span::days(90);
 
 /// SHA-256 over what a check decided from and what it said, without the time.
-pub(super) fn digest(own: &Facts, says: &[Says]) -> anyhow::Result<String> {
+pub(super) fn digest(own: &Facts, says: &[CheckResult]) -> anyhow::Result<String> {
     let timeless = Facts {
         taken_at: Timestamp::from_secs(0),
         ..own.clone()
@@ -30,7 +30,7 @@ pub(super) async fn again(
     conn: &mut PgConnection,
     check: &Check,
     own: &Facts,
-    says: &[Says],
+    says: &[CheckResult],
     actor: &Actor,
 ) -> anyhow::Result<Option<EvidenceId>> {
     let now = own.taken_at;

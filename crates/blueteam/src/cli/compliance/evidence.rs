@@ -40,8 +40,6 @@ enum Action {
     Approve(ApproveArgs),
     Verify(verify::VerifyArgs),
     HashList(verify::HashListArgs),
-    Replay(collect::ReplayArgs),
-    Baseline(collect::BaselineArgs),
 }
 
 /// List what there is, with how long it counts.
@@ -100,8 +98,6 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Approve(args) => approve(args, globals),
         Action::Verify(args) => verify::verify(args, globals),
         Action::HashList(args) => verify::hash_list(args, globals),
-        Action::Replay(args) => collect::replay(args, globals),
-        Action::Baseline(args) => collect::baseline(args, globals),
     }
 }
 
@@ -245,4 +241,43 @@ fn approve(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     ))?;
 
     Ok(ExitCode::SUCCESS)
+}
+
+/// The automated checks: run them, or have their results decided again.
+#[derive(Debug, clap::Args)]
+pub(super) struct ChecksArgs {
+    #[command(subcommand)]
+    action: ChecksAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum ChecksAction {
+    /// Run every check (also `blueteam compliance evidence`)
+    #[command(after_help = collect::EXAMPLES)]
+    Run(collect::CollectArgs),
+    Replay(collect::ReplayArgs),
+}
+
+pub(super) fn run_checks(args: &ChecksArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        ChecksAction::Run(args) => collect::run(args, globals),
+        ChecksAction::Replay(args) => collect::replay(args, globals),
+    }
+}
+
+/// The approved state that later results of checks are compared with.
+#[derive(Debug, clap::Args)]
+pub(super) struct BaselineArgs {
+    #[command(subcommand)]
+    action: BaselineAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum BaselineAction {
+    Approve(collect::BaselineArgs),
+}
+
+pub(super) fn run_baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let BaselineAction::Approve(args) = &args.action;
+    collect::baseline(args, globals)
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use app::compliance::assessment::{self, LastResult};
 use compliance::catalog::Methods;
-use compliance::checks::{Says, Verdict};
+use compliance::checks::{CheckResult, Verdict};
 use compliance::{Catalog, Requirement};
 use model::{Control, Objective, Responsibility};
 
@@ -166,7 +166,7 @@ fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
 }
 
 /// What the check said of an objective, unless that stands there as a proposal.
-fn check_line(s: &Says, c: &LastResult, o: &Objective) -> anyhow::Result<()> {
+fn check_line(s: &CheckResult, c: &LastResult, o: &Objective) -> anyhow::Result<()> {
     let proposed = o
         .proposal
         .as_ref()

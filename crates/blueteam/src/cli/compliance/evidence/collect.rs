@@ -7,7 +7,7 @@ use std::time::Duration;
 use app::compliance::checks::{self, Found, Progress, Surroundings};
 use app::compliance::evidence;
 use comfy_table::Color;
-use compliance::checks::{Says, Verdict};
+use compliance::checks::{CheckResult, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::super::grid::{Bit, Grid};
@@ -162,7 +162,9 @@ fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(in crate::cli::compliance) const fn shown(s: &Says) -> (usize, &'static str, Option<Color>) {
+pub(in crate::cli::compliance) const fn shown(
+    s: &CheckResult,
+) -> (usize, &'static str, Option<Color>) {
     match s.verdict {
         Verdict::Met { .. } => (0, "met", Some(Color::Green)),
         Verdict::NotMet { .. } => (1, "NOT MET", Some(Color::Red)),
