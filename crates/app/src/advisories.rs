@@ -2,30 +2,28 @@
 //! where they meet, and has people told.
 
 mod fetch;
+mod import;
 
-use std::collections::{BTreeMap, HashSet};
-use std::io::Read as _;
 use std::path::Path;
-use std::sync::Arc;
 
-use advisories::{Advisory, Component, Index, Package, feeds, inventory, matching};
-use anyhow::{Context as _, bail};
-use store::advisories::{Found, Import, StoredAdvisory, StoredComponent};
-use store::{Connection as _, PgConnection, StoreError};
+use advisories::{feeds, inventory};
+use model::Span;
+use model::text::sanitize;
+use store::StoreError;
 
+use crate::actor::Permission;
+use crate::{AppError, Session};
+
+pub use ::advisories::Advisory;
 pub use fetch::fetch;
-
-use model::{Actor, Span};
-
-use crate::evidence_store;
+pub use import::{Done, Source, import, read_file};
+pub use store::advisories::{Filter, Match, Origin};
 
 /// The largest text that is read, in bytes: the largest export that a publisher offers as JSON is
 /// about half of it.
 pub const TEXT_MAX: u64 = 256 * 1024 * 1024;
-/// Advisories that are held against the components at once.
-const PAGE: u32 = 2000;
-/// The most matches: beyond it a list is not what somebody runs, and nobody would read them.
-const MATCHES_MAX: usize = 100_000;
+/// The shortest reason, in characters.
+const REASON_MIN: usize = 3;
 
 /// What is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,299 +95,315 @@ pub fn inputs(config: &config::Advisories) -> Vec<Input> {
         .collect()
 }
 
-/// What an import did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// Advisories or components that were read.
-    pub items: usize,
-    /// Matches that are new, or open again.
-    pub found: u64,
-    /// The text was the same as last time.
-    pub unchanged: bool,
+/// Files or addresses to be imported.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// What they hold.
+    pub kind: Kind,
+    /// Files, or addresses.
+    pub from: &'a [String],
+    /// The feed's or inventory's name; without it, that of the file.
+    pub name: Option<&'a str>,
+    /// The format; told from the text when it is `None`.
+    pub format: Option<&'a str>,
 }
 
-/// Reads a file, within the limit.
-pub fn read_file(path: &Path) -> anyhow::Result<String> {
-    let name = path.display();
-    let about = std::fs::metadata(path).with_context(|| format!("cannot read {name}"))?;
-
-    // A pipe would hold up everything else, and a device never ends.
-    if !about.is_file() {
-        bail!("{name} is no regular file");
-    }
-
-    if about.len() > TEXT_MAX {
-        bail!("{name} has {} bytes; {TEXT_MAX} are allowed", about.len());
-    }
-
-    let mut text = String::new();
-    let file = std::fs::File::open(path).with_context(|| format!("cannot read {name}"))?;
-    file.take(TEXT_MAX)
-        .read_to_string(&mut text)
-        .with_context(|| format!("cannot read {name}"))?;
-
-    Ok(text)
-}
-
-/// Brings a text in under `name`, in one transaction, and finds what it means. `origin` is where it
-/// was read; `format` is told from the text when it is none.
-pub async fn import(
-    conn: &mut PgConnection,
-    kind: Kind,
-    (name, origin, actor): (&str, &str, &Actor),
-    format: Option<&str>,
-    text: &str,
-) -> anyhow::Result<Done> {
-    let digest = evidence_store::sha256(text.as_bytes());
-    if store::advisories::unchanged(conn, kind.as_str(), name, &digest).await? {
-        let mut tx = conn.begin().await.map_err(StoreError::from)?;
-        let found = refresh(&mut tx, actor).await?;
-        tx.commit().await.map_err(StoreError::from)?;
-        return Ok(Done {
-            items: 0,
-            found,
-            unchanged: true,
-        });
-    }
-
-    let import = Import {
-        kind: kind.as_str(),
-        name,
-        origin,
-        digest: &digest,
-        actor,
-    };
-
-    let (text, format) = (text.to_owned(), format.map(str::to_owned));
-    // Reading a hundred megabytes takes seconds: not where everything else waits for its turn.
-    let read = tokio::task::spawn_blocking(move || read(kind, &text, format.as_deref())).await?;
-    let read = read.with_context(|| origin.to_owned())?;
-    if matches!(&read, Read::Advisories(all) if all.is_empty()) {
-        // A download that broke off, or a file that is being written, must not close what is open.
-        anyhow::bail!(
-            "{origin} lists no advisory; what `{name}` listed before stays (`blueteam advisories \
-                retire` ends it)"
-        );
-    }
-
-    // What cannot be held against what we run is not kept either, or no later import could be.
-    let mut tx = conn.begin().await.map_err(StoreError::from)?;
-    let items = match &read {
-        Read::Advisories(all) => {
-            store::advisories::save_advisories(&mut tx, import, all)
-                .await
-                .with_context(|| origin.to_owned())?;
-            all.len()
+impl Request<'_> {
+    fn check(&self) -> Result<(), AppError> {
+        if self.from.len() > 1 && self.name.is_some() {
+            return Err(AppError::invalid(
+                "--name: each list replaces what was there under the name before; import one, or \
+                    give each a name of its own",
+            ));
         }
-        Read::Components(all) => {
-            store::advisories::save_components(&mut tx, import, all)
-                .await
-                .with_context(|| origin.to_owned())?;
-            all.len()
+
+        let is_known = |format: &str| match self.kind {
+            Kind::Feed => feeds::ALL.iter().any(|f| f.name == format),
+            Kind::Inventory => inventory::ALL.iter().any(|f| f.name == format),
+        };
+        if self.format.is_some_and(|format| !is_known(format)) {
+            return Err(AppError::invalid(
+                "--format: `import` reads kev, csaf and osv; `components` reads cyclonedx, spdx, \
+                    composer, cargo and dpkg",
+            ));
         }
-    };
 
-    let found = refresh(&mut tx, actor)
-        .await
-        .with_context(|| origin.to_owned())?;
-    tx.commit().await.map_err(StoreError::from)?;
-
-    Ok(Done {
-        items,
-        found,
-        unchanged: false,
-    })
-}
-
-/// Has done with a feed or an inventory: what it said concerns nothing any more. False when there
-/// is none of that name in use.
-pub async fn retire(
-    conn: &mut PgConnection,
-    (kind, name): (Kind, &str),
-    (actor, reason): (&Actor, &str),
-) -> anyhow::Result<bool> {
-    let mut tx = conn.begin().await.map_err(StoreError::from)?;
-    if !store::advisories::retire(&mut tx, actor, (kind.as_str(), name), reason).await? {
-        return Ok(false);
-    }
-    refresh(&mut tx, actor).await?;
-    tx.commit().await.map_err(StoreError::from)?;
-    Ok(true)
-}
-
-/// What a text holds, as it is stored.
-enum Read {
-    Advisories(Vec<StoredAdvisory>),
-    Components(Vec<(String, String, String)>),
-}
-
-fn read(kind: Kind, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
-    match kind {
-        Kind::Feed => {
-            let read = feeds::read(text, format)?;
-            Ok(Read::Advisories(
-                read.iter().map(stored).collect::<Result<_, _>>()?,
-            ))
-        }
-        Kind::Inventory => {
-            let parts = |c: Component| (c.package.ecosystem.0, c.package.name, c.version);
-            Ok(Read::Components(
-                inventory::read(text, format)?
-                    .into_iter()
-                    .map(parts)
-                    .collect(),
-            ))
-        }
+        Ok(())
     }
 }
 
-fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
-    Ok(StoredAdvisory {
-        feed: advisory.feed.clone(),
-        advisory_id: advisory.id.clone(),
-        vulnerability: advisory.vulnerability().to_owned(),
-        known_exploited: advisory.known_exploited,
-        listed: true,
-        document: serde_json::to_value(advisory)?,
-    })
+/// What came of one of several imports.
+#[derive(Clone, Debug)]
+pub struct Imported {
+    /// The name of the feed or inventory.
+    pub name: String,
+    /// What came of it.
+    pub done: Done,
 }
 
-/// Holds all advisories against all components, and writes what was found. Returns how many matches
-/// are new or open again. Must run in a transaction.
-async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Result<u64> {
-    let mut inventories: BTreeMap<String, Vec<Component>> = BTreeMap::new();
-    for c in store::advisories::components(tx).await? {
-        inventories
-            .entry(c.inventory)
-            .or_default()
-            .push(Component::new(&c.ecosystem, &c.name, &c.version));
+/// Reads files and addresses and imports them one after the other.
+pub async fn import_all(
+    session: &mut Session,
+    request: &Request<'_>,
+) -> Result<Vec<Imported>, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    request.check()?;
+
+    let mut all = Vec::with_capacity(request.from.len());
+    for origin in request.from {
+        let text = fetch(origin).await?;
+        let name = request.name.map_or_else(|| name_of(origin), str::to_owned);
+        let source = Source {
+            kind: request.kind,
+            name: &name,
+            origin,
+            format: request.format,
+        };
+
+        let done = import(conn, actor, source, &text).await?;
+        all.push(Imported { name, done });
     }
 
-    let exploited = store::advisories::exploited(tx)
-        .await?
+    Ok(all)
+}
+
+/// A name for what comes from a file or an address.
+fn name_of(from: &str) -> String {
+    let path = from
+        .split(['?', '#'])
+        .next()
+        .unwrap_or(from)
+        .trim_end_matches('/');
+    Path::new(path).file_name().map_or_else(
+        || from.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
+}
+
+/// Returns where advisories concern what runs here, the worst first.
+pub async fn list(session: &mut Session, filter: &Filter) -> Result<Vec<Match>, AppError> {
+    Ok(store::advisories::matches(session.read()?, filter).await?)
+}
+
+/// What is known of a vulnerability.
+#[derive(Debug)]
+pub struct Details {
+    /// The advisories about it.
+    pub advisories: Vec<Stored>,
+    /// What it concerns.
+    pub matches: Vec<Match>,
+}
+
+/// An advisory as it was imported.
+#[derive(Debug)]
+pub struct Stored {
+    /// The advisory.
+    pub advisory: Advisory,
+    /// All of it, as it is stored.
+    pub document: serde_json::Value,
+    /// Whether a feed still lists it.
+    pub listed: bool,
+}
+
+/// Returns everything that is known of a vulnerability: by its CVE, or an advisory's own ID.
+pub async fn show(session: &mut Session, id: &str) -> Result<Details, AppError> {
+    let conn = session.read()?;
+    let stored = store::advisories::about(conn, id).await?;
+    if stored.is_empty() {
+        return Err(AppError::not_found(format!(
+            "there is no advisory `{}`; `blueteam advisories list` shows those that concern you",
+            sanitize(id)
+        )));
+    }
+
+    let advisories = stored
         .into_iter()
-        .collect();
-    let ours = Arc::new(Ours {
-        exploited,
-        inventories,
-    });
-
-    let (mut all, mut after) = (Met::default(), None::<(String, String)>);
-    loop {
-        let place = after
-            .as_ref()
-            .map(|(feed, id)| (feed.as_str(), id.as_str()));
-        let page = store::advisories::page(tx, place, PAGE).await?;
-        let Some(last) = page.last() else { break };
-        after = Some((last.feed.clone(), last.advisory_id.clone()));
-
-        // Comparing takes the processor: not where everything else waits for its turn.
-        let ours = Arc::clone(&ours);
-        let met = tokio::task::spawn_blocking(move || ours.meets(&page)).await??;
-        all.found.extend(met.found);
-        all.hints.extend(met.hints);
-        all.named.extend(met.named);
-
-        if all.found.len() + all.hints.len() > MATCHES_MAX {
-            bail!("more than {MATCHES_MAX} matches; import the inventory of one system at a time");
-        }
-    }
-
-    let Met {
-        mut found,
-        hints,
-        named,
-    } = all;
-    let unnamed = |(package, f): &(Package, Found)| {
-        !named.contains(&(f.vulnerability.clone(), package.clone()))
+        .map(|row| {
+            Ok(Stored {
+                advisory: serde_json::from_value(row.document.clone())?,
+                document: row.document,
+                listed: row.listed,
+            })
+        })
+        .collect::<anyhow::Result<_>>()?;
+    let filter = Filter {
+        all: true,
+        inventory: None,
+        about: Some(id.to_owned()),
     };
-    found.extend(
-        hints
-            .into_iter()
-            .filter(unnamed)
-            .map(|(_, finding)| finding),
-    );
 
-    let new = store::advisories::save_matches(tx, actor, &found).await?;
-    Ok(new)
+    Ok(Details {
+        advisories,
+        matches: store::advisories::matches(conn, &filter).await?,
+    })
 }
 
-/// What advisories are held against.
-struct Ours {
-    /// What attackers are known to use.
-    exploited: HashSet<String>,
-    /// What we run, by inventory.
-    inventories: BTreeMap<String, Vec<Component>>,
+/// What becomes of a match.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// Nothing yet.
+    Open,
+    /// Somebody deals with it.
+    InProgress,
+    /// Brought to a version that is not concerned.
+    Fixed,
+    /// Still there, and made harmless.
+    Mitigated,
+    /// Not concerned as it is used here.
+    NotAffected,
+    /// The risk is taken.
+    Accepted,
 }
 
-/// Where advisories meet what we run.
-#[derive(Default)]
-struct Met {
-    found: Vec<Found>,
-    /// Where only a vendor's name agrees.
-    hints: Vec<(Package, Found)>,
-    /// Packages that an advisory of the vulnerability names itself.
-    named: HashSet<(String, Package)>,
-}
-
-impl Ours {
-    fn meets(&self, page: &[StoredAdvisory]) -> anyhow::Result<Met> {
-        let indices: Vec<(&String, Index<'_>)> = self
-            .inventories
-            .iter()
-            .map(|(name, list)| (name, Index::new(list)))
-            .collect();
-        let mut met = Met::default();
-
-        for row in page {
-            let advisory: Advisory =
-                serde_json::from_value(row.document.clone()).with_context(|| {
-                    format!("the stored advisory {} cannot be read", row.advisory_id)
-                })?;
-
-            let known = self.exploited.contains(&row.vulnerability);
-            for (inventory, index) in &indices {
-                let named = index
-                    .named_packages(&advisory)
-                    .into_iter()
-                    .map(|package| (row.vulnerability.clone(), package));
-                met.named.extend(named);
-
-                for m in index.find_matches(&advisory) {
-                    let finding = finding(row, &advisory, known, inventory, &m);
-                    if m.hint {
-                        met.hints.push((m.component.package.clone(), finding));
-                    } else {
-                        met.found.push(finding);
-                    }
-                }
-            }
+impl Response {
+    const fn state(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::InProgress => "in_progress",
+            Self::Fixed | Self::Mitigated | Self::NotAffected | Self::Accepted => "closed",
         }
+    }
 
-        Ok(met)
+    const fn resolution(self) -> Option<&'static str> {
+        match self {
+            Self::Open | Self::InProgress => None,
+            Self::Fixed => Some("fixed"),
+            Self::Mitigated => Some("mitigated"),
+            Self::NotAffected => Some("not_affected"),
+            Self::Accepted => Some("accepted"),
+        }
     }
 }
 
-fn finding(
-    row: &StoredAdvisory,
-    advisory: &Advisory,
-    known_exploited: bool,
-    inventory: &str,
-    found: &matching::Match<'_>,
-) -> Found {
-    Found {
-        vulnerability: row.vulnerability.clone(),
-        feed: row.feed.clone(),
-        advisory_id: row.advisory_id.clone(),
-        component: StoredComponent {
-            inventory: inventory.to_owned(),
-            ecosystem: found.component.package.ecosystem.0.clone(),
-            name: found.component.package.name.clone(),
-            version: found.component.version.clone(),
-        },
-        confidence: found.confidence.as_str(),
-        severity: matching::match_severity(advisory, known_exploited, found.confidence),
-        exploited: known_exploited,
-        fixed_in: found.fixed.map(str::to_owned),
+/// What is decided about matches.
+#[derive(Clone, Debug)]
+pub struct Decision<'a> {
+    /// A CVE, an advisory's ID, or the beginning of a match's ID.
+    pub about: &'a str,
+    /// In this inventory alone.
+    pub inventory: Option<&'a str>,
+    /// What becomes of them.
+    pub response: Response,
+    /// Why; required of a response that closes them.
+    pub reason: Option<&'a str>,
+    /// Who deals with them.
+    pub owner: Option<&'a str>,
+    /// Until when, as `YYYY-MM-DD`.
+    pub due: Option<String>,
+    /// Where else they are tracked.
+    pub ticket: Option<&'a str>,
+}
+
+/// Matches that were decided about.
+#[derive(Debug)]
+pub struct Decided {
+    /// How many changed.
+    pub written: u64,
+    /// All that the decision is about, as they are now.
+    pub matches: Vec<Match>,
+}
+
+/// Records what is done about matches.
+pub async fn respond(session: &mut Session, decision: &Decision<'_>) -> Result<Decided, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let resolution = decision.response.resolution();
+    if resolution.is_some() && !decision.reason.is_some_and(is_reason) {
+        return Err(AppError::invalid(
+            "--reason: say in a sentence why it is closed; an assessor reads it",
+        ));
+    }
+
+    let filter = Filter {
+        all: true,
+        inventory: decision.inventory.map(str::to_owned),
+        about: Some(decision.about.to_owned()),
+    };
+    let concerned = store::advisories::matches(conn, &filter).await?;
+    if concerned.is_empty() {
+        return Err(AppError::not_found(format!(
+            "nothing in the inventories is concerned by `{}`",
+            sanitize(decision.about)
+        )));
+    }
+
+    let ids: Vec<_> = concerned.iter().map(|m| m.match_id).collect();
+    let row = store::advisories::Decision {
+        state: decision.response.state().to_owned(),
+        resolution: resolution.map(str::to_owned),
+        reason: decision.reason.map(str::to_owned),
+        owner: decision.owner.map(str::to_owned),
+        due: decision.due.clone(),
+        ticket: decision.ticket.map(str::to_owned),
+    };
+    let written = store::advisories::decide(conn, actor, &ids, &row).await?;
+
+    let mut matches = store::advisories::matches(conn, &filter).await?;
+    matches.retain(|m| ids.contains(&m.match_id));
+    Ok(Decided { written, matches })
+}
+
+fn is_reason(text: &str) -> bool {
+    text.trim().chars().count() >= REASON_MIN
+}
+
+/// Returns the feeds and inventories that were imported.
+pub async fn sources(session: &mut Session) -> Result<Vec<Origin>, AppError> {
+    Ok(store::advisories::origins(session.read()?).await?)
+}
+
+/// Removes a feed or an inventory from use: what it listed concerns nothing any more, and stays on
+/// record. `kind` is needed where a feed and an inventory have the name.
+pub async fn retire(
+    session: &mut Session,
+    config: &config::Advisories,
+    name: &str,
+    kind: Option<Kind>,
+    reason: &str,
+) -> Result<Origin, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    if !is_reason(reason) {
+        return Err(AppError::invalid(
+            "--reason: say in a sentence why; an assessor reads it",
+        ));
+    }
+
+    let origin = named(store::advisories::origins(conn).await?, name, kind)?;
+    let kind: Kind = origin.kind.parse().map_err(anyhow::Error::from)?;
+    let shown = sanitize(name);
+    let is_configured = inputs(config)
+        .iter()
+        .any(|input| input.kind == kind && input.name == name);
+    if is_configured {
+        return Err(AppError::conflict(format!(
+            "`{shown}` stands in [advisories] of the configuration, so that the daemon would read \
+                it again; take it out there first"
+        )));
+    }
+
+    let mut tx = store::begin(conn, actor).await?;
+    let place = (kind.as_str(), name);
+    if !store::advisories::retire(&mut tx, actor, place, reason.trim()).await? {
+        return Err(AppError::conflict(format!("`{shown}` is retired already")));
+    }
+    import::refresh(&mut tx, actor).await?;
+    tx.commit().await.map_err(StoreError::from)?;
+
+    Ok(origin)
+}
+
+/// Returns the one origin of this name.
+fn named(mut origins: Vec<Origin>, name: &str, kind: Option<Kind>) -> Result<Origin, AppError> {
+    origins.retain(|o| o.name == name && kind.is_none_or(|kind| kind.as_str() == o.kind));
+
+    let shown = sanitize(name);
+    match origins.pop() {
+        Some(one) if origins.is_empty() => Ok(one),
+        Some(_) => Err(AppError::invalid(format!(
+            "both a feed and an inventory are called `{shown}`; say --kind"
+        ))),
+        None => Err(AppError::not_found(format!(
+            "there is no feed or inventory `{shown}`; `blueteam advisories sources` shows those \
+                that there are"
+        ))),
     }
 }

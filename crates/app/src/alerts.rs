@@ -1,11 +1,212 @@
-//! Alerts: what people do with them.
+//! Alerts: what was found, who was notified of it, and who has seen it.
 
-use model::{Actor, AlertId, Origin, Via};
+use std::cmp::Reverse;
+
+use config::Config;
+use model::text::sanitize;
+use model::{Actor, Alert, AlertId, Channel, MutedBy, Origin, Severity, Via};
+use store::ledger::{self, Entry};
 use store::{PgConnection, StoreError};
 
 use crate::ack_links::Link;
 use crate::actor::{Denied, Permission, require};
 use crate::database::Pool;
+use crate::{AppError, Session};
+
+pub use store::alerts::AlertFilter as Filter;
+pub use store::escalations::Escalation;
+
+/// Notifications of one alert that are looked at.
+const NOTIFICATIONS_MAX: u32 = 100;
+
+/// Returns the newest alerts first, at most `limit`.
+pub async fn list(
+    session: &mut Session,
+    filter: &Filter,
+    limit: u32,
+) -> Result<Vec<Alert>, AppError> {
+    let mut alerts = store::alerts::list(session.read()?, filter, limit).await?;
+
+    // Many are written at once.
+    alerts.sort_by_key(|alert| Reverse((alert.created_at, alert.last_seen)));
+    Ok(alerts)
+}
+
+/// Returns the ID of the alert whose ID begins with `prefix`.
+pub(crate) async fn find(conn: &mut PgConnection, prefix: &str) -> Result<AlertId, AppError> {
+    if prefix.is_empty() {
+        return Err(AppError::invalid(
+            "say at least the first digit of the alert's id",
+        ));
+    }
+
+    let shown = sanitize(prefix);
+    match store::alerts::starting_with(conn, prefix, 2).await?[..] {
+        [] => Err(AppError::not_found(format!(
+            "there is no alert `{shown}`; `blueteam alerts list` shows those that there are"
+        ))),
+        [id] => Ok(id),
+        _ => Err(AppError::invalid(format!(
+            "several alerts begin with `{shown}`; say more of the id"
+        ))),
+    }
+}
+
+/// Everything about one alert.
+#[derive(Debug)]
+pub struct Details {
+    /// The alert.
+    pub alert: Alert,
+    /// Channels with a notification of it, each once.
+    pub channels: Vec<Channel>,
+    /// Channels where a summary of many stands for it.
+    pub folded: Vec<Channel>,
+    /// Who was notified, or why nobody was.
+    pub notified: Notified,
+    /// The escalation tiers that it reached.
+    pub escalations: Vec<Escalation>,
+}
+
+/// Who was notified of an alert, or why nobody was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notified {
+    /// Nobody: it was muted.
+    Muted(MutedBy),
+    /// The readers of these channels.
+    Through(Vec<Notification>),
+    /// Nobody: no channel is configured for its severity.
+    NoChannel,
+    /// Nobody at once: it is in the daily digest.
+    InDigest,
+    /// Nobody: the routing of that time named no channel, or it was of the past when it was found.
+    NotRouted,
+}
+
+/// A channel, and how far the notification has come there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notification {
+    /// The channel.
+    pub channel: Channel,
+    /// How far it has come.
+    pub progress: Progress,
+}
+
+/// How far a notification has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// The other side has it.
+    Delivered,
+    /// No further attempt is made.
+    GivenUp,
+    /// The next attempt is pending.
+    Pending,
+    /// A summary of many alerts stands for it.
+    Folded,
+}
+
+/// Returns the alert whose ID begins with `prefix`, with everything that belongs to it.
+pub async fn show(
+    session: &mut Session,
+    config: &Config,
+    prefix: &str,
+) -> Result<Details, AppError> {
+    let conn = session.read()?;
+    let id = find(conn, prefix).await?;
+    let filter = ledger::Filter {
+        alert_id: Some(id),
+        ..ledger::Filter::default()
+    };
+
+    let entries = ledger::list(conn, &filter, NOTIFICATIONS_MAX).await?;
+    let folded = ledger::folded(conn, id).await?;
+    let escalations = store::escalations::of_alert(conn, id).await?;
+    let alert = store::alerts::show(conn, id)
+        .await?
+        .ok_or_else(|| AppError::not_found("the alert is gone"))?;
+
+    let channels = channels(&entries);
+    let through = through(&channels, &entries, &folded);
+    Ok(Details {
+        notified: notified(&alert, through, config),
+        alert,
+        channels,
+        folded,
+        escalations,
+    })
+}
+
+fn channels(entries: &[Entry]) -> Vec<Channel> {
+    let mut channels: Vec<Channel> = entries.iter().map(|entry| entry.channel).collect();
+    channels.sort_unstable();
+    channels.dedup();
+    channels
+}
+
+fn through(channels: &[Channel], entries: &[Entry], folded: &[Channel]) -> Vec<Notification> {
+    let any = |channel: Channel, state: &str| {
+        entries
+            .iter()
+            .any(|entry| entry.channel == channel && entry.state == state)
+    };
+
+    let sent = channels.iter().map(|&channel| Notification {
+        channel,
+        progress: if any(channel, "delivered") {
+            Progress::Delivered
+        } else if any(channel, "dead") {
+            Progress::GivenUp
+        } else {
+            Progress::Pending
+        },
+    });
+
+    let summed_up = folded.iter().map(|&channel| Notification {
+        channel,
+        progress: Progress::Folded,
+    });
+    sent.chain(summed_up).collect()
+}
+
+fn notified(alert: &Alert, through: Vec<Notification>, config: &Config) -> Notified {
+    if let Some(by) = alert.muted_by {
+        return Notified::Muted(by);
+    }
+
+    if !through.is_empty() {
+        return Notified::Through(through);
+    }
+
+    if config.untold().contains(&alert.severity) {
+        return Notified::NoChannel;
+    }
+
+    let digest = !config.digest.channels(&config.channels).is_empty();
+    match alert.severity {
+        Severity::Medium | Severity::Low if digest => Notified::InDigest,
+        _ => Notified::NotRouted,
+    }
+}
+
+/// Records that the actor has seen these alerts, named by the beginnings of their IDs. None is
+/// acknowledged unless all exist.
+pub async fn acknowledge_all(
+    session: &mut Session,
+    prefixes: &[String],
+) -> Result<Vec<Alert>, AppError> {
+    let (conn, actor) = session.change(Permission::Acknowledge)?;
+    let mut ids = Vec::with_capacity(prefixes.len());
+    for prefix in prefixes {
+        ids.push(find(conn, prefix).await?);
+    }
+
+    let mut seen = Vec::with_capacity(ids.len());
+    for id in ids {
+        store::alerts::ack(conn, actor, id).await?;
+        seen.extend(store::alerts::show(conn, id).await?);
+    }
+
+    Ok(seen)
+}
 
 /// Why an alert was not acknowledged.
 #[derive(Debug, thiserror::Error)]

@@ -97,10 +97,15 @@ impl Database {
         })
     }
 
+    /// Whether there is a database to connect to.
+    pub fn exists(loaded: &Loaded, state: &StateDir) -> bool {
+        loaded.secrets.database_url.is_some() || cluster::exists(state.path())
+    }
+
     /// The same for a command that asks of what is there: where nothing has ever run it makes
     /// nothing.
     pub async fn existing(loaded: &Loaded, state: &StateDir) -> anyhow::Result<Self> {
-        if loaded.secrets.database_url.is_none() && !cluster::exists(state.path()) {
+        if !Self::exists(loaded, state) {
             let dir = state.path().display();
             bail!(
                 "there is no database in {dir} yet: start one with `blueteam serve`, or name another \

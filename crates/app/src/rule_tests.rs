@@ -6,13 +6,16 @@ use anyhow::{Context as _, bail};
 use detect::fixtures::{self, Case, Verdict};
 use detect::sigma::Sigma;
 use detect::{Engine, Settings};
-use model::Actor;
-use model::RuleId;
+use model::text::sanitize;
+use model::{Actor, RuleId};
 use serde::Serialize;
-use store::PgConnection;
+use store::{PgConnection, StoreError};
 use tracing::{error, warn};
 
 use config::Config;
+
+use crate::actor::Permission;
+use crate::{AppError, Session};
 
 /// This version of the program.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -103,7 +106,7 @@ pub fn run(fixtures: &[Fixtures], config: &Config) -> anyhow::Result<Vec<Tested>
     for f in fixtures {
         let ids: Vec<&str> = f.rules.iter().map(String::as_str).collect();
         let cases = if f.builtin {
-            fixtures::run(&f.cases, &ids, || fixtures::alone(&f.rules[0]))?
+            fixtures::run(&f.cases, &ids, || fixtures::single_rule_engine(&f.rules[0]))?
         } else {
             let sigma = || config::rules::sigma(config);
             fixtures::run(&f.cases, &ids, || custom_alone(sigma()?, &f.rules))?
@@ -139,22 +142,82 @@ fn custom_alone(mut sigma: Sigma, rules: &[String]) -> anyhow::Result<Engine> {
     Ok(engine)
 }
 
-/// Writes down what came of them.
-pub async fn record(
-    conn: &mut PgConnection,
-    tested: &[Tested],
-    actor: &Actor,
-) -> anyhow::Result<()> {
-    for t in tested.iter().filter(|t| !t.cases.is_empty()) {
-        let failed = t.cases.iter().filter(|case| !case.ok).count();
-        let counts = (
-            u32::try_from(t.cases.len()).unwrap_or(u32::MAX),
-            u32::try_from(failed).unwrap_or(u32::MAX),
-        );
-        store::proofs::note(conn, actor, VERSION, (&t.rule_id, counts.0, counts.1)).await?;
+/// What came of the fixtures of the rules, or of one rule.
+#[derive(Debug)]
+pub struct Report {
+    /// The rules that have fixtures.
+    pub tested: Vec<Tested>,
+    /// Custom rules that have none.
+    pub without_fixtures: Vec<String>,
+}
+
+/// Runs the fixtures of every rule, or of `only` one.
+pub fn test(config: &Config, only: Option<&str>) -> Result<Report, AppError> {
+    let mut fixtures = all(config)?;
+    let mut without_fixtures: Vec<String> = config::rules::sigma(config)?
+        .infos()
+        .map(|info| info.id.to_string())
+        .collect();
+    without_fixtures.retain(|id| fixtures.iter().all(|f| !f.rules.contains(id)));
+
+    let is_wanted = |id: &str| only.is_none_or(|only| id == only);
+    if let Some(id) = only {
+        fixtures.retain(|f| f.rules.iter().any(|rule| rule == id));
+        check_has_fixtures(id, &fixtures, &without_fixtures)?;
+    }
+
+    let mut tested = run(&fixtures, config)?;
+    tested.retain(|t| is_wanted(t.rule_id.as_str()));
+    without_fixtures.retain(|id| is_wanted(id));
+
+    Ok(Report {
+        tested,
+        without_fixtures,
+    })
+}
+
+fn check_has_fixtures(
+    id: &str,
+    fixtures: &[Fixtures],
+    without_fixtures: &[String],
+) -> Result<(), AppError> {
+    if without_fixtures.iter().any(|other| other == id) {
+        return Err(AppError::not_found(format!(
+            "`{}` has no fixtures; `blueteam alerts rules test --help` says where they stand",
+            sanitize(id)
+        )));
+    }
+
+    if fixtures.is_empty() {
+        return Err(AppError::not_found(format!(
+            "there is no rule `{}`; `blueteam alerts rules` lists them",
+            sanitize(id)
+        )));
     }
 
     Ok(())
+}
+
+/// Records what came of the fixtures.
+pub async fn record(session: &mut Session, tested: &[Tested]) -> Result<(), AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    Ok(write(conn, actor, tested).await?)
+}
+
+async fn write(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    tested: &[Tested],
+) -> Result<(), StoreError> {
+    let mut tx = store::begin(conn, actor).await?;
+    for t in tested.iter().filter(|t| !t.cases.is_empty()) {
+        let failed = t.cases.iter().filter(|case| !case.ok).count();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let counts = (&t.rule_id, count(t.cases.len()), count(failed));
+        store::proofs::note(&mut tx, actor, VERSION, counts).await?;
+    }
+
+    tx.commit().await.map_err(StoreError::from)
 }
 
 /// Puts the rules to their test: what runs has been shown to work where it runs. The built-in ones
@@ -185,5 +248,6 @@ async fn prove_due(conn: &mut PgConnection, config: &Config) -> anyhow::Result<(
             rules test {}`", t.rule_id);
     }
 
-    record(conn, &tested, &Actor::task("blueteam")).await
+    write(conn, &Actor::task("blueteam"), &tested).await?;
+    Ok(())
 }

@@ -1,10 +1,73 @@
-//! Rules: their table, and what configuration and table together say.
+//! Rules: their table, what configuration and table together say, and what the rules would find.
+
+pub mod backtest;
+mod check;
+mod list;
+mod navigator;
+mod selection;
+pub mod simulate;
 
 use config::Config;
 use config::rules::engine;
 use detect::{Settings, sigma::Sigma};
-use model::{Actor, Source, Span};
+use model::text::sanitize;
+use model::{Actor, RuleId, Source, Span};
 use store::sources::SourceRow;
+
+use crate::actor::Permission;
+use crate::{AppError, Session};
+
+pub use check::{Checked, check, configured_dir};
+pub use list::{Proof, Row, list};
+pub use navigator::layer as navigator_layer;
+pub use selection::Selection;
+
+/// The error of a rule that does not exist.
+fn unknown(id: &str) -> AppError {
+    AppError::not_found(format!(
+        "there is no rule `{}`; `blueteam alerts rules` lists them",
+        sanitize(id)
+    ))
+}
+
+/// Lets a rule fire. Returns whether the configuration file disables it all the same.
+pub async fn enable(session: &mut Session, config: &Config, id: &str) -> Result<bool, AppError> {
+    set_enabled(session, config, id, true).await?;
+
+    let in_file = config
+        .rules
+        .get(id)
+        .and_then(|rule| rule.get("enabled"))
+        .and_then(serde_json::Value::as_bool);
+    Ok(in_file == Some(false))
+}
+
+/// Keeps a rule from firing.
+pub async fn disable(session: &mut Session, config: &Config, id: &str) -> Result<(), AppError> {
+    set_enabled(session, config, id, false).await
+}
+
+async fn set_enabled(
+    session: &mut Session,
+    config: &Config,
+    id: &str,
+    enabled: bool,
+) -> Result<(), AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let rule_id = RuleId(id.to_owned().into());
+    if store::rules::set_enabled(conn, actor, &rule_id, enabled).await? {
+        return Ok(());
+    }
+
+    // A rule that the program has and the table has not: nobody has migrated since it came.
+    let sigma = config::rules::sigma(config)?;
+    sync_rules(conn, &sigma).await?;
+    if store::rules::set_enabled(conn, actor, &rule_id, enabled).await? {
+        return Ok(());
+    }
+
+    Err(unknown(id))
+}
 
 /// What a rule that needs these kinds of source does not see.
 pub fn blind_to(needs: &[Source], sources: &[SourceRow]) -> Vec<String> {

@@ -2,8 +2,6 @@
 //! in it, sent down the roads that real events take: application events by HTTP, sshd's lines by a
 //! log file that is followed.
 
-mod office;
-
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -11,14 +9,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use model::{Alert, SystemClock};
-use store::PgConnection;
-use store::alerts::AlertFilter;
-use store::incidents::Incident;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use app::database::{Database, Role};
-use app::dossier::Dossier;
+use app::compliance::assessment_package::AssessmentData;
+use app::database::Database;
+use app::incidents::{self, Incident};
 use app::{Session, keys};
 use config::StateDir;
 use config::{Config, File, Loaded, Secrets};
@@ -49,7 +45,7 @@ pub struct Outcome {
     /// expected.
     pub differences: BTreeMap<Expected, i64>,
     /// What an assessor is told of it.
-    pub dossier: Dossier,
+    pub assessment: AssessmentData,
 }
 
 /// The configuration: defaults, on a free port of this machine, with nobody to be told.
@@ -144,21 +140,23 @@ async fn play(
 
     // The running cluster is adopted, not started again.
     let database = Database::open(loaded, state).await?;
-    let mut conn = database.connect(Role::Operator).await?;
-    let key = issue_key(&database).await?;
+    let mut session = Session::open(&database, Actor::task("blueteam demo")).await?;
+    let key = issue_key(&mut session).await?;
     append(state, activity)?;
     post(listen, &key, activity, progress).await?;
 
-    let outcome = looked_at(&mut conn, loaded, state, activity).await;
-    drop(conn);
+    let made_up_person = Actor::task(app::demo::WHO);
+    let mut office = Session::open(&database, made_up_person).await?;
+    let outcome = looked_at(&mut session, &mut office, loaded, state, activity).await;
+    session.close().await;
+    office.close().await;
     database.leave().await?;
 
     outcome
 }
 
 /// Makes the key that the demo sends its events with.
-async fn issue_key(database: &Database) -> anyhow::Result<String> {
-    let mut session = Session::open(database, Actor::task("blueteam demo")).await?;
+async fn issue_key(session: &mut Session) -> anyhow::Result<String> {
     let request = keys::Request {
         name: "demo",
         scopes: &["events:write".to_owned()],
@@ -167,20 +165,19 @@ async fn issue_key(database: &Database) -> anyhow::Result<String> {
         owner: None,
     };
 
-    let key = keys::create(&mut session, &request).await?;
-    session.close().await;
-    Ok(key.secret)
+    Ok(keys::create(session, &request).await?.secret)
 }
 
 async fn looked_at(
-    conn: &mut PgConnection,
+    session: &mut Session,
+    office: &mut Session,
     loaded: &Loaded,
     state: &StateDir,
     activity: &Activity,
 ) -> anyhow::Result<Outcome> {
-    let (alerts, incidents) = analysed(conn, activity).await?;
+    let (alerts, incidents) = analysed(session, activity).await?;
     let now = model::Clock::now(&SystemClock);
-    let dossier = office::assess(conn, &loaded.config, state, now)
+    let assessment = app::demo::assess(office, &loaded.config, state, now)
         .await
         .context("the assessment failed")?;
     let differences = differences(&activity.expected, &alerts);
@@ -189,7 +186,7 @@ async fn looked_at(
         alerts,
         incidents,
         differences,
-        dossier,
+        assessment,
     })
 }
 
@@ -260,7 +257,7 @@ async fn post(
 
 /// Waits until every event is read and the alerts have stopped to grow.
 async fn analysed(
-    conn: &mut PgConnection,
+    session: &mut Session,
     activity: &Activity,
 ) -> anyhow::Result<(Vec<Alert>, Vec<Incident>)> {
     let deadline = Instant::now() + PATIENCE;
@@ -268,26 +265,19 @@ async fn analysed(
     let mut since = Instant::now();
     loop {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let lag = store::posture::lag(conn, store::reader::LIVE_CURSOR)
-            .await?
-            .context("nobody reads the events")?;
-        let now = model::Clock::now(&SystemClock);
-        let lines = store::posture::activity(conn, now)
-            .await?
-            .iter()
-            .filter(|a| a.source == model::Source::Syslog)
-            .count();
+        let seen = app::demo::progress(session, SHOWN_MAX).await?;
+        let unread = seen.unread.context("nobody reads the events")?;
 
-        let alerts = store::alerts::list(conn, &AlertFilter::default(), SHOWN_MAX).await?;
+        let alerts = seen.alerts;
         let grown = alerts.iter().map(|a| a.event_count).sum::<u64>();
-        let pending = lag.unread > 0 || (lines == 0 && !activity.ssh.is_empty());
+        let pending = unread > 0 || (!seen.has_log_lines && !activity.ssh.is_empty());
         if pending || (grown, alerts.len()) != last {
             last = (grown, alerts.len());
             since = Instant::now();
         }
 
         if since.elapsed() >= QUIET {
-            let incidents = store::incidents::list(conn, true, SHOWN_MAX).await?;
+            let incidents = incidents::list(session, true, SHOWN_MAX).await?;
             return Ok((alerts, incidents));
         }
 
@@ -295,7 +285,7 @@ async fn analysed(
             bail!(
                 "the events are not analysed after {} s: {} are unread",
                 PATIENCE.as_secs(),
-                lag.unread
+                unread
             );
         }
     }

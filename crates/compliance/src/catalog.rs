@@ -7,29 +7,29 @@ use std::sync::OnceLock;
 use model::{ControlId, ObjectiveId};
 use serde::{Deserialize, Serialize};
 
-/// The file of NIST SP 800-171 Rev. 2.
+/// NIST SP 800-171 Rev. 2 as data.
 const R2: &str = include_str!("../data/nist-800-171r2.json");
 
 /// A framework's requirements, in its own order.
 #[derive(Debug, Deserialize)]
 pub struct Catalog {
-    /// Whose it is: `NIST SP 800-171`.
+    /// The publication: `NIST SP 800-171`.
     pub framework: String,
-    /// Which revision: `2`.
+    /// The revision: `2`.
     pub revision: String,
-    /// The title of the publication.
+    /// Title of the publication.
     pub title: String,
-    /// Where the texts and figures are from.
+    /// Where the texts and figures come from.
     pub sources: Vec<String>,
-    /// The day on which somebody last compared them with those, `YYYY-MM-DD`.
+    /// The day on which the data was last compared with its sources, `YYYY-MM-DD`.
     pub last_verified: String,
-    /// All of them.
+    /// All requirements, in the order of the publication.
     pub requirements: Vec<Requirement>,
     #[serde(skip)]
     index: HashMap<ControlId, usize>,
 }
 
-/// A requirement.
+/// A requirement of the framework.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requirement {
     /// `3.1.1`
@@ -56,43 +56,43 @@ pub struct Requirement {
     pub far_52_204_21: Option<String>,
     /// The objectives of NIST SP 800-171A.
     pub assessment_objectives: Vec<ObjectiveText>,
-    /// Whether there is just one, which 800-171A prints without a letter.
+    /// Whether there is only one objective, which 800-171A prints without a letter.
     pub single_objective: bool,
-    /// What may be examined, who interviewed, what tested.
+    /// The assessment methods and their objects.
     pub assessment_methods: Methods,
-    /// Points that are lost when it is not met; none for 3.12.4, without which there is no score.
+    /// Points lost when it is not met; `None` for 3.12.4, without which there is no score.
     pub dod_weight: Option<u8>,
-    /// Points that are lost when it is half met (3.5.3 and 3.13.11).
+    /// Points lost when it is partially met (3.5.3 and 3.13.11).
     pub partial_weight: Option<u8>,
-    /// A special case of the weight.
+    /// Explains a special case of the weight.
     pub weight_note: Option<String>,
-    /// Whether it may be on a plan of action, with the exception left out: see `poam_eligibility`.
+    /// Whether it may be on a plan of action, ignoring the conditional case of `poam_eligibility`.
     pub poam_allowed: bool,
     /// Whether it may be on a plan of action (32 CFR 170.21(a)(2)).
     pub poam_eligibility: Eligibility,
-    /// Why.
+    /// The rule behind `poam_eligibility`.
     pub poam_note: Option<String>,
     /// The controls of NIST SP 800-53 Rev. 4 that it comes from (Appendix D).
     pub nist_800_53_r4_mappings: Vec<String>,
 }
 
-/// An objective's wording.
+/// The wording of an objective.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectiveText {
     /// `3.1.1[a]`
     pub id: ObjectiveId,
-    /// "Determine if" this.
+    /// The text that follows "Determine if".
     pub text: String,
 }
 
-/// What an assessor may look at.
+/// The objects of each assessment method.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Methods {
-    /// To read.
+    /// Documents to read.
     pub examine: Vec<String>,
-    /// To ask.
+    /// People to ask.
     pub interview: Vec<String>,
-    /// To try.
+    /// Mechanisms to try.
     pub test: Vec<String>,
 }
 
@@ -105,14 +105,14 @@ pub enum Eligibility {
     Allowed,
     /// It weighs more than one point.
     NotAllowedWeight,
-    /// The rule names it.
+    /// The rule excludes it by name.
     NotAllowedListed,
-    /// 3.13.11: only when encryption is employed and merely not FIPS-validated.
+    /// 3.13.11: only when encryption is employed but not FIPS-validated.
     Conditional,
 }
 
 impl Eligibility {
-    /// Whether it may, with the partial score or without.
+    /// Returns whether it may, given whether the partial score applies.
     pub const fn allows(self, partial: bool) -> bool {
         match self {
             Self::Allowed => true,
@@ -123,17 +123,17 @@ impl Eligibility {
 }
 
 impl Catalog {
-    /// NIST SP 800-171 Rev. 2, which CMMC Level 2 assesses (32 CFR 170.14(c)(3)).
+    /// Returns NIST SP 800-171 Rev. 2, which CMMC Level 2 assesses (32 CFR 170.14(c)(3)).
     pub fn r2() -> &'static Self {
         static CATALOG: OnceLock<Catalog> = OnceLock::new();
         #[expect(
             clippy::expect_used,
-            reason = "the file is part of the program; a test reads it"
+            reason = "the file is compiled in; a test parses it"
         )]
-        CATALOG.get_or_init(|| Self::parse(R2).expect("the catalog that is compiled in"))
+        CATALOG.get_or_init(|| Self::parse(R2).expect("the compiled-in catalog parses"))
     }
 
-    /// Reads a framework's file.
+    /// Parses a framework's data file.
     pub fn parse(json: &str) -> Result<Self, serde_json::Error> {
         let mut catalog: Self = serde_json::from_str(json)?;
         let ids = catalog.requirements.iter().enumerate();
@@ -141,17 +141,17 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// `NIST SP 800-171 Rev. 2`
+    /// Returns the name with the revision, such as `NIST SP 800-171 Rev. 2`.
     pub fn name(&self) -> String {
         format!("{} Rev. {}", self.framework, self.revision)
     }
 
-    /// The requirement of an id.
+    /// Returns the requirement with this id.
     pub fn get(&self, id: &ControlId) -> Option<&Requirement> {
         self.index.get(id).map(|n| &self.requirements[*n])
     }
 
-    /// The families in order: id and name.
+    /// Returns id and name of each family, in order.
     pub fn families(&self) -> Vec<(&str, &str)> {
         let mut families: Vec<(&str, &str)> = Vec::new();
         for r in &self.requirements {
@@ -162,8 +162,8 @@ impl Catalog {
         families
     }
 
-    /// The requirement, or one objective of it, that somebody means by `3.1.1`, `AC.L2-3.1.1`,
-    /// `3.1.1[a]` or `3.1.1a`.
+    /// Finds a requirement by `3.1.1` or `AC.L2-3.1.1`, or one of its objectives by `3.1.1[a]` or
+    /// `3.1.1a`.
     pub fn find(&self, text: &str) -> Option<(&Requirement, Option<&ObjectiveText>)> {
         let text = text.trim();
         let id = text.rsplit_once('-').map_or(text, |(_, id)| id);
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_standard_is_complete() {
+    fn catalog_has_all_requirements_objectives_and_weights() {
         let catalog = Catalog::r2();
         let sizes = [22, 3, 9, 9, 11, 3, 6, 9, 2, 6, 3, 4, 16, 7];
         assert_eq!(catalog.families().len(), sizes.len());
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn people_write_an_id_in_several_ways() {
+    fn ids_are_found_in_each_usual_notation() {
         let catalog = Catalog::r2();
         for text in ["3.1.1", "AC.L2-3.1.1", " 3.1.1 "] {
             let (requirement, objective) = catalog.find(text).unwrap();

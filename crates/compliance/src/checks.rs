@@ -1,11 +1,14 @@
 //! Automated evidence: each check looks at recorded facts and proposes findings, one objective at a
 //! time. One file per check.
 //!
-//! A check says met, not met, or that it can't tell and what it would need. A counterexample proves
-//! that something is not met; that none was seen proves nothing about what this program does not
-//! see. So a check says "met" only of what it sees whole, which is mostly the record itself. One
-//! example is a sample and not a proof: what was seen of a part is said as such. Whatever is about
-//! watching goes through [`watching`].
+//! A check returns met, not met, or "can't tell" with what is missing. A counterexample proves that
+//! an objective is not met; the absence of one proves nothing about what blueteam does not see. So
+//! a check returns "met" only for what it sees completely, which is mostly the record itself. One
+//! example is a sample and not a proof, and is reported as such. Every result about monitoring goes
+//! through [`watching`].
+//!
+//! The texts of results are stored as evidence and compared with what the check decides when it is
+//! replayed: a changed word makes older evidence look wrong, so texts change only with a reason.
 
 use model::facts::Facts;
 use model::{ControlId, Finding, ObjectiveId};
@@ -60,7 +63,7 @@ mod si_3_14_6;
 mod si_3_14_7;
 mod watching;
 
-/// Every check, in the order of the requirements.
+/// All checks, in the order of the requirements.
 pub const ALL: &[&Check] = &[
     &ac_3_1_1::CHECK,
     &ac_3_1_2::CHECK,
@@ -111,7 +114,7 @@ pub const ALL: &[&Check] = &[
     &si_3_14_7::CHECK,
 ];
 
-/// A part of [`Facts`].
+/// A section of [`Facts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "as in Facts")]
 pub enum Section {
@@ -129,56 +132,56 @@ pub enum Section {
     Host,
 }
 
-/// A check.
+/// An automated check of one requirement.
 #[derive(Debug)]
 pub struct Check {
-    /// Its id, which evidence carries; never changed.
+    /// Its id, which stored evidence carries; never changes.
     pub id: &'static str,
-    /// The requirement that it looks at.
+    /// The requirement that it checks.
     pub control: ControlId,
-    /// What it looks at, in a few words.
+    /// What it examines, in a few words.
     pub title: &'static str,
-    /// All that it decides from.
+    /// The sections of the facts that it decides from.
     pub reads: &'static [Section],
-    /// Decides. It answers for facts whose sections are missing, too.
-    pub decide: fn(&Facts) -> Vec<Says>,
+    /// Decides each objective that it covers, also when sections of the facts are missing.
+    pub decide: fn(&Facts) -> Vec<CheckResult>,
 }
 
-/// What a check says of one objective.
+/// The result of a check for one objective.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Says {
-    /// The letter of the objective.
+pub struct CheckResult {
+    /// Letter of the objective.
     pub objective: char,
-    /// What.
+    /// Verdict on the objective.
     #[serde(flatten)]
     pub verdict: Verdict,
 }
 
-/// A verdict with what it is by.
+/// A verdict with the observation that it rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
-    /// It is so.
+    /// The objective is met.
     Met {
-        /// What was seen.
+        /// What was observed.
         saw: String,
     },
-    /// There is a counterexample.
+    /// A counterexample was observed.
     NotMet {
-        /// Which.
+        /// The counterexample.
         saw: String,
     },
     /// The facts do not decide it.
     CantTell {
-        /// What was seen all the same; may be empty.
+        /// What was observed nevertheless; may be empty.
         saw: String,
-        /// What it would need.
+        /// What is missing for a decision.
         needs: String,
     },
 }
 
 impl Verdict {
-    /// The finding that it proposes.
+    /// Returns the finding that it proposes, if any.
     pub const fn finding(&self) -> Option<Finding> {
         match self {
             Self::Met { .. } => Some(Finding::Met),
@@ -187,7 +190,7 @@ impl Verdict {
         }
     }
 
-    /// What a person reads.
+    /// Returns the observation and, if undecided, what is missing, as one line.
     pub fn text(&self) -> String {
         match self {
             Self::Met { saw } | Self::NotMet { saw } => saw.clone(),
@@ -197,29 +200,29 @@ impl Verdict {
     }
 }
 
-impl Says {
-    /// The objective's id.
+impl CheckResult {
+    /// Returns the id of the objective of `control` that the result is about.
     pub fn objective_id(&self, control: &ControlId) -> ObjectiveId {
         ObjectiveId(format!("{control}[{}]", self.objective))
     }
 }
 
-fn met(objective: char, saw: impl Into<String>) -> Says {
-    Says {
+fn met(objective: char, saw: impl Into<String>) -> CheckResult {
+    CheckResult {
         objective,
         verdict: Verdict::Met { saw: saw.into() },
     }
 }
 
-fn not_met(objective: char, saw: impl Into<String>) -> Says {
-    Says {
+fn not_met(objective: char, saw: impl Into<String>) -> CheckResult {
+    CheckResult {
         objective,
         verdict: Verdict::NotMet { saw: saw.into() },
     }
 }
 
-fn cant_tell(objective: char, saw: impl Into<String>, needs: impl Into<String>) -> Says {
-    Says {
+fn cant_tell(objective: char, saw: impl Into<String>, needs: impl Into<String>) -> CheckResult {
+    CheckResult {
         objective,
         verdict: Verdict::CantTell {
             saw: saw.into(),
@@ -228,8 +231,13 @@ fn cant_tell(objective: char, saw: impl Into<String>, needs: impl Into<String>) 
     }
 }
 
-/// Met when it holds, else not met.
-fn holds(objective: char, it_does: bool, good: impl Into<String>, bad: impl Into<String>) -> Says {
+/// Returns met if the condition holds, otherwise not met.
+fn met_or_not_met(
+    objective: char,
+    it_does: bool,
+    good: impl Into<String>,
+    bad: impl Into<String>,
+) -> CheckResult {
     if it_does {
         met(objective, good)
     } else {
@@ -237,20 +245,20 @@ fn holds(objective: char, it_does: bool, good: impl Into<String>, bad: impl Into
     }
 }
 
-/// The same answer for several objectives.
-fn each(objectives: &str, says: impl Fn(char) -> Says) -> Vec<Says> {
+/// Builds a result for each letter of `objectives`.
+fn for_each_objective(objectives: &str, says: impl Fn(char) -> CheckResult) -> Vec<CheckResult> {
     objectives.chars().map(says).collect()
 }
 
-/// Nothing was seen, because the facts could not be read.
-fn unread(objectives: &str, what: &str) -> Vec<Says> {
-    each(objectives, |o| {
+/// Returns "can't tell" for each objective, because the facts could not be read.
+fn cant_read(objectives: &str, what: &str) -> Vec<CheckResult> {
+    for_each_objective(objectives, |o| {
         cant_tell(o, "", format!("{what}, which could not be read"))
     })
 }
 
-/// The first few of a list, for a sentence.
-fn some(of: &[String]) -> String {
+/// Joins the first few entries of a list for a sentence, and counts the rest.
+fn list_first(of: &[String]) -> String {
     const SHOWN: usize = 5;
     let more = if of.len() > SHOWN {
         format!(" and {} more", of.len() - SHOWN)
@@ -260,8 +268,8 @@ fn some(of: &[String]) -> String {
     format!("{}{more}", of[..of.len().min(SHOWN)].join(", "))
 }
 
-/// How many of the rules that are on were shown to work by their fixtures, to follow their number.
-fn proofs(rules: &[model::facts::RuleFacts]) -> String {
+/// Returns how many of the enabled rules passed their fixtures, as an addition to their number.
+fn describe_proofs(rules: &[model::facts::RuleFacts]) -> String {
     let proven = || {
         rules
             .iter()
@@ -280,7 +288,7 @@ fn proofs(rules: &[model::facts::RuleFacts]) -> String {
 }
 
 impl Check {
-    /// The facts that it decides from, and no others.
+    /// Returns only the facts that the check decides from.
     pub fn narrow(&self, facts: &Facts) -> Facts {
         let reads = |section| self.reads.contains(&section);
         let mut own = Facts::none(facts.taken_at, facts.days);
@@ -290,13 +298,16 @@ impl Check {
             };
         }
 
-        keep!(events Events, sources Sources, daemon Daemon, database Database, accounts Accounts, rules Rules, alerts Alerts,
-              incidents Incidents, programme Programme, advisories Advisories, transport Transport, host Host);
+        keep!(
+            events Events, sources Sources, daemon Daemon, database Database,
+            accounts Accounts, rules Rules, alerts Alerts, incidents Incidents,
+            programme Programme, advisories Advisories, transport Transport, host Host
+        );
         own
     }
 }
 
-/// The check of an id.
+/// Returns the check with this id.
 pub fn find(id: &str) -> Option<&'static Check> {
     ALL.iter().copied().find(|check| check.id == id)
 }

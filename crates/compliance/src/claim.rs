@@ -1,7 +1,7 @@
-//! What may be claimed: the only place that decides on a score and on a CMMC status.
+//! Claims: the only place that decides on a score and on a CMMC status.
 //!
-//! Everything that shows one of the two (`score`, SPRS, reports, OSCAL, the score's history) asks
-//! here, so that no two of them can differ. The rules: no approved system security plan, no score
+//! Everything that shows one of the two (`score`, SPRS, reports, OSCAL, the score history) uses
+//! this module, so no two of them can differ. The rules: no approved system security plan, no score
 //! (DoDAM v1.2.1, 32 CFR 170.24(c)); no conditional status with a deficiency that is not on the
 //! POA&M (32 CFR 170.21(a)(2)), nor after its 180 days (32 CFR 170.21(b)).
 
@@ -15,38 +15,38 @@ use serde::Serialize;
 
 use crate::catalog::{Catalog, Eligibility};
 use crate::cmmc::{CLOSE_OUT, CONDITIONAL_FROM, Level2};
-use crate::score::{MOST, PLAN, Score};
+use crate::dates::format_day;
+use crate::score::{MAX_SCORE, PLAN, Score};
 use crate::system::System;
 
-/// What a claim is decided from.
+/// The data that a claim is decided from.
 #[derive(Clone, Copy, Debug)]
 pub struct Basis<'a> {
     /// The framework.
     pub catalog: &'a Catalog,
-    /// The description of the system: an empty one where there is none, and `None` where it cannot
-    /// be read.
+    /// The system description: empty if there is none, `None` if it cannot be read.
     pub system: Option<&'a System>,
     /// Findings.
     pub controls: &'a [Control],
     /// Evidence, at least that of 3.12.4.
     pub evidence: &'a [Evidence],
-    /// Plans of action, closed ones too.
+    /// Plans of action, including closed ones.
     pub plans: &'a [Plan],
-    /// The present.
+    /// The time at which the claim is made.
     pub now: Timestamp,
 }
 
-/// Why no status, or no score, may be claimed.
+/// A reason why no status, or not even a score, may be claimed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "obstacle", rename_all = "snake_case")]
 pub enum Obstacle {
-    /// No system security plan is among the evidence of 3.12.4, in final form and valid today.
+    /// The evidence of 3.12.4 has no system security plan in final form that is valid today.
     NoApprovedPlan,
-    /// The description of the system cannot be read, so nobody knows what the plan says.
+    /// The system description cannot be read, so the contents of the plan are unknown.
     PlanUnreadable,
-    /// The plan does not say what it must.
+    /// The plan lacks required contents.
     PlanIncomplete {
-        /// What the description of the system lacks.
+        /// What the system description lacks.
         missing: Vec<String>,
     },
     /// An objective of 3.12.4 is not met.
@@ -59,36 +59,36 @@ pub enum Obstacle {
         /// The score.
         points: i32,
     },
-    /// Nobody has decided about these, or their evidence has lapsed.
+    /// Requirements are not decided, or rest on lapsed evidence.
     Open {
         /// How many.
         count: usize,
     },
-    /// It is not met, and may not wait on the POA&M.
+    /// A requirement is not met and may not be on the POA&M.
     Barred {
         /// The requirement.
         control_id: ControlId,
         /// The rule that bars it.
         rule: String,
     },
-    /// It is not met and could wait on the POA&M, but is not on it.
+    /// A requirement is not met and may be on the POA&M, but is not.
     NotOnPoam {
         /// The requirement.
         control_id: ControlId,
-        /// An operational plan of action is about it. That gives no status.
+        /// It is on an operational plan of action, which gives no status.
         operational: bool,
     },
     /// The conditional status has ended.
     Expired {
-        /// The day by which everything had to be closed out.
+        /// The deadline for closing out everything.
         on: Timestamp,
-        /// What was not.
+        /// The requirements that were not closed out.
         controls: Vec<ControlId>,
     },
 }
 
 impl Obstacle {
-    /// Whether there is not even a score.
+    /// Returns whether it withholds the score as well.
     pub const fn withholds_score(&self) -> bool {
         matches!(
             self,
@@ -103,6 +103,7 @@ impl Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Obstacles to a score.
             Self::NoApprovedPlan => write!(
                 f,
                 "no approved system security plan that is valid today is among the evidence of \
@@ -111,7 +112,7 @@ impl fmt::Display for Obstacle {
             Self::PlanUnreadable => {
                 write!(
                     f,
-                    "the description of the system cannot be read, and without a system security \
+                    "the system description cannot be read, and without a system security \
                         plan there is no score"
                 )
             }
@@ -119,13 +120,15 @@ impl fmt::Display for Obstacle {
                 f,
                 "the system security plan does not say all that 3.12.4 asks for, and without it \
                     there is no score; missing: {}",
-                few(missing)
+                join_first(missing)
             ),
             Self::PlanNotMet { standing } => write!(
                 f,
                 "3.12.4 is not met ({}), and without a system security plan there is no score",
                 standing.as_str().replace('_', " ")
             ),
+
+            // Obstacles to a status.
             Self::Score { points } => {
                 write!(f, "the score of {points} is below {CONDITIONAL_FROM}")
             }
@@ -157,7 +160,7 @@ impl fmt::Display for Obstacle {
                 f,
                 "the conditional status expired on {}: its 180 days are over, and {} is not \
                     closed out (32 CFR 170.21(b))",
-                day(*on),
+                format_day(*on),
                 controls
                     .iter()
                     .map(ToString::to_string)
@@ -168,22 +171,21 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// What an assessor will ask about, although it does not bar a claim.
+/// A weakness that does not bar a claim, but that an assessor will ask about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "caution", rename_all = "snake_case")]
 pub enum Caution {
-    /// Met without a piece of evidence in final form (32 CFR 170.24(b)).
+    /// Met without evidence in final form (32 CFR 170.24(b)).
     MetWithoutEvidence {
         /// How many requirements.
         count: usize,
     },
-    /// Met without saying how (3.12.4[e]).
+    /// Met without a description of the implementation (3.12.4[e]).
     MetWithoutMethod {
         /// How many requirements.
         count: usize,
     },
-    /// Not applicable without a piece of evidence in final form: counts like met, and an assessor
-    /// wants the proof.
+    /// Not applicable without evidence in final form: counts as met, so an assessor wants proof.
     NotApplicableWithoutEvidence {
         /// How many requirements.
         count: usize,
@@ -216,7 +218,7 @@ impl fmt::Display for Caution {
     }
 }
 
-/// A score and a status, or why there is none.
+/// A score and a status, or the reasons why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     score: Score,
@@ -228,22 +230,26 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Decides.
+    /// Decides on score and status.
     pub fn of(basis: &Basis<'_>) -> Self {
         let score = Score::of(basis.catalog, basis.controls);
         let mut obstacles = plan_obstacles(basis.system, basis.evidence, basis.now);
         obstacles.extend(plan_not_met(basis.controls));
-        let points = obstacles.is_empty().then(|| MOST - score.lost());
+        let points = obstacles.is_empty().then(|| MAX_SCORE - score.lost());
 
         obstacles.extend(
             points
                 .filter(|p| *p < CONDITIONAL_FROM)
                 .map(|points| Obstacle::Score { points }),
         );
-        obstacles.extend(deficiencies(basis, &score));
+        obstacles.extend(deficiency_obstacles(basis, &score));
 
-        let clock = Clock::of(basis, &score);
-        obstacles.extend(clock.as_ref().and_then(|clock| clock.expired(basis.now)));
+        let period = CloseOutPeriod::of(basis, &score);
+        obstacles.extend(
+            period
+                .as_ref()
+                .and_then(|period| period.expiry_obstacle(basis.now)),
+        );
 
         let level = match (obstacles.is_empty(), score.deductions.is_empty()) {
             (true, true) => Level2::Final,
@@ -251,50 +257,50 @@ impl Claim {
             (false, _) => Level2::None,
         };
 
-        let until = clock
+        let until = period
             .filter(|_| level == Level2::Conditional)
-            .map(|clock| clock.deadline);
+            .map(|period| period.deadline);
         Self {
             score,
             points,
             level,
             obstacles,
-            cautions: cautions(basis.controls),
+            cautions: collect_cautions(basis.controls),
             until,
         }
     }
 
-    /// The score; none without an approved system security plan.
+    /// Returns the score; `None` without an approved system security plan.
     pub const fn points(&self) -> Option<i32> {
         self.points
     }
 
-    /// The status.
+    /// Returns the status.
     pub const fn level(&self) -> Level2 {
         self.level
     }
 
-    /// Why there is no status; empty when there is one.
+    /// Returns the reasons why there is no status; empty if there is one.
     pub fn obstacles(&self) -> &[Obstacle] {
         &self.obstacles
     }
 
-    /// What an assessor will ask about.
+    /// Returns what an assessor will ask about.
     pub fn cautions(&self) -> &[Caution] {
         &self.cautions
     }
 
-    /// When a conditional status that has begun ends.
+    /// Returns when a conditional status that has begun ends.
     pub const fn until(&self) -> Option<Timestamp> {
         self.until
     }
 
-    /// The counts and deductions behind the score.
+    /// Returns the counts and deductions behind the score.
     pub const fn counts(&self) -> &Score {
         &self.score
     }
 
-    /// Why there is no score; `None` when there is one.
+    /// Returns why there is no score; `None` if there is one.
     pub fn no_score(&self) -> Option<String> {
         if self.points.is_some() {
             return None;
@@ -303,17 +309,17 @@ impl Claim {
         Some(why.map(ToString::to_string).collect::<Vec<_>>().join("; "))
     }
 
-    /// The score in words: `97 of 110`, or that there is none and why.
+    /// Returns the score as text: `97 of 110`, or `no score` with the reasons.
     pub fn score_text(&self) -> String {
         match (self.points, self.no_score()) {
-            (Some(points), _) => format!("{points} of {MOST}"),
+            (Some(points), _) => format!("{points} of {MAX_SCORE}"),
             (None, why) => format!("no score: {}", why.unwrap_or_default()),
         }
     }
 
-    /// For the history of the score.
+    /// Returns the entry for the score history.
     pub fn noted(&self, at: Timestamp) -> Scored {
-        let few = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let saturate = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let Score {
             met, not_met, open, ..
         } = &self.score;
@@ -321,13 +327,13 @@ impl Claim {
         Scored {
             at,
             points: self.points,
-            met: few(*met),
-            not_met: few(*not_met),
-            open: few(*open),
+            met: saturate(*met),
+            not_met: saturate(*not_met),
+            open: saturate(*open),
         }
     }
 
-    /// The status with its reasons, as other programs read it.
+    /// Returns the status with its reasons, for serialization.
     pub fn status(&self) -> Status<'_> {
         Status {
             level: self.level,
@@ -338,12 +344,12 @@ impl Claim {
     }
 }
 
-/// A status with what stands in the way of a better one.
+/// A status with the obstacles to a better one, as JSON output shows it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Status<'a> {
-    /// What could be claimed today.
+    /// The level that may be claimed today.
     pub level: Level2,
-    /// Why it is none.
+    /// Why there is no status.
     pub obstacles: &'a [Obstacle],
     /// What an assessor will ask about.
     pub cautions: &'a [Caution],
@@ -352,8 +358,8 @@ pub struct Status<'a> {
     pub until: Option<Timestamp>,
 }
 
-/// The system security plan that counts at `now`: a document that somebody approved by name as
-/// evidence of 3.12.4, in final form and within its dates. What a check recorded is not a plan.
+/// Returns the system security plan that counts at `now`: a document that a named person approved
+/// as evidence of 3.12.4, in final form and within its dates. The result of a check is not a plan.
 pub fn approved_plan(evidence: &[Evidence], now: Timestamp) -> Option<&Evidence> {
     let of_plan = |e: &Evidence| {
         e.objectives.iter().any(|o| o.control() == PLAN.0)
@@ -361,7 +367,7 @@ pub fn approved_plan(evidence: &[Evidence], now: Timestamp) -> Option<&Evidence>
     };
 
     let approved = |e: &Evidence| {
-        // A blank that cannot be seen is no name.
+        // A name of invisible characters is not a name.
         e.approved_by
             .as_deref()
             .is_some_and(|by| by.chars().any(char::is_alphanumeric))
@@ -380,9 +386,10 @@ pub fn approved_plan(evidence: &[Evidence], now: Timestamp) -> Option<&Evidence>
     evidence.iter().filter(counts).max_by_key(|e| e.approved_at)
 }
 
-/// Why 3.12.4 cannot be met, whatever somebody finds: its plan is not approved, or lacks something.
+/// Returns why 3.12.4 cannot be met, whatever its findings: the plan is not approved, or lacks
+/// something.
 ///
-/// A description that is not there at all bars nothing: the plan may have been written elsewhere.
+/// A missing system description bars nothing: the plan may have been written elsewhere.
 pub fn plan_obstacles(
     system: Option<&System>,
     evidence: &[Evidence],
@@ -408,12 +415,12 @@ pub fn plan_obstacles(
 fn plan_not_met(controls: &[Control]) -> Option<Obstacle> {
     let plan = controls.iter().find(|c| c.control_id == PLAN);
     let standing = plan.map_or(Standing::NotAssessed, Control::standing);
-    // Not applicable is not enough: there is no system without a plan.
+    // Not applicable is not enough: every system needs a plan.
     (standing != Standing::Met).then_some(Obstacle::PlanNotMet { standing })
 }
 
-/// What is open, and what is not met and does not wait on the POA&M.
-fn deficiencies(basis: &Basis<'_>, score: &Score) -> Vec<Obstacle> {
+/// Returns the obstacles of open requirements, and of unmet ones that are not on the POA&M.
+fn deficiency_obstacles(basis: &Basis<'_>, score: &Score) -> Vec<Obstacle> {
     let mut obstacles = Vec::new();
     // 3.12.4 has its own obstacle.
     let open = score
@@ -424,6 +431,7 @@ fn deficiencies(basis: &Basis<'_>, score: &Score) -> Vec<Obstacle> {
     if open > 0 {
         obstacles.push(Obstacle::Open { count: open });
     }
+
     for d in score
         .deductions
         .iter()
@@ -467,16 +475,16 @@ fn rule_against(eligibility: Eligibility, note: Option<&str>) -> String {
 }
 
 /// The 180 days of a conditional status that has begun.
-struct Clock {
+struct CloseOutPeriod {
     deadline: Timestamp,
     controls: Vec<ControlId>,
 }
 
-impl Clock {
-    /// The earliest conditional status that something not met dates from.
+impl CloseOutPeriod {
+    /// Returns the period of the earliest conditional status of an unmet requirement.
     ///
     /// Items of either kind and accepted risks count: moving an item off the POA&M does not stop
-    /// the clock. A completed one counts until the requirement is assessed again. A date in the
+    /// the period. A completed item counts until the requirement is assessed again. A date in the
     /// future is not a status yet.
     fn of(basis: &Basis<'_>, score: &Score) -> Option<Self> {
         let lost = |p: &Plan| {
@@ -489,7 +497,7 @@ impl Clock {
         let running: Vec<(&Plan, Timestamp)> = basis
             .plans
             .iter()
-            .filter(|p| lost(p) && !reassessed(basis.controls, p))
+            .filter(|p| lost(p) && !was_reassessed(basis.controls, p))
             .filter_map(|p| Some((p, p.conditional_since.filter(|since| *since <= basis.now)?)))
             .collect();
 
@@ -508,7 +516,7 @@ impl Clock {
         })
     }
 
-    fn expired(&self, now: Timestamp) -> Option<Obstacle> {
+    fn expiry_obstacle(&self, now: Timestamp) -> Option<Obstacle> {
         let expired = || Obstacle::Expired {
             on: self.deadline,
             controls: self.controls.clone(),
@@ -517,9 +525,9 @@ impl Clock {
     }
 }
 
-/// Whether an item was completed, and its requirement decided anew since: what is wrong today is
-/// something else.
-fn reassessed(controls: &[Control], plan: &Plan) -> bool {
+/// Returns whether an item was completed and its requirement assessed again since: what is wrong
+/// today is something else.
+fn was_reassessed(controls: &[Control], plan: &Plan) -> bool {
     let Some(completed) = plan
         .completed
         .filter(|_| plan.status == PlanStatus::Completed)
@@ -536,7 +544,7 @@ fn reassessed(controls: &[Control], plan: &Plan) -> bool {
         .any(|d| d.at > completed)
 }
 
-fn cautions(controls: &[Control]) -> Vec<Caution> {
+fn collect_cautions(controls: &[Control]) -> Vec<Caution> {
     let met = || controls.iter().filter(|c| c.standing() == Standing::Met);
     let not_applicable = controls
         .iter()
@@ -560,8 +568,8 @@ fn cautions(controls: &[Control]) -> Vec<Caution> {
     cautions
 }
 
-/// The first of many things, for one line.
-fn few(missing: &[String]) -> String {
+/// Joins the first few entries for one line, and counts the rest.
+fn join_first(missing: &[String]) -> String {
     const SHOWN: usize = 4;
     let more = missing.len().saturating_sub(SHOWN);
     let first = missing
@@ -576,8 +584,4 @@ fn few(missing: &[String]) -> String {
     } else {
         first
     }
-}
-
-fn day(at: Timestamp) -> String {
-    at.to_jiff().strftime("%Y-%m-%d").to_string()
 }

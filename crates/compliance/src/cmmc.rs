@@ -1,17 +1,17 @@
-//! CMMC Level 2 status: the words and the numbers of 32 CFR 170.21. What may be claimed is decided
-//! in [`crate::claim`].
+//! CMMC Level 2 status: the terms and numbers of 32 CFR 170.21. [`crate::claim`] decides what may
+//! be claimed.
 
 use std::fmt;
 
 use model::{Span, Timestamp};
 use serde::Serialize;
 
-/// Points from which on a conditional status can be had: 0.8 of 110 (32 CFR 170.21(a)(2)(i)).
+/// Minimum score of a conditional status: 0.8 of 110 (32 CFR 170.21(a)(2)(i)).
 pub const CONDITIONAL_FROM: i32 = 88;
-/// A plan of action must be closed out within this time (32 CFR 170.21(b)).
+/// The time within which a plan of action must be closed out (32 CFR 170.21(b)).
 pub const CLOSE_OUT: Span = Span::days(180);
 
-/// What the organisation could claim.
+/// The status that the organization may claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level2 {
@@ -33,7 +33,7 @@ impl fmt::Display for Level2 {
     }
 }
 
-/// The last moment at which a plan of action may be closed out, and whether a moment is past it.
+/// Returns the deadline for closing out a plan of action, and whether `now` is past it.
 pub fn close_out(conditional_since: Timestamp, now: Timestamp) -> (Timestamp, bool) {
     let deadline = conditional_since.plus(CLOSE_OUT);
     (deadline, now > deadline)

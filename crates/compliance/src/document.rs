@@ -1,8 +1,8 @@
-//! One document for every form: reports and plans are put together as blocks, and each form
-//! (Markdown, HTML, PDF) draws the same blocks.
+//! One document for every format: reports and plans are built from blocks, and each format
+//! (Markdown, HTML, PDF) renders the same blocks.
 //!
-//! Text in a block is plain: whatever stands in it is shown, and nothing in it acts. The same
-//! document gives the same octets.
+//! Text in a block is plain: it is shown literally, and no markup in it takes effect. The same
+//! document gives the same bytes.
 
 mod html;
 mod markdown;
@@ -11,18 +11,18 @@ mod trend;
 use serde::Serialize;
 pub use trend::{Point, Trend};
 
-/// A document.
+/// A report or plan, independent of its format.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Document {
-    /// Its title.
+    /// Title of the document.
     pub title: String,
-    /// Lines below the title: whose it is, what it is about.
+    /// Lines below the title: owner and subject.
     pub subtitle: Vec<String>,
-    /// The line on every page: `CUI`, when it is.
+    /// The marking on every page, such as `CUI`; may be empty.
     pub marking: String,
-    /// The day that it is of, `YYYY-MM-DD`.
+    /// Date of the document, `YYYY-MM-DD`.
     pub date: String,
-    /// Its content.
+    /// Its contents.
     pub blocks: Vec<Block>,
 }
 
@@ -38,18 +38,18 @@ pub enum Block {
     List(Vec<String>),
     /// A table; every row has as many cells as the header.
     Table(Table),
-    /// Horizontal bars: how much of how much.
+    /// Horizontal bars: a part of a whole each.
     Bars(Vec<Bar>),
     /// A value over time.
     Trend(Trend),
-    /// Text as it stands, in a fixed width.
+    /// Preformatted text.
     Code(String),
 }
 
 /// A table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Table {
-    /// The heads of its columns.
+    /// The column headers.
     pub header: Vec<String>,
     /// Its rows.
     pub rows: Vec<Vec<String>>,
@@ -58,11 +58,11 @@ pub struct Table {
 /// A bar of a chart.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Bar {
-    /// What it is about.
+    /// Label of the bar.
     pub label: String,
-    /// How much of it is filled.
+    /// The filled part.
     pub part: usize,
-    /// How much there is.
+    /// The whole.
     pub whole: usize,
 }
 
@@ -77,7 +77,7 @@ impl Document {
         self.add(Block::Text(text.into()))
     }
 
-    /// Adds a list, unless there is nothing in it.
+    /// Adds a list, unless it is empty.
     pub fn list(&mut self, points: Vec<String>) -> &mut Self {
         if points.is_empty() {
             self
@@ -86,7 +86,7 @@ impl Document {
         }
     }
 
-    /// Adds a table. One without rows says so.
+    /// Adds a table, or the text `None.` instead of one without rows.
     pub fn table(&mut self, header: &[&str], rows: Vec<Vec<String>>) -> &mut Self {
         debug_assert!(rows.iter().all(|row| row.len() == header.len()));
         if rows.is_empty() {
@@ -104,7 +104,7 @@ impl Document {
         self
     }
 
-    /// The same document with other text: code by `code`, everything else by `prose`.
+    /// Returns the document with every text replaced: code by `code`, all other text by `prose`.
     pub fn map_text(&self, prose: &dyn Fn(&str) -> String, code: &dyn Fn(&str) -> String) -> Self {
         let all = |texts: &[String]| texts.iter().map(|text| prose(text)).collect::<Vec<_>>();
         let block = |block: &Block| match block {
@@ -135,14 +135,14 @@ impl Document {
         }
     }
 
-    /// As Markdown (CommonMark with tables).
+    /// Renders the document as Markdown (CommonMark with tables).
     pub fn markdown(&self) -> String {
-        markdown::draw(self)
+        markdown::render_document(self)
     }
 
-    /// As one HTML page that needs nothing else and runs nothing.
+    /// Renders the document as one HTML page without external resources or scripts.
     pub fn html(&self) -> String {
-        html::draw(self)
+        html::render_page(self)
     }
 }
 
@@ -150,7 +150,7 @@ impl Document {
 mod tests {
     use super::*;
 
-    fn hostile() -> Document {
+    fn hostile_document() -> Document {
         let mut doc = Document {
             title: "A <b>title</b>".to_owned(),
             subtitle: vec!["of *somebody*".to_owned()],
@@ -191,7 +191,8 @@ mod tests {
                     },
                 ],
                 110,
-                (88, "<b>mark</b>".to_owned()),
+                88,
+                "<b>mark</b>".to_owned(),
             )))
             .add(Block::Code("```\nfence\n````".to_owned()));
 
@@ -199,14 +200,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_stands_in_a_document_acts() {
-        let html = hostile().html();
+    fn text_cannot_inject_html_or_markdown() {
+        let html = hostile_document().html();
         assert!(
             !html.contains("<script>") && !html.contains("<img") && !html.contains("<b>"),
             "{html}"
         );
 
-        let markdown = hostile().markdown();
+        let markdown = hostile_document().markdown();
         assert!(!markdown.contains("[two](http"), "{markdown}");
         assert!(!markdown.contains("<script>"), "{markdown}");
         assert!(!markdown.contains("\n- nor a point"), "{markdown}");
@@ -217,6 +218,6 @@ mod tests {
             "{row}"
         );
 
-        assert_eq!(markdown, hostile().markdown());
+        assert_eq!(markdown, hostile_document().markdown());
     }
 }

@@ -1,5 +1,5 @@
-//! The list of hashes that an assessor takes along (32 CFR 170.17(c)(4); CMMC Hashing Guide v2.13):
-//! name, value and algorithm of each artifact.
+//! The hash list of an assessment package (32 CFR 170.17(c)(4); CMMC Hashing Guide v2.13): name,
+//! value and algorithm of each artifact.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use model::Evidence;
 use model::evidence::Confirmation;
 
-/// An artifact of the list.
+/// An artifact of the hash list.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Artifact {
     /// Its name in the package, unique in the list.
@@ -16,13 +16,13 @@ pub struct Artifact {
     pub sha256: String,
 }
 
-/// The name of the list of confirmations among the artifacts.
+/// File name of the confirmations list.
 pub const CONFIRMATIONS: &str = "confirmations.csv";
 
-/// The artifacts that have a hash, each under a name of its own: pieces that share a name get their
-/// id before it.
+/// Returns the artifacts that have a hash, each under a unique name: evidence that shares a name
+/// gets its id as a prefix.
 pub fn artifacts(evidence: &[Evidence]) -> Vec<(Artifact, &Evidence)> {
-    // Nobody's file takes the name of our list.
+    // No artifact may take the name of the confirmations list.
     let mut names: HashMap<String, u32> = HashMap::from([(CONFIRMATIONS.to_owned(), 1)]);
     for e in evidence {
         *names.entry(e.artifact().to_lowercase()).or_default() += 1;
@@ -52,17 +52,17 @@ pub fn artifacts(evidence: &[Evidence]) -> Vec<(Artifact, &Evidence)> {
     all
 }
 
-/// As `sha256sum -c` reads it.
+/// Formats the hash list for `sha256sum -c`.
 pub fn sums(artifacts: &[Artifact]) -> String {
     let mut text = String::new();
     for a in artifacts {
-        // A name with a line end or a backslash cannot be: the table refuses it.
+        // Names hold no line ends or backslashes: a table constraint refuses them.
         let _ = writeln!(text, "{}  {}", a.sha256, a.name);
     }
     text
 }
 
-/// As the DoD wants it handed over: artifact name, hash value, algorithm; RFC 4180.
+/// Formats the hash list as the DoD requires it: artifact name, hash value, algorithm; RFC 4180.
 pub fn csv(artifacts: &[Artifact]) -> String {
     let mut text = "Artifact Name,Hash Value,Hash Algorithm\r\n".to_owned();
     for a in artifacts {
@@ -77,9 +77,9 @@ pub fn csv(artifacts: &[Artifact]) -> String {
     text
 }
 
-/// When checks saw again what they had seen, one line a time; RFC 4180. Empty when there is none.
-/// Each hash is over the one before it, of the first over that of the piece, followed by id,
-/// number, time in microseconds and name, a line each.
+/// Formats the confirmations of unchanged check results, one a line; RFC 4180. Empty if there are
+/// none. Each hash covers the previous hash (the first one, the hash of the evidence), followed by
+/// id, number, time in microseconds and name, one a line.
 pub fn confirmations(all: &[Confirmation]) -> String {
     if all.is_empty() {
         return String::new();

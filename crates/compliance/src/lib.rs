@@ -1,5 +1,5 @@
-//! The compliance model: what NIST SP 800-171 asks for, what was found, and what follows from it
-//! for a CMMC Level 2 assessment.
+//! The compliance model: the requirements of NIST SP 800-171, the findings, and what follows from
+//! them for a CMMC Level 2 assessment.
 //!
 //! Invariant: no I/O and no clock. Texts, weights and rules of a framework are data with a version
 //! and the date when they were last verified (`data/`); another revision is another file.
@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod checks;
 pub mod claim;
 pub mod cmmc;
+mod dates;
 pub mod document;
 pub mod evidence;
 pub mod oscal;
@@ -16,6 +17,7 @@ pub mod reminders;
 pub mod reports;
 pub mod review;
 pub mod score;
+pub mod sheets;
 pub mod sprs;
 pub mod system;
 

@@ -1,9 +1,9 @@
-//! OSCAL 1.2.1: what is known as the documents that other tools read. NIST publishes none for
-//! 800-171 r2, so the catalog is ours too.
+//! OSCAL 1.2.1 documents for other tools. NIST publishes no catalog for 800-171 r2, so blueteam
+//! writes one as well.
 //!
-//! Documents name each other by `trestle://` hrefs in the layout of a trestle workspace. Ids are
-//! UUIDv5 of what they stand for, a document's own of its content: the same input gives the same
-//! octets. Validators do not notice an id that points nowhere; [`dangling`] does.
+//! Documents refer to each other by `trestle://` hrefs in the layout of a trestle workspace. Ids
+//! are UUIDv5 of what they identify, a document's own id of its content: the same input gives the
+//! same bytes. Validators do not notice dangling references; [`dangling_references`] does.
 
 mod catalog;
 mod component;
@@ -19,53 +19,57 @@ use model::{ControlId, ObjectiveId, Timestamp};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::reports::Known;
+use crate::reports::ReportContext;
 
 pub use import::{Described, ImportError, Imported, read};
 
-/// The version that the documents follow.
+/// The OSCAL version of the documents.
 pub const VERSION: &str = "1.2.1";
-/// Of our own properties.
+/// Namespace of blueteam's own properties.
 const NS: &str = "urn:blueteam:oscal";
-/// Of our ids.
+/// Namespace of the generated ids.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1b_0a2e_58c4_4f0e_9d7a_3c51_b7e2_9a10);
 /// The folder of each document in a workspace.
 const NAME: &str = "blueteam";
 
-/// A document and its place in a trestle workspace.
+/// A document and its path in a trestle workspace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct File {
-    /// Below the workspace.
+    /// Path relative to the workspace.
     pub path: String,
     /// The document.
     pub json: Value,
 }
 
-/// Every document. The POA&M is missing when there is no item: OSCAL has no empty one.
-pub fn all(known: &Known<'_>) -> Vec<File> {
+/// Builds every document. Without items there is no POA&M: OSCAL does not allow an empty one.
+pub fn all_documents(known: &ReportContext<'_>) -> Vec<File> {
     let mut files = vec![
-        file("catalogs", "catalog", catalog::catalog(known)),
-        file("profiles", "profile", catalog::profile(known)),
-        file(
+        wrap_document("catalogs", "catalog", catalog::catalog_document(known)),
+        wrap_document("profiles", "profile", catalog::profile_document(known)),
+        wrap_document(
             "component-definitions",
             "component-definition",
-            component::definition(known),
+            component::component_document(known),
         ),
-        file(
+        wrap_document(
             "system-security-plans",
             "system-security-plan",
-            ssp::document(known),
+            ssp::ssp_document(known),
         ),
-        file("assessment-plans", "assessment-plan", plan::document(known)),
-        file(
+        wrap_document(
+            "assessment-plans",
+            "assessment-plan",
+            plan::plan_document(known),
+        ),
+        wrap_document(
             "assessment-results",
             "assessment-results",
-            results::document(known),
+            results::results_document(known),
         ),
     ];
 
-    files.extend(poam::document(known).map(|body| {
-        file(
+    files.extend(poam::poam_document(known).map(|body| {
+        wrap_document(
             "plan-of-action-and-milestones",
             "plan-of-action-and-milestones",
             body,
@@ -75,26 +79,26 @@ pub fn all(known: &Known<'_>) -> Vec<File> {
     files
 }
 
-fn file(folder: &str, root: &str, mut body: Value) -> File {
+fn wrap_document(folder: &str, root: &str, mut body: Value) -> File {
     let content = body.to_string();
-    body["uuid"] = json!(id(&["document", root, &content]));
+    body["uuid"] = json!(stable_id(&["document", root, &content]));
     File {
         path: format!("{folder}/{NAME}/{root}.json"),
         json: json!({ root: body }),
     }
 }
 
-/// How one document names another.
-fn href(folder: &str, root: &str) -> String {
+/// Returns the href by which one document refers to another.
+fn trestle_href(folder: &str, root: &str) -> String {
     format!("trestle://{folder}/{NAME}/{root}.json")
 }
 
-/// The id of what these words stand for.
-fn id(of: &[&str]) -> Uuid {
+/// Returns the id that these words always give.
+fn stable_id(of: &[&str]) -> Uuid {
     Uuid::new_v5(&NAMESPACE, of.join("\u{1f}").as_bytes())
 }
 
-fn metadata(known: &Known<'_>, title: &str) -> Map<String, Value> {
+fn document_metadata(known: &ReportContext<'_>, title: &str) -> Map<String, Value> {
     let version = if known.system.version.is_empty() {
         "0"
     } else {
@@ -103,7 +107,7 @@ fn metadata(known: &Known<'_>, title: &str) -> Map<String, Value> {
 
     let meta = json!({
         "title": title,
-        "last-modified": time(known.now),
+        "last-modified": format_time(known.now),
         "version": version,
         "oscal-version": VERSION,
     });
@@ -114,8 +118,8 @@ fn metadata(known: &Known<'_>, title: &str) -> Map<String, Value> {
     meta
 }
 
-/// Whole seconds with a zone.
-fn time(at: Timestamp) -> String {
+/// Formats a time in whole seconds, in UTC.
+fn format_time(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
@@ -123,16 +127,16 @@ fn prop(name: &str, value: impl std::fmt::Display) -> Value {
     json!({ "name": name, "ns": NS, "value": value.to_string() })
 }
 
-/// Ids of OSCAL begin with a letter and hold no brackets.
-fn control(id: &ControlId) -> String {
+/// Returns the OSCAL id of a requirement: ids begin with a letter and hold no brackets.
+fn oscal_control_id(id: &ControlId) -> String {
     format!("sp800-171r2-{id}")
 }
 
-fn statement(id: &ControlId) -> String {
-    format!("{}_smt", control(id))
+fn statement_id(id: &ControlId) -> String {
+    format!("{}_smt", oscal_control_id(id))
 }
 
-fn objective(id: &ObjectiveId) -> String {
+fn oscal_objective_id(id: &ObjectiveId) -> String {
     let letter =
         id.0.split('[')
             .nth(1)
@@ -141,8 +145,9 @@ fn objective(id: &ObjectiveId) -> String {
     format!("sp800-171r2-{}_obj.{letter}", id.control())
 }
 
-/// Text that may be missing: OSCAL wants some, and a blank would pass for nothing to say.
-fn said(text: &str) -> String {
+/// Returns the text, or a statement that it is missing: OSCAL requires text, and a blank would look
+/// intentional.
+fn text_or_not_stated(text: &str) -> String {
     if text.trim().is_empty() {
         "Not stated.".to_owned()
     } else {
@@ -150,23 +155,23 @@ fn said(text: &str) -> String {
     }
 }
 
-/// Puts a list in, unless it is empty: OSCAL has no empty lists.
-fn put(to: &mut Value, key: &str, list: Vec<Value>) {
+/// Inserts a list, unless it is empty: OSCAL does not allow empty lists.
+fn insert_list(to: &mut Value, key: &str, list: Vec<Value>) {
     if !list.is_empty() {
         to[key] = Value::Array(list);
     }
 }
 
-/// References that point nowhere: `…-uuid` and `…-uuids` without what they name in the same
-/// document, and controls that the catalog has not.
-pub fn dangling(known: &Known<'_>, file: &File) -> Vec<String> {
+/// Returns the broken references of a document: `…-uuid` and `…-uuids` whose target is not in the
+/// same document, and controls that are not in the catalog.
+pub fn dangling_references(known: &ReportContext<'_>, file: &File) -> Vec<String> {
     let mut seen = Seen::default();
-    seen.walk("", &file.json);
+    seen.collect("", &file.json);
     let controls: BTreeSet<String> = known
         .catalog
         .requirements
         .iter()
-        .map(|r| control(&r.control_id))
+        .map(|r| oscal_control_id(&r.control_id))
         .collect();
 
     let ids = seen
@@ -193,10 +198,10 @@ struct Seen {
 }
 
 impl Seen {
-    fn walk(&mut self, key: &str, value: &Value) {
+    fn collect(&mut self, key: &str, value: &Value) {
         match value {
-            Value::Object(map) => map.iter().for_each(|(k, v)| self.walk(k, v)),
-            Value::Array(list) => list.iter().for_each(|v| self.walk(key, v)),
+            Value::Object(map) => map.iter().for_each(|(k, v)| self.collect(k, v)),
+            Value::Array(list) => list.iter().for_each(|v| self.collect(key, v)),
             Value::String(text) => match key {
                 "uuid" if self.ids.insert(text.clone()) => {}
                 "uuid" => {

@@ -1,27 +1,28 @@
-//! What a plan of action is made from, and the sheet that eMASS takes.
+//! Generating plans of action from findings, and the eMASS sheet.
 
 use model::{
-    Control, Finding, Objective, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, Timestamp,
+    Control, ControlId, Finding, Objective, Plan, PlanId, PlanKind, PlanStatus, RiskLevel,
+    Standing, Timestamp,
 };
 
 use crate::catalog::{Catalog, Requirement};
 use crate::cmmc::CLOSE_OUT;
 
-/// What brings the plans of action in line with the findings.
+/// The changes that bring the plans of action in line with the findings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Generated {
-    /// Items that were missing.
+    /// New items.
     pub new: Vec<Plan>,
-    /// Open items that were on the wrong plan, as they are on the right one.
+    /// Open items that move from the wrong plan to the right one.
     pub moved: Vec<Plan>,
 }
 
-/// Plans for every requirement that is not met. What may wait for a conditional status goes on the
-/// POA&M, due in 180 days; what may not goes on the operational plan, because it must be done
-/// before there is a status at all.
+/// Generates an item for every requirement that is not met. A requirement that may wait for a
+/// conditional status goes on the POA&M, due in 180 days; any other goes on the operational plan,
+/// because it must be met before there is a status at all.
 ///
-/// A requirement that has an open item on the wrong plan only, because a partial score was set or
-/// taken back since, has its oldest one moved.
+/// If a requirement has open items on the wrong plan only, because a partial score was set or
+/// withdrawn since, its oldest item moves.
 pub fn generate(
     catalog: &Catalog,
     controls: &[Control],
@@ -34,26 +35,26 @@ pub fn generate(
         let Some(r) = catalog.get(&c.control_id) else {
             continue;
         };
-        let kind = kind(c, r);
+        let kind = required_kind(c, r);
         let mut open: Vec<&Plan> = plans
             .iter()
             .filter(|p| p.control_id == c.control_id && p.status.is_open())
             .collect();
         open.sort_by_key(|p| p.created_at);
 
-        // An operational item beside one that is on the POA&M is somebody's choice.
+        // An operational item beside one on the POA&M is a person's choice.
         match open.first() {
-            None => generated.new.push(item(c, r, kind, now, id())),
+            None => generated.new.push(new_item(c, r, kind, now, id())),
             Some(_) if open.iter().any(|p| p.kind == kind) => {}
-            Some(oldest) => generated.moved.push(moved(oldest, kind, now)),
+            Some(oldest) => generated.moved.push(move_to_plan(oldest, kind, now)),
         }
     }
 
     generated
 }
 
-/// The plan that a requirement belongs on.
-fn kind(c: &Control, r: &Requirement) -> PlanKind {
+/// Returns the plan that a requirement belongs on.
+fn required_kind(c: &Control, r: &Requirement) -> PlanKind {
     if r.poam_eligibility.allows(c.partial_credit) {
         PlanKind::Poam
     } else {
@@ -61,7 +62,7 @@ fn kind(c: &Control, r: &Requirement) -> PlanKind {
     }
 }
 
-fn moved(plan: &Plan, kind: PlanKind, now: Timestamp) -> Plan {
+fn move_to_plan(plan: &Plan, kind: PlanKind, now: Timestamp) -> Plan {
     let mut moved = Plan {
         kind,
         ..plan.clone()
@@ -89,7 +90,7 @@ fn moved(plan: &Plan, kind: PlanKind, now: Timestamp) -> Plan {
     moved
 }
 
-fn item(c: &Control, r: &Requirement, kind: PlanKind, now: Timestamp, poam_id: PlanId) -> Plan {
+fn new_item(c: &Control, r: &Requirement, kind: PlanKind, now: Timestamp, poam_id: PlanId) -> Plan {
     let failed = |o: &&Objective| {
         o.decision
             .as_ref()
@@ -130,10 +131,29 @@ fn item(c: &Control, r: &Requirement, kind: PlanKind, now: Timestamp, poam_id: P
     }
 }
 
-/// The day on which an item must be closed out: 180 days after the conditional status (32 CFR
-/// 170.21(b)).
+/// Returns the day by which an item must be closed out: 180 days after the conditional status (32
+/// CFR 170.21(b)). `None` for an operational plan, or before there is a status.
 pub fn close_out(plan: &Plan) -> Option<Timestamp> {
     (plan.kind == PlanKind::Poam).then_some(plan.conditional_since?.plus(CLOSE_OUT))
+}
+
+/// Whether an item is open past its day, or past its 180 days.
+pub fn is_overdue(plan: &Plan, now: Timestamp) -> bool {
+    let past_close_out = close_out(plan).is_some_and(|at| at < now) && plan.status.is_open();
+    plan.is_overdue(now) || past_close_out
+}
+
+/// Whether a requirement may be on the POA&M of a conditional status (32 CFR 170.21(a)(2)), at
+/// least with its partial score.
+pub fn may_be_on_poam(catalog: &Catalog, control: &ControlId) -> bool {
+    catalog
+        .get(control)
+        .is_some_and(|r| r.poam_eligibility.allows(true))
+}
+
+/// The day by which an item must be closed out, if it is due only after that.
+pub fn due_after_close_out(plan: &Plan) -> Option<Timestamp> {
+    close_out(plan).filter(|by| plan.due.is_some_and(|due| due > *by))
 }
 
 /// The columns of the eMASS POA&M template, in its order (A to Y).
@@ -165,7 +185,7 @@ pub const EMASS: [&str; 25] = [
     "Resulting Residual Risk after Proposed Mitigations",
 ];
 
-/// The cells of an item in the order of [`EMASS`]. What nobody said stays empty.
+/// Returns the cells of an item in the order of [`EMASS`]. Unknown values stay empty.
 pub fn emass(catalog: &Catalog, plan: &Plan) -> [String; 25] {
     let r = catalog.get(&plan.control_id);
     let day = |at: Option<Timestamp>| {

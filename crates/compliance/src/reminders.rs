@@ -1,59 +1,67 @@
-//! What the compliance work owes soon or owes already: evidence that lapses, the review of what is
-//! logged, plans of action, assessments.
+//! Compliance work that is due soon or overdue: lapsing evidence, the review of logged events,
+//! plans of action, assessments.
 
 use model::evidence::Validity;
 use model::{Control, ControlId, Evidence, ObjectiveId, Plan, Span, Timestamp};
 use serde::Serialize;
 
+use crate::dates::format_day;
 use crate::poam::close_out;
 use crate::review;
 
-/// So long before a day people are told of it; of evidence, [`model::evidence::REMIND`] before.
-const SOON: Span = Span::days(14);
-/// The 180 days of a conditional status are told of so many days before their end.
+/// How long before a due date its reminder fires; for evidence, see [`model::evidence::REMIND`].
+const REMIND_BEFORE: Span = Span::days(14);
+/// How many days before the end of a conditional status its reminders fire.
 const CLOSE_OUT_DAYS: [i64; 3] = [60, 30, 7];
 
-/// One thing that somebody must do.
+/// Work that is due soon or overdue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Reminder {
-    /// The item and its stage: people are told of each once. At most 100 octets.
+    /// Identifies item and stage, so that each reminder is sent once. At most 100 bytes.
     pub key: String,
     /// The requirement.
     pub control_id: ControlId,
-    /// It is late already.
+    /// Whether it is overdue.
     pub late: bool,
-    /// The day by which it is, or was, to be done.
+    /// The due date.
     pub by: Option<Timestamp>,
-    /// What, in one line of text that others wrote in part.
+    /// Description in one line. Parts of it are untrusted text.
     pub what: String,
 }
 
-/// All that is due at `now`, what is late first. `evidence` holds, of each check, the last result.
+/// Returns all work that is due at `now`, overdue work first. `evidence` holds only the last result
+/// of each check.
 pub fn due(
     controls: &[Control],
     evidence: &[Evidence],
     plans: &[Plan],
     now: Timestamp,
 ) -> Vec<Reminder> {
-    let mut found: Vec<Reminder> = of_evidence(evidence, now);
-    // Who has decided nothing yet has not begun, and owes no review.
+    let mut found: Vec<Reminder> = evidence_reminders(evidence, now);
+
+    // Before the first decision the assessment has not begun, and no review is due.
     if controls
         .iter()
         .flat_map(|c| &c.objectives)
         .any(|o| o.decision.is_some())
     {
-        found.extend(of_review(evidence, now));
+        found.extend(review_reminder(evidence, now));
     }
     found.extend(
         plans
             .iter()
             .filter(|p| p.status.is_open())
-            .filter_map(|p| of_plan(p, now)),
+            .filter_map(|p| plan_reminder(p, now)),
     );
     found.extend(controls.iter().filter_map(|c| {
         let what = format!("{} is to be assessed again", c.control_id);
-        let late = stage(c.due?, SOON, now)?;
-        let key = format!("control {} {} {}", c.control_id, word(late), day(c.due?));
+        let late = due_state(c.due?, REMIND_BEFORE, now)?;
+        let key = format!(
+            "control {} {} {}",
+            c.control_id,
+            due_state_word(late),
+            format_day(c.due?)
+        );
 
         Some(Reminder {
             key,
@@ -67,20 +75,16 @@ pub fn due(
     found
 }
 
-/// Whether it is late; none when it is not even near.
-fn stage(by: Timestamp, before: Span, now: Timestamp) -> Option<bool> {
+/// Returns whether work is overdue; `None` if it is not due soon either.
+fn due_state(by: Timestamp, before: Span, now: Timestamp) -> Option<bool> {
     (by <= now.plus(before)).then_some(by <= now)
 }
 
-const fn word(late: bool) -> &'static str {
+const fn due_state_word(late: bool) -> &'static str {
     if late { "late" } else { "soon" }
 }
 
-fn day(at: Timestamp) -> String {
-    at.to_jiff().strftime("%Y-%m-%d").to_string()
-}
-
-fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
+fn evidence_reminders(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
     let lasting: std::collections::HashSet<&ObjectiveId> = evidence
         .iter()
         .filter(|e| e.validity(now) == Validity::Valid)
@@ -101,7 +105,7 @@ fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
 
             let verb = if late { "has lapsed" } else { "lapses" };
             Some(Reminder {
-                key: format!("evidence {} {}", e.evidence_id, word(late)),
+                key: format!("evidence {} {}", e.evidence_id, due_state_word(late)),
                 control_id: e.control_id.clone(),
                 late,
                 by: e.valid_until,
@@ -110,7 +114,7 @@ fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
         })
         .collect();
 
-    // The checks run all together; one line says that they did not.
+    // All checks run together, so one line says that they did not.
     let old: Vec<&Evidence> = evidence
         .iter()
         .filter(|e| e.recorded.is_some() && e.validity(now) == Validity::Lapsed)
@@ -119,7 +123,7 @@ fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
         found.push(Reminder {
             key: format!(
                 "checks late {}",
-                first.valid_until.map(day).unwrap_or_default()
+                first.valid_until.map(format_day).unwrap_or_default()
             ),
             control_id: first.control_id.clone(),
             late: true,
@@ -134,28 +138,29 @@ fn of_evidence(evidence: &[Evidence], now: Timestamp) -> Vec<Reminder> {
     found
 }
 
-fn of_review(evidence: &[Evidence], now: Timestamp) -> Option<Reminder> {
+fn review_reminder(evidence: &[Evidence], now: Timestamp) -> Option<Reminder> {
     let reviews = evidence.iter().filter(|e| e.review);
     let last = reviews.filter_map(|e| e.approved_at).max();
     let by = last.map(|at| at.plus(review::VALID));
-    let late = by.map_or(Some(true), |by| stage(by, SOON, now))?;
+    let late = by.map_or(Some(true), |by| due_state(by, REMIND_BEFORE, now))?;
 
     let what = match last {
         None => {
-            "what is logged was never reviewed; `blueteam compliance review` prepares it".to_owned()
+            "the list of logged events was never reviewed; `blueteam compliance review` prepares it"
+                .to_owned()
         }
         Some(at) => {
             format!(
-                "what is logged was last reviewed on {}; `blueteam compliance review` prepares it",
-                day(at)
+                "the list of logged events was last reviewed on {}; `blueteam compliance review` prepares it",
+                format_day(at)
             )
         }
     };
 
     let key = format!(
         "review {} {}",
-        word(late),
-        by.map_or_else(|| "first".to_owned(), day)
+        due_state_word(late),
+        by.map_or_else(|| "first".to_owned(), format_day)
     );
     Some(Reminder {
         key,
@@ -166,17 +171,17 @@ fn of_review(evidence: &[Evidence], now: Timestamp) -> Option<Reminder> {
     })
 }
 
-/// The worse of its own day and the 180 days.
-fn of_plan(plan: &Plan, now: Timestamp) -> Option<Reminder> {
+/// Returns the worse of the item's own due date and the 180 days.
+fn plan_reminder(plan: &Plan, now: Timestamp) -> Option<Reminder> {
     let (id, control) = (plan.poam_id, &plan.control_id);
     let own = plan.due.and_then(|by| {
-        let late = stage(by, SOON, now)?;
+        let late = due_state(by, REMIND_BEFORE, now)?;
         let what = format!(
             "plan of action for {control} is {}: {}",
             if late { "overdue" } else { "due" },
             plan.weakness
         );
-        let key = format!("plan {id} {} {}", word(late), day(by));
+        let key = format!("plan {id} {} {}", due_state_word(late), format_day(by));
 
         Some(Reminder {
             key,
@@ -211,7 +216,7 @@ fn of_plan(plan: &Plan, now: Timestamp) -> Option<Reminder> {
             days.to_string()
         };
 
-        let key = format!("close-out {id} {stage} {}", day(by));
+        let key = format!("close-out {id} {stage} {}", format_day(by));
         Some(Reminder {
             key,
             control_id: control.clone(),
@@ -243,7 +248,7 @@ mod tests {
         Timestamp::from_secs(1_800_000_000)
     }
 
-    fn piece(n: u128, until: Span, objectives: &[&str]) -> Evidence {
+    fn evidence_valid_for(n: u128, until: Span, objectives: &[&str]) -> Evidence {
         let id = EvidenceId(Uuid::from_u128(n));
         let control = ControlId::known("3.1.1");
         Evidence {
@@ -258,7 +263,7 @@ mod tests {
         }
     }
 
-    fn keys(found: &[Reminder]) -> Vec<&str> {
+    fn key_kinds(found: &[Reminder]) -> Vec<&str> {
         found
             .iter()
             .map(|r| r.key.split(' ').next().unwrap())
@@ -266,20 +271,20 @@ mod tests {
     }
 
     #[test]
-    fn evidence_is_told_of_a_month_before_and_again_when_it_lapsed_unless_it_was_replaced() {
-        let far = piece(1, Span::days(31), &["3.1.1[a]"]);
+    fn evidence_reminders_fire_a_month_before_and_at_expiry() {
+        let far = evidence_valid_for(1, Span::days(31), &["3.1.1[a]"]);
         assert_eq!(due(&[], std::slice::from_ref(&far), &[], now()), []);
-        let near = piece(2, Span::days(29), &["3.1.1[b]"]);
+        let near = evidence_valid_for(2, Span::days(29), &["3.1.1[b]"]);
         let over = Evidence {
             valid_until: Some(now().minus(DAY)),
-            ..piece(3, DAY, &["3.1.1[c]"])
+            ..evidence_valid_for(3, DAY, &["3.1.1[c]"])
         };
 
         let found = due(&[], &[far.clone(), near.clone(), over], &[], now());
         assert_eq!(
             found.iter().map(|r| r.late).collect::<Vec<_>>(),
             [true, false],
-            "what is late comes first"
+            "overdue work comes first"
         );
         assert!(
             found[0].key.starts_with("evidence ") && found[0].key.ends_with(" late"),
@@ -296,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_review_is_owed_by_those_who_have_begun() {
+    fn review_is_due_every_quarter_after_the_first_decision() {
         let objective = Objective {
             objective_id: ObjectiveId("3.1.1[a]".to_owned()),
             decision: Some(Decision {
@@ -325,7 +330,7 @@ mod tests {
         };
 
         assert_eq!(
-            keys(&due(std::slice::from_ref(&control), &[], &[], now())),
+            key_kinds(&due(std::slice::from_ref(&control), &[], &[], now())),
             ["review"]
         );
 
@@ -335,7 +340,7 @@ mod tests {
             approved_at: Some(now().minus(Span::days(days))),
             valid_until: None,
             review: true,
-            ..piece(1, DAY, &["3.3.3[b]"])
+            ..evidence_valid_for(1, DAY, &["3.3.3[b]"])
         };
 
         let of = |days| due(std::slice::from_ref(&control), &[signed(days)], &[], now());
@@ -346,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn plans_have_their_day_and_the_180() {
+    fn plans_are_due_on_their_own_date_and_after_180_days() {
         let plan = |due: i64, since: i64| Plan {
             kind: PlanKind::Poam,
             due: Some(now().plus(Span::days(due))),
@@ -366,12 +371,12 @@ mod tests {
         assert!(of(100, 175).unwrap().key.contains(" 7 "));
         assert!(
             of(100, 181).unwrap().late,
-            "the 180 days, whatever day somebody set"
+            "the 180 days, whatever due date is set"
         );
 
         assert!(
             of(-1, 121).unwrap().key.starts_with("plan "),
-            "what is late is the worse of the two"
+            "overdue is the worse of the two"
         );
         assert!(of(10, 10).is_some_and(|r| !r.late && r.key.len() <= 100));
 

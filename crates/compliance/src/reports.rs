@@ -1,4 +1,4 @@
-//! Reports: one file each, from what is known to a [`crate::document::Document`].
+//! Reports: one file each, built from a [`ReportContext`] as a [`crate::document::Document`].
 
 mod assessor;
 mod poam;
@@ -7,39 +7,40 @@ mod ssp;
 use model::facts::Facts;
 use model::{Control, Evidence, Plan, Scored, Timestamp};
 
-pub use assessor::report as assessor;
-pub use poam::report as poam;
-pub use ssp::report as ssp;
+pub use assessor::build_report as assessor;
+pub use poam::build_report as poam;
+pub use ssp::build_report as ssp;
 
 use crate::catalog::Catalog;
 use crate::claim::{Basis, Claim};
+use crate::dates::format_day;
 use crate::system::System;
 
-/// All that a report may tell of.
+/// The data that a report is built from.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'a> {
+pub struct ReportContext<'a> {
     /// The framework.
     pub catalog: &'a Catalog,
-    /// The system, as its description says.
+    /// The description of the system.
     pub system: &'a System,
     /// Findings.
     pub controls: &'a [Control],
-    /// Evidence; of each check, the last result.
+    /// Evidence, including the last result of each check.
     pub evidence: &'a [Evidence],
-    /// Plans of action, closed ones too.
+    /// Plans of action, including closed ones.
     pub plans: &'a [Plan],
     /// Assets in scope: name, category, owner, treatment.
     pub assets: &'a [crate::system::Asset],
-    /// What the checks saw last.
+    /// The facts that the checks decided from last.
     pub facts: Option<&'a Facts>,
-    /// The score as it was noted, the oldest first.
+    /// The recorded scores, oldest first.
     pub scores: &'a [Scored],
-    /// When the report is made.
+    /// The time of the report.
     pub now: Timestamp,
 }
 
-impl<'a> Known<'a> {
-    /// What a claim is decided from.
+impl<'a> ReportContext<'a> {
+    /// Returns the data that a claim is decided from.
     pub const fn basis(&self) -> Basis<'a> {
         Basis {
             catalog: self.catalog,
@@ -51,22 +52,17 @@ impl<'a> Known<'a> {
         }
     }
 
-    /// What may be claimed.
+    /// Decides the score and status that may be claimed.
     pub fn claim(&self) -> Claim {
         Claim::of(&self.basis())
     }
 }
 
-/// A day.
-fn day(at: Timestamp) -> String {
-    at.to_jiff().strftime("%Y-%m-%d").to_string()
-}
-
 fn maybe_day(at: Option<Timestamp>) -> String {
-    at.map_or_else(|| "-".to_owned(), day)
+    at.map_or_else(|| "-".to_owned(), format_day)
 }
 
-/// What is missing shows: a blank would pass for nothing to say.
+/// Returns the text, or a visible marker where it is missing: a blank would look intentional.
 fn or_missing(text: &str) -> String {
     if text.trim().is_empty() {
         "NOT STATED".to_owned()
@@ -75,8 +71,8 @@ fn or_missing(text: &str) -> String {
     }
 }
 
-/// The words of 32 CFR 170.24(b).
-const fn word(standing: model::Standing) -> &'static str {
+/// Returns the word of 32 CFR 170.24(b) for a standing.
+const fn standing_word(standing: model::Standing) -> &'static str {
     use model::Standing;
     match standing {
         Standing::Met => "MET",

@@ -1,6 +1,5 @@
-//! The review of what is logged (3.3.3): which types of events are new since the last one, which
-//! have fallen silent, what is refused most, and what touches CUI. Prepared here, judged by a
-//! person.
+//! The review of logged events (3.3.3): which event types are new since the last review, which have
+//! fallen silent, which are refused most, and which involve CUI. Prepared here, judged by a person.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -10,32 +9,32 @@ use model::{ControlId, Span, Timestamp};
 
 /// The requirement.
 pub const CONTROL: ControlId = ControlId::known("3.3.3");
-/// What a signed review is called among the evidence.
+/// Description of a signed review among the evidence.
 pub const TITLE: &str = "Review of logged events";
-/// A review counts for a quarter, and some days to make the next one.
+/// A review is valid for a quarter, plus some days to make the next one.
 pub const VALID: Span = Span::days(100);
-/// Before the list of types at the end of a review, by which the next one compares.
-const MARK: &str = "\nTypes of events:\n";
-/// As many of the most frequent are shown.
-const TOP: usize = 10;
+/// Precedes the list of event types at the end of a review, which the next review compares with.
+const TYPES_HEADING: &str = "\nTypes of events:\n";
+/// Maximum number of most refused types.
+const REFUSED_MAX: usize = 10;
 
-/// A review that somebody is to judge.
+/// A review to be judged by a person.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Review {
-    /// Types that the last review did not have; all, when there was none.
+    /// Types that the last review did not list; all types if there was none.
     pub new: Vec<String>,
-    /// Types that the last review had and that nobody has sent since.
+    /// Types that the last review listed and that were not seen since.
     pub silent: Vec<String>,
-    /// The most refused types, with how many of how many.
+    /// The most refused types, with the numbers of refused events and of all events.
     pub refused: Vec<(String, u64, u64)>,
-    /// Types that touch CUI, with how often.
+    /// Types that involve CUI, with their number of events.
     pub cui: Vec<(String, u64)>,
     types: BTreeSet<String>,
     total: u64,
 }
 
-fn name(t: &EventType) -> String {
-    // One word a type: it is read back by lines.
+fn type_name(t: &EventType) -> String {
+    // No line ends: the list is read back line by line.
     format!("{} {}.{}", t.source, t.category, t.action)
         .split_whitespace()
         .collect::<Vec<_>>()
@@ -43,11 +42,11 @@ fn name(t: &EventType) -> String {
 }
 
 impl Review {
-    /// Compares what is logged with the text of the last review.
+    /// Compares the logged events with the text of the last review.
     pub fn of(events: &EventFacts, last: Option<&str>) -> Self {
-        let types: BTreeSet<String> = events.types.iter().map(name).collect();
+        let types: BTreeSet<String> = events.types.iter().map(type_name).collect();
         let before: BTreeSet<String> = last
-            .and_then(|text| text.rsplit_once(MARK))
+            .and_then(|text| text.rsplit_once(TYPES_HEADING))
             .map(|(_, list)| {
                 list.lines()
                     .map(str::to_owned)
@@ -60,16 +59,16 @@ impl Review {
             .types
             .iter()
             .filter(|t| t.refused > 0)
-            .map(|t| (name(t), t.refused, t.events))
+            .map(|t| (type_name(t), t.refused, t.events))
             .collect();
         refused.sort_by_key(|r| std::cmp::Reverse(r.1));
-        refused.truncate(TOP);
+        refused.truncate(REFUSED_MAX);
 
         let mut cui: Vec<_> = events
             .types
             .iter()
             .filter(|t| t.cui > 0)
-            .map(|t| (name(t), t.cui))
+            .map(|t| (type_name(t), t.cui))
             .collect();
         cui.sort_by_key(|c| std::cmp::Reverse(c.1));
 
@@ -83,7 +82,7 @@ impl Review {
         }
     }
 
-    /// What a person reads and signs; the next review reads its end.
+    /// Returns the text that a person signs. The next review parses the list at its end.
     pub fn text(&self, now: Timestamp, days: u16) -> String {
         let mut text = format!(
             "Review of logged events (3.3.3), {now}: {} events of {} types in {days} days\n",
@@ -117,7 +116,7 @@ impl Review {
             "Touch CUI",
             self.cui.iter().map(|(t, n)| format!("{t}: {n}")).collect(),
         );
-        text.push_str(MARK);
+        text.push_str(TYPES_HEADING);
 
         for t in &self.types {
             text.push_str(t);
@@ -132,7 +131,7 @@ impl Review {
 mod tests {
     use super::*;
 
-    fn events(actions: &[(&str, u64, u64)]) -> EventFacts {
+    fn event_facts(actions: &[(&str, u64, u64)]) -> EventFacts {
         let of = |(action, refused, cui): &(&str, u64, u64)| EventType {
             source: "audit_db".to_owned(),
             category: "data".to_owned(),
@@ -151,12 +150,12 @@ mod tests {
     }
 
     #[test]
-    fn a_review_compares_with_the_last_one() {
+    fn review_compares_with_the_last_one() {
         let now = Timestamp::from_secs(1_800_000_000);
-        let first = Review::of(&events(&[("export", 0, 0), ("read", 3, 2)]), None);
+        let first = Review::of(&event_facts(&[("export", 0, 0), ("read", 3, 2)]), None);
         assert_eq!(first.new.len(), 2, "all is new at first");
         let second = Review::of(
-            &events(&[("read", 1, 0), ("a\nb", 0, 0)]),
+            &event_facts(&[("read", 1, 0), ("a\nb", 0, 0)]),
             Some(&first.text(now, 30)),
         );
         assert_eq!(second.new, ["audit_db data.a b"]);
@@ -166,7 +165,7 @@ mod tests {
         assert_eq!(first.cui, [("audit_db data.read".to_owned(), 2)]);
         assert!(
             Review::of(
-                &events(&[("read", 0, 0), ("a\nb", 0, 0)]),
+                &event_facts(&[("read", 0, 0), ("a\nb", 0, 0)]),
                 Some(&second.text(now, 30))
             )
             .new

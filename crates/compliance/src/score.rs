@@ -1,8 +1,7 @@
-//! The score of the DoD Assessment Methodology v1.2.1, which 32 CFR 170.24(c) took over: 110 less
-//! the weights of what is not met.
+//! The score of the DoD Assessment Methodology v1.2.1, adopted by 32 CFR 170.24(c): 110 less the
+//! weights of the requirements that are not met.
 //!
-//! What is counted here is not a claim. Whether there is a score at all is decided in
-//! [`crate::claim`].
+//! These counts are not a claim: [`crate::claim`] decides whether there is a score at all.
 
 use model::{Control, ControlId, Standing};
 use serde::Serialize;
@@ -11,44 +10,43 @@ use crate::catalog::{Catalog, Requirement};
 
 /// The system security plan: without it there is no score at all.
 pub const PLAN: ControlId = ControlId::known("3.12.4");
-/// Plans of action: lost as well when something is not met and not planned (DoDAM v1.2.1
-/// 5(g)(iii)).
+/// Plans of action: lost as well if an unmet requirement is not planned (DoDAM v1.2.1 5(g)(iii)).
 pub const PLANS_OF_ACTION: ControlId = ControlId::known("3.12.2");
-/// All points.
-pub const MOST: i32 = 110;
+/// The maximum score.
+pub const MAX_SCORE: i32 = 110;
 
-/// Points that were lost, and why.
+/// Points lost for one requirement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Deduction {
     /// The requirement.
     pub control_id: ControlId,
-    /// How many points.
+    /// Number of points.
     pub points: u8,
     /// Where the requirement stands.
     pub standing: Standing,
-    /// The partial score was taken.
+    /// Whether the partial weight applied.
     pub partial: bool,
-    /// 3.12.2 is lost for requirements that nobody plans to meet.
+    /// 3.12.2 is lost because unmet requirements are on no plan.
     pub for_lack_of_plans: bool,
 }
 
-/// What a score is made of.
+/// The counts and deductions behind a score.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Score {
-    /// What was lost, in the order of the catalog.
+    /// Lost points, in catalog order.
     pub deductions: Vec<Deduction>,
-    /// Requirements that are met or do not apply.
+    /// Number of requirements that are met or not applicable.
     pub met: usize,
-    /// That are not met by a decision.
+    /// Number of requirements decided as not met.
     pub not_met: usize,
-    /// That nobody has decided, or whose evidence has lapsed: they count as not met.
+    /// Number of requirements that are undecided or rest on lapsed evidence; they count as not met.
     pub open: usize,
-    /// Not met, and on no plan of action.
+    /// Unmet requirements that are on no plan of action.
     pub unplanned: Vec<ControlId>,
 }
 
 impl Score {
-    /// Counts. A requirement that is missing from `controls` is not assessed.
+    /// Counts the standings. A requirement missing from `controls` is not assessed.
     pub(crate) fn of(catalog: &Catalog, controls: &[Control]) -> Self {
         let standing = |r: &Requirement| {
             let found = controls.iter().find(|c| c.control_id == r.control_id);
@@ -73,7 +71,7 @@ impl Score {
                 Standing::Stale | Standing::NotAssessed => score.open += 1,
             }
 
-            // It has no weight: without it there is no score to deduct from.
+            // It has no weight: without a plan there is no score to deduct from.
             if r.control_id == PLAN {
                 continue;
             }
@@ -107,7 +105,7 @@ impl Score {
         score
     }
 
-    /// What is not met and on no plan costs 3.12.2 too, if it is not lost already.
+    /// Deducts 3.12.2 if an unmet requirement is on no plan and 3.12.2 is not lost already.
     fn lose_plans_of_action(&mut self, catalog: &Catalog) {
         let lost = self
             .deductions
@@ -135,7 +133,7 @@ impl Score {
         self.deductions.sort_by_key(|d| d.control_id.order());
     }
 
-    /// Points that were lost, 3.12.4 aside.
+    /// Returns the sum of lost points, without 3.12.4.
     pub fn lost(&self) -> i32 {
         self.deductions.iter().map(|d| i32::from(d.points)).sum()
     }

@@ -1,58 +1,59 @@
-//! What is submitted to the Supplier Performance Risk System: the fields for CMMC Level 2 (Self)
-//! (32 CFR 170.16(a)(1)(i)), those of a NIST SP 800-171 assessment (DoDAM v1.2.1, 6(d) and Annex
-//! B), and of the affirmation (32 CFR 170.22). What nobody said is listed, not made up.
+//! The submission to the Supplier Performance Risk System: the fields for CMMC Level 2 (Self) (32
+//! CFR 170.16(a)(1)(i)), those of a NIST SP 800-171 assessment (DoDAM v1.2.1, 6(d) and Annex B),
+//! and of the affirmation (32 CFR 170.22). Missing values are listed, not made up.
 
 use model::{Control, Plan, PlanKind, Timestamp};
 use serde::Serialize;
 
 use crate::claim::{Basis, Claim, approved_plan};
 use crate::cmmc::Level2;
-use crate::score::{MOST, Score};
+use crate::dates::format_day;
+use crate::score::{MAX_SCORE, Score};
 use crate::system::{LEVELS, SCOPES, System};
 
-/// The fields.
+/// The fields of a submission.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Submission {
     /// `Level 2 (Self)`.
     pub cmmc_level: &'static str,
-    /// What the findings allow to claim.
+    /// The status that the findings allow.
     pub cmmc_status: String,
     /// The day of the last decision.
     pub assessment_date: Option<String>,
     /// `Enterprise`, `Enclave` or `Contract`.
     pub scope: Option<String>,
-    /// What is within the boundary, in words.
+    /// Description of the boundary.
     pub scope_description: Option<String>,
     /// The CAGE codes of the systems in scope.
     pub cage_codes: Vec<String>,
-    /// The name of the plan.
+    /// Name of the system security plan.
     pub ssp_name: Option<String>,
-    /// Its version.
+    /// Version of the plan.
     pub ssp_version: Option<String>,
-    /// Its day.
+    /// Date of the plan.
     pub ssp_date: Option<String>,
     /// `97 out of 110`.
     pub score: String,
-    /// The day on which everything will be met, by the plans of action; none at 110.
+    /// The day on which everything will be met, by the plans of action; `None` at 110.
     pub plan_completion_date: Option<String>,
-    /// Whether something waits on the POA&M. The operational plan of action is not reported.
+    /// Whether the POA&M has open items. The operational plan of action is not reported.
     pub poam_used: bool,
     /// `NIST SP 800-171 Rev. 2`.
     pub standard: String,
-    /// `Basic`, `Medium` or `High`: who assessed.
+    /// `Basic`, `Medium` or `High`, depending on the assessor.
     pub assessment_level: Option<String>,
-    /// What follows from that: `Low`, `Medium` or `High`.
+    /// The resulting confidence: `Low`, `Medium` or `High`.
     pub confidence_level: Option<&'static str>,
-    /// Who assessed.
+    /// Name of the assessor.
     pub assessing_organisation: Option<String>,
-    /// Name, title and how to reach who affirms.
+    /// Name, title and contact of the affirming official.
     pub affirming_official: Option<String>,
-    /// What is to be said before it can be submitted, by the key or command that says it.
+    /// What must be stated before submission, by the key or command that states it.
     pub missing: Vec<String>,
 }
 
 impl Submission {
-    /// Puts together what is known; why there is nothing to submit, where there is no score.
+    /// Builds a submission. Without a score there is none: the error says why.
     pub fn of(basis: &Basis<'_>, claim: &Claim) -> Result<Self, String> {
         let Some(points) = claim.points() else {
             return Err(claim.no_score().unwrap_or_default());
@@ -71,35 +72,35 @@ impl Submission {
         let mut s = Self {
             cmmc_level: "Level 2 (Self)",
             cmmc_status: claim.level().to_string(),
-            assessment_date: last_decision(basis.controls).map(day),
+            assessment_date: last_decision(basis.controls).map(format_day),
             scope: one_of(&a.scope, &SCOPES),
             scope_description: said(&system.boundary),
             cage_codes: system.organisation.cage_codes.clone(),
             ssp_name: said(&system.name),
             ssp_version: said(&system.version),
             ssp_date: plan_date(basis),
-            score: format!("{points} out of {MOST}"),
+            score: format!("{points} out of {MAX_SCORE}"),
             plan_completion_date: None,
             poam_used: basis
                 .plans
                 .iter()
                 .any(|p| p.kind == PlanKind::Poam && p.status.is_open()),
             standard: basis.catalog.name(),
-            confidence_level: level.as_deref().map(confidence),
+            confidence_level: level.as_deref().map(confidence_for),
             assessment_level: level,
             assessing_organisation: said(&a.assessor).or_else(|| said(&system.organisation.name)),
             affirming_official: affirming_official(system),
             missing: Vec::new(),
         };
 
-        s.complete(claim.counts(), &a.completion, basis.plans);
+        s.set_completion_date(claim.counts(), &a.completion, basis.plans);
         s.list_missing(claim.counts(), claim.level());
         Ok(s)
     }
 
-    /// The day of 110: what was said, else the last day of the open plans, if everything that costs
-    /// points has one.
-    fn complete(&mut self, score: &Score, said: &str, plans: &[Plan]) {
+    /// Sets the day on which everything will be met: the stated one, otherwise the last due date of
+    /// the open plans, if each deduction has one.
+    fn set_completion_date(&mut self, score: &Score, said: &str, plans: &[Plan]) {
         if score.deductions.is_empty() {
             return;
         }
@@ -126,7 +127,7 @@ impl Submission {
         self.plan_completion_date = days
             .collect::<Option<Vec<Timestamp>>>()
             .and_then(|d| d.into_iter().max())
-            .map(day);
+            .map(format_day);
     }
 
     fn list_missing(&mut self, score: &Score, level: Level2) {
@@ -188,16 +189,17 @@ impl Submission {
         self.missing = missing;
     }
 
-    /// The fields as people read them: what, and its value.
+    /// Returns label and value of each field.
     pub fn fields(&self) -> Vec<(&'static str, Option<String>)> {
-        let joined = Some(self.cage_codes.join(", ")).filter(|c| !c.is_empty());
+        let cage_codes = Some(self.cage_codes.join(", ")).filter(|codes| !codes.is_empty());
+
         vec![
             ("CMMC level", Some(self.cmmc_level.to_owned())),
             ("CMMC status", Some(self.cmmc_status.clone())),
             ("Assessment date", self.assessment_date.clone()),
             ("Assessment scope", self.scope.clone()),
             ("What is in scope", self.scope_description.clone()),
-            ("CAGE codes", joined),
+            ("CAGE codes", cage_codes),
             ("SSP name", self.ssp_name.clone()),
             ("SSP version", self.ssp_version.clone()),
             ("SSP date", self.ssp_date.clone()),
@@ -211,7 +213,7 @@ impl Submission {
             ("Assessment level", self.assessment_level.clone()),
             ("Confidence level", self.confidence_level.map(str::to_owned)),
             (
-                "Assessing organisation",
+                "Assessing organization",
                 self.assessing_organisation.clone(),
             ),
             ("Affirming official", self.affirming_official.clone()),
@@ -219,8 +221,8 @@ impl Submission {
     }
 }
 
-/// A self-assessment gives low confidence (DoDAM v1.2.1, 4).
-fn confidence(level: &str) -> &'static str {
+/// Returns the confidence of an assessment level; low for a self-assessment (DoDAM v1.2.1, 4).
+fn confidence_for(level: &str) -> &'static str {
     match level {
         "High" => "High",
         "Medium" => "Medium",
@@ -253,11 +255,15 @@ fn affirming_official(system: &System) -> Option<String> {
     )
 }
 
-/// The day of the system security plan: what the description says, else its last change, else the
-/// day of its approval.
+/// Returns the date of the system security plan: from the description, otherwise of its last
+/// change, otherwise of its approval.
 pub(crate) fn plan_date(basis: &Basis<'_>) -> Option<String> {
     let described = basis.system.and_then(System::plan_date);
-    described.or_else(|| Some(day(approved_plan(basis.evidence, basis.now)?.approved_at?)))
+    described.or_else(|| {
+        Some(format_day(
+            approved_plan(basis.evidence, basis.now)?.approved_at?,
+        ))
+    })
 }
 
 fn last_decision(controls: &[Control]) -> Option<Timestamp> {
@@ -266,10 +272,6 @@ fn last_decision(controls: &[Control]) -> Option<Timestamp> {
         .filter_map(|o| o.decision.as_ref())
         .map(|d| d.at)
         .max()
-}
-
-fn day(at: Timestamp) -> String {
-    at.to_jiff().strftime("%Y-%m-%d").to_string()
 }
 
 #[cfg(test)]
@@ -290,7 +292,7 @@ mod tests {
     }
 
     /// 3.12.4 alone, met.
-    fn controls() -> Vec<Control> {
+    fn met_plan_controls() -> Vec<Control> {
         let decision = Decision {
             finding: Finding::Met,
             reason: "as seen".to_owned(),
@@ -326,7 +328,7 @@ mod tests {
         }]
     }
 
-    fn approved() -> Evidence {
+    fn approved_evidence() -> Evidence {
         Evidence {
             approved_by: Some("alice".to_owned()),
             approved_at: Some(now()),
@@ -340,8 +342,8 @@ mod tests {
         }
     }
 
-    fn submission(system: &System) -> Result<Submission, String> {
-        let (controls, evidence) = (controls(), [approved()]);
+    fn build_submission(system: &System) -> Result<Submission, String> {
+        let (controls, evidence) = (met_plan_controls(), [approved_evidence()]);
         let basis = Basis {
             catalog: Catalog::r2(),
             system: Some(system),
@@ -354,8 +356,8 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_said_is_listed_and_not_made_up() {
-        let nothing = submission(&System::default()).unwrap();
+    fn missing_values_are_listed_and_not_made_up() {
+        let nothing = build_submission(&System::default()).unwrap();
         assert_eq!(nothing.missing.len(), 10, "{:#?}", nothing.missing);
         assert_eq!(
             (&nothing.plan_completion_date, nothing.confidence_level),
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_taken() {
+    fn values_of_the_description_are_used() {
         let mut system: System =
             toml::from_str(include_str!("../tests/data/system.full.toml")).unwrap();
         assert_eq!(system.missing(), Vec::<String>::new());
@@ -378,7 +380,7 @@ mod tests {
         system.assessment.plan_date = "2026-02-01".to_owned();
         system.assessment.completion = "2027-03-31".to_owned();
 
-        let s = submission(&system).unwrap();
+        let s = build_submission(&system).unwrap();
         assert_eq!(
             (s.scope.as_deref(), s.confidence_level),
             (Some("Enclave"), Some("Low"))
@@ -396,20 +398,20 @@ mod tests {
         assert_eq!(left, ["CMMC status"], "the findings give none");
         system.assessment.scope = "somewhere".to_owned();
         assert_eq!(
-            submission(&system).unwrap().scope,
+            build_submission(&system).unwrap().scope,
             None,
-            "not a word of SPRS"
+            "not a scope that SPRS knows"
         );
     }
 
     #[test]
-    fn nothing_is_submitted_without_a_score() {
+    fn no_submission_without_a_score() {
         let half = System {
             name: "Plant".to_owned(),
             ..System::default()
         };
 
-        let refused = submission(&half).unwrap_err();
+        let refused = build_submission(&half).unwrap_err();
         assert!(
             refused.contains("does not say all that 3.12.4 asks for"),
             "{refused}"

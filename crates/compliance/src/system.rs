@@ -1,45 +1,45 @@
 //! The system under assessment, as its owner describes it in `system.toml`: boundary, people,
-//! connections. The plan (3.12.4) is made from it.
+//! connections. The system security plan (3.12.4) is built from it.
 
 use serde::{Deserialize, Serialize};
 
-/// The commented sample.
+/// A commented sample of `system.toml`.
 pub const SAMPLE: &str = include_str!("../data/system.sample.toml");
 
-/// The description of a system. Everything may be missing; the plan lists what is.
+/// The description of a system. Everything may be missing; the plan lists what is missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct System {
-    /// Its name.
+    /// Name of the system.
     pub name: String,
-    /// Its unique identifier.
+    /// Unique identifier.
     pub identifier: String,
-    /// The plan's version.
+    /// Version of the plan.
     pub version: String,
-    /// What it is for.
+    /// Purpose of the system.
     pub purpose: String,
-    /// Where the boundary runs.
+    /// Description of the boundary.
     pub boundary: String,
-    /// Where and how it is run.
+    /// Environment of operation.
     pub environment: String,
-    /// How CUI comes in, moves and leaves.
+    /// How CUI enters, moves through and leaves the system.
     pub data_flow: String,
-    /// Whether all hardware and software is owned and maintained by the organisation; if not, what
-    /// is not.
+    /// Whether the organization owns and maintains all hardware and software; if not, the
+    /// exceptions.
     pub ownership: String,
     /// How often the plan is updated.
     pub update_frequency: String,
-    /// The line on every page.
+    /// The marking on every page.
     pub marking: String,
     /// `operational`, `under-development`, `under-major-modification`, `disposition`, `other`.
     pub state: String,
-    /// The organisation.
+    /// The organization that runs the system.
     pub organisation: Organisation,
-    /// What SPRS asks of an assessment and nothing else says.
+    /// Fields of SPRS that nothing else states.
     pub assessment: Assessment,
     /// Named people by role.
     pub people: Vec<Person>,
-    /// Users by role, and how many.
+    /// Number of users by role.
     pub users: Vec<Users>,
     /// CUI by the category of the CUI Registry.
     pub information: Vec<Information>,
@@ -51,11 +51,11 @@ pub struct System {
     pub providers: Vec<Provider>,
     /// Assets by CMMC category.
     pub assets: Vec<Asset>,
-    /// Changes of the plan.
+    /// Changes to the plan.
     pub changes: Vec<PlanChange>,
 }
 
-/// Who runs it.
+/// The organization that runs the system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -67,12 +67,12 @@ pub struct Organisation {
     pub cage_codes: Vec<String>,
 }
 
-/// The words that SPRS has for a scope.
+/// The scopes that SPRS knows.
 pub const SCOPES: [&str; 3] = ["Enterprise", "Enclave", "Contract"];
-/// The levels of the DoD Assessment Methodology: one's own assessment is a basic one.
+/// The levels of the DoD Assessment Methodology. A self-assessment is a basic one.
 pub const LEVELS: [&str; 3] = ["Basic", "Medium", "High"];
 
-/// What SPRS asks of an assessment.
+/// Fields of SPRS about an assessment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assessment {
@@ -80,11 +80,11 @@ pub struct Assessment {
     pub scope: String,
     /// One of [`LEVELS`].
     pub level: String,
-    /// Who assesses; the organisation itself when empty.
+    /// The assessor; the organization itself if empty.
     pub assessor: String,
-    /// The plan's day; that of its last change when empty.
+    /// Date of the plan; that of its last change if empty.
     pub plan_date: String,
-    /// The day on which everything will be met; the last day of the plans of action when empty.
+    /// The day on which everything will be met; the last due date of the plans of action if empty.
     pub completion: String,
 }
 
@@ -156,11 +156,11 @@ pub struct Provider {
     pub relationship: String,
     /// FedRAMP Moderate or equivalent, for a cloud provider with CUI.
     pub authorization: String,
-    /// Where its customer responsibility matrix is.
+    /// Where to find its customer responsibility matrix.
     pub responsibility_matrix: String,
 }
 
-/// The categories of 32 CFR 170.19(c).
+/// The asset categories of 32 CFR 170.19(c).
 pub const CATEGORIES: [&str; 5] = [
     "cui",
     "security_protection",
@@ -179,11 +179,11 @@ pub struct Asset {
     pub category: String,
     pub owner: String,
     pub description: String,
-    /// How it is treated; for those out of scope, why.
+    /// How it is treated; for an asset out of scope, why it is.
     pub treatment: String,
 }
 
-/// A change of the plan.
+/// A change to the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -194,7 +194,7 @@ pub struct PlanChange {
 }
 
 impl System {
-    /// The plan's day: what the assessment says, else the day of the plan's last change.
+    /// Returns the date of the plan: from the assessment, otherwise of the last change.
     pub fn plan_date(&self) -> Option<String> {
         let said = Some(self.assessment.plan_date.trim()).filter(|date| !date.is_empty());
         let last_change = self
@@ -206,7 +206,7 @@ impl System {
         said.or(last_change).map(str::to_owned)
     }
 
-    /// What an assessor will ask for and the description does not say, by the key to set.
+    /// Lists what an assessor will ask for and the description lacks, by the key to set.
     pub fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         let mut need = |given: bool, what: &str| {
@@ -215,6 +215,7 @@ impl System {
             }
         };
         let said = |text: &str| !text.trim().is_empty();
+
         for (text, what) in [
             (&self.name, "name: the system's name"),
             (&self.identifier, "identifier: its unique identifier"),
@@ -238,6 +239,7 @@ impl System {
         ] {
             need(said(text), what);
         }
+
         for role in [
             "information owner",
             "system owner",
@@ -250,6 +252,7 @@ impl System {
                 .any(|p| p.role.eq_ignore_ascii_case(role) && said(&p.name));
             need(named, &format!("people: the {role} by name"));
         }
+
         need(
             !self.organisation.cage_codes.is_empty(),
             "organisation.cage_codes",
@@ -267,6 +270,7 @@ impl System {
             !self.connections.is_empty(),
             "connections: other systems (3.12.4[f]); write one that says `none` when there is none",
         );
+
         for p in self
             .providers
             .iter()
@@ -277,8 +281,9 @@ impl System {
                 &format!("providers: the responsibility matrix of {}", p.name),
             );
         }
-        let scoped = |a: &&Asset| !CATEGORIES.contains(&a.category.as_str());
-        for a in self.assets.iter().filter(scoped) {
+
+        let uncategorized = |a: &&Asset| !CATEGORIES.contains(&a.category.as_str());
+        for a in self.assets.iter().filter(uncategorized) {
             need(
                 false,
                 &format!(
@@ -289,10 +294,12 @@ impl System {
                 ),
             );
         }
+
         need(
             !self.assets.is_empty(),
             "assets: each with its CMMC category (32 CFR 170.19(c))",
         );
+
         missing
     }
 }

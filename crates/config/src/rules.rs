@@ -40,7 +40,7 @@ pub fn engine(config: &Config, only: Vec<String>, grace: Span) -> Settings {
         business_hours: config.business_hours.clone(),
         rules,
         only,
-        settle: config.detection.allowed_lateness,
+        allowed_lateness: config.detection.allowed_lateness,
         grace,
         users_max: usize::try_from(config.detection.max_keys).unwrap_or(usize::MAX),
     }

@@ -19,8 +19,8 @@ use store::PgConnectOptions;
 use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Shown;
-use crate::sources::listener::Waiting;
+use crate::engine_stats::EngineStats;
+use crate::spool_backlog::SpoolBacklog;
 
 /// How to connect to the database, by role.
 #[derive(Clone)]
@@ -55,7 +55,7 @@ pub struct Health {
     /// What the self-check has found.
     pub verdict: Arc<Verdict>,
     /// What the engine does, for metrics.
-    pub shown: Arc<Shown>,
+    pub engine_stats: Arc<EngineStats>,
     /// Called when events are read for the first time.
     pub ready: Arc<Notify>,
 }
@@ -78,7 +78,7 @@ pub struct Arrivals {
     /// Events of the HTTP server, unless the daemon runs without it.
     pub ingest: Option<Ingest>,
     /// What waits in the spools of listeners.
-    pub waiting: Arc<Waiting>,
+    pub waiting: Arc<SpoolBacklog>,
 }
 
 impl Arrivals {

@@ -9,15 +9,15 @@ use model::{Clock, SystemClock};
 use tokio_util::sync::CancellationToken;
 use web::{Acknowledge, Pools, Settings};
 
-use crate::metrics::{self, Shown};
+use crate::engine_stats::EngineStats;
+use crate::metrics;
 use app::ack_links::Links;
 use app::certificates::Certificates;
 use app::database::{Database, Role};
+use app::spools::accepted_dir;
 use config::Loaded;
 use config::StateDir;
 
-/// The folder of the spool, below the state directory.
-const SPOOL: &str = "spool";
 /// Connections beside those of the writers: one to try the database with, one to spare.
 const SPARE: u32 = 2;
 
@@ -35,20 +35,15 @@ fn settings(config: &config::Ingest, state: &StateDir) -> Settings {
         queue_max_events: size(config.queue_max_events),
         queue_max_bytes: size(config.queue_max_bytes),
         spool_max_bytes: config.spool_max_bytes,
-        ..ingest::Settings::new(state.join(SPOOL))
+        ..ingest::Settings::new(accepted_dir(state))
     };
 
     Settings {
         listen: config.listen,
         max_connections: size(config.max_connections),
         ingest: limits,
-        ..Settings::new(state.join(SPOOL))
+        ..Settings::new(accepted_dir(state))
     }
-}
-
-/// What waits in the spool and what was refused, as its folder shows it.
-pub fn spool(state: &StateDir) -> std::io::Result<ingest::SpoolOnDisk> {
-    ingest::spool_on_disk(&state.join(SPOOL))
 }
 
 /// Opens it; it closes when `stop` says so.
@@ -57,7 +52,7 @@ pub async fn open(
     state: &StateDir,
     database: &Database,
     certificates: &Certificates,
-    shown: &Arc<Shown>,
+    engine_stats: &Arc<EngineStats>,
     stop: &CancellationToken,
 ) -> anyhow::Result<HttpServer> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -69,7 +64,7 @@ pub async fn open(
     settings.tls = certificate.context("the certificate of the HTTP server cannot be used")?;
     settings.metrics = Some(metrics::serve(
         database.options(Role::Engine)?,
-        Arc::clone(shown),
+        Arc::clone(engine_stats),
         Arc::clone(&clock),
     ));
 

@@ -4,12 +4,14 @@
 //! cluster, if there is one.
 
 pub mod context;
+pub mod engine_stats;
 pub mod http_server;
 pub mod log_pipeline;
 pub mod metrics;
 mod reload;
 pub mod source_accounting;
 pub mod sources;
+mod spool_backlog;
 pub mod supervisor;
 pub mod tasks;
 
@@ -278,8 +280,8 @@ impl Daemon<'_> {
             return Ok(None);
         }
 
-        let shown = &health.shown;
-        http_server::open(loaded, self.state, self.database, certificates, shown, stop)
+        let stats = &health.engine_stats;
+        http_server::open(loaded, self.state, self.database, certificates, stats, stop)
             .await
             .map(Some)
     }

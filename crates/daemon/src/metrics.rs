@@ -1,10 +1,10 @@
 //! The numbers of the program in Prometheus' text format, for `/metrics`.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use detect::{Counters, RuleStatus};
+use crate::engine_stats::{EngineSnapshot, EngineStats};
 use ingest::Stats;
 use model::{Clock, Timestamp};
 use store::PgConnectOptions;
@@ -13,46 +13,17 @@ use store::monitors::Monitored;
 use store::posture::Lag;
 use web::Metrics;
 
-use crate::tasks::detection::CURSOR;
+use store::reader::LIVE_CURSOR;
 
 /// A database that takes longer is away, as far as a scrape is concerned.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the monitor shows of its engine; it is thrown away and made anew, and its counters begin
-/// anew with it.
-#[derive(Debug, Default)]
-pub struct Shown(Mutex<Seen>);
-
-#[derive(Clone, Debug, Default)]
-struct Seen {
-    counters: Counters,
-    rules: Vec<RuleStatus>,
-    open: usize,
-    at: Option<Timestamp>,
-}
-
-impl Shown {
-    /// The monitor came round.
-    pub fn show(&self, engine: &detect::Engine, now: Timestamp) {
-        let seen = Seen {
-            counters: engine.counters().clone(),
-            rules: engine.status(),
-            open: engine.open_detections(),
-            at: Some(now),
-        };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = seen;
-    }
-
-    fn seen(&self) -> Seen {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-}
-
-/// What the door serves. One scrape at a time asks the database.
-pub fn serve(database: PgConnectOptions, shown: Arc<Shown>, clock: Arc<dyn Clock>) -> Metrics {
+/// Makes what `/metrics` serves. One scrape at a time asks the database.
+pub fn serve(
+    database: PgConnectOptions,
+    shown: Arc<EngineStats>,
+    clock: Arc<dyn Clock>,
+) -> Metrics {
     let turn = Arc::new(tokio::sync::Mutex::new(()));
     Metrics(Arc::new(move |stats| {
         let (database, shown, clock, turn) = (
@@ -69,7 +40,7 @@ pub fn serve(database: PgConnectOptions, shown: Arc<Shown>, clock: Arc<dyn Clock
                     .inspect_err(|e| tracing::debug!("no numbers: {e}"))
                     .ok()
             });
-            text(&stats, &shown.seen(), known.as_ref(), clock.now())
+            text(&stats, &shown.snapshot(), known.as_ref(), clock.now())
         })
     }))
 }
@@ -79,7 +50,7 @@ type Known = (Numbers, Option<Lag>, Vec<Monitored>);
 async fn ask(database: &PgConnectOptions) -> Result<Known, store::StoreError> {
     let mut conn = store::connect(database).await?;
     let numbers = store::metrics::read(&mut conn).await?;
-    let lag = store::posture::lag(&mut conn, CURSOR).await?;
+    let lag = store::posture::lag(&mut conn, LIVE_CURSOR).await?;
     Ok((numbers, lag, store::monitors::list(&mut conn).await?))
 }
 
@@ -133,7 +104,7 @@ fn two<'a>(
     })
 }
 
-fn text(stats: &Stats, seen: &Seen, known: Option<&Known>, now: Timestamp) -> String {
+fn text(stats: &Stats, seen: &EngineSnapshot, known: Option<&Known>, now: Timestamp) -> String {
     let mut page = Page(String::with_capacity(16 * 1024));
     door(&mut page, stats);
     engine(&mut page, seen, now);
@@ -196,7 +167,7 @@ fn door(page: &mut Page, stats: &Stats) {
     );
 }
 
-fn engine(page: &mut Page, seen: &Seen, now: Timestamp) {
+fn engine(page: &mut Page, seen: &EngineSnapshot, now: Timestamp) {
     let age = seen
         .at
         .map_or(f64::INFINITY, |at| now.since(at).as_micros() as f64 / 1e6);
@@ -245,7 +216,7 @@ fn engine(page: &mut Page, seen: &Seen, now: Timestamp) {
         seen.open as f64,
     );
 
-    let rules = |of: fn(&RuleStatus) -> f64| {
+    let rules = |of: fn(&detect::RuleStatus) -> f64| {
         seen.rules
             .iter()
             .map(move |rule| (labels(&[("rule", rule.rule_id.as_str())]), of(rule)))

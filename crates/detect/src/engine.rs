@@ -1,5 +1,5 @@
-//! The engine: shows each event to the rules that care, keeps the time of each source, and hands
-//! out what changed.
+//! The engine: passes each event to the interested rules, tracks the watermark of each source, and
+//! returns the detections that changed.
 
 use std::collections::BTreeMap;
 
@@ -9,28 +9,31 @@ use model::{Change, EntityKind, Memory, RuleId, SecurityEvent, Severity, Source,
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::glance::{AHEAD, Glance, Glances, Hints, RULES_MAX, places};
-use crate::keyed::{Key, Names, Place};
+use crate::clock_cache::SlotRef;
+use crate::event_header::{
+    EventHeader, PREFETCH_BATCH, PrefetchHints, Prefilter, RULES_MAX, set_bits,
+};
+use crate::keyed::{Key, KeyHasher};
 use crate::open::{Detections, Restored, Slot};
 use crate::params;
-use crate::profile::{Acquaintance, Novelty, Profiles, StoredProfile};
+use crate::profile::{Familiarity, Novelty, Profiles, StoredProfile};
 use crate::rule::{Context, Info, ParamError, Rule, Usage, quiet_since};
 use crate::rules;
 use crate::sigma::Sigma;
 use crate::users::Users;
 
-/// What the engine is told before it starts.
+/// Configuration of the engine.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Business hours.
     pub business_hours: BusinessHours,
-    /// Parameters that differ from the defaults, by rule.
+    /// Parameters by rule, over the defaults.
     pub rules: BTreeMap<String, Value>,
     /// Run only these rules; empty means all that are enabled.
     pub only: Vec<String>,
-    /// How far events may be out of order before what depends on order is decided.
-    pub settle: Span,
-    /// How long after its close a detection may still be taken up by an event that belongs into it.
+    /// How far events may be out of order: decisions that depend on order wait this long.
+    pub allowed_lateness: Span,
+    /// How long after its close a detection may still be extended by an event that belongs to it.
     pub grace: Span,
     /// Cap on known users.
     pub users_max: usize,
@@ -42,17 +45,17 @@ impl Default for Settings {
             business_hours: BusinessHours::default(),
             rules: BTreeMap::new(),
             only: Vec::new(),
-            settle: Span::secs(30),
+            allowed_lateness: Span::secs(30),
             grace: Span::ZERO,
             users_max: KEYS_MAX,
         }
     }
 }
 
-/// How often the rules are told of the time while events come, in event time.
-const SWEEP_EVERY: Span = Span::secs(5);
-/// How long beyond a rule's memory a key is kept for events that come late.
-pub(crate) const LATENESS: Span = Span::mins(10);
+/// How often watermarks are propagated while events arrive, in event time.
+const SWEEP_INTERVAL: Span = Span::secs(5);
+/// How long beyond a rule's lookback a key is kept for late events.
+pub(crate) const LATE_EVENT_GRACE: Span = Span::mins(10);
 
 /// Default cap on the keys of a rule.
 pub(crate) const KEYS_MAX: usize = 1_000_000;
@@ -60,13 +63,13 @@ pub(crate) const KEYS_MAX: usize = 1_000_000;
 /// Why the engine cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// Business hours.
+    /// The business hours are invalid.
     #[error("business_hours.{0}")]
     BusinessHours(#[from] BusinessHoursError),
-    /// A rule's parameters.
+    /// A parameter of a rule is invalid.
     #[error(transparent)]
     Rule(#[from] ParamError),
-    /// No such rule.
+    /// There is no rule with this id.
     #[error("there is no rule `{0}`; `blueteam alerts rules` lists them")]
     UnknownRule(String),
 }
@@ -76,61 +79,62 @@ pub enum SettingsError {
 pub struct Counters {
     /// Events seen.
     pub events: u64,
-    /// Events older than their key's window, by nothing but their number.
+    /// Events that were older than their key's window, and so did not count.
     pub late: u64,
-    /// Admin endpoints reached by users whose role is not known.
+    /// Requests to admin endpoints by users whose role is not known.
     pub unknown_role: u64,
 }
 
-/// What a rule is doing.
+/// Status of a rule.
 #[derive(Clone, Debug, Serialize)]
 pub struct RuleStatus {
     /// The rule.
     pub rule_id: RuleId,
-    /// Keys tracked and given up.
+    /// Keys tracked and evicted.
     #[serde(flatten)]
     pub usage: Usage,
 }
 
-struct Running {
+struct RunningRule {
     info: &'static Info,
     rule: Box<dyn Rule>,
     cooldown: Span,
-    memory: Span,
+    lookback: Span,
 }
 
-/// The time of one source.
+/// The clock of one source.
 #[derive(Clone, Copy, Debug)]
 struct SourceClock {
     /// Newest event time.
     newest: Timestamp,
-    /// Arrival of the latest event, on the clock that `advance` brings.
+    /// Arrival of the latest event, by the clock of `advance_clock`.
     arrived: Timestamp,
-    /// What `advance` told the rules last.
-    told: Timestamp,
+    /// The watermark that the rules were given last.
+    announced: Timestamp,
 }
 
 /// Events in, detections out.
 pub struct Engine {
-    rules: Vec<Running>,
-    /// Those that look ahead, that wait for news, and that keep time, by their places.
-    ahead: u32,
-    news: u32,
-    timed: u32,
-    glances: Glances,
+    rules: Vec<RunningRule>,
+    /// Bit sets of rules, by position: those that prefetch, that run only on novelty, and that need
+    /// the clock.
+    prefetching: u32,
+    novelty_only: u32,
+    clocked: u32,
+    prefilter: Prefilter,
     sigma: Sigma,
     detections: Detections,
     profiles: Profiles,
     calendar: Calendar,
     users: Users,
-    names: Names,
+    key_hasher: KeyHasher,
     counters: Counters,
     clocks: [SourceClock; Source::ALL.len()],
-    settle: Span,
-    memory: Memory,
-    /// Sources that have never spoken, until they do.
-    unheard: Vec<Source>,
-    /// The wall clock of the last `advance`; none in a replay.
+    allowed_lateness: Span,
+    lookback: Memory,
+    /// Sources that have never sent an event so far.
+    never_heard: Vec<Source>,
+    /// The wall clock of the last `advance_clock`; `None` in a replay.
     now: Option<Timestamp>,
     next_sweep: Timestamp,
 }
@@ -143,17 +147,20 @@ impl std::fmt::Debug for Engine {
     }
 }
 
-const _: () = assert!(rules::ALL.len() <= RULES_MAX, "a glance has no more bits");
+const _: () = assert!(
+    rules::ALL.len() <= RULES_MAX,
+    "an event header has no more bits"
+);
 
-/// The rules of which something holds, a bit for each by its place.
-fn bits(rules: &[Running], holds: impl Fn(&dyn Rule) -> bool) -> u32 {
+/// Returns a bit set of the rules for which `holds` is true, by position.
+fn rule_bits(rules: &[RunningRule], holds: impl Fn(&dyn Rule) -> bool) -> u32 {
     rules.iter().enumerate().fold(0, |bits, (i, running)| {
         bits | u32::from(holds(running.rule.as_ref())) << i
     })
 }
 
 impl Engine {
-    /// An engine with all rules that the settings want.
+    /// Creates an engine with all rules that the settings enable.
     pub fn new(settings: Settings) -> Result<Self, SettingsError> {
         let calendar = Calendar::new(settings.business_hours)?;
         for id in settings.only.iter().chain(settings.rules.keys()) {
@@ -174,26 +181,25 @@ impl Engine {
 
             if wanted {
                 let cooldown = common.cooldown.unwrap_or(built.cooldown);
-                running.push(Running {
+                running.push(RunningRule {
                     info,
                     rule: built.rule,
                     cooldown,
-                    memory: built.memory,
+                    lookback: built.lookback,
                 });
             }
         }
 
-        let acquaintance: Acquaintance =
-            rules::acquaintance(settings.rules.get("anomalous_access"))?;
+        let familiarity: Familiarity = rules::familiarity(settings.rules.get("anomalous_access"))?;
         let all = running
             .iter()
-            .map(|r| r.memory)
+            .map(|r| r.lookback)
             .max()
             .unwrap_or(Span::ZERO)
             .max(Span::hours(1));
         let logins = running
             .iter()
-            .map(|r| r.rule.remembers_logins())
+            .map(|r| r.rule.login_lookback())
             .max()
             .unwrap_or(Span::ZERO)
             .max(all);
@@ -201,124 +207,134 @@ impl Engine {
         let clock = SourceClock {
             newest: Timestamp::MIN,
             arrived: Timestamp::MIN,
-            told: Timestamp::MIN,
+            announced: Timestamp::MIN,
         };
 
-        let names = Names::random();
-        let glances = Glances::new(
-            names.clone(),
-            running.iter().map(|r| (r.info.interest, r.rule.screen())),
+        let key_hasher = KeyHasher::random();
+        let prefilter = Prefilter::new(
+            key_hasher.clone(),
+            running
+                .iter()
+                .map(|r| (r.info.interest, r.rule.predicate())),
         );
         Ok(Self {
-            ahead: bits(&running, |rule| rule.looks_ahead()),
-            news: bits(&running, |rule| rule.waits_for_news()),
-            timed: bits(&running, |rule| rule.keeps_time()),
-            glances,
+            prefetching: rule_bits(&running, |rule| rule.can_prefetch()),
+            novelty_only: rule_bits(&running, |rule| rule.only_on_novelty()),
+            clocked: rule_bits(&running, |rule| rule.needs_clock()),
+            prefilter,
             rules: running,
             sigma: Sigma::default(),
             detections: Detections::new(settings.grace),
-            profiles: Profiles::new(settings.users_max, acquaintance),
+            profiles: Profiles::new(settings.users_max, familiarity),
             calendar,
             users: Users::default(),
-            names,
+            key_hasher,
             counters: Counters::default(),
             clocks: [clock; Source::ALL.len()],
-            settle: settings.settle,
-            memory: Memory { all, logins },
-            unheard: Vec::new(),
+            allowed_lateness: settings.allowed_lateness,
+            lookback: Memory { all, logins },
+            never_heard: Vec::new(),
             now: None,
             next_sweep: Timestamp::MIN,
         })
     }
 
-    /// Sets what `users.users` knows.
+    /// Sets the roles and tenants from `users.users`.
     pub fn set_users(&mut self, users: Users) {
         self.users = users;
     }
 
     /// Sets the custom rules.
     pub fn set_sigma(&mut self, sigma: Sigma) {
-        self.memory.all = self.memory.all.max(sigma.memory());
-        self.memory.logins = self.memory.logins.max(self.memory.all);
+        self.lookback.all = self.lookback.all.max(sigma.lookback());
+        self.lookback.logins = self.lookback.logins.max(self.lookback.all);
         self.sigma = sigma;
     }
 
-    /// How much of the past the engine must see again after a restart.
-    pub fn memory(&self) -> Memory {
-        self.memory
+    /// Returns how much of the past the engine must see again after a restart.
+    pub fn lookback(&self) -> Memory {
+        self.lookback
     }
 
-    /// What takes glances at events for this engine, where they are read.
-    pub fn glances(&self) -> Glances {
-        self.glances.clone()
+    /// Returns the prefilter that computes event headers for this engine, for each reading thread.
+    pub fn prefilter(&self) -> Prefilter {
+        self.prefilter.clone()
     }
 
-    /// Shows an event to the rules.
+    /// Processes an event.
     pub fn push(&mut self, event: &SecurityEvent<'_>) {
-        let glance = self.glances.at(event);
-        self.show(event, &glance, Hints::NONE);
+        let header = self.prefilter.header_of(event);
+        self.process_event(event, &header, PrefetchHints::NONE);
     }
 
-    /// Shows events to the rules, one after the other, as [`Self::push`] does, but faster: they
-    /// wait for memory together. `glances` are this engine's, one of each event.
-    pub fn push_all(&mut self, events: &[SecurityEvent<'_>], glances: &[Glance]) {
-        for (events, glances) in events.chunks(AHEAD).zip(glances.chunks(AHEAD)) {
-            let mut hints = [Hints::NONE; AHEAD];
-            self.look_ahead(glances, &mut hints);
-            for ((event, glance), hints) in events.iter().zip(glances).zip(hints) {
-                self.show(event, glance, hints);
+    /// Processes events in order, as [`Self::push`] does, but faster: their memory accesses
+    /// overlap. `headers` holds the header of each event, computed by this engine's prefilter.
+    pub fn push_all(&mut self, events: &[SecurityEvent<'_>], headers: &[EventHeader]) {
+        for (events, headers) in events
+            .chunks(PREFETCH_BATCH)
+            .zip(headers.chunks(PREFETCH_BATCH))
+        {
+            let mut hints = [PrefetchHints::NONE; PREFETCH_BATCH];
+            self.prefetch_batch(headers, &mut hints);
+            for ((event, header), hints) in events.iter().zip(headers).zip(hints) {
+                self.process_event(event, header, hints);
             }
         }
     }
 
-    /// Step by step for all of them: each step reads where the one before has found something.
-    fn look_ahead(&self, glances: &[Glance], hints: &mut [Hints; AHEAD]) {
-        for (glance, hints) in glances.iter().zip(hints.iter_mut()) {
-            hints.find_user(glance, &self.profiles);
-            for rule in places(self.ahead) {
-                self.rules[rule].rule.find_ahead(glance, hints);
+    /// Prefetches the state of a batch in two steps: find the slots of all events, then read them.
+    fn prefetch_batch(&self, headers: &[EventHeader], hints: &mut [PrefetchHints; PREFETCH_BATCH]) {
+        for (header, hints) in headers.iter().zip(hints.iter_mut()) {
+            hints.find_user(header, &self.profiles);
+            for rule in set_bits(self.prefetching) {
+                self.rules[rule].rule.find_prefetch_slots(header, hints);
             }
         }
 
         let mut read = 0;
-        for hints in hints.iter().take(glances.len()) {
-            read ^= self.profiles.look_ahead(hints.user);
-            for rule in places(self.ahead) {
-                read ^= self.rules[rule].rule.read_ahead(*hints);
+        for hints in hints.iter().take(headers.len()) {
+            read ^= self.profiles.prefetch(hints.user);
+            for rule in set_bits(self.prefetching) {
+                read ^= self.rules[rule].rule.prefetch(*hints);
             }
         }
 
-        // Nobody needs it but the caches.
+        // Keeps the reads, which only fill the caches, from being optimized away.
         std::hint::black_box(read);
     }
 
-    fn show(&mut self, event: &SecurityEvent<'_>, glance: &Glance, hints: Hints) {
+    fn process_event(
+        &mut self,
+        event: &SecurityEvent<'_>,
+        header: &EventHeader,
+        hints: PrefetchHints,
+    ) {
         self.counters.events += 1;
-        let clock = &mut self.clocks[glance.source as usize];
+        let clock = &mut self.clocks[header.source as usize];
 
-        // What we say of ourselves comes amid whatever the source delivers, and says nothing of how
-        // far the source is.
-        if !glance.marks.intersects(Marks::OWN_FAILURE) {
-            clock.newest = clock.newest.max(glance.at);
+        // blueteam's own failure events arrive amid the events of a source, and show nothing about
+        // how far that source has come.
+        if !header.marks.intersects(Marks::OWN_FAILURE) {
+            clock.newest = clock.newest.max(header.at);
             if let Some(now) = self.now {
                 clock.arrived = now;
             }
         }
 
-        // Live too: a backlog is hours of events at once, and must be decided as it would have been
-        // one by one.
+        // Live as well: a backlog is hours of events at once, and must lead to the same decisions
+        // as if they had arrived one by one.
         if clock.newest >= self.next_sweep {
-            self.next_sweep = clock.newest.plus(SWEEP_EVERY);
-            self.pass_time();
+            self.next_sweep = clock.newest.plus(SWEEP_INTERVAL);
+            self.propagate_watermarks();
         }
 
-        let user = glance.user();
-        let (novelty, user_place) = self.learn(event, glance, user, hints);
-        let news = novelty.known && (novelty.ip || novelty.agent);
-        let wanted = if news {
-            glance.wanted
+        let user = header.user_key();
+        let (novelty, user_slot) = self.learn_from_event(event, header, user, hints);
+        let taught_something = novelty.known && (novelty.ip || novelty.agent);
+        let wanted = if taught_something {
+            header.wanted
         } else {
-            glance.wanted & !self.news
+            header.wanted & !self.novelty_only
         };
 
         let mut cx = Context {
@@ -330,24 +346,23 @@ impl Engine {
             novelty,
             calendar: &mut self.calendar,
             users: &self.users,
-            names: &self.names,
+            key_hasher: &self.key_hasher,
             counters: &mut self.counters,
-            stale: Timestamp::MIN,
-            settle: self.settle,
+            stale_before: Timestamp::MIN,
+            allowed_lateness: self.allowed_lateness,
             user,
-            user_place,
-            glance,
+            user_slot,
+            header,
             hints,
         };
 
-        for i in places(wanted) {
+        for i in set_bits(wanted) {
             let running = &mut self.rules[i];
             cx.slot = i as u16;
             cx.info = running.info;
             cx.cooldown = running.cooldown;
-            // By the event's own time: one event from the present must not make the past of others
-            // forgettable.
-            cx.stale = quiet_since(glance.at, running.memory);
+            // By the event's own time: one recent event must not expire the keys of older ones.
+            cx.stale_before = quiet_since(header.at, running.lookback);
             running.rule.observe(event, &mut cx);
         }
 
@@ -356,56 +371,56 @@ impl Engine {
         }
     }
 
-    /// What the event teaches of its user, and where the profile is.
-    fn learn(
+    /// Updates the user's profile from the event; returns what was new, and the slot of the
+    /// profile.
+    fn learn_from_event(
         &mut self,
         event: &SecurityEvent<'_>,
-        glance: &Glance,
+        header: &EventHeader,
         user: Option<Key>,
-        hints: Hints,
-    ) -> (Novelty, Option<Place>) {
+        hints: PrefetchHints,
+    ) -> (Novelty, Option<SlotRef>) {
         match user {
-            Some(user) if glance.marks.intersects(Marks::USER_SUCCESS) => {
-                self.profiles.learn((user, hints.user), event, glance)
+            Some(user) if header.marks.intersects(Marks::USER_SUCCESS) => {
+                self.profiles.learn_event(user, hints.user, event, header)
             }
-            Some(user) if glance.marks.intersects(Marks::SESSION) => (
+            Some(user) if header.marks.intersects(Marks::SESSION) => (
                 Novelty::default(),
-                Some(self.profiles.place((user, hints.user), glance.at)),
+                Some(self.profiles.touch_slot_ref(user, hints.user, header.at)),
             ),
             _ => (Novelty::default(), None),
         }
     }
 
-    /// Shows an event that has been processed before a restart: windows take it in, nothing is
-    /// told. `learnt` says that the stored profiles know it already.
-    pub fn rebuild(&mut self, event: &SecurityEvent<'_>, learnt: bool) {
+    /// Processes an event again that was processed before a restart: windows are rebuilt, no
+    /// detection is reported. `learned` means that the stored profiles include it already.
+    pub fn rebuild(&mut self, event: &SecurityEvent<'_>, learned: bool) {
         self.detections.muted = true;
-        self.profiles.learning = !learnt;
+        self.profiles.learning = !learned;
         self.push(event);
         self.detections.muted = false;
         self.profiles.learning = true;
     }
 
-    fn key_of(&self, source: Source, user: &UserId<'_>) -> Key {
+    fn user_key_of(&self, source: Source, user: &UserId<'_>) -> Key {
         match user {
             UserId::Uuid(id) => Key::new(source, id.as_u128()),
-            UserId::Name(name) => Key::new(source, self.names.value(name)),
+            UserId::Name(name) => Key::new(source, self.key_hasher.hash_name(name)),
         }
     }
 
-    /// Says which sources have never spoken at all: nothing has ended, so that their silence is
-    /// none until their first event.
-    pub fn set_unheard(&mut self, unheard: Vec<Source>) {
-        self.unheard = unheard;
+    /// Sets the sources that have never sent an event: their silence is not reported before their
+    /// first event.
+    pub fn set_unheard(&mut self, never_heard: Vec<Source>) {
+        self.never_heard = never_heard;
     }
 
-    /// Goes on live at `now` after a restart: sources that have a past may be about to deliver more
-    /// of it, so that their time is that of their events until they have been quiet for the
-    /// settling time.
+    /// Continues live at `now` after a restart. Sources with a past may still deliver more of it,
+    /// so their watermark follows their events until they have been quiet for the allowed lateness.
     pub fn resume(&mut self, now: Timestamp) {
-        // What the past has decided is not decided again.
+        // What was decided before the restart is not decided again.
         self.detections.muted = true;
-        self.pass_time();
+        self.propagate_watermarks();
         self.detections.muted = false;
         self.now = Some(now);
         for clock in self
@@ -417,47 +432,50 @@ impl Engine {
         }
     }
 
-    /// The wall clock has reached `now`. Sources that have been quiet for the settling time have
-    /// certainly reached it too; one that is still delivering its past goes by its own events.
-    pub fn advance(&mut self, now: Timestamp) {
+    /// Advances the wall clock to `now`. Sources that have been quiet for the allowed lateness have
+    /// certainly reached it too; the watermark of one that still delivers its past follows its
+    /// events.
+    pub fn advance_clock(&mut self, now: Timestamp) {
         self.now = Some(now);
-        self.pass_time();
+        self.propagate_watermarks();
     }
 
-    /// The time that a source has certainly reached.
-    fn reached(&self, source: Source) -> Timestamp {
+    /// Returns the time that a source has certainly reached.
+    fn watermark(&self, source: Source) -> Timestamp {
         let clock = self.clocks[source as usize];
         match self.now {
-            Some(now) if clock.arrived.plus(self.settle) <= now => {
-                now.max(clock.newest.minus(self.settle))
+            Some(now) if clock.arrived.plus(self.allowed_lateness) <= now => {
+                now.max(clock.newest.minus(self.allowed_lateness))
             }
-            _ => clock.newest.minus(self.settle),
+            _ => clock.newest.minus(self.allowed_lateness),
         }
     }
 
-    fn pass_time(&mut self) {
+    fn propagate_watermarks(&mut self) {
         for source in Source::ALL {
-            let now = self.reached(source);
+            let now = self.watermark(source);
             let clock = &mut self.clocks[source as usize];
-            // Backwards too: a source that was quiet goes by its own events again once it delivers
-            // its past. Live always: what is pending may be older than a time that was reached long
-            // ago.
-            let spoke = clock.newest > Timestamp::MIN;
-            if (self.now.is_some() && (spoke || !self.unheard.contains(&source)))
-                || (now != clock.told && spoke)
+            // The watermark may move backward: a quiet source follows its own events again once it
+            // delivers its past. Live, always announce it: pending events may be older than a
+            // watermark that was announced long ago.
+            let heard = clock.newest > Timestamp::MIN;
+            if (self.now.is_some() && (heard || !self.never_heard.contains(&source)))
+                || (now != clock.announced && heard)
             {
-                clock.told = now;
-                self.each_rule(self.timed, |rule, cx| rule.advance(source, now, cx));
+                clock.announced = now;
+                self.for_each_rule(self.clocked, |rule, cx| {
+                    rule.advance_watermark(source, now, cx)
+                });
             }
         }
 
-        let reached = Source::ALL.map(|s| self.reached(s));
+        let watermarks = Source::ALL.map(|s| self.watermark(s));
         self.detections
-            .sweep(|source| reached[source as usize], self.now);
+            .sweep(|source| watermarks[source as usize], self.now);
     }
 
-    fn each_rule(&mut self, which: u32, mut f: impl FnMut(&mut dyn Rule, &mut Context<'_>)) {
-        for i in places(which) {
+    fn for_each_rule(&mut self, which: u32, mut f: impl FnMut(&mut dyn Rule, &mut Context<'_>)) {
+        for i in set_bits(which) {
             let running = &mut self.rules[i];
             let mut cx = Context {
                 slot: i as u16,
@@ -468,47 +486,48 @@ impl Engine {
                 novelty: Novelty::default(),
                 calendar: &mut self.calendar,
                 users: &self.users,
-                names: &self.names,
+                key_hasher: &self.key_hasher,
                 counters: &mut self.counters,
-                stale: Timestamp::MIN,
-                settle: self.settle,
+                stale_before: Timestamp::MIN,
+                allowed_lateness: self.allowed_lateness,
                 user: None,
-                user_place: None,
-                glance: &Glance::NOTHING,
-                hints: Hints::NONE,
+                user_slot: None,
+                header: &EventHeader::NOTHING,
+                hints: PrefetchHints::NONE,
             };
 
             f(running.rule.as_mut(), &mut cx);
         }
     }
 
-    /// The input has ended: decides what was pending and closes everything.
+    /// Ends the input: decides what is pending and closes every detection.
     pub fn finish(&mut self) {
-        self.each_rule(bits(&self.rules, |_| true), |rule, cx| rule.finish(cx));
+        self.for_each_rule(rule_bits(&self.rules, |_| true), |rule, cx| rule.finish(cx));
         self.detections.close_all();
     }
 
-    /// Hands out what changed since the last drain, each detection once. With `settled_only`, mere
-    /// extensions wait.
+    /// Passes on what changed since the last drain, each detection once. With `settled_only`,
+    /// detections that were merely extended wait.
     pub fn drain(&mut self, settled_only: bool, tell: impl FnMut(Change)) {
         self.detections.drain(settled_only, tell);
     }
 
-    /// Whether there is anything to hand out.
+    /// Returns whether any detection has changed since the last drain.
     pub fn has_changes(&self) -> bool {
         self.detections.has_changes()
     }
 
-    /// Takes up an open detection from the store. False when its rule no longer runs.
+    /// Restores an open detection from the store. Returns false if its rule no longer runs.
     pub fn restore(&mut self, mut restored: Restored) -> bool {
         let detection = &restored.detection;
         if detection.episode != 0 && restored.hold_until.is_none() {
-            // Off-hours detections stay open until the period ends.
+            // Off-hours detections stay open until their period ends.
             let period = self
                 .calendar
                 .period(Timestamp::from_micros(detection.episode));
             restored.hold_until = (!period.open).then_some(period.end);
         }
+
         let detection = &restored.detection;
         let key = match detection.entity.kind {
             EntityKind::Ip => detection
@@ -522,20 +541,24 @@ impl Engine {
             }
             EntityKind::Source => Some(Key::new(
                 detection.source,
-                self.names.value(&detection.entity.value),
+                self.key_hasher.hash_name(&detection.entity.value),
             )),
             EntityKind::Session => Some(Key::new(
                 detection.source,
-                self.names.value(&detection.entity.value),
+                self.key_hasher.hash_name(&detection.entity.value),
             )),
             EntityKind::User => Some(match uuid::Uuid::try_parse(&detection.entity.value) {
                 Ok(id) => Key::new(detection.source, id.as_u128()),
-                Err(_) => Key::new(detection.source, self.names.value(&detection.entity.value)),
+                Err(_) => Key::new(
+                    detection.source,
+                    self.key_hasher.hash_name(&detection.entity.value),
+                ),
             }),
         };
         let (Some(key), episode) = (key, detection.episode) else {
             return false;
         };
+
         let (slot, cooldown) = if let Some(rule) = self
             .rules
             .iter()
@@ -550,11 +573,16 @@ impl Engine {
                 self.rules[rule].cooldown,
             )
         } else {
-            let Some((rule, cooldown)) = self.sigma.position(&detection.rule_id) else {
+            let Some((rule, cooldown)) = self.sigma.find_rule(&detection.rule_id) else {
                 return false;
             };
             let entity = &detection.entity;
-            let key = Sigma::key(detection.source, entity.kind, &entity.value, &self.names);
+            let key = Sigma::entity_key(
+                detection.source,
+                entity.kind,
+                &entity.value,
+                &self.key_hasher,
+            );
 
             (
                 Slot {
@@ -565,32 +593,33 @@ impl Engine {
                 cooldown,
             )
         };
+
         self.detections.restore(slot, cooldown, restored);
         true
     }
 
-    /// The profiles that changed since the last call.
+    /// Returns the profiles that changed since the last call.
     pub fn take_dirty_profiles(&mut self) -> Vec<StoredProfile> {
         self.profiles.take_dirty()
     }
 
-    /// Takes up a stored profile.
+    /// Restores a stored profile.
     pub fn restore_profile(&mut self, stored: StoredProfile) {
-        let key = self.key_of(stored.source, &stored.user);
-        self.profiles.restore(key, stored, &self.names);
+        let key = self.user_key_of(stored.source, &stored.user);
+        self.profiles.restore(key, stored, &self.key_hasher);
     }
 
-    /// Counters for metrics.
+    /// Returns the counters for metrics.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// Open detections.
+    /// Returns the number of open detections.
     pub fn open_detections(&self) -> usize {
         self.detections.len()
     }
 
-    /// What each rule is doing.
+    /// Returns the status of each rule.
     pub fn status(&self) -> Vec<RuleStatus> {
         let rules = self.rules.iter().map(|r| RuleStatus {
             rule_id: r.info.id.clone(),
@@ -605,7 +634,7 @@ impl Engine {
             .collect()
     }
 
-    /// Severity of a rule, built in or custom.
+    /// Returns the severity of a built-in rule.
     pub fn severity_of(&self, rule: &RuleId) -> Option<Severity> {
         self.rules
             .iter()

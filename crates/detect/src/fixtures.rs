@@ -1,10 +1,10 @@
 //! A rule's fixtures: cases on which it must fire and cases on which it must not, as data beside
 //! the rule.
 //!
-//! A line is a JSON object. `{"case": …, "fires": true}` begins a case; the lines after it are its
-//! events, their fields named as the columns of `audit_events`, with `source`, `user_name` and
-//! `occurrences` for those of logs. `"times": 6, "every": "50s"` makes six of one, in which `{n}`
-//! stands for 0 to 5.
+//! Each line is a JSON object. `{"case": …, "fires": true}` begins a case; the lines after it are
+//! its events. Their fields are named as the columns of `audit_events`, plus `source`, `user_name`
+//! and `occurrences` for log events. `"times": 6, "every": "50s"` makes six events of a line, in
+//! which `{n}` stands for 0 to 5.
 
 use std::net::IpAddr;
 
@@ -16,13 +16,13 @@ use uuid::Uuid;
 
 use crate::engine::{Engine, Settings, SettingsError};
 
-/// The most events that one line may make.
+/// Maximum number of events per line.
 const TIMES_MAX: u32 = 10_000;
 
-/// What a rule must say of some events.
+/// A test case: events, and whether the rule must fire on them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Case {
-    /// What it is, for people.
+    /// Name of the case.
     pub name: String,
     /// Whether the rule must fire.
     pub fires: bool,
@@ -30,26 +30,26 @@ pub struct Case {
     pub events: Vec<SecurityEvent<'static>>,
 }
 
-/// What a rule said of a case.
+/// The result of a case.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// The case.
+    /// Name of the case.
     pub case: String,
     /// Whether the rule must fire.
     pub fires: bool,
-    /// How many detections there were.
+    /// Number of detections.
     pub detections: u64,
-    /// Whether that is right.
+    /// Whether the case passed.
     pub ok: bool,
 }
 
-/// A fixture that cannot be read.
+/// An error in a fixtures file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {message}")]
 pub struct FixtureError {
-    /// Which line, from 1.
+    /// Line number, from 1; 0 for an error of a whole case.
     pub line: usize,
-    /// What is wrong with it.
+    /// The problem.
     pub message: String,
 }
 
@@ -64,7 +64,7 @@ struct Head {
 #[serde(deny_unknown_fields)]
 struct Line {
     timestamp: Timestamp,
-    /// Read before, because it says how often the line is read.
+    /// Read beforehand, because it determines how often the line is parsed.
     #[serde(rename = "times")]
     _times: Option<u32>,
     #[serde(default)]
@@ -84,18 +84,18 @@ struct Line {
     instance_id: Option<Uuid>,
     #[serde(default)]
     cui_accessed: bool,
-    #[serde(default = "once")]
+    #[serde(default = "default_occurrences")]
     occurrences: u32,
     metadata: Option<Value>,
 }
 
-const fn once() -> u32 {
+const fn default_occurrences() -> u32 {
     1
 }
 
 impl Line {
-    /// The `n`th of its events, under the id of that number.
-    fn event(self, n: u32, id: u128) -> Result<SecurityEvent<'static>, String> {
+    /// Returns the `n`th of its events, with the given id.
+    fn into_event(self, n: u32, id: u128) -> Result<SecurityEvent<'static>, String> {
         let span = Span::micros(
             self.every
                 .unwrap_or(Span::ZERO)
@@ -107,7 +107,7 @@ impl Line {
             .ip_address
             .map(|ip| {
                 ip.parse::<IpAddr>()
-                    .map_err(|_| format!("`{ip}` is no address"))
+                    .map_err(|_| format!("`{ip}` is not an address"))
             })
             .transpose()?;
 
@@ -142,7 +142,7 @@ impl Line {
     }
 }
 
-/// Reads the cases of a text; empty lines count for nothing.
+/// Parses the cases of a text; empty lines are ignored.
 pub fn parse(text: &str) -> Result<Vec<Case>, FixtureError> {
     let mut cases: Vec<Case> = Vec::new();
     let mut id = 0;
@@ -182,7 +182,7 @@ pub fn parse(text: &str) -> Result<Vec<Case>, FixtureError> {
             let line: Line = serde_json::from_str(&line.replace("{n}", &n.to_string()))
                 .map_err(|e| error(e.to_string()))?;
             id += 1;
-            case.events.push(line.event(n, id).map_err(error)?);
+            case.events.push(line.into_event(n, id).map_err(error)?);
         }
     }
     match cases.iter().find(|case| case.events.is_empty()) {
@@ -194,7 +194,7 @@ pub fn parse(text: &str) -> Result<Vec<Case>, FixtureError> {
     }
 }
 
-/// Shows each case to an engine of its own, and counts what the rules of these ids say.
+/// Runs each case in a new engine, and counts the detections of the rules with these ids.
 pub fn run<E>(
     cases: &[Case],
     ids: &[&str],
@@ -224,8 +224,8 @@ pub fn run<E>(
     Ok(verdicts)
 }
 
-/// An engine of one built-in rule with its default parameters: what its fixtures are made for.
-pub fn alone(id: &str) -> Result<Engine, SettingsError> {
+/// Creates an engine with one built-in rule and its default parameters, as its fixtures expect.
+pub fn single_rule_engine(id: &str) -> Result<Engine, SettingsError> {
     Engine::new(Settings {
         only: vec![id.to_owned()],
         ..Settings::default()
@@ -236,10 +236,9 @@ pub fn alone(id: &str) -> Result<Engine, SettingsError> {
 mod tests {
     use super::*;
 
-    /// Every built-in rule is shown to fire and to be silent, by the fixtures that the program
-    /// carries.
+    /// Every built-in rule has fixtures on which it fires and on which it does not.
     #[test]
-    fn every_rule_has_fixtures_of_both_kinds_and_passes_them() {
+    fn rules_pass_fixtures_of_both_kinds() {
         let mut wrong = Vec::new();
         for definition in crate::rules::ALL {
             let id = definition.info.id.as_str();
@@ -250,8 +249,8 @@ mod tests {
                     "{id}: no fixture with fires = {fires}"
                 );
             }
-            for verdict in
-                run(&cases, &[id], || alone(id)).unwrap_or_else(|error| panic!("{id}: {error}"))
+            for verdict in run(&cases, &[id], || single_rule_engine(id))
+                .unwrap_or_else(|error| panic!("{id}: {error}"))
             {
                 if !verdict.ok {
                     wrong.push(format!(
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_names_its_line() {
+    fn errors_name_their_line() {
         let head = r#"{"case": "x", "fires": true}"#;
         let event = r#""timestamp": "2026-03-02T10:00:00Z", "category": "auth", "action": "login", "result": "success""#;
         for (text, expected) in [
@@ -281,7 +280,7 @@ mod tests {
             ),
             (
                 format!("{head}\n{{{event}, \"ip_address\": \"here\"}}"),
-                "line 2: `here` is no address",
+                "line 2: `here` is not an address",
             ),
             (head.to_owned(), "line 0: the case `x` has no events"),
             (format!("{head}\nx"), "line 2: expected value"),

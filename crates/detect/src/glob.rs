@@ -1,4 +1,4 @@
-//! Patterns for endpoints: `*` stands for any run of characters.
+//! Patterns for endpoints: `*` matches any run of characters.
 
 use wide::u8x32;
 
@@ -6,14 +6,14 @@ use wide::u8x32;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Glob {
     parts: Vec<String>,
-    /// Of its first part and of its last.
+    /// First bytes of its first part and last bytes of its last.
     ends: Ends,
-    /// Which bits of `ends` are the pattern's.
+    /// The bits of `ends` that the pattern determines.
     mask: Ends,
 }
 
-/// The first and the last sixteen bytes of a text, by which nearly every text is told from a
-/// pattern without looking at more of it.
+/// The first and the last sixteen bytes of a text, which rule out a match for nearly every text
+/// without looking at the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
     first: u128,
@@ -64,7 +64,7 @@ impl Glob {
         }
     }
 
-    /// Whether a text that begins and ends like this may match.
+    /// Returns whether a text with these ends may match.
     pub(crate) fn may_match(&self, text: Ends) -> bool {
         (self.ends.first ^ text.first) & self.mask.first == 0
             && (self.ends.last ^ text.last) & self.mask.last == 0
@@ -89,8 +89,8 @@ impl Glob {
     }
 }
 
-/// Whether a path is undisguised: no `%`, `?` or `#` in it, and no slash before a slash or dot.
-/// Asked of nearly every event, so that it looks at 32 bytes at a time.
+/// Returns whether a path needs no normalization: no `%`, `?` or `#` in it, and no slash before a
+/// slash or dot. Called for nearly every event, so it compares 32 bytes at a time.
 fn is_plain(path: &[u8]) -> bool {
     let (mut found, mut slash_before) = (0, 0);
     let mut look = |block: [u8; 32]| {
@@ -114,8 +114,8 @@ fn is_plain(path: &[u8]) -> bool {
     found == 0
 }
 
-/// A request path without query and fragment and without the disguises that a server sees through:
-/// `%2e`, `//`, `/./`, `/../`.
+/// Returns a request path without query and fragment, normalized as a server does: `%2e`, `//`,
+/// `/./` and `/../` are resolved.
 pub(crate) fn plain_path(raw: &str) -> std::borrow::Cow<'_, str> {
     if is_plain(raw.as_bytes()) {
         return raw.into();
@@ -176,14 +176,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn ends_rule_out_what_does_not_match_and_nothing_else(pattern in "[ab/*]{0,40}", text in "[ab/]{0,40}") {
+        fn ends_never_rule_out_a_match(pattern in "[ab/*]{0,40}", text in "[ab/]{0,40}") {
             let glob = Glob::new(&pattern);
             proptest::prop_assert!(!glob.matches(&text) || glob.may_match(Ends::of(&text)), "{} {}", pattern, text);
         }
     }
 
     #[test]
-    fn disguised_paths_are_seen_through() {
+    fn disguised_paths_are_normalized() {
         for (raw, plain) in [
             ("/admin/users?x=1", "/admin/users"),
             ("/x/../admin/users", "/admin/users"),
@@ -199,7 +199,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_plain_has_nothing_to_see_through(path in "[a/.%?#]{0,8}|a{28,33}[a/.%?#]{0,6}|[a/]{30,70}") {
+        fn plain_paths_are_recognized(path in "[a/.%?#]{0,8}|a{28,33}[a/.%?#]{0,6}|[a/]{30,70}") {
             let special = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
             let plain = !path.contains(['%', '?', '#']) && !path.as_bytes().windows(2).any(special);
             proptest::prop_assert_eq!(is_plain(path.as_bytes()), plain);

@@ -3,13 +3,14 @@
 //!
 //! Invariants: no I/O, no clock, no knowledge of where events come from. The same [`Engine`] runs
 //! live, in `replay` and in `backtest`. State is bounded: every rule has a cap on the keys it
-//! tracks, and counts what it gives up.
+//! tracks, and counts evictions.
 //!
 //! Adding a rule touches its file in `rules/`, its fixtures beside it, and the list in `rules.rs`.
 
+mod clock_cache;
 mod engine;
+mod event_header;
 pub mod fixtures;
-mod glance;
 mod glob;
 mod keyed;
 mod open;
@@ -22,7 +23,7 @@ mod users;
 mod window;
 
 pub use engine::{Counters, Engine, RuleStatus, Settings, SettingsError};
-pub use glance::{Glance, Glances};
+pub use event_header::{EventHeader, Prefilter};
 pub use open::{EVENT_IDS_MAX, Restored};
 pub use profile::{ExportHour, KnownAgent, KnownIp, Profile, StoredProfile};
 pub use rule::{Definition, Info, ParamError, Usage};

@@ -7,8 +7,7 @@ use std::collections::BinaryHeap;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use model::{
-    Change, Detection, Entity, EventId, Fingerprint, Phase, Rows, SecurityEvent, Source, Span,
-    Timestamp,
+    Change, Detection, Entity, EventKey, Fingerprint, Phase, SecurityEvent, Source, Span, Timestamp,
 };
 use sha2::{Digest, Sha256};
 
@@ -49,6 +48,8 @@ pub struct Opening {
 struct Open {
     slot: Slot,
     detection: Detection,
+    /// Its events, as a [`Change`] names them.
+    events: Vec<EventKey>,
     cooldown: Span,
     last_extended: Timestamp,
     hold_until: Timestamp,
@@ -216,10 +217,10 @@ impl Detections {
 
         if detection.event_ids.len() < EVENT_IDS_MAX {
             detection.event_ids.push(hit.event_id());
-            detection.rows.0.push((hit.at, hit.event_id()));
-        } else if event.instance_id != detection.tenant && detection.rows.0.len() <= EVENT_IDS_MAX {
+            open.events.push(hit.event_key());
+        } else if event.instance_id != detection.tenant && open.events.len() <= EVENT_IDS_MAX {
             // One that differs is enough to know that they do.
-            detection.rows.0.push((hit.at, hit.event_id()));
+            open.events.push(hit.event_key());
         }
 
         open.last_extended = open.last_extended.max(hit.at);
@@ -353,6 +354,7 @@ impl Detections {
                 opened: open.fresh,
                 phase,
                 detection: open.detection.clone(),
+                events: open.events.clone(),
             };
 
             open.fresh = false;
@@ -377,6 +379,7 @@ impl Detections {
             last_extended: restored.detection.last_seen,
             hold_until: restored.hold_until.unwrap_or(Timestamp::MIN),
             detection: restored.detection,
+            events: Vec::new(),
             fresh: false,
             dirty: false,
             closed: false,
@@ -425,7 +428,7 @@ impl Open {
         );
 
         let named = evidence.iter().filter(|h| h.times > 0).take(EVENT_IDS_MAX);
-        let rows: Vec<(Timestamp, EventId)> = named.map(|h| (h.at, h.event_id())).collect();
+        let events: Vec<EventKey> = named.map(Hit::event_key).collect();
         let detection = Detection {
             rule_id: info.id.clone(),
             severity: info.severity,
@@ -435,8 +438,7 @@ impl Open {
             first_seen: first.at,
             last_seen,
             event_count: evidence.iter().map(|h| u64::from(h.times)).sum(),
-            event_ids: rows.iter().map(|(_, id)| *id).collect(),
-            rows: Rows(rows),
+            event_ids: events.iter().map(|e| e.event_id).collect(),
             nist_controls: info.controls.to_vec(),
             source,
             cui_involved: false,
@@ -448,6 +450,7 @@ impl Open {
         Self {
             slot,
             detection,
+            events,
             cooldown,
             last_extended: hit.at,
             hold_until: opening.hold_until.unwrap_or(Timestamp::MIN),
@@ -466,7 +469,7 @@ fn fingerprint(
     entity: &Entity,
     source: Source,
     episode: i64,
-    first: EventId,
+    first: model::EventId,
     at: Timestamp,
 ) -> Fingerprint {
     let mut hash = Sha256::new();

@@ -1,4 +1,4 @@
-//! Rules made from the parameters that the configuration has for them.
+//! Building rules from their configured parameters.
 
 use model::Span;
 use serde::{Deserialize, Serialize};
@@ -8,7 +8,7 @@ use crate::engine::KEYS_MAX;
 use crate::rule::{Built, Info, ParamError};
 use crate::rules;
 
-/// Parameters that every rule has beside its own.
+/// Parameters that every rule has in addition to its own.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Common {
@@ -29,12 +29,12 @@ impl Default for Common {
 
 const COMMON: [&str; 3] = ["enabled", "cooldown", "max_keys"];
 
-/// Checks the parameters of a rule as the configuration has them.
+/// Checks the configured parameters of a rule.
 pub fn check_params(rule: &str, value: &Value) -> Result<(), ParamError> {
     build(rule, Some(value)).map(|_| ())
 }
 
-/// Makes a rule from its parameters.
+/// Builds a rule from its configured parameters.
 pub(crate) fn build(
     id: &str,
     configured: Option<&Value>,
@@ -75,7 +75,7 @@ pub(crate) fn build(
         Some(_) => return Err(error(None, "is not a table of parameters".to_owned())),
     }
 
-    // One at a time, so that an error names its key.
+    // Try each alone, so that the error names its key.
     let culprit = |map: &serde_json::Map<String, Value>, try_one: &dyn Fn(Value) -> bool| {
         map.iter()
             .find(|(k, v)| {

@@ -1,5 +1,5 @@
-//! What is normal for a user: addresses, agents, tenants they logged in to, exports an hour. Kept
-//! in the database, so that a restart forgets nobody.
+//! User profiles, the normal behavior of each user: addresses, agents, tenants they logged in to,
+//! exports per hour. Stored in the database, so that they survive a restart.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,41 +8,42 @@ use model::{SecurityEvent, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::glance::Glance;
-use crate::keyed::{Key, Keyed, Names, Place, ip_bits};
+use crate::clock_cache::{ClockCache, SlotRef};
+use crate::event_header::EventHeader;
+use crate::keyed::{Key, KeyHasher, ip_bits};
 
-/// Known addresses a user at most.
+/// Maximum number of known addresses per user.
 pub(crate) const IPS_MAX: usize = 64;
-/// Known agents a user at most.
+/// Maximum number of known agents per user.
 pub(crate) const AGENTS_MAX: usize = 32;
-/// A profile that only grew older is saved this often, in event time.
-const SAVE_EVERY: Span = Span::hours(1);
-/// Changes of tenant remembered.
+/// How often a profile without new facts is saved, in event time.
+const SAVE_INTERVAL: Span = Span::hours(1);
+/// Maximum number of remembered tenant changes.
 const LOGINS_MAX: usize = 32;
-/// Exports are remembered for this long.
-const EXPORT_MEMORY: Span = Span::days(14);
+/// How long exports are remembered.
+const EXPORT_RETENTION: Span = Span::days(14);
 
-/// An address that a user has been seen at.
+/// An address from which a user was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownIp {
     /// The address.
     pub ip: IpAddr,
     /// First successful event from there.
     pub first: Timestamp,
-    /// Latest one.
+    /// Latest successful event from there.
     pub last: Timestamp,
 }
 
-/// A client that a user has been seen with.
+/// A client with which a user was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownAgent {
     /// `user_agent`.
     pub agent: Box<str>,
     /// Latest successful event with it.
     pub last: Timestamp,
-    /// The agent's [`Names`] tag: what is compared, so that the text need not be fetched.
+    /// Hash of the agent by [`KeyHasher`]: compared instead of the text, which need not be fetched.
     #[serde(skip)]
-    tag: u64,
+    hash: u64,
 }
 
 /// A clock hour in which a user exported.
@@ -50,25 +51,25 @@ pub struct KnownAgent {
 pub struct ExportHour {
     /// Start of the hour.
     pub hour: Timestamp,
-    /// Exports.
+    /// Number of exports.
     pub count: u32,
-    /// Their bytes.
+    /// Number of exported bytes.
     pub bytes: u64,
 }
 
-/// A user's normal, as it is stored.
+/// A user's profile in its stored form.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Profile {
     /// First successful event.
     pub first: Timestamp,
-    /// Latest one.
+    /// Latest successful event.
     pub last: Timestamp,
-    /// How many.
+    /// Number of successful events.
     pub successes: u32,
-    /// Addresses.
+    /// Known addresses, the one used last first.
     pub ips: Vec<KnownIp>,
-    /// Agents.
+    /// Known agents, the one used last first.
     pub agents: Vec<KnownAgent>,
     /// Logins that changed the tenant, oldest first.
     pub logins: Vec<(Timestamp, Uuid)>,
@@ -76,35 +77,35 @@ pub struct Profile {
     pub exports: Vec<ExportHour>,
 }
 
-/// [`KnownIp`] with the address as a number, which compares faster.
+/// A [`KnownIp`] with the address as a number, which compares faster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Known {
+struct KnownAddress {
     ip: [u64; 2],
     first: Timestamp,
     last: Timestamp,
 }
 
-impl Known {
-    /// No address: nothing was seen at the beginning of time.
-    const NOWHERE: Self = Self {
+impl KnownAddress {
+    /// No address: its time is before every event.
+    const NONE: Self = Self {
         ip: [0; 2],
         first: Timestamp::MIN,
         last: Timestamp::MIN,
     };
 
-    fn is_somewhere(&self) -> bool {
+    fn is_known(&self) -> bool {
         self.last > Timestamp::MIN
     }
 
     fn of(known: &KnownIp) -> Self {
         Self {
-            ip: halves(known.ip),
+            ip: ip_halves(known.ip),
             first: known.first,
             last: known.last,
         }
     }
 
-    fn to_ip(self) -> KnownIp {
+    fn to_known_ip(self) -> KnownIp {
         let bits = u128::from(self.ip[0]) << 64 | u128::from(self.ip[1]);
         KnownIp {
             ip: IpAddr::V6(Ipv6Addr::from(bits)).to_canonical(),
@@ -114,96 +115,96 @@ impl Known {
     }
 }
 
-fn halves(ip: IpAddr) -> [u64; 2] {
+fn ip_halves(ip: IpAddr) -> [u64; 2] {
     let bits = ip_bits(ip);
     [(bits >> 64) as u64, bits as u64]
 }
 
-/// A user's normal, as it is asked of nearly every event: with the slot that it stands in, two
-/// lines of a processor's cache. Somebody is nearly always where and with what they were last.
+/// A user's profile as nearly every event needs it: with its slot, two cache lines. Users nearly
+/// always use the same address and agent as last time.
 #[derive(Debug)]
-pub struct Normal {
+pub struct UserProfile {
     first: Timestamp,
     last: Timestamp,
     /// `last` when it was saved.
     saved: Timestamp,
-    /// The address used last, if any.
-    here: Known,
-    /// The tag of the agent used last.
-    with: u64,
-    /// When it was used last; at the beginning of time when there was none.
-    with_last: Timestamp,
+    /// The address used last; [`KnownAddress::NONE`] if there is none.
+    last_ip: KnownAddress,
+    /// Hash of the agent used last.
+    last_agent_hash: u64,
+    /// When that agent was used last; `Timestamp::MIN` if there was none.
+    last_agent_at: Timestamp,
     successes: u32,
     dirty: bool,
-    more: Box<More>,
+    details: Box<ProfileDetails>,
 }
 
-impl Default for Normal {
+impl Default for UserProfile {
     fn default() -> Self {
         Self {
             first: Timestamp::MIN,
             last: Timestamp::MIN,
             saved: Timestamp::MIN,
-            here: Known::NOWHERE,
-            with: 0,
-            with_last: Timestamp::MIN,
+            last_ip: KnownAddress::NONE,
+            last_agent_hash: 0,
+            last_agent_at: Timestamp::MIN,
             successes: 0,
             dirty: false,
-            more: Box::default(),
+            details: Box::default(),
         }
     }
 }
 
-/// What is asked less often.
+/// The part of a profile that is needed less often.
 #[derive(Debug, Default)]
-struct More {
+struct ProfileDetails {
     user: Option<UserId<'static>>,
-    /// Addresses but the one used last.
-    ips: Vec<Known>,
+    /// Addresses except the one used last.
+    ips: Vec<KnownAddress>,
     /// The agent used last.
     agent: Box<str>,
-    /// Agents but that one.
+    /// Agents except the one used last.
     agents: Vec<KnownAgent>,
     logins: Vec<(Timestamp, Uuid)>,
     exports: Vec<ExportHour>,
 }
 
-/// What an event taught us of its user.
+/// What an event revealed about its user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Novelty {
-    /// The user was known before the event.
+    /// Whether the user was known before the event.
     pub known: bool,
-    /// The address is new.
+    /// Whether the address is new.
     pub ip: bool,
-    /// The agent is new.
+    /// Whether the agent is new.
     pub agent: bool,
-    /// Since when the user is known at the address; none when the event was not learnt from or has
+    /// Since when the user is known at the address; `None` if the event was not learned from or has
     /// no address.
-    pub here_since: Option<Timestamp>,
+    pub ip_known_since: Option<Timestamp>,
 }
 
 /// When a user counts as known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Acquaintance {
-    /// Successful events needed.
+pub struct Familiarity {
+    /// Minimum number of successful events.
     pub events: u32,
-    /// Spread over at least this long.
+    /// Minimum time between the first and the last of them.
     pub spread: Span,
 }
 
-impl Normal {
-    /// When the user was first seen at an address, if ever.
+impl UserProfile {
+    /// Returns when the user was first seen at an address, if ever.
     pub fn first_seen_at(&self, ip: IpAddr) -> Option<Timestamp> {
-        let ip = halves(ip);
-        self.ips()
+        let ip = ip_halves(ip);
+        self.known_ips()
             .find(|known| known.ip == ip)
             .map(|known| known.first)
     }
 
-    /// The tenant of the latest successful login at or before `at`; the earliest known one for an
-    /// event before all.
+    /// Returns the tenant of the latest successful login at or before `at`; for an event before all
+    /// known logins, that of the earliest.
     pub fn tenant_at(&self, at: Timestamp) -> Option<Uuid> {
-        let logins = &self.more.logins;
+        let logins = &self.details.logins;
         logins
             .iter()
             .rev()
@@ -212,96 +213,101 @@ impl Normal {
             .map(|(_, tenant)| *tenant)
     }
 
-    /// Addresses, the one used last first.
-    fn ips(&self) -> impl Iterator<Item = &Known> {
-        std::iter::once(&self.here)
-            .filter(|here| here.is_somewhere())
-            .chain(&self.more.ips)
+    /// Returns the known addresses, the one used last first.
+    fn known_ips(&self) -> impl Iterator<Item = &KnownAddress> {
+        std::iter::once(&self.last_ip)
+            .filter(|last_ip| last_ip.is_known())
+            .chain(&self.details.ips)
     }
 
-    fn learn(
+    fn learn_event(
         &mut self,
         event: &SecurityEvent<'_>,
-        glance: &Glance,
-        acquaintance: Acquaintance,
+        header: &EventHeader,
+        familiarity: Familiarity,
     ) -> Novelty {
-        let at = glance.at;
-        let known = self.successes >= acquaintance.events
-            && self.last.since(self.first) >= acquaintance.spread;
+        let at = header.at;
+        let known = self.successes >= familiarity.events
+            && self.last.since(self.first) >= familiarity.spread;
+
         if self.successes == 0 {
             self.first = at;
             self.last = at;
         }
+
         self.first = self.first.min(at);
         self.last = self.last.max(at);
         self.successes = self.successes.saturating_add(1);
-        // A user's thousandth view of a page is no news worth a write; that they are still around
-        // is, once an hour.
+
+        // A user's thousandth page view is not worth a write; that the user is still active is,
+        // once an hour.
         self.dirty |=
-            self.successes <= 2 * acquaintance.events || at.since(self.saved) > SAVE_EVERY;
-        let (mut ip, mut here_since) = (false, None);
-        if let Some(address) = glance.ip() {
+            self.successes <= 2 * familiarity.events || at.since(self.saved) > SAVE_INTERVAL;
+        let (mut ip, mut ip_known_since) = (false, None);
+        if let Some(address) = header.ip_halves() {
             let first = self.learn_ip(address, at);
             ip = first.is_none();
-            here_since = Some(first.unwrap_or(at));
+            ip_known_since = Some(first.unwrap_or(at));
         }
-        let agent = glance
-            .agent()
-            .is_some_and(|tag| self.learn_agent(event, tag, at));
-        if glance.marks.intersects(Marks::LOGIN)
+        let agent = header
+            .agent_hash()
+            .is_some_and(|hash| self.learn_agent(event, hash, at));
+        if header.marks.intersects(Marks::LOGIN)
             && let Some(tenant) = event.instance_id
         {
-            self.dirty |= self.more.learn_login(at, tenant);
+            self.dirty |= self.details.learn_login(at, tenant);
         }
         self.dirty |= ip || agent;
         Novelty {
             known,
             ip,
             agent,
-            here_since,
+            ip_known_since,
         }
     }
 
-    /// Gives since when the address is known, unless it is new.
+    /// Learns an address; returns since when it is known, unless it is new.
     fn learn_ip(&mut self, ip: [u64; 2], at: Timestamp) -> Option<Timestamp> {
-        let Self { here, more, .. } = self;
-        if here.ip != ip || !here.is_somewhere() {
-            if let Some(elsewhere) = more.ips.iter_mut().find(|known| known.ip == ip) {
-                std::mem::swap(here, elsewhere);
+        let Self {
+            last_ip, details, ..
+        } = self;
+        if last_ip.ip != ip || !last_ip.is_known() {
+            if let Some(known) = details.ips.iter_mut().find(|known| known.ip == ip) {
+                std::mem::swap(last_ip, known);
             } else {
                 let before = std::mem::replace(
-                    here,
-                    Known {
+                    last_ip,
+                    KnownAddress {
                         ip,
                         first: at,
                         last: at,
                     },
                 );
-                if before.is_somewhere() {
-                    push_bounded(&mut more.ips, IPS_MAX - 1, before, |known| known.last);
+                if before.is_known() {
+                    push_bounded(&mut details.ips, IPS_MAX - 1, before, |known| known.last);
                 }
 
                 return None;
             }
         }
 
-        here.last = here.last.max(at);
-        here.first = here.first.min(at);
-        Some(here.first)
+        last_ip.last = last_ip.last.max(at);
+        last_ip.first = last_ip.first.min(at);
+        Some(last_ip.first)
     }
 
-    /// Whether the agent is new.
-    fn learn_agent(&mut self, event: &SecurityEvent<'_>, tag: u64, at: Timestamp) -> bool {
-        let before = (self.with, self.with_last);
-        if before.0 == tag && before.1 > Timestamp::MIN {
-            self.with_last = before.1.max(at);
+    /// Learns an agent; returns whether it is new.
+    fn learn_agent(&mut self, event: &SecurityEvent<'_>, hash: u64, at: Timestamp) -> bool {
+        let before = (self.last_agent_hash, self.last_agent_at);
+        if before.0 == hash && before.1 > Timestamp::MIN {
+            self.last_agent_at = before.1.max(at);
             return false;
         }
 
-        let More { agent, agents, .. } = &mut *self.more;
+        let ProfileDetails { agent, agents, .. } = &mut *self.details;
         let known = agents
             .iter()
-            .position(|known| known.tag == tag)
+            .position(|known| known.hash == hash)
             .map(|i| agents.swap_remove(i));
         let new = known.is_none();
         let (text, last) = match known {
@@ -309,13 +315,13 @@ impl Normal {
             None => (event.user_agent.as_deref().unwrap_or_default().into(), at),
         };
 
-        (self.with, self.with_last) = (tag, last);
+        (self.last_agent_hash, self.last_agent_at) = (hash, last);
         let text = std::mem::replace(agent, text);
         if before.1 > Timestamp::MIN {
             let before = KnownAgent {
                 agent: text,
                 last: before.1,
-                tag: before.0,
+                hash: before.0,
             };
             push_bounded(agents, AGENTS_MAX - 1, before, |known| known.last);
         }
@@ -324,32 +330,38 @@ impl Normal {
     }
 
     fn to_profile(&self) -> Profile {
-        let More {
+        let ProfileDetails {
             agent,
             agents,
             logins,
             exports,
             ..
-        } = &*self.more;
-        let with = KnownAgent {
+        } = &*self.details;
+        let last_agent = KnownAgent {
             agent: agent.clone(),
-            last: self.with_last,
-            tag: self.with,
+            last: self.last_agent_at,
+            hash: self.last_agent_hash,
         };
 
-        let with = Some(with).filter(|known| known.last > Timestamp::MIN);
+        let last_agent = Some(last_agent).filter(|known| known.last > Timestamp::MIN);
         Profile {
             first: self.first,
             last: self.last,
             successes: self.successes,
-            ips: self.ips().map(|known| known.to_ip()).collect(),
-            agents: with.into_iter().chain(agents.iter().cloned()).collect(),
+            ips: self.known_ips().map(|known| known.to_known_ip()).collect(),
+            agents: last_agent
+                .into_iter()
+                .chain(agents.iter().cloned())
+                .collect(),
             logins: logins.clone(),
             exports: exports.clone(),
         }
     }
 
-    fn from_stored(StoredProfile { user, profile, .. }: StoredProfile, names: &Names) -> Self {
+    fn from_stored(
+        StoredProfile { user, profile, .. }: StoredProfile,
+        key_hasher: &KeyHasher,
+    ) -> Self {
         let Profile {
             first,
             last,
@@ -360,28 +372,30 @@ impl Normal {
             exports,
         } = profile;
 
-        let mut ips = ips.iter().take(IPS_MAX).map(Known::of);
+        let mut ips = ips.iter().take(IPS_MAX).map(KnownAddress::of);
         let mut agents = agents.into_iter().take(AGENTS_MAX);
-        let (here, with) = (ips.next(), agents.next());
+        let (last_ip, last_agent) = (ips.next(), agents.next());
         let tagged = |known: KnownAgent| KnownAgent {
-            tag: names.tag(&known.agent),
+            hash: key_hasher.short_hash(&known.agent),
             ..known
         };
 
-        let with = with.map(tagged);
+        let last_agent = last_agent.map(tagged);
         Self {
             first,
             last,
             saved: last,
-            here: here.unwrap_or(Known::NOWHERE),
-            with: with.as_ref().map_or(0, |known| known.tag),
-            with_last: with.as_ref().map_or(Timestamp::MIN, |known| known.last),
+            last_ip: last_ip.unwrap_or(KnownAddress::NONE),
+            last_agent_hash: last_agent.as_ref().map_or(0, |known| known.hash),
+            last_agent_at: last_agent
+                .as_ref()
+                .map_or(Timestamp::MIN, |known| known.last),
             successes,
             dirty: false,
-            more: Box::new(More {
+            details: Box::new(ProfileDetails {
                 user: Some(user),
                 ips: ips.collect(),
-                agent: with.map(|known| known.agent).unwrap_or_default(),
+                agent: last_agent.map(|known| known.agent).unwrap_or_default(),
                 agents: agents.map(tagged).collect(),
                 logins,
                 exports,
@@ -390,7 +404,7 @@ impl Normal {
     }
 }
 
-/// Adds to a list that holds `max` at most; what was used longest ago makes room.
+/// Adds to a list of at most `max` items; replaces the one used longest ago.
 fn push_bounded<T>(list: &mut Vec<T>, max: usize, item: T, last: impl Fn(&T) -> Timestamp) {
     if list.len() >= max
         && let Some((oldest, _)) = list.iter().enumerate().min_by_key(|(_, known)| last(known))
@@ -400,8 +414,9 @@ fn push_bounded<T>(list: &mut Vec<T>, max: usize, item: T, last: impl Fn(&T) -> 
     list.push(item);
 }
 
-impl More {
-    /// Keeps the logins at which the tenant changed, in time order, whatever order they come in.
+impl ProfileDetails {
+    /// Records a login if the tenant changed there. Keeps time order, whatever the order of
+    /// arrival.
     fn learn_login(&mut self, at: Timestamp, tenant: Uuid) -> bool {
         let place = self.logins.partition_point(|(login, _)| *login <= at);
         let before = place.checked_sub(1).map(|i| self.logins[i].1);
@@ -435,10 +450,10 @@ impl More {
 
         let newest = self.exports.last().map_or(hour, |e| e.hour);
         self.exports
-            .retain(|e| e.hour > newest.minus(EXPORT_MEMORY));
+            .retain(|e| e.hour > newest.minus(EXPORT_RETENTION));
     }
 
-    /// The user's mean an hour (count, bytes) over the hours with exports that ended before
+    /// Returns the user's hourly mean (count, bytes) over the hours with exports that ended before
     /// `before`.
     fn mean_exports(&self, before: Timestamp) -> (f64, f64) {
         let (mut hours, mut counts, mut sum) = (0.0, 0.0, 0.0);
@@ -462,35 +477,35 @@ impl More {
 /// A profile as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StoredProfile {
-    /// Where the user's events come from.
+    /// Source of the user's events.
     pub source: Source,
     /// The user.
     pub user: UserId<'static>,
-    /// Their normal.
+    /// Profile of the user.
     pub profile: Profile,
 }
 
-/// Everybody's normal.
+/// The profiles of all users.
 #[derive(Debug)]
 pub struct Profiles {
-    profiles: Keyed<Normal>,
-    acquaintance: Acquaintance,
-    /// Whether successful events are learnt; off while windows are rebuilt from events that the
-    /// stored profiles know.
+    profiles: ClockCache<UserProfile>,
+    familiarity: Familiarity,
+    /// Whether profiles learn from events; off while windows are rebuilt from events that the
+    /// stored profiles include.
     pub learning: bool,
 }
 
 impl Profiles {
-    /// Room for `cap` users.
-    pub fn new(cap: usize, acquaintance: Acquaintance) -> Self {
+    /// Creates an empty set of profiles for `cap` users.
+    pub fn new(cap: usize, familiarity: Familiarity) -> Self {
         Self {
-            profiles: Keyed::new(cap),
-            acquaintance,
+            profiles: ClockCache::new(cap),
+            familiarity,
             learning: true,
         }
     }
 
-    /// How many users, and how many were given up.
+    /// Returns the number of known and evicted users.
     pub fn usage(&self) -> crate::rule::Usage {
         crate::rule::Usage {
             keys: self.profiles.len(),
@@ -498,67 +513,73 @@ impl Profiles {
         }
     }
 
-    /// A user's normal.
-    pub fn get(&self, user: Key) -> Option<&Normal> {
+    /// Returns a user's profile.
+    pub fn get(&self, user: Key) -> Option<&UserProfile> {
         self.profiles.get(user)
     }
 
-    /// Where a user's profile probably is.
-    pub(crate) fn hint(&self, user: Key) -> u32 {
-        self.profiles.hint(user)
+    /// Returns the probable slot of a user's profile.
+    pub(crate) fn find_hint(&self, user: Key) -> u32 {
+        self.profiles.find_hint(user)
     }
 
-    /// The place of a user's profile, if there is one, which was found at `hint` before.
-    pub(crate) fn place_near(&self, user: Key, hint: u32) -> Option<Place> {
+    /// Returns the slot of a user's profile, if there is one, that was found at `hint` before.
+    pub(crate) fn find_slot_ref(&self, user: Key, hint: u32) -> Option<SlotRef> {
         self.profiles
-            .slot_near(user, hint)
-            .map(|slot| self.profiles.place(slot))
+            .find_slot_at_hint(user, hint)
+            .map(|slot| self.profiles.slot_ref(slot))
     }
 
-    /// The place of a user's profile, which is an empty one for whom nothing is known of yet.
-    pub(crate) fn place(&mut self, (user, hint): (Key, u32), at: Timestamp) -> Place {
-        let slot = self.profiles.touch_near(user, hint, at, Timestamp::MIN);
-        self.profiles.place(slot)
+    /// Returns the slot of a user's profile; adds an empty one for a new user.
+    pub(crate) fn touch_slot_ref(&mut self, user: Key, hint: u32, at: Timestamp) -> SlotRef {
+        let slot = self.profiles.touch_at_hint(user, hint, at, Timestamp::MIN);
+        self.profiles.slot_ref(slot)
     }
 
-    /// The profile in a place.
-    pub(crate) fn at(&self, place: Place) -> &Normal {
-        self.profiles.state(place.slot)
+    /// Returns the profile in a slot.
+    pub(crate) fn profile_at(&self, place: SlotRef) -> &UserProfile {
+        self.profiles.state_in(place.slot)
     }
 
-    /// Reads what [`Self::learn`] will need of a profile.
-    pub(crate) fn look_ahead(&self, hint: u32) -> u64 {
-        let Some(normal) = self.profiles.near(hint) else {
+    /// Prefetches what [`Self::learn_event`] will need of a profile. The return value keeps the
+    /// reads from being optimized away.
+    pub(crate) fn prefetch(&self, hint: u32) -> u64 {
+        let Some(normal) = self.profiles.state_at_hint(hint) else {
             return 0;
         };
-        normal.here.ip[1] ^ normal.saved.as_micros() as u64 ^ u64::from(normal.successes)
+        normal.last_ip.ip[1] ^ normal.saved.as_micros() as u64 ^ u64::from(normal.successes)
     }
 
-    /// Learns from a successful event of a named user; gives the profile's place, too.
-    pub(crate) fn learn(
+    /// Learns from a successful event of a named user; returns what was new, and the profile's
+    /// slot.
+    pub(crate) fn learn_event(
         &mut self,
-        (user, hint): (Key, u32),
+        user: Key,
+        hint: u32,
         event: &SecurityEvent<'_>,
-        glance: &Glance,
-    ) -> (Novelty, Option<Place>) {
+        header: &EventHeader,
+    ) -> (Novelty, Option<SlotRef>) {
         if !self.learning {
-            return (Novelty::default(), self.place_near(user, hint));
+            return (Novelty::default(), self.find_slot_ref(user, hint));
         }
 
         let slot = self
             .profiles
-            .touch_near(user, hint, glance.at, Timestamp::MIN);
-        let place = self.profiles.place(slot);
+            .touch_at_hint(user, hint, header.at, Timestamp::MIN);
+        let place = self.profiles.slot_ref(slot);
         let normal = self.profiles.at_slot(slot);
-        if normal.successes == 0 && normal.more.user.is_none() {
-            normal.more.user = event.user_id.clone().map(UserId::into_owned);
+        if normal.successes == 0 && normal.details.user.is_none() {
+            normal.details.user = event.user_id.clone().map(UserId::into_owned);
         }
 
-        (normal.learn(event, glance, self.acquaintance), Some(place))
+        (
+            normal.learn_event(event, header, self.familiarity),
+            Some(place),
+        )
     }
 
-    /// Learns an export and gives the user's mean an hour (count, bytes) over the hours with
-    /// exports that ended before `before`.
+    /// Learns an export; returns the user's hourly mean (count, bytes) over the hours with exports
+    /// that ended before `before`.
     pub fn learn_export(
         &mut self,
         user: Key,
@@ -568,27 +589,27 @@ impl Profiles {
     ) -> (f64, f64) {
         let learning = self.learning;
         let (normal, _) = self.profiles.touch(user, event.timestamp, Timestamp::MIN);
-        if normal.more.user.is_none() {
-            normal.more.user = event.user_id.clone().map(UserId::into_owned);
+        if normal.details.user.is_none() {
+            normal.details.user = event.user_id.clone().map(UserId::into_owned);
         }
 
         if learning {
             normal
-                .more
+                .details
                 .learn_export(event.timestamp, event.occurrences, bytes);
             normal.dirty = true;
         }
 
-        normal.more.mean_exports(before)
+        normal.details.mean_exports(before)
     }
 
-    /// The profiles that changed since the last call.
+    /// Returns the profiles that changed since the last call.
     pub fn take_dirty(&mut self) -> Vec<StoredProfile> {
         let mut out = Vec::new();
         for (key, normal) in self.profiles.iter_mut().filter(|(_, p)| p.dirty) {
             normal.dirty = false;
             normal.saved = normal.last;
-            if let Some(user) = normal.more.user.clone() {
+            if let Some(user) = normal.details.user.clone() {
                 out.push(StoredProfile {
                     source: key.origin(),
                     user,
@@ -600,11 +621,11 @@ impl Profiles {
         out
     }
 
-    /// Takes up a stored profile.
-    pub fn restore(&mut self, key: Key, stored: StoredProfile, names: &Names) {
+    /// Restores a stored profile.
+    pub fn restore(&mut self, key: Key, stored: StoredProfile, key_hasher: &KeyHasher) {
         let (normal, _) = self
             .profiles
             .touch(key, stored.profile.last, Timestamp::MIN);
-        *normal = Normal::from_stored(stored, names);
+        *normal = UserProfile::from_stored(stored, key_hasher);
     }
 }

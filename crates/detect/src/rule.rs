@@ -1,4 +1,4 @@
-//! What a rule is: identity, parameters, state.
+//! Rules: identity, parameters, state, and the context in which they see an event.
 
 use model::event::Marks;
 use model::text::{KEY_BYTES_MAX, shortened};
@@ -9,197 +9,196 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::engine::{Counters, LATENESS};
-use crate::glance::{Glance, Hints, Screen};
-use crate::keyed::{Key, Names, Place};
+use crate::clock_cache::SlotRef;
+use crate::engine::{Counters, LATE_EVENT_GRACE};
+use crate::event_header::{EventHeader, PrefetchHints, RulePredicate};
+use crate::keyed::{Key, KeyHasher};
 use crate::open::{Detections, Opening, Slot};
-use crate::profile::{Normal, Novelty, Profiles};
+use crate::profile::{Novelty, Profiles, UserProfile};
 use crate::users::Users;
 use crate::window::Hit;
 use model::time::Calendar;
 
-/// A rule's identity: what it is called, what it evidences, what it wants to see.
+/// The identity of a rule: name, controls, and the events it is interested in.
 #[derive(Debug)]
 pub struct Info {
-    /// Its id in the database and the configuration.
+    /// Id in the database and the configuration.
     pub id: RuleId,
-    /// A name for people.
+    /// Display name.
     pub name: &'static str,
     /// What it detects, in a sentence.
     pub description: &'static str,
-    /// How bad a detection is.
+    /// Severity of its detections.
     pub severity: Severity,
     /// Controls of NIST SP 800-171 r2 that it gives evidence for.
     pub controls: &'static [ControlId],
     /// MITRE ATT&CK technique ids.
     pub attack: &'static [&'static str],
-    /// It is shown the events that carry one of these marks.
+    /// The rule sees only events with one of these marks.
     pub interest: Marks,
-    /// Sources whose events can carry them: silent, they make the rule blind. Empty: whatever there
-    /// is.
+    /// Sources whose events can carry these marks. If they are silent, the rule is blind. Empty
+    /// means any source.
     pub feeds: &'static [Source],
 }
 
-/// A built-in rule: its identity and how to make it.
+/// A built-in rule: its identity and how to build it.
 #[derive(Debug)]
 pub struct Definition {
-    /// Who it is.
+    /// Identity of the rule.
     pub info: &'static Info,
-    /// Its parameters with their defaults.
+    /// Returns its parameters with their defaults.
     pub defaults: fn() -> Value,
-    /// On what it must fire and on what not ([`crate::fixtures`]).
+    /// Cases on which it must fire and must not fire ([`crate::fixtures`]).
     pub fixtures: &'static str,
-    /// Makes it from its parameters.
+    /// Builds it from its parameters and a cap on keys.
     pub build: fn(Value, usize) -> Result<Built, serde_json::Error>,
 }
 
-/// A rule ready to run.
+/// A rule built from its parameters.
 pub struct Built {
-    /// The rule.
+    /// The rule itself.
     pub rule: Box<dyn Rule>,
-    /// How long a detection stays open when nothing extends it, unless the configuration says
-    /// otherwise.
+    /// How long a detection stays open without an event, unless configured otherwise.
     pub cooldown: Span,
-    /// How much of the past it must see again after a restart; of logins and logouts it may want
-    /// more ([`Rule::remembers_logins`]).
-    pub memory: Span,
+    /// How much of the past the rule must see again after a restart. It may need more for logins
+    /// and logouts ([`Rule::login_lookback`]).
+    pub lookback: Span,
 }
 
-/// A rule that runs: state, and what an event does to it.
+/// A running rule: its state, and how events change it.
 pub trait Rule: Send {
-    /// An event with one of the rule's marks.
+    /// Processes an event with one of the rule's marks.
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>);
 
-    /// Whether an event that is of interest can concern the rule at all, by what stands in the
-    /// event alone. Asked where events are read, by many threads: what is settled there costs the
-    /// engine nothing.
-    fn screen(&self) -> Option<Screen> {
+    /// Returns a predicate that rejects events of interest by their own content. It runs on the
+    /// many threads that read events, so a rejection there costs the engine thread nothing.
+    fn predicate(&self) -> Option<RulePredicate> {
         None
     }
 
-    /// Whether only events matter that taught something new of a known user ([`Novelty`]).
-    fn waits_for_news(&self) -> bool {
+    /// Returns whether only events matter that revealed something new about a known user
+    /// ([`Novelty`]).
+    fn only_on_novelty(&self) -> bool {
         false
     }
 
-    /// Whether it wants to hear of time by [`Self::advance`].
-    fn keeps_time(&self) -> bool {
+    /// Returns whether [`Self::advance_watermark`] is to be called.
+    fn needs_clock(&self) -> bool {
         false
     }
 
-    /// Whether it has something to look up ahead.
-    fn looks_ahead(&self) -> bool {
+    /// Returns whether the rule has state to prefetch.
+    fn can_prefetch(&self) -> bool {
         false
     }
 
-    /// Looks up what [`Self::observe`] will need of an event that comes soon.
-    fn find_ahead(&self, _glance: &Glance, _hints: &mut Hints) {}
+    /// Finds the slots of the state that [`Self::observe`] will need for an upcoming event.
+    fn find_prefetch_slots(&self, _header: &EventHeader, _hints: &mut PrefetchHints) {}
 
-    /// Reads what was found, so that it is at hand by then. Gives something that depends on all
-    /// that was read.
-    fn read_ahead(&self, _hints: Hints) -> u64 {
+    /// Prefetches the state in the slots found by [`Self::find_prefetch_slots`]. The return value
+    /// depends on all of it, which keeps the reads from being optimized away.
+    fn prefetch(&self, _hints: PrefetchHints) -> u64 {
         0
     }
 
-    /// How much of the past of logins and logouts it must see again after a restart, where that is
-    /// more than of the rest: a day of everything is a long start.
-    fn remembers_logins(&self) -> Span {
+    /// Returns how much of past logins and logouts the rule must see again after a restart, if that
+    /// is more than its general lookback: replaying a day of all events would take long.
+    fn login_lookback(&self) -> Span {
         Span::ZERO
     }
 
-    /// Time has passed: the clock of `source` has certainly reached `now`.
-    fn advance(&mut self, _source: Source, _now: Timestamp, _cx: &mut Context<'_>) {}
+    /// Advances the watermark of `source`: its event time has certainly reached `now`.
+    fn advance_watermark(&mut self, _source: Source, _now: Timestamp, _cx: &mut Context<'_>) {}
 
-    /// The input has ended.
+    /// Decides what is still pending at the end of the input.
     fn finish(&mut self, _cx: &mut Context<'_>) {}
 
-    /// How many keys it tracks and how many it gave up.
+    /// Returns how many keys the rule tracks and has evicted.
     fn usage(&self) -> Usage {
         Usage::default()
     }
 }
 
-/// What a rule holds.
+/// Use of a rule's bounded state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Usage {
     /// Keys tracked.
     pub keys: usize,
-    /// Keys given up at the cap.
+    /// Keys evicted at the cap.
     pub evicted: u64,
 }
 
-/// Parameters from JSON, over their defaults.
-pub(crate) fn params<P: DeserializeOwned>(value: Value) -> Result<P, serde_json::Error> {
+/// Parses parameters from JSON; missing ones have their defaults.
+pub(crate) fn parse_params<P: DeserializeOwned>(value: Value) -> Result<P, serde_json::Error> {
     serde_json::from_value(value)
 }
 
-/// Default parameters as JSON.
-pub(crate) fn defaults<P: Default + Serialize>() -> Value {
+/// Returns the default parameters as JSON.
+pub(crate) fn default_params<P: Default + Serialize>() -> Value {
     serde_json::to_value(P::default()).unwrap_or_default()
 }
 
-/// What a rule is given beside the event.
+/// The context of an event: shared state that a rule may use.
 #[derive(Debug)]
 pub struct Context<'a> {
     pub(crate) slot: u16,
     pub(crate) info: &'static Info,
     pub(crate) cooldown: Span,
     pub(crate) detections: &'a mut Detections,
-    /// What is known of users.
+    /// Profiles of known users.
     pub profiles: &'a mut Profiles,
-    /// What the event taught us of its user; for successful events of a named user.
+    /// What the event revealed about its user; only for successful events of a named user.
     pub novelty: Novelty,
     /// Business hours.
     pub calendar: &'a mut Calendar,
     /// Roles and tenants from `users.users`.
     pub users: &'a Users,
-    /// Turns names into key values.
-    pub names: &'a Names,
+    /// Hashes names to key values.
+    pub key_hasher: &'a KeyHasher,
     /// Metrics.
     pub counters: &'a mut Counters,
-    /// A key of the event's source that has been quiet since then may be forgotten: the rule's
-    /// memory before the event.
-    pub stale: Timestamp,
+    /// A key without events since this time may be forgotten: the rule's lookback before the event.
+    pub stale_before: Timestamp,
     /// How far events may be out of order.
-    pub settle: Span,
-    /// The place of the user's profile, for state that lives beside it; none for a user who never
-    /// succeeded in anything.
-    pub(crate) user_place: Option<Place>,
-    /// The user's key, when the event names one.
+    pub allowed_lateness: Span,
+    /// Slot of the user's profile, for state in a side table; `None` for a user without a
+    /// successful event.
+    pub(crate) user_slot: Option<SlotRef>,
+    /// The user's key, if the event names a user.
     pub user: Option<Key>,
-    /// The event at a glance: enough for what a rule asks of most events, without fetching the
-    /// event itself.
-    pub(crate) glance: &'a Glance,
-    /// What was found ahead.
-    pub(crate) hints: Hints,
+    /// The event's header: enough for most events, without fetching the event itself.
+    pub(crate) header: &'a EventHeader,
+    /// Slots found by prefetching.
+    pub(crate) hints: PrefetchHints,
 }
 
-/// Since when a key must have been quiet to be forgotten, at an event, by a rule that remembers so
-/// much.
-pub(crate) fn quiet_since(at: Timestamp, memory: Span) -> Timestamp {
-    at.minus(memory).minus(LATENESS)
+/// Returns the time since which a key must have had no events to be forgotten by a rule with this
+/// lookback.
+pub(crate) fn quiet_since(at: Timestamp, lookback: Span) -> Timestamp {
+    at.minus(lookback).minus(LATE_EVENT_GRACE)
 }
 
 impl Context<'_> {
-    /// What is normal for the event's user, when anything is known.
-    pub(crate) fn normal(&self) -> Option<&Normal> {
-        match self.user_place {
-            Some(place) => Some(self.profiles.at(place)),
+    /// Returns the profile of the event's user, if there is one.
+    pub(crate) fn user_profile(&self) -> Option<&UserProfile> {
+        match self.user_slot {
+            Some(place) => Some(self.profiles.profile_at(place)),
             None => self.profiles.get(self.user?),
         }
     }
 
-    /// Whether windows are being rebuilt from a past that has been told.
-    pub(crate) fn is_muted(&self) -> bool {
+    /// Returns whether windows are being rebuilt from events that were processed before a restart.
+    pub(crate) fn is_rebuilding(&self) -> bool {
         self.detections.muted
     }
 
-    /// The condition holds for `key` at `event`.
+    /// Reports that the condition holds for `key` at `event`: opens a detection or extends the open
+    /// one.
     pub fn fire(&mut self, key: Key, event: &SecurityEvent<'_>, opening: impl FnOnce() -> Opening) {
         self.fire_episode(key, 0, event, opening);
     }
 
-    /// The same, within a sub-period of the key.
+    /// Like [`Self::fire`], within a sub-period of the key.
     pub fn fire_episode(
         &mut self,
         key: Key,
@@ -219,7 +218,7 @@ impl Context<'_> {
         );
     }
 
-    /// The condition held for `key` from `from` to `to` without an event.
+    /// Reports that the condition held for `key` from `from` to `to` without an event.
     pub fn fire_silence(
         &mut self,
         key: Key,
@@ -238,14 +237,14 @@ impl Context<'_> {
     }
 }
 
-/// The most bytes of an alert's title.
+/// Maximum length of an alert's title in bytes.
 const TITLE_BYTES_MAX: usize = 1_500;
-/// The most bytes of an alert's description.
+/// Maximum length of an alert's description in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 8_000;
 
 impl Opening {
-    /// An opening about an entity. Texts are shortened: rows may hold values of many megabytes, and
-    /// what an alert says goes out by mail.
+    /// Creates an opening about an entity. Texts are shortened: rows may hold values of many
+    /// megabytes, and alerts are sent by email.
     pub fn new(
         kind: EntityKind,
         value: impl std::fmt::Display,
@@ -264,20 +263,20 @@ impl Opening {
         }
     }
 
-    /// With the events that make the condition hold.
-    pub fn evidence(mut self, hits: impl IntoIterator<Item = Hit>) -> Self {
+    /// Sets the events that make the condition hold.
+    pub fn with_evidence(mut self, hits: impl IntoIterator<Item = Hit>) -> Self {
         self.evidence = hits.into_iter().collect();
         self
     }
 }
 
-/// A rule's parameter that cannot be used.
+/// An invalid parameter of a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rules.{rule}{}: {message}", .key.as_ref().map(|k| format!(".{k}")).unwrap_or_default())]
 pub struct ParamError {
     /// The rule.
     pub rule: String,
-    /// The parameter, where it is known.
+    /// The parameter, if known.
     pub key: Option<String>,
     /// What is wrong.
     pub message: String,

@@ -25,13 +25,14 @@ mod tests;
 use model::{SecurityEvent, Span};
 use serde_json::Value;
 
-use crate::keyed::{Key, Keyed};
+use crate::clock_cache::ClockCache;
+use crate::keyed::Key;
 pub use crate::params::check_params;
-use crate::profile::Acquaintance;
+use crate::profile::Familiarity;
 use crate::rule::{Context, Definition, ParamError, Usage};
 use crate::window::{Hit, Offered, Recent};
 
-/// Every built-in rule: the documents' twelve in their order, then those that logs call for.
+/// All built-in rules: the twelve of the specification in its order, then those for logs.
 pub const ALL: &[&Definition] = &[
     &brute_force::RULE,
     &credential_stuffing::RULE,
@@ -53,16 +54,17 @@ pub const ALL: &[&Definition] = &[
     &audit_tampering::RULE,
 ];
 
-/// When a user counts as known: parameters of `anomalous_access`, needed by the shared profiles
-/// whether or not it runs.
-pub(crate) fn acquaintance(configured: Option<&Value>) -> Result<Acquaintance, ParamError> {
-    anomalous_access::acquaintance(configured)
+/// Returns when a user counts as known: parameters of `anomalous_access` that the shared profiles
+/// need whether or not that rule runs.
+pub(crate) fn familiarity(configured: Option<&Value>) -> Result<Familiarity, ParamError> {
+    anomalous_access::familiarity(configured)
 }
 
-/// Counts events of a key in a window; what `brute_force`, `ai_abuse` and `rate_limit_surge` share.
+/// Counts the events of a key within a window, for `brute_force`, `ai_abuse`, `rate_limit_surge`
+/// and `web_scanner`.
 #[derive(Debug)]
 struct Counting {
-    keys: Keyed<Recent>,
+    keys: ClockCache<Recent>,
     /// The condition holds when more than this many events lie within the window.
     more_than: u32,
     window: Span,
@@ -71,20 +73,20 @@ struct Counting {
 impl Counting {
     fn new(more_than: u32, window: Span, max_keys: usize) -> Self {
         Self {
-            keys: Keyed::new(max_keys),
+            keys: ClockCache::new(max_keys),
             more_than,
             window,
         }
     }
 
-    /// Takes the event in and gives the hits when the condition holds at it.
-    fn holds(
+    /// Counts the event; returns the hits if the condition holds at it.
+    fn count_and_check(
         &mut self,
         key: Key,
         event: &SecurityEvent<'_>,
         cx: &mut Context<'_>,
     ) -> Option<&[Hit]> {
-        let (recent, newest) = self.keys.touch(key, event.timestamp, cx.stale);
+        let (recent, newest) = self.keys.touch(key, event.timestamp, cx.stale_before);
         match recent.offer(
             Hit::of(event),
             newest,

@@ -1,6 +1,6 @@
 //! Custom rules: detection and correlation rules of the Sigma specification, evaluated by the
-//! `rsigma` libraries over the same events. Ours is only the bridge: fields of an event by name,
-//! and what a match is about.
+//! `rsigma` libraries over the same events. This module is only the bridge: fields of an event by
+//! name, and the entity of a match.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -10,7 +10,7 @@ use rsigma_eval::{CorrelationConfig, CorrelationEngine, EvaluationResult, JsonEv
 use rsigma_parser::{Level, SigmaCollection, parse_sigma_yaml};
 use serde_json::{Map, Value, json};
 
-use crate::keyed::{Key, Names};
+use crate::keyed::{Key, KeyHasher};
 use crate::open::Opening;
 use crate::rule::{Context, Info};
 
@@ -18,12 +18,12 @@ use crate::rule::{Context, Info};
 const GROUPS_MAX: usize = 200_000;
 const GROUP_ENTRIES_MAX: usize = 10_000;
 
-/// A rules file that cannot be used, or a rule in it.
+/// An error in a rules file, or in one of its rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SigmaError {
     /// The file's name.
     pub file: String,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
 }
 
@@ -33,35 +33,34 @@ pub struct Sigma {
     engine: Option<CorrelationEngine>,
     rules: Vec<(&'static Info, Span)>,
     by_id: BTreeMap<String, usize>,
-    /// Positions of rules that match without anybody being told.
+    /// Positions of rules whose matches are not reported.
     silenced: BTreeSet<usize>,
-    memory: Span,
+    lookback: Span,
 }
 
-/// Advice about a rule that can be used.
+/// Linter advice about a valid rule.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Advice {
     /// The file's name.
     pub file: String,
-    /// The line, from 1, where it is known.
+    /// Line number from 1, if known.
     pub line: Option<u32>,
     /// `error` (the specification forbids it), `warning`, `info` or `hint`.
     pub level: String,
-    /// The linter's name for it.
+    /// The linter's name of the finding.
     pub code: String,
-    /// What could be better.
+    /// The advice.
     pub message: String,
 }
 
-/// What the specification's linter says about a rule file.
+/// Runs the linter of the specification on a rules file.
 pub fn advice(file: &str, text: &str) -> Vec<Advice> {
     rsigma_parser::lint::lint_yaml_str(text)
         .into_iter()
         .map(|w| Advice {
             file: file.to_owned(),
             line: w.span.map(|span| span.start_line + 1),
-            // What it calls an error keeps no rule from being used; what does is an error of
-            // loading.
+            // The linter's errors do not keep a rule from running; errors of loading do.
             level: w.severity.to_string().replace("error", "warning"),
             code: w.rule.to_string(),
             message: w.message,
@@ -77,16 +76,16 @@ impl std::fmt::Debug for Sigma {
     }
 }
 
-/// The ids of rules so far, and the files in which they stand.
+/// The rule ids so far, and the files that define them.
 #[derive(Default)]
-struct Taken(std::collections::HashMap<String, String>);
+struct RuleIds(std::collections::HashMap<String, String>);
 
-impl Taken {
-    /// An id is one rule's: by it, it is switched off and its alerts are told from others'.
-    fn take(&mut self, id: String, file: &str) -> Result<(), String> {
+impl RuleIds {
+    /// Reserves an id. It must be unique: rules are switched off, and alerts distinguished, by it.
+    fn claim(&mut self, id: String, file: &str) -> Result<(), String> {
         if let Some(other) = self.0.get(&id) {
             return Err(format!(
-                "the rule `{id}` stands in {other} already; give this one another id"
+                "the rule `{id}` is already defined in {other}; give this one another id"
             ));
         }
         self.0.insert(id, file.to_owned());
@@ -94,12 +93,21 @@ impl Taken {
     }
 }
 
-/// What a rule is called in the database: its id, else its name, else its title.
-fn identity(id: Option<&String>, name: Option<&String>, title: &str) -> String {
+/// What an identity is made of, the same for detection and correlation rules.
+struct RuleText<'a> {
+    id: String,
+    title: &'a str,
+    description: Option<&'a str>,
+    level: Option<Level>,
+    tags: &'a [String],
+}
+
+/// Returns the id of a rule in the database: its id, otherwise its name, otherwise its title.
+fn rule_identity(id: Option<&String>, name: Option<&String>, title: &str) -> String {
     id.or(name).cloned().unwrap_or_else(|| title.to_owned())
 }
 
-fn severity(level: Option<Level>) -> Severity {
+fn severity_of(level: Option<Level>) -> Severity {
     match level {
         Some(Level::Critical) => Severity::Critical,
         Some(Level::High) => Severity::High,
@@ -109,8 +117,8 @@ fn severity(level: Option<Level>) -> Severity {
     }
 }
 
-/// Controls from tags such as `nist.800-171.3.14.6`.
-fn controls(tags: &[String]) -> Vec<ControlId> {
+/// Returns the controls from tags such as `nist.800-171.3.14.6`; 3.14.6 if there are none.
+fn controls_from_tags(tags: &[String]) -> Vec<ControlId> {
     let control = |tag: &String| {
         tag.strip_prefix("nist.800-171.")
             .map(|id| ControlId(id.to_owned().into()))
@@ -125,10 +133,10 @@ fn controls(tags: &[String]) -> Vec<ControlId> {
 }
 
 impl Sigma {
-    /// Reads rule files, given as name and text. One bad rule never stops the others.
+    /// Loads rules files, given as name and text. An invalid rule does not affect the others.
     pub fn load(files: &[(String, String)]) -> (Self, Vec<SigmaError>) {
         let (mut all, mut errors, mut from) = (SigmaCollection::new(), Vec::new(), Vec::new());
-        let mut taken = Taken::default();
+        let mut ids = RuleIds::default();
         for (file, text) in files {
             let error = |message: String| SigmaError {
                 file: file.clone(),
@@ -140,8 +148,8 @@ impl Sigma {
                 Ok(collection) => {
                     errors.extend(collection.errors.iter().cloned().map(error));
                     for rule in collection.rules {
-                        let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
-                        if let Err(message) = taken.take(id, file) {
+                        let id = rule_identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
+                        if let Err(message) = ids.claim(id, file) {
                             errors.push(error(message));
                             continue;
                         }
@@ -154,12 +162,12 @@ impl Sigma {
 
                     all.filters.extend(collection.filters);
                     for correlation in collection.correlations {
-                        let id = identity(
+                        let id = rule_identity(
                             correlation.id.as_ref(),
                             correlation.name.as_ref(),
                             &correlation.title,
                         );
-                        if let Err(message) = taken.take(id, file) {
+                        if let Err(message) = ids.claim(id, file) {
                             errors.push(error(message));
                             continue;
                         }
@@ -171,8 +179,8 @@ impl Sigma {
             }
         }
 
-        // Only now: a correlation may refer to a rule of a later file.
-        for (title, message) in unresolved(&mut all) {
+        // Checked last, because a correlation may refer to a rule of a later file.
+        for (title, message) in remove_unresolved(&mut all) {
             let file = from
                 .iter()
                 .find(|(of, _)| *of == title)
@@ -182,7 +190,7 @@ impl Sigma {
         }
 
         let mut sigma = Self::default();
-        match sigma.start(&all) {
+        match sigma.compile(&all) {
             Ok(()) => {}
             Err(message) => {
                 errors.push(SigmaError {
@@ -196,7 +204,7 @@ impl Sigma {
         (sigma, errors)
     }
 
-    fn start(&mut self, all: &SigmaCollection) -> Result<(), String> {
+    fn compile(&mut self, all: &SigmaCollection) -> Result<(), String> {
         if all.rules.is_empty() && all.correlations.is_empty() {
             return Ok(());
         }
@@ -211,59 +219,54 @@ impl Sigma {
         let mut engine = CorrelationEngine::new(config);
         engine.add_collection(all).map_err(|e| e.to_string())?;
         for rule in &all.rules {
-            let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
-            self.add(
+            let id = rule_identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
+            let text = RuleText {
                 id,
-                (&rule.title, rule.description.as_deref()),
-                rule.level,
-                &rule.tags,
-                Span::hours(1),
-            );
+                title: &rule.title,
+                description: rule.description.as_deref(),
+                level: rule.level,
+                tags: &rule.tags,
+            };
+            self.add_rule(text, Span::hours(1));
         }
 
         for rule in &all.correlations {
-            let id = identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
+            let id = rule_identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
             let window =
                 Span::secs(i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 2_000_000));
-            self.memory = self.memory.max(window);
+            self.lookback = self.lookback.max(window);
 
-            self.add(
+            let text = RuleText {
                 id,
-                (&rule.title, rule.description.as_deref()),
-                rule.level,
-                &rule.tags,
-                window,
-            );
+                title: &rule.title,
+                description: rule.description.as_deref(),
+                level: rule.level,
+                tags: &rule.tags,
+            };
+            self.add_rule(text, window);
         }
 
         self.engine = Some(engine);
         Ok(())
     }
 
-    fn add(
-        &mut self,
-        id: String,
-        (title, description): (&str, Option<&str>),
-        level: Option<Level>,
-        tags: &[String],
-        cooldown: Span,
-    ) {
-        let info = info_of(&id, (title, description), level, tags);
-        self.by_id.entry(id).or_insert(self.rules.len());
-        // A match names its rule by title when the rule has no id.
-        self.by_id
-            .entry(title.to_owned())
-            .or_insert(self.rules.len());
+    fn add_rule(&mut self, text: RuleText<'_>, cooldown: Span) {
+        let info = info_of(&text);
+        let position = self.rules.len();
+        self.by_id.entry(text.id).or_insert(position);
+
+        // A match names its rule by title if the rule has no id.
+        self.by_id.entry(text.title.to_owned()).or_insert(position);
         self.rules.push((info, cooldown));
     }
 
-    /// The rules' identities.
+    /// Returns the identities of the rules.
     pub fn infos(&self) -> impl Iterator<Item = &'static Info> {
         self.rules.iter().map(|(info, _)| *info)
     }
 
-    /// Lets only those rules be told for which `wanted` holds. The others are still evaluated,
-    /// because correlations may build on them.
+    /// Reports matches only of rules for which `wanted` returns true. The others are still
+    /// evaluated, because correlations may build on them.
     pub fn retain(&mut self, wanted: impl Fn(&RuleId) -> bool) {
         let silenced = self
             .rules
@@ -278,22 +281,30 @@ impl Sigma {
         self.engine.is_none()
     }
 
-    /// How much of the past correlation rules must see again after a restart.
-    pub(crate) fn memory(&self) -> Span {
-        self.memory
+    /// Returns how much of the past correlation rules must see again after a restart.
+    pub(crate) fn lookback(&self) -> Span {
+        self.lookback
     }
 
-    /// Position and cooldown of a rule.
-    pub(crate) fn position(&self, id: &RuleId) -> Option<(usize, Span)> {
+    /// Returns position and cooldown of a rule.
+    pub(crate) fn find_rule(&self, id: &RuleId) -> Option<(usize, Span)> {
         self.rules
             .iter()
             .position(|(info, _)| info.id == *id)
             .map(|i| (i, self.rules[i].1))
     }
 
-    /// The key of an entity, the same before and after a restart.
-    pub(crate) fn key(source: Source, kind: EntityKind, value: &str, names: &Names) -> Key {
-        Key::new(source, names.value(&format!("{} {value}", kind.as_str())))
+    /// Returns the key of an entity, the same before and after a restart.
+    pub(crate) fn entity_key(
+        source: Source,
+        kind: EntityKind,
+        value: &str,
+        key_hasher: &KeyHasher,
+    ) -> Key {
+        Key::new(
+            source,
+            key_hasher.hash_name(&format!("{} {value}", kind.as_str())),
+        )
     }
 
     pub(crate) fn observe(
@@ -305,7 +316,7 @@ impl Sigma {
         let Some(engine) = &mut self.engine else {
             return;
         };
-        let fields = fields(event);
+        let fields = event_fields(event);
 
         let results =
             engine.process_event_at(&JsonEvent::borrow(&fields), event.timestamp.as_secs());
@@ -326,8 +337,8 @@ impl Sigma {
             cx.slot = first_slot + i as u16;
             cx.info = info;
             cx.cooldown = cooldown;
-            let (kind, value) = entity(&result, event);
-            let key = Self::key(event.source, kind, &value, cx.names);
+            let (kind, value) = match_entity(&result, event);
+            let key = Self::entity_key(event.source, kind, &value, cx.key_hasher);
             cx.fire(key, event, || {
                 let title = format!("{}: {value}", info.name);
                 let description = match &result.body {
@@ -346,18 +357,14 @@ impl Sigma {
     }
 }
 
-/// The identity of a rule. The engine refers to it for as long as the program lives, and is made
-/// again whenever rules change or the monitor starts over: each is made once, or those would add
-/// up.
-fn info_of(
-    id: &str,
-    (title, description): (&str, Option<&str>),
-    level: Option<Level>,
-    tags: &[String],
-) -> &'static Info {
+/// Returns the identity of a rule, valid as long as the process lives. Equal rules share one
+/// identity: the engine is built again whenever rules change, and leaked copies would accumulate.
+fn info_of(rule: &RuleText<'_>) -> &'static Info {
     static KNOWN: Mutex<BTreeMap<String, &'static Info>> = Mutex::new(BTreeMap::new());
 
-    let (description, severity) = (description.unwrap_or(title), severity(level));
+    let (id, title, tags) = (rule.id.as_str(), rule.title, rule.tags);
+    let description = rule.description.unwrap_or(title);
+    let severity = severity_of(rule.level);
     let key = [id, title, description, severity.as_str(), &tags.join("\0")].join("\0");
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
 
@@ -373,7 +380,7 @@ fn info_of(
             name: keep(title),
             description: keep(description),
             severity,
-            controls: Vec::leak(controls(tags)),
+            controls: Vec::leak(controls_from_tags(tags)),
             attack: Vec::leak(attack),
             interest: model::event::Marks::ANY,
             feeds: &[],
@@ -381,9 +388,9 @@ fn info_of(
     })
 }
 
-/// Takes out correlations that refer to rules nobody has; gives the title of each and what is
-/// missing.
-fn unresolved(all: &mut SigmaCollection) -> Vec<(String, String)> {
+/// Removes correlations that refer to unknown rules; returns the title of each and an error
+/// message.
+fn remove_unresolved(all: &mut SigmaCollection) -> Vec<(String, String)> {
     let mut known: BTreeSet<String> = BTreeSet::new();
     let names = all
         .rules
@@ -394,12 +401,12 @@ fn unresolved(all: &mut SigmaCollection) -> Vec<(String, String)> {
         known.extend(id.iter().chain(name.iter()).cloned());
     }
 
-    let (good, bad): (Vec<_>, Vec<_>) = std::mem::take(&mut all.correlations)
+    let (good, bad) = std::mem::take(&mut all.correlations)
         .into_iter()
-        .partition(|c| c.rules.iter().all(|r| known.contains(r)));
+        .partition::<Vec<_>, _>(|c| c.rules.iter().all(|r| known.contains(r)));
     all.correlations = good;
 
-    let say = |c: &rsigma_parser::CorrelationRule| {
+    let describe = |c: &rsigma_parser::CorrelationRule| {
         let missing: Vec<&str> = c
             .rules
             .iter()
@@ -416,12 +423,12 @@ fn unresolved(all: &mut SigmaCollection) -> Vec<(String, String)> {
         )
     };
 
-    bad.iter().map(say).collect()
+    bad.iter().map(describe).collect()
 }
 
-/// What a match is about: the first field it is grouped by, else the user, else the address, else
-/// the source.
-fn entity(result: &EvaluationResult, event: &SecurityEvent<'_>) -> (EntityKind, String) {
+/// Returns the entity of a match: the first group-by field, otherwise the user, otherwise the
+/// address, otherwise the source.
+fn match_entity(result: &EvaluationResult, event: &SecurityEvent<'_>) -> (EntityKind, String) {
     if let ResultBody::Correlation(correlation) = &result.body
         && let Some((field, value)) = correlation.group_key.first()
     {
@@ -440,9 +447,9 @@ fn entity(result: &EvaluationResult, event: &SecurityEvent<'_>) -> (EntityKind, 
     }
 }
 
-/// An event as Sigma rules see it: the columns of `audit_events`, what the one event model adds,
-/// and `metadata` as an object.
-fn fields(event: &SecurityEvent<'_>) -> Value {
+/// Returns an event as Sigma rules see it: the columns of `audit_events`, the additions of the
+/// event model, and `metadata` as an object.
+fn event_fields(event: &SecurityEvent<'_>) -> Value {
     let mut map = Map::new();
     let mut set = |key: &str, value: Value| {
         map.insert(key.to_owned(), value);

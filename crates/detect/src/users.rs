@@ -1,10 +1,10 @@
-//! Roles and tenants of users, as `users.users` has them.
+//! Roles and tenants of users from `users.users`.
 
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use uuid::Uuid;
 
-/// What `users.users` says of a user.
+/// Role and tenant of a user in `users.users`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct User {
     /// `role`.
@@ -18,12 +18,12 @@ pub struct User {
 pub struct Users(HashMap<Uuid, User, RandomState>);
 
 impl Users {
-    /// From rows.
+    /// Creates the map from rows.
     pub fn new(users: impl IntoIterator<Item = (Uuid, User)>) -> Self {
         Self(users.into_iter().collect())
     }
 
-    /// What is known of a user.
+    /// Returns role and tenant of a user.
     pub fn get(&self, id: Uuid) -> Option<&User> {
         self.0.get(&id)
     }

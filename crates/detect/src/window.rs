@@ -1,25 +1,25 @@
-//! Sliding windows on event time that keep no more than it takes to decide.
+//! Sliding windows on event time that keep only what is needed to decide.
 //!
-//! Whether more than `n` events lie within a window depends on the newest `n + 1` alone, so that is
-//! what is kept: an attacker can make a window slide, not grow.
+//! Whether more than `n` events lie within a window depends on the newest `n + 1` alone, so only
+//! those are kept: an attacker can make a window slide, not grow.
 
-use model::{EventId, SecurityEvent, Span, Timestamp};
+use model::{EventId, EventKey, SecurityEvent, Span, Timestamp};
 use smallvec::SmallVec;
 
-use crate::glance::Glance;
+use crate::event_header::EventHeader;
 
-/// An event that counts: when, which, and how often it happened.
+/// A counted event: time, id, and number of occurrences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hit {
     /// Event time.
     pub at: Timestamp,
     pub(crate) id: [u64; 2],
-    /// How many times (`message repeated N times`).
+    /// Number of occurrences (`message repeated N times`).
     pub times: u32,
 }
 
 impl Hit {
-    /// The event as a hit.
+    /// Returns the event as a hit.
     pub fn of(event: &SecurityEvent<'_>) -> Self {
         let id = event.event_id.as_u128();
         Self {
@@ -29,16 +29,16 @@ impl Hit {
         }
     }
 
-    /// The same, of what is known at a glance.
-    pub(crate) const fn at_a_glance(glance: &Glance) -> Self {
+    /// Returns the event with this header as a hit.
+    pub(crate) const fn from_header(header: &EventHeader) -> Self {
         Self {
-            at: glance.at,
-            id: glance.id,
-            times: glance.times,
+            at: header.at,
+            id: header.id,
+            times: header.times,
         }
     }
 
-    /// A point in time at which nothing happened.
+    /// Returns a hit that marks a time without an event.
     pub const fn nothing(at: Timestamp) -> Self {
         Self {
             at,
@@ -47,13 +47,21 @@ impl Hit {
         }
     }
 
-    /// The event's id.
+    /// Returns the key of the event's row.
+    pub fn event_key(&self) -> EventKey {
+        EventKey {
+            timestamp: self.at,
+            event_id: self.event_id(),
+        }
+    }
+
+    /// Returns the id of the event.
     pub fn event_id(&self) -> EventId {
         EventId::from_u128(u128::from(self.id[0]) << 64 | u128::from(self.id[1]))
     }
 }
 
-/// What became of an event offered to a window.
+/// The result of offering an event to a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Offered {
     /// It counts.
@@ -71,8 +79,8 @@ pub(crate) struct Recent {
 }
 
 impl Recent {
-    /// Offers a hit. `newest` is the newest time seen for the key, this hit included; `enough` is
-    /// how many hits decide.
+    /// Offers a hit. `newest` is the newest event time of the key, including this hit; `enough` is
+    /// the number of hits that decide.
     pub(crate) fn offer(
         &mut self,
         hit: Hit,
@@ -104,14 +112,14 @@ impl Recent {
         Offered::Counts
     }
 
-    /// How many hits, repetitions included.
+    /// Returns the number of hits, including repetitions.
     pub(crate) fn count(&self) -> u32 {
         self.hits
             .iter()
             .fold(0, |sum, h| sum.saturating_add(h.times))
     }
 
-    /// The hits, oldest first.
+    /// Returns the hits, oldest first.
     pub(crate) fn hits(&self) -> &[Hit] {
         &self.hits
     }
@@ -167,12 +175,12 @@ impl Distinct {
         Offered::Counts
     }
 
-    /// How many distinct values, up to `enough`.
+    /// Returns the number of distinct values, up to `enough`.
     pub(crate) fn count(&self) -> usize {
         self.members.len()
     }
 
-    /// The newest hit of each value, oldest first.
+    /// Returns the newest hit of each value, oldest first.
     pub(crate) fn hits(&self) -> impl Iterator<Item = Hit> {
         self.members.iter().map(|m| m.hit)
     }
@@ -194,8 +202,9 @@ mod tests {
         }
     }
 
-    /// Offers hits in the given order and says at which the count exceeded the threshold.
-    fn exceeded(hits: &[Hit], threshold: u32) -> Vec<usize> {
+    /// Offers hits in the given order and returns the indices at which the count exceeded the
+    /// threshold.
+    fn exceeding_indices(hits: &[Hit], threshold: u32) -> Vec<usize> {
         let (mut recent, mut newest) = (Recent::default(), Timestamp::MIN);
         let mut out = Vec::new();
         for (i, hit) in hits.iter().enumerate() {
@@ -211,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sixth_within_299_seconds_counts_and_at_300_it_does_not() {
+    fn hits_within_the_window_count_up_to_its_last_second() {
         let burst = |last: i64| -> Vec<Hit> {
             [0, 10, 20, 30, 40, last]
                 .iter()
@@ -220,22 +229,22 @@ mod tests {
                 .collect()
         };
 
-        assert_eq!(exceeded(&burst(299), 5), [5]);
-        assert_eq!(exceeded(&burst(300), 5), [] as [usize; 0]);
+        assert_eq!(exceeding_indices(&burst(299), 5), [5]);
+        assert_eq!(exceeding_indices(&burst(300), 5), [] as [usize; 0]);
     }
 
     #[test]
-    fn repetitions_count_and_the_same_event_does_not_count_twice() {
-        assert_eq!(exceeded(&[hit(0, 1, 1), hit(1, 2, 5)], 5), [1]);
+    fn repetitions_count_but_duplicates_do_not() {
+        assert_eq!(exceeding_indices(&[hit(0, 1, 1), hit(1, 2, 5)], 5), [1]);
         assert_eq!(
-            exceeded(&[hit(0, 1, 5), hit(0, 1, 5), hit(1, 2, 1)], 5),
+            exceeding_indices(&[hit(0, 1, 5), hit(0, 1, 5), hit(1, 2, 1)], 5),
             [2]
         );
     }
 
     proptest! {
         #[test]
-        fn keeping_few_decides_like_keeping_all(
+        fn recent_decides_like_keeping_all_hits(
             times in proptest::collection::vec((0_i64..900, 1_u32..4), 1..60), threshold in 0_u32..8
         ) {
             let hits: Vec<Hit> = times.iter().enumerate().map(|(i, (at, n))| hit(*at, i as u64, *n)).collect();
@@ -249,11 +258,11 @@ mod tests {
                 }
             }
 
-            prop_assert_eq!(exceeded(&hits, threshold), naive);
+            prop_assert_eq!(exceeding_indices(&hits, threshold), naive);
         }
 
         #[test]
-        fn keeping_few_values_decides_like_keeping_all(
+        fn distinct_decides_like_keeping_all_values(
             events in proptest::collection::vec((0_i64..900, 0_u64..12), 1..80), threshold in 0_usize..6
         ) {
             let (mut distinct, mut newest) = (Distinct::default(), i64::MIN);

@@ -90,9 +90,6 @@ pub struct Detection {
     pub event_count: u64,
     /// The first hundred of them.
     pub event_ids: Vec<EventId>,
-    /// Where the rows of these events are.
-    #[serde(skip)]
-    pub rows: Rows,
     /// Controls that the rule gives evidence for.
     pub nist_controls: Vec<ControlId>,
     /// Where the events came from.
@@ -105,8 +102,8 @@ pub struct Detection {
     #[serde(skip)]
     pub fingerprint: Fingerprint,
     /// The tenant of its first hundred events, as far as the engine knows it: that of the event
-    /// which opened it, or as it was stored. An event beyond those that names another is in `rows`
-    /// too; whether all agree is asked of the tables.
+    /// which opened it, or as it was stored. Whether all agree is asked of the tables
+    /// ([`Change::events`]).
     #[serde(skip)]
     pub tenant: Option<Uuid>,
     /// Sub-period of the key (the start of an off-hours period, in microseconds), else 0.
@@ -125,19 +122,14 @@ impl Detection {
     }
 }
 
-/// The keys of rows: ids are found by their times, by which the tables are laid out. Only those
-/// that were added since the start are known, because the others are stored by their ids alone; so
-/// two detections are the same whatever is known of their rows.
-#[derive(Clone, Debug, Default)]
-pub struct Rows(pub Vec<(Timestamp, EventId)>);
-
-impl PartialEq for Rows {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
+/// The key of an event's row: an ID is found by its time, by which the tables are laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventKey {
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// Its ID.
+    pub event_id: EventId,
 }
-
-impl Eq for Rows {}
 
 /// Where a detection is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -160,6 +152,11 @@ pub struct Change {
     pub phase: Phase,
     /// The detection as it stands.
     pub detection: Detection,
+    /// Of its events those that the engine has seen since it started, the first hundred at most and
+    /// one beyond that names another tenant: the others are stored with the alert by their IDs
+    /// alone. The services and tenants that they name are read from their rows, so that windows need
+    /// not remember them.
+    pub events: Vec<EventKey>,
 }
 
 /// How much of the past must be seen again after a restart.

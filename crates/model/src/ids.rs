@@ -42,7 +42,7 @@ uuid_id! {
     IncidentId
 }
 uuid_id! {
-    /// `blueteam.mutes.mute_id`.
+    /// `blueteam.silences.mute_id`.
     MuteId
 }
 

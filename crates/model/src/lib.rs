@@ -18,6 +18,7 @@ pub mod facts;
 pub mod ids;
 pub mod incident;
 pub mod mute;
+pub mod notification;
 pub mod plan;
 pub mod service;
 pub mod text;
@@ -30,7 +31,7 @@ pub use assessment::{
     Scored, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
-pub use detection::{ADVISORY, Change, Detection, Entity, EntityKind, Memory, Phase, Rows};
+pub use detection::{ADVISORY, Change, Detection, Entity, EntityKind, EventKey, Memory, Phase};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
 pub use ids::{
@@ -39,6 +40,7 @@ pub use ids::{
 };
 pub use incident::IncidentStatus;
 pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
+pub use notification::{Content, Notice, Topic};
 pub use plan::{Plan, PlanKind, PlanStatus, RiskLevel};
 pub use service::ServiceName;
 pub use text::Text;

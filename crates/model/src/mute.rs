@@ -253,7 +253,7 @@ impl fmt::Display for Scope {
     }
 }
 
-/// A row of `blueteam.mutes`: somebody decided that nobody is told of something for a while.
+/// A row of `blueteam.silences`: somebody decided that nobody is told of something for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mute {
     /// Its id.

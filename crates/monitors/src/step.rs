@@ -1,9 +1,7 @@
 //! What a measurement changes: a monitor is over its threshold from the first value above it until
 //! values have been well below for a while.
 
-use model::{
-    Change, Detection, Entity, EntityKind, Fingerprint, Phase, Rows, Source, Span, Timestamp,
-};
+use model::{Change, Detection, Entity, EntityKind, Fingerprint, Phase, Source, Span, Timestamp};
 use store::monitors::Monitored;
 use uuid::Uuid;
 
@@ -130,7 +128,6 @@ fn change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Change> {
         last_seen: m.last_over.unwrap_or(first_seen),
         event_count: m.times_over,
         event_ids: Vec::new(),
-        rows: Rows::default(),
         nist_controls: monitor.controls.to_vec(),
         source: Source::AuditDb,
         cui_involved: false,
@@ -143,6 +140,7 @@ fn change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Change> {
         opened: phase == Phase::Opened,
         phase,
         detection,
+        events: Vec::new(),
     })
 }
 

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use model::Channel;
 
 use crate::error::{Receipt, SendError, SetupError};
-use crate::message::Message;
+use crate::notification::Notification;
 
 pub mod cef;
 pub mod console;
@@ -25,7 +25,7 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Result<Receipt, SendError>> +
 /// A configured way out. Every send ends within the channel's own time limit.
 pub trait Outlet: Send + Sync {
     /// Hands the message over, or says why not.
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a>;
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a>;
 }
 
 /// What an operator may configure; `None` is a channel that isn't used.
@@ -88,7 +88,11 @@ impl Channels {
     }
 
     /// Sends through one channel. A channel that is not configured (any more) is a permanent error.
-    pub async fn send(&self, channel: Channel, message: &Message) -> Result<Receipt, SendError> {
+    pub async fn send(
+        &self,
+        channel: Channel,
+        message: &Notification,
+    ) -> Result<Receipt, SendError> {
         match self.open.iter().find(|(open, _)| *open == channel) {
             Some((_, outlet)) => outlet.send(message).await,
             None => Err(SendError::never(

@@ -1,6 +1,7 @@
 //! Carries alerts to people and machines.
 //!
-//! A [`Message`] is an alert on its way out. [`Routing`] says which channels a severity takes;
+//! A [`Notification`] is an alert or a notice on its way out. [`Routing`] says which channels an
+//! alert takes;
 //! [`Channels`] holds the ones that are configured and sends through them. What fails says whether
 //! to try again ([`SendError::retry`]) and [`backoff()`] says when.
 //!
@@ -10,8 +11,8 @@
 pub mod backoff;
 pub mod channels;
 pub mod error;
-pub mod message;
 pub mod mutes;
+pub mod notification;
 pub mod post;
 pub mod rota;
 pub mod routing;
@@ -21,6 +22,6 @@ mod words;
 pub use backoff::backoff;
 pub use channels::{Channels, Settings};
 pub use error::{Receipt, Retry, SendError, SetupError};
-pub use message::{Kind, Message, Person};
 pub use mutes::Mutes;
+pub use notification::{Kind, Notification, Person};
 pub use routing::{Routing, RoutingError, Wishes};

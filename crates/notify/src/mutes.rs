@@ -104,7 +104,7 @@ impl Mutes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
     use model::{MuteKind, Scope};
     use proptest::prelude::*;
 
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn alert_tenant() -> Option<Uuid> {
-        samples::message().alert.tenant
+        samples::alert().tenant
     }
 
     fn at(secs: i64) -> Timestamp {
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn counts_from_its_start_to_just_before_its_end() {
         let mutes = Mutes::new(vec![mute(1, None, None, Some("ip:203.0.113.7"))]);
-        let alert = samples::message().alert;
+        let alert = samples::alert();
         let asked: Vec<bool> = [99, 100, 199, 200]
             .map(|t| mutes.covering(&alert, at(t)).is_some())
             .into();
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn all_that_is_named_must_agree() {
-        let alert = samples::message().alert;
+        let alert = samples::alert();
         let covered = |m: Mute| Mutes::new(vec![m]).covering(&alert, at(150)).is_some();
         assert!(covered(mute(
             1,
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn tampering_is_told_whatever_is_muted() {
-        let mut alert = samples::message().alert;
+        let mut alert = samples::alert();
         alert.rule_id = RuleId::builtin("audit_tampering");
         let all = vec![
             mute(1, Some("audit_tampering"), None, None),
@@ -221,7 +221,7 @@ mod tests {
                 mute
             }).collect();
 
-            let alert = samples::message().alert;
+            let alert = samples::alert();
             let slow = all.iter().filter(|m| m.is_active(at(now)) && m.scope.covers(&alert))
                 .min_by_key(|m| (m.starts_at, m.mute_id)).map(|m| m.mute_id);
             prop_assert_eq!(Mutes::new(all).covering(&alert, at(now)), slow);

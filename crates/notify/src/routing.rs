@@ -236,7 +236,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
     use Channel::{Console, Email, Slack, Syslog, Webhook};
 
     fn alert(severity: Severity, rule: &str, source: &str) -> Alert {
@@ -245,7 +245,7 @@ mod tests {
             severity,
             rule_id,
             source: source.to_owned(),
-            ..samples::message().alert
+            ..samples::alert()
         }
     }
 

@@ -2,7 +2,7 @@
 
 use model::{Alert, EntityKind, Severity, Span, Timestamp};
 
-use crate::message::{Kind, Message};
+use crate::notification::{Kind, Notification};
 use model::text::{clip, sanitize};
 
 /// The longest text of any one field, in bytes.
@@ -29,8 +29,8 @@ pub(crate) const fn entity_word(kind: EntityKind) -> &'static str {
 }
 
 /// The sentences that come first: how bad, what, and by when somebody should look (design 3.2.3).
-pub(crate) fn summary(message: &Message) -> String {
-    let alert = &message.alert;
+pub(crate) fn summary(message: &Notification) -> String {
+    let alert = message.content.as_alert();
     if message.kind == Kind::Test {
         return "This is a test of the alert channel. Nothing has happened and nothing needs to be \
             done.".to_owned();
@@ -118,16 +118,16 @@ pub(crate) fn services(alert: &Alert) -> String {
 }
 
 /// The description in lines; only a digest and reminders have more than one.
-pub(crate) fn lines(message: &Message) -> Vec<String> {
+pub(crate) fn lines(message: &Notification) -> Vec<String> {
     match message.kind {
-        Kind::Digest | Kind::Reminder => message.alert.description.lines().map(field).collect(),
-        _ => vec![field(&message.alert.description)],
+        Kind::Digest | Kind::Reminder => message.content.body().lines().map(field).collect(),
+        _ => vec![field(&message.content.body())],
     }
 }
 
 /// The facts, as label and value, in reading order.
-pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
-    let alert = &message.alert;
+pub(crate) fn facts(message: &Notification) -> Vec<(&'static str, String)> {
+    let alert = message.content.as_alert();
     if !message.kind.is_of_an_alert() && message.kind != Kind::Test {
         return vec![
             ("From", time(alert.first_seen)),
@@ -143,7 +143,7 @@ pub(crate) fn facts(message: &Message) -> Vec<(&'static str, String)> {
         ("First seen", time(alert.first_seen)),
         ("Last seen", time(alert.last_seen)),
         ("Events", alert.event_count.to_string()),
-        ("Service", clip(&services(alert), FIELD_MAX).into_owned()),
+        ("Service", clip(&services(&alert), FIELD_MAX).into_owned()),
         (
             "Tenant",
             alert.tenant.map(|id| id.to_string()).unwrap_or_default(),

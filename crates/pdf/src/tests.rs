@@ -42,7 +42,8 @@ fn sample_document() -> Document {
         "#score".to_owned(),
         points,
         110,
-        (88, "#mark".to_owned()),
+        88,
+        "#mark".to_owned(),
     )));
 
     doc
@@ -99,7 +100,8 @@ fn document_showing(text: &str) -> Document {
             text.to_owned(),
             points,
             110,
-            (88, text.to_owned()),
+            88,
+            text.to_owned(),
         )))
         .add(Block::Code(text.to_owned()));
 

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use anyhow::Context as _;
 use collect::parsers::EntryRules;
 use collect::{LineId, LineParser, Parsed};
-use detect::{Engine, Glance, Glances};
+use detect::{Engine, EventHeader, Prefilter};
 use model::{Change, SecurityEvent, Span, Timestamp};
 
 use chunks::{Chunk, Chunks, entry_end};
@@ -148,7 +148,7 @@ struct ParsedChunk<'a> {
     lines: u64,
     events: Vec<SecurityEvent<'a>>,
     /// One per event.
-    glances: Vec<Glance>,
+    headers: Vec<EventHeader>,
     /// The index of each rejected line, and the reason.
     rejects: Vec<(u64, String)>,
 }
@@ -158,7 +158,7 @@ struct ParsedChunk<'a> {
 #[derive(Default)]
 struct ReusableMemory {
     events: Vec<SecurityEvent<'static>>,
-    glances: Vec<Glance>,
+    headers: Vec<EventHeader>,
 }
 
 /// Returns an empty list of events with another lifetime in the memory of a used one.
@@ -169,20 +169,20 @@ fn reuse_memory<'b>(mut used: Vec<SecurityEvent<'_>>) -> Vec<SecurityEvent<'b>> 
 }
 
 impl<'a> ParsedChunk<'a> {
-    /// Parses a chunk and takes a glance at each event.
+    /// Parses a chunk and computes the header of each event.
     fn parse(
         buffer: &'a [u8],
         chunk: &Chunk,
         options: &Options<'_>,
         used: ReusableMemory,
-        eyes: &mut Glances,
+        prefilter: &mut Prefilter,
     ) -> Self {
         let mut rejects = Vec::new();
         let mut lines = 0;
         let mut events = reuse_memory(used.events);
-        let mut glances = used.glances;
+        let mut headers = used.headers;
         events.reserve(buffer.len() / 256);
-        glances.clear();
+        headers.clear();
 
         let mut start = 0;
         while start < buffer.len() {
@@ -202,7 +202,7 @@ impl<'a> ParsedChunk<'a> {
                 match options.parser.parse(text, id) {
                     Parsed::Event(mut event) => {
                         event.fit();
-                        glances.push(eyes.at(&event));
+                        headers.push(prefilter.header_of(&event));
                         events.push(event);
                     }
                     Parsed::Nothing => {}
@@ -219,7 +219,7 @@ impl<'a> ParsedChunk<'a> {
             file: chunk.file,
             lines,
             events,
-            glances,
+            headers,
             rejects,
         }
     }
@@ -240,7 +240,7 @@ struct Replay<'a, F> {
 }
 
 impl<F: FnMut(Change)> Replay<'_, F> {
-    fn replace_future_time(&mut self, event: &mut SecurityEvent<'_>, glance: &mut Glance) {
+    fn replace_future_time(&mut self, event: &mut SecurityEvent<'_>, header: &mut EventHeader) {
         // A file has no arrival times. A time in the future that is also far ahead of everything
         // before it is replaced by the newest time so far, so that one poisoned event cannot end
         // all windows.
@@ -249,7 +249,7 @@ impl<F: FnMut(Change)> Replay<'_, F> {
             && event.timestamp > self.newest.plus(Span::days(1))
         {
             event.timestamp = self.newest;
-            glance.set_time(self.newest);
+            header.set_time(self.newest);
             self.report.clock_skew += 1;
         }
 
@@ -258,12 +258,12 @@ impl<F: FnMut(Change)> Replay<'_, F> {
 
     /// Shows the next chunk to the engine and returns the emptied lists.
     fn show_chunk(&mut self, mut read: ParsedChunk<'_>) -> ReusableMemory {
-        for (event, glance) in read.events.iter_mut().zip(&mut read.glances) {
-            self.replace_future_time(event, glance);
+        for (event, header) in read.events.iter_mut().zip(&mut read.headers) {
+            self.replace_future_time(event, header);
         }
 
         self.report.events += read.events.len() as u64;
-        self.engine.push_all(&read.events, &read.glances);
+        self.engine.push_all(&read.events, &read.headers);
         if self.line.0 != read.file {
             self.line = (read.file, 0);
         }
@@ -296,7 +296,7 @@ impl<F: FnMut(Change)> Replay<'_, F> {
         self.next += 1;
         ReusableMemory {
             events: reuse_memory(read.events),
-            glances: read.glances,
+            headers: read.headers,
         }
     }
 }
@@ -315,8 +315,8 @@ struct Round<'a> {
     spare: Mutex<Vec<Vec<u8>>>,
     /// Lists of chunks that were shown.
     shown: &'a Mutex<Vec<ReusableMemory>>,
-    /// The glance takers, one per worker.
-    eyes: &'a Mutex<Vec<Glances>>,
+    /// The prefilters, one per worker.
+    prefilters: &'a Mutex<Vec<Prefilter>>,
     /// Whether a worker failed, so the others can stop.
     broken: AtomicBool,
 }
@@ -326,7 +326,7 @@ impl<'a> Round<'a> {
         source: &'a Mutex<Chunks<'a>>,
         spare: Vec<Vec<u8>>,
         shown: &'a Mutex<Vec<ReusableMemory>>,
-        eyes: &'a Mutex<Vec<Glances>>,
+        prefilters: &'a Mutex<Vec<Prefilter>>,
     ) -> Self {
         let buffers = (0..ROUND).map(|_| OnceLock::new()).collect();
         Self {
@@ -334,7 +334,7 @@ impl<'a> Round<'a> {
             buffers,
             spare: Mutex::new(spare),
             shown,
-            eyes,
+            prefilters,
             broken: AtomicBool::new(false),
         }
     }
@@ -343,7 +343,7 @@ impl<'a> Round<'a> {
     fn read_next(
         &self,
         options: &Options<'_>,
-        eyes: &mut Glances,
+        prefilter: &mut Prefilter,
     ) -> anyhow::Result<Option<ParsedChunk<'_>>> {
         if self.broken.load(Ordering::Relaxed) {
             return Ok(None);
@@ -374,7 +374,7 @@ impl<'a> Round<'a> {
             &chunk,
             options,
             used,
-            eyes,
+            prefilter,
         )))
     }
 
@@ -384,10 +384,10 @@ impl<'a> Round<'a> {
         options: &Options<'_>,
         ready: &SyncSender<anyhow::Result<ParsedChunk<'b>>>,
     ) {
-        let Some(mut eyes) = lock_ignoring_poison(self.eyes).pop() else {
+        let Some(mut prefilter) = lock_ignoring_poison(self.prefilters).pop() else {
             return;
         };
-        while let Some(read) = self.read_next(options, &mut eyes).transpose() {
+        while let Some(read) = self.read_next(options, &mut prefilter).transpose() {
             let failed = read.is_err();
             // A closed channel means that the engine's thread has failed.
             if ready.send(read).is_err() || failed {
@@ -395,7 +395,7 @@ impl<'a> Round<'a> {
             }
         }
 
-        lock_ignoring_poison(self.eyes).push(eyes);
+        lock_ignoring_poison(self.prefilters).push(prefilter);
     }
 }
 
@@ -405,7 +405,7 @@ fn show_in_order<'b, F: FnMut(Change)>(
     round: &'b Round<'_>,
     show: &mut Replay<'_, F>,
     ready: &Receiver<anyhow::Result<ParsedChunk<'b>>>,
-    eyes: &mut Glances,
+    prefilter: &mut Prefilter,
 ) -> anyhow::Result<()> {
     let mut early: BTreeMap<u64, ParsedChunk<'b>> = BTreeMap::new();
     let mut more = true;
@@ -418,7 +418,7 @@ fn show_in_order<'b, F: FnMut(Change)>(
         let read = match ready.try_recv() {
             Ok(read) => Some(read?),
             Err(TryRecvError::Empty) if more => {
-                let read = round.read_next(show.options, eyes)?;
+                let read = round.read_next(show.options, prefilter)?;
                 more = read.is_some();
                 read
             }
@@ -428,7 +428,7 @@ fn show_in_order<'b, F: FnMut(Change)>(
             },
             // This thread may still have to parse the last chunk of the round.
             Err(TryRecvError::Disconnected) if more => {
-                let read = round.read_next(show.options, eyes)?;
+                let read = round.read_next(show.options, prefilter)?;
                 more = read.is_some();
                 read
             }
@@ -462,8 +462,8 @@ pub fn run_counting<F: FnMut(Change)>(
 ) -> anyhow::Result<Report> {
     let source = Mutex::new(Chunks::new(inputs, options.entry_rules, counter));
     let report = Report::default();
-    let mut eyes = engine.glances();
-    let all_eyes = Mutex::new(vec![eyes.clone(); options.threads.saturating_sub(1)]);
+    let mut prefilter = engine.prefilter();
+    let prefilters = Mutex::new(vec![prefilter.clone(); options.threads.saturating_sub(1)]);
     let mut show = Replay {
         inputs,
         options,
@@ -488,13 +488,13 @@ pub fn run_counting<F: FnMut(Change)>(
             &chunk,
             options,
             used,
-            &mut eyes,
+            &mut prefilter,
         ));
     }
 
     let shown = Mutex::default();
     while !lock_ignoring_poison(&source).is_at_end() {
-        let round = Round::new(&source, std::mem::take(&mut buffers), &shown, &all_eyes);
+        let round = Round::new(&source, std::mem::take(&mut buffers), &shown, &prefilters);
         std::thread::scope(|scope| {
             let (sender, ready) = sync_channel(READY * options.threads);
             for _ in 1..options.threads {
@@ -503,7 +503,7 @@ pub fn run_counting<F: FnMut(Change)>(
             }
 
             drop(sender);
-            let shown = show_in_order(&round, &mut show, &ready, &mut eyes);
+            let shown = show_in_order(&round, &mut show, &ready, &mut prefilter);
             round.broken.store(true, Ordering::Relaxed);
 
             shown

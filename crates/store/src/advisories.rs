@@ -109,13 +109,18 @@ pub async fn save_advisories(
 
         // What other feeds say of them stands in the table so far, and is about to be overwritten.
         sqlx::query!(
-            "UPDATE blueteam.advisory_listings l SET vulnerability = a.vulnerability, \
-                known_exploited = a.known_exploited, document = a.document
-               FROM unnest($1::text[], $2::text[], $3::bool[], $4::jsonb[]) AS n (feed, id, \
-               exploited, document)
-               JOIN blueteam.advisories a ON (a.feed, a.advisory_id) = (n.feed, n.id)
-              WHERE (l.feed, l.advisory_id) = (n.feed, n.id) AND l.document IS NULL
-                AND (a.document, a.known_exploited) IS DISTINCT FROM (n.document, n.exploited)",
+            "UPDATE blueteam.advisory_listings l
+             SET
+                 vulnerability = a.vulnerability,
+                 known_exploited = a.known_exploited,
+                 document = a.document
+             FROM unnest(
+                 $1::text[], $2::text[], $3::bool[], $4::jsonb[]
+             ) AS n (feed, id, exploited, document)
+             JOIN blueteam.advisories a ON (a.feed, a.advisory_id) = (n.feed, n.id)
+             WHERE (l.feed, l.advisory_id) = (n.feed, n.id)
+               AND l.document IS NULL
+               AND (a.document, a.known_exploited) IS DISTINCT FROM (n.document, n.exploited)",
             &text(|a| &a.feed),
             &text(|a| &a.advisory_id),
             &exploited,
@@ -125,16 +130,21 @@ pub async fn save_advisories(
         .await?;
 
         sqlx::query!(
-            "INSERT INTO blueteam.advisories AS a (feed, advisory_id, vulnerability, \
-                known_exploited, document)
+            "INSERT INTO blueteam.advisories AS a (
+                 feed, advisory_id, vulnerability, known_exploited, document
+             )
              SELECT DISTINCT ON (feed, id) feed, id, vulnerability, exploited, document
-               FROM unnest($1::text[], $2::text[], $3::text[], $4::bool[], $5::jsonb[]) AS n \
-               (feed, id, vulnerability, exploited, document)
-             ON CONFLICT (feed, advisory_id) DO UPDATE SET vulnerability = excluded.vulnerability,
-                 known_exploited = excluded.known_exploited, document = excluded.document, \
+             FROM unnest(
+                 $1::text[], $2::text[], $3::text[], $4::bool[], $5::jsonb[]
+             ) AS n (feed, id, vulnerability, exploited, document)
+             ON CONFLICT (feed, advisory_id) DO UPDATE
+             SET
+                 vulnerability = excluded.vulnerability,
+                 known_exploited = excluded.known_exploited,
+                 document = excluded.document,
                  updated_at = now()
-              WHERE a.document IS DISTINCT FROM excluded.document OR a.known_exploited <> \
-              excluded.known_exploited",
+             WHERE a.document IS DISTINCT FROM excluded.document
+                OR a.known_exploited <> excluded.known_exploited",
             &text(|a| &a.feed),
             &text(|a| &a.advisory_id),
             &text(|a| &a.vulnerability),
@@ -144,17 +154,8 @@ pub async fn save_advisories(
         .execute(&mut *conn)
         .await?;
 
-        sqlx::query!(
-            "INSERT INTO blueteam.advisory_listings (source, feed, advisory_id, vulnerability, \
-                known_exploited, document)
-             SELECT $1, f, i, CASE WHEN o.differs THEN v END, CASE WHEN o.differs THEN e END, \
-             CASE WHEN o.differs THEN d END
-               FROM unnest($2::text[], $3::text[], $4::text[], $5::bool[], $6::jsonb[]) AS n (f, \
-               i, v, e, d)
-              CROSS JOIN LATERAL (SELECT EXISTS (SELECT FROM blueteam.advisory_listings l
-                                                  WHERE l.feed = f AND l.advisory_id = i AND \
-                                                  l.document IS NOT NULL) AS differs) AS o
-             ON CONFLICT DO NOTHING",
+        sqlx::query_file!(
+            "src/advisories/insert_listings.sql",
             import.name,
             &text(|a| &a.feed),
             &text(|a| &a.advisory_id),
@@ -174,22 +175,9 @@ pub async fn save_advisories(
 /// Of advisories of which feeds say different things, puts into force what weighs most: that
 /// attackers use it, then the severity, then the newest.
 async fn settle(conn: &mut PgConnection) -> Result<(), StoreError> {
-    sqlx::query!(
-        "UPDATE blueteam.advisories a SET vulnerability = b.vulnerability, known_exploited = \
-            b.known_exploited, document = b.document,
-                updated_at = now()
-           FROM (SELECT DISTINCT ON (feed, advisory_id) feed, advisory_id, vulnerability, \
-           known_exploited, document
-                   FROM blueteam.advisory_listings WHERE document IS NOT NULL
-                  ORDER BY feed, advisory_id, known_exploited DESC,
-                        array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], \
-                        document ->> 'severity') NULLS LAST,
-                        document ->> 'published' DESC NULLS LAST, source) AS b
-          WHERE (a.feed, a.advisory_id) = (b.feed, b.advisory_id)
-            AND (a.document, a.known_exploited) IS DISTINCT FROM (b.document, b.known_exploited)"
-    )
-    .execute(conn)
-    .await?;
+    sqlx::query_file!("src/advisories/choose_documents.sql")
+        .execute(conn)
+        .await?;
 
     Ok(())
 }
@@ -197,11 +185,17 @@ async fn settle(conn: &mut PgConnection) -> Result<(), StoreError> {
 /// Once every feed has been read with its listings, what none of them lists is withdrawn.
 async fn forget_the_time_before(conn: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.advisories SET unlisted_before = false WHERE unlisted_before AND NOT \
-            EXISTS (
-                SELECT FROM blueteam.advisory_sources s WHERE s.kind = 'feed' AND s.items > 0 AND \
-                s.retired_at IS NULL
-                   AND s.digest = repeat('0', 64))"
+        "UPDATE blueteam.advisories
+         SET unlisted_before = false
+         WHERE unlisted_before
+           AND NOT EXISTS (
+               SELECT
+               FROM blueteam.advisory_sources s
+               WHERE s.kind = 'feed'
+                 AND s.items > 0
+                 AND s.retired_at IS NULL
+                 AND s.digest = repeat('0', 64)
+           )"
     )
     .execute(conn)
     .await?;
@@ -220,10 +214,11 @@ pub async fn retire(
 ) -> Result<bool, StoreError> {
     set_actor(conn, actor).await?;
     let done = sqlx::query!(
-        "UPDATE blueteam.advisory_sources SET retired_by = $3, retired_at = now(), retired_reason \
-            = $4, digest = repeat('0', 64),
-                failed = NULL, failed_at = NULL
-          WHERE kind = $1 AND name = $2 AND retired_at IS NULL",
+        "UPDATE blueteam.advisory_sources
+         SET
+             retired_by = $3, retired_at = now(), retired_reason = $4, digest = repeat('0', 64),
+             failed = NULL, failed_at = NULL
+         WHERE kind = $1 AND name = $2 AND retired_at IS NULL",
         kind,
         name,
         actor.name,
@@ -273,8 +268,9 @@ pub async fn save_components(
     };
     sqlx::query!(
         "INSERT INTO blueteam.components (inventory, ecosystem, name, version)
-         SELECT $1, e, n, v FROM unnest($2::text[], $3::text[], $4::text[]) AS c (e, n, v) ON \
-         CONFLICT DO NOTHING",
+         SELECT $1, e, n, v
+         FROM unnest($2::text[], $3::text[], $4::text[]) AS c (e, n, v)
+         ON CONFLICT DO NOTHING",
         import.name,
         &column(|c| &c.0),
         &column(|c| &c.1),
@@ -292,13 +288,13 @@ async fn note_import(
     items: usize,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by) \
-            VALUES ($1, $2, $3, $4, $5, $6)
-         ON CONFLICT (kind, name) DO UPDATE SET origin = excluded.origin, digest = \
-         excluded.digest, items = excluded.items,
-             imported_by = excluded.imported_by, imported_at = now(), failed = NULL, failed_at = \
-             NULL,
-             retired_by = NULL, retired_at = NULL, retired_reason = NULL",
+        "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by)
+         VALUES ($1, $2, $3, $4, $5, $6)
+         ON CONFLICT (kind, name) DO UPDATE
+         SET
+             origin = excluded.origin, digest = excluded.digest, items = excluded.items,
+             imported_by = excluded.imported_by, imported_at = now(), failed = NULL,
+             failed_at = NULL, retired_by = NULL, retired_at = NULL, retired_reason = NULL",
         import.kind,
         import.name,
         import.origin,
@@ -339,11 +335,12 @@ pub async fn note_failure(
 ) -> Result<(), StoreError> {
     let why: String = why.chars().take(2000).collect();
     sqlx::query!(
-        "INSERT INTO blueteam.advisory_sources (kind, name, origin, digest, items, imported_by, \
-            failed, failed_at)
+        "INSERT INTO blueteam.advisory_sources (
+             kind, name, origin, digest, items, imported_by, failed, failed_at
+         )
          VALUES ($1, $2, $3, repeat('0', 64), 0, $4, $5, now())
-         ON CONFLICT (kind, name) DO UPDATE SET failed = excluded.failed, failed_at = \
-         excluded.failed_at",
+         ON CONFLICT (kind, name) DO UPDATE
+         SET failed = excluded.failed, failed_at = excluded.failed_at",
         import.kind,
         import.name,
         import.origin,
@@ -359,9 +356,11 @@ pub async fn note_failure(
 /// Where everything comes from, by kind and name.
 pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT kind, name, origin, digest, items, imported_by, imported_at AS "imported_at: Ts", failed, retired_by,
-                  retired_at AS "retired_at: Ts", retired_reason
-             FROM blueteam.advisory_sources ORDER BY kind, name"#
+        r#"SELECT
+               kind, name, origin, digest, items, imported_by, imported_at AS "imported_at: Ts",
+               failed, retired_by, retired_at AS "retired_at: Ts", retired_reason
+           FROM blueteam.advisory_sources
+           ORDER BY kind, name"#
     )
     .fetch_all(conn)
     .await?;
@@ -387,8 +386,9 @@ pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError>
 pub async fn components(conn: &mut PgConnection) -> Result<Vec<StoredComponent>, StoreError> {
     let rows = sqlx::query_as!(
         StoredComponent,
-        "SELECT inventory, ecosystem, name, version FROM blueteam.components ORDER BY inventory, \
-            ecosystem, name, version"
+        "SELECT inventory, ecosystem, name, version
+         FROM blueteam.components
+         ORDER BY inventory, ecosystem, name, version"
     );
     Ok(rows.fetch_all(conn).await?)
 }
@@ -402,16 +402,9 @@ pub async fn page(
     limit: u32,
 ) -> Result<Vec<StoredAdvisory>, StoreError> {
     let (feed, id) = after.unwrap_or_default();
-    let rows = sqlx::query_as!(
+    let rows = sqlx::query_file_as!(
         StoredAdvisory,
-        r#"SELECT a.feed, a.advisory_id, coalesce(s.vulnerability, a.vulnerability) AS "vulnerability!",
-                  coalesce(s.known_exploited, a.known_exploited) AS "known_exploited!", true AS "listed!",
-                  coalesce(s.document, a.document) AS "document!"
-             FROM blueteam.advisories a
-             LEFT JOIN blueteam.advisory_listings s ON (s.feed, s.advisory_id) = (a.feed, a.advisory_id) AND s.document IS NOT NULL
-            WHERE (a.feed, a.advisory_id) > ($1, $2) AND (unlisted_before OR EXISTS (SELECT FROM blueteam.advisory_listings l
-                  WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id))
-            ORDER BY a.feed, a.advisory_id FETCH FIRST $3 ROWS WITH TIES"#,
+        "src/advisories/advisories_page.sql",
         feed,
         id,
         i64::from(limit)
@@ -423,10 +416,17 @@ pub async fn page(
 /// What attackers are known to use, by the ids that all publishers know.
 pub async fn exploited(conn: &mut PgConnection) -> Result<Vec<String>, StoreError> {
     let ids = sqlx::query_scalar!(
-        "SELECT DISTINCT vulnerability FROM blueteam.advisories a WHERE known_exploited AND \
-            (unlisted_before OR EXISTS (
-                SELECT FROM blueteam.advisory_listings l WHERE l.feed = a.feed AND l.advisory_id \
-                = a.advisory_id))"
+        "SELECT DISTINCT vulnerability
+         FROM blueteam.advisories a
+         WHERE known_exploited
+           AND (
+               unlisted_before
+               OR EXISTS (
+                   SELECT
+                   FROM blueteam.advisory_listings l
+                   WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id
+               )
+           )"
     );
     Ok(ids.fetch_all(conn).await?)
 }
@@ -435,9 +435,20 @@ pub async fn exploited(conn: &mut PgConnection) -> Result<Vec<String>, StoreErro
 pub async fn about(conn: &mut PgConnection, id: &str) -> Result<Vec<StoredAdvisory>, StoreError> {
     let rows = sqlx::query_as!(
         StoredAdvisory,
-        r#"SELECT feed, advisory_id, vulnerability, known_exploited, unlisted_before OR EXISTS (SELECT FROM blueteam.advisory_listings l
-                  WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id) AS "listed!", document FROM blueteam.advisories a
-          WHERE vulnerability = $1 OR advisory_id = $1 ORDER BY feed, advisory_id"#,
+        r#"SELECT
+               feed,
+               advisory_id,
+               vulnerability,
+               known_exploited,
+               unlisted_before OR EXISTS (
+                   SELECT
+                   FROM blueteam.advisory_listings l
+                   WHERE l.feed = a.feed AND l.advisory_id = a.advisory_id
+               ) AS "listed!",
+               document
+           FROM blueteam.advisories a
+           WHERE vulnerability = $1 OR advisory_id = $1
+           ORDER BY feed, advisory_id"#,
         id
     );
     Ok(rows.fetch_all(conn).await?)

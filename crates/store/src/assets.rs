@@ -30,11 +30,13 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Asset>, StoreError> {
 pub async fn save(conn: &mut PgConnection, actor: &Actor, a: &Asset) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
     sqlx::query!(
-        "INSERT INTO blueteam.assets (name, category, owner, description, treatment) VALUES ($1, \
-            $2, $3, $4, $5)
-         ON CONFLICT (name) DO UPDATE SET category = excluded.category, owner = excluded.owner, \
-         description = excluded.description,
-             treatment = excluded.treatment, updated_at = now()",
+        "INSERT INTO blueteam.assets (name, category, owner, description, treatment)
+         VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (name) DO UPDATE
+         SET
+             category = excluded.category, owner = excluded.owner,
+             description = excluded.description, treatment = excluded.treatment,
+             updated_at = now()",
         a.name,
         a.category,
         a.owner,

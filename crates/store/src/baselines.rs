@@ -49,11 +49,12 @@ pub async fn save(conn: &mut PgConnection, baselines: &[Baseline]) -> Result<(),
     sqlx::query!(
         "INSERT INTO blueteam.user_baselines (source, user_key, profile)
          SELECT DISTINCT ON (b.source, b.user_key) b.source, b.user_key, b.profile
-           FROM unnest($1::text[], $2::text[], $3::jsonb[]) WITH ORDINALITY AS b (source, \
-           user_key, profile, n)
-          ORDER BY b.source, b.user_key, b.n DESC
-         ON CONFLICT (source, user_key) DO UPDATE SET profile = excluded.profile, updated_at = \
-         now()",
+         FROM unnest(
+             $1::text[], $2::text[], $3::jsonb[]
+         ) WITH ORDINALITY AS b (source, user_key, profile, n)
+         ORDER BY b.source, b.user_key, b.n DESC
+         ON CONFLICT (source, user_key) DO UPDATE
+         SET profile = excluded.profile, updated_at = now()",
         &sources,
         &users,
         &profiles

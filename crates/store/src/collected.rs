@@ -1,4 +1,4 @@
-//! Events from logs into `collected_events`, together with how far their collector has read.
+//! Events from logs into `log_events`, together with how far their collector has read.
 
 use model::event::UserId;
 use model::{SecurityEvent, Source, Span, Timestamp};
@@ -19,9 +19,10 @@ pub struct Position {
     pub at: Value,
 }
 
-const COLUMNS: &str = "event_id, timestamp, source, category, action, result, user_id, user_name, \
-    account, session_id, ip_address, \
-    user_agent, resource_type, resource_id, instance_id, cui_involved, occurrences, metadata";
+const COLUMNS: &str = "
+    event_id, timestamp, source, category, action, result, user_id, user_name, account, session_id,
+    ip_address, user_agent, resource_type, resource_id, instance_id, cui_involved, occurrences,
+    metadata";
 
 /// What the completeness ledger is told with a batch.
 #[derive(Clone, Debug)]
@@ -74,9 +75,10 @@ pub async fn insert(
 
     if let Some(position) = position {
         sqlx::query!(
-            "INSERT INTO blueteam.collector_positions (collector, position) VALUES ($1, $2)
-             ON CONFLICT (collector) DO UPDATE SET position = excluded.position, updated_at = \
-             now()",
+            "INSERT INTO blueteam.collector_positions (collector, position)
+             VALUES ($1, $2)
+             ON CONFLICT (collector) DO UPDATE
+             SET position = excluded.position, updated_at = now()",
             position.collector,
             position.at,
         )
@@ -173,7 +175,7 @@ async fn write(
     collected: &mut Collected,
 ) -> Result<(), StoreError> {
     let statement =
-        format!("COPY blueteam.collected_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
+        format!("COPY blueteam.log_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
     let mut todo = vec![(0, events.len())];
     while let Some((start, end)) = todo.pop() {
         let mut savepoint = conn.begin().await?;
@@ -261,7 +263,7 @@ pub async fn drop_old(conn: &mut PgConnection, months: u16) -> Result<Vec<String
     Ok(dropped.unwrap_or_default())
 }
 
-/// Whether events of this source live in `collected_events`; the others are in `audit_events`.
+/// Whether events of this source live in `log_events`; the others are in `audit_events`.
 pub const fn holds(source: Source) -> bool {
     !matches!(source, Source::AuditDb)
 }

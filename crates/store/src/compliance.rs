@@ -45,12 +45,15 @@ pub async fn load(
     let mut tx = begin(conn, actor).await?;
     let controls = sqlx::query!(
         "INSERT INTO blueteam.compliance_controls AS c (control_id, family_id, family, requirement)
-         SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
+         SELECT *
+         FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
          ON CONFLICT (control_id) DO UPDATE
-            SET family_id = excluded.family_id, family = excluded.family, requirement = \
-            excluded.requirement
-          WHERE (c.family_id, c.family, c.requirement) IS DISTINCT FROM (excluded.family_id, \
-          excluded.family, excluded.requirement)",
+         SET
+             family_id = excluded.family_id, family = excluded.family,
+             requirement = excluded.requirement
+         WHERE (c.family_id, c.family, c.requirement) IS DISTINCT FROM (
+             excluded.family_id, excluded.family, excluded.requirement
+         )",
         &column(|e| e.control_id),
         &column(|e| e.family_id),
         &column(|e| e.family),
@@ -60,22 +63,9 @@ pub async fn load(
     .await?;
 
     let ids: Vec<String> = objectives.iter().map(ToString::to_string).collect();
-    let added = sqlx::query!(
-        "INSERT INTO blueteam.compliance_objectives (objective_id, control_id, proposed, \
-            proposed_reason, proposed_by, proposed_at)
-         SELECT o, c.control_id, p.finding, p.reason, p.by, p.at FROM unnest($1::text[]) AS o
-           JOIN blueteam.compliance_controls c ON c.control_id = split_part(o, '[', 1)
-           LEFT JOIN LATERAL (
-                SELECT CASE c.status WHEN 'implemented' THEN 'met' WHEN 'not_applicable' THEN \
-                'not_applicable' ELSE 'not_met' END AS finding,
-                       'status of the requirement when the database was adopted: ' || c.status AS \
-                       reason, 'adoption' AS by, now() AS at
-                 WHERE c.status <> 'not_assessed') p ON true
-         ON CONFLICT (objective_id) DO NOTHING",
-        &ids
-    )
-    .execute(&mut *tx)
-    .await?;
+    let added = sqlx::query_file!("src/compliance/insert_objectives.sql", &ids)
+        .execute(&mut *tx)
+        .await?;
 
     tx.commit().await?;
     Ok(controls.rows_affected() + added.rows_affected())
@@ -83,15 +73,9 @@ pub async fn load(
 
 /// Every requirement with its objectives, in order, as they stand at `now`.
 pub async fn all(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT control_id, implementation_notes, responsible_party, next_assessment AS "due: Ts", responsibility, provider,
-                  provider_duties, customer_duties, partial_credit,
-                  EXISTS (SELECT FROM blueteam.poam_items p
-                           WHERE p.control_id = c.control_id AND p.status IN ('open', 'in_progress')) AS "planned!"
-             FROM blueteam.compliance_controls c"#
-    )
-    .fetch_all(&mut *conn)
-    .await?;
+    let rows = sqlx::query_file!("src/compliance/list_controls.sql")
+        .fetch_all(&mut *conn)
+        .await?;
 
     let mut objectives = objectives(conn, now).await?;
     let mut controls = Vec::with_capacity(rows.len());
@@ -120,35 +104,9 @@ async fn objectives(
     conn: &mut PgConnection,
     now: Timestamp,
 ) -> Result<HashMap<String, Vec<Objective>>, StoreError> {
-    let rows = sqlx::query!(
-        r#"WITH newest AS MATERIALIZED (
-               SELECT evidence_id, control_id, valid_until FROM blueteam.latest_results JOIN blueteam.compliance_evidence USING (evidence_id)
-                WHERE state = 'final'),
-           results AS MATERIALIZED (
-               SELECT x.objective_id, count(*) FILTER (WHERE valid_until <= $1) AS lapsed,
-                      count(*) FILTER (WHERE valid_until IS NULL OR valid_until > $1) AS valid
-                 FROM newest JOIN blueteam.evidence_objectives x USING (evidence_id) GROUP BY x.objective_id)
-           SELECT o.objective_id, control_id, finding, reason, methods, decided_by, decided_at AS "decided_at: Ts", proposed,
-                  proposed_reason, proposed_by, proposed_at AS "proposed_at: Ts", coalesce(p.valid, 0) + coalesce(r.valid, 0) AS "valid!",
-                  coalesce(p.drafts, 0) AS "drafts!",
-                  coalesce(p.lapsed, 0) + CASE WHEN r.objective_id IS NOT NULL THEN r.lapsed
-                      -- A check supported it once and does not any more: that support has lapsed.
-                      WHEN control_id IN (SELECT control_id FROM newest) AND (SELECT true FROM blueteam.evidence_objectives x JOIN blueteam.compliance_evidence e USING (evidence_id)
-                             WHERE x.objective_id = o.objective_id AND check_id IS NOT NULL LIMIT 1) THEN 1 ELSE 0 END AS "lapsed!"
-             FROM blueteam.compliance_objectives o
-             LEFT JOIN (SELECT x.objective_id, count(*) FILTER (WHERE state = 'draft') AS drafts,
-                               count(*) FILTER (WHERE state = 'final' AND valid_until <= $1) AS lapsed,
-                               count(*) FILTER (WHERE state = 'final' AND (valid_until IS NULL OR valid_until > $1)) AS valid
-                          FROM blueteam.compliance_evidence e
-                         -- Piece by piece: beside what checks support, what people took in is little. OFFSET keeps it so.
-                         CROSS JOIN LATERAL (SELECT objective_id FROM blueteam.evidence_objectives o WHERE o.evidence_id = e.evidence_id OFFSET 0) x
-                         WHERE check_id IS NULL GROUP BY x.objective_id) p USING (objective_id)
-             LEFT JOIN results r USING (objective_id)
-            ORDER BY o.objective_id"#,
-        Ts(now) as Ts
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/compliance/list_objectives.sql", Ts(now) as Ts)
+        .fetch_all(conn)
+        .await?;
 
     let mut found: HashMap<String, Vec<Objective>> = HashMap::new();
     for row in rows {
@@ -262,21 +220,29 @@ pub async fn decide(
     // In one order, whoever else decides at the same time: two sheets would wait for each other for
     // good.
     sqlx::query!(
-        "SELECT FROM blueteam.compliance_controls
-          WHERE control_id IN (SELECT split_part(o, '[', 1) FROM unnest($1::text[]) o) ORDER BY \
-          control_id FOR UPDATE",
+        "SELECT
+         FROM blueteam.compliance_controls
+         WHERE control_id IN (SELECT split_part(o, '[', 1) FROM unnest($1::text[]) o)
+         ORDER BY control_id
+         FOR UPDATE",
         &column(|d| d.objective_id.0.clone())
     )
     .execute(&mut *tx)
     .await?;
     let written = sqlx::query_scalar!(
         "UPDATE blueteam.compliance_objectives o
-            SET finding = d.finding, reason = d.reason, methods = string_to_array(d.methods, ' \
-            '), decided_by = $5, decided_at = $6,
-                updated_at = now()
-           FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS d (id, finding, reason, \
-           methods)
-          WHERE objective_id = d.id RETURNING objective_id",
+         SET
+             finding = d.finding,
+             reason = d.reason,
+             methods = string_to_array(d.methods, ' '),
+             decided_by = $5,
+             decided_at = $6,
+             updated_at = now()
+         FROM unnest(
+             $1::text[], $2::text[], $3::text[], $4::text[]
+         ) AS d (id, finding, reason, methods)
+         WHERE objective_id = d.id
+         RETURNING objective_id",
         &column(|d| d.objective_id.0.clone()),
         &column(|d| d.finding.map_or("not_assessed", Finding::as_str).to_owned()),
         &column(|d| d.reason.clone()),
@@ -314,14 +280,17 @@ pub async fn change(
     let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
         "UPDATE blueteam.compliance_controls
-            SET implementation_notes = coalesce($2, implementation_notes), responsible_party = \
-            coalesce($3, responsible_party),
-                next_assessment = coalesce($4, next_assessment), responsibility = coalesce($5, \
-                responsibility),
-                provider = coalesce($6, provider), provider_duties = coalesce($7, provider_duties),
-                customer_duties = coalesce($8, customer_duties), partial_credit = coalesce($9, \
-                partial_credit), updated_at = now()
-          WHERE control_id = $1",
+         SET
+             implementation_notes = coalesce($2, implementation_notes),
+             responsible_party = coalesce($3, responsible_party),
+             next_assessment = coalesce($4, next_assessment),
+             responsibility = coalesce($5, responsibility),
+             provider = coalesce($6, provider),
+             provider_duties = coalesce($7, provider_duties),
+             customer_duties = coalesce($8, customer_duties),
+             partial_credit = coalesce($9, partial_credit),
+             updated_at = now()
+         WHERE control_id = $1",
         control.0.as_ref(),
         changes.notes,
         changes.owner,
@@ -354,8 +323,8 @@ pub async fn propose(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.compliance_objectives
-            SET proposed = $2, proposed_reason = $3, proposed_by = $4, proposed_at = $5 WHERE \
-            objective_id = $1",
+         SET proposed = $2, proposed_reason = $3, proposed_by = $4, proposed_at = $5
+         WHERE objective_id = $1",
         objective.0,
         proposal.finding.as_str(),
         proposal.reason,
@@ -412,8 +381,12 @@ pub async fn history(
     control: Option<&ControlId>,
 ) -> Result<Vec<Change>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT objective_id, previous, finding, reason, decided_by, login, changed_at AS "changed_at: Ts"
-             FROM blueteam.objective_history WHERE $1::text IS NULL OR control_id = $1 ORDER BY change_id"#,
+        r#"SELECT
+               objective_id, previous, finding, reason, decided_by, login,
+               changed_at AS "changed_at: Ts"
+           FROM blueteam.objective_history
+           WHERE $1::text IS NULL OR control_id = $1
+           ORDER BY change_id"#,
         control.map(|c| c.0.as_ref())
     )
     .fetch_all(conn)

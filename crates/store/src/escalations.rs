@@ -49,18 +49,8 @@ pub async fn due(
         .map(|(severity, _)| severity.to_string())
         .collect();
     let micros: Vec<i64> = patience.iter().map(|(_, span)| span.as_micros()).collect();
-    let rows = sqlx::query!(
-        r#"SELECT a.alert_id, (coalesce(e.tier, 0) + 1)::smallint AS "tier!"
-             FROM blueteam.alert_history a
-             JOIN unnest($1::text[], $2::bigint[]) AS p (severity, micros) ON p.severity = a.severity
-            CROSS JOIN LATERAL (SELECT max(tier) AS tier, max(at) AS at FROM blueteam.escalations e
-                                 WHERE e.alert_id = a.alert_id) e
-            WHERE a.acknowledged IS NOT TRUE AND coalesce(e.tier, 0) < $3
-              AND coalesce(e.at, a.created_at) <= now() - p.micros * interval '1 microsecond'
-              AND a.created_at > now() - ($3 * p.micros + $4) * interval '1 microsecond'
-              AND EXISTS (SELECT FROM blueteam.deliveries d WHERE d.alert_id = a.alert_id AND d.kind = 'opened')
-              AND NOT EXISTS (SELECT FROM blueteam.folded_alerts f WHERE f.alert_id = a.alert_id)
-            ORDER BY a.created_at LIMIT $5 FOR UPDATE OF a SKIP LOCKED"#,
+    let rows = sqlx::query_file!(
+        "src/escalations/due.sql",
         &severities,
         &micros,
         i32::from(tiers),
@@ -99,8 +89,9 @@ pub async fn escalate(
     let channels: Vec<String> = told.map(ToString::to_string).collect();
     let tier = i16::try_from(due.tier).unwrap_or(i16::MAX);
     let noted = sqlx::query!(
-        "INSERT INTO blueteam.escalations (alert_id, tier, people, channels) VALUES ($1, $2, $3, \
-            $4) ON CONFLICT DO NOTHING",
+        "INSERT INTO blueteam.escalations (alert_id, tier, people, channels)
+         VALUES ($1, $2, $3, $4)
+         ON CONFLICT DO NOTHING",
         due.alert.alert_id.0,
         tier,
         people,
@@ -114,7 +105,7 @@ pub async fn escalate(
     }
 
     sqlx::query!(
-        "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload, tier, people)
+        "INSERT INTO blueteam.notifications (alert_id, channel, kind, payload, tier, people)
          SELECT $1, c, 'escalated', $3, $4, $5 FROM unnest($2::text[]) AS c ON CONFLICT DO NOTHING",
         due.alert.alert_id.0,
         &channels,
@@ -131,7 +122,10 @@ pub async fn escalate(
 /// The tiers that were told of an alert, in order.
 pub async fn of_alert(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Escalation>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT tier, at AS "at: Ts", people, channels FROM blueteam.escalations WHERE alert_id = $1 ORDER BY tier"#,
+        r#"SELECT tier, at AS "at: Ts", people, channels
+           FROM blueteam.escalations
+           WHERE alert_id = $1
+           ORDER BY tier"#,
         id.0
     )
     .fetch_all(conn)

@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::StoreError;
 use crate::error::is_conflict;
-use crate::wire::Encoder;
+use crate::wire::{Encoder, audit_columns};
 
 /// A checked event with its id and time, as a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,10 +133,11 @@ const CONFLICT_WAIT: &str = "10ms";
 /// else may wait for one writer.
 const FAST_WAIT: &str = "300ms";
 
-const COPY: &str = "COPY public.audit_events (event_id, timestamp, category, action, result, \
-    user_id, session_id, ip_address, \
-    user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata) FROM STDIN \
-    (FORMAT binary)";
+const COPY: &str = concat!(
+    "COPY public.audit_events (",
+    audit_columns!(),
+    ") FROM STDIN (FORMAT binary)"
+);
 
 /// Writes a batch. Atomic: in the caller's transaction where there is one, else in one of its own.
 /// An error means that nothing was written (rows that are refused are not an error).

@@ -3,7 +3,7 @@
 use model::Actor;
 use model::evidence::Confirmation;
 use model::{ControlId, Evidence, EvidenceId, ObjectiveId, Recorded, Timestamp};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;
@@ -16,14 +16,16 @@ pub async fn add(conn: &mut PgConnection, actor: &Actor, e: &Evidence) -> Result
         .size_bytes
         .map(|size| i64::try_from(size).unwrap_or(i64::MAX));
     sqlx::query!(
-        "INSERT INTO blueteam.compliance_evidence
-            (evidence_id, control_id, evidence_type, description, content, file_path, file_name, \
-            size_bytes, sha256, collected_at,
-             automated, collected_by, effective_at, valid_until, owner, state, approved_by, \
-             approved_at, facts, check_id, facts_sha256,
-             form)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22)",
+        "INSERT INTO blueteam.compliance_evidence (
+             evidence_id, control_id, evidence_type, description, content, file_path, file_name,
+             size_bytes, sha256, collected_at, automated, collected_by, effective_at,
+             valid_until, owner, state, approved_by, approved_at, facts, check_id, facts_sha256,
+             form
+         )
+         VALUES (
+             $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+             $19, $20, $21, $22
+         )",
         e.evidence_id.0,
         e.control_id.0.as_ref(),
         e.kind.as_str(),
@@ -56,8 +58,8 @@ pub async fn add(conn: &mut PgConnection, actor: &Actor, e: &Evidence) -> Result
 
     let objectives: Vec<String> = e.objectives.iter().map(|o| o.0.clone()).collect();
     sqlx::query!(
-        "INSERT INTO blueteam.evidence_objectives (evidence_id, objective_id) SELECT $1, \
-            unnest($2::text[])",
+        "INSERT INTO blueteam.evidence_objectives (evidence_id, objective_id)
+         SELECT $1, unnest($2::text[])",
         e.evidence_id.0,
         &objectives
     )
@@ -93,25 +95,8 @@ pub async fn list(
     conn: &mut PgConnection,
     filter: &EvidenceFilter,
 ) -> Result<Vec<Evidence>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT e.evidence_id, control_id, evidence_type, description, CASE WHEN NOT $4 THEN content END AS content, file_path, file_name,
-                  size_bytes, sha256, collected_at AS "collected_at: Ts", collected_by, effective_at AS "effective_at: Ts", valid_until AS "valid_until: Ts",
-                  owner, approved_by, approved_at AS "approved_at: Ts", retain_until AS "retain_until: Ts", CASE WHEN NOT $4 THEN facts END AS facts, check_id,
-                  facts_sha256, form IS NOT NULL AS "review!",
-                  (SELECT max(confirmed_at) FROM blueteam.evidence_confirmations c WHERE c.evidence_id = e.evidence_id) AS "confirmed: Ts",
-                  ARRAY(SELECT objective_id FROM blueteam.evidence_objectives o WHERE o.evidence_id = e.evidence_id ORDER BY 1)
-                      AS "objectives!"
-             FROM (SELECT evidence_id FROM blueteam.compliance_evidence WHERE NOT $3 OR check_id IS NULL
-                   UNION ALL
-                   SELECT evidence_id FROM blueteam.latest_results WHERE $3) chosen
-             JOIN blueteam.compliance_evidence e USING (evidence_id)
-            WHERE ($1::text IS NULL OR control_id = $1
-                   OR EXISTS (SELECT FROM blueteam.evidence_objectives o
-                               WHERE o.evidence_id = e.evidence_id AND split_part(objective_id, '[', 1) = $1))
-              AND ($2::uuid IS NULL OR e.evidence_id = $2)
-              AND ($5::uuid IS NULL OR e.evidence_id > $5)
-            ORDER BY CASE WHEN $5::uuid IS NULL THEN collected_at END, e.evidence_id
-            LIMIT CASE WHEN $5::uuid IS NOT NULL THEN $6::bigint END"#,
+    let rows = sqlx::query_file!(
+        "src/evidence/list.sql",
         filter.control.as_ref().map(|c| c.0.as_ref()),
         filter.evidence_id.map(|id| id.0),
         filter.latest,
@@ -162,9 +147,12 @@ pub async fn list(
 /// there are several.
 pub async fn like(conn: &mut PgConnection, hex: &str) -> Result<Vec<EvidenceId>, StoreError> {
     let ids = sqlx::query_scalar!(
-        r#"SELECT evidence_id FROM blueteam.compliance_evidence
-            WHERE starts_with(replace(evidence_id::text, '-', ''), $1) OR right(evidence_id::text, length($1)) = $1
-            ORDER BY evidence_id LIMIT 6"#,
+        "SELECT evidence_id
+         FROM blueteam.compliance_evidence
+         WHERE starts_with(replace(evidence_id::text, '-', ''), $1)
+            OR right(evidence_id::text, length($1)) = $1
+         ORDER BY evidence_id
+         LIMIT 6",
         hex
     )
     .fetch_all(conn)
@@ -175,9 +163,18 @@ pub async fn like(conn: &mut PgConnection, hex: &str) -> Result<Vec<EvidenceId>,
 /// When each check last gave a result, or confirmed one.
 pub async fn last_results(conn: &mut PgConnection) -> Result<Vec<(String, Timestamp)>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT l.check_id AS "check_id!", greatest(collected_at, (
-                      SELECT max(confirmed_at) FROM blueteam.evidence_confirmations c WHERE c.evidence_id = e.evidence_id)) AS "at!: Ts"
-             FROM blueteam.latest_results l JOIN blueteam.compliance_evidence e USING (evidence_id)"#
+        r#"SELECT
+               l.check_id AS "check_id!",
+               greatest(
+                   collected_at,
+                   (
+                       SELECT max(confirmed_at)
+                       FROM blueteam.evidence_confirmations c
+                       WHERE c.evidence_id = e.evidence_id
+                   )
+               ) AS "at!: Ts"
+           FROM blueteam.latest_results l
+           JOIN blueteam.compliance_evidence e USING (evidence_id)"#
     )
     .fetch_all(conn)
     .await?;
@@ -204,17 +201,9 @@ pub struct Newest {
 
 /// The newest result of a check; none when it never ran.
 pub async fn newest(conn: &mut PgConnection, check_id: &str) -> Result<Option<Newest>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT e.evidence_id, collected_at AS "collected_at: Ts", facts_sha256, coalesce(c.n, 0) AS "n!",
-                  coalesce(c.sha256, e.sha256) AS last_sha256
-             FROM blueteam.compliance_evidence e
-             LEFT JOIN LATERAL (SELECT n, sha256 FROM blueteam.evidence_confirmations c WHERE c.evidence_id = e.evidence_id
-                                 ORDER BY n DESC LIMIT 1) c ON true
-            WHERE check_id = $1 ORDER BY seq DESC LIMIT 1"#,
-        check_id
-    )
-    .fetch_optional(conn)
-    .await?;
+    let row = sqlx::query_file!("src/evidence/newest.sql", check_id)
+        .fetch_optional(conn)
+        .await?;
 
     Ok(row.map(|r| Newest {
         evidence_id: EvidenceId(r.evidence_id),
@@ -235,8 +224,10 @@ pub async fn confirm(
 ) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
     sqlx::query!(
-        "INSERT INTO blueteam.evidence_confirmations (evidence_id, n, confirmed_at, confirmed_by, \
-            sha256) VALUES ($1, $2, $3, $4, $5)",
+        "INSERT INTO blueteam.evidence_confirmations (
+             evidence_id, n, confirmed_at, confirmed_by, sha256
+         )
+         VALUES ($1, $2, $3, $4, $5)",
         c.evidence_id.0,
         i32::try_from(c.n).unwrap_or(i32::MAX),
         Ts(c.at) as Ts,
@@ -248,8 +239,10 @@ pub async fn confirm(
 
     sqlx::query!(
         "UPDATE blueteam.compliance_evidence
-            SET valid_until = $2, retain_until = greatest(retain_until, $3::timestamptz + \
-            interval '6 years') WHERE evidence_id = $1",
+         SET
+             valid_until = $2,
+             retain_until = greatest(retain_until, $3::timestamptz + interval '6 years')
+         WHERE evidence_id = $1",
         c.evidence_id.0,
         Ts(valid_until) as Ts,
         Ts(c.at) as Ts
@@ -268,8 +261,10 @@ pub async fn confirmations(
 ) -> Result<Vec<Confirmation>, StoreError> {
     let ids: Option<Vec<Uuid>> = of.map(|ids| ids.iter().map(|id| id.0).collect());
     let rows = sqlx::query!(
-        r#"SELECT evidence_id, n, confirmed_at AS "at: Ts", confirmed_by, sha256 FROM blueteam.evidence_confirmations
-            WHERE $1::uuid[] IS NULL OR evidence_id = ANY ($1) ORDER BY evidence_id, n"#,
+        r#"SELECT evidence_id, n, confirmed_at AS "at: Ts", confirmed_by, sha256
+           FROM blueteam.evidence_confirmations
+           WHERE $1::uuid[] IS NULL OR evidence_id = ANY ($1)
+           ORDER BY evidence_id, n"#,
         ids.as_deref()
     )
     .fetch_all(conn)
@@ -302,7 +297,9 @@ pub async fn hold_checks(conn: &mut PgConnection, wait: bool) -> Result<bool, St
     }
 
     let held = sqlx::query_scalar!(
-        r#"SELECT pg_try_advisory_lock(hashtextextended('blueteam.compliance.checks', 0)) AS "held!""#
+        r#"SELECT pg_try_advisory_lock(
+               hashtextextended('blueteam.compliance.checks', 0)
+           ) AS "held!""#
     )
     .fetch_one(conn)
     .await?;
@@ -356,8 +353,9 @@ pub async fn make_baseline(
 ) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
-        "UPDATE blueteam.compliance_evidence SET owner = $2 WHERE evidence_id = $1 AND check_id \
-            IS NOT NULL",
+        "UPDATE blueteam.compliance_evidence
+         SET owner = $2
+         WHERE evidence_id = $1 AND check_id IS NOT NULL",
         id.0,
         actor.name
     )

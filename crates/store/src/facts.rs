@@ -24,27 +24,9 @@ fn count(n: i64) -> u64 {
 
 /// Events since a time.
 pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFacts, StoreError> {
-    let rows = sqlx::query!(
-        r#"WITH types AS (
-               SELECT 'audit_db' AS source, category, action, count(*) AS events, count(user_id) AS with_user, count(ip_address) AS with_address,
-                      count(*) FILTER (WHERE result <> 'success') AS refused, count(*) FILTER (WHERE cui_accessed) AS cui
-                 FROM public.audit_events WHERE timestamp >= $1 GROUP BY category, action
-                UNION ALL
-               SELECT source, category, action, count(*), count(*) FILTER (WHERE num_nonnulls(user_id, user_name) > 0),
-                      count(ip_address), count(*) FILTER (WHERE result <> 'success'), count(*) FILTER (WHERE cui_involved)
-                 FROM blueteam.collected_events WHERE timestamp >= $1 GROUP BY source, category, action),
-           ranked AS (SELECT *, row_number() OVER (ORDER BY events DESC, source, category, action) > $2 AS rare FROM types)
-           SELECT source AS "source!", category AS "category!",
-                  CASE WHEN rare THEN '(rarer types)' ELSE min(action) END AS "action!", sum(events)::bigint AS "events!",
-                  sum(with_user)::bigint AS "with_user!", sum(with_address)::bigint AS "with_address!", sum(refused)::bigint AS "refused!",
-                  sum(cui)::bigint AS "cui!"
-             FROM ranked GROUP BY source, category, rare, CASE WHEN NOT rare THEN action END
-            ORDER BY 4 DESC, 1, 2, 3"#,
-        Ts(since) as Ts,
-        TYPES_MAX
-    )
-    .fetch_all(&mut *conn)
-    .await?;
+    let rows = sqlx::query_file!("src/facts/event_types.sql", Ts(since) as Ts, TYPES_MAX)
+        .fetch_all(&mut *conn)
+        .await?;
 
     let types: Vec<EventType> = rows
         .into_iter()
@@ -62,7 +44,7 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
 
     let oldest = sqlx::query_scalar!(
         r#"SELECT least((SELECT min(timestamp) FROM public.audit_events),
-                        (SELECT min(timestamp) FROM blueteam.collected_events)) AS "oldest: Ts""#
+                        (SELECT min(timestamp) FROM blueteam.log_events)) AS "oldest: Ts""#
     )
     .fetch_one(&mut *conn)
     .await?;
@@ -89,10 +71,19 @@ async fn sample(
 ) -> Result<Vec<SampleEvent>, StoreError> {
     let user = user.and_then(|id| uuid::Uuid::try_parse(id).ok());
     let rows = sqlx::query!(
-        r#"SELECT event_id, timestamp AS "timestamp: Ts", category, action, result, user_id, host(ip_address) AS ip,
-                  concat_ws(' ', resource_type, resource_id) AS resource
-             FROM public.audit_events WHERE timestamp >= $1 AND ($2::uuid IS NULL OR user_id = $2)
-            ORDER BY timestamp DESC LIMIT $3"#,
+        r#"SELECT
+               event_id,
+               timestamp AS "timestamp: Ts",
+               category,
+               action,
+               result,
+               user_id,
+               host(ip_address) AS ip,
+               concat_ws(' ', resource_type, resource_id) AS resource
+           FROM public.audit_events
+           WHERE timestamp >= $1 AND ($2::uuid IS NULL OR user_id = $2)
+           ORDER BY timestamp DESC
+           LIMIT $3"#,
         Ts(since) as Ts,
         user,
         SAMPLE
@@ -120,18 +111,9 @@ pub async fn sources(
     conn: &mut PgConnection,
     since: Timestamp,
 ) -> Result<Vec<SourceFacts>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT source_id, kind, first_seen_at AS "first: Ts", accepted + ignored + repeated AS "understood!",
-                  last_received_at AS "last: Ts", rejected,
-                  (extract(epoch FROM skew) * 1000)::bigint AS skew_ms,
-                  (SELECT count(*) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id AND ended_at IS NULL) AS "open!",
-                  (SELECT count(*) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id AND coalesce(ended_at, now()) >= $1)
-                      AS "gaps!"
-             FROM blueteam.sources s ORDER BY source_id"#,
-        Ts(since) as Ts
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/facts/sources.sql", Ts(since) as Ts)
+        .fetch_all(conn)
+        .await?;
 
     Ok(rows
         .into_iter()
@@ -162,36 +144,9 @@ pub async fn daemon(conn: &mut PgConnection, reader: &str) -> Result<DaemonFacts
 
 /// The rights and the guards that the database really has.
 pub async fn database(conn: &mut PgConnection) -> Result<DatabaseFacts, StoreError> {
-    let row = sqlx::query!(
-        r#"WITH record AS (
-               SELECT c.oid, c.oid::regclass::text AS name, c.relowner FROM pg_class c
-                WHERE c.oid = ANY (ARRAY['public.audit_events', 'blueteam.collected_events', 'audit.audit_log']::regclass[])
-                   OR c.oid IN (SELECT inhrelid FROM pg_inherits
-                                 WHERE inhparent = ANY (ARRAY['public.audit_events', 'blueteam.collected_events']::regclass[])))
-           SELECT
-             ARRAY(SELECT r.rolname || ': ' || p.priv || ' on ' || t.name
-                     FROM record t CROSS JOIN pg_roles r CROSS JOIN unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) AS p (priv)
-                    WHERE NOT r.rolsuper AND r.oid <> t.relowner AND r.rolname !~ '^pg_'
-                      -- The retention role may blank addresses; nobody logs in as it, and the trigger lets it do nothing else.
-                      AND NOT (r.rolname = 'audit_retention' AND NOT r.rolcanlogin AND t.name = 'audit.audit_log')
-                      AND (has_table_privilege(r.oid, t.oid, p.priv)
-                           OR (p.priv = 'UPDATE' AND has_any_column_privilege(r.oid, t.oid, 'UPDATE')))
-                    ORDER BY 1) AS "may_change!",
-             ARRAY(SELECT t.name FROM record t
-                    WHERE NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.oid AND g.tgenabled = 'A' AND g.tgname = 'append_only')
-                       OR NOT EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = t.oid AND g.tgenabled = 'A'
-                                         AND g.tgname = 'append_only_truncate') ORDER BY 1) AS "unguarded!",
-             ARRAY(SELECT rolname::text FROM pg_roles WHERE rolsuper AND rolcanlogin ORDER BY 1) AS "superusers!",
-             ARRAY(SELECT rolname::text FROM pg_roles r WHERE rolcanlogin AND NOT rolsuper
-                      AND pg_has_role(r.oid, 'blueteam_admin', 'MEMBER') ORDER BY 1) AS "managers!",
-             ARRAY(SELECT rolname::text FROM pg_roles r WHERE NOT rolsuper AND rolname !~ '^pg_'
-                      AND has_table_privilege(r.oid, 'public.audit_events', 'SELECT') ORDER BY 1) AS "readers!",
-             current_setting('password_encryption') AS "password_encryption!", current_setting('ssl') = 'on' AS "ssl!",
-             current_setting('data_checksums') = 'on' AS "checksums!", current_setting('listen_addresses') AS "listen!",
-             current_setting('server_version') AS "version!""#
-    )
-    .fetch_one(conn)
-    .await?;
+    let row = sqlx::query_file!("src/facts/database.sql")
+        .fetch_one(conn)
+        .await?;
 
     Ok(DatabaseFacts {
         may_change: row.may_change,
@@ -229,24 +184,17 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
     .fetch_all(&mut *conn)
     .await?;
 
-    let row = sqlx::query!(
-        r#"SELECT count(*) FILTER (WHERE is_active AND password_hash !~ '^[!*]' AND coalesce(last_login, created_at) < $2) AS "idle!",
-                  count(*) FILTER (WHERE account_locked_until > $1) AS "locked!",
-                  count(*) FILTER (WHERE must_change_password AND last_login > password_last_changed) AS "temporary!",
-                  count(*) FILTER (WHERE c.changed) AS "changed!",
-                  count(*) FILTER (WHERE c.changed AND coalesce(jsonb_array_length(password_history), 0) = 0) AS "forgotten!"
-             FROM users.users u CROSS JOIN LATERAL (
-                  SELECT password_hash !~ '^[!*]' AND password_last_changed > u.created_at + interval '1 minute' AS changed) c"#,
-        Ts(now) as Ts,
-        Ts(idle) as Ts
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let row = sqlx::query_file!("src/facts/accounts.sql", Ts(now) as Ts, Ts(idle) as Ts)
+        .fetch_one(&mut *conn)
+        .await?;
 
     let keys = sqlx::query!(
-        r#"SELECT count(*) AS "active!", count(*) FILTER (WHERE expires_at IS NULL) AS "without_end!",
-                  count(*) FILTER (WHERE coalesce(last_used, created_at) < $2) AS "idle!"
-             FROM users.api_keys WHERE is_active AND (expires_at IS NULL OR expires_at > $1)"#,
+        r#"SELECT
+               count(*) AS "active!",
+               count(*) FILTER (WHERE expires_at IS NULL) AS "without_end!",
+               count(*) FILTER (WHERE coalesce(last_used, created_at) < $2) AS "idle!"
+           FROM users.api_keys
+           WHERE is_active AND (expires_at IS NULL OR expires_at > $1)"#,
         Ts(now) as Ts,
         Ts(idle) as Ts
     )
@@ -272,16 +220,9 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
 /// The rules, with when they last fired and were last proven. Monitors are none: a threshold needs
 /// no proof.
 pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT rule_id, coalesce(enabled, true) AS "enabled!", coalesce(nist_controls, '{}') AS "controls!",
-                  (SELECT max(created_at) FROM blueteam.alert_history a WHERE a.rule_id = r.rule_id) AS "fired: Ts",
-                  (SELECT max(at) FROM blueteam.rule_proofs p WHERE p.rule_id = r.rule_id AND failed = 0) AS "proven: Ts",
-                  coalesce((SELECT failed > 0 FROM blueteam.rule_proofs p WHERE p.rule_id = r.rule_id
-                             ORDER BY at DESC, proof_id DESC LIMIT 1), false) AS "proof_failed!"
-             FROM blueteam.alert_rules r WHERE rule_id NOT LIKE 'monitor\_%' ORDER BY rule_id"#
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/facts/rules.sql")
+        .fetch_all(conn)
+        .await?;
 
     Ok(rows
         .into_iter()
@@ -301,24 +242,37 @@ pub async fn rules(conn: &mut PgConnection) -> Result<Vec<RuleFacts>, StoreError
 /// Alerts and deliveries since a time.
 pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFacts, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT severity, count(*) AS "n!", count(*) FILTER (WHERE acknowledged) AS "acknowledged!",
-                  count(*) FILTER (WHERE rule_id IN ('audit_log_gap', 'audit_tampering')) AS "failures!"
-             FROM blueteam.alert_history WHERE created_at >= $1 GROUP BY severity"#,
+        r#"SELECT
+               severity,
+               count(*) AS "n!",
+               count(*) FILTER (WHERE acknowledged) AS "acknowledged!",
+               count(*) FILTER (
+                   WHERE rule_id IN ('audit_log_gap', 'audit_tampering')
+               ) AS "failures!"
+           FROM blueteam.alert_history
+           WHERE created_at >= $1
+           GROUP BY severity"#,
         Ts(since) as Ts
     )
     .fetch_all(&mut *conn)
     .await?;
 
     let deliveries = sqlx::query!(
-        r#"SELECT channel || ' ' || state AS "what!", count(*) AS "n!" FROM blueteam.deliveries WHERE created_at >= $1 GROUP BY 1"#,
+        r#"SELECT channel || ' ' || state AS "what!", count(*) AS "n!"
+           FROM blueteam.notifications
+           WHERE created_at >= $1
+           GROUP BY 1"#,
         Ts(since) as Ts
     )
     .fetch_all(&mut *conn)
     .await?;
 
     let sample = sqlx::query!(
-        r#"SELECT alert_id, rule_id, severity, title, created_at AS "created_at: Ts" FROM blueteam.alert_history
-            WHERE created_at >= $1 ORDER BY created_at DESC, alert_id LIMIT $2"#,
+        r#"SELECT alert_id, rule_id, severity, title, created_at AS "created_at: Ts"
+           FROM blueteam.alert_history
+           WHERE created_at >= $1
+           ORDER BY created_at DESC, alert_id
+           LIMIT $2"#,
         Ts(since) as Ts,
         SAMPLE
     )
@@ -348,9 +302,15 @@ pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFa
 /// Incidents.
 pub async fn incidents(conn: &mut PgConnection) -> Result<IncidentFacts, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT status, count(*) AS "n!", count(*) FILTER (WHERE dfars_reportable) AS "reportable!",
-                  count(*) FILTER (WHERE status = 'closed' AND coalesce(root_cause, '') = '') AS "undocumented!"
-             FROM blueteam.security_incidents GROUP BY status"#
+        r#"SELECT
+               status,
+               count(*) AS "n!",
+               count(*) FILTER (WHERE dfars_reportable) AS "reportable!",
+               count(*) FILTER (
+                   WHERE status = 'closed' AND coalesce(root_cause, '') = ''
+               ) AS "undocumented!"
+           FROM blueteam.security_incidents
+           GROUP BY status"#
     )
     .fetch_all(conn)
     .await?;
@@ -367,40 +327,9 @@ pub async fn programme(
     now: Timestamp,
     since: Timestamp,
 ) -> Result<ProgrammeFacts, StoreError> {
-    let row = sqlx::query!(
-        r#"WITH failed AS (
-               SELECT control_id, coalesce(bool_or(p.status IN ('open', 'in_progress')), false) AS planned
-                 FROM (SELECT DISTINCT control_id FROM blueteam.compliance_objectives WHERE finding = 'not_met') o
-                 LEFT JOIN blueteam.poam_items p USING (control_id)
-                GROUP BY control_id)
-           SELECT (SELECT count(*) FROM blueteam.compliance_objectives) AS "objectives!",
-                  (SELECT count(*) FROM blueteam.compliance_objectives
-                    WHERE finding <> 'not_assessed' AND decided_at > $1::timestamptz - interval '366 days') AS "decided!",
-                  (SELECT count(*) FROM failed) AS "not_met!",
-                  (SELECT count(*) FROM failed WHERE NOT planned) AS "unplanned!",
-                  (SELECT count(*) FROM blueteam.poam_items
-                    WHERE status IN ('open', 'in_progress') AND scheduled_completion < $1) AS "overdue!",
-                  (SELECT count(*) FROM blueteam.poam_items WHERE actual_completion >= $2) AS "completed!",
-                  (SELECT count(*) FROM blueteam.compliance_evidence WHERE check_id IS NOT NULL AND collected_at >= $2)
-                    + (SELECT count(*) FROM blueteam.evidence_confirmations WHERE confirmed_at >= $2) AS "checks!",
-                  (SELECT count(*) FROM blueteam.compliance_evidence WHERE state = 'final' AND valid_until <= $1 AND check_id IS NULL)
-                      AS "lapsed!",
-                  (SELECT count(*) FROM blueteam.event_queries WHERE asked_at >= $2) AS "queries!",
-                  (SELECT max(approved_at) FROM blueteam.compliance_evidence
-                    WHERE form = 'review' AND state = 'final' AND approved_at <= $1) AS "review: Ts",
-                  (SELECT max(approved_at) FROM blueteam.compliance_evidence e
-                    WHERE state = 'final' AND evidence_type = 'policy_doc' AND check_id IS NULL AND form IS NULL
-                      AND coalesce(trim(approved_by), '') <> '' AND approved_at <= $1
-                      AND (valid_until IS NULL OR valid_until > $1)
-                      AND CASE WHEN EXISTS (SELECT FROM blueteam.evidence_objectives o WHERE o.evidence_id = e.evidence_id)
-                               THEN EXISTS (SELECT FROM blueteam.evidence_objectives o
-                                             WHERE o.evidence_id = e.evidence_id AND objective_id LIKE '3.12.4[%')
-                               ELSE control_id = '3.12.4' END) AS "plan: Ts""#,
-        Ts(now) as Ts,
-        Ts(since) as Ts
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let row = sqlx::query_file!("src/facts/program.sql", Ts(now) as Ts, Ts(since) as Ts)
+        .fetch_one(&mut *conn)
+        .await?;
 
     let assets =
         sqlx::query!(r#"SELECT category, count(*) AS "n!" FROM blueteam.assets GROUP BY category"#)
@@ -432,8 +361,10 @@ pub async fn advisories(
     since: Timestamp,
 ) -> Result<AdvisoryFacts, StoreError> {
     let feeds = sqlx::query!(
-        r#"SELECT name, items, imported_at AS "read_at: Ts", failed IS NOT NULL AS "failed!" FROM blueteam.advisory_sources
-            WHERE kind = 'feed' AND retired_at IS NULL ORDER BY name"#
+        r#"SELECT name, items, imported_at AS "read_at: Ts", failed IS NOT NULL AS "failed!"
+           FROM blueteam.advisory_sources
+           WHERE kind = 'feed' AND retired_at IS NULL
+           ORDER BY name"#
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -444,24 +375,9 @@ pub async fn advisories(
         failed: r.failed,
     });
 
-    let row = sqlx::query!(
-        r#"WITH m AS (
-               SELECT m.state, m.resolution, m.decided_at, coalesce(m.due, (
-                        SELECT min(to_date(k.document ->> 'due', 'YYYY-MM-DD')) FROM blueteam.advisories k
-                         WHERE k.vulnerability = m.vulnerability AND k.document ->> 'due' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$'
-                           AND (k.unlisted_before OR EXISTS (SELECT FROM blueteam.advisory_listings l
-                                                              WHERE l.feed = k.feed AND l.advisory_id = k.advisory_id)))) AS due
-                 FROM blueteam.advisory_matches m)
-           SELECT (SELECT count(*) FROM blueteam.components) AS "components!",
-                  count(*) FILTER (WHERE state <> 'closed') AS "open!",
-                  count(*) FILTER (WHERE state <> 'closed' AND due < $1::timestamptz::date) AS "overdue!",
-                  count(*) FILTER (WHERE state = 'closed' AND resolution <> 'gone' AND decided_at >= $2) AS "answered!"
-             FROM m"#,
-        Ts(now) as Ts,
-        Ts(since) as Ts
-    )
-    .fetch_one(conn)
-    .await?;
+    let row = sqlx::query_file!("src/facts/advisories.sql", Ts(now) as Ts, Ts(since) as Ts)
+        .fetch_one(conn)
+        .await?;
 
     Ok(AdvisoryFacts {
         feeds: feeds.collect(),

@@ -32,31 +32,14 @@ const FETCH: usize = 1000;
 /// holds numbers that explode when they are written out, is withheld.
 fn columns() -> String {
     format!(
-        "xmin::text, event_id, timestamp, category::text, action::text, result::text, user_id, \
-            left(session_id::text, {}), host(ip_address), \
-         left(user_agent::text, {}), left(resource_type::text, {}), left(resource_id::text, {}), \
-         instance_id, coalesce(cui_accessed, false), \
-         CASE WHEN metadata IS NULL THEN '{{}}' \
-              WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT \
-              NULL) \
-               AND jsonb_path_exists(metadata, '$.**{{{}}}') THEN \
-               '{{\"metadata_withheld\":\"depth\"}}' \
-              WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT \
-              NULL) \
-               AND jsonb_path_exists(metadata, '$.**{{0 to {}}} ? (@.type() == \"number\" && \
-               (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))') \
-              THEN '{{\"metadata_withheld\":\"numbers\"}}' \
-              WHEN octet_length(metadata::text) > {} THEN '{{\"metadata_withheld\":\"size\"}}' \
-              WHEN jsonb_typeof(metadata) <> 'object' THEN jsonb_build_object('value', \
-              metadata)::text \
-              ELSE metadata::text END",
-        limits::SESSION_ID / 4,
-        limits::USER_AGENT,
-        limits::RESOURCE_TYPE / 4,
-        limits::RESOURCE_ID / 4,
-        limits::DEPTH + 1,
-        limits::DEPTH,
-        limits::METADATA,
+        include_str!("foreign/columns.sql"),
+        session_id = limits::SESSION_ID / 4,
+        user_agent = limits::USER_AGENT,
+        resource_type = limits::RESOURCE_TYPE / 4,
+        resource_id = limits::RESOURCE_ID / 4,
+        too_deep = limits::DEPTH + 1,
+        depth = limits::DEPTH,
+        metadata = limits::METADATA,
     )
 }
 
@@ -111,8 +94,10 @@ pub async fn begin<'c>(
         .rev()
         .map(|condition| {
             format!(
-                "DECLARE events NO SCROLL CURSOR FOR SELECT {} FROM public.audit_events WHERE \
-                    {condition}",
+                "DECLARE events NO SCROLL CURSOR FOR
+                 SELECT {}
+                 FROM public.audit_events
+                 WHERE {condition}",
                 columns()
             )
         })
@@ -185,8 +170,8 @@ impl Pass<'_> {
 /// What says that transaction ids still mean the same: the cluster, its timeline, the database and
 /// the table.
 async fn identity(conn: &mut PgConnection) -> Result<String, StoreError> {
-    let place = "(SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || \
-        'public.audit_events'::regclass::oid";
+    let place = "(SELECT oid::text FROM pg_database WHERE datname = current_database())
+                || '/' || 'public.audit_events'::regclass::oid";
     let whole = format!(
         "SELECT (SELECT system_identifier::text FROM pg_control_system()) || '/' ||
                 (SELECT timeline_id::text FROM pg_control_checkpoint()) || '/' || {place}"

@@ -140,10 +140,17 @@ pub async fn rebuild(
         if let Some(received) = received(conn, table, &cursor.snapshot, memory).await? {
             // Its own step, or the planner would walk all of the past in order of time.
             let older = format!(
-                "WITH received AS MATERIALIZED (SELECT {columns} FROM {table}
-                     WHERE {received} AND NOT {recent} AND NOT {unread} AND NOT \
-                     {unlearnt}{withheld})
-                 SELECT * FROM received ORDER BY timestamp"
+                "WITH received AS MATERIALIZED (
+                     SELECT {columns}
+                     FROM {table}
+                     WHERE {received}
+                       AND NOT {recent}
+                       AND NOT {unread}
+                       AND NOT {unlearnt}{withheld}
+                 )
+                 SELECT *
+                 FROM received
+                 ORDER BY timestamp"
             );
             count += copy_out(conn, events, &older, &mut known, &mut progress).await?;
         }
@@ -194,11 +201,19 @@ async fn received(
 ) -> Result<Option<String>, StoreError> {
     let passed = format!("xact_id < '{}'::xid8", snapshot.xmax());
     let sql = format!(
-        "SELECT max(created_at),
-                (SELECT e.xact_id::text FROM {table} e WHERE {passed} ORDER BY e.xact_id DESC \
-                OFFSET {RECEIVED_MAX} LIMIT 1)
-           FROM (SELECT created_at FROM {table} WHERE {passed} ORDER BY xact_id DESC LIMIT 1000) \
-           latest"
+        "SELECT
+             max(created_at),
+             (
+                 SELECT e.xact_id::text
+                 FROM {table} e
+                 WHERE {passed}
+                 ORDER BY e.xact_id DESC
+                 OFFSET {RECEIVED_MAX}
+                 LIMIT 1
+             )
+         FROM (
+             SELECT created_at FROM {table} WHERE {passed} ORDER BY xact_id DESC LIMIT 1000
+         ) latest"
     );
     let row: (Option<Ts>, Option<String>) = sqlx::query_as(sqlx::AssertSqlSafe(sql))
         .fetch_one(conn)
@@ -226,7 +241,7 @@ pub async fn estimate(
     until: Timestamp,
 ) -> Result<u64, StoreError> {
     let mut total = 0.0;
-    for table in ["public.audit_events", "blueteam.collected_events"] {
+    for table in ["public.audit_events", "blueteam.log_events"] {
         let sql = format!(
             "EXPLAIN (FORMAT json) SELECT FROM {table} WHERE timestamp >= {} AND timestamp < {}",
             literal(since),

@@ -43,18 +43,9 @@ pub async fn list(
     closed_too: bool,
     limit: u32,
 ) -> Result<Vec<Incident>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT incident_id, title, severity, status, detected_at AS "detected_at: Ts", detected_by, correlation_rule,
-                  entity_type, entity_value, source, services, coalesce(cui_involved, false) AS "cui!",
-                  coalesce(dfars_reportable, false) AS "dfars!",
-                  (SELECT count(*) FROM blueteam.alert_history a WHERE a.incident_id = i.incident_id) AS "alerts!"
-             FROM blueteam.security_incidents i
-            WHERE $1 OR status <> 'closed' ORDER BY detected_at DESC, incident_id DESC LIMIT $2"#,
-        closed_too,
-        i64::from(limit)
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/incidents/list.sql", closed_too, i64::from(limit))
+        .fetch_all(conn)
+        .await?;
 
     rows.into_iter()
         .map(|row| {

@@ -78,9 +78,11 @@ pub async fn create(
 ) -> Result<Uuid, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let id = sqlx::query_scalar!(
-        "INSERT INTO users.api_keys (user_id, key_name, key_hash, key_prefix, scopes, service, \
-            expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6::text::blueteam.service_name, $7) RETURNING key_id",
+        "INSERT INTO users.api_keys (
+             user_id, key_name, key_hash, key_prefix, scopes, service, expires_at
+         )
+         VALUES ($1, $2, $3, $4, $5, $6::text::blueteam.service_name, $7)
+         RETURNING key_id",
         key.user_id,
         key.name,
         key.hash,
@@ -99,9 +101,13 @@ pub async fn create(
 /// Every key, the newest first.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<KeyRow>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT k.key_id, u.username, k.key_name, k.key_prefix, k.scopes, k.service::text AS service, k.is_active, k.expires_at AS "expires_at: Ts",
-                  k.last_used AS "last_used: Ts", k.created_at AS "created_at: Ts"
-             FROM users.api_keys k JOIN users.users u USING (user_id) ORDER BY k.created_at DESC, k.key_id DESC"#
+        r#"SELECT
+               k.key_id, u.username, k.key_name, k.key_prefix, k.scopes,
+               k.service::text AS service, k.is_active, k.expires_at AS "expires_at: Ts",
+               k.last_used AS "last_used: Ts", k.created_at AS "created_at: Ts"
+           FROM users.api_keys k
+           JOIN users.users u USING (user_id)
+           ORDER BY k.created_at DESC, k.key_id DESC"#
     )
     .fetch_all(conn)
     .await?;
@@ -147,17 +153,9 @@ pub async fn authenticate(
     conn: &mut PgConnection,
     hash: &str,
 ) -> Result<Option<KeyInfo>, StoreError> {
-    let row = sqlx::query!(
-        r#"SELECT k.key_id, k.user_id, k.scopes, k.service::text AS service, k.expires_at AS "expires_at: Ts",
-                  CASE WHEN k.service IS NULL THEN ARRAY(
-                      SELECT DISTINCT o.service::text FROM users.api_keys o
-                       WHERE o.service IS NOT NULL AND o.is_active AND (o.expires_at IS NULL OR o.expires_at > now())) END AS reserved
-             FROM users.api_keys k JOIN users.users u USING (user_id)
-            WHERE k.key_hash = $1 AND k.is_active AND u.is_active AND (k.expires_at IS NULL OR k.expires_at > now())"#,
-        hash
-    )
-    .fetch_optional(conn)
-    .await?;
+    let row = sqlx::query_file!("src/keys/authenticate.sql", hash)
+        .fetch_optional(conn)
+        .await?;
 
     row.map(|r| {
         let service = r
@@ -182,9 +180,11 @@ pub async fn authenticate(
 /// Adds uses that were counted in memory.
 pub async fn used(conn: &mut PgConnection, key_id: Uuid, times: u32) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE users.api_keys SET last_used = now(), usage_count = least(usage_count::bigint + \
-            $2, 2147483647)::integer
-          WHERE key_id = $1",
+        "UPDATE users.api_keys
+         SET
+             last_used = now(),
+             usage_count = least(usage_count::bigint + $2, 2147483647)::integer
+         WHERE key_id = $1",
         key_id,
         i64::from(times)
     )

@@ -69,13 +69,8 @@ pub async fn list(
     filter: &Filter,
     limit: u32,
 ) -> Result<Vec<Entry>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT d.delivery_id, d.alert_id, coalesce(a.title, d.payload ->> 'title', '') AS "title!", d.channel, d.kind, d.state, d.attempts, d.last_error,
-                  d.created_at AS "created_at: Ts", d.next_attempt_at AS "next_attempt_at: Ts", d.delivered_at AS "delivered_at: Ts"
-             FROM blueteam.deliveries d LEFT JOIN blueteam.alert_history a USING (alert_id)
-            WHERE ($1::text IS NULL OR d.state = $1) AND ($2::text IS NULL OR d.channel = $2)
-              AND ($3::uuid IS NULL OR d.alert_id = $3) AND ($4::timestamptz IS NULL OR d.created_at >= $4)
-            ORDER BY d.created_at DESC, d.delivery_id DESC LIMIT $5"#,
+    let rows = sqlx::query_file!(
+        "src/ledger/list.sql",
         filter.state,
         filter.channel.map(Channel::as_str),
         filter.alert_id.map(|id| id.0),
@@ -95,7 +90,7 @@ pub async fn list(
                 channel: row
                     .channel
                     .parse()
-                    .map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
+                    .map_err(|e| StoreError::corrupt("notifications.channel", e))?,
                 kind: row.kind,
                 state: row.state,
                 attempts: row.attempts.unsigned_abs(),
@@ -112,7 +107,7 @@ pub async fn list(
 /// summary tells of it.
 pub async fn folded(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Channel>, StoreError> {
     let names = sqlx::query_scalar!(
-        "SELECT channel FROM blueteam.folded_alerts WHERE alert_id = $1 ORDER BY channel",
+        "SELECT channel FROM blueteam.rate_limited_alerts WHERE alert_id = $1 ORDER BY channel",
         id.0
     )
     .fetch_all(conn)
@@ -129,7 +124,10 @@ pub async fn folded(conn: &mut PgConnection, id: AlertId) -> Result<Vec<Channel>
 /// Every attempt of a delivery, the first first.
 pub async fn attempts(conn: &mut PgConnection, id: Uuid) -> Result<Vec<Attempt>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT attempt, at AS "at: Ts", outcome, detail FROM blueteam.delivery_attempts WHERE delivery_id = $1 ORDER BY attempt_id"#,
+        r#"SELECT attempt, at AS "at: Ts", outcome, detail
+           FROM blueteam.notification_attempts
+           WHERE delivery_id = $1
+           ORDER BY attempt_id"#,
         id
     )
     .fetch_all(conn)
@@ -154,12 +152,15 @@ pub async fn resend(
 ) -> Result<u64, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
-        "WITH d AS (UPDATE blueteam.deliveries SET state = 'pending', attempts = 0, \
-            next_attempt_at = now()
-                     WHERE state = 'dead' AND ($1::uuid[] IS NULL OR delivery_id = ANY ($1)) \
-                     RETURNING delivery_id)
-         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, 0, 'resent', left('by ' || $2, 1000) FROM d",
+        "WITH d AS (
+             UPDATE blueteam.notifications
+             SET state = 'pending', attempts = 0, next_attempt_at = now()
+             WHERE state = 'dead' AND ($1::uuid[] IS NULL OR delivery_id = ANY ($1))
+             RETURNING delivery_id
+         )
+         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
+         SELECT delivery_id, 0, 'resent', left('by ' || $2, 1000)
+         FROM d",
         ids,
         actor.name
     )

@@ -58,8 +58,15 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
     }
 
     let alerts = sqlx::query!(
-        r#"SELECT severity, state, count(*) AS "count!", count(*) FILTER (WHERE acknowledged IS NOT TRUE) AS "waiting!"
-             FROM blueteam.alert_history WHERE created_at > now() - interval '90 days' GROUP BY 1, 2 ORDER BY 1, 2"#
+        r#"SELECT
+               severity,
+               state,
+               count(*) AS "count!",
+               count(*) FILTER (WHERE acknowledged IS NOT TRUE) AS "waiting!"
+           FROM blueteam.alert_history
+           WHERE created_at > now() - interval '90 days'
+           GROUP BY 1, 2
+           ORDER BY 1, 2"#
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -78,8 +85,8 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
     }
 
     let attempts = sqlx::query!(
-        r#"SELECT d.channel, t.outcome, count(*) AS "count!" FROM blueteam.deliveries d
-             JOIN blueteam.delivery_attempts t USING (delivery_id)
+        r#"SELECT d.channel, t.outcome, count(*) AS "count!" FROM blueteam.notifications d
+             JOIN blueteam.notification_attempts t USING (delivery_id)
             WHERE d.created_at > now() - interval '90 days' GROUP BY 1, 2 ORDER BY 1, 2"#
     )
     .fetch_all(&mut *conn)
@@ -90,7 +97,11 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
         .collect();
 
     let waiting = sqlx::query!(
-        r#"SELECT channel, state, count(*) AS "count!" FROM blueteam.deliveries WHERE state <> 'delivered' GROUP BY 1, 2 ORDER BY 1, 2"#
+        r#"SELECT channel, state, count(*) AS "count!"
+           FROM blueteam.notifications
+           WHERE state <> 'delivered'
+           GROUP BY 1, 2
+           ORDER BY 1, 2"#
     )
     .fetch_all(&mut *conn)
     .await?;
@@ -100,8 +111,10 @@ pub async fn read(conn: &mut PgConnection) -> Result<Numbers, StoreError> {
         .collect();
 
     let server = sqlx::query!(
-        r#"SELECT (SELECT coalesce(sum(numbackends), 0)::bigint FROM pg_stat_database) AS "used!",
-                  current_setting('max_connections')::bigint AS "most!", pg_database_size(current_database()) AS "bytes!""#
+        r#"SELECT
+               (SELECT coalesce(sum(numbackends), 0)::bigint FROM pg_stat_database) AS "used!",
+               current_setting('max_connections')::bigint AS "most!",
+               pg_database_size(current_database()) AS "bytes!""#
     )
     .fetch_one(conn)
     .await?;

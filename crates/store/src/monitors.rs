@@ -41,9 +41,12 @@ pub struct Monitored {
 /// All monitors that have ever measured, by name.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<Monitored>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT name, watched, value, threshold, detail, measured_at AS "measured_at: Ts", over_since AS "over_since: Ts",
-                  last_over AS "last_over: Ts", calm_since AS "calm_since: Ts", peak, times_over, alert_id
-             FROM blueteam.monitors ORDER BY name"#
+        r#"SELECT
+               name, watched, value, threshold, detail, measured_at AS "measured_at: Ts",
+               over_since AS "over_since: Ts", last_over AS "last_over: Ts",
+               calm_since AS "calm_since: Ts", peak, times_over, alert_id
+           FROM blueteam.monitors
+           ORDER BY name"#
     )
     .fetch_all(conn)
     .await?;
@@ -69,15 +72,17 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<Monitored>, StoreError>
 /// Keeps what a monitor says now, and its value where it watches.
 pub async fn save(conn: &mut PgConnection, m: &Monitored) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.monitors (name, watched, value, threshold, detail, measured_at, \
-            over_since, last_over, calm_since, peak,
-             times_over, alert_id)
+        "INSERT INTO blueteam.monitors (
+             name, watched, value, threshold, detail, measured_at, over_since, last_over,
+             calm_since, peak, times_over, alert_id
+         )
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-         ON CONFLICT (name) DO UPDATE SET watched = excluded.watched, value = excluded.value, \
-         threshold = excluded.threshold,
-             detail = excluded.detail, measured_at = excluded.measured_at, over_since = \
-             excluded.over_since,
-             last_over = excluded.last_over, calm_since = excluded.calm_since, peak = excluded.peak,
+         ON CONFLICT (name) DO UPDATE
+         SET
+             watched = excluded.watched, value = excluded.value, threshold = excluded.threshold,
+             detail = excluded.detail, measured_at = excluded.measured_at,
+             over_since = excluded.over_since, last_over = excluded.last_over,
+             calm_since = excluded.calm_since, peak = excluded.peak,
              times_over = excluded.times_over, alert_id = excluded.alert_id",
         m.name,
         m.watched,
@@ -97,8 +102,9 @@ pub async fn save(conn: &mut PgConnection, m: &Monitored) -> Result<(), StoreErr
 
     if m.watched {
         sqlx::query!(
-            "INSERT INTO blueteam.monitor_values (name, at, value, over) VALUES ($1, $2, $3, $4) \
-                ON CONFLICT DO NOTHING",
+            "INSERT INTO blueteam.monitor_values (name, at, value, over)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT DO NOTHING",
             m.name,
             Ts(m.measured_at) as Ts,
             m.value,
@@ -130,9 +136,16 @@ pub async fn history(
     step: Span,
 ) -> Result<Vec<Value>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT to_timestamp(floor(extract(epoch FROM at) / $3::double precision) * $3::double precision) AS "at!: Ts",
-                  max(value) AS value, bool_or(over) AS "over!"
-             FROM blueteam.monitor_values WHERE name = $1 AND at >= $2 GROUP BY 1 ORDER BY 1"#,
+        r#"SELECT
+               to_timestamp(
+                   floor(extract(epoch FROM at) / $3::double precision) * $3::double precision
+               ) AS "at!: Ts",
+               max(value) AS value,
+               bool_or(over) AS "over!"
+           FROM blueteam.monitor_values
+           WHERE name = $1 AND at >= $2
+           GROUP BY 1
+           ORDER BY 1"#,
         name,
         Ts(since) as Ts,
         (step.as_micros() as f64 / 1e6).max(1.0)
@@ -188,24 +201,18 @@ pub async fn busiest(
             .collect::<Vec<_>>()
     };
 
-    let most = sqlx::query_scalar!(
-        r#"SELECT max(n) AS "n: i64" FROM (
-               SELECT e.timestamp, sum(e.times) OVER (ORDER BY e.timestamp RANGE BETWEEN $6::interval PRECEDING AND CURRENT ROW)::bigint AS n
-                 FROM (SELECT timestamp, 1 AS times FROM public.audit_events
-                        WHERE timestamp > $5::timestamptz - $6::interval AND ($1::text IS NULL OR category = $1)
-                          AND (action = ANY ($2) OR (result <> 'success' AND action = ANY ($3)))
-                       UNION ALL
-                       SELECT timestamp, occurrences FROM blueteam.collected_events
-                        WHERE timestamp > $5::timestamptz - $6::interval AND ($1::text IS NULL OR category = $1)
-                          AND (action = ANY ($2) OR (result <> 'success' AND action = ANY ($3))
-                               OR (source = 'postgres' AND action = ANY ($4)))) AS e) AS windows
-            WHERE timestamp > $5::timestamptz"#,
+    let most = sqlx::query_file_scalar!(
+        "src/monitors/busiest_window.sql",
         counted.category,
         &texts(counted.actions),
         &texts(counted.failed),
         &texts(counted.postgres),
         Ts(since) as Ts,
-        sqlx::postgres::types::PgInterval { months: 0, days: 0, microseconds: window.as_micros() },
+        sqlx::postgres::types::PgInterval {
+            months: 0,
+            days: 0,
+            microseconds: window.as_micros()
+        },
     )
     .fetch_one(conn)
     .await?;
@@ -238,7 +245,8 @@ pub struct Queries {
 /// Looks at the queries that run, in the moment; `limit` is in seconds.
 pub async fn slow_queries(conn: &mut PgConnection, limit: f64) -> Result<Queries, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT longest AS "longest!", slow AS "slow!", hidden AS "hidden!" FROM blueteam.slow_queries($1)"#,
+        r#"SELECT longest AS "longest!", slow AS "slow!", hidden AS "hidden!"
+           FROM blueteam.slow_queries($1)"#,
         limit
     )
     .fetch_one(conn)
@@ -268,8 +276,13 @@ pub struct Archiving {
 /// How the archiving of the write-ahead log goes.
 pub async fn archiving(conn: &mut PgConnection) -> Result<Archiving, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT current_setting('archive_mode') <> 'off' AS "on!", last_archived_time AS "archived: Ts",
-                  last_failed_time AS "failed: Ts", last_failed_wal, stats_reset AS "reset: Ts" FROM pg_stat_archiver"#
+        r#"SELECT
+               current_setting('archive_mode') <> 'off' AS "on!",
+               last_archived_time AS "archived: Ts",
+               last_failed_time AS "failed: Ts",
+               last_failed_wal,
+               stats_reset AS "reset: Ts"
+           FROM pg_stat_archiver"#
     )
     .fetch_one(conn)
     .await?;

@@ -28,7 +28,7 @@ impl TryFrom<Row> for Mute {
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let entity = row.entity.map(|text| {
             text.parse()
-                .map_err(|e| StoreError::corrupt("mutes.entity", e))
+                .map_err(|e| StoreError::corrupt("silences.entity", e))
         });
 
         Ok(Self {
@@ -36,7 +36,7 @@ impl TryFrom<Row> for Mute {
             kind: row
                 .kind
                 .parse::<MuteKind>()
-                .map_err(|e| StoreError::corrupt("mutes.kind", e))?,
+                .map_err(|e| StoreError::corrupt("silences.kind", e))?,
             scope: Scope {
                 rule_id: row.rule_id.map(|id| RuleId(id.into())),
                 source: row.source,
@@ -57,8 +57,10 @@ impl TryFrom<Row> for Mute {
 pub async fn add(conn: &mut PgConnection, actor: &Actor, mute: &Mute) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
     sqlx::query!(
-        "INSERT INTO blueteam.mutes (mute_id, kind, rule_id, source, entity, author, reason, \
-            ticket, starts_at, ends_at, tenant)
+        "INSERT INTO blueteam.silences (
+             mute_id, kind, rule_id, source, entity, author, reason, ticket, starts_at, ends_at,
+             tenant
+         )
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         mute.mute_id.0,
         mute.kind.as_str(),
@@ -88,8 +90,9 @@ pub async fn end(
 ) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
-        "UPDATE blueteam.mutes SET ends_at = $3, ended_by = $2 WHERE mute_id = $1 AND ends_at > \
-            $3 AND ended_by IS NULL",
+        "UPDATE blueteam.silences
+         SET ends_at = $3, ended_by = $2
+         WHERE mute_id = $1 AND ends_at > $3 AND ended_by IS NULL",
         id.0,
         actor.name,
         Ts(now) as Ts
@@ -108,9 +111,12 @@ pub async fn ending_after(
 ) -> Result<Vec<Mute>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
-        r#"SELECT mute_id, kind, rule_id, source, tenant, entity, author, reason, ticket, starts_at AS "starts_at: Ts",
-                  ends_at AS "ends_at: Ts", ended_by
-             FROM blueteam.mutes WHERE ends_at > $1 ORDER BY ends_at, mute_id"#,
+        r#"SELECT
+               mute_id, kind, rule_id, source, tenant, entity, author, reason, ticket,
+               starts_at AS "starts_at: Ts", ends_at AS "ends_at: Ts", ended_by
+           FROM blueteam.silences
+           WHERE ends_at > $1
+           ORDER BY ends_at, mute_id"#,
         Ts(since) as Ts
     )
     .fetch_all(conn)
@@ -122,8 +128,12 @@ pub async fn ending_after(
 /// Not a time: transactions commit in another order than they begin.
 pub async fn stamp(conn: &mut PgConnection) -> Result<i64, StoreError> {
     let stamp = sqlx::query_scalar!(
-        r#"SELECT coalesce(bit_xor(hashtextextended(mute_id::text || (ended_by IS NOT NULL)::text, 0)), 0) AS "stamp!"
-             FROM blueteam.mutes WHERE ends_at > now()"#
+        r#"SELECT coalesce(
+               bit_xor(hashtextextended(mute_id::text || (ended_by IS NOT NULL)::text, 0)),
+               0
+           ) AS "stamp!"
+           FROM blueteam.silences
+           WHERE ends_at > now()"#
     )
     .fetch_one(conn)
     .await?;

@@ -1,8 +1,7 @@
 //! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever
 //! restarts.
 
-use model::{Alert, Channel, Mute, Severity, Span, Timestamp};
-use serde_json::Value;
+use model::{Alert, Channel, Mute, Notice, Severity, Span, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
@@ -17,22 +16,16 @@ use crate::mutes;
 pub async fn write(
     conn: &mut PgConnection,
     (kind, key, own): (&str, &str, &str),
-    payload: &Value,
+    notice: &Notice,
     channels: &[Channel],
 ) -> Result<Option<u64>, StoreError> {
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
-    let noted = sqlx::query_scalar!(
-        r#"WITH noted AS (INSERT INTO blueteam.notices (kind, key, received, accepted)
-                          SELECT $1, $2, coalesce(sum(received), 0)::bigint, coalesce(sum(accepted), 0)::bigint
-                            FROM blueteam.sources WHERE source_id <> $5
-                          ON CONFLICT DO NOTHING RETURNING kind),
-                written AS (INSERT INTO blueteam.deliveries (channel, kind, payload)
-                            SELECT c, n.kind, $4 FROM noted n CROSS JOIN unnest($3::text[]) AS c RETURNING 1)
-           SELECT (SELECT count(*) FROM written) AS "written!" FROM noted"#,
+    let noted = sqlx::query_file_scalar!(
+        "src/notices/write.sql",
         kind,
         key,
         &channels,
-        payload,
+        serde_json::to_value(notice)?,
         own
     )
     .fetch_optional(conn)
@@ -51,7 +44,7 @@ pub async fn unsaid(
     take_exclusively(conn, "notices").await?;
     let unsaid = sqlx::query_scalar!(
         r#"SELECT k AS "key!" FROM unnest($2::text[]) WITH ORDINALITY AS u (k, n)
-            WHERE NOT EXISTS (SELECT FROM blueteam.notices WHERE kind = $1 AND key = k) ORDER BY n"#,
+            WHERE NOT EXISTS (SELECT FROM blueteam.scheduled_notifications WHERE kind = $1 AND key = k) ORDER BY n"#,
         kind,
         keys
     )
@@ -66,18 +59,21 @@ pub async fn write_together(
     conn: &mut PgConnection,
     kind: &str,
     keys: &[String],
-    payload: &Value,
+    notice: &Notice,
     channels: &[Channel],
 ) -> Result<u64, StoreError> {
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
     let written = sqlx::query!(
-        "WITH noted AS (INSERT INTO blueteam.notices (kind, key) SELECT $1, unnest($2::text[]))
-         INSERT INTO blueteam.deliveries (channel, kind, payload) SELECT c, $1, $4 FROM \
-         unnest($3::text[]) AS c",
+        "WITH noted AS (
+             INSERT INTO blueteam.scheduled_notifications (kind, key) SELECT $1, unnest($2::text[])
+         )
+         INSERT INTO blueteam.notifications (channel, kind, payload)
+         SELECT c, $1, $4
+         FROM unnest($3::text[]) AS c",
         kind,
         keys,
         &channels,
-        payload
+        serde_json::to_value(notice)?
     )
     .execute(conn)
     .await?;
@@ -91,7 +87,11 @@ pub async fn last(
     kind: &str,
 ) -> Result<Option<(String, Timestamp)>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT key, at AS "at: Ts" FROM blueteam.notices WHERE kind = $1 ORDER BY at DESC LIMIT 1"#,
+        r#"SELECT key, at AS "at: Ts"
+           FROM blueteam.scheduled_notifications
+           WHERE kind = $1
+           ORDER BY at DESC
+           LIMIT 1"#,
         kind
     )
     .fetch_optional(conn)
@@ -132,28 +132,9 @@ pub async fn summary(
 ) -> Result<Summary, StoreError> {
     // What was read since the last digest, by the accounts of the sources: the times in a log may
     // be those of last year. Before the accounts were noted, by the time at which it was stored.
-    let row = sqlx::query!(
-        r#"WITH last AS (SELECT received, accepted FROM blueteam.notices WHERE kind = 'digest' ORDER BY at DESC LIMIT 1),
-                total AS (SELECT coalesce(sum(received), 0)::bigint AS received, coalesce(sum(accepted), 0)::bigint AS accepted
-                            FROM blueteam.sources WHERE source_id <> $2)
-           SELECT coalesce((SELECT greatest(t.received - l.received, 0) FROM last l, total t),
-                      (SELECT count(*) FROM public.audit_events WHERE created_at > $1)
-                    + (SELECT count(*) FROM blueteam.collected_events WHERE created_at > $1)) AS "entries!",
-                  coalesce((SELECT greatest(t.accepted - l.accepted, 0) FROM last l, total t),
-                      (SELECT count(*) FROM public.audit_events WHERE created_at > $1)
-                    + (SELECT count(*) FROM blueteam.collected_events WHERE created_at > $1)) AS "events!",
-                  (SELECT count(*) FROM blueteam.sources WHERE last_received_at > $1 AND source_id <> $2) AS "alive_count!",
-                  ARRAY(SELECT source_id FROM blueteam.sources WHERE last_received_at > $1 AND source_id <> $2
-                         ORDER BY 1 LIMIT $3) AS "alive!: Vec<String>",
-                  ARRAY(SELECT DISTINCT source_id FROM blueteam.source_gaps
-                         WHERE cause = 'silence' AND ended_at IS NULL ORDER BY 1 LIMIT $3) AS "silent!: Vec<String>",
-                  (SELECT count(*) FROM blueteam.deliveries WHERE state = 'dead') AS "dead!""#,
-        Ts(from) as Ts,
-        own,
-        most as i64
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let row = sqlx::query_file!("src/notices/summary.sql", Ts(from) as Ts, own, most as i64)
+        .fetch_one(&mut *conn)
+        .await?;
 
     let filter = AlertFilter {
         since: Some(from),
@@ -186,7 +167,10 @@ async fn counts(
     from: Timestamp,
 ) -> Result<Vec<(Severity, u64)>, StoreError> {
     let counted = sqlx::query!(
-        r#"SELECT severity, count(*) AS "count!" FROM blueteam.alert_history WHERE created_at > $1 GROUP BY severity"#,
+        r#"SELECT severity, count(*) AS "count!"
+           FROM blueteam.alert_history
+           WHERE created_at > $1
+           GROUP BY severity"#,
         Ts(from) as Ts
     )
     .fetch_all(conn)
@@ -225,16 +209,8 @@ pub async fn folded(
     per: Span,
 ) -> Result<Vec<Folded>, StoreError> {
     take_exclusively(conn, "folded_alerts").await?;
-    let rows = sqlx::query!(
-        r#"SELECT f.channel, a.severity AS "severity!", a.rule_id AS "rule!", count(*) AS "count!", min(f.at) AS "first!: Ts", max(f.at) AS "last!: Ts"
-             FROM blueteam.folded_alerts f JOIN blueteam.alert_history a USING (alert_id)
-            WHERE f.told_by IS NULL
-              AND (SELECT min(o.at) FROM blueteam.folded_alerts o WHERE o.channel = f.channel AND o.told_by IS NULL)
-                  <= now() - $1::bigint * interval '1 microsecond'
-              AND NOT EXISTS (SELECT FROM blueteam.folded_alerts t JOIN blueteam.deliveries d ON d.delivery_id = t.told_by
-                               WHERE t.channel = f.channel AND d.created_at > now() - $2::bigint * interval '1 microsecond')
-            GROUP BY f.channel, a.severity, a.rule_id
-            ORDER BY f.channel, array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], a.severity), count(*) DESC"#,
+    let rows = sqlx::query_file!(
+        "src/notices/folded.sql",
         patience.as_micros(),
         per.as_micros()
     )
@@ -275,15 +251,20 @@ pub async fn tell_folded(
     conn: &mut PgConnection,
     channel: Channel,
     until: Timestamp,
-    payload: &Value,
+    notice: &Notice,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "WITH d AS (INSERT INTO blueteam.deliveries (channel, kind, payload) VALUES ($1, \
-            'digest', $2) RETURNING delivery_id)
-         UPDATE blueteam.folded_alerts f SET told_by = d.delivery_id FROM d
-          WHERE f.channel = $1 AND f.told_by IS NULL AND f.at <= $3",
+        "WITH d AS (
+             INSERT INTO blueteam.notifications (channel, kind, payload)
+             VALUES ($1, 'digest', $2)
+             RETURNING delivery_id
+         )
+         UPDATE blueteam.rate_limited_alerts f
+         SET told_by = d.delivery_id
+         FROM d
+         WHERE f.channel = $1 AND f.told_by IS NULL AND f.at <= $3",
         channel.as_str(),
-        payload,
+        serde_json::to_value(notice)?,
         Ts(until) as Ts
     )
     .execute(conn)

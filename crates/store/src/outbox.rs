@@ -21,7 +21,7 @@ pub struct Delivery {
     pub channel: Channel,
     /// What it tells: `opened`, `escalated`, `resolved`, `digest`, `heartbeat`, `reminder`.
     pub kind: String,
-    /// The alert as it was then.
+    /// What it is about, to be read by [`model::Content::from_stored`].
     pub payload: Value,
     /// Who is told by name; empty: the channel's usual readers.
     pub people: Vec<String>,
@@ -63,25 +63,8 @@ pub async fn claim(
     let channels: Vec<String> = wanted.iter().map(|w| w.channel.to_string()).collect();
     let most: Vec<i64> = wanted.iter().map(|w| i64::from(w.most)).collect();
     let ours: Vec<bool> = wanted.iter().map(|w| w.ours).collect();
-    let rows = sqlx::query!(
-        r#"WITH due AS (
-             SELECT q.delivery_id FROM unnest($1::text[], $2::bigint[], $4::bool[]) AS w (channel, most, ours)
-              CROSS JOIN LATERAL (
-                 SELECT q.delivery_id FROM blueteam.deliveries q
-                  WHERE q.state = 'pending' AND q.next_attempt_at <= now() AND q.channel = w.channel
-                    AND (w.ours OR q.created_at < now() - interval '1 hour')
-                    AND (q.kind <> 'resolved' OR NOT EXISTS (
-                         SELECT FROM blueteam.deliveries o WHERE o.alert_id = q.alert_id AND o.channel = q.channel
-                            AND o.kind IN ('opened', 'escalated') AND o.state = 'pending'))
-                  ORDER BY q.next_attempt_at LIMIT w.most FOR UPDATE SKIP LOCKED) AS q),
-            taken AS (
-             UPDATE blueteam.deliveries d
-                SET attempts = attempts + 1, next_attempt_at = now() + $3::bigint * interval '1 microsecond'
-              WHERE d.delivery_id = ANY (ARRAY(SELECT delivery_id FROM due))
-             RETURNING d.delivery_id, d.alert_id, d.channel, d.kind, d.payload, d.people, d.attempts, d.created_at)
-         SELECT delivery_id AS "delivery_id!", alert_id, channel AS "channel!", kind AS "kind!", payload AS "payload!",
-                people AS "people!", attempts AS "attempts!"
-           FROM taken ORDER BY created_at, delivery_id"#,
+    let rows = sqlx::query_file!(
+        "src/outbox/claim.sql",
         &channels,
         &most,
         lease.as_micros(),
@@ -98,7 +81,7 @@ pub async fn claim(
                 channel: row
                     .channel
                     .parse()
-                    .map_err(|e| StoreError::corrupt("deliveries.channel", e))?,
+                    .map_err(|e| StoreError::corrupt("notifications.channel", e))?,
                 kind: row.kind,
                 payload: row.payload,
                 people: row.people,
@@ -111,9 +94,9 @@ pub async fn claim(
 /// Gives back what was claimed and not begun: as if it had not been taken.
 pub async fn put_back(conn: &mut PgConnection, ids: &[Uuid]) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.deliveries SET attempts = greatest(attempts - 1, 0), next_attempt_at = \
-            now()
-          WHERE delivery_id = ANY ($1) AND state = 'pending'",
+        "UPDATE blueteam.notifications
+         SET attempts = greatest(attempts - 1, 0), next_attempt_at = now()
+         WHERE delivery_id = ANY ($1) AND state = 'pending'",
         ids
     )
     .execute(conn)
@@ -141,13 +124,19 @@ pub async fn delivered(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result
         .map(|(_, detail)| (*detail).to_owned())
         .collect();
     sqlx::query!(
-        "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, detail)),
-              d AS (UPDATE blueteam.deliveries q SET state = 'delivered', delivered_at = now(), \
-              last_error = NULL
-                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING \
-                      q.delivery_id, q.attempts, t.detail)
-         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'delivered', left(detail, 1000) FROM d",
+        "WITH t AS (
+             SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, detail)
+         ),
+         d AS (
+             UPDATE blueteam.notifications q
+             SET state = 'delivered', delivered_at = now(), last_error = NULL
+             FROM t
+             WHERE q.delivery_id = t.id AND q.state = 'pending'
+             RETURNING q.delivery_id, q.attempts, t.detail
+         )
+         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
+         SELECT delivery_id, attempts, 'delivered', left(detail, 1000)
+         FROM d",
         &ids,
         &details
     )
@@ -173,15 +162,21 @@ pub async fn failed(
         .map(|(_, _, retry_in)| retry_in.as_micros())
         .collect();
     sqlx::query!(
-        "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS t (id, error, \
-            wait)),
-              d AS (UPDATE blueteam.deliveries q
-                       SET last_error = left(t.error, 1000), next_attempt_at = now() + t.wait * \
-                       interval '1 microsecond'
-                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING \
-                      q.delivery_id, q.attempts, t.error)
-         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'failed', left(error, 1000) FROM d",
+        "WITH t AS (
+             SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS t (id, error, wait)
+         ),
+         d AS (
+             UPDATE blueteam.notifications q
+             SET
+                 last_error = left(t.error, 1000),
+                 next_attempt_at = now() + t.wait * interval '1 microsecond'
+             FROM t
+             WHERE q.delivery_id = t.id AND q.state = 'pending'
+             RETURNING q.delivery_id, q.attempts, t.error
+         )
+         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
+         SELECT delivery_id, attempts, 'failed', left(error, 1000)
+         FROM d",
         &ids,
         &errors,
         &waits
@@ -197,13 +192,19 @@ pub async fn dead(conn: &mut PgConnection, told: &[(Uuid, &str)]) -> Result<(), 
     let ids: Vec<Uuid> = told.iter().map(|(id, _)| *id).collect();
     let errors: Vec<String> = told.iter().map(|(_, error)| (*error).to_owned()).collect();
     sqlx::query!(
-        "WITH t AS (SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, error)),
-              d AS (UPDATE blueteam.deliveries q SET state = 'dead', last_error = left(t.error, \
-              1000)
-                      FROM t WHERE q.delivery_id = t.id AND q.state = 'pending' RETURNING \
-                      q.delivery_id, q.attempts, t.error)
-         INSERT INTO blueteam.delivery_attempts (delivery_id, attempt, outcome, detail)
-         SELECT delivery_id, attempts, 'dead', left(error, 1000) FROM d",
+        "WITH t AS (
+             SELECT * FROM unnest($1::uuid[], $2::text[]) AS t (id, error)
+         ),
+         d AS (
+             UPDATE blueteam.notifications q
+             SET state = 'dead', last_error = left(t.error, 1000)
+             FROM t
+             WHERE q.delivery_id = t.id AND q.state = 'pending'
+             RETURNING q.delivery_id, q.attempts, t.error
+         )
+         INSERT INTO blueteam.notification_attempts (delivery_id, attempt, outcome, detail)
+         SELECT delivery_id, attempts, 'dead', left(error, 1000)
+         FROM d",
         &ids,
         &errors
     )
@@ -227,9 +228,12 @@ pub struct Backlog {
 /// How much is waiting.
 pub async fn backlog(conn: &mut PgConnection) -> Result<Backlog, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT count(*) FILTER (WHERE state = 'pending') AS "pending!", count(*) FILTER (WHERE state = 'dead') AS "dead!",
-                  min(next_attempt_at) FILTER (WHERE state = 'pending') AS "next: Ts"
-             FROM blueteam.deliveries WHERE state <> 'delivered'"#
+        r#"SELECT
+               count(*) FILTER (WHERE state = 'pending') AS "pending!",
+               count(*) FILTER (WHERE state = 'dead') AS "dead!",
+               min(next_attempt_at) FILTER (WHERE state = 'pending') AS "next: Ts"
+           FROM blueteam.notifications
+           WHERE state <> 'delivered'"#
     )
     .fetch_one(conn)
     .await?;

@@ -9,14 +9,9 @@ use crate::db::{Ts, begin};
 
 /// Every item, the next due first.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<Plan>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT poam_id, control_id, kind, weakness_description, risk_level, remediation_plan, milestone, milestone_changes,
-                  scheduled_completion AS "due: Ts", actual_completion AS "completed: Ts", status, resources_required, owner, identified_by,
-                  mitigation, tasks, conditional_since AS "conditional: Ts", closed_by, closing_evidence, created_at AS "created_at: Ts"
-             FROM blueteam.poam_items ORDER BY scheduled_completion NULLS LAST, created_at, poam_id"#
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/plans/list.sql")
+        .fetch_all(conn)
+        .await?;
     rows.into_iter()
         .map(|r| {
             Ok(Plan {
@@ -63,28 +58,8 @@ pub async fn save(
 ) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
     for p in plans {
-        sqlx::query!(
-            "INSERT INTO blueteam.poam_items
-                (poam_id, control_id, kind, weakness_description, risk_level, remediation_plan, \
-                milestone, milestone_changes,
-                 scheduled_completion, actual_completion, status, resources_required, owner, \
-                 identified_by, mitigation, tasks,
-                 conditional_since, closed_by, closing_evidence, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, \
-             $18, $19, $20)
-             ON CONFLICT (poam_id) DO UPDATE SET kind = excluded.kind, weakness_description = \
-             excluded.weakness_description,
-                 risk_level = excluded.risk_level, remediation_plan = excluded.remediation_plan, \
-                 milestone = excluded.milestone,
-                 milestone_changes = excluded.milestone_changes, scheduled_completion = \
-                 excluded.scheduled_completion,
-                 actual_completion = excluded.actual_completion, status = excluded.status,
-                 resources_required = excluded.resources_required, owner = excluded.owner, \
-                 identified_by = excluded.identified_by,
-                 mitigation = excluded.mitigation, tasks = excluded.tasks, conditional_since = \
-                 excluded.conditional_since,
-                 closed_by = excluded.closed_by, closing_evidence = excluded.closing_evidence, \
-                 updated_at = excluded.updated_at",
+        sqlx::query_file!(
+            "src/plans/save.sql",
             p.poam_id.0,
             p.control_id.0.as_ref(),
             p.kind.as_str(),

@@ -59,20 +59,9 @@ pub async fn activity(
     conn: &mut PgConnection,
     now: Timestamp,
 ) -> Result<Vec<Activity>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT 'audit_db' AS "source!", count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 hour') AS "hour!",
-                  count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 day') AS "day!",
-                  max(timestamp) AS "newest: Ts"
-             FROM public.audit_events WHERE timestamp > $1::timestamptz - interval '7 days'
-            UNION ALL
-           SELECT source, count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 hour'),
-                  count(*) FILTER (WHERE timestamp > $1::timestamptz - interval '1 day'), max(timestamp)
-             FROM blueteam.collected_events WHERE timestamp > $1::timestamptz - interval '7 days'
-            GROUP BY source ORDER BY 1"#,
-        Ts(now) as Ts
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/posture/activity.sql", Ts(now) as Ts)
+        .fetch_all(conn)
+        .await?;
 
     rows.into_iter()
         .filter(|r| r.newest.is_some())
@@ -81,7 +70,7 @@ pub async fn activity(
                 source: r
                     .source
                     .parse()
-                    .map_err(|e| StoreError::corrupt("collected_events.source", e))?,
+                    .map_err(|e| StoreError::corrupt("log_events.source", e))?,
                 last_hour: r.hour.unsigned_abs(),
                 last_day: r.day.unsigned_abs(),
                 newest: r.newest.map(|t| t.0),
@@ -110,11 +99,12 @@ pub async fn lag(conn: &mut PgConnection, name: &str) -> Result<Option<Lag>, Sto
 
     // The conditions are made of numbers of ours; they cannot be parameters.
     let sql = format!(
-        "SELECT count(*), min(created_at) FROM (
+        "SELECT count(*), min(created_at)
+         FROM (
              (SELECT created_at FROM public.audit_events WHERE {} LIMIT {LAG_MAX})
-              UNION ALL
-             (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {LAG_MAX})) AS \
-             unread",
+             UNION ALL
+             (SELECT created_at FROM blueteam.log_events WHERE {} LIMIT {LAG_MAX})
+         ) AS unread",
         cursor.audit_unread(),
         cursor.collected_unread()
     );
@@ -145,12 +135,15 @@ pub async fn waits_unread(
 
     // The conditions are made of numbers of ours; they cannot be parameters.
     let sql = format!(
-        "SELECT EXISTS (SELECT FROM (
-             (SELECT created_at FROM public.audit_events WHERE {} LIMIT {OLD_AMONG})
-              UNION ALL
-             (SELECT created_at FROM blueteam.collected_events WHERE {} LIMIT {OLD_AMONG})) AS \
-             unread
-          WHERE created_at < now() - $1::bigint * interval '1 microsecond')",
+        "SELECT EXISTS (
+             SELECT
+             FROM (
+                 (SELECT created_at FROM public.audit_events WHERE {} LIMIT {OLD_AMONG})
+                 UNION ALL
+                 (SELECT created_at FROM blueteam.log_events WHERE {} LIMIT {OLD_AMONG})
+             ) AS unread
+             WHERE created_at < now() - $1::bigint * interval '1 microsecond'
+         )",
         cursor.audit_unread(),
         cursor.collected_unread()
     );
@@ -175,10 +168,18 @@ pub struct AlertCount {
 /// Alerts that wait for somebody, the worst severity first.
 pub async fn alerts(conn: &mut PgConnection) -> Result<Vec<AlertCount>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT severity, count(*) FILTER (WHERE state = 'open') AS "open!",
-                  count(*) FILTER (WHERE acknowledged IS NOT TRUE AND muted_by_mute IS NULL AND muted_by_alert IS NULL) AS "unacknowledged!"
-             FROM blueteam.alert_history
-            WHERE state = 'open' OR (acknowledged IS NOT TRUE AND muted_by_mute IS NULL AND muted_by_alert IS NULL) GROUP BY severity"#
+        r#"SELECT
+               severity,
+               count(*) FILTER (WHERE state = 'open') AS "open!",
+               count(*) FILTER (
+                   WHERE acknowledged IS NOT TRUE
+                     AND muted_by_mute IS NULL
+                     AND muted_by_alert IS NULL
+               ) AS "unacknowledged!"
+           FROM blueteam.alert_history
+           WHERE state = 'open'
+              OR (acknowledged IS NOT TRUE AND muted_by_mute IS NULL AND muted_by_alert IS NULL)
+           GROUP BY severity"#
     )
     .fetch_all(conn)
     .await?;
@@ -215,10 +216,15 @@ pub struct IncidentCount {
 /// Counts the incidents that are not closed.
 pub async fn incidents(conn: &mut PgConnection) -> Result<IncidentCount, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT count(*) AS "open!", count(*) FILTER (WHERE cui_involved) AS "cui!",
-                  count(*) FILTER (WHERE dfars_reportable AND dfars_reported_at IS NULL) AS "dfars!",
-                  min(detected_at) FILTER (WHERE dfars_reportable AND dfars_reported_at IS NULL) AS "since: Ts"
-             FROM blueteam.security_incidents WHERE status <> 'closed'"#
+        r#"SELECT
+               count(*) AS "open!",
+               count(*) FILTER (WHERE cui_involved) AS "cui!",
+               count(*) FILTER (WHERE dfars_reportable AND dfars_reported_at IS NULL) AS "dfars!",
+               min(detected_at) FILTER (
+                   WHERE dfars_reportable AND dfars_reported_at IS NULL
+               ) AS "since: Ts"
+           FROM blueteam.security_incidents
+           WHERE status <> 'closed'"#
     )
     .fetch_one(conn)
     .await?;
@@ -244,8 +250,14 @@ pub struct Fired {
 /// How often each rule fired; rules that never did are left out.
 pub async fn fired(conn: &mut PgConnection) -> Result<Vec<Fired>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT rule_id AS "rule_id!", count(*) AS "alerts!", max(coalesce(last_seen, created_at)) AS "last: Ts"
-             FROM blueteam.alert_history WHERE rule_id IS NOT NULL GROUP BY rule_id ORDER BY rule_id"#
+        r#"SELECT
+               rule_id AS "rule_id!",
+               count(*) AS "alerts!",
+               max(coalesce(last_seen, created_at)) AS "last: Ts"
+           FROM blueteam.alert_history
+           WHERE rule_id IS NOT NULL
+           GROUP BY rule_id
+           ORDER BY rule_id"#
     )
     .fetch_all(conn)
     .await?;

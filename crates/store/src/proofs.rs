@@ -31,8 +31,8 @@ pub async fn note(
     (rule, cases, failed): (&RuleId, u32, u32),
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.rule_proofs (rule_id, version, cases, failed, actor) VALUES ($1, \
-            $2, $3, $4, $5)",
+        "INSERT INTO blueteam.rule_test_results (rule_id, version, cases, failed, actor)
+         VALUES ($1, $2, $3, $4, $5)",
         rule.as_str(),
         version,
         i32::try_from(cases).unwrap_or(i32::MAX),
@@ -49,7 +49,7 @@ pub async fn note(
 pub async fn latest(conn: &mut PgConnection) -> Result<Vec<Proof>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT DISTINCT ON (rule_id) rule_id, at AS "at: Ts", version, cases, failed
-             FROM blueteam.rule_proofs ORDER BY rule_id, at DESC, proof_id DESC"#
+             FROM blueteam.rule_test_results ORDER BY rule_id, at DESC, proof_id DESC"#
     )
     .fetch_all(conn)
     .await?;

@@ -51,15 +51,19 @@ pub async fn sync(
     for rule in rules {
         let controls: Vec<String> = rule.nist_controls.iter().map(ToString::to_string).collect();
         let done = sqlx::query!(
-            "INSERT INTO blueteam.alert_rules AS r (rule_id, name, description, severity, \
-                nist_controls)
+            "INSERT INTO blueteam.alert_rules AS r (
+                 rule_id, name, description, severity, nist_controls
+             )
              VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (rule_id) DO UPDATE SET name = excluded.name, description = \
-             excluded.description,
-                 severity = excluded.severity, nist_controls = excluded.nist_controls
-              WHERE (r.name, r.description, r.severity, r.nist_controls)
-                    IS DISTINCT FROM (excluded.name, excluded.description, excluded.severity, \
-                    excluded.nist_controls)",
+             ON CONFLICT (rule_id) DO UPDATE
+             SET
+                 name = excluded.name,
+                 description = excluded.description,
+                 severity = excluded.severity,
+                 nist_controls = excluded.nist_controls
+             WHERE (r.name, r.description, r.severity, r.nist_controls) IS DISTINCT FROM (
+                 excluded.name, excluded.description, excluded.severity, excluded.nist_controls
+             )",
             rule.rule_id.as_str(),
             rule.name,
             rule.description,
@@ -79,8 +83,14 @@ pub async fn sync(
 /// What the table says of every rule.
 pub async fn settings(conn: &mut PgConnection) -> Result<Vec<RuleSetting>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT rule_id, name, severity, coalesce(enabled, true) AS "enabled!", coalesce(config, '{}') AS "config!"
-             FROM blueteam.alert_rules ORDER BY rule_id"#
+        r#"SELECT
+               rule_id,
+               name,
+               severity,
+               coalesce(enabled, true) AS "enabled!",
+               coalesce(config, '{}') AS "config!"
+           FROM blueteam.alert_rules
+           ORDER BY rule_id"#
     )
     .fetch_all(conn)
     .await?;

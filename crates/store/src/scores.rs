@@ -22,11 +22,18 @@ pub async fn note(
 
     let done = sqlx::query!(
         "INSERT INTO blueteam.posture_scores (scored_at, compliance_score, details)
-         SELECT $1, $2::integer, $3 WHERE NOT EXISTS (
-            SELECT FROM (SELECT scored_at, details FROM blueteam.posture_scores WHERE \
-            details->>'kind' = 'dod_score'
-                          ORDER BY scored_at DESC LIMIT 1) last
-             WHERE last.details = $3 AND last.scored_at > $1::timestamptz - interval '1 day')",
+         SELECT $1, $2::integer, $3
+         WHERE NOT EXISTS (
+             SELECT
+             FROM (
+                 SELECT scored_at, details
+                 FROM blueteam.posture_scores
+                 WHERE details->>'kind' = 'dod_score'
+                 ORDER BY scored_at DESC
+                 LIMIT 1
+             ) last
+             WHERE last.details = $3 AND last.scored_at > $1::timestamptz - interval '1 day'
+         )",
         Ts(scored.at) as Ts,
         scored.points,
         details
@@ -41,9 +48,15 @@ pub async fn note(
 /// Every score there was, the oldest first.
 pub async fn all(conn: &mut PgConnection) -> Result<Vec<Scored>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT scored_at AS "at: Ts", (details->>'points')::integer AS points, (details->>'met')::integer AS "met!",
-                  (details->>'not_met')::integer AS "not_met!", (details->>'open')::integer AS "open!"
-             FROM blueteam.posture_scores WHERE details->>'kind' = 'dod_score' ORDER BY scored_at, score_id"#
+        r#"SELECT
+               scored_at AS "at: Ts",
+               (details->>'points')::integer AS points,
+               (details->>'met')::integer AS "met!",
+               (details->>'not_met')::integer AS "not_met!",
+               (details->>'open')::integer AS "open!"
+           FROM blueteam.posture_scores
+           WHERE details->>'kind' = 'dod_score'
+           ORDER BY scored_at, score_id"#
     )
     .fetch_all(conn)
     .await?;

@@ -123,11 +123,13 @@ pub struct Found {
     pub created_at: Timestamp,
 }
 
-const COLUMNS: &str = "SELECT event_id, timestamp, source, category, action, result, user_id, \
-    user_name, session_id, \
-    host(ip_address) AS ip, user_agent, resource_type, resource_id, instance_id, coalesce(cui, \
-    false) AS cui, \
-    coalesce(metadata, '{}') AS metadata, created_at FROM blueteam.all_events WHERE true";
+const SELECT: &str = "
+    SELECT
+        event_id, timestamp, source, category, action, result, user_id, user_name, session_id,
+        host(ip_address) AS ip, user_agent, resource_type, resource_id, instance_id,
+        coalesce(cui, false) AS cui, coalesce(metadata, '{}') AS metadata, created_at
+    FROM blueteam.all_events
+    WHERE true";
 
 fn found(row: &PgRow) -> Result<Found, sqlx::Error> {
     Ok(Found {
@@ -275,8 +277,9 @@ pub async fn record(
 ) -> Result<i64, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let id = sqlx::query_scalar!(
-        "INSERT INTO blueteam.event_queries (actor, command, filter) VALUES ($1, $2, $3) \
-            RETURNING query_id",
+        "INSERT INTO blueteam.event_searches (actor, command, filter)
+         VALUES ($1, $2, $3)
+         RETURNING query_id",
         actor.name,
         command.as_str(),
         filter
@@ -293,7 +296,7 @@ pub async fn record(
 pub async fn answered(conn: &mut PgConnection, query: i64, rows: u64) -> Result<(), StoreError> {
     let rows = i64::try_from(rows).unwrap_or(i64::MAX);
     sqlx::query!(
-        "INSERT INTO blueteam.event_query_answers (query_id, rows) VALUES ($1, $2)",
+        "INSERT INTO blueteam.event_search_results (query_id, rows) VALUES ($1, $2)",
         query,
         rows
     )
@@ -324,7 +327,7 @@ pub struct Asked {
 pub async fn asked(conn: &mut PgConnection, limit: u32) -> Result<Vec<Asked>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT asked_at AS "asked_at: Ts", actor, login, command, filter, a.rows AS "rows?"
-             FROM blueteam.event_queries LEFT JOIN blueteam.event_query_answers a USING (query_id)
+             FROM blueteam.event_searches LEFT JOIN blueteam.event_search_results a USING (query_id)
             ORDER BY query_id DESC LIMIT $1"#,
         i64::from(limit)
     )
@@ -352,7 +355,7 @@ pub async fn events(
     limit: Option<u32>,
     mut each: impl FnMut(Found) -> bool,
 ) -> Result<u64, StoreError> {
-    let mut sql = QueryBuilder::new(COLUMNS);
+    let mut sql = QueryBuilder::new(SELECT);
     conditions(&mut sql, filter);
     sql.push(match order {
         Order::Newest => " ORDER BY timestamp DESC, event_id DESC",
@@ -509,7 +512,7 @@ impl Tail {
         let next = sqlx::query_scalar!(r#"SELECT pg_current_snapshot()::text AS "snapshot!""#)
             .fetch_one(&mut *tx)
             .await?;
-        let mut sql = QueryBuilder::new(COLUMNS);
+        let mut sql = QueryBuilder::new(SELECT);
         conditions(&mut sql, filter);
 
         sql.push(" AND xact_id >= pg_snapshot_xmin(")

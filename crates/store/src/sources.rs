@@ -181,9 +181,10 @@ pub async fn declare(
     expected_every: Option<Span>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.sources (source_id, kind, expected_every) VALUES ($1, $2, $3)
-         ON CONFLICT (source_id) DO UPDATE SET kind = excluded.kind, expected_every = \
-         excluded.expected_every",
+        "INSERT INTO blueteam.sources (source_id, kind, expected_every)
+         VALUES ($1, $2, $3)
+         ON CONFLICT (source_id) DO UPDATE
+         SET kind = excluded.kind, expected_every = excluded.expected_every",
         source_id,
         kind.as_str(),
         expected_every.map(interval) as _,
@@ -203,25 +204,8 @@ pub async fn book(
     now: Timestamp,
 ) -> Result<(), StoreError> {
     let count = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    sqlx::query!(
-        "INSERT INTO blueteam.sources AS s
-                (source_id, kind, last_received_at, last_event_at, received, accepted, ignored, \
-                repeated, rejected, late, skew)
-         VALUES ($1, $2, $3, $4, $5::bigint + $6::bigint + $7::bigint + $8::bigint, $5, $6, $7, \
-         $8, $9, $10)
-         ON CONFLICT (source_id) DO UPDATE SET
-                last_received_at = greatest(s.last_received_at, excluded.last_received_at),
-                last_event_at = greatest(s.last_event_at, excluded.last_event_at),
-                received = s.received + excluded.received, accepted = s.accepted + \
-                excluded.accepted,
-                ignored = s.ignored + excluded.ignored, repeated = s.repeated + excluded.repeated,
-                rejected = s.rejected + excluded.rejected, late = s.late + excluded.late,
-                -- The least of an hour says most of the clock; what was measured in another hour \
-                no longer counts.
-                skew = CASE WHEN date_trunc('hour', s.last_received_at) = date_trunc('hour', \
-                excluded.last_received_at)
-                            THEN least(s.skew, excluded.skew) ELSE coalesce(excluded.skew, \
-                            s.skew) END",
+    sqlx::query_file!(
+        "src/sources/book.sql",
         source_id,
         kind.as_str(),
         Ts(now) as Ts,
@@ -247,8 +231,9 @@ pub async fn save_ledger(
     sequence: Option<&Value>,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "UPDATE blueteam.sources SET rhythm = $2, sequence = coalesce($3, sequence) WHERE \
-            source_id = $1",
+        "UPDATE blueteam.sources
+         SET rhythm = $2, sequence = coalesce($3, sequence)
+         WHERE source_id = $1",
         source_id,
         rhythm,
         sequence,
@@ -284,9 +269,11 @@ pub async fn bury(
             .map(|l| i64::try_from(l.length).unwrap_or(i64::MAX))
             .collect();
         sqlx::query!(
-            "INSERT INTO blueteam.dead_letters (source_id, received_at, place, reason, entry, \
-                length)
-             SELECT $1, $2, * FROM unnest($3::text[], $4::text[], $5::bytea[], $6::bigint[])",
+            "INSERT INTO blueteam.dead_letters (
+                 source_id, received_at, place, reason, entry, length
+             )
+             SELECT $1, $2, *
+             FROM unnest($3::text[], $4::text[], $5::bytea[], $6::bigint[])",
             source_id,
             Ts(now) as Ts,
             &places,
@@ -324,8 +311,11 @@ pub async fn refused_rows(
     now: Timestamp,
 ) -> Result<Vec<RefusedRows>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT source_id, count(*) AS "events!", max(received_at) AS "last!: Ts" FROM blueteam.dead_letters
-            WHERE place IN ($1, $2) AND received_at > $3::timestamptz - interval '7 days' GROUP BY source_id ORDER BY source_id"#,
+        r#"SELECT source_id, count(*) AS "events!", max(received_at) AS "last!: Ts"
+           FROM blueteam.dead_letters
+           WHERE place IN ($1, $2) AND received_at > $3::timestamptz - interval '7 days'
+           GROUP BY source_id
+           ORDER BY source_id"#,
         BY_DATABASE,
         FROM_SPOOL,
         Ts(now) as Ts,
@@ -345,12 +335,20 @@ pub async fn refused_rows(
 pub async fn clear_dead_letters(conn: &mut PgConnection) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         "WITH old AS MATERIALIZED (
-             SELECT source_id, (SELECT letter_id FROM blueteam.dead_letters l WHERE l.source_id = \
-             s.source_id
-                                 ORDER BY letter_id DESC OFFSET $1 LIMIT 1) AS last
-               FROM (SELECT DISTINCT source_id FROM blueteam.dead_letters) s)
-         DELETE FROM blueteam.dead_letters d USING old WHERE d.source_id = old.source_id AND \
-         d.letter_id <= old.last",
+             SELECT
+                 source_id,
+                 (
+                     SELECT letter_id
+                     FROM blueteam.dead_letters l
+                     WHERE l.source_id = s.source_id
+                     ORDER BY letter_id DESC
+                     OFFSET $1
+                     LIMIT 1
+                 ) AS last
+             FROM (SELECT DISTINCT source_id FROM blueteam.dead_letters) s
+         )
+         DELETE FROM blueteam.dead_letters d USING old
+         WHERE d.source_id = old.source_id AND d.letter_id <= old.last",
         LETTERS_MAX,
     )
     .execute(conn)
@@ -366,8 +364,8 @@ pub async fn note_gap(
     gap: &Gap,
 ) -> Result<(), StoreError> {
     sqlx::query!(
-        "INSERT INTO blueteam.source_gaps (source_id, cause, started_at, ended_at, lost, detail) \
-            VALUES ($1, $2, $3, $4, $5, $6)
+        "INSERT INTO blueteam.source_gaps (source_id, cause, started_at, ended_at, lost, detail)
+         VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT DO NOTHING",
         source_id,
         gap.cause.as_str(),
@@ -412,18 +410,9 @@ pub async fn end_gap(
 
 /// Every source, by name.
 pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT s.source_id, kind, expected_every, first_seen_at AS "first_seen_at: Ts", last_received_at AS "last_received_at: Ts",
-                  last_event_at AS "last_event_at: Ts", received, accepted, ignored, repeated, rejected, late, skew, rhythm, sequence,
-                  (SELECT min(started_at) FROM blueteam.source_gaps g WHERE g.source_id = s.source_id
-                      AND g.cause IN ('silence', 'outage') AND g.ended_at IS NULL) AS "silent_since?: Ts",
-                  (SELECT coalesce(sum(lost), 0)::bigint FROM blueteam.source_gaps g
-                    WHERE g.source_id = s.source_id AND g.cause = 'dropped') AS "dropped!"
-             FROM blueteam.sources s
-            ORDER BY s.source_id"#
-    )
-    .fetch_all(conn)
-    .await?;
+    let rows = sqlx::query_file!("src/sources/list.sql")
+        .fetch_all(conn)
+        .await?;
 
     rows.into_iter()
         .map(|r| {
@@ -473,7 +462,10 @@ pub async fn gaps(
 ) -> Result<Vec<Gap>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT cause, started_at AS "started_at: Ts", ended_at AS "ended_at: Ts", lost, detail
-             FROM blueteam.source_gaps WHERE source_id = $1 ORDER BY started_at DESC, gap_id DESC LIMIT $2"#,
+           FROM blueteam.source_gaps
+           WHERE source_id = $1
+           ORDER BY started_at DESC, gap_id DESC
+           LIMIT $2"#,
         source_id,
         limit,
     )
@@ -512,8 +504,13 @@ pub async fn dead_letters(
     limit: i64,
 ) -> Result<Vec<KeptLetter>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT letter_id, source_id, received_at AS "received_at: Ts", place, reason, entry, length
-             FROM blueteam.dead_letters WHERE $1::text IS NULL OR source_id = $1 ORDER BY letter_id DESC LIMIT $2"#,
+        r#"SELECT
+               letter_id, source_id, received_at AS "received_at: Ts", place, reason, entry,
+               length
+           FROM blueteam.dead_letters
+           WHERE $1::text IS NULL OR source_id = $1
+           ORDER BY letter_id DESC
+           LIMIT $2"#,
         source_id,
         limit,
     )

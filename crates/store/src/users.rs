@@ -60,8 +60,8 @@ pub async fn ensure_service(
 
     // `!` is no hash of anything.
     sqlx::query!(
-        "INSERT INTO users.users (username, email, password_hash, role) VALUES ($1::text, \
-            $1::text || '@service.invalid', '!', 'user')
+        "INSERT INTO users.users (username, email, password_hash, role)
+         VALUES ($1::text, $1::text || '@service.invalid', '!', 'user')
          ON CONFLICT DO NOTHING",
         username
     )

@@ -117,7 +117,7 @@ impl EventTable {
     pub(crate) const fn qualified(self) -> &'static str {
         match self {
             Self::Audit => "public.audit_events",
-            Self::Collected => "blueteam.collected_events",
+            Self::Collected => "blueteam.log_events",
         }
     }
 
@@ -125,7 +125,7 @@ impl EventTable {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Audit => "audit_events",
-            Self::Collected => "collected_events",
+            Self::Collected => "log_events",
         }
     }
 
@@ -138,25 +138,51 @@ impl EventTable {
     }
 }
 
+/// The columns that both tables of events have, in the order in which rows are written, and read by
+/// [`fields`].
+macro_rules! event_columns {
+    () => {
+        "event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
+         user_agent, resource_type, resource_id, instance_id"
+    };
+}
+pub(crate) use event_columns;
+
+/// The columns that a writer of audit events fills.
+macro_rules! audit_columns {
+    () => {
+        concat!($crate::wire::event_columns!(), ", cui_accessed, metadata")
+    };
+}
+pub(crate) use audit_columns;
+
 /// The columns that [`event`] reads, from `audit_events`. `seq` comes first: the reader notes it.
 ///
 /// Metadata is empty when it holds a number like `1e130000`: a few kilobytes of those, which any
 /// writer of events may store, become a gigabyte of text when they are read, more than a row may
 /// have, and reading would stand still there for ever. Small rows, nearly all there are, are not
 /// looked at: they cannot hold enough of them.
-const AUDIT_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, \
-    session_id, ip_address, \
-     user_agent, resource_type, resource_id, instance_id, cui_accessed, \
-     CASE WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL) \
-           AND jsonb_path_exists(metadata, '$.** ? (@.type() == \"number\" && (@.abs() > 1e308 || \
-           (@ != 0 && @.abs() < 1e-308)))') \
-          THEN '{}'::jsonb ELSE metadata END AS metadata";
+const AUDIT_COLUMNS: &str = concat!(
+    "seq, ",
+    event_columns!(),
+    r#", cui_accessed,
+    CASE
+        WHEN (pg_column_size(metadata) > 1500 OR pg_column_compression(metadata) IS NOT NULL)
+            AND jsonb_path_exists(
+                metadata,
+                '$.** ? (@.type() == "number" && (@.abs() > 1e308 || (@ != 0 && @.abs() < 1e-308)))'
+            )
+            THEN '{}'::jsonb
+        ELSE metadata
+    END AS metadata"#
+);
 
-/// The same from `collected_events`, and what only those have.
-const COLLECTED_COLUMNS: &str = "seq, event_id, timestamp, category, action, result, user_id, \
-    session_id, ip_address, \
-     user_agent, resource_type, resource_id, instance_id, cui_involved, metadata, source, \
-     user_name, account, occurrences";
+/// The same from `log_events`, and what only those have.
+const COLLECTED_COLUMNS: &str = concat!(
+    "seq, ",
+    event_columns!(),
+    ", cui_involved, metadata, source, user_name, account, occurrences"
+);
 
 /// One row of a COPY stream.
 struct Row<'a>(&'a [u8]);

@@ -5,7 +5,10 @@
 //! a shared lock while it lives, and a small shell stops the cluster when nobody has held it for
 //! half a minute.
 
+mod alerts;
 mod shared;
+
+pub use alerts::{apply_alerts, retry_alerts};
 
 use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 

@@ -1,20 +1,20 @@
 //! `blueteam advisories`: what publishers say of what we run, and what was done about it (3.14.3).
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use advisories::{Advisory, feeds, inventory};
-use anyhow::bail;
+use advisories::{feeds, inventory};
+use app::advisories::{
+    self as cases, Advisory, Decision, Filter, Imported, Kind, Match, Request, Response,
+};
 use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use jiff::civil::Date;
 use model::Severity;
+use model::text::sanitize;
 use serde_json::json;
-use store::advisories::{Decision, Filter, Match};
 
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
-use app::advisories::{Kind, fetch, import, retire as retire_it};
+use crate::cli::session::{Globals, with_session};
 
 /// Security advisories: import them, see which of them concern what you run, and record the
 /// response to each until its close.
@@ -36,13 +36,9 @@ enum Action {
                             blueteam advisories import osv/*.json\n  \
                             blueteam advisories import rhsa-2026_1234.json --format csaf")]
     Import(ImportArgs),
-    /// Replace the components of an inventory, and show which advisories concern them
-    #[command(
-        after_help = "Examples:\n  blueteam advisories components /var/lib/dpkg/status --name \
-            web01\n  \
-                            blueteam advisories components Cargo.lock --name apollo"
-    )]
-    Components(ImportArgs),
+    /// What runs here
+    #[command(subcommand)]
+    Inventory(InventoryAction),
     List(ListArgs),
     /// All that is known of a vulnerability: the advisories, and what they concern
     Show {
@@ -53,13 +49,24 @@ enum Action {
         json: bool,
     },
     Respond(RespondArgs),
-    Retire(RetireArgs),
+    Remove(RemoveArgs),
     /// Where advisories and components came from, and when
     Sources {
         /// As a JSON array
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+enum InventoryAction {
+    /// Replace the components of an inventory, and show which advisories concern them
+    #[command(
+        after_help = "Examples:\n  blueteam advisories inventory import /var/lib/dpkg/status \
+            --name web01\n  \
+                            blueteam advisories inventory import Cargo.lock --name apollo"
+    )]
+    Import(ImportArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -142,13 +149,13 @@ struct RespondArgs {
 /// first.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam advisories retire acme-csaf --reason 'we no longer use \
+    after_help = "Examples:\n  blueteam advisories remove acme-csaf --reason 'we no longer use \
         their products'\n  \
-                        blueteam advisories retire web01 --kind inventory --reason 'the machine \
+                        blueteam advisories remove web01 --kind inventory --reason 'the machine \
                         is gone, CHG-92'\n\n\
                         Exit code: 0 done, 1 failed, 2 wrong arguments."
 )]
-struct RetireArgs {
+struct RemoveArgs {
     /// Its name, as `advisories sources` shows it
     name: String,
     /// feed or inventory; needed where both have the name
@@ -182,114 +189,75 @@ enum Status {
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::Import(args) => bring(Kind::Feed, args, globals),
-        Action::Components(args) => bring(Kind::Inventory, args, globals),
+        Action::Inventory(InventoryAction::Import(args)) => bring(Kind::Inventory, args, globals),
         Action::List(args) => list(args, globals),
         Action::Show { id, json } => show(id, *json, globals),
         Action::Respond(args) => respond(args, globals),
-        Action::Retire(args) => retire(args, globals),
+        Action::Remove(args) => remove(args, globals),
         Action::Sources { json } => sources(*json, globals),
     }
 }
 
-/// A name for what comes from a file or an address.
-fn name_of(from: &str) -> String {
-    let path = from
-        .split(['?', '#'])
-        .next()
-        .unwrap_or(from)
-        .trim_end_matches('/');
-    PathBuf::from(path).file_name().map_or_else(
-        || from.to_owned(),
-        |name| name.to_string_lossy().into_owned(),
-    )
-}
-
 fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    if args.from.len() > 1 && args.name.is_some() {
-        out::usage!(
-            "--name: each list replaces what was there under the name before; import one, or give \
-                each a name of its own"
-        );
-    }
-
-    let known = match kind {
-        Kind::Feed => feeds::ALL
-            .iter()
-            .any(|f| Some(f.name) == args.format.as_deref()),
-        Kind::Inventory => inventory::ALL
-            .iter()
-            .any(|f| Some(f.name) == args.format.as_deref()),
+    let request = Request {
+        kind,
+        from: &args.from,
+        name: args.name.as_deref(),
+        format: args.format.as_deref(),
     };
-
-    if !known && args.format.is_some() {
-        out::usage!(
-            "--format: `import` reads kev, csaf and osv; `components` reads cyclonedx, spdx, \
-                composer, cargo and dpkg"
-        );
-    }
-
-    let who = actor(args.actor.as_deref());
-    let done = with_database(globals, async |conn, _| {
-        let mut all = Vec::new();
-        for from in &args.from {
-            let text = fetch(from).await?;
-            let name = args.name.clone().unwrap_or_else(|| name_of(from));
-            let done = import(
-                conn,
-                kind,
-                (&name, from, &who),
-                args.format.as_deref(),
-                &text,
-            )
-            .await?;
-
-            all.push((name, done));
-        }
-
-        Ok(all)
+    let imported = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(cases::import_all(session, &request).await?)
     })?;
 
     if args.json {
-        let done: Vec<_> = done
+        let rows: Vec<_> = imported
             .iter()
-            .map(|(name, done)| json!({ "name": name, "items": done.items, "new": done.found, "unchanged": done.unchanged }))
+            .map(|Imported { name, done }| {
+                json!({
+                    "name": name,
+                    "items": done.items,
+                    "new": done.found,
+                    "unchanged": done.unchanged,
+                })
+            })
             .collect();
-        out::json(&done)?;
+        out::json(&rows)?;
         return Ok(ExitCode::SUCCESS);
     }
 
-    let what = |n: usize| match (kind == Kind::Feed, n) {
-        (true, 1) => "advisory",
-        (true, _) => "advisories",
-        (false, 1) => "component",
-        (false, _) => "components",
+    for one in &imported {
+        out::line(brought(kind, one))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What came of an import, in a line.
+fn brought(kind: Kind, Imported { name, done }: &Imported) -> String {
+    let name = sanitize(name);
+    let found = match done.found {
+        0 => "nothing new is concerned".to_owned(),
+        n => format!("{n} new; `blueteam advisories list` shows them"),
     };
 
-    for (name, done) in done {
-        let name = model::text::sanitize(&name).into_owned();
-        let found = match done.found {
-            0 => "nothing new is concerned".to_owned(),
-            n => format!("{n} new; `blueteam advisories list` shows them"),
-        };
-
-        if done.unchanged && done.found > 0 {
-            let n = done.found;
-            out::line(format_args!(
-                "{name}: the same as last time; {n} open again or not yet told; `blueteam \
-                    advisories list` shows them"
-            ))?;
-        } else if done.unchanged {
-            out::line(format_args!("{name}: the same as last time; {found}"))?;
-        } else {
-            out::line(format_args!(
-                "{name}: {} {}; {found}",
-                done.items,
-                what(done.items)
-            ))?;
-        }
+    if done.unchanged && done.found > 0 {
+        let n = done.found;
+        return format!(
+            "{name}: the same as last time; {n} open again or not yet told; `blueteam advisories \
+                list` shows them"
+        );
     }
 
-    Ok(ExitCode::SUCCESS)
+    if done.unchanged {
+        return format!("{name}: the same as last time; {found}");
+    }
+
+    let what = match (kind, done.items) {
+        (Kind::Feed, 1) => "advisory",
+        (Kind::Feed, _) => "advisories",
+        (Kind::Inventory, 1) => "component",
+        (Kind::Inventory, _) => "components",
+    };
+    format!("{name}: {} {what}; {found}", done.items)
 }
 
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
@@ -299,8 +267,8 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         about: None,
     };
 
-    let matches = with_database(globals, async |conn, _| {
-        Ok(store::advisories::matches(conn, &filter).await?)
+    let matches = with_session(globals, None, async |session, _| {
+        Ok(cases::list(session, &filter).await?)
     })?;
     if args.json {
         out::json(&matches)?;
@@ -364,33 +332,19 @@ fn table(matches: &[Match]) -> anyhow::Result<()> {
 }
 
 fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let filter = Filter {
-        all: true,
-        inventory: None,
-        about: Some(id.to_owned()),
-    };
-
-    let (advisories, matches) = with_database(globals, async |conn, _| {
-        let stored = store::advisories::about(conn, id).await?;
-        Ok((stored, store::advisories::matches(conn, &filter).await?))
+    let details = with_session(globals, None, async |session, _| {
+        Ok(cases::show(session, id).await?)
     })?;
-
-    if advisories.is_empty() {
-        bail!(
-            "there is no advisory `{}`; `blueteam advisories list` shows those that concern you",
-            model::text::sanitize(id)
-        );
-    }
+    let matches = details.matches;
 
     if json {
-        let documents: Vec<_> = advisories.iter().map(|a| &a.document).collect();
+        let documents: Vec<_> = details.advisories.iter().map(|a| &a.document).collect();
         out::json(&json!({ "advisories": documents, "matches": matches }))?;
         return Ok(ExitCode::SUCCESS);
     }
 
-    for stored in &advisories {
-        let advisory: Advisory = serde_json::from_value(stored.document.clone())?;
-        describe(&advisory, stored.listed)?;
+    for stored in &details.advisories {
+        describe(&stored.advisory, stored.listed)?;
     }
 
     if matches.is_empty() {
@@ -406,7 +360,7 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
                 m.decided_by.as_deref().unwrap_or("-"),
                 out::maybe_day(m.decided_at)
             );
-            out::line(model::text::sanitize(&text))?;
+            out::line(sanitize(&text))?;
         }
     }
 
@@ -414,7 +368,7 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
 }
 
 fn describe(advisory: &Advisory, listed: bool) -> anyhow::Result<()> {
-    let plain = |text: &str| model::text::sanitize(text).into_owned();
+    let plain = |text: &str| sanitize(text).into_owned();
     out::line(format_args!(
         "{}  {}",
         plain(&advisory.id),
@@ -454,122 +408,77 @@ fn describe(advisory: &Advisory, listed: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (state, resolution) = match args.status {
-        Status::Open => ("open", None),
-        Status::InProgress => ("in_progress", None),
-        Status::Fixed => ("closed", Some("fixed")),
-        Status::Mitigated => ("closed", Some("mitigated")),
-        Status::NotAffected => ("closed", Some("not_affected")),
-        Status::Accepted => ("closed", Some("accepted")),
-    };
-    if resolution.is_some()
-        && args
-            .reason
-            .as_deref()
-            .is_none_or(|r| r.trim().chars().count() < 3)
-    {
-        out::usage!("--reason: say in a sentence why it is closed; an assessor reads it");
-    }
-    let decision = Decision {
-        state: state.to_owned(),
-        resolution: resolution.map(str::to_owned),
-        reason: args.reason.clone(),
-        owner: args.owner.clone(),
-        due: args.due.map(|d| d.to_string()),
-        ticket: args.ticket.clone(),
-    };
-    let filter = Filter {
-        all: true,
-        inventory: args.inventory.clone(),
-        about: Some(args.id.clone()),
-    };
-    let who = actor(args.actor.as_deref());
-    let written = with_database(globals, async |conn, _| {
-        let ids: Vec<_> = store::advisories::matches(conn, &filter)
-            .await?
-            .iter()
-            .map(|m| m.match_id)
-            .collect();
-        if ids.is_empty() {
-            bail!(
-                "nothing in the inventories is concerned by `{}`",
-                model::text::sanitize(&args.id)
-            );
+impl Status {
+    const fn response(self) -> Response {
+        match self {
+            Self::Open => Response::Open,
+            Self::InProgress => Response::InProgress,
+            Self::Fixed => Response::Fixed,
+            Self::Mitigated => Response::Mitigated,
+            Self::NotAffected => Response::NotAffected,
+            Self::Accepted => Response::Accepted,
         }
+    }
+}
 
-        let written = store::advisories::decide(conn, &who, &ids, &decision).await?;
-        let mut now = store::advisories::matches(conn, &filter).await?;
-        now.retain(|m| ids.contains(&m.match_id));
-
-        Ok((written, now))
+fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let decision = Decision {
+        about: &args.id,
+        inventory: args.inventory.as_deref(),
+        response: args.status.response(),
+        reason: args.reason.as_deref(),
+        owner: args.owner.as_deref(),
+        due: args.due.map(|due| due.to_string()),
+        ticket: args.ticket.as_deref(),
+    };
+    let decided = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(cases::respond(session, &decision).await?)
     })?;
-    let (written, now) = written;
+
     if args.json {
-        out::json(&now)?;
+        out::json(&decided.matches)?;
         return Ok(ExitCode::SUCCESS);
     }
-    out::line(format_args!(
-        "{written} {}",
-        if written == 1 {
-            "match is noted"
-        } else {
-            "matches are noted"
-        }
-    ))?;
+
+    let noted = if decided.written == 1 {
+        "match is noted"
+    } else {
+        "matches are noted"
+    };
+    out::line(format_args!("{} {noted}", decided.written))?;
+
     Ok(ExitCode::SUCCESS)
 }
 
-fn retire(args: &RetireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    if args.reason.trim().chars().count() < 3 {
-        out::usage!("--reason: say in a sentence why; an assessor reads it");
-    }
-
-    let who = actor(args.actor.as_deref());
-    let shown = model::text::sanitize(&args.name).into_owned();
-    let retired = with_database(globals, async |conn, loaded| {
-        let mut known = store::advisories::origins(conn).await?;
-        known.retain(|o| {
-            o.name == args.name && args.kind.is_none_or(|kind| kind.as_str() == o.kind)
-        });
-        let origin = match &known[..] {
-            [one] => one.clone(),
-            [] => bail!(
-                "there is no feed or inventory `{shown}`; `blueteam advisories sources` shows \
-                    those that there are"
-            ),
-            _ => out::usage!("both a feed and an inventory are called `{shown}`; say --kind"),
-        };
-        let kind: Kind = origin.kind.parse()?;
-        if app::advisories::inputs(&loaded.config.advisories)
-            .iter()
-            .any(|input| input.kind == kind && input.name == args.name)
-        {
-            bail!(
-                "`{shown}` stands in [advisories] of the configuration, so that the daemon would \
-                    read it again; take it out there first"
-            );
-        }
-        if !retire_it(conn, (kind, &args.name), (&who, args.reason.trim())).await? {
-            bail!("`{shown}` is retired already");
-        }
-        Ok(origin)
+fn remove(args: &RemoveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let given = args.actor.as_deref();
+    let (retired, by) = with_session(globals, given, async |session, loaded| {
+        let config = &loaded.config.advisories;
+        let retired = cases::retire(session, config, &args.name, args.kind, &args.reason).await?;
+        Ok((retired, session.actor().name.clone()))
     })?;
 
     if args.json {
-        out::json(
-            &json!({ "kind": retired.kind, "name": retired.name, "retired_by": who.name, "reason": args.reason.trim() }),
-        )?;
+        out::json(&json!({
+            "kind": retired.kind,
+            "name": retired.name,
+            "retired_by": by,
+            "reason": args.reason.trim(),
+        }))?;
     } else {
-        out::line(format_args!("{} {shown} is retired", retired.kind))?;
+        out::line(format_args!(
+            "{} {} is retired",
+            retired.kind,
+            sanitize(&args.name)
+        ))?;
     }
 
     Ok(ExitCode::SUCCESS)
 }
 
 fn sources(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let origins = with_database(globals, async |conn, _| {
-        Ok(store::advisories::origins(conn).await?)
+    let origins = with_session(globals, None, async |session, _| {
+        Ok(cases::sources(session).await?)
     })?;
     if json {
         out::json(&origins)?;
@@ -577,7 +486,9 @@ fn sources(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     }
 
     if origins.is_empty() {
-        out::line("nothing was imported; `blueteam advisories components --help` has examples")?;
+        out::line(
+            "nothing was imported; `blueteam advisories inventory import --help` has examples",
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
 

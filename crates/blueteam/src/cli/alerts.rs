@@ -3,7 +3,6 @@
 pub(super) mod deliveries;
 mod lab;
 mod list;
-mod navigator;
 pub(super) mod rules;
 pub(super) mod silences;
 mod simulate;
@@ -14,7 +13,7 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::session::Globals;
-pub(super) use list::{find, show_table};
+pub(super) use list::show_table;
 
 /// Alerts, and the rules that raise them.
 ///

@@ -1,18 +1,13 @@
 //! What `replay` and `backtest` share: which rules run, and how detections are shown.
 
 use std::io::{self, BufWriter, Stdout, Write};
-use std::path::Path;
 
-use anyhow::bail;
-use detect::Engine;
-use detect::sigma::Sigma;
+use app::rules::Selection;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::text::sanitize;
-use model::{Change, Detection, Span};
-use store::rules::RuleSetting;
+use model::{Change, Detection};
 
 use super::out::{Look, time};
-use config::Config;
 
 /// Rules to run, and where the custom ones are.
 #[derive(Debug, clap::Args)]
@@ -26,60 +21,11 @@ pub(super) struct RuleArgs {
 }
 
 impl RuleArgs {
-    /// The engine for one run: nothing that was told is taken back. Rules that are named run even
-    /// where they are switched off.
-    pub(super) fn engine(&self, config: &Config, table: &[RuleSetting]) -> anyhow::Result<Engine> {
-        let mut sigma = self.sigma(config)?;
-        let builtin = |id: &str| detect::rules::ALL.iter().any(|d| d.info.id.as_str() == id);
-        let (ours, custom): (Vec<String>, Vec<String>) =
-            self.rules.iter().cloned().partition(|id| builtin(id));
-        if let Some(unknown) = custom
-            .iter()
-            .find(|id| sigma.infos().all(|info| info.id.as_str() != **id))
-        {
-            bail!(
-                "there is no rule `{}`; `blueteam alerts rules` lists them",
-                sanitize(unknown)
-            );
+    pub(super) fn selection(&self) -> Selection<'_> {
+        Selection {
+            rules: &self.rules,
+            rules_dir: self.rules_dir.as_deref(),
         }
-        let none_of_ours = ours.is_empty() && !custom.is_empty();
-        let mut set = app::rules::engine_with_table(config, ours, Span::ZERO, table);
-        if none_of_ours {
-            // An empty list would mean all of them.
-            for params in set.rules.values_mut() {
-                if let Some(params) = params.as_object_mut() {
-                    params.insert("enabled".to_owned(), serde_json::json!(false));
-                }
-            }
-        }
-        if self.rules.is_empty() {
-            sigma = app::rules::sigma_with_table(sigma, table);
-        } else {
-            sigma.retain(|id| custom.iter().any(|c| c == id.as_str()));
-        }
-        let mut engine = Engine::new(set)?;
-        if self.rules.is_empty() || !custom.is_empty() {
-            engine.set_sigma(sigma);
-        }
-        Ok(engine)
-    }
-
-    fn sigma(&self, config: &Config) -> anyhow::Result<Sigma> {
-        match &self.rules_dir {
-            None => config::rules::sigma(config),
-            Some(dir) => {
-                let mut config = config.clone();
-                config.detection.rules_dir = path_text(dir)?;
-                config::rules::sigma(&config)
-            }
-        }
-    }
-}
-
-fn path_text(path: &Path) -> anyhow::Result<String> {
-    match path.to_str() {
-        Some(text) => Ok(text.to_owned()),
-        None => bail!("{} is not UTF-8", path.display()),
     }
 }
 

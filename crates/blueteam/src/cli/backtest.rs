@@ -2,15 +2,12 @@
 
 use std::process::ExitCode;
 
-use detect::{User, Users};
-use model::{Clock as _, SystemClock, Timestamp};
+use app::rules::backtest::{self, Backtest, Step};
+use model::Timestamp;
 
 use super::analysis::{Printer, RuleArgs, bar};
 use super::out;
-use super::session::{Globals, with_database};
-
-/// How many events pass between two looks at what closed.
-const BATCH: u64 = 4096;
+use super::session::{Globals, with_session};
 
 /// Run the detection rules over the stored events and show what they would have found. Writes
 /// nothing.
@@ -61,57 +58,35 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let until = args.until.unwrap_or_else(|| SystemClock.now());
-    if until <= args.since {
-        out::usage!("--until must be later than --since");
+    let backtest = Backtest::new(args.rules.selection(), args.since, args.until)?;
+    let bar = bar(
+        0,
+        "{bar:40} {human_pos} of about {human_len} events  {per_sec}  {eta} left",
+    );
+    let mut printer = Printer::new(args.json, bar.clone());
+
+    let summary = with_session(globals, None, async |session, loaded| {
+        let each = |step: Step<'_>| match step {
+            Step::Estimated(events) => bar.set_length(events),
+            Step::Read(events) => bar.set_position(events),
+            Step::Found(change) => printer.show(change),
+        };
+        Ok(backtest::run(session, &loaded.config, &backtest, each).await?)
+    })?;
+    let found = printer.finish()?;
+
+    if let Some(skipped) = summary.skipped {
+        out::note(format_args!(
+            "warning: events that cannot be read were passed over: {skipped}"
+        ));
     }
 
-    with_database(globals, async |conn, loaded| {
-        let table = store::rules::settings(conn).await?;
-        let mut engine = args.rules.engine(&loaded.config, &table)?;
-        let facts = store::users::all_facts(conn).await?;
-        engine.set_users(Users::new(facts.into_iter().map(|f| {
-            (
-                f.user_id,
-                User {
-                    role: Some(f.role),
-                    tenant: f.tenant_id,
-                },
-            )
-        })));
+    if !args.json {
+        out::note(format_args!(
+            "{} events, {found} detections",
+            summary.events
+        ));
+    }
 
-        let total = store::history::estimate(conn, args.since, until).await?;
-        let bar = bar(
-            total,
-            "{bar:40} {human_pos} of about {human_len} events  {per_sec}  {eta} left",
-        );
-        let mut printer = Printer::new(args.json, bar.clone());
-        let mut seen = 0;
-        let (events, set_aside) = store::history::stream(conn, args.since, until, |event| {
-            engine.push(event);
-            seen += 1;
-            if seen % BATCH == 0 {
-                bar.set_position(seen);
-                engine.drain(true, |change| printer.show(&change));
-            }
-        })
-        .await?;
-
-        engine.finish();
-        engine.drain(false, |change| printer.show(&change));
-        let found = printer.finish()?;
-
-        if !set_aside.is_empty() {
-            out::note(format_args!(
-                "warning: events that cannot be read were passed over: {}",
-                set_aside.describe()
-            ));
-        }
-
-        if !args.json {
-            out::note(format_args!("{events} events, {found} detections"));
-        }
-
-        Ok(ExitCode::SUCCESS)
-    })
+    Ok(ExitCode::SUCCESS)
 }

@@ -83,24 +83,24 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// What an assessor would be given, or how to have it.
 fn assessor(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Result<()> {
-    let dossier = &outcome.dossier;
-    let decided = dossier
+    let assessment = &outcome.assessment;
+    let decided = assessment
         .controls
         .iter()
         .flat_map(|c| &c.objectives)
         .filter(|o| o.decision.is_some())
         .count();
-    let points = dossier.known().claim().points();
+    let points = assessment.known().claim().points();
     out::line(format_args!(
         "\nCompliance: {decided} of 320 objectives decided by what the checks saw, score {}, {} \
             pieces of evidence, {} plans of action",
         points.map_or_else(|| "none".to_owned(), |p| p.to_string()),
-        dossier.evidence.len(),
-        dossier.plans.len()
+        assessment.evidence.len(),
+        assessment.plans.len()
     ))?;
 
     if let Some(path) = &args.package {
-        return report::give(dossier, state, Some(path));
+        return report::give(assessment, state, Some(path));
     }
 
     if args.keep {

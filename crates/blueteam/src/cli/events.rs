@@ -12,11 +12,11 @@ use clap::Subcommand;
 use comfy_table::Cell;
 
 use super::out::{self, Look};
-use super::session::{Globals, with_database};
+use super::session::{Globals, with_session};
 
 /// Events: search, follow, count and export what applications and logs said.
 ///
-/// Every question is recorded with who asked it; `events queries` lists them. Times are UTC.
+/// Every question is recorded with who asked it; `events audit` lists them. Times are UTC.
 /// Without --since, the last 24 hours are asked.
 ///
 /// Exit code: 0 done, whether or not something was found; 1 failed; 2 wrong arguments.
@@ -32,12 +32,12 @@ enum Action {
     Tail(tail::Args),
     Stats(stats::Args),
     Export(export::Args),
-    Queries(QueriesArgs),
+    Audit(AuditArgs),
 }
 
 /// List who asked the events what, the newest first.
 #[derive(Debug, clap::Args)]
-struct QueriesArgs {
+struct AuditArgs {
     /// At most this many
     #[arg(long, default_value_t = 50, value_name = "N")]
     limit: u32,
@@ -52,13 +52,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Tail(args) => tail::run(args, globals),
         Action::Stats(args) => stats::run(args, globals),
         Action::Export(args) => export::run(args, globals),
-        Action::Queries(args) => queries(args, globals),
+        Action::Audit(args) => audit(args, globals),
     }
 }
 
-fn queries(args: &QueriesArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let asked = with_database(globals, async |conn, _| {
-        Ok(store::search::asked(conn, args.limit).await?)
+fn audit(args: &AuditArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let asked = with_session(globals, None, async |session, _| {
+        Ok(app::events::questions(session, args.limit).await?)
     })?;
     if args.json {
         out::json(&asked)?;

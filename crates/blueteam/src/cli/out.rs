@@ -1,17 +1,16 @@
 //! How commands show things: tables that fit, colour where it is wanted, and nothing in them that
 //! acts on the terminal.
 
-use std::borrow::Cow;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
 use anyhow::{Context as _, bail};
 use comfy_table::{Cell, Color, Column, ColumnConstraint, ContentArrangement, Table, presets};
+pub(super) use compliance::sheets::no_formula;
 use model::text::sanitize;
 use model::{Severity, Timestamp};
 use serde::Serialize;
-use uuid::Uuid;
 
 /// Arguments that say nothing that can be done: as wrong as ones that clap refuses, and with its
 /// exit code.
@@ -337,40 +336,6 @@ pub(super) fn deliver(path: Option<&Path>, content: &[u8]) -> anyhow::Result<()>
     match path {
         Some(path) => new_file(path, content),
         None => Ok(std::io::stdout().lock().write_all(content)?),
-    }
-}
-
-/// A field for a spreadsheet. One that it would take for a formula begins with an apostrophe:
-/// whoever wrote the text must not run code on the desk of whoever reads it. So does one that
-/// begins with an apostrophe itself, so that it can be told from the others.
-pub(super) fn no_formula(text: &str) -> Cow<'_, str> {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', ' ', '\'']) {
-        Cow::Owned(format!("'{text}"))
-    } else {
-        Cow::Borrowed(text)
-    }
-}
-
-/// The one of them whose id begins like this; with or without its dashes. `what` they are, and
-/// `see`: the command that lists them.
-pub(super) fn pick<T>(
-    mut all: Vec<T>,
-    prefix: &str,
-    id: impl Fn(&T) -> Uuid,
-    (what, see): (&str, &str),
-) -> anyhow::Result<T> {
-    let wanted: String = prefix
-        .chars()
-        .filter(|c| *c != '-')
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    all.retain(|one| !wanted.is_empty() && id(one).simple().to_string().starts_with(&wanted));
-
-    let shown = sanitize(prefix);
-    match all.len() {
-        1 => Ok(all.remove(0)),
-        0 => bail!("no {what} begins with `{shown}`; see `{see}`"),
-        _ => usage!("several begin with `{shown}`; say more of the id"),
     }
 }
 

@@ -77,7 +77,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         zone: args.time_zone.clone(),
     });
 
-    let mut engine = args.rules.engine(&loaded.config, &[])?;
+    let mut engine = args.rules.selection().engine(&loaded.config)?;
     let inputs = replay::in_order_of_time(inputs(&args.files), parser.as_ref())?;
     let threads = args
         .threads

@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use app::compliance::assessment_package::AssessmentData;
+use app::compliance::evidence_store::EvidenceStore;
 use clap::Subcommand;
 use compliance::document::Document;
 use compliance::reports;
+use config::StateDir;
 use indicatif::{ProgressBar, ProgressStyle};
 use model::{Clock as _, SystemClock};
 
 use super::out;
-use super::session::{Globals, with_database};
-use app::dossier::{self, Dossier};
-use app::evidence_store::EvidenceStore;
-use config::StateDir;
+use super::session::{Globals, with_session};
 
 /// Reports for others.
 #[derive(Debug, clap::Args)]
@@ -58,58 +58,28 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 
 fn assessor(args: &AssessorArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
-    let system = dossier::system(args.system.as_deref(), &state)?;
-    let dossier = with_database(globals, async |conn, _| {
-        Dossier::read(conn, system, SystemClock.now()).await
+    let data = with_session(globals, None, async |session, _| {
+        let now = SystemClock.now();
+        Ok(AssessmentData::read(session, &state, args.system.as_deref(), now).await?)
     })?;
-    give(&dossier, &state, args.output.as_deref())?;
+    give(&data, &state, args.output.as_deref())?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Writes the report, or the whole package when the file is a .zip, and says what of the system is
 /// not described.
 pub(super) fn give(
-    dossier: &Dossier,
+    data: &AssessmentData,
     state: &StateDir,
     output: Option<&Path>,
 ) -> anyhow::Result<()> {
     if let Some(path) = output.filter(|path| ending(path) == "zip") {
-        let sheets = vec![
-            (
-                "findings.csv",
-                super::compliance::findings_sheet(&dossier.controls)?,
-            ),
-            ("poam.csv", super::compliance::plans_sheet(&dossier.plans)?),
-            (
-                "poam.xlsx",
-                super::compliance::plans_workbook(&dossier.plans, dossier.now)?,
-            ),
-        ];
-
-        // Drawn on a terminal only, which indicatif sees to.
-        let bar = ProgressBar::new(dossier.evidence.iter().filter_map(|e| e.size_bytes).sum());
-        bar.set_style(ProgressStyle::with_template(
-            "{bar:30} {bytes}/{total_bytes} of evidence {wide_msg}",
-        )?);
-
-        let sum = dossier.package(&EvidenceStore::new(state.path()), path, sheets, &|octets| {
-            bar.inc(octets);
-            if bar.position() >= bar.length().unwrap_or(u64::MAX) {
-                bar.set_message("then the reports");
-            }
-        });
-
-        bar.finish_and_clear();
-        let sum = sum?;
-        out::line(format_args!(
-            "{}\nSHA256SUMS in it has the hash {sum}: give that to the assessor by another way",
-            path.display()
-        ))?;
+        package(data, state, path)?;
     } else {
-        write(&reports::assessor(&dossier.known()), output)?;
+        write(&reports::assessor(&data.known()), output)?;
     }
 
-    let missing = dossier.system.missing();
+    let missing = data.system.missing();
     if !missing.is_empty() {
         out::note(format_args!(
             "{} missing in the description of the system; `blueteam compliance ssp` lists them",
@@ -122,6 +92,28 @@ pub(super) fn give(
     }
 
     Ok(())
+}
+
+fn package(data: &AssessmentData, state: &StateDir, path: &Path) -> anyhow::Result<()> {
+    // Drawn on a terminal only, which indicatif sees to.
+    let bar = ProgressBar::new(data.evidence.iter().filter_map(|e| e.size_bytes).sum());
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {bytes}/{total_bytes} of evidence {wide_msg}",
+    )?);
+
+    let sum = data.package(&EvidenceStore::new(state.path()), path, &|octets| {
+        bar.inc(octets);
+        if bar.position() >= bar.length().unwrap_or(u64::MAX) {
+            bar.set_message("then the reports");
+        }
+    });
+
+    bar.finish_and_clear();
+    let sum = sum?;
+    out::line(format_args!(
+        "{}\nSHA256SUMS in it has the hash {sum}: give that to the assessor by another way",
+        path.display()
+    ))
 }
 
 fn ending(path: &Path) -> String {

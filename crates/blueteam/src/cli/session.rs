@@ -12,6 +12,9 @@ use app::Session;
 use app::database::{Database, Role};
 use config::Loaded;
 use config::StateDir;
+use model::Actor;
+
+use super::out::usage;
 
 /// The options that every command has.
 #[derive(Clone, Copy, Debug)]
@@ -74,8 +77,8 @@ pub(super) fn with_session<T>(
     given: Option<&str>,
     work: impl AsyncFnOnce(&mut Session, &Loaded) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
+    let actor = operator(given)?;
     let (loaded, state) = (globals.load()?, globals.state()?);
-    let actor = actor(given);
     block_on(async {
         let database = Database::existing(&loaded, &state).await?;
         let done = async {
@@ -89,4 +92,23 @@ pub(super) fn with_session<T>(
         database.leave().await?;
         done
     })
+}
+
+/// The longest name that `--as` takes, in characters.
+const NAME_MAX: usize = 200;
+
+/// Who acts. A name that is given must be one that others can read in the record.
+fn operator(given: Option<&str>) -> anyhow::Result<Actor> {
+    let given = given.map(str::trim);
+    let is_name = |name: &str| {
+        (1..=NAME_MAX).contains(&name.chars().count()) && name.contains(char::is_alphanumeric)
+    };
+    if given.is_some_and(|name| !is_name(name)) {
+        usage!(
+            "--as: a name of 1 to {NAME_MAX} characters, one of them a letter or digit; it stands \
+                in the record"
+        );
+    }
+
+    Ok(actor(given))
 }

@@ -3,19 +3,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use app::sources::{self, DeadLetter, Details, SourceRow};
 use clap::Subcommand;
-use collect::source_tracking::{Cadence, Hours, Sequence};
 use comfy_table::Cell;
 use model::{Clock as _, Span, SystemClock, Timestamp};
 use serde::Serialize;
-use store::sources::{self, Gap, KeptLetter, SourceRow};
 
 use super::out::{self, Look};
-use super::session::{Globals, with_database};
+use super::session::{Globals, with_session};
 
-/// Gaps that `show` shows.
-const GAPS_MAX: i64 = 50;
 /// Bytes of a dead letter in a table.
 const SHOWN: usize = 120;
 
@@ -67,24 +63,30 @@ enum Action {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    with_database(globals, async |conn, _| match &args.action {
-        Action::List { json } => list(&sources::list(conn).await?, *json),
+    match &args.action {
+        Action::List { json } => {
+            let rows = with_session(globals, None, async |session, _| {
+                Ok(sources::list(session).await?)
+            })?;
+            list(&rows, *json)
+        }
         Action::Show { id, json } => {
-            let Some(row) = sources::find(conn, id).await? else {
-                bail!("there is no source `{id}`; `blueteam sources list` names them")
-            };
-            let gaps = sources::gaps(conn, id, GAPS_MAX).await?;
-            show(&Shown::new(row, gaps), *json)
+            let details = with_session(globals, None, async |session, _| {
+                Ok(sources::show(session, id).await?)
+            })?;
+            show(&details, *json)
         }
         Action::DeadLetters {
             source,
             limit,
             json,
-        } => letters(
-            &sources::dead_letters(conn, source.as_deref(), i64::from(*limit)).await?,
-            *json,
-        ),
-    })
+        } => {
+            let kept = with_session(globals, None, async |session, _| {
+                Ok(sources::dead_letters(session, source.as_deref(), *limit).await?)
+            })?;
+            letters(&kept, *json)
+        }
+    }
 }
 
 /// How long ago, in the largest unit that says something.
@@ -165,37 +167,7 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-/// A source in full.
-#[derive(Debug, Serialize)]
-struct Shown {
-    #[serde(flatten)]
-    row: SourceRow,
-    /// The pause that it keeps within, by business hours and others.
-    usual_pause_open: Option<Span>,
-    usual_pause_closed: Option<Span>,
-    /// Numbers that are missing now.
-    missing_numbers: Option<u64>,
-    gaps: Vec<Gap>,
-}
-
-impl Shown {
-    fn new(row: SourceRow, gaps: Vec<Gap>) -> Self {
-        let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
-        let sequence: Option<Sequence> = row
-            .sequence
-            .clone()
-            .and_then(|s| serde_json::from_value(s).ok());
-        Self {
-            usual_pause_open: rhythm.usual_pause(Hours::Business),
-            usual_pause_closed: rhythm.usual_pause(Hours::Off),
-            missing_numbers: sequence.map(|s| s.missing_count()),
-            row,
-            gaps,
-        }
-    }
-}
-
-fn show(shown: &Shown, json: bool) -> anyhow::Result<ExitCode> {
+fn show(shown: &Details, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         out::json(shown)?;
         return Ok(ExitCode::SUCCESS);
@@ -284,7 +256,7 @@ struct Letter<'a> {
     length: u64,
 }
 
-fn letters(kept: &[KeptLetter], json: bool) -> anyhow::Result<ExitCode> {
+fn letters(kept: &[DeadLetter], json: bool) -> anyhow::Result<ExitCode> {
     let letters: Vec<Letter<'_>> = kept
         .iter()
         .map(|k| Letter {

@@ -292,7 +292,7 @@ async fn garbage_is_refused_whole() {
             "twice.json",
             format!("{{\"plan-of-action-and-milestones\":{{\"poam-items\":[{twice},{twice}]}}}}")
                 .into_bytes(),
-            "stands there twice",
+            "appears twice",
         ),
     ] {
         let ran = office.run(&["import", &write(name, &bytes)]);

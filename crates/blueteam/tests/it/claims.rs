@@ -445,7 +445,7 @@ async fn checks_propose_nothing_of_what_an_installation_never_saw() {
     // telling name.
     let mut conn = office.db.connect().await;
     for sql in [
-        "INSERT INTO blueteam.collected_events (timestamp, source, category, action, result)
+        "INSERT INTO blueteam.log_events (timestamp, source, category, action, result)
          VALUES (now(), 'syslog', 'auth', 'login_failed', 'failure')",
         "INSERT INTO public.audit_events (category, action, result, user_id, ip_address)
          SELECT c, a, 'success', gen_random_uuid(), '192.0.2.1' FROM (VALUES ('auth', \

@@ -9,7 +9,6 @@ use model::{
     Severity, Source, Span, Timestamp,
 };
 use serde_json::Value;
-use sqlx::Connection as _;
 use store::alerts;
 use testkit::TestDb;
 use uuid::Uuid;
@@ -124,7 +123,6 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
         last_seen: at(60),
         event_count: 6,
         event_ids: (1..4).map(EventId::from_u128).collect(),
-        rows: model::Rows::default(),
         nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         source: Source::AuditDb,
         cui_involved: severity == Severity::Critical,
@@ -135,7 +133,7 @@ fn detection(fingerprint: u128, rule: &'static str, severity: Severity, title: &
 }
 
 /// A database with a critical alert whose title an attacker chose, and a closed medium one.
-async fn with_alerts() -> (TestDb, Program) {
+pub(crate) async fn with_alerts() -> (TestDb, Program) {
     let db = TestDb::new().await;
     let program = Program::new(Some(&db));
     let changes = [
@@ -157,15 +155,12 @@ async fn with_alerts() -> (TestDb, Program) {
         opened: true,
         phase,
         detection,
+        events: Vec::new(),
     });
 
     let mut conn = db.connect().await;
     for change in changes {
-        let mut tx = conn.begin().await.unwrap();
-        alerts::apply(&mut tx, &[change], &|_| vec![Channel::Console].into())
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
+        testkit::apply_alerts(&mut conn, &[change], |_| vec![Channel::Console].into()).await;
     }
 
     hear(&mut conn).await;
@@ -302,7 +297,7 @@ async fn alerts_are_listed_shown_and_acknowledged() {
 #[expect(clippy::too_many_lines, reason = "one story, told in order")]
 async fn a_silence_is_previewed_made_listed_and_ended() {
     let (_db, program) = with_alerts().await;
-    let silences = |args: &[&str]| program.run(&[&["alerts", "silences"], args].concat());
+    let silences = |args: &[&str]| program.run(&[&["silences"], args].concat());
     let preview = silences(&["preview", "--entity", "ip:203.0.113.0/24"]).good();
     assert!(
         preview.starts_with(
@@ -601,13 +596,10 @@ async fn an_id_that_is_none_or_several_is_an_error() {
             opened: true,
             phase: Phase::Opened,
             detection: detection(9 + n, "ai_abuse", Severity::Low, "x"),
+            events: Vec::new(),
         };
 
-        let mut tx = conn.begin().await.unwrap();
-        alerts::apply(&mut tx, &[change], &|_| alerts::Route::default())
-            .await
-            .unwrap();
-        tx.commit().await.unwrap();
+        testkit::apply_alerts(&mut conn, &[change], |_| alerts::Route::default()).await;
     }
 
     // Nineteen ids and sixteen digits.

@@ -453,7 +453,7 @@ async fn the_score_is_noted_when_it_changes_and_drawn_over_time() {
             .program
             .run(&["report", "assessor"])
             .good()
-            .contains("No earlier score was noted")
+            .contains("No earlier score was recorded")
     );
     office.piece("3.12.4", "the plan");
 

@@ -54,14 +54,14 @@ async fn every_rule_is_proven_and_that_is_on_record() {
 
     let mut conn = db.connect().await;
     assert_eq!(
-        count(&mut conn, "blueteam.rule_proofs WHERE actor = 'ann'").await,
+        count(&mut conn, "blueteam.rule_test_results WHERE actor = 'ann'").await,
         18
     );
     program
         .run(&["alerts", "rules", "test", "brute_force", "--no-record"])
         .good();
 
-    assert_eq!(count(&mut conn, "blueteam.rule_proofs").await, 18);
+    assert_eq!(count(&mut conn, "blueteam.rule_test_results").await, 18);
     let one = program
         .run(&["alerts", "rules", "test", "brute_force"])
         .good();
@@ -195,7 +195,6 @@ async fn a_simulation_shows_what_would_be_and_leaves_nothing() {
     }
     // A silence that covers it, and parameters that its fixture does not reach.
     let silence = [
-        "alerts",
         "silences",
         "add",
         "--rule",
@@ -229,7 +228,7 @@ async fn a_simulation_shows_what_would_be_and_leaves_nothing() {
     for table in [
         "blueteam.alert_history",
         "blueteam.security_incidents",
-        "blueteam.deliveries",
+        "blueteam.notifications",
     ] {
         assert_eq!(count(&mut conn, table).await, 0, "{table}");
     }

@@ -19,6 +19,7 @@ mod kills;
 mod listeners;
 mod mails;
 mod metrics;
+mod monitor_command;
 mod monitors;
 mod nginx;
 mod notices;

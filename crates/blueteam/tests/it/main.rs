@@ -7,14 +7,18 @@
 
 mod at_the_desk;
 mod attested;
+mod circles;
 mod claims;
 mod cli;
 mod cli_analysis;
 mod compliance;
 mod deploy;
+mod documented_commands;
 mod dossier;
 mod lab;
 mod life;
+mod operations_audit;
+mod origin;
 mod reference;
 mod scenarios;
 mod tidy;

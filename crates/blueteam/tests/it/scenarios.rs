@@ -142,7 +142,7 @@ fn a_backlog_read_in_large_pieces_is_judged_like_its_events_one_by_one() {
     .unwrap();
 
     let (mut clock, mut offset, mut found) = (now, 0_u64, BTreeMap::new());
-    engine.advance(clock);
+    engine.advance_clock(clock);
     for piece in lines.chunks(3000) {
         for line in piece {
             offset += 1;
@@ -153,7 +153,7 @@ fn a_backlog_read_in_large_pieces_is_judged_like_its_events_one_by_one() {
         }
 
         clock = clock.plus(Span::millis(200));
-        engine.advance(clock);
+        engine.advance_clock(clock);
         engine.drain(false, |change| {
             drop(found.insert(change.detection.fingerprint, change.detection));
         });

@@ -326,6 +326,43 @@ fn only_store_knows_sql() {
     }
 }
 
+/// Files of commands that do not call `app` for everything yet.
+const USE_STORE: [&str; 3] = [
+    "crates/blueteam/src/cli/compliance",
+    "crates/blueteam/src/cli/report.rs",
+    // `with_database` goes with the last of them.
+    "crates/blueteam/src/cli/session.rs",
+];
+
+/// What a command decides by itself, a page would decide otherwise.
+#[test]
+fn commands_and_pages_know_no_store() {
+    for folder in ["crates/blueteam/src/cli", "crates/web/src"] {
+        let files = sources(folder);
+        for file in files
+            .iter()
+            .filter(|file| !USE_STORE.iter().any(|start| file.starts_with(start)))
+        {
+            for (n, line) in code(&read(file)) {
+                assert!(
+                    !names_store(line),
+                    "{file}:{n}: call a use case of `app` instead: {}",
+                    line.trim()
+                );
+            }
+        }
+    }
+}
+
+/// Whether a line names the crate `store`, and not something that ends like it.
+fn names_store(line: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    line.contains("use store")
+        || line
+            .match_indices("store::")
+            .any(|(at, _)| !line[..at].ends_with(is_word))
+}
+
 #[test]
 fn the_engine_does_no_io_and_reads_no_clock() {
     const WORDS: [&str; 8] = [
@@ -483,4 +520,92 @@ fn files_stay_short_enough_to_read() {
             "{file} is short now: take it from the list"
         );
     }
+}
+
+/// The string literals of Rust code as they are written, with the lines on which they begin.
+fn string_literals(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(next) = text[at..].find(['/', '\'', '"']) {
+        let start = at + next;
+        let rest = &text[start..];
+        at = start
+            + if rest.starts_with("//") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if rest.starts_with('/') {
+                1
+            } else if rest.starts_with('\'') {
+                character_length(rest)
+            } else {
+                let hashes = text[..start].len() - text[..start].trim_end_matches('#').len();
+                let is_raw = text[..start - hashes].ends_with('r');
+                let length = string_length(rest, is_raw.then_some(hashes));
+                let line = text[..start].lines().count();
+                found.push((line, &rest[1..length]));
+                length + 1
+            };
+    }
+
+    found
+}
+
+/// The length of a character literal, or of the quotation mark of a lifetime.
+fn character_length(text: &str) -> usize {
+    if let Some(escaped) = text.strip_prefix("'\\") {
+        return 3 + escaped[1..].find('\'').unwrap();
+    }
+
+    let character = text[1..].chars().next().map_or(0, char::len_utf8);
+    if text[1 + character..].starts_with('\'') {
+        character + 2
+    } else {
+        1
+    }
+}
+
+/// Where the string ends that begins at the start of the text: raw with so many hashes, or not.
+fn string_length(text: &str, raw: Option<usize>) -> usize {
+    if let Some(hashes) = raw {
+        let end = format!("\"{}", "#".repeat(hashes));
+        return 1 + text[1..].find(&end).unwrap();
+    }
+
+    let mut is_escaped = false;
+    let end = text[1..].find(|c| {
+        let is_end = c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+        is_end
+    });
+    1 + end.unwrap()
+}
+
+#[test]
+fn long_statements_stand_in_sql_files() {
+    const VERBS: [&str; 5] = ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"];
+    const STATEMENT_LINES_MAX: usize = 15;
+
+    let mut statements = 0;
+    for file in sources("crates/store/src") {
+        let text = read(&file);
+        for (line, literal) in string_literals(&text) {
+            let first = literal.split_whitespace().next();
+            if !first.is_some_and(|word| VERBS.contains(&word)) {
+                continue;
+            }
+
+            statements += 1;
+            let lines = literal.trim().lines().count();
+            assert!(
+                lines <= STATEMENT_LINES_MAX,
+                "{file}:{line}: a statement of {lines} lines: move it to a .sql file beside the \
+                 module and use query_file!"
+            );
+            assert!(
+                !literal.contains("\\\n"),
+                "{file}:{line}: write a statement over several lines, without continuations"
+            );
+        }
+    }
+
+    assert!(statements > 100, "found no more than {statements}");
 }

@@ -1,10 +1,10 @@
-//! 3.1.1: system access is limited to authorised users, processes and devices. Accounts that nobody
-//! uses are a counterexample.
+//! 3.1.1: system access is limited to authorized users, processes and devices. Unused accounts are
+//! a counterexample.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_1",
@@ -14,9 +14,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(a) = &facts.accounts else {
-        return unread("abcdef", "accounts");
+        return cant_read("abcdef", "accounts");
     };
     let total: u64 = a.active.values().sum();
     let roles: Vec<String> = a

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_10",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("abc", "the machine's settings");
+        return cant_read("abc", "the machine's settings");
     };
     let saw = h.shell_timeout.map_or(String::new(), |s| {
         format!("shells of this machine end after {s} seconds without input")

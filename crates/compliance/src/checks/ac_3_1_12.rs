@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_12",
@@ -13,12 +13,12 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(e), Some(h)) = (&facts.events, &facts.host) else {
-        return unread("abcd", "events and the machine's settings");
+        return cant_read("abcd", "events and the machine's settings");
     };
 
-    // Who logs in at the console has no address: that is not remote access.
+    // A login at the console has no address and is not remote access.
     let logins = e
         .types
         .iter()

@@ -1,10 +1,10 @@
-//! 3.1.2: system access is limited to the transactions and functions that authorised users may
+//! 3.1.2: system access is limited to the transactions and functions that authorized users may
 //! execute.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_2",
@@ -14,14 +14,14 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(d), Some(a)) = (&facts.database, &facts.accounts) else {
-        return unread("ab", "roles and accounts");
+        return cant_read("ab", "roles and accounts");
     };
     let roles: Vec<String> = a.active.keys().cloned().collect();
     let saw = format!(
         "accounts have the roles {}; {} database roles read events, none may change them",
-        some(&roles),
+        list_first(&roles),
         d.readers.len()
     );
 
@@ -31,7 +31,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
     } else {
         not_met(
             'b',
-            format!("the record may be changed by {}", some(&d.may_change)),
+            format!("the record may be changed by {}", list_first(&d.may_change)),
         )
     };
 

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_5",
@@ -13,15 +13,15 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(d), Some(a)) = (&facts.database, &facts.accounts) else {
-        return unread("abcd", "privileged accounts");
+        return cant_read("abcd", "privileged accounts");
     };
     let admins = a.active.get("admin").copied().unwrap_or_default();
     let saw = format!(
         "superusers: {}; managers of the record: {}; {admins} accounts with the role admin",
-        some(&d.superusers),
-        some(&d.managers)
+        list_first(&d.superusers),
+        list_first(&d.managers)
     );
 
     let total: u64 = a.active.values().sum();

@@ -1,9 +1,10 @@
-//! 3.1.7: privileged functions are kept from others, and their execution is captured in audit logs.
+//! 3.1.7: non-privileged users cannot execute privileged functions, and their execution is captured
+//! in audit logs.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_7",
@@ -13,9 +14,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(e), Some(d)) = (&facts.events, &facts.database) else {
-        return unread("abcd", "events");
+        return cant_read("abcd", "events");
     };
     let admin: u64 = e
         .types
@@ -39,7 +40,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
     } else {
         not_met(
             'c',
-            format!("the record may be changed by {}", some(&d.may_change)),
+            format!("the record may be changed by {}", list_first(&d.may_change)),
         )
     };
 
@@ -56,7 +57,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
                 admin - named
             ),
         ),
-        // That these were captured does not say that the others were.
+        // That these were captured does not prove that all were.
         _ => cant_tell(
             'd',
             format!(

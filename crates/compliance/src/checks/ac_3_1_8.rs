@@ -1,10 +1,10 @@
-//! 3.1.8: unsuccessful logon attempts are limited. Lockouts in the record are samples: they show
-//! neither which systems lock out nor that all do.
+//! 3.1.8: unsuccessful logon attempts are limited. Lockouts in the record are samples: they prove
+//! neither which systems lock accounts nor that all do.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_8",
@@ -14,9 +14,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(e), Some(rules)) = (&facts.events, &facts.rules) else {
-        return unread("ab", "events and rules");
+        return cant_read("ab", "events and rules");
     };
     let count = |action: &str| {
         e.types
@@ -45,7 +45,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let implemented = if !watched && locked == 0 && failed > 100 && pam.is_none() {
         not_met('b', saw.clone())
     } else {
-        // A lockout shows that one system locks out, and whoever may write events can write one.
+        // A lockout shows that one system locks out, and any sender of events can report one.
         cant_tell('b', saw.clone(), needs)
     };
 

@@ -4,7 +4,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread, watching};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met, watching};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_1",
@@ -14,9 +14,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(e), Some(sources)) = (&facts.events, &facts.sources) else {
-        return unread("abcdef", "events");
+        return cant_read("abcdef", "events");
     };
     let gaps: Vec<String> = sources
         .iter()
@@ -33,12 +33,18 @@ fn decide(facts: &Facts) -> Vec<Says> {
     );
     let created = match (e.total, gaps.is_empty()) {
         (0, _) => not_met('c', format!("no event in {} days", facts.days)),
-        (_, false) => not_met('c', format!("something is missing from {}", some(&gaps))),
+        (_, false) => not_met(
+            'c',
+            format!("something is missing from {}", list_first(&gaps)),
+        ),
         _ => {
             let since = facts
                 .taken_at
                 .minus(model::Span::days(i64::from(facts.days)));
-            let heard = sources.iter().filter(|s| watching::heard(s, since)).count();
+            let heard = sources
+                .iter()
+                .filter(|s| watching::was_heard(s, since))
+                .count();
             let share = format!(
                 "{saw}, no gap that lasts; {heard} of {} sources were heard",
                 sources.len()

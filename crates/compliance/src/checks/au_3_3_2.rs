@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_2",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(e) = &facts.events else {
-        return unread("ab", "events");
+        return cant_read("ab", "events");
     };
     let of_users = |t: &&model::facts::EventType| {
         matches!(t.category.as_str(), "access" | "admin" | "data" | "ai") && t.source == "audit_db"

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, met, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_3",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(p) = &facts.programme else {
-        return unread("abc", "reviews");
+        return cant_read("abc", "reviews");
     };
     let (a, c) = (
         "the policy that defines the process",

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::{Facts, TransportFacts};
 
-use super::{Check, Says, Section, cant_tell, met, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, met, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_4",
@@ -13,10 +13,10 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(rules), Some(alerts), Some(t)) = (&facts.rules, &facts.alerts, &facts.transport)
     else {
-        return unread("abc", "rules, alerts and channels");
+        return cant_read("abc", "rules, alerts and channels");
     };
 
     let on = rules
@@ -46,16 +46,16 @@ fn decide(facts: &Facts) -> Vec<Says> {
             'c',
             "no channel that reaches people is on: only console and syslog",
         ),
-        // That something was delivered does not say that each failure was, nor to whom.
+        // Some deliveries do not prove that every failure was delivered, nor to whom.
         _ => cant_tell(
             'c',
-            format!("{saw}; ways to people: {}", some(&people)),
+            format!("{saw}; ways to people: {}", list_first(&people)),
             "a test of a failure, and somebody who says that the right people were told",
         ),
     };
 
     vec![
-        identified(t, &people),
+        name_contacts(t, &people),
         if on {
             cant_tell(
                 'b',
@@ -70,14 +70,16 @@ fn decide(facts: &Facts) -> Vec<Says> {
     ]
 }
 
-/// Whether somebody is named who is told: roles behind a channel are not known here.
-fn identified(t: &TransportFacts, channels: &[String]) -> Says {
+/// Decides whether the people to notify are named: the roles behind a channel are not known here.
+fn name_contacts(t: &TransportFacts, channels: &[String]) -> CheckResult {
     match &t.audit_failures {
-        Some(named) if !named.is_empty() => met('a', format!("{} are told by mail", some(named))),
+        Some(named) if !named.is_empty() => {
+            met('a', format!("{} are told by mail", list_first(named)))
+        }
         _ if channels.is_empty() => not_met('a', "nobody is configured to be told"),
         _ => cant_tell(
             'a',
-            some(channels),
+            list_first(channels),
             "the names of those who are told ([personnel] in the configuration)",
         ),
     }

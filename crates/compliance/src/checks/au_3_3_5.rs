@@ -4,7 +4,9 @@ use model::ControlId;
 use model::facts::Facts;
 
 use super::watching::met_if_watching;
-use super::{Check, Says, Section, cant_tell, not_met, proofs, some, unread};
+use super::{
+    Check, CheckResult, Section, cant_read, cant_tell, describe_proofs, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_5",
@@ -14,9 +16,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(rules), Some(sources)) = (&facts.rules, &facts.sources) else {
-        return unread("ab", "rules and sources");
+        return cant_read("ab", "rules and sources");
     };
     let on = rules.iter().filter(|r| r.enabled).count();
     let off: Vec<String> = rules
@@ -27,7 +29,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
 
     let saw = format!(
         "{on} rules{} watch {} sources together",
-        proofs(rules),
+        describe_proofs(rules),
         sources.len()
     );
     let correlated = match (on, sources.len()) {
@@ -38,7 +40,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
             'b',
             facts,
             rules.iter(),
-            format!("{saw}; off: {}", some(&off)),
+            format!("{saw}; off: {}", list_first(&off)),
         ),
     };
 

@@ -1,11 +1,11 @@
-//! 3.3.6: audit record reduction and report generation on demand. This program is the capability;
-//! it reduces what it has a record of.
+//! 3.3.6: audit record reduction and report generation on demand. blueteam is the capability, for
+//! the records that it holds.
 
 use model::ControlId;
 use model::facts::Facts;
 
 use super::watching::met_if_recorded;
-use super::{Check, Says, Section, unread};
+use super::{Check, CheckResult, Section, cant_read};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_6",
@@ -15,9 +15,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(p) = &facts.programme else {
-        return unread("ab", "the record of questions");
+        return cant_read("ab", "the record of questions");
     };
     let saw = format!(
         "{} questions were asked of the record in {} days, each of them recorded",

@@ -1,9 +1,9 @@
-//! 3.3.7: internal clocks are compared and synchronised with an authoritative source.
+//! 3.3.7: internal clocks are compared and synchronized with an authoritative source.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_7",
@@ -16,9 +16,9 @@ pub(super) const CHECK: Check = Check {
 /// Milliseconds by which a producer's clock may differ.
 const SKEW_MAX: i64 = 2_000;
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(sources), Some(h)) = (&facts.sources, &facts.host) else {
-        return unread("abc", "clocks");
+        return cant_read("abc", "clocks");
     };
     let off: Vec<String> = sources
         .iter()
@@ -31,7 +31,10 @@ fn decide(facts: &Facts) -> Vec<Says> {
 
     let synchronised = match h.clock_synchronised {
         Some(false) => not_met('c', "the system says that its clock is not synchronised"),
-        _ if !off.is_empty() => not_met('c', format!("clocks are ahead of ours: {}", some(&off))),
+        _ if !off.is_empty() => not_met(
+            'c',
+            format!("clocks are ahead of ours: {}", list_first(&off)),
+        ),
         Some(true) => cant_tell(
             'c',
             format!(
@@ -57,7 +60,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
     } else {
         cant_tell(
             'b',
-            format!("this machine follows {}", some(&h.time_servers)),
+            format!("this machine follows {}", list_first(&h.time_servers)),
             "the document that specifies the authoritative source",
         )
     };

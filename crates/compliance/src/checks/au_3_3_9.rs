@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_9",
@@ -14,18 +14,18 @@ pub(super) const CHECK: Check = Check {
 };
 
 /// More than these are no subset.
-const MOST: usize = 5;
+const MANAGERS_MAX: usize = 5;
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(d) = &facts.database else {
-        return unread("ab", "the database's roles");
+        return cant_read("ab", "the database's roles");
     };
     let saw = format!(
         "blueteam_admin: {}; superusers: {}",
-        some(&d.managers),
-        some(&d.superusers)
+        list_first(&d.managers),
+        list_first(&d.superusers)
     );
-    let limited = if d.managers.len() + d.superusers.len() > MOST {
+    let limited = if d.managers.len() + d.superusers.len() > MANAGERS_MAX {
         not_met(
             'b',
             format!(

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, holds, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, met_or_not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_1",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(p) = &facts.programme else {
-        return unread("ab", "findings");
+        return cant_read("ab", "findings");
     };
     let saw = format!(
         "{} of {} objectives were decided within a year",
@@ -23,7 +23,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
     );
     vec![
         cant_tell('a', "", "the policy that says how often"),
-        holds(
+        met_or_not_met(
             'b',
             p.objectives > 0 && p.decided_in_a_year == p.objectives,
             saw.clone(),

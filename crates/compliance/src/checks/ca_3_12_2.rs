@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, met, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, met, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_2",
@@ -13,16 +13,16 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(p) = &facts.programme else {
-        return unread("abc", "plans of action");
+        return cant_read("abc", "plans of action");
     };
     let saw = format!(
         "{} requirements are not met, {} of them on no plan; {} plans are overdue",
         p.not_met, p.unplanned, p.plans_overdue
     );
 
-    // A deficiency hides in whatever nobody has looked at.
+    // An objective that was not assessed may hide a deficiency.
     let whole = p.objectives > 0 && p.decided_in_a_year >= p.objectives;
     let share = format!(
         "{} of {} objectives were decided within a year; {saw}",

@@ -4,7 +4,7 @@ use model::ControlId;
 use model::facts::Facts;
 
 use super::watching::met_if_watching;
-use super::{Check, Says, Section, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_3",
@@ -19,9 +19,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(p), Some(rules)) = (&facts.programme, &facts.rules) else {
-        return unread("a", "checks and rules");
+        return cant_read("a", "checks and rules");
     };
     let on = rules.iter().filter(|r| r.enabled).count();
     let saw = format!(

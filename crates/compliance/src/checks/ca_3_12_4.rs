@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, each, met, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective, met, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_4",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(p) = &facts.programme else {
-        return unread("abcdefgh", "the plan");
+        return cant_read("abcdefgh", "the plan");
     };
     let needs = "a person who reads the plan";
     let saw = p
@@ -33,7 +33,9 @@ fn decide(facts: &Facts) -> Vec<Says> {
         Some(_) => vec![met('a', saw.clone())],
     };
 
-    says.extend(each("bcdefg", |o| cant_tell(o, saw.clone(), needs)));
+    says.extend(for_each_objective("bcdefg", |o| {
+        cant_tell(o, saw.clone(), needs)
+    }));
     says.push(if stale {
         not_met('h', format!("{saw}, more than a year ago"))
     } else {

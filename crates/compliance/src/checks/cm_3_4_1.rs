@@ -1,10 +1,10 @@
-//! 3.4.1: baseline configurations and inventories. Compares this machine with the baseline that
-//! somebody approved.
+//! 3.4.1: baseline configurations and inventories. Compares this machine with its approved
+//! baseline.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_1",
@@ -14,9 +14,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(h), Some(p)) = (&facts.host, &facts.programme) else {
-        return unread("abcdef", "the machine");
+        return cant_read("abcdef", "the machine");
     };
     let n = h.packages.unwrap_or_default();
     let saw = format!(
@@ -41,7 +41,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
             'c',
             format!(
                 "this machine differs from its approved baseline: {}",
-                some(drift)
+                list_first(drift)
             ),
         ),
     };

@@ -1,11 +1,12 @@
-//! 3.4.2: security settings are enforced. One that differs from the approved baseline is not.
+//! 3.4.2: security settings are enforced. A setting that differs from the approved baseline is a
+//! counterexample.
 
 use std::collections::BTreeMap;
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_2",
@@ -15,12 +16,12 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-/// What of a drift is no setting.
-const NO_SETTING: [&str; 4] = ["operating system", "packages", "open ports", "services"];
+/// Parts of a drift that are not settings.
+const NOT_SETTINGS: [&str; 4] = ["operating system", "packages", "open ports", "services"];
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("ab", "the machine's settings");
+        return cant_read("ab", "the machine's settings");
     };
     let of = |map: &Option<BTreeMap<String, String>>| map.as_ref().map_or(0, BTreeMap::len);
     let (kernel, files) = (of(&h.kernel), of(&h.files));
@@ -32,7 +33,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let settings: Option<Vec<String>> = h.drift.as_ref().map(|drift| {
         drift
             .iter()
-            .filter(|d| !NO_SETTING.contains(&d.as_str()))
+            .filter(|d| !NOT_SETTINGS.contains(&d.as_str()))
             .cloned()
             .collect()
     });
@@ -52,7 +53,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
             'b',
             format!(
                 "settings of this machine differ from its approved baseline: {}",
-                some(&differ)
+                list_first(&differ)
             ),
         ),
     };

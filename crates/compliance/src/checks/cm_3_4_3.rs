@@ -1,10 +1,10 @@
-//! 3.4.3: changes are tracked, reviewed, approved and logged. A machine that is not as it was
-//! approved has a change that nobody did.
+//! 3.4.3: changes are tracked, reviewed, approved and logged. A machine that differs from its
+//! approved baseline has an unapproved change.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_3",
@@ -14,9 +14,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("abcd", "the machine's settings");
+        return cant_read("abcd", "the machine's settings");
     };
     let needs = "the records of changes, each with its review and approval";
 
@@ -34,7 +34,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
             'c',
             format!(
                 "changed, and the baseline with it was not approved: {}",
-                some(drift)
+                list_first(drift)
             ),
         ),
         _ => cant_tell('c', saw.clone(), needs),

@@ -1,10 +1,10 @@
-//! 3.4.4: the impact of changes is analysed before. Software sees the changes, and not what people
-//! thought before.
+//! 3.4.4: the impact of changes is analyzed beforehand. Software sees the changes, but not the
+//! analysis.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_4",
@@ -14,16 +14,19 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("a", "the machine's settings");
+        return cant_read("a", "the machine's settings");
     };
     let saw = match &h.drift {
         None => "there is no approved baseline to see changes by".to_owned(),
         Some(drift) if drift.is_empty() => {
             "nothing of this machine changed since its baseline was approved".to_owned()
         }
-        Some(drift) => format!("changed since the baseline was approved: {}", some(drift)),
+        Some(drift) => format!(
+            "changed since the baseline was approved: {}",
+            list_first(drift)
+        ),
     };
 
     vec![cant_tell(

@@ -1,9 +1,11 @@
-//! 3.4.5: who may change the system. What everybody may write to is restricted to nobody.
+//! 3.4.5: access restrictions for changes. A world-writable system file is a counterexample.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, each, not_met, some, unread};
+use super::{
+    Check, CheckResult, Section, cant_read, cant_tell, for_each_objective, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_5",
@@ -13,11 +15,11 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("abcdefgh", "the machine's files");
+        return cant_read("abcdefgh", "the machine's files");
     };
-    let mut says = each("abcd", |o| {
+    let mut says = for_each_objective("abcd", |o| {
         cant_tell(
             o,
             "",
@@ -25,7 +27,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
         )
     });
 
-    says.extend(each("efg", |o| {
+    says.extend(for_each_objective("efg", |o| {
         cant_tell(
             o,
             "",
@@ -46,7 +48,10 @@ fn decide(facts: &Facts) -> Vec<Says> {
         ),
         Some(open) => not_met(
             'h',
-            format!("everybody on this machine may write to {}", some(open)),
+            format!(
+                "everybody on this machine may write to {}",
+                list_first(open)
+            ),
         ),
     });
 

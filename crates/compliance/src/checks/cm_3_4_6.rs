@@ -4,7 +4,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_6",
@@ -14,9 +14,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("ab", "the machine's services");
+        return cant_read("ab", "the machine's services");
     };
     let services = h
         .services
@@ -51,7 +51,10 @@ fn decide(facts: &Facts) -> Vec<Says> {
         ),
         Some(differ) => not_met(
             'b',
-            format!("{saw}; its approved baseline differs in {}", some(&differ)),
+            format!(
+                "{saw}; its approved baseline differs in {}",
+                list_first(&differ)
+            ),
         ),
     };
 

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_7",
@@ -13,8 +13,8 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-/// Protocols that send passwords in the clear or are long past.
-const NEVER: [(u16, &str); 7] = [
+/// Obsolete protocols, most of which send passwords in the clear.
+const OBSOLETE_PORTS: [(u16, &str); 7] = [
     (21, "ftp"),
     (23, "telnet"),
     (69, "tftp"),
@@ -24,11 +24,11 @@ const NEVER: [(u16, &str); 7] = [
     (514, "rsh"),
 ];
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("i", "the machine's ports");
+        return cant_read("i", "the machine's ports");
     };
-    let bad: Vec<String> = NEVER
+    let bad: Vec<String> = OBSOLETE_PORTS
         .iter()
         .filter(|(port, _)| h.open_ports.contains(port))
         .map(|(port, name)| format!("{name} ({port})"))
@@ -38,6 +38,9 @@ fn decide(facts: &Facts) -> Vec<Says> {
     if bad.is_empty() {
         vec![cant_tell('i', saw, "the list of essential ports")]
     } else {
-        vec![not_met('i', format!("{saw}; among them {}", some(&bad)))]
+        vec![not_met(
+            'i',
+            format!("{saw}; among them {}", list_first(&bad)),
+        )]
     }
 }

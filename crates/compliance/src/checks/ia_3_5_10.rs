@@ -4,7 +4,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_10",
@@ -14,17 +14,17 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-/// Schemes that are made for passwords.
-const GOOD: [&str; 3] = ["argon2id", "scrypt", "bcrypt"];
+/// Hash schemes designed for passwords.
+const PASSWORD_SCHEMES: [&str; 3] = ["argon2id", "scrypt", "bcrypt"];
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(a), Some(d), Some(t)) = (&facts.accounts, &facts.database, &facts.transport) else {
-        return unread("ab", "accounts");
+        return cant_read("ab", "accounts");
     };
     let weak: Vec<String> = a
         .schemes
         .iter()
-        .filter(|(s, _)| !GOOD.contains(&s.as_str()))
+        .filter(|(s, _)| !PASSWORD_SCHEMES.contains(&s.as_str()))
         .map(|(s, n)| format!("{n} {s}"))
         .collect();
 
@@ -64,7 +64,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
             "the same of the applications",
         )
     } else {
-        not_met('b', format!("not encrypted: {}", some(&open)))
+        not_met('b', format!("not encrypted: {}", list_first(&open)))
     };
 
     vec![stored, moved]

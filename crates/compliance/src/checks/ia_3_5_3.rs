@@ -1,11 +1,11 @@
 //! 3.5.3: multifactor authentication. What the record shows of second factors proves neither that
 //! every login had one nor that one had none: many systems ask for it and do not log it. So this
-//! check says what it saw, and decides nothing.
+//! check reports what it saw, and decides nothing.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_3",
@@ -15,9 +15,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(e) = &facts.events else {
-        return unread("abcd", "events");
+        return cant_read("abcd", "events");
     };
     let count = |wanted: &[&str]| {
         e.types

@@ -1,11 +1,11 @@
-//! 3.5.7: password complexity and change of characters. The requirement names no numbers, the
-//! policy does; and PAM of one machine is not every system. So this check says what it saw, and
+//! 3.5.7: password complexity and change of characters. The requirement leaves the numbers to the
+//! policy, and PAM of one machine is not every system. So this check reports what it saw, and
 //! decides nothing.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, each, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_7",
@@ -15,13 +15,13 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("abcd", "the machine's settings");
+        return cant_read("abcd", "the machine's settings");
     };
     let needs = "the password rules of each system and the policy";
     let Some(rules) = &h.pwquality else {
-        return each("abcd", |o| {
+        return for_each_objective("abcd", |o| {
             cant_tell(
                 o,
                 "pwquality.conf of this machine is not there or cannot be read",
@@ -45,5 +45,5 @@ fn decide(facts: &Facts) -> Vec<Says> {
         _ => format!("pwquality.conf of this machine: {}", shown.join(", ")),
     };
 
-    each("abcd", |o| cant_tell(o, saw.clone(), needs))
+    for_each_objective("abcd", |o| cant_tell(o, saw.clone(), needs))
 }

@@ -1,10 +1,10 @@
-//! 3.5.8: passwords are not reused for a number of generations. What keeps no former password
-//! cannot refuse it.
+//! 3.5.8: passwords are not reused for a number of generations. A system that keeps no former
+//! passwords cannot refuse one.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_8",
@@ -14,9 +14,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("ab", "the machine's settings");
+        return cant_read("ab", "the machine's settings");
     };
     let saw = h.remembered.map_or(
         "PAM of this machine remembers no passwords, as far as it can be read".to_owned(),

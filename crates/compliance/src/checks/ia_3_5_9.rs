@@ -1,9 +1,9 @@
-//! 3.5.9: temporary passwords are changed at once.
+//! 3.5.9: temporary passwords are changed immediately.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_9",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(a) = &facts.accounts else {
-        return unread("a", "accounts");
+        return cant_read("a", "accounts");
     };
     if a.temporary_used > 0 {
         return vec![not_met(

@@ -1,10 +1,10 @@
-//! 3.6.1: an operational incident-handling capability. From incidents as they really went.
+//! 3.6.1: an operational incident-handling capability. Decided from real incidents.
 
 use model::ControlId;
 use model::facts::Facts;
 
 use super::watching::met_if_watching;
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ir_3_6_1",
@@ -19,9 +19,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(i), Some(rules)) = (&facts.incidents, &facts.rules) else {
-        return unread("abcdefg", "incidents");
+        return cant_read("abcdefg", "incidents");
     };
     let total: u64 = i.by_status.values().sum();
     let states: Vec<String> = i
@@ -47,8 +47,8 @@ fn decide(facts: &Facts) -> Vec<Says> {
             .sum::<u64>()
     };
 
-    // A status is a word that somebody set. How the incident was handled is in its record, for a
-    // person to read.
+    // A status is only a word that a person set. How the incident was handled is in its record, for
+    // a person to read.
     let stage = |o, states: &[&str], what: &str| match reached(states) {
         0 => cant_tell(
             o,

@@ -4,7 +4,7 @@ use model::ControlId;
 use model::facts::Facts;
 
 use super::watching::met_if_watching;
-use super::{Check, Says, Section, cant_tell, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ir_3_6_2",
@@ -19,9 +19,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(i), Some(rules)) = (&facts.incidents, &facts.rules) else {
-        return unread("abcdef", "incidents");
+        return cant_read("abcdef", "incidents");
     };
     let total: u64 = i.by_status.values().sum();
     let needs = "the names of authorities and officials, and what they were sent";

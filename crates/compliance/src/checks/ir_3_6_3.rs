@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "ir_3_6_3",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(i) = &facts.incidents else {
-        return unread("a", "incidents");
+        return cant_read("a", "incidents");
     };
     let closed = i.by_status.get("closed").copied().unwrap_or_default();
     vec![cant_tell(

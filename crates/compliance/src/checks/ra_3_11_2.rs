@@ -1,9 +1,9 @@
-//! 3.11.2: scans for vulnerabilities. A program that does not scan cannot tell.
+//! 3.11.2: scans for vulnerabilities. blueteam does not scan, so it cannot tell.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, each, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective};
 
 pub(super) const CHECK: Check = Check {
     id: "ra_3_11_2",
@@ -13,14 +13,14 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("abcde", "the machine");
+        return cant_read("abcde", "the machine");
     };
     let saw = h.updates_checked.map_or(String::new(), |at| {
         format!("the list of this machine's packages was last fetched on {at}")
     });
-    each("abcde", |o| {
+    for_each_objective("abcde", |o| {
         cant_tell(
             o,
             saw.clone(),

@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "sc_3_13_8",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(t), Some(d)) = (&facts.transport, &facts.database) else {
-        return unread("abc", "the configuration");
+        return cant_read("abc", "the configuration");
     };
     let open: Vec<String> = t
         .ways
@@ -46,13 +46,13 @@ fn decide(facts: &Facts) -> Vec<Says> {
         if closed.is_empty() {
             "nothing leaves the machine".to_owned()
         } else {
-            some(&closed)
+            list_first(&closed)
         }
     );
     let implemented = if open.is_empty() {
         cant_tell('c', saw.clone(), "the ways of CUI outside of this program")
     } else {
-        not_met('c', format!("not encrypted: {}", some(&open)))
+        not_met('c', format!("not encrypted: {}", list_first(&open)))
     };
 
     vec![

@@ -1,9 +1,9 @@
-//! 3.14.1: flaws are identified, reported and corrected in time.
+//! 3.14.1: flaws are identified, reported and corrected in a timely manner.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, each, not_met, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_1",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("abcdef", "the machine");
+        return cant_read("abcdef", "the machine");
     };
     let looked = h
         .updates_checked
@@ -40,7 +40,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
         cant_tell('b', saw.clone(), needs)
     };
 
-    let mut says = each("acdef", |o| {
+    let mut says = for_each_objective("acdef", |o| {
         cant_tell(o, if o == 'f' { saw.clone() } else { String::new() }, needs)
     });
     says.insert(1, identified);

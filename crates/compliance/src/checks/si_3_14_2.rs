@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_2",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("ab", "the machine");
+        return cant_read("ab", "the machine");
     };
     let needs = "the designated locations";
 

@@ -1,9 +1,9 @@
-//! 3.14.3: alerts and advisories are monitored and acted on. From what people did about them.
+//! 3.14.3: alerts and advisories are monitored and acted on. Decided from how people responded.
 
 use model::facts::{AdvisoryFacts, Facts};
 use model::{ControlId, Span};
 
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_3",
@@ -13,12 +13,12 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-/// A feed that was not read for longer is not monitored.
-const FRESH: Span = Span::days(30);
+/// A feed last read longer ago than this is not monitored.
+const FEED_AGE_MAX: Span = Span::days(30);
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(a) = &facts.alerts else {
-        return unread("abc", "alerts");
+        return cant_read("abc", "alerts");
     };
     let total: u64 = a.by_severity.values().sum();
     let saw = format!(
@@ -58,15 +58,16 @@ fn decide(facts: &Facts) -> Vec<Says> {
             saw,
             "the advisories that are followed (CISA, vendors): `blueteam advisories import`",
         ),
-        Some(advisories) => watched(advisories, facts),
+        Some(advisories) => decide_monitored(advisories, facts),
     };
 
     vec![cant_tell('a', "", "the procedure"), watched, taken]
 }
 
-fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
-    let stale =
-        |feed: &&model::facts::FeedFacts| feed.failed || facts.taken_at.since(feed.read_at) > FRESH;
+fn decide_monitored(advisories: &AdvisoryFacts, facts: &Facts) -> CheckResult {
+    let stale = |feed: &&model::facts::FeedFacts| {
+        feed.failed || facts.taken_at.since(feed.read_at) > FEED_AGE_MAX
+    };
     let old: Vec<String> = advisories
         .feeds
         .iter()
@@ -82,7 +83,7 @@ fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
     let items: u64 = advisories.feeds.iter().map(|feed| feed.items).sum();
     let saw = format!(
         "advisories of {}: {items}, held against the components of inventories: {}; open: {}",
-        some(&names),
+        list_first(&names),
         advisories.components,
         advisories.open
     );
@@ -90,13 +91,16 @@ fn watched(advisories: &AdvisoryFacts, facts: &Facts) -> Says {
     if !old.is_empty() {
         not_met(
             'b',
-            format!("not read within 30 days, or not readable: {}", some(&old)),
+            format!(
+                "not read within 30 days, or not readable: {}",
+                list_first(&old)
+            ),
         )
     } else if advisories.components == 0 {
         cant_tell(
             'b',
             saw,
-            "a list of what runs here: `blueteam advisories components`",
+            "a list of what runs here: `blueteam advisories inventory import`",
         )
     } else {
         cant_tell(

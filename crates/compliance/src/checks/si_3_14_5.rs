@@ -3,7 +3,7 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, Says, Section, cant_tell, each, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_5",
@@ -13,9 +13,9 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(h) = &facts.host else {
-        return unread("abc", "the machine");
+        return cant_read("abc", "the machine");
     };
     let saw = h
         .malware_scanner
@@ -24,7 +24,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
             format!("this machine has {s}")
         });
 
-    each("abc", |o| {
+    for_each_objective("abc", |o| {
         cant_tell(o, saw.clone(), "the scanner's schedule and log")
     })
 }

@@ -1,10 +1,12 @@
-//! 3.14.6: the system is monitored to detect attacks. From rules, sources and real alerts.
+//! 3.14.6: the system is monitored to detect attacks. Decided from rules, sources and real alerts.
 
 use model::ControlId;
 use model::facts::Facts;
 
-use super::watching::{heard, met_if_watching};
-use super::{Check, Says, Section, cant_tell, not_met, proofs, some, unread};
+use super::watching::{met_if_watching, was_heard};
+use super::{
+    Check, CheckResult, Section, cant_read, cant_tell, describe_proofs, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_6",
@@ -19,10 +21,10 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(rules), Some(sources), Some(a)) = (&facts.rules, &facts.sources, &facts.alerts)
     else {
-        return unread("abc", "rules, sources and alerts");
+        return cant_read("abc", "rules, sources and alerts");
     };
 
     let on = rules.iter().filter(|r| r.enabled).count();
@@ -34,7 +36,7 @@ fn decide(facts: &Facts) -> Vec<Says> {
     let total: u64 = a.by_severity.values().sum();
     let saw = format!(
         "{on} rules{} over {} sources; {total} alerts in {} days, {} of them are recorded here",
-        proofs(rules),
+        describe_proofs(rules),
         sources.len(),
         facts.days,
         a.sample.len()
@@ -50,22 +52,22 @@ fn decide(facts: &Facts) -> Vec<Says> {
             'a',
             format!(
                 "the fixtures of {} show that it does not work",
-                some(&broken)
+                list_first(&broken)
             ),
         ),
         (0, ..) => not_met('a', "no rule is on"),
         (_, 0, _) => not_met('a', "there is no source"),
-        (.., false) => not_met('a', format!("blind where {} is silent", some(&dead))),
+        (.., false) => not_met('a', format!("blind where {} is silent", list_first(&dead))),
         _ => met_if_watching('a', facts, rules.iter(), saw.clone()),
     };
 
-    // What a source is, is its kind: its name is a path that may hold any word.
+    // Decided by the kind of a source, not by its name: that is a path that may contain any word.
     let since = facts
         .taken_at
         .minus(model::Span::days(i64::from(facts.days)));
     let web = sources
         .iter()
-        .filter(|s| s.kind.as_deref() == Some("nginx") && heard(s, since))
+        .filter(|s| s.kind.as_deref() == Some("nginx") && was_heard(s, since))
         .count();
     let inbound = if web > 0 {
         format!("{web} access logs of web servers were heard; {saw}")

@@ -1,10 +1,10 @@
-//! 3.14.7: unauthorised use is identified.
+//! 3.14.7: unauthorized use is identified.
 
 use model::ControlId;
 use model::facts::Facts;
 
 use super::watching::met_if_watching;
-use super::{Check, Says, Section, cant_tell, not_met, some, unread};
+use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_7",
@@ -19,8 +19,8 @@ pub(super) const CHECK: Check = Check {
     decide,
 };
 
-/// Rules that are about what users do.
-const OF_USERS: [&str; 5] = [
+/// Rules about the activity of users.
+const USER_RULES: [&str; 5] = [
     "after_hours",
     "cross_tenant",
     "privilege_escalation",
@@ -28,31 +28,31 @@ const OF_USERS: [&str; 5] = [
     "account_takeover",
 ];
 
-fn decide(facts: &Facts) -> Vec<Says> {
+fn decide(facts: &Facts) -> Vec<CheckResult> {
     let (Some(rules), Some(a)) = (&facts.rules, &facts.alerts) else {
-        return unread("ab", "rules and alerts");
+        return cant_read("ab", "rules and alerts");
     };
-    let off: Vec<String> = OF_USERS
+    let off: Vec<String> = USER_RULES
         .iter()
         .filter(|id| !rules.iter().any(|r| r.rule_id == **id && r.enabled))
         .map(ToString::to_string)
         .collect();
 
     let total: u64 = a.by_severity.values().sum();
-    let identified = if off.len() == OF_USERS.len() {
+    let identified = if off.len() == USER_RULES.len() {
         not_met('b', "no rule about the use by users is on")
     } else {
         let on = rules
             .iter()
-            .filter(|r| OF_USERS.contains(&r.rule_id.as_str()));
+            .filter(|r| USER_RULES.contains(&r.rule_id.as_str()));
         let saw = format!(
             "{} rules are about what users do; {total} alerts in {} days{}",
-            OF_USERS.len() - off.len(),
+            USER_RULES.len() - off.len(),
             facts.days,
             if off.is_empty() {
                 String::new()
             } else {
-                format!("; off: {}", some(&off))
+                format!("; off: {}", list_first(&off))
             }
         );
 

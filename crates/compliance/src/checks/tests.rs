@@ -11,11 +11,11 @@ use model::{Finding, Timestamp};
 use super::{ALL, Check, find};
 use crate::catalog::Catalog;
 
-fn nothing() -> Facts {
+fn no_facts() -> Facts {
     Facts::none(Timestamp::from_secs(1_800_000_000), 30)
 }
 
-fn verdict(check: &str, objective: char, facts: &Facts) -> Option<Finding> {
+fn proposed_finding(check: &str, objective: char, facts: &Facts) -> Option<Finding> {
     let check = find(check).unwrap();
     (check.decide)(facts)
         .into_iter()
@@ -26,12 +26,12 @@ fn verdict(check: &str, objective: char, facts: &Facts) -> Option<Finding> {
 }
 
 #[test]
-fn checks_are_about_objectives_that_exist_and_say_something_of_each_once() {
+fn checks_cover_existing_objectives_once_each() {
     let ids: BTreeSet<&str> = ALL.iter().map(|c| c.id).collect();
     assert_eq!(ids.len(), ALL.len());
     for check in ALL {
         let requirement = Catalog::r2().get(&check.control).unwrap();
-        let says = (check.decide)(&nothing());
+        let says = (check.decide)(&no_facts());
         let seen: BTreeSet<char> = says.iter().map(|s| s.objective).collect();
         assert_eq!(seen.len(), says.len(), "{}", check.id);
 
@@ -54,9 +54,9 @@ fn checks_are_about_objectives_that_exist_and_say_something_of_each_once() {
 }
 
 #[test]
-fn nobody_guesses_when_nothing_was_seen() {
+fn no_check_decides_without_facts() {
     for check in ALL {
-        for says in (check.decide)(&nothing()) {
+        for says in (check.decide)(&no_facts()) {
             assert_eq!(
                 says.verdict.finding(),
                 None,
@@ -69,8 +69,8 @@ fn nobody_guesses_when_nothing_was_seen() {
     }
 }
 
-/// Facts with every section, empty.
-fn empty() -> Facts {
+/// Facts with every section present and empty.
+fn empty_sections() -> Facts {
     Facts {
         events: Some(EventFacts::default()),
         sources: Some(Vec::new()),
@@ -86,13 +86,13 @@ fn empty() -> Facts {
         programme: Some(ProgrammeFacts::default()),
         transport: Some(TransportFacts::default()),
         host: Some(HostFacts::default()),
-        ..nothing()
+        ..no_facts()
     }
 }
 
 #[test]
-fn a_check_decides_the_same_from_what_it_recorded() {
-    let facts = empty();
+fn checks_decide_the_same_from_recorded_facts() {
+    let facts = empty_sections();
     for check in ALL {
         let own = check.narrow(&facts);
         let recorded: Facts = serde_json::from_value(serde_json::to_value(&own).unwrap()).unwrap();
@@ -106,9 +106,9 @@ fn a_check_decides_the_same_from_what_it_recorded() {
 }
 
 #[test]
-fn a_section_that_is_missing_is_enough_to_not_tell() {
-    fn without(facts: &Facts, check: &Check) -> Facts {
-        // Everything but the first section that it reads.
+fn one_missing_section_leaves_an_objective_undecided() {
+    fn without_first_section(facts: &Facts, check: &Check) -> Facts {
+        // Everything but the first section that the check reads.
         let mut left = facts.clone();
         let (id, title, decide, control) =
             (check.id, check.title, check.decide, check.control.clone());
@@ -131,7 +131,7 @@ fn a_section_that_is_missing_is_enough_to_not_tell() {
     }
 
     for check in ALL {
-        let left = without(&empty(), check);
+        let left = without_first_section(&empty_sections(), check);
         assert!(
             (check.decide)(&left)
                 .iter()
@@ -143,24 +143,33 @@ fn a_section_that_is_missing_is_enough_to_not_tell() {
 }
 
 #[test]
-fn the_record_is_guarded_or_it_is_not() {
-    let mut facts = empty();
-    assert_eq!(verdict("au_3_3_8", 'b', &facts), Some(Finding::Met));
+fn unguarded_tables_and_write_access_fail_3_3_8() {
+    let mut facts = empty_sections();
+    assert_eq!(
+        proposed_finding("au_3_3_8", 'b', &facts),
+        Some(Finding::Met)
+    );
     let database = facts.database.as_mut().unwrap();
     database
         .may_change
         .push("app: DELETE on audit_events".to_owned());
-    assert_eq!(verdict("au_3_3_8", 'c', &facts), Some(Finding::NotMet));
+    assert_eq!(
+        proposed_finding("au_3_3_8", 'c', &facts),
+        Some(Finding::NotMet)
+    );
     facts.database = Some(DatabaseFacts {
         unguarded: vec!["audit_events_2026_11".to_owned()],
         ..Default::default()
     });
 
-    assert_eq!(verdict("au_3_3_8", 'b', &facts), Some(Finding::NotMet));
+    assert_eq!(
+        proposed_finding("au_3_3_8", 'b', &facts),
+        Some(Finding::NotMet)
+    );
 }
 
 #[test]
-fn an_event_without_its_user_is_a_counterexample() {
+fn events_without_a_user_fail_3_3_2() {
     let of = |events, with_user| EventType {
         source: "audit_db".to_owned(),
         category: "data".to_owned(),
@@ -170,50 +179,62 @@ fn an_event_without_its_user_is_a_counterexample() {
         ..Default::default()
     };
 
-    let mut facts = empty();
+    let mut facts = empty_sections();
     facts.events.as_mut().unwrap().types = vec![of(10, 10)];
     assert_eq!(
-        verdict("au_3_3_2", 'b', &facts),
+        proposed_finding("au_3_3_2", 'b', &facts),
         None,
         "a shared account has a name, too"
     );
     facts.events.as_mut().unwrap().types = vec![of(10, 9)];
 
-    assert_eq!(verdict("au_3_3_2", 'b', &facts), Some(Finding::NotMet));
+    assert_eq!(
+        proposed_finding("au_3_3_2", 'b', &facts),
+        Some(Finding::NotMet)
+    );
     facts.events.as_mut().unwrap().types.clear();
-    assert_eq!(verdict("au_3_3_2", 'b', &facts), None);
+    assert_eq!(proposed_finding("au_3_3_2", 'b', &facts), None);
 }
 
 #[test]
-fn a_silent_source_blinds() {
-    let mut facts = honesty::watched();
+fn gaps_skew_and_failed_rule_tests_fail_monitoring() {
+    let mut facts = honesty::watched_facts();
     facts.events.as_mut().unwrap().total = 1;
-    assert_eq!(verdict("si_3_14_6", 'a', &facts), Some(Finding::Met));
+    assert_eq!(
+        proposed_finding("si_3_14_6", 'a', &facts),
+        Some(Finding::Met)
+    );
     facts.sources.as_mut().unwrap()[0].skew_ms = Some(-5_000);
     assert_eq!(
-        verdict("au_3_3_7", 'c', &facts),
+        proposed_finding("au_3_3_7", 'c', &facts),
         Some(Finding::NotMet),
         "a clock is ahead by five seconds"
     );
 
     facts.rules.as_mut().unwrap()[0].proof_failed = true;
     assert_eq!(
-        verdict("si_3_14_6", 'a', &facts),
+        proposed_finding("si_3_14_6", 'a', &facts),
         Some(Finding::NotMet),
         "its fixtures say that it does not work"
     );
 
-    let mut facts = honesty::watched();
+    let mut facts = honesty::watched_facts();
     facts.sources.as_mut().unwrap()[0].open_gaps = 1;
-    assert_eq!(verdict("si_3_14_6", 'a', &facts), Some(Finding::NotMet));
-    assert_eq!(verdict("au_3_3_1", 'c', &facts), Some(Finding::NotMet));
+    assert_eq!(
+        proposed_finding("si_3_14_6", 'a', &facts),
+        Some(Finding::NotMet)
+    );
+    assert_eq!(
+        proposed_finding("au_3_3_1", 'c', &facts),
+        Some(Finding::NotMet)
+    );
 }
 
 #[test]
-fn advisories_are_followed_or_not_and_answered_or_not() {
+fn stale_feeds_and_overdue_advisories_fail_3_14_3() {
     use model::facts::{AdvisoryFacts, AlertFacts, FeedFacts};
 
-    let mut facts = nothing();
+    let mut facts = no_facts();
     let feed = |days: i64, failed: bool| FeedFacts {
         name: "kev".to_owned(),
         items: 1300,
@@ -224,7 +245,7 @@ fn advisories_are_followed_or_not_and_answered_or_not() {
     let (fresh, old, broken) = (feed(1, false), feed(31, false), feed(1, true));
     facts.alerts = Some(AlertFacts::default());
     facts.advisories = Some(AdvisoryFacts::default());
-    let says = |facts: &Facts| ['a', 'b', 'c'].map(|o| verdict("si_3_14_3", o, facts));
+    let says = |facts: &Facts| ['a', 'b', 'c'].map(|o| proposed_finding("si_3_14_3", o, facts));
     assert_eq!(
         says(&facts),
         [None, None, None],
@@ -265,10 +286,10 @@ fn advisories_are_followed_or_not_and_answered_or_not() {
 }
 
 #[test]
-fn whoever_is_told_that_auditing_fails_has_a_name() {
+fn contacts_for_audit_failures_must_be_named() {
     use model::facts::{AlertFacts, TransportFacts};
 
-    let mut facts = nothing();
+    let mut facts = no_facts();
     (facts.rules, facts.alerts) = (Some(Vec::new()), Some(AlertFacts::default()));
     let mut with = |channels: &[&str], named: Option<&[&str]>| {
         let owned = |list: &[&str]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -277,7 +298,7 @@ fn whoever_is_told_that_auditing_fails_has_a_name() {
             channels: owned(channels),
             audit_failures: named.map(owned),
         });
-        verdict("au_3_3_4", 'a', &facts)
+        proposed_finding("au_3_3_4", 'a', &facts)
     };
 
     assert_eq!(with(&["console"], Some(&[])), Some(Finding::NotMet));
@@ -287,8 +308,8 @@ fn whoever_is_told_that_auditing_fails_has_a_name() {
 }
 
 #[test]
-fn machines_say_what_they_are() {
-    let mut facts = empty();
+fn missing_fips_and_disk_encryption_fail() {
+    let mut facts = empty_sections();
     let host = |fips, data_encrypted| HostFacts {
         fips,
         data_encrypted,
@@ -301,22 +322,30 @@ fn machines_say_what_they_are() {
         (Some(false), Some(Finding::NotMet)),
     ] {
         facts.host = Some(host(seen, seen));
-        assert_eq!(verdict("sc_3_13_11", 'a', &facts), finding, "{seen:?}");
-        assert_eq!(verdict("sc_3_13_16", 'a', &facts), finding, "{seen:?}");
+        assert_eq!(
+            proposed_finding("sc_3_13_11", 'a', &facts),
+            finding,
+            "{seen:?}"
+        );
+        assert_eq!(
+            proposed_finding("sc_3_13_16", 'a', &facts),
+            finding,
+            "{seen:?}"
+        );
     }
 }
 
 #[test]
-fn what_left_the_approved_baseline_is_named() {
-    let mut facts = empty();
+fn drift_fails_the_check_that_it_is_about() {
+    let mut facts = empty_sections();
     let drifted = |drift: &[&str]| HostFacts {
         drift: Some(drift.iter().map(ToString::to_string).collect()),
         ..Default::default()
     };
 
-    let of = |check: &str, objective, facts: &Facts| verdict(check, objective, facts);
-    // Without an approved baseline nothing is known; with one, what differs is a counterexample to
-    // what it is about.
+    let of = |check: &str, objective, facts: &Facts| proposed_finding(check, objective, facts);
+    // Without an approved baseline nothing is known; with one, a difference is a counterexample for
+    // the check that it is about.
     let all = [("cm_3_4_2", 'b'), ("cm_3_4_3", 'c'), ("cm_3_4_6", 'b')];
     for (check, objective) in all {
         assert_eq!(of(check, objective, &facts), None, "{check}");
@@ -361,10 +390,10 @@ fn what_left_the_approved_baseline_is_named() {
 }
 
 #[test]
-fn a_password_of_which_nothing_is_kept_can_be_used_again() {
-    let mut facts = empty();
+fn missing_password_history_fails_3_5_8() {
+    let mut facts = empty_sections();
     assert_eq!(
-        verdict("ia_3_5_8", 'b', &facts),
+        proposed_finding("ia_3_5_8", 'b', &facts),
         None,
         "older records do not say"
     );
@@ -376,14 +405,17 @@ fn a_password_of_which_nothing_is_kept_can_be_used_again() {
     };
 
     facts.accounts = Some(accounts(0));
-    assert_eq!(verdict("ia_3_5_8", 'b', &facts), None);
+    assert_eq!(proposed_finding("ia_3_5_8", 'b', &facts), None);
     facts.accounts = Some(accounts(1));
-    assert_eq!(verdict("ia_3_5_8", 'b', &facts), Some(Finding::NotMet));
+    assert_eq!(
+        proposed_finding("ia_3_5_8", 'b', &facts),
+        Some(Finding::NotMet)
+    );
 }
 
 #[test]
-fn what_the_policy_or_another_system_decides_is_nobody_s_to_guess() {
-    let mut facts = empty();
+fn objectives_that_depend_on_policy_or_other_systems_stay_undecided() {
+    let mut facts = empty_sections();
     let logins = EventType {
         source: "audit_db".to_owned(),
         category: "auth".to_owned(),
@@ -435,20 +467,20 @@ fn what_the_policy_or_another_system_decides_is_nobody_s_to_guess() {
 
     facts.accounts.as_mut().unwrap().temporary_used = 1;
     assert_eq!(
-        verdict("ia_3_5_9", 'a', &facts),
+        proposed_finding("ia_3_5_9", 'a', &facts),
         Some(Finding::NotMet),
         "that is a counterexample"
     );
     assert_eq!(
-        verdict("cm_3_4_1", 'c', &facts),
+        proposed_finding("cm_3_4_1", 'c', &facts),
         None,
         "one machine is not all of them"
     );
 }
 
 #[test]
-fn facts_of_an_older_version_are_written_as_they_were() {
-    let facts = empty();
+fn facts_of_an_older_version_serialize_unchanged() {
+    let facts = empty_sections();
     let text = serde_json::to_string(&facts).unwrap();
     for later in ["kernel", "services", "\"files\"", "writable", "changed"] {
         assert!(

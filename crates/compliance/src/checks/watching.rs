@@ -1,41 +1,46 @@
-//! What "the system is watched" takes: a guard for every check that would say met about watching.
+//! The conditions under which the system is monitored: a guard for every check that would return
+//! met about monitoring.
 //!
-//! A rule that is on watches nothing while the daemon is stopped, while no event comes, or while
+//! An enabled rule detects nothing while the daemon is stopped, while no event arrives, or while
 //! the sources that it needs are silent. Without this guard an installation that has never received
 //! one event looks like one without attacks.
 
 use model::facts::{DaemonFacts, Facts, RuleFacts, SourceFacts};
 use model::{Span, Timestamp};
 
-use super::{Says, cant_tell, met, some};
+use super::{CheckResult, cant_tell, list_first, met};
 
-/// A monitor that has not said for so long that it reads is not running. It says so every ten
+/// A detection task without a pulse for longer than this is not running. It gives one every ten
 /// seconds.
 const PULSE_MAX: Span = Span::mins(1);
-/// An event that waits unread for longer is being waited for.
+/// An event that waits unread for longer than this means that the detection task is behind.
 const UNREAD_MAX: Span = Span::mins(1);
 
-/// Met if everything that is known here was watched over the whole period; otherwise that it can't
-/// tell, with what is missing.
+/// Returns met if all known sources were monitored by all rules over the whole period; otherwise
+/// "can't tell" with what is missing.
 pub(super) fn met_if_watching<'r>(
     objective: char,
     facts: &Facts,
     rules: impl Iterator<Item = &'r RuleFacts>,
     saw: impl Into<String>,
-) -> Says {
+) -> CheckResult {
     let mut missing = missing_daemon(facts.daemon.as_ref(), facts.taken_at);
     missing.extend(missing_sources(facts));
     missing.extend(missing_rules(rules));
-    said(objective, saw, &missing)
+    met_unless_missing(objective, saw, &missing)
 }
 
-/// Met if every source that is known here was heard over the whole period; otherwise that it can't
-/// tell, with what is missing.
-pub(super) fn met_if_recorded(objective: char, facts: &Facts, saw: impl Into<String>) -> Says {
-    said(objective, saw, &missing_sources(facts))
+/// Returns met if every known source was heard over the whole period; otherwise "can't tell" with
+/// what is missing.
+pub(super) fn met_if_recorded(
+    objective: char,
+    facts: &Facts,
+    saw: impl Into<String>,
+) -> CheckResult {
+    met_unless_missing(objective, saw, &missing_sources(facts))
 }
 
-fn said(objective: char, saw: impl Into<String>, missing: &[String]) -> Says {
+fn met_unless_missing(objective: char, saw: impl Into<String>, missing: &[String]) -> CheckResult {
     if missing.is_empty() {
         met(objective, saw)
     } else {
@@ -48,7 +53,8 @@ fn missing_daemon(daemon: Option<&DaemonFacts>, now: Timestamp) -> Vec<String> {
         return vec!["to know whether the daemon runs".to_owned()];
     };
     let mut missing = Vec::new();
-    // A pulse of the future was given by a wrong clock.
+
+    // A pulse in the future comes from a wrong clock.
     let fresh = |at: Timestamp| at <= now.plus(PULSE_MAX) && now.since(at) <= PULSE_MAX;
     match daemon.pulse {
         None => missing.push("a running daemon: none has ever read the events".to_owned()),
@@ -59,6 +65,7 @@ fn missing_daemon(daemon: Option<&DaemonFacts>, now: Timestamp) -> Vec<String> {
         }
         Some(_) => {}
     }
+
     if let Some(since) = daemon
         .unread_since
         .filter(|since| now.since(*since) > UNREAD_MAX)
@@ -67,6 +74,7 @@ fn missing_daemon(daemon: Option<&DaemonFacts>, now: Timestamp) -> Vec<String> {
             "the daemon to read the events that wait since {since}"
         ));
     }
+
     missing
 }
 
@@ -84,7 +92,7 @@ fn missing_sources(facts: &Facts) -> Vec<String> {
             .collect()
     };
 
-    if !sources.iter().any(|s| heard(s, since)) {
+    if !sources.iter().any(|s| was_heard(s, since)) {
         return vec![format!(
             "a source that was heard within {} days",
             facts.days
@@ -94,23 +102,23 @@ fn missing_sources(facts: &Facts) -> Vec<String> {
     let mut missing = Vec::new();
     let mut need = |what: &str, names: Vec<String>| {
         if !names.is_empty() {
-            missing.push(format!("{what} {}", some(&names)));
+            missing.push(format!("{what} {}", list_first(&names)));
         }
     };
 
-    need("word from", names(&|s| !heard(s, since)));
+    need("word from", names(&|s| !was_heard(s, since)));
     need(
         &format!("{} whole days of", facts.days),
-        names(&|s| heard(s, since) && s.first_seen.is_none_or(|at| at > since)),
+        names(&|s| was_heard(s, since) && s.first_seen.is_none_or(|at| at > since)),
     );
     need("no gaps in", names(&|s| s.gaps > 0 || s.open_gaps > 0));
 
     missing
 }
 
-/// Whether a source said something within the period that was understood. One that is configured
-/// and waits has not.
-pub(super) fn heard(source: &SourceFacts, since: Timestamp) -> bool {
+/// Returns whether a source sent something since `since`, and something of it was understood. A
+/// configured source that still waits for its first line was not heard.
+pub(super) fn was_heard(source: &SourceFacts, since: Timestamp) -> bool {
     source.understood.is_some_and(|n| n > 0) && source.last_received.is_some_and(|at| at >= since)
 }
 
@@ -123,13 +131,16 @@ fn missing_rules<'r>(rules: impl Iterator<Item = &'r RuleFacts>) -> Vec<String> 
     if blind.is_empty() {
         Vec::new()
     } else {
-        vec![format!("what these rules are blind to: {}", some(&blind))]
+        vec![format!(
+            "what these rules are blind to: {}",
+            list_first(&blind)
+        )]
     }
 }
 
 fn name_with_needs(rule: &RuleFacts) -> String {
     match &rule.blind_to {
-        Some(kinds) => format!("{} ({})", rule.rule_id, some(kinds)),
+        Some(kinds) => format!("{} ({})", rule.rule_id, list_first(kinds)),
         None => format!("{} (not recorded)", rule.rule_id),
     }
 }

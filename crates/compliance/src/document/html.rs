@@ -1,4 +1,4 @@
-//! One page with its style in it, no script, and a policy that lets none run.
+//! HTML: one page with an inline style, no script, and a content security policy that allows none.
 
 use std::fmt::Write as _;
 
@@ -13,9 +13,9 @@ i{display:block;height:100%;background:#2a6f4d}\
 figure{margin:1rem 0}svg{width:100%;max-width:50rem}@media \
 print{thead{display:table-header-group}tr{break-inside:avoid}h1,h2,h3{break-after:avoid}}";
 
-pub(super) fn draw(doc: &Document) -> String {
+pub(super) fn render_page(doc: &Document) -> String {
     let mut out = String::new();
-    let title = plain(&doc.title);
+    let title = escape_text(&doc.title);
     let _ = write!(
         out,
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -25,22 +25,22 @@ pub(super) fn draw(doc: &Document) -> String {
          content=\"width=device-width\">\n<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n"
     );
 
-    let marking = plain(&doc.marking);
+    let marking = escape_text(&doc.marking);
     if !marking.is_empty() {
         let _ = writeln!(out, "<p class=\"mark\">{marking}</p>");
     }
 
     let _ = writeln!(out, "<header><h1>{title}</h1>");
     for line in &doc.subtitle {
-        let _ = writeln!(out, "<p>{}</p>", plain(line));
+        let _ = writeln!(out, "<p>{}</p>", escape_text(line));
     }
 
-    let _ = writeln!(out, "<p>{}</p></header>", plain(&doc.date));
-    contents(&mut out, doc);
+    let _ = writeln!(out, "<p>{}</p></header>", escape_text(&doc.date));
+    write_contents(&mut out, doc);
     out.push_str("<main>\n");
     let mut n = 0;
     for block in &doc.blocks {
-        one(&mut out, block, &mut n);
+        write_block(&mut out, block, &mut n);
     }
 
     out.push_str("</main>\n");
@@ -52,7 +52,7 @@ pub(super) fn draw(doc: &Document) -> String {
     out
 }
 
-fn contents(out: &mut String, doc: &Document) {
+fn write_contents(out: &mut String, doc: &Document) {
     out.push_str("<nav aria-label=\"Contents\"><ol>\n");
     let headings = doc.blocks.iter().filter_map(|b| {
         if let Block::Heading(level, text) = b {
@@ -64,26 +64,26 @@ fn contents(out: &mut String, doc: &Document) {
 
     for (n, (level, text)) in headings.enumerate() {
         if *level == 1 {
-            let _ = writeln!(out, "<li><a href=\"#h{n}\">{}</a></li>", plain(text));
+            let _ = writeln!(out, "<li><a href=\"#h{n}\">{}</a></li>", escape_text(text));
         }
     }
 
     out.push_str("</ol></nav>\n");
 }
 
-fn one(out: &mut String, block: &Block, headings: &mut usize) {
+fn write_block(out: &mut String, block: &Block, headings: &mut usize) {
     let _ = match block {
         Block::Heading(level, text) => {
             let (n, tag) = (*headings, level + 1);
             *headings += 1;
-            writeln!(out, "<h{tag} id=\"h{n}\">{}</h{tag}>", plain(text))
+            writeln!(out, "<h{tag} id=\"h{n}\">{}</h{tag}>", escape_text(text))
         }
-        Block::Text(text) => writeln!(out, "<p>{}</p>", plain(text)),
+        Block::Text(text) => writeln!(out, "<p>{}</p>", escape_text(text)),
         Block::List(points) => {
             out.push_str("<ul>\n");
             let _ = points
                 .iter()
-                .try_for_each(|p| writeln!(out, "<li>{}</li>", plain(p)));
+                .try_for_each(|p| writeln!(out, "<li>{}</li>", escape_text(p)));
             writeln!(out, "</ul>")
         }
         Block::Table(table) => {
@@ -92,7 +92,7 @@ fn one(out: &mut String, block: &Block, headings: &mut usize) {
                     let _ = write!(
                         line,
                         "<{tag}>{}</{}>",
-                        plain(c),
+                        escape_text(c),
                         tag.split(' ').next().unwrap_or(tag)
                     );
                     line
@@ -119,7 +119,7 @@ fn one(out: &mut String, block: &Block, headings: &mut usize) {
                     out,
                     "<tr><th scope=\"row\">{}</th><td><div class=\"bar\"><i \
                         style=\"width:{percent}%\"></i></div></td><td>{} of {}</td></tr>",
-                    plain(&b.label),
+                    escape_text(&b.label),
                     b.part,
                     b.whole
                 );
@@ -127,18 +127,18 @@ fn one(out: &mut String, block: &Block, headings: &mut usize) {
 
             writeln!(out, "</tbody></table>")
         }
-        Block::Trend(trend) => line(out, trend),
-        Block::Code(text) => writeln!(out, "<pre>{}</pre>", plain(text)),
+        Block::Trend(trend) => write_trend(out, trend),
+        Block::Code(text) => writeln!(out, "<pre>{}</pre>", escape_text(text)),
     };
 }
 
-/// A line in a frame, from the lower left; the picture is 1100 by 340 units.
-fn line(out: &mut String, trend: &Trend) -> std::fmt::Result {
+/// Writes a trend as an SVG line chart of 1100 by 340 units.
+fn write_trend(out: &mut String, trend: &Trend) -> std::fmt::Result {
     let height = |y: i64| 300 - y * 280 / 1000;
     writeln!(
         out,
         "<figure><svg viewBox=\"0 0 1100 340\" role=\"img\" aria-label=\"{}\">",
-        plain(&trend.label)
+        escape_text(&trend.label)
     )?;
     writeln!(
         out,
@@ -161,12 +161,13 @@ fn line(out: &mut String, trend: &Trend) -> std::fmt::Result {
         )?;
     }
 
-    let day = |point: Option<&super::Point>| point.map_or_else(String::new, |p| plain(&p.day));
+    let day =
+        |point: Option<&super::Point>| point.map_or_else(String::new, |p| escape_text(&p.day));
     for (x, y, side, text) in [
         (80, 306, "end", trend.low.to_string()),
         (80, 28, "end", trend.high.to_string()),
         (80, mark + 6, "end", trend.mark.to_string()),
-        (100, mark - 6, "start", plain(&trend.mark_label)),
+        (100, mark - 6, "start", escape_text(&trend.mark_label)),
         (90, 330, "start", day(trend.points.first())),
         (1090, 330, "end", day(trend.points.last())),
     ] {
@@ -179,7 +180,7 @@ fn line(out: &mut String, trend: &Trend) -> std::fmt::Result {
     writeln!(out, "</svg></figure>")
 }
 
-fn plain(text: &str) -> String {
+fn escape_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         match c {

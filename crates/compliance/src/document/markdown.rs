@@ -1,49 +1,49 @@
-//! CommonMark with tables.
+//! Markdown: CommonMark with tables.
 
 use std::fmt::Write as _;
 
 use super::{Block, Document};
 
-pub(super) fn draw(doc: &Document) -> String {
+pub(super) fn render_document(doc: &Document) -> String {
     let mut out = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(out, "# {}\n", plain(&doc.title));
+    let _ = writeln!(out, "# {}\n", escape_text(&doc.title));
     if !doc.marking.is_empty() {
-        let _ = writeln!(out, "**{}**\n", plain(&doc.marking));
+        let _ = writeln!(out, "**{}**\n", escape_text(&doc.marking));
     }
 
     for line in &doc.subtitle {
-        let _ = writeln!(out, "{}\n", plain(line));
+        let _ = writeln!(out, "{}\n", escape_text(line));
     }
 
     let _ = writeln!(out, "{}", doc.date);
     for block in &doc.blocks {
         out.push('\n');
-        one(&mut out, block);
+        write_block(&mut out, block);
     }
 
     out
 }
 
-fn one(out: &mut String, block: &Block) {
+fn write_block(out: &mut String, block: &Block) {
     let _ = match block {
         Block::Heading(level, text) => writeln!(
             out,
             "{} {}",
             "#".repeat(usize::from(*level) + 1),
-            plain(text)
+            escape_text(text)
         ),
-        Block::Text(text) => writeln!(out, "{}", plain(text)),
+        Block::Text(text) => writeln!(out, "{}", escape_text(text)),
         Block::List(points) => points
             .iter()
-            .try_for_each(|p| writeln!(out, "- {}", plain(p))),
+            .try_for_each(|p| writeln!(out, "- {}", escape_text(p))),
         Block::Table(table) => {
             let row = |cells: &[String]| {
                 format!(
                     "| {} |",
                     cells
                         .iter()
-                        .map(|c| plain(c))
+                        .map(|c| escape_text(c))
                         .collect::<Vec<_>>()
                         .join(" | ")
                 )
@@ -66,7 +66,7 @@ fn one(out: &mut String, block: &Block) {
                 writeln!(
                     out,
                     "| {} | {bar} | {} of {} |",
-                    plain(&b.label),
+                    escape_text(&b.label),
                     b.part,
                     b.whole
                 )
@@ -76,12 +76,12 @@ fn one(out: &mut String, block: &Block) {
             let _ = writeln!(
                 out,
                 "{}\n\n| Date | Value |\n| --- | --- |",
-                plain(&trend.label)
+                escape_text(&trend.label)
             );
 
             trend.changes().into_iter().try_for_each(|p| {
                 let value = p.value.map_or_else(|| "none".to_owned(), |v| v.to_string());
-                writeln!(out, "| {} | {value} |", plain(&p.day))
+                writeln!(out, "| {} | {value} |", escape_text(&p.day))
             })
         }
         Block::Code(text) => {
@@ -92,8 +92,8 @@ fn one(out: &mut String, block: &Block) {
     };
 }
 
-/// Text in which nothing acts: on one line, with what Markdown and HTML take for markup escaped.
-fn plain(text: &str) -> String {
+/// Returns the text on one line, with Markdown and HTML markup escaped.
+fn escape_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     for (n, c) in joined.chars().enumerate() {
@@ -105,7 +105,7 @@ fn plain(text: &str) -> String {
                 out.push('\\');
                 out.push(c);
             }
-            // They begin something at the beginning of a line only.
+            // These are markup at the beginning of a line only.
             '#' | '-' | '+' | '=' | '!' if n == 0 => {
                 out.push('\\');
                 out.push(c);
@@ -115,7 +115,7 @@ fn plain(text: &str) -> String {
         }
     }
 
-    // `1.` would begin a list.
+    // `1.` would start a list.
     let digits = out.chars().take_while(char::is_ascii_digit).count();
     if digits > 0 && out[digits..].starts_with([')', '.']) && out[digits + 1..].starts_with(' ') {
         out.insert(digits, '\\');

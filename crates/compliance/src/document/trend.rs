@@ -1,53 +1,54 @@
-//! A value over time: what every form draws from, so that all draw the same line.
+//! A value over time, scaled here so that every format draws the same line.
 
 use serde::Serialize;
 
-/// More points than a page can show are thinned to so many.
+/// Maximum number of points; more are thinned out.
 const POINTS_MAX: usize = 200;
 /// The scale begins and ends at a multiple of this.
 const GRID: i32 = 10;
 
-/// A value over time. It holds from its point to the next one.
+/// A value over time. Each point's value holds until the next point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Trend {
-    /// What it is, in a sentence: for those who cannot see it.
+    /// Description in a sentence, for readers who cannot see the chart.
     pub label: String,
     /// The lower end of the scale.
     pub low: i32,
     /// The upper end of the scale.
     pub high: i32,
-    /// A value that is marked.
+    /// A marked value, such as a threshold.
     pub mark: i32,
-    /// What the mark says.
+    /// Label of the mark.
     pub mark_label: String,
-    /// The points, the oldest first.
+    /// The points, oldest first.
     pub points: Vec<Point>,
-    /// Lines in thousandths of width and height from the lower left: each a list of corners.
+    /// Line segments as lists of corners, in thousandths of width and height from the lower left.
     pub lines: Vec<Vec<[i64; 2]>>,
     /// The height of the mark, in the same thousandths.
     pub mark_at: i64,
 }
 
-/// A point of it.
+/// A point of a trend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Point {
     /// Seconds since 1970.
     pub at: i64,
-    /// The day, as people read it.
+    /// The day as text.
     pub day: String,
-    /// The value; none when there was none.
+    /// The value; `None` breaks the line.
     pub value: Option<i32>,
 }
 
 impl Trend {
-    /// Puts points in scale. `most` is the highest value that there can be.
+    /// Scales the points. `most` is the highest possible value.
     pub fn new(
         label: String,
         points: Vec<Point>,
         most: i32,
-        (mark, mark_label): (i32, String),
+        mark: i32,
+        mark_label: String,
     ) -> Self {
-        let points = thin(points);
+        let points = thin_points(points);
         let least = points
             .iter()
             .filter_map(|p| p.value)
@@ -95,7 +96,7 @@ impl Trend {
         }
     }
 
-    /// The same line with other words.
+    /// Returns the same line with every text replaced.
     pub(super) fn map_text(&self, change: &dyn Fn(&str) -> String) -> Self {
         let points = self
             .points
@@ -113,7 +114,7 @@ impl Trend {
         }
     }
 
-    /// Of the points those at which the value changed, and the last: for a table.
+    /// Returns the points at which the value changed, and the last one, for a table.
     pub fn changes(&self) -> Vec<&Point> {
         let mut kept: Vec<&Point> = Vec::new();
         for (n, point) in self.points.iter().enumerate() {
@@ -126,8 +127,8 @@ impl Trend {
     }
 }
 
-/// Evenly fewer points, with the first and the last among them.
-fn thin(points: Vec<Point>) -> Vec<Point> {
+/// Thins the points evenly, keeping the first and the last.
+fn thin_points(points: Vec<Point>) -> Vec<Point> {
     let (all, most) = (points.len(), POINTS_MAX);
     if all <= most {
         return points;
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_stands_still_until_the_next_point_and_breaks_where_there_is_no_value() {
+    fn line_holds_each_value_and_breaks_where_there_is_none() {
         let points = vec![
             point(0, Some(50)),
             point(50, Some(110)),
@@ -172,7 +173,8 @@ mod tests {
             "score".to_owned(),
             points,
             110,
-            (88, "conditional".to_owned()),
+            88,
+            "conditional".to_owned(),
         );
 
         assert_eq!((trend.low, trend.high, trend.mark_at), (50, 110, 633));
@@ -185,14 +187,14 @@ mod tests {
         assert_eq!(
             trend.changes().len(),
             5,
-            "the last is shown though it says nothing new"
+            "the last is shown although nothing changed"
         );
     }
 
     #[test]
-    fn many_points_are_thinned_and_none_draw_nothing() {
+    fn many_points_are_thinned_and_no_points_draw_no_line() {
         let many = (0..10_000).map(|n| point(n, Some(-203))).collect();
-        let trend = Trend::new(String::new(), many, 110, (88, String::new()));
+        let trend = Trend::new(String::new(), many, 110, 88, String::new());
         assert!(
             (100..=POINTS_MAX).contains(&trend.points.len()),
             "{}",
@@ -205,7 +207,7 @@ mod tests {
 
         assert_eq!(trend.low, -210);
         assert!(
-            Trend::new(String::new(), Vec::new(), 110, (88, String::new()))
+            Trend::new(String::new(), Vec::new(), 110, 88, String::new())
                 .lines
                 .is_empty()
         );

@@ -1,20 +1,23 @@
-//! The catalog of NIST SP 800-171 r2, and a profile that takes all of it.
+//! The catalog of NIST SP 800-171 r2, and a profile that selects all of it.
 
 use serde_json::{Value, json};
 
-use super::{control, href, metadata, objective, prop, statement};
+use super::{
+    document_metadata, oscal_control_id, oscal_objective_id, prop, statement_id, trestle_href,
+};
 use crate::catalog::Requirement;
-use crate::reports::Known;
+use crate::reports::ReportContext;
 
-/// The catalog: families as groups, requirements as controls, objectives and methods as parts.
-pub(super) fn catalog(known: &Known<'_>) -> Value {
+/// Builds the catalog: families as groups, requirements as controls, objectives and methods as
+/// parts.
+pub(super) fn catalog_document(known: &ReportContext<'_>) -> Value {
     let families = known.catalog.families().into_iter().map(|(id, name)| {
         let controls = known
             .catalog
             .requirements
             .iter()
             .filter(|r| r.family_id == id)
-            .map(requirement);
+            .map(requirement_control);
         json!({
             "id": format!("sp800-171r2-{id}"),
             "class": "family",
@@ -25,10 +28,10 @@ pub(super) fn catalog(known: &Known<'_>) -> Value {
     });
 
     let title = format!("{}: {}", known.catalog.name(), known.catalog.title);
-    json!({ "metadata": metadata(known, &title), "groups": families.collect::<Vec<_>>() })
+    json!({ "metadata": document_metadata(known, &title), "groups": families.collect::<Vec<_>>() })
 }
 
-fn requirement(r: &Requirement) -> Value {
+fn requirement_control(r: &Requirement) -> Value {
     let mut props = vec![
         json!({ "name": "label", "value": r.control_id }),
         prop("cmmc-practice", &r.cmmc_practice),
@@ -44,19 +47,19 @@ fn requirement(r: &Requirement) -> Value {
             .map(|m| prop("sp800-53r4-control", m)),
     );
 
-    let base = control(&r.control_id);
+    let base = oscal_control_id(&r.control_id);
     let objectives = r.assessment_objectives.iter().map(|o| {
         json!({
-            "id": objective(&o.id),
+            "id": oscal_objective_id(&o.id),
             "name": "assessment-objective",
             "props": [{ "name": "label", "value": o.id }],
             "prose": o.text,
-            "links": [{ "href": format!("#{}", statement(&r.control_id)), "rel": "assessment-for" }],
+            "links": [{ "href": format!("#{}", statement_id(&r.control_id)), "rel": "assessment-for" }],
         })
     });
 
     let mut parts = vec![
-        json!({ "id": statement(&r.control_id), "name": "statement", "prose": r.requirement }),
+        json!({ "id": statement_id(&r.control_id), "name": "statement", "prose": r.requirement }),
         json!({ "id": format!("{base}_obj"), "name": "assessment-objective", "prose": "Determine if:",
                 "parts": objectives.collect::<Vec<_>>() }),
     ];
@@ -80,11 +83,11 @@ fn requirement(r: &Requirement) -> Value {
     json!({ "id": base, "class": "requirement", "title": r.title, "props": props, "parts": parts })
 }
 
-/// All of the catalog, as CMMC Level 2 takes it.
-pub(super) fn profile(known: &Known<'_>) -> Value {
+/// Builds the profile of CMMC Level 2, which selects the whole catalog.
+pub(super) fn profile_document(known: &ReportContext<'_>) -> Value {
     json!({
-        "metadata": metadata(known, "CMMC Level 2"),
-        "imports": [{ "href": href("catalogs", "catalog"), "include-all": {} }],
+        "metadata": document_metadata(known, "CMMC Level 2"),
+        "imports": [{ "href": trestle_href("catalogs", "catalog"), "include-all": {} }],
         "merge": { "as-is": true },
     })
 }

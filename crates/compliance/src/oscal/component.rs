@@ -1,12 +1,12 @@
-//! The component definition of this program: which requirements it serves, and how.
+//! The component definition of blueteam: which requirements it supports, and how.
 
 use model::ControlId;
 use serde_json::{Value, json};
 
-use super::{control, href, id, metadata};
-use crate::reports::Known;
+use super::{document_metadata, oscal_control_id, stable_id, trestle_href};
+use crate::reports::ReportContext;
 
-/// What the program does for a requirement today: an assessor reads it as a claim.
+/// What blueteam does for a requirement today. An assessor reads it as a claim.
 pub(super) const SERVES: [(&str, &str); 18] = [
     (
         "3.3.1",
@@ -24,29 +24,29 @@ pub(super) const SERVES: [(&str, &str); 18] = [
     ),
     (
         "3.3.4",
-        "Raises an alert when a source is silent, loses events, or when this program itself fails \
-            to record.",
+        "Raises an alert when a source is silent or loses events, or when blueteam itself fails to \
+            record.",
     ),
     (
         "3.3.5",
-        "Correlates the events of all sources by rules, and opens one incident for one attack.",
+        "Correlates the events of all sources by rules, and opens one incident per attack.",
     ),
     (
         "3.3.6",
-        "Filters, counts and exports events on demand, and records who asked what.",
+        "Filters, counts and exports events on demand, and records who searched for what.",
     ),
     (
         "3.3.7",
         "Measures the skew of each producer's clock, and reads whether its own host is \
-            synchronised.",
+            synchronized.",
     ),
     (
         "3.3.8",
-        "Refuses changes of the record by privileges and by triggers that raise, for every role.",
+        "Refuses changes to the record by privileges, and by triggers for every role.",
     ),
     (
         "3.3.9",
-        "Gives the management of the record to one database role, and shows who has it.",
+        "Limits management of the record to one database role, and shows who has it.",
     ),
     (
         "3.6.1",
@@ -63,23 +63,23 @@ pub(super) const SERVES: [(&str, &str); 18] = [
     ),
     (
         "3.12.2",
-        "Keeps plans of action with owners, milestones and clocks.",
+        "Keeps plans of action with owners, milestones and deadlines.",
     ),
     (
         "3.12.3",
-        "Runs checks that look at the controls and keep what they saw.",
+        "Runs checks of the controls and keeps their results.",
     ),
     (
         "3.12.4",
-        "Makes the system security plan from its description, the findings and the evidence.",
+        "Builds the system security plan from its description, the findings and the evidence.",
     ),
     (
         "3.14.3",
-        "Delivers alerts to the right people, and keeps each attempt and acknowledgement.",
+        "Delivers alerts to the right people, and keeps each attempt and acknowledgment.",
     ),
     (
         "3.14.6",
-        "Watches the events of all sources for attacks at all times.",
+        "Monitors the events of all sources for attacks at all times.",
     ),
     (
         "3.14.7",
@@ -87,22 +87,22 @@ pub(super) const SERVES: [(&str, &str); 18] = [
     ),
 ];
 
-/// The component's id, in every document that names it.
+/// Returns the id of the component, the same in every document.
 pub(super) fn component_id() -> String {
-    id(&["component", "blueteam"]).to_string()
+    stable_id(&["component", "blueteam"]).to_string()
 }
 
-pub(super) fn definition(known: &Known<'_>) -> Value {
+pub(super) fn component_document(known: &ReportContext<'_>) -> Value {
     let requirements = SERVES.iter().map(|(c, does)| {
         json!({
-            "uuid": id(&["component-requirement", c]),
-            "control-id": control(&ControlId::known(c)),
+            "uuid": stable_id(&["component-requirement", c]),
+            "control-id": oscal_control_id(&ControlId::known(c)),
             "description": does,
         })
     });
 
     json!({
-        "metadata": metadata(known, "blueteam"),
+        "metadata": document_metadata(known, "blueteam"),
         "components": [{
             "uuid": component_id(),
             "type": "software",
@@ -110,10 +110,10 @@ pub(super) fn definition(known: &Known<'_>) -> Value {
             "description": "Audit events in, attacks detected, alerts out; and the evidence for \
                 an assessment.",
             "control-implementations": [{
-                "uuid": id(&["component-implementation"]),
-                "source": href("profiles", "profile"),
-                "description": "What the program does by itself. The rest of each requirement is \
-                    the organisation's.",
+                "uuid": stable_id(&["component-implementation"]),
+                "source": trestle_href("profiles", "profile"),
+                "description": "What blueteam does by itself. The rest of each requirement is \
+                    the responsibility of the organization.",
                 "implemented-requirements": requirements.collect::<Vec<_>>(),
             }],
         }],

@@ -1,4 +1,4 @@
-//! A system security plan or a POA&M of another tool, as far as we keep what is in it.
+//! Import of a system security plan or a POA&M from another tool, limited to what blueteam stores.
 
 use model::{ControlId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Timestamp};
 use serde_json::Value;
@@ -6,51 +6,54 @@ use uuid::Uuid;
 
 use crate::catalog::Catalog;
 
-/// What is wrong with a document.
+/// Errors in an imported document.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// It is no JSON.
+    /// The document is not JSON.
     #[error("it is not JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// It is another document.
-    #[error("it is neither a system-security-plan nor a plan-of-action-and-milestones of OSCAL")]
+    /// The document is of an unsupported kind.
+    #[error("it is neither an OSCAL system-security-plan nor a plan-of-action-and-milestones")]
     Unknown,
-    /// A part is not as it must be.
+    /// A part of the document is invalid.
     #[error("{place}: {what}")]
     Wrong {
-        /// Where.
+        /// Path within the document.
         place: String,
-        /// What.
+        /// The problem.
         what: String,
     },
 }
 
-/// How a requirement is implemented, and who answers for it.
+/// A requirement, how it is implemented, and its owner.
 pub type Described = (ControlId, Option<String>, Option<String>);
 
-/// What a document holds.
+/// The contents of an imported document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Imported {
-    /// How requirements are implemented, and who answers for them.
+    /// Implementation and owner of each requirement.
     Plan(Vec<Described>),
     /// Items of a plan of action.
     Poam(Vec<Plan>),
 }
 
-/// Reads a document. A requirement that the catalog has not is an error, not left out.
+/// Parses a document. An unknown requirement is an error, not skipped.
 pub fn read(catalog: &Catalog, text: &[u8], now: Timestamp) -> Result<Imported, ImportError> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let doc: Value = serde_json::from_slice(text)?;
     if has_nul(&doc) {
-        return Err(wrong("the document", "holds a NUL, which no text has"));
+        return Err(invalid_part(
+            "the document",
+            "holds a NUL character, which text may not contain",
+        ));
     }
 
     if let Some(ssp) = doc.get("system-security-plan") {
-        return plan(catalog, ssp).map(Imported::Plan);
+        return read_plan(catalog, ssp).map(Imported::Plan);
     }
 
     if let Some(poam) = doc.get("plan-of-action-and-milestones") {
-        return items(catalog, poam, now).map(Imported::Poam);
+        return read_items(catalog, poam, now).map(Imported::Poam);
     }
 
     Err(ImportError::Unknown)
@@ -65,21 +68,21 @@ fn has_nul(value: &Value) -> bool {
     }
 }
 
-fn wrong(place: &str, what: impl Into<String>) -> ImportError {
+fn invalid_part(place: &str, what: impl Into<String>) -> ImportError {
     ImportError::Wrong {
         place: place.to_owned(),
         what: what.into(),
     }
 }
 
-/// `sp800-171r2-3.1.1`, `3.1.1` or `AC.L2-3.1.1`.
-fn control(catalog: &Catalog, id: &str, place: &str) -> Result<ControlId, ImportError> {
+/// Parses `sp800-171r2-3.1.1`, `3.1.1` or `AC.L2-3.1.1`.
+fn parse_control(catalog: &Catalog, id: &str, place: &str) -> Result<ControlId, ImportError> {
     let plain = id.rsplit('-').next().unwrap_or(id);
     let found = catalog.find(plain).map(|(r, _)| r.control_id.clone());
-    found.ok_or_else(|| wrong(place, format!("the catalog has no control `{id}`")))
+    found.ok_or_else(|| invalid_part(place, format!("the catalog has no control `{id}`")))
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
+fn non_empty_text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value
         .get(key)?
         .as_str()
@@ -87,57 +90,58 @@ fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
         .filter(|t| !t.is_empty() && *t != "Not stated.")
 }
 
-fn prop<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+fn prop_value<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
     let props = value.get("props")?.as_array()?;
     let found = props
         .iter()
         .find(|p| p.get("name").and_then(Value::as_str) == Some(name))?;
-    text(found, "value")
+    non_empty_text(found, "value")
 }
 
-fn plan(catalog: &Catalog, ssp: &Value) -> Result<Vec<Described>, ImportError> {
+fn read_plan(catalog: &Catalog, ssp: &Value) -> Result<Vec<Described>, ImportError> {
     const PLACE: &str = "control-implementation.implemented-requirements";
     let list = ssp
         .pointer("/control-implementation/implemented-requirements")
         .and_then(Value::as_array);
-    let list = list.ok_or_else(|| wrong(PLACE, "is missing"))?;
+    let list = list.ok_or_else(|| invalid_part(PLACE, "is missing"))?;
     let mut found = Vec::new();
 
     for (n, r) in list.iter().enumerate() {
         let place = format!("{PLACE}[{n}]");
-        let id = text(r, "control-id").ok_or_else(|| wrong(&place, "has no control-id"))?;
+        let id = non_empty_text(r, "control-id")
+            .ok_or_else(|| invalid_part(&place, "has no control-id"))?;
 
-        // The words of the first component of each statement: that is the system as a whole in
-        // ours, and the only one in most.
+        // The description of the first component of each statement: in blueteam's documents that is
+        // the system as a whole, and in most others the only component.
         let statements = r
             .get("statements")
             .and_then(Value::as_array)
             .into_iter()
             .flatten();
-        let described =
-            statements.filter_map(|s| text(s.pointer("/by-components/0")?, "description"));
+        let described = statements
+            .filter_map(|s| non_empty_text(s.pointer("/by-components/0")?, "description"));
         let own = r
             .pointer("/by-components/0")
-            .and_then(|c| text(c, "description"));
+            .and_then(|c| non_empty_text(c, "description"));
 
         let notes: Vec<&str> = described.chain(own).collect();
         let notes = (!notes.is_empty()).then(|| notes.join("\n"));
         found.push((
-            control(catalog, id, &place)?,
+            parse_control(catalog, id, &place)?,
             notes,
-            prop(r, "owner").map(str::to_owned),
+            prop_value(r, "owner").map(str::to_owned),
         ));
     }
 
     Ok(found)
 }
 
-fn items(catalog: &Catalog, poam: &Value, now: Timestamp) -> Result<Vec<Plan>, ImportError> {
+fn read_items(catalog: &Catalog, poam: &Value, now: Timestamp) -> Result<Vec<Plan>, ImportError> {
     const PLACE: &str = "poam-items";
     let list = poam
         .get(PLACE)
         .and_then(Value::as_array)
-        .ok_or_else(|| wrong(PLACE, "is missing"))?;
+        .ok_or_else(|| invalid_part(PLACE, "is missing"))?;
 
     let risks: Vec<&Value> = poam
         .get("risks")
@@ -159,11 +163,11 @@ fn items(catalog: &Catalog, poam: &Value, now: Timestamp) -> Result<Vec<Plan>, I
                 .copied()
         });
 
-        let item = one(catalog, item, risk, &place, now)?;
+        let item = read_item(catalog, item, risk, &place, now)?;
         if found.iter().any(|f: &Plan| f.poam_id == item.poam_id) {
-            return Err(wrong(
+            return Err(invalid_part(
                 &place,
-                format!("its id {} stands there twice", item.poam_id),
+                format!("its id {} appears twice", item.poam_id),
             ));
         }
 
@@ -173,23 +177,24 @@ fn items(catalog: &Catalog, poam: &Value, now: Timestamp) -> Result<Vec<Plan>, I
     Ok(found)
 }
 
-fn one(
+fn read_item(
     catalog: &Catalog,
     item: &Value,
     risk: Option<&Value>,
     place: &str,
     now: Timestamp,
 ) -> Result<Plan, ImportError> {
-    let title = text(item, "title").unwrap_or_default();
-    let id = prop(item, "requirement")
+    let title = non_empty_text(item, "title").unwrap_or_default();
+    let id = prop_value(item, "requirement")
         .or_else(|| title.split([':', ' ']).next())
         .unwrap_or_default();
-    let control_id = control(catalog, id, place)?;
-    let word = |name: &str| prop(item, name);
-    let bad = |e: model::ids::UnknownWord| wrong(place, e.to_string());
-    let due = risk.and_then(|r| text(r, "deadline"));
+    let control_id = parse_control(catalog, id, place)?;
+    let word = |name: &str| prop_value(item, name);
+    let bad = |e: model::ids::UnknownWord| invalid_part(place, e.to_string());
+    let due = risk.and_then(|r| non_empty_text(r, "deadline"));
     let due = due.map(|t| {
-        Timestamp::parse(t).map_err(|_| wrong(place, format!("deadline: `{t}` is no time")))
+        Timestamp::parse(t)
+            .map_err(|_| invalid_part(place, format!("deadline: `{t}` is not a time")))
     });
 
     let remediation = risk.and_then(|r| r.pointer("/remediations/0"));
@@ -199,10 +204,13 @@ fn one(
         .into_iter()
         .flatten();
     let milestones: Vec<&str> = tasks
-        .filter_map(|t| text(t, "description").or_else(|| text(t, "title")))
+        .filter_map(|t| non_empty_text(t, "description").or_else(|| non_empty_text(t, "title")))
         .collect();
 
-    let status = match (word("status"), risk.and_then(|r| text(r, "status"))) {
+    let status = match (
+        word("status"),
+        risk.and_then(|r| non_empty_text(r, "status")),
+    ) {
         (Some(ours), _) => ours.parse().map_err(bad)?,
         (None, Some("closed")) => PlanStatus::Completed,
         (None, Some("remediating")) => PlanStatus::InProgress,
@@ -211,10 +219,10 @@ fn one(
     };
 
     let weight = catalog.get(&control_id).and_then(|r| r.dod_weight);
-    let uuid = prop(item, "item-id")
-        .or_else(|| text(item, "uuid"))
+    let uuid = prop_value(item, "item-id")
+        .or_else(|| non_empty_text(item, "uuid"))
         .and_then(|t| Uuid::try_parse(t).ok());
-    let id = PlanId(uuid.unwrap_or_else(|| super::id(&["imported", &item.to_string()])));
+    let id = PlanId(uuid.unwrap_or_else(|| super::stable_id(&["imported", &item.to_string()])));
     let risk_level = word("risk-level")
         .map_or_else(|| Ok(RiskLevel::of_weight(weight)), str::parse)
         .map_err(bad)?;
@@ -223,9 +231,11 @@ fn one(
         kind: word("kind")
             .map_or(Ok(PlanKind::Operational), str::parse)
             .map_err(bad)?,
-        weakness: text(item, "description").unwrap_or(title).to_owned(),
+        weakness: non_empty_text(item, "description")
+            .unwrap_or(title)
+            .to_owned(),
         remediation: remediation
-            .and_then(|r| text(r, "description"))
+            .and_then(|r| non_empty_text(r, "description"))
             .unwrap_or("not stated")
             .to_owned(),
         milestones: (!milestones.is_empty()).then(|| milestones.join("; ")),
@@ -235,7 +245,7 @@ fn one(
         owner: word("owner").map(str::to_owned),
         identified_by: word("identified-by").map(str::to_owned),
         mitigation: risk
-            .and_then(|r| text(r.pointer("/mitigating-factors/0")?, "description"))
+            .and_then(|r| non_empty_text(r.pointer("/mitigating-factors/0")?, "description"))
             .map(str::to_owned),
         ..Plan::new(id, control_id, risk_level, now)
     })

@@ -1,22 +1,22 @@
-//! The assessment plan: there because results must import one.
+//! The assessment plan, which exists only because results must import one.
 
 use serde_json::{Value, json};
 
-use super::{href, metadata};
-use crate::reports::Known;
+use super::{document_metadata, trestle_href};
+use crate::reports::ReportContext;
 
-/// Every control and every objective.
-pub(super) fn reviewed() -> Value {
+/// Selects every control and every objective.
+pub(super) fn reviewed_controls() -> Value {
     json!({
         "control-selections": [{ "include-all": {} }],
         "control-objective-selections": [{ "include-all": {} }],
     })
 }
 
-pub(super) fn document(known: &Known<'_>) -> Value {
+pub(super) fn plan_document(known: &ReportContext<'_>) -> Value {
     json!({
-        "metadata": metadata(known, "Assessment plan, CMMC Level 2"),
-        "import-ssp": { "href": href("system-security-plans", "system-security-plan") },
-        "reviewed-controls": reviewed(),
+        "metadata": document_metadata(known, "Assessment plan, CMMC Level 2"),
+        "import-ssp": { "href": trestle_href("system-security-plans", "system-security-plan") },
+        "reviewed-controls": reviewed_controls(),
     })
 }

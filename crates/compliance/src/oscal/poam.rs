@@ -3,45 +3,50 @@
 use model::{Plan, PlanStatus};
 use serde_json::{Value, json};
 
-use super::{href, id, metadata, prop, put, said, time};
+use super::{
+    document_metadata, format_time, insert_list, prop, stable_id, text_or_not_stated, trestle_href,
+};
 use crate::poam::close_out;
-use crate::reports::Known;
+use crate::reports::ReportContext;
 
-/// None when there is no item: OSCAL wants one at least.
-pub(super) fn document(known: &Known<'_>) -> Option<Value> {
+/// Builds the POA&M. `None` without items: OSCAL requires at least one.
+pub(super) fn poam_document(known: &ReportContext<'_>) -> Option<Value> {
     if known.plans.is_empty() {
         return None;
     }
 
     let items = known.plans.iter().map(|p| {
         json!({
-            "uuid": id(&["item", &p.poam_id.to_string()]),
-            "title": format!("{}: {}", p.control_id, short(&p.weakness)),
-            "description": said(&p.weakness),
-            "props": props(p),
+            "uuid": stable_id(&["item", &p.poam_id.to_string()]),
+            "title": format!("{}: {}", p.control_id, one_line_title(&p.weakness)),
+            "description": text_or_not_stated(&p.weakness),
+            "props": item_props(p),
             "related-risks": [{ "risk-uuid": risk_id(p) }],
         })
     });
 
     Some(json!({
-        "metadata": metadata(known, "Plan of action and milestones"),
-        "import-ssp": { "href": href("system-security-plans", "system-security-plan") },
-        "risks": known.plans.iter().map(risk).collect::<Vec<_>>(),
+        "metadata": document_metadata(known, "Plan of action and milestones"),
+        "import-ssp": { "href": trestle_href("system-security-plans", "system-security-plan") },
+        "risks": known.plans.iter().map(item_risk).collect::<Vec<_>>(),
         "poam-items": items.collect::<Vec<_>>(),
     }))
 }
 
 fn risk_id(p: &Plan) -> uuid::Uuid {
-    id(&["risk", &p.poam_id.to_string()])
+    stable_id(&["risk", &p.poam_id.to_string()])
 }
 
-/// A title is one line.
-fn short(text: &str) -> String {
-    let line = said(text).split_whitespace().collect::<Vec<_>>().join(" ");
+/// Shortens text to a title of one line.
+fn one_line_title(text: &str) -> String {
+    let line = text_or_not_stated(text)
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ");
     line.chars().take(120).collect()
 }
 
-fn props(p: &Plan) -> Vec<Value> {
+fn item_props(p: &Plan) -> Vec<Value> {
     let mut props = vec![
         prop("item-id", p.poam_id),
         prop("requirement", &p.control_id),
@@ -59,7 +64,7 @@ fn props(p: &Plan) -> Vec<Value> {
     };
 
     add("owner", p.owner.clone());
-    add("close-out-by", close_out(p).map(time));
+    add("close-out-by", close_out(p).map(format_time));
     add("identified-by", p.identified_by.clone());
     props.extend(
         p.tasks
@@ -71,7 +76,7 @@ fn props(p: &Plan) -> Vec<Value> {
     props
 }
 
-fn risk(p: &Plan) -> Value {
+fn item_risk(p: &Plan) -> Value {
     let status = match p.status {
         PlanStatus::Open => "open",
         PlanStatus::InProgress => "remediating",
@@ -80,10 +85,10 @@ fn risk(p: &Plan) -> Value {
     };
 
     let mut remediation = json!({
-        "uuid": id(&["remediation", &p.poam_id.to_string()]),
+        "uuid": stable_id(&["remediation", &p.poam_id.to_string()]),
         "lifecycle": if p.status == PlanStatus::Completed { "completed" } else { "planned" },
         "title": format!("Meet {}", p.control_id),
-        "description": said(&p.remediation),
+        "description": text_or_not_stated(&p.remediation),
     });
 
     let steps = p
@@ -95,29 +100,29 @@ fn risk(p: &Plan) -> Value {
         .filter(|s| !s.is_empty());
     let tasks = steps.enumerate().map(|(n, step)| {
         json!({
-            "uuid": id(&["task", &p.poam_id.to_string(), &n.to_string()]),
+            "uuid": stable_id(&["task", &p.poam_id.to_string(), &n.to_string()]),
             "type": "milestone",
-            "title": short(step),
+            "title": one_line_title(step),
             "description": step,
         })
     });
 
-    put(&mut remediation, "tasks", tasks.collect());
+    insert_list(&mut remediation, "tasks", tasks.collect());
     let mut risk = json!({
         "uuid": risk_id(p),
-        "title": short(&p.weakness),
-        "description": said(&p.weakness),
-        "statement": said(&p.weakness),
+        "title": one_line_title(&p.weakness),
+        "description": text_or_not_stated(&p.weakness),
+        "statement": text_or_not_stated(&p.weakness),
         "status": status,
         "remediations": [remediation],
     });
 
     if let Some(due) = p.due {
-        risk["deadline"] = json!(time(due));
+        risk["deadline"] = json!(format_time(due));
     }
 
     if let Some(text) = p.mitigation.as_deref().filter(|t| !t.trim().is_empty()) {
-        risk["mitigating-factors"] = json!([{ "uuid": id(&["mitigation", &p.poam_id.to_string()]), "description": text.trim() }]);
+        risk["mitigating-factors"] = json!([{ "uuid": stable_id(&["mitigation", &p.poam_id.to_string()]), "description": text.trim() }]);
     }
 
     risk

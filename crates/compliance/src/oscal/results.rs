@@ -3,12 +3,15 @@
 use model::{Evidence, EvidenceKind, Finding, Objective};
 use serde_json::{Value, json};
 
-use super::plan::reviewed;
-use super::{href, id, metadata, objective, prop, put, said, time};
+use super::plan::reviewed_controls;
+use super::{
+    document_metadata, format_time, insert_list, oscal_objective_id, prop, stable_id,
+    text_or_not_stated, trestle_href,
+};
 use crate::claim::Claim;
-use crate::reports::Known;
+use crate::reports::ReportContext;
 
-pub(super) fn document(known: &Known<'_>) -> Value {
+pub(super) fn results_document(known: &ReportContext<'_>) -> Value {
     let observations = known.evidence.iter().filter(|e| e.approved_at.is_some());
     let objectives = known.controls.iter().flat_map(|c| &c.objectives);
     let start = objectives
@@ -18,35 +21,37 @@ pub(super) fn document(known: &Known<'_>) -> Value {
         .min()
         .unwrap_or(known.now);
     let mut result = json!({
-        "uuid": id(&["result"]),
+        "uuid": stable_id(&["result"]),
         "title": "CMMC Level 2",
         "description": "Findings by assessment objective, as named people decided them.",
-        "start": time(start),
-        "end": time(known.now),
-        "props": claimed(&known.claim()),
-        "reviewed-controls": reviewed(),
+        "start": format_time(start),
+        "end": format_time(known.now),
+        "props": claim_props(&known.claim()),
+        "reviewed-controls": reviewed_controls(),
     });
 
-    put(
+    insert_list(
         &mut result,
         "observations",
-        observations.map(observation).collect(),
+        observations.map(evidence_observation).collect(),
     );
-    put(
+    insert_list(
         &mut result,
         "findings",
-        objectives.filter_map(|o| finding(known, o)).collect(),
+        objectives
+            .filter_map(|o| objective_finding(known, o))
+            .collect(),
     );
 
     json!({
-        "metadata": metadata(known, "Assessment results, CMMC Level 2"),
-        "import-ap": { "href": href("assessment-plans", "assessment-plan") },
+        "metadata": document_metadata(known, "Assessment results, CMMC Level 2"),
+        "import-ap": { "href": trestle_href("assessment-plans", "assessment-plan") },
         "results": [result],
     })
 }
 
-/// The score and the status, or why there is none.
-fn claimed(claim: &Claim) -> Vec<Value> {
+/// Returns score and status as properties, or the reasons why there is none.
+fn claim_props(claim: &Claim) -> Vec<Value> {
     let points = claim
         .points()
         .map_or_else(|| "no score".to_owned(), |points| points.to_string());
@@ -64,18 +69,18 @@ fn claimed(claim: &Claim) -> Vec<Value> {
     props.extend(
         claim
             .until()
-            .map(|until| prop("cmmc-status-until", time(until))),
+            .map(|until| prop("cmmc-status-until", format_time(until))),
     );
 
     props
 }
 
-/// OSCAL knows ids of version 4 and 5 only, and ours are of version 7.
+/// Returns an observation id: OSCAL allows UUIDs of version 4 and 5 only, evidence has version 7.
 fn observation_id(e: &Evidence) -> uuid::Uuid {
-    id(&["observation", &e.evidence_id.to_string()])
+    stable_id(&["observation", &e.evidence_id.to_string()])
 }
 
-fn observation(e: &Evidence) -> Value {
+fn evidence_observation(e: &Evidence) -> Value {
     let method = match e.kind {
         EvidenceKind::TestResult | EvidenceKind::ScanResult => "TEST",
         _ => "EXAMINE",
@@ -87,29 +92,32 @@ fn observation(e: &Evidence) -> Value {
         prop("kind", e.kind),
     ];
     props.extend(e.sha256.as_ref().map(|hash| prop("sha-256", hash)));
-    props.extend(e.confirmed_at.map(|at| prop("confirmed-at", time(at))));
+    props.extend(
+        e.confirmed_at
+            .map(|at| prop("confirmed-at", format_time(at))),
+    );
 
     let mut o = json!({
         "uuid": observation_id(e),
-        "title": said(&e.description),
-        "description": said(&e.description),
+        "title": text_or_not_stated(&e.description),
+        "description": text_or_not_stated(&e.description),
         "props": props,
         "methods": [method],
-        "collected": time(e.effective_at.unwrap_or(e.collected_at)),
+        "collected": format_time(e.effective_at.unwrap_or(e.collected_at)),
     });
 
     if let Some(until) = e.valid_until {
-        o["expires"] = json!(time(until));
+        o["expires"] = json!(format_time(until));
     }
 
     o
 }
 
-fn finding(known: &Known<'_>, o: &Objective) -> Option<Value> {
+fn objective_finding(known: &ReportContext<'_>, o: &Objective) -> Option<Value> {
     let d = o.decision.as_ref()?;
     let (state, reason) = match d.finding {
         Finding::Met => ("satisfied", "pass"),
-        // OSCAL has no word for it: satisfied, with a remark.
+        // OSCAL has no state for it: satisfied, with a remark.
         Finding::NotApplicable => ("satisfied", "other"),
         Finding::NotMet => ("not-satisfied", "fail"),
     };
@@ -125,24 +133,24 @@ fn finding(known: &Known<'_>, o: &Objective) -> Option<Value> {
         .map(|m| prop("method", m.as_str().to_ascii_uppercase()));
     let mut props = vec![
         prop("finding", d.finding),
-        prop("decided-by", said(&d.by)),
-        prop("decided-at", time(d.at)),
+        prop("decided-by", text_or_not_stated(&d.by)),
+        prop("decided-at", format_time(d.at)),
     ];
     props.extend(methods);
 
     let mut f = json!({
-        "uuid": id(&["finding", &o.objective_id.0]),
+        "uuid": stable_id(&["finding", &o.objective_id.0]),
         "title": o.objective_id.0,
-        "description": said(&d.reason),
+        "description": text_or_not_stated(&d.reason),
         "props": props,
-        "target": { "type": "objective-id", "target-id": objective(&o.objective_id), "status": status },
+        "target": { "type": "objective-id", "target-id": oscal_objective_id(&o.objective_id), "status": status },
     });
 
     let supports = known
         .evidence
         .iter()
         .filter(|e| e.approved_at.is_some() && e.objectives.contains(&o.objective_id));
-    put(
+    insert_list(
         &mut f,
         "related-observations",
         supports

@@ -4,31 +4,34 @@ use model::{Control, Implementation, Responsibility};
 use serde_json::{Value, json};
 
 use super::component::component_id;
-use super::{control, href, id, metadata, prop, put, said, statement};
-use crate::reports::Known;
+use super::{
+    document_metadata, insert_list, oscal_control_id, prop, stable_id, statement_id,
+    text_or_not_stated, trestle_href,
+};
+use crate::reports::ReportContext;
 use crate::system::System;
 
-/// The system as a whole, as a component.
+/// Returns the id of the component that stands for the whole system.
 fn this_system() -> String {
-    id(&["component", "this-system"]).to_string()
+    stable_id(&["component", "this-system"]).to_string()
 }
 
-pub(super) fn document(known: &Known<'_>) -> Value {
+pub(super) fn ssp_document(known: &ReportContext<'_>) -> Value {
     let s = known.system;
     json!({
-        "metadata": people(known),
-        "import-profile": { "href": href("profiles", "profile") },
-        "system-characteristics": characteristics(s),
-        "system-implementation": implementation(known),
+        "metadata": metadata_with_people(known),
+        "import-profile": { "href": trestle_href("profiles", "profile") },
+        "system-characteristics": system_characteristics(s),
+        "system-implementation": system_implementation(known),
         "control-implementation": {
             "description": "How each requirement of NIST SP 800-171 Rev. 2 is implemented.",
-            "implemented-requirements": known.controls.iter().map(requirement).collect::<Vec<_>>(),
+            "implemented-requirements": known.controls.iter().map(implemented_requirement).collect::<Vec<_>>(),
         },
     })
 }
 
-/// A role's name as a token.
-fn token(text: &str) -> String {
+/// Returns the name of a role as a token.
+fn role_token(text: &str) -> String {
     let word: String = text
         .to_lowercase()
         .chars()
@@ -37,33 +40,33 @@ fn token(text: &str) -> String {
     format!("role-{word}")
 }
 
-fn people(known: &Known<'_>) -> Value {
+fn metadata_with_people(known: &ReportContext<'_>) -> Value {
     let s = known.system;
-    let mut meta = Value::Object(metadata(
+    let mut meta = Value::Object(document_metadata(
         known,
-        &format!("System security plan of {}", said(&s.name)),
+        &format!("System security plan of {}", text_or_not_stated(&s.name)),
     ));
     let mut roles: Vec<(String, &str)> = s
         .people
         .iter()
-        .map(|p| (token(&p.role), p.role.as_str()))
+        .map(|p| (role_token(&p.role), p.role.as_str()))
         .collect();
 
     roles.sort();
     roles.dedup_by(|a, b| a.0 == b.0);
-    put(
+    insert_list(
         &mut meta,
         "roles",
         roles
             .iter()
-            .map(|(id, title)| json!({ "id": id, "title": said(title) }))
+            .map(|(id, title)| json!({ "id": id, "title": text_or_not_stated(title) }))
             .collect(),
     );
 
     let mut parties = Vec::new();
     if !s.organisation.name.trim().is_empty() {
         parties.push(json!({
-            "uuid": id(&["party", "organisation"]),
+            "uuid": stable_id(&["party", "organisation"]),
             "type": "organization",
             "name": s.organisation.name,
         }));
@@ -71,8 +74,9 @@ fn people(known: &Known<'_>) -> Value {
 
     let mut responsible = Vec::new();
     for (n, p) in s.people.iter().enumerate() {
-        let uuid = id(&["party", &n.to_string(), &p.name]);
-        let mut party = json!({ "uuid": uuid, "type": "person", "name": said(&p.name) });
+        let uuid = stable_id(&["party", &n.to_string(), &p.name]);
+        let mut party =
+            json!({ "uuid": uuid, "type": "person", "name": text_or_not_stated(&p.name) });
         if p.email.contains('@') {
             party["email-addresses"] = json!([p.email]);
         }
@@ -82,10 +86,10 @@ fn people(known: &Known<'_>) -> Value {
         }
 
         parties.push(party);
-        responsible.push((token(&p.role), uuid));
+        responsible.push((role_token(&p.role), uuid));
     }
 
-    put(&mut meta, "parties", parties);
+    insert_list(&mut meta, "parties", parties);
     let of = |role: &str| {
         responsible
             .iter()
@@ -94,7 +98,7 @@ fn people(known: &Known<'_>) -> Value {
             .collect::<Vec<_>>()
     };
 
-    put(
+    insert_list(
         &mut meta,
         "responsible-parties",
         roles
@@ -106,7 +110,7 @@ fn people(known: &Known<'_>) -> Value {
     meta
 }
 
-fn characteristics(s: &System) -> Value {
+fn system_characteristics(s: &System) -> Value {
     const STATES: [&str; 5] = [
         "operational",
         "under-development",
@@ -127,9 +131,9 @@ fn characteristics(s: &System) -> Value {
         .enumerate()
         .map(|(n, i)| {
             json!({
-                "uuid": id(&["information", &n.to_string(), &i.category]),
-                "title": said(&i.category),
-                "description": said(&i.description),
+                "uuid": stable_id(&["information", &n.to_string(), &i.category]),
+                "title": text_or_not_stated(&i.category),
+                "description": text_or_not_stated(&i.description),
                 "confidentiality-impact": { "base": "fips-199-moderate" },
             })
         })
@@ -137,22 +141,22 @@ fn characteristics(s: &System) -> Value {
 
     if types.is_empty() {
         types.push(
-            json!({ "uuid": id(&["information"]), "title": "CUI", "description": "Not stated." }),
+            json!({ "uuid": stable_id(&["information"]), "title": "CUI", "description": "Not stated." }),
         );
     }
 
     let mut c = json!({
-        "system-ids": [{ "id": said(&s.identifier) }],
-        "system-name": said(&s.name),
-        "description": said(&s.purpose),
+        "system-ids": [{ "id": text_or_not_stated(&s.identifier) }],
+        "system-name": text_or_not_stated(&s.name),
+        "description": text_or_not_stated(&s.purpose),
         "security-sensitivity-level": "fips-199-moderate",
         "system-information": { "information-types": types },
         "status": { "state": state },
-        "authorization-boundary": { "description": said(&s.boundary) },
+        "authorization-boundary": { "description": text_or_not_stated(&s.boundary) },
     });
 
     if state == "other" {
-        c["status"]["remarks"] = json!(said(&s.state));
+        c["status"]["remarks"] = json!(text_or_not_stated(&s.state));
     }
 
     if !s.environment.trim().is_empty() {
@@ -166,21 +170,21 @@ fn characteristics(s: &System) -> Value {
     c
 }
 
-fn implementation(known: &Known<'_>) -> Value {
+fn system_implementation(known: &ReportContext<'_>) -> Value {
     let s = known.system;
     let component = |uuid: String, kind: &str, title: &str, description: &str| json!({ "uuid": uuid, "type": kind, "title": title, "description": description, "status": { "state": "operational" } });
     let mut components = vec![
         component(
             this_system(),
             "this-system",
-            &said(&s.name),
-            &said(&s.purpose),
+            &text_or_not_stated(&s.name),
+            &text_or_not_stated(&s.purpose),
         ),
         component(
             component_id(),
             "software",
             "blueteam",
-            "Collects and watches the audit record. A security protection asset.",
+            "Collects and monitors the audit record. A security protection asset.",
         ),
     ];
 
@@ -194,19 +198,19 @@ fn implementation(known: &Known<'_>) -> Value {
             "system"
         };
 
-        let what = format!("{} {}", said(&c.description), c.version);
+        let what = format!("{} {}", text_or_not_stated(&c.description), c.version);
         components.push(component(
-            id(&["component", &n.to_string(), &c.name]).to_string(),
+            stable_id(&["component", &n.to_string(), &c.name]).to_string(),
             kind,
-            &said(&c.name),
+            &text_or_not_stated(&c.name),
             what.trim(),
         ));
     }
 
     let users = s.users.iter().enumerate().map(|(n, u)| {
         json!({
-            "uuid": id(&["users", &n.to_string(), &u.role]),
-            "title": said(&u.role),
+            "uuid": stable_id(&["users", &n.to_string(), &u.role]),
+            "title": text_or_not_stated(&u.role),
             "props": [prop("count", u.count), prop("privileged", u.privileged)],
         })
     });
@@ -214,39 +218,41 @@ fn implementation(known: &Known<'_>) -> Value {
     let mut body = json!({});
     let mut users: Vec<Value> = users.collect();
     if users.is_empty() {
-        users.push(json!({ "uuid": id(&["users"]), "title": "Not stated." }));
+        users.push(json!({ "uuid": stable_id(&["users"]), "title": "Not stated." }));
     }
 
-    put(&mut body, "users", users);
-    put(&mut body, "components", components);
+    insert_list(&mut body, "users", users);
+    insert_list(&mut body, "components", components);
     let items = known.assets.iter().map(|a| {
         json!({
-            "uuid": id(&["asset", &a.name]),
-            "description": format!("{}: {}", a.name, said(&a.description)),
+            "uuid": stable_id(&["asset", &a.name]),
+            "description": format!("{}: {}", a.name, text_or_not_stated(&a.description)),
             "props": [prop("cmmc-asset-category", &a.category)],
         })
     });
 
-    put(&mut body, "inventory-items", items.collect());
+    insert_list(&mut body, "inventory-items", items.collect());
     body
 }
 
-fn requirement(c: &Control) -> Value {
+fn implemented_requirement(c: &Control) -> Value {
     let state = match c.implementation() {
         Implementation::Implemented => "implemented",
         Implementation::NotApplicable => "not-applicable",
         Implementation::PartiallyImplemented => "partial",
         _ => "planned",
     };
-    let notes = said(c.notes.as_deref().unwrap_or_default());
+
+    let notes = text_or_not_stated(c.notes.as_deref().unwrap_or_default());
     let part = |component: String, what: &str, description: &str| {
         json!({
             "component-uuid": component,
-            "uuid": id(&["by-component", &c.control_id.0, what]),
+            "uuid": stable_id(&["by-component", &c.control_id.0, what]),
             "description": description,
             "implementation-status": { "state": state },
         })
     };
+
     let mut parts = vec![part(this_system(), "this-system", &notes)];
     if let Some((_, does)) = super::component::SERVES
         .iter()
@@ -254,6 +260,7 @@ fn requirement(c: &Control) -> Value {
     {
         parts.push(part(component_id(), "blueteam", does));
     }
+
     let mut props = vec![
         prop("finding", c.standing()),
         prop("responsibility", c.responsibility),
@@ -267,13 +274,14 @@ fn requirement(c: &Control) -> Value {
     if c.responsibility != Responsibility::Own {
         props.extend(c.provider.as_ref().map(|p| prop("provider", p.trim())));
     }
+
     json!({
-        "uuid": id(&["implemented-requirement", &c.control_id.0]),
-        "control-id": control(&c.control_id),
+        "uuid": stable_id(&["implemented-requirement", &c.control_id.0]),
+        "control-id": oscal_control_id(&c.control_id),
         "props": props,
         "statements": [{
-            "statement-id": statement(&c.control_id),
-            "uuid": id(&["statement", &c.control_id.0]),
+            "statement-id": statement_id(&c.control_id),
+            "uuid": stable_id(&["statement", &c.control_id.0]),
             "by-components": parts,
         }],
     })

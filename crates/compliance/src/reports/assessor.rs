@@ -1,22 +1,22 @@
-//! What an assessor works from: result, scope, the 110, each with its objectives and evidence, what
-//! is not met, plans, the register of evidence, and what the tool saw apart from what people
+//! The assessor's report: result, scope, the 110 requirements with their objectives and evidence,
+//! unmet ones, plans, the evidence register, and what blueteam observed apart from what people
 //! attested.
 
 use model::facts::SampleEvent;
 use model::{Control, Decision, Responsibility, Standing};
 
-use super::{Known, day, maybe_day, or_missing, poam, word};
+use super::{ReportContext, format_day, maybe_day, or_missing, poam, standing_word};
 use crate::catalog::Requirement;
 use crate::claim::Claim;
 use crate::cmmc::CONDITIONAL_FROM;
 use crate::document::{Bar, Block, Document, Point, Trend};
 use crate::evidence::artifacts;
 
-/// A field of an event that may be absent.
+/// Reads an optional field of an event.
 type Field = fn(&SampleEvent) -> &Option<String>;
 
-/// The report.
-pub fn report(known: &Known<'_>) -> Document {
+/// Builds the assessor's report.
+pub fn build_report(known: &ReportContext<'_>) -> Document {
     let s = known.system;
     let mut doc = Document {
         title: "CMMC Level 2 Assessment Report".to_owned(),
@@ -42,21 +42,21 @@ pub fn report(known: &Known<'_>) -> Document {
             ),
         ],
         marking: s.marking.clone(),
-        date: day(known.now),
+        date: format_day(known.now),
         blocks: Vec::new(),
     };
 
     let claim = known.claim();
-    result(&mut doc, known, &claim);
-    scope(&mut doc, known);
-    all(&mut doc, known, &claim);
-    details(&mut doc, known);
-    not_met(&mut doc, known);
-    poam::chapters(&mut doc, known.catalog, known.plans, known.now);
-    others(&mut doc, known);
+    add_result(&mut doc, known, &claim);
+    add_scope(&mut doc, known);
+    add_all_requirements(&mut doc, known, &claim);
+    add_details(&mut doc, known);
+    add_not_met(&mut doc, known);
+    poam::add_chapters(&mut doc, known.catalog, known.plans, known.now);
+    add_inapplicable_and_shared(&mut doc, known);
 
-    register(&mut doc, known);
-    seen(&mut doc, known);
+    add_evidence_register(&mut doc, known);
+    add_observations(&mut doc, known);
     doc.heading(1, "Sign-off").table(
         &["Role", "Name", "Date", "Signature"],
         vec![
@@ -78,7 +78,7 @@ pub fn report(known: &Known<'_>) -> Document {
     doc
 }
 
-fn result(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
+fn add_result(doc: &mut Document, known: &ReportContext<'_>, claim: &Claim) {
     let counts = claim.counts();
     doc.heading(1, "Result");
     let points = claim.no_score().map_or_else(
@@ -95,7 +95,7 @@ fn result(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
         ),
     ];
 
-    // Without a score there is nothing to deduct from, and a sum would be read as one.
+    // Without a score there is nothing to deduct from, and a sum would be mistaken for one.
     if claim.points().is_some() {
         points.push(format!("Points lost: {}", counts.lost()));
     }
@@ -103,14 +103,14 @@ fn result(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
     points.extend(claim.until().map(|until| {
         format!(
             "The conditional status ends on {} (32 CFR 170.21(b))",
-            day(until)
+            format_day(until)
         )
     }));
     points.extend(claim.cautions().iter().map(ToString::to_string));
     doc.list(points);
 
     if !claim.obstacles().is_empty() {
-        doc.text("What stands in the way of a status:");
+        doc.text("Obstacles to a status:");
         doc.list(claim.obstacles().iter().map(ToString::to_string).collect());
     }
 
@@ -135,14 +135,14 @@ fn result(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
     });
 
     doc.add(Block::Bars(bars.collect()));
-    over_time(doc, known, claim);
+    add_score_history(doc, known, claim);
 }
 
-/// The line ends at the score of this report.
-fn over_time(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
+/// Adds the score over time. The line ends at the score of this report.
+fn add_score_history(doc: &mut Document, known: &ReportContext<'_>, claim: &Claim) {
     doc.heading(2, "Score over time");
     let Some(first) = known.scores.first().filter(|s| s.at < known.now) else {
-        doc.text("No earlier score was noted.");
+        doc.text("No earlier score was recorded.");
         return;
     };
 
@@ -151,16 +151,15 @@ fn over_time(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
         .chain([&claim.noted(known.now)])
         .map(|s| Point {
             at: s.at.as_micros().div_euclid(1_000_000),
-            day: day(s.at),
+            day: format_day(s.at),
             value: s.points,
         })
         .collect();
 
     if points.iter().all(|p| p.value.is_none()) {
         doc.text(format!(
-            "Noted since {}; there was no score in all that time, for lack of a system security \
-                plan (3.12.4).",
-            day(first.at)
+            "Recorded since {}; there was never a score, for lack of a system security plan (3.12.4).",
+            format_day(first.at)
         ));
         return;
     }
@@ -168,19 +167,19 @@ fn over_time(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
     let label = format!(
         "The score from {} to {}. The line is broken where there was no score, for lack of a \
             system security plan (3.12.4).",
-        day(first.at),
-        day(known.now)
+        format_day(first.at),
+        format_day(known.now)
     );
-    let mark = (CONDITIONAL_FROM, "conditional status".to_owned());
     doc.add(Block::Trend(Trend::new(
         label,
         points,
-        crate::score::MOST,
-        mark,
+        crate::score::MAX_SCORE,
+        CONDITIONAL_FROM,
+        "conditional status".to_owned(),
     )));
 }
 
-fn scope(doc: &mut Document, known: &Known<'_>) {
+fn add_scope(doc: &mut Document, known: &ReportContext<'_>) {
     let s = known.system;
     doc.heading(1, "Scope").text(or_missing(&s.boundary));
     let count = |category: &str| {
@@ -218,10 +217,10 @@ fn scope(doc: &mut Document, known: &Known<'_>) {
     );
 }
 
-fn all(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
+fn add_all_requirements(doc: &mut Document, known: &ReportContext<'_>, claim: &Claim) {
     doc.heading(1, "All requirements");
     let rows = known.catalog.requirements.iter().map(|r| {
-        let standing = control(known, r).map_or(Standing::NotAssessed, Control::standing);
+        let standing = find_control(known, r).map_or(Standing::NotAssessed, Control::standing);
         let scored = claim.points().is_some();
         let lost = claim
             .counts()
@@ -233,7 +232,7 @@ fn all(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
         vec![
             r.control_id.to_string(),
             r.title.clone(),
-            word(standing).to_owned(),
+            standing_word(standing).to_owned(),
             r.dod_weight
                 .map_or_else(|| "-".to_owned(), |w| w.to_string()),
             lost.map_or_else(String::new, |d| format!("-{}", d.points)),
@@ -246,11 +245,11 @@ fn all(doc: &mut Document, known: &Known<'_>, claim: &Claim) {
     );
 }
 
-fn control<'a>(known: &Known<'a>, r: &Requirement) -> Option<&'a Control> {
+fn find_control<'a>(known: &ReportContext<'a>, r: &Requirement) -> Option<&'a Control> {
     known.controls.iter().find(|c| c.control_id == r.control_id)
 }
 
-fn details(doc: &mut Document, known: &Known<'_>) {
+fn add_details(doc: &mut Document, known: &ReportContext<'_>) {
     for (id, name) in known.catalog.families() {
         doc.heading(1, format!("{id} {name}"));
         for r in known
@@ -265,10 +264,12 @@ fn details(doc: &mut Document, known: &Known<'_>) {
             )
             .text(&r.requirement);
 
-            let Some(c) = control(known, r) else { continue };
+            let Some(c) = find_control(known, r) else {
+                continue;
+            };
             doc.text(format!(
                 "Result: {}. Responsible: {}. {}",
-                word(c.standing()),
+                standing_word(c.standing()),
                 c.owner.as_deref().unwrap_or("NOT STATED"),
                 c.notes
                     .as_deref()
@@ -287,13 +288,13 @@ fn details(doc: &mut Document, known: &Known<'_>) {
                     vec![
                         o.objective_id.to_string(),
                         text.text.clone(),
-                        word(o.standing()).to_owned(),
-                        d.map_or_else(String::new, methods),
+                        standing_word(o.standing()).to_owned(),
+                        d.map_or_else(String::new, join_methods),
                         d.map_or_else(String::new, |d| {
-                            format!("{} ({}, {})", d.reason, d.by, day(d.at))
+                            format!("{} ({}, {})", d.reason, d.by, format_day(d.at))
                         }),
                         pieces
-                            .map(|e| short(&e.evidence_id.to_string()))
+                            .map(|e| short_id(&e.evidence_id.to_string()))
                             .collect::<Vec<_>>()
                             .join(" "),
                     ]
@@ -314,7 +315,7 @@ fn details(doc: &mut Document, known: &Known<'_>) {
     }
 }
 
-fn methods(d: &Decision) -> String {
+fn join_methods(d: &Decision) -> String {
     d.methods
         .iter()
         .map(|m| m.as_str())
@@ -322,12 +323,12 @@ fn methods(d: &Decision) -> String {
         .join(", ")
 }
 
-/// The last group of an id: ids of one hour begin alike.
-fn short(id: &str) -> String {
+/// Returns the last group of an id: ids of the same hour begin alike.
+fn short_id(id: &str) -> String {
     id.rsplit('-').next().unwrap_or(id).to_owned()
 }
 
-fn not_met(doc: &mut Document, known: &Known<'_>) {
+fn add_not_met(doc: &mut Document, known: &ReportContext<'_>) {
     doc.heading(1, "Not met");
     let mut rows = Vec::new();
     for o in known
@@ -345,7 +346,7 @@ fn not_met(doc: &mut Document, known: &Known<'_>) {
     doc.table(&["Objective", "Why the evidence does not conform"], rows);
 }
 
-fn others(doc: &mut Document, known: &Known<'_>) {
+fn add_inapplicable_and_shared(doc: &mut Document, known: &ReportContext<'_>) {
     doc.heading(1, "Not applicable, inherited and shared");
     let mut rows = Vec::new();
     for c in known.controls {
@@ -367,7 +368,7 @@ fn others(doc: &mut Document, known: &Known<'_>) {
         if c.responsibility != Responsibility::Own {
             let text = |t: &Option<String>| or_missing(t.as_deref().unwrap_or_default());
             let what = format!(
-                "{}: {}; we: {}",
+                "{}: {}; the organization: {}",
                 text(&c.provider),
                 text(&c.provider_duties),
                 text(&c.customer_duties)
@@ -383,7 +384,7 @@ fn others(doc: &mut Document, known: &Known<'_>) {
     doc.table(&["Id", "", "Rationale, or who does what"], rows);
 }
 
-fn register(doc: &mut Document, known: &Known<'_>) {
+fn add_evidence_register(doc: &mut Document, known: &ReportContext<'_>) {
     doc.heading(1, "Evidence").text(
         "Hashed with SHA-256 (FIPS 180-4). The package lists the same hashes, and the hash \
             of that list.",
@@ -391,13 +392,13 @@ fn register(doc: &mut Document, known: &Known<'_>) {
 
     let rows = artifacts(known.evidence).into_iter().map(|(artifact, e)| {
         vec![
-            short(&e.evidence_id.to_string()),
+            short_id(&e.evidence_id.to_string()),
             artifact.name,
             e.description.clone(),
             e.validity(known.now).to_string(),
             e.confirmed_at.map_or_else(
                 || maybe_day(e.effective_at),
-                |at| format!("{}, again {}", maybe_day(e.effective_at), day(at)),
+                |at| format!("{}, again {}", maybe_day(e.effective_at), format_day(at)),
             ),
             maybe_day(e.valid_until),
             e.approved_by.clone().unwrap_or_else(|| "-".to_owned()),
@@ -420,21 +421,22 @@ fn register(doc: &mut Document, known: &Known<'_>) {
     );
 }
 
-fn seen(doc: &mut Document, known: &Known<'_>) {
-    doc.heading(1, "What the tool saw, and what people attested").text(
-        "Findings are decisions of the named people above. The checks of this program propose and \
-            decide nothing; what they saw supports EXAMINE and, in part, TEST. \
-         Nothing here replaces an INTERVIEW.",
-    );
+fn add_observations(doc: &mut Document, known: &ReportContext<'_>) {
+    doc.heading(1, "What blueteam observed, and what people attested")
+        .text(
+            "Findings are decisions of the named people above. The checks of blueteam only propose \
+            findings; what they observed supports EXAMINE and, in part, TEST. Nothing here \
+            replaces an INTERVIEW.",
+        );
 
     let decided = |c: &Control| c.objectives.iter().filter(|o| o.decision.is_some()).count();
     let proposed = |c: &Control| c.objectives.iter().filter(|o| o.proposal.is_some()).count();
     let sum = |of: &dyn Fn(&Control) -> usize| known.controls.iter().map(of).sum::<usize>();
     doc.list(vec![
         format!("{} of 320 objectives were decided by people", sum(&decided)),
-        format!("{} have a proposal of a check", sum(&proposed)),
+        format!("{} have a finding proposed by a check", sum(&proposed)),
         format!(
-            "{} pieces of evidence were taken in by checks",
+            "{} pieces of evidence are results of checks",
             known
                 .evidence
                 .iter()
@@ -449,14 +451,14 @@ fn seen(doc: &mut Document, known: &Known<'_>) {
         .flat_map(|c| &c.objectives)
         .filter_map(|o| {
             let (d, p) = (o.decision.as_ref()?, o.proposal.as_ref()?);
-            // A check that looked before somebody decided may have been overtaken by it.
+            // A check that ran before the decision may be outdated by it.
             let when = if p.at < d.at {
                 "before the decision"
             } else {
                 "after the decision"
             };
 
-            let seen = format!("{} ({}, {when})", p.reason, day(p.at));
+            let seen = format!("{} ({}, {when})", p.reason, format_day(p.at));
             let words = [d.finding, p.finding].map(|finding| finding.to_string().replace('_', " "));
             (d.finding != p.finding)
                 .then(|| [vec![o.objective_id.to_string()], words.to_vec(), vec![seen]].concat())
@@ -464,15 +466,14 @@ fn seen(doc: &mut Document, known: &Known<'_>) {
 
     doc.heading(2, "Where people and checks differ");
     doc.table(
-        &["Objective", "Decided", "Proposed", "By what was seen"],
+        &["Objective", "Decided", "Proposed", "Observation"],
         differ.collect(),
     );
 
     let Some(facts) = known.facts else { return };
     if let Some(events) = &facts.events {
         doc.heading(2, "Sample of events");
-        // A column in which nothing stands would only make the others narrow: logs know no users,
-        // jobs no addresses.
+        // An empty column would only make the others narrow: logs have no users, jobs no addresses.
         let optional: [(&str, Field); 3] = [
             ("User", |e| &e.user_id),
             ("Address", |e| &e.ip_address),

@@ -1,40 +1,45 @@
-//! The plan of action and milestones, for people: the two kinds apart, each item with its rule and
-//! its clocks.
+//! The plan of action and milestones: the two kinds apart, each item with its rule and deadlines.
 
 use model::{Plan, PlanKind, Timestamp};
 
-use super::{day, maybe_day};
+use super::{format_day, maybe_day};
 use crate::catalog::Catalog;
 use crate::document::Document;
 use crate::poam::close_out;
 
-/// Both plans.
-pub fn report(catalog: &Catalog, plans: &[Plan], now: Timestamp) -> Document {
+/// Builds the report of both plans.
+pub fn build_report(catalog: &Catalog, plans: &[Plan], now: Timestamp) -> Document {
     let mut doc = Document {
         title: "Plan of Action and Milestones".to_owned(),
         subtitle: vec![format!("{}, 3.12.2; 32 CFR 170.21", catalog.name())],
         marking: "CUI".to_owned(),
-        date: day(now),
+        date: format_day(now),
         blocks: Vec::new(),
     };
 
-    chapters(&mut doc, catalog, plans, now);
+    add_chapters(&mut doc, catalog, plans, now);
     doc
 }
 
-/// The chapters of both plans.
-pub(super) fn chapters(doc: &mut Document, catalog: &Catalog, plans: &[Plan], now: Timestamp) {
+/// Adds the chapters of both plans.
+pub(super) fn add_chapters(doc: &mut Document, catalog: &Catalog, plans: &[Plan], now: Timestamp) {
     doc.heading(1, "POA&M for a conditional status").text(
         "Only requirements that 32 CFR 170.21(a)(2) allows; to be closed out within 180 days of \
             the conditional CMMC status date.",
     );
-    items(doc, catalog, plans, PlanKind::Poam, now);
+    add_items(doc, catalog, plans, PlanKind::Poam, now);
     doc.heading(1, "Operational plan of action")
-        .text("Everything else that is to be mended. It gives no status.");
-    items(doc, catalog, plans, PlanKind::Operational, now);
+        .text("Everything else that is to be corrected. It gives no status.");
+    add_items(doc, catalog, plans, PlanKind::Operational, now);
 }
 
-fn items(doc: &mut Document, catalog: &Catalog, plans: &[Plan], kind: PlanKind, now: Timestamp) {
+fn add_items(
+    doc: &mut Document,
+    catalog: &Catalog,
+    plans: &[Plan],
+    kind: PlanKind,
+    now: Timestamp,
+) {
     let chosen: Vec<&Plan> = plans.iter().filter(|p| p.kind == kind).collect();
     let rows = chosen.iter().map(|p| {
         let weight = catalog.get(&p.control_id).and_then(|r| r.dod_weight);
@@ -74,7 +79,7 @@ fn items(doc: &mut Document, catalog: &Catalog, plans: &[Plan], kind: PlanKind, 
             format!("Remediation: {}", p.remediation),
             format!("Milestones: {}", text(&p.milestones)),
             format!(
-                "Changes of milestones: {}",
+                "Milestone changes: {}",
                 if p.milestone_changes.is_empty() {
                     "none"
                 } else {

@@ -1,16 +1,16 @@
-//! The system security plan (3.12.4): the sections of NIST's CUI template, and what CMMC adds. What
-//! is not known is said to be missing.
+//! The system security plan (3.12.4): the sections of NIST's CUI template, and what CMMC adds.
+//! Missing information is marked as missing.
 
 use model::{Control, Implementation, Responsibility};
 
-use super::{Known, day, maybe_day, or_missing, word};
+use super::{ReportContext, format_day, maybe_day, or_missing, standing_word};
 use crate::catalog::Requirement;
 use crate::claim::approved_plan;
 use crate::document::Document;
 use crate::system::System;
 
-/// The plan.
-pub fn report(known: &Known<'_>) -> Document {
+/// Builds the system security plan.
+pub fn build_report(known: &ReportContext<'_>) -> Document {
     let s = known.system;
     let mut doc = Document {
         title: format!("System Security Plan: {}", or_missing(&s.name)),
@@ -25,19 +25,19 @@ pub fn report(known: &Known<'_>) -> Document {
                 "date of the plan: {}",
                 or_missing(&s.plan_date().unwrap_or_default())
             ),
-            approval(known),
+            approval_line(known),
         ],
         marking: s.marking.clone(),
-        date: day(known.now),
+        date: format_day(known.now),
         blocks: Vec::new(),
     };
 
-    missing(&mut doc, known);
-    index(&mut doc);
-    identification(&mut doc, s);
-    environment(&mut doc, s);
-    scope(&mut doc, known);
-    requirements(&mut doc, known);
+    add_missing(&mut doc, known);
+    add_objective_index(&mut doc);
+    add_identification(&mut doc, s);
+    add_environment(&mut doc, s);
+    add_scope(&mut doc, known);
+    add_requirements(&mut doc, known);
     doc.heading(1, "5 Record of changes");
 
     let rows = s
@@ -50,8 +50,8 @@ pub fn report(known: &Known<'_>) -> Document {
     doc
 }
 
-/// Who approved the plan that counts today.
-fn approval(known: &Known<'_>) -> String {
+/// Returns the line about the approval of the plan that counts today.
+fn approval_line(known: &ReportContext<'_>) -> String {
     match approved_plan(known.evidence, known.now) {
         Some(e) => format!(
             "approved by {} on {}",
@@ -62,8 +62,8 @@ fn approval(known: &Known<'_>) -> String {
     }
 }
 
-/// First of all: what an assessor would find missing.
-fn missing(doc: &mut Document, known: &Known<'_>) {
+/// Adds the first chapter: what an assessor would find missing.
+fn add_missing(doc: &mut Document, known: &ReportContext<'_>) {
     let mut points = known.system.missing();
     points.extend(known.claim().no_score().map(|why| format!("score: {why}")));
     let count = |what: fn(&&Control) -> bool| known.controls.iter().filter(what).count();
@@ -79,7 +79,7 @@ fn missing(doc: &mut Document, known: &Known<'_>) {
 
     if undecided > 0 {
         points.push(format!(
-            "{undecided} requirements have objectives that nobody has decided"
+            "{undecided} requirements have undecided objectives"
         ));
     }
 
@@ -89,14 +89,14 @@ fn missing(doc: &mut Document, known: &Known<'_>) {
 
     doc.heading(1, "What is missing");
     if points.is_empty() {
-        doc.text("Nothing that this program can see.");
+        doc.text("Nothing that blueteam can detect.");
     } else {
         doc.list(points);
     }
 }
 
-/// Where each objective of 3.12.4 is met.
-fn index(doc: &mut Document) {
+/// Adds the index of where each objective of 3.12.4 is met.
+fn add_objective_index(doc: &mut Document) {
     doc.heading(1, "Where this plan meets 3.12.4");
     let rows = [
         ("3.12.4[a]", "this document"),
@@ -120,7 +120,7 @@ fn index(doc: &mut Document) {
     );
 }
 
-fn identification(doc: &mut Document, s: &System) {
+fn add_identification(doc: &mut Document, s: &System) {
     doc.heading(1, "1 System identification")
         .heading(2, "1.1 Name")
         .list(vec![
@@ -175,7 +175,7 @@ fn identification(doc: &mut Document, s: &System) {
     ));
 }
 
-fn environment(doc: &mut Document, s: &System) {
+fn add_environment(doc: &mut Document, s: &System) {
     doc.heading(1, "2 System environment")
         .heading(2, "2.1 Boundary")
         .text(or_missing(&s.boundary));
@@ -219,7 +219,7 @@ fn environment(doc: &mut Document, s: &System) {
         .text(or_missing(&s.ownership));
 }
 
-fn scope(doc: &mut Document, known: &Known<'_>) {
+fn add_scope(doc: &mut Document, known: &ReportContext<'_>) {
     doc.heading(1, "3 Assessment scope")
         .text("32 CFR 170.19(c). Each asset is in exactly one category.");
     let rows = known.assets.iter().map(|a| {
@@ -260,7 +260,7 @@ fn scope(doc: &mut Document, known: &Known<'_>) {
     );
 }
 
-fn requirements(doc: &mut Document, known: &Known<'_>) {
+fn add_requirements(doc: &mut Document, known: &ReportContext<'_>) {
     doc.heading(1, "4 Requirements");
     for (id, name) in known.catalog.families() {
         doc.heading(2, format!("{id} {name}"));
@@ -271,13 +271,13 @@ fn requirements(doc: &mut Document, known: &Known<'_>) {
             .filter(|r| r.family_id == id)
         {
             if let Some(c) = known.controls.iter().find(|c| c.control_id == r.control_id) {
-                requirement(doc, known, r, c);
+                add_requirement(doc, known, r, c);
             }
         }
     }
 }
 
-fn requirement(doc: &mut Document, known: &Known<'_>, r: &Requirement, c: &Control) {
+fn add_requirement(doc: &mut Document, known: &ReportContext<'_>, r: &Requirement, c: &Control) {
     doc.heading(
         3,
         format!("{} {} ({})", r.control_id, r.title, r.cmmc_practice),
@@ -306,7 +306,7 @@ fn requirement(doc: &mut Document, known: &Known<'_>, r: &Requirement, c: &Contr
     if c.responsibility != Responsibility::Own {
         let part = |t: &Option<String>| or_missing(t.as_deref().unwrap_or_default());
         points.push(format!(
-            "{} from {}: the provider does: {}; we do: {}",
+            "{} from {}: the provider does: {}; the organization does: {}",
             if c.responsibility == Responsibility::Inherited {
                 "Inherited"
             } else {
@@ -355,7 +355,7 @@ fn requirement(doc: &mut Document, known: &Known<'_>, r: &Requirement, c: &Contr
             vec![
                 o.objective_id.to_string(),
                 text.text.clone(),
-                word(o.standing()).to_owned(),
+                standing_word(o.standing()).to_owned(),
                 reason,
             ]
         });

@@ -1,5 +1,4 @@
-//! What may be claimed: every way in which a score or a status could be had that the rules do not
-//! give.
+//! Claims: every way to a score or status that the rules do not allow.
 
 use compliance::Catalog;
 use compliance::claim::{Basis, Caution, Claim, Obstacle};
@@ -14,18 +13,21 @@ use model::{
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use crate::{all, all_but, approved, claim, claim_by, decision, item, now, with_partial};
+use crate::{
+    all_but, all_controls, approved_plan, claim_by, claim_for, decide_as, now, open_item,
+    with_partial,
+};
 
 const DAY: Span = Span::days(1);
 
-fn poam(control: &'static str) -> Plan {
-    item(control, PlanKind::Poam)
+fn poam_item(control: &'static str) -> Plan {
+    open_item(control, PlanKind::Poam)
 }
 
 #[test]
-fn there_is_no_score_without_an_approved_plan_whatever_was_found() {
-    let met = all(Some(Finding::Met));
-    assert_eq!(claim(&met).level(), Level2::Final);
+fn no_score_without_an_approved_plan() {
+    let met = all_controls(Some(Finding::Met));
+    assert_eq!(claim_for(&met).level(), Level2::Final);
     for (what, evidence) in [
         ("none", vec![]),
         (
@@ -33,56 +35,56 @@ fn there_is_no_score_without_an_approved_plan_whatever_was_found() {
             vec![Evidence {
                 approved_at: None,
                 approved_by: None,
-                ..approved()
+                ..approved_plan()
             }],
         ),
         (
             "lapsed",
             vec![Evidence {
                 valid_until: Some(now().minus(DAY)),
-                ..approved()
+                ..approved_plan()
             }],
         ),
         (
             "lapses this moment",
             vec![Evidence {
                 valid_until: Some(now()),
-                ..approved()
+                ..approved_plan()
             }],
         ),
         (
             "approved by nobody",
             vec![Evidence {
                 approved_by: Some(" ".to_owned()),
-                ..approved()
+                ..approved_plan()
             }],
         ),
         (
             "approved tomorrow",
             vec![Evidence {
                 approved_at: Some(now().plus(DAY)),
-                ..approved()
+                ..approved_plan()
             }],
         ),
         (
             "a log",
             vec![Evidence {
                 kind: EvidenceKind::LogSample,
-                ..approved()
+                ..approved_plan()
             }],
         ),
         (
             "of another requirement",
             vec![Evidence {
                 control_id: ControlId::known("3.12.3"),
-                ..approved()
+                ..approved_plan()
             }],
         ),
         (
             "of another objective",
             vec![Evidence {
                 objectives: vec![ObjectiveId("3.12.3[a]".to_owned())],
-                ..approved()
+                ..approved_plan()
             }],
         ),
         (
@@ -93,7 +95,7 @@ fn there_is_no_score_without_an_approved_plan_whatever_was_found() {
                     facts: serde_json::Value::Null,
                     facts_sha256: None,
                 }),
-                ..approved()
+                ..approved_plan()
             }],
         ),
     ] {
@@ -115,8 +117,8 @@ fn there_is_no_score_without_an_approved_plan_whatever_was_found() {
 }
 
 #[test]
-fn a_description_that_lacks_something_is_not_a_plan() {
-    let (met, evidence) = (all(Some(Finding::Met)), [approved()]);
+fn incomplete_description_is_not_a_plan() {
+    let (met, evidence) = (all_controls(Some(Finding::Met)), [approved_plan()]);
     let of = |system: Option<&System>| {
         Claim::of(&Basis {
             catalog: Catalog::r2(),
@@ -147,19 +149,19 @@ fn a_description_that_lacks_something_is_not_a_plan() {
 }
 
 #[test]
-fn a_plan_whose_objectives_are_not_all_met_is_not_enough() {
+fn plan_with_unmet_objectives_is_not_enough() {
     for (finding, standing) in [
         (Some(Finding::NotMet), Standing::NotMet),
         (None, Standing::NotAssessed),
     ] {
-        let mut controls = all(Some(Finding::Met));
+        let mut controls = all_controls(Some(Finding::Met));
         let plan = controls
             .iter_mut()
             .find(|c| c.control_id.0 == "3.12.4")
             .unwrap();
-        plan.objectives[7].decision = finding.map(decision);
+        plan.objectives[7].decision = finding.map(decide_as);
 
-        let claim = claim(&controls);
+        let claim = claim_for(&controls);
         assert_eq!(
             (claim.points(), claim.obstacles()),
             (None, &[Obstacle::PlanNotMet { standing }][..])
@@ -168,18 +170,18 @@ fn a_plan_whose_objectives_are_not_all_met_is_not_enough() {
 }
 
 #[test]
-fn a_conditional_status_ends_after_180_days() {
+fn conditional_status_ends_after_180_days() {
     let controls = all_but(&["3.1.9"]);
     let at = |since: Option<Timestamp>, now: Timestamp| {
         let plans = [Plan {
             conditional_since: since,
-            ..poam("3.1.9")
+            ..poam_item("3.1.9")
         }];
         claim_by(
             &controls,
             &[Evidence {
                 approved_at: Some(now),
-                ..approved()
+                ..approved_plan()
             }],
             &plans,
             now,
@@ -228,15 +230,15 @@ fn a_conditional_status_ends_after_180_days() {
 }
 
 #[test]
-fn no_rearrangement_of_items_stops_the_180_days() {
+fn rearranging_items_does_not_stop_the_180_days() {
     let controls = all_but(&["3.1.9", "3.1.10"]);
     let later = now().plus(Span::days(181));
     let old = Plan {
         conditional_since: Some(now()),
-        ..poam("3.1.9")
+        ..poam_item("3.1.9")
     };
 
-    let fresh = [poam("3.1.9"), poam("3.1.10")];
+    let fresh = [poam_item("3.1.9"), poam_item("3.1.10")];
     let done = |completed| Plan {
         status: PlanStatus::Completed,
         completed: Some(completed),
@@ -267,7 +269,7 @@ fn no_rearrangement_of_items_stops_the_180_days() {
             Level2::None,
         ),
         (
-            "closed, and then assessed anew",
+            "closed, and assessed again since",
             done(now().minus(DAY)),
             Level2::Conditional,
         ),
@@ -282,24 +284,29 @@ fn no_rearrangement_of_items_stops_the_180_days() {
     ] {
         let plans = [&[was][..], &fresh].concat();
         assert_eq!(
-            claim_by(&controls, &[approved()], &plans, later).level(),
+            claim_by(&controls, &[approved_plan()], &plans, later).level(),
             level,
             "{what}"
         );
     }
 
-    let met = claim_by(&all(Some(Finding::Met)), &[approved()], &[old], later);
+    let met = claim_by(
+        &all_controls(Some(Finding::Met)),
+        &[approved_plan()],
+        &[old],
+        later,
+    );
     assert_eq!(met.level(), Level2::Final, "what is met is closed out");
 }
 
 #[test]
-fn an_operational_plan_gives_no_status() {
+fn operational_plan_gives_no_status() {
     for (controls, id) in [
         (all_but(&["3.1.9"]), "3.1.9"),
         (with_partial(all_but(&["3.13.11"]), "3.13.11"), "3.13.11"),
     ] {
-        let of = |plans: &[Plan]| claim_by(&controls, &[approved()], plans, now());
-        let operational = item(id, PlanKind::Operational);
+        let of = |plans: &[Plan]| claim_by(&controls, &[approved_plan()], plans, now());
+        let operational = open_item(id, PlanKind::Operational);
         let off = Obstacle::NotOnPoam {
             control_id: operational.control_id.clone(),
             operational: true,
@@ -315,7 +322,7 @@ fn an_operational_plan_gives_no_status() {
 
         let closed = Plan {
             status: PlanStatus::Completed,
-            ..poam(id)
+            ..poam_item(id)
         };
 
         assert_eq!(
@@ -323,12 +330,15 @@ fn an_operational_plan_gives_no_status() {
             Level2::None,
             "a closed item is on no plan"
         );
-        assert_eq!(of(&[operational, poam(id)]).level(), Level2::Conditional);
+        assert_eq!(
+            of(&[operational, poam_item(id)]).level(),
+            Level2::Conditional
+        );
     }
 }
 
 #[test]
-fn items_follow_the_partial_score() {
+fn items_move_between_plans_with_the_partial_score() {
     let id = || PlanId(Uuid::from_u128(7));
     let whole = all_but(&["3.13.11"]);
     let part = with_partial(all_but(&["3.13.11"]), "3.13.11");
@@ -354,7 +364,7 @@ fn items_follow_the_partial_score() {
         "no later than its 180 days"
     );
     assert_eq!(
-        claim_by(&part, &[approved()], &second.moved, now()).level(),
+        claim_by(&part, &[approved_plan()], &second.moved, now()).level(),
         Level2::Conditional
     );
 
@@ -372,8 +382,8 @@ fn items_follow_the_partial_score() {
 }
 
 #[test]
-fn sprs_is_told_nothing_without_a_score() {
-    let (met, system) = (all(Some(Finding::Met)), System::default());
+fn sprs_submission_needs_a_score() {
+    let (met, system) = (all_controls(Some(Finding::Met)), System::default());
     let of = |evidence: &[Evidence], plans: &[Plan], controls: &[Control]| {
         let basis = Basis {
             catalog: Catalog::r2(),
@@ -392,12 +402,12 @@ fn sprs_is_told_nothing_without_a_score() {
             .contains("no approved system security plan")
     );
     assert_eq!(
-        of(&[approved()], &[], &met).unwrap().cmmc_status,
+        of(&[approved_plan()], &[], &met).unwrap().cmmc_status,
         "Final Level 2"
     );
 
-    let plans = [item("3.1.9", PlanKind::Operational)];
-    let s = of(&[approved()], &plans, &all_but(&["3.1.9"])).unwrap();
+    let plans = [open_item("3.1.9", PlanKind::Operational)];
+    let s = of(&[approved_plan()], &plans, &all_but(&["3.1.9"])).unwrap();
     assert_eq!(
         (s.cmmc_status.as_str(), s.poam_used),
         ("no CMMC status", false),
@@ -406,12 +416,12 @@ fn sprs_is_told_nothing_without_a_score() {
 }
 
 #[test]
-fn what_an_assessor_will_ask_is_said() {
-    let mut controls = all(Some(Finding::Met));
+fn missing_evidence_and_methods_are_cautions() {
+    let mut controls = all_controls(Some(Finding::Met));
     controls[0].notes = Some("by role".to_owned());
     controls[0].objectives[0].support.valid = 1;
     assert_eq!(
-        claim(&controls).cautions(),
+        claim_for(&controls).cautions(),
         [
             Caution::MetWithoutEvidence { count: 109 },
             Caution::MetWithoutMethod { count: 109 }
@@ -420,22 +430,22 @@ fn what_an_assessor_will_ask_is_said() {
 }
 
 proptest! {
-    /// The rules written a second time, over findings and plans at random: there is a claim only
-    /// where they give one.
+    /// The rules written a second time, over random findings and plans: there is a claim only where
+    /// they give one.
     #[test]
-    fn no_findings_and_plans_give_more_than_the_rules(
+    fn claims_never_exceed_the_rules(
         wrong in proptest::collection::vec((0..110usize, 0..4u8), 0..14),
         items in proptest::collection::vec((0..14usize, any::<bool>(), 0..4u8, proptest::option::of(0..400i64)), 0..20),
         partial in any::<bool>(),
         has_plan in proptest::bool::weighted(0.9),
     ) {
-        let mut controls = all(Some(Finding::Met));
+        let mut controls = all_controls(Some(Finding::Met));
         for (n, what) in &wrong {
             controls[*n].partial_credit = partial;
             controls[*n].objectives[0].decision = match what {
                 0 => None,
-                1 => Some(decision(Finding::NotApplicable)),
-                _ => Some(decision(Finding::NotMet)),
+                1 => Some(decide_as(Finding::NotApplicable)),
+                _ => Some(decide_as(Finding::NotMet)),
             };
         }
 
@@ -446,7 +456,7 @@ proptest! {
                 status: PlanStatus::ALL[usize::from(*status)],
                 completed: Some(now().plus(DAY)),
                 conditional_since: since.map(|days| now().minus(Span::days(days))),
-                ..item("3.1.1", if *poam { PlanKind::Poam } else { PlanKind::Operational })
+                ..open_item("3.1.1", if *poam { PlanKind::Poam } else { PlanKind::Operational })
             })
         }).collect();
 
@@ -454,7 +464,7 @@ proptest! {
             c.planned = plans.iter().any(|p| p.control_id == c.control_id && p.status.is_open());
         }
 
-        let evidence = if has_plan { vec![approved()] } else { Vec::new() };
+        let evidence = if has_plan { vec![approved_plan()] } else { Vec::new() };
         let claim = claim_by(&controls, &evidence, &plans, now());
 
         let short: Vec<&Control> = controls.iter().filter(|c| !c.standing().counts()).collect();

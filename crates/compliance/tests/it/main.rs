@@ -1,5 +1,5 @@
-//! The catalog against the reference, the score against its bounds, the status against the rule's
-//! corners.
+//! The catalog against the reference, the score against its bounds, the status against the corner
+//! cases of the rule.
 
 #![expect(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ fn now() -> Timestamp {
     Timestamp::from_secs(1_800_000_000)
 }
 
-fn decision(finding: Finding) -> Decision {
+fn decide_as(finding: Finding) -> Decision {
     let (reason, by) = ("as seen".to_owned(), "alice".to_owned());
     Decision {
         finding,
@@ -35,11 +35,11 @@ fn decision(finding: Finding) -> Decision {
     }
 }
 
-/// Every requirement with the same finding for each of its objectives; none is not assessed.
-fn all(finding: Option<Finding>) -> Vec<Control> {
+/// Every requirement with the same finding for each of its objectives; `None` is not assessed.
+fn all_controls(finding: Option<Finding>) -> Vec<Control> {
     let objective = |o: &compliance::catalog::ObjectiveText| Objective {
         objective_id: o.id.clone(),
-        decision: finding.map(decision),
+        decision: finding.map(decide_as),
         proposal: None,
         support: Support::default(),
     };
@@ -61,21 +61,21 @@ fn all(finding: Option<Finding>) -> Vec<Control> {
     Catalog::r2().requirements.iter().map(control).collect()
 }
 
-/// All met but these, which are planned for.
+/// All requirements met except these, which are planned for.
 fn all_but(missing: &[&str]) -> Vec<Control> {
-    let mut controls = all(Some(Finding::Met));
+    let mut controls = all_controls(Some(Finding::Met));
     for c in controls
         .iter_mut()
         .filter(|c| missing.contains(&c.control_id.0.as_ref()))
     {
         c.planned = true;
-        c.objectives[0].decision = Some(decision(Finding::NotMet));
+        c.objectives[0].decision = Some(decide_as(Finding::NotMet));
     }
     controls
 }
 
-/// A system security plan that somebody approved.
-fn approved() -> Evidence {
+/// An approved system security plan.
+fn approved_plan() -> Evidence {
     let id = EvidenceId(Uuid::from_u128(1));
     let plan = ControlId::known("3.12.4");
     Evidence {
@@ -86,7 +86,7 @@ fn approved() -> Evidence {
 }
 
 /// An open item of a plan of action.
-fn item(control: &'static str, kind: PlanKind) -> Plan {
+fn open_item(control: &'static str, kind: PlanKind) -> Plan {
     let control = Catalog::r2()
         .get(&ControlId::known(control))
         .unwrap()
@@ -98,16 +98,16 @@ fn item(control: &'static str, kind: PlanKind) -> Plan {
     }
 }
 
-/// What may be claimed with an approved plan, and everything that is planned for on the POA&M.
-fn claim(controls: &[Control]) -> Claim {
+/// The claim with an approved plan, and all planned requirements on the POA&M.
+fn claim_for(controls: &[Control]) -> Claim {
     let planned = controls.iter().filter(|c| c.planned);
     let plans: Vec<Plan> = planned
         .map(|c| Plan {
             control_id: c.control_id.clone(),
-            ..item("3.1.1", PlanKind::Poam)
+            ..open_item("3.1.1", PlanKind::Poam)
         })
         .collect();
-    claim_by(controls, &[approved()], &plans, now())
+    claim_by(controls, &[approved_plan()], &plans, now())
 }
 
 fn claim_by(controls: &[Control], evidence: &[Evidence], plans: &[Plan], now: Timestamp) -> Claim {
@@ -122,8 +122,8 @@ fn claim_by(controls: &[Control], evidence: &[Evidence], plans: &[Plan], now: Ti
     })
 }
 
-fn judge(controls: &[Control]) -> (Option<i32>, Level2) {
-    let claim = claim(controls);
+fn points_and_level(controls: &[Control]) -> (Option<i32>, Level2) {
+    let claim = claim_for(controls);
     (claim.points(), claim.level())
 }
 
@@ -135,7 +135,7 @@ fn with_partial(mut controls: Vec<Control>, id: &str) -> Vec<Control> {
 }
 
 #[test]
-fn the_catalog_is_the_standard_word_for_word() {
+fn catalog_equals_the_reference_word_for_word() {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../../shared/reference/nist-800-171r2.json"
@@ -154,69 +154,80 @@ fn the_catalog_is_the_standard_word_for_word() {
 }
 
 #[test]
-fn the_score_has_its_corners() {
-    assert_eq!(judge(&all(Some(Finding::Met))), (Some(110), Level2::Final));
+fn score_and_status_of_corner_cases() {
     assert_eq!(
-        judge(&all(Some(Finding::NotApplicable))).0,
+        points_and_level(&all_controls(Some(Finding::Met))),
+        (Some(110), Level2::Final)
+    );
+    assert_eq!(
+        points_and_level(&all_controls(Some(Finding::NotApplicable))).0,
         None,
         "a plan cannot be not applicable"
     );
-    assert_eq!(judge(&all(None)), (None, Level2::None));
-    let mut worst = all(Some(Finding::NotMet));
+    assert_eq!(points_and_level(&all_controls(None)), (None, Level2::None));
+
+    let mut worst = all_controls(Some(Finding::NotMet));
     for o in &mut worst
         .iter_mut()
         .find(|c| c.control_id.0 == "3.12.4")
         .unwrap()
         .objectives
     {
-        o.decision = Some(decision(Finding::Met));
+        o.decision = Some(decide_as(Finding::Met));
     }
-    assert_eq!(judge(&worst), (Some(-203), Level2::None));
-    assert_eq!(judge(&all_but(&["3.12.4"])), (None, Level2::None));
+
+    assert_eq!(points_and_level(&worst), (Some(-203), Level2::None));
     assert_eq!(
-        judge(&all_but(&["3.1.9"])),
+        points_and_level(&all_but(&["3.12.4"])),
+        (None, Level2::None)
+    );
+    assert_eq!(
+        points_and_level(&all_but(&["3.1.9"])),
         (Some(109), Level2::Conditional)
     );
     assert_eq!(
-        judge(&all_but(&["3.1.1"])),
+        points_and_level(&all_but(&["3.1.1"])),
         (Some(105), Level2::None),
-        "five points cannot wait"
+        "a weight of five is not allowed on the POA&M"
     );
     assert_eq!(
-        judge(&all_but(&["3.1.20"])),
+        points_and_level(&all_but(&["3.1.20"])),
         (Some(109), Level2::None),
         "the rule names it"
     );
 }
 
 #[test]
-fn half_of_encryption_and_of_mfa_counts_half() {
-    assert_eq!(judge(&all_but(&["3.13.11"])), (Some(105), Level2::None));
+fn only_encryption_and_mfa_have_a_partial_score() {
     assert_eq!(
-        judge(&with_partial(all_but(&["3.13.11"]), "3.13.11")),
+        points_and_level(&all_but(&["3.13.11"])),
+        (Some(105), Level2::None)
+    );
+    assert_eq!(
+        points_and_level(&with_partial(all_but(&["3.13.11"]), "3.13.11")),
         (Some(107), Level2::Conditional)
     );
     assert_eq!(
-        judge(&with_partial(all_but(&["3.5.3"]), "3.5.3")),
+        points_and_level(&with_partial(all_but(&["3.5.3"]), "3.5.3")),
         (Some(107), Level2::None),
         "never on a plan"
     );
 
     assert_eq!(
-        judge(&with_partial(all_but(&["3.1.1"]), "3.1.1")).0,
+        points_and_level(&with_partial(all_but(&["3.1.1"]), "3.1.1")).0,
         Some(105),
-        "nothing else has halves"
+        "nothing else has a partial score"
     );
 }
 
 #[test]
-fn what_nobody_plans_costs_the_plans_of_action_too() {
+fn unplanned_requirement_costs_plans_of_action_too() {
     let mut controls = all_but(&["3.1.9"]);
     for c in &mut controls {
         c.planned = false;
     }
 
-    let claim = claim(&controls);
+    let claim = claim_for(&controls);
     let counts = claim.counts();
     assert_eq!(
         (claim.points(), counts.met, counts.not_met),
@@ -239,19 +250,25 @@ fn what_nobody_plans_costs_the_plans_of_action_too() {
 }
 
 #[test]
-fn eighty_eight_is_enough_and_eighty_seven_is_not() {
+fn conditional_status_needs_88_points() {
     let allowed = Catalog::r2()
         .requirements
         .iter()
         .filter(|r| r.poam_eligibility == Eligibility::Allowed);
     let ids: Vec<&str> = allowed.map(|r| r.control_id.0.as_ref()).collect();
-    assert_eq!(judge(&all_but(&ids[..22])), (Some(88), Level2::Conditional));
-    assert_eq!(judge(&all_but(&ids[..23])), (Some(87), Level2::None));
+    assert_eq!(
+        points_and_level(&all_but(&ids[..22])),
+        (Some(88), Level2::Conditional)
+    );
+    assert_eq!(
+        points_and_level(&all_but(&ids[..23])),
+        (Some(87), Level2::None)
+    );
 }
 
 #[test]
-fn lapsed_evidence_counts_as_none() {
-    let mut controls = all(Some(Finding::Met));
+fn lapsed_evidence_does_not_support_a_finding() {
+    let mut controls = all_controls(Some(Finding::Met));
     controls[0].objectives[0].support = Support {
         valid: 0,
         lapsed: 1,
@@ -259,14 +276,13 @@ fn lapsed_evidence_counts_as_none() {
     };
 
     assert_eq!(controls[0].standing(), Standing::Stale);
-    assert_eq!(judge(&controls), (Some(105), Level2::None));
+    assert_eq!(points_and_level(&controls), (Some(105), Level2::None));
     controls[0].objectives[0].support.valid = 1;
-    assert_eq!(judge(&controls), (Some(110), Level2::Final));
+    assert_eq!(points_and_level(&controls), (Some(110), Level2::Final));
 }
 
 proptest! {
-    /// Whatever else holds: a finding that gets better never costs points, and the score stays
-    /// between its ends.
+    /// A finding that improves never costs points, and the score stays within its bounds.
     #[test]
     fn better_findings_never_cost_points(
         worse in proptest::collection::vec((0..320usize, 0..3u8), 0..60),
@@ -274,7 +290,7 @@ proptest! {
         partial in any::<bool>(),
         better in 0..320usize,
     ) {
-        let mut controls = all(Some(Finding::Met));
+        let mut controls = all_controls(Some(Finding::Met));
         for (c, planned) in controls.iter_mut().zip(planned) {
             c.planned = planned;
             c.partial_credit = partial;
@@ -285,16 +301,16 @@ proptest! {
         for (at, what) in worse {
             let (c, o) = places[at];
             controls[c].objectives[o].decision = match what {
-                0 => Some(decision(Finding::NotMet)),
+                0 => Some(decide_as(Finding::NotMet)),
                 1 => None,
-                _ => Some(decision(Finding::NotApplicable)),
+                _ => Some(decide_as(Finding::NotApplicable)),
             };
         }
 
-        let before = claim(&controls);
+        let before = claim_for(&controls);
         let (c, o) = places[better];
-        controls[c].objectives[o].decision = Some(decision(Finding::Met));
-        let after = claim(&controls);
+        controls[c].objectives[o].decision = Some(decide_as(Finding::Met));
+        let after = claim_for(&controls);
         prop_assert!(after.counts().lost() <= before.counts().lost());
         prop_assert!(before.points().is_none_or(|p| (-203..=110).contains(&p)));
         prop_assert_eq!(after.counts().met + after.counts().not_met + after.counts().open, 110);

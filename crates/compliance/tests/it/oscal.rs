@@ -1,9 +1,9 @@
-//! The OSCAL documents against NIST's schema, with nothing filled in and with everything.
+//! OSCAL documents against NIST's schema, from empty and from complete data.
 
 use std::collections::BTreeSet;
 
 use compliance::oscal::{self, Imported};
-use compliance::reports::Known;
+use compliance::reports::ReportContext;
 use compliance::system::System;
 use compliance::{Catalog, poam};
 use model::evidence::{Evidence, EvidenceKind};
@@ -11,7 +11,7 @@ use model::{EvidenceId, Finding, Plan, PlanId, Responsibility, Span, Timestamp};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{all, decision};
+use crate::{all_controls, decide_as};
 
 const SCHEMA: &str = include_str!("../data/oscal-1.2.3-complete-schema.json");
 const FULL: &str = include_str!("../data/system.full.toml");
@@ -20,7 +20,7 @@ fn now() -> Timestamp {
     Timestamp::from_secs(1_800_000_000)
 }
 
-fn evidence() -> Evidence {
+fn policy_evidence() -> Evidence {
     Evidence {
         evidence_id: EvidenceId(Uuid::from_u128(7)),
         control_id: model::ControlId::known("3.1.1"),
@@ -32,6 +32,7 @@ fn evidence() -> Evidence {
         file_name: Some("policy.pdf".to_owned()),
         size_bytes: Some(1),
         sha256: Some("0".repeat(64)),
+
         collected_at: now(),
         collected_by: None,
         effective_at: None,
@@ -46,15 +47,15 @@ fn evidence() -> Evidence {
     }
 }
 
-/// Runs `check` on all documents of an empty and of a full dossier.
-fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
+/// Runs `check` on all documents of empty and of complete data.
+fn for_empty_and_full(check: impl Fn(&ReportContext<'_>, Vec<oscal::File>)) {
     let (nothing, full) = (System::default(), toml::from_str::<System>(FULL).unwrap());
     assert!(full.missing().is_empty(), "{:?}", full.missing());
-    let (unassessed, mut controls) = (all(None), all(Some(Finding::Met)));
+    let (unassessed, mut controls) = (all_controls(None), all_controls(Some(Finding::Met)));
     controls[0].notes = Some("by role, reviewed each quarter".to_owned());
     controls[0].owner = Some("alice".to_owned());
-    controls[1].objectives[0].decision = Some(decision(Finding::NotApplicable));
-    controls[2].objectives[0].decision = Some(decision(Finding::NotMet));
+    controls[1].objectives[0].decision = Some(decide_as(Finding::NotApplicable));
+    controls[2].objectives[0].decision = Some(decide_as(Finding::NotMet));
     controls[3].responsibility = Responsibility::Shared;
 
     controls[3].provider = Some("Example Hosting".to_owned());
@@ -66,8 +67,8 @@ fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
     plans[0].mitigation = Some("watched".to_owned());
     plans[0].owner = Some("bob".to_owned());
 
-    let pieces = [evidence()];
-    let base = Known {
+    let pieces = [policy_evidence()];
+    let base = ReportContext {
         catalog: Catalog::r2(),
         system: &nothing,
         controls: &unassessed,
@@ -79,8 +80,8 @@ fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
         now: now(),
     };
 
-    check(&base, oscal::all(&base));
-    let known = Known {
+    check(&base, oscal::all_documents(&base));
+    let known = ReportContext {
         system: &full,
         controls: &controls,
         evidence: &pieces,
@@ -89,17 +90,17 @@ fn both(check: impl Fn(&Known<'_>, Vec<oscal::File>)) {
         ..base
     };
 
-    check(&known, oscal::all(&known));
+    check(&known, oscal::all_documents(&known));
 }
 
 #[test]
-fn every_document_is_valid_and_points_nowhere_wrong() {
+fn documents_are_valid_and_have_no_dangling_references() {
     let schema: Value = serde_json::from_str(SCHEMA).unwrap();
     let validator = jsonschema::draft7::options()
         .should_validate_formats(true)
         .build(&schema)
         .unwrap();
-    both(|known, files| {
+    for_empty_and_full(|known, files| {
         assert!(files.len() >= 6);
         for file in &files {
             let errors: Vec<String> = validator
@@ -110,14 +111,14 @@ fn every_document_is_valid_and_points_nowhere_wrong() {
             assert!(errors.is_empty(), "{}: {errors:#?}", file.path);
 
             assert_eq!(
-                oscal::dangling(known, file),
+                oscal::dangling_references(known, file),
                 Vec::<String>::new(),
                 "{}",
                 file.path
             );
         }
 
-        assert_eq!(files, oscal::all(known), "the same each time");
+        assert_eq!(files, oscal::all_documents(known), "the same each time");
         let ids: BTreeSet<&str> = files
             .iter()
             .map(|f| {
@@ -130,10 +131,9 @@ fn every_document_is_valid_and_points_nowhere_wrong() {
     });
 }
 
-/// Another program's opinion: trestle reads every document in its own classes and follows what they
-/// import.
+/// Validates every document with trestle, which follows imports as well.
 #[test]
-fn trestle_takes_every_document() {
+fn trestle_accepts_every_document() {
     let trestle = std::env::var_os("TRESTLE").unwrap_or_else(|| "trestle".into());
     if std::process::Command::new(&trestle)
         .arg("version")
@@ -146,7 +146,7 @@ fn trestle_takes_every_document() {
         );
         return;
     }
-    both(|_, files| {
+    for_empty_and_full(|_, files| {
         let folder = tempfile::tempdir().unwrap();
         let run = |args: &[&str]| {
             let out = std::process::Command::new(&trestle)
@@ -175,21 +175,21 @@ fn trestle_takes_every_document() {
 }
 
 #[test]
-fn a_reference_that_points_nowhere_is_noticed() {
-    both(|known, mut files| {
+fn dangling_reference_is_found() {
+    for_empty_and_full(|known, mut files| {
         let ssp = files
             .iter_mut()
             .find(|f| f.path.starts_with("system-security-plans"))
             .unwrap();
         let at = "/system-security-plan/control-implementation/implemented-requirements/0/statements/0/by-components/0/component-uuid";
         *ssp.json.pointer_mut(at).unwrap() = Value::from(Uuid::nil().to_string());
-        assert_eq!(oscal::dangling(known, ssp).len(), 1);
+        assert_eq!(oscal::dangling_references(known, ssp).len(), 1);
     });
 }
 
 #[test]
-fn what_is_written_is_read_back() {
-    both(|known, files| {
+fn written_documents_are_read_back() {
+    for_empty_and_full(|known, files| {
         for file in files {
             let text = file.json.to_string();
             match oscal::read(known.catalog, text.as_bytes(), now()) {
@@ -200,7 +200,7 @@ fn what_is_written_is_read_back() {
                     assert_eq!(notes.as_ref(), known.controls[0].notes.as_ref());
                     assert_eq!(owner.as_ref(), known.controls[0].owner.as_ref());
                 }
-                Ok(Imported::Poam(plans)) => assert_eq!(plans, expected(known.plans)),
+                Ok(Imported::Poam(plans)) => assert_eq!(plans, without_resources(known.plans)),
                 Err(error) => assert!(
                     error.to_string().contains("neither"),
                     "{}: {error}",
@@ -211,8 +211,8 @@ fn what_is_written_is_read_back() {
     });
 }
 
-/// OSCAL has no place for some of what we keep.
-fn expected(plans: &[Plan]) -> Vec<Plan> {
+/// The plans without what OSCAL cannot express.
+fn without_resources(plans: &[Plan]) -> Vec<Plan> {
     plans
         .iter()
         .cloned()
@@ -224,7 +224,7 @@ fn expected(plans: &[Plan]) -> Vec<Plan> {
 }
 
 #[test]
-fn a_wrong_document_is_refused_with_its_place() {
+fn invalid_document_is_refused_with_its_path() {
     let refused = |text: &str| {
         oscal::read(Catalog::r2(), text.as_bytes(), now())
             .unwrap_err()

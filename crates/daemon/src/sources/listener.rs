@@ -16,8 +16,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use collect::Format;
 use model::time::Calendar;
-use model::{Clock, ServiceName, Span, Timestamp};
-use serde::{Deserialize, Serialize};
+use model::{Clock, ServiceName, Span};
 use store::PgConnectOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -26,6 +25,7 @@ use uuid::Uuid;
 
 use app::certificates::Slot;
 use app::self_audit::{Component, Failures};
+use app::spools::{Owner, listeners_dir};
 use config::Address;
 use config::StateDir;
 use drain::{Drain, Sink};
@@ -42,8 +42,8 @@ mod sockets;
 mod streams;
 
 use crate::context::TaskContext;
+use crate::spool_backlog::SpoolBacklog;
 use crate::supervisor::{Reader, SourceKind};
-pub use keeper::Waiting;
 
 /// The kind.
 pub const SOURCE: SourceKind = SourceKind {
@@ -100,10 +100,6 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
 const LINGER: Duration = Duration::from_millis(100);
 /// How long a stop waits for a database or a disk that does not take anything.
 const LAST_TRY: Duration = Duration::from_secs(10);
-/// Where the spools are, below the state directory; each in a folder of its own.
-const FOLDER: &str = "listeners";
-/// The file that says whose spool a folder is.
-const ABOUT: &str = "source.json";
 
 /// What a listener is told.
 pub struct Options {
@@ -132,7 +128,7 @@ pub struct Options {
     /// The most bytes in it.
     pub spool_max_bytes: u64,
     /// Says since when messages wait.
-    pub waiting: Arc<Waiting>,
+    pub waiting: Arc<SpoolBacklog>,
 }
 
 impl Options {
@@ -156,15 +152,6 @@ impl Options {
     }
 }
 
-/// Whose spool a folder is: what has been taken in is stored even when nobody listens there any
-/// more.
-#[derive(Debug, Serialize, Deserialize)]
-struct About {
-    source: String,
-    format: String,
-    service: Option<ServiceName>,
-}
-
 /// The folder of a source's spool: its name as far as a file's may have it, and a number that tells
 /// apart what then looks the same.
 fn folder(state: &StateDir, source: &str) -> PathBuf {
@@ -180,7 +167,7 @@ fn folder(state: &StateDir, source: &str) -> PathBuf {
     let number = Uuid::new_v5(&Uuid::NAMESPACE_URL, source.as_bytes())
         .simple()
         .to_string();
-    state.join(FOLDER).join(format!("{shown}-{}", &number[..8]))
+    listeners_dir(state).join(format!("{shown}-{}", &number[..8]))
 }
 
 /// What could not be taken in, since it was last written down.
@@ -208,17 +195,14 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         folder(&options.state, &name),
         options.spool_max_bytes,
     ));
-    let about = About {
+    let owner = Owner {
         source: name,
         format: options.format.name.to_owned(),
         service: options.service.clone(),
     };
 
-    if let Err(cause) = introduce(&shelf, &about) {
-        warn!(
-            "{}: the spool cannot be opened yet: {cause:#}",
-            about.source
-        );
+    if let Err(cause) = owner.write(shelf.dir()) {
+        warn!("{}: the spool cannot be opened yet: {cause}", owner.source);
     }
 
     let drain = Arc::new(tokio::sync::Mutex::new(Drain::new(options.sink())));
@@ -247,12 +231,6 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     reading.await.context("a listener ended with a bug")
 }
 
-fn introduce(shelf: &Shelf, about: &About) -> anyhow::Result<()> {
-    std::fs::create_dir_all(shelf.dir())?;
-    std::fs::write(shelf.dir().join(ABOUT), serde_json::to_vec(about)?)?;
-    Ok(())
-}
-
 /// Stores what listeners have taken in that are configured no longer. Returns when nothing of it is
 /// left, or at the stop.
 pub async fn drain_left_behind(
@@ -260,7 +238,7 @@ pub async fn drain_left_behind(
     configured: BTreeSet<String>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
-    let folders = match std::fs::read_dir(like.state.join(FOLDER)) {
+    let folders = match std::fs::read_dir(listeners_dir(&like.state)) {
         Ok(folders) => folders
             .filter_map(Result::ok)
             .map(|entry| entry.path())
@@ -269,13 +247,11 @@ pub async fn drain_left_behind(
     };
 
     for dir in folders {
-        let about = std::fs::read(dir.join(ABOUT))
-            .ok()
-            .and_then(|text| serde_json::from_slice::<About>(&text).ok());
-        let Some(about) = about.filter(|about| !configured.contains(&about.source)) else {
+        let Some(owner) = Owner::of(&dir).filter(|owner| !configured.contains(&owner.source))
+        else {
             continue;
         };
-        let Some(format) = Format::named(&about.format) else {
+        let Some(format) = Format::named(&owner.format) else {
             continue;
         };
         let shelf = Arc::new(Shelf::new(dir, u64::MAX / 2));
@@ -288,14 +264,14 @@ pub async fn drain_left_behind(
         }
         info!(
             "{}: storing what was received before it was taken out of the configuration",
-            about.source
+            owner.source
         );
         let sink = Sink {
             database: like.database.clone(),
-            name: about.source,
+            name: owner.source,
             format,
             every: None,
-            service: about.service,
+            service: owner.service,
             calendar: like.calendar.clone(),
             settle: like.settle,
             failures: like.failures.clone(),
@@ -321,70 +297,7 @@ pub struct LeftBehind {
     /// Where failures are told.
     pub failures: Failures,
     /// Says since when messages wait.
-    pub waiting: Arc<Waiting>,
-}
-
-/// What a listener has received and the database does not have yet, as its folder shows it.
-#[derive(Debug, Serialize)]
-pub struct Held {
-    source: String,
-    waiting_bytes: u64,
-    since: Option<Timestamp>,
-    damaged: Vec<PathBuf>,
-}
-
-impl Held {
-    /// What somebody should look at. What waits for less than a minute is only passing through.
-    pub fn attention(&self, now: Timestamp) -> Option<String> {
-        let Self {
-            source,
-            waiting_bytes,
-            since,
-            damaged,
-        } = self;
-
-        if let Some(path) = damaged.first() {
-            return Some(format!(
-                "a damaged piece of the spool of {source} was set aside: {}",
-                path.display()
-            ));
-        }
-
-        let since =
-            since.filter(|since| *waiting_bytes > 0 && now.since(*since) > Span::mins(1))?;
-        Some(format!(
-            "{waiting_bytes} bytes of messages of {source} wait for the database since {since}"
-        ))
-    }
-}
-
-/// What stands in the spools of all listeners, also of those that are configured no longer.
-pub fn held(state: &StateDir) -> std::io::Result<Vec<Held>> {
-    let folders = match std::fs::read_dir(state.join(FOLDER)) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        folders => folders?,
-    };
-
-    let mut all = Vec::new();
-    for folder in folders {
-        let dir = folder?.path();
-        let about = std::fs::read(dir.join(ABOUT))
-            .ok()
-            .and_then(|text| serde_json::from_slice::<About>(&text).ok());
-        let Some(About { source, .. }) = about else {
-            continue;
-        };
-        let found = ingest::spool_on_disk(&dir)?;
-        let (waiting_bytes, since, damaged) = (found.waiting_bytes, found.since, found.damaged);
-        all.push(Held {
-            source,
-            waiting_bytes,
-            since,
-            damaged,
-        });
-    }
-
-    Ok(all)
+    pub waiting: Arc<SpoolBacklog>,
 }
 
 /// Opens the socket and reads it; tries again when that fails.

@@ -8,12 +8,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use model::time::Calendar;
 use model::{
-    ADVISORY, Actor, Alert, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint,
-    Phase, Rows, Severity, Source, Timestamp,
+    ADVISORY, Actor, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint, Phase,
+    Severity, Source, Timestamp,
 };
 use notify::{Mutes, Routing};
 use store::advisories::{Import, Match};
-use store::alerts::Route;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +22,7 @@ use uuid::Uuid;
 use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
 use app::advisories::{Input, fetch, import};
+use app::alert_routing::AlertRouter;
 
 /// The task.
 pub const TASK: Task = Task {
@@ -122,9 +122,13 @@ async fn read_due(
         *tried = Some(now);
         let read = async {
             let text = fetch(&input.origin).await?;
-            let actor = Actor::task(ACTOR);
-            let place = (input.name.as_str(), input.origin.as_str(), &actor);
-            import(conn, input.kind, place, input.format.as_deref(), &text).await
+            let source = app::advisories::Source {
+                kind: input.kind,
+                name: &input.name,
+                origin: &input.origin,
+                format: input.format.as_deref(),
+            };
+            import(conn, &Actor::task(ACTOR), source, &text).await
         };
 
         match read.await {
@@ -192,6 +196,7 @@ async fn tell(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> 
                 opened: true,
                 phase: Phase::Opened,
                 detection,
+                events: Vec::new(),
             });
         }
     }
@@ -227,6 +232,7 @@ async fn close(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()>
             opened: false,
             phase: Phase::Closed,
             detection,
+            events: Vec::new(),
         })
         .collect();
 
@@ -244,15 +250,16 @@ async fn apply(
 ) -> anyhow::Result<()> {
     let now = options.clock.now();
     let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
-    let open = options.calendar.clone().period(now).open;
-    let route = |alert: &Alert| Route {
-        channels: options.routing.channels(alert, open),
-        muted_by: mutes.covering(alert, now),
-        most: options.routing.most(alert),
+    let router = AlertRouter {
+        routing: &options.routing,
+        silences: &mutes,
+        now,
+        business_hours: options.calendar.clone().period(now).open,
+        stale_before: Timestamp::MIN,
     };
 
     store::alerts::take_turn(conn).await?;
-    store::alerts::apply(conn, changes, &route).await?;
+    router.apply(conn, changes).await?;
     Ok(())
 }
 
@@ -341,7 +348,6 @@ fn detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
         last_seen: now,
         event_count: group.len() as u64,
         event_ids: Vec::new(),
-        rows: Rows::default(),
         nist_controls: vec![
             ControlId::known("3.14.3"),
             ControlId::known("3.11.2"),

@@ -5,12 +5,16 @@
 //! restart repeats nothing and skips nothing. A lock in the database keeps two from running the
 //! checks at once. People are told of an item once for each stage, by the road of the digest.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use app::reminders::{due, line};
+use app::Session;
+use app::actor::Permission;
+use app::compliance::checks::{self, Surroundings};
+use app::compliance::claims;
+use app::compliance::reminders::{due, line};
 use compliance::reminders::Reminder;
+use config::{Config, StateDir};
 use model::{Actor, Clock, Span, Timestamp};
 use store::{Connection as _, PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
@@ -20,10 +24,6 @@ use tracing::{info, warn};
 use crate::context::TaskContext;
 use crate::supervisor::{Lifetime, Running, Task};
 use crate::tasks::scheduled_notifications as notices;
-use app::claims;
-use app::evidence;
-use config::Config;
-use config::StateDir;
 
 /// The task.
 pub const TASK: Task = Task {
@@ -105,7 +105,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 
 async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Result<()> {
     let (now, every) = (options.clock.now(), options.config.compliance.interval);
-    let ran = every > Span::ZERO && checks(options, now, every).await?;
+    let ran = every > Span::ZERO && run_checks(options, now, every).await?;
     let pause = if every == Span::ZERO {
         REMIND
     } else {
@@ -116,52 +116,34 @@ async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Re
         return Ok(());
     }
 
-    let mut conn = store::connect(&options.database).await?;
-    let due = due(&mut conn, now).await?;
-    claims::note_score(&mut conn, &Actor::task(ACTOR), &options.state, now).await?;
-    remind(options, &mut conn, &due, now).await?;
+    let conn = store::connect(&options.database).await?;
+    let mut session = Session::new(conn, Actor::task(ACTOR));
+    let due = due(&mut session, now).await?;
+    claims::record_score(&mut session, &options.state, now).await?;
+    let (conn, _) = session.change(Permission::Operate)?;
+    remind(options, conn, &due, now).await?;
     *reminded = Some(now);
 
     Ok(())
 }
 
 /// Runs the checks that are due. False when none is, or when somebody else runs them.
-async fn checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Result<bool> {
-    let mut conn = store::connect(&options.operator).await?;
-    if !store::evidence::hold_checks(&mut conn, false).await? {
-        return Ok(false);
-    }
-
-    let last: HashMap<String, Timestamp> = store::evidence::last_results(&mut conn)
-        .await?
-        .into_iter()
-        .collect();
-
-    // A result of the future was taken by a wrong clock, and holds nothing up.
-    let due = |id: &str| {
-        last.get(id)
-            .is_none_or(|at| at.plus(every) <= now || *at > now)
+async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::Result<bool> {
+    let conn = store::connect(&options.operator).await?;
+    let mut session = Session::new(conn, Actor::task(ACTOR));
+    let around = Surroundings {
+        config: &options.config,
+        state: &options.state,
     };
 
-    let due: Vec<_> = compliance::checks::ALL
-        .iter()
-        .copied()
-        .filter(|check| due(check.id))
-        .collect();
-    if due.is_empty() {
+    let found = checks::run_due(&mut session, &around, every, now).await?;
+    if found.is_empty() {
         return Ok(false);
-    }
-
-    let facts = evidence::gather(&mut conn, &options.config, &options.state, now, |_| ()).await?;
-    let mut bad = 0;
-    for check in &due {
-        let found = evidence::run(&mut conn, check, &facts, &Actor::task(ACTOR)).await?;
-        bad += u32::from(found.is_not_met());
     }
 
     info!(
-        checks = due.len(),
-        not_met = bad,
+        checks = found.len(),
+        not_met = found.iter().filter(|f| f.is_not_met()).count(),
         "the checks of compliance ran on schedule"
     );
 
@@ -189,13 +171,9 @@ async fn remind(
     }
 
     let (title, text) = (title(&new), text(&new));
-    let payload = serde_json::to_value(notices::payload(
-        &options.hostname,
-        (title, text),
-        (now, now),
-    ))?;
+    let notice = notices::notice(&options.hostname, (title, text), (now, now));
     let written =
-        store::notices::write_together(&mut tx, KIND, &unsaid, &payload, &channels).await?;
+        store::notices::write_together(&mut tx, KIND, &unsaid, &notice, &channels).await?;
 
     tx.commit().await?;
     info!(

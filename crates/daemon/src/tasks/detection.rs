@@ -14,10 +14,10 @@ use anyhow::Context as _;
 use detect::{Engine, StoredProfile};
 use model::event::UserId;
 use model::time::Calendar;
-use model::{Alert, Change, Clock, SecurityEvent, Span, Timestamp};
+use model::{Change, Clock, SecurityEvent, Span, Timestamp};
 use notify::{Mutes, Routing};
 use serde_json::json;
-use store::alerts::{Pending, Route};
+use store::alerts::Pending;
 use store::baselines::Baseline;
 use store::reader::{self, Cursor, SetAside, Wake, Witness};
 use store::rules::RuleSetting;
@@ -26,8 +26,9 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::metrics::Shown;
+use crate::engine_stats::EngineStats;
 use crate::source_accounting::Books;
+use app::alert_routing::AlertRouter;
 use app::health::Pulse;
 use app::self_audit::{Component, Failures};
 use config::StateDir;
@@ -63,7 +64,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
         deliveries: Arc::clone(&context.outbox.wake),
         failures: context.failures.clone(),
         pulse: Arc::clone(&context.health.pulse),
-        shown: Arc::clone(&context.health.shown),
+        engine_stats: Arc::clone(&context.health.engine_stats),
     };
 
     let ready = Arc::clone(&context.health.ready);
@@ -141,7 +142,7 @@ pub struct Options {
     /// Beats as long as events are read.
     pub pulse: Arc<Pulse>,
     /// What the engine does, for metrics.
-    pub shown: Arc<Shown>,
+    pub engine_stats: Arc<EngineStats>,
 }
 
 /// Events that the server cannot hand out.
@@ -285,7 +286,9 @@ async fn attempt(
         }
 
         if ticked {
-            options.shown.show(&monitor.engine, options.clock.now());
+            options
+                .engine_stats
+                .record(&monitor.engine, options.clock.now());
         }
     }
 }
@@ -404,7 +407,7 @@ impl Monitor {
 
         // Events in the spool are older than the clock: it must not overtake them.
         if (options.settled)() {
-            self.engine.advance(now);
+            self.engine.advance_clock(now);
         }
 
         if now.since(self.retried) >= RETRY_EVERY {
@@ -431,9 +434,7 @@ impl Monitor {
         }
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
         store::alerts::take_turn(&mut tx).await?;
-        let open = options.calendar.clone().period(options.clock.now()).open;
-        let route = |alert: &Alert| route(options, &self.mutes, open, alert);
-        let applied = store::alerts::retry_pending(&mut tx, &route).await?;
+        let applied = router(options, &self.mutes).retry_pending(&mut tx).await?;
         tx.commit()
             .await
             .map_err(StoreError::from)
@@ -460,13 +461,13 @@ impl Monitor {
             reader::commit_early(&mut tx).await?;
         }
 
-        let open = options.calendar.clone().period(options.clock.now()).open;
-        let route = |alert: &Alert| route(options, &self.mutes, open, alert);
         if !changes.is_empty() {
             store::alerts::take_turn(&mut tx).await?;
         }
 
-        let applied = store::alerts::apply(&mut tx, &changes, &route).await?;
+        let applied = router(options, &self.mutes)
+            .apply(&mut tx, &changes)
+            .await?;
         reader::record_set_aside(&mut tx, &self.set_aside).await?;
         let mut cursor = self.cursor.clone();
         if checkpoint {
@@ -565,17 +566,14 @@ impl Monitor {
     }
 }
 
-/// The channels of an alert, or what mutes it; `open` when it is business time. Old news is stored
-/// and wakes nobody.
-fn route(options: &Options, mutes: &Mutes, open: bool, alert: &Alert) -> Route {
+/// The router of the present.
+fn router<'a>(options: &'a Options, silences: &'a Mutes) -> AlertRouter<'a> {
     let now = options.clock.now();
-    if alert.last_seen < now.minus(STALE_NEWS) {
-        return Route::default();
-    }
-
-    Route {
-        channels: options.routing.channels(alert, open),
-        muted_by: mutes.covering(alert, now),
-        most: options.routing.most(alert),
+    AlertRouter {
+        routing: &options.routing,
+        silences,
+        now,
+        business_hours: options.calendar.clone().period(now).open,
+        stale_before: now.minus(STALE_NEWS),
     }
 }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use model::{Alert, Channel, Clock, Severity, Span, Timestamp};
-use notify::{Channels, Kind, Message, Retry, backoff};
+use model::{Channel, Clock, Content, Severity, Span, Timestamp};
+use notify::{Channels, Kind, Notification, Retry, backoff};
 use store::outbox::{self, Delivery, Wanted};
 use store::{PgConnectOptions, PgConnection};
 use tokio::sync::Notify;
@@ -349,7 +349,7 @@ impl Pool {
 
 async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Timestamp) -> Outcome {
     let known = channels.configured().contains(&delivery.channel);
-    let Ok(alert) = serde_json::from_value::<Alert>(delivery.payload.clone()) else {
+    let Ok(content) = Content::from_stored(delivery.payload.clone()) else {
         return Err(NotSent::ever(
             "the stored message cannot be read".to_owned(),
         ));
@@ -380,10 +380,10 @@ async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Time
     let within = names
         .patience
         .iter()
-        .find(|(severity, _)| *severity == alert.severity)
+        .find(|(severity, _)| *severity == content.severity())
         .map(|(_, patience)| *patience);
-    let message = Message {
-        alert,
+    let message = Notification {
+        content,
         delivery_id: delivery.delivery_id,
         kind,
         sent_at: now,

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::time::Calendar;
-use model::{Alert, Clock, Span, Timestamp};
+use model::{Clock, Span, Timestamp};
 use notify::{Mutes, Routing};
-use store::alerts::Route;
 use store::monitors::Monitored;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use app::alert_routing::AlertRouter;
 use app::certificates;
 use config::Config;
 
@@ -211,16 +211,17 @@ async fn one(
 
     let mut written = 0;
     if let Some(change) = &change {
-        let open = options.calendar.period(now).open;
-        let routing = &options.routing;
-        let route = |alert: &Alert| Route {
-            channels: routing.channels(alert, open),
-            muted_by: mutes.covering(alert, now),
-            most: routing.most(alert),
+        let router = AlertRouter {
+            routing: &options.routing,
+            silences: mutes,
+            now,
+            business_hours: options.calendar.period(now).open,
+            stale_before: Timestamp::MIN,
         };
 
         store::alerts::take_turn(&mut tx).await?;
-        written = store::alerts::apply(&mut tx, std::slice::from_ref(change), &route)
+        written = router
+            .apply(&mut tx, std::slice::from_ref(change))
             .await?
             .deliveries;
         let word = if change.opened {

@@ -12,10 +12,7 @@ use std::time::Duration;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use model::text::counted;
-use model::{
-    Alert, AlertId, AlertState, Channel, Clock, Entity, EntityKind, Fingerprint, RuleId, Severity,
-    Span, Timestamp,
-};
+use model::{Alert, Channel, Clock, Notice, Severity, Span, Timestamp, Topic};
 use store::notices::{self, Summary};
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
@@ -190,17 +187,12 @@ async fn sum_up(options: &Options) -> anyhow::Result<()> {
             "{}\nAll are stored; `blueteam alerts list` shows them.",
             lines.join("\n")
         );
-        let mut alert = payload(&options.hostname, (title, text), folded.span);
-
-        alert.severity = worst;
-        alert.event_count = count;
-        notices::tell_folded(
-            &mut tx,
-            folded.channel,
-            folded.span.1,
-            &serde_json::to_value(alert)?,
-        )
-        .await?;
+        let notice = Notice {
+            severity: worst,
+            count,
+            ..notice(&options.hostname, (title, text), folded.span)
+        };
+        notices::tell_folded(&mut tx, folded.channel, folded.span.1, &notice).await?;
     }
 
     tx.commit().await.map_err(StoreError::from)?;
@@ -238,11 +230,11 @@ async fn write(
         )
     };
 
-    let payload = serde_json::to_value(payload(&options.hostname, (title, text), (from, now)))?;
+    let notice = notice(&options.hostname, (title, text), (from, now));
     // What begins is not told: there is no day yet to tell of.
     let channels = if last.is_some() { channels } else { &[] };
     Ok(
-        notices::write(conn, (kind, key, OURSELVES), &payload, channels)
+        notices::write(conn, (kind, key, OURSELVES), &notice, channels)
             .await?
             .unwrap_or(0),
     )
@@ -378,39 +370,23 @@ fn one_line(title: &str) -> String {
     model::text::sanitize(title).into_owned()
 }
 
-/// A notice as a channel is given it.
-pub fn payload(
+/// A notice of the schedule, about this machine and the time from `from` to `now`.
+pub fn notice(
     hostname: &str,
     (title, text): (String, String),
     (from, now): (Timestamp, Timestamp),
-) -> Alert {
-    let id = Uuid::now_v7();
-    Alert {
-        alert_id: AlertId(id),
-        rule_id: RuleId::builtin("schedule"),
+) -> Notice {
+    Notice {
+        id: Uuid::now_v7(),
+        topic: Topic::Schedule,
         severity: Severity::Info,
         title,
-        description: text,
-        entity: Entity {
-            kind: EntityKind::Source,
-            value: hostname.to_owned(),
-        },
-        source: "blueteam".to_owned(),
-        services: Vec::new(),
-        tenant: None,
-        first_seen: from,
-        last_seen: now,
-        event_count: 0,
-        event_ids: Vec::new(),
-        nist_controls: Vec::new(),
-        cui_involved: false,
-        incident_id: None,
-        state: AlertState::Closed,
-        fingerprint: Fingerprint(id),
-        acknowledged_by: None,
-        acknowledged_at: None,
-        created_at: now,
-        muted_by: None,
+        body: text,
+        about: hostname.to_owned(),
+        from,
+        to: now,
+        count: 0,
+        lasts: false,
     }
 }
 
@@ -472,19 +448,13 @@ mod tests {
     #[test]
     fn a_day_with_something_in_it_names_it() {
         let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
-        let mut alert = payload(
-            "soc1",
-            (
-                "Off-hours access by ann\nCRITICAL: none".to_owned(),
-                String::new(),
-            ),
-            (at, at),
-        );
+        let hostile = "Off-hours access by ann\nCRITICAL: none".to_owned();
+        let mut alert = notice("soc1", (hostile, String::new()), (at, at)).to_alert();
         alert.severity = Severity::Medium;
 
-        alert.alert_id = AlertId(Uuid::from_u128(0x1234_5678 << 96));
-        alert.entity = Entity {
-            kind: EntityKind::User,
+        alert.alert_id = model::AlertId(Uuid::from_u128(0x1234_5678 << 96));
+        alert.entity = model::Entity {
+            kind: model::EntityKind::User,
             value: "ann\u{202e}".to_owned(),
         };
 
@@ -544,7 +514,7 @@ mod tests {
         ) {
             let said = text.repeat(1 + long * 40);
             let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
-            let mut alert = payload("soc1", (said.clone(), said.clone()), (at, at));
+            let mut alert = notice("soc1", (said.clone(), said.clone()), (at, at)).to_alert();
             alert.severity = Severity::Low;
             alert.entity.value = said.clone();
 

@@ -9,12 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{
-    Alert, AlertId, AlertState, Channel, Clock, ControlId, Entity, EntityKind, Fingerprint, RuleId,
-    Severity, Span, Timestamp,
-};
+use model::{Channel, Clock, Content, Notice, Severity, Span, Timestamp, Topic};
 use notify::routing::by_design;
-use notify::{Channels, Kind, Message};
+use notify::{Channels, Kind, Notification};
 use serde::{Deserialize, Serialize};
 use store::PgConnectOptions;
 use tokio_util::sync::CancellationToken;
@@ -345,7 +342,7 @@ fn message(
     (kind, why): (Kind, Option<&str>),
     since: Timestamp,
     now: Timestamp,
-) -> Message {
+) -> Notification {
     // The same at each attempt and after each restart, so that a receiver knows a repetition.
     let place = Trouble::ALL
         .iter()
@@ -356,43 +353,24 @@ fn message(
     let reason = why
         .map(|why| format!(" Reason: {}.", model::text::sanitize(why)))
         .unwrap_or_default();
-    let alert = Alert {
-        services: Vec::new(),
-        tenant: None,
-        alert_id: AlertId(Uuid::from_u128(number)),
-        rule_id: RuleId::builtin("audit_log_gap"),
+    let notice = Notice {
+        id: Uuid::from_u128(number),
+        topic: Topic::SelfCheck,
         severity: Severity::Critical,
         title: trouble.title().to_owned(),
-        description: format!(
+        body: format!(
             "{}{reason} This alert is not in the list of alerts.",
             trouble.description()
         ),
-        entity: Entity {
-            kind: EntityKind::Source,
-            value: "database".to_owned(),
-        },
-        source: "blueteam".to_owned(),
-        first_seen: since,
-        last_seen: now,
-        event_count: 1,
-        event_ids: Vec::new(),
-        nist_controls: vec![ControlId::known("3.3.4")],
-        cui_involved: false,
-        incident_id: None,
-        state: if kind == Kind::Resolved {
-            AlertState::Closed
-        } else {
-            AlertState::Open
-        },
-        fingerprint: Fingerprint(Uuid::from_u128(number)),
-        acknowledged_by: None,
-        acknowledged_at: None,
-        created_at: since,
-        muted_by: None,
+        about: "database".to_owned(),
+        from: since,
+        to: now,
+        count: 1,
+        lasts: kind != Kind::Resolved,
     };
 
-    Message {
-        alert,
+    Notification {
+        content: Content::Notice(notice),
         delivery_id: id,
         kind,
         sent_at: now,

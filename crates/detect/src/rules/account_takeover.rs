@@ -7,9 +7,10 @@ use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::keyed::{Key, Keyed};
+use crate::clock_cache::ClockCache;
+use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::Hit;
 
 pub(super) const RULE: Definition = Definition {
@@ -17,27 +18,26 @@ pub(super) const RULE: Definition = Definition {
         id: RuleId::builtin("account_takeover"),
         name: "Account takeover",
         description: "A password is changed or reset, then data is accessed within `window` from \
-            an address that was not among \
-                      the user's known ones before the change.",
+            an address that the user was not known at before the change.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.5.2"), ControlId::known("3.14.6")],
         attack: &["T1098", "T1531"],
         interest: Marks::PASSWORD.union(Marks::DATA),
         feeds: &[Source::AuditDb],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/account_takeover.ndjson"),
     build: |value, max_keys| {
-        let Params { window } = params(value)?;
+        let Params { window } = parse_params(value)?;
         let rule = AccountTakeover {
-            users: Keyed::new(max_keys),
+            users: ClockCache::new(max_keys),
             window,
         };
 
         Ok(Built {
             rule: Box::new(rule),
             cooldown: window,
-            memory: window,
+            lookback: window,
         })
     },
 };
@@ -56,20 +56,20 @@ impl Default for Params {
     }
 }
 
-/// Changes and accesses remembered a user.
+/// Maximum number of remembered changes and accesses per user.
 const KEPT: usize = 64;
 
 #[derive(Debug, Default)]
-struct State {
+struct UserState {
     /// Password changes, in the order in which they arrived.
     changes: SmallVec<[Hit; 1]>,
-    /// Data accesses from addresses that were new just then: the change may yet arrive.
+    /// Data accesses from addresses that were new at the time: the change may arrive later.
     accesses: SmallVec<[(Hit, IpAddr); 1]>,
 }
 
-/// The first is kept as long as it counts: a thief who changes the password again and again knows
-/// no address that was new at the last change.
-fn remember<T>(list: &mut SmallVec<[T; 1]>, item: T, counts: impl Fn(&T) -> bool) {
+/// Adds to a list of limited length. The first item is kept as long as it counts: with repeated
+/// password changes, the thief's address is no longer new at the last one.
+fn push_capped<T>(list: &mut SmallVec<[T; 1]>, item: T, counts: impl Fn(&T) -> bool) {
     if list.len() >= KEPT {
         list.retain(|old| counts(old));
     }
@@ -80,12 +80,13 @@ fn remember<T>(list: &mut SmallVec<[T; 1]>, item: T, counts: impl Fn(&T) -> bool
 }
 
 struct AccountTakeover {
-    users: Keyed<State>,
+    users: ClockCache<UserState>,
     window: Span,
 }
 
 impl AccountTakeover {
-    /// Whether an access at `access` from `ip` makes a takeover of a change at `change`.
+    /// Returns whether an access from an address first seen at `first_seen` makes a takeover of a
+    /// password change.
     fn is_takeover(&self, change: Hit, access: Hit, first_seen: Option<Timestamp>) -> bool {
         access.at > change.at
             && access.at.since(change.at) < self.window
@@ -96,44 +97,51 @@ impl AccountTakeover {
         cx: &mut Context<'_>,
         key: Key,
         event: &SecurityEvent<'_>,
-        (change, access): (Hit, Hit),
+        change: Hit,
+        access: Hit,
         ip: IpAddr,
     ) {
         let Some(user) = &event.user_id else { return };
         cx.fire(key, event, || {
             let after = access.at.since(change.at);
             let title = format!(
-                "Account takeover: user {user} changed the password, then read \
-                data from new address {ip}"
+                "Account takeover: user {user} changed the password, then read data from new \
+                    address {ip}"
             );
-
             let description = format!(
                 "The password of user {user} was changed at {}, and {after} later data was \
-                    accessed from {ip}, where the user had \
-                 never been. Lock the account and call the user.",
+                    accessed from {ip}, an address that the user had never used. Lock the account \
+                    and call the user.",
                 change.at
             );
-            Opening::new(EntityKind::User, user, title, description).evidence([change, access])
+
+            Opening::new(EntityKind::User, user, title, description).with_evidence([change, access])
         });
     }
 }
 
 impl Rule for AccountTakeover {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        // Nearly every access ends here: an address known for longer than events can be late.
-        let old = |first| cx.glance.at.since(first) > cx.settle.max(self.window);
-        if !cx.glance.marks.intersects(Marks::PASSWORD) && cx.novelty.here_since.is_some_and(old) {
+        // Nearly every access ends here: the address has been known for longer than events can be
+        // late.
+        let old = |first| cx.header.at.since(first) > cx.allowed_lateness.max(self.window);
+        if !cx.header.marks.intersects(Marks::PASSWORD)
+            && cx.novelty.ip_known_since.is_some_and(old)
+        {
             return;
         }
+
         let Some(key) = cx.user else { return };
         let hit = Hit::of(event);
-        let counts_from = hit.at.minus(self.window).minus(cx.settle);
-        let first_seen = |cx: &Context<'_>, ip| cx.normal().and_then(|p| p.first_seen_at(ip));
+        let counts_from = hit.at.minus(self.window).minus(cx.allowed_lateness);
+        let first_seen = |cx: &Context<'_>, ip| cx.user_profile().and_then(|p| p.first_seen_at(ip));
+
         if event.marks.intersects(Marks::DATA)
             && let Some(ip) = event.ip_address
         {
-            let first = cx.novelty.here_since.or_else(|| first_seen(cx, ip));
-            let new = first.is_none_or(|first| hit.at.since(first) <= cx.settle.max(self.window));
+            let first = cx.novelty.ip_known_since.or_else(|| first_seen(cx, ip));
+            let new = first
+                .is_none_or(|first| hit.at.since(first) <= cx.allowed_lateness.max(self.window));
             if new {
                 let change = self.users.get(key).and_then(|s| {
                     s.changes
@@ -144,26 +152,30 @@ impl Rule for AccountTakeover {
                 });
 
                 if let Some(change) = change {
-                    Self::fire(cx, key, event, (change, hit), ip);
+                    Self::fire(cx, key, event, change, hit, ip);
                 } else {
-                    let (state, _) = self.users.touch(key, event.timestamp, cx.stale);
-                    remember(&mut state.accesses, (hit, ip), |(old, _)| {
+                    let (state, _) = self.users.touch(key, event.timestamp, cx.stale_before);
+                    push_capped(&mut state.accesses, (hit, ip), |(old, _)| {
                         old.at > counts_from
                     });
                 }
             }
         }
+
         if event.marks.intersects(Marks::PASSWORD) {
-            let (state, _) = self.users.touch(key, event.timestamp, cx.stale);
-            remember(&mut state.changes, hit, |old| old.at > counts_from);
+            let (state, _) = self.users.touch(key, event.timestamp, cx.stale_before);
+            push_capped(&mut state.changes, hit, |old| old.at > counts_from);
             let accesses = std::mem::take(&mut state.accesses);
             for (access, ip) in &accesses {
                 if self.is_takeover(hit, *access, first_seen(cx, *ip)) {
-                    Self::fire(cx, key, event, (hit, *access), *ip);
+                    Self::fire(cx, key, event, hit, *access, *ip);
                 }
             }
 
-            self.users.touch(key, event.timestamp, cx.stale).0.accesses = accesses;
+            self.users
+                .touch(key, event.timestamp, cx.stale_before)
+                .0
+                .accesses = accesses;
         }
     }
 

@@ -5,7 +5,7 @@ use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span
 use serde::{Deserialize, Serialize};
 
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
@@ -18,19 +18,19 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::CUI,
         feeds: &[Source::AuditDb],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/after_hours.ndjson"),
     build: |value, _| {
-        let _: Params = params(value)?;
+        let _: Params = parse_params(value)?;
         Ok(Built {
             rule: Box::new(AfterHours),
             cooldown: Span::hours(1),
-            memory: Span::ZERO,
+            lookback: Span::ZERO,
         })
     },
 };
 
-/// Business hours are a section of their own.
+/// No parameters: business hours have a section of their own in the configuration.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {}

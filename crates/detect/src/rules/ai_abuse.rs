@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Counting;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
@@ -20,10 +20,10 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::GUARDRAIL,
         feeds: &[Source::AuditDb],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/ai_abuse.ndjson"),
     build: |value, max_keys| {
-        let p: Params = params(value)?;
+        let p: Params = parse_params(value)?;
         let counting = Counting::new(p.threshold.saturating_sub(1), p.window, max_keys);
         Ok(Built {
             rule: Box::new(AiAbuse {
@@ -31,7 +31,7 @@ pub(super) const RULE: Definition = Definition {
                 window: p.window,
             }),
             cooldown: p.window,
-            memory: p.window,
+            lookback: p.window,
         })
     },
 };
@@ -39,7 +39,7 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// At least this many.
+    /// Minimum number of triggers.
     threshold: u32,
     window: Span,
 }
@@ -64,22 +64,21 @@ impl Rule for AiAbuse {
             return;
         };
         let window = self.window;
-        let Some(hits) = self.counting.holds(key, event, cx) else {
+        let Some(hits) = self.counting.count_and_check(key, event, cx) else {
             return;
         };
         cx.fire(key, event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
-            let title = format!(
-                "AI abuse: {count} guardrail triggers of user {user} within \
-                {window}"
-            );
+            let title =
+                format!("AI abuse: {count} guardrail triggers of user {user} within {window}");
             let description = format!(
-                "User {user} keeps running into the model's guardrails ({count} times within \
-                    {window}). Read the conversation: it \
-                 is an attempt to misuse the model, or a guardrail that is too tight."
+                "User {user} triggered the model's guardrails {count} times within {window}. Read \
+                    the conversation: either someone is trying to misuse the model, or a \
+                    guardrail is too strict."
             );
 
-            Opening::new(EntityKind::User, user, title, description).evidence(hits.iter().copied())
+            Opening::new(EntityKind::User, user, title, description)
+                .with_evidence(hits.iter().copied())
         });
     }
 

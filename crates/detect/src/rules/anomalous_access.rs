@@ -6,30 +6,32 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::open::Opening;
-use crate::profile::Acquaintance;
-use crate::rule::{Built, Context, Definition, Info, ParamError, Rule, defaults, params};
+use crate::profile::Familiarity;
+use crate::rule::{
+    Built, Context, Definition, Info, ParamError, Rule, default_params, parse_params,
+};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("anomalous_access"),
         name: "Anomalous access",
         description: "A known user appears from an address or with a user agent never seen for \
-            that user. A user is known after \
-                      `known_after_events` successful events spread over at least `known_after`.",
+            that user. A user is known after `known_after_events` successful events spread over \
+            at least `known_after`.",
         severity: Severity::Medium,
         controls: &[ControlId::known("3.14.7")],
         attack: &["T1078"],
         interest: Marks::USER_SUCCESS,
         feeds: &[Source::AuditDb, Source::Syslog],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/anomalous_access.ndjson"),
     build: |value, _| {
-        let _: Params = params(value)?;
+        let _: Params = parse_params(value)?;
         Ok(Built {
             rule: Box::new(AnomalousAccess),
             cooldown: Span::hours(1),
-            memory: Span::ZERO,
+            lookback: Span::ZERO,
         })
     },
 };
@@ -50,16 +52,18 @@ impl Default for Params {
     }
 }
 
-/// The rule's parameters as the shared profiles need them.
-pub(super) fn acquaintance(configured: Option<&Value>) -> Result<Acquaintance, ParamError> {
-    // Checked with the rule; what is not ours (enabled, cooldown) is passed over.
+/// Returns the rule's parameters as the shared profiles need them.
+pub(super) fn familiarity(configured: Option<&Value>) -> Result<Familiarity, ParamError> {
+    // Errors are reported when the rule is built; common parameters are ignored here.
     let mut p = Params::default();
+
     if let Some(events) = configured
         .and_then(|c| c.get("known_after_events"))
         .and_then(Value::as_u64)
     {
         p.known_after_events = u32::try_from(events).unwrap_or(u32::MAX);
     }
+
     if let Some(spread) = configured
         .and_then(|c| c.get("known_after"))
         .and_then(Value::as_str)
@@ -72,7 +76,8 @@ pub(super) fn acquaintance(configured: Option<&Value>) -> Result<Acquaintance, P
                 message: e.to_string(),
             })?;
     }
-    Ok(Acquaintance {
+
+    Ok(Familiarity {
         events: p.known_after_events,
         spread: p.known_after,
     })
@@ -109,15 +114,14 @@ impl Rule for AnomalousAccess {
 
             let title = format!("Anomalous access: user {user} with new {new}");
             let description = format!(
-                "User {user} was never seen with {new} before. Ask them; if it was not them, end \
-                    their sessions and reset their \
-                 password."
+                "User {user} was never seen with {new} before. Ask the user; if it was someone \
+                    else, end the sessions and reset the password."
             );
             Opening::new(EntityKind::User, user, title, description)
         });
     }
 
-    fn waits_for_news(&self) -> bool {
+    fn only_on_novelty(&self) -> bool {
         true
     }
 }

@@ -1,4 +1,4 @@
-//! Expected audit events stop arriving, or logging says itself that it failed.
+//! Expected audit events stop arriving, or a source reports that logging failed.
 
 use model::event::Marks;
 use model::time::Period;
@@ -7,33 +7,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("audit_log_gap"),
         name: "Audit log gap",
         description: "During business hours, an expected source is silent for more than \
-            `silence`; or a source reports that \
-                      audit logging failed.",
+            `silence`; or a source reports that audit logging failed.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.3.4")],
         attack: &["T1562.008", "T1070"],
         interest: Marks::ANY,
         feeds: &[],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/audit_log_gap.ndjson"),
     build: |value, _| {
-        let Params { silence, expected } = params(value)?;
+        let Params { silence, expected } = parse_params(value)?;
         let watches = expected
             .into_iter()
-            .map(|source| (source, Watch::default()))
+            .map(|source| (source, SourceWatch::default()))
             .collect();
         Ok(Built {
             rule: Box::new(AuditLogGap { watches, silence }),
             cooldown: Span::hours(1),
-            memory: silence,
+            lookback: silence,
         })
     },
 };
@@ -42,7 +41,7 @@ pub(super) const RULE: Definition = Definition {
 #[serde(default, deny_unknown_fields)]
 struct Params {
     silence: Span,
-    /// Sources that are expected to speak.
+    /// Sources that are expected to send events.
     expected: Vec<Source>,
 }
 
@@ -55,24 +54,25 @@ impl Default for Params {
     }
 }
 
-/// Silences remembered until late events can no longer break them.
+/// Maximum number of silences that wait for late events.
 const SILENCES_MAX: usize = 64;
 
-/// What is known of one expected source.
+/// State of one expected source.
 #[derive(Debug, Default)]
-struct Watch {
+struct SourceWatch {
     /// Newest event, or the start of the watch.
     last: Option<Timestamp>,
-    /// Silences between two events, until late ones can no longer fall into them.
+    /// Silences between two events that late events may still fall into.
     silences: Vec<(Timestamp, Timestamp)>,
 }
 
-impl Watch {
-    fn spoke(&mut self, at: Timestamp, silence: Span) {
+impl SourceWatch {
+    fn record_event(&mut self, at: Timestamp, silence: Span) {
         let Some(last) = self.last else {
             self.last = Some(at);
             return;
         };
+
         if at > last {
             if at.since(last) > silence && self.silences.len() < SILENCES_MAX {
                 self.silences.push((last, at));
@@ -93,9 +93,9 @@ impl Watch {
     }
 }
 
-/// The part of blueteam of that name. Others are not told apart: whoever may write events chooses
-/// the name.
-fn component(name: &str) -> Option<&'static str> {
+/// Returns the component of blueteam with this name. Unknown names are not distinguished: any
+/// sender of events can choose them.
+fn known_component(name: &str) -> Option<&'static str> {
     const COMPONENTS: [&str; 8] = [
         "reader",
         "channel",
@@ -111,26 +111,27 @@ fn component(name: &str) -> Option<&'static str> {
 }
 
 struct AuditLogGap {
-    watches: Vec<(Source, Watch)>,
+    watches: Vec<(Source, SourceWatch)>,
     silence: Span,
 }
 
 impl AuditLogGap {
-    /// Tells a silence as far as it lies in business hours, each working day for itself.
-    fn tell(&self, source: Source, (from, to): (Timestamp, Timestamp), cx: &mut Context<'_>) {
+    /// Reports the parts of a silence that lie in business hours, one for each working day.
+    fn fire_gaps(&self, source: Source, from: Timestamp, to: Timestamp, cx: &mut Context<'_>) {
         let mut at = from;
         while at < to {
             let Period { open, end, .. } = cx.calendar.period(at);
             let until = end.min(to);
             if open && until.since(at) > self.silence {
-                // Nobody counts the microseconds of a silence.
+                // Whole seconds are precise enough for a message.
                 let silent = Span::secs(until.since(at).as_micros() / 1_000_000);
                 let title = format!("Audit log gap: no events from {source} since {at}");
                 let description = format!(
-                    "{source} was expected to report during business hours, and nothing arrived \
-                        for {silent} from {at} on. Check \
-                     that the application logs and that its events reach the database."
+                    "{source} was expected to report during business hours, but no event arrived \
+                        for {silent} from {at} on. Check that the application logs and that its \
+                        events reach the database."
                 );
+
                 let opening = Opening::new(EntityKind::Source, source, title, description);
                 cx.fire_silence(Key::source(source), at.as_micros(), at, until, opening);
             }
@@ -142,33 +143,32 @@ impl AuditLogGap {
 
 impl Rule for AuditLogGap {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let glance = cx.glance;
-        // What we write ourselves does not show that the source still speaks.
-        if !glance.marks.intersects(Marks::OWN_FAILURE)
+        let header = cx.header;
+        // blueteam's own events do not show that the source is still sending.
+        if !header.marks.intersects(Marks::OWN_FAILURE)
             && let Some((_, watch)) = self
                 .watches
                 .iter_mut()
-                .find(|(source, _)| *source == glance.source)
+                .find(|(source, _)| *source == header.source)
         {
-            watch.spoke(glance.at, self.silence);
+            watch.record_event(header.at, self.silence);
         }
-        if glance.marks.intersects(Marks::OWN_FAILURE)
+
+        if header.marks.intersects(Marks::OWN_FAILURE)
             && let Some(component) = event
                 .details
                 .text("component")
                 .as_deref()
-                .and_then(component)
+                .and_then(known_component)
         {
-            // Each part of blueteam for itself: a new failure must reach people though another one
-            // is open.
+            // One key per component: a new failure must reach people while another one is open.
             let entity = format!("blueteam {component}");
-            let key = Key::new(event.source, cx.names.value(&entity));
+            let key = Key::new(event.source, cx.key_hasher.hash_name(&entity));
             cx.fire(key, event, || {
-                let what = event.details.text("message").unwrap_or_else(|| {
-                    "it reports a \
-                    failure"
-                        .to_owned()
-                });
+                let what = event
+                    .details
+                    .text("message")
+                    .unwrap_or_else(|| "it reports a failure".to_owned());
 
                 let title = format!("{entity}: {what}");
                 let description = format!(
@@ -177,7 +177,7 @@ impl Rule for AuditLogGap {
                 );
                 Opening::new(EntityKind::Source, entity, title, description)
             });
-        } else if glance.marks.intersects(Marks::AUDIT_FAILURE) {
+        } else if header.marks.intersects(Marks::AUDIT_FAILURE) {
             let source = event.source;
             cx.fire(Key::source(source), event, || {
                 let what = event
@@ -196,20 +196,20 @@ impl Rule for AuditLogGap {
         }
     }
 
-    fn keeps_time(&self) -> bool {
+    fn needs_clock(&self) -> bool {
         true
     }
 
-    fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
+    fn advance_watermark(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
         let Some(i) = self.watches.iter().position(|(s, _)| *s == source) else {
             return;
         };
         let watch = &mut self.watches[i].1;
 
-        // While windows are rebuilt the past is shown in the order of its times, not of its
-        // arrival. What was silence in it was told then, but for what has just ended; and a long
-        // one that has just ended is rather an old event that arrived late.
-        if cx.is_muted() {
+        // While windows are rebuilt, past events come in the order of their times, not of their
+        // arrival. Their silences were reported then, except those that have just ended; and a long
+        // one that has just ended is more likely an old event that arrived late.
+        if cx.is_rebuilding() {
             watch
                 .silences
                 .retain(|(from, to)| *to > now && now.since(*from) < Span::hours(1));
@@ -221,12 +221,12 @@ impl Rule for AuditLogGap {
             .silences
             .extract_if(.., |(_, to)| *to <= now)
             .collect();
-        for silence in settled {
-            self.tell(source, silence, cx);
+        for (from, to) in settled {
+            self.fire_gaps(source, from, to, cx);
         }
 
         if now.since(last) > self.silence {
-            self.tell(source, (last, now), cx);
+            self.fire_gaps(source, last, now, cx);
         }
     }
 
@@ -234,8 +234,8 @@ impl Rule for AuditLogGap {
         for i in 0..self.watches.len() {
             let (source, watch) = &mut self.watches[i];
             let source = *source;
-            for silence in std::mem::take(&mut watch.silences) {
-                self.tell(source, silence, cx);
+            for (from, to) in std::mem::take(&mut watch.silences) {
+                self.fire_gaps(source, from, to, cx);
             }
         }
     }

@@ -1,5 +1,5 @@
-//! The database's own log says that somebody reached for the audit trail, or changed what protects
-//! it.
+//! The log of the database shows an attempt to change the audit trail, or a change of its
+//! protection.
 
 use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("audit_tampering"),
         name: "Audit trail tampering",
-        description: "PostgreSQL refused a change of a protected table, or a statement changed \
-            its definition, its triggers or its rights.",
+        description: "PostgreSQL refused a change to a protected table, or a statement changed \
+            its definition, its triggers or its privileges.",
         severity: Severity::Critical,
         controls: &[ControlId::known("3.3.8"), ControlId::known("3.3.9")],
         attack: &["T1562.008", "T1070"],
         interest: Marks::DATABASE,
         feeds: &[Source::Postgres],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/audit_tampering.ndjson"),
     build: |value, _| {
-        let p: Params = params(value)?;
+        let p: Params = parse_params(value)?;
         let protected = p
             .protected
             .iter()
@@ -36,7 +36,7 @@ pub(super) const RULE: Definition = Definition {
                 by: p.by,
             }),
             cooldown: Span::hours(1),
-            memory: Span::ZERO,
+            lookback: Span::ZERO,
         })
     },
 };
@@ -44,9 +44,9 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// What is looked for in the statement or message.
+    /// Names to look for in the statement or message.
     protected: Vec<String>,
-    /// Who may change definitions: roles that migrate.
+    /// Roles that may change definitions, for migrations.
     by: Vec<String>,
 }
 
@@ -56,7 +56,9 @@ impl Default for Params {
         Self {
             protected: list(&[
                 "audit_events",
+                // The name that logs of blueteam before 0.2 show.
                 "collected_events",
+                "log_events",
                 "audit_log",
                 "blueteam.",
                 "guard",
@@ -100,10 +102,10 @@ impl Rule for AuditTampering {
             return;
         }
 
-        // The same key as a restart makes of the entity.
+        // The same key that a restart derives from the entity.
         let Some(user) = cx
             .user
-            .or_else(|| Some(Key::new(event.source, cx.names.value(role))))
+            .or_else(|| Some(Key::new(event.source, cx.key_hasher.hash_name(role))))
         else {
             return;
         };
@@ -112,15 +114,15 @@ impl Rule for AuditTampering {
             let how = if change {
                 "changed the definition of"
             } else {
-                "was refused a change of"
+                "was refused a change to"
             };
 
             let what = event.resource_id.as_deref().unwrap_or("the audit trail");
             let title = format!("Audit trail tampering: role {role} {how} {what}");
             let description = format!(
-                "PostgreSQL's log says that the role {role} {how} {what}. The audit trail is \
-                    append-only for everybody: find out who \
-                 used the role, from where, and whether events are missing since."
+                "The log of PostgreSQL says that the role {role} {how} {what}. The audit trail is \
+                    append-only for every role: find out who used the role, from where, and \
+                    whether events are missing since."
             );
 
             Opening::new(EntityKind::User, role, title, description)

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Counting;
 use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
@@ -22,10 +22,10 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::FAILED_LOGIN,
         feeds: &[Source::AuditDb, Source::Syslog],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/brute_force.ndjson"),
     build: |value, max_keys| {
-        let p: Params = params(value)?;
+        let p: Params = parse_params(value)?;
         let rule = BruteForce {
             counting: Counting::new(p.threshold, p.window, max_keys),
             window: p.window,
@@ -34,7 +34,7 @@ pub(super) const RULE: Definition = Definition {
         Ok(Built {
             rule: Box::new(rule),
             cooldown: p.window,
-            memory: p.window,
+            lookback: p.window,
         })
     },
 };
@@ -42,7 +42,7 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// More than this many.
+    /// Maximum number of failures that is still normal.
     threshold: u32,
     window: Span,
 }
@@ -56,19 +56,19 @@ impl Default for Params {
     }
 }
 
-/// What an attempt is counted by.
+/// The client that attempts are counted by.
 enum Client {
     Address(IpAddr),
-    /// The log has the client's host name and nothing else.
+    /// The log has only the client's host name.
     Named(String),
-    /// The log does not say whose it is, or the client wrote what it says: the machine that it was
-    /// made on.
+    /// The log does not name the client, or the client chose the name: the machine that was logged
+    /// in to.
     Unnamed(String),
 }
 
 impl Client {
     fn of(event: &SecurityEvent<'_>) -> Option<Self> {
-        // Only collectors say so; what an application calls an origin is something else.
+        // Only collectors set it; an application's `origin` means something else.
         let by_origin = || {
             let origin = event
                 .details
@@ -89,27 +89,24 @@ impl Client {
     }
 }
 
-fn unnamed(count: u32, origin: &str, window: Span) -> Opening {
+fn unknown_client_opening(count: u32, origin: &str, window: Span) -> Opening {
     let title = format!(
-        "Brute force: {count} failed logins at {origin} within {window}, by a client that is not \
-            known"
+        "Brute force: {count} failed logins at {origin} within {window}, by an unknown client"
     );
 
     let description = format!(
         "Someone is trying passwords at {origin}: {count} logins failed within {window}. The log \
-            names no client, or a text \
-         that the client sent leaves more than one way to read it. Look at the log itself, and at \
-         who was connected at that time."
+            names no client, or a text that the client sent makes it ambiguous. Look at the log \
+            itself, and at who was connected at that time."
     );
     Opening::new(EntityKind::Source, origin, title, description)
 }
 
-fn from(count: u32, kind: EntityKind, client: &str, window: Span) -> Opening {
+fn client_opening(count: u32, kind: EntityKind, client: &str, window: Span) -> Opening {
     let title = format!("Brute force: {count} failed logins from {client} within {window}");
     let description = format!(
         "Someone at {client} is trying passwords: {count} logins failed within {window}. Block \
-            the address if it is not \
-         one of yours, and check whether a login from it succeeded."
+            the address if it is not one of yours, and check whether a login from it succeeded."
     );
     Opening::new(kind, client, title, description)
 }
@@ -127,22 +124,24 @@ impl Rule for BruteForce {
         let key = match &client {
             Client::Address(ip) => Key::ip(event.source, *ip),
             Client::Named(origin) | Client::Unnamed(origin) => {
-                Key::new(event.source, cx.names.value(origin))
+                Key::new(event.source, cx.key_hasher.hash_name(origin))
             }
         };
 
         let window = self.window;
-        let Some(hits) = self.counting.holds(key, event, cx) else {
+        let Some(hits) = self.counting.count_and_check(key, event, cx) else {
             return;
         };
         cx.fire(key, event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
             let opening = match client {
-                Client::Address(ip) => from(count, EntityKind::Ip, &ip.to_string(), window),
-                Client::Named(host) => from(count, EntityKind::Source, &host, window),
-                Client::Unnamed(origin) => unnamed(count, &origin, window),
+                Client::Address(ip) => {
+                    client_opening(count, EntityKind::Ip, &ip.to_string(), window)
+                }
+                Client::Named(host) => client_opening(count, EntityKind::Source, &host, window),
+                Client::Unnamed(origin) => unknown_client_opening(count, &origin, window),
             };
-            opening.evidence(hits.iter().copied())
+            opening.with_evidence(hits.iter().copied())
         });
     }
 

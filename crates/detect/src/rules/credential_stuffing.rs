@@ -6,9 +6,10 @@ use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span
 use serde::{Deserialize, Serialize};
 use std::hash::BuildHasher;
 
-use crate::keyed::{Key, Keyed};
+use crate::clock_cache::ClockCache;
+use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::{Distinct, Hit, Offered};
 
 pub(super) const RULE: Definition = Definition {
@@ -23,13 +24,13 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::FAILED_LOGIN,
         feeds: &[Source::AuditDb, Source::Syslog],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/credential_stuffing.ndjson"),
     build: |value, max_keys| {
-        let params: Params = params(value)?;
-        let (cooldown, memory) = (params.window, params.window);
+        let params: Params = parse_params(value)?;
+        let (cooldown, lookback) = (params.window, params.window);
         let rule = CredentialStuffing {
-            keys: Keyed::new(max_keys),
+            keys: ClockCache::new(max_keys),
             hasher: RandomState::default(),
             params,
         };
@@ -37,7 +38,7 @@ pub(super) const RULE: Definition = Definition {
         Ok(Built {
             rule: Box::new(rule),
             cooldown,
-            memory,
+            lookback,
         })
     },
 };
@@ -45,7 +46,7 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// More than this many accounts.
+    /// Maximum number of accounts that is still normal.
     threshold: usize,
     window: Span,
 }
@@ -60,7 +61,7 @@ impl Default for Params {
 }
 
 struct CredentialStuffing {
-    keys: Keyed<Distinct>,
+    keys: ClockCache<Distinct>,
     hasher: RandomState,
     params: Params,
 }
@@ -74,7 +75,7 @@ impl Rule for CredentialStuffing {
         let Params { threshold, window } = self.params;
         let value = self.hasher.hash_one(account.as_str());
 
-        let (distinct, newest) = self.keys.touch(key, event.timestamp, cx.stale);
+        let (distinct, newest) = self.keys.touch(key, event.timestamp, cx.stale_before);
         match distinct.offer(
             Hit::of(event),
             value,
@@ -92,17 +93,15 @@ impl Rule for CredentialStuffing {
 
         cx.fire(key, event, || {
             let count = distinct.count();
-            let title = format!(
-                "Credential stuffing: {count} accounts tried from {ip} within \
-                {window}"
-            );
+            let title =
+                format!("Credential stuffing: {count} accounts tried from {ip} within {window}");
             let description = format!(
                 "Someone at {ip} is trying stolen or guessed passwords on many accounts: at least \
-                    {count} different ones within \
-                 {window}. Block the address, and look for a login from it that succeeded."
+                    {count} different ones within {window}. Block the address, and look for a \
+                    login from it that succeeded."
             );
 
-            Opening::new(EntityKind::Ip, ip, title, description).evidence(distinct.hits())
+            Opening::new(EntityKind::Ip, ip, title, description).with_evidence(distinct.hits())
         });
     }
 

@@ -1,12 +1,13 @@
-//! One address that guesses passwords at the shell and looks for holes in the web server.
+//! One address guesses passwords at the shell and probes the web server.
 
 use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::keyed::{Key, Keyed};
+use crate::clock_cache::ClockCache;
+use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::{Hit, Recent};
 
 pub(super) const RULE: Definition = Definition {
@@ -14,26 +15,25 @@ pub(super) const RULE: Definition = Definition {
         id: RuleId::builtin("cross_source_attack"),
         name: "Attack across sources",
         description: "Within `window` one address fails at least `failures` logins in the \
-            system's log and gets at least `errors` \
-                      refusals or errors from the web server.",
+            system's log and gets at least `errors` refusals or errors from the web server.",
         severity: Severity::High,
         controls: &[ControlId::known("3.14.6"), ControlId::known("3.3.5")],
         attack: &["T1110", "T1595"],
         interest: Marks::FAILED_LOGIN.union(Marks::WEB),
         feeds: &[Source::Syslog, Source::Nginx],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/cross_source_attack.ndjson"),
     build: |value, max_keys| {
-        let params: Params = params(value)?;
-        let (cooldown, memory) = (params.window, params.window);
+        let params: Params = parse_params(value)?;
+        let (cooldown, lookback) = (params.window, params.window);
         Ok(Built {
             rule: Box::new(CrossSourceAttack {
-                keys: Keyed::new(max_keys),
+                keys: ClockCache::new(max_keys),
                 params,
             }),
             cooldown,
-            memory,
+            lookback,
         })
     },
 };
@@ -57,15 +57,16 @@ impl Default for Params {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AddressState {
     failures: Recent,
     errors: Recent,
-    /// When it was told, and of which source's event: the sources' keys differ, the attack is one.
-    told: Option<(Timestamp, Source)>,
+    /// When it was reported, and for an event of which source: the keys of the sources differ, but
+    /// it is one attack.
+    fired: Option<(Timestamp, Source)>,
 }
 
 struct CrossSourceAttack {
-    keys: Keyed<State>,
+    keys: ClockCache<AddressState>,
     params: Params,
 }
 
@@ -85,16 +86,20 @@ impl Rule for CrossSourceAttack {
         {
             return;
         }
-        // The one rule whose key is of no source: the address in all of them.
-        let (state, newest) =
-            self.keys
-                .touch(Key::ip(Source::Syslog, ip), event.timestamp, cx.stale);
+
+        // The only rule whose key spans sources: the address in all of them.
+        let (state, newest) = self.keys.touch(
+            Key::ip(Source::Syslog, ip),
+            event.timestamp,
+            cx.stale_before,
+        );
         let (of, enough) = if web {
             (&mut state.errors, errors)
         } else {
             (&mut state.failures, failures)
         };
         of.offer(Hit::of(event), newest, window, enough);
+
         let cutoff = newest.minus(window);
         let count = |r: &Recent| {
             r.hits()
@@ -102,16 +107,19 @@ impl Rule for CrossSourceAttack {
                 .filter(|h| h.at > cutoff)
                 .fold(0, |sum, h| h.times.saturating_add(sum))
         };
+
         if count(&state.failures) < failures || count(&state.errors) < errors {
             return;
         }
+
         if state
-            .told
+            .fired
             .is_some_and(|(at, source)| source != event.source && newest.since(at) < window)
         {
             return;
         }
-        state.told = Some((newest, event.source));
+
+        state.fired = Some((newest, event.source));
         let evidence: Vec<Hit> = state
             .failures
             .hits()
@@ -119,17 +127,18 @@ impl Rule for CrossSourceAttack {
             .chain(state.errors.hits())
             .copied()
             .collect();
+
         cx.fire(Key::ip(event.source, ip), event, || {
             let title = format!(
-                "Attack across sources: {ip} at the shell and at the web server \
-                within {window}"
+                "Attack across sources: {ip} at the shell and at the web server within {window}"
             );
             let description = format!(
-                "Someone at {ip} failed to log in to the system and got refusals from the web \
-                    server, both within {window}. This is no \
-                 mistyped password: block the address everywhere."
+                "Someone at {ip} failed to log in to the system and was refused by the web server, \
+                    both within {window}. This is not a mistyped password: block the address \
+                    everywhere."
             );
-            Opening::new(EntityKind::Ip, ip, title, description).evidence(evidence)
+
+            Opening::new(EntityKind::Ip, ip, title, description).with_evidence(evidence)
         });
     }
 

@@ -10,10 +10,10 @@ use model::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::glance::Screen;
+use crate::event_header::RulePredicate;
 use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
@@ -27,14 +27,14 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::REACH,
         feeds: &[Source::AuditDb],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/cross_tenant.ndjson"),
     build: |value, _| {
-        let _: Params = params(value)?;
+        let _: Params = parse_params(value)?;
         Ok(Built {
             rule: Box::new(CrossTenant::default()),
             cooldown: Span::hours(1),
-            memory: Span::ZERO,
+            lookback: Span::ZERO,
         })
     },
 };
@@ -43,40 +43,40 @@ pub(super) const RULE: Definition = Definition {
 #[serde(default, deny_unknown_fields)]
 struct Params {}
 
-/// Where a home tenant was learnt from.
-enum Home {
-    /// The event or `users.users` says it.
+/// A user's home tenant, by how it is known.
+enum HomeTenant {
+    /// Stated by the event or by `users.users`.
     Stated(Uuid),
-    /// The last successful login; that may yet change when events arrive out of order.
+    /// The tenant of the last successful login, which may change while events arrive out of order.
     LoggedInTo(Uuid),
 }
 
-/// Undecided accesses at most. Beyond it, one is told at once rather than forgotten.
+/// Maximum number of undecided accesses. Beyond it, an access is reported at once, not dropped.
 const PENDING_MAX: usize = 10_000;
 
-/// Accesses that look foreign by the last login known so far. A login a second before may yet
+/// Holds accesses that look foreign by the last login known so far: an earlier login may still
 /// arrive.
 #[derive(Default)]
 struct CrossTenant {
     pending: VecDeque<(Key, SecurityEvent<'static>)>,
 }
 
-fn home(event: &SecurityEvent<'_>, key: Key, cx: &Context<'_>) -> Option<Home> {
+fn home_tenant(event: &SecurityEvent<'_>, key: Key, cx: &Context<'_>) -> Option<HomeTenant> {
     if let Some(tenant) = event.details.uuid("home_instance_id") {
-        return Some(Home::Stated(tenant));
+        return Some(HomeTenant::Stated(tenant));
     }
     if let Some(UserId::Uuid(id)) = event.user_id
         && let Some(tenant) = cx.users.get(id).and_then(|u| u.tenant)
     {
-        return Some(Home::Stated(tenant));
+        return Some(HomeTenant::Stated(tenant));
     }
     cx.profiles
         .get(key)?
         .tenant_at(event.timestamp)
-        .map(Home::LoggedInTo)
+        .map(HomeTenant::LoggedInTo)
 }
 
-fn fire(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context<'_>) {
+fn fire_access(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context<'_>) {
     let (Some(user), Some(tenant)) = (&event.user_id, event.instance_id) else {
         return;
     };
@@ -88,14 +88,12 @@ fn fire(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context<'_>) {
         };
 
         let title = format!(
-            "Cross-tenant access: user {user} of tenant {home} in tenant \
-            {tenant}, which {how}"
+            "Cross-tenant access: user {user} of tenant {home} in tenant {tenant}, which {how}"
         );
 
         let description = format!(
             "User {user} belongs to tenant {home} and did `{}` in tenant {tenant}; it {how}. If \
-                the user has no business there, \
-             the separation of tenants is broken.",
+                the user has no business there, the separation of tenants is broken.",
             event.action
         );
         Opening::new(EntityKind::User, user, title, description)
@@ -103,8 +101,8 @@ fn fire(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context<'_>) {
 }
 
 impl Rule for CrossTenant {
-    fn screen(&self) -> Option<Screen> {
-        // Most events say themselves that the tenant is the user's own.
+    fn predicate(&self) -> Option<RulePredicate> {
+        // Most events state that the tenant is the user's own.
         Some(Arc::new(|event| {
             event
                 .instance_id
@@ -112,7 +110,7 @@ impl Rule for CrossTenant {
         }))
     }
 
-    fn keeps_time(&self) -> bool {
+    fn needs_clock(&self) -> bool {
         true
     }
 
@@ -120,27 +118,27 @@ impl Rule for CrossTenant {
         let (Some(key), Some(tenant)) = (cx.user, event.instance_id) else {
             return;
         };
-        match home(event, key, cx) {
-            Some(Home::Stated(home)) if home != tenant => fire(key, event, home, cx),
-            Some(Home::LoggedInTo(home)) if home != tenant => {
+        match home_tenant(event, key, cx) {
+            Some(HomeTenant::Stated(home)) if home != tenant => fire_access(key, event, home, cx),
+            Some(HomeTenant::LoggedInTo(home)) if home != tenant => {
                 if self.pending.len() < PENDING_MAX {
                     self.pending.push_back((key, event.clone().into_owned()));
                 } else {
-                    fire(key, event, home, cx);
+                    fire_access(key, event, home, cx);
                 }
             }
             _ => {}
         }
     }
 
-    fn advance(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
+    fn advance_watermark(&mut self, source: Source, now: Timestamp, cx: &mut Context<'_>) {
         if self.pending.is_empty() {
             return;
         }
 
-        // While windows are rebuilt: what time has passed over was decided before the restart, and
-        // its alert stored with the reader's place.
-        if cx.is_muted() {
+        // While windows are rebuilt: accesses before the watermark were decided before the restart,
+        // and their alerts stored together with the reader's cursor.
+        if cx.is_rebuilding() {
             self.pending
                 .retain(|(_, event)| event.source != source || event.timestamp > now);
             return;
@@ -149,17 +147,18 @@ impl Rule for CrossTenant {
         for (key, event) in std::mem::take(&mut self.pending) {
             if event.source != source || event.timestamp > now {
                 self.pending.push_back((key, event));
-            } else if let Some(Home::LoggedInTo(home) | Home::Stated(home)) = home(&event, key, cx)
+            } else if let Some(HomeTenant::LoggedInTo(home) | HomeTenant::Stated(home)) =
+                home_tenant(&event, key, cx)
                 && Some(home) != event.instance_id
             {
-                fire(key, &event, home, cx);
+                fire_access(key, &event, home, cx);
             }
         }
     }
 
     fn finish(&mut self, cx: &mut Context<'_>) {
         for source in Source::ALL {
-            self.advance(source, Timestamp::MAX, cx);
+            self.advance_watermark(source, Timestamp::MAX, cx);
         }
     }
 }

@@ -6,9 +6,9 @@ use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::keyed::Keyed;
+use crate::clock_cache::ClockCache;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::Hit;
 
 pub(super) const RULE: Definition = Definition {
@@ -16,44 +16,43 @@ pub(super) const RULE: Definition = Definition {
         id: RuleId::builtin("data_exfiltration"),
         name: "Data exfiltration",
         description: "Exports and downloads of one user within `window` exceed the larger of \
-            `floor` and `factor` times the \
-                      user's own hourly mean of the last 14 days; the same for bytes with \
-                      `floor_bytes`.",
+            `floor` and `factor` times the user's own hourly mean of the last 14 days; the same \
+            for bytes with `floor_bytes`.",
         severity: Severity::High,
         controls: &[ControlId::known("3.1.3"), ControlId::known("3.14.6")],
         attack: &["T1567", "T1530"],
         interest: Marks::EXPORT,
         feeds: &[Source::AuditDb],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/data_exfiltration.ndjson"),
     build: |value, max_keys| {
-        let params: Params = params(value)?;
-        let (cooldown, memory) = (params.window, params.window);
+        let params: Params = parse_params(value)?;
+        let (cooldown, lookback) = (params.window, params.window);
         Ok(Built {
             rule: Box::new(DataExfiltration {
-                users: Keyed::new(max_keys),
+                users: ClockCache::new(max_keys),
                 params,
             }),
             cooldown,
-            memory,
+            lookback,
         })
     },
 };
 
-/// Exports of one user in one window that are remembered; a limit beyond it cannot be exceeded, so
-/// it is a hundred times the floor.
+/// Maximum number of remembered exports per user and window. A limit above it cannot be exceeded,
+/// so it is far above the default floor.
 const EXPORTS_MAX: usize = 65_536;
 
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
     window: Span,
-    /// Exports that are never too many.
+    /// Number of exports that is never too many.
     floor: u32,
-    /// Bytes that are never too many.
+    /// Number of bytes that is never too many.
     floor_bytes: u64,
-    /// Times the user's own mean.
+    /// Multiple of the user's own mean that is still normal.
     factor: f64,
 }
 
@@ -77,11 +76,12 @@ struct Exports {
 }
 
 impl Exports {
-    /// Takes an export in; false when it is too old or known already.
-    fn offer(&mut self, hit: Hit, bytes: u64, cutoff: Timestamp) -> bool {
+    /// Records an export; returns false if it is too old or already known.
+    fn record_export(&mut self, hit: Hit, bytes: u64, cutoff: Timestamp) -> bool {
         if hit.at <= cutoff {
             return false;
         }
+
         while self.exports.front().is_some_and(|(h, _)| h.at <= cutoff)
             || self.exports.len() >= EXPORTS_MAX
         {
@@ -90,10 +90,12 @@ impl Exports {
                 self.bytes = self.bytes.saturating_sub(bytes);
             }
         }
+
         let place = self.exports.partition_point(|(h, _)| *h < hit);
         if self.exports.get(place).is_some_and(|(h, _)| *h == hit) {
             return false;
         }
+
         self.exports.insert(place, (hit, bytes));
         self.count += u64::from(hit.times);
         self.bytes = self.bytes.saturating_add(bytes);
@@ -102,7 +104,7 @@ impl Exports {
 }
 
 struct DataExfiltration {
-    users: Keyed<Exports>,
+    users: ClockCache<Exports>,
     params: Params,
 }
 
@@ -119,9 +121,9 @@ impl Rule for DataExfiltration {
         } = self.params;
 
         let bytes = event.details.number("bytes").unwrap_or(0);
-        let (state, newest) = self.users.touch(key, event.timestamp, cx.stale);
+        let (state, newest) = self.users.touch(key, event.timestamp, cx.stale_before);
         let cutoff = newest.minus(window);
-        if !state.offer(Hit::of(event), bytes, cutoff) {
+        if !state.record_export(Hit::of(event), bytes, cutoff) {
             cx.counters.late += u64::from(event.timestamp <= cutoff);
             return;
         }
@@ -137,19 +139,19 @@ impl Rule for DataExfiltration {
         cx.fire(key, event, || {
             let megabytes = total / 1_000_000;
             let title = format!(
-                "Data exfiltration: user {user} exported {count} times, \
-                {megabytes} MB, within {window}"
+                "Data exfiltration: user {user} exported {count} times, {megabytes} MB, within \
+                    {window}"
             );
 
             let description = format!(
                 "User {user} exported {count} times ({megabytes} MB) within {window}; their own \
-                    mean is {mean_count:.1} times and \
-                 {:.1} MB an hour, and the limit is {count_limit:.0} times or {:.0} MB.",
+                    mean is {mean_count:.1} times and {:.1} MB an hour, and the limit is \
+                    {count_limit:.0} times or {:.0} MB.",
                 mean_bytes / 1e6,
                 bytes_limit / 1e6
             );
             Opening::new(EntityKind::User, user, title, description)
-                .evidence(state.exports.iter().map(|(h, _)| *h))
+                .with_evidence(state.exports.iter().map(|(h, _)| *h))
         });
     }
 

@@ -1,4 +1,4 @@
-//! A request that carries code: SQL, script, shell, or a path out of the web root.
+//! A request that contains code: SQL, script, shell, or a path out of the web root.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::glance::Screen;
+use crate::event_header::RulePredicate;
 use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("injection_attempt"),
         name: "Injection attempt",
-        description: "A request whose target, decoded, carries SQL, script, shell commands or a \
+        description: "A request whose decoded target contains SQL, script, shell commands or a \
             path out of the web root.",
         severity: Severity::High,
         controls: &[ControlId::known("3.14.6"), ControlId::known("3.13.1")],
@@ -23,14 +23,14 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::WEB,
         feeds: &[Source::Nginx],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/injection_attempt.ndjson"),
     build: |value, _| {
-        let _: Params = params(value)?;
+        let _: Params = parse_params(value)?;
         Ok(Built {
             rule: Box::new(InjectionAttempt),
             cooldown: Span::hours(1),
-            memory: Span::ZERO,
+            lookback: Span::ZERO,
         })
     },
 };
@@ -41,14 +41,13 @@ struct Params {}
 
 struct InjectionAttempt;
 
-/// A target longer than this is looked at up to here.
-const LOOKED_AT: usize = 8192;
-/// Attackers encode what they encoded.
-const LAYERS: usize = 3;
+/// Maximum number of examined bytes of a target.
+const TARGET_BYTES_MAX: usize = 8192;
+/// Maximum number of nested encodings: attackers encode repeatedly.
+const ENCODING_LAYERS_MAX: usize = 3;
 
-/// What gives each kind away, in a target that is decoded, in small letters, its blanks single and
-/// SQL's comments gone.
-const KINDS: [(&str, &[&str]); 4] = [
+/// Signatures of each kind, for a target that is decoded and normalized.
+const SIGNATURES: [(&str, &[&str]); 4] = [
     (
         "SQL",
         &[
@@ -134,15 +133,15 @@ const KINDS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// One layer of percent-encoding less; a plus is a blank.
-fn decoded(text: &[u8]) -> Vec<u8> {
+/// Removes one layer of percent-encoding; a plus is a space.
+fn percent_decode_layer(text: &[u8]) -> Vec<u8> {
     let hex = |c: Option<&u8>| c.and_then(|c| char::from(*c).to_digit(16)).map(|d| d as u8);
     let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
     while let Some(&c) = text.get(at) {
         let (byte, taken) = match (c, hex(text.get(at + 1)), hex(text.get(at + 2))) {
             (b'%', Some(high), Some(low)) => (high << 4 | low, 3),
             (b'+', ..) => (b' ', 1),
-            // Web servers write bytes that would break their log so.
+            // Web servers write bytes that would break their log as `\xHH`.
             (b'\\', ..)
                 if text
                     .get(at + 1)
@@ -163,8 +162,9 @@ fn decoded(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// In small letters, any run of blanks as one, and `/**/`, which SQL takes for one, as one.
-fn plain(text: &[u8]) -> String {
+/// Lowercases text and replaces each run of spaces by one; `/**/`, which SQL treats as a space, is
+/// one as well.
+fn normalize_text(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text)
         .to_ascii_lowercase()
         .replace("/**/", " ");
@@ -183,18 +183,18 @@ fn plain(text: &[u8]) -> String {
     out
 }
 
-/// Which kind of code a target carries.
+/// Returns the kind of code that a target contains, if any.
 pub(super) fn kind_of(target: &str) -> Option<&'static str> {
-    let mut layer = target.as_bytes()[..target.len().min(LOOKED_AT)].to_vec();
-    for _ in 0..=LAYERS {
-        let text = plain(&layer);
-        if let Some((kind, _)) = KINDS
+    let mut layer = target.as_bytes()[..target.len().min(TARGET_BYTES_MAX)].to_vec();
+    for _ in 0..=ENCODING_LAYERS_MAX {
+        let text = normalize_text(&layer);
+        if let Some((kind, _)) = SIGNATURES
             .iter()
             .find(|(_, marks)| marks.iter().any(|mark| text.contains(mark)))
         {
             return Some(kind);
         }
-        let next = decoded(&layer);
+        let next = percent_decode_layer(&layer);
         if next == layer {
             break;
         }
@@ -204,8 +204,8 @@ pub(super) fn kind_of(target: &str) -> Option<&'static str> {
     None
 }
 
-/// Whether a request carries code. Most targets are letters, digits and slashes, which carry
-/// nothing.
+/// Returns whether a request contains code. Most targets are letters, digits and slashes only and
+/// need no decoding.
 fn carries_code(event: &SecurityEvent<'_>) -> bool {
     let Some(target) = event.resource_id.as_deref() else {
         return false;
@@ -222,7 +222,7 @@ fn carries_code(event: &SecurityEvent<'_>) -> bool {
 }
 
 impl Rule for InjectionAttempt {
-    fn screen(&self) -> Option<Screen> {
+    fn predicate(&self) -> Option<RulePredicate> {
         Some(Arc::new(carries_code))
     }
 
@@ -234,15 +234,14 @@ impl Rule for InjectionAttempt {
         cx.fire(Key::ip(event.source, ip), event, || {
             let answered = event.details.number("status").unwrap_or(0);
             let title = format!(
-                "Injection attempt: {kind} in a request from {ip}, answered with \
-                {answered}"
+                "Injection attempt: {kind} in a request from {ip}, answered with {answered}"
             );
 
             let description = format!(
-                "A request from {ip} carries a {kind}. {} Block the address if it is not one of \
-                    yours.",
+                "The target of a request from {ip} contains code ({kind}). {} Block the address if \
+                    it is not one of yours.",
                 if answered < 300 {
-                    "The server answered that all is well: find out what it did."
+                    "The server answered with success: find out what it did."
                 } else {
                     "The server did not serve it."
                 }
@@ -259,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn disguises_are_seen_through() {
+    fn encoded_and_disguised_code_is_found() {
         for (target, kind) in [
             ("/a?id=1%20UNION%20SELECT%201", Some("SQL")),
             ("/a?id=1/**/UnIoN/**/SeLeCt+1", Some("SQL")),

@@ -8,10 +8,10 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::glance::Screen;
+use crate::event_header::RulePredicate;
 use crate::glob::{Ends, Glob, plain_path};
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
@@ -25,10 +25,10 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::USER,
         feeds: &[Source::AuditDb],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/privilege_escalation.ndjson"),
     build: |value, _| {
-        let p: Params = params(value)?;
+        let p: Params = parse_params(value)?;
         let endpoints = p.admin_endpoints.iter().map(|e| Glob::new(e)).collect();
         let rule = PrivilegeEscalation(Arc::new(Privileges {
             endpoints,
@@ -38,7 +38,7 @@ pub(super) const RULE: Definition = Definition {
         Ok(Built {
             rule: Box::new(rule),
             cooldown: Span::hours(1),
-            memory: Span::ZERO,
+            lookback: Span::ZERO,
         })
     },
 };
@@ -69,8 +69,8 @@ struct Privileges {
 struct PrivilegeEscalation(Arc<Privileges>);
 
 impl Privileges {
-    /// Somebody reaches for what administrators may, and does not say that they are one.
-    fn concern(&self, event: &SecurityEvent<'_>) -> bool {
+    /// Returns whether the event is on an admin endpoint and does not state an admin role.
+    fn is_unauthorized_attempt(&self, event: &SecurityEvent<'_>) -> bool {
         self.is_admin_endpoint(event)
             && !self_service(event)
             && event.role().is_none_or(|role| !self.roles.contains(&role))
@@ -86,7 +86,7 @@ impl Privileges {
             .flatten()
             .any(|resource| {
                 // Most resources are ids and words; only a path or file name can match, unless the
-                // operator says otherwise.
+                // operator configures other patterns.
                 let path = plain_path(resource);
                 let ends = Ends::of(&path);
                 self.endpoints
@@ -96,7 +96,7 @@ impl Privileges {
     }
 }
 
-/// A password change on oneself is everybody's right.
+/// Returns whether a user changes their own password, which every user may.
 fn self_service(event: &SecurityEvent<'_>) -> bool {
     matches!(
         event.action_kind,
@@ -104,7 +104,7 @@ fn self_service(event: &SecurityEvent<'_>) -> bool {
     ) && match (&event.resource_id, &event.user_id) {
         (None, _) => true,
         (Some(target), Some(user)) => {
-            // A target that is no id of a user is the page on which one changes one's own password.
+            // A target that is not a user id is the page for changing one's own password.
             uuid::Uuid::try_parse(target).map_or(true, |id| *user == UserId::Uuid(id))
         }
         (Some(_), None) => false,
@@ -112,9 +112,11 @@ fn self_service(event: &SecurityEvent<'_>) -> bool {
 }
 
 impl Rule for PrivilegeEscalation {
-    fn screen(&self) -> Option<Screen> {
+    fn predicate(&self) -> Option<RulePredicate> {
         let privileges = Arc::clone(&self.0);
-        Some(Arc::new(move |event| privileges.concern(event)))
+        Some(Arc::new(move |event| {
+            privileges.is_unauthorized_attempt(event)
+        }))
     }
 
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Counting;
 use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
@@ -20,10 +20,10 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::RATE_LIMIT,
         feeds: &[Source::AuditDb],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/rate_limit_surge.ndjson"),
     build: |value, max_keys| {
-        let p: Params = params(value)?;
+        let p: Params = parse_params(value)?;
         let rule = RateLimitSurge {
             counting: Counting::new(p.threshold, p.window, max_keys),
             window: p.window,
@@ -32,7 +32,7 @@ pub(super) const RULE: Definition = Definition {
         Ok(Built {
             rule: Box::new(rule),
             cooldown: p.window,
-            memory: p.window,
+            lookback: p.window,
         })
     },
 };
@@ -40,7 +40,7 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// More than this many.
+    /// Maximum number of hits that is still normal.
     threshold: u32,
     window: Span,
 }
@@ -63,20 +63,22 @@ impl Rule for RateLimitSurge {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let source = event.source;
         let window = self.window;
-        let Some(hits) = self.counting.holds(Key::source(source), event, cx) else {
+        let Some(hits) = self
+            .counting
+            .count_and_check(Key::source(source), event, cx)
+        else {
             return;
         };
         cx.fire(Key::source(source), event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
             let title = format!("Rate limit surge: {count} hits in {source} within {window}");
             let description = format!(
-                "The application refused {count} requests for coming too fast within {window}. \
-                    Somebody floods or probes it, or a \
-                 client of yours has gone wild."
+                "The application refused {count} requests within {window} because they came too \
+                    fast. Someone is flooding or probing it, or a client of yours malfunctions."
             );
 
             Opening::new(EntityKind::Source, source, title, description)
-                .evidence(hits.iter().copied())
+                .with_evidence(hits.iter().copied())
         });
     }
 

@@ -1,5 +1,5 @@
-//! One session from two places, a session used after its logout, or too many sessions of one user
-//! at once.
+//! One session from two addresses, a session used after its logout, or too many concurrent sessions
+//! of one user.
 
 use model::event::Marks;
 use model::{
@@ -9,46 +9,48 @@ use model::{
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
-use crate::glance::{Glance, Hints};
-use crate::keyed::{Beside, Key, Keyed, NOWHERE, Owned};
+use crate::clock_cache::{ClockCache, Generational, NO_HINT, SideTable};
+use crate::event_header::{EventHeader, PrefetchHints};
+use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params, quiet_since};
+use crate::rule::{
+    Built, Context, Definition, Info, Rule, Usage, default_params, parse_params, quiet_since,
+};
 use crate::window::Hit;
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("session_anomaly"),
         name: "Session anomaly",
-        description: "One session from two addresses within `replay_window`, or used after its \
-            logout; or more than \
-                      `max_sessions` sessions of one user within `window` from at least two \
-                      addresses.",
+        description: "One session is used from two addresses within `replay_window`, or after its \
+            logout; or one user has more than `max_sessions` sessions within `window` from at \
+            least two addresses.",
         severity: Severity::High,
         controls: &[ControlId::known("3.13.15")],
         attack: &["T1550.004", "T1539"],
         interest: Marks::SESSION,
         feeds: &[Source::AuditDb],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/session_anomaly.ndjson"),
     build: |value, max_keys| {
-        let params: Params = params(value)?;
-        let (cooldown, memory) = (
+        let params: Params = parse_params(value)?;
+        let (cooldown, lookback) = (
             params.replay_window,
             params.replay_window.max(params.window),
         );
-        let (sessions, logouts) = (Keyed::new(max_keys), Keyed::new(max_keys));
+        let (sessions, logouts) = (ClockCache::new(max_keys), ClockCache::new(max_keys));
         let rule = SessionAnomaly {
             sessions,
             logouts,
-            users: Beside::default(),
+            users: SideTable::default(),
             params,
         };
 
         Ok(Built {
             rule: Box::new(rule),
             cooldown,
-            memory,
+            lookback,
         })
     },
 };
@@ -57,10 +59,10 @@ pub(super) const RULE: Definition = Definition {
 #[serde(default, deny_unknown_fields)]
 struct Params {
     replay_window: Span,
-    /// How long a session that was logged out is remembered.
+    /// How long the logout of a session is remembered.
     remember_logout: Span,
     window: Span,
-    /// More than this many sessions at once.
+    /// Maximum number of concurrent sessions that is still normal.
     max_sessions: usize,
 }
 
@@ -75,33 +77,34 @@ impl Default for Params {
     }
 }
 
-/// Places of a session, and sessions of a user, that are remembered.
-const PLACES_MAX: usize = 4;
+/// Maximum numbers of remembered addresses per session, and of sessions per user.
+const ADDRESSES_MAX: usize = 4;
 const SESSIONS_MAX: usize = 16;
 
-/// Where a session was used. Its parts lie flat: it is kept for every session.
+/// The latest use of a session from an address. The fields of its hit are inlined to save space:
+/// there is one for every session.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct AddressUse {
     at: Timestamp,
     id: [u64; 2],
     times: u32,
     /// Whether the use has an address.
-    placed: bool,
+    has_ip: bool,
     ip: [u64; 2],
 }
 
-impl Place {
+impl AddressUse {
     fn new(hit: Hit, ip: Option<[u64; 2]>) -> Self {
         Self {
             at: hit.at,
             id: hit.id,
             times: hit.times,
-            placed: ip.is_some(),
+            has_ip: ip.is_some(),
             ip: ip.unwrap_or_default(),
         }
     }
 
-    fn hit(&self) -> Hit {
+    fn to_hit(&self) -> Hit {
         Hit {
             at: self.at,
             id: self.id,
@@ -109,33 +112,33 @@ impl Place {
         }
     }
 
-    fn is_at(&self, ip: Option<[u64; 2]>) -> bool {
+    fn is_from(&self, ip: Option<[u64; 2]>) -> bool {
         match ip {
-            Some(ip) => self.placed && self.ip == ip,
-            None => !self.placed,
+            Some(ip) => self.has_ip && self.ip == ip,
+            None => !self.has_ip,
         }
     }
 }
 
-/// What is known of a session's logout without looking it up.
+/// Whether a session has a logout, as far as known without a lookup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Logout {
-    /// Nobody has looked.
+enum LogoutHint {
+    /// Not looked up yet.
     #[default]
     Unknown,
     None,
-    /// There may be one.
-    Perhaps,
+    /// There may be a logout.
+    Possible,
 }
 
-/// A time to 15 µs, in six bytes, for which a session has room.
+/// A time with a precision of 15 µs in six bytes, which fit into a session's padding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment {
+struct CompactTime {
     secs: u32,
     part: u16,
 }
 
-impl Moment {
+impl CompactTime {
     fn of(at: Timestamp) -> Self {
         let micros = at.as_micros();
         let secs = u32::try_from(micros.div_euclid(1_000_000)).unwrap_or(if micros < 0 {
@@ -151,53 +154,53 @@ impl Moment {
     }
 }
 
-/// A session is nearly always used where it was used last.
+/// State of a session. It is nearly always used from the same address as last time.
 #[derive(Debug, Default)]
 struct Session {
-    /// Where it was used last.
-    last: Option<Place>,
-    /// Where it was used before, per address, the latest use last; none where that is nowhere.
-    before: Option<Box<SmallVec<[Place; PLACES_MAX - 1]>>>,
-    logout: Logout,
-    /// The last login under its id: what it was before is over, also for a logout that arrives
+    /// The latest use.
+    last: Option<AddressUse>,
+    /// The latest use from each other address, newest last; `None` if there is none.
+    before: Option<Box<SmallVec<[AddressUse; ADDRESSES_MAX - 1]>>>,
+    logout: LogoutHint,
+    /// The last login under its id. It ends the session before, also for a logout that arrives
     /// late.
-    login: Moment,
+    login: CompactTime,
 }
 
 impl Session {
-    /// Where it was used, the latest use last.
-    fn places(&self) -> impl DoubleEndedIterator<Item = &Place> {
+    /// Returns the latest use from each address, newest last.
+    fn address_uses(&self) -> impl DoubleEndedIterator<Item = &AddressUse> {
         self.before
             .iter()
             .flat_map(|before| before.iter())
             .chain(&self.last)
     }
 
-    /// Takes a use in; gives the latest use from another address within `window`.
-    fn used(&mut self, hit: Hit, ip: Option<[u64; 2]>, window: Span) -> Option<Hit> {
-        let elsewhere = self.places().rev().find(|other| {
-            other.placed
+    /// Records a use; returns the latest use from another address within `window`.
+    fn record_use(&mut self, hit: Hit, ip: Option<[u64; 2]>, window: Span) -> Option<Hit> {
+        let elsewhere = self.address_uses().rev().find(|other| {
+            other.has_ip
                 && ip.is_some()
-                && !other.is_at(ip)
+                && !other.is_from(ip)
                 && other.at.since(hit.at).as_micros().abs() < window.as_micros()
         });
 
-        let elsewhere = elsewhere.map(Place::hit);
-        let used = Place::new(hit, ip);
+        let elsewhere = elsewhere.map(AddressUse::to_hit);
+        let used = AddressUse::new(hit, ip);
         match &mut self.last {
             None => self.last = Some(used),
-            Some(last) if last.is_at(ip) => {
+            Some(last) if last.is_from(ip) => {
                 if last.at <= used.at {
                     *last = used;
                 }
             }
             Some(last) => {
                 let before = self.before.get_or_insert_default();
-                match before.iter().position(|place| place.is_at(ip)) {
-                    // It has been used there since.
+                match before.iter().position(|place| place.is_from(ip)) {
+                    // It has been used from there since.
                     Some(i) if before[i].at > used.at => return elsewhere,
                     Some(i) => drop(before.remove(i)),
-                    None if before.len() + 1 >= PLACES_MAX => drop(before.remove(0)),
+                    None if before.len() + 1 >= ADDRESSES_MAX => drop(before.remove(0)),
                     None => {}
                 }
 
@@ -217,50 +220,50 @@ struct Use {
 }
 
 impl Use {
-    /// Of the same session from the same address.
-    fn is_like(&self, other: &Self) -> bool {
+    /// Returns whether both are of the same session from the same address.
+    fn is_same_as(&self, other: &Self) -> bool {
         self.session == other.session && self.ip == other.ip
     }
 }
 
-/// What a user uses at once: nearly always one session from one address, and then it is one line of
-/// a processor's cache.
+/// The concurrent sessions of a user: nearly always one session from one address, which fits into
+/// one cache line.
 #[derive(Debug, Default)]
-struct User {
+struct ActiveSessions {
     generation: u32,
-    /// Of the only use; 0 when there is none, or when there are several.
+    /// Occurrences of the only use; 0 if there is none, or if there are several.
     times: u32,
     at: Timestamp,
     id: [u64; 2],
     session: u64,
     ip: [u64; 2],
-    several: Option<Box<Several>>,
+    several: Option<Box<UseSet>>,
 }
 
-/// All uses, when there are several, and how many different sessions and addresses they are of.
+/// All uses of a user with several, and the number of their distinct sessions and addresses.
 #[derive(Debug)]
-struct Several {
+struct UseSet {
     uses: Vec<Use>,
-    /// At or before the oldest of them.
+    /// A time at or before the oldest use.
     oldest: Timestamp,
     newest: Timestamp,
     sessions: usize,
     places: usize,
 }
 
-impl Several {
-    fn new(only: Use) -> Self {
+impl UseSet {
+    fn new(single: Use) -> Self {
         Self {
-            uses: vec![only],
-            oldest: only.hit.at,
-            newest: only.hit.at,
+            uses: vec![single],
+            oldest: single.hit.at,
+            newest: single.hit.at,
             sessions: 1,
             places: 1,
         }
     }
 
-    /// Takes a use in that lies within the window.
-    fn take_in(&mut self, used: Use, cutoff: Timestamp) {
+    /// Records a use that lies within the window.
+    fn record_use(&mut self, used: Use, cutoff: Timestamp) {
         let before = self.uses.len();
         self.newest = self.newest.max(used.hit.at);
         if self.oldest <= cutoff {
@@ -275,7 +278,7 @@ impl Several {
 
         self.oldest = self.oldest.min(used.hit.at);
         let mut changed = self.uses.len() != before;
-        if let Some(known) = self.uses.iter_mut().find(|other| used.is_like(other)) {
+        if let Some(known) = self.uses.iter_mut().find(|other| used.is_same_as(other)) {
             known.hit = known.hit.max(used.hit);
         } else {
             if self.uses.len() >= SESSIONS_MAX
@@ -302,14 +305,14 @@ impl Several {
     }
 }
 
-impl Owned for User {
+impl Generational for ActiveSessions {
     fn generation(&mut self) -> &mut u32 {
         &mut self.generation
     }
 }
 
-impl User {
-    fn only(&self) -> Option<Use> {
+impl ActiveSessions {
+    fn single(&self) -> Option<Use> {
         let hit = Hit {
             at: self.at,
             id: self.id,
@@ -323,8 +326,8 @@ impl User {
         })
     }
 
-    fn set_only(&mut self, only: Use) {
-        let Use { hit, session, ip } = only;
+    fn set_only(&mut self, single: Use) {
+        let Use { hit, session, ip } = single;
         *self = Self {
             generation: self.generation,
             times: hit.times,
@@ -336,16 +339,16 @@ impl User {
         };
     }
 
-    fn uses(&self) -> impl Iterator<Item = Use> {
-        self.only().into_iter().chain(
+    fn all_uses(&self) -> impl Iterator<Item = Use> {
+        self.single().into_iter().chain(
             self.several
                 .iter()
                 .flat_map(|several| several.uses.iter().copied()),
         )
     }
 
-    /// The newest time seen for the user: whatever is given up, the newest use is not.
-    fn newest(&self) -> Timestamp {
+    /// Returns the newest event time of the user: the newest use is never dropped.
+    fn newest_time(&self) -> Timestamp {
         match (&self.several, self.times) {
             (Some(several), _) => several.newest,
             (None, 0) => Timestamp::MIN,
@@ -353,27 +356,29 @@ impl User {
         }
     }
 
-    /// Takes a use in that lies within the window; gives how many different sessions and addresses
-    /// there are, when there are several.
-    fn take_in(&mut self, used: Use, cutoff: Timestamp) -> Option<(usize, usize)> {
-        let only = self.only();
-        let several = match (&mut self.several, only) {
+    /// Records a use that lies within the window; returns the numbers of distinct sessions and
+    /// addresses, if there are several.
+    fn record_use(&mut self, used: Use, cutoff: Timestamp) -> Option<(usize, usize)> {
+        let single = self.single();
+        let several = match (&mut self.several, single) {
             (Some(several), _) => several,
-            (None, Some(only)) if only.hit.at > cutoff && !used.is_like(&only) => {
+            (None, Some(single)) if single.hit.at > cutoff && !used.is_same_as(&single) => {
                 self.times = 0;
-                self.several.insert(Box::new(Several::new(only)))
+                self.several.insert(Box::new(UseSet::new(single)))
             }
-            (None, Some(only)) if used.is_like(&only) && only.hit > used.hit => return None,
+            (None, Some(single)) if used.is_same_as(&single) && single.hit > used.hit => {
+                return None;
+            }
             (None, _) => {
                 self.set_only(used);
                 return None;
             }
         };
 
-        several.take_in(used, cutoff);
-        if let [only] = several.uses.as_slice() {
-            let only = *only;
-            self.set_only(only);
+        several.record_use(used, cutoff);
+        if let [single] = several.uses.as_slice() {
+            let single = *single;
+            self.set_only(single);
             return None;
         }
 
@@ -381,23 +386,23 @@ impl User {
     }
 }
 
-/// When a session was logged out, first and last since its last login.
+/// The first and the last logout of a session since its last login.
 #[derive(Clone, Copy, Debug)]
-struct Over {
+struct LogoutTimes {
     first: Timestamp,
     last: Timestamp,
 }
 
-impl Over {
-    fn again(self, at: Timestamp) -> Self {
+impl LogoutTimes {
+    fn with_logout(self, at: Timestamp) -> Self {
         Self {
             first: self.first.min(at),
             last: self.last.max(at),
         }
     }
 
-    /// What is left of it after a login, which begins a new session under the same id.
-    fn since(self, login: Timestamp) -> Option<Self> {
+    /// Returns the logouts after a login, which begins a new session under the same id.
+    fn after_login(self, login: Timestamp) -> Option<Self> {
         (self.last > login).then(|| Self {
             first: if self.first > login {
                 self.first
@@ -411,90 +416,93 @@ impl Over {
 
 struct SessionAnomaly {
     /// Kept for the replay window.
-    sessions: Keyed<Session>,
-    /// The logouts of each session. Kept for a day, and so apart: few sessions are logged out.
-    logouts: Keyed<Option<Over>>,
-    users: Beside<User>,
+    sessions: ClockCache<Session>,
+    /// The logouts of each session. Kept apart because they are kept for a day, and few sessions
+    /// are logged out.
+    logouts: ClockCache<Option<LogoutTimes>>,
+    users: SideTable<ActiveSessions>,
     params: Params,
 }
 
 impl SessionAnomaly {
-    fn session(&mut self, key: Key, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let glance = cx.glance;
-        let hit = Hit::at_a_glance(glance);
+    fn observe_session(&mut self, key: Key, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let header = cx.header;
+        let hit = Hit::from_header(header);
         let window = self.params.replay_window;
         let slot =
             self.sessions
-                .touch_near(key, cx.hints.session, hit.at, quiet_since(hit.at, window));
+                .touch_at_hint(key, cx.hints.session, hit.at, quiet_since(hit.at, window));
 
         let state = self.sessions.at_slot(slot);
-        if glance.action == Action::Logout {
-            if state.login > Moment::of(hit.at) {
+        if header.action == Action::Logout {
+            if state.login > CompactTime::of(hit.at) {
                 return;
             }
 
-            state.logout = Logout::Perhaps;
-            let stale = quiet_since(hit.at, self.params.remember_logout);
-            let (logout, _) = self.logouts.touch(key, hit.at, stale);
+            state.logout = LogoutHint::Possible;
+            let stale_before = quiet_since(hit.at, self.params.remember_logout);
+            let (logout, _) = self.logouts.touch(key, hit.at, stale_before);
             *logout = Some(logout.map_or(
-                Over {
+                LogoutTimes {
                     first: hit.at,
                     last: hit.at,
                 },
-                |before| before.again(hit.at),
+                |before| before.with_logout(hit.at),
             ));
 
-            // Uses that were later but arrived earlier.
+            // A use may be later than the logout although it arrived before it.
             let after = state
-                .places()
-                .map(Place::hit)
+                .address_uses()
+                .map(AddressUse::to_hit)
                 .filter(|used| used.at > hit.at)
                 .min();
             if let Some(after) = after {
-                cx.fire(key, event, || used_after_logout(event, hit.at, after));
+                cx.fire(key, event, || after_logout_opening(event, hit.at, after));
             }
 
             return;
         }
 
-        let logs_in = glance.marks.intersects(Marks::LOGIN);
+        let logs_in = header.marks.intersects(Marks::LOGIN);
         if logs_in {
-            state.login = state.login.max(Moment::of(hit.at));
+            state.login = state.login.max(CompactTime::of(hit.at));
         }
 
-        let elsewhere = state.used(hit, glance.ip(), window);
-        if elsewhere.is_none() && state.logout == Logout::None {
+        let elsewhere = state.record_use(hit, header.ip_halves(), window);
+        if elsewhere.is_none() && state.logout == LogoutHint::None {
             return;
         }
 
-        let slot = self.logouts.slot(key);
+        let slot = self.logouts.find_slot(key);
         state.logout = if slot.is_some() {
-            Logout::Perhaps
+            LogoutHint::Possible
         } else {
-            Logout::None
+            LogoutHint::None
         };
 
         let mut logout = slot.and_then(|slot| *self.logouts.at_slot(slot));
         if logs_in && let Some(slot) = slot {
-            logout = logout.and_then(|logout| logout.since(hit.at));
+            logout = logout.and_then(|logout| logout.after_login(hit.at));
             *self.logouts.at_slot(slot) = logout;
         }
 
         if let Some(other) = elsewhere {
             cx.fire(key, event, || {
-                used_elsewhere(event, window, [other.min(hit), other.max(hit)])
+                elsewhere_opening(event, window, [other.min(hit), other.max(hit)])
             });
         } else if let Some(logout) = logout.filter(|logout| {
             hit.at > logout.first
                 && hit.at.since(logout.last) < self.params.remember_logout
-                && glance.category != Category::System
+                && header.category != Category::System
         }) {
-            cx.fire(key, event, || used_after_logout(event, logout.first, hit));
+            cx.fire(key, event, || {
+                after_logout_opening(event, logout.first, hit)
+            });
         }
     }
 
-    fn user(&mut self, used: Use, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(key), Some(place)) = (cx.user, cx.user_place) else {
+    fn observe_user(&mut self, used: Use, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
+        let (Some(key), Some(place)) = (cx.user, cx.user_slot) else {
             return;
         };
         let Params {
@@ -504,13 +512,13 @@ impl SessionAnomaly {
         } = self.params;
 
         let state = self.users.touch(place);
-        let cutoff = state.newest().max(used.hit.at).minus(window);
+        let cutoff = state.newest_time().max(used.hit.at).minus(window);
         if used.hit.at <= cutoff {
             cx.counters.late += 1;
             return;
         }
 
-        let Some((sessions, places)) = state.take_in(used, cutoff) else {
+        let Some((sessions, places)) = state.record_use(used, cutoff) else {
             return;
         };
         let Some(user) = event
@@ -523,66 +531,65 @@ impl SessionAnomaly {
 
         cx.fire(key, event, || {
             let title = format!(
-                "Concurrent sessions: user {user} has {sessions} sessions from \
-                {places} addresses within {window}"
+                "Concurrent sessions: user {user} has {sessions} sessions from {places} addresses \
+                    within {window}"
             );
             let description = format!(
                 "User {user} used {sessions} different sessions from {places} addresses within \
-                    {window}. Several people may be \
-                 using the account."
+                    {window}. Several people may be using the account."
             );
 
-            let mut hits: Vec<Hit> = state.uses().map(|u| u.hit).collect();
+            let mut hits: Vec<Hit> = state.all_uses().map(|u| u.hit).collect();
             hits.sort_unstable();
-            Opening::new(EntityKind::User, user, title, description).evidence(hits)
+            Opening::new(EntityKind::User, user, title, description).with_evidence(hits)
         });
     }
 }
 
-fn name<'a>(event: &'a SecurityEvent<'_>) -> &'a str {
+fn session_name<'a>(event: &'a SecurityEvent<'_>) -> &'a str {
     event.session_id.as_deref().unwrap_or_default()
 }
 
-fn used_elsewhere(event: &SecurityEvent<'_>, window: Span, evidence: [Hit; 2]) -> Opening {
-    let name = name(event);
+fn elsewhere_opening(event: &SecurityEvent<'_>, window: Span, evidence: [Hit; 2]) -> Opening {
+    let name = session_name(event);
     let title = format!("Session replay: session {name} used from two addresses within {window}");
     let description = format!(
-        "One session was used from two addresses within {window}, lastly from {}. The session \
-            token may be stolen: end the session and ask \
-         the user.",
+        "One session was used from two addresses within {window}, most recently from {}. The \
+            session token may be stolen: end the session and ask the user.",
         event
             .ip_address
             .map(|ip| ip.to_string())
             .unwrap_or_default()
     );
 
-    Opening::new(EntityKind::Session, name, title, description).evidence(evidence)
+    Opening::new(EntityKind::Session, name, title, description).with_evidence(evidence)
 }
 
-/// The use alone is the evidence: another use, hours later, after the same logout, is another
-/// detection with another first event.
-fn used_after_logout(event: &SecurityEvent<'_>, logout: Timestamp, used: Hit) -> Opening {
-    let name = name(event);
+/// Describes a use after logout. The use alone is the evidence: another use hours later, after the
+/// same logout, is another detection with another first event.
+fn after_logout_opening(event: &SecurityEvent<'_>, logout: Timestamp, used: Hit) -> Opening {
+    let name = session_name(event);
     let title = format!("Session replay: session {name} used after its logout");
     let description = format!(
         "A session was used after it had been logged out at {logout}. The session token may be \
-            stolen, or logging out does not end the \
-         session on the server."
+            stolen, or logging out does not end the session on the server."
     );
-    Opening::new(EntityKind::Session, name, title, description).evidence([used])
+    Opening::new(EntityKind::Session, name, title, description).with_evidence([used])
 }
 
 impl Rule for SessionAnomaly {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let glance = cx.glance;
-        let Some(key) = glance.session() else { return };
-        self.session(key, event, cx);
+        let header = cx.header;
+        let Some(key) = header.session_key() else {
+            return;
+        };
+        self.observe_session(key, event, cx);
 
-        if let Some(ip) = glance.ip() {
+        if let Some(ip) = header.ip_halves() {
             let [_, session] = key.halves();
-            self.user(
+            self.observe_user(
                 Use {
-                    hit: Hit::at_a_glance(glance),
+                    hit: Hit::from_header(header),
                     session,
                     ip,
                 },
@@ -592,27 +599,27 @@ impl Rule for SessionAnomaly {
         }
     }
 
-    fn looks_ahead(&self) -> bool {
+    fn can_prefetch(&self) -> bool {
         true
     }
 
-    fn find_ahead(&self, glance: &Glance, hints: &mut Hints) {
-        hints.session = glance
-            .session()
-            .map_or(NOWHERE, |key| self.sessions.hint(key));
+    fn find_prefetch_slots(&self, header: &EventHeader, hints: &mut PrefetchHints) {
+        hints.session = header
+            .session_key()
+            .map_or(NO_HINT, |key| self.sessions.find_hint(key));
     }
 
-    fn read_ahead(&self, hints: Hints) -> u64 {
+    fn prefetch(&self, hints: PrefetchHints) -> u64 {
         let last = self
             .sessions
-            .near(hints.session)
+            .state_at_hint(hints.session)
             .and_then(|session| session.last.as_ref());
-        let used = self.users.near(hints.user);
+        let used = self.users.state_at_hint(hints.user);
         last.map_or(0, |last| last.at.as_micros() as u64 ^ last.ip[1])
             ^ used.map_or(0, |used| used.session)
     }
 
-    fn remembers_logins(&self) -> Span {
+    fn login_lookback(&self) -> Span {
         self.params.remember_logout
     }
 

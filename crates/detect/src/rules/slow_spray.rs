@@ -7,30 +7,33 @@ use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::keyed::{Key, Keyed};
+use crate::clock_cache::ClockCache;
+use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params, quiet_since};
+use crate::rule::{
+    Built, Context, Definition, Info, Rule, Usage, default_params, parse_params, quiet_since,
+};
 use crate::window::{Distinct, Hit, Offered};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("slow_spray"),
         name: "Slow password spray",
-        description: "Failed logins from one address name more than `threshold` accounts within \
-            `window`, never as many within `fast`.",
+        description: "Failed logins from one address try more than `threshold` accounts within \
+            `window`, but never that many within `fast`.",
         severity: Severity::High,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.003"],
         interest: Marks::FAILED_LOGIN,
         feeds: &[Source::Syslog],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/slow_spray.ndjson"),
     build: |value, max_keys| {
-        let params: Params = params(value)?;
-        let (cooldown, memory) = (params.window, Span::ZERO);
+        let params: Params = parse_params(value)?;
+        let (cooldown, lookback) = (params.window, Span::ZERO);
         let rule = SlowSpray {
-            keys: Keyed::new(max_keys),
+            keys: ClockCache::new(max_keys),
             hasher: RandomState::default(),
             params,
         };
@@ -38,7 +41,7 @@ pub(super) const RULE: Definition = Definition {
         Ok(Built {
             rule: Box::new(rule),
             cooldown,
-            memory,
+            lookback,
         })
     },
 };
@@ -46,12 +49,12 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// More than this many accounts.
+    /// Maximum number of accounts that is still normal.
     threshold: usize,
     window: Span,
-    /// As many within this are `credential_stuffing`'s.
+    /// That many accounts within this span are left to `credential_stuffing`.
     fast: Span,
-    /// Whose logins it looks at. Of the applications' own the documents ask for
+    /// Sources whose logins count. For the logins of applications the specification asks for
     /// `credential_stuffing` alone; add `audit_db` for more.
     sources: Vec<Source>,
 }
@@ -69,14 +72,14 @@ impl Default for Params {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AddressState {
     accounts: Distinct,
-    /// When it was last seen to be fast: that one is told of already.
+    /// When it was fast last: `credential_stuffing` has reported that.
     fast: Option<Timestamp>,
 }
 
 struct SlowSpray {
-    keys: Keyed<State>,
+    keys: ClockCache<AddressState>,
     hasher: RandomState,
     params: Params,
 }
@@ -134,21 +137,19 @@ impl Rule for SlowSpray {
 
         cx.fire(key, event, || {
             let count = state.accounts.count();
-            let title = format!(
-                "Slow password spray: {count} accounts tried from {ip} within \
-                {window}"
-            );
+            let title =
+                format!("Slow password spray: {count} accounts tried from {ip} within {window}");
             let description = format!(
-                "Someone at {ip} tries one account after the other, slowly enough to go \
-                    unnoticed: at least {count} within \
-                 {window}. Block the address, and look for a login from it that succeeded."
+                "Someone at {ip} is trying one account after the other, slowly enough to go \
+                    unnoticed: at least {count} within {window}. Block the address, and look for \
+                    a login from it that succeeded."
             );
 
-            Opening::new(EntityKind::Ip, ip, title, description).evidence(hits)
+            Opening::new(EntityKind::Ip, ip, title, description).with_evidence(hits)
         });
     }
 
-    fn remembers_logins(&self) -> Span {
+    fn login_lookback(&self) -> Span {
         self.params.window
     }
 

@@ -1,12 +1,13 @@
-//! A login that succeeds from an address that has just been guessing.
+//! A login succeeds from an address that has just been guessing passwords.
 
 use model::event::Marks;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::keyed::{Key, Keyed};
+use crate::clock_cache::ClockCache;
+use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::{Hit, Recent};
 
 pub(super) const RULE: Definition = Definition {
@@ -21,18 +22,18 @@ pub(super) const RULE: Definition = Definition {
         interest: Marks::FAILED_LOGIN.union(Marks::LOGIN),
         feeds: &[Source::Syslog, Source::Postgres],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/success_after_brute_force.ndjson"),
     build: |value, max_keys| {
-        let params: Params = params(value)?;
-        let (cooldown, memory) = (params.window, params.window);
+        let params: Params = parse_params(value)?;
+        let (cooldown, lookback) = (params.window, params.window);
         Ok(Built {
             rule: Box::new(SuccessAfterBruteForce {
-                keys: Keyed::new(max_keys),
+                keys: ClockCache::new(max_keys),
                 params,
             }),
             cooldown,
-            memory,
+            lookback,
         })
     },
 };
@@ -40,11 +41,11 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// More than this many failures.
+    /// Maximum number of failures that is still normal.
     threshold: u32,
     window: Span,
-    /// Whose logins it looks at. Of the applications' own the documents ask for `brute_force`
-    /// alone; add `audit_db` for more.
+    /// Sources whose logins count. For the logins of applications the specification asks for
+    /// `brute_force` alone; add `audit_db` for more.
     sources: Vec<Source>,
 }
 
@@ -60,14 +61,14 @@ impl Default for Params {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct AddressState {
     failures: Recent,
-    /// The latest success: failures before it may arrive after it.
+    /// The latest success, because failures before it may arrive after it.
     success: Option<Hit>,
 }
 
 struct SuccessAfterBruteForce {
-    keys: Keyed<State>,
+    keys: ClockCache<AddressState>,
     params: Params,
 }
 
@@ -86,9 +87,8 @@ impl Rule for SuccessAfterBruteForce {
         let hit = Hit::of(event);
         let succeeded = event.marks.intersects(Marks::LOGIN);
 
-        // A success of somebody who never failed leaves nothing behind; one whose failures are late
-        // is told when they come.
-        let (state, newest) = self.keys.touch(key, event.timestamp, cx.stale);
+        // A success whose failures arrive late is reported when they arrive.
+        let (state, newest) = self.keys.touch(key, event.timestamp, cx.stale_before);
         if succeeded {
             state.success = state.success.max(Some(hit));
         } else {
@@ -120,18 +120,17 @@ impl Rule for SuccessAfterBruteForce {
                 .map(|user| format!(" as {user}"))
                 .unwrap_or_default();
             let title = format!(
-                "Success after brute force: a login from {ip}{who} after {count} \
-                failed ones within {window}"
+                "Success after brute force: a login from {ip}{who} after {count} failed ones \
+                    within {window}"
             );
 
             let description = format!(
                 "Someone at {ip} failed to log in {count} times within {window}, and then \
-                    succeeded{who}. A guessed password is the \
-                 likeliest reason: end the account's sessions, reset its password, and look at \
-                 what it did since."
+                    succeeded{who}. A guessed password is the likeliest reason: end the account's \
+                    sessions, reset its password, and look at what it did since."
             );
             Opening::new(EntityKind::Ip, ip, title, description)
-                .evidence(failures.into_iter().chain([success]))
+                .with_evidence(failures.into_iter().chain([success]))
         });
     }
 

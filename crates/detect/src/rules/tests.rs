@@ -1,4 +1,4 @@
-//! Every built-in rule at its boundaries, through the engine, with events made by hand.
+//! Every built-in rule at its boundaries, through the engine, with handmade events.
 
 mod engine;
 mod exact;
@@ -18,14 +18,14 @@ use uuid::Uuid;
 
 use crate::{Engine, Settings};
 
-/// A Monday at ten, well inside business hours, plus `secs`.
+/// Returns a Monday at ten, well inside business hours, plus `secs`.
 fn at(secs: i64) -> Timestamp {
     Timestamp::parse("2026-03-02T10:00:00Z")
         .unwrap()
         .plus(Span::secs(secs))
 }
 
-/// An event to be filled in by hand.
+/// An event to be completed by a test.
 #[derive(Clone, Debug)]
 struct Draft {
     n: u128,
@@ -45,9 +45,9 @@ struct Draft {
     metadata: Value,
 }
 
-fn draft(secs: i64, category: Category, action: &'static str) -> Draft {
+fn draft_event(secs: i64, category: Category, action: &'static str) -> Draft {
     Draft {
-        // Told apart by time unless a test says otherwise.
+        // The time identifies the event, unless a test sets a number.
         n: (secs + 1_000_000_000) as u128,
         at: at(secs),
         category,
@@ -103,7 +103,7 @@ impl Draft {
             ..self
         }
     }
-    fn result(self, result: Outcome) -> Self {
+    fn with_result(self, result: Outcome) -> Self {
         Self { result, ..self }
     }
     fn cui(self) -> Self {
@@ -115,18 +115,18 @@ impl Draft {
     fn source(self, source: Source) -> Self {
         Self { source, ..self }
     }
-    fn meta(self, metadata: Value) -> Self {
+    fn with_metadata(self, metadata: Value) -> Self {
         Self { metadata, ..self }
     }
-    /// Another event of the same second.
-    fn n(self, n: u128) -> Self {
+    /// Makes it another event of the same second.
+    fn with_number(self, n: u128) -> Self {
         Self {
             n: self.n + (n << 64),
             ..self
         }
     }
 
-    fn event(&self) -> SecurityEvent<'static> {
+    fn to_event(&self) -> SecurityEvent<'static> {
         let mut event = SecurityEvent::new(
             EventId::from_u128(self.n),
             self.at,
@@ -150,55 +150,55 @@ impl Draft {
     }
 }
 
-fn failure(secs: i64) -> Draft {
-    draft(secs, Category::Auth, "login_failed")
-        .result(Outcome::Failure)
+fn failed_login(secs: i64) -> Draft {
+    draft_event(secs, Category::Auth, "login_failed")
+        .with_result(Outcome::Failure)
         .ip("203.0.113.9")
 }
 
-fn only(rule: &str) -> Settings {
+fn only_rule(rule: &str) -> Settings {
     Settings {
         only: vec![rule.to_owned()],
         ..Settings::default()
     }
 }
 
-fn with(rule: &str, params: Value) -> Settings {
+fn rule_with_params(rule: &str, params: Value) -> Settings {
     Settings {
         rules: [(rule.to_owned(), params)].into(),
-        ..only(rule)
+        ..only_rule(rule)
     }
 }
 
-fn engine(settings: Settings) -> Engine {
+fn new_engine(settings: Settings) -> Engine {
     Engine::new(settings).unwrap()
 }
 
-/// What an engine tells of these events, to the end.
+/// Runs an engine over events to the end of the input.
 fn run_in(engine: &mut Engine, events: &[Draft]) -> Vec<Detection> {
     for event in events {
-        engine.push(&event.event());
+        engine.push(&event.to_event());
     }
     engine.finish();
-    drain(engine)
+    drain_changes(engine)
         .into_iter()
         .map(|change| change.detection)
         .collect()
 }
 
-fn run(settings: Settings, events: &[Draft]) -> Vec<Detection> {
-    run_in(&mut engine(settings), events)
+fn run_events(settings: Settings, events: &[Draft]) -> Vec<Detection> {
+    run_in(&mut new_engine(settings), events)
 }
 
-fn drain(engine: &mut Engine) -> Vec<Change> {
+fn drain_changes(engine: &mut Engine) -> Vec<Change> {
     let mut changes = Vec::new();
     engine.drain(false, |change| changes.push(change));
     changes
 }
 
-/// How many detections a rule makes of these events.
-fn count(rule: &str, events: &[Draft]) -> usize {
-    let found = run(only(rule), events);
+/// Returns how many detections a rule makes of these events.
+fn count_detections(rule: &str, events: &[Draft]) -> usize {
+    let found = run_events(only_rule(rule), events);
     assert!(
         found.iter().all(|d| d.rule_id.as_str() == rule),
         "{found:?}"
@@ -206,15 +206,15 @@ fn count(rule: &str, events: &[Draft]) -> usize {
     found.len()
 }
 
-/// Each case: what it is, how many detections, the events.
-fn check(rule: &str, cases: &[(&str, usize, Vec<Draft>)]) {
+/// Checks cases: name, expected number of detections, events.
+fn check_cases(rule: &str, cases: &[(&str, usize, Vec<Draft>)]) {
     for (what, expected, events) in cases {
-        assert_eq!(count(rule, events), *expected, "{rule}: {what}");
+        assert_eq!(count_detections(rule, events), *expected, "{rule}: {what}");
     }
 }
 
 #[test]
-fn every_file_is_in_the_list_and_ids_are_unique() {
+fn every_rule_file_is_listed_under_a_unique_id() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rules");
     let mut files: Vec<String> = std::fs::read_dir(folder)
         .unwrap()
@@ -227,7 +227,7 @@ fn every_file_is_in_the_list_and_ids_are_unique() {
     let mut ids: Vec<String> = super::ALL.iter().map(|d| d.info.id.to_string()).collect();
     files.sort();
     ids.sort();
-    assert_eq!(files, ids, "one file a rule, named after it");
+    assert_eq!(files, ids, "one file per rule, named after it");
 
     for definition in super::ALL {
         let info = definition.info;

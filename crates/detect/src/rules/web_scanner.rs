@@ -1,5 +1,5 @@
-//! Somebody looks for what is not there: bursts of errors, probes for secrets, tools that say what
-//! they are.
+//! One address scans the web server: bursts of errors, probes for secrets, scanners by their user
+//! agent.
 
 use std::sync::Arc;
 
@@ -8,30 +8,30 @@ use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
-use crate::glance::Screen;
+use crate::event_header::RulePredicate;
 use crate::glob::plain_path;
 use crate::keyed::Key;
 use crate::open::Opening;
-use crate::rule::{Built, Context, Definition, Info, Rule, Usage, defaults, params};
+use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
     info: &Info {
         id: RuleId::builtin("web_scanner"),
         name: "Web scanner",
         description: "One address gets more than `errors` refusals or errors within \
-            `errors_window`, probes for more than `probes` secrets \
-                      or foreign hosts within `probes_window`, or names itself a scanner.",
+            `errors_window`, probes for more than `probes` secrets or foreign hosts within \
+            `probes_window`, or has the user agent of a scanner.",
         severity: Severity::Medium,
         controls: &[ControlId::known("3.14.6"), ControlId::known("3.13.1")],
         attack: &["T1595.002", "T1595.003"],
         interest: Marks::WEB,
         feeds: &[Source::Nginx],
     },
-    defaults: defaults::<Params>,
+    defaults: default_params::<Params>,
     fixtures: include_str!("fixtures/web_scanner.ndjson"),
     build: |value, max_keys| {
-        let p: Params = params(value)?;
-        let (cooldown, memory) = (Span::hours(1), p.errors_window.max(p.probes_window));
+        let p: Params = parse_params(value)?;
+        let (cooldown, lookback) = (Span::hours(1), p.errors_window.max(p.probes_window));
         let errors = Counting::new(p.errors, p.errors_window, max_keys);
         let probes = Counting::new(p.probes, p.probes_window, max_keys);
 
@@ -42,7 +42,7 @@ pub(super) const RULE: Definition = Definition {
                 params: p,
             }),
             cooldown,
-            memory,
+            lookback,
         })
     },
 };
@@ -50,10 +50,10 @@ pub(super) const RULE: Definition = Definition {
 #[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Params {
-    /// More than this many 4xx answers.
+    /// Maximum number of 4xx answers that is still normal.
     errors: u32,
     errors_window: Span,
-    /// More than this many probes.
+    /// Maximum number of probes that is still normal.
     probes: u32,
     probes_window: Span,
 }
@@ -69,7 +69,7 @@ impl Default for Params {
     }
 }
 
-/// What only a tool for finding holes calls itself.
+/// Parts of user agents that only vulnerability scanners have.
 const TOOLS: [&str; 18] = [
     "acunetix",
     "dirbuster",
@@ -91,7 +91,7 @@ const TOOLS: [&str; 18] = [
     "zgrab",
 ];
 
-/// What nobody has business to ask a web server for.
+/// Parts of paths that no legitimate client requests.
 const SECRETS: [&str; 16] = [
     "/.env",
     "/.git/",
@@ -117,7 +117,7 @@ struct WebScanner {
     params: Params,
 }
 
-/// Whether a request is for a secret, or for somebody else's server.
+/// Returns whether a request is for a secret, or for a foreign host.
 fn is_probe(event: &SecurityEvent<'_>) -> bool {
     let Some(target) = event.resource_id.as_deref() else {
         return false;
@@ -133,14 +133,17 @@ fn is_probe(event: &SecurityEvent<'_>) -> bool {
         || SECRETS.iter().any(|secret| path.contains(secret))
 }
 
-/// What a scanner is that says itself which one.
-fn tool(event: &SecurityEvent<'_>) -> Option<&'static str> {
+/// Returns the name of the scanner in the user agent, if there is one.
+fn scanner_tool(event: &SecurityEvent<'_>) -> Option<&'static str> {
     let agent = event
         .user_agent
         .as_deref()
         .unwrap_or_default()
         .to_ascii_lowercase();
-    TOOLS.iter().find(|tool| agent.contains(**tool)).copied()
+    TOOLS
+        .iter()
+        .find(|scanner_tool| agent.contains(**scanner_tool))
+        .copied()
 }
 
 fn is_refused(event: &SecurityEvent<'_>) -> bool {
@@ -151,23 +154,23 @@ fn is_refused(event: &SecurityEvent<'_>) -> bool {
 }
 
 impl WebScanner {
-    /// What this request adds up to, in words; none when it is nothing yet.
-    fn verdict(
+    /// Counts the request; returns why its address is a scanner, or `None` if it is not yet.
+    fn assess_request(
         &mut self,
         key: Key,
         event: &SecurityEvent<'_>,
         cx: &mut Context<'_>,
     ) -> Option<String> {
-        let mut verdict =
-            tool(event).map(|tool| format!("which calls itself {}", tool.trim_end_matches('/')));
-        if is_probe(event) && self.probes.holds(key, event, cx).is_some() {
+        let mut verdict = scanner_tool(event)
+            .map(|tool| format!("which calls itself {}", tool.trim_end_matches('/')));
+        if is_probe(event) && self.probes.count_and_check(key, event, cx).is_some() {
             verdict = Some(format!(
                 "more than {} probes within {}",
                 self.params.probes, self.params.probes_window
             ));
         }
 
-        if is_refused(event) && self.errors.holds(key, event, cx).is_some() {
+        if is_refused(event) && self.errors.count_and_check(key, event, cx).is_some() {
             verdict = Some(format!(
                 "more than {} errors within {}",
                 self.params.errors, self.params.errors_window
@@ -179,24 +182,24 @@ impl WebScanner {
 }
 
 impl Rule for WebScanner {
-    fn screen(&self) -> Option<Screen> {
+    fn predicate(&self) -> Option<RulePredicate> {
         Some(Arc::new(|event| {
-            is_refused(event) || is_probe(event) || tool(event).is_some()
+            is_refused(event) || is_probe(event) || scanner_tool(event).is_some()
         }))
     }
 
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let Some(ip) = event.ip_address else { return };
         let key = Key::ip(event.source, ip);
-        let Some(verdict) = self.verdict(key, event, cx) else {
+        let Some(verdict) = self.assess_request(key, event, cx) else {
             return;
         };
         cx.fire(key, event, || {
             let title = format!("Web scanner: {ip}, {verdict}");
             let description = format!(
-                "Someone at {ip} looks for holes in the web server: {verdict}. Block the address \
-                    if it is not one of yours, and look \
-                 at what it was answered with 200."
+                "Someone at {ip} is probing the web server for vulnerabilities: {verdict}. Block \
+                    the address if it is not one of yours, and look at the requests that were \
+                    answered with 200."
             );
             Opening::new(EntityKind::Ip, ip, title, description)
         });

@@ -6,7 +6,7 @@ use model::{Channel, EntityKind, Severity};
 use super::syslog::{Sender, head, name};
 use super::{Outlet, Sending};
 use crate::error::SetupError;
-use crate::message::{Kind, Message};
+use crate::notification::{Kind, Notification};
 use model::text::{clip, sanitize};
 
 /// The smallest limit of a message that the head of an event always fits in.
@@ -32,7 +32,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
 }
 
 impl Outlet for Cef {
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         let receiver = &self.0.receiver;
         let head = format!("{} - ", head(receiver, message));
         let room = receiver.max_message_bytes.saturating_sub(head.len());
@@ -82,8 +82,8 @@ fn escaped(text: &str, mark: char) -> String {
 }
 
 /// The event in at most `room` bytes. A value that does not fit is left out whole.
-fn event(message: &Message, host: &str, room: usize) -> String {
-    let alert = &message.alert;
+fn event(message: &Notification, host: &str, room: usize) -> String {
+    let alert = message.content.as_alert();
     let severity = if message.kind == Kind::Test {
         0
     } else {
@@ -111,8 +111,8 @@ fn event(message: &Message, host: &str, room: usize) -> String {
 }
 
 /// What is told of the alert in the guide's own keys, most important first.
-fn extension(message: &Message, host: &str) -> Vec<(&'static str, String)> {
-    let alert = &message.alert;
+fn extension(message: &Notification, host: &str) -> Vec<(&'static str, String)> {
+    let alert = message.content.as_alert();
     let millis = |at: model::Timestamp| at.as_micros().div_euclid(1000).to_string();
     let entity = alert.entity.value.clone();
     let address = entity.parse::<std::net::IpAddr>();
@@ -182,7 +182,7 @@ fn extension(message: &Message, host: &str) -> Vec<(&'static str, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
     use proptest::prelude::*;
 
     type Pairs = Vec<(String, String)>;

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::{Outlet, Sending};
 use crate::error::{Receipt, SendError, SetupError, chain};
-use crate::message::{Kind, Message};
+use crate::notification::{Kind, Notification};
 use crate::words;
 
 /// The limit of one attempt: a pipe that nobody reads must not hold up the other channels.
@@ -73,7 +73,7 @@ impl Console {
 }
 
 impl Outlet for Console {
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         Box::pin(async move {
             let advice = "check where its output goes";
             match timeout(self.patience, self.write(line(message, self.colour))).await {
@@ -92,8 +92,8 @@ impl Outlet for Console {
 
 /// `ALERT CRITICAL  2026-03-05 14:12:31 UTC  Credential stuffing from 203.0.113.7
 /// (credential_stuffing, 12 events) …`
-fn line(message: &Message, colour: bool) -> String {
-    let alert = &message.alert;
+fn line(message: &Notification, colour: bool) -> String {
+    let alert = message.content.as_alert();
     let word = match message.kind {
         Kind::Test => "TEST ",
         Kind::Digest => "DIGEST ",
@@ -130,7 +130,7 @@ fn line(message: &Message, colour: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
     use proptest::prelude::*;
 
     #[test]

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{Outlet, Sending};
 use crate::error::{Receipt, SendError, SetupError, chain, tidy};
-use crate::message::{Message, Person};
+use crate::notification::{Notification, Person};
 use crate::tls;
 
 mod body;
@@ -167,16 +167,17 @@ fn called(person: &Person) -> String {
 }
 
 /// Whether the alert says that auditing fails.
-fn is_audit_failure(message: &Message) -> bool {
+fn is_audit_failure(message: &Notification) -> bool {
     message
-        .alert
+        .content
+        .as_alert()
         .nist_controls
         .iter()
         .any(|control| control.0 == AUDIT_FAILURE)
 }
 
 impl Outlet for Email {
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         Box::pin(async move {
             let people: Result<Vec<_>, _> = message.people.iter().map(named).collect();
             let people = people.map_err(|error| SendError::never(error, "check [personnel]"))?;

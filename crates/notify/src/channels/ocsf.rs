@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::syslog::{Sender, head};
 use super::{Outlet, Sending};
 use crate::error::SetupError;
-use crate::message::{Kind, Message};
+use crate::notification::{Kind, Notification};
 use crate::words;
 use model::text::{clip, sanitize};
 
@@ -39,7 +39,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
 }
 
 impl Outlet for Ocsf {
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         let head = format!("{} - ", head(&self.0.receiver, message));
         let room = self.0.receiver.max_message_bytes.saturating_sub(head.len());
         Box::pin(self.0.send(head + &fitting(message, room)))
@@ -47,7 +47,7 @@ impl Outlet for Ocsf {
 }
 
 /// The finding in at most `room` bytes: what is not required goes first.
-fn fitting(message: &Message, room: usize) -> String {
+fn fitting(message: &Notification, room: usize) -> String {
     let mut finding = finding(message);
     for part in ["unmapped", "evidences", "observables", "message"] {
         let text = finding.to_string();
@@ -148,12 +148,12 @@ fn entity(alert: &Alert) -> (Value, Value) {
 }
 
 /// The alert as a Detection Finding.
-pub fn finding(message: &Message) -> Value {
-    let alert = &message.alert;
+pub fn finding(message: &Notification) -> Value {
+    let alert = message.content.as_alert();
     let (activity_id, activity_name) = activity(message.kind);
     let (severity_id, severity) = severity(alert.severity);
-    let (status_id, status) = status(alert, message.kind);
-    let (evidence, observable) = entity(alert);
+    let (status_id, status) = status(&alert, message.kind);
+    let (evidence, observable) = entity(&alert);
 
     let controls: Vec<_> = alert
         .nist_controls
@@ -217,7 +217,7 @@ pub fn finding(message: &Message) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
     use proptest::prelude::*;
 
     #[test]

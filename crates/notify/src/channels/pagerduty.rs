@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Outlet, Sending};
 use crate::error::SetupError;
-use crate::message::{Kind, Message};
+use crate::notification::{Kind, Notification};
 use crate::post::{Poster, Target};
 use crate::words;
 use model::text::clip;
@@ -56,7 +56,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
 }
 
 impl Outlet for Pagerduty {
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         let headers =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         let body = body(message, self.routing_key.expose_secret())
@@ -75,8 +75,8 @@ const fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn body(message: &Message, routing_key: &str) -> Value {
-    let alert = &message.alert;
+fn body(message: &Notification, routing_key: &str) -> Value {
+    let alert = message.content.as_alert();
     let dedup_key = alert.fingerprint.to_string();
     if message.kind == Kind::Resolved {
         return json!({ "routing_key": routing_key, "event_action": "resolve", "dedup_key": dedup_key });
@@ -106,14 +106,14 @@ fn body(message: &Message, routing_key: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
 
     #[test]
     fn an_alert_triggers_and_its_end_resolves_the_same() {
         let trigger = body(&samples::message(), "0123456789abcdef0123456789abcdef");
         insta::assert_json_snapshot!(trigger);
         let resolve = body(
-            &Message {
+            &Notification {
                 kind: Kind::Resolved,
                 ..samples::message()
             },

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Outlet, Sending};
 use crate::error::SetupError;
-use crate::message::Message;
+use crate::notification::Notification;
 use crate::post::Poster;
 use crate::words;
 use model::text::clip;
@@ -31,7 +31,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
 }
 
 impl Outlet for Slack {
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         let headers =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         Box::pin(self.0.post(
@@ -54,12 +54,12 @@ fn notification(text: &str) -> String {
         .replace('>', "&gt;")
 }
 
-fn body(message: &Message) -> Value {
+fn body(message: &Notification) -> Value {
     let summary = words::summary(message);
     let title = format!(
         "{}: {}",
-        message.alert.severity.as_str().to_ascii_uppercase(),
-        words::field(&message.alert.title)
+        message.content.severity().as_str().to_ascii_uppercase(),
+        words::field(&message.content.title())
     );
     let facts = words::facts(message);
     let field = |(label, value): &(&str, String)| plain(&format!("{label}\n{value}"), FIELD_MAX);
@@ -78,7 +78,7 @@ fn body(message: &Message) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
 
     #[test]
     fn a_message_has_the_facts_in_blocks() {

@@ -53,7 +53,7 @@ const fn level(severity: Severity) -> u8 {
 }
 
 impl Outlet for Syslog {
-    fn send<'a>(&'a self, message: &'a crate::Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a crate::Notification) -> Sending<'a> {
         let text = format::message(&self.sender.receiver, self.enterprise_id, message);
         Box::pin(self.sender.send(text))
     }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{Outlet, Sending};
 use crate::error::SetupError;
-use crate::message::Message;
+use crate::notification::Notification;
 use crate::post::Poster;
 use crate::words;
 use model::text::clip;
@@ -28,7 +28,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
 }
 
 impl Outlet for Teams {
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         let headers =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         Box::pin(self.0.post(
@@ -51,8 +51,8 @@ fn run(text: &str) -> Value {
     json!({ "type": "TextRun", "text": clip(text, RUN_MAX) })
 }
 
-fn body(message: &Message) -> Value {
-    let alert = &message.alert;
+fn body(message: &Notification) -> Value {
+    let alert = message.content.as_alert();
     let mut title = run(&format!(
         "{}: {}",
         alert.severity.as_str().to_ascii_uppercase(),
@@ -91,7 +91,7 @@ fn body(message: &Message) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
 
     #[test]
     fn a_card_has_the_facts() {

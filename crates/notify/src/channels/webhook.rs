@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::{Outlet, Sending};
 use crate::error::{SendError, SetupError};
-use crate::message::{Kind, Message};
+use crate::notification::{Kind, Notification};
 use crate::post::{Poster, Target};
 use crate::words;
 
@@ -54,7 +54,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
 }
 
 impl Outlet for Webhook {
-    fn send<'a>(&'a self, message: &'a Message) -> Sending<'a> {
+    fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         Box::pin(async move {
             let body = body(message)?;
             let headers = headers(message, &self.secret, &body)?;
@@ -63,7 +63,12 @@ impl Outlet for Webhook {
     }
 }
 
-fn headers(message: &Message, secret: &SecretString, body: &[u8]) -> Result<HeaderMap, SendError> {
+fn headers(
+    message: &Notification,
+    secret: &SecretString,
+    body: &[u8],
+) -> Result<HeaderMap, SendError> {
+    let alert = message.content.as_alert();
     let timestamp = message.sent_at.as_secs();
     let delivery = message.delivery_id.to_string();
     let headers = [
@@ -75,8 +80,8 @@ fn headers(message: &Message, secret: &SecretString, body: &[u8]) -> Result<Head
             "ce-type",
             format!("blueteam.alert.{}", message.kind.as_str()),
         ),
-        ("ce-time", message.alert.created_at.to_string()),
-        ("ce-subject", message.alert.alert_id.to_string()),
+        ("ce-time", alert.created_at.to_string()),
+        ("ce-subject", alert.alert_id.to_string()),
         ("blueteam-delivery", delivery.clone()),
         ("idempotency-key", delivery),
         ("blueteam-timestamp", timestamp.to_string()),
@@ -104,14 +109,15 @@ struct Body<'a> {
     alert: &'a Alert,
 }
 
-fn body(message: &Message) -> Result<Vec<u8>, SendError> {
+fn body(message: &Notification) -> Result<Vec<u8>, SendError> {
+    let alert = message.content.as_alert();
     let body = Body {
         version: 1,
         kind: message.kind,
         delivery_id: message.delivery_id,
         sent_at: message.sent_at,
         summary: words::summary(message),
-        alert: &message.alert,
+        alert: &alert,
     };
 
     serde_json::to_vec(&body).map_err(|error| {
@@ -148,7 +154,7 @@ fn signature(secret: &SecretString, timestamp: i64, body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
 
     #[test]
     fn the_body_holds_what_a_machine_needs() {

@@ -335,7 +335,9 @@ async fn the_named_personnel_hear_of_audit_failures_and_of_nothing_else() {
 
         let mut message = super::message();
         if failure {
-            message.alert.nist_controls.push(ControlId::known("3.3.4"));
+            let mut alert = message.content.as_alert().into_owned();
+            alert.nist_controls.push(ControlId::known("3.3.4"));
+            message.content = model::Content::Alert(Box::new(alert));
         }
 
         Channels::open(settings)
@@ -373,7 +375,7 @@ async fn an_escalation_goes_to_the_people_of_its_tier_alone() {
         phone: String::new(),
     };
 
-    let message = notify::Message {
+    let message = notify::Notification {
         kind: Kind::Escalated,
         people: vec![dora],
         ..super::message()

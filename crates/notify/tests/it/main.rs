@@ -11,10 +11,10 @@
 use std::time::Duration;
 
 use model::{
-    Alert, AlertId, AlertState, Channel, ControlId, Entity, EntityKind, Fingerprint, RuleId,
-    Severity, Timestamp,
+    Alert, AlertId, AlertState, Channel, Content, ControlId, Entity, EntityKind, Fingerprint,
+    RuleId, Severity, Timestamp,
 };
-use notify::{Channels, Kind, Message, Receipt, SendError, Settings};
+use notify::{Channels, Kind, Notification, Receipt, SendError, Settings};
 use uuid::Uuid;
 
 mod email;
@@ -27,9 +27,9 @@ mod webhook;
 const PATIENCE: Duration = Duration::from_secs(10);
 const IMPATIENCE: Duration = Duration::from_millis(300);
 
-fn message() -> Message {
-    Message {
-        alert: Alert {
+fn message() -> Notification {
+    Notification {
+        content: Content::Alert(Box::new(Alert {
             alert_id: AlertId(Uuid::from_u128(0xa1)),
             rule_id: RuleId::builtin("brute_force"),
             severity: Severity::High,
@@ -55,7 +55,7 @@ fn message() -> Message {
             acknowledged_at: None,
             created_at: Timestamp::from_secs(1_772_719_952),
             muted_by: None,
-        },
+        })),
         delivery_id: Uuid::from_u128(0xd1),
         kind: Kind::Opened,
         sent_at: Timestamp::from_secs(1_772_719_953),

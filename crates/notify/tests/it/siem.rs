@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::time::Instant;
 
-use model::{AlertState, Channel, Entity, EntityKind, IncidentId, Severity};
+use model::{AlertState, Channel, Content, Entity, EntityKind, IncidentId, Severity};
 use notify::channels::{ocsf, syslog};
-use notify::{Channels, Kind, Message, Settings};
+use notify::{Channels, Kind, Notification, Settings};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -43,23 +43,26 @@ fn every_finding_is_as_the_schema_defines_it() {
                 (EntityKind::Session, "s1"),
                 (EntityKind::Source, "nginx"),
             ] {
-                let mut message = Message { kind, ..message() };
-                message.alert.severity = severity;
-                message.alert.entity = Entity {
+                let mut alert = message().content.as_alert().into_owned();
+                alert.severity = severity;
+                alert.entity = Entity {
                     kind: entity,
                     value: value.to_owned(),
                 };
 
-                message.alert.incident_id =
-                    (kind == Kind::Opened).then(|| IncidentId(Uuid::from_u128(7)));
-                message.alert.state = if kind == Kind::Resolved {
+                alert.incident_id = (kind == Kind::Opened).then(|| IncidentId(Uuid::from_u128(7)));
+                alert.state = if kind == Kind::Resolved {
                     AlertState::Closed
                 } else {
                     AlertState::Open
                 };
 
-                message.alert.services = vec!["shop".to_owned()];
-                let finding = ocsf::finding(&message);
+                alert.services = vec!["shop".to_owned()];
+                let finding = ocsf::finding(&Notification {
+                    content: Content::Alert(Box::new(alert)),
+                    kind,
+                    ..message()
+                });
                 valid(&finding);
                 let id = |key: &str| finding[key].as_u64().unwrap();
                 assert_eq!(id("type_uid"), id("class_uid") * 100 + id("activity_id"));

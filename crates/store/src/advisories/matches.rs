@@ -87,45 +87,24 @@ pub async fn save_matches(
         .await?;
     set_actor(conn, actor).await?;
     let found = serde_json::to_value(found)?;
-    let changed = sqlx::query_scalar!(
-        r#"WITH best AS (
-               SELECT DISTINCT ON (vulnerability, inventory, ecosystem, name, version) *
-                 FROM jsonb_to_recordset($1) AS f (vulnerability text, feed text, advisory_id text, inventory text, ecosystem text, name text,
-                      version text, confidence text, severity text, exploited boolean, fixed_in text)
-                ORDER BY vulnerability, inventory, ecosystem, name, version, confidence, exploited DESC,
-                      array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], severity), fixed_in NULLS LAST),
-           written AS (
-               INSERT INTO blueteam.advisory_matches AS m (vulnerability, feed, advisory_id, inventory, ecosystem, name, version, confidence,
-                      severity, exploited, fixed_in)
-               SELECT * FROM best
-               ON CONFLICT (vulnerability, inventory, ecosystem, name, version) DO UPDATE SET
-                      feed = excluded.feed, advisory_id = excluded.advisory_id, confidence = excluded.confidence,
-                      severity = excluded.severity, exploited = excluded.exploited, fixed_in = excluded.fixed_in, updated_at = now(),
-                      state = CASE WHEN m.state = 'closed' THEN 'open' ELSE m.state END,
-                      alert_id = CASE WHEN m.state = 'closed' OR array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], excluded.severity)
-                           < array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], m.severity) THEN NULL ELSE m.alert_id END,
-                      resolution = NULL
-                WHERE (m.state <> 'closed' AND (m.feed, m.advisory_id, m.confidence, m.severity, m.exploited, m.fixed_in)
-                          IS DISTINCT FROM (excluded.feed, excluded.advisory_id, excluded.confidence, excluded.severity, excluded.exploited, excluded.fixed_in))
-                   OR m.resolution = 'gone' OR (m.resolution = 'fixed' AND m.decided_at < (SELECT s.imported_at FROM blueteam.advisory_sources s
-                          WHERE s.kind = 'inventory' AND s.name = m.inventory))
-               RETURNING alert_id)
-           SELECT count(*) FILTER (WHERE alert_id IS NULL) AS "new!" FROM written"#,
-        found
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+    let changed = sqlx::query_file_scalar!("src/advisories/save_matches.sql", found)
+        .fetch_one(&mut *conn)
+        .await?;
 
     sqlx::query!(
-        "UPDATE blueteam.advisory_matches m SET state = 'closed', resolution = 'gone', decided_by \
-            = $1, decided_at = now(), updated_at = now(),
-                reason = 'no longer in the inventory in this version, or no advisory that is \
-                still published names it'
-          WHERE m.state <> 'closed' AND (m.vulnerability, m.inventory, m.ecosystem, m.name, \
-          m.version) NOT IN (
-                SELECT f.vulnerability, f.inventory, f.ecosystem, f.name, f.version
-                  FROM jsonb_to_recordset($2) AS f (vulnerability text, inventory text, ecosystem \
-                  text, name text, version text))",
+        "UPDATE blueteam.advisory_matches m
+         SET
+             state = 'closed', resolution = 'gone', decided_by = $1, decided_at = now(),
+             updated_at = now(),
+             reason = 'no longer in the inventory in this version, '
+                 'or no advisory that is still published names it'
+         WHERE m.state <> 'closed'
+           AND (m.vulnerability, m.inventory, m.ecosystem, m.name, m.version) NOT IN (
+               SELECT f.vulnerability, f.inventory, f.ecosystem, f.name, f.version
+               FROM jsonb_to_recordset($2) AS f (
+                   vulnerability text, inventory text, ecosystem text, name text, version text
+               )
+           )",
         actor.name,
         found
     )
@@ -148,21 +127,14 @@ pub struct Filter {
 
 /// Matches, the worst and newest first, at most 10,000.
 pub async fn matches(conn: &mut PgConnection, filter: &Filter) -> Result<Vec<Match>, StoreError> {
-    let rows = sqlx::query!(
-        r#"SELECT m.match_id, m.vulnerability, m.feed, m.advisory_id, coalesce(a.document ->> 'title', '') AS "title!", m.inventory,
-                  m.ecosystem, m.name, m.version, m.confidence, m.severity, m.exploited, m.fixed_in, m.state, m.resolution, m.reason, m.owner,
-                  coalesce(m.due::text, (SELECT min(k.document ->> 'due') FROM blueteam.advisories k WHERE k.vulnerability = m.vulnerability
-                       AND k.document ->> 'due' ~ '^[0-9]{4}-[0-9]{2}-[0-9]{2}$' AND (k.unlisted_before OR EXISTS (
-                           SELECT FROM blueteam.advisory_listings l WHERE l.feed = k.feed AND l.advisory_id = k.advisory_id)))) AS due, m.ticket, m.decided_by, m.decided_at AS "decided_at: Ts", m.alert_id, m.created_at AS "created_at: Ts"
-             FROM blueteam.advisory_matches m JOIN blueteam.advisories a USING (feed, advisory_id)
-            WHERE ($1 OR m.state <> 'closed') AND ($2::text IS NULL OR m.inventory = $2)
-              AND ($3::text IS NULL OR $3 IN (m.vulnerability, m.advisory_id) OR m.match_id::text LIKE $3 || '%')
-            ORDER BY m.state = 'closed', array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], m.severity), m.confidence,
-                     m.created_at DESC, m.match_id
-            LIMIT 10000"#,
+    let rows = sqlx::query_file!(
+        "src/advisories/list_matches.sql",
         filter.all,
         filter.inventory,
-        filter.about.as_deref().map(|id| id.replace(['%', '_', '\\'], ""))
+        filter
+            .about
+            .as_deref()
+            .map(|id| id.replace(['%', '_', '\\'], ""))
     )
     .fetch_all(conn)
     .await?;
@@ -207,11 +179,18 @@ pub async fn decide(
 ) -> Result<u64, StoreError> {
     let mut tx = begin(conn, actor).await?;
     let done = sqlx::query!(
-        "UPDATE blueteam.advisory_matches SET state = $2, resolution = $3, reason = coalesce($4, \
-            reason), owner = coalesce($5, owner),
-                due = coalesce($6::text::date, due), ticket = coalesce($7, ticket), decided_by = \
-                $8, decided_at = now(), updated_at = now()
-          WHERE match_id = ANY ($1)",
+        "UPDATE blueteam.advisory_matches
+         SET
+             state = $2,
+             resolution = $3,
+             reason = coalesce($4, reason),
+             owner = coalesce($5, owner),
+             due = coalesce($6::text::date, due),
+             ticket = coalesce($7, ticket),
+             decided_by = $8,
+             decided_at = now(),
+             updated_at = now()
+         WHERE match_id = ANY ($1)",
         ids,
         decision.state,
         decision.resolution,
@@ -253,10 +232,15 @@ pub async fn told(conn: &mut PgConnection, ids: &[Uuid], alert: AlertId) -> Resu
 /// Open alerts of `rule` all of whose matches are closed.
 pub async fn over(conn: &mut PgConnection, rule: &str) -> Result<Vec<AlertId>, StoreError> {
     let ids = sqlx::query_scalar!(
-        "SELECT h.alert_id FROM blueteam.alert_history h
-          WHERE h.state = 'open' AND h.rule_id = $1 AND NOT EXISTS (
-                SELECT FROM blueteam.advisory_matches m WHERE m.alert_id = h.alert_id AND m.state \
-                <> 'closed')",
+        "SELECT h.alert_id
+         FROM blueteam.alert_history h
+         WHERE h.state = 'open'
+           AND h.rule_id = $1
+           AND NOT EXISTS (
+               SELECT
+               FROM blueteam.advisory_matches m
+               WHERE m.alert_id = h.alert_id AND m.state <> 'closed'
+           )",
         rule
     )
     .fetch_all(conn)

@@ -1,77 +1,17 @@
-//! The engine's changes into alerts, incidents and deliveries, all in the caller's transaction.
-
-use std::collections::VecDeque;
+//! The engine's changes into alerts and incidents, in the caller's transaction.
 
 use model::{
-    Alert, AlertId, AlertState, Change, Channel, Detection, Fingerprint, IncidentId, MuteId, Phase,
-    Span,
+    Actor, Alert, AlertId, AlertState, Change, Detection, EventKey, Fingerprint, IncidentId, Phase,
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::messages::{resolve, tell, unmute, widen};
-use super::pending::{Pending, postpone};
-use model::Actor;
-
+use super::batch::{Batch, Route, WrittenAlert};
 use crate::StoreError;
 use crate::db::{Ts, set_actor, take_exclusively};
 
 /// The services that an alert names at most; events that no key vouches for may name any.
 const SERVICES_MAX: i64 = 20;
-
-/// What applying a batch did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// Alerts that were not there before.
-    pub opened: Vec<AlertId>,
-    /// Alerts that grew or closed.
-    pub updated: u64,
-    /// Incidents that were opened.
-    pub incidents: Vec<IncidentId>,
-    /// Deliveries written.
-    pub deliveries: u64,
-    /// Changes that could not be written and wait to be tried again.
-    pub pending: Vec<Pending>,
-}
-
-impl Applied {
-    pub(super) fn add(&mut self, other: Self) {
-        self.opened.extend(other.opened);
-        self.updated += other.updated;
-        self.incidents.extend(other.incidents);
-        self.deliveries += other.deliveries;
-        self.pending.extend(other.pending);
-    }
-}
-
-/// Who is told of a new alert.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Route {
-    /// By which ways.
-    pub channels: Vec<Channel>,
-    /// Why by none of them: somebody decided so.
-    pub muted_by: Option<MuteId>,
-    /// How many messages of new alerts a channel that people read takes, and in how long; beyond,
-    /// they are folded into a summary. None: all.
-    pub most: Option<(u32, Span)>,
-}
-
-impl From<Vec<Channel>> for Route {
-    fn from(channels: Vec<Channel>) -> Self {
-        Self {
-            channels,
-            muted_by: None,
-            most: None,
-        }
-    }
-}
-
-/// How long a batch of changes waits for a row that another session holds. People hold one for as
-/// long as a click takes.
-const PATIENTLY: &str = "2s";
-/// The same once it is known that something in the batch is held, and the rest must not wait for
-/// it.
-pub(super) const BRIEFLY: &str = "50ms";
 
 /// Takes the right to write alerts until the end of the transaction: one writer at a time, so that
 /// there is neither a second incident for one attack nor a deadlock over the order of rows.
@@ -79,153 +19,57 @@ pub async fn take_turn(conn: &mut PgConnection) -> Result<(), StoreError> {
     take_exclusively(conn, "alerts").await
 }
 
-/// Writes the engine's changes: alerts by fingerprint; for high and critical ones the open incident
-/// of their entity and source, or a new one; and a delivery for each new alert and channel that
-/// `route` names, unless the alert is muted: by the route, or, for less than a high one, by an open
-/// critical alert about the same entity. Idempotent: the same changes again do nothing. Must run in
-/// a transaction, after [`take_turn`].
-///
-/// A change that cannot be written, because the database refuses it or another session holds its
-/// rows, is found by halving, kept for [`super::retry_pending`], and named in the result; all
-/// others are written.
-pub async fn apply(
-    conn: &mut PgConnection,
-    changes: &[Change],
-    route: &(dyn Fn(&Alert) -> Route + Sync),
-) -> Result<Applied, StoreError> {
-    let mut applied = Applied::default();
-    if changes.is_empty() {
-        return Ok(applied);
-    }
-
-    let failed = apply_halving(conn, changes, route, PATIENTLY, &mut applied).await?;
-    for (at, failure) in failed {
-        let pending = postpone(conn, &changes[at], failure).await?;
-        applied.pending.push(pending);
-    }
-
-    Ok(applied)
-}
-
-/// Why a change could not be written.
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    /// In the database's words.
-    pub(super) reason: String,
-    /// Whether another session was in the way.
-    pub(super) conflict: bool,
-}
-
-/// Failures one after the other, without a change between them that could be written, after which
-/// the rest is taken to fail too: each costs a wait, and a table that is locked fails them all.
-const FAILURES_MAX: usize = 20;
-
-/// Writes what can be written; returns the places of the changes that cannot, and why.
-pub(super) async fn apply_halving(
-    conn: &mut PgConnection,
-    changes: &[Change],
-    route: &(dyn Fn(&Alert) -> Route + Sync),
-    mut patience: &str,
-    applied: &mut Applied,
-) -> Result<Vec<(usize, Failure)>, StoreError> {
-    let mut failed: Vec<(usize, Failure)> = Vec::new();
-    let mut in_a_row = 0;
-    let mut todo = VecDeque::from([(0, changes.len())]);
-    while let Some((start, end)) = todo.pop_front() {
-        if in_a_row >= FAILURES_MAX
-            && let Some((_, failure)) = failed.last().cloned()
-        {
-            failed.extend((start..end).map(|at| (at, failure.clone())));
-            continue;
-        }
-
-        let mut savepoint = conn.begin().await?;
-        match apply_part(&mut savepoint, &changes[start..end], route, patience).await {
-            Ok(done) => {
-                savepoint.commit().await?;
-                applied.add(done);
-                in_a_row = 0;
-            }
-            Err(error) if error.concerns_rows() => {
-                savepoint.rollback().await?;
-                patience = BRIEFLY;
-                if end - start == 1 {
-                    failed.push((
-                        start,
-                        Failure {
-                            reason: error.to_string(),
-                            conflict: error.is_conflict(),
-                        },
-                    ));
-                    in_a_row += 1;
-                } else {
-                    let middle = start.midpoint(end);
-                    todo.push_front((middle, end));
-                    todo.push_front((start, middle));
-                }
-            }
-            Err(error) => return Err(error),
-        }
-    }
-
-    Ok(failed)
+/// Starts to write the engine's changes: alerts by fingerprint, and for high and critical ones the
+/// open incident of their entity and source, or a new one. The caller routes what was written, part
+/// by part, and has the notifications enqueued. Idempotent: the same changes again do nothing.
+pub fn apply(changes: &[Change]) -> Batch<'_> {
+    Batch::of_changes(changes)
 }
 
 /// Writes all of the changes or, with an error, none; waits for rows that others hold no longer
-/// than `patience`.
-async fn apply_part(
+/// than `patience`. Returns the alerts, and the incidents that were opened.
+pub(super) async fn write_part(
     conn: &mut PgConnection,
     changes: &[Change],
-    route: &(dyn Fn(&Alert) -> Route + Sync),
     patience: &str,
-) -> Result<Applied, StoreError> {
-    let mut applied = Applied::default();
+) -> Result<(Vec<WrittenAlert>, Vec<IncidentId>), StoreError> {
     sqlx::query!("SELECT set_config('lock_timeout', $1, true)", patience)
         .fetch_one(&mut *conn)
         .await?;
     set_actor(conn, &Actor::task("blueteam-engine")).await?;
-    know_rules(conn, changes).await?;
+    ensure_rules_exist(conn, changes).await?;
 
+    let mut alerts = Vec::with_capacity(changes.len());
+    let mut incidents = Vec::new();
     for change in changes {
-        let owners = owners(conn, &change.detection).await?;
+        let owners = owners(conn, &change.events).await?;
         let Some(written) = write_alert(conn, change, &owners).await? else {
             continue;
         };
+
         let incident = if change.detection.opens_incident() {
-            Some(join_incident(conn, &change.detection, &written, &mut applied).await?)
+            let joined = join_incident(conn, &change.detection, &written).await?;
+            incidents.extend(joined.is_new.then_some(joined.incident_id));
+            Some(joined.incident_id)
         } else {
             None
         };
 
-        if written.new {
-            let alert = alert_of(change, &written, incident);
-            applied.deliveries += tell(conn, &alert, route(&alert)).await?;
-            applied.opened.push(alert.alert_id);
-        } else {
-            applied.updated += 1;
-            let open = change.phase != Phase::Closed;
-            if open && (written.muted || written.widened) {
-                let alert = alert_of(change, &written, incident);
-                let route = route(&alert);
-                applied.deliveries += if written.muted {
-                    unmute(conn, &alert, route).await?
-                } else {
-                    widen(conn, &alert, route).await?
-                };
-            }
-        }
-
-        if change.phase == Phase::Closed {
-            let alert = alert_of(change, &written, incident);
-            applied.deliveries += resolve(conn, &alert).await?;
-        }
+        alerts.push(WrittenAlert {
+            alert: alert_of(change, &written, incident),
+            is_new: written.new,
+            route: Route::default(),
+            was_open: written.was_open,
+            is_silenced: written.silenced,
+            is_widened: written.widened,
+        });
     }
 
-    Ok(applied)
+    Ok((alerts, incidents))
 }
 
 /// A rule that nobody has loaded into the table yet must not keep its alert out.
-async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), StoreError> {
+async fn ensure_rules_exist(conn: &mut PgConnection, changes: &[Change]) -> Result<(), StoreError> {
     let ids: Vec<String> = changes
         .iter()
         .map(|c| c.detection.rule_id.to_string())
@@ -236,9 +80,9 @@ async fn know_rules(conn: &mut PgConnection, changes: &[Change]) -> Result<(), S
         .collect();
     sqlx::query!(
         "INSERT INTO blueteam.alert_rules (rule_id, name, severity)
-         SELECT DISTINCT ON (r.id) r.id, r.id, r.severity FROM unnest($1::text[], $2::text[]) AS \
-         r (id, severity)
-          WHERE NOT EXISTS (SELECT FROM blueteam.alert_rules k WHERE k.rule_id = r.id)
+         SELECT DISTINCT ON (r.id) r.id, r.id, r.severity
+         FROM unnest($1::text[], $2::text[]) AS r (id, severity)
+         WHERE NOT EXISTS (SELECT FROM blueteam.alert_rules k WHERE k.rule_id = r.id)
          ON CONFLICT DO NOTHING",
         &ids,
         &severities
@@ -260,25 +104,16 @@ struct Owners {
 
 /// The services and tenants that the events name. Asked of the tables, so that windows need not
 /// remember them; one look-up by the key for each event.
-async fn owners(conn: &mut PgConnection, d: &Detection) -> Result<Owners, StoreError> {
-    if d.rows.0.is_empty() {
+async fn owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, StoreError> {
+    if events.is_empty() {
         return Ok(Owners::default());
     }
 
-    let times: Vec<Ts> = d.rows.0.iter().map(|(at, _)| Ts(*at)).collect();
-    let ids: Vec<Uuid> = d.rows.0.iter().map(|(_, id)| id.0).collect();
-    let owners = sqlx::query_as!(
+    let times: Vec<Ts> = events.iter().map(|event| Ts(event.timestamp)).collect();
+    let ids: Vec<Uuid> = events.iter().map(|event| event.event_id.0).collect();
+    let owners = sqlx::query_file_as!(
         Owners,
-        r#"WITH e AS MATERIALIZED (
-               SELECT e.service, e.tenant FROM unnest($1::timestamptz[], $2::uuid[]) AS k (at, id)
-                CROSS JOIN LATERAL (
-                   SELECT metadata ->> 'service' AS service, instance_id AS tenant
-                     FROM public.audit_events WHERE timestamp = k.at AND event_id = k.id
-                   UNION ALL
-                   SELECT metadata ->> 'service', instance_id
-                     FROM blueteam.collected_events WHERE timestamp = k.at AND event_id = k.id) AS e)
-           SELECT ARRAY(SELECT DISTINCT service FROM e WHERE service <> '' AND length(service) <= 63 ORDER BY 1 LIMIT $3) AS "services!",
-                  ARRAY(SELECT DISTINCT coalesce(tenant, '00000000-0000-0000-0000-000000000000') FROM e ORDER BY 1 LIMIT 2) AS "tenants!""#,
+        "src/alerts/event_owners.sql",
         &times as &[Ts],
         &ids,
         SERVICES_MAX,
@@ -293,9 +128,11 @@ struct Written {
     services: Vec<String>,
     tenants: Vec<Uuid>,
     new: bool,
-    /// Somebody's mute kept it quiet so far.
-    muted: bool,
-    /// Its events were one tenant's until now.
+    /// Whether it was there and open before.
+    was_open: bool,
+    /// Whether a silence has kept it quiet so far.
+    silenced: bool,
+    /// Whether its events were one tenant's until now.
     widened: bool,
     incident_id: Option<Uuid>,
     created_at: Ts,
@@ -318,25 +155,9 @@ async fn write_alert(
 
     // A replay of the past may say again what the row already knows, and even less: the row only
     // ever grows.
-    let row = sqlx::query_as!(
+    let row = sqlx::query_file_as!(
         Written,
-        r#"INSERT INTO blueteam.alert_history AS a (alert_id, fingerprint, rule_id, severity, title, description, event_ids,
-               entity_type, entity_value, source, first_seen, last_seen, event_count, nist_controls, cui_involved, state, episode,
-               services, tenants)
-           VALUES ($1, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $19)
-           ON CONFLICT (fingerprint) DO UPDATE SET
-               title = excluded.title, description = excluded.description, event_ids = excluded.event_ids,
-               first_seen = least(a.first_seen, excluded.first_seen), last_seen = greatest(a.last_seen, excluded.last_seen),
-               event_count = excluded.event_count, cui_involved = a.cui_involved OR excluded.cui_involved,
-               state = excluded.state, updated_at = now(),
-               services = ARRAY(SELECT DISTINCT s FROM unnest(a.services || excluded.services) AS s ORDER BY s LIMIT $18),
-               tenants = ARRAY(SELECT DISTINCT t FROM unnest(a.tenants || excluded.tenants) AS t ORDER BY t LIMIT 2)
-           WHERE excluded.event_count > a.event_count
-              OR (excluded.event_count = a.event_count AND excluded.state = 'closed' AND a.state = 'open')
-           RETURNING (xmax = 0) AS "new!", muted_by_mute IS NOT NULL AS "muted!",
-              cardinality(a.tenants) > 1 AND EXISTS (SELECT FROM blueteam.alert_history o WHERE o.fingerprint = $1
-                                                        AND cardinality(o.tenants) = 1 AND o.muted_by_alert IS NULL) AS "widened!",
-              incident_id, services, tenants, created_at AS "created_at: Ts""#,
+        "src/alerts/write_alert.sql",
         d.fingerprint.0,
         d.rule_id.as_str(),
         d.severity.as_str(),
@@ -363,22 +184,29 @@ async fn write_alert(
     Ok(row)
 }
 
+/// The incident of an alert.
+struct Joined {
+    incident_id: IncidentId,
+    is_new: bool,
+}
+
 /// Links an alert to the incident that is open for its entity and source, or to a new one. An alert
 /// that has an incident keeps it, whatever became of the incident.
 async fn join_incident(
     conn: &mut PgConnection,
     d: &Detection,
     written: &Written,
-    applied: &mut Applied,
-) -> Result<IncidentId, StoreError> {
+) -> Result<Joined, StoreError> {
     let controls: Vec<String> = d.nist_controls.iter().map(ToString::to_string).collect();
     if let Some(id) = written.incident_id {
         // CUI that turns up late makes the incident reportable late (design 3.2.5).
         sqlx::query!(
-            "UPDATE blueteam.security_incidents SET cui_involved = true, dfars_reportable = true, \
-                updated_at = now()
-              WHERE incident_id = $1 AND $2 AND status <> 'closed' AND NOT (cui_involved IS TRUE \
-              AND dfars_reportable IS TRUE)",
+            "UPDATE blueteam.security_incidents
+             SET cui_involved = true, dfars_reportable = true, updated_at = now()
+             WHERE incident_id = $1
+               AND $2
+               AND status <> 'closed'
+               AND NOT (cui_involved IS TRUE AND dfars_reportable IS TRUE)",
             id,
             d.cui_involved
         )
@@ -386,21 +214,14 @@ async fn join_incident(
         .await?;
 
         name_services(conn, id, &written.services).await?;
-        return Ok(IncidentId(id));
+        return Ok(Joined {
+            incident_id: IncidentId(id),
+            is_new: false,
+        });
     }
 
-    let row = sqlx::query!(
-        r#"INSERT INTO blueteam.security_incidents AS i (title, description, severity, detected_by, correlation_rule, nist_controls,
-               cui_involved, dfars_reportable, entity_type, entity_value, source)
-           VALUES ($1, $2, $3, 'correlation_rule', $4, $5, $6, $6, $7, $8, $9)
-           ON CONFLICT (source, entity_type, entity_value) WHERE status <> 'closed' DO UPDATE SET
-               severity = CASE WHEN i.severity = 'critical' OR excluded.severity = 'critical' THEN 'critical'
-                               WHEN i.severity = 'high' OR excluded.severity = 'high' THEN 'high' ELSE i.severity END,
-               nist_controls = ARRAY(SELECT DISTINCT c FROM unnest(i.nist_controls || excluded.nist_controls) AS c ORDER BY c),
-               cui_involved = i.cui_involved IS TRUE OR excluded.cui_involved,
-               dfars_reportable = i.dfars_reportable IS TRUE OR excluded.dfars_reportable,
-               updated_at = now()
-           RETURNING incident_id, (xmax = 0) AS "new!""#,
+    let row = sqlx::query_file!(
+        "src/alerts/join_incident.sql",
         d.title,
         d.description,
         d.severity.as_str(),
@@ -423,11 +244,10 @@ async fn join_incident(
     .await?;
     name_services(conn, row.incident_id, &written.services).await?;
 
-    if row.new {
-        applied.incidents.push(IncidentId(row.incident_id));
-    }
-
-    Ok(IncidentId(row.incident_id))
+    Ok(Joined {
+        incident_id: IncidentId(row.incident_id),
+        is_new: row.new,
+    })
 }
 
 /// An incident names the services of its alerts.
@@ -438,10 +258,13 @@ async fn name_services(
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.security_incidents i
-            SET services = ARRAY(SELECT DISTINCT s FROM unnest(i.services || $2) AS s ORDER BY s \
-            LIMIT $3)
-          WHERE incident_id = $1 AND status <> 'closed' AND NOT services @> $2 AND \
-          cardinality(services)::bigint < $3",
+         SET services = ARRAY(
+             SELECT DISTINCT s FROM unnest(i.services || $2) AS s ORDER BY s LIMIT $3
+         )
+         WHERE incident_id = $1
+           AND status <> 'closed'
+           AND NOT services @> $2
+           AND cardinality(services)::bigint < $3",
         incident,
         services,
         SERVICES_MAX,

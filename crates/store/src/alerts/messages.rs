@@ -1,31 +1,59 @@
-//! The messages that alerts cause: deliveries, written in the transaction of their alert.
+//! The notifications of alerts: deliveries, written in the transaction of their alert.
 
-use model::{Alert, AlertId, Channel, EntityKind, MutedBy, Severity, Span};
+use model::{Alert, AlertId, AlertState, Channel, EntityKind, MutedBy, Severity, Span};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
-use super::apply::Route;
+use super::batch::{Route, WrittenAlert};
 use crate::StoreError;
 
-/// Writes the deliveries of a new alert, or what muted it.
-pub(super) async fn tell(
+/// Enqueues what the alerts cause, in their order; returns how many deliveries were written.
+pub(super) async fn enqueue(
     conn: &mut PgConnection,
-    alert: &Alert,
-    route: Route,
+    alerts: &[WrittenAlert],
 ) -> Result<u64, StoreError> {
+    let mut deliveries = 0;
+    for (at, written) in alerts.iter().enumerate() {
+        let later = &alerts[at + 1..];
+        let goes_on = written.alert.state == AlertState::Open;
+        if written.is_new {
+            deliveries += announce(conn, written, later).await?;
+        } else if goes_on && written.is_silenced {
+            deliveries += lift_silence(conn, written, later).await?;
+        } else if goes_on && written.is_widened {
+            deliveries += notify_other_tenants(conn, written, later).await?;
+        }
+
+        if !goes_on {
+            deliveries += resolve(conn, &written.alert).await?;
+        }
+    }
+
+    Ok(deliveries)
+}
+
+/// Writes the deliveries of a new alert, or what keeps it quiet.
+async fn announce(
+    conn: &mut PgConnection,
+    written: &WrittenAlert,
+    later: &[WrittenAlert],
+) -> Result<u64, StoreError> {
+    let WrittenAlert { alert, route, .. } = written;
     let muted_by = match route.muted_by {
         Some(mute) => Some(MutedBy::Mute(mute)),
-        None => inhibiting(conn, alert).await?.map(MutedBy::Alert),
+        None => inhibiting(conn, alert, later).await?.map(MutedBy::Alert),
     };
 
     let (mute, critical) = match muted_by {
-        None => return deliver(conn, alert, route.channels, route.most).await,
+        None => return deliver(conn, alert, route).await,
         Some(MutedBy::Mute(id)) => (Some(id.0), None),
         Some(MutedBy::Alert(id)) => (None, Some(id.0)),
     };
 
     sqlx::query!(
-        "UPDATE blueteam.alert_history SET muted_by_mute = $2, muted_by_alert = $3 WHERE alert_id \
-            = $1",
+        "UPDATE blueteam.alert_history
+         SET muted_by_mute = $2, muted_by_alert = $3
+         WHERE alert_id = $1",
         alert.alert_id.0,
         mute,
         critical
@@ -36,94 +64,96 @@ pub(super) async fn tell(
     Ok(0)
 }
 
-/// A muted alert that goes on is told after all, once no mute covers it any more: its events are
-/// another tenant's too, or the mute is over.
-pub(super) async fn unmute(
+/// A silenced alert that goes on is announced after all, once no silence covers it any more: its
+/// events are another tenant's too, or the silence is over.
+async fn lift_silence(
     conn: &mut PgConnection,
-    alert: &Alert,
-    route: Route,
+    written: &WrittenAlert,
+    later: &[WrittenAlert],
 ) -> Result<u64, StoreError> {
-    if route.muted_by.is_some() || route.channels.is_empty() {
+    if written.route.muted_by.is_some() || written.route.channels.is_empty() {
         return Ok(0);
     }
 
     sqlx::query!(
         "UPDATE blueteam.alert_history SET muted_by_mute = NULL WHERE alert_id = $1",
-        alert.alert_id.0
+        written.alert.alert_id.0
     )
     .execute(&mut *conn)
     .await?;
 
-    tell(conn, alert, route).await
+    announce(conn, written, later).await
 }
 
-/// An alert went where one tenant's alerts go, and is no longer one tenant's: the others' readers
-/// are told too. Who knows of it is not told again.
-pub(super) async fn widen(
+/// An alert went where one tenant's alerts go, and is no longer one tenant's: the readers of the
+/// others are notified too. A channel that has had it does not get it again.
+async fn notify_other_tenants(
     conn: &mut PgConnection,
-    alert: &Alert,
-    route: Route,
+    written: &WrittenAlert,
+    later: &[WrittenAlert],
 ) -> Result<u64, StoreError> {
-    if route.muted_by.is_some() || inhibiting(conn, alert).await?.is_some() {
+    let WrittenAlert { alert, route, .. } = written;
+    if route.muted_by.is_some() || inhibiting(conn, alert, later).await?.is_some() {
         return Ok(0);
     }
-    deliver(conn, alert, route.channels, route.most).await
+    deliver(conn, alert, route).await
 }
 
-/// The critical alert that is open about the same entity, for an alert that says less. It was told
-/// itself: one that was muted mutes nothing. A source is no attacker: what is wrong with it may be
-/// two things.
-async fn inhibiting(conn: &mut PgConnection, alert: &Alert) -> Result<Option<AlertId>, StoreError> {
+/// The critical alert that is open about the same entity, for an alert that says less. It was
+/// announced itself: one that a silence covers inhibits nothing. A source is no attacker: what is
+/// wrong with it may be two things.
+///
+/// Alerts `later` in the same part count as they were before, so that what inhibits what does not
+/// depend on how changes fall into parts.
+async fn inhibiting(
+    conn: &mut PgConnection,
+    alert: &Alert,
+    later: &[WrittenAlert],
+) -> Result<Option<AlertId>, StoreError> {
     if alert.severity >= Severity::High || alert.entity.kind == EntityKind::Source {
         return Ok(None);
     }
 
-    let id = sqlx::query_scalar!(
-        "SELECT alert_id FROM blueteam.alert_history
-          WHERE state = 'open' AND severity = 'critical' AND entity_type = $1 AND entity_value = \
-          $2 AND source = $3
-            AND muted_by_mute IS NULL ORDER BY created_at LIMIT 1",
+    let later = later.iter().filter(|written| {
+        written.alert.severity == Severity::Critical
+            && written.alert.entity == alert.entity
+            && written.alert.source == alert.source
+    });
+    let (open_before, not_open_before): (Vec<&WrittenAlert>, Vec<&WrittenAlert>) =
+        later.partition(|written| written.was_open);
+
+    let id = sqlx::query_file_scalar!(
+        "src/alerts/inhibiting.sql",
         alert.entity.kind.as_str(),
         alert.entity.value,
-        alert.source
+        alert.source,
+        &ids(&open_before),
+        &ids(&not_open_before),
     )
     .fetch_optional(conn)
-    .await?;
+    .await?
+    .flatten();
 
     Ok(id.map(AlertId))
 }
 
-async fn deliver(
-    conn: &mut PgConnection,
-    alert: &Alert,
-    channels: Vec<Channel>,
-    most: Option<(u32, Span)>,
-) -> Result<u64, StoreError> {
-    if channels.is_empty() {
+fn ids(alerts: &[&WrittenAlert]) -> Vec<Uuid> {
+    alerts.iter().map(|w| w.alert.alert_id.0).collect()
+}
+
+async fn deliver(conn: &mut PgConnection, alert: &Alert, route: &Route) -> Result<u64, StoreError> {
+    if route.channels.is_empty() {
         return Ok(0);
     }
 
-    let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
+    let channels: Vec<String> = route.channels.iter().map(ToString::to_string).collect();
     let limited: Vec<String> = Channel::READ_BY_PEOPLE
         .iter()
         .map(ToString::to_string)
         .collect();
-    let (messages, per) = most.unwrap_or((u32::MAX, Span::ZERO));
-    let done = sqlx::query!(
-        "WITH c AS (SELECT c, c = ANY ($4) AND $5 <= (
-                        SELECT count(*) FROM (SELECT FROM blueteam.deliveries d WHERE d.channel = \
-                        c AND d.kind = 'opened'
-                           AND d.payload ->> 'severity' = $3::jsonb ->> 'severity' AND \
-                           d.created_at > now() - $6::bigint * interval '1 microsecond' LIMIT $5) \
-                           AS recent) AS is_full
-                      FROM unnest($2::text[]) AS c
-                     WHERE NOT EXISTS (SELECT FROM blueteam.deliveries k
-                                        WHERE k.alert_id = $1 AND k.channel = c AND k.kind = \
-                                        'opened')),
-              f AS (INSERT INTO blueteam.folded_alerts (alert_id, channel) SELECT $1, c FROM c \
-              WHERE is_full ON CONFLICT DO NOTHING)
-         INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
-         SELECT $1, c, 'opened', $3 FROM c WHERE NOT is_full ON CONFLICT DO NOTHING",
+    let (messages, per) = route.most.unwrap_or((u32::MAX, Span::ZERO));
+    let done = sqlx::query_file!(
+        "src/alerts/enqueue_opened.sql",
         alert.alert_id.0,
         &channels,
         serde_json::to_value(alert)?,
@@ -137,14 +167,17 @@ async fn deliver(
     Ok(done.rows_affected())
 }
 
-/// Tells that an alert is over, by the ways that keep it open until then and were told of it.
-pub(super) async fn resolve(conn: &mut PgConnection, alert: &Alert) -> Result<u64, StoreError> {
+/// Enqueues that an alert is over, for the channels that keep it open until then and have had it.
+async fn resolve(conn: &mut PgConnection, alert: &Alert) -> Result<u64, StoreError> {
     let channels: Vec<String> = Channel::RESOLVING.iter().map(ToString::to_string).collect();
     let done = sqlx::query!(
-        "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
-         SELECT DISTINCT $1::uuid, d.channel, 'resolved', $3::jsonb FROM blueteam.deliveries d
-          WHERE d.alert_id = $1 AND d.kind IN ('opened', 'escalated') AND d.channel = ANY ($2) ON \
-          CONFLICT DO NOTHING",
+        "INSERT INTO blueteam.notifications (alert_id, channel, kind, payload)
+         SELECT DISTINCT $1::uuid, d.channel, 'resolved', $3::jsonb
+         FROM blueteam.notifications d
+         WHERE d.alert_id = $1
+           AND d.kind IN ('opened', 'escalated')
+           AND d.channel = ANY ($2)
+         ON CONFLICT DO NOTHING",
         alert.alert_id.0,
         &channels,
         serde_json::to_value(alert)?

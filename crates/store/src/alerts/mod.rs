@@ -1,13 +1,14 @@
 //! Alerts: what the engine says, kept; and what people do with it.
 
 mod apply;
+mod batch;
 mod messages;
 mod pending;
 
 use model::Actor;
 use model::{
     Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId,
-    MuteId, MutedBy, Rows, RuleId, Severity, Timestamp,
+    MuteId, MutedBy, RuleId, Severity, Timestamp,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -15,8 +16,28 @@ use uuid::Uuid;
 use crate::StoreError;
 use crate::db::{Ts, begin};
 
-pub use apply::{Applied, Route, apply, take_turn};
+pub use apply::{apply, take_turn};
+pub use batch::{Applied, Batch, Next, Part, Route, WrittenAlert};
 pub use pending::{Pending, Waiting, pending, retry_pending};
+
+/// Selects alerts as [`AlertRow`]: `alerts!("WHERE …", arguments)`. The columns are written once.
+macro_rules! alerts {
+    ($which:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            AlertRow,
+            r#"SELECT
+                   alert_id, fingerprint, rule_id, severity, title, description, nist_controls,
+                   entity_type, entity_value, source, services, tenants, cui_involved,
+                   event_ids, event_count, episode, incident_id, state,
+                   first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts",
+                   created_at AS "created_at: Ts",
+                   acknowledged_by, acknowledged_at AS "acknowledged_at: Ts",
+                   muted_by_mute, muted_by_alert
+               FROM blueteam.alert_history "# + $which
+            $(, $argument)*
+        )
+    };
+}
 
 /// A row of `alert_history`. Rows from before us lack what we added.
 struct AlertRow {
@@ -124,7 +145,6 @@ impl AlertRow {
                 .into_iter()
                 .map(EventId)
                 .collect(),
-            rows: Rows::default(),
             nist_controls: controls(self.nist_controls),
             cui_involved: self.cui_involved,
             tenant: the_tenant(&self.tenants),
@@ -192,19 +212,21 @@ pub async fn list(
         }
     });
 
-    let rows = sqlx::query_as!(
-        AlertRow,
-        r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
-                  acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, services, tenants, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
-                  state, episode, muted_by_mute, muted_by_alert
-             FROM blueteam.alert_history
-            WHERE ($1::text[] IS NULL OR severity = ANY ($1)) AND ($2::text IS NULL OR rule_id = $2)
-              AND ($3::text IS NULL OR state = $3) AND ($4::boolean IS NULL OR coalesce(acknowledged, false) = $4)
-              AND ($5::timestamptz IS NULL OR created_at >= $5) AND ($6::uuid IS NULL OR incident_id = $6)
-              AND ($7::boolean IS NULL OR (muted_by_mute IS NOT NULL OR muted_by_alert IS NOT NULL) = $7)
-              AND ($9::text IS NULL OR services @> ARRAY[$9]) AND ($10::uuid IS NULL OR tenants = ARRAY[$10])
-            ORDER BY created_at DESC, alert_id DESC LIMIT $8"#,
+    let rows = alerts!(
+        "WHERE ($1::text[] IS NULL OR severity = ANY ($1))
+           AND ($2::text IS NULL OR rule_id = $2)
+           AND ($3::text IS NULL OR state = $3)
+           AND ($4::boolean IS NULL OR coalesce(acknowledged, false) = $4)
+           AND ($5::timestamptz IS NULL OR created_at >= $5)
+           AND ($6::uuid IS NULL OR incident_id = $6)
+           AND (
+               $7::boolean IS NULL
+               OR (muted_by_mute IS NOT NULL OR muted_by_alert IS NOT NULL) = $7
+           )
+           AND ($9::text IS NULL OR services @> ARRAY[$9])
+           AND ($10::uuid IS NULL OR tenants = ARRAY[$10])
+         ORDER BY created_at DESC, alert_id DESC
+         LIMIT $8",
         severities.as_deref(),
         filter.rule_id.as_ref().map(RuleId::as_str),
         state,
@@ -224,17 +246,9 @@ pub async fn list(
 
 /// One alert.
 pub async fn show(conn: &mut PgConnection, id: AlertId) -> Result<Option<Alert>, StoreError> {
-    let row = sqlx::query_as!(
-        AlertRow,
-        r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
-                  acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, services, tenants, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
-                  state, episode, muted_by_mute, muted_by_alert
-             FROM blueteam.alert_history WHERE alert_id = $1"#,
-        id.0
-    )
-    .fetch_optional(conn)
-    .await?;
+    let row = alerts!("WHERE alert_id = $1", id.0)
+        .fetch_optional(conn)
+        .await?;
 
     row.map(AlertRow::into_alert).transpose()
 }
@@ -256,8 +270,11 @@ pub async fn starting_with(
         return Ok(Vec::new());
     };
     let ids = sqlx::query_scalar!(
-        "SELECT alert_id FROM blueteam.alert_history WHERE alert_id BETWEEN $1 AND $2 ORDER BY \
-            alert_id LIMIT $3",
+        "SELECT alert_id
+         FROM blueteam.alert_history
+         WHERE alert_id BETWEEN $1 AND $2
+         ORDER BY alert_id
+         LIMIT $3",
         from,
         to,
         i64::from(limit)
@@ -270,13 +287,9 @@ pub async fn starting_with(
 
 /// Detections that may still grow: state that the engine takes back at start. Oldest first.
 pub async fn open_detections(conn: &mut PgConnection) -> Result<Vec<Detection>, StoreError> {
-    let rows = sqlx::query_as!(
-        AlertRow,
-        r#"SELECT alert_id, rule_id, severity, title, description, event_ids, incident_id, acknowledged_by,
-                  acknowledged_at AS "acknowledged_at: Ts", created_at AS "created_at: Ts", fingerprint, entity_type, entity_value,
-                  source, services, tenants, first_seen AS "first_seen: Ts", last_seen AS "last_seen: Ts", event_count, nist_controls, cui_involved,
-                  state, episode, muted_by_mute, muted_by_alert
-             FROM blueteam.alert_history WHERE state = 'open' AND fingerprint IS NOT NULL ORDER BY first_seen, alert_id"#
+    let rows = alerts!(
+        "WHERE state = 'open' AND fingerprint IS NOT NULL
+         ORDER BY first_seen, alert_id"
     )
     .fetch_all(conn)
     .await?;
@@ -302,9 +315,9 @@ pub async fn ack(conn: &mut PgConnection, actor: &Actor, id: AlertId) -> Result<
     .is_some();
 
     sqlx::query!(
-        "UPDATE blueteam.alert_history SET acknowledged = true, acknowledged_by = $2, \
-            acknowledged_at = now()
-          WHERE alert_id = $1 AND acknowledged IS NOT TRUE",
+        "UPDATE blueteam.alert_history
+         SET acknowledged = true, acknowledged_by = $2, acknowledged_at = now()
+         WHERE alert_id = $1 AND acknowledged IS NOT TRUE",
         id.0,
         actor.name
     )

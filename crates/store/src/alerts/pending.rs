@@ -1,14 +1,14 @@
 //! Changes of alerts that could not be written when they were due, kept until they are.
 
 use model::{
-    Alert, Change, ControlId, Detection, Entity, EventId, Fingerprint, Phase, Rows, RuleId,
-    Severity, Source, Span, Timestamp,
+    Change, ControlId, Detection, Entity, EventId, EventKey, Fingerprint, Phase, RuleId, Severity,
+    Source, Span, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::apply::{Applied, BRIEFLY, Failure, Route, apply_halving};
+use super::batch::{Batch, Failure};
 use crate::StoreError;
 use crate::db::Ts;
 
@@ -77,7 +77,11 @@ impl From<&Change> for StoredChange {
             last_seen: d.last_seen,
             event_count: d.event_count,
             event_ids: d.event_ids,
-            rows: d.rows.0,
+            rows: change
+                .events
+                .iter()
+                .map(|e| (e.timestamp, e.event_id))
+                .collect(),
             nist_controls: d.nist_controls,
             source: d.source,
             cui_involved: d.cui_involved,
@@ -103,7 +107,6 @@ impl From<StoredChange> for Change {
                 last_seen: c.last_seen,
                 event_count: c.event_count,
                 event_ids: c.event_ids,
-                rows: Rows(c.rows),
                 nist_controls: c.nist_controls,
                 source: c.source,
                 cui_involved: c.cui_involved,
@@ -111,6 +114,14 @@ impl From<StoredChange> for Change {
                 fingerprint: Fingerprint(c.fingerprint),
                 episode: c.episode,
             },
+            events: c
+                .rows
+                .into_iter()
+                .map(|(timestamp, event_id)| EventKey {
+                    timestamp,
+                    event_id,
+                })
+                .collect(),
         }
     }
 }
@@ -129,11 +140,12 @@ pub(super) async fn postpone(
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
 
     sqlx::query!(
-        "INSERT INTO blueteam.pending_alerts AS p (fingerprint, rule_id, change, reason, \
-            next_try_at)
+        "INSERT INTO blueteam.pending_alerts AS p (
+             fingerprint, rule_id, change, reason, next_try_at
+         )
          VALUES ($1, $2, $3, $4, now() + interval '1 second')
-         ON CONFLICT (fingerprint) DO UPDATE SET change = excluded.change, reason = \
-         excluded.reason",
+         ON CONFLICT (fingerprint) DO UPDATE
+         SET change = excluded.change, reason = excluded.reason",
         change.detection.fingerprint.0,
         change.detection.rule_id.as_str(),
         serde_json::to_value(StoredChange::from(change))?,
@@ -149,13 +161,10 @@ pub(super) async fn postpone(
     })
 }
 
-/// Tries the changes that are due once more, and forgets those that were written. The pause between
-/// two tries of one doubles, up to a minute where another session is in the way and up to an hour
-/// where the database refuses. Must run in a transaction, after [`super::take_turn`].
-pub async fn retry_pending(
-    conn: &mut PgConnection,
-    route: &(dyn Fn(&Alert) -> Route + Sync),
-) -> Result<Applied, StoreError> {
+/// Starts to try the changes that are due once more; those that are written then are forgotten. The
+/// pause between two tries of one doubles, up to a minute where another session is in the way and
+/// up to an hour where the database refuses. Must run in a transaction, after [`super::take_turn`].
+pub async fn retry_pending(conn: &mut PgConnection) -> Result<Batch<'static>, StoreError> {
     let due = sqlx::query!(
         "SELECT fingerprint, change FROM blueteam.pending_alerts WHERE next_try_at <= now()
           ORDER BY next_try_at LIMIT $1",
@@ -164,7 +173,8 @@ pub async fn retry_pending(
     .fetch_all(&mut *conn)
     .await?;
 
-    let (mut changes, mut fingerprints) = (Vec::new(), Vec::new());
+    let mut changes = Vec::new();
+    let mut fingerprints = Vec::new();
     for row in due {
         match serde_json::from_value::<StoredChange>(row.change) {
             Ok(change) => {
@@ -176,19 +186,10 @@ pub async fn retry_pending(
         }
     }
 
-    let mut applied = Applied::default();
-    let failed = apply_halving(conn, &changes, route, BRIEFLY, &mut applied).await?;
-    for (at, fingerprint) in fingerprints.into_iter().enumerate() {
-        match failed.iter().find(|(place, _)| *place == at) {
-            Some((_, failure)) => put_off(conn, fingerprint, failure.conflict).await?,
-            None => forget(conn, fingerprint).await?,
-        }
-    }
-
-    Ok(applied)
+    Ok(Batch::of_pending(changes, fingerprints))
 }
 
-async fn forget(conn: &mut PgConnection, fingerprint: Uuid) -> Result<(), StoreError> {
+pub(super) async fn forget(conn: &mut PgConnection, fingerprint: Uuid) -> Result<(), StoreError> {
     sqlx::query!(
         "DELETE FROM blueteam.pending_alerts WHERE fingerprint = $1",
         fingerprint
@@ -198,18 +199,20 @@ async fn forget(conn: &mut PgConnection, fingerprint: Uuid) -> Result<(), StoreE
     Ok(())
 }
 
-async fn put_off(
+pub(super) async fn put_off(
     conn: &mut PgConnection,
     fingerprint: Uuid,
     conflict: bool,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "UPDATE blueteam.pending_alerts
-            SET tries = tries + 1,
-                next_try_at = now() + least(interval '1 second' * 2.0 ^ least(tries, 12),
-                                            CASE WHEN $2 THEN interval '1 minute' ELSE interval \
-                                            '1 hour' END)
-          WHERE fingerprint = $1",
+         SET
+             tries = tries + 1,
+             next_try_at = now() + least(
+                 interval '1 second' * 2.0 ^ least(tries, 12),
+                 CASE WHEN $2 THEN interval '1 minute' ELSE interval '1 hour' END
+             )
+         WHERE fingerprint = $1",
         fingerprint,
         conflict
     )
@@ -225,8 +228,11 @@ pub async fn pending(
     patience: Span,
 ) -> Result<Option<Waiting>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT count(*) OVER () AS "alerts!", since AS "since: Ts", reason FROM blueteam.pending_alerts
-            WHERE since <= now() - $1::bigint * interval '1 microsecond' ORDER BY since LIMIT 1"#,
+        r#"SELECT count(*) OVER () AS "alerts!", since AS "since: Ts", reason
+           FROM blueteam.pending_alerts
+           WHERE since <= now() - $1::bigint * interval '1 microsecond'
+           ORDER BY since
+           LIMIT 1"#,
         patience.as_micros()
     )
     .fetch_optional(conn)
@@ -260,7 +266,6 @@ mod tests {
                 last_seen: Timestamp::from_secs(2),
                 event_count: 7,
                 event_ids: vec![EventId(Uuid::from_u128(3))],
-                rows: Rows(vec![(Timestamp::from_secs(1), EventId(Uuid::from_u128(3)))]),
                 nist_controls: vec![ControlId::known("3.1.8")],
                 source: Source::Syslog,
                 cui_involved: true,
@@ -268,6 +273,10 @@ mod tests {
                 fingerprint: Fingerprint(Uuid::from_u128(5)),
                 episode: 6,
             },
+            events: vec![EventKey {
+                timestamp: Timestamp::from_secs(1),
+                event_id: EventId(Uuid::from_u128(3)),
+            }],
         };
 
         let stored = serde_json::to_value(StoredChange::from(&change)).unwrap();
@@ -276,6 +285,5 @@ mod tests {
             .into();
 
         assert_eq!(read, change);
-        assert_eq!(read.detection.rows.0, change.detection.rows.0);
     }
 }

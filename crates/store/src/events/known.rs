@@ -65,22 +65,8 @@ pub(super) async fn insert_ignoring_known(
     rows: &[AuditRow<'_>],
 ) -> Result<u64, sqlx::Error> {
     let c = Columns::of(rows);
-    let done = sqlx::query!(
-        r#"
-        INSERT INTO public.audit_events (event_id, timestamp, category, action, result, user_id, session_id, ip_address,
-            user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata)
-        SELECT r.event_id, 'epoch'::timestamptz + (r.micros / 1000000) * interval '1 second'
-                   + (r.micros % 1000000) * interval '1 microsecond', r.category, r.action, r.result,
-               r.user_id, r.session_id, r.ip_address::inet, r.user_agent, r.resource_type, r.resource_id, r.instance_id,
-               r.cui_accessed, r.metadata::jsonb
-          FROM unnest($1::uuid[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::uuid[], $7::text[], $8::text[],
-                      $9::text[], $10::text[], $11::text[], $12::uuid[], $13::boolean[], $14::text[])
-               WITH ORDINALITY
-               AS r (event_id, micros, category, action, result, user_id, session_id, ip_address, user_agent, resource_type,
-                     resource_id, instance_id, cui_accessed, metadata, n)
-         ORDER BY r.n
-        ON CONFLICT DO NOTHING
-        "#,
+    let done = sqlx::query_file!(
+        "src/events/insert_ignoring_known.sql",
         &c.event_id,
         &c.timestamp,
         &c.category,

@@ -108,9 +108,10 @@ pub async fn keep(
 
     if let Some(position) = position {
         sqlx::query!(
-            "INSERT INTO blueteam.database_positions (source_id, position) VALUES ($1, $2)
-             ON CONFLICT (source_id) DO UPDATE SET position = excluded.position, updated_at = \
-             now()",
+            "INSERT INTO blueteam.remote_audit_positions (source_id, position)
+             VALUES ($1, $2)
+             ON CONFLICT (source_id) DO UPDATE
+             SET position = excluded.position, updated_at = now()",
             source_id,
             serde_json::to_value(position)?,
         )
@@ -146,7 +147,7 @@ pub async fn position(
     source_id: &str,
 ) -> Result<Option<Position>, StoreError> {
     let saved = sqlx::query_scalar!(
-        "SELECT position FROM blueteam.database_positions WHERE source_id = $1",
+        "SELECT position FROM blueteam.remote_audit_positions WHERE source_id = $1",
         source_id
     );
     Ok(saved

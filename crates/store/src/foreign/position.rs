@@ -208,8 +208,8 @@ mod tests {
 
         let (conditions, next) = plan(Some(&first), "here", &snapshot("14:30:14"), None, floor);
         let at = format!("'{floor}'::timestamptz");
-        let unread = "age(xmin) BETWEEN 0 AND age('10'::xid) AND xmin NOT IN (SELECT \
-            unnest('{12,15}'::xid[]))";
+        let seen = "SELECT unnest('{12,15}'::xid[])";
+        let unread = format!("age(xmin) BETWEEN 0 AND age('10'::xid) AND xmin NOT IN ({seen})");
         assert_eq!(conditions, [format!("timestamp >= {at} AND {unread}")]);
 
         assert_eq!(

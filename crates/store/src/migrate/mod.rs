@@ -315,10 +315,10 @@ async fn give_back_inserts(
     }
 
     let grant = "DO $$ BEGIN
-        GRANT INSERT (event_id, timestamp, category, action, result, user_id, session_id, \
-        ip_address, user_agent, resource_type,
-                      resource_id, instance_id, cui_accessed, metadata) ON public.audit_events TO \
-                      eqmon_audit_writer;
+        GRANT INSERT (
+            event_id, timestamp, category, action, result, user_id, session_id, ip_address,
+            user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata
+        ) ON public.audit_events TO eqmon_audit_writer;
         -- Whoever may not grant is told what is lacking next.
         EXCEPTION WHEN insufficient_privilege THEN NULL;
     END $$";
@@ -335,9 +335,14 @@ async fn apply(
     patience: Patience,
 ) -> Result<(), StoreError> {
     let record = format!(
-        "INSERT INTO {} (version, description, success, checksum, execution_time)
-         VALUES ({}, '{}', true, '\\x{}', (extract(epoch FROM clock_timestamp() - now()) * \
-         1e9)::bigint)",
+        r#"INSERT INTO {} (version, description, success, checksum, execution_time)
+           VALUES (
+               {},
+               '{}',
+               true,
+               '\x{}',
+               (extract(epoch FROM clock_timestamp() - now()) * 1e9)::bigint
+           )"#,
         MIGRATOR.table_name,
         migration.version,
         migration.description.replace('\'', "''"),
@@ -443,11 +448,14 @@ async fn index_arrivals(
     patience: Patience,
 ) -> Result<(), StoreError> {
     loop {
-        let state = "SELECT (SELECT i.indisvalid FROM pg_index i JOIN pg_class n ON n.oid = \
-            i.indexrelid
-                              WHERE i.indrelid = c.oid AND n.relname = 'idx_audit_xact')
-                       FROM pg_class c WHERE c.oid = 'public.audit_events'::regclass AND \
-                       c.relkind = 'r'";
+        let state = "SELECT (
+                 SELECT i.indisvalid
+                 FROM pg_index i
+                 JOIN pg_class n ON n.oid = i.indexrelid
+                 WHERE i.indrelid = c.oid AND n.relname = 'idx_audit_xact'
+             )
+             FROM pg_class c
+             WHERE c.oid = 'public.audit_events'::regclass AND c.relkind = 'r'";
         let valid: Option<Option<bool>> =
             sqlx::query_scalar(state).fetch_optional(&mut *conn).await?;
         let statement = match valid {

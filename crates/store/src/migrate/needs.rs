@@ -55,12 +55,18 @@ pub(super) async fn check(
 /// Refuses a table that is there and cannot be given our columns.
 async fn check_table(conn: &mut PgConnection) -> Result<(), StoreError> {
     let found: Option<(bool, bool)> = sqlx::query_as(
-        "SELECT c.relkind = 'r' AND NOT EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN \
-            (i.inhrelid, i.inhparent)),
-                NOT EXISTS (SELECT FROM pg_attribute a
-                             WHERE a.attrelid = c.oid AND a.attname IN ('seq', 'xact_id') AND NOT \
-                             a.attisdropped)
-           FROM pg_class c WHERE c.oid = to_regclass('public.audit_events')",
+        "SELECT
+             c.relkind = 'r'
+             AND NOT EXISTS (SELECT FROM pg_inherits i WHERE c.oid IN (i.inhrelid, i.inhparent)),
+             NOT EXISTS (
+                 SELECT
+                 FROM pg_attribute a
+                 WHERE a.attrelid = c.oid
+                   AND a.attname IN ('seq', 'xact_id')
+                   AND NOT a.attisdropped
+             )
+         FROM pg_class c
+         WHERE c.oid = to_regclass('public.audit_events')",
     )
     .fetch_optional(conn)
     .await?;

@@ -18,9 +18,9 @@ pub struct Cursor {
     pub(crate) audit_floor: i64,
     /// The highest `seq` read of `audit_events`.
     pub(crate) audit_last: i64,
-    /// The same of `collected_events`.
+    /// The same of `log_events`.
     pub(crate) collected_floor: i64,
-    /// The same of `collected_events`.
+    /// The same of `log_events`.
     pub(crate) collected_last: i64,
     /// The cluster in whose transaction ids the snapshot is written.
     pub(crate) system_identifier: String,
@@ -126,9 +126,11 @@ pub async fn check(
 /// The cursor of that name.
 pub async fn load(conn: &mut PgConnection, name: &str) -> Result<Option<Cursor>, StoreError> {
     let row = sqlx::query!(
-        "SELECT snapshot, audit_floor, audit_last, collected_floor, collected_last, \
-            system_identifier, version, checkpoint
-           FROM blueteam.reader_cursor WHERE name = $1",
+        "SELECT
+             snapshot, audit_floor, audit_last, collected_floor, collected_last,
+             system_identifier, version, checkpoint
+         FROM blueteam.reader_cursor
+         WHERE name = $1",
         name
     )
     .fetch_optional(&mut *conn)
@@ -166,17 +168,8 @@ pub async fn initialise(
     };
 
     // Floors stay at nothing: the snapshot alone tells past from future in this cluster.
-    sqlx::query!(
-        "INSERT INTO blueteam.reader_cursor (name, snapshot, audit_floor, audit_last, \
-            collected_floor, collected_last,
-                                             system_identifier, version)
-         SELECT $1, $2, 0, coalesce(CASE WHEN $4 THEN (SELECT max(seq) FROM public.audit_events
-                                                        WHERE pg_visible_in_snapshot(xact_id, \
-                                                        $2::text::pg_snapshot)) END, 0),
-                0, coalesce(CASE WHEN $4 THEN (SELECT max(seq) FROM blueteam.collected_events
-                                                WHERE pg_visible_in_snapshot(xact_id, \
-                                                $2::text::pg_snapshot)) END, 0), $3, 0
-         ON CONFLICT (name) DO NOTHING",
+    sqlx::query_file!(
+        "src/reader/initialise.sql",
         name,
         snapshot.to_string(),
         system_identifier,
@@ -195,10 +188,11 @@ pub async fn initialise(
 pub async fn save(conn: &mut PgConnection, cursor: Cursor) -> Result<Cursor, StoreError> {
     let done = sqlx::query!(
         "UPDATE blueteam.reader_cursor
-            SET snapshot = $3, audit_floor = $4, audit_last = $5, collected_floor = $6, \
-            collected_last = $7,
-                system_identifier = $8, version = version + 1, checkpoint = $9, updated_at = now()
-          WHERE name = $1 AND version = $2",
+         SET
+             snapshot = $3, audit_floor = $4, audit_last = $5, collected_floor = $6,
+             collected_last = $7, system_identifier = $8, version = version + 1, checkpoint = $9,
+             updated_at = now()
+         WHERE name = $1 AND version = $2",
         cursor.name,
         cursor.version,
         cursor.snapshot.to_string(),
@@ -238,7 +232,7 @@ pub(super) async fn present(conn: &mut PgConnection, name: &str) -> Result<Curso
     let (system_identifier, snapshot) = present_ids(&mut *conn).await?;
     let row = sqlx::query!(
         r#"SELECT coalesce((SELECT max(seq) FROM public.audit_events), 0) AS "audit!",
-                  coalesce((SELECT max(seq) FROM blueteam.collected_events), 0) AS "collected!""#
+                  coalesce((SELECT max(seq) FROM blueteam.log_events), 0) AS "collected!""#
     )
     .fetch_one(conn)
     .await?;
@@ -257,9 +251,12 @@ pub(super) async fn present(conn: &mut PgConnection, name: &str) -> Result<Curso
 }
 
 async fn present_ids(conn: &mut PgConnection) -> Result<(String, Snapshot), StoreError> {
-    let row =
-        sqlx::query!(r#"SELECT blueteam.system_identifier() AS "system!", pg_current_snapshot()::text AS "snapshot!""#)
-            .fetch_one(conn)
-            .await?;
+    let row = sqlx::query!(
+        r#"SELECT
+                   blueteam.system_identifier() AS "system!",
+                   pg_current_snapshot()::text AS "snapshot!""#
+    )
+    .fetch_one(conn)
+    .await?;
     Ok((row.system, row.snapshot.parse()?))
 }

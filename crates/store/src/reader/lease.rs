@@ -15,15 +15,16 @@ use crate::StoreError;
 /// what it would still write fails on the version of the cursor.
 pub async fn claim(conn: &mut PgConnection, name: &str, holder: Uuid) -> Result<bool, StoreError> {
     let claimed = sqlx::query!(
-        "INSERT INTO blueteam.reader_leases AS l (name, holder, backend_pid) VALUES ($1, $2, \
-            pg_backend_pid())
+        "INSERT INTO blueteam.reader_leases AS l (name, holder, backend_pid)
+         VALUES ($1, $2, pg_backend_pid())
          ON CONFLICT (name) DO UPDATE
-             SET holder = excluded.holder, backend_pid = excluded.backend_pid, renewed_at = \
-             clock_timestamp()
-           WHERE (l.holder, l.backend_pid) = (excluded.holder, excluded.backend_pid)
-              OR l.renewed_at < clock_timestamp() - interval '2 minutes'
-              OR l.renewed_at < pg_postmaster_start_time()
-              OR NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid)",
+         SET
+             holder = excluded.holder, backend_pid = excluded.backend_pid,
+             renewed_at = clock_timestamp()
+         WHERE (l.holder, l.backend_pid) = (excluded.holder, excluded.backend_pid)
+            OR l.renewed_at < clock_timestamp() - interval '2 minutes'
+            OR l.renewed_at < pg_postmaster_start_time()
+            OR NOT EXISTS (SELECT FROM pg_stat_activity a WHERE a.pid = l.backend_pid)",
         name,
         holder
     )

@@ -70,7 +70,9 @@ pub async fn poll(
     // would read all of it, or start workers, whose making costs more than what there is to read.
     let now = sqlx::query_scalar!(
         r#"SELECT pg_current_snapshot()::text AS "now!"
-             FROM set_config('enable_seqscan', 'off', true) AS a, set_config('max_parallel_workers_per_gather', '0', true) AS b"#
+           FROM
+               set_config('enable_seqscan', 'off', true) AS a,
+               set_config('max_parallel_workers_per_gather', '0', true) AS b"#
     )
     .fetch_one(&mut *tx)
     .await?;

@@ -33,9 +33,14 @@ pub async fn beat(conn: &mut PgConnection, name: &str, at: Timestamp) -> Result<
 /// The pulse of the reader of that name.
 pub async fn pulse(conn: &mut PgConnection, name: &str) -> Result<Pulse, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT (SELECT beat_at FROM blueteam.reader_pulse WHERE name = $1) AS "beat_at: Ts",
-                  EXISTS (SELECT FROM blueteam.reader_leases l JOIN pg_stat_activity a ON a.pid = l.backend_pid
-                           WHERE l.name = $1 AND l.renewed_at >= pg_postmaster_start_time()) AS "held!""#,
+        r#"SELECT
+               (SELECT beat_at FROM blueteam.reader_pulse WHERE name = $1) AS "beat_at: Ts",
+               EXISTS (
+                   SELECT
+                   FROM blueteam.reader_leases l
+                   JOIN pg_stat_activity a ON a.pid = l.backend_pid
+                   WHERE l.name = $1 AND l.renewed_at >= pg_postmaster_start_time()
+               ) AS "held!""#,
         name
     )
     .fetch_one(conn)

@@ -85,10 +85,10 @@ pub async fn record_set_aside(
 ) -> Result<(), StoreError> {
     for ((table, reason), group) in &set_aside.0 {
         sqlx::query!(
-            "INSERT INTO blueteam.unreadable_events AS u (source_table, reason, rows, samples) \
-                VALUES ($1, $2, $3, $4)
-             ON CONFLICT (source_table, reason) DO UPDATE SET rows = u.rows + excluded.rows, \
-             last_at = now()",
+            "INSERT INTO blueteam.unreadable_events AS u (source_table, reason, rows, samples)
+             VALUES ($1, $2, $3, $4)
+             ON CONFLICT (source_table, reason) DO UPDATE
+             SET rows = u.rows + excluded.rows, last_at = now()",
             table.name(),
             reason,
             i64::try_from(group.rows).unwrap_or(i64::MAX),
@@ -107,12 +107,15 @@ pub async fn unreadable(
     lately: Span,
 ) -> Result<Vec<(String, String, u64)>, StoreError> {
     let rows = sqlx::query!(
-        r#"SELECT source_table AS "table!", reason AS "reason!", rows AS "rows!" FROM blueteam.unreadable_events
-            WHERE last_at > now() - $1::bigint * interval '1 microsecond'
-            UNION ALL
-           SELECT source_table, 'the server cannot put it out: ' || reason, count(*) FROM blueteam.withheld_events
-            WHERE found_at > now() - $1::bigint * interval '1 microsecond'
-            GROUP BY source_table, reason ORDER BY 1, 2"#,
+        r#"SELECT source_table AS "table!", reason AS "reason!", rows AS "rows!"
+           FROM blueteam.unreadable_events
+           WHERE last_at > now() - $1::bigint * interval '1 microsecond'
+           UNION ALL
+           SELECT source_table, 'the server cannot put it out: ' || reason, count(*)
+           FROM blueteam.withheld_events
+           WHERE found_at > now() - $1::bigint * interval '1 microsecond'
+           GROUP BY source_table, reason
+           ORDER BY 1, 2"#,
         lately.as_micros()
     )
     .fetch_all(conn)
@@ -256,8 +259,8 @@ async fn withhold(
     let mut reason = error.to_string();
     reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
     let done = sqlx::query!(
-        "INSERT INTO blueteam.withheld_events (source_table, timestamp, event_id, reason) VALUES \
-            ($1, $2, $3, $4)
+        "INSERT INTO blueteam.withheld_events (source_table, timestamp, event_id, reason)
+         VALUES ($1, $2, $3, $4)
          ON CONFLICT DO NOTHING",
         table.name(),
         at as Ts,

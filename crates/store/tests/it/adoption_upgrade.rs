@@ -120,10 +120,10 @@ async fn what_an_earlier_version_left_half_done_is_mended() {
         );
 
         // Even a failure of what comes next gives the right back.
-        sql(&mut conn, "CREATE TABLE blueteam.event_queries ()").await;
+        sql(&mut conn, "CREATE TABLE blueteam.event_searches ()").await;
         store::migrate(&mut conn).await.unwrap_err();
         sql(&mut writer, insert).await;
-        sql(&mut conn, "DROP TABLE blueteam.event_queries").await;
+        sql(&mut conn, "DROP TABLE blueteam.event_searches").await;
         store::migrate(&mut conn).await.unwrap();
         sql(&mut writer, insert).await;
 

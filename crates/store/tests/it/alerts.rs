@@ -2,7 +2,7 @@ use model::{
     AlertId, Change, Channel, ControlId, Detection, Entity, EntityKind, EventId, Fingerprint,
     Phase, RuleId, Severity, Source, Span,
 };
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use store::alerts::{self, AlertFilter, Applied};
 use store::outbox::Wanted;
 use testkit::TestDb;
@@ -33,7 +33,6 @@ pub(crate) fn change(
             last_seen: at(i64::try_from(events).unwrap()),
             event_count: events,
             event_ids: (0..events).map(|e| EventId(id(u128::from(e)))).collect(),
-            rows: model::Rows::default(),
             nist_controls: vec![ControlId::known("3.1.8"), ControlId::known("3.14.6")],
             source: Source::AuditDb,
             cui_involved: false,
@@ -41,13 +40,13 @@ pub(crate) fn change(
             fingerprint: Fingerprint(id(1_000_000 + n)),
             episode: 0,
         },
+        events: Vec::new(),
     }
 }
 
 async fn apply(conn: &mut PgConnection, changes: &[Change]) -> Applied {
-    let mut tx = conn.begin().await.unwrap();
-    let done = alerts::apply(&mut tx, changes, &|a| {
-        if a.severity >= Severity::High {
+    testkit::apply_alerts(conn, changes, |alert| {
+        if alert.severity >= Severity::High {
             vec![Channel::Console, Channel::Webhook]
         } else {
             vec![Channel::Console]
@@ -55,10 +54,6 @@ async fn apply(conn: &mut PgConnection, changes: &[Change]) -> Applied {
         .into()
     })
     .await
-    .unwrap();
-
-    tx.commit().await.unwrap();
-    done
 }
 
 #[tokio::test]
@@ -220,7 +215,7 @@ async fn two_writers_make_one_of_each() {
     let mut conn = db.connect().await;
     assert_eq!(count(&mut conn, "blueteam.security_incidents").await, 1);
     assert_eq!(count(&mut conn, "blueteam.alert_history").await, 14);
-    assert_eq!(count(&mut conn, "blueteam.deliveries").await, 28);
+    assert_eq!(count(&mut conn, "blueteam.notifications").await, 28);
 }
 
 #[tokio::test]
@@ -358,8 +353,8 @@ async fn deliveries_are_lent_once_and_come_back() {
     );
 
     for sql in [
-        "UPDATE blueteam.delivery_attempts SET detail = ''",
-        "DELETE FROM blueteam.delivery_attempts",
+        "UPDATE blueteam.notification_attempts SET detail = ''",
+        "DELETE FROM blueteam.notification_attempts",
     ] {
         assert!(sqlx::query(sql).execute(&mut admin).await.is_err(), "{sql}");
         assert!(sqlx::query(sql).execute(&mut conn).await.is_err(), "{sql}");
@@ -390,7 +385,7 @@ async fn what_one_cannot_send_waits_for_somebody_who_can() {
     );
 
     let mut owner = db.connect().await;
-    sqlx::query("UPDATE blueteam.deliveries SET created_at = created_at - interval '61 minutes'")
+    sqlx::query("UPDATE blueteam.notifications SET created_at = created_at - interval '61 minutes'")
         .execute(&mut owner)
         .await
         .unwrap();
@@ -410,18 +405,11 @@ async fn a_pager_hears_that_an_alert_is_over_after_it_heard_of_it() {
     let db = TestDb::new().await;
     let mut conn = db.connect_as("blueteam_engine").await;
     let say = async |conn: &mut PgConnection, phase| {
-        let mut tx = conn.begin().await.unwrap();
         let route = |_: &model::Alert| vec![Channel::Pagerduty, Channel::Console].into();
-        let done = alerts::apply(
-            &mut tx,
-            &[change(1, "brute_force", Severity::High, phase, 6)],
-            &route,
-        )
-        .await
-        .unwrap();
-
-        tx.commit().await.unwrap();
-        done.deliveries
+        let changes = [change(1, "brute_force", Severity::High, phase, 6)];
+        testkit::apply_alerts(conn, &changes, route)
+            .await
+            .deliveries
     };
 
     assert_eq!(say(&mut conn, Phase::Opened).await, 2);
@@ -467,10 +455,12 @@ async fn events_of(conn: &mut PgConnection, tenants: &[Option<Uuid>]) {
 /// A change whose newest events are those.
 fn of(n: u128, events: u64, rows: std::ops::Range<u128>, phase: Phase) -> Change {
     let mut change = change(n, "brute_force", Severity::Medium, phase, events);
-    change.detection.rows = model::Rows(
-        rows.map(|e| (at(i64::try_from(e).unwrap()), EventId(id(e))))
-            .collect(),
-    );
+    change.events = rows
+        .map(|e| model::EventKey {
+            timestamp: at(i64::try_from(e).unwrap()),
+            event_id: EventId(id(e)),
+        })
+        .collect();
     change
 }
 
@@ -494,14 +484,13 @@ async fn who_reads_for_all_is_told_once_an_alert_is_no_longer_one_tenants() {
     .await;
 
     let apply = async |conn: &mut PgConnection, change: Change| {
-        let mut tx = conn.begin().await.unwrap();
         let route = |a: &model::Alert| match a.tenant {
             Some(_) => vec![Channel::Slack].into(),
             None => vec![Channel::Webhook, Channel::Slack].into(),
         };
-        let done = alerts::apply(&mut tx, &[change], &route).await.unwrap();
-        tx.commit().await.unwrap();
-        done.deliveries
+        testkit::apply_alerts(conn, &[change], route)
+            .await
+            .deliveries
     };
 
     assert_eq!(apply(&mut conn, of(1, 1, 0..1, Phase::Opened)).await, 1);
@@ -518,7 +507,7 @@ async fn who_reads_for_all_is_told_once_an_alert_is_no_longer_one_tenants() {
 
     assert_eq!(apply(&mut conn, of(1, 4, 3..4, Phase::Extended)).await, 0);
     let told: Vec<String> =
-        sqlx::query_scalar("SELECT channel FROM blueteam.deliveries ORDER BY created_at")
+        sqlx::query_scalar("SELECT channel FROM blueteam.notifications ORDER BY created_at")
             .fetch_all(&mut conn)
             .await
             .unwrap();

@@ -1,5 +1,5 @@
 use model::{AlertId, AlertState, Channel, Phase, Severity, Span};
-use sqlx::{Connection as _, PgConnection};
+use sqlx::PgConnection;
 use store::{alerts, escalations, outbox};
 use testkit::TestDb;
 
@@ -39,7 +39,6 @@ async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
         change(4, "session_anomaly", Severity::High, Phase::Opened, 6),
     ];
 
-    let mut tx = conn.begin().await.unwrap();
     let silent = AlertId(changes[3].detection.fingerprint.0);
     let route = |a: &model::Alert| {
         if a.alert_id == silent {
@@ -50,8 +49,7 @@ async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
         .into()
     };
 
-    alerts::apply(&mut tx, &changes, &route).await.unwrap();
-    tx.commit().await.unwrap();
+    testkit::apply_alerts(&mut conn, &changes, route).await;
     let [high, critical] = [0, 1].map(|n: usize| AlertId(changes[n].detection.fingerprint.0));
 
     assert_eq!(due(&mut conn, 2).await, [], "all of them are new");
@@ -152,12 +150,8 @@ async fn what_nobody_acknowledged_goes_from_tier_to_tier() {
 async fn what_was_told_stays_on_record() {
     let db = TestDb::new().await;
     let mut conn = db.connect_as("blueteam_engine").await;
-    let mut tx = conn.begin().await.unwrap();
     let changes = [change(1, "brute_force", Severity::High, Phase::Opened, 6)];
-    alerts::apply(&mut tx, &changes, &|_| vec![Channel::Console].into())
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
+    testkit::apply_alerts(&mut conn, &changes, |_| vec![Channel::Console].into()).await;
 
     let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0))
         .await
@@ -200,11 +194,7 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
         Phase::Opened,
         6,
     )];
-    alerts::apply(&mut conn, &changes, &|_: &model::Alert| {
-        vec![Channel::Console].into()
-    })
-    .await
-    .unwrap();
+    testkit::apply_alerts(&mut conn, &changes, |_| vec![Channel::Console].into()).await;
 
     let alert = alerts::show(&mut conn, AlertId(changes[0].detection.fingerprint.0))
         .await
@@ -269,9 +259,7 @@ async fn what_is_over_is_not_opened_again_where_nobody_would_close_it() {
         Phase::Closed,
         6,
     )];
-    alerts::apply(&mut conn, &closed, &|_: &model::Alert| vec![].into())
-        .await
-        .unwrap();
+    testkit::apply_alerts(&mut conn, &closed, |_| vec![].into()).await;
 
     let first = outbox::claim(
         &mut conn,

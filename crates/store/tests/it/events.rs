@@ -239,7 +239,7 @@ async fn no_index_limits_what_an_event_may_say() {
         "SELECT i.indexrelid::regclass::text, a.attname::text FROM pg_index i
            JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[])
           WHERE i.indrelid IN ('public.audit_events'::regclass, \
-          'blueteam.collected_events'::regclass)
+          'blueteam.log_events'::regclass)
             AND a.atttypid IN ('text'::regtype, 'jsonb'::regtype, 'varchar'::regtype) AND \
             a.attname <> 'category'",
     )
@@ -261,7 +261,7 @@ async fn no_index_limits_what_an_event_may_say() {
             "$1, $1, $1, $1",
         ),
         (
-            "blueteam.collected_events",
+            "blueteam.log_events",
             "user_name, account, session_id, user_agent, resource_id, resource_type, action, \
                 timestamp, source",
             "$1, $1, $1, $1, $1, $1, $1, now(), 'nginx'",

@@ -2,7 +2,6 @@ use model::{
     Channel, Entity, EntityKind, Mute, MuteId, MuteKind, MutedBy, Phase, RuleId, Scope, Severity,
     Span,
 };
-use sqlx::Connection as _;
 use store::alerts::{self, AlertFilter, Applied, Route};
 use store::mutes;
 use testkit::TestDb;
@@ -167,10 +166,10 @@ async fn the_table_refuses_what_would_hide_too_much() {
         .await
         .unwrap();
     for sql in [
-        "UPDATE blueteam.mutes SET reason = 'another one'",
-        "UPDATE blueteam.mutes SET ends_at = ends_at + interval '1 day', ended_by = 'eve'",
-        "UPDATE blueteam.mutes SET ends_at = ends_at - interval '1 day'",
-        "DELETE FROM blueteam.mutes",
+        "UPDATE blueteam.silences SET reason = 'another one'",
+        "UPDATE blueteam.silences SET ends_at = ends_at + interval '1 day', ended_by = 'eve'",
+        "UPDATE blueteam.silences SET ends_at = ends_at - interval '1 day'",
+        "DELETE FROM blueteam.silences",
     ] {
         assert!(sqlx::query(sql).execute(&mut admin).await.is_err(), "{sql}");
     }
@@ -191,16 +190,13 @@ async fn apply(
     changes: &[model::Change],
     muted_by: Option<MuteId>,
 ) -> Applied {
-    let mut tx = conn.begin().await.unwrap();
     let route = |_: &model::Alert| Route {
         channels: vec![Channel::Console],
         muted_by,
         most: None,
     };
 
-    let done = alerts::apply(&mut tx, changes, &route).await.unwrap();
-    tx.commit().await.unwrap();
-    done
+    testkit::apply_alerts(conn, changes, route).await
 }
 
 #[tokio::test]
@@ -361,4 +357,74 @@ async fn a_critical_keeps_the_mediums_of_its_entity_quiet_and_nothing_else() {
         1,
         "it is over"
     );
+}
+
+/// One transaction may hold any number of changes: a storm, or what was read after a restart.
+#[tokio::test]
+async fn what_inhibits_an_alert_does_not_depend_on_how_changes_are_batched() {
+    let medium = |n| change(n, "rate_limit_surge", Severity::Medium, Phase::Opened, 60);
+    let critical = |phase, events| {
+        let mut change = change(1, "credential_stuffing", Severity::Critical, phase, events);
+        change.opened = phase == Phase::Opened;
+        change
+    };
+    let story = [
+        medium(2),
+        critical(Phase::Opened, 12),
+        medium(3),
+        critical(Phase::Extended, 13),
+        medium(4),
+        critical(Phase::Closed, 13),
+        medium(5),
+        critical(Phase::Extended, 14),
+        medium(6),
+    ];
+
+    let quiet = async |batches: &[&[model::Change]], silenced: bool| {
+        let db = TestDb::new().await;
+        let mut engine = db.connect_as("blueteam_engine").await;
+        let by = mute(1, "credential_stuffing");
+        mutes::add(
+            &mut db.connect_as("blueteam_admin").await,
+            &person("dana"),
+            &by,
+        )
+        .await
+        .unwrap();
+
+        for changes in batches {
+            let route = |alert: &model::Alert| Route {
+                channels: vec![Channel::Console],
+                muted_by: (silenced && alert.severity == Severity::Critical).then_some(by.mute_id),
+                most: None,
+            };
+            testkit::apply_alerts(&mut engine, changes, route).await;
+        }
+
+        let muted = AlertFilter {
+            muted: Some(true),
+            severity: Some(Severity::Medium),
+            ..AlertFilter::default()
+        };
+        let mut quiet: Vec<u128> = alerts::list(&mut engine, &muted, 10)
+            .await
+            .unwrap()
+            .iter()
+            .filter(|alert| alert.severity == Severity::Medium)
+            .map(|alert| alert.alert_id.0.as_u128() - id(1_000_000).as_u128())
+            .collect();
+        quiet.sort_unstable();
+        quiet
+    };
+
+    let one_by_one: Vec<&[model::Change]> = story.chunks(1).collect();
+    let in_pairs: Vec<&[model::Change]> = story.chunks(2).collect();
+    assert_eq!(quiet(&one_by_one, false).await, [3, 4, 6]);
+    assert_eq!(quiet(&in_pairs, false).await, [3, 4, 6]);
+    assert_eq!(
+        quiet(&[&story[..3], &story[3..6], &story[6..]], false).await,
+        [3, 4, 6]
+    );
+    assert_eq!(quiet(&one_by_one, true).await, []);
+    assert_eq!(quiet(&in_pairs, true).await, []);
 }

@@ -139,7 +139,7 @@ async fn rows_inside_savepoints_and_of_both_tables_arrive() {
         "BEGIN; SAVEPOINT a; INSERT INTO audit_events (event_id, category, action, result)
                     VALUES ('019a0000-0000-7000-8000-000000000001', 'auth', 'a', 'success'); \
                     SAVEPOINT b;
-                    INSERT INTO blueteam.collected_events (event_id, timestamp, source, category, \
+                    INSERT INTO blueteam.log_events (event_id, timestamp, source, category, \
                     action, result)
                     VALUES ('019a0000-0000-7000-8000-000000000002', now(), 'nginx', 'access', \
                     'a', 'success'); COMMIT",

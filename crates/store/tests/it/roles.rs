@@ -58,7 +58,7 @@ async fn nobody_changes_what_is_append_only() {
     sql(&mut owner, EVENT).await;
     sql(
         &mut owner,
-        "INSERT INTO blueteam.collected_events (timestamp, source, category, action, result)
+        "INSERT INTO blueteam.log_events (timestamp, source, category, action, result)
                      VALUES (now(), 'syslog', 'auth', 'login', 'failure')",
     )
     .await;
@@ -71,7 +71,7 @@ async fn nobody_changes_what_is_append_only() {
     .await;
 
     let mut tables = vec!["audit.audit_log".to_owned()];
-    for parent in ["public.audit_events", "blueteam.collected_events"] {
+    for parent in ["public.audit_events", "blueteam.log_events"] {
         tables.push(parent.to_owned());
         tables.push(format!("{parent}_default"));
         tables.push(partition(&db, parent).await);
@@ -174,8 +174,8 @@ async fn nobody_forges_what_the_server_sets() {
 
         for (column, value) in [("created_at", "now()"), ("seq", "7"), ("xact_id", "'7'")] {
             for table in [
-                "blueteam.collected_events",
-                "blueteam.collected_events_default",
+                "blueteam.log_events",
+                "blueteam.log_events_default",
             ] {
                 refused(
                     &mut conn,
@@ -251,7 +251,7 @@ async fn each_role_may_do_its_work() {
         for table in [
             "audit_events",
             "blueteam.alert_history",
-            "blueteam.collected_events",
+            "blueteam.log_events",
             "audit.audit_log",
             "blueteam.ssp_sections",
         ] {

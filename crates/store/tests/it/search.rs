@@ -26,7 +26,7 @@ async fn with_events() -> TestDb {
 
     sql(
         &mut conn,
-        "INSERT INTO blueteam.collected_events (event_id, timestamp, source, category, action, \
+        "INSERT INTO blueteam.log_events (event_id, timestamp, source, category, action, \
             result, user_name, ip_address, metadata)
          VALUES ('019a0000-0000-7000-8000-000000000009', '2026-11-02T10:00:09Z', 'syslog', \
          'auth', 'login', 'denied', 'alice',
@@ -49,10 +49,10 @@ async fn old_months_of_logs_are_dropped_and_recorded() {
     };
 
     for ago in [3, 4, 5] {
-        sql(&mut owner, &month(ago, "blueteam.collected_events")).await;
+        sql(&mut owner, &month(ago, "blueteam.log_events")).await;
         sql(&mut owner, &month(ago, "public.audit_events")).await;
         let row = format!(
-            "INSERT INTO blueteam.collected_events (event_id, timestamp, source, category, \
+            "INSERT INTO blueteam.log_events (event_id, timestamp, source, category, \
                 action, result)
              SELECT blueteam.uuid_v7(), date_trunc('month', now()) - interval '{ago} months' + \
              interval '3 days', 'nginx', 'network', 'x', 'success'
@@ -83,18 +83,18 @@ async fn old_months_of_logs_are_dropped_and_recorded() {
             .len(),
         1
     );
-    assert_eq!(count(&mut engine, "blueteam.collected_events").await, 3);
+    assert_eq!(count(&mut engine, "blueteam.log_events").await, 3);
 
     let held: Vec<i64> =
-        sqlx::query_scalar("SELECT events FROM blueteam.dropped_months ORDER BY drop_id")
+        sqlx::query_scalar("SELECT events FROM blueteam.retention_drops ORDER BY drop_id")
             .fetch_all(&mut engine)
             .await
             .unwrap();
     assert_eq!(held, [5, 4]);
 
     for denied in [
-        "DELETE FROM blueteam.dropped_months",
-        "INSERT INTO blueteam.dropped_months DEFAULT VALUES",
+        "DELETE FROM blueteam.retention_drops",
+        "INSERT INTO blueteam.retention_drops DEFAULT VALUES",
     ] {
         assert!(
             try_sql(&mut engine, denied)
@@ -311,12 +311,12 @@ async fn who_asks_is_recorded_and_cannot_be_unrecorded() {
     );
 
     for text in [
-        "DELETE FROM blueteam.event_queries",
-        "UPDATE blueteam.event_queries SET actor = 'x'",
-        "TRUNCATE blueteam.event_queries",
-        "UPDATE blueteam.event_query_answers SET rows = 0",
-        "DELETE FROM blueteam.event_query_answers",
-        "INSERT INTO blueteam.event_queries (actor, login, command, filter) VALUES ('x', 'x', \
+        "DELETE FROM blueteam.event_searches",
+        "UPDATE blueteam.event_searches SET actor = 'x'",
+        "TRUNCATE blueteam.event_searches",
+        "UPDATE blueteam.event_search_results SET rows = 0",
+        "DELETE FROM blueteam.event_search_results",
+        "INSERT INTO blueteam.event_searches (actor, login, command, filter) VALUES ('x', 'x', \
             'tail', '{}')",
     ] {
         assert!(try_sql(&mut admin, text).await.is_err(), "{text}");

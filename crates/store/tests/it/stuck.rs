@@ -30,19 +30,11 @@ fn changes() -> Vec<model::Change> {
 }
 
 async fn apply(conn: &mut PgConnection, changes: &[model::Change]) -> Applied {
-    let mut tx = conn.begin().await.unwrap();
-    alerts::take_turn(&mut tx).await.unwrap();
-    let done = alerts::apply(&mut tx, changes, &to_console).await.unwrap();
-    tx.commit().await.unwrap();
-    done
+    testkit::apply_alerts(conn, changes, to_console).await
 }
 
 async fn retry(conn: &mut PgConnection) -> Applied {
-    let mut tx = conn.begin().await.unwrap();
-    alerts::take_turn(&mut tx).await.unwrap();
-    let done = alerts::retry_pending(&mut tx, &to_console).await.unwrap();
-    tx.commit().await.unwrap();
-    done
+    testkit::retry_alerts(conn, to_console).await
 }
 
 async fn poll(conn: &mut PgConnection, cursor: &reader::Cursor) -> (Polled, Vec<String>) {
@@ -182,7 +174,7 @@ async fn a_locked_table_postpones_every_alert_and_loses_none() {
         .collect();
 
     let mut held = owner.begin().await.unwrap();
-    sqlx::query("LOCK TABLE blueteam.deliveries IN ACCESS EXCLUSIVE MODE")
+    sqlx::query("LOCK TABLE blueteam.notifications IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *held)
         .await
         .unwrap();

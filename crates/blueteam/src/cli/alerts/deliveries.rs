@@ -1,24 +1,20 @@
-//! `blueteam alerts deliveries`: who was told of what.
+//! `blueteam notifications`: who was told of what.
 
 use std::process::ExitCode;
 
 use anyhow::bail;
+use app::notifications::{self, Entry, Filter};
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::{Channel, Timestamp};
-use serde::Serialize;
-use store::ledger::{self, Attempt, Entry, Filter};
 use uuid::Uuid;
 
-use super::list;
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ
 /// late.
 const ID_SHOWN: usize = 18;
-/// Among so many, the newest, one is found by the beginning of its id.
-const LATEST: u32 = 10_000;
 
 /// See who was told of what: each message, each attempt, and what the other side said.
 #[derive(Debug, clap::Args)]
@@ -37,9 +33,9 @@ enum Action {
 /// List messages, the newest first.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam alerts deliveries list --state dead\n  \
-                        blueteam alerts deliveries list --alert 3f2a81c0 --json\n  \
-                        blueteam alerts deliveries list --channel email --since 24h"
+    after_help = "Examples:\n  blueteam notifications list --state dead\n  \
+                        blueteam notifications list --alert 3f2a81c0 --json\n  \
+                        blueteam notifications list --channel email --since 24h"
 )]
 struct ListArgs {
     /// pending, delivered, or dead (given up)
@@ -76,9 +72,9 @@ struct ShowArgs {
 /// Have messages that were given up tried again. A receiver that has seen one before knows it by
 /// its id.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts deliveries resend \
+#[command(after_help = "Examples:\n  blueteam notifications resend \
         0199f3a2-1c44-7d10-9a51-000000000001\n  \
-                        blueteam alerts deliveries resend --all")]
+                        blueteam notifications resend --all")]
 struct ResendArgs {
     /// Their ids
     #[arg(required_unless_present = "all", conflicts_with = "all")]
@@ -100,19 +96,14 @@ pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<E
 }
 
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let entries = with_database(globals, async |conn, _| {
-        let alert_id = match &args.alert {
-            Some(prefix) => Some(list::find(conn, prefix).await?),
-            None => None,
-        };
-
-        let filter = Filter {
-            state: args.state.clone(),
-            channel: args.channel,
-            alert_id,
-            since: args.since,
-        };
-        Ok(ledger::list(conn, &filter, args.limit).await?)
+    let filter = Filter {
+        state: args.state.as_deref(),
+        channel: args.channel,
+        alert: args.alert.as_deref(),
+        since: args.since,
+    };
+    let entries = with_session(globals, None, async |session, _| {
+        Ok(notifications::list(session, &filter, args.limit).await?)
     })?;
 
     if args.json {
@@ -161,44 +152,21 @@ fn table(entries: &[Entry]) -> anyhow::Result<()> {
     out::print(table)
 }
 
-/// A message's story.
-#[derive(Debug, Serialize)]
-struct Story {
-    delivery_id: Uuid,
-    attempts: Vec<Attempt>,
-}
-
 fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (delivery_id, attempts) = with_database(globals, async |conn, _| {
-        let all = ledger::list(conn, &Filter::default(), LATEST).await?;
-        let id = match args.id.parse() {
-            Ok(id) => id,
-            Err(_) => {
-                out::pick(
-                    all,
-                    &args.id,
-                    |e| e.delivery_id,
-                    ("message", "blueteam alerts deliveries list"),
-                )?
-                .delivery_id
-            }
-        };
-
-        Ok((id, ledger::attempts(conn, id).await?))
+    let history = with_session(globals, None, async |session, _| {
+        Ok(notifications::show(session, &args.id).await?)
     })?;
 
     if args.json {
-        out::json(&Story {
-            delivery_id,
-            attempts,
-        })?;
+        out::json(&history)?;
         return Ok(ExitCode::SUCCESS);
     }
 
-    if attempts.is_empty() {
+    if history.attempts.is_empty() {
         bail!(
-            "nothing was tried yet for {delivery_id}, or there is no such message; see `blueteam \
-                alerts deliveries list`"
+            "nothing was tried yet for {}, or there is no such message; see `blueteam alerts \
+                deliveries list`",
+            history.delivery_id
         );
     }
 
@@ -206,7 +174,7 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         Look::stdout(),
         &["at", "try", "outcome", "what the other side said"],
     );
-    for a in &attempts {
+    for a in &history.attempts {
         table.add_row([
             Cell::new(out::time(a.at)),
             Cell::new(a.attempt),
@@ -220,20 +188,11 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 }
 
 fn resend(args: &ResendArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let actor = actor(args.actor.as_deref());
     let ids = (!args.all).then_some(&args.ids[..]);
-    let resent = with_database(globals, async |conn, _| {
-        Ok(ledger::resend(conn, &actor, ids).await?)
+    let resent = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(notifications::resend(session, ids).await?)
     })?;
-    if let Some(ids) = ids
-        && resent < ids.len() as u64
-    {
-        let missing = ids.len() as u64 - resent;
-        bail!(
-            "{resent} are tried again; {missing} were not given up, or are not there (`blueteam \
-                alerts deliveries list --state dead`)"
-        );
-    }
+
     out::line(format_args!("{resent} are tried again"))?;
     Ok(ExitCode::SUCCESS)
 }

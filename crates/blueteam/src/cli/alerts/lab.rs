@@ -3,16 +3,16 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use app::database::Database;
+use app::rule_tests::{self, Tested};
 use comfy_table::Cell;
+use config::Loaded;
 use model::Timestamp;
 use model::text::sanitize;
 
 use crate::cli::backtest;
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, block_on};
-use app::database::{Database, Role};
-use app::rule_tests::{self, Tested};
+use crate::cli::session::{Globals, with_session};
 
 /// Run the fixtures of the rules, or of one: on these a rule must fire, on those it must not.
 ///
@@ -73,53 +73,20 @@ pub(super) fn backtest(args: &BacktestArgs, globals: Globals<'_>) -> anyhow::Res
 
 pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
-    let mut fixtures = rule_tests::all(&loaded.config)?;
-    let custom: Vec<String> = config::rules::sigma(&loaded.config)?
-        .infos()
-        .map(|info| info.id.to_string())
-        .collect();
-    let without: Vec<&String> = custom
-        .iter()
-        .filter(|id| fixtures.iter().all(|f| !f.rules.contains(id)))
-        .collect();
-
-    if let Some(rule) = &args.rule {
-        if without.contains(&rule) {
-            bail!(
-                "`{}` has no fixtures; `blueteam alerts rules test --help` says where they stand",
-                sanitize(rule)
-            );
-        }
-
-        fixtures.retain(|f| f.rules.contains(rule));
-        if fixtures.is_empty() {
-            bail!(
-                "there is no rule `{}`; `blueteam alerts rules` lists them",
-                sanitize(rule)
-            );
-        }
-    }
-
-    let mut tested = rule_tests::run(&fixtures, &loaded.config)?;
-    tested.retain(|t| {
-        args.rule
-            .as_ref()
-            .is_none_or(|rule| t.rule_id.as_str() == rule)
-    });
+    let report = rule_tests::test(&loaded.config, args.rule.as_deref())?;
+    let tested = report.tested;
 
     if args.json {
         out::json(&tested)?;
     } else {
         show(&tested, args.rule.is_some())?;
-        if args.rule.is_none() {
-            for id in without {
-                out::line(format_args!("{}: has no fixtures", sanitize(id)))?;
-            }
+        for id in report.without_fixtures {
+            out::line(format_args!("{}: has no fixtures", sanitize(&id)))?;
         }
     }
 
     if !args.no_record {
-        match write(&tested, &actor(args.actor.as_deref()), globals) {
+        match record(&tested, args.actor.as_deref(), &loaded, globals) {
             Ok(true) => {}
             Ok(false) => out::note("not recorded: there is no database yet"),
             Err(cause) => out::note(format_args!("not recorded: {cause:#}")),
@@ -174,21 +141,20 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Writes down what came of it. False when there is no database: a test of rules is no reason to
-/// make one.
-fn write(tested: &[Tested], actor: &model::Actor, globals: Globals<'_>) -> anyhow::Result<bool> {
-    let (loaded, state) = (globals.load()?, globals.state()?);
-    if loaded.secrets.database_url.is_none() && !cluster::exists(state.path()) {
+/// Records what came of it. False when there is no database: a test of rules is no reason to make
+/// one.
+fn record(
+    tested: &[Tested],
+    given: Option<&str>,
+    loaded: &Loaded,
+    globals: Globals<'_>,
+) -> anyhow::Result<bool> {
+    if !Database::exists(loaded, &globals.state()?) {
         return Ok(false);
     }
 
-    block_on(async {
-        let database = Database::open(&loaded, &state).await?;
-        let written = async {
-            rule_tests::record(&mut database.connect(Role::Operator).await?, tested, actor).await
-        };
-        let written = written.await;
-        database.leave().await?;
-        written.map(|()| true)
-    })
+    with_session(globals, given, async |session, _| {
+        Ok(rule_tests::record(session, tested).await?)
+    })?;
+    Ok(true)
 }

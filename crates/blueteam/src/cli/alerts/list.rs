@@ -2,19 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use app::alerts::{self, Details, Escalation, Notification, Notified, Progress};
 use comfy_table::Cell;
-use model::{Alert, AlertId, AlertState, Channel, RuleId, Severity, Timestamp};
+use model::{Alert, AlertState, Channel, RuleId, Severity, Timestamp};
 use serde::Serialize;
-use store::PgConnection;
-use store::alerts::AlertFilter;
-use store::escalations::Escalation;
-use store::ledger;
 use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
-use config::Config;
+use crate::cli::session::{Globals, with_session};
 
 pub(super) const EXAMPLES: &str = "Examples:
   blueteam alerts list --severity high --since 24h
@@ -117,7 +112,7 @@ pub(in crate::cli) fn show_table(alerts: &[Alert]) -> anyhow::Result<()> {
 }
 
 pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let filter = AlertFilter {
+    let filter = alerts::Filter {
         severity: args.severity,
         service: args.service.clone(),
         tenant: args.tenant,
@@ -129,12 +124,10 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         muted: args.muted.then_some(true),
     };
 
-    let mut alerts = with_database(globals, async |conn, _| {
-        Ok(store::alerts::list(conn, &filter, args.limit).await?)
+    let alerts = with_session(globals, None, async |session, _| {
+        Ok(alerts::list(session, &filter, args.limit).await?)
     })?;
 
-    // Many are written at once.
-    alerts.sort_by_key(|alert| std::cmp::Reverse((alert.created_at, alert.last_seen)));
     if args.json {
         out::json(&alerts)?;
         return Ok(ExitCode::SUCCESS);
@@ -166,56 +159,16 @@ pub(super) struct ShowArgs {
     json: bool,
 }
 
-/// The alert whose id begins like this.
-pub(in crate::cli) async fn find(conn: &mut PgConnection, prefix: &str) -> anyhow::Result<AlertId> {
-    let shown = model::text::sanitize(prefix);
-    if prefix.is_empty() {
-        out::usage!("say at least the first digit of the alert's id");
-    }
-
-    match store::alerts::starting_with(conn, prefix, 2).await?[..] {
-        [] => {
-            bail!("there is no alert `{shown}`; `blueteam alerts list` shows those that there are")
-        }
-        [id] => Ok(id),
-        _ => out::usage!("several alerts begin with `{shown}`; say more of the id"),
-    }
-}
-
 pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (alert, told, escalations, config) = with_database(globals, async |conn, loaded| {
-        let id = find(conn, &args.id).await?;
-        let filter = ledger::Filter {
-            alert_id: Some(id),
-            ..ledger::Filter::default()
-        };
-
-        let told = Told {
-            deliveries: ledger::list(conn, &filter, 100).await?,
-            folded: ledger::folded(conn, id).await?,
-        };
-
-        let escalations = store::escalations::of_alert(conn, id).await?;
-        Ok((
-            store::alerts::show(conn, id).await?,
-            told,
-            escalations,
-            loaded.config.clone(),
-        ))
+    let details = with_session(globals, None, async |session, loaded| {
+        Ok(alerts::show(session, &loaded.config, &args.id).await?)
     })?;
 
-    let Some(alert) = alert else {
-        bail!("the alert is gone")
-    };
     if args.json {
-        out::json(&Shown {
-            told: told.by(),
-            folded: told.folded,
-            alert,
-        })?;
+        out::json(&Shown::of(&details))?;
     } else {
-        describe(&alert, &told.says(&alert, &config))?;
-        escalated(&escalations)?;
+        describe(&details.alert, &told(&details))?;
+        escalated(&details.escalations)?;
     }
 
     Ok(ExitCode::SUCCESS)
@@ -223,82 +176,52 @@ pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<Exit
 
 /// An alert and who was told of it.
 #[derive(Serialize)]
-struct Shown {
+struct Shown<'a> {
     #[serde(flatten)]
-    alert: Alert,
-    told: Vec<Channel>,
-    folded: Vec<Channel>,
+    alert: &'a Alert,
+    told: &'a [Channel],
+    folded: &'a [Channel],
 }
 
-/// What became of the messages about an alert.
-struct Told {
-    deliveries: Vec<ledger::Entry>,
-    /// Ways by which it was summed up with others.
-    folded: Vec<Channel>,
-}
-
-impl Told {
-    /// By which ways a message about it was written, each once.
-    fn by(&self) -> Vec<Channel> {
-        let mut by: Vec<Channel> = self
-            .deliveries
-            .iter()
-            .map(|delivery| delivery.channel)
-            .collect();
-        by.sort_unstable();
-        by.dedup();
-        by
+impl<'a> Shown<'a> {
+    fn of(details: &'a Details) -> Self {
+        Self {
+            alert: &details.alert,
+            told: &details.channels,
+            folded: &details.folded,
+        }
     }
+}
 
-    /// Who was told, and when it is nobody, why.
-    fn says(&self, alert: &Alert, config: &Config) -> String {
-        if let Some(by) = alert.muted_by {
-            return format!("nobody: muted by {by} (`blueteam alerts silences list --all`)");
+/// Who was told, and when it is nobody, why.
+fn told(details: &Details) -> String {
+    match &details.notified {
+        Notified::Muted(by) => {
+            format!("nobody: muted by {by} (`blueteam silences list --all`)")
         }
-
-        let state = |channel: &Channel| {
-            let of = |state: &str| {
-                self.deliveries
-                    .iter()
-                    .any(|d| d.channel == *channel && d.state == state)
-            };
-
-            if of("delivered") {
-                format!("{channel}")
-            } else if of("dead") {
-                format!("{channel} (given up)")
-            } else {
-                format!("{channel} (under way)")
-            }
-        };
-
-        let by: Vec<String> = self.by().iter().map(state).collect();
-        let summed = self
-            .folded
-            .iter()
-            .map(|channel| format!("{channel} (in a summary of many)"));
-        let by: Vec<String> = by.into_iter().chain(summed).collect();
-        if !by.is_empty() {
-            return format!("by {}", by.join(", "));
+        Notified::Through(notifications) => {
+            let by: Vec<String> = notifications.iter().map(notification).collect();
+            format!("by {}", by.join(", "))
         }
-
-        let severity = alert.severity;
-        if config.untold().contains(&severity) {
-            return format!(
-                "nobody: no channel is configured for {severity} alerts (`blueteam config check`)"
-            );
+        Notified::NoChannel => format!(
+            "nobody: no channel is configured for {} alerts (`blueteam config check`)",
+            details.alert.severity
+        ),
+        Notified::InDigest => "nobody at once; the daily digest names it".to_owned(),
+        Notified::NotRouted => {
+            "nobody: by the routing of that time, or because it was of the past when it was found"
+                .to_owned()
         }
+    }
+}
 
-        match severity {
-            Severity::Medium | Severity::Low
-                if !config.digest.channels(&config.channels).is_empty() =>
-            {
-                "nobody at once; the daily digest names it".to_owned()
-            }
-            _ => "nobody: by the routing of that time, or because it was of the past when it was \
-                found"
-                .to_owned(),
-        }
+fn notification(notification: &Notification) -> String {
+    let channel = notification.channel;
+    match notification.progress {
+        Progress::Delivered => channel.to_string(),
+        Progress::GivenUp => format!("{channel} (given up)"),
+        Progress::Pending => format!("{channel} (under way)"),
+        Progress::Folded => format!("{channel} (in a summary of many)"),
     }
 }
 
@@ -416,37 +339,24 @@ pub(super) struct AckArgs {
 }
 
 pub(super) fn ack(args: &AckArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let actor = actor(args.actor.as_deref());
-    with_database(globals, async |conn, _| {
-        // All or none is found before the first is written.
-        let mut ids = Vec::with_capacity(args.ids.len());
-        for prefix in &args.ids {
-            ids.push(find(conn, prefix).await?);
-        }
+    let seen = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(alerts::acknowledge_all(session, &args.ids).await?)
+    })?;
 
-        let mut seen = Vec::with_capacity(ids.len());
-        for id in ids {
-            store::alerts::ack(conn, &actor, id).await?;
-            let Some(alert) = store::alerts::show(conn, id).await? else {
-                continue;
-            };
-            if args.json {
-                seen.push(alert);
-                continue;
-            }
+    if args.json {
+        out::json(&seen)?;
+        return Ok(ExitCode::SUCCESS);
+    }
 
-            let by = alert.acknowledged_by.unwrap_or_default();
-            let by = model::text::sanitize(&by);
-            out::line(format_args!(
-                "{id} seen by {by} at {}",
-                out::maybe_time(alert.acknowledged_at)
-            ))?;
-        }
+    for alert in seen {
+        let by = alert.acknowledged_by.unwrap_or_default();
+        out::line(format_args!(
+            "{} seen by {} at {}",
+            alert.alert_id,
+            model::text::sanitize(&by),
+            out::maybe_time(alert.acknowledged_at)
+        ))?;
+    }
 
-        if args.json {
-            out::json(&seen)?;
-        }
-
-        Ok(ExitCode::SUCCESS)
-    })
+    Ok(ExitCode::SUCCESS)
 }

@@ -3,22 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use app::rules::{self, Proof, Row};
 use clap::Subcommand;
 use comfy_table::Cell;
-use detect::sigma::{Sigma, advice};
-use model::{ControlId, RuleId, Severity, Source, Span, Timestamp};
-use serde::Serialize;
-use serde_json::{Map, Value};
-use store::posture::Fired;
-use store::proofs::Proof;
-use store::rules::RuleSetting;
-use store::sources::SourceRow;
+use model::Source;
+use model::text::sanitize;
+use serde_json::{Value, json};
 
-use super::{lab, navigator, simulate};
+use super::{lab, simulate};
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
-use config::Config;
+use crate::cli::session::{Globals, with_session};
 
 /// The rules that raise alerts: the built-in ones and the Sigma rules of `detection.rules_dir`.
 ///
@@ -97,114 +91,19 @@ pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<E
         Some(Action::Backtest(args)) => lab::backtest(args, globals),
         Some(Action::Simulate(args)) => simulate::run(args, globals),
         Some(Action::Check { dir, json }) => check(dir.as_deref(), *json, globals),
-        Some(Action::Enable(s)) => switch(s, true, globals),
-        Some(Action::Disable(s)) => switch(s, false, globals),
+        Some(Action::Enable(s)) => enable(s, globals),
+        Some(Action::Disable(s)) => disable(s, globals),
         Some(Action::Navigator) => {
-            out::json(&navigator::layer(&read(globals)?))?;
+            out::json(&rules::navigator_layer(&read(globals)?))?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
-/// A rule as it runs.
-#[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) rule_id: RuleId,
-    name: String,
-    kind: &'static str,
-    severity: Severity,
-    pub(super) enabled: bool,
-    nist_controls: Vec<ControlId>,
-    pub(super) attack: Vec<String>,
-    description: String,
-    parameters: Value,
-    alerts: u64,
-    last_fired: Option<Timestamp>,
-    /// Sources whose events it looks at; none: of any.
-    needs: Vec<Source>,
-    /// What came of its fixtures when they were last run.
-    last_proven: Option<Proof>,
-    /// Silent sources that it needs; where none of what it needs has ever spoken, the kinds of
-    /// source.
-    pub(super) blind_to: Vec<String>,
-}
-
-/// The rules with what file and table of rules make of them.
-fn rows(
-    config: &Config,
-    sigma: &Sigma,
-    table: &[RuleSetting],
-    (fired, proofs): (&[Fired], &[Proof]),
-    sources: &[SourceRow],
-) -> Vec<Row> {
-    let set = app::rules::engine_with_table(config, Vec::new(), Span::ZERO, table);
-    let allowed = |id: &RuleId| table.iter().all(|row| row.rule_id != *id || row.enabled);
-    let row = |info: &detect::Info, kind, enabled, parameters| {
-        let count = fired.iter().find(|f| f.rule_id == info.id);
-        Row {
-            rule_id: info.id.clone(),
-            name: info.name.to_owned(),
-            kind,
-            severity: info.severity,
-            enabled,
-            nist_controls: info.controls.to_vec(),
-            attack: info.attack.iter().map(|a| (*a).to_owned()).collect(),
-            description: info.description.to_owned(),
-            parameters,
-            alerts: count.map_or(0, |c| c.alerts),
-            last_fired: count.and_then(|c| c.last),
-            needs: info.feeds.to_vec(),
-            last_proven: proofs.iter().find(|p| p.rule_id == info.id).cloned(),
-            blind_to: app::rules::blind_to(info.feeds, sources),
-        }
-    };
-
-    let builtin = detect::rules::ALL.iter().map(|definition| {
-        let mut parameters = match (definition.defaults)() {
-            Value::Object(defaults) => defaults,
-            _ => Map::new(),
-        };
-
-        if let Some(Value::Object(own)) = set.rules.get(definition.info.id.as_str()) {
-            parameters.extend(own.clone());
-        }
-
-        let enabled = parameters
-            .remove("enabled")
-            .and_then(|e| e.as_bool())
-            .unwrap_or(true);
-        row(
-            definition.info,
-            "built-in",
-            enabled,
-            Value::Object(parameters),
-        )
-    });
-
-    let custom = sigma
-        .infos()
-        .map(|info| row(info, "sigma", allowed(&info.id), Value::Object(Map::new())));
-    builtin.chain(custom).collect()
-}
-
 /// The rules as they run now.
 fn read(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
-    with_database(globals, async |conn, loaded| {
-        let (table, fired) = (
-            store::rules::settings(conn).await?,
-            store::posture::fired(conn).await?,
-        );
-        let (proofs, sources) = (
-            store::proofs::latest(conn).await?,
-            store::sources::list(conn).await?,
-        );
-        Ok(rows(
-            &loaded.config,
-            &config::rules::sigma(&loaded.config)?,
-            &table,
-            (&fired, &proofs),
-            &sources,
-        ))
+    with_session(globals, None, async |session, loaded| {
+        Ok(rules::list(session, &loaded.config).await?)
     })
 }
 
@@ -251,7 +150,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let silent: std::collections::BTreeSet<&String> =
         rows.iter().flat_map(|r| &r.blind_to).collect();
     for source in silent {
-        let safe = model::text::sanitize(source);
+        let safe = sanitize(source);
         out::line(match source.parse::<Source>() {
             Ok(kind) => format!("BLIND: nothing comes from {kind}; see `blueteam sources list`"),
             Err(_) => format!("BLIND: {safe} is silent; see `blueteam sources show {safe}`"),
@@ -284,103 +183,81 @@ fn proven(proof: Option<&Proof>) -> String {
 }
 
 fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let dir = if let Some(dir) = dir {
-        dir.to_owned()
-    } else {
-        let configured = globals.load()?.config.detection.rules_dir;
-        if configured.is_empty() {
-            out::usage!("say which folder, or set detection.rules_dir");
-        }
-        PathBuf::from(configured)
+    let checked = match dir {
+        Some(dir) => rules::check(dir)?,
+        None => rules::check(&rules::configured_dir(&globals.load()?.config)?)?,
     };
-
-    let files = config::rules::read_rules(&dir)?;
-    let (sigma, errors) = Sigma::load(&files);
-    let advice: Vec<_> = files
-        .iter()
-        .flat_map(|(file, text)| advice(file, text))
-        .collect();
-    let code = if errors.is_empty() {
+    let code = if checked.errors.is_empty() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     };
 
-    let rules = sigma.infos().count();
+    let (files, rules) = (checked.files, checked.rules);
     if json {
-        let errors: Vec<Value> = errors
+        let errors: Vec<Value> = checked
+            .errors
             .iter()
-            .map(|e| serde_json::json!({ "file": e.file, "message": e.message }))
+            .map(|e| json!({ "file": e.file, "message": e.message }))
             .collect();
-        out::json(
-            &serde_json::json!({ "files": files.len(), "rules": rules, "errors": errors, "advice": advice }),
-        )?;
+        out::json(&json!({
+            "files": files,
+            "rules": rules,
+            "errors": errors,
+            "advice": checked.advice,
+        }))?;
         return Ok(code);
     }
 
-    let safe = model::text::sanitize;
-    for a in &advice {
+    for a in &checked.advice {
         let line = a.line.map_or_else(String::new, |line| format!(":{line}"));
         out::line(format_args!(
             "{}{line}: {} [{}]: {}",
-            safe(&a.file),
+            sanitize(&a.file),
             a.level,
             a.code,
-            safe(&a.message)
+            sanitize(&a.message)
         ))?;
     }
 
-    for e in &errors {
+    for e in &checked.errors {
         out::line(format_args!(
             "{}: CANNOT BE USED: {}",
-            safe(&e.file),
-            safe(&e.message)
+            sanitize(&e.file),
+            sanitize(&e.message)
         ))?;
     }
 
     out::line(format_args!(
-        "{} files, {rules} rules that can be used, {} errors",
-        files.len(),
-        errors.len()
+        "{files} files, {rules} rules that can be used, {} errors",
+        checked.errors.len()
     ))?;
 
     Ok(code)
 }
 
-fn switch(args: &Switch, enabled: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (id, actor) = (RuleId(args.id.clone().into()), actor(args.actor.as_deref()));
-    with_database(globals, async |conn, loaded| {
-        let word = if enabled { "enabled" } else { "disabled" };
-        if !store::rules::set_enabled(conn, &actor, &id, enabled).await? {
-            // A rule that the program has and the table does not: nobody has migrated since it
-            // came.
-            let sigma = config::rules::sigma(&loaded.config)?;
-            app::rules::sync_rules(conn, &sigma).await?;
-            let found = store::rules::set_enabled(conn, &actor, &id, enabled).await?;
-            found.then_some(()).with_context(|| {
-                format!(
-                    "there is no rule `{}`; `blueteam alerts rules` lists them",
-                    model::text::sanitize(&args.id)
-                )
-            })?;
-        }
+fn enable(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let disabled_in_file =
+        with_session(globals, args.actor.as_deref(), async |session, loaded| {
+            Ok(rules::enable(session, &loaded.config, &args.id).await?)
+        })?;
 
-        out::line(format_args!(
-            "{word} {}",
-            model::text::sanitize(id.as_str())
-        ))?;
+    out::line(format_args!("enabled {}", sanitize(&args.id)))?;
+    if disabled_in_file {
+        out::note("the configuration file disables it still ([rules] enabled = false)");
+    }
+    out::note("a running daemon follows within seconds");
 
-        let file = loaded
-            .config
-            .rules
-            .get(id.as_str())
-            .and_then(|rule| rule.get("enabled"))
-            .and_then(Value::as_bool);
-        if enabled && file == Some(false) {
-            out::note("the configuration file disables it still ([rules] enabled = false)");
-        }
+    Ok(ExitCode::SUCCESS)
+}
 
-        out::note("a running daemon follows within seconds");
-        Ok(ExitCode::SUCCESS)
-    })
+fn disable(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    with_session(globals, args.actor.as_deref(), async |session, loaded| {
+        Ok(rules::disable(session, &loaded.config, &args.id).await?)
+    })?;
+
+    out::line(format_args!("disabled {}", sanitize(&args.id)))?;
+    out::note("a running daemon follows within seconds");
+
+    Ok(ExitCode::SUCCESS)
 }

@@ -1,31 +1,19 @@
-//! `blueteam alerts silences`: silences, maintenance windows and exceptions.
+//! `blueteam silences`: silences, maintenance windows and exceptions.
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use app::silences::{self, Phase, Request, Which};
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::text::counted;
-use model::{
-    Alert, Clock as _, Mute, MuteId, MuteKind, RuleId, Scope, Severity, Span, SystemClock,
-    Timestamp, Whom,
-};
-use serde::Serialize;
-use store::PgConnection;
-use store::alerts::AlertFilter;
+use model::{Alert, MuteKind, RuleId, Scope, Severity, Span, Timestamp, Whom};
 use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, actor, with_database};
+use crate::cli::session::{Globals, with_session};
 
-/// Alerts of this long ago are asked what a mute would have hidden.
-const PREVIEW: Span = Span::days(30);
-/// As many of them are looked at.
-const PREVIEW_MAX: u32 = 100_000;
-/// As many of them are shown.
+/// Alerts of a preview that are shown.
 const SHOWN: usize = 10;
-/// A mute that ends within this is shown as to be reviewed.
-const REVIEW: Span = Span::days(7);
 /// As much of an id as a terminal shows. These ids begin with a time: those of one hour differ
 /// late.
 const ID_SHOWN: usize = 13;
@@ -46,7 +34,7 @@ enum Action {
     Add(AddArgs),
     Preview(PreviewArgs),
     List(ListArgs),
-    End(EndArgs),
+    Expire(ExpireArgs),
 }
 
 /// What is covered: everything that is given must agree.
@@ -67,34 +55,26 @@ struct ScopeArgs {
 }
 
 impl ScopeArgs {
-    fn scope(&self) -> anyhow::Result<Scope> {
-        let scope = Scope {
+    fn scope(&self) -> Scope {
+        Scope {
             rule_id: self.rule.clone().map(|id| RuleId(id.into())),
             source: self.source.clone(),
             tenant: self.tenant,
             entity: self.entity.clone(),
-        };
-
-        if scope.is_empty() {
-            out::usage!(
-                "say what is covered: --rule, --source, --tenant, --entity, or several of them"
-            );
         }
-
-        Ok(scope)
     }
 }
 
 /// Silence something, announce a maintenance window, or make an exception to a rule.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
-  blueteam alerts silences add --entity ip:203.0.113.7 --for 4h --reason 'ordered scan' --ticket \
+  blueteam silences add --entity ip:203.0.113.7 --for 4h --reason 'ordered scan' --ticket \
   SEC-12
-  blueteam alerts silences add --kind maintenance --source syslog --from 2026-12-01T20:00:00Z \
+  blueteam silences add --kind maintenance --source syslog --from 2026-12-01T20:00:00Z \
   --for 2h --reason 'kernel updates'
-  blueteam alerts silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 \
+  blueteam silences add --kind maintenance --tenant 7b0c6a52-0d63-4c11-9d0a-2f4f1c1f9a10 \
   --for 2h --reason 'they are moving'
-  blueteam alerts silences add --kind exception --rule after_hours --entity user:7b0c… --for 90d \
+  blueteam silences add --kind exception --rule after_hours --entity user:7b0c… --for 90d \
   --reason 'night shift'
 
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
@@ -127,7 +107,7 @@ struct AddArgs {
 /// Show what a mute would have kept quiet in the last 30 days, without making it.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam alerts silences preview --rule after_hours --entity \
+    after_help = "Examples:\n  blueteam silences preview --rule after_hours --entity \
         ip:198.51.100.0/24"
 )]
 struct PreviewArgs {
@@ -141,9 +121,9 @@ struct PreviewArgs {
 /// List those that count now or later.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  blueteam alerts silences list\n  blueteam alerts silences list \
+    after_help = "Examples:\n  blueteam silences list\n  blueteam silences list \
         --ending 7d\n  \
-                        blueteam alerts silences list --all --json"
+                        blueteam silences list --all --json"
 )]
 struct ListArgs {
     /// Only those that end within this time: to be reviewed
@@ -159,8 +139,8 @@ struct ListArgs {
 
 /// End one before its time.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  blueteam alerts silences end 0199f3a2-1c44")]
-struct EndArgs {
+#[command(after_help = "Examples:\n  blueteam silences expire 0199f3a2-1c44")]
+struct ExpireArgs {
     /// Its id, or enough of its beginning
     #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
     id: String,
@@ -174,36 +154,26 @@ pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<E
         Action::Add(args) => add(args, globals),
         Action::Preview(args) => preview(args, globals),
         Action::List(args) => list(args, globals),
-        Action::End(args) => end(args, globals),
+        Action::Expire(args) => expire(args, globals),
     }
 }
 
 fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let now = SystemClock.now();
-    let who = actor(args.actor.as_deref());
-    let starts_at = args.from.unwrap_or(now);
-    let mute = Mute {
-        mute_id: MuteId(Uuid::now_v7()),
+    let request = Request {
         kind: args.kind,
-        scope: args.scope.scope()?,
-        author: who.name.clone(),
-        reason: args.reason.trim().to_owned(),
-        ticket: args.ticket.clone(),
-        starts_at,
-        ends_at: starts_at.plus(args.length),
-        ended_by: None,
+        scope: args.scope.scope(),
+        from: args.from,
+        length: args.length,
+        reason: &args.reason,
+        ticket: args.ticket.as_deref(),
     };
-
-    check(&mute, now)?;
-    let hidden = with_database(globals, async |conn, _| {
-        known_rule(conn, &mute.scope).await?;
-        let hidden = hidden(conn, &mute.scope, now).await?;
-        store::mutes::add(conn, &who, &mute).await?;
-        Ok(hidden)
+    let added = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(silences::add(session, &request).await?)
     })?;
 
+    let mute = &added.mute;
     if args.json {
-        out::json(&mute)?;
+        out::json(mute)?;
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -213,66 +183,9 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         mute.mute_id,
         out::time(mute.ends_at)
     ))?;
-    out::note(in_the_past(&hidden));
+    out::note(in_the_past(&added.covered));
 
     Ok(ExitCode::SUCCESS)
-}
-
-/// What the database would refuse, in words.
-fn check(mute: &Mute, now: Timestamp) -> anyhow::Result<()> {
-    if mute.ends_at <= now || mute.ends_at <= mute.starts_at {
-        out::usage!("--for and --from: it would be over already");
-    }
-
-    if mute.ends_at > mute.starts_at.plus(Span::days(366)) {
-        out::usage!("--for: 366 days at most; nothing is muted for good");
-    }
-
-    if !(3..=1000).contains(&mute.reason.chars().count()) {
-        out::usage!("--reason: from 3 to 1000 characters, for whoever asks why nobody was told");
-    }
-
-    if mute.kind == MuteKind::Exception && mute.scope.rule_id.is_none() {
-        out::usage!("an exception is one to a rule: add --rule");
-    }
-
-    Ok(())
-}
-
-/// A rule that is misspelt mutes nothing, and nobody would notice before it is too late.
-async fn known_rule(conn: &mut PgConnection, scope: &Scope) -> anyhow::Result<()> {
-    let Some(rule) = &scope.rule_id else {
-        return Ok(());
-    };
-    if notify::mutes::NEVER.contains(&rule.as_str()) {
-        bail!("{rule} cannot be muted: whoever tampers with the record would begin with that");
-    }
-
-    let known = store::rules::settings(conn).await?;
-    if known.iter().any(|k| k.rule_id == *rule) {
-        return Ok(());
-    }
-
-    let shown = model::text::sanitize(rule.as_str());
-    bail!("there is no rule `{shown}`; `blueteam alerts rules` lists those that there are")
-}
-
-/// The alerts of the last 30 days that a scope covers, the newest first.
-async fn hidden(
-    conn: &mut PgConnection,
-    scope: &Scope,
-    now: Timestamp,
-) -> anyhow::Result<Vec<Alert>> {
-    let filter = AlertFilter {
-        since: Some(now.minus(PREVIEW)),
-        rule_id: scope.rule_id.clone(),
-        tenant: scope.tenant,
-        ..AlertFilter::default()
-    };
-
-    let mut alerts = store::alerts::list(conn, &filter, PREVIEW_MAX).await?;
-    alerts.retain(|alert| scope.covers(alert));
-    Ok(alerts)
 }
 
 fn in_the_past(hidden: &[Alert]) -> String {
@@ -288,10 +201,9 @@ fn in_the_past(hidden: &[Alert]) -> String {
 }
 
 fn preview(args: &PreviewArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let scope = args.scope.scope()?;
-    let hidden = with_database(globals, async |conn, _| {
-        known_rule(conn, &scope).await?;
-        hidden(conn, &scope, SystemClock.now()).await
+    let scope = args.scope.scope();
+    let hidden = with_session(globals, None, async |session, _| {
+        Ok(silences::preview(session, &scope).await?)
     })?;
 
     if args.json {
@@ -311,44 +223,14 @@ fn preview(args: &PreviewArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-/// A mute and what it did.
-#[derive(Debug, Serialize)]
-struct Listed {
-    #[serde(flatten)]
-    mute: Mute,
-    /// Alerts that it kept quiet.
-    muted_alerts: u64,
-    /// It ends soon: is it still wanted?
-    review: bool,
-}
-
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let now = SystemClock.now();
-    let since = if args.all {
-        Timestamp::from_secs(0)
-    } else {
-        now
+    let which = match args.ending {
+        Some(within) => Which::EndingWithin(within),
+        None if args.all => Which::All,
+        None => Which::Unended,
     };
-
-    let listed = with_database(globals, async |conn, _| {
-        let mut listed = Vec::new();
-        for mute in store::mutes::ending_after(conn, since).await? {
-            if args
-                .ending
-                .is_some_and(|within| mute.ends_at > now.plus(within))
-            {
-                continue;
-            }
-            let muted_alerts = store::mutes::muted_alerts(conn, mute.mute_id).await?;
-            let review = mute.ends_at > now && mute.ends_at <= now.plus(REVIEW);
-            listed.push(Listed {
-                mute,
-                muted_alerts,
-                review,
-            });
-        }
-
-        Ok(listed)
+    let listed = with_session(globals, None, async |session, _| {
+        Ok(silences::list(session, which).await?)
     })?;
 
     if args.json {
@@ -371,21 +253,18 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
     for l in &listed {
         let until = out::time(l.mute.ends_at);
-        let state = if l.mute.ends_at <= now {
-            " (over)"
-        } else if l.mute.starts_at > now {
-            " (not yet)"
-        } else if l.review {
-            " (review)"
-        } else {
-            ""
+        let phase = match l.phase {
+            Phase::Over => " (over)",
+            Phase::Upcoming => " (not yet)",
+            Phase::Ending => " (review)",
+            Phase::InForce => "",
         };
 
         table.add_row([
             Cell::new(look.id(&l.mute.mute_id, ID_SHOWN)),
             Cell::new(l.mute.kind),
             out::text(l.mute.scope.to_string()),
-            Cell::new(format!("{until}{state}")),
+            Cell::new(format!("{until}{phase}")),
             Cell::new(l.muted_alerts),
             out::text(&l.mute.author),
             out::text(l.mute.ticket.as_deref().unwrap_or("-")),
@@ -398,27 +277,16 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn end(args: &EndArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (now, actor) = (SystemClock.now(), actor(args.actor.as_deref()));
-    with_database(globals, async |conn, _| {
-        let all = store::mutes::ending_after(conn, now).await?;
-        let mute = out::pick(
-            all,
-            &args.id,
-            |mute| mute.mute_id.0,
-            ("mute that still counts", "blueteam alerts silences list"),
-        )?;
-        if !store::mutes::end(conn, &actor, mute.mute_id, now).await? {
-            bail!("somebody else has just ended it");
-        }
+fn expire(args: &ExpireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let ended = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(silences::expire(session, &args.id).await?)
+    })?;
 
-        out::line(format_args!(
-            "{} {} ended at {}",
-            mute.kind,
-            mute.mute_id,
-            out::time(now)
-        ))?;
-
-        Ok(ExitCode::SUCCESS)
-    })
+    out::line(format_args!(
+        "{} {} ended at {}",
+        ended.mute.kind,
+        ended.mute.mute_id,
+        out::time(ended.at)
+    ))?;
+    Ok(ExitCode::SUCCESS)
 }

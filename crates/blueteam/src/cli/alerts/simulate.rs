@@ -1,26 +1,13 @@
-//! `blueteam alerts rules simulate`: what would happen if a rule fired now. All of it is done as it
-//! would be, and taken back.
+//! `blueteam alerts rules simulate`: what would happen if a rule fired now.
 
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context as _, bail};
+use app::rules::simulate::{self, Outcome};
+use model::MutedBy;
 use model::text::sanitize;
-use model::time::Calendar;
-use model::{
-    Alert, AlertId, Change, Channel, Clock as _, MutedBy, Phase, SecurityEvent, Span, SystemClock,
-    Timestamp,
-};
-use notify::Mutes;
-use serde::Serialize;
-use store::alerts::Route;
-use store::rules::RuleSetting;
-use store::{Connection as _, PgConnection};
 
-use crate::cli::analysis::RuleArgs;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
-use config::Config;
+use crate::cli::session::{Globals, with_session};
 
 /// Show what would happen if a rule fired now: which alert, which incident, who is told. Nothing is
 /// kept and nothing is sent.
@@ -41,31 +28,9 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What would have happened.
-#[derive(Debug, Serialize)]
-struct Outcome {
-    case: String,
-    events: usize,
-    business_hours: bool,
-    rule_enabled: bool,
-    /// What is set here otherwise than its fixture takes for granted.
-    set_here: Vec<String>,
-    alerts: Vec<Would>,
-}
-
-/// An alert that would have been.
-#[derive(Debug, Serialize)]
-struct Would {
-    alert: Alert,
-    /// Whether the incident of the alert would be a new one.
-    new_incident: bool,
-    channels: Vec<Channel>,
-    muted_by: Option<MutedBy>,
-}
-
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let outcome = with_database(globals, async |conn, loaded| {
-        simulate(&args.rule, conn, &loaded.config).await
+    let outcome = with_session(globals, None, async |session, loaded| {
+        Ok(simulate::run(session, &loaded.config, &args.rule).await?)
     })?;
     if args.json {
         out::json(&outcome)?;
@@ -78,176 +43,6 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     } else {
         ExitCode::SUCCESS
     })
-}
-
-/// The same event that many weeks later: what goes by the day of the week and the hour stays as it
-/// was.
-fn later(event: &SecurityEvent<'static>, weeks: i64) -> SecurityEvent<'static> {
-    SecurityEvent {
-        timestamp: event.timestamp.plus(Span::days(7 * weeks)),
-        ..event.clone()
-    }
-}
-
-async fn simulate(rule: &str, conn: &mut PgConnection, config: &Config) -> anyhow::Result<Outcome> {
-    let table = store::rules::settings(conn).await?;
-    let fixtures = app::rule_tests::all(config)?
-        .into_iter()
-        .find(|f| f.rules.iter().any(|id| id == rule));
-    let Some(fixtures) = fixtures else {
-        bail!(
-            "`{}` is no rule, or has no fixtures; `blueteam alerts rules test` shows those that \
-                have",
-            sanitize(rule)
-        );
-    };
-
-    let case = fixtures
-        .cases
-        .into_iter()
-        .find(|case| case.fires)
-        .context("no fixture of it must fire")?;
-    let now = SystemClock.now();
-    let changes = changes(rule, &case.events, (config, &table), now)?;
-    let business_hours = Calendar::new(config.business_hours.clone())?
-        .period(now)
-        .open;
-
-    let alerts = apply_and_take_back(conn, config, &changes, (now, business_hours)).await?;
-    let rule_enabled = table
-        .iter()
-        .all(|row| row.rule_id.as_str() != rule || row.enabled);
-    let set_here = set_here(rule, config);
-
-    Ok(Outcome {
-        case: case.name,
-        events: case.events.len(),
-        business_hours,
-        rule_enabled,
-        set_here,
-        alerts,
-    })
-}
-
-/// The parameters and times of day of the configuration that are not the defaults.
-fn set_here(rule: &str, config: &Config) -> Vec<String> {
-    let of_rule = config
-        .rules
-        .get(rule)
-        .and_then(serde_json::Value::as_object);
-    let mut set: Vec<String> = of_rule
-        .into_iter()
-        .flatten()
-        .filter(|(key, _)| *key != "enabled")
-        .map(|(key, value)| format!("rules.{rule}.{key} = {value}"))
-        .collect();
-
-    if config.business_hours != Config::default().business_hours {
-        set.push("[business_hours]".to_owned());
-    }
-
-    set
-}
-
-/// What the engine says of the events, as it is configured.
-fn changes(
-    rule: &str,
-    events: &[SecurityEvent<'static>],
-    (config, table): (&Config, &[RuleSetting]),
-    now: Timestamp,
-) -> anyhow::Result<Vec<Change>> {
-    let rules = RuleArgs {
-        rules: vec![rule.to_owned()],
-        rules_dir: None,
-    };
-
-    let mut engine = rules.engine(config, table)?;
-    let last = events
-        .iter()
-        .map(|event| event.timestamp)
-        .max()
-        .unwrap_or(now);
-    let weeks = now
-        .since(last)
-        .as_micros()
-        .div_euclid(Span::days(7).as_micros());
-
-    for event in events {
-        engine.push(&later(event, weeks));
-    }
-
-    engine.finish();
-    let mut changes = Vec::new();
-
-    // Live, an alert is told when it opens.
-    engine.drain(false, |change| {
-        changes.push(Change {
-            opened: true,
-            phase: Phase::Opened,
-            ..change
-        });
-    });
-
-    Ok(changes)
-}
-
-async fn apply_and_take_back(
-    conn: &mut PgConnection,
-    config: &Config,
-    changes: &[Change],
-    (now, open): (Timestamp, bool),
-) -> anyhow::Result<Vec<Would>> {
-    let routing = config.alerts.routing(&config.channels)?;
-    let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
-    let routes: Mutex<Vec<(AlertId, Route)>> = Mutex::default();
-    let route = |alert: &Alert| {
-        let route = Route {
-            channels: routing.channels(alert, open),
-            muted_by: mutes.covering(alert, now),
-            most: routing.most(alert),
-        };
-
-        routes
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push((alert.alert_id, route.clone()));
-
-        route
-    };
-
-    let mut tx = conn.begin().await.map_err(store::StoreError::from)?;
-    let applied = store::alerts::apply(&mut tx, changes, &route).await?;
-    let routes = routes
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    let mut would = Vec::new();
-
-    for id in &applied.opened {
-        let Some(alert) = store::alerts::show(&mut tx, *id).await? else {
-            continue;
-        };
-        let channels = routes
-            .iter()
-            .find(|(of, _)| of == id)
-            .map(|(_, route)| route.channels.clone());
-        let muted_by = alert.muted_by;
-        would.push(Would {
-            new_incident: alert
-                .incident_id
-                .is_some_and(|incident| applied.incidents.contains(&incident)),
-            channels: if muted_by.is_some() {
-                Vec::new()
-            } else {
-                channels.unwrap_or_default()
-            },
-            muted_by,
-            alert,
-        });
-    }
-
-    tx.rollback().await.map_err(store::StoreError::from)?;
-    Ok(would)
 }
 
 fn show(outcome: &Outcome) -> anyhow::Result<()> {
@@ -283,7 +78,7 @@ fn show(outcome: &Outcome) -> anyhow::Result<()> {
 
         let told = match would.muted_by {
             Some(MutedBy::Mute(id)) => {
-                format!("nobody: muted by {id} (`blueteam alerts silences list`)")
+                format!("nobody: muted by {id} (`blueteam silences list`)")
             }
             Some(MutedBy::Alert(id)) => {
                 format!("nobody: the critical alert {id} about the same is open")

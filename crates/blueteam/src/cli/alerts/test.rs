@@ -3,13 +3,9 @@
 use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::bail;
-use model::{
-    Alert, AlertId, AlertState, Channel, Clock as _, ControlId, Entity, EntityKind, Fingerprint,
-    RuleId, Severity, SystemClock,
-};
-use notify::{Channels, Kind, Message};
-use uuid::Uuid;
+use app::channels::{Receipt, SendError, send_test};
+use model::{Channel, Severity};
+use notify::Channels;
 
 use crate::cli::out::{self, Look};
 use crate::cli::session::{Globals, actor, block_on};
@@ -32,39 +28,25 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
-    let uname = rustix::system::uname();
-    let hostname = uname.nodename().to_string_lossy();
+    let hostname = app::actor::hostname();
     let stdout = Box::new(std::io::stdout());
     let settings = loaded.channel_settings(stdout, Look::stdout().colour, &hostname)?;
     let channels = Channels::open(settings)?;
-    let wanted = match args.channel {
-        Some(channel) => vec![channel],
-        None => channels.configured(),
+
+    let mut failed = 0;
+    let mut printed = Ok(());
+    let each = |channel, answer: Result<Receipt, SendError>| {
+        failed += u32::from(answer.is_err());
+        let line = show(channel, answer);
+        if printed.is_ok() {
+            printed = line;
+        }
     };
 
-    if wanted.is_empty() {
-        bail!("no channel is configured; see [channels] in `blueteam config sample`");
-    }
-
-    let message = message(args.severity, &actor(None), &hostname);
-    let failed = block_on(async {
-        let mut failed = 0;
-        for channel in wanted {
-            match channels.send(channel, &message).await {
-                Ok(receipt) => out::line(format_args!("{channel}: sent ({})", receipt.detail))?,
-                Err(error) => {
-                    failed += 1;
-                    out::line(format_args!(
-                        "{channel}: FAILED: {}\n  advice: {}",
-                        error.what, error.advice
-                    ))?;
-                }
-            }
-        }
-
-        std::io::stdout().flush()?;
-        anyhow::Ok(failed)
-    })?;
+    let actor = actor(None);
+    block_on(async { Ok(send_test(&actor, &channels, args.channel, args.severity, each).await?) })?;
+    printed?;
+    std::io::stdout().flush()?;
 
     Ok(if failed == 0 {
         ExitCode::SUCCESS
@@ -73,48 +55,12 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     })
 }
 
-fn message(severity: Severity, actor: &model::Actor, hostname: &str) -> Message {
-    let now = SystemClock.now();
-    // A test of its own each time: a receiver must not take the second for a repetition of the
-    // first.
-    let id = Uuid::now_v7();
-    let alert = Alert {
-        alert_id: AlertId(id),
-        rule_id: RuleId::builtin("test"),
-        severity,
-        title: format!("Test of the alert channel from {hostname}"),
-        description: format!(
-            "{actor} on {hostname} checks that alerts arrive. Nothing has happened."
-        ),
-        entity: Entity {
-            kind: EntityKind::Source,
-            value: hostname.to_owned(),
-        },
-        source: "test".to_owned(),
-        services: Vec::new(),
-        tenant: None,
-        first_seen: now,
-        last_seen: now,
-        event_count: 0,
-        event_ids: Vec::new(),
-        nist_controls: vec![ControlId::known("3.14.3")],
-        cui_involved: false,
-        incident_id: None,
-        state: AlertState::Closed,
-        fingerprint: Fingerprint(id),
-        acknowledged_by: None,
-        acknowledged_at: None,
-        created_at: now,
-        muted_by: None,
-    };
-
-    Message {
-        alert,
-        delivery_id: id,
-        kind: Kind::Test,
-        sent_at: now,
-        people: Vec::new(),
-        ack_url: None,
-        within: None,
+fn show(channel: Channel, answer: Result<Receipt, SendError>) -> anyhow::Result<()> {
+    match answer {
+        Ok(receipt) => out::line(format_args!("{channel}: sent ({})", receipt.detail)),
+        Err(error) => out::line(format_args!(
+            "{channel}: FAILED: {}\n  advice: {}",
+            error.what, error.advice
+        )),
     }
 }

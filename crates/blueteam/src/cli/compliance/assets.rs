@@ -2,15 +2,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use app::compliance::assets::{self, Asset};
 use clap::Subcommand;
 use clap::builder::PossibleValuesParser;
 use compliance::system::CATEGORIES;
 
 use super::grid::Grid;
-use super::when::actor;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// Assets, each in exactly one CMMC category (32 CFR 170.19(c)).
 ///
@@ -80,18 +79,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     match &args.action {
         Action::List { json } => list(*json, globals),
         Action::Set(args) => set(args, globals),
-        Action::Remove {
-            name,
-            actor: who,
-            json,
-        } => {
-            let who = actor(who.as_deref())?;
-            let gone = with_database(globals, async |conn, _| {
-                Ok(store::assets::remove(conn, &who, name).await?)
+        Action::Remove { name, actor, json } => {
+            with_session(globals, actor.as_deref(), async |session, _| {
+                Ok(assets::remove(session, name).await?)
             })?;
-            if !gone {
-                bail!("there is no asset `{}`", model::text::sanitize(name));
-            }
 
             if *json {
                 out::json(&serde_json::json!({ "removed": name }))?;
@@ -105,10 +96,9 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let assets = with_database(
-        globals,
-        async |conn, _| Ok(store::assets::list(conn).await?),
-    )?;
+    let assets = with_session(globals, None, async |session, _| {
+        Ok(assets::list(session).await?)
+    })?;
     if json {
         out::json(&assets)?;
         return Ok(ExitCode::SUCCESS);
@@ -139,19 +129,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 }
 
 fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let explained = args
-        .treatment
-        .as_deref()
-        .is_some_and(|t| t.trim().len() >= 3);
-    if !matches!(args.category.as_str(), "cui" | "security_protection") && !explained {
-        out::usage!("--treatment: say by which policy it is managed, or why it is out of scope");
-    }
-
-    if args.name.trim().is_empty() || args.name.len() > 200 {
-        bail!("the name has from 1 to 200 characters");
-    }
-
-    let asset = store::assets::Asset {
+    let asset = Asset {
         name: args.name.clone(),
         category: args.category.clone(),
         owner: args.owner.clone(),
@@ -159,9 +137,8 @@ fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         treatment: args.treatment.clone(),
     };
 
-    let who = actor(args.actor.as_deref())?;
-    with_database(globals, async |conn, _| {
-        Ok(store::assets::save(conn, &who, &asset).await?)
+    with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(assets::set(session, &asset).await?)
     })?;
 
     if args.json {

@@ -6,18 +6,14 @@ mod verify;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
+use app::compliance::evidence::{self, Filter, Listed};
 use clap::Subcommand;
-use model::{Clock as _, Evidence, SystemClock, Validity};
-use serde::Serialize;
-use store::PgConnection;
-use store::evidence::EvidenceFilter;
+use model::{Evidence, Validity};
 
 use super::grid::Grid;
-use super::when::actor;
-use super::{find, ids};
+use super::ids;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// Evidence: run the checks, or look after files and texts with their hashes, what they show, how
 /// long they count, and which objectives they support.
@@ -44,8 +40,6 @@ enum Action {
     Approve(ApproveArgs),
     Verify(verify::VerifyArgs),
     HashList(verify::HashListArgs),
-    Replay(collect::ReplayArgs),
-    Baseline(collect::BaselineArgs),
 }
 
 /// List what there is, with how long it counts.
@@ -104,49 +98,31 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Approve(args) => approve(args, globals),
         Action::Verify(args) => verify::verify(args, globals),
         Action::HashList(args) => verify::hash_list(args, globals),
-        Action::Replay(args) => collect::replay(args, globals),
-        Action::Baseline(args) => collect::baseline(args, globals),
     }
-}
-
-#[derive(Debug, Serialize)]
-struct Listed {
-    #[serde(flatten)]
-    evidence: Evidence,
-    validity: Validity,
 }
 
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let control = args
-        .control
-        .as_deref()
-        .map(find)
-        .transpose()?
-        .map(|(r, _)| r.control_id.clone());
-    let now = SystemClock.now();
-    let filter = EvidenceFilter {
-        control,
-        latest: !args.all,
-        ..EvidenceFilter::default()
+    let filter = Filter {
+        control: args.control.as_deref(),
+        all: args.all,
+        validity: &args.validity,
     };
-    let all = with_database(globals, async |conn, _| {
-        Ok(store::evidence::list(conn, &filter).await?)
+    let listed = with_session(globals, None, async |session, _| {
+        Ok(evidence::list(session, &filter).await?)
     })?;
-    let listed = all.into_iter().map(|evidence| Listed {
-        validity: evidence.validity(now),
-        evidence,
-    });
-    let listed: Vec<_> = listed
-        .filter(|l| args.validity.is_empty() || args.validity.contains(&l.validity))
-        .collect();
+
     if args.json {
         out::json(&listed)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    if listed.is_empty() {
+    } else if listed.is_empty() {
         out::line("no evidence")?;
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        show_table(&listed)?;
     }
+
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
     let mut table = Grid::new(
         &[
             "id", "kind", "counts", "until", "supports", "sha-256", "shows",
@@ -154,10 +130,11 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         &[5, 1, 3],
     );
     let look = table.look();
+
     for Listed {
         evidence: e,
         validity,
-    } in &listed
+    } in listed
     {
         table.row([
             ids::shown(look, &e.evidence_id).into(),
@@ -169,45 +146,24 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             (&e.description).into(),
         ]);
     }
-    table.print()?;
-    Ok(ExitCode::SUCCESS)
-}
 
-/// The one piece whose id begins or ends like this.
-pub(super) async fn one(conn: &mut PgConnection, text: &str) -> anyhow::Result<Evidence> {
-    let found = store::evidence::like(conn, &ids::typed(text)?).await?;
-    let uuids: Vec<_> = found.iter().map(|id| id.0).collect();
-    let id = match found[..] {
-        [id] => id,
-        [] => bail!(
-            "no evidence has an id that begins or ends with `{}`; see `blueteam compliance \
-                evidence list --all`",
-            model::text::sanitize(text)
-        ),
-        _ => return Err(ids::several(text, &uuids)),
-    };
-
-    let filter = EvidenceFilter {
-        evidence_id: Some(id),
-        ..EvidenceFilter::default()
-    };
-
-    store::evidence::list(conn, &filter)
-        .await?
-        .pop()
-        .with_context(|| format!("evidence {id} is gone"))
+    table.print()
 }
 
 fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let evidence = with_database(globals, async |conn, _| one(conn, &args.id).await)?;
-    let validity = evidence.validity(SystemClock.now());
-    let e = &evidence;
-
+    let listed = with_session(globals, None, async |session, _| {
+        Ok(evidence::show(session, &args.id).await?)
+    })?;
     if args.json {
-        out::json(&Listed { evidence, validity })?;
-        return Ok(ExitCode::SUCCESS);
+        out::json(&listed)?;
+    } else {
+        show_piece(&listed.evidence, listed.validity)?;
     }
 
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_piece(e: &Evidence, validity: Validity) -> anyhow::Result<()> {
     out::line(format_args!(
         "{}  {}  {}\n",
         e.evidence_id,
@@ -266,35 +222,62 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         out::line(format_args!("\n{}", lines.join("\n")))?;
     }
 
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn approve(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let who = actor(args.actor.as_deref())?;
-    let evidence = with_database(globals, async |conn, _| {
-        let e = one(conn, &args.id).await?;
-        if !store::evidence::approve(conn, &who, e.evidence_id, SystemClock.now()).await? {
-            bail!(
-                "{} is final already, by {}",
-                e.evidence_id,
-                e.approved_by.as_deref().unwrap_or("-")
-            );
-        }
-
-        one(conn, &e.evidence_id.to_string()).await
+    let listed = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(evidence::approve(session, &args.id).await?)
     })?;
-
     if args.json {
-        let validity = evidence.validity(SystemClock.now());
-        out::json(&Listed { evidence, validity })?;
+        out::json(&listed)?;
         return Ok(ExitCode::SUCCESS);
     }
 
-    let id = evidence.evidence_id;
     out::line(format_args!(
-        "{id} is final, by {}",
-        model::text::sanitize(&who.name)
+        "{} is final, by {}",
+        listed.evidence.evidence_id,
+        model::text::sanitize(listed.evidence.approved_by.as_deref().unwrap_or("-"))
     ))?;
 
     Ok(ExitCode::SUCCESS)
+}
+
+/// The automated checks: run them, or have their results decided again.
+#[derive(Debug, clap::Args)]
+pub(super) struct ChecksArgs {
+    #[command(subcommand)]
+    action: ChecksAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum ChecksAction {
+    /// Run every check (also `blueteam compliance evidence`)
+    #[command(after_help = collect::EXAMPLES)]
+    Run(collect::CollectArgs),
+    Replay(collect::ReplayArgs),
+}
+
+pub(super) fn run_checks(args: &ChecksArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        ChecksAction::Run(args) => collect::run(args, globals),
+        ChecksAction::Replay(args) => collect::replay(args, globals),
+    }
+}
+
+/// The approved state that later results of checks are compared with.
+#[derive(Debug, clap::Args)]
+pub(super) struct BaselineArgs {
+    #[command(subcommand)]
+    action: BaselineAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum BaselineAction {
+    Approve(collect::BaselineArgs),
+}
+
+pub(super) fn run_baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let BaselineAction::Approve(args) = &args.action;
+    collect::baseline(args, globals)
 }

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
-use super::find;
+use app::compliance::assessment;
+
 use super::grid::Grid;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// Show every decision there ever was, the oldest first.
 #[derive(Debug, clap::Args)]
@@ -22,14 +23,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let control = args
-        .id
-        .as_deref()
-        .map(find)
-        .transpose()?
-        .map(|(r, _)| &r.control_id);
-    let changes = with_database(globals, async |conn, _| {
-        Ok(store::compliance::history(conn, control).await?)
+    let changes = with_session(globals, None, async |session, _| {
+        Ok(assessment::history(session, args.id.as_deref()).await?)
     })?;
 
     if args.json {

@@ -1,15 +1,6 @@
-//! Ids as people read and type them, and small words.
+//! IDs and numbers as people read them.
 
-use anyhow::bail;
-use model::text::sanitize;
-use uuid::Uuid;
-
-use crate::cli::out::{self, Look};
-
-/// The least of an id that names something: less fits by accident.
-const LEAST: usize = 4;
-/// As many candidates are named.
-const NAMED: usize = 5;
+use crate::cli::out::Look;
 
 /// The last group of an id on a terminal, because ids of one hour begin alike; the whole of it
 /// where a program may want to use it.
@@ -18,62 +9,6 @@ pub(super) fn shown(look: Look, id: &impl ToString) -> String {
     match id.rsplit_once('-') {
         Some((_, last)) if look.terminal => last.to_owned(),
         _ => id,
-    }
-}
-
-/// What somebody typed of an id, without dashes and in lower case.
-pub(super) fn typed(text: &str) -> anyhow::Result<String> {
-    let hex: String = text
-        .chars()
-        .filter(|c| *c != '-')
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    if !(LEAST..=32).contains(&hex.len()) || !hex.chars().all(|c| c.is_ascii_hexdigit()) {
-        out::usage!(
-            "`{}` is no id and no part of one: write it whole, or {LEAST} or more of its first or \
-                last letters",
-            sanitize(text)
-        );
-    }
-
-    Ok(hex)
-}
-
-/// What to say when a part of an id fits several.
-pub(super) fn several(text: &str, ids: &[Uuid]) -> anyhow::Error {
-    let mut named: Vec<String> = ids.iter().take(NAMED).map(Uuid::to_string).collect();
-    if ids.len() > NAMED {
-        named.push("and more".to_owned());
-    }
-
-    anyhow::Error::new(out::Usage(format!(
-        "`{}` fits several: {}; say more of it",
-        sanitize(text),
-        named.join(", ")
-    )))
-}
-
-/// The one of them whose id begins or ends like this, with or without dashes. `what` they are, and
-/// `see`: the command that lists them.
-pub(super) fn pick<T>(
-    mut all: Vec<T>,
-    text: &str,
-    id: impl Fn(&T) -> Uuid,
-    (what, see): (&str, &str),
-) -> anyhow::Result<T> {
-    let wanted = typed(text)?;
-    all.retain(|one| {
-        let hex = id(one).simple().to_string();
-        hex.starts_with(&wanted) || hex.ends_with(&wanted)
-    });
-
-    match all.len() {
-        1 => Ok(all.remove(0)),
-        0 => bail!(
-            "no {what} has an id that begins or ends with `{}`; see `{see}`",
-            sanitize(text)
-        ),
-        _ => Err(several(text, &all.iter().map(id).collect::<Vec<_>>())),
     }
 }
 
@@ -122,34 +57,6 @@ pub(super) fn objectives(ids: &[model::ObjectiveId]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_are_found_by_either_end_and_never_by_accident() {
-        let all = || {
-            [
-                "0199f3a2-1c44-7000-8000-00000000abcd",
-                "0199f3a2-1c44-7000-8000-0000000012cd",
-            ]
-            .map(|t| Uuid::parse_str(t).unwrap())
-            .to_vec()
-        };
-
-        let by = |text: &str| {
-            pick(all(), text, |id| *id, ("evidence", "list")).map_err(|e| e.to_string())
-        };
-        assert_eq!(by("ABCD").unwrap(), all()[0]);
-        assert_eq!(by("8000-0000000012cd").unwrap(), all()[1]);
-        assert_eq!(by(&all()[1].to_string()).unwrap(), all()[1]);
-
-        let said = by("0199f3a2-1c44").unwrap_err();
-        assert!(
-            said.contains("fits several") && said.contains("abcd,") && said.contains("12cd"),
-            "{said}"
-        );
-        assert!(by("cd").unwrap_err().contains("no id"));
-        assert!(by("xyzzy\u{1b}").unwrap_err().contains("no id"));
-        assert!(by("ffff").unwrap_err().contains("see `list`"));
-    }
 
     #[test]
     fn objectives_are_written_short() {

@@ -3,25 +3,16 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use app::compliance::poam::{self, Filter, Form, Listed, Saved};
 use clap::{Subcommand, ValueEnum};
 use comfy_table::Color;
-use compliance::Catalog;
-use compliance::poam::close_out;
-use model::{
-    Clock as _, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus, RiskLevel, Standing, SystemClock,
-    Timestamp,
-};
-use serde::Serialize;
-use store::PgConnection;
-use uuid::Uuid;
+use model::{Plan, PlanKind, PlanStatus, RiskLevel, Timestamp};
 
 use super::grid::{Bit, Grid};
-use super::ids::{many, pick, shown};
-use super::when::{actor, day};
-use super::{controls, find, workbook};
+use super::ids::{many, shown};
+use super::when::day;
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// Plans of action and milestones (3.12.2; 32 CFR 170.21): what is not met, who mends it, until
 /// when.
@@ -167,6 +158,25 @@ struct CloseArgs {
     json: bool,
 }
 
+impl Details {
+    fn said(&self, status: Option<PlanStatus>) -> poam::Details {
+        poam::Details {
+            weakness: self.weakness.clone(),
+            remediation: self.remediation.clone(),
+            risk: self.risk,
+            kind: self.kind,
+            status,
+            owner: self.owner.clone(),
+            due: self.due,
+            milestones: self.milestones.clone(),
+            resources: self.resources.clone(),
+            mitigation: self.mitigation.clone(),
+            tasks: self.task.clone(),
+            conditional_since: self.conditional_since,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// The columns of the eMASS template, RFC 4180
@@ -212,25 +222,11 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (who, now) = (actor(args.actor.as_deref())?, SystemClock.now());
-    let (generated, undecided) = with_database(globals, async |conn, _| {
-        let controls = controls(conn).await?;
-        let there = store::plans::list(conn).await?;
-        let open =
-            |c: &&model::Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
-        let undecided = controls.iter().filter(open).count();
-        let generated = compliance::poam::generate(Catalog::r2(), &controls, &there, now, || {
-            // Told apart by their first letters, although they are made at once.
-            PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"))
-        });
-
-        let changed = [&generated.new[..], &generated.moved].concat();
-        store::plans::save(conn, &who, &changed, now).await?;
-
-        // What is on no plan costs 3.12.2 as well.
-        super::note_score(conn, &who, globals).await?;
-        Ok((generated, undecided))
+    let state = globals.state()?;
+    let written = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(poam::generate(session, &state).await?)
     })?;
+    let (generated, undecided) = (written.items, written.undecided);
 
     if args.json {
         out::json(&[&generated.new[..], &generated.moved].concat())?;
@@ -265,47 +261,36 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-#[derive(Debug, Serialize)]
-struct Listed {
-    #[serde(flatten)]
-    plan: Plan,
-    overdue: bool,
-    close_out_by: Option<Timestamp>,
-}
-
 fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let now = SystemClock.now();
-    let plans = with_database(globals, async |conn, _| Ok(store::plans::list(conn).await?))?;
-    let mut listed: Vec<Listed> = plans
-        .into_iter()
-        .map(|plan| {
-            let close_out_by = close_out(&plan);
-            let late = close_out_by.is_some_and(|at| plan.status.is_open() && at < now);
-            Listed {
-                overdue: plan.is_overdue(now) || late,
-                close_out_by,
-                plan,
-            }
-        })
-        .filter(|l| (args.all || l.plan.status.is_open()) && (!args.overdue || l.overdue))
-        .collect();
-    listed.sort_by_key(|l| (l.plan.due.is_none(), l.plan.due, l.plan.control_id.order()));
+    let filter = Filter {
+        closed: args.all,
+        overdue: args.overdue,
+    };
+    let listed = with_session(globals, None, async |session, _| {
+        Ok(poam::list(session, filter).await?)
+    })?;
+
     let code = if listed.iter().any(|l| l.overdue) {
         ExitCode::from(3)
     } else {
         ExitCode::SUCCESS
     };
+
     if args.json {
         out::json(&listed)?;
-        return Ok(code);
-    }
-    if listed.is_empty() {
+    } else if listed.is_empty() {
         out::line(
             "no plans of action; `compliance poam generate` writes one for each requirement that \
                 is not met",
         )?;
-        return Ok(code);
+    } else {
+        show_table(&listed)?;
     }
+
+    Ok(code)
+}
+
+fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
     let header = [
         "item",
         "id",
@@ -319,11 +304,12 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     ];
     let mut table = Grid::new(&header, &[2, 6, 3, 4]);
     let look = table.look();
+
     for Listed {
         plan: p,
         overdue,
         close_out_by,
-    } in &listed
+    } in listed
     {
         let late = if *overdue { " OVERDUE" } else { "" };
         table.row([
@@ -341,111 +327,36 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             (&p.weakness).into(),
         ]);
     }
-    table.print()?;
-    Ok(code)
-}
 
-/// Puts what is given into an item.
-fn put(plan: &mut Plan, d: &Details, now: Timestamp, who: &model::Actor) {
-    let before = (plan.due, plan.milestones.clone());
-    let set = |to: &mut Option<String>, from: &Option<String>| {
-        if from.is_some() {
-            to.clone_from(from);
-        }
-    };
-
-    set(&mut plan.milestones, &d.milestones);
-    set(&mut plan.owner, &d.owner);
-    set(&mut plan.resources, &d.resources);
-    set(&mut plan.mitigation, &d.mitigation);
-    plan.due = d.due.or(plan.due);
-    plan.conditional_since = d.conditional_since.or(plan.conditional_since);
-    plan.risk = d.risk.unwrap_or(plan.risk);
-    plan.kind = d.kind.unwrap_or(plan.kind);
-
-    if let Some(text) = &d.weakness {
-        plan.weakness.clone_from(text);
-    }
-
-    if let Some(text) = &d.remediation {
-        plan.remediation.clone_from(text);
-    }
-
-    if !d.task.is_empty() {
-        plan.tasks.clone_from(&d.task);
-    }
-
-    if before != (plan.due, plan.milestones.clone()) && (before.0.is_some() || before.1.is_some()) {
-        let (due, milestones) = before;
-        let was = format!(
-            "{} {who}: was due {}, {}",
-            out::time(now),
-            out::maybe_time(due),
-            milestones.as_deref().unwrap_or("no milestones")
-        );
-        let gap = if plan.milestone_changes.is_empty() {
-            ""
-        } else {
-            "; "
-        };
-
-        plan.milestone_changes = format!("{}{gap}{was}", plan.milestone_changes);
-    }
-}
-
-fn check(plan: &Plan, now: Timestamp) -> anyhow::Result<()> {
-    if plan.weakness.trim().is_empty() || plan.remediation.trim().is_empty() {
-        out::usage!("--weakness and --remediation: say what is wrong and what is done about it");
-    }
-    let eligible = Catalog::r2()
-        .get(&plan.control_id)
-        .is_some_and(|r| r.poam_eligibility.allows(true));
-    if plan.kind == PlanKind::Poam && !eligible {
-        out::usage!(
-            "{} may not be on the POA&M of a conditional status (32 CFR 170.21(a)(2)); use --kind \
-                operational",
-            plan.control_id
-        );
-    }
-    if plan.conditional_since.is_some_and(|since| since > now) {
-        out::usage!("--conditional-since: the day of a conditional status is not in the future");
-    }
-    if let (Some(due), Some(by)) = (plan.due, close_out(plan))
-        && due > by
-    {
-        out::note(format_args!(
-            "due {}, after the conditional status has expired: {} must be closed out by {} (32 \
-                CFR 170.21(b))",
-            out::maybe_day(Some(due)),
-            plan.control_id,
-            out::maybe_day(Some(by))
-        ));
-    }
-    Ok(())
+    table.print()
 }
 
 fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (requirement, _) = find(&args.control)?;
-    let (who, now) = (actor(args.details.actor.as_deref())?, SystemClock.now());
-    let id = PlanId(Uuid::now_v7());
-    let risk = RiskLevel::of_weight(requirement.dod_weight);
-    let mut plan = Plan {
-        identified_by: Some(format!("{who}, by hand")),
-        ..Plan::new(id, requirement.control_id.clone(), risk, now)
-    };
-
-    put(&mut plan, &args.details, now, &who);
-    check(&plan, now)?;
-    with_database(globals, async |conn, _| {
-        controls(conn).await?;
-        Ok(store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?)
+    let (given, details) = (args.details.actor.as_deref(), args.details.said(None));
+    let saved = with_session(globals, given, async |session, _| {
+        Ok(poam::add(session, &args.control, &details).await?)
     })?;
 
+    warn_about_day(&saved);
+    let plan = &saved.plan;
     told(
-        &plan,
+        plan,
         args.details.json,
         format_args!("{} for {}", plan.poam_id, plan.control_id),
     )
+}
+
+/// Says when an item is due too late for its conditional status.
+fn warn_about_day(saved: &Saved) {
+    if let Some(by) = saved.due_after_close_out {
+        out::note(format_args!(
+            "due {}, after the conditional status has expired: {} must be closed out by {} (32 \
+                CFR 170.21(b))",
+            out::maybe_day(saved.plan.due),
+            saved.plan.control_id,
+            out::maybe_day(Some(by))
+        ));
+    }
 }
 
 /// Says what became of an item.
@@ -458,85 +369,27 @@ fn told(plan: &Plan, json: bool, what: std::fmt::Arguments<'_>) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-/// The one item whose id begins or ends like this.
-async fn one(conn: &mut PgConnection, id: &str) -> anyhow::Result<Plan> {
-    let all = store::plans::list(conn).await?;
-    pick(
-        all,
-        id,
-        |p| p.poam_id.0,
-        ("item", "blueteam compliance poam list --all"),
-    )
-}
-
 fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (who, now) = (actor(args.details.actor.as_deref())?, SystemClock.now());
-    if args.status == Some(PlanStatus::Completed) {
-        out::usage!(
-            "--status: `compliance poam close` completes an item, with the evidence that shows it"
-        );
-    }
-
-    let plan = with_database(globals, async |conn, _| {
-        let mut plan = one(conn, &args.id).await?;
-        if plan.status == PlanStatus::Completed {
-            bail!(
-                "{} is completed, by {}",
-                plan.poam_id,
-                plan.closed_by.as_deref().unwrap_or("-")
-            );
-        }
-
-        put(&mut plan, &args.details, now, &who);
-        plan.status = args.status.unwrap_or(plan.status);
-        check(&plan, now)?;
-        store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
-
-        Ok(plan)
+    let (given, details) = (
+        args.details.actor.as_deref(),
+        args.details.said(args.status),
+    );
+    let saved = with_session(globals, given, async |session, _| {
+        Ok(poam::update(session, &args.id, &details).await?)
     })?;
 
+    warn_about_day(&saved);
+    let plan = &saved.plan;
     told(
-        &plan,
+        plan,
         args.details.json,
         format_args!("changed {}", plan.poam_id),
     )
 }
 
 fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (who, now) = (actor(args.actor.as_deref())?, SystemClock.now());
-    let plan = with_database(globals, async |conn, _| {
-        let mut plan = one(conn, &args.id).await?;
-        if plan.status == PlanStatus::Completed {
-            bail!(
-                "{} is completed already, by {}",
-                plan.poam_id,
-                plan.closed_by.as_deref().unwrap_or("-")
-            );
-        }
-
-        let evidence = super::evidence::one(conn, &args.evidence).await?;
-        if evidence.approved_at.is_none() {
-            bail!("{} is a draft; approve it first", evidence.evidence_id);
-        }
-
-        let of_it = |objective: &ObjectiveId| objective.control() == &*plan.control_id.0;
-        if evidence.control_id != plan.control_id && !evidence.objectives.iter().any(of_it) {
-            bail!(
-                "{} does not support {}; add a file that shows the closure: `compliance evidence \
-                    add FILE --supports {} --kind \
-                 config_export --shows 'what it shows' --final`",
-                evidence.evidence_id,
-                plan.control_id,
-                plan.control_id
-            );
-        }
-
-        (plan.status, plan.completed) = (PlanStatus::Completed, Some(now));
-        (plan.closed_by, plan.closing_evidence) =
-            (Some(who.name.clone()), Some(evidence.evidence_id));
-        store::plans::save(conn, &who, std::slice::from_ref(&plan), now).await?;
-
-        Ok(plan)
+    let plan = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(poam::close(session, &args.id, &args.evidence).await?)
     })?;
 
     told(
@@ -550,42 +403,35 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 }
 
 fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let plans = with_database(globals, async |conn, _| Ok(store::plans::list(conn).await?))?;
+    let form = form(args)?;
+    if args.output.is_none() && Look::stdout().terminal && matches!(form, Form::Xlsx | Form::Pdf) {
+        out::usage!("--output: this is no text for a terminal; name a file");
+    }
+
+    let text = with_session(globals, None, async |session, _| {
+        Ok(poam::export(session, form).await?)
+    })?;
+    out::deliver(args.output.as_deref(), &text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The form that is asked for, by name or by the file's ending.
+fn form(args: &ExportArgs) -> anyhow::Result<Form> {
     let ending = args
         .output
         .as_ref()
         .and_then(|path| path.extension())
         .and_then(|ending| ending.to_str());
-    let format = match (args.format, ending) {
-        (Some(format), _) => format,
-        (None, Some("xlsx")) => Format::Xlsx,
-        (None, Some("md")) => Format::Markdown,
-        (None, Some("pdf")) => Format::Pdf,
-        (None, None | Some("csv")) => Format::Csv,
+
+    Ok(match (args.format, ending) {
+        (Some(Format::Csv), _) | (None, None | Some("csv")) => Form::Csv,
+        (Some(Format::Xlsx), _) | (None, Some("xlsx")) => Form::Xlsx,
+        (Some(Format::Markdown), _) | (None, Some("md")) => Form::Markdown,
+        (Some(Format::Pdf), _) | (None, Some("pdf")) => Form::Pdf,
         (None, Some(other)) => {
             out::usage!(
                 "--output: nobody knows what `.{other}` is; say --format csv, xlsx, markdown or pdf"
             )
         }
-    };
-    if args.output.is_none()
-        && Look::stdout().terminal
-        && matches!(format, Format::Xlsx | Format::Pdf)
-    {
-        out::usage!("--output: this is no text for a terminal; name a file");
-    }
-    let text = match format {
-        Format::Csv => workbook::csv(&plans)?,
-        Format::Xlsx => workbook::xlsx(&plans, SystemClock.now())?,
-        Format::Markdown => compliance::reports::poam(Catalog::r2(), &plans, SystemClock.now())
-            .markdown()
-            .into_bytes(),
-        Format::Pdf => pdf::render(&compliance::reports::poam(
-            Catalog::r2(),
-            &plans,
-            SystemClock.now(),
-        ))?,
-    };
-    out::deliver(args.output.as_deref(), &text)?;
-    Ok(ExitCode::SUCCESS)
+    })
 }

@@ -3,21 +3,20 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use app::compliance::score;
 use compliance::Catalog;
 use compliance::claim::{Claim, Status};
 use compliance::cmmc::{CONDITIONAL_FROM, Level2};
 use compliance::score::Score;
 use compliance::sprs::Submission;
-use model::{Clock as _, Scored, SystemClock};
+use model::Scored;
 use serde::Serialize;
 use serde_json::json;
 
 use super::grid::{Grid, paragraph};
-use super::{loaded, word};
+use super::word;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
-use app::claims::Grounds;
-use app::dossier;
+use crate::cli::session::{Globals, with_session};
 
 /// Show the score (DoD Assessment Methodology v1.2.1), what was deducted, and the CMMC status that
 /// it allows (32 CFR 170.21, 170.24).
@@ -60,28 +59,21 @@ struct Shown<'a> {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     if args.history {
-        let history = with_database(globals, async |conn, _| Ok(store::scores::all(conn).await?))?;
+        let history = with_session(globals, None, async |session, _| {
+            Ok(score::history(session).await?)
+        })?;
         return past(&history, args.json);
     }
 
-    // What cannot be read bars the score, and the reason says so. A file that was named must be
-    // there.
-    let system = match dossier::system(args.system.as_deref(), &globals.state()?) {
-        Err(error) if args.system.is_none() => {
-            out::note(format_args!("{error:#}"));
-            None
-        }
-        read => Some(read?),
-    };
-
-    let grounds = with_database(globals, async |conn, _| {
-        let grounds = Grounds::read(conn, system, SystemClock.now()).await?;
-        loaded(&grounds.controls)?;
-        Ok(grounds)
+    let state = globals.state()?;
+    let today = with_session(globals, None, async |session, _| {
+        Ok(score::today(session, &state, args.system.as_deref()).await?)
     })?;
+    if let Some(why) = &today.unreadable {
+        out::note(why);
+    }
 
-    let claim = grounds.claim();
-    let sprs = Submission::of(&grounds.basis(), &claim);
+    let (claim, sprs) = (today.claim, today.sprs);
     if args.sprs {
         return match sprs {
             Ok(sprs) => submission(&sprs, args.json),

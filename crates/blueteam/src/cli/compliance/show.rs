@@ -2,20 +2,18 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
-use compliance::checks::{Says, Verdict};
+use app::compliance::assessment::{self, LastResult};
+use compliance::catalog::Methods;
+use compliance::checks::{CheckResult, Verdict};
 use compliance::{Catalog, Requirement};
-use model::{Control, Objective, Responsibility, Timestamp};
-use serde::Serialize;
-use store::PgConnection;
-use store::evidence::EvidenceFilter;
+use model::{Control, Objective, Responsibility};
 
 use super::evidence::collect::shown;
 use super::grid::paragraph;
 use super::ids::many;
-use super::{controls, find, word};
+use super::word;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// Show a requirement: its wording, its objectives, what was found, by whom and why, and what its
 /// check last saw, also where it can't tell.
@@ -35,81 +33,16 @@ pub(super) struct Args {
     json: bool,
 }
 
-#[derive(Debug, Serialize)]
-struct Shown<'a> {
-    requirement: &'a Requirement,
-    standing: &'a Control,
-    status: model::Implementation,
-    finding: model::Standing,
-    check: Option<&'a Looked>,
-}
-
-/// What the check of a requirement last saw.
-#[derive(Debug, Serialize)]
-pub(super) struct Looked {
-    check_id: String,
-    evidence_id: model::EvidenceId,
-    /// When it last saw so.
-    at: Timestamp,
-    /// Of each objective; empty when this version cannot read what it recorded.
-    says: Vec<Says>,
-}
-
-/// The newest result of the check of a requirement; none when there is no check, or it never ran.
-pub(super) async fn looked(
-    conn: &mut PgConnection,
-    requirement: &Requirement,
-) -> anyhow::Result<Option<Looked>> {
-    let filter = EvidenceFilter {
-        control: Some(requirement.control_id.clone()),
-        latest: true,
-        ..EvidenceFilter::default()
-    };
-
-    let pieces = store::evidence::list(conn, &filter).await?;
-    let last = pieces.iter().rev().find(|e| e.recorded.is_some());
-    Ok(last.map(|e| Looked {
-        check_id: e
-            .recorded
-            .as_ref()
-            .map(|r| r.check_id.clone())
-            .unwrap_or_default(),
-        evidence_id: e.evidence_id,
-        at: e.confirmed_at.unwrap_or(e.collected_at),
-        says: app::evidence::replay(e).map(|r| r.says).unwrap_or_default(),
-    }))
-}
-
-/// Writes it as JSON.
-pub(super) fn json(
-    requirement: &Requirement,
-    controls: &[Control],
-    check: Option<&Looked>,
-) -> anyhow::Result<ExitCode> {
-    let control =
-        super::known(requirement, controls).context("the database has no such requirement")?;
-    let (status, finding) = (control.implementation(), control.standing());
-    out::json(&Shown {
-        requirement,
-        standing: control,
-        status,
-        finding,
-        check,
-    })?;
-
-    Ok(ExitCode::SUCCESS)
-}
-
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (requirement, _) = find(&args.id)?;
-    let (controls, check) = with_database(globals, async |conn, _| {
-        Ok((controls(conn).await?, looked(conn, requirement).await?))
+    let assessed = with_session(globals, None, async |session, _| {
+        Ok(assessment::show(session, &args.id).await?)
     })?;
     if args.json {
-        return json(requirement, &controls, check.as_ref());
+        out::json(&assessed)?;
+        return Ok(ExitCode::SUCCESS);
     }
-    let control =
-        super::known(requirement, &controls).context("the database has no such requirement")?;
+
+    let (requirement, control) = (assessed.requirement, &assessed.standing);
     head(requirement, control)?;
     for (text, objective) in requirement
         .assessment_objectives
@@ -117,28 +50,37 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         .zip(&control.objectives)
     {
         objective_lines(&text.text, objective)?;
-        let says = check
+        let says = assessed
+            .check
             .iter()
-            .flat_map(|c| &c.says)
+            .flat_map(|last| &last.says)
             .find(|s| s.objective_id(&control.control_id) == objective.objective_id);
-        if let (Some(s), Some(c)) = (says, &check) {
-            check_line(s, c, objective)?;
+        if let (Some(says), Some(last)) = (says, &assessed.check) {
+            check_line(says, last, objective)?;
         }
     }
+
     if args.methods {
-        let m = &requirement.assessment_methods;
-        for (name, objects) in [
-            ("examine", &m.examine),
-            ("interview", &m.interview),
-            ("test", &m.test),
-        ] {
-            out::line(format_args!("\n{name}:"))?;
-            for object in objects {
-                paragraph("", 2, object)?;
-            }
+        methods(&requirement.assessment_methods)?;
+    }
+
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What an assessor may examine, ask and test.
+fn methods(methods: &Methods) -> anyhow::Result<()> {
+    for (name, objects) in [
+        ("examine", &methods.examine),
+        ("interview", &methods.interview),
+        ("test", &methods.test),
+    ] {
+        out::line(format_args!("\n{name}:"))?;
+        for object in objects {
+            paragraph("", 2, object)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+
+    Ok(())
 }
 
 fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
@@ -224,7 +166,7 @@ fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
 }
 
 /// What the check said of an objective, unless that stands there as a proposal.
-fn check_line(s: &Says, c: &Looked, o: &Objective) -> anyhow::Result<()> {
+fn check_line(s: &CheckResult, c: &LastResult, o: &Objective) -> anyhow::Result<()> {
     let proposed = o
         .proposal
         .as_ref()

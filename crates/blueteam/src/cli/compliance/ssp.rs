@@ -3,13 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use app::compliance::assessment_package::AssessmentData;
 use compliance::reports;
+use model::{Clock as _, SystemClock};
 
 use crate::cli::out;
 use crate::cli::report::write;
-use crate::cli::session::{Globals, with_database};
-use app::dossier::{self, Dossier};
-use model::{Clock as _, SystemClock};
+use crate::cli::session::{Globals, with_session};
 
 /// Write the system security plan (3.12.4), from the description of the system, the findings and
 /// the evidence.
@@ -41,13 +41,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     }
 
-    let system = dossier::system(args.system.as_deref(), &globals.state()?)?;
-    let dossier = with_database(globals, async |conn, _| {
-        Dossier::read(conn, system, SystemClock.now()).await
+    let state = globals.state()?;
+    let data = with_session(globals, None, async |session, _| {
+        let now = SystemClock.now();
+        Ok(AssessmentData::read(session, &state, args.system.as_deref(), now).await?)
     })?;
-    write(&reports::ssp(&dossier.known()), args.output.as_deref())?;
+    write(&reports::ssp(&data.known()), args.output.as_deref())?;
 
-    let missing = dossier.system.missing();
+    let missing = data.system.missing();
     if !missing.is_empty() {
         out::note(format_args!(
             "missing in the description of the system:\n  {}",

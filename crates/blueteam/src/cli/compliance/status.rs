@@ -2,18 +2,18 @@
 
 use std::process::ExitCode;
 
+use app::compliance::overview::{self, Listed, Overview};
+use app::compliance::reminders;
 use comfy_table::Color;
-use compliance::claim::Claim;
+use compliance::Catalog;
 use compliance::reminders::Reminder;
-use compliance::{Catalog, Requirement};
-use model::{Clock as _, Control, Implementation, Standing, SystemClock, Timestamp};
-use serde::Serialize;
+use model::{Implementation, Standing};
 
 use super::grid::{Bit, Grid};
 use super::ids::many;
-use super::{grounds, known, word};
+use super::word;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// As many things that are due are named.
 const SHOWN: usize = 20;
@@ -72,86 +72,29 @@ struct Filter {
 }
 
 impl Filter {
-    fn takes(&self, r: &Requirement, c: &Control, now: Timestamp) -> bool {
-        let family = |wanted: &String| {
-            r.family_id == *wanted
-                || r.domain.eq_ignore_ascii_case(wanted)
-                // Two letters are a domain: AU is not "Identification and Authentication".
-                || (wanted.len() > 2 && r.family.to_ascii_lowercase().contains(&wanted.to_ascii_lowercase()))
-        };
-
-        let owner = |wanted: &String| {
-            c.owner
-                .as_ref()
-                .is_some_and(|o| o.to_lowercase().contains(&wanted.to_lowercase()))
-        };
-
-        self.family.as_ref().is_none_or(family)
-            && (self.status.is_empty() || self.status.contains(&c.implementation()))
-            && self.owner.as_ref().is_none_or(owner)
-            && self
-                .due
-                .is_none_or(|within| c.due.is_some_and(|due| due <= now.plus(within)))
-    }
-}
-
-/// A requirement in a list.
-#[derive(Debug, Serialize)]
-struct Listed<'a> {
-    control_id: &'a str,
-    cmmc_practice: &'a str,
-    family: &'a str,
-    title: &'a str,
-    status: Implementation,
-    finding: Standing,
-    objectives: usize,
-    objectives_met: usize,
-    weight: Option<u8>,
-    poam_eligibility: compliance::Eligibility,
-    planned: bool,
-    owner: Option<&'a str>,
-    due: Option<Timestamp>,
-}
-
-fn listed<'a>(r: &'a Requirement, c: &'a Control) -> Listed<'a> {
-    Listed {
-        control_id: &r.control_id.0,
-        cmmc_practice: &r.cmmc_practice,
-        family: &r.family,
-        title: &r.title,
-        status: c.implementation(),
-        finding: c.standing(),
-        objectives: c.objectives.len(),
-        objectives_met: c
-            .objectives
-            .iter()
-            .filter(|o| o.standing().counts())
-            .count(),
-        weight: r.dod_weight,
-        poam_eligibility: r.poam_eligibility,
-        planned: c.planned,
-        owner: c.owner.as_deref(),
-        due: c.due,
+    fn wanted(&self) -> overview::Filter<'_> {
+        overview::Filter {
+            family: self.family.as_deref(),
+            status: &self.status,
+            owner: self.owner.as_deref(),
+            due: self.due,
+        }
     }
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let (grounds, due) = with_database(globals, async |conn, _| {
-        Ok((
-            grounds(conn, globals).await?,
-            app::reminders::due(conn, SystemClock.now()).await?,
-        ))
+    let state = globals.state()?;
+    let overview = with_session(globals, None, async |session, _| {
+        Ok(overview::status(session, &state, &args.filter.wanted()).await?)
     })?;
-
-    let chosen = choose(&args.filter, &grounds.controls);
     if args.json {
-        out::json(&chosen)?;
+        out::json(&overview.requirements)?;
         return Ok(ExitCode::SUCCESS);
     }
 
-    table(&chosen, true)?;
-    out::note(summary(&grounds.controls, &grounds.claim()));
-    remind(&due);
+    table(&overview.requirements, true)?;
+    out::note(summary(&overview));
+    remind(&overview.due);
 
     Ok(ExitCode::SUCCESS)
 }
@@ -159,7 +102,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 /// What is due soon or late, as people are told by the daemon.
 fn remind(due: &[Reminder]) {
     for reminder in due.iter().take(SHOWN) {
-        out::note(app::reminders::line(reminder));
+        out::note(reminders::line(reminder));
     }
 
     if due.len() > SHOWN {
@@ -171,25 +114,27 @@ fn remind(due: &[Reminder]) {
 }
 
 pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let grounds = with_database(globals, async |conn, _| grounds(conn, globals).await)?;
-    let claim = grounds.claim();
-    let mut chosen = choose(&args.filter, &grounds.controls);
-    chosen.retain(|l| !l.finding.counts());
+    let state = globals.state()?;
+    let overview = with_session(globals, None, async |session, _| {
+        Ok(overview::gaps(session, &state, &args.filter.wanted()).await?)
+    })?;
 
-    // 3.12.4 has no weight because there is no score without it.
-    chosen.sort_by_key(|l| std::cmp::Reverse(l.weight.unwrap_or(u8::MAX)));
+    let gaps = &overview.requirements;
     if args.json {
-        out::json(&chosen)?;
-    } else if chosen.is_empty() {
-        out::line("no gaps")?;
-        out::note(summary(&grounds.controls, &claim));
-    } else {
-        table(&chosen, false)?;
-        out::note(summary(&grounds.controls, &claim));
-        out::note(apart(&chosen));
+        out::json(gaps)?;
+        return Ok(ExitCode::SUCCESS);
     }
 
-    for caution in claim.cautions().iter().filter(|_| !args.json) {
+    if gaps.is_empty() {
+        out::line("no gaps")?;
+        out::note(summary(&overview));
+    } else {
+        table(gaps, false)?;
+        out::note(summary(&overview));
+        out::note(apart(gaps));
+    }
+
+    for caution in overview.claim.cautions() {
         out::note(caution);
     }
 
@@ -197,7 +142,7 @@ pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<Exit
 }
 
 /// What of the gaps can be planned for, and what has to be decided before.
-fn apart(chosen: &[Listed<'_>]) -> String {
+fn apart(chosen: &[Listed]) -> String {
     let failed: Vec<_> = chosen
         .iter()
         .filter(|l| l.finding == Standing::NotMet)
@@ -212,20 +157,8 @@ fn apart(chosen: &[Listed<'_>]) -> String {
     )
 }
 
-fn choose<'a>(filter: &Filter, controls: &'a [Control]) -> Vec<Listed<'a>> {
-    let now = SystemClock.now();
-    let pairs = Catalog::r2()
-        .requirements
-        .iter()
-        .filter_map(|r| Some((r, known(r, controls)?)));
-    pairs
-        .filter(|(r, c)| filter.takes(r, c, now))
-        .map(|(r, c)| listed(r, c))
-        .collect()
-}
-
 /// One line a requirement, with a line before each family.
-fn table(chosen: &[Listed<'_>], families: bool) -> anyhow::Result<()> {
+fn table(chosen: &[Listed], families: bool) -> anyhow::Result<()> {
     let mut table = Grid::new(
         &[
             "id",
@@ -262,7 +195,7 @@ fn table(chosen: &[Listed<'_>], families: bool) -> anyhow::Result<()> {
                 .map_or_else(|| "all".to_owned(), |w| w.to_string())
                 .into(),
             eligible.into(),
-            l.owner.unwrap_or("-").into(),
+            l.owner.as_deref().unwrap_or("-").into(),
             out::maybe_day(l.due).into(),
             l.title.into(),
         ]);
@@ -271,7 +204,7 @@ fn table(chosen: &[Listed<'_>], families: bool) -> anyhow::Result<()> {
     table.print()
 }
 
-fn coloured(l: &Listed<'_>) -> Bit {
+fn coloured(l: &Listed) -> Bit {
     let text = if l.finding == Standing::Stale {
         "stale".to_owned()
     } else {
@@ -287,8 +220,14 @@ fn coloured(l: &Listed<'_>) -> Bit {
     Bit::coloured(text, colour)
 }
 
-fn summary(controls: &[Control], claim: &Claim) -> String {
-    let count = |standing| controls.iter().filter(|c| c.standing() == standing).count();
+fn summary(overview: &Overview) -> String {
+    let count = |standing| {
+        overview
+            .standings
+            .iter()
+            .filter(|s| **s == standing)
+            .count()
+    };
     let counts = [
         Standing::Met,
         Standing::NotApplicable,
@@ -299,13 +238,10 @@ fn summary(controls: &[Control], claim: &Claim) -> String {
     .map(|standing| format!("{} {}", count(standing), word(standing)))
     .join(", ");
 
+    let claim = &overview.claim;
     let points = match claim.points() {
         Some(_) => format!("score {}, {}", claim.score_text(), claim.level()),
-        None => format!(
-            "{}, {} (`compliance score` says why)",
-            "no score",
-            claim.level()
-        ),
+        None => format!("no score, {} (`compliance score` says why)", claim.level()),
     };
 
     format!("{}: {counts}; {points}", Catalog::r2().name())

@@ -1,8 +1,6 @@
-//! Days as people give them, and who gives them.
+//! Days as people give them.
 
 use model::{Clock as _, Span, SystemClock, Timestamp};
-
-use crate::cli::{out, session};
 
 /// A day in the future or the past: `2027-01-31` (to its end, UTC), a time with its zone, or a
 /// length of time from now (30d).
@@ -23,21 +21,6 @@ fn wrong(text: &str) -> String {
             length of time from now (30d)",
         model::text::sanitize(text)
     )
-}
-
-/// Who acts: the name that was given, else the system's user name.
-pub(super) fn actor(given: Option<&str>) -> anyhow::Result<model::Actor> {
-    let is_name = |name: &str| {
-        (1..=200).contains(&name.trim().chars().count()) && name.chars().any(char::is_alphanumeric)
-    };
-    if given.is_some_and(|name| !is_name(name)) {
-        out::usage!(
-            "--as: a name of 1 to 200 characters, one of them a letter or digit; it stands in the \
-                record"
-        );
-    }
-
-    Ok(session::actor(given.map(str::trim)))
 }
 
 #[cfg(test)]

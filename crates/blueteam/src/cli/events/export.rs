@@ -5,14 +5,13 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use app::events::{self, Found, Question};
 use clap::ValueEnum;
-use serde_json::json;
-use store::search::{Command, Found, Order};
 
 use super::filter::FilterArgs;
 use crate::cli::analysis::bar;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// Write events to standard output, the oldest first, as many as there are since then: the last 24
 /// hours when no --since is given.
@@ -34,11 +33,20 @@ enum Format {
     Csv,
 }
 
+impl Format {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ndjson => "ndjson",
+            Self::Csv => "csv",
+        }
+    }
+}
+
 const HEADER: &str = "event_id,timestamp,source,category,action,result,user_id,user_name,session_id,ip_address,user_agent,\
                       resource_type,resource_id,instance_id,cui,metadata,created_at\r\n";
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let filter = args.filter.filter()?;
+    let question = Question::new(args.filter.filter())?;
     let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
     if matches!(args.format, Format::Csv) {
         out.write_all(HEADER.as_bytes())?;
@@ -47,29 +55,16 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let progress = bar(0, "{spinner} {pos} events, {per_sec}");
     progress.enable_steady_tick(Duration::from_millis(200));
     let mut failed: io::Result<()> = Ok(());
-    with_database(globals, async |conn, _| {
-        let format = match args.format {
-            Format::Ndjson => "ndjson",
-            Format::Csv => "csv",
-        };
-
-        let query = args
-            .filter
-            .record(conn, Command::Export, &filter, json!({ "format": format }))
-            .await?;
-
-        let rows = store::search::events(conn, &filter, Order::Oldest, None, |event| {
+    with_session(globals, args.filter.asker(), async |session, _| {
+        let each = |event: Found| {
             failed = match args.format {
                 Format::Ndjson => line(&mut out, &event),
                 Format::Csv => out.write_all(csv(&event).as_bytes()),
             };
             progress.inc(1);
             failed.is_ok()
-        })
-        .await?;
-        store::search::answered(conn, query, rows).await?;
-
-        Ok(())
+        };
+        Ok(events::export(session, &question, args.format.as_str(), each).await?)
     })?;
 
     progress.finish_and_clear();

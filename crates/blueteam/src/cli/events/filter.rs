@@ -1,16 +1,10 @@
 //! Which events: the options that every command here has.
 
-use model::{Category, Clock as _, Outcome, Span, SystemClock, Timestamp};
-use serde_json::{Value, json};
-use store::PgConnection;
-use store::search::{Command, Filter, Range, record};
+use app::events::{Filter, Range};
+use model::{Category, Outcome, Timestamp};
 use uuid::Uuid;
 
 use crate::cli::out;
-use crate::cli::session::actor;
-
-/// As far as is asked when nobody says since when.
-const SINCE: Span = Span::hours(24);
 
 /// Everything that is given must agree.
 #[derive(Debug, clap::Args)]
@@ -69,25 +63,10 @@ fn result(text: &str) -> Result<Outcome, String> {
 }
 
 impl FilterArgs {
-    /// What is asked for, with the last day where no beginning is named.
-    pub(super) fn filter(&self) -> anyhow::Result<Filter> {
-        let since = self.since.unwrap_or_else(|| SystemClock.now().minus(SINCE));
-        if self.until.is_some_and(|until| until <= since) {
-            out::usage!("--until must be later than --since");
-        }
-
-        // One that is named is found wherever it lies.
-        let since = Some(since).filter(|_| self.since.is_some() || self.id.is_empty());
-        Ok(Filter {
-            since,
-            ..self.onward()
-        })
-    }
-
-    /// The same without a beginning.
-    pub(super) fn onward(&self) -> Filter {
+    /// What is asked for.
+    pub(super) fn filter(&self) -> Filter {
         Filter {
-            since: None,
+            since: self.since,
             until: self.until,
             user: self.user.clone(),
             ip: self.ip,
@@ -101,6 +80,11 @@ impl FilterArgs {
             text: self.text.clone(),
             ids: self.id.clone(),
         }
+    }
+
+    /// Who asks, if somebody was named.
+    pub(super) fn asker(&self) -> Option<&str> {
+        self.actor.as_deref()
     }
 
     /// Whether one user or one session is asked for.
@@ -121,21 +105,5 @@ impl FilterArgs {
     /// Whether what was asked for goes back a day and no further.
     pub(super) const fn is_of_the_last_day(&self) -> bool {
         self.since.is_none() && self.id.is_empty()
-    }
-
-    /// Records the question before it is answered; returns the record's number, for the answer.
-    pub(super) async fn record(
-        &self,
-        conn: &mut PgConnection,
-        command: Command,
-        filter: &Filter,
-        more: Value,
-    ) -> anyhow::Result<i64> {
-        let mut asked = serde_json::to_value(filter)?;
-        if let (Some(asked), Value::Object(more)) = (asked.as_object_mut(), more) {
-            asked.extend(more);
-            asked.retain(|_, value| *value != json!(false));
-        }
-        Ok(record(conn, &actor(self.actor.as_deref()), command, &asked).await?)
     }
 }

@@ -2,20 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use app::events::{self, Found, Question, Search};
 use comfy_table::{Cell, Table};
-use model::Span;
-use serde_json::json;
-use store::search::{Command, Found, Order};
 
 use super::filter::FilterArgs;
-use crate::cli::alerts::find;
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, with_database};
-
-/// What makes an alert may lie this far outside of the times that it names: events come out of
-/// order.
-const AROUND: Span = Span::hours(24);
+use crate::cli::session::{Globals, with_session};
 
 /// Search events, the newest first; or, as a timeline, one user's or session's, as they happened.
 #[derive(Debug, clap::Args)]
@@ -47,52 +39,27 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::usage!("--timeline is somebody's: add --user, --session or --alert");
     }
 
-    let mut filter = args.filter.filter()?;
-    let order = if args.timeline {
-        Order::Oldest
-    } else {
-        Order::Newest
+    let search = Search {
+        question: Question::new(args.filter.filter())?,
+        alert: args.alert.as_deref(),
+        timeline: args.timeline,
+        limit: args.limit,
     };
-
-    let events = with_database(globals, async |conn, _| {
-        if let Some(alert) = &args.alert {
-            let id = find(conn, alert).await?;
-            let alert = store::alerts::show(conn, id)
-                .await?
-                .context("the alert is gone")?;
-            filter.since = Some(alert.first_seen.minus(AROUND));
-            filter.until = Some(alert.last_seen.plus(AROUND));
-            filter.ids = alert.event_ids.iter().map(|id| id.0).collect();
-            anyhow::ensure!(
-                !filter.ids.is_empty(),
-                "the alert rests on no event: something was missing"
-            );
-
-            if alert.event_count > filter.ids.len() as u64 {
-                let (kept, all) = (filter.ids.len(), alert.event_count);
-                out::note(format_args!(
-                    "the alert keeps the first {kept} of its {all} events; search for the others \
-                        by what it is about"
-                ));
-            }
-        }
-
-        let more = json!({ "timeline": args.timeline, "limit": args.limit });
-        let query = args
-            .filter
-            .record(conn, Command::Search, &filter, more)
-            .await?;
-        let mut events = Vec::new();
-        store::search::events(conn, &filter, order, Some(args.limit), |event| {
-            events.push(event);
-            true
-        })
-        .await?;
-
-        store::search::answered(conn, query, events.len() as u64).await?;
-        Ok(events)
+    let answer = with_session(globals, args.filter.asker(), async |session, _| {
+        Ok(events::search(session, search).await?)
     })?;
 
+    if let Some(kept) = answer.kept
+        && kept.all > kept.kept as u64
+    {
+        out::note(format_args!(
+            "the alert keeps the first {} of its {} events; search for the others by what it is \
+                about",
+            kept.kept, kept.all
+        ));
+    }
+
+    let events = answer.events;
     if args.json {
         out::json(&events)?;
     } else if events.is_empty() {

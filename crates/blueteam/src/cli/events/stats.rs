@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
+use app::events::{self, FIELDS, Field, Question};
 use comfy_table::Cell;
 use serde_json::json;
-use store::search::{Command, FIELDS, Field};
 
 use super::filter::FilterArgs;
 use crate::cli::out::{self, Look};
-use crate::cli::session::{Globals, with_database};
+use crate::cli::session::{Globals, with_session};
 
 /// Count events by one or two fields, the most first.
 ///
@@ -47,16 +47,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::usage!("--by: two fields at most");
     }
 
-    let filter = args.filter.filter()?;
+    let question = Question::new(args.filter.filter())?;
     let names: Vec<&str> = args.by.iter().map(|field| field.name).collect();
-    let counts = with_database(globals, async |conn, _| {
-        let query = args
-            .filter
-            .record(conn, Command::Stats, &filter, json!({ "by": names }))
-            .await?;
-        let counts = store::search::stats(conn, &filter, &args.by, args.limit).await?;
-        store::search::answered(conn, query, counts.len() as u64).await?;
-        Ok(counts)
+    let counts = with_session(globals, args.filter.asker(), async |session, _| {
+        Ok(events::stats(session, &question, &args.by, args.limit).await?)
     })?;
 
     if args.json {

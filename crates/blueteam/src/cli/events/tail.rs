@@ -1,17 +1,12 @@
 //! `blueteam events tail`.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
-use serde_json::json;
-use store::search::{Command, Found, Tail};
+use app::events::{self, Found};
 
 use super::filter::FilterArgs;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
-
-/// How often the database is asked.
-const EVERY: Duration = Duration::from_millis(500);
+use crate::cli::session::{Globals, with_session};
 
 /// Follow events as they come, each once, in whatever order their writers commit. Ctrl-C ends it.
 #[derive(Debug, clap::Args)]
@@ -32,36 +27,17 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         out::usage!("tail begins now; `events search` shows what was before (--since)");
     }
 
-    let filter = args.filter.onward();
-    with_database(globals, async |conn, _| {
-        let query = args
-            .filter
-            .record(conn, Command::Tail, &filter, json!({}))
-            .await?;
-        let mut tail = Tail::begin(conn).await?;
-        let stop = tokio::signal::ctrl_c();
-        tokio::pin!(stop);
+    let filter = args.filter.filter();
+    let mut printed = Ok(());
+    with_session(globals, args.filter.asker(), async |session, _| {
+        let each = |event: &Found| {
+            printed = print(event, args.json);
+            printed.is_ok()
+        };
+        Ok(events::tail(session, &filter, tokio::signal::ctrl_c(), each).await?)
+    })?;
 
-        let mut rows = 0;
-        loop {
-            tokio::select! {
-                _ = &mut stop => {
-                    store::search::answered(conn, query, rows).await?;
-                    return Ok(ExitCode::SUCCESS);
-                }
-                () = tokio::time::sleep(EVERY) => {}
-            }
-
-            let mut printed = Ok(());
-            tail.next(conn, &filter, |event| {
-                rows += 1;
-                printed = print(&event, args.json);
-                printed.is_ok()
-            })
-            .await?;
-            printed?;
-        }
-    })
+    printed.map(|()| ExitCode::SUCCESS)
 }
 
 fn print(event: &Found, json: bool) -> anyhow::Result<()> {

@@ -44,7 +44,7 @@ async fn what_concerns_us_is_found_answered_and_checked_again() {
         "Cargo.lock",
         &lock(&[("rsa", "0.9.6"), ("time", "0.1.40"), ("serde", "1.0.2")]),
     );
-    let components = ["advisories", "components", &lock_file, "--name", "apollo"];
+    let components = ["advisories", "inventory", "import", &lock_file, "--name", "apollo"];
     assert_eq!(
         program.run(&components).good(),
         "apollo: 3 components; nothing new is concerned\n"
@@ -181,7 +181,7 @@ async fn what_cannot_be_read_is_said_and_changes_nothing() {
     let other = program.write("other.json", "{}");
     assert!(
         program
-            .run(&["advisories", "components", &other])
+            .run(&["advisories", "inventory", "import", &other])
             .err
             .contains("none of the formats")
     );
@@ -204,7 +204,7 @@ async fn what_cannot_be_read_is_said_and_changes_nothing() {
     let empty = program.write("sbom.json", "{\"bomFormat\":\"CycloneDX\"}");
     assert!(
         program
-            .run(&["advisories", "components", &empty])
+            .run(&["advisories", "inventory", "import", &empty])
             .err
             .contains("lists no component")
     );
@@ -230,7 +230,7 @@ async fn publishers_do_not_overwrite_each_other() {
     program.run(&["migrate"]).good();
     let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6")]));
     program
-        .run(&["advisories", "components", &locks, "--name", "apollo"])
+        .run(&["advisories", "inventory", "import", &locks, "--name", "apollo"])
         .good();
 
     let csaf = |vendor: &str, purl: &str| {
@@ -277,7 +277,7 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
     program.run(&["migrate"]).good();
     let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6"), ("time", "0.1.40")]));
     program
-        .run(&["advisories", "components", &locks, "--name", "apollo"])
+        .run(&["advisories", "inventory", "import", &locks, "--name", "apollo"])
         .good();
 
     let (rsa, time) = (
@@ -327,7 +327,7 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
     );
 
     let retire =
-        |args: &[&str]| program.run(&[&["advisories", "retire", "--as", "alice"], args].concat());
+        |args: &[&str]| program.run(&[&["advisories", "remove", "--as", "alice"], args].concat());
     assert_eq!(retire(&["second", "--reason", " "]).code, 2);
     assert_eq!(retire(&["nothing", "--reason", "not used"]).code, 1);
     assert_eq!(
@@ -402,7 +402,7 @@ async fn feeds_that_differ_about_an_advisory_do_not_overwrite_each_other() {
     program.run(&["migrate"]).good();
     let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6")]));
     program
-        .run(&["advisories", "components", &locks, "--name", "apollo"])
+        .run(&["advisories", "inventory", "import", &locks, "--name", "apollo"])
         .good();
 
     let import = |name: &str, severity: &str, fixed: &str| {
@@ -429,7 +429,7 @@ async fn feeds_that_differ_about_an_advisory_do_not_overwrite_each_other() {
         program
             .run(&[
                 "advisories",
-                "retire",
+                "remove",
                 name,
                 "--as",
                 "alice",

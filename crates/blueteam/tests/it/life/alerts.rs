@@ -130,7 +130,6 @@ async fn a_silence_counts_within_a_second_while_the_daemon_runs() {
     let daemon = Daemon::new("").await;
     let (mut writer, mut conn) = (daemon.connect().await, daemon.connect().await);
     let add = [
-        "alerts",
         "silences",
         "add",
         "--entity",
@@ -158,7 +157,7 @@ async fn a_silence_counts_within_a_second_while_the_daemon_runs() {
     }
 
     let told = "SELECT entity_value, muted_by_mute IS NULL, incident_id IS NOT NULL,
-                       EXISTS (SELECT FROM blueteam.deliveries d WHERE d.alert_id = a.alert_id)
+                       EXISTS (SELECT FROM blueteam.notifications d WHERE d.alert_id = a.alert_id)
                   FROM blueteam.alert_history a WHERE rule_id = 'brute_force' ORDER BY 1";
     let told: Vec<(String, bool, bool, bool)> =
         sqlx::query_as(told).fetch_all(&mut conn).await.unwrap();
@@ -325,7 +324,7 @@ async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
     let ask = |args: &[&str]| {
         let ran = daemon
             .command()
-            .args(["alerts", "deliveries"])
+            .args(["notifications"])
             .args(args)
             .arg("--json")
             .output()
@@ -348,7 +347,7 @@ async fn a_critical_alert_reaches_the_webhook_once_and_signed() {
 
     let resend = daemon
         .command()
-        .args(["alerts", "deliveries", "resend", one])
+        .args(["notifications", "resend", one])
         .output()
         .unwrap();
     assert!(
@@ -422,7 +421,7 @@ async fn a_way_out_that_hangs_delays_no_other() {
         }
         alert_comes(&mut conn, "credential_stuffing", &last, PATIENCE).await;
         let since = std::time::Instant::now();
-        let waiting = "SELECT count(*) FROM blueteam.deliveries WHERE channel = 'console' AND \
+        let waiting = "SELECT count(*) FROM blueteam.notifications WHERE channel = 'console' AND \
             state <> 'delivered'";
         while sqlx::query_scalar::<_, i64>(waiting)
             .fetch_one(&mut conn)
@@ -450,7 +449,7 @@ async fn the_hour_and_the_rule_say_who_is_told() {
 
     alert_comes(&mut conn, "credential_stuffing", "192.0.2.1", PATIENCE).await;
     alert_comes(&mut conn, "brute_force", "192.0.2.1", PATIENCE).await;
-    let told = "SELECT a.rule_id::text, d.channel FROM blueteam.deliveries d JOIN \
+    let told = "SELECT a.rule_id::text, d.channel FROM blueteam.notifications d JOIN \
         blueteam.alert_history a USING (alert_id)";
     let told: Vec<(String, String)> = sqlx::query_as(told).fetch_all(&mut conn).await.unwrap();
     assert_eq!(told, [("brute_force".to_owned(), "console".to_owned())]);
@@ -483,7 +482,7 @@ async fn an_alert_that_nobody_acknowledges_goes_to_the_next_tier() {
         String::from_utf8_lossy(&ack.stderr)
     );
     let told =
-        "SELECT count(*) FROM blueteam.deliveries d JOIN blueteam.alert_history a USING (alert_id)
+        "SELECT count(*) FROM blueteam.notifications d JOIN blueteam.alert_history a USING (alert_id)
                  WHERE d.kind = 'escalated' AND d.state = 'delivered' AND a.entity_value = $1";
     let since = std::time::Instant::now();
     while sqlx::query_scalar::<_, i64>(told)

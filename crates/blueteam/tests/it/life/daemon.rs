@@ -30,6 +30,8 @@ pub(super) struct Daemon {
     pub(super) port: u16,
     child: Option<Child>,
     starts: u32,
+    /// The command that runs it: `serve` or `monitor`.
+    runs: &'static str,
     /// The spool lies on a file system of its own of that many KiB, which lasts as long as the
     /// daemon.
     spool_disk: Option<u32>,
@@ -41,6 +43,15 @@ impl Daemon {
     /// A running daemon with `more` in its configuration file.
     pub(super) async fn new(more: &str) -> Self {
         Self::on_disk(more, None, None).await
+    }
+
+    /// The same without the HTTP server.
+    pub(super) async fn monitor(more: &str) -> Self {
+        let more = format!("[detection]\nexpected_sources = []\n{more}");
+        let mut daemon = Self::prepared(&more, None, None);
+        daemon.runs = "monitor";
+        daemon.start().await;
+        daemon
     }
 
     /// The same, with programs that stand in for those of the system.
@@ -100,6 +111,7 @@ impl Daemon {
             port,
             child: None,
             starts: 0,
+            runs: "serve",
             spool_disk,
             tools,
         }
@@ -164,7 +176,7 @@ impl Daemon {
                 format!("{}:{}", tools.display(), std::env::var("PATH").unwrap()),
             );
         }
-        up.arg("serve")
+        up.arg(self.runs)
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
             .stderr(log);

@@ -71,7 +71,7 @@ async fn sink(more: &str) -> (Received, String, tempfile::TempDir) {
 
 async fn pending(conn: &mut PgConnection) -> i64 {
     let sql =
-        "SELECT count(*) FROM blueteam.deliveries WHERE channel = 'webhook' AND state = 'pending'";
+        "SELECT count(*) FROM blueteam.notifications WHERE channel = 'webhook' AND state = 'pending'";
     sqlx::query_scalar(sql).fetch_one(conn).await.unwrap()
 }
 
@@ -97,7 +97,7 @@ async fn killed_between_commit_and_delivery_nothing_is_lost() {
         // What was under way comes back when its lease is over; nobody wants to wait for that here.
         let mut conn = daemon.connect().await;
         sqlx::query(
-            "UPDATE blueteam.deliveries SET next_attempt_at = now() WHERE state = 'pending'",
+            "UPDATE blueteam.notifications SET next_attempt_at = now() WHERE state = 'pending'",
         )
         .execute(&mut conn)
         .await
@@ -120,7 +120,7 @@ async fn killed_between_commit_and_delivery_nothing_is_lost() {
         sleep(Duration::from_millis(50)).await;
     }
     let wanted: Vec<(String, String)> = sqlx::query_as(
-        "SELECT delivery_id::text, alert_id::text FROM blueteam.deliveries WHERE \
+        "SELECT delivery_id::text, alert_id::text FROM blueteam.notifications WHERE \
             channel = 'webhook'",
     )
     .fetch_all(&mut conn)
@@ -168,7 +168,7 @@ async fn an_alert_is_told_at_once_and_thousands_in_seconds() {
 
     let begun: Vec<(String, i64)> = sqlx::query_as(
         "SELECT delivery_id::text, (extract(epoch FROM created_at) * 1000000)::bigint FROM \
-            blueteam.deliveries",
+            blueteam.notifications",
     )
     .fetch_all(&mut conn)
     .await
@@ -187,8 +187,8 @@ async fn an_alert_is_told_at_once_and_thousands_in_seconds() {
     // A heap of them, as after a night without the receiver.
     received.lock().unwrap().clear();
     sqlx::query(
-        "INSERT INTO blueteam.deliveries (alert_id, channel, kind, payload)
-         SELECT NULL, 'webhook', 'heartbeat', (SELECT payload FROM blueteam.deliveries LIMIT 1) \
+        "INSERT INTO blueteam.notifications (alert_id, channel, kind, payload)
+         SELECT NULL, 'webhook', 'heartbeat', (SELECT payload FROM blueteam.notifications LIMIT 1) \
          FROM generate_series(1, $1)",
     )
     .bind(HEAP as i64)
@@ -304,12 +304,12 @@ async fn a_storm_is_summed_up_and_nothing_of_it_is_lost() {
             attackers,
         ),
         (
-            "SELECT count(*) FROM blueteam.folded_alerts f JOIN blueteam.alert_history USING \
+            "SELECT count(*) FROM blueteam.rate_limited_alerts f JOIN blueteam.alert_history USING \
                 (alert_id) WHERE rule_id = 'brute_force'",
             attackers - 10,
         ),
         (
-            "SELECT count(*) FROM blueteam.folded_alerts WHERE told_by IS NULL",
+            "SELECT count(*) FROM blueteam.rate_limited_alerts WHERE told_by IS NULL",
             0,
         ),
     ] {

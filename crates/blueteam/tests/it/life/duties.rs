@@ -110,7 +110,7 @@ async fn checks_run_on_schedule_and_people_are_reminded_once() {
     assert_eq!(
         count(
             &mut conn,
-            "SELECT count(*) FROM blueteam.notices WHERE kind = 'reminder'"
+            "SELECT count(*) FROM blueteam.scheduled_notifications WHERE kind = 'reminder'"
         )
         .await,
         2

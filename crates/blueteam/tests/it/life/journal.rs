@@ -40,7 +40,7 @@ fn entry(n: u32) -> String {
 }
 
 async fn accounts(conn: &mut PgConnection) -> Vec<String> {
-    let sql = "SELECT account FROM blueteam.collected_events WHERE source = 'syslog' ORDER BY \
+    let sql = "SELECT account FROM blueteam.log_events WHERE source = 'syslog' ORDER BY \
         timestamp, event_id";
     sqlx::query_scalar(sql).fetch_all(conn).await.unwrap()
 }
@@ -120,7 +120,7 @@ async fn a_journal_is_followed_over_every_death() {
     until_there_are(&daemon, all).await;
     let mut conn = daemon.connect().await;
     let sql =
-        "SELECT count(*) FROM blueteam.collected_events WHERE metadata->>'service' = 'bastion'";
+        "SELECT count(*) FROM blueteam.log_events WHERE metadata->>'service' = 'bastion'";
     let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
     assert_eq!(count, i64::from(all));
     let sql = "SELECT received, repeated, rejected FROM blueteam.sources WHERE source_id = \

@@ -29,7 +29,7 @@ fn line(user: &str) -> String {
 /// Waits until so many accounts with that prefix were tried; says how many events there are of
 /// them.
 async fn stored(daemon: &Daemon, prefix: &str, accounts: i64) -> i64 {
-    let sql = "SELECT count(DISTINCT account), count(*) FROM blueteam.collected_events WHERE \
+    let sql = "SELECT count(DISTINCT account), count(*) FROM blueteam.log_events WHERE \
         starts_with(account, $1)";
     let since = Instant::now();
     loop {

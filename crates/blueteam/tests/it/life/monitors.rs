@@ -11,7 +11,7 @@ use super::daemon::{Daemon, PATIENCE, failure};
 /// The alerts of a rule: their states, and how many messages each wrote.
 async fn alerts(conn: &mut PgConnection, rule: &str) -> Vec<(String, i64)> {
     let sql =
-        "SELECT a.state, (SELECT count(*) FROM blueteam.deliveries d WHERE d.alert_id = a.alert_id)
+        "SELECT a.state, (SELECT count(*) FROM blueteam.notifications d WHERE d.alert_id = a.alert_id)
                  FROM blueteam.alert_history a WHERE a.rule_id = $1 ORDER BY a.created_at";
     sqlx::query_as(sql)
         .bind(rule)
@@ -216,7 +216,7 @@ async fn a_kill_and_a_restart_make_no_second_alert_and_a_monitor_that_is_off_has
 
     // The rules were put to their test at the first start, and not again at the second.
     let proofs =
-        "SELECT count(*) FROM blueteam.rule_proofs WHERE failed = 0 AND actor = 'blueteam'";
+        "SELECT count(*) FROM blueteam.rule_test_results WHERE failed = 0 AND actor = 'blueteam'";
     assert_eq!(
         sqlx::query_scalar::<_, i64>(proofs)
             .fetch_one(&mut conn)

@@ -164,7 +164,7 @@ async fn under_load(how: &str) -> (u32, BTreeSet<String>, Vec<String>) {
         .map(|_| tokio::spawn(ask(url.clone(), Arc::clone(&next), Arc::clone(&stop))))
         .collect();
     let mut conn = daemon.connect().await;
-    let sql = "SELECT resource_id FROM blueteam.collected_events WHERE source = 'nginx'";
+    let sql = "SELECT resource_id FROM blueteam.log_events WHERE source = 'nginx'";
     // Nobody's past is what was rotated away before the daemon knew of the log.
     while sqlx::query_scalar::<_, String>(sql)
         .fetch_optional(&mut conn)
@@ -309,7 +309,7 @@ async fn a_log_that_is_rotated_before_the_first_look_is_read_whole() {
     }
     ask_for_a_while().await;
     let mut conn = daemon.connect().await;
-    let sql = "SELECT count(*) FROM blueteam.collected_events WHERE source = 'nginx'";
+    let sql = "SELECT count(*) FROM blueteam.log_events WHERE source = 'nginx'";
     assert_eq!(
         sqlx::query_scalar::<_, i64>(sql)
             .fetch_one(&mut conn)

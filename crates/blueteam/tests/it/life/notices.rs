@@ -21,7 +21,7 @@ async fn a_day_has_one_digest_through_a_kill_and_a_restart() {
          [digest]\nat = \"00:00\"\n"
     ))
     .await;
-    let kinds = "SELECT count(*) FROM blueteam.notices";
+    let kinds = "SELECT count(*) FROM blueteam.scheduled_notifications";
     let mut conn = daemon.connect().await;
     let since = std::time::Instant::now();
     // A new database has no day to tell of yet.
@@ -37,9 +37,9 @@ async fn a_day_has_one_digest_through_a_kill_and_a_restart() {
     assert!(told.try_recv().is_err());
     // As if its first days were yesterday's.
     sqlx::raw_sql(
-        "ALTER TABLE blueteam.notices DISABLE TRIGGER append_only;
-         UPDATE blueteam.notices SET key = 'before', at = at - interval '1 day';
-         ALTER TABLE blueteam.notices ENABLE ALWAYS TRIGGER append_only",
+        "ALTER TABLE blueteam.scheduled_notifications DISABLE TRIGGER append_only;
+         UPDATE blueteam.scheduled_notifications SET key = 'before', at = at - interval '1 day';
+         ALTER TABLE blueteam.scheduled_notifications ENABLE ALWAYS TRIGGER append_only",
     )
     .execute(&mut conn)
     .await
@@ -70,7 +70,7 @@ async fn a_day_has_one_digest_through_a_kill_and_a_restart() {
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(told.try_recv().is_err(), "the day was told already");
     let mut conn = daemon.connect().await;
-    let sent = "SELECT kind FROM blueteam.deliveries WHERE alert_id IS NULL ORDER BY 1";
+    let sent = "SELECT kind FROM blueteam.notifications WHERE alert_id IS NULL ORDER BY 1";
     let kinds: Vec<String> = sqlx::query_scalar(sent).fetch_all(&mut conn).await.unwrap();
     assert_eq!(kinds, ["digest", "heartbeat"]);
 }

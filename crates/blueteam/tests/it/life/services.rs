@@ -125,7 +125,6 @@ async fn a_tenants_alerts_go_their_own_way_and_can_be_silenced() {
     let silenced = daemon
         .command()
         .args([
-            "alerts",
             "silences",
             "add",
             "--kind",
@@ -190,7 +189,7 @@ async fn a_tenants_alerts_go_their_own_way_and_can_be_silenced() {
 
     let muted = list(&["--muted"]);
     assert_eq!((muted.len(), &muted[0]["tenant"]), (1, &json!(hermes)));
-    let told = "SELECT entity_value FROM blueteam.deliveries JOIN blueteam.alert_history USING \
+    let told = "SELECT entity_value FROM blueteam.notifications JOIN blueteam.alert_history USING \
         (alert_id) WHERE rule_id = 'brute_force'";
     let told: Vec<String> = sqlx::query_scalar(told).fetch_all(&mut conn).await.unwrap();
     assert_eq!(told, ["203.0.113.1"]);

@@ -205,7 +205,7 @@ async fn entries_of_many_lines_are_one_event_each() {
     until("the second entry", &daemon, || accepted(&daemon) == Some(2)).await;
     let mut conn = daemon.connect().await;
     let frames: Vec<i64> = sqlx::query_scalar(
-        "SELECT (metadata->>'frames')::bigint FROM blueteam.collected_events WHERE source = \
+        "SELECT (metadata->>'frames')::bigint FROM blueteam.log_events WHERE source = \
             'php_error' ORDER BY timestamp",
     )
     .fetch_all(&mut conn)
@@ -250,7 +250,7 @@ async fn no_client_keeps_its_request_out_of_the_record() {
     let since = Instant::now();
     loop {
         let rows: Vec<(String, i64)> = sqlx::query_as(
-            "SELECT host(ip_address), count(*) FROM blueteam.collected_events
+            "SELECT host(ip_address), count(*) FROM blueteam.log_events
               WHERE timestamp >= '2026-03-04T10:00:00Z' GROUP BY 1 ORDER BY 1",
         )
         .fetch_all(&mut conn)

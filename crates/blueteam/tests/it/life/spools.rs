@@ -255,7 +255,7 @@ async fn outcome(
     socket: &str,
     places: &Places,
 ) -> (i64, i64, i64) {
-    let sql = "SELECT count(DISTINCT account), count(*) FROM blueteam.collected_events WHERE \
+    let sql = "SELECT count(DISTINCT account), count(*) FROM blueteam.log_events WHERE \
         starts_with(account, $1)";
     let (distinct, rows): (i64, i64) = sqlx::query_as(sql)
         .bind(format!("{round}-{socket}-"))
@@ -441,7 +441,7 @@ async fn what_a_listener_left_behind_is_stored_without_it() {
     server.start().await;
     daemon.start().await;
     let mut conn = server.connect().await;
-    let sql = "SELECT count(*) FROM blueteam.collected_events WHERE account = 'left' AND metadata \
+    let sql = "SELECT count(*) FROM blueteam.log_events WHERE account = 'left' AND metadata \
         ->> 'service' = 'web'";
     let since = Instant::now();
     while sqlx::query_scalar::<_, i64>(sql)

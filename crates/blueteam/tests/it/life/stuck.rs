@@ -237,7 +237,7 @@ async fn locks_of_other_logins_stop_no_alert() {
     for key in [
         "blueteam.alerts.apply",
         "blueteam.reader.monitor",
-        "blueteam.folded_alerts",
+        "blueteam.rate_limited_alerts",
     ] {
         let lock = format!("SELECT pg_advisory_lock(hashtextextended('{key}', 0))");
         sqlx::query(sqlx::AssertSqlSafe(lock))

@@ -1,13 +1,13 @@
-//! No check says met of what this program cannot know: not with an empty record, not while nothing
-//! watches, not from one example.
+//! No check returns met for what blueteam cannot know: not with an empty record, not while nothing
+//! is monitored, not from one example.
 
 use model::Span;
 use model::facts::{AdvisoryFacts, FeedFacts, RuleFacts, SampleAlert, SourceFacts};
 
 use super::*;
 
-/// Objectives of which something in the database or on the machine is the whole of what they speak
-/// of, or a named person's own act. Nothing else may be met without being watched.
+/// Objectives that are fully covered by the database or the machine, or are a named person's own
+/// act. Nothing else may be met without monitoring.
 const OF_RECORD: &[&str] = &[
     // A person's signature, and the names in the configuration.
     "3.3.3[b]",
@@ -19,7 +19,7 @@ const OF_RECORD: &[&str] = &[
     "3.12.2[b]", // A person's approval.
     "3.12.4[a]",
 ];
-/// Objectives that may be met while everything that is known here is watched.
+/// Objectives that may be met while all known sources are monitored.
 const OF_WATCHING: &[&str] = &[
     "3.3.5[b]",
     "3.3.6[a]",
@@ -30,10 +30,10 @@ const OF_WATCHING: &[&str] = &[
     "3.14.6[a]",
     "3.14.7[b]",
 ];
-/// Of these, those for which it is enough that there is a record.
+/// Of these, those for which a complete record is enough.
 const OF_SOURCES: &[&str] = &["3.3.6[a]", "3.3.6[b]"];
 
-fn source(id: &str, kind: &str, facts: &Facts) -> SourceFacts {
+fn heard_source(id: &str, kind: &str, facts: &Facts) -> SourceFacts {
     SourceFacts {
         source_id: id.to_owned(),
         last_received: Some(facts.taken_at.minus(Span::mins(5))),
@@ -47,7 +47,7 @@ fn source(id: &str, kind: &str, facts: &Facts) -> SourceFacts {
     }
 }
 
-fn rule(id: &str) -> RuleFacts {
+fn enabled_rule(id: &str) -> RuleFacts {
     RuleFacts {
         rule_id: id.to_owned(),
         enabled: true,
@@ -59,10 +59,10 @@ fn rule(id: &str) -> RuleFacts {
     }
 }
 
-/// Everything that is known here is watched: the daemon runs, each source was heard, each rule sees
-/// what it needs.
-pub(super) fn watched() -> Facts {
-    let mut facts = empty();
+/// Facts of a fully monitored system: the daemon runs, each source was heard, each rule sees what
+/// it needs.
+pub(super) fn watched_facts() -> Facts {
+    let mut facts = empty_sections();
     facts.daemon = Some(DaemonFacts {
         running: true,
         pulse: Some(facts.taken_at),
@@ -70,8 +70,8 @@ pub(super) fn watched() -> Facts {
     });
 
     facts.sources = Some(vec![
-        source("syslog:/var/log/auth.log", "syslog", &facts),
-        source("audit_db", "audit_db", &facts),
+        heard_source("syslog:/var/log/auth.log", "syslog", &facts),
+        heard_source("audit_db", "audit_db", &facts),
     ]);
 
     let of_users = [
@@ -81,8 +81,14 @@ pub(super) fn watched() -> Facts {
         "data_exfiltration",
         "account_takeover",
     ]
-    .map(rule);
-    facts.rules = Some([&[rule("brute_force"), rule("audit_log_gap")][..], &of_users].concat());
+    .map(enabled_rule);
+    facts.rules = Some(
+        [
+            &[enabled_rule("brute_force"), enabled_rule("audit_log_gap")][..],
+            &of_users,
+        ]
+        .concat(),
+    );
 
     facts.programme = Some(ProgrammeFacts {
         checks_run: 47,
@@ -99,7 +105,7 @@ pub(super) fn watched() -> Facts {
     facts
 }
 
-/// The objectives that any check finds met.
+/// Returns the objectives that any check finds met.
 fn found_met(facts: &Facts) -> BTreeSet<String> {
     let says = ALL.iter().flat_map(|check| {
         let own = check.narrow(facts);
@@ -122,16 +128,15 @@ fn assert_none_but(allowed: &[&[&str]], facts: &Facts, what: &str) {
     assert!(beyond.is_empty(), "{what}: {beyond:?}");
 }
 
-/// The same facts with as much as possible of what people and machines wrote, but nothing that
-/// watches.
-fn busy(mut facts: Facts) -> Facts {
+/// Adds as much activity of people and machines as possible, but no monitoring.
+fn with_activity(mut facts: Facts) -> Facts {
     let types = [
-        ("audit_db", "admin", "grant"),
-        ("audit_db", "data", "export"),
-        ("syslog", "auth", "account_locked"),
+        ["audit_db", "admin", "grant"],
+        ["audit_db", "data", "export"],
+        ["syslog", "auth", "account_locked"],
     ];
 
-    let event = |(source, category, action): (&str, &str, &str)| EventType {
+    let event = |[source, category, action]: [&str; 3]| EventType {
         source: source.to_owned(),
         category: category.to_owned(),
         action: action.to_owned(),
@@ -147,7 +152,7 @@ fn busy(mut facts: Facts) -> Facts {
         ..EventFacts::default()
     });
 
-    facts.rules = watched().rules;
+    facts.rules = watched_facts().rules;
     facts.alerts = Some(AlertFacts {
         by_severity: [("high".to_owned(), 1)].into(),
         acknowledged: 1,
@@ -162,7 +167,7 @@ fn busy(mut facts: Facts) -> Facts {
         }],
     });
 
-    facts.incidents = watched().incidents;
+    facts.incidents = watched_facts().incidents;
     facts.programme = Some(ProgrammeFacts {
         objectives: 320,
         decided_in_a_year: 1,
@@ -206,43 +211,43 @@ fn busy(mut facts: Facts) -> Facts {
 }
 
 #[test]
-fn an_installation_that_never_heard_anything_proposes_nothing() {
-    assert_none_but(&[OF_RECORD], &empty(), "every section empty");
+fn installation_without_sources_proposes_nothing_beyond_the_record() {
+    assert_none_but(&[OF_RECORD], &empty_sections(), "every section empty");
     assert_none_but(
         &[OF_RECORD],
-        &busy(empty()),
+        &with_activity(empty_sections()),
         "one of everything, and no source",
     );
     assert_eq!(
-        found_met(&empty()),
+        found_met(&empty_sections()),
         ["3.3.8[b]", "3.3.8[c]"].map(str::to_owned).into()
     );
 }
 
 #[test]
-fn what_is_watched_may_be_met_and_is() {
+fn monitored_objectives_are_met() {
     assert_none_but(
         &[OF_RECORD, OF_WATCHING],
-        &busy(watched()),
+        &with_activity(watched_facts()),
         "all is watched",
     );
 
-    let found = found_met(&watched());
+    let found = found_met(&watched_facts());
     for id in OF_WATCHING {
         assert!(found.contains(*id), "{id}: {found:?}");
     }
 }
 
-/// A way to change facts.
-type Change = fn(&mut Facts);
+/// A change of facts that breaks monitoring.
+type ChangeFacts = fn(&mut Facts);
 
 fn first_source(facts: &mut Facts) -> &mut SourceFacts {
     &mut facts.sources.as_mut().unwrap()[0]
 }
 
 #[test]
-fn nothing_is_watched_while_the_daemon_does_not_read() {
-    let broken: [(&str, Change); 6] = [
+fn stopped_or_stuck_daemon_means_no_monitoring() {
+    let broken: [(&str, ChangeFacts); 6] = [
         ("never ran", |f| f.daemon = Some(DaemonFacts::default())),
         ("is not recorded", |f| f.daemon = None),
         ("was stopped", |f| {
@@ -260,15 +265,15 @@ fn nothing_is_watched_while_the_daemon_does_not_read() {
     ];
 
     for (what, change) in broken {
-        let mut facts = busy(watched());
+        let mut facts = with_activity(watched_facts());
         change(&mut facts);
         assert_none_but(&[OF_RECORD, OF_SOURCES], &facts, what);
     }
 }
 
 #[test]
-fn nothing_is_watched_that_does_not_come() {
-    let broken: [(&str, Change); 8] = [
+fn silent_new_or_broken_sources_mean_no_monitoring() {
+    let broken: [(&str, ChangeFacts); 8] = [
         ("no source", |f| f.sources = Some(Vec::new())),
         ("sources are not recorded", |f| f.sources = None),
         ("a source that waits for its file", |f| {
@@ -292,16 +297,16 @@ fn nothing_is_watched_that_does_not_come() {
     ];
 
     for (what, change) in broken {
-        let mut facts = busy(watched());
+        let mut facts = with_activity(watched_facts());
         change(&mut facts);
         assert_none_but(&[OF_RECORD], &facts, what);
     }
 }
 
 #[test]
-fn a_blind_rule_watches_nothing() {
+fn blind_rule_means_no_monitoring() {
     for blind_to in [Some(vec!["audit_db".to_owned()]), None] {
-        let mut facts = busy(watched());
+        let mut facts = with_activity(watched_facts());
         for rule in facts
             .rules
             .as_mut()
@@ -311,11 +316,13 @@ fn a_blind_rule_watches_nothing() {
         {
             rule.blind_to.clone_from(&blind_to);
         }
+
         assert_none_but(
             &[OF_RECORD, OF_SOURCES],
             &facts,
             "a rule about users is blind",
         );
+
         let text = (find("si_3_14_7").unwrap().decide)(&facts)
             .pop()
             .unwrap()
@@ -325,6 +332,7 @@ fn a_blind_rule_watches_nothing() {
             text.contains("needs what these rules are blind to: after_hours"),
             "{text}"
         );
+
         for rule in facts
             .rules
             .as_mut()
@@ -339,22 +347,22 @@ fn a_blind_rule_watches_nothing() {
 }
 
 #[test]
-fn a_path_is_not_a_kind_and_a_console_is_not_remote() {
-    let mut facts = busy(watched());
-    facts.sources = Some(vec![source(
+fn source_paths_and_console_logins_are_not_misread() {
+    let mut facts = with_activity(watched_facts());
+    facts.sources = Some(vec![heard_source(
         "php:/srv/access-denied-notes.log",
         "php_error",
         &facts,
     )]);
-    assert_eq!(verdict("si_3_14_6", 'b', &facts), None);
-    facts.sources = Some(vec![source(
+    assert_eq!(proposed_finding("si_3_14_6", 'b', &facts), None);
+    facts.sources = Some(vec![heard_source(
         "nginx:/var/log/nginx/access.log",
         "nginx",
         &facts,
     )]);
 
     assert_eq!(
-        verdict("si_3_14_6", 'b', &facts),
+        proposed_finding("si_3_14_6", 'b', &facts),
         None,
         "a web server's log is not the boundary"
     );
@@ -369,10 +377,10 @@ fn a_path_is_not_a_kind_and_a_console_is_not_remote() {
 
     facts.events.as_mut().unwrap().types = vec![console];
     facts.host.as_mut().unwrap().open_ports = vec![2222];
-    assert_eq!(verdict("ac_3_1_12", 'd', &facts), None);
+    assert_eq!(proposed_finding("ac_3_1_12", 'd', &facts), None);
     facts.host.as_mut().unwrap().open_ports = vec![22];
     assert_eq!(
-        verdict("ac_3_1_12", 'd', &facts),
+        proposed_finding("ac_3_1_12", 'd', &facts),
         Some(Finding::NotMet),
         "SSH is open, and the console is all that was heard"
     );

@@ -20,10 +20,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::keeper::{Shelf, Waiting};
+use super::keeper::Shelf;
 use super::record::{Content, Place, Record, decode};
 use super::{LAST_TRY, LINGER};
 use crate::log_pipeline::{Beside, Intake};
+use crate::spool_backlog::SpoolBacklog;
 use app::self_audit::{Component, Failures};
 
 /// Bytes of the spool that are stored at once.
@@ -45,7 +46,7 @@ pub(super) struct Sink {
     pub calendar: Calendar,
     pub settle: Span,
     pub failures: Failures,
-    pub waiting: Arc<Waiting>,
+    pub waiting: Arc<SpoolBacklog>,
 }
 
 /// Stores what a listener has kept.
@@ -263,7 +264,7 @@ async fn step(
 ) -> anyhow::Result<bool> {
     let records = shelf.with(|spool| Ok(spool.records())).await?;
     if records == 0 {
-        sink.waiting.note(&sink.name, None);
+        sink.waiting.record(&sink.name, None);
         return Ok(false);
     }
 
@@ -292,7 +293,7 @@ async fn step(
 
     let records = decoded(sink, &batch);
     sink.waiting
-        .note(&sink.name, records.first().map(|record| record.received));
+        .record(&sink.name, records.first().map(|record| record.received));
     drain.lock().await.store(&records).await?;
     drop(records);
     shelf.with(move |spool| spool.advance(&batch)).await?;

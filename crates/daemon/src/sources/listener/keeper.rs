@@ -3,7 +3,6 @@
 //! Everything takes this way, not only what comes during an outage. So there is one way to test,
 //! and a `kill -9` finds nothing in memory but what is being written at that moment.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -442,30 +441,5 @@ fn gather(first: Handover, queue: &mut mpsc::Receiver<Handover>, held: &mut Vec<
     {
         bytes += size(&more);
         held.push(more);
-    }
-}
-
-/// Since when messages wait for the database, by listener.
-#[derive(Debug, Default)]
-pub struct Waiting(Mutex<BTreeMap<String, Timestamp>>);
-
-impl Waiting {
-    /// Notes when the oldest message that waits was received; none when nothing waits.
-    pub fn note(&self, listener: &str, since: Option<Timestamp>) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match since {
-            Some(since) => waiting.insert(listener.to_owned(), since),
-            None => waiting.remove(listener),
-        };
-    }
-
-    /// When the oldest of all was received.
-    pub fn oldest(&self) -> Option<Timestamp> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .min()
-            .copied()
     }
 }

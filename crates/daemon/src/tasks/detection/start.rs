@@ -11,7 +11,7 @@ use store::reader::{self, Check, Cursor, SetAside, Start, Witness};
 use store::{Connection as _, PgConnection, StoreError};
 use tracing::{error, info, warn};
 
-use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, route, sane};
+use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, router, sane};
 use crate::source_accounting::Books;
 use app::self_audit::Component;
 
@@ -60,7 +60,7 @@ impl Monitor {
             ),
             None => None,
         };
-        let memory = engine.memory();
+        let memory = engine.lookback();
         let max_ahead = options.max_clock_ahead;
         let events = store::history::rebuild(
             &mut conn,
@@ -176,12 +176,8 @@ impl Monitor {
         let mut changes = Vec::new();
         engine.drain(false, |change| changes.push(change));
         let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
-        let open = options.calendar.clone().period(now).open;
         store::alerts::take_turn(&mut tx).await?;
-        store::alerts::apply(&mut tx, &changes, &|alert| {
-            route(options, &mutes, open, alert)
-        })
-        .await?;
+        router(options, &mutes).apply(&mut tx, &changes).await?;
 
         // Profiles were saved in ids that mean nothing here; they are saved again with the next
         // checkpoint.

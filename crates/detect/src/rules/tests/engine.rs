@@ -1,11 +1,11 @@
-//! What the engine owes to every rule: bounds, restarts, and a past that is not told twice.
+//! Guarantees of the engine to every rule: bounds, restarts, and no repeated detections.
 
 use model::Phase;
 
 use super::*;
 use crate::Restored;
 
-fn usage(engine: &Engine, rule: &str) -> crate::Usage {
+fn rule_usage(engine: &Engine, rule: &str) -> crate::Usage {
     engine
         .status()
         .into_iter()
@@ -15,25 +15,27 @@ fn usage(engine: &Engine, rule: &str) -> crate::Usage {
 }
 
 #[test]
-fn the_cap_on_keys_holds_and_evictions_are_counted() {
-    let mut engine = engine(with("brute_force", json!({"max_keys": 2})));
+fn keys_are_capped_and_evictions_counted() {
+    let mut engine = new_engine(rule_with_params("brute_force", json!({"max_keys": 2})));
     for (n, ip) in ["203.0.113.1", "203.0.113.2", "203.0.113.3"]
         .into_iter()
         .enumerate()
     {
-        engine.push(&failure(n as i64).ip(ip).event());
+        engine.push(&failed_login(n as i64).ip(ip).to_event());
     }
-    let usage = usage(&engine, "brute_force");
+    let usage = rule_usage(&engine, "brute_force");
     assert_eq!((usage.keys, usage.evicted), (2, 1));
-    // The quietest one went: five more failures of the first address are five, of the third six.
+
+    // The first address was evicted: five more failures make five for it, but six for the third.
     for n in 10..15 {
-        engine.push(&failure(n).ip("203.0.113.3").event());
+        engine.push(&failed_login(n).ip("203.0.113.3").to_event());
     }
     for n in 20..25 {
-        engine.push(&failure(n).ip("203.0.113.1").event());
+        engine.push(&failed_login(n).ip("203.0.113.1").to_event());
     }
+
     engine.finish();
-    let found: Vec<String> = drain(&mut engine)
+    let found: Vec<String> = drain_changes(&mut engine)
         .into_iter()
         .map(|c| c.detection.entity.value)
         .collect();
@@ -41,18 +43,18 @@ fn the_cap_on_keys_holds_and_evictions_are_counted() {
 }
 
 #[test]
-fn a_detection_opens_extends_and_closes() {
-    let mut engine = engine(only("brute_force"));
-    engine.advance(at(0));
-    (0..6).for_each(|n| engine.push(&failure(n).event()));
-    let changes = drain(&mut engine);
+fn detection_opens_extends_and_closes() {
+    let mut engine = new_engine(only_rule("brute_force"));
+    engine.advance_clock(at(0));
+    (0..6).for_each(|n| engine.push(&failed_login(n).to_event()));
+    let changes = drain_changes(&mut engine);
     assert_eq!(
         (changes.len(), changes[0].phase, changes[0].opened),
         (1, Phase::Opened, true)
     );
 
-    engine.push(&failure(6).event());
-    let changes = drain(&mut engine);
+    engine.push(&failed_login(6).to_event());
+    let changes = drain_changes(&mut engine);
     assert_eq!(
         (
             changes[0].phase,
@@ -62,24 +64,24 @@ fn a_detection_opens_extends_and_closes() {
         (Phase::Extended, false, 7)
     );
 
-    engine.advance(at(300));
+    engine.advance_clock(at(300));
     assert!(!engine.has_changes());
-    engine.advance(at(400));
-    let changes = drain(&mut engine);
+    engine.advance_clock(at(400));
+    let changes = drain_changes(&mut engine);
     assert_eq!((changes.len(), changes[0].phase), (1, Phase::Closed));
-    engine.advance(at(401));
+    engine.advance_clock(at(401));
     assert_eq!(
         (engine.open_detections(), engine.has_changes()),
         (0, false),
-        "forgotten once it was told"
+        "forgotten once it was reported"
     );
 }
 
 #[test]
-fn an_alert_names_a_hundred_events_and_counts_all() {
-    let found = &run(
-        only("brute_force"),
-        &(0..250).map(failure).collect::<Vec<_>>(),
+fn detection_names_a_hundred_events_and_counts_all() {
+    let found = &run_events(
+        only_rule("brute_force"),
+        &(0..250).map(failed_login).collect::<Vec<_>>(),
     )[0];
     assert_eq!(
         (found.event_count, found.event_ids.len()),
@@ -88,22 +90,22 @@ fn an_alert_names_a_hundred_events_and_counts_all() {
 }
 
 #[test]
-fn after_a_restart_a_detection_is_extended_and_not_opened_anew() {
-    let mut before = engine(only("brute_force"));
-    (0..6).for_each(|n| before.push(&failure(n).event()));
-    let stored = drain(&mut before).remove(0).detection;
+fn restored_detection_is_extended_and_not_opened_again() {
+    let mut before = new_engine(only_rule("brute_force"));
+    (0..6).for_each(|n| before.push(&failed_login(n).to_event()));
+    let stored = drain_changes(&mut before).remove(0).detection;
 
-    let mut after = engine(only("brute_force"));
-    (0..6).for_each(|n| after.rebuild(&failure(n).event(), true));
-    assert!(!after.has_changes(), "what was told is not told again");
+    let mut after = new_engine(only_rule("brute_force"));
+    (0..6).for_each(|n| after.rebuild(&failed_login(n).to_event(), true));
+    assert!(!after.has_changes(), "nothing is reported again");
     assert!(after.restore(Restored {
         detection: stored.clone(),
         hold_until: None
     }));
     assert!(!after.has_changes());
 
-    after.push(&failure(6).event());
-    let changes = drain(&mut after);
+    after.push(&failed_login(6).to_event());
+    let changes = drain_changes(&mut after);
     assert_eq!(
         (changes.len(), changes[0].phase, changes[0].opened),
         (1, Phase::Extended, false)
@@ -111,7 +113,7 @@ fn after_a_restart_a_detection_is_extended_and_not_opened_anew() {
     assert_eq!(changes[0].detection.fingerprint, stored.fingerprint);
     assert_eq!(changes[0].detection.event_count, 7);
 
-    let mut without = engine(only("ai_abuse"));
+    let mut without = new_engine(only_rule("ai_abuse"));
     assert!(
         !without.restore(Restored {
             detection: stored,
@@ -122,56 +124,55 @@ fn after_a_restart_a_detection_is_extended_and_not_opened_anew() {
 }
 
 #[test]
-fn windows_span_a_restart() {
-    let mut engine = engine(only("brute_force"));
-    (0..5).for_each(|n| engine.rebuild(&failure(n).event(), true));
-    engine.push(&failure(5).event());
-    assert_eq!(drain(&mut engine)[0].detection.event_count, 6);
+fn windows_survive_a_restart() {
+    let mut engine = new_engine(only_rule("brute_force"));
+    (0..5).for_each(|n| engine.rebuild(&failed_login(n).to_event(), true));
+    engine.push(&failed_login(5).to_event());
+    assert_eq!(drain_changes(&mut engine)[0].detection.event_count, 6);
 }
 
 #[test]
-fn profiles_span_a_restart() {
+fn profiles_survive_a_restart() {
     let view = |i: i64| {
-        draft(i * 4600, Category::Access, "view")
+        draft_event(i * 4600, Category::Access, "view")
             .user(7)
             .ip("192.0.2.1")
     };
 
-    let mut before = engine(only("anomalous_access"));
-    (0..20).for_each(|i| before.push(&view(i).event()));
-    let mut after = engine(only("anomalous_access"));
+    let mut before = new_engine(only_rule("anomalous_access"));
+    (0..20).for_each(|i| before.push(&view(i).to_event()));
+    let mut after = new_engine(only_rule("anomalous_access"));
     before
         .take_dirty_profiles()
         .into_iter()
         .for_each(|stored| after.restore_profile(stored));
 
-    // Known to the stored profile: a rebuild must not learn it twice.
-    after.rebuild(&view(19).event(), true);
-    after.push(&view(20).ip("198.51.100.1").event());
-    assert_eq!(drain(&mut after).len(), 1);
+    // The stored profile includes it: a rebuild must not learn it twice.
+    after.rebuild(&view(19).to_event(), true);
+    after.push(&view(20).ip("198.51.100.1").to_event());
+    assert_eq!(drain_changes(&mut after).len(), 1);
 }
 
 #[test]
-fn the_same_events_give_the_same_fingerprints_in_every_process() {
-    let events: Vec<Draft> = (0..6).map(failure).collect();
+fn fingerprints_do_not_depend_on_the_process() {
+    let events: Vec<Draft> = (0..6).map(failed_login).collect();
     let (a, b) = (
-        run(only("brute_force"), &events),
-        run(only("brute_force"), &events),
+        run_events(only_rule("brute_force"), &events),
+        run_events(only_rule("brute_force"), &events),
     );
     assert_eq!(a, b);
 
-    let other: Vec<Draft> = events.iter().map(|e| e.clone().n(1)).collect();
+    let other: Vec<Draft> = events.iter().map(|e| e.clone().with_number(1)).collect();
     assert_ne!(
-        run(only("brute_force"), &other)[0].fingerprint,
+        run_events(only_rule("brute_force"), &other)[0].fingerprint,
         a[0].fingerprint,
         "another first event"
     );
 }
 
-/// Whether they are shown one by one or looked up together; also when what was found ahead is given
-/// up before its turn, because the caps are far too small.
+/// Also with caps that are far too small, so that prefetched slots are evicted before their events.
 #[test]
-fn events_shown_together_say_what_they_say_alone() {
+fn batches_give_the_same_detections_as_single_events() {
     use proptest::prelude::*;
 
     let event = (0_i64..2000, 0_u128..6, 0_usize..5, 0_usize..4, 0_usize..6).prop_map(
@@ -193,12 +194,12 @@ fn events_shown_together_say_what_they_say_alone() {
                 Outcome::Success
             };
 
-            draft(secs, category, action)
+            draft_event(secs, category, action)
                 .user(user)
                 .session(session)
                 .ip(ip)
                 .agent("Firefox")
-                .result(result)
+                .with_result(result)
         },
     );
 
@@ -210,18 +211,18 @@ fn events_shown_together_say_what_they_say_alone() {
             ..Settings::default()
         };
 
-        let (mut alone, mut together) = (engine(settings()), engine(settings()));
-        let events: Vec<_> = drafts.iter().enumerate().map(|(n, d)| d.clone().n(n as u128 + 1).event()).collect();
+        let (mut alone, mut together) = (new_engine(settings()), new_engine(settings()));
+        let events: Vec<_> = drafts.iter().enumerate().map(|(n, d)| d.clone().with_number(n as u128 + 1).to_event()).collect();
         for event in &events {
             alone.push(event);
         }
 
-        let mut glances = together.glances();
-        let seen: Vec<_> = events.iter().map(|event| glances.at(event)).collect();
-        together.push_all(&events, &seen);
+        let mut prefilter = together.prefilter();
+        let headers: Vec<_> = events.iter().map(|event| prefilter.header_of(event)).collect();
+        together.push_all(&events, &headers);
         let end = |engine: &mut Engine| {
             engine.finish();
-            let mut changes = drain(engine);
+            let mut changes = drain_changes(engine);
             changes.sort_by_key(|c| c.detection.fingerprint.0);
             changes
         };

@@ -1,6 +1,6 @@
-//! The rules beside a second writing of their definitions, which keeps every event and looks at all
-//! of them again each time: slow, plain, and with nothing in common with the engine. Distances
-//! between events are such that windows end on the second.
+//! The rules compared with a second implementation of their definitions, which keeps every event
+//! and examines all of them each time: slow, plain, and with nothing in common with the engine. The
+//! intervals between events hit the ends of windows exactly.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -27,7 +27,7 @@ const PATHS: [&str; 5] = [
     "/settings.phpx",
 ];
 const BYTES: [u64; 4] = [0, 250_000_000, 499_999_999, 500_000_001];
-/// What happens; with the rule that is chiefly about it.
+/// Kinds of events, each with the rule that is mainly about it.
 const KINDS: [(Category, &str, &str); 13] = [
     (Category::Auth, "login_failed", "brute_force"),
     (Category::Auth, "login", "credential_stuffing"),
@@ -44,13 +44,13 @@ const KINDS: [(Category, &str, &str); 13] = [
     (Category::Data, "view", "after_hours"),
 ];
 
-/// Events made of random bytes, two thirds of which are what the rule is about.
-fn drafts(rule: &str, steps: &[i64], bytes: &[[u8; 12]]) -> Vec<Draft> {
+/// Makes events from random bytes; many of them are of the kinds that the rule is about.
+fn random_drafts(rule: &str, steps: &[i64], bytes: &[[u8; 12]]) -> Vec<Draft> {
     // One address tries many accounts.
     let ips = if rule == "credential_stuffing" { 1 } else { 3 };
     let about: Vec<_> = KINDS.iter().filter(|(.., of)| *of == rule).collect();
     let mut secs = 0;
-    let draft = |(i, b): (usize, &[u8; 12])| {
+    let mut draft = |i: usize, b: &[u8; 12]| {
         let pick = |n: usize, of: usize| usize::from(b[n]) % of;
         secs += steps[pick(0, steps.len())];
         let kind = if b[1] < 85 && !about.is_empty() {
@@ -89,7 +89,7 @@ fn drafts(rule: &str, steps: &[i64], bytes: &[[u8; 12]]) -> Vec<Draft> {
                 result
             },
             user: (b[8] > 10).then(|| 1 + pick(8, 2) as u128),
-            // New ones come up in the course of time.
+            // New addresses appear over time.
             ip: (b[9] > 10).then(|| IPS[(pick(9, ips) + i / 60) % IPS.len()]),
             agent: Some(AGENTS[(pick(10, 2) + i / 150) % AGENTS.len()]),
             session: (b[10] > 20).then(|| SESSIONS[pick(10, 6)]),
@@ -97,34 +97,34 @@ fn drafts(rule: &str, steps: &[i64], bytes: &[[u8; 12]]) -> Vec<Draft> {
             tenant: (b[11] > 128).then(|| 1 + pick(11, 3) as u128),
             cui: pick(7, 7) == 0,
             metadata,
-            ..draft(secs, kind.0, kind.1)
+            ..draft_event(secs, kind.0, kind.1)
         }
     };
 
-    bytes.iter().enumerate().map(draft).collect()
+    bytes.iter().enumerate().map(|(i, b)| draft(i, b)).collect()
 }
 
 impl Draft {
     fn secs(&self) -> i64 {
         self.at.as_secs()
     }
-    fn says(&self, key: &str) -> Option<String> {
+    fn metadata_text(&self, key: &str) -> Option<String> {
         self.metadata[key].as_str().map(str::to_owned)
     }
-    fn who(&self) -> Option<String> {
+    fn user_text(&self) -> Option<String> {
         self.user.map(|user| Uuid::from_u128(user).to_string())
     }
-    fn succeeds(&self) -> bool {
+    fn is_success(&self) -> bool {
         self.result == Outcome::Success
     }
     fn fails_to_log_in(&self) -> bool {
         self.category == Category::Auth
-            && (self.action == "login_failed" || (self.action == "login" && !self.succeeds()))
+            && (self.action == "login_failed" || (self.action == "login" && !self.is_success()))
     }
     fn logs_in(&self) -> bool {
         self.category == Category::Auth
             && self.action == "login"
-            && self.succeeds()
+            && self.is_success()
             && self.user.is_some()
     }
     fn is_export(&self) -> bool {
@@ -132,17 +132,17 @@ impl Draft {
     }
 }
 
-/// Those within so many seconds before the last one, with it.
-fn within(events: &[Draft], secs: i64) -> impl Iterator<Item = &Draft> {
+/// Returns the events within `secs` before the last one, including it.
+fn events_within(events: &[Draft], secs: i64) -> impl Iterator<Item = &Draft> {
     let from = events.last().map_or(i64::MIN, |now| now.secs() - secs);
     events.iter().filter(move |event| event.secs() > from)
 }
 
-/// Of each entity for which the rule's condition holds at the last event: the key (the entity, or
-/// part of its time), and the entity.
+/// Returns key and entity for each entity for which the rule's condition holds at the last event.
+/// The key is the entity, or the entity with a period.
 type Holds = fn(&[Draft]) -> Vec<(String, String)>;
 
-fn one(entity: &str, holds: bool) -> Vec<(String, String)> {
+fn entity_if(entity: &str, holds: bool) -> Vec<(String, String)> {
     holds
         .then(|| (entity.to_owned(), entity.to_owned()))
         .into_iter()
@@ -154,9 +154,9 @@ fn brute_force(events: &[Draft]) -> Vec<(String, String)> {
     let (true, Some(ip)) = (now.fails_to_log_in(), now.ip) else {
         return Vec::new();
     };
-    one(
+    entity_if(
         ip,
-        within(events, 300)
+        events_within(events, 300)
             .filter(|e| e.fails_to_log_in() && e.ip == Some(ip))
             .count()
             > 5,
@@ -166,23 +166,23 @@ fn brute_force(events: &[Draft]) -> Vec<(String, String)> {
 fn credential_stuffing(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
     let account = |e: &Draft| {
-        e.says("username")
-            .or_else(|| e.says("email"))
-            .or_else(|| e.who())
+        e.metadata_text("username")
+            .or_else(|| e.metadata_text("email"))
+            .or_else(|| e.user_text())
     };
 
     let (true, Some(ip), Some(_)) = (now.fails_to_log_in(), now.ip, account(now)) else {
         return Vec::new();
     };
-    let accounts = within(events, 600)
+    let accounts = events_within(events, 600)
         .filter(|e| e.fails_to_log_in() && e.ip == Some(ip))
         .filter_map(account);
-    one(ip, accounts.collect::<BTreeSet<_>>().len() > 10)
+    entity_if(ip, accounts.collect::<BTreeSet<_>>().len() > 10)
 }
 
 fn privilege_escalation(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
-    let (Some(user), Some(role)) = (now.who(), now.says("role")) else {
+    let (Some(user), Some(role)) = (now.user_text(), now.metadata_text("role")) else {
         return Vec::new();
     };
     let path = now.resource.as_deref().unwrap_or_default();
@@ -191,7 +191,7 @@ fn privilege_escalation(events: &[Draft]) -> Vec<(String, String)> {
         || path.ends_with("/settings.php");
 
     let self_service = now.action == "password_change";
-    one(
+    entity_if(
         &user,
         (admin || now.category == Category::Admin) && !self_service && role != "admin",
     )
@@ -201,26 +201,26 @@ fn anomalous_access(events: &[Draft]) -> Vec<(String, String)> {
     let [before @ .., now] = events else {
         return Vec::new();
     };
-    let (Some(user), true) = (now.who(), now.succeeds()) else {
+    let (Some(user), true) = (now.user_text(), now.is_success()) else {
         return Vec::new();
     };
     let seen: Vec<_> = before
         .iter()
-        .filter(|e| e.user == now.user && e.succeeds())
+        .filter(|e| e.user == now.user && e.is_success())
         .collect();
 
     let known = seen.len() >= 20 && seen[seen.len() - 1].secs() - seen[0].secs() >= 86_400;
     let new_ip = now.ip.is_some() && seen.iter().all(|e| e.ip != now.ip);
     let new_agent = now.agent.is_some() && seen.iter().all(|e| e.agent != now.agent);
 
-    one(&user, known && (new_ip || new_agent))
+    entity_if(&user, known && (new_ip || new_agent))
 }
 
 fn data_exfiltration(events: &[Draft]) -> Vec<(String, String)> {
     let [before @ .., now] = events else {
         return Vec::new();
     };
-    let (Some(user), true) = (now.who(), now.is_export()) else {
+    let (Some(user), true) = (now.user_text(), now.is_export()) else {
         return Vec::new();
     };
     let bytes = |e: &Draft| e.metadata["bytes"].as_f64().unwrap_or_default();
@@ -229,7 +229,7 @@ fn data_exfiltration(events: &[Draft]) -> Vec<(String, String)> {
     let mut hours: BTreeMap<i64, (f64, f64)> = BTreeMap::new();
     for e in before.iter().filter(mine) {
         let hour = e.secs().div_euclid(3600);
-        // An hour that the last one reaches into is no past yet.
+        // An hour that overlaps the last 60 minutes is not past yet.
         if (hour + 1) * 3600 <= now.secs() - 3600 && hour * 3600 >= now.secs() - 14 * 86_400 {
             let (count, sum) = hours.entry(hour).or_default();
             (*count, *sum) = (*count + 1.0, *sum + bytes(e));
@@ -239,10 +239,10 @@ fn data_exfiltration(events: &[Draft]) -> Vec<(String, String)> {
     let mean = |of: fn(&(f64, f64)) -> f64| {
         hours.values().map(of).sum::<f64>() / (hours.len().max(1) as f64)
     };
-    let (count, sum) = within(events, 3600)
+    let (count, sum) = events_within(events, 3600)
         .filter(mine)
         .fold((0.0, 0.0), |(n, sum), e| (n + 1.0, sum + bytes(e)));
-    one(
+    entity_if(
         &user,
         count > (5.0 * mean(|h| h.0)).max(20.0) || sum > (5.0 * mean(|h| h.1)).max(500e6),
     )
@@ -253,19 +253,19 @@ fn ai_abuse(events: &[Draft]) -> Vec<(String, String)> {
     let triggers = |e: &Draft| {
         e.category == Category::Ai && e.action == "guardrail_triggered" && e.user == now.user
     };
-    let (Some(user), true) = (now.who(), triggers(now)) else {
+    let (Some(user), true) = (now.user_text(), triggers(now)) else {
         return Vec::new();
     };
 
-    one(
+    entity_if(
         &user,
-        within(events, 600).filter(|e| triggers(e)).count() >= 3,
+        events_within(events, 600).filter(|e| triggers(e)).count() >= 3,
     )
 }
 
 fn after_hours(events: &[Draft]) -> Vec<(String, String)> {
     let [.., now] = events else { return Vec::new() };
-    let (Some(user), true) = (now.who(), now.cui) else {
+    let (Some(user), true) = (now.user_text(), now.cui) else {
         return Vec::new();
     };
     let (mut evening, hour) = (
@@ -273,7 +273,7 @@ fn after_hours(events: &[Draft]) -> Vec<(String, String)> {
         now.secs().rem_euclid(86_400) / 3600,
     );
 
-    // The first of 1970 was a Thursday.
+    // January 1, 1970 was a Thursday.
     let off = |day: i64| (day + 3).rem_euclid(7) > 4;
     if !off(evening) && (7..19).contains(&hour) {
         return Vec::new();
@@ -292,20 +292,20 @@ fn account_takeover(events: &[Draft]) -> Vec<(String, String)> {
     let [before @ .., now] = events else {
         return Vec::new();
     };
-    let (Some(user), Some(ip)) = (now.who(), now.ip) else {
+    let (Some(user), Some(ip)) = (now.user_text(), now.ip) else {
         return Vec::new();
     };
     let changed_for_another = |change: &Draft| {
         let changed =
-            change.user == now.user && change.action == "password_change" && change.succeeds();
+            change.user == now.user && change.action == "password_change" && change.is_success();
         let known = |e: &Draft| {
-            e.user == now.user && e.succeeds() && e.ip == Some(ip) && e.secs() < change.secs()
+            e.user == now.user && e.is_success() && e.ip == Some(ip) && e.secs() < change.secs()
         };
         changed && (1..1800).contains(&(now.secs() - change.secs())) && !before.iter().any(known)
     };
 
     let touches = now.category == Category::Data || now.cui;
-    one(&user, touches && before.iter().any(changed_for_another))
+    entity_if(&user, touches && before.iter().any(changed_for_another))
 }
 
 fn session_anomaly(events: &[Draft]) -> Vec<(String, String)> {
@@ -315,11 +315,11 @@ fn session_anomaly(events: &[Draft]) -> Vec<(String, String)> {
     };
     let is_logout = |e: &Draft| e.action == "logout";
     let mine = |e: &&Draft| e.session == Some(session);
-    let elsewhere = within(events, 600)
+    let elsewhere = events_within(events, 600)
         .filter(mine)
         .any(|e| !is_logout(e) && e.ip.is_some() && e.ip != now.ip);
 
-    // First and last since the last login.
+    // First and last logout since the last login.
     let mut logouts: Option<(i64, i64)> = None;
     for e in events.iter().filter(mine) {
         match e {
@@ -332,14 +332,15 @@ fn session_anomaly(events: &[Draft]) -> Vec<(String, String)> {
     let over =
         logouts.is_some_and(|(first, last)| now.secs() > first && now.secs() - last < 86_400);
     let replayed = !is_logout(now) && ((now.ip.is_some() && elsewhere) || over);
-    let mut found = one(session, replayed);
-    if let (Some(user), Some(_)) = (now.who(), now.ip) {
+    let mut found = entity_if(session, replayed);
+    if let (Some(user), Some(_)) = (now.user_text(), now.ip) {
         let uses = || {
-            within(events, 300)
+            events_within(events, 300)
                 .filter(|e| e.user == now.user && e.session.is_some() && e.ip.is_some())
         };
-        let (sessions, ips): (BTreeSet<_>, BTreeSet<_>) = uses().map(|e| (e.session, e.ip)).unzip();
-        found.extend(one(&user, sessions.len() > 3 && ips.len() >= 2));
+        let sessions: BTreeSet<_> = uses().map(|e| e.session).collect();
+        let ips: BTreeSet<_> = uses().map(|e| e.ip).collect();
+        found.extend(entity_if(&user, sessions.len() > 3 && ips.len() >= 2));
     }
 
     found
@@ -349,7 +350,7 @@ fn cross_tenant(events: &[Draft]) -> Vec<(String, String)> {
     let [before @ .., now] = events else {
         return Vec::new();
     };
-    let (Some(user), Some(tenant)) = (now.who(), now.tenant) else {
+    let (Some(user), Some(tenant)) = (now.user_text(), now.tenant) else {
         return Vec::new();
     };
     let login = before
@@ -360,19 +361,19 @@ fn cross_tenant(events: &[Draft]) -> Vec<(String, String)> {
     let login = login
         .and_then(|e| e.tenant)
         .map(|id| Uuid::from_u128(id).to_string());
-    let home = now.says("home_instance_id").or(login);
+    let home = now.metadata_text("home_instance_id").or(login);
     let concerns = matches!(
         now.category,
         Category::Access | Category::Data | Category::Admin
     );
 
-    one(
+    entity_if(
         &user,
         concerns && home.is_some_and(|home| home != Uuid::from_u128(tenant).to_string()),
     )
 }
 
-/// The rule, and its cooldown in seconds.
+/// Each rule with its cooldown in seconds and its definition.
 const RULES: [(&str, i64, Holds); 10] = [
     ("brute_force", 300, brute_force),
     ("credential_stuffing", 600, credential_stuffing),
@@ -386,8 +387,8 @@ const RULES: [(&str, i64, Holds); 10] = [
     ("cross_tenant", 3600, cross_tenant),
 ];
 
-/// Each detection: whose, and when it was last extended.
-fn defined(events: &[Draft], cooldown: i64, holds: Holds) -> Vec<(String, i64)> {
+/// Returns entity and last extension of each detection by the definition.
+fn expected_detections(events: &[Draft], cooldown: i64, holds: Holds) -> Vec<(String, i64)> {
     let (mut open, mut all): (HashMap<String, usize>, Vec<(String, i64)>) =
         (HashMap::new(), Vec::new());
     for (i, now) in events.iter().enumerate() {
@@ -406,8 +407,8 @@ fn defined(events: &[Draft], cooldown: i64, holds: Holds) -> Vec<(String, i64)> 
     all
 }
 
-fn detected(rule: &str, events: &[Draft]) -> Vec<(String, i64)> {
-    let found = run(only(rule), events);
+fn engine_detections(rule: &str, events: &[Draft]) -> Vec<(String, i64)> {
+    let found = run_events(only_rule(rule), events);
     let fingerprints: BTreeSet<_> = found.iter().map(|d| d.fingerprint.0).collect();
     assert_eq!(
         fingerprints.len(),
@@ -428,19 +429,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_engine_finds_what_is_defined(bytes in prop::collection::vec(any::<[u8; 12]>(), 1..500)) {
+    fn engine_agrees_with_the_definitions(bytes in prop::collection::vec(any::<[u8; 12]>(), 1..500)) {
         for (rule, cooldown, holds) in RULES {
             for steps in &STEPS {
-                let events = drafts(rule, steps, &bytes);
-                prop_assert_eq!(detected(rule, &events), defined(&events, cooldown, holds), "{} at {:?}", rule, steps);
+                let events = random_drafts(rule, steps, &bytes);
+                prop_assert_eq!(engine_detections(rule, &events), expected_detections(&events, cooldown, holds), "{} at {:?}", rule, steps);
             }
         }
     }
 }
 
-/// Else the comparison above would be one of nothing with nothing.
+/// Otherwise the comparison above would compare nothing with nothing.
 #[test]
-fn what_is_compared_holds_every_rule() {
+fn random_events_fire_every_rule() {
     let mut state = 7_u64;
     let mut byte = || {
         state = state
@@ -451,7 +452,9 @@ fn what_is_compared_holds_every_rule() {
 
     let bytes: Vec<[u8; 12]> = (0..500).map(|_| std::array::from_fn(|_| byte())).collect();
     for (rule, cooldown, holds) in RULES {
-        let found = |steps: &&[i64]| defined(&drafts(rule, steps, &bytes), cooldown, holds).len();
+        let found = |steps: &&[i64]| {
+            expected_detections(&random_drafts(rule, steps, &bytes), cooldown, holds).len()
+        };
         let all: Vec<usize> = STEPS.iter().map(found).collect();
         assert!(all.iter().any(|n| *n > 1), "{rule}: {all:?}");
     }

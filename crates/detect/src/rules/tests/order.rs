@@ -1,4 +1,4 @@
-//! Rules that depend on order, fed in the wrong one.
+//! Rules that depend on order, with events out of order.
 
 use super::*;
 
@@ -6,11 +6,11 @@ const HOME: &str = "192.0.2.1";
 const AWAY: &str = "198.51.100.1";
 
 #[test]
-fn failures_in_any_order_are_the_same_failures() {
-    let mut events: Vec<Draft> = (0..6).map(failure).collect();
-    let straight = run(only("brute_force"), &events);
+fn order_of_failures_does_not_matter() {
+    let mut events: Vec<Draft> = (0..6).map(failed_login).collect();
+    let straight = run_events(only_rule("brute_force"), &events);
     events.reverse();
-    let reversed = run(only("brute_force"), &events);
+    let reversed = run_events(only_rule("brute_force"), &events);
     assert_eq!(reversed.len(), 1);
     assert_eq!(
         (reversed[0].fingerprint, reversed[0].event_count),
@@ -19,23 +19,28 @@ fn failures_in_any_order_are_the_same_failures() {
 }
 
 #[test]
-fn an_event_older_than_the_window_counts_as_late_and_for_nothing_else() {
-    let mut engine = engine(only("brute_force"));
+fn event_older_than_the_window_only_counts_as_late() {
+    let mut engine = new_engine(only_rule("brute_force"));
     for secs in [0, 301, 302, 303, 304, 305] {
-        engine.push(&failure(secs).event());
+        engine.push(&failed_login(secs).to_event());
     }
-    engine.push(&failure(1).event());
+    engine.push(&failed_login(1).to_event());
     assert_eq!(engine.counters().late, 1);
     engine.finish();
-    assert!(drain(&mut engine).is_empty());
+    assert!(drain_changes(&mut engine).is_empty());
 }
 
 #[test]
-fn account_takeover_whichever_comes_first() {
-    let before = draft(-3600, Category::Access, "view").user(7).ip(HOME);
-    let change = draft(0, Category::Auth, "password_change").user(7).ip(HOME);
-    let access = |secs: i64, ip| draft(secs, Category::Data, "view").user(7).ip(ip);
-    check(
+fn account_takeover_in_either_order_of_arrival() {
+    let before = draft_event(-3600, Category::Access, "view")
+        .user(7)
+        .ip(HOME);
+    let change = draft_event(0, Category::Auth, "password_change")
+        .user(7)
+        .ip(HOME);
+    let access = |secs: i64, ip| draft_event(secs, Category::Data, "view").user(7).ip(ip);
+
+    check_cases(
         "account_takeover",
         &[
             (
@@ -73,12 +78,12 @@ fn account_takeover_whichever_comes_first() {
                 0,
                 vec![
                     before.clone(),
-                    change.clone().result(Outcome::Failure),
+                    change.clone().with_result(Outcome::Failure),
                     access(60, AWAY),
                 ],
             ),
             (
-                "somebody else's access",
+                "another user's access",
                 0,
                 vec![before.clone(), change.clone(), access(60, AWAY).user(8)],
             ),
@@ -100,11 +105,19 @@ fn account_takeover_whichever_comes_first() {
 }
 
 #[test]
-fn cross_tenant_waits_for_a_login_that_is_under_way() {
-    let login = |secs: i64, tenant| draft(secs, Category::Auth, "login").user(7).tenant(tenant);
-    let view = |secs: i64, tenant| draft(secs, Category::Data, "view").user(7).tenant(tenant);
+fn cross_tenant_waits_for_a_late_login() {
+    let login = |secs: i64, tenant| {
+        draft_event(secs, Category::Auth, "login")
+            .user(7)
+            .tenant(tenant)
+    };
+    let view = |secs: i64, tenant| {
+        draft_event(secs, Category::Data, "view")
+            .user(7)
+            .tenant(tenant)
+    };
     let stated = |tenant: u128| json!({ "home_instance_id": Uuid::from_u128(tenant).to_string() });
-    check(
+    check_cases(
         "cross_tenant",
         &[
             ("at home", 0, vec![login(0, 1), view(5, 1)]),
@@ -112,7 +125,7 @@ fn cross_tenant_waits_for_a_login_that_is_under_way() {
             (
                 "refused elsewhere",
                 1,
-                vec![login(0, 1), view(5, 2).result(Outcome::Denied)],
+                vec![login(0, 1), view(5, 2).with_result(Outcome::Denied)],
             ),
             (
                 "logged in there meanwhile",
@@ -130,25 +143,25 @@ fn cross_tenant_waits_for_a_login_that_is_under_way() {
                 vec![login(0, 1), view(5, 2), login(6, 2)],
             ),
             (
-                "the event says its home",
+                "the event states its home",
                 1,
-                vec![view(5, 2).meta(stated(1))],
+                vec![view(5, 2).with_metadata(stated(1))],
             ),
             (
-                "the event says this is home",
+                "the event states that this is home",
                 0,
-                vec![login(0, 1), view(5, 2).meta(stated(2))],
+                vec![login(0, 1), view(5, 2).with_metadata(stated(2))],
             ),
-            ("nobody knows the home", 0, vec![view(5, 2)]),
+            ("the home is not known", 0, vec![view(5, 2)]),
             (
                 "no tenant",
                 0,
-                vec![login(0, 1), draft(5, Category::Data, "view").user(7)],
+                vec![login(0, 1), draft_event(5, Category::Data, "view").user(7)],
             ),
         ],
     );
 
-    let mut engine = engine(only("cross_tenant"));
+    let mut engine = new_engine(only_rule("cross_tenant"));
     let user = crate::User {
         role: None,
         tenant: Some(Uuid::from_u128(1)),
@@ -158,23 +171,23 @@ fn cross_tenant_waits_for_a_login_that_is_under_way() {
     assert_eq!(
         run_in(&mut engine, &[view(5, 2)]).len(),
         1,
-        "the tenant that users.users has"
+        "the tenant in users.users"
     );
 }
 
-/// What was decided before a restart is in the stored past; what was not is decided after it.
+/// Accesses before the watermark were decided before the restart; the others are decided after it.
 #[test]
-fn a_restart_decides_again_only_what_was_not_decided() {
-    let login = draft(0, Category::Auth, "login").user(7).tenant(1);
-    let view = |secs: i64| draft(secs, Category::Data, "view").user(7).tenant(2);
-    let mut engine = engine(only("cross_tenant"));
+fn only_undecided_accesses_are_decided_after_a_restart() {
+    let login = draft_event(0, Category::Auth, "login").user(7).tenant(1);
+    let view = |secs: i64| draft_event(secs, Category::Data, "view").user(7).tenant(2);
+    let mut engine = new_engine(only_rule("cross_tenant"));
     for event in [login, view(10), view(5000), view(20_000)] {
-        engine.rebuild(&event.event(), false);
+        engine.rebuild(&event.to_event(), false);
     }
 
     engine.resume(at(20_001));
-    engine.advance(at(30_000));
-    let told: Vec<_> = drain(&mut engine)
+    engine.advance_clock(at(30_000));
+    let told: Vec<_> = drain_changes(&mut engine)
         .into_iter()
         .filter(|change| change.opened)
         .map(|c| c.detection.last_seen)
@@ -182,47 +195,57 @@ fn a_restart_decides_again_only_what_was_not_decided() {
     assert_eq!(told, [at(20_000)]);
 }
 
-/// An old event that arrives late is no silence until today, and becomes none when the past is
-/// shown in its order.
+/// An old event that arrived late is not a silence until today, also when the past is replayed in
+/// order of time.
 #[test]
-fn a_restart_makes_no_silence_of_an_old_event() {
-    let mut settings = only("audit_log_gap");
-    settings.settle = Span::secs(30);
-    let mut engine = engine(settings);
+fn old_event_is_not_a_silence_after_a_restart() {
+    let mut settings = only_rule("audit_log_gap");
+    settings.allowed_lateness = Span::secs(30);
+    let mut engine = new_engine(settings);
     for secs in [-600_000, -10, -5] {
-        engine.rebuild(&draft(secs, Category::Access, "view").event(), true);
+        engine.rebuild(
+            &draft_event(secs, Category::Access, "view").to_event(),
+            true,
+        );
     }
 
     engine.resume(at(0));
-    engine.push(&draft(1, Category::Access, "view").event());
-    engine.advance(at(40));
-    engine.advance(at(100));
-    assert!(drain(&mut engine).is_empty());
+    engine.push(&draft_event(1, Category::Access, "view").to_event());
+    engine.advance_clock(at(40));
+    engine.advance_clock(at(100));
+    assert!(drain_changes(&mut engine).is_empty());
 }
 
 #[test]
-fn a_logout_that_arrives_late_still_ends_the_session() {
-    let used = draft(20, Category::Access, "view")
+fn late_logout_still_ends_the_session() {
+    let used = draft_event(20, Category::Access, "view")
         .user(7)
         .session("s")
         .ip(HOME);
-    let logout = draft(10, Category::Auth, "logout")
+    let logout = draft_event(10, Category::Auth, "logout")
         .user(7)
         .session("s")
         .ip(HOME);
-    assert_eq!(count("session_anomaly", &[used.clone(), logout.clone()]), 1);
+    assert_eq!(
+        count_detections("session_anomaly", &[used.clone(), logout.clone()]),
+        1
+    );
 
     assert_eq!(
-        count("session_anomaly", &[Draft { at: at(9), ..used }, logout]),
+        count_detections("session_anomaly", &[Draft { at: at(9), ..used }, logout]),
         0,
         "used before it"
     );
 }
 
 #[test]
-fn a_logout_that_arrives_after_the_next_login_is_of_the_session_before() {
-    let event =
-        |secs: i64, category, action| draft(secs, category, action).user(7).session("s").ip(HOME);
+fn logout_after_the_next_login_belongs_to_the_session_before() {
+    let event = |secs: i64, category, action| {
+        draft_event(secs, category, action)
+            .user(7)
+            .session("s")
+            .ip(HOME)
+    };
     let (logout, login) = (
         event(10, Category::Auth, "logout"),
         event(11, Category::Auth, "login"),
@@ -236,10 +259,10 @@ fn a_logout_that_arrives_after_the_next_login_is_of_the_session_before() {
         view(1000),
     ];
 
-    assert_eq!(count("session_anomaly", &events), 0);
+    assert_eq!(count_detections("session_anomaly", &events), 0);
     let next = event(20, Category::Auth, "logout");
     assert_eq!(
-        count(
+        count_detections(
             "session_anomaly",
             &[login.clone(), logout.clone(), next.clone(), view(25)]
         ),
@@ -257,108 +280,121 @@ fn a_logout_that_arrives_after_the_next_login_is_of_the_session_before() {
         view(25),
     ];
     assert_eq!(
-        count("session_anomaly", &events),
+        count_detections("session_anomaly", &events),
         1,
-        "a login before it saves nobody"
+        "a login before the logout does not matter"
     );
 }
 
-/// What the product tells of itself at that time.
+/// Returns a failure event of blueteam itself.
 fn own_failure(secs: i64) -> SecurityEvent<'static> {
-    let mut event = draft(secs, Category::System, "audit_failure")
-        .result(Outcome::Failure)
-        .event();
+    let mut event = draft_event(secs, Category::System, "audit_failure")
+        .with_result(Outcome::Failure)
+        .to_event();
     event.resource_type = Some(model::event::OURSELVES.into());
     event.classify()
 }
 
 #[test]
-fn a_failure_of_our_own_amid_a_backlog_does_not_hurry_it() {
+fn own_failure_event_does_not_advance_the_watermark() {
     let login = |secs, tenant| {
-        draft(secs, Category::Auth, "login")
+        draft_event(secs, Category::Auth, "login")
             .user(7)
             .tenant(tenant)
             .ip(HOME)
     };
 
-    let view = draft(5, Category::Data, "view").user(7).tenant(2).ip(HOME);
-    let mut engine = engine(only("cross_tenant"));
-    engine.advance(at(90_000));
-    engine.push(&login(0, 1).event());
-    engine.push(&view.event());
+    let view = draft_event(5, Category::Data, "view")
+        .user(7)
+        .tenant(2)
+        .ip(HOME);
+    let mut engine = new_engine(only_rule("cross_tenant"));
+    engine.advance_clock(at(90_000));
+    engine.push(&login(0, 1).to_event());
+    engine.push(&view.to_event());
     engine.push(&own_failure(90_000));
-    engine.advance(at(90_001));
-    engine.push(&login(4, 2).event());
+    engine.advance_clock(at(90_001));
+    engine.push(&login(4, 2).to_event());
 
-    engine.advance(at(90_100));
+    engine.advance_clock(at(90_100));
     assert!(!engine.has_changes(), "the user had logged in there");
 }
 
 #[test]
-fn a_failure_of_our_own_does_not_show_that_the_application_speaks() {
-    let mut engine = engine(only("audit_log_gap"));
-    for event in [spoke(0).event(), own_failure(200), spoke(400).event()] {
+fn own_failure_event_does_not_end_a_silence() {
+    let mut engine = new_engine(only_rule("audit_log_gap"));
+    for event in [
+        app_event(0).to_event(),
+        own_failure(200),
+        app_event(400).to_event(),
+    ] {
         engine.push(&event);
     }
 
     engine.finish();
-    let silences = drain(&mut engine)
+    let silences = drain_changes(&mut engine)
         .into_iter()
         .filter(|change| change.detection.event_ids.is_empty());
     assert_eq!(silences.count(), 1);
 }
 
-fn spoke(secs: i64) -> Draft {
-    draft(secs, Category::Access, "view")
+fn app_event(secs: i64) -> Draft {
+    draft_event(secs, Category::Access, "view")
 }
 
 #[test]
-fn silence_is_noticed_in_a_replay() {
-    check(
+fn silence_is_found_in_a_replay() {
+    check_cases(
         "audit_log_gap",
         &[
-            ("300 s", 0, vec![spoke(0), spoke(300)]),
-            ("301 s", 1, vec![spoke(0), spoke(301)]),
+            ("300 s", 0, vec![app_event(0), app_event(300)]),
+            ("301 s", 1, vec![app_event(0), app_event(301)]),
             (
                 "an event that arrives late breaks it",
                 0,
-                vec![spoke(0), spoke(310), spoke(295)],
+                vec![app_event(0), app_event(310), app_event(295)],
             ),
-            ("at night", 0, vec![spoke(12 * 3600), spoke(14 * 3600)]),
             (
-                "logging says that it failed",
+                "at night",
+                0,
+                vec![app_event(12 * 3600), app_event(14 * 3600)],
+            ),
+            (
+                "a source reports that logging failed",
                 1,
-                vec![draft(0, Category::System, "audit_failure").result(Outcome::Failure)],
+                vec![
+                    draft_event(0, Category::System, "audit_failure").with_result(Outcome::Failure),
+                ],
             ),
             (
-                "a source that nobody expects",
+                "a source that is not expected",
                 0,
                 vec![
-                    spoke(0).source(Source::Nginx),
-                    spoke(900).source(Source::Nginx),
+                    app_event(0).source(Source::Nginx),
+                    app_event(900).source(Source::Nginx),
                 ],
             ),
         ],
     );
 
-    let expected = with("audit_log_gap", json!({"expected": ["nginx"]}));
+    let expected = rule_with_params("audit_log_gap", json!({"expected": ["nginx"]}));
     let nginx = [
-        spoke(0).source(Source::Nginx),
-        spoke(900).source(Source::Nginx),
+        app_event(0).source(Source::Nginx),
+        app_event(900).source(Source::Nginx),
     ];
-    assert_eq!(run(expected, &nginx)[0].entity.value, "nginx");
+    assert_eq!(run_events(expected, &nginx)[0].entity.value, "nginx");
 }
 
 #[test]
-fn silence_is_noticed_by_the_clock() {
-    let mut engine = engine(only("audit_log_gap"));
-    engine.advance(at(0));
-    engine.push(&spoke(0).event());
-    engine.advance(at(300));
+fn silence_is_found_by_the_clock() {
+    let mut engine = new_engine(only_rule("audit_log_gap"));
+    engine.advance_clock(at(0));
+    engine.push(&app_event(0).to_event());
+    engine.advance_clock(at(300));
     assert!(!engine.has_changes(), "five minutes are allowed");
-    engine.advance(at(302));
+    engine.advance_clock(at(302));
 
-    let opened = drain(&mut engine);
+    let opened = drain_changes(&mut engine);
     assert_eq!(
         (
             opened.len(),
@@ -368,8 +404,8 @@ fn silence_is_noticed_by_the_clock() {
         (1, true, at(0))
     );
 
-    engine.advance(at(400));
-    let extended = drain(&mut engine);
+    engine.advance_clock(at(400));
+    let extended = drain_changes(&mut engine);
     assert_eq!(
         (
             extended.len(),
@@ -384,23 +420,23 @@ fn silence_is_noticed_by_the_clock() {
         opened[0].detection.fingerprint
     );
 
-    let mut night = super::engine(only("audit_log_gap"));
-    night.advance(at(12 * 3600));
-    night.advance(at(14 * 3600));
-    assert!(!night.has_changes(), "nobody works at night");
+    let mut night = new_engine(only_rule("audit_log_gap"));
+    night.advance_clock(at(12 * 3600));
+    night.advance_clock(at(14 * 3600));
+    assert!(!night.has_changes(), "outside business hours");
 }
 
-/// A source that has never spoken has not fallen silent; one that has is watched from then on.
+/// A source that never sent an event has not fallen silent; it is expected from its first event on.
 #[test]
-fn a_source_is_expected_from_its_first_event_on() {
-    let mut engine = engine(only("audit_log_gap"));
+fn source_is_expected_from_its_first_event_on() {
+    let mut engine = new_engine(only_rule("audit_log_gap"));
     engine.set_unheard(vec![Source::AuditDb]);
-    engine.advance(at(0));
-    engine.advance(at(600));
+    engine.advance_clock(at(0));
+    engine.advance_clock(at(600));
     assert!(!engine.has_changes(), "nothing has ended");
-    engine.push(&spoke(600).event());
-    engine.advance(at(902));
+    engine.push(&app_event(600).to_event());
+    engine.advance_clock(at(902));
 
-    let opened = drain(&mut engine);
+    let opened = drain_changes(&mut engine);
     assert_eq!((opened.len(), opened[0].detection.first_seen), (1, at(600)));
 }

@@ -1,4 +1,4 @@
-//! Custom rules.
+//! Custom rules (Sigma).
 
 use super::*;
 use crate::sigma::{Sigma, advice};
@@ -27,13 +27,13 @@ correlation:
 level: high
 ";
 
-fn shell(secs: i64, ip: &'static str) -> Draft {
-    draft(secs, Category::Admin, "open_shell")
+fn shell_event(secs: i64, ip: &'static str) -> Draft {
+    draft_event(secs, Category::Admin, "open_shell")
         .ip(ip)
-        .meta(json!({"host": "prod-1", "role": "admin"}))
+        .with_metadata(json!({"host": "prod-1", "role": "admin"}))
 }
 
-fn load(files: &[(&str, &str)]) -> (Sigma, Vec<String>) {
+fn load_rules(files: &[(&str, &str)]) -> (Sigma, Vec<String>) {
     let files: Vec<(String, String)> = files
         .iter()
         .map(|(f, t)| ((*f).to_owned(), (*t).to_owned()))
@@ -48,8 +48,8 @@ fn load(files: &[(&str, &str)]) -> (Sigma, Vec<String>) {
     )
 }
 
-fn found(sigma: Sigma, events: &[Draft]) -> Vec<(String, String)> {
-    let mut engine = engine(only("ai_abuse"));
+fn matches_of(sigma: Sigma, events: &[Draft]) -> Vec<(String, String)> {
+    let mut engine = new_engine(only_rule("ai_abuse"));
     engine.set_sigma(sigma);
     let found = run_in(&mut engine, events);
     found
@@ -60,7 +60,7 @@ fn found(sigma: Sigma, events: &[Draft]) -> Vec<(String, String)> {
 
 #[test]
 fn detection_rules_fire() {
-    let (sigma, errors) = load(&[("shell.yml", SHELL)]);
+    let (sigma, errors) = load_rules(&[("shell.yml", SHELL)]);
     assert_eq!(errors, [] as [&str; 0]);
     let info = sigma.infos().next().unwrap();
     assert_eq!(
@@ -68,17 +68,17 @@ fn detection_rules_fire() {
         (&["T1059"][..], "3.14.7")
     );
 
-    let elsewhere = shell(1, "192.0.2.2").meta(json!({"host": "test-1"}));
+    let elsewhere = shell_event(1, "192.0.2.2").with_metadata(json!({"host": "test-1"}));
     assert_eq!(
-        found(sigma, &[shell(0, "192.0.2.1"), elsewhere]),
+        matches_of(sigma, &[shell_event(0, "192.0.2.1"), elsewhere]),
         [("0".to_owned(), "192.0.2.1".to_owned())]
     );
 }
 
 #[test]
-fn loading_the_same_rules_again_takes_no_more_memory() {
+fn reloading_the_same_rules_leaks_no_memory() {
     let info = |text: &str| {
-        let (sigma, _) = load(&[("shell.yml", text)]);
+        let (sigma, _) = load_rules(&[("shell.yml", text)]);
         std::ptr::from_ref(sigma.infos().next().unwrap()).addr()
     };
     assert_eq!(info(SHELL), info(SHELL));
@@ -86,13 +86,13 @@ fn loading_the_same_rules_again_takes_no_more_memory() {
 }
 
 #[test]
-fn correlation_rules_fire_within_their_time() {
+fn correlation_rules_fire_within_their_timespan() {
     let both = [("many.yml", [SHELL, MANY].join("---\n"))];
-    let load = || load(&both.each_ref().map(|(f, t)| (*f, t.as_str())));
+    let load_both = || load_rules(&both.each_ref().map(|(f, t)| (*f, t.as_str())));
     let of_many = |events: &[Draft]| {
-        let (sigma, errors) = load();
+        let (sigma, errors) = load_both();
         assert_eq!(errors, [] as [&str; 0]);
-        found(sigma, events)
+        matches_of(sigma, events)
             .into_iter()
             .filter(|(id, _)| id == "1")
             .map(|(_, ip)| ip)
@@ -100,46 +100,46 @@ fn correlation_rules_fire_within_their_time() {
     };
 
     assert_eq!(
-        of_many(&[0, 1, 2].map(|n| shell(n, "192.0.2.1"))),
+        of_many(&[0, 1, 2].map(|n| shell_event(n, "192.0.2.1"))),
         ["192.0.2.1"]
     );
     assert_eq!(
-        of_many(&[0, 1].map(|n| shell(n, "192.0.2.1"))),
+        of_many(&[0, 1].map(|n| shell_event(n, "192.0.2.1"))),
         [] as [&str; 0]
     );
 
     assert_eq!(
-        of_many(&[0, 1, 400].map(|n| shell(n, "192.0.2.1"))),
+        of_many(&[0, 1, 400].map(|n| shell_event(n, "192.0.2.1"))),
         [] as [&str; 0],
         "too far apart"
     );
 
     assert_eq!(
         of_many(&[
-            shell(0, "192.0.2.1"),
-            shell(1, "192.0.2.1"),
-            shell(2, "192.0.2.2")
+            shell_event(0, "192.0.2.1"),
+            shell_event(1, "192.0.2.1"),
+            shell_event(2, "192.0.2.2")
         ]),
         [] as [&str; 0]
     );
 }
 
 #[test]
-fn a_silenced_rule_still_feeds_a_correlation() {
-    let (mut sigma, _) = load(&[("many.yml", &[SHELL, MANY].join("---\n"))]);
+fn silenced_rule_still_feeds_a_correlation() {
+    let (mut sigma, _) = load_rules(&[("many.yml", &[SHELL, MANY].join("---\n"))]);
     sigma.retain(|id| id.as_str().ends_with('1'));
-    let events = [0, 1, 2].map(|n| shell(n, "192.0.2.1"));
+    let events = [0, 1, 2].map(|n| shell_event(n, "192.0.2.1"));
     assert_eq!(
-        found(sigma, &events),
+        matches_of(sigma, &events),
         [("1".to_owned(), "192.0.2.1".to_owned())]
     );
 }
 
 #[test]
-fn a_bad_rule_is_reported_and_stops_no_other() {
+fn invalid_rule_is_reported_and_others_still_run() {
     let no_condition =
         "title: Half\nlogsource: {product: x}\ndetection:\n    selection: {action: x}\n";
-    let (sigma, errors) = load(&[
+    let (sigma, errors) = load_rules(&[
         ("a.yml", "title: ["),
         ("b.yml", no_condition),
         ("shell.yml", SHELL),
@@ -159,11 +159,11 @@ fn a_bad_rule_is_reported_and_stops_no_other() {
             .any(|e| e.contains("rules that do not exist here: nobody")),
         "{errors:?}"
     );
-    assert_eq!(found(sigma, &[shell(0, "192.0.2.1")]).len(), 1);
+    assert_eq!(matches_of(sigma, &[shell_event(0, "192.0.2.1")]).len(), 1);
 }
 
 #[test]
-fn an_id_is_one_rules() {
+fn duplicate_ids_are_refused() {
     let rule = |title: &str| {
         format!(
             "title: {title}\nid: 6b1c0000-0000-4000-8000-000000000001\nlogsource: \
@@ -171,7 +171,7 @@ fn an_id_is_one_rules() {
         )
     };
 
-    let (_, errors) = load(&[("a.yml", &rule("one")), ("b.yml", &rule("two"))]);
+    let (_, errors) = load_rules(&[("a.yml", &rule("one")), ("b.yml", &rule("two"))]);
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(
         errors[0].contains("b.yml") && errors[0].contains("a.yml"),
@@ -180,7 +180,7 @@ fn an_id_is_one_rules() {
 }
 
 #[test]
-fn the_linter_has_its_say() {
+fn linter_advice_names_line_and_value() {
     let said = advice(
         "shell.yml",
         &SHELL.replace("level: critical", "level: terrible"),

@@ -1,18 +1,18 @@
-//! Where each rule begins to fire, and where it does not yet.
+//! The thresholds at which each rule begins to fire.
 
 use super::*;
 
 #[test]
-fn brute_force() {
-    let six = |gap: i64| (0..6).map(|n| failure(n * gap)).collect::<Vec<_>>();
+fn brute_force_threshold() {
+    let six = |gap: i64| (0..6).map(|n| failed_login(n * gap)).collect::<Vec<_>>();
     let mut other_address = six(1);
-    other_address[5] = failure(5).ip("203.0.113.10");
+    other_address[5] = failed_login(5).ip("203.0.113.10");
     let mut other_source = six(1);
-    other_source[5] = failure(5).source(Source::Syslog);
+    other_source[5] = failed_login(5).source(Source::Syslog);
 
     let mut success = six(1);
-    success[5] = draft(5, Category::Auth, "login").ip("203.0.113.9");
-    check(
+    success[5] = draft_event(5, Category::Auth, "login").ip("203.0.113.9");
+    check_cases(
         "brute_force",
         &[
             ("five", 0, six(1)[..5].to_vec()),
@@ -20,22 +20,26 @@ fn brute_force() {
             (
                 "the sixth 299 s after the first",
                 1,
-                [six(1)[..5].to_vec(), vec![failure(299)]].concat(),
+                [six(1)[..5].to_vec(), vec![failed_login(299)]].concat(),
             ),
             (
                 "the sixth 300 s after the first",
                 0,
-                [six(1)[..5].to_vec(), vec![failure(300)]].concat(),
+                [six(1)[..5].to_vec(), vec![failed_login(300)]].concat(),
             ),
-            ("the same event six times", 0, vec![failure(0); 6]),
+            ("the same event six times", 0, vec![failed_login(0); 6]),
             ("another address", 0, other_address),
             ("another source", 0, other_source),
-            ("a success is no failure", 0, success),
-            ("one line that says six times", 1, vec![failure(0).times(6)]),
+            ("a success is not a failure", 0, success),
+            (
+                "one line that says six times",
+                1,
+                vec![failed_login(0).times(6)],
+            ),
             (
                 "one line that says five times",
                 0,
-                vec![failure(0).times(5)],
+                vec![failed_login(0).times(5)],
             ),
             (
                 "`login` that failed counts too",
@@ -43,7 +47,7 @@ fn brute_force() {
                 (0..6)
                     .map(|n| Draft {
                         action: "login",
-                        ..failure(n)
+                        ..failed_login(n)
                     })
                     .collect(),
             ),
@@ -53,24 +57,27 @@ fn brute_force() {
                 (0..9)
                     .map(|n| Draft {
                         ip: None,
-                        ..failure(n)
+                        ..failed_login(n)
                     })
                     .collect(),
             ),
             (
                 "again before the cooldown is over",
                 1,
-                [six(1), (100..106).map(failure).collect()].concat(),
+                [six(1), (100..106).map(failed_login).collect()].concat(),
             ),
             (
                 "again long after",
                 2,
-                [six(1), (1000..1006).map(failure).collect()].concat(),
+                [six(1), (1000..1006).map(failed_login).collect()].concat(),
             ),
         ],
     );
 
-    let found = &run(only("brute_force"), &[six(1), vec![failure(9)]].concat())[0];
+    let found = &run_events(
+        only_rule("brute_force"),
+        &[six(1), vec![failed_login(9)]].concat(),
+    )[0];
     assert_eq!(
         (found.event_count, found.first_seen, found.last_seen),
         (7, at(0), at(9))
@@ -79,20 +86,20 @@ fn brute_force() {
 }
 
 #[test]
-fn credential_stuffing() {
+fn credential_stuffing_threshold() {
     let tries = |n: i64, gap: i64| {
         (0..n)
-            .map(|i| failure(i * gap).meta(json!({ "username": format!("u{i}") })))
+            .map(|i| failed_login(i * gap).with_metadata(json!({ "username": format!("u{i}") })))
             .collect::<Vec<_>>()
     };
 
     let same = |n: i64| {
         (0..n)
-            .map(|i| failure(i).meta(json!({"username": "root"})))
+            .map(|i| failed_login(i).with_metadata(json!({"username": "root"})))
             .collect::<Vec<_>>()
     };
 
-    check(
+    check_cases(
         "credential_stuffing",
         &[
             ("ten accounts", 0, tries(10, 1)),
@@ -104,7 +111,7 @@ fn credential_stuffing() {
                 "accounts from mail addresses",
                 1,
                 (0..11)
-                    .map(|i| failure(i).meta(json!({"email": format!("{i}@x")})))
+                    .map(|i| failed_login(i).with_metadata(json!({"email": format!("{i}@x")})))
                     .collect(),
             ),
         ],
@@ -112,24 +119,24 @@ fn credential_stuffing() {
 }
 
 #[test]
-fn privilege_escalation() {
+fn privilege_escalation_cases() {
     let reach = |role: Option<&str>, resource: &str| {
         let meta = role.map_or(json!({}), |role| json!({ "role": role }));
-        draft(0, Category::Access, "page_view")
+        draft_event(0, Category::Access, "page_view")
             .user(7)
             .resource(resource)
-            .meta(meta)
+            .with_metadata(meta)
     };
 
-    let admin = draft(0, Category::Admin, "user_create")
+    let admin = draft_event(0, Category::Admin, "user_create")
         .user(7)
-        .meta(json!({"role": "user"}));
+        .with_metadata(json!({"role": "user"}));
     let own = Draft {
         action: "password_change",
         ..admin.clone()
     };
 
-    check(
+    check_cases(
         "privilege_escalation",
         &[
             (
@@ -140,7 +147,7 @@ fn privilege_escalation() {
             (
                 "refused",
                 1,
-                vec![reach(Some("user"), "/admin/").result(Outcome::Denied)],
+                vec![reach(Some("user"), "/admin/").with_result(Outcome::Denied)],
             ),
             (
                 "an administrator",
@@ -166,12 +173,12 @@ fn privilege_escalation() {
                 vec![own.clone().resource(&Uuid::from_u128(7).to_string())],
             ),
             (
-                "somebody else's password",
+                "another user's password",
                 1,
                 vec![own.resource(&Uuid::from_u128(8).to_string())],
             ),
             (
-                "nobody",
+                "no user",
                 0,
                 vec![Draft {
                     user: None,
@@ -181,10 +188,10 @@ fn privilege_escalation() {
         ],
     );
 
-    let mut unknown = engine(only("privilege_escalation"));
-    unknown.push(&reach(None, "/admin/x").event());
+    let mut unknown = new_engine(only_rule("privilege_escalation"));
+    unknown.push(&reach(None, "/admin/x").to_event());
     assert_eq!(unknown.counters().unknown_role, 1);
-    let mut stored = engine(only("privilege_escalation"));
+    let mut stored = new_engine(only_rule("privilege_escalation"));
     let user = crate::User {
         role: Some("viewer".to_owned()),
         tenant: None,
@@ -198,10 +205,10 @@ fn privilege_escalation() {
     );
 }
 
-/// Somebody who has been around: `n` views over `hours` from one place.
-fn familiar(n: i64, hours: i64) -> Vec<Draft> {
+/// Returns the events of a known user: `n` views over `hours` from one address.
+fn familiar_user(n: i64, hours: i64) -> Vec<Draft> {
     let view = |i: i64| {
-        draft(i * hours * 3600 / (n - 1), Category::Access, "view")
+        draft_event(i * hours * 3600 / (n - 1), Category::Access, "view")
             .user(7)
             .ip("192.0.2.1")
             .agent("A")
@@ -210,58 +217,61 @@ fn familiar(n: i64, hours: i64) -> Vec<Draft> {
 }
 
 #[test]
-fn anomalous_access() {
-    let new_ip = draft(200_000, Category::Access, "view")
+fn anomalous_access_cases() {
+    let new_ip = draft_event(200_000, Category::Access, "view")
         .user(7)
         .ip("198.51.100.1")
         .agent("A");
     let after = |known: Vec<Draft>, more: &[Draft]| [known, more.to_vec()].concat();
-    check(
+    check_cases(
         "anomalous_access",
         &[
             (
                 "a new address",
                 1,
-                after(familiar(20, 24), std::slice::from_ref(&new_ip)),
+                after(familiar_user(20, 24), std::slice::from_ref(&new_ip)),
             ),
             (
                 "19 events",
                 0,
-                after(familiar(19, 24), std::slice::from_ref(&new_ip)),
+                after(familiar_user(19, 24), std::slice::from_ref(&new_ip)),
             ),
             (
                 "20 within 23 hours",
                 0,
-                after(familiar(20, 23), std::slice::from_ref(&new_ip)),
+                after(familiar_user(20, 23), std::slice::from_ref(&new_ip)),
             ),
             (
                 "a new agent",
                 1,
                 after(
-                    familiar(20, 24),
+                    familiar_user(20, 24),
                     &[new_ip.clone().ip("192.0.2.1").agent("B")],
                 ),
             ),
             (
                 "both new are one",
                 1,
-                after(familiar(20, 24), &[new_ip.clone().agent("B")]),
+                after(familiar_user(20, 24), &[new_ip.clone().agent("B")]),
             ),
             (
                 "a failure",
                 0,
-                after(familiar(20, 24), &[new_ip.clone().result(Outcome::Failure)]),
+                after(
+                    familiar_user(20, 24),
+                    &[new_ip.clone().with_result(Outcome::Failure)],
+                ),
             ),
             (
-                "somebody else",
+                "another user",
                 0,
-                after(familiar(20, 24), &[new_ip.clone().user(8)]),
+                after(familiar_user(20, 24), &[new_ip.clone().user(8)]),
             ),
             (
-                "learnt: the second time is none",
+                "learned: not new the second time",
                 1,
                 after(
-                    familiar(20, 24),
+                    familiar_user(20, 24),
                     &[
                         new_ip.clone(),
                         Draft {
@@ -275,9 +285,9 @@ fn anomalous_access() {
         ],
     );
 
-    let both = &run(
-        only("anomalous_access"),
-        &after(familiar(20, 24), &[new_ip.agent("B")]),
+    let both = &run_events(
+        only_rule("anomalous_access"),
+        &after(familiar_user(20, 24), &[new_ip.agent("B")]),
     )[0];
     assert!(
         both.title.contains("198.51.100.1") && both.title.contains('B'),
@@ -287,11 +297,11 @@ fn anomalous_access() {
 }
 
 #[test]
-fn data_exfiltration() {
-    let export = |i: i64| draft(i, Category::Data, "export_data").user(7);
+fn data_exfiltration_threshold() {
+    let export = |i: i64| draft_event(i, Category::Data, "export_data").user(7);
     let exports =
         |n: i64, from: i64, gap: i64| (0..n).map(|i| export(from + i * gap)).collect::<Vec<_>>();
-    let megabytes = |n: u64| vec![export(0).meta(json!({ "bytes": n * 1_000_000 }))];
+    let megabytes = |n: u64| vec![export(0).with_metadata(json!({ "bytes": n * 1_000_000 }))];
 
     // Ten in each of three earlier hours: 5 × 10 an hour is this user's limit.
     let normal = [
@@ -300,7 +310,7 @@ fn data_exfiltration() {
         exports(10, -10_800, 1),
     ]
     .concat();
-    check(
+    check_cases(
         "data_exfiltration",
         &[
             ("20 exports", 0, exports(20, 0, 1)),
@@ -322,14 +332,14 @@ fn data_exfiltration() {
                 "downloads count in any category",
                 1,
                 (0..21)
-                    .map(|i| draft(i, Category::Access, "file_download").user(7))
+                    .map(|i| draft_event(i, Category::Access, "file_download").user(7))
                     .collect(),
             ),
             (
                 "views do not",
                 0,
                 (0..99)
-                    .map(|i| draft(i, Category::Data, "view").user(7))
+                    .map(|i| draft_event(i, Category::Data, "view").user(7))
                     .collect(),
             ),
         ],
@@ -337,11 +347,11 @@ fn data_exfiltration() {
 }
 
 #[test]
-fn ai_abuse() {
+fn ai_abuse_threshold() {
     let trigger = |i: i64, action| {
-        draft(i, Category::Ai, action)
+        draft_event(i, Category::Ai, action)
             .user(7)
-            .result(Outcome::Denied)
+            .with_result(Outcome::Denied)
     };
 
     let guard = |times: &[i64]| {
@@ -351,7 +361,7 @@ fn ai_abuse() {
             .collect::<Vec<_>>()
     };
 
-    check(
+    check_cases(
         "ai_abuse",
         &[
             ("two", 0, guard(&[0, 1])),
@@ -375,18 +385,18 @@ fn ai_abuse() {
 }
 
 #[test]
-fn rate_limit_surge() {
+fn rate_limit_surge_threshold() {
     let hits = |n: i64, step: i64| {
         (0..n)
             .map(|i| Draft {
                 at: at(0).plus(Span::millis(i * step)),
                 n: i as u128,
-                ..draft(0, Category::System, "rate_limit_hit")
+                ..draft_event(0, Category::System, "rate_limit_hit")
             })
             .collect::<Vec<_>>()
     };
 
-    check(
+    check_cases(
         "rate_limit_surge",
         &[
             ("50", 0, hits(50, 1)),
@@ -398,14 +408,14 @@ fn rate_limit_surge() {
 }
 
 #[test]
-fn after_hours() {
+fn after_hours_cases() {
     let read = |time: &str| Draft {
         at: Timestamp::parse(time).unwrap(),
         n: Timestamp::parse(time).unwrap().as_micros() as u128,
-        ..draft(0, Category::Data, "view").user(7).cui()
+        ..draft_event(0, Category::Data, "view").user(7).cui()
     };
 
-    check(
+    check_cases(
         "after_hours",
         &[
             ("at noon", 0, vec![read("2026-03-02T12:00:00Z")]),
@@ -446,39 +456,39 @@ fn after_hours() {
         ],
     );
 
-    let weekend = run(
-        only("after_hours"),
+    let weekend = run_events(
+        only_rule("after_hours"),
         &[read("2026-03-06T19:30:00Z"), read("2026-03-08T12:00:00Z")],
     );
     assert_eq!(weekend[0].event_count, 2);
 
-    let mut zone = only("after_hours");
+    let mut zone = only_rule("after_hours");
     zone.business_hours.time_zone = "America/New_York".to_owned();
     assert_eq!(
-        run(zone, &[read("2026-03-02T22:00:00Z")]).len(),
+        run_events(zone, &[read("2026-03-02T22:00:00Z")]).len(),
         0,
         "17:00 there"
     );
 }
 
 #[test]
-fn session_anomaly() {
+fn session_anomaly_cases() {
     let used = |secs: i64, session, ip| {
-        draft(secs, Category::Access, "view")
+        draft_event(secs, Category::Access, "view")
             .user(7)
             .session(session)
             .ip(ip)
     };
 
     let logout = |secs: i64, session| {
-        draft(secs, Category::Auth, "logout")
+        draft_event(secs, Category::Auth, "logout")
             .user(7)
             .session(session)
             .ip("192.0.2.1")
     };
 
     let (here, there) = ("192.0.2.1", "192.0.2.2");
-    check(
+    check_cases(
         "session_anomaly",
         &[
             ("one place", 0, vec![used(0, "s", here), used(1, "s", here)]),
@@ -550,26 +560,30 @@ fn session_anomaly() {
 }
 
 #[test]
-fn parameters_change_thresholds_and_strangers_are_named() {
-    let three: Vec<Draft> = (0..3).map(failure).collect();
+fn parameters_change_thresholds_and_unknown_ones_are_named() {
+    let three: Vec<Draft> = (0..3).map(failed_login).collect();
     assert_eq!(
-        run(with("brute_force", json!({"threshold": 2})), &three).len(),
+        run_events(
+            rule_with_params("brute_force", json!({"threshold": 2})),
+            &three
+        )
+        .len(),
         1
     );
 
     assert_eq!(
-        run(
-            with("brute_force", json!({"threshold": 2, "window": "2s"})),
+        run_events(
+            rule_with_params("brute_force", json!({"threshold": 2, "window": "2s"})),
             &three
         )
         .len(),
         0
     );
 
-    let again: Vec<Draft> = [0, 1, 2, 400, 401, 402].map(failure).to_vec();
+    let again: Vec<Draft> = [0, 1, 2, 400, 401, 402].map(failed_login).to_vec();
     assert_eq!(
-        run(
-            with("brute_force", json!({"threshold": 2, "cooldown": "1h"})),
+        run_events(
+            rule_with_params("brute_force", json!({"threshold": 2, "cooldown": "1h"})),
             &again
         )
         .len(),
@@ -578,11 +592,11 @@ fn parameters_change_thresholds_and_strangers_are_named() {
 
     let off = Settings {
         only: vec![],
-        ..with("brute_force", json!({"enabled": false, "threshold": 0}))
+        ..rule_with_params("brute_force", json!({"enabled": false, "threshold": 0}))
     };
 
     assert!(
-        run(off, &three)
+        run_events(off, &three)
             .iter()
             .all(|d| d.rule_id.as_str() != "brute_force")
     );
@@ -604,5 +618,5 @@ fn parameters_change_thresholds_and_strangers_are_named() {
         "{error}"
     );
     assert!(crate::rules::check_params("nonsense", &json!({})).is_err());
-    assert!(Engine::new(only("nonsense")).is_err());
+    assert!(Engine::new(only_rule("nonsense")).is_err());
 }

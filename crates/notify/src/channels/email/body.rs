@@ -8,7 +8,7 @@ use lettre::message::header::{Header, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 
 use crate::error::{SendError, chain};
-use crate::message::{Kind, Message};
+use crate::notification::{Kind, Notification};
 use crate::words;
 use model::text::clip;
 
@@ -38,7 +38,7 @@ impl Header for AutoSubmitted {
 pub(super) fn mail(
     from: &Mailbox,
     to: &[Mailbox],
-    message: &Message,
+    message: &Notification,
     responsible: Option<&str>,
 ) -> Result<Vec<u8>, SendError> {
     let micros = u64::try_from(message.sent_at.as_micros()).unwrap_or(0);
@@ -74,7 +74,7 @@ pub(super) fn mail(
     Ok(mail.formatted())
 }
 
-fn subject(message: &Message) -> String {
+fn subject(message: &Notification) -> String {
     let word = match message.kind {
         Kind::Test => "TEST".to_owned(),
         Kind::Digest => "DIGEST".to_owned(),
@@ -83,25 +83,25 @@ fn subject(message: &Message) -> String {
         Kind::Resolved => "OVER".to_owned(),
         Kind::Escalated => format!(
             "ESCALATED {}",
-            message.alert.severity.as_str().to_ascii_uppercase()
+            message.content.severity().as_str().to_ascii_uppercase()
         ),
-        Kind::Opened => message.alert.severity.as_str().to_ascii_uppercase(),
+        Kind::Opened => message.content.severity().as_str().to_ascii_uppercase(),
     };
 
     clip(
-        &format!("[{word}] {}", words::field(&message.alert.title)),
+        &format!("[{word}] {}", words::field(&message.content.title())),
         SUBJECT_MAX,
     )
     .into_owned()
 }
 
-fn facts(message: &Message, responsible: Option<&str>) -> Vec<(&'static str, String)> {
+fn facts(message: &Notification, responsible: Option<&str>) -> Vec<(&'static str, String)> {
     let mut facts = words::facts(message);
     facts.extend(responsible.map(|names| ("Responsible", words::field(names))));
     facts
 }
 
-fn text(message: &Message, responsible: Option<&str>) -> String {
+fn text(message: &Notification, responsible: Option<&str>) -> String {
     let facts = facts(message, responsible);
     let width = facts
         .iter()
@@ -128,9 +128,9 @@ fn text(message: &Message, responsible: Option<&str>) -> String {
 }
 
 /// Where to see more, and by which command.
-fn more(message: &Message) -> (&'static str, String) {
+fn more(message: &Notification) -> (&'static str, String) {
     if message.kind.is_of_an_alert() {
-        let id = message.alert.alert_id;
+        let id = message.content.as_alert().alert_id;
         (
             "To see it, and to say that you have",
             format!("blueteam alerts show {id}; blueteam alerts ack {id}"),
@@ -140,7 +140,7 @@ fn more(message: &Message) -> (&'static str, String) {
     }
 }
 
-fn html(message: &Message, responsible: Option<&str>) -> String {
+fn html(message: &Notification, responsible: Option<&str>) -> String {
     let mut rows = String::new();
     for (label, value) in facts(message, responsible) {
         let _ = writeln!(
@@ -194,7 +194,7 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
     use proptest::prelude::*;
 
     #[test]
@@ -206,7 +206,7 @@ mod tests {
     #[test]
     fn a_link_to_acknowledge_stands_in_both_parts() {
         let url = "https://soc.example.com/ack/1/2/3/4?a=1&b=2";
-        let message = Message {
+        let message = Notification {
             ack_url: Some(url.to_owned()),
             ..samples::message()
         };
@@ -243,7 +243,7 @@ mod tests {
             prop_assert!(names.iter().all(|name| known.contains(name)), "{:?}", names);
             prop_assert_eq!(names.len(), known.len());
             prop_assert!(mail.is_ascii());
-            let base = Message { kind: message.kind, ..samples::hostile("x") };
+            let base = Notification { kind: message.kind, ..samples::hostile("x") };
             let breaks = if digest { words::lines(&message).len().saturating_sub(1) } else { 0 };
             let tags = html(&message, None).matches('<').count();
             prop_assert_eq!(tags, html(&base, None).matches('<').count() + breaks);

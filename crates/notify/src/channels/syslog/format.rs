@@ -5,7 +5,7 @@ use std::str::FromStr;
 use model::Severity;
 
 use super::{Receiver, level};
-use crate::message::{Kind, Message};
+use crate::notification::{Kind, Notification};
 use model::text::{clip, sanitize};
 
 /// The longest value of a parameter, in bytes before escaping.
@@ -51,11 +51,11 @@ impl FromStr for Facility {
 }
 
 /// What stands before the structured data (RFC 5424 6.2).
-pub(in crate::channels) fn head(receiver: &Receiver, message: &Message) -> String {
+pub(in crate::channels) fn head(receiver: &Receiver, message: &Notification) -> String {
     let severity = if message.kind == Kind::Test {
         Severity::Info
     } else {
-        message.alert.severity
+        message.content.severity()
     };
 
     format!(
@@ -70,8 +70,8 @@ pub(in crate::channels) fn head(receiver: &Receiver, message: &Message) -> Strin
 }
 
 /// The whole message, at most `max_message_bytes` long, in one line.
-pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Message) -> String {
-    let alert = &message.alert;
+pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Notification) -> String {
+    let alert = message.content.as_alert();
     let mut out = format!("{} [alert@{enterprise_id}", head(receiver, message));
     let room = receiver.max_message_bytes.saturating_sub(TEXT_MIN);
     for (key, value) in params(message) {
@@ -96,8 +96,8 @@ pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Message
 }
 
 /// The facts, most important first.
-fn params(message: &Message) -> Vec<(&'static str, String)> {
-    let alert = &message.alert;
+fn params(message: &Notification) -> Vec<(&'static str, String)> {
+    let alert = message.content.as_alert();
     let controls: Vec<_> = alert
         .nist_controls
         .iter()
@@ -157,7 +157,7 @@ pub(in crate::channels) fn name(text: &str, max: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::samples;
+    use crate::notification::samples;
     use proptest::prelude::*;
     use std::time::Duration;
 

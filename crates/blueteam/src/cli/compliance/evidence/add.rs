@@ -3,17 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use model::{
-    Clock as _, Evidence, EvidenceId, EvidenceKind, ObjectiveId, Span, SystemClock, Timestamp,
-};
-use uuid::Uuid;
+use app::compliance::evidence::{self, NewEvidence, Source};
+use model::{EvidenceKind, Span, Timestamp};
 
-use super::super::find;
-use super::super::when::{actor, day};
+use super::super::when::day;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
-use app::evidence_store::{self, EvidenceStore};
+use crate::cli::session::{Globals, with_session};
 
 /// Take in a file or a text as evidence.
 ///
@@ -65,32 +60,24 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let now = SystemClock.now();
-    let who = actor(args.actor.as_deref())?;
-    let mut evidence = piece(args, &who, now)?;
+    let source = match (&args.file, &args.text) {
+        (Some(file), _) => Source::File(file),
+        (None, text) => Source::Text(text.as_deref().unwrap_or_default()),
+    };
+    let new = NewEvidence {
+        source,
+        supports: &args.supports,
+        kind: args.kind,
+        shows: &args.shows,
+        effective: args.effective,
+        valid_for: args.length,
+        owner: args.owner.as_deref(),
+        approved: args.approved,
+    };
+
     let state = globals.state()?;
-    state.create()?;
-
-    match (&args.file, &args.text) {
-        (Some(file), _) => {
-            evidence.file_name = Some(file_name(file)?);
-            let kept = EvidenceStore::new(state.path()).take(file)?;
-            (evidence.file_path, evidence.size_bytes, evidence.sha256) =
-                (Some(kept.path), Some(kept.size), Some(kept.sha256));
-        }
-        (None, text) => {
-            let text = text.clone().unwrap_or_default();
-            if text.trim().is_empty() || text.len() > 1 << 20 {
-                out::usage!("--text: from one character to 1 MiB");
-            }
-            evidence.size_bytes = Some(text.len() as u64);
-            evidence.sha256 = Some(evidence_store::sha256(text.as_bytes()));
-            evidence.content = Some(text);
-        }
-    }
-
-    with_database(globals, async |conn, _| {
-        Ok(store::evidence::add(conn, &who, &evidence).await?)
+    let evidence = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(evidence::add(session, &state, &new).await?)
     })?;
 
     if args.json {
@@ -111,65 +98,4 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     ))?;
 
     Ok(ExitCode::SUCCESS)
-}
-
-/// The piece without its content.
-fn piece(args: &Args, who: &model::Actor, now: Timestamp) -> anyhow::Result<Evidence> {
-    let mut objectives: Vec<ObjectiveId> = Vec::new();
-    let mut first = None;
-    for id in &args.supports {
-        let (requirement, objective) = find(id)?;
-        first.get_or_insert_with(|| requirement.control_id.clone());
-        match objective {
-            Some(o) => objectives.push(o.id.clone()),
-            None => objectives.extend(
-                requirement
-                    .assessment_objectives
-                    .iter()
-                    .map(|o| o.id.clone()),
-            ),
-        }
-    }
-
-    objectives.sort();
-    objectives.dedup();
-    if !(3..=500).contains(&args.shows.trim().chars().count()) {
-        out::usage!("--shows: from 3 to 500 characters");
-    }
-
-    let effective = args.effective.unwrap_or(now);
-    let control = first.context("--supports: name a requirement or an objective")?;
-    Ok(Evidence {
-        objectives,
-        description: args.shows.trim().to_owned(),
-        effective_at: Some(effective),
-        valid_until: args.length.map(|length| effective.plus(length)),
-        owner: args.owner.clone(),
-        approved_by: args.approved.then(|| who.name.clone()),
-        approved_at: args.approved.then_some(now),
-        ..Evidence::draft(
-            EvidenceId(Uuid::now_v7()),
-            control,
-            args.kind,
-            &who.name,
-            now,
-        )
-    })
-}
-
-/// The name that the file had, if a list of hashes can hold it.
-fn file_name(file: &std::path::Path) -> anyhow::Result<String> {
-    let name = file
-        .file_name()
-        .and_then(|name| name.to_str())
-        .unwrap_or_default();
-    let unfit = |c: char| c.is_control() || c == '\\' || c == '/';
-    if name.is_empty() || name.len() > 255 || name.contains(unfit) {
-        bail!(
-            "the name of the file must be UTF-8 without control characters and backslashes; \
-                rename it"
-        );
-    }
-
-    Ok(name.to_owned())
 }

@@ -4,19 +4,19 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
+use app::compliance::checks::{self, Found, Progress, Surroundings};
+use app::compliance::evidence;
 use comfy_table::Color;
-use compliance::checks::{ALL, Check, Says, Verdict};
+use compliance::checks::{CheckResult, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
-use model::{Clock as _, ControlId, SystemClock};
 
-use super::super::find;
 use super::super::grid::{Bit, Grid};
 use super::super::ids::many;
-use super::super::when::actor;
 use crate::cli::out;
-use crate::cli::session::{Globals, with_database};
-use app::evidence::{self, Found};
+use crate::cli::session::{Globals, with_session};
+
+/// So many kinds of facts are read before the checks decide.
+const FACTS: u64 = 8;
 
 pub(super) const EXAMPLES: &str = "Examples:
   blueteam compliance evidence
@@ -72,36 +72,22 @@ pub(super) struct BaselineArgs {
 }
 
 pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let checks = chosen(args.control.as_deref())?;
     let state = globals.state()?;
-    let who = actor(None)?;
 
     // Drawn on a terminal only, which indicatif sees to.
-    let bar = ProgressBar::new(checks.len() as u64 + 8);
+    let bar = ProgressBar::new(FACTS);
     bar.set_style(ProgressStyle::with_template(
         "{spinner} {pos}/{len} {wide_msg}",
     )?);
     bar.enable_steady_tick(Duration::from_millis(100));
 
-    let found = with_database(globals, async |conn, loaded| {
-        super::super::controls(conn).await?;
-        bar.set_message("waiting for others who run the checks");
-        store::evidence::hold_checks(conn, true).await?;
-        let step = |what: &str| {
-            bar.set_message(format!("reading {what}"));
-            bar.inc(1);
+    let control = args.control.as_deref();
+    let found = with_session(globals, None, async |session, loaded| {
+        let around = Surroundings {
+            config: &loaded.config,
+            state: &state,
         };
-
-        let facts = evidence::gather(conn, &loaded.config, &state, SystemClock.now(), step).await?;
-        let mut found = Vec::with_capacity(checks.len());
-        for check in &checks {
-            bar.set_message(check.title);
-            found.push(evidence::run(conn, check, &facts, &who).await?);
-            bar.inc(1);
-        }
-
-        super::super::note_score(conn, &who, globals).await?;
-        Ok(found)
+        Ok(checks::run(session, &around, control, |progress| draw(&bar, progress)).await?)
     });
 
     bar.finish_and_clear();
@@ -122,26 +108,19 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
     Ok(code)
 }
 
-fn chosen(control: Option<&str>) -> anyhow::Result<Vec<&'static Check>> {
-    let Some(text) = control else {
-        return Ok(ALL.to_vec());
-    };
-    let (requirement, _) = find(text)?;
-    let checks: Vec<_> = ALL
-        .iter()
-        .copied()
-        .filter(|c| c.control == requirement.control_id)
-        .collect();
-
-    if checks.is_empty() {
-        bail!(
-            "no check looks at {}: nothing that software sees decides it; take in evidence with \
-                `evidence add`",
-            requirement.control_id
-        );
+fn draw(bar: &ProgressBar, progress: Progress) {
+    match progress {
+        Progress::Waiting { checks } => {
+            bar.set_length(FACTS + checks as u64);
+            bar.set_message("waiting for others who run the checks");
+        }
+        Progress::Reading(what) => {
+            bar.set_message(format!("reading {what}"));
+            bar.inc(1);
+        }
+        Progress::Deciding(title) => bar.set_message(title),
+        Progress::Decided => bar.inc(1),
     }
-
-    Ok(checks)
 }
 
 fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
@@ -183,7 +162,9 @@ fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-pub(in crate::cli::compliance) const fn shown(s: &Says) -> (usize, &'static str, Option<Color>) {
+pub(in crate::cli::compliance) const fn shown(
+    s: &CheckResult,
+) -> (usize, &'static str, Option<Color>) {
     match s.verdict {
         Verdict::Met { .. } => (0, "met", Some(Color::Green)),
         Verdict::NotMet { .. } => (1, "NOT MET", Some(Color::Red)),
@@ -192,8 +173,9 @@ pub(in crate::cli::compliance) const fn shown(s: &Says) -> (usize, &'static str,
 }
 
 pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let piece = with_database(globals, async |conn, _| super::one(conn, &args.id).await)?;
-    let replayed = evidence::replay(&piece)?;
+    let replayed = with_session(globals, None, async |session, _| {
+        Ok(evidence::replay(session, &args.id).await?)
+    })?;
     let code = if replayed.same {
         ExitCode::SUCCESS
     } else {
@@ -205,11 +187,10 @@ pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<
         return Ok(code);
     }
 
-    let control = ControlId(piece.control_id.0.clone());
     for s in &replayed.says {
         out::line(format_args!(
             "{} {}: {}",
-            s.objective_id(&control),
+            s.objective_id(&replayed.control_id),
             shown(s).1,
             model::text::sanitize(&s.verdict.text())
         ))?;
@@ -225,23 +206,22 @@ pub(super) fn replay(args: &ReplayArgs, globals: Globals<'_>) -> anyhow::Result<
 }
 
 pub(super) fn baseline(args: &BaselineArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let who = actor(args.actor.as_deref())?;
-    let id = with_database(globals, async |conn, _| {
-        let piece = super::one(conn, &args.id).await?;
-        if !store::evidence::make_baseline(conn, &who, piece.evidence_id).await? {
-            bail!("{} was not taken in by a check", piece.evidence_id);
-        }
-        Ok(piece.evidence_id)
+    let baseline = with_session(globals, args.actor.as_deref(), async |session, _| {
+        Ok(evidence::make_baseline(session, &args.id).await?)
     })?;
 
     if args.json {
-        out::json(&serde_json::json!({ "baseline": id, "approved_by": who.name }))?;
+        out::json(&serde_json::json!({
+            "baseline": baseline.evidence_id,
+            "approved_by": baseline.approved_by,
+        }))?;
         return Ok(ExitCode::SUCCESS);
     }
 
     out::line(format_args!(
-        "{id} is the baseline, approved by {}",
-        model::text::sanitize(&who.name)
+        "{} is the baseline, approved by {}",
+        baseline.evidence_id,
+        model::text::sanitize(&baseline.approved_by)
     ))?;
 
     Ok(ExitCode::SUCCESS)

@@ -1,0 +1,66 @@
+//! Channels: whether a message arrives.
+
+use model::{Actor, Channel, Clock as _, Content, Notice, Severity, SystemClock, Topic};
+use notify::{Channels, Kind, Notification};
+use uuid::Uuid;
+
+use crate::AppError;
+use crate::actor::{Permission, require};
+
+pub use notify::{Receipt, SendError};
+
+/// Sends a test message through one channel, or through each that is configured, and hands each
+/// answer to `each` as it comes.
+pub async fn send_test(
+    actor: &Actor,
+    channels: &Channels,
+    only: Option<Channel>,
+    severity: Severity,
+    mut each: impl FnMut(Channel, Result<Receipt, SendError>),
+) -> Result<(), AppError> {
+    require(actor, Permission::Operate)?;
+    let wanted = only.map_or_else(|| channels.configured(), |channel| vec![channel]);
+    if wanted.is_empty() {
+        return Err(AppError::conflict(
+            "no channel is configured; see [channels] in `blueteam config sample`",
+        ));
+    }
+
+    let message = test_message(actor, severity);
+    for channel in wanted {
+        each(channel, channels.send(channel, &message).await);
+    }
+
+    Ok(())
+}
+
+fn test_message(actor: &Actor, severity: Severity) -> Notification {
+    let now = SystemClock.now();
+    let hostname = crate::actor::hostname();
+
+    // A test of its own each time: a receiver must not take the second for a repetition of the
+    // first.
+    let id = Uuid::now_v7();
+    let notice = Notice {
+        id,
+        topic: Topic::Test,
+        severity,
+        title: format!("Test of the alert channel from {hostname}"),
+        body: format!("{actor} on {hostname} checks that alerts arrive. Nothing has happened."),
+        about: hostname,
+        from: now,
+        to: now,
+        count: 0,
+        lasts: false,
+    };
+
+    Notification {
+        content: Content::Notice(notice),
+        delivery_id: id,
+        kind: Kind::Test,
+        sent_at: now,
+        people: Vec::new(),
+        ack_url: None,
+        within: None,
+    }
+}

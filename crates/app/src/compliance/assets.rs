@@ -1,0 +1,49 @@
+//! The assets that an assessment is about, each in one CMMC category (32 CFR 170.19(c)).
+
+use crate::actor::Permission;
+use crate::{AppError, Session};
+
+pub use store::assets::Asset;
+
+/// The longest name of an asset, in octets.
+const NAME_MAX: usize = 200;
+
+/// All of them, by name.
+pub async fn list(session: &mut Session) -> Result<Vec<Asset>, AppError> {
+    Ok(store::assets::list(session.read()?).await?)
+}
+
+/// Writes an asset; what was there under its name is replaced.
+pub async fn set(session: &mut Session, asset: &Asset) -> Result<(), AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let explained = asset
+        .treatment
+        .as_deref()
+        .is_some_and(|text| text.trim().len() >= 3);
+    if !matches!(asset.category.as_str(), "cui" | "security_protection") && !explained {
+        return Err(AppError::invalid(
+            "--treatment: say by which policy it is managed, or why it is out of scope",
+        ));
+    }
+
+    if asset.name.trim().is_empty() || asset.name.len() > NAME_MAX {
+        return Err(AppError::conflict(format!(
+            "the name has from 1 to {NAME_MAX} characters"
+        )));
+    }
+
+    Ok(store::assets::save(conn, actor, asset).await?)
+}
+
+/// Removes the asset of that name.
+pub async fn remove(session: &mut Session, name: &str) -> Result<(), AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    if store::assets::remove(conn, actor, name).await? {
+        return Ok(());
+    }
+
+    Err(AppError::not_found(format!(
+        "there is no asset `{}`",
+        model::text::sanitize(name)
+    )))
+}

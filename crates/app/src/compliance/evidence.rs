@@ -1,0 +1,289 @@
+//! Evidence: what people take in, approve and look at. What checks take in is in [`super::checks`].
+
+mod integrity;
+
+use std::path::Path;
+
+use config::StateDir;
+use model::{
+    Actor, Clock as _, ControlId, Evidence, EvidenceId, EvidenceKind, ObjectiveId, Span,
+    SystemClock, Timestamp, Validity,
+};
+use serde::Serialize;
+use store::PgConnection;
+use store::evidence::EvidenceFilter;
+use uuid::Uuid;
+
+use super::assessment::meant;
+use super::checks::{self, Replayed};
+use super::evidence_store::{self, EvidenceStore};
+use super::{find, ids};
+use crate::actor::Permission;
+use crate::{AppError, Session};
+
+pub use integrity::{Altered, Verified, hash_list, verify};
+
+/// The largest text, in octets.
+const TEXT_MAX: usize = 1 << 20;
+/// The longest name of a file, in octets.
+const FILE_NAME_MAX: usize = 255;
+
+/// Where a piece comes from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A file, which is copied.
+    File(&'a Path),
+    /// A text.
+    Text(&'a str),
+}
+
+/// A piece to be taken in.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEvidence<'a> {
+    /// Where it comes from.
+    pub source: Source<'a>,
+    /// Requirements (all of their objectives) and objectives that it supports.
+    pub supports: &'a [String],
+    /// What it is.
+    pub kind: EvidenceKind,
+    /// What it shows, in a sentence.
+    pub shows: &'a str,
+    /// From when on it says so; without it, now.
+    pub effective: Option<Timestamp>,
+    /// For how long from then on it counts; without it, without end.
+    pub valid_for: Option<Span>,
+    /// Who answers for it.
+    pub owner: Option<&'a str>,
+    /// Whether the actor approves it at once.
+    pub approved: bool,
+}
+
+/// A piece, and how far it counts today.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    /// The piece.
+    #[serde(flatten)]
+    pub evidence: Evidence,
+    /// How far it counts.
+    pub validity: Validity,
+}
+
+impl Listed {
+    fn of(evidence: Evidence, now: Timestamp) -> Self {
+        Self {
+            validity: evidence.validity(now),
+            evidence,
+        }
+    }
+}
+
+/// Takes a piece in.
+pub async fn add(
+    session: &mut Session,
+    state: &StateDir,
+    new: &NewEvidence<'_>,
+) -> Result<Evidence, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let mut evidence = piece(new, actor, SystemClock.now())?;
+    state.create()?;
+    fill(&mut evidence, new.source, state)?;
+    store::evidence::add(conn, actor, &evidence).await?;
+
+    Ok(evidence)
+}
+
+/// The piece without its content.
+fn piece(new: &NewEvidence<'_>, actor: &Actor, now: Timestamp) -> Result<Evidence, AppError> {
+    let (control, objectives) = supported(new.supports)?;
+    let shows = new.shows.trim();
+    if !(3..=500).contains(&shows.chars().count()) {
+        return Err(AppError::invalid("--shows: from 3 to 500 characters"));
+    }
+
+    let effective = new.effective.unwrap_or(now);
+    Ok(Evidence {
+        objectives,
+        description: shows.to_owned(),
+        effective_at: Some(effective),
+        valid_until: new.valid_for.map(|length| effective.plus(length)),
+        owner: new.owner.map(str::to_owned),
+        approved_by: new.approved.then(|| actor.name.clone()),
+        approved_at: new.approved.then_some(now),
+        ..Evidence::draft(
+            EvidenceId(Uuid::now_v7()),
+            control,
+            new.kind,
+            &actor.name,
+            now,
+        )
+    })
+}
+
+/// The first requirement that is named, and every objective that is meant.
+fn supported(ids: &[String]) -> Result<(ControlId, Vec<ObjectiveId>), AppError> {
+    let mut objectives: Vec<ObjectiveId> = Vec::new();
+    let mut first = None;
+    for id in ids {
+        let (requirement, objective) = find(id)?;
+        first.get_or_insert_with(|| requirement.control_id.clone());
+        objectives.extend(meant(requirement, objective));
+    }
+
+    objectives.sort();
+    objectives.dedup();
+
+    let first =
+        first.ok_or_else(|| AppError::invalid("--supports: name a requirement or an objective"))?;
+    Ok((first, objectives))
+}
+
+/// Puts the content in: a file below the state directory, a text into the piece.
+fn fill(evidence: &mut Evidence, source: Source<'_>, state: &StateDir) -> Result<(), AppError> {
+    match source {
+        Source::File(file) => {
+            evidence.file_name = Some(file_name(file)?);
+            let kept = EvidenceStore::new(state.path()).take(file)?;
+            evidence.file_path = Some(kept.path);
+            evidence.size_bytes = Some(kept.size);
+            evidence.sha256 = Some(kept.sha256);
+        }
+        Source::Text(text) => {
+            if text.trim().is_empty() || text.len() > TEXT_MAX {
+                return Err(AppError::invalid("--text: from one character to 1 MiB"));
+            }
+
+            evidence.size_bytes = Some(text.len() as u64);
+            evidence.sha256 = Some(evidence_store::sha256(text.as_bytes()));
+            evidence.content = Some(text.to_owned());
+        }
+    }
+
+    Ok(())
+}
+
+/// The name that the file had, if a list of hashes can hold it.
+fn file_name(file: &Path) -> anyhow::Result<String> {
+    let name = file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let unfit = |c: char| c.is_control() || c == '\\' || c == '/';
+    if name.is_empty() || name.len() > FILE_NAME_MAX || name.contains(unfit) {
+        anyhow::bail!(
+            "the name of the file must be UTF-8 without control characters and backslashes; \
+                rename it"
+        );
+    }
+
+    Ok(name.to_owned())
+}
+
+/// Which pieces somebody asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a> {
+    /// For this requirement.
+    pub control: Option<&'a str>,
+    /// All results of checks, not only the last of each.
+    pub all: bool,
+    /// With one of these; when there is none, with any.
+    pub validity: &'a [Validity],
+}
+
+/// The pieces that are asked for, by the time when they were taken in.
+pub async fn list(session: &mut Session, filter: &Filter<'_>) -> Result<Vec<Listed>, AppError> {
+    let conn = session.read()?;
+    let control = filter.control.map(find).transpose()?;
+    let wanted = EvidenceFilter {
+        control: control.map(|(requirement, _)| requirement.control_id.clone()),
+        latest: !filter.all,
+        ..EvidenceFilter::default()
+    };
+
+    let now = SystemClock.now();
+    Ok(store::evidence::list(conn, &wanted)
+        .await?
+        .into_iter()
+        .map(|evidence| Listed::of(evidence, now))
+        .filter(|l| filter.validity.is_empty() || filter.validity.contains(&l.validity))
+        .collect())
+}
+
+/// The piece whose id begins or ends like this.
+pub async fn show(session: &mut Session, id: &str) -> Result<Listed, AppError> {
+    let evidence = one(session.read()?, id).await?;
+    Ok(Listed::of(evidence, SystemClock.now()))
+}
+
+/// Makes a draft final, under the actor's name.
+pub async fn approve(session: &mut Session, id: &str) -> Result<Listed, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let draft = one(conn, id).await?;
+    let now = SystemClock.now();
+    if !store::evidence::approve(conn, actor, draft.evidence_id, now).await? {
+        return Err(AppError::conflict(format!(
+            "{} is final already, by {}",
+            draft.evidence_id,
+            draft.approved_by.as_deref().unwrap_or("-")
+        )));
+    }
+
+    let evidence = one(conn, &draft.evidence_id.to_string()).await?;
+    Ok(Listed::of(evidence, now))
+}
+
+/// A baseline, and who approved it.
+#[derive(Debug)]
+pub struct Baseline {
+    /// The result of a check that later ones are compared with.
+    pub evidence_id: EvidenceId,
+    /// The actor.
+    pub approved_by: String,
+}
+
+/// Makes a check's result the baseline that later ones are compared with (3.4.1).
+pub async fn make_baseline(session: &mut Session, id: &str) -> Result<Baseline, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let evidence_id = one(conn, id).await?.evidence_id;
+    if !store::evidence::make_baseline(conn, actor, evidence_id).await? {
+        return Err(AppError::conflict(format!(
+            "{evidence_id} was not taken in by a check"
+        )));
+    }
+
+    Ok(Baseline {
+        evidence_id,
+        approved_by: actor.name.clone(),
+    })
+}
+
+/// Has a check decide again from the facts that it recorded.
+pub async fn replay(session: &mut Session, id: &str) -> Result<Replayed, AppError> {
+    let piece = one(session.read()?, id).await?;
+    Ok(checks::replay(&piece)?)
+}
+
+/// The one piece whose id begins or ends like this.
+pub(super) async fn one(conn: &mut PgConnection, text: &str) -> Result<Evidence, AppError> {
+    let found = store::evidence::like(conn, &ids::typed(text)?).await?;
+    let id = match found[..] {
+        [id] => id,
+        [] => {
+            let see = "blueteam compliance evidence list --all";
+            return Err(ids::nothing("evidence", text, see));
+        }
+        _ => {
+            let found: Vec<Uuid> = found.iter().map(|id| id.0).collect();
+            return Err(ids::several(text, &found));
+        }
+    };
+
+    let filter = EvidenceFilter {
+        evidence_id: Some(id),
+        ..EvidenceFilter::default()
+    };
+
+    store::evidence::list(conn, &filter)
+        .await?
+        .pop()
+        .ok_or_else(|| AppError::not_found(format!("evidence {id} is gone")))
+}

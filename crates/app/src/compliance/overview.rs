@@ -1,0 +1,163 @@
+//! Where every requirement stands, and what of them costs points.
+
+use compliance::claim::Claim;
+use compliance::reminders::Reminder;
+use compliance::{Catalog, Eligibility, Requirement};
+use config::StateDir;
+use model::{Clock as _, Control, Implementation, Span, Standing, SystemClock, Timestamp};
+use serde::Serialize;
+use store::PgConnection;
+
+use super::claims::{self, Grounds};
+use super::{known, loaded, reminders};
+use crate::{AppError, Session};
+
+/// The requirements that somebody asks for; what is not said takes all.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter<'a> {
+    /// Of this family: `3.3`, `AU`, or part of its name.
+    pub family: Option<&'a str>,
+    /// With one of these statuses.
+    pub status: &'a [Implementation],
+    /// That this person answers for.
+    pub owner: Option<&'a str>,
+    /// To be assessed within this time from now.
+    pub due: Option<Span>,
+}
+
+impl Filter<'_> {
+    fn takes(&self, requirement: &Requirement, control: &Control, now: Timestamp) -> bool {
+        let of_owner = |wanted: &str| {
+            control
+                .owner
+                .as_ref()
+                .is_some_and(|owner| owner.to_lowercase().contains(&wanted.to_lowercase()))
+        };
+
+        self.family
+            .is_none_or(|wanted| is_of_family(requirement, wanted))
+            && (self.status.is_empty() || self.status.contains(&control.implementation()))
+            && self.owner.is_none_or(of_owner)
+            && self
+                .due
+                .is_none_or(|within| control.due.is_some_and(|due| due <= now.plus(within)))
+    }
+}
+
+fn is_of_family(requirement: &Requirement, wanted: &str) -> bool {
+    let name = requirement.family.to_ascii_lowercase();
+    requirement.family_id == wanted
+        || requirement.domain.eq_ignore_ascii_case(wanted)
+        // Two letters are a domain: AU is not "Identification and Authentication".
+        || (wanted.len() > 2 && name.contains(&wanted.to_ascii_lowercase()))
+}
+
+/// A requirement in a list.
+#[derive(Clone, Debug, Serialize)]
+#[expect(missing_docs, reason = "as in the catalog and in model::Control")]
+pub struct Listed {
+    pub control_id: &'static str,
+    pub cmmc_practice: &'static str,
+    pub family: &'static str,
+    pub title: &'static str,
+    pub status: Implementation,
+    pub finding: Standing,
+    pub objectives: usize,
+    pub objectives_met: usize,
+    pub weight: Option<u8>,
+    pub poam_eligibility: Eligibility,
+    pub planned: bool,
+    pub owner: Option<String>,
+    pub due: Option<Timestamp>,
+}
+
+impl Listed {
+    fn of(requirement: &'static Requirement, control: &Control) -> Self {
+        Self {
+            control_id: &requirement.control_id.0,
+            cmmc_practice: &requirement.cmmc_practice,
+            family: &requirement.family,
+            title: &requirement.title,
+            status: control.implementation(),
+            finding: control.standing(),
+            objectives: control.objectives.len(),
+            objectives_met: control
+                .objectives
+                .iter()
+                .filter(|o| o.standing().counts())
+                .count(),
+            weight: requirement.dod_weight,
+            poam_eligibility: requirement.poam_eligibility,
+            planned: control.planned,
+            owner: control.owner.clone(),
+            due: control.due,
+        }
+    }
+}
+
+/// Requirements, and what follows from all of them.
+#[derive(Debug)]
+pub struct Overview {
+    /// Those that were asked for.
+    pub requirements: Vec<Listed>,
+    /// Where each of all 110 stands.
+    pub standings: Vec<Standing>,
+    /// What may be claimed.
+    pub claim: Claim,
+    /// What is due soon or late; nothing among the gaps.
+    pub due: Vec<Reminder>,
+}
+
+/// Where the requirements stand, by their number.
+pub async fn status(
+    session: &mut Session,
+    state: &StateDir,
+    filter: &Filter<'_>,
+) -> Result<Overview, AppError> {
+    let conn = session.read()?;
+    let mut overview = read(conn, state, filter).await?;
+    overview.due = reminders::read(conn, SystemClock.now()).await?;
+    Ok(overview)
+}
+
+/// Everything that costs points, the heaviest first.
+pub async fn gaps(
+    session: &mut Session,
+    state: &StateDir,
+    filter: &Filter<'_>,
+) -> Result<Overview, AppError> {
+    let mut overview = read(session.read()?, state, filter).await?;
+    overview.requirements.retain(|r| !r.finding.counts());
+
+    // 3.12.4 has no weight because there is no score without it.
+    overview
+        .requirements
+        .sort_by_key(|r| std::cmp::Reverse(r.weight.unwrap_or(u8::MAX)));
+
+    Ok(overview)
+}
+
+async fn read(
+    conn: &mut PgConnection,
+    state: &StateDir,
+    filter: &Filter<'_>,
+) -> Result<Overview, AppError> {
+    let now = SystemClock.now();
+    let grounds = Grounds::read(conn, claims::description(state), now).await?;
+    loaded(&grounds.controls)?;
+
+    let requirements = Catalog::r2()
+        .requirements
+        .iter()
+        .filter_map(|r| Some((r, known(r, &grounds.controls).ok()?)))
+        .filter(|(requirement, control)| filter.takes(requirement, control, now))
+        .map(|(requirement, control)| Listed::of(requirement, control))
+        .collect();
+
+    Ok(Overview {
+        requirements,
+        standings: grounds.controls.iter().map(Control::standing).collect(),
+        claim: grounds.claim(),
+        due: Vec::new(),
+    })
+}

@@ -1,0 +1,355 @@
+//! Plans of action and milestones (3.12.2; 32 CFR 170.21).
+
+use compliance::poam::{Generated, close_out, due_after_close_out, is_overdue, may_be_on_poam};
+use compliance::sheets::plans;
+use compliance::{Catalog, reports};
+use config::StateDir;
+use model::{
+    Actor, Clock as _, Control, Evidence, ObjectiveId, Plan, PlanId, PlanKind, PlanStatus,
+    RiskLevel, Standing, SystemClock, Timestamp,
+};
+use serde::Serialize;
+use store::PgConnection;
+use uuid::Uuid;
+
+use super::{claims, controls, evidence, find, ids};
+use crate::actor::Permission;
+use crate::{AppError, Session};
+
+/// What brought the plans of action in line with the findings.
+#[derive(Debug)]
+pub struct Written {
+    /// The items.
+    pub items: Generated,
+    /// How many requirements got no item, because nobody has decided about them, or their evidence
+    /// has lapsed.
+    pub undecided: usize,
+}
+
+/// Writes an item for each requirement that is not met and on no open plan, moves those that are on
+/// the wrong one, and records the score: what is on no plan costs 3.12.2 as well.
+pub async fn generate(session: &mut Session, state: &StateDir) -> Result<Written, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let now = SystemClock.now();
+    let controls = controls(conn, now).await?;
+    let there = store::plans::list(conn).await?;
+
+    // Told apart by their first letters, although they are made at once.
+    let id = || PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"));
+    let items = compliance::poam::generate(Catalog::r2(), &controls, &there, now, id);
+    let changed = [&items.new[..], &items.moved].concat();
+    store::plans::save(conn, actor, &changed, now).await?;
+    claims::record(conn, actor, state, now).await?;
+
+    let open = |c: &&Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
+    Ok(Written {
+        items,
+        undecided: controls.iter().filter(open).count(),
+    })
+}
+
+/// Which items somebody asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// Closed ones too.
+    pub closed: bool,
+    /// Only those past their day, or past their 180 days.
+    pub overdue: bool,
+}
+
+/// An item in a list.
+#[derive(Debug, Serialize)]
+pub struct Listed {
+    /// The item.
+    #[serde(flatten)]
+    pub plan: Plan,
+    /// Whether it is past its day, or past its 180 days.
+    pub overdue: bool,
+    /// The day by which it must be closed out.
+    pub close_out_by: Option<Timestamp>,
+}
+
+/// The items that are asked for, the next due first.
+pub async fn list(session: &mut Session, filter: Filter) -> Result<Vec<Listed>, AppError> {
+    let now = SystemClock.now();
+    let mut listed: Vec<Listed> = store::plans::list(session.read()?)
+        .await?
+        .into_iter()
+        .map(|plan| Listed {
+            overdue: is_overdue(&plan, now),
+            close_out_by: close_out(&plan),
+            plan,
+        })
+        .filter(|l| filter.closed || l.plan.status.is_open())
+        .filter(|l| !filter.overdue || l.overdue)
+        .collect();
+
+    listed.sort_by_key(|l| (l.plan.due.is_none(), l.plan.due, l.plan.control_id.order()));
+    Ok(listed)
+}
+
+/// What is said of an item; what is `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Details {
+    /// What is wrong.
+    pub weakness: Option<String>,
+    /// What is done about it.
+    pub remediation: Option<String>,
+    /// How much of a risk it is.
+    pub risk: Option<RiskLevel>,
+    /// The plan that it is on.
+    pub kind: Option<PlanKind>,
+    /// Where it stands; [`close`] completes it.
+    pub status: Option<PlanStatus>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// When it is to be done.
+    pub due: Option<Timestamp>,
+    /// Steps with their days.
+    pub milestones: Option<String>,
+    /// What it takes.
+    pub resources: Option<String>,
+    /// What keeps the risk down until then.
+    pub mitigation: Option<String>,
+    /// Where the work is tracked; empty leaves what is there.
+    pub tasks: Vec<String>,
+    /// The day of the conditional status, from which the 180 days run.
+    pub conditional_since: Option<Timestamp>,
+}
+
+impl Details {
+    /// Puts them into an item, and notes a new day or new milestones as a change of milestones.
+    fn apply(&self, plan: &mut Plan, actor: &Actor, now: Timestamp) {
+        let (due, milestones) = (plan.due, plan.milestones.clone());
+        set_option(&mut plan.milestones, self.milestones.as_ref());
+        set_option(&mut plan.owner, self.owner.as_ref());
+        set_option(&mut plan.resources, self.resources.as_ref());
+        set_option(&mut plan.mitigation, self.mitigation.as_ref());
+        set(&mut plan.weakness, self.weakness.as_ref());
+        set(&mut plan.remediation, self.remediation.as_ref());
+
+        plan.due = self.due.or(plan.due);
+        plan.conditional_since = self.conditional_since.or(plan.conditional_since);
+        plan.risk = self.risk.unwrap_or(plan.risk);
+        plan.kind = self.kind.unwrap_or(plan.kind);
+        plan.status = self.status.unwrap_or(plan.status);
+        if !self.tasks.is_empty() {
+            plan.tasks.clone_from(&self.tasks);
+        }
+
+        let had_any = due.is_some() || milestones.is_some();
+        if had_any && (due != plan.due || milestones != plan.milestones) {
+            note_milestones(plan, due, milestones.as_deref(), actor, now);
+        }
+    }
+}
+
+fn set_option(to: &mut Option<String>, from: Option<&String>) {
+    if from.is_some() {
+        *to = from.cloned();
+    }
+}
+
+fn set(to: &mut String, from: Option<&String>) {
+    if let Some(text) = from {
+        to.clone_from(text);
+    }
+}
+
+/// Notes what the milestones of an item were.
+fn note_milestones(
+    plan: &mut Plan,
+    due: Option<Timestamp>,
+    milestones: Option<&str>,
+    actor: &Actor,
+    now: Timestamp,
+) {
+    let gap = if plan.milestone_changes.is_empty() {
+        ""
+    } else {
+        "; "
+    };
+
+    plan.milestone_changes = format!(
+        "{}{gap}{} {actor}: was due {}, {}",
+        plan.milestone_changes,
+        time(now),
+        due.map_or_else(|| "-".to_owned(), time),
+        milestones.unwrap_or("no milestones")
+    );
+}
+
+fn time(at: Timestamp) -> String {
+    at.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+/// An item that was written.
+#[derive(Debug)]
+pub struct Saved {
+    /// The item.
+    pub plan: Plan,
+    /// The day by which it must be closed out, when it is due only after that.
+    pub due_after_close_out: Option<Timestamp>,
+}
+
+/// Adds an item about a requirement.
+pub async fn add(
+    session: &mut Session,
+    control: &str,
+    details: &Details,
+) -> Result<Saved, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let (requirement, _) = find(control)?;
+    let now = SystemClock.now();
+    let id = PlanId(Uuid::now_v7());
+    let risk = RiskLevel::of_weight(requirement.dod_weight);
+    let mut plan = Plan {
+        identified_by: Some(format!("{actor}, by hand")),
+        ..Plan::new(id, requirement.control_id.clone(), risk, now)
+    };
+
+    details.apply(&mut plan, actor, now);
+    check(&plan, now)?;
+    controls(conn, now).await?;
+    save(conn, actor, plan, now).await
+}
+
+/// Changes the item whose id begins or ends like this.
+pub async fn update(session: &mut Session, id: &str, details: &Details) -> Result<Saved, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    if details.status == Some(PlanStatus::Completed) {
+        return Err(AppError::invalid(
+            "--status: `compliance poam close` completes an item, with the evidence that shows it",
+        ));
+    }
+
+    let now = SystemClock.now();
+    let mut plan = one(conn, id).await?;
+    if plan.status == PlanStatus::Completed {
+        return Err(AppError::conflict(format!(
+            "{} is completed, by {}",
+            plan.poam_id,
+            plan.closed_by.as_deref().unwrap_or("-")
+        )));
+    }
+
+    details.apply(&mut plan, actor, now);
+    check(&plan, now)?;
+    save(conn, actor, plan, now).await
+}
+
+/// Completes the item whose id begins or ends like this, with the evidence that shows it.
+pub async fn close(session: &mut Session, id: &str, evidence: &str) -> Result<Plan, AppError> {
+    let (conn, actor) = session.change(Permission::Operate)?;
+    let mut plan = one(conn, id).await?;
+    if plan.status == PlanStatus::Completed {
+        return Err(AppError::conflict(format!(
+            "{} is completed already, by {}",
+            plan.poam_id,
+            plan.closed_by.as_deref().unwrap_or("-")
+        )));
+    }
+
+    let evidence = evidence::one(conn, evidence).await?;
+    check_closure(&plan, &evidence)?;
+
+    let now = SystemClock.now();
+    plan.status = PlanStatus::Completed;
+    plan.completed = Some(now);
+    plan.closed_by = Some(actor.name.clone());
+    plan.closing_evidence = Some(evidence.evidence_id);
+    Ok(save(conn, actor, plan, now).await?.plan)
+}
+
+/// That a piece of evidence can show that an item is done.
+fn check_closure(plan: &Plan, evidence: &Evidence) -> Result<(), AppError> {
+    if evidence.approved_at.is_none() {
+        return Err(AppError::conflict(format!(
+            "{} is a draft; approve it first",
+            evidence.evidence_id
+        )));
+    }
+
+    let of_it = |objective: &ObjectiveId| objective.control() == &*plan.control_id.0;
+    if evidence.control_id == plan.control_id || evidence.objectives.iter().any(of_it) {
+        return Ok(());
+    }
+
+    Err(AppError::conflict(format!(
+        "{} does not support {}; add a file that shows the closure: `compliance evidence add FILE \
+            --supports {} --kind config_export --shows 'what it shows' --final`",
+        evidence.evidence_id, plan.control_id, plan.control_id
+    )))
+}
+
+/// That an item says what it must, and is on a plan on which it may be.
+fn check(plan: &Plan, now: Timestamp) -> Result<(), AppError> {
+    if plan.weakness.trim().is_empty() || plan.remediation.trim().is_empty() {
+        return Err(AppError::invalid(
+            "--weakness and --remediation: say what is wrong and what is done about it",
+        ));
+    }
+
+    if plan.kind == PlanKind::Poam && !may_be_on_poam(Catalog::r2(), &plan.control_id) {
+        return Err(AppError::invalid(format!(
+            "{} may not be on the POA&M of a conditional status (32 CFR 170.21(a)(2)); use --kind \
+                operational",
+            plan.control_id
+        )));
+    }
+
+    if plan.conditional_since.is_some_and(|since| since > now) {
+        return Err(AppError::invalid(
+            "--conditional-since: the day of a conditional status is not in the future",
+        ));
+    }
+
+    Ok(())
+}
+
+async fn save(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    plan: Plan,
+    now: Timestamp,
+) -> Result<Saved, AppError> {
+    store::plans::save(conn, actor, std::slice::from_ref(&plan), now).await?;
+    Ok(Saved {
+        due_after_close_out: due_after_close_out(&plan),
+        plan,
+    })
+}
+
+/// The one item whose id begins or ends like this.
+async fn one(conn: &mut PgConnection, id: &str) -> Result<Plan, AppError> {
+    let all = store::plans::list(conn).await?;
+    ids::pick(all, id, |plan| plan.poam_id.0)?
+        .ok_or_else(|| ids::nothing("item", id, "blueteam compliance poam list --all"))
+}
+
+/// A form that the items are written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The columns of the eMASS template, RFC 4180.
+    Csv,
+    /// The same as a workbook.
+    Xlsx,
+    /// A document, as Markdown.
+    Markdown,
+    /// The same, typeset.
+    Pdf,
+}
+
+/// All items for others.
+pub async fn export(session: &mut Session, form: Form) -> Result<Vec<u8>, AppError> {
+    let all = store::plans::list(session.read()?).await?;
+    let now = SystemClock.now();
+    let document = || reports::poam(Catalog::r2(), &all, now);
+
+    Ok(match form {
+        Form::Csv => plans::csv(&all).map_err(anyhow::Error::new)?,
+        Form::Xlsx => plans::xlsx(&all, now).map_err(anyhow::Error::new)?,
+        Form::Markdown => document().markdown().into_bytes(),
+        Form::Pdf => pdf::render(&document()).map_err(anyhow::Error::from)?,
+    })
+}

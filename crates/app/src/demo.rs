@@ -1,0 +1,172 @@
+//! The compliance part of the demonstration: the checks look at what was played, a made-up person
+//! decides what they propose, and plans follow.
+//!
+//! Everything goes the way that it goes for people; only who decides is made up, and every reason
+//! says so.
+
+use anyhow::Context as _;
+use compliance::{Catalog, poam, reports};
+use config::{Config, StateDir};
+use model::evidence::{Evidence, EvidenceKind};
+use model::{
+    Alert, Clock as _, ControlId, EvidenceId, Finding, Method, ObjectiveId, PlanId, Source, Span,
+    SystemClock, Timestamp,
+};
+use store::alerts::AlertFilter;
+use store::compliance::NewDecision;
+use uuid::Uuid;
+
+use crate::actor::Permission;
+use crate::compliance::assessment_package::{AssessmentData, SYSTEM};
+use crate::compliance::checks::{self, Surroundings};
+use crate::compliance::{claims, evidence_store};
+use crate::{AppError, Session};
+
+/// The description of the made-up system.
+const DESCRIPTION: &str = include_str!("demo/system.toml");
+/// Who decides, in a world that is not.
+pub const WHO: &str = "Sam Example (made up by the demonstration)";
+/// The requirement of a plan, which the plan itself is evidence of.
+const PLAN: ControlId = ControlId::known("3.12.4");
+/// The longest reason that a decision may have.
+const REASON_MAX: usize = 4000;
+
+/// How far the analysis of what was played is.
+#[derive(Debug)]
+pub struct Progress {
+    /// Events that the reader has not read yet; `None` when nobody reads.
+    pub unread: Option<u64>,
+    /// Whether lines of the followed log are among the events.
+    pub has_log_lines: bool,
+    /// The alerts so far, the newest first.
+    pub alerts: Vec<Alert>,
+}
+
+/// Returns how far the analysis is, with at most `limit` alerts.
+pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, AppError> {
+    let conn = session.read()?;
+    let lag = store::posture::lag(conn, store::reader::LIVE_CURSOR).await?;
+    let activity = store::posture::activity(conn, SystemClock.now()).await?;
+
+    Ok(Progress {
+        unread: lag.map(|lag| lag.unread),
+        has_log_lines: activity.iter().any(|a| a.source == Source::Syslog),
+        alerts: store::alerts::list(conn, &AlertFilter::default(), limit).await?,
+    })
+}
+
+/// Has the checks look, decides, plans, and reads all of it for a report. The session is that of
+/// the made-up person.
+pub async fn assess(
+    session: &mut Session,
+    config: &Config,
+    state: &StateDir,
+    now: Timestamp,
+) -> anyhow::Result<AssessmentData> {
+    std::fs::write(state.join(SYSTEM), DESCRIPTION)
+        .context("cannot write into the state directory")?;
+    plan(session, state, now).await?;
+
+    // Nothing has run yet, so all of them are due.
+    let around = Surroundings { config, state };
+    let found = checks::run_due(session, &around, Span::ZERO, now).await?;
+    let mut decisions: Vec<NewDecision> = found.iter().flat_map(taken_over).collect();
+
+    // A check that says something of the plan is asked; of the rest of it the made-up person is.
+    let described = |id: &ObjectiveId| {
+        !decisions
+            .iter()
+            .any(|d: &NewDecision| d.objective_id == *id)
+    };
+
+    let rest: Vec<NewDecision> = objectives_of(&PLAN)
+        .filter(described)
+        .map(|id| decision(id, Finding::Met, "the plan of the made-up system says so"))
+        .collect();
+    decisions.extend(rest);
+
+    let (conn, actor) = session.change(Permission::Operate)?;
+    store::compliance::decide(conn, actor, now, &decisions).await?;
+
+    let controls = store::compliance::all(conn, now).await?;
+    let mut plans = poam::generate(
+        Catalog::r2(),
+        &controls,
+        &[],
+        now,
+        || PlanId(Uuid::now_v7()),
+    )
+    .new;
+    for plan in &mut plans {
+        plan.owner = Some(WHO.to_owned());
+    }
+
+    store::plans::save(conn, actor, &plans, now).await?;
+    claims::record_score(session, state, now).await?;
+    Ok(AssessmentData::read(session, state, None, now).await?)
+}
+
+/// What a check proposes, as the made-up person decides it.
+fn taken_over(found: &checks::Found) -> impl Iterator<Item = NewDecision> {
+    found.says.iter().filter_map(|says| {
+        let finding = says.verdict.finding()?;
+        let reason = format!(
+            "taken over from check {}: {}",
+            found.check_id,
+            says.verdict.text()
+        );
+        Some(decision(
+            says.objective_id(&found.control_id),
+            finding,
+            &reason,
+        ))
+    })
+}
+
+fn objectives_of(control: &ControlId) -> impl Iterator<Item = ObjectiveId> {
+    Catalog::r2()
+        .get(control)
+        .into_iter()
+        .flat_map(|r| r.assessment_objectives.iter().map(|o| o.id.clone()))
+}
+
+fn decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> NewDecision {
+    let reason = format!("Demonstration: {reason}")
+        .chars()
+        .take(REASON_MAX)
+        .collect();
+    NewDecision {
+        objective_id,
+        finding: Some(finding),
+        reason,
+        methods: vec![Method::Examine],
+    }
+}
+
+/// The plan as it is at the beginning, approved, as evidence of itself.
+async fn plan(session: &mut Session, state: &StateDir, now: Timestamp) -> anyhow::Result<()> {
+    let before = AssessmentData::read(session, state, None, now).await?;
+    let content = reports::ssp(&before.known()).markdown();
+    let piece = Evidence {
+        objectives: objectives_of(&PLAN).collect(),
+        description: "System security plan of the made-up system".to_owned(),
+        size_bytes: Some(content.len() as u64),
+        sha256: Some(evidence_store::sha256(content.as_bytes())),
+        content: Some(content),
+        valid_until: Some(now.plus(Span::days(366))),
+        owner: Some(WHO.to_owned()),
+        approved_by: Some(WHO.to_owned()),
+        approved_at: Some(now),
+        ..Evidence::draft(
+            EvidenceId(Uuid::now_v7()),
+            PLAN,
+            EvidenceKind::PolicyDoc,
+            WHO,
+            now,
+        )
+    };
+
+    let (conn, actor) = session.change(Permission::Operate)?;
+    store::evidence::add(conn, actor, &piece).await?;
+    Ok(())
+}

@@ -1,0 +1,76 @@
+//! Sources: what delivers events, whether it still does, and what of it could not be read.
+
+use collect::source_tracking::{Cadence, Hours, Sequence};
+use model::Span;
+use model::text::sanitize;
+use serde::Serialize;
+
+use crate::{AppError, Session};
+
+pub use store::sources::{Gap, KeptLetter as DeadLetter, SourceRow};
+
+/// The most gaps of a source that are shown.
+const GAPS_MAX: i64 = 50;
+
+/// Returns every source, by name.
+pub async fn list(session: &mut Session) -> Result<Vec<SourceRow>, AppError> {
+    Ok(store::sources::list(session.read()?).await?)
+}
+
+/// A source in full.
+#[derive(Debug, Serialize)]
+pub struct Details {
+    /// Its account.
+    #[serde(flatten)]
+    pub row: SourceRow,
+    /// The pause that it keeps within, during business hours.
+    pub usual_pause_open: Option<Span>,
+    /// The same outside of business hours.
+    pub usual_pause_closed: Option<Span>,
+    /// Numbers of its sequence that are missing now.
+    pub missing_numbers: Option<u64>,
+    /// Its gaps, the newest first.
+    pub gaps: Vec<Gap>,
+}
+
+impl Details {
+    fn new(row: SourceRow, gaps: Vec<Gap>) -> Self {
+        let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
+        let sequence: Option<Sequence> = row
+            .sequence
+            .clone()
+            .and_then(|s| serde_json::from_value(s).ok());
+
+        Self {
+            usual_pause_open: rhythm.usual_pause(Hours::Business),
+            usual_pause_closed: rhythm.usual_pause(Hours::Off),
+            missing_numbers: sequence.map(|s| s.missing_count()),
+            row,
+            gaps,
+        }
+    }
+}
+
+/// Returns the source of this name.
+pub async fn show(session: &mut Session, id: &str) -> Result<Details, AppError> {
+    let conn = session.read()?;
+    let row = store::sources::find(conn, id).await?.ok_or_else(|| {
+        AppError::not_found(format!(
+            "there is no source `{}`; `blueteam sources list` names them",
+            sanitize(id)
+        ))
+    })?;
+
+    let gaps = store::sources::gaps(conn, id, GAPS_MAX).await?;
+    Ok(Details::new(row, gaps))
+}
+
+/// Returns what could not be read, the newest first, at most `limit`: of one source, or of all.
+pub async fn dead_letters(
+    session: &mut Session,
+    source: Option<&str>,
+    limit: u32,
+) -> Result<Vec<DeadLetter>, AppError> {
+    let conn = session.read()?;
+    Ok(store::sources::dead_letters(conn, source, i64::from(limit)).await?)
+}

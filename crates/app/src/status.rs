@@ -1,0 +1,292 @@
+//! How things stand: database, daemon, events, alerts, incidents, notifications and rules, and what
+//! of it needs attention.
+
+mod attention;
+
+use anyhow::Context as _;
+use config::{Config, Loaded, StateDir};
+use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
+use rustix::fs::{FlockOperation, flock};
+use serde::Serialize;
+use store::posture;
+use store::reader::LIVE_CURSOR;
+use store::sources::RefusedRows;
+use store::{PgConnection, StoreError};
+
+use crate::certificates::{self, Expiry};
+use crate::spools::{self, Held};
+use crate::{AppError, Session, monitors};
+
+pub use attention::{Attention, ListenerSpool, Spool, attention};
+pub use store::posture::{Activity, AlertCount, IncidentCount, LAG_MAX, Lag, Schema};
+
+/// The file that a running daemon holds a lock on.
+const DAEMON_LOCK: &str = "daemon.lock";
+/// How long after its discovery an incident must be reported (DFARS 252.204-7012).
+const DFARS_LIMIT: Span = Span::hours(72);
+/// Rows that the rules could not read are named this long.
+const UNREADABLE_SINCE: Span = Span::days(1);
+
+/// How things stand.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// What runs here.
+    #[serde(flatten)]
+    pub installation: Installation,
+    /// What was seen and found.
+    #[serde(flatten)]
+    pub findings: Findings,
+    /// What is not where it belongs.
+    #[serde(flatten)]
+    pub backlog: Backlog,
+}
+
+/// What runs here.
+#[derive(Debug, Serialize)]
+pub struct Installation {
+    /// When this was asked.
+    pub at: Timestamp,
+    /// Whose database it is.
+    pub database: &'static str,
+    /// Where everything that must survive a restart is kept.
+    pub state_dir: String,
+    /// Whether the daemon runs on this machine.
+    pub daemon_running: bool,
+    /// How far the schema is.
+    pub schema: Schema,
+}
+
+/// What was seen and found.
+#[derive(Debug, Serialize)]
+pub struct Findings {
+    /// What each source sent in the last week.
+    pub sources: Vec<Activity>,
+    /// How far the reader is behind; `None` when it has never run.
+    pub reader: Option<Lag>,
+    /// Alerts that wait for somebody, the worst severity first.
+    pub alerts: Vec<AlertCount>,
+    /// Incidents that are not closed.
+    pub incidents: IncidentCount,
+    /// When the first of the incidents to be reported is due.
+    pub dfars_report_due: Option<Timestamp>,
+    /// Notifications that have not arrived.
+    pub deliveries: Undelivered,
+    /// High and critical severities for which no channel is configured.
+    pub untold: Vec<Severity>,
+    /// Rules that are switched off.
+    pub disabled_rules: Vec<String>,
+    /// Monitors that are over their thresholds.
+    pub over_threshold: Vec<Over>,
+    /// Expected sources that have never sent anything.
+    pub unheard: Vec<String>,
+}
+
+/// What is not where it belongs.
+#[derive(Debug, Serialize)]
+pub struct Backlog {
+    /// What was accepted while the database was unreachable.
+    pub spool: ingest::SpoolOnDisk,
+    /// Alerts that could not be written yet.
+    pub pending_alerts: Option<PendingAlerts>,
+    /// Events that the rules have not seen because they cannot be read.
+    pub unreadable: Vec<Unreadable>,
+    /// What listeners have received and the database does not have yet.
+    pub listeners: Vec<Held>,
+    /// How long the certificates that blueteam presents are valid.
+    pub certificates: Vec<Expiry>,
+    /// What was read and checked, and the database refused.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<RefusedRows>,
+}
+
+/// Notifications that have not arrived.
+#[derive(Debug, Serialize)]
+pub struct Undelivered {
+    /// Those that are tried again.
+    pub waiting: u64,
+    /// Those that were given up.
+    pub dead: u64,
+}
+
+/// A monitor that is over its threshold.
+#[derive(Debug, Serialize)]
+pub struct Over {
+    /// The monitor.
+    pub monitor: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// What it says, in a sentence without its end.
+    pub says: String,
+}
+
+/// Alerts that could not be written yet.
+#[derive(Debug, Serialize)]
+pub struct PendingAlerts {
+    /// How many.
+    pub alerts: u64,
+    /// When the first of them could not be written.
+    pub since: Timestamp,
+    /// Why not, in the database's words.
+    pub reason: String,
+}
+
+/// Rows of a table that cannot be read for one reason.
+#[derive(Debug, Serialize)]
+pub struct Unreadable {
+    /// The table.
+    pub table: String,
+    /// The reason.
+    pub reason: String,
+    /// How many rows.
+    pub rows: u64,
+}
+
+/// Gathers how things stand.
+pub async fn gather(
+    session: &mut Session,
+    loaded: &Loaded,
+    state: &StateDir,
+) -> Result<Status, AppError> {
+    let conn = session.read()?;
+    let now = SystemClock.now();
+
+    Ok(Status {
+        installation: Installation {
+            at: now,
+            database: if loaded.secrets.database_url.is_some() {
+                "DATABASE_URL"
+            } else {
+                "private cluster"
+            },
+            state_dir: state.path().display().to_string(),
+            daemon_running: daemon_runs(state),
+            schema: posture::schema(conn).await?,
+        },
+        findings: findings(conn, &loaded.config, now).await?,
+        backlog: backlog(conn, &loaded.config, state, now).await?,
+    })
+}
+
+/// Whether a daemon holds the lock. The lock taken here is shared and released at once.
+fn daemon_runs(state: &StateDir) -> bool {
+    let Ok(file) = std::fs::File::open(state.join(DAEMON_LOCK)) else {
+        return false;
+    };
+    flock(&file, FlockOperation::NonBlockingLockShared).is_err()
+}
+
+async fn findings(
+    conn: &mut PgConnection,
+    config: &Config,
+    now: Timestamp,
+) -> Result<Findings, StoreError> {
+    let incidents = posture::incidents(conn).await?;
+    let outbox = store::outbox::backlog(conn).await?;
+    let untold = config.untold().into_iter();
+
+    Ok(Findings {
+        sources: posture::activity(conn, now).await?,
+        reader: posture::lag(conn, LIVE_CURSOR).await?,
+        alerts: posture::alerts(conn).await?,
+        dfars_report_due: incidents.dfars_since.map(|since| since.plus(DFARS_LIMIT)),
+        incidents,
+        deliveries: Undelivered {
+            waiting: outbox.pending,
+            dead: outbox.dead,
+        },
+        untold: untold
+            .filter(|severity| *severity >= Severity::High)
+            .collect(),
+        disabled_rules: disabled_rules(conn, config).await?,
+        over_threshold: over_threshold(conn).await?,
+        unheard: unheard(conn, &config.detection.expected_sources).await?,
+    })
+}
+
+/// The rules that the configuration or an operator switched off, by name.
+async fn disabled_rules(
+    conn: &mut PgConnection,
+    config: &Config,
+) -> Result<Vec<String>, StoreError> {
+    let off = |rule: &serde_json::Value| {
+        rule.get("enabled").and_then(serde_json::Value::as_bool) == Some(false)
+    };
+
+    let mut disabled: Vec<String> = config
+        .rules
+        .iter()
+        .filter(|(_, rule)| off(rule))
+        .map(|(id, _)| id.clone())
+        .collect();
+
+    let table = store::rules::settings(conn).await?;
+    disabled.extend(
+        table
+            .iter()
+            .filter(|row| !row.enabled)
+            .map(|row| row.rule_id.to_string()),
+    );
+
+    disabled.sort();
+    disabled.dedup();
+    Ok(disabled)
+}
+
+async fn over_threshold(conn: &mut PgConnection) -> Result<Vec<Over>, StoreError> {
+    let all = store::monitors::list(conn).await?;
+    let over = all.iter().filter_map(|m| {
+        Some(Over {
+            monitor: m.name.clone(),
+            since: m.over_since?,
+            says: monitors::sentence(m),
+        })
+    });
+    Ok(over.collect())
+}
+
+/// The expected sources that have never sent anything.
+async fn unheard(conn: &mut PgConnection, expected: &[String]) -> Result<Vec<String>, StoreError> {
+    let known = store::sources::list(conn).await?;
+    let heard = |name: &str| {
+        known
+            .iter()
+            .any(|s| s.kind.as_str() == name && s.has_spoken())
+    };
+
+    Ok(expected
+        .iter()
+        .filter(|name| !heard(name))
+        .cloned()
+        .collect())
+}
+
+async fn backlog(
+    conn: &mut PgConnection,
+    config: &Config,
+    state: &StateDir,
+    now: Timestamp,
+) -> anyhow::Result<Backlog> {
+    let pending = store::alerts::pending(conn, Span::ZERO).await?;
+    let unreadable = store::reader::unreadable(conn, UNREADABLE_SINCE).await?;
+
+    Ok(Backlog {
+        spool: spools::accepted(state).context("cannot look into the spool")?,
+        pending_alerts: pending.map(|p| PendingAlerts {
+            alerts: p.alerts,
+            since: p.since,
+            reason: p.reason,
+        }),
+        unreadable: unreadable
+            .into_iter()
+            .map(|(table, reason, rows)| Unreadable {
+                table,
+                reason,
+                rows,
+            })
+            .collect(),
+        listeners: spools::held_by_listeners(state)
+            .context("cannot look into the spools of listeners")?,
+        certificates: certificates::expiries(config),
+        refused: store::sources::refused_rows(conn, now).await?,
+    })
+}

@@ -1,0 +1,32 @@
+-- Looks up the services and tenants that events name. The nil UUID stands for an event without a
+-- tenant.
+--
+-- $1 times and $2 IDs of the events, $3 most services
+
+WITH owner AS MATERIALIZED (
+    SELECT found.service, found.tenant
+    FROM unnest($1::timestamptz[], $2::uuid[]) AS key (at, id)
+    CROSS JOIN LATERAL (
+        SELECT metadata ->> 'service' AS service, instance_id AS tenant
+        FROM public.audit_events
+        WHERE timestamp = key.at AND event_id = key.id
+        UNION ALL
+        SELECT metadata ->> 'service', instance_id
+        FROM blueteam.log_events
+        WHERE timestamp = key.at AND event_id = key.id
+    ) AS found
+)
+SELECT
+    ARRAY(
+        SELECT DISTINCT service
+        FROM owner
+        WHERE service <> '' AND length(service) <= 63
+        ORDER BY 1
+        LIMIT $3
+    ) AS "services!",
+    ARRAY(
+        SELECT DISTINCT coalesce(tenant, '00000000-0000-0000-0000-000000000000')
+        FROM owner
+        ORDER BY 1
+        LIMIT 2
+    ) AS "tenants!"

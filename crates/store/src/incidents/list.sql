@@ -1,0 +1,25 @@
+-- Lists incidents, the newest first.
+--
+-- $1 whether closed ones are listed too, $2 most incidents
+
+SELECT
+    incident_id,
+    title,
+    severity,
+    status,
+    detected_at AS "detected_at: Ts",
+    detected_by,
+    correlation_rule,
+    entity_type,
+    entity_value,
+    source,
+    services,
+    coalesce(cui_involved, false) AS "cui!",
+    coalesce(dfars_reportable, false) AS "dfars!",
+    (
+        SELECT count(*) FROM blueteam.alert_history a WHERE a.incident_id = i.incident_id
+    ) AS "alerts!"
+FROM blueteam.security_incidents i
+WHERE $1 OR status <> 'closed'
+ORDER BY detected_at DESC, incident_id DESC
+LIMIT $2
