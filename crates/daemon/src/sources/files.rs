@@ -245,7 +245,9 @@ fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
         warn!("{message}");
         options.failures.tell(Component::Collector, message.clone());
         let written = match turn {
-            FileEvent::Damaged { at } | FileEvent::Lost { at } => at.written.map(Timestamp::from_micros),
+            FileEvent::Damaged { at } | FileEvent::Lost { at } => {
+                at.written.map(Timestamp::from_micros)
+            }
             FileEvent::Rotated | FileEvent::Truncated => None,
         };
 
