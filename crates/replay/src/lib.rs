@@ -463,7 +463,7 @@ pub fn run_counting<F: FnMut(Change)>(
     let source = Mutex::new(Chunks::new(inputs, options.entry_rules, counter));
     let report = Report::default();
     let mut prefilter = engine.prefilter();
-    let prefilters = Mutex::new(vec![prefilter.clone(); options.threads.saturating_sub(1)]);
+    let all_prefilters = Mutex::new(vec![prefilter.clone(); options.threads.saturating_sub(1)]);
     let mut show = Replay {
         inputs,
         options,
@@ -494,7 +494,12 @@ pub fn run_counting<F: FnMut(Change)>(
 
     let shown = Mutex::default();
     while !lock_ignoring_poison(&source).is_at_end() {
-        let round = Round::new(&source, std::mem::take(&mut buffers), &shown, &prefilters);
+        let round = Round::new(
+            &source,
+            std::mem::take(&mut buffers),
+            &shown,
+            &all_prefilters,
+        );
         std::thread::scope(|scope| {
             let (sender, ready) = sync_channel(READY * options.threads);
             for _ in 1..options.threads {

@@ -174,8 +174,7 @@ async fn write(
     events: &[SecurityEvent<'_>],
     collected: &mut Collected,
 ) -> Result<(), StoreError> {
-    let statement =
-        format!("COPY blueteam.log_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
+    let statement = format!("COPY blueteam.log_events ({COLUMNS}) FROM STDIN (FORMAT binary)");
     let mut todo = vec![(0, events.len())];
     while let Some((start, end)) = todo.pop() {
         let mut savepoint = conn.begin().await?;

@@ -158,7 +158,7 @@ impl AssessmentData {
             let mut text = serde_json::to_string_pretty(&file.json)?;
             text.push('\n');
             files.push(OscalFile {
-                path: file.path.into(),
+                path: file.path,
                 text,
             });
         }

@@ -385,10 +385,12 @@ async fn what_one_cannot_send_waits_for_somebody_who_can() {
     );
 
     let mut owner = db.connect().await;
-    sqlx::query("UPDATE blueteam.notifications SET created_at = created_at - interval '61 minutes'")
-        .execute(&mut owner)
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE blueteam.notifications SET created_at = created_at - interval '61 minutes'",
+    )
+    .execute(&mut owner)
+    .await
+    .unwrap();
 
     assert_eq!(
         store::outbox::claim(&mut conn, &stranger, Span::ZERO)

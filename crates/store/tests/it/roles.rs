@@ -173,10 +173,7 @@ async fn nobody_forges_what_the_server_sets() {
         }
 
         for (column, value) in [("created_at", "now()"), ("seq", "7"), ("xact_id", "'7'")] {
-            for table in [
-                "blueteam.log_events",
-                "blueteam.log_events_default",
-            ] {
+            for table in ["blueteam.log_events", "blueteam.log_events_default"] {
                 refused(
                     &mut conn,
                     role,

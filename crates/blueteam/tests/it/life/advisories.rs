@@ -44,7 +44,14 @@ async fn what_concerns_us_is_found_answered_and_checked_again() {
         "Cargo.lock",
         &lock(&[("rsa", "0.9.6"), ("time", "0.1.40"), ("serde", "1.0.2")]),
     );
-    let components = ["advisories", "inventory", "import", &lock_file, "--name", "apollo"];
+    let components = [
+        "advisories",
+        "inventory",
+        "import",
+        &lock_file,
+        "--name",
+        "apollo",
+    ];
     assert_eq!(
         program.run(&components).good(),
         "apollo: 3 components; nothing new is concerned\n"
@@ -230,7 +237,14 @@ async fn publishers_do_not_overwrite_each_other() {
     program.run(&["migrate"]).good();
     let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6")]));
     program
-        .run(&["advisories", "inventory", "import", &locks, "--name", "apollo"])
+        .run(&[
+            "advisories",
+            "inventory",
+            "import",
+            &locks,
+            "--name",
+            "apollo",
+        ])
         .good();
 
     let csaf = |vendor: &str, purl: &str| {
@@ -277,7 +291,14 @@ async fn what_no_feed_lists_any_more_is_withdrawn() {
     program.run(&["migrate"]).good();
     let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6"), ("time", "0.1.40")]));
     program
-        .run(&["advisories", "inventory", "import", &locks, "--name", "apollo"])
+        .run(&[
+            "advisories",
+            "inventory",
+            "import",
+            &locks,
+            "--name",
+            "apollo",
+        ])
         .good();
 
     let (rsa, time) = (
@@ -402,7 +423,14 @@ async fn feeds_that_differ_about_an_advisory_do_not_overwrite_each_other() {
     program.run(&["migrate"]).good();
     let locks = program.write("Cargo.lock", &lock(&[("rsa", "0.9.6")]));
     program
-        .run(&["advisories", "inventory", "import", &locks, "--name", "apollo"])
+        .run(&[
+            "advisories",
+            "inventory",
+            "import",
+            &locks,
+            "--name",
+            "apollo",
+        ])
         .good();
 
     let import = |name: &str, severity: &str, fixed: &str| {

@@ -70,8 +70,7 @@ async fn sink(more: &str) -> (Received, String, tempfile::TempDir) {
 }
 
 async fn pending(conn: &mut PgConnection) -> i64 {
-    let sql =
-        "SELECT count(*) FROM blueteam.notifications WHERE channel = 'webhook' AND state = 'pending'";
+    let sql = "SELECT count(*) FROM blueteam.notifications WHERE channel = 'webhook' AND state = 'pending'";
     sqlx::query_scalar(sql).fetch_one(conn).await.unwrap()
 }
 

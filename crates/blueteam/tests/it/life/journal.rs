@@ -119,8 +119,7 @@ async fn a_journal_is_followed_over_every_death() {
     daemon.start().await;
     until_there_are(&daemon, all).await;
     let mut conn = daemon.connect().await;
-    let sql =
-        "SELECT count(*) FROM blueteam.log_events WHERE metadata->>'service' = 'bastion'";
+    let sql = "SELECT count(*) FROM blueteam.log_events WHERE metadata->>'service' = 'bastion'";
     let count: i64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
     assert_eq!(count, i64::from(all));
     let sql = "SELECT received, repeated, rejected FROM blueteam.sources WHERE source_id = \

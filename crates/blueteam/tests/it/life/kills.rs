@@ -179,7 +179,8 @@ async fn nothing_is_lost(daemon: &Daemon, events: &[Value]) {
     );
 
     // The critical ones of today go to the console, each once.
-    let deliveries = "SELECT d.alert_id, d.channel::text, d.kind::text FROM blueteam.notifications d
+    let deliveries =
+        "SELECT d.alert_id, d.channel::text, d.kind::text FROM blueteam.notifications d
                         JOIN blueteam.alert_history a USING (alert_id)
                        WHERE a.rule_id = 'credential_stuffing' AND a.entity_value = ANY ($1)";
     let attackers: Vec<String> = (0..ATTACKERS).map(address).collect();
