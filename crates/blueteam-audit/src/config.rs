@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::logger::AuditLogger;
 use crate::sink::Sink;
 
-/// Why a logger cannot start. Problems that may end while the application runs (an unwritable folder,
-/// an unreachable sink) are logged instead, and the logger starts anyway.
+/// Why a logger cannot start. Problems that may end while the application runs (an unwritable
+/// folder, an unreachable sink) are logged instead, and the logger starts anyway.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Neither [`Builder::http`] nor [`Builder::postgres`] was called.
@@ -111,8 +111,8 @@ impl Builder {
         self
     }
 
-    /// Sets the most events that wait in memory for the spool (default: 8192). Beyond that, new events
-    /// are dropped and counted.
+    /// Sets the most events that wait in memory for the spool (default: 8192). Beyond that, new
+    /// events are dropped and counted.
     pub fn queue(mut self, events: usize) -> Self {
         self.queue = events.max(1);
         self

@@ -124,8 +124,8 @@ impl Event {
         self
     }
 
-    /// Sets the session. Pass an identifier (a JWT's `jti`, a hash), never the token, which a reader of
-    /// the log could use.
+    /// Sets the session. Pass an identifier (a JWT's `jti`, a hash), never the token, which a
+    /// reader of the log could use.
     pub fn session(mut self, id: impl Into<String>) -> Self {
         self.set_session(id);
         self
@@ -161,9 +161,9 @@ impl Event {
         self
     }
 
-    /// Adds a field to the metadata. The rules use `username`, `email`, `role`, `home_instance_id` and
-    /// `bytes`. The logger sets `producer` and `producer_seq` itself. A second value of a key replaces
-    /// the first.
+    /// Adds a field to the metadata. The rules use `username`, `email`, `role`, `home_instance_id`
+    /// and `bytes`. The logger sets `producer` and `producer_seq` itself. A second value of a key
+    /// replaces the first.
     pub fn detail(mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Value>) -> Self {
         self.set_detail(key, value);
         self

@@ -27,14 +27,14 @@ use future::RequestGuard;
 type Peer = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
 type Fill = dyn Fn(&Parts, &mut Event) + Send + Sync;
 
-/// A layer that audits every request of a service: one event `access/api_request` with address, user
-/// agent, path, method, status and duration (until the response's head). It is logged when the response
-/// is ready, the request is aborted, or the service fails or panics. The status determines the result:
-/// success below 400, denied for 401, 403, 407 and 429, otherwise failure.
+/// A layer that audits every request of a service: one event `access/api_request` with address,
+/// user agent, path, method, status and duration (until the response's head). It is logged when the
+/// response is ready, the request is aborted, or the service fails or panics. The status determines
+/// the result: success below 400, denied for 401, 403, 407 and 429, otherwise failure.
 ///
 /// The query is not recorded, because it may contain secrets. The application adds user, tenant and
-/// access to CUI: from the request by [`AuditLayer::fill`], or later by the [`AuditContext`] among the
-/// request's extensions.
+/// access to CUI: from the request by [`AuditLayer::fill`], or later by the [`AuditContext`] among
+/// the request's extensions.
 ///
 /// ```no_run
 /// # use blueteam_audit::{AuditLayer, AuditLogger};
@@ -97,15 +97,15 @@ impl AuditLayer {
         self.with_settings(|settings| settings.peer = Some(Arc::new(peer)))
     }
 
-    /// Sets the proxies whose `X-Forwarded-For` is trusted. The header of other peers is ignored. Read
-    /// from its end, the first address that is not a trusted proxy is the client's.
+    /// Sets the proxies whose `X-Forwarded-For` is trusted. The header of other peers is ignored.
+    /// Read from its end, the first address that is not a trusted proxy is the client's.
     pub fn trusted_proxies(self, proxies: impl IntoIterator<Item = Network>) -> Self {
         let proxies = proxies.into_iter().collect();
         self.with_settings(|settings| settings.proxies = proxies)
     }
 
-    /// Sets a hook that fills in user, session, tenant, CUI or action from the request. It runs before
-    /// the service. If it panics, the event is logged without its changes.
+    /// Sets a hook that fills in user, session, tenant, CUI or action from the request. It runs
+    /// before the service. If it panics, the event is logged without its changes.
     pub fn fill(self, fill: impl Fn(&Parts, &mut Event) + Send + Sync + 'static) -> Self {
         self.with_settings(|settings| settings.fill = Some(Arc::new(fill)))
     }

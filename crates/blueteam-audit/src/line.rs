@@ -68,8 +68,8 @@ impl Writer {
             return;
         }
 
-        // PostgreSQL cannot store NUL (a false alarm is harmless), and a value that cannot be encoded
-        // must not lose the event.
+        // PostgreSQL cannot store NUL (a false alarm is harmless), and a value that cannot be
+        // encoded must not lose the event.
         out.truncate(start);
         replace_nul(queued.event);
         if self.encode_event(out, queued).is_err() {
@@ -180,8 +180,8 @@ impl Writer {
         Ok(json.may_hold_nul)
     }
 
-    /// Returns a UUIDv7, whose order by time suits an index. The sequence number tells events of one
-    /// millisecond apart within a run, and the seed between runs.
+    /// Returns a UUIDv7, whose order by time suits an index. The sequence number tells events of
+    /// one millisecond apart within a run, and the seed between runs.
     fn event_id(&self, since: Duration, seq: u64) -> Uuid {
         let mut bytes = [0; 10];
         let (low, high) = bytes.split_at_mut(2);
@@ -237,8 +237,8 @@ fn encoded_len(event: &Event) -> usize {
     lengths.sum()
 }
 
-/// Estimates at least an eighth of the encoded length: a character has at most six bytes, a number less
-/// than twenty-five.
+/// Estimates at least an eighth of the encoded length: a character has at most six bytes, a number
+/// less than twenty-five.
 fn estimated_size(value: &Detail) -> usize {
     fn json_size(value: &serde_json::Value) -> usize {
         match value {
@@ -334,8 +334,8 @@ fn format_seconds(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")
 }
 
-/// Returns the Gregorian date of a day since 1970-01-01. Years are counted from March, so the leap day
-/// is the last of its year, and 400 years always have 146,097 days.
+/// Returns the Gregorian date of a day since 1970-01-01. Years are counted from March, so the leap
+/// day is the last of its year, and 400 years always have 146,097 days.
 fn civil_date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day) = (days / 146_097, days % 146_097);

@@ -18,8 +18,8 @@ use crate::worker::Worker;
 
 /// Logs audit events. Clones share one logger.
 ///
-/// When the last clone is dropped, the thread continues for some seconds to send or spool the remaining
-/// events, if the process lives that long; [`AuditLogger::shutdown`] waits for that.
+/// When the last clone is dropped, the thread continues for some seconds to send or spool the
+/// remaining events, if the process lives that long; [`AuditLogger::shutdown`] waits for that.
 #[derive(Clone, Debug)]
 pub struct AuditLogger(Arc<Handle>);
 
@@ -282,8 +282,8 @@ impl AuditLogger {
         }
     }
 
-    /// Converts an instant to wall-clock time. Cheaper than reading the clock, which the thread does at
-    /// least every [`Builder::interval`].
+    /// Converts an instant to wall-clock time. Cheaper than reading the clock, which the thread
+    /// does at least every [`Builder::interval`].
     #[cfg(feature = "tower")]
     pub(crate) fn time_of(&self, moment: Instant) -> SystemTime {
         let shared = &self.0.shared;
@@ -316,8 +316,8 @@ impl AuditLogger {
         self.wait_for_flush(wanted).await;
     }
 
-    /// Shuts down: sends waiting events for at most `within` and leaves the rest on disk. Later events
-    /// are dropped. Returns the final counts.
+    /// Shuts down: sends waiting events for at most `within` and leaves the rest on disk. Later
+    /// events are dropped. Returns the final counts.
     pub async fn shutdown(&self, within: Duration) -> Stats {
         self.0.shared.request_close(within);
         self.wait_for_flush(u64::MAX).await;

@@ -1,9 +1,9 @@
 //! The queue between callers and the logger's thread.
 //!
-//! A caller writes the line of its event itself, to one of several buffers: passing the event to the
-//! thread would make one thread allocate and another free its parts, which costs both more than the
-//! writing. Callers never wait: they skip a locked buffer, and if all are locked, they send the line
-//! through a channel.
+//! A caller writes the line of its event itself, to one of several buffers: passing the event to
+//! the thread would make one thread allocate and another free its parts, which costs both more than
+//! the writing. Callers never wait: they skip a locked buffer, and if all are locked, they send the
+//! line through a channel.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::line::{Queued, Writer};
 
-/// The thread is woken when a buffer holds this many bytes, so that it need not grow and its content is
-/// still in the processor's cache.
+/// The thread is woken when a buffer holds this many bytes, so that it need not grow and its
+/// content is still in the processor's cache.
 const NEARLY_FULL: usize = 256 * 1024;
 /// A buffer that has grown larger is not reused.
 const SPARE_MAX: usize = 1024 * 1024;

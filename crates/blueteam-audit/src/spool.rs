@@ -1,9 +1,9 @@
 //! The spool, where lines wait until the sink has accepted them: files of NDJSON in a folder, and
 //! memory for lines that the disk does not accept.
 //!
-//! All lines go through it. While the sink is reachable, nothing is fsynced, a sent file is emptied and
-//! reused, and its lines are sent from memory. The read position is not saved, because sending a line
-//! again changes nothing.
+//! All lines go through it. While the sink is reachable, nothing is fsynced, a sent file is emptied
+//! and reused, and its lines are sent from memory. The read position is not saved, because sending
+//! a line again changes nothing.
 
 mod folder;
 mod recent;
@@ -117,8 +117,8 @@ impl Spool {
         }
     }
 
-    /// Opens a spool in a folder of its own below `dir`, with the lines that earlier runs left. Also
-    /// returns the runs that did not end cleanly.
+    /// Opens a spool in a folder of its own below `dir`, with the lines that earlier runs left.
+    /// Also returns the runs that did not end cleanly.
     pub(crate) fn open(
         dir: &Path,
         max_bytes: u64,
@@ -242,7 +242,8 @@ impl Spool {
             .and_then(|()| if durable { file.sync_data() } else { Ok(()) });
 
         if let Err(error) = done {
-            // After a failed fsync it is unknown what is on disk; the next lines go to another file.
+            // After a failed fsync it is unknown what is on disk; the next lines go to another
+            // file.
             if let Err(error) = file.set_len(segment.len) {
                 tracing::error!(%error, "cannot undo a failed append to the audit spool; a \
                     truncated line may be sent");
@@ -279,8 +280,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Writes the lines in memory to disk once that works again. Must not be called while the sink has
-    /// a batch of them.
+    /// Writes the lines in memory to disk once that works again. Must not be called while the sink
+    /// has a batch of them.
     fn flush_memory(&mut self) {
         if self.memory.is_empty() || self.folder.is_none() {
             return;
@@ -300,8 +301,8 @@ impl Spool {
         self.memory_bytes = 0;
     }
 
-    /// Returns the next lines without removing them, at most `lines` and about `bytes` bytes; `None`
-    /// when no line is waiting.
+    /// Returns the next lines without removing them, at most `lines` and about `bytes` bytes;
+    /// `None` when no line is waiting.
     pub(crate) fn peek_batch(&mut self, lines: usize, bytes: usize) -> Option<Batch> {
         self.flush_memory();
         self.drop_sent();
@@ -440,8 +441,8 @@ impl Spool {
         }
     }
 
-    /// Ends the run cleanly: syncs all lines and removes the mark of the run. Returns how many lines in
-    /// memory could not be written to disk; with any, the mark stays.
+    /// Ends the run cleanly: syncs all lines and removes the mark of the run. Returns how many
+    /// lines in memory could not be written to disk; with any, the mark stays.
     pub(crate) fn close_run(&mut self) -> u64 {
         self.flush_memory();
         self.set_durable(true);
@@ -494,8 +495,8 @@ fn read_range(segment: &Segment, from: u64, most: usize) -> io::Result<Vec<u8>> 
     Ok(bytes)
 }
 
-/// Opens a file of an earlier run and cuts off an incomplete line at its end. `None` when no line is
-/// left.
+/// Opens a file of an earlier run and cuts off an incomplete line at its end. `None` when no line
+/// is left.
 fn recover_segment(path: &Path) -> io::Result<Option<Segment>> {
     let bytes = fs::read(path)?;
     let len = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);

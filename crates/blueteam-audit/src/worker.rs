@@ -145,8 +145,8 @@ impl QueueDrain {
         self.append_numbered(seq, event);
     }
 
-    /// Returns whether a line is a report of losses of this run. Others may log `audit_failure` too,
-    /// and losing theirs counts.
+    /// Returns whether a line is a report of losses of this run. Others may log `audit_failure`
+    /// too, and losing theirs counts.
     fn is_loss_report(&self, line: &[u8]) -> bool {
         let line: serde_json::Value = serde_json::from_slice(line).unwrap_or_default();
         let seq = line["metadata"]["producer_seq"].as_u64();

@@ -56,8 +56,8 @@ impl FromStr for Network {
     }
 }
 
-/// Returns the client behind the trusted proxies. Each of them appends its peer to `X-Forwarded-For`;
-/// the first untrusted address may have forged everything before it.
+/// Returns the client behind the trusted proxies. Each of them appends its peer to
+/// `X-Forwarded-For`; the first untrusted address may have forged everything before it.
 pub(super) fn client_address(peer: IpAddr, headers: &HeaderMap, trusted: &[Network]) -> IpAddr {
     let trusts = |address: IpAddr| trusted.iter().any(|network| network.contains(address));
     let mut client = peer.to_canonical();

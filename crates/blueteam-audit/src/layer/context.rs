@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::event::Event;
 
 /// The event of a request that [`AuditLayer`](crate::AuditLayer) audits, found among the request's
-/// extensions (in axum as `Extension<AuditContext>`). Authentication can set the user, a handler the
-/// access to CUI.
+/// extensions (in axum as `Extension<AuditContext>`). Authentication can set the user, a handler
+/// the access to CUI.
 ///
 /// ```
 /// # use blueteam_audit::{AuditContext, Category, action};

@@ -157,8 +157,8 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Builds a TLS configuration with the machine's certificates and those of `ca_pem`. Names the provider
-/// (ring), so the process default does not matter.
+/// Builds a TLS configuration with the machine's certificates and those of `ca_pem`. Names the
+/// provider (ring), so the process default does not matter.
 fn tls_config(ca_pem: Option<&str>) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);

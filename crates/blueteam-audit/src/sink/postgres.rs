@@ -11,8 +11,8 @@ use super::{Sent, error_chain};
 use crate::config::StartError;
 use crate::spool::Batch;
 
-/// Without a conflict target, because naming one requires the right to read. So it also covers every
-/// other key of the table.
+/// Without a conflict target, because naming one requires the right to read. So it also covers
+/// every other key of the table.
 const INSERT: &str = "
     INSERT INTO public.audit_events (event_id, timestamp, category, action, result, user_id, \
     session_id, ip_address, user_agent,
@@ -84,8 +84,8 @@ impl Postgres {
     }
 }
 
-/// Joins the lines to one JSON array. The server refuses an array with an invalid line as a whole, so
-/// that line is found by halving the batch.
+/// Joins the lines to one JSON array. The server refuses an array with an invalid line as a whole,
+/// so that line is found by halving the batch.
 fn json_array(batch: &Batch) -> Option<String> {
     let mut array = String::with_capacity(batch.bytes().len() + 2);
     array.push('[');

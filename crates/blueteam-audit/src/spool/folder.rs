@@ -19,8 +19,8 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Acquires the first free folder below `base`, moves the files that ended runs left in others to
-    /// it, and writes a mark of this run. Also returns the runs that left their mark.
+    /// Acquires the first free folder below `base`, moves the files that ended runs left in others
+    /// to it, and writes a mark of this run. Also returns the runs that left their mark.
     pub(super) fn acquire(base: &Path, producer: &str) -> io::Result<(Self, Vec<String>)> {
         make_dir(base)?;
         let mut own: Option<Self> = None;

@@ -64,8 +64,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
 
-    /// Lines are sent once, in order, and are on disk until then, whether a batch comes from memory or
-    /// from disk.
+    /// Lines are sent once, in order, and are on disk until then, whether a batch comes from memory
+    /// or from disk.
     #[test]
     fn recent_lines_match_the_lines_on_disk(steps in prop::collection::vec(any_step(), 1..60)) {
         let dir = tempfile::tempdir().unwrap();

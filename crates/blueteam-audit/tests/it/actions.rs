@@ -62,8 +62,8 @@ fn the_php_class_has_the_same() {
         &["-r", script, "--", &crate::php::file("AuditLogger.php")],
         &[],
     );
-    let (actions, categories): (BTreeMap<String, Vec<String>>, BTreeMap<String, String>) =
-        serde_json::from_str(&out).unwrap();
+    type Constants = (BTreeMap<String, Vec<String>>, BTreeMap<String, String>);
+    let (actions, categories): Constants = serde_json::from_str(&out).unwrap();
 
     let rust: BTreeMap<String, Vec<String>> = action::ALL
         .iter()
