@@ -1,6 +1,6 @@
 //! Sources: what delivers events, whether it still does, and what of it could not be read.
 
-use collect::source_tracking::{Hours, Cadence, Sequence};
+use collect::source_tracking::{Cadence, Hours, Sequence};
 use model::Span;
 use model::text::sanitize;
 use serde::Serialize;

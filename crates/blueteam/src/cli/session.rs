@@ -5,11 +5,10 @@ use std::path::Path;
 
 use anyhow::Context as _;
 pub(super) use app::actor::operator as actor;
-use store::{Connection as _, PgConnection};
 
 use super::out;
 use app::Session;
-use app::database::{Database, Role};
+use app::database::Database;
 use config::Loaded;
 use config::StateDir;
 use model::Actor;
@@ -45,29 +44,6 @@ pub(super) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyh
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(work)
-}
-
-/// Does `work` with a connection that may do what people may, and leaves the database as it was
-/// found.
-pub(super) fn with_database<T>(
-    globals: Globals<'_>,
-    work: impl AsyncFnOnce(&mut PgConnection, &Loaded) -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
-    let (loaded, state) = (globals.load()?, globals.state()?);
-    block_on(async {
-        let database = Database::existing(&loaded, &state).await?;
-        let done = async {
-            let mut conn = database.connect(Role::Operator).await?;
-            let done = work(&mut conn, &loaded).await;
-            // Nothing hangs on a polite goodbye.
-            let _ = conn.close().await;
-            done
-        };
-
-        let done = done.await;
-        database.leave().await?;
-        done
-    })
 }
 
 /// Does `work` on behalf of the operator, by the name that was given with `--as` if there is one,
