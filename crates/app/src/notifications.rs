@@ -91,7 +91,7 @@ pub async fn resend(session: &mut Session, ids: Option<&[Uuid]>) -> Result<u64, 
         let missing = asked - resent;
         return Err(AppError::conflict(format!(
             "{resent} are tried again; {missing} were not given up, or are not there (`blueteam \
-                alerts deliveries list --state dead`)"
+                notifications list --state dead`)"
         )));
     }
 

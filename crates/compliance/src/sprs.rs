@@ -140,7 +140,7 @@ impl Submission {
 
         need(
             self.assessment_date.is_some(),
-            "assessment date: nobody has decided anything yet (`compliance set`)",
+            "assessment date: nobody has decided anything yet (`compliance assess`)",
         );
         need(
             self.scope.is_some(),

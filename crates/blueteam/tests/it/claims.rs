@@ -232,7 +232,7 @@ async fn a_claim_ends_with_its_plan() {
     assert!(
         unreadable
             .out
-            .contains("no score: the description of the system cannot be read"),
+            .contains("no score: the system description cannot be read"),
         "{}",
         unreadable.out
     );

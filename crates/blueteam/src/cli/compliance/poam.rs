@@ -142,7 +142,7 @@ struct UpdateArgs {
     details: Details,
 }
 
-/// Close an item: it is done. Then decide the requirement's findings with `compliance set`.
+/// Close an item: it is done. Then decide the requirement's findings with `compliance assess`.
 #[derive(Debug, clap::Args)]
 struct CloseArgs {
     /// Its id, or enough of its beginning or its end
@@ -252,7 +252,7 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
 
     if undecided > 0 {
         out::note(format_args!(
-            "{} not decided or stale, and got no item: decide them with `compliance set`; \
+            "{} not decided or stale, and got no item: decide them with `compliance assess`; \
                 `compliance gaps` lists them",
             many(undecided, "requirement is", "requirements are")
         ));
@@ -396,7 +396,7 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         &plan,
         args.json,
         format_args!(
-            "closed {}; now decide {} with `compliance set`",
+            "closed {}; now decide {} with `compliance assess`",
             plan.poam_id, plan.control_id
         ),
     )

@@ -40,7 +40,7 @@ pub(super) struct Args {
 /// stale; the heaviest first.
 ///
 /// `poam generate` writes an item for what is not met. What is not assessed or stale has to be
-/// decided first (`compliance set`): until then nobody knows what is wrong. Both commands count the
+/// decided first (`compliance assess`): until then nobody knows what is wrong. Both commands count the
 /// two apart, and count the same.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -150,7 +150,7 @@ fn apart(chosen: &[Listed]) -> String {
     let planned = failed.iter().filter(|l| l.planned).count();
     format!(
         "{}: {} not met ({planned} on an open plan of action; `poam generate` writes one for each \
-            other), {} not decided or stale (decide them with `compliance set`)",
+            other), {} not decided or stale (decide them with `compliance assess`)",
         many(chosen.len(), "gap", "gaps"),
         failed.len(),
         chosen.len() - failed.len()

@@ -57,7 +57,7 @@ pub(super) struct ReplayArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam compliance evidence --control 3.4.1\n  blueteam \
-        compliance evidence baseline 8f2c1d7e90ab --as alice"
+        compliance baseline approve 8f2c1d7e90ab --as alice"
 )]
 pub(super) struct BaselineArgs {
     /// The evidence's id, or enough of its beginning or its end
@@ -146,7 +146,7 @@ fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
     let [met, not_met, open] = counts;
     let same = found.iter().filter(|f| f.confirmed).count();
     out::note(format_args!(
-        "{}: {} seen to be met, {not_met} not met, {open} that they can't tell; `compliance set` \
+        "{}: {} seen to be met, {not_met} not met, {open} that they can't tell; `compliance assess` \
             decides",
         many(found.len(), "check", "checks"),
         many(met, "objective", "objectives"),
