@@ -107,7 +107,12 @@ async fn second_names_are_the_same_command() {
     ] {
         let (one, other) = (program.run(one), program.run(other));
         assert_eq!((one.code, &one.err), (other.code, &other.err));
-        assert_eq!(one.out.lines().count(), other.out.lines().count());
+        // The second run of the checks sees what the first one left behind, in other words.
+        let results = |out: &str| match out.matches("\"check_id\"").count() {
+            0 => out.lines().count(),
+            checks => checks,
+        };
+        assert_eq!(results(&one.out), results(&other.out));
     }
 }
 
