@@ -190,7 +190,7 @@ async fn what_cannot_be_read_is_said_and_changes_nothing() {
         program
             .run(&["advisories", "inventory", "import", &other])
             .err
-            .contains("none of the formats")
+            .contains("not in a known format")
     );
 
     assert!(
