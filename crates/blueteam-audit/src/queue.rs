@@ -303,7 +303,7 @@ mod tests {
             let putting: Vec<_> = (0..THREADS)
                 .map(|_| {
                     scope.spawn(|| {
-                        (0..500).for_each(|_| push_numbered(&queue, seq.fetch_add(1, Relaxed)))
+                        (0..500).for_each(|_| push_numbered(&queue, seq.fetch_add(1, Relaxed)));
                     })
                 })
                 .collect();

@@ -88,7 +88,7 @@ impl Object {
                 Some('\\') => self.push_escaped(chars.as_str(), "\\\\"),
                 Some('\n') => self.push_escaped(chars.as_str(), "\\n"),
                 Some(c) if c < ' ' => {
-                    self.push_escaped(chars.as_str(), &format!("\\u{:04x}", c as u32))
+                    self.push_escaped(chars.as_str(), &format!("\\u{:04x}", c as u32));
                 }
                 _ => self.json.push_str(part),
             }

@@ -15,7 +15,7 @@ const UNITS: [(&str, u64); 4] = [
 pub(crate) fn show(bytes: u64) -> String {
     let unit = UNITS
         .iter()
-        .find(|(_, size)| bytes >= *size && bytes % size == 0);
+        .find(|(_, size)| bytes >= *size && bytes.is_multiple_of(*size));
     match unit {
         Some((name, size)) => format!("{}{name}", bytes / size),
         None => format!("{bytes}B"),

@@ -462,7 +462,7 @@ fn that_nobody_is_told_is_said() {
 fn other_value(default: &Value) -> String {
     match default {
         Value::Bool(on) => (!on).to_string(),
-        Value::Number(n) => (n.as_u64().unwrap_or(0) + 1).to_string(),
+        Value::Number(n) => (n.as_u64().unwrap_or(0) + 3).to_string(),
         Value::Array(_) => "[\"storage\"]".to_owned(),
         Value::String(text) if text.ends_with("iB") => "\"9MiB\"".to_owned(),
         Value::String(text) if text.starts_with("https:") || text.is_empty() => {

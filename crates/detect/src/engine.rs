@@ -464,7 +464,7 @@ impl Engine {
             {
                 clock.announced = now;
                 self.for_each_rule(self.clocked, |rule, cx| {
-                    rule.advance_watermark(source, now, cx)
+                    rule.advance_watermark(source, now, cx);
                 });
             }
         }

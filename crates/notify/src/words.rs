@@ -121,7 +121,7 @@ pub(crate) fn services(alert: &Alert) -> String {
 pub(crate) fn lines(message: &Notification) -> Vec<String> {
     match message.kind {
         Kind::Digest | Kind::Reminder => message.content.body().lines().map(field).collect(),
-        _ => vec![field(&message.content.body())],
+        _ => vec![field(message.content.body())],
     }
 }
 

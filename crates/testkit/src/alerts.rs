@@ -1,5 +1,10 @@
 //! Alerts without a router.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a failed step of a test is a failed test, helpers included"
+)]
+
 use model::{Alert, Change};
 use sqlx::{Connection as _, PgConnection};
 use store::alerts::{self, Applied, Batch, Next, Route};

@@ -53,6 +53,9 @@ fn the_actions_are_those_of_the_design() {
     }
 }
 
+/// The actions of each category, and the categories by their constants.
+type Constants = (BTreeMap<String, Vec<String>>, BTreeMap<String, String>);
+
 #[test]
 fn the_php_class_has_the_same() {
     let script = "require $argv[1]; $c = (new ReflectionClass('AuditLogger'))->getConstants();
@@ -62,7 +65,6 @@ fn the_php_class_has_the_same() {
         &["-r", script, "--", &crate::php::file("AuditLogger.php")],
         &[],
     );
-    type Constants = (BTreeMap<String, Vec<String>>, BTreeMap<String, String>);
     let (actions, categories): Constants = serde_json::from_str(&out).unwrap();
 
     let rust: BTreeMap<String, Vec<String>> = action::ALL

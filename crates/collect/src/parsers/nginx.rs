@@ -361,6 +361,8 @@ fn parse_json(line: &[u8], id: LineId) -> Parsed<'static> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -483,7 +485,7 @@ mod tests {
                     match byte {
                         b'"' | b'\\' if apache => written.extend(['\\', char::from(byte)]),
                         b'"' | b'\\' | 0..b' ' | 0x7f.. => {
-                            written.push_str(&format!("\\x{byte:02X}"));
+                            let _ = write!(written, "\\x{byte:02X}");
                         }
                         _ => written.push(char::from(byte)),
                     }

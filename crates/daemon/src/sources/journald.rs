@@ -32,6 +32,10 @@ pub const SOURCE: SourceKind = SourceKind {
     start,
 };
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the list takes starts that may fail"
+)]
 fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
     let config = &context.loaded.config;
     let readers = config.collect.journals.iter().map(|journal| {

@@ -32,6 +32,10 @@ pub const TASK: Task = Task {
     start,
 };
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the list takes starts that may fail"
+)]
 fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     let options = Options {
         operator: context.database.operator.clone(),

@@ -15,6 +15,10 @@ pub const TASK: Task = Task {
     start,
 };
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the list takes starts that may fail"
+)]
 fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     Ok(Some(Box::pin(run(
         context.database.engine.clone(),

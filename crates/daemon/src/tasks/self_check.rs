@@ -33,6 +33,10 @@ pub const TASK: Task = Task {
     start,
 };
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the list takes starts that may fail"
+)]
 fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     let (arrivals, clock) = (context.arrivals.clone(), Arc::clone(&context.clock));
     let options = Options {

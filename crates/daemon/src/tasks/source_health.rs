@@ -24,6 +24,10 @@ pub const TASK: Task = Task {
     start,
 };
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the list takes starts that may fail"
+)]
 fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
     let arrivals = context.arrivals.clone();
     let options = Options {

@@ -104,7 +104,7 @@ impl AddressUse {
         }
     }
 
-    fn to_hit(&self) -> Hit {
+    fn hit(&self) -> Hit {
         Hit {
             at: self.at,
             id: self.id,
@@ -185,7 +185,7 @@ impl Session {
                 && other.at.since(hit.at).as_micros().abs() < window.as_micros()
         });
 
-        let elsewhere = elsewhere.map(AddressUse::to_hit);
+        let elsewhere = elsewhere.map(AddressUse::hit);
         let used = AddressUse::new(hit, ip);
         match &mut self.last {
             None => self.last = Some(used),
@@ -453,7 +453,7 @@ impl SessionAnomaly {
             // A use may be later than the logout although it arrived before it.
             let after = state
                 .address_uses()
-                .map(AddressUse::to_hit)
+                .map(AddressUse::hit)
                 .filter(|used| used.at > hit.at)
                 .min();
             if let Some(after) = after {

@@ -59,7 +59,7 @@ fn body(message: &Notification) -> Value {
     let title = format!(
         "{}: {}",
         message.content.severity().as_str().to_ascii_uppercase(),
-        words::field(&message.content.title())
+        words::field(message.content.title())
     );
     let facts = words::facts(message);
     let field = |(label, value): &(&str, String)| plain(&format!("{label}\n{value}"), FIELD_MAX);

@@ -124,6 +124,10 @@ async fn owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, 
     Ok(owners)
 }
 
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one fact of the row, not a state"
+)]
 struct Written {
     services: Vec<String>,
     tenants: Vec<Uuid>,

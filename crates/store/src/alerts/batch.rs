@@ -53,6 +53,10 @@ impl From<Vec<Channel>> for Route {
 
 /// An alert as a change left it.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is one fact of the row, not a state"
+)]
 pub struct WrittenAlert {
     /// The alert: open, or closed by the change.
     pub alert: Alert,

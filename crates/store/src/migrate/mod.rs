@@ -335,14 +335,14 @@ async fn apply(
     patience: Patience,
 ) -> Result<(), StoreError> {
     let record = format!(
-        r#"INSERT INTO {} (version, description, success, checksum, execution_time)
+        r"INSERT INTO {} (version, description, success, checksum, execution_time)
            VALUES (
                {},
                '{}',
                true,
                '\x{}',
                (extract(epoch FROM clock_timestamp() - now()) * 1e9)::bigint
-           )"#,
+           )",
         MIGRATOR.table_name,
         migration.version,
         migration.description.replace('\'', "''"),

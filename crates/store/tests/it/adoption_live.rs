@@ -441,8 +441,8 @@ async fn a_migration_that_fails_leaves_rights_as_they_were() {
     for (table, version) in [
         ("blueteam.ssp_sections", 3),
         ("audit.audit_log", 6),
-        ("blueteam.silences", 13),
-        ("blueteam.remote_audit_positions", 33),
+        ("blueteam.mutes", 13),
+        ("blueteam.database_positions", 33),
     ] {
         sql(
             &mut conn,

@@ -111,7 +111,7 @@ async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
 
     let added = mutes::stamp(&mut admin).await.unwrap();
     assert_ne!(before, added);
-    let logged = "audit.audit_log WHERE actor = 'alice' AND resource_type = 'ALERT_RULE' AND \
+    let logged = "audit.audit_log WHERE actor = 'dana' AND resource_type = 'ALERT_RULE' AND \
         new_value ->> 'reason' LIKE 'the scanner%'";
     assert_eq!(count(&mut db.connect().await, logged).await, 3);
 }

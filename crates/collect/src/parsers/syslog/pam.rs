@@ -45,7 +45,7 @@ pub(super) fn parse_module_message<'a>(
         Activity::new(Category::Auth, "login_failed", Outcome::Failure)
             .on_account(user)
             .with_detail(service)
-            .from_remote(remote),
+            .with_remote(remote),
     )
 }
 

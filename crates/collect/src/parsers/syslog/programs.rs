@@ -64,7 +64,7 @@ impl<'a> Activity<'a> {
         self
     }
 
-    pub(super) const fn from_remote(mut self, remote: Remote<'a>) -> Self {
+    pub(super) const fn with_remote(mut self, remote: Remote<'a>) -> Self {
         self.remote = remote;
         self
     }

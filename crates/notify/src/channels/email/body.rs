@@ -89,7 +89,7 @@ fn subject(message: &Notification) -> String {
     };
 
     clip(
-        &format!("[{word}] {}", words::field(&message.content.title())),
+        &format!("[{word}] {}", words::field(message.content.title())),
         SUBJECT_MAX,
     )
     .into_owned()
