@@ -464,6 +464,7 @@ fn other_value(default: &Value) -> String {
         Value::Bool(on) => (!on).to_string(),
         Value::Number(n) => (n.as_u64().unwrap_or(0) + 3).to_string(),
         Value::Array(_) => "[\"storage\"]".to_owned(),
+        Value::String(text) if text.ends_with("KiB") => "\"9KiB\"".to_owned(),
         Value::String(text) if text.ends_with("iB") => "\"9MiB\"".to_owned(),
         Value::String(text) if text.starts_with("https:") || text.is_empty() => {
             "\"https://soc.example.com\"".to_owned()

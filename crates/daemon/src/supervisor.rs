@@ -95,7 +95,7 @@ impl Supervisor {
         if let Some(ended) = self.set.join_next().await {
             self.report(ended, true);
         } else {
-            std::future::pending().await;
+            std::future::pending::<()>().await;
         }
     }
 

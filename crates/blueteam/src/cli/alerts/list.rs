@@ -200,7 +200,7 @@ fn told(details: &Details) -> String {
             format!("nobody: muted by {by} (`blueteam silences list --all`)")
         }
         Notified::Through(notifications) => {
-            let by: Vec<String> = notifications.iter().map(notification).collect();
+            let by: Vec<String> = notifications.iter().copied().map(notification).collect();
             format!("by {}", by.join(", "))
         }
         Notified::NoChannel => format!(
@@ -215,7 +215,7 @@ fn told(details: &Details) -> String {
     }
 }
 
-fn notification(notification: &Notification) -> String {
+fn notification(notification: Notification) -> String {
     let channel = notification.channel;
     match notification.progress {
         Progress::Delivered => channel.to_string(),
