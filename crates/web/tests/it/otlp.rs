@@ -104,7 +104,7 @@ async fn protobuf_is_answered_in_protobuf() {
     assert!(
         answer
             .text
-            .starts_with("\n,\u{8}\u{1}\u{12}(log record 1: "),
+            .starts_with("\n/\u{8}\u{1}\u{12}+log record 1: "),
         "{:?}",
         answer.text
     );
