@@ -367,7 +367,7 @@ pub async fn retire(
         ));
     }
 
-    let origin = named(store::advisories::origins(conn).await?, name, kind)?;
+    let origin = select_origin(store::advisories::origins(conn).await?, name, kind)?;
     let kind: Kind = origin.kind.parse().map_err(anyhow::Error::from)?;
     let shown = sanitize(name);
     let is_configured = inputs(config)
@@ -392,7 +392,11 @@ pub async fn retire(
 }
 
 /// Returns the one origin of this name.
-fn named(mut origins: Vec<Origin>, name: &str, kind: Option<Kind>) -> Result<Origin, AppError> {
+fn select_origin(
+    mut origins: Vec<Origin>,
+    name: &str,
+    kind: Option<Kind>,
+) -> Result<Origin, AppError> {
     origins.retain(|o| o.name == name && kind.is_none_or(|kind| kind.as_str() == o.kind));
 
     let shown = sanitize(name);

@@ -10,7 +10,7 @@ use model::{Clock, Timestamp};
 use store::PgConnectOptions;
 use store::metrics::Numbers;
 use store::monitors::Monitored;
-use store::posture::Lag;
+use store::overview::Lag;
 use web::Metrics;
 
 use store::reader::LIVE_CURSOR;
@@ -34,23 +34,23 @@ pub fn serve(
         );
         Box::pin(async move {
             let _turn = turn.lock().await;
-            let asked = tokio::time::timeout(PATIENCE, ask(&database)).await;
+            let asked = tokio::time::timeout(PATIENCE, query_known(&database)).await;
             let known = asked.ok().and_then(|asked| {
                 asked
                     .inspect_err(|e| tracing::debug!("no numbers: {e}"))
                     .ok()
             });
-            text(&stats, &shown.snapshot(), known.as_ref(), clock.now())
+            render_page(&stats, &shown.snapshot(), known.as_ref(), clock.now())
         })
     }))
 }
 
 type Known = (Numbers, Option<Lag>, Vec<Monitored>);
 
-async fn ask(database: &PgConnectOptions) -> Result<Known, store::StoreError> {
+async fn query_known(database: &PgConnectOptions) -> Result<Known, store::StoreError> {
     let mut conn = store::connect(database).await?;
     let numbers = store::metrics::read(&mut conn).await?;
-    let lag = store::posture::lag(&mut conn, LIVE_CURSOR).await?;
+    let lag = store::overview::lag(&mut conn, LIVE_CURSOR).await?;
     Ok((numbers, lag, store::monitors::list(&mut conn).await?))
 }
 
@@ -80,7 +80,7 @@ impl Page {
 }
 
 /// `{a="b",c="d"}`; a value may come from an attacker.
-fn labels(pairs: &[(&str, &str)]) -> String {
+fn format_labels(pairs: &[(&str, &str)]) -> String {
     let escaped = |value: &str| {
         model::text::sanitize(&value.replace('\\', "\\\\").replace('"', "\\\"")).into_owned()
     };
@@ -91,23 +91,28 @@ fn labels(pairs: &[(&str, &str)]) -> String {
     format!("{{{}}}", pairs.join(","))
 }
 
-fn two<'a>(
+fn write_pair<'a>(
     first: &'a str,
     second: &'a str,
     all: &'a [store::metrics::Labelled],
 ) -> impl Iterator<Item = (String, f64)> + 'a {
     all.iter().map(move |(a, b, n)| {
         (
-            labels(&[(first, a.as_str()), (second, b.as_str())]),
+            format_labels(&[(first, a.as_str()), (second, b.as_str())]),
             *n as f64,
         )
     })
 }
 
-fn text(stats: &Stats, seen: &EngineSnapshot, known: Option<&Known>, now: Timestamp) -> String {
+fn render_page(
+    stats: &Stats,
+    seen: &EngineSnapshot,
+    known: Option<&Known>,
+    now: Timestamp,
+) -> String {
     let mut page = Page(String::with_capacity(16 * 1024));
-    door(&mut page, stats);
-    engine(&mut page, seen, now);
+    write_ingest(&mut page, stats);
+    write_engine(&mut page, seen, now);
     page.one(
         (
             "database_up",
@@ -118,14 +123,14 @@ fn text(stats: &Stats, seen: &EngineSnapshot, known: Option<&Known>, now: Timest
     );
 
     if let Some((numbers, lag, monitored)) = known {
-        database(&mut page, numbers, lag.as_ref(), now);
-        monitors(&mut page, monitored);
+        write_database(&mut page, numbers, lag.as_ref(), now);
+        write_monitors(&mut page, monitored);
     }
 
     page.0
 }
 
-fn door(page: &mut Page, stats: &Stats) {
+fn write_ingest(page: &mut Page, stats: &Stats) {
     let outcomes = [
         ("accepted", stats.accepted),
         ("duplicate", stats.duplicates),
@@ -140,7 +145,7 @@ fn door(page: &mut Page, stats: &Stats) {
             "counter",
             "Events at the HTTP door since the start, by what became of them.",
         ),
-        outcomes.map(|(outcome, n)| (labels(&[("outcome", outcome)]), n as f64)),
+        outcomes.map(|(outcome, n)| (format_labels(&[("outcome", outcome)]), n as f64)),
     );
 
     page.one(
@@ -167,7 +172,7 @@ fn door(page: &mut Page, stats: &Stats) {
     );
 }
 
-fn engine(page: &mut Page, seen: &EngineSnapshot, now: Timestamp) {
+fn write_engine(page: &mut Page, seen: &EngineSnapshot, now: Timestamp) {
     let age = seen
         .at
         .map_or(f64::INFINITY, |at| now.since(at).as_micros() as f64 / 1e6);
@@ -219,7 +224,7 @@ fn engine(page: &mut Page, seen: &EngineSnapshot, now: Timestamp) {
     let rules = |of: fn(&detect::RuleStatus) -> f64| {
         seen.rules
             .iter()
-            .map(move |rule| (labels(&[("rule", rule.rule_id.as_str())]), of(rule)))
+            .map(move |rule| (format_labels(&[("rule", rule.rule_id.as_str())]), of(rule)))
             .collect::<Vec<_>>()
     };
 
@@ -238,7 +243,7 @@ fn engine(page: &mut Page, seen: &EngineSnapshot, now: Timestamp) {
     );
 }
 
-fn database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestamp) {
+fn write_database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestamp) {
     page.one(
         (
             "reader_lag_events",
@@ -266,7 +271,7 @@ fn database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestam
             "counter",
             "Entries of each source, by what became of them; late ones are accepted as well.",
         ),
-        two("source", "outcome", &numbers.entries),
+        write_pair("source", "outcome", &numbers.entries),
     );
 
     page.add(
@@ -278,12 +283,12 @@ fn database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestam
         numbers
             .silence
             .iter()
-            .map(|(source, seconds)| (labels(&[("source", source)]), *seconds)),
+            .map(|(source, seconds)| (format_labels(&[("source", source)]), *seconds)),
     );
 
     page.add(
         ("alerts", "gauge", "Alerts of the last 90 days."),
-        two("severity", "state", &numbers.alerts),
+        write_pair("severity", "state", &numbers.alerts),
     );
 
     page.add(
@@ -295,7 +300,7 @@ fn database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestam
         numbers
             .unacknowledged
             .iter()
-            .map(|(severity, n)| (labels(&[("severity", severity)]), *n as f64)),
+            .map(|(severity, n)| (format_labels(&[("severity", severity)]), *n as f64)),
     );
 
     page.add(
@@ -304,7 +309,7 @@ fn database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestam
             "gauge",
             "Attempts to deliver in the last 90 days.",
         ),
-        two("channel", "outcome", &numbers.attempts),
+        write_pair("channel", "outcome", &numbers.attempts),
     );
 
     page.add(
@@ -313,7 +318,7 @@ fn database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestam
             "gauge",
             "Messages that wait (pending) or were given up (dead).",
         ),
-        two("channel", "state", &numbers.deliveries),
+        write_pair("channel", "state", &numbers.deliveries),
     );
 
     page.one(
@@ -341,8 +346,8 @@ fn database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestam
 }
 
 /// What each monitor measured, what is too much, and whether it was.
-fn monitors(page: &mut Page, all: &[Monitored]) {
-    let one = |monitor: &Monitored| labels(&[("monitor", monitor.name.as_str())]);
+fn write_monitors(page: &mut Page, all: &[Monitored]) {
+    let one = |monitor: &Monitored| format_labels(&[("monitor", monitor.name.as_str())]);
     // Watched and without a number: worse than any.
     let watched = all.iter().filter(|monitor| monitor.watched);
     page.add(
@@ -366,10 +371,10 @@ fn monitors(page: &mut Page, all: &[Monitored]) {
 
     let states = ["ok", "over", "unwatched"];
     let samples = all.iter().flat_map(|monitor| {
-        let is = state(monitor);
+        let is = monitor_state(monitor);
         states.map(|state| {
             (
-                labels(&[("monitor", monitor.name.as_str()), ("state", state)]),
+                format_labels(&[("monitor", monitor.name.as_str()), ("state", state)]),
                 f64::from(u8::from(is == state)),
             )
         })
@@ -385,7 +390,7 @@ fn monitors(page: &mut Page, all: &[Monitored]) {
     );
 }
 
-const fn state(monitor: &Monitored) -> &'static str {
+const fn monitor_state(monitor: &Monitored) -> &'static str {
     match (monitor.watched, monitor.over_since) {
         (_, Some(_)) => "over",
         (false, None) => "unwatched",
@@ -422,7 +427,7 @@ mod tests {
             monitor("connections", true, Some(12.0), None),
         ];
         let mut page = Page(String::new());
-        monitors(&mut page, &all);
+        write_monitors(&mut page, &all);
 
         let samples: Vec<&str> = page
             .0
@@ -435,7 +440,7 @@ mod tests {
     #[test]
     fn a_source_writes_no_line_of_its_own() {
         assert_eq!(
-            labels(&[("source", "a\"b\\c\nd")]),
+            format_labels(&[("source", "a\"b\\c\nd")]),
             r#"{source="a\"b\\c<U+000A>d"}"#
         );
     }

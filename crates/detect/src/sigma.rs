@@ -11,7 +11,7 @@ use rsigma_parser::{Level, SigmaCollection, parse_sigma_yaml};
 use serde_json::{Map, Value, json};
 
 use crate::keyed::{Key, KeyHasher};
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Context, Info};
 
 /// Bounds on the state of correlation rules: groups in all, and entries in one group.
@@ -351,7 +351,7 @@ impl Sigma {
                     }
                 };
 
-                Opening::new(kind, &value, title, description)
+                NewDetection::new(kind, &value, title, description)
             });
         }
     }
@@ -382,7 +382,7 @@ fn info_of(rule: &RuleText<'_>) -> &'static Info {
             severity,
             controls: Vec::leak(controls_from_tags(tags)),
             attack: Vec::leak(attack),
-            interest: model::event::Marks::ANY,
+            interest: model::event::EventTags::ANY,
             feeds: &[],
         }))
     })
