@@ -381,8 +381,7 @@ pub async fn retire(
     }
 
     let mut tx = store::begin(conn, actor).await?;
-    let place = (kind.as_str(), name);
-    if !store::advisories::retire(&mut tx, actor, place, reason.trim()).await? {
+    if !store::advisories::retire(&mut tx, actor, kind.as_str(), name, reason.trim()).await? {
         return Err(AppError::conflict(format!("`{shown}` is retired already")));
     }
     import::refresh(&mut tx, actor).await?;

@@ -213,8 +213,8 @@ async fn write_fixture(
     for t in tested.iter().filter(|t| !t.cases.is_empty()) {
         let failed = t.cases.iter().filter(|case| !case.ok).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let counts = (&t.rule_id, count(t.cases.len()), count(failed));
-        store::rule_proofs::note(&mut tx, actor, VERSION, counts).await?;
+        let cases = count(t.cases.len());
+        store::rule_proofs::note(&mut tx, actor, VERSION, &t.rule_id, cases, count(failed)).await?;
     }
 
     tx.commit().await.map_err(StoreError::from)

@@ -85,7 +85,8 @@ impl Intake {
         source_id: String,
         format: &'static Format,
         expected_every: Option<Span>,
-        (calendar, settle): (Calendar, Span),
+        calendar: Calendar,
+        settle: Span,
     ) -> anyhow::Result<Self> {
         store::sources::declare(conn, &source_id, format.source, expected_every).await?;
         let row = store::sources::find(conn, &source_id)

@@ -61,7 +61,9 @@ impl Page {
     /// One metric with its samples: labels and value.
     fn add(
         &mut self,
-        (name, kind, help): (&str, &str, &str),
+        name: &str,
+        kind: &str,
+        help: &str,
         samples: impl IntoIterator<Item = (String, f64)>,
     ) {
         // Writing to a string cannot fail.
@@ -74,8 +76,8 @@ impl Page {
         }
     }
 
-    fn one(&mut self, about: (&str, &str, &str), value: f64) {
-        self.add(about, [(String::new(), value)]);
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: f64) {
+        self.add(name, kind, help, [(String::new(), value)]);
     }
 }
 
@@ -114,11 +116,9 @@ fn render_page(
     write_ingest(&mut page, stats);
     write_engine(&mut page, seen, now);
     page.one(
-        (
-            "database_up",
-            "gauge",
-            "Whether the database answered; without it the metrics that it knows are missing.",
-        ),
+        "database_up",
+        "gauge",
+        "Whether the database answered; without it the metrics that it knows are missing.",
         f64::from(u8::from(known.is_some())),
     );
 
@@ -140,34 +140,30 @@ fn write_ingest(page: &mut Page, stats: &Stats) {
         ("dead_letter", stats.dead_letters),
     ];
     page.add(
-        (
-            "ingest_events_total",
-            "counter",
-            "Events at the HTTP door since the start, by what became of them.",
-        ),
+        "ingest_events_total",
+        "counter",
+        "Events at the HTTP door since the start, by what became of them.",
         outcomes.map(|(outcome, n)| (format_labels(&[("outcome", outcome)]), n as f64)),
     );
 
     page.one(
-        (
-            "ingest_queue_events",
-            "gauge",
-            "Events that wait for their commit.",
-        ),
+        "ingest_queue_events",
+        "gauge",
+        "Events that wait for their commit.",
         stats.waiting as f64,
     );
 
     page.one(
-        (
-            "spool_events",
-            "gauge",
-            "Events on disk, because the database is away.",
-        ),
+        "spool_events",
+        "gauge",
+        "Events on disk, because the database is away.",
         stats.spool_events as f64,
     );
 
     page.one(
-        ("spool_bytes", "gauge", "Bytes of the spool."),
+        "spool_bytes",
+        "gauge",
+        "Bytes of the spool.",
         stats.spool_bytes as f64,
     );
 }
@@ -177,47 +173,37 @@ fn write_engine(page: &mut Page, seen: &EngineSnapshot, now: Timestamp) {
         .at
         .map_or(f64::INFINITY, |at| now.since(at).as_micros() as f64 / 1e6);
     page.one(
-        (
-            "reader_pulse_age_seconds",
-            "gauge",
-            "Since the monitor last came round.",
-        ),
+        "reader_pulse_age_seconds",
+        "gauge",
+        "Since the monitor last came round.",
         age,
     );
 
     page.one(
-        (
-            "engine_events_total",
-            "counter",
-            "Events that the engine saw since it was made.",
-        ),
+        "engine_events_total",
+        "counter",
+        "Events that the engine saw since it was made.",
         seen.counters.events as f64,
     );
 
     page.one(
-        (
-            "engine_late_total",
-            "counter",
-            "Of them, those too late for their window.",
-        ),
+        "engine_late_total",
+        "counter",
+        "Of them, those too late for their window.",
         seen.counters.late as f64,
     );
 
     page.one(
-        (
-            "engine_unknown_role_total",
-            "counter",
-            "Admin endpoints reached by users whose role is not known.",
-        ),
+        "engine_unknown_role_total",
+        "counter",
+        "Admin endpoints reached by users whose role is not known.",
         seen.counters.unknown_role as f64,
     );
 
     page.one(
-        (
-            "open_detections",
-            "gauge",
-            "Detections that may still grow.",
-        ),
+        "open_detections",
+        "gauge",
+        "Detections that may still grow.",
         seen.open as f64,
     );
 
@@ -229,27 +215,25 @@ fn write_engine(page: &mut Page, seen: &EngineSnapshot, now: Timestamp) {
     };
 
     page.add(
-        ("rule_keys", "gauge", "Keys that a rule keeps track of."),
+        "rule_keys",
+        "gauge",
+        "Keys that a rule keeps track of.",
         rules(|rule| rule.usage.keys as f64),
     );
 
     page.add(
-        (
-            "rule_evictions_total",
-            "counter",
-            "Keys that a rule gave up at its cap.",
-        ),
+        "rule_evictions_total",
+        "counter",
+        "Keys that a rule gave up at its cap.",
         rules(|rule| rule.usage.evicted as f64),
     );
 }
 
 fn write_database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Timestamp) {
     page.one(
-        (
-            "reader_lag_events",
-            "gauge",
-            "Committed events that are not read yet.",
-        ),
+        "reader_lag_events",
+        "gauge",
+        "Committed events that are not read yet.",
         lag.map_or(0.0, |l| l.unread as f64),
     );
 
@@ -257,29 +241,23 @@ fn write_database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Ti
         .and_then(|lag| lag.oldest)
         .map_or(0.0, |at| now.since(at).as_micros().max(0) as f64 / 1e6);
     page.one(
-        (
-            "reader_lag_seconds",
-            "gauge",
-            "Since the first of them was written.",
-        ),
+        "reader_lag_seconds",
+        "gauge",
+        "Since the first of them was written.",
         oldest,
     );
 
     page.add(
-        (
-            "source_entries_total",
-            "counter",
-            "Entries of each source, by what became of them; late ones are accepted as well.",
-        ),
+        "source_entries_total",
+        "counter",
+        "Entries of each source, by what became of them; late ones are accepted as well.",
         write_pair("source", "outcome", &numbers.entries),
     );
 
     page.add(
-        (
-            "source_silence_seconds",
-            "gauge",
-            "Since a source was last heard.",
-        ),
+        "source_silence_seconds",
+        "gauge",
+        "Since a source was last heard.",
         numbers
             .silence
             .iter()
@@ -287,16 +265,16 @@ fn write_database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Ti
     );
 
     page.add(
-        ("alerts", "gauge", "Alerts of the last 90 days."),
+        "alerts",
+        "gauge",
+        "Alerts of the last 90 days.",
         write_pair("severity", "state", &numbers.alerts),
     );
 
     page.add(
-        (
-            "alerts_unacknowledged",
-            "gauge",
-            "Alerts of the last 90 days that nobody has acknowledged.",
-        ),
+        "alerts_unacknowledged",
+        "gauge",
+        "Alerts of the last 90 days that nobody has acknowledged.",
         numbers
             .unacknowledged
             .iter()
@@ -304,43 +282,37 @@ fn write_database(page: &mut Page, numbers: &Numbers, lag: Option<&Lag>, now: Ti
     );
 
     page.add(
-        (
-            "delivery_attempts",
-            "gauge",
-            "Attempts to deliver in the last 90 days.",
-        ),
+        "delivery_attempts",
+        "gauge",
+        "Attempts to deliver in the last 90 days.",
         write_pair("channel", "outcome", &numbers.attempts),
     );
 
     page.add(
-        (
-            "deliveries_waiting",
-            "gauge",
-            "Messages that wait (pending) or were given up (dead).",
-        ),
+        "deliveries_waiting",
+        "gauge",
+        "Messages that wait (pending) or were given up (dead).",
         write_pair("channel", "state", &numbers.deliveries),
     );
 
     page.one(
-        (
-            "database_connections",
-            "gauge",
-            "Connections to the server, everybody's.",
-        ),
+        "database_connections",
+        "gauge",
+        "Connections to the server, everybody's.",
         numbers.connections.0 as f64,
     );
 
     page.one(
-        (
-            "database_connections_max",
-            "gauge",
-            "The most that it allows.",
-        ),
+        "database_connections_max",
+        "gauge",
+        "The most that it allows.",
         numbers.connections.1 as f64,
     );
 
     page.one(
-        ("database_bytes", "gauge", "Size of the database."),
+        "database_bytes",
+        "gauge",
+        "Size of the database.",
         numbers.database_bytes as f64,
     );
 }
@@ -351,21 +323,17 @@ fn write_monitors(page: &mut Page, all: &[Monitored]) {
     // Watched and without a number: worse than any.
     let watched = all.iter().filter(|monitor| monitor.watched);
     page.add(
-        (
-            "monitor_value",
-            "gauge",
-            "What a monitor measured last, in its own unit; missing while there is nothing to \
+        "monitor_value",
+        "gauge",
+        "What a monitor measured last, in its own unit; missing while there is nothing to \
                 measure.",
-        ),
         watched.map(|monitor| (one(monitor), monitor.value.unwrap_or(f64::INFINITY))),
     );
 
     page.add(
-        (
-            "monitor_threshold",
-            "gauge",
-            "Above this a monitor raises an alert.",
-        ),
+        "monitor_threshold",
+        "gauge",
+        "Above this a monitor raises an alert.",
         all.iter().map(|monitor| (one(monitor), monitor.threshold)),
     );
 
@@ -381,11 +349,9 @@ fn write_monitors(page: &mut Page, all: &[Monitored]) {
     });
 
     page.add(
-        (
-            "monitor_state",
-            "gauge",
-            "1 for the state that a monitor is in: ok, over (its alert is open), unwatched.",
-        ),
+        "monitor_state",
+        "gauge",
+        "1 for the state that a monitor is in: ok, over (its alert is open), unwatched.",
         samples,
     );
 }

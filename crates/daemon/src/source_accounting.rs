@@ -42,7 +42,7 @@ pub struct Books {
     producers: BTreeMap<String, Producer>,
 }
 
-fn add_event(intake: &mut Intake, event: &SecurityEvent<'_>, (now, settle): (Timestamp, Span)) {
+fn add_event(intake: &mut Intake, event: &SecurityEvent<'_>, now: Timestamp, settle: Span) {
     intake.accepted += 1;
     intake.late += u64::from(
         intake
@@ -112,7 +112,7 @@ impl Books {
             return;
         }
 
-        add_event(&mut self.intake, event, (now, self.settle));
+        add_event(&mut self.intake, event, now, self.settle);
         let Some(number) = event.details.number("producer_seq") else {
             return;
         };
@@ -131,7 +131,7 @@ impl Books {
 
         let producer = self.producers.entry(name).or_default();
         producer.sequence.record_arrival(number, now);
-        add_event(&mut producer.intake, event, (now, self.settle));
+        add_event(&mut producer.intake, event, now, self.settle);
     }
 
     /// Books what was read; belongs into the transaction that saves the cursor. Tells of numbers

@@ -110,7 +110,8 @@ impl Detections {
     pub(crate) fn fire(
         &mut self,
         slot: OpenKey,
-        (info, cooldown): (&'static Info, Span),
+        info: &'static Info,
+        cooldown: Span,
         event: &SecurityEvent<'_>,
         opening: impl FnOnce() -> NewDetection,
     ) {
@@ -145,7 +146,8 @@ impl Detections {
     pub(crate) fn fire_silence(
         &mut self,
         slot: OpenKey,
-        (info, cooldown): (&'static Info, Span),
+        info: &'static Info,
+        cooldown: Span,
         opening: NewDetection,
         from: Timestamp,
         to: Timestamp,

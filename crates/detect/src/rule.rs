@@ -217,7 +217,8 @@ impl Context<'_> {
                 key,
                 episode,
             },
-            (self.info, self.cooldown),
+            self.info,
+            self.cooldown,
             event,
             opening,
         );
@@ -238,7 +239,7 @@ impl Context<'_> {
             episode,
         };
         self.detections
-            .fire_silence(slot, (self.info, self.cooldown), opening, from, to);
+            .fire_silence(slot, self.info, self.cooldown, opening, from, to);
     }
 }
 

@@ -328,7 +328,7 @@ impl Ingest {
     /// Reads and checks the events of a body, as sent by `sender`.
     pub fn prepare(&self, body: &[u8], sender: &Sender) -> Result<Prepared, BodyError> {
         let now = self.0.clock.now();
-        let prepared = preparation::prepare(body, (&self.0.settings, sender), now, fill_random)?;
+        let prepared = preparation::prepare(body, &self.0.settings, sender, now, fill_random)?;
         self.note_rejected("POST /v1/events", sender, &prepared);
         Ok(prepared)
     }
@@ -341,7 +341,7 @@ impl Ingest {
         sender: &Sender,
     ) -> Result<Prepared, OtlpError> {
         let now = self.0.clock.now();
-        let prepared = logs::prepare(body, kind, (&self.0.settings, sender), now)?;
+        let prepared = logs::prepare(body, kind, &self.0.settings, sender, now)?;
         self.note_rejected("POST /v1/logs", sender, &prepared);
         Ok(prepared)
     }

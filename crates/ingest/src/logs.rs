@@ -14,7 +14,8 @@ use crate::sender::Sender;
 pub(super) fn prepare(
     body: &[u8],
     encoding: Encoding,
-    (settings, sender): (&Settings, &Sender),
+    settings: &Settings,
+    sender: &Sender,
     now: Timestamp,
 ) -> Result<Prepared, OtlpError> {
     let request = Sha256::digest(body);
@@ -32,7 +33,7 @@ pub(super) fn prepare(
                     None => record,
                 };
 
-                match finish(record, (settings, sender), now) {
+                match finish(record, settings, sender, now) {
                     Ok(row) => {
                         done.rows.push(row);
                         done.places.push(index);

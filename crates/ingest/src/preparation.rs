@@ -30,7 +30,8 @@ const ENTRIES_MAX: usize = 100;
 /// Reads and checks the events of a body. `random` fills a buffer with random bytes, for ids.
 pub(super) fn prepare(
     body: &[u8],
-    (settings, sender): (&Settings, &Sender),
+    settings: &Settings,
+    sender: &Sender,
     now: Timestamp,
     mut random: impl FnMut(&mut [u8]) -> bool,
 ) -> Result<Prepared, BodyError> {
@@ -42,7 +43,7 @@ pub(super) fn prepare(
 
     for (index, json) in events.into_iter().enumerate() {
         let row = AuditRecord::from_json(json, Strangers::Refuse).and_then(|record| {
-            prepare_row(record.into_owned(), (settings, sender), now, &mut random)
+            prepare_row(record.into_owned(), settings, sender, now, &mut random)
         });
         match row {
             Ok(row) => {
@@ -65,17 +66,19 @@ pub(super) fn prepare(
 /// Checks a record that came otherwise than as JSON of ours, and completes it.
 pub(super) fn finish(
     record: AuditRecord<'static>,
-    sender: (&Settings, &Sender),
+    settings: &Settings,
+    sender: &Sender,
     now: Timestamp,
 ) -> Result<AuditRow<'static>, FieldError> {
-    prepare_row(record, sender, now, |_| false)
+    prepare_row(record, settings, sender, now, |_| false)
 }
 
 /// The row of a record. Where its time is not the sender's, though its id is, the row says what the
 /// sender claims, so that a retry is known again.
 fn prepare_row(
     record: AuditRecord<'static>,
-    (settings, sender): (&Settings, &Sender),
+    settings: &Settings,
+    sender: &Sender,
     now: Timestamp,
     random: impl FnMut(&mut [u8]) -> bool,
 ) -> Result<AuditRow<'static>, FieldError> {
@@ -176,7 +179,7 @@ mod tests {
         let relay = Sender::Relay {
             reserved: Vec::new(),
         };
-        prepare(body.as_bytes(), (&Settings::new("/"), &relay), NOW, |b| {
+        prepare(body.as_bytes(), &Settings::new("/"), &relay, NOW, |b| {
             b.fill(7);
             true
         })

@@ -285,16 +285,17 @@ impl<'a> AuditRecord<'a> {
         if let Ok(text) = std::str::from_utf8(json)
             && let Cow::Borrowed(text) = clean::json(text)
         {
-            return Self::from_text(text, (strangers, room), false);
+            return Self::from_text(text, strangers, room, false);
         }
         let text = String::from_utf8_lossy(json);
-        AuditRecord::from_text(&clean::json(&text), (strangers, room), true)
+        AuditRecord::from_text(&clean::json(&text), strangers, room, true)
             .map(AuditRecord::into_owned)
     }
 
     fn from_text(
         text: &'a str,
-        (strangers, room): (Strangers, usize),
+        strangers: Strangers,
+        room: usize,
         cleaned: bool,
     ) -> Result<Self, FieldError> {
         let wire: Wire<'a> = sonic_rs::from_str(text).map_err(|_| diagnose(text))?;

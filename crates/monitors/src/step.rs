@@ -17,7 +17,8 @@ pub fn step(
     monitor: &Monitor,
     before: Option<&Monitored>,
     measured: Measured,
-    (threshold, clear_after): (f64, Span),
+    threshold: f64,
+    clear_after: Span,
     now: Timestamp,
 ) -> (Monitored, Option<DetectionUpdate>) {
     let (watched, value, detail) = match measured {
@@ -171,7 +172,8 @@ mod tests {
                 monitor,
                 now.as_ref(),
                 measured,
-                (80.0, Span::mins(2)),
+                80.0,
+                Span::mins(2),
                 at(minute),
             );
 

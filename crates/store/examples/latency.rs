@@ -34,7 +34,8 @@ async fn insert_failures(conn: &mut PgConnection, ip: &str, times: i32) {
 async fn insert_noise(
     mut conn: PgConnection,
     rate: u64,
-    (stop, written): (Arc<AtomicBool>, Arc<AtomicU64>),
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
 ) {
     let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / BATCHES));
     while !stop.load(Ordering::Relaxed) {
@@ -104,7 +105,8 @@ async fn main() {
         tokio::spawn(insert_noise(
             other,
             rate,
-            (Arc::clone(&stop), Arc::clone(&written)),
+            Arc::clone(&stop),
+            Arc::clone(&written),
         ))
     });
 

@@ -209,7 +209,8 @@ async fn forget_the_time_before(conn: &mut PgConnection) -> Result<(), StoreErro
 pub async fn retire(
     conn: &mut PgConnection,
     actor: &Actor,
-    (kind, name): (&str, &str),
+    kind: &str,
+    name: &str,
     reason: &str,
 ) -> Result<bool, StoreError> {
     set_actor(conn, actor).await?;

@@ -50,7 +50,7 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
     .await?;
     let sample = sample_rows(conn, since, None).await?;
     let chain = match sample.iter().find_map(|e| e.user_id.clone()) {
-        Some(user) => self::sample_rows(conn, since, Some(&user)).await?,
+        Some(user) => sample_rows(conn, since, Some(&user)).await?,
         None => Vec::new(),
     };
 

@@ -15,7 +15,9 @@ use crate::silences;
 /// written; none when the notice was there.
 pub async fn write(
     conn: &mut PgConnection,
-    (kind, key, own): (&str, &str, &str),
+    kind: &str,
+    key: &str,
+    own: &str,
     notice: &Notice,
     channels: &[Channel],
 ) -> Result<Option<u64>, StoreError> {
@@ -126,7 +128,9 @@ pub struct Summary {
 /// silences that end before `until` are named.
 pub async fn summary(
     conn: &mut PgConnection,
-    (from, now, until): (Timestamp, Timestamp, Timestamp),
+    from: Timestamp,
+    now: Timestamp,
+    until: Timestamp,
     own: &str,
     most: usize,
 ) -> Result<Summary, StoreError> {

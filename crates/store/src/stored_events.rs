@@ -95,7 +95,8 @@ pub async fn rebuild(
     conn: &mut PgConnection,
     memory: Lookback,
     now: Timestamp,
-    (cursor, learnt): (&Cursor, Option<&Snapshot>),
+    cursor: &Cursor,
+    learnt: Option<&Snapshot>,
     mut each: impl FnMut(&SecurityEvent<'_>, bool) + Send,
 ) -> Result<u64, StoreError> {
     let nothing = Snapshot::BEGINNING;

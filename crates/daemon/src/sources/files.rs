@@ -151,7 +151,8 @@ async fn follow_file(
         options.name(),
         options.format,
         options.every,
-        (calendar, options.settle),
+        calendar,
+        options.settle,
     )
     .await?;
     intake = intake
@@ -195,7 +196,7 @@ async fn follow_file(
                     )
                     .await?;
             }
-            store_batch(options, &mut conn, (&mut intake, &mut entries), &batch).await?;
+            store_batch(options, &mut conn, &mut intake, &mut entries, &batch).await?;
             options.failures.stalls().resumed(&options.name());
             last = batch.position;
             continue;
@@ -267,7 +268,8 @@ fn report_gaps(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
 async fn store_batch(
     options: &Options,
     conn: &mut PgConnection,
-    (intake, entries): (&mut Intake, &mut Entries),
+    intake: &mut Intake,
+    entries: &mut Entries,
     batch: &Batch,
 ) -> anyhow::Result<()> {
     let now = options.clock.now();

@@ -195,8 +195,16 @@ async fn follow_journal(
         .await
         .context("cannot connect to the database")?;
     let format: &'static Format = &FORMAT;
-    let time = (options.calendar.clone(), options.settle);
-    let intake = Intake::open(&mut conn, options.name(), format, options.every, time).await?;
+    let calendar = options.calendar.clone();
+    let intake = Intake::open(
+        &mut conn,
+        options.name(),
+        format,
+        options.every,
+        calendar,
+        options.settle,
+    )
+    .await?;
     let mut intake = intake.of_service(options.service.clone());
     let saved = store::log_events::position(&mut conn, &options.name()).await?;
     let after = saved

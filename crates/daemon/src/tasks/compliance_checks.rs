@@ -175,7 +175,7 @@ async fn send_reminders(
     }
 
     let (title, text) = (reminder_title(&new), reminder_text(&new));
-    let notice = notices::notice(&options.hostname, (title, text), (now, now));
+    let notice = notices::notice(&options.hostname, title, text, now, now);
     let written =
         store::notices::write_together(&mut tx, KIND, &unsaid, &notice, &channels).await?;
 

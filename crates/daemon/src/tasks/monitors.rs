@@ -104,7 +104,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
     let mut failing = false;
     loop {
         let now = options.clock.now();
-        match run_round(&mut options, (last, now), &mut forgot).await {
+        match run_round(&mut options, last, now, &mut forgot).await {
             Ok(()) => {
                 failing = false;
                 last = now;
@@ -125,7 +125,8 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
 
 async fn run_round(
     options: &mut Options,
-    (last, now): (Timestamp, Timestamp),
+    last: Timestamp,
+    now: Timestamp,
     forgot: &mut Option<Timestamp>,
 ) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
@@ -149,8 +150,13 @@ async fn run_round(
         let done = run_monitor(
             options,
             &mut conn,
-            (monitor, before, off),
-            (since, now),
+            Measurement {
+                monitor,
+                before,
+                off,
+                since,
+                now,
+            },
             &silences,
         )
         .await;
@@ -170,13 +176,31 @@ async fn run_round(
     Ok(())
 }
 
+/// One measurement of a round.
+struct Measurement<'a> {
+    monitor: &'static Monitor,
+    /// What the last round measured.
+    before: Option<&'a Monitored>,
+    /// Whether the monitor is switched off.
+    off: bool,
+    /// Where this round begins.
+    since: Timestamp,
+    now: Timestamp,
+}
+
 async fn run_monitor(
     options: &mut Options,
     conn: &mut PgConnection,
-    (monitor, before, off): (&'static Monitor, Option<&Monitored>, bool),
-    (since, now): (Timestamp, Timestamp),
+    measurement: Measurement<'_>,
     silences: &Silences,
 ) -> anyhow::Result<()> {
+    let Measurement {
+        monitor,
+        before,
+        off,
+        since,
+        now,
+    } = measurement;
     let threshold = options
         .thresholds
         .get(monitor.name)
@@ -204,7 +228,8 @@ async fn run_monitor(
         monitor,
         before,
         measured,
-        (threshold, options.clear_after),
+        threshold,
+        options.clear_after,
         now,
     );
     let mut tx = conn.begin().await.map_err(StoreError::from)?;

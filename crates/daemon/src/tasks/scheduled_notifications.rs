@@ -151,7 +151,7 @@ async fn send_due(options: &Options, done: &mut [String; 2]) -> anyhow::Result<(
         }
 
         let mut conn = store::connect(&options.database).await?;
-        let written = write_notification(options, &mut conn, (kind, &key), channels, now).await?;
+        let written = write_notification(options, &mut conn, kind, &key, channels, now).await?;
         *done = key;
 
         if written > 0 {
@@ -195,7 +195,7 @@ async fn sum_up(options: &Options) -> anyhow::Result<()> {
         let notice = Notice {
             severity: worst,
             count,
-            ..notice(&options.hostname, (title, text), folded.span)
+            ..notice(&options.hostname, title, text, folded.span.0, folded.span.1)
         };
         notices::tell_folded(&mut tx, folded.channel, folded.span.1, &notice).await?;
     }
@@ -211,7 +211,8 @@ async fn sum_up(options: &Options) -> anyhow::Result<()> {
 async fn write_notification(
     options: &Options,
     conn: &mut PgConnection,
-    (kind, key): (&str, &str),
+    kind: &str,
+    key: &str,
     channels: &[Channel],
     now: Timestamp,
 ) -> anyhow::Result<u64> {
@@ -225,8 +226,8 @@ async fn write_notification(
         .map_or(now.minus(Span::days(1)), |(_, at)| *at)
         .max(now.minus(LONGEST));
     let (title, text) = if kind == DIGEST {
-        let period = (from, now, now.plus(ENDS_SOON));
-        let summary = notices::summary(conn, period, OURSELVES, NAMED).await?;
+        let summary =
+            notices::summary(conn, from, now, now.plus(ENDS_SOON), OURSELVES, NAMED).await?;
         (digest_title(&summary), digest_text(&summary))
     } else {
         (
@@ -235,11 +236,11 @@ async fn write_notification(
         )
     };
 
-    let notice = notice(&options.hostname, (title, text), (from, now));
+    let notice = notice(&options.hostname, title, text, from, now);
     // What begins is not told: there is no day yet to tell of.
     let channels = if last.is_some() { channels } else { &[] };
     Ok(
-        notices::write(conn, (kind, key, OURSELVES), &notice, channels)
+        notices::write(conn, kind, key, OURSELVES, &notice, channels)
             .await?
             .unwrap_or(0),
     )
@@ -378,8 +379,10 @@ fn one_line(title: &str) -> String {
 /// A notice of the schedule, about this machine and the time from `from` to `now`.
 pub fn notice(
     hostname: &str,
-    (title, text): (String, String),
-    (from, now): (Timestamp, Timestamp),
+    title: String,
+    text: String,
+    from: Timestamp,
+    now: Timestamp,
 ) -> Notice {
     Notice {
         id: Uuid::now_v7(),
@@ -454,7 +457,7 @@ mod tests {
     fn a_day_with_something_in_it_names_it() {
         let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
         let hostile = "Off-hours access by ann\nCRITICAL: none".to_owned();
-        let mut alert = notice("soc1", (hostile, String::new()), (at, at)).to_alert();
+        let mut alert = notice("soc1", hostile, String::new(), at, at).to_alert();
         alert.severity = Severity::Medium;
 
         alert.alert_id = model::AlertId(Uuid::from_u128(0x1234_5678 << 96));
@@ -519,7 +522,7 @@ mod tests {
         ) {
             let said = text.repeat(1 + long * 40);
             let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
-            let mut alert = notice("soc1", (said.clone(), said.clone()), (at, at)).to_alert();
+            let mut alert = notice("soc1",said.clone(), said.clone(),at, at).to_alert();
             alert.severity = Severity::Low;
             alert.entity.value = said.clone();
 
@@ -538,7 +541,7 @@ mod tests {
             let day = Summary {
                 alive: vec![said.clone()], silent: vec![said], told: vec![alert], ending: vec![silence], alerts: vec![(Severity::Low, 1)], ..quiet()
             };
-            let digest = super::digest_text(&day);
+            let digest = digest_text(&day);
             proptest::prop_assert_eq!(digest.lines().count(), 6, "{}", digest);
 
             let acts = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));

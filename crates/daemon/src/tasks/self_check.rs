@@ -300,7 +300,7 @@ async fn report_outage(
     let now = options.clock.now();
     for (channel, kind) in outage.next(why.is_none(), now, trouble.patience(options.patience), all)
     {
-        let message = outage_message(trouble, (kind, why), outage.since.unwrap_or(now), now);
+        let message = outage_message(trouble, kind, why, outage.since.unwrap_or(now), now);
         match options.channels.send(channel, &message).await {
             Ok(_) => {
                 outage.note(channel, kind);
@@ -345,7 +345,8 @@ fn save_outages(state: &StateDir, outages: &Outages) {
 
 fn outage_message(
     trouble: Trouble,
-    (kind, why): (Kind, Option<&str>),
+    kind: Kind,
+    why: Option<&str>,
     since: Timestamp,
     now: Timestamp,
 ) -> Notification {
@@ -444,7 +445,7 @@ mod tests {
         let ids: std::collections::BTreeSet<_> = Trouble::ALL
             .into_iter()
             .flat_map(|trouble| [Kind::Opened, Kind::Resolved].map(|kind| (trouble, kind)))
-            .map(|(trouble, kind)| outage_message(trouble, (kind, None), at, at).delivery_id)
+            .map(|(trouble, kind)| outage_message(trouble, kind, None, at, at).delivery_id)
             .collect();
         assert_eq!(ids.len(), 8);
     }

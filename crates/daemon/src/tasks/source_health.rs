@@ -137,7 +137,7 @@ async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> 
         .iter()
         .filter(|row| options.configured.contains(&row.source_id) && row.silent_since.is_none())
     {
-        let Some(gap) = silence_detection(row, &mut options.calendar, (began, now)) else {
+        let Some(gap) = silence_detection(row, &mut options.calendar, began, now) else {
             continue;
         };
         warn!("{}: {}", row.source_id, gap.detail);
@@ -161,7 +161,8 @@ async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> 
 fn silence_detection(
     row: &SourceRow,
     calendar: &mut Calendar,
-    (began, now): (Timestamp, Timestamp),
+    began: Timestamp,
+    now: Timestamp,
 ) -> Option<Gap> {
     let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
     let hours = if calendar.period(now).open {

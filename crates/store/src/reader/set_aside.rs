@@ -213,7 +213,8 @@ async fn search_bad(
         }
 
         if end - start == 1 {
-            found += withhold_row(conn, table, keys[start], &error).await?;
+            let (at, id) = keys[start];
+            found += withhold_row(conn, table, at, id, &error).await?;
         } else {
             let middle = start.midpoint(end);
             todo.push((middle, end));
@@ -253,7 +254,8 @@ async fn put_out(
 async fn withhold_row(
     conn: &mut PgConnection,
     table: EventTable,
-    (at, id): (Ts, Uuid),
+    at: Ts,
+    id: Uuid,
     error: &StoreError,
 ) -> Result<u64, StoreError> {
     let mut reason = error.to_string();

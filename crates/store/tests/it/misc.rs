@@ -237,7 +237,8 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
         &mut conn,
         memory,
         at(8000),
-        (&read, Some(&learnt)),
+        &read,
+        Some(&learnt),
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -286,7 +287,8 @@ async fn windows_are_rebuilt_by_arrival_too() {
             logins: Span::mins(5),
         },
         at(8000),
-        (&read, Some(&learnt)),
+        &read,
+        Some(&learnt),
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -335,7 +337,8 @@ async fn logins_are_seen_again_from_further_back() {
         &mut conn,
         memory,
         at(8000),
-        (&read, Some(&learnt)),
+        &read,
+        Some(&learnt),
         |event, _| seen.push(event.timestamp),
     )
     .await

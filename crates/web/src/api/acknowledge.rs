@@ -91,7 +91,7 @@ fn parse_link(
         .acknowledge
         .as_ref()?
         .key
-        .read((alert, expires, who, tag), state.clock.now())
+        .read(alert, expires, who, tag, state.clock.now())
 }
 
 /// The same answer to all that is wrong.

@@ -116,9 +116,15 @@ impl Drain {
             let mut conn = store::connect(&sink.database)
                 .await
                 .context("cannot connect to the database")?;
-            let time = (sink.calendar.clone(), sink.settle);
-            let intake =
-                Intake::open(&mut conn, sink.name.clone(), sink.format, sink.every, time).await?;
+            let intake = Intake::open(
+                &mut conn,
+                sink.name.clone(),
+                sink.format,
+                sink.every,
+                sink.calendar.clone(),
+                sink.settle,
+            )
+            .await?;
             let stored = store::log_events::position(&mut conn, &sink.name).await?;
             self.open = Some(Open {
                 conn,
@@ -233,7 +239,7 @@ pub(super) async fn run(
             }
         }
 
-        step = self::drain_step(&drain, &shelf, &sink, &ended).await;
+        step = drain_step(&drain, &shelf, &sink, &ended).await;
     }
 }
 

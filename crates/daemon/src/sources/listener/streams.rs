@@ -107,7 +107,7 @@ pub(super) async fn accept(
         let clock = Arc::clone(&options.clock);
         open.spawn(async move {
             let _place = place;
-            serve_connection(stream, tls, (&queue, &*clock), &stop).await;
+            serve_connection(stream, tls, &queue, &*clock, &stop).await;
         });
     }
 
@@ -119,14 +119,15 @@ pub(super) async fn accept(
 async fn serve_connection(
     stream: Stream,
     tls: Option<TlsAcceptor>,
-    to: (&Queue, &dyn Clock),
+    queue: &Queue,
+    clock: &dyn Clock,
     stop: &CancellationToken,
 ) {
     match (stream, tls) {
-        (Stream::Unix(stream), _) => read_stream(stream, to, stop).await,
-        (Stream::Tcp(stream), None) => read_stream(stream, to, stop).await,
+        (Stream::Unix(stream), _) => read_stream(stream, queue, clock, stop).await,
+        (Stream::Tcp(stream), None) => read_stream(stream, queue, clock, stop).await,
         (Stream::Tcp(stream), Some(tls)) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => read_stream(stream, to, stop).await,
+            Ok(Ok(stream)) => read_stream(stream, queue, clock, stop).await,
             Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
             Err(_) => debug!("a TLS handshake took too long"),
         },
@@ -135,7 +136,8 @@ async fn serve_connection(
 
 async fn read_stream(
     mut stream: impl AsyncRead + Unpin,
-    (queue, clock): (&Queue, &dyn Clock),
+    queue: &Queue,
+    clock: &dyn Clock,
     stop: &CancellationToken,
 ) {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());

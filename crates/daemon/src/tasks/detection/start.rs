@@ -66,7 +66,8 @@ impl Monitor {
             &mut conn,
             memory,
             now,
-            (&cursor, learnt.as_ref()),
+            &cursor,
+            learnt.as_ref(),
             |event, learnt| {
                 let fixed = sane_time(event, now, max_ahead);
                 engine.rebuild(fixed.as_ref().unwrap_or(event), learnt);

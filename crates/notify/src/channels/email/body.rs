@@ -234,7 +234,7 @@ mod tests {
                 message.kind = Kind::Digest;
             }
 
-            let (plain, marked) = (super::text_body(&message, Some(&text)), html_body(&message, Some(&text)));
+            let (plain, marked) = (text_body(&message, Some(&text)), html_body(&message, Some(&text)));
             prop_assert!(samples::harmless(&plain) && samples::harmless(&marked), "{:?}", plain);
             prop_assert!(plain.len() < 40_000 || digest, "{}", plain.len());
             let from: Mailbox = "Blue Team <soc@example.com>".parse().unwrap();
