@@ -56,6 +56,7 @@ mod ir_3_6_1;
 mod ir_3_6_2;
 mod ir_3_6_3;
 mod ra_3_11_2;
+mod reference;
 mod sc_3_13_11;
 mod sc_3_13_16;
 mod sc_3_13_8;
@@ -69,6 +70,8 @@ mod si_3_14_7;
 mod watching;
 
 pub use coverage::{Counted, Coverage, Scope};
+pub use reference::reference;
+pub use watching::ATTACK_RULES;
 
 /// All checks, in the order of the requirements.
 pub const ALL: &[&Check] = &[

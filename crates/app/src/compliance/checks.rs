@@ -483,3 +483,16 @@ pub(super) fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
         same,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn rules_that_monitoring_needs_are_built_in() {
+        for id in compliance::checks::ATTACK_RULES {
+            assert!(
+                detect::rules::ALL.iter().any(|d| d.info.id.as_str() == id),
+                "{id} is no rule"
+            );
+        }
+    }
+}

@@ -17,7 +17,7 @@ pub(super) const CHECK: Check = Check {
     scope: Scope {
         population: "the records of every asset, of every day",
         counted: Counted::Records,
-        cannot_see: "records that never left their asset",
+        cannot_see: "records that never left their asset, and who sends in another's name",
     },
     decide,
 };

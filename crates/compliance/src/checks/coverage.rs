@@ -77,6 +77,21 @@ impl Counted {
         }
     }
 
+    /// Returns what is counted and when it counts as seen.
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Settings => "hosts, by their settings",
+            Self::Records => "hosts, by their records",
+            Self::Accounts => "accounts, in blueteam's database",
+            Self::Objectives => "objectives, decided within a year",
+            Self::Requirements => "requirements, looked at by a check",
+            Self::Incidents => "incidents, recorded in blueteam",
+            Self::Connections => "connections, of blueteam's own",
+            Self::Components => "components, in imported inventories",
+            Self::Documents => "documents, read by people only",
+        }
+    }
+
     /// Returns how much of the population the facts show.
     pub fn coverage(self, facts: &Facts) -> Coverage {
         let inventory = facts.inventory.as_ref();
@@ -192,25 +207,35 @@ fn reporting_hosts(inventory: &InventoryFacts, days: u16) -> Option<u64> {
     Some((inventory.in_scope.len() - unheard) as u64)
 }
 
+/// Whether the records of an asset arrived on every day. A host that may be one of two assets, as
+/// `web` of `web.prod.example` and `web.test.example`, shows neither.
 fn reported_daily(inventory: &InventoryFacts, asset: &str, days: u16) -> bool {
+    let is_only_asset = |host: &str| {
+        let assets = inventory.in_scope.iter();
+        assets.filter(|asset| is_same(asset, host)).count() == 1
+    };
     inventory
         .reporting
         .iter()
         .flatten()
-        .any(|(host, heard)| is_same(asset, host) && *heard >= days)
+        .any(|(host, heard)| *heard >= days && is_same(asset, host) && is_only_asset(host))
 }
 
-/// Compares host names without their domain and case: people write `fileserver` for
-/// `FileServer.example.com`. Addresses are compared whole.
+/// Compares host names without case and, where one of them has no domain, without domain: people
+/// write `fileserver` for `FileServer.example.com`. Addresses are compared whole.
 fn is_same(asset: &str, host: &str) -> bool {
-    let short = |name: &str| {
-        let name = name.trim().trim_end_matches('.').to_ascii_lowercase();
-        if name.parse::<std::net::IpAddr>().is_ok() {
-            return name;
-        }
-        name.split('.').next().unwrap_or_default().to_owned()
-    };
-    short(asset) == short(host)
+    let normal = |name: &str| name.trim().trim_end_matches('.').to_ascii_lowercase();
+    let is_address = |name: &str| name.parse::<std::net::IpAddr>().is_ok();
+    let (asset, host) = (normal(asset), normal(host));
+
+    if asset.is_empty() || is_address(&asset) || is_address(&host) {
+        return !asset.is_empty() && asset == host;
+    }
+    match (asset.split_once('.'), host.split_once('.')) {
+        (Some(_), Some(_)) | (None, None) => asset == host,
+        (Some((short, _)), None) => short == host,
+        (None, Some((short, _))) => asset == short,
+    }
 }
 
 fn count_objectives() -> u64 {

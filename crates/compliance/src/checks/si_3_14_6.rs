@@ -23,7 +23,7 @@ pub(super) const CHECK: Check = Check {
     scope: Scope {
         population: "every asset, and all traffic in and out, at all times",
         counted: Counted::Records,
-        cannot_see: "traffic that no source logs, and attacks that leave no record",
+        cannot_see: "traffic that no source logs, attacks without a record, and false senders",
     },
     decide,
 };

@@ -56,6 +56,20 @@ fn checks_cover_existing_objectives_once_each() {
 }
 
 #[test]
+fn the_reference_is_what_the_checks_say() {
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/checks.md");
+    let made = super::reference();
+    if std::env::var_os("WRITE_DOCS").is_some() {
+        std::fs::write(file, &made).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(file).unwrap_or_default() == made,
+        "docs/checks.md is not what the checks say; write it with \
+            `WRITE_DOCS=1 cargo nextest run -p compliance reference`"
+    );
+}
+
+#[test]
 fn no_check_decides_without_facts() {
     for check in ALL {
         for says in check.run(&no_facts()) {

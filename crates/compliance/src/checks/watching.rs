@@ -20,6 +20,30 @@ const UNREAD_MAX: Span = Span::mins(1);
 /// milliseconds.
 const SKEW_MAX_MS: i64 = 60_000;
 
+/// A day is no period: whoever is heard now may be silent at other times.
+const PERIOD_MIN: u16 = 28;
+/// Built-in rules without which monitoring has a hole. A table that lacks one has no row to say
+/// that it is off.
+pub const ATTACK_RULES: [&str; 18] = [
+    "account_takeover",
+    "after_hours",
+    "ai_abuse",
+    "anomalous_access",
+    "audit_log_gap",
+    "audit_tampering",
+    "brute_force",
+    "credential_stuffing",
+    "cross_source_attack",
+    "cross_tenant",
+    "data_exfiltration",
+    "injection_attempt",
+    "privilege_escalation",
+    "rate_limit_surge",
+    "session_anomaly",
+    "slow_spray",
+    "success_after_brute_force",
+    "web_scanner",
+];
 /// The names of channels that do not reach people by themselves.
 const NOT_TO_PEOPLE: [&str; 4] = ["console", "syslog", "ocsf", "cef"];
 
@@ -105,6 +129,9 @@ fn missing_daemon(daemon: Option<&DaemonFacts>, now: Timestamp) -> Vec<String> {
 fn missing_records(facts: &Facts) -> Vec<String> {
     let mut missing = missing_assets(facts);
     missing.extend(missing_sources(facts));
+    if facts.days < PERIOD_MIN {
+        missing.push(format!("a period of {PERIOD_MIN} days or more"));
+    }
 
     // Which records an asset must send is known only to a person.
     let reviewed = facts.programme.as_ref().and_then(|p| p.last_review);
@@ -194,6 +221,13 @@ fn missing_sources(facts: &Facts) -> Vec<String> {
         &format!("{} whole days of", facts.days),
         names(&|s| was_heard(s, since) && s.first_seen.is_none_or(|at| at > since)),
     );
+    need(
+        "more than a sample of",
+        names(&|s| {
+            let rare = |entries: u64| entries > 0 && entries < u64::from(facts.days);
+            s.understood.is_some_and(rare)
+        }),
+    );
     // A source that is allowed a long silence makes no gap.
     need(
         "news of the last day from",
@@ -231,7 +265,11 @@ fn missing_rules(rules: Option<&[RuleFacts]>) -> Vec<String> {
     };
     let mut missing = Vec::new();
 
-    let off = names(&|rule| !rule.enabled);
+    let mut off = names(&|rule| !rule.enabled);
+    let absent = ATTACK_RULES
+        .iter()
+        .filter(|id| !rules.iter().any(|rule| rule.rule_id == **id));
+    off.extend(absent.map(ToString::to_string));
     if !off.is_empty() {
         missing.push(format!("the rules that are off: {}", list_first(&off)));
     }

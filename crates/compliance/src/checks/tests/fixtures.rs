@@ -21,6 +21,7 @@ use model::facts::{
 use model::{Span, Timestamp};
 
 use super::{ALL, find};
+use crate::checks::watching::ATTACK_RULES;
 use crate::checks::{CheckResult, Verdict};
 
 /// The fixtures of one check.
@@ -219,7 +220,7 @@ pub(super) fn office() -> Facts {
         keys: 3,
         ..AccountFacts::default()
     });
-    facts.rules = Some(RULES.map(|id| rule(id, now)).to_vec());
+    facts.rules = Some(ATTACK_RULES.map(|id| rule(id, now)).to_vec());
 
     facts.alerts = Some(AlertFacts {
         by_severity: counts(&[("high", 2), ("medium", 5)]),
@@ -268,16 +269,6 @@ pub(super) fn office() -> Facts {
 }
 
 const ASSETS: [&str; 5] = ["bastion", "buildserver", "cad-1", "fileserver", "monitor"];
-const RULES: [&str; 7] = [
-    "brute_force",
-    "audit_log_gap",
-    "after_hours",
-    "cross_tenant",
-    "privilege_escalation",
-    "data_exfiltration",
-    "account_takeover",
-];
-
 fn events() -> EventFacts {
     let types = vec![
         event_type(["syslog", "auth", "login"], 900),
@@ -394,6 +385,12 @@ fn settings(of: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// Nothing is to be changed about the office.
 fn unchanged(_: &mut Facts) {}
+
+/// Returns the facts of a rule.
+fn rule_named<'f>(facts: &'f mut Facts, id: &str) -> &'f mut RuleFacts {
+    let found = rules(facts).iter_mut().find(|rule| rule.rule_id == id);
+    found.unwrap()
+}
 
 macro_rules! sections {
     ($($name:ident: $field:ident -> $type:ty),+ $(,)?) => {

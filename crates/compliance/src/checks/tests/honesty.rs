@@ -209,6 +209,10 @@ fn silent_new_or_broken_sources_mean_no_monitoring() {
             ("lines that were not understood", |f| {
                 first_source(f).unread = Some(1);
             }),
+            ("one line in a year", |f| {
+                first_source(f).understood = Some(1)
+            }),
+            ("a period of one day", |f| f.days = 1),
             ("a clock that is an hour behind", |f| {
                 first_source(f).skew_ms = Some(3_600_000);
             }),
@@ -257,6 +261,15 @@ fn assets_that_are_unlisted_or_silent_mean_no_monitoring() {
         ],
     );
 
+    // A host that may be either of two assets shows neither.
+    let mut facts = office();
+    report_on(&mut facts, "web", 30);
+    let both = ["web.prod.example", "web.test.example"].map(str::to_owned);
+    facts.inventory.as_mut().unwrap().in_scope.extend(both);
+    assert_none_but(&[], &facts, "two assets, one host");
+    report_on(&mut facts, "web.prod.example", 30);
+    assert_none_but(&[], &facts, "one of them is named");
+
     // People write names as they like.
     let mut facts = office();
     report_on(&mut facts, "NAS.office.example", 30);
@@ -290,6 +303,11 @@ fn rules_that_are_off_blind_or_untested_mean_no_monitoring() {
                 f.rules.as_mut().unwrap()[2].proof_failed = true;
             }),
             ("rules are not recorded", |f| f.rules = None),
+            ("one rule of one's own, and none of blueteam's", |f| {
+                let rules = f.rules.as_mut().unwrap();
+                rules.truncate(1);
+                rules[0].rule_id = "everything_is_fine".to_owned();
+            }),
         ],
     );
 }
