@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use collect::Format;
 use model::civil::Zone;
-use model::{ServiceName, Span};
+use model::{Network, ServiceName, Span};
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -135,6 +135,10 @@ pub struct Listener {
     /// How often somebody speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
+    /// The addresses and networks from which messages are taken, such as `10.0.0.0/8`; empty: from
+    /// any. For `udp:`, `tcp:` and `tls:`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub senders: Vec<Network>,
     /// Who speaks there: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
@@ -254,6 +258,17 @@ impl Listener {
                 );
             }
             Some(_) => {}
+        }
+
+        let local = self
+            .address
+            .parse()
+            .is_ok_and(|at| matches!(at, Address::Unix(_) | Address::UnixStream(_)));
+        if local && !self.senders.is_empty() {
+            wrong(
+                "senders",
+                "is for udp:, tcp: and tls:; a socket of this machine has no addresses".to_owned(),
+            );
         }
 
         let given = !self.tls_cert_file.is_empty() || !self.tls_key_file.is_empty();

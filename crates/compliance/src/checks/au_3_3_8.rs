@@ -44,8 +44,8 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
             cant_tell(
                 objective,
                 saw.clone(),
-                "who may change the logs on each asset and the backups, and who has the owners' and \
-                    superusers' passwords",
+                "who may change the logs on each asset and the backups, and who has the passwords of \
+                    owners and superusers",
             )
         } else {
             not_met(objective, list_first(&wrong))

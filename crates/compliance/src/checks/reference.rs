@@ -6,10 +6,10 @@ use super::ALL;
 
 const HEAD: &str = "# Compliance checks
 
-What each check looks at, what the objectives of its requirement must hold for, how the part of that
-which was seen is counted, and what blueteam cannot see of it. Results state their coverage: `seen on
-2 of 5 hosts`. Below full coverage nothing is met, whatever was seen. A check proposes, a person
-decides ([decision 0014](decisions/0014-findings-are-decided-by-people.md)).
+What each check looks at, what the objectives of its requirement must hold for, how the part of
+that which was seen is counted, and what blueteam cannot see of it. Results state their coverage:
+\"seen on 2 of 5 hosts\". Below full coverage nothing is met, whatever was seen. A check proposes, a
+person decides ([decision 0014](decisions/0014-findings-are-decided-by-people.md)).
 
 Hosts are the assets in scope of the asset inventory (`blueteam compliance assets`). Settings are
 read on blueteam's own machine alone. Records count for a host if they arrived on each day of the

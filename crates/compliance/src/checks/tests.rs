@@ -133,7 +133,12 @@ fn one_missing_section_leaves_an_objective_undecided() {
         };
 
         let first = rest.narrow(facts);
-        macro_rules! drop { ($($field:ident),+) => { $(if first.$field.is_some() { left.$field = None; })+ }; }
+        macro_rules! drop {
+            ($($field:ident),+) => {
+                $(if first.$field.is_some() { left.$field = None; })+
+            };
+        }
+
         drop!(
             events, sources, daemon, database, accounts, rules, alerts, incidents, programme,
             transport, host, inventory
