@@ -230,7 +230,7 @@ fn missing_sources(facts: &Facts) -> Vec<String> {
     );
     // A source that is allowed a long silence makes no gap.
     need(
-        "news of the last day from",
+        "records of the last day from",
         names(&|s| was_heard(s, since) && !was_heard(s, facts.taken_at.minus(Span::days(1)))),
     );
     need("no gaps in", names(&|s| s.gaps > 0 || s.open_gaps > 0));

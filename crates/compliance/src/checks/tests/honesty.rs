@@ -210,7 +210,7 @@ fn silent_new_or_broken_sources_mean_no_monitoring() {
                 first_source(f).unread = Some(1);
             }),
             ("one line in a year", |f| {
-                first_source(f).understood = Some(1)
+                first_source(f).understood = Some(1);
             }),
             ("a period of one day", |f| f.days = 1),
             ("a clock that is an hour behind", |f| {
@@ -237,7 +237,7 @@ fn assets_that_are_unlisted_or_silent_mean_no_monitoring() {
                 f.inventory.as_mut().unwrap().reporting = None;
             }),
             ("an asset that was silent for a day", |f| {
-                report_on(f, "cad-1", 29)
+                report_on(f, "cad-1", 29);
             }),
             ("an asset that never reported", |f| {
                 f.inventory
@@ -247,7 +247,7 @@ fn assets_that_are_unlisted_or_silent_mean_no_monitoring() {
                     .push("nas".to_owned());
             }),
             ("a host that is in no inventory", |f| {
-                report_on(f, "laptop-7", 4)
+                report_on(f, "laptop-7", 4);
             }),
             ("an inventory that nobody confirmed", |f| {
                 f.inventory.as_mut().unwrap().confirmed = None;
@@ -330,7 +330,7 @@ fn alerts_that_reach_nobody_mean_no_monitoring() {
                 deliver(f, &["email delivered", "email dead"]);
             }),
             ("a silence", |f| {
-                f.alerts.as_mut().unwrap().silences = Some(1)
+                f.alerts.as_mut().unwrap().silences = Some(1);
             }),
             ("silences are not recorded", |f| {
                 f.alerts.as_mut().unwrap().silences = None;
