@@ -67,6 +67,9 @@ pub struct Advisory {
     pub action: Option<String>,
     /// The packages that it concerns.
     pub affected: Vec<Affected>,
+    /// How many products it speaks of that it does not name, so that nothing can be matched.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unnamed: usize,
 }
 
 impl Advisory {
@@ -76,6 +79,11 @@ impl Advisory {
         names()
             .find(|id| id.starts_with("CVE-"))
             .unwrap_or(&self.id)
+    }
+
+    /// Returns whether it speaks of products and names none of them.
+    pub fn is_unmatchable(&self) -> bool {
+        self.affected.is_empty() && self.unnamed > 0
     }
 
     /// Returns whether a catalog of vulnerabilities has one that this advisory is about.
@@ -136,6 +144,14 @@ impl Statement {
     fn is_affected(&self) -> bool {
         *self == Self::Affected
     }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The most characters of a summary that are kept.

@@ -102,15 +102,12 @@ impl<'a> Index<'a> {
         for affected in &advisory.affected {
             for (component, names) in self.named(&affected.package) {
                 let verdict = Verdict::of(affected, component, names);
-                match places.get(component) {
-                    Some(place) => {
-                        let before = found[*place].1;
-                        found[*place].1 = before.and(verdict);
-                    }
-                    None => {
-                        places.insert(component, found.len());
-                        found.push((component, verdict));
-                    }
+                if let Some(place) = places.get(component) {
+                    let before = found[*place].1;
+                    found[*place].1 = before.and(verdict);
+                } else {
+                    places.insert(component, found.len());
+                    found.push((component, verdict));
                 }
             }
         }

@@ -39,6 +39,11 @@ impl Range {
         }
     }
 
+    /// Returns whether the range has a start and no end.
+    fn is_open(&self) -> bool {
+        self.introduced.is_some() && self.fixed.is_none() && self.last_affected.is_none()
+    }
+
     /// Returns whether a version lies in the range; `None` when it cannot be compared.
     pub(crate) fn contains(&self, ecosystem: &Ecosystem, version: &str) -> Option<bool> {
         if version.is_empty() {
@@ -179,26 +184,16 @@ pub(crate) fn parse_constraints(text: &str) -> Option<Vec<Range>> {
                 introduced: Some(version),
                 ..Range::default()
             }),
-            Comparator::Before | Comparator::UpTo => {
-                let is_open = |range: &&mut Range| {
-                    range.introduced.is_some()
-                        && range.fixed.is_none()
-                        && range.last_affected.is_none()
-                };
-                let mut range = match ranges.last_mut().filter(is_open) {
-                    Some(open) => std::mem::take(open),
-                    None => {
-                        ranges.push(Range::default());
-                        Range::default()
-                    }
-                };
-                if comparator == Comparator::Before {
-                    range.fixed = Some(version);
-                } else {
-                    range.last_affected = Some(version);
+            end => {
+                if !ranges.last().is_some_and(Range::is_open) {
+                    ranges.push(Range::default());
                 }
-                if let Some(last) = ranges.last_mut() {
-                    *last = range;
+                if let Some(range) = ranges.last_mut() {
+                    if end == Comparator::Before {
+                        range.fixed = Some(version);
+                    } else {
+                        range.last_affected = Some(version);
+                    }
                 }
             }
         }

@@ -12,7 +12,7 @@ use crate::json::{checked_time, items_of, non_empty, text_of};
 use crate::severity::{of_number, parse_score, parse_word};
 use crate::{Advisory, ReadError, SUMMARY_MAX, cut_text};
 use products::collect_products;
-use statuses::affected_packages;
+use statuses::{affected_packages, count_unnamed};
 
 pub(super) const FORMAT: Format = Format {
     name: "csaf",
@@ -87,6 +87,7 @@ fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
                     .find_map(|r| non_empty(r, "details"))
                     .map(|a| cut_text(&a, SUMMARY_MAX)),
                 affected: affected_packages(vulnerability, &products),
+                unnamed: count_unnamed(vulnerability, &products),
             }
         })
         .collect())

@@ -52,6 +52,7 @@ fn parse_catalog(document: &Value) -> Result<Vec<Advisory>, ReadError> {
                 published: checked_time(entry, "dateAdded", "KEV catalog")?,
                 action: non_empty(entry, "requiredAction"),
                 affected: vec![Affected::new(package)],
+                unnamed: 0,
             })
         })
         .collect()

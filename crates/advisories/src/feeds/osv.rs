@@ -29,6 +29,12 @@ fn parse_entry(document: &Value) -> Result<Vec<Advisory>, ReadError> {
 
     // An advisory that its publisher withdrew stays on record without affected packages.
     let withdrawn = document.get("withdrawn").is_some_and(|w| !w.is_null());
+    let entries = if withdrawn {
+        &[]
+    } else {
+        items_of(document, "affected")
+    };
+    let affected: Vec<Affected> = entries.iter().filter_map(parse_affected).collect();
     let details = text_of(document, "details");
     let title = non_empty(document, "summary")
         .unwrap_or_else(|| details.lines().next().unwrap_or(id).to_owned());
@@ -54,11 +60,8 @@ fn parse_entry(document: &Value) -> Result<Vec<Advisory>, ReadError> {
             None => checked_time(document, "modified", "OSV entry")?,
         },
         action: None,
-        affected: items_of(document, "affected")
-            .iter()
-            .filter(|_| !withdrawn)
-            .filter_map(parse_affected)
-            .collect(),
+        unnamed: entries.len() - affected.len(),
+        affected,
     }])
 }
 
@@ -236,6 +239,24 @@ mod tests {
             })),
             Some(Severity::Low)
         );
+    }
+
+    #[test]
+    fn an_entry_that_names_no_package_cannot_be_matched() {
+        let entry = serde_json::json!({
+            "id": "X",
+            "modified": "2024-01-01T00:00:00Z",
+            "affected": [{ "ranges": [{
+                "type": "GIT", "repo": "https://example.com/x", "events": [{ "introduced": "0" }]
+            }] }]
+        });
+        let read = crate::feeds::read(&entry.to_string(), None).unwrap();
+        assert!(read[0].is_unmatchable());
+
+        let mut withdrawn = entry;
+        withdrawn["withdrawn"] = "2024-01-02T00:00:00Z".into();
+        let read = crate::feeds::read(&withdrawn.to_string(), None).unwrap();
+        assert!(!read[0].is_unmatchable());
     }
 
     #[test]

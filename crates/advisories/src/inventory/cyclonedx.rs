@@ -82,23 +82,18 @@ fn source_of(part: &Value) -> Option<SourcePackage> {
     let epoch = property(":SrcEpoch");
     let release = property(":SrcRelease");
 
-    let mut whole = String::new();
-    if !version.is_empty() {
-        if !epoch.is_empty() {
-            whole.push_str(epoch);
-            whole.push(':');
-        }
-        whole.push_str(version);
-        if !release.is_empty() {
-            whole.push('-');
-            whole.push_str(release);
-        }
-    } else {
-        property("metadata:sourceVersion").clone_into(&mut whole);
-    }
+    let version = match (version, release) {
+        ("", _) => property("metadata:sourceVersion").to_owned(),
+        (version, "") => version.to_owned(),
+        (version, release) => format!("{version}-{release}"),
+    };
+    let version = match epoch {
+        "" | "0" => version,
+        epoch => format!("{epoch}:{version}"),
+    };
 
     Some(SourcePackage {
         name: name.to_owned(),
-        version: whole,
+        version,
     })
 }

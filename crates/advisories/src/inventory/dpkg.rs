@@ -10,7 +10,10 @@ use crate::{Component, ReadError};
 pub(super) const FORMAT: Format = Format {
     name: "dpkg",
     description: "/var/lib/dpkg/status",
-    recognizes: |text| text.starts_with("Package: ") && text.contains("\nStatus: "),
+    recognizes: |text| {
+        let has = |field: &str| text.lines().any(|line| line.starts_with(field));
+        !text.trim_start().starts_with('{') && has("Package: ") && has("Status: ")
+    },
     read: parse_status,
 };
 
@@ -76,7 +79,8 @@ fn parse_entry(entry: Entry<'_>, distribution: Option<&Distribution>) -> Option<
             ecosystem: Ecosystem("deb".to_owned()),
             distribution: distribution
                 .cloned()
-                .map(|distribution| distribution.or_release_of(version)),
+                .map(|distribution| distribution.or_release_of(version))
+                .or_else(|| Distribution::of_debian_version(version)),
             name: entry.field("Package")?.to_owned(),
         },
         version: version.to_owned(),

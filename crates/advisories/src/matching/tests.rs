@@ -16,6 +16,7 @@ fn advisory_about(affected: Vec<Affected>) -> Advisory {
         published: None,
         action: None,
         affected,
+        unnamed: 0,
     }
 }
 

@@ -120,6 +120,15 @@ impl Distribution {
         self
     }
 
+    /// Returns the distribution that the version of a Debian package names, if it names one:
+    /// `1.1.1n-0+deb11u5`, `3.0.2-0ubuntu1.10`.
+    pub(crate) fn of_debian_version(version: &str) -> Option<Self> {
+        if version.contains("ubuntu") {
+            return Some(Self::new("ubuntu", "").or_release_of(version));
+        }
+        Some(Self::new("debian", "").or_release_of(version)).filter(|d| d.release.is_some())
+    }
+
     /// Returns whether an advisory for this distribution speaks of packages of `used`. An unknown
     /// release may be any.
     pub fn covers(&self, used: &Self) -> bool {
@@ -375,5 +384,10 @@ mod tests {
         assert_eq!(release("ubuntu", "3.0.2-0ubuntu1.22.04.1"), "ubuntu:22.04");
         assert_eq!(release("ubuntu", "1.20.0-1ubuntu0.1"), "ubuntu");
         assert_eq!(release("photon", "7.61.1-4.ph3"), "photon:3");
+
+        let named = |version: &str| Distribution::of_debian_version(version).map(String::from);
+        assert_eq!(named("1.1.1n-0+deb11u5").as_deref(), Some("debian:11"));
+        assert_eq!(named("3.0.2-0ubuntu1.10").as_deref(), Some("ubuntu"));
+        assert_eq!(named("6.1.76-1"), None);
     }
 }

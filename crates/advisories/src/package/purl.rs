@@ -48,7 +48,10 @@ impl PackageUrl {
             .has_distributions()
             .then(|| Distribution::of_qualifier(namespace, &qualifier("distro")))
             .flatten()
-            .map(|distribution| distribution.or_release_of(&version));
+            .map(|distribution| distribution.or_release_of(&version))
+            .or_else(|| {
+                (ecosystem.0 == "deb").then(|| Distribution::of_debian_version(&version))?
+            });
 
         // `%00` encodes NUL, which PostgreSQL cannot store.
         let fits = !name.is_empty() && !name.contains('\0') && !version.contains('\0');

@@ -48,6 +48,8 @@ pub struct Done {
     /// Of an inventory, how many of its components no feed can concern, by ecosystem or
     /// distribution.
     pub uncovered: BTreeMap<String, u64>,
+    /// Of a feed, how many advisories name no package, so that nothing can be matched with them.
+    pub unmatchable: usize,
     /// The text was the same as last time.
     pub unchanged: bool,
 }
@@ -97,6 +99,7 @@ pub async fn import(
             items: 0,
             found: refreshed.found,
             uncovered: refreshed.uncovered_of(kind, name),
+            unmatchable: 0,
             unchanged: true,
         });
     }
@@ -115,7 +118,7 @@ pub async fn import(
     let read =
         tokio::task::spawn_blocking(move || read(kind, &owner, &text, format.as_deref())).await?;
     let read = read.with_context(|| origin.to_owned())?;
-    if matches!(&read, Read::Advisories(all) if all.is_empty()) {
+    if matches!(&read, Read::Advisories(all, _) if all.is_empty()) {
         // A download that broke off, or a file that is being written, must not close what is open.
         bail!(
             "{origin} lists no advisory; what `{name}` listed before stays (`blueteam advisories \
@@ -125,18 +128,18 @@ pub async fn import(
 
     // What cannot be held against what we run is not kept either, or no later import could be.
     let mut tx = store::begin(conn, actor).await?;
-    let items = match &read {
-        Read::Advisories(all) => {
+    let (items, unmatchable) = match &read {
+        Read::Advisories(all, unmatchable) => {
             store::advisories::save_advisories(&mut tx, import, all)
                 .await
                 .with_context(|| origin.to_owned())?;
-            all.len()
+            (all.len(), *unmatchable)
         }
         Read::Components(all) => {
             store::advisories::save_components(&mut tx, import, all)
                 .await
                 .with_context(|| origin.to_owned())?;
-            all.len()
+            (all.len(), 0)
         }
     };
 
@@ -149,13 +152,15 @@ pub async fn import(
         items,
         found: refreshed.found,
         uncovered: refreshed.uncovered_of(kind, name),
+        unmatchable,
         unchanged: false,
     })
 }
 
 /// What a text holds, as it is stored.
 enum Read {
-    Advisories(Vec<StoredAdvisory>),
+    /// The advisories, and how many of them name no package.
+    Advisories(Vec<StoredAdvisory>, usize),
     Components(Vec<StoredComponent>),
 }
 
@@ -163,9 +168,9 @@ fn read(kind: Kind, name: &str, text: &str, format: Option<&str>) -> anyhow::Res
     match kind {
         Kind::Feed => {
             let read = feeds::read(text, format)?;
-            Ok(Read::Advisories(
-                read.iter().map(stored).collect::<Result<_, _>>()?,
-            ))
+            let unmatchable = read.iter().filter(|a| a.is_unmatchable()).count();
+            let stored = read.iter().map(stored).collect::<Result<_, _>>()?;
+            Ok(Read::Advisories(stored, unmatchable))
         }
         Kind::Inventory => {
             let components = inventory::read(text, format)?;

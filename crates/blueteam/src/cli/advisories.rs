@@ -220,6 +220,7 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
                     "new": done.found,
                     "unchanged": done.unchanged,
                     "uncovered": done.uncovered,
+                    "unmatchable": done.unmatchable,
                 })
             })
             .collect();
@@ -230,6 +231,13 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
     for one in &imported {
         out::line(brought(kind, one))?;
         say_uncovered(&one.done.uncovered)?;
+        match one.done.unmatchable {
+            0 => {}
+            1 => out::line("1 advisory names no package, so that nothing can be matched")?,
+            n => out::line(format_args!(
+                "{n} advisories name no package, so that nothing can be matched"
+            ))?,
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

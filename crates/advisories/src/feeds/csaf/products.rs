@@ -70,10 +70,18 @@ pub(super) fn collect_products(tree: &Value) -> HashMap<String, Product> {
         }
     }
 
-    for relation in items_of(tree, "relationships") {
-        let part = text_of(relation, "product_reference");
-        let whole = text_of(relation, "relates_to_product_reference");
-        insert_combination(part, &[whole], relation, &mut found);
+    // A relationship may refer to the product of another one that is written later.
+    let mut open: Vec<&Value> = items_of(tree, "relationships").iter().collect();
+    loop {
+        let before = open.len();
+        open.retain(|relation| {
+            let part = text_of(relation, "product_reference");
+            let whole = text_of(relation, "relates_to_product_reference");
+            !insert_combination(part, &[whole], relation, &mut found)
+        });
+        if open.is_empty() || open.len() == before {
+            break;
+        }
     }
 
     // Version 2.1 has paths of more than two products instead.
@@ -90,15 +98,15 @@ pub(super) fn collect_products(tree: &Value) -> HashMap<String, Product> {
 }
 
 /// Inserts a product that is part of others: `openssl as a component of RHEL 9` is known under the
-/// name of the part, as a package of the distribution.
+/// name of the part, as a package of the distribution. Returns whether the part is known.
 fn insert_combination(
     part: &str,
     wholes: &[&str],
     relation: &Value,
     found: &mut HashMap<String, Product>,
-) {
+) -> bool {
     let Some(mut product) = found.get(part).cloned() else {
-        return;
+        return false;
     };
     let distribution = wholes
         .iter()
@@ -110,6 +118,7 @@ fn insert_combination(
     if let Some(combined) = relation.get("full_product_name") {
         found.insert(text_of(combined, "product_id").to_owned(), product);
     }
+    true
 }
 
 impl Product {

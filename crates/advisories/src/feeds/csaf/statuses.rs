@@ -92,6 +92,25 @@ impl Statements {
     }
 }
 
+/// Counts the products that the product tree does not have.
+pub(super) fn count_unnamed(vulnerability: &Value, products: &HashMap<String, Product>) -> usize {
+    let statuses = vulnerability
+        .get("product_status")
+        .and_then(Value::as_object);
+    statuses
+        .into_iter()
+        .flat_map(|statuses| statuses.values())
+        .filter_map(Value::as_array)
+        .flatten()
+        .filter_map(Value::as_str)
+        .filter(|id| {
+            products
+                .get(*id)
+                .is_none_or(|product| product.packages.is_empty())
+        })
+        .count()
+}
+
 /// Returns the packages that are affected or may be, in the order of the document.
 pub(super) fn affected_packages(
     vulnerability: &Value,
