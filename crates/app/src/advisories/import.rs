@@ -116,7 +116,8 @@ pub async fn import(
     // Reading a hundred megabytes takes seconds: not where everything else waits for its turn.
     let owner = name.to_owned();
     let read =
-        tokio::task::spawn_blocking(move || read(kind, &owner, &text, format.as_deref())).await?;
+        tokio::task::spawn_blocking(move || parse_source(kind, &owner, &text, format.as_deref()))
+            .await?;
     let read = read.with_context(|| origin.to_owned())?;
     if matches!(&read, Read::Advisories(all, _) if all.is_empty()) {
         // A download that broke off, or a file that is being written, must not close what is open.
@@ -164,12 +165,12 @@ enum Read {
     Components(Vec<StoredComponent>),
 }
 
-fn read(kind: Kind, name: &str, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
+fn parse_source(kind: Kind, name: &str, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
     match kind {
         Kind::Feed => {
             let read = feeds::read(text, format)?;
             let unmatchable = read.iter().filter(|a| a.is_unmatchable()).count();
-            let stored = read.iter().map(stored).collect::<Result<_, _>>()?;
+            let stored = read.iter().map(to_stored).collect::<Result<_, _>>()?;
             Ok(Read::Advisories(stored, unmatchable))
         }
         Kind::Inventory => {
@@ -184,7 +185,7 @@ fn read(kind: Kind, name: &str, text: &str, format: Option<&str>) -> anyhow::Res
     }
 }
 
-fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
+fn to_stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
     Ok(StoredAdvisory {
         feed: advisory.feed.clone(),
         advisory_id: advisory.id.clone(),
@@ -355,7 +356,7 @@ impl Ours {
                 met.named.extend(named);
 
                 for m in index.find_matches(&advisory) {
-                    let finding = finding(row, &advisory, known, inventory, &m);
+                    let finding = to_finding(row, &advisory, known, inventory, &m);
                     if m.hint {
                         met.hints.push((m.component.package.clone(), finding));
                     } else {
@@ -369,7 +370,7 @@ impl Ours {
     }
 }
 
-fn finding(
+fn to_finding(
     row: &StoredAdvisory,
     advisory: &Advisory,
     known_exploited: bool,

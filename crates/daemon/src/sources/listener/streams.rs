@@ -107,7 +107,7 @@ pub(super) async fn accept(
         let clock = Arc::clone(&options.clock);
         open.spawn(async move {
             let _place = place;
-            connection(stream, tls, (&queue, &*clock), &stop).await;
+            serve_connection(stream, tls, &queue, &*clock, &stop).await;
         });
     }
 
@@ -116,26 +116,28 @@ pub(super) async fn accept(
     Ok(())
 }
 
-async fn connection(
+async fn serve_connection(
     stream: Stream,
     tls: Option<TlsAcceptor>,
-    to: (&Queue, &dyn Clock),
+    queue: &Queue,
+    clock: &dyn Clock,
     stop: &CancellationToken,
 ) {
     match (stream, tls) {
-        (Stream::Unix(stream), _) => read(stream, to, stop).await,
-        (Stream::Tcp(stream), None) => read(stream, to, stop).await,
+        (Stream::Unix(stream), _) => read_stream(stream, queue, clock, stop).await,
+        (Stream::Tcp(stream), None) => read_stream(stream, queue, clock, stop).await,
         (Stream::Tcp(stream), Some(tls)) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => read(stream, to, stop).await,
+            Ok(Ok(stream)) => read_stream(stream, queue, clock, stop).await,
             Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
             Err(_) => debug!("a TLS handshake took too long"),
         },
     }
 }
 
-async fn read(
+async fn read_stream(
     mut stream: impl AsyncRead + Unpin,
-    (queue, clock): (&Queue, &dyn Clock),
+    queue: &Queue,
+    clock: &dyn Clock,
     stop: &CancellationToken,
 ) {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());
