@@ -12,6 +12,8 @@ use model::civil::Zone;
 use model::{SecurityEvent, Source, Timestamp};
 use uuid::Uuid;
 
+use crate::sequence::Line;
+
 /// All formats.
 pub const ALL: &[&Format] = &[
     &audit::FORMAT,
@@ -93,6 +95,9 @@ pub struct ParseContext {
     pub latest: Timestamp,
     /// The zone of times without one.
     pub zone: Zone,
+    /// When the lines arrived, as the time of those whose sender has no clock. `None` in a replay,
+    /// where nobody knows.
+    pub arrived: Option<Timestamp>,
 }
 
 impl ParseContext {
@@ -101,14 +106,21 @@ impl ParseContext {
         Self {
             latest,
             zone: Zone::UTC,
+            arrived: None,
         }
     }
 }
 
 /// A parser of one format. Stateless, so lines can be parsed in parallel.
 pub trait LineParser: Send + Sync {
-    /// Parses an entry without its last newline.
+    /// Parses an entry without its last newline, and says what it means by itself.
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a>;
+
+    /// The same, with what it means to the lines around it. Give it to a
+    /// [`Sequencer`](crate::sequence::Sequencer).
+    fn read<'a>(&self, line: &'a [u8], id: LineId) -> Line<'a> {
+        self.parse(line, id).into()
+    }
 }
 
 /// The meaning of an entry.

@@ -75,6 +75,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let parser = (args.format.parser)(ParseContext {
         latest: now,
         zone: args.time_zone.clone(),
+        arrived: None,
     });
 
     let mut engine = args.rules.selection().engine(&loaded.config)?;

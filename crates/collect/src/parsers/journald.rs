@@ -7,6 +7,7 @@ use model::{Source, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{Format, LineId, LineParser, ParseContext, Parsed, syslog};
+use crate::sequence::Line;
 
 /// The journald format.
 pub const FORMAT: Format = Format {
@@ -97,13 +98,17 @@ fn field_bytes(object: &Map<String, Value>, key: &str) -> Option<Vec<u8>> {
 
 impl LineParser for Journal {
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
+        self.read(line, id).parsed
+    }
+
+    fn read<'a>(&self, line: &'a [u8], id: LineId) -> Line<'a> {
         let line = line.trim_ascii();
         if line.is_empty() {
-            return Parsed::Nothing;
+            return Parsed::Nothing.into();
         }
 
         let Some(object) = crate::json::parse_object(line) else {
-            return Parsed::Rejected("not a JSON object".to_owned());
+            return Parsed::Rejected("not a JSON object".to_owned()).into();
         };
         let micros = object
             .get("__REALTIME_TIMESTAMP")
@@ -113,7 +118,7 @@ impl LineParser for Journal {
             .filter(|micros| (0..i64::MAX / 8).contains(micros))
             .map(Timestamp::from_micros)
         else {
-            return Parsed::Rejected("no __REALTIME_TIMESTAMP".to_owned());
+            return Parsed::Rejected("no __REALTIME_TIMESTAMP".to_owned()).into();
         };
 
         // The kernel sets `_COMM`; any process can choose its `SYSLOG_IDENTIFIER`, and one that
@@ -131,17 +136,21 @@ impl LineParser for Journal {
         }
 
         let host = field_bytes(&object, "_HOSTNAME").unwrap_or_default();
+        let pid = field_bytes(&object, "_PID").unwrap_or_default();
         let message = syslog::LogMessage {
             program: &program,
             host: &host,
+            pid: &pid,
             text: &text,
         };
 
-        match syslog::classify_message(message, at, id) {
+        let Line { parsed, note } = syslog::classify_message(message, at.into(), id);
+        let parsed = match parsed {
             Parsed::Event(event) => Parsed::Event(event.into_owned()),
             Parsed::Nothing => Parsed::Nothing,
             Parsed::Rejected(why) => Parsed::Rejected(why),
-        }
+        };
+        Line { parsed, note }
     }
 }
 

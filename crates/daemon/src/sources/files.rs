@@ -207,6 +207,11 @@ async fn follow(
             intake
                 .store(&mut conn, vec![entry], beside, options.clock.now())
                 .await?;
+        } else if intake.holds_events() {
+            let now = options.clock.now();
+            intake
+                .store(&mut conn, Vec::new(), Beside::default(), now)
+                .await?;
         }
 
         tokio::select! {
@@ -215,7 +220,7 @@ async fn follow(
         }
     }
 
-    Ok(())
+    intake.finish(&mut conn, options.clock.now()).await
 }
 
 /// Tells what happened to the file, and what of it is lost.
