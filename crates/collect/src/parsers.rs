@@ -9,6 +9,7 @@ mod postgres;
 mod syslog;
 
 use model::civil::Zone;
+use model::mute::Network;
 use model::{SecurityEvent, Source, Timestamp};
 use uuid::Uuid;
 
@@ -98,15 +99,18 @@ pub struct ParseContext {
     /// When the lines arrived, as the time of those whose sender has no clock. `None` in a replay,
     /// where nobody knows.
     pub arrived: Option<Timestamp>,
+    /// Proxies whose word about whom they forward for is taken.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl ParseContext {
     /// Creates the context of lines written until `latest`, in UTC where they name no zone.
-    pub const fn utc(latest: Timestamp) -> Self {
+    pub fn utc(latest: Timestamp) -> Self {
         Self {
             latest,
             zone: Zone::UTC,
             arrived: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }

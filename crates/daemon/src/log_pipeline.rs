@@ -7,6 +7,7 @@ use collect::sequence::{Place, Sequencer, Taken};
 use collect::source_tracking::{Cadence, Hours};
 use collect::{Format, LineId, LineParser, ParseContext};
 use model::civil::Zone;
+use model::mute::Network;
 use model::time::Calendar;
 use model::{SecurityEvent, ServiceName, Span, Timestamp};
 use store::PgConnection;
@@ -65,6 +66,7 @@ pub struct Intake {
     format: &'static Format,
     settle: Span,
     zone: Zone,
+    trusted_proxies: Vec<Network>,
     service: Option<ServiceName>,
     breath: Breath,
     newest: Option<Timestamp>,
@@ -104,6 +106,7 @@ impl Intake {
             format,
             settle,
             zone: Zone::UTC,
+            trusted_proxies: Vec::new(),
             service: None,
         })
     }
@@ -111,6 +114,14 @@ impl Intake {
     /// Times that name no zone are of this one.
     pub fn in_zone(self, zone: Zone) -> Self {
         Self { zone, ..self }
+    }
+
+    /// These proxies may say whom they forward for.
+    pub fn behind(self, trusted_proxies: Vec<Network>) -> Self {
+        Self {
+            trusted_proxies,
+            ..self
+        }
     }
 
     /// Its entries arrive when they are written.
@@ -252,6 +263,7 @@ impl Intake {
             latest: account.now,
             zone: self.zone.clone(),
             arrived,
+            trusted_proxies: self.trusted_proxies.clone(),
         };
 
         let parser: Box<dyn LineParser> = (self.format.parser)(context);

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Format, LineId, LineParser, ParseContext, Parsed, syslog};
 use crate::sequence::Line;
+use crate::text::without_padding;
 
 /// The journald format.
 pub const FORMAT: Format = Format {
@@ -102,7 +103,7 @@ impl LineParser for Journal {
     }
 
     fn read<'a>(&self, line: &'a [u8], id: LineId) -> Line<'a> {
-        let line = line.trim_ascii();
+        let line = without_padding(line).trim_ascii();
         if line.is_empty() {
             return Parsed::Nothing.into();
         }

@@ -47,6 +47,24 @@ impl Syslog {
     }
 }
 
+/// Reads what a syslog daemon puts before the lines of a program.
+pub(super) struct Prefix(Syslog);
+
+impl Prefix {
+    pub(super) fn new(context: ParseContext) -> Self {
+        Self(Syslog::new(context))
+    }
+
+    /// Strips it; `None` where there is none.
+    pub(super) fn strip<'a>(&self, line: &'a [u8]) -> Option<&'a [u8]> {
+        let rest = header::without_priority(line)?;
+        match header::split_head(&self.0.calendar, rest) {
+            Ok((_, Head::Message(message))) => Some(message.text),
+            _ => None,
+        }
+    }
+}
+
 impl LineParser for Syslog {
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
         self.read(line, id).parsed
@@ -56,7 +74,6 @@ impl LineParser for Syslog {
         let rejected = |why: &str| Parsed::Rejected(why.to_owned()).into();
         let line = without_padding(line);
         let line = line.strip_suffix(b"\r").unwrap_or(line);
-        let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
         if line.is_empty() {
             return Parsed::Nothing.into();
         }

@@ -22,6 +22,7 @@ fn read_lines(lines: &[(&str, Option<&str>)], zone: &str) -> Vec<SecurityEvent<'
             latest: arrived.unwrap_or_else(|| time("2026-11-30T00:00:00Z")),
             zone: Zone::named(zone).unwrap(),
             arrived,
+            trusted_proxies: Vec::new(),
         });
         let id = LineId {
             file: 7,

@@ -198,6 +198,9 @@ fn parse_tag<'a>(host: &'a [u8], rest: &'a [u8]) -> Option<LogMessage<'a>> {
     let end = near.iter().position(|c| matches!(c, b'[' | b':'))?;
     let (before, pid, after) = if near[end] == b'[' {
         let close = end + memchr::memchr(b']', &near[end..])?;
+        if memchr::memchr(b' ', &near[end..close]).is_some() {
+            return None;
+        }
         (&rest[..end], &rest[end + 1..close], &rest[close + 1..])
     } else {
         (&rest[..end], &rest[..0], &rest[end..])

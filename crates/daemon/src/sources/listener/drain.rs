@@ -10,6 +10,8 @@ use anyhow::Context as _;
 use collect::entries::Entry;
 use collect::spool::{Batch, SpoolError};
 use collect::{Format, LineId};
+use model::civil::Zone;
+use model::mute::Network;
 use model::time::Calendar;
 use model::{Clock as _, ServiceName, Span, SystemClock, Timestamp};
 use serde_json::json;
@@ -43,6 +45,8 @@ pub(super) struct Sink {
     pub format: &'static Format,
     pub every: Option<Span>,
     pub service: Option<ServiceName>,
+    pub zone: Zone,
+    pub trusted_proxies: Vec<Network>,
     pub calendar: Calendar,
     pub settle: Span,
     pub failures: Failures,
@@ -122,7 +126,11 @@ impl Drain {
             let stored = store::collected::position(&mut conn, &sink.name).await?;
             self.open = Some(Open {
                 conn,
-                intake: intake.of_socket().of_service(sink.service.clone()),
+                intake: intake
+                    .of_socket()
+                    .in_zone(sink.zone.clone())
+                    .behind(sink.trusted_proxies.clone())
+                    .of_service(sink.service.clone()),
                 stored: stored.and_then(|at| serde_json::from_value(at).ok()),
             });
         }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use collect::framing::MESSAGE_MAX;
+use collect::framing::{MESSAGE_MAX, datagram_message};
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -62,12 +62,9 @@ pub(super) async fn read(
     }
 }
 
-/// A datagram without what ends it; nothing when it is empty.
+/// The message of a datagram; nothing when it is empty.
 fn message(datagram: &[u8]) -> Option<Vec<u8>> {
-    let end = datagram
-        .iter()
-        .rposition(|c| !matches!(c, b'\n' | b'\r' | 0))?;
-    Some(datagram[..=end].to_vec())
+    datagram_message(datagram).map(<[u8]>::to_vec)
 }
 
 async fn udp(

@@ -105,9 +105,18 @@ pub(super) async fn accept(
 
         let (tls, queue, stop) = (tls.clone(), queue.clone(), stop.clone());
         let clock = Arc::clone(&options.clock);
+        let (failures, name) = (options.failures.clone(), options.name());
         open.spawn(async move {
             let _place = place;
-            connection(stream, tls, (&queue, &*clock), &stop).await;
+            let ending = connection(stream, tls, (&queue, &*clock), &stop).await;
+            if ending == Ending::Broken {
+                let message = format!(
+                    "{name}: a sender gave a wrong message length; its connection was closed, and \
+                        what followed in it is lost"
+                );
+                warn!("{message}");
+                failures.tell_of(Component::Collector, &name, message);
+            }
         });
     }
 
@@ -116,19 +125,33 @@ pub(super) async fn accept(
     Ok(())
 }
 
+/// How reading a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Closed,
+    /// The messages in it cannot be told apart any more.
+    Broken,
+}
+
 async fn connection(
     stream: Stream,
     tls: Option<TlsAcceptor>,
     to: (&Queue, &dyn Clock),
     stop: &CancellationToken,
-) {
+) -> Ending {
     match (stream, tls) {
         (Stream::Unix(stream), _) => read(stream, to, stop).await,
         (Stream::Tcp(stream), None) => read(stream, to, stop).await,
         (Stream::Tcp(stream), Some(tls)) => match timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => read(stream, to, stop).await,
-            Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
-            Err(_) => debug!("a TLS handshake took too long"),
+            Ok(Err(error)) => {
+                debug!(%error, "a TLS handshake failed");
+                Ending::Closed
+            }
+            Err(_) => {
+                debug!("a TLS handshake took too long");
+                Ending::Closed
+            }
         },
     }
 }
@@ -137,7 +160,7 @@ async fn read(
     mut stream: impl AsyncRead + Unpin,
     (queue, clock): (&Queue, &dyn Clock),
     stop: &CancellationToken,
-) {
+) -> Ending {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());
     let mut buffer = vec![0; AT_ONCE];
     let mut began: Option<Instant> = None;
@@ -162,7 +185,8 @@ async fn read(
             },
         };
         framer.push(&buffer[..length], &mut messages);
-        let ends = length == 0 || last.is_some_and(|since| since.elapsed() > LAST);
+        let ends =
+            length == 0 || framer.is_broken() || last.is_some_and(|since| since.elapsed() > LAST);
         if ends {
             messages.extend(framer.finish());
         }
@@ -177,10 +201,13 @@ async fn read(
                 .hand_over(std::mem::take(&mut messages), clock.now())
                 .await
         {
-            return;
+            return Ending::Closed;
+        }
+        if framer.is_broken() {
+            return Ending::Broken;
         }
         if ends {
-            return;
+            return Ending::Closed;
         }
     }
 }
