@@ -31,7 +31,7 @@ impl Links {
         let base = config.public_url.trim_end_matches('/').to_owned();
         Ok(Some(Self {
             base,
-            key: key(state)?,
+            key: load_key(state)?,
             valid: config.ack_link_ttl,
         }))
     }
@@ -70,7 +70,7 @@ impl Links {
 }
 
 /// The key, made when there is none yet.
-fn key(state: &StateDir) -> anyhow::Result<LinkKey> {
+fn load_key(state: &StateDir) -> anyhow::Result<LinkKey> {
     if let Some(secret) = std::fs::read(state.join(KEY))
         .ok()
         .and_then(|bytes| bytes.try_into().ok())

@@ -43,15 +43,15 @@ pub fn require(actor: &Actor, permission: Permission) -> Result<(), Denied> {
 /// `sudo` and the shell know it. Whatever name is given, the account, machine and terminal are
 /// recorded with it.
 pub fn operator(given: Option<&str>) -> Actor {
-    let account = account();
+    let account = account_name();
     let origin = Origin {
         address: Some(remote_address().unwrap_or_else(|| "local".to_owned())),
         user_agent: Some(
             concat!("blueteam/", env!("CARGO_PKG_VERSION"), " (command line)").to_owned(),
         ),
-        session: variable("XDG_SESSION_ID"),
+        session: nonempty_variable("XDG_SESSION_ID"),
         host: Some(hostname()),
-        terminal: terminal(),
+        terminal: terminal_name(),
         account: Some(account.clone()),
     };
 
@@ -72,12 +72,12 @@ pub fn hostname() -> String {
 }
 
 /// The person behind the process: who called `sudo`, else whose shell it is.
-fn account() -> String {
+fn account_name() -> String {
     let uid = rustix::process::getuid().as_raw();
 
-    variable("SUDO_USER")
-        .or_else(|| variable("USER"))
-        .or_else(|| variable("LOGNAME"))
+    nonempty_variable("SUDO_USER")
+        .or_else(|| nonempty_variable("USER"))
+        .or_else(|| nonempty_variable("LOGNAME"))
         .or_else(|| account_of(uid))
         .unwrap_or_else(|| format!("uid {uid}"))
 }
@@ -95,7 +95,8 @@ fn account_of(uid: u32) -> Option<String> {
 
 /// Where somebody logged in from, by SSH.
 fn remote_address() -> Option<String> {
-    let connection = variable("SSH_CONNECTION").or_else(|| variable("SSH_CLIENT"))?;
+    let connection =
+        nonempty_variable("SSH_CONNECTION").or_else(|| nonempty_variable("SSH_CLIENT"))?;
     let address = connection.split_whitespace().next()?;
     address
         .parse::<std::net::IpAddr>()
@@ -104,7 +105,7 @@ fn remote_address() -> Option<String> {
 }
 
 /// The terminal of standard input or standard error, whichever is one.
-fn terminal() -> Option<String> {
+fn terminal_name() -> Option<String> {
     let name = |fd: std::os::fd::BorrowedFd<'_>| {
         rustix::termios::ttyname(fd, Vec::new())
             .ok()
@@ -114,7 +115,7 @@ fn terminal() -> Option<String> {
     name(rustix::stdio::stdin()).or_else(|| name(rustix::stdio::stderr()))
 }
 
-fn variable(name: &str) -> Option<String> {
+fn nonempty_variable(name: &str) -> Option<String> {
     std::env::var(name)
         .ok()
         .filter(|value| !value.trim().is_empty())
@@ -140,7 +141,7 @@ mod tests {
     fn a_name_that_is_given_does_not_hide_the_account() {
         let actor = operator(Some("somebody else"));
         assert_eq!(actor.name, "somebody else");
-        assert_eq!(actor.origin.account, Some(account()));
+        assert_eq!(actor.origin.account, Some(account_name()));
         assert!(actor.origin.host.is_some_and(|host| !host.is_empty()));
     }
 }

@@ -367,7 +367,7 @@ pub async fn retire(
         ));
     }
 
-    let origin = named(store::advisories::origins(conn).await?, name, kind)?;
+    let origin = select_origin(store::advisories::origins(conn).await?, name, kind)?;
     let kind: Kind = origin.kind.parse().map_err(anyhow::Error::from)?;
     let shown = sanitize(name);
     let is_configured = inputs(config)
@@ -381,8 +381,7 @@ pub async fn retire(
     }
 
     let mut tx = store::begin(conn, actor).await?;
-    let place = (kind.as_str(), name);
-    if !store::advisories::retire(&mut tx, actor, place, reason.trim()).await? {
+    if !store::advisories::retire(&mut tx, actor, kind.as_str(), name, reason.trim()).await? {
         return Err(AppError::conflict(format!("`{shown}` is retired already")));
     }
     import::refresh(&mut tx, actor).await?;
@@ -392,7 +391,11 @@ pub async fn retire(
 }
 
 /// Returns the one origin of this name.
-fn named(mut origins: Vec<Origin>, name: &str, kind: Option<Kind>) -> Result<Origin, AppError> {
+fn select_origin(
+    mut origins: Vec<Origin>,
+    name: &str,
+    kind: Option<Kind>,
+) -> Result<Origin, AppError> {
     origins.retain(|o| o.name == name && kind.is_none_or(|kind| kind.as_str() == o.kind));
 
     let shown = sanitize(name);

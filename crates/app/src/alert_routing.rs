@@ -1,7 +1,7 @@
 //! From detections to alerts and their notifications, in one transaction.
 
-use model::{Alert, Change, Timestamp};
-use notify::{Mutes, Routing};
+use model::{Alert, DetectionUpdate, Timestamp};
+use notify::{Routing, Silences};
 use store::alerts::{Applied, Batch, Next, Route};
 use store::{PgConnection, StoreError};
 
@@ -11,7 +11,7 @@ pub struct AlertRouter<'a> {
     /// Which alert takes which channel.
     pub routing: &'a Routing,
     /// The silences in force.
-    pub silences: &'a Mutes,
+    pub silences: &'a Silences,
     /// The present.
     pub now: Timestamp,
     /// Whether it is business time.
@@ -40,7 +40,7 @@ impl AlertRouter<'_> {
     pub async fn apply(
         &self,
         conn: &mut PgConnection,
-        changes: &[Change],
+        changes: &[DetectionUpdate],
     ) -> Result<Applied, StoreError> {
         self.write(conn, store::alerts::apply(changes)).await
     }

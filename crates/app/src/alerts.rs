@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 
 use config::Config;
 use model::text::sanitize;
-use model::{Actor, Alert, AlertId, Channel, MutedBy, Origin, Severity, Via};
-use store::ledger::{self, Entry};
+use model::{Actor, Alert, AlertId, Channel, Origin, Severity, SilencedBy, Via};
+use store::deliveries::{self, Entry};
 use store::{PgConnection, StoreError};
 
 use crate::ack_links::Link;
@@ -70,8 +70,8 @@ pub struct Details {
 /// Who was notified of an alert, or why nobody was.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notified {
-    /// Nobody: it was muted.
-    Muted(MutedBy),
+    /// Nobody: it was silenced.
+    Muted(SilencedBy),
     /// The readers of these channels.
     Through(Vec<Notification>),
     /// Nobody: no channel is configured for its severity.
@@ -112,22 +112,22 @@ pub async fn show(
 ) -> Result<Details, AppError> {
     let conn = session.read()?;
     let id = find(conn, prefix).await?;
-    let filter = ledger::Filter {
+    let filter = deliveries::Filter {
         alert_id: Some(id),
-        ..ledger::Filter::default()
+        ..deliveries::Filter::default()
     };
 
-    let entries = ledger::list(conn, &filter, NOTIFICATIONS_MAX).await?;
-    let folded = ledger::folded(conn, id).await?;
+    let entries = deliveries::list(conn, &filter, NOTIFICATIONS_MAX).await?;
+    let folded = deliveries::folded(conn, id).await?;
     let escalations = store::escalations::of_alert(conn, id).await?;
     let alert = store::alerts::show(conn, id)
         .await?
         .ok_or_else(|| AppError::not_found("the alert is gone"))?;
 
-    let channels = channels(&entries);
-    let through = through(&channels, &entries, &folded);
+    let channels = planned_channels(&entries);
+    let through = plan_notifications(&channels, &entries, &folded);
     Ok(Details {
-        notified: notified(&alert, through, config),
+        notified: to_notified(&alert, through, config),
         alert,
         channels,
         folded,
@@ -135,14 +135,18 @@ pub async fn show(
     })
 }
 
-fn channels(entries: &[Entry]) -> Vec<Channel> {
+fn planned_channels(entries: &[Entry]) -> Vec<Channel> {
     let mut channels: Vec<Channel> = entries.iter().map(|entry| entry.channel).collect();
     channels.sort_unstable();
     channels.dedup();
     channels
 }
 
-fn through(channels: &[Channel], entries: &[Entry], folded: &[Channel]) -> Vec<Notification> {
+fn plan_notifications(
+    channels: &[Channel],
+    entries: &[Entry],
+    folded: &[Channel],
+) -> Vec<Notification> {
     let any = |channel: Channel, state: &str| {
         entries
             .iter()
@@ -167,7 +171,7 @@ fn through(channels: &[Channel], entries: &[Entry], folded: &[Channel]) -> Vec<N
     sent.chain(summed_up).collect()
 }
 
-fn notified(alert: &Alert, through: Vec<Notification>, config: &Config) -> Notified {
+fn to_notified(alert: &Alert, through: Vec<Notification>, config: &Config) -> Notified {
     if let Some(by) = alert.muted_by {
         return Notified::Muted(by);
     }

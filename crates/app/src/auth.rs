@@ -22,7 +22,7 @@ use store::keys::KeyInfo;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
-use ingest::Speaker;
+use ingest::Sender;
 
 use crate::database::Pool;
 
@@ -65,7 +65,7 @@ pub struct MintedKey {
 pub fn mint(random: [u8; 32]) -> MintedKey {
     let secret = format!("{PREFIX}{}", BASE64_URL_SAFE_NO_PAD.encode(random));
     let prefix = secret.chars().take(10).collect();
-    let hash = hex(&digest(&secret));
+    let hash = to_hex(&key_digest(&secret));
     MintedKey {
         secret,
         prefix,
@@ -73,11 +73,11 @@ pub fn mint(random: [u8; 32]) -> MintedKey {
     }
 }
 
-fn digest(key: &str) -> [u8; 32] {
+fn key_digest(key: &str) -> [u8; 32] {
     Sha256::digest(key.as_bytes()).into()
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn to_hex(bytes: &[u8]) -> String {
     bytes
         .iter()
         .fold(String::with_capacity(64), |mut out, byte| {
@@ -135,9 +135,9 @@ impl Auth {
     }
 
     /// Lets the bearer of an `Authorization` header in, or not; says for whom they speak.
-    pub async fn check(&self, header: Option<&str>, scope: &str) -> Result<Speaker, AuthError> {
-        let key = header.and_then(bearer).ok_or(AuthError::Unknown)?;
-        let digest = digest(key);
+    pub async fn check(&self, header: Option<&str>, scope: &str) -> Result<Sender, AuthError> {
+        let key = header.and_then(bearer_token).ok_or(AuthError::Unknown)?;
+        let digest = key_digest(key);
         let known = match self.remembered(&digest, self.fresh) {
             Some(known) => known,
             None => self.look_up(&digest).await?,
@@ -153,7 +153,7 @@ impl Auth {
             return Err(AuthError::Scope);
         }
         known.uses.fetch_add(1, Ordering::Relaxed);
-        Ok(Speaker::of(&known.info))
+        Ok(Sender::of(&known.info))
     }
 
     fn remembered(&self, digest: &[u8; 32], age: Duration) -> Option<Arc<Known>> {
@@ -177,7 +177,7 @@ impl Auth {
             return self.in_grace(digest);
         }
 
-        let hash = hex(digest);
+        let hash = to_hex(digest);
         let asked = timeout(self.patience, async {
             let mut conn = self.pool.acquire().await?;
             store::keys::authenticate(&mut conn, &hash).await
@@ -303,7 +303,7 @@ impl Auth {
 }
 
 /// The key in a header, when it has the shape of one of ours.
-fn bearer(header: &str) -> Option<&str> {
+fn bearer_token(header: &str) -> Option<&str> {
     let (scheme, key) = header.split_once(' ')?;
     let key = key.trim();
     let shaped = key.len() == LENGTH
@@ -326,7 +326,7 @@ mod tests {
             (LENGTH, 10, 64)
         );
         assert_eq!(
-            bearer(&format!("bearer {}", key.secret)),
+            bearer_token(&format!("bearer {}", key.secret)),
             Some(&*key.secret)
         );
 
@@ -338,7 +338,7 @@ mod tests {
             &format!("Bearer {}x", key.secret),
             &key.secret,
         ] {
-            assert_eq!(bearer(bad), None, "{bad}");
+            assert_eq!(bearer_token(bad), None, "{bad}");
         }
     }
 }

@@ -99,10 +99,10 @@ pub fn read_all(config: &Config) -> Result<Vec<(Named, Pair)>, ConfigErrors> {
 
 /// How long each of the configured certificates is valid.
 pub fn expiries(config: &Config) -> Vec<Expiry> {
-    named(config).into_iter().map(expiry).collect()
+    named(config).into_iter().map(to_expiry).collect()
 }
 
-fn expiry(named: Named) -> Expiry {
+fn to_expiry(named: Named) -> Expiry {
     let validity = Validity::of(&named.files.cert);
     Expiry {
         key: named.key,
@@ -129,7 +129,7 @@ struct Content {
 }
 
 /// Stands for what the files hold; changes when anything about that does.
-fn fingerprint(files: &TlsFiles) -> u64 {
+fn files_fingerprint(files: &TlsFiles) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in [&files.cert, &files.key] {
         path.hash(&mut hasher);
@@ -166,7 +166,7 @@ impl Slot {
             return Ok(certificate.clone());
         }
 
-        let before = fingerprint(&content.files);
+        let before = files_fingerprint(&content.files);
         let certificate = ServerCertificate::new(Pair::read(&content.files)?);
         content.loaded = Some(before);
         content.certificate = Some(certificate.clone());
@@ -183,7 +183,7 @@ impl Slot {
 
     fn replace(&self, files: TlsFiles, pair: Pair) {
         let mut content = self.content();
-        content.loaded = Some(fingerprint(&files));
+        content.loaded = Some(files_fingerprint(&files));
         content.files = files;
         match &content.certificate {
             Some(certificate) => certificate.replace(pair),
@@ -195,7 +195,7 @@ impl Slot {
     fn look(&self) -> Option<Result<Validity, TlsError>> {
         let (files, loaded, seen) = {
             let mut content = self.content();
-            let now = fingerprint(&content.files);
+            let now = files_fingerprint(&content.files);
             let seen = content.seen.replace(now);
             // Until it was read for the first time, whoever needs it reads it.
             content.certificate.as_ref()?;

@@ -24,13 +24,16 @@ use store::PgConnection;
 use crate::AppError;
 
 /// Every requirement as it stands at `now`; an error when the requirements were never loaded.
-async fn controls(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>, AppError> {
+async fn current_controls(
+    conn: &mut PgConnection,
+    now: Timestamp,
+) -> Result<Vec<Control>, AppError> {
     let controls = store::compliance::all(conn, now).await?;
-    loaded(&controls)?;
+    require_loaded(&controls)?;
     Ok(controls)
 }
 
-fn loaded(controls: &[Control]) -> Result<(), AppError> {
+fn require_loaded(controls: &[Control]) -> Result<(), AppError> {
     if controls.is_empty() {
         return Err(AppError::conflict(
             "the requirements are not in the database yet; run `blueteam migrate`",
@@ -41,7 +44,9 @@ fn loaded(controls: &[Control]) -> Result<(), AppError> {
 }
 
 /// What `3.1.1` or `3.1.1[a]` means.
-fn find(text: &str) -> Result<(&'static Requirement, Option<&'static ObjectiveText>), AppError> {
+fn find_requirement(
+    text: &str,
+) -> Result<(&'static Requirement, Option<&'static ObjectiveText>), AppError> {
     let shown = model::text::sanitize(text);
     Catalog::r2().find(text).ok_or_else(|| {
         AppError::not_found(format!(
@@ -52,7 +57,10 @@ fn find(text: &str) -> Result<(&'static Requirement, Option<&'static ObjectiveTe
 }
 
 /// What is known of a requirement.
-fn known<'a>(requirement: &Requirement, controls: &'a [Control]) -> Result<&'a Control, AppError> {
+fn find_control<'a>(
+    requirement: &Requirement,
+    controls: &'a [Control],
+) -> Result<&'a Control, AppError> {
     controls
         .iter()
         .find(|c| c.control_id == requirement.control_id)

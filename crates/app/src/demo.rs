@@ -45,8 +45,8 @@ pub struct Progress {
 /// Returns how far the analysis is, with at most `limit` alerts.
 pub async fn progress(session: &mut Session, limit: u32) -> Result<Progress, AppError> {
     let conn = session.read()?;
-    let lag = store::posture::lag(conn, store::reader::LIVE_CURSOR).await?;
-    let activity = store::posture::activity(conn, SystemClock.now()).await?;
+    let lag = store::overview::lag(conn, store::reader::LIVE_CURSOR).await?;
+    let activity = store::overview::activity(conn, SystemClock.now()).await?;
 
     Ok(Progress {
         unread: lag.map(|lag| lag.unread),
@@ -65,7 +65,7 @@ pub async fn assess(
 ) -> anyhow::Result<AssessmentData> {
     std::fs::write(state.join(SYSTEM), DESCRIPTION)
         .context("cannot write into the state directory")?;
-    plan(session, state, now).await?;
+    demo_plan(session, state, now).await?;
 
     // Nothing has run yet, so all of them are due.
     let around = Surroundings { config, state };
@@ -81,7 +81,7 @@ pub async fn assess(
 
     let rest: Vec<NewDecision> = objectives_of(&PLAN)
         .filter(described)
-        .map(|id| decision(id, Finding::Met, "the plan of the made-up system says so"))
+        .map(|id| demo_decision(id, Finding::Met, "the plan of the made-up system says so"))
         .collect();
     decisions.extend(rest);
 
@@ -115,7 +115,7 @@ fn taken_over(found: &checks::Found) -> impl Iterator<Item = NewDecision> {
             found.check_id,
             says.verdict.text()
         );
-        Some(decision(
+        Some(demo_decision(
             says.objective_id(&found.control_id),
             finding,
             &reason,
@@ -130,7 +130,7 @@ fn objectives_of(control: &ControlId) -> impl Iterator<Item = ObjectiveId> {
         .flat_map(|r| r.assessment_objectives.iter().map(|o| o.id.clone()))
 }
 
-fn decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> NewDecision {
+fn demo_decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> NewDecision {
     let reason = format!("Demonstration: {reason}")
         .chars()
         .take(REASON_MAX)
@@ -144,7 +144,7 @@ fn decision(objective_id: ObjectiveId, finding: Finding, reason: &str) -> NewDec
 }
 
 /// The plan as it is at the beginning, approved, as evidence of itself.
-async fn plan(session: &mut Session, state: &StateDir, now: Timestamp) -> anyhow::Result<()> {
+async fn demo_plan(session: &mut Session, state: &StateDir, now: Timestamp) -> anyhow::Result<()> {
     let before = AssessmentData::read(session, state, None, now).await?;
     let content = reports::ssp(&before.known()).markdown();
     let piece = Evidence {

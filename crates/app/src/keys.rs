@@ -48,7 +48,7 @@ pub struct Created {
 /// Makes a key.
 pub async fn create(session: &mut Session, request: &Request<'_>) -> Result<Created, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    check(request)?;
+    check_request(request)?;
 
     let user_id = match request.owner {
         Some(owner) => store::users::named(conn, owner)
@@ -79,7 +79,7 @@ pub async fn create(session: &mut Session, request: &Request<'_>) -> Result<Crea
     })
 }
 
-fn check(request: &Request<'_>) -> Result<(), AppError> {
+fn check_request(request: &Request<'_>) -> Result<(), AppError> {
     let length = request.name.chars().count();
     if request.name.trim().is_empty() || length > NAME_MAX {
         return Err(AppError::invalid(format!(
@@ -103,13 +103,13 @@ pub async fn list(session: &mut Session) -> Result<Vec<KeyRow>, AppError> {
 /// or the whole key pasted by somebody in a hurry. The flag says whether it was in force.
 pub async fn revoke(session: &mut Session, id: &str) -> Result<(KeyRow, bool), AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let key = find(store::keys::list(conn).await?, id)?;
+    let key = find_key(store::keys::list(conn).await?, id)?;
     let revoked = store::keys::revoke(conn, actor, key.key_id).await?;
     Ok((key, revoked))
 }
 
 /// The one key that is meant. Too little means nobody.
-fn find(keys: Vec<KeyRow>, id: &str) -> Result<KeyRow, AppError> {
+fn find_key(keys: Vec<KeyRow>, id: &str) -> Result<KeyRow, AppError> {
     let exact = keys.iter().position(|key| key.key_id.to_string() == id);
     let mut keys = keys;
     if let Some(exact) = exact {

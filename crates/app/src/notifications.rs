@@ -3,14 +3,14 @@
 
 use model::{Channel, Timestamp};
 use serde::Serialize;
-use store::ledger;
+use store::deliveries;
 use uuid::Uuid;
 
 use crate::actor::Permission;
 use crate::short_ids::pick;
 use crate::{AppError, Session, alerts};
 
-pub use store::ledger::{Attempt, Entry};
+pub use store::deliveries::{Attempt, Entry};
 
 /// Among so many, the newest, one is found by the beginning of its ID.
 const LATEST: u32 = 10_000;
@@ -40,13 +40,13 @@ pub async fn list(
         None => None,
     };
 
-    let filter = ledger::Filter {
+    let filter = deliveries::Filter {
         state: filter.state.map(str::to_owned),
         channel: filter.channel,
         alert_id,
         since: filter.since,
     };
-    Ok(ledger::list(conn, &filter, limit).await?)
+    Ok(deliveries::list(conn, &filter, limit).await?)
 }
 
 /// A notification, and every attempt to deliver it.
@@ -64,7 +64,7 @@ pub async fn show(session: &mut Session, id: &str) -> Result<History, AppError> 
     let delivery_id = if let Ok(id) = id.parse() {
         id
     } else {
-        let all = ledger::list(conn, &ledger::Filter::default(), LATEST).await?;
+        let all = deliveries::list(conn, &deliveries::Filter::default(), LATEST).await?;
         let entry = pick(
             all,
             id,
@@ -77,7 +77,7 @@ pub async fn show(session: &mut Session, id: &str) -> Result<History, AppError> 
 
     Ok(History {
         delivery_id,
-        attempts: ledger::attempts(conn, delivery_id).await?,
+        attempts: deliveries::attempts(conn, delivery_id).await?,
     })
 }
 
@@ -85,7 +85,7 @@ pub async fn show(session: &mut Session, id: &str) -> Result<History, AppError> 
 /// Returns how many.
 pub async fn resend(session: &mut Session, ids: Option<&[Uuid]>) -> Result<u64, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let resent = ledger::resend(conn, actor, ids).await?;
+    let resent = deliveries::resend(conn, actor, ids).await?;
     let asked = ids.map_or(resent, |ids| ids.len() as u64);
     if resent < asked {
         let missing = asked - resent;

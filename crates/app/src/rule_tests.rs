@@ -201,10 +201,10 @@ fn check_has_fixtures(
 /// Records what came of the fixtures.
 pub async fn record(session: &mut Session, tested: &[Tested]) -> Result<(), AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    Ok(write(conn, actor, tested).await?)
+    Ok(write_fixture(conn, actor, tested).await?)
 }
 
-async fn write(
+async fn write_fixture(
     conn: &mut PgConnection,
     actor: &Actor,
     tested: &[Tested],
@@ -213,8 +213,8 @@ async fn write(
     for t in tested.iter().filter(|t| !t.cases.is_empty()) {
         let failed = t.cases.iter().filter(|case| !case.ok).count();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let counts = (&t.rule_id, count(t.cases.len()), count(failed));
-        store::proofs::note(&mut tx, actor, VERSION, counts).await?;
+        let cases = count(t.cases.len());
+        store::rule_proofs::note(&mut tx, actor, VERSION, &t.rule_id, cases, count(failed)).await?;
     }
 
     tx.commit().await.map_err(StoreError::from)
@@ -230,7 +230,7 @@ pub async fn prove(conn: &mut PgConnection, config: &Config) {
 }
 
 async fn prove_due(conn: &mut PgConnection, config: &Config) -> anyhow::Result<()> {
-    let known = store::proofs::latest(conn).await?;
+    let known = store::rule_proofs::latest(conn).await?;
     let fixtures = all(config)?;
     let proven = |rule: &String| {
         known
@@ -248,6 +248,6 @@ async fn prove_due(conn: &mut PgConnection, config: &Config) -> anyhow::Result<(
             rules test {}`", t.rule_id);
     }
 
-    write(conn, &Actor::task("blueteam"), &tested).await?;
+    write_fixture(conn, &Actor::task("blueteam"), &tested).await?;
     Ok(())
 }

@@ -23,7 +23,7 @@ pub use navigator::layer as navigator_layer;
 pub use selection::Selection;
 
 /// The error of a rule that does not exist.
-fn unknown(id: &str) -> AppError {
+fn unknown_rule(id: &str) -> AppError {
     AppError::not_found(format!(
         "there is no rule `{}`; `blueteam alerts rules` lists them",
         sanitize(id)
@@ -66,7 +66,7 @@ async fn set_enabled(
         return Ok(());
     }
 
-    Err(unknown(id))
+    Err(unknown_rule(id))
 }
 
 /// What a rule that needs these kinds of source does not see.

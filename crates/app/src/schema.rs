@@ -43,7 +43,7 @@ async fn bring_up_to_date(
     sigma: &detect::sigma::Sigma,
 ) -> Result<Migrated, AppError> {
     let before = match database.connect(Role::Operator).await {
-        Ok(mut conn) => version(&mut conn).await.unwrap_or(0),
+        Ok(mut conn) => schema_version(&mut conn).await.unwrap_or(0),
         // There is no database or no role yet: a migration makes them.
         Err(_) => 0,
     };
@@ -52,7 +52,7 @@ async fn bring_up_to_date(
     let mut conn = database.connect(Role::Operator).await?;
     let migrated = Migrated {
         before,
-        after: version(&mut conn).await?,
+        after: schema_version(&mut conn).await?,
         rules: detect::rules::ALL.len() + sigma.infos().count() + monitors::ALL.len(),
         rules_written: rules::sync_rules(&mut conn, sigma).await?,
         requirements_written: rules::sync_catalog(&mut conn).await?,
@@ -63,6 +63,6 @@ async fn bring_up_to_date(
     Ok(migrated)
 }
 
-async fn version(conn: &mut PgConnection) -> Result<i64, AppError> {
-    Ok(store::posture::schema(conn).await?.applied)
+async fn schema_version(conn: &mut PgConnection) -> Result<i64, AppError> {
+    Ok(store::overview::schema(conn).await?.applied)
 }

@@ -1,7 +1,9 @@
 //! Silences, maintenance windows and exceptions: what keeps alerts from notifying people.
 
 use model::text::sanitize;
-use model::{Alert, Clock as _, Mute, MuteId, MuteKind, Scope, Span, SystemClock, Timestamp};
+use model::{
+    Alert, Clock as _, Silence, SilenceId, SilenceKind, SilenceScope, Span, SystemClock, Timestamp,
+};
 use serde::Serialize;
 use store::PgConnection;
 use store::alerts::AlertFilter;
@@ -24,9 +26,9 @@ const REVIEW: Span = Span::days(7);
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// Silence, maintenance window or exception.
-    pub kind: MuteKind,
+    pub kind: SilenceKind,
     /// What it covers.
-    pub scope: Scope,
+    pub scope: SilenceScope,
     /// When it begins; now when it is `None`.
     pub from: Option<Timestamp>,
     /// How long it lasts.
@@ -41,7 +43,7 @@ pub struct Request<'a> {
 #[derive(Debug)]
 pub struct Added {
     /// The silence.
-    pub mute: Mute,
+    pub silence: Silence,
     /// The alerts of the last 30 days that it would have covered.
     pub covered: Vec<Alert>,
 }
@@ -51,8 +53,8 @@ pub async fn add(session: &mut Session, request: &Request<'_>) -> Result<Added, 
     let (conn, actor) = session.change(Permission::Operate)?;
     let now = SystemClock.now();
     let starts_at = request.from.unwrap_or(now);
-    let mute = Mute {
-        mute_id: MuteId(Uuid::now_v7()),
+    let silence = Silence {
+        mute_id: SilenceId(Uuid::now_v7()),
         kind: request.kind,
         scope: request.scope.clone(),
         author: actor.name.clone(),
@@ -63,36 +65,36 @@ pub async fn add(session: &mut Session, request: &Request<'_>) -> Result<Added, 
         ended_by: None,
     };
 
-    check(&mute, now)?;
-    check_rule(conn, &mute.scope).await?;
-    let covered = covered(conn, &mute.scope, now).await?;
-    store::mutes::add(conn, actor, &mute).await?;
+    check_silence(&silence, now)?;
+    check_rule(conn, &silence.scope).await?;
+    let covered = covered_alerts(conn, &silence.scope, now).await?;
+    store::silences::add(conn, actor, &silence).await?;
 
-    Ok(Added { mute, covered })
+    Ok(Added { silence, covered })
 }
 
 /// What the database would refuse, in words.
-fn check(mute: &Mute, now: Timestamp) -> Result<(), AppError> {
-    check_scope(&mute.scope)?;
-    if mute.ends_at <= now || mute.ends_at <= mute.starts_at {
+fn check_silence(silence: &Silence, now: Timestamp) -> Result<(), AppError> {
+    check_scope(&silence.scope)?;
+    if silence.ends_at <= now || silence.ends_at <= silence.starts_at {
         return Err(AppError::invalid(
             "--for and --from: it would be over already",
         ));
     }
 
-    if mute.ends_at > mute.starts_at.plus(LENGTH_MAX) {
+    if silence.ends_at > silence.starts_at.plus(LENGTH_MAX) {
         return Err(AppError::invalid(
-            "--for: 366 days at most; nothing is muted for good",
+            "--for: 366 days at most; nothing is silenced for good",
         ));
     }
 
-    if !(3..=1000).contains(&mute.reason.chars().count()) {
+    if !(3..=1000).contains(&silence.reason.chars().count()) {
         return Err(AppError::invalid(
             "--reason: from 3 to 1000 characters, for whoever asks why nobody was told",
         ));
     }
 
-    if mute.kind == MuteKind::Exception && mute.scope.rule_id.is_none() {
+    if silence.kind == SilenceKind::Exception && silence.scope.rule_id.is_none() {
         return Err(AppError::invalid(
             "an exception is one to a rule: add --rule",
         ));
@@ -101,7 +103,7 @@ fn check(mute: &Mute, now: Timestamp) -> Result<(), AppError> {
     Ok(())
 }
 
-fn check_scope(scope: &Scope) -> Result<(), AppError> {
+fn check_scope(scope: &SilenceScope) -> Result<(), AppError> {
     if scope.is_empty() {
         return Err(AppError::invalid(
             "say what is covered: --rule, --source, --tenant, --entity, or several of them",
@@ -111,13 +113,13 @@ fn check_scope(scope: &Scope) -> Result<(), AppError> {
 }
 
 /// A misspelled rule silences nothing, and nobody would notice before it is too late.
-async fn check_rule(conn: &mut PgConnection, scope: &Scope) -> Result<(), AppError> {
+async fn check_rule(conn: &mut PgConnection, scope: &SilenceScope) -> Result<(), AppError> {
     let Some(rule) = &scope.rule_id else {
         return Ok(());
     };
-    if notify::mutes::NEVER.contains(&rule.as_str()) {
+    if notify::silences::NEVER.contains(&rule.as_str()) {
         return Err(AppError::conflict(format!(
-            "{rule} cannot be muted: whoever tampers with the record would begin with that"
+            "{rule} cannot be silenced: whoever tampers with the record would begin with that"
         )));
     }
 
@@ -132,9 +134,9 @@ async fn check_rule(conn: &mut PgConnection, scope: &Scope) -> Result<(), AppErr
     )))
 }
 
-async fn covered(
+async fn covered_alerts(
     conn: &mut PgConnection,
-    scope: &Scope,
+    scope: &SilenceScope,
     now: Timestamp,
 ) -> Result<Vec<Alert>, AppError> {
     let filter = AlertFilter {
@@ -150,11 +152,11 @@ async fn covered(
 }
 
 /// Returns the alerts of the last 30 days that a silence would have covered, the newest first.
-pub async fn preview(session: &mut Session, scope: &Scope) -> Result<Vec<Alert>, AppError> {
+pub async fn preview(session: &mut Session, scope: &SilenceScope) -> Result<Vec<Alert>, AppError> {
     let conn = session.read()?;
     check_scope(scope)?;
     check_rule(conn, scope).await?;
-    covered(conn, scope, SystemClock.now()).await
+    covered_alerts(conn, scope, SystemClock.now()).await
 }
 
 /// A silence, and what it did.
@@ -162,7 +164,7 @@ pub async fn preview(session: &mut Session, scope: &Scope) -> Result<Vec<Alert>,
 pub struct Listed {
     /// The silence.
     #[serde(flatten)]
-    pub mute: Mute,
+    pub silence: Silence,
     /// Alerts that it covered.
     pub muted_alerts: u64,
     /// Whether it ends soon: is it still wanted?
@@ -186,12 +188,12 @@ pub enum Phase {
 }
 
 impl Phase {
-    fn of(mute: &Mute, now: Timestamp) -> Self {
-        if mute.ends_at <= now {
+    fn of(silence: &Silence, now: Timestamp) -> Self {
+        if silence.ends_at <= now {
             Self::Over
-        } else if mute.starts_at > now {
+        } else if silence.starts_at > now {
             Self::Upcoming
-        } else if mute.ends_at <= now.plus(REVIEW) {
+        } else if silence.ends_at <= now.plus(REVIEW) {
             Self::Ending
         } else {
             Self::InForce
@@ -219,18 +221,18 @@ pub async fn list(session: &mut Session, which: Which) -> Result<Vec<Listed>, Ap
         Which::Unended | Which::EndingWithin(_) => now,
     };
 
-    let mut mutes = store::mutes::ending_after(conn, since).await?;
+    let mut silences = store::silences::ending_after(conn, since).await?;
     if let Which::EndingWithin(within) = which {
-        mutes.retain(|mute| mute.ends_at <= now.plus(within));
+        silences.retain(|silence| silence.ends_at <= now.plus(within));
     }
 
-    let mut listed = Vec::with_capacity(mutes.len());
-    for mute in mutes {
+    let mut listed = Vec::with_capacity(silences.len());
+    for silence in silences {
         listed.push(Listed {
-            muted_alerts: store::mutes::muted_alerts(conn, mute.mute_id).await?,
-            review: mute.ends_at > now && mute.ends_at <= now.plus(REVIEW),
-            phase: Phase::of(&mute, now),
-            mute,
+            muted_alerts: store::silences::muted_alerts(conn, silence.mute_id).await?,
+            review: silence.ends_at > now && silence.ends_at <= now.plus(REVIEW),
+            phase: Phase::of(&silence, now),
+            silence,
         });
     }
 
@@ -241,7 +243,7 @@ pub async fn list(session: &mut Session, which: Which) -> Result<Vec<Listed>, Ap
 #[derive(Debug)]
 pub struct Expired {
     /// The silence.
-    pub mute: Mute,
+    pub silence: Silence,
     /// When it ended.
     pub at: Timestamp,
 }
@@ -250,17 +252,17 @@ pub struct Expired {
 pub async fn expire(session: &mut Session, prefix: &str) -> Result<Expired, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     let now = SystemClock.now();
-    let mute = pick(
-        store::mutes::ending_after(conn, now).await?,
+    let silence = pick(
+        store::silences::ending_after(conn, now).await?,
         prefix,
-        |mute| mute.mute_id.0,
-        "mute that still counts",
+        |silence| silence.mute_id.0,
+        "silence that still counts",
         "blueteam silences list",
     )?;
 
-    if !store::mutes::end(conn, actor, mute.mute_id, now).await? {
+    if !store::silences::end(conn, actor, silence.mute_id, now).await? {
         return Err(AppError::conflict("somebody else has just ended it"));
     }
 
-    Ok(Expired { mute, at: now })
+    Ok(Expired { silence, at: now })
 }

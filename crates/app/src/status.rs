@@ -8,7 +8,7 @@ use config::{Config, Loaded, StateDir};
 use model::{Clock as _, Severity, Span, SystemClock, Timestamp};
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
-use store::posture;
+use store::overview;
 use store::reader::LIVE_CURSOR;
 use store::sources::RefusedRows;
 use store::{PgConnection, StoreError};
@@ -18,7 +18,7 @@ use crate::spools::{self, Held};
 use crate::{AppError, Session, monitors};
 
 pub use attention::{Attention, ListenerSpool, Spool, attention};
-pub use store::posture::{Activity, AlertCount, IncidentCount, LAG_MAX, Lag, Schema};
+pub use store::overview::{Activity, AlertCount, IncidentCount, LAG_MAX, Lag, Schema};
 
 /// The file that a running daemon holds a lock on.
 const DAEMON_LOCK: &str = "daemon.lock";
@@ -160,10 +160,10 @@ pub async fn gather(
             },
             state_dir: state.path().display().to_string(),
             daemon_running: daemon_runs(state),
-            schema: posture::schema(conn).await?,
+            schema: overview::schema(conn).await?,
         },
-        findings: findings(conn, &loaded.config, now).await?,
-        backlog: backlog(conn, &loaded.config, state, now).await?,
+        findings: gather_findings(conn, &loaded.config, now).await?,
+        backlog: spool_backlog(conn, &loaded.config, state, now).await?,
     })
 }
 
@@ -175,19 +175,19 @@ fn daemon_runs(state: &StateDir) -> bool {
     flock(&file, FlockOperation::NonBlockingLockShared).is_err()
 }
 
-async fn findings(
+async fn gather_findings(
     conn: &mut PgConnection,
     config: &Config,
     now: Timestamp,
 ) -> Result<Findings, StoreError> {
-    let incidents = posture::incidents(conn).await?;
+    let incidents = overview::incidents(conn).await?;
     let outbox = store::outbox::backlog(conn).await?;
     let untold = config.untold().into_iter();
 
     Ok(Findings {
-        sources: posture::activity(conn, now).await?,
-        reader: posture::lag(conn, LIVE_CURSOR).await?,
-        alerts: posture::alerts(conn).await?,
+        sources: overview::activity(conn, now).await?,
+        reader: overview::lag(conn, LIVE_CURSOR).await?,
+        alerts: overview::alerts(conn).await?,
         dfars_report_due: incidents.dfars_since.map(|since| since.plus(DFARS_LIMIT)),
         incidents,
         deliveries: Undelivered {
@@ -199,7 +199,7 @@ async fn findings(
             .collect(),
         disabled_rules: disabled_rules(conn, config).await?,
         over_threshold: over_threshold(conn).await?,
-        unheard: unheard(conn, &config.detection.expected_sources).await?,
+        unheard: unheard_sources(conn, &config.detection.expected_sources).await?,
     })
 }
 
@@ -245,7 +245,10 @@ async fn over_threshold(conn: &mut PgConnection) -> Result<Vec<Over>, StoreError
 }
 
 /// The expected sources that have never sent anything.
-async fn unheard(conn: &mut PgConnection, expected: &[String]) -> Result<Vec<String>, StoreError> {
+async fn unheard_sources(
+    conn: &mut PgConnection,
+    expected: &[String],
+) -> Result<Vec<String>, StoreError> {
     let known = store::sources::list(conn).await?;
     let heard = |name: &str| {
         known
@@ -260,7 +263,7 @@ async fn unheard(conn: &mut PgConnection, expected: &[String]) -> Result<Vec<Str
         .collect())
 }
 
-async fn backlog(
+async fn spool_backlog(
     conn: &mut PgConnection,
     config: &Config,
     state: &StateDir,

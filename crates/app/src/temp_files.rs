@@ -20,7 +20,7 @@ pub fn hold(path: &Path) -> Held {
         let (ready, told) = std::sync::mpsc::channel();
         let started = std::thread::Builder::new()
             .name("interrupted".to_owned())
-            .spawn(move || watch(&ready));
+            .spawn(move || watch_signals(&ready));
         // Without a thread the file is left behind, as it would be after SIGKILL.
         if started.is_ok() {
             let _ = told.recv();
@@ -44,7 +44,7 @@ impl Drop for Held {
 
 /// The signals that we were started to ignore, as bits: `nohup` and jobs in the background must not
 /// be ended by what they ignore.
-fn ignored() -> u64 {
+fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
@@ -52,7 +52,7 @@ fn ignored() -> u64 {
 }
 
 /// Waits for a signal; for good when it is none of ours.
-async fn heard(signal: Option<&mut Signal>) {
+async fn signal_received(signal: Option<&mut Signal>) {
     match signal {
         Some(signal) => {
             signal.recv().await;
@@ -61,7 +61,7 @@ async fn heard(signal: Option<&mut Signal>) {
     }
 }
 
-fn watch(ready: &Sender<()>) {
+fn watch_signals(ready: &Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -69,7 +69,7 @@ fn watch(ready: &Sender<()>) {
         return;
     };
 
-    let ignored = ignored();
+    let ignored = ignored_signals();
     let number = runtime.block_on(async {
         let ours = |kind: SignalKind| {
             let is_ignored = ignored >> (kind.as_raw_value() - 1) & 1 == 1;
@@ -82,9 +82,9 @@ fn watch(ready: &Sender<()>) {
         let _ = ready.send(());
 
         tokio::select! {
-            () = heard(interrupt.as_mut()) => 2,
-            () = heard(terminate.as_mut()) => 15,
-            () = heard(hangup.as_mut()) => 1,
+            () = signal_received(interrupt.as_mut()) => 2,
+            () = signal_received(terminate.as_mut()) => 15,
+            () = signal_received(hangup.as_mut()) => 1,
         }
     });
 

@@ -51,7 +51,7 @@ pub struct Validity {
 impl Validity {
     /// Reads it from a certificate file, for which nobody needs the right to read the key.
     pub fn of(cert: &Path) -> Result<Self, TlsError> {
-        chain(cert).map(|(_, validity)| validity)
+        read_chain(cert).map(|(_, validity)| validity)
     }
 }
 
@@ -75,7 +75,7 @@ impl fmt::Debug for Pair {
 impl Pair {
     /// Reads both files, and checks that they belong together.
     pub fn read(files: &TlsFiles) -> Result<Self, TlsError> {
-        let (chain, validity) = chain(&files.cert)?;
+        let (chain, validity) = read_chain(&files.cert)?;
         let key = private_key(&files.key)?;
         let provider = rustls::crypto::ring::default_provider();
         let key = CertifiedKey::from_der(chain, key, &provider).map_err(|error| match error {
@@ -97,8 +97,8 @@ impl Pair {
     }
 }
 
-fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Validity), TlsError> {
-    let text = read(path)?;
+fn read_chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Validity), TlsError> {
+    let text = read_file(path)?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&text)
         .collect::<Result<_, _>>()
         .map_err(|error| TlsError::new(path, format!("is not PEM: {error}")))?;
@@ -125,7 +125,7 @@ fn chain(path: &Path) -> Result<(Vec<CertificateDer<'static>>, Validity), TlsErr
 }
 
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
-    let text = read(path)?;
+    let text = read_file(path)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let shown = String::from_utf8_lossy(&text);
         let encrypted = shown.contains(
@@ -147,7 +147,7 @@ fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+fn read_file(path: &Path) -> Result<Vec<u8>, TlsError> {
     let text = std::fs::read(path)
         .map_err(|error| TlsError::new(path, format!("cannot be read: {error}")))?;
     if text.is_empty() {

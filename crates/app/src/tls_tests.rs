@@ -1,15 +1,15 @@
 use super::*;
 
-fn files(dir: &Path) -> TlsFiles {
+fn tls_files(dir: &Path) -> TlsFiles {
     TlsFiles {
         cert: dir.join("cert.pem"),
         key: dir.join("key.pem"),
     }
 }
 
-fn issue(dir: &Path, name: &str) -> TlsFiles {
+fn issue_certificate(dir: &Path, name: &str) -> TlsFiles {
     let issued = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let files = files(dir);
+    let files = tls_files(dir);
     std::fs::write(&files.cert, issued.cert.pem()).unwrap();
     std::fs::write(&files.key, issued.signing_key.serialize_pem()).unwrap();
     files
@@ -18,11 +18,11 @@ fn issue(dir: &Path, name: &str) -> TlsFiles {
 #[test]
 fn a_pair_that_cannot_be_used_says_which_file_and_why() {
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let files = issue(dir.path(), "localhost");
+    let files = issue_certificate(dir.path(), "localhost");
     assert!(Pair::read(&files).is_ok());
     let good = std::fs::read(&files.key).unwrap();
     let chain = std::fs::read(&files.cert).unwrap();
-    let foreign = std::fs::read(issue(other.path(), "localhost").key).unwrap();
+    let foreign = std::fs::read(issue_certificate(other.path(), "localhost").key).unwrap();
     let encrypted =
         b"-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIIB\n-----END ENCRYPTED PRIVATE KEY-----\n"
             .to_vec();

@@ -25,7 +25,7 @@ const AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.3
     Gecko) Chrome/124.0 Safari/537.36";
 
 /// A server that takes every event and forgets it, on a thread of its own.
-fn sink() -> String {
+fn start_sink() -> String {
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -50,7 +50,7 @@ fn sink() -> String {
     format!("http://{}", told.recv().unwrap())
 }
 
-fn nowhere() -> String {
+fn closed_port() -> String {
     format!(
         "http://{}",
         std::net::TcpListener::bind("127.0.0.1:0")
@@ -60,7 +60,7 @@ fn nowhere() -> String {
     )
 }
 
-fn logger(url: String, spool: &tempfile::TempDir) -> AuditLogger {
+fn start_logger(url: String, spool: &tempfile::TempDir) -> AuditLogger {
     AuditLogger::builder("bench")
         .http(url, "k")
         .spool(spool.path())
@@ -68,7 +68,7 @@ fn logger(url: String, spool: &tempfile::TempDir) -> AuditLogger {
         .unwrap()
 }
 
-fn event(n: u64) -> Event {
+fn sample_event(n: u64) -> Event {
     Event::new(Category::Access, action::API_REQUEST, Outcome::Success)
         .ip("192.0.2.1".parse().unwrap())
         .user_agent(AGENT)
@@ -77,13 +77,13 @@ fn event(n: u64) -> Event {
         .detail("duration_ms", n % 900)
 }
 
-fn log(away: bool) {
+fn bench_log(away: bool) {
     let spool = tempfile::tempdir().unwrap();
-    let audit = logger(if away { nowhere() } else { sink() }, &spool);
+    let audit = start_logger(if away { closed_port() } else { start_sink() }, &spool);
     let mut took = Vec::with_capacity(200_000);
     for _ in 0..2000_u64 {
         // The events are the application's work; putting them in is what is measured.
-        let events: Vec<Event> = (0..100).map(event).collect();
+        let events: Vec<Event> = (0..100).map(sample_event).collect();
         for event in events {
             let since = Instant::now();
             audit.log(event);
@@ -102,7 +102,7 @@ fn log(away: bool) {
     audit.shutdown_blocking(Duration::from_secs(1));
 }
 
-async fn calls(
+async fn bench_calls(
     mut service: impl Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 ) -> f64 {
     const CALLS: u32 = 4000;
@@ -128,23 +128,23 @@ async fn calls(
     best
 }
 
-async fn layer() {
+async fn bench_layer() {
     let spool = tempfile::tempdir().unwrap();
-    let audit = logger(sink(), &spool);
+    let audit = start_logger(start_sink(), &spool);
     let hello = || {
         service_fn(|_: Request<Body>| async { Ok::<_, Infallible>(Response::new(Body::empty())) })
     };
-    let plain = calls(hello()).await;
-    let audited = calls(AuditLayer::new(audit.clone()).layer(hello())).await;
+    let plain = bench_calls(hello()).await;
+    let audited = bench_calls(AuditLayer::new(audit.clone()).layer(hello())).await;
     println!("{:.0} {}", audited - plain, audit.stats().dropped);
 
     audit.shutdown(Duration::from_secs(1)).await;
 }
 
-async fn serve(audited: bool) {
+async fn serve_once(audited: bool) {
     let spool = tempfile::tempdir().unwrap();
     let mut app = Router::new().route("/", get("hello\n"));
-    let audit = logger(sink(), &spool);
+    let audit = start_logger(start_sink(), &spool);
     if audited {
         let layer = AuditLayer::new(audit.clone());
         app = app.layer(
@@ -173,9 +173,9 @@ async fn main() {
         .collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
-        ["log", how @ ("up" | "away")] => tokio::task::block_in_place(|| log(how == "away")),
-        ["layer"] => layer().await,
-        ["serve", how @ ("plain" | "audited")] => serve(how == "audited").await,
+        ["log", how @ ("up" | "away")] => tokio::task::block_in_place(|| bench_log(how == "away")),
+        ["layer"] => bench_layer().await,
+        ["serve", how @ ("plain" | "audited")] => serve_once(how == "audited").await,
         // `cargo bench` and `cargo nextest` ask without a mode.
         _ => println!("modes: log up|away, layer, serve plain|audited"),
     }

@@ -30,7 +30,7 @@ use uuid::Uuid;
 const TENANT: Uuid = Uuid::from_u128(0x019a_0000_0000_7000_8000_0000_0000_00aa);
 
 /// Whose word is believed here. An application of yours asks its database.
-fn known(name: &str) -> Option<Uuid> {
+fn known_user(name: &str) -> Option<Uuid> {
     ["alice", "bob"]
         .iter()
         .position(|known| *known == name)
@@ -43,7 +43,7 @@ async fn login(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     name: String,
 ) -> StatusCode {
-    let user = known(name.trim());
+    let user = known_user(name.trim());
     let (action, outcome) = match user {
         Some(_) => (action::LOGIN, Outcome::Success),
         None => (action::LOGIN_FAILED, Outcome::Failure),
@@ -74,7 +74,7 @@ async fn authenticate(
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    let Some(user) = name.and_then(known) else {
+    let Some(user) = name.and_then(known_user) else {
         return StatusCode::UNAUTHORIZED.into_response();
     };
     audit.update(|event| {
@@ -85,12 +85,15 @@ async fn authenticate(
     next.run(request).await
 }
 
-async fn document(Extension(audit): Extension<AuditContext>, Path(id): Path<u32>) -> String {
+async fn show_document(Extension(audit): Extension<AuditContext>, Path(id): Path<u32>) -> String {
     audit.update(|event| event.set_cui(true));
     format!("document {id}\n")
 }
 
-async fn export(Extension(audit): Extension<AuditContext>, Path(id): Path<u32>) -> String {
+async fn export_documents(
+    Extension(audit): Extension<AuditContext>,
+    Path(id): Path<u32>,
+) -> String {
     let text = format!("document {id}\n").repeat(100);
     audit.update(|event| {
         event.set_action(Category::Data, action::EXPORT_DATA);
@@ -102,7 +105,7 @@ async fn export(Extension(audit): Extension<AuditContext>, Path(id): Path<u32>) 
 }
 
 #[expect(clippy::panic, reason = "to show what is told of a handler that falls")]
-async fn fall() {
+async fn fail_always() {
     panic!("on purpose");
 }
 
@@ -137,12 +140,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         });
 
     let app = Router::new()
-        .route("/documents/{id}", get(document))
-        .route("/documents/{id}/export", get(export))
+        .route("/documents/{id}", get(show_document))
+        .route("/documents/{id}/export", get(export_documents))
         .route_layer(from_fn(authenticate))
         .route("/", get("hello\n"))
         .route("/login", post(login))
-        .route("/fall", get(fall))
+        .route("/fall", get(fail_always))
         .with_state(audit.clone())
         // The last layer is the outermost: it sees what the others refuse.
         .layer(layer);

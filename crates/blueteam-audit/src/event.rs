@@ -155,7 +155,7 @@ impl Event {
         self
     }
 
-    /// Marks that controlled unclassified information was accessed.
+    /// EventTags that controlled unclassified information was accessed.
     pub fn cui(mut self) -> Self {
         self.set_cui(true);
         self

@@ -114,7 +114,7 @@ pub async fn run(
 
     let play = async {
         let played = tokio::select! {
-            played = play(loaded, state, activity, started, progress) => played,
+            played = play_scenario(loaded, state, activity, started, progress) => played,
             () = ended.cancelled() => Err(anyhow::anyhow!("the daemon ended before the \
                 demonstration did")),
             () = stop.cancelled() => Err(anyhow::anyhow!("interrupted")),
@@ -129,7 +129,7 @@ pub async fn run(
     played
 }
 
-async fn play(
+async fn play_scenario(
     loaded: &Loaded,
     state: &StateDir,
     activity: &Activity,
@@ -143,8 +143,8 @@ async fn play(
     let database = Database::open(loaded, state).await?;
     let mut session = Session::open(&database, Actor::task("blueteam demo")).await?;
     let key = issue_key(&mut session).await?;
-    append(state, activity)?;
-    post(listen, &key, activity, progress).await?;
+    append_log(state, activity)?;
+    post_events(listen, &key, activity, progress).await?;
 
     let made_up_person = Actor::task(app::demo::WHO);
     let mut office = Session::open(&database, made_up_person).await?;
@@ -176,12 +176,12 @@ async fn looked_at(
     state: &StateDir,
     activity: &Activity,
 ) -> anyhow::Result<Outcome> {
-    let (alerts, incidents) = analysed(session, activity).await?;
+    let (alerts, incidents) = wait_analyzed(session, activity).await?;
     let now = model::Clock::now(&SystemClock);
     let assessment = app::demo::assess(office, &loaded.config, state, now)
         .await
         .context("the assessment failed")?;
-    let differences = differences(&activity.expected, &alerts);
+    let differences = alert_differences(&activity.expected, &alerts);
 
     Ok(Outcome {
         alerts,
@@ -192,7 +192,7 @@ async fn looked_at(
 }
 
 /// Writes sshd's lines as syslog does.
-fn append(state: &StateDir, activity: &Activity) -> anyhow::Result<()> {
+fn append_log(state: &StateDir, activity: &Activity) -> anyhow::Result<()> {
     let mut log = std::fs::File::options()
         .append(true)
         .open(state.join(LOG))
@@ -204,7 +204,7 @@ fn append(state: &StateDir, activity: &Activity) -> anyhow::Result<()> {
 }
 
 /// Sends the application's events in their order.
-async fn post(
+async fn post_events(
     listen: SocketAddr,
     key: &str,
     activity: &Activity,
@@ -257,7 +257,7 @@ async fn post(
 }
 
 /// Waits until every event is read and the alerts have stopped to grow.
-async fn analysed(
+async fn wait_analyzed(
     session: &mut Session,
     activity: &Activity,
 ) -> anyhow::Result<(Vec<Alert>, Vec<Incident>)> {
@@ -292,7 +292,7 @@ async fn analysed(
     }
 }
 
-fn differences(expected: &[Expected], alerts: &[Alert]) -> BTreeMap<Expected, i64> {
+fn alert_differences(expected: &[Expected], alerts: &[Alert]) -> BTreeMap<Expected, i64> {
     let mut counts = BTreeMap::new();
     for one in expected {
         *counts.entry(one.clone()).or_default() -= 1;

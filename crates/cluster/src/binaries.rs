@@ -29,7 +29,7 @@ pub struct Binaries {
 impl Binaries {
     /// The newest that is installed.
     pub fn newest() -> Result<Self, ClusterError> {
-        installed()
+        find_installed()
             .into_iter()
             .filter(|b| b.major >= OLDEST)
             .max_by_key(|b| b.major)
@@ -39,7 +39,7 @@ impl Binaries {
     /// Those of the given PG_VERSION.
     pub fn of_version(version: &str) -> Option<Self> {
         let major: u32 = version.trim().parse().ok()?;
-        installed().into_iter().find(|b| b.major == major)
+        find_installed().into_iter().find(|b| b.major == major)
     }
 
     pub(super) fn tool(&self, name: &str) -> PathBuf {
@@ -47,8 +47,11 @@ impl Binaries {
     }
 }
 
-fn installed() -> Vec<Binaries> {
-    let mut dirs: Vec<PathBuf> = PLACES.iter().flat_map(|place| expand(place)).collect();
+fn find_installed() -> Vec<Binaries> {
+    let mut dirs: Vec<PathBuf> = PLACES
+        .iter()
+        .flat_map(|place| expand_pattern(place))
+        .collect();
     dirs.extend(
         std::env::var_os("PATH")
             .iter()
@@ -68,7 +71,7 @@ fn installed() -> Vec<Binaries> {
 }
 
 /// Expands the one `*` of a place.
-fn expand(place: &str) -> Vec<PathBuf> {
+fn expand_pattern(place: &str) -> Vec<PathBuf> {
     let Some((before, after)) = place.split_once('*') else {
         return vec![PathBuf::from(place)];
     };

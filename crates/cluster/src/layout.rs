@@ -85,7 +85,7 @@ impl Layout {
             .canonicalize()
             .map_err(|e| ClusterError::io(state_dir, e))?;
         if let Some(user) = &user {
-            traversable(&state_dir, user)?;
+            check_traversable(&state_dir, user)?;
         }
 
         let base = state_dir.join("postgres");
@@ -273,7 +273,7 @@ fn postgres_user() -> Result<User, ClusterError> {
 }
 
 /// Whether the user can pass through the directory and all above it.
-fn traversable(dir: &Path, user: &User) -> Result<(), ClusterError> {
+fn check_traversable(dir: &Path, user: &User) -> Result<(), ClusterError> {
     for dir in dir.ancestors() {
         let meta = std::fs::metadata(dir).map_err(|e| ClusterError::io(dir, e))?;
         let bit = if meta.uid() == user.uid {

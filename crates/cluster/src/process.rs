@@ -26,7 +26,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(250);
 const REMAINS_GO: Duration = Duration::from_secs(2);
 
 /// A command that runs as the server's user.
-fn command(binaries: &Binaries, layout: &Layout, tool: &str) -> Command {
+fn tool_command(binaries: &Binaries, layout: &Layout, tool: &str) -> Command {
     let mut command = Command::new(binaries.tool(tool));
     // The server must not inherit our environment: it may hold secrets, and PG* variables would
     // change what it does.
@@ -58,7 +58,7 @@ pub(super) async fn init(
     let secret = layout.base.join("initial.password");
     write_secret(&secret, &layout.password(Login::Owner)?)?;
     layout.give(&secret)?;
-    let mut initdb = command(binaries, layout, "initdb");
+    let mut initdb = tool_command(binaries, layout, "initdb");
     initdb
         .arg("--pgdata")
         .arg(&draft)
@@ -90,7 +90,7 @@ pub(super) async fn init(
 
 /// The server's settings; on the command line, so that a changed default of ours needs no edit of
 /// files.
-fn settings(layout: &Layout, config: &ClusterConfig) -> Vec<String> {
+fn server_settings(layout: &Layout, config: &ClusterConfig) -> Vec<String> {
     let mut settings = vec![
         "listen_addresses=".to_owned(),
         format!("unix_socket_directories={}", layout.run.display()),
@@ -161,7 +161,7 @@ pub(super) struct Postmaster {
 impl Postmaster {
     /// The server that runs on our data, whoever started it.
     pub(super) fn running(layout: &Layout) -> Option<Self> {
-        running(layout).map(|pid| Self { pid, child: None })
+        running_pid(layout).map(|pid| Self { pid, child: None })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -222,7 +222,7 @@ impl Postmaster {
 
             let in_the_way = said.contains("pre-existing shared memory")
                 || said.contains("lock file")
-                || running(layout).is_some();
+                || running_pid(layout).is_some();
             if Instant::now() >= deadline || !in_the_way {
                 let why = refusal.unwrap_or(why);
                 return Err(ClusterError::Start {
@@ -248,7 +248,7 @@ impl Postmaster {
         let copy = log
             .try_clone()
             .map_err(|e| ClusterError::io(&layout.log, e))?;
-        let mut postgres = command(binaries, layout, "postgres");
+        let mut postgres = tool_command(binaries, layout, "postgres");
         postgres
             .arg("-D")
             .arg(&layout.data)
@@ -256,7 +256,7 @@ impl Postmaster {
             .stdout(log)
             .stderr(copy);
 
-        for setting in settings(layout, config) {
+        for setting in server_settings(layout, config) {
             postgres.arg("-c").arg(setting);
         }
 
@@ -330,7 +330,7 @@ impl Postmaster {
 }
 
 /// The server that runs on our data already.
-fn running(layout: &Layout) -> Option<u32> {
+fn running_pid(layout: &Layout) -> Option<u32> {
     pid_file(&layout.data)
         .map(|(pid, _)| pid)
         .filter(|pid| is_ours(*pid, &layout.data))

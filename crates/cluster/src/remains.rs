@@ -28,19 +28,19 @@ const BEING_WRITTEN: Duration = Duration::from_secs(2);
 pub(super) fn release_lock_files(layout: &Layout) -> Result<(), ClusterError> {
     let socket = layout.run.join(format!(".s.PGSQL.{PORT}.lock"));
     for path in [layout.data.join("postmaster.pid"), socket] {
-        release(layout, &path)?;
+        release_file(layout, &path)?;
     }
     Ok(())
 }
 
-fn release(layout: &Layout, path: &Path) -> Result<(), ClusterError> {
+fn release_file(layout: &Layout, path: &Path) -> Result<(), ClusterError> {
     let text = match fs::read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(ClusterError::io(path, error)),
     };
     let (first, rest) = text.split_once('\n').unwrap_or((&text, ""));
-    let Some(pid) = named(first) else {
+    let Some(pid) = parse_pid(first) else {
         return remove_unless_fresh(path);
     };
     let ourselves = std::process::id();
@@ -59,7 +59,7 @@ fn release(layout: &Layout, path: &Path) -> Result<(), ClusterError> {
 }
 
 /// The process that the first line of a lock file names; a standalone backend has a minus sign.
-fn named(line: &str) -> Option<Pid> {
+fn parse_pid(line: &str) -> Option<Pid> {
     let number: i32 = line.trim().parse().ok()?;
     Pid::from_raw(number.checked_abs()?)
 }
@@ -132,7 +132,7 @@ pub(super) fn signal_holders(memory: u64, signal: Signal) -> usize {
     let Ok(entries) = fs::read_dir("/proc") else {
         return 0;
     };
-    let pids = entries.filter_map(|entry| named(entry.ok()?.file_name().to_str()?));
+    let pids = entries.filter_map(|entry| parse_pid(entry.ok()?.file_name().to_str()?));
     let attached: Vec<Pid> = pids.filter(|pid| is_attached(*pid, memory)).collect();
     for pid in &attached {
         // One that has ended meanwhile is what is wanted.
@@ -186,7 +186,7 @@ mod tests {
             ("\0\0", None),
         ] {
             assert_eq!(
-                named(line).map(|pid| pid.as_raw_nonzero().get()),
+                parse_pid(line).map(|pid| pid.as_raw_nonzero().get()),
                 expected,
                 "{line:?}"
             );

@@ -9,7 +9,7 @@ mod postgres;
 mod syslog;
 
 use model::civil::Zone;
-use model::mute::Network;
+use model::silence::Network;
 use model::{SecurityEvent, Source, Timestamp};
 use uuid::Uuid;
 

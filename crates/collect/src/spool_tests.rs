@@ -67,7 +67,7 @@ proptest! {
         }
     }
 
-    /// Opening and draining a file of any content neither panics nor runs forever.
+    /// NewDetection and draining a file of any content neither panics nor runs forever.
     #[test]
     fn any_bytes_can_be_opened(
         bytes in proptest::collection::vec(any::<u8>(), 0..200),

@@ -123,7 +123,7 @@ fn format_time(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-fn prop(name: &str, value: impl std::fmt::Display) -> Value {
+fn oscal_prop(name: &str, value: impl std::fmt::Display) -> Value {
     json!({ "name": name, "ns": NS, "value": value.to_string() })
 }
 

@@ -57,14 +57,14 @@ pub fn plain(text: &str) -> String {
 }
 
 /// A writer of RFC 4180 into memory.
-fn writer() -> csv::Writer<Vec<u8>> {
+fn csv_writer() -> csv::Writer<Vec<u8>> {
     csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
         .from_writer(Vec::new())
 }
 
 /// What was written.
-fn written(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>, SheetError> {
+fn into_bytes(writer: csv::Writer<Vec<u8>>) -> Result<Vec<u8>, SheetError> {
     writer
         .into_inner()
         .map_err(|error| SheetError::Buffer(error.to_string()))

@@ -28,11 +28,11 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// How often it is read.
-    #[serde(default = "daily")]
+    #[serde(default = "default_interval")]
     pub interval: Span,
 }
 
-fn daily() -> Span {
+fn default_interval() -> Span {
     Span::days(1)
 }
 

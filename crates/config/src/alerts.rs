@@ -106,9 +106,9 @@ impl Alerts {
         let wishes = Wishes {
             severities,
             off_hours: self.off_hours.clone(),
-            rules: lists(&self.rules),
-            tenants: lists(&self.tenants),
-            sources: lists(&self.sources),
+            rules: merged_lists(&self.rules),
+            tenants: merged_lists(&self.tenants),
+            sources: merged_lists(&self.sources),
             most: (self.rate_limit.messages > 0)
                 .then_some((self.rate_limit.messages, self.rate_limit.per)),
         };
@@ -179,7 +179,7 @@ fn no_such_rule(id: &str, known: &[String]) -> String {
     format!("there is no such rule; {near}`blueteam alerts rules` lists them")
 }
 
-fn lists<K: Clone + Ord>(overrides: &BTreeMap<K, Override>) -> BTreeMap<K, Lists> {
+fn merged_lists<K: Clone + Ord>(overrides: &BTreeMap<K, Override>) -> BTreeMap<K, Lists> {
     let of = |o: &Override| Lists {
         channels: o.channels.clone(),
         off_hours: o.off_hours.clone(),

@@ -5,13 +5,13 @@ use std::io::Write;
 
 use model::{Channel, Span};
 use notify::channels::{cef, console, email, ocsf, syslog, webhook};
-use notify::post::Target;
+use notify::http_post::Target;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
 use crate::chat::{Hook, Pagerduty};
+use crate::check_lasting;
 use crate::error::Problem;
-use crate::lasting;
 use crate::secrets::Secrets;
 use crate::siem::Siem;
 
@@ -309,12 +309,12 @@ impl Channels {
         self.ocsf
             .check("channels.ocsf", ocsf::MESSAGE_MIN, problems);
         self.cef.check("channels.cef", cef::MESSAGE_MIN, problems);
-        lasting(problems, "channels.webhook.timeout", webhook.timeout);
-        lasting(problems, "channels.syslog.timeout", syslog.timeout);
-        lasting(problems, "channels.email.timeout", email.timeout);
-        lasting(problems, "channels.slack.timeout", self.slack.timeout);
-        lasting(problems, "channels.teams.timeout", self.teams.timeout);
-        lasting(
+        check_lasting(problems, "channels.webhook.timeout", webhook.timeout);
+        check_lasting(problems, "channels.syslog.timeout", syslog.timeout);
+        check_lasting(problems, "channels.email.timeout", email.timeout);
+        check_lasting(problems, "channels.slack.timeout", self.slack.timeout);
+        check_lasting(problems, "channels.teams.timeout", self.teams.timeout);
+        check_lasting(
             problems,
             "channels.pagerduty.timeout",
             self.pagerduty.timeout,

@@ -3,7 +3,7 @@
 
 use model::Span;
 use notify::channels::pagerduty;
-use notify::post::Target;
+use notify::http_post::Target;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use collect::Format;
 use model::address::network;
 use model::civil::Zone;
-use model::mute::Network;
+use model::silence::Network;
 use model::{ServiceName, Span};
 use serde::{Deserialize, Serialize};
 
@@ -77,18 +77,18 @@ pub struct Database {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
     /// How often it is asked for new events.
-    #[serde(default = "poll")]
+    #[serde(default = "default_poll")]
     pub poll_interval: Span,
     /// How often its whole table is gone through for events that came late.
-    #[serde(default = "sweep")]
+    #[serde(default = "default_sweep")]
     pub full_scan_interval: Span,
 }
 
-fn poll() -> Span {
+fn default_poll() -> Span {
     Span::secs(5)
 }
 
-fn sweep() -> Span {
+fn default_sweep() -> Span {
     Span::mins(10)
 }
 
@@ -163,7 +163,7 @@ pub struct Listener {
     /// `udp:HOST:PORT`, `tcp:HOST:PORT`, `tls:HOST:PORT`, `unix:/PATH` or `unix-stream:/PATH`.
     pub address: String,
     /// What is in its messages: a name of `collect`'s list of formats.
-    #[serde(default = "syslog")]
+    #[serde(default = "default_format")]
     pub format: String,
     /// How often somebody speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -185,7 +185,7 @@ pub struct Listener {
     pub tls_key_file: String,
 }
 
-fn syslog() -> String {
+fn default_format() -> String {
     "syslog".to_owned()
 }
 
@@ -294,7 +294,7 @@ impl Listener {
         };
 
         match self.format() {
-            None => wrong("format", unknown(&self.format)),
+            None => wrong("format", unknown_format(&self.format)),
             Some(format) if format.entry_rules.is_some() => {
                 wrong(
                     "format",
@@ -322,7 +322,7 @@ impl Listener {
     }
 }
 
-fn unknown(format: &str) -> String {
+fn unknown_format(format: &str) -> String {
     let known: Vec<&str> = collect::parsers::ALL.iter().map(|f| f.name).collect();
     format!(
         "there is no format `{format}`; there are {}",
@@ -337,7 +337,7 @@ impl Collect {
             problems.push(Problem::new("collect.retention_months", message));
         }
 
-        super::positive(
+        super::check_positive(
             problems,
             "collect.listener_spool_max_size",
             self.listener_spool_max_bytes,
@@ -361,7 +361,7 @@ impl Collect {
             if file.format().is_none() {
                 problems.push(Problem::new(
                     format!("collect.files[{i}].format"),
-                    unknown(&file.format),
+                    unknown_format(&file.format),
                 ));
             }
         }
@@ -388,12 +388,12 @@ impl Collect {
             if database.url_file.is_empty() {
                 problems.push(Problem::new(format!("{key}.url_file"), "is empty"));
             }
-            super::lasting(
+            super::check_lasting(
                 problems,
                 &format!("{key}.poll_interval"),
                 database.poll_interval,
             );
-            super::lasting(
+            super::check_lasting(
                 problems,
                 &format!("{key}.full_scan_interval"),
                 database.full_scan_interval,

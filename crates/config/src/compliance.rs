@@ -45,7 +45,8 @@ impl Compliance {
         lead(
             "compliance.channels",
             &self.channels,
-            (&Self::default().channels, channels),
+            &Self::default().channels,
+            channels,
             problems,
         );
     }

@@ -28,7 +28,7 @@ impl Default for Database {
 
 impl Database {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        crate::positive(
+        crate::check_positive(
             problems,
             "database.max_connections",
             self.max_connections.into(),

@@ -4,7 +4,7 @@ use model::Span;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
-use crate::{lasting, positive};
+use crate::{check_lasting, check_positive};
 
 /// The engine as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,18 +55,18 @@ impl Detection {
     ];
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        lasting(
+        check_lasting(
             problems,
             "detection.allowed_lateness",
             self.allowed_lateness,
         );
-        lasting(problems, "detection.poll_interval", self.poll_interval);
-        positive(
+        check_lasting(problems, "detection.poll_interval", self.poll_interval);
+        check_positive(
             problems,
             "detection.batch_max_events",
             self.batch_max_events,
         );
-        positive(problems, "detection.max_keys", self.max_keys);
+        check_positive(problems, "detection.max_keys", self.max_keys);
         for (i, source) in self.expected_sources.iter().enumerate() {
             if !Self::SOURCES.contains(&source.as_str()) {
                 let message = format!("`{source}` is not one of {}", Self::SOURCES.join(", "));

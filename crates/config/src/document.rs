@@ -109,14 +109,14 @@ impl Document {
 
     /// The value of a key, if it has one.
     fn get(&self, path: &str) -> Option<&Value> {
-        steps(path).try_fold(&self.tree, |at, step| match step {
+        path_steps(path).try_fold(&self.tree, |at, step| match step {
             Step::Key(key) => at.get(key),
             Step::Index(i) => at.get(i),
         })
     }
 
     fn get_mut(&mut self, path: &str) -> Option<&mut Value> {
-        steps(path).try_fold(&mut self.tree, |at, step| match step {
+        path_steps(path).try_fold(&mut self.tree, |at, step| match step {
             Step::Key(key) => at.get_mut(key),
             Step::Index(i) => at.get_mut(i),
         })
@@ -137,7 +137,7 @@ impl Document {
     /// Puts a value under a key, whose sections are made.
     fn insert(&mut self, path: &str, value: Value) {
         let mut at = &mut self.tree;
-        for step in steps(path) {
+        for step in path_steps(path) {
             let next = match step {
                 Step::Key(key) => at.as_object_mut().map(|section| {
                     section
@@ -177,7 +177,7 @@ impl Document {
         let mut map = Map::new();
         for (key, value) in table {
             let name = key.get_ref().to_string();
-            let path = join(path, &name);
+            let path = join_path(path, &name);
             self.origins.insert(path.clone(), Origin::Span(key.span()));
             let value = self.value(value.get_ref(), &path, value.span())?;
             map.insert(name, value);
@@ -252,11 +252,11 @@ impl Document {
             let default = keys.iter().try_fold(defaults, |at, key| at.get(key));
             let place = Place::Variable(variable.clone());
             if default.is_none() && keys[0] != "rules" {
-                let message = unknown(&keys.join("."), defaults);
+                let message = unknown_key(&keys.join("."), defaults);
                 return Err(ConfigErrors::one(place, keys.join("."), message));
             }
 
-            let value = typed(text, default)
+            let value = parse_typed(text, default)
                 .map_err(|m| ConfigErrors::one(place.clone(), keys.join("."), m))?;
             let mut at = &mut self.tree;
             for key in &keys {
@@ -306,9 +306,9 @@ impl Document {
                     let path = if path == field || path.ends_with(&format!(".{field}")) {
                         path
                     } else {
-                        join(&path, field)
+                        join_path(&path, field)
                     };
-                    ConfigErrors(vec![self.error(path.clone(), unknown(&path, defaults))])
+                    ConfigErrors(vec![self.error(path.clone(), unknown_key(&path, defaults))])
                 }
 
                 // What the standard library says of it helps nobody.
@@ -375,7 +375,7 @@ enum Step<'a> {
 }
 
 /// The steps of a path such as `collect.files[0].path`.
-fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
+fn path_steps(path: &str) -> impl Iterator<Item = Step<'_>> {
     path.split('.')
         .filter(|part| !part.is_empty())
         .flat_map(|part| {
@@ -387,7 +387,7 @@ fn steps(path: &str) -> impl Iterator<Item = Step<'_>> {
         })
 }
 
-fn join(path: &str, key: &str) -> String {
+fn join_path(path: &str, key: &str) -> String {
     if path.is_empty() {
         key.to_owned()
     } else {
@@ -397,7 +397,7 @@ fn join(path: &str, key: &str) -> String {
 
 /// A variable's text as the kind of value that the key has by default; a list may be written with
 /// commas.
-fn typed(text: &str, default: Option<&Value>) -> Result<Value, String> {
+fn parse_typed(text: &str, default: Option<&Value>) -> Result<Value, String> {
     let toml = |text: &str| {
         text.parse::<toml::Value>()
             .ok()
@@ -421,7 +421,7 @@ fn typed(text: &str, default: Option<&Value>) -> Result<Value, String> {
 }
 
 /// Says that nobody knows this key, and which one was probably meant.
-fn unknown(path: &str, defaults: &Value) -> String {
+fn unknown_key(path: &str, defaults: &Value) -> String {
     if let Some(hint) = secrets::inline_hint(path) {
         return hint;
     }

@@ -4,7 +4,7 @@ use model::{Channel, Severity, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
-use crate::{Channels, Contacts, OnCall, lasting};
+use crate::{Channels, Contacts, OnCall, check_lasting};
 
 /// The most tiers.
 const TIERS_MAX: usize = 10;
@@ -36,7 +36,7 @@ pub struct Escalation {
 pub struct Tier {
     /// By which ways.
     pub channels: Vec<Channel>,
-    /// Whom, by name, by mail.
+    /// SilenceTarget, by name, by mail.
     pub people: Vec<String>,
     /// And whose turn it is.
     pub on_call: bool,
@@ -75,10 +75,10 @@ impl Escalation {
         problems: &mut Vec<Problem>,
     ) {
         for (severity, span) in self.patience() {
-            lasting(problems, &format!("escalation.{severity}"), span);
+            check_lasting(problems, &format!("escalation.{severity}"), span);
         }
 
-        lasting(problems, "escalation.ack_link_ttl", self.ack_link_ttl);
+        check_lasting(problems, "escalation.ack_link_ttl", self.ack_link_ttl);
         let mut bad = |key: String, message: String| {
             problems.push(Problem::new(format!("escalation.{key}"), message));
         };

@@ -6,7 +6,7 @@ use model::Span;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Problem;
-use crate::{lasting, positive};
+use crate::{check_lasting, check_positive};
 
 /// The HTTP door for events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,13 +59,13 @@ impl Default for Ingest {
 
 impl Ingest {
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        positive(problems, "ingest.max_body_size", self.max_body_bytes);
-        positive(problems, "ingest.max_batch_events", self.max_batch_events);
-        positive(problems, "ingest.queue_max_events", self.queue_max_events);
-        positive(problems, "ingest.queue_max_size", self.queue_max_bytes);
-        positive(problems, "ingest.max_connections", self.max_connections);
-        lasting(problems, "ingest.max_clock_ahead", self.max_clock_ahead);
-        lasting(problems, "ingest.max_clock_behind", self.max_clock_behind);
+        check_positive(problems, "ingest.max_body_size", self.max_body_bytes);
+        check_positive(problems, "ingest.max_batch_events", self.max_batch_events);
+        check_positive(problems, "ingest.queue_max_events", self.queue_max_events);
+        check_positive(problems, "ingest.queue_max_size", self.queue_max_bytes);
+        check_positive(problems, "ingest.max_connections", self.max_connections);
+        check_lasting(problems, "ingest.max_clock_ahead", self.max_clock_ahead);
+        check_lasting(problems, "ingest.max_clock_behind", self.max_clock_behind);
 
         match (self.tls_cert_file.is_empty(), self.tls_key_file.is_empty()) {
             (true, false) => problems.push(Problem::new(

@@ -141,7 +141,7 @@ pub fn load(
         None => ("defaults".to_owned(), String::new()),
     };
 
-    let (config, renamed) = read(&name, &text, &env)?;
+    let (config, renamed) = read_document(&name, &text, &env)?;
     let secrets = Secrets::read(&config, &env)?;
     Ok(Loaded {
         config,
@@ -167,10 +167,10 @@ pub fn parse(
     text: &str,
     env: &BTreeMap<String, String>,
 ) -> Result<Config, ConfigErrors> {
-    read(name, text, env).map(|(config, _)| config)
+    read_document(name, text, env).map(|(config, _)| config)
 }
 
-fn read(
+fn read_document(
     name: &str,
     text: &str,
     env: &BTreeMap<String, String>,
@@ -303,14 +303,14 @@ impl Config {
 }
 
 /// A problem unless the number is at least 1.
-fn positive(problems: &mut Vec<Problem>, key: &str, value: u64) {
+fn check_positive(problems: &mut Vec<Problem>, key: &str, value: u64) {
     if value == 0 {
         problems.push(Problem::new(key, "must be at least 1"));
     }
 }
 
 /// A problem unless the length of time is longer than none.
-fn lasting(problems: &mut Vec<Problem>, key: &str, value: model::Span) {
+fn check_lasting(problems: &mut Vec<Problem>, key: &str, value: model::Span) {
     if value <= model::Span::ZERO {
         problems.push(Problem::new(key, "must be longer than 0s"));
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use model::Span;
 use serde::{Deserialize, Serialize};
 
+use crate::check_lasting;
 use crate::error::Problem;
-use crate::lasting;
 use ::monitors::{ALL, named};
 
 /// What is measured, and when that is an alert.
@@ -54,7 +54,7 @@ impl Monitors {
             problems.push(Problem::new("monitors.interval", "must be at least 1s"));
         }
 
-        lasting(problems, "monitors.retention", self.retention);
+        check_lasting(problems, "monitors.retention", self.retention);
         let known = || ALL.iter().map(|m| m.name).collect::<Vec<_>>().join(", ");
         for (i, name) in self.disabled.iter().enumerate() {
             if named(name).is_none() {

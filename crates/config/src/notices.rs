@@ -67,7 +67,8 @@ impl Digest {
         lead(
             "digest.channels",
             &self.channels,
-            (&Self::default().channels, channels),
+            &Self::default().channels,
+            channels,
             problems,
         );
     }
@@ -90,7 +91,8 @@ impl Heartbeat {
         lead(
             "heartbeat.channels",
             &self.channels,
-            (&Self::default().channels, channels),
+            &Self::default().channels,
+            channels,
             problems,
         );
     }
@@ -110,7 +112,8 @@ pub(super) fn configured(wanted: &[Channel], channels: &Channels) -> Vec<Channel
 pub(super) fn lead(
     key: &str,
     wanted: &[Channel],
-    (default, channels): (&[Channel], &Channels),
+    default: &[Channel],
+    channels: &Channels,
     problems: &mut Vec<Problem>,
 ) {
     if wanted.contains(&Channel::Pagerduty) {

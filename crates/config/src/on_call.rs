@@ -1,7 +1,7 @@
 //! `[on_call]`: whose turn it is.
 
 use jiff::civil::Date;
-use notify::rota;
+use notify::rotation;
 use serde::{Deserialize, Serialize};
 
 use crate::Contacts;
@@ -47,14 +47,14 @@ impl Default for OnCall {
 
 impl OnCall {
     /// The schedule, as notifications are sent by it.
-    pub fn schedule(&self) -> rota::Rota {
-        let leave = self.leave.iter().map(|absence| rota::Leave {
+    pub fn schedule(&self) -> rotation::Rota {
+        let leave = self.leave.iter().map(|absence| rotation::Leave {
             name: absence.name.clone(),
             from: absence.from,
             to: absence.to,
         });
 
-        rota::Rota {
+        rotation::Rota {
             people: self.people.clone(),
             begins: self.start,
             days: self.days,

@@ -21,7 +21,11 @@ pub fn reference() -> String {
             .find_map(|line| line.strip_prefix("#[")?.strip_suffix(']'));
         let Some(name) = name else { continue };
         // Writing to a String cannot fail.
-        let _ = writeln!(out, "## `[{name}]`\n\n```toml\n{}\n```\n", plain(block));
+        let _ = writeln!(
+            out,
+            "## `[{name}]`\n\n```toml\n{}\n```\n",
+            plain_text(block)
+        );
     }
 
     out.push_str("## Old names\n\nThey still work, with a warning.\n\n| old | new |\n|---|---|\n");
@@ -33,7 +37,7 @@ pub fn reference() -> String {
 }
 
 /// A block of the sample with its settings switched on.
-fn plain(block: &str) -> String {
+fn plain_text(block: &str) -> String {
     let lines: Vec<&str> = block
         .lines()
         .map(|line| match line.strip_prefix('#') {

@@ -49,50 +49,50 @@ impl Secrets {
         let pagerduty = &config.channels.pagerduty;
         let inline = |text: &str| (!text.is_empty()).then(|| SecretString::from(text));
 
-        let database_url = one(
+        let database_url = load_secret(
             env,
             "DATABASE_URL",
             "database.url_file",
             &config.database.url_file,
         )?;
-        let webhook_url = one(env, "", "channels.webhook.url_file", &webhook.url_file)?;
+        let webhook_url = load_secret(env, "", "channels.webhook.url_file", &webhook.url_file)?;
 
         let mut databases = Vec::new();
         for (i, database) in config.collect.databases.iter().enumerate() {
             let key = format!("collect.databases[{i}].url_file");
-            databases.extend(one(env, "", &key, &database.url_file)?);
+            databases.extend(load_secret(env, "", &key, &database.url_file)?);
         }
 
         Ok(Self {
             databases,
             database_url: database_url.or_else(|| inline(&config.database.url)),
-            email_password: one(
+            email_password: load_secret(
                 env,
                 EMAIL_PASSWORD,
                 "channels.email.password_file",
                 &email.password_file,
             )?,
-            webhook_secret: one(
+            webhook_secret: load_secret(
                 env,
                 WEBHOOK_SECRET,
                 "channels.webhook.secret_file",
                 &webhook.secret_file,
             )?,
             webhook_url: webhook_url.or_else(|| inline(&webhook.url)),
-            slack_url: one(
+            slack_url: load_secret(
                 env,
                 "",
                 "channels.slack.url_file",
                 &config.channels.slack.url_file,
             )?,
-            teams_url: one(
+            teams_url: load_secret(
                 env,
                 "",
                 "channels.teams.url_file",
                 &config.channels.teams.url_file,
             )?,
-            watchdog_url: one(env, "", "watchdog.url_file", &config.watchdog.url_file)?,
-            pagerduty_key: one(
+            watchdog_url: load_secret(env, "", "watchdog.url_file", &config.watchdog.url_file)?,
+            pagerduty_key: load_secret(
                 env,
                 "",
                 "channels.pagerduty.routing_key_file",
@@ -103,7 +103,7 @@ impl Secrets {
 }
 
 /// The variable, else the file without its last line end.
-fn one(
+fn load_secret(
     env: &BTreeMap<String, String>,
     variable: &str,
     key: &str,

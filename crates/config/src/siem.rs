@@ -5,8 +5,8 @@ use notify::channels::syslog;
 use serde::{Deserialize, Serialize};
 
 use crate::channels::pem;
+use crate::check_lasting;
 use crate::error::Problem;
-use crate::lasting;
 
 /// `[channels.ocsf]` and `[channels.cef]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,6 +84,6 @@ impl Siem {
                 format!("must be from {least} to {}", syslog::MESSAGE_MAX),
             );
         }
-        lasting(problems, &format!("{section}.timeout"), self.timeout);
+        check_lasting(problems, &format!("{section}.timeout"), self.timeout);
     }
 }

@@ -1,12 +1,12 @@
 //! `[watchdog]`: who notices when we are gone.
 
 use model::Span;
-use notify::post::{Heartbeat, Target};
+use notify::http_post::{Heartbeat, Target};
 use serde::{Deserialize, Serialize};
 
 use crate::channels::{copy, pem};
+use crate::check_lasting;
 use crate::error::Problem;
-use crate::lasting;
 use crate::secrets::Secrets;
 
 /// A service that raises the alarm when it no longer hears from us. The URL holds a token: it
@@ -43,7 +43,7 @@ impl Default for Watchdog {
 }
 
 impl Watchdog {
-    /// Whom to tell, when somebody listens.
+    /// SilenceTarget to tell, when somebody listens.
     pub fn heartbeat(&self, secrets: &Secrets) -> anyhow::Result<Option<Heartbeat>> {
         let Some(url) = &secrets.watchdog_url else {
             return Ok(None);
@@ -60,13 +60,13 @@ impl Watchdog {
     }
 
     pub(super) fn check(&self, problems: &mut Vec<Problem>) {
-        lasting(problems, "watchdog.interval", self.interval);
-        lasting(problems, "watchdog.timeout", self.timeout);
-        lasting(
+        check_lasting(problems, "watchdog.interval", self.interval);
+        check_lasting(problems, "watchdog.timeout", self.timeout);
+        check_lasting(
             problems,
             "watchdog.database_down_after",
             self.database_down_after,
         );
-        lasting(problems, "watchdog.stuck_after", self.stuck_after);
+        check_lasting(problems, "watchdog.stuck_after", self.stuck_after);
     }
 }

@@ -25,7 +25,7 @@ const SPARE: u32 = 2;
 #[derive(Debug)]
 pub struct HttpServer(web::HttpServer);
 
-fn settings(config: &config::Ingest, state: &StateDir) -> Settings {
+fn ingest_settings(config: &config::Ingest, state: &StateDir) -> Settings {
     let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let limits = ingest::Settings {
         max_body_bytes: size(config.max_body_bytes),
@@ -56,7 +56,7 @@ pub async fn open(
     stop: &CancellationToken,
 ) -> anyhow::Result<HttpServer> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut settings = settings(&loaded.config.ingest, state);
+    let mut settings = ingest_settings(&loaded.config.ingest, state);
     let certificate = certificates
         .door()
         .map(|slot| slot.certificate())

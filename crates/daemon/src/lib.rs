@@ -83,7 +83,7 @@ pub async fn run(
 ) -> anyhow::Result<()> {
     let began = Instant::now();
     state.create()?;
-    let _lock = lock(state)?;
+    let _lock = lock_state(state)?;
 
     let database = Database::open(&loaded, state).await?;
     if !await_database(&loaded, state, &database, &control.stop).await? {
@@ -161,7 +161,7 @@ async fn await_database(
 }
 
 /// Keeps a second daemon off the same state directory, for as long as the file lives.
-fn lock(state: &StateDir) -> anyhow::Result<File> {
+fn lock_state(state: &StateDir) -> anyhow::Result<File> {
     let path = state.join(LOCK);
     let file = File::options()
         .create(true)
@@ -181,7 +181,7 @@ fn lock(state: &StateDir) -> anyhow::Result<File> {
 }
 
 /// Brings the schema and the tables of rules and requirements up to date, and tests the rules.
-async fn prepare(loaded: &Loaded, database: &Database) -> anyhow::Result<()> {
+async fn prepare_database(loaded: &Loaded, database: &Database) -> anyhow::Result<()> {
     certificates::log_warnings(&loaded.config, SystemClock.now());
     database.migrate().await?;
 
@@ -212,7 +212,7 @@ impl Daemon<'_> {
         loaded: Arc<Loaded>,
         on_ready: impl FnOnce(Option<std::net::SocketAddr>),
     ) -> anyhow::Result<()> {
-        prepare(&loaded, self.database).await?;
+        prepare_database(&loaded, self.database).await?;
         let (failures, recorded) = Failures::new();
         let certificates = Certificates::new(&loaded.config);
         let health = Health::default();

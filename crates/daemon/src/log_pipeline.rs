@@ -7,11 +7,11 @@ use collect::sequence::{Place, Sequencer, Taken};
 use collect::source_tracking::{Cadence, Hours};
 use collect::{Format, LineId, LineParser, ParseContext};
 use model::civil::Zone;
-use model::mute::Network;
+use model::silence::Network;
 use model::time::Calendar;
 use model::{SecurityEvent, ServiceName, Span, Timestamp};
 use store::PgConnection;
-use store::collected::{Account, Position};
+use store::log_events::{Account, Position};
 use store::sources::{DeadLetter, ENTRY_MAX, Gap, SourceRow};
 use tracing::warn;
 
@@ -91,7 +91,8 @@ impl Intake {
         source_id: String,
         format: &'static Format,
         expected_every: Option<Span>,
-        (calendar, settle): (Calendar, Span),
+        calendar: Calendar,
+        settle: Span,
     ) -> anyhow::Result<Self> {
         store::sources::declare(conn, &source_id, format.source, expected_every).await?;
         let row = store::sources::find(conn, &source_id)
@@ -235,7 +236,7 @@ impl Intake {
         position: Option<&Position>,
         account: &Account<'_>,
     ) -> anyhow::Result<()> {
-        let stored = store::collected::insert(conn, events, position, Some(account))
+        let stored = store::log_events::insert(conn, events, position, Some(account))
             .await
             .context("cannot store events")?;
         self.newest = account.newest;
@@ -280,7 +281,7 @@ impl Intake {
                 Taken::Event | Taken::Held => {}
                 Taken::Ignored => account.ignored += 1,
                 Taken::Rejected(reason) if account.letters.len() < LETTERS_MAX => {
-                    account.letters.push(letter(id, reason, entry));
+                    account.letters.push(to_dead_letter(id, reason, entry));
                 }
                 Taken::Rejected(_) => account.unkept += 1,
             }
@@ -295,14 +296,14 @@ impl Intake {
             if let Some(service) = &self.service {
                 event.details = event.details.with_service(service);
             }
-            weigh(event, account, self.settle);
+            weigh_event(event, account, self.settle);
         }
     }
 }
 
 /// What an event says of its source: whether it is late, and how far the source's clock can be from
 /// ours.
-fn weigh(event: &SecurityEvent<'_>, account: &mut Account<'_>, settle: Span) {
+fn weigh_event(event: &SecurityEvent<'_>, account: &mut Account<'_>, settle: Span) {
     account.late += u64::from(
         account
             .newest
@@ -313,7 +314,7 @@ fn weigh(event: &SecurityEvent<'_>, account: &mut Account<'_>, settle: Span) {
     account.skew = Some(account.skew.map_or(behind, |least| least.min(behind)));
 }
 
-fn letter(id: LineId, reason: String, entry: &[u8]) -> DeadLetter {
+fn to_dead_letter(id: LineId, reason: String, entry: &[u8]) -> DeadLetter {
     let kept = entry.len().min(ENTRY_MAX);
     DeadLetter {
         place: format!("file {:08x}, byte {}", id.file, id.offset),

@@ -67,13 +67,13 @@ impl Reloadable {
                 }
                 () = daemon.control.reload.notified() => {
                     let prepared = tokio::select! {
-                        prepared = prepare(daemon) => prepared,
+                        prepared = prepare_reload(daemon) => prepared,
                         () = daemon.control.stop.cancelled() => return,
                     };
 
                     match prepared {
                         Ok(next) => self.replace(next, context).await,
-                        Err(cause) => refuse(context, &cause),
+                        Err(cause) => refuse_reload(context, &cause),
                     }
                 }
                 () = daemon.control.stop.cancelled() => return,
@@ -102,7 +102,7 @@ impl Reloadable {
         let of =
             |loaded: &Arc<Loaded>| Self::start(&context.with_configuration(Arc::clone(loaded))?);
         let started = of(&loaded).or_else(|cause| {
-            refuse(context, &cause);
+            refuse_reload(context, &cause);
             of(&before)
         });
 
@@ -143,7 +143,7 @@ struct Next {
 
 /// Reads and checks everything; changes nothing but the rules table, which needs the new ones
 /// before anything can be found by them.
-async fn prepare(daemon: &Daemon<'_>) -> anyhow::Result<Next> {
+async fn prepare_reload(daemon: &Daemon<'_>) -> anyhow::Result<Next> {
     info!("SIGHUP: reading the configuration again");
     let loaded = config::load(daemon.control.config.as_deref(), config::environment())?;
     let pairs = certificates::read_all(&loaded.config)?;
@@ -172,7 +172,7 @@ async fn prepare(daemon: &Daemon<'_>) -> anyhow::Result<Next> {
 }
 
 /// Says what was wrong, each error in a line of its own, to the log and to people.
-fn refuse(context: &TaskContext, cause: &anyhow::Error) {
+fn refuse_reload(context: &TaskContext, cause: &anyhow::Error) {
     match cause.downcast_ref::<ConfigErrors>() {
         Some(errors) => errors
             .0
@@ -196,7 +196,7 @@ fn counts_at_start(before: &Config, next: &Config) -> Vec<String> {
         let mut keys = BTreeSet::new();
         let value = serde_json::to_value(config).unwrap_or_default();
         for section in AT_START {
-            flatten(section, &value[section], &mut keys);
+            flatten_keys(section, &value[section], &mut keys);
         }
         keys
     };
@@ -212,16 +212,16 @@ fn counts_at_start(before: &Config, next: &Config) -> Vec<String> {
 }
 
 /// Every value by its key, but for the files of certificates that are there before and after.
-fn flatten(key: &str, value: &Value, keys: &mut BTreeSet<(String, String)>) {
+fn flatten_keys(key: &str, value: &Value, keys: &mut BTreeSet<(String, String)>) {
     match value {
         Value::Object(fields) => fields
             .iter()
-            .for_each(|(name, value)| flatten(&format!("{key}.{name}"), value, keys)),
+            .for_each(|(name, value)| flatten_keys(&format!("{key}.{name}"), value, keys)),
         Value::Array(items) => {
             items
                 .iter()
                 .enumerate()
-                .for_each(|(i, item)| flatten(&format!("{key}[{i}]"), item, keys));
+                .for_each(|(i, item)| flatten_keys(&format!("{key}[{i}]"), item, keys));
         }
         Value::String(file)
             if key.ends_with(".tls_cert_file") || key.ends_with(".tls_key_file") =>

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use collect::source_tracking::{Cadence, Hours, Sequence};
-use model::event::Marks;
+use model::event::EventTags;
 use model::time::Calendar;
 use model::{SecurityEvent, Source, Span, Timestamp};
 use store::PgConnection;
@@ -42,7 +42,7 @@ pub struct Books {
     producers: BTreeMap<String, Producer>,
 }
 
-fn add(intake: &mut Intake, event: &SecurityEvent<'_>, (now, settle): (Timestamp, Span)) {
+fn add_event(intake: &mut Intake, event: &SecurityEvent<'_>, now: Timestamp, settle: Span) {
     intake.accepted += 1;
     intake.late += u64::from(
         intake
@@ -56,7 +56,7 @@ fn add(intake: &mut Intake, event: &SecurityEvent<'_>, (now, settle): (Timestamp
 }
 
 /// What is booked; the newest time is kept for the next batch.
-fn take(intake: &mut Intake) -> Intake {
+fn take_intake(intake: &mut Intake) -> Intake {
     let next = Intake {
         newest: intake.newest,
         ..Intake::default()
@@ -108,11 +108,11 @@ impl Books {
     /// An event has been read.
     pub fn note(&mut self, event: &SecurityEvent<'_>, now: Timestamp) {
         // What we say of ourselves shows nothing of whether applications speak.
-        if event.source != Source::AuditDb || event.marks.intersects(Marks::OWN_FAILURE) {
+        if event.source != Source::AuditDb || event.marks.intersects(EventTags::OWN_FAILURE) {
             return;
         }
 
-        add(&mut self.intake, event, (now, self.settle));
+        add_event(&mut self.intake, event, now, self.settle);
         let Some(number) = event.details.number("producer_seq") else {
             return;
         };
@@ -131,7 +131,7 @@ impl Books {
 
         let producer = self.producers.entry(name).or_default();
         producer.sequence.record_arrival(number, now);
-        add(&mut producer.intake, event, (now, self.settle));
+        add_event(&mut producer.intake, event, now, self.settle);
     }
 
     /// Books what was read; belongs into the transaction that saves the cursor. Tells of numbers
@@ -157,7 +157,14 @@ impl Books {
                 self.rhythm.record_pause(pause, hours);
             }
 
-            sources::book(conn, TABLE, Source::AuditDb, &take(&mut self.intake), now).await?;
+            sources::book(
+                conn,
+                TABLE,
+                Source::AuditDb,
+                &take_intake(&mut self.intake),
+                now,
+            )
+            .await?;
             sources::save_ledger(conn, TABLE, &serde_json::to_value(&self.rhythm)?, None).await?;
             sources::end_silence(conn, TABLE, now).await?;
         }
@@ -173,7 +180,7 @@ impl Books {
                 conn,
                 &source_id,
                 Source::AuditDb,
-                &take(&mut producer.intake),
+                &take_intake(&mut producer.intake),
                 now,
             )
             .await?;

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use model::event::{Marks, UserId};
+use model::event::{EventTags, UserId};
 use model::time::{BusinessHours, BusinessHoursError, Calendar};
-use model::{Change, EntityKind, Memory, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use model::{
+    DetectionUpdate, EntityKind, Lookback, RuleId, SecurityEvent, Severity, Source, Span, Timestamp,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -14,7 +16,7 @@ use crate::event_header::{
     EventHeader, PREFETCH_BATCH, PrefetchHints, Prefilter, RULES_MAX, set_bits,
 };
 use crate::keyed::{Key, KeyHasher};
-use crate::open::{Detections, Restored, Slot};
+use crate::open::{Detections, OpenKey, Restored};
 use crate::params;
 use crate::profile::{Familiarity, Novelty, Profiles, StoredProfile};
 use crate::rule::{Context, Info, ParamError, Rule, Usage, quiet_since};
@@ -131,7 +133,7 @@ pub struct Engine {
     counters: Counters,
     clocks: [SourceClock; Source::ALL.len()],
     allowed_lateness: Span,
-    lookback: Memory,
+    lookback: Lookback,
     /// Sources that have never sent an event so far.
     never_heard: Vec<Source>,
     /// The wall clock of the last `advance_clock`; `None` in a replay.
@@ -232,7 +234,7 @@ impl Engine {
             counters: Counters::default(),
             clocks: [clock; Source::ALL.len()],
             allowed_lateness: settings.allowed_lateness,
-            lookback: Memory { all, logins },
+            lookback: Lookback { all, logins },
             never_heard: Vec::new(),
             now: None,
             next_sweep: Timestamp::MIN,
@@ -252,7 +254,7 @@ impl Engine {
     }
 
     /// Returns how much of the past the engine must see again after a restart.
-    pub fn lookback(&self) -> Memory {
+    pub fn lookback(&self) -> Lookback {
         self.lookback
     }
 
@@ -314,7 +316,7 @@ impl Engine {
 
         // blueteam's own failure events arrive amid the events of a source, and show nothing about
         // how far that source has come.
-        if !header.marks.intersects(Marks::OWN_FAILURE) {
+        if !header.marks.intersects(EventTags::OWN_FAILURE) {
             clock.newest = clock.newest.max(header.at);
             if let Some(now) = self.now {
                 clock.arrived = now;
@@ -381,10 +383,10 @@ impl Engine {
         hints: PrefetchHints,
     ) -> (Novelty, Option<SlotRef>) {
         match user {
-            Some(user) if header.marks.intersects(Marks::USER_SUCCESS) => {
+            Some(user) if header.marks.intersects(EventTags::USER_SUCCESS) => {
                 self.profiles.learn_event(user, hints.user, event, header)
             }
-            Some(user) if header.marks.intersects(Marks::SESSION) => (
+            Some(user) if header.marks.intersects(EventTags::SESSION) => (
                 Novelty::default(),
                 Some(self.profiles.touch_slot_ref(user, hints.user, header.at)),
             ),
@@ -395,10 +397,10 @@ impl Engine {
     /// Processes an event again that was processed before a restart: windows are rebuilt, no
     /// detection is reported. `learned` means that the stored profiles include it already.
     pub fn rebuild(&mut self, event: &SecurityEvent<'_>, learned: bool) {
-        self.detections.muted = true;
+        self.detections.silenced = true;
         self.profiles.learning = !learned;
         self.push(event);
-        self.detections.muted = false;
+        self.detections.silenced = false;
         self.profiles.learning = true;
     }
 
@@ -419,9 +421,9 @@ impl Engine {
     /// so their watermark follows their events until they have been quiet for the allowed lateness.
     pub fn resume(&mut self, now: Timestamp) {
         // What was decided before the restart is not decided again.
-        self.detections.muted = true;
+        self.detections.silenced = true;
         self.propagate_watermarks();
-        self.detections.muted = false;
+        self.detections.silenced = false;
         self.now = Some(now);
         for clock in self
             .clocks
@@ -508,7 +510,7 @@ impl Engine {
 
     /// Passes on what changed since the last drain, each detection once. With `settled_only`,
     /// detections that were merely extended wait.
-    pub fn drain(&mut self, settled_only: bool, tell: impl FnMut(Change)) {
+    pub fn drain(&mut self, settled_only: bool, tell: impl FnMut(DetectionUpdate)) {
         self.detections.drain(settled_only, tell);
     }
 
@@ -565,7 +567,7 @@ impl Engine {
             .position(|r| r.info.id == detection.rule_id)
         {
             (
-                Slot {
+                OpenKey {
                     rule: rule as u16,
                     key,
                     episode,
@@ -585,7 +587,7 @@ impl Engine {
             );
 
             (
-                Slot {
+                OpenKey {
                     rule: (self.rules.len() + rule) as u16,
                     key,
                     episode,

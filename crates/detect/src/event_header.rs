@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use model::event::{Marks, UserId};
+use model::event::{EventTags, UserId};
 use model::{Action, Category, SecurityEvent, Source, Timestamp};
 
 use crate::clock_cache::NO_HINT;
@@ -42,7 +42,7 @@ pub struct EventHeader {
     agent: u64,
     /// Bit set of the rules that want to see the event.
     pub(crate) wanted: u32,
-    pub(crate) marks: Marks,
+    pub(crate) marks: EventTags,
     /// Number of occurrences.
     pub(crate) times: u32,
     pub(crate) source: Source,
@@ -62,7 +62,7 @@ impl EventHeader {
         ip: [0; 2],
         agent: 0,
         wanted: 0,
-        marks: Marks(0),
+        marks: EventTags(0),
         times: 0,
         source: Source::AuditDb,
         category: Category::System,
@@ -108,7 +108,7 @@ pub(crate) fn set_bits(mut bits: u32) -> impl Iterator<Item = usize> {
 /// The events that a rule wants to see.
 #[derive(Clone)]
 struct RuleInterest {
-    interest: Marks,
+    interest: EventTags,
     predicate: Option<RulePredicate>,
 }
 
@@ -131,7 +131,7 @@ impl std::fmt::Debug for Prefilter {
 impl Prefilter {
     pub(crate) fn new(
         key_hasher: KeyHasher,
-        interests: impl Iterator<Item = (Marks, Option<RulePredicate>)>,
+        interests: impl Iterator<Item = (EventTags, Option<RulePredicate>)>,
     ) -> Self {
         let interests = interests
             .map(|(interest, predicate)| RuleInterest {
@@ -165,7 +165,7 @@ impl Prefilter {
         let session = event
             .session_id
             .as_deref()
-            .filter(|name| event.marks.intersects(Marks::SESSION) && !name.is_empty());
+            .filter(|name| event.marks.intersects(EventTags::SESSION) && !name.is_empty());
 
         let session = split(SESSION, session.map(|name| self.key_hasher.hash_name(name)));
         let ip = split(IP, event.ip_address.map(ip_bits));

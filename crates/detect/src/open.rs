@@ -7,7 +7,8 @@ use std::collections::BinaryHeap;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use model::{
-    Change, Detection, Entity, EventKey, Fingerprint, Phase, SecurityEvent, Source, Span, Timestamp,
+    Detection, DetectionUpdate, Entity, EventKey, Fingerprint, Phase, SecurityEvent, Source, Span,
+    Timestamp,
 };
 use sha2::{Digest, Sha256};
 
@@ -20,7 +21,7 @@ pub const EVENT_IDS_MAX: usize = 100;
 
 /// Which detection: rule, key and sub-period.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Slot {
+pub(crate) struct OpenKey {
     /// Position of the rule in the engine.
     pub rule: u16,
     /// The rule's key.
@@ -31,7 +32,7 @@ pub(crate) struct Slot {
 
 /// What a rule says when its condition starts to hold.
 #[derive(Debug)]
-pub struct Opening {
+pub struct NewDetection {
     /// Who or what it is about.
     pub entity: Entity,
     /// One line.
@@ -46,9 +47,9 @@ pub struct Opening {
 
 #[derive(Debug)]
 struct Open {
-    slot: Slot,
+    slot: OpenKey,
     detection: Detection,
-    /// Its events, as a [`Change`] names them.
+    /// Its events, as a [`DetectionUpdate`] names them.
     events: Vec<EventKey>,
     cooldown: Span,
     last_extended: Timestamp,
@@ -78,7 +79,7 @@ pub struct Restored {
 /// The open detections of all rules, and what changed since the last drain.
 #[derive(Debug, Default)]
 pub(crate) struct Detections {
-    open: HashMap<Slot, u32, RandomState>,
+    open: HashMap<OpenKey, u32, RandomState>,
     slab: Vec<Option<Open>>,
     free: Vec<u32>,
     closing: BinaryHeap<Reverse<(Timestamp, u32)>>,
@@ -88,7 +89,7 @@ pub(crate) struct Detections {
     grace: Span,
     /// Conditions that hold are not told: set while windows are rebuilt from a past that has been
     /// told already.
-    pub muted: bool,
+    pub silenced: bool,
 }
 
 impl Detections {
@@ -108,12 +109,13 @@ impl Detections {
     /// The condition holds at `event`: extends the open detection, or opens one.
     pub(crate) fn fire(
         &mut self,
-        slot: Slot,
-        (info, cooldown): (&'static Info, Span),
+        slot: OpenKey,
+        info: &'static Info,
+        cooldown: Span,
         event: &SecurityEvent<'_>,
-        opening: impl FnOnce() -> Opening,
+        opening: impl FnOnce() -> NewDetection,
     ) {
-        if self.muted {
+        if self.silenced {
             return;
         }
 
@@ -143,13 +145,14 @@ impl Detections {
     /// silence).
     pub(crate) fn fire_silence(
         &mut self,
-        slot: Slot,
-        (info, cooldown): (&'static Info, Span),
-        opening: Opening,
+        slot: OpenKey,
+        info: &'static Info,
+        cooldown: Span,
+        opening: NewDetection,
         from: Timestamp,
         to: Timestamp,
     ) {
-        if self.muted {
+        if self.silenced {
             return;
         }
 
@@ -333,7 +336,7 @@ impl Detections {
     /// Hands out what changed since the last drain, each detection once, as it is now. With
     /// `settled_only`, detections that were merely extended are kept for a later drain: a storm
     /// must not become a write per event.
-    pub(crate) fn drain(&mut self, settled_only: bool, mut tell: impl FnMut(Change)) {
+    pub(crate) fn drain(&mut self, settled_only: bool, mut tell: impl FnMut(DetectionUpdate)) {
         let mut kept = Vec::new();
         for i in std::mem::take(&mut self.dirty) {
             let Some(open) = self.slab[i as usize].as_mut() else {
@@ -350,7 +353,7 @@ impl Detections {
                 (false, false) => Phase::Extended,
             };
 
-            let change = Change {
+            let change = DetectionUpdate {
                 opened: open.fresh,
                 phase,
                 detection: open.detection.clone(),
@@ -372,7 +375,7 @@ impl Detections {
     }
 
     /// Takes up a stored open detection.
-    pub(crate) fn restore(&mut self, slot: Slot, cooldown: Span, restored: Restored) {
+    pub(crate) fn restore(&mut self, slot: OpenKey, cooldown: Span, restored: Restored) {
         let open = Open {
             slot,
             cooldown,
@@ -397,11 +400,11 @@ impl Detections {
 
 impl Open {
     fn new(
-        slot: Slot,
+        slot: OpenKey,
         info: &'static Info,
         cooldown: Span,
         source: Source,
-        opening: Opening,
+        opening: NewDetection,
         hit: Hit,
     ) -> Self {
         let evidence = if opening.evidence.is_empty() {
@@ -418,7 +421,7 @@ impl Open {
             .unwrap_or(hit.at)
             .max(hit.at);
 
-        let fingerprint = fingerprint(
+        let fingerprint = detection_fingerprint(
             info.id.as_str(),
             &opening.entity,
             source,
@@ -464,7 +467,7 @@ impl Open {
 
 /// Rule, key and first event as one id. A cryptographic hash, because event ids come from those we
 /// watch: nobody may craft a second event whose alert is taken for the first one's.
-fn fingerprint(
+fn detection_fingerprint(
     rule: &str,
     entity: &Entity,
     source: Source,

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use model::event::{Marks, UserId};
+use model::event::{EventTags, UserId};
 use model::{SecurityEvent, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -252,7 +252,7 @@ impl UserProfile {
         let agent = header
             .agent_hash()
             .is_some_and(|hash| self.learn_agent(event, hash, at));
-        if header.marks.intersects(Marks::LOGIN)
+        if header.marks.intersects(EventTags::LOGIN)
             && let Some(tenant) = event.instance_id
         {
             self.dirty |= self.details.learn_login(at, tenant);

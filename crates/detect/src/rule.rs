@@ -1,6 +1,6 @@
 //! Rules: identity, parameters, state, and the context in which they see an event.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::text::{KEY_BYTES_MAX, shortened};
 use model::{
     ControlId, Entity, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp,
@@ -13,7 +13,7 @@ use crate::clock_cache::SlotRef;
 use crate::engine::{Counters, LATE_EVENT_GRACE};
 use crate::event_header::{EventHeader, PrefetchHints, RulePredicate};
 use crate::keyed::{Key, KeyHasher};
-use crate::open::{Detections, Opening, Slot};
+use crate::open::{Detections, NewDetection, OpenKey};
 use crate::profile::{Novelty, Profiles, UserProfile};
 use crate::users::Users;
 use crate::window::Hit;
@@ -35,7 +35,7 @@ pub struct Info {
     /// MITRE ATT&CK technique ids.
     pub attack: &'static [&'static str],
     /// The rule sees only events with one of these marks.
-    pub interest: Marks,
+    pub interest: EventTags,
     /// Sources whose events can carry these marks. If they are silent, the rule is blind. Empty
     /// means any source.
     pub feeds: &'static [Source],
@@ -189,12 +189,17 @@ impl Context<'_> {
 
     /// Returns whether windows are being rebuilt from events that were processed before a restart.
     pub(crate) fn is_rebuilding(&self) -> bool {
-        self.detections.muted
+        self.detections.silenced
     }
 
     /// Reports that the condition holds for `key` at `event`: opens a detection or extends the open
     /// one.
-    pub fn fire(&mut self, key: Key, event: &SecurityEvent<'_>, opening: impl FnOnce() -> Opening) {
+    pub fn fire(
+        &mut self,
+        key: Key,
+        event: &SecurityEvent<'_>,
+        opening: impl FnOnce() -> NewDetection,
+    ) {
         self.fire_episode(key, 0, event, opening);
     }
 
@@ -204,15 +209,16 @@ impl Context<'_> {
         key: Key,
         episode: i64,
         event: &SecurityEvent<'_>,
-        opening: impl FnOnce() -> Opening,
+        opening: impl FnOnce() -> NewDetection,
     ) {
         self.detections.fire(
-            Slot {
+            OpenKey {
                 rule: self.slot,
                 key,
                 episode,
             },
-            (self.info, self.cooldown),
+            self.info,
+            self.cooldown,
             event,
             opening,
         );
@@ -225,15 +231,15 @@ impl Context<'_> {
         episode: i64,
         from: Timestamp,
         to: Timestamp,
-        opening: Opening,
+        opening: NewDetection,
     ) {
-        let slot = Slot {
+        let slot = OpenKey {
             rule: self.slot,
             key,
             episode,
         };
         self.detections
-            .fire_silence(slot, (self.info, self.cooldown), opening, from, to);
+            .fire_silence(slot, self.info, self.cooldown, opening, from, to);
     }
 }
 
@@ -242,7 +248,7 @@ const TITLE_BYTES_MAX: usize = 1_500;
 /// Maximum length of an alert's description in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 8_000;
 
-impl Opening {
+impl NewDetection {
     /// Creates an opening about an entity. Texts are shortened: rows may hold values of many
     /// megabytes, and alerts are sent by email.
     pub fn new(

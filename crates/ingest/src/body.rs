@@ -79,20 +79,26 @@ impl Encoding {
     pub fn decode(self, body: Bytes, most: usize, charge: &mut Charge) -> Result<Bytes, BodyError> {
         match self {
             Self::Identity => Ok(body),
-            Self::Gzip => inflate(flate2::bufread::MultiGzDecoder::new(&*body), most, charge),
+            Self::Gzip => {
+                inflate_bounded(flate2::bufread::MultiGzDecoder::new(&*body), most, charge)
+            }
             Self::Zstd => {
                 let unreadable = |_| BodyError::Unreadable("the body cannot be decompressed");
                 let mut decoder = zstd::Decoder::with_buffer(&*body).map_err(unreadable)?;
                 decoder
                     .window_log_max(ZSTD_WINDOW_LOG)
                     .map_err(unreadable)?;
-                inflate(decoder, most, charge)
+                inflate_bounded(decoder, most, charge)
             }
         }
     }
 }
 
-fn inflate(mut from: impl Read, most: usize, charge: &mut Charge) -> Result<Bytes, BodyError> {
+fn inflate_bounded(
+    mut from: impl Read,
+    most: usize,
+    charge: &mut Charge,
+) -> Result<Bytes, BodyError> {
     let mut out = Vec::new();
     loop {
         charge.grow(CHUNK)?;

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 
 use super::spool::{Batch, Spool, SpoolError};
 use super::writer::Conn;
-use super::{Inner, Outage, add, dead, held, locked, prepare, random, record};
+use super::{
+    Inner, Outage, add_to, dead_letters, fill_random, held, lock_mutex, preparation, record,
+};
 
 /// Bytes of the spool written at once.
 const BATCH: usize = 4 * 1024 * 1024;
@@ -53,9 +55,9 @@ pub(super) async fn run(inner: Arc<Inner>) {
         }
 
         let long = since.is_some_and(|since| since.elapsed() > LONG);
-        match step(&inner, &mut conn, long).await {
+        match drain_step(&inner, &mut conn, long).await {
             Ok(()) => {
-                *locked(&inner.stuck) = None;
+                *lock_mutex(&inner.stuck) = None;
                 since.get_or_insert_with(Instant::now);
                 pause = FIRST_PAUSE;
             }
@@ -63,7 +65,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
                 since = None;
                 let ours = !matches!(error, DrainError::Write(_));
                 let error = error.to_string();
-                *locked(&inner.stuck) = ours.then(|| error.clone());
+                *lock_mutex(&inner.stuck) = ours.then(|| error.clone());
 
                 // Once, not every few seconds for hours.
                 if error != said {
@@ -79,21 +81,21 @@ pub(super) async fn run(inner: Arc<Inner>) {
 }
 
 /// Writes a batch; or, near the end, all that is left, while new requests wait.
-async fn step(inner: &Arc<Inner>, conn: &mut Conn, long: bool) -> Result<(), DrainError> {
+async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn, long: bool) -> Result<(), DrainError> {
     // Before the gate is shut: nobody is made to wait for a database that is away.
     conn.ready().await?;
-    let last = long || locked(&inner.spool).records() <= NEAR;
+    let last = long || lock_mutex(&inner.spool).records() <= NEAR;
     if !last {
-        return batch(inner, conn).await.map(|_| ());
+        return drain_batch(inner, conn).await.map(|_| ());
     }
 
     let _alone = inner.gate.write().await;
-    while batch(inner, conn).await? {}
+    while drain_batch(inner, conn).await? {}
     end_outage(inner, conn).await
 }
 
 /// Writes the next records. False when there are none.
-async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> {
+async fn drain_batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> {
     let peeked = with_spool(inner, |spool| spool.peek(BATCH)).await;
     let batch = match peeked {
         Ok(None) => return Ok(false),
@@ -116,7 +118,7 @@ async fn batch(inner: &Arc<Inner>, conn: &mut Conn) -> Result<bool, DrainError> 
 
     bury(inner, letters).await?;
     inner.note_committed(&done);
-    forget(inner, batch).await?;
+    delete_batch(inner, batch).await?;
 
     Ok(true)
 }
@@ -143,13 +145,13 @@ pub(super) fn in_parts(rows: usize) -> Vec<usize> {
 }
 
 /// The starts of the parts whose ends these are.
-fn starts(ends: &[usize]) -> impl Iterator<Item = usize> {
+fn line_starts(ends: &[usize]) -> impl Iterator<Item = usize> {
     std::iter::once(0).chain(ends.iter().copied())
 }
 
 /// The places in the batch of rows that conflict with an open transaction.
 pub(super) fn conflicting(ends: &[usize], done: &[Inserted]) -> Vec<usize> {
-    starts(ends)
+    line_starts(ends)
         .zip(done)
         .flat_map(|(start, done)| done.conflicting.iter().map(move |at| start + at))
         .collect()
@@ -162,7 +164,7 @@ pub(super) fn refused(
     done: &[Inserted],
     letters: &mut Vec<(Vec<u8>, FieldError)>,
 ) {
-    for (start, done) in starts(ends).zip(done) {
+    for (start, done) in line_starts(ends).zip(done) {
         for (at, error) in &done.rejected {
             let Some(row) = rows.get(start + at) else {
                 continue;
@@ -175,7 +177,7 @@ pub(super) fn refused(
     }
 }
 
-async fn forget(inner: &Arc<Inner>, batch: Batch) -> Result<(), DrainError> {
+async fn delete_batch(inner: &Arc<Inner>, batch: Batch) -> Result<(), DrainError> {
     with_spool(inner, move |spool| spool.advance(&batch)).await
 }
 
@@ -184,7 +186,7 @@ async fn with_spool<T: Send + 'static>(
     work: impl FnOnce(&mut Spool) -> Result<T, SpoolError> + Send + 'static,
 ) -> Result<T, DrainError> {
     let task = Arc::clone(inner);
-    let done = tokio::task::spawn_blocking(move || work(&mut locked(&task.spool))).await;
+    let done = tokio::task::spawn_blocking(move || work(&mut lock_mutex(&task.spool))).await;
     Ok(done.map_err(|_| DrainError::Task)??)
 }
 
@@ -205,12 +207,12 @@ pub(super) async fn bury(
 
     let task = Arc::clone(inner);
     let done = tokio::task::spawn_blocking(move || {
-        dead::append(&task.settings.spool_dir, &letters, task.clock.now())
+        dead_letters::append(&task.settings.spool_dir, &letters, task.clock.now())
             .map_err(DrainError::DeadLetter)
     });
 
     let beyond = done.await.map_err(|_| DrainError::Task)??;
-    add(&inner.counters.dead_letters, count);
+    add_to(&inner.counters.dead_letters, count);
     if beyond > 0 {
         tracing::error!(
             events = beyond,
@@ -229,7 +231,7 @@ pub(super) async fn bury(
 /// Writes down that there was an outage, and lets new events into the table again. The gate is
 /// shut.
 async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
-    let outage = *locked(&inner.outage);
+    let outage = *lock_mutex(&inner.outage);
     if let Some(row) = outage.and_then(|outage| outage_row(inner, outage)) {
         let done = conn.write(&[row], &[1]).await?;
         if done.iter().any(|d| !d.rejected.is_empty()) {
@@ -237,8 +239,8 @@ async fn end_outage(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainErro
         }
         inner.note_committed(&done);
     }
-    *locked(&inner.outage) = None;
-    *locked(&inner.outage_reason) = None;
+    *lock_mutex(&inner.outage) = None;
+    *lock_mutex(&inner.outage_reason) = None;
     inner.refusing.store(false, Ordering::SeqCst);
     inner.spooling.store(false, Ordering::SeqCst);
     if let Some(Outage {
@@ -281,7 +283,7 @@ fn outage_row(inner: &Inner, outage: Outage) -> Option<AuditRow<'static>> {
         metadata: Details::from_json(metadata.to_string()),
     };
 
-    prepare::complete(record, now, random).ok()
+    preparation::complete(record, now, fill_random).ok()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::drain::{self, DrainError};
 use crate::spool::{self, Spool, SpoolError};
 use crate::writer::Conn;
-use crate::{Inner, locked, record};
+use crate::{Inner, lock_mutex, record};
 
 /// The folder, below the spool's.
 const FOLDER: &str = "held";
@@ -36,7 +36,7 @@ pub(super) fn folder(spool_dir: &std::path::Path) -> PathBuf {
 
 /// Puts the rows at these places on disk, all or none. True when they are safe there.
 pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[usize]) -> bool {
-    let kept = append(inner, rows, places).await.is_ok();
+    let kept = append_batch(inner, rows, places).await.is_ok();
     if kept {
         tracing::warn!(
             events = places.len(),
@@ -52,12 +52,12 @@ pub(super) async fn keep(inner: &Arc<Inner>, rows: &[AuditRow<'_>], places: &[us
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut conn = Conn::new(&inner);
     loop {
-        if locked(&inner.held).is_empty() {
+        if lock_mutex(&inner.held).is_empty() {
             inner.hold.notified().await;
         }
         // During an outage the spool goes first, and what it holds may be the same events.
         if !inner.spooling.load(Ordering::SeqCst)
-            && let Err(error) = step(&inner, &mut conn).await
+            && let Err(error) = drain_step(&inner, &mut conn).await
         {
             tracing::warn!(%error, "events that conflicted with a transaction are not written yet");
         }
@@ -67,7 +67,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
 
 /// Tries one batch. What conflicts still goes to the end of the line before it leaves its front, so
 /// that no crash loses it.
-async fn step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
+async fn drain_step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     let peeked = with_held(inner, |held| held.peek(BATCH)).await;
     let batch = match peeked {
         Ok(Some(batch)) => batch,
@@ -85,7 +85,7 @@ async fn step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
     drain::refused(&rows, &ends, &done, &mut letters);
     let conflicting = drain::conflicting(&ends, &done);
     if !conflicting.is_empty() {
-        match append(inner, &rows, &conflicting).await {
+        match append_batch(inner, &rows, &conflicting).await {
             Ok(()) => {}
             // They stay at the front until there is room.
             Err(DrainError::Spool(SpoolError::Full { .. })) => return Ok(()),
@@ -99,7 +99,7 @@ async fn step(inner: &Arc<Inner>, conn: &mut Conn) -> Result<(), DrainError> {
 }
 
 /// Appends the rows at these places.
-async fn append(
+async fn append_batch(
     inner: &Arc<Inner>,
     rows: &[AuditRow<'_>],
     places: &[usize],
@@ -119,6 +119,6 @@ async fn with_held<T: Send + 'static>(
     work: impl FnOnce(&mut Spool) -> Result<T, SpoolError> + Send + 'static,
 ) -> Result<T, DrainError> {
     let task = Arc::clone(inner);
-    let done = tokio::task::spawn_blocking(move || work(&mut locked(&task.held))).await;
+    let done = tokio::task::spawn_blocking(move || work(&mut lock_mutex(&task.held))).await;
     Ok(done.map_err(|_| DrainError::Task)??)
 }

@@ -6,17 +6,17 @@
 //! before. No payload reaches a log.
 
 mod body;
-mod dead;
+mod dead_letters;
 mod drain;
 mod held;
 mod logs;
-mod look;
-mod prepare;
+mod preparation;
 mod record;
-mod refused;
+mod refusals;
+mod sender;
 mod settings;
-mod speaker;
 mod split;
+mod spool_on_disk;
 mod writer;
 
 use std::collections::VecDeque;
@@ -33,11 +33,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use body::{BodyError, Charge, Encoding};
-pub use look::{SpoolOnDisk, spool_on_disk};
-pub use prepare::Prepared;
-use refused::Refused;
+pub use preparation::Prepared;
+use refusals::Refused;
+pub use sender::Sender;
 pub use settings::{Settings, Timeouts};
-pub use speaker::Speaker;
+pub use spool_on_disk::{SpoolOnDisk, spool_on_disk};
 
 /// Why events were not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,7 +145,7 @@ struct Counters {
     last_commit: AtomicI64,
 }
 
-fn add(counter: &AtomicU64, n: u64) {
+fn add_to(counter: &AtomicU64, n: u64) {
     counter.fetch_add(n, Ordering::Relaxed);
 }
 
@@ -175,7 +175,7 @@ struct Inner {
     committed: watch::Sender<u64>,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn lock_mutex<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere leaves these counters and queues usable.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -260,7 +260,7 @@ impl Ingest {
 
         tasks.drain.spawn(drain::run(Arc::clone(&inner)));
         tasks.drain.spawn(held::run(Arc::clone(&inner)));
-        tasks.refused.spawn(refused::run(Arc::clone(&inner)));
+        tasks.refused.spawn(refusals::run(Arc::clone(&inner)));
 
         Ok((Self(inner), tasks))
     }
@@ -271,7 +271,7 @@ impl Ingest {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let c = &inner.counters;
         let (spool_events, spool_bytes) = {
-            let spool = locked(&inner.spool);
+            let spool = lock_mutex(&inner.spool);
             (spool.records(), spool.bytes())
         };
 
@@ -285,13 +285,13 @@ impl Ingest {
             refused: read(&c.refused),
             dead_letters: read(&c.dead_letters),
             waiting: space.saturating_sub(inner.space.available_permits()) as u64,
-            conflicting: locked(&inner.held).records(),
+            conflicting: lock_mutex(&inner.held).records(),
             spool_events,
             spool_bytes,
             last_commit: (last != 0).then(|| Timestamp::from_micros(last)),
-            outage_since: locked(&inner.outage).map(|o| o.since),
-            outage: locked(&inner.outage_reason).clone(),
-            stuck: locked(&inner.stuck).clone(),
+            outage_since: lock_mutex(&inner.outage).map(|o| o.since),
+            outage: lock_mutex(&inner.outage_reason).clone(),
+            stuck: lock_mutex(&inner.stuck).clone(),
         }
     }
 
@@ -325,34 +325,34 @@ impl Ingest {
         Charge::new(Arc::clone(&self.0.budget))
     }
 
-    /// Reads and checks the events of a body, as sent by `speaker`.
-    pub fn prepare(&self, body: &[u8], speaker: &Speaker) -> Result<Prepared, BodyError> {
+    /// Reads and checks the events of a body, as sent by `sender`.
+    pub fn prepare(&self, body: &[u8], sender: &Sender) -> Result<Prepared, BodyError> {
         let now = self.0.clock.now();
-        let prepared = prepare::prepare(body, (&self.0.settings, speaker), now, random)?;
-        self.note_rejected("POST /v1/events", speaker, &prepared);
+        let prepared = preparation::prepare(body, &self.0.settings, sender, now, fill_random)?;
+        self.note_rejected("POST /v1/events", sender, &prepared);
         Ok(prepared)
     }
 
-    /// Reads and checks the log records of an OTLP request, as sent by `speaker`.
+    /// Reads and checks the log records of an OTLP request, as sent by `sender`.
     pub fn prepare_logs(
         &self,
         body: &[u8],
         kind: otlp::Encoding,
-        speaker: &Speaker,
+        sender: &Sender,
     ) -> Result<Prepared, OtlpError> {
         let now = self.0.clock.now();
-        let prepared = logs::prepare(body, kind, (&self.0.settings, speaker), now)?;
-        self.note_rejected("POST /v1/logs", speaker, &prepared);
+        let prepared = logs::prepare(body, kind, &self.0.settings, sender, now)?;
+        self.note_rejected("POST /v1/logs", sender, &prepared);
         Ok(prepared)
     }
 
-    fn note_rejected(&self, request: &str, speaker: &Speaker, prepared: &Prepared) {
-        add(&self.0.counters.rejected, prepared.rejected.len() as u64);
+    fn note_rejected(&self, request: &str, sender: &Sender, prepared: &Prepared) {
+        add_to(&self.0.counters.rejected, prepared.rejected.len() as u64);
         let mut entries = prepared.entries.iter();
         for (index, error) in &prepared.rejected {
             let entry = entries.next().map_or(&[][..], Vec::as_slice);
-            let place = format_args!("{request} by {speaker}, event {index}");
-            self.0.refused.note(Some(speaker), place, error, entry);
+            let place = format_args!("{request} by {sender}, event {index}");
+            self.0.refused.note(Some(sender), place, error, entry);
         }
     }
 
@@ -371,7 +371,7 @@ impl Ingest {
     /// Writes an event of the program's own, by the same road. Waits for room rather than being
     /// refused.
     pub async fn record(&self, record: AuditRecord<'static>) -> Result<Recorded, IngestError> {
-        let Ok(row) = prepare::complete(record, self.0.clock.now(), random) else {
+        let Ok(row) = preparation::complete(record, self.0.clock.now(), fill_random) else {
             return Ok(Recorded::Rejected);
         };
         let space = Arc::clone(&self.0.space)
@@ -399,7 +399,7 @@ impl Ingest {
         let (reply, answer) = oneshot::channel();
         let bytes = charge.as_ref().map_or(0, Charge::bytes);
         {
-            let mut queue = locked(&self.0.queue);
+            let mut queue = lock_mutex(&self.0.queue);
             if queue.closed {
                 return Err(IngestError::Closed);
             }
@@ -422,18 +422,18 @@ impl Ingest {
 
     /// Takes nothing more, and returns when what waited is written or spooled.
     pub async fn close(&self, mut tasks: Tasks) {
-        locked(&self.0.queue).closed = true;
+        lock_mutex(&self.0.queue).closed = true;
         self.0.wake.notify_one();
         while tasks.writers.join_next().await.is_some() {}
 
         // What it was writing stays in the spool; the table's key makes writing it again a no-op.
         tasks.drain.shutdown().await;
         tasks.refused.shutdown().await;
-        refused::book(&self.0).await;
+        refusals::book(&self.0).await;
 
         // Handles live on elsewhere; the next run must not wait for them.
-        locked(&self.0.spool).release();
-        locked(&self.0.held).release();
+        lock_mutex(&self.0.spool).release();
+        lock_mutex(&self.0.held).release();
     }
 }
 
@@ -463,6 +463,6 @@ impl std::fmt::Debug for Ingest {
     }
 }
 
-fn random(bytes: &mut [u8]) -> bool {
+fn fill_random(bytes: &mut [u8]) -> bool {
     getrandom::fill(bytes).is_ok()
 }

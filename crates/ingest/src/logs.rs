@@ -6,15 +6,16 @@ use sha2::{Digest as _, Sha256};
 use uuid::Builder;
 
 use crate::Settings;
-use crate::prepare::{Prepared, finish};
-use crate::speaker::Speaker;
+use crate::preparation::{Prepared, finish};
+use crate::sender::Sender;
 
 /// Reads and checks the log records of a request. A retry sends the same bytes, and gets the same
 /// ids by them: it is a no-op.
 pub(super) fn prepare(
     body: &[u8],
     encoding: Encoding,
-    (settings, speaker): (&Settings, &Speaker),
+    settings: &Settings,
+    sender: &Sender,
     now: Timestamp,
 ) -> Result<Prepared, OtlpError> {
     let request = Sha256::digest(body);
@@ -26,13 +27,13 @@ pub(super) fn prepare(
                 mut record,
                 service,
             } => {
-                identify(&mut record, &request, index, now);
+                derive_identity(&mut record, &request, index, now);
                 let record = match service {
-                    Some(claimed) => speaker.claim(record, &claimed),
+                    Some(claimed) => sender.claim(record, &claimed),
                     None => record,
                 };
 
-                match finish(record, (settings, speaker), now) {
+                match finish(record, settings, sender, now) {
                     Ok(row) => {
                         done.rows.push(row);
                         done.places.push(index);
@@ -52,7 +53,7 @@ pub(super) fn prepare(
 
 /// An id of the record's time and its place in the request. A record without a time is not known
 /// again: its time is its arrival's.
-fn identify(record: &mut AuditRecord<'_>, request: &[u8], index: usize, now: Timestamp) {
+fn derive_identity(record: &mut AuditRecord<'_>, request: &[u8], index: usize, now: Timestamp) {
     let digest = Sha256::new()
         .chain_update(request)
         .chain_update((index as u64).to_be_bytes())

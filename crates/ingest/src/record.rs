@@ -79,7 +79,7 @@ pub(super) fn encode(row: &AuditRow<'_>, out: &mut Vec<u8>) -> Result<(), serde_
 
 /// The row that [`encode`] wrote.
 pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
-    let (json, claim) = split(json);
+    let (json, claim) = split_claim(json);
     let record = AuditRecord::from_checked_json(&json)?.into_owned();
     let id = record
         .event_id
@@ -92,7 +92,7 @@ pub(super) fn decode(json: &[u8]) -> Result<AuditRow<'static>, FieldError> {
 }
 
 /// A row without the claim at its end, and the claim.
-fn split(json: &[u8]) -> (Cow<'_, [u8]>, Option<Claim>) {
+fn split_claim(json: &[u8]) -> (Cow<'_, [u8]>, Option<Claim>) {
     let found = || {
         let at = memchr::memmem::rfind(json, CLAIM)?;
         // Within the metadata, another bracket follows.

@@ -15,10 +15,10 @@ pub(super) fn split(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
         .trim_ascii();
     match body.first() {
         None => Err(BodyError::Unreadable("the body is empty")),
-        Some(b'[') => array(body, most),
+        Some(b'[') => split_array(body, most),
         Some(b'{') => match end_of_value(body, 0) {
             Some(end) if end == body.len() => Ok(vec![body]),
-            _ => lines(body, most),
+            _ => split_lines(body, most),
         },
         Some(_) => Err(BodyError::Unreadable(
             "the body is not a JSON object, a JSON array, or a JSON object a line",
@@ -26,14 +26,14 @@ pub(super) fn split(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
     }
 }
 
-fn lines(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
+fn split_lines(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
     let mut events = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
         let end = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
         let line = rest[..end].trim_ascii();
         if !line.is_empty() {
-            push(&mut events, line, most)?;
+            push_bounded(&mut events, line, most)?;
         }
         rest = rest.get(end + 1..).unwrap_or_default();
     }
@@ -41,7 +41,7 @@ fn lines(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
     Ok(events)
 }
 
-fn array(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
+fn split_array(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
     const BROKEN: BodyError = BodyError::Unreadable("the JSON array is broken");
     let mut events = Vec::new();
     let mut at = skip_space(body, 1);
@@ -55,7 +55,7 @@ fn array(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
 
     loop {
         let end = end_of_value(body, at).ok_or(BROKEN)?;
-        push(&mut events, body[at..end].trim_ascii_end(), most)?;
+        push_bounded(&mut events, body[at..end].trim_ascii_end(), most)?;
         at = skip_space(body, end);
         match body.get(at) {
             Some(b',') => at = skip_space(body, at + 1),
@@ -65,7 +65,11 @@ fn array(body: &[u8], most: usize) -> Result<Vec<&[u8]>, BodyError> {
     }
 }
 
-fn push<'a>(events: &mut Vec<&'a [u8]>, event: &'a [u8], most: usize) -> Result<(), BodyError> {
+fn push_bounded<'a>(
+    events: &mut Vec<&'a [u8]>,
+    event: &'a [u8],
+    most: usize,
+) -> Result<(), BodyError> {
     if events.len() >= most {
         return Err(BodyError::TooMany);
     }

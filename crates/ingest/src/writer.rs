@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::Timeouts;
 use crate::spool::{self, SpoolError};
-use crate::{Answer, IngestError, Inner, Job, Outage, add, held, locked, record};
+use crate::{Answer, IngestError, Inner, Job, Outage, add_to, held, lock_mutex, record};
 
 /// The most rows of a group, one request's apart.
 const GROUP_ROWS: usize = 5_000;
@@ -28,10 +28,10 @@ const TRIES: u32 = 3;
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut conn = Conn::new(&inner);
     loop {
-        let (jobs, closed) = take(&inner);
+        let (jobs, closed) = take_jobs(&inner);
         if !jobs.is_empty() {
             let _gate = inner.gate.read().await;
-            write(&inner, &mut conn, jobs).await;
+            write_jobs(&inner, &mut conn, jobs).await;
         } else if closed {
             // On to the next writer, which may be asleep.
             inner.wake.notify_one();
@@ -42,8 +42,8 @@ pub(super) async fn run(inner: Arc<Inner>) {
     }
 }
 
-fn take(inner: &Inner) -> (Vec<Job>, bool) {
-    let mut queue = locked(&inner.queue);
+fn take_jobs(inner: &Inner) -> (Vec<Job>, bool) {
+    let mut queue = lock_mutex(&inner.queue);
     let (mut jobs, mut rows, mut bytes) = (Vec::new(), 0, 0);
     while let Some(job) = queue.jobs.front() {
         rows += job.rows.len();
@@ -57,7 +57,7 @@ fn take(inner: &Inner) -> (Vec<Job>, bool) {
     (jobs, queue.closed)
 }
 
-async fn write(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
+async fn write_jobs(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
     let mut rows = Vec::with_capacity(jobs.iter().map(|job| job.rows.len()).sum());
     let mut ends = Vec::with_capacity(jobs.len());
     for job in &mut jobs {
@@ -70,7 +70,7 @@ async fn write(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
             Ok(done) => {
                 inner.note_committed(&done);
                 inner.note_refused(&rows, &ends, &done);
-                answer(inner, jobs, &rows, &ends, done).await;
+                answer_jobs(inner, jobs, &rows, &ends, done).await;
                 return;
             }
             Err(why) => inner.begin_outage(&why),
@@ -93,7 +93,7 @@ async fn write(inner: &Arc<Inner>, conn: &mut Conn, mut jobs: Vec<Job>) {
 /// Answers the requests of a group that was written. Events that conflict with an open transaction
 /// are put on disk first; where that fails, their request is asked to send everything again, which
 /// is a no-op for what was written.
-async fn answer(
+async fn answer_jobs(
     inner: &Arc<Inner>,
     jobs: Vec<Job>,
     rows: &[AuditRow<'_>],
@@ -136,16 +136,16 @@ async fn spool_rows(inner: &Arc<Inner>, rows: Vec<AuditRow<'static>>) -> bool {
         })?;
 
         let now = task.clock.now();
-        locked(&task.spool).append(&framed, count, now)
+        lock_mutex(&task.spool).append(&framed, count, now)
     });
 
     let appended = appended.await;
     let kept = matches!(appended, Ok(Ok(())));
     let before = inner.refusing.swap(!kept, Ordering::SeqCst);
     let c = &inner.counters;
-    add(if kept { &c.spooled } else { &c.refused }, count);
+    add_to(if kept { &c.spooled } else { &c.refused }, count);
 
-    if let Some(outage) = &mut *locked(&inner.outage) {
+    if let Some(outage) = &mut *lock_mutex(&inner.outage) {
         *(if kept {
             &mut outage.spooled
         } else {
@@ -169,9 +169,9 @@ impl Inner {
     pub(super) fn note_committed(&self, done: &[Inserted]) {
         let c = &self.counters;
         let accepted = done.iter().map(|d| d.accepted).sum();
-        add(&c.accepted, accepted);
-        add(&c.duplicates, done.iter().map(|d| d.duplicates).sum());
-        add(
+        add_to(&c.accepted, accepted);
+        add_to(&c.duplicates, done.iter().map(|d| d.duplicates).sum());
+        add_to(
             &c.rejected,
             done.iter().map(|d| d.rejected.len() as u64).sum(),
         );
@@ -203,7 +203,7 @@ impl Inner {
     }
 
     fn begin_outage(&self, why: &WriteError) {
-        let mut outage = locked(&self.outage);
+        let mut outage = lock_mutex(&self.outage);
         if outage.is_none() {
             *outage = Some(Outage {
                 since: self.clock.now(),
@@ -211,7 +211,7 @@ impl Inner {
                 refused: 0,
             });
             tracing::error!(error = %why, "the database takes no events; they go to the spool");
-            *locked(&self.outage_reason) = Some(why.to_string());
+            *lock_mutex(&self.outage_reason) = Some(why.to_string());
         }
 
         self.spooling.store(true, Ordering::SeqCst);
@@ -257,10 +257,10 @@ impl Conn {
                     let prepared = timeout(patience, prepare_writer(&mut conn)).await;
                     prepared
                         .map_err(|_| WriteError::NoConnection(patience))?
-                        .map_err(|e| WriteError::Store(describe(&e)))?;
+                        .map_err(|e| WriteError::Store(describe_error(&e)))?;
                     self.held = Some(conn);
                 }
-                Ok(Err(error)) => return Err(WriteError::Store(describe(&error.into()))),
+                Ok(Err(error)) => return Err(WriteError::Store(describe_error(&error.into()))),
                 Err(_) => return Err(WriteError::NoConnection(patience)),
             }
         }
@@ -294,7 +294,7 @@ impl Conn {
                 Ok(Err(error)) => {
                     drop(conn.detach());
                     if tries >= TRIES || (fresh && error.is_outage()) {
-                        return Err(WriteError::Store(describe(&error)));
+                        return Err(WriteError::Store(describe_error(&error)));
                     }
                     if fresh {
                         sleep(Duration::from_millis(20)).await;
@@ -310,6 +310,6 @@ impl Conn {
 }
 
 /// The error without the server's DETAIL, which may quote a row.
-fn describe(error: &store::StoreError) -> String {
+fn describe_error(error: &store::StoreError) -> String {
     error.to_string()
 }

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::mute::Network;
+use crate::silence::Network;
 
 /// Reads the client's address out of what a server or a proxy wrote: with a port, in brackets, with
 /// a zone, in quotes, or a list such as `X-Forwarded-For`. An IPv4-mapped IPv6 address is its IPv4

@@ -10,7 +10,7 @@ use crate::detection::Entity;
 use crate::ids::{
     AlertId, ControlId, EventId, Fingerprint, IncidentId, RuleId, Severity, UnknownWord,
 };
-use crate::mute::MutedBy;
+use crate::silence::SilencedBy;
 use crate::time::Timestamp;
 
 /// Whether the detection behind an alert may still grow.
@@ -73,7 +73,7 @@ pub struct Alert {
     pub created_at: Timestamp,
     /// Why nobody was told of it, when somebody would have been.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub muted_by: Option<MutedBy>,
+    pub muted_by: Option<SilencedBy>,
 }
 
 /// The ways out to people and machines.

@@ -13,7 +13,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 use sonic_rs::{JsonType, JsonValueTrait, LazyValue};
 use uuid::Uuid;
 
-use crate::event::{Action, Category, Details, Marks, Outcome, SecurityEvent, Source, UserId};
+use crate::event::{Action, Category, Details, EventTags, Outcome, SecurityEvent, Source, UserId};
 use crate::ids::EventId;
 use crate::text::Text;
 use crate::time::Timestamp;
@@ -285,16 +285,17 @@ impl<'a> AuditRecord<'a> {
         if let Ok(text) = std::str::from_utf8(json)
             && let Cow::Borrowed(text) = clean::json(text)
         {
-            return Self::from_text(text, (strangers, room), false);
+            return Self::from_text(text, strangers, room, false);
         }
         let text = String::from_utf8_lossy(json);
-        AuditRecord::from_text(&clean::json(&text), (strangers, room), true)
+        AuditRecord::from_text(&clean::json(&text), strangers, room, true)
             .map(AuditRecord::into_owned)
     }
 
     fn from_text(
         text: &'a str,
-        (strangers, room): (Strangers, usize),
+        strangers: Strangers,
+        room: usize,
         cleaned: bool,
     ) -> Result<Self, FieldError> {
         let wire: Wire<'a> = sonic_rs::from_str(text).map_err(|_| diagnose(text))?;
@@ -313,7 +314,7 @@ impl<'a> AuditRecord<'a> {
 
     fn check(wire: Wire<'a>, room: usize, cleaned: bool) -> Result<Self, FieldError> {
         let mut cuts = Cuts::of(cleaned);
-        let category = required("category", wire.category)?;
+        let category = require_text("category", wire.category)?;
         let category = Category::parse(&category)
             .filter(|c| *c != Category::Network)
             .ok_or_else(|| {
@@ -323,10 +324,10 @@ impl<'a> AuditRecord<'a> {
                 )
             })?;
 
-        let result = required("result", wire.result)?;
+        let result = require_text("result", wire.result)?;
         let result = Outcome::parse(&result)
             .ok_or_else(|| FieldError::new("result", "is not one of success, failure, denied"))?;
-        let action = required("action", wire.action)?;
+        let action = require_text("action", wire.action)?;
         if action.is_empty() {
             return Err(FieldError::new("action", "is empty"));
         }
@@ -334,10 +335,10 @@ impl<'a> AuditRecord<'a> {
         let metadata = wire
             .metadata
             .as_ref()
-            .map(|value| metadata(value, room, &mut cuts))
+            .map(|value| parse_metadata(value, room, &mut cuts))
             .transpose()?;
         let mut record = Self {
-            event_id: uuid("event_id", wire.event_id.as_ref())?,
+            event_id: parse_uuid("event_id", wire.event_id.as_ref())?,
             timestamp: wire
                 .timestamp
                 .map(|t| Timestamp::parse(&t).map_err(|e| FieldError::new("timestamp", e)))
@@ -347,15 +348,17 @@ impl<'a> AuditRecord<'a> {
                 .fit("action", Some(action), limits::ACTION)
                 .unwrap_or_default(),
             result,
-            user_id: uuid("user_id", wire.user_id.as_ref())?,
+            user_id: parse_uuid("user_id", wire.user_id.as_ref())?,
             session_id: cuts.fit_name("session_id", wire.session_id, limits::SESSION_ID),
-            ip_address: wire.ip_address.and_then(|text| address(&text, &mut cuts)),
+            ip_address: wire
+                .ip_address
+                .and_then(|text| parse_address(&text, &mut cuts)),
             user_agent: wire
                 .user_agent
                 .map(|agent| cut_user_agent(agent, &mut cuts)),
             resource_type: cuts.fit("resource_type", wire.resource_type, limits::RESOURCE_TYPE),
             resource_id: cuts.fit("resource_id", wire.resource_id, limits::RESOURCE_ID),
-            instance_id: uuid("instance_id", wire.instance_id.as_ref())?,
+            instance_id: parse_uuid("instance_id", wire.instance_id.as_ref())?,
             cui_accessed: wire.cui_accessed.unwrap_or(false),
             metadata: metadata.unwrap_or_default(),
         };
@@ -414,7 +417,7 @@ impl<'a> AuditRecord<'a> {
             details: self.metadata,
             cui_involved: self.cui_accessed,
             occurrences: 1,
-            marks: Marks::default(),
+            marks: EventTags::default(),
         };
 
         event.mark();
@@ -447,11 +450,11 @@ pub fn parse_ip(text: &str) -> Result<IpAddr, &'static str> {
         .map_err(|_| "is not an IP address")
 }
 
-fn required<'a>(field: &'static str, value: Option<Text<'a>>) -> Result<Text<'a>, FieldError> {
+fn require_text<'a>(field: &'static str, value: Option<Text<'a>>) -> Result<Text<'a>, FieldError> {
     value.ok_or_else(|| FieldError::new(field, "is missing"))
 }
 
-fn uuid(field: &'static str, value: Option<&Text<'_>>) -> Result<Option<Uuid>, FieldError> {
+fn parse_uuid(field: &'static str, value: Option<&Text<'_>>) -> Result<Option<Uuid>, FieldError> {
     value
         .map(|t| Uuid::try_parse(t).map_err(|_| FieldError::new(field, "is not a UUID")))
         .transpose()
@@ -459,7 +462,7 @@ fn uuid(field: &'static str, value: Option<&Text<'_>>) -> Result<Option<Uuid>, F
 
 /// An address, perhaps with what applications and proxies leave around it. One that is none is a
 /// text that whoever is watched may have chosen (`X-Forwarded-For`), and is kept as that.
-fn address(text: &str, cuts: &mut Cuts) -> Option<IpAddr> {
+fn parse_address(text: &str, cuts: &mut Cuts) -> Option<IpAddr> {
     if let Ok(ip) = parse_ip(text) {
         return Some(ip);
     }
@@ -482,7 +485,7 @@ fn cut_user_agent<'a>(text: Text<'a>, cuts: &mut Cuts) -> Text<'a> {
     cuts.fit("user_agent", Some(text), most).unwrap_or_default()
 }
 
-fn metadata<'a>(
+fn parse_metadata<'a>(
     value: &LazyValue<'a>,
     room: usize,
     cuts: &mut Cuts,

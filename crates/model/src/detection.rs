@@ -103,7 +103,7 @@ pub struct Detection {
     pub fingerprint: Fingerprint,
     /// The tenant of its first hundred events, as far as the engine knows it: that of the event
     /// which opened it, or as it was stored. Whether all agree is asked of the tables
-    /// ([`Change::events`]).
+    /// ([`DetectionUpdate::events`]).
     #[serde(skip)]
     pub tenant: Option<Uuid>,
     /// Sub-period of the key (the start of an off-hours period, in microseconds), else 0.
@@ -145,7 +145,7 @@ pub enum Phase {
 
 /// One step in a detection's life, with the detection as it is after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct DetectionUpdate {
     /// Set when the detection was opened since the last drain, whatever happened to it since.
     pub opened: bool,
     /// The latest phase.
@@ -161,7 +161,7 @@ pub struct Change {
 
 /// How much of the past must be seen again after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub struct Lookback {
     /// Of all events.
     pub all: Span,
     /// Of those of the category `auth`, which are few; at least as much.

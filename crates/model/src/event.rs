@@ -278,9 +278,9 @@ pub const OURSELVES: &str = "blueteam";
 /// What a built-in rule may ask about an event, worked out once per event so that a rule is called
 /// only for what concerns it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Marks(pub u32);
+pub struct EventTags(pub u32);
 
-impl Marks {
+impl EventTags {
     /// A failed login, as `detection.md` defines it.
     pub const FAILED_LOGIN: Self = Self(1);
     /// `result = success` and a user is named.
@@ -368,7 +368,7 @@ pub struct SecurityEvent<'a> {
     /// How many times it happened (`message repeated N times`), at least 1.
     pub occurrences: u32,
     /// What rules may ask.
-    pub marks: Marks,
+    pub marks: EventTags,
 }
 
 impl SecurityEvent<'_> {
@@ -401,7 +401,7 @@ impl SecurityEvent<'_> {
             details: Details::default(),
             cui_involved: false,
             occurrences: 1,
-            marks: Marks::default(),
+            marks: EventTags::default(),
         }
     }
 
@@ -417,25 +417,25 @@ impl SecurityEvent<'_> {
         self.bound();
         let user = self.user_id.is_some();
         let success = self.result == Outcome::Success;
-        let mut marks = Marks::ANY;
+        let mut marks = EventTags::ANY;
         let mut set = |mark, on: bool| {
             if on {
                 marks = marks.union(mark);
             }
         };
 
-        set(Marks::USER, user);
-        set(Marks::USER_SUCCESS, user && success);
-        set(Marks::SESSION, self.session_id.is_some());
-        set(Marks::CUI, self.cui_involved);
-        set(Marks::DATABASE, self.source == Source::Postgres);
+        set(EventTags::USER, user);
+        set(EventTags::USER_SUCCESS, user && success);
+        set(EventTags::SESSION, self.session_id.is_some());
+        set(EventTags::CUI, self.cui_involved);
+        set(EventTags::DATABASE, self.source == Source::Postgres);
         set(
-            Marks::DATA,
+            EventTags::DATA,
             self.category == Category::Data || self.cui_involved,
         );
 
         set(
-            Marks::REACH,
+            EventTags::REACH,
             user && matches!(
                 self.category,
                 Category::Access | Category::Data | Category::Admin
@@ -443,33 +443,37 @@ impl SecurityEvent<'_> {
         );
 
         match self.action_kind {
-            Action::LoginFailed => set(Marks::FAILED_LOGIN, self.category == Category::Auth),
+            Action::LoginFailed => set(EventTags::FAILED_LOGIN, self.category == Category::Auth),
             Action::Login => {
                 set(
-                    Marks::FAILED_LOGIN,
+                    EventTags::FAILED_LOGIN,
                     self.category == Category::Auth && !success,
                 );
                 set(
-                    Marks::LOGIN,
+                    EventTags::LOGIN,
                     self.category == Category::Auth && success && user,
                 );
             }
-            Action::PasswordChange | Action::PasswordReset => set(Marks::PASSWORD, user && success),
-            Action::ExportData | Action::ReportGenerate => {
-                set(Marks::EXPORT, self.category == Category::Data);
+            Action::PasswordChange | Action::PasswordReset => {
+                set(EventTags::PASSWORD, user && success)
             }
-            Action::FileDownload => set(Marks::EXPORT, true),
-            Action::GuardrailTriggered | Action::JailbreakDetected => set(Marks::GUARDRAIL, true),
-            Action::RateLimitHit => set(Marks::RATE_LIMIT, true),
+            Action::ExportData | Action::ReportGenerate => {
+                set(EventTags::EXPORT, self.category == Category::Data);
+            }
+            Action::FileDownload => set(EventTags::EXPORT, true),
+            Action::GuardrailTriggered | Action::JailbreakDetected => {
+                set(EventTags::GUARDRAIL, true)
+            }
+            Action::RateLimitHit => set(EventTags::RATE_LIMIT, true),
             Action::AuditFailure => {
                 let failure = self.category == Category::System;
-                set(Marks::AUDIT_FAILURE, failure);
+                set(EventTags::AUDIT_FAILURE, failure);
                 set(
-                    Marks::OWN_FAILURE,
+                    EventTags::OWN_FAILURE,
                     failure && self.resource_type.as_deref() == Some(OURSELVES),
                 );
             }
-            Action::HttpRequest => set(Marks::WEB, self.category == Category::Network),
+            Action::HttpRequest => set(EventTags::WEB, self.category == Category::Network),
             Action::Logout | Action::Other => {}
         }
 

@@ -43,7 +43,7 @@ uuid_id! {
 }
 uuid_id! {
     /// `blueteam.silences.mute_id`.
-    MuteId
+    SilenceId
 }
 
 uuid_id! {

@@ -17,10 +17,10 @@ pub mod evidence;
 pub mod facts;
 pub mod ids;
 pub mod incident;
-pub mod mute;
 pub mod notification;
 pub mod plan;
 pub mod service;
+pub mod silence;
 pub mod text;
 pub mod time;
 
@@ -31,17 +31,19 @@ pub use assessment::{
     Scored, Standing, Support,
 };
 pub use audit::{AuditRecord, FieldError};
-pub use detection::{ADVISORY, Change, Detection, Entity, EntityKind, EventKey, Memory, Phase};
+pub use detection::{
+    ADVISORY, Detection, DetectionUpdate, Entity, EntityKind, EventKey, Lookback, Phase,
+};
 pub use event::{Action, Category, Outcome, SecurityEvent, Source};
 pub use evidence::{Evidence, EvidenceKind, Recorded, Validity};
 pub use ids::{
-    AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, MuteId, ObjectiveId, PlanId,
-    RuleId, Severity,
+    AlertId, ControlId, EventId, EvidenceId, Fingerprint, IncidentId, ObjectiveId, PlanId, RuleId,
+    Severity, SilenceId,
 };
 pub use incident::IncidentStatus;
-pub use mute::{Mute, MuteKind, MutedBy, Scope, Whom};
 pub use notification::{Content, Notice, Topic};
 pub use plan::{Plan, PlanKind, PlanStatus, RiskLevel};
 pub use service::ServiceName;
+pub use silence::{Silence, SilenceKind, SilenceScope, SilenceTarget, SilencedBy};
 pub use text::Text;
 pub use time::{Clock, Span, SystemClock, Timestamp};

@@ -114,7 +114,7 @@ impl Timestamp {
         {
             return Err(TimestampError::Range);
         }
-        let (micros, at) = fraction(b, 19)?;
+        let (micros, at) = parse_fraction(b, 19)?;
         let offset = offset_secs(&b[at..], at, &num)?;
         let secs = days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second
             - offset;
@@ -123,7 +123,7 @@ impl Timestamp {
 }
 
 /// The digits after a decimal point as microseconds, and where they end.
-fn fraction(b: &[u8], start: usize) -> Result<(i64, usize), TimestampError> {
+fn parse_fraction(b: &[u8], start: usize) -> Result<(i64, usize), TimestampError> {
     if b.get(start) != Some(&b'.') {
         return Ok((0, start));
     }

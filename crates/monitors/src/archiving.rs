@@ -12,10 +12,10 @@ pub(super) const MONITOR: Monitor = Monitor {
     threshold: 0.0,
     severity: Severity::High,
     controls: &[ControlId::known("3.8.9")],
-    measure: |around| Box::pin(measure(around)),
+    measure: |around| Box::pin(measure_archiving(around)),
 };
 
-async fn measure(around: &mut Around<'_>) -> anyhow::Result<Measured> {
+async fn measure_archiving(around: &mut Around<'_>) -> anyhow::Result<Measured> {
     let archiving = store::monitors::archiving(around.conn).await?;
     if !archiving.on {
         return Ok(Measured::NotWatched(

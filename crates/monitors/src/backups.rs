@@ -15,11 +15,11 @@ pub(super) const MONITOR: Monitor = Monitor {
     threshold: 26.0,
     severity: Severity::High,
     controls: &[ControlId::known("3.8.9")],
-    measure: |around| Box::pin(std::future::ready(Ok(measure(around)))),
+    measure: |around| Box::pin(std::future::ready(Ok(measure_backups(around)))),
 };
 
 /// The oldest of the newest files: each pattern is a backup of its own.
-fn measure(around: &Around<'_>) -> Measured {
+fn measure_backups(around: &Around<'_>) -> Measured {
     if around.backups.is_empty() {
         return Measured::NotWatched(
             "monitors.backup_files does not say where backups appear".to_owned(),
@@ -28,7 +28,7 @@ fn measure(around: &Around<'_>) -> Measured {
 
     let mut oldest: Option<(Timestamp, String)> = None;
     for pattern in around.backups {
-        match newest(pattern) {
+        match newest_backup(pattern) {
             Ok(Some((at, name))) if oldest.as_ref().is_none_or(|(old, _)| at < *old) => {
                 oldest = Some((at, name));
             }
@@ -50,7 +50,7 @@ fn measure(around: &Around<'_>) -> Measured {
 }
 
 /// The newest file that fits a path whose last part may hold `*`. An empty file is no backup.
-fn newest(pattern: &str) -> anyhow::Result<Option<(Timestamp, String)>> {
+fn newest_backup(pattern: &str) -> anyhow::Result<Option<(Timestamp, String)>> {
     let path = Path::new(pattern);
     let (folder, name) = (
         path.parent().context("is no path of files")?,
@@ -61,7 +61,7 @@ fn newest(pattern: &str) -> anyhow::Result<Option<(Timestamp, String)>> {
 
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        if !fits(&name, &entry.file_name().to_string_lossy()) {
+        if !matches_pattern(&name, &entry.file_name().to_string_lossy()) {
             continue;
         }
 
@@ -87,7 +87,7 @@ fn newest(pattern: &str) -> anyhow::Result<Option<(Timestamp, String)>> {
 }
 
 /// Whether a name fits a pattern in which `*` stands for any run of characters.
-fn fits(pattern: &str, name: &str) -> bool {
+fn matches_pattern(pattern: &str, name: &str) -> bool {
     let Some((first, rest)) = pattern.split_once('*') else {
         return pattern == name;
     };
@@ -121,7 +121,11 @@ mod tests {
             ("ab*ba", "aba", false),
             ("*", "", true),
         ] {
-            assert_eq!(super::fits(pattern, name), expected, "{pattern} {name}");
+            assert_eq!(
+                super::matches_pattern(pattern, name),
+                expected,
+                "{pattern} {name}"
+            );
         }
     }
 }

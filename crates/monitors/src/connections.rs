@@ -11,10 +11,10 @@ pub(super) const MONITOR: Monitor = Monitor {
     threshold: 80.0,
     severity: Severity::High,
     controls: &[ControlId::known("3.3.4")],
-    measure: |around| Box::pin(measure(around)),
+    measure: |around| Box::pin(measure_connections(around)),
 };
 
-async fn measure(around: &mut Around<'_>) -> anyhow::Result<Measured> {
+async fn measure_connections(around: &mut Around<'_>) -> anyhow::Result<Measured> {
     let (used, most) = store::monitors::connections(around.conn).await?;
     // Numbers of sessions are small.
     Ok(Measured::Value(

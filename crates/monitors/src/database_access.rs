@@ -1,10 +1,10 @@
-//! Whom the database turned away: refused logins, refused access and refused changes in its own
+//! SilenceTarget the database turned away: refused logins, refused access and refused changes in its own
 //! log, and what applications tell.
 
 use model::{ControlId, Severity, Span};
 use store::monitors::Counted;
 
-use super::{Monitor, busiest};
+use super::{Monitor, busiest_tables};
 
 pub(super) const MONITOR: Monitor = Monitor {
     name: "database_access",
@@ -13,7 +13,7 @@ pub(super) const MONITOR: Monitor = Monitor {
     threshold: 0.0,
     severity: Severity::High,
     controls: &[ControlId::known("3.1.2"), ControlId::known("3.3.8")],
-    measure: |around| Box::pin(busiest(around, COUNTED, Span::mins(10))),
+    measure: |around| Box::pin(busiest_tables(around, COUNTED, Span::mins(10))),
 };
 
 const COUNTED: Counted = Counted {

@@ -2,7 +2,7 @@
 //! each, and this list.
 //!
 //! What is over its threshold is an alert like any other (`monitor_<name>`): opened once, routed
-//! and muted as a rule's are, and closed when the value has been at 90 % of the threshold or less
+//! and silenced as a rule's are, and closed when the value has been at 90 % of the threshold or less
 //! for `clear_after`. What a monitor says, its values and its alert are one transaction.
 
 mod archiving;
@@ -138,7 +138,7 @@ pub fn named(name: &str) -> Option<&'static Monitor> {
 }
 
 /// How many events there were in the busiest window since the last look.
-async fn busiest(
+async fn busiest_tables(
     around: &mut Around<'_>,
     counted: store::monitors::Counted,
     window: Span,

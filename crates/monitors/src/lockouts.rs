@@ -3,7 +3,7 @@
 use model::{ControlId, Severity, Span};
 use store::monitors::Counted;
 
-use super::{Monitor, busiest};
+use super::{Monitor, busiest_tables};
 
 pub(super) const MONITOR: Monitor = Monitor {
     name: "lockouts",
@@ -12,7 +12,7 @@ pub(super) const MONITOR: Monitor = Monitor {
     threshold: 5.0,
     severity: Severity::Medium,
     controls: &[ControlId::known("3.1.8")],
-    measure: |around| Box::pin(busiest(around, COUNTED, Span::hours(1))),
+    measure: |around| Box::pin(busiest_tables(around, COUNTED, Span::hours(1))),
 };
 
 const COUNTED: Counted = Counted {

@@ -3,7 +3,7 @@
 use model::{ControlId, Severity, Span};
 use store::monitors::Counted;
 
-use super::{Monitor, busiest};
+use super::{Monitor, busiest_tables};
 
 pub(super) const MONITOR: Monitor = Monitor {
     name: "policy_violations",
@@ -12,7 +12,7 @@ pub(super) const MONITOR: Monitor = Monitor {
     threshold: 0.0,
     severity: Severity::Low,
     controls: &[ControlId::known("3.5.7")],
-    measure: |around| Box::pin(busiest(around, COUNTED, Span::mins(10))),
+    measure: |around| Box::pin(busiest_tables(around, COUNTED, Span::mins(10))),
 };
 
 const COUNTED: Counted = Counted {

@@ -12,10 +12,10 @@ pub(super) const MONITOR: Monitor = Monitor {
     threshold: 1.0,
     severity: Severity::Low,
     controls: &[ControlId::known("3.14.6")],
-    measure: |around| Box::pin(measure(around)),
+    measure: |around| Box::pin(measure_queries(around)),
 };
 
-async fn measure(around: &mut Around<'_>) -> anyhow::Result<Measured> {
+async fn measure_queries(around: &mut Around<'_>) -> anyhow::Result<Measured> {
     let queries = store::monitors::slow_queries(around.conn, around.threshold).await?;
     let hidden = match queries.hidden {
         0 => String::new(),

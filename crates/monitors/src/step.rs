@@ -1,7 +1,9 @@
 //! What a measurement changes: a monitor is over its threshold from the first value above it until
 //! values have been well below for a while.
 
-use model::{Change, Detection, Entity, EntityKind, Fingerprint, Phase, Source, Span, Timestamp};
+use model::{
+    Detection, DetectionUpdate, Entity, EntityKind, Fingerprint, Phase, Source, Span, Timestamp,
+};
 use store::monitors::Monitored;
 use uuid::Uuid;
 
@@ -15,9 +17,10 @@ pub fn step(
     monitor: &Monitor,
     before: Option<&Monitored>,
     measured: Measured,
-    (threshold, clear_after): (f64, Span),
+    threshold: f64,
+    clear_after: Span,
     now: Timestamp,
-) -> (Monitored, Option<Change>) {
+) -> (Monitored, Option<DetectionUpdate>) {
     let (watched, value, detail) = match measured {
         Measured::Value(value, detail) => (true, Some(value), detail),
         Measured::Worst(detail) => (true, None, detail),
@@ -52,7 +55,7 @@ pub fn step(
             ..next
         };
 
-        let change = change(monitor, &next, Phase::Opened);
+        let change = phase_change(monitor, &next, Phase::Opened);
         return (next, change);
     }
     if next.over_since.is_none() {
@@ -75,7 +78,7 @@ pub fn step(
     {
         return (next, None);
     }
-    let change = change(monitor, &next, Phase::Closed);
+    let change = phase_change(monitor, &next, Phase::Closed);
     (
         Monitored {
             over_since: None,
@@ -91,7 +94,7 @@ pub fn step(
 }
 
 /// The alert, as it is to be written; none when nothing is over.
-fn change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Change> {
+fn phase_change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<DetectionUpdate> {
     let (first_seen, id) = (m.over_since?, m.alert_id?);
     let more = monitor.show(m.threshold);
     let title = match m.peak {
@@ -136,7 +139,7 @@ fn change(monitor: &Monitor, m: &Monitored, phase: Phase) -> Option<Change> {
         episode: 0,
     };
 
-    Some(Change {
+    Some(DetectionUpdate {
         opened: phase == Phase::Opened,
         phase,
         detection,
@@ -169,7 +172,8 @@ mod tests {
                 monitor,
                 now.as_ref(),
                 measured,
-                (80.0, Span::mins(2)),
+                80.0,
+                Span::mins(2),
                 at(minute),
             );
 

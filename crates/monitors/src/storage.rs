@@ -13,10 +13,10 @@ pub(super) const MONITOR: Monitor = Monitor {
     threshold: 85.0,
     severity: Severity::High,
     controls: &[ControlId::known("3.3.4")],
-    measure: |around| Box::pin(std::future::ready(Ok(measure(around)))),
+    measure: |around| Box::pin(std::future::ready(Ok(measure_storage(around)))),
 };
 
-fn measure(around: &Around<'_>) -> Measured {
+fn measure_storage(around: &Around<'_>) -> Measured {
     let mut fullest: Option<(f64, String)> = None;
     for path in around.storage {
         let stat = match statvfs(path) {

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 type Receipt = (u128, String);
 
 /// A header's value; names are sent in small letters.
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+fn find_header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     head.lines().find_map(|line| {
         line.split_once(": ")
             .filter(|(key, _)| key.eq_ignore_ascii_case(name))
@@ -27,7 +27,10 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// Takes messages until the other side has had enough.
-async fn take(mut stream: TcpStream, receipts: mpsc::Sender<Receipt>) -> std::io::Result<()> {
+async fn take_request(
+    mut stream: TcpStream,
+    receipts: mpsc::Sender<Receipt>,
+) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut bytes = Vec::with_capacity(16 * 1024);
     loop {
@@ -41,7 +44,7 @@ async fn take(mut stream: TcpStream, receipts: mpsc::Sender<Receipt>) -> std::io
         };
 
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let length: usize = header(&head, "content-length")
+        let length: usize = find_header(&head, "content-length")
             .and_then(|n| n.parse().ok())
             .unwrap_or(0);
         while bytes.len() < end + length {
@@ -54,7 +57,9 @@ async fn take(mut stream: TcpStream, receipts: mpsc::Sender<Receipt>) -> std::io
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap()
             .as_micros();
-        let id = header(&head, "blueteam-delivery").unwrap_or("-").to_owned();
+        let id = find_header(&head, "blueteam-delivery")
+            .unwrap_or("-")
+            .to_owned();
         let _ = receipts.send((now, id));
 
         bytes.drain(..end + length);
@@ -85,7 +90,7 @@ fn main() {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let sender = sender.clone();
-            tokio::spawn(async move { take(stream, sender).await });
+            tokio::spawn(async move { take_request(stream, sender).await });
         }
     });
 }

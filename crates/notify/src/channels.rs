@@ -40,9 +40,9 @@ pub struct Settings {
     /// Signed JSON over HTTP.
     pub webhook: Option<webhook::Settings>,
     /// Slack's incoming webhook.
-    pub slack: Option<crate::post::Target>,
+    pub slack: Option<crate::http_post::Target>,
     /// A Teams workflow that takes cards.
-    pub teams: Option<crate::post::Target>,
+    pub teams: Option<crate::http_post::Target>,
     /// PagerDuty.
     pub pagerduty: Option<pagerduty::Settings>,
     /// OCSF over syslog.

@@ -11,17 +11,17 @@
 pub mod backoff;
 pub mod channels;
 pub mod error;
-pub mod mutes;
+pub mod http_post;
 pub mod notification;
-pub mod post;
-pub mod rota;
+pub mod rotation;
 pub mod routing;
+pub mod silences;
 pub mod tls;
-mod words;
+mod wording;
 
 pub use backoff::backoff;
 pub use channels::{Channels, Settings};
 pub use error::{Receipt, Retry, SendError, SetupError};
-pub use mutes::Mutes;
 pub use notification::{Kind, Notification, Person};
 pub use routing::{Routing, RoutingError, Wishes};
+pub use silences::Silences;

@@ -83,7 +83,7 @@ pub const fn by_design(severity: Severity) -> &'static [Channel] {
 impl Routing {
     /// The design's table, cut down to the channels that are configured, and an operator's wishes.
     pub fn new(configured: &[Channel], wishes: Wishes) -> Result<Self, RoutingError> {
-        check(configured, &wishes)?;
+        check_wishes(configured, &wishes)?;
         let designed = |severity| {
             by_design(severity)
                 .iter()
@@ -172,7 +172,7 @@ impl Lists {
     }
 }
 
-fn check(configured: &[Channel], wishes: &Wishes) -> Result<(), RoutingError> {
+fn check_wishes(configured: &[Channel], wishes: &Wishes) -> Result<(), RoutingError> {
     let leads = |key: String, list: &[Channel]| match list
         .iter()
         .find(|channel| !configured.contains(channel))

@@ -18,7 +18,7 @@ use collect::parsers::EntryRules;
 use collect::sequence::{Line, Note, Place, Sequencer};
 use collect::{LineId, LineParser, Parsed};
 use detect::{Engine, EventHeader, Prefilter};
-use model::{Change, SecurityEvent, Span, Timestamp};
+use model::{DetectionUpdate, SecurityEvent, Span, Timestamp};
 
 use chunks::{Chunk, Chunks, entry_end};
 
@@ -340,7 +340,7 @@ impl Sequence {
     }
 }
 
-impl<F: FnMut(Change)> Replay<'_, F> {
+impl<F: FnMut(DetectionUpdate)> Replay<'_, F> {
     fn replace_future_time(&mut self, event: &mut SecurityEvent<'_>, header: &mut EventHeader) {
         // A file has no arrival times. A time in the future that is also far ahead of everything
         // before it is replaced by the newest time so far, so that one poisoned event cannot end
@@ -503,7 +503,7 @@ impl<'a> Round<'a> {
 
 /// Shows chunks to the engine in order until all workers have finished. Parses chunks itself when
 /// none is ready.
-fn show_in_order<'b, F: FnMut(Change)>(
+fn show_in_order<'b, F: FnMut(DetectionUpdate)>(
     round: &'b Round<'_>,
     show: &mut Replay<'_, F>,
     ready: &Receiver<anyhow::Result<ParsedChunk<'b>>>,
@@ -545,7 +545,7 @@ fn show_in_order<'b, F: FnMut(Change)>(
 
 /// Runs the engine over the inputs. Calls `on_closed` for each detection when it closes, and for
 /// all that are open at the end.
-pub fn run<F: FnMut(Change)>(
+pub fn run<F: FnMut(DetectionUpdate)>(
     inputs: &[Input],
     options: &Options<'_>,
     engine: &mut Engine,
@@ -555,7 +555,7 @@ pub fn run<F: FnMut(Change)>(
 }
 
 /// Runs as [`run`], and counts the bytes read before decompression in `counter`.
-pub fn run_counting<F: FnMut(Change)>(
+pub fn run_counting<F: FnMut(DetectionUpdate)>(
     inputs: &[Input],
     options: &Options<'_>,
     engine: &mut Engine,

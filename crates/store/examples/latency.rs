@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Batches of other events a second.
 const BATCHES: u64 = 20;
 
-async fn fail(conn: &mut PgConnection, ip: &str, times: i32) {
+async fn insert_failures(conn: &mut PgConnection, ip: &str, times: i32) {
     sqlx::query(
         "INSERT INTO public.audit_events (category, action, result, ip_address, metadata)
          SELECT 'auth', 'login_failed', 'failure', $1::inet, '{\"username\": \"root\"}' FROM \
@@ -31,10 +31,11 @@ async fn fail(conn: &mut PgConnection, ip: &str, times: i32) {
 }
 
 /// Other people's work, until it is told to stop.
-async fn noise(
+async fn insert_noise(
     mut conn: PgConnection,
     rate: u64,
-    (stop, written): (Arc<AtomicBool>, Arc<AtomicU64>),
+    stop: Arc<AtomicBool>,
+    written: Arc<AtomicU64>,
 ) {
     let mut tick = tokio::time::interval(Duration::from_micros(1_000_000 / BATCHES));
     while !stop.load(Ordering::Relaxed) {
@@ -58,14 +59,14 @@ async fn noise(
 }
 
 /// Milliseconds from the commit of the sixth failure until the alert can be seen.
-async fn round(conn: &mut PgConnection, n: u64) -> f64 {
+async fn run_round(conn: &mut PgConnection, n: u64) -> f64 {
     // Addresses of each run's own: the alert about one of an earlier run would be there already.
     let ip = format!("2001:db8:0:{:x}::{n:x}", std::process::id() & 0xffff);
-    fail(conn, &ip, 5).await;
+    insert_failures(conn, &ip, 5).await;
 
     // The five are read for themselves.
     tokio::time::sleep(Duration::from_millis(40)).await;
-    fail(conn, &ip, 1).await;
+    insert_failures(conn, &ip, 1).await;
     let committed = Instant::now();
     loop {
         let seen: bool = sqlx::query_scalar(
@@ -101,17 +102,18 @@ async fn main() {
 
     let other = PgConnection::connect(&url).await.unwrap();
     let noise = (rate > 0).then(|| {
-        tokio::spawn(noise(
+        tokio::spawn(insert_noise(
             other,
             rate,
-            (Arc::clone(&stop), Arc::clone(&written)),
+            Arc::clone(&stop),
+            Arc::clone(&written),
         ))
     });
 
     let began = Instant::now();
     let mut took = Vec::new();
     for n in 0..rounds {
-        took.push(round(&mut conn, n + 1).await);
+        took.push(run_round(&mut conn, n + 1).await);
     }
 
     stop.store(true, Ordering::Relaxed);

@@ -16,7 +16,7 @@ use uuid::Uuid;
 const ROWS: usize = 300_000;
 const BATCH: usize = 5000;
 
-fn json(n: usize, month: &str) -> String {
+fn event_json(n: usize, month: &str) -> String {
     let user = (n * 7919) % 20_000;
     let cat = [
         "auth", "access", "access", "access", "data", "admin", "ai", "system",
@@ -35,7 +35,7 @@ fn json(n: usize, month: &str) -> String {
     )
 }
 
-fn text(rows: &[AuditRow<'_>], ids: bool) -> Vec<u8> {
+fn copy_text(rows: &[AuditRow<'_>], ids: bool) -> Vec<u8> {
     let mut out = String::new();
     for row in rows {
         let r = row.record();
@@ -69,7 +69,7 @@ fn text(rows: &[AuditRow<'_>], ids: bool) -> Vec<u8> {
 const COLS: &str = "timestamp, category, action, result, user_id, session_id, ip_address, \
     user_agent, resource_type, resource_id, instance_id, cui_accessed, metadata";
 
-async fn raw(conn: &mut PgConnection, table: &str, ids: bool, batches: &[Vec<u8>]) -> f64 {
+async fn copy_raw(conn: &mut PgConnection, table: &str, ids: bool, batches: &[Vec<u8>]) -> f64 {
     let begin = Instant::now();
     for batch in batches {
         let id = if ids { "event_id, " } else { "" };
@@ -84,7 +84,7 @@ async fn raw(conn: &mut PgConnection, table: &str, ids: bool, batches: &[Vec<u8>
     ROWS as f64 / begin.elapsed().as_secs_f64()
 }
 
-fn rows(texts: &[String]) -> Vec<AuditRow<'_>> {
+fn parse_rows(texts: &[String]) -> Vec<AuditRow<'_>> {
     texts
         .iter()
         .map(|t| {
@@ -95,7 +95,7 @@ fn rows(texts: &[String]) -> Vec<AuditRow<'_>> {
 }
 
 /// The month that many after this one, as in `2026-11`.
-fn month(later: u32) -> String {
+fn partition_month(later: u32) -> String {
     let now = model::Clock::now(&model::SystemClock).to_string();
     let (year, month): (u32, u32) = (now[..4].parse().unwrap(), now[5..7].parse().unwrap());
     let months = year * 12 + month - 1 + later;
@@ -108,23 +108,32 @@ async fn main() {
         .await
         .unwrap();
     if std::env::args().nth(1).as_deref() == Some("schema") {
-        let texts: Vec<_> = (0..ROWS).map(|n| json(n, &month(0))).collect();
-        let bare: Vec<_> = rows(&texts).chunks(BATCH).map(|c| text(c, false)).collect();
-        let docs = raw(&mut conn, "docs.audit_events", false, &bare).await;
-        let ours = raw(&mut conn, "audit_events", false, &bare).await;
+        let texts: Vec<_> = (0..ROWS)
+            .map(|n| event_json(n, &partition_month(0)))
+            .collect();
+        let bare: Vec<_> = parse_rows(&texts)
+            .chunks(BATCH)
+            .map(|c| copy_text(c, false))
+            .collect();
+        let docs = copy_raw(&mut conn, "docs.audit_events", false, &bare).await;
+        let ours = copy_raw(&mut conn, "audit_events", false, &bare).await;
         return println!("{ours:.0} {docs:.0}");
     }
 
     // Each pass writes a month of its own, in order of time, as a live system does: this one and
     // the next two, which have partitions.
     let months = [0, 1, 2]
-        .map(month)
+        .map(partition_month)
         .each_ref()
-        .map(|m| (0..ROWS).map(|n| json(n, m)).collect::<Vec<_>>());
+        .map(|m| (0..ROWS).map(|n| event_json(n, m)).collect::<Vec<_>>());
     {
-        let (one, two, three) = (rows(&months[0]), rows(&months[1]), rows(&months[2]));
-        let batches: Vec<_> = two.chunks(BATCH).map(|c| text(c, true)).collect();
-        let copy = raw(&mut conn, "audit_events", true, &batches).await;
+        let (one, two, three) = (
+            parse_rows(&months[0]),
+            parse_rows(&months[1]),
+            parse_rows(&months[2]),
+        );
+        let batches: Vec<_> = two.chunks(BATCH).map(|c| copy_text(c, true)).collect();
+        let copy = copy_raw(&mut conn, "audit_events", true, &batches).await;
         let begin = Instant::now();
 
         for chunk in one.chunks(BATCH) {
@@ -138,9 +147,9 @@ async fn main() {
         }
 
         let ours = ROWS as f64 / begin.elapsed().as_secs_f64();
-        let bare: Vec<_> = three.chunks(BATCH).map(|c| text(c, false)).collect();
-        let docs = raw(&mut conn, "docs.audit_events", false, &bare).await;
-        let defaults = raw(&mut conn, "audit_events", false, &bare).await;
+        let bare: Vec<_> = three.chunks(BATCH).map(|c| copy_text(c, false)).collect();
+        let docs = copy_raw(&mut conn, "docs.audit_events", false, &bare).await;
+        let defaults = copy_raw(&mut conn, "audit_events", false, &bare).await;
         println!(
             "insert_audit {ours:.0}, copy {copy:.0} (ratio {:.2}); documents {docs:.0}, ours with \
                 server ids {defaults:.0} (ratio {:.2}), with ids {:.2}",
@@ -152,7 +161,7 @@ async fn main() {
 
     for _ in 0..3 {
         let begin = Instant::now();
-        let (n, _) = store::history::stream(
+        let (n, _) = store::stored_events::stream(
             &mut conn,
             Timestamp::parse("2026-01-01T00:00:00Z").unwrap(),
             Timestamp::MAX,

@@ -167,14 +167,14 @@ pub async fn save_advisories(
         .await?;
     }
 
-    settle(conn).await?;
+    settle_matches(conn).await?;
     note_import(conn, import, advisories.len()).await?;
     forget_the_time_before(conn).await
 }
 
 /// Of advisories of which feeds say different things, puts into force what weighs most: that
 /// attackers use it, then the severity, then the newest.
-async fn settle(conn: &mut PgConnection) -> Result<(), StoreError> {
+async fn settle_matches(conn: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query_file!("src/advisories/choose_documents.sql")
         .execute(conn)
         .await?;
@@ -209,7 +209,8 @@ async fn forget_the_time_before(conn: &mut PgConnection) -> Result<(), StoreErro
 pub async fn retire(
     conn: &mut PgConnection,
     actor: &Actor,
-    (kind, name): (&str, &str),
+    kind: &str,
+    name: &str,
     reason: &str,
 ) -> Result<bool, StoreError> {
     set_actor(conn, actor).await?;
@@ -238,7 +239,7 @@ pub async fn retire(
         )
         .execute(&mut *conn)
         .await?;
-        settle(conn).await?;
+        settle_matches(conn).await?;
         forget_the_time_before(conn).await?;
     } else {
         sqlx::query!("DELETE FROM blueteam.components WHERE inventory = $1", name)

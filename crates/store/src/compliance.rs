@@ -77,7 +77,7 @@ pub async fn all(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>
         .fetch_all(&mut *conn)
         .await?;
 
-    let mut objectives = objectives(conn, now).await?;
+    let mut objectives = read_objectives(conn, now).await?;
     let mut controls = Vec::with_capacity(rows.len());
     for row in rows {
         controls.push(Control {
@@ -100,7 +100,7 @@ pub async fn all(conn: &mut PgConnection, now: Timestamp) -> Result<Vec<Control>
     Ok(controls)
 }
 
-async fn objectives(
+async fn read_objectives(
     conn: &mut PgConnection,
     now: Timestamp,
 ) -> Result<HashMap<String, Vec<Objective>>, StoreError> {
@@ -111,7 +111,7 @@ async fn objectives(
     let mut found: HashMap<String, Vec<Objective>> = HashMap::new();
     for row in rows {
         let decision = match (
-            decided(&row.finding)?,
+            parse_finding(&row.finding)?,
             row.reason,
             row.decided_by,
             row.decided_at,
@@ -119,7 +119,7 @@ async fn objectives(
             (Some(finding), Some(reason), Some(by), Some(at)) => Some(Decision {
                 finding,
                 reason,
-                methods: methods(&row.methods)?,
+                methods: parse_methods(&row.methods)?,
                 by,
                 at: at.0,
             }),
@@ -133,7 +133,7 @@ async fn objectives(
             row.proposed_at,
         ) {
             (Some(finding), Some(reason), Some(by), Some(at)) => {
-                decided(&finding)?.map(|finding| Proposal {
+                parse_finding(&finding)?.map(|finding| Proposal {
                     finding,
                     reason,
                     by,
@@ -149,9 +149,9 @@ async fn objectives(
             decision,
             proposal,
             support: Support {
-                valid: few(row.valid),
-                lapsed: few(row.lapsed),
-                drafts: few(row.drafts),
+                valid: to_u32(row.valid),
+                lapsed: to_u32(row.lapsed),
+                drafts: to_u32(row.drafts),
             },
         });
     }
@@ -159,12 +159,12 @@ async fn objectives(
     Ok(found)
 }
 
-fn few(count: i64) -> u32 {
+fn to_u32(count: i64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The finding of a word; none for `not_assessed`.
-fn decided(word: &str) -> Result<Option<Finding>, StoreError> {
+fn parse_finding(word: &str) -> Result<Option<Finding>, StoreError> {
     if word == "not_assessed" {
         return Ok(None);
     }
@@ -173,7 +173,7 @@ fn decided(word: &str) -> Result<Option<Finding>, StoreError> {
         .map_err(|e| StoreError::corrupt("compliance_objectives.finding", e))
 }
 
-fn methods(words: &[String]) -> Result<Vec<Method>, StoreError> {
+fn parse_methods(words: &[String]) -> Result<Vec<Method>, StoreError> {
     let parse = |w: &String| {
         w.parse()
             .map_err(|e| StoreError::corrupt("compliance_objectives.methods", e))

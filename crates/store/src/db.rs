@@ -242,18 +242,18 @@ pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &Actor) -> Result<
              set_config('blueteam.terminal', $8, true),
              set_config('blueteam.account', $9, true)
          ]",
-        storable(&actor.name),
+        storable_text(&actor.name),
         actor.via.as_str(),
         actor
             .tenant
             .map(|tenant| tenant.to_string())
             .unwrap_or_default(),
-        optional(origin.address.as_deref()),
-        optional(origin.user_agent.as_deref()),
-        optional(origin.session.as_deref()),
-        optional(origin.host.as_deref()),
-        optional(origin.terminal.as_deref()),
-        optional(origin.account.as_deref()),
+        optional_text(origin.address.as_deref()),
+        optional_text(origin.user_agent.as_deref()),
+        optional_text(origin.session.as_deref()),
+        optional_text(origin.host.as_deref()),
+        optional_text(origin.terminal.as_deref()),
+        optional_text(origin.account.as_deref()),
     )
     .fetch_one(conn)
     .await?;
@@ -264,11 +264,11 @@ pub(crate) async fn set_actor(conn: &mut PgConnection, actor: &Actor) -> Result<
 const ORIGIN_MAX: usize = 500;
 
 /// A value as a setting takes it: without NUL, and bounded.
-fn storable(value: &str) -> String {
+fn storable_text(value: &str) -> String {
     model::text::clip(value, ORIGIN_MAX).replace('\0', "<U+0000>")
 }
 
 /// The same; empty for none.
-fn optional(value: Option<&str>) -> String {
-    value.map(storable).unwrap_or_default()
+fn optional_text(value: Option<&str>) -> String {
+    value.map(storable_text).unwrap_or_default()
 }

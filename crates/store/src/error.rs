@@ -9,7 +9,7 @@ use crate::MigrationError;
 pub enum StoreError {
     /// The driver's or the server's. It says all that its cause says, so the cause is not told once
     /// more.
-    #[error("{}", describe(.0))]
+    #[error("{}", describe_error(.0))]
     Sql(sqlx::Error),
     /// The database was migrated by a newer program, or by another one.
     #[error("{0}")]
@@ -155,7 +155,7 @@ pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
 
 /// What the server said, without the place in its own source that the driver adds; anything else in
 /// the driver's words.
-fn describe(error: &sqlx::Error) -> String {
+fn describe_error(error: &sqlx::Error) -> String {
     match error {
         sqlx::Error::Database(error) => format!("the database says: {}", error.message()),
         other => other.to_string(),

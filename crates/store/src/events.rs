@@ -16,8 +16,8 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::binary_copy::{Encoder, audit_columns};
 use crate::error::is_conflict;
-use crate::wire::{Encoder, audit_columns};
 
 /// A checked event with its id and time, as a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,7 +157,7 @@ pub async fn insert_audit(
         return Ok(inserted);
     }
 
-    match copy(&mut tx, COPY, encode(rows)).await {
+    match copy(&mut tx, COPY, encode_rows(rows)).await {
         Ok(accepted) => {
             tx.commit().await?;
             Ok(Inserted {
@@ -212,7 +212,7 @@ pub async fn insert_audit_parts(
         return Ok(inserted);
     }
 
-    match copy(conn, COPY, encode(rows)).await {
+    match copy(conn, COPY, encode_rows(rows)).await {
         Ok(_) => Ok(ranges.iter().map(whole).collect()),
         Err(error) if is_about_rows(&error) => {
             let mut tx = conn.begin().await?;
@@ -345,7 +345,7 @@ pub(crate) async fn copy(
     copy.finish().await
 }
 
-fn encode(rows: &[AuditRow<'_>]) -> Vec<u8> {
+fn encode_rows(rows: &[AuditRow<'_>]) -> Vec<u8> {
     let mut out = Encoder::with_capacity(rows.iter().map(AuditRow::size).sum());
     for row in rows {
         let r = &row.record;
@@ -463,7 +463,7 @@ async fn insert_carefully(
                 {
                     done.conflicting.extend(start..end);
                 } else if part.len() == 1 {
-                    done.rejected.push((start, reason(&error)));
+                    done.rejected.push((start, refusal_reason(&error)));
                 } else {
                     let middle = start + part.len() / 2;
                     // At the front, and in this order: rows keep the order of the batch.
@@ -479,7 +479,7 @@ async fn insert_carefully(
 }
 
 /// The server's reason as an error of the field that it names, as far as it names one.
-fn reason(error: &sqlx::Error) -> FieldError {
+fn refusal_reason(error: &sqlx::Error) -> FieldError {
     let Some(error) = error.as_database_error() else {
         return FieldError::new("event", "cannot be stored");
     };

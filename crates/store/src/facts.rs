@@ -10,7 +10,7 @@ use model::{Span, Timestamp};
 use sqlx::PgConnection;
 
 use crate::db::Ts;
-use crate::{StoreError, posture, reader};
+use crate::{StoreError, overview, reader};
 
 /// As many events and alerts are kept as a sample.
 const SAMPLE: i64 = 5;
@@ -18,7 +18,7 @@ const SAMPLE: i64 = 5;
 /// that nothing is left out of a sum.
 const TYPES_MAX: i64 = 500;
 
-fn count(n: i64) -> u64 {
+fn to_u64(n: i64) -> u64 {
     n.unsigned_abs()
 }
 
@@ -34,11 +34,11 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
             source: r.source,
             category: r.category,
             action: r.action,
-            events: count(r.events),
-            with_user: count(r.with_user),
-            with_address: count(r.with_address),
-            refused: count(r.refused),
-            cui: count(r.cui),
+            events: to_u64(r.events),
+            with_user: to_u64(r.with_user),
+            with_address: to_u64(r.with_address),
+            refused: to_u64(r.refused),
+            cui: to_u64(r.cui),
         })
         .collect();
 
@@ -48,9 +48,9 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
     )
     .fetch_one(&mut *conn)
     .await?;
-    let sample = sample(conn, since, None).await?;
+    let sample = sample_rows(conn, since, None).await?;
     let chain = match sample.iter().find_map(|e| e.user_id.clone()) {
-        Some(user) => self::sample(conn, since, Some(&user)).await?,
+        Some(user) => sample_rows(conn, since, Some(&user)).await?,
         None => Vec::new(),
     };
 
@@ -64,7 +64,7 @@ pub async fn events(conn: &mut PgConnection, since: Timestamp) -> Result<EventFa
 }
 
 /// The newest events, of one user or of all.
-async fn sample(
+async fn sample_rows(
     conn: &mut PgConnection,
     since: Timestamp,
     user: Option<&str>,
@@ -120,13 +120,13 @@ pub async fn sources(
         .map(|r| SourceFacts {
             source_id: r.source_id,
             last_received: r.last.map(|t| t.0),
-            rejected: count(r.rejected),
-            open_gaps: count(r.open),
-            gaps: count(r.gaps),
+            rejected: to_u64(r.rejected),
+            open_gaps: to_u64(r.open),
+            gaps: to_u64(r.gaps),
             skew_ms: r.skew_ms,
             kind: Some(r.kind),
             first_seen: Some(r.first.0),
-            understood: Some(count(r.understood)),
+            understood: Some(to_u64(r.understood)),
         })
         .collect())
 }
@@ -134,7 +134,9 @@ pub async fn sources(
 /// Whether the daemon's reader of that name reads the events.
 pub async fn daemon(conn: &mut PgConnection, reader: &str) -> Result<DaemonFacts, StoreError> {
     let pulse = reader::pulse(conn, reader).await?;
-    let unread_since = posture::lag(conn, reader).await?.and_then(|lag| lag.oldest);
+    let unread_since = overview::lag(conn, reader)
+        .await?
+        .and_then(|lag| lag.oldest);
     Ok(DaemonFacts {
         running: pulse.held,
         pulse: pulse.beat_at,
@@ -201,19 +203,19 @@ pub async fn accounts(conn: &mut PgConnection, now: Timestamp) -> Result<Account
     .fetch_one(conn)
     .await?;
     Ok(AccountFacts {
-        active: active.into_iter().map(|r| (r.role, count(r.n))).collect(),
+        active: active.into_iter().map(|r| (r.role, to_u64(r.n))).collect(),
         schemes: schemes
             .into_iter()
-            .map(|r| (r.scheme, count(r.n)))
+            .map(|r| (r.scheme, to_u64(r.n)))
             .collect(),
-        idle: count(row.idle),
-        locked: count(row.locked),
-        temporary_used: count(row.temporary),
-        changed: Some(count(row.changed)),
-        changed_without_history: Some(count(row.forgotten)),
-        keys: count(keys.active),
-        keys_without_end: count(keys.without_end),
-        keys_idle: count(keys.idle),
+        idle: to_u64(row.idle),
+        locked: to_u64(row.locked),
+        temporary_used: to_u64(row.temporary),
+        changed: Some(to_u64(row.changed)),
+        changed_without_history: Some(to_u64(row.forgotten)),
+        keys: to_u64(keys.active),
+        keys_without_end: to_u64(keys.without_end),
+        keys_idle: to_u64(keys.idle),
     })
 }
 
@@ -279,12 +281,15 @@ pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFa
     .fetch_all(conn)
     .await?;
     Ok(AlertFacts {
-        acknowledged: rows.iter().map(|r| count(r.acknowledged)).sum(),
-        audit_failures: rows.iter().map(|r| count(r.failures)).sum(),
-        by_severity: rows.into_iter().map(|r| (r.severity, count(r.n))).collect(),
+        acknowledged: rows.iter().map(|r| to_u64(r.acknowledged)).sum(),
+        audit_failures: rows.iter().map(|r| to_u64(r.failures)).sum(),
+        by_severity: rows
+            .into_iter()
+            .map(|r| (r.severity, to_u64(r.n)))
+            .collect(),
         deliveries: deliveries
             .into_iter()
-            .map(|r| (r.what, count(r.n)))
+            .map(|r| (r.what, to_u64(r.n)))
             .collect(),
         sample: sample
             .into_iter()
@@ -315,9 +320,9 @@ pub async fn incidents(conn: &mut PgConnection) -> Result<IncidentFacts, StoreEr
     .fetch_all(conn)
     .await?;
     Ok(IncidentFacts {
-        closed_undocumented: rows.iter().map(|r| count(r.undocumented)).sum(),
-        reportable: rows.iter().map(|r| count(r.reportable)).sum(),
-        by_status: rows.into_iter().map(|r| (r.status, count(r.n))).collect(),
+        closed_undocumented: rows.iter().map(|r| to_u64(r.undocumented)).sum(),
+        reportable: rows.iter().map(|r| to_u64(r.reportable)).sum(),
+        by_status: rows.into_iter().map(|r| (r.status, to_u64(r.n))).collect(),
     })
 }
 
@@ -336,19 +341,19 @@ pub async fn programme(
             .fetch_all(conn)
             .await?;
     Ok(ProgrammeFacts {
-        objectives: count(row.objectives),
-        decided_in_a_year: count(row.decided),
-        not_met: count(row.not_met),
-        unplanned: count(row.unplanned),
-        plans_overdue: count(row.overdue),
-        plans_completed: count(row.completed),
-        checks_run: count(row.checks),
-        lapsed: count(row.lapsed),
-        queries: count(row.queries),
+        objectives: to_u64(row.objectives),
+        decided_in_a_year: to_u64(row.decided),
+        not_met: to_u64(row.not_met),
+        unplanned: to_u64(row.unplanned),
+        plans_overdue: to_u64(row.overdue),
+        plans_completed: to_u64(row.completed),
+        checks_run: to_u64(row.checks),
+        lapsed: to_u64(row.lapsed),
+        queries: to_u64(row.queries),
         last_review: row.review.map(|t| t.0),
         assets: assets
             .into_iter()
-            .map(|r| (r.category, count(r.n)))
+            .map(|r| (r.category, to_u64(r.n)))
             .collect::<BTreeMap<_, _>>(),
         plan_approved: row.plan.map(|t| t.0),
     })
@@ -370,7 +375,7 @@ pub async fn advisories(
     .await?;
     let feeds = feeds.into_iter().map(|r| FeedFacts {
         name: r.name,
-        items: count(r.items),
+        items: to_u64(r.items),
         read_at: r.read_at.0,
         failed: r.failed,
     });
@@ -381,9 +386,9 @@ pub async fn advisories(
 
     Ok(AdvisoryFacts {
         feeds: feeds.collect(),
-        components: count(row.components),
-        open: count(row.open),
-        overdue: count(row.overdue),
-        answered: count(row.answered),
+        components: to_u64(row.components),
+        open: to_u64(row.open),
+        overdue: to_u64(row.overdue),
+        answered: to_u64(row.answered),
     })
 }

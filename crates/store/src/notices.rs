@@ -1,13 +1,13 @@
 //! What is told on schedule: the daily digest, the sign of life, and reminders. Each once, whatever
 //! restarts.
 
-use model::{Alert, Channel, Mute, Notice, Severity, Span, Timestamp};
+use model::{Alert, Channel, Notice, Severity, Silence, Span, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
 use crate::alerts::{self, AlertFilter};
 use crate::db::{Ts, take_exclusively};
-use crate::mutes;
+use crate::silences;
 
 /// Writes a notice and its messages, unless it is written already. `kind` is `digest` or
 /// `heartbeat`, `key` its day or period. Without any `channels` it is only noted. With it stands
@@ -15,7 +15,9 @@ use crate::mutes;
 /// written; none when the notice was there.
 pub async fn write(
     conn: &mut PgConnection,
-    (kind, key, own): (&str, &str, &str),
+    kind: &str,
+    key: &str,
+    own: &str,
     notice: &Notice,
     channels: &[Channel],
 ) -> Result<Option<u64>, StoreError> {
@@ -117,16 +119,18 @@ pub struct Summary {
     /// The newest medium and low ones, at most as many as were asked for.
     pub told: Vec<Alert>,
     /// Silences, maintenance windows and exceptions that end soon, the next one first.
-    pub ending: Vec<Mute>,
+    pub ending: Vec<Silence>,
     /// Messages that could not be delivered, ever.
     pub dead: u64,
 }
 
 /// What happened from `from` to `now`. `own` is the name of our own account among the sources;
-/// mutes that end before `until` are named.
+/// silences that end before `until` are named.
 pub async fn summary(
     conn: &mut PgConnection,
-    (from, now, until): (Timestamp, Timestamp, Timestamp),
+    from: Timestamp,
+    now: Timestamp,
+    until: Timestamp,
     own: &str,
     most: usize,
 ) -> Result<Summary, StoreError> {
@@ -144,8 +148,8 @@ pub async fn summary(
     let mut told = alerts::list(conn, &filter, 10_000).await?;
     told.retain(|alert| matches!(alert.severity, Severity::Medium | Severity::Low));
     told.truncate(most);
-    let mut ending = mutes::ending_after(conn, now).await?;
-    ending.retain(|mute| mute.ends_at <= until);
+    let mut ending = silences::ending_after(conn, now).await?;
+    ending.retain(|silence| silence.ends_at <= until);
     ending.truncate(most);
 
     Ok(Summary {
@@ -154,7 +158,7 @@ pub async fn summary(
         alive: row.alive,
         alive_count: row.alive_count.unsigned_abs(),
         silent: row.silent,
-        alerts: counts(conn, from).await?,
+        alerts: alert_counts(conn, from).await?,
         told,
         ending,
         dead: row.dead.unsigned_abs(),
@@ -162,7 +166,7 @@ pub async fn summary(
 }
 
 /// How many alerts were written since, the worst severity first.
-async fn counts(
+async fn alert_counts(
     conn: &mut PgConnection,
     from: Timestamp,
 ) -> Result<Vec<(Severity, u64)>, StoreError> {

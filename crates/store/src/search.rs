@@ -131,7 +131,7 @@ const SELECT: &str = "
     FROM blueteam.all_events
     WHERE true";
 
-fn found(row: &PgRow) -> Result<Found, sqlx::Error> {
+fn decode_found(row: &PgRow) -> Result<Found, sqlx::Error> {
     Ok(Found {
         event_id: row.try_get("event_id")?,
         timestamp: row.try_get::<Ts, _>("timestamp")?.0,
@@ -154,7 +154,7 @@ fn found(row: &PgRow) -> Result<Found, sqlx::Error> {
 }
 
 /// `%` and `_` mean themselves.
-fn like(text: &str) -> String {
+fn escape_like(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {
@@ -167,7 +167,7 @@ fn like(text: &str) -> String {
     pattern
 }
 
-fn conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
+fn push_conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
     if let Some(since) = f.since {
         sql.push(" AND timestamp >= ").push_bind(Ts(since));
     }
@@ -228,9 +228,9 @@ fn conditions(sql: &mut QueryBuilder<Postgres>, f: &Filter) {
 
     if let Some(text) = &f.text {
         sql.push(" AND (metadata::text ILIKE ")
-            .push_bind(like(text));
+            .push_bind(escape_like(text));
         sql.push(" OR concat_ws(' ', resource_type, resource_id, user_agent) ILIKE ")
-            .push_bind(like(text));
+            .push_bind(escape_like(text));
         sql.push(")");
     }
 }
@@ -356,7 +356,7 @@ pub async fn events(
     mut each: impl FnMut(Found) -> bool,
 ) -> Result<u64, StoreError> {
     let mut sql = QueryBuilder::new(SELECT);
-    conditions(&mut sql, filter);
+    push_conditions(&mut sql, filter);
     sql.push(match order {
         Order::Newest => " ORDER BY timestamp DESC, event_id DESC",
         Order::Oldest => " ORDER BY timestamp, event_id",
@@ -371,7 +371,7 @@ pub async fn events(
     let mut rows = query.fetch(conn);
     while let Some(row) = rows.try_next().await? {
         count += 1;
-        if !each(found(&row)?) {
+        if !each(decode_found(&row)?) {
             break;
         }
     }
@@ -465,7 +465,7 @@ pub async fn stats(
     }
 
     sql.push("]::text[] AS values, count(*) AS events FROM blueteam.all_events WHERE true");
-    conditions(&mut sql, filter);
+    push_conditions(&mut sql, filter);
     sql.push(" GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT ")
         .push_bind(i64::from(limit));
     let rows = sql.build().persistent(false).fetch_all(conn).await?;
@@ -513,7 +513,7 @@ impl Tail {
             .fetch_one(&mut *tx)
             .await?;
         let mut sql = QueryBuilder::new(SELECT);
-        conditions(&mut sql, filter);
+        push_conditions(&mut sql, filter);
 
         sql.push(" AND xact_id >= pg_snapshot_xmin(")
             .push_bind(self.snapshot.clone())
@@ -526,7 +526,7 @@ impl Tail {
         let query = sql.build().persistent(false);
         let mut rows = query.fetch(&mut *tx);
         while let Some(row) = rows.try_next().await? {
-            if !each(found(&row)?) {
+            if !each(decode_found(&row)?) {
                 return Ok(());
             }
         }

@@ -160,7 +160,7 @@ impl SourceRow {
     }
 }
 
-fn interval(span: Span) -> PgInterval {
+fn to_interval(span: Span) -> PgInterval {
     PgInterval {
         months: 0,
         days: 0,
@@ -168,7 +168,7 @@ fn interval(span: Span) -> PgInterval {
     }
 }
 
-fn span(interval: &PgInterval) -> Span {
+fn to_span(interval: &PgInterval) -> Span {
     // Months do not occur: we write microseconds only.
     Span::micros(i64::from(interval.days) * 86_400_000_000 + interval.microseconds)
 }
@@ -187,7 +187,7 @@ pub async fn declare(
          SET kind = excluded.kind, expected_every = excluded.expected_every",
         source_id,
         kind.as_str(),
-        expected_every.map(interval) as _,
+        expected_every.map(to_interval) as _,
     )
     .execute(conn)
     .await?;
@@ -215,7 +215,7 @@ pub async fn book(
         count(intake.repeated),
         count(intake.rejected),
         count(intake.late),
-        intake.skew.map(interval) as _,
+        intake.skew.map(to_interval) as _,
     )
     .execute(conn)
     .await?;
@@ -422,7 +422,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError>
                     .parse()
                     .map_err(|e| StoreError::corrupt("sources.kind", e))?,
                 source_id: r.source_id,
-                expected_every: r.expected_every.as_ref().map(span),
+                expected_every: r.expected_every.as_ref().map(to_span),
                 first_seen_at: r.first_seen_at.0,
                 last_received_at: r.last_received_at.map(|t| t.0),
                 last_event_at: r.last_event_at.map(|t| t.0),
@@ -432,7 +432,7 @@ pub async fn list(conn: &mut PgConnection) -> Result<Vec<SourceRow>, StoreError>
                 repeated: r.repeated.unsigned_abs(),
                 rejected: r.rejected.unsigned_abs(),
                 late: r.late.unsigned_abs(),
-                skew: r.skew.as_ref().map(span),
+                skew: r.skew.as_ref().map(to_span),
                 rhythm: r.rhythm,
                 sequence: r.sequence,
                 silent_since: r.silent_since.map(|t| t.0),

@@ -5,14 +5,14 @@
     reason = "a failed step of a test is a failed test, helpers included"
 )]
 
-use model::{Alert, Change};
+use model::{Alert, DetectionUpdate};
 use sqlx::{Connection as _, PgConnection};
 use store::alerts::{self, Applied, Batch, Next, Route};
 
 /// Writes changes with the notifications that `route` asks for, and commits.
 pub async fn apply_alerts(
     conn: &mut PgConnection,
-    changes: &[Change],
+    changes: &[DetectionUpdate],
     route: impl Fn(&Alert) -> Route,
 ) -> Applied {
     let mut tx = conn.begin().await.unwrap();

@@ -44,11 +44,11 @@ impl TestDb {
             std::process::id(),
             NEXT.fetch_add(1, Ordering::Relaxed)
         );
-        let mut conn = connect(&admin).await;
+        let mut conn = connect_retrying(&admin).await;
         let template = template.unwrap_or("template0");
 
-        run(&mut conn, &format!("DROP DATABASE IF EXISTS {name}")).await;
-        run(
+        run_sql(&mut conn, &format!("DROP DATABASE IF EXISTS {name}")).await;
+        run_sql(
             &mut conn,
             &format!("CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"),
         )
@@ -69,14 +69,14 @@ impl TestDb {
 
     /// A connection as the superuser.
     pub async fn connect(&self) -> PgConnection {
-        connect(&self.options()).await
+        connect_retrying(&self.options()).await
     }
 
     /// A connection that has the rights of a role and no more.
     pub async fn connect_as(&self, role: &str) -> PgConnection {
         let mut conn = self.connect().await;
         // Unlike SET ROLE, a test cannot leave this one by RESET.
-        run(&mut conn, &format!("SET SESSION AUTHORIZATION {role}")).await;
+        run_sql(&mut conn, &format!("SET SESSION AUTHORIZATION {role}")).await;
         conn
     }
 
@@ -110,19 +110,19 @@ impl Drop for TestDb {
     }
 }
 
-async fn connect(options: &PgConnectOptions) -> PgConnection {
+async fn connect_retrying(options: &PgConnectOptions) -> PgConnection {
     match options.connect().await {
         Ok(conn) => conn,
-        Err(error) => fail(&format!("cannot connect to the test cluster: {error}")),
+        Err(error) => fail_loudly(&format!("cannot connect to the test cluster: {error}")),
     }
 }
 
-async fn run(conn: &mut PgConnection, sql: &str) {
+async fn run_sql(conn: &mut PgConnection, sql: &str) {
     if let Err(error) = sqlx::query(AssertSqlSafe(sql.to_owned()))
         .execute(conn)
         .await
     {
-        fail(&format!("{sql}: {error}"));
+        fail_loudly(&format!("{sql}: {error}"));
     }
 }
 
@@ -130,7 +130,7 @@ async fn run(conn: &mut PgConnection, sql: &str) {
     clippy::panic,
     reason = "this crate serves tests alone, and a panic is how a test fails"
 )]
-fn fail(why: &str) -> ! {
+fn fail_loudly(why: &str) -> ! {
     panic!("{why}")
 }
 

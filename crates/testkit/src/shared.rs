@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::sync::OnceCell;
 
-use crate::{connect, fail, run};
+use crate::{connect_retrying, fail_loudly, run_sql};
 
 /// Stops the cluster when no process has held the lock for half a minute. Arguments: lock file,
 /// postmaster's pid.
@@ -25,10 +25,10 @@ static SHARED: OnceCell<(PgConnectOptions, String)> = OnceCell::const_new();
 
 /// How to connect to the cluster as its superuser, and the name of the migrated template database.
 pub(crate) async fn shared() -> (PgConnectOptions, String) {
-    SHARED.get_or_init(start).await.clone()
+    SHARED.get_or_init(start_cluster).await.clone()
 }
 
-fn directory() -> PathBuf {
+fn shared_directory() -> PathBuf {
     // Root's checkout may lie where the server's user cannot go; a directory of ours in the
     // system's temporary one is open to both. Named after the checkout, so that two of them do not
     // meet.
@@ -41,13 +41,17 @@ fn directory() -> PathBuf {
     ))
 }
 
-async fn start() -> (PgConnectOptions, String) {
-    let dir = directory();
-    let done = prepare(&dir).await;
-    done.unwrap_or_else(|error| fail(&format!("the test cluster in {}: {error}", dir.display())))
+async fn start_cluster() -> (PgConnectOptions, String) {
+    let dir = shared_directory();
+    let done = prepare_cluster(&dir).await;
+    done.unwrap_or_else(|error| {
+        fail_loudly(&format!("the test cluster in {}: {error}", dir.display()))
+    })
 }
 
-async fn prepare(dir: &Path) -> Result<(PgConnectOptions, String), Box<dyn std::error::Error>> {
+async fn prepare_cluster(
+    dir: &Path,
+) -> Result<(PgConnectOptions, String), Box<dyn std::error::Error>> {
     std::fs::create_dir_all(dir)?;
     let open = |name: &str| {
         OpenOptions::new()
@@ -73,7 +77,7 @@ async fn prepare(dir: &Path) -> Result<(PgConnectOptions, String), Box<dyn std::
 
     let cluster = Cluster::start(config).await?;
     let admin = cluster.options(Login::Owner, "postgres")?;
-    let mut conn = connect(&admin).await;
+    let mut conn = connect_retrying(&admin).await;
     let reaped = dir.join("reaper.pid");
     if std::fs::read_to_string(&reaped).unwrap_or_default() != cluster.pid().to_string() {
         Command::new("sh")
@@ -86,10 +90,10 @@ async fn prepare(dir: &Path) -> Result<(PgConnectOptions, String), Box<dyn std::
             .spawn()?;
 
         std::fs::write(&reaped, cluster.pid().to_string())?;
-        sweep(&mut conn).await?;
+        sweep_databases(&mut conn).await?;
     }
 
-    let template = template(&mut conn, &admin).await?;
+    let template = create_template(&mut conn, &admin).await?;
     Ok((admin, template))
 }
 
@@ -102,7 +106,7 @@ async fn lock_exclusively(file: &File) -> std::io::Result<()> {
 }
 
 /// Drops what tests that were killed left behind.
-async fn sweep(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
+async fn sweep_databases(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
     let left: Vec<String> =
         sqlx::query_scalar(r"SELECT datname FROM pg_database WHERE datname LIKE 't\_%'")
             .fetch_all(&mut *conn)
@@ -117,7 +121,7 @@ async fn sweep(conn: &mut PgConnection) -> Result<(), sqlx::Error> {
 }
 
 /// The template with today's migrations; made once for each state of them.
-async fn template(
+async fn create_template(
     conn: &mut PgConnection,
     admin: &PgConnectOptions,
 ) -> Result<String, Box<dyn std::error::Error>> {
@@ -134,12 +138,12 @@ async fn template(
             .await?;
 
     if !known {
-        run(conn, &format!("DROP DATABASE IF EXISTS draft_{name}")).await;
-        run(conn, &format!("CREATE DATABASE draft_{name}")).await;
-        let mut draft = connect(&admin.clone().database(&format!("draft_{name}"))).await;
+        run_sql(conn, &format!("DROP DATABASE IF EXISTS draft_{name}")).await;
+        run_sql(conn, &format!("CREATE DATABASE draft_{name}")).await;
+        let mut draft = connect_retrying(&admin.clone().database(&format!("draft_{name}"))).await;
         store::migrate(&mut draft).await?;
         sqlx::Connection::close(draft).await?;
-        run(
+        run_sql(
             conn,
             &format!("ALTER DATABASE draft_{name} RENAME TO {name}"),
         )

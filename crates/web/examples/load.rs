@@ -24,7 +24,7 @@ use tokio::net::TcpStream;
 use web::{Pools, Settings, serve};
 
 /// One event of about 560 bytes, as the PHP application writes them.
-fn event(n: u64, at: Timestamp) -> String {
+fn event_json(n: u64, at: Timestamp) -> String {
     // Everybody has a session and an address: what is measured is the way in, not a storm of
     // alerts.
     let user = n % 20_000;
@@ -42,7 +42,7 @@ fn event(n: u64, at: Timestamp) -> String {
     )
 }
 
-fn request(body: &str, key: &str) -> Vec<u8> {
+fn http_request(body: &str, key: &str) -> Vec<u8> {
     let mut head = String::new();
     write!(
         head,
@@ -58,7 +58,7 @@ fn request(body: &str, key: &str) -> Vec<u8> {
 }
 
 /// Sends until the end; returns the latencies in microseconds.
-async fn client(to: SocketAddr, key: String, batch: u64, id: u64, until: Instant) -> Vec<u32> {
+async fn run_client(to: SocketAddr, key: String, batch: u64, id: u64, until: Instant) -> Vec<u32> {
     let mut stream = TcpStream::connect(to).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut n, mut latencies, mut answer) = (id << 40, Vec::new(), vec![0; 64 * 1024]);
@@ -66,13 +66,13 @@ async fn client(to: SocketAddr, key: String, batch: u64, id: u64, until: Instant
         let now = model::Clock::now(&SystemClock);
         let mut body = String::with_capacity(batch as usize * 600);
         for _ in 0..batch {
-            body.push_str(&event(n, now));
+            body.push_str(&event_json(n, now));
             body.push('\n');
             n += 1;
         }
 
         let begin = Instant::now();
-        stream.write_all(&request(&body, &key)).await.unwrap();
+        stream.write_all(&http_request(&body, &key)).await.unwrap();
         let mut have = 0;
         loop {
             have += stream.read(&mut answer[have..]).await.unwrap();
@@ -94,12 +94,12 @@ async fn client(to: SocketAddr, key: String, batch: u64, id: u64, until: Instant
 }
 
 /// Runs the clients; returns requests a second.
-async fn load(to: SocketAddr, key: &str, connections: u64, batch: u64, seconds: u64) -> f64 {
+async fn run_load(to: SocketAddr, key: &str, connections: u64, batch: u64, seconds: u64) -> f64 {
     let begin = Instant::now();
     let until = begin + Duration::from_secs(seconds);
     let base = model::Clock::now(&SystemClock).as_secs().unsigned_abs() % 1000 * 1000;
     let clients: Vec<_> = (0..connections)
-        .map(|id| tokio::spawn(client(to, key.to_owned(), batch, base + id, until)))
+        .map(|id| tokio::spawn(run_client(to, key.to_owned(), batch, base + id, until)))
         .collect();
     let mut latencies = Vec::new();
     for client in clients {
@@ -131,7 +131,7 @@ async fn copy_floor(pool: &PgPool, connections: u64, batch: u64, seconds: u64) -
             let (mut n, mut rows) = ((1 << 50) + (id << 40), 0);
             while Instant::now() < until {
                 let now = model::Clock::now(&SystemClock);
-                let texts: Vec<_> = (0..batch).map(|i| event(n + i, now)).collect();
+                let texts: Vec<_> = (0..batch).map(|i| event_json(n + i, now)).collect();
                 n += batch;
                 let rows_of = |t: &String| {
                     let record = AuditRecord::from_json(t.as_bytes(), Strangers::Refuse)
@@ -159,7 +159,7 @@ async fn copy_floor(pool: &PgPool, connections: u64, batch: u64, seconds: u64) -
     rows as f64 / begin.elapsed().as_secs_f64()
 }
 
-async fn own(writers: usize) {
+async fn run_own(writers: usize) {
     let dir = tempfile::Builder::new()
         .prefix("blueteam-load")
         .tempdir_in("/var/tmp")
@@ -207,13 +207,13 @@ async fn own(writers: usize) {
     .await
     .unwrap();
     let to = console.address();
-    load(to, &key.secret, 64, 1, 2).await;
+    run_load(to, &key.secret, 64, 1, 2).await;
 
     for _ in 0..3 {
-        load(to, &key.secret, 1, 1, 2).await;
-        load(to, &key.secret, 64, 1, 5).await;
+        run_load(to, &key.secret, 1, 1, 2).await;
+        run_load(to, &key.secret, 64, 1, 5).await;
         for batch in [1_000, 5_000] {
-            let rate = load(to, &key.secret, 2, batch, 5).await * batch as f64;
+            let rate = run_load(to, &key.secret, 2, batch, 5).await * batch as f64;
             let floor = copy_floor(&pool, 2, batch, 5).await;
             println!(
                 "    COPY of the same rows over 2 connections: {floor:.0} rows/s; ratio {:.2}",
@@ -234,7 +234,7 @@ async fn main() {
     if let [to, key, connections, batch, seconds] = args.as_slice() {
         let key = std::fs::read_to_string(key).unwrap();
         let numbers = [connections, batch, seconds].map(|n| n.parse().unwrap());
-        load(
+        run_load(
             to.parse().unwrap(),
             key.trim(),
             numbers[0],
@@ -243,6 +243,6 @@ async fn main() {
         )
         .await;
     } else {
-        own(args.first().map_or(2, |n| n.parse().unwrap())).await;
+        run_own(args.first().map_or(2, |n| n.parse().unwrap())).await;
     }
 }

@@ -17,7 +17,7 @@ use model::Clock;
 use crate::error::Problem;
 use crate::{Acknowledge, Metrics};
 use app::auth::{Auth, AuthError};
-use ingest::{Ingest, Speaker};
+use ingest::{Ingest, Sender};
 
 /// What the handlers share.
 pub(crate) struct State {
@@ -33,16 +33,16 @@ const WRITE: &str = "events:write";
 const METRICS: &str = "metrics:read";
 
 /// Who sends, if they may.
-async fn speaker(state: &State, headers: &HeaderMap) -> Result<Speaker, Problem> {
-    bearer(state, headers, WRITE).await
+async fn identify_sender(state: &State, headers: &HeaderMap) -> Result<Sender, Problem> {
+    bearer_token(state, headers, WRITE).await
 }
 
 /// Who asks, if their key has the scope.
-async fn bearer(
+async fn bearer_token(
     state: &State,
     headers: &HeaderMap,
     scope: &'static str,
-) -> Result<Speaker, Problem> {
+) -> Result<Sender, Problem> {
     let authorization = headers
         .get(header::AUTHORIZATION)
         .and_then(|v| v.to_str().ok());

@@ -112,7 +112,7 @@ pub async fn serve(
     let (ingest, tasks) = Ingest::start(settings.ingest.clone(), pools.events, Arc::clone(&clock))
         .map_err(|error| ServeError::Spool(error.to_string()))?;
     let state = Arc::new(State {
-        auth: Auth::new(pools.keys, Arc::clone(&clock), &trust(&settings)),
+        auth: Auth::new(pools.keys, Arc::clone(&clock), &trust_settings(&settings)),
         ingest: ingest.clone(),
         acknowledge: settings.acknowledge.clone(),
         metrics: settings.metrics.clone(),
@@ -126,7 +126,7 @@ pub async fn serve(
         settings,
     };
 
-    let task = tokio::spawn(run(listening, state, tasks, shutdown));
+    let task = tokio::spawn(run_listeners(listening, state, tasks, shutdown));
     Ok(HttpServer {
         ingest,
         address,
@@ -135,7 +135,7 @@ pub async fn serve(
 }
 
 /// How long API keys are trusted.
-fn trust(settings: &Settings) -> Trust {
+fn trust_settings(settings: &Settings) -> Trust {
     Trust {
         fresh: settings.key_cache,
         grace: settings.key_grace,
@@ -150,7 +150,7 @@ struct Listening {
     settings: Settings,
 }
 
-async fn run(
+async fn run_listeners(
     listening: Listening,
     state: Arc<State>,
     tasks: Tasks,
@@ -164,7 +164,7 @@ async fn run(
         }
     });
 
-    accept(listening, shutdown).await;
+    accept_loop(listening, shutdown).await;
     state.ingest.close(tasks).await;
     uses.abort();
     state.auth.flush_uses().await;
@@ -183,7 +183,7 @@ struct Held {
 
 /// Makes a place when all are taken: the connection that has been there the longest and asks
 /// nothing goes. Who opens a thousand of them and says nothing shuts nobody else out.
-fn shed(held: &mut VecDeque<Held>) {
+fn shed_oldest(held: &mut VecDeque<Held>) {
     held.retain(|connection| !connection.task.is_finished());
     let idle = held
         .iter()
@@ -194,7 +194,7 @@ fn shed(held: &mut VecDeque<Held>) {
 }
 
 /// Takes connections until the shutdown, then waits for those that are open, but not for ever.
-async fn accept(listening: Listening, shutdown: impl Future<Output = ()>) {
+async fn accept_loop(listening: Listening, shutdown: impl Future<Output = ()>) {
     let Listening {
         listener,
         tls,
@@ -216,7 +216,7 @@ async fn accept(listening: Listening, shutdown: impl Future<Output = ()>) {
                 Ok((stream, peer)) => {
                     waiting = Some((stream, Peer(peer)));
                     if places.available_permits() == 0 {
-                        shed(&mut held);
+                        shed_oldest(&mut held);
                     }
                 }
                 Err(error) => {
@@ -232,7 +232,7 @@ async fn accept(listening: Listening, shutdown: impl Future<Output = ()>) {
                 let service = Service { router, asked: Arc::clone(&asked), peer };
                 let task = open.spawn(async move {
                     let _place = place;
-                    connection(stream, tls, service, ending, head).await;
+                    serve_connection(stream, tls, service, ending, head).await;
                 });
 
                 if held.len() > 2 * settings.max_connections {
@@ -266,7 +266,7 @@ struct Service {
     peer: Peer,
 }
 
-async fn connection(
+async fn serve_connection(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     service: Service,
@@ -276,16 +276,16 @@ async fn connection(
     // Answers are small and whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => http(stream, service, ending, patience).await,
+        None => serve_http(stream, service, ending, patience).await,
         Some(tls) => {
             if let Ok(Ok(stream)) = timeout(patience, tls.accept(stream)).await {
-                http(stream, service, ending, patience).await;
+                serve_http(stream, service, ending, patience).await;
             }
         }
     }
 }
 
-async fn http(
+async fn serve_http(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     service: Service,
     mut ending: watch::Receiver<()>,

@@ -31,7 +31,7 @@ pub struct Link {
     pub alert_id: AlertId,
     /// When it ends; whole seconds.
     pub expires: Timestamp,
-    /// Whom the mail went to.
+    /// SilenceTarget the mail went to.
     pub who: String,
 }
 
@@ -54,7 +54,10 @@ impl LinkKey {
     /// What the parts of a path say, when we wrote them and their time is not over.
     pub fn read(
         &self,
-        (alert, expires, who, tag): (&str, &str, &str, &str),
+        alert: &str,
+        expires: &str,
+        who: &str,
+        tag: &str,
         now: Timestamp,
     ) -> Option<Link> {
         let tag = BASE64_URL_SAFE_NO_PAD.decode(tag).ok()?;
@@ -102,17 +105,17 @@ mod tests {
         let path = key.path(&link);
         let (alert, expires, who, tag) = parts(&path);
         assert_eq!(
-            key.read((alert, expires, who, tag), at(999)),
+            key.read(alert, expires, who, tag, at(999)),
             Some(link.clone())
         );
         assert_eq!(
-            key.read((alert, expires, who, tag), at(1000)),
+            key.read(alert, expires, who, tag, at(1000)),
             None,
             "its time is over"
         );
 
         assert_eq!(
-            LinkKey::new([8; 32]).read((alert, expires, who, tag), at(1)),
+            LinkKey::new([8; 32]).read(alert, expires, who, tag, at(1)),
             None,
             "another installation's"
         );
@@ -128,7 +131,11 @@ mod tests {
             (alert, expires, "RXZl", tag),
             (alert, expires, who, ""),
         ] {
-            assert_eq!(key.read(wrong, at(1)), None, "{wrong:?}");
+            assert_eq!(
+                key.read(wrong.0, wrong.1, wrong.2, wrong.3, at(1)),
+                None,
+                "{wrong:?}"
+            );
         }
     }
 
@@ -142,9 +149,15 @@ mod tests {
         };
 
         assert_eq!(
-            key.read(parts(&key.path(&link)), Timestamp::from_secs(1))
-                .unwrap()
-                .who,
+            key.read(
+                parts(&key.path(&link)).0,
+                parts(&key.path(&link)).1,
+                parts(&key.path(&link)).2,
+                parts(&key.path(&link)).3,
+                Timestamp::from_secs(1)
+            )
+            .unwrap()
+            .who,
             "Ö".repeat(75)
         );
     }

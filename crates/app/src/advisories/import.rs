@@ -101,7 +101,8 @@ pub async fn import(
 
     let (text, format) = (text.to_owned(), format.map(str::to_owned));
     // Reading a hundred megabytes takes seconds: not where everything else waits for its turn.
-    let read = tokio::task::spawn_blocking(move || read(kind, &text, format.as_deref())).await?;
+    let read =
+        tokio::task::spawn_blocking(move || parse_feed(kind, &text, format.as_deref())).await?;
     let read = read.with_context(|| origin.to_owned())?;
     if matches!(&read, Read::Advisories(all) if all.is_empty()) {
         // A download that broke off, or a file that is being written, must not close what is open.
@@ -146,12 +147,12 @@ enum Read {
     Components(Vec<(String, String, String)>),
 }
 
-fn read(kind: Kind, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
+fn parse_feed(kind: Kind, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
     match kind {
         Kind::Feed => {
             let read = feeds::read(text, format)?;
             Ok(Read::Advisories(
-                read.iter().map(stored).collect::<Result<_, _>>()?,
+                read.iter().map(to_stored).collect::<Result<_, _>>()?,
             ))
         }
         Kind::Inventory => {
@@ -166,7 +167,7 @@ fn read(kind: Kind, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
     }
 }
 
-fn stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
+fn to_stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
     Ok(StoredAdvisory {
         feed: advisory.feed.clone(),
         advisory_id: advisory.id.clone(),
@@ -279,7 +280,7 @@ impl Ours {
                 met.named.extend(named);
 
                 for m in index.find_matches(&advisory) {
-                    let finding = finding(row, &advisory, known, inventory, &m);
+                    let finding = to_finding(row, &advisory, known, inventory, &m);
                     if m.hint {
                         met.hints.push((m.component.package.clone(), finding));
                     } else {
@@ -293,7 +294,7 @@ impl Ours {
     }
 }
 
-fn finding(
+fn to_finding(
     row: &StoredAdvisory,
     advisory: &Advisory,
     known_exploited: bool,

@@ -19,7 +19,7 @@ use store::evidence::EvidenceFilter;
 use store::{PgConnection, StoreError};
 
 use super::assessment_package::{SYSTEM, system_description};
-use super::{checks, claims, controls, find, known};
+use super::{checks, claims, current_controls, find_control, find_requirement};
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -105,22 +105,25 @@ pub struct LastResult {
 /// Shows a requirement.
 pub async fn show(session: &mut Session, id: &str) -> Result<Assessed, AppError> {
     let conn = session.read()?;
-    let (requirement, _) = find(id)?;
-    assessed(conn, requirement).await
+    let (requirement, _) = find_requirement(id)?;
+    assess_requirement(conn, requirement).await
 }
 
 /// Every decision about a requirement, or about all, the oldest first.
 pub async fn history(session: &mut Session, id: Option<&str>) -> Result<Vec<Change>, AppError> {
     let conn = session.read()?;
-    let control = id.map(find).transpose()?.map(|(r, _)| &r.control_id);
+    let control = id
+        .map(find_requirement)
+        .transpose()?
+        .map(|(r, _)| &r.control_id);
 
     Ok(store::compliance::history(conn, control).await?)
 }
 
 /// The findings about all objectives as a sheet, as CSV (RFC 4180).
 pub async fn sheet(session: &mut Session) -> Result<Vec<u8>, AppError> {
-    let controls = controls(session.read()?, SystemClock.now()).await?;
-    Ok(findings::csv(&controls).map_err(anyhow::Error::new)?)
+    let current_controls = current_controls(session.read()?, SystemClock.now()).await?;
+    Ok(findings::csv(&current_controls).map_err(anyhow::Error::new)?)
 }
 
 /// Writes what somebody decides and says, and records the score that follows.
@@ -130,8 +133,8 @@ pub async fn set(
     request: &Request<'_>,
 ) -> Result<Outcome, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let (requirement, objective) = find(request.id)?;
-    let decisions = decisions(request, requirement, objective)?;
+    let (requirement, objective) = find_requirement(request.id)?;
+    let decisions = decisions_on(request, requirement, objective)?;
     check_changes(request, requirement, &decisions)?;
 
     let now = SystemClock.now();
@@ -154,16 +157,16 @@ pub async fn set(
 
     Ok(Outcome {
         decided: decisions.into_iter().map(|d| d.objective_id).collect(),
-        assessed: assessed(conn, requirement).await?,
+        assessed: assess_requirement(conn, requirement).await?,
     })
 }
 
-async fn assessed(
+async fn assess_requirement(
     conn: &mut PgConnection,
     requirement: &'static Requirement,
 ) -> Result<Assessed, AppError> {
-    let controls = controls(conn, SystemClock.now()).await?;
-    let control = known(requirement, &controls)?.clone();
+    let controls = current_controls(conn, SystemClock.now()).await?;
+    let control = find_control(requirement, &controls)?.clone();
 
     Ok(Assessed {
         requirement,
@@ -199,7 +202,7 @@ async fn last_result(
 }
 
 /// What is decided about which objectives.
-fn decisions(
+fn decisions_on(
     request: &Request<'_>,
     requirement: &Requirement,
     objective: Option<&ObjectiveText>,
@@ -292,8 +295,8 @@ async fn check_provider(
         return Ok(());
     }
 
-    let all = controls(conn, now).await?;
-    if known(requirement, &all).is_ok_and(|c| c.provider.is_some()) {
+    let all = current_controls(conn, now).await?;
+    if find_control(requirement, &all).is_ok_and(|c| c.provider.is_some()) {
         return Ok(());
     }
 
@@ -320,19 +323,19 @@ pub(super) async fn no_plan(
     };
 
     Ok(Some(match first {
-        Obstacle::PlanIncomplete { missing } => incomplete(&path, missing),
+        Obstacle::PlanIncomplete { missing } => describe_incomplete(&path, missing),
         Obstacle::PlanUnreadable => {
             // The error names the line.
             system_description(None, state)?;
             format!("{} cannot be read", path.display())
         }
-        _ => format!("{NOT_APPROVED}{}", lacking(&path, &obstacles)),
+        _ => format!("{NOT_APPROVED}{}", describe_obstacles(&path, &obstacles)),
     }))
 }
 
 /// Why the plan is none yet, though one was approved: the description of the system, where there is
 /// one, has gaps.
-fn incomplete(path: &Path, missing: &[String]) -> String {
+fn describe_incomplete(path: &Path, missing: &[String]) -> String {
     format!(
         "3.12.4 is met by a plan that says all that it must, and the description of the system \
             ({}) lacks:\n  {}\n\
@@ -350,7 +353,7 @@ const NOT_APPROVED: &str = "3.12.4 is met by a system security plan, and no appr
     system security plan' --for 365d --final";
 
 /// What the description of the system lacks, for those who have one or are about to write one.
-fn lacking(path: &Path, obstacles: &[Obstacle]) -> String {
+fn describe_obstacles(path: &Path, obstacles: &[Obstacle]) -> String {
     let lacks = |obstacle: &Obstacle| {
         if let Obstacle::PlanIncomplete { missing } = obstacle {
             missing.clone()

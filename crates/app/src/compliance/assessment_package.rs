@@ -19,7 +19,7 @@ use store::StoreError;
 use store::evidence::EvidenceFilter;
 
 use self::package::Package;
-use super::controls;
+use super::current_controls;
 use super::evidence_store::{self, EvidenceStore};
 use crate::{AppError, Session, temp_files};
 
@@ -84,7 +84,7 @@ impl AssessmentData {
         let conn = session.read()?;
         let system = system_description(given, state)?;
         let mut tx = store::snapshot(conn).await?;
-        let controls = controls(&mut tx, now).await?;
+        let controls = current_controls(&mut tx, now).await?;
         let filter = EvidenceFilter {
             latest: true,
             ..EvidenceFilter::default()
@@ -116,7 +116,7 @@ impl AssessmentData {
             .cloned();
         assets.extend(more.collect::<Vec<_>>());
 
-        let facts = facts(&evidence, now);
+        let facts = latest_facts(&evidence, now);
         Ok(Self {
             system,
             controls,
@@ -267,7 +267,7 @@ impl AssessmentData {
 }
 
 /// What the checks saw last of events and alerts, put together from what they recorded.
-fn facts(evidence: &[Evidence], now: Timestamp) -> Option<Facts> {
+fn latest_facts(evidence: &[Evidence], now: Timestamp) -> Option<Facts> {
     let of = |check: &str| {
         let piece = evidence
             .iter()

@@ -21,7 +21,7 @@ use store::{PgConnection, StoreError};
 use uuid::Uuid;
 
 use self::host::Host;
-use super::{claims, controls, evidence_store, find};
+use super::{claims, current_controls, evidence_store, find_requirement};
 use crate::actor::Permission;
 use crate::{AppError, Session, clock_sync};
 
@@ -92,20 +92,20 @@ pub async fn run(
     progress: impl Fn(Progress),
 ) -> Result<Vec<Found>, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let checks = chosen(control)?;
+    let checks = select_checks(control)?;
     let now = SystemClock.now();
-    controls(conn, now).await?;
+    current_controls(conn, now).await?;
 
     progress(Progress::Waiting {
         checks: checks.len(),
     });
     store::evidence::hold_checks(conn, true).await?;
 
-    let facts = gather(conn, around, now, |what| progress(Progress::Reading(what))).await?;
+    let facts = gather_facts(conn, around, now, |what| progress(Progress::Reading(what))).await?;
     let mut found = Vec::with_capacity(checks.len());
     for check in checks {
         progress(Progress::Deciding(check.title));
-        found.push(decide(conn, check, &facts, actor).await?);
+        found.push(run_checks(conn, check, &facts, actor).await?);
         progress(Progress::Decided);
     }
 
@@ -142,22 +142,22 @@ pub async fn run_due(
         return Ok(Vec::new());
     }
 
-    let facts = gather(conn, around, now, |_| ()).await?;
+    let facts = gather_facts(conn, around, now, |_| ()).await?;
     let mut found = Vec::with_capacity(due.len());
     for check in due {
-        found.push(decide(conn, check, &facts, actor).await?);
+        found.push(run_checks(conn, check, &facts, actor).await?);
     }
 
     Ok(found)
 }
 
 /// The checks of a requirement, or all.
-fn chosen(control: Option<&str>) -> Result<Vec<&'static Check>, AppError> {
+fn select_checks(control: Option<&str>) -> Result<Vec<&'static Check>, AppError> {
     let Some(text) = control else {
         return Ok(ALL.to_vec());
     };
 
-    let (requirement, _) = find(text)?;
+    let (requirement, _) = find_requirement(text)?;
     let checks: Vec<_> = ALL
         .iter()
         .copied()
@@ -175,7 +175,7 @@ fn chosen(control: Option<&str>) -> Result<Vec<&'static Check>, AppError> {
 }
 
 /// Reads everything that checks decide from. `step` is called with what is read next.
-async fn gather(
+async fn gather_facts(
     conn: &mut PgConnection,
     around: &Surroundings<'_>,
     now: Timestamp,
@@ -199,7 +199,7 @@ async fn gather(
     facts.accounts = Some(store::facts::accounts(conn, now).await?);
     step("rules");
 
-    facts.rules = Some(rules(conn, around.config).await?);
+    facts.rules = Some(rule_facts(conn, around.config).await?);
     step("alerts");
     facts.alerts = Some(store::facts::alerts(conn, since).await?);
     facts.incidents = Some(store::facts::incidents(conn).await?);
@@ -211,16 +211,16 @@ async fn gather(
     step("machine");
     let mut host = Host::here().read(around.state.path());
     host.clock_synchronised = clock_sync::synchronised();
-    host.drift = baseline(conn)
+    host.drift = approved_baseline(conn)
         .await?
-        .map(|baseline| drift(&baseline, &host));
+        .map(|baseline| baseline_drift(&baseline, &host));
     facts.host = Some(host);
 
     Ok(facts)
 }
 
 /// The rules, each with what it does not see.
-async fn rules(conn: &mut PgConnection, config: &Config) -> anyhow::Result<Vec<RuleFacts>> {
+async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<Vec<RuleFacts>> {
     let mut rules = store::facts::rules(conn).await?;
     let sources = store::sources::list(conn).await?;
     for rule in &mut rules {
@@ -244,14 +244,16 @@ async fn rules(conn: &mut PgConnection, config: &Config) -> anyhow::Result<Vec<R
 }
 
 /// The machine as it was when somebody last approved it.
-async fn baseline(conn: &mut PgConnection) -> anyhow::Result<Option<model::facts::HostFacts>> {
+async fn approved_baseline(
+    conn: &mut PgConnection,
+) -> anyhow::Result<Option<model::facts::HostFacts>> {
     let approved = store::evidence::baseline(conn, "cm_3_4_1").await?;
     let facts: Option<Facts> = approved.and_then(|facts| serde_json::from_value(facts).ok());
     Ok(facts.and_then(|facts| facts.host))
 }
 
 /// What differs from a baseline.
-fn drift(before: &model::facts::HostFacts, now: &model::facts::HostFacts) -> Vec<String> {
+fn baseline_drift(before: &model::facts::HostFacts, now: &model::facts::HostFacts) -> Vec<String> {
     let mut found = Vec::new();
     let mut differs = |what: &str, same: bool| {
         if !same {
@@ -289,7 +291,7 @@ fn drift(before: &model::facts::HostFacts, now: &model::facts::HostFacts) -> Vec
 
 /// Lets a check decide, keeps its facts and its words as evidence or confirms that they are the
 /// same as before, and proposes its findings.
-async fn decide(
+async fn run_checks(
     conn: &mut PgConnection,
     check: &'static Check,
     facts: &Facts,
@@ -304,7 +306,7 @@ async fn decide(
     let evidence_id = if let Some(id) = again {
         id
     } else {
-        let evidence = evidence(check, &own, &says)?;
+        let evidence = to_evidence(check, &own, &says)?;
         store::evidence::add(&mut tx, actor, &evidence).await?;
         evidence.evidence_id
     };
@@ -336,9 +338,9 @@ async fn decide(
 
 /// The record of a decision: final, because a machine wrote down what it saw; it supports what it
 /// found to be met.
-fn evidence(check: &Check, own: &Facts, says: &[CheckResult]) -> anyhow::Result<Evidence> {
+fn to_evidence(check: &Check, own: &Facts, says: &[CheckResult]) -> anyhow::Result<Evidence> {
     let facts = serde_json::to_value(own)?;
-    let content = words(check, own, says);
+    let content = evidence_text(check, own, says);
     let met = says
         .iter()
         .filter(|s| s.verdict.finding() == Some(Finding::Met));
@@ -369,7 +371,7 @@ fn evidence(check: &Check, own: &Facts, says: &[CheckResult]) -> anyhow::Result<
 }
 
 /// What a person reads: the verdicts, then the facts.
-fn words(check: &Check, own: &Facts, says: &[CheckResult]) -> String {
+fn evidence_text(check: &Check, own: &Facts, says: &[CheckResult]) -> String {
     use std::fmt::Write as _;
     let mut text = format!("{} ({}), {}\n\n", check.title, check.id, own.taken_at);
     let requirement = Catalog::r2().get(&check.control);
@@ -431,7 +433,7 @@ pub(super) fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
     let facts: Facts = serde_json::from_value(recorded.facts.clone())
         .context("the recorded facts cannot be read")?;
     let says = (check.decide)(&facts);
-    let same = evidence.content.as_deref() == Some(&words(check, &facts, &says));
+    let same = evidence.content.as_deref() == Some(&evidence_text(check, &facts, &says));
 
     Ok(Replayed {
         evidence_id: evidence.evidence_id,

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::assessment::meant;
 use super::checks::{self, Replayed};
 use super::evidence_store::{self, EvidenceStore};
-use super::{find, ids};
+use super::{find_requirement, ids};
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -84,17 +84,17 @@ pub async fn add(
     new: &NewEvidence<'_>,
 ) -> Result<Evidence, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let mut evidence = piece(new, actor, SystemClock.now())?;
+    let mut evidence = new_piece(new, actor, SystemClock.now())?;
     state.create()?;
-    fill(&mut evidence, new.source, state)?;
+    fill_content(&mut evidence, new.source, state)?;
     store::evidence::add(conn, actor, &evidence).await?;
 
     Ok(evidence)
 }
 
 /// The piece without its content.
-fn piece(new: &NewEvidence<'_>, actor: &Actor, now: Timestamp) -> Result<Evidence, AppError> {
-    let (control, objectives) = supported(new.supports)?;
+fn new_piece(new: &NewEvidence<'_>, actor: &Actor, now: Timestamp) -> Result<Evidence, AppError> {
+    let (control, objectives) = parse_supported(new.supports)?;
     let shows = new.shows.trim();
     if !(3..=500).contains(&shows.chars().count()) {
         return Err(AppError::invalid("--shows: from 3 to 500 characters"));
@@ -120,11 +120,11 @@ fn piece(new: &NewEvidence<'_>, actor: &Actor, now: Timestamp) -> Result<Evidenc
 }
 
 /// The first requirement that is named, and every objective that is meant.
-fn supported(ids: &[String]) -> Result<(ControlId, Vec<ObjectiveId>), AppError> {
+fn parse_supported(ids: &[String]) -> Result<(ControlId, Vec<ObjectiveId>), AppError> {
     let mut objectives: Vec<ObjectiveId> = Vec::new();
     let mut first = None;
     for id in ids {
-        let (requirement, objective) = find(id)?;
+        let (requirement, objective) = find_requirement(id)?;
         first.get_or_insert_with(|| requirement.control_id.clone());
         objectives.extend(meant(requirement, objective));
     }
@@ -138,7 +138,11 @@ fn supported(ids: &[String]) -> Result<(ControlId, Vec<ObjectiveId>), AppError> 
 }
 
 /// Puts the content in: a file below the state directory, a text into the piece.
-fn fill(evidence: &mut Evidence, source: Source<'_>, state: &StateDir) -> Result<(), AppError> {
+fn fill_content(
+    evidence: &mut Evidence,
+    source: Source<'_>,
+    state: &StateDir,
+) -> Result<(), AppError> {
     match source {
         Source::File(file) => {
             evidence.file_name = Some(file_name(file)?);
@@ -192,7 +196,7 @@ pub struct Filter<'a> {
 /// The pieces that are asked for, by the time when they were taken in.
 pub async fn list(session: &mut Session, filter: &Filter<'_>) -> Result<Vec<Listed>, AppError> {
     let conn = session.read()?;
-    let control = filter.control.map(find).transpose()?;
+    let control = filter.control.map(find_requirement).transpose()?;
     let wanted = EvidenceFilter {
         control: control.map(|(requirement, _)| requirement.control_id.clone()),
         latest: !filter.all,

@@ -42,7 +42,7 @@ impl EvidenceStore {
 
     /// Copies a file in. It is on disk when this returns; the same content twice is one file.
     pub fn take(&self, source: &Path) -> anyhow::Result<Kept> {
-        let mut from = regular(source, OFlags::empty())
+        let mut from = open_regular(source, OFlags::empty())
             .with_context(|| format!("cannot open {}", source.display()))?;
         let folder = self.state.join(FOLDER);
         fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
@@ -88,7 +88,7 @@ impl EvidenceStore {
     /// The hash of a file as it is now; none when it is gone.
     pub fn hash(&self, path: &str) -> anyhow::Result<Option<String>> {
         let path = self.locate(path)?;
-        match regular(&path, OFlags::NOFOLLOW) {
+        match open_regular(&path, OFlags::NOFOLLOW) {
             Ok(file) => {
                 let mut hash = Hashing::new(file);
                 io::copy(&mut hash, &mut io::sink())
@@ -103,13 +103,14 @@ impl EvidenceStore {
     /// Opens a file that is kept. A link, a pipe or a folder in its place is an error.
     pub fn open(&self, path: &str) -> anyhow::Result<File> {
         let path = self.locate(path)?;
-        regular(&path, OFlags::NOFOLLOW).with_context(|| format!("cannot open {}", path.display()))
+        open_regular(&path, OFlags::NOFOLLOW)
+            .with_context(|| format!("cannot open {}", path.display()))
     }
 }
 
 /// Opens a plain file for reading, without waiting for anybody: a pipe without a writer would hold
 /// us for good, and a device has no end.
-fn regular(path: &Path, how: OFlags) -> io::Result<File> {
+fn open_regular(path: &Path, how: OFlags) -> io::Result<File> {
     let flags = (OFlags::NONBLOCK | how).bits();
     let file = File::options()
         .read(true)
@@ -133,10 +134,10 @@ fn regular(path: &Path, how: OFlags) -> io::Result<File> {
 
 /// SHA-256 of a text, in hexadecimal.
 pub fn sha256(text: &[u8]) -> String {
-    hex(&Sha256::digest(text))
+    to_hex(&Sha256::digest(text))
 }
 
-fn hex(bytes: &[u8]) -> String {
+fn to_hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes
         .iter()
@@ -165,7 +166,7 @@ impl<R> Hashing<R> {
 
     /// The hash of all that was read, and how much that was.
     pub fn end(self) -> (String, u64) {
-        (hex(&self.hash.finalize()), self.size)
+        (to_hex(&self.hash.finalize()), self.size)
     }
 }
 

@@ -15,7 +15,7 @@ use store::compliance::{Changes, NewDecision};
 use store::{PgConnection, StoreError};
 
 use super::assessment::{Decided, REASON, needs_plan, no_plan};
-use super::{claims, controls, find, known};
+use super::{claims, current_controls, find_control, find_requirement};
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -54,13 +54,13 @@ pub async fn import(
 ) -> Result<Changed, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     if document.text.trim_ascii_start().starts_with(b"{") {
-        oscal(conn, actor, document).await
+        import_oscal(conn, actor, document).await
     } else {
-        sheet(conn, actor, state, document).await
+        import_sheet(conn, actor, state, document).await
     }
 }
 
-async fn oscal(
+async fn import_oscal(
     conn: &mut PgConnection,
     actor: &Actor,
     document: &Document<'_>,
@@ -68,13 +68,13 @@ async fn oscal(
     let now = SystemClock.now();
     let found = read(Catalog::r2(), document.text, now)
         .with_context(|| format!("{} was not imported", document.name))?;
-    let before = controls(conn, now).await?;
+    let before = current_controls(conn, now).await?;
 
     let mut tx = store::begin(conn, actor).await?;
     let changed = match found {
         Imported::Poam(plans) => Changed::Plans(add_plans(&mut tx, actor, plans, now).await?),
         Imported::Plan(described) => {
-            Changed::Requirements(describe(&mut tx, actor, &described, &before).await?)
+            Changed::Requirements(describe_changes(&mut tx, actor, &described, &before).await?)
         }
     };
 
@@ -107,7 +107,7 @@ async fn add_plans(
 }
 
 /// Takes over how requirements are implemented and who answers for them. Returns how many changed.
-async fn describe(
+async fn describe_changes(
     conn: &mut PgConnection,
     actor: &Actor,
     described: &[Described],
@@ -119,7 +119,7 @@ async fn describe(
             continue;
         };
 
-        let now = known(requirement, before).ok();
+        let now = find_control(requirement, before).ok();
         let differs =
             |new: &Option<String>, old: Option<&String>| new.clone().filter(|n| Some(n) != old);
         let changes = Changes {
@@ -137,14 +137,14 @@ async fn describe(
     Ok(changed)
 }
 
-async fn sheet(
+async fn import_sheet(
     conn: &mut PgConnection,
     actor: &Actor,
     state: &StateDir,
     document: &Document<'_>,
 ) -> Result<Changed, AppError> {
     let now = SystemClock.now();
-    let before = controls(conn, now).await?;
+    let before = current_controls(conn, now).await?;
     let no_plan = no_plan(conn, state, now).await?;
     let sheet = Sheet::parse(document.text, &before, no_plan.as_deref())
         .with_context(|| format!("{} was not imported", document.name))?;
@@ -247,7 +247,7 @@ struct Change {
 
 impl Change {
     fn of(row: &findings::Row, before: &[Control]) -> anyhow::Result<Self> {
-        let (requirement, objective) = find(&row.objective_id)?;
+        let (requirement, objective) = find_requirement(&row.objective_id)?;
         let objective = objective.with_context(|| {
             format!(
                 "objective_id: `{}` is a requirement, not an objective",
@@ -255,7 +255,7 @@ impl Change {
             )
         })?;
 
-        let control = known(requirement, before)?;
+        let control = find_control(requirement, before)?;
         let now = control
             .objectives
             .iter()
@@ -263,14 +263,14 @@ impl Change {
             .and_then(|o| o.decision.as_ref());
 
         Ok(Self {
-            said: said(row, requirement, control)?,
-            decision: decision(row, &objective.id, now)?,
+            said: stated_finding(row, requirement, control)?,
+            decision: to_decision(row, &objective.id, now)?,
         })
     }
 }
 
 /// What a row says about its requirement that is not there yet.
-fn said(
+fn stated_finding(
     row: &findings::Row,
     requirement: &Requirement,
     control: &Control,
@@ -278,7 +278,7 @@ fn said(
     let new = |text: String, old: Option<&String>| {
         (!text.is_empty() && Some(&text) != old).then_some(text)
     };
-    let partial = partial(row, requirement)?;
+    let partial = partial_credit(row, requirement)?;
     let changes = Changes {
         owner: new(plain(&row.owner), control.owner.as_ref()),
         notes: new(plain(&row.notes), control.notes.as_ref()),
@@ -293,7 +293,7 @@ fn said(
 }
 
 /// Whether the partial score is taken, by a row that says so of a requirement that has one.
-fn partial(row: &findings::Row, requirement: &Requirement) -> anyhow::Result<Option<bool>> {
+fn partial_credit(row: &findings::Row, requirement: &Requirement) -> anyhow::Result<Option<bool>> {
     let said = match row.partial_credit.trim().to_ascii_lowercase().as_str() {
         "" => return Ok(None),
         "true" | "yes" => true,
@@ -309,7 +309,7 @@ fn partial(row: &findings::Row, requirement: &Requirement) -> anyhow::Result<Opt
 }
 
 /// What a row decides; `None` when it leaves the objective as it stands `now`.
-fn decision(
+fn to_decision(
     row: &findings::Row,
     objective: &ObjectiveId,
     now: Option<&Decision>,

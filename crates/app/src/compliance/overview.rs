@@ -9,7 +9,7 @@ use serde::Serialize;
 use store::PgConnection;
 
 use super::claims::{self, Grounds};
-use super::{known, loaded, reminders};
+use super::{find_control, reminders, require_loaded};
 use crate::{AppError, Session};
 
 /// The requirements that somebody asks for; what is not said takes all.
@@ -115,7 +115,7 @@ pub async fn status(
     filter: &Filter<'_>,
 ) -> Result<Overview, AppError> {
     let conn = session.read()?;
-    let mut overview = read(conn, state, filter).await?;
+    let mut overview = read_overview(conn, state, filter).await?;
     overview.due = reminders::read(conn, SystemClock.now()).await?;
     Ok(overview)
 }
@@ -126,7 +126,7 @@ pub async fn gaps(
     state: &StateDir,
     filter: &Filter<'_>,
 ) -> Result<Overview, AppError> {
-    let mut overview = read(session.read()?, state, filter).await?;
+    let mut overview = read_overview(session.read()?, state, filter).await?;
     overview.requirements.retain(|r| !r.finding.counts());
 
     // 3.12.4 has no weight because there is no score without it.
@@ -137,19 +137,19 @@ pub async fn gaps(
     Ok(overview)
 }
 
-async fn read(
+async fn read_overview(
     conn: &mut PgConnection,
     state: &StateDir,
     filter: &Filter<'_>,
 ) -> Result<Overview, AppError> {
     let now = SystemClock.now();
     let grounds = Grounds::read(conn, claims::description(state), now).await?;
-    loaded(&grounds.controls)?;
+    require_loaded(&grounds.controls)?;
 
     let requirements = Catalog::r2()
         .requirements
         .iter()
-        .filter_map(|r| Some((r, known(r, &grounds.controls).ok()?)))
+        .filter_map(|r| Some((r, find_control(r, &grounds.controls).ok()?)))
         .filter(|(requirement, control)| filter.takes(requirement, control, now))
         .map(|(requirement, control)| Listed::of(requirement, control))
         .collect();

@@ -12,7 +12,7 @@ use serde::Serialize;
 use store::PgConnection;
 use uuid::Uuid;
 
-use super::{claims, controls, evidence, find, ids};
+use super::{claims, current_controls, evidence, find_requirement, ids};
 use crate::actor::Permission;
 use crate::{AppError, Session};
 
@@ -31,12 +31,12 @@ pub struct Written {
 pub async fn generate(session: &mut Session, state: &StateDir) -> Result<Written, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
     let now = SystemClock.now();
-    let controls = controls(conn, now).await?;
+    let current_controls = current_controls(conn, now).await?;
     let there = store::plans::list(conn).await?;
 
     // Told apart by their first letters, although they are made at once.
     let id = || PlanId(Uuid::new_v5(&Uuid::now_v7(), b"plan"));
-    let items = compliance::poam::generate(Catalog::r2(), &controls, &there, now, id);
+    let items = compliance::poam::generate(Catalog::r2(), &current_controls, &there, now, id);
     let changed = [&items.new[..], &items.moved].concat();
     store::plans::save(conn, actor, &changed, now).await?;
     claims::record(conn, actor, state, now).await?;
@@ -44,7 +44,7 @@ pub async fn generate(session: &mut Session, state: &StateDir) -> Result<Written
     let open = |c: &&Control| matches!(c.standing(), Standing::NotAssessed | Standing::Stale);
     Ok(Written {
         items,
-        undecided: controls.iter().filter(open).count(),
+        undecided: current_controls.iter().filter(open).count(),
     })
 }
 
@@ -125,8 +125,8 @@ impl Details {
         set_option(&mut plan.owner, self.owner.as_ref());
         set_option(&mut plan.resources, self.resources.as_ref());
         set_option(&mut plan.mitigation, self.mitigation.as_ref());
-        set(&mut plan.weakness, self.weakness.as_ref());
-        set(&mut plan.remediation, self.remediation.as_ref());
+        set_if_given(&mut plan.weakness, self.weakness.as_ref());
+        set_if_given(&mut plan.remediation, self.remediation.as_ref());
 
         plan.due = self.due.or(plan.due);
         plan.conditional_since = self.conditional_since.or(plan.conditional_since);
@@ -150,7 +150,7 @@ fn set_option(to: &mut Option<String>, from: Option<&String>) {
     }
 }
 
-fn set(to: &mut String, from: Option<&String>) {
+fn set_if_given(to: &mut String, from: Option<&String>) {
     if let Some(text) = from {
         to.clone_from(text);
     }
@@ -173,13 +173,13 @@ fn note_milestones(
     plan.milestone_changes = format!(
         "{}{gap}{} {actor}: was due {}, {}",
         plan.milestone_changes,
-        time(now),
-        due.map_or_else(|| "-".to_owned(), time),
+        format_time(now),
+        due.map_or_else(|| "-".to_owned(), format_time),
         milestones.unwrap_or("no milestones")
     );
 }
 
-fn time(at: Timestamp) -> String {
+fn format_time(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
@@ -199,7 +199,7 @@ pub async fn add(
     details: &Details,
 ) -> Result<Saved, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let (requirement, _) = find(control)?;
+    let (requirement, _) = find_requirement(control)?;
     let now = SystemClock.now();
     let id = PlanId(Uuid::now_v7());
     let risk = RiskLevel::of_weight(requirement.dod_weight);
@@ -209,9 +209,9 @@ pub async fn add(
     };
 
     details.apply(&mut plan, actor, now);
-    check(&plan, now)?;
-    controls(conn, now).await?;
-    save(conn, actor, plan, now).await
+    check_plan(&plan, now)?;
+    current_controls(conn, now).await?;
+    save_plan(conn, actor, plan, now).await
 }
 
 /// Changes the item whose id begins or ends like this.
@@ -224,7 +224,7 @@ pub async fn update(session: &mut Session, id: &str, details: &Details) -> Resul
     }
 
     let now = SystemClock.now();
-    let mut plan = one(conn, id).await?;
+    let mut plan = find_plan(conn, id).await?;
     if plan.status == PlanStatus::Completed {
         return Err(AppError::conflict(format!(
             "{} is completed, by {}",
@@ -234,14 +234,14 @@ pub async fn update(session: &mut Session, id: &str, details: &Details) -> Resul
     }
 
     details.apply(&mut plan, actor, now);
-    check(&plan, now)?;
-    save(conn, actor, plan, now).await
+    check_plan(&plan, now)?;
+    save_plan(conn, actor, plan, now).await
 }
 
 /// Completes the item whose id begins or ends like this, with the evidence that shows it.
 pub async fn close(session: &mut Session, id: &str, evidence: &str) -> Result<Plan, AppError> {
     let (conn, actor) = session.change(Permission::Operate)?;
-    let mut plan = one(conn, id).await?;
+    let mut plan = find_plan(conn, id).await?;
     if plan.status == PlanStatus::Completed {
         return Err(AppError::conflict(format!(
             "{} is completed already, by {}",
@@ -258,7 +258,7 @@ pub async fn close(session: &mut Session, id: &str, evidence: &str) -> Result<Pl
     plan.completed = Some(now);
     plan.closed_by = Some(actor.name.clone());
     plan.closing_evidence = Some(evidence.evidence_id);
-    Ok(save(conn, actor, plan, now).await?.plan)
+    Ok(save_plan(conn, actor, plan, now).await?.plan)
 }
 
 /// That a piece of evidence can show that an item is done.
@@ -283,7 +283,7 @@ fn check_closure(plan: &Plan, evidence: &Evidence) -> Result<(), AppError> {
 }
 
 /// That an item says what it must, and is on a plan on which it may be.
-fn check(plan: &Plan, now: Timestamp) -> Result<(), AppError> {
+fn check_plan(plan: &Plan, now: Timestamp) -> Result<(), AppError> {
     if plan.weakness.trim().is_empty() || plan.remediation.trim().is_empty() {
         return Err(AppError::invalid(
             "--weakness and --remediation: say what is wrong and what is done about it",
@@ -307,7 +307,7 @@ fn check(plan: &Plan, now: Timestamp) -> Result<(), AppError> {
     Ok(())
 }
 
-async fn save(
+async fn save_plan(
     conn: &mut PgConnection,
     actor: &Actor,
     plan: Plan,
@@ -321,7 +321,7 @@ async fn save(
 }
 
 /// The one item whose id begins or ends like this.
-async fn one(conn: &mut PgConnection, id: &str) -> Result<Plan, AppError> {
+async fn find_plan(conn: &mut PgConnection, id: &str) -> Result<Plan, AppError> {
     let all = store::plans::list(conn).await?;
     ids::pick(all, id, |plan| plan.poam_id.0)?
         .ok_or_else(|| ids::nothing("item", id, "blueteam compliance poam list --all"))

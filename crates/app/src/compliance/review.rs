@@ -36,7 +36,7 @@ pub struct Signed {
 
 /// Compares what is logged with the last review that was signed.
 pub async fn prepare(session: &mut Session) -> Result<Prepared, AppError> {
-    read(session.read()?, SystemClock.now()).await
+    prepare_review(session.read()?, SystemClock.now()).await
 }
 
 /// Keeps today's review as evidence of 3.3.3[b], under the actor's name and with what follows from
@@ -51,9 +51,9 @@ pub async fn sign(session: &mut Session, conclusion: &str) -> Result<Signed, App
     }
 
     let now = SystemClock.now();
-    let prepared = read(conn, now).await?;
+    let prepared = prepare_review(conn, now).await?;
     let content = format!("Signed by {actor}: {conclusion}\n\n{}", prepared.text);
-    let piece = piece(content, actor, now);
+    let piece = to_evidence(content, actor, now);
     store::evidence::add(conn, actor, &piece).await?;
 
     Ok(Signed {
@@ -63,8 +63,8 @@ pub async fn sign(session: &mut Session, conclusion: &str) -> Result<Signed, App
     })
 }
 
-async fn read(conn: &mut PgConnection, now: Timestamp) -> Result<Prepared, AppError> {
-    super::controls(conn, now).await?;
+async fn prepare_review(conn: &mut PgConnection, now: Timestamp) -> Result<Prepared, AppError> {
+    super::current_controls(conn, now).await?;
     let filter = EvidenceFilter {
         control: Some(CONTROL),
         ..EvidenceFilter::default()
@@ -83,7 +83,7 @@ async fn read(conn: &mut PgConnection, now: Timestamp) -> Result<Prepared, AppEr
     Ok(Prepared { review, text })
 }
 
-fn piece(content: String, actor: &Actor, now: Timestamp) -> Evidence {
+fn to_evidence(content: String, actor: &Actor, now: Timestamp) -> Evidence {
     Evidence {
         objectives: vec![ObjectiveId("3.3.3[b]".to_owned())],
         description: TITLE.to_owned(),

@@ -9,7 +9,7 @@ use model::{Clock as _, Scored, SystemClock};
 
 use super::assessment_package::system_description;
 use super::claims::Grounds;
-use super::loaded;
+use super::require_loaded;
 use crate::{AppError, Session};
 
 /// The score of today.
@@ -42,7 +42,7 @@ pub async fn today(
     };
 
     let grounds = Grounds::read(conn, system, SystemClock.now()).await?;
-    loaded(&grounds.controls)?;
+    require_loaded(&grounds.controls)?;
 
     let claim = grounds.claim();
     let sprs = Submission::of(&grounds.basis(), &claim);

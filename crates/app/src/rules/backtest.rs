@@ -2,7 +2,7 @@
 
 use config::Config;
 use detect::{Engine, User, Users};
-use model::{Change, Clock as _, SystemClock, Timestamp};
+use model::{Clock as _, DetectionUpdate, SystemClock, Timestamp};
 use store::PgConnection;
 
 use super::Selection;
@@ -47,7 +47,7 @@ pub enum Step<'a> {
     /// So many have been read.
     Read(u64),
     /// A detection changed.
-    Found(&'a Change),
+    Found(&'a DetectionUpdate),
 }
 
 /// What a backtest read.
@@ -77,11 +77,11 @@ pub async fn run(
     let mut engine = rules.engine_with_table(config, &table)?;
     teach_users(&mut engine, conn).await?;
     each(Step::Estimated(
-        store::history::estimate(conn, since, until).await?,
+        store::stored_events::estimate(conn, since, until).await?,
     ));
 
     let mut seen = 0;
-    let (events, set_aside) = store::history::stream(conn, since, until, |event| {
+    let (events, set_aside) = store::stored_events::stream(conn, since, until, |event| {
         engine.push(event);
         seen += 1;
         if seen % BATCH == 0 {

@@ -8,14 +8,14 @@ use model::{ControlId, RuleId, Severity, Source, Span, Timestamp};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use store::PgConnection;
-use store::posture::Fired;
+use store::overview::Fired;
 use store::rules::RuleSetting;
 use store::sources::SourceRow;
 
 use super::{blind_to, engine_with_table};
 use crate::{AppError, Session};
 
-pub use store::proofs::Proof;
+pub use store::rule_proofs::Proof;
 
 /// A rule as it runs.
 #[derive(Debug, Serialize)]
@@ -63,8 +63,8 @@ impl Known {
     async fn read(conn: &mut PgConnection) -> Result<Self, AppError> {
         Ok(Self {
             table: store::rules::settings(conn).await?,
-            fired: store::posture::fired(conn).await?,
-            proofs: store::proofs::latest(conn).await?,
+            fired: store::overview::fired(conn).await?,
+            proofs: store::rule_proofs::latest(conn).await?,
             sources: store::sources::list(conn).await?,
         })
     }
@@ -100,10 +100,10 @@ impl Known {
 pub async fn list(session: &mut Session, config: &Config) -> Result<Vec<Row>, AppError> {
     let known = Known::read(session.read()?).await?;
     let sigma = config::rules::sigma(config)?;
-    Ok(rows(config, &sigma, &known))
+    Ok(rule_rows(config, &sigma, &known))
 }
 
-fn rows(config: &Config, sigma: &Sigma, known: &Known) -> Vec<Row> {
+fn rule_rows(config: &Config, sigma: &Sigma, known: &Known) -> Vec<Row> {
     let settings = engine_with_table(config, Vec::new(), Span::ZERO, &known.table);
     let builtin = detect::rules::ALL.iter().map(|definition| {
         let mut parameters = match (definition.defaults)() {

@@ -23,7 +23,7 @@ pub fn layer(rows: &[Row]) -> Value {
 
     let entries: Vec<Value> = techniques
         .iter()
-        .map(|(id, rules)| technique(id, rules))
+        .map(|(id, rules)| technique_json(id, rules))
         .collect();
     json!({
         "name": "blueteam rules",
@@ -53,7 +53,7 @@ fn is_enterprise(id: &str) -> bool {
     }
 }
 
-fn technique(id: &str, rules: &[&Row]) -> Value {
+fn technique_json(id: &str, rules: &[&Row]) -> Value {
     let watching = rules
         .iter()
         .filter(|row| row.enabled && row.blind_to.is_empty())

@@ -82,7 +82,7 @@ fn check_known(custom: &[String], sigma: &Sigma) -> Result<(), AppError> {
         .iter()
         .find(|id| sigma.infos().all(|info| info.id.as_str() != **id));
     match unknown {
-        Some(id) => Err(super::unknown(id)),
+        Some(id) => Err(super::unknown_rule(id)),
         None => Ok(()),
     }
 }

@@ -8,10 +8,10 @@ use config::Config;
 use model::text::sanitize;
 use model::time::Calendar;
 use model::{
-    Actor, Alert, AlertId, Change, Channel, Clock as _, MutedBy, Phase, SecurityEvent, Span,
-    SystemClock, Timestamp,
+    Actor, Alert, AlertId, Channel, Clock as _, DetectionUpdate, Phase, SecurityEvent, SilencedBy,
+    Span, SystemClock, Timestamp,
 };
-use notify::Mutes;
+use notify::Silences;
 use serde::Serialize;
 use store::alerts::{Applied, Next};
 use store::rules::RuleSetting;
@@ -47,8 +47,8 @@ pub struct Would {
     pub new_incident: bool,
     /// The channels that would carry it.
     pub channels: Vec<Channel>,
-    /// What would have muted it.
-    pub muted_by: Option<MutedBy>,
+    /// What would have silenced it.
+    pub muted_by: Option<SilencedBy>,
 }
 
 /// Has the first fixture of a rule that must fire happen now, and keeps nothing of it.
@@ -66,7 +66,7 @@ pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<O
         .context("no fixture of it must fire")?;
 
     let now = SystemClock.now();
-    let changes = changes(rule, &case.events, config, &table, now)?;
+    let changes = simulated_changes(rule, &case.events, config, &table, now)?;
     let business_hours = Calendar::new(config.business_hours.clone())
         .map_err(anyhow::Error::from)?
         .period(now)
@@ -76,7 +76,7 @@ pub async fn run(session: &mut Session, config: &Config, rule: &str) -> Result<O
         .alerts
         .routing(&config.channels)
         .map_err(anyhow::Error::from)?;
-    let silences = Mutes::new(store::mutes::ending_after(conn, now).await?);
+    let silences = Silences::new(store::silences::ending_after(conn, now).await?);
     let router = AlertRouter {
         routing: &routing,
         silences: &silences,
@@ -127,13 +127,13 @@ fn set_here(rule: &str, config: &Config) -> Vec<String> {
 }
 
 /// Returns what the engine, as it is configured, makes of the events.
-fn changes(
+fn simulated_changes(
     rule: &str,
     events: &[SecurityEvent<'static>],
     config: &Config,
     table: &[RuleSetting],
     now: Timestamp,
-) -> Result<Vec<Change>, AppError> {
+) -> Result<Vec<DetectionUpdate>, AppError> {
     let rules = [rule.to_owned()];
     let selection = Selection {
         rules: &rules,
@@ -152,7 +152,7 @@ fn changes(
         .div_euclid(Span::days(7).as_micros());
 
     for event in events {
-        engine.push(&later(event, weeks));
+        engine.push(&shift_weeks(event, weeks));
     }
 
     engine.finish();
@@ -160,7 +160,7 @@ fn changes(
 
     // Live, an alert is told when it opens.
     engine.drain(false, |change| {
-        changes.push(Change {
+        changes.push(DetectionUpdate {
             opened: true,
             phase: Phase::Opened,
             ..change
@@ -172,7 +172,7 @@ fn changes(
 
 /// The same event that many weeks later: what depends on the day of the week and the hour stays as
 /// it was.
-fn later(event: &SecurityEvent<'static>, weeks: i64) -> SecurityEvent<'static> {
+fn shift_weeks(event: &SecurityEvent<'static>, weeks: i64) -> SecurityEvent<'static> {
     SecurityEvent {
         timestamp: event.timestamp.plus(Span::days(7 * weeks)),
         ..event.clone()
@@ -183,7 +183,7 @@ fn later(event: &SecurityEvent<'static>, weeks: i64) -> SecurityEvent<'static> {
 async fn apply_and_roll_back(
     conn: &mut PgConnection,
     actor: &Actor,
-    changes: &[Change],
+    changes: &[DetectionUpdate],
     router: &AlertRouter<'_>,
 ) -> Result<Vec<Would>, StoreError> {
     let mut tx = store::begin(conn, actor).await?;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ingest::SpoolOnDisk;
 use model::{Severity, Span, Timestamp};
-use store::posture::Schema;
+use store::overview::Schema;
 use store::sources::RefusedRows;
 
 use super::{Over, PendingAlerts, Status, Unreadable};
@@ -102,9 +102,9 @@ pub enum ListenerSpool<'a> {
 /// Decides what somebody should look at, the worst first.
 pub fn attention(status: &Status) -> Vec<Attention<'_>> {
     let mut all = Vec::new();
-    people(status, &mut all);
-    detection(status, &mut all);
-    storage(status, &mut all);
+    people_attention(status, &mut all);
+    detection_attention(status, &mut all);
+    storage_attention(status, &mut all);
 
     all.extend(
         status
@@ -121,7 +121,7 @@ pub fn attention(status: &Status) -> Vec<Attention<'_>> {
 }
 
 /// What waits for people.
-fn people<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
+fn people_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
     let findings = &status.findings;
     if let Some(due) = findings.dfars_report_due {
         all.push(Attention::ReportsDue {
@@ -141,7 +141,7 @@ fn people<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
 }
 
 /// What keeps attacks from being detected, or people from being notified of them.
-fn detection<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
+fn detection_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
     let (here, findings, backlog) = (&status.installation, &status.findings, &status.backlog);
     if here.schema.applied < here.schema.known {
         all.push(Attention::SchemaBehind(here.schema));
@@ -183,20 +183,24 @@ fn detection<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
 }
 
 /// What the database refused or does not have yet.
-fn storage<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
+fn storage_attention<'a>(status: &'a Status, all: &mut Vec<Attention<'a>>) {
     let backlog = &status.backlog;
     all.extend(backlog.refused.iter().map(Attention::RefusedRows));
 
-    all.extend(spool(&backlog.spool).into_iter().map(Attention::Spool));
+    all.extend(
+        spool_attention(&backlog.spool)
+            .into_iter()
+            .map(Attention::Spool),
+    );
 
     let held = backlog.listeners.iter();
     all.extend(
-        held.filter_map(|held| listener(held, status.installation.at))
+        held.filter_map(|held| listener_attention(held, status.installation.at))
             .map(Attention::ListenerSpool),
     );
 }
 
-fn spool(spool: &SpoolOnDisk) -> Vec<Spool<'_>> {
+fn spool_attention(spool: &SpoolOnDisk) -> Vec<Spool<'_>> {
     let mut all = Vec::new();
     if spool.refused_full {
         all.push(Spool::RefusedFull(&spool.refused_file));
@@ -219,7 +223,7 @@ fn spool(spool: &SpoolOnDisk) -> Vec<Spool<'_>> {
     all
 }
 
-fn listener(held: &Held, now: Timestamp) -> Option<ListenerSpool<'_>> {
+fn listener_attention(held: &Held, now: Timestamp) -> Option<ListenerSpool<'_>> {
     if let Some(file) = held.damaged.first() {
         return Some(ListenerSpool::Damaged { held, file });
     }
@@ -246,14 +250,14 @@ mod tests {
     #[test]
     fn messages_that_pass_through_a_listener_need_no_attention() {
         let at = Timestamp::from_secs;
-        assert!(listener(&held(10, &[]), at(1_060)).is_none());
-        assert!(listener(&held(0, &[]), at(2_000)).is_none());
+        assert!(listener_attention(&held(10, &[]), at(1_060)).is_none());
+        assert!(listener_attention(&held(0, &[]), at(2_000)).is_none());
         assert!(matches!(
-            listener(&held(10, &[]), at(1_061)),
+            listener_attention(&held(10, &[]), at(1_061)),
             Some(ListenerSpool::Waiting { since, .. }) if since == at(1_000)
         ));
         assert!(matches!(
-            listener(&held(0, &["0001.damaged"]), at(1_000)),
+            listener_attention(&held(0, &["0001.damaged"]), at(1_000)),
             Some(ListenerSpool::Damaged { .. })
         ));
     }

@@ -188,17 +188,19 @@ enum Status {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::Import(args) => bring(Kind::Feed, args, globals),
-        Action::Inventory(InventoryAction::Import(args)) => bring(Kind::Inventory, args, globals),
-        Action::List(args) => list(args, globals),
-        Action::Show { id, json } => show(id, *json, globals),
-        Action::Respond(args) => respond(args, globals),
-        Action::Remove(args) => remove(args, globals),
-        Action::Sources { json } => sources(*json, globals),
+        Action::Import(args) => import_feed(Kind::Feed, args, globals),
+        Action::Inventory(InventoryAction::Import(args)) => {
+            import_feed(Kind::Inventory, args, globals)
+        }
+        Action::List(args) => list_matches(args, globals),
+        Action::Show { id, json } => show_advisory(id, *json, globals),
+        Action::Respond(args) => record_response(args, globals),
+        Action::Remove(args) => remove_origin(args, globals),
+        Action::Sources { json } => list_origins(*json, globals),
     }
 }
 
-fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn import_feed(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let request = Request {
         kind,
         from: &args.from,
@@ -226,13 +228,13 @@ fn bring(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<
     }
 
     for one in &imported {
-        out::line(brought(kind, one))?;
+        out::line(describe_import(kind, one))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// What came of an import, in a line.
-fn brought(kind: Kind, Imported { name, done }: &Imported) -> String {
+fn describe_import(kind: Kind, Imported { name, done }: &Imported) -> String {
     let name = sanitize(name);
     let found = match done.found {
         0 => "nothing new is concerned".to_owned(),
@@ -260,7 +262,7 @@ fn brought(kind: Kind, Imported { name, done }: &Imported) -> String {
     format!("{name}: {} {what}; {found}", done.items)
 }
 
-fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_matches(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let filter = Filter {
         all: args.all,
         inventory: args.inventory.clone(),
@@ -278,13 +280,13 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
                 advisories sources` what was read",
         )?;
     } else {
-        table(&matches)?;
+        print_table(&matches)?;
     }
 
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(matches: &[Match]) -> anyhow::Result<()> {
+fn print_table(matches: &[Match]) -> anyhow::Result<()> {
     let look = Look::stdout();
     let mut table = out::table(
         look,
@@ -331,7 +333,7 @@ fn table(matches: &[Match]) -> anyhow::Result<()> {
     out::print(table)
 }
 
-fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn show_advisory(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let details = with_session(globals, None, async |session, _| {
         Ok(cases::show(session, id).await?)
     })?;
@@ -344,13 +346,13 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
     }
 
     for stored in &details.advisories {
-        describe(&stored.advisory, stored.listed)?;
+        describe_advisory(&stored.advisory, stored.listed)?;
     }
 
     if matches.is_empty() {
         out::line("It concerns nothing in the inventories.")?;
     } else {
-        table(&matches)?;
+        print_table(&matches)?;
         for m in matches.iter().filter(|m| m.reason.is_some()) {
             let text = format!(
                 "{} {}: {} ({}, {})",
@@ -367,7 +369,7 @@ fn show(id: &str, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn describe(advisory: &Advisory, listed: bool) -> anyhow::Result<()> {
+fn describe_advisory(advisory: &Advisory, listed: bool) -> anyhow::Result<()> {
     let plain = |text: &str| sanitize(text).into_owned();
     out::line(format_args!(
         "{}  {}",
@@ -421,7 +423,7 @@ impl Status {
     }
 }
 
-fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn record_response(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let decision = Decision {
         about: &args.id,
         inventory: args.inventory.as_deref(),
@@ -450,7 +452,7 @@ fn respond(args: &RespondArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn remove(args: &RemoveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn remove_origin(args: &RemoveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let given = args.actor.as_deref();
     let (retired, by) = with_session(globals, given, async |session, loaded| {
         let config = &loaded.config.advisories;
@@ -476,7 +478,7 @@ fn remove(args: &RemoveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn sources(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_origins(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let origins = with_session(globals, None, async |session, _| {
         Ok(cases::sources(session).await?)
     })?;

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Stdout, Write};
 use app::rules::Selection;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use model::text::sanitize;
-use model::{Change, Detection};
+use model::{Detection, DetectionUpdate};
 
 use super::out::{Look, time};
 
@@ -57,7 +57,7 @@ impl Printer {
     }
 
     /// Shows a detection that is over.
-    pub(super) fn show(&mut self, change: &Change) {
+    pub(super) fn show(&mut self, change: &DetectionUpdate) {
         if change.phase != model::Phase::Closed || self.failed.is_some() {
             return;
         }

@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
 }
 
 /// The word that people read.
-const fn word(standing: Standing) -> &'static str {
+const fn standing_word(standing: Standing) -> &'static str {
     match standing {
         Standing::Met => "MET",
         Standing::NotMet => "NOT MET",

@@ -29,7 +29,7 @@ enum Action {
 }
 
 /// All that a start would refuse, and what it would warn of.
-fn check(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
+fn check_file(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
     let loaded = config::load(file, config::environment())?;
     config::rules::sigma(&loaded.config)?;
     certificates::read_all(&loaded.config)?;
@@ -51,7 +51,7 @@ fn check(file: Option<&Path>) -> anyhow::Result<Vec<String>> {
 
 /// What is wrong, for a program: each with its place, as `file:line:column` or `environment
 /// variable NAME`.
-fn problems(error: &anyhow::Error) -> Vec<Value> {
+fn problem_values(error: &anyhow::Error) -> Vec<Value> {
     match error.downcast_ref::<config::ConfigErrors>() {
         Some(errors) => errors
             .0
@@ -66,10 +66,14 @@ pub(super) fn run(args: &Args, file: Option<&Path>) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match args.action {
         Action::Check { json } => {
-            let checked = check(file);
+            let checked = check_file(file);
             let warnings = checked.as_ref().map(Vec::as_slice).unwrap_or_default();
             if json {
-                let problems = checked.as_ref().err().map(problems).unwrap_or_default();
+                let problems = checked
+                    .as_ref()
+                    .err()
+                    .map(problem_values)
+                    .unwrap_or_default();
                 let found =
                     json!({ "ok": checked.is_ok(), "problems": problems, "warnings": warnings });
                 serde_json::to_writer_pretty(&mut out, &found)?;

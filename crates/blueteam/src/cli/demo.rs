@@ -75,14 +75,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
 
     let outcome = outcome?;
-    let code = show(&outcome, activity.expected.len())?;
-    assessor(args, &outcome, &state)?;
+    let code = print_outcome(&outcome, activity.expected.len())?;
+    write_report(args, &outcome, &state)?;
 
     Ok(code)
 }
 
 /// What an assessor would be given, or how to have it.
-fn assessor(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Result<()> {
+fn write_report(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Result<()> {
     let assessment = &outcome.assessment;
     let decided = assessment
         .controls
@@ -115,7 +115,7 @@ fn assessor(args: &Args, outcome: &Outcome, state: &StateDir) -> anyhow::Result<
     Ok(())
 }
 
-fn show(outcome: &Outcome, expected: usize) -> anyhow::Result<ExitCode> {
+fn print_outcome(outcome: &Outcome, expected: usize) -> anyhow::Result<ExitCode> {
     out::line("Alerts\n")?;
     alerts::show_table(&outcome.alerts)?;
     out::line("\nIncidents\n")?;

@@ -52,11 +52,11 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Action::Tail(args) => tail::run(args, globals),
         Action::Stats(args) => stats::run(args, globals),
         Action::Export(args) => export::run(args, globals),
-        Action::Audit(args) => audit(args, globals),
+        Action::Audit(args) => show_audit(args, globals),
     }
 }
 
-fn audit(args: &AuditArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn show_audit(args: &AuditArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let asked = with_session(globals, None, async |session, _| {
         Ok(app::events::questions(session, args.limit).await?)
     })?;

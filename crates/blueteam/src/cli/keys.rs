@@ -93,14 +93,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
                 owner: owner.as_deref(),
             };
 
-            create(&request, actor.as_deref(), *json, globals)
+            create_key(&request, actor.as_deref(), *json, globals)
         }
-        Action::List { json } => list(*json, globals),
-        Action::Revoke { id, actor } => revoke(id, actor.as_deref(), globals),
+        Action::List { json } => list_keys(*json, globals),
+        Action::Revoke { id, actor } => revoke_key(id, actor.as_deref(), globals),
     }
 }
 
-fn create(
+fn create_key(
     request: &keys::Request<'_>,
     given: Option<&str>,
     json: bool,
@@ -135,7 +135,7 @@ fn create(
     Ok(ExitCode::SUCCESS)
 }
 
-fn state(key: &KeyRow) -> &'static str {
+fn key_state(key: &KeyRow) -> &'static str {
     match (key.is_active, key.expires_at) {
         (false, _) => "revoked",
         (true, Some(end)) if end <= SystemClock.now() => "expired",
@@ -143,7 +143,7 @@ fn state(key: &KeyRow) -> &'static str {
     }
 }
 
-fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_keys(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let keys = with_session(globals, None, async |session, _| {
         Ok(keys::list(session).await?)
     })?;
@@ -181,7 +181,7 @@ fn show_table(keys: &[KeyRow]) -> anyhow::Result<()> {
             out::text(&key.username),
             out::text(key.service.as_deref().unwrap_or("-")),
             out::text(key.scopes.join(" ")),
-            Cell::new(state(key)),
+            Cell::new(key_state(key)),
             Cell::new(out::maybe_time(key.expires_at)),
             Cell::new(out::maybe_time(key.last_used)),
         ]);
@@ -190,7 +190,7 @@ fn show_table(keys: &[KeyRow]) -> anyhow::Result<()> {
     out::print(table)
 }
 
-fn revoke(id: &str, given: Option<&str>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn revoke_key(id: &str, given: Option<&str>, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (key, revoked) = with_session(globals, given, async |session, _| {
         Ok(keys::revoke(session, id).await?)
     })?;

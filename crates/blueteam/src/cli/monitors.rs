@@ -48,12 +48,12 @@ enum Action {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::List { json } => list(*json, globals),
-        Action::Show { name, since, json } => show(name, *since, *json, globals),
+        Action::List { json } => list_monitors(*json, globals),
+        Action::Show { name, since, json } => show_monitor(name, *since, *json, globals),
     }
 }
 
-fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_monitors(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let rows = with_session(globals, None, async |session, loaded| {
         Ok(monitors::list(session, &loaded.config).await?)
     })?;
@@ -97,7 +97,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn show(
+fn show_monitor(
     name: &str,
     since: Timestamp,
     json: bool,
@@ -113,51 +113,51 @@ fn show(
             "history": details.history,
         }))?;
     } else {
-        describe(&details)?;
-        past(&details, since)?;
+        describe_monitor(&details)?;
+        print_history(&details, since)?;
     }
 
     Ok(ExitCode::SUCCESS)
 }
 
-fn label(name: &str, value: impl std::fmt::Display) -> anyhow::Result<()> {
+fn print_label(name: &str, value: impl std::fmt::Display) -> anyhow::Result<()> {
     out::line(format_args!("{name:<10} {value}"))
 }
 
-fn describe(details: &Details) -> anyhow::Result<()> {
+fn describe_monitor(details: &Details) -> anyhow::Result<()> {
     let row = &details.row;
     let monitor = row.monitor;
-    label("monitor", format_args!("{} ({})", row.name, row.what))?;
-    label("state", row.state.as_str())?;
-    label(
+    print_label("monitor", format_args!("{} ({})", row.name, row.what))?;
+    print_label("state", row.state.as_str())?;
+    print_label(
         "now",
         row.value
             .map_or_else(|| "-".to_owned(), |value| monitor.show(value)),
     )?;
 
-    label("allowed", monitor.show(row.threshold))?;
-    label("over since", out::maybe_time(row.over_since))?;
-    label("measured", out::maybe_time(row.measured_at))?;
-    label("saw", sanitize(&row.detail))?;
-    label("rule", &row.rule_id)?;
+    print_label("allowed", monitor.show(row.threshold))?;
+    print_label("over since", out::maybe_time(row.over_since))?;
+    print_label("measured", out::maybe_time(row.measured_at))?;
+    print_label("saw", sanitize(&row.detail))?;
+    print_label("rule", &row.rule_id)?;
 
     match row.alert_id {
-        Some(id) => label("alert", id),
+        Some(id) => print_label("alert", id),
         None => Ok(()),
     }
 }
 
-fn past(details: &Details, since: Timestamp) -> anyhow::Result<()> {
+fn print_history(details: &Details, since: Timestamp) -> anyhow::Result<()> {
     let history = &details.history;
     let known: Vec<f64> = history.iter().filter_map(|v| v.value).collect();
     let Some(most) = known.iter().copied().reduce(f64::max) else {
-        return label("past", "none");
+        return print_label("past", "none");
     };
     let least = known.iter().copied().fold(most, f64::min);
     let over = history.iter().filter(|v| v.over).count();
 
     let monitor = details.row.monitor;
-    label(
+    print_label(
         "past",
         format_args!(
             "since {}: {} to {}",
@@ -167,8 +167,11 @@ fn past(details: &Details, since: Timestamp) -> anyhow::Result<()> {
         ),
     )?;
 
-    label("", spark(details, since, most.max(details.row.threshold)))?;
-    label(
+    print_label(
+        "",
+        spark_line(details, since, most.max(details.row.threshold)),
+    )?;
+    print_label(
         "",
         format_args!(
             "each sign stands for {}, the highest value in it; {over} of {} were over",
@@ -180,7 +183,7 @@ fn past(details: &Details, since: Timestamp) -> anyhow::Result<()> {
 
 /// A line of the values: a space where there is none, and `!` where there is something worse than a
 /// number.
-fn spark(details: &Details, since: Timestamp, most: f64) -> String {
+fn spark_line(details: &Details, since: Timestamp, most: f64) -> String {
     const SIGNS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let mut line = vec![' '; usize::try_from(STEPS).unwrap_or_default() + 1];
     for v in &details.history {

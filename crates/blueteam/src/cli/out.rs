@@ -118,16 +118,16 @@ const NARROW: u16 = 100;
 /// in the table.
 pub(super) fn spare(look: Look, table: &mut Table, columns: &[usize]) {
     for column in columns {
-        if !look.terminal || fixed(table).1 {
+        if !look.terminal || fixed_columns(table).1 {
             return;
         }
-        hold(table, *column, ColumnConstraint::Hidden);
+        constrain_column(table, *column, ColumnConstraint::Hidden);
     }
 }
 
 /// All shown columns but the last, and whether they fit into the terminal in full and leave room
 /// for it.
-fn fixed(table: &Table) -> (Vec<usize>, bool) {
+fn fixed_columns(table: &Table) -> (Vec<usize>, bool) {
     const LAST_MIN: u16 = 20;
     let widths = table.column_max_content_widths();
     let shown = |i: &usize| table.column(*i).is_some_and(|c| !c.is_hidden());
@@ -146,7 +146,7 @@ fn fixed(table: &Table) -> (Vec<usize>, bool) {
     (fixed, fits)
 }
 
-fn hold(table: &mut Table, column: usize, constraint: ColumnConstraint) {
+fn constrain_column(table: &mut Table, column: usize, constraint: ColumnConstraint) {
     if let Some(column) = table.column_mut(column) {
         column.set_constraint(constraint);
     }
@@ -155,10 +155,10 @@ fn hold(table: &mut Table, column: usize, constraint: ColumnConstraint) {
 /// Lets only the last column wrap, when that leaves it room: half a time or half an id is of no
 /// use. False when there is none.
 fn wrap_last(table: &mut Table) -> bool {
-    let (columns, fits) = fixed(table);
+    let (columns, fits) = fixed_columns(table);
     if fits && table.width().is_some() {
         for column in columns {
-            hold(table, column, ColumnConstraint::ContentWidth);
+            constrain_column(table, column, ColumnConstraint::ContentWidth);
         }
     }
     fits
@@ -166,7 +166,7 @@ fn wrap_last(table: &mut Table) -> bool {
 
 /// The rows in lines: what names one, and below it the rest with its labels. Words are kept whole,
 /// and no column is left out.
-fn stacked(table: &Table, width: usize) -> Vec<String> {
+fn stack_rows(table: &Table, width: usize) -> Vec<String> {
     let header: Vec<String> = table
         .header()
         .into_iter()
@@ -187,7 +187,7 @@ fn stacked(table: &Table, width: usize) -> Vec<String> {
             used += cells[head].chars().count() + 2;
             head += 1;
         }
-        lines.extend(wrapped(cells[..head].join("  ").split(' '), width, ""));
+        lines.extend(wrap_words(cells[..head].join("  ").split(' '), width, ""));
         let (title, rest): (Vec<usize>, Vec<usize>) = (head..cells.len())
             .filter(|i| !matches!(cells[*i].as_str(), "" | "-"))
             .partition(|i| header[*i] == "title");
@@ -198,16 +198,16 @@ fn stacked(table: &Table, width: usize) -> Vec<String> {
         lines.extend(
             title
                 .iter()
-                .flat_map(|i| wrapped(cells[*i].split(' '), width, "  ")),
+                .flat_map(|i| wrap_words(cells[*i].split(' '), width, "  ")),
         );
-        lines.extend(wrapped(pairs.join(", ").split(' '), width, "  "));
+        lines.extend(wrap_words(pairs.join(", ").split(' '), width, "  "));
     }
 
     lines
 }
 
 /// Words in lines of at most `width` characters; one that is longer stands alone.
-fn wrapped<'a>(words: impl Iterator<Item = &'a str>, width: usize, indent: &str) -> Vec<String> {
+fn wrap_words<'a>(words: impl Iterator<Item = &'a str>, width: usize, indent: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in words {
         match lines.last_mut() {
@@ -225,20 +225,20 @@ fn wrapped<'a>(words: impl Iterator<Item = &'a str>, width: usize, indent: &str)
 }
 
 /// The table as lines.
-fn lines(mut table: Table) -> Vec<String> {
+fn table_lines(mut table: Table) -> Vec<String> {
     let spared = table.column_iter().any(Column::is_hidden);
     if let Some(width) = table.width()
         && (spared && width < NARROW || !wrap_last(&mut table))
     {
-        return stacked(&table, usize::from(width));
+        return stack_rows(&table, usize::from(width));
     }
     let _ = wrap_last(&mut table);
-    trimmed(&table)
+    trim_lines(&table)
 }
 
 /// The lines as they are shown: without the margin on their left and the space that pads the last
 /// column.
-fn trimmed(table: &Table) -> Vec<String> {
+fn trim_lines(table: &Table) -> Vec<String> {
     table
         .lines()
         .map(|line| {
@@ -252,12 +252,12 @@ fn trimmed(table: &Table) -> Vec<String> {
 
 /// Writes a table.
 pub(super) fn print(table: Table) -> anyhow::Result<()> {
-    print_lines(&lines(table))
+    print_lines(&table_lines(table))
 }
 
 /// Writes a table whose columns have their widths.
 pub(super) fn print_as_is(table: &Table) -> anyhow::Result<()> {
-    print_lines(&trimmed(table))
+    print_lines(&trim_lines(table))
 }
 
 fn print_lines(lines: &[String]) -> anyhow::Result<()> {
@@ -400,7 +400,7 @@ mod tests {
             "2026-03-05T14:07:31Z",
             "critical",
             "credential_stuffing",
-            "muted",
+            "silenced",
             "112",
             "-",
         ];
@@ -427,14 +427,14 @@ mod tests {
     #[test]
     fn a_narrow_terminal_breaks_no_word_and_drops_no_meaning() {
         for width in [40_u16, 60, 80, 99] {
-            let lines = lines(alerts(width));
+            let lines = table_lines(alerts(width));
             let shown = lines.join("\n");
             for word in [
                 "3f2a81c0",
                 "2026-03-05T14:07:31Z",
                 "critical",
                 "credential_stuffing",
-                "muted",
+                "silenced",
                 "112",
                 "2001:db8:85a3:8d3:1319:8a2e:370:7348:",
                 "alice",
@@ -454,13 +454,13 @@ mod tests {
             );
         }
 
-        insta::assert_snapshot!(lines(alerts(60)).join("\n"));
+        insta::assert_snapshot!(table_lines(alerts(60)).join("\n"));
     }
 
     #[test]
     fn a_wide_one_has_a_table() {
-        assert!(lines(alerts(140))[0].starts_with("ALERT"));
-        assert!(lines(alerts(110))[0].starts_with("ALERT"));
+        assert!(table_lines(alerts(140))[0].starts_with("ALERT"));
+        assert!(table_lines(alerts(110))[0].starts_with("ALERT"));
     }
 
     #[test]
@@ -468,6 +468,6 @@ mod tests {
         let mut small = table(TERMINAL, &["alerts", "open"]);
         small.set_width(40);
         small.add_row(["critical", "1"]);
-        assert!(lines(small)[0].starts_with("ALERTS"));
+        assert!(table_lines(small)[0].starts_with("ALERTS"));
     }
 }

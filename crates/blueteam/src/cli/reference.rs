@@ -17,22 +17,22 @@ pub fn reference() -> String {
          `--json`. Commands whose name has changed still work under the old one, with a warning.\n\n",
     );
 
-    options(&mut out, &root);
-    for command in visible(&root) {
-        section(&mut out, command, "blueteam", 2);
+    write_options(&mut out, &root);
+    for command in visible_commands(&root) {
+        write_section(&mut out, command, "blueteam", 2);
     }
 
-    renamed(&mut out);
+    write_renamed(&mut out);
     out
 }
 
-fn visible(command: &Command) -> impl Iterator<Item = &Command> {
+fn visible_commands(command: &Command) -> impl Iterator<Item = &Command> {
     command
         .get_subcommands()
         .filter(|sub| !sub.is_hide_set() && sub.get_name() != "help")
 }
 
-fn section(out: &mut String, command: &Command, parent: &str, depth: usize) {
+fn write_section(out: &mut String, command: &Command, parent: &str, depth: usize) {
     let name = format!("{parent} {}", command.get_name());
     // Writing to a String cannot fail.
     let _ = writeln!(out, "{} `{name}`\n", "#".repeat(depth.min(4)));
@@ -47,19 +47,19 @@ fn section(out: &mut String, command: &Command, parent: &str, depth: usize) {
         "```\n{}\n```\n",
         usage.trim().trim_start_matches("Usage: ")
     );
-    options(out, command);
+    write_options(out, command);
 
     if let Some(after) = command.get_after_help() {
         let after = after.to_string();
         let _ = writeln!(out, "```text\n{}\n```\n", after.trim());
     }
 
-    for sub in visible(command) {
-        section(out, sub, &name, depth + 1);
+    for sub in visible_commands(command) {
+        write_section(out, sub, &name, depth + 1);
     }
 }
 
-fn options(out: &mut String, command: &Command) {
+fn write_options(out: &mut String, command: &Command) {
     let is_root = command.get_name() == "blueteam";
     let args: Vec<&Arg> = command
         .get_arguments()
@@ -72,13 +72,13 @@ fn options(out: &mut String, command: &Command) {
 
     out.push_str("| argument | meaning |\n|---|---|\n");
     for arg in args {
-        let _ = writeln!(out, "| {} | {} |", written(arg), meaning(arg));
+        let _ = writeln!(out, "| {} | {} |", arg_spelling(arg), arg_help(arg));
     }
     out.push('\n');
 }
 
 /// The argument as it is typed.
-fn written(arg: &Arg) -> String {
+fn arg_spelling(arg: &Arg) -> String {
     let values: Vec<String> = arg
         .get_value_names()
         .unwrap_or_default()
@@ -94,7 +94,7 @@ fn written(arg: &Arg) -> String {
     }
 }
 
-fn meaning(arg: &Arg) -> String {
+fn arg_help(arg: &Arg) -> String {
     let help = arg.get_long_help().or_else(|| arg.get_help());
     let mut text = help.map(ToString::to_string).unwrap_or_default();
     let defaults: Vec<_> = arg
@@ -109,7 +109,7 @@ fn meaning(arg: &Arg) -> String {
     text.replace('\n', " ").replace('|', "\\|")
 }
 
-fn renamed(out: &mut String) {
+fn write_renamed(out: &mut String) {
     out.push_str("## Old names\n\n| old | new |\n|---|---|\n");
     for (old, new) in super::renamed::all() {
         let _ = writeln!(out, "| `blueteam {old}` | `blueteam {new}` |");

@@ -11,7 +11,7 @@ use collect::{Format, ParseContext};
 use indicatif::ProgressBar;
 use model::address::network;
 use model::civil::Zone;
-use model::mute::Network;
+use model::silence::Network;
 use model::text::{clip, sanitize};
 use model::{Clock as _, SystemClock};
 
@@ -42,10 +42,10 @@ pub(super) struct Args {
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
     /// What a line is
-    #[arg(long, default_value = "audit", value_parser = format)]
+    #[arg(long, default_value = "audit", value_parser = parse_format)]
     format: &'static Format,
     /// The zone of times that name none, such as America/New_York
-    #[arg(long, default_value = "UTC", value_parser = zone, value_name = "ZONE")]
+    #[arg(long, default_value = "UTC", value_parser = parse_zone, value_name = "ZONE")]
     time_zone: Zone,
     /// A proxy, or a network of them, that may say whom it forwards for, such as 10.0.0.0/8
     #[arg(long = "trusted-proxy", value_parser = trusted_proxy, value_name = "NETWORK")]
@@ -63,14 +63,14 @@ pub(super) struct Args {
 /// More threads than this only wait for each other.
 const THREADS_MAX: usize = 64;
 
-fn format(name: &str) -> Result<&'static Format, String> {
+fn parse_format(name: &str) -> Result<&'static Format, String> {
     Format::named(name).ok_or_else(|| {
         let known: Vec<&str> = collect::parsers::ALL.iter().map(|f| f.name).collect();
         format!("say one of {}", known.join(", "))
     })
 }
 
-fn zone(name: &str) -> Result<Zone, String> {
+fn parse_zone(name: &str) -> Result<Zone, String> {
     Zone::named(name).ok_or_else(|| "is not a known IANA time zone".to_owned())
 }
 
@@ -89,7 +89,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     });
 
     let mut engine = args.rules.selection().engine(&loaded.config)?;
-    let inputs = replay::in_order_of_time(inputs(&args.files), parser.as_ref())?;
+    let inputs = replay::in_order_of_time(to_inputs(&args.files), parser.as_ref())?;
     let threads = args
         .threads
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
@@ -101,10 +101,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         max_clock_ahead: loaded.config.ingest.max_clock_ahead,
     };
 
-    let (read, progress) = (Arc::new(AtomicU64::new(0)), progress(&inputs));
+    let (read, progress) = (Arc::new(AtomicU64::new(0)), progress_bar(&inputs));
     let mut printer = Printer::new(args.json, progress.clone());
     let report = std::thread::scope(|scope| {
-        let done = watch(scope, &progress, &read);
+        let done = watch_progress(scope, &progress, &read);
         let report = replay::run_counting(
             &inputs,
             &options,
@@ -118,11 +118,11 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     })?;
 
     let found = printer.finish()?;
-    summarise(&report, found, args)?;
+    print_summary(&report, found, args)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn inputs(files: &[PathBuf]) -> Vec<Input> {
+fn to_inputs(files: &[PathBuf]) -> Vec<Input> {
     if files.is_empty() {
         return vec![Input::Stdin];
     }
@@ -138,7 +138,7 @@ fn inputs(files: &[PathBuf]) -> Vec<Input> {
 }
 
 /// A bar over the bytes of the files; for a pipe, whose length nobody knows, a count.
-fn progress(inputs: &[Input]) -> ProgressBar {
+fn progress_bar(inputs: &[Input]) -> ProgressBar {
     let size = |input: &Input| match input {
         Input::File(path) => std::fs::metadata(path).map_or(0, |m| m.len()),
         Input::Stdin => 0,
@@ -156,7 +156,7 @@ fn progress(inputs: &[Input]) -> ProgressBar {
 }
 
 /// Moves the bar until what it returns is dropped; the readers do no more than count.
-fn watch<'scope>(
+fn watch_progress<'scope>(
     scope: &'scope std::thread::Scope<'scope, '_>,
     progress: &ProgressBar,
     read: &Arc<AtomicU64>,
@@ -177,7 +177,7 @@ fn watch<'scope>(
 }
 
 /// Says on standard error what was read, and what was not understood.
-fn summarise(report: &Report, found: u64, args: &Args) -> anyhow::Result<()> {
+fn print_summary(report: &Report, found: u64, args: &Args) -> anyhow::Result<()> {
     for r in &report.rejects {
         out::note(format_args!(
             "{}:{}: {}",

@@ -52,11 +52,11 @@ struct AssessorArgs {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::Assessor(args) => assessor(args, globals),
+        Action::Assessor(args) => write_assessor(args, globals),
     }
 }
 
-fn assessor(args: &AssessorArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn write_assessor(args: &AssessorArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
     let data = with_session(globals, None, async |session, _| {
         let now = SystemClock.now();
@@ -73,8 +73,8 @@ pub(super) fn give(
     state: &StateDir,
     output: Option<&Path>,
 ) -> anyhow::Result<()> {
-    if let Some(path) = output.filter(|path| ending(path) == "zip") {
-        package(data, state, path)?;
+    if let Some(path) = output.filter(|path| file_extension(path) == "zip") {
+        write_package(data, state, path)?;
     } else {
         write(&reports::assessor(&data.known()), output)?;
     }
@@ -94,7 +94,7 @@ pub(super) fn give(
     Ok(())
 }
 
-fn package(data: &AssessmentData, state: &StateDir, path: &Path) -> anyhow::Result<()> {
+fn write_package(data: &AssessmentData, state: &StateDir, path: &Path) -> anyhow::Result<()> {
     // Drawn on a terminal only, which indicatif sees to.
     let bar = ProgressBar::new(data.evidence.iter().filter_map(|e| e.size_bytes).sum());
     bar.set_style(ProgressStyle::with_template(
@@ -116,7 +116,7 @@ fn package(data: &AssessmentData, state: &StateDir, path: &Path) -> anyhow::Resu
     ))
 }
 
-fn ending(path: &Path) -> String {
+fn file_extension(path: &Path) -> String {
     path.extension()
         .and_then(|e| e.to_str())
         .unwrap_or_default()
@@ -129,7 +129,7 @@ pub(super) fn write(doc: &Document, output: Option<&Path>) -> anyhow::Result<()>
     let Some(path) = output else {
         return out::deliver(None, doc.markdown().as_bytes());
     };
-    let text = match ending(path).as_str() {
+    let text = match file_extension(path).as_str() {
         "md" => doc.markdown().into_bytes(),
         "html" => doc.html().into_bytes(),
         "pdf" => pdf::render(doc)?,

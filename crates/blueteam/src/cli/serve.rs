@@ -40,7 +40,7 @@ pub(super) fn run(
         };
 
         daemon::run(Arc::new(loaded), &state, parts, control, |ready| {
-            greet(ready, &state);
+            print_greeting(ready, &state);
         })
         .await
     })
@@ -103,7 +103,7 @@ fn reload_on_hangup(reload: &Arc<Notify>) -> anyhow::Result<()> {
 }
 
 /// Says that it is ready, and how to send a first event.
-fn greet(ready: &Ready, state: &StateDir) {
+fn print_greeting(ready: &Ready, state: &StateDir) {
     let program = std::env::current_exe()
         .map_or_else(|_| "blueteam".to_owned(), |path| path.display().to_string());
     let dir = state.path().display();

@@ -53,7 +53,7 @@ pub(super) fn with_session<T>(
     given: Option<&str>,
     work: impl AsyncFnOnce(&mut Session, &Loaded) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
-    let actor = operator(given)?;
+    let actor = current_operator(given)?;
     let (loaded, state) = (globals.load()?, globals.state()?);
     block_on(async {
         let database = Database::existing(&loaded, &state).await?;
@@ -74,7 +74,7 @@ pub(super) fn with_session<T>(
 const NAME_MAX: usize = 200;
 
 /// Who acts. A name that is given must be one that others can read in the record.
-fn operator(given: Option<&str>) -> anyhow::Result<Actor> {
+fn current_operator(given: Option<&str>) -> anyhow::Result<Actor> {
     let given = given.map(str::trim);
     let is_name = |name: &str| {
         (1..=NAME_MAX).contains(&name.chars().count()) && name.contains(char::is_alphanumeric)

@@ -68,13 +68,13 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             let rows = with_session(globals, None, async |session, _| {
                 Ok(sources::list(session).await?)
             })?;
-            list(&rows, *json)
+            list_sources(&rows, *json)
         }
         Action::Show { id, json } => {
             let details = with_session(globals, None, async |session, _| {
                 Ok(sources::show(session, id).await?)
             })?;
-            show(&details, *json)
+            show_source(&details, *json)
         }
         Action::DeadLetters {
             source,
@@ -84,20 +84,20 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
             let kept = with_session(globals, None, async |session, _| {
                 Ok(sources::dead_letters(session, source.as_deref(), *limit).await?)
             })?;
-            letters(&kept, *json)
+            list_letters(&kept, *json)
         }
     }
 }
 
 /// How long ago, in the largest unit that says something.
-fn ago(at: Option<Timestamp>, now: Timestamp) -> String {
+fn time_ago(at: Option<Timestamp>, now: Timestamp) -> String {
     at.map_or_else(
         || "never".to_owned(),
-        |at| format!("{} ago", rounded(now.since(at))),
+        |at| format!("{} ago", round_span(now.since(at))),
     )
 }
 
-fn rounded(span: Span) -> Span {
+fn round_span(span: Span) -> Span {
     let secs = span.as_micros() / 1_000_000;
     Span::secs(match secs {
         ..120 => secs,
@@ -107,7 +107,7 @@ fn rounded(span: Span) -> Span {
     })
 }
 
-fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
+fn list_sources(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
     let code = if rows.iter().any(|r| r.silent_since.is_some()) {
         ExitCode::from(3)
     } else {
@@ -141,7 +141,7 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
         let mut cells = vec![
             out::text(&r.source_id),
             Cell::new(state),
-            Cell::new(ago(r.last_received_at, now)),
+            Cell::new(time_ago(r.last_received_at, now)),
         ];
         cells.extend(numbers.iter().map(Cell::new));
 
@@ -149,7 +149,7 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
         let skew = r
             .skew
             .filter(|s| s.as_micros().abs() >= 1_000_000)
-            .map(|s| rounded(s).to_string());
+            .map(|s| round_span(s).to_string());
         cells.push(Cell::new(skew.unwrap_or_default()));
         table.add_row(cells);
     }
@@ -167,7 +167,7 @@ fn list(rows: &[SourceRow], json: bool) -> anyhow::Result<ExitCode> {
     Ok(code)
 }
 
-fn show(shown: &Details, json: bool) -> anyhow::Result<ExitCode> {
+fn show_source(shown: &Details, json: bool) -> anyhow::Result<ExitCode> {
     if json {
         out::json(shown)?;
         return Ok(ExitCode::SUCCESS);
@@ -188,7 +188,7 @@ fn show(shown: &Details, json: bool) -> anyhow::Result<ExitCode> {
     ))?;
     out::line(format_args!(
         "  last received  {}",
-        ago(row.last_received_at, now)
+        time_ago(row.last_received_at, now)
     ))?;
 
     out::line(format_args!(
@@ -256,7 +256,7 @@ struct Letter<'a> {
     length: u64,
 }
 
-fn letters(kept: &[DeadLetter], json: bool) -> anyhow::Result<ExitCode> {
+fn list_letters(kept: &[DeadLetter], json: bool) -> anyhow::Result<ExitCode> {
     let letters: Vec<Letter<'_>> = kept
         .iter()
         .map(|k| Letter {

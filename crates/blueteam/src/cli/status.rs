@@ -52,7 +52,10 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         Ok(status::gather(session, loaded, &state).await?)
     })?;
 
-    let attention: Vec<String> = status::attention(&status).iter().map(sentence).collect();
+    let attention: Vec<String> = status::attention(&status)
+        .iter()
+        .map(attention_sentence)
+        .collect();
     let code = if attention.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -63,14 +66,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if args.json {
         out::json(&status)?;
     } else {
-        show(&status)?;
+        print_status(&status)?;
     }
 
     Ok(code)
 }
 
 /// What somebody should look at, in a sentence without its end.
-fn sentence(what: &Attention<'_>) -> String {
+fn attention_sentence(what: &Attention<'_>) -> String {
     match what {
         Attention::ReportsDue { incidents, first } => format!(
             "incidents to be reported to the DoD: {incidents}, the first by {}",
@@ -111,7 +114,7 @@ fn sentence(what: &Attention<'_>) -> String {
             refused.events,
             out::time(refused.last)
         ),
-        Attention::Spool(spool) => spooled(spool),
+        Attention::Spool(spool) => spool_sentence(spool),
         Attention::ListenerSpool(spool) => held_by_listener(spool),
         Attention::OverThreshold(over) => format!(
             "{} (since {}; `blueteam monitors show {}`)",
@@ -134,7 +137,7 @@ fn no_channel(severities: &[Severity]) -> String {
     )
 }
 
-fn spooled(what: &Spool<'_>) -> String {
+fn spool_sentence(what: &Spool<'_>) -> String {
     match what {
         Spool::RefusedFull(file) => format!(
             "{} is full, and until it is moved away further events that the database refuses are \
@@ -175,14 +178,14 @@ fn held_by_listener(what: &ListenerSpool<'_>) -> String {
     }
 }
 
-fn label(name: &str, value: impl std::fmt::Display) -> anyhow::Result<()> {
+fn print_label(name: &str, value: impl std::fmt::Display) -> anyhow::Result<()> {
     out::line(format_args!("{name:<12} {value}"))
 }
 
-fn show(Status { status, attention }: &Status) -> anyhow::Result<()> {
+fn print_status(Status { status, attention }: &Status) -> anyhow::Result<()> {
     let (here, findings) = (&status.installation, &status.findings);
-    label("database", database(here))?;
-    label(
+    print_label("database", describe_database(here))?;
+    print_label(
         "daemon",
         if here.daemon_running {
             "running"
@@ -191,9 +194,9 @@ fn show(Status { status, attention }: &Status) -> anyhow::Result<()> {
         },
     )?;
 
-    label("reader", reader(findings.reader))?;
-    label("incidents", incidents(findings))?;
-    label(
+    print_label("reader", describe_reader(findings.reader))?;
+    print_label("incidents", describe_incidents(findings))?;
+    print_label(
         "deliveries",
         format_args!(
             "{} waiting, {} given up",
@@ -202,13 +205,13 @@ fn show(Status { status, attention }: &Status) -> anyhow::Result<()> {
     )?;
 
     if !findings.disabled_rules.is_empty() {
-        label("rules off", sanitize(&findings.disabled_rules.join(", ")))?;
+        print_label("rules off", sanitize(&findings.disabled_rules.join(", ")))?;
     }
 
     out::line("")?;
-    sources(&findings.sources)?;
+    print_sources(&findings.sources)?;
     out::line("")?;
-    alerts(&findings.alerts)?;
+    print_alerts(&findings.alerts)?;
 
     out::line("")?;
     if attention.is_empty() {
@@ -223,7 +226,7 @@ fn show(Status { status, attention }: &Status) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn database(here: &Installation) -> String {
+fn describe_database(here: &Installation) -> String {
     let (applied, known) = (here.schema.applied, here.schema.known);
     let schema = if applied == known {
         format!("version {applied}, up to date")
@@ -233,7 +236,7 @@ fn database(here: &Installation) -> String {
     format!("{} (schema {schema})", here.database)
 }
 
-fn reader(lag: Option<Lag>) -> String {
+fn describe_reader(lag: Option<Lag>) -> String {
     match lag {
         None => "has never run".to_owned(),
         Some(Lag { unread: 0, .. }) => "up to date".to_owned(),
@@ -247,7 +250,7 @@ fn reader(lag: Option<Lag>) -> String {
     }
 }
 
-fn incidents(findings: &Findings) -> String {
+fn describe_incidents(findings: &Findings) -> String {
     let due = findings.dfars_report_due.map_or_else(String::new, |due| {
         format!(", the first by {}", out::time(due))
     });
@@ -258,7 +261,7 @@ fn incidents(findings: &Findings) -> String {
     )
 }
 
-fn sources(sources: &[Activity]) -> anyhow::Result<()> {
+fn print_sources(sources: &[Activity]) -> anyhow::Result<()> {
     if sources.is_empty() {
         return out::line("no events within a week");
     }
@@ -277,7 +280,7 @@ fn sources(sources: &[Activity]) -> anyhow::Result<()> {
     out::print(table)
 }
 
-fn alerts(counts: &[AlertCount]) -> anyhow::Result<()> {
+fn print_alerts(counts: &[AlertCount]) -> anyhow::Result<()> {
     if counts.is_empty() {
         return out::line("no alerts wait");
     }

@@ -29,7 +29,7 @@ const KNOWN: &[(&str, &str, &str)] = &[
     ("detect", "profile", "rule"),
     ("ingest", "drain", "held"),
     ("ingest", "held", "writer"),
-    ("model", "alert", "mute"),
+    ("model", "alert", "silence"),
     ("model", "audit::flat", "details"),
     ("store", "alerts::apply", "alerts::batch"),
     ("store", "alerts::batch", "alerts::messages"),

@@ -5,8 +5,8 @@ use std::process::{Command, Output, Stdio};
 
 use insta::assert_snapshot;
 use model::{
-    Change, Channel, ControlId, Detection, Entity, EntityKind, EventId, Fingerprint, Phase, RuleId,
-    Severity, Source, Span, Timestamp,
+    Channel, ControlId, Detection, DetectionUpdate, Entity, EntityKind, EventId, Fingerprint,
+    Phase, RuleId, Severity, Source, Span, Timestamp,
 };
 use serde_json::Value;
 use store::alerts;
@@ -151,7 +151,7 @@ pub(crate) async fn with_alerts() -> (TestDb, Program) {
             detection(2, "rate_limit_surge", Severity::Medium, "Rate limit surge"),
         ),
     ]
-    .map(|(phase, detection)| Change {
+    .map(|(phase, detection)| DetectionUpdate {
         opened: true,
         phase,
         detection,
@@ -368,7 +368,7 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
             .good()
             .contains("ended at 20")
     );
-    assert_eq!(silences(&["list"]).good(), "nothing is muted\n");
+    assert_eq!(silences(&["list"]).good(), "nothing is silenced\n");
 
     for (args, said) in [
         (
@@ -401,7 +401,7 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
                 "--reason",
                 "because",
             ],
-            "cannot be muted",
+            "cannot be silenced",
         ),
         (
             &[
@@ -429,13 +429,13 @@ async fn a_silence_is_previewed_made_listed_and_ended() {
             ],
             "add --rule",
         ),
-        (&["end", id], "no mute that still counts"),
+        (&["end", id], "no silence that still counts"),
     ] {
         let ran = silences(args);
         // What makes no sense by itself is a wrong argument; what is not there is not.
         let code = if said.contains("no rule")
-            || said.contains("cannot be muted")
-            || said.contains("no mute")
+            || said.contains("cannot be silenced")
+            || said.contains("no silence")
         {
             1
         } else {
@@ -592,7 +592,7 @@ async fn an_id_that_is_none_or_several_is_an_error() {
 
     let mut conn = db.connect().await;
     for n in 0..17 {
-        let change = Change {
+        let change = DetectionUpdate {
             opened: true,
             phase: Phase::Opened,
             detection: detection(9 + n, "ai_abuse", Severity::Low, "x"),

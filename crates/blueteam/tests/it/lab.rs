@@ -208,7 +208,7 @@ async fn a_simulation_shows_what_would_be_and_leaves_nothing() {
     ];
     program.run(&silence).good();
     let text = simulate("brute_force", &[]).good();
-    assert!(text.contains("nobody: muted by"), "{text}");
+    assert!(text.contains("nobody: silenced by"), "{text}");
     let strict = program.write("strict.toml", "[rules.brute_force]\nthreshold = 100\n");
     let ran = program.run(&[
         "--config",

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use model::address::client_behind;
 use model::civil::{Civil, digits, month};
 use model::event::UserId;
-use model::mute::Network;
+use model::silence::Network;
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 

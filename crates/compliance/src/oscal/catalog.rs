@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    document_metadata, oscal_control_id, oscal_objective_id, prop, statement_id, trestle_href,
+    document_metadata, oscal_control_id, oscal_objective_id, oscal_prop, statement_id, trestle_href,
 };
 use crate::catalog::Requirement;
 use crate::reports::ReportContext;
@@ -34,17 +34,20 @@ pub(super) fn catalog_document(known: &ReportContext<'_>) -> Value {
 fn requirement_control(r: &Requirement) -> Value {
     let mut props = vec![
         json!({ "name": "label", "value": r.control_id }),
-        prop("cmmc-practice", &r.cmmc_practice),
-        prop("cmmc-level", r.cmmc_level),
-        prop("poam-allowed", r.poam_allowed),
+        oscal_prop("cmmc-practice", &r.cmmc_practice),
+        oscal_prop("cmmc-level", r.cmmc_level),
+        oscal_prop("poam-allowed", r.poam_allowed),
     ];
-    props.extend(r.dod_weight.map(|w| prop("dod-weight", w)));
-    props.extend(r.partial_weight.map(|w| prop("dod-partial-weight", w)));
+    props.extend(r.dod_weight.map(|w| oscal_prop("dod-weight", w)));
+    props.extend(
+        r.partial_weight
+            .map(|w| oscal_prop("dod-partial-weight", w)),
+    );
 
     props.extend(
         r.nist_800_53_r4_mappings
             .iter()
-            .map(|m| prop("sp800-53r4-control", m)),
+            .map(|m| oscal_prop("sp800-53r4-control", m)),
     );
 
     let base = oscal_control_id(&r.control_id);

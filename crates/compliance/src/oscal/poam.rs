@@ -4,7 +4,8 @@ use model::{Plan, PlanStatus};
 use serde_json::{Value, json};
 
 use super::{
-    document_metadata, format_time, insert_list, prop, stable_id, text_or_not_stated, trestle_href,
+    document_metadata, format_time, insert_list, oscal_prop, stable_id, text_or_not_stated,
+    trestle_href,
 };
 use crate::poam::close_out;
 use crate::reports::ReportContext;
@@ -48,18 +49,18 @@ fn one_line_title(text: &str) -> String {
 
 fn item_props(p: &Plan) -> Vec<Value> {
     let mut props = vec![
-        prop("item-id", p.poam_id),
-        prop("requirement", &p.control_id),
-        prop("kind", p.kind),
-        prop("risk-level", p.risk),
-        prop("status", p.status),
+        oscal_prop("item-id", p.poam_id),
+        oscal_prop("requirement", &p.control_id),
+        oscal_prop("kind", p.kind),
+        oscal_prop("risk-level", p.risk),
+        oscal_prop("status", p.status),
     ];
     let mut add = |name: &str, value: Option<String>| {
         props.extend(
             value
                 .map(|v| v.trim().to_owned())
                 .filter(|v| !v.is_empty())
-                .map(|v| prop(name, v)),
+                .map(|v| oscal_prop(name, v)),
         );
     };
 
@@ -70,7 +71,7 @@ fn item_props(p: &Plan) -> Vec<Value> {
         p.tasks
             .iter()
             .filter(|t| !t.trim().is_empty())
-            .map(|t| prop("task", t.trim())),
+            .map(|t| oscal_prop("task", t.trim())),
     );
 
     props

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::plan::reviewed_controls;
 use super::{
-    document_metadata, format_time, insert_list, oscal_objective_id, prop, stable_id,
+    document_metadata, format_time, insert_list, oscal_objective_id, oscal_prop, stable_id,
     text_or_not_stated, trestle_href,
 };
 use crate::claim::Claim;
@@ -56,20 +56,20 @@ fn claim_props(claim: &Claim) -> Vec<Value> {
         .points()
         .map_or_else(|| "no score".to_owned(), |points| points.to_string());
     let mut props = vec![
-        prop("dod-score", points),
-        prop("cmmc-status", claim.level()),
+        oscal_prop("dod-score", points),
+        oscal_prop("cmmc-status", claim.level()),
     ];
     props.extend(
         claim
             .obstacles()
             .iter()
-            .map(|obstacle| prop("cmmc-status-obstacle", obstacle)),
+            .map(|obstacle| oscal_prop("cmmc-status-obstacle", obstacle)),
     );
 
     props.extend(
         claim
             .until()
-            .map(|until| prop("cmmc-status-until", format_time(until))),
+            .map(|until| oscal_prop("cmmc-status-until", format_time(until))),
     );
 
     props
@@ -87,14 +87,14 @@ fn evidence_observation(e: &Evidence) -> Value {
     };
 
     let mut props = vec![
-        prop("evidence-id", e.evidence_id),
-        prop("artifact", e.artifact()),
-        prop("kind", e.kind),
+        oscal_prop("evidence-id", e.evidence_id),
+        oscal_prop("artifact", e.artifact()),
+        oscal_prop("kind", e.kind),
     ];
-    props.extend(e.sha256.as_ref().map(|hash| prop("sha-256", hash)));
+    props.extend(e.sha256.as_ref().map(|hash| oscal_prop("sha-256", hash)));
     props.extend(
         e.confirmed_at
-            .map(|at| prop("confirmed-at", format_time(at))),
+            .map(|at| oscal_prop("confirmed-at", format_time(at))),
     );
 
     let mut o = json!({
@@ -130,11 +130,11 @@ fn objective_finding(known: &ReportContext<'_>, o: &Objective) -> Option<Value> 
     let methods = d
         .methods
         .iter()
-        .map(|m| prop("method", m.as_str().to_ascii_uppercase()));
+        .map(|m| oscal_prop("method", m.as_str().to_ascii_uppercase()));
     let mut props = vec![
-        prop("finding", d.finding),
-        prop("decided-by", text_or_not_stated(&d.by)),
-        prop("decided-at", format_time(d.at)),
+        oscal_prop("finding", d.finding),
+        oscal_prop("decided-by", text_or_not_stated(&d.by)),
+        oscal_prop("decided-at", format_time(d.at)),
     ];
     props.extend(methods);
 

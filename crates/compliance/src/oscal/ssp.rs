@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::component::component_id;
 use super::{
-    document_metadata, insert_list, oscal_control_id, prop, stable_id, statement_id,
+    document_metadata, insert_list, oscal_control_id, oscal_prop, stable_id, statement_id,
     text_or_not_stated, trestle_href,
 };
 use crate::reports::ReportContext;
@@ -211,7 +211,7 @@ fn system_implementation(known: &ReportContext<'_>) -> Value {
         json!({
             "uuid": stable_id(&["users", &n.to_string(), &u.role]),
             "title": text_or_not_stated(&u.role),
-            "props": [prop("count", u.count), prop("privileged", u.privileged)],
+            "props": [oscal_prop("count", u.count), oscal_prop("privileged", u.privileged)],
         })
     });
 
@@ -227,7 +227,7 @@ fn system_implementation(known: &ReportContext<'_>) -> Value {
         json!({
             "uuid": stable_id(&["asset", &a.name]),
             "description": format!("{}: {}", a.name, text_or_not_stated(&a.description)),
-            "props": [prop("cmmc-asset-category", &a.category)],
+            "props": [oscal_prop("cmmc-asset-category", &a.category)],
         })
     });
 
@@ -262,17 +262,21 @@ fn implemented_requirement(c: &Control) -> Value {
     }
 
     let mut props = vec![
-        prop("finding", c.standing()),
-        prop("responsibility", c.responsibility),
+        oscal_prop("finding", c.standing()),
+        oscal_prop("responsibility", c.responsibility),
     ];
     props.extend(
         c.owner
             .as_ref()
             .filter(|o| !o.trim().is_empty())
-            .map(|o| prop("owner", o.trim())),
+            .map(|o| oscal_prop("owner", o.trim())),
     );
     if c.responsibility != Responsibility::Own {
-        props.extend(c.provider.as_ref().map(|p| prop("provider", p.trim())));
+        props.extend(
+            c.provider
+                .as_ref()
+                .map(|p| oscal_prop("provider", p.trim())),
+        );
     }
 
     json!({

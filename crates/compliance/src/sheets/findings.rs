@@ -4,7 +4,7 @@
 use model::{Control, Objective, Timestamp};
 use serde::Deserialize;
 
-use super::{SheetError, no_formula, writer, written};
+use super::{SheetError, csv_writer, into_bytes, no_formula};
 use crate::catalog::{Catalog, ObjectiveText, Requirement};
 
 /// The columns that are written.
@@ -32,7 +32,7 @@ const NEEDED: [&str; 3] = ["objective_id", "finding", "reason"];
 
 /// The sheet of all objectives, as CSV.
 pub fn csv(controls: &[Control]) -> Result<Vec<u8>, SheetError> {
-    let mut writer = writer();
+    let mut writer = csv_writer();
     writer.write_record(COLUMNS)?;
 
     for requirement in &Catalog::r2().requirements {
@@ -50,15 +50,15 @@ pub fn csv(controls: &[Control]) -> Result<Vec<u8>, SheetError> {
             .enumerate()
         {
             let about = (n == 0).then_some(control);
-            writer.write_record(record(requirement, wording, control, objective, about))?;
+            writer.write_record(to_record(requirement, wording, control, objective, about))?;
         }
     }
 
-    written(writer)
+    into_bytes(writer)
 }
 
 /// A row. `about` is the requirement in the row that says something about it as a whole.
-fn record(
+fn to_record(
     requirement: &Requirement,
     wording: &ObjectiveText,
     control: &Control,
@@ -81,7 +81,7 @@ fn record(
         text(decision.map(|d| d.reason.as_str())),
         methods.join(" "),
         text(decision.map(|d| d.by.as_str())),
-        decision.map_or_else(String::new, |d| time(d.at)),
+        decision.map_or_else(String::new, |d| format_time(d.at)),
         requirement
             .dod_weight
             .map_or_else(String::new, |weight| weight.to_string()),
@@ -95,7 +95,7 @@ fn record(
     ]
 }
 
-fn time(at: Timestamp) -> String {
+fn format_time(at: Timestamp) -> String {
     at.to_jiff().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 

@@ -4,7 +4,7 @@
 use model::{Plan, Timestamp};
 use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, FormatAlign, Workbook};
 
-use super::{SheetError, no_formula, writer, written};
+use super::{SheetError, csv_writer, into_bytes, no_formula};
 use crate::catalog::Catalog;
 use crate::poam::{EMASS, emass};
 
@@ -15,7 +15,7 @@ const WIDE: [u16; 7] = [1, 7, 8, 9, 11, 14, 23];
 
 /// The sheet as CSV (RFC 4180).
 pub fn csv(plans: &[Plan]) -> Result<Vec<u8>, SheetError> {
-    let mut writer = writer();
+    let mut writer = csv_writer();
     writer.write_record(EMASS)?;
 
     for plan in plans {
@@ -23,7 +23,7 @@ pub fn csv(plans: &[Plan]) -> Result<Vec<u8>, SheetError> {
         writer.write_record(cells.iter().map(|cell| no_formula(cell).into_owned()))?;
     }
 
-    written(writer)
+    into_bytes(writer)
 }
 
 /// The sheet as a workbook. Every cell is text, in which no formula runs; the apostrophe is there

@@ -9,7 +9,7 @@ use collect::entries::Entries;
 use collect::follow::{Batch, FileEvent, Follower, Position};
 use collect::{Format, LineId};
 use model::civil::Zone;
-use model::mute::Network;
+use model::silence::Network;
 use model::time::Calendar;
 use model::{Clock, ServiceName, Span, Timestamp};
 use store::sources::{Cause, Gap};
@@ -94,8 +94,8 @@ impl Options {
         format!("{}:{}", self.format.name, self.path.display())
     }
 
-    fn position(&self, at: Position) -> anyhow::Result<store::collected::Position> {
-        Ok(store::collected::Position {
+    fn position(&self, at: Position) -> anyhow::Result<store::log_events::Position> {
+        Ok(store::log_events::Position {
             collector: self.name(),
             at: serde_json::to_value(at)?,
         })
@@ -110,7 +110,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let path = options.path.clone();
     let first = tokio::task::spawn_blocking(move || Position::at_start_of(&path)).await?;
     loop {
-        match follow(&options, first, &stop).await {
+        match follow_file(&options, first, &stop).await {
             Ok(()) => return Ok(()),
             Err(cause) => {
                 failures += 1;
@@ -134,7 +134,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-async fn follow(
+async fn follow_file(
     options: &Options,
     first: Option<Position>,
     stop: &CancellationToken,
@@ -142,7 +142,7 @@ async fn follow(
     let mut conn = store::connect(&options.database)
         .await
         .context("cannot connect to the database")?;
-    let saved = match store::collected::position(&mut conn, &options.name()).await? {
+    let saved = match store::log_events::position(&mut conn, &options.name()).await? {
         Some(position) => {
             Some(serde_json::from_value(position).context("the saved position cannot be read")?)
         }
@@ -155,7 +155,8 @@ async fn follow(
         options.name(),
         options.format,
         options.every,
-        (calendar, options.settle),
+        calendar,
+        options.settle,
     )
     .await?;
     intake = intake
@@ -200,7 +201,7 @@ async fn follow(
                     )
                     .await?;
             }
-            store_batch(options, &mut conn, (&mut intake, &mut entries), &batch).await?;
+            store_batch(options, &mut conn, &mut intake, &mut entries, &batch).await?;
             options.failures.stalls().resumed(&options.name());
             last = batch.position;
             continue;
@@ -229,7 +230,7 @@ async fn follow(
 }
 
 /// Tells what happened to the file, and what of it is lost.
-fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
+fn report_gaps(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
     let path = options.path.display();
     let mut gaps = Vec::new();
     for turn in &batch.file_events {
@@ -277,11 +278,12 @@ fn tell(options: &Options, batch: &Batch, now: Timestamp) -> Vec<Gap> {
 async fn store_batch(
     options: &Options,
     conn: &mut PgConnection,
-    (intake, entries): (&mut Intake, &mut Entries),
+    intake: &mut Intake,
+    entries: &mut Entries,
     batch: &Batch,
 ) -> anyhow::Result<()> {
     let now = options.clock.now();
-    let gaps = tell(options, batch, now);
+    let gaps = report_gaps(options, batch, now);
     let file = batch.position.as_ref().map_or(0, Position::file_number);
     let complete = entries.push(
         batch

@@ -150,7 +150,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let mut failures = 0_u32;
     loop {
         let mut stored = false;
-        let Err(cause) = follow(&options, &stop, &mut stored).await else {
+        let Err(cause) = follow_journal(&options, &stop, &mut stored).await else {
             return Ok(());
         };
 
@@ -188,7 +188,7 @@ async fn setpriv_works() -> bool {
     matches!(timeout(Duration::from_secs(5), command.status()).await, Ok(Ok(status)) if status.success())
 }
 
-async fn follow(
+async fn follow_journal(
     options: &Options,
     stop: &CancellationToken,
     stored: &mut bool,
@@ -197,10 +197,18 @@ async fn follow(
         .await
         .context("cannot connect to the database")?;
     let format: &'static Format = &FORMAT;
-    let time = (options.calendar.clone(), options.settle);
-    let intake = Intake::open(&mut conn, options.name(), format, options.every, time).await?;
+    let calendar = options.calendar.clone();
+    let intake = Intake::open(
+        &mut conn,
+        options.name(),
+        format,
+        options.every,
+        calendar,
+        options.settle,
+    )
+    .await?;
     let mut intake = intake.of_service(options.service.clone());
-    let saved = store::collected::position(&mut conn, &options.name()).await?;
+    let saved = store::log_events::position(&mut conn, &options.name()).await?;
     let after = saved
         .as_ref()
         .and_then(|at| at.get("cursor"))
@@ -212,14 +220,14 @@ async fn follow(
         .context("cannot start journalctl")?;
     let output = child.stdout.take().context("journalctl has no output")?;
     let (queue, mut lines) = mpsc::channel(QUEUE);
-    let reading = tokio::spawn(read(output, queue));
+    let reading = tokio::spawn(read_output(output, queue));
 
     info!("{}: following", options.name());
     loop {
         let found = if intake.holds_events() {
-            timeout(HELD_CHECK, next(&mut lines, stop)).await
+            timeout(HELD_CHECK, next_batch(&mut lines, stop)).await
         } else {
-            Ok(next(&mut lines, stop).await)
+            Ok(next_batch(&mut lines, stop).await)
         };
 
         match found {
@@ -247,7 +255,7 @@ async fn follow(
         .await
         .context("the reader of journalctl ended with a bug")?
         .context("cannot read from journalctl")?;
-    let (status, complaint) = end(child).await?;
+    let (status, complaint) = end_child(child).await?;
     bail!(
         "journalctl ended ({status}): {}",
         model::text::sanitize(complaint.trim())
@@ -255,7 +263,7 @@ async fn follow(
 }
 
 /// The lines that are there, once there is one; none when there will be no more, or at a stop.
-async fn next(
+async fn next_batch(
     lines: &mut mpsc::Receiver<Vec<u8>>,
     stop: &CancellationToken,
 ) -> Option<Vec<Vec<u8>>> {
@@ -280,7 +288,7 @@ async fn next(
 }
 
 /// Cuts the output into lines. What is longer than [`LINE_MAX`] is cut, and is then a dead letter.
-async fn read(output: ChildStdout, queue: mpsc::Sender<Vec<u8>>) -> std::io::Result<()> {
+async fn read_output(output: ChildStdout, queue: mpsc::Sender<Vec<u8>>) -> std::io::Result<()> {
     let mut output = BufReader::with_capacity(64 * 1024, output);
     let mut within = false;
     loop {
@@ -313,7 +321,7 @@ async fn store_batch(
     batch: &[Vec<u8>],
 ) -> anyhow::Result<()> {
     let last = batch.iter().rev().find_map(|line| find_cursor(line));
-    let position = last.map(|cursor| store::collected::Position {
+    let position = last.map(|cursor| store::log_events::Position {
         collector: options.name(),
         at: json!({ "cursor": cursor }),
     });
@@ -335,7 +343,7 @@ async fn store_batch(
 }
 
 /// How it ended, and what it complained about.
-async fn end(mut child: Child) -> anyhow::Result<(ExitStatus, String)> {
+async fn end_child(mut child: Child) -> anyhow::Result<(ExitStatus, String)> {
     let mut complaint = Vec::new();
     if let Some(errors) = child.stderr.take() {
         // A child of its own may hold the pipe open.

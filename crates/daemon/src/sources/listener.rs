@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use collect::Format;
 use model::civil::Zone;
-use model::mute::Network;
+use model::silence::Network;
 use model::time::Calendar;
 use model::{Clock, ServiceName, Span};
 use store::PgConnectOptions;
@@ -164,7 +164,7 @@ impl Options {
 
 /// The folder of a source's spool: its name as far as a file's may have it, and a number that tells
 /// apart what then looks the same.
-fn folder(state: &StateDir, source: &str) -> PathBuf {
+fn spool_folder(state: &StateDir, source: &str) -> PathBuf {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || c == '.' {
             c
@@ -202,7 +202,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let (lost, options) = (Arc::new(Lost::default()), Arc::new(options));
     let name = options.name();
     let shelf = Arc::new(Shelf::new(
-        folder(&options.state, &name),
+        spool_folder(&options.state, &name),
         options.spool_max_bytes,
     ));
     let owner = Owner {
@@ -223,7 +223,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         ended.clone(),
     ));
     let (queue, handovers) = queue::new();
-    let reading = tokio::spawn(read(
+    let reading = tokio::spawn(run_reader(
         Arc::clone(&options),
         queue,
         Arc::clone(&lost),
@@ -313,7 +313,7 @@ pub struct LeftBehind {
 }
 
 /// Opens the socket and reads it; tries again when that fails.
-async fn read(options: Arc<Options>, queue: Queue, lost: Arc<Lost>, stop: CancellationToken) {
+async fn run_reader(options: Arc<Options>, queue: Queue, lost: Arc<Lost>, stop: CancellationToken) {
     let mut failures = 0_u32;
     while !stop.is_cancelled() {
         if let Err(cause) = sockets::read(&options, &queue, &lost, &stop).await {
@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn each_source_has_a_folder_of_its_own() {
         let state = StateDir::resolve(Some(std::path::Path::new("/state"))).unwrap();
-        let of = |source: &str| folder(&state, source).display().to_string();
+        let of = |source: &str| spool_folder(&state, source).display().to_string();
         assert!(
             of("syslog:udp:127.0.0.1:5514")
                 .starts_with("/state/listeners/syslog-udp-127.0.0.1-5514-")

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use model::time::Calendar;
 use model::{Clock, ServiceName, Source, Span, Timestamp};
 use secrecy::ExposeSecret as _;
-use store::foreign::{self, Account, Found, Position};
+use store::remote_audit::{self, Account, Found, Position};
 use store::sources::{self, Cause, Gap};
 use store::{PgConnectOptions, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
@@ -41,8 +41,8 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             theirs,
             service: database.service.clone(),
             every: database.expected_interval,
-            poll: length(database.poll_interval),
-            sweep: length(database.full_scan_interval),
+            poll: to_duration(database.poll_interval),
+            sweep: to_duration(database.full_scan_interval),
             calendar: context.calendar.clone(),
             settle: config.detection.allowed_lateness,
             clock: Arc::clone(&context.clock),
@@ -51,7 +51,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
 
         readers.push(Reader {
             source_id: Some(options.name()),
-            run: Box::pin(run(options, context.stop.clone())),
+            run: Box::pin(run_reader(options, context.stop.clone())),
         });
     }
 
@@ -94,7 +94,7 @@ enum Trouble {
     Ours(anyhow::Error),
 }
 
-fn length(span: Span) -> Duration {
+fn to_duration(span: Span) -> Duration {
     Duration::from_micros(span.as_micros().unsigned_abs())
 }
 
@@ -106,11 +106,11 @@ impl Options {
 }
 
 /// Reads until told to stop; starts over from the saved position after every failure.
-async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
+async fn run_reader(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut failures, mut last_good) = (0_u32, options.clock.now());
     loop {
         let outcome = tokio::select! {
-            outcome = follow(&options, &mut failures, &mut last_good) => outcome,
+            outcome = follow_table(&options, &mut failures, &mut last_good) => outcome,
             () = stop.cancelled() => return Ok(()),
         };
 
@@ -180,12 +180,14 @@ struct TableReader<'o> {
     position: Option<Position>,
 }
 
-async fn follow(
+async fn follow_table(
     options: &Options,
     failures: &mut u32,
     last_good: &mut Timestamp,
 ) -> Result<std::convert::Infallible, Trouble> {
-    let mut theirs = connect(&options.theirs).await.map_err(Trouble::Theirs)?;
+    let mut theirs = connect_bounded(&options.theirs)
+        .await
+        .map_err(Trouble::Theirs)?;
     let mut reader = TableReader::open(options).await.map_err(Trouble::Ours)?;
     let mut swept: Option<Instant> = None;
     loop {
@@ -205,14 +207,14 @@ async fn follow(
     }
 }
 
-async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
+async fn connect_bounded(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
     Ok(timeout(CONNECT, store::connect(options))
         .await
         .context("no connection within 10 s")??)
 }
 
 /// An answer of theirs, or that there is none.
-async fn answer<T>(
+async fn bounded_answer<T>(
     asked: impl Future<Output = Result<T, store::StoreError>>,
 ) -> Result<T, Trouble> {
     match timeout(ANSWER, asked).await {
@@ -237,7 +239,7 @@ impl<'o> TableReader<'o> {
         let mut ours = store::connect(&options.ours)
             .await
             .context("cannot connect to the database")?;
-        let position = foreign::position(&mut ours, &name).await?;
+        let position = remote_audit::position(&mut ours, &name).await?;
 
         Ok(Self {
             options,
@@ -261,15 +263,21 @@ impl<'o> TableReader<'o> {
     /// Reads once. The position is saved with the last of what was found.
     async fn read(&mut self, theirs: &mut PgConnection, sweep: bool) -> Result<(), Trouble> {
         let floor = self.options.clock.now().minus(LOOK_BACK);
-        let mut pass = answer(foreign::begin(theirs, self.position.as_ref(), sweep, floor)).await?;
+        let mut pass = bounded_answer(remote_audit::begin(
+            theirs,
+            self.position.as_ref(),
+            sweep,
+            floor,
+        ))
+        .await?;
         let mut pending = None;
-        while let Some(batch) = answer(pass.next()).await? {
+        while let Some(batch) = bounded_answer(pass.next()).await? {
             if let Some(before) = pending.replace(batch) {
                 self.keep(before, None).await.map_err(Trouble::Ours)?;
             }
         }
 
-        let next = answer(pass.end()).await?;
+        let next = bounded_answer(pass.end()).await?;
         match pending {
             Some(last) => self.keep(last, Some(next)).await.map_err(Trouble::Ours),
             None if sweep => self
@@ -305,7 +313,7 @@ impl<'o> TableReader<'o> {
             .into_iter()
             .map(|found| found.of(&self.options.service))
             .collect();
-        let kept = foreign::keep(&mut self.ours, batch, next.as_ref(), &account).await?;
+        let kept = remote_audit::keep(&mut self.ours, batch, next.as_ref(), &account).await?;
         if kept.rejected > 0 {
             warn!(
                 "{name}: {} rows are no audit events; see `blueteam sources dead-letters`",

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use model::time::Calendar;
 use model::{
-    ADVISORY, Actor, Change, Clock, ControlId, Detection, Entity, EntityKind, Fingerprint, Phase,
-    Severity, Source, Timestamp,
+    ADVISORY, Actor, Clock, ControlId, Detection, DetectionUpdate, Entity, EntityKind, Fingerprint,
+    Phase, Severity, Source, Timestamp,
 };
-use notify::{Mutes, Routing};
+use notify::{Routing, Silences};
 use store::advisories::{Import, Match};
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
@@ -76,7 +76,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     let mut tried: Vec<Option<Timestamp>> = vec![None; options.inputs.len()];
     let mut failing = false;
     loop {
-        match look(&options, &mut tried).await {
+        match sync_feeds(&options, &mut tried).await {
             Ok(()) => failing = false,
             Err(_) if failing => {}
             Err(cause) => {
@@ -92,11 +92,11 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-async fn look(options: &Options, tried: &mut [Option<Timestamp>]) -> anyhow::Result<()> {
+async fn sync_feeds(options: &Options, tried: &mut [Option<Timestamp>]) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
     read_due(options, &mut conn, tried).await?;
-    tell(options, &mut conn).await?;
-    close(options, &mut conn).await?;
+    open_findings(options, &mut conn).await?;
+    close_findings(options, &mut conn).await?;
     // Nothing hangs on a polite goodbye.
     let _ = conn.close().await;
     Ok(())
@@ -162,7 +162,7 @@ async fn read_due(
 }
 
 /// Writes the alerts of matches that nobody was told of.
-async fn tell(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
+async fn open_findings(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
     let now = options.clock.now();
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
     let mut by_inventory: BTreeMap<String, Vec<Match>> = BTreeMap::new();
@@ -187,12 +187,12 @@ async fn tell(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> 
         };
 
         for group in groups {
-            let detection = detection(inventory, group, now);
+            let detection = to_detection(inventory, group, now);
             told.push((
                 group.iter().map(|m| m.match_id).collect::<Vec<_>>(),
                 detection.fingerprint,
             ));
-            changes.push(Change {
+            changes.push(DetectionUpdate {
                 opened: true,
                 phase: Phase::Opened,
                 detection,
@@ -201,7 +201,7 @@ async fn tell(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> 
         }
     }
 
-    apply(options, &mut tx, &changes).await?;
+    apply_findings(options, &mut tx, &changes).await?;
     for (matches, fingerprint) in &told {
         store::advisories::told(&mut tx, matches, model::AlertId(fingerprint.0)).await?;
     }
@@ -216,7 +216,7 @@ async fn tell(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> 
 }
 
 /// Closes alerts all of whose matches are dealt with.
-async fn close(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
+async fn close_findings(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()> {
     let over = store::advisories::over(conn, ADVISORY.as_str()).await?;
     if over.is_empty() {
         return Ok(());
@@ -227,8 +227,8 @@ async fn close(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()>
     let closed = open
         .into_iter()
         .filter(|d| over.iter().any(|id| id.0 == d.fingerprint.0));
-    let changes: Vec<Change> = closed
-        .map(|detection| Change {
+    let changes: Vec<DetectionUpdate> = closed
+        .map(|detection| DetectionUpdate {
             opened: false,
             phase: Phase::Closed,
             detection,
@@ -236,23 +236,23 @@ async fn close(options: &Options, conn: &mut PgConnection) -> anyhow::Result<()>
         })
         .collect();
 
-    apply(options, &mut tx, &changes).await?;
+    apply_findings(options, &mut tx, &changes).await?;
     tx.commit().await.map_err(StoreError::from)?;
     options.deliveries.notify_one();
 
     Ok(())
 }
 
-async fn apply(
+async fn apply_findings(
     options: &Options,
     conn: &mut PgConnection,
-    changes: &[Change],
+    changes: &[DetectionUpdate],
 ) -> anyhow::Result<()> {
     let now = options.clock.now();
-    let mutes = Mutes::new(store::mutes::ending_after(conn, now).await?);
+    let silences = Silences::new(store::silences::ending_after(conn, now).await?);
     let router = AlertRouter {
         routing: &options.routing,
-        silences: &mutes,
+        silences: &silences,
         now,
         business_hours: options.calendar.clone().period(now).open,
         stale_before: Timestamp::MIN,
@@ -263,11 +263,11 @@ async fn apply(
     Ok(())
 }
 
-fn severity(found: &Match) -> Severity {
+fn match_severity(found: &Match) -> Severity {
     found.severity.parse().unwrap_or(Severity::Medium)
 }
 
-fn line(found: &Match) -> String {
+fn match_line(found: &Match) -> String {
     let version = if found.version.is_empty() {
         "in an unknown version"
     } else {
@@ -297,11 +297,15 @@ fn line(found: &Match) -> String {
     )
 }
 
-fn detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
-    let worst = group.iter().map(severity).max().unwrap_or(Severity::Medium);
+fn to_detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
+    let worst = group
+        .iter()
+        .map(match_severity)
+        .max()
+        .unwrap_or(Severity::Medium);
     let (title, description) = match group {
         [one] => {
-            let title = format!("Advisory for {inventory}: {}", line(one));
+            let title = format!("Advisory for {inventory}: {}", match_line(one));
             let what = if one.title.is_empty() {
                 String::new()
             } else {
@@ -323,7 +327,7 @@ fn detection(inventory: &str, group: &[Match], now: Timestamp) -> Detection {
                 "{} advisories for {inventory}: {affected} certain, the worst {worst}",
                 many.len()
             );
-            let named: Vec<String> = many.iter().take(NAMED).map(line).collect();
+            let named: Vec<String> = many.iter().take(NAMED).map(match_line).collect();
 
             (
                 title,

@@ -26,11 +26,14 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
         return Ok(None);
     };
 
-    Ok(Some(Box::pin(run(cluster, context.stop.clone()))))
+    Ok(Some(Box::pin(watch_cluster(cluster, context.stop.clone()))))
 }
 
 /// Starts the private cluster again when it has died.
-async fn run(cluster: Arc<Mutex<Cluster>>, stop: CancellationToken) -> anyhow::Result<()> {
+async fn watch_cluster(
+    cluster: Arc<Mutex<Cluster>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(500)) => {}

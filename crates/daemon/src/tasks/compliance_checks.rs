@@ -96,7 +96,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             () = stop.cancelled() => return Ok(()),
         }
 
-        match look(&options, &mut reminded).await {
+        match run_due(&options, &mut reminded).await {
             Ok(()) => failing = false,
             Err(_) if failing => {}
             Err(cause) => {
@@ -107,7 +107,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Result<()> {
+async fn run_due(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Result<()> {
     let (now, every) = (options.clock.now(), options.config.compliance.interval);
     let ran = every > Span::ZERO && run_checks(options, now, every).await?;
     let pause = if every == Span::ZERO {
@@ -125,7 +125,7 @@ async fn look(options: &Options, reminded: &mut Option<Timestamp>) -> anyhow::Re
     let due = due(&mut session, now).await?;
     claims::record_score(&mut session, &options.state, now).await?;
     let (conn, _) = session.change(Permission::Operate)?;
-    remind(options, conn, &due, now).await?;
+    send_reminders(options, conn, &due, now).await?;
     *reminded = Some(now);
 
     Ok(())
@@ -155,7 +155,7 @@ async fn run_checks(options: &Options, now: Timestamp, every: Span) -> anyhow::R
 }
 
 /// Tells of what nobody was told of, in one message by each way.
-async fn remind(
+async fn send_reminders(
     options: &Options,
     conn: &mut PgConnection,
     due: &[Reminder],
@@ -174,8 +174,8 @@ async fn remind(
         return Ok(());
     }
 
-    let (title, text) = (title(&new), text(&new));
-    let notice = notices::notice(&options.hostname, (title, text), (now, now));
+    let (title, text) = (reminder_title(&new), reminder_text(&new));
+    let notice = notices::notice(&options.hostname, title, text, now, now);
     let written =
         store::notices::write_together(&mut tx, KIND, &unsaid, &notice, &channels).await?;
 
@@ -189,7 +189,7 @@ async fn remind(
     Ok(())
 }
 
-fn title(new: &[&Reminder]) -> String {
+fn reminder_title(new: &[&Reminder]) -> String {
     let late = new.iter().filter(|r| r.late).count();
     match (new.len(), late) {
         (1, 1) => "Compliance: 1 item is late".to_owned(),
@@ -199,7 +199,7 @@ fn title(new: &[&Reminder]) -> String {
     }
 }
 
-fn text(new: &[&Reminder]) -> String {
+fn reminder_text(new: &[&Reminder]) -> String {
     let mut lines: Vec<String> = new.iter().take(NAMED).map(|r| line(r)).collect();
     if new.len() > NAMED {
         lines.push(format!(

@@ -14,8 +14,8 @@ use anyhow::Context as _;
 use detect::{Engine, StoredProfile};
 use model::event::UserId;
 use model::time::Calendar;
-use model::{Change, Clock, SecurityEvent, Span, Timestamp};
-use notify::{Mutes, Routing};
+use model::{Clock, DetectionUpdate, SecurityEvent, Span, Timestamp};
+use notify::{Routing, Silences};
 use serde_json::json;
 use store::alerts::Pending;
 use store::baselines::Baseline;
@@ -170,7 +170,7 @@ pub async fn run(
     let mut told_taken = false;
     loop {
         let began = std::time::Instant::now();
-        let result = attempt(&options, &ready, &stop, &mut failed_since).await;
+        let result = try_detect(&options, &ready, &stop, &mut failed_since).await;
         let pause = match result {
             Ok(End::Stopped) => return Ok(()),
             Ok(End::Taken) => {
@@ -213,7 +213,7 @@ pub async fn run(
     }
 }
 
-async fn attempt(
+async fn try_detect(
     options: &Options,
     ready: &Notify,
     stop: &CancellationToken,
@@ -301,7 +301,7 @@ struct Monitor {
     /// The table of rules as the engine was made from it.
     rules: Vec<RuleSetting>,
     /// What nobody is told of, and the stamp of the table that it was read from.
-    mutes: Mutes,
+    silences: Silences,
     mutes_stamp: i64,
     saved_profiles: Timestamp,
     users_read: Timestamp,
@@ -335,7 +335,7 @@ fn to_baseline(stored: &StoredProfile) -> Baseline {
 }
 
 /// An event whose time lies in the future happened now, as far as anybody can tell.
-fn sane<'a>(
+fn sane_time<'a>(
     event: &SecurityEvent<'a>,
     now: Timestamp,
     max_ahead: Span,
@@ -354,7 +354,7 @@ impl Monitor {
             (&mut self.engine, &mut self.books, options.max_clock_ahead);
         let polled = reader::poll(&mut self.conn, &self.cursor, |event| {
             books.note(event, now);
-            let fixed = sane(event, now, max_ahead);
+            let fixed = sane_time(event, now, max_ahead);
             engine.push(fixed.as_ref().unwrap_or(event));
         })
         .await
@@ -376,10 +376,11 @@ impl Monitor {
 
     /// Follows what people decide: a silence counts within a second.
     async fn read_mutes(&mut self, options: &Options) -> anyhow::Result<()> {
-        let stamp = store::mutes::stamp(&mut self.conn).await?;
+        let stamp = store::silences::stamp(&mut self.conn).await?;
         if stamp != self.mutes_stamp {
-            self.mutes =
-                Mutes::new(store::mutes::ending_after(&mut self.conn, options.clock.now()).await?);
+            self.silences = Silences::new(
+                store::silences::ending_after(&mut self.conn, options.clock.now()).await?,
+            );
             self.mutes_stamp = stamp;
         }
         Ok(())
@@ -434,7 +435,9 @@ impl Monitor {
         }
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
         store::alerts::take_turn(&mut tx).await?;
-        let applied = router(options, &self.mutes).retry_pending(&mut tx).await?;
+        let applied = alert_router(options, &self.silences)
+            .retry_pending(&mut tx)
+            .await?;
         tx.commit()
             .await
             .map_err(StoreError::from)
@@ -450,7 +453,7 @@ impl Monitor {
 
     /// Commits the engine's changes with the cursor, and with the profiles when it is time.
     async fn commit(&mut self, options: &Options, checkpoint: bool) -> anyhow::Result<()> {
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes: Vec<DetectionUpdate> = Vec::new();
         self.engine.drain(false, |change| changes.push(change));
         let mut tx = self.conn.begin().await.map_err(StoreError::from)?;
 
@@ -465,7 +468,7 @@ impl Monitor {
             store::alerts::take_turn(&mut tx).await?;
         }
 
-        let applied = router(options, &self.mutes)
+        let applied = alert_router(options, &self.silences)
             .apply(&mut tx, &changes)
             .await?;
         reader::record_set_aside(&mut tx, &self.set_aside).await?;
@@ -567,7 +570,7 @@ impl Monitor {
 }
 
 /// The router of the present.
-fn router<'a>(options: &'a Options, silences: &'a Mutes) -> AlertRouter<'a> {
+fn alert_router<'a>(options: &'a Options, silences: &'a Silences) -> AlertRouter<'a> {
     let now = options.clock.now();
     AlertRouter {
         routing: &options.routing,

@@ -48,7 +48,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
 /// Deliveries of one channel under way at once. Each channel has places of its own, and a place is
 /// taken again as soon as it is free: a way out that is slow or hangs delays nobody else's
 /// messages. Mail servers take few connections from one sender.
-const fn places(channel: Channel) -> usize {
+const fn parallel_sends(channel: Channel) -> usize {
     if matches!(channel, Channel::Email) {
         4
     } else {
@@ -166,13 +166,13 @@ impl Lane {
             channel,
             busy: 0,
             queue: VecDeque::new(),
-            window: places(channel),
+            window: parallel_sends(channel),
         }
     }
 
     /// How many more to claim. With a wide window it is not asked for each place that gets free.
     fn wants(&self) -> u32 {
-        if self.queue.len() > (self.window - places(self.channel)) / 2 {
+        if self.queue.len() > (self.window - parallel_sends(self.channel)) / 2 {
             return 0;
         }
         u32::try_from(self.window.saturating_sub(self.busy + self.queue.len())).unwrap_or(u32::MAX)
@@ -180,7 +180,7 @@ impl Lane {
 
     /// The next one, when there is a place for it.
     fn next(&mut self) -> Option<Delivery> {
-        if self.busy >= places(self.channel) {
+        if self.busy >= parallel_sends(self.channel) {
             return None;
         }
         self.queue.pop_front().inspect(|_| self.busy += 1)
@@ -193,13 +193,13 @@ impl Lane {
         self.window = if quick {
             (self.window + 1).min(WINDOW_MAX)
         } else {
-            places(self.channel)
+            parallel_sends(self.channel)
         };
     }
 
     /// What is claimed and must not wait here.
     fn given_up(&mut self, ending: bool) -> Vec<Uuid> {
-        if ending || (self.window == places(self.channel) && self.busy > 0) {
+        if ending || (self.window == parallel_sends(self.channel) && self.busy > 0) {
             self.queue
                 .drain(..)
                 .map(|delivery| delivery.delivery_id)
@@ -283,7 +283,7 @@ impl Pool {
         {
             match outcome {
                 Ok(detail) => arrived.push((delivery.delivery_id, detail.as_str())),
-                Err(failure) => match wait(delivery, failure.again) {
+                Err(failure) => match retry_delay(delivery, failure.again) {
                     Some(wait) => failed.push((delivery.delivery_id, failure.what.as_str(), wait)),
                     None => dead.push((delivery.delivery_id, failure.what.as_str())),
                 },
@@ -299,7 +299,7 @@ impl Pool {
             outbox::dead(conn, &dead).await?;
         }
         for sent in self.sent.drain(..) {
-            say(&self.options.failures, &sent);
+            log_failures(&self.options.failures, &sent);
         }
         Ok(())
     }
@@ -312,7 +312,7 @@ impl Pool {
                 let (channels, names) = (Arc::clone(&options.channels), Arc::clone(&options.names));
                 let task = self.under_way.spawn(async move {
                     let begun = Instant::now();
-                    let outcome = send(&channels, &names, &delivery, now).await;
+                    let outcome = send_delivery(&channels, &names, &delivery, now).await;
                     Sent {
                         delivery,
                         outcome,
@@ -347,7 +347,12 @@ impl Pool {
     }
 }
 
-async fn send(channels: &Channels, names: &Names, delivery: &Delivery, now: Timestamp) -> Outcome {
+async fn send_delivery(
+    channels: &Channels,
+    names: &Names,
+    delivery: &Delivery,
+    now: Timestamp,
+) -> Outcome {
     let known = channels.configured().contains(&delivery.channel);
     let Ok(content) = Content::from_stored(delivery.payload.clone()) else {
         return Err(NotSent::ever(
@@ -432,7 +437,7 @@ impl NotSent {
 type Outcome = Result<String, NotSent>;
 
 /// In how long a delivery that failed is tried again; none: never.
-fn wait(delivery: &Delivery, again: Again) -> Option<Span> {
+fn retry_delay(delivery: &Delivery, again: Again) -> Option<Span> {
     let attempts = delivery.attempts;
     let wait = match again {
         _ if attempts >= TRIES_MAX => return None,
@@ -451,7 +456,7 @@ fn wait(delivery: &Delivery, again: Again) -> Option<Span> {
 
 /// Says what became of a delivery: in the log, and as a failure of ours when people are not
 /// reached.
-fn say(failures: &Failures, sent: &Sent) {
+fn log_failures(failures: &Failures, sent: &Sent) {
     let Delivery {
         delivery_id,
         channel,

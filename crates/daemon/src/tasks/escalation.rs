@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use model::{Clock, Severity, Span};
-use notify::Mutes;
-use notify::rota::Rota;
+use notify::Silences;
+use notify::rotation::Rota;
 use store::{Connection as _, PgConnectOptions};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -73,7 +73,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
             () = stop.cancelled() => return Ok(()),
         }
 
-        match look(&options).await {
+        match escalate_due(&options).await {
             Ok(told) => {
                 failing = false;
                 if told > 0 {
@@ -90,7 +90,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
     }
 }
 
-async fn look(options: &Options) -> anyhow::Result<usize> {
+async fn escalate_due(options: &Options) -> anyhow::Result<usize> {
     let mut conn = store::connect(&options.database).await?;
     let mut tx = conn.begin().await?;
     let now = options.clock.now();
@@ -100,12 +100,12 @@ async fn look(options: &Options) -> anyhow::Result<usize> {
         return Ok(0);
     }
     // Who decided since then that nobody is told decided it of this as well.
-    let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
+    let silences = Silences::new(store::silences::ending_after(&mut tx, now).await?);
     let today = now.to_jiff().to_zoned(options.zone.clone()).date();
     let mut told = 0;
     for due in due
         .iter()
-        .filter(|due| mutes.covering(&due.alert, now).is_none())
+        .filter(|due| silences.covering(&due.alert, now).is_none())
     {
         let Some(tier) = options.tiers.get(usize::from(due.tier).saturating_sub(1)) else {
             continue;

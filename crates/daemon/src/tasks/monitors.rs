@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use model::time::Calendar;
 use model::{Clock, Span, Timestamp};
-use notify::{Mutes, Routing};
+use notify::{Routing, Silences};
 use store::monitors::Monitored;
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::sync::Notify;
@@ -104,7 +104,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
     let mut failing = false;
     loop {
         let now = options.clock.now();
-        match round(&mut options, (last, now), &mut forgot).await {
+        match run_round(&mut options, last, now, &mut forgot).await {
             Ok(()) => {
                 failing = false;
                 last = now;
@@ -123,9 +123,10 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
     }
 }
 
-async fn round(
+async fn run_round(
     options: &mut Options,
-    (last, now): (Timestamp, Timestamp),
+    last: Timestamp,
+    now: Timestamp,
     forgot: &mut Option<Timestamp>,
 ) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
@@ -137,7 +138,7 @@ async fn round(
         .map(|row| row.rule_id.to_string())
         .collect();
 
-    let mutes = Mutes::new(store::mutes::ending_after(&mut conn, now).await?);
+    let silences = Silences::new(store::silences::ending_after(&mut conn, now).await?);
     // An outage of ours is the past: what happened in it is for the rules, which read it.
     let since = last
         .minus(LATE)
@@ -146,12 +147,17 @@ async fn round(
         let off = options.off.iter().any(|name| name == monitor.name)
             || disabled.iter().any(|id| id == monitor.rule_id().as_str());
         let before = known.iter().find(|m| m.name == monitor.name);
-        let done = one(
+        let done = run_monitor(
             options,
             &mut conn,
-            (monitor, before, off),
-            (since, now),
-            &mutes,
+            Measurement {
+                monitor,
+                before,
+                off,
+                since,
+                now,
+            },
+            &silences,
         )
         .await;
 
@@ -170,13 +176,31 @@ async fn round(
     Ok(())
 }
 
-async fn one(
+/// One measurement of a round.
+struct Measurement<'a> {
+    monitor: &'static Monitor,
+    /// What the last round measured.
+    before: Option<&'a Monitored>,
+    /// Whether the monitor is switched off.
+    off: bool,
+    /// Where this round begins.
+    since: Timestamp,
+    now: Timestamp,
+}
+
+async fn run_monitor(
     options: &mut Options,
     conn: &mut PgConnection,
-    (monitor, before, off): (&'static Monitor, Option<&Monitored>, bool),
-    (since, now): (Timestamp, Timestamp),
-    mutes: &Mutes,
+    measurement: Measurement<'_>,
+    silences: &Silences,
 ) -> anyhow::Result<()> {
+    let Measurement {
+        monitor,
+        before,
+        off,
+        since,
+        now,
+    } = measurement;
     let threshold = options
         .thresholds
         .get(monitor.name)
@@ -204,7 +228,8 @@ async fn one(
         monitor,
         before,
         measured,
-        (threshold, options.clear_after),
+        threshold,
+        options.clear_after,
         now,
     );
     let mut tx = conn.begin().await.map_err(StoreError::from)?;
@@ -213,7 +238,7 @@ async fn one(
     if let Some(change) = &change {
         let router = AlertRouter {
             routing: &options.routing,
-            silences: mutes,
+            silences: silences,
             now,
             business_hours: options.calendar.period(now).open,
             stale_before: Timestamp::MIN,

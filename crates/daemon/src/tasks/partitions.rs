@@ -20,7 +20,7 @@ pub const TASK: Task = Task {
     reason = "the list takes starts that may fail"
 )]
 fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
-    Ok(Some(Box::pin(run(
+    Ok(Some(Box::pin(run_partitions(
         context.database.engine.clone(),
         context.loaded.config.collect.retention_months,
         context.stop.clone(),
@@ -29,7 +29,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
 
 /// Makes partitions ahead of time, and drops those of logs that are older than `keep_months`,
 /// unless that is 0.
-async fn run(
+async fn run_partitions(
     database: PgConnectOptions,
     keep_months: u16,
     stop: CancellationToken,
@@ -53,7 +53,7 @@ async fn run(
         }
 
         let dropped = async {
-            store::collected::drop_old(&mut store::connect(&database).await?, keep_months).await
+            store::log_events::drop_old(&mut store::connect(&database).await?, keep_months).await
         };
         match dropped.await {
             Ok(months) if months.is_empty() => {}

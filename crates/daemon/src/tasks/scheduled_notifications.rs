@@ -60,7 +60,7 @@ const DIGEST: &str = "digest";
 const HEARTBEAT: &str = "heartbeat";
 /// Alerts that a digest names one by one.
 const NAMED: usize = 50;
-/// A mute that ends within this is named, for somebody to look at it again.
+/// A silence that ends within this is named, for somebody to look at it again.
 const ENDS_SOON: Span = Span::days(7);
 /// How long the first folded alert waits for others, at most.
 const FOLDED_PATIENCE: Span = Span::secs(60);
@@ -90,7 +90,7 @@ pub struct Options {
 pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()> {
     let (mut done, mut failing) = ([String::new(), String::new()], false);
     loop {
-        let looked = match look(&options, &mut done).await {
+        let looked = match send_due(&options, &mut done).await {
             Ok(()) => sum_up(&options).await,
             failed => failed,
         };
@@ -112,7 +112,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
 }
 
 /// The day whose digest is due: today's once its time has come, else yesterday's.
-fn day(now: Timestamp, at: Time, zone: &TimeZone) -> String {
+fn day_key(now: Timestamp, at: Time, zone: &TimeZone) -> String {
     let local = now.to_jiff().to_zoned(zone.clone());
     let today = local.date();
     if local.time() >= at {
@@ -124,20 +124,25 @@ fn day(now: Timestamp, at: Time, zone: &TimeZone) -> String {
 }
 
 /// The period that has begun, by its number and length.
-fn period(now: Timestamp, every: Span) -> String {
+fn period_key(now: Timestamp, every: Span) -> String {
     format!(
         "{every} {}",
         now.as_micros().div_euclid(every.as_micros().max(1))
     )
 }
 
-async fn look(options: &Options, done: &mut [String; 2]) -> anyhow::Result<()> {
+async fn send_due(options: &Options, done: &mut [String; 2]) -> anyhow::Result<()> {
     let now = options.clock.now();
     let (at, zone, channels) = &options.digest;
     let (every, beats) = &options.heartbeat;
     let due = [
-        (DIGEST, day(now, *at, zone), channels, true),
-        (HEARTBEAT, period(now, *every), beats, *every > Span::ZERO),
+        (DIGEST, day_key(now, *at, zone), channels, true),
+        (
+            HEARTBEAT,
+            period_key(now, *every),
+            beats,
+            *every > Span::ZERO,
+        ),
     ];
 
     for ((kind, key, channels, wanted), done) in due.into_iter().zip(done) {
@@ -146,7 +151,7 @@ async fn look(options: &Options, done: &mut [String; 2]) -> anyhow::Result<()> {
         }
 
         let mut conn = store::connect(&options.database).await?;
-        let written = write(options, &mut conn, (kind, &key), channels, now).await?;
+        let written = write_notification(options, &mut conn, kind, &key, channels, now).await?;
         *done = key;
 
         if written > 0 {
@@ -190,7 +195,7 @@ async fn sum_up(options: &Options) -> anyhow::Result<()> {
         let notice = Notice {
             severity: worst,
             count,
-            ..notice(&options.hostname, (title, text), folded.span)
+            ..notice(&options.hostname, title, text, folded.span.0, folded.span.1)
         };
         notices::tell_folded(&mut tx, folded.channel, folded.span.1, &notice).await?;
     }
@@ -203,10 +208,11 @@ async fn sum_up(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn write(
+async fn write_notification(
     options: &Options,
     conn: &mut PgConnection,
-    (kind, key): (&str, &str),
+    kind: &str,
+    key: &str,
     channels: &[Channel],
     now: Timestamp,
 ) -> anyhow::Result<u64> {
@@ -220,9 +226,9 @@ async fn write(
         .map_or(now.minus(Span::days(1)), |(_, at)| *at)
         .max(now.minus(LONGEST));
     let (title, text) = if kind == DIGEST {
-        let period = (from, now, now.plus(ENDS_SOON));
-        let summary = notices::summary(conn, period, OURSELVES, NAMED).await?;
-        (title(&summary), text(&summary))
+        let summary =
+            notices::summary(conn, from, now, now.plus(ENDS_SOON), OURSELVES, NAMED).await?;
+        (digest_title(&summary), digest_text(&summary))
     } else {
         (
             format!("blueteam on {} is alive", options.hostname),
@@ -230,18 +236,18 @@ async fn write(
         )
     };
 
-    let notice = notice(&options.hostname, (title, text), (from, now));
+    let notice = notice(&options.hostname, title, text, from, now);
     // What begins is not told: there is no day yet to tell of.
     let channels = if last.is_some() { channels } else { &[] };
     Ok(
-        notices::write(conn, (kind, key, OURSELVES), &notice, channels)
+        notices::write(conn, kind, key, OURSELVES, &notice, channels)
             .await?
             .unwrap_or(0),
     )
 }
 
 /// The one line that a reader in a hurry reads.
-fn title(summary: &Summary) -> String {
+fn digest_title(summary: &Summary) -> String {
     let alerts: u64 = summary.alerts.iter().map(|(_, n)| n).sum();
     let what = if alerts == 0 && summary.silent.is_empty() && summary.dead == 0 {
         "all quiet".to_owned()
@@ -262,7 +268,7 @@ fn title(summary: &Summary) -> String {
 }
 
 /// The rest, a line each. Writing to a string cannot fail.
-fn text(summary: &Summary) -> String {
+fn digest_text(summary: &Summary) -> String {
     let mut out = String::new();
     for (severity, n) in &summary.alerts {
         let _ = writeln!(out, "{severity}: {n}");
@@ -273,7 +279,7 @@ fn text(summary: &Summary) -> String {
     }
 
     for alert in &summary.told {
-        let _ = writeln!(out, "{}", told(alert));
+        let _ = writeln!(out, "{}", alert_line(alert));
     }
 
     let all: u64 = summary
@@ -320,11 +326,11 @@ fn text(summary: &Summary) -> String {
         );
     }
 
-    for mute in &summary.ending {
-        let ends = mute.ends_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
+    for silence in &summary.ending {
+        let ends = silence.ends_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
         let said = format!(
             "{} of {} by {}: {}",
-            mute.kind, mute.scope, mute.author, mute.reason
+            silence.kind, silence.scope, silence.author, silence.reason
         );
         let _ = writeln!(out, "Ends {ends}: {}", one_line(&said));
     }
@@ -341,10 +347,10 @@ fn text(summary: &Summary) -> String {
 }
 
 /// An alert in a line: what, about whom, how often.
-fn told(alert: &Alert) -> String {
+fn alert_line(alert: &Alert) -> String {
     let at = alert.created_at.to_jiff().strftime("%Y-%m-%d %H:%M UTC");
-    let muted = if alert.muted_by.is_some() {
-        ", muted"
+    let silenced = if alert.muted_by.is_some() {
+        ", silenced"
     } else {
         ""
     };
@@ -355,7 +361,7 @@ fn told(alert: &Alert) -> String {
     let id = id.get(..8).unwrap_or_default();
 
     format!(
-        "{at}  {}  {}; {about}, {events}{muted} ({id})",
+        "{at}  {}  {}; {about}, {events}{silenced} ({id})",
         alert.severity,
         one_line(&alert.title)
     )
@@ -373,8 +379,10 @@ fn one_line(title: &str) -> String {
 /// A notice of the schedule, about this machine and the time from `from` to `now`.
 pub fn notice(
     hostname: &str,
-    (title, text): (String, String),
-    (from, now): (Timestamp, Timestamp),
+    title: String,
+    text: String,
+    from: Timestamp,
+    now: Timestamp,
 ) -> Notice {
     Notice {
         id: Uuid::now_v7(),
@@ -398,7 +406,7 @@ mod tests {
     fn a_day_begins_at_its_time_in_its_zone() {
         let zone = TimeZone::get("America/New_York").unwrap();
         let at = Time::constant(7, 0, 0, 0);
-        let day = |text: &str| day(Timestamp::parse(text).unwrap(), at, &zone);
+        let day = |text: &str| day_key(Timestamp::parse(text).unwrap(), at, &zone);
         assert_eq!(day("2026-03-05T11:59:59Z"), "2026-03-04");
         assert_eq!(day("2026-03-05T12:00:00Z"), "2026-03-05");
         // Summer time began on the 8th.
@@ -423,12 +431,12 @@ mod tests {
     #[test]
     fn a_quiet_day_says_so() {
         assert_eq!(
-            title(&quiet()),
+            digest_title(&quiet()),
             "Daily digest: all quiet, 7 events, 2 sources alive"
         );
         let read = "Stored: 7 events of 9 entries that were read\nSources alive: audit_db, \
             /var/log/auth.log\n";
-        assert_eq!(text(&quiet()), format!("No alerts.\n{read}"));
+        assert_eq!(digest_text(&quiet()), format!("No alerts.\n{read}"));
 
         let silent = Summary {
             silent: vec!["a".to_owned()],
@@ -436,11 +444,11 @@ mod tests {
         };
 
         assert_eq!(
-            title(&silent),
+            digest_title(&silent),
             "Daily digest: 0 alerts, 7 events, 2 sources alive, 1 silent"
         );
         assert_eq!(
-            text(&silent),
+            digest_text(&silent),
             format!("No alerts.\n{read}Sources silent: a\n")
         );
     }
@@ -449,7 +457,7 @@ mod tests {
     fn a_day_with_something_in_it_names_it() {
         let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
         let hostile = "Off-hours access by ann\nCRITICAL: none".to_owned();
-        let mut alert = notice("soc1", (hostile, String::new()), (at, at)).to_alert();
+        let mut alert = notice("soc1", hostile, String::new(), at, at).to_alert();
         alert.severity = Severity::Medium;
 
         alert.alert_id = model::AlertId(Uuid::from_u128(0x1234_5678 << 96));
@@ -459,10 +467,10 @@ mod tests {
         };
 
         alert.event_count = 1;
-        let mute = model::Mute {
-            mute_id: model::MuteId(Uuid::nil()),
-            kind: model::MuteKind::Silence,
-            scope: model::Scope {
+        let silence = model::Silence {
+            mute_id: model::SilenceId(Uuid::nil()),
+            kind: model::SilenceKind::Silence,
+            scope: model::SilenceScope {
                 rule_id: None,
                 source: Some("nginx".to_owned()),
                 tenant: None,
@@ -483,15 +491,15 @@ mod tests {
             alive_count: 1,
             alerts,
             told: vec![alert],
-            ending: vec![mute],
+            ending: vec![silence],
             ..quiet()
         };
 
         assert_eq!(
-            title(&day),
+            digest_title(&day),
             "Daily digest: 4 alerts, 1 event, 1 source alive"
         );
-        insta::assert_snapshot!(text(&day));
+        insta::assert_snapshot!(digest_text(&day));
 
         let one = Summary {
             alerts: vec![(Severity::High, 1)],
@@ -499,7 +507,7 @@ mod tests {
         };
 
         assert_eq!(
-            title(&one),
+            digest_title(&one),
             "Daily digest: 1 alert, 7 events, 2 sources alive"
         );
     }
@@ -514,14 +522,14 @@ mod tests {
         ) {
             let said = text.repeat(1 + long * 40);
             let at = Timestamp::parse("2026-03-05T14:07:00Z").unwrap();
-            let mut alert = notice("soc1", (said.clone(), said.clone()), (at, at)).to_alert();
+            let mut alert = notice("soc1",said.clone(), said.clone(),at, at).to_alert();
             alert.severity = Severity::Low;
             alert.entity.value = said.clone();
 
-            let mute = model::Mute {
-                mute_id: model::MuteId(Uuid::nil()),
-                kind: model::MuteKind::Exception,
-                scope: model::Scope { rule_id: None, source: Some(said.clone()), tenant: None, entity: None },
+            let silence = model::Silence {
+                mute_id: model::SilenceId(Uuid::nil()),
+                kind: model::SilenceKind::Exception,
+                scope: model::SilenceScope { rule_id: None, source: Some(said.clone()), tenant: None, entity: None },
                 author: said.clone(),
                 reason: said.clone(),
                 ticket: None,
@@ -531,9 +539,9 @@ mod tests {
             };
 
             let day = Summary {
-                alive: vec![said.clone()], silent: vec![said], told: vec![alert], ending: vec![mute], alerts: vec![(Severity::Low, 1)], ..quiet()
+                alive: vec![said.clone()], silent: vec![said], told: vec![alert], ending: vec![silence], alerts: vec![(Severity::Low, 1)], ..quiet()
             };
-            let digest = super::text(&day);
+            let digest = digest_text(&day);
             proptest::prop_assert_eq!(digest.lines().count(), 6, "{}", digest);
 
             let acts = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'));

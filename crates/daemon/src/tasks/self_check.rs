@@ -266,8 +266,10 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         for trouble in Trouble::ALL {
             match findings.get(&trouble).unwrap_or(&Finding::Unknown) {
                 Finding::Unknown => {}
-                Finding::Well => tell(&options, trouble, None, &mut outages, &all).await,
-                Finding::Stuck(why) => tell(&options, trouble, Some(why), &mut outages, &all).await,
+                Finding::Well => report_outage(&options, trouble, None, &mut outages, &all).await,
+                Finding::Stuck(why) => {
+                    report_outage(&options, trouble, Some(why), &mut outages, &all).await
+                }
             }
         }
 
@@ -280,13 +282,13 @@ pub async fn run(options: Options, stop: CancellationToken) -> anyhow::Result<()
         options.verdict.note(!due, now);
 
         if before != outages {
-            save(&options.state, &outages);
+            save_outages(&options.state, &outages);
         }
     }
 }
 
 /// Sends what is due about one trouble; `why` is none when it is over.
-async fn tell(
+async fn report_outage(
     options: &Options,
     trouble: Trouble,
     why: Option<&str>,
@@ -298,13 +300,13 @@ async fn tell(
     let now = options.clock.now();
     for (channel, kind) in outage.next(why.is_none(), now, trouble.patience(options.patience), all)
     {
-        let message = message(trouble, (kind, why), outage.since.unwrap_or(now), now);
+        let message = outage_message(trouble, kind, why, outage.since.unwrap_or(now), now);
         match options.channels.send(channel, &message).await {
             Ok(_) => {
                 outage.note(channel, kind);
                 // At once: who was told is not told again by the next start.
                 outages.insert(trouble, outage.clone());
-                save(&options.state, outages);
+                save_outages(&options.state, outages);
             }
             Err(cause) => warn!(%channel, "cannot report \"{}\": {cause}", trouble.title()),
         }
@@ -334,16 +336,17 @@ async fn tell(
     }
 }
 
-fn save(state: &StateDir, outages: &Outages) {
+fn save_outages(state: &StateDir, outages: &Outages) {
     let written = serde_json::to_vec(outages).map_err(anyhow::Error::from);
     if let Err(cause) = written.and_then(|bytes| state.replace(FILE, &bytes)) {
         warn!("cannot remember who knows of the outage: {cause:#}");
     }
 }
 
-fn message(
+fn outage_message(
     trouble: Trouble,
-    (kind, why): (Kind, Option<&str>),
+    kind: Kind,
+    why: Option<&str>,
     since: Timestamp,
     now: Timestamp,
 ) -> Notification {
@@ -442,7 +445,7 @@ mod tests {
         let ids: std::collections::BTreeSet<_> = Trouble::ALL
             .into_iter()
             .flat_map(|trouble| [Kind::Opened, Kind::Resolved].map(|kind| (trouble, kind)))
-            .map(|(trouble, kind)| message(trouble, (kind, None), at, at).delivery_id)
+            .map(|(trouble, kind)| outage_message(trouble, kind, None, at, at).delivery_id)
             .collect();
         assert_eq!(ids.len(), 8);
     }

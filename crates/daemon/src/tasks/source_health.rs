@@ -72,7 +72,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
     let began = options.clock.now();
     let (mut first, mut cleared) = (true, began);
     loop {
-        match look(&mut options, began, first).await {
+        match check_sources(&mut options, began, first).await {
             Ok(()) => first = false,
             Err(cause) => warn!("the sources are not watched for now: {cause:#}"),
         }
@@ -103,7 +103,7 @@ pub async fn run(mut options: Options, stop: CancellationToken) -> anyhow::Resul
     }
 }
 
-async fn look(options: &mut Options, began: Timestamp, first: bool) -> anyhow::Result<()> {
+async fn check_sources(options: &mut Options, began: Timestamp, first: bool) -> anyhow::Result<()> {
     let mut conn = store::connect(&options.database).await?;
     let now = options.clock.now();
     let rows = sources::list(&mut conn).await?;
@@ -137,7 +137,7 @@ async fn look(options: &mut Options, began: Timestamp, first: bool) -> anyhow::R
         .iter()
         .filter(|row| options.configured.contains(&row.source_id) && row.silent_since.is_none())
     {
-        let Some(gap) = silence(row, &mut options.calendar, (began, now)) else {
+        let Some(gap) = silence_detection(row, &mut options.calendar, began, now) else {
             continue;
         };
         warn!("{}: {}", row.source_id, gap.detail);
@@ -158,10 +158,11 @@ async fn look(options: &mut Options, began: Timestamp, first: bool) -> anyhow::R
 
 /// A silence that is longer than the source's usual ones. Time before we began to watch counts for
 /// nothing.
-fn silence(
+fn silence_detection(
     row: &SourceRow,
     calendar: &mut Calendar,
-    (began, now): (Timestamp, Timestamp),
+    began: Timestamp,
+    now: Timestamp,
 ) -> Option<Gap> {
     let rhythm: Cadence = serde_json::from_value(row.rhythm.clone()).unwrap_or_default();
     let hours = if calendar.period(now).open {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use model::{Clock, Span};
-use notify::post::Heartbeat;
+use notify::http_post::Heartbeat;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -40,7 +40,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
 
 /// What the watchdog is told.
 pub struct Options {
-    /// Whom to tell.
+    /// SilenceTarget to tell.
     pub heartbeat: Heartbeat,
     /// How often.
     pub every: Span,

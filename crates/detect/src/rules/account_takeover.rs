@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::clock_cache::ClockCache;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::Hit;
 
@@ -22,7 +22,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.5.2"), ControlId::known("3.14.6")],
         attack: &["T1098", "T1531"],
-        interest: Marks::PASSWORD.union(Marks::DATA),
+        interest: EventTags::PASSWORD.union(EventTags::DATA),
         feeds: &[Source::AuditDb],
     },
     defaults: default_params::<Params>,
@@ -115,7 +115,8 @@ impl AccountTakeover {
                 change.at
             );
 
-            Opening::new(EntityKind::User, user, title, description).with_evidence([change, access])
+            NewDetection::new(EntityKind::User, user, title, description)
+                .with_evidence([change, access])
         });
     }
 }
@@ -125,7 +126,7 @@ impl Rule for AccountTakeover {
         // Nearly every access ends here: the address has been known for longer than events can be
         // late.
         let old = |first| cx.header.at.since(first) > cx.allowed_lateness.max(self.window);
-        if !cx.header.marks.intersects(Marks::PASSWORD)
+        if !cx.header.marks.intersects(EventTags::PASSWORD)
             && cx.novelty.ip_known_since.is_some_and(old)
         {
             return;
@@ -136,7 +137,7 @@ impl Rule for AccountTakeover {
         let counts_from = hit.at.minus(self.window).minus(cx.allowed_lateness);
         let first_seen = |cx: &Context<'_>, ip| cx.user_profile().and_then(|p| p.first_seen_at(ip));
 
-        if event.marks.intersects(Marks::DATA)
+        if event.marks.intersects(EventTags::DATA)
             && let Some(ip) = event.ip_address
         {
             let first = cx.novelty.ip_known_since.or_else(|| first_seen(cx, ip));
@@ -162,7 +163,7 @@ impl Rule for AccountTakeover {
             }
         }
 
-        if event.marks.intersects(Marks::PASSWORD) {
+        if event.marks.intersects(EventTags::PASSWORD) {
             let (state, _) = self.users.touch(key, event.timestamp, cx.stale_before);
             push_capped(&mut state.changes, hit, |old| old.at > counts_from);
             let accesses = std::mem::take(&mut state.accesses);

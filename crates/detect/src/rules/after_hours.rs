@@ -1,10 +1,10 @@
 //! CUI accessed outside business hours: one detection per user and off-hours period.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -15,7 +15,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Medium,
         controls: &[ControlId::known("3.14.7")],
         attack: &["T1078"],
-        interest: Marks::CUI,
+        interest: EventTags::CUI,
         feeds: &[Source::AuditDb],
     },
     defaults: default_params::<Params>,
@@ -56,7 +56,7 @@ impl Rule for AfterHours {
                 "User {user} accessed CUI outside business hours, at {}.",
                 event.timestamp
             );
-            let mut opening = Opening::new(EntityKind::User, user, title, description);
+            let mut opening = NewDetection::new(EntityKind::User, user, title, description);
             opening.hold_until = Some(period.end);
 
             opening

@@ -1,11 +1,11 @@
 //! Three guardrail triggers of one user in 10 minutes.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -17,7 +17,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::High,
         controls: &[ControlId::known("3.14.6")],
         attack: &["AML.T0054"],
-        interest: Marks::GUARDRAIL,
+        interest: EventTags::GUARDRAIL,
         feeds: &[Source::AuditDb],
     },
     defaults: default_params::<Params>,
@@ -77,7 +77,7 @@ impl Rule for AiAbuse {
                     guardrail is too strict."
             );
 
-            Opening::new(EntityKind::User, user, title, description)
+            NewDetection::new(EntityKind::User, user, title, description)
                 .with_evidence(hits.iter().copied())
         });
     }

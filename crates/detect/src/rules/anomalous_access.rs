@@ -1,11 +1,11 @@
 //! A known user appears from an address or with an agent never seen for that user.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::profile::Familiarity;
 use crate::rule::{
     Built, Context, Definition, Info, ParamError, Rule, default_params, parse_params,
@@ -21,7 +21,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Medium,
         controls: &[ControlId::known("3.14.7")],
         attack: &["T1078"],
-        interest: Marks::USER_SUCCESS,
+        interest: EventTags::USER_SUCCESS,
         feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: default_params::<Params>,
@@ -117,7 +117,7 @@ impl Rule for AnomalousAccess {
                 "User {user} was never seen with {new} before. Ask the user; if it was someone \
                     else, end the sessions and reset the password."
             );
-            Opening::new(EntityKind::User, user, title, description)
+            NewDetection::new(EntityKind::User, user, title, description)
         });
     }
 

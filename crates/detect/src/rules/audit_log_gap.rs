@@ -1,12 +1,12 @@
 //! Expected audit events stop arriving, or a source reports that logging failed.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::time::Period;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -18,7 +18,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.3.4")],
         attack: &["T1562.008", "T1070"],
-        interest: Marks::ANY,
+        interest: EventTags::ANY,
         feeds: &[],
     },
     defaults: default_params::<Params>,
@@ -132,7 +132,7 @@ impl AuditLogGap {
                         events reach the database."
                 );
 
-                let opening = Opening::new(EntityKind::Source, source, title, description);
+                let opening = NewDetection::new(EntityKind::Source, source, title, description);
                 cx.fire_silence(Key::source(source), at.as_micros(), at, until, opening);
             }
 
@@ -145,7 +145,7 @@ impl Rule for AuditLogGap {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
         let header = cx.header;
         // blueteam's own events do not show that the source is still sending.
-        if !header.marks.intersects(Marks::OWN_FAILURE)
+        if !header.marks.intersects(EventTags::OWN_FAILURE)
             && let Some((_, watch)) = self
                 .watches
                 .iter_mut()
@@ -154,7 +154,7 @@ impl Rule for AuditLogGap {
             watch.record_event(header.at, self.silence);
         }
 
-        if header.marks.intersects(Marks::OWN_FAILURE)
+        if header.marks.intersects(EventTags::OWN_FAILURE)
             && let Some(component) = event
                 .details
                 .text("component")
@@ -175,9 +175,9 @@ impl Rule for AuditLogGap {
                     "The {component} of blueteam reports: {what}. `blueteam status` shows \
                         what is affected."
                 );
-                Opening::new(EntityKind::Source, entity, title, description)
+                NewDetection::new(EntityKind::Source, entity, title, description)
             });
-        } else if header.marks.intersects(Marks::AUDIT_FAILURE) {
+        } else if header.marks.intersects(EventTags::AUDIT_FAILURE) {
             let source = event.source;
             cx.fire(Key::source(source), event, || {
                 let what = event
@@ -191,7 +191,7 @@ impl Rule for AuditLogGap {
                         be missing from this time on."
                 );
 
-                Opening::new(EntityKind::Source, source, title, description)
+                NewDetection::new(EntityKind::Source, source, title, description)
             });
         }
     }

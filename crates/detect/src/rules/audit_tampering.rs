@@ -1,12 +1,12 @@
 //! The log of the database shows an attempt to change the audit trail, or a change of its
 //! protection.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -18,7 +18,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.3.8"), ControlId::known("3.3.9")],
         attack: &["T1562.008", "T1070"],
-        interest: Marks::DATABASE,
+        interest: EventTags::DATABASE,
         feeds: &[Source::Postgres],
     },
     defaults: default_params::<Params>,
@@ -125,7 +125,7 @@ impl Rule for AuditTampering {
                     whether events are missing since."
             );
 
-            Opening::new(EntityKind::User, role, title, description)
+            NewDetection::new(EntityKind::User, role, title, description)
         });
     }
 }

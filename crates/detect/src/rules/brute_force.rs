@@ -2,13 +2,13 @@
 
 use std::net::IpAddr;
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -19,7 +19,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::High,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.001"],
-        interest: Marks::FAILED_LOGIN,
+        interest: EventTags::FAILED_LOGIN,
         feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: default_params::<Params>,
@@ -89,7 +89,7 @@ impl Client {
     }
 }
 
-fn unknown_client_opening(count: u32, origin: &str, window: Span) -> Opening {
+fn unknown_client_opening(count: u32, origin: &str, window: Span) -> NewDetection {
     let title = format!(
         "Brute force: {count} failed logins at {origin} within {window}, by an unknown client"
     );
@@ -99,16 +99,16 @@ fn unknown_client_opening(count: u32, origin: &str, window: Span) -> Opening {
             names no client, or a text that the client sent makes it ambiguous. Look at the log \
             itself, and at who was connected at that time."
     );
-    Opening::new(EntityKind::Source, origin, title, description)
+    NewDetection::new(EntityKind::Source, origin, title, description)
 }
 
-fn client_opening(count: u32, kind: EntityKind, client: &str, window: Span) -> Opening {
+fn client_opening(count: u32, kind: EntityKind, client: &str, window: Span) -> NewDetection {
     let title = format!("Brute force: {count} failed logins from {client} within {window}");
     let description = format!(
         "Someone at {client} is trying passwords: {count} logins failed within {window}. Block \
             the address if it is not one of yours, and check whether a login from it succeeded."
     );
-    Opening::new(kind, client, title, description)
+    NewDetection::new(kind, client, title, description)
 }
 
 struct BruteForce {

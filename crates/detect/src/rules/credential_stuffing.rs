@@ -1,14 +1,14 @@
 //! Failed logins on more than 10 different accounts from one address in 10 minutes.
 
 use foldhash::quality::RandomState;
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 use std::hash::BuildHasher;
 
 use crate::clock_cache::ClockCache;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::{Distinct, Hit, Offered};
 
@@ -21,7 +21,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.004", "T1110.003"],
-        interest: Marks::FAILED_LOGIN,
+        interest: EventTags::FAILED_LOGIN,
         feeds: &[Source::AuditDb, Source::Syslog],
     },
     defaults: default_params::<Params>,
@@ -101,7 +101,7 @@ impl Rule for CredentialStuffing {
                     login from it that succeeded."
             );
 
-            Opening::new(EntityKind::Ip, ip, title, description).with_evidence(distinct.hits())
+            NewDetection::new(EntityKind::Ip, ip, title, description).with_evidence(distinct.hits())
         });
     }
 

@@ -1,12 +1,12 @@
 //! One address guesses passwords at the shell and probes the web server.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::clock_cache::ClockCache;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::{Hit, Recent};
 
@@ -19,7 +19,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::High,
         controls: &[ControlId::known("3.14.6"), ControlId::known("3.3.5")],
         attack: &["T1110", "T1595"],
-        interest: Marks::FAILED_LOGIN.union(Marks::WEB),
+        interest: EventTags::FAILED_LOGIN.union(EventTags::WEB),
         feeds: &[Source::Syslog, Source::Nginx],
     },
     defaults: default_params::<Params>,
@@ -80,7 +80,7 @@ impl Rule for CrossSourceAttack {
         } = self.params;
         let web = event.source == Source::Nginx;
         if web
-            && !event.marks.intersects(Marks::FAILED_LOGIN)
+            && !event.marks.intersects(EventTags::FAILED_LOGIN)
             && event.details.number("status").is_none_or(|s| s < 400)
             || !web && event.source != Source::Syslog
         {
@@ -138,7 +138,7 @@ impl Rule for CrossSourceAttack {
                     everywhere."
             );
 
-            Opening::new(EntityKind::Ip, ip, title, description).with_evidence(evidence)
+            NewDetection::new(EntityKind::Ip, ip, title, description).with_evidence(evidence)
         });
     }
 

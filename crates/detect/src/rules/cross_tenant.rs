@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use model::event::{Marks, UserId};
+use model::event::{EventTags, UserId};
 use model::{
     ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span, Timestamp,
 };
@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::event_header::RulePredicate;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -24,7 +24,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.3")],
         attack: &["T1078", "T1530"],
-        interest: Marks::REACH,
+        interest: EventTags::REACH,
         feeds: &[Source::AuditDb],
     },
     defaults: default_params::<Params>,
@@ -96,7 +96,7 @@ fn fire_access(key: Key, event: &SecurityEvent<'_>, home: Uuid, cx: &mut Context
                 the user has no business there, the separation of tenants is broken.",
             event.action
         );
-        Opening::new(EntityKind::User, user, title, description)
+        NewDetection::new(EntityKind::User, user, title, description)
     });
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::VecDeque;
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::clock_cache::ClockCache;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::Hit;
 
@@ -21,7 +21,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::High,
         controls: &[ControlId::known("3.1.3"), ControlId::known("3.14.6")],
         attack: &["T1567", "T1530"],
-        interest: Marks::EXPORT,
+        interest: EventTags::EXPORT,
         feeds: &[Source::AuditDb],
     },
     defaults: default_params::<Params>,
@@ -150,7 +150,7 @@ impl Rule for DataExfiltration {
                 mean_bytes / 1e6,
                 bytes_limit / 1e6
             );
-            Opening::new(EntityKind::User, user, title, description)
+            NewDetection::new(EntityKind::User, user, title, description)
                 .with_evidence(state.exports.iter().map(|(h, _)| *h))
         });
     }

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::event_header::RulePredicate;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -20,7 +20,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::High,
         controls: &[ControlId::known("3.14.6"), ControlId::known("3.13.1")],
         attack: &["T1190", "T1059"],
-        interest: Marks::WEB,
+        interest: EventTags::WEB,
         feeds: &[Source::Nginx],
     },
     defaults: default_params::<Params>,
@@ -246,7 +246,7 @@ impl Rule for InjectionAttempt {
                     "The server did not serve it."
                 }
             );
-            Opening::new(EntityKind::Ip, ip, title, description)
+            NewDetection::new(EntityKind::Ip, ip, title, description)
         });
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::event::{Marks, UserId};
+use model::event::{EventTags, UserId};
 use model::{
     Action, Category, ControlId, EntityKind, Outcome, RuleId, SecurityEvent, Severity, Source, Span,
 };
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::event_header::RulePredicate;
 use crate::glob::{Ends, Glob, plain_path};
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -22,7 +22,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.7"), ControlId::known("3.14.7")],
         attack: &["T1078", "T1548"],
-        interest: Marks::USER,
+        interest: EventTags::USER,
         feeds: &[Source::AuditDb],
     },
     defaults: default_params::<Params>,
@@ -156,7 +156,7 @@ impl Rule for PrivilegeEscalation {
                 event.action
             );
 
-            Opening::new(EntityKind::User, user, title, description)
+            NewDetection::new(EntityKind::User, user, title, description)
         });
     }
 }

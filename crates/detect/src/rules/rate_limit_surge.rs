@@ -1,12 +1,12 @@
 //! More than 50 rate limit hits of one source in a minute.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -17,7 +17,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Medium,
         controls: &[ControlId::known("3.14.6")],
         attack: &["T1499"],
-        interest: Marks::RATE_LIMIT,
+        interest: EventTags::RATE_LIMIT,
         feeds: &[Source::AuditDb],
     },
     defaults: default_params::<Params>,
@@ -77,7 +77,7 @@ impl Rule for RateLimitSurge {
                     fast. Someone is flooding or probing it, or a client of yours malfunctions."
             );
 
-            Opening::new(EntityKind::Source, source, title, description)
+            NewDetection::new(EntityKind::Source, source, title, description)
                 .with_evidence(hits.iter().copied())
         });
     }

@@ -1,7 +1,7 @@
 //! One session from two addresses, a session used after its logout, or too many concurrent sessions
 //! of one user.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{
     Action, Category, ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span,
     Timestamp,
@@ -12,7 +12,7 @@ use smallvec::SmallVec;
 use crate::clock_cache::{ClockCache, Generational, NO_HINT, SideTable};
 use crate::event_header::{EventHeader, PrefetchHints};
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{
     Built, Context, Definition, Info, Rule, Usage, default_params, parse_params, quiet_since,
 };
@@ -28,7 +28,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::High,
         controls: &[ControlId::known("3.13.15")],
         attack: &["T1550.004", "T1539"],
-        interest: Marks::SESSION,
+        interest: EventTags::SESSION,
         feeds: &[Source::AuditDb],
     },
     defaults: default_params::<Params>,
@@ -463,7 +463,7 @@ impl SessionAnomaly {
             return;
         }
 
-        let logs_in = header.marks.intersects(Marks::LOGIN);
+        let logs_in = header.marks.intersects(EventTags::LOGIN);
         if logs_in {
             state.login = state.login.max(CompactTime::of(hit.at));
         }
@@ -541,7 +541,7 @@ impl SessionAnomaly {
 
             let mut hits: Vec<Hit> = state.all_uses().map(|u| u.hit).collect();
             hits.sort_unstable();
-            Opening::new(EntityKind::User, user, title, description).with_evidence(hits)
+            NewDetection::new(EntityKind::User, user, title, description).with_evidence(hits)
         });
     }
 }
@@ -550,7 +550,7 @@ fn session_name<'a>(event: &'a SecurityEvent<'_>) -> &'a str {
     event.session_id.as_deref().unwrap_or_default()
 }
 
-fn elsewhere_opening(event: &SecurityEvent<'_>, window: Span, evidence: [Hit; 2]) -> Opening {
+fn elsewhere_opening(event: &SecurityEvent<'_>, window: Span, evidence: [Hit; 2]) -> NewDetection {
     let name = session_name(event);
     let title = format!("Session replay: session {name} used from two addresses within {window}");
     let description = format!(
@@ -562,19 +562,19 @@ fn elsewhere_opening(event: &SecurityEvent<'_>, window: Span, evidence: [Hit; 2]
             .unwrap_or_default()
     );
 
-    Opening::new(EntityKind::Session, name, title, description).with_evidence(evidence)
+    NewDetection::new(EntityKind::Session, name, title, description).with_evidence(evidence)
 }
 
 /// Describes a use after logout. The use alone is the evidence: another use hours later, after the
 /// same logout, is another detection with another first event.
-fn after_logout_opening(event: &SecurityEvent<'_>, logout: Timestamp, used: Hit) -> Opening {
+fn after_logout_opening(event: &SecurityEvent<'_>, logout: Timestamp, used: Hit) -> NewDetection {
     let name = session_name(event);
     let title = format!("Session replay: session {name} used after its logout");
     let description = format!(
         "A session was used after it had been logged out at {logout}. The session token may be \
             stolen, or logging out does not end the session on the server."
     );
-    Opening::new(EntityKind::Session, name, title, description).with_evidence([used])
+    NewDetection::new(EntityKind::Session, name, title, description).with_evidence([used])
 }
 
 impl Rule for SessionAnomaly {

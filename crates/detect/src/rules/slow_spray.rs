@@ -3,13 +3,13 @@
 use foldhash::quality::RandomState;
 use std::hash::BuildHasher as _;
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::clock_cache::ClockCache;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{
     Built, Context, Definition, Info, Rule, Usage, default_params, parse_params, quiet_since,
 };
@@ -24,7 +24,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::High,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.003"],
-        interest: Marks::FAILED_LOGIN,
+        interest: EventTags::FAILED_LOGIN,
         feeds: &[Source::Syslog],
     },
     defaults: default_params::<Params>,
@@ -145,7 +145,7 @@ impl Rule for SlowSpray {
                     a login from it that succeeded."
             );
 
-            Opening::new(EntityKind::Ip, ip, title, description).with_evidence(hits)
+            NewDetection::new(EntityKind::Ip, ip, title, description).with_evidence(hits)
         });
     }
 

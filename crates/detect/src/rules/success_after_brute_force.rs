@@ -1,12 +1,12 @@
 //! A login succeeds from an address that has just been guessing passwords.
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use crate::clock_cache::ClockCache;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::{Hit, Recent};
 
@@ -19,7 +19,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Critical,
         controls: &[ControlId::known("3.1.8"), ControlId::known("3.14.6")],
         attack: &["T1110.001", "T1078"],
-        interest: Marks::FAILED_LOGIN.union(Marks::LOGIN),
+        interest: EventTags::FAILED_LOGIN.union(EventTags::LOGIN),
         feeds: &[Source::Syslog, Source::Postgres],
     },
     defaults: default_params::<Params>,
@@ -85,7 +85,7 @@ impl Rule for SuccessAfterBruteForce {
         let key = Key::ip(event.source, ip);
 
         let hit = Hit::of(event);
-        let succeeded = event.marks.intersects(Marks::LOGIN);
+        let succeeded = event.marks.intersects(EventTags::LOGIN);
 
         // A success whose failures arrive late is reported when they arrive.
         let (state, newest) = self.keys.touch(key, event.timestamp, cx.stale_before);
@@ -129,7 +129,7 @@ impl Rule for SuccessAfterBruteForce {
                     succeeded{who}. A guessed password is the likeliest reason: end the account's \
                     sessions, reset its password, and look at what it did since."
             );
-            Opening::new(EntityKind::Ip, ip, title, description)
+            NewDetection::new(EntityKind::Ip, ip, title, description)
                 .with_evidence(failures.into_iter().chain([success]))
         });
     }

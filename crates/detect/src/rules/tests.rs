@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use model::event::{Details, UserId};
 use model::{
-    Category, Change, Detection, EventId, Outcome, SecurityEvent, Source, Span, Timestamp,
+    Category, Detection, DetectionUpdate, EventId, Outcome, SecurityEvent, Source, Span, Timestamp,
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -190,7 +190,7 @@ fn run_events(settings: Settings, events: &[Draft]) -> Vec<Detection> {
     run_in(&mut new_engine(settings), events)
 }
 
-fn drain_changes(engine: &mut Engine) -> Vec<Change> {
+fn drain_changes(engine: &mut Engine) -> Vec<DetectionUpdate> {
     let mut changes = Vec::new();
     engine.drain(false, |change| changes.push(change));
     changes

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use model::event::Marks;
+use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use super::Counting;
 use crate::event_header::RulePredicate;
 use crate::glob::plain_path;
 use crate::keyed::Key;
-use crate::open::Opening;
+use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
 pub(super) const RULE: Definition = Definition {
@@ -24,7 +24,7 @@ pub(super) const RULE: Definition = Definition {
         severity: Severity::Medium,
         controls: &[ControlId::known("3.14.6"), ControlId::known("3.13.1")],
         attack: &["T1595.002", "T1595.003"],
-        interest: Marks::WEB,
+        interest: EventTags::WEB,
         feeds: &[Source::Nginx],
     },
     defaults: default_params::<Params>,
@@ -201,7 +201,7 @@ impl Rule for WebScanner {
                     the address if it is not one of yours, and look at the requests that were \
                     answered with 200."
             );
-            Opening::new(EntityKind::Ip, ip, title, description)
+            NewDetection::new(EntityKind::Ip, ip, title, description)
         });
     }
 

@@ -116,7 +116,7 @@ impl<'a> Clean<'a> {
         let end = at + end.unwrap_or(rest.len());
 
         let number = &self.text[at..end];
-        if !fits(number) {
+        if !fits_number(number) {
             let quoted = format!("\"{}\"", &number[..number.len().min(DIGITS_MAX)]);
             self.replace(at, end, &quoted);
         }
@@ -127,7 +127,7 @@ impl<'a> Clean<'a> {
 
 /// Whether PostgreSQL can hold a number, and others read it: `1e130000` is eight bytes here, and a
 /// hundred thousand when PostgreSQL writes it out.
-fn fits(number: &str) -> bool {
+fn fits_number(number: &str) -> bool {
     let (digits, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let exponent = exponent
         .trim_start_matches(['+', '-'])
@@ -172,7 +172,7 @@ impl Cuts {
                 return text;
             }
             self.fields.push(field);
-            cut(text, most)
+            cut_text(text, most)
         })
     }
 
@@ -185,7 +185,7 @@ impl Cuts {
         most: usize,
     ) -> Option<Text<'a>> {
         let long = value.as_ref().filter(|text| text.len() > most);
-        let Some(hash) = long.map(|text| fingerprint(text)) else {
+        let Some(hash) = long.map(|text| text_fingerprint(text)) else {
             return value;
         };
         let kept = self.fit(field, value, most - 17)?;
@@ -230,7 +230,7 @@ impl Cuts {
     }
 }
 
-fn cut(text: Text<'_>, most: usize) -> Text<'_> {
+fn cut_text(text: Text<'_>, most: usize) -> Text<'_> {
     let end = text.floor_char_boundary(most);
     match text {
         Text(Cow::Borrowed(t)) => Text(Cow::Borrowed(&t[..end])),
@@ -242,7 +242,7 @@ fn cut(text: Text<'_>, most: usize) -> Text<'_> {
 }
 
 /// FNV-1a, because it is stored and must stay what it is.
-fn fingerprint(text: &str) -> u64 {
+fn text_fingerprint(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -32,7 +32,7 @@ type Quotes = ArrayVec<u32, QUOTES_MAX>;
 /// Finds the quotation marks, 32 bytes at a time. None when there is a control character (an error
 /// in a string, white space outside of one), a backslash (an escape needs a copy), or too many
 /// marks.
-fn survey(json: &[u8]) -> Option<Quotes> {
+fn survey_quotes(json: &[u8]) -> Option<Quotes> {
     let (mut quotes, mut odd) = (Quotes::new(), u8x32::splat(0));
     let mut look = |block: &[u8; 32], at: usize| {
         let bytes = u8x32::from(*block);
@@ -262,7 +262,7 @@ impl<'a> Scan<'a, '_> {
     fn value(&mut self, column: Column, event: &mut Partial<'a>) -> Option<()> {
         let record = &mut event.record;
         match column {
-            Column::event_id => self.maybe(&mut record.event_id, uuid)?,
+            Column::event_id => self.maybe(&mut record.event_id, parse_uuid)?,
             Column::timestamp => {
                 self.maybe(&mut record.timestamp, |text| Timestamp::parse(text).ok())?;
             }
@@ -277,9 +277,9 @@ impl<'a> Scan<'a, '_> {
                     .into();
             }
             Column::result => record.result = Outcome::parse(self.string()?)?,
-            Column::user_id => self.maybe(&mut record.user_id, uuid)?,
+            Column::user_id => self.maybe(&mut record.user_id, parse_uuid)?,
             Column::session_id => self.maybe_text(&mut record.session_id, limits::SESSION_ID)?,
-            Column::ip_address => self.maybe(&mut record.ip_address, ip)?,
+            Column::ip_address => self.maybe(&mut record.ip_address, plain_ip)?,
             // In bytes, so that what is perhaps too long is counted in characters by the library's
             // way.
             Column::user_agent => self.maybe_text(&mut record.user_agent, limits::USER_AGENT)?,
@@ -287,7 +287,7 @@ impl<'a> Scan<'a, '_> {
                 self.maybe_text(&mut record.resource_type, limits::RESOURCE_TYPE)?;
             }
             Column::resource_id => self.maybe_text(&mut record.resource_id, limits::RESOURCE_ID)?,
-            Column::instance_id => self.maybe(&mut record.instance_id, uuid)?,
+            Column::instance_id => self.maybe(&mut record.instance_id, parse_uuid)?,
             Column::cui_accessed => {
                 record.cui_accessed = match self.peek()? {
                     b't' => self.word("true").map(|()| true)?,
@@ -303,12 +303,12 @@ impl<'a> Scan<'a, '_> {
     }
 }
 
-fn uuid(text: &str) -> Option<Uuid> {
+fn parse_uuid(text: &str) -> Option<Uuid> {
     Uuid::try_parse(text).ok()
 }
 
 /// An address: dotted by hand, because nearly all are, and the rest as everywhere.
-fn ip(text: &str) -> Option<IpAddr> {
+fn plain_ip(text: &str) -> Option<IpAddr> {
     let (mut octets, mut at, mut digits) = ([0_u8; 4], 0, 0);
     for c in text.bytes() {
         match c {
@@ -337,7 +337,7 @@ struct Partial<'a> {
 /// A `metadata` object by itself, with the places of its fields; none when it is not of the usual
 /// shape.
 pub(crate) fn details(json: &str) -> Option<Details<'_>> {
-    let quotes = survey(json.as_bytes())?;
+    let quotes = survey_quotes(json.as_bytes())?;
     let mut scan = Scan {
         text: json,
         at: 0,
@@ -349,7 +349,7 @@ pub(crate) fn details(json: &str) -> Option<Details<'_>> {
 
 /// Reads the usual shape; none for any other.
 pub(super) fn read(json: &[u8], strangers: Strangers) -> Option<AuditRecord<'_>> {
-    let quotes = survey(json)?;
+    let quotes = survey_quotes(json)?;
     let text = simdutf8::basic::from_utf8(json).ok()?;
     let mut scan = Scan {
         text,

@@ -44,7 +44,7 @@ impl SecurityEvent<'_> {
         };
 
         if let Some(UserId::Name(name)) = &mut self.user_id {
-            note("user_name", fit(name, NAME_MAX));
+            note("user_name", fit_text(name, NAME_MAX));
         }
 
         let texts = [
@@ -60,7 +60,10 @@ impl SecurityEvent<'_> {
         ];
 
         for (field, text, most) in texts {
-            note(field, text.as_mut().is_some_and(|text| fit(text, most)));
+            note(
+                field,
+                text.as_mut().is_some_and(|text| fit_text(text, most)),
+            );
         }
 
         if !cut.is_empty() {
@@ -78,7 +81,7 @@ pub(super) fn shortened(name: String) -> String {
 }
 
 /// Whether there was anything to do.
-fn fit(text: &mut Text<'_>, most: usize) -> bool {
+fn fit_text(text: &mut Text<'_>, most: usize) -> bool {
     if memchr::memchr(0, text.as_bytes()).is_some() {
         *text = text.replace('\0', "\u{fffd}").into();
     } else if text.len() <= most {

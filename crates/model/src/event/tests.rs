@@ -11,7 +11,7 @@ fn a_failed_login_is_what_the_semantics_say() {
             action.into(),
             result,
         );
-        event.classify().marks.intersects(Marks::FAILED_LOGIN)
+        event.classify().marks.intersects(EventTags::FAILED_LOGIN)
     };
 
     assert!(mark(Category::Auth, "login_failed", Outcome::Failure));

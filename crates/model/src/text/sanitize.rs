@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 /// The text with every character that acts instead of showing (control characters, line separators,
 /// direction overrides, invisible ones) spelled as `<U+001B>`. The rest is unchanged.
 pub fn sanitize(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(acts) {
+    if !text.chars().any(is_control) {
         return Cow::Borrowed(text);
     }
 
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if acts(c) {
+        if is_control(c) {
             // Writing to a String cannot fail.
             let _ = write!(out, "<U+{:04X}>", c as u32);
         } else {
@@ -39,7 +39,7 @@ pub fn clip(text: &str, max_bytes: usize) -> Cow<'_, str> {
 }
 
 /// Characters that move the cursor, start a line, reverse the text or hide in it.
-fn acts(c: char) -> bool {
+fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -65,7 +65,7 @@ mod tests {
         #[test]
         fn nothing_acts_afterwards(text: String, max in 0usize..40) {
             let safe = sanitize(&text);
-            prop_assert!(!safe.chars().any(acts));
+            prop_assert!(!safe.chars().any(is_control));
             prop_assert_eq!(sanitize(&safe), safe.as_ref());
             prop_assert!(clip(&safe, max).len() <= max);
         }

@@ -38,13 +38,13 @@ impl Outlet for Cef {
         let room = receiver.max_message_bytes.saturating_sub(head.len());
         Box::pin(
             self.0
-                .send(head + &event(message, &name(&receiver.hostname, 255), room)),
+                .send(head + &cef_event(message, &name(&receiver.hostname, 255), room)),
         )
     }
 }
 
 /// 0 to 10, as the guide divides them: low to 3, medium to 6, high to 8, very high to 10.
-const fn severity(severity: Severity) -> u8 {
+const fn cef_severity(severity: Severity) -> u8 {
     match severity {
         Severity::Critical => 10,
         Severity::High => 8,
@@ -56,21 +56,21 @@ const fn severity(severity: Severity) -> u8 {
 
 /// A field of the head: `|` and `\` are escaped; a line break has no place in it, and `neutral`
 /// spells it out.
-fn field(text: &str) -> String {
-    escaped(&bounded(text, FIELD_MAX), '|')
+fn header_field(text: &str) -> String {
+    escape_mark(&bounded_text(text, FIELD_MAX), '|')
 }
 
 /// A value of the extension: `=` and `\` are escaped.
-fn value(text: &str, most: usize) -> String {
-    escaped(&bounded(text, most), '=')
+fn extension_value(text: &str, most: usize) -> String {
+    escape_mark(&bounded_text(text, most), '=')
 }
 
 /// What acts is spelled out, which makes it longer: it is cut before and after.
-fn bounded(text: &str, most: usize) -> String {
+fn bounded_text(text: &str, most: usize) -> String {
     clip(&sanitize(&clip(text, most)), most).into_owned()
 }
 
-fn escaped(text: &str, mark: char) -> String {
+fn escape_mark(text: &str, mark: char) -> String {
     let mut out = String::with_capacity(text.len() + 8);
     for c in text.chars() {
         if c == '\\' || c == mark {
@@ -82,25 +82,25 @@ fn escaped(text: &str, mark: char) -> String {
 }
 
 /// The event in at most `room` bytes. A value that does not fit is left out whole.
-fn event(message: &Notification, host: &str, room: usize) -> String {
+fn cef_event(message: &Notification, host: &str, room: usize) -> String {
     let alert = message.content.as_alert();
     let severity = if message.kind == Kind::Test {
         0
     } else {
-        severity(alert.severity)
+        cef_severity(alert.severity)
     };
 
     let mut out = format!(
         "CEF:0|blueteam|blueteam|{}|{}|{}|{severity}|",
         env!("CARGO_PKG_VERSION"),
-        field(alert.rule_id.as_str()),
-        field(&alert.title),
+        header_field(alert.rule_id.as_str()),
+        header_field(&alert.title),
     );
 
     let mut between = "";
-    for (key, text) in extension(message, host) {
+    for (key, text) in cef_extension(message, host) {
         let most = if key == "msg" { TEXT_MAX } else { VALUE_MAX };
-        let pair = format!("{between}{key}={}", value(&text, most));
+        let pair = format!("{between}{key}={}", extension_value(&text, most));
         if !text.is_empty() && out.len() + pair.len() <= room {
             out.push_str(&pair);
             between = " ";
@@ -111,7 +111,7 @@ fn event(message: &Notification, host: &str, room: usize) -> String {
 }
 
 /// What is told of the alert in the guide's own keys, most important first.
-fn extension(message: &Notification, host: &str) -> Vec<(&'static str, String)> {
+fn cef_extension(message: &Notification, host: &str) -> Vec<(&'static str, String)> {
     let alert = message.content.as_alert();
     let millis = |at: model::Timestamp| at.as_micros().div_euclid(1000).to_string();
     let entity = alert.entity.value.clone();
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn an_alert_is_an_event() {
-        let event = event(&samples::message(), "soc1", 8192);
+        let event = cef_event(&samples::message(), "soc1", 8192);
         insta::assert_snapshot!(event.replace(env!("CARGO_PKG_VERSION"), "VERSION"));
     }
 
@@ -241,20 +241,20 @@ mod tests {
         #[test]
         fn an_attacker_writes_no_field_and_no_key(text in samples::attacks(), room in 1500_usize..9000) {
             let message = samples::hostile(&text);
-            let event = event(&message, "soc1", room);
+            let event = cef_event(&message, "soc1", room);
             prop_assert!(event.len() <= room, "{} of {room}", event.len());
             prop_assert!(!event.contains('\n') && samples::harmless(&event), "{:?}", event);
             let (head, pairs) = parsed(&event).expect("well-formed");
-            prop_assert_eq!(&head[5], &bounded(&text, FIELD_MAX));
+            prop_assert_eq!(&head[5], &bounded_text(&text, FIELD_MAX));
 
             let keys: Vec<_> = pairs.iter().map(|(key, _)| key.as_str()).collect();
-            let known: Vec<_> = extension(&message, "soc1").into_iter().map(|(key, _)| key).collect();
+            let known: Vec<_> = cef_extension(&message, "soc1").into_iter().map(|(key, _)| key).collect();
             prop_assert!(keys.iter().all(|key| known.contains(key)), "{keys:?}");
             prop_assert!(!keys.contains(&"src"), "the address is none");
 
             if room > 8000 {
                 let msg = pairs.iter().find(|(key, _)| key == "msg").map(|(_, text)| text.clone());
-                prop_assert_eq!(msg.unwrap_or_default(), bounded(&text, TEXT_MAX));
+                prop_assert_eq!(msg.unwrap_or_default(), bounded_text(&text, TEXT_MAX));
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use super::{Outlet, Sending};
 use crate::error::{Receipt, SendError, SetupError, chain};
 use crate::notification::{Kind, Notification};
-use crate::words;
+use crate::wording;
 
 /// The limit of one attempt: a pipe that nobody reads must not hold up the other channels.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -76,7 +76,12 @@ impl Outlet for Console {
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         Box::pin(async move {
             let advice = "check where its output goes";
-            match timeout(self.patience, self.write(line(message, self.colour))).await {
+            match timeout(
+                self.patience,
+                self.write(console_line(message, self.colour)),
+            )
+            .await
+            {
                 Ok(Ok(())) => Ok(Receipt {
                     detail: "written".to_owned(),
                 }),
@@ -92,7 +97,7 @@ impl Outlet for Console {
 
 /// `ALERT CRITICAL  2026-03-05 14:12:31 UTC  Credential stuffing from 203.0.113.7
 /// (credential_stuffing, 12 events) …`
-fn line(message: &Notification, colour: bool) -> String {
+fn console_line(message: &Notification, colour: bool) -> String {
     let alert = message.content.as_alert();
     let word = match message.kind {
         Kind::Test => "TEST ",
@@ -119,9 +124,9 @@ fn line(message: &Notification, colour: bool) -> String {
         .unwrap_or_default();
     format!(
         "{on}{word} {severity:<8}{off}  {}  {}  ({}, {} events{cui})  alert {}{incident}\n",
-        words::time(alert.last_seen),
-        words::field(&alert.title),
-        words::field(alert.rule_id.as_str()),
+        wording::time(alert.last_seen),
+        wording::field(&alert.title),
+        wording::field(alert.rule_id.as_str()),
         alert.event_count,
         alert.alert_id,
     )
@@ -135,7 +140,7 @@ mod tests {
 
     #[test]
     fn says_it_in_one_line() {
-        insta::assert_snapshot!(line(&samples::message(), false).trim_end());
+        insta::assert_snapshot!(console_line(&samples::message(), false).trim_end());
     }
 
     /// Hangs until the other end of the channel is dropped.
@@ -187,7 +192,7 @@ mod tests {
             .await
             .unwrap();
         let text = std::fs::read_to_string(file.path()).unwrap();
-        assert_eq!(text, line(&samples::message(), true));
+        assert_eq!(text, console_line(&samples::message(), true));
         assert!(text.starts_with("\x1b[1;31mALERT CRITICAL\x1b[0m"));
 
         let full = std::fs::File::options()
@@ -211,7 +216,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_attacker_cannot_drive_the_terminal(text: String) {
-            let line = line(&samples::hostile(&text), false);
+            let line = console_line(&samples::hostile(&text), false);
             prop_assert!(line.ends_with('\n'));
             prop_assert!(!line.trim_end_matches('\n').chars().any(char::is_control));
         }

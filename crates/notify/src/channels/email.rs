@@ -101,11 +101,12 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
         return Err(bad("to", "names nobody".to_owned()));
     }
 
-    let named = |person: &Person| named(person).map_err(|error| bad("audit_failures", error));
+    let mailbox =
+        |person: &Person| to_mailbox(person).map_err(|error| bad("audit_failures", error));
     let personnel = settings
         .audit_failures
         .iter()
-        .map(named)
+        .map(mailbox)
         .collect::<Result<_, _>>()?;
     let mut parameters = TlsParameters::builder(settings.host.clone());
 
@@ -142,14 +143,14 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
         responsible: settings
             .audit_failures
             .iter()
-            .map(called)
+            .map(display_name)
             .collect::<Vec<_>>()
             .join(", "),
     })))
 }
 
 /// The mailbox of a person.
-fn named(person: &Person) -> Result<Mailbox, String> {
+fn to_mailbox(person: &Person) -> Result<Mailbox, String> {
     let address = person
         .mail
         .parse::<Address>()
@@ -158,7 +159,7 @@ fn named(person: &Person) -> Result<Mailbox, String> {
 }
 
 /// `Ann Lee (+1 555 0100)`.
-fn called(person: &Person) -> String {
+fn display_name(person: &Person) -> String {
     if person.phone.is_empty() {
         person.name.clone()
     } else {
@@ -179,7 +180,7 @@ fn is_audit_failure(message: &Notification) -> bool {
 impl Outlet for Email {
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         Box::pin(async move {
-            let people: Result<Vec<_>, _> = message.people.iter().map(named).collect();
+            let people: Result<Vec<_>, _> = message.people.iter().map(to_mailbox).collect();
             let people = people.map_err(|error| SendError::never(error, "check [personnel]"))?;
             let mut to = if people.is_empty() {
                 self.to.clone()

@@ -9,7 +9,7 @@ use super::syslog::{Sender, head};
 use super::{Outlet, Sending};
 use crate::error::SetupError;
 use crate::notification::{Kind, Notification};
-use crate::words;
+use crate::wording;
 use model::text::{clip, sanitize};
 
 /// The version of the schema.
@@ -42,12 +42,12 @@ impl Outlet for Ocsf {
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         let head = format!("{} - ", head(&self.0.receiver, message));
         let room = self.0.receiver.max_message_bytes.saturating_sub(head.len());
-        Box::pin(self.0.send(head + &fitting(message, room)))
+        Box::pin(self.0.send(head + &fit_finding(message, room)))
     }
 }
 
 /// The finding in at most `room` bytes: what is not required goes first.
-fn fitting(message: &Notification, room: usize) -> String {
+fn fit_finding(message: &Notification, room: usize) -> String {
     let mut finding = finding(message);
     for part in ["unmapped", "evidences", "observables", "message"] {
         let text = finding.to_string();
@@ -68,7 +68,7 @@ fn fitting(message: &Notification, room: usize) -> String {
 }
 
 /// 1 informational to 5 critical; the schema's 6, fatal, is no word of ours.
-const fn severity(severity: Severity) -> (u8, &'static str) {
+const fn ocsf_severity(severity: Severity) -> (u8, &'static str) {
     match severity {
         Severity::Critical => (5, "Critical"),
         Severity::High => (4, "High"),
@@ -79,7 +79,7 @@ const fn severity(severity: Severity) -> (u8, &'static str) {
 }
 
 /// What happened to the finding: created, updated, closed.
-const fn activity(kind: Kind) -> (u32, &'static str) {
+const fn ocsf_activity(kind: Kind) -> (u32, &'static str) {
     match kind {
         Kind::Escalated => (2, "Update"),
         Kind::Resolved => (3, "Close"),
@@ -88,7 +88,7 @@ const fn activity(kind: Kind) -> (u32, &'static str) {
 }
 
 /// New, in progress once somebody has acknowledged it, resolved.
-fn status(alert: &Alert, kind: Kind) -> (u8, &'static str) {
+fn ocsf_status(alert: &Alert, kind: Kind) -> (u8, &'static str) {
     match (kind, alert.state, &alert.acknowledged_by) {
         (Kind::Resolved, ..) | (_, AlertState::Closed, _) => (4, "Resolved"),
         (_, _, Some(_)) => (2, "In Progress"),
@@ -97,23 +97,23 @@ fn status(alert: &Alert, kind: Kind) -> (u8, &'static str) {
 }
 
 /// Milliseconds since 1970, as the schema wants times.
-const fn millis(at: Timestamp) -> i64 {
+const fn to_millis(at: Timestamp) -> i64 {
     at.as_micros().div_euclid(1000)
 }
 
-fn short(text: &str) -> String {
-    bounded(text, NAME_MAX)
+fn short_text(text: &str) -> String {
+    bounded_text(text, NAME_MAX)
 }
 
 /// What acts is spelled out, which makes it longer: it is cut before and after.
-fn bounded(text: &str, most: usize) -> String {
+fn bounded_text(text: &str, most: usize) -> String {
     clip(&sanitize(&clip(text, most)), most).into_owned()
 }
 
 /// Where the entity stands among the evidence, and as what it can be searched for. An address that
 /// is none by its form is not called one.
-fn entity(alert: &Alert) -> (Value, Value) {
-    let value = short(&alert.entity.value);
+fn entity_objects(alert: &Alert) -> (Value, Value) {
+    let value = short_text(&alert.entity.value);
     let (evidence, name, kind, word) = match alert.entity.kind {
         EntityKind::Ip if value.parse::<std::net::IpAddr>().is_ok() => (
             json!({ "src_endpoint": { "ip": value } }),
@@ -150,23 +150,28 @@ fn entity(alert: &Alert) -> (Value, Value) {
 /// The alert as a Detection Finding.
 pub fn finding(message: &Notification) -> Value {
     let alert = message.content.as_alert();
-    let (activity_id, activity_name) = activity(message.kind);
-    let (severity_id, severity) = severity(alert.severity);
-    let (status_id, status) = status(&alert, message.kind);
-    let (evidence, observable) = entity(&alert);
+    let (activity_id, activity_name) = ocsf_activity(message.kind);
+    let (severity_id, severity) = ocsf_severity(alert.severity);
+    let (status_id, status) = ocsf_status(&alert, message.kind);
+    let (evidence, observable) = entity_objects(&alert);
 
     let controls: Vec<_> = alert
         .nist_controls
         .iter()
         .take(20)
-        .map(|c| short(&c.0))
+        .map(|c| short_text(&c.0))
         .collect();
-    let services: Vec<_> = alert.services.iter().take(20).map(|s| short(s)).collect();
+    let services: Vec<_> = alert
+        .services
+        .iter()
+        .take(20)
+        .map(|s| short_text(s))
+        .collect();
     let mut metadata = json!({
         "version": VERSION,
         "product": { "name": "blueteam", "vendor_name": "blueteam", "version": env!("CARGO_PKG_VERSION") },
         "uid": message.delivery_id.to_string(),
-        "logged_time": millis(message.sent_at),
+        "logged_time": to_millis(message.sent_at),
     });
 
     if let Some(incident) = alert.incident_id {
@@ -186,26 +191,26 @@ pub fn finding(message: &Notification) -> Value {
         "activity_name": activity_name,
         "type_uid": CLASS * 100 + activity_id,
         "type_name": format!("Detection Finding: {activity_name}"),
-        "time": millis(alert.created_at),
-        "start_time": millis(alert.first_seen),
-        "end_time": millis(alert.last_seen),
+        "time": to_millis(alert.created_at),
+        "start_time": to_millis(alert.first_seen),
+        "end_time": to_millis(alert.last_seen),
         "count": alert.event_count,
         "severity_id": severity_id,
         "severity": severity,
         "status_id": status_id,
         "status": status,
         "is_alert": matches!(message.kind, Kind::Opened | Kind::Escalated),
-        "message": clip(&words::summary(message), TEXT_MAX),
+        "message": clip(&wording::summary(message), TEXT_MAX),
         "metadata": metadata,
         "finding_info": {
             "uid": alert.alert_id.to_string(),
-            "title": short(&alert.title),
-            "desc": bounded(&alert.description, TEXT_MAX),
-            "created_time": millis(alert.created_at),
-            "first_seen_time": millis(alert.first_seen),
-            "last_seen_time": millis(alert.last_seen),
-            "analytic": { "uid": short(alert.rule_id.as_str()), "name": short(alert.rule_id.as_str()), "type_id": 1, "type": "Rule" },
-            "data_sources": [short(&alert.source)],
+            "title": short_text(&alert.title),
+            "desc": bounded_text(&alert.description, TEXT_MAX),
+            "created_time": to_millis(alert.created_at),
+            "first_seen_time": to_millis(alert.first_seen),
+            "last_seen_time": to_millis(alert.last_seen),
+            "analytic": { "uid": short_text(alert.rule_id.as_str()), "name": short_text(alert.rule_id.as_str()), "type_id": 1, "type": "Rule" },
+            "data_sources": [short_text(&alert.source)],
             "related_events_count": alert.event_count,
         },
         "evidences": [evidence],
@@ -230,7 +235,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_an_attacker_writes_it_is_one_line_of_whole_json(text in samples::attacks(), room in 3300_usize..9000) {
-            let line = fitting(&samples::hostile(&text), room);
+            let line = fit_finding(&samples::hostile(&text), room);
             prop_assert!(line.len() <= room, "{} of {room}", line.len());
             prop_assert!(!line.contains('\n') && samples::harmless(&line), "{:?}", line);
             let read: Value = serde_json::from_str(&line).unwrap();

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Outlet, Sending};
 use crate::error::SetupError;
+use crate::http_post::{Poster, Target};
 use crate::notification::{Kind, Notification};
-use crate::post::{Poster, Target};
-use crate::words;
+use crate::wording;
 use model::text::clip;
 
 /// Where events go, unless the service is in the EU (`https://events.eu.pagerduty.com/v2/enqueue`).
@@ -59,14 +59,14 @@ impl Outlet for Pagerduty {
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         let headers =
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        let body = body(message, self.routing_key.expose_secret())
+        let body = event_body(message, self.routing_key.expose_secret())
             .to_string()
             .into_bytes();
         Box::pin(self.poster.post(headers, body, message.sent_at))
     }
 }
 
-const fn severity(severity: Severity) -> &'static str {
+const fn pagerduty_severity(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "critical",
         Severity::High => "error",
@@ -75,14 +75,14 @@ const fn severity(severity: Severity) -> &'static str {
     }
 }
 
-fn body(message: &Notification, routing_key: &str) -> Value {
+fn event_body(message: &Notification, routing_key: &str) -> Value {
     let alert = message.content.as_alert();
     let dedup_key = alert.fingerprint.to_string();
     if message.kind == Kind::Resolved {
         return json!({ "routing_key": routing_key, "event_action": "resolve", "dedup_key": dedup_key });
     }
 
-    let details: Map<String, Value> = words::facts(message)
+    let details: Map<String, Value> = wording::facts(message)
         .into_iter()
         .map(|(k, v)| (k.to_owned(), Value::String(v)))
         .collect();
@@ -92,12 +92,12 @@ fn body(message: &Notification, routing_key: &str) -> Value {
         "dedup_key": dedup_key,
         "client": "blueteam",
         "payload": {
-            "summary": clip(&words::summary(message), SUMMARY_MAX),
-            "source": words::field(&alert.entity.value),
-            "severity": severity(alert.severity),
+            "summary": clip(&wording::summary(message), SUMMARY_MAX),
+            "source": wording::field(&alert.entity.value),
+            "severity": pagerduty_severity(alert.severity),
             "timestamp": alert.last_seen.to_string(),
-            "component": words::field(&alert.source),
-            "class": words::field(alert.rule_id.as_str()),
+            "component": wording::field(&alert.source),
+            "class": wording::field(alert.rule_id.as_str()),
             "custom_details": details,
         },
     })
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn an_alert_triggers_and_its_end_resolves_the_same() {
-        let trigger = body(&samples::message(), "0123456789abcdef0123456789abcdef");
+        let trigger = event_body(&samples::message(), "0123456789abcdef0123456789abcdef");
         insta::assert_json_snapshot!(trigger);
-        let resolve = body(
+        let resolve = event_body(
             &Notification {
                 kind: Kind::Resolved,
                 ..samples::message()

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Outlet, Sending};
 use crate::error::SetupError;
+use crate::http_post::Poster;
 use crate::notification::Notification;
-use crate::post::Poster;
-use crate::words;
+use crate::wording;
 use model::text::clip;
 
 /// Slack's limits, in characters; we count bytes, which are never fewer.
@@ -36,43 +36,44 @@ impl Outlet for Slack {
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         Box::pin(self.0.post(
             headers,
-            body(message).to_string().into_bytes(),
+            message_body(message).to_string().into_bytes(),
             message.sent_at,
         ))
     }
 }
 
-fn plain(text: &str, most: usize) -> Value {
+fn plain_text(text: &str, most: usize) -> Value {
     json!({ "type": "plain_text", "text": clip(text, most), "emoji": false })
 }
 
 /// What a phone shows before the message is opened; `<`, `>` and `&` mean something to Slack there.
-fn notification(text: &str) -> String {
+fn fallback_text(text: &str) -> String {
     clip(text, TEXT_MAX)
         .replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")
 }
 
-fn body(message: &Notification) -> Value {
-    let summary = words::summary(message);
+fn message_body(message: &Notification) -> Value {
+    let summary = wording::summary(message);
     let title = format!(
         "{}: {}",
         message.content.severity().as_str().to_ascii_uppercase(),
-        words::field(message.content.title())
+        wording::field(message.content.title())
     );
-    let facts = words::facts(message);
-    let field = |(label, value): &(&str, String)| plain(&format!("{label}\n{value}"), FIELD_MAX);
+    let facts = wording::facts(message);
+    let field =
+        |(label, value): &(&str, String)| plain_text(&format!("{label}\n{value}"), FIELD_MAX);
 
     let mut blocks = vec![
-        json!({ "type": "header", "text": plain(&title, HEADER_MAX) }),
-        json!({ "type": "section", "text": plain(&summary, TEXT_MAX) }),
+        json!({ "type": "header", "text": plain_text(&title, HEADER_MAX) }),
+        json!({ "type": "section", "text": plain_text(&summary, TEXT_MAX) }),
     ];
     blocks.extend(facts.chunks(FIELDS_MAX).map(
         |some| json!({ "type": "section", "fields": some.iter().map(field).collect::<Vec<_>>() }),
     ));
 
-    json!({ "text": notification(&summary), "blocks": blocks })
+    json!({ "text": fallback_text(&summary), "blocks": blocks })
 }
 
 #[cfg(test)]
@@ -82,12 +83,12 @@ mod tests {
 
     #[test]
     fn a_message_has_the_facts_in_blocks() {
-        insta::assert_json_snapshot!(body(&samples::message()));
+        insta::assert_json_snapshot!(message_body(&samples::message()));
     }
 
     #[test]
     fn hostile_text_neither_mentions_nor_grows() {
-        let body = body(&samples::hostile(
+        let body = message_body(&samples::hostile(
             &"<!channel> <http://evil|ok> *b* ".repeat(500),
         ));
         assert!(!body["text"].as_str().unwrap().contains('<'));

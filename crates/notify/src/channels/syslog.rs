@@ -42,7 +42,7 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
 }
 
 /// How bad, in syslog's own numbers (RFC 5424 6.2.1).
-const fn level(severity: Severity) -> u8 {
+const fn syslog_severity(severity: Severity) -> u8 {
     match severity {
         Severity::Critical => 2,
         Severity::High => 3,

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use super::{Outlet, Sending};
 use crate::error::SetupError;
+use crate::http_post::Poster;
 use crate::notification::Notification;
-use crate::post::Poster;
-use crate::words;
+use crate::wording;
 use model::text::clip;
 
 /// The longest text of one run, in bytes: a whole card may have 28 KB.
@@ -33,13 +33,13 @@ impl Outlet for Teams {
             HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
         Box::pin(self.0.post(
             headers,
-            body(message).to_string().into_bytes(),
+            message_body(message).to_string().into_bytes(),
             message.sent_at,
         ))
     }
 }
 
-const fn colour(severity: Severity) -> &'static str {
+const fn severity_color(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical | Severity::High => "Attention",
         Severity::Medium => "Warning",
@@ -47,29 +47,29 @@ const fn colour(severity: Severity) -> &'static str {
     }
 }
 
-fn run(text: &str) -> Value {
+fn text_run(text: &str) -> Value {
     json!({ "type": "TextRun", "text": clip(text, RUN_MAX) })
 }
 
-fn body(message: &Notification) -> Value {
+fn message_body(message: &Notification) -> Value {
     let alert = message.content.as_alert();
-    let mut title = run(&format!(
+    let mut title = text_run(&format!(
         "{}: {}",
         alert.severity.as_str().to_ascii_uppercase(),
-        words::field(&alert.title)
+        wording::field(&alert.title)
     ));
     title["weight"] = json!("Bolder");
     title["size"] = json!("Large");
 
-    title["color"] = json!(colour(alert.severity));
+    title["color"] = json!(severity_color(alert.severity));
     let mut body = vec![
         json!({ "type": "RichTextBlock", "inlines": [title] }),
-        json!({ "type": "RichTextBlock", "inlines": [run(&words::summary(message))] }),
+        json!({ "type": "RichTextBlock", "inlines": [text_run(&wording::summary(message))] }),
     ];
-    body.extend(words::facts(message).iter().map(|(label, value)| {
-        let mut label = run(&format!("{label}: "));
+    body.extend(wording::facts(message).iter().map(|(label, value)| {
+        let mut label = text_run(&format!("{label}: "));
         label["weight"] = json!("Bolder");
-        json!({ "type": "RichTextBlock", "spacing": "None", "inlines": [label, run(value)] })
+        json!({ "type": "RichTextBlock", "spacing": "None", "inlines": [label, text_run(value)] })
     }));
 
     json!({
@@ -81,7 +81,7 @@ fn body(message: &Notification) -> Value {
                 "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
                 "type": "AdaptiveCard",
                 "version": "1.4",
-                "fallbackText": clip(&words::field(&alert.title), RUN_MAX),
+                "fallbackText": clip(&wording::field(&alert.title), RUN_MAX),
                 "body": body,
             },
         }],
@@ -95,12 +95,12 @@ mod tests {
 
     #[test]
     fn a_card_has_the_facts() {
-        insta::assert_json_snapshot!(body(&samples::message()));
+        insta::assert_json_snapshot!(message_body(&samples::message()));
     }
 
     #[test]
     fn hostile_text_is_in_runs_alone_and_the_card_stays_small() {
-        let card = body(&samples::hostile(&"[click](http://evil) ".repeat(1000)));
+        let card = message_body(&samples::hostile(&"[click](http://evil) ".repeat(1000)));
         assert!(
             card.to_string().len() < 28_000,
             "{}",

@@ -16,9 +16,9 @@ use uuid::Uuid;
 
 use super::{Outlet, Sending};
 use crate::error::{SendError, SetupError};
+use crate::http_post::{Poster, Target};
 use crate::notification::{Kind, Notification};
-use crate::post::{Poster, Target};
-use crate::words;
+use crate::wording;
 
 /// The shortest secret that is accepted, in bytes: what HMAC-SHA256 needs to resist guessing.
 pub const SECRET_MIN: usize = 16;
@@ -56,14 +56,14 @@ pub(super) fn open(settings: &mut super::Settings) -> Result<Option<Box<dyn Outl
 impl Outlet for Webhook {
     fn send<'a>(&'a self, message: &'a Notification) -> Sending<'a> {
         Box::pin(async move {
-            let body = body(message)?;
-            let headers = headers(message, &self.secret, &body)?;
+            let body = webhook_body(message)?;
+            let headers = signed_headers(message, &self.secret, &body)?;
             self.poster.post(headers, body, message.sent_at).await
         })
     }
 }
 
-fn headers(
+fn signed_headers(
     message: &Notification,
     secret: &SecretString,
     body: &[u8],
@@ -85,7 +85,7 @@ fn headers(
         ("blueteam-delivery", delivery.clone()),
         ("idempotency-key", delivery),
         ("blueteam-timestamp", timestamp.to_string()),
-        ("blueteam-signature", signature(secret, timestamp, body)),
+        ("blueteam-signature", sign_body(secret, timestamp, body)),
     ];
 
     let pair = |(name, value): (&'static str, String)| {
@@ -109,14 +109,14 @@ struct Body<'a> {
     alert: &'a Alert,
 }
 
-fn body(message: &Notification) -> Result<Vec<u8>, SendError> {
+fn webhook_body(message: &Notification) -> Result<Vec<u8>, SendError> {
     let alert = message.content.as_alert();
     let body = Body {
         version: 1,
         kind: message.kind,
         delivery_id: message.delivery_id,
         sent_at: message.sent_at,
-        summary: words::summary(message),
+        summary: wording::summary(message),
         alert: &alert,
     };
 
@@ -129,7 +129,7 @@ fn body(message: &Notification) -> Result<Vec<u8>, SendError> {
 }
 
 /// `v1=` and the hex of HMAC-SHA256(secret, `<timestamp>.<body>`).
-fn signature(secret: &SecretString, timestamp: i64, body: &[u8]) -> String {
+fn sign_body(secret: &SecretString, timestamp: i64, body: &[u8]) -> String {
     #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
     let mut mac =
         Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes()).expect("any key length");
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn the_body_holds_what_a_machine_needs() {
         let body: serde_json::Value =
-            serde_json::from_slice(&body(&samples::message()).unwrap()).unwrap();
+            serde_json::from_slice(&webhook_body(&samples::message()).unwrap()).unwrap();
         insta::assert_json_snapshot!(body);
     }
 
@@ -168,6 +168,6 @@ mod tests {
         // printf '1700000000.{}' | openssl dgst -sha256 -hmac 0123456789abcdef
         let secret = SecretString::from("0123456789abcdef");
         let expected = "v1=e4f8e2ecae2295b2ddb2f0b5584c8275e226c0ebe9b3b819e70156bb67122e3e";
-        assert_eq!(signature(&secret, 1_700_000_000, b"{}"), expected);
+        assert_eq!(sign_body(&secret, 1_700_000_000, b"{}"), expected);
     }
 }

@@ -4,7 +4,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use model::Channel;
 use notify::channels::pagerduty;
 use notify::channels::webhook::Settings as Webhook;
-use notify::post::Target;
+use notify::http_post::Target;
 use notify::{Channels, Receipt, Retry, SendError, Settings};
 use secrecy::SecretString;
 use sha2::Sha256;

@@ -1,7 +1,8 @@
 //! The engine's changes into alerts and incidents, in the caller's transaction.
 
 use model::{
-    Actor, Alert, AlertId, AlertState, Change, Detection, EventKey, Fingerprint, IncidentId, Phase,
+    Actor, Alert, AlertId, AlertState, Detection, DetectionUpdate, EventKey, Fingerprint,
+    IncidentId, Phase,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -22,7 +23,7 @@ pub async fn take_turn(conn: &mut PgConnection) -> Result<(), StoreError> {
 /// Starts to write the engine's changes: alerts by fingerprint, and for high and critical ones the
 /// open incident of their entity and source, or a new one. The caller routes what was written, part
 /// by part, and has the notifications enqueued. Idempotent: the same changes again do nothing.
-pub fn apply(changes: &[Change]) -> Batch<'_> {
+pub fn apply(changes: &[DetectionUpdate]) -> Batch<'_> {
     Batch::of_changes(changes)
 }
 
@@ -30,7 +31,7 @@ pub fn apply(changes: &[Change]) -> Batch<'_> {
 /// than `patience`. Returns the alerts, and the incidents that were opened.
 pub(super) async fn write_part(
     conn: &mut PgConnection,
-    changes: &[Change],
+    changes: &[DetectionUpdate],
     patience: &str,
 ) -> Result<(Vec<WrittenAlert>, Vec<IncidentId>), StoreError> {
     sqlx::query!("SELECT set_config('lock_timeout', $1, true)", patience)
@@ -42,7 +43,7 @@ pub(super) async fn write_part(
     let mut alerts = Vec::with_capacity(changes.len());
     let mut incidents = Vec::new();
     for change in changes {
-        let owners = owners(conn, &change.events).await?;
+        let owners = event_owners(conn, &change.events).await?;
         let Some(written) = write_alert(conn, change, &owners).await? else {
             continue;
         };
@@ -69,7 +70,10 @@ pub(super) async fn write_part(
 }
 
 /// A rule that nobody has loaded into the table yet must not keep its alert out.
-async fn ensure_rules_exist(conn: &mut PgConnection, changes: &[Change]) -> Result<(), StoreError> {
+async fn ensure_rules_exist(
+    conn: &mut PgConnection,
+    changes: &[DetectionUpdate],
+) -> Result<(), StoreError> {
     let ids: Vec<String> = changes
         .iter()
         .map(|c| c.detection.rule_id.to_string())
@@ -104,7 +108,7 @@ struct Owners {
 
 /// The services and tenants that the events name. Asked of the tables, so that windows need not
 /// remember them; one look-up by the key for each event.
-async fn owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, StoreError> {
+async fn event_owners(conn: &mut PgConnection, events: &[EventKey]) -> Result<Owners, StoreError> {
     if events.is_empty() {
         return Ok(Owners::default());
     }
@@ -145,7 +149,7 @@ struct Written {
 /// Inserts or extends; none when the row already says as much.
 async fn write_alert(
     conn: &mut PgConnection,
-    change: &Change,
+    change: &DetectionUpdate,
     owners: &Owners,
 ) -> Result<Option<Written>, StoreError> {
     let d = &change.detection;
@@ -279,7 +283,7 @@ async fn name_services(
     Ok(())
 }
 
-fn alert_of(change: &Change, written: &Written, incident_id: Option<IncidentId>) -> Alert {
+fn alert_of(change: &DetectionUpdate, written: &Written, incident_id: Option<IncidentId>) -> Alert {
     let d = &change.detection;
     Alert {
         alert_id: AlertId(d.fingerprint.0),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use model::{Alert, AlertId, AlertState, Change, Channel, IncidentId, MuteId, Span};
+use model::{Alert, AlertId, AlertState, Channel, DetectionUpdate, IncidentId, SilenceId, Span};
 use sqlx::{Executor as _, PgConnection};
 use uuid::Uuid;
 
@@ -35,7 +35,7 @@ pub struct Route {
     /// Its channels.
     pub channels: Vec<Channel>,
     /// The silence that covers the alert: no channel gets it.
-    pub muted_by: Option<MuteId>,
+    pub muted_by: Option<SilenceId>,
     /// How many messages of new alerts a channel that people read takes, and in how long; beyond,
     /// they are folded into a summary. None: all.
     pub most: Option<(u32, Span)>,
@@ -124,7 +124,7 @@ pub(super) struct Failure {
 /// `pending_alerts`; all others are written.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    changes: Cow<'a, [Change]>,
+    changes: Cow<'a, [DetectionUpdate]>,
     /// Where the changes were pending already: under which keys.
     fingerprints: Option<Vec<Uuid>>,
     todo: VecDeque<Range<usize>>,
@@ -157,17 +157,17 @@ pub struct Part<'a> {
 
 impl<'a> Batch<'a> {
     /// New changes.
-    pub(super) fn of_changes(changes: &'a [Change]) -> Self {
+    pub(super) fn of_changes(changes: &'a [DetectionUpdate]) -> Self {
         Self::new(Cow::Borrowed(changes), None, PATIENTLY)
     }
 
     /// Changes that could not be written before, with their keys in `pending_alerts`.
-    pub(super) fn of_pending(changes: Vec<Change>, fingerprints: Vec<Uuid>) -> Self {
+    pub(super) fn of_pending(changes: Vec<DetectionUpdate>, fingerprints: Vec<Uuid>) -> Self {
         Self::new(Cow::Owned(changes), Some(fingerprints), BRIEFLY)
     }
 
     fn new(
-        changes: Cow<'a, [Change]>,
+        changes: Cow<'a, [DetectionUpdate]>,
         fingerprints: Option<Vec<Uuid>>,
         patience: &'static str,
     ) -> Self {

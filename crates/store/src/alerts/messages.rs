@@ -1,6 +1,6 @@
 //! The notifications of alerts: deliveries, written in the transaction of their alert.
 
-use model::{Alert, AlertId, AlertState, Channel, EntityKind, MutedBy, Severity, Span};
+use model::{Alert, AlertId, AlertState, Channel, EntityKind, Severity, SilencedBy, Span};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -17,7 +17,7 @@ pub(super) async fn enqueue(
         let later = &alerts[at + 1..];
         let goes_on = written.alert.state == AlertState::Open;
         if written.is_new {
-            deliveries += announce(conn, written, later).await?;
+            deliveries += announce_alerts(conn, written, later).await?;
         } else if goes_on && written.is_silenced {
             deliveries += lift_silence(conn, written, later).await?;
         } else if goes_on && written.is_widened {
@@ -25,7 +25,7 @@ pub(super) async fn enqueue(
         }
 
         if !goes_on {
-            deliveries += resolve(conn, &written.alert).await?;
+            deliveries += enqueue_resolution(conn, &written.alert).await?;
         }
     }
 
@@ -33,21 +33,23 @@ pub(super) async fn enqueue(
 }
 
 /// Writes the deliveries of a new alert, or what keeps it quiet.
-async fn announce(
+async fn announce_alerts(
     conn: &mut PgConnection,
     written: &WrittenAlert,
     later: &[WrittenAlert],
 ) -> Result<u64, StoreError> {
     let WrittenAlert { alert, route, .. } = written;
     let muted_by = match route.muted_by {
-        Some(mute) => Some(MutedBy::Mute(mute)),
-        None => inhibiting(conn, alert, later).await?.map(MutedBy::Alert),
+        Some(silence) => Some(SilencedBy::Silence(silence)),
+        None => inhibiting_alerts(conn, alert, later)
+            .await?
+            .map(SilencedBy::Alert),
     };
 
-    let (mute, critical) = match muted_by {
-        None => return deliver(conn, alert, route).await,
-        Some(MutedBy::Mute(id)) => (Some(id.0), None),
-        Some(MutedBy::Alert(id)) => (None, Some(id.0)),
+    let (silence, critical) = match muted_by {
+        None => return enqueue_alert(conn, alert, route).await,
+        Some(SilencedBy::Silence(id)) => (Some(id.0), None),
+        Some(SilencedBy::Alert(id)) => (None, Some(id.0)),
     };
 
     sqlx::query!(
@@ -55,7 +57,7 @@ async fn announce(
          SET muted_by_mute = $2, muted_by_alert = $3
          WHERE alert_id = $1",
         alert.alert_id.0,
-        mute,
+        silence,
         critical
     )
     .execute(conn)
@@ -82,7 +84,7 @@ async fn lift_silence(
     .execute(&mut *conn)
     .await?;
 
-    announce(conn, written, later).await
+    announce_alerts(conn, written, later).await
 }
 
 /// An alert went where one tenant's alerts go, and is no longer one tenant's: the readers of the
@@ -93,10 +95,10 @@ async fn notify_other_tenants(
     later: &[WrittenAlert],
 ) -> Result<u64, StoreError> {
     let WrittenAlert { alert, route, .. } = written;
-    if route.muted_by.is_some() || inhibiting(conn, alert, later).await?.is_some() {
+    if route.muted_by.is_some() || inhibiting_alerts(conn, alert, later).await?.is_some() {
         return Ok(0);
     }
-    deliver(conn, alert, route).await
+    enqueue_alert(conn, alert, route).await
 }
 
 /// The critical alert that is open about the same entity, for an alert that says less. It was
@@ -105,7 +107,7 @@ async fn notify_other_tenants(
 ///
 /// Alerts `later` in the same part count as they were before, so that what inhibits what does not
 /// depend on how changes fall into parts.
-async fn inhibiting(
+async fn inhibiting_alerts(
     conn: &mut PgConnection,
     alert: &Alert,
     later: &[WrittenAlert],
@@ -127,8 +129,8 @@ async fn inhibiting(
         alert.entity.kind.as_str(),
         alert.entity.value,
         alert.source,
-        &ids(&open_before),
-        &ids(&not_open_before),
+        &alert_ids(&open_before),
+        &alert_ids(&not_open_before),
     )
     .fetch_optional(conn)
     .await?
@@ -137,11 +139,15 @@ async fn inhibiting(
     Ok(id.map(AlertId))
 }
 
-fn ids(alerts: &[&WrittenAlert]) -> Vec<Uuid> {
+fn alert_ids(alerts: &[&WrittenAlert]) -> Vec<Uuid> {
     alerts.iter().map(|w| w.alert.alert_id.0).collect()
 }
 
-async fn deliver(conn: &mut PgConnection, alert: &Alert, route: &Route) -> Result<u64, StoreError> {
+async fn enqueue_alert(
+    conn: &mut PgConnection,
+    alert: &Alert,
+    route: &Route,
+) -> Result<u64, StoreError> {
     if route.channels.is_empty() {
         return Ok(0);
     }
@@ -168,7 +174,7 @@ async fn deliver(conn: &mut PgConnection, alert: &Alert, route: &Route) -> Resul
 }
 
 /// Enqueues that an alert is over, for the channels that keep it open until then and have had it.
-async fn resolve(conn: &mut PgConnection, alert: &Alert) -> Result<u64, StoreError> {
+async fn enqueue_resolution(conn: &mut PgConnection, alert: &Alert) -> Result<u64, StoreError> {
     let channels: Vec<String> = Channel::RESOLVING.iter().map(ToString::to_string).collect();
     let done = sqlx::query!(
         "INSERT INTO blueteam.notifications (alert_id, channel, kind, payload)

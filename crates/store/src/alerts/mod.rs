@@ -8,7 +8,7 @@ mod pending;
 use model::Actor;
 use model::{
     Alert, AlertId, AlertState, ControlId, Detection, Entity, EventId, Fingerprint, IncidentId,
-    MuteId, MutedBy, RuleId, Severity, Timestamp,
+    RuleId, Severity, SilenceId, SilencedBy, Timestamp,
 };
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -106,7 +106,7 @@ impl AlertRow {
                 .into_iter()
                 .map(EventId)
                 .collect(),
-            nist_controls: controls(self.nist_controls),
+            nist_controls: parse_controls(self.nist_controls),
             cui_involved: self.cui_involved,
             incident_id: self.incident_id.map(IncidentId),
             state: if self.state == "open" {
@@ -120,8 +120,8 @@ impl AlertRow {
             created_at: self.created_at.0,
             muted_by: self
                 .muted_by_mute
-                .map(|id| MutedBy::Mute(MuteId(id)))
-                .or(self.muted_by_alert.map(|id| MutedBy::Alert(AlertId(id)))),
+                .map(|id| SilencedBy::Silence(SilenceId(id)))
+                .or(self.muted_by_alert.map(|id| SilencedBy::Alert(AlertId(id)))),
         })
     }
 
@@ -145,7 +145,7 @@ impl AlertRow {
                 .into_iter()
                 .map(EventId)
                 .collect(),
-            nist_controls: controls(self.nist_controls),
+            nist_controls: parse_controls(self.nist_controls),
             cui_involved: self.cui_involved,
             tenant: the_tenant(&self.tenants),
             fingerprint: Fingerprint(self.fingerprint.unwrap_or(self.alert_id)),
@@ -163,7 +163,7 @@ fn the_tenant(tenants: &[Uuid]) -> Option<Uuid> {
     }
 }
 
-fn controls(names: Vec<String>) -> Vec<ControlId> {
+fn parse_controls(names: Vec<String>) -> Vec<ControlId> {
     names.into_iter().map(|c| ControlId(c.into())).collect()
 }
 
@@ -187,7 +187,7 @@ pub struct AlertFilter {
     /// Of this incident.
     pub incident_id: Option<IncidentId>,
     /// Muted by anything, or told.
-    pub muted: Option<bool>,
+    pub silenced: Option<bool>,
 }
 
 /// The newest alerts first, at most `limit`.
@@ -233,7 +233,7 @@ pub async fn list(
         filter.acknowledged,
         filter.since.map(Ts) as Option<Ts>,
         filter.incident_id.map(|id| id.0),
-        filter.muted,
+        filter.silenced,
         i64::from(limit),
         filter.service,
         filter.tenant,

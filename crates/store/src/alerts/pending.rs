@@ -1,8 +1,8 @@
 //! Changes of alerts that could not be written when they were due, kept until they are.
 
 use model::{
-    Change, ControlId, Detection, Entity, EventId, EventKey, Fingerprint, Phase, RuleId, Severity,
-    Source, Span, Timestamp,
+    ControlId, Detection, DetectionUpdate, Entity, EventId, EventKey, Fingerprint, Phase, RuleId,
+    Severity, Source, Span, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
@@ -39,7 +39,7 @@ pub struct Waiting {
     pub reason: String,
 }
 
-/// A [`Change`] with all that it takes to write it later.
+/// A [`DetectionUpdate`] with all that it takes to write it later.
 #[derive(Serialize, Deserialize)]
 struct StoredChange {
     opened: bool,
@@ -62,8 +62,8 @@ struct StoredChange {
     episode: i64,
 }
 
-impl From<&Change> for StoredChange {
-    fn from(change: &Change) -> Self {
+impl From<&DetectionUpdate> for StoredChange {
+    fn from(change: &DetectionUpdate) -> Self {
         let d = change.detection.clone();
         Self {
             opened: change.opened,
@@ -92,7 +92,7 @@ impl From<&Change> for StoredChange {
     }
 }
 
-impl From<StoredChange> for Change {
+impl From<StoredChange> for DetectionUpdate {
     fn from(c: StoredChange) -> Self {
         Self {
             opened: c.opened,
@@ -130,7 +130,7 @@ impl From<StoredChange> for Change {
 /// counts, since detections only grow.
 pub(super) async fn postpone(
     conn: &mut PgConnection,
-    change: &Change,
+    change: &DetectionUpdate,
     failure: Failure,
 ) -> Result<Pending, StoreError> {
     let Failure {
@@ -178,7 +178,7 @@ pub async fn retry_pending(conn: &mut PgConnection) -> Result<Batch<'static>, St
     for row in due {
         match serde_json::from_value::<StoredChange>(row.change) {
             Ok(change) => {
-                changes.push(Change::from(change));
+                changes.push(DetectionUpdate::from(change));
                 fingerprints.push(row.fingerprint);
             }
             // Written by another version; it stays for that one.
@@ -250,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_change_survives_being_stored() {
-        let change = Change {
+        let change = DetectionUpdate {
             opened: true,
             phase: Phase::Extended,
             detection: Detection {
@@ -280,7 +280,7 @@ mod tests {
         };
 
         let stored = serde_json::to_value(StoredChange::from(&change)).unwrap();
-        let read: Change = serde_json::from_value::<StoredChange>(stored)
+        let read: DetectionUpdate = serde_json::from_value::<StoredChange>(stored)
             .unwrap()
             .into();
 

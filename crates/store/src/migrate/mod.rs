@@ -210,7 +210,7 @@ pub async fn migrate_within(conn: &mut PgConnection, patience: Patience) -> Resu
     conn.execute("SET client_min_messages = warning; SET statement_timeout = 0")
         .await?;
     conn.lock().await?;
-    let result = run(conn, Instant::now() + patience.0, patience).await;
+    let result = run_migrations(conn, Instant::now() + patience.0, patience).await;
 
     // A connection that broke gave its locks back, and why it broke is the better error.
     let unlocked = conn.unlock().await;
@@ -224,12 +224,12 @@ pub async fn migrate_within(conn: &mut PgConnection, patience: Patience) -> Resu
     Ok(())
 }
 
-async fn run(
+async fn run_migrations(
     conn: &mut PgConnection,
     deadline: Instant,
     patience: Patience,
 ) -> Result<(), StoreError> {
-    let pending = pending(conn).await?;
+    let pending = pending_migrations(conn).await?;
     let base = pending.first().is_some_and(|first| first.version <= BASE);
     if !pending.is_empty() {
         give_back_inserts(conn, &pending).await?;
@@ -249,14 +249,16 @@ async fn run(
     }
 
     for migration in pending {
-        apply(conn, migration, deadline, patience).await?;
+        apply_migration(conn, migration, deadline, patience).await?;
     }
 
     index_arrivals(conn, deadline, patience).await
 }
 
 /// The migrations that the database does not have, in order. Refuses a database of a newer program.
-async fn pending(conn: &mut PgConnection) -> Result<Vec<&'static Migration>, StoreError> {
+async fn pending_migrations(
+    conn: &mut PgConnection,
+) -> Result<Vec<&'static Migration>, StoreError> {
     let table = &MIGRATOR.table_name;
     let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
         .bind(&**table)
@@ -328,7 +330,7 @@ async fn give_back_inserts(
 }
 
 /// Applies one migration and notes it, in one transaction that is one message.
-async fn apply(
+async fn apply_migration(
     conn: &mut PgConnection,
     migration: &Migration,
     deadline: Instant,
@@ -380,7 +382,7 @@ async fn apply(
             "migration {} ({})",
             migration.version, migration.description
         );
-        vacuumed = pause(conn, what, deadline, patience).await?;
+        vacuumed = pause_writers(conn, what, deadline, patience).await?;
     }
 }
 
@@ -400,7 +402,7 @@ fn vacuum_gives_way(tables: &[String]) -> String {
 
 /// After a lock that did not come: waits a little, or gives up and names who holds it. Returns the
 /// tables under vacuum.
-async fn pause(
+async fn pause_writers(
     conn: &mut PgConnection,
     what: String,
     deadline: Instant,
@@ -478,7 +480,7 @@ async fn index_arrivals(
         match conn.execute(statement).await {
             Ok(_) => {}
             Err(error) if is_lock(&error) => {
-                pause(
+                pause_writers(
                     conn,
                     "building the index on audit_events".to_owned(),
                     deadline,

@@ -18,7 +18,7 @@ use model::SecurityEvent;
 use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
-use crate::wire::{self, EventTable, Message};
+use crate::binary_copy::{self, EventTable, Message};
 
 pub use cursor::{Check, Cursor, Start, Witness, check, commit_early, initialise, load, save};
 pub use lease::claim;
@@ -53,7 +53,7 @@ pub struct Polled {
 }
 
 /// Hands out the events that became visible since the cursor, in order of insertion, audit events
-/// first. Memory is bounded whatever the backlog. Moves nothing: process the events, then [`save`]
+/// first. Lookback is bounded whatever the backlog. Moves nothing: process the events, then [`save`]
 /// the returned cursor together with what they caused.
 ///
 /// Must not be called inside a transaction.
@@ -199,7 +199,7 @@ pub(crate) async fn stream(
     // To the end even after an error: the connection is usable only then.
     let mut failed = None;
     while let Some(message) = rows.next().await.transpose()? {
-        match wire::event(&message) {
+        match binary_copy::event(&message) {
             Ok(Message::Event(seq, event)) => {
                 progress.last = seq.max(progress.last);
                 count += 1;

@@ -8,8 +8,8 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::StoreError;
+use crate::binary_copy::{EventTable, Unreadable};
 use crate::db::Ts;
-use crate::wire::{EventTable, Unreadable};
 
 /// How many rows of a table and reason are named.
 const SAMPLES_MAX: usize = 10;
@@ -174,7 +174,7 @@ impl Withheld {
             .map(|(micros, id)| {
                 format!(
                     "({}, '{id}'::uuid)",
-                    crate::history::literal(Timestamp::from_micros(*micros))
+                    crate::stored_events::literal(Timestamp::from_micros(*micros))
                 )
             })
             .collect();
@@ -185,7 +185,7 @@ impl Withheld {
 /// Searches the rows of a table that meet `condition` for those that the server cannot put out, by
 /// halving, and notes them in `blueteam.withheld_events`. Returns how many are new. Must not be
 /// called inside a transaction.
-async fn search(
+async fn search_bad(
     conn: &mut PgConnection,
     table: EventTable,
     condition: &str,
@@ -213,7 +213,8 @@ async fn search(
         }
 
         if end - start == 1 {
-            found += withhold(conn, table, keys[start], &error).await?;
+            let (at, id) = keys[start];
+            found += withhold_row(conn, table, at, id, &error).await?;
         } else {
             let middle = start.midpoint(end);
             todo.push((middle, end));
@@ -250,10 +251,11 @@ async fn put_out(
     Ok(())
 }
 
-async fn withhold(
+async fn withhold_row(
     conn: &mut PgConnection,
     table: EventTable,
-    (at, id): (Ts, Uuid),
+    at: Ts,
+    id: Uuid,
     error: &StoreError,
 ) -> Result<u64, StoreError> {
     let mut reason = error.to_string();
@@ -282,7 +284,7 @@ pub async fn withhold_unreadable(
     since: Timestamp,
 ) -> Result<u64, StoreError> {
     let known = Withheld::load(&mut *conn).await?;
-    let recent = format!("timestamp >= {}", crate::history::literal(since));
+    let recent = format!("timestamp >= {}", crate::stored_events::literal(since));
     let tables = [
         (EventTable::Audit, cursor.audit_unread()),
         (EventTable::Collected, cursor.collected_unread()),
@@ -291,7 +293,7 @@ pub async fn withhold_unreadable(
     let mut found = 0;
     for (table, unread) in tables {
         let condition = format!("({unread} OR {recent}){}", known.condition(table));
-        found += search(conn, table, &condition).await?;
+        found += search_bad(conn, table, &condition).await?;
     }
 
     Ok(found)

@@ -85,7 +85,7 @@ async fn a_database_of_migration_030_is_adopted_with_all_it_holds() {
         .unwrap();
     assert_eq!((again.accepted, again.duplicates), (1, 1));
     let mut seen = 0;
-    store::history::stream(
+    store::stored_events::stream(
         &mut conn,
         crate::at(-99_999_999),
         crate::at(99_999_999),

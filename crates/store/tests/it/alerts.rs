@@ -1,6 +1,6 @@
 use model::{
-    AlertId, Change, Channel, ControlId, Detection, Entity, EntityKind, EventId, Fingerprint,
-    Phase, RuleId, Severity, Source, Span,
+    AlertId, Channel, ControlId, Detection, DetectionUpdate, Entity, EntityKind, EventId,
+    Fingerprint, Phase, RuleId, Severity, Source, Span,
 };
 use sqlx::PgConnection;
 use store::alerts::{self, AlertFilter, Applied};
@@ -16,8 +16,8 @@ pub(crate) fn change(
     severity: Severity,
     phase: Phase,
     events: u64,
-) -> Change {
-    Change {
+) -> DetectionUpdate {
+    DetectionUpdate {
         opened: phase == Phase::Opened,
         phase,
         detection: Detection {
@@ -44,7 +44,7 @@ pub(crate) fn change(
     }
 }
 
-async fn apply(conn: &mut PgConnection, changes: &[Change]) -> Applied {
+async fn apply(conn: &mut PgConnection, changes: &[DetectionUpdate]) -> Applied {
     testkit::apply_alerts(conn, changes, |alert| {
         if alert.severity >= Severity::High {
             vec![Channel::Console, Channel::Webhook]
@@ -303,26 +303,28 @@ async fn deliveries_are_lent_once_and_come_back() {
 
     // The ledger has all of it, and what was given up comes back when a person wants it.
     let mut admin = db.connect_as("blueteam_admin").await;
-    let dead = store::ledger::Filter {
+    let dead = store::deliveries::Filter {
         state: Some("dead".to_owned()),
-        ..store::ledger::Filter::default()
+        ..store::deliveries::Filter::default()
     };
 
-    let given_up = store::ledger::list(&mut admin, &dead, 10).await.unwrap();
+    let given_up = store::deliveries::list(&mut admin, &dead, 10)
+        .await
+        .unwrap();
     assert_eq!(
         (given_up.len(), given_up[0].last_error.as_deref()),
         (1, Some("given up"))
     );
 
     assert_eq!(
-        store::ledger::resend(&mut admin, &person("alice"), None)
+        store::deliveries::resend(&mut admin, &person("alice"), None)
             .await
             .unwrap(),
         1
     );
 
     assert_eq!(
-        store::ledger::resend(&mut admin, &person("alice"), None)
+        store::deliveries::resend(&mut admin, &person("alice"), None)
             .await
             .unwrap(),
         0
@@ -336,7 +338,7 @@ async fn deliveries_are_lent_once_and_come_back() {
         (given_up[0].delivery_id, 1)
     );
 
-    let story = store::ledger::attempts(&mut admin, given_up[0].delivery_id)
+    let story = store::deliveries::attempts(&mut admin, given_up[0].delivery_id)
         .await
         .unwrap();
     let told: Vec<_> = story
@@ -455,7 +457,7 @@ async fn events_of(conn: &mut PgConnection, tenants: &[Option<Uuid>]) {
 }
 
 /// A change whose newest events are those.
-fn of(n: u128, events: u64, rows: std::ops::Range<u128>, phase: Phase) -> Change {
+fn of(n: u128, events: u64, rows: std::ops::Range<u128>, phase: Phase) -> DetectionUpdate {
     let mut change = change(n, "brute_force", Severity::Medium, phase, events);
     change.events = rows
         .map(|e| model::EventKey {
@@ -485,7 +487,7 @@ async fn who_reads_for_all_is_told_once_an_alert_is_no_longer_one_tenants() {
     )
     .await;
 
-    let apply = async |conn: &mut PgConnection, change: Change| {
+    let apply = async |conn: &mut PgConnection, change: DetectionUpdate| {
         let route = |a: &model::Alert| match a.tenant {
             Some(_) => vec![Channel::Slack].into(),
             None => vec![Channel::Webhook, Channel::Slack].into(),

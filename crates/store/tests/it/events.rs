@@ -2,8 +2,8 @@ use model::event::{Details, UserId};
 use model::{AuditRecord, Category, EventId, Outcome, SecurityEvent, Source};
 use serde_json::json;
 use sqlx::Connection as _;
-use store::collected::{Account, Position};
 use store::events::{AuditRow, Claim, Inserted, insert_audit, insert_audit_parts};
+use store::log_events::{Account, Position};
 use testkit::TestDb;
 
 use crate::{LOGIN, at, count, id, logins, number, row, sql};
@@ -26,7 +26,7 @@ async fn what_goes_in_comes_out() {
     );
 
     let mut out = Vec::new();
-    let n = store::history::stream(
+    let n = store::stored_events::stream(
         &mut conn,
         model::Timestamp::MIN,
         model::Timestamp::MAX,
@@ -317,7 +317,7 @@ async fn a_row_that_the_database_refuses_leaves_a_trace() {
     };
 
     let events = [event(1, "ann"), event(2, "a\0b"), event(3, "bob")];
-    let done = store::collected::insert(&mut conn, &events, None, Some(&account))
+    let done = store::log_events::insert(&mut conn, &events, None, Some(&account))
         .await
         .unwrap();
     assert_eq!((done.accepted, done.rejected.len()), (2, 1));
@@ -378,21 +378,21 @@ async fn collected_events_and_their_position_are_one() {
         at: json!({"offset": n}),
     };
 
-    let done = store::collected::insert(&mut conn, &[event(1), event(2)], Some(&place(7)), None)
+    let done = store::log_events::insert(&mut conn, &[event(1), event(2)], Some(&place(7)), None)
         .await
         .unwrap();
     assert_eq!(done.accepted, 2);
-    let done = store::collected::insert(&mut conn, &[event(2), event(3)], Some(&place(9)), None)
+    let done = store::log_events::insert(&mut conn, &[event(2), event(3)], Some(&place(9)), None)
         .await
         .unwrap();
     assert_eq!((done.accepted, done.duplicates), (1, vec![0]));
 
-    let found = store::collected::position(&mut conn, "syslog:/var/log/auth.log")
+    let found = store::log_events::position(&mut conn, "syslog:/var/log/auth.log")
         .await
         .unwrap();
     assert_eq!(found, Some(json!({"offset": 9})));
     let mut out = Vec::new();
-    store::history::stream(&mut conn, at(0), at(1), |e| {
+    store::stored_events::stream(&mut conn, at(0), at(1), |e| {
         out.push(e.clone().into_owned());
     })
     .await

@@ -1,4 +1,4 @@
-use model::{ControlId, Memory, RuleId, Severity, Source, Span};
+use model::{ControlId, Lookback, RuleId, Severity, Source, Span};
 use serde_json::json;
 use store::baselines::Baseline;
 use store::keys::NewKey;
@@ -174,7 +174,7 @@ async fn baselines_survive() {
         .unwrap();
     assert_eq!(store::baselines::load(&mut conn).await.unwrap(), [one(2)]);
     assert!(
-        store::history::estimate(&mut conn, at(0), at(0).plus(Span::hours(1)))
+        store::stored_events::estimate(&mut conn, at(0), at(0).plus(Span::hours(1)))
             .await
             .is_ok()
     );
@@ -228,16 +228,17 @@ async fn windows_are_rebuilt_before_a_backlog_however_long_it_is() {
         .await
         .unwrap();
     let mut seen = Vec::new();
-    let memory = Memory {
+    let memory = Lookback {
         all: Span::mins(5),
         logins: Span::mins(5),
     };
 
-    store::history::rebuild(
+    store::stored_events::rebuild(
         &mut conn,
         memory,
         at(8000),
-        (&read, Some(&learnt)),
+        &read,
+        Some(&learnt),
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -279,14 +280,15 @@ async fn windows_are_rebuilt_by_arrival_too() {
 
     let mut seen = Vec::new();
     let learnt = read.snapshot.clone();
-    store::history::rebuild(
+    store::stored_events::rebuild(
         &mut conn,
-        Memory {
+        Lookback {
             all: Span::mins(5),
             logins: Span::mins(5),
         },
         at(8000),
-        (&read, Some(&learnt)),
+        &read,
+        Some(&learnt),
         |event, known| {
             seen.push((crate::number(event), known));
         },
@@ -325,17 +327,18 @@ async fn logins_are_seen_again_from_further_back() {
     let read = poll(&mut conn, &cursor, |_| {}).await.unwrap().cursor;
     let read = save(&mut conn, read).await.unwrap();
     let learnt = read.snapshot.clone();
-    let memory = Memory {
+    let memory = Lookback {
         all: Span::ZERO,
         logins: Span::secs(6500),
     };
 
     let mut seen = Vec::new();
-    store::history::rebuild(
+    store::stored_events::rebuild(
         &mut conn,
         memory,
         at(8000),
-        (&read, Some(&learnt)),
+        &read,
+        Some(&learnt),
         |event, _| seen.push(event.timestamp),
     )
     .await

@@ -115,7 +115,7 @@ async fn a_transaction_held_open_delays_nobody_and_loses_nothing() {
     insert_audit(&mut writer, &logins([300_000])).await.unwrap();
     let mut past = 0;
     let (from, to) = (model::Timestamp::MIN, model::Timestamp::MAX);
-    store::history::stream_read(&mut conn, from, to, &cursor, |e| {
+    store::stored_events::stream_read(&mut conn, from, to, &cursor, |e| {
         assert_ne!(number(e), 300_000);
         past += 1;
     })

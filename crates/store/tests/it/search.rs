@@ -63,12 +63,12 @@ async fn old_months_of_logs_are_dropped_and_recorded() {
 
     let mut engine = db.connect_as("blueteam_engine").await;
     assert_eq!(
-        store::collected::drop_old(&mut engine, 12).await.unwrap(),
+        store::log_events::drop_old(&mut engine, 12).await.unwrap(),
         Vec::<String>::new()
     );
 
     assert_eq!(
-        store::collected::drop_old(&mut engine, 4)
+        store::log_events::drop_old(&mut engine, 4)
             .await
             .unwrap()
             .len(),
@@ -77,7 +77,7 @@ async fn old_months_of_logs_are_dropped_and_recorded() {
 
     // Less than three is three.
     assert_eq!(
-        store::collected::drop_old(&mut engine, 0)
+        store::log_events::drop_old(&mut engine, 0)
             .await
             .unwrap()
             .len(),

@@ -20,7 +20,7 @@ fn to_console(_: &Alert) -> Route {
 }
 
 /// Thirty alerts of addresses of their own.
-fn changes() -> Vec<model::Change> {
+fn changes() -> Vec<model::DetectionUpdate> {
     let one = |n: u128| {
         let mut change = change(n, "brute_force", Severity::High, Phase::Opened, 6);
         change.detection.entity.value = format!("203.0.113.{n}");
@@ -29,7 +29,7 @@ fn changes() -> Vec<model::Change> {
     (0..30).map(one).collect()
 }
 
-async fn apply(conn: &mut PgConnection, changes: &[model::Change]) -> Applied {
+async fn apply(conn: &mut PgConnection, changes: &[model::DetectionUpdate]) -> Applied {
     testkit::apply_alerts(conn, changes, to_console).await
 }
 
@@ -342,7 +342,7 @@ async fn a_row_that_no_event_may_be_is_set_aside_and_the_others_are_read() {
     );
 
     let mut seen = 0;
-    let past = store::history::stream(
+    let past = store::stored_events::stream(
         &mut engine,
         model::Timestamp::MIN,
         model::Timestamp::MAX,

@@ -27,8 +27,8 @@ const HEADERS: [(HeaderName, &str); 4] = [
 type Parts = Path<(String, String, String, String)>;
 
 pub(super) async fn get(State(state): State<Arc<super::State>>, Path(parts): Parts) -> Response {
-    match link(&state, &parts) {
-        Some(link) => page(
+    match parse_link(&state, &parts) {
+        Some(link) => html_page(
             StatusCode::OK,
             &format!(
                 "<p>Alert {}</p><p>Say that you have seen it and look into it:</p>\
@@ -36,7 +36,7 @@ pub(super) async fn get(State(state): State<Arc<super::State>>, Path(parts): Par
                 link.alert_id
             ),
         ),
-        None => refused(),
+        None => refused_page(),
     }
 }
 
@@ -46,22 +46,23 @@ pub(super) async fn post(
     headers: HeaderMap,
     Path(parts): Parts,
 ) -> Response {
-    let (Some(link), Some(settings)) = (link(&state, &parts), &state.acknowledge) else {
-        return refused();
+    let (Some(link), Some(settings)) = (parse_link(&state, &parts), &state.acknowledge) else {
+        return refused_page();
     };
-    let done = app::alerts::acknowledge_by_link(&settings.people, &link, origin(peer, &headers));
+    let done =
+        app::alerts::acknowledge_by_link(&settings.people, &link, request_origin(peer, &headers));
     match done.await {
-        Ok(true) => page(
+        Ok(true) => html_page(
             StatusCode::OK,
             &format!("<p>Alert {} is acknowledged.</p>", link.alert_id),
         ),
-        Ok(false) => page(
+        Ok(false) => html_page(
             StatusCode::NOT_FOUND,
             "<p>There is no such alert any more.</p>",
         ),
         Err(error) => {
             tracing::warn!("an alert was not acknowledged by the link in its mail: {error}");
-            page(
+            html_page(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "<p>This cannot be recorded now. Try again in a minute.</p>",
             )
@@ -70,7 +71,7 @@ pub(super) async fn post(
 }
 
 /// Where a request comes from, for the audit log.
-fn origin(Peer(address): Peer, headers: &HeaderMap) -> Origin {
+fn request_origin(Peer(address): Peer, headers: &HeaderMap) -> Origin {
     let user_agent = headers
         .get(header::USER_AGENT)
         .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
@@ -82,7 +83,7 @@ fn origin(Peer(address): Peer, headers: &HeaderMap) -> Origin {
     }
 }
 
-fn link(
+fn parse_link(
     state: &super::State,
     (alert, expires, who, tag): &(String, String, String, String),
 ) -> Option<Link> {
@@ -90,18 +91,18 @@ fn link(
         .acknowledge
         .as_ref()?
         .key
-        .read((alert, expires, who, tag), state.clock.now())
+        .read(alert, expires, who, tag, state.clock.now())
 }
 
 /// The same answer to all that is wrong.
-fn refused() -> Response {
-    page(
+fn refused_page() -> Response {
+    html_page(
         StatusCode::FORBIDDEN,
         "<p>This link is wrong, or its time is over. Use <code>blueteam alerts ack</code>.</p>",
     )
 }
 
-fn page(status: StatusCode, body: &str) -> Response {
+fn html_page(status: StatusCode, body: &str) -> Response {
     let page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta \
             charset=\"utf-8\"><title>blueteam</title></head><body>{body}</body></html>\n"

@@ -49,15 +49,15 @@ struct Report {
 }
 
 pub(super) async fn post(State(state): State<Arc<super::State>>, request: Request) -> Response {
-    match take(&state, request).await {
+    match take_events(&state, request).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn take(state: &super::State, request: Request) -> Result<Response, Problem> {
+async fn take_events(state: &super::State, request: Request) -> Result<Response, Problem> {
     let (head, body) = request.into_parts();
-    let speaker = super::speaker(state, &head.headers).await?;
+    let sender = super::identify_sender(state, &head.headers).await?;
     let ingest = &state.ingest;
     let encoding = encoding(&head.headers)?;
     check_type(&head.headers)?;
@@ -68,7 +68,7 @@ async fn take(state: &super::State, request: Request) -> Result<Response, Proble
         let work = tokio::task::spawn_blocking(move || {
             let plain = encoding.decode(body, task.settings().max_body_bytes, &mut charge);
             (
-                plain.and_then(|plain| task.prepare(&plain, &speaker)),
+                plain.and_then(|plain| task.prepare(&plain, &sender)),
                 charge,
             )
         });
@@ -76,14 +76,18 @@ async fn take(state: &super::State, request: Request) -> Result<Response, Proble
         work.await
             .map_err(|_| Problem::unavailable("the request could not be worked on"))?
     } else {
-        (ingest.prepare(&body, &speaker), charge)
+        (ingest.prepare(&body, &sender), charge)
     };
 
     let prepared = prepared.map_err(|error| refuse_body(error, ingest))?;
-    answer(ingest, prepared, charge).await
+    answer_prepared(ingest, prepared, charge).await
 }
 
-async fn answer(ingest: &Ingest, prepared: Prepared, charge: Charge) -> Result<Response, Problem> {
+async fn answer_prepared(
+    ingest: &Ingest,
+    prepared: Prepared,
+    charge: Charge,
+) -> Result<Response, Problem> {
     let Prepared {
         rows,
         places,
@@ -129,7 +133,7 @@ async fn answer(ingest: &Ingest, prepared: Prepared, charge: Charge) -> Result<R
     };
 
     for Rejected { error, .. } in &mut report.rejected {
-        shorten(error);
+        shorten_error(error);
     }
 
     let body = serde_json::to_vec(&report)
@@ -138,7 +142,7 @@ async fn answer(ingest: &Ingest, prepared: Prepared, charge: Charge) -> Result<R
 }
 
 /// A field's name comes from the client and is sent back; its length must not.
-fn shorten(error: &mut FieldError) {
+fn shorten_error(error: &mut FieldError) {
     if error.field.len() > 128 {
         error.field = Cow::Owned(error.field.chars().take(100).chain(['…']).collect());
     }

@@ -23,12 +23,12 @@ const MESSAGE_MAX: usize = 300;
 
 pub(super) async fn post(State(state): State<Arc<super::State>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
-    let Some(encoding) = encoding(&head.headers) else {
+    let Some(encoding) = request_encoding(&head.headers) else {
         let detail = "Content-Type is not one of application/x-protobuf, application/json";
         return Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).into_response();
     };
 
-    match take(&state, &head.headers, body, encoding).await {
+    match take_logs(&state, &head.headers, body, encoding).await {
         Ok((rejected, message)) => {
             let kind = if encoding == Encoding::Json {
                 JSON
@@ -38,16 +38,16 @@ pub(super) async fn post(State(state): State<Arc<super::State>>, request: Reques
 
             (
                 [(header::CONTENT_TYPE, kind)],
-                response(encoding, rejected, &message),
+                encode_response(encoding, rejected, &message),
             )
                 .into_response()
         }
-        Err(problem) => refuse(encoding, problem),
+        Err(problem) => refuse_request(encoding, problem),
     }
 }
 
 /// How the body is written; none when it says so of neither.
-fn encoding(headers: &HeaderMap) -> Option<Encoding> {
+fn request_encoding(headers: &HeaderMap) -> Option<Encoding> {
     let kind = headers
         .get(header::CONTENT_TYPE)?
         .to_str()
@@ -64,13 +64,13 @@ fn encoding(headers: &HeaderMap) -> Option<Encoding> {
 }
 
 /// Takes the records in; says how many were rejected and why the first of them.
-async fn take(
+async fn take_logs(
     state: &super::State,
     headers: &HeaderMap,
     body: axum::body::Body,
     encoding: Encoding,
 ) -> Result<(u64, String), Problem> {
-    let speaker = super::speaker(state, headers).await?;
+    let sender = super::identify_sender(state, headers).await?;
     let ingest = &state.ingest;
     let compression = events::encoding(headers)?;
     let (body, mut charge) = events::read(ingest, headers, body).await?;
@@ -85,7 +85,7 @@ async fn take(
             let plain = compression.decode(body, task.settings().max_body_bytes, &mut charge);
             (
                 plain.and_then(|plain| {
-                    task.prepare_logs(&plain, encoding, &speaker)
+                    task.prepare_logs(&plain, encoding, &sender)
                         .map_err(refused)
                 }),
                 charge,
@@ -97,17 +97,17 @@ async fn take(
     } else {
         (
             ingest
-                .prepare_logs(&body, encoding, &speaker)
+                .prepare_logs(&body, encoding, &sender)
                 .map_err(refused),
             charge,
         )
     };
 
     let prepared = prepared.map_err(|error| events::refuse_body(error, ingest))?;
-    store(ingest, prepared, charge).await
+    store_events(ingest, prepared, charge).await
 }
 
-async fn store(
+async fn store_events(
     ingest: &Ingest,
     prepared: Prepared,
     charge: Charge,
@@ -142,7 +142,7 @@ async fn store(
 }
 
 /// An `ExportLogsServiceResponse`.
-fn response(encoding: Encoding, rejected: u64, message: &str) -> Vec<u8> {
+fn encode_response(encoding: Encoding, rejected: u64, message: &str) -> Vec<u8> {
     match encoding {
         Encoding::Json if rejected == 0 => b"{}".to_vec(),
         Encoding::Json => {
@@ -155,17 +155,17 @@ fn response(encoding: Encoding, rejected: u64, message: &str) -> Vec<u8> {
         Encoding::Protobuf if rejected == 0 => Vec::new(),
         Encoding::Protobuf => {
             let mut partial = vec![1 << 3];
-            varint(rejected, &mut partial);
-            bytes(2, message.as_bytes(), &mut partial);
+            write_varint(rejected, &mut partial);
+            write_bytes(2, message.as_bytes(), &mut partial);
             let mut out = Vec::new();
-            bytes(1, &partial, &mut out);
+            write_bytes(1, &partial, &mut out);
             out
         }
     }
 }
 
 /// A refusal, with a `google.rpc.Status` for a body.
-fn refuse(encoding: Encoding, problem: Problem) -> Response {
+fn refuse_request(encoding: Encoding, problem: Problem) -> Response {
     // The codes of gRPC that come nearest: INVALID_ARGUMENT, PERMISSION_DENIED, UNAUTHENTICATED,
     // RESOURCE_EXHAUSTED, UNAVAILABLE.
     let code: u8 = match problem.status() {
@@ -185,13 +185,13 @@ fn refuse(encoding: Encoding, problem: Problem) -> Response {
         }
         Encoding::Protobuf => {
             let mut body = vec![1 << 3, code];
-            bytes(2, problem.detail().as_bytes(), &mut body);
+            write_bytes(2, problem.detail().as_bytes(), &mut body);
             problem.with_body(PROTOBUF, body)
         }
     }
 }
 
-fn varint(mut value: u64, out: &mut Vec<u8>) {
+fn write_varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
         value >>= 7;
@@ -199,8 +199,8 @@ fn varint(mut value: u64, out: &mut Vec<u8>) {
     out.push(value as u8);
 }
 
-fn bytes(field: u8, value: &[u8], out: &mut Vec<u8>) {
+fn write_bytes(field: u8, value: &[u8], out: &mut Vec<u8>) {
     out.push(field << 3 | 2);
-    varint(value.len() as u64, out);
+    write_varint(value.len() as u64, out);
     out.extend_from_slice(value);
 }

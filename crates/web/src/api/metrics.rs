@@ -16,7 +16,7 @@ pub(super) async fn get(
     State(state): State<Arc<super::State>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    super::bearer(&state, &headers, super::METRICS).await?;
+    super::bearer_token(&state, &headers, super::METRICS).await?;
     let Some(metrics) = &state.metrics else {
         return Err(Problem::new(StatusCode::NOT_FOUND, "there is nothing here"));
     };

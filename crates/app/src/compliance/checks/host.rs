@@ -91,7 +91,9 @@ impl Host {
             drift: None,
             sshd: self.sshd(),
             lock_after: self.lock_after(&pam),
-            pwquality: self.text("etc/security/pwquality.conf").map(|t| pairs(&t)),
+            pwquality: self
+                .text("etc/security/pwquality.conf")
+                .map(|t| key_values(&t)),
             remembered: number_after(&pam, "pam_pwhistory.so", "remember=")
                 .or_else(|| number_after(&pam, "pam_unix.so", "remember=")),
             shell_timeout: self.shell_timeout(),
@@ -237,10 +239,10 @@ impl Host {
     fn lock_after(&self, pam: &[String]) -> Option<u32> {
         let used = pam
             .iter()
-            .any(|t| lines(t).any(|l| l.contains("pam_faillock.so")));
+            .any(|t| nonempty_lines(t).any(|l| l.contains("pam_faillock.so")));
         let set = || {
             self.text("etc/security/faillock.conf")
-                .and_then(|t| pairs(&t).get("deny")?.parse().ok())
+                .and_then(|t| key_values(&t).get("deny")?.parse().ok())
         };
 
         // Three is what pam_faillock does when nothing is set.
@@ -257,7 +259,7 @@ impl Host {
         texts.extend(self.text("etc/bash.bashrc"));
         let values = texts
             .iter()
-            .flat_map(|t| lines(t).collect::<Vec<_>>())
+            .flat_map(|t| nonempty_lines(t).collect::<Vec<_>>())
             .filter_map(|l| {
                 let value = l.split("TMOUT=").nth(1)?;
                 value
@@ -303,26 +305,28 @@ impl Host {
 }
 
 /// Lines that are not comments.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
+fn nonempty_lines(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim).filter(|l| !l.starts_with('#'))
 }
 
 /// `key = value` lines.
-fn pairs(text: &str) -> BTreeMap<String, String> {
+fn key_values(text: &str) -> BTreeMap<String, String> {
     let pair = |line: &str| {
         line.split_once('=')
             .map(|(k, v)| (k.trim().to_owned(), v.trim().to_owned()))
     };
-    lines(text).filter_map(pair).collect()
+    nonempty_lines(text).filter_map(pair).collect()
 }
 
 /// The number behind an option of a PAM module.
 fn number_after(texts: &[String], module: &str, option: &str) -> Option<u32> {
     let options = |t: &String| {
-        lines(t).filter(|l| l.contains(module)).find_map(|l| {
-            l.split_whitespace()
-                .find_map(|w| w.strip_prefix(option)?.parse().ok())
-        })
+        nonempty_lines(t)
+            .filter(|l| l.contains(module))
+            .find_map(|l| {
+                l.split_whitespace()
+                    .find_map(|w| w.strip_prefix(option)?.parse().ok())
+            })
     };
     texts.iter().find_map(options)
 }

@@ -132,12 +132,12 @@ pub(super) fn files(root: &Path) -> Option<BTreeMap<String, String>> {
 
     let found: BTreeMap<String, String> = paths
         .into_iter()
-        .filter_map(|path| hash(&root.join(&path)).map(|hash| (format!("/{path}"), hash)))
+        .filter_map(|path| file_hash(&root.join(&path)).map(|hash| (format!("/{path}"), hash)))
         .collect();
     (!found.is_empty()).then_some(found)
 }
 
-fn hash(path: &Path) -> Option<String> {
+fn file_hash(path: &Path) -> Option<String> {
     let about = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
     if about.len() > FILE_MAX {
         return None;

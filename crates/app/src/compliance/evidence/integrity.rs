@@ -49,7 +49,8 @@ pub async fn verify(session: &mut Session, state: &StateDir) -> Result<Verified,
         verified.pieces += page.len();
         for e in page {
             let own = confirmed.get(&e.evidence_id).map_or(&[][..], Vec::as_slice);
-            if let Some(problem) = problem(&e, &files).or_else(|| checks::broken(&e, own)) {
+            if let Some(problem) = integrity_problem(&e, &files).or_else(|| checks::broken(&e, own))
+            {
                 verified.altered.push(Altered {
                     evidence_id: e.evidence_id,
                     artifact: e.artifact(),
@@ -122,7 +123,7 @@ async fn each_page(
 }
 
 /// What is wrong with a piece.
-fn problem(piece: &Evidence, files: &EvidenceStore) -> Option<String> {
+fn integrity_problem(piece: &Evidence, files: &EvidenceStore) -> Option<String> {
     let Some(taken) = &piece.sha256 else {
         return Some("has no hash: it was taken in before this program".to_owned());
     };

@@ -89,13 +89,13 @@ struct ResendArgs {
 
 pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::List(args) => list(args, globals),
-        Action::Show(args) => show(args, globals),
-        Action::Resend(args) => resend(args, globals),
+        Action::List(args) => list_deliveries(args, globals),
+        Action::Show(args) => show_delivery(args, globals),
+        Action::Resend(args) => resend_deliveries(args, globals),
     }
 }
 
-fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_deliveries(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let filter = Filter {
         state: args.state.as_deref(),
         channel: args.channel,
@@ -111,7 +111,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
 
-    table(&entries)?;
+    print_table(&entries)?;
     if entries.len() as u64 == u64::from(args.limit) {
         out::note(format_args!(
             "the newest {}; there may be more (--limit)",
@@ -122,7 +122,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(entries: &[Entry]) -> anyhow::Result<()> {
+fn print_table(entries: &[Entry]) -> anyhow::Result<()> {
     if entries.is_empty() {
         return out::line("no messages");
     }
@@ -152,7 +152,7 @@ fn table(entries: &[Entry]) -> anyhow::Result<()> {
     out::print(table)
 }
 
-fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn show_delivery(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let history = with_session(globals, None, async |session, _| {
         Ok(notifications::show(session, &args.id).await?)
     })?;
@@ -187,7 +187,7 @@ fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn resend(args: &ResendArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn resend_deliveries(args: &ResendArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let ids = (!args.all).then_some(&args.ids[..]);
     let resent = with_session(globals, args.actor.as_deref(), async |session, _| {
         Ok(notifications::resend(session, ids).await?)

@@ -79,14 +79,14 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     if args.json {
         out::json(&tested)?;
     } else {
-        show(&tested, args.rule.is_some())?;
+        print_results(&tested, args.rule.is_some())?;
         for id in report.without_fixtures {
             out::line(format_args!("{}: has no fixtures", sanitize(&id)))?;
         }
     }
 
     if !args.no_record {
-        match record(&tested, args.actor.as_deref(), &loaded, globals) {
+        match record_test(&tested, args.actor.as_deref(), &loaded, globals) {
             Ok(true) => {}
             Ok(false) => out::note("not recorded: there is no database yet"),
             Err(cause) => out::note(format_args!("not recorded: {cause:#}")),
@@ -100,7 +100,7 @@ pub(super) fn test(args: &TestArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     })
 }
 
-fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
+fn print_results(tested: &[Tested], each: bool) -> anyhow::Result<()> {
     let look = Look::stdout();
     let mut table = out::table(look, &["rule", "must fire", "must not", "result"]);
     for t in tested {
@@ -143,7 +143,7 @@ fn show(tested: &[Tested], each: bool) -> anyhow::Result<()> {
 
 /// Records what came of it. False when there is no database: a test of rules is no reason to make
 /// one.
-fn record(
+fn record_test(
     tested: &[Tested],
     given: Option<&str>,
     loaded: &Loaded,

@@ -31,11 +31,11 @@ pub(super) struct ListArgs {
     #[arg(long, value_name = "ID")]
     rule: Option<String>,
     /// open (may still grow) or closed
-    #[arg(long, value_parser = state)]
+    #[arg(long, value_parser = parse_state)]
     state: Option<AlertState>,
-    /// Only those that were muted
+    /// Only those that were silenced
     #[arg(long)]
-    muted: bool,
+    silenced: bool,
     /// Only those that nobody has acknowledged
     #[arg(long)]
     unacked: bool,
@@ -50,7 +50,7 @@ pub(super) struct ListArgs {
     json: bool,
 }
 
-fn state(text: &str) -> Result<AlertState, String> {
+fn parse_state(text: &str) -> Result<AlertState, String> {
     match text {
         "open" => Ok(AlertState::Open),
         "closed" => Ok(AlertState::Closed),
@@ -58,7 +58,7 @@ fn state(text: &str) -> Result<AlertState, String> {
     }
 }
 
-const fn word(state: AlertState) -> &'static str {
+const fn state_word(state: AlertState) -> &'static str {
     match state {
         AlertState::Open => "open",
         AlertState::Closed => "closed",
@@ -96,9 +96,9 @@ pub(in crate::cli) fn show_table(alerts: &[Alert]) -> anyhow::Result<()> {
             look.severity(a.severity),
             out::text(a.rule_id.as_str()),
             Cell::new(if a.muted_by.is_some() {
-                "muted"
+                "silenced"
             } else {
-                word(a.state)
+                state_word(a.state)
             }),
             Cell::new(a.event_count),
             out::text(a.acknowledged_by.as_deref().unwrap_or("-")),
@@ -121,7 +121,7 @@ pub(super) fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<Exit
         acknowledged: args.unacked.then_some(false),
         since: args.since,
         incident_id: None,
-        muted: args.muted.then_some(true),
+        silenced: args.silenced.then_some(true),
     };
 
     let alerts = with_session(globals, None, async |session, _| {
@@ -167,8 +167,8 @@ pub(super) fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<Exit
     if args.json {
         out::json(&Shown::of(&details))?;
     } else {
-        describe(&details.alert, &told(&details))?;
-        escalated(&details.escalations)?;
+        describe_alert(&details.alert, &describe_notified(&details))?;
+        print_escalations(&details.escalations)?;
     }
 
     Ok(ExitCode::SUCCESS)
@@ -194,13 +194,17 @@ impl<'a> Shown<'a> {
 }
 
 /// Who was told, and when it is nobody, why.
-fn told(details: &Details) -> String {
+fn describe_notified(details: &Details) -> String {
     match &details.notified {
         Notified::Muted(by) => {
-            format!("nobody: muted by {by} (`blueteam silences list --all`)")
+            format!("nobody: silenced by {by} (`blueteam silences list --all`)")
         }
         Notified::Through(notifications) => {
-            let by: Vec<String> = notifications.iter().copied().map(notification).collect();
+            let by: Vec<String> = notifications
+                .iter()
+                .copied()
+                .map(describe_notification)
+                .collect();
             format!("by {}", by.join(", "))
         }
         Notified::NoChannel => format!(
@@ -215,7 +219,7 @@ fn told(details: &Details) -> String {
     }
 }
 
-fn notification(notification: Notification) -> String {
+fn describe_notification(notification: Notification) -> String {
     let channel = notification.channel;
     match notification.progress {
         Progress::Delivered => channel.to_string(),
@@ -225,7 +229,7 @@ fn notification(notification: Notification) -> String {
     }
 }
 
-fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
+fn describe_alert(a: &Alert, told: &str) -> anyhow::Result<()> {
     let safe = |text: &str| model::text::sanitize(text).into_owned();
     let controls: Vec<String> = a.nist_controls.iter().map(|c| safe(&c.0)).collect();
     let seen = match (&a.acknowledged_by, a.acknowledged_at) {
@@ -263,7 +267,7 @@ fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
         ("first seen", out::time(a.first_seen)),
         ("last seen", out::time(a.last_seen)),
         ("events", a.event_count.to_string()),
-        ("state", word(a.state).to_owned()),
+        ("state", state_word(a.state).to_owned()),
         ("controls", controls.join(", ")),
         (
             "CUI touched",
@@ -298,7 +302,7 @@ fn describe(a: &Alert, told: &str) -> anyhow::Result<()> {
 }
 
 /// Which tiers were told of it, because nobody had acknowledged it in time.
-fn escalated(told: &[Escalation]) -> anyhow::Result<()> {
+fn print_escalations(told: &[Escalation]) -> anyhow::Result<()> {
     for e in told {
         let people = if e.people.is_empty() {
             "its readers".to_owned()

@@ -85,30 +85,30 @@ struct Switch {
 
 pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        None => list(args.json, globals),
-        Some(Action::List { json }) => list(*json, globals),
+        None => list_rules(args.json, globals),
+        Some(Action::List { json }) => list_rules(*json, globals),
         Some(Action::Test(args)) => lab::test(args, globals),
         Some(Action::Backtest(args)) => lab::backtest(args, globals),
         Some(Action::Simulate(args)) => simulate::run(args, globals),
-        Some(Action::Check { dir, json }) => check(dir.as_deref(), *json, globals),
-        Some(Action::Enable(s)) => enable(s, globals),
-        Some(Action::Disable(s)) => disable(s, globals),
+        Some(Action::Check { dir, json }) => check_rules(dir.as_deref(), *json, globals),
+        Some(Action::Enable(s)) => enable_rule(s, globals),
+        Some(Action::Disable(s)) => disable_rule(s, globals),
         Some(Action::Navigator) => {
-            out::json(&rules::navigator_layer(&read(globals)?))?;
+            out::json(&rules::navigator_layer(&read_rules(globals)?))?;
             Ok(ExitCode::SUCCESS)
         }
     }
 }
 
 /// The rules as they run now.
-fn read(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
+fn read_rules(globals: Globals<'_>) -> anyhow::Result<Vec<Row>> {
     with_session(globals, None, async |session, loaded| {
         Ok(rules::list(session, &loaded.config).await?)
     })
 }
 
-fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let rows = read(globals)?;
+fn list_rules(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let rows = read_rules(globals)?;
     if json {
         out::json(&rows)?;
         return Ok(ExitCode::SUCCESS);
@@ -139,9 +139,9 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             }),
             out::text(controls.join(" ")),
             out::text(r.attack.join(" ")),
-            Cell::new(needs(&r.needs)),
+            Cell::new(needed_sources(&r.needs)),
             Cell::new(out::maybe_time(r.last_fired)),
-            Cell::new(proven(r.last_proven.as_ref())),
+            Cell::new(describe_proof(r.last_proven.as_ref())),
         ]);
     }
 
@@ -161,7 +161,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// The sources that a rule looks at.
-fn needs(sources: &[Source]) -> String {
+fn needed_sources(sources: &[Source]) -> String {
     if sources.is_empty() {
         "any".to_owned()
     } else {
@@ -174,7 +174,7 @@ fn needs(sources: &[Source]) -> String {
 }
 
 /// When a rule was last proven, or that it failed.
-fn proven(proof: Option<&Proof>) -> String {
+fn describe_proof(proof: Option<&Proof>) -> String {
     match proof {
         None => "never".to_owned(),
         Some(p) if p.failed > 0 => format!("FAILED {}", out::maybe_day(Some(p.at))),
@@ -182,7 +182,7 @@ fn proven(proof: Option<&Proof>) -> String {
     }
 }
 
-fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn check_rules(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let checked = match dir {
         Some(dir) => rules::check(dir)?,
         None => rules::check(&rules::configured_dir(&globals.load()?.config)?)?,
@@ -236,7 +236,7 @@ fn check(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::Result
     Ok(code)
 }
 
-fn enable(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn enable_rule(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let disabled_in_file =
         with_session(globals, args.actor.as_deref(), async |session, loaded| {
             Ok(rules::enable(session, &loaded.config, &args.id).await?)
@@ -251,7 +251,7 @@ fn enable(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn disable(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn disable_rule(args: &Switch, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     with_session(globals, args.actor.as_deref(), async |session, loaded| {
         Ok(rules::disable(session, &loaded.config, &args.id).await?)
     })?;

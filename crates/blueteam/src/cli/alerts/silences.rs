@@ -6,7 +6,7 @@ use app::silences::{self, Phase, Request, Which};
 use clap::Subcommand;
 use comfy_table::Cell;
 use model::text::counted;
-use model::{Alert, MuteKind, RuleId, Scope, Severity, Span, Timestamp, Whom};
+use model::{Alert, RuleId, Severity, SilenceKind, SilenceScope, SilenceTarget, Span, Timestamp};
 use uuid::Uuid;
 
 use crate::cli::out::{self, Look};
@@ -20,8 +20,8 @@ const ID_SHOWN: usize = 13;
 
 /// Decide that nobody is told of something for a while, and see who decided so.
 ///
-/// A muted alert is stored like any other, opens its incident, and is shown as muted and by what.
-/// Nothing is muted for good: each mute has an end, 366 days away at most. A running daemon follows
+/// A silenced alert is stored like any other, opens its incident, and is shown as silenced and by what.
+/// Nothing is silenced for good: each silence has an end, 366 days away at most. A running daemon follows
 /// within a second.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
@@ -51,12 +51,12 @@ struct ScopeArgs {
     tenant: Option<Uuid>,
     /// Alerts about this entity: ip:203.0.113.7, ip:203.0.113.0/24, user:ID, session:ID
     #[arg(long)]
-    entity: Option<Whom>,
+    entity: Option<SilenceTarget>,
 }
 
 impl ScopeArgs {
-    fn scope(&self) -> Scope {
-        Scope {
+    fn scope(&self) -> SilenceScope {
+        SilenceScope {
             rule_id: self.rule.clone().map(|id| RuleId(id.into())),
             source: self.source.clone(),
             tenant: self.tenant,
@@ -80,8 +80,8 @@ impl ScopeArgs {
 Exit code: 0 done, 1 failed, 2 wrong arguments.")]
 struct AddArgs {
     /// silence, maintenance, or exception (which names a rule)
-    #[arg(long, default_value_t = MuteKind::Silence)]
-    kind: MuteKind,
+    #[arg(long, default_value_t = SilenceKind::Silence)]
+    kind: SilenceKind,
     #[command(flatten)]
     scope: ScopeArgs,
     /// How long: 30m, 4h, 14d
@@ -104,7 +104,7 @@ struct AddArgs {
     json: bool,
 }
 
-/// Show what a mute would have kept quiet in the last 30 days, without making it.
+/// Show what a silence would have kept quiet in the last 30 days, without making it.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  blueteam silences preview --rule after_hours --entity \
@@ -151,14 +151,14 @@ struct ExpireArgs {
 
 pub(in crate::cli) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::Add(args) => add(args, globals),
-        Action::Preview(args) => preview(args, globals),
-        Action::List(args) => list(args, globals),
-        Action::Expire(args) => expire(args, globals),
+        Action::Add(args) => add_silence(args, globals),
+        Action::Preview(args) => preview_silence(args, globals),
+        Action::List(args) => list_silences(args, globals),
+        Action::Expire(args) => expire_silence(args, globals),
     }
 }
 
-fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn add_silence(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let request = Request {
         kind: args.kind,
         scope: args.scope.scope(),
@@ -171,17 +171,17 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         Ok(silences::add(session, &request).await?)
     })?;
 
-    let mute = &added.mute;
+    let silence = &added.silence;
     if args.json {
-        out::json(mute)?;
+        out::json(silence)?;
         return Ok(ExitCode::SUCCESS);
     }
 
     out::line(format_args!(
         "{} {} until {}",
-        mute.kind,
-        mute.mute_id,
-        out::time(mute.ends_at)
+        silence.kind,
+        silence.mute_id,
+        out::time(silence.ends_at)
     ))?;
     out::note(in_the_past(&added.covered));
 
@@ -200,7 +200,7 @@ fn in_the_past(hidden: &[Alert]) -> String {
     }
 }
 
-fn preview(args: &PreviewArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn preview_silence(args: &PreviewArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let scope = args.scope.scope();
     let hidden = with_session(globals, None, async |session, _| {
         Ok(silences::preview(session, &scope).await?)
@@ -223,7 +223,7 @@ fn preview(args: &PreviewArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_silences(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let which = match args.ending {
         Some(within) => Which::EndingWithin(within),
         None if args.all => Which::All,
@@ -239,7 +239,7 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     }
 
     if listed.is_empty() {
-        out::line("nothing is muted")?;
+        out::line("nothing is silenced")?;
         return Ok(ExitCode::SUCCESS);
     }
 
@@ -247,12 +247,12 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let mut table = out::table(
         look,
         &[
-            "mute", "kind", "covers", "until", "alerts", "by", "ticket", "reason",
+            "silence", "kind", "covers", "until", "alerts", "by", "ticket", "reason",
         ],
     );
 
     for l in &listed {
-        let until = out::time(l.mute.ends_at);
+        let until = out::time(l.silence.ends_at);
         let phase = match l.phase {
             Phase::Over => " (over)",
             Phase::Upcoming => " (not yet)",
@@ -261,14 +261,14 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         };
 
         table.add_row([
-            Cell::new(look.id(&l.mute.mute_id, ID_SHOWN)),
-            Cell::new(l.mute.kind),
-            out::text(l.mute.scope.to_string()),
+            Cell::new(look.id(&l.silence.mute_id, ID_SHOWN)),
+            Cell::new(l.silence.kind),
+            out::text(l.silence.scope.to_string()),
             Cell::new(format!("{until}{phase}")),
             Cell::new(l.muted_alerts),
-            out::text(&l.mute.author),
-            out::text(l.mute.ticket.as_deref().unwrap_or("-")),
-            out::text(&l.mute.reason),
+            out::text(&l.silence.author),
+            out::text(l.silence.ticket.as_deref().unwrap_or("-")),
+            out::text(&l.silence.reason),
         ]);
     }
 
@@ -277,15 +277,15 @@ fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn expire(args: &ExpireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn expire_silence(args: &ExpireArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let ended = with_session(globals, args.actor.as_deref(), async |session, _| {
         Ok(silences::expire(session, &args.id).await?)
     })?;
 
     out::line(format_args!(
         "{} {} ended at {}",
-        ended.mute.kind,
-        ended.mute.mute_id,
+        ended.silence.kind,
+        ended.silence.mute_id,
         out::time(ended.at)
     ))?;
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use app::rules::simulate::{self, Outcome};
-use model::MutedBy;
+use model::SilencedBy;
 use model::text::sanitize;
 
 use crate::cli::out;
@@ -35,7 +35,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     if args.json {
         out::json(&outcome)?;
     } else {
-        show(&outcome)?;
+        print_outcome(&outcome)?;
     }
 
     Ok(if outcome.alerts.is_empty() {
@@ -45,7 +45,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     })
 }
 
-fn show(outcome: &Outcome) -> anyhow::Result<()> {
+fn print_outcome(outcome: &Outcome) -> anyhow::Result<()> {
     let label =
         |name: &str, value: String| out::line(format_args!("{name:<10} {}", sanitize(&value)));
     label(
@@ -77,10 +77,10 @@ fn show(outcome: &Outcome) -> anyhow::Result<()> {
         };
 
         let told = match would.muted_by {
-            Some(MutedBy::Mute(id)) => {
-                format!("nobody: muted by {id} (`blueteam silences list`)")
+            Some(SilencedBy::Silence(id)) => {
+                format!("nobody: silenced by {id} (`blueteam silences list`)")
             }
-            Some(MutedBy::Alert(id)) => {
+            Some(SilencedBy::Alert(id)) => {
                 format!("nobody: the critical alert {id} about the same is open")
             }
             None if would.channels.is_empty() => {

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let mut printed = Ok(());
     let each = |channel, answer: Result<Receipt, SendError>| {
         failed += u32::from(answer.is_err());
-        let line = show(channel, answer);
+        let line = print_answer(channel, answer);
         if printed.is_ok() {
             printed = line;
         }
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     })
 }
 
-fn show(channel: Channel, answer: Result<Receipt, SendError>) -> anyhow::Result<()> {
+fn print_answer(channel: Channel, answer: Result<Receipt, SendError>) -> anyhow::Result<()> {
     match answer {
         Ok(receipt) => out::line(format_args!("{channel}: sent ({})", receipt.detail)),
         Err(error) => out::line(format_args!(

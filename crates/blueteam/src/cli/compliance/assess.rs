@@ -79,7 +79,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         finding: args.finding,
         reason: args.reason.as_deref(),
         methods: &args.methods,
-        changes: changes(args),
+        changes: requested_changes(args),
     };
 
     let state = globals.state()?;
@@ -110,7 +110,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn changes(args: &Args) -> Changes {
+fn requested_changes(args: &Args) -> Changes {
     Changes {
         notes: args.notes.clone(),
         owner: args.owner.clone(),

@@ -77,8 +77,8 @@ struct SetArgs {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        Action::List { json } => list(*json, globals),
-        Action::Set(args) => set(args, globals),
+        Action::List { json } => list_assets(*json, globals),
+        Action::Set(args) => set_asset(args, globals),
         Action::Remove { name, actor, json } => {
             with_session(globals, actor.as_deref(), async |session, _| {
                 Ok(assets::remove(session, name).await?)
@@ -95,7 +95,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     }
 }
 
-fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_assets(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let assets = with_session(globals, None, async |session, _| {
         Ok(assets::list(session).await?)
     })?;
@@ -128,7 +128,7 @@ fn list(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn set(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn set_asset(args: &SetArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let asset = Asset {
         name: args.name.clone(),
         category: args.category.clone(),

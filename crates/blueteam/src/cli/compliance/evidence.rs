@@ -93,15 +93,15 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     };
     match action {
         Action::Add(args) => add::run(args, globals),
-        Action::List(args) => list(args, globals),
-        Action::Show(args) => show(args, globals),
-        Action::Approve(args) => approve(args, globals),
+        Action::List(args) => list_evidence(args, globals),
+        Action::Show(args) => show_evidence(args, globals),
+        Action::Approve(args) => approve_evidence(args, globals),
         Action::Verify(args) => verify::verify(args, globals),
         Action::HashList(args) => verify::hash_list(args, globals),
     }
 }
 
-fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_evidence(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let filter = Filter {
         control: args.control.as_deref(),
         all: args.all,
@@ -150,7 +150,7 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
     table.print()
 }
 
-fn show(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn show_evidence(args: &ShowArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let listed = with_session(globals, None, async |session, _| {
         Ok(evidence::show(session, &args.id).await?)
     })?;
@@ -225,7 +225,7 @@ fn show_piece(e: &Evidence, validity: Validity) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn approve(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn approve_evidence(args: &ApproveArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let listed = with_session(globals, args.actor.as_deref(), async |session, _| {
         Ok(evidence::approve(session, &args.id).await?)
     })?;

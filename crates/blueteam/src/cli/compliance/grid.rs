@@ -240,7 +240,7 @@ pub(super) fn paragraph(label: &str, margin: usize, text: &str) -> anyhow::Resul
 }
 
 /// A word, or what stands between its dashes when it is longer than that.
-fn parts(word: &str, longest: usize) -> impl Iterator<Item = &str> {
+fn word_parts(word: &str, longest: usize) -> impl Iterator<Item = &str> {
     let long = word.chars().count() > longest;
     word.split_inclusive(move |c: char| long && c == '-')
 }
@@ -263,7 +263,7 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
 
     for word in text.split_whitespace() {
         let mut gap = " ";
-        for part in parts(word, width) {
+        for part in word_parts(word, width) {
             let letters: Vec<char> = part.chars().collect();
             for piece in letters.chunks(width) {
                 add(&piece.iter().collect::<String>(), gap);

@@ -205,23 +205,23 @@ struct ExportArgs {
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     match &args.action {
-        None => list(
+        None => list_items(
             &ListArgs {
                 json: args.json,
                 ..ListArgs::default()
             },
             globals,
         ),
-        Some(Action::Generate(args)) => generate(args, globals),
-        Some(Action::List(args)) => list(args, globals),
-        Some(Action::Add(args)) => add(args, globals),
-        Some(Action::Update(args)) => update(args, globals),
-        Some(Action::Close(args)) => close(args, globals),
-        Some(Action::Export(args)) => export(args, globals),
+        Some(Action::Generate(args)) => generate_items(args, globals),
+        Some(Action::List(args)) => list_items(args, globals),
+        Some(Action::Add(args)) => add_item(args, globals),
+        Some(Action::Update(args)) => update_item(args, globals),
+        Some(Action::Close(args)) => close_item(args, globals),
+        Some(Action::Export(args)) => export_items(args, globals),
     }
 }
 
-fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn generate_items(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let state = globals.state()?;
     let written = with_session(globals, args.actor.as_deref(), async |session, _| {
         Ok(poam::generate(session, &state).await?)
@@ -261,7 +261,7 @@ fn generate(args: &GenerateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn list_items(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let filter = Filter {
         closed: args.all,
         overdue: args.overdue,
@@ -331,7 +331,7 @@ fn show_table(listed: &[Listed]) -> anyhow::Result<()> {
     table.print()
 }
 
-fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn add_item(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (given, details) = (args.details.actor.as_deref(), args.details.said(None));
     let saved = with_session(globals, given, async |session, _| {
         Ok(poam::add(session, &args.control, &details).await?)
@@ -339,7 +339,7 @@ fn add(args: &AddArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
     warn_about_day(&saved);
     let plan = &saved.plan;
-    told(
+    report_change(
         plan,
         args.details.json,
         format_args!("{} for {}", plan.poam_id, plan.control_id),
@@ -360,7 +360,11 @@ fn warn_about_day(saved: &Saved) {
 }
 
 /// Says what became of an item.
-fn told(plan: &Plan, json: bool, what: std::fmt::Arguments<'_>) -> anyhow::Result<ExitCode> {
+fn report_change(
+    plan: &Plan,
+    json: bool,
+    what: std::fmt::Arguments<'_>,
+) -> anyhow::Result<ExitCode> {
     if json {
         out::json(plan)?;
     } else {
@@ -369,7 +373,7 @@ fn told(plan: &Plan, json: bool, what: std::fmt::Arguments<'_>) -> anyhow::Resul
     Ok(ExitCode::SUCCESS)
 }
 
-fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn update_item(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let (given, details) = (
         args.details.actor.as_deref(),
         args.details.said(args.status),
@@ -380,19 +384,19 @@ fn update(args: &UpdateArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 
     warn_about_day(&saved);
     let plan = &saved.plan;
-    told(
+    report_change(
         plan,
         args.details.json,
         format_args!("changed {}", plan.poam_id),
     )
 }
 
-fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+fn close_item(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let plan = with_session(globals, args.actor.as_deref(), async |session, _| {
         Ok(poam::close(session, &args.id, &args.evidence).await?)
     })?;
 
-    told(
+    report_change(
         &plan,
         args.json,
         format_args!(
@@ -402,8 +406,8 @@ fn close(args: &CloseArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     )
 }
 
-fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let form = form(args)?;
+fn export_items(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
+    let form = export_form(args)?;
     if args.output.is_none() && Look::stdout().terminal && matches!(form, Form::Xlsx | Form::Pdf) {
         out::usage!("--output: this is no text for a terminal; name a file");
     }
@@ -416,7 +420,7 @@ fn export(args: &ExportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
 }
 
 /// The form that is asked for, by name or by the file's ending.
-fn form(args: &ExportArgs) -> anyhow::Result<Form> {
+fn export_form(args: &ExportArgs) -> anyhow::Result<Form> {
     let ending = args
         .output
         .as_ref()

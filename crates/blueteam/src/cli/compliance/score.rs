@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::grid::{Grid, paragraph};
-use super::word;
+use super::standing_word;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_session};
 
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         let history = with_session(globals, None, async |session, _| {
             Ok(score::history(session).await?)
         })?;
-        return past(&history, args.json);
+        return print_history(&history, args.json);
     }
 
     let state = globals.state()?;
@@ -76,7 +76,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let (claim, sprs) = (today.claim, today.sprs);
     if args.sprs {
         return match sprs {
-            Ok(sprs) => submission(&sprs, args.json),
+            Ok(sprs) => print_submission(&sprs, args.json),
             Err(why) => nothing_to_submit(&why, &claim, args.json),
         };
     }
@@ -122,7 +122,7 @@ fn nothing_to_submit(why: &str, claim: &Claim, as_json: bool) -> anyhow::Result<
 }
 
 /// The scores that were noted: when one changed, and one a day.
-fn past(history: &[Scored], json: bool) -> anyhow::Result<ExitCode> {
+fn print_history(history: &[Scored], json: bool) -> anyhow::Result<ExitCode> {
     if json {
         out::json(&history)?;
         return Ok(ExitCode::SUCCESS);
@@ -153,7 +153,7 @@ fn past(history: &[Scored], json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn submission(sprs: &Submission, json: bool) -> anyhow::Result<ExitCode> {
+fn print_submission(sprs: &Submission, json: bool) -> anyhow::Result<ExitCode> {
     let code = if sprs.missing.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -237,7 +237,7 @@ fn print(claim: &Claim, catalog: &Catalog) -> anyhow::Result<()> {
         table.row([
             (&d.control_id).into(),
             format!("-{}", d.points).into(),
-            word(d.standing).into(),
+            standing_word(d.standing).into(),
             why.into(),
             title.into(),
         ]);

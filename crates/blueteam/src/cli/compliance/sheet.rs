@@ -120,7 +120,7 @@ fn export_oscal(
 }
 
 pub(super) fn import(args: &ImportArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
-    let text = read(&args.file)?;
+    let text = read_sheet(&args.file)?;
     let name = args.file.display().to_string();
     let document = Document {
         name: &name,
@@ -168,7 +168,7 @@ fn show_changed(changed: Changed, args: &ImportArgs) -> anyhow::Result<()> {
     out::line(format_args!("{verb} {what}"))
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+fn read_sheet(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();
     let source: Box<dyn std::io::Read> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())

@@ -11,7 +11,7 @@ use model::{Control, Objective, Responsibility};
 use super::evidence::collect::shown;
 use super::grid::paragraph;
 use super::ids::many;
-use super::word;
+use super::standing_word;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_session};
 
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     }
 
     let (requirement, control) = (assessed.requirement, &assessed.standing);
-    head(requirement, control)?;
+    print_head(requirement, control)?;
     for (text, objective) in requirement
         .assessment_objectives
         .iter()
@@ -61,14 +61,14 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     }
 
     if args.methods {
-        methods(&requirement.assessment_methods)?;
+        print_methods(&requirement.assessment_methods)?;
     }
 
     Ok(ExitCode::SUCCESS)
 }
 
 /// What an assessor may examine, ask and test.
-fn methods(methods: &Methods) -> anyhow::Result<()> {
+fn print_methods(methods: &Methods) -> anyhow::Result<()> {
     for (name, objects) in [
         ("examine", &methods.examine),
         ("interview", &methods.interview),
@@ -83,7 +83,7 @@ fn methods(methods: &Methods) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
+fn print_head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
     const MARGIN: usize = 12;
     let tell = |label: &str, text: &str| paragraph(label, MARGIN, &model::text::sanitize(text));
     out::line(format_args!("{}  {}", r.control_id, r.cmmc_practice))?;
@@ -93,7 +93,7 @@ fn head(r: &Requirement, c: &Control) -> anyhow::Result<()> {
 
     let (status, finding) = (
         c.implementation().as_str().replace('_', " "),
-        word(c.standing()),
+        standing_word(c.standing()),
     );
     let finding = if status == finding {
         String::new()
@@ -175,7 +175,7 @@ fn check_line(s: &CheckResult, c: &LastResult, o: &Objective) -> anyhow::Result<
         return Ok(());
     }
 
-    under(&format!(
+    print_heading(&format!(
         "{}, {} by {}: {}",
         shown(s).1,
         out::time(c.at),
@@ -185,13 +185,13 @@ fn check_line(s: &CheckResult, c: &LastResult, o: &Objective) -> anyhow::Result<
 }
 
 /// A line below an objective.
-fn under(text: &str) -> anyhow::Result<()> {
+fn print_heading(text: &str) -> anyhow::Result<()> {
     paragraph("", 14, &model::text::sanitize(text))
 }
 
 fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
     paragraph(
-        &format!("{:<11} {}", o.objective_id.0, word(o.standing())),
+        &format!("{:<11} {}", o.objective_id.0, standing_word(o.standing())),
         26,
         text,
     )?;
@@ -203,12 +203,12 @@ fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
         } else {
             format!(" ({})", methods.join(", "))
         };
-        under(&format!("{}, {}{how}: {}", d.by, out::time(d.at), d.reason))?;
+        print_heading(&format!("{}, {}{how}: {}", d.by, out::time(d.at), d.reason))?;
     }
 
     if let Some(p) = &o.proposal {
         let finding = p.finding.as_str().replace('_', " ");
-        under(&format!(
+        print_heading(&format!(
             "proposed {finding}, {} by {}: {}",
             out::time(p.at),
             p.by,
@@ -218,7 +218,7 @@ fn objective_lines(text: &str, o: &Objective) -> anyhow::Result<()> {
 
     let s = o.support;
     if s != model::Support::default() {
-        under(&format!(
+        print_heading(&format!(
             "evidence: {} valid, {} lapsed, {}",
             s.valid,
             s.lapsed,

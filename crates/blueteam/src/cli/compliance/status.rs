@@ -11,7 +11,7 @@ use model::{Implementation, Standing};
 
 use super::grid::{Bit, Grid};
 use super::ids::many;
-use super::word;
+use super::standing_word;
 use crate::cli::out;
 use crate::cli::session::{Globals, with_session};
 
@@ -92,15 +92,15 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
         return Ok(ExitCode::SUCCESS);
     }
 
-    table(&overview.requirements, true)?;
-    out::note(summary(&overview));
-    remind(&overview.due);
+    print_table(&overview.requirements, true)?;
+    out::note(describe_totals(&overview));
+    print_reminders(&overview.due);
 
     Ok(ExitCode::SUCCESS)
 }
 
 /// What is due soon or late, as people are told by the daemon.
-fn remind(due: &[Reminder]) {
+fn print_reminders(due: &[Reminder]) {
     for reminder in due.iter().take(SHOWN) {
         out::note(reminders::line(reminder));
     }
@@ -127,11 +127,11 @@ pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<Exit
 
     if gaps.is_empty() {
         out::line("no gaps")?;
-        out::note(summary(&overview));
+        out::note(describe_totals(&overview));
     } else {
-        table(gaps, false)?;
-        out::note(summary(&overview));
-        out::note(apart(gaps));
+        print_table(gaps, false)?;
+        out::note(describe_totals(&overview));
+        out::note(describe_apart(gaps));
     }
 
     for caution in overview.claim.cautions() {
@@ -142,7 +142,7 @@ pub(super) fn gaps(args: &GapsArgs, globals: Globals<'_>) -> anyhow::Result<Exit
 }
 
 /// What of the gaps can be planned for, and what has to be decided before.
-fn apart(chosen: &[Listed]) -> String {
+fn describe_apart(chosen: &[Listed]) -> String {
     let failed: Vec<_> = chosen
         .iter()
         .filter(|l| l.finding == Standing::NotMet)
@@ -158,7 +158,7 @@ fn apart(chosen: &[Listed]) -> String {
 }
 
 /// One line a requirement, with a line before each family.
-fn table(chosen: &[Listed], families: bool) -> anyhow::Result<()> {
+fn print_table(chosen: &[Listed], families: bool) -> anyhow::Result<()> {
     let mut table = Grid::new(
         &[
             "id",
@@ -189,7 +189,7 @@ fn table(chosen: &[Listed], families: bool) -> anyhow::Result<()> {
 
         table.row([
             l.control_id.into(),
-            coloured(l),
+            colored_standing(l),
             format!("{}/{}", l.objectives_met, l.objectives).into(),
             l.weight
                 .map_or_else(|| "all".to_owned(), |w| w.to_string())
@@ -204,7 +204,7 @@ fn table(chosen: &[Listed], families: bool) -> anyhow::Result<()> {
     table.print()
 }
 
-fn coloured(l: &Listed) -> Bit {
+fn colored_standing(l: &Listed) -> Bit {
     let text = if l.finding == Standing::Stale {
         "stale".to_owned()
     } else {
@@ -220,7 +220,7 @@ fn coloured(l: &Listed) -> Bit {
     Bit::coloured(text, colour)
 }
 
-fn summary(overview: &Overview) -> String {
+fn describe_totals(overview: &Overview) -> String {
     let count = |standing| {
         overview
             .standings
@@ -235,7 +235,7 @@ fn summary(overview: &Overview) -> String {
         Standing::Stale,
         Standing::NotAssessed,
     ]
-    .map(|standing| format!("{} {}", count(standing), word(standing)))
+    .map(|standing| format!("{} {}", count(standing), standing_word(standing)))
     .join(", ");
 
     let claim = &overview.claim;

@@ -7,15 +7,15 @@ use model::{Clock as _, Span, SystemClock, Timestamp};
 pub(super) fn day(text: &str) -> Result<Timestamp, String> {
     let text = text.trim();
     if text.len() == "2027-01-31".len() && text.parse::<jiff::civil::Date>().is_ok() {
-        return Timestamp::parse(&format!("{text}T23:59:59Z")).map_err(|_| wrong(text));
+        return Timestamp::parse(&format!("{text}T23:59:59Z")).map_err(|_| describe_wrong(text));
     }
     if let Ok(length) = text.parse::<Span>() {
         return Ok(SystemClock.now().plus(length));
     }
-    Timestamp::parse(text).map_err(|_| wrong(text))
+    Timestamp::parse(text).map_err(|_| describe_wrong(text))
 }
 
-fn wrong(text: &str) -> String {
+fn describe_wrong(text: &str) -> String {
     format!(
         "`{}` is no day: write 2027-01-31, a time with its zone (2027-01-31T12:00:00Z), or a \
             length of time from now (30d)",

@@ -58,8 +58,8 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     with_session(globals, args.filter.asker(), async |session, _| {
         let each = |event: Found| {
             failed = match args.format {
-                Format::Ndjson => line(&mut out, &event),
-                Format::Csv => out.write_all(csv(&event).as_bytes()),
+                Format::Ndjson => write_line(&mut out, &event),
+                Format::Csv => out.write_all(csv_row(&event).as_bytes()),
             };
             progress.inc(1);
             failed.is_ok()
@@ -77,12 +77,12 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(out: &mut impl Write, event: &Found) -> io::Result<()> {
+fn write_line(out: &mut impl Write, event: &Found) -> io::Result<()> {
     serde_json::to_writer(&mut *out, event).map_err(io::Error::from)?;
     out.write_all(b"\n")
 }
 
-fn csv(event: &Found) -> String {
+fn csv_row(event: &Found) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let id = |value: Option<uuid::Uuid>| value.map(|id| id.to_string()).unwrap_or_default();
     let fields = [
@@ -105,12 +105,12 @@ fn csv(event: &Found) -> String {
         event.created_at.to_string(),
     ];
 
-    let fields: Vec<String> = fields.iter().map(|field| quoted(field)).collect();
+    let fields: Vec<String> = fields.iter().map(|field| quote_field(field)).collect();
     fields.join(",") + "\r\n"
 }
 
 /// A field as RFC 4180 writes it, and no formula.
-fn quoted(field: &str) -> String {
+fn quote_field(field: &str) -> String {
     match out::no_formula(field) {
         Cow::Borrowed(field) if !field.contains([',', '"', '\r', '\n']) => field.to_owned(),
         field => format!("\"{}\"", field.replace('"', "\"\"")),
@@ -119,7 +119,7 @@ fn quoted(field: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::quote_field;
 
     #[test]
     fn fields_are_quoted_and_no_formula() {
@@ -133,7 +133,7 @@ mod tests {
             (" =x", "\"' =x\""),
             ("\n=x", "\"'\n=x\""),
         ] {
-            assert_eq!(quoted(field), written);
+            assert_eq!(quote_field(field), written);
         }
     }
 }

@@ -22,13 +22,13 @@ pub(super) struct FilterArgs {
     #[arg(long)]
     ip: Option<Range>,
     /// auth, access, admin, data, ai, system, network
-    #[arg(long, value_parser = category)]
+    #[arg(long, value_parser = parse_category)]
     category: Option<Category>,
     /// Of this action, such as login or export_data
     #[arg(long)]
     action: Option<String>,
     /// success, failure, denied
-    #[arg(long, value_parser = result)]
+    #[arg(long, value_parser = parse_result)]
     result: Option<Outcome>,
     /// audit_db, or the kind of log: syslog, nginx, …
     #[arg(long)]
@@ -53,12 +53,12 @@ pub(super) struct FilterArgs {
     actor: Option<String>,
 }
 
-fn category(text: &str) -> Result<Category, String> {
+fn parse_category(text: &str) -> Result<Category, String> {
     Category::parse(text)
         .ok_or_else(|| "say auth, access, admin, data, ai, system or network".to_owned())
 }
 
-fn result(text: &str) -> Result<Outcome, String> {
+fn parse_result(text: &str) -> Result<Outcome, String> {
     Outcome::parse(text).ok_or_else(|| "say success, failure or denied".to_owned())
 }
 

@@ -21,7 +21,7 @@ use crate::cli::session::{Globals, with_session};
   blueteam events stats --by ip --result denied --json")]
 pub(super) struct Args {
     /// One field, or two with a comma
-    #[arg(long, value_delimiter = ',', value_parser = field, required = true, value_name = "FIELD[,FIELD]")]
+    #[arg(long, value_delimiter = ',', value_parser = parse_field, required = true, value_name = "FIELD[,FIELD]")]
     by: Vec<Field>,
     #[command(flatten)]
     filter: FilterArgs,
@@ -33,7 +33,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-fn field(text: &str) -> Result<Field, String> {
+fn parse_field(text: &str) -> Result<Field, String> {
     let names = || FIELDS.iter().map(|f| f.name).collect::<Vec<_>>().join(", ");
     FIELDS
         .iter()

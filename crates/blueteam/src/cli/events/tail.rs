@@ -31,7 +31,7 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     let mut printed = Ok(());
     with_session(globals, args.filter.asker(), async |session, _| {
         let each = |event: &Found| {
-            printed = print(event, args.json);
+            printed = print_event(event, args.json);
             printed.is_ok()
         };
         Ok(events::tail(session, &filter, tokio::signal::ctrl_c(), each).await?)
@@ -40,15 +40,15 @@ pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode>
     printed.map(|()| ExitCode::SUCCESS)
 }
 
-fn print(event: &Found, json: bool) -> anyhow::Result<()> {
+fn print_event(event: &Found, json: bool) -> anyhow::Result<()> {
     if json {
         out::line(serde_json::to_string(event)?)
     } else {
-        out::line(line(event))
+        out::line(event_line(event))
     }
 }
 
-fn line(event: &Found) -> String {
+fn event_line(event: &Found) -> String {
     let user = event
         .user_name
         .clone()

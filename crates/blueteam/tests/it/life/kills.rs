@@ -111,7 +111,7 @@ async fn settled(daemon: &Daemon, events: usize) -> BTreeSet<(String, String, Uu
         )
         .await;
 
-        let unread = store::posture::lag(&mut conn, store::reader::LIVE_CURSOR)
+        let unread = store::overview::lag(&mut conn, store::reader::LIVE_CURSOR)
             .await
             .unwrap()
             .unwrap()

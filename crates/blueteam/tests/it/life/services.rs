@@ -187,8 +187,11 @@ async fn a_tenants_alerts_go_their_own_way_and_can_be_silenced() {
         (1, &json!("203.0.113.1"))
     );
 
-    let muted = list(&["--muted"]);
-    assert_eq!((muted.len(), &muted[0]["tenant"]), (1, &json!(hermes)));
+    let silenced = list(&["--muted"]);
+    assert_eq!(
+        (silenced.len(), &silenced[0]["tenant"]),
+        (1, &json!(hermes))
+    );
     let told = "SELECT entity_value FROM blueteam.notifications JOIN blueteam.alert_history USING \
         (alert_id) WHERE rule_id = 'brute_force'";
     let told: Vec<String> = sqlx::query_scalar(told).fetch_all(&mut conn).await.unwrap();

@@ -11,11 +11,11 @@ use collect::entries::Entry;
 use collect::spool::{Batch, SpoolError};
 use collect::{Format, LineId};
 use model::civil::Zone;
-use model::mute::Network;
+use model::silence::Network;
 use model::time::Calendar;
 use model::{Clock as _, ServiceName, Span, SystemClock, Timestamp};
 use serde_json::json;
-use store::collected::Position;
+use store::log_events::Position;
 use store::sources::{Cause, Gap};
 use store::{Connection as _, PgConnectOptions, PgConnection, StoreError};
 use tokio::time::{Instant, sleep, timeout};
@@ -120,10 +120,16 @@ impl Drain {
             let mut conn = store::connect(&sink.database)
                 .await
                 .context("cannot connect to the database")?;
-            let time = (sink.calendar.clone(), sink.settle);
-            let intake =
-                Intake::open(&mut conn, sink.name.clone(), sink.format, sink.every, time).await?;
-            let stored = store::collected::position(&mut conn, &sink.name).await?;
+            let intake = Intake::open(
+                &mut conn,
+                sink.name.clone(),
+                sink.format,
+                sink.every,
+                sink.calendar.clone(),
+                sink.settle,
+            )
+            .await?;
+            let stored = store::log_events::position(&mut conn, &sink.name).await?;
             self.open = Some(Open {
                 conn,
                 intake: intake
@@ -188,7 +194,7 @@ impl Drain {
         };
 
         if runs.is_empty() {
-            store::collected::insert(&mut tx, &[], Some(&position), None).await?;
+            store::log_events::insert(&mut tx, &[], Some(&position), None).await?;
         } else {
             let beside = Beside {
                 position: Some(position),
@@ -272,7 +278,7 @@ pub(super) async fn run(
             }
         }
 
-        step = self::step(&drain, &shelf, &sink, &ended).await;
+        step = drain_step(&drain, &shelf, &sink, &ended).await;
     }
 }
 
@@ -280,7 +286,7 @@ pub(super) async fn run(
 pub(super) async fn run_to_end(drain: Drain, shelf: Arc<Shelf>, stop: &CancellationToken) {
     let (sink, drain) = (drain.sink.clone(), tokio::sync::Mutex::new(drain));
     while !stop.is_cancelled() {
-        match step(&drain, &shelf, &sink, stop).await {
+        match drain_step(&drain, &shelf, &sink, stop).await {
             Ok(true) => {}
             Ok(false) => return,
             Err(cause) => {
@@ -295,7 +301,7 @@ pub(super) async fn run_to_end(drain: Drain, shelf: Arc<Shelf>, stop: &Cancellat
 }
 
 /// Stores a batch. False when there was none.
-async fn step(
+async fn drain_step(
     drain: &tokio::sync::Mutex<Drain>,
     shelf: &Arc<Shelf>,
     sink: &Sink,
@@ -330,7 +336,7 @@ async fn step(
         }
     };
 
-    let records = decoded(sink, &batch);
+    let records = decode_batch(sink, &batch);
     sink.waiting
         .record(&sink.name, records.first().map(|record| record.received));
     drain.lock().await.store(&records).await?;
@@ -340,7 +346,7 @@ async fn step(
     Ok(true)
 }
 
-fn decoded<'a>(sink: &Sink, batch: &'a Batch) -> Vec<Record<'a>> {
+fn decode_batch<'a>(sink: &Sink, batch: &'a Batch) -> Vec<Record<'a>> {
     let mut records = Vec::new();
     for payload in batch.payloads() {
         if let Some(record) = decode(payload) {

@@ -13,11 +13,11 @@ pub(super) fn dropped(socket: &impl AsFd) -> Option<u64> {
     let inode = rustix::fs::fstat(socket).ok()?.st_ino;
     TABLES
         .iter()
-        .find_map(|table| find(&std::fs::read_to_string(table).ok()?, inode))
+        .find_map(|table| find_drops(&std::fs::read_to_string(table).ok()?, inode))
 }
 
 /// The last column of the line of that inode.
-fn find(table: &str, inode: u64) -> Option<u64> {
+fn find_drops(table: &str, inode: u64) -> Option<u64> {
     let inode = inode.to_string();
     table.lines().skip(1).find_map(|line| {
         let columns: Vec<&str> = line.split_ascii_whitespace().collect();

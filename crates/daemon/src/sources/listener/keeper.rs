@@ -73,7 +73,7 @@ impl Shelf {
             if spool.is_none() {
                 let (opened, cuts) =
                     Spool::open(&shelf.dir, shelf.max_bytes.saturating_add(RESERVE))?;
-                cuts.iter().for_each(report);
+                cuts.iter().for_each(report_cut);
                 *spool = Some(opened);
             }
             spool.as_mut().map(work).transpose()
@@ -106,7 +106,7 @@ impl Shelf {
     }
 }
 
-fn report(cut: &Cut) {
+fn report_cut(cut: &Cut) {
     let (path, bytes) = (cut.path.display(), cut.bytes);
     if let Some(kept) = &cut.kept {
         error!(
@@ -192,7 +192,7 @@ impl<'a> Keeper<'a> {
             let ended = match timeout(Duration::from_secs(1), queue.recv()).await {
                 Ok(None) => true,
                 Ok(Some(first)) => {
-                    gather(first, &mut queue, &mut held);
+                    gather_handovers(first, &mut queue, &mut held);
                     false
                 }
                 Err(_) => false,
@@ -432,7 +432,11 @@ impl<'a> Keeper<'a> {
 }
 
 /// Takes what else is there, without waiting for more.
-fn gather(first: Handover, queue: &mut mpsc::Receiver<Handover>, held: &mut Vec<Handover>) {
+fn gather_handovers(
+    first: Handover,
+    queue: &mut mpsc::Receiver<Handover>,
+    held: &mut Vec<Handover>,
+) {
     let size = |handover: &Handover| handover.messages.iter().map(Vec::len).sum::<usize>();
     let mut bytes = size(&first);
     held.push(first);

@@ -50,7 +50,7 @@ pub(super) fn new() -> (Queue, mpsc::Receiver<Handover>) {
     )
 }
 
-fn size(messages: &[Vec<u8>]) -> u32 {
+fn total_size(messages: &[Vec<u8>]) -> u32 {
     // A message costs more than its bytes.
     let bytes: usize = messages.iter().map(|message| message.len() + 64).sum();
     u32::try_from(bytes).unwrap_or(u32::MAX).min(BYTES as u32)
@@ -61,7 +61,7 @@ impl Queue {
     /// takes messages any more.
     pub(super) async fn hand_over(&self, messages: Vec<Vec<u8>>, received: Timestamp) -> bool {
         let room = Arc::clone(&self.room)
-            .acquire_many_owned(size(&messages))
+            .acquire_many_owned(total_size(&messages))
             .await;
         let Ok(room) = room else { return false };
         let (kept, answer) = oneshot::channel();
@@ -77,7 +77,7 @@ impl Queue {
 
     /// Whether there was room; does not wait.
     pub(super) fn offer(&self, messages: Vec<Vec<u8>>, received: Timestamp) -> bool {
-        let room = Arc::clone(&self.room).try_acquire_many_owned(size(&messages));
+        let room = Arc::clone(&self.room).try_acquire_many_owned(total_size(&messages));
         let Ok(room) = room else { return false };
         self.handovers
             .try_send(Handover {

@@ -35,9 +35,9 @@ pub(super) async fn read(
     stop: &CancellationToken,
 ) -> anyhow::Result<()> {
     match &options.address {
-        Address::Udp(at) => udp(*at, options, queue, lost, stop).await,
+        Address::Udp(at) => read_udp(*at, options, queue, lost, stop).await,
         Address::Unix(path) => {
-            let read = unix(path, options, queue, stop).await;
+            let read = read_unix(path, options, queue, stop).await;
             let _ = std::fs::remove_file(path);
             read
         }
@@ -63,11 +63,11 @@ pub(super) async fn read(
 }
 
 /// The message of a datagram; nothing when it is empty.
-fn message(datagram: &[u8]) -> Option<Vec<u8>> {
+fn message_of(datagram: &[u8]) -> Option<Vec<u8>> {
     datagram_message(datagram).map(<[u8]>::to_vec)
 }
 
-async fn udp(
+async fn read_udp(
     at: SocketAddr,
     options: &Options,
     queue: &Queue,
@@ -86,7 +86,7 @@ async fn udp(
     loop {
         let mut messages = Vec::new();
         tokio::select! {
-            read = socket.recv_from(&mut buffer) => messages.extend(message(&buffer[..read?.0])),
+            read = socket.recv_from(&mut buffer) => messages.extend(message_of(&buffer[..read?.0])),
             _ = look.tick(), if heard => {
                 kernel.note(&socket, lost);
                 heard = false;
@@ -96,25 +96,25 @@ async fn udp(
         }
 
         heard = true;
-        gather(
+        gather_datagrams(
             |into| socket.try_recv_from(into).map(|(length, _)| length),
             &mut buffer,
             &mut messages,
         );
-        offer(messages, options, queue, lost);
+        offer_messages(messages, options, queue, lost);
     }
 
     // What has arrived was sent before the stop; a flood must not put the stop off.
     let since = Instant::now();
     while since.elapsed() < LAST {
         let mut messages = Vec::new();
-        let read = gather(
+        let read = gather_datagrams(
             |into| socket.try_recv_from(into).map(|(length, _)| length),
             &mut buffer,
             &mut messages,
         );
 
-        offer(messages, options, queue, lost);
+        offer_messages(messages, options, queue, lost);
         if read == 0 {
             break;
         }
@@ -125,7 +125,7 @@ async fn udp(
 }
 
 /// Reads what is there already, up to [`AT_ONCE`] bytes. Returns how many datagrams there were.
-fn gather(
+fn gather_datagrams(
     mut receive: impl FnMut(&mut [u8]) -> std::io::Result<usize>,
     buffer: &mut [u8],
     messages: &mut Vec<Vec<u8>>,
@@ -135,13 +135,13 @@ fn gather(
         && let Ok(length) = receive(buffer)
     {
         (bytes, read) = (bytes + length.max(64), read + 1);
-        messages.extend(message(&buffer[..length]));
+        messages.extend(message_of(&buffer[..length]));
     }
     read
 }
 
 /// Hands over what there is room for; the rest is counted.
-fn offer(messages: Vec<Vec<u8>>, options: &Options, queue: &Queue, lost: &Lost) {
+fn offer_messages(messages: Vec<Vec<u8>>, options: &Options, queue: &Queue, lost: &Lost) {
     let count = messages.len() as u64;
     if count > 0 && !queue.offer(messages, options.clock.now()) {
         lost.note(count);
@@ -200,7 +200,7 @@ async fn unix_stream(
     streams::accept(options, socket, None, queue, stop).await
 }
 
-async fn unix(
+async fn read_unix(
     path: &Path,
     options: &Options,
     queue: &Queue,
@@ -213,11 +213,11 @@ async fn unix(
     loop {
         let mut messages = Vec::new();
         tokio::select! {
-            read = socket.recv(&mut buffer) => messages.extend(message(&buffer[..read?])),
+            read = socket.recv(&mut buffer) => messages.extend(message_of(&buffer[..read?])),
             () = stop.cancelled() => break,
         }
 
-        gather(|into| socket.try_recv(into), &mut buffer, &mut messages);
+        gather_datagrams(|into| socket.try_recv(into), &mut buffer, &mut messages);
         if !messages.is_empty() && !queue.hand_over(messages, options.clock.now()).await {
             bail!("nobody stores any more");
         }
@@ -227,7 +227,7 @@ async fn unix(
     let mut read = 1;
     while read > 0 && since.elapsed() < LAST {
         let mut messages = Vec::new();
-        read = gather(|into| socket.try_recv(into), &mut buffer, &mut messages);
+        read = gather_datagrams(|into| socket.try_recv(into), &mut buffer, &mut messages);
         if !messages.is_empty() && !queue.hand_over(messages, options.clock.now()).await {
             bail!("nobody stores any more");
         }

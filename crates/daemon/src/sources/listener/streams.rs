@@ -108,7 +108,7 @@ pub(super) async fn accept(
         let (failures, name) = (options.failures.clone(), options.name());
         open.spawn(async move {
             let _place = place;
-            let ending = connection(stream, tls, (&queue, &*clock), &stop).await;
+            let ending = serve_connection(stream, tls, &queue, &*clock, &stop).await;
             if ending == Ending::Broken {
                 let message = format!(
                     "{name}: a sender gave a wrong message length; its connection was closed, and \
@@ -133,17 +133,18 @@ enum Ending {
     Broken,
 }
 
-async fn connection(
+async fn serve_connection(
     stream: Stream,
     tls: Option<TlsAcceptor>,
-    to: (&Queue, &dyn Clock),
+    queue: &Queue,
+    clock: &dyn Clock,
     stop: &CancellationToken,
 ) -> Ending {
     match (stream, tls) {
-        (Stream::Unix(stream), _) => read(stream, to, stop).await,
-        (Stream::Tcp(stream), None) => read(stream, to, stop).await,
+        (Stream::Unix(stream), _) => read_stream(stream, queue, clock, stop).await,
+        (Stream::Tcp(stream), None) => read_stream(stream, queue, clock, stop).await,
         (Stream::Tcp(stream), Some(tls)) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => read(stream, to, stop).await,
+            Ok(Ok(stream)) => read_stream(stream, queue, clock, stop).await,
             Ok(Err(error)) => {
                 debug!(%error, "a TLS handshake failed");
                 Ending::Closed
@@ -156,9 +157,10 @@ async fn connection(
     }
 }
 
-async fn read(
+async fn read_stream(
     mut stream: impl AsyncRead + Unpin,
-    (queue, clock): (&Queue, &dyn Clock),
+    queue: &Queue,
+    clock: &dyn Clock,
     stop: &CancellationToken,
 ) -> Ending {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());

@@ -4,14 +4,14 @@ use anyhow::Context as _;
 use detect::{Engine, Restored, StoredProfile, User, Users};
 use model::event::UserId;
 use model::{Source, Span};
-use notify::Mutes;
+use notify::Silences;
 use serde_json::Value;
 use store::baselines::Baseline;
 use store::reader::{self, Check, Cursor, SetAside, Start, Witness};
 use store::{Connection as _, PgConnection, StoreError};
 use tracing::{error, info, warn};
 
-use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, router, sane};
+use super::{CURSOR, Monitor, Options, Unreadable, WITNESS, alert_router, sane_time};
 use crate::source_accounting::Books;
 use app::self_audit::Component;
 
@@ -62,13 +62,14 @@ impl Monitor {
         };
         let memory = engine.lookback();
         let max_ahead = options.max_clock_ahead;
-        let events = store::history::rebuild(
+        let events = store::stored_events::rebuild(
             &mut conn,
             memory,
             now,
-            (&cursor, learnt.as_ref()),
+            &cursor,
+            learnt.as_ref(),
             |event, learnt| {
-                let fixed = sane(event, now, max_ahead);
+                let fixed = sane_time(event, now, max_ahead);
                 engine.rebuild(fixed.as_ref().unwrap_or(event), learnt);
             },
         )
@@ -105,15 +106,15 @@ impl Monitor {
         engine.resume(options.clock.now());
         let committed = cursor.witness();
         let books = Books::open(&mut conn, options.calendar.clone(), options.settle).await?;
-        let mutes_stamp = store::mutes::stamp(&mut conn).await?;
-        let mutes = Mutes::new(store::mutes::ending_after(&mut conn, now).await?);
+        let mutes_stamp = store::silences::stamp(&mut conn).await?;
+        let silences = Silences::new(store::silences::ending_after(&mut conn, now).await?);
         Ok(Self {
             conn,
             engine,
             books,
             cursor,
             rules,
-            mutes,
+            silences,
             mutes_stamp,
             saved_profiles: now,
             users_read: now,
@@ -166,7 +167,7 @@ impl Monitor {
         let now = options.clock.now();
         let mut tx = conn.begin().await.map_err(StoreError::from)?;
         let polled = reader::rebase(&mut tx, cursor, |event| {
-            let fixed = sane(event, now, options.max_clock_ahead);
+            let fixed = sane_time(event, now, options.max_clock_ahead);
             engine.push(fixed.as_ref().unwrap_or(event));
         })
         .await
@@ -175,9 +176,11 @@ impl Monitor {
 
         let mut changes = Vec::new();
         engine.drain(false, |change| changes.push(change));
-        let mutes = Mutes::new(store::mutes::ending_after(&mut tx, now).await?);
+        let silences = Silences::new(store::silences::ending_after(&mut tx, now).await?);
         store::alerts::take_turn(&mut tx).await?;
-        router(options, &mutes).apply(&mut tx, &changes).await?;
+        alert_router(options, &silences)
+            .apply(&mut tx, &changes)
+            .await?;
 
         // Profiles were saved in ids that mean nothing here; they are saved again with the next
         // checkpoint.

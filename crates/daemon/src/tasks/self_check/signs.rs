@@ -104,7 +104,7 @@ impl Look<'_> {
         }
         self.reading = match timeout(
             PATIENCE,
-            store::posture::waits_unread(conn, CURSOR, self.waits_after),
+            store::overview::waits_unread(conn, CURSOR, self.waits_after),
         )
         .await
         {

@@ -9,7 +9,7 @@ use lettre::message::{Mailbox, MultiPart};
 
 use crate::error::{SendError, chain};
 use crate::notification::{Kind, Notification};
-use crate::words;
+use crate::wording;
 use model::text::clip;
 
 /// The longest subject in bytes.
@@ -44,7 +44,7 @@ pub(super) fn mail(
     let micros = u64::try_from(message.sent_at.as_micros()).unwrap_or(0);
     let mut builder = lettre::Message::builder()
         .from(from.clone())
-        .subject(subject(message))
+        .subject(mail_subject(message))
         // The same at every attempt, so that a mail program shows a repetition once.
         .message_id(Some(format!(
             "<{}@{}>",
@@ -61,8 +61,8 @@ pub(super) fn mail(
 
     let mail = builder
         .multipart(MultiPart::alternative_plain_html(
-            text(message, responsible),
-            html(message, responsible),
+            text_body(message, responsible),
+            html_body(message, responsible),
         ))
         .map_err(|error| {
             SendError::never(
@@ -74,7 +74,7 @@ pub(super) fn mail(
     Ok(mail.formatted())
 }
 
-fn subject(message: &Notification) -> String {
+fn mail_subject(message: &Notification) -> String {
     let word = match message.kind {
         Kind::Test => "TEST".to_owned(),
         Kind::Digest => "DIGEST".to_owned(),
@@ -89,20 +89,20 @@ fn subject(message: &Notification) -> String {
     };
 
     clip(
-        &format!("[{word}] {}", words::field(message.content.title())),
+        &format!("[{word}] {}", wording::field(message.content.title())),
         SUBJECT_MAX,
     )
     .into_owned()
 }
 
-fn facts(message: &Notification, responsible: Option<&str>) -> Vec<(&'static str, String)> {
-    let mut facts = words::facts(message);
-    facts.extend(responsible.map(|names| ("Responsible", words::field(names))));
+fn fact_rows(message: &Notification, responsible: Option<&str>) -> Vec<(&'static str, String)> {
+    let mut facts = wording::facts(message);
+    facts.extend(responsible.map(|names| ("Responsible", wording::field(names))));
     facts
 }
 
-fn text(message: &Notification, responsible: Option<&str>) -> String {
-    let facts = facts(message, responsible);
+fn text_body(message: &Notification, responsible: Option<&str>) -> String {
+    let facts = fact_rows(message, responsible);
     let width = facts
         .iter()
         .map(|(label, _)| label.chars().count() + 1)
@@ -110,8 +110,8 @@ fn text(message: &Notification, responsible: Option<&str>) -> String {
         .unwrap_or(0);
     let mut out = format!(
         "{}\n\n{}\n\n",
-        words::summary(message),
-        words::lines(message).join("\n")
+        wording::summary(message),
+        wording::lines(message).join("\n")
     );
 
     for (label, value) in facts {
@@ -123,12 +123,17 @@ fn text(message: &Notification, responsible: Option<&str>) -> String {
         let _ = write!(out, "\nTo say that you have seen it: {url}\n");
     }
 
-    let _ = write!(out, "\n{}: {}\n", more(message).0, more(message).1);
+    let _ = write!(
+        out,
+        "\n{}: {}\n",
+        more_section(message).0,
+        more_section(message).1
+    );
     out
 }
 
 /// Where to see more, and by which command.
-fn more(message: &Notification) -> (&'static str, String) {
+fn more_section(message: &Notification) -> (&'static str, String) {
     if message.kind.is_of_an_alert() {
         let id = message.content.as_alert().alert_id;
         (
@@ -140,21 +145,21 @@ fn more(message: &Notification) -> (&'static str, String) {
     }
 }
 
-fn html(message: &Notification, responsible: Option<&str>) -> String {
+fn html_body(message: &Notification, responsible: Option<&str>) -> String {
     let mut rows = String::new();
-    for (label, value) in facts(message, responsible) {
+    for (label, value) in fact_rows(message, responsible) {
         let _ = writeln!(
             rows,
             "<tr><th align=\"left\" style=\"padding-right:1em\">{}</th><td>{}</td></tr>",
-            escape(label),
-            escape(&value)
+            escape_html(label),
+            escape_html(&value)
         );
     }
 
     let ack = message.ack_url.as_ref().map_or_else(String::new, |url| {
         format!(
             "<p><a href=\"{}\">Say that you have seen it</a></p>\n",
-            escape(url)
+            escape_html(url)
         )
     });
 
@@ -163,19 +168,19 @@ fn html(message: &Notification, responsible: Option<&str>) -> String {
             charset=\"utf-8\"><title>{}</title></head>\n<body>\n\
          <p><strong>{}</strong></p>\n<p>{}</p>\n<table>\n{rows}</table>\n{ack}\
          <p>{}: <code>{}</code></p>\n</body></html>\n",
-        escape(&subject(message)),
-        escape(&words::summary(message)),
-        words::lines(message)
+        escape_html(&mail_subject(message)),
+        escape_html(&wording::summary(message)),
+        wording::lines(message)
             .iter()
-            .map(|line| escape(line))
+            .map(|line| escape_html(line))
             .collect::<Vec<_>>()
             .join("<br>\n"),
-        more(message).0,
-        escape(&more(message).1),
+        more_section(message).0,
+        escape_html(&more_section(message).1),
     )
 }
 
-fn escape(text: &str) -> String {
+fn escape_html(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -199,8 +204,8 @@ mod tests {
 
     #[test]
     fn a_manager_can_read_it() {
-        insta::assert_snapshot!("text", text(&samples::message(), None));
-        insta::assert_snapshot!("html", html(&samples::message(), None));
+        insta::assert_snapshot!("text", text_body(&samples::message(), None));
+        insta::assert_snapshot!("html", html_body(&samples::message(), None));
     }
 
     #[test]
@@ -211,9 +216,11 @@ mod tests {
             ..samples::message()
         };
 
-        assert!(text(&message, None).contains(&format!("To say that you have seen it: {url}\n")));
         assert!(
-            html(&message, None)
+            text_body(&message, None).contains(&format!("To say that you have seen it: {url}\n"))
+        );
+        assert!(
+            html_body(&message, None)
                 .contains("<a href=\"https://soc.example.com/ack/1/2/3/4?a=1&amp;b=2\">")
         );
     }
@@ -227,7 +234,7 @@ mod tests {
                 message.kind = Kind::Digest;
             }
 
-            let (plain, marked) = (super::text(&message, Some(&text)), html(&message, Some(&text)));
+            let (plain, marked) = (text_body(&message, Some(&text)), html_body(&message, Some(&text)));
             prop_assert!(samples::harmless(&plain) && samples::harmless(&marked), "{:?}", plain);
             prop_assert!(plain.len() < 40_000 || digest, "{}", plain.len());
             let from: Mailbox = "Blue Team <soc@example.com>".parse().unwrap();
@@ -244,9 +251,9 @@ mod tests {
             prop_assert_eq!(names.len(), known.len());
             prop_assert!(mail.is_ascii());
             let base = Notification { kind: message.kind, ..samples::hostile("x") };
-            let breaks = if digest { words::lines(&message).len().saturating_sub(1) } else { 0 };
-            let tags = html(&message, None).matches('<').count();
-            prop_assert_eq!(tags, html(&base, None).matches('<').count() + breaks);
+            let breaks = if digest { wording::lines(&message).len().saturating_sub(1) } else { 0 };
+            let tags = html_body(&message, None).matches('<').count();
+            prop_assert_eq!(tags, html_body(&base, None).matches('<').count() + breaks);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use model::Severity;
 
-use super::{Receiver, level};
+use super::{Receiver, syslog_severity};
 use crate::notification::{Kind, Notification};
 use model::text::{clip, sanitize};
 
@@ -60,7 +60,7 @@ pub(in crate::channels) fn head(receiver: &Receiver, message: &Notification) -> 
 
     format!(
         "<{}>1 {} {} {} {} {}",
-        receiver.facility.0 * 8 + level(severity),
+        receiver.facility.0 * 8 + syslog_severity(severity),
         message.sent_at.to_jiff().strftime("%Y-%m-%dT%H:%M:%S%.6fZ"),
         name(&receiver.hostname, 255),
         name(&receiver.app_name, 48),
@@ -74,7 +74,7 @@ pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Notific
     let alert = message.content.as_alert();
     let mut out = format!("{} [alert@{enterprise_id}", head(receiver, message));
     let room = receiver.max_message_bytes.saturating_sub(TEXT_MIN);
-    for (key, value) in params(message) {
+    for (key, value) in structured_data(message) {
         let param = format!(" {key}=\"{}\"", value_text(&value));
         // One that doesn't fit is left out whole; a shorter one after it may still fit.
         if out.len() + param.len() < room {
@@ -96,7 +96,7 @@ pub(super) fn message(receiver: &Receiver, enterprise_id: u32, message: &Notific
 }
 
 /// The facts, most important first.
-fn params(message: &Notification) -> Vec<(&'static str, String)> {
+fn structured_data(message: &Notification) -> Vec<(&'static str, String)> {
     let alert = message.content.as_alert();
     let controls: Vec<_> = alert
         .nist_controls

@@ -85,7 +85,7 @@ impl Sender {
         );
         match timeout(
             self.receiver.timeout,
-            deliver(target, self.tls.as_ref(), text.as_bytes()),
+            deliver_text(target, self.tls.as_ref(), text.as_bytes()),
         )
         .await
         {
@@ -115,7 +115,7 @@ fn too_long(error: &io::Error) -> bool {
     error.raw_os_error() == Some(90)
 }
 
-async fn deliver(
+async fn deliver_text(
     target: &Target,
     tls: Option<&Arc<ClientConfig>>,
     text: &[u8],
@@ -129,19 +129,19 @@ async fn deliver(
                 Err(error) if error.raw_os_error() == Some(91) => {
                     let mut stream = UnixStream::connect(path).await?;
                     stream.write_all(text).await?;
-                    finish(stream, b"\n").await
+                    finish_stream(stream, b"\n").await
                 }
                 Err(error) => Err(error),
             }
         }
-        Target::Udp(address) => udp(address, text).await,
+        Target::Udp(address) => send_udp(address, text).await,
         Target::Tcp(address) => {
             let mut stream = TcpStream::connect(address.as_str()).await?;
             stream
                 .write_all(format!("{} ", text.len()).as_bytes())
                 .await?;
             stream.write_all(text).await?;
-            finish(stream, b"").await
+            finish_stream(stream, b"").await
         }
         Target::Tls(address) => {
             let config = tls.ok_or_else(|| io::Error::other("TLS is not set up"))?;
@@ -163,14 +163,14 @@ async fn deliver(
                 .await?;
             stream.write_all(text).await?;
 
-            finish(stream, b"").await
+            finish_stream(stream, b"").await
         }
     }
 }
 
 /// Nobody acknowledges UDP; but a machine that answers "nobody listens here" is heard when it
 /// answers quickly.
-async fn udp(address: &str, text: &[u8]) -> io::Result<&'static str> {
+async fn send_udp(address: &str, text: &[u8]) -> io::Result<&'static str> {
     let to = lookup_host(address)
         .await?
         .next()
@@ -188,7 +188,7 @@ async fn udp(address: &str, text: &[u8]) -> io::Result<&'static str> {
 
 /// Ends the stream and waits for the receiver to do the same: it has then read everything. Syslog
 /// has no better acknowledgement, and a write alone also succeeds into a connection that is dead.
-async fn finish<S: AsyncWrite + AsyncRead + Unpin>(
+async fn finish_stream<S: AsyncWrite + AsyncRead + Unpin>(
     mut stream: S,
     end: &[u8],
 ) -> io::Result<&'static str> {

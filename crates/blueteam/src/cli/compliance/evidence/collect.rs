@@ -87,7 +87,10 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
             config: &loaded.config,
             state: &state,
         };
-        Ok(checks::run(session, &around, control, |progress| draw(&bar, progress)).await?)
+        Ok(checks::run(session, &around, control, |progress| {
+            draw_progress(&bar, progress)
+        })
+        .await?)
     });
 
     bar.finish_and_clear();
@@ -104,11 +107,11 @@ pub(super) fn run(args: &CollectArgs, globals: Globals<'_>) -> anyhow::Result<Ex
         return Ok(code);
     }
 
-    print(&found, args.found)?;
+    print_results(&found, args.found)?;
     Ok(code)
 }
 
-fn draw(bar: &ProgressBar, progress: Progress) {
+fn draw_progress(bar: &ProgressBar, progress: Progress) {
     match progress {
         Progress::Waiting { checks } => {
             bar.set_length(FACTS + checks as u64);
@@ -123,7 +126,7 @@ fn draw(bar: &ProgressBar, progress: Progress) {
     }
 }
 
-fn print(found: &[Found], only_found: bool) -> anyhow::Result<()> {
+fn print_results(found: &[Found], only_found: bool) -> anyhow::Result<()> {
     let mut table = Grid::new(&["objective", "proposed", "by what was seen"], &[]);
     let mut counts = [0_usize; 3];
     for f in found {

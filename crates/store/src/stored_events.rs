@@ -1,19 +1,19 @@
 //! The stored past, as fast as the server sends it: for back-tests, and to rebuild windows at
 //! start.
 
-use model::{Memory, SecurityEvent, Timestamp};
+use model::{Lookback, SecurityEvent, Timestamp};
 use sqlx::PgConnection;
 
 use crate::StoreError;
+use crate::binary_copy::EventTable;
 use crate::db::Ts;
 use crate::reader::{
     Cursor, Progress, SetAside, Snapshot, Withheld, arrival, select as statement,
     stream as copy_out,
 };
-use crate::wire::EventTable;
 
 /// Hands out every event with `since <= timestamp < until`, audit events first, each table in order
-/// of time. Returns how many, and the rows that cannot be read. Memory is bounded.
+/// of time. Returns how many, and the rows that cannot be read. Lookback is bounded.
 pub async fn stream(
     conn: &mut PgConnection,
     since: Timestamp,
@@ -21,7 +21,7 @@ pub async fn stream(
     each: impl FnMut(&SecurityEvent<'_>) + Send,
 ) -> Result<(u64, SetAside), StoreError> {
     let withheld = Withheld::load(&mut *conn).await?;
-    select(
+    select_events(
         conn,
         since,
         until,
@@ -47,10 +47,10 @@ pub async fn stream_read(
         };
         format!("NOT {unread}{}", cursor.withheld.condition(table))
     };
-    Ok(select(conn, since, until, passed, each).await?.0)
+    Ok(select_events(conn, since, until, passed, each).await?.0)
 }
 
-async fn select(
+async fn select_events(
     conn: &mut PgConnection,
     since: Timestamp,
     until: Timestamp,
@@ -93,9 +93,10 @@ const RECEIVED_MAX: u32 = 250_000;
 /// that the rest of the backlog continues.
 pub async fn rebuild(
     conn: &mut PgConnection,
-    memory: Memory,
+    memory: Lookback,
     now: Timestamp,
-    (cursor, learnt): (&Cursor, Option<&Snapshot>),
+    cursor: &Cursor,
+    learnt: Option<&Snapshot>,
     mut each: impl FnMut(&SecurityEvent<'_>, bool) + Send,
 ) -> Result<u64, StoreError> {
     let nothing = Snapshot::BEGINNING;
@@ -134,10 +135,10 @@ pub async fn rebuild(
         let newest: Option<Ts> = sqlx::query_scalar(sqlx::AssertSqlSafe(newest))
             .fetch_one(&mut *conn)
             .await?;
-        let recent = since("timestamp", newest.map_or(now, |newest| newest.0), memory);
+        let recent = since_condition("timestamp", newest.map_or(now, |newest| newest.0), memory);
 
         let mut known = |event: &SecurityEvent<'_>| each(event, true);
-        if let Some(received) = received(conn, table, &cursor.snapshot, memory).await? {
+        if let Some(received) = received_events(conn, table, &cursor.snapshot, memory).await? {
             // Its own step, or the planner would walk all of the past in order of time.
             let older = format!(
                 "WITH received AS MATERIALIZED (
@@ -181,7 +182,7 @@ pub async fn rebuild(
 }
 
 /// An SQL condition: rows whose time in `column` lies within the memory before `newest`.
-fn since(column: &str, newest: Timestamp, memory: Memory) -> String {
+fn since_condition(column: &str, newest: Timestamp, memory: Lookback) -> String {
     let (all, logins) = (
         literal(newest.minus(memory.all)),
         literal(newest.minus(memory.logins.max(memory.all))),
@@ -193,11 +194,11 @@ fn since(column: &str, newest: Timestamp, memory: Memory) -> String {
 /// An SQL condition: rows that came in during the last `memory` before the last arrival that the
 /// snapshot sees, without those of the transaction in which [`RECEIVED_MAX`] is reached. None when
 /// nothing came in.
-async fn received(
+async fn received_events(
     conn: &mut PgConnection,
     table: &str,
     snapshot: &Snapshot,
-    memory: Memory,
+    memory: Lookback,
 ) -> Result<Option<String>, StoreError> {
     let passed = format!("xact_id < '{}'::xid8", snapshot.xmax());
     let sql = format!(
@@ -226,7 +227,7 @@ async fn received(
     let beyond: u64 = beyond
         .parse()
         .map_err(|_| StoreError::corrupt("xact_id", "it is no number"))?;
-    let lately = since("created_at", arrived.0, memory);
+    let lately = since_condition("created_at", arrived.0, memory);
 
     Ok(Some(format!(
         "xact_id > '{beyond}'::xid8 AND {passed} AND {lately}"

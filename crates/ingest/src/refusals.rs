@@ -12,8 +12,8 @@ use store::StoreError;
 use store::sources::{self, DeadLetter, ENTRY_MAX, Intake};
 use tokio::time::{sleep, timeout};
 
-use crate::speaker::Speaker;
-use crate::{Inner, locked};
+use crate::sender::Sender;
+use crate::{Inner, lock_mutex};
 
 /// The sources that they are booked under: `ingest:SERVICE`, and `ingest` of those whose service is
 /// not known. Not the table's own: a producer that sends nothing but what is no good has not
@@ -50,14 +50,14 @@ impl Refused {
     /// and its text.
     pub(super) fn note(
         &self,
-        speaker: Option<&Speaker>,
+        sender: Option<&Sender>,
         place: impl std::fmt::Display,
         error: &FieldError,
         entry: &[u8],
     ) {
-        let source = match speaker {
-            Some(Speaker::Service(name)) => format!("{SOURCE}:{name}"),
-            Some(Speaker::Relay { .. }) | None => SOURCE.to_owned(),
+        let source = match sender {
+            Some(Sender::Service(name)) => format!("{SOURCE}:{name}"),
+            Some(Sender::Relay { .. }) | None => SOURCE.to_owned(),
         };
 
         let letter = DeadLetter {
@@ -67,16 +67,19 @@ impl Refused {
             length: entry.len() as u64,
         };
 
-        locked(&self.0).entry(source).or_default().add(1, [letter]);
+        lock_mutex(&self.0)
+            .entry(source)
+            .or_default()
+            .add(1, [letter]);
     }
 
     fn take(&self) -> BTreeMap<String, Pile> {
-        take(&mut *locked(&self.0))
+        take(&mut *lock_mutex(&self.0))
     }
 
     /// What could not be booked waits on.
     fn put_back(&self, piles: BTreeMap<String, Pile>) {
-        let mut waiting = locked(&self.0);
+        let mut waiting = lock_mutex(&self.0);
         for (source, pile) in piles {
             waiting
                 .entry(source)
@@ -101,7 +104,7 @@ pub(super) async fn book(inner: &Inner) {
         return;
     }
 
-    match timeout(PATIENCE, write(inner, &waiting)).await {
+    match timeout(PATIENCE, write_refused(inner, &waiting)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::debug!(%error, "refused events could not be booked yet");
@@ -111,7 +114,7 @@ pub(super) async fn book(inner: &Inner) {
     }
 }
 
-async fn write(inner: &Inner, waiting: &BTreeMap<String, Pile>) -> Result<(), StoreError> {
+async fn write_refused(inner: &Inner, waiting: &BTreeMap<String, Pile>) -> Result<(), StoreError> {
     let mut conn = inner.pool.acquire().await?;
     let mut tx = conn.begin().await?;
     let now = inner.clock.now();

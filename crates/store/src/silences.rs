@@ -1,7 +1,7 @@
 //! Silences, maintenance windows and exceptions.
 
 use model::Actor;
-use model::{Mute, MuteId, MuteKind, RuleId, Scope, Timestamp};
+use model::{RuleId, Silence, SilenceId, SilenceKind, SilenceScope, Timestamp};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -23,7 +23,7 @@ struct Row {
     ended_by: Option<String>,
 }
 
-impl TryFrom<Row> for Mute {
+impl TryFrom<Row> for Silence {
     type Error = StoreError;
     fn try_from(row: Row) -> Result<Self, StoreError> {
         let entity = row.entity.map(|text| {
@@ -32,12 +32,12 @@ impl TryFrom<Row> for Mute {
         });
 
         Ok(Self {
-            mute_id: MuteId(row.mute_id),
+            mute_id: SilenceId(row.mute_id),
             kind: row
                 .kind
-                .parse::<MuteKind>()
+                .parse::<SilenceKind>()
                 .map_err(|e| StoreError::corrupt("silences.kind", e))?,
-            scope: Scope {
+            scope: SilenceScope {
                 rule_id: row.rule_id.map(|id| RuleId(id.into())),
                 source: row.source,
                 tenant: row.tenant,
@@ -54,7 +54,11 @@ impl TryFrom<Row> for Mute {
 }
 
 /// Writes a decision. The author is the actor.
-pub async fn add(conn: &mut PgConnection, actor: &Actor, mute: &Mute) -> Result<(), StoreError> {
+pub async fn add(
+    conn: &mut PgConnection,
+    actor: &Actor,
+    silence: &Silence,
+) -> Result<(), StoreError> {
     let mut tx = begin(conn, actor).await?;
     sqlx::query!(
         "INSERT INTO blueteam.silences (
@@ -62,17 +66,17 @@ pub async fn add(conn: &mut PgConnection, actor: &Actor, mute: &Mute) -> Result<
              tenant
          )
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-        mute.mute_id.0,
-        mute.kind.as_str(),
-        mute.scope.rule_id.as_ref().map(RuleId::as_str),
-        mute.scope.source,
-        mute.scope.entity.as_ref().map(ToString::to_string),
-        mute.author,
-        mute.reason,
-        mute.ticket,
-        Ts(mute.starts_at) as Ts,
-        Ts(mute.ends_at) as Ts,
-        mute.scope.tenant,
+        silence.mute_id.0,
+        silence.kind.as_str(),
+        silence.scope.rule_id.as_ref().map(RuleId::as_str),
+        silence.scope.source,
+        silence.scope.entity.as_ref().map(ToString::to_string),
+        silence.author,
+        silence.reason,
+        silence.ticket,
+        Ts(silence.starts_at) as Ts,
+        Ts(silence.ends_at) as Ts,
+        silence.scope.tenant,
     )
     .execute(&mut *tx)
     .await?;
@@ -81,11 +85,11 @@ pub async fn add(conn: &mut PgConnection, actor: &Actor, mute: &Mute) -> Result<
     Ok(())
 }
 
-/// Ends a mute now. False when there is none of this id that has not ended already.
+/// Ends a silence now. False when there is none of this id that has not ended already.
 pub async fn end(
     conn: &mut PgConnection,
     actor: &Actor,
-    id: MuteId,
+    id: SilenceId,
     now: Timestamp,
 ) -> Result<bool, StoreError> {
     let mut tx = begin(conn, actor).await?;
@@ -108,7 +112,7 @@ pub async fn end(
 pub async fn ending_after(
     conn: &mut PgConnection,
     since: Timestamp,
-) -> Result<Vec<Mute>, StoreError> {
+) -> Result<Vec<Silence>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
         r#"SELECT
@@ -121,10 +125,10 @@ pub async fn ending_after(
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter().map(Mute::try_from).collect()
+    rows.into_iter().map(Silence::try_from).collect()
 }
 
-/// Another number whenever a mute is added, ended or over; cheap enough to be asked each second.
+/// Another number whenever a silence is added, ended or over; cheap enough to be asked each second.
 /// Not a time: transactions commit in another order than they begin.
 pub async fn stamp(conn: &mut PgConnection) -> Result<i64, StoreError> {
     let stamp = sqlx::query_scalar!(
@@ -140,8 +144,8 @@ pub async fn stamp(conn: &mut PgConnection) -> Result<i64, StoreError> {
     Ok(stamp)
 }
 
-/// How many alerts a mute has kept quiet.
-pub async fn muted_alerts(conn: &mut PgConnection, id: MuteId) -> Result<u64, StoreError> {
+/// How many alerts a silence has kept quiet.
+pub async fn muted_alerts(conn: &mut PgConnection, id: SilenceId) -> Result<u64, StoreError> {
     let count = sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM blueteam.alert_history WHERE muted_by_mute = $1"#,
         id.0

@@ -1,4 +1,4 @@
-//! What mutes cost an alert: prints nanoseconds a question, with `argv[1]` mutes of all kinds
+//! What silences cost an alert: prints nanoseconds a question, with `argv[1]` silences of all kinds
 //! (1,000 by default), most of which cover nothing.
 
 #![expect(
@@ -11,26 +11,26 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use model::{
-    Alert, AlertId, AlertState, Entity, EntityKind, Fingerprint, Mute, MuteId, MuteKind, RuleId,
-    Scope, Severity, Timestamp,
+    Alert, AlertId, AlertState, Entity, EntityKind, Fingerprint, RuleId, Severity, Silence,
+    SilenceId, SilenceKind, SilenceScope, Timestamp,
 };
-use notify::Mutes;
+use notify::Silences;
 use uuid::Uuid;
 
 /// Questions asked.
 const ASKED: u32 = 2_000_000;
 
-fn mute(n: u32) -> Mute {
+fn sample_silence(n: u32) -> Silence {
     let entity = match n % 3 {
         0 => format!("ip:198.51.{}.{}", n / 256 % 256, n % 256),
         1 => format!("ip:10.{}.{}.0/24", n / 256 % 256, n % 256),
         _ => format!("user:user{n}"),
     };
 
-    Mute {
-        mute_id: MuteId(Uuid::from_u128(u128::from(n))),
-        kind: MuteKind::Exception,
-        scope: Scope {
+    Silence {
+        mute_id: SilenceId(Uuid::from_u128(u128::from(n))),
+        kind: SilenceKind::Exception,
+        scope: SilenceScope {
             rule_id: Some(RuleId::builtin("brute_force")),
             source: None,
             tenant: None,
@@ -45,7 +45,7 @@ fn mute(n: u32) -> Mute {
     }
 }
 
-fn alert(n: u32) -> Alert {
+fn sample_alert(n: u32) -> Alert {
     let id = Uuid::from_u128(u128::from(n));
     let now = Timestamp::from_secs(50);
     Alert {
@@ -82,14 +82,14 @@ fn main() {
         .skip(1)
         .find_map(|arg| arg.parse().ok())
         .unwrap_or(1_000);
-    let mutes = Mutes::new((0..count).map(mute).collect());
-    let alerts: Vec<Alert> = (0..4096).map(alert).collect();
+    let silences = Silences::new((0..count).map(sample_silence).collect());
+    let alerts: Vec<Alert> = (0..4096).map(sample_alert).collect();
     let now = Timestamp::from_secs(50);
     let began = Instant::now();
 
     let mut covered = 0_u32;
     for alert in alerts.iter().cycle().take(ASKED as usize) {
-        covered += u32::from(black_box(mutes.covering(black_box(alert), now)).is_some());
+        covered += u32::from(black_box(silences.covering(black_box(alert), now)).is_some());
     }
 
     println!(

@@ -70,7 +70,7 @@ pub async fn list(
     limit: u32,
 ) -> Result<Vec<Entry>, StoreError> {
     let rows = sqlx::query_file!(
-        "src/ledger/list.sql",
+        "src/deliveries/list.sql",
         filter.state,
         filter.channel.map(Channel::as_str),
         filter.alert_id.map(|id| id.0),

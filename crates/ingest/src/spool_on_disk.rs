@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use model::Timestamp;
 
-use super::{dead, held};
+use super::{dead_letters, held};
 
 /// What stands in a spool's folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -28,7 +28,7 @@ pub struct SpoolOnDisk {
 /// Looks into a spool's folder. What is not there is empty.
 pub fn spool_on_disk(dir: &Path) -> std::io::Result<SpoolOnDisk> {
     let mut found = SpoolOnDisk {
-        refused_file: dir.join(dead::FILE),
+        refused_file: dir.join(dead_letters::FILE),
         ..SpoolOnDisk::default()
     };
 
@@ -44,7 +44,7 @@ pub fn spool_on_disk(dir: &Path) -> std::io::Result<SpoolOnDisk> {
         let Ok(about) = path.metadata() else { continue };
         if path == found.refused_file {
             found.refused_bytes = about.len();
-            found.refused_full = about.len() + dead::ROOM > dead::MAX_BYTES;
+            found.refused_full = about.len() + dead_letters::ROOM > dead_letters::MAX_BYTES;
             continue;
         }
 
@@ -114,7 +114,7 @@ mod tests {
             .write(true)
             .open(&found.refused_file)
             .unwrap();
-        full.set_len(dead::MAX_BYTES - 1).unwrap();
+        full.set_len(dead_letters::MAX_BYTES - 1).unwrap();
         assert!(spool_on_disk(dir.path()).unwrap().refused_full);
     }
 }

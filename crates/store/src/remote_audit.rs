@@ -30,9 +30,9 @@ const FETCH: usize = 1000;
 /// must not be able to hide an event by its length. Metadata that is too large or too deep for us
 /// (without a bound of its own, the search through it would end on the stack of that server), or
 /// holds numbers that explode when they are written out, is withheld.
-fn columns() -> String {
+fn column_list() -> String {
     format!(
-        include_str!("foreign/columns.sql"),
+        include_str!("remote_audit/columns.sql"),
         session_id = limits::SESSION_ID / 4,
         user_agent = limits::USER_AGENT,
         resource_type = limits::RESOURCE_TYPE / 4,
@@ -75,7 +75,7 @@ pub async fn begin<'c>(
     sweep: bool,
     floor: Timestamp,
 ) -> Result<Pass<'c>, StoreError> {
-    let identity = identity(conn).await?;
+    let identity = database_identity(conn).await?;
     let mut tx = conn
         .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
         .await?;
@@ -98,7 +98,7 @@ pub async fn begin<'c>(
                  SELECT {}
                  FROM public.audit_events
                  WHERE {condition}",
-                columns()
+                column_list()
             )
         })
         .collect();
@@ -153,7 +153,9 @@ impl Pass<'_> {
                 let xmin: String = row.try_get(0)?;
                 let xmin = xmin.parse().map_err(|e| StoreError::corrupt("xmin", e))?;
                 self.next.saw(xmin, &self.snapshot);
-                found.push(Found { event: event(row) });
+                found.push(Found {
+                    event: decode_event(row),
+                });
             }
 
             return Ok(Some(found));
@@ -169,7 +171,7 @@ impl Pass<'_> {
 
 /// What says that transaction ids still mean the same: the cluster, its timeline, the database and
 /// the table.
-async fn identity(conn: &mut PgConnection) -> Result<String, StoreError> {
+async fn database_identity(conn: &mut PgConnection) -> Result<String, StoreError> {
     let place = "(SELECT oid::text FROM pg_database WHERE datname = current_database())
                 || '/' || 'public.audit_events'::regclass::oid";
     let whole = format!(
@@ -197,7 +199,7 @@ async fn identity(conn: &mut PgConnection) -> Result<String, StoreError> {
 }
 
 /// A row as an event; else what is wrong with it, and the row for a person to look at.
-fn event(row: &PgRow) -> Result<AuditRow<'static>, (FieldError, String)> {
+fn decode_event(row: &PgRow) -> Result<AuditRow<'static>, (FieldError, String)> {
     let strange = |error: sqlx::Error| {
         (
             FieldError::new("event", format_args!("cannot be read: {error}")),
@@ -207,10 +209,11 @@ fn event(row: &PgRow) -> Result<AuditRow<'static>, (FieldError, String)> {
 
     let id: Uuid = row.try_get(1).map_err(strange)?;
     let at: Ts = row.try_get(2).map_err(strange)?;
-    record(row, id, at.0).map_err(|error| (error, format!("event_id {id}, timestamp {}", at.0)))
+    decode_record(row, id, at.0)
+        .map_err(|error| (error, format!("event_id {id}, timestamp {}", at.0)))
 }
 
-fn record(row: &PgRow, id: Uuid, at: Timestamp) -> Result<AuditRow<'static>, FieldError> {
+fn decode_record(row: &PgRow, id: Uuid, at: Timestamp) -> Result<AuditRow<'static>, FieldError> {
     let strange =
         |error: sqlx::Error| FieldError::new("event", format_args!("cannot be read: {error}"));
     let text = |n: usize| row.try_get::<Option<String>, _>(n).map_err(strange);

@@ -55,7 +55,7 @@ pub async fn keep(
     for found in found {
         match found.event {
             Ok(row) => rows.push(row),
-            Err((error, row)) => letters.push(letter(error.to_string(), row)),
+            Err((error, row)) => letters.push(to_dead_letter(error.to_string(), row)),
         }
     }
 
@@ -91,7 +91,7 @@ pub async fn keep(
                 row.timestamp()
             )
         });
-        letters.push(letter(error.to_string(), row.unwrap_or_default()));
+        letters.push(to_dead_letter(error.to_string(), row.unwrap_or_default()));
     }
 
     (intake.accepted, intake.repeated, intake.rejected) =
@@ -127,7 +127,7 @@ pub async fn keep(
     })
 }
 
-fn letter(reason: String, row: String) -> DeadLetter {
+fn to_dead_letter(reason: String, row: String) -> DeadLetter {
     let mut entry = row.into_bytes();
     let length = entry.len() as u64;
     entry.truncate(ENTRY_MAX);

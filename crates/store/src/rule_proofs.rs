@@ -28,7 +28,9 @@ pub async fn note(
     conn: &mut PgConnection,
     actor: &Actor,
     version: &str,
-    (rule, cases, failed): (&RuleId, u32, u32),
+    rule: &RuleId,
+    cases: u32,
+    failed: u32,
 ) -> Result<(), StoreError> {
     sqlx::query!(
         "INSERT INTO blueteam.rule_test_results (rule_id, version, cases, failed, actor)

@@ -6,9 +6,9 @@ use serde_json::Value;
 use sqlx::{Connection, PgConnection};
 
 use crate::StoreError;
+use crate::binary_copy::Encoder;
 use crate::events::{copy, is_about_data};
 use crate::sources::{self, BY_DATABASE, DeadLetter, Gap, Intake};
-use crate::wire::Encoder;
 
 /// How far a collector has read, in its own words (a file's inode and offset, a journal's cursor).
 #[derive(Clone, Debug, PartialEq)]
@@ -66,11 +66,11 @@ pub async fn insert(
     let mut tx = conn.begin().await?;
     let mut collected = Collected::default();
     if !events.is_empty() {
-        write(&mut tx, events, &mut collected).await?;
+        write_events(&mut tx, events, &mut collected).await?;
     }
 
     if let Some(account) = account {
-        settle(&mut tx, account, events, &collected).await?;
+        settle_batch(&mut tx, account, events, &collected).await?;
     }
 
     if let Some(position) = position {
@@ -91,7 +91,7 @@ pub async fn insert(
 }
 
 /// Books a batch in the completeness ledger.
-async fn settle(
+async fn settle_batch(
     conn: &mut PgConnection,
     account: &Account<'_>,
     events: &[SecurityEvent<'_>],
@@ -105,7 +105,7 @@ async fn settle(
     } = *account;
 
     let refused = collected.rejected.iter().map(|(at, reason)| {
-        let entry = events.get(*at).map(told).unwrap_or_default();
+        let entry = events.get(*at).map(event_digest).unwrap_or_default();
         DeadLetter {
             place: BY_DATABASE.to_owned(),
             reason: reason.clone(),
@@ -143,7 +143,7 @@ async fn settle(
 }
 
 /// An event as its dead letter shows it.
-fn told(event: &SecurityEvent<'_>) -> Vec<u8> {
+fn event_digest(event: &SecurityEvent<'_>) -> Vec<u8> {
     let user = event.user_id.as_ref().map(ToString::to_string);
     let text = |text: &Option<model::Text<'_>>| text.as_ref().map(ToString::to_string);
     let told = serde_json::json!({
@@ -169,7 +169,7 @@ pub struct Collected {
 
 /// Copies a batch, halving it around rows that do not go in. Collectors resume from a position that
 /// is as durable as their events, so that the careful way is rare and need not be fast.
-async fn write(
+async fn write_events(
     conn: &mut PgConnection,
     events: &[SecurityEvent<'_>],
     collected: &mut Collected,
@@ -178,7 +178,13 @@ async fn write(
     let mut todo = vec![(0, events.len())];
     while let Some((start, end)) = todo.pop() {
         let mut savepoint = conn.begin().await?;
-        match copy(&mut savepoint, &statement, encode(&events[start..end])).await {
+        match copy(
+            &mut savepoint,
+            &statement,
+            encode_events(&events[start..end]),
+        )
+        .await
+        {
             Ok(accepted) => {
                 savepoint.commit().await?;
                 collected.accepted += accepted;
@@ -205,7 +211,7 @@ async fn write(
     Ok(())
 }
 
-fn encode(events: &[SecurityEvent<'_>]) -> Vec<u8> {
+fn encode_events(events: &[SecurityEvent<'_>]) -> Vec<u8> {
     let mut out = Encoder::with_capacity(events.len() * 320);
     for e in events {
         let (id, name) = match &e.user_id {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use model::{Span, Timestamp};
 use sqlx::{Connection as _, PgConnection};
-use store::foreign::{self, Account, Position};
+use store::remote_audit::{self, Account, Position};
 use testkit::TestDb;
 
 use crate::{count, sql};
@@ -58,12 +58,12 @@ impl Both {
 
     /// One reading from the saved position, as a program that has just been started.
     async fn read(&mut self, sweep: bool) -> u64 {
-        let saved = foreign::position(&mut self.ours, NAME).await.unwrap();
+        let saved = remote_audit::position(&mut self.ours, NAME).await.unwrap();
         self.read_from(saved, sweep).await
     }
 
     async fn read_from(&mut self, saved: Option<Position>, sweep: bool) -> u64 {
-        let mut pass = foreign::begin(
+        let mut pass = remote_audit::begin(
             &mut self.theirs,
             saved.as_ref(),
             sweep,
@@ -88,7 +88,7 @@ impl Both {
 
         let service = "artemis".parse().unwrap();
         let found = found.into_iter().map(|f| f.of(&service)).collect();
-        foreign::keep(&mut self.ours, found, Some(&next), &account)
+        remote_audit::keep(&mut self.ours, found, Some(&next), &account)
             .await
             .unwrap();
 
@@ -324,7 +324,7 @@ async fn a_login_that_may_only_select_can_do_nothing_else_and_one_that_may_not_s
     )
     .await;
 
-    let mut pass = foreign::begin(&mut both.theirs, None, true, now())
+    let mut pass = remote_audit::begin(&mut both.theirs, None, true, now())
         .await
         .unwrap();
     let error = pass.next().await.unwrap_err();

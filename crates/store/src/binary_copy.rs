@@ -139,7 +139,7 @@ impl EventTable {
 }
 
 /// The columns that both tables of events have, in the order in which rows are written, and read by
-/// [`fields`].
+/// [`decode_fields`].
 macro_rules! event_columns {
     () => {
         "event_id, timestamp, category, action, result, user_id, session_id, ip_address, \
@@ -151,7 +151,10 @@ pub(crate) use event_columns;
 /// The columns that a writer of audit events fills.
 macro_rules! audit_columns {
     () => {
-        concat!($crate::wire::event_columns!(), ", cui_accessed, metadata")
+        concat!(
+            $crate::binary_copy::event_columns!(),
+            ", cui_accessed, metadata"
+        )
     };
 }
 pub(crate) use audit_columns;
@@ -189,7 +192,7 @@ struct Row<'a>(&'a [u8]);
 
 impl<'a> Row<'a> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
-        let (head, rest) = self.0.split_first_chunk::<N>().ok_or_else(short)?;
+        let (head, rest) = self.0.split_first_chunk::<N>().ok_or_else(short_error)?;
         self.0 = rest;
         Ok(*head)
     }
@@ -199,28 +202,30 @@ impl<'a> Row<'a> {
         let Ok(len) = usize::try_from(len) else {
             return Ok(None);
         };
-        let (field, rest) = self.0.split_at_checked(len).ok_or_else(short)?;
+        let (field, rest) = self.0.split_at_checked(len).ok_or_else(short_error)?;
         self.0 = rest;
         Ok(Some(field))
     }
 
     fn need(&mut self) -> Result<&'a [u8], StoreError> {
         self.field()?
-            .ok_or_else(|| bad("a column is null that never is"))
+            .ok_or_else(|| bad_value("a column is null that never is"))
     }
 
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], StoreError> {
         self.need()?
             .try_into()
-            .map_err(|_| bad("a column has another width than its type"))
+            .map_err(|_| bad_value("a column has another width than its type"))
     }
 
     fn str(&mut self) -> Result<&'a str, StoreError> {
-        utf8(self.need()?)
+        to_utf8(self.need()?)
     }
 
     fn opt_text(&mut self) -> Result<Option<Text<'a>>, StoreError> {
-        self.field()?.map(|f| utf8(f).map(Text::from)).transpose()
+        self.field()?
+            .map(|f| to_utf8(f).map(Text::from))
+            .transpose()
     }
 
     fn uuid(&mut self) -> Result<Option<Uuid>, StoreError> {
@@ -229,7 +234,7 @@ impl<'a> Row<'a> {
         };
         Uuid::from_slice(field)
             .map(Some)
-            .map_err(|_| bad("a uuid has another width than 16"))
+            .map_err(|_| bad_value("a uuid has another width than 16"))
     }
 
     /// A host address; a network, which only a writer past our checks can have put there, is its
@@ -245,24 +250,24 @@ impl<'a> Row<'a> {
             [AF_INET6, _, _, 16, octets @ ..] => {
                 <[u8; 16]>::try_from(octets).map(|o| IpAddr::V6(Ipv6Addr::from(o)))
             }
-            _ => return Err(bad("an inet of an unknown family")),
+            _ => return Err(bad_value("an inet of an unknown family")),
         };
 
         ip.map(|ip| Some(ip.to_canonical()))
-            .map_err(|_| bad("an inet has another width than its family"))
+            .map_err(|_| bad_value("an inet has another width than its family"))
     }
 }
 
-fn short() -> StoreError {
-    bad("a row ends early")
+fn short_error() -> StoreError {
+    bad_value("a row ends early")
 }
 
-fn bad(why: &str) -> StoreError {
+fn bad_value(why: &str) -> StoreError {
     StoreError::corrupt("an event", why)
 }
 
-fn utf8(bytes: &[u8]) -> Result<&str, StoreError> {
-    std::str::from_utf8(bytes).map_err(|_| bad("a text is not UTF-8"))
+fn to_utf8(bytes: &[u8]) -> Result<&str, StoreError> {
+    std::str::from_utf8(bytes).map_err(|_| bad_value("a text is not UTF-8"))
 }
 
 /// A row that arrived whole and is no event for the engine.
@@ -296,7 +301,7 @@ pub(crate) enum Message<'a> {
 /// first. An error means that the stream itself is damaged.
 pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
     let message = match message.strip_prefix(SIGNATURE) {
-        Some(_) => message.get(HEADER..).ok_or_else(short)?,
+        Some(_) => message.get(HEADER..).ok_or_else(short_error)?,
         None => message,
     };
 
@@ -314,7 +319,7 @@ pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
     let event_id = EventId(Uuid::from_bytes(row.fixed()?));
     let timestamp =
         Timestamp::from_micros(i64::from_be_bytes(row.fixed()?).saturating_add(PG_EPOCH_MICROS));
-    match fields(row, columns, event_id, timestamp) {
+    match decode_fields(row, columns, event_id, timestamp) {
         Ok(event) => Ok(Message::Event(seq, event)),
         Err(StoreError::Corrupt { why, .. }) => Ok(Message::Unreadable(Unreadable {
             seq,
@@ -327,15 +332,15 @@ pub(crate) fn event(message: &[u8]) -> Result<Message<'_>, StoreError> {
 }
 
 /// The columns after `seq`, `event_id` and `timestamp`.
-fn fields(
+fn decode_fields(
     mut row: Row<'_>,
     columns: i16,
     event_id: EventId,
     timestamp: Timestamp,
 ) -> Result<SecurityEvent<'_>, StoreError> {
-    let category = Category::parse(row.str()?).ok_or_else(|| bad("an unknown category"))?;
+    let category = Category::parse(row.str()?).ok_or_else(|| bad_value("an unknown category"))?;
     let action = Text::from(row.str()?);
-    let result = Outcome::parse(row.str()?).ok_or_else(|| bad("an unknown result"))?;
+    let result = Outcome::parse(row.str()?).ok_or_else(|| bad_value("an unknown result"))?;
     let mut event = SecurityEvent::new(
         event_id,
         timestamp,
@@ -356,14 +361,17 @@ fn fields(
     // Nullable in the document's table, where NULL is what its default says.
     event.cui_involved = row.field()?.is_some_and(|f| f == [1]);
     if let Some(json) = row.field()? {
-        let json = utf8(json.get(1..).ok_or_else(short)?)?;
+        let json = to_utf8(json.get(1..).ok_or_else(short_error)?)?;
         if json != "{}" {
             event.details = Details::read(json);
         }
     }
 
     if columns > 15 {
-        event.source = row.str()?.parse().map_err(|_| bad("an unknown source"))?;
+        event.source = row
+            .str()?
+            .parse()
+            .map_err(|_| bad_value("an unknown source"))?;
         if let Some(name) = row.opt_text()? {
             event.user_id = Some(UserId::Name(name));
         }

@@ -11,7 +11,7 @@ const FIELD: &str = "metadata.service";
 
 /// Who sends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Speaker {
+pub enum Sender {
     /// One service: all that it sends is its own.
     Service(ServiceName),
     /// It passes on what others say, and is trusted to say who; but not for a service that has a
@@ -22,7 +22,7 @@ pub enum Speaker {
     },
 }
 
-impl fmt::Display for Speaker {
+impl fmt::Display for Sender {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Service(name) => write!(f, "the service {name}"),
@@ -31,7 +31,7 @@ impl fmt::Display for Speaker {
     }
 }
 
-impl Speaker {
+impl Sender {
     /// The bearer of this key.
     pub fn of(key: &KeyInfo) -> Self {
         match &key.service {
@@ -56,7 +56,7 @@ impl Speaker {
 
     /// The record with its service. An error when it claims another's.
     pub fn stamp<'a>(&self, mut record: AuditRecord<'a>) -> Result<AuditRecord<'a>, FieldError> {
-        let claimed = claimed(record.metadata.as_json());
+        let claimed = claimed_service(record.metadata.as_json());
         match (self, claimed) {
             (Self::Service(own), Some(other)) if other != own.as_str() => Err(FieldError::new(
                 FIELD,
@@ -80,7 +80,7 @@ impl Speaker {
 /// The service that the database will read in this metadata: of two equal keys, `jsonb` keeps the
 /// last. None where there is none, or no text, or no JSON that this program reads (the database
 /// then refuses it too, or knows better; it is no name of a service either way).
-fn claimed(metadata: &str) -> Option<String> {
+fn claimed_service(metadata: &str) -> Option<String> {
     // Nearly no event says so, and to look for the bytes is much cheaper than to read the text.
     if !metadata.contains("service") && !metadata.contains('\\') {
         return None;
@@ -95,12 +95,12 @@ mod tests {
 
     use super::*;
 
-    fn stamped(speaker: &Speaker, metadata: &str) -> Result<String, String> {
+    fn stamped(sender: &Sender, metadata: &str) -> Result<String, String> {
         let json = format!(
             r#"{{"category":"auth","action":"login","result":"success","metadata":{metadata}}}"#
         );
         let record = AuditRecord::from_json(json.as_bytes(), Strangers::Refuse).unwrap();
-        speaker
+        sender
             .stamp(record)
             .map(|r| r.metadata.as_json().to_owned())
             .map_err(|e| e.field.into_owned())
@@ -108,7 +108,7 @@ mod tests {
 
     #[test]
     fn a_service_speaks_for_itself_alone() {
-        let eqmon = Speaker::Service("eqmon".parse().unwrap());
+        let eqmon = Sender::Service("eqmon".parse().unwrap());
         for (metadata, expected) in [
             ("{}", Some(r#"{"service":"eqmon"}"#)),
             (r#"{"a":1}"#, Some(r#"{"a":1,"service":"eqmon"}"#)),
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn a_relay_speaks_for_those_without_a_key() {
-        let relay = Speaker::Relay {
+        let relay = Sender::Relay {
             reserved: vec!["eqmon".to_owned()],
         };
         for (metadata, good) in [

@@ -59,7 +59,7 @@ pub async fn activity(
     conn: &mut PgConnection,
     now: Timestamp,
 ) -> Result<Vec<Activity>, StoreError> {
-    let rows = sqlx::query_file!("src/posture/activity.sql", Ts(now) as Ts)
+    let rows = sqlx::query_file!("src/overview/activity.sql", Ts(now) as Ts)
         .fetch_all(conn)
         .await?;
 
@@ -161,7 +161,7 @@ pub struct AlertCount {
     pub severity: Severity,
     /// Alerts that may still grow.
     pub open: u64,
-    /// Alerts that nobody has acknowledged, and that no mute keeps quiet.
+    /// Alerts that nobody has acknowledged, and that no silence keeps quiet.
     pub unacknowledged: u64,
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn summary(message: &Notification) -> String {
     let urgency = match (alert.severity, message.within) {
         (Severity::Info, _) => "Nothing needs to be done.".to_owned(),
         (Severity::Critical, _) => "Somebody should look into it now.".to_owned(),
-        (_, Some(within)) => format!("Somebody should look into it within {}.", long(within)),
+        (_, Some(within)) => format!("Somebody should look into it within {}.", long_span(within)),
         (_, None) => "Somebody should look into it.".to_owned(),
     };
 
@@ -91,7 +91,7 @@ pub(crate) fn summary(message: &Notification) -> String {
 }
 
 /// A length of time as people say it, in the largest unit that divides it.
-fn long(span: Span) -> String {
+fn long_span(span: Span) -> String {
     let secs = span.as_micros() / 1_000_000;
     let (n, unit) = match secs {
         _ if secs > 86_400 && secs % 86_400 == 0 => (secs / 86_400, "day"),

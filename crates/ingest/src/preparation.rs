@@ -7,7 +7,7 @@ use store::sources::ENTRY_MAX;
 use uuid::Builder;
 
 use super::body::BodyError;
-use super::speaker::Speaker;
+use super::sender::Sender;
 use super::split::split;
 use crate::Settings;
 
@@ -30,7 +30,8 @@ const ENTRIES_MAX: usize = 100;
 /// Reads and checks the events of a body. `random` fills a buffer with random bytes, for ids.
 pub(super) fn prepare(
     body: &[u8],
-    (settings, speaker): (&Settings, &Speaker),
+    settings: &Settings,
+    sender: &Sender,
     now: Timestamp,
     mut random: impl FnMut(&mut [u8]) -> bool,
 ) -> Result<Prepared, BodyError> {
@@ -41,8 +42,9 @@ pub(super) fn prepare(
     };
 
     for (index, json) in events.into_iter().enumerate() {
-        let row = AuditRecord::from_json(json, Strangers::Refuse)
-            .and_then(|record| row(record.into_owned(), (settings, speaker), now, &mut random));
+        let row = AuditRecord::from_json(json, Strangers::Refuse).and_then(|record| {
+            prepare_row(record.into_owned(), settings, sender, now, &mut random)
+        });
         match row {
             Ok(row) => {
                 done.rows.push(row);
@@ -64,28 +66,30 @@ pub(super) fn prepare(
 /// Checks a record that came otherwise than as JSON of ours, and completes it.
 pub(super) fn finish(
     record: AuditRecord<'static>,
-    sender: (&Settings, &Speaker),
+    settings: &Settings,
+    sender: &Sender,
     now: Timestamp,
 ) -> Result<AuditRow<'static>, FieldError> {
-    row(record, sender, now, |_| false)
+    prepare_row(record, settings, sender, now, |_| false)
 }
 
 /// The row of a record. Where its time is not the sender's, though its id is, the row says what the
 /// sender claims, so that a retry is known again.
-fn row(
+fn prepare_row(
     record: AuditRecord<'static>,
-    (settings, speaker): (&Settings, &Speaker),
+    settings: &Settings,
+    sender: &Sender,
     now: Timestamp,
     random: impl FnMut(&mut [u8]) -> bool,
 ) -> Result<AuditRow<'static>, FieldError> {
-    let record = date(record, settings, now);
+    let record = set_date(record, settings, now);
     let (named, undated) = (record.event_id.is_some(), record.timestamp.is_none());
     let (record, ahead) = check_clock(record, settings, now)?;
     let claim = ahead
         .map(Claim::At)
         .or_else(|| undated.then_some(Claim::NoTime))
         .filter(|_| named);
-    Ok(complete(speaker.stamp(record)?, now, random)?.claiming(claim))
+    Ok(complete(sender.stamp(record)?, now, random)?.claiming(claim))
 }
 
 /// Gives a record its id and time where it has none.
@@ -116,7 +120,11 @@ const RETRY_MAX: Span = Span::days(1);
 
 /// An event that has an id and no time happened when its id was made, if that says so (UUIDv7):
 /// each retry then carries the same pair, and is the no-op that it should be.
-fn date<'a>(mut record: AuditRecord<'a>, settings: &Settings, now: Timestamp) -> AuditRecord<'a> {
+fn set_date<'a>(
+    mut record: AuditRecord<'a>,
+    settings: &Settings,
+    now: Timestamp,
+) -> AuditRecord<'a> {
     if record.timestamp.is_none()
         && let Some(id) = record.event_id.filter(|id| id.get_version_num() == 7)
         && let Some(made) = id.get_timestamp()
@@ -168,10 +176,10 @@ mod tests {
 
     fn one(extra: &str) -> Prepared {
         let body = format!(r#"{{"category":"auth","action":"login","result":"success"{extra}}}"#);
-        let relay = Speaker::Relay {
+        let relay = Sender::Relay {
             reserved: Vec::new(),
         };
-        prepare(body.as_bytes(), (&Settings::new("/"), &relay), NOW, |b| {
+        prepare(body.as_bytes(), &Settings::new("/"), &relay, NOW, |b| {
             b.fill(7);
             true
         })

@@ -1,19 +1,19 @@
 use model::{
-    Channel, Entity, EntityKind, Mute, MuteId, MuteKind, MutedBy, Phase, RuleId, Scope, Severity,
-    Span,
+    Channel, Entity, EntityKind, Phase, RuleId, Severity, Silence, SilenceId, SilenceKind,
+    SilenceScope, SilencedBy, Span,
 };
 use store::alerts::{self, AlertFilter, Applied, Route};
-use store::mutes;
+use store::silences;
 use testkit::TestDb;
 
 use crate::alerts::change;
 use crate::{at, count, id, person};
 
-fn mute(n: u128, rule: &'static str) -> Mute {
-    Mute {
-        mute_id: MuteId(id(n)),
-        kind: MuteKind::Exception,
-        scope: Scope {
+fn silence(n: u128, rule: &'static str) -> Silence {
+    Silence {
+        mute_id: SilenceId(id(n)),
+        kind: SilenceKind::Exception,
+        scope: SilenceScope {
             rule_id: Some(RuleId::builtin(rule)),
             source: Some("audit_db".to_owned()),
             tenant: None,
@@ -32,76 +32,76 @@ fn mute(n: u128, rule: &'static str) -> Mute {
 async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
     let db = TestDb::new().await;
     let mut admin = db.connect_as("blueteam_admin").await;
-    let before = mutes::stamp(&mut admin).await.unwrap();
-    let long = Mute {
+    let before = silences::stamp(&mut admin).await.unwrap();
+    let long = Silence {
         starts_at: at(0),
-        ..mute(1, "brute_force")
+        ..silence(1, "brute_force")
     };
 
-    mutes::add(&mut admin, &person("dana"), &long)
+    silences::add(&mut admin, &person("dana"), &long)
         .await
         .unwrap();
     assert_eq!(
-        mutes::ending_after(&mut admin, at(10)).await.unwrap(),
+        silences::ending_after(&mut admin, at(10)).await.unwrap(),
         std::slice::from_ref(&long)
     );
     assert!(
-        mutes::end(&mut admin, &person("bob"), long.mute_id, at(50))
+        silences::end(&mut admin, &person("bob"), long.mute_id, at(50))
             .await
             .unwrap()
     );
 
     assert!(
-        !mutes::end(&mut admin, &person("bob"), long.mute_id, at(40))
+        !silences::end(&mut admin, &person("bob"), long.mute_id, at(40))
             .await
             .unwrap(),
         "only once"
     );
 
     assert!(
-        mutes::ending_after(&mut admin, at(50))
+        silences::ending_after(&mut admin, at(50))
             .await
             .unwrap()
             .is_empty()
     );
 
-    let ended = &mutes::ending_after(&mut admin, at(49)).await.unwrap()[0];
+    let ended = &silences::ending_after(&mut admin, at(49)).await.unwrap()[0];
     assert_eq!(
         (ended.ends_at, ended.ended_by.as_deref()),
         (at(50), Some("bob"))
     );
 
-    let of_tenant = Scope {
+    let of_tenant = SilenceScope {
         rule_id: None,
         source: None,
         tenant: Some(id(7)),
         entity: None,
     };
 
-    let tenant = Mute {
+    let tenant = Silence {
         scope: of_tenant,
-        kind: MuteKind::Maintenance,
+        kind: SilenceKind::Maintenance,
         starts_at: at(0),
-        ..mute(3, "brute_force")
+        ..silence(3, "brute_force")
     };
 
-    mutes::add(&mut admin, &person("dana"), &tenant)
+    silences::add(&mut admin, &person("dana"), &tenant)
         .await
         .unwrap();
     assert_eq!(
-        mutes::ending_after(&mut admin, at(50)).await.unwrap(),
+        silences::ending_after(&mut admin, at(50)).await.unwrap(),
         [tenant]
     );
 
-    let current = Mute {
+    let current = Silence {
         starts_at: model::Clock::now(&model::SystemClock),
-        ..mute(2, "brute_force")
+        ..silence(2, "brute_force")
     };
 
-    mutes::add(
+    silences::add(
         &mut admin,
         &person("dana"),
-        &Mute {
+        &Silence {
             ends_at: current.starts_at.plus(Span::hours(1)),
             ..current
         },
@@ -109,7 +109,7 @@ async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
     .await
     .unwrap();
 
-    let added = mutes::stamp(&mut admin).await.unwrap();
+    let added = silences::stamp(&mut admin).await.unwrap();
     assert_ne!(before, added);
     let logged = "audit.audit_log WHERE actor = 'dana' AND resource_type = 'ALERT_RULE' AND \
         new_value ->> 'reason' LIKE 'the scanner%'";
@@ -120,49 +120,51 @@ async fn a_mute_is_kept_as_it_was_made_and_ended_once() {
 async fn the_table_refuses_what_would_hide_too_much() {
     let db = TestDb::new().await;
     let mut admin = db.connect_as("blueteam_admin").await;
-    let good = mute(1, "brute_force");
-    let everything = Scope {
+    let good = silence(1, "brute_force");
+    let everything = SilenceScope {
         rule_id: None,
         source: None,
         tenant: None,
         entity: None,
     };
 
-    let no_rule = Scope {
+    let no_rule = SilenceScope {
         rule_id: None,
         ..good.scope.clone()
     };
 
     for bad in [
-        Mute {
+        Silence {
             scope: everything,
-            kind: MuteKind::Silence,
+            kind: SilenceKind::Silence,
             ..good.clone()
         },
-        Mute {
+        Silence {
             scope: no_rule,
             ..good.clone()
         },
-        Mute {
+        Silence {
             reason: "  ".to_owned(),
             ..good.clone()
         },
-        Mute {
+        Silence {
             ends_at: at(86_400 * 367),
             ..good.clone()
         },
-        Mute {
+        Silence {
             ends_at: at(0),
             ..good.clone()
         },
     ] {
         assert!(
-            mutes::add(&mut admin, &person("dana"), &bad).await.is_err(),
+            silences::add(&mut admin, &person("dana"), &bad)
+                .await
+                .is_err(),
             "{bad:?}"
         );
     }
 
-    mutes::add(&mut admin, &person("dana"), &good)
+    silences::add(&mut admin, &person("dana"), &good)
         .await
         .unwrap();
     for sql in [
@@ -177,7 +179,7 @@ async fn the_table_refuses_what_would_hide_too_much() {
     for role in ["blueteam_engine", "blueteam_reader", "blueteam_ingest"] {
         let mut conn = db.connect_as(role).await;
         assert!(
-            mutes::add(&mut conn, &person("dana"), &mute(2, "brute_force"))
+            silences::add(&mut conn, &person("dana"), &silence(2, "brute_force"))
                 .await
                 .is_err(),
             "{role}"
@@ -187,8 +189,8 @@ async fn the_table_refuses_what_would_hide_too_much() {
 
 async fn apply(
     conn: &mut sqlx::PgConnection,
-    changes: &[model::Change],
-    muted_by: Option<MuteId>,
+    changes: &[model::DetectionUpdate],
+    muted_by: Option<SilenceId>,
 ) -> Applied {
     let route = |_: &model::Alert| Route {
         channels: vec![Channel::Console],
@@ -203,8 +205,8 @@ async fn apply(
 async fn a_muted_alert_is_stored_with_its_incident_and_what_muted_it() {
     let db = TestDb::new().await;
     let mut engine = db.connect_as("blueteam_engine").await;
-    let by = mute(1, "brute_force");
-    mutes::add(
+    let by = silence(1, "brute_force");
+    silences::add(
         &mut db.connect_as("blueteam_admin").await,
         &person("dana"),
         &by,
@@ -219,20 +221,22 @@ async fn a_muted_alert_is_stored_with_its_incident_and_what_muted_it() {
         (1, 1, 0)
     );
 
-    let muted = AlertFilter {
-        muted: Some(true),
+    let silenced = AlertFilter {
+        silenced: Some(true),
         ..AlertFilter::default()
     };
 
-    let alert = &alerts::list(&mut engine, &muted, 10).await.unwrap()[0];
-    assert_eq!(alert.muted_by, Some(MutedBy::Mute(by.mute_id)));
+    let alert = &alerts::list(&mut engine, &silenced, 10).await.unwrap()[0];
+    assert_eq!(alert.muted_by, Some(SilencedBy::Silence(by.mute_id)));
     assert_eq!(
-        mutes::muted_alerts(&mut engine, by.mute_id).await.unwrap(),
+        silences::muted_alerts(&mut engine, by.mute_id)
+            .await
+            .unwrap(),
         1
     );
 
     let told = AlertFilter {
-        muted: Some(false),
+        silenced: Some(false),
         ..AlertFilter::default()
     };
 
@@ -244,13 +248,13 @@ async fn a_muted_alert_is_stored_with_its_incident_and_what_muted_it() {
     );
 }
 
-/// Muted as long as a mute covers it: what goes on beyond it is told, once.
+/// Muted as long as a silence covers it: what goes on beyond it is told, once.
 #[tokio::test]
 async fn a_muted_alert_that_outgrows_its_mute_is_told() {
     let db = TestDb::new().await;
     let mut engine = db.connect_as("blueteam_engine").await;
-    let by = mute(1, "brute_force");
-    mutes::add(
+    let by = silence(1, "brute_force");
+    silences::add(
         &mut db.connect_as("blueteam_admin").await,
         &person("dana"),
         &by,
@@ -289,13 +293,13 @@ async fn a_muted_alert_that_outgrows_its_mute_is_told() {
         "told already"
     );
 
-    let muted = AlertFilter {
-        muted: Some(true),
+    let silenced = AlertFilter {
+        silenced: Some(true),
         ..AlertFilter::default()
     };
 
     assert!(
-        alerts::list(&mut engine, &muted, 10)
+        alerts::list(&mut engine, &silenced, 10)
             .await
             .unwrap()
             .is_empty()
@@ -340,16 +344,16 @@ async fn a_critical_keeps_the_mediums_of_its_entity_quiet_and_nothing_else() {
     };
 
     assert_eq!(apply(&mut engine, &[stranger], None).await.deliveries, 1);
-    let muted = AlertFilter {
-        muted: Some(true),
+    let silenced = AlertFilter {
+        silenced: Some(true),
         ..AlertFilter::default()
     };
 
-    let quiet = alerts::list(&mut engine, &muted, 10).await.unwrap();
+    let quiet = alerts::list(&mut engine, &silenced, 10).await.unwrap();
     assert_eq!(quiet.len(), 1);
     assert_eq!(
         quiet[0].muted_by,
-        Some(MutedBy::Alert(model::AlertId(id(1_000_001))))
+        Some(SilencedBy::Alert(model::AlertId(id(1_000_001))))
     );
     apply(&mut engine, &[critical(Phase::Closed)], None).await;
     assert_eq!(
@@ -380,11 +384,11 @@ async fn what_inhibits_an_alert_does_not_depend_on_how_changes_are_batched() {
         medium(6),
     ];
 
-    let quiet = async |batches: &[&[model::Change]], silenced: bool| {
+    let quiet = async |batches: &[&[model::DetectionUpdate]], silenced: bool| {
         let db = TestDb::new().await;
         let mut engine = db.connect_as("blueteam_engine").await;
-        let by = mute(1, "credential_stuffing");
-        mutes::add(
+        let by = silence(1, "credential_stuffing");
+        silences::add(
             &mut db.connect_as("blueteam_admin").await,
             &person("dana"),
             &by,
@@ -401,12 +405,12 @@ async fn what_inhibits_an_alert_does_not_depend_on_how_changes_are_batched() {
             testkit::apply_alerts(&mut engine, changes, route).await;
         }
 
-        let muted = AlertFilter {
-            muted: Some(true),
+        let silenced = AlertFilter {
+            silenced: Some(true),
             severity: Some(Severity::Medium),
             ..AlertFilter::default()
         };
-        let mut quiet: Vec<u128> = alerts::list(&mut engine, &muted, 10)
+        let mut quiet: Vec<u128> = alerts::list(&mut engine, &silenced, 10)
             .await
             .unwrap()
             .iter()
@@ -417,8 +421,8 @@ async fn what_inhibits_an_alert_does_not_depend_on_how_changes_are_batched() {
         quiet
     };
 
-    let one_by_one: Vec<&[model::Change]> = story.chunks(1).collect();
-    let in_pairs: Vec<&[model::Change]> = story.chunks(2).collect();
+    let one_by_one: Vec<&[model::DetectionUpdate]> = story.chunks(1).collect();
+    let in_pairs: Vec<&[model::DetectionUpdate]> = story.chunks(2).collect();
     assert_eq!(quiet(&one_by_one, false).await, [3, 4, 6]);
     assert_eq!(quiet(&in_pairs, false).await, [3, 4, 6]);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Who is not told, of what, until when: silences, maintenance windows and exceptions. A muted
+//! Who is not told, of what, until when: silences, maintenance windows and exceptions. A silenced
 //! alert is stored like any other (decision 14 of the design: suppress the message, never the
 //! record).
 
@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use crate::alert::Alert;
 use crate::detection::{Entity, EntityKind};
-use crate::ids::{AlertId, MuteId, RuleId, UnknownWord};
+use crate::ids::{AlertId, RuleId, SilenceId, UnknownWord};
 use crate::time::Timestamp;
 
 /// Why nobody is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum MuteKind {
+pub enum SilenceKind {
     /// It is known and looked into.
     Silence,
     /// Somebody works on a system, from one time to another.
@@ -26,7 +26,7 @@ pub enum MuteKind {
     Exception,
 }
 
-impl MuteKind {
+impl SilenceKind {
     /// Every kind.
     pub const ALL: [Self; 3] = [Self::Silence, Self::Maintenance, Self::Exception];
 
@@ -40,13 +40,13 @@ impl MuteKind {
     }
 }
 
-impl fmt::Display for MuteKind {
+impl fmt::Display for SilenceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
 }
 
-impl FromStr for MuteKind {
+impl FromStr for SilenceKind {
     type Err = UnknownWord;
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         let known = Self::ALL.into_iter().find(|k| k.as_str() == text);
@@ -57,9 +57,9 @@ impl FromStr for MuteKind {
     }
 }
 
-/// Which entities a mute is about.
+/// Which entities a silence is about.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Whom {
+pub enum SilenceTarget {
     /// This one.
     One(Entity),
     /// The addresses of a network.
@@ -84,7 +84,7 @@ impl Network {
         } else {
             (128, 0)
         };
-        (prefix <= most).then(|| Self::around(mapped(address), prefix + added))
+        (prefix <= most).then(|| Self::around(to_mapped(address), prefix + added))
     }
 
     fn around(bits: u128, prefix: u8) -> Self {
@@ -102,7 +102,7 @@ impl Network {
 
     /// The network of the same size that an address lies in.
     pub fn of_same_size(self, address: IpAddr) -> Self {
-        Self::around(mapped(address), self.prefix)
+        Self::around(to_mapped(address), self.prefix)
     }
 
     /// Whether the address lies in it.
@@ -111,7 +111,7 @@ impl Network {
     }
 }
 
-fn mapped(address: IpAddr) -> u128 {
+fn to_mapped(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),
@@ -128,7 +128,7 @@ impl fmt::Display for Network {
     }
 }
 
-impl fmt::Display for Whom {
+impl fmt::Display for SilenceTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::One(entity) => write!(f, "{}:{}", entity.kind.as_str(), entity.value),
@@ -145,7 +145,7 @@ impl fmt::Display for Whom {
 )]
 pub struct WhomError(String);
 
-impl FromStr for Whom {
+impl FromStr for SilenceTarget {
     type Err = WhomError;
     fn from_str(text: &str) -> Result<Self, WhomError> {
         let bad = || WhomError(text.to_owned());
@@ -180,16 +180,16 @@ impl FromStr for Whom {
     }
 }
 
-impl Serialize for Whom {
+impl Serialize for SilenceTarget {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-/// What a mute covers: alerts that all of the parts that are set agree with. One part at least is
+/// What a silence covers: alerts that all of the parts that are set agree with. One part at least is
 /// set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Scope {
+pub struct SilenceScope {
     /// Alerts of this rule.
     pub rule_id: Option<RuleId>,
     /// Alerts from this source of events.
@@ -197,10 +197,10 @@ pub struct Scope {
     /// Alerts of this tenant alone.
     pub tenant: Option<Uuid>,
     /// Alerts about this entity.
-    pub entity: Option<Whom>,
+    pub entity: Option<SilenceTarget>,
 }
 
-impl Scope {
+impl SilenceScope {
     /// Whether an alert is covered.
     pub fn covers(&self, alert: &Alert) -> bool {
         self.rule_id
@@ -215,8 +215,8 @@ impl Scope {
                 .is_none_or(|tenant| Some(tenant) == alert.tenant)
             && match &self.entity {
                 None => true,
-                Some(Whom::One(entity)) => *entity == alert.entity,
-                Some(Whom::Network(network)) => {
+                Some(SilenceTarget::One(entity)) => *entity == alert.entity,
+                Some(SilenceTarget::Network(network)) => {
                     alert.entity.kind == EntityKind::Ip
                         && alert
                             .entity
@@ -236,7 +236,7 @@ impl Scope {
     }
 }
 
-impl fmt::Display for Scope {
+impl fmt::Display for SilenceScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let parts = [
             self.rule_id.as_ref().map(|rule| format!("rule {rule}")),
@@ -255,14 +255,14 @@ impl fmt::Display for Scope {
 
 /// A row of `blueteam.silences`: somebody decided that nobody is told of something for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Mute {
+pub struct Silence {
     /// Its id.
-    pub mute_id: MuteId,
+    pub mute_id: SilenceId,
     /// Why nobody is told.
-    pub kind: MuteKind,
+    pub kind: SilenceKind,
     /// What it covers.
     #[serde(flatten)]
-    pub scope: Scope,
+    pub scope: SilenceScope,
     /// Who decided so.
     pub author: String,
     /// Their reason.
@@ -277,7 +277,7 @@ pub struct Mute {
     pub ended_by: Option<String>,
 }
 
-impl Mute {
+impl Silence {
     /// Whether it counts at this time.
     pub fn is_active(&self, now: Timestamp) -> bool {
         self.starts_at <= now && now < self.ends_at
@@ -287,17 +287,18 @@ impl Mute {
 /// What kept an alert from being told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum MutedBy {
-    /// Somebody's decision.
-    Mute(MuteId),
+pub enum SilencedBy {
+    /// A silence, a maintenance window or an exception.
+    #[serde(rename = "mute")]
+    Silence(SilenceId),
     /// A critical alert about the same entity, which had been told.
     Alert(AlertId),
 }
 
-impl fmt::Display for MutedBy {
+impl fmt::Display for SilencedBy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Mute(id) => write!(f, "mute {id}"),
+            Self::Silence(id) => write!(f, "silence {id}"),
             Self::Alert(id) => write!(f, "critical alert {id} about the same entity"),
         }
     }
@@ -317,11 +318,14 @@ mod tests {
             "source:audit_db",
             "ip:::/0",
         ] {
-            assert_eq!(text.parse::<Whom>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<SilenceTarget>().unwrap().to_string(), text);
         }
 
         assert_eq!(
-            "ip:203.0.113.99/24".parse::<Whom>().unwrap().to_string(),
+            "ip:203.0.113.99/24"
+                .parse::<SilenceTarget>()
+                .unwrap()
+                .to_string(),
             "ip:203.0.113.0/24"
         );
 
@@ -334,7 +338,7 @@ mod tests {
             "host:a",
             "ip:2001:db8::/129",
         ] {
-            assert!(text.parse::<Whom>().is_err(), "{text}");
+            assert!(text.parse::<SilenceTarget>().is_err(), "{text}");
         }
     }
 

@@ -1,24 +1,24 @@
 //! Which alerts nobody is told of.
 //!
-//! A detection must not pay for each mute there is: mutes are found by the narrowest thing that
+//! A detection must not pay for each silence there is: silences are found by the narrowest thing that
 //! they name (an entity, a network, a rule, a tenant, a source), and only those few are compared in
 //! full.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use model::mute::Network;
-use model::{Alert, EntityKind, Mute, MuteId, RuleId, Timestamp, Whom};
+use model::silence::Network;
+use model::{Alert, EntityKind, RuleId, Silence, SilenceId, SilenceTarget, Timestamp};
 use uuid::Uuid;
 
-/// Rules that nobody can mute: somebody who tampers with the record must not be able to see to it
+/// Rules that nobody can silence: somebody who tampers with the record must not be able to see to it
 /// first that nobody hears of it.
 pub const NEVER: &[&str] = &["audit_tampering"];
 
-/// Mutes, ready to be asked.
+/// Silences, ready to be asked.
 #[derive(Debug, Default)]
-pub struct Mutes {
-    all: Vec<Mute>,
+pub struct Silences {
+    all: Vec<Silence>,
     by_entity: HashMap<(EntityKind, String), Vec<usize>>,
     by_network: HashMap<Network, Vec<usize>>,
     /// A network of each size that occurs.
@@ -28,45 +28,51 @@ pub struct Mutes {
     by_source: HashMap<String, Vec<usize>>,
 }
 
-impl Mutes {
+impl Silences {
     /// Makes them ready. One that covers everything is left out: it would be a mistake, and a
     /// costly one.
-    pub fn new(all: Vec<Mute>) -> Self {
-        let mut mutes = Self::default();
-        for (i, mute) in all.iter().enumerate() {
-            let scope = &mute.scope;
+    pub fn new(all: Vec<Silence>) -> Self {
+        let mut silences = Self::default();
+        for (i, silence) in all.iter().enumerate() {
+            let scope = &silence.scope;
             match (&scope.entity, &scope.rule_id, scope.tenant, &scope.source) {
-                (Some(Whom::One(entity)), ..) => {
-                    mutes
+                (Some(SilenceTarget::One(entity)), ..) => {
+                    silences
                         .by_entity
                         .entry((entity.kind, entity.value.clone()))
                         .or_default()
                         .push(i);
                 }
-                (Some(Whom::Network(network)), ..) => {
-                    if mutes
+                (Some(SilenceTarget::Network(network)), ..) => {
+                    if silences
                         .sizes
                         .iter()
                         .all(|size| size.fixed_bits() != network.fixed_bits())
                     {
-                        mutes.sizes.push(*network);
+                        silences.sizes.push(*network);
                     }
-                    mutes.by_network.entry(*network).or_default().push(i);
+                    silences.by_network.entry(*network).or_default().push(i);
                 }
-                (None, Some(rule), ..) => mutes.by_rule.entry(rule.clone()).or_default().push(i),
-                (None, None, Some(tenant), _) => mutes.by_tenant.entry(tenant).or_default().push(i),
+                (None, Some(rule), ..) => silences.by_rule.entry(rule.clone()).or_default().push(i),
+                (None, None, Some(tenant), _) => {
+                    silences.by_tenant.entry(tenant).or_default().push(i)
+                }
                 (None, None, None, Some(source)) => {
-                    mutes.by_source.entry(source.clone()).or_default().push(i);
+                    silences
+                        .by_source
+                        .entry(source.clone())
+                        .or_default()
+                        .push(i);
                 }
                 (None, None, None, None) => {}
             }
         }
 
-        Self { all, ..mutes }
+        Self { all, ..silences }
     }
 
-    /// The mute that covers an alert now, the oldest of several.
-    pub fn covering(&self, alert: &Alert, now: Timestamp) -> Option<MuteId> {
+    /// The silence that covers an alert now, the oldest of several.
+    pub fn covering(&self, alert: &Alert, now: Timestamp) -> Option<SilenceId> {
         if self.all.is_empty() || NEVER.contains(&alert.rule_id.as_str()) {
             return None;
         }
@@ -96,8 +102,8 @@ impl Mutes {
             .filter_map(|i| self.all.get(*i))
             .filter(|m| m.is_active(now) && m.scope.covers(alert));
         covering
-            .min_by_key(|mute| (mute.starts_at, mute.mute_id))
-            .map(|mute| mute.mute_id)
+            .min_by_key(|silence| (silence.starts_at, silence.mute_id))
+            .map(|silence| silence.mute_id)
     }
 }
 
@@ -105,19 +111,19 @@ impl Mutes {
 mod tests {
     use super::*;
     use crate::notification::samples;
-    use model::{MuteKind, Scope};
+    use model::{SilenceKind, SilenceScope};
     use proptest::prelude::*;
 
-    fn mute(
+    fn silence(
         n: u128,
         rule: Option<&'static str>,
         source: Option<&str>,
         entity: Option<&str>,
-    ) -> Mute {
-        Mute {
-            mute_id: MuteId(Uuid::from_u128(n)),
-            kind: MuteKind::Silence,
-            scope: Scope {
+    ) -> Silence {
+        Silence {
+            mute_id: SilenceId(Uuid::from_u128(n)),
+            kind: SilenceKind::Silence,
+            scope: SilenceScope {
                 rule_id: rule.map(RuleId::builtin),
                 source: source.map(str::to_owned),
                 tenant: None,
@@ -142,10 +148,10 @@ mod tests {
 
     #[test]
     fn counts_from_its_start_to_just_before_its_end() {
-        let mutes = Mutes::new(vec![mute(1, None, None, Some("ip:203.0.113.7"))]);
+        let silences = Silences::new(vec![silence(1, None, None, Some("ip:203.0.113.7"))]);
         let alert = samples::alert();
         let asked: Vec<bool> = [99, 100, 199, 200]
-            .map(|t| mutes.covering(&alert, at(t)).is_some())
+            .map(|t| silences.covering(&alert, at(t)).is_some())
             .into();
         assert_eq!(asked, [false, true, true, false]);
     }
@@ -153,37 +159,37 @@ mod tests {
     #[test]
     fn all_that_is_named_must_agree() {
         let alert = samples::alert();
-        let covered = |m: Mute| Mutes::new(vec![m]).covering(&alert, at(150)).is_some();
-        assert!(covered(mute(
+        let covered = |m: Silence| Silences::new(vec![m]).covering(&alert, at(150)).is_some();
+        assert!(covered(silence(
             1,
             Some("credential_stuffing"),
             Some("audit_db"),
             Some("ip:203.0.113.0/24")
         )));
 
-        assert!(covered(mute(1, Some("credential_stuffing"), None, None)));
-        assert!(covered(mute(1, None, Some("audit_db"), None)));
-        assert!(!covered(mute(
+        assert!(covered(silence(1, Some("credential_stuffing"), None, None)));
+        assert!(covered(silence(1, None, Some("audit_db"), None)));
+        assert!(!covered(silence(
             1,
             Some("brute_force"),
             None,
             Some("ip:203.0.113.7")
         )));
 
-        assert!(!covered(mute(
+        assert!(!covered(silence(
             1,
             None,
             Some("syslog"),
             Some("ip:203.0.113.7")
         )));
-        assert!(!covered(mute(1, None, None, Some("ip:203.0.112.0/24"))));
-        assert!(!covered(mute(1, None, None, Some("user:203.0.113.7"))));
+        assert!(!covered(silence(1, None, None, Some("ip:203.0.112.0/24"))));
+        assert!(!covered(silence(1, None, None, Some("user:203.0.113.7"))));
 
-        assert!(!covered(mute(1, None, None, None)));
+        assert!(!covered(silence(1, None, None, None)));
         let of = |tenant, rule| {
-            let mut mute = mute(1, rule, None, None);
-            mute.scope.tenant = tenant;
-            mute
+            let mut silence = silence(1, rule, None, None);
+            silence.scope.tenant = tenant;
+            silence
         };
 
         assert!(covered(of(alert_tenant(), None)));
@@ -197,10 +203,10 @@ mod tests {
         let mut alert = samples::alert();
         alert.rule_id = RuleId::builtin("audit_tampering");
         let all = vec![
-            mute(1, Some("audit_tampering"), None, None),
-            mute(2, None, None, Some("ip:0.0.0.0/0")),
+            silence(1, Some("audit_tampering"), None, None),
+            silence(2, None, None, Some("ip:0.0.0.0/0")),
         ];
-        assert_eq!(Mutes::new(all).covering(&alert, at(150)), None);
+        assert_eq!(Silences::new(all).covering(&alert, at(150)), None);
     }
 
     proptest! {
@@ -213,18 +219,18 @@ mod tests {
             let sources = [None, Some("audit_db"), Some("syslog")];
             let entities = [None, Some("ip:203.0.113.7"), Some("ip:203.0.113.0/24"), Some("ip:0.0.0.0/0"), Some("user:x")];
             let tenants = [None, alert_tenant(), Some(Uuid::from_u128(99))];
-            let all: Vec<Mute> = picks.iter().enumerate().filter(|(_, p)| (p.0, p.1, p.2, p.3) != (0, 0, 0, 0)).map(|(i, p)| {
+            let all: Vec<Silence> = picks.iter().enumerate().filter(|(_, p)| (p.0, p.1, p.2, p.3) != (0, 0, 0, 0)).map(|(i, p)| {
                 let starts_at = at(p.4);
                 let ends_at = starts_at.plus(model::Span::secs(100));
-                let mut mute = Mute { starts_at, ends_at, ..mute(i as u128, rules[p.0], sources[p.1], entities[p.2]) };
-                mute.scope.tenant = tenants[p.3];
-                mute
+                let mut silence = Silence { starts_at, ends_at, ..silence(i as u128, rules[p.0], sources[p.1], entities[p.2]) };
+                silence.scope.tenant = tenants[p.3];
+                silence
             }).collect();
 
             let alert = samples::alert();
             let slow = all.iter().filter(|m| m.is_active(at(now)) && m.scope.covers(&alert))
                 .min_by_key(|m| (m.starts_at, m.mute_id)).map(|m| m.mute_id);
-            prop_assert_eq!(Mutes::new(all).covering(&alert, at(now)), slow);
+            prop_assert_eq!(Silences::new(all).covering(&alert, at(now)), slow);
         }
     }
 }
