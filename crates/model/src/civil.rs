@@ -111,7 +111,7 @@ impl Civil {
     /// only other place that uses it. `None` for an unknown one.
     pub fn readings_abbreviated(self, abbreviation: &str, zone: &Zone) -> Option<Readings> {
         let readings = self.readings(zone)?;
-        let is_of = |at: Timestamp| zone.abbreviation(at).as_deref() == Some(abbreviation);
+        let is_of = |at: Timestamp| zone.abbreviation(at) == abbreviation;
         match (
             is_of(readings.first),
             readings.second.map(|at| (at, is_of(at))),
@@ -200,10 +200,10 @@ impl Zone {
     }
 
     /// Returns what the zone calls itself at a time, such as `EST`.
-    fn abbreviation(&self, at: Timestamp) -> Option<String> {
+    fn abbreviation(&self, at: Timestamp) -> String {
         match &self.0 {
-            None => Some("UTC".to_owned()),
-            Some(zone) => Some(zone.to_offset_info(at.to_jiff()).abbreviation().to_owned()),
+            None => "UTC".to_owned(),
+            Some(zone) => zone.to_offset_info(at.to_jiff()).abbreviation().to_owned(),
         }
     }
 }

@@ -251,6 +251,30 @@ mod tests {
     }
 
     proptest! {
+        /// journalctl writes a message that is not UTF-8 as a list of numbers.
+        #[test]
+        fn no_user_name_changes_its_event(
+            sent in proptest::collection::vec(any::<u8>(), 0..40),
+            as_text in any::<bool>(),
+        ) {
+            let mut message = b"Failed password for invalid user ".to_vec();
+            message.extend_from_slice(&sent);
+            message.extend_from_slice(b" from 203.0.113.9 port 4 ssh2");
+            let message = if as_text {
+                Value::from(String::from_utf8_lossy(&message).into_owned())
+            } else {
+                message.into()
+            };
+            let line = serde_json::json!({
+                "__REALTIME_TIMESTAMP": "1772712451000000", "_COMM": "sshd", "MESSAGE": message,
+            });
+            let line = line.to_string();
+            let Parsed::Event(event) = Journal.parse(line.as_bytes(), ID) else { panic!("{line}") };
+            let client = std::net::Ipv4Addr::new(203, 0, 113, 9);
+            prop_assert_eq!(event.ip_address, Some(client.into()));
+            prop_assert_eq!(event.timestamp.to_string(), "2026-03-05T12:07:31Z");
+        }
+
         #[test]
         fn never_panics(
             raw in proptest::collection::vec(any::<u8>(), 0..100),

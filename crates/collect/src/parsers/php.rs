@@ -298,6 +298,21 @@ mod tests {
     }
 
     proptest! {
+        /// Time and place in the file are the server's, whatever a message holds.
+        #[test]
+        fn no_client_dates_a_message(
+            sent in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let mut entry = b"[05-Jun-2018 07:30:16 UTC] PHP Warning:  ".to_vec();
+            entry.extend(sent.iter().filter(|c| **c != b'\n'));
+            entry.extend_from_slice(b" in /w/a.php on line 7");
+            let Parsed::Event(event) = (Php { zone: Zone::UTC }).parse(&entry, ID) else {
+                panic!("{}", String::from_utf8_lossy(&entry))
+            };
+            prop_assert_eq!(event.timestamp.to_string(), "2018-06-05T07:30:16Z");
+            prop_assert_eq!((event.ip_address, event.user_id, event.account_name), (None, None, None));
+        }
+
         #[test]
         fn never_panics(
             entry in "\\[05-Jun-2018 07:30:16 UTC\\] \\PC{0,80}",

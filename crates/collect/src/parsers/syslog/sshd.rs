@@ -482,6 +482,24 @@ mod tests {
         }
 
         #[test]
+        fn no_user_name_changes_what_pam_said(
+            name in NASTY,
+            raw in proptest::collection::vec(any::<u8>(), 0..9),
+            of_macos in any::<bool>(),
+        ) {
+            let mut line = b"error: PAM: User not known to the underlying authentication module for \
+                illegal user ".to_vec();
+            line.extend(name.bytes());
+            line.extend_from_slice(&raw);
+            line.extend(format!(" from {CLIENT}").bytes());
+            if of_macos {
+                line.extend_from_slice(b" via 192.0.2.1");
+            }
+            let (address, ..) = describe(&line).unwrap();
+            prop_assert_eq!(address.as_deref(), Some(CLIENT), "{}", String::from_utf8_lossy(&line));
+        }
+
+        #[test]
         fn no_certificate_names_another_client(identity in NASTY) {
             let key = format!("RSA-CERT SHA256:x ID {identity} (serial 0) CA RSA SHA256:k");
             for (user, may_be_unnamed) in [("ann", false), ("invalid user x", true)] {
