@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use collect::Format;
-use model::Network;
 use model::civil::Zone;
 use model::time::Calendar;
 use model::{Clock, Network, ServiceName, Span};
