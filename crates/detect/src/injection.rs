@@ -146,9 +146,9 @@ fn code_in_query(query: &[u8]) -> Option<Code> {
         .find_map(code_in_parameter)
         .or_else(|| {
             // `&&` separates commands as well as parameters.
-            in_each_layer(query, true, |text| {
-                shell::is_command_or_code(text).then_some(Code::Command)
-            })
+            let is_ordinary = std::str::from_utf8(query).is_ok_and(prefilter::is_ordinary);
+            let judge = |text: &str| shell::is_command_or_code(text).then_some(Code::Command);
+            in_each_layer(query, true, judge).filter(|_| !is_ordinary)
         })
 }
 

@@ -103,8 +103,8 @@ fn plain_char(number: u32) -> char {
     char::from_u32(plain).unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// Removes one layer of encoding; `None` if there is none. In a form a plus is a space.
-fn decode_layer(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
+/// Removes one layer of encoding; `None` if there is none.
+fn decode_layer(text: &[u8]) -> Option<Vec<u8>> {
     let (mut out, mut at, mut changed) = (Vec::with_capacity(text.len()), 0, false);
     while let Some(&byte) = text.get(at) {
         if byte == b'%'
@@ -119,9 +119,7 @@ fn decode_layer(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
             at += length;
             changed = true;
         } else {
-            let space = byte == b'+' && plus_is_space;
-            out.push(if space { b' ' } else { byte });
-            changed |= space;
+            out.push(byte);
             at += 1;
         }
     }
@@ -134,7 +132,7 @@ fn decode_layer(text: &[u8], plus_is_space: bool) -> Option<Vec<u8>> {
 fn overlong(text: &[u8]) -> Option<(u8, usize)> {
     let path_character = |byte: u8| matches!(byte, b'.' | b'/' | b'\\').then_some(byte);
     match text {
-        [lead @ (0xc0 | 0xc1), next, ..] => {
+        [lead @ (0xc0 | 0xc1), next, ..] if *next != b'%' => {
             let byte = (lead & 1) << 6 | (next & 0x3f);
             let valid = next & 0xc0 == 0x80;
             if valid {
@@ -143,6 +141,8 @@ fn overlong(text: &[u8]) -> Option<(u8, usize)> {
                 path_character(byte).map(|byte| (byte, 2))
             }
         }
+        // `%c0%9v`, whose second byte is no number.
+        [0xc0 | 0xc1, b'%', c, _, ..] if c.is_ascii_hexdigit() => Some((b'/', 4)),
         [0xe0, 0x80 | 0x81, last @ 0x80..=0xbf, ..] => {
             Some(((text[1] & 1) << 6 | (last & 0x3f), 3))
         }
@@ -186,18 +186,24 @@ fn normalize(text: &[u8]) -> String {
 }
 
 /// Calls `judge` with a text as it is and after each layer of encoding, normalized, until it
-/// returns something.
+/// returns something. In a form a plus is a space.
 pub(super) fn in_each_layer<T>(
     text: &[u8],
     is_form: bool,
     mut judge: impl FnMut(&str) -> Option<T>,
 ) -> Option<T> {
     let mut layer = text.to_vec();
-    for depth in 0..=LAYERS_MAX {
+    if is_form {
+        for byte in layer.iter_mut().filter(|byte| **byte == b'+') {
+            *byte = b' ';
+        }
+    }
+
+    for _ in 0..=LAYERS_MAX {
         if let Some(found) = judge(&normalize(&layer)) {
             return Some(found);
         }
-        layer = decode_layer(&layer, is_form && depth == 0)?;
+        layer = decode_layer(&layer)?;
     }
 
     None
@@ -230,7 +236,7 @@ mod tests {
             ),
             ("&lt;SCRIPT&#62;&#x3c&#x28;", "<script><("),
             ("\\u003cb", "<b"),
-            ("+ADw-b+AD4-", "<b>"),
+            ("%2BADw-b%2BAD4-", "<b>"),
             ("%", "%"),
             ("%zz%u00", "%zz%u00"),
         ] {

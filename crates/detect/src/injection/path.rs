@@ -11,19 +11,33 @@ pub(super) enum Place {
 
 /// Beginnings of the secrets that count without any special character; the pre-filter looks for
 /// them.
-pub(super) const WORDS: [&str; 12] = [
+pub(super) const WORDS: [&str; 26] = [
     "0x2e",
+    "access_log",
+    "apache2.conf",
     "autoexec.bat",
+    "bash_history",
     "bin/",
     "boot.ini",
     "cmd.exe",
     "command.com",
+    "error_log",
     "etc/",
+    "httpd.conf",
+    "my.cnf",
+    "my.ini",
+    "nginx.conf",
+    "opt/",
+    "php.ini",
+    "private/",
     "proc/",
-    "usr/local/",
-    "var/log",
+    "root/",
+    "usr/",
+    "var/",
     "web-inf",
-    "win",
+    "win.ini",
+    "windows",
+    "winnt",
 ];
 
 /// Files and folders of systems, without the leading slash.
@@ -91,7 +105,9 @@ fn unify(text: &str) -> String {
         .replace('\\', "/")
         .replace("0x2e", ".")
         .replace("0x2f", "/")
-        .replace("0x5c", "/");
+        .replace("0x5c", "/")
+        .replace("..2f", "../")
+        .replace("..5c", "../");
     let mut out = String::with_capacity(text.len());
     for segment in text.split('/') {
         if segment == "." || (segment.is_empty() && !out.is_empty()) {
@@ -111,7 +127,7 @@ fn unify(text: &str) -> String {
 /// `..;`.
 fn leads_up(segment: &str) -> bool {
     let name = segment.split(';').next().unwrap_or_default();
-    let name = name.trim_matches(|c| matches!(c, '\0' | ' ' | '\n' | '"' | '\'' | '<' | '>'));
+    let name = name.trim_matches(|c| matches!(c, '\0' | ' ' | '\n' | '"' | '\'' | '<' | '>' | '%'));
     name.len() >= 2 && name.bytes().all(|c| c == b'.')
 }
 
@@ -184,10 +200,14 @@ fn names_secret(path: &str, place: Place) -> bool {
     let last = path.rsplit('/').next().unwrap_or_default();
     if ROOT_FILES.contains(&last) {
         let folder = path[..path.len() - last.len()].trim_matches('/');
-        let on_drive = folder.is_empty() || folder.ends_with(':') || folder == "windows";
-        return on_drive || folder.ends_with("/windows");
+        let on_drive =
+            folder.is_empty() || folder.ends_with(':') || matches!(folder, "windows" | "winnt");
+        return on_drive || folder.ends_with("/windows") || folder.ends_with("/winnt");
     }
 
+    if place == Place::Value && is_system_folder(path) {
+        return true;
+    }
     let Some(at) = find_secret(path) else {
         return false;
     };
@@ -197,6 +217,50 @@ fn names_secret(path: &str, place: Place) -> bool {
     is_absolute(&path[..at])
         || place == Place::Path && ends_with_secret
         || Climb::of(&path[..at]).any
+}
+
+/// Folders of systems in which no application keeps what it serves.
+const SYSTEM_FOLDERS: [&str; 17] = [
+    "/etc/",
+    "/proc/",
+    "/var/log/",
+    "/var/www/log",
+    "/var/adm/",
+    "/usr/local/apache",
+    "/usr/local/etc/",
+    "/usr/local/php",
+    "/opt/lampp/",
+    "/opt/xampp/",
+    "/private/etc/",
+    "/root/",
+    "c:/windows/",
+    "c:/winnt/",
+    "c:/xampp/",
+    "c:/wamp/",
+    "c:/inetpub/",
+];
+
+/// Files of servers that say where they keep things, or what was asked of them.
+const SERVER_FILES: [&str; 9] = [
+    "httpd.conf",
+    "apache2.conf",
+    "nginx.conf",
+    "php.ini",
+    "my.cnf",
+    "my.ini",
+    "access_log",
+    "error_log",
+    ".bash_history",
+];
+
+/// Returns whether an absolute path leads into a folder of the system, or to a server's file.
+fn is_system_folder(path: &str) -> bool {
+    let path = path.strip_prefix("file:/").unwrap_or(path);
+    let is_absolute = path.starts_with('/') || path.get(1..3) == Some(":/");
+    let name = path.rsplit('/').next().unwrap_or_default();
+    is_absolute
+        && (SYSTEM_FOLDERS.iter().any(|folder| path.starts_with(folder))
+            || SERVER_FILES.contains(&name))
 }
 
 /// Returns whether a value is a stream.

@@ -59,20 +59,27 @@ fn begins_with_word(text: &[u8]) -> bool {
         .iter()
         .chain(&shell::EXPLOITS)
         .chain(&shell::CODE_WORDS)
-        .chain(&shell::COMMAND_PARAMETERS)
         .any(|word| {
             // `//` and `/./` may stand for a slash, so only what comes before one is compared.
             let word = word.split('/').next().unwrap_or_default().as_bytes();
             text.get(..word.len())
                 .is_some_and(|start| start.eq_ignore_ascii_case(word))
         })
+        || shell::COMMAND_PARAMETERS.iter().any(|name| {
+            text.get(..name.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+                && text.get(name.len()) == Some(&b'=')
+        })
 }
 
 /// Returns whether a request target may hold code.
 pub(super) fn is_suspicious_target(target: &[u8]) -> bool {
-    let mut before = b'/';
+    let (mut before, mut in_query) = (b'/', false);
     for (at, &byte) in target.iter().enumerate() {
-        if !ORDINARY[byte as usize] || byte == b'.' && before == b'.' {
+        // In a path `&` separates commands, not parameters.
+        in_query |= byte == b'?';
+        let separates = byte == b'&' && !in_query;
+        if !ORDINARY[byte as usize] || separates || byte == b'.' && before == b'.' {
             return true;
         }
         if FIRST_LETTERS[byte as usize]

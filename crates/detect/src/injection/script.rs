@@ -209,21 +209,25 @@ fn is_active_element(text: &str, at: usize) -> bool {
     if find_handler(rest).is_some() || has_script_attribute(attributes) {
         return true;
     }
-    if breaks_out(before) {
+    let styles = [
+        "expression(",
+        "behavior:",
+        "behaviour:",
+        "binding:",
+        "-o-link",
+    ];
+    let is_active_style =
+        attributes.contains("style") && styles.iter().any(|s| attributes.contains(s));
+    if breaks_out(before) || is_active_style {
         return true;
     }
 
     match name.rsplit(':').next().unwrap_or_default() {
         "script" => {
             let after = after.strip_prefix('>').unwrap_or(after);
-            loads(attributes)
-                || is_code(after)
-                || after.contains("</script")
-                || before.is_empty() && !after.starts_with(' ')
+            loads(attributes) || is_code(after) || after.contains("</script")
         }
-        name if TEXT_ELEMENTS.contains(&name) => {
-            attributes.contains("expression(") || attributes.contains("behavior:")
-        }
+        name if TEXT_ELEMENTS.contains(&name) => false,
         name if ELEMENTS.contains(&name) => {
             loads(attributes) || name == "style" && after.contains([':', '@'])
         }
@@ -256,13 +260,16 @@ fn has_active_element(text: &str) -> bool {
 
 /// Returns whether a quotation mark in `text` is followed by an event handler with code.
 fn breaks_into_attribute(text: &str) -> bool {
-    let Some(quote) = text.find(['"', '\'', '`']) else {
+    // A value may stand in an attribute without quotation marks.
+    let start = match text.find(['"', '\'', '`']) {
+        _ if text.starts_with([' ', '\n']) => 0,
+        Some(quote) => quote,
+        None => return false,
+    };
+    let Some(at) = find_handler(&text[start..]) else {
         return false;
     };
-    let Some(at) = find_handler(&text[quote..]) else {
-        return false;
-    };
-    let code = &text[quote + at..];
+    let code = &text[start + at..];
     code.contains(['(', '`']) || PROPERTIES.iter().any(|p| code.contains(p))
 }
 
@@ -299,7 +306,7 @@ fn has_call(text: &str) -> bool {
                         | b','
                 )
             });
-            let quoted = text[..at].contains(['"', '\'', '<', ';', '`', '{', '\\']);
+            let quoted = text.contains(['"', '\'', '<', ';', '`', '{', '\\']);
             called && punctuation && quoted && (at == 0 || !is_word(bytes[at - 1]))
         })
     })

@@ -88,7 +88,7 @@ pub(super) const COMMAND_PARAMETERS: [&str; 8] = [
 ];
 
 /// Commands that are no words of a language.
-const COMMANDS: [&str; 38] = [
+const COMMANDS: [&str; 40] = [
     "whoami",
     "uname",
     "wget",
@@ -115,6 +115,8 @@ const COMMANDS: [&str; 38] = [
     "getent",
     "wmic",
     "rundll32",
+    "netsh",
+    "sysinfo",
     "regsvr32",
     "mshta",
     "cscript",
@@ -216,6 +218,7 @@ fn is_end_of_command(rest: &str) -> bool {
 
 /// Returns whether a value is a list of codes like `en|id|fr`, in which `id` is a language.
 fn is_code_list(text: &str) -> bool {
+    let text = text.rsplit('=').next().unwrap_or_default();
     text.split(['|', ';'])
         .all(|part| matches!(part.len(), 2 | 3) && part.bytes().all(|c| c.is_ascii_alphabetic()))
 }
@@ -226,13 +229,20 @@ fn has_separated_command(text: &str) -> bool {
         return false;
     }
 
+    let text = &text
+        .replace("${ifs}", " ")
+        .replace("$ifs$9", " ")
+        .replace("$ifs", " ");
     text.bytes().enumerate().any(|(at, byte)| {
         if !matches!(byte, b';' | b'|' | b'&' | b'\n' | b'`') {
             return false;
         }
         let rest = &text[at + 1..];
         // In `a & b` both are words more often than commands.
-        let touching = !rest.starts_with([' ', '\n']) && byte != b'&';
+        let leads = text[..at]
+            .trim_end_matches([';', '|', '&', ' ', '\'', '"'])
+            .is_empty();
+        let touching = leads || !rest.starts_with([' ', '\n']) && byte != b'&';
         is_command(rest, touching)
     })
 }
@@ -295,7 +305,7 @@ fn has_code_call(text: &str) -> bool {
                 || argument.starts_with("chr(")
                 || argument.starts_with("md5(");
             let in_code = before.ends_with([
-                ';', '{', '(', '\'', '"', '.', '$', '@', '>', '}', '|', '`', '?', '+',
+                ';', '{', '(', '\'', '"', '.', '$', '@', '>', '}', '|', '`', '?',
             ]) && !before.ends_with("://");
             let ends = text
                 .trim_end()
@@ -474,7 +484,7 @@ pub(super) fn is_command_or_code(text: &str) -> bool {
         return true;
     }
 
-    !is_ordinary(text)
+    (!is_ordinary(text) || text.contains('&'))
         && (is_code_beginning(text)
             || is_header_code(text)
             || has_separated_command(text)

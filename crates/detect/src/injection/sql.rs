@@ -136,6 +136,10 @@ fn is_arithmetic(token: Token<'_>) -> bool {
     )
 }
 
+fn is_digit(c: char) -> bool {
+    c.is_ascii_digit()
+}
+
 /// A value read in one way.
 struct Reading<'a> {
     tokens: Vec<Token<'a>>,
@@ -165,10 +169,10 @@ impl<'a> Reading<'a> {
                 Token::Text(..)
                     | Token::Number(_)
                     | Token::Close
-                    | Token::Comment
+                    | Token::Comment(_)
                     | Token::Semicolon
             )
-            || i == 2 && matches!(self.get(0), Token::Operator(_))
+            || i == 2 && matches!(self.get(0), Token::Operator(_) | Token::Number(_))
     }
 
     /// Whether a comment or the end of a statement follows from `i`.
@@ -177,7 +181,7 @@ impl<'a> Reading<'a> {
         while matches!(self.get(i), Token::Close) && i < self.tokens.len() {
             i += 1;
         }
-        matches!(self.get(i), Token::Comment | Token::Semicolon)
+        matches!(self.get(i), Token::Comment(_) | Token::Semicolon)
     }
 
     /// Returns the position behind the parenthesis that opens at `i`, or the end.
@@ -278,6 +282,11 @@ impl<'a> Reading<'a> {
     fn has_condition(&self) -> bool {
         (0..self.tokens.len()).any(|i| {
             if !is_connective(self.get(i)) || !self.breaks_out(i) {
+                return false;
+            }
+            // `1 < 2 and 3 > 2` is mathematics.
+            let compares_before = self.tokens[..i].iter().any(|token| is_comparison(*token));
+            if compares_before && !self.is_quoted() && !self.ends_with_comment() {
                 return false;
             }
             // `x || y` and `a && b` connect parameters as well.
@@ -406,7 +415,7 @@ impl<'a> Reading<'a> {
     }
 
     fn ends_with_comment(&self) -> bool {
-        self.tokens.last() == Some(&Token::Comment)
+        matches!(self.tokens.last(), Some(Token::Comment(_)))
     }
 
     /// Whether a list of literals stands at `i`.
@@ -460,6 +469,7 @@ impl<'a> Reading<'a> {
                     self.tokens.len() > 4
                         || !matches!(self.get(i + 2), Token::Number("1" | "2" | "3"))
                 }
+                Token::Word("benchmark") => self.get(i + 3) == Token::Comma,
                 _ => self.get(i + 2) != Token::Close || self.get(i) == Token::Word("analyse"),
             };
             let operand = matches!(
@@ -525,7 +535,7 @@ impl<'a> Reading<'a> {
                 ("if" | "begin", _) => self.get(at + 1) == Token::Open,
                 _ => false,
             };
-            let short_before = i <= 3 || self.is_quoted();
+            let short_before = self.is_quoted();
             statement && (short_before || self.ends_with_comment() || self.breaks_out(i))
         })
     }
@@ -552,8 +562,8 @@ impl<'a> Reading<'a> {
                         self.before(i),
                         Some(Token::Text(..) | Token::Number(_) | Token::Close)
                     );
-                    (number && (after_value && i <= 4 || self.ends(i + 3)) || asks && after_value)
-                        && i > 0
+                    number && (after_value && i <= 4 || self.ends(i + 3) || i == 0)
+                        || asks && after_value
                         || self.is_quoted() && i <= 3 && self.ends_with_comment()
                 }
                 "into" => {
@@ -614,9 +624,14 @@ impl<'a> Reading<'a> {
         let Token::Text(value, _) = self.get(0) else {
             return false;
         };
-        self.get(at) == Token::Comment
-            && at + 1 == self.tokens.len()
-            && value.split(' ').count() <= 2
+        let Token::Comment(rest) = self.get(at) else {
+            return false;
+        };
+        // `7" #2 needles` is a size.
+        let rest = rest.trim_matches([' ', '-', '+', '/', '*']);
+        let is_single = !value.contains(' ') && !rest.contains(' ') && !rest.starts_with(is_digit);
+        at + 1 == self.tokens.len()
+            && (rest.is_empty() && value.split(' ').count() <= 2 || is_single)
     }
 
     fn is_injection(&self) -> bool {

@@ -26,8 +26,8 @@ pub(super) enum Token<'a> {
     Close,
     Comma,
     Semicolon,
-    /// A comment to the end of the line.
-    Comment,
+    /// A comment to the end of the line, without its mark.
+    Comment(&'a str),
     /// A character that SQL does not know.
     Other,
 }
@@ -118,25 +118,30 @@ impl<'a> Scanner<'a> {
         match self.text[self.at..].find("*/") {
             Some(length) => self.at += length + 2,
             None => {
+                self.tokens.push(Token::Comment(&self.text[self.at..]));
                 self.at = self.text.len();
-                self.tokens.push(Token::Comment);
             }
         }
     }
 
     fn skip_line(&mut self) {
-        self.tokens.push(Token::Comment);
-        self.at = self.text[self.at..]
-            .find('\n')
-            .map_or(self.text.len(), |length| self.at + length);
+        let line = self.text[self.at..].split('\n').next().unwrap_or_default();
+        self.at += line.len();
+        self.tokens
+            .push(Token::Comment(line.trim_start_matches(['-', '#'])));
     }
 
     fn read_number(&mut self) {
-        let number = if self.byte(0) == b'0' && self.byte(1) == b'x' {
-            self.take_while(2, |c| c.is_ascii_hexdigit())
+        let start = self.at;
+        if self.byte(0) == b'0' && self.byte(1) == b'x' {
+            self.take_while(2, |c| c.is_ascii_hexdigit());
         } else {
-            self.take_while(1, |c| c.is_ascii_digit() || c == b'.')
-        };
+            self.take_while(1, |c| c.is_ascii_digit() || c == b'.');
+            if self.byte(0) == b'e' && self.byte(1).is_ascii_digit() {
+                self.take_while(2, |c| c.is_ascii_digit());
+            }
+        }
+        let number = self.text.get(start..self.at).unwrap_or_default();
         self.tokens.push(Token::Number(number));
     }
 
