@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use collect::Format;
+use model::civil::Zone;
 use model::time::Calendar;
 use model::{Clock, Network, ServiceName, Span};
 use store::PgConnectOptions;
@@ -64,6 +65,8 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             every: listener.expected_interval,
             senders: listener.senders.clone(),
             service: listener.service.clone(),
+            zone: listener.zone().context("no such time zone")?,
+            trusted_proxies: listener.proxies().context("no such network")?,
             calendar: context.calendar.clone(),
             settle: config.detection.allowed_lateness,
             clock: Arc::clone(&context.clock),
@@ -119,6 +122,10 @@ pub struct Options {
     pub senders: Vec<Network>,
     /// Whose events they are.
     pub service: Option<ServiceName>,
+    /// The zone of times that name none.
+    pub zone: Zone,
+    /// Proxies whose word about whom they forward for is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Business hours.
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
@@ -166,6 +173,8 @@ impl Options {
             format: self.format,
             every: self.every,
             service: self.service.clone(),
+            zone: self.zone.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
             calendar: self.calendar.clone(),
             settle: self.settle,
             failures: self.failures.clone(),
@@ -294,6 +303,8 @@ pub async fn drain_left_behind(
             format,
             every: None,
             service: owner.service,
+            zone: Zone::UTC,
+            trusted_proxies: Vec::new(),
             calendar: like.calendar.clone(),
             settle: like.settle,
             failures: like.failures.clone(),

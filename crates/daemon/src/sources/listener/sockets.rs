@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use collect::framing::MESSAGE_MAX;
+use collect::framing::{MESSAGE_MAX, datagram_message};
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -62,12 +62,9 @@ pub(super) async fn read(
     }
 }
 
-/// A datagram without what ends it; nothing when it is empty.
-fn datagram_message(datagram: &[u8]) -> Option<Vec<u8>> {
-    let end = datagram
-        .iter()
-        .rposition(|c| !matches!(c, b'\n' | b'\r' | 0))?;
-    Some(datagram[..=end].to_vec())
+/// The message of a datagram; nothing when it is empty.
+fn message_of(datagram: &[u8]) -> Option<Vec<u8>> {
+    datagram_message(datagram).map(<[u8]>::to_vec)
 }
 
 async fn read_udp(
@@ -92,7 +89,7 @@ async fn read_udp(
             read = socket.recv_from(&mut buffer) => {
                 let (length, from) = read?;
                 if options.admits(from.ip()) {
-                    messages.extend(datagram_message(&buffer[..length]));
+                    messages.extend(message_of(&buffer[..length]));
                 } else {
                     options.refuse(from.ip());
                 }
@@ -159,7 +156,7 @@ fn gather_datagrams(
         && let Ok(length) = receive(buffer)
     {
         (bytes, read) = (bytes + length.max(64), read + 1);
-        messages.extend(datagram_message(&buffer[..length]));
+        messages.extend(message_of(&buffer[..length]));
     }
     read
 }
@@ -237,7 +234,7 @@ async fn read_unix(
     loop {
         let mut messages = Vec::new();
         tokio::select! {
-            read = socket.recv(&mut buffer) => messages.extend(datagram_message(&buffer[..read?])),
+            read = socket.recv(&mut buffer) => messages.extend(message_of(&buffer[..read?])),
             () = stop.cancelled() => break,
         }
 

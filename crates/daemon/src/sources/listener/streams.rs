@@ -112,14 +112,31 @@ pub(super) async fn accept(
 
         let (tls, queue, stop) = (tls.clone(), queue.clone(), stop.clone());
         let clock = Arc::clone(&options.clock);
+        let (failures, name) = (options.failures.clone(), options.name());
         open.spawn(async move {
-            serve_connection(stream, tls, &queue, &*clock, &place, &stop).await;
+            let ending = serve_connection(stream, tls, &queue, &*clock, &place, &stop).await;
+            if ending == Ending::Broken {
+                let message = format!(
+                    "{name}: a sender gave a wrong message length; its connection was closed, and \
+                        what followed in it is lost"
+                );
+                warn!("{message}");
+                failures.tell_of(Component::Collector, &name, message);
+            }
         });
     }
 
     drop(listener);
     while open.join_next().await.is_some() {}
     Ok(())
+}
+
+/// How reading a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Closed,
+    /// The messages in it cannot be told apart any more.
+    Broken,
 }
 
 async fn serve_connection(
@@ -129,14 +146,20 @@ async fn serve_connection(
     clock: &dyn Clock,
     place: &Place,
     stop: &CancellationToken,
-) {
+) -> Ending {
     match (stream, tls) {
         (Stream::Unix(stream), _) => read_stream(stream, queue, clock, place, stop).await,
         (Stream::Tcp(stream), None) => read_stream(stream, queue, clock, place, stop).await,
         (Stream::Tcp(stream), Some(tls)) => match timeout(HANDSHAKE, tls.accept(stream)).await {
             Ok(Ok(stream)) => read_stream(stream, queue, clock, place, stop).await,
-            Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
-            Err(_) => debug!("a TLS handshake took too long"),
+            Ok(Err(error)) => {
+                debug!(%error, "a TLS handshake failed");
+                Ending::Closed
+            }
+            Err(_) => {
+                debug!("a TLS handshake took too long");
+                Ending::Closed
+            }
         },
     }
 }
@@ -147,7 +170,7 @@ async fn read_stream(
     clock: &dyn Clock,
     place: &Place,
     stop: &CancellationToken,
-) {
+) -> Ending {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());
     let mut buffer = vec![0; AT_ONCE];
     let mut began: Option<Instant> = None;
@@ -175,7 +198,8 @@ async fn read_stream(
         };
         place.touch();
         framer.push(&buffer[..length], &mut messages);
-        let ends = length == 0 || last.is_some_and(|since| since.elapsed() > LAST);
+        let ends =
+            length == 0 || framer.is_broken() || last.is_some_and(|since| since.elapsed() > LAST);
         if ends {
             messages.extend(framer.finish());
         }
@@ -190,10 +214,13 @@ async fn read_stream(
                 .hand_over(std::mem::take(&mut messages), clock.now())
                 .await
         {
-            return;
+            return Ending::Closed;
+        }
+        if framer.is_broken() {
+            return Ending::Broken;
         }
         if ends {
-            return;
+            return Ending::Closed;
         }
     }
 }
