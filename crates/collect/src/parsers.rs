@@ -8,8 +8,8 @@ mod php;
 mod postgres;
 mod syslog;
 
+use model::Network;
 use model::civil::Zone;
-use model::silence::Network;
 use model::{SecurityEvent, Source, Timestamp};
 use uuid::Uuid;
 

@@ -6,10 +6,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use collect::Format;
-use model::address::network;
 use model::civil::Zone;
-use model::silence::Network;
-use model::{ServiceName, Span};
+use model::{Network, ServiceName, Span};
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -134,7 +132,7 @@ impl File {
 }
 
 fn networks(texts: &[String]) -> Option<Vec<Network>> {
-    texts.iter().map(|text| network(text)).collect()
+    texts.iter().map(|text| text.parse().ok()).collect()
 }
 
 /// Checks zone and proxies of a source.
@@ -149,7 +147,7 @@ fn check_context(
         problems.push(Problem::new(format!("{key}.time_zone"), message));
     }
     for (i, text) in trusted_proxies.iter().enumerate() {
-        if network(text).is_none() {
+        if text.parse::<Network>().is_err() {
             let message = format!("`{text}` is not an address or a network such as 10.0.0.0/8");
             problems.push(Problem::new(format!("{key}.trusted_proxies[{i}]"), message));
         }
@@ -174,6 +172,10 @@ pub struct Listener {
     /// Proxies, as addresses or networks, whose word about whom they forward for is taken.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trusted_proxies: Vec<String>,
+    /// The addresses and networks from which messages are taken, such as `10.0.0.0/8`; empty: from
+    /// any. For `udp:`, `tcp:` and `tls:`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub senders: Vec<Network>,
     /// Who speaks there: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
@@ -305,6 +307,17 @@ impl Listener {
                 );
             }
             Some(_) => {}
+        }
+
+        let local = self
+            .address
+            .parse()
+            .is_ok_and(|at| matches!(at, Address::Unix(_) | Address::UnixStream(_)));
+        if local && !self.senders.is_empty() {
+            wrong(
+                "senders",
+                "is for udp:, tcp: and tls:; a socket of this machine has no addresses".to_owned(),
+            );
         }
 
         let given = !self.tls_cert_file.is_empty() || !self.tls_key_file.is_empty();

@@ -13,6 +13,7 @@ mod engine;
 mod event_header;
 pub mod fixtures;
 mod glob;
+mod injection;
 mod keyed;
 mod open;
 mod params;

@@ -7,8 +7,8 @@ use std::collections::BinaryHeap;
 use foldhash::quality::RandomState;
 use hashbrown::HashMap;
 use model::{
-    Detection, DetectionUpdate, Entity, EventKey, Fingerprint, Phase, SecurityEvent, Source, Span,
-    Timestamp,
+    Detection, DetectionUpdate, Entity, EventKey, Fingerprint, Phase, SecurityEvent, Severity,
+    Source, Span, Timestamp,
 };
 use sha2::{Digest, Sha256};
 
@@ -43,6 +43,8 @@ pub struct NewDetection {
     pub evidence: Vec<Hit>,
     /// Stays open at least until then, whatever the cooldown.
     pub hold_until: Option<Timestamp>,
+    /// Severity of this detection, if it differs from its rule's.
+    pub severity: Option<Severity>,
 }
 
 #[derive(Debug)]
@@ -434,7 +436,7 @@ impl Open {
         let events: Vec<EventKey> = named.map(Hit::event_key).collect();
         let detection = Detection {
             rule_id: info.id.clone(),
-            severity: info.severity,
+            severity: opening.severity.unwrap_or(info.severity),
             title: opening.title,
             description: opening.description,
             entity: opening.entity,

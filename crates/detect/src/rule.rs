@@ -266,7 +266,14 @@ impl NewDetection {
             description: shortened(description, DESCRIPTION_BYTES_MAX),
             evidence: Vec::new(),
             hold_until: None,
+            severity: None,
         }
+    }
+
+    /// Sets a severity other than the rule's.
+    pub fn with_severity(mut self, severity: Severity) -> Self {
+        self.severity = Some(severity);
+        self
     }
 
     /// Sets the events that make the condition hold.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::silence::Network;
+use crate::network::Network;
 
 /// Reads the client's address out of what a server or a proxy wrote: with a port, in brackets, with
 /// a zone, in quotes, or a list such as `X-Forwarded-For`. An IPv4-mapped IPv6 address is its IPv4
@@ -80,17 +80,6 @@ pub fn single(text: &str) -> Option<IpAddr> {
     found.map(|ip| ip.to_canonical())
 }
 
-/// Parses `10.0.0.0/8`, or an address as the network of it alone.
-pub fn network(text: &str) -> Option<Network> {
-    let (address, prefix) = match text.split_once('/') {
-        Some((address, prefix)) => (address, Some(prefix.parse().ok()?)),
-        None => (text, None),
-    };
-    let address: IpAddr = address.parse().ok()?;
-    let whole = if address.is_ipv4() { 32 } else { 128 };
-    Network::new(address, prefix.unwrap_or(whole))
-}
-
 /// Whether it is of a network that the internet does not route: loopback, private, link-local, or
 /// shared by a carrier.
 fn is_internal(address: IpAddr) -> bool {
@@ -155,8 +144,8 @@ mod tests {
     #[test]
     fn known_proxies_are_passed_over() {
         let proxies = [
-            network("10.0.0.0/8").unwrap(),
-            network("198.51.100.7").unwrap(),
+            "10.0.0.0/8".parse().unwrap(),
+            "198.51.100.7".parse().unwrap(),
         ];
         for (text, expected) in [
             (

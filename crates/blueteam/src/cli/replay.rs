@@ -9,9 +9,8 @@ use std::time::Duration;
 use anyhow::bail;
 use collect::{Format, ParseContext};
 use indicatif::ProgressBar;
-use model::address::network;
+use model::Network;
 use model::civil::Zone;
-use model::silence::Network;
 use model::text::{clip, sanitize};
 use model::{Clock as _, SystemClock};
 
@@ -75,7 +74,8 @@ fn parse_zone(name: &str) -> Result<Zone, String> {
 }
 
 fn trusted_proxy(text: &str) -> Result<Network, String> {
-    network(text).ok_or_else(|| "is not an address or a network such as 10.0.0.0/8".to_owned())
+    text.parse()
+        .map_err(|_| "is not an address or a network such as 10.0.0.0/8".to_owned())
 }
 
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {

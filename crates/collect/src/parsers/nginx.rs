@@ -6,10 +6,10 @@
 
 use std::net::IpAddr;
 
+use model::Network;
 use model::address::client_behind;
 use model::civil::{Civil, digits, month};
 use model::event::UserId;
-use model::silence::Network;
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 

@@ -8,6 +8,7 @@
 //! like those that the kernel dropped. A peer's address is no identity and reaches no event.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,9 +17,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use collect::Format;
 use model::civil::Zone;
-use model::silence::Network;
 use model::time::Calendar;
-use model::{Clock, ServiceName, Span};
+use model::{Clock, Network, ServiceName, Span};
 use store::PgConnectOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -63,6 +63,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             tls: context.certificates.listener(&listener.address).cloned(),
             format: listener.format().context("no such format")?,
             every: listener.expected_interval,
+            senders: listener.senders.clone(),
             service: listener.service.clone(),
             zone: listener.zone().context("no such time zone")?,
             trusted_proxies: listener.proxies().context("no such network")?,
@@ -117,6 +118,8 @@ pub struct Options {
     pub format: &'static Format,
     /// How often somebody is configured to speak.
     pub every: Option<Span>,
+    /// The networks from which messages are taken; empty for any.
+    pub senders: Vec<Network>,
     /// Whose events they are.
     pub service: Option<ServiceName>,
     /// The zone of times that name none.
@@ -143,6 +146,24 @@ impl Options {
     /// The source's name in the ledger.
     pub fn name(&self) -> String {
         format!("{}:{}", self.format.name, self.address)
+    }
+
+    /// Whether messages of an address are taken.
+    fn admits(&self, address: IpAddr) -> bool {
+        self.senders.is_empty() || self.senders.iter().any(|network| network.contains(address))
+    }
+
+    /// Tells that an address wanted to send that may not.
+    fn refuse(&self, address: IpAddr) {
+        let message = format!(
+            "{}: {address} is not among its `senders`; what it sends is refused",
+            self.name()
+        );
+        self.failures.tell_of(
+            Component::Collector,
+            &format!("{} senders", self.address),
+            message,
+        );
     }
 
     fn sink(&self) -> Sink {

@@ -86,7 +86,14 @@ async fn read_udp(
     loop {
         let mut messages = Vec::new();
         tokio::select! {
-            read = socket.recv_from(&mut buffer) => messages.extend(message_of(&buffer[..read?.0])),
+            read = socket.recv_from(&mut buffer) => {
+                let (length, from) = read?;
+                if options.admits(from.ip()) {
+                    messages.extend(message_of(&buffer[..length]));
+                } else {
+                    options.refuse(from.ip());
+                }
+            }
             _ = look.tick(), if heard => {
                 kernel.note(&socket, lost);
                 heard = false;
@@ -97,7 +104,7 @@ async fn read_udp(
 
         heard = true;
         gather_datagrams(
-            |into| socket.try_recv_from(into).map(|(length, _)| length),
+            |into| receive_admitted(&socket, into, options),
             &mut buffer,
             &mut messages,
         );
@@ -109,7 +116,7 @@ async fn read_udp(
     while since.elapsed() < LAST {
         let mut messages = Vec::new();
         let read = gather_datagrams(
-            |into| socket.try_recv_from(into).map(|(length, _)| length),
+            |into| receive_admitted(&socket, into, options),
             &mut buffer,
             &mut messages,
         );
@@ -122,6 +129,20 @@ async fn read_udp(
 
     kernel.note(&socket, lost);
     Ok(())
+}
+
+/// Receives a datagram that is there already; one of a sender that may not send has no bytes.
+fn receive_admitted(
+    socket: &UdpSocket,
+    into: &mut [u8],
+    options: &Options,
+) -> std::io::Result<usize> {
+    let (length, from) = socket.try_recv_from(into)?;
+    if options.admits(from.ip()) {
+        return Ok(length);
+    }
+    options.refuse(from.ip());
+    Ok(0)
 }
 
 /// Reads what is there already, up to [`AT_ONCE`] bytes. Returns how many datagrams there were.

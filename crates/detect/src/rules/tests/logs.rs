@@ -1,5 +1,7 @@
 //! The rules for log events, at their boundaries.
 
+use model::Severity;
+
 use super::*;
 
 fn failed_shell_login(secs: i64) -> Draft {
@@ -313,4 +315,84 @@ fn audit_tampering_boundaries() {
             ),
         ],
     );
+}
+
+#[test]
+fn injection_attempt_severity_follows_success() {
+    let attack = |secs, status: u16, bytes: u64| {
+        web_request(secs, "/a?id=1+or+1=1", status)
+            .with_metadata(json!({ "status": status, "bytes": bytes }))
+    };
+    let error = |secs| {
+        draft_event(secs, Category::System, "sql_error")
+            .source(Source::PhpError)
+            .with_result(Outcome::Failure)
+    };
+    let many = |last: Draft| {
+        let mut events: Vec<_> = (0..6).map(|i| attack(i, 200, 900)).collect();
+        events.push(last);
+        events
+    };
+
+    for (what, expected, events) in [
+        (
+            "an attempt",
+            vec![Severity::Medium],
+            vec![attack(0, 200, 500)],
+        ),
+        (
+            "the server failed",
+            vec![Severity::High],
+            vec![attack(0, 500, 500)],
+        ),
+        (
+            "answers of usual sizes",
+            vec![Severity::Medium],
+            many(attack(9, 200, 1500)),
+        ),
+        (
+            "an unusual size",
+            vec![Severity::Medium, Severity::High],
+            many(attack(9, 200, 90_000)),
+        ),
+        (
+            "an error follows",
+            vec![Severity::Medium, Severity::High],
+            vec![attack(0, 200, 500), error(59)],
+        ),
+        (
+            "the error was read first",
+            vec![Severity::High],
+            vec![error(59), attack(0, 200, 500)],
+        ),
+        (
+            "an error much later",
+            vec![Severity::Medium],
+            vec![attack(0, 200, 500), error(60)],
+        ),
+        (
+            "an error before",
+            vec![Severity::Medium],
+            vec![error(-1), attack(0, 200, 500)],
+        ),
+        (
+            "a login follows",
+            vec![Severity::Medium, Severity::High],
+            vec![attack(0, 200, 500), shell_login(3_000)],
+        ),
+        (
+            "another address logs in",
+            vec![Severity::Medium],
+            vec![attack(0, 200, 500), shell_login(9).ip("203.0.113.10")],
+        ),
+        (
+            "further attempts extend the suspicion",
+            vec![Severity::High],
+            vec![attack(0, 500, 500), attack(9, 200, 500)],
+        ),
+    ] {
+        let found = run_events(only_rule("injection_attempt"), &events);
+        let severities: Vec<_> = found.iter().map(|d| d.severity).collect();
+        assert_eq!(severities, expected, "{what}: {found:?}");
+    }
 }

@@ -1,0 +1,101 @@
+//! The pre-filter: one pass without allocation over what nearly every request consists of. It
+//! passes every text in which the detectors find code; a property test compares them.
+
+use super::{path, shell};
+
+const fn ordinary_bytes(others: &[u8]) -> [bool; 256] {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+
+    let mut i = 0;
+    while i < others.len() {
+        table[others[i] as usize] = true;
+        i += 1;
+    }
+
+    table
+}
+
+/// Bytes without which there is neither an encoding nor code, except for certain words.
+const ORDINARY: [bool; 256] = ordinary_bytes(b"/-_.?=&,~@!^[]");
+/// The same for user agents, where blanks, parentheses and semicolons are ordinary.
+const ORDINARY_AGENT: [bool; 256] = ordinary_bytes(b"/-_.?&,~@!^[] ();:+");
+
+/// The first letters of the words that make a text suspicious without any special character.
+const FIRST_LETTERS: [bool; 256] = {
+    let mut table = [false; 256];
+    let lists: [&[&str]; 4] = [
+        &path::WORDS,
+        &shell::EXPLOITS,
+        &shell::CODE_WORDS,
+        &shell::COMMAND_PARAMETERS,
+    ];
+    let mut list = 0;
+    while list < lists.len() {
+        let mut word = 0;
+        while word < lists[list].len() {
+            let first = lists[list][word].as_bytes()[0];
+            table[first as usize] = true;
+            table[first.to_ascii_uppercase() as usize] = true;
+            word += 1;
+        }
+        list += 1;
+    }
+    table
+};
+
+/// Returns whether a text consists of bytes that are harmless without others.
+pub(super) fn is_ordinary(text: &str) -> bool {
+    text.bytes().all(|byte| ORDINARY[byte as usize])
+}
+
+/// Returns whether one of the words begins `text`.
+fn begins_with_word(text: &[u8]) -> bool {
+    path::WORDS
+        .iter()
+        .chain(&shell::EXPLOITS)
+        .chain(&shell::CODE_WORDS)
+        .any(|word| {
+            // `//` and `/./` may stand for a slash, so only what comes before one is compared.
+            let word = word.split('/').next().unwrap_or_default().as_bytes();
+            text.get(..word.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(word))
+        })
+        || shell::COMMAND_PARAMETERS.iter().any(|name| {
+            text.get(..name.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(name.as_bytes()))
+                && text.get(name.len()) == Some(&b'=')
+        })
+}
+
+/// Returns whether a request target may hold code.
+pub(super) fn is_suspicious_target(target: &[u8]) -> bool {
+    let (mut before, mut in_query) = (b'/', false);
+    for (at, &byte) in target.iter().enumerate() {
+        // In a path `&` separates commands, not parameters.
+        in_query |= byte == b'?';
+        let separates = byte == b'&' && !in_query;
+        if !ORDINARY[byte as usize] || separates || byte == b'.' && before == b'.' {
+            return true;
+        }
+        if FIRST_LETTERS[byte as usize]
+            && !before.is_ascii_alphanumeric()
+            && begins_with_word(&target[at..])
+        {
+            return true;
+        }
+        before = byte;
+    }
+
+    false
+}
+
+/// Returns whether a user agent may hold code.
+pub(super) fn is_suspicious_agent(agent: &[u8]) -> bool {
+    agent.iter().any(|byte| !ORDINARY_AGENT[*byte as usize])
+        || agent.windows(2).any(|pair| pair == b"((")
+}
