@@ -21,6 +21,7 @@ pub mod notification;
 pub mod plan;
 pub mod service;
 pub mod silence;
+pub mod sql;
 pub mod text;
 pub mod time;
 

@@ -8,6 +8,7 @@ use model::civil::{Civil, Zone, digits, month};
 use model::event::Details;
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
+use super::php::AUDIT_FAILURES;
 use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
 use crate::text::{Object, lossy_text, without_padding};
 
@@ -362,7 +363,10 @@ impl<'a> ErrorEntry<'a> {
 
         let (category, action) = match account {
             Some(_) => (Category::Auth, "login_failed"),
-            None if php_message_starts_with(message, b"AuditLogger") => {
+            None if AUDIT_FAILURES
+                .iter()
+                .any(|start| php_message_starts_with(message, start)) =>
+            {
                 (Category::System, "audit_failure")
             }
             None if php_message_starts_with(message, b"PHP Fatal error") => {
