@@ -30,7 +30,7 @@ pub const ALL: &[Format] = &[kev::FORMAT, csaf::FORMAT, osv::FORMAT];
 /// Reads one JSON document, or one per line. `format` is a name in [`ALL`]; without one the format
 /// is recognized from the document.
 pub fn read(text: &str, format: Option<&str>) -> Result<Vec<Advisory>, ReadError> {
-    crate::reject_nul(text, "feed")?;
+    let text = crate::without_mark(text);
     let documents = match crate::json::parse_json(text) {
         // OSV's exports are lists too.
         Ok(Value::Array(documents)) => documents,

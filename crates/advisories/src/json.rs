@@ -77,6 +77,26 @@ pub(crate) fn checked_day(
         .map(|day| day.to_string()))
 }
 
+/// Parses a document. PostgreSQL cannot store the character NUL, which JSON can escape; a
+/// replacement character stands for it, so that one bad text keeps nothing else out.
 pub(crate) fn parse_json(text: &str) -> Result<Value, ReadError> {
-    serde_json::from_str(text).map_err(|error| ReadError::Syntax("JSON", error.to_string()))
+    let mut document =
+        serde_json::from_str(text).map_err(|error| ReadError::Syntax("JSON", error.to_string()))?;
+    if text.contains("\\u0000") {
+        replace_nul(&mut document);
+    }
+
+    Ok(document)
+}
+
+fn replace_nul(value: &mut Value) {
+    match value {
+        Value::String(text) if text.contains('\0') => {
+            *text = text.replace('\0', "\u{fffd}");
+        }
+        Value::Array(items) => items.iter_mut().for_each(replace_nul),
+        // Names of fields are not stored.
+        Value::Object(fields) => fields.values_mut().for_each(replace_nul),
+        _ => {}
+    }
 }

@@ -2,16 +2,20 @@
 //! and `matching` finds the advisories that concern a component. Nothing here does I/O or reads a
 //! clock.
 
-mod cvss;
 pub mod feeds;
 pub mod inventory;
 mod json;
 pub mod matching;
 pub mod package;
+mod range;
+mod severity;
 pub mod version;
 
-pub use matching::{Confidence, Index, Match};
-pub use package::{Component, Ecosystem, Package};
+pub use matching::{Confidence, Coverage, Index, Match};
+pub use package::{Component, Distribution, Ecosystem, Package, PackageUrl};
+pub use range::Range;
+
+use std::collections::HashSet;
 
 use model::Severity;
 use serde::{Deserialize, Serialize};
@@ -46,10 +50,13 @@ pub struct Advisory {
     pub title: String,
     /// The publisher's description, cut to 4,000 characters.
     pub summary: String,
-    /// The publisher's severity; medium where it names none.
-    pub severity: Severity,
+    /// The publisher's severity; `None` where it gives none that is understood.
+    pub severity: Option<Severity>,
     /// Other IDs of the same vulnerability.
     pub aliases: Vec<String>,
+    /// CVE IDs of other vulnerabilities that it is also about, as those of one update.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub related: Vec<String>,
     /// Whether it is known to be exploited (CISA's catalog).
     pub known_exploited: bool,
     /// The publisher's due date for remediation, as `YYYY-MM-DD`.
@@ -60,6 +67,9 @@ pub struct Advisory {
     pub action: Option<String>,
     /// The packages that it concerns.
     pub affected: Vec<Affected>,
+    /// How many products it speaks of that it does not name, so that nothing can be matched.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unnamed: usize,
 }
 
 impl Advisory {
@@ -69,6 +79,19 @@ impl Advisory {
         names()
             .find(|id| id.starts_with("CVE-"))
             .unwrap_or(&self.id)
+    }
+
+    /// Returns whether it speaks of products and names none of them.
+    pub fn is_unmatchable(&self) -> bool {
+        self.affected.is_empty() && self.unnamed > 0
+    }
+
+    /// Returns whether a catalog of vulnerabilities has one that this advisory is about.
+    pub fn is_listed_in(&self, catalog: &HashSet<String>) -> bool {
+        std::iter::once(&self.id)
+            .chain(&self.aliases)
+            .chain(&self.related)
+            .any(|id| catalog.contains(id))
     }
 }
 
@@ -81,32 +104,62 @@ pub struct Affected {
     pub versions: Vec<String>,
     /// Ranges of affected versions.
     pub ranges: Vec<Range>,
+    /// Ranges of versions that are not affected, whatever else is said.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unaffected: Vec<Range>,
+    /// What the publisher says of these versions.
+    #[serde(default, skip_serializing_if = "Statement::is_affected")]
+    pub statement: Statement,
 }
 
-/// A range of versions from `introduced` (inclusive; `None` for the first version) to `fixed`
-/// (exclusive) or `last_affected` (inclusive). Without either there is no fix.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
-    /// The first affected version.
-    pub introduced: Option<String>,
-    /// The first version with the fix.
-    pub fixed: Option<String>,
-    /// The last affected version.
-    pub last_affected: Option<String>,
+impl Affected {
+    /// Creates the statement that a package is affected, with no versions yet.
+    pub(crate) fn new(package: Package) -> Self {
+        Self {
+            package,
+            versions: Vec::new(),
+            ranges: Vec::new(),
+            unaffected: Vec::new(),
+            statement: Statement::Affected,
+        }
+    }
+}
+
+/// What a publisher says of versions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Statement {
+    /// They are affected.
+    #[default]
+    Affected,
+    /// It is not known whether they are affected.
+    UnderInvestigation,
+}
+
+impl Statement {
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
+    fn is_affected(&self) -> bool {
+        *self == Self::Affected
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The most characters of a summary that are kept.
 const SUMMARY_MAX: usize = 4000;
 
-/// Rejects a text with the character NUL, which PostgreSQL cannot store and no valid text contains.
-fn reject_nul(text: &str, format: &'static str) -> Result<(), ReadError> {
-    if text.contains('\0') || text.contains("\\u0000") {
-        return Err(ReadError::Shape {
-            format,
-            reason: "it contains a NUL character".to_owned(),
-        });
-    }
-    Ok(())
+/// Removes the byte order mark that Windows programs write before a text.
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }
 
 /// Returns the first characters of a text.

@@ -1,14 +1,14 @@
 //! Which advisory concerns which component.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::Severity;
 use serde::{Deserialize, Serialize};
 
-use crate::package::{Component, Package};
+use crate::package::{Component, NameMatch, Package};
 use crate::version::compare_versions;
-use crate::{Advisory, Affected, Range};
+use crate::{Advisory, Affected, Statement};
 
 /// How certain a match is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -47,8 +47,9 @@ pub struct Match<'a> {
 /// An index of components by name.
 #[derive(Debug, Default)]
 pub struct Index<'a> {
-    by_package: HashMap<&'a Package, Vec<&'a Component>>,
-    /// By normalized name, for the names of vendors.
+    /// By ecosystem and the one form of the name.
+    by_package: HashMap<(&'a str, String), Vec<&'a Component>>,
+    /// By the name as vendors write it, whatever the ecosystem.
     by_name: HashMap<String, Vec<&'a Component>>,
 }
 
@@ -57,60 +58,73 @@ impl<'a> Index<'a> {
     pub fn new(components: impl IntoIterator<Item = &'a Component>) -> Self {
         let mut index = Self::default();
         for component in components {
+            let package = &component.package;
             index
                 .by_package
-                .entry(&component.package)
+                .entry((&package.ecosystem.0, package.index_name()))
                 .or_default()
                 .push(component);
-            index
-                .by_name
-                .entry(normalize_name(&component.package.name))
-                .or_default()
-                .push(component);
+
+            let name = Package::new("", &package.name).index_name();
+            if !name.is_empty() {
+                index.by_name.entry(name).or_default().push(component);
+            }
         }
 
         index
     }
 
-    /// Finds the components that an advisory concerns, each once with the most certain match.
-    pub fn find_matches(&self, advisory: &'a Advisory) -> Vec<Match<'a>> {
-        let mut found: Vec<Match<'a>> = Vec::new();
+    /// Returns the components of the name that a package has, with how well the names agree.
+    fn named<'s>(
+        &'s self,
+        package: &'s Package,
+    ) -> impl Iterator<Item = (&'a Component, NameMatch)> + 's {
+        let name = package.index_name();
+        let components = if package.ecosystem.is_vendor() {
+            self.by_name.get(&name)
+        } else {
+            self.by_package.get(&(package.ecosystem.0.as_str(), name))
+        };
+        components
+            .into_iter()
+            .flatten()
+            .filter_map(|component| Some((*component, package.concerns(&component.package)?)))
+    }
+
+    /// Finds the components that an advisory concerns, each once.
+    pub fn find_matches<'b>(&self, advisory: &'b Advisory) -> Vec<Match<'b>>
+    where
+        'a: 'b,
+    {
+        // What the advisory says about a component in all, as it may name it more than once.
+        let mut found: Vec<(&'a Component, Verdict<'b>)> = Vec::new();
         let mut places: HashMap<&Component, usize> = HashMap::new();
         for affected in &advisory.affected {
-            let hint = affected.package.ecosystem.is_vendor();
-            let components = if hint {
-                self.by_name.get(&normalize_name(&affected.package.name))
-            } else {
-                self.by_package.get(&affected.package)
-            };
-
-            for component in components.into_iter().flatten() {
-                let Some((confidence, fixed)) = judge_version(affected, component) else {
-                    continue;
-                };
-                let new = Match {
-                    component,
-                    confidence,
-                    fixed,
-                    hint,
-                };
-
-                match places.get(*component) {
-                    Some(place) if found[*place].confidence >= confidence => {}
-                    Some(place) => found[*place] = new,
-                    None => {
-                        places.insert(component, found.len());
-                        found.push(new);
-                    }
+            for (component, names) in self.named(&affected.package) {
+                let verdict = Verdict::of(affected, component, names);
+                if let Some(place) = places.get(component) {
+                    let before = found[*place].1;
+                    found[*place].1 = before.and(verdict);
+                } else {
+                    places.insert(component, found.len());
+                    found.push((component, verdict));
                 }
             }
         }
 
         found
+            .into_iter()
+            .filter_map(|(component, verdict)| {
+                Some(Match {
+                    component,
+                    confidence: verdict.judgment.confidence()?,
+                    fixed: verdict.fixed,
+                    hint: verdict.hint,
+                })
+            })
+            .collect()
     }
-}
 
-impl Index<'_> {
     /// Returns the packages in use that an advisory names by their ecosystem, affected or not. It
     /// is more precise about them than advisories that use a vendor's name.
     pub fn named_packages(&self, advisory: &Advisory) -> Vec<Package> {
@@ -120,224 +134,221 @@ impl Index<'_> {
             .map(|a| &a.package)
             .filter(|p| !p.ecosystem.is_vendor());
         named
-            .filter(|p| self.by_package.contains_key(p))
-            .cloned()
+            .flat_map(|package| self.named(package))
+            .map(|(component, _)| component.package.clone())
             .collect()
     }
 }
 
-/// Returns the severity of a match: critical if the version is affected and the vulnerability is
-/// exploited, at most medium if only the name agrees.
-pub fn match_severity(
-    advisory: &Advisory,
-    known_exploited: bool,
-    confidence: Confidence,
-) -> Severity {
-    match confidence {
-        Confidence::Affected if known_exploited || advisory.known_exploited => Severity::Critical,
-        Confidence::Affected => advisory.severity,
-        Confidence::Possible => advisory.severity.min(Severity::Medium),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Judgment {
+    NotAffected,
+    Unsure,
+    Affected,
+}
+
+impl Judgment {
+    fn confidence(self) -> Option<Confidence> {
+        match self {
+            Self::NotAffected => None,
+            Self::Unsure => Some(Confidence::Possible),
+            Self::Affected => Some(Confidence::Affected),
+        }
     }
 }
 
-/// Normalizes a name to its lower-case letters and digits.
-fn normalize_name(name: &str) -> String {
-    name.chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect()
+/// What an advisory says about a component.
+#[derive(Clone, Copy)]
+struct Verdict<'a> {
+    judgment: Judgment,
+    fixed: Option<&'a str>,
+    hint: bool,
+    /// The statement is about one release and that of the component is not known.
+    release_unknown: bool,
 }
 
-/// Returns whether a component's version is affected, with the fixed version; `None` when it is
-/// certainly not affected.
-fn judge_version<'a>(
-    affected: &'a Affected,
-    component: &Component,
-) -> Option<(Confidence, Option<&'a str>)> {
+impl<'a> Verdict<'a> {
+    fn of(affected: &'a Affected, component: &Component, names: NameMatch) -> Self {
+        let (judgment, fixed) = judge_version(affected, component);
+        let judgment = match (judgment, names) {
+            (Judgment::Affected, NameMatch::CaseDiffers) => Judgment::Unsure,
+            (judgment, _) => judgment,
+        };
+
+        let release = |package: &Package| {
+            package
+                .distribution
+                .as_ref()
+                .is_some_and(|distribution| distribution.release.is_some())
+        };
+        Self {
+            judgment,
+            fixed,
+            hint: affected.package.ecosystem.is_vendor(),
+            release_unknown: release(&affected.package) && !release(&component.package),
+        }
+    }
+
+    /// Joins two statements about a component. One that affects it is enough, except where the two
+    /// are about releases of which only one is that of the component.
+    fn and(self, other: Self) -> Self {
+        let guessed = self.release_unknown && other.release_unknown;
+        if guessed && self.judgment != other.judgment {
+            return Self {
+                judgment: Judgment::Unsure,
+                fixed: None,
+                ..self
+            };
+        }
+
+        // What names the package itself is more precise than what uses the vendor's name.
+        let rank = |verdict: &Self| (!verdict.hint, verdict.judgment as u8);
+        let affects = |verdict: &Self| verdict.judgment != Judgment::NotAffected;
+        match (affects(&self), affects(&other)) {
+            (true, false) => self,
+            (false, true) => other,
+            _ if rank(&other) > rank(&self) => other,
+            _ => self,
+        }
+    }
+}
+
+/// Returns the severity of a match; `None` if the publisher gives none that is understood. What
+/// attackers use is critical, whoever described it, except where only the vendor's name agrees:
+/// that says nothing about the version. Other matches that a person must decide are at most medium.
+pub fn match_severity(
+    advisory: &Advisory,
+    known_exploited: bool,
+    found: &Match<'_>,
+) -> Option<Severity> {
+    let is_exploited = known_exploited || advisory.known_exploited;
+    let severity = if is_exploited {
+        Some(Severity::Critical)
+    } else {
+        advisory.severity
+    };
+
+    let counts_in_full = match found.confidence {
+        Confidence::Affected => true,
+        Confidence::Possible => is_exploited && !found.hint,
+    };
+    if counts_in_full {
+        severity
+    } else {
+        severity.map(|severity| severity.min(Severity::Medium))
+    }
+}
+
+/// Judges a component's version, and returns the fixed version.
+fn judge_version<'a>(affected: &'a Affected, component: &Component) -> (Judgment, Option<&'a str>) {
     let fixed = affected.ranges.iter().find_map(|r| r.fixed.as_deref());
+    let ecosystem = &component.package.ecosystem;
     let version = component.version.as_str();
-    let named = affected
-        .versions
+
+    let is_unaffected = affected
+        .unaffected
         .iter()
-        .any(|v| is_same_version(component, v, version));
-    if named && !version.is_empty() {
-        return Some((Confidence::Affected, fixed));
+        .any(|range| range.contains(ecosystem, version) == Some(true));
+    if is_unaffected {
+        return (Judgment::NotAffected, None);
+    }
+
+    let sure = match affected.statement {
+        Statement::Affected => Judgment::Affected,
+        Statement::UnderInvestigation => Judgment::Unsure,
+    };
+    let is_listed = !version.is_empty()
+        && affected.versions.iter().any(|listed| {
+            listed == version
+                || compare_versions(ecosystem, listed, version) == Some(Ordering::Equal)
+        });
+    if is_listed {
+        return (sure, fixed);
     }
 
     if affected.ranges.is_empty() {
         // Where versions are listed, all others are not affected; without any, it is unknown.
-        return (affected.versions.is_empty() || version.is_empty())
-            .then_some((Confidence::Possible, None));
+        let is_unknown = affected.versions.is_empty() || version.is_empty();
+        let judgment = if is_unknown {
+            Judgment::Unsure
+        } else {
+            Judgment::NotAffected
+        };
+        return (judgment, None);
     }
 
     let mut unsure = false;
     for range in &affected.ranges {
-        match is_within(range, component) {
-            Some(true) => return Some((Confidence::Affected, range.fixed.as_deref())),
+        match range.contains(ecosystem, version) {
+            Some(true) => return (sure, range.fixed.as_deref()),
             Some(false) => {}
             None => unsure = true,
         }
     }
 
-    unsure.then_some((Confidence::Possible, fixed))
+    if unsure {
+        (Judgment::Unsure, fixed)
+    } else {
+        (Judgment::NotAffected, None)
+    }
 }
 
-/// Returns whether two texts denote the same version.
-fn is_same_version(component: &Component, a: &str, b: &str) -> bool {
-    a == b || compare_versions(&component.package.ecosystem, a, b) == Some(Ordering::Equal)
+/// The ecosystems and distributions that advisories speak of.
+#[derive(Clone, Debug, Default)]
+pub struct Coverage {
+    covered: BTreeSet<(String, Option<String>)>,
 }
 
-/// Returns whether a version lies in a range; `None` when it cannot be compared.
-fn is_within(range: &Range, component: &Component) -> Option<bool> {
-    let version = component.version.as_str();
-    if version.is_empty() {
-        return None;
-    }
-
-    let against = |bound: &str| compare_versions(&component.package.ecosystem, version, bound);
-    if let Some(introduced) = range.introduced.as_deref().filter(|v| *v != "0")
-        && against(introduced)? == Ordering::Less
-    {
-        return Some(false);
-    }
-
-    if let Some(fixed) = &range.fixed
-        && against(fixed)? != Ordering::Less
-    {
-        return Some(false);
-    }
-
-    if let Some(last) = &range.last_affected
-        && against(last)? == Ordering::Greater
-    {
-        return Some(false);
-    }
-
-    Some(true)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn advisory_about(affected: Affected) -> Advisory {
-        Advisory {
-            id: "X-1".to_owned(),
-            feed: "osv".to_owned(),
-            title: "x".to_owned(),
-            summary: String::new(),
-            severity: Severity::High,
-            aliases: vec!["CVE-2024-1".to_owned()],
-            known_exploited: false,
-            due: None,
-            published: None,
-            action: None,
-            affected: vec![affected],
+impl Coverage {
+    /// Adds what an advisory speaks of.
+    pub fn add(&mut self, advisory: &Advisory) {
+        for affected in &advisory.affected {
+            let package = &affected.package;
+            let distribution = package.distribution.as_ref().map(ToString::to_string);
+            self.covered
+                .insert((package.ecosystem.0.clone(), distribution));
         }
     }
 
-    fn advisory_for(
-        ecosystem: &str,
-        name: &str,
-        versions: &[&str],
-        ranges: &[(&str, &str)],
-    ) -> Advisory {
-        let bound = |v: &str| (!v.is_empty()).then(|| v.to_owned());
-        advisory_about(Affected {
-            package: Component::new(ecosystem, name, "").package,
-            versions: versions.iter().map(|v| (*v).to_owned()).collect(),
-            ranges: ranges
-                .iter()
-                .map(|(from, to)| Range {
-                    introduced: bound(from),
-                    fixed: bound(to),
-                    last_affected: None,
-                })
-                .collect(),
-        })
+    /// Adds what another coverage has.
+    pub fn extend(&mut self, other: Self) {
+        self.covered.extend(other.covered);
     }
 
-    fn first_confidence(advisory: &Advisory, component: &Component) -> Option<Confidence> {
-        Index::new([component])
-            .find_matches(advisory)
-            .first()
-            .map(|m| m.confidence)
+    fn covers(&self, used: &Package) -> bool {
+        let speaks_of = |(ecosystem, distribution): &(String, Option<String>)| {
+            let same = match (distribution, &used.distribution) {
+                (Some(advised), Some(used)) => {
+                    crate::Distribution::from(advised.clone()).covers(used)
+                }
+                _ => true,
+            };
+            *ecosystem == used.ecosystem.0 && same
+        };
+        self.covered.iter().any(speaks_of)
     }
 
-    #[test]
-    fn versions_decide_where_they_are_known() {
-        use Confidence::{Affected, Possible};
-        let rsa = advisory_for("cargo", "rsa", &[], &[("0", "0.9.7")]);
-        assert_eq!(
-            first_confidence(&rsa, &Component::new("cargo", "rsa", "0.9.6")),
-            Some(Affected)
-        );
-        assert_eq!(
-            first_confidence(&rsa, &Component::new("cargo", "rsa", "0.9.7")),
-            None
-        );
-        assert_eq!(
-            first_confidence(&rsa, &Component::new("npm", "rsa", "0.9.6")),
-            None
-        );
+    /// Counts the components that no advisory can concern, by their ecosystem or distribution.
+    pub fn count_uncovered<'a>(
+        &self,
+        components: impl IntoIterator<Item = &'a Component>,
+    ) -> BTreeMap<String, u64> {
+        let mut covered: HashMap<String, bool> = HashMap::new();
+        let mut counts = BTreeMap::new();
+        for component in components {
+            let package = &component.package;
+            let origin = package.origin();
+            let is_covered = *covered
+                .entry(origin.clone())
+                .or_insert_with(|| self.covers(package));
+            if !is_covered {
+                *counts.entry(origin).or_default() += 1;
+            }
+        }
 
-        assert_eq!(
-            first_confidence(&rsa, &Component::new("cargo", "rsa", "")),
-            Some(Possible)
-        );
-        let never_fixed = advisory_for("deb", "xz-utils", &[], &[("5.6.0-0.1", "")]);
-        assert_eq!(
-            first_confidence(&never_fixed, &Component::new("deb", "xz-utils", "5.6.1-1")),
-            Some(Affected)
-        );
-
-        assert_eq!(
-            first_confidence(
-                &never_fixed,
-                &Component::new("deb", "xz-utils", "5.4.1-0.2")
-            ),
-            None
-        );
-
-        // PyPI's order is not implemented, but listed versions are compared.
-        let django = advisory_for("pypi", "django", &["4.2.1"], &[("0", "4.2.2")]);
-        assert_eq!(
-            first_confidence(&django, &Component::new("pypi", "django", "4.2.1")),
-            Some(Affected)
-        );
-        assert_eq!(
-            first_confidence(&django, &Component::new("pypi", "django", "4.2.9")),
-            Some(Possible)
-        );
-
-        let listed = advisory_for("npm", "event-stream", &["3.3.6"], &[]);
-        assert_eq!(
-            first_confidence(&listed, &Component::new("npm", "event-stream", "4.0.0")),
-            None
-        );
-    }
-
-    #[test]
-    fn vendor_names_are_hints_and_exploited_matches_are_critical() {
-        let sudo = advisory_for("", "Sudo", &[], &[]);
-        let component = Component::new("deb", "sudo", "1.9.13p3-1");
-        assert_eq!(
-            first_confidence(&sudo, &component),
-            Some(Confidence::Possible)
-        );
-        assert_eq!(
-            match_severity(&sudo, true, Confidence::Possible),
-            Severity::Medium
-        );
-        assert_eq!(
-            match_severity(&sudo, true, Confidence::Affected),
-            Severity::Critical
-        );
-
-        assert_eq!(
-            match_severity(&sudo, false, Confidence::Affected),
-            Severity::High
-        );
-        assert_eq!(sudo.vulnerability(), "CVE-2024-1");
+        counts
     }
 }
+
+#[cfg(test)]
+mod tests;

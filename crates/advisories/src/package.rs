@@ -1,9 +1,19 @@
-//! Packages by ecosystem and name, as in a package URL.
+//! What a package is: its ecosystem, its distribution and its name, each as its ecosystem compares
+//! them. Everything that reads or matches packages asks here.
+
+mod distribution;
+mod names;
+mod purl;
+mod source;
 
 use std::fmt;
 
-use model::text::percent_decode;
 use serde::{Deserialize, Serialize};
+
+pub use distribution::Distribution;
+pub use names::NameMatch;
+pub use purl::PackageUrl;
+pub(crate) use source::{SourcePackage, with_source};
 
 /// A namespace of packages: the type of a package URL (`cargo`, `deb`, `npm`, …), or empty for a
 /// product that only has its vendor's name.
@@ -17,18 +27,24 @@ impl Ecosystem {
         Self(name.to_ascii_lowercase())
     }
 
-    /// Returns the ecosystem of an OSV name. Ignores its release (`Debian:12`), because versions
-    /// tell which release they belong to.
-    pub fn of_osv(name: &str) -> Self {
-        let name = name.split(':').next().unwrap_or_default();
+    /// Returns the ecosystem of an OSV name without its release: `PyPI`, `Debian`.
+    fn of_osv(name: &str) -> Self {
         Self(
             match name {
                 "crates.io" => "cargo",
-                "Debian" | "Ubuntu" => "deb",
                 "Packagist" => "composer",
                 "Go" => "golang",
                 "RubyGems" => "gem",
-                "Alpine" => "apk",
+                "ConanCenter" => "conan",
+                "SwiftURL" => "swift",
+                "GitHub Actions" => "githubactions",
+                "VSCode" => "vscode-extension",
+                "Debian" | "Ubuntu" | "Echo" => "deb",
+                "Alpine" | "Wolfi" | "Chainguard" | "Alpaquita" | "MinimOS" => "apk",
+                "BellSoft Hardened Containers" => "apk",
+                "AlmaLinux" | "Rocky Linux" | "Red Hat" | "SUSE" | "openSUSE" | "Photon OS"
+                | "Mageia" | "openEuler" | "Azure Linux" | "Fedora" | "Amazon Linux"
+                | "Oracle Linux" => "rpm",
                 other => return Self(other.to_ascii_lowercase()),
             }
             .to_owned(),
@@ -38,6 +54,11 @@ impl Ecosystem {
     /// Returns whether names are the vendor's, not those of an ecosystem.
     pub fn is_vendor(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Returns whether each distribution publishes packages of its own under the same names.
+    pub fn has_distributions(&self) -> bool {
+        matches!(self.0.as_str(), "deb" | "rpm" | "apk")
     }
 }
 
@@ -52,8 +73,64 @@ impl fmt::Display for Ecosystem {
 pub struct Package {
     /// The namespace of the name.
     pub ecosystem: Ecosystem,
-    /// The name, with its namespace if it has one (`symfony/http-kernel`).
+    /// The distribution whose package it is; `None` where there are none or it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distribution: Option<Distribution>,
+    /// The name as its source writes it, with its namespace if it has one (`symfony/http-kernel`).
     pub name: String,
+}
+
+impl Package {
+    /// Creates a package of an ecosystem without distributions.
+    pub fn new(ecosystem: &str, name: &str) -> Self {
+        Self {
+            ecosystem: Ecosystem(ecosystem.to_owned()),
+            distribution: None,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Creates a package from the names in an OSV entry (`Debian:12`, `openssl`).
+    pub fn of_osv(ecosystem: &str, name: &str) -> Self {
+        let (family, release) = ecosystem.split_once(':').unwrap_or((ecosystem, ""));
+        let ecosystem = Ecosystem::of_osv(family);
+        let distribution = ecosystem
+            .has_distributions()
+            .then(|| Distribution::of_osv(family, release));
+
+        Self {
+            ecosystem,
+            distribution,
+            name: name.to_owned(),
+        }
+    }
+
+    /// Returns whether an advisory for this package speaks of `used`, whose name is the same after
+    /// [`Package::index_name`].
+    pub fn concerns(&self, used: &Self) -> Option<NameMatch> {
+        let same_distribution = match (&self.distribution, &used.distribution) {
+            (Some(advised), Some(used)) => advised.covers(used),
+            _ => true,
+        };
+
+        let same_ecosystem = self.ecosystem.is_vendor() || self.ecosystem == used.ecosystem;
+        (same_ecosystem && same_distribution)
+            .then(|| names::compare_names(&self.ecosystem, &self.name, &used.name))
+            .flatten()
+    }
+
+    /// Returns the name under which packages are looked up: equal for all spellings of a name.
+    pub fn index_name(&self) -> String {
+        names::index_name(&self.ecosystem, &self.name)
+    }
+
+    /// Returns the name of the ecosystem or distribution for people: `npm`, `debian:12`.
+    pub fn origin(&self) -> String {
+        match &self.distribution {
+            Some(distribution) => distribution.to_string(),
+            None => self.ecosystem.to_string(),
+        }
+    }
 }
 
 /// A package and the version in use.
@@ -66,51 +143,23 @@ pub struct Component {
 }
 
 impl Component {
-    /// Creates a component from its parts.
+    /// Creates a component of an ecosystem without distributions.
     pub fn new(ecosystem: &str, name: &str, version: &str) -> Self {
-        let package = Package {
-            ecosystem: Ecosystem(ecosystem.to_owned()),
-            name: name.to_owned(),
-        };
         Self {
-            package,
+            package: Package::new(ecosystem, name),
             version: version.to_owned(),
         }
     }
 
-    /// Parses a package URL (`pkg:npm/%40angular/core@17.0.1`); `None` if it is not one. The
-    /// namespace of a distribution's package is its vendor and not part of the name.
-    pub fn of_purl(purl: &str) -> Option<Self> {
-        let rest = purl.strip_prefix("pkg:")?;
-        let rest = rest.split(['?', '#']).next()?.trim_start_matches('/');
-        let (ecosystem, rest) = rest.split_once('/')?;
-        let (path, version) = match rest.rsplit_once('@') {
-            Some((path, version)) if !path.is_empty() => (path, percent_decode(version)),
-            _ => (rest, String::new()),
-        };
-
-        let ecosystem = Ecosystem::of_purl(ecosystem);
-        let path = percent_decode(path.trim_matches('/'));
-        let distribution = matches!(ecosystem.0.as_str(), "deb" | "rpm" | "apk");
-        let name = if distribution {
-            path.rsplit('/').next()?.to_owned()
-        } else {
-            path
-        };
-
-        // OSV joins Maven's group and artifact with a colon.
-        let name = if ecosystem.0 == "maven" {
-            name.replacen('/', ":", 1)
-        } else {
-            name
-        };
-
-        // `%00` encodes NUL, which PostgreSQL cannot store.
-        let fits = !name.is_empty() && !name.contains('\0') && !version.contains('\0');
-        fits.then_some(Self {
-            package: Package { ecosystem, name },
-            version,
-        })
+    /// Returns origin, name and version, for assertions.
+    #[cfg(test)]
+    pub(crate) fn describe(&self) -> String {
+        format!(
+            "{} {} {}",
+            self.package.origin(),
+            self.package.name,
+            self.version
+        )
     }
 }
 
@@ -126,66 +175,5 @@ impl fmt::Display for Component {
                 &self.version
             }
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn package_urls_are_parsed() {
-        let cases = [
-            ("pkg:cargo/serde@1.0.200", "cargo", "serde", "1.0.200"),
-            (
-                "pkg:npm/%40angular/core@17.0.1",
-                "npm",
-                "@angular/core",
-                "17.0.1",
-            ),
-            (
-                "pkg:composer/symfony/http-kernel@v6.4.0",
-                "composer",
-                "symfony/http-kernel",
-                "v6.4.0",
-            ),
-            (
-                "pkg:deb/debian/xz-utils@5.4.1-0.2?arch=amd64&distro=debian-12",
-                "deb",
-                "xz-utils",
-                "5.4.1-0.2",
-            ),
-            (
-                "pkg:deb/debian/openssl@1%3A3.0.11-1~deb12u2",
-                "deb",
-                "openssl",
-                "1:3.0.11-1~deb12u2",
-            ),
-            (
-                "pkg:maven/org.apache.logging.log4j/log4j-core@2.14.1",
-                "maven",
-                "org.apache.logging.log4j:log4j-core",
-                "2.14.1",
-            ),
-            ("pkg:pypi/django", "pypi", "django", ""),
-        ];
-
-        for (purl, ecosystem, name, version) in cases {
-            assert_eq!(
-                Component::of_purl(purl),
-                Some(Component::new(ecosystem, name, version)),
-                "{purl}"
-            );
-        }
-
-        assert_eq!(Component::of_purl("cpe:2.3:a:x"), None);
-        assert_eq!(Component::of_purl("pkg:cargo/"), None);
-        assert_eq!(
-            (
-                Component::of_purl("pkg:cargo/a%00b@1"),
-                Component::of_purl("pkg:cargo/ab@1%00")
-            ),
-            (None, None)
-        );
     }
 }

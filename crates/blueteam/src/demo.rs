@@ -57,6 +57,7 @@ pub fn configuration(state: &StateDir) -> Loaded {
         format: "syslog".to_owned(),
         expected_interval: None,
         time_zone: None,
+        trusted_proxies: Vec::new(),
         service: None,
     }];
 

@@ -1,5 +1,10 @@
 //! Splits a byte stream into messages (RFC 6587, RFC 5425). Each is counted (`LENGTH SP <PRI>…`) or
 //! ends with a newline, which is decided for every message: senders differ, and some mix both.
+//!
+//! Some senders end messages with NUL instead. A client may have sent a NUL that stands in a
+//! message, so NUL only ends messages where the sender is seen to write no newlines: a read ends
+//! with NUL before any newline came. A length that is wrong leaves no place to continue from that a
+//! client could not have chosen, so the stream is then broken and must be closed.
 
 /// The longest message that is kept whole, in bytes. The rest of a longer one is discarded.
 pub const MESSAGE_MAX: usize = 64 * 1024;
@@ -23,7 +28,16 @@ pub struct Framer {
     held: Vec<u8>,
     max: usize,
     discarded: u64,
+    /// What ends messages that are not counted, once it is known.
+    delimiter: Option<u8>,
+    /// Whether a counted message has just ended.
+    after_counted: bool,
+    broken: bool,
 }
+
+/// Bytes without a newline in which a NUL before a priority ends a message: no name that a client
+/// sends is that long.
+const NO_NEWLINE: usize = 8 * 1024;
 
 impl Default for Framer {
     fn default() -> Self {
@@ -39,6 +53,9 @@ impl Framer {
             held: Vec::new(),
             max,
             discarded: 0,
+            delimiter: None,
+            after_counted: false,
+            broken: false,
         }
     }
 
@@ -52,18 +69,27 @@ impl Framer {
         self.discarded
     }
 
-    /// Reads bytes and appends the messages that they complete to `messages`.
+    /// Returns whether a length was wrong. What follows cannot be told from what a client sent.
+    pub const fn is_broken(&self) -> bool {
+        self.broken
+    }
+
+    /// Reads bytes and appends the messages that they complete to `messages`. Reads nothing of a
+    /// broken stream.
     pub fn push(&mut self, mut bytes: &[u8], messages: &mut Vec<Vec<u8>>) {
-        while let Some(first) = bytes.first() {
+        while let Some(first) = bytes.first()
+            && !self.broken
+        {
             bytes = match self.state {
                 State::Undecided => {
                     self.decide_framing(*first, messages);
                     &bytes[1..]
                 }
                 State::Line => {
-                    let end = memchr::memchr(b'\n', bytes);
+                    let end = memchr::memchr(self.delimiter.unwrap_or(b'\n'), bytes);
                     self.push_bytes(&bytes[..end.unwrap_or(bytes.len())]);
                     if end.is_some() {
+                        self.delimiter.get_or_insert(b'\n');
                         self.complete_message(messages);
                     }
                     &bytes[end.map_or(bytes.len(), |end| end + 1)..]
@@ -76,6 +102,25 @@ impl Framer {
                 }
             };
         }
+
+        if self.state == State::Line && self.delimiter.is_none() {
+            self.detect_nul(messages);
+        }
+    }
+
+    /// Splits what came so far at NULs, if they end messages.
+    fn detect_nul(&mut self, messages: &mut Vec<Vec<u8>>) {
+        let is_long = self.held.len() > NO_NEWLINE;
+        let ends = self.held.last() == Some(&0)
+            || (is_long && memchr::memmem::find(&self.held, b"\0<").is_some());
+        if !ends {
+            return;
+        }
+
+        self.delimiter = Some(0);
+        self.state = State::Undecided;
+        let held = std::mem::take(&mut self.held);
+        self.push(&held, messages);
     }
 
     /// Ends the stream and returns a last message that its sender did not end.
@@ -102,17 +147,24 @@ impl Framer {
                 self.expect_counted(length - 1, messages);
             }
             (b'\n', _) => self.complete_message(messages),
+            (0, _) if self.delimiter == Some(0) => self.complete_message(messages),
             _ => {
+                let first = self.held.first().copied().unwrap_or(byte);
+                self.broken = self.after_counted && first != b'<';
                 self.state = State::Line;
                 self.push_bytes(&[byte]);
             }
         }
+
+        // Whatever ends a message is a place to continue from.
+        self.after_counted &= !matches!(byte, b'\n' | b'\r' | 0);
     }
 
     fn expect_counted(&mut self, left: usize, messages: &mut Vec<Vec<u8>>) {
         self.state = State::Counted { left };
         if left == 0 {
             self.complete_message(messages);
+            self.after_counted = true;
         }
     }
 
@@ -124,6 +176,7 @@ impl Framer {
 
     fn complete_message(&mut self, messages: &mut Vec<Vec<u8>>) {
         self.state = State::Undecided;
+        self.after_counted = false;
         let mut message = std::mem::take(&mut self.held);
         while matches!(message.last(), Some(b'\n' | b'\r' | 0)) {
             message.pop();
@@ -132,6 +185,18 @@ impl Framer {
             messages.push(message);
         }
     }
+}
+
+/// Returns the message of a datagram: without the length that some senders put before it, and
+/// without what ends it. `None` where it is empty.
+pub fn datagram_message(datagram: &[u8]) -> Option<&[u8]> {
+    let end = datagram
+        .iter()
+        .rposition(|c| !matches!(c, b'\n' | b'\r' | 0))?;
+    let message = &datagram[..=end];
+    let digits = message.iter().take_while(|c| c.is_ascii_digit()).count();
+    let is_counted = (1..=DIGITS_MAX).contains(&digits) && message[digits..].starts_with(b" <");
+    Some(&message[if is_counted { digits + 1 } else { 0 }..])
 }
 
 #[cfg(test)]
@@ -160,7 +225,7 @@ mod tests {
 
     const MIXED: &[u8] =
         b"<1>one\n6 <2>two\n11 <3>thr\nee\r\n<4>four\r\n\n2026-01-01 five\n12 six\n5 \
-            <7>x<8>y\n12345678 <9>\n9 <10>cut";
+            <7>xy<8>z\n12345678 <9>\n9 <10>cut";
 
     #[test]
     fn both_framings_in_one_stream_split_at_every_byte() {
@@ -171,8 +236,8 @@ mod tests {
             "<4>four",
             "2026-01-01 five",
             "12 six",
-            "<7>x<",
-            "8>y",
+            "<7>xy",
+            "<8>z",
             "12345678 <9>",
             "<10>cut",
         ];
@@ -202,6 +267,62 @@ mod tests {
             split_stream(&[b"9999999 <", &[b'x'; 100]], 6),
             (vec!["<xxxxx".to_owned()], 95)
         );
+    }
+
+    #[test]
+    fn a_wrong_length_breaks_the_stream() {
+        for stream in [
+            // Too short, as of a sender that counts characters.
+            &b"11 <1>root \xc3\xa4\xc3\xb64 <2>x4 <3>y"[..],
+            b"5 <1>long message 4 <2>x\n",
+            // Too long.
+            b"9 <1>a4 <2>b4 <3>c",
+        ] {
+            let mut framer = Framer::default();
+            let mut messages = Vec::new();
+            framer.push(stream, &mut messages);
+            assert!(framer.is_broken(), "{}", String::from_utf8_lossy(stream));
+            assert_eq!(messages.len(), 1);
+        }
+
+        let mut framer = Framer::default();
+        framer.push(b"4 <1>a4 <2>b\n4 <3>c\0<4>d\n\nplain\n", &mut Vec::new());
+        assert!(!framer.is_broken());
+    }
+
+    #[test]
+    fn messages_may_end_with_nul() {
+        let read = |parts: &[&[u8]]| split_stream(parts, MESSAGE_MAX).0;
+        assert_eq!(read(&[b"<1>a\0<2>b\0"]), ["<1>a", "<2>b"]);
+        assert_eq!(
+            read(&[b"<1>a\0", b"<2>b\0<3>c", b"d\0"]),
+            ["<1>a", "<2>b", "<3>cd"]
+        );
+        // A NUL that a client sent does not end a message.
+        assert_eq!(
+            read(&[b"<1>a\0<2>forged\n", b"<3>b\0\n"]),
+            ["<1>a\0<2>forged", "<3>b"]
+        );
+        assert_eq!(
+            read(&[b"<3>b\n", b"<1>a\0", b"<2>forged\n"]),
+            ["<3>b", "<1>a\0<2>forged"]
+        );
+
+        let many = b"<1>aaaaaaaaaa\0".repeat(900);
+        assert_eq!(read(&[&many[..many.len() - 4], b"aa\0"]).len(), 900);
+    }
+
+    #[test]
+    fn a_datagram_may_be_counted() {
+        for (datagram, message) in [
+            (&b"<1>a\n\0"[..], Some(&b"<1>a"[..])),
+            (b"7 <1>abc\n", Some(b"<1>abc")),
+            (b"12 monkeys", Some(b"12 monkeys")),
+            (b"\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(datagram_message(datagram), message);
+        }
     }
 
     proptest! {

@@ -12,6 +12,7 @@ pub mod framing;
 mod json;
 pub mod otlp;
 pub mod parsers;
+pub mod sequence;
 pub mod source_tracking;
 pub mod spool;
 mod text;

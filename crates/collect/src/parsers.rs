@@ -8,9 +8,12 @@ mod php;
 mod postgres;
 mod syslog;
 
+use model::Network;
 use model::civil::Zone;
 use model::{SecurityEvent, Source, Timestamp};
 use uuid::Uuid;
+
+use crate::sequence::Line;
 
 /// All formats.
 pub const ALL: &[&Format] = &[
@@ -93,22 +96,35 @@ pub struct ParseContext {
     pub latest: Timestamp,
     /// The zone of times without one.
     pub zone: Zone,
+    /// When the lines arrived, as the time of those whose sender has no clock. `None` in a replay,
+    /// where nobody knows.
+    pub arrived: Option<Timestamp>,
+    /// Proxies whose word about whom they forward for is taken.
+    pub trusted_proxies: Vec<Network>,
 }
 
 impl ParseContext {
     /// Creates the context of lines written until `latest`, in UTC where they name no zone.
-    pub const fn utc(latest: Timestamp) -> Self {
+    pub fn utc(latest: Timestamp) -> Self {
         Self {
             latest,
             zone: Zone::UTC,
+            arrived: None,
+            trusted_proxies: Vec::new(),
         }
     }
 }
 
 /// A parser of one format. Stateless, so lines can be parsed in parallel.
 pub trait LineParser: Send + Sync {
-    /// Parses an entry without its last newline.
+    /// Parses an entry without its last newline, and says what it means by itself.
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a>;
+
+    /// The same, with what it means to the lines around it. Give it to a
+    /// [`Sequencer`](crate::sequence::Sequencer).
+    fn read<'a>(&self, line: &'a [u8], id: LineId) -> Line<'a> {
+        self.parse(line, id).into()
+    }
 }
 
 /// The meaning of an entry.

@@ -22,13 +22,12 @@ pub(crate) fn parse_address(bytes: &[u8]) -> Option<IpAddr> {
     model::address::client(str::from_utf8(bytes).ok()?)
 }
 
-/// Strips leading NULs. They precede the first new line of a file that was truncated under a writer
-/// that does not append, or that a crash left with a hole.
+/// Strips leading NULs and a byte order mark. NULs precede the first new line of a file that was
+/// truncated under a writer that does not append, or that a crash left with a hole.
 pub(crate) fn without_padding(line: &[u8]) -> &[u8] {
-    &line[line
-        .iter()
-        .position(|byte| *byte != 0)
-        .unwrap_or(line.len())..]
+    let start = line.iter().position(|byte| *byte != 0);
+    let line = &line[start.unwrap_or(line.len())..];
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
 }
 
 /// Returns the details of an attempt whose client cannot be named. Such attempts are counted by the

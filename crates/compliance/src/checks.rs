@@ -7,6 +7,10 @@
 //! example is a sample and not a proof, and is reported as such. Every result about monitoring goes
 //! through [`watching`].
 //!
+//! Each check names its population, and what of it blueteam cannot see ([`Scope`]). Below full
+//! coverage nothing is met: [`Check::run`] sees to that, whatever a check decides. Nor is anything
+//! met that rests on what the organization defined, as long as software cannot read the definition.
+//!
 //! The texts of results are stored as evidence and compared with what the check decides when it is
 //! replayed: a changed word makes older evidence look wrong, so texts change only with a reason.
 
@@ -42,6 +46,7 @@ mod cm_3_4_4;
 mod cm_3_4_5;
 mod cm_3_4_6;
 mod cm_3_4_7;
+mod coverage;
 mod ia_3_5_10;
 mod ia_3_5_3;
 mod ia_3_5_7;
@@ -51,6 +56,7 @@ mod ir_3_6_1;
 mod ir_3_6_2;
 mod ir_3_6_3;
 mod ra_3_11_2;
+mod reference;
 mod sc_3_13_11;
 mod sc_3_13_16;
 mod sc_3_13_8;
@@ -62,6 +68,10 @@ mod si_3_14_5;
 mod si_3_14_6;
 mod si_3_14_7;
 mod watching;
+
+pub use coverage::{Counted, Coverage, Scope};
+pub use reference::reference;
+pub use watching::ATTACK_RULES;
 
 /// All checks, in the order of the requirements.
 pub const ALL: &[&Check] = &[
@@ -130,6 +140,7 @@ pub enum Section {
     Advisories,
     Transport,
     Host,
+    Inventory,
 }
 
 /// An automated check of one requirement.
@@ -143,8 +154,11 @@ pub struct Check {
     pub title: &'static str,
     /// The sections of the facts that it decides from.
     pub reads: &'static [Section],
-    /// Decides each objective that it covers, also when sections of the facts are missing.
-    pub decide: fn(&Facts) -> Vec<CheckResult>,
+    /// What its objectives must hold for.
+    pub scope: Scope,
+    /// Decides each objective that it covers, also when sections of the facts are missing, from
+    /// what was seen: [`Check::run`] compares that with the population.
+    decide: fn(&Facts) -> Vec<CheckResult>,
 }
 
 /// The result of a check for one objective.
@@ -201,6 +215,33 @@ impl Verdict {
 }
 
 impl CheckResult {
+    /// Adds the coverage to what was seen. What was seen of a part is never met.
+    fn within(self, coverage: Coverage) -> Self {
+        let seen = |saw: String| {
+            if saw.is_empty() {
+                coverage.to_string()
+            } else {
+                format!("{coverage}: {saw}")
+            }
+        };
+
+        let verdict = match self.verdict {
+            Verdict::Met { saw } if coverage.is_full() => Verdict::Met { saw: seen(saw) },
+            Verdict::Met { saw } => Verdict::CantTell {
+                saw: seen(saw),
+                needs: format!("all {} to be known and seen", coverage.unit),
+            },
+            Verdict::CantTell { saw, needs } => Verdict::CantTell {
+                saw: seen(saw),
+                needs,
+            },
+            // One counterexample is enough, however little was seen.
+            counterexample @ Verdict::NotMet { .. } => counterexample,
+        };
+
+        Self { verdict, ..self }
+    }
+
     /// Returns the id of the objective of `control` that the result is about.
     pub fn objective_id(&self, control: &ControlId) -> ObjectiveId {
         ObjectiveId(format!("{control}[{}]", self.objective))
@@ -228,20 +269,6 @@ fn cant_tell(objective: char, saw: impl Into<String>, needs: impl Into<String>) 
             saw: saw.into(),
             needs: needs.into(),
         },
-    }
-}
-
-/// Returns met if the condition holds, otherwise not met.
-fn met_or_not_met(
-    objective: char,
-    it_does: bool,
-    good: impl Into<String>,
-    bad: impl Into<String>,
-) -> CheckResult {
-    if it_does {
-        met(objective, good)
-    } else {
-        not_met(objective, bad)
     }
 }
 
@@ -288,9 +315,25 @@ fn describe_proofs(rules: &[model::facts::RuleFacts]) -> String {
 }
 
 impl Check {
+    /// Decides each objective, also when sections of the facts are missing. Returns met only where
+    /// the whole population was seen.
+    pub fn run(&self, facts: &Facts) -> Vec<CheckResult> {
+        let coverage = self.coverage(facts);
+        (self.decide)(facts)
+            .into_iter()
+            .map(|result| result.within(coverage))
+            .collect()
+    }
+
+    /// Returns how much of its population the facts show.
+    pub fn coverage(&self, facts: &Facts) -> Coverage {
+        self.scope.counted.coverage(facts)
+    }
+
     /// Returns only the facts that the check decides from.
     pub fn narrow(&self, facts: &Facts) -> Facts {
-        let reads = |section| self.reads.contains(&section);
+        let reads =
+            |section| self.reads.contains(&section) || self.scope.counted.reads() == Some(section);
         let mut own = Facts::none(facts.taken_at, facts.days);
         macro_rules! keep {
             ($($field:ident $section:ident),+) => {
@@ -301,7 +344,8 @@ impl Check {
         keep!(
             events Events, sources Sources, daemon Daemon, database Database,
             accounts Accounts, rules Rules, alerts Alerts, incidents Incidents,
-            programme Programme, advisories Advisories, transport Transport, host Host
+            programme Programme, advisories Advisories, transport Transport, host Host,
+            inventory Inventory
         );
         own
     }

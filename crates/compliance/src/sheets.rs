@@ -14,17 +14,10 @@ pub enum SheetError {
     /// A column is missing.
     #[error("the header has no column `{0}`; `blueteam compliance export` shows the columns")]
     MissingColumn(&'static str),
-    /// A record that is not CSV, or has more or fewer fields than the header.
-    #[error("{0}")]
-    Record(String),
-    /// A field that does not fit its column.
-    #[error("line {line}: {what}")]
-    Field {
-        /// The line of its row, from 1.
-        line: usize,
-        /// What is wrong.
-        what: String,
-    },
+    /// Rows that cannot be read: no CSV, more or fewer fields than the header, or a field that does
+    /// not fit its column. Each with its line.
+    #[error("{}", .0.join("\n"))]
+    Rows(Vec<String>),
     /// CSV that cannot be written.
     #[error(transparent)]
     Csv(#[from] csv::Error),
@@ -54,6 +47,32 @@ pub fn plain(text: &str) -> String {
         Some(rest) if no_formula(rest) != rest => rest.to_owned(),
         _ => text.trim_start().to_owned(),
     }
+}
+
+/// The text of a file that a spreadsheet program saved: a byte order mark says which encoding it is;
+/// without one it is UTF-8, or else the Windows-1252 of older programs.
+fn decode(bytes: &[u8]) -> Cow<'_, str> {
+    if let Some((encoding, mark)) = encoding_rs::Encoding::for_bom(bytes) {
+        return encoding.decode_without_bom_handling(&bytes[mark..]).0;
+    }
+    std::str::from_utf8(bytes).map_or_else(
+        |_| {
+            encoding_rs::WINDOWS_1252
+                .decode_without_bom_handling(bytes)
+                .0
+        },
+        Cow::Borrowed,
+    )
+}
+
+/// What stands between fields, by the header: in much of Europe a semicolon.
+fn delimiter(text: &str) -> u8 {
+    let header = text.lines().next().unwrap_or_default();
+    let count = |c: char| header.matches(c).count();
+    [b';', b'\t']
+        .into_iter()
+        .find(|c| count(char::from(*c)) > count(','))
+        .unwrap_or(b',')
 }
 
 /// A writer of RFC 4180 into memory.

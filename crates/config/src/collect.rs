@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use collect::Format;
 use model::civil::Zone;
-use model::{ServiceName, Span};
+use model::{Network, ServiceName, Span};
 use serde::{Deserialize, Serialize};
 
 use super::error::Problem;
@@ -101,9 +101,12 @@ pub struct File {
     /// How often it speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
-    /// The zone of times in it that name none, as an IANA name.
+    /// The zone of times that name none, as an IANA name. UTC without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
+    /// Proxies, as addresses or networks, whose word about whom they forward for is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<String>,
     /// Whose log it is: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
@@ -121,6 +124,34 @@ impl File {
             .as_deref()
             .map_or(Some(Zone::UTC), Zone::named)
     }
+
+    /// Returns the trusted proxies, or `None` where one of them is not a network.
+    pub fn proxies(&self) -> Option<Vec<Network>> {
+        networks(&self.trusted_proxies)
+    }
+}
+
+fn networks(texts: &[String]) -> Option<Vec<Network>> {
+    texts.iter().map(|text| text.parse().ok()).collect()
+}
+
+/// Checks zone and proxies of a source.
+fn check_context(
+    key: &str,
+    zone: Option<&str>,
+    trusted_proxies: &[String],
+    problems: &mut Vec<Problem>,
+) {
+    if let Some(name) = zone.filter(|name| Zone::named(name).is_none()) {
+        let message = format!("`{name}` is not a known IANA time zone");
+        problems.push(Problem::new(format!("{key}.time_zone"), message));
+    }
+    for (i, text) in trusted_proxies.iter().enumerate() {
+        if text.parse::<Network>().is_err() {
+            let message = format!("`{text}` is not an address or a network such as 10.0.0.0/8");
+            problems.push(Problem::new(format!("{key}.trusted_proxies[{i}]"), message));
+        }
+    }
 }
 
 /// One socket.
@@ -135,6 +166,16 @@ pub struct Listener {
     /// How often somebody speaks at least; silence beyond is told. Unset: as it has learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_interval: Option<Span>,
+    /// The zone of times that name none, as an IANA name. UTC without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
+    /// Proxies, as addresses or networks, whose word about whom they forward for is taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<String>,
+    /// The addresses and networks from which messages are taken, such as `10.0.0.0/8`; empty: from
+    /// any. For `udp:`, `tcp:` and `tls:`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub senders: Vec<Network>,
     /// Who speaks there: set as `metadata.service` on all its events.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<ServiceName>,
@@ -219,6 +260,18 @@ impl FromStr for Address {
 }
 
 impl Listener {
+    /// Its zone; UTC unless it says otherwise.
+    pub fn zone(&self) -> Option<Zone> {
+        self.time_zone
+            .as_deref()
+            .map_or(Some(Zone::UTC), Zone::named)
+    }
+
+    /// Returns the trusted proxies, or `None` where one of them is not a network.
+    pub fn proxies(&self) -> Option<Vec<Network>> {
+        networks(&self.trusted_proxies)
+    }
+
     /// Its format; `check` has seen to it that there is one.
     pub fn format(&self) -> Option<&'static Format> {
         Format::named(&self.format)
@@ -254,6 +307,17 @@ impl Listener {
                 );
             }
             Some(_) => {}
+        }
+
+        let local = self
+            .address
+            .parse()
+            .is_ok_and(|at| matches!(at, Address::Unix(_) | Address::UnixStream(_)));
+        if local && !self.senders.is_empty() {
+            wrong(
+                "senders",
+                "is for udp:, tcp: and tls:; a socket of this machine has no addresses".to_owned(),
+            );
         }
 
         let given = !self.tls_cert_file.is_empty() || !self.tls_key_file.is_empty();
@@ -300,13 +364,12 @@ impl Collect {
                 ));
             }
 
-            if let Some(name) = file.time_zone.as_deref().filter(|_| file.zone().is_none()) {
-                let message = format!("`{name}` is not a known IANA time zone");
-                problems.push(Problem::new(
-                    format!("collect.files[{i}].time_zone"),
-                    message,
-                ));
-            }
+            check_context(
+                &format!("collect.files[{i}]"),
+                file.time_zone.as_deref(),
+                &file.trusted_proxies,
+                problems,
+            );
 
             if file.format().is_none() {
                 problems.push(Problem::new(
@@ -359,6 +422,12 @@ impl Collect {
         for (i, listener) in self.listeners.iter().enumerate() {
             let key = format!("collect.listeners[{i}]");
             listener.check(&key, problems);
+            check_context(
+                &key,
+                listener.time_zone.as_deref(),
+                &listener.trusted_proxies,
+                problems,
+            );
             if self.listeners[..i]
                 .iter()
                 .any(|other| other.address == listener.address)
@@ -425,6 +494,26 @@ mod tests {
         assert_eq!(
             problems("[[databases]]\nservice = 'eqmon'\nurl_file = ''"),
             ["collect.databases[0].url_file"]
+        );
+    }
+
+    #[test]
+    fn zones_and_proxies_are_checked() {
+        let one = "[[listeners]]\naddress = 'udp:[::1]:1'\n";
+        assert!(
+            problems(&format!(
+                "{one}time_zone = 'America/New_York'\ntrusted_proxies = ['10.0.0.0/8', '::1']"
+            ))
+            .is_empty()
+        );
+        assert_eq!(
+            problems(&format!(
+                "{one}time_zone = 'Mars'\ntrusted_proxies = ['::1', '10.0.0.0/33']"
+            )),
+            [
+                "collect.listeners[0].time_zone",
+                "collect.listeners[0].trusted_proxies[1]"
+            ]
         );
     }
 

@@ -10,7 +10,7 @@ use crate::{check_lasting, check_positive};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Detection {
-    /// A folder of Sigma rules (`*.yml`); empty: built-in rules only.
+    /// A folder of Sigma rules (`*.yml`), with its subfolders; empty: built-in rules only.
     pub rules_dir: String,
     /// How long events may come out of order before it is decided that nothing more of that time
     /// will come.

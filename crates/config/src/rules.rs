@@ -1,6 +1,6 @@
 //! What the configuration says of rules: parameters of the built-in ones, files of custom ones.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use detect::{Settings, sigma::Sigma};
@@ -110,22 +110,44 @@ pub fn rule_ids(config: &Config) -> Option<Vec<String>> {
     )
 }
 
-/// The rule files of a folder, `*.yml` and `*.yaml`, in order of name.
+/// Maximum depth of folders in a rules folder; a link that leads back up ends there.
+const DEPTH_MAX: usize = 16;
+
+/// The rule files of a folder and of the folders in it, `*.yml` and `*.yaml`, in order of path.
+/// What begins with a dot is passed over.
 pub fn read_rules(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder)
-        .with_context(|| format!("cannot read the rules folder {}", folder.display()))?
-    {
-        let path = entry?.path();
-        if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
-            paths.push(path);
-        }
-    }
+    collect_rule_files(folder, DEPTH_MAX, &mut paths)
+        .with_context(|| format!("cannot read the rules folder {}", folder.display()))?;
     paths.sort();
-    let read = |path: &std::path::PathBuf| {
+    let read = |path: &PathBuf| {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         Ok((path.display().to_string(), text))
     };
     paths.iter().map(read).collect()
+}
+
+fn collect_rule_files(
+    folder: &Path,
+    depth: usize,
+    paths: &mut Vec<PathBuf>,
+) -> std::io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+
+        if path.is_dir() {
+            if depth > 0 {
+                collect_rule_files(&path, depth - 1, paths)?;
+            }
+        } else if path.extension().is_some_and(|e| e == "yml" || e == "yaml") {
+            paths.push(path);
+        }
+    }
+
+    Ok(())
 }

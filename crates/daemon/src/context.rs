@@ -150,6 +150,8 @@ pub struct TaskContext {
     pub arrivals: Arrivals,
     /// The names of the sources that the configuration has.
     pub configured: Arc<BTreeSet<String>>,
+    /// Has the daemon read its configuration again.
+    pub reload: Arc<Notify>,
     /// Ends the task.
     pub stop: CancellationToken,
 }

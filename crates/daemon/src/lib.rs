@@ -240,6 +240,7 @@ impl Daemon<'_> {
                 waiting: Arc::default(),
             },
             configured: Arc::new(BTreeSet::new()),
+            reload: Arc::clone(&self.control.reload),
             stop: work.clone(),
             loaded,
         };

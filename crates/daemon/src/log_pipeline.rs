@@ -3,8 +3,10 @@
 
 use anyhow::Context as _;
 use collect::entries::Entry;
+use collect::sequence::{Place, Sequencer, Taken};
 use collect::source_tracking::{Cadence, Hours};
-use collect::{Format, LineId, LineParser, ParseContext, Parsed};
+use collect::{Format, LineId, LineParser, ParseContext};
+use model::Network;
 use model::civil::Zone;
 use model::time::Calendar;
 use model::{SecurityEvent, ServiceName, Span, Timestamp};
@@ -64,9 +66,13 @@ pub struct Intake {
     format: &'static Format,
     settle: Span,
     zone: Zone,
+    trusted_proxies: Vec<Network>,
     service: Option<ServiceName>,
     breath: Breath,
     newest: Option<Timestamp>,
+    sequencer: Sequencer,
+    /// Entries read so far.
+    entries_read: u64,
 }
 
 /// What came with the entries.
@@ -95,10 +101,13 @@ impl Intake {
         Ok(Self {
             breath: Breath::of(&row, calendar),
             newest: row.last_event_at,
+            sequencer: Sequencer::of_file(row.last_event_at),
+            entries_read: 0,
             source_id,
             format,
             settle,
             zone: Zone::UTC,
+            trusted_proxies: Vec::new(),
             service: None,
         })
     }
@@ -106,6 +115,41 @@ impl Intake {
     /// Times that name no zone are of this one.
     pub fn in_zone(self, zone: Zone) -> Self {
         Self { zone, ..self }
+    }
+
+    /// These proxies may say whom they forward for.
+    pub fn behind(self, trusted_proxies: Vec<Network>) -> Self {
+        Self {
+            trusted_proxies,
+            ..self
+        }
+    }
+
+    /// Its entries arrive when they are written.
+    pub fn of_socket(self) -> Self {
+        Self {
+            sequencer: Sequencer::of_socket(),
+            ..self
+        }
+    }
+
+    /// Returns whether entries wait for others that may be about the same. [`Self::store`] with no
+    /// entries stores those that have waited long enough.
+    pub fn holds_events(&self) -> bool {
+        self.sequencer.holds_events()
+    }
+
+    /// Stores the events that wait for other entries: none will come.
+    pub async fn finish(&mut self, conn: &mut PgConnection, now: Timestamp) -> anyhow::Result<()> {
+        let mut events = Vec::new();
+        self.sequencer.finish(&mut events);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let source_id = self.source_id.clone();
+        let mut account = self.account(&source_id, now, Vec::new());
+        self.complete(&mut events, 0, &mut account);
+        self.insert(conn, &events, None, &account).await
     }
 
     /// Its events are this service's.
@@ -138,19 +182,7 @@ impl Intake {
         let Some(&(spoke, _)) = runs.last() else {
             return Ok(());
         };
-        let mut account = Account {
-            source_id: &source_id,
-            kind: self.format.source,
-            now: spoke,
-            ignored: 0,
-            late: 0,
-            newest: self.newest,
-            skew: None,
-            letters: Vec::new(),
-            unkept: 0,
-            gaps: beside.gaps,
-            rhythm: None,
-        };
+        let mut account = self.account(&source_id, spoke, beside.gaps);
 
         let mut events: Vec<SecurityEvent<'_>> = Vec::new();
         for (received, entries) in &runs {
@@ -159,6 +191,11 @@ impl Intake {
         }
 
         account.now = spoke;
+        let before = events.len();
+        self.sequencer.flush(spoke, &mut events);
+        self.complete(&mut events, before, &mut account);
+        account.ignored += self.sequencer.take_dropped();
+
         if !account.letters.is_empty() {
             warn!(
                 "{}: {} entries are not in the format {}; see `blueteam sources dead-letters`",
@@ -172,10 +209,36 @@ impl Intake {
             account.rhythm = self.breath.spoke(spoke)?;
         }
 
-        let stored =
-            store::log_events::insert(conn, &events, beside.position.as_ref(), Some(&account))
-                .await
-                .context("cannot store events")?;
+        self.insert(conn, &events, beside.position.as_ref(), &account)
+            .await
+    }
+
+    fn account<'a>(&self, source_id: &'a str, now: Timestamp, gaps: Vec<Gap>) -> Account<'a> {
+        Account {
+            source_id,
+            kind: self.format.source,
+            now,
+            ignored: 0,
+            late: 0,
+            newest: self.newest,
+            skew: None,
+            letters: Vec::new(),
+            unkept: 0,
+            gaps,
+            rhythm: None,
+        }
+    }
+
+    async fn insert(
+        &mut self,
+        conn: &mut PgConnection,
+        events: &[SecurityEvent<'_>],
+        position: Option<&Position>,
+        account: &Account<'_>,
+    ) -> anyhow::Result<()> {
+        let stored = store::log_events::insert(conn, events, position, Some(account))
+            .await
+            .context("cannot store events")?;
         self.newest = account.newest;
 
         if !stored.rejected.is_empty() {
@@ -191,34 +254,49 @@ impl Intake {
 
     /// Parses entries that were received at the account's time.
     fn read<'a>(
-        &self,
+        &mut self,
         entries: &'a [Entry<'_>],
         account: &mut Account<'_>,
         events: &mut Vec<SecurityEvent<'a>>,
     ) {
+        let arrived = Some(account.now);
         let context = ParseContext {
             latest: account.now,
             zone: self.zone.clone(),
+            arrived,
+            trusted_proxies: self.trusted_proxies.clone(),
         };
 
         let parser: Box<dyn LineParser> = (self.format.parser)(context);
         for (id, entry) in entries {
-            let id = *id;
-            match parser.parse(entry, id) {
-                Parsed::Event(mut event) => {
-                    event.fit();
-                    if let Some(service) = &self.service {
-                        event.details = event.details.with_service(service);
-                    }
-                    weigh_event(&event, account, self.settle);
-                    events.push(event);
-                }
-                Parsed::Nothing => account.ignored += 1,
-                Parsed::Rejected(reason) if account.letters.len() < LETTERS_MAX => {
+            let (id, before) = (*id, events.len());
+            let place = Place {
+                number: self.entries_read,
+                id,
+                arrived,
+            };
+            self.entries_read += 1;
+
+            match self.sequencer.push(parser.read(entry, id), place, events) {
+                Taken::Event | Taken::Held => {}
+                Taken::Ignored => account.ignored += 1,
+                Taken::Rejected(reason) if account.letters.len() < LETTERS_MAX => {
                     account.letters.push(to_dead_letter(id, reason, entry));
                 }
-                Parsed::Rejected(_) => account.unkept += 1,
+                Taken::Rejected(_) => account.unkept += 1,
             }
+            self.complete(events, before, account);
+        }
+    }
+
+    /// Completes the events from this index on.
+    fn complete(&self, events: &mut [SecurityEvent<'_>], from: usize, account: &mut Account<'_>) {
+        for event in events.iter_mut().skip(from) {
+            event.fit();
+            if let Some(service) = &self.service {
+                event.details = event.details.with_service(service);
+            }
+            weigh_event(event, account, self.settle);
         }
     }
 }

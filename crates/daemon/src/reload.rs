@@ -144,7 +144,7 @@ struct Next {
 /// Reads and checks everything; changes nothing but the rules table, which needs the new ones
 /// before anything can be found by them.
 async fn prepare_reload(daemon: &Daemon<'_>) -> anyhow::Result<Next> {
-    info!("SIGHUP: reading the configuration again");
+    info!("reading the configuration again");
     let loaded = config::load(daemon.control.config.as_deref(), config::environment())?;
     let pairs = certificates::read_all(&loaded.config)?;
     config::rules::sigma_or_all_errors(&loaded.config)?;

@@ -9,6 +9,7 @@ pub mod dispatcher;
 pub mod escalation;
 pub mod monitors;
 pub mod partitions;
+pub mod rules_folder;
 pub mod scheduled_notifications;
 pub mod self_check;
 pub mod source_health;
@@ -27,6 +28,7 @@ pub const ALL: &[&Task] = &[
     &escalation::TASK,
     &monitors::TASK,
     &partitions::TASK,
+    &rules_folder::TASK,
     &scheduled_notifications::TASK,
     &self_check::TASK,
     &source_health::TASK,

@@ -1,15 +1,20 @@
 //! Custom rules: detection and correlation rules of the Sigma specification, evaluated by the
-//! `rsigma` libraries over the same events. This module is only the bridge: fields of an event by
-//! name, and the entity of a match.
+//! `rsigma` libraries over the same events. This module is the bridge: it loads rules, finds the
+//! entity of a match, and says which rules can never fire here.
+
+mod fields;
+mod log_source;
+mod repair;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use rsigma_eval::{CorrelationConfig, CorrelationEngine, EvaluationResult, JsonEvent, ResultBody};
-use rsigma_parser::{Level, SigmaCollection, parse_sigma_yaml};
-use serde_json::{Map, Value, json};
+use rsigma_parser::{CorrelationRule, CorrelationType, Level, SigmaCollection, parse_sigma_yaml};
 
+use self::fields::{Fields, Identifies};
+use self::log_source::Feed;
 use crate::keyed::{Key, KeyHasher};
 use crate::open::NewDetection;
 use crate::rule::{Context, Info};
@@ -35,6 +40,11 @@ pub struct Sigma {
     by_id: BTreeMap<String, usize>,
     /// Positions of rules whose matches are not reported.
     silenced: BTreeSet<usize>,
+    /// What each rule looks at, by the names that a match may have: those of correlations are not
+    /// here.
+    feeds: BTreeMap<String, Feed>,
+    unable: BTreeMap<RuleId, String>,
+    fields: Fields,
     lookback: Span,
 }
 
@@ -100,6 +110,7 @@ struct RuleText<'a> {
     description: Option<&'a str>,
     level: Option<Level>,
     tags: &'a [String],
+    feeds: &'static [Source],
 }
 
 /// Returns the id of a rule in the database: its id, otherwise its name, otherwise its title.
@@ -147,7 +158,8 @@ impl Sigma {
                 Err(e) => errors.push(error(e.to_string())),
                 Ok(collection) => {
                     errors.extend(collection.errors.iter().cloned().map(error));
-                    for rule in collection.rules {
+                    for mut rule in collection.rules {
+                        repair::detection(&mut rule);
                         let id = rule_identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
                         if let Err(message) = ids.claim(id, file) {
                             errors.push(error(message));
@@ -161,7 +173,8 @@ impl Sigma {
                     }
 
                     all.filters.extend(collection.filters);
-                    for correlation in collection.correlations {
+                    for mut correlation in collection.correlations {
+                        repair::correlation(&mut correlation);
                         let id = rule_identity(
                             correlation.id.as_ref(),
                             correlation.name.as_ref(),
@@ -218,23 +231,37 @@ impl Sigma {
 
         let mut engine = CorrelationEngine::new(config);
         engine.add_collection(all).map_err(|e| e.to_string())?;
+        let mut names = BTreeSet::new();
         for rule in &all.rules {
             let id = rule_identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
+            let feed = Feed::of(&rule.logsource);
+            let used = fields::names_of(rule);
+            if let Some(why) = why_unable(&feed, &used) {
+                self.unable.insert(RuleId(id.clone().into()), why);
+            }
+            names.extend(used);
+
             let text = RuleText {
-                id,
+                id: id.clone(),
                 title: &rule.title,
                 description: rule.description.as_deref(),
                 level: rule.level,
                 tags: &rule.tags,
+                feeds: feed.sources(),
             };
             self.add_rule(text, Span::hours(1));
+            self.feeds.entry(rule.title.clone()).or_insert(feed.clone());
+            self.feeds.insert(id, feed);
         }
 
         for rule in &all.correlations {
             let id = rule_identity(rule.id.as_ref(), rule.name.as_ref(), &rule.title);
-            let window =
-                Span::secs(i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 2_000_000));
+            let window = Span::micros(i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX / 2));
             self.lookback = self.lookback.max(window);
+            names.extend(fields::correlation_names(rule));
+            if let Some(why) = self.why_correlation_unable(rule, all) {
+                self.unable.insert(RuleId(id.clone().into()), why);
+            }
 
             let text = RuleText {
                 id,
@@ -242,12 +269,49 @@ impl Sigma {
                 description: rule.description.as_deref(),
                 level: rule.level,
                 tags: &rule.tags,
+                feeds: &[],
             };
             self.add_rule(text, window);
         }
 
+        self.fields = Fields::new(names);
         self.engine = Some(engine);
         Ok(())
+    }
+
+    /// Why a correlation can never fire: the rules that it needs cannot.
+    fn why_correlation_unable(
+        &self,
+        rule: &CorrelationRule,
+        all: &SigmaCollection,
+    ) -> Option<String> {
+        let unable = |name: &&String| {
+            all.rules
+                .iter()
+                .filter(|r| [&r.id, &r.name].into_iter().flatten().any(|n| n == *name))
+                .any(|r| {
+                    let id = rule_identity(r.id.as_ref(), r.name.as_ref(), &r.title);
+                    self.unable.contains_key(&RuleId(id.into()))
+                })
+        };
+
+        let needs_all = matches!(
+            rule.correlation_type,
+            CorrelationType::Temporal | CorrelationType::TemporalOrdered
+        );
+        let found: Vec<&str> = rule
+            .rules
+            .iter()
+            .filter(unable)
+            .map(String::as_str)
+            .collect();
+        let blocked = !found.is_empty() && (needs_all || found.len() == rule.rules.len());
+        blocked.then(|| {
+            format!(
+                "it builds on rules that can never fire: {}",
+                found.join(", ")
+            )
+        })
     }
 
     fn add_rule(&mut self, text: RuleText<'_>, cooldown: Span) {
@@ -275,6 +339,12 @@ impl Sigma {
             .filter(|(_, (info, _))| !wanted(&info.id))
             .map(|(i, _)| i);
         self.silenced = silenced.collect();
+    }
+
+    /// Returns the rules that can never fire here, each with the reason: nothing that blueteam reads
+    /// is what they look at.
+    pub fn unable(&self) -> &BTreeMap<RuleId, String> {
+        &self.unable
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -316,10 +386,20 @@ impl Sigma {
         let Some(engine) = &mut self.engine else {
             return;
         };
-        let fields = event_fields(event);
+        let fields = self.fields.of_event(event);
+        let fields = JsonEvent::borrow(&fields);
 
-        let results =
-            engine.process_event_at(&JsonEvent::borrow(&fields), event.timestamp.as_secs());
+        let mut matches = engine.evaluate(&fields);
+        matches.retain(|found| {
+            let header = &found.header;
+            let id = header.rule_id.as_ref();
+            id.and_then(|id| self.feeds.get(id))
+                .or_else(|| self.feeds.get(&header.rule_title))
+                .is_none_or(|feed| feed.takes(event))
+        });
+
+        let now = event.timestamp.as_micros();
+        let results = engine.process_with_detections(&fields, matches, now);
         for result in results {
             let named = result
                 .header
@@ -346,7 +426,9 @@ impl Sigma {
                     ResultBody::Correlation(c) => {
                         format!(
                             "{} ({} within {} s)",
-                            info.description, c.aggregated_value, c.timespan_secs
+                            info.description,
+                            c.aggregated_value,
+                            c.timespan_secs / repair::TICKS
                         )
                     }
                 };
@@ -365,7 +447,16 @@ fn info_of(rule: &RuleText<'_>) -> &'static Info {
     let (id, title, tags) = (rule.id.as_str(), rule.title, rule.tags);
     let description = rule.description.unwrap_or(title);
     let severity = severity_of(rule.level);
-    let key = [id, title, description, severity.as_str(), &tags.join("\0")].join("\0");
+    let feeds: Vec<&str> = rule.feeds.iter().map(|source| source.as_str()).collect();
+    let key = [
+        id,
+        title,
+        description,
+        severity.as_str(),
+        &feeds.join(" "),
+        &tags.join("\0"),
+    ]
+    .join("\0");
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
 
     known.entry(key).or_insert_with(|| {
@@ -383,9 +474,31 @@ fn info_of(rule: &RuleText<'_>) -> &'static Info {
             controls: Vec::leak(controls_from_tags(tags)),
             attack: Vec::leak(attack),
             interest: model::event::EventTags::ANY,
-            feeds: &[],
+            feeds: rule.feeds,
         }))
     })
+}
+
+/// Why a rule can never fire: no source reads its log, or no event of its sources has any of its
+/// fields.
+fn why_unable(feed: &Feed, names: &BTreeSet<String>) -> Option<String> {
+    match feed {
+        Feed::Nothing(what) => Some(format!(
+            "no source of events here reads the log that it is about ({what})"
+        )),
+        Feed::Sources(sources)
+            if !sources.contains(&Source::AuditDb)
+                && !names.is_empty()
+                && !names.iter().any(|name| fields::logs_have(name)) =>
+        {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            Some(format!(
+                "no event of its log has the fields that it looks at: {}",
+                names.join(", ")
+            ))
+        }
+        Feed::Any | Feed::Service(_) | Feed::Sources(_) => None,
+    }
 }
 
 /// Removes correlations that refer to unknown rules; returns the title of each and an error
@@ -406,7 +519,7 @@ fn remove_unresolved(all: &mut SigmaCollection) -> Vec<(String, String)> {
         .partition::<Vec<_>, _>(|c| c.rules.iter().all(|r| known.contains(r)));
     all.correlations = good;
 
-    let describe = |c: &rsigma_parser::CorrelationRule| {
+    let describe = |c: &CorrelationRule| {
         let missing: Vec<&str> = c
             .rules
             .iter()
@@ -432,11 +545,11 @@ fn match_entity(result: &EvaluationResult, event: &SecurityEvent<'_>) -> (Entity
     if let ResultBody::Correlation(correlation) = &result.body
         && let Some((field, value)) = correlation.group_key.first()
     {
-        let kind = match field.as_str() {
-            "ip_address" => EntityKind::Ip,
-            "user_id" | "account" => EntityKind::User,
-            "session_id" => EntityKind::Session,
-            _ => EntityKind::Source,
+        let kind = match fields::identifies(field) {
+            Identifies::Address => EntityKind::Ip,
+            Identifies::User => EntityKind::User,
+            Identifies::Session => EntityKind::Session,
+            Identifies::Nothing => EntityKind::Source,
         };
         return (kind, value.clone());
     }
@@ -445,61 +558,4 @@ fn match_entity(result: &EvaluationResult, event: &SecurityEvent<'_>) -> (Entity
         (None, Some(ip)) => (EntityKind::Ip, ip.to_string()),
         (None, None) => (EntityKind::Source, event.source.to_string()),
     }
-}
-
-/// Returns an event as Sigma rules see it: the columns of `audit_events`, the additions of the
-/// event model, and `metadata` as an object.
-fn event_fields(event: &SecurityEvent<'_>) -> Value {
-    let mut map = Map::new();
-    let mut set = |key: &str, value: Value| {
-        map.insert(key.to_owned(), value);
-    };
-    set("event_id", json!(event.event_id));
-    set("timestamp", json!(event.timestamp));
-    set("source", json!(event.source));
-    set("category", json!(event.category));
-
-    set("severity", json!(event.severity()));
-    set("action", json!(event.action));
-    set("result", json!(event.result));
-    set("cui_accessed", json!(event.cui_involved));
-
-    let texts = [
-        ("session_id", &event.session_id),
-        ("user_agent", &event.user_agent),
-        ("resource_type", &event.resource_type),
-        ("resource_id", &event.resource_id),
-    ];
-
-    for (key, text) in texts {
-        if let Some(text) = text {
-            set(key, json!(text));
-        }
-    }
-
-    if let Some(user) = &event.user_id {
-        set("user_id", json!(user.to_string()));
-    }
-
-    if let Some(account) = event.account() {
-        set("account", json!(account));
-    }
-
-    if let Some(ip) = event.ip_address {
-        set("ip_address", json!(ip));
-    }
-
-    if let Some(tenant) = event.instance_id {
-        set("instance_id", json!(tenant));
-    }
-
-    if let Some(role) = event.role() {
-        set("role", json!(role));
-    }
-
-    if let Ok(metadata @ Value::Object(_)) = serde_json::from_str(event.details.as_json()) {
-        set("metadata", metadata);
-    }
-
-    Value::Object(map)
 }

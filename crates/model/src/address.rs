@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::network::Network;
+
 /// Reads the client's address out of what a server or a proxy wrote: with a port, in brackets, with
 /// a zone, in quotes, or a list such as `X-Forwarded-For`. An IPv4-mapped IPv6 address is its IPv4
 /// address.
@@ -25,6 +27,25 @@ pub fn client(text: &str) -> Option<IpAddr> {
         nearest = nearest.or(Some(address));
         if !is_internal(address) {
             return Some(address);
+        }
+    }
+
+    nearest
+}
+
+/// The same where it is known which addresses are proxies: the client is the last address that is
+/// not one of them. Without any, as [`client`].
+pub fn client_behind(text: &str, proxies: &[Network]) -> Option<IpAddr> {
+    if proxies.is_empty() {
+        return client(text);
+    }
+
+    let mut nearest = None;
+    for hop in text.rsplit(',') {
+        let Some(address) = single(hop) else { break };
+        nearest = Some(address);
+        if !proxies.iter().any(|proxy| proxy.contains(address)) {
+            break;
         }
     }
 
@@ -114,6 +135,30 @@ mod tests {
         ] {
             assert_eq!(
                 client(text),
+                expected.map(|ip| ip.parse().unwrap()),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn known_proxies_are_passed_over() {
+        let proxies = [
+            "10.0.0.0/8".parse().unwrap(),
+            "198.51.100.7".parse().unwrap(),
+        ];
+        for (text, expected) in [
+            (
+                "9.9.9.9, 203.0.113.9, 198.51.100.7, 10.0.0.1",
+                Some("203.0.113.9"),
+            ),
+            ("9.9.9.9, 192.168.0.4, 10.0.0.1", Some("192.168.0.4")),
+            ("9.9.9.9, unknown, 10.0.0.1", Some("10.0.0.1")),
+            ("203.0.113.9", Some("203.0.113.9")),
+            ("unknown", None),
+        ] {
+            assert_eq!(
+                client_behind(text, &proxies),
                 expected.map(|ip| ip.parse().unwrap()),
                 "{text}"
             );

@@ -1,6 +1,6 @@
 //! Times as they stand in logs: a date and a time of day, with or without a word on the zone.
 
-use jiff::tz::TimeZone;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use crate::time::{Span, Timestamp, days_from_civil, days_in_month};
 
@@ -83,14 +83,104 @@ impl Civil {
     /// The point in time that it is in a zone. A time that a zone skips or has twice is taken as
     /// clocks would have shown it first.
     pub fn in_zone(self, zone: &Zone) -> Option<Timestamp> {
+        self.readings(zone).map(|readings| readings.first)
+    }
+
+    /// Returns the points in time that it may be in a zone: two in the hour that clocks show twice
+    /// when daylight saving ends.
+    pub fn readings(self, zone: &Zone) -> Option<Readings> {
         let utc = self.at_offset(0)?;
         let Some(zone) = &zone.0 else {
-            return Some(utc);
+            return Some(utc.into());
         };
+
         let civil = TimeZone::UTC.to_datetime(utc.to_jiff());
-        let zoned = zone.to_ambiguous_timestamp(civil).compatible().ok()?;
-        Some(Timestamp::from_micros(zoned.as_microsecond()))
+        let ambiguous = zone.to_ambiguous_timestamp(civil);
+        let is_fold = matches!(ambiguous.offset(), AmbiguousOffset::Fold { .. });
+        let micros = |at: jiff::Timestamp| Timestamp::from_micros(at.as_microsecond());
+        let second = ambiguous.later().ok().filter(|_| is_fold).map(micros);
+
+        Some(Readings {
+            first: micros(ambiguous.compatible().ok()?),
+            second,
+        })
     }
+
+    /// Returns the points in time that it may be with a zone's abbreviation: of the configured zone
+    /// where that has it, otherwise what the abbreviation means in North America, Europe or the
+    /// only other place that uses it. `None` for an unknown one.
+    pub fn readings_abbreviated(self, abbreviation: &str, zone: &Zone) -> Option<Readings> {
+        let readings = self.readings(zone)?;
+        let is_of = |at: Timestamp| zone.abbreviation(at) == abbreviation;
+        match (
+            is_of(readings.first),
+            readings.second.map(|at| (at, is_of(at))),
+        ) {
+            (true, Some((_, true))) => Some(readings),
+            (true, _) => Some(readings.first.into()),
+            (false, Some((second, true))) => Some(second.into()),
+            (false, _) => self
+                .at_offset(abbreviation_offset(abbreviation)?)
+                .map(Readings::from),
+        }
+    }
+}
+
+/// The points in time that a clock may have meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Readings {
+    /// The only one, or the earlier of two.
+    pub first: Timestamp,
+    /// The later of two.
+    pub second: Option<Timestamp>,
+}
+
+impl From<Timestamp> for Readings {
+    fn from(at: Timestamp) -> Self {
+        Self {
+            first: at,
+            second: None,
+        }
+    }
+}
+
+/// Returns how many seconds east of Greenwich a zone's abbreviation is. Only those that mean one
+/// zone, or one in North America, where others share them; the rest needs a configured zone.
+pub fn abbreviation_offset(abbreviation: &str) -> Option<i64> {
+    let quarters = match abbreviation {
+        "UTC" | "GMT" | "Z" | "WET" => 0,
+        "BST" | "CET" | "WEST" | "WAT" => 4,
+        "CEST" | "EET" | "SAST" | "CAT" => 8,
+        "EEST" | "MSK" | "EAT" => 12,
+        "PKT" => 20,
+        "WIB" => 28,
+        "AWST" | "HKT" => 32,
+        "JST" | "KST" => 36,
+        "ACST" => 38,
+        "AEST" => 40,
+        "ACDT" => 42,
+        "AEDT" => 44,
+        "NZST" => 48,
+        "NZDT" => 52,
+        "NST" => -14,
+        "NDT" => -10,
+        "AST" => -16,
+        "ADT" => -12,
+        "EST" => -20,
+        "EDT" | "CLT" => -16,
+        "CST" => -24,
+        "CDT" => -20,
+        "MST" => -28,
+        "MDT" => -24,
+        "PST" => -32,
+        "PDT" => -28,
+        "AKST" => -36,
+        "AKDT" => -32,
+        "HST" => -40,
+        _ => return None,
+    };
+
+    Some(quarters * 900)
 }
 
 /// The zone of times that name none.
@@ -107,6 +197,14 @@ impl Zone {
             return Some(Self::UTC);
         }
         TimeZone::get(name).ok().map(|zone| Self(Some(zone)))
+    }
+
+    /// Returns what the zone calls itself at a time, such as `EST`.
+    fn abbreviation(&self, at: Timestamp) -> String {
+        match &self.0 {
+            None => "UTC".to_owned(),
+            Some(zone) => zone.to_offset_info(at.to_jiff()).abbreviation().to_owned(),
+        }
     }
 }
 

@@ -455,14 +455,14 @@ impl SecurityEvent<'_> {
                 );
             }
             Action::PasswordChange | Action::PasswordReset => {
-                set(EventTags::PASSWORD, user && success)
+                set(EventTags::PASSWORD, user && success);
             }
             Action::ExportData | Action::ReportGenerate => {
                 set(EventTags::EXPORT, self.category == Category::Data);
             }
             Action::FileDownload => set(EventTags::EXPORT, true),
             Action::GuardrailTriggered | Action::JailbreakDetected => {
-                set(EventTags::GUARDRAIL, true)
+                set(EventTags::GUARDRAIL, true);
             }
             Action::RateLimitHit => set(EventTags::RATE_LIMIT, true),
             Action::AuditFailure => {

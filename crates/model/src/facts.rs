@@ -54,6 +54,9 @@ pub struct Facts {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     /// The machine that this program runs on.
     pub host: Option<HostFacts>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// What the assessment is about, and which of it reports. Not in records of older versions.
+    pub inventory: Option<InventoryFacts>,
 }
 
 impl Facts {
@@ -74,8 +77,23 @@ impl Facts {
             advisories: None,
             transport: None,
             host: None,
+            inventory: None,
         }
     }
+}
+
+/// The population that coverage is measured against: the asset inventory, and who reports of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InventoryFacts {
+    /// Assets in scope of the assessment, by name, ascending.
+    pub in_scope: Vec<String>,
+    /// When a person last found that the inventory is maintained (3.4.1\[f\]), if that still stands.
+    pub confirmed: Option<Timestamp>,
+    /// The name of the machine that blueteam runs on.
+    pub this_host: Option<String>,
+    /// Hosts whose records arrived, each with the number of days of the period on which they did.
+    /// `None` if events do not say which host they are from.
+    pub reporting: Option<BTreeMap<String, u16>>,
 }
 
 /// Events of the window.
@@ -156,6 +174,9 @@ pub struct SourceFacts {
     /// none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub understood: Option<u64>,
+    /// Entries of the window that could not be read. At least so many: only the newest are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<u64>,
 }
 
 /// The daemon, as the database knows it.
@@ -175,6 +196,10 @@ pub struct DatabaseFacts {
     /// Roles that could update, delete from or truncate a table of the record, as `role: right on
     /// table`. Superusers are not among them.
     pub may_change: Vec<String>,
+    /// Logins other than superusers that own a table of the record, or may become its owner. An
+    /// owner may remove the guards. `None` in records of older versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owners: Option<Vec<String>>,
     /// Tables and partitions of the record without an append-only trigger that always fires.
     pub unguarded: Vec<String>,
     /// Logins that are superusers.
@@ -256,6 +281,10 @@ pub struct AlertFacts {
     pub audit_failures: u64,
     /// Deliveries by channel and state, as `email delivered`.
     pub deliveries: BTreeMap<String, u64>,
+    /// Silences and maintenance windows that hold back messages now. `None` in records of older
+    /// versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silences: Option<u64>,
     /// Some of the newest.
     pub sample: Vec<SampleAlert>,
 }

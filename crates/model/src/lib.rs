@@ -17,6 +17,7 @@ pub mod evidence;
 pub mod facts;
 pub mod ids;
 pub mod incident;
+mod network;
 pub mod notification;
 pub mod plan;
 pub mod service;
@@ -42,6 +43,7 @@ pub use ids::{
     Severity, SilenceId,
 };
 pub use incident::IncidentStatus;
+pub use network::{Network, NetworkError};
 pub use notification::{Content, Notice, Topic};
 pub use plan::{Plan, PlanKind, PlanStatus, RiskLevel};
 pub use service::ServiceName;

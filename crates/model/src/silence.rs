@@ -3,7 +3,7 @@
 //! record).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::alert::Alert;
 use crate::detection::{Entity, EntityKind};
 use crate::ids::{AlertId, RuleId, SilenceId, UnknownWord};
+use crate::network::Network;
 use crate::time::Timestamp;
 
 /// Why nobody is told.
@@ -66,68 +67,6 @@ pub enum SilenceTarget {
     Network(Network),
 }
 
-/// A network of addresses, IPv4 or IPv6. IPv4 is kept as IPv4-mapped IPv6, so that an address
-/// matches however it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Network {
-    bits: u128,
-    /// Of 128.
-    prefix: u8,
-}
-
-impl Network {
-    /// The network of `prefix` bits (of 32 or 128) around an address; none when there are not that
-    /// many.
-    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
-        let (most, added) = if address.is_ipv4() {
-            (32, 96)
-        } else {
-            (128, 0)
-        };
-        (prefix <= most).then(|| Self::around(to_mapped(address), prefix + added))
-    }
-
-    fn around(bits: u128, prefix: u8) -> Self {
-        let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-        Self {
-            bits: bits & mask,
-            prefix,
-        }
-    }
-
-    /// How many bits of 128 are fixed.
-    pub const fn fixed_bits(self) -> u8 {
-        self.prefix
-    }
-
-    /// The network of the same size that an address lies in.
-    pub fn of_same_size(self, address: IpAddr) -> Self {
-        Self::around(to_mapped(address), self.prefix)
-    }
-
-    /// Whether the address lies in it.
-    pub fn contains(self, address: IpAddr) -> bool {
-        self.of_same_size(address) == self
-    }
-}
-
-fn to_mapped(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let address = Ipv6Addr::from_bits(self.bits);
-        match address.to_ipv4_mapped() {
-            Some(v4) if self.prefix >= 96 => write!(f, "{v4}/{}", self.prefix - 96),
-            _ => write!(f, "{address}/{}", self.prefix),
-        }
-    }
-}
-
 impl fmt::Display for SilenceTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -162,14 +101,8 @@ impl FromStr for SilenceTarget {
             }));
         }
 
-        if let Some((address, prefix)) = value.split_once('/') {
-            let (address, prefix) = (
-                address.parse().map_err(|_| bad())?,
-                prefix.parse().map_err(|_| bad())?,
-            );
-            return Network::new(address, prefix)
-                .map(Self::Network)
-                .ok_or_else(bad);
+        if value.contains('/') {
+            return value.parse().map(Self::Network).map_err(|_| bad());
         }
 
         let address: IpAddr = value.parse().map_err(|_| bad())?;

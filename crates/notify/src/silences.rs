@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use model::silence::Network;
+use model::Network;
 use model::{Alert, EntityKind, RuleId, Silence, SilenceId, SilenceTarget, Timestamp};
 use uuid::Uuid;
 

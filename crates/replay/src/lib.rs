@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Context as _;
 use collect::parsers::EntryRules;
+use collect::sequence::{Line, Note, Place, Sequencer};
 use collect::{LineId, LineParser, Parsed};
 use detect::{Engine, EventHeader, Prefilter};
 use model::{DetectionUpdate, SecurityEvent, Span, Timestamp};
@@ -141,6 +142,18 @@ pub struct Options<'a> {
     pub max_clock_ahead: Span,
 }
 
+/// A line that other lines may concern.
+struct Noted {
+    /// Its index among the entries of its chunk.
+    entry: u64,
+    /// The events of the chunk before it.
+    events_before: usize,
+    /// Whether the next event is its own.
+    is_event: bool,
+    id: LineId,
+    note: Note,
+}
+
 /// The events of a chunk.
 struct ParsedChunk<'a> {
     ticket: u64,
@@ -151,6 +164,10 @@ struct ParsedChunk<'a> {
     headers: Vec<EventHeader>,
     /// The index of each rejected line, and the reason.
     rejects: Vec<(u64, String)>,
+    /// Lines that concern others, in order.
+    noted: Vec<Noted>,
+    /// The number of entries.
+    entries: u64,
 }
 
 /// Lists that are reused. The system must zero new memory, which costs as much as parsing the
@@ -178,7 +195,8 @@ impl<'a> ParsedChunk<'a> {
         prefilter: &mut Prefilter,
     ) -> Self {
         let mut rejects = Vec::new();
-        let mut lines = 0;
+        let mut noted = Vec::new();
+        let (mut lines, mut entries) = (0, 0);
         let mut events = reuse_memory(used.events);
         let mut headers = used.headers;
         events.reserve(buffer.len() / 256);
@@ -199,7 +217,17 @@ impl<'a> ParsedChunk<'a> {
             };
 
             if !text.trim_ascii().is_empty() {
-                match options.parser.parse(text, id) {
+                let Line { parsed, note } = options.parser.read(text, id);
+                noted.extend(note.map(|note| Noted {
+                    entry: entries,
+                    events_before: events.len(),
+                    is_event: matches!(parsed, Parsed::Event(_)),
+                    id,
+                    note,
+                }));
+                entries += 1;
+
+                match parsed {
                     Parsed::Event(mut event) => {
                         event.fit();
                         headers.push(prefilter.header_of(&event));
@@ -221,6 +249,8 @@ impl<'a> ParsedChunk<'a> {
             events,
             headers,
             rejects,
+            noted,
+            entries,
         }
     }
 }
@@ -237,6 +267,77 @@ struct Replay<'a, F> {
     line: (u32, u64),
     /// The ticket of the next chunk.
     next: u64,
+    sequence: Sequence,
+}
+
+/// The state that spans lines.
+struct Sequence {
+    sequencer: Sequencer,
+    prefilter: Prefilter,
+    /// The file that is read, and the entries of it before the chunk.
+    entries: (u32, u64),
+}
+
+impl Sequence {
+    /// Corrects, drops, adds and holds events of a chunk by the lines around them.
+    fn apply(&mut self, chunk: &mut ParsedChunk<'_>) {
+        if self.entries.0 != chunk.file {
+            self.entries = (chunk.file, 0);
+            self.sequencer.begin_file();
+        }
+
+        let first = self.entries.1;
+        self.entries.1 += chunk.entries;
+        if chunk.noted.is_empty() {
+            return;
+        }
+
+        let mut events = Vec::with_capacity(chunk.events.len());
+        let mut headers = Vec::with_capacity(chunk.events.len());
+        let mut old = std::mem::take(&mut chunk.events)
+            .into_iter()
+            .zip(std::mem::take(&mut chunk.headers));
+        let mut taken = 0;
+        for noted in std::mem::take(&mut chunk.noted) {
+            for (event, header) in old.by_ref().take(noted.events_before - taken) {
+                events.push(event);
+                headers.push(header);
+            }
+
+            let own = noted.is_event.then(|| old.next()).flatten();
+            taken = noted.events_before + usize::from(noted.is_event);
+            let place = Place {
+                number: first + noted.entry,
+                id: noted.id,
+                arrived: None,
+            };
+            let line = Line {
+                parsed: own.map_or(Parsed::Nothing, |(event, _)| Parsed::Event(event)),
+                note: Some(noted.note),
+            };
+            self.sequencer.push(line, place, &mut events);
+            for event in events.iter().skip(headers.len()) {
+                headers.push(self.prefilter.header_of(event));
+            }
+        }
+
+        for (event, header) in old {
+            events.push(event);
+            headers.push(header);
+        }
+        (chunk.events, chunk.headers) = (events, headers);
+    }
+
+    /// Returns the events that waited for other lines.
+    fn finish(&mut self) -> (Vec<SecurityEvent<'static>>, Vec<EventHeader>) {
+        let mut events = Vec::new();
+        self.sequencer.finish(&mut events);
+        let headers = events
+            .iter()
+            .map(|event| self.prefilter.header_of(event))
+            .collect();
+        (events, headers)
+    }
 }
 
 impl<F: FnMut(DetectionUpdate)> Replay<'_, F> {
@@ -258,6 +359,7 @@ impl<F: FnMut(DetectionUpdate)> Replay<'_, F> {
 
     /// Shows the next chunk to the engine and returns the emptied lists.
     fn show_chunk(&mut self, mut read: ParsedChunk<'_>) -> ReusableMemory {
+        self.sequence.apply(&mut read);
         for (event, header) in read.events.iter_mut().zip(&mut read.headers) {
             self.replace_future_time(event, header);
         }
@@ -473,6 +575,11 @@ pub fn run_counting<F: FnMut(DetectionUpdate)>(
         newest: Timestamp::MIN,
         line: (0, 0),
         next: 0,
+        sequence: Sequence {
+            sequencer: Sequencer::of_file(None),
+            prefilter: prefilter.clone(),
+            entries: (0, 0),
+        },
     };
 
     let mut buffer = Vec::new();
@@ -521,6 +628,9 @@ pub fn run_counting<F: FnMut(DetectionUpdate)>(
             .collect();
     }
 
+    let (events, headers) = show.sequence.finish();
+    show.report.events += events.len() as u64;
+    show.engine.push_all(&events, &headers);
     show.engine.finish();
     let on_closed = &mut show.on_closed;
     show.engine.drain(false, on_closed);

@@ -2,10 +2,13 @@
 
 mod matches;
 
+use std::collections::BTreeMap;
+
 use model::Actor;
 use model::Timestamp;
 use serde::Serialize;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 
 use crate::StoreError;
 use crate::db::{Ts, set_actor};
@@ -33,6 +36,9 @@ pub struct Origin {
     pub imported_at: Timestamp,
     /// Why it could not be read since.
     pub failed: Option<String>,
+    /// Of an inventory, how many of its components no feed can concern, by ecosystem or
+    /// distribution.
+    pub uncovered: BTreeMap<String, u64>,
     /// Who has done with it.
     pub retired_by: Option<String>,
     /// When.
@@ -79,6 +85,8 @@ pub struct StoredAdvisory {
 pub struct StoredComponent {
     pub inventory: String,
     pub ecosystem: String,
+    /// The distribution and its release, `debian:12`; empty where there is none.
+    pub distribution: String,
     pub name: String,
     pub version: String,
 }
@@ -254,7 +262,7 @@ pub async fn retire(
 pub async fn save_components(
     conn: &mut PgConnection,
     import: Import<'_>,
-    components: &[(String, String, String)],
+    components: &[StoredComponent],
 ) -> Result<(), StoreError> {
     set_actor(conn, import.actor).await?;
     sqlx::query!(
@@ -264,18 +272,19 @@ pub async fn save_components(
     .execute(&mut *conn)
     .await?;
 
-    let column = |of: fn(&(String, String, String)) -> &String| {
+    let column = |of: fn(&StoredComponent) -> &String| {
         components.iter().map(|c| of(c).clone()).collect::<Vec<_>>()
     };
     sqlx::query!(
-        "INSERT INTO blueteam.components (inventory, ecosystem, name, version)
-         SELECT $1, e, n, v
-         FROM unnest($2::text[], $3::text[], $4::text[]) AS c (e, n, v)
+        "INSERT INTO blueteam.components (inventory, ecosystem, distribution, name, version)
+         SELECT $1, e, d, n, v
+         FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) AS c (e, d, n, v)
          ON CONFLICT DO NOTHING",
         import.name,
-        &column(|c| &c.0),
-        &column(|c| &c.1),
-        &column(|c| &c.2)
+        &column(|c| &c.ecosystem),
+        &column(|c| &c.distribution),
+        &column(|c| &c.name),
+        &column(|c| &c.version)
     )
     .execute(&mut *conn)
     .await?;
@@ -354,12 +363,32 @@ pub async fn note_failure(
     Ok(())
 }
 
+/// Writes how many components of each inventory no feed can concern, by ecosystem or distribution.
+pub async fn save_uncovered(
+    conn: &mut PgConnection,
+    by_inventory: &BTreeMap<String, BTreeMap<String, u64>>,
+) -> Result<(), StoreError> {
+    let counts = serde_json::to_value(by_inventory)?;
+    sqlx::query!(
+        "UPDATE blueteam.advisory_sources
+         SET uncovered = coalesce($1::jsonb -> name, '{}')
+         WHERE kind = 'inventory'
+           AND uncovered IS DISTINCT FROM coalesce($1::jsonb -> name, '{}')",
+        counts
+    )
+    .execute(conn)
+    .await?;
+
+    Ok(())
+}
+
 /// Where everything comes from, by kind and name.
 pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError> {
     let rows = sqlx::query!(
         r#"SELECT
                kind, name, origin, digest, items, imported_by, imported_at AS "imported_at: Ts",
-               failed, retired_by, retired_at AS "retired_at: Ts", retired_reason
+               failed, uncovered AS "uncovered: Json<BTreeMap<String, u64>>", retired_by,
+               retired_at AS "retired_at: Ts", retired_reason
            FROM blueteam.advisory_sources
            ORDER BY kind, name"#
     )
@@ -376,6 +405,7 @@ pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError>
             imported_by: r.imported_by,
             imported_at: r.imported_at.0,
             failed: r.failed,
+            uncovered: r.uncovered.0,
             retired_by: r.retired_by,
             retired_at: r.retired_at.map(|at| at.0),
             retired_reason: r.retired_reason,
@@ -387,9 +417,9 @@ pub async fn origins(conn: &mut PgConnection) -> Result<Vec<Origin>, StoreError>
 pub async fn components(conn: &mut PgConnection) -> Result<Vec<StoredComponent>, StoreError> {
     let rows = sqlx::query_as!(
         StoredComponent,
-        "SELECT inventory, ecosystem, name, version
+        "SELECT inventory, ecosystem, distribution, name, version
          FROM blueteam.components
-         ORDER BY inventory, ecosystem, name, version"
+         ORDER BY inventory, ecosystem, distribution, name, version"
     );
     Ok(rows.fetch_all(conn).await?)
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use model::facts::{
     AccountFacts, AdvisoryFacts, AlertFacts, DaemonFacts, DatabaseFacts, EventFacts, EventType,
-    FeedFacts, IncidentFacts, ProgrammeFacts, RuleFacts, SampleAlert, SampleEvent, SourceFacts,
+    FeedFacts, IncidentFacts, InventoryFacts, ProgrammeFacts, RuleFacts, SampleAlert, SampleEvent,
+    SourceFacts,
 };
 use model::{Span, Timestamp};
 use sqlx::PgConnection;
@@ -127,6 +128,7 @@ pub async fn sources(
             kind: Some(r.kind),
             first_seen: Some(r.first.0),
             understood: Some(to_u64(r.understood)),
+            unread: Some(to_u64(r.unread)),
         })
         .collect())
 }
@@ -152,6 +154,7 @@ pub async fn database(conn: &mut PgConnection) -> Result<DatabaseFacts, StoreErr
 
     Ok(DatabaseFacts {
         may_change: row.may_change,
+        owners: Some(row.owners),
         unguarded: row.unguarded,
         superusers: row.superusers,
         managers: row.managers,
@@ -278,8 +281,16 @@ pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFa
         Ts(since) as Ts,
         SAMPLE
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
+
+    let silences = sqlx::query_scalar!(
+        r#"SELECT count(*) AS "n!" FROM blueteam.silences
+           WHERE starts_at <= now() AND ends_at > now()"#
+    )
+    .fetch_one(conn)
+    .await?;
+
     Ok(AlertFacts {
         acknowledged: rows.iter().map(|r| to_u64(r.acknowledged)).sum(),
         audit_failures: rows.iter().map(|r| to_u64(r.failures)).sum(),
@@ -291,6 +302,7 @@ pub async fn alerts(conn: &mut PgConnection, since: Timestamp) -> Result<AlertFa
             .into_iter()
             .map(|r| (r.what, to_u64(r.n)))
             .collect(),
+        silences: Some(to_u64(silences)),
         sample: sample
             .into_iter()
             .map(|r| SampleAlert {
@@ -356,6 +368,24 @@ pub async fn programme(
             .map(|r| (r.category, to_u64(r.n)))
             .collect::<BTreeMap<_, _>>(),
         plan_approved: row.plan.map(|t| t.0),
+    })
+}
+
+/// What the assessment is about. Which machine this is, is not known here.
+pub async fn inventory(
+    conn: &mut PgConnection,
+    now: Timestamp,
+) -> Result<InventoryFacts, StoreError> {
+    let row = sqlx::query_file!("src/facts/inventory.sql", Ts(now) as Ts)
+        .fetch_one(conn)
+        .await?;
+
+    Ok(InventoryFacts {
+        in_scope: row.in_scope,
+        confirmed: row.confirmed.map(|at| at.0),
+        this_host: None,
+        // Events do not say which host they are from.
+        reporting: None,
     })
 }
 

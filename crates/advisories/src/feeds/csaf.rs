@@ -1,19 +1,22 @@
-//! The Common Security Advisory Framework (CSAF 2.0, OASIS): a document with a product tree and the
-//! vulnerabilities of the products.
+//! The Common Security Advisory Framework (CSAF 2.0 and 2.1, OASIS): a document with a product tree
+//! and the vulnerabilities of the products.
 
-use std::collections::HashMap;
+mod products;
+mod statuses;
 
 use model::Severity;
 use serde_json::Value;
 
-use super::{Format, osv::parse_severity};
-use crate::json::{checked_time, items_of, non_empty, text_of, texts_of};
-use crate::package::{Component, Ecosystem, Package};
-use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut_text};
+use super::Format;
+use crate::json::{checked_time, items_of, non_empty, text_of};
+use crate::severity::{of_number, parse_score, parse_word};
+use crate::{Advisory, ReadError, SUMMARY_MAX, cut_text};
+use products::collect_products;
+use statuses::{affected_packages, count_unnamed};
 
 pub(super) const FORMAT: Format = Format {
     name: "csaf",
-    description: "the Common Security Advisory Framework 2.0 (JSON)",
+    description: "the Common Security Advisory Framework 2.0 and 2.1 (JSON)",
     recognizes: |document| {
         document
             .get("document")
@@ -21,9 +24,6 @@ pub(super) const FORMAT: Format = Format {
     },
     read: parse_document,
 };
-
-/// The deepest product tree that is read; the JSON parser allows little more.
-const DEPTH_MAX: usize = 100;
 
 fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
     let shape = |reason: &str| ReadError::Shape {
@@ -41,7 +41,7 @@ fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
     }
 
     let products = collect_products(document.get("product_tree").unwrap_or(&Value::Null));
-    let whole = parse_severity(
+    let whole = parse_word(
         about
             .get("aggregate_severity")
             .map_or("", |s| text_of(s, "text")),
@@ -72,18 +72,14 @@ fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
                 feed: FORMAT.name.to_owned(),
                 title: cut_text(&title, 300),
                 summary: cut_text(note.map_or("", |n| text_of(n, "text")), SUMMARY_MAX),
-                severity: highest_severity(vulnerability)
-                    .or(whole)
-                    .unwrap_or(Severity::Medium),
+                severity: vulnerability_severity(vulnerability).or(whole),
                 aliases: [own, cve]
                     .into_iter()
                     .filter(|id| !id.is_empty())
                     .map(str::to_owned)
                     .collect(),
-                known_exploited: items_of(vulnerability, "threats").iter().any(|t| {
-                    text_of(t, "category") == "exploit_status"
-                        && text_of(t, "details").eq_ignore_ascii_case("exploited")
-                }),
+                related: Vec::new(),
+                known_exploited: is_exploited(vulnerability),
                 due: None,
                 published: published.clone(),
                 action: items_of(vulnerability, "remediations")
@@ -91,120 +87,54 @@ fn parse_document(document: &Value) -> Result<Vec<Advisory>, ReadError> {
                     .find_map(|r| non_empty(r, "details"))
                     .map(|a| cut_text(&a, SUMMARY_MAX)),
                 affected: affected_packages(vulnerability, &products),
+                unnamed: count_unnamed(vulnerability, &products),
             }
         })
         .collect())
 }
 
-fn highest_severity(vulnerability: &Value) -> Option<Severity> {
-    let scores = items_of(vulnerability, "scores").iter();
-    scores
-        .filter_map(|score| parse_severity(text_of(score.get("cvss_v3")?, "baseSeverity")))
-        .max()
-}
-
-/// Returns the packages that are known to be affected. One without a version has no versions and no
-/// ranges.
-fn affected_packages(
-    vulnerability: &Value,
-    products: &HashMap<String, Component>,
-) -> Vec<Affected> {
-    let status = vulnerability.get("product_status").unwrap_or(&Value::Null);
-    let ids = ["known_affected", "first_affected", "last_affected"]
-        .into_iter()
-        .flat_map(|key| texts_of(status, key));
-    let mut affected: Vec<Affected> = Vec::new();
-
-    let mut places: HashMap<&Package, usize> = HashMap::new();
-    for component in ids.filter_map(|id| products.get(&id)) {
-        let version = Some(component.version.clone()).filter(|v| !v.is_empty());
-        if let Some(place) = places.get(&component.package) {
-            affected[*place].versions.extend(version);
-        } else {
-            places.insert(&component.package, affected.len());
-            affected.push(Affected {
-                package: component.package.clone(),
-                versions: version.into_iter().collect(),
-                ranges: Vec::new(),
-            });
-        }
-    }
-
-    affected
-}
-
-/// Collects all products by their ID, with the name of their package URL or else the vendor's name.
-fn collect_products(tree: &Value) -> HashMap<String, Component> {
-    let mut found = HashMap::new();
-    for product in items_of(tree, "full_product_names") {
-        insert_product(product, "", "", &mut found);
-    }
-
-    let mut branches: Vec<(&Value, &str, &str, usize)> = items_of(tree, "branches")
+/// Returns the highest severity that the scores give, otherwise the vendor's words about the
+/// impact.
+fn vulnerability_severity(vulnerability: &Value) -> Option<Severity> {
+    // Version 2.1 calls them metrics.
+    let metrics = items_of(vulnerability, "metrics")
         .iter()
-        .map(|b| (b, "", "", 0))
-        .collect();
-    while let Some((branch, mut name, mut version, depth)) = branches.pop() {
-        match text_of(branch, "category") {
-            "product_name" => name = text_of(branch, "name"),
-            "product_version" => version = text_of(branch, "name"),
-            // A version range is free text or a `vers`; the affected version is unknown then.
-            _ => {}
-        }
+        .filter_map(|metric| metric.get("content"));
+    let scored = items_of(vulnerability, "scores")
+        .iter()
+        .chain(metrics)
+        .flat_map(|score| ["cvss_v4", "cvss_v3", "cvss_v2"].map(|key| score.get(key)))
+        .flatten()
+        .filter_map(score_severity)
+        .max();
 
-        if let Some(product) = branch.get("product") {
-            insert_product(product, name, version, &mut found);
-        }
-
-        if depth < DEPTH_MAX {
-            branches.extend(
-                items_of(branch, "branches")
-                    .iter()
-                    .map(|b| (b, name, version, depth + 1)),
-            );
-        }
-    }
-
-    for relation in items_of(tree, "relationships") {
-        // `openssl as a component of RHEL` is known under the name of the part.
-        let part = found.get(text_of(relation, "product_reference")).cloned();
-        if let (Some(part), Some(whole)) = (part, relation.get("full_product_name")) {
-            found.insert(text_of(whole, "product_id").to_owned(), part);
-        }
-    }
-
-    found
+    let told = || {
+        items_of(vulnerability, "threats")
+            .iter()
+            .filter(|threat| text_of(threat, "category") == "impact")
+            .filter_map(|threat| parse_word(text_of(threat, "details")))
+            .max()
+    };
+    scored.or_else(told)
 }
 
-fn insert_product(
-    product: &Value,
-    name: &str,
-    version: &str,
-    found: &mut HashMap<String, Component>,
-) {
-    let purl = product
-        .get("product_identification_helper")
-        .map_or("", |h| text_of(h, "purl"));
-    let name = if name.is_empty() {
-        text_of(product, "name")
-    } else {
-        name
-    };
+fn score_severity(score: &Value) -> Option<Severity> {
+    parse_word(text_of(score, "baseSeverity"))
+        .or_else(|| of_number(score.get("baseScore")?.as_f64()?))
+        .or_else(|| parse_score(text_of(score, "vectorString")))
+}
 
-    let vendor = || Component {
-        package: Package {
-            ecosystem: Ecosystem::default(),
-            name: name.to_owned(),
-        },
-        version: version.to_owned(),
-    };
+fn is_exploited(vulnerability: &Value) -> bool {
+    let is_told = items_of(vulnerability, "threats").iter().any(|threat| {
+        let details = text_of(threat, "details")
+            .to_ascii_lowercase()
+            .replace(' ', "");
+        text_of(threat, "category") == "exploit_status"
+            && (details == "exploited" || details.contains("exploited:yes"))
+    });
 
-    let mut component = Component::of_purl(purl).unwrap_or_else(vendor);
-    if component.version.is_empty() {
-        version.clone_into(&mut component.version);
-    }
-
-    found.insert(text_of(product, "product_id").to_owned(), component);
+    // Since version 2.1.
+    is_told || !items_of(vulnerability, "first_known_exploitation_dates").is_empty()
 }
 
 #[cfg(test)]
@@ -242,33 +172,161 @@ mod tests {
             ),
             (
                 "ACME-1/CVE-2024-9",
-                Severity::Critical,
+                Some(Severity::Critical),
                 Some("Update to 1.4.")
             )
         );
 
+        let described: Vec<_> = read[0]
+            .affected
+            .iter()
+            .map(|a| (a.package.name.as_str(), a.versions.join(" ")))
+            .collect();
+        let one = |name, version: &str| (name, version.to_owned());
         assert_eq!(
-            read[0]
-                .affected
-                .iter()
-                .map(|a| (a.package.clone(), a.versions.clone()))
-                .collect::<Vec<_>>(),
+            described,
             [
-                (
-                    Component::new("", "Widget", "").package,
-                    vec!["1.2".to_owned()]
-                ),
-                (
-                    Component::new("npm", "widget", "").package,
-                    vec!["1.3.0".to_owned()]
-                ),
+                one("Widget", "1.2"),
+                one("Acme Widget", "1.2"),
+                one("Acme Widget 1.2", "1.2"),
+                one("widget", "1.3.0"),
             ]
         );
 
         assert_eq!(
             (read[1].id.as_str(), read[1].severity),
-            ("ACME-1#2", Severity::High)
+            ("ACME-1#2", Some(Severity::High))
         );
         assert!(read[1].affected[0].versions.is_empty());
+    }
+
+    fn judge(document: &Value, purl: &str) -> Option<crate::Confidence> {
+        let read = crate::feeds::read(&document.to_string(), None).unwrap();
+        let used = crate::PackageUrl::parse(purl).unwrap().component;
+        let index = crate::Index::new([&used]);
+        let found = index.find_matches(&read[0]);
+        found.first().map(|found| found.confidence)
+    }
+
+    /// As Red Hat and SUSE publish it: builds of two releases, of which only the fix is said.
+    fn document_of_fixes(status: &str) -> Value {
+        let build = |version: &str| {
+            serde_json::json!({
+                "category": "product_version", "name": format!("openssl-{version}.x86_64"),
+                "product": {
+                    "name": "openssl", "product_id": format!("openssl-{version}.x86_64"),
+                    "product_identification_helper": {
+                        "purl": format!("pkg:rpm/redhat/openssl@{version}?arch=x86_64&epoch=1")
+                    }
+                }
+            })
+        };
+        let platform = |release: &str| {
+            serde_json::json!({
+                "category": "product_name", "name": format!("RHEL {release}"),
+                "product": {
+                    "name": format!("RHEL {release}"), "product_id": format!("RHEL-{release}"),
+                    "product_identification_helper": {
+                        "cpe": format!("cpe:/o:redhat:enterprise_linux:{release}::baseos")
+                    }
+                }
+            })
+        };
+        let relation = |release: &str, version: &str| {
+            serde_json::json!({
+                "category": "default_component_of",
+                "product_reference": format!("openssl-{version}.x86_64"),
+                "relates_to_product_reference": format!("RHEL-{release}"),
+                "full_product_name": { "name": "x", "product_id": format!("RHEL-{release}:openssl") }
+            })
+        };
+        serde_json::json!({
+            "document": { "csaf_version": "2.0", "title": "T", "tracking": { "id": "EX-2026:1" } },
+            "product_tree": {
+                "branches": [
+                    build("3.0.7-18.el9_2"), build("1.1.1k-9.el8"), platform("8"), platform("9")
+                ],
+                "relationships": [relation("9", "3.0.7-18.el9_2"), relation("8", "1.1.1k-9.el8")]
+            },
+            "vulnerabilities": [{
+                "cve": "CVE-2026-1",
+                "product_status": { status: ["RHEL-9:openssl", "RHEL-8:openssl"] },
+                "threats": [{ "category": "impact", "details": "Important" }]
+            }]
+        })
+    }
+
+    #[test]
+    fn what_is_older_than_a_fix_is_affected() {
+        for status in ["fixed", "first_fixed", "recommended"] {
+            let document = document_of_fixes(status);
+            let judge = |version: &str| {
+                judge(
+                    &document,
+                    &format!("pkg:rpm/redhat/openssl@{version}?epoch=1"),
+                )
+            };
+            assert_eq!(judge("3.0.7-16.el9_2"), Some(crate::Confidence::Affected));
+            assert_eq!(judge("3.0.7-18.el9_2"), None);
+            assert_eq!(judge("1.1.1k-9.el8"), None, "of another release");
+            assert_eq!(judge("1.1.1k-7.el8_6"), Some(crate::Confidence::Affected));
+            let read = crate::feeds::read(&document.to_string(), None).unwrap();
+            assert_eq!(read[0].severity, Some(Severity::High));
+        }
+    }
+
+    #[test]
+    fn version_2_1_is_read() {
+        let document = serde_json::json!({
+            "document": { "csaf_version": "2.1", "title": "T", "tracking": { "id": "ACME-2" } },
+            "product_tree": {
+                "full_product_names": [
+                    { "name": "Widget", "product_id": "W",
+                      "product_identification_helper": { "purls": ["pkg:npm/widget@1.3.0"] } },
+                    { "name": "Linux", "product_id": "L" }
+                ],
+                "product_paths": [{
+                    "beginning_product_reference": "W",
+                    "full_product_name": { "name": "Widget on Linux", "product_id": "W:L" },
+                    "subpaths": [{ "category": "installed_on", "next_product_reference": "L" }]
+                }]
+            },
+            "vulnerabilities": [{
+                "cve": "CVE-2026-2",
+                "product_status": { "known_affected": ["W:L"] },
+                "first_known_exploitation_dates": [{ "date": "2026-01-01T00:00:00Z" }],
+                "metrics": [{ "products": ["W:L"], "content": { "cvss_v4": {
+                    "vectorString":
+                        "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H"
+                } } }]
+            }]
+        });
+        let read = crate::feeds::read(&document.to_string(), None).unwrap();
+        assert_eq!(read[0].severity, Some(Severity::Critical));
+        assert!(read[0].known_exploited);
+        assert_eq!(
+            judge(&document, "pkg:npm/widget@1.3.0"),
+            Some(crate::Confidence::Affected)
+        );
+        assert_eq!(judge(&document, "pkg:npm/widget@1.3.1"), None);
+    }
+
+    #[test]
+    fn statuses_that_say_less_are_told_as_possible_or_not_at_all() {
+        let document = |status: &str| {
+            serde_json::json!({
+                "document": { "csaf_version": "2.0", "title": "T", "tracking": { "id": "ACME-3" } },
+                "product_tree": { "full_product_names": [{
+                    "name": "Widget", "product_id": "W",
+                    "product_identification_helper": { "purl": "pkg:npm/widget@1.3.0" }
+                }] },
+                "vulnerabilities": [{ "product_status": { status: ["W"] } }]
+            })
+        };
+        let purl = "pkg:npm/widget@1.3.0";
+        let possible = Some(crate::Confidence::Possible);
+        assert_eq!(judge(&document("under_investigation"), purl), possible);
+        assert_eq!(judge(&document("unknown"), purl), possible);
+        assert_eq!(judge(&document("known_not_affected"), purl), None);
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::Format;
 use crate::json::{checked_day, checked_time, items_of, non_empty, text_of};
-use crate::package::{Ecosystem, Package};
+use crate::package::Package;
 use crate::{Advisory, Affected, ReadError, SUMMARY_MAX, cut_text};
 
 pub(super) const FORMAT: Format = Format {
@@ -37,27 +37,22 @@ fn parse_catalog(document: &Value) -> Result<Vec<Advisory>, ReadError> {
                 return Err(shape("an entry has no `cveID`"));
             }
 
-            let package = Package {
-                ecosystem: Ecosystem::default(),
-                name: text_of(entry, "product").to_owned(),
-            };
+            let package = Package::new("", text_of(entry, "product"));
 
             Ok(Advisory {
                 id: id.to_owned(),
                 feed: FORMAT.name.to_owned(),
                 title: cut_text(text_of(entry, "vulnerabilityName"), 300),
                 summary: cut_text(text_of(entry, "shortDescription"), SUMMARY_MAX),
-                severity: Severity::Critical,
+                severity: Some(Severity::Critical),
                 aliases: Vec::new(),
+                related: Vec::new(),
                 known_exploited: true,
                 due: checked_day(entry, "dueDate", "KEV catalog")?,
                 published: checked_time(entry, "dateAdded", "KEV catalog")?,
                 action: non_empty(entry, "requiredAction"),
-                affected: vec![Affected {
-                    package,
-                    versions: Vec::new(),
-                    ranges: Vec::new(),
-                }],
+                affected: vec![Affected::new(package)],
+                unnamed: 0,
             })
         })
         .collect()

@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::Format;
 use crate::json::{checked_time, items_of, non_empty, text_of, texts_of};
-use crate::package::{Component, Ecosystem, Package};
+use crate::package::{Ecosystem, Package, PackageUrl};
+use crate::range::{Event, ranges_of_events};
+use crate::severity::{of_title, parse_score, parse_word};
 use crate::{Advisory, Affected, Range, ReadError, SUMMARY_MAX, cut_text};
 
 pub(super) const FORMAT: Format = Format {
@@ -27,6 +29,12 @@ fn parse_entry(document: &Value) -> Result<Vec<Advisory>, ReadError> {
 
     // An advisory that its publisher withdrew stays on record without affected packages.
     let withdrawn = document.get("withdrawn").is_some_and(|w| !w.is_null());
+    let entries = if withdrawn {
+        &[]
+    } else {
+        items_of(document, "affected")
+    };
+    let affected: Vec<Affected> = entries.iter().filter_map(parse_affected).collect();
     let details = text_of(document, "details");
     let title = non_empty(document, "summary")
         .unwrap_or_else(|| details.lines().next().unwrap_or(id).to_owned());
@@ -41,6 +49,10 @@ fn parse_entry(document: &Value) -> Result<Vec<Advisory>, ReadError> {
             .into_iter()
             .chain(texts_of(document, "upstream"))
             .collect(),
+        related: texts_of(document, "related")
+            .into_iter()
+            .filter(|id| id.starts_with("CVE-"))
+            .collect(),
         known_exploited: false,
         due: None,
         published: match checked_time(document, "published", "OSV entry")? {
@@ -48,24 +60,19 @@ fn parse_entry(document: &Value) -> Result<Vec<Advisory>, ReadError> {
             None => checked_time(document, "modified", "OSV entry")?,
         },
         action: None,
-        affected: items_of(document, "affected")
-            .iter()
-            .filter(|_| !withdrawn)
-            .filter_map(parse_affected)
-            .collect(),
+        unnamed: entries.len() - affected.len(),
+        affected,
     }])
 }
 
 fn parse_affected(entry: &Value) -> Option<Affected> {
     let package = entry.get("package")?;
     // The name and the package URL are equivalent; the name is never encoded.
-    let named = Package {
-        ecosystem: Ecosystem::of_osv(text_of(package, "ecosystem")),
-        name: text_of(package, "name").to_owned(),
-    };
-
+    let named = Package::of_osv(text_of(package, "ecosystem"), text_of(package, "name"));
     let package = if named.ecosystem.is_vendor() || named.name.is_empty() {
-        Component::of_purl(text_of(package, "purl"))?.package
+        PackageUrl::parse(text_of(package, "purl"))?
+            .component
+            .package
     } else {
         named
     };
@@ -73,68 +80,55 @@ fn parse_affected(entry: &Value) -> Option<Affected> {
     // Ranges of commits do not tell versions.
     let ranges = items_of(entry, "ranges")
         .iter()
-        .filter(|range| text_of(range, "type") != "GIT");
+        .filter(|range| text_of(range, "type") != "GIT")
+        .flat_map(|range| version_ranges(&package.ecosystem, range))
+        .collect();
     Some(Affected {
-        package,
         versions: texts_of(entry, "versions"),
-        ranges: ranges.flat_map(version_ranges).collect(),
+        ranges,
+        ..Affected::new(package)
     })
 }
 
-/// Converts the events of a range, which are in order, to ranges of versions.
-fn version_ranges(range: &Value) -> Vec<Range> {
-    let mut ranges: Vec<Range> = Vec::new();
-    for event in items_of(range, "events") {
-        if let Some(introduced) = non_empty(event, "introduced") {
-            ranges.push(Range {
-                introduced: Some(introduced),
-                ..Range::default()
-            });
-        } else if let Some(open) = ranges
-            .last_mut()
-            .filter(|r| r.fixed.is_none() && r.last_affected.is_none())
-        {
-            open.fixed = non_empty(event, "fixed");
-            open.last_affected = non_empty(event, "last_affected");
-        }
-    }
+/// Converts the events of a range, whose order the format does not promise, to ranges of versions.
+fn version_ranges(ecosystem: &Ecosystem, range: &Value) -> Vec<Range> {
+    let events = items_of(range, "events")
+        .iter()
+        .filter_map(|event| {
+            let at = |key: &str| non_empty(event, key);
+            at("introduced")
+                .map(Event::Introduced)
+                .or_else(|| at("fixed").map(Event::Fixed))
+                .or_else(|| at("last_affected").map(Event::LastAffected))
+                .or_else(|| at("limit").filter(|limit| limit != "*").map(Event::Limit))
+        })
+        .collect();
 
-    ranges
+    ranges_of_events(ecosystem, events)
 }
 
-/// Returns the severity that the database names, otherwise that of the CVSS 3 vector, otherwise
-/// medium.
-fn entry_severity(document: &Value) -> Severity {
-    let entries = std::iter::once(document).chain(items_of(document, "affected"));
-    let mut words = entries.flat_map(|of| {
-        ["database_specific", "ecosystem_specific"]
-            .map(|at| of.get(at).map_or("", |at| text_of(at, "severity")))
-    });
+/// Returns the severity that the database names in words, otherwise the highest of the scores,
+/// otherwise that in the title.
+fn entry_severity(document: &Value) -> Option<Severity> {
+    let entries = || std::iter::once(document).chain(items_of(document, "affected"));
+    let word = entries()
+        .flat_map(|entry| {
+            ["database_specific", "ecosystem_specific"]
+                .into_iter()
+                .filter_map(|at| entry.get(at))
+                .flat_map(|at| ["severity", "urgency", "priority"].map(|key| text_of(at, key)))
+        })
+        .filter_map(parse_word)
+        .max();
 
-    let scored = || {
-        let entries = std::iter::once(document).chain(items_of(document, "affected"));
-        entries
-            .flat_map(|of| items_of(of, "severity"))
-            .filter_map(|s| crate::cvss::vector_severity(text_of(s, "score")))
+    let score = || {
+        entries()
+            .flat_map(|entry| items_of(entry, "severity"))
+            .filter_map(|severity| parse_score(text_of(severity, "score")))
             .max()
     };
-
-    words
-        .find_map(parse_severity)
-        .or_else(scored)
-        .unwrap_or(Severity::Medium)
-}
-
-/// Parses a severity in the words of publishers.
-pub(super) fn parse_severity(word: &str) -> Option<Severity> {
-    Some(match word.to_ascii_lowercase().as_str() {
-        "critical" => Severity::Critical,
-        "high" | "important" => Severity::High,
-        "medium" | "moderate" => Severity::Medium,
-        "low" | "unimportant" | "negligible" => Severity::Low,
-        "none" => Severity::Info,
-        _ => return None,
-    })
+    word.or_else(score)
+        .or_else(|| of_title(text_of(document, "summary")))
 }
 
 #[cfg(test)]
@@ -167,7 +161,7 @@ mod tests {
         });
 
         let read = crate::feeds::read(&entry.to_string(), None).unwrap();
-        assert_eq!(read[0].severity, Severity::Medium);
+        assert_eq!(read[0].severity, Some(Severity::Medium));
         assert_eq!(
             read[0].affected[0].ranges,
             [
@@ -186,7 +180,7 @@ mod tests {
 
         assert_eq!(
             read[0].affected[1].package,
-            Component::new("deb", "rust-rsa", "").package
+            Package::of_osv("Debian:12", "rust-rsa")
         );
         let lines = format!("{entry}\n\n{entry}\n");
         assert_eq!(crate::feeds::read(&lines, Some("osv")).unwrap().len(), 2);
@@ -215,5 +209,62 @@ mod tests {
                 .to_string()
                 .contains("kev, csaf, osv")
         );
+    }
+
+    #[test]
+    fn severities_are_read_in_every_form_and_never_guessed() {
+        let severity = |mut entry: Value| {
+            entry["id"] = "X".into();
+            entry["modified"] = "2024-01-01T00:00:00Z".into();
+            crate::feeds::read(&entry.to_string(), None).unwrap()[0].severity
+        };
+        let scored = |score: &str| serde_json::json!({ "severity": [{ "score": score }] });
+
+        assert_eq!(
+            severity(scored(
+                "CVSS:4.0/AV:N/AC:L/AT:N/PR:N/UI:N/VC:H/VI:H/VA:H/SC:H/SI:H/SA:H"
+            )),
+            Some(Severity::Critical)
+        );
+        assert_eq!(severity(scored("negligible")), Some(Severity::Low));
+        assert_eq!(severity(scored("CVSS:9.0/X:Y")), None);
+        assert_eq!(severity(serde_json::json!({})), None);
+        assert_eq!(
+            severity(serde_json::json!({ "summary": "Important: libtiff security update" })),
+            Some(Severity::High)
+        );
+        assert_eq!(
+            severity(serde_json::json!({
+                "affected": [{ "ecosystem_specific": { "urgency": "unimportant" } }]
+            })),
+            Some(Severity::Low)
+        );
+    }
+
+    #[test]
+    fn an_entry_that_names_no_package_cannot_be_matched() {
+        let entry = serde_json::json!({
+            "id": "X",
+            "modified": "2024-01-01T00:00:00Z",
+            "affected": [{ "ranges": [{
+                "type": "GIT", "repo": "https://example.com/x", "events": [{ "introduced": "0" }]
+            }] }]
+        });
+        let read = crate::feeds::read(&entry.to_string(), None).unwrap();
+        assert!(read[0].is_unmatchable());
+
+        let mut withdrawn = entry;
+        withdrawn["withdrawn"] = "2024-01-02T00:00:00Z".into();
+        let read = crate::feeds::read(&withdrawn.to_string(), None).unwrap();
+        assert!(!read[0].is_unmatchable());
+    }
+
+    #[test]
+    fn an_escaped_backslash_is_not_nul() {
+        let feed = r#"{"id":"X","modified":"2024-01-01T00:00:00Z","summary":"a\\u0000b",
+            "details":"c\u0000d"}"#;
+        let read = crate::feeds::read(&format!("\u{feff}{feed}"), None).unwrap();
+        assert_eq!(read[0].title, r"a\u0000b");
+        assert_eq!(read[0].summary, "c\u{fffd}d");
     }
 }

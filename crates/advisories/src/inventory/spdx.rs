@@ -1,7 +1,10 @@
 //! An SPDX 2.x document in JSON (ISO/IEC 5962).
 
+use serde_json::Value;
+
 use super::Format;
 use crate::json::{items_of, parse_json, text_of};
+use crate::package::PackageUrl;
 use crate::{Component, ReadError};
 
 pub(super) const FORMAT: Format = Format {
@@ -21,18 +24,26 @@ fn parse_document(source: &str) -> Result<Vec<Component>, ReadError> {
         });
     }
 
-    let packages = items_of(&document, "packages").iter().map(|package| {
-        let mut refs = items_of(package, "externalRefs")
-            .iter()
-            .filter(|r| text_of(r, "referenceType") == "purl");
-        let purl = refs.find_map(|r| Component::of_purl(text_of(r, "referenceLocator")));
-        let version =
-            Some(text_of(package, "versionInfo")).filter(|v| !matches!(*v, "NOASSERTION" | "NONE"));
+    Ok(items_of(&document, "packages")
+        .iter()
+        .flat_map(parse_package)
+        .filter(|component| !component.package.name.is_empty())
+        .collect())
+}
 
-        purl.unwrap_or_else(|| {
-            Component::new("", text_of(package, "name"), version.unwrap_or_default())
-        })
-    });
+fn parse_package(package: &Value) -> Vec<Component> {
+    let version = match text_of(package, "versionInfo") {
+        "NOASSERTION" | "NONE" => "",
+        version => version,
+    };
 
-    Ok(packages.filter(|c| !c.package.name.is_empty()).collect())
+    // The type is `purl` or its address: `http://spdx.org/rdf/references/purl`.
+    let url = items_of(package, "externalRefs")
+        .iter()
+        .filter(|r| text_of(r, "referenceType").rsplit('/').next() == Some("purl"))
+        .find_map(|r| PackageUrl::parse(text_of(r, "referenceLocator")));
+    match url {
+        Some(url) => url.or_version(version).components(),
+        None => vec![Component::new("", text_of(package, "name"), version)],
+    }
 }

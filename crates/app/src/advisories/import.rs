@@ -5,9 +5,12 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use advisories::{Advisory, Component, Index, Package, feeds, inventory, matching};
+use advisories::{
+    Advisory, Component, Coverage, Distribution, Ecosystem, Index, Package, feeds, inventory,
+    matching,
+};
 use anyhow::{Context as _, bail};
-use model::Actor;
+use model::{Actor, Severity};
 use store::advisories::{Found, Import, StoredAdvisory, StoredComponent};
 use store::{PgConnection, StoreError};
 
@@ -18,6 +21,9 @@ use crate::compliance::evidence_store;
 const PAGE: u32 = 2000;
 /// The most matches: beyond it a list is not what somebody runs, and nobody would read them.
 const MATCHES_MAX: usize = 100_000;
+
+/// The word for a severity that no publisher gives in a form that is understood.
+const UNKNOWN: &str = "unknown";
 
 /// A text to be imported.
 #[derive(Clone, Copy, Debug)]
@@ -33,12 +39,17 @@ pub struct Source<'a> {
 }
 
 /// What an import did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Done {
     /// Advisories or components that were read.
     pub items: usize,
     /// Matches that are new, or open again.
     pub found: u64,
+    /// Of an inventory, how many of its components no feed can concern, by ecosystem or
+    /// distribution.
+    pub uncovered: BTreeMap<String, u64>,
+    /// Of a feed, how many advisories name no package, so that nothing can be matched with them.
+    pub unmatchable: usize,
     /// The text was the same as last time.
     pub unchanged: bool,
 }
@@ -82,11 +93,13 @@ pub async fn import(
     let digest = evidence_store::sha256(text.as_bytes());
     if store::advisories::unchanged(conn, kind.as_str(), name, &digest).await? {
         let mut tx = store::begin(conn, actor).await?;
-        let found = refresh(&mut tx, actor).await?;
+        let refreshed = refresh(&mut tx, actor).await?;
         tx.commit().await.map_err(StoreError::from)?;
         return Ok(Done {
             items: 0,
-            found,
+            found: refreshed.found,
+            uncovered: refreshed.uncovered_of(kind, name),
+            unmatchable: 0,
             unchanged: true,
         });
     }
@@ -101,10 +114,12 @@ pub async fn import(
 
     let (text, format) = (text.to_owned(), format.map(str::to_owned));
     // Reading a hundred megabytes takes seconds: not where everything else waits for its turn.
+    let owner = name.to_owned();
     let read =
-        tokio::task::spawn_blocking(move || parse_feed(kind, &text, format.as_deref())).await?;
+        tokio::task::spawn_blocking(move || parse_source(kind, &owner, &text, format.as_deref()))
+            .await?;
     let read = read.with_context(|| origin.to_owned())?;
-    if matches!(&read, Read::Advisories(all) if all.is_empty()) {
+    if matches!(&read, Read::Advisories(all, _) if all.is_empty()) {
         // A download that broke off, or a file that is being written, must not close what is open.
         bail!(
             "{origin} lists no advisory; what `{name}` listed before stays (`blueteam advisories \
@@ -114,53 +129,56 @@ pub async fn import(
 
     // What cannot be held against what we run is not kept either, or no later import could be.
     let mut tx = store::begin(conn, actor).await?;
-    let items = match &read {
-        Read::Advisories(all) => {
+    let (items, unmatchable) = match &read {
+        Read::Advisories(all, unmatchable) => {
             store::advisories::save_advisories(&mut tx, import, all)
                 .await
                 .with_context(|| origin.to_owned())?;
-            all.len()
+            (all.len(), *unmatchable)
         }
         Read::Components(all) => {
             store::advisories::save_components(&mut tx, import, all)
                 .await
                 .with_context(|| origin.to_owned())?;
-            all.len()
+            (all.len(), 0)
         }
     };
 
-    let found = refresh(&mut tx, actor)
+    let refreshed = refresh(&mut tx, actor)
         .await
         .with_context(|| origin.to_owned())?;
     tx.commit().await.map_err(StoreError::from)?;
 
     Ok(Done {
         items,
-        found,
+        found: refreshed.found,
+        uncovered: refreshed.uncovered_of(kind, name),
+        unmatchable,
         unchanged: false,
     })
 }
 
 /// What a text holds, as it is stored.
 enum Read {
-    Advisories(Vec<StoredAdvisory>),
-    Components(Vec<(String, String, String)>),
+    /// The advisories, and how many of them name no package.
+    Advisories(Vec<StoredAdvisory>, usize),
+    Components(Vec<StoredComponent>),
 }
 
-fn parse_feed(kind: Kind, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
+fn parse_source(kind: Kind, name: &str, text: &str, format: Option<&str>) -> anyhow::Result<Read> {
     match kind {
         Kind::Feed => {
             let read = feeds::read(text, format)?;
-            Ok(Read::Advisories(
-                read.iter().map(to_stored).collect::<Result<_, _>>()?,
-            ))
+            let unmatchable = read.iter().filter(|a| a.is_unmatchable()).count();
+            let stored = read.iter().map(to_stored).collect::<Result<_, _>>()?;
+            Ok(Read::Advisories(stored, unmatchable))
         }
         Kind::Inventory => {
-            let parts = |c: Component| (c.package.ecosystem.0, c.package.name, c.version);
+            let components = inventory::read(text, format)?;
             Ok(Read::Components(
-                inventory::read(text, format)?
-                    .into_iter()
-                    .map(parts)
+                components
+                    .iter()
+                    .map(|c| stored_component(name, c))
                     .collect(),
             ))
         }
@@ -178,15 +196,59 @@ fn to_stored(advisory: &Advisory) -> anyhow::Result<StoredAdvisory> {
     })
 }
 
-/// Holds all advisories against all components, and writes what was found. Returns how many matches
-/// are new or open again. Must run in a transaction.
-pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Result<u64> {
+fn stored_component(inventory: &str, component: &Component) -> StoredComponent {
+    let package = &component.package;
+    StoredComponent {
+        inventory: inventory.to_owned(),
+        ecosystem: package.ecosystem.0.clone(),
+        distribution: package
+            .distribution
+            .as_ref()
+            .map_or_else(String::new, ToString::to_string),
+        name: package.name.clone(),
+        version: component.version.clone(),
+    }
+}
+
+fn component_of(stored: StoredComponent) -> Component {
+    let distribution = stored.distribution;
+    Component {
+        package: Package {
+            ecosystem: Ecosystem(stored.ecosystem),
+            distribution: (!distribution.is_empty()).then(|| Distribution::from(distribution)),
+            name: stored.name,
+        },
+        version: stored.version,
+    }
+}
+
+/// What matching everything again has found.
+pub(super) struct Refreshed {
+    /// Matches that are new, or open again.
+    found: u64,
+    /// By inventory, how many components no feed can concern, by ecosystem or distribution.
+    uncovered: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+impl Refreshed {
+    fn uncovered_of(&self, kind: Kind, name: &str) -> BTreeMap<String, u64> {
+        match kind {
+            Kind::Feed => BTreeMap::new(),
+            Kind::Inventory => self.uncovered.get(name).cloned().unwrap_or_default(),
+        }
+    }
+}
+
+/// Matches all advisories against all components, and writes what was found. Must run in a
+/// transaction.
+pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Result<Refreshed> {
     let mut inventories: BTreeMap<String, Vec<Component>> = BTreeMap::new();
-    for c in store::advisories::components(tx).await? {
+    for mut stored in store::advisories::components(tx).await? {
+        let inventory = std::mem::take(&mut stored.inventory);
         inventories
-            .entry(c.inventory)
+            .entry(inventory)
             .or_default()
-            .push(Component::new(&c.ecosystem, &c.name, &c.version));
+            .push(component_of(stored));
     }
 
     let exploited = store::advisories::exploited(tx)
@@ -213,6 +275,7 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
         all.found.extend(met.found);
         all.hints.extend(met.hints);
         all.named.extend(met.named);
+        all.coverage.extend(met.coverage);
 
         if all.found.len() + all.hints.len() > MATCHES_MAX {
             bail!("more than {MATCHES_MAX} matches; import the inventory of one system at a time");
@@ -223,6 +286,7 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
         mut found,
         hints,
         named,
+        coverage,
     } = all;
     let unnamed = |(package, f): &(Package, Found)| {
         !named.contains(&(f.vulnerability.clone(), package.clone()))
@@ -234,8 +298,17 @@ pub(super) async fn refresh(tx: &mut PgConnection, actor: &Actor) -> anyhow::Res
             .map(|(_, finding)| finding),
     );
 
-    let new = store::advisories::save_matches(tx, actor, &found).await?;
-    Ok(new)
+    let uncovered = ours
+        .inventories
+        .iter()
+        .map(|(name, list)| (name.clone(), coverage.count_uncovered(list)))
+        .collect();
+    store::advisories::save_uncovered(tx, &uncovered).await?;
+
+    Ok(Refreshed {
+        found: store::advisories::save_matches(tx, actor, &found).await?,
+        uncovered,
+    })
 }
 
 /// What advisories are held against.
@@ -254,6 +327,8 @@ struct Met {
     hints: Vec<(Package, Found)>,
     /// Packages that an advisory of the vulnerability names itself.
     named: HashSet<(String, Package)>,
+    /// What the advisories speak of.
+    coverage: Coverage,
 }
 
 impl Ours {
@@ -271,7 +346,8 @@ impl Ours {
                     format!("the stored advisory {} cannot be read", row.advisory_id)
                 })?;
 
-            let known = self.exploited.contains(&row.vulnerability);
+            met.coverage.add(&advisory);
+            let known = advisory.is_listed_in(&self.exploited);
             for (inventory, index) in &indices {
                 let named = index
                     .named_packages(&advisory)
@@ -305,14 +381,10 @@ fn to_finding(
         vulnerability: row.vulnerability.clone(),
         feed: row.feed.clone(),
         advisory_id: row.advisory_id.clone(),
-        component: StoredComponent {
-            inventory: inventory.to_owned(),
-            ecosystem: found.component.package.ecosystem.0.clone(),
-            name: found.component.package.name.clone(),
-            version: found.component.version.clone(),
-        },
+        component: stored_component(inventory, found.component),
         confidence: found.confidence.as_str(),
-        severity: matching::match_severity(advisory, known_exploited, found.confidence),
+        severity: matching::match_severity(advisory, known_exploited, found)
+            .map_or(UNKNOWN, Severity::as_str),
         exploited: known_exploited,
         fixed_in: found.fixed.map(str::to_owned),
     }

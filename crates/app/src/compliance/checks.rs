@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use anyhow::Context as _;
 use compliance::Catalog;
-use compliance::checks::{ALL, Check, CheckResult, Verdict};
+use compliance::checks::{ALL, Check, CheckResult, Coverage, Verdict};
 use config::{Config, StateDir};
 use model::Actor;
 use model::evidence::{Evidence, EvidenceKind, Recorded};
@@ -41,6 +41,12 @@ pub struct Found {
     pub control_id: ControlId,
     /// What it looks at.
     pub title: &'static str,
+    /// What its objectives must hold for.
+    pub population: &'static str,
+    /// How much of that it saw.
+    pub coverage: Coverage,
+    /// What of it cannot be seen.
+    pub cannot_see: &'static str,
     /// What it says of each objective.
     pub says: Vec<CheckResult>,
     /// Where that is kept.
@@ -208,6 +214,10 @@ async fn gather_facts(
     facts.advisories = Some(store::facts::advisories(conn, now, since).await?);
     facts.transport = Some(transport::read(around.config));
 
+    let mut inventory = store::facts::inventory(conn, now).await?;
+    inventory.this_host = Some(crate::actor::hostname());
+    facts.inventory = Some(inventory);
+
     step("machine");
     let mut host = Host::here().read(around.state.path());
     host.clock_synchronised = clock_sync::synchronised();
@@ -239,6 +249,25 @@ async fn rule_facts(conn: &mut PgConnection, config: &Config) -> anyhow::Result<
         let feeds = builtin.map_or(&[][..], |definition| definition.info.feeds);
         rule.blind_to = Some(crate::rules::blind_to(feeds, &sources));
     }
+
+    // A rule without a row in the table has never been in force.
+    let absent = detect::rules::ALL.iter().filter(|definition| {
+        !rules
+            .iter()
+            .any(|rule| rule.rule_id == definition.info.id.as_str())
+    });
+    let absent: Vec<RuleFacts> = absent
+        .map(|definition| RuleFacts {
+            rule_id: definition.info.id.as_str().to_owned(),
+            enabled: false,
+            controls: Vec::new(),
+            last_fired: None,
+            last_proven: None,
+            proof_failed: false,
+            blind_to: None,
+        })
+        .collect();
+    rules.extend(absent);
 
     Ok(rules)
 }
@@ -298,7 +327,7 @@ async fn run_checks(
     actor: &Actor,
 ) -> anyhow::Result<Found> {
     let own = check.narrow(facts);
-    let says = (check.decide)(&own);
+    let says = check.run(&own);
     let mut tx = store::begin(conn, actor).await?;
     let again = confirm::again(&mut tx, check, &own, &says, actor).await?;
     let confirmed = again.is_some();
@@ -330,6 +359,9 @@ async fn run_checks(
         check_id: check.id,
         control_id: check.control.clone(),
         title: check.title,
+        population: check.scope.population,
+        coverage: check.coverage(&own),
+        cannot_see: check.scope.cannot_see,
         says,
         evidence_id,
         confirmed,
@@ -373,7 +405,15 @@ fn to_evidence(check: &Check, own: &Facts, says: &[CheckResult]) -> anyhow::Resu
 /// What a person reads: the verdicts, then the facts.
 fn evidence_text(check: &Check, own: &Facts, says: &[CheckResult]) -> String {
     use std::fmt::Write as _;
-    let mut text = format!("{} ({}), {}\n\n", check.title, check.id, own.taken_at);
+    let mut text = format!(
+        "{} ({}), {}\n\nMust hold for: {}\nCoverage: {}\nCannot be seen: {}\n\n",
+        check.title,
+        check.id,
+        own.taken_at,
+        check.scope.population,
+        check.coverage(own),
+        check.scope.cannot_see
+    );
     let requirement = Catalog::r2().get(&check.control);
     for s in says {
         let id = s.objective_id(&check.control);
@@ -432,7 +472,7 @@ pub(super) fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
 
     let facts: Facts = serde_json::from_value(recorded.facts.clone())
         .context("the recorded facts cannot be read")?;
-    let says = (check.decide)(&facts);
+    let says = check.run(&facts);
     let same = evidence.content.as_deref() == Some(&evidence_text(check, &facts, &says));
 
     Ok(Replayed {
@@ -442,4 +482,17 @@ pub(super) fn replay(evidence: &Evidence) -> anyhow::Result<Replayed> {
         says,
         same,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn rules_that_monitoring_needs_are_built_in() {
+        for id in compliance::checks::ATTACK_RULES {
+            assert!(
+                detect::rules::ALL.iter().any(|d| d.info.id.as_str() == id),
+                "{id} is no rule"
+            );
+        }
+    }
 }

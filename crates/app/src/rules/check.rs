@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use config::Config;
 use detect::sigma::{Advice, Sigma, SigmaError, advice};
 
+use model::RuleId;
+use serde::Serialize;
+
 use crate::AppError;
 
 /// What a folder of Sigma rules holds.
@@ -16,8 +19,19 @@ pub struct Checked {
     pub rules: usize,
     /// Files and rules that cannot.
     pub errors: Vec<SigmaError>,
+    /// Rules that can be used, but never fire: nothing that blueteam reads is what they look at.
+    pub cannot_fire: Vec<CannotFire>,
     /// What could be better.
     pub advice: Vec<Advice>,
+}
+
+/// A rule that can never fire here.
+#[derive(Debug, Serialize)]
+pub struct CannotFire {
+    /// Its title and id.
+    pub rule: String,
+    /// The reason.
+    pub why: String,
 }
 
 /// Returns the folder of custom rules that the configuration names.
@@ -34,10 +48,26 @@ pub fn configured_dir(config: &Config) -> Result<PathBuf, AppError> {
 pub fn check(dir: &Path) -> Result<Checked, AppError> {
     let files = config::rules::read_rules(dir)?;
     let (sigma, errors) = Sigma::load(&files);
+    let names = |id: &RuleId| {
+        sigma
+            .infos()
+            .find(|info| info.id == *id)
+            .map_or_else(|| id.to_string(), |info| format!("{} ({id})", info.name))
+    };
+    let cannot_fire = sigma
+        .unable()
+        .iter()
+        .map(|(id, why)| CannotFire {
+            rule: names(id),
+            why: why.clone(),
+        })
+        .collect();
+
     Ok(Checked {
         files: files.len(),
         rules: sigma.infos().count(),
         errors,
+        cannot_fire,
         advice: files
             .iter()
             .flat_map(|(file, text)| advice(file, text))

@@ -49,6 +49,8 @@ pub struct Row {
     /// Silent sources that it needs; where none of what it needs has ever sent anything, the kinds
     /// of source.
     pub blind_to: Vec<String>,
+    /// Why it can never fire here, whatever happens: no source of events reads what it looks at.
+    pub cannot_fire: Option<String>,
 }
 
 /// What the database knows of the rules.
@@ -92,6 +94,7 @@ impl Known {
             needs: info.feeds.to_vec(),
             last_proven: self.proofs.iter().find(|p| p.rule_id == info.id).cloned(),
             blind_to: blind_to(info.feeds, &self.sources),
+            cannot_fire: None,
         }
     }
 }
@@ -129,7 +132,10 @@ fn rule_rows(config: &Config, sigma: &Sigma, known: &Known) -> Vec<Row> {
 
     let custom = sigma.infos().map(|info| {
         let parameters = Value::Object(Map::new());
-        known.row(info, "sigma", known.allows(&info.id), parameters)
+        Row {
+            cannot_fire: sigma.unable().get(&info.id).cloned(),
+            ..known.row(info, "sigma", known.allows(&info.id), parameters)
+        }
     });
     builtin.chain(custom).collect()
 }

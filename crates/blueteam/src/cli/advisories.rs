@@ -1,5 +1,6 @@
 //! `blueteam advisories`: what publishers say of what we run, and what was done about it (3.14.3).
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use advisories::{feeds, inventory};
@@ -10,7 +11,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Subcommand, ValueEnum};
 use jiff::civil::Date;
 use model::Severity;
-use model::text::sanitize;
+use model::text::{counted, sanitize};
 use serde_json::json;
 
 use crate::cli::out::{self, Look};
@@ -19,7 +20,7 @@ use crate::cli::session::{Globals, with_session};
 /// Security advisories: import them, see which of them concern what you run, and record the
 /// response to each until its close.
 ///
-/// Advisories come from CISA (KEV), vendors (CSAF 2.0) and OSV; what you run from an SBOM
+/// Advisories come from CISA (KEV), vendors (CSAF) and OSV; what you run from an SBOM
 /// (CycloneDX, SPDX), a lock file or dpkg. Feeds and inventories that stand in `[advisories]` of
 /// the configuration are read by the daemon on schedule, which alerts too.
 #[derive(Debug, clap::Args)]
@@ -220,6 +221,8 @@ fn import_feed(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::R
                     "items": done.items,
                     "new": done.found,
                     "unchanged": done.unchanged,
+                    "uncovered": done.uncovered,
+                    "unmatchable": done.unmatchable,
                 })
             })
             .collect();
@@ -229,6 +232,14 @@ fn import_feed(kind: Kind, args: &ImportArgs, globals: Globals<'_>) -> anyhow::R
 
     for one in &imported {
         out::line(describe_import(kind, one))?;
+        print_uncovered(&one.done.uncovered)?;
+        match one.done.unmatchable {
+            0 => {}
+            1 => out::line("1 advisory names no package, so that nothing can be matched")?,
+            n => out::line(format_args!(
+                "{n} advisories name no package, so that nothing can be matched"
+            ))?,
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -262,6 +273,34 @@ fn describe_import(kind: Kind, Imported { name, done }: &Imported) -> String {
     format!("{name}: {} {what}; {found}", done.items)
 }
 
+/// Prints how many components no feed can concern: nothing is known about them.
+fn print_uncovered(uncovered: &BTreeMap<String, u64>) -> anyhow::Result<()> {
+    let packages = uncovered.values().sum();
+    if packages == 0 {
+        return Ok(());
+    }
+
+    let parts: Vec<String> = uncovered
+        .iter()
+        .map(|(origin, count)| format!("{} {count}", without_url(origin)))
+        .collect();
+    let text = format!(
+        "{} of ecosystems that no feed covers: {}",
+        counted(packages, "package"),
+        parts.join(", ")
+    );
+    out::line(sanitize(&text))
+}
+
+/// Components without a package URL have no ecosystem.
+fn without_url(origin: &str) -> &str {
+    if origin == "-" {
+        "no package URL"
+    } else {
+        origin
+    }
+}
+
 fn list_matches(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let filter = Filter {
         all: args.all,
@@ -269,12 +308,18 @@ fn list_matches(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
         about: None,
     };
 
-    let matches = with_session(globals, None, async |session, _| {
-        Ok(cases::list(session, &filter).await?)
+    let (matches, sources) = with_session(globals, None, async |session, _| {
+        Ok((
+            cases::list(session, &filter).await?,
+            cases::sources(session).await?,
+        ))
     })?;
     if args.json {
         out::json(&matches)?;
-    } else if matches.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+
+    if matches.is_empty() {
         out::line(
             "no advisory waits for an answer; --all shows those that were answered, `blueteam \
                 advisories sources` what was read",
@@ -282,6 +327,19 @@ fn list_matches(args: &ListArgs, globals: Globals<'_>) -> anyhow::Result<ExitCod
     } else {
         print_table(&matches)?;
     }
+
+    let mut uncovered: BTreeMap<String, u64> = BTreeMap::new();
+    let is_meant = |name: &str| {
+        args.inventory
+            .as_deref()
+            .is_none_or(|wanted| wanted == name)
+    };
+    for source in sources.iter().filter(|source| is_meant(&source.name)) {
+        for (origin, count) in &source.uncovered {
+            *uncovered.entry(origin.clone()).or_default() += count;
+        }
+    }
+    print_uncovered(&uncovered)?;
 
     Ok(ExitCode::SUCCESS)
 }
@@ -313,7 +371,10 @@ fn print_table(matches: &[Match]) -> anyhow::Result<()> {
         };
 
         table.add_row([
-            look.severity(m.severity.parse().unwrap_or(Severity::Medium)),
+            m.severity.parse().map_or_else(
+                |_| out::text(&m.severity),
+                |severity| look.severity(severity),
+            ),
             out::text(&m.vulnerability),
             out::text(&m.name),
             out::text(if m.version.is_empty() {
@@ -379,7 +440,15 @@ fn describe_advisory(advisory: &Advisory, listed: bool) -> anyhow::Result<()> {
 
     let rows = [
         ("from", Some(advisory.feed.clone())),
-        ("severity", Some(advisory.severity.to_string())),
+        (
+            "severity",
+            Some(
+                advisory
+                    .severity
+                    .map_or("unknown", Severity::as_str)
+                    .to_owned(),
+            ),
+        ),
         ("published", advisory.published.clone()),
         ("due", advisory.due.clone()),
         (
@@ -514,7 +583,10 @@ fn list_origins(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
         table.add_row([
             out::text(&o.kind),
             out::text(&o.name),
-            out::text(o.items.to_string()),
+            out::text(match o.uncovered.values().sum::<u64>() {
+                0 => o.items.to_string(),
+                uncovered => format!("{} ({uncovered} not covered)", o.items),
+            }),
             out::text(out::time(o.imported_at)),
             out::text(&o.imported_by),
             out::text(from),

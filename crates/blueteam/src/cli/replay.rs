@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use collect::{Format, ParseContext};
 use indicatif::ProgressBar;
+use model::Network;
 use model::civil::Zone;
 use model::text::{clip, sanitize};
 use model::{Clock as _, SystemClock};
@@ -45,6 +46,9 @@ pub(super) struct Args {
     /// The zone of times that name none, such as America/New_York
     #[arg(long, default_value = "UTC", value_parser = parse_zone, value_name = "ZONE")]
     time_zone: Zone,
+    /// A proxy, or a network of them, that may say whom it forwards for, such as 10.0.0.0/8
+    #[arg(long = "trusted-proxy", value_parser = trusted_proxy, value_name = "NETWORK")]
+    trusted_proxies: Vec<Network>,
     #[command(flatten)]
     rules: RuleArgs,
     /// One JSON object a line
@@ -69,12 +73,19 @@ fn parse_zone(name: &str) -> Result<Zone, String> {
     Zone::named(name).ok_or_else(|| "is not a known IANA time zone".to_owned())
 }
 
+fn trusted_proxy(text: &str) -> Result<Network, String> {
+    text.parse()
+        .map_err(|_| "is not an address or a network such as 10.0.0.0/8".to_owned())
+}
+
 pub(super) fn run(args: &Args, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
     let loaded = globals.load()?;
     let now = SystemClock.now();
     let parser = (args.format.parser)(ParseContext {
         latest: now,
         zone: args.time_zone.clone(),
+        arrived: None,
+        trusted_proxies: args.trusted_proxies.clone(),
     });
 
     let mut engine = args.rules.selection().engine(&loaded.config)?;

@@ -540,24 +540,23 @@ async fn checks_look_propose_and_decide_the_same_again() {
             .clone()
     };
 
-    assert_eq!(
-        says("3.3.8", "b")["verdict"],
-        "met",
-        "{}",
-        says("3.3.8", "b")
+    let guarded = says("3.3.8", "b");
+    assert_eq!(guarded["verdict"], "cant_tell", "{guarded}");
+    assert!(
+        guarded["saw"]
+            .as_str()
+            .unwrap()
+            .starts_with("seen on 1 of an unknown number of hosts: "),
+        "{guarded}"
     );
     assert_eq!(says("3.3.1", "c")["verdict"], "not_met", "no event yet");
 
     // What it saw is kept, proposes, and decides nothing.
-    let shown = office.run(&["show", "3.3.8", "--json"]).json();
-    let b = &shown["standing"]["objectives"][1];
+    let shown = office.run(&["show", "3.3.1", "--json"]).json();
+    let c = &shown["standing"]["objectives"][2];
     assert_eq!(
-        (
-            &b["proposal"]["finding"],
-            &b["decision"],
-            &b["support"]["valid"]
-        ),
-        (&"met".into(), &Value::Null, &1.into())
+        (&c["proposal"]["finding"], &c["decision"]),
+        (&"not_met".into(), &Value::Null)
     );
 
     let id = found.iter().find(|f| f["control_id"] == "3.3.8").unwrap()["evidence_id"]
@@ -624,7 +623,11 @@ async fn checks_look_propose_and_decide_the_same_again() {
     let second = at(&office.run(&["evidence", "--control", "3.4.1", "--json"]));
     let says = &second[0]["says"][2];
     assert!(
-        says["verdict"] == "not_met" || says["saw"] == "this machine is as its approved baseline",
+        says["verdict"] == "not_met"
+            || says["saw"]
+                .as_str()
+                .unwrap()
+                .ends_with("this machine is as its approved baseline"),
         "{says}"
     );
 }

@@ -7,6 +7,8 @@ use model::{Source, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{Format, LineId, LineParser, ParseContext, Parsed, syslog};
+use crate::sequence::Line;
+use crate::text::without_padding;
 
 /// The journald format.
 pub const FORMAT: Format = Format {
@@ -97,13 +99,17 @@ fn field_bytes(object: &Map<String, Value>, key: &str) -> Option<Vec<u8>> {
 
 impl LineParser for Journal {
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
-        let line = line.trim_ascii();
+        self.read(line, id).parsed
+    }
+
+    fn read<'a>(&self, line: &'a [u8], id: LineId) -> Line<'a> {
+        let line = without_padding(line).trim_ascii();
         if line.is_empty() {
-            return Parsed::Nothing;
+            return Parsed::Nothing.into();
         }
 
         let Some(object) = crate::json::parse_object(line) else {
-            return Parsed::Rejected("not a JSON object".to_owned());
+            return Parsed::Rejected("not a JSON object".to_owned()).into();
         };
         let micros = object
             .get("__REALTIME_TIMESTAMP")
@@ -113,7 +119,7 @@ impl LineParser for Journal {
             .filter(|micros| (0..i64::MAX / 8).contains(micros))
             .map(Timestamp::from_micros)
         else {
-            return Parsed::Rejected("no __REALTIME_TIMESTAMP".to_owned());
+            return Parsed::Rejected("no __REALTIME_TIMESTAMP".to_owned()).into();
         };
 
         // The kernel sets `_COMM`; any process can choose its `SYSLOG_IDENTIFIER`, and one that
@@ -131,17 +137,21 @@ impl LineParser for Journal {
         }
 
         let host = field_bytes(&object, "_HOSTNAME").unwrap_or_default();
+        let pid = field_bytes(&object, "_PID").unwrap_or_default();
         let message = syslog::LogMessage {
             program: &program,
             host: &host,
+            pid: &pid,
             text: &text,
         };
 
-        match syslog::classify_message(message, at, id) {
+        let Line { parsed, note } = syslog::classify_message(message, at.into(), id);
+        let parsed = match parsed {
             Parsed::Event(event) => Parsed::Event(event.into_owned()),
             Parsed::Nothing => Parsed::Nothing,
             Parsed::Rejected(why) => Parsed::Rejected(why),
-        }
+        };
+        Line { parsed, note }
     }
 }
 
@@ -241,6 +251,30 @@ mod tests {
     }
 
     proptest! {
+        /// journalctl writes a message that is not UTF-8 as a list of numbers.
+        #[test]
+        fn no_user_name_changes_its_event(
+            sent in proptest::collection::vec(any::<u8>(), 0..40),
+            as_text in any::<bool>(),
+        ) {
+            let mut message = b"Failed password for invalid user ".to_vec();
+            message.extend_from_slice(&sent);
+            message.extend_from_slice(b" from 203.0.113.9 port 4 ssh2");
+            let message = if as_text {
+                Value::from(String::from_utf8_lossy(&message).into_owned())
+            } else {
+                message.into()
+            };
+            let line = serde_json::json!({
+                "__REALTIME_TIMESTAMP": "1772712451000000", "_COMM": "sshd", "MESSAGE": message,
+            });
+            let line = line.to_string();
+            let Parsed::Event(event) = Journal.parse(line.as_bytes(), ID) else { panic!("{line}") };
+            let client = std::net::Ipv4Addr::new(203, 0, 113, 9);
+            prop_assert_eq!(event.ip_address, Some(client.into()));
+            prop_assert_eq!(event.timestamp.to_string(), "2026-03-05T12:07:31Z");
+        }
+
         #[test]
         fn never_panics(
             raw in proptest::collection::vec(any::<u8>(), 0..100),

@@ -1,41 +1,94 @@
 //! Access logs of nginx and Apache: `combined`, optionally with a virtual host before it and
-//! further fields after it, and JSON objects with nginx's variable names.
+//! further fields after it, and JSON objects with nginx's variable names; also behind the prefix of
+//! a syslog daemon or a container runtime.
 //!
 //! Clients send everything between the quotation marks: request targets are hostile bytes.
 
+use std::net::IpAddr;
+
+use model::Network;
+use model::address::client_behind;
 use model::civil::{Civil, digits, month};
 use model::event::UserId;
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 use serde_json::{Map, Value};
 
-use super::{Format, LineId, LineParser, ParseContext, Parsed};
-use crate::text::{Object, lossy_text, parse_address, without_padding};
+use super::{Format, LineId, LineParser, ParseContext, Parsed, syslog};
+use crate::text::{Object, add_named_origin, lossy_text, without_padding};
+use head::{Head, is_client, parse_head};
+
+mod head;
 
 pub(super) const FORMAT: Format = Format {
     name: "nginx",
     description: "access logs of nginx and Apache: parse_combined (further fields allowed) or JSON",
     source: Source::Nginx,
     entry_rules: None,
-    parser: |_: ParseContext| Box::new(Access),
+    parser: |context| Box::new(Access::new(context)),
 };
 
 /// Bytes of a request target that are kept. The column holds more, and attackers send more.
 const TARGET_MAX: usize = 8192;
+/// Prefixes and wrappers around a line, such as a container's within a syslog daemon's.
+const WRAPPERS_MAX: u8 = 3;
 /// Bytes of a user agent that are kept.
 const AGENT_MAX: usize = 500;
 
-struct Access;
+struct Access {
+    /// Reads the prefix of a syslog daemon.
+    prefix: syslog::Prefix,
+    trusted_proxies: Vec<Network>,
+}
+
+impl Access {
+    fn new(mut context: ParseContext) -> Self {
+        Self {
+            trusted_proxies: std::mem::take(&mut context.trusted_proxies),
+            prefix: syslog::Prefix::new(context),
+        }
+    }
+
+    /// Parses a line, below `depth` prefixes or wrappers that others put around it.
+    fn parse_wrapped<'a>(&self, line: &'a [u8], id: LineId, depth: u8) -> Parsed<'a> {
+        if line.starts_with(b"{") {
+            return self.parse_json(line, id, depth);
+        }
+
+        let problem = match parse_combined(line) {
+            Ok(request) => return Parsed::Event(request.into_event(id, &self.trusted_proxies)),
+            Err(problem) => problem,
+        };
+
+        // What stands before a line is tried last: most lines have nothing there.
+        if depth > 0 {
+            let inner = head::without_container(line).or_else(|| self.prefix.strip(line));
+            if let Some(inner) = inner {
+                return self.parse_wrapped(inner.trim_ascii(), id, depth - 1);
+            }
+            if let Some(inner) = head::unquoted(line) {
+                return into_owned(self.parse_wrapped(&inner, id, depth - 1));
+            }
+        }
+
+        Parsed::Rejected(problem.to_owned())
+    }
+}
+
+fn into_owned(parsed: Parsed<'_>) -> Parsed<'static> {
+    match parsed {
+        Parsed::Event(event) => Parsed::Event(event.into_owned()),
+        Parsed::Nothing => Parsed::Nothing,
+        Parsed::Rejected(why) => Parsed::Rejected(why),
+    }
+}
 
 impl LineParser for Access {
     fn parse<'a>(&self, line: &'a [u8], id: LineId) -> Parsed<'a> {
         let line = without_padding(line).trim_ascii();
-        match line.first() {
-            None => Parsed::Nothing,
-            Some(b'{') => parse_json(line, id),
-            Some(_) => match parse_combined(line) {
-                Some(request) => Parsed::Event(request.into_event(id)),
-                None => Parsed::Rejected("not a line of an access log".to_owned()),
-            },
+        if line.is_empty() {
+            Parsed::Nothing
+        } else {
+            self.parse_wrapped(line, id, WRAPPERS_MAX)
         }
     }
 }
@@ -52,6 +105,8 @@ struct Request<'a> {
     bytes: &'a [u8],
     referer: &'a [u8],
     agent: &'a [u8],
+    /// Whom proxies say they forward for.
+    forwarded: &'a [u8],
 }
 
 /// Returns the field unless it is empty or `-`.
@@ -69,7 +124,18 @@ fn lossy_prefix(bytes: &[u8], max: usize) -> Text<'_> {
 }
 
 impl<'a> Request<'a> {
-    fn into_event(self, id: LineId) -> SecurityEvent<'a> {
+    /// Returns the address of the client. A proxy that is trusted names whom it forwards for.
+    fn client(&self, proxies: &[Network]) -> Option<IpAddr> {
+        let text = |bytes| str::from_utf8(bytes).ok();
+        let peer = client_behind(text(self.host)?, proxies)?;
+        let is_proxy = proxies.iter().any(|proxy| proxy.contains(peer));
+        let forwarded = text(self.forwarded).filter(|_| is_proxy);
+        forwarded
+            .and_then(|list| client_behind(list, proxies))
+            .or(Some(peer))
+    }
+
+    fn into_event(self, id: LineId, proxies: &[Network]) -> SecurityEvent<'a> {
         let result = match self.status {
             401 | 403 | 407 | 429 => Outcome::Denied,
             400.. => Outcome::Failure,
@@ -84,7 +150,7 @@ impl<'a> Request<'a> {
             "http_request".into(),
             result,
         );
-        event.ip_address = parse_address(self.host);
+        event.ip_address = self.client(proxies);
 
         event.user_id = non_empty(self.user).map(|user| UserId::Name(lossy_text(user)));
         event.user_agent = non_empty(self.agent).map(|agent| lossy_prefix(agent, AGENT_MAX));
@@ -103,8 +169,9 @@ impl<'a> Request<'a> {
             details.text_field("referer", &referer[..referer.len().min(1024)]);
         }
 
-        if event.ip_address.is_none() {
-            details.text_field("host", self.host);
+        // A host name keys the rules as an address does.
+        if event.ip_address.is_none() && non_empty(self.host).is_some() {
+            add_named_origin(&mut details, self.host);
         }
 
         event.details = model::event::Details::from_json(details.finish());
@@ -202,20 +269,25 @@ fn find_time(line: &[u8]) -> Option<(usize, Timestamp)> {
     })
 }
 
-fn parse_combined(line: &[u8]) -> Option<Request<'_>> {
-    let (open, at) = find_time(line)?;
-    let (host, user) = host_and_user(&line[..open])?;
-    let quote = open + memchr::memchr(b'"', &line[open..])?;
-    let (request, status, bytes, end) = request_and_status(line, quote + 1)?;
-    let mut referer: &[u8] = b"";
-    let mut agent: &[u8] = b"";
+fn parse_combined(line: &[u8]) -> Result<Request<'_>, &'static str> {
+    const NO_LINE: &str = "not a line of an access log";
+    let (open, at) = find_time(line).ok_or(NO_LINE)?;
+    let Head { host, user } = parse_head(&line[..open])
+        .ok_or("the client is not understood: no address or host name stands in its place")?;
+    let quote = open + memchr::memchr(b'"', &line[open..]).ok_or(NO_LINE)?;
+    let (request, status, bytes, end) = request_and_status(line, quote + 1).ok_or(NO_LINE)?;
+
+    let (mut referer, mut agent, mut forwarded): (&[u8], &[u8], &[u8]) = (b"", b"", b"");
     if let Some((field, next)) = quoted_field(line, end + 1) {
         referer = field;
-        agent = quoted_field(line, next + 1).map_or(b"", |(field, _)| field);
+        if let Some((field, next)) = quoted_field(line, next + 1) {
+            agent = field;
+            forwarded = quoted_field(line, next + 1).map_or(b"", |(field, _)| field);
+        }
     }
 
     let (method, target) = method_and_target(request);
-    Some(Request {
+    Ok(Request {
         at,
         host,
         user,
@@ -225,6 +297,7 @@ fn parse_combined(line: &[u8]) -> Option<Request<'_>> {
         bytes,
         referer,
         agent,
+        forwarded,
     })
 }
 
@@ -246,30 +319,6 @@ fn request_and_status(line: &[u8], from: usize) -> Option<(&[u8], u16, &[u8], us
         }
         at = end + 1;
     }
-}
-
-/// Returns host and user of `[VHOST ]HOST IDENT USER`.
-fn host_and_user(head: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (first, rest) = head.split_at(memchr::memchr(b' ', head)?);
-    let rest = &rest[1..];
-    let (second, after) = rest.split_at(memchr::memchr(b' ', rest).unwrap_or(rest.len()));
-
-    // An identity (RFC 1413) is not an address, so a word before an address is a virtual host,
-    // which clients choose. If that is an address too, the identity must be missing, as it always
-    // is in practice, because a client can claim any identity.
-    let after = after.get(1..).unwrap_or_default();
-    let shifted = parse_address(second).is_some()
-        && memchr::memchr(b' ', after).is_some()
-        && (parse_address(first).is_none() || after.starts_with(b"- "));
-    let (host, rest) = if shifted {
-        (second, after)
-    } else {
-        (first, rest)
-    };
-
-    // The identity is one word.
-    let user = rest.get(memchr::memchr(b' ', rest)? + 1..)?;
-    Some((host, user))
 }
 
 /// Splits a request line into method and target. A line that is not HTTP is only a target.
@@ -301,225 +350,84 @@ fn first_field(object: &Map<String, Value>, keys: &[&str]) -> Option<String> {
     })
 }
 
-fn parse_json(line: &[u8], id: LineId) -> Parsed<'static> {
-    let Some(object) = crate::json::parse_object(line) else {
-        return Parsed::Rejected("neither a line of an access log nor a JSON object".to_owned());
-    };
-    let get = |keys: &[&str]| first_field(&object, keys);
-    let stamp = get(&[
-        "time_iso8601",
-        "@timestamp",
-        "time_local",
-        "timestamp",
-        "time",
-        "msec",
-    ])
-    .unwrap_or_default();
+impl Access {
+    fn parse_json(&self, line: &[u8], id: LineId, depth: u8) -> Parsed<'static> {
+        let Some(object) = crate::json::parse_object(line) else {
+            return Parsed::Rejected(
+                "neither a line of an access log nor a JSON object".to_owned(),
+            );
+        };
 
-    let at = Timestamp::parse(&stamp)
-        .ok()
-        .or_else(|| parse_clf_time(stamp.as_bytes()))
-        .or_else(|| {
-            let secs: f64 = stamp.parse().ok()?;
-            (secs.is_finite() && secs > 0.0 && secs < 1e11)
-                .then(|| Timestamp::from_micros((secs * 1e6) as i64))
-        });
+        // Docker's json-file driver.
+        if let (Some(Value::String(inner)), true, true) =
+            (object.get("log"), object.contains_key("stream"), depth > 0)
+        {
+            return into_owned(self.parse_wrapped(inner.trim().as_bytes(), id, depth - 1));
+        }
 
-    let (Some(at), Some(host)) = (
-        at,
-        get(&["remote_addr", "client_ip", "remote_ip", "client", "ip"]),
-    ) else {
-        return Parsed::Rejected("a JSON object without time_iso8601 or remote_addr".to_owned());
-    };
+        let get = |keys: &[&str]| first_field(&object, keys);
+        let stamp = get(&[
+            "time_iso8601",
+            "@timestamp",
+            "time_local",
+            "timestamp",
+            "time",
+            "msec",
+        ])
+        .unwrap_or_default();
 
-    let request = get(&["request"]).unwrap_or_default();
-    let (method, target) = method_and_target(request.as_bytes());
-    let method =
-        get(&["request_method", "method"]).map_or_else(|| method.to_vec(), String::into_bytes);
-    let target = get(&["request_uri", "uri", "path", "url"])
-        .map_or_else(|| target.to_vec(), String::into_bytes);
-    let part = |keys: &[&str]| get(keys).unwrap_or_default().into_bytes();
-    let user = part(&["remote_user", "user"]);
-    let bytes = part(&["body_bytes_sent", "bytes_sent", "bytes"]);
-    let referer = part(&["http_referer", "referer", "referrer"]);
-    let agent = part(&["http_user_agent", "user_agent", "agent"]);
-    let status = get(&["status"]).and_then(|s| s.parse().ok()).unwrap_or(0);
-    let request = Request {
-        at,
-        host: host.as_bytes(),
-        user: &user,
-        method: &method,
-        target: &target,
-        status,
-        bytes: &bytes,
-        referer: &referer,
-        agent: &agent,
-    };
+        let at = Timestamp::parse(&stamp)
+            .ok()
+            .or_else(|| parse_clf_time(stamp.as_bytes()))
+            .or_else(|| {
+                let secs: f64 = stamp.parse().ok()?;
+                (secs.is_finite() && secs > 0.0 && secs < 1e11)
+                    .then(|| Timestamp::from_micros((secs * 1e6) as i64))
+            });
 
-    Parsed::Event(request.into_event(id).into_owned())
+        let (Some(at), Some(host)) = (
+            at,
+            get(&["remote_addr", "client_ip", "remote_ip", "client", "ip"]),
+        ) else {
+            return Parsed::Rejected(
+                "a JSON object without time_iso8601 or remote_addr".to_owned(),
+            );
+        };
+        if !host.is_empty() && !is_client(host.as_bytes()) {
+            return Parsed::Rejected(
+                "remote_addr is neither an address nor a host name".to_owned(),
+            );
+        }
+
+        let request = get(&["request"]).unwrap_or_default();
+        let (method, target) = method_and_target(request.as_bytes());
+        let method =
+            get(&["request_method", "method"]).map_or_else(|| method.to_vec(), String::into_bytes);
+        let target = get(&["request_uri", "uri", "path", "url"])
+            .map_or_else(|| target.to_vec(), String::into_bytes);
+        let part = |keys: &[&str]| get(keys).unwrap_or_default().into_bytes();
+        let user = part(&["remote_user", "user"]);
+        let bytes = part(&["body_bytes_sent", "bytes_sent", "bytes"]);
+        let referer = part(&["http_referer", "referer", "referrer"]);
+        let agent = part(&["http_user_agent", "user_agent", "agent"]);
+        let forwarded = part(&["http_x_forwarded_for", "x_forwarded_for"]);
+        let status = get(&["status"]).and_then(|s| s.parse().ok()).unwrap_or(0);
+        let request = Request {
+            at,
+            host: host.as_bytes(),
+            user: &user,
+            method: &method,
+            target: &target,
+            status,
+            bytes: &bytes,
+            referer: &referer,
+            agent: &agent,
+            forwarded: &forwarded,
+        };
+
+        Parsed::Event(request.into_event(id, &self.trusted_proxies).into_owned())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fmt::Write as _;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const ID: LineId = LineId {
-        file: 7,
-        offset: 42,
-    };
-
-    fn describe(line: &str) -> String {
-        match Access.parse(line.as_bytes(), ID) {
-            Parsed::Event(e) => format!(
-                "{} {} {} {} {} {} {:?} {}",
-                e.timestamp,
-                e.ip_address.map_or("-".to_owned(), |ip| ip.to_string()),
-                e.user_id
-                    .as_ref()
-                    .map_or("-".to_owned(), ToString::to_string),
-                e.resource_type.as_deref().unwrap_or("-"),
-                e.resource_id.as_deref().unwrap_or("-"),
-                e.user_agent.as_deref().unwrap_or("-"),
-                e.result,
-                e.details.as_json(),
-            ),
-            Parsed::Nothing => "nothing".to_owned(),
-            Parsed::Rejected(why) => format!("rejected: {why}"),
-        }
-    }
-
-    #[test]
-    fn combined_and_json_lines_are_read() {
-        let cases = [
-            (
-                r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] "GET /a?b=c HTTP/1.1" 404 571 "http://x/" "curl/8""#,
-                r#"2016-10-25T12:49:33Z 192.0.2.7 - GET /a?b=c curl/8 Failure {"status":404,"bytes":571,"referer":"http://x/"}"#,
-            ),
-            (
-                r#"www.example.com:443 2001:db8::1 - ann b [25/Oct/2016:14:49:33 -0130] "POST / HTTP/2.0" 403 - "-" "-" "more" 0.2"#,
-                r#"2016-10-25T16:19:33Z 2001:db8::1 ann b POST / - Denied {"status":403}"#,
-            ),
-            // Apache escapes quotation marks, old servers do not, and some clients do not send
-            // HTTP.
-            (
-                r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0000] "GET /\"x\" y HTTP/1.1" 200 5 "-" "a \"b\"""#,
-                r#"2016-10-25T14:49:33Z 192.0.2.7 - GET /\"x\" y a \"b\" Success {"status":200,"bytes":5}"#,
-            ),
-            (
-                r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0000] "\x16\x03\x01" 400 150 "-" "-""#,
-                r#"2016-10-25T14:49:33Z 192.0.2.7 - - \x16\x03\x01 - Failure {"status":400,"bytes":150}"#,
-            ),
-            (
-                r#"crawler.example.org - - [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
-                r#"2016-10-25T14:49:33Z - - GET / - Success {"status":200,"bytes":5,"host":"crawler.example.org"}"#,
-            ),
-            (
-                r#"{"time_iso8601":"2026-03-04T10:00:00+01:00","remote_addr":"192.0.2.7","request":"GET /x HTTP/1.1","status":"302","http_user_agent":"é"}"#,
-                r#"2026-03-04T09:00:00Z 192.0.2.7 - GET /x é Success {"status":302}"#,
-            ),
-            (
-                r#"{"msg":"hello"}"#,
-                "rejected: a JSON object without time_iso8601 or remote_addr",
-            ),
-            ("hello", "rejected: not a line of an access log"),
-            (
-                r#"192.0.2.7 - - [32/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
-                "rejected: not a line of an access log",
-            ),
-            // The client chooses the whole user name, brackets included.
-            (
-                r#"192.0.2.7 - x [01/Jan/2020:00:00:00 +0000] y [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5 "a [01/Jan/2020:00:00:00 +0000] \"b" "c""#,
-                r#"2016-10-25T14:49:33Z 192.0.2.7 x [01/Jan/2020:00:00:00 +0000] y GET / c Success {"status":200,"bytes":5,"referer":"a [01/Jan/2020:00:00:00 +0000] \\\"b"}"#,
-            ),
-            // The client also chooses the virtual host, which may be an address; an identity may
-            // not.
-            (
-                r#"10.0.0.5 203.0.113.9 - - [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
-                r#"2016-10-25T14:49:33Z 203.0.113.9 - GET / - Success {"status":200,"bytes":5}"#,
-            ),
-            (
-                r#"203.0.113.9 9.9.9.9 ann b [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
-                r#"2016-10-25T14:49:33Z 203.0.113.9 ann b GET / - Success {"status":200,"bytes":5}"#,
-            ),
-            (
-                r#"[2001:db8::1]:443 - - [25/Oct/2016:14:49:33 +0000] "GET /" 5" HTTP/1.0" 404"#,
-                r#"2016-10-25T14:49:33Z 2001:db8::1 - GET /" 5" - Failure {"status":404}"#,
-            ),
-            (
-                r#"{"time_iso8601":"2026-03-04T10:00:00+01:00","remote_addr":"192.0.2.7","request":"GET /x HTTP/1.1","status":403,"upstream_response_time":-,"http_user_agent":"a\x22b"}"#,
-                r#"2026-03-04T09:00:00Z 192.0.2.7 - GET /x a"b Denied {"status":403}"#,
-            ),
-            ("\0\0\0", "nothing"),
-            ("", "nothing"),
-        ];
-
-        for (line, expected) in cases {
-            assert_eq!(describe(line), expected, "{line}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(line in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = Access.parse(&line, ID);
-        }
-
-        /// With nginx's escaping (quotation marks, backslashes and unprintable bytes as `\xHH`) and
-        /// Apache's (`\"`).
-        #[test]
-        fn no_client_hides_its_request_or_dates_it(
-            fields in proptest::array::uniform4(
-                "( \\[01/Jan/2020:00:00:00 \\+0000\\]| - |9\\.9\\.9\\.9 |\"|\\\\| 200 5 |\\] \
-                    \"GET /|[ -~]{0,6}|\\PC{0,3}){0,5}",
-            ),
-            before in prop_oneof![Just(""), Just("www.example.com:443 "), Just("10.0.0.5 ")],
-            apache in any::<bool>(),
-        ) {
-            let escape = |text: &String| {
-                let mut written = String::new();
-                for byte in text.bytes() {
-                    match byte {
-                        b'"' | b'\\' if apache => written.extend(['\\', char::from(byte)]),
-                        b'"' | b'\\' | 0..b' ' | 0x7f.. => {
-                            let _ = write!(written, "\\x{byte:02X}");
-                        }
-                        _ => written.push(char::from(byte)),
-                    }
-                }
-
-                written
-            };
-
-            let [user, request, referer, agent] = fields.each_ref().map(escape);
-            let line = format!(
-                "{before}203.0.113.9 - {user} [25/Oct/2016:14:49:33 +0000] \"{request}\" 404 17 \
-                    \"{referer}\" \"{agent}\""
-            );
-            let Parsed::Event(event) = Access.parse(line.as_bytes(), ID) else { panic!("{line}") };
-            let client = std::net::Ipv4Addr::new(203, 0, 113, 9);
-            prop_assert_eq!(event.ip_address, Some(client.into()), "{}", line);
-            prop_assert_eq!(event.timestamp.to_string(), "2016-10-25T14:49:33Z", "{}", line);
-
-            prop_assert_eq!(event.details.number("status"), Some(404), "{}", line);
-        }
-
-        #[test]
-        fn every_request_becomes_an_event(
-            target in "[!-~]{0,40}",
-            agent in "\\PC{0,20}",
-            status in 100_u16..600,
-        ) {
-            let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
-            let (target, agent) = (escape(&target), escape(&agent));
-            let line = format!("192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] \"GET {target} \
-                HTTP/1.1\" {status} 5 \"-\" \"{agent}\"");
-            let Parsed::Event(event) = Access.parse(line.as_bytes(), ID) else { panic!("{line}") };
-            prop_assert_eq!(event.resource_id.as_deref(), Some(target.as_str()));
-            prop_assert_eq!(event.details.number("status"), Some(u64::from(status)));
-        }
-    }
-}
+mod tests;

@@ -1,15 +1,17 @@
 //! Error logs of nginx and Apache. Refused passwords become failed logins, all other entries errors
 //! of the server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use memchr::memmem;
+use model::address::single;
 use model::civil::{Civil, Zone, digits, month};
 use model::event::Details;
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
 use super::php::AUDIT_FAILURES;
 use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
+use crate::sequence::Line;
 use crate::text::{Object, lossy_text, without_padding};
 
 mod appended;
@@ -36,7 +38,8 @@ fn is_entry_start(line: &[u8]) -> bool {
 }
 
 /// Returns whether an nginx entry about a request continues after a line. nginx writes a newline in
-/// a path as it came, and the text after it must not become an entry of its own.
+/// a path as it came, and the text after it must not become an entry of its own: neither does what
+/// looks like the end of the entry decide where it ends, only the longest that nginx writes.
 fn continues(before: Option<usize>, line: &[u8]) -> bool {
     let Some(before) = before else {
         let line = without_padding(line);
@@ -46,7 +49,7 @@ fn continues(before: Option<usize>, line: &[u8]) -> bool {
             of_request && appended::continues(message, line.len())
         });
     };
-    before + 1 + line.len() < ENTRY_MAX && !appended::has_appended(line)
+    before + 1 + line.len() < ENTRY_MAX
 }
 
 struct WebError {
@@ -139,25 +142,35 @@ struct ErrorEntry<'a> {
     /// Whether the client could have forged its address.
     unclear: bool,
     request: Option<&'a [u8]>,
+    /// Refused passwords among the lines of the entry.
+    refused: u32,
 }
 
 impl LineParser for WebError {
     fn parse<'a>(&self, entry: &'a [u8], id: LineId) -> Parsed<'a> {
+        self.read(entry, id).parsed
+    }
+
+    fn read<'a>(&self, entry: &'a [u8], id: LineId) -> Line<'a> {
         let entry = without_padding(entry);
         if entry.trim_ascii().is_empty() {
-            return Parsed::Nothing;
+            return Parsed::Nothing.into();
         }
 
-        let parsed = nginx_stamp(entry)
-            .and_then(|(civil, rest)| parse_nginx(civil.in_zone(&self.zone)?, rest, entry.len()))
-            .or_else(|| {
-                apache_stamp(entry)
-                    .and_then(|(civil, rest)| parse_apache(civil.in_zone(&self.zone)?, rest))
-            });
+        let stamped = nginx_stamp(entry).or_else(|| apache_stamp(entry));
+        let found = stamped.and_then(|(civil, rest)| {
+            let at = civil.readings(&self.zone)?;
+            let error = if entry.starts_with(b"[") {
+                parse_apache(at.first, rest)
+            } else {
+                parse_nginx(at.first, rest, entry.len())
+            };
+            Some((at, error?))
+        });
 
-        match parsed {
-            Some(error) => Parsed::Event(error.into_event(id)),
-            None => Parsed::Rejected("not an entry of a web server's error log".to_owned()),
+        match found {
+            Some((at, error)) => Line::at(Parsed::Event(error.into_event(id)), Some(at)),
+            None => Parsed::Rejected("not an entry of a web server's error log".to_owned()).into(),
         }
     }
 }
@@ -181,18 +194,42 @@ fn parse_opening(rest: &[u8]) -> Option<(&[u8], bool, &[u8])> {
 /// Parses `[error] 54053#0: *1 MESSAGE, client: 192.0.2.7, server: …, request: "GET / HTTP/1.1", …`
 /// of an entry of `length` bytes.
 fn parse_nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<ErrorEntry<'_>> {
-    let (level, _, message) = parse_opening(rest)?;
-    let Some(appended) = appended::find_appended(message, length) else {
-        return Some(ErrorEntry {
-            at,
-            level,
-            message,
-            client: None,
-            unclear: true,
-            request: None,
-        });
+    let (level, numbered, message) = parse_opening(rest)?;
+    let first_line = message.split(|c| *c == b'\n').next().unwrap_or_default();
+    let own_refusal = u32::from(refused_account(message).is_some());
+    let unclear = |refused| ErrorEntry {
+        at,
+        level,
+        message: first_line,
+        client: None,
+        unclear: true,
+        request: None,
+        refused,
     };
 
+    // A path with a newline: other entries, real or forged, may be among the lines. None names a
+    // client, and each refused password counts.
+    let is_spread = first_line.len() < message.len()
+        && numbered
+        && appended::continues(first_line, first_line.len());
+    if is_spread {
+        let others = message
+            .split(|c| *c == b'\n')
+            .skip(1)
+            .filter(|line| is_refusal(line))
+            .count();
+        let others = u32::try_from(others).unwrap_or(u32::MAX);
+        if others > 0 || own_refusal == 0 {
+            return Some(unclear(own_refusal.saturating_add(others)));
+        }
+    }
+
+    let Some(appended) = appended::find_appended(message, length) else {
+        return Some(ErrorEntry {
+            message,
+            ..unclear(own_refusal)
+        });
+    };
     let appended::Appended {
         client,
         request,
@@ -207,7 +244,15 @@ fn parse_nginx(at: Timestamp, rest: &[u8], length: usize) -> Option<ErrorEntry<'
         client,
         unclear,
         request,
+        refused: own_refusal,
     })
+}
+
+/// Returns whether a line looks like an entry about a refused password.
+fn is_refusal(line: &[u8]) -> bool {
+    nginx_stamp(line)
+        .and_then(|(_, rest)| parse_opening(rest))
+        .is_some_and(|(_, _, message)| refused_account(message).is_some())
 }
 
 /// Parses `[ssl:error] [pid 44570] [client 192.0.2.7:5] MESSAGE`.
@@ -244,25 +289,22 @@ fn parse_apache(at: Timestamp, mut rest: &[u8]) -> Option<ErrorEntry<'_>> {
         rest = inner[end + 1..].trim_ascii_start();
     }
 
-    (!level.is_empty()).then_some(ErrorEntry {
+    (!level.is_empty()).then(|| ErrorEntry {
         at,
         level,
         message: rest,
         client,
-        unclear: false,
+        unclear: client.is_none(),
         request: None,
+        refused: u32::from(refused_account(rest).is_some()),
     })
 }
 
 fn parse_address(text: &[u8]) -> Option<IpAddr> {
     let text = str::from_utf8(text.trim_ascii()).ok()?;
-    let ip = text
-        .parse::<IpAddr>()
-        .ok()
-        .or_else(|| text.parse::<SocketAddr>().ok().map(|s| s.ip()));
     // Apache writes IPv6 with its port and without brackets.
-    ip.or_else(|| text.rsplit_once(':').and_then(|(ip, _)| ip.parse().ok()))
-        .map(|ip| ip.to_canonical())
+    let without_port = || text.rsplit_once(':').and_then(|(ip, _)| single(ip));
+    single(text).or_else(without_port)
 }
 
 /// Strips `AH01617: ` and `Digest: `, which name the module that logs.
@@ -351,6 +393,7 @@ impl<'a> ErrorEntry<'a> {
             client,
             unclear,
             request,
+            refused,
         } = self;
 
         let minor = matches!(level, b"debug" | b"info" | b"notice");
@@ -361,19 +404,19 @@ impl<'a> ErrorEntry<'a> {
             .unwrap_or_default()
             .trim_ascii();
 
-        let (category, action) = match account {
-            Some(_) => (Category::Auth, "login_failed"),
-            None if AUDIT_FAILURES
+        let (category, action) = match refused {
+            _ if refused > 0 => (Category::Auth, "login_failed"),
+            _ if AUDIT_FAILURES
                 .iter()
                 .any(|start| php_message_starts_with(message, start)) =>
             {
                 (Category::System, "audit_failure")
             }
-            None if php_message_starts_with(message, b"PHP Fatal error") => {
+            _ if php_message_starts_with(message, b"PHP Fatal error") => {
                 (Category::System, "php_fatal")
             }
-            None if is_denied(message) => (Category::Network, "access_denied"),
-            None => (Category::Network, "server_error"),
+            _ if is_denied(message) => (Category::Network, "access_denied"),
+            _ => (Category::Network, "server_error"),
         };
 
         let result = if action == "access_denied" {
@@ -394,7 +437,8 @@ impl<'a> ErrorEntry<'a> {
         );
         event.ip_address = client;
 
-        event.account_name = account.map(lossy_text);
+        event.occurrences = refused.max(1);
+        event.account_name = account.filter(|_| refused == 1).map(lossy_text);
         event.resource_type = Some("web server".into());
         event.resource_id = request.map(|r| lossy_text(&r[..r.len().min(2048)]));
         let mut details = Object::with_capacity(first.len().min(MESSAGE_MAX) + 64);
@@ -402,7 +446,7 @@ impl<'a> ErrorEntry<'a> {
             .text_field("level", level)
             .text_field("message", &first[..first.len().min(MESSAGE_MAX)]);
 
-        if account.is_some() && unclear {
+        if refused > 0 && unclear {
             details.text_field("origin", b"web server");
         }
 

@@ -2,11 +2,12 @@
 //! or includes a stack trace.
 
 use memchr::memmem;
-use model::civil::{Civil, Zone, digits, month};
+use model::civil::{Civil, Readings, Zone, digits, month};
 use model::event::Details;
 use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
 use super::{EntryRules, Format, LineId, LineParser, Parsed};
+use crate::sequence::Line;
 use crate::text::{Object, lossy_text, without_padding};
 
 pub(super) const FORMAT: Format = Format {
@@ -37,9 +38,13 @@ struct Php {
 
 impl LineParser for Php {
     fn parse<'a>(&self, entry: &'a [u8], id: LineId) -> Parsed<'a> {
+        self.read(entry, id).parsed
+    }
+
+    fn read<'a>(&self, entry: &'a [u8], id: LineId) -> Line<'a> {
         let entry = without_padding(entry);
         if entry.trim_ascii().is_empty() {
-            return Parsed::Nothing;
+            return Parsed::Nothing.into();
         }
 
         let stamped = is_entry_start(entry)
@@ -52,60 +57,72 @@ impl LineParser for Php {
                 ))
             });
         let Some((at, message)) = stamped else {
-            return Parsed::Rejected("no [day-month-year time zone] at its beginning".to_owned());
+            let why = "no [day-month-year time zone] at its beginning";
+            return Parsed::Rejected(why.to_owned()).into();
         };
-        Parsed::Event(build_event(at, message, id))
+        Line::at(Parsed::Event(build_event(at.first, message, id)), Some(at))
     }
 }
 
 impl Php {
     /// Parses `05-Jun-2018 07:30:16 Europe/Paris`, or Laravel's `2018-06-05 07:30:16` with or
     /// without fraction and zone.
-    fn parse_time(&self, stamp: &[u8]) -> Option<Timestamp> {
-        if let [
-            d1,
-            d2,
-            b'-',
-            m1,
-            m2,
-            m3,
-            b'-',
-            y1,
-            y2,
-            y3,
-            y4,
-            b' ',
-            clock @ ..,
-        ] = stamp
-        {
-            let (clock, zone) = clock.split_at_checked(8)?;
-            let [h1, h2, b':', n1, n2, b':', s1, s2] = clock else {
-                return None;
-            };
-            let civil = Civil {
-                year: digits(&[*y1, *y2, *y3, *y4])?,
-                month: month(&[*m1, *m2, *m3])?,
-                day: digits(&[*d1, *d2])?,
-                hour: digits(&[*h1, *h2])?,
-                minute: digits(&[*n1, *n2])?,
-                second: digits(&[*s1, *s2])?,
-                micros: 0,
-            };
-
-            let named = str::from_utf8(zone.trim_ascii())
-                .ok()
-                .filter(|z| !z.is_empty())
-                .and_then(Zone::named);
-            return civil.in_zone(named.as_ref().unwrap_or(&self.zone));
-        }
-
-        let stamp = str::from_utf8(stamp).ok()?;
-        Timestamp::parse(stamp).ok().or_else(|| {
+    fn parse_time(&self, stamp: &[u8]) -> Option<Readings> {
+        let Some((civil, zone)) = split_php_stamp(stamp) else {
+            let stamp = str::from_utf8(stamp).ok()?;
+            if let Ok(at) = Timestamp::parse(stamp) {
+                return Some(at.into());
+            }
             // Without a zone: read the fields as if in UTC, then place them in the zone.
             let utc = Timestamp::parse(&format!("{}Z", stamp.get(..19)?)).ok()?;
-            Civil::of_utc(utc).in_zone(&self.zone)
-        })
+            return Civil::of_utc(utc).readings(&self.zone);
+        };
+
+        let name = str::from_utf8(zone.trim_ascii()).ok()?;
+        match Zone::named(name) {
+            _ if name.is_empty() => civil.readings(&self.zone),
+            Some(zone) => civil.readings(&zone),
+            None => civil.readings_abbreviated(name, &self.zone),
+        }
     }
+}
+
+/// Splits `05-Jun-2018 07:30:16 Europe/Paris` into time and zone.
+fn split_php_stamp(stamp: &[u8]) -> Option<(Civil, &[u8])> {
+    let [
+        d1,
+        d2,
+        b'-',
+        m1,
+        m2,
+        m3,
+        b'-',
+        y1,
+        y2,
+        y3,
+        y4,
+        b' ',
+        clock @ ..,
+    ] = stamp
+    else {
+        return None;
+    };
+
+    let (clock, zone) = clock.split_at_checked(8)?;
+    let [h1, h2, b':', n1, n2, b':', s1, s2] = clock else {
+        return None;
+    };
+    let civil = Civil {
+        year: digits(&[*y1, *y2, *y3, *y4])?,
+        month: month(&[*m1, *m2, *m3])?,
+        day: digits(&[*d1, *d2])?,
+        hour: digits(&[*h1, *h2])?,
+        minute: digits(&[*n1, *n2])?,
+        second: digits(&[*s1, *s2])?,
+        micros: 0,
+    };
+
+    Some((civil, zone))
 }
 
 /// Splits `PHP Fatal error:  …` or `production.ERROR: …` into level and message.
@@ -296,6 +313,21 @@ mod tests {
     }
 
     proptest! {
+        /// Time and place in the file are the server's, whatever a message holds.
+        #[test]
+        fn no_client_dates_a_message(
+            sent in proptest::collection::vec(any::<u8>(), 0..80),
+        ) {
+            let mut entry = b"[05-Jun-2018 07:30:16 UTC] PHP Warning:  ".to_vec();
+            entry.extend(sent.iter().filter(|c| **c != b'\n'));
+            entry.extend_from_slice(b" in /w/a.php on line 7");
+            let Parsed::Event(event) = (Php { zone: Zone::UTC }).parse(&entry, ID) else {
+                panic!("{}", String::from_utf8_lossy(&entry))
+            };
+            prop_assert_eq!(event.timestamp.to_string(), "2018-06-05T07:30:16Z");
+            prop_assert_eq!((event.ip_address, event.user_id, event.account_name), (None, None, None));
+        }
+
         #[test]
         fn never_panics(
             entry in "\\[05-Jun-2018 07:30:16 UTC\\] \\PC{0,80}",

@@ -1,9 +1,7 @@
 //! PostgreSQL's own log, `jsonlog` or `csvlog`: refused and accepted logins, refused access, and
 //! schema changes. An application cannot suppress it.
 
-use std::net::IpAddr;
-
-use model::civil::{Civil, Zone};
+use model::civil::{Civil, Readings, Zone};
 use model::event::{Details, UserId};
 use model::sql::statements;
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
@@ -11,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::{EntryRules, Format, LineId, LineParser, ParseContext, Parsed};
 use crate::json;
+use crate::sequence::Line;
 use crate::text::{Object, add_named_origin, without_padding};
 
 pub(super) const FORMAT: Format = Format {
@@ -71,55 +70,58 @@ struct Message {
     message: String,
     statement: String,
     application: String,
+    /// What the process was doing.
+    status: String,
 }
 
 impl LineParser for Postgres {
     fn parse<'a>(&self, entry: &'a [u8], id: LineId) -> Parsed<'a> {
+        self.read(entry, id).parsed
+    }
+
+    fn read<'a>(&self, entry: &'a [u8], id: LineId) -> Line<'a> {
+        let rejected = |why: &str| Parsed::Rejected(why.to_owned()).into();
         let entry = without_padding(entry).trim_ascii();
         let message = match entry.first() {
-            None => return Parsed::Nothing,
+            None => return Parsed::Nothing.into(),
             // The end of an entry with a long statement may be missing; what matters comes before.
             Some(b'{') => {
                 match json::parse_object(entry).or_else(|| json::parse_beginning(entry)) {
                     Some(object) => message_from_json(&object),
-                    None => return Parsed::Rejected("not a JSON object".to_owned()),
+                    None => return rejected("not a JSON object"),
                 }
             }
             Some(_) => match message_from_csv(entry) {
                 Some(message) => message,
-                None => {
-                    return Parsed::Rejected(
-                        "neither a JSON object nor a row of csvlog".to_owned(),
-                    );
-                }
+                None => return rejected("neither a JSON object nor a row of csvlog"),
             },
         };
 
         match self.parse_time(&message.time) {
-            Some(at) => classify_message(&message).map_or(Parsed::Nothing, |class| {
-                Parsed::Event(class.into_event(at, message, id))
-            }),
-            None => Parsed::Rejected("no time at its beginning".to_owned()),
+            Ok(at) => {
+                let class = classify_message(&message);
+                let event = class.map(|class| class.into_event(at.first, message, id));
+                Line::at(event.map_or(Parsed::Nothing, Parsed::Event), Some(at))
+            }
+            Err(why) => rejected(why),
         }
     }
 }
 
 impl Postgres {
-    /// Parses `2026-03-04 10:00:00.123 UTC`. Only UTC's abbreviations are unambiguous; the
-    /// configured zone applies to times with others.
-    fn parse_time(&self, text: &str) -> Option<Timestamp> {
-        let (stamp, zone) = text.rsplit_once(' ')?;
+    /// Parses `2026-03-04 10:00:00.123 UTC`. An abbreviation that the configured zone does not use
+    /// has its usual meaning.
+    fn parse_time(&self, text: &str) -> Result<Readings, &'static str> {
+        const NO_TIME: &str = "no time at its beginning";
+        let (stamp, zone) = text.rsplit_once(' ').ok_or(NO_TIME)?;
         if let Ok(at) = Timestamp::parse(&format!("{stamp}{zone}")) {
-            return Some(at);
+            return Ok(at.into());
         }
 
-        let utc = Timestamp::parse(&format!("{stamp}Z")).ok()?;
-        let civil = Civil::of_utc(utc);
-        if matches!(zone, "UTC" | "GMT" | "Z") {
-            Some(utc)
-        } else {
-            civil.in_zone(&self.zone)
-        }
+        let utc = Timestamp::parse(&format!("{stamp}Z")).map_err(|_| NO_TIME)?;
+        Civil::of_utc(utc)
+            .readings_abbreviated(zone, &self.zone)
+            .ok_or("the zone of its time is not known: set the source's time_zone")
     }
 }
 
@@ -142,6 +144,7 @@ fn message_from_json(object: &Map<String, Value>) -> Message {
         message: get("message"),
         statement: get("statement"),
         application: get("application_name"),
+        status: get("ps"),
     }
 }
 
@@ -212,6 +215,7 @@ fn message_from_csv(row: &[u8]) -> Option<Message> {
         message: take(13),
         statement: take(19),
         application: take(22),
+        status: take(7),
     })
 }
 
@@ -272,6 +276,16 @@ fn object_of(words: &[String]) -> Option<String> {
         .cloned()
 }
 
+/// Returns whether a message says, in any language, that a connection was authorized: `WORDS=USER
+/// …` of a process that authenticates. `connection authenticated` has the user in quotation marks.
+fn is_authorized(m: &Message) -> bool {
+    let after = m.message.split_once('=').map(|(_, after)| after);
+    let names_user = after
+        .and_then(|after| after.strip_prefix(m.user.as_str()))
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    m.state == "00000" && m.status == "authentication" && !m.user.is_empty() && names_user
+}
+
 fn classify_message(m: &Message) -> Option<Classification> {
     let quoted = || m.message.split('"').nth(1).map(str::to_owned);
     match m.state.as_str() {
@@ -300,7 +314,7 @@ fn classify_message(m: &Message) -> Option<Classification> {
         _ => {}
     }
 
-    if m.message.starts_with("connection authorized: ") {
+    if m.message.starts_with("connection authorized: ") || is_authorized(m) {
         return Some(Classification {
             category: Category::Auth,
             action: "login",
@@ -360,7 +374,7 @@ impl Classification {
             action.into(),
             result,
         );
-        event.ip_address = m.host.parse::<IpAddr>().ok().map(|ip| ip.to_canonical());
+        event.ip_address = model::address::single(&m.host);
 
         // FATAL: … for user "x" names the attempted role when there is no session with a role.
         let user = if m.user.is_empty() {
@@ -476,6 +490,93 @@ mod tests {
     }
 
     #[test]
+    fn abbreviated_zones_mean_what_they_say() {
+        let at = |zone: &str, time: &str| {
+            let parser = Postgres {
+                zone: Zone::named(zone).unwrap(),
+            };
+            parser
+                .parse_time(time)
+                .map(|at| (at.first.to_string(), at.second.is_some()))
+        };
+        let only = |text: &str| Ok((text.to_owned(), false));
+        for (zone, time, expected) in [
+            (
+                "UTC",
+                "2026-01-05 10:00:00.5 EST",
+                only("2026-01-05T15:00:00.5Z"),
+            ),
+            (
+                "UTC",
+                "2026-07-05 10:00:00 CEST",
+                only("2026-07-05T08:00:00Z"),
+            ),
+            (
+                "UTC",
+                "2026-07-05 10:00:00 +0530",
+                only("2026-07-05T04:30:00Z"),
+            ),
+            (
+                "Asia/Shanghai",
+                "2026-07-05 10:00:00 CST",
+                only("2026-07-05T02:00:00Z"),
+            ),
+            (
+                "UTC",
+                "2026-07-05 10:00:00 CST",
+                only("2026-07-05T16:00:00Z"),
+            ),
+            (
+                "Asia/Kolkata",
+                "2026-07-05 10:00:00 IST",
+                only("2026-07-05T04:30:00Z"),
+            ),
+            // The abbreviation tells the two passes of an hour apart.
+            (
+                "America/New_York",
+                "2026-11-01 01:05:00 EDT",
+                only("2026-11-01T05:05:00Z"),
+            ),
+            (
+                "America/New_York",
+                "2026-11-01 01:05:00 EST",
+                only("2026-11-01T06:05:00Z"),
+            ),
+        ] {
+            assert_eq!(at(zone, time), expected, "{zone} {time}");
+        }
+        assert!(at("UTC", "2026-07-05 10:00:00 IST").is_err());
+        assert!(at("UTC", "yesterday EST").is_err());
+    }
+
+    #[test]
+    fn logins_are_seen_in_every_language() {
+        let line = |message: &str| {
+            describe(&format!(
+                r#"{{"timestamp":"2026-03-04 10:00:00 UTC","user":"ann","remote_host":"192.0.2.7","ps":"authentication","error_severity":"LOG","state_code":"00000","message":"{message}"}}"#
+            ))
+        };
+        for message in [
+            "connection authorized: user=ann database=x application_name=psql",
+            "Verbindung autorisiert: Benutzer=ann Datenbank=x",
+            "replication connection authorized: user=ann",
+        ] {
+            assert_eq!(
+                line(message),
+                "2026-03-04T10:00:00Z login ann 192.0.2.7 -",
+                "{message}"
+            );
+        }
+        for message in [
+            r#"connection authenticated: identity=\"ann\" method=scram-sha-256 (/x/pg_hba.conf:9)"#,
+            "Verbindung authentifiziert: Identität=»ann« Methode=trust (/x/pg_hba.conf:9)",
+            "hello",
+        ] {
+            assert_eq!(line(message), "nothing", "{message}");
+        }
+    }
+
+    #[test]
     fn a_row_begins_with_its_time() {
         assert!(is_entry_start(b"2026-03-04 10:00:00.123 UTC,\"x\""));
         assert!(!is_entry_start(b"SELECT '2026-03-04 10:00:00.123 UTC'"));
@@ -564,6 +665,38 @@ mod tests {
                 prop_assert_eq!(event.ip_address, Some(client.into()));
                 prop_assert_eq!(&*event.action, "login_failed");
             }
+        }
+
+        /// The server's fields of jsonlog stay as they are, whatever bytes a client sends.
+        #[test]
+        fn no_client_changes_an_object(
+            sent in proptest::collection::vec(any::<u8>(), 0..60),
+            escape in prop_oneof![Just(""), Just("\\ud800"), Just("\\u0000"), Just("\\x22")],
+        ) {
+            // PostgreSQL escapes what JSON must have escaped and leaves other bytes as they came.
+            let mut written = escape.as_bytes().to_vec();
+            for byte in &sent {
+                match byte {
+                    b'"' | b'\\' => written.extend([b'\\', *byte]),
+                    0..b' ' => written.extend(format!("\\u{byte:04x}").bytes()),
+                    _ => written.push(*byte),
+                }
+            }
+
+            let mut line = br#"{"timestamp":"2026-03-04 10:00:00 UTC","user":""#.to_vec();
+            line.extend_from_slice(&written);
+            line.extend_from_slice(br#"","remote_host":"203.0.113.9","state_code":"28P01","statement":""#);
+            line.extend_from_slice(&written);
+            line.extend_from_slice(br#"","application_name":""#);
+            line.extend_from_slice(&written);
+            line.extend_from_slice(br#""}"#);
+            let Parsed::Event(event) = (Postgres { zone: Zone::UTC }).parse(&line, ID) else {
+                panic!("{}", String::from_utf8_lossy(&line))
+            };
+            let client = std::net::Ipv4Addr::new(203, 0, 113, 9);
+            prop_assert_eq!(event.ip_address, Some(client.into()));
+            prop_assert_eq!(event.timestamp.to_string(), "2026-03-04T10:00:00Z");
+            prop_assert_eq!(&*event.action, "login_failed");
         }
 
         #[test]

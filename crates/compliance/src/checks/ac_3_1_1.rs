@@ -4,13 +4,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_1",
     control: ControlId::known("3.1.1"),
     title: "Accounts, keys and who holds them",
     reads: &[Section::Accounts],
+    scope: Scope {
+        population: "every account, process and device that may reach a system in scope",
+        counted: Counted::Accounts,
+        cannot_see: "accounts of machines, directories, clouds and network devices",
+    },
     decide,
 };
 

@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_10",
     control: ControlId::known("3.1.10"),
     title: "Session lock",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every session at every workstation and application",
+        counted: Counted::Settings,
+        cannot_see: "screens and their locks",
+    },
     decide,
 };
 

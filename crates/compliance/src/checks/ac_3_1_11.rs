@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_11",
     control: ControlId::known("3.1.11"),
     title: "Ends of sessions",
     reads: &[Section::Host, Section::Events],
+    scope: Scope {
+        population: "every session of every system",
+        counted: Counted::Settings,
+        cannot_see: "sessions of applications, and settings of other machines",
+    },
     decide,
 };
 

@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_12",
     control: ControlId::known("3.1.12"),
     title: "Remote access in the record",
     reads: &[Section::Events, Section::Sources, Section::Host],
+    scope: Scope {
+        population: "every way into every system from outside",
+        counted: Counted::Settings,
+        cannot_see: "VPN, remote desktop, consoles of providers, and SSH on other ports",
+    },
     decide,
 };
 

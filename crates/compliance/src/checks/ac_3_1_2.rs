@@ -4,13 +4,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_2",
     control: ControlId::known("3.1.2"),
     title: "Roles of accounts, scopes of keys, rights of roles",
     reads: &[Section::Database, Section::Accounts],
+    scope: Scope {
+        population: "every account, with every function that each system offers it",
+        counted: Counted::Accounts,
+        cannot_see: "rights within the applications, and accounts of other systems",
+    },
     decide,
 };
 
@@ -20,9 +27,10 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
     };
     let roles: Vec<String> = a.active.keys().cloned().collect();
     let saw = format!(
-        "accounts have the roles {}; {} database roles read events, none may change them",
+        "accounts have the roles {}; {} database roles read events, {} may change them",
         list_first(&roles),
-        d.readers.len()
+        d.readers.len(),
+        d.may_change.len()
     );
 
     let needs = "what each role of the applications may do";

@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_5",
     control: ControlId::known("3.1.5"),
     title: "Privileged logins and accounts",
     reads: &[Section::Database, Section::Accounts],
+    scope: Scope {
+        population: "every privileged account and every security function of every system",
+        counted: Counted::Accounts,
+        cannot_see: "privileged accounts of operating systems, directories and cloud services",
+    },
     decide,
 };
 

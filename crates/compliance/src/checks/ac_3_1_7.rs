@@ -4,13 +4,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_7",
     control: ControlId::known("3.1.7"),
     title: "Privileged functions in the record",
     reads: &[Section::Events, Section::Database],
+    scope: Scope {
+        population: "every privileged function of every system, each time that it is executed",
+        counted: Counted::Records,
+        cannot_see: "functions that are executed without a record",
+    },
     decide,
 };
 
@@ -34,7 +41,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
     let prevented = if d.may_change.is_empty() {
         cant_tell(
             'c',
-            "no role but superusers may change the record",
+            "no role but superusers and the owners of its tables may change the record",
             "tests of the applications (red team)",
         )
     } else {

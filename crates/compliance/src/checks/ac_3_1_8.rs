@@ -4,13 +4,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ac_3_1_8",
     control: ControlId::known("3.1.8"),
     title: "Lockout settings and lockouts",
     reads: &[Section::Events, Section::Rules, Section::Host],
+    scope: Scope {
+        population: "every way to log in to every system",
+        counted: Counted::Settings,
+        cannot_see: "lockout settings of applications, directories and other machines",
+    },
     decide,
 };
 

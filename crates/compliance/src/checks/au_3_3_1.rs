@@ -4,13 +4,21 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met, watching};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+    watching,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_1",
     control: ControlId::known("3.3.1"),
     title: "Events, their content, and how long they are kept",
     reads: &[Section::Events, Section::Sources],
+    scope: Scope {
+        population: "every event that is to be logged, on every asset, on every day",
+        counted: Counted::Records,
+        cannot_see: "what is never logged, and for how long it must be kept",
+    },
     decide,
 };
 

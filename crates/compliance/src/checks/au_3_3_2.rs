@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_2",
     control: ControlId::known("3.3.2"),
     title: "Traces from users to actions",
     reads: &[Section::Events],
+    scope: Scope {
+        population: "every action of every user on every system",
+        counted: Counted::Records,
+        cannot_see: "shared accounts, and actions that leave no record",
+    },
     decide,
 };
 

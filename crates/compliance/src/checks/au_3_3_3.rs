@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, met, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_3",
     control: ControlId::known("3.3.3"),
     title: "Review of the types of logged events",
     reads: &[Section::Programme],
+    scope: Scope {
+        population: "every event type that an asset logs or should log",
+        counted: Counted::Records,
+        cannot_see: "the process by which it was reviewed, and what a reviewer looked at",
+    },
     decide,
 };
 
@@ -30,7 +35,13 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
             'b',
             format!("the last review was signed on {at}, more than a quarter ago"),
         ),
-        Some(at) => met('b', format!("reviewed and signed on {at}")),
+        // A signature shows that somebody signed. Whether that is the defined process, and whether
+        // what should be logged was looked at, too, is in documents.
+        Some(at) => cant_tell(
+            'b',
+            format!("reviewed and signed on {at}"),
+            "the defined process, to compare the review with, and a person who reads the review",
+        ),
     };
 
     vec![cant_tell('a', "", a), reviewed, cant_tell('c', "", c)]

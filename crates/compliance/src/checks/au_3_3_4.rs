@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::{Facts, TransportFacts};
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, met, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_4",
     control: ControlId::known("3.3.4"),
     title: "Alerts about failures of the record",
     reads: &[Section::Rules, Section::Alerts, Section::Transport],
+    scope: Scope {
+        population: "every failure of logging on every asset, and everybody who must hear of it",
+        counted: Counted::Records,
+        cannot_see: "whether those named still work here, read mail, and are the right ones",
+    },
     decide,
 };
 
@@ -59,7 +66,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         if on {
             cant_tell(
                 'b',
-                "silence of a source, holes in its numbers, rotation, and outages of our own \
+                "silence of a source, holes in its numbers, rotation, and outages of blueteam \
                     raise audit_log_gap",
                 "the policy that defines which failures people are alerted of",
             )
@@ -74,7 +81,12 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
 fn name_contacts(t: &TransportFacts, channels: &[String]) -> CheckResult {
     match &t.audit_failures {
         Some(named) if !named.is_empty() => {
-            met('a', format!("{} are told by mail", list_first(named)))
+            // A name in a configuration may be that of the sample, or of somebody who left.
+            cant_tell(
+                'a',
+                format!("{} are told by mail", list_first(named)),
+                "a person who says that these are the right ones and still work here",
+            )
         }
         _ if channels.is_empty() => not_met('a', "nobody is configured to be told"),
         _ => cant_tell(

@@ -3,9 +3,9 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::watching::met_if_watching;
+use super::watching::watched_but;
 use super::{
-    Check, CheckResult, Section, cant_read, cant_tell, describe_proofs, list_first, not_met,
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, describe_proofs, not_met,
 };
 
 pub(super) const CHECK: Check = Check {
@@ -13,6 +13,11 @@ pub(super) const CHECK: Check = Check {
     control: ControlId::known("3.3.5"),
     title: "Correlation",
     reads: &[Section::Rules, Section::Sources, Section::Daemon],
+    scope: Scope {
+        population: "every process by which records are reviewed, analyzed and reported",
+        counted: Counted::Records,
+        cannot_see: "the processes of the organization",
+    },
     decide,
 };
 
@@ -21,11 +26,6 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         return cant_read("ab", "rules and sources");
     };
     let on = rules.iter().filter(|r| r.enabled).count();
-    let off: Vec<String> = rules
-        .iter()
-        .filter(|r| !r.enabled)
-        .map(|r| r.rule_id.clone())
-        .collect();
 
     let saw = format!(
         "{on} rules{} watch {} sources together",
@@ -35,12 +35,13 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
     let correlated = match (on, sources.len()) {
         (0, _) => not_met('b', "no rule is on"),
         (_, 0) => not_met('b', "there is no source"),
-        _ if off.is_empty() => met_if_watching('b', facts, rules.iter(), saw),
-        _ => met_if_watching(
+        // Rules that look at several sources correlate events. The objective is about what people
+        // do with them.
+        _ => watched_but(
             'b',
             facts,
-            rules.iter(),
-            format!("{saw}; off: {}", list_first(&off)),
+            saw,
+            "the defined processes, and a person who says that they are correlated",
         ),
     };
 

@@ -1,17 +1,24 @@
-//! 3.3.6: audit record reduction and report generation on demand. blueteam is the capability, for
-//! the records that it holds.
+//! 3.3.6: audit record reduction and report generation on demand. That blueteam can search and
+//! report says nothing of records that it does not hold, nor that anybody uses it.
 
 use model::ControlId;
 use model::facts::Facts;
 
 use super::watching::met_if_recorded;
-use super::{Check, CheckResult, Section, cant_read};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, for_each_objective,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_6",
     control: ControlId::known("3.3.6"),
     title: "Audit reduction and reports",
     reads: &[Section::Programme, Section::Sources],
+    scope: Scope {
+        population: "the records of every asset, of every day",
+        counted: Counted::Records,
+        cannot_see: "records that never left their asset, and who sends in another's name",
+    },
     decide,
 };
 
@@ -19,6 +26,16 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
     let Some(p) = &facts.programme else {
         return cant_read("ab", "the record of questions");
     };
+    if p.queries == 0 {
+        return for_each_objective("ab", |o| {
+            cant_tell(
+                o,
+                format!("nobody asked anything of the record in {} days", facts.days),
+                "people who analyze the record and report from it",
+            )
+        });
+    }
+
     let saw = format!(
         "{} questions were asked of the record in {} days, each of them recorded",
         p.queries, facts.days
@@ -32,7 +49,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         met_if_recorded(
             'b',
             facts,
-            "`events export`, `report` and `compliance export` write reports on demand",
+            format!("`events export`, `report` and `compliance export` write reports; {saw}"),
         ),
     ]
 }

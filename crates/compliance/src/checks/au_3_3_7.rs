@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_7",
     control: ControlId::known("3.3.7"),
     title: "Clocks",
     reads: &[Section::Sources, Section::Host],
+    scope: Scope {
+        population: "every clock that stamps a record",
+        counted: Counted::Settings,
+        cannot_see: "clocks of machines that only forward records, and clocks that are behind",
+    },
     decide,
 };
 

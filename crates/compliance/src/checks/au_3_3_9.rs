@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "au_3_3_9",
     control: ControlId::known("3.3.9"),
     title: "Who manages the record",
     reads: &[Section::Database],
+    scope: Scope {
+        population: "everybody who may change what any system logs",
+        counted: Counted::Settings,
+        cannot_see: "administrators of the machines and of the applications",
+    },
     decide,
 };
 

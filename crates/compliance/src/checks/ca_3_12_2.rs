@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, met, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_2",
     control: ControlId::known("3.12.2"),
     title: "Plans of action",
     reads: &[Section::Programme],
+    scope: Scope {
+        population: "every deficiency and every vulnerability",
+        counted: Counted::Objectives,
+        cannot_see: "deficiencies that nobody wrote down, and whether a plan would correct them",
+    },
     decide,
 };
 
@@ -22,25 +27,31 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         p.not_met, p.unplanned, p.plans_overdue
     );
 
-    // An objective that was not assessed may hide a deficiency.
-    let whole = p.objectives > 0 && p.decided_in_a_year >= p.objectives;
+    // An objective that was not assessed may hide a deficiency, and so may one that was found met
+    // with the stroke of a pen.
     let share = format!(
         "{} of {} objectives were decided within a year; {saw}",
         p.decided_in_a_year, p.objectives
     );
-    let rest = "a decision about the other objectives";
 
     vec![
-        match p.decided_in_a_year {
-            0 => not_met('a', "nobody has assessed anything"),
-            _ if whole => met('a', share.clone()),
-            _ => cant_tell('a', share.clone(), rest),
+        if p.decided_in_a_year == 0 {
+            not_met('a', "nobody has assessed anything")
+        } else {
+            cant_tell(
+                'a',
+                share.clone(),
+                "a person who says that scans, advisories and assessments show no other deficiency",
+            )
         },
-        match (p.decided_in_a_year, p.unplanned) {
-            (0, _) => cant_tell('b', saw.clone(), "an assessment"),
-            (_, 0) if whole => met('b', share),
-            (_, 0) => cant_tell('b', share, rest),
-            _ => not_met('b', saw.clone()),
+        if p.unplanned > 0 {
+            not_met('b', saw.clone())
+        } else {
+            cant_tell(
+                'b',
+                share,
+                "a person who reads whether each plan would correct its deficiency",
+            )
         },
         if p.plans_overdue > 0 {
             not_met('c', saw)

@@ -3,8 +3,8 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::watching::met_if_watching;
-use super::{Check, CheckResult, Section, cant_read, not_met};
+use super::watching::watched_but;
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_3",
@@ -16,6 +16,11 @@ pub(super) const CHECK: Check = Check {
         Section::Daemon,
         Section::Rules,
     ],
+    scope: Scope {
+        population: "every security control, at all times",
+        counted: Counted::Requirements,
+        cannot_see: "controls that no software sees",
+    },
     decide,
 };
 
@@ -32,6 +37,13 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
 
     vec![match (on, p.checks_run) {
         (0, _) | (_, 0) => not_met('a', saw),
-        _ => met_if_watching('a', facts, rules.iter(), saw),
+        // Rules look for attacks. Only checks look at controls, and not at all of them.
+        _ => watched_but(
+            'a',
+            facts,
+            saw,
+            "to know that each control is monitored, also those that no software sees, and that \
+                somebody acts on what is found",
+        ),
     }]
 }

@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective, met, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, for_each_objective, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "ca_3_12_4",
     control: ControlId::known("3.12.4"),
     title: "System security plan",
     reads: &[Section::Programme],
+    scope: Scope {
+        population: "every section of the plan, for the whole system",
+        counted: Counted::Documents,
+        cannot_see: "what the plan says",
+    },
     decide,
 };
 
@@ -30,7 +37,8 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
             'a',
             "no approved system security plan is among the evidence of 3.12.4",
         )],
-        Some(_) => vec![met('a', saw.clone())],
+        // An approved file may be empty.
+        Some(_) => vec![cant_tell('a', saw.clone(), needs)],
     };
 
     says.extend(for_each_objective("bcdefg", |o| {

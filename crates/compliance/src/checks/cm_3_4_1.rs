@@ -4,13 +4,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_1",
     control: ControlId::known("3.4.1"),
     title: "Drift of this machine from its baseline",
     reads: &[Section::Host, Section::Programme],
+    scope: Scope {
+        population: "every asset in scope, with its hardware, software, firmware and documents",
+        counted: Counted::Settings,
+        cannot_see: "other machines, and assets that nobody listed",
+    },
     decide,
 };
 

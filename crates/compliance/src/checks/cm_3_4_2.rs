@@ -6,13 +6,20 @@ use std::collections::BTreeMap;
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_2",
     control: ControlId::known("3.4.2"),
     title: "Security settings of this machine against its baseline",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every security setting of every product in use",
+        counted: Counted::Settings,
+        cannot_see: "other machines, and settings that no baseline holds",
+    },
     decide,
 };
 

@@ -4,13 +4,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_3",
     control: ControlId::known("3.4.3"),
     title: "Changes of this machine that nobody approved",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every change to every system",
+        counted: Counted::Settings,
+        cannot_see: "other machines, and how changes were reviewed",
+    },
     decide,
 };
 

@@ -4,13 +4,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_4",
     control: ControlId::known("3.4.4"),
     title: "Changes of this machine that were to be analysed",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every change to every system",
+        counted: Counted::Settings,
+        cannot_see: "any analysis, and changes of other machines",
+    },
     decide,
 };
 

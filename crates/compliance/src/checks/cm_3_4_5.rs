@@ -4,7 +4,8 @@ use model::ControlId;
 use model::facts::Facts;
 
 use super::{
-    Check, CheckResult, Section, cant_read, cant_tell, for_each_objective, list_first, not_met,
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, for_each_objective,
+    list_first, not_met,
 };
 
 pub(super) const CHECK: Check = Check {
@@ -12,6 +13,11 @@ pub(super) const CHECK: Check = Check {
     control: ControlId::known("3.4.5"),
     title: "Who may write to what decides what runs",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "everybody who may change any system, on the spot or over the network",
+        counted: Counted::Settings,
+        cannot_see: "physical access, groups and sudo rules, and other machines",
+    },
     decide,
 };
 

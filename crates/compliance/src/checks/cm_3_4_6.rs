@@ -4,13 +4,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_6",
     control: ControlId::known("3.4.6"),
     title: "Services and ports of this machine",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every capability of every system",
+        counted: Counted::Settings,
+        cannot_see: "what is essential, and other machines",
+    },
     decide,
 };
 

@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "cm_3_4_7",
     control: ControlId::known("3.4.7"),
     title: "Open ports",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every program, function, port, protocol and service of every system",
+        counted: Counted::Settings,
+        cannot_see: "programs, UDP ports, firewalls, and other machines",
+    },
     decide,
 };
 

@@ -4,13 +4,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_10",
     control: ControlId::known("3.5.10"),
     title: "Password hashes",
     reads: &[Section::Accounts, Section::Database, Section::Transport],
+    scope: Scope {
+        population: "every stored and every transmitted password",
+        counted: Counted::Accounts,
+        cannot_see: "passwords in files, scripts, browsers and other systems",
+    },
     decide,
 };
 
@@ -60,7 +67,10 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
     let moved = if open.is_empty() {
         cant_tell(
             'b',
-            "every way of this program that leaves the machine is encrypted",
+            format!(
+                "of {} connections of blueteam, none leaves the machine unencrypted",
+                t.ways.len()
+            ),
             "the same of the applications",
         )
     } else {

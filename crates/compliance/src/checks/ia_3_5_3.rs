@@ -5,13 +5,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_3",
     control: ControlId::known("3.5.3"),
     title: "Second factors in the record",
     reads: &[Section::Events, Section::Host],
+    scope: Scope {
+        population: "every login of every privileged account, and every network login",
+        counted: Counted::Records,
+        cannot_see: "second factors that are not logged",
+    },
     decide,
 };
 

@@ -5,13 +5,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, for_each_objective,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_7",
     control: ControlId::known("3.5.7"),
     title: "Rules for new passwords",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every place where a password is set",
+        counted: Counted::Settings,
+        cannot_see: "rules of applications and directories, and of other machines",
+    },
     decide,
 };
 

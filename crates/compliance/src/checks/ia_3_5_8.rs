@@ -4,13 +4,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_8",
     control: ControlId::known("3.5.8"),
     title: "Reuse of passwords",
     reads: &[Section::Host, Section::Accounts],
+    scope: Scope {
+        population: "every account with a password, in every system",
+        counted: Counted::Accounts,
+        cannot_see: "whether a former password is refused, and other systems",
+    },
     decide,
 };
 

@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ia_3_5_9",
     control: ControlId::known("3.5.9"),
     title: "Temporary passwords",
     reads: &[Section::Accounts],
+    scope: Scope {
+        population: "every temporary password of every system",
+        counted: Counted::Accounts,
+        cannot_see: "systems that do not mark a password as temporary",
+    },
     decide,
 };
 

@@ -3,8 +3,8 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::watching::met_if_watching;
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::watching::watched_but;
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ir_3_6_1",
@@ -16,6 +16,11 @@ pub(super) const CHECK: Check = Check {
         Section::Sources,
         Section::Daemon,
     ],
+    scope: Scope {
+        population: "every stage of handling of every incident",
+        counted: Counted::Incidents,
+        cannot_see: "what people do, and incidents that no rule found",
+    },
     decide,
 };
 
@@ -67,11 +72,12 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         cant_tell('b', "", "the incident response plan"),
         match on {
             0 => not_met('c', "no rule is on"),
-            _ => met_if_watching(
+            // That rules open incidents shows no capability of the organization.
+            _ => watched_but(
                 'c',
                 facts,
-                rules.iter(),
                 format!("{on} rules open incidents"),
+                "the incident response plan, and who answers when a rule fires",
             ),
         },
         stage(

@@ -3,8 +3,8 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::watching::met_if_watching;
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::watching::watched_but;
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "ir_3_6_2",
@@ -16,22 +16,32 @@ pub(super) const CHECK: Check = Check {
         Section::Sources,
         Section::Daemon,
     ],
+    scope: Scope {
+        population: "every incident, wherever it was noticed",
+        counted: Counted::Incidents,
+        cannot_see: "incidents that people noticed and wrote down elsewhere, or nowhere",
+    },
     decide,
 };
 
 fn decide(facts: &Facts) -> Vec<CheckResult> {
-    let (Some(i), Some(rules)) = (&facts.incidents, &facts.rules) else {
+    let Some(i) = &facts.incidents else {
         return cant_read("abcdef", "incidents");
     };
     let total: u64 = i.by_status.values().sum();
+    let closed = i.by_status.get("closed").copied().unwrap_or_default();
     let needs = "the names of authorities and officials, and what they were sent";
 
     vec![
         if total == 0 {
             cant_tell('a', "no incident so far", "an incident, or an exercise")
         } else {
-            let saw = format!("each detection opens an incident or joins one: {total} so far");
-            met_if_watching('a', facts, rules.iter(), saw)
+            watched_but(
+                'a',
+                facts,
+                format!("each detection opens an incident or joins one: {total} so far"),
+                "to know where incidents are written down that people notice and no rule finds",
+            )
         },
         if i.closed_undocumented > 0 {
             not_met(
@@ -44,7 +54,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         } else {
             cant_tell(
                 'b',
-                "every closed incident has its root cause",
+                format!("{closed} incidents are closed, each with a root cause"),
                 "a person who finds that enough",
             )
         },

@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "ir_3_6_3",
     control: ControlId::known("3.6.3"),
     title: "Tests of incident response",
     reads: &[Section::Incidents],
+    scope: Scope {
+        population: "every part of the incident response capability",
+        counted: Counted::Incidents,
+        cannot_see: "exercises",
+    },
     decide,
 };
 

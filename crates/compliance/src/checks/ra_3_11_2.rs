@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, for_each_objective,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "ra_3_11_2",
     control: ControlId::known("3.11.2"),
     title: "Vulnerability scans",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every system and application, at every due date",
+        counted: Counted::Settings,
+        cannot_see: "scans, scanners and their reports",
+    },
     decide,
 };
 

@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "sc_3_13_8",
     control: ControlId::known("3.13.8"),
     title: "Ways out of the machine",
     reads: &[Section::Transport, Section::Database],
+    scope: Scope {
+        population: "every connection that carries CUI",
+        counted: Counted::Connections,
+        cannot_see: "connections of applications, people and other machines",
+    },
     decide,
 };
 
@@ -44,7 +51,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
     let saw = format!(
         "encrypted: {}; {database}",
         if closed.is_empty() {
-            "nothing leaves the machine".to_owned()
+            "none of blueteam's own".to_owned()
         } else {
             list_first(&closed)
         }

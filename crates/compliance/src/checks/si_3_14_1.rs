@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, for_each_objective, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_1",
     control: ControlId::known("3.14.1"),
     title: "Updates of this machine",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every flaw of every system and application",
+        counted: Counted::Settings,
+        cannot_see: "other machines, and software that no package manager installed",
+    },
     decide,
 };
 

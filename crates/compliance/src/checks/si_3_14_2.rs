@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_2",
     control: ControlId::known("3.14.2"),
     title: "Protection from malicious code",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every location that is designated for protection",
+        counted: Counted::Settings,
+        cannot_see: "gateways, mail, and other machines",
+    },
     decide,
 };
 

@@ -3,13 +3,20 @@
 use model::facts::{AdvisoryFacts, Facts};
 use model::{ControlId, Span};
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, list_first, not_met};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, list_first, not_met,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_3",
     control: ControlId::known("3.14.3"),
     title: "Alerts and advisories that people acted on",
     reads: &[Section::Alerts, Section::Advisories],
+    scope: Scope {
+        population: "every alert, and every advisory about anything in use",
+        counted: Counted::Components,
+        cannot_see: "software that no inventory lists, and what people did",
+    },
     decide,
 };
 

@@ -3,13 +3,18 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, not_met};
+use super::{Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, not_met};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_4",
     control: ControlId::known("3.14.4"),
     title: "Age of signatures",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every protection mechanism at every location",
+        counted: Counted::Settings,
+        cannot_see: "other machines, and mechanisms without signatures",
+    },
     decide,
 };
 

@@ -3,13 +3,20 @@
 use model::ControlId;
 use model::facts::Facts;
 
-use super::{Check, CheckResult, Section, cant_read, cant_tell, for_each_objective};
+use super::{
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, for_each_objective,
+};
 
 pub(super) const CHECK: Check = Check {
     id: "si_3_14_5",
     control: ControlId::known("3.14.5"),
     title: "Scans for malicious code",
     reads: &[Section::Host],
+    scope: Scope {
+        population: "every machine, at every due date, and every file from outside",
+        counted: Counted::Settings,
+        cannot_see: "when a scanner ran, and what it scanned",
+    },
     decide,
 };
 

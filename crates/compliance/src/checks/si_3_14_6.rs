@@ -5,7 +5,8 @@ use model::facts::Facts;
 
 use super::watching::{met_if_watching, was_heard};
 use super::{
-    Check, CheckResult, Section, cant_read, cant_tell, describe_proofs, list_first, not_met,
+    Check, CheckResult, Counted, Scope, Section, cant_read, cant_tell, describe_proofs, list_first,
+    not_met,
 };
 
 pub(super) const CHECK: Check = Check {
@@ -17,7 +18,13 @@ pub(super) const CHECK: Check = Check {
         Section::Sources,
         Section::Daemon,
         Section::Alerts,
+        Section::Programme,
     ],
+    scope: Scope {
+        population: "every asset, and all traffic in and out, at all times",
+        counted: Counted::Records,
+        cannot_see: "traffic that no source logs, attacks without a record, and false senders",
+    },
     decide,
 };
 
@@ -58,7 +65,7 @@ fn decide(facts: &Facts) -> Vec<CheckResult> {
         (0, ..) => not_met('a', "no rule is on"),
         (_, 0, _) => not_met('a', "there is no source"),
         (.., false) => not_met('a', format!("blind where {} is silent", list_first(&dead))),
-        _ => met_if_watching('a', facts, rules.iter(), saw.clone()),
+        _ => met_if_watching('a', facts, saw.clone()),
     };
 
     // Decided by the kind of a source, not by its name: that is a path that may contain any word.

@@ -4,7 +4,7 @@
 use model::{Control, Objective, Timestamp};
 use serde::Deserialize;
 
-use super::{SheetError, csv_writer, into_bytes, no_formula};
+use super::{SheetError, csv_writer, decode, delimiter, into_bytes, no_formula};
 use crate::catalog::{Catalog, ObjectiveText, Requirement};
 
 /// The columns that are written.
@@ -126,10 +126,15 @@ pub struct Line {
     pub row: Row,
 }
 
-/// Reads a sheet. Columns that are not known are left out.
-pub fn read(text: &[u8]) -> Result<Vec<Line>, SheetError> {
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(text);
+/// Reads a sheet as spreadsheet programs save it: UTF-8, UTF-16 or Windows-1252, with commas,
+/// semicolons or tabs between fields, and empty rows anywhere. Columns that are not known are left
+/// out. The error names every row that cannot be read.
+pub fn read(bytes: &[u8]) -> Result<Vec<Line>, SheetError> {
+    let text = decode(bytes);
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(true)
+        .delimiter(delimiter(&text))
+        .from_reader(text.as_bytes());
     let headers = reader.headers().map_err(SheetError::Header)?.clone();
     for needed in NEEDED {
         if !headers.iter().any(|header| header == needed) {
@@ -137,22 +142,39 @@ pub fn read(text: &[u8]) -> Result<Vec<Line>, SheetError> {
         }
     }
 
-    let clean = |error: csv::Error| model::text::sanitize(&error.to_string()).into_owned();
-    let mut lines = Vec::new();
+    let (mut lines, mut wrong) = (Vec::new(), Vec::new());
     for record in reader.records() {
-        let record = record.map_err(|error| SheetError::Record(clean(error)))?;
-        let number = record.position().map_or(0, |at| line_at(text, at.byte()));
-        let row = record
-            .deserialize(Some(&headers))
-            .map_err(|error| SheetError::Field {
-                line: number,
-                what: clean(error),
-            })?;
+        let record = record.map_err(|error| SheetError::Rows(vec![describe_error(&error)]))?;
+        if record.iter().all(|field| field.trim().is_empty()) {
+            continue;
+        }
 
-        lines.push(Line { number, row });
+        let number = record
+            .position()
+            .map_or(0, |at| line_at(text.as_bytes(), at.byte()));
+        if record.len() != headers.len() {
+            wrong.push(format!(
+                "line {number}: {} fields, but the header has {}",
+                record.len(),
+                headers.len()
+            ));
+            continue;
+        }
+        match record.deserialize(Some(&headers)) {
+            Ok(row) => lines.push(Line { number, row }),
+            Err(error) => wrong.push(format!("line {number}: {}", describe_error(&error))),
+        }
     }
 
-    Ok(lines)
+    if wrong.is_empty() {
+        Ok(lines)
+    } else {
+        Err(SheetError::Rows(wrong))
+    }
+}
+
+fn describe_error(error: &csv::Error) -> String {
+    model::text::sanitize(&error.to_string()).into_owned()
 }
 
 /// The line on which the record that is read at this byte stands: the reader counts from before the
@@ -178,6 +200,42 @@ mod tests {
             3.1.1[b],met,one\r\n";
         let numbers: Vec<usize> = read(text).unwrap().iter().map(|l| l.number).collect();
         assert_eq!(numbers, [3, 5]);
+    }
+
+    #[test]
+    fn rows_are_read_as_spreadsheets_save_them() {
+        let rows = "objective_id;finding;reason\r\n3.1.1[a];met;\"Zoë; and others\"\r\n";
+        let utf16: Vec<u8> = rows.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let latin: Vec<u8> = rows.chars().map(|c| c as u8).collect();
+        for (how, bytes) in [
+            ("Europe's", rows.as_bytes().to_vec()),
+            ("UTF-16", [b"\xff\xfe".to_vec(), utf16].concat()),
+            ("Windows-1252", latin),
+            (
+                "tabs",
+                rows.replace(';', "\t")
+                    .replace("\t and", "; and")
+                    .into_bytes(),
+            ),
+        ] {
+            let lines = read(&bytes).unwrap();
+            assert_eq!(lines.len(), 1, "{how}");
+            assert_eq!(lines[0].row.reason, "Zoë; and others", "{how}");
+        }
+    }
+
+    #[test]
+    fn empty_rows_are_passed_over_and_all_wrong_ones_are_named() {
+        let head = "objective_id,finding,reason\n";
+        let lines = read(format!("{head},,\n3.1.1[a],met,x\n,,,\n \n").as_bytes()).unwrap();
+        assert_eq!(lines.iter().map(|l| l.number).collect::<Vec<_>>(), [3]);
+
+        let error = read(format!("{head}a,b\n3.1.1[a],met,x\nc,d,e,f\n").as_bytes());
+        let text = error.unwrap_err().to_string();
+        assert!(
+            text.contains("line 2: 2 fields") && text.contains("line 4: 4 fields"),
+            "{text}"
+        );
     }
 
     #[test]

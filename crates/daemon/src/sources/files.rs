@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use collect::entries::Entries;
 use collect::follow::{Batch, FileEvent, Follower, Position};
 use collect::{Format, LineId};
+use model::Network;
 use model::civil::Zone;
 use model::time::Calendar;
 use model::{Clock, ServiceName, Span, Timestamp};
@@ -38,6 +39,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             every: file.expected_interval,
             service: file.service.clone(),
             zone: file.zone().context("no such time zone")?,
+            trusted_proxies: file.proxies().context("no such network")?,
             calendar: context.calendar.clone(),
             settle: config.detection.allowed_lateness,
             clock: Arc::clone(&context.clock),
@@ -72,6 +74,8 @@ pub struct Options {
     pub every: Option<Span>,
     /// The zone of times that name none.
     pub zone: Zone,
+    /// Proxies whose word about whom they forward for is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Whose events they are.
     pub service: Option<ServiceName>,
     /// Business hours.
@@ -157,6 +161,7 @@ async fn follow_file(
     .await?;
     intake = intake
         .in_zone(options.zone.clone())
+        .behind(options.trusted_proxies.clone())
         .of_service(options.service.clone());
 
     let mut follower = Follower::new(&options.path, saved);
@@ -208,6 +213,11 @@ async fn follow_file(
             intake
                 .store(&mut conn, vec![entry], beside, options.clock.now())
                 .await?;
+        } else if intake.holds_events() {
+            let now = options.clock.now();
+            intake
+                .store(&mut conn, Vec::new(), Beside::default(), now)
+                .await?;
         }
 
         tokio::select! {
@@ -216,7 +226,7 @@ async fn follow_file(
         }
     }
 
-    Ok(())
+    intake.finish(&mut conn, options.clock.now()).await
 }
 
 /// Tells what happened to the file, and what of it is lost.

@@ -65,6 +65,8 @@ const BATCH: usize = 1000;
 const QUEUE: usize = 1000;
 /// How long the first of a batch waits for the others.
 const LINGER: Duration = Duration::from_millis(100);
+/// How often entries that wait for others are looked at while no more come.
+const HELD_CHECK: Duration = Duration::from_secs(1);
 /// After a failure; doubles with each in a row.
 const BACKOFF: Duration = Duration::from_millis(500);
 const BACKOFF_MAX: Duration = Duration::from_mins(1);
@@ -125,7 +127,7 @@ impl Options {
 
         // The cursor and the times are always there. What is not asked for, a hostile program need
         // not fill.
-        command.arg("--output-fields=MESSAGE,_COMM,SYSLOG_IDENTIFIER");
+        command.arg("--output-fields=MESSAGE,_COMM,_HOSTNAME,_PID,SYSLOG_IDENTIFIER");
         command.args(
             self.directory
                 .as_ref()
@@ -221,12 +223,30 @@ async fn follow_journal(
     let reading = tokio::spawn(read_output(output, queue));
 
     info!("{}: following", options.name());
-    while let Some(batch) = next_batch(&mut lines, stop).await {
-        store_batch(options, &mut conn, &mut intake, &batch).await?;
-        options.failures.stalls().resumed(&options.name());
-        *stored = true;
+    loop {
+        let found = if intake.holds_events() {
+            timeout(HELD_CHECK, next_batch(&mut lines, stop)).await
+        } else {
+            Ok(next_batch(&mut lines, stop).await)
+        };
+
+        match found {
+            Ok(Some(batch)) => {
+                store_batch(options, &mut conn, &mut intake, &batch).await?;
+                options.failures.stalls().resumed(&options.name());
+                *stored = true;
+            }
+            Ok(None) => break,
+            Err(_) => {
+                let now = options.clock.now();
+                intake
+                    .store(&mut conn, Vec::new(), Beside::default(), now)
+                    .await?;
+            }
+        }
     }
 
+    intake.finish(&mut conn, options.clock.now()).await?;
     if stop.is_cancelled() {
         return Ok(());
     }

@@ -8,6 +8,7 @@
 //! like those that the kernel dropped. A peer's address is no identity and reaches no event.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use collect::Format;
+use model::civil::Zone;
 use model::time::Calendar;
-use model::{Clock, ServiceName, Span};
+use model::{Clock, Network, ServiceName, Span};
 use store::PgConnectOptions;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -61,7 +63,10 @@ fn start(context: &TaskContext) -> anyhow::Result<Vec<Reader>> {
             tls: context.certificates.listener(&listener.address).cloned(),
             format: listener.format().context("no such format")?,
             every: listener.expected_interval,
+            senders: listener.senders.clone(),
             service: listener.service.clone(),
+            zone: listener.zone().context("no such time zone")?,
+            trusted_proxies: listener.proxies().context("no such network")?,
             calendar: context.calendar.clone(),
             settle: config.detection.allowed_lateness,
             clock: Arc::clone(&context.clock),
@@ -113,8 +118,14 @@ pub struct Options {
     pub format: &'static Format,
     /// How often somebody is configured to speak.
     pub every: Option<Span>,
+    /// The networks from which messages are taken; empty for any.
+    pub senders: Vec<Network>,
     /// Whose events they are.
     pub service: Option<ServiceName>,
+    /// The zone of times that name none.
+    pub zone: Zone,
+    /// Proxies whose word about whom they forward for is taken.
+    pub trusted_proxies: Vec<Network>,
     /// Business hours.
     pub calendar: Calendar,
     /// How far events may be out of order before they count as late.
@@ -137,6 +148,24 @@ impl Options {
         format!("{}:{}", self.format.name, self.address)
     }
 
+    /// Whether messages of an address are taken.
+    fn admits(&self, address: IpAddr) -> bool {
+        self.senders.is_empty() || self.senders.iter().any(|network| network.contains(address))
+    }
+
+    /// Tells that an address wanted to send that may not.
+    fn refuse(&self, address: IpAddr) {
+        let message = format!(
+            "{}: {address} is not among its `senders`; what it sends is refused",
+            self.name()
+        );
+        self.failures.tell_of(
+            Component::Collector,
+            &format!("{} senders", self.address),
+            message,
+        );
+    }
+
     fn sink(&self) -> Sink {
         Sink {
             database: self.database.clone(),
@@ -144,6 +173,8 @@ impl Options {
             format: self.format,
             every: self.every,
             service: self.service.clone(),
+            zone: self.zone.clone(),
+            trusted_proxies: self.trusted_proxies.clone(),
             calendar: self.calendar.clone(),
             settle: self.settle,
             failures: self.failures.clone(),
@@ -272,6 +303,8 @@ pub async fn drain_left_behind(
             format,
             every: None,
             service: owner.service,
+            zone: Zone::UTC,
+            trusted_proxies: Vec::new(),
             calendar: like.calendar.clone(),
             settle: like.settle,
             failures: like.failures.clone(),

@@ -137,6 +137,7 @@ async fn read_due(
                 source = input.name,
                 items = done.items,
                 found = done.found,
+                uncovered = done.uncovered.values().sum::<u64>(),
                 "advisories were read"
             ),
             Err(cause) => {
@@ -263,6 +264,7 @@ async fn apply_findings(
     Ok(())
 }
 
+/// An alert needs a severity; one of an unknown severity is medium, for a person to look.
 fn match_severity(found: &Match) -> Severity {
     found.severity.parse().unwrap_or(Severity::Medium)
 }

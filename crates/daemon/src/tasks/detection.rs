@@ -54,6 +54,7 @@ fn start(context: &TaskContext) -> anyhow::Result<Option<Running>> {
         routing: config.alerts.routing(&config.channels)?,
         state: context.state.clone(),
         poll: config.detection.poll_interval,
+        batch: config.detection.batch_max_events,
         checkpoint: CHECKPOINT,
         max_clock_ahead: config.ingest.max_clock_ahead,
         expect_unheard: config.detection.expect_unheard,
@@ -102,6 +103,8 @@ const WITNESS: &str = "witness.json";
 /// Detections of events older than this are stored, but wake nobody: they come from a log's or a
 /// database's past.
 const STALE_NEWS: Span = Span::hours(24);
+/// Since a read of few events, no more than a batch can have come for this long.
+const RECENT: Duration = Duration::from_millis(250);
 /// How often alerts that could not be written are tried again.
 const RETRY_EVERY: Span = Span::secs(2);
 
@@ -120,6 +123,8 @@ pub struct Options {
     pub state: StateDir,
     /// How often the database is asked when it does not say by itself that rows came.
     pub poll: Span,
+    /// About how many events are read and committed at once.
+    pub batch: u64,
     /// How often user profiles are saved.
     pub checkpoint: Span,
     /// How far ahead of the clock an event's time may be.
@@ -240,7 +245,14 @@ async fn try_detect(
     }
 
     // What came while nobody read is news before the clock may say that anything is late.
-    monitor.catch_up(options).await?;
+    loop {
+        monitor.catch_up(options).await?;
+        options.pulse.beat(options.clock.now());
+        if !monitor.behind || stop.is_cancelled() {
+            break;
+        }
+    }
+
     ready.notify_one();
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -256,6 +268,7 @@ async fn try_detect(
             }
             // Before the events: however many there are, the clock goes on.
             _ = tick.tick() => true,
+            () = std::future::ready(()), if monitor.behind => false,
             result = wake.woken() => { result.context("no longer told of new events")?; false }
         };
 
@@ -272,7 +285,7 @@ async fn try_detect(
             monitor.read_mutes(options).await?;
         }
 
-        if ticked && polled.elapsed() < options.poll.to_std() {
+        if ticked && !monitor.behind && polled.elapsed() < options.poll.to_std() {
             monitor.pass_time(options).await?;
         } else {
             polled = std::time::Instant::now();
@@ -307,6 +320,10 @@ struct Monitor {
     users_read: Timestamp,
     /// Rows that could not be read and are not recorded yet.
     set_aside: SetAside,
+    /// Whether the last read left events for the next.
+    behind: bool,
+    /// When the last read of few events ended: what has come since then is little.
+    idle_since: Option<std::time::Instant>,
     /// When alerts that could not be written were tried last.
     retried: Timestamp,
     /// The cursor as the database has it: the one in memory is ahead after a poll that found
@@ -352,7 +369,10 @@ impl Monitor {
         let now = options.clock.now();
         let (engine, books, max_ahead) =
             (&mut self.engine, &mut self.books, options.max_clock_ahead);
-        let polled = reader::poll(&mut self.conn, &self.cursor, |event| {
+        // A read has to be cut only when much may have gathered.
+        let recent = self.idle_since.is_some_and(|at| at.elapsed() < RECENT);
+        let most = (!recent).then_some(options.batch);
+        let polled = reader::poll_some(&mut self.conn, &self.cursor, most, |event| {
             books.note(event, now);
             let fixed = sane_time(event, now, max_ahead);
             engine.push(fixed.as_ref().unwrap_or(event));
@@ -360,6 +380,9 @@ impl Monitor {
         .await
         .map_err(Unreadable)?;
 
+        self.behind = polled.more;
+        self.idle_since =
+            (polled.events < options.batch / 2 && !polled.more).then(std::time::Instant::now);
         self.cursor = polled.cursor;
         self.set_aside.merge(polled.set_aside);
         if polled.events > 0 || !self.set_aside.is_empty() {
@@ -406,8 +429,9 @@ impl Monitor {
             self.engine.set_users(Self::users(&mut self.conn).await?);
         }
 
-        // Events in the spool are older than the clock: it must not overtake them.
-        if (options.settled)() {
+        // Events in the spool, or left for the next read, are older than the clock: it must not
+        // overtake them.
+        if (options.settled)() && !self.behind {
             self.engine.advance_clock(now);
         }
 

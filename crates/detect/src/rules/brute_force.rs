@@ -1,13 +1,11 @@
 //! More than 5 failed logins from one address in 5 minutes.
 
-use std::net::IpAddr;
-
 use model::event::EventTags;
 use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 
 use super::Counting;
-use crate::keyed::Key;
+use super::client::Client;
 use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 
@@ -56,39 +54,6 @@ impl Default for Params {
     }
 }
 
-/// The client that attempts are counted by.
-enum Client {
-    Address(IpAddr),
-    /// The log has only the client's host name.
-    Named(String),
-    /// The log does not name the client, or the client chose the name: the machine that was logged
-    /// in to.
-    Unnamed(String),
-}
-
-impl Client {
-    fn of(event: &SecurityEvent<'_>) -> Option<Self> {
-        // Only collectors set it; an application's `origin` means something else.
-        let by_origin = || {
-            let origin = event
-                .details
-                .text("origin")
-                .filter(|_| event.source != Source::AuditDb)?;
-            let named = event
-                .details
-                .text("host")
-                .is_some_and(|host| host == origin);
-            Some(if named {
-                Self::Named(origin)
-            } else {
-                Self::Unnamed(origin)
-            })
-        };
-
-        event.ip_address.map(Self::Address).or_else(by_origin)
-    }
-}
-
 fn unknown_client_opening(count: u32, origin: &str, window: Span) -> NewDetection {
     let title = format!(
         "Brute force: {count} failed logins at {origin} within {window}, by an unknown client"
@@ -121,12 +86,7 @@ impl Rule for BruteForce {
         let Some(client) = Client::of(event) else {
             return;
         };
-        let key = match &client {
-            Client::Address(ip) => Key::ip(event.source, *ip),
-            Client::Named(origin) | Client::Unnamed(origin) => {
-                Key::new(event.source, cx.key_hasher.hash_name(origin))
-            }
-        };
+        let key = client.key(event, cx);
 
         let window = self.window;
         let Some(hits) = self.counting.count_and_check(key, event, cx) else {
@@ -134,12 +94,11 @@ impl Rule for BruteForce {
         };
         cx.fire(key, event, || {
             let count: u32 = hits.iter().map(|h| h.times).sum();
-            let opening = match client {
-                Client::Address(ip) => {
-                    client_opening(count, EntityKind::Ip, &ip.to_string(), window)
+            let opening = match &client {
+                Client::Unnamed(origin) => unknown_client_opening(count, origin, window),
+                Client::Address(_) | Client::Named(_) => {
+                    client_opening(count, client.entity_kind(), &client.to_string(), window)
                 }
-                Client::Named(host) => client_opening(count, EntityKind::Source, &host, window),
-                Client::Unnamed(origin) => unknown_client_opening(count, &origin, window),
             };
             opening.with_evidence(hits.iter().copied())
         });

@@ -2,12 +2,12 @@
 
 use foldhash::quality::RandomState;
 use model::event::EventTags;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span};
+use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span};
 use serde::{Deserialize, Serialize};
 use std::hash::BuildHasher;
 
+use super::client::Client;
 use crate::clock_cache::ClockCache;
-use crate::keyed::Key;
 use crate::open::NewDetection;
 use crate::rule::{Built, Context, Definition, Info, Rule, Usage, default_params, parse_params};
 use crate::window::{Distinct, Hit, Offered};
@@ -68,10 +68,10 @@ struct CredentialStuffing {
 
 impl Rule for CredentialStuffing {
     fn observe(&mut self, event: &SecurityEvent<'_>, cx: &mut Context<'_>) {
-        let (Some(ip), Some(account)) = (event.ip_address, event.account()) else {
+        let (Some(client), Some(account)) = (Client::of(event), event.account()) else {
             return;
         };
-        let key = Key::ip(event.source, ip);
+        let key = client.key(event, cx);
         let Params { threshold, window } = self.params;
         let value = self.hasher.hash_one(account.as_str());
 
@@ -93,15 +93,19 @@ impl Rule for CredentialStuffing {
 
         cx.fire(key, event, || {
             let count = distinct.count();
+            let from = match &client {
+                Client::Unnamed(host) => format!("at {host}, by an unknown client,"),
+                Client::Address(_) | Client::Named(_) => format!("from {client}"),
+            };
             let title =
-                format!("Credential stuffing: {count} accounts tried from {ip} within {window}");
+                format!("Credential stuffing: {count} accounts tried {from} within {window}");
             let description = format!(
-                "Someone at {ip} is trying stolen or guessed passwords on many accounts: at least \
+                "Someone at {client} is trying stolen or guessed passwords on many accounts: at least \
                     {count} different ones within {window}. Block the address, and look for a \
                     login from it that succeeded."
             );
 
-            NewDetection::new(EntityKind::Ip, ip, title, description).with_evidence(distinct.hits())
+            NewDetection::new(client.entity_kind(), client, title, description).with_evidence(distinct.hits())
         });
     }
 

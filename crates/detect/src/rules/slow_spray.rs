@@ -4,11 +4,11 @@ use foldhash::quality::RandomState;
 use std::hash::BuildHasher as _;
 
 use model::event::EventTags;
-use model::{ControlId, EntityKind, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
+use model::{ControlId, RuleId, SecurityEvent, Severity, Source, Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use super::client::Client;
 use crate::clock_cache::ClockCache;
-use crate::keyed::Key;
 use crate::open::NewDetection;
 use crate::rule::{
     Built, Context, Definition, Info, Rule, Usage, default_params, parse_params, quiet_since,
@@ -97,10 +97,10 @@ impl Rule for SlowSpray {
             return;
         }
 
-        let (Some(ip), Some(account)) = (event.ip_address, event.account()) else {
+        let (Some(client), Some(account)) = (Client::of(event), event.account()) else {
             return;
         };
-        let key = Key::ip(event.source, ip);
+        let key = client.key(event, cx);
         let value = self.hasher.hash_one(account.as_str());
         let (state, newest) =
             self.keys
@@ -137,15 +137,19 @@ impl Rule for SlowSpray {
 
         cx.fire(key, event, || {
             let count = state.accounts.count();
+            let from = match &client {
+                Client::Unnamed(host) => format!("at {host}, by an unknown client,"),
+                Client::Address(_) | Client::Named(_) => format!("from {client}"),
+            };
             let title =
-                format!("Slow password spray: {count} accounts tried from {ip} within {window}");
+                format!("Slow password spray: {count} accounts tried {from} within {window}");
             let description = format!(
-                "Someone at {ip} is trying one account after the other, slowly enough to go \
+                "Someone at {client} is trying one account after the other, slowly enough to go \
                     unnoticed: at least {count} within {window}. Block the address, and look for \
                     a login from it that succeeded."
             );
 
-            NewDetection::new(EntityKind::Ip, ip, title, description).with_evidence(hits)
+            NewDetection::new(client.entity_kind(), client, title, description).with_evidence(hits)
         });
     }
 

@@ -21,8 +21,8 @@ FROM (
         advisory_id,
         known_exploited DESC,
         array_position(
-            ARRAY['critical', 'high', 'medium', 'low', 'info'],
-            document ->> 'severity'
+            ARRAY['critical', 'high', 'unknown', 'medium', 'low', 'info'],
+            coalesce(document ->> 'severity', 'unknown')
         ) NULLS LAST,
         document ->> 'published' DESC NULLS LAST,
         source

@@ -1,4 +1,4 @@
--- Lists matches, open ones first, the most severe first.
+-- Lists matches, open ones first, of these what attackers use first, then the most severe.
 --
 -- $1 whether closed ones are listed too, $2 inventory, $3 vulnerability, advisory or the beginning
 -- of a match ID
@@ -54,7 +54,8 @@ WHERE ($1 OR m.state <> 'closed')
   )
 ORDER BY
     m.state = 'closed',
-    array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], m.severity),
+    m.exploited DESC,
+    array_position(ARRAY['critical', 'high', 'unknown', 'medium', 'low', 'info'], m.severity),
     m.confidence,
     m.created_at DESC,
     m.match_id

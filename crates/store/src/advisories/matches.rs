@@ -1,7 +1,7 @@
 //! Where advisories and what we run meet, and what people do about it.
 
 use model::Actor;
-use model::{AlertId, Severity, Timestamp};
+use model::{AlertId, Timestamp};
 use serde::Serialize;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -20,7 +20,8 @@ pub struct Found {
     #[serde(flatten)]
     pub component: StoredComponent,
     pub confidence: &'static str,
-    pub severity: Severity,
+    /// A severity's word, or `unknown`.
+    pub severity: &'static str,
     pub exploited: bool,
     pub fixed_in: Option<String>,
 }

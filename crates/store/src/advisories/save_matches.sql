@@ -1,5 +1,6 @@
 -- Writes what was found in the inventory and returns the number of matches that need an alert:
--- new ones, those that are open again, and those whose severity rose.
+-- new ones, those that are open again, those whose severity rose, and those that attackers have
+-- begun to use.
 --
 -- $1 the findings, as a JSON array
 
@@ -26,7 +27,7 @@ WITH best AS (
         version,
         confidence,
         exploited DESC,
-        array_position(ARRAY['critical', 'high', 'medium', 'low', 'info'], severity),
+        array_position(ARRAY['critical', 'high', 'unknown', 'medium', 'low', 'info'], severity),
         fixed_in NULLS LAST
 ),
 written AS (
@@ -57,11 +58,12 @@ written AS (
         state = CASE WHEN m.state = 'closed' THEN 'open' ELSE m.state END,
         alert_id = CASE
             WHEN m.state = 'closed'
+            OR excluded.exploited AND NOT m.exploited
             OR array_position(
-                ARRAY['critical', 'high', 'medium', 'low', 'info'],
+                ARRAY['critical', 'high', 'unknown', 'medium', 'low', 'info'],
                 excluded.severity
             ) < array_position(
-                ARRAY['critical', 'high', 'medium', 'low', 'info'],
+                ARRAY['critical', 'high', 'unknown', 'medium', 'low', 'info'],
                 m.severity
             )
                 THEN NULL

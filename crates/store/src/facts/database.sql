@@ -40,6 +40,13 @@ SELECT
         ORDER BY 1
     ) AS "may_change!",
     ARRAY(
+        SELECT DISTINCT r.rolname::text
+        FROM record t
+        JOIN pg_roles r ON pg_has_role(r.oid, t.relowner, 'MEMBER')
+        WHERE r.rolcanlogin AND NOT r.rolsuper
+        ORDER BY 1
+    ) AS "owners!",
+    ARRAY(
         SELECT t.name
         FROM record t
         WHERE NOT EXISTS (

@@ -1,6 +1,6 @@
 -- Lists the sources with what they sent and the gaps in it.
 --
--- $1 the earliest end of a gap
+-- $1 the earliest end of a gap, and the earliest unreadable entry
 
 SELECT
     source_id,
@@ -19,6 +19,11 @@ SELECT
         SELECT count(*)
         FROM blueteam.source_gaps g
         WHERE g.source_id = s.source_id AND coalesce(ended_at, now()) >= $1
-    ) AS "gaps!"
+    ) AS "gaps!",
+    (
+        SELECT count(*)
+        FROM blueteam.dead_letters l
+        WHERE l.source_id = s.source_id AND received_at >= $1
+    ) AS "unread!"
 FROM blueteam.sources s
 ORDER BY source_id

@@ -48,6 +48,8 @@ pub struct Polled {
     pub cursor: Cursor,
     /// How many events were handed out.
     pub events: u64,
+    /// Whether events were left for the next poll.
+    pub more: bool,
     /// Rows that cannot be read; they are passed over, and belong into [`record_set_aside`].
     pub set_aside: SetAside,
 }
@@ -60,6 +62,18 @@ pub struct Polled {
 pub async fn poll(
     conn: &mut PgConnection,
     cursor: &Cursor,
+    each: impl FnMut(&SecurityEvent<'_>) + Send,
+) -> Result<Polled, StoreError> {
+    poll_some(conn, cursor, None, each).await
+}
+
+/// The same, of about `most` events at a time, so that what a storm causes is committed bit by bit
+/// and an interruption loses little. The rows of one transaction stay together, however many they
+/// are: the cursor can stand between transactions only.
+pub async fn poll_some(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    most: Option<u64>,
     mut each: impl FnMut(&SecurityEvent<'_>) + Send,
 ) -> Result<Polled, StoreError> {
     let mut tx = conn
@@ -81,8 +95,18 @@ pub async fn poll(
         ..cursor.clone()
     };
 
-    let mut events = 0;
+    let (mut events, mut more) = (0, false);
     let mut set_aside = SetAside::default();
+    if let Some(most) = most
+        && !next.snapshot.sees_as_much_as(&cursor.snapshot)
+        && let Some(last) = last_of_batch(&mut tx, cursor, most).await?
+    {
+        let part = next.snapshot.up_to(last, &cursor.snapshot);
+        more = part.xmax() < next.snapshot.xmax();
+        next.snapshot = part;
+    }
+
+    let seen = next.snapshot.seen();
     if !next.snapshot.sees_as_much_as(&cursor.snapshot) {
         for (table, unread, last) in [
             (
@@ -98,7 +122,7 @@ pub async fn poll(
         ] {
             let sql = select(
                 table,
-                &format!("{unread}{}", cursor.withheld.condition(table)),
+                &format!("{unread} AND {seen}{}", cursor.withheld.condition(table)),
                 arrival(table),
             );
             let mut progress = Progress {
@@ -116,8 +140,39 @@ pub async fn poll(
     Ok(Polled {
         cursor: next,
         events,
+        more,
         set_aside,
     })
+}
+
+/// The transaction with which a batch of about `most` unread events of each table ends; none when
+/// there are fewer.
+async fn last_of_batch(
+    conn: &mut PgConnection,
+    cursor: &Cursor,
+    most: u64,
+) -> Result<Option<u64>, StoreError> {
+    let mut last: Option<u64> = None;
+    for (table, unread) in [
+        (EventTable::Audit, cursor.audit_unread()),
+        (EventTable::Collected, cursor.collected_unread()),
+    ] {
+        let sql = format!(
+            "SELECT xact_id::text FROM {} WHERE {unread} ORDER BY xact_id OFFSET {} LIMIT 1",
+            table.qualified(),
+            most.saturating_sub(1).min(i64::MAX.unsigned_abs())
+        );
+        let id: Option<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(sql))
+            .fetch_optional(&mut *conn)
+            .await?;
+        let id = id
+            .map(|id| id.parse::<u64>())
+            .transpose()
+            .map_err(|_| StoreError::corrupt("a row", "its xact_id is no number"))?;
+        last = [last, id].into_iter().flatten().min();
+    }
+
+    Ok(last)
 }
 
 /// The statement that reads the rows of a table which meet a condition.
@@ -178,6 +233,7 @@ pub async fn rebase(
     Ok(Polled {
         cursor: next,
         events,
+        more: false,
         set_aside: progress.set_aside,
     })
 }

@@ -41,6 +41,23 @@ impl Snapshot {
         self.xmax == other.xmax && self.running == other.running
     }
 
+    /// The same, of the transactions up to `last` alone; of what `earlier` has seen, nothing is lost.
+    pub(crate) fn up_to(&self, last: u64, earlier: &Self) -> Self {
+        let xmax = last
+            .saturating_add(1)
+            .clamp(earlier.xmax, self.xmax.max(earlier.xmax));
+        Self {
+            xmin: self.xmin.min(xmax),
+            xmax,
+            running: self
+                .running
+                .iter()
+                .copied()
+                .filter(|id| *id < xmax)
+                .collect(),
+        }
+    }
+
     /// An SQL condition on `xact_id`: transactions that this snapshot does not see.
     pub(crate) fn unseen(&self) -> String {
         let running: Vec<String> = self.running.iter().map(u64::to_string).collect();
@@ -53,6 +70,14 @@ impl Snapshot {
             self.xmax,
             running.join(",")
         )
+    }
+}
+
+impl Snapshot {
+    /// An SQL condition on `xact_id`: transactions that had an id when this snapshot was taken. Of
+    /// those, a query in the same snapshot sees none that were running.
+    pub(crate) fn seen(&self) -> String {
+        format!("xact_id < '{}'::xid8", self.xmax)
     }
 }
 
@@ -102,6 +127,19 @@ mod tests {
         for text in ["", "10", "10:20", "a:b:", "10:20:1;DROP TABLE x", "-1:2:"] {
             assert!(text.parse::<Snapshot>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_part_ends_with_a_transaction_and_unsees_none() {
+        let part = |last| {
+            let (now, earlier) = ("8:40:8,12,30", "7:20:7,12");
+            let now: Snapshot = now.parse().unwrap();
+            now.up_to(last, &earlier.parse().unwrap()).to_string()
+        };
+        assert_eq!(part(25), "8:26:8,12");
+        assert_eq!(part(35), "8:36:8,12,30");
+        assert_eq!(part(99), "8:40:8,12,30");
+        assert_eq!(part(9), "8:20:8,12", "what was seen stays seen");
     }
 
     #[test]

@@ -332,3 +332,49 @@ async fn a_commit_wakes_the_listener() {
     let woken = tokio::time::timeout(std::time::Duration::from_secs(5), listener.recv()).await;
     assert_eq!(woken.unwrap().unwrap().channel(), store::EVENTS_CHANNEL);
 }
+
+/// Each row comes once, in parts that end with a transaction; a transaction that is still open when
+/// its part is read comes later.
+#[tokio::test]
+async fn a_backlog_is_read_in_parts() {
+    let db = TestDb::new().await;
+    let mut ingest = db.connect_as("blueteam_ingest").await;
+    let mut engine = db.connect_as("blueteam_engine").await;
+    let mut cursor = reader::initialise(&mut engine, "parts", Start::Now)
+        .await
+        .unwrap();
+
+    let mut late = db.connect_as("blueteam_ingest").await;
+    let mut open = late.begin().await.unwrap();
+    insert_audit(&mut open, &logins([1])).await.unwrap();
+    for n in 1..=10_u128 {
+        let ids = (n * 10)..(n * 10 + 3);
+        insert_audit(&mut ingest, &logins(ids)).await.unwrap();
+    }
+
+    let (mut seen, mut parts) = (Vec::new(), Vec::new());
+    loop {
+        let part = |e: &SecurityEvent<'_>| seen.push(number(e));
+        let polled = reader::poll_some(&mut engine, &cursor, Some(7), part)
+            .await
+            .unwrap();
+        parts.push(polled.events);
+        let more = polled.more;
+        cursor = reader::save(&mut engine, polled.cursor).await.unwrap();
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(parts, [9, 9, 9, 3]);
+
+    open.commit().await.unwrap();
+    let part = |e: &SecurityEvent<'_>| seen.push(number(e));
+    let last = reader::poll_some(&mut engine, &cursor, Some(7), part)
+        .await
+        .unwrap();
+    assert_eq!((last.events, last.more), (1, false));
+
+    let mut expected: Vec<u128> = (1..=10).flat_map(|n| (n * 10)..(n * 10 + 3)).collect();
+    expected.push(1);
+    assert_eq!(seen, expected);
+}

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use model::SecurityEvent;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use sqlx::{Connection as _, Executor as _, PgConnection};
@@ -8,7 +9,7 @@ use store::reader::{self, Start};
 use testkit::TestDb;
 
 use crate::reader::read;
-use crate::{logins, sql};
+use crate::{logins, number, sql};
 
 /// One step of one of four writers, or of the reader.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +21,8 @@ enum Step {
     Commit(usize),
     Abort(usize),
     Poll,
+    /// A poll of about so many events.
+    Part(u64),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -31,7 +34,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => writer.clone().prop_map(Step::RollbackTo),
         2 => writer.clone().prop_map(Step::Commit),
         1 => writer.prop_map(Step::Abort),
-        3 => Just(Step::Poll),
+        2 => Just(Step::Poll),
+        2 => (1_u64..4).prop_map(Step::Part),
     ]
 }
 
@@ -59,6 +63,13 @@ async fn plays_out(
     for step in steps.iter().chain(&ends).copied() {
         match step {
             Step::Poll => seen.extend(read(reader_conn, &mut cursor).await),
+            Step::Part(most) => {
+                let part = |e: &SecurityEvent<'_>| seen.push(number(e));
+                let polled = reader::poll_some(reader_conn, &cursor, Some(most), part)
+                    .await
+                    .unwrap();
+                cursor = reader::save(reader_conn, polled.cursor).await.unwrap();
+            }
             Step::Begin(w) if !writers[w].open => {
                 sql(&mut conns[w], "BEGIN").await;
                 writers[w].open = true;

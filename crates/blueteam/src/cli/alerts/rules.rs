@@ -134,6 +134,7 @@ fn list_rules(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             look.severity(r.severity),
             Cell::new(match (r.enabled, r.blind_to.is_empty()) {
                 (false, _) => "NO",
+                _ if r.cannot_fire.is_some() => "NEVER",
                 (true, false) => "BLIND",
                 (true, true) => "yes",
             }),
@@ -155,6 +156,17 @@ fn list_rules(json: bool, globals: Globals<'_>) -> anyhow::Result<ExitCode> {
             Ok(kind) => format!("BLIND: nothing comes from {kind}; see `blueteam sources list`"),
             Err(_) => format!("BLIND: {safe} is silent; see `blueteam sources show {safe}`"),
         })?;
+    }
+
+    for r in &rows {
+        if let Some(why) = &r.cannot_fire {
+            let rule = format!("{} ({})", r.name, r.rule_id);
+            out::line(format_args!(
+                "NEVER: {} cannot fire: {}",
+                sanitize(&rule),
+                sanitize(why)
+            ))?;
+        }
     }
 
     Ok(ExitCode::SUCCESS)
@@ -204,6 +216,7 @@ fn check_rules(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::
             "files": files,
             "rules": rules,
             "errors": errors,
+            "cannot_fire": checked.cannot_fire,
             "advice": checked.advice,
         }))?;
         return Ok(code);
@@ -217,6 +230,14 @@ fn check_rules(dir: Option<&Path>, json: bool, globals: Globals<'_>) -> anyhow::
             a.level,
             a.code,
             sanitize(&a.message)
+        ))?;
+    }
+
+    for c in &checked.cannot_fire {
+        out::line(format_args!(
+            "CANNOT FIRE: {}: {}",
+            sanitize(&c.rule),
+            sanitize(&c.why)
         ))?;
     }
 

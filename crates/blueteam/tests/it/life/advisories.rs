@@ -54,7 +54,8 @@ async fn what_concerns_us_is_found_answered_and_checked_again() {
     ];
     assert_eq!(
         program.run(&components).good(),
-        "apollo: 3 components; nothing new is concerned\n"
+        "apollo: 3 components; nothing new is concerned\n3 packages of ecosystems that no feed \
+         covers: cargo 3\n"
     );
 
     let feed = format!(
@@ -170,6 +171,66 @@ async fn what_concerns_us_is_found_answered_and_checked_again() {
     .await
     .unwrap();
     assert!(actors.iter().any(|a| a.contains("alice")), "{actors:?}");
+}
+
+/// What attackers use comes first, a severity that nobody gives is unknown, and what no feed speaks
+/// of is counted.
+#[tokio::test]
+async fn what_is_exploited_comes_first_and_what_is_unknown_is_called_so() {
+    let db = TestDb::new().await;
+    let program = Program::new(Some(&db));
+    program.run(&["migrate"]).good();
+    let bom = program.write(
+        "sbom.json",
+        &json!({ "bomFormat": "CycloneDX", "components": [
+            { "name": "rsa", "purl": "pkg:cargo/rsa@0.9.6" },
+            { "name": "time", "purl": "pkg:cargo/time@0.1.40" },
+            { "name": "tokio", "purl": "pkg:cargo/tokio@1.0.0" },
+            { "name": "zlib", "purl": "pkg:conan/zlib@1.2" },
+            { "name": "sudo", "purl": "pkg:deb/debian/sudo@1?distro=debian-12" },
+        ] })
+        .to_string(),
+    );
+    program
+        .run(&[
+            "advisories",
+            "inventory",
+            "import",
+            &bom,
+            "--name",
+            "apollo",
+        ])
+        .good();
+
+    let feed = [
+        osv("RUSTSEC-2026-1", "rsa", "0.9.7", "LOW"),
+        osv("RUSTSEC-2026-2", "time", "0.2.23", "CRITICAL"),
+        osv("RUSTSEC-2026-3", "tokio", "2.0.0", "not said"),
+    ];
+    let feed = program.write("feed.json", &Value::from(feed.to_vec()).to_string());
+    program.run(&["advisories", "import", &feed]).good();
+    let kev = program.write("kev.json", &kev("CVE-2026-1").to_string());
+    program.run(&["advisories", "import", &kev]).good();
+
+    let listed = program.run(&["advisories", "list", "--json"]).json();
+    let listed: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| format!("{} {}", m["severity"], m["name"]).replace('"', ""))
+        .collect();
+    assert_eq!(listed, ["critical rsa", "critical time", "unknown tokio"]);
+
+    let text = program.run(&["advisories", "list"]).good();
+    assert!(
+        text.ends_with("2 packages of ecosystems that no feed covers: conan 1, debian:12 1\n"),
+        "{text}"
+    );
+    assert!(text.contains("\nunknown "), "{text}");
+    let shown = program.run(&["advisories", "show", "CVE-2026-3"]).good();
+    assert!(shown.contains("severity   unknown"), "{shown}");
+    let sources = program.run(&["advisories", "sources"]).good();
+    assert!(sources.contains("5 (2 not covered)"), "{sources}");
 }
 
 #[tokio::test]

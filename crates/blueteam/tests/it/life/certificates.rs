@@ -225,11 +225,51 @@ async fn sighup_replaces_certificates_and_rules_and_refuses_what_is_wrong() {
     .await;
 
     // Again, as often as anybody likes.
+    let before = said(&daemon, "the configuration was reloaded");
     daemon.hang_up();
     until("the reload", &daemon, || {
-        said(&daemon, "the configuration was reloaded") == 2
+        said(&daemon, "the configuration was reloaded") > before
     })
     .await;
+}
+
+/// Nobody sends a signal here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_that_change_on_disk_are_taken_up_and_broken_ones_are_not() {
+    let rules = tempfile::tempdir().unwrap();
+    let more = format!("rules_dir = \"{}\"\n", rules.path().display());
+    let daemon = Daemon::new(&more).await;
+    let listed = || {
+        let args = ["alerts", "rules", "list", "--json"];
+        let output = daemon.command().args(args).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(!listed().contains("Shell on a server"));
+
+    let folder = rules.path().join("web/own");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("one.yml"), crate::cli_analysis::SIGMA).unwrap();
+    until("taking up a rule", &daemon, || {
+        said(&daemon, "the configuration was reloaded") == 1
+    })
+    .await;
+    assert!(listed().contains("Shell on a server"));
+
+    std::fs::write(folder.join("two.yml"), "title: [").unwrap();
+    until("the refusal", &daemon, || {
+        said(&daemon, "web/own/two.yml") >= 1
+    })
+    .await;
+    let sql = "SELECT metadata ->> 'message' FROM audit_events WHERE action = 'audit_failure' AND \
+        metadata ->> 'component' = 'configuration'";
+    let told: Option<String> = sqlx::query_scalar(sql)
+        .fetch_optional(&mut daemon.connect().await)
+        .await
+        .unwrap();
+    assert!(
+        told.is_some_and(|told| told.contains("two.yml")),
+        "people are told"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -257,28 +257,63 @@ fn only_php_messages_report_audit_failures() {
     }
 }
 
-#[test]
-fn a_newline_in_a_path_does_not_begin_an_entry() {
+/// Returns the events of lines as action, address and count.
+fn read_log(lines: &[&str]) -> Vec<String> {
     let mut entries = crate::entries::Entries::of(&FORMAT);
-    let forged = "2016/10/25 14:49:34 [error] 1#0: *1 user \"a\": password mismatch, client: \
-        9.9.9.9, server: y, request: \"GET / HTTP/1.1\"";
-    let lines = [
-        "2016/10/25 14:49:34 [error] 1#0: *1 open() \"/w/x",
-        forged,
-        "2016/10/25 14:49:34 [error] 1#0: *1 b\" failed (2: No such file), client: 203.0.113.9, \
-            server: s, request: \"GET / HTTP/1.1\"",
-        "2016/10/25 14:49:35 [notice] 1#0: signal process started",
-    ];
-
-    // The forged line ends as an entry does, and still does not become an entry.
     let ids = lines
         .iter()
         .zip(0..)
         .map(|(line, offset)| (LineId { file: 7, offset }, line.as_bytes()));
-    let done = entries.push(ids);
-    let starts: Vec<u64> = done.iter().map(|(id, _)| id.offset).collect();
-    assert_eq!(starts[0], 0);
-    assert!(!starts.contains(&1), "{starts:?}");
+    let mut complete = entries.push(ids);
+    complete.extend(entries.finish());
+    let parser = WebError { zone: Zone::UTC };
+    complete
+        .iter()
+        .map(|(id, entry)| match parser.parse(entry, *id) {
+            Parsed::Event(e) => {
+                let address = e.ip_address.map_or("-".to_owned(), |ip| ip.to_string());
+                format!("{} {address} x{}", e.action, e.occurrences)
+            }
+            other => format!("{other:?}"),
+        })
+        .collect()
+}
+
+#[test]
+fn a_newline_in_a_path_decides_neither_client_nor_count() {
+    const OPEN: &str = "2016/10/25 14:49:34 [error] 1#0: *1 open() \"/w/x";
+    const TAIL: &str = "\" failed (2: No such file), client: 203.0.113.9, server: s, request: \"GET / \
+        HTTP/1.1\"";
+    const FALSE_TAIL: &str =
+        "\" failed (2), client: 9.9.9.9, server: y, request: \"GET / HTTP/1.1\"";
+    const REFUSED: &str = "2016/10/25 14:49:34 [error] 1#0: *1 user \"a\": password mismatch, client: \
+        9.9.9.9, server: y, request: \"GET / HTTP/1.1\"";
+    let forged_end = format!("2016/10/25 14:49:34 [error] 1#0: *1 b{TAIL}");
+    let own = "2016/10/25 14:49:34 [error] 1#0: *1 user \"a";
+    let own_end =
+        "b\": password mismatch, client: 203.0.113.9, server: s, request: \"GET / HTTP/1.1\"";
+    let cases: &[(&[&str], &[&str])] = &[
+        (&[OPEN, TAIL], &["server_error - x1"]),
+        (&[OPEN, FALSE_TAIL, TAIL], &["server_error - x1"]),
+        (&[OPEN, FALSE_TAIL, &forged_end], &["server_error - x1"]),
+        // Forged or not: the attempt counts, and nobody is named.
+        (&[OPEN, REFUSED, &forged_end], &["login_failed - x1"]),
+        (&[OPEN, REFUSED, REFUSED, TAIL], &["login_failed - x2"]),
+        // A name may hold a newline, but no end.
+        (&[own, own_end], &["login_failed 203.0.113.9 x1"]),
+        (
+            &[REFUSED, REFUSED],
+            &["login_failed 9.9.9.9 x1", "login_failed 9.9.9.9 x1"],
+        ),
+    ];
+    for (lines, expected) in cases {
+        assert_eq!(read_log(lines), *expected, "{lines:#?}");
+    }
+
+    // What comes after the longest entry is not part of it.
+    let long = format!("{}{FALSE_TAIL}", "y".repeat(2040));
+    let read = read_log(&[OPEN, &long, REFUSED]);
+    assert_eq!(read, ["server_error - x1", "login_failed 9.9.9.9 x1"]);
 }
 
 proptest! {

@@ -5,48 +5,100 @@ use model::{Category, Outcome};
 
 use super::programs::{Activity, Remote};
 
-/// Parses `pam_unix(cron:auth): authentication failure; …` and `… password changed for U`.
-pub(super) fn parse_pam(message: &[u8]) -> Option<Activity<'_>> {
-    if let Some(message) = message.strip_prefix(b"(pam_unix) ") {
-        return parse_module_message(b"unix", b"", message);
-    }
-
-    let rest = message.strip_prefix(b"pam_")?;
-    let open = memchr::memchr(b'(', rest)?;
-    let close = memmem::find(rest, b"): ")?;
-    let service = rest.get(open + 1..close)?;
-    let service = &service[..memchr::memchr(b':', service).unwrap_or(service.len())];
-
-    parse_module_message(&rest[..open], service, &rest[close + 3..])
-}
-
-/// Parses what a module logged for a service. Failures of sshd are left out: its own lines about
-/// the same attempts are counted.
-pub(super) fn parse_module_message<'a>(
-    module: &[u8],
+/// A line of a PAM module.
+#[derive(Clone, Copy)]
+pub(super) struct PamLine<'a> {
+    /// Its name without `pam_`.
+    pub(super) module: &'a [u8],
+    /// The service that asks, where the line says it.
     service: &'a [u8],
     text: &'a [u8],
-) -> Option<Activity<'a>> {
-    if let Some(user) = text.strip_prefix(b"password changed for ") {
-        return Some(
-            Activity::new(Category::Auth, "password_change", Outcome::Success)
-                .by_actor(user.trim_ascii())
-                .with_detail(service),
-        );
+}
+
+impl<'a> PamLine<'a> {
+    /// Splits `pam_unix(cron:auth): TEXT`, `pam_unix: TEXT`, the old forms `(pam_unix) TEXT` and
+    /// `program(pam_unix)`, and `PAM TEXT` of programs that link the module.
+    pub(super) fn split(program: &'a [u8], message: &'a [u8]) -> Option<Self> {
+        const OLD: &[u8] = b"(pam_unix)";
+        let of_unix = |service, text| Self {
+            module: b"unix",
+            service,
+            text,
+        };
+        // The form of old Linux versions, which appliances still write.
+        if let Some(service) = program.strip_suffix(OLD) {
+            return Some(of_unix(service, message));
+        }
+        if let Some(text) = message
+            .strip_prefix(b"(pam_unix) ")
+            .or_else(|| message.strip_prefix(b"PAM "))
+        {
+            return Some(of_unix(b"", text));
+        }
+
+        let rest = message.strip_prefix(b"pam_")?;
+        let end = rest.iter().position(|c| matches!(c, b'(' | b':' | b' '))?;
+        let (module, rest) = rest.split_at(end);
+        if let Some(text) = rest.strip_prefix(b": ") {
+            return Some(Self {
+                module,
+                service: b"",
+                text,
+            });
+        }
+
+        let rest = rest.strip_prefix(b"(")?;
+        let close = memmem::find(rest, b"): ")?;
+        let service = &rest[..close];
+        Some(Self {
+            module,
+            // Without a colon it is the type.
+            service: memchr::memchr(b':', service).map_or(b"", |colon| &service[..colon]),
+            text: &rest[close + 3..],
+        })
     }
 
-    let fields = text.strip_prefix(b"authentication failure;")?;
-    if service == b"sshd" {
-        return None;
+    /// Returns what the line says happened.
+    pub(super) fn activity(self) -> Option<Activity<'a>> {
+        if let Some(user) = self.text.strip_prefix(b"password changed for ") {
+            return Some(
+                Activity::new(Category::Auth, "password_change", Outcome::Success)
+                    .by_actor(user.trim_ascii())
+                    .with_detail(self.service),
+            );
+        }
+
+        let (times, fields) = self.failures()?;
+        let (remote, user) = remote_and_user(fields, self.module);
+        Some(
+            Activity::new(Category::Auth, "login_failed", Outcome::Failure)
+                .on_account(user)
+                .with_detail(self.service)
+                .with_remote(remote)
+                .repeated(times),
+        )
     }
 
-    let (remote, user) = remote_and_user(fields, module);
-    Some(
-        Activity::new(Category::Auth, "login_failed", Outcome::Failure)
-            .on_account(user)
-            .with_detail(service)
-            .with_remote(remote),
-    )
+    /// Splits `authentication failure;` and `2 more authentication failures;`, with which a module
+    /// reports all but the first failure of a connection, into their number and the fields.
+    fn failures(self) -> Option<(u32, &'a [u8])> {
+        // What sshd's unprivileged child logs.
+        let text = self.text.strip_suffix(b" [preauth]").unwrap_or(self.text);
+        if let Some(fields) = text.strip_prefix(b"authentication failure;") {
+            return Some((1, fields));
+        }
+
+        let (times, rest) = super::split_word(text)?;
+        let times: u32 = std::str::from_utf8(times).ok()?.parse().ok()?;
+        let rest = rest.strip_prefix(b"more authentication failure")?;
+        let fields = rest.strip_prefix(b"s").unwrap_or(rest).strip_prefix(b";")?;
+        (times > 0).then_some((times.min(1000), fields))
+    }
+
+    /// Returns whether it reports failed logins.
+    pub(super) fn is_failure(self) -> bool {
+        self.failures().is_some()
+    }
 }
 
 /// Returns remote host and attempted user of ` logname=L uid=0 euid=0 tty=T ruser=R rhost=H
@@ -156,6 +208,7 @@ mod tests {
         let message = super::super::LogMessage {
             program: b"vsftpd",
             host: b"web1",
+            pid: b"",
             text: message.as_bytes(),
         };
 

@@ -6,7 +6,7 @@ use model::{Category, Outcome, SecurityEvent, Source, Timestamp};
 
 use super::super::LineId;
 use super::LogMessage;
-use super::pam::parse_pam;
+use super::pam::PamLine;
 use crate::text::{Object, add_named_origin, lossy_text, parse_address, unnamed_origin};
 
 /// Bytes of a command that are kept.
@@ -24,6 +24,7 @@ pub(super) struct Activity<'a> {
     /// The command, group, service or session.
     detail: &'a [u8],
     remote: Remote<'a>,
+    times: u32,
 }
 
 /// Where an activity came from.
@@ -46,7 +47,23 @@ impl<'a> Activity<'a> {
             account: None,
             detail: b"",
             remote: Remote::Unknown,
+            times: 1,
         }
+    }
+
+    pub(super) const fn repeated(mut self, times: u32) -> Self {
+        self.times = times;
+        self
+    }
+
+    /// Multiplies the number of times.
+    pub(super) const fn repeated_again(mut self, times: u32) -> Self {
+        self.times = self.times.saturating_mul(times);
+        self
+    }
+
+    pub(super) const fn remote(&self) -> &Remote<'a> {
+        &self.remote
     }
 
     pub(super) const fn by_actor(mut self, actor: &'a [u8]) -> Self {
@@ -82,29 +99,26 @@ pub(super) fn activity_event(
         ..
     } = logged;
 
+    let parse_pam = || PamLine::split(program, message).and_then(PamLine::activity);
     let activity = match program {
-        // The form of old Linux versions, which appliances still write.
-        [
-            service @ ..,
-            b'(',
-            b'p',
-            b'a',
-            b'm',
-            b'_',
-            b'u',
-            b'n',
-            b'i',
-            b'x',
-            b')',
-        ] => super::pam::parse_module_message(b"unix", service, message),
-        b"sudo" => parse_sudo(message).or_else(|| parse_pam(message)),
-        b"su" => parse_su(message).or_else(|| parse_pam(message)),
+        b"sudo" => parse_sudo(message).or_else(parse_pam),
+        b"su" => parse_su(message).or_else(parse_pam),
         b"useradd" | b"userdel" | b"usermod" | b"groupadd" | b"gpasswd" | b"chpasswd"
-        | b"passwd" | b"chage" => parse_account_tool(message).or_else(|| parse_pam(message)),
+        | b"passwd" | b"chage" => parse_account_tool(message).or_else(parse_pam),
         b"systemd-logind" => parse_logind(message),
-        _ => parse_pam(message),
+        _ => parse_pam(),
     }?;
 
+    Some(build_event(activity, &logged, at, id))
+}
+
+/// Builds the event of an activity.
+pub(super) fn build_event<'a>(
+    activity: Activity<'a>,
+    logged: &LogMessage<'a>,
+    at: Timestamp,
+    id: LineId,
+) -> SecurityEvent<'a> {
     let mut event = SecurityEvent::new(
         id.event_id(at),
         at,
@@ -119,7 +133,8 @@ pub(super) fn activity_event(
         .map(|a| UserId::Name(lossy_text(a)));
 
     event.account_name = activity.account.filter(|a| !a.is_empty()).map(lossy_text);
-    event.resource_type = Some(lossy_text(program));
+    event.occurrences = activity.times;
+    event.resource_type = Some(lossy_text(logged.program));
     if !activity.detail.is_empty() {
         event.resource_id = Some(lossy_text(
             &activity.detail[..activity.detail.len().min(COMMAND_MAX)],
@@ -139,7 +154,7 @@ pub(super) fn activity_event(
         }
     }
 
-    Some(event.classify())
+    event.classify()
 }
 
 /// Returns the text between two marks, or after the first if the second is missing.

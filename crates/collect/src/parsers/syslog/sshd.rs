@@ -3,20 +3,36 @@
 //! sshd writes `RESULT METHOD for [invalid user ]USER from HOST port N ssh2[: KEY]` (`auth_log` in
 //! its auth.c). The client chooses the name of an unknown user, and the identity in a
 //! certificate, which is part of KEY. Only public keys have a KEY, and the name of an existing user
-//! cannot hold a tail like this one.
+//! cannot hold a tail like this one. `error: PAM: REASON for [illegal user ]USER from HOST`
+//! (`sshpam_query` in auth-pam.c) ends with what the server wrote.
 
 use std::net::IpAddr;
 
 use memchr::memmem;
+use model::civil::Readings;
 use model::event::{Details, UserId};
 use model::{Category, Outcome, SecurityEvent, Source, Text, Timestamp};
 
 use super::super::{LineId, Parsed};
+use super::pam::PamLine;
+use super::programs::{Activity, Remote, build_event};
 use super::{LogMessage, split_word};
+use crate::sequence::{Attempt, Evidence, Kind, Line, Note, hash_parts};
 use crate::text::{lossy_text, parse_address, unnamed_origin};
 
 /// The mark between the user name and what sshd knows of the client.
 const FROM: &[u8] = b" from ";
+
+/// The beginnings of messages about a connection that has ended.
+const ENDINGS: [&[u8]; 7] = [
+    b"Connection closed by ",
+    b"Connection reset by ",
+    b"Disconnected from ",
+    b"Disconnecting",
+    b"Received disconnect from ",
+    b"Timeout before authentication for ",
+    b"fatal: ",
+];
 
 /// A login attempt, as far as its message tells.
 struct LoginAttempt<'a> {
@@ -27,31 +43,134 @@ struct LoginAttempt<'a> {
     times: u32,
 }
 
-/// Returns the event of a message about a login.
-pub(super) fn login_event(logged: LogMessage<'_>, at: Timestamp, id: LineId) -> Parsed<'_> {
-    let (times, message) = split_repetition(without_id(logged.text));
-    let (result, rest) = if let Some(rest) = message.strip_prefix(b"Failed ") {
-        (Outcome::Failure, rest)
-    } else if let Some(rest) = message.strip_prefix(b"Accepted ") {
-        (Outcome::Success, rest)
-    } else {
-        return Parsed::Nothing;
+/// Returns what a message of sshd means.
+pub(super) fn read_message(logged: LogMessage<'_>, at: Readings, id: LineId) -> Line<'_> {
+    let (times, message) = split_repetition(logged.text);
+    let note = |evidence, client: Option<u64>| {
+        let process = (!logged.pid.is_empty()).then(|| hash_parts(&[logged.host, logged.pid]));
+        let host = hash_parts(&[logged.host]);
+        let attempt = Attempt {
+            evidence,
+            host,
+            process,
+            client,
+            at: at.first,
+        };
+        Some(Note::new(host, Some(at), Kind::Attempt(attempt)))
     };
 
-    let Some((method, rest)) = split_word(rest) else {
-        return Parsed::Nothing;
-    };
-    let counts = method == b"password"
-        || method == b"publickey"
-        || method.starts_with(b"keyboard-interactive");
-    if result == Outcome::Failure && !counts {
-        return Parsed::Nothing;
+    if let Some((attempt, evidence)) = parse_login(message, times) {
+        let client = attempt
+            .host
+            .map(|ip| client_hash(&logged, ip.to_string().as_bytes()));
+        return Line {
+            parsed: Parsed::Event(attempt.into_event(logged.host, at.first, id)),
+            note: note(evidence, client),
+        };
     }
 
-    let Some(rest) = rest.strip_prefix(b"for ") else {
-        return Parsed::Nothing;
+    if let Some((activity, evidence)) = parse_pam_failure(&logged, message) {
+        let client = match activity.remote() {
+            Remote::Host(host) => Some(match parse_address(host) {
+                Some(ip) => client_hash(&logged, ip.to_string().as_bytes()),
+                None => client_hash(&logged, &host.to_ascii_lowercase()),
+            }),
+            Remote::Unknown | Remote::Unclear => None,
+        };
+
+        let activity = activity.repeated_again(times);
+        let logged = LogMessage {
+            program: b"sshd",
+            ..logged
+        };
+        return Line {
+            parsed: Parsed::Event(build_event(activity, &logged, at.first, id)),
+            note: note(evidence, client),
+        };
+    }
+
+    if ENDINGS.iter().any(|ending| message.starts_with(ending)) {
+        return Line {
+            parsed: Parsed::Nothing,
+            note: note(Evidence::Ended, None),
+        };
+    }
+
+    Line::at(Parsed::Nothing, Some(at)).of_host(logged.host)
+}
+
+fn client_hash(logged: &LogMessage<'_>, client: &[u8]) -> u64 {
+    hash_parts(&[logged.host, client])
+}
+
+/// Parses what PAM says of a refused attempt: by sshd, or by a module within it.
+fn parse_pam_failure<'a>(
+    logged: &LogMessage<'a>,
+    message: &'a [u8],
+) -> Option<(Activity<'a>, Evidence)> {
+    if let Some(rest) = message.strip_prefix(b"error: PAM: ") {
+        return Some((parse_pam_error(rest)?, Evidence::Interactive));
+    }
+
+    let line = PamLine::split(logged.program, message).filter(|line| line.is_failure())?;
+    let evidence = Evidence::Module(hash_parts(&[line.module]));
+    Some((line.activity()?, evidence))
+}
+
+/// Parses `REASON for [illegal user ]USER from HOST[ via LOCAL]`. macOS appends its own address.
+fn parse_pam_error(message: &[u8]) -> Option<Activity<'_>> {
+    // The only reason with these words.
+    let retries = b"Have exhausted maximum number of retries for service";
+    let from = if message.starts_with(retries) {
+        retries.len()
+    } else {
+        0
+    };
+    let name = from + memmem::find(&message[from..], b" for ")? + 5;
+    let rest = &message[name..];
+    let rest = rest
+        .strip_prefix(b"illegal user ")
+        .or_else(|| rest.strip_prefix(b"invalid user "))
+        .unwrap_or(rest);
+
+    // The client may have sent the mark in its name; what follows the last one is the server's.
+    let at = memmem::rfind(rest, FROM)?;
+    let (user, tail) = (&rest[..at], rest[at + FROM.len()..].trim_ascii_end());
+    let tail = tail.strip_suffix(b" [preauth]").unwrap_or(tail);
+    let host = match split_word(tail) {
+        None => tail,
+        Some((host, via)) if via.starts_with(b"via ") => host,
+        Some(_) => b"",
+    };
+    let remote = if host.is_empty() {
+        Remote::Unclear
+    } else {
+        Remote::Host(host)
     };
 
+    Some(
+        Activity::new(Category::Auth, "login_failed", Outcome::Failure)
+            .on_account(user)
+            .with_remote(remote),
+    )
+}
+
+/// Parses a message about a login that counts by itself.
+fn parse_login(message: &[u8], times: u32) -> Option<(LoginAttempt<'_>, Evidence)> {
+    let (result, rest) = if let Some(rest) = message.strip_prefix(b"Failed ") {
+        (Outcome::Failure, rest)
+    } else {
+        (Outcome::Success, message.strip_prefix(b"Accepted ")?)
+    };
+
+    let (method, rest) = split_word(rest)?;
+    let interactive = method.starts_with(b"keyboard-interactive");
+    let counts = method == b"password" || method == b"publickey" || interactive;
+    if result == Outcome::Failure && !counts {
+        return None;
+    }
+
+    let rest = rest.strip_prefix(b"for ")?;
     let unknown = rest
         .strip_prefix(b"invalid user ")
         .or_else(|| rest.strip_prefix(b"illegal user "));
@@ -70,8 +189,12 @@ pub(super) fn login_event(logged: LogMessage<'_>, at: Timestamp, id: LineId) -> 
         result,
         times,
     };
+    let evidence = match result {
+        Outcome::Success => Evidence::Accepted,
+        _ => Evidence::Failed { interactive },
+    };
 
-    Parsed::Event(attempt.into_event(logged.host, at, id))
+    Some((attempt, evidence))
 }
 
 impl<'a> LoginAttempt<'a> {
@@ -205,14 +328,6 @@ fn is_key_info(key: &[u8]) -> bool {
         && key[ca + 5..].split(|c| *c == b' ').count() == 2
 }
 
-/// Strips `[ID 800047 auth.info] `, which Solaris puts before a message.
-fn without_id(message: &[u8]) -> &[u8] {
-    let rest = message
-        .strip_prefix(b"[ID ")
-        .and_then(|rest| rest.get(memchr::memchr(b']', rest)? + 1..));
-    rest.map_or(message, <[u8]>::trim_ascii_start)
-}
-
 /// Splits `message repeated 5 times: [ … ]` into count and message.
 fn split_repetition(message: &[u8]) -> (u32, &[u8]) {
     let inner = || {
@@ -246,17 +361,16 @@ mod tests {
         let logged = LogMessage {
             program: b"sshd",
             host: b"web1",
+            pid: b"7",
             text: message,
         };
 
-        match login_event(
-            logged,
-            Timestamp::from_secs(1_772_712_451),
-            LineId {
-                file: 7,
-                offset: 42,
-            },
-        ) {
+        let at = Timestamp::from_secs(1_772_712_451);
+        let id = LineId {
+            file: 7,
+            offset: 42,
+        };
+        match read_message(logged, at.into(), id).parsed {
             Parsed::Event(e) => Some((
                 e.ip_address.map(|ip| ip.to_string()),
                 e.account_name.map(|name| name.to_string()),
@@ -365,6 +479,24 @@ mod tests {
                     prop_assert!(named || unnamed, "{:?}", address);
                 }
             }
+        }
+
+        #[test]
+        fn no_user_name_changes_what_pam_said(
+            name in NASTY,
+            raw in proptest::collection::vec(any::<u8>(), 0..9),
+            of_macos in any::<bool>(),
+        ) {
+            let mut line = b"error: PAM: User not known to the underlying authentication module for \
+                illegal user ".to_vec();
+            line.extend(name.bytes());
+            line.extend_from_slice(&raw);
+            line.extend(format!(" from {CLIENT}").bytes());
+            if of_macos {
+                line.extend_from_slice(b" via 192.0.2.1");
+            }
+            let (address, ..) = describe(&line).unwrap();
+            prop_assert_eq!(address.as_deref(), Some(CLIENT), "{}", String::from_utf8_lossy(&line));
         }
 
         #[test]

@@ -1,109 +1,17 @@
 //! No check returns met for what blueteam cannot know: not with an empty record, not while nothing
-//! is monitored, not from one example.
+//! is monitored, not from one example, not from a part.
 
 use model::Span;
-use model::facts::{AdvisoryFacts, FeedFacts, RuleFacts, SampleAlert, SourceFacts};
+use model::facts::{AdvisoryFacts, FeedFacts, SampleAlert, SourceFacts};
 
+use super::fixtures::{office, source};
 use super::*;
+use crate::checks::{CheckResult, Counted, Scope, met};
 
-/// Objectives that are fully covered by the database or the machine, or are a named person's own
-/// act. Nothing else may be met without monitoring.
-const OF_RECORD: &[&str] = &[
-    // A person's signature, and the names in the configuration.
-    "3.3.3[b]",
-    "3.3.4[a]", // The rights and the triggers of the record itself.
-    "3.3.8[b]",
-    "3.3.8[c]", // Every objective was decided, and every deficiency is planned for.
-    "3.12.1[b]",
-    "3.12.2[a]",
-    "3.12.2[b]", // A person's approval.
-    "3.12.4[a]",
-];
-/// Objectives that may be met while all known sources are monitored.
-const OF_WATCHING: &[&str] = &[
-    "3.3.5[b]",
-    "3.3.6[a]",
-    "3.3.6[b]",
-    "3.12.3[a]",
-    "3.6.1[c]",
-    "3.6.2[a]",
-    "3.14.6[a]",
-    "3.14.7[b]",
-];
-/// Of these, those for which a complete record is enough.
-const OF_SOURCES: &[&str] = &["3.3.6[a]", "3.3.6[b]"];
-
-fn heard_source(id: &str, kind: &str, facts: &Facts) -> SourceFacts {
-    SourceFacts {
-        source_id: id.to_owned(),
-        last_received: Some(facts.taken_at.minus(Span::mins(5))),
-        rejected: 0,
-        open_gaps: 0,
-        gaps: 0,
-        skew_ms: Some(20),
-        kind: Some(kind.to_owned()),
-        first_seen: Some(facts.taken_at.minus(Span::days(90))),
-        understood: Some(100_000),
-    }
-}
-
-fn enabled_rule(id: &str) -> RuleFacts {
-    RuleFacts {
-        rule_id: id.to_owned(),
-        enabled: true,
-        controls: Vec::new(),
-        last_fired: None,
-        last_proven: None,
-        proof_failed: false,
-        blind_to: Some(Vec::new()),
-    }
-}
-
-/// Facts of a fully monitored system: the daemon runs, each source was heard, each rule sees what
-/// it needs.
-pub(super) fn watched_facts() -> Facts {
-    let mut facts = empty_sections();
-    facts.daemon = Some(DaemonFacts {
-        running: true,
-        pulse: Some(facts.taken_at),
-        unread_since: None,
-    });
-
-    facts.sources = Some(vec![
-        heard_source("syslog:/var/log/auth.log", "syslog", &facts),
-        heard_source("audit_db", "audit_db", &facts),
-    ]);
-
-    let of_users = [
-        "after_hours",
-        "cross_tenant",
-        "privilege_escalation",
-        "data_exfiltration",
-        "account_takeover",
-    ]
-    .map(enabled_rule);
-    facts.rules = Some(
-        [
-            &[enabled_rule("brute_force"), enabled_rule("audit_log_gap")][..],
-            &of_users,
-        ]
-        .concat(),
-    );
-
-    facts.programme = Some(ProgrammeFacts {
-        checks_run: 47,
-        ..ProgrammeFacts::default()
-    });
-
-    facts
-        .incidents
-        .as_mut()
-        .unwrap()
-        .by_status
-        .insert("closed".to_owned(), 3);
-
-    facts
-}
+/// Objectives that may be met when every asset in scope was heard on every day, and understood.
+const OF_RECORDS: &[&str] = &["3.3.6[a]", "3.3.6[b]"];
+/// Objectives that may be met when all of that was monitored, too, and people heard of it.
+const OF_MONITORING: &[&str] = &["3.14.6[a]"];
 
 /// Returns the objectives that any check finds met.
 fn found_met(facts: &Facts) -> BTreeSet<String> {
@@ -152,12 +60,13 @@ fn with_activity(mut facts: Facts) -> Facts {
         ..EventFacts::default()
     });
 
-    facts.rules = watched_facts().rules;
+    facts.rules = office().rules;
     facts.alerts = Some(AlertFacts {
         by_severity: [("high".to_owned(), 1)].into(),
         acknowledged: 1,
         audit_failures: 1,
         deliveries: [("email delivered".to_owned(), 1)].into(),
+        silences: None,
         sample: vec![SampleAlert {
             alert_id: "1".to_owned(),
             rule_id: "brute_force".to_owned(),
@@ -167,7 +76,7 @@ fn with_activity(mut facts: Facts) -> Facts {
         }],
     });
 
-    facts.incidents = watched_facts().incidents;
+    facts.incidents = office().incidents;
     facts.programme = Some(ProgrammeFacts {
         objectives: 320,
         decided_in_a_year: 1,
@@ -211,154 +120,282 @@ fn with_activity(mut facts: Facts) -> Facts {
 }
 
 #[test]
-fn installation_without_sources_proposes_nothing_beyond_the_record() {
-    assert_none_but(&[OF_RECORD], &empty_sections(), "every section empty");
+fn installation_without_sources_proposes_nothing() {
+    assert_none_but(&[], &empty_sections(), "every section empty");
     assert_none_but(
-        &[OF_RECORD],
+        &[],
         &with_activity(empty_sections()),
         "one of everything, and no source",
-    );
-    assert_eq!(
-        found_met(&empty_sections()),
-        ["3.3.8[b]", "3.3.8[c]"].map(str::to_owned).into()
     );
 }
 
 #[test]
-fn monitored_objectives_are_met() {
-    assert_none_but(
-        &[OF_RECORD, OF_WATCHING],
-        &with_activity(watched_facts()),
-        "all is watched",
+fn objectives_are_met_at_full_coverage() {
+    let wanted = [OF_RECORDS, OF_MONITORING].concat();
+    assert_eq!(
+        found_met(&office()),
+        wanted.iter().map(ToString::to_string).collect()
     );
-
-    let found = found_met(&watched_facts());
-    for id in OF_WATCHING {
-        assert!(found.contains(*id), "{id}: {found:?}");
-    }
 }
 
-/// A change of facts that breaks monitoring.
+/// A change of facts that breaks what "met" rests on.
 type ChangeFacts = fn(&mut Facts);
+
+fn assert_each_leaves(allowed: &[&[&str]], broken: &[(&str, ChangeFacts)]) {
+    for (what, change) in broken {
+        let mut facts = office();
+        change(&mut facts);
+        assert_none_but(allowed, &facts, what);
+    }
+}
 
 fn first_source(facts: &mut Facts) -> &mut SourceFacts {
     &mut facts.sources.as_mut().unwrap()[0]
 }
 
+fn report_on(facts: &mut Facts, host: &str, days: u16) {
+    let inventory = facts.inventory.as_mut().unwrap();
+    let hosts = inventory.reporting.as_mut().unwrap();
+    hosts.insert(host.to_owned(), days);
+}
+
 #[test]
 fn stopped_or_stuck_daemon_means_no_monitoring() {
-    let broken: [(&str, ChangeFacts); 6] = [
-        ("never ran", |f| f.daemon = Some(DaemonFacts::default())),
-        ("is not recorded", |f| f.daemon = None),
-        ("was stopped", |f| {
-            f.daemon.as_mut().unwrap().running = false;
-        }),
-        ("hangs", |f| {
-            f.daemon.as_mut().unwrap().pulse = Some(f.taken_at.minus(Span::secs(61)));
-        }),
-        ("has the pulse of a wrong clock", |f| {
-            f.daemon.as_mut().unwrap().pulse = Some(f.taken_at.plus(Span::days(1)));
-        }),
-        ("is behind", |f| {
-            f.daemon.as_mut().unwrap().unread_since = Some(f.taken_at.minus(Span::mins(2)));
-        }),
-    ];
-
-    for (what, change) in broken {
-        let mut facts = with_activity(watched_facts());
-        change(&mut facts);
-        assert_none_but(&[OF_RECORD, OF_SOURCES], &facts, what);
-    }
+    assert_each_leaves(
+        &[OF_RECORDS],
+        &[
+            ("never ran", |f| f.daemon = Some(DaemonFacts::default())),
+            ("is not recorded", |f| f.daemon = None),
+            ("was stopped", |f| {
+                f.daemon.as_mut().unwrap().running = false;
+            }),
+            ("hangs", |f| {
+                f.daemon.as_mut().unwrap().pulse = Some(f.taken_at.minus(Span::secs(61)));
+            }),
+            ("has the pulse of a wrong clock", |f| {
+                f.daemon.as_mut().unwrap().pulse = Some(f.taken_at.plus(Span::days(1)));
+            }),
+            ("is behind", |f| {
+                f.daemon.as_mut().unwrap().unread_since = Some(f.taken_at.minus(Span::mins(2)));
+            }),
+        ],
+    );
 }
 
 #[test]
 fn silent_new_or_broken_sources_mean_no_monitoring() {
-    let broken: [(&str, ChangeFacts); 8] = [
-        ("no source", |f| f.sources = Some(Vec::new())),
-        ("sources are not recorded", |f| f.sources = None),
-        ("a source that waits for its file", |f| {
-            let waiting = first_source(f);
-            (waiting.last_received, waiting.understood) = (None, Some(0));
-        }),
-        ("a source of which nothing was understood", |f| {
-            first_source(f).understood = Some(0);
-        }),
-        ("a source that was heard last month", |f| {
-            first_source(f).last_received = Some(f.taken_at.minus(Span::days(31)));
-        }),
-        ("a source that is new", |f| {
-            first_source(f).first_seen = Some(f.taken_at.minus(Span::days(29)));
-        }),
-        ("a gap within the period", |f| first_source(f).gaps = 1),
-        ("recorded by an older version", |f| {
-            let old = first_source(f);
-            (old.kind, old.first_seen, old.understood) = (None, None, None);
-        }),
-    ];
-
-    for (what, change) in broken {
-        let mut facts = with_activity(watched_facts());
-        change(&mut facts);
-        assert_none_but(&[OF_RECORD], &facts, what);
-    }
+    assert_each_leaves(
+        &[],
+        &[
+            ("no source", |f| f.sources = Some(Vec::new())),
+            ("sources are not recorded", |f| f.sources = None),
+            ("a source that waits for its file", |f| {
+                let waiting = first_source(f);
+                (waiting.last_received, waiting.understood) = (None, Some(0));
+            }),
+            ("a source of which nothing was understood", |f| {
+                first_source(f).understood = Some(0);
+            }),
+            ("a source that was heard last month", |f| {
+                first_source(f).last_received = Some(f.taken_at.minus(Span::days(31)));
+            }),
+            ("a source that may be silent for long, and is", |f| {
+                first_source(f).last_received = Some(f.taken_at.minus(Span::days(2)));
+            }),
+            ("a source that is new", |f| {
+                first_source(f).first_seen = Some(f.taken_at.minus(Span::days(29)));
+            }),
+            ("a gap within the period", |f| first_source(f).gaps = 1),
+            ("lines that were not understood", |f| {
+                first_source(f).unread = Some(1);
+            }),
+            ("one line in a year", |f| {
+                first_source(f).understood = Some(1);
+            }),
+            ("a period of one day", |f| f.days = 1),
+            ("a clock that is an hour behind", |f| {
+                first_source(f).skew_ms = Some(3_600_000);
+            }),
+            ("recorded by an older version", |f| {
+                let old = first_source(f);
+                (old.kind, old.first_seen, old.understood) = (None, None, None);
+            }),
+        ],
+    );
 }
 
 #[test]
-fn blind_rule_means_no_monitoring() {
-    for blind_to in [Some(vec!["audit_db".to_owned()]), None] {
-        let mut facts = with_activity(watched_facts());
-        for rule in facts
-            .rules
-            .as_mut()
-            .unwrap()
-            .iter_mut()
-            .filter(|r| r.rule_id == "after_hours")
-        {
-            rule.blind_to.clone_from(&blind_to);
-        }
+fn assets_that_are_unlisted_or_silent_mean_no_monitoring() {
+    assert_each_leaves(
+        &[],
+        &[
+            ("no inventory was recorded", |f| f.inventory = None),
+            ("an empty inventory", |f| {
+                f.inventory.as_mut().unwrap().in_scope.clear();
+            }),
+            ("records do not name their host", |f| {
+                f.inventory.as_mut().unwrap().reporting = None;
+            }),
+            ("an asset that was silent for a day", |f| {
+                report_on(f, "cad-1", 29);
+            }),
+            ("an asset that never reported", |f| {
+                f.inventory
+                    .as_mut()
+                    .unwrap()
+                    .in_scope
+                    .push("nas".to_owned());
+            }),
+            ("a host that is in no inventory", |f| {
+                report_on(f, "laptop-7", 4);
+            }),
+            ("an inventory that nobody confirmed", |f| {
+                f.inventory.as_mut().unwrap().confirmed = None;
+            }),
+            ("an inventory that was confirmed years ago", |f| {
+                f.inventory.as_mut().unwrap().confirmed = Some(f.taken_at.minus(Span::days(400)));
+            }),
+            ("types of events that nobody reviewed", |f| {
+                f.programme.as_mut().unwrap().last_review = None;
+            }),
+        ],
+    );
 
-        assert_none_but(
-            &[OF_RECORD, OF_SOURCES],
-            &facts,
-            "a rule about users is blind",
-        );
+    // A host that may be either of two assets shows neither.
+    let mut facts = office();
+    report_on(&mut facts, "web", 30);
+    let both = ["web.prod.example", "web.test.example"].map(str::to_owned);
+    facts.inventory.as_mut().unwrap().in_scope.extend(both);
+    assert_none_but(&[], &facts, "two assets, one host");
+    report_on(&mut facts, "web.prod.example", 30);
+    assert_none_but(&[], &facts, "one of them is named");
 
-        let text = (find("si_3_14_7").unwrap().decide)(&facts)
-            .pop()
-            .unwrap()
-            .verdict
-            .text();
-        assert!(
-            text.contains("needs what these rules are blind to: after_hours"),
-            "{text}"
-        );
+    // People write names as they like.
+    let mut facts = office();
+    report_on(&mut facts, "NAS.office.example", 30);
+    facts
+        .inventory
+        .as_mut()
+        .unwrap()
+        .in_scope
+        .push("nas".to_owned());
+    assert!(found_met(&facts).contains("3.14.6[a]"));
+}
 
-        for rule in facts
-            .rules
-            .as_mut()
-            .unwrap()
-            .iter_mut()
-            .filter(|r| r.rule_id == "after_hours")
-        {
-            rule.enabled = false;
-        }
-        assert!(!found_met(&facts).contains("3.14.7[b]"), "off is no better");
+#[test]
+fn rules_that_are_off_blind_or_untested_mean_no_monitoring() {
+    assert_each_leaves(
+        &[OF_RECORDS],
+        &[
+            ("a rule is off", |f| {
+                f.rules.as_mut().unwrap()[3].enabled = false;
+            }),
+            ("a rule is blind", |f| {
+                f.rules.as_mut().unwrap()[2].blind_to = Some(vec!["audit_db".to_owned()]);
+            }),
+            ("what a rule sees is not recorded", |f| {
+                f.rules.as_mut().unwrap()[2].blind_to = None;
+            }),
+            ("a rule was never tested", |f| {
+                f.rules.as_mut().unwrap()[2].last_proven = None;
+            }),
+            ("a rule does not pass its fixtures", |f| {
+                f.rules.as_mut().unwrap()[2].proof_failed = true;
+            }),
+            ("rules are not recorded", |f| f.rules = None),
+            ("one rule of one's own, and none of blueteam's", |f| {
+                let rules = f.rules.as_mut().unwrap();
+                rules.truncate(1);
+                rules[0].rule_id = "everything_is_fine".to_owned();
+            }),
+        ],
+    );
+}
+
+#[test]
+fn alerts_that_reach_nobody_mean_no_monitoring() {
+    fn deliver(facts: &mut Facts, what: &[&str]) {
+        let deliveries = what.iter().map(|what| ((*what).to_owned(), 3));
+        facts.alerts.as_mut().unwrap().deliveries = deliveries.collect();
     }
+
+    assert_each_leaves(
+        &[OF_RECORDS],
+        &[
+            ("nothing was delivered", |f| deliver(f, &[])),
+            ("only machines were notified", |f| {
+                deliver(f, &["syslog delivered", "console delivered"]);
+            }),
+            ("some messages were given up", |f| {
+                deliver(f, &["email delivered", "email dead"]);
+            }),
+            ("a silence", |f| {
+                f.alerts.as_mut().unwrap().silences = Some(1);
+            }),
+            ("silences are not recorded", |f| {
+                f.alerts.as_mut().unwrap().silences = None;
+            }),
+            ("nobody acknowledges", |f| {
+                f.alerts.as_mut().unwrap().acknowledged = 1;
+            }),
+            ("there was no alert yet", |f| {
+                f.alerts.as_mut().unwrap().by_severity.clear();
+                f.alerts.as_mut().unwrap().acknowledged = 0;
+            }),
+            ("alerts are not recorded", |f| f.alerts = None),
+        ],
+    );
+}
+
+#[test]
+fn coverage_below_the_population_overrules_a_check() {
+    fn always_met(_: &Facts) -> Vec<CheckResult> {
+        vec![met('a', "all is well")]
+    }
+
+    let check = |counted| Check {
+        decide: always_met,
+        control: find("au_3_3_1").unwrap().control.clone(),
+        scope: Scope {
+            counted,
+            ..find("au_3_3_1").unwrap().scope
+        },
+        ..**find("au_3_3_1").as_ref().unwrap()
+    };
+    let mut facts = office();
+    let text = |counted, facts: &Facts| check(counted).run(facts)[0].verdict.text();
+
+    assert_eq!(
+        text(Counted::Records, &facts),
+        "seen on 5 of 5 hosts: all is well"
+    );
+    report_on(&mut facts, "cad-1", 29);
+    assert_eq!(
+        text(Counted::Records, &facts),
+        "seen on 4 of 5 hosts: all is well; needs all hosts to be known and seen"
+    );
+
+    // One machine is a full population only where it is the whole system.
+    assert!(text(Counted::Settings, &facts).contains("needs all hosts"));
+    facts.inventory.as_mut().unwrap().in_scope = vec!["MONITOR.example.com".to_owned()];
+    assert!(!text(Counted::Settings, &facts).contains("needs"));
+    facts.inventory.as_mut().unwrap().in_scope.clear();
+    assert!(text(Counted::Settings, &facts).contains("of an unknown number of hosts"));
 }
 
 #[test]
 fn source_paths_and_console_logins_are_not_misread() {
-    let mut facts = with_activity(watched_facts());
-    facts.sources = Some(vec![heard_source(
+    let mut facts = office();
+    facts.sources = Some(vec![source(
         "php:/srv/access-denied-notes.log",
         "php_error",
-        &facts,
+        facts.taken_at,
     )]);
     assert_eq!(proposed_finding("si_3_14_6", 'b', &facts), None);
-    facts.sources = Some(vec![heard_source(
+    facts.sources = Some(vec![source(
         "nginx:/var/log/nginx/access.log",
         "nginx",
-        &facts,
+        facts.taken_at,
     )]);
 
     assert_eq!(

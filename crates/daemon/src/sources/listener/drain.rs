@@ -10,8 +10,10 @@ use anyhow::Context as _;
 use collect::entries::Entry;
 use collect::spool::{Batch, SpoolError};
 use collect::{Format, LineId};
+use model::Network;
+use model::civil::Zone;
 use model::time::Calendar;
-use model::{ServiceName, Span, Timestamp};
+use model::{Clock as _, ServiceName, Span, SystemClock, Timestamp};
 use serde_json::json;
 use store::log_events::Position;
 use store::sources::{Cause, Gap};
@@ -43,6 +45,8 @@ pub(super) struct Sink {
     pub format: &'static Format,
     pub every: Option<Span>,
     pub service: Option<ServiceName>,
+    pub zone: Zone,
+    pub trusted_proxies: Vec<Network>,
     pub calendar: Calendar,
     pub settle: Span,
     pub failures: Failures,
@@ -128,7 +132,11 @@ impl Drain {
             let stored = store::log_events::position(&mut conn, &sink.name).await?;
             self.open = Some(Open {
                 conn,
-                intake: intake.of_service(sink.service.clone()),
+                intake: intake
+                    .of_socket()
+                    .in_zone(sink.zone.clone())
+                    .behind(sink.trusted_proxies.clone())
+                    .of_service(sink.service.clone()),
                 stored: stored.and_then(|at| serde_json::from_value(at).ok()),
             });
         }
@@ -144,6 +152,29 @@ impl Drain {
             self.open = None;
         }
         done
+    }
+
+    /// Stores the events that have waited long enough for other messages; all of them at the end.
+    async fn store_held(&mut self, at_end: bool) -> anyhow::Result<()> {
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        if !open.intake.holds_events() {
+            return Ok(());
+        }
+
+        let now = SystemClock.now();
+        let stored = if at_end {
+            open.intake.finish(&mut open.conn, now).await
+        } else {
+            open.intake
+                .store(&mut open.conn, Vec::new(), Beside::default(), now)
+                .await
+        };
+        if stored.is_err() {
+            self.open = None;
+        }
+        stored
     }
 
     async fn try_store(&mut self, records: &[Record<'_>]) -> anyhow::Result<()> {
@@ -205,8 +236,16 @@ pub(super) async fn run(
     loop {
         match step {
             Ok(true) => failures = 0,
-            Ok(false) if ended.is_cancelled() => return,
+            Ok(false) if ended.is_cancelled() => {
+                if let Err(cause) = drain.lock().await.store_held(true).await {
+                    warn!("{}: the last events cannot be stored: {cause:#}", sink.name);
+                }
+                return;
+            }
             Ok(false) => {
+                if let Err(cause) = drain.lock().await.store_held(false).await {
+                    warn!("{}: held events cannot be stored: {cause:#}", sink.name);
+                }
                 tokio::select! {
                     () = shelf.filled.notified() => {}
                     () = sleep(Duration::from_secs(1)) => {}

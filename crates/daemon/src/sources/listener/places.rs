@@ -1,9 +1,11 @@
 //! Places for connections: so many in all, and of one peer so many less, so that nobody takes those
 //! of all others.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Connections at once.
 const ALL: usize = 256;
@@ -12,7 +14,25 @@ const OF_ONE: usize = 64;
 
 /// The places of a listener.
 #[derive(Clone, Default)]
-pub(super) struct Places(Arc<Mutex<HashMap<Peer, usize>>>);
+pub(super) struct Places(Arc<Mutex<Vec<Held>>>);
+
+/// A place that is taken.
+struct Held {
+    peer: Peer,
+    /// Tells this one from others; also says when it has said something.
+    life: Arc<Life>,
+}
+
+struct Life {
+    last: Mutex<Instant>,
+    given_up: CancellationToken,
+}
+
+impl Life {
+    fn silent_since(&self) -> Instant {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +55,23 @@ impl std::fmt::Display for Peer {
 /// One place, until it is dropped.
 pub(super) struct Place {
     places: Places,
-    peer: Peer,
+    life: Arc<Life>,
+}
+
+impl Place {
+    /// Notes that its connection has said something.
+    pub(super) fn touch(&self) {
+        *self
+            .life
+            .last
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Returns when the place is needed for somebody else.
+    pub(super) async fn given_up(&self) {
+        self.life.given_up.cancelled().await;
+    }
 }
 
 impl Peer {
@@ -52,38 +88,52 @@ impl Peer {
 }
 
 impl Places {
-    /// A place for that peer; else why there is none.
+    /// A place for that peer; else why there is none. When all are taken, whoever holds the most
+    /// gives up the one that has been silent the longest, if the newcomer holds fewer.
     pub(super) fn take(&self, peer: Peer) -> Result<Place, String> {
         let peer = peer.whole();
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.values().sum::<usize>() >= ALL {
-            return Err(format!("{ALL} connections are open; more are refused"));
-        }
-
-        let of_peer = open.entry(peer).or_default();
-        if *of_peer >= OF_ONE {
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |held: &[Held], peer: Peer| held.iter().filter(|h| h.peer == peer).count();
+        let own = of(&held, peer);
+        if own >= OF_ONE {
             return Err(format!(
                 "{peer} has {OF_ONE} connections open; more of it are refused"
             ));
         }
 
-        *of_peer += 1;
+        if held.len() >= ALL {
+            let most = held.iter().map(|h| of(&held, h.peer)).max().unwrap_or(0);
+            let longest_silent = held
+                .iter()
+                .enumerate()
+                .filter(|(_, h)| of(&held, h.peer) == most)
+                .min_by_key(|(_, h)| h.life.silent_since())
+                .map(|(i, _)| i);
+            match longest_silent {
+                Some(i) if most > own + 1 => held.swap_remove(i).life.given_up.cancel(),
+                _ => return Err(format!("{ALL} connections are open; more are refused")),
+            }
+        }
+
+        let life = Arc::new(Life {
+            last: Mutex::new(Instant::now()),
+            given_up: CancellationToken::new(),
+        });
+        held.push(Held {
+            peer,
+            life: Arc::clone(&life),
+        });
         Ok(Place {
             places: self.clone(),
-            peer,
+            life,
         })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of_peer) = open.get_mut(&self.peer) {
-            *of_peer -= 1;
-            if *of_peer == 0 {
-                open.remove(&self.peer);
-            }
-        }
+        let mut held = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
+        held.retain(|h| !Arc::ptr_eq(&h.life, &self.life));
     }
 }
 
@@ -92,7 +142,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_peer_leaves_places_for_others() {
+    fn peers_leave_places_for_others() {
         let places = Places::default();
         let take = |address: &str| places.take(Peer::Address(address.parse().unwrap()));
         let mut held: Vec<_> = (0..OF_ONE)
@@ -104,10 +154,16 @@ mod tests {
             held.extend((0..OF_ONE).map(|_| take(&format!("192.0.2.{other}")).unwrap()));
         }
 
-        assert!(take("192.0.2.9").is_err(), "none is left at all");
-        held.remove(0);
         assert!(take("::ffff:192.0.2.1").is_err(), "the same peer");
-        assert!(take("2001:db8::ffff").is_ok());
+
+        // Five that hold all places shut nobody out: whoever has been silent the longest gives up.
+        held[1].touch();
+        let newcomer = take("192.0.2.9").unwrap();
+        assert!(held[0].life.given_up.is_cancelled());
+        assert!(!held[1].life.given_up.is_cancelled() && !newcomer.life.given_up.is_cancelled());
+        assert_eq!(places.0.lock().unwrap().len(), ALL);
+
+        drop(newcomer);
         held.clear();
         assert!(places.0.lock().unwrap().is_empty());
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use collect::framing::MESSAGE_MAX;
+use collect::framing::{MESSAGE_MAX, datagram_message};
 use tokio::net::{TcpListener, UdpSocket, UnixDatagram, UnixListener};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -62,12 +62,9 @@ pub(super) async fn read(
     }
 }
 
-/// A datagram without what ends it; nothing when it is empty.
-fn datagram_message(datagram: &[u8]) -> Option<Vec<u8>> {
-    let end = datagram
-        .iter()
-        .rposition(|c| !matches!(c, b'\n' | b'\r' | 0))?;
-    Some(datagram[..=end].to_vec())
+/// The message of a datagram; nothing when it is empty.
+fn message_of(datagram: &[u8]) -> Option<Vec<u8>> {
+    datagram_message(datagram).map(<[u8]>::to_vec)
 }
 
 async fn read_udp(
@@ -89,7 +86,14 @@ async fn read_udp(
     loop {
         let mut messages = Vec::new();
         tokio::select! {
-            read = socket.recv_from(&mut buffer) => messages.extend(datagram_message(&buffer[..read?.0])),
+            read = socket.recv_from(&mut buffer) => {
+                let (length, from) = read?;
+                if options.admits(from.ip()) {
+                    messages.extend(message_of(&buffer[..length]));
+                } else {
+                    options.refuse(from.ip());
+                }
+            }
             _ = look.tick(), if heard => {
                 kernel.note(&socket, lost);
                 heard = false;
@@ -100,7 +104,7 @@ async fn read_udp(
 
         heard = true;
         gather_datagrams(
-            |into| socket.try_recv_from(into).map(|(length, _)| length),
+            |into| receive_admitted(&socket, into, options),
             &mut buffer,
             &mut messages,
         );
@@ -112,7 +116,7 @@ async fn read_udp(
     while since.elapsed() < LAST {
         let mut messages = Vec::new();
         let read = gather_datagrams(
-            |into| socket.try_recv_from(into).map(|(length, _)| length),
+            |into| receive_admitted(&socket, into, options),
             &mut buffer,
             &mut messages,
         );
@@ -127,6 +131,20 @@ async fn read_udp(
     Ok(())
 }
 
+/// Receives a datagram that is there already; one of a sender that may not send has no bytes.
+fn receive_admitted(
+    socket: &UdpSocket,
+    into: &mut [u8],
+    options: &Options,
+) -> std::io::Result<usize> {
+    let (length, from) = socket.try_recv_from(into)?;
+    if options.admits(from.ip()) {
+        return Ok(length);
+    }
+    options.refuse(from.ip());
+    Ok(0)
+}
+
 /// Reads what is there already, up to [`AT_ONCE`] bytes. Returns how many datagrams there were.
 fn gather_datagrams(
     mut receive: impl FnMut(&mut [u8]) -> std::io::Result<usize>,
@@ -138,7 +156,7 @@ fn gather_datagrams(
         && let Ok(length) = receive(buffer)
     {
         (bytes, read) = (bytes + length.max(64), read + 1);
-        messages.extend(datagram_message(&buffer[..length]));
+        messages.extend(message_of(&buffer[..length]));
     }
     read
 }
@@ -216,7 +234,7 @@ async fn read_unix(
     loop {
         let mut messages = Vec::new();
         tokio::select! {
-            read = socket.recv(&mut buffer) => messages.extend(datagram_message(&buffer[..read?])),
+            read = socket.recv(&mut buffer) => messages.extend(message_of(&buffer[..read?])),
             () = stop.cancelled() => break,
         }
 

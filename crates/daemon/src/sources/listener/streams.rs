@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Options;
-use super::places::{Peer, Places};
+use super::places::{Peer, Place, Places};
 use super::queue::Queue;
 use app::self_audit::Component;
 
@@ -90,6 +90,13 @@ pub(super) async fn accept(
             }
         };
 
+        if let Peer::Address(address) = peer
+            && !options.admits(address)
+        {
+            options.refuse(address);
+            continue;
+        }
+
         let place = match places.take(peer) {
             Ok(place) => place,
             Err(why) => {
@@ -105,9 +112,17 @@ pub(super) async fn accept(
 
         let (tls, queue, stop) = (tls.clone(), queue.clone(), stop.clone());
         let clock = Arc::clone(&options.clock);
+        let (failures, name) = (options.failures.clone(), options.name());
         open.spawn(async move {
-            let _place = place;
-            serve_connection(stream, tls, &queue, &*clock, &stop).await;
+            let ending = serve_connection(stream, tls, &queue, &*clock, &place, &stop).await;
+            if ending == Ending::Broken {
+                let message = format!(
+                    "{name}: a sender gave a wrong message length; its connection was closed, and \
+                        what followed in it is lost"
+                );
+                warn!("{message}");
+                failures.tell_of(Component::Collector, &name, message);
+            }
         });
     }
 
@@ -116,20 +131,35 @@ pub(super) async fn accept(
     Ok(())
 }
 
+/// How reading a connection ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Closed,
+    /// The messages in it cannot be told apart any more.
+    Broken,
+}
+
 async fn serve_connection(
     stream: Stream,
     tls: Option<TlsAcceptor>,
     queue: &Queue,
     clock: &dyn Clock,
+    place: &Place,
     stop: &CancellationToken,
-) {
+) -> Ending {
     match (stream, tls) {
-        (Stream::Unix(stream), _) => read_stream(stream, queue, clock, stop).await,
-        (Stream::Tcp(stream), None) => read_stream(stream, queue, clock, stop).await,
+        (Stream::Unix(stream), _) => read_stream(stream, queue, clock, place, stop).await,
+        (Stream::Tcp(stream), None) => read_stream(stream, queue, clock, place, stop).await,
         (Stream::Tcp(stream), Some(tls)) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => read_stream(stream, queue, clock, stop).await,
-            Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
-            Err(_) => debug!("a TLS handshake took too long"),
+            Ok(Ok(stream)) => read_stream(stream, queue, clock, place, stop).await,
+            Ok(Err(error)) => {
+                debug!(%error, "a TLS handshake failed");
+                Ending::Closed
+            }
+            Err(_) => {
+                debug!("a TLS handshake took too long");
+                Ending::Closed
+            }
         },
     }
 }
@@ -138,8 +168,9 @@ async fn read_stream(
     mut stream: impl AsyncRead + Unpin,
     queue: &Queue,
     clock: &dyn Clock,
+    place: &Place,
     stop: &CancellationToken,
-) {
+) -> Ending {
     let (mut framer, mut messages) = (Framer::default(), Vec::new());
     let mut buffer = vec![0; AT_ONCE];
     let mut began: Option<Instant> = None;
@@ -157,14 +188,18 @@ async fn read_stream(
                 continue;
             }
 
+            // It ends as if the sender had.
+            () = place.given_up(), if last.is_none() => 0,
             read = timeout(patience, stream.read(&mut buffer)) => match read {
                 Ok(Ok(length)) => length,
                 // What came before counts all the same.
                 Ok(Err(_)) | Err(_) => 0,
             },
         };
+        place.touch();
         framer.push(&buffer[..length], &mut messages);
-        let ends = length == 0 || last.is_some_and(|since| since.elapsed() > LAST);
+        let ends =
+            length == 0 || framer.is_broken() || last.is_some_and(|since| since.elapsed() > LAST);
         if ends {
             messages.extend(framer.finish());
         }
@@ -179,10 +214,13 @@ async fn read_stream(
                 .hand_over(std::mem::take(&mut messages), clock.now())
                 .await
         {
-            return;
+            return Ending::Closed;
+        }
+        if framer.is_broken() {
+            return Ending::Broken;
         }
         if ends {
-            return;
+            return Ending::Closed;
         }
     }
 }

@@ -119,6 +119,8 @@ impl Monitor {
             saved_profiles: now,
             users_read: now,
             set_aside: SetAside::default(),
+            behind: false,
+            idle_since: None,
             retried: now,
             ripening: committed.clone(),
             committed,

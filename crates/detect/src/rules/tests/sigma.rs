@@ -191,3 +191,178 @@ fn linter_advice_names_line_and_value() {
         "{said:?}"
     );
 }
+
+/// A rule for one action, and a correlation of the actions `a` and `b` by address.
+fn pair_rules(kind: &str) -> String {
+    let rule = |n: u8, action: &str| {
+        format!(
+            "title: {action}\nid: 0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f{n:02}\nname: {action}\n\
+             logsource: {{product: blueteam}}\nlevel: low\n\
+             detection:\n    selection: {{action: {action}}}\n    condition: selection\n---\n"
+        )
+    };
+    format!(
+        "{}{}title: Chain\nid: 0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f77\nlevel: high\ncorrelation:\n    \
+         type: {kind}\n    rules: [a, b]\n    group-by: [ip_address]\n    timespan: 10m\n",
+        rule(1, "a"),
+        rule(2, "b")
+    )
+}
+
+/// Returns the addresses for which the chain is told.
+fn chains(kind: &str, events: &[(i64, &'static str, &'static str)]) -> Vec<String> {
+    let (sigma, errors) = load_rules(&[("chain.yml", &pair_rules(kind))]);
+    assert_eq!(errors, [] as [&str; 0]);
+    let events: Vec<Draft> = events
+        .iter()
+        .enumerate()
+        .map(|(n, (millis, action, ip))| {
+            let mut event = draft_event(0, Category::Admin, action).ip(ip);
+            event.n = n as u128 + 1;
+            event.at = at(0).plus(Span::millis(*millis));
+            event
+        })
+        .collect();
+    matches_of(sigma, &events)
+        .into_iter()
+        .filter(|(id, _)| id == "7")
+        .map(|(_, ip)| ip)
+        .collect()
+}
+
+#[test]
+fn a_temporal_correlation_needs_all_its_rules_in_one_group() {
+    let none = [] as [&str; 0];
+    let (one, other) = ("192.0.2.1", "192.0.2.2");
+    assert_eq!(
+        chains("temporal", &[(0, "a", one), (1000, "b", other)]),
+        none
+    );
+    assert_eq!(chains("temporal", &[(0, "a", one), (1000, "a", one)]), none);
+    assert_eq!(
+        chains("temporal", &[(0, "b", one), (1000, "a", one)]),
+        [one]
+    );
+    assert_eq!(
+        chains("temporal", &[(0, "b", one), (601_000, "a", one)]),
+        none
+    );
+}
+
+#[test]
+fn an_ordered_correlation_knows_the_order_within_a_second() {
+    let ip = "192.0.2.1";
+    let ordered = |events: &[(i64, &'static str, &'static str)]| chains("temporal_ordered", events);
+    assert_eq!(ordered(&[(100, "a", ip), (900, "b", ip)]), [ip]);
+    assert_eq!(ordered(&[(900, "a", ip), (100, "b", ip)]), [] as [&str; 0]);
+    assert_eq!(
+        ordered(&[(900, "b", ip), (100, "a", ip)]),
+        [ip],
+        "late, but before"
+    );
+}
+
+fn selection(log_source: &str, selection: &str) -> String {
+    format!(
+        "title: One\nid: 0b6f0ea4-3f6c-4b0a-9d8e-1d2c3b4a5f60\nlogsource: {log_source}\n\
+         detection:\n    selection:\n        {selection}\n    condition: selection\n"
+    )
+}
+
+#[test]
+fn rules_find_fields_by_the_names_of_ecs_and_of_web_servers() {
+    let request = || {
+        let mut event = draft_event(0, Category::Access, "http_request")
+            .ip("192.0.2.1")
+            .with_metadata(json!({"status": 404, "order.total": "large", "host": "web1"}));
+        event.source = Source::Nginx;
+        event.resource = Some("/admin/x?q=1".to_owned());
+        event.agent = Some("sqlmap/1.8");
+        event
+    };
+
+    for (found, line) in [
+        (true, "source.ip: 192.0.2.1"),
+        (true, "c-ip|cidr: 192.0.2.0/24"),
+        (true, "cs-uri-stem: /admin/x"),
+        (true, "cs-uri-query|contains: q="),
+        (true, "c-uri: /admin/x?q=1"),
+        (true, "url.path|startswith: /admin"),
+        (true, "c-useragent|startswith: sqlmap"),
+        (true, "user_agent.original|re: ^sqlmap"),
+        (true, "sc-status: 404"),
+        (true, "http.response.status_code|gte: 400"),
+        (true, "host.name: web1"),
+        (true, "metadata.order.total: large"),
+        (true, "order.total: large"),
+        (false, "metadata.order.total: small"),
+        (false, "cs-uri-query|contains: admin"),
+    ] {
+        let (sigma, errors) = load_rules(&[("one.yml", &selection("{category: webserver}", line))]);
+        assert_eq!(errors, [] as [&str; 0], "{line}");
+        assert_eq!(
+            matches_of(sigma, &[request()]).len(),
+            usize::from(found),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_rule_sees_the_events_of_its_log_source_alone() {
+    let event = |service: &str| {
+        draft_event(0, Category::Admin, "open_shell").with_metadata(json!({"service": service}))
+    };
+    for (log_source, found) in [
+        ("{product: blueteam}", 1),
+        ("{category: application}", 1),
+        ("{product: EQMON}", 1),
+        ("{product: other}", 0),
+        ("{category: webserver}", 0),
+        ("{product: windows, service: security}", 0),
+        ("{product: linux, service: auditd}", 0),
+    ] {
+        let rule = selection(log_source, "action: open_shell");
+        let (sigma, _) = load_rules(&[("one.yml", &rule)]);
+        assert_eq!(
+            matches_of(sigma, &[event("eqmon")]).len(),
+            found,
+            "{log_source}"
+        );
+    }
+}
+
+#[test]
+fn rules_that_can_never_fire_are_named() {
+    let unable = |log_source: &str, line: &str| {
+        let (sigma, _) = load_rules(&[("one.yml", &selection(log_source, line))]);
+        sigma.unable().values().next().cloned().unwrap_or_default()
+    };
+    assert!(unable("{product: windows}", "action: x").contains("(product windows)"));
+    assert!(unable("{category: webserver}", "EventID: 4625").ends_with("looks at: EventID"));
+    assert_eq!(unable("{category: webserver}", "c-uri: /x"), "");
+    assert_eq!(unable("{product: blueteam}", "EventID: 4625"), "");
+
+    let blind = pair_rules("temporal").replacen("product: blueteam", "product: windows", 1);
+    let (sigma, _) = load_rules(&[("chain.yml", &blind)]);
+    let why: Vec<&String> = sigma.unable().values().collect();
+    assert_eq!(why.len(), 2);
+    assert!(why[1].ends_with("can never fire: a"), "{why:?}");
+}
+
+/// `before` and `after` surround the value, so that neither end is a boundary of the encoding.
+#[test]
+fn a_value_within_base64_is_found_at_every_offset() {
+    use base64::Engine as _;
+    for before in ["", "x", "xy"] {
+        for after in ["", "z", "zz"] {
+            let text = base64::engine::general_purpose::STANDARD
+                .encode(format!("{before}IEX (New-Object{after}"));
+            let event = draft_event(0, Category::Admin, "run").with_metadata(json!({"line": text}));
+            let rule = selection("{}", "metadata.line|base64offset|contains: IEX (New-Object");
+            let (sigma, errors) = load_rules(&[("one.yml", &rule)]);
+            assert_eq!(errors, [] as [&str; 0]);
+            assert_eq!(matches_of(sigma, &[event]).len(), 1, "{before:?} {after:?}");
+        }
+    }
+}

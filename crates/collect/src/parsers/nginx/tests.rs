@@ -1,0 +1,264 @@
+//! Lines of servers, and what clients send in them.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+
+use super::*;
+
+const ID: LineId = LineId {
+    file: 7,
+    offset: 42,
+};
+
+fn parser() -> Access {
+    let now = Timestamp::from_secs(1_772_712_451);
+    Access::new(ParseContext {
+        trusted_proxies: vec![Network::new("10.0.0.0".parse().unwrap(), 8).unwrap()],
+        ..ParseContext::utc(now)
+    })
+}
+
+fn describe(line: &str) -> String {
+    match parser().parse(line.as_bytes(), ID) {
+        Parsed::Event(e) => format!(
+            "{} {} {} {} {} {} {:?} {}",
+            e.timestamp,
+            e.ip_address.map_or("-".to_owned(), |ip| ip.to_string()),
+            e.user_id
+                .as_ref()
+                .map_or("-".to_owned(), ToString::to_string),
+            e.resource_type.as_deref().unwrap_or("-"),
+            e.resource_id.as_deref().unwrap_or("-"),
+            e.user_agent.as_deref().unwrap_or("-"),
+            e.result,
+            e.details.as_json(),
+        ),
+        Parsed::Nothing => "nothing".to_owned(),
+        Parsed::Rejected(why) => format!("rejected: {why}"),
+    }
+}
+
+#[test]
+fn combined_and_json_lines_are_read() {
+    let cases = [
+        (
+            r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] "GET /a?b=c HTTP/1.1" 404 571 "http://x/" "curl/8""#,
+            r#"2016-10-25T12:49:33Z 192.0.2.7 - GET /a?b=c curl/8 Failure {"status":404,"bytes":571,"referer":"http://x/"}"#,
+        ),
+        (
+            r#"www.example.com:443 2001:db8::1 - ann b [25/Oct/2016:14:49:33 -0130] "POST / HTTP/2.0" 403 - "-" "-" "more" 0.2"#,
+            r#"2016-10-25T16:19:33Z 2001:db8::1 ann b POST / - Denied {"status":403}"#,
+        ),
+        // Apache escapes quotation marks, old servers do not, and some clients do not send
+        // HTTP.
+        (
+            r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0000] "GET /\"x\" y HTTP/1.1" 200 5 "-" "a \"b\"""#,
+            r#"2016-10-25T14:49:33Z 192.0.2.7 - GET /\"x\" y a \"b\" Success {"status":200,"bytes":5}"#,
+        ),
+        (
+            r#"192.0.2.7 - - [25/Oct/2016:14:49:33 +0000] "\x16\x03\x01" 400 150 "-" "-""#,
+            r#"2016-10-25T14:49:33Z 192.0.2.7 - - \x16\x03\x01 - Failure {"status":400,"bytes":150}"#,
+        ),
+        (
+            r#"crawler.example.org - - [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
+            r#"2016-10-25T14:49:33Z - - GET / - Success {"status":200,"bytes":5,"host":"crawler.example.org","origin":"crawler.example.org"}"#,
+        ),
+        (
+            r#"{"time_iso8601":"2026-03-04T10:00:00+01:00","remote_addr":"192.0.2.7","request":"GET /x HTTP/1.1","status":"302","http_user_agent":"é"}"#,
+            r#"2026-03-04T09:00:00Z 192.0.2.7 - GET /x é Success {"status":302}"#,
+        ),
+        (
+            r#"{"msg":"hello"}"#,
+            "rejected: a JSON object without time_iso8601 or remote_addr",
+        ),
+        ("hello", "rejected: not a line of an access log"),
+        (
+            r#"192.0.2.7 - - [32/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
+            "rejected: not a line of an access log",
+        ),
+        // The client chooses the whole user name, brackets included.
+        (
+            r#"192.0.2.7 - x [01/Jan/2020:00:00:00 +0000] y [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5 "a [01/Jan/2020:00:00:00 +0000] \"b" "c""#,
+            r#"2016-10-25T14:49:33Z 192.0.2.7 x [01/Jan/2020:00:00:00 +0000] y GET / c Success {"status":200,"bytes":5,"referer":"a [01/Jan/2020:00:00:00 +0000] \\\"b"}"#,
+        ),
+        // The client also chooses the virtual host, which may be an address; an identity may
+        // not.
+        (
+            r#"10.0.0.5 203.0.113.9 - - [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
+            r#"2016-10-25T14:49:33Z 203.0.113.9 - GET / - Success {"status":200,"bytes":5}"#,
+        ),
+        (
+            r#"203.0.113.9 9.9.9.9 ann b [25/Oct/2016:14:49:33 +0000] "GET / HTTP/1.0" 200 5"#,
+            r#"2016-10-25T14:49:33Z 203.0.113.9 ann b GET / - Success {"status":200,"bytes":5}"#,
+        ),
+        (
+            r#"[2001:db8::1]:443 - - [25/Oct/2016:14:49:33 +0000] "GET /" 5" HTTP/1.0" 404"#,
+            r#"2016-10-25T14:49:33Z 2001:db8::1 - GET /" 5" - Failure {"status":404}"#,
+        ),
+        (
+            r#"{"time_iso8601":"2026-03-04T10:00:00+01:00","remote_addr":"192.0.2.7","request":"GET /x HTTP/1.1","status":403,"upstream_response_time":-,"http_user_agent":"a\x22b"}"#,
+            r#"2026-03-04T09:00:00Z 192.0.2.7 - GET /x a"b Denied {"status":403}"#,
+        ),
+        ("\0\0\0", "nothing"),
+        ("", "nothing"),
+    ];
+
+    for (line, expected) in cases {
+        assert_eq!(describe(line), expected, "{line}");
+    }
+}
+
+const REQUEST: &str = r#"[25/Oct/2016:14:49:33 +0000] "GET /a HTTP/1.0" 404 5"#;
+
+/// The places in which servers and what stands behind them name the client.
+#[test]
+fn the_client_is_found_at_its_place() {
+    let client = "2016-10-25T14:49:33Z 203.0.113.9 ann GET /a";
+    for head in [
+        "203.0.113.9 - ann",
+        "203.0.113.9:55122 - ann",
+        "\"203.0.113.9\" - ann",
+        "www.example.com:443 203.0.113.9 - ann",
+        "10.0.0.5 203.0.113.9 - ann",
+        // Lists of proxies, the last of which is trusted.
+        "9.9.9.9, 203.0.113.9, 10.0.0.1 - ann",
+        "9.9.9.9,203.0.113.9,10.0.0.1 - ann",
+        "\"9.9.9.9, 203.0.113.9\" - ann",
+        "www.example.com 9.9.9.9, 203.0.113.9 - ann",
+        // What syslog daemons and container runtimes put before a line.
+        "Oct 25 14:49:33 web1 nginx: 203.0.113.9 - ann",
+        "<190>Oct 25 14:49:33 web1 nginx: 203.0.113.9 - ann",
+        "<190>Oct 25 14:49:33 nginx: 203.0.113.9 - ann",
+        "<190>1 2016-10-25T14:49:33Z web1 nginx 7 - - 203.0.113.9 - ann",
+        "2016-10-25T14:49:33.123456789Z stdout F 203.0.113.9 - ann",
+        "web_1  | 203.0.113.9 - ann",
+        "[pod/web-5d/nginx] 203.0.113.9 - ann",
+        "Oct 25 14:49:33 web1 docker[7]: web_1 | www.example.com 203.0.113.9 - ann",
+    ] {
+        let line = format!("{head} {REQUEST} \"-\" \"-\"");
+        assert!(
+            describe(&line).starts_with(client),
+            "{line}: {}",
+            describe(&line)
+        );
+
+        let quoted = format!("\"{}\"", line.replace('"', "\\\""));
+        assert!(
+            describe(&quoted).starts_with(client),
+            "{quoted}: {}",
+            describe(&quoted)
+        );
+        let json = serde_json::json!({ "log": format!("{line}\n"), "stream": "stdout" });
+        assert!(describe(&json.to_string()).starts_with(client), "{json}");
+    }
+
+    for (line, expected) in [
+        // Only a proxy that is trusted may name another client.
+        (
+            format!("10.0.0.1 - - {REQUEST} \"-\" \"-\" \"9.9.9.9, 203.0.113.9\""),
+            "203.0.113.9",
+        ),
+        (
+            format!("203.0.113.9 - - {REQUEST} \"-\" \"-\" \"9.9.9.9\""),
+            "203.0.113.9",
+        ),
+        (
+            format!("10.0.0.1 - - {REQUEST} \"-\" \"-\" \"0.2\""),
+            "10.0.0.1",
+        ),
+        (format!("fe80::1%eth0 - - {REQUEST}"), "fe80::1"),
+        (format!("[2001:db8::1]:443 - - {REQUEST}"), "2001:db8::1"),
+        (format!("unix: - - {REQUEST}"), "-"),
+        (format!("- - - {REQUEST}"), "-"),
+    ] {
+        let described = describe(&line);
+        let address = described.split(' ').nth(1).unwrap();
+        assert_eq!(address, expected, "{line}: {described}");
+    }
+}
+
+#[test]
+fn a_line_without_a_client_in_its_place_is_rejected() {
+    for head in [
+        "request from 203.0.113.9 - ann",
+        "client=203.0.113.9 - ann",
+        "2016-10-25 14:49:33,123 INFO 203.0.113.9 - ann",
+        "203.0.113.9",
+        "",
+        "a b 203.0.113.9 - ann",
+    ] {
+        let described = describe(&format!("{head} {REQUEST}"));
+        assert!(described.starts_with("rejected: "), "{head}: {described}");
+    }
+    let json = r#"{"time_iso8601":"2026-03-04T10:00:00Z","remote_addr":"no address","status":200}"#;
+    assert!(describe(json).starts_with("rejected: "));
+}
+
+proptest! {
+    #[test]
+    fn never_panics(line in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let _ = parser().parse(&line, ID);
+    }
+
+    /// With nginx's escaping (quotation marks, backslashes and unprintable bytes as `\xHH`) and
+    /// Apache's (`\"`).
+    #[test]
+    fn no_client_hides_its_request_or_dates_it(
+        fields in proptest::array::uniform4(
+            "( \\[01/Jan/2020:00:00:00 \\+0000\\]| - |9\\.9\\.9\\.9 |\"|\\\\| 200 5 |\\] \
+                \"GET /|[ -~]{0,6}|\\PC{0,3}){0,5}",
+        ),
+        before in prop_oneof![
+            Just(""),
+            Just("www.example.com:443 "),
+            Just("10.0.0.5 "),
+            Just("<190>Oct 25 14:49:33 web1 nginx: "),
+            Just("2016-10-25T14:49:33.1Z stdout F "),
+            Just("9.9.9.9, "),
+        ],
+        apache in any::<bool>(),
+    ) {
+        let escape = |text: &String| {
+            let mut written = String::new();
+            for byte in text.bytes() {
+                match byte {
+                    b'"' | b'\\' if apache => written.extend(['\\', char::from(byte)]),
+                    b'"' | b'\\' | 0..b' ' | 0x7f.. => {
+                        let _ = write!(written, "\\x{byte:02X}");
+                    }
+                    _ => written.push(char::from(byte)),
+                }
+            }
+
+            written
+        };
+
+        let [user, request, referer, agent] = fields.each_ref().map(escape);
+        let line = format!(
+            "{before}203.0.113.9 - {user} [25/Oct/2016:14:49:33 +0000] \"{request}\" 404 17 \
+                \"{referer}\" \"{agent}\""
+        );
+        let Parsed::Event(event) = parser().parse(line.as_bytes(), ID) else { panic!("{line}") };
+        let client = std::net::Ipv4Addr::new(203, 0, 113, 9);
+        prop_assert_eq!(event.ip_address, Some(client.into()), "{}", line);
+        prop_assert_eq!(event.timestamp.to_string(), "2016-10-25T14:49:33Z", "{}", line);
+
+        prop_assert_eq!(event.details.number("status"), Some(404), "{}", line);
+    }
+
+    #[test]
+    fn every_request_becomes_an_event(
+        target in "[!-~]{0,40}",
+        agent in "\\PC{0,20}",
+        status in 100_u16..600,
+    ) {
+        let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
+        let (target, agent) = (escape(&target), escape(&agent));
+        let line = format!("192.0.2.7 - - [25/Oct/2016:14:49:33 +0200] \"GET {target} \
+            HTTP/1.1\" {status} 5 \"-\" \"{agent}\"");
+        let Parsed::Event(event) = parser().parse(line.as_bytes(), ID) else { panic!("{line}") };
+        prop_assert_eq!(event.resource_id.as_deref(), Some(target.as_str()));
+        prop_assert_eq!(event.details.number("status"), Some(u64::from(status)));
+    }
+}
